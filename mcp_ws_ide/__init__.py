@@ -1,0 +1,14 @@
+"""The WebSocket home for the Model Context Protocol: a gateway inside Jupyter, and its inspector."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__version__ = "0.1.0"
+
+
+def _jupyter_server_extension_points() -> list[dict[str, Any]]:
+    """Tell Jupyter Server where the extension app is; imported late, so that clients stay light."""
+    from mcp_ws_ide.app import MCPWebSocketApp
+
+    return [{"module": "mcp_ws_ide", "app": MCPWebSocketApp}]

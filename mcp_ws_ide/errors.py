@@ -1,0 +1,98 @@
+"""The error tree, and the JSON-RPC codes the gateway answers with.
+
+::
+
+    McpWsError
+    ├── MalformedMessage        a peer sent something that is not a JSON-RPC message (carries the code)
+    ├── ConfigError             a mistake in the configuration: file, key, reason
+    ├── TransportError          a server could not be reached or started
+    │   └── TransportClosed     it was reached once, and is gone
+    ├── LimitExceeded           a configured bound was hit (carries its name)
+    └── ConnectError            the Python client could not connect
+        ├── Unauthorized        401 or 403: the credential was refused
+        └── UnknownServer       404: no server of that name
+
+Codes of our own lie outside -32768…-32000, which JSON-RPC 2.0 section 5.1 reserves.
+"""
+
+from __future__ import annotations
+
+PARSE_ERROR = -32700
+INVALID_REQUEST = -32600
+METHOD_NOT_FOUND = -32601
+
+UPSTREAM_LOST = -31001
+"""The server ended before it answered; ``data.outcome`` says whether the request may have run."""
+UPSTREAM_UNAVAILABLE = -31002
+"""The server could not be started or reached; nothing was sent."""
+LIMIT_EXCEEDED = -31003
+"""A limit of the gateway was hit; ``data.limit`` names it."""
+RESPONSE_TOO_LARGE = -31004
+"""The answer exceeds what this peer can receive; it ran, and its answer was withheld."""
+
+
+class McpWsError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class MalformedMessage(McpWsError):
+    """A frame that is not one JSON-RPC message.
+
+    Attributes:
+        code: JSON-RPC error code to answer with (-32700 or -32600).
+        reason: what is wrong, in words.
+    """
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+class ConfigError(McpWsError):
+    """A mistake in the configuration.
+
+    Attributes:
+        source: the file, or ``"trait servers"``.
+        key: dotted path inside it, ``""`` for the whole.
+        reason: what is wrong and what to do.
+    """
+
+    def __init__(self, source: str, key: str, reason: str) -> None:
+        where = f"{source}: {key}" if key else source
+        super().__init__(f"{where}: {reason}")
+        self.source = source
+        self.key = key
+        self.reason = reason
+
+
+class TransportError(McpWsError):
+    """A server could not be started or reached; the text is for the user."""
+
+
+class TransportClosed(TransportError):
+    """The server was reached once and is gone."""
+
+
+class LimitExceeded(McpWsError):
+    """A configured bound was hit.
+
+    Attributes:
+        limit: the trait's name, so that an operator knows what to change.
+    """
+
+    def __init__(self, limit: str, reason: str) -> None:
+        super().__init__(reason)
+        self.limit = limit
+
+
+class ConnectError(McpWsError):
+    """The Python client could not connect; the text says what to do."""
+
+
+class Unauthorized(ConnectError):
+    """The gateway refused the credential (HTTP 401 or 403)."""
+
+
+class UnknownServer(ConnectError):
+    """The gateway has no server of that name (HTTP 404)."""

@@ -1,0 +1,45 @@
+"""Owned background tasks: every task has an owner that sees its failure and ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+from collections.abc import Coroutine
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+
+class TaskGroupOwner:
+    """A set of tasks that end with their owner.
+
+    Unlike :class:`asyncio.TaskGroup` it needs no enclosing ``async with`` (a Jupyter extension has
+    none), and one task's failure is logged instead of ending its siblings.
+    """
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def spawn(self, coroutine: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
+        """Run ``coroutine`` in an empty context, so that it does not keep a request handler alive."""
+        task = asyncio.create_task(coroutine, name=name, context=contextvars.Context())
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("task %s failed", task.get_name(), exc_info=error)
+
+    async def aclose(self, timeout: float) -> None:
+        """Cancel what still runs and wait for it, at most ``timeout`` seconds."""
+        tasks = [task for task in self._tasks if task is not asyncio.current_task()]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=timeout)
