@@ -1,0 +1,123 @@
+"""The wire contract between the gateway and its clients: subprotocols, close codes, header credentials.
+
+The normative text is docs/binding.md. Pure data and string handling: no sockets, no HTTP library.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable, Sequence
+from enum import IntEnum
+from typing import Final
+
+SUBPROTOCOL_MCP: Final = "mcp"
+SUBPROTOCOL_JUPYTER: Final = "v1.token.websocket.jupyter.org"
+VERSION_PREFIX: Final = "mcp.version."
+AUTH_PREFIX: Final = "mcp.auth."
+JUPYTER_TOKEN_PREFIX: Final = "v1.token.websocket.jupyter.org."  # noqa: S105 - a name, not a secret
+TAP_SUBPROTOCOL: Final = "mcp.tap.v1"
+
+SERVER_NAME: Final = re.compile(r"[A-Za-z0-9._-]+")
+
+CLIENT_USER_AGENT: Final = "mcp-ws-ide-client"
+"""Start of the User-Agent our own client sends: it copes with every close code."""
+
+FRAGILE_MAX_BYTES: Final = 1 << 20
+"""Receive cap of Python SDK 1.x's ``websocket_client``, in bytes."""
+
+
+class CloseCode(IntEnum):
+    """Why a link was closed (RFC 6455 section 7.4, and the private range of docs/binding.md)."""
+
+    NORMAL = 1000
+    GOING_AWAY = 1001
+    PROTOCOL_ERROR = 1002
+    UNSUPPORTED_DATA = 1003
+    INVALID_TEXT = 1007
+    POLICY = 1008
+    TOO_BIG = 1009
+    INTERNAL = 1011
+    SERVICE_RESTART = 1012
+    TRY_AGAIN_LATER = 1013
+    EXPIRED = 4401
+    REVOKED = 4403
+    GONE = 4404
+    SUPERSEDED = 4409
+    OVERFLOW = 4413
+    UPSTREAM_ENDED = 4502
+
+
+class UnknownSubprotocol(ValueError):
+    """Every subprotocol that was offered is unknown here."""
+
+
+def offered_subprotocols(headers: Iterable[str]) -> list[str]:
+    """The entries of all ``Sec-WebSocket-Protocol`` header lines, in order."""
+    return [entry.strip() for line in headers for entry in line.split(",") if entry.strip()]
+
+
+def select_subprotocol(offered: Sequence[str]) -> str | None:
+    """The subprotocol to answer with; None answers without one.
+
+    Raises:
+        UnknownSubprotocol: something was offered, and nothing of it is known.
+    """
+    candidates = [entry for entry in offered if not carries_token(entry)]
+    if SUBPROTOCOL_MCP in candidates:
+        return SUBPROTOCOL_MCP
+    for entry in candidates:
+        if entry.startswith(VERSION_PREFIX):
+            return entry
+    if SUBPROTOCOL_JUPYTER in candidates:
+        return SUBPROTOCOL_JUPYTER
+    if candidates:
+        raise UnknownSubprotocol(f"none of the offered subprotocols is known; offer {SUBPROTOCOL_MCP!r}")
+    return None
+
+
+def carries_token(entry: str) -> bool:
+    """Whether a subprotocol entry is a credential, which must never be echoed."""
+    return entry.startswith((AUTH_PREFIX, JUPYTER_TOKEN_PREFIX))
+
+
+def token_from_subprotocols(offered: Sequence[str]) -> str | None:
+    """The credential among the offered subprotocols: ``mcp.auth.<base64url>`` first, then Jupyter's form."""
+    for entry in offered:
+        if entry.startswith(AUTH_PREFIX):
+            return _decode_token(entry.removeprefix(AUTH_PREFIX))
+    for entry in offered:
+        if entry.startswith(JUPYTER_TOKEN_PREFIX):
+            return entry.removeprefix(JUPYTER_TOKEN_PREFIX)
+    return None
+
+
+def _decode_token(text: str) -> str:
+    """A token that cannot be decoded is a wrong token, not a fault."""
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError, ValueError):
+        return "\0undecodable"
+
+
+def is_fragile(subprotocol: str | None, user_agent: str) -> bool:
+    """Whether the peer is Python SDK 1.x's client.
+
+    It turns every close code but 1000 and 1001 into an exception group, and cannot receive more than
+    1 MiB: see docs/binding.md, section 4.
+    """
+    return subprotocol == SUBPROTOCOL_MCP and "websockets/" in user_agent and CLIENT_USER_AGENT not in user_agent
+
+
+def close_code_for(code: CloseCode, fragile: bool) -> CloseCode:
+    """``code``, or what stands for it toward a fragile peer."""
+    if not fragile or code in (CloseCode.NORMAL, CloseCode.GOING_AWAY):
+        return code
+    return CloseCode.GOING_AWAY
+
+
+def close_reason(text: str) -> str:
+    """``text`` cut to the 123 bytes that fit a close frame (RFC 6455 section 5.5)."""
+    raw = text.encode()
+    return text if len(raw) <= 123 else raw[:120].decode(errors="ignore") + "…"

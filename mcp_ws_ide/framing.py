@@ -1,0 +1,131 @@
+"""The WebSocket frame layer of the gateway: bytes in, whole text messages out (RFC 6455).
+
+Built on the sans-I/O ``Protocol`` of ``websockets``, which parses, checks and answers frames; this
+module adds what it leaves to its user: putting fragments together and checking the UTF-8 of messages.
+It performs no I/O and knows nothing of MCP.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from websockets.exceptions import InvalidState
+from websockets.frames import BINARY, CLOSE, CONT, PONG, TEXT, Frame
+from websockets.protocol import SERVER, State
+from websockets.protocol import Protocol as WebSocketProtocol
+
+from mcp_ws_ide.binding import CloseCode, close_reason
+from mcp_ws_ide.messages import is_text
+
+_OPEN: Final = State.OPEN
+_quiet = logging.getLogger(__name__)
+
+
+class FrameLayer:
+    """One server-side WebSocket, after the handshake.
+
+    Feed it what the socket brings with :meth:`receive`; write what :meth:`data_to_send` returns.
+    """
+
+    def __init__(self, max_size: int) -> None:
+        self._protocol = WebSocketProtocol(SERVER, max_size=max_size, logger=_quiet)
+        self._fragments = bytearray()
+        self._out: list[bytes] = []
+        self.pongs = 0
+        """Pong frames received so far."""
+
+    @property
+    def open(self) -> bool:
+        """Whether data can still be sent."""
+        return self._protocol.state is _OPEN
+
+    @property
+    def close_code(self) -> int | None:
+        """The code the closing handshake settled on, None while open, 1006 when there was none."""
+        if self._protocol.state is _OPEN:
+            return None
+        close = self._protocol.close_rcvd or self._protocol.close_sent
+        return close.code if close is not None else 1006
+
+    @property
+    def close_reason(self) -> str:
+        """The reason given with :attr:`close_code`."""
+        close = self._protocol.close_rcvd or self._protocol.close_sent
+        return close.reason if close is not None else ""
+
+    def receive(self, data: bytes) -> list[bytes]:
+        """Take bytes from the socket; return the text messages they complete.
+
+        Violations end the link: afterwards :attr:`open` is False and :meth:`data_to_send` holds the
+        close frame (1002, 1003, 1007 or 1009).
+        """
+        self._protocol.receive_data(data)
+        messages: list[bytes] = []
+        for frame in self._protocol.events_received():
+            if type(frame) is Frame and not self._take(frame, messages):
+                break
+        return messages
+
+    def receive_eof(self) -> None:
+        """The socket ended."""
+        self._protocol.receive_eof()
+
+    def _take(self, frame: Frame, messages: list[bytes]) -> bool:
+        if frame.opcode is TEXT and frame.fin:
+            return self._complete(bytes(frame.data), messages)
+        if frame.opcode is TEXT or frame.opcode is CONT:
+            self._fragments += frame.data
+            if not frame.fin:
+                return True
+            payload, self._fragments = bytes(self._fragments), bytearray()
+            return self._complete(payload, messages)
+        if frame.opcode is PONG:
+            self.pongs += 1
+        elif frame.opcode is BINARY:
+            self.close(CloseCode.UNSUPPORTED_DATA, "send JSON-RPC as text messages, not binary")
+            return False
+        return frame.opcode is not CLOSE
+
+    def _complete(self, payload: bytes, messages: list[bytes]) -> bool:
+        if not is_text(payload):
+            self.close(CloseCode.INVALID_TEXT, "text messages must be valid UTF-8")
+            return False
+        messages.append(payload)
+        return True
+
+    def send_text(self, payload: bytes) -> None:
+        """Queue one message as a single unmasked frame (RFC 6455 section 5.2)."""
+        if self._protocol.state is not _OPEN:
+            return
+        size = len(payload)
+        if size < 126:
+            header = bytes((0x81, size))
+        elif size < 65536:
+            header = b"\x81\x7e" + size.to_bytes(2, "big")
+        else:
+            header = b"\x81\x7f" + size.to_bytes(8, "big")
+        self._out.append(header)
+        self._out.append(payload)
+
+    def ping(self) -> None:
+        """Queue a Ping (RFC 6455 section 5.5.2)."""
+        if self._protocol.state is _OPEN:
+            self._protocol.send_ping(b"mcp")
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Start the closing handshake, unless it has started."""
+        try:
+            self._protocol.send_close(code, close_reason(reason))
+        except InvalidState:
+            return
+
+    def data_to_send(self) -> list[bytes]:
+        """What is to be written, in order. ``b""`` at the end means: then close the socket."""
+        control = self._protocol.data_to_send()
+        if not control:
+            out, self._out = self._out, []
+            return out
+        # Data queued before a close frame goes out before it; a Ping or Pong may pass either way.
+        out, self._out = self._out + control, []
+        return out

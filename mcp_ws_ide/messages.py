@@ -1,0 +1,339 @@
+"""Classify, check and rewrite JSON-RPC messages, keeping the payload as the bytes it came as.
+
+A message is read once into a :class:`Message`: the envelope members as raw JSON, nothing deeper.
+Only what routing needs is decoded further, on demand. This module knows JSON-RPC 2.0 and the names of
+the MCP members that carry ids; it knows nothing of sessions, links or I/O.
+"""
+
+from __future__ import annotations
+
+import json
+from enum import IntEnum
+from typing import Any, Final
+
+import msgspec
+from msgspec import Raw
+
+from mcp_ws_ide.errors import INVALID_REQUEST, PARSE_ERROR, MalformedMessage
+
+PROTOCOL_VERSION_KEY: Final = "io.modelcontextprotocol/protocolVersion"
+SUBSCRIPTION_ID_KEY: Final = "io.modelcontextprotocol/subscriptionId"
+LOG_LEVEL_KEY: Final = "io.modelcontextprotocol/logLevel"
+
+MAX_ID_BYTES: Final = 1024
+"""Longest id accepted, in bytes of JSON: ids are kept while a request is in flight."""
+
+IdKey = str | int | float
+"""A request id as Python compares it: ``7`` and ``7.0`` are one number, ``"7"`` is another id."""
+
+
+class Kind(IntEnum):
+    """What a message is, by its members (JSON-RPC 2.0 sections 4 and 5)."""
+
+    REQUEST = 0
+    NOTIFICATION = 1
+    RESPONSE = 2
+
+
+class Envelope(msgspec.Struct, gc=False):
+    """The members of a JSON-RPC message as raw JSON, empty when absent."""
+
+    jsonrpc: Raw = Raw()
+    id: Raw = Raw()
+    method: Raw = Raw()
+    params: Raw = Raw()
+    result: Raw = Raw()
+    error: Raw = Raw()
+
+
+class Message:
+    """One JSON-RPC message: its members as raw JSON (``b""`` when absent), and the bytes it came as.
+
+    Attributes:
+        id, method, params, result, error: raw JSON bytes.
+        extra: members JSON-RPC does not know, ready to be appended to a rewritten envelope.
+        data: the whole message as it came.
+    """
+
+    __slots__ = ("data", "error", "extra", "id", "kind", "method", "params", "result")
+
+    def __init__(self, data: bytes, envelope: Envelope, extra: bytes) -> None:
+        self.data = data
+        self.id = bytes(envelope.id)
+        self.method = bytes(envelope.method)
+        self.params = bytes(envelope.params)
+        self.result = bytes(envelope.result)
+        self.error = bytes(envelope.error)
+        self.extra = extra
+        self.kind = _classify(self, bytes(envelope.jsonrpc))
+
+    def __repr__(self) -> str:
+        return f"<Message {self.kind.name} {self.method.decode()} id={self.id.decode()} {len(self.data)} bytes>"
+
+    @property
+    def method_name(self) -> str:
+        """The method, decoded; ``""`` for a response."""
+        name = _METHOD_NAMES.get(self.method)
+        return name if name is not None else _decode_method(self.method)
+
+    @property
+    def id_key(self) -> IdKey:
+        """The id, decoded (see :data:`IdKey`). Only for messages that have one."""
+        return decode_id(self.id)
+
+
+class Meta(msgspec.Struct, gc=False):
+    """The members of ``params._meta`` and ``result._meta`` that routing looks at."""
+
+    version: Raw = msgspec.field(name=PROTOCOL_VERSION_KEY, default=Raw())
+    progress_token: Raw = msgspec.field(name="progressToken", default=Raw())
+    subscription_id: Raw = msgspec.field(name=SUBSCRIPTION_ID_KEY, default=Raw())
+    log_level: Raw = msgspec.field(name=LOG_LEVEL_KEY, default=Raw())
+
+
+class Params(msgspec.Struct, gc=False):
+    """The members of ``params`` that routing looks at."""
+
+    meta: Meta | None = msgspec.field(name="_meta", default=None)
+    progress_token: Raw = msgspec.field(name="progressToken", default=Raw())
+    request_id: Raw = msgspec.field(name="requestId", default=Raw())
+
+
+NO_PARAMS: Final = Params()
+NO_META: Final = Meta()
+
+_MEMBERS: Final = frozenset({"jsonrpc", "id", "method", "params", "result", "error"})
+_METHOD_NAMES: dict[bytes, str] = {}
+_METHOD_NAMES_LIMIT: Final = 512
+_LINE_BREAKS: Final = bytes.maketrans(b"\r\n", b"  ")
+_VERSION: Final = b'"2.0"'
+
+_decode_envelope = msgspec.json.Decoder(Envelope).decode
+_decode_params = msgspec.json.Decoder(Params).decode
+_decode_object = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_str = msgspec.json.Decoder(str).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def parse(data: bytes) -> Message:
+    """Read one message.
+
+    Args:
+        data: one JSON object, UTF-8.
+
+    Raises:
+        MalformedMessage: not JSON (-32700), or not one JSON-RPC 2.0 message (-32600). Batches are
+            refused: MCP has none since 2025-06-18.
+    """
+    try:
+        envelope = _decode_envelope(data)
+        extra = b"" if _is_canonical(envelope, len(data)) else _unknown_members(data)
+    except msgspec.ValidationError:
+        raise MalformedMessage(INVALID_REQUEST, _not_an_object(data)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
+        raise MalformedMessage(PARSE_ERROR, f"not valid JSON: {error}") from None
+    except RecursionError:
+        raise MalformedMessage(PARSE_ERROR, "JSON is nested too deeply") from None
+    return Message(data, envelope, extra)
+
+
+def _is_canonical(envelope: Envelope, size: int) -> bool:
+    """Whether the envelope holds each known member at most once and nothing else, without white space.
+
+    Then its length is exactly the sum of its parts; a duplicate, an unknown member, an escaped key or a
+    blank makes it longer. The common case costs additions instead of a second parse.
+    """
+    total = 1
+    for overhead, raw in (
+        (11, envelope.jsonrpc),  # len('"jsonrpc":') plus the comma or brace that follows
+        (6, envelope.id),
+        (10, envelope.method),
+        (10, envelope.params),
+        (10, envelope.result),
+        (9, envelope.error),
+    ):
+        length = len(memoryview(raw))
+        if length:
+            total += overhead + length
+    return total == size
+
+
+def _unknown_members(data: bytes) -> bytes:
+    """Check for duplicate members; return the unknown ones as ``,"name":value…``.
+
+    Raises:
+        MalformedMessage: a member occurs twice. JSON parsers disagree on which one counts, so that a
+            duplicate ``id`` or ``method`` could mean one thing here and another behind the pipe.
+    """
+    names: list[str] = []
+
+    def remember(pairs: list[tuple[str, Any]]) -> None:
+        names[:] = [name for name, _ in pairs]  # the outermost object is reported last
+
+    json.loads(data, object_pairs_hook=remember, parse_constant=_refuse_constant)
+    for name in _MEMBERS:
+        if names.count(name) > 1:
+            raise MalformedMessage(INVALID_REQUEST, f"the member {name!r} occurs twice")
+    members = _decode_object(data)
+    return b"".join(
+        b"," + _encode(name) + b":" + bytes(raw) for name, raw in members.items() if name not in _MEMBERS
+    )
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _not_an_object(data: bytes) -> str:
+    if data.lstrip()[:1] == b"[":
+        return "batches are not supported: send one JSON-RPC object per message"
+    return "a message is one JSON object"
+
+
+def _classify(message: Message, version: bytes) -> Kind:
+    if version != _VERSION:
+        raise MalformedMessage(INVALID_REQUEST, 'the member "jsonrpc" must be "2.0"')
+    if message.id:
+        _check_id(message.id)
+    if message.method:
+        _check_call(message)
+        return Kind.REQUEST if message.id else Kind.NOTIFICATION
+    if bool(message.result) == bool(message.error):
+        raise MalformedMessage(INVALID_REQUEST, 'a message has "method", or one of "result" and "error"')
+    if not message.id:
+        raise MalformedMessage(INVALID_REQUEST, 'a response needs an "id"')
+    return Kind.RESPONSE
+
+
+def _check_call(message: Message) -> None:
+    if message.result or message.error:
+        raise MalformedMessage(INVALID_REQUEST, 'a message with "method" has no "result" or "error"')
+    if message.method[0] != ord('"'):
+        raise MalformedMessage(INVALID_REQUEST, 'the member "method" must be a string')
+    if message.params and message.params[0] not in b"{[":
+        raise MalformedMessage(INVALID_REQUEST, 'the member "params" must be an object')
+    if message.id == b"null":
+        raise MalformedMessage(INVALID_REQUEST, "the id of a request must not be null")
+
+
+def _check_id(raw: bytes) -> None:
+    if raw[0] in b"tf{[":
+        raise MalformedMessage(INVALID_REQUEST, "an id is a string or a number")
+    if len(raw) > MAX_ID_BYTES:
+        raise MalformedMessage(INVALID_REQUEST, f"an id has at most {MAX_ID_BYTES} bytes")
+    decode_id(raw)
+
+
+def _decode_method(raw: bytes) -> str:
+    if not raw:
+        return ""
+    name = _decode_str(raw)
+    if len(_METHOD_NAMES) < _METHOD_NAMES_LIMIT:
+        _METHOD_NAMES[raw] = name
+    return name
+
+
+def decode_id(raw: bytes) -> IdKey:
+    """The id as a Python value; ``null`` becomes ``"\\0null"``, which no wire string equals by accident.
+
+    Raises:
+        MalformedMessage: a number outside the range of a double.
+    """
+    if raw.isdigit():
+        return int(raw)
+    try:
+        value = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise MalformedMessage(INVALID_REQUEST, f"unusable id: {error}") from None
+    return "\0null" if value is None else value
+
+
+def params_of(message: Message) -> Params:
+    """What routing needs from ``params``; the defaults when they are absent or of another shape."""
+    return _read_params(message.params) if message.params else NO_PARAMS
+
+
+def result_meta(message: Message) -> Meta:
+    """What routing needs from ``result._meta``."""
+    return _read_params(message.result).meta or NO_META if message.result else NO_META
+
+
+def _read_params(raw: bytes) -> Params:
+    try:
+        return _decode_params(raw)
+    except (msgspec.DecodeError, RecursionError):
+        return NO_PARAMS
+
+
+def is_text(data: bytes) -> bool:
+    """Whether ``data`` is valid UTF-8 (RFC 6455 section 8.1)."""
+    if data.isascii():
+        return True
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def one_line(data: bytes) -> bytes:
+    """``data`` without raw line breaks, for newline framing (MCP transports, stdio).
+
+    In valid JSON a raw CR or LF stands only between tokens, where a blank means the same.
+    """
+    if b"\n" in data or b"\r" in data:
+        return data.translate(_LINE_BREAKS)
+    return data
+
+
+def with_id(message: Message, raw_id: bytes) -> bytes:
+    """The message with another id; payload and unknown members as they came."""
+    return _assemble(message, raw_id, message.params, message.result)
+
+
+def rebuild(message: Message, raw_id: bytes, *, params: bytes = b"", result: bytes = b"") -> bytes:
+    """The message with another id and another payload."""
+    return _assemble(message, raw_id, params, result)
+
+
+def _assemble(message: Message, raw_id: bytes, params: bytes, result: bytes) -> bytes:
+    parts = [b'{"jsonrpc":"2.0"']
+    if raw_id:
+        parts += (b',"id":', raw_id)
+    if message.method:
+        parts += (b',"method":', message.method)
+    if params:
+        parts += (b',"params":', params)
+    if result:
+        parts += (b',"result":', result)
+    if message.error:
+        parts += (b',"error":', message.error)
+    if message.extra:
+        parts.append(message.extra)
+    parts.append(b"}")
+    return b"".join(parts)
+
+
+def with_member(payload: bytes, name: str, value: bytes) -> bytes:
+    """The JSON object ``payload`` with one member replaced (``b""`` removes it)."""
+    members = _decode_object(payload)
+    if value:
+        members[name] = Raw(value)
+    else:
+        members.pop(name, None)
+    return _encode(members)
+
+
+def with_meta(payload: bytes, name: str, value: bytes) -> bytes:
+    """The JSON object ``payload`` with one member of its ``_meta`` replaced (``b""`` removes it)."""
+    members = _decode_object(payload)
+    members["_meta"] = Raw(with_member(bytes(members.get("_meta", b"{}")), name, value))
+    return _encode(members)
+
+
+def error_response(raw_id: bytes, code: int, text: str, data: dict[str, Any] | None = None) -> bytes:
+    """A JSON-RPC error response (JSON-RPC 2.0 section 5.1); an empty ``raw_id`` becomes ``null``."""
+    error: dict[str, Any] = {"code": code, "message": text}
+    if data is not None:
+        error["data"] = data
+    return b'{"jsonrpc":"2.0","id":%b,"error":%b}' % (raw_id or b"null", _encode(error))
