@@ -1,0 +1,63 @@
+"""Instructions from the core to whoever performs I/O. Performing one enqueues; it never waits."""
+
+from __future__ import annotations
+
+import msgspec
+
+from mcp_ws_ide.messages import IdKey, Message, Params
+
+
+class Pending(msgspec.Struct, gc=False, eq=False):
+    """One request a client waits for.
+
+    Attributes:
+        key: the client's id, decoded.
+        raw_id: the client's id, as JSON; goes back verbatim.
+        method: what was asked.
+        received: when the request reached the gateway (seconds, the caller's clock).
+        sent: when it was handed to the upstream; 0.0 as long as it was not.
+        progress_token: the client's own token as JSON, ``b""`` when it asked for none.
+        upstream_id: the id used toward a shared upstream; 0 where ids are not rewritten.
+    """
+
+    key: IdKey
+    raw_id: bytes
+    method: str
+    received: float
+    sent: float = 0.0
+    progress_token: bytes = b""
+    upstream_id: int = 0
+
+
+class Deliver(msgspec.Struct, gc=False, frozen=True):
+    """Send ``data`` to the session's client. ``answered`` is the request it answers, if it does."""
+
+    data: bytes
+    answered: Pending | None = None
+
+
+class Forward(msgspec.Struct, gc=False, frozen=True):
+    """Hand a client's message to the session's upstream of this era.
+
+    ``pending`` is the new entry of a request, or the entry that a cancellation names.
+    """
+
+    message: Message
+    modern: bool
+    params: Params
+    pending: Pending | None = None
+
+
+class Reply(msgspec.Struct, gc=False, frozen=True):
+    """Send ``data`` back to the upstream a message came from."""
+
+    data: bytes
+
+
+class Drop(msgspec.Struct, gc=False, frozen=True):
+    """Nobody can be given this message; ``reason`` says why, for the tap and the metrics."""
+
+    reason: str
+
+
+Effect = Deliver | Forward | Reply | Drop

@@ -1,0 +1,71 @@
+"""Which of the two protocol eras a server speaks, read from its answer to one probe. Pure.
+
+Source: MCP 2026-07-28, ``server/discover``; before it, MCP 2025-11-25, ``initialize``.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from mcp_ws_ide import messages
+from mcp_ws_ide.errors import METHOD_NOT_FOUND
+
+MODERN_VERSION: Final = "2026-07-28"
+"""The first revision without a handshake; versions are dates and compare as text."""
+
+MODERN_ERRORS: Final = frozenset({-32020, -32021, -32022})
+"""Codes only a modern server answers with (HeaderMismatch, MissingRequiredClientCapability,
+UnsupportedProtocolVersion)."""
+
+PROBE_ID: Final = b"0"
+"""Id of the gateway's own probe; the multiplexer counts from 1."""
+
+
+class Era(StrEnum):
+    """How a server is spoken to."""
+
+    LEGACY = "legacy"
+    MODERN = "modern"
+
+
+class _Discovered(msgspec.Struct):
+    supported: list[str] = msgspec.field(name="supportedVersions", default_factory=list)
+
+
+class _Error(msgspec.Struct):
+    code: int = 0
+
+
+def probe(client_version: str) -> bytes:
+    """The gateway's own ``server/discover`` request."""
+    meta = {
+        messages.PROTOCOL_VERSION_KEY: MODERN_VERSION,
+        "io.modelcontextprotocol/clientInfo": {"name": "mcp-ws-ide", "version": client_version},
+        "io.modelcontextprotocol/clientCapabilities": {},
+    }
+    params = msgspec.json.encode({"_meta": meta})
+    return b'{"jsonrpc":"2.0","id":%b,"method":"server/discover","params":%b}' % (PROBE_ID, params)
+
+
+def read_probe(answer: messages.Message) -> Era:
+    """The era that the answer to :func:`probe` shows; anything but positive evidence is legacy."""
+    try:
+        if answer.error:
+            code = msgspec.json.decode(answer.error, type=_Error).code
+            return Era.MODERN if code in MODERN_ERRORS else Era.LEGACY
+        supported = msgspec.json.decode(answer.result, type=_Discovered).supported
+    except (msgspec.DecodeError, RecursionError):
+        return Era.LEGACY
+    return Era.MODERN if any(version >= MODERN_VERSION for version in supported) else Era.LEGACY
+
+
+def refuse_modern(raw_id: bytes, server: str) -> bytes:
+    """What a modern request to a legacy server gets: -32601, on which dual-era clients fall back."""
+    text = (
+        f"Method not found: the server {server!r} speaks only MCP revisions before {MODERN_VERSION}; "
+        "connect with the initialize handshake"
+    )
+    return messages.error_response(raw_id, METHOD_NOT_FOUND, text)

@@ -1,0 +1,165 @@
+"""Many modern sessions on one server process: ids toward the server, and the way back.
+
+Pure. Exactly these members are rewritten (docs/binding.md, section 8):
+
+=====================================================  ================================================
+client → server                                        server → client
+=====================================================  ================================================
+``id``                                                 ``id`` of responses
+``params._meta.progressToken``                         ``params.progressToken``
+``params.requestId`` of ``notifications/cancelled``    ``params.requestId`` of a cancellation
+\\                                                      ``_meta[…/subscriptionId]``, also in the result
+=====================================================  ================================================
+
+Invariant: an entry exists from :meth:`Multiplexer.outbound` until its response, its cancellation or the
+end of its owner; whatever names no entry is nobody's, and is dropped and counted, never broadcast.
+"""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+from mcp_ws_ide import messages
+from mcp_ws_ide.core.effects import Deliver, Drop, Pending, Reply
+from mcp_ws_ide.core.session import CANCELLED
+from mcp_ws_ide.errors import METHOD_NOT_FOUND, MalformedMessage
+from mcp_ws_ide.messages import Kind, Message, Params
+
+LISTEN = "subscriptions/listen"
+PROGRESS = "notifications/progress"
+
+Owner = TypeVar("Owner")
+
+
+class Multiplexer(Generic[Owner]):
+    """The table of one shared upstream. ``Owner`` is whatever stands for a session; hashed by identity.
+
+    Args:
+        sole_owner: set when the upstream serves one session alone: then messages that name no request
+            (logs) can be attributed, and log levels stay in the requests.
+    """
+
+    def __init__(self, sole_owner: Owner | None = None) -> None:
+        self.sole_owner = sole_owner
+        self._next_id = 0
+        self._entries: dict[int, tuple[Owner, Pending]] = {}
+        self.dropped = 0
+        """Messages of the server that named no entry: late answers, untagged notifications."""
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def owns(self, pending: Pending) -> bool:
+        """Whether this request is in flight here."""
+        entry = self._entries.get(pending.upstream_id)
+        return entry is not None and entry[1] is pending
+
+    def outbound(self, owner: Owner, message: Message, params: Params, pending: Pending | None) -> bytes:
+        """The bytes to send to the server for a client's message."""
+        if pending is None:
+            return message.data
+        if message.kind is Kind.NOTIFICATION:
+            return self._cancellation(message, pending)
+        self._next_id += 1
+        pending.upstream_id = self._next_id
+        self._entries[self._next_id] = (owner, pending)
+        raw_id = b"%d" % self._next_id
+        return messages.rebuild(message, raw_id, params=self._outbound_params(message, params, pending, raw_id))
+
+    def _outbound_params(self, message: Message, params: Params, pending: Pending, raw_id: bytes) -> bytes:
+        payload, meta = message.params, params.meta
+        if meta is None:
+            return payload
+        if token := bytes(meta.progress_token):
+            pending.progress_token = token
+            payload = messages.with_meta(payload, "progressToken", raw_id)
+        if self.sole_owner is None and len(memoryview(meta.log_level)):
+            payload = messages.with_meta(payload, messages.LOG_LEVEL_KEY, b"")
+        return payload
+
+    def _cancellation(self, message: Message, pending: Pending) -> bytes:
+        raw_id = b"%d" % pending.upstream_id
+        self._entries.pop(pending.upstream_id, None)
+        return messages.rebuild(
+            message, b"", params=messages.with_member(message.params, "requestId", raw_id)
+        )
+
+    def inbound(self, message: Message) -> tuple[Owner | None, Deliver | Reply | Drop]:
+        """Whose a message of the server is, and what becomes of it."""
+        if message.kind is Kind.RESPONSE:
+            return self._response(message)
+        if message.kind is Kind.REQUEST:
+            text = "requests from server to client do not exist since 2026-07-28: use input_required"
+            return None, Reply(messages.error_response(message.id, METHOD_NOT_FOUND, text))
+        return self._notification(message)
+
+    def _response(self, message: Message) -> tuple[Owner | None, Deliver | Drop]:
+        entry = self._entries.pop(int(message.id), None) if message.id.isdigit() else None
+        if entry is None:
+            return self._drop("answers no request in flight")
+        owner, pending = entry
+        result = message.result
+        if result and pending.method == LISTEN and len(memoryview(messages.result_meta(message).subscription_id)):
+            result = messages.with_meta(result, messages.SUBSCRIPTION_ID_KEY, pending.raw_id)
+        return owner, Deliver(messages.rebuild(message, pending.raw_id, result=result), pending)
+
+    def _notification(self, message: Message) -> tuple[Owner | None, Deliver | Drop]:
+        params, method = messages.params_of(message), message.method_name
+        if method == PROGRESS:
+            return self._tagged(message, "progressToken", bytes(params.progress_token))
+        if method == CANCELLED:
+            return self._tagged(message, "requestId", bytes(params.request_id))
+        if params.meta is not None and (tag := bytes(params.meta.subscription_id)):
+            return self._tagged(message, messages.SUBSCRIPTION_ID_KEY, tag)
+        if self.sole_owner is not None:
+            return self.sole_owner, Deliver(message.data)
+        return self._drop("names no request, and the server is shared")
+
+    def _tagged(self, message: Message, member: str, tag: bytes) -> tuple[Owner | None, Deliver | Drop]:
+        """Deliver a notification to the owner of the request its ``member`` names."""
+        entry = self._entries.get(_upstream_id(tag))
+        if entry is None:
+            return self._drop(f"{member} names no request in flight")
+        owner, pending = entry
+        if member == messages.SUBSCRIPTION_ID_KEY:
+            params = messages.with_meta(message.params, member, pending.raw_id)
+        else:
+            own = pending.progress_token if member == "progressToken" else pending.raw_id
+            if not own:
+                return self._drop("progress that was not asked for")
+            params = messages.with_member(message.params, member, own)
+        return owner, Deliver(messages.rebuild(message, b"", params=params))
+
+    def _drop(self, reason: str) -> tuple[None, Drop]:
+        self.dropped += 1
+        return None, Drop(reason)
+
+    def drop(self, owner: Owner) -> list[bytes]:
+        """Forget a session; return the cancellations to send for what it had in flight."""
+        ids = [upstream_id for upstream_id, entry in self._entries.items() if entry[0] is owner]
+        for upstream_id in ids:
+            del self._entries[upstream_id]
+        return [_cancel(upstream_id) for upstream_id in ids]
+
+    def fail_all(self) -> list[tuple[Owner, Pending]]:
+        """The server is gone: forget and return everything in flight."""
+        entries, self._entries = list(self._entries.values()), {}
+        return entries
+
+
+def _upstream_id(tag: bytes) -> int:
+    """The id a tag names; some servers turn numbers into strings, so ``"7"`` is read as 7 here."""
+    try:
+        key = messages.decode_id(tag) if tag else 0
+    except MalformedMessage:
+        return 0
+    if isinstance(key, str):
+        return int(key) if key.isdigit() and key.isascii() else 0
+    return int(key)
+
+
+def _cancel(upstream_id: int) -> bytes:
+    return (
+        b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":%d,'
+        b'"reason":"the client went away"}}' % upstream_id
+    )

@@ -1,0 +1,112 @@
+"""One client's conversation: which requests are in flight, and in which era it speaks.
+
+Pure: messages and the time go in, effects come out. Rules, in the order they are applied to a message
+from the client:
+
+1. A request whose id is in flight is refused with ``id: null`` (with the id it would answer the first).
+2. A request above the in-flight limit is refused with its own id.
+3. A request with a protocol version in ``_meta`` is modern; every other one is legacy.
+4. A cancellation goes where the request it names went; a response, where the question came from.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mcp_ws_ide import messages
+from mcp_ws_ide.core.effects import Deliver, Drop, Effect, Forward, Pending, Reply
+from mcp_ws_ide.core.era import Era
+from mcp_ws_ide.errors import INVALID_REQUEST, LIMIT_EXCEEDED, MalformedMessage
+from mcp_ws_ide.messages import IdKey, Kind, Message
+
+CANCELLED = "notifications/cancelled"
+
+
+class SessionCore:
+    """The state of one session. Not thread-safe; never waits."""
+
+    def __init__(self, max_in_flight: int) -> None:
+        self._max_in_flight = max_in_flight
+        self.pending: dict[IdKey, Pending] = {}
+        """Requests of the client that wait for an answer."""
+        self.asked: set[IdKey] = set()
+        """Requests of a legacy server that wait for the client's answer."""
+        self.eras: set[Era] = set()
+        """The eras the client has used so far."""
+
+    def from_client(self, message: Message, now: float) -> Effect:
+        """What becomes of a message from the client."""
+        if message.kind is Kind.REQUEST:
+            return self._request(message, now)
+        if message.kind is Kind.RESPONSE:
+            return self._response(message)
+        return self._notification(message)
+
+    def _request(self, message: Message, now: float) -> Effect:
+        key = message.id_key
+        if key in self.pending:
+            words = f"the id {message.id.decode()} is already in flight; use every id once"
+            return Deliver(messages.error_response(b"", INVALID_REQUEST, words))
+        if len(self.pending) >= self._max_in_flight:
+            return Deliver(_over_limit(message.id, self._max_in_flight))
+        params = messages.params_of(message)
+        modern = params.meta is not None and len(memoryview(params.meta.version)) > 0
+        self.eras.add(Era.MODERN if modern else Era.LEGACY)
+        pending = Pending(key, message.id, message.method_name, now)
+        self.pending[key] = pending
+        return Forward(message, modern, params, pending)
+
+    def _response(self, message: Message) -> Effect:
+        key = message.id_key
+        if key not in self.asked:
+            return Drop("answers no question of the server")
+        self.asked.discard(key)
+        return Forward(message, False, messages.NO_PARAMS)
+
+    def _notification(self, message: Message) -> Effect:
+        if message.method_name != CANCELLED:
+            return Forward(message, Era.LEGACY not in self.eras and Era.MODERN in self.eras, messages.NO_PARAMS)
+        params = messages.params_of(message)
+        pending = self._named_by(params)
+        if pending is None:
+            return Drop("cancels no request in flight")
+        del self.pending[pending.key]
+        return Forward(message, pending.upstream_id > 0, params, pending)
+
+    def _named_by(self, params: messages.Params) -> Pending | None:
+        try:
+            return self.pending.get(messages.decode_id(bytes(params.request_id) or b"null"))
+        except (MalformedMessage, TypeError):  # TypeError: an id of an unhashable type
+            return None
+
+    def from_legacy_server(self, message: Message) -> Effect:
+        """What becomes of a message from the session's own legacy upstream: it passes verbatim."""
+        if message.kind is Kind.RESPONSE:
+            return Deliver(message.data, self.pending.pop(message.id_key, None))
+        if message.kind is Kind.REQUEST:
+            key = message.id_key
+            if key in self.asked:
+                words = f"the id {message.id.decode()} is already in flight"
+                return Reply(messages.error_response(b"", INVALID_REQUEST, words))
+            self.asked.add(key)
+        return Deliver(message.data)
+
+    def answered(self, pending: Pending) -> None:
+        """A shared upstream answered this request."""
+        self.pending.pop(pending.key, None)
+
+    def fail(self, pending: Pending, code: int, text: str) -> bytes | None:
+        """The error that ends a request which will get no answer; None if it is no longer waited for.
+
+        ``data.outcome`` is ``"not_sent"`` (safe to retry) or ``"unknown"`` (it may have run).
+        """
+        if self.pending.pop(pending.key, None) is None:
+            return None
+        outcome = "unknown" if pending.sent else "not_sent"
+        return messages.error_response(pending.raw_id, code, text, {"outcome": outcome})
+
+
+def _over_limit(raw_id: bytes, limit: int) -> bytes:
+    text = f"{limit} requests of this session are in flight already; wait for answers (max_in_flight)"
+    data: dict[str, Any] = {"limit": "max_in_flight", "outcome": "not_sent"}
+    return messages.error_response(raw_id, LIMIT_EXCEEDED, text, data)
