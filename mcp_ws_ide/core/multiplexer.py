@@ -17,6 +17,7 @@ end of its owner; whatever names no entry is nobody's, and is dropped and counte
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Generic, TypeVar
 
 from mcp_ws_ide import messages
@@ -134,12 +135,12 @@ class Multiplexer(Generic[Owner]):
         self.dropped += 1
         return None, Drop(reason)
 
-    def drop(self, owner: Owner) -> list[bytes]:
-        """Forget a session; return the cancellations to send for what it had in flight."""
-        ids = [upstream_id for upstream_id, entry in self._entries.items() if entry[0] is owner]
-        for upstream_id in ids:
+    def drop(self, pending: Iterable[Pending]) -> list[bytes]:
+        """Forget requests of a session that left; return the cancellations to send for them."""
+        mine = [entry.upstream_id for entry in pending if self.owns(entry)]
+        for upstream_id in mine:
             del self._entries[upstream_id]
-        return [_cancel(upstream_id) for upstream_id in ids]
+        return [_cancel(upstream_id) for upstream_id in mine]
 
     def fail_all(self) -> list[tuple[Owner, Pending]]:
         """The server is gone: forget and return everything in flight."""

@@ -1,0 +1,160 @@
+"""Counters of the gateway, and their way to Prometheus. Counting is plain integer arithmetic on the hot
+path; Prometheus objects are made only when somebody scrapes Jupyter's ``/metrics``."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+from prometheus_client import REGISTRY, CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 300.0)
+"""Upper bounds of the latency buckets, in seconds."""
+
+
+class Latency:
+    """A histogram of seconds."""
+
+    __slots__ = ("counts", "sum")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(BUCKETS) + 1)
+        self.sum = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Add one observation."""
+        self.counts[bisect_left(BUCKETS, seconds)] += 1
+        self.sum += seconds
+
+    def cumulative(self) -> list[tuple[str, float]]:
+        """Pairs of upper bound and cumulated count, as Prometheus wants them."""
+        total, rows = 0, []
+        for bound, count in zip((*map(str, BUCKETS), "+Inf"), self.counts, strict=True):
+            total += count
+            rows.append((bound, float(total)))
+        return rows
+
+
+class ServerCounters:
+    """What is counted for one configured server, over its whole life."""
+
+    __slots__ = ("bytes_in", "bytes_out", "dropped", "messages_in", "messages_out", "restarts", "total", "upstream")
+
+    def __init__(self) -> None:
+        self.messages_in = self.messages_out = 0
+        self.bytes_in = self.bytes_out = 0
+        self.dropped = 0
+        self.restarts = 0
+        self.total = Latency()
+        self.upstream = Latency()
+
+
+class ServerGauges:
+    """What can be counted only at this moment; see :data:`Snapshot`."""
+
+    __slots__ = ("in_flight", "links", "processes", "queued_bytes", "sessions")
+
+    def __init__(self) -> None:
+        self.links: Counter[str] = Counter()
+        self.sessions: Counter[str] = Counter()
+        self.processes = 0
+        self.in_flight = 0
+        self.queued_bytes = 0
+
+
+class Metrics:
+    """All counters of one gateway."""
+
+    def __init__(self) -> None:
+        self.servers: dict[str, ServerCounters] = {}
+        self.refusals: Counter[str] = Counter()
+        self.tap_drops = 0
+
+    def server(self, name: str) -> ServerCounters:
+        """The counters of a server; they outlive changes of its configuration."""
+        counters = self.servers.get(name)
+        if counters is None:
+            counters = self.servers[name] = ServerCounters()
+        return counters
+
+
+Snapshot = Callable[[], dict[str, ServerGauges]]
+
+
+class GatewayCollector(Collector):
+    """Presents :class:`Metrics` under the names ``mcp_ws_*`` (docs/operations.md lists them)."""
+
+    def __init__(self, metrics: Metrics, snapshot: Snapshot) -> None:
+        self._metrics = metrics
+        self._snapshot = snapshot
+
+    def register(self, registry: CollectorRegistry = REGISTRY) -> None:
+        """Appear on ``/metrics``."""
+        registry.register(self)
+
+    def unregister(self, registry: CollectorRegistry = REGISTRY) -> None:
+        """Disappear from ``/metrics``."""
+        registry.unregister(self)
+
+    def describe(self) -> Iterable[Metric]:
+        """Names without values: registration must not walk the gateway."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """One reading."""
+        yield from self._gauges()
+        yield from self._counters()
+        yield from self._latencies()
+
+    def _gauges(self) -> Iterator[Metric]:
+        links = GaugeMetricFamily("mcp_ws_links", "Open client links", labels=["server", "era"])
+        sessions = GaugeMetricFamily("mcp_ws_sessions", "Live sessions", labels=["server", "era"])
+        processes = GaugeMetricFamily("mcp_ws_processes", "Live server processes", labels=["server"])
+        in_flight = GaugeMetricFamily("mcp_ws_requests_in_flight", "Client requests unanswered", labels=["server"])
+        queued = GaugeMetricFamily(
+            "mcp_ws_queued_bytes", "Bytes accepted and not yet taken by server or client", labels=["server"]
+        )
+        for name, gauges in self._snapshot().items():
+            for era, count in gauges.links.items():
+                links.add_metric([name, era], count)
+            for era, count in gauges.sessions.items():
+                sessions.add_metric([name, era], count)
+            processes.add_metric([name], gauges.processes)
+            in_flight.add_metric([name], gauges.in_flight)
+            queued.add_metric([name], gauges.queued_bytes)
+        yield from (links, sessions, processes, in_flight, queued)
+
+    def _counters(self) -> Iterator[Metric]:
+        count = CounterMetricFamily("mcp_ws_messages", "Messages by direction", labels=["server", "direction"])
+        size = CounterMetricFamily("mcp_ws_bytes", "Message bytes by direction", labels=["server", "direction"])
+        dropped = CounterMetricFamily("mcp_ws_messages_dropped", "Messages nobody could be given", labels=["server"])
+        restarts = CounterMetricFamily("mcp_ws_process_restarts", "Server processes that ended unasked", labels=["server"])
+        for name, counters in self._metrics.servers.items():
+            count.add_metric([name, "client_to_server"], counters.messages_in)
+            count.add_metric([name, "server_to_client"], counters.messages_out)
+            size.add_metric([name, "client_to_server"], counters.bytes_in)
+            size.add_metric([name, "server_to_client"], counters.bytes_out)
+            dropped.add_metric([name], counters.dropped)
+            restarts.add_metric([name], counters.restarts)
+        refusals = CounterMetricFamily("mcp_ws_refusals", "Links refused, by reason", labels=["reason"])
+        for reason, number in self._metrics.refusals.items():
+            refusals.add_metric([reason], number)
+        drops = CounterMetricFamily("mcp_ws_tap_drops", "Records that slow watchers missed")
+        drops.add_metric([], self._metrics.tap_drops)
+        yield from (count, size, dropped, restarts, refusals, drops)
+
+    def _latencies(self) -> Iterator[Metric]:
+        total = HistogramMetricFamily(
+            "mcp_ws_request_seconds", "From a request's arrival to its answer's departure", labels=["server"]
+        )
+        upstream = HistogramMetricFamily(
+            "mcp_ws_upstream_seconds", "The part of it spent in the server and its pipes", labels=["server"]
+        )
+        for name, counters in self._metrics.servers.items():
+            total.add_metric([name], counters.total.cumulative(), counters.total.sum)
+            upstream.add_metric([name], counters.upstream.cumulative(), counters.upstream.sum)
+        yield from (total, upstream)

@@ -1,0 +1,168 @@
+"""Gateway tokens and one-time tickets: credentials that open MCP endpoints and nothing else.
+
+Secrets have 256 random bits and are stored as SHA-256 digests, compared by lookup of the digest. This
+module knows files and clocks; it knows nothing of HTTP.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+TOKEN_PREFIX: Final = "mcpws_"  # noqa: S105 - how a token is recognised, not a token
+MAX_LIFETIME: Final = 366 * 86400
+"""Longest lifetime of a gateway token, in seconds."""
+TICKET_LIFETIME: Final = 60.0
+"""Seconds a ticket is good for."""
+MAX_TICKETS: Final = 10_000
+
+log = logging.getLogger(__name__)
+
+
+class GatewayToken(msgspec.Struct):
+    """A token as it is stored. Times are seconds since the epoch."""
+
+    id: str
+    digest: str
+    principal: str
+    username: str
+    servers: list[str]
+    created: float
+    expires: float
+    note: str = ""
+    last_used: float | None = None
+
+    def public(self) -> dict[str, object]:
+        """What its owner may read."""
+        return {
+            "id": self.id,
+            "servers": self.servers,
+            "created": self.created,
+            "expires": self.expires,
+            "note": self.note,
+            "last_used": self.last_used,
+        }
+
+
+class TokenStore:
+    """The gateway tokens, kept in one file of mode 0600.
+
+    Args:
+        path: the file; its directory is made with mode 0700.
+        now: the clock.
+    """
+
+    def __init__(self, path: Path, *, now: Callable[[], float] = time.time) -> None:
+        self._path = path
+        self._now = now
+        self._tokens: dict[str, GatewayToken] = {}
+        self._load()
+
+    def _load(self) -> None:
+        try:
+            stored = msgspec.json.decode(self._path.read_bytes(), type=list[GatewayToken])
+        except FileNotFoundError:
+            return
+        except (OSError, msgspec.DecodeError) as error:
+            log.error("gateway tokens in %s are unreadable and were ignored: %s", self._path, error)
+            return
+        self._tokens = {token.digest: token for token in stored if token.expires > self._now()}
+
+    def _save(self) -> None:
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fresh = self._path.with_name(f"{self._path.name}.{secrets.token_hex(4)}")
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(msgspec.json.encode(list(self._tokens.values())))
+        os.replace(fresh, self._path)
+
+    def mint(
+        self, principal: str, username: str, servers: Iterable[str], expires_in: float, note: str = ""
+    ) -> tuple[str, GatewayToken]:
+        """A new token for these servers: its secret, shown this once, and what is stored of it."""
+        self._forget_expired()
+        secret = TOKEN_PREFIX + secrets.token_urlsafe(32)
+        now = self._now()
+        token = GatewayToken(
+            secrets.token_hex(6), _digest(secret), principal, username, sorted(set(servers)), now, now + expires_in, note
+        )
+        self._tokens[token.digest] = token
+        self._save()
+        return secret, token
+
+    def find(self, secret: str) -> GatewayToken | None:
+        """The token of this secret, unless it is unknown, revoked or expired."""
+        token = self._tokens.get(_digest(secret))
+        if token is None or token.expires <= self._now():
+            return None
+        token.last_used = self._now()
+        return token
+
+    def of(self, principal: str) -> list[GatewayToken]:
+        """The tokens a principal has minted and that still live."""
+        now = self._now()
+        return [token for token in self._tokens.values() if token.principal == principal and token.expires > now]
+
+    def alive(self, token_id: str) -> bool:
+        """Whether the token of this id is still good."""
+        now = self._now()
+        return any(token.id == token_id and token.expires > now for token in self._tokens.values())
+
+    def revoke(self, principal: str, token_id: str) -> bool:
+        """Forget a token of this principal; False if there is none."""
+        for digest, token in self._tokens.items():
+            if token.id == token_id and token.principal == principal:
+                del self._tokens[digest]
+                self._save()
+                return True
+        return False
+
+    def _forget_expired(self) -> None:
+        now = self._now()
+        self._tokens = {digest: token for digest, token in self._tokens.items() if token.expires > now}
+
+
+class Ticket(msgspec.Struct):
+    """What a ticket stands for."""
+
+    principal: str
+    username: str
+    server: str
+    expires: float
+
+
+class TicketStore:
+    """One-time tickets, in memory: for those who can put a credential nowhere but in the URL."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._tickets: dict[str, Ticket] = {}
+
+    def issue(self, principal: str, username: str, server: str) -> str:
+        """A ticket that opens one link to ``server`` within :data:`TICKET_LIFETIME`."""
+        now = self._now()
+        self._tickets = {digest: ticket for digest, ticket in self._tickets.items() if ticket.expires > now}
+        if len(self._tickets) >= MAX_TICKETS:
+            del self._tickets[next(iter(self._tickets))]
+        secret = secrets.token_urlsafe(32)
+        self._tickets[_digest(secret)] = Ticket(principal, username, server, now + TICKET_LIFETIME)
+        return secret
+
+    def redeem(self, secret: str, server: str) -> Ticket | None:
+        """Use up a ticket; None if it is unknown, used, expired or for another server."""
+        ticket = self._tickets.pop(_digest(secret), None)
+        if ticket is None or ticket.expires <= self._now() or ticket.server != server:
+            return None
+        return ticket
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
