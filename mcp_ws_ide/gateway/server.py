@@ -1,0 +1,120 @@
+"""One configured server: what is known about it, and when its next process may start."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from mcp_ws_ide.config import ServerSpec
+from mcp_ws_ide.core.era import Era
+from mcp_ws_ide.errors import TransportError
+from mcp_ws_ide.metrics import ServerCounters
+from mcp_ws_ide.transports.base import Transport
+
+if TYPE_CHECKING:
+    from mcp_ws_ide.gateway.upstream import SharedUpstream, Upstream
+
+CRASH_WINDOW: Final = 60.0
+"""Seconds in which crashes are counted together."""
+CRASH_LIMIT: Final = 5
+"""Crashes within the window that open the breaker."""
+BREAKER_SECONDS: Final = 30.0
+"""How long an open breaker refuses new processes."""
+BACKOFF_FIRST: Final = 0.5
+BACKOFF_LAST: Final = 30.0
+"""Delay before the process after the first crash, doubled with each more, in seconds."""
+
+
+class CrashLoop:
+    """Decides from past crashes when a server may be started again."""
+
+    def __init__(self, now: Callable[[], float], jitter: Callable[[], float] = random.random) -> None:
+        self._now = now
+        self._jitter = jitter
+        self._crashes: deque[float] = deque(maxlen=CRASH_LIMIT)
+
+    def crashed(self) -> None:
+        """A process ended unasked, or could not be started."""
+        self._crashes.append(self._now())
+
+    def reset(self) -> None:
+        """An operator asked for a fresh start."""
+        self._crashes.clear()
+
+    @property
+    def refusal(self) -> str | None:
+        """Why no process may be started now, in words; None if one may."""
+        left = self._breaker_left()
+        if left <= 0:
+            return None
+        return (
+            f"it ended {CRASH_LIMIT} times within {CRASH_WINDOW:.0f} s; "
+            f"the next attempt is possible in {left:.0f} s, or after a restart by hand"
+        )
+
+    def _breaker_left(self) -> float:
+        crashes = self._crashes
+        if len(crashes) < CRASH_LIMIT or crashes[-1] - crashes[0] > CRASH_WINDOW:
+            return 0.0
+        return crashes[-1] + BREAKER_SECONDS - self._now()
+
+    def delay(self) -> float:
+        """Seconds to wait before the next process, with jitter."""
+        now = self._now()
+        recent = sum(1 for moment in self._crashes if now - moment < CRASH_WINDOW)
+        if recent == 0:
+            return 0.0
+        full = min(BACKOFF_FIRST * 2 ** (recent - 1), BACKOFF_LAST)
+        return max(0.0, self._crashes[-1] + full * (0.5 + self._jitter() / 2) - now)
+
+
+class Server:
+    """The live side of a :class:`~mcp_ws_ide.config.ServerSpec`."""
+
+    def __init__(
+        self,
+        spec: ServerSpec,
+        counters: ServerCounters,
+        make_transport: Callable[[ServerSpec], Transport],
+        now: Callable[[], float],
+    ) -> None:
+        self.spec = spec
+        self.counters = counters
+        self.crash_loop = CrashLoop(now)
+        self.era: Era | None = None
+        self.last_error = ""
+        self.last_stderr: list[str] = []
+        self.upstreams: set[Upstream] = set()
+        self.shared: dict[str, SharedUpstream] = {}
+        self._make_transport = make_transport
+
+    @property
+    def name(self) -> str:
+        """The configured name."""
+        return self.spec.name
+
+    @property
+    def refusal(self) -> str | None:
+        """Why no client can be served now, in words; None if one can."""
+        return self.spec.disabled_reason or self.crash_loop.refusal
+
+    def new_transport(self) -> Transport:
+        """A transport, not connected yet.
+
+        Raises:
+            TransportError: the server is disabled, or its breaker is open.
+        """
+        if self.refusal is not None:
+            raise TransportError(self.refusal)
+        return self._make_transport(self.spec)
+
+    @property
+    def state(self) -> str:
+        """``disabled``, ``failed``, ``running`` or ``idle``."""
+        if self.spec.disabled_reason is not None:
+            return "disabled"
+        if self.upstreams:
+            return "running"
+        return "failed" if self.crash_loop.refusal is not None else "idle"

@@ -1,0 +1,382 @@
+"""Live attachments to servers: one client's own (legacy) or shared by a principal's sessions (modern).
+
+An upstream owns its transport from the first byte to the last. Messages that arrive before the server is
+ready wait in order; when the server ends, every request it owes an answer gets an error that says whether
+it may have run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Final
+
+from mcp_ws_ide import __version__, messages
+from mcp_ws_ide.core import era as eras
+from mcp_ws_ide.core.effects import Deliver, Drop, Forward, Pending, Reply
+from mcp_ws_ide.core.era import Era
+from mcp_ws_ide.core.multiplexer import Multiplexer
+from mcp_ws_ide.errors import (
+    UPSTREAM_LOST,
+    UPSTREAM_UNAVAILABLE,
+    LimitExceeded,
+    MalformedMessage,
+    TransportClosed,
+    TransportError,
+)
+from mcp_ws_ide.transports.base import Transport
+
+if TYPE_CHECKING:
+    from mcp_ws_ide.gateway.gateway import Gateway
+    from mcp_ws_ide.gateway.server import Server
+    from mcp_ws_ide.gateway.session import Session
+
+HIGH_WATER: Final = 1 << 20
+"""Bytes waiting for a server that is not ready, above which its clients are not read."""
+
+log = logging.getLogger(__name__)
+
+
+class Upstream(ABC):
+    """What both kinds have in common; also the :class:`~mcp_ws_ide.transports.base.Receiver`."""
+
+    era: Era
+    shared: bool
+
+    def __init__(self, gateway: Gateway, server: Server, label: str | None) -> None:
+        self._gateway = gateway
+        self.server = server
+        self.started = time.time()
+        self._label = label
+        self._transport: Transport | None = None
+        self._waiting: list[tuple[Session, Forward]] = []
+        self._waiting_bytes = 0
+        self._transport_paused = False
+        self._stalled: set[Session] = set()
+        self._ready = False
+        self._closing = False
+        self.closed = False
+        server.upstreams.add(self)
+
+    # --- life ---------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to start the server; returns at once."""
+        self._gateway.tasks.spawn(self._start(), f"start {self.server.name}")
+
+    async def _start(self) -> None:
+        try:
+            self._gateway.check_processes()
+            await asyncio.sleep(self.server.crash_loop.delay())
+            if self._closing:
+                return self._end("ended before it was started")
+            transport = self.server.new_transport()
+            await transport.connect(self)
+        except (TransportError, LimitExceeded) as error:
+            if isinstance(error, TransportError) and self.server.crash_loop.refusal is None:
+                self.server.crash_loop.crashed()
+            return self._end(str(error))
+        self._transport = transport
+        if self._closing:
+            return await transport.close()
+        log.info("server %s started, pid %s", self.server.name, transport.pid)
+        self._gateway.tap.event(self.server.name, self._label, "upstream_started", f"pid {transport.pid}")
+        self.connected()
+
+    def connected(self) -> None:
+        """The transport is up."""
+        self.ready()
+
+    def ready(self) -> None:
+        """Send what has waited; from now on everything goes straight through."""
+        self._ready = True
+        waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
+        for session, forward in waiting:
+            self._transmit(session, forward)
+        self._wake_stalled()
+
+    def close(self) -> None:
+        """End the server because nobody needs it; returns at once."""
+        if self._closing:
+            return
+        self._closing = True
+        if self._transport is not None:
+            self._gateway.tasks.spawn(self._transport.close(), f"close {self.server.name}")
+
+    async def aclose(self) -> None:
+        """End the server and wait until it has ended."""
+        self._closing = True
+        if self._transport is not None:
+            await self._transport.close()
+
+    def transport_closed(self, reason: str) -> None:
+        """The server is gone."""
+        if not self._closing:
+            self.server.counters.restarts += 1
+            self.server.crash_loop.crashed()
+            log.warning("server %s ended: %s", self.server.name, reason)
+        self._end(reason)
+
+    def _end(self, reason: str) -> None:
+        if self.closed:
+            return
+        self.closed = True
+        self._ready = False
+        self.server.upstreams.discard(self)
+        if self._transport is not None:
+            self.server.last_stderr = self._transport.stderr_tail
+        if not self._closing:
+            self.server.last_error = reason
+        self._gateway.tap.event(self.server.name, self._label, "upstream_closed", reason)
+        waiting, self._waiting = self._waiting, []
+        for session, forward in waiting:
+            if forward.pending is not None and forward.message.kind is messages.Kind.REQUEST:
+                session.fail(forward.pending, UPSTREAM_UNAVAILABLE, f"server {self.server.name!r}: {reason}")
+        self._wake_stalled()
+        self.ended(reason)
+
+    @abstractmethod
+    def ended(self, reason: str) -> None:
+        """Tell everybody who was waiting for the server."""
+
+    # --- toward the server ----------------------------------------------------------------------
+
+    @property
+    def pid(self) -> int | None:
+        """Process id, when there is one."""
+        return self._transport.pid if self._transport is not None else None
+
+    @property
+    def stderr_tail(self) -> list[str]:
+        """The server's newest stderr lines."""
+        return self._transport.stderr_tail if self._transport is not None else []
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes that wait for the server."""
+        return self._waiting_bytes + (self._transport.queued_bytes if self._transport is not None else 0)
+
+    def forward(self, session: Session, effect: Forward) -> None:
+        """Send a client's message, now or as soon as the server is ready."""
+        if self._ready:
+            self._transmit(session, effect)
+        else:
+            self._waiting.append((session, effect))
+            self._waiting_bytes += len(effect.message.data)
+        if self._transport_paused or self._waiting_bytes > HIGH_WATER:
+            self._stalled.add(session)
+            session.set_reading(False)
+
+    @abstractmethod
+    def _transmit(self, session: Session, effect: Forward) -> None: ...
+
+    def send(self, data: bytes, pending: Pending | None = None) -> None:
+        """Hand one line to the transport."""
+        transport = self._transport
+        if transport is None:
+            return
+        if self._gateway.tap.active:
+            self._gateway.tap.message(self.server.name, self._label, "upstream", "out", data)
+        try:
+            transport.send(data)
+        except TransportClosed:
+            return  # transport_closed fails what is pending
+        if pending is not None:
+            pending.sent = time.perf_counter()
+
+    def write_paused(self, paused: bool) -> None:
+        """The server takes its input too slowly, or fast enough again."""
+        self._transport_paused = paused
+        if not paused:
+            self._wake_stalled()
+
+    def _wake_stalled(self) -> None:
+        stalled, self._stalled = self._stalled, set()
+        for session in stalled:
+            session.set_reading(True)
+
+    # --- from the server ------------------------------------------------------------------------
+
+    def message_received(self, message: bytes) -> None:
+        """One line of the server."""
+        now = time.perf_counter()
+        if self._gateway.tap.active:
+            self._gateway.tap.message(self.server.name, self._label, "upstream", "in", message)
+        if not messages.is_text(message):
+            return self.noise_received("stdout", f"a line of {len(message)} bytes that is not UTF-8")
+        try:
+            parsed = messages.parse(message)
+        except MalformedMessage as error:
+            self.server.counters.dropped += 1
+            log.debug("server %s sent a malformed message: %s", self.server.name, error)
+            return
+        self._received(parsed, now)
+
+    @abstractmethod
+    def _received(self, message: messages.Message, now: float) -> None: ...
+
+    def noise_received(self, source: str, text: str) -> None:
+        """Output that is no message stays visible in the tap and the log."""
+        self._gateway.tap.noise(self.server.name, self._label, source, text)
+        log.debug("%s of server %s: %s", source, self.server.name, text)
+
+    def pause_reading(self) -> None:
+        """Let the server feel that its client reads slowly."""
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Undo :meth:`pause_reading`."""
+        if self._transport is not None:
+            self._transport.resume_reading()
+
+    def _dropped(self, effect: Drop) -> None:
+        self.server.counters.dropped += 1
+        self._gateway.tap.event(self.server.name, self._label, "dropped", effect.reason)
+
+
+class PrivateUpstream(Upstream):
+    """A legacy session's own server process: every message passes verbatim, in both directions."""
+
+    era = Era.LEGACY
+    shared = False
+
+    def __init__(self, gateway: Gateway, server: Server, session: Session) -> None:
+        super().__init__(gateway, server, session.id)
+        self._session = session
+
+    @property
+    def users(self) -> int:
+        """Sessions that use it."""
+        return 1
+
+    def _transmit(self, session: Session, effect: Forward) -> None:
+        self.send(messages.one_line(effect.message.data), effect.pending)
+
+    def _received(self, message: messages.Message, now: float) -> None:
+        effect = self._session.core.from_legacy_server(message)
+        if type(effect) is Deliver:
+            self._session.deliver(effect.data, effect.answered, now)
+        elif type(effect) is Reply:
+            self.send(effect.data)
+
+    def ended(self, reason: str) -> None:
+        """A legacy session does not survive its server: what it negotiated is gone."""
+        self._session.upstream_lost(self, f"server {self.server.name!r}: {reason}")
+
+
+class SharedUpstream(Upstream):
+    """One server process for the modern sessions of one principal, or for one session that wants logs."""
+
+    era = Era.MODERN
+    shared = True
+
+    def __init__(self, gateway: Gateway, server: Server, principal: str, sole_owner: Session | None = None) -> None:
+        super().__init__(gateway, server, sole_owner.id if sole_owner else None)
+        self.principal = principal
+        self.mux: Multiplexer[Session] = Multiplexer(sole_owner)
+        self._users: set[Session] = set()
+        self._idle: asyncio.TimerHandle | None = None
+        self._probe: asyncio.TimerHandle | None = None
+
+    @property
+    def users(self) -> int:
+        """Sessions that use it."""
+        return len(self._users)
+
+    def connected(self) -> None:
+        """Find out the server's era before anything else is sent, unless it is known."""
+        if self.server.era is Era.MODERN:
+            return self.ready()
+        self._probe = self._gateway.loop.call_later(self._gateway.limits.probe_timeout, self._probed, None)
+        self.send(eras.probe(__version__))
+
+    def _probed(self, answer: messages.Message | None) -> None:
+        assert self._probe is not None
+        self._probe.cancel()
+        self._probe = None
+        era = eras.read_probe(answer) if answer is not None else Era.LEGACY
+        if answer is not None:  # silence is no proof: a slow start must not be remembered as an era
+            self.server.era = era
+        if era is Era.MODERN:
+            return self.ready()
+        self._refuse_waiting()
+        self.close()
+
+    def _refuse_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for session, forward in waiting:
+            session.refuse_modern(forward)
+        self.server.shared.pop(self.principal, None)
+
+    def attach(self, session: Session) -> None:
+        """``session`` uses this upstream from now on."""
+        self._users.add(session)
+        if self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
+
+    def detach(self, session: Session) -> None:
+        """``session`` is gone for good: cancel what it left in flight."""
+        for data in self.mux.drop(session.core.pending.values()):
+            self.send(data)
+        self._waiting = [entry for entry in self._waiting if entry[0] is not session]
+        self._stalled.discard(session)
+        self._users.discard(session)
+        if not self._users and not self.closed:
+            self._idle = self._gateway.loop.call_later(self._idle_timeout(), self._close_if_idle)
+
+    def _idle_timeout(self) -> float:
+        if self.mux.sole_owner is not None:
+            return 0.0
+        configured = self.server.spec.idle_timeout
+        return self._gateway.limits.idle_timeout if configured is None else configured
+
+    def _close_if_idle(self) -> None:
+        if not self._users:
+            self._leave_pool()
+            self.close()
+
+    def _leave_pool(self) -> None:
+        if self.server.shared.get(self.principal) is self:
+            del self.server.shared[self.principal]
+
+    def close(self) -> None:
+        """End the server and forget it, so that the next session starts a new one."""
+        self._leave_pool()
+        super().close()
+
+    def _transmit(self, session: Session, effect: Forward) -> None:
+        pending = effect.pending
+        if pending is not None and pending.key not in session.core.pending and effect.message.kind is messages.Kind.REQUEST:
+            return  # cancelled while it waited
+        data = self.mux.outbound(session, effect.message, effect.params, pending)
+        self.send(messages.one_line(data), pending)
+
+    def _received(self, message: messages.Message, now: float) -> None:
+        if self._probe is not None and message.id == eras.PROBE_ID and message.kind is messages.Kind.RESPONSE:
+            return self._probed(message)
+        owner, effect = self.mux.inbound(message)
+        if type(effect) is Deliver and owner is not None:
+            if effect.answered is not None:
+                owner.core.answered(effect.answered)
+            owner.deliver(effect.data, effect.answered, now)
+        elif type(effect) is Reply:
+            self.send(effect.data)
+        elif type(effect) is Drop:
+            self._dropped(effect)
+
+    def ended(self, reason: str) -> None:
+        """Modern sessions outlive the process: each open request ends with an error, the next starts anew."""
+        self._leave_pool()
+        if self._probe is not None:
+            self._probe.cancel()
+            self._probe = None
+        for session, pending in self.mux.fail_all():
+            session.fail(pending, UPSTREAM_LOST, f"server {self.server.name!r} ended: {reason}")
+        for session in list(self._users):
+            session.shared_lost(self)
+
+
