@@ -41,6 +41,11 @@ class FrameLayer:
         return self._protocol.state is _OPEN
 
     @property
+    def has_control(self) -> bool:
+        """Whether control frames (Pong, Close) wait to be sent."""
+        return bool(self._protocol.writes)
+
+    @property
     def close_code(self) -> int | None:
         """The code the closing handshake settled on, None while open, 1006 when there was none."""
         if self._protocol.state is _OPEN:

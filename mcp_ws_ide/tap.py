@@ -62,15 +62,15 @@ _encode = msgspec.json.Encoder().encode
 class Watcher:
     """One subscriber: a bounded queue of encoded records and a way to say that it is no longer empty."""
 
-    def __init__(self, wake: Callable[[], None], accepts: Callable[[Record], bool]) -> None:
+    def __init__(self, wake: Callable[[], None], accepts: Callable[[str, Record], bool]) -> None:
         self._wake = wake
         self._accepts = accepts
         self._queue: deque[Record] = deque()
         self.drops = 0
 
-    def offer(self, record: Record) -> int:
-        """Queue a record; returns how many older ones it displaced."""
-        if not self._accepts(record):
+    def offer(self, owner: str, record: Record) -> int:
+        """Queue a record of ``owner``'s; returns how many older ones it displaced."""
+        if not self._accepts(owner, record):
             return 0
         displaced = 0
         if len(self._queue) >= WATCHER_LIMIT:
@@ -112,23 +112,25 @@ class Tap:
             self._watchers.remove(watcher)
         self.active = bool(self._watchers)
 
-    def message(self, server: str, session: str | None, leg: str, direction: str, data: bytes) -> None:
-        """Report a message; ``direction`` is seen from the gateway."""
+    def message(
+        self, owner: str, server: str, session: str | None, leg: str, direction: str, data: bytes
+    ) -> None:
+        """Report a message of the principal ``owner``; ``direction`` is seen from the gateway."""
         record = self._record(server, session)
         record.leg, record.direction, record.size = leg, direction, len(data)
         record.kind, record.method, record.id = _describe(data)
         record.raw, record.truncated = redact(data)
-        self._emit(record)
+        self._emit(owner, record)
 
-    def event(self, server: str, session: str | None, event: str, detail: str = "") -> None:
+    def event(self, owner: str, server: str, session: str | None, event: str, detail: str = "") -> None:
         """Report something that happened: ``link_opened``, ``upstream_closed``, …"""
         if not self.active:
             return
         record = self._record(server, session)
         record.event, record.detail = event, redact_text(detail) or None
-        self._emit(record)
+        self._emit(owner, record)
 
-    def noise(self, server: str, session: str | None, source: str, text: str) -> None:
+    def noise(self, owner: str, server: str, session: str | None, source: str, text: str) -> None:
         """Report output of a server that is not a message."""
         if not self.active:
             return
@@ -136,17 +138,17 @@ class Tap:
         record.leg, record.direction, record.kind = "upstream", "in", "noise"
         record.event, record.size = source, len(text)
         record.raw = redact_text(text)[:RAW_LIMIT]
-        self._emit(record)
+        self._emit(owner, record)
 
     def _record(self, server: str, session: str | None) -> Record:
         self._seq += 1
         return Record(self._seq, time.time(), time.monotonic(), server, session)
 
-    def _emit(self, record: Record) -> None:
+    def _emit(self, owner: str, record: Record) -> None:
         for watcher in self._watchers:
             # Each watcher counts its own drops in the record, so each needs a record of its own.
             own = record if len(self._watchers) == 1 else msgspec.structs.replace(record)
-            self.drops += watcher.offer(own)
+            self.drops += watcher.offer(owner, own)
 
 
 def _describe(data: bytes) -> tuple[str, str | None, msgspec.Raw | None]:

@@ -115,7 +115,7 @@ class Gateway:
         self.sessions[session.id] = session
         self._per_principal[info.principal] = self._per_principal.get(info.principal, 0) + 1
         log.info("session %s opened: server %s, from %s", session.id, server.name, info.remote)
-        self.tap.event(server.name, session.id, "link_opened", f"{info.remote} {info.user_agent}")
+        self.tap.event(info.principal, server.name, session.id, "link_opened", f"{info.remote} {info.user_agent}")
         return session
 
     def session_ended(self, session: Session, code: int, reason: str) -> None:
@@ -128,7 +128,7 @@ class Gateway:
         else:
             del self._per_principal[principal]
         log.info("session %s closed: %s %s", session.id, code, reason)
-        self.tap.event(session.server.name, session.id, "link_closed", f"{code} {reason}")
+        self.tap.event(principal, session.server.name, session.id, "link_closed", f"{code} {reason}")
 
     def close_links_of_token(self, token_id: str, code: CloseCode, reason: str) -> None:
         """End the sessions that a revoked or expired gateway token opened."""
@@ -137,13 +137,13 @@ class Gateway:
 
     # --- upstreams ------------------------------------------------------------------------------
 
-    def check_processes(self) -> None:
-        """Whether one more server process fits.
+    def check_processes(self, wanted: int = 0) -> None:
+        """Whether the server processes there are, and ``wanted`` more, fit.
 
         Raises:
             LimitExceeded: it does not.
         """
-        count = self.process_count()
+        count = self.process_count() + wanted
         if count > self.limits.max_processes:
             raise LimitExceeded("max_processes", f"{count - 1} server processes are running (max_processes)")
 

@@ -94,7 +94,7 @@ class Session:
         """Take one text message of the client; ``now`` is when it arrived (``time.perf_counter``)."""
         self._count_in(len(data))
         if self._gateway.tap.active:
-            self._gateway.tap.message(self.server.name, self.id, "client", "in", data)
+            self._gateway.tap.message(self.info.principal, self.server.name, self.id, "client", "in", data)
         try:
             message = messages.parse(data)
         except MalformedMessage as error:
@@ -106,7 +106,7 @@ class Session:
             self.deliver(effect.data)
         elif type(effect) is Drop:
             self.server.counters.dropped += 1
-            self._gateway.tap.event(self.server.name, self.id, "dropped", effect.reason)
+            self._gateway.tap.event(self.info.principal, self.server.name, self.id, "dropped", effect.reason)
 
     def _count_in(self, size: int) -> None:
         self.messages_in += 1
@@ -128,7 +128,7 @@ class Session:
             return self.refuse_modern(effect)
         upstream = self._modern_upstream(effect)
         if upstream is None:
-            self._gateway.tap.event(self.server.name, self.id, "dropped", "the server it belongs to is gone")
+            self._gateway.tap.event(self.info.principal, self.server.name, self.id, "dropped", "the server it belongs to is gone")
         else:
             upstream.forward(self, effect)
 
@@ -162,9 +162,9 @@ class Session:
         """A process of its own, since log notifications name no request; None when the limit forbids it."""
         if self._logging is None:
             try:
-                self._gateway.check_processes()
+                self._gateway.check_processes(wanted=1)
             except LimitExceeded as error:
-                self._gateway.tap.event(self.server.name, self.id, "log_level_stripped", str(error))
+                self._gateway.tap.event(self.info.principal, self.server.name, self.id, "log_level_stripped", str(error))
                 return None
             self._logging = SharedUpstream(self._gateway, self.server, self.info.principal, sole_owner=self)
             self._logging.attach(self)
@@ -192,7 +192,7 @@ class Session:
         counters.messages_out += 1
         counters.bytes_out += size
         if self._gateway.tap.active:
-            self._gateway.tap.message(self.server.name, self.id, "client", "out", data)
+            self._gateway.tap.message(self.info.principal, self.server.name, self.id, "client", "out", data)
         self._link.send(data)
         if answered is not None:
             counters.total.observe(time.perf_counter() - answered.received)
@@ -204,7 +204,7 @@ class Session:
             f"the message has {len(data)} bytes, and this client (Python SDK 1.x websocket_client) can receive "
             f"{FRAGILE_MAX_BYTES}; use websocket_transport of mcp_ws_ide.client"
         )
-        self._gateway.tap.event(self.server.name, self.id, "dropped", text)
+        self._gateway.tap.event(self.info.principal, self.server.name, self.id, "dropped", text)
         return messages.error_response(answered.raw_id if answered else b"", RESPONSE_TOO_LARGE, text)
 
     def fail(self, pending: Pending, code: int, text: str) -> None:

@@ -45,10 +45,11 @@ class Upstream(ABC):
     era: Era
     shared: bool
 
-    def __init__(self, gateway: Gateway, server: Server, label: str | None) -> None:
+    def __init__(self, gateway: Gateway, server: Server, owner: str, label: str | None) -> None:
         self._gateway = gateway
         self.server = server
         self.started = time.time()
+        self.owner = owner
         self._label = label
         self._transport: Transport | None = None
         self._waiting: list[tuple[Session, Forward]] = []
@@ -82,7 +83,7 @@ class Upstream(ABC):
         if self._closing:
             return await transport.close()
         log.info("server %s started, pid %s", self.server.name, transport.pid)
-        self._gateway.tap.event(self.server.name, self._label, "upstream_started", f"pid {transport.pid}")
+        self._gateway.tap.event(self.owner, self.server.name, self._label, "upstream_started", f"pid {transport.pid}")
         self.connected()
 
     def connected(self) -> None:
@@ -129,7 +130,7 @@ class Upstream(ABC):
             self.server.last_stderr = self._transport.stderr_tail
         if not self._closing:
             self.server.last_error = reason
-        self._gateway.tap.event(self.server.name, self._label, "upstream_closed", reason)
+        self._gateway.tap.event(self.owner, self.server.name, self._label, "upstream_closed", reason)
         waiting, self._waiting = self._waiting, []
         for session, forward in waiting:
             if forward.pending is not None and forward.message.kind is messages.Kind.REQUEST:
@@ -178,7 +179,7 @@ class Upstream(ABC):
         if transport is None:
             return
         if self._gateway.tap.active:
-            self._gateway.tap.message(self.server.name, self._label, "upstream", "out", data)
+            self._gateway.tap.message(self.owner, self.server.name, self._label, "upstream", "out", data)
         try:
             transport.send(data)
         except TransportClosed:
@@ -203,7 +204,7 @@ class Upstream(ABC):
         """One line of the server."""
         now = time.perf_counter()
         if self._gateway.tap.active:
-            self._gateway.tap.message(self.server.name, self._label, "upstream", "in", message)
+            self._gateway.tap.message(self.owner, self.server.name, self._label, "upstream", "in", message)
         if not messages.is_text(message):
             return self.noise_received("stdout", f"a line of {len(message)} bytes that is not UTF-8")
         try:
@@ -219,7 +220,7 @@ class Upstream(ABC):
 
     def noise_received(self, source: str, text: str) -> None:
         """Output that is no message stays visible in the tap and the log."""
-        self._gateway.tap.noise(self.server.name, self._label, source, text)
+        self._gateway.tap.noise(self.owner, self.server.name, self._label, source, text)
         log.debug("%s of server %s: %s", source, self.server.name, text)
 
     def pause_reading(self) -> None:
@@ -234,7 +235,7 @@ class Upstream(ABC):
 
     def _dropped(self, effect: Drop) -> None:
         self.server.counters.dropped += 1
-        self._gateway.tap.event(self.server.name, self._label, "dropped", effect.reason)
+        self._gateway.tap.event(self.owner, self.server.name, self._label, "dropped", effect.reason)
 
 
 class PrivateUpstream(Upstream):
@@ -244,7 +245,7 @@ class PrivateUpstream(Upstream):
     shared = False
 
     def __init__(self, gateway: Gateway, server: Server, session: Session) -> None:
-        super().__init__(gateway, server, session.id)
+        super().__init__(gateway, server, session.info.principal, session.id)
         self._session = session
 
     @property
@@ -274,7 +275,7 @@ class SharedUpstream(Upstream):
     shared = True
 
     def __init__(self, gateway: Gateway, server: Server, principal: str, sole_owner: Session | None = None) -> None:
-        super().__init__(gateway, server, sole_owner.id if sole_owner else None)
+        super().__init__(gateway, server, principal, sole_owner.id if sole_owner else None)
         self.principal = principal
         self.mux: Multiplexer[Session] = Multiplexer(sole_owner)
         self._users: set[Session] = set()

@@ -1,0 +1,29 @@
+"""The Tornado side: every route of the extension, and nothing that decides what a message means."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mcp_ws_ide.handlers import api
+from mcp_ws_ide.handlers.endpoint import ServerEndpointHandler
+from mcp_ws_ide.handlers.page import PageHandler
+from mcp_ws_ide.handlers.tap import TapHandler
+
+_NAME = r"(?P<name>[A-Za-z0-9._-]+)"
+
+ROUTES: list[tuple[str, type[Any]]] = [
+    (rf"/mcp-ws/servers/{_NAME}", ServerEndpointHandler),
+    (r"/mcp-ws/?", PageHandler),
+    (r"/mcp-ws/api/servers", api.ServersHandler),
+    (rf"/mcp-ws/api/servers/{_NAME}", api.ServerHandler),
+    (rf"/mcp-ws/api/servers/{_NAME}/restart", api.RestartHandler),
+    (r"/mcp-ws/api/sessions", api.SessionsHandler),
+    (r"/mcp-ws/api/sessions/([0-9a-f]{1,64})", api.SessionHandler),
+    (r"/mcp-ws/api/tokens", api.TokensHandler),
+    (r"/mcp-ws/api/tokens/([0-9a-f]{1,64})", api.TokenHandler),
+    (r"/mcp-ws/api/tickets", api.TicketsHandler),
+    (r"/mcp-ws/api/health", api.HealthHandler),
+    (r"/mcp-ws/api/openapi.json", api.OpenApiHandler),
+    (r"/mcp-ws/api/tap", TapHandler),
+]
+"""Path below ``base_url`` and handler of everything this extension answers."""

@@ -1,0 +1,199 @@
+"""The Jupyter server extension: traits, routes, start and stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from jupyter_core.paths import jupyter_config_path, jupyter_data_dir
+from jupyter_server.extension.application import ExtensionApp, ExtensionAppJinjaMixin
+from traitlets import Bool, Dict, Float, Int, List, Unicode
+
+from mcp_ws_ide import __version__, config
+from mcp_ws_ide.binding import CloseCode
+from mcp_ws_ide.gateway import Gateway, Limits
+from mcp_ws_ide.handlers import ROUTES
+from mcp_ws_ide.handlers.link import Heartbeat
+from mcp_ws_ide.metrics import GatewayCollector
+from mcp_ws_ide.tokens import TicketStore, TokenStore
+
+HERE = Path(__file__).parent
+
+
+class Runtime:
+    """What the handlers share. The gateway is made on first use, because it needs the running loop."""
+
+    def __init__(self, app: MCPWebSocketApp) -> None:
+        self._app = app
+        self._gateway: Gateway | None = None
+        self._collector: GatewayCollector | None = None
+        self._active = False
+        self.check_origin = bool(app.check_origin)
+        self.heartbeat = Heartbeat()
+        self.tickets = TicketStore()
+        self.tokens = TokenStore(Path(app.tokens_file))
+        self._ticks = 0
+
+    @property
+    def gateway(self) -> Gateway:
+        """The gateway, started if it was not."""
+        if self._gateway is None:
+            self._gateway = self._start()
+        return self._gateway
+
+    def _start(self) -> Gateway:
+        gateway = Gateway(self._app.limits())
+        self._watcher = config.ConfigWatcher(self._app.load_configuration, self._app.configuration_paths())
+        self._configure(gateway)
+        self._collector = GatewayCollector(gateway.metrics, gateway.gauges)
+        self._collector.register()
+        self._messages = 0
+        gateway.tasks.spawn(self.heartbeat.run(self._tick), "heartbeat")
+        return gateway
+
+    def _configure(self, gateway: Gateway) -> None:
+        configuration = self._app.load_configuration()
+        for problem in configuration.problems:
+            level = self._app.log.info if getattr(problem, "severity", "error") == "notice" else self._app.log.warning
+            level("mcp-ws-ide: %s", problem)
+        gateway.configure(configuration)
+
+    def _tick(self) -> None:
+        """Once a second: activity, expired tokens, changed configuration."""
+        assert self._gateway is not None
+        gateway = self._gateway
+        messages = sum(c.messages_in + c.messages_out for c in gateway.metrics.servers.values())
+        if messages != self._messages:
+            self._messages = messages
+            self._app.note_activity()
+        for token_id in {s.info.token_id for s in gateway.sessions.values() if s.info.token_id}:
+            if not self.tokens.alive(token_id):
+                gateway.close_links_of_token(token_id, CloseCode.EXPIRED, "the gateway token has expired")
+        self._ticks += 1
+        if self._ticks % 2 == 0 and self._watcher.changed():
+            self._app.log.info("mcp-ws-ide: the configuration changed")
+            self._configure(gateway)
+
+    async def aclose(self) -> None:
+        """End the gateway, within about five seconds."""
+        if self._collector is not None:
+            self._collector.unregister()
+            self._collector = None
+        if self._gateway is not None:
+            await self._gateway.aclose()
+
+
+class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
+    """A WebSocket gateway for the Model Context Protocol, inside Jupyter Server."""
+
+    name = "mcp_ws_ide"
+    description = "Carries MCP clients over WebSocket to MCP servers"
+    app_version = __version__
+    default_url = "/mcp-ws/"
+    extension_url = "/mcp-ws/"
+    load_other_extensions = True
+    static_paths = [str(HERE / "static")]
+    template_paths = [str(HERE / "templates")]
+
+    servers = Dict(
+        help="""MCP servers by name, in the form of mcp.json's "mcpServers": each a mapping with command, args,
+        env, cwd. Default: none. They take precedence over every file."""
+    ).tag(config=True)
+    server_files = List(
+        Unicode(),
+        help="""Paths of mcp.json files read before those of Jupyter's config directories. Default: none.
+        Files are re-read when they change; live sessions keep the server they have.""",
+    ).tag(config=True)
+    max_sessions = Int(
+        10_000, min=1, help="Most sessions in all (count). Default 10,000. One more is refused with 503."
+    ).tag(config=True)
+    max_sessions_per_principal = Int(
+        10_000, min=1, help="Most sessions of one user (count). Default 10,000. One more is refused with 503."
+    ).tag(config=True)
+    max_processes = Int(
+        64,
+        min=1,
+        help="""Most server processes in all (count). Default 64. A legacy session has one of its own; the modern
+        sessions of a user share one per server. A request that would start one more gets an error.""",
+    ).tag(config=True)
+    max_in_flight = Int(
+        1024, min=1, help="Most unanswered requests of one session (count). Default 1024. One more gets an error."
+    ).tag(config=True)
+    max_message_bytes = Int(
+        10 << 20,
+        min=1024,
+        help="""Longest message in either direction (bytes). Default 10 MiB. A longer one closes the link with 1009;
+        a longer line of a server is dropped and said.""",
+    ).tag(config=True)
+    idle_timeout = Float(
+        60.0,
+        min=0.0,
+        help="Seconds a shared server process is kept after its last session left. Default 60.",
+    ).tag(config=True)
+    probe_timeout = Float(
+        10.0,
+        min=0.1,
+        help="""Seconds a server may take to answer the question for its era. Default 10. Afterwards it is treated
+        as one of the handshake era, until asked anew.""",
+    ).tag(config=True)
+    check_origin = Bool(
+        True,
+        help="""Whether a request from a foreign web page is refused even with a valid token. Default True.
+        False leaves the check to Jupyter, which skips it for tokens; prefer ServerApp.allow_origin.""",
+    ).tag(config=True)
+    tokens_file = Unicode(
+        help="File that keeps the hashes of gateway tokens (mode 0600). Default: mcp_ws_ide/tokens.json in Jupyter's "
+        "data directory.",
+    ).tag(config=True)
+
+    def _tokens_file_default(self) -> str:
+        return os.path.join(jupyter_data_dir(), "mcp_ws_ide", "tokens.json")
+
+    def limits(self) -> Limits:
+        """The bounds, from the traits of the same names."""
+        return Limits(**{field: getattr(self, field) for field in Limits.__struct_fields__})
+
+    def configuration_paths(self) -> Iterable[str]:
+        """Every file that may define servers."""
+        return [*self.server_files, *(os.path.join(path, "mcp.json") for path in jupyter_config_path())]
+
+    def load_configuration(self) -> config.Configuration:
+        """Read the servers anew."""
+        return config.load(dict(self.servers), list(self.server_files), jupyter_config_path(), os.environ)
+
+    def initialize_settings(self) -> None:
+        """Make the state that handlers find in Tornado's settings."""
+        self.runtime = Runtime(self)
+        self.settings["mcp_ws_ide_runtime"] = self.runtime
+
+    def initialize_handlers(self) -> None:
+        """Register the routes."""
+        self.handlers.extend(ROUTES)
+
+    async def _start_jupyter_server_extension(self, serverapp: Any) -> None:
+        """Start with the server rather than with the first request, so that mistakes are logged early."""
+        gateway = self.runtime.gateway
+        self.log.info("mcp-ws-ide %s: %d servers at %smcp-ws/", __version__, len(gateway.servers), serverapp.base_url)
+        if serverapp.allow_origin == "*":
+            self.log.warning("mcp-ws-ide: allow_origin='*' lets every web page try to connect; name origins instead")
+
+    def note_activity(self) -> None:
+        """Messages are activity (never pings): an idle culler must not end a server that is in use."""
+        assert self.serverapp is not None
+        times = self.serverapp.web_app.settings.setdefault("last_activity_times", {})
+        times["mcp_ws_ide"] = datetime.now(tz=UTC)
+
+    async def stop_extension(self) -> None:
+        """End the gateway; bounded, and no error of it keeps Jupyter alive."""
+        try:
+            async with asyncio.timeout(8.0):
+                await self.runtime.aclose()
+        except Exception:
+            self.log.exception("mcp-ws-ide did not stop cleanly")
+
+
+main = launch_new_instance = MCPWebSocketApp.launch_instance

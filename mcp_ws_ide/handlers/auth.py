@@ -1,0 +1,174 @@
+"""Who asks, and from where: credentials, principal, Origin, authorizer. Decided before a byte flows."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlparse
+
+from jupyter_server.auth.identity import IdentityProvider, User
+from jupyter_server.base.handlers import JupyterHandler
+from jupyter_server.utils import ensure_async
+from tornado import web
+
+from mcp_ws_ide import binding
+from mcp_ws_ide.tokens import TOKEN_PREFIX
+
+if TYPE_CHECKING:
+    from mcp_ws_ide.app import Runtime
+
+SINGLE_USER: Final = "jupyter-user"
+"""The principal of a server without user accounts: Jupyter's stock identity provider gives each
+token-authenticated request a new random name, which must not separate a client from its own session."""
+
+
+def principal_of(provider: IdentityProvider, user: User) -> str:
+    """The stable name of the owner of sessions and tokens."""
+    kind = type(provider)
+    stock = kind.get_user is IdentityProvider.get_user and kind.get_user_token is IdentityProvider.get_user_token
+    return SINGLE_USER if stock else str(user.username)
+
+
+def origin_allowed(handler: JupyterHandler) -> bool:
+    """Whether the request's Origin is this server's own or one that ``allow_origin`` names.
+
+    Stricter than Jupyter, which skips the check for token requests. Requests without an Origin come from
+    scripts and pass, unless the browser says that they are cross-site.
+    """
+    headers = handler.request.headers
+    origin = headers.get("Origin") or headers.get("Sec-Websocket-Origin")
+    if handler.allow_origin == "*":
+        return True
+    if origin is None:
+        return bool(headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin", "same-site"))
+    origin = origin.lower()
+    if urlparse(origin).netloc == headers.get("Host", "").lower() and origin != "null":
+        return True
+    if handler.allow_origin:
+        return bool(handler.allow_origin.lower() == origin)
+    pattern = handler.allow_origin_pat
+    return bool(pattern and _matches(pattern, origin))
+
+
+def _matches(pattern: Any, origin: str) -> bool:
+    """``allow_origin_pat`` must match the whole Origin: a prefix match would allow ``…example.com.evil``."""
+    return re.fullmatch(pattern, origin) is not None
+
+
+class GatewayHandler(JupyterHandler):
+    """What the handlers of this extension share: the runtime, JSON errors, the Origin policy."""
+
+    @property
+    def runtime(self) -> Runtime:
+        """The extension's state."""
+        return self.settings["mcp_ws_ide_runtime"]
+
+    @property
+    def principal(self) -> str:
+        """The owner of what this request makes or sees."""
+        return principal_of(self.identity_provider, self.current_user)
+
+    def refuse(self, status: int, reason: str, message: str) -> web.HTTPError:
+        """An error to raise; ``reason`` labels the metric ``mcp_ws_refusals``."""
+        self.runtime.gateway.metrics.refusals[reason] += 1
+        return web.HTTPError(status, message.replace("%", "%%"))
+
+    def check_policy(self) -> None:
+        """Refuse a foreign Origin, whatever the credential says."""
+        if not self.runtime.check_origin or origin_allowed(self):
+            return
+        origin = self.request.headers.get("Origin", "unknown")
+        raise self.refuse(403, "origin", f"Origin {origin} is not allowed; see ServerApp.allow_origin")
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Errors are JSON: ``{"message": …}``."""
+        error = kwargs.get("exc_info", (None, None, None))[1]
+        message = self._reason
+        if isinstance(error, web.HTTPError) and error.log_message:
+            message = error.log_message % error.args if error.args else error.log_message.replace("%%", "%")
+        self.set_header("Content-Type", "application/json")
+        self.finish({"message": message, "status": status_code})
+
+
+class EndpointHandler(GatewayHandler):
+    """Base of the WebSocket endpoints: every way to present a credential (docs/binding.md, section 3)."""
+
+    token_id: str | None = None
+    _owner: str | None = None
+
+    @property
+    def principal(self) -> str:
+        """As of the gateway token or ticket, else as of Jupyter's user."""
+        return self._owner if self._owner is not None else super().principal
+
+    async def prepare(self) -> None:
+        """Authenticate; redirect nobody to a login page."""
+        if not self.check_host():
+            raise self.refuse(403, "host", "Host is not local; see ServerApp.allow_remote_access")
+        server = self.path_kwargs.get("name", "")
+        secret, ticket = self._presented_token(), self.get_query_argument("ticket", "")
+        if secret is not None and secret.startswith(TOKEN_PREFIX):
+            self._use_gateway_token(secret, server)
+        elif secret is None and ticket:
+            self._use_ticket(ticket, server)
+        else:
+            await self._use_jupyter(secret)
+        self.check_policy()
+
+    def _presented_token(self) -> str | None:
+        headers = self.request.headers
+        found = IdentityProvider.auth_header_pat.match(headers.get("Authorization", ""))
+        if found:
+            return str(found.group(2)).strip()
+        return binding.token_from_subprotocols(self.offered) or self.get_query_argument("token", "") or None
+
+    @property
+    def offered(self) -> list[str]:
+        """The subprotocols the client offers."""
+        return binding.offered_subprotocols(self.request.headers.get_list("Sec-WebSocket-Protocol"))
+
+    def _use_gateway_token(self, secret: str, server: str) -> None:
+        token = self.runtime.tokens.find(secret)
+        if token is None:
+            raise self.refuse(403, "token", "the gateway token is unknown, expired or revoked; mint a new one")
+        if server not in token.servers:
+            raise self.refuse(403, "token_scope", f"the gateway token is not good for the server {server!r}")
+        self.token_id = token.id
+        self._become(token.principal, token.username)
+
+    def _use_ticket(self, secret: str, server: str) -> None:
+        ticket = self.runtime.tickets.redeem(secret, server)
+        if ticket is None:
+            raise self.refuse(403, "ticket", "the ticket is unknown, used, expired or for another server")
+        self._become(ticket.principal, ticket.username)
+
+    def _become(self, principal: str, username: str) -> None:
+        self._owner = principal
+        self.current_user = self._jupyter_current_user = User(username)
+
+    async def _use_jupyter(self, secret: str | None) -> None:
+        if secret is not None:  # one form for identity providers that read only the header
+            self.request.headers["Authorization"] = f"token {secret}"
+        try:
+            await super().prepare(_redirect_to_login=False)
+        except web.HTTPError as error:
+            if error.status_code == 403 and self.current_user is None:
+                raise self._anonymous() from None
+            raise
+        if self.current_user is None:
+            raise self._anonymous()
+        if self._by_cookie() and "Origin" not in self.request.headers and self.runtime.check_origin:
+            raise self.refuse(403, "origin", "a cookie needs an Origin header; use a token outside a browser")
+
+    def _anonymous(self) -> web.HTTPError:
+        words = "a credential is missing or wrong; send Authorization: Bearer TOKEN"
+        return self.refuse(401, "credential", words)
+
+    def _by_cookie(self) -> bool:
+        return "Cookie" in self.request.headers and not self.token_authenticated
+
+    async def check_authorized(self, action: str, resource: str) -> None:
+        """Ask Jupyter's authorizer."""
+        allowed = await ensure_async(self.authorizer.is_authorized(self, self.current_user, action, resource))
+        if not allowed:
+            raise self.refuse(403, "authorizer", f"you are not authorized to {action} on {resource}")

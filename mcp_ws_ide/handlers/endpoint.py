@@ -1,0 +1,79 @@
+"""``{base_url}mcp-ws/servers/{name}``: where MCP clients connect."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tornado import web
+
+from mcp_ws_ide import binding
+from mcp_ws_ide.errors import LimitExceeded
+from mcp_ws_ide.gateway import LinkInfo
+from mcp_ws_ide.gateway.server import Server
+from mcp_ws_ide.handlers.link import WebSocketLink
+from mcp_ws_ide.handlers.upgrade import UpgradeHandler
+
+
+class ServerEndpointHandler(UpgradeHandler):
+    """The MCP endpoint of one server (docs/binding.md, sections 1 to 5)."""
+
+    async def get(self, name: str) -> None:
+        """Upgrade to a WebSocket, once nothing speaks against it."""
+        await self.check_authorized("execute", "mcp")
+        server = self._find(name)
+        if not self.wants_upgrade():
+            return self._not_allowed()
+        key = self.check_handshake()
+        try:
+            subprotocol = binding.select_subprotocol(self.offered)
+        except binding.UnknownSubprotocol as error:
+            raise self.refuse(400, "subprotocol", str(error)) from None
+        self._admit(server)
+        await self._open(server, key, subprotocol)
+
+    def _find(self, name: str) -> Server:
+        server = self.runtime.gateway.servers.get(name)
+        if server is None:
+            known = ", ".join(sorted(self.runtime.gateway.servers)) or "none"
+            raise self.refuse(404, "unknown_server", f"there is no server {name!r}; configured: {known}")
+        return server
+
+    def _admit(self, server: Server) -> None:
+        if server.refusal is not None:
+            raise self.refuse(502, "server", f"server {server.name!r} cannot start: {server.refusal}")
+        try:
+            self.runtime.gateway.check_admission(self.principal)
+        except LimitExceeded as error:
+            self.set_header("Retry-After", "5")
+            raise self.refuse(503, error.limit, str(error)) from None
+
+    async def _open(self, server: Server, key: str, subprotocol: str | None) -> None:
+        agent = self.request.headers.get("User-Agent", "")
+        fragile = binding.is_fragile(subprotocol, agent)
+        remote, principal = self.request.remote_ip or "", self.principal
+        info = LinkInfo(principal, remote, agent[:200], subprotocol, fragile, self.token_id)
+        gateway = self.runtime.gateway
+        limit = int(server.spec.limits.get("max_message_bytes", gateway.limits.max_message_bytes))
+        link = WebSocketLink(await self.upgrade(key, subprotocol), limit, fragile=fragile)
+        session = gateway.open_session(server, link, info)
+        self.runtime.heartbeat.add(link)
+        link.start(gateway.tasks, session.receive, session.link_closed, session.link_full)
+
+    def _not_allowed(self) -> None:
+        self.set_header("Upgrade", "websocket")
+        self.set_header("Allow", "GET")
+        raise web.HTTPError(405, "connect with a WebSocket: this version has no HTTP transport")
+
+    async def post(self, name: str) -> None:
+        """Streamable HTTP is not spoken here."""
+        await self.check_authorized("execute", "mcp")
+        self._find(name)
+        self._not_allowed()
+
+    async def delete(self, name: str) -> None:
+        """As :meth:`post`."""
+        await self.post(name)
+
+    def options(self, *args: Any, **kwargs: Any) -> None:
+        """There is nothing to preflight for a WebSocket."""
+        self._not_allowed()

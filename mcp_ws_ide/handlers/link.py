@@ -1,0 +1,234 @@
+"""A client link over a detached HTTP connection: bytes of Tornado's stream in, frames out.
+
+One reader task per link, one write per loop tick, one clock for the heartbeats of all links. It knows
+frames and back-pressure; what a message means is the business of whoever owns it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+from tornado.iostream import IOStream, StreamClosedError
+
+from mcp_ws_ide.binding import CloseCode, close_code_for
+from mcp_ws_ide.framing import FrameLayer
+from mcp_ws_ide.tasks import TaskGroupOwner
+
+READ_BYTES: Final = 1 << 16
+"""Most bytes taken from the socket at once."""
+HIGH_WATER: Final = 1 << 20
+"""Bytes a client has not taken, above which its own server is not read."""
+MAX_QUEUED_BYTES: Final = 16 << 20
+"""Bytes a client has not taken, above which its link is closed."""
+CLOSE_TIMEOUT: Final = 5.0
+"""Seconds the peer has to answer a close frame."""
+PING_INTERVAL: Final = (20.0, 25.0)
+"""Seconds between Pings, drawn from this range: load balancers cut idle links at 60 s."""
+MISSED_PONGS: Final = 2
+"""Unanswered Pings after which a link is dropped."""
+
+log = logging.getLogger(__name__)
+
+OnMessage = Callable[[bytes, float], None]
+OnClosed = Callable[[int, str], None]
+OnFull = Callable[[bool], None]
+
+
+def _ignore_full(full: bool) -> None:
+    """For owners that cannot slow their source."""
+
+
+class WebSocketLink:
+    """One open WebSocket. Implements :class:`mcp_ws_ide.gateway.Link`."""
+
+    __slots__ = (
+        "_fragile",
+        "_frames",
+        "_full",
+        "_next_ping",
+        "_on_closed",
+        "_on_full",
+        "_on_message",
+        "_pings",
+        "_queued",
+        "_resumed",
+        "_scheduled",
+        "_stream",
+        "closed",
+        "closing",
+    )
+
+    def __init__(self, stream: IOStream, max_message_bytes: int, *, fragile: bool = False) -> None:
+        self._stream = stream
+        self._frames = FrameLayer(max_message_bytes)
+        self._fragile = fragile
+        self._on_message: OnMessage | None = None
+        self._on_closed: OnClosed | None = None
+        self._on_full: OnFull = _ignore_full
+        self._resumed: asyncio.Future[None] | None = None
+        self._queued = 0
+        self._full = False
+        self._scheduled = False
+        self._pings = 0
+        self._next_ping = time.monotonic() + random.uniform(*PING_INTERVAL)  # noqa: S311 - no secret
+        self.closing = False
+        self.closed = False
+
+    def start(
+        self, tasks: TaskGroupOwner, on_message: OnMessage, on_closed: OnClosed, on_full: OnFull = _ignore_full
+    ) -> None:
+        """Begin to read. ``on_closed`` is called exactly once."""
+        self._on_message, self._on_closed, self._on_full = on_message, on_closed, on_full
+        tasks.spawn(self._read(), "link reader")
+
+    async def _read(self) -> None:
+        stream, frames = self._stream, self._frames
+        try:
+            while not stream.closed():
+                if self._resumed is not None:
+                    await self._resumed
+                data = await stream.read_bytes(READ_BYTES, partial=True)
+                self._take(frames.receive(data))
+        except StreamClosedError:
+            frames.receive_eof()
+        finally:
+            self._finish()
+
+    def _take(self, messages: list[bytes]) -> None:
+        now = time.perf_counter()
+        on_message = self._on_message
+        for message in messages:
+            if self.closing or on_message is None:
+                break
+            on_message(message, now)
+        if not self._frames.open or self._frames.has_control:
+            self._schedule_flush()
+
+    # --- writing --------------------------------------------------------------------------------
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes the client has not taken yet."""
+        return self._queued
+
+    def send(self, data: bytes) -> None:
+        """Queue one message."""
+        if self.closing:
+            return
+        self._frames.send_text(data)
+        self._queued += len(data)
+        if self._queued > HIGH_WATER:
+            self._check_pressure()
+        if not self._scheduled:
+            self._schedule_flush()
+
+    def _check_pressure(self) -> None:
+        if not self._full:
+            self._full = True
+            self._on_full(True)
+        if self._queued > MAX_QUEUED_BYTES:
+            words = f"slow consumer: {self._queued} bytes wait to be read"
+            self.close(CloseCode.POLICY, words)
+
+    def _schedule_flush(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._scheduled = False
+        if self.closed:
+            return
+        chunks = self._frames.data_to_send()
+        if not chunks:
+            return
+        queued = self._queued
+        try:
+            future = self._stream.write(b"".join(chunks))
+        except StreamClosedError:
+            return
+        if future.done():
+            self._written(queued)
+        else:
+            future.add_done_callback(lambda _: self._written(queued))
+        if chunks[-1] == b"":
+            self._stream.close()
+
+    def _written(self, size: int) -> None:
+        self._queued = max(0, self._queued - size)
+        if self._full and self._queued <= HIGH_WATER // 2:
+            self._full = False
+            self._on_full(False)
+
+    # --- control --------------------------------------------------------------------------------
+
+    def set_reading(self, reading: bool) -> None:
+        """Stop or go on reading; what was read already is still delivered."""
+        if reading:
+            if self._resumed is not None:
+                self._resumed.set_result(None)
+                self._resumed = None
+        elif self._resumed is None and not self.closed:
+            self._resumed = asyncio.get_running_loop().create_future()
+
+    def heartbeat(self, now: float) -> None:
+        """Called about once a second: ping when it is time, drop a peer that does not answer."""
+        if now < self._next_ping or self.closing:
+            return
+        if self._pings - self._frames.pongs >= MISSED_PONGS:
+            log.info("link dropped: %d pings without an answer", MISSED_PONGS)
+            self._stream.close()
+            return
+        self._next_ping = now + random.uniform(*PING_INTERVAL)  # noqa: S311 - no secret
+        self._pings += 1
+        self._frames.ping()
+        self._schedule_flush()
+
+    def close(self, code: CloseCode, reason: str) -> None:
+        """Send what is queued and a close frame; wait :data:`CLOSE_TIMEOUT` for the peer's."""
+        if self.closing or self.closed:
+            return
+        self._frames.close(close_code_for(code, self._fragile), reason)
+        self.closing = True
+        self.set_reading(True)
+        self._schedule_flush()
+        asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self._stream.close)
+
+    def _finish(self) -> None:
+        if self.closed:
+            return
+        if not self._stream.closed():
+            self._flush()
+            self._stream.close()
+        self.closed = self.closing = True
+        on_closed, self._on_closed, self._on_message, self._on_full = self._on_closed, None, None, _ignore_full
+        if on_closed is not None:
+            on_closed(self._frames.close_code or 1006, self._frames.close_reason)
+
+
+class Heartbeat:
+    """One clock for all links."""
+
+    def __init__(self) -> None:
+        self._links: set[WebSocketLink] = set()
+
+    def add(self, link: WebSocketLink) -> None:
+        """Watch over a link until it is closed."""
+        self._links.add(link)
+
+    async def run(self, on_tick: Callable[[], Any]) -> None:
+        """Beat once a second until cancelled."""
+        while True:
+            await asyncio.sleep(1.0)
+            now = time.monotonic()
+            for link in list(self._links):
+                if link.closed:
+                    self._links.discard(link)
+                else:
+                    link.heartbeat(now)
+            on_tick()
