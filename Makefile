@@ -1,0 +1,54 @@
+# Targets a newcomer needs; `make help` lists them. Everything lives in .venv and .cache.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+NODE_STAMP := .npm-env/.installed
+PORT ?= 8888
+
+.PHONY: help run test test-quick check interop bench clean
+
+help:
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+$(VENV)/.run: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(STAMP): $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable ".[test,check]"
+	@touch $@ $(VENV)/.run
+
+$(NODE_STAMP): tests/interop/package.json | $(STAMP)
+	mkdir -p .npm-env && cp tests/interop/package.json .npm-env/
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/npm install --silent --no-fund --no-audit --no-package-lock --prefix .npm-env
+	@touch $@
+
+run: $(VENV)/.run ## install, then start Jupyter with the extension and the demo server
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m mcp_ws_ide.demo.run --port $(PORT)
+
+test: $(STAMP) $(NODE_STAMP) ## install what the tests need, then run them all
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
+
+test-quick: $(STAMP) ## the tests that need neither Node nor Chromium, without the heavy ones
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m "not node and not chromium and not heavy"
+
+check: $(STAMP) ## lint, types, direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+interop: $(STAMP) $(NODE_STAMP) ## fresh environments: beside jupyter-ai (mcp 1.x) and with mcp 2.x, from a wheel
+	$(BIN)/python tests/interop/environments.py
+
+bench: $(STAMP) ## the gateway against a stock Tornado echo, side by side
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python benchmarks/bench.py
+
+clean: ## remove everything the other targets made
+	rm -rf $(VENV) .npm-env .cache build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
