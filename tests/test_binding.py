@@ -1,0 +1,66 @@
+"""The names and rules of the wire contract."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+from mcp_ws_ide import binding
+from mcp_ws_ide.binding import CloseCode
+
+
+@pytest.mark.parametrize(
+    ("offered", "selected"),
+    [
+        ([], None),
+        (["mcp"], "mcp"),
+        (["mcp.resume.v1", "mcp"], "mcp"),
+        (["mcp.version.2025-11-25", "mcp"], "mcp"),
+        (["mcp.version.2025-11-25"], "mcp.version.2025-11-25"),
+        (["mcp.auth.abc", "mcp"], "mcp"),
+        (["v1.token.websocket.jupyter.org", "v1.token.websocket.jupyter.org.abc"], "v1.token.websocket.jupyter.org"),
+        (["mcp.auth.abc"], None),
+    ],
+)
+def test_the_first_known_subprotocol_is_selected_and_never_a_token(offered, selected):
+    assert binding.select_subprotocol(offered) == selected
+
+
+def test_only_unknown_subprotocols_are_refused():
+    with pytest.raises(binding.UnknownSubprotocol, match="mcp"):
+        binding.select_subprotocol(["graphql-ws"])
+
+
+def test_tokens_are_read_from_subprotocols():
+    encoded = base64.urlsafe_b64encode("s€cret/+".encode()).decode().rstrip("=")
+    assert binding.token_from_subprotocols([f"mcp.auth.{encoded}", "mcp"]) == "s€cret/+"
+    assert binding.token_from_subprotocols(["v1.token.websocket.jupyter.org.abc"]) == "abc"
+    assert binding.token_from_subprotocols(["mcp"]) is None
+
+
+def test_an_undecodable_token_is_a_wrong_token():
+    assert binding.token_from_subprotocols(["mcp.auth.!!!"]) not in (None, "")
+
+
+def test_only_the_sdk_client_of_old_is_fragile():
+    agent = "Python/3.11 websockets/15.0"
+    assert binding.is_fragile("mcp", agent)
+    assert not binding.is_fragile(None, agent)
+    assert not binding.is_fragile("mcp", f"mcp-ws-ide-client/0.1 {agent}")
+    assert not binding.is_fragile("mcp", "node")
+
+
+def test_a_fragile_peer_gets_no_code_but_1000_and_1001():
+    for code in CloseCode:
+        assert binding.close_code_for(code, fragile=True) in (1000, 1001)
+        assert binding.close_code_for(code, fragile=False) is code
+
+
+def test_reasons_fit_a_close_frame():
+    assert binding.close_reason("short") == "short"
+    assert len(binding.close_reason("ü" * 200).encode()) <= 123
+
+
+def test_headers_may_be_split_over_lines():
+    assert binding.offered_subprotocols(["a, b", " c ,"]) == ["a", "b", "c"]

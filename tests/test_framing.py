@@ -1,0 +1,121 @@
+"""The frame layer: whole text messages out, violations closed with the right code."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from websockets.frames import BINARY, CLOSE, CONT, PING, PONG, TEXT, Close, Frame
+from websockets.protocol import CLIENT
+from websockets.protocol import Protocol as Reference
+
+from mcp_ws_ide.framing import FrameLayer
+
+
+def masked(opcode: int, data: bytes, fin: bool = True) -> bytes:
+    return Frame(opcode, data, fin).serialize(mask=True)
+
+
+def closed_with(layer: FrameLayer) -> int:
+    peer = Reference(CLIENT)
+    peer.receive_data(b"".join(layer.data_to_send()))
+    assert peer.close_rcvd is not None
+    return peer.close_rcvd.code
+
+
+def test_messages_come_out_whole_however_the_bytes_arrive():
+    wire = masked(TEXT, b"one") + masked(TEXT, "zwei ü".encode()) + masked(TEXT, b"x" * 70_000)
+    for step in (1, 7, 1000, len(wire)):
+        layer, out = FrameLayer(1 << 20), []
+        for start in range(0, len(wire), step):
+            out += layer.receive(wire[start : start + step])
+        assert out == [b"one", "zwei ü".encode(), b"x" * 70_000]
+
+
+def test_fragments_are_put_together_around_control_frames():
+    layer = FrameLayer(1 << 20)
+    euro = "€".encode()
+    wire = masked(TEXT, euro[:1], fin=False) + masked(PING, b"p") + masked(CONT, b"", fin=False) + masked(CONT, euro[1:])
+    assert layer.receive(wire) == [euro]
+    assert b"".join(layer.data_to_send()) == Frame(PONG, b"p").serialize(mask=False)
+    assert layer.open
+
+
+@pytest.mark.parametrize(
+    ("wire", "code"),
+    [
+        (masked(BINARY, b"x"), 1003),
+        (masked(TEXT, b"\xff"), 1007),
+        (masked(TEXT, b"\xc3", fin=False) + masked(CONT, b"\x28"), 1007),
+        (masked(TEXT, b"x" * 101), 1009),
+        (masked(TEXT, b"x" * 60, fin=False) + masked(CONT, b"x" * 60), 1009),
+        (Frame(TEXT, b"unmasked").serialize(mask=False), 1002),
+        (masked(CONT, b"x"), 1002),
+        (masked(TEXT, b"x", fin=False) + masked(TEXT, b"y"), 1002),
+        (b"\xc1\x80\x00\x00\x00\x00", 1002),  # RSV1 without an extension
+        (b"\x83\x80\x00\x00\x00\x00", 1002),  # reserved opcode
+        (masked(CLOSE, b"\x03"), 1002),
+        (masked(CLOSE, (999).to_bytes(2, "big")), 1002),
+    ],
+)
+def test_violations_close_with_their_code(wire: bytes, code: int):
+    layer = FrameLayer(100)
+    assert layer.receive(wire) == []
+    assert not layer.open
+    assert closed_with(layer) == code
+
+
+def test_nothing_after_a_violation_is_delivered():
+    layer = FrameLayer(100)
+    assert layer.receive(masked(TEXT, b"a") + masked(BINARY, b"x") + masked(TEXT, b"b")) == [b"a"]
+
+
+@given(st.binary(max_size=70_000))
+def test_text_frames_equal_those_of_the_reference(payload: bytes):
+    layer = FrameLayer(1 << 20)
+    layer.send_text(payload)
+    assert b"".join(layer.data_to_send()) == Frame(TEXT, payload).serialize(mask=False)
+
+
+@given(st.lists(st.binary(max_size=300), max_size=5))
+def test_arbitrary_bytes_never_raise(chunks: list[bytes]):
+    layer = FrameLayer(1000)
+    for chunk in chunks:
+        layer.receive(chunk)
+        layer.data_to_send()
+        if layer._protocol.eof_sent:
+            break
+
+
+def test_the_peers_close_is_answered_and_ends_the_socket():
+    layer = FrameLayer(100)
+    layer.receive(masked(CLOSE, Close(1000, "bye").serialize()))
+    sent = layer.data_to_send()
+    assert sent[-1] == b""
+    assert (layer.close_code, layer.close_reason) == (1000, "bye")
+
+
+def test_an_end_without_a_close_frame_is_1006():
+    layer = FrameLayer(100)
+    layer.receive_eof()
+    assert layer.close_code == 1006
+
+
+def test_data_queued_before_a_close_goes_out_before_it():
+    layer = FrameLayer(100)
+    layer.send_text(b"last words")
+    layer.close(1001, "bye")
+    layer.close(1011, "twice")
+    layer.send_text(b"too late")
+    sent = b"".join(layer.data_to_send())
+    assert sent.startswith(b"\x81\x0alast words\x88")
+    assert b"too late" not in sent
+    assert layer.close_code == 1001
+
+
+def test_pongs_are_counted():
+    layer = FrameLayer(100)
+    layer.ping()
+    assert layer.data_to_send()[0][:1] == b"\x89"
+    layer.receive(masked(PONG, b"mcp"))
+    assert layer.pongs == 1

@@ -1,0 +1,154 @@
+"""Messages are read once, checked, and rewritten without touching the payload."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcp_ws_ide import messages
+from mcp_ws_ide.errors import INVALID_REQUEST, PARSE_ERROR, MalformedMessage
+from mcp_ws_ide.messages import Kind
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+IDS = st.integers(-(2**70), 2**70) | st.text(max_size=20)
+
+
+def test_kinds_are_told_apart_by_their_members():
+    assert messages.parse(b'{"jsonrpc":"2.0","id":1,"method":"a"}').kind is Kind.REQUEST
+    assert messages.parse(b'{"jsonrpc":"2.0","method":"a"}').kind is Kind.NOTIFICATION
+    assert messages.parse(b'{"jsonrpc":"2.0","id":1,"result":{}}').kind is Kind.RESPONSE
+    assert messages.parse(b'{"jsonrpc":"2.0","id":null,"error":{}}').kind is Kind.RESPONSE
+
+
+def test_members_keep_their_bytes():
+    message = messages.parse(b' {"jsonrpc" : "2.0", "id":"\\u0037" ,"method":"x","params":{"b" : 1.0e5}}\n')
+    assert message.params == b'{"b" : 1.0e5}'
+    assert message.id == b'"\\u0037"'
+    assert message.id_key == "7"
+
+
+@pytest.mark.parametrize(
+    ("data", "code", "word"),
+    [
+        (b"x", PARSE_ERROR, "JSON"),
+        (b"", PARSE_ERROR, "JSON"),
+        (b'{"jsonrpc":"2.0","id":1,"method":"a","params":{"x":NaN}}', PARSE_ERROR, "JSON"),
+        (b'{"jsonrpc":"2.0","id":1,"method":"a","params":' + b"[" * 100_000, PARSE_ERROR, "deep"),
+        (b"[" * 100_000, INVALID_REQUEST, "batch"),
+        (b"[]", INVALID_REQUEST, "batch"),
+        (b"7", INVALID_REQUEST, "object"),
+        (b"{}", INVALID_REQUEST, "jsonrpc"),
+        (b'{"jsonrpc":"1.0","id":1,"method":"a"}', INVALID_REQUEST, "2.0"),
+        (b'{"jsonrpc":"2.0","id":null,"method":"a"}', INVALID_REQUEST, "null"),
+        (b'{"jsonrpc":"2.0","id":true,"method":"a"}', INVALID_REQUEST, "id"),
+        (b'{"jsonrpc":"2.0","id":{},"method":"a"}', INVALID_REQUEST, "id"),
+        (b'{"jsonrpc":"2.0","id":1e400,"method":"a"}', INVALID_REQUEST, "id"),
+        (b'{"jsonrpc":"2.0","id":"' + b"x" * 2000 + b'","method":"a"}', INVALID_REQUEST, "id"),
+        (b'{"jsonrpc":"2.0","id":1,"method":5}', INVALID_REQUEST, "method"),
+        (b'{"jsonrpc":"2.0","id":1,"method":"a","params":"p"}', INVALID_REQUEST, "params"),
+        (b'{"jsonrpc":"2.0","id":1}', INVALID_REQUEST, "result"),
+        (b'{"jsonrpc":"2.0","id":1,"result":1,"error":{}}', INVALID_REQUEST, "result"),
+        (b'{"jsonrpc":"2.0","result":1}', INVALID_REQUEST, "id"),
+        (b'{"jsonrpc":"2.0","id":1,"method":"a","result":1}', INVALID_REQUEST, "result"),
+    ],
+)
+def test_malformed_messages_are_refused_in_words(data: bytes, code: int, word: str):
+    with pytest.raises(MalformedMessage) as caught:
+        messages.parse(data)
+    assert caught.value.code == code
+    assert word in caught.value.reason
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"jsonrpc":"2.0","id":7,"id":8,"method":"a"}',
+        b'{"jsonrpc":"2.0","id":7,"\\u0069d":8,"method":"a"}',
+        b'{"jsonrpc":"2.0","method":"a","id":7,"method":"b"}',
+        b'{"jsonrpc":"2.0","id":7,"method":"a","params":{},"params":{}}',
+        b'{"jsonrpc":"2.0","jsonrpc":"2.0","id":7,"method":"a"}',
+    ],
+)
+def test_a_duplicate_member_cannot_be_smuggled(data: bytes):
+    with pytest.raises(MalformedMessage, match="occurs twice"):
+        messages.parse(data)
+
+
+def test_duplicates_inside_the_payload_are_the_servers_business():
+    data = b'{"jsonrpc":"2.0","id":7,"method":"a","params":{"id":1,"id":2}}'
+    assert messages.parse(data).params == b'{"id":1,"id":2}'
+
+
+def test_unknown_members_survive_a_rewrite():
+    message = messages.parse(b'{"jsonrpc":"2.0","x-trace":{"a": [1]},"id":7,"method":"a"}')
+    assert json.loads(messages.with_id(message, b"99")) == {
+        "jsonrpc": "2.0",
+        "id": 99,
+        "method": "a",
+        "x-trace": {"a": [1]},
+    }
+
+
+@given(IDS, JSON, st.dictionaries(st.text(max_size=5), JSON, max_size=3), st.sampled_from([None, 2]))
+def test_a_rewrite_changes_the_id_and_nothing_else(request_id, value, unknown, indent):
+    known = {"jsonrpc", "id", "method", "params", "result", "error"}
+    original = {k: v for k, v in unknown.items() if k not in known}
+    original |= {"jsonrpc": "2.0", "id": request_id, "method": "m", "params": {"v": value}}
+    message = messages.parse(json.dumps(original, indent=indent).encode())
+    assert message.id_key == request_id
+    assert json.loads(messages.with_id(message, b"1")) == original | {"id": 1}
+    assert json.loads(messages.with_id(message, message.id)) == original
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_message_or_a_clear_refusal(data: bytes):
+    try:
+        message = messages.parse(data)
+    except MalformedMessage as error:
+        assert error.reason
+    else:
+        assert message.kind in Kind
+
+
+def test_ids_keep_their_type():
+    keys = [messages.decode_id(raw) for raw in (b"7", b'"7"', b"9223372036854775808", b"-1", b"7.5")]
+    assert keys == [7, "7", 2**63, -1, 7.5]
+    assert [type(key) for key in keys] == [int, str, int, int, float]
+
+
+def test_pretty_printed_json_becomes_one_line_of_the_same_meaning():
+    pretty = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "a", "params": {"t": "x\r\ny"}}, indent=2).encode()
+    line = messages.one_line(pretty.replace(b"\n", b"\r\n"))
+    assert b"\n" not in line
+    assert b"\r" not in line
+    assert json.loads(line) == json.loads(pretty)
+
+
+def test_params_of_another_shape_mean_nothing_to_routing():
+    for params in (b"[1]", b'{"_meta":5}', b'{"_meta":{"progressToken":1e999}}'):
+        message = messages.parse(b'{"jsonrpc":"2.0","id":1,"method":"a","params":%b}' % params)
+        messages.params_of(message)  # no exception is the point: the payload is opaque
+    assert messages.params_of(messages.parse(b'{"jsonrpc":"2.0","method":"a"}')) is messages.NO_PARAMS
+
+
+def test_a_member_of_meta_is_replaced_or_removed():
+    assert json.loads(messages.with_meta(b'{"a":1,"_meta":{"x":1,"y":2}}', "x", b'"z"')) == {
+        "a": 1,
+        "_meta": {"x": "z", "y": 2},
+    }
+    assert json.loads(messages.with_meta(b'{"_meta":{"x":1}}', "x", b"")) == {"_meta": {}}
+    assert json.loads(messages.with_member(b'{"a":1}', "a", b"")) == {}
+
+
+def test_text_is_checked_for_utf8():
+    assert messages.is_text(b"plain")
+    assert messages.is_text("ü€𝄞".encode())
+    assert not messages.is_text(b"\xc3\x28")
+    assert not messages.is_text(b"\xed\xa0\x80")
