@@ -1,0 +1,114 @@
+"""What one client's messages become."""
+
+from __future__ import annotations
+
+import json
+
+from mcp_ws_ide import messages
+from mcp_ws_ide.core.effects import Deliver, Drop, Forward, Reply
+from mcp_ws_ide.core.era import Era, probe, read_probe, refuse_modern
+from mcp_ws_ide.core.session import SessionCore
+from mcp_ws_ide.errors import INVALID_REQUEST, LIMIT_EXCEEDED, METHOD_NOT_FOUND, UPSTREAM_LOST
+
+
+def parse(**message: object) -> messages.Message:
+    return messages.parse(json.dumps({"jsonrpc": "2.0", **message}).encode())
+
+
+def error_of(effect: object) -> dict:
+    assert isinstance(effect, Deliver)
+    return json.loads(effect.data)
+
+
+MODERN = {"_meta": {messages.PROTOCOL_VERSION_KEY: "2026-07-28"}}
+
+
+def test_the_era_is_decided_per_message():
+    core = SessionCore(10)
+    assert core.from_client(parse(id=1, method="server/discover", params=MODERN), 0.0).modern
+    assert not core.from_client(parse(id=2, method="initialize", params={}), 0.0).modern
+    assert core.eras == {Era.LEGACY, Era.MODERN}
+
+
+def test_an_id_in_flight_is_refused_without_answering_the_first():
+    core = SessionCore(10)
+    core.from_client(parse(id=7, method="a"), 0.0)
+    refusal = error_of(core.from_client(parse(id=7, method="b"), 0.0))
+    assert refusal["id"] is None
+    assert refusal["error"]["code"] == INVALID_REQUEST
+    assert isinstance(core.from_client(parse(id="7", method="c"), 0.0), Forward)
+
+
+def test_an_id_may_be_used_again_once_it_is_answered():
+    core = SessionCore(10)
+    for _ in range(2):
+        assert isinstance(core.from_client(parse(id=7, method="a"), 0.0), Forward)
+        effect = core.from_legacy_server(parse(id=7, result={}))
+        assert effect.answered.method == "a"
+
+
+def test_requests_above_the_limit_are_refused_with_its_name():
+    core = SessionCore(2)
+    for number in range(2):
+        assert isinstance(core.from_client(parse(id=number, method="a"), 0.0), Forward)
+    refusal = error_of(core.from_client(parse(id="third", method="a"), 0.0))
+    assert refusal["id"] == "third"
+    assert refusal["error"]["code"] == LIMIT_EXCEEDED
+    assert refusal["error"]["data"] == {"limit": "max_in_flight", "outcome": "not_sent"}
+
+
+def test_a_legacy_servers_question_gets_exactly_one_answer():
+    core = SessionCore(10)
+    question = parse(id="q", method="roots/list")
+    assert core.from_legacy_server(question).data == question.data
+    assert isinstance(core.from_legacy_server(question), Reply)
+    assert isinstance(core.from_client(parse(id="q", result={}), 0.0), Forward)
+    assert isinstance(core.from_client(parse(id="q", result={}), 0.0), Drop)
+
+
+def test_a_cancellation_follows_its_request():
+    core = SessionCore(10)
+    core.from_client(parse(id=7, method="a"), 0.0)
+    effect = core.from_client(parse(method="notifications/cancelled", params={"requestId": 7}), 0.0)
+    assert isinstance(effect, Forward)
+    assert not effect.modern
+    assert effect.pending.key == 7
+    assert not core.pending
+    for params in ({"requestId": 7}, {"requestId": "7"}, {"requestId": []}, {}):
+        assert isinstance(core.from_client(parse(method="notifications/cancelled", params=params), 0.0), Drop)
+
+
+def test_a_lost_request_says_whether_it_may_have_run():
+    core = SessionCore(10)
+    first = core.from_client(parse(id=1, method="a"), 0.0).pending
+    second = core.from_client(parse(id="2", method="a"), 0.0).pending
+    first.sent = 1.0
+    lost = json.loads(core.fail(first, UPSTREAM_LOST, "gone"))
+    assert lost == {"jsonrpc": "2.0", "id": 1, "error": {"code": UPSTREAM_LOST, "message": "gone", "data": {"outcome": "unknown"}}}
+    assert json.loads(core.fail(second, UPSTREAM_LOST, "gone"))["error"]["data"] == {"outcome": "not_sent"}
+    assert core.fail(second, UPSTREAM_LOST, "gone") is None
+
+
+def test_notifications_go_where_the_session_speaks():
+    core = SessionCore(10)
+    assert not core.from_client(parse(method="notifications/x"), 0.0).modern
+    core.from_client(parse(id=1, method="tools/list", params=MODERN), 0.0)
+    assert core.from_client(parse(method="notifications/x"), 0.0).modern
+
+
+def test_the_probe_is_read_cautiously():
+    request = messages.parse(probe("1.0"))
+    assert request.method_name == "server/discover"
+    assert read_probe(parse(id=0, result={"supportedVersions": ["2025-11-25", "2026-07-28"]})) is Era.MODERN
+    assert read_probe(parse(id=0, result={"supportedVersions": ["2025-11-25"]})) is Era.LEGACY
+    assert read_probe(parse(id=0, result={})) is Era.LEGACY
+    assert read_probe(parse(id=0, result=[])) is Era.LEGACY
+    assert read_probe(parse(id=0, error={"code": -32022, "message": ""})) is Era.MODERN
+    assert read_probe(parse(id=0, error={"code": -32601, "message": ""})) is Era.LEGACY
+
+
+def test_a_legacy_server_refuses_modern_requests_so_that_clients_fall_back():
+    refusal = json.loads(refuse_modern(b'"x"', "files"))
+    assert refusal["id"] == "x"
+    assert refusal["error"]["code"] == METHOD_NOT_FOUND
+    assert "files" in refusal["error"]["message"]
