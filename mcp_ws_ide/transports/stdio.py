@@ -1,0 +1,440 @@
+"""MCP servers as child processes: one JSON object a line over stdin and stdout (MCP transports, stdio).
+
+Raw non-blocking pipes on the event loop: one read call serves many lines, all lines of one loop tick go
+out in one write. stderr is always drained. Knows bytes and processes; JSON-RPC is the caller's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import fcntl
+import logging
+import os
+import shutil
+import signal
+import sys
+from collections import deque
+from typing import Any, Final
+
+from mcp_ws_ide.errors import TransportClosed, TransportError
+from mcp_ws_ide.transports.base import Receiver, Transport
+from mcp_ws_ide.transports.processes import Process, ProcessSupervisor
+
+READ_BYTES: Final = 1 << 18
+"""Most bytes taken from a pipe at once."""
+PIPE_BYTES: Final = 1 << 20
+"""Size asked for the pipes (Linux): fewer wake-ups for large messages."""
+STDERR_BYTES: Final = 256 << 10
+"""How much of a server's stderr is kept, in bytes."""
+NOISE_CHARACTERS: Final = 2000
+"""How much of a line that is no message is passed on."""
+DRAIN_TIMEOUT: Final = 1.0
+"""Seconds to read what a server left in its pipe after it ended."""
+
+log = logging.getLogger(__name__)
+
+
+class StdioTransport(Transport):
+    """One server process.
+
+    Args:
+        supervisor: who starts and kills processes.
+        command, args, env, cwd: the program; ``env`` is its complete environment.
+        max_message_bytes: longest line; a longer one is skipped and reported as noise.
+        high_water: queued bytes above which ``write_paused`` is called.
+        max_queued_bytes: queued bytes above which the server counts as stuck.
+        write_timeout: seconds without progress of a write after which it counts as stuck.
+        eof_grace, term_grace: seconds after closing stdin until SIGTERM, and from there until SIGKILL.
+        name: for messages.
+    """
+
+    kind = "stdio"
+
+    def __init__(
+        self,
+        supervisor: ProcessSupervisor,
+        *,
+        command: str,
+        args: list[str],
+        env: dict[str, str],
+        cwd: str | None,
+        max_message_bytes: int = 10 << 20,
+        high_water: int = 1 << 20,
+        max_queued_bytes: int = 64 << 20,
+        write_timeout: float = 10.0,
+        eof_grace: float = 2.0,
+        term_grace: float = 2.0,
+        name: str = "",
+    ) -> None:
+        self._supervisor = supervisor
+        self._argv = [command, *args]
+        self._env = env
+        self._cwd = cwd
+        self._max_message = max_message_bytes
+        self._high_water = high_water
+        self._max_queued = max_queued_bytes
+        self._write_timeout = write_timeout
+        self._eof_grace = eof_grace
+        self._term_grace = term_grace
+        self._name = name or command
+        self._loop = asyncio.get_running_loop()
+        self._receiver: Receiver | None = None
+        self._process: Process | None = None
+        self._stdin = self._stdout = self._stderr = -1
+        self._out: list[bytes] = []
+        self._queued = 0
+        self._flush_scheduled = False
+        self._writing = False
+        self._paused = False
+        self._stuck: asyncio.TimerHandle | None = None
+        self._lines = LineSplitter(max_message_bytes)
+        self._reading = False
+        self._stderr_text = b""
+        self._stderr_lines: deque[str] = deque()
+        self._stderr_size = 0
+        self._fault = ""
+        self._drained = asyncio.Event()
+        self._closing: asyncio.Task[None] | None = None
+        self._finished = asyncio.Event()
+
+    def __repr__(self) -> str:
+        return f"<StdioTransport {self._name} pid={self.pid} queued={self._queued}>"
+
+    # --- connect --------------------------------------------------------------------------------
+
+    async def connect(self, receiver: Receiver) -> None:
+        """Start the process; see :meth:`Transport.connect`."""
+        argv = [self._resolve(), *self._argv[1:]]
+        pipes = [os.pipe2(os.O_CLOEXEC) for _ in range(3)]
+        (child_in, self._stdin), (self._stdout, child_out), (self._stderr, child_err) = pipes
+        for descriptor in (self._stdin, self._stdout, self._stderr):
+            os.set_blocking(descriptor, False)
+        for descriptor in (self._stdin, self._stdout):
+            _enlarge(descriptor)
+        try:
+            self._process = await self._supervisor.spawn(
+                argv, self._env, self._cwd, (child_in, child_out, child_err), self._exited
+            )
+        except BaseException:
+            self._close_descriptors()
+            raise
+        finally:
+            for descriptor in (child_in, child_out, child_err):
+                os.close(descriptor)
+        self._receiver = receiver
+        self.resume_reading()
+        self._watch(self._loop.add_reader, self._stderr, self._stderr_readable)
+        if self._process.code is not None:
+            self._exited(self._process.code)
+
+    def _resolve(self) -> str:
+        """The program's path: Jupyter's own ``bin`` first, so that its environment's servers are found."""
+        command = self._argv[0]
+        if os.sep in command:
+            return command
+        path = os.pathsep.join([os.path.dirname(sys.executable), self._env.get("PATH", os.defpath)])
+        found = shutil.which(command, path=path)
+        if found is None:
+            raise TransportError(f"command not found: {command!r}; install it, or give its full path")
+        return found
+
+    def _watch(self, how: Any, descriptor: int, callback: Any) -> None:
+        """Register a callback in an empty context, which would otherwise keep a request handler alive."""
+        contextvars.Context().run(how, descriptor, callback)
+
+    # --- receive --------------------------------------------------------------------------------
+
+    def _stdout_readable(self) -> None:
+        data = _read(self._stdout)
+        if data is None:
+            return
+        if not data:
+            self.pause_reading()
+            self._drained.set()
+            return
+        receiver = self._receiver
+        assert receiver is not None
+        for line in self._lines.feed(data):
+            if line[:1] == b"{":
+                receiver.message_received(line)
+            else:
+                self._odd_line(line)
+        if self._lines.skipped:
+            size, self._lines.skipped = self._lines.skipped, 0
+            words = f"a line of {size} bytes was dropped, over the limit of {self._max_message} (max_message_bytes)"
+            receiver.noise_received("stdout", words)
+
+    def _odd_line(self, line: bytes) -> None:
+        stripped = line.strip()
+        assert self._receiver is not None
+        if stripped[:1] == b"{":
+            self._receiver.message_received(stripped)
+        elif stripped:
+            self._receiver.noise_received("stdout", _text(stripped))
+
+    def _stderr_readable(self) -> None:
+        data = _read(self._stderr)
+        if data is None:
+            return
+        if not data:
+            self._loop.remove_reader(self._stderr)
+            lines, self._stderr_text = [self._stderr_text], b""
+        else:
+            *lines, rest = (self._stderr_text + data).split(b"\n")
+            self._stderr_text = rest[-STDERR_BYTES:]
+        for line in lines:
+            if line.strip():
+                self._keep_stderr(_text(line.rstrip()))
+
+    def _keep_stderr(self, line: str) -> None:
+        self._stderr_lines.append(line)
+        self._stderr_size += len(line)
+        while self._stderr_size > STDERR_BYTES:
+            self._stderr_size -= len(self._stderr_lines.popleft())
+        if self._receiver is not None:
+            self._receiver.noise_received("stderr", line)
+
+    def pause_reading(self) -> None:
+        """Stop reading stdout."""
+        if self._reading:
+            self._reading = False
+            self._loop.remove_reader(self._stdout)
+
+    def resume_reading(self) -> None:
+        """Go on reading stdout."""
+        if not self._reading and self._stdout >= 0 and not self._drained.is_set():
+            self._reading = True
+            self._watch(self._loop.add_reader, self._stdout, self._stdout_readable)
+
+    @property
+    def stderr_tail(self) -> list[str]:
+        """The newest stderr lines, oldest first."""
+        return list(self._stderr_lines)
+
+    # --- send -----------------------------------------------------------------------------------
+
+    def send(self, message: bytes) -> None:
+        """Queue one line; see :meth:`Transport.send`."""
+        if self._stdin < 0 or self._fault:
+            raise TransportClosed(self._fault or "the server has ended")
+        self._out.append(message)
+        self._out.append(b"\n")
+        self._queued += len(message) + 1
+        if not self._flush_scheduled and not self._writing:
+            self._flush_scheduled = True
+            self._loop.call_soon(self._flush)
+        if self._queued > self._high_water:
+            self._check_queue()
+
+    def _check_queue(self) -> None:
+        if self._queued > self._max_queued:
+            self._fail(f"{self._queued} bytes wait for the server to read them")
+        elif not self._paused and self._receiver is not None:
+            self._paused = True
+            self._receiver.write_paused(True)
+
+    def _flush(self) -> None:
+        self._flush_scheduled = False
+        if self._stdin < 0 or not self._out:
+            return
+        data = b"".join(self._out)
+        try:
+            written = os.write(self._stdin, data)
+        except BlockingIOError:
+            written = 0
+        except OSError as error:
+            self._out.clear()
+            return self._fail(f"its stdin is closed ({error.strerror})")
+        self._queued -= written
+        self._out = [data[written:]] if written < len(data) else []
+        self._watch_writable(bool(self._out), progressed=written > 0)
+        if self._paused and self._queued <= self._high_water // 2 and self._receiver is not None:
+            self._paused = False
+            self._receiver.write_paused(False)
+
+    def _watch_writable(self, wanted: bool, progressed: bool) -> None:
+        if wanted != self._writing:
+            self._writing = wanted
+            if wanted:
+                self._watch(self._loop.add_writer, self._stdin, self._flush)
+            else:
+                self._loop.remove_writer(self._stdin)
+        if self._stuck is not None and (progressed or not wanted):
+            self._stuck.cancel()
+            self._stuck = None
+        if wanted and self._stuck is None:
+            words = f"it has not read its input for {self._write_timeout:g} s"
+            self._stuck = self._loop.call_later(self._write_timeout, self._fail, words)
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes the server's pipe has not taken yet."""
+        return self._queued
+
+    @property
+    def pid(self) -> int | None:
+        """Process id."""
+        return self._process.pid if self._process is not None else None
+
+    # --- close ----------------------------------------------------------------------------------
+
+    def _fail(self, reason: str) -> None:
+        """The server can no longer be used: end it."""
+        if not self._fault:
+            self._fault = reason
+            self._begin_close()
+
+    def _exited(self, code: int) -> None:
+        if self._receiver is not None:
+            self._begin_close()
+
+    def _begin_close(self) -> asyncio.Task[None]:
+        if self._closing is None:
+            context = contextvars.Context()
+            self._closing = self._loop.create_task(self._end(), name=f"end {self._name}", context=context)
+        return self._closing
+
+    async def close(self) -> None:
+        """Let the process end, then make it; see :meth:`Transport.close`."""
+        if self._process is not None:
+            await asyncio.shield(self._begin_close())
+
+    async def _end(self) -> None:
+        """EOF, SIGTERM, SIGKILL; then whatever the process left behind. Bounded by the graces."""
+        process = self._process
+        assert process is not None
+        self._drop_stdin()
+        self.resume_reading()  # a server that blocks on its output cannot see the end of its input
+        for grace, number in ((self._eof_grace, signal.SIGTERM), (self._term_grace, signal.SIGKILL)):
+            if await _happens(process.exited, grace):
+                break
+            process.kill(number)
+        await _happens(process.exited, 2.0)
+        process.kill(signal.SIGKILL)  # grandchildren
+        await _happens(self._drained, DRAIN_TIMEOUT)
+        self._stderr_readable_rest()
+        self._close_descriptors()
+        receiver, self._receiver = self._receiver, None
+        if receiver is not None:
+            receiver.transport_closed(self._reason(process.code))
+
+    def _stderr_readable_rest(self) -> None:
+        if self._stderr >= 0:
+            self._stderr_readable()
+
+    def _reason(self, code: int | None) -> str:
+        words = self._fault or _exit_words(code)
+        tail = " | ".join(list(self._stderr_lines)[-3:])
+        return f"{words}; stderr: {tail[-400:]}" if tail and code != 0 else words
+
+    def _drop_stdin(self) -> None:
+        if self._out and not self._fault:
+            self._flush()
+        if self._stuck is not None:
+            self._stuck.cancel()
+            self._stuck = None
+        if self._stdin >= 0:
+            if self._writing:
+                self._loop.remove_writer(self._stdin)
+                self._writing = False
+            os.close(self._stdin)
+            self._stdin = -1
+        self._out.clear()
+        self._queued = 0
+
+    def _close_descriptors(self) -> None:
+        self.pause_reading()
+        if self._stderr >= 0:
+            self._loop.remove_reader(self._stderr)
+        for descriptor in (self._stdin, self._stdout, self._stderr):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._stdin = self._stdout = self._stderr = -1
+
+
+class LineSplitter:
+    """Cuts a byte stream into lines, in time proportional to its length."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._skipping = False
+        self.skipped = 0
+        """Size of the last line that was over the limit; the reader resets it."""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The lines that ``data`` completes, without their ends."""
+        lines = []
+        start, end = 0, data.find(b"\n")
+        while end >= 0:
+            line = self._complete(data[start:end])
+            if line is not None:
+                lines.append(line)
+            start = end + 1
+            end = data.find(b"\n", start)
+        if start < len(data):
+            self._keep(data[start:])
+        return lines
+
+    def _keep(self, part: bytes) -> None:
+        self._size += len(part)
+        if self._size > self._limit:
+            self._parts.clear()
+            self._skipping = True
+        else:
+            self._parts.append(part)
+
+    def _complete(self, part: bytes) -> bytes | None:
+        if not self._parts and not self._skipping and len(part) <= self._limit:
+            return part
+        self._keep(part)
+        line = None if self._skipping else b"".join(self._parts)
+        if line is None:
+            self.skipped = self._size
+        self._parts.clear()
+        self._size, self._skipping = 0, False
+        return line
+
+
+def _read(descriptor: int) -> bytes | None:
+    """What a pipe holds; ``b""`` at its end; None when nothing is there."""
+    try:
+        return os.read(descriptor, READ_BYTES)
+    except BlockingIOError:
+        return None
+    except OSError:
+        return b""
+
+
+def _enlarge(descriptor: int) -> None:
+    set_size = getattr(fcntl, "F_SETPIPE_SZ", None)
+    if set_size is not None:
+        with contextlib.suppress(OSError):  # the user's quota of pipe memory may be used up
+            fcntl.fcntl(descriptor, set_size, PIPE_BYTES)
+
+
+async def _happens(event: asyncio.Event, seconds: float) -> bool:
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
+
+
+def _exit_words(code: int | None) -> str:
+    if code is None:
+        return "it was told to end"
+    if code >= 0:
+        return f"it exited with code {code}"
+    try:
+        return f"it was ended by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"it was ended by signal {-code}"
+
+
+def _text(line: bytes) -> str:
+    return line[: NOISE_CHARACTERS * 4].decode(errors="replace")[:NOISE_CHARACTERS]

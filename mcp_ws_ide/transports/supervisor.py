@@ -1,0 +1,209 @@
+"""The process that owns every server process of one gateway, so that none outlives it.
+
+Run as ``python -I -S supervisor.py FD`` in a session of its own; standard library only. It starts servers
+on request, reports their end, and kills every descendant when its control socket closes, which the kernel
+does however the gateway dies. On Linux it is a subreaper: daemons that leave their parent come to it.
+
+Control protocol: a stream socket; JSON objects, one a line. A ``spawn`` line carries three descriptors
+(stdin, stdout, stderr of the child) as SCM_RIGHTS. See :mod:`mcp_ws_ide.transports.processes` for the peer.
+
+======================================================  ====================================================
+gateway → supervisor                                    supervisor → gateway
+======================================================  ====================================================
+``{"op":"spawn","id":I,"argv":[…],"env":{…},"cwd":…}``  ``{"op":"spawned","id":I,"pid":P}`` or
+                                                        ``{"op":"failed","id":I,"reason":…}``
+``{"op":"kill","id":I,"signal":N}``                     ``{"op":"exited","id":I,"code":C}`` (negative: signal)
+======================================================  ====================================================
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import ctypes
+import json
+import os
+import resource
+import select
+import signal
+import socket
+import subprocess
+import sys
+from typing import Any
+
+PR_SET_CHILD_SUBREAPER = 36
+MARKER = "MCP_WS_UPSTREAM"
+"""Environment variable that tells which server a descendant belongs to."""
+LINUX = sys.platform.startswith("linux")
+
+
+class Supervisor:
+    """State of the supervisor: its servers, and the socket to the gateway."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+        self._buffer = b""
+        self._descriptors: list[int] = []
+        self._children: dict[int, tuple[int, subprocess.Popen[bytes]]] = {}
+        """By pid: the gateway's id and the process."""
+
+    def run(self) -> None:
+        """Serve until the gateway is gone, then leave nothing behind."""
+        wake_read, wake_write = os.pipe()
+        os.set_blocking(wake_write, False)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        poll = select.poll()
+        poll.register(self._control, select.POLLIN)
+        poll.register(wake_read, select.POLLIN)
+        alive = True
+        while alive:
+            for descriptor, _ in poll.poll():
+                if descriptor == wake_read:
+                    os.read(wake_read, 4096)
+                    self._reap()
+                else:
+                    alive = self._receive()
+        for pid in self._children:
+            with contextlib.suppress(OSError):
+                os.killpg(pid, signal.SIGKILL)
+        kill_everything()
+
+    def _receive(self) -> bool:
+        try:
+            data, ancillary, _, _ = self._control.recvmsg(1 << 16, socket.CMSG_SPACE(3 * 64 * 4))
+        except OSError:
+            return False
+        for level, kind, payload in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                fresh = array.array("i")
+                fresh.frombytes(payload[: len(payload) - len(payload) % fresh.itemsize])
+                self._descriptors.extend(fresh)
+        if not data:
+            return False
+        *lines, self._buffer = (self._buffer + data).split(b"\n")
+        for line in lines:
+            self._handle(json.loads(line))
+        return True
+
+    def _handle(self, request: dict[str, Any]) -> None:
+        if request["op"] == "spawn":
+            self._spawn(request)
+        else:
+            self._kill(request["id"], request["signal"])
+
+    def _spawn(self, request: dict[str, Any]) -> None:
+        stdin, stdout, stderr = self._descriptors[:3]
+        del self._descriptors[:3]
+        try:
+            process = subprocess.Popen(  # noqa: S603 - an argv list, never a shell
+                request["argv"],
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                env={**request["env"], MARKER: f"{os.getpid()}-{request['id']}"},
+                cwd=request["cwd"],
+                close_fds=True,
+                start_new_session=True,
+                umask=0o077,
+            )
+        except (OSError, ValueError) as error:
+            self._send({"op": "failed", "id": request["id"], "reason": spawn_error(error, request)})
+        else:
+            self._children[process.pid] = (request["id"], process)
+            self._send({"op": "spawned", "id": request["id"], "pid": process.pid})
+        finally:
+            for descriptor in (stdin, stdout, stderr):
+                os.close(descriptor)
+
+    def _kill(self, server_id: int, number: int) -> None:
+        for pid, (known, _) in self._children.items():
+            if known == server_id:
+                with contextlib.suppress(OSError):
+                    os.killpg(pid, number)
+        for pid in marked(f"{os.getpid()}-{server_id}"):
+            with contextlib.suppress(OSError):
+                os.kill(pid, number)
+
+    def _reap(self) -> None:
+        for pid, (server_id, process) in list(self._children.items()):
+            code = process.poll()
+            if code is not None:
+                del self._children[pid]
+                self._send({"op": "exited", "id": server_id, "code": code})
+        self._reap_adopted()
+
+    def _reap_adopted(self) -> None:
+        """Collect orphans that came here; the children of ours are collected by pid above."""
+        for pid in children_of(os.getpid()):
+            if pid not in self._children:
+                with contextlib.suppress(OSError):
+                    os.waitpid(pid, os.WNOHANG)
+
+    def _send(self, report: dict[str, Any]) -> None:
+        with contextlib.suppress(OSError):
+            self._control.sendall(json.dumps(report).encode() + b"\n")
+
+
+def spawn_error(error: Exception, request: dict[str, Any]) -> str:
+    """A failed start in words a user can act on."""
+    command, cwd = request["argv"][0], request["cwd"]
+    if cwd is not None and not os.path.isdir(cwd):
+        return f"the working directory {cwd!r} does not exist"
+    if isinstance(error, FileNotFoundError):
+        return f"command not found: {command!r}; install it, or give its full path"
+    if isinstance(error, PermissionError):
+        return f"permission denied: {command!r} is not executable"
+    return f"{command!r} could not be started: {error}"
+
+
+def children_of(parent: int) -> list[int]:
+    """Pids of the direct children (Linux; elsewhere none are known)."""
+    try:
+        with open(f"/proc/{parent}/task/{parent}/children", "rb") as file:
+            return [int(pid) for pid in file.read().split()]
+    except OSError:
+        return []
+
+
+def marked(marker: str) -> list[int]:
+    """Pids of the processes that belong to one server, by their environment (Linux)."""
+    found = []
+    wanted = f"{MARKER}={marker}".encode()
+    for entry in os.listdir("/proc") if LINUX else []:
+        if entry.isdigit():
+            with contextlib.suppress(OSError), open(f"/proc/{entry}/environ", "rb") as file:
+                if wanted in file.read().split(b"\0"):
+                    found.append(int(entry))
+    return found
+
+
+def kill_everything() -> None:
+    """Kill every descendant and wait for it; new ones that appear meanwhile too."""
+    while True:
+        pids = [int(pid) for pid in children_of(os.getpid())]
+        for pid in pids:
+            for kill in (os.killpg, os.kill):
+                with contextlib.suppress(OSError):
+                    kill(pid, signal.SIGKILL)
+        try:
+            os.waitpid(-1, 0)  # all children of this process are the gateway's servers
+        except ChildProcessError:
+            return
+
+
+def main() -> None:
+    """Start, given the number of the control socket."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # A handler, not SIG_IGN: what is ignored stays ignored in the servers after exec.
+        signal.signal(number, lambda *_: None)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if LINUX:
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    control = socket.socket(fileno=int(sys.argv[1]))
+    control.set_inheritable(False)
+    Supervisor(control).run()
+
+
+if __name__ == "__main__":
+    main()
