@@ -47,7 +47,7 @@ class Runtime:
 
     def _start(self) -> Gateway:
         gateway = Gateway(self._app.limits())
-        self._watcher = config.ConfigWatcher(self._app.load_configuration, self._app.configuration_paths())
+        self._watcher = config.ConfigWatcher(self._app.configuration_paths())
         self._configure(gateway)
         self._collector = GatewayCollector(gateway.metrics, gateway.gauges)
         self._collector.register()
