@@ -1,0 +1,51 @@
+"""``connect``: from a server's name to a client that is ready to use."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+from mcp import ClientSession
+
+from mcp_ws_ide.client.transport import websocket_transport
+from mcp_ws_ide.discovery import endpoint_url, find_gateway
+
+try:
+    from mcp import Client
+except ImportError:  # mcp 1.x
+    Client = None
+
+
+def connect(
+    name_or_url: str, *, token: str | None = None, url: str | None = None, mode: str = "auto", **client_options: Any
+) -> AbstractAsyncContextManager[Any]:
+    """A connected MCP client.
+
+    Args:
+        name_or_url: name of a configured server, or the ``ws://`` URL of an endpoint.
+        token: credential; found with the gateway when omitted.
+        url: base URL of the Jupyter server; found when omitted.
+        mode: as of ``mcp.Client``: ``auto``, ``legacy`` or a protocol version (mcp 2.x only).
+        client_options: passed to ``mcp.Client`` (2.x) or ``ClientSession`` (1.x).
+
+    Returns:
+        An async context manager that yields an entered ``mcp.Client``, or an initialised ``ClientSession``
+        on mcp 1.x. Raises as :func:`websocket_transport` does.
+    """
+    if name_or_url.startswith(("ws://", "wss://")):
+        transport = websocket_transport(name_or_url, token=token)
+    else:
+        gateway = find_gateway(url, token)
+        transport = websocket_transport(endpoint_url(gateway, name_or_url), token=gateway.token)
+    if Client is not None:
+        client: AbstractAsyncContextManager[Any] = Client(transport, mode=mode, **client_options)
+        return client
+    return _session(transport, client_options)
+
+
+@asynccontextmanager
+async def _session(transport: Any, options: dict[str, Any]) -> AsyncIterator[ClientSession]:
+    async with transport as (read, write), ClientSession(read, write, **options) as session:
+        await session.initialize()
+        yield session

@@ -1,0 +1,66 @@
+"""``make run``: start Jupyter with the extension and the demo server, and say how to use it.
+
+Prints, each on a line of its own, the page URL, the WebSocket URL, a Python snippet and a command that
+watches the traffic; all four work as printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import secrets
+import socket
+import sys
+import tempfile
+from pathlib import Path
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Print, then become the Jupyter server."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--port", type=int, default=8888, help="port to listen on (the next free one is taken)")
+    options = parser.parse_args(argv)
+    port, token = _free_port(options.port), secrets.token_urlsafe(24)
+    files = _configuration()
+    _announce(port, token)
+    arguments = [
+        *(sys.executable, "-m", "jupyter_server", "--no-browser", "--ServerApp.ip=127.0.0.1"),
+        *(f"--ServerApp.port={port}", "--ServerApp.port_retries=0", f"--MCPWebSocketApp.server_files={files}"),
+    ]
+    if os.geteuid() == 0:
+        arguments.append("--allow-root")
+    # The token travels in the environment: an argument would show it to every user of the machine.
+    os.execve(sys.executable, arguments, {**os.environ, "JUPYTER_TOKEN": token})
+
+
+def _free_port(first: int) -> int:
+    for port in range(first, first + 50):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) != 0:
+                return port
+    raise SystemExit(f"no free port from {first} to {first + 49}; give another with --port")
+
+
+def _configuration() -> Path:
+    path = Path(tempfile.mkdtemp(prefix="mcp-ws-ide-")) / "mcp.json"
+    servers = {"demo": {"command": sys.executable, "args": ["-m", "mcp_ws_ide.demo"]}}
+    path.write_text(json.dumps({"mcpServers": servers}, indent=2))
+    return path
+
+
+def _announce(port: int, token: str) -> None:
+    base, folder = f"127.0.0.1:{port}", os.path.dirname(sys.executable)
+    snippet = (
+        "import asyncio; from mcp_ws_ide.client import connect; "
+        f"run = lambda: connect('ws://{base}/mcp-ws/servers/demo', token='{token}'); "
+        "exec('async def main():\\n async with run() as client: print(await client.list_tools())'); asyncio.run(main())"
+    )
+    print(f"page:      http://{base}/mcp-ws/?token={token}")
+    print(f"websocket: ws://{base}/mcp-ws/servers/demo?token={token}")
+    print(f'python:    {sys.executable} -c "{snippet}"')
+    print(f"watch:     {folder}/mcp-ws-inspect tail --url http://{base}/", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""Find a running gateway: Jupyter's own record of its servers, or what the environment says.
+
+Reads files only; imports neither Jupyter Server nor the gateway, so that clients and tools start quickly.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from jupyter_core.paths import jupyter_runtime_dir
+
+from mcp_ws_ide.binding import SERVER_NAME
+from mcp_ws_ide.errors import ConnectError
+
+
+@dataclass(frozen=True, slots=True)
+class RunningGateway:
+    """Where a Jupyter server listens, and the credential for it.
+
+    Attributes:
+        url: its base URL, ending in ``/``.
+        token: its token; ``""`` when it needs none or it is not known.
+    """
+
+    url: str
+    token: str = field(repr=False, default="")
+    pid: int | None = None
+    root_dir: str = ""
+
+
+def running_gateways() -> list[RunningGateway]:
+    """The Jupyter servers of this user that are alive, newest first."""
+    files = sorted(Path(jupyter_runtime_dir()).glob("jpserver-*.json"), key=_modified, reverse=True)
+    found = []
+    for path in files:
+        try:
+            record = json.loads(path.read_text())
+            gateway = RunningGateway(record["url"], record.get("token", ""), record["pid"], record.get("root_dir", ""))
+        except (OSError, ValueError, KeyError):
+            continue
+        if gateway.pid is not None and _alive(gateway.pid):
+            found.append(gateway)
+    return found
+
+
+def _modified(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def find_gateway(
+    url: str | None = None,
+    token: str | None = None,
+    token_file: str | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> RunningGateway:
+    """The gateway to use: the arguments, else the environment, else the newest that runs.
+
+    The environment is ``JUPYTER_SERVER_URL`` (set in Jupyter's terminals) with ``JUPYTER_TOKEN`` or
+    ``JUPYTERHUB_API_TOKEN``.
+
+    Raises:
+        ConnectError: there is none, or the token file cannot be read.
+    """
+    token = token or _read_token(token_file) or environ.get("JUPYTER_TOKEN") or environ.get("JUPYTERHUB_API_TOKEN")
+    url = url or environ.get("JUPYTER_SERVER_URL")
+    running = running_gateways()
+    if url is None:
+        if not running:
+            raise ConnectError("no running Jupyter server was found; start one, or give its address with --url")
+        return running[0] if token is None else RunningGateway(running[0].url, token, running[0].pid)
+    wanted = normal_url(url)
+    if token is None:
+        token = next((g.token for g in running if _same_place(g.url, wanted)), "")
+    return RunningGateway(wanted, token)
+
+
+def _read_token(path: str | None) -> str | None:
+    if path is None:
+        return None
+    try:
+        return Path(path).read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConnectError(f"the token file {path} cannot be read: {error}") from None
+
+
+def normal_url(url: str) -> str:
+    """A Jupyter base URL with its scheme and a final slash, without query.
+
+    Raises:
+        ConnectError: it is no http(s) URL.
+    """
+    parts = urlsplit(url if "://" in url else f"http://{url}")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConnectError(f"{url!r} is no address of a Jupyter server; give http://HOST:PORT/BASE/")
+    path = parts.path.removesuffix("mcp-ws/").removesuffix("mcp-ws").rstrip("/") + "/"
+    return urlunsplit((parts.scheme, parts.netloc, path, "", ""))
+
+
+def _same_place(one: str, other: str) -> bool:
+    a, b = urlsplit(one), urlsplit(other)
+    local = {"localhost", "127.0.0.1", "::1"}
+    same_host = a.hostname == b.hostname or {a.hostname, b.hostname} <= local
+    return same_host and a.port == b.port and a.path.rstrip("/") == b.path.rstrip("/")
+
+
+def endpoint_url(gateway: RunningGateway, server: str) -> str:
+    """The WebSocket URL of one server.
+
+    Raises:
+        ConnectError: ``server`` is no server name.
+    """
+    if not SERVER_NAME.fullmatch(server):
+        raise ConnectError(f"{server!r} is neither a server name nor a ws:// URL")
+    return websocket_url(gateway, f"servers/{quote(server)}")
+
+
+def websocket_url(gateway: RunningGateway, path: str) -> str:
+    """The ``ws``/``wss`` URL of a path below ``mcp-ws/``."""
+    return f"ws{gateway.url.removeprefix('http')}mcp-ws/{path}"
