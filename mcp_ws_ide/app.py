@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -169,6 +170,9 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         """Make the state that handlers find in Tornado's settings."""
         self.runtime = Runtime(self)
         self.settings["mcp_ws_ide_runtime"] = self.runtime
+        assert self.serverapp is not None
+        scrubbed = self.serverapp.web_app.settings.setdefault("extra_log_scrub_param_keys", [])
+        scrubbed.append("ticket")
 
     def initialize_handlers(self) -> None:
         """Register the routes."""
@@ -177,6 +181,7 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
     async def _start_jupyter_server_extension(self, serverapp: Any) -> None:
         """Start with the server rather than with the first request, so that mistakes are logged early."""
         gateway = self.runtime.gateway
+        logging.getLogger("mcp_ws_ide").parent = serverapp.log  # as Jupyter does with Tornado's loggers
         self.log.info("mcp-ws-ide %s: %d servers at %smcp-ws/", __version__, len(gateway.servers), serverapp.base_url)
         if serverapp.allow_origin == "*":
             self.log.warning("mcp-ws-ide: allow_origin='*' lets every web page try to connect; name origins instead")

@@ -80,6 +80,13 @@ class GatewayHandler(JupyterHandler):
         origin = self.request.headers.get("Origin", "unknown")
         raise self.refuse(403, "origin", f"Origin {origin} is not allowed; see ServerApp.allow_origin")
 
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
+        """Tornado would log a refusal with its whole URL, and so with a token in it."""
+        if isinstance(value, web.HTTPError):
+            self.log.debug("%s %s: %s", value.status_code, self.request.path, value.log_message)
+        else:
+            self.log.error("%s %s failed", self.request.method, self.request.path, exc_info=(typ, value, tb))
+
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Errors are JSON: ``{"message": …}``."""
         error = kwargs.get("exc_info", (None, None, None))[1]

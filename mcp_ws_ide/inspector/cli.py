@@ -1,0 +1,156 @@
+"""The command line ``mcp-ws-inspect``.
+
+Exit codes: 0 done, 1 the gateway refused or cannot be reached, 2 wrong usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Sequence
+from typing import Any, Final
+
+from mcp_ws_ide import __version__
+from mcp_ws_ide.discovery import find_gateway
+from mcp_ws_ide.errors import ConnectError
+from mcp_ws_ide.inspector.gateway_client import GatewayClient
+from mcp_ws_ide.inspector.sanitise import visible
+from mcp_ws_ide.inspector.tail import format_record
+
+UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments:
+        arguments = ["tail"]
+    options = _parser().parse_args(arguments)
+    try:
+        client = GatewayClient(find_gateway(options.url, None, options.token_file))
+        return int(options.run(client, options))
+    except ConnectError as error:
+        print(f"mcp-ws-inspect: {visible(str(error))}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has gone. Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="mcp-ws-inspect",
+        description="Watch the MCP traffic of a running gateway, and manage its tokens. "
+        "Without arguments: tail, at the newest Jupyter server that runs here.",
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    tail = _command(commands, "tail", run_tail, "print messages and events as they happen")
+    tail.add_argument("--json", action="store_true", help="one JSON object per record")
+    tail.add_argument("--server", help="only this server")
+    tail.add_argument("--session", help="only this session (its whole id)")
+    _command(commands, "servers", run_servers, "list the configured servers")
+    _command(commands, "sessions", run_sessions, "list your live sessions")
+
+    token = commands.add_parser("token", help="mint, list or revoke gateway tokens")
+    actions = token.add_subparsers(required=True, metavar="ACTION")
+    mint = _command(actions, "mint", run_mint, "mint a token and print it, this once")
+    mint.add_argument("--server", action="append", required=True, help="a server it is good for; may be repeated")
+    mint.add_argument("--expires", type=duration, default=30 * 86400, help="lifetime such as 1h or 30d (default 30d)")
+    mint.add_argument("--note", default="", help="what it is for")
+    _command(actions, "list", run_list, "list your tokens, without their secrets")
+    revoke = _command(actions, "revoke", run_revoke, "revoke a token and drop the links it opened")
+    revoke.add_argument("id", help="the token's id, as listed")
+    return parser
+
+
+def _command(commands: Any, name: str, run: Any, help_text: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=help_text, description=help_text)
+    parser.add_argument("--url", help="base URL of the Jupyter server (default: the running one)")
+    parser.add_argument("--token-file", help="file with the token (default: JUPYTER_TOKEN, or the running server's)")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def duration(text: str) -> float:
+    """Seconds from ``90s``, ``15m``, ``12h`` or ``30d``."""
+    found = re.fullmatch(r"(\d+)([smhd]?)", text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration; write 90s, 15m, 12h or 30d")
+    return float(found[1]) * UNITS[found[2] or "s"]
+
+
+def run_tail(client: GatewayClient, options: argparse.Namespace) -> int:
+    """``tail``."""
+    terminal = sys.stdout.isatty()
+    colour = terminal and "NO_COLOR" not in os.environ
+    dropped = 0
+    for text in client.records(server=options.server, session=options.session):
+        if options.json:
+            print(text, flush=True)
+            continue
+        record = json.loads(text)
+        if record["drops"] > dropped:
+            print(f"-- {record['drops'] - dropped} records were dropped: this terminal is too slow", flush=True)
+            dropped = record["drops"]
+        width = shutil.get_terminal_size().columns if terminal else 10_000
+        print(format_record(record, width, colour), flush=True)
+    print("mcp-ws-inspect: the gateway ended", file=sys.stderr)
+    return 1
+
+
+def run_servers(client: GatewayClient, options: argparse.Namespace) -> int:
+    """``servers``."""
+    answer = client.call("GET", "servers")
+    for server in answer["servers"]:
+        line = f"{server['name']:<20} {server['state']:<9} {server['era']:<8} {server['sessions']:>4} sessions"
+        print(visible(f"{line}  {server['reason']}").rstrip())
+    for problem in answer["problems"]:
+        print(visible(f"{problem['severity']}: {problem['source']}: {problem['key']}: {problem['reason']}"), file=sys.stderr)
+    return 0
+
+
+def run_sessions(client: GatewayClient, options: argparse.Namespace) -> int:
+    """``sessions``."""
+    for session in client.call("GET", "sessions")["sessions"]:
+        counts = f"{session['in_flight']} in flight, {session['messages']['in']} in, {session['messages']['out']} out"
+        print(visible(f"{session['id']} {session['server']:<20} {session['era']:<8} {session['remote']} {counts}"))
+    return 0
+
+
+def run_mint(client: GatewayClient, options: argparse.Namespace) -> int:
+    """``token mint``: the token alone on stdout."""
+    body = {"servers": options.server, "expires_in": options.expires, "note": options.note}
+    token = client.call("POST", "tokens", body)
+    print(token["token"])
+    print(f"id {token['id']}, good for {', '.join(token['servers'])}; shown this once", file=sys.stderr)
+    return 0
+
+
+def run_list(client: GatewayClient, options: argparse.Namespace) -> int:
+    """``token list``."""
+    for token in client.call("GET", "tokens")["tokens"]:
+        print(visible(f"{token['id']} {','.join(token['servers'])} expires={token['expires']:.0f} {token['note']}"))
+    return 0
+
+
+def run_revoke(client: GatewayClient, options: argparse.Namespace) -> int:
+    """``token revoke``."""
+    if not re.fullmatch(r"[0-9a-f]{1,64}", options.id):
+        print(f"mcp-ws-inspect: {visible(options.id)!r} is no token id; see 'token list'", file=sys.stderr)
+        return 2
+    client.call("DELETE", f"tokens/{options.id}")
+    print("revoked", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

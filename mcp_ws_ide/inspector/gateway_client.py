@@ -1,0 +1,99 @@
+"""The inspector's way to a gateway: REST calls and the tap."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+from websockets.sync.client import connect
+
+from mcp_ws_ide.binding import TAP_SUBPROTOCOL
+from mcp_ws_ide.discovery import RunningGateway, websocket_url
+from mcp_ws_ide.errors import ConnectError, Unauthorized
+
+TIMEOUT: Final = 15.0
+"""Seconds for one REST call."""
+MAX_RECORDS_BYTES: Final = 64 << 20
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A redirect would carry the token elsewhere; the gateway never sends one."""
+
+    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
+        return None
+
+
+_opener = urllib.request.build_opener(_NoRedirect)
+
+
+class GatewayClient:
+    """Talks to one gateway.
+
+    Raises :class:`Unauthorized` or :class:`ConnectError`, in words.
+    """
+
+    def __init__(self, gateway: RunningGateway) -> None:
+        self._gateway = gateway
+
+    def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """One REST call below ``mcp-ws/api/``; an empty answer becomes ``{}``."""
+        data = None if body is None else json.dumps(body).encode()
+        url = f"{self._gateway.url}mcp-ws/api/{path}"
+        request = urllib.request.Request(url, data, self._headers(), method=method)  # noqa: S310 - http(s) only
+        try:
+            with _opener.open(request, timeout=TIMEOUT) as response:
+                text = response.read()
+        except urllib.error.HTTPError as error:
+            raise self._refused(error.code, error.read(10_000)) from None
+        except (urllib.error.URLError, TimeoutError, OSError) as error:
+            raise ConnectError(f"{self._gateway.url} cannot be reached: {getattr(error, 'reason', error)}") from None
+        try:
+            answer: dict[str, Any] = json.loads(text or b"{}")
+        except ValueError:
+            raise ConnectError(f"{url} does not answer with JSON; is this a Jupyter server?") from None
+        return answer
+
+    def _headers(self) -> dict[str, str]:
+        headers = {"Content-Type": "application/json"}
+        if self._gateway.token:
+            headers["Authorization"] = f"token {self._gateway.token}"
+        return headers
+
+    def _refused(self, status: int, body: bytes) -> ConnectError:
+        try:
+            words = str(json.loads(body)["message"])
+        except (ValueError, KeyError, TypeError):
+            words = ""
+        if status in (401, 403):
+            hint = "give a token with --token-file or JUPYTER_TOKEN"
+            return Unauthorized(f"{self._gateway.url} refused ({status}): {words or 'no credential'}; {hint}")
+        if status == 404 and not words.startswith("there is no"):
+            return ConnectError(f"{self._gateway.url} has no MCP gateway: is mcp-ws-ide installed in that server?")
+        return ConnectError(f"{self._gateway.url} answered {status}: {words}")
+
+    def records(self, **filters: str | None) -> Iterator[str]:
+        """Tap records as JSON text, one each, until the gateway ends the link."""
+        query = urlencode({key: value for key, value in filters.items() if value})
+        url = websocket_url(self._gateway, f"api/tap{'?' + query if query else ''}")
+        headers = {"Authorization": f"token {self._gateway.token}"} if self._gateway.token else {}
+        try:
+            with connect(
+                url,
+                subprotocols=[TAP_SUBPROTOCOL],  # type: ignore[list-item]  # a NewType of str
+                additional_headers=headers,
+                max_size=MAX_RECORDS_BYTES,
+                compression=None,
+            ) as link:
+                for text in link:
+                    yield from str(text).split("\n")
+        except InvalidStatus as error:
+            raise self._refused(error.response.status_code, error.response.body or b"") from None
+        except ConnectionClosed as error:
+            raise ConnectError(f"the gateway closed the tap: {error}") from None
+        except (OSError, WebSocketException) as error:
+            raise ConnectError(f"{self._gateway.url} cannot be reached: {error}") from None

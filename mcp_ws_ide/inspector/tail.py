@@ -1,0 +1,40 @@
+"""One line per tap record, for people."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any, Final
+
+from mcp_ws_ide.inspector.sanitise import visible
+
+ARROWS: Final = {
+    ("client", "in"): "client →",
+    ("upstream", "out"): "       → server",
+    ("upstream", "in"): "       ← server",
+    ("client", "out"): "client ←",
+}
+COLOURS: Final = {"request": "36", "response": "32", "error": "31", "notification": "33", "noise": "35", "malformed": "31"}
+
+
+def format_record(record: dict[str, Any], width: int, colour: bool) -> str:
+    """A record as one line of at most ``width`` characters, safe for a terminal."""
+    moment = time.strftime("%H:%M:%S", time.localtime(record["time"])) + f".{int(record['time'] % 1 * 1000):03d}"
+    session = (record["session"] or "----")[:4]
+    arrow = ARROWS.get((record["leg"], record["direction"]), "")
+    head = f"{moment} {session} {visible(record['server']):<12.12} {arrow:<15} "
+    line = head + _what(record)
+    if len(line) > width:
+        line = line[: width - 1] + "…"
+    code = COLOURS.get(record["kind"])
+    return f"\x1b[{code}m{line}\x1b[0m" if colour and code else line
+
+
+def _what(record: dict[str, Any]) -> str:
+    if record["kind"] == "event":
+        return visible(f"* {record['event']} {record['detail'] or ''}")
+    if record["kind"] == "noise":
+        return visible(f"{record['event']}: {record['raw']}")
+    identifier = "" if record["id"] is None else f"id={json.dumps(record['id'])} "
+    text = f"{record['kind']:<12} {record['method'] or ''} {identifier}{record['size']} B {record['raw'] or ''}"
+    return visible(text)
