@@ -15,21 +15,35 @@ from websockets.frames import BINARY, CLOSE, CONT, PONG, TEXT, Frame
 from websockets.protocol import SERVER, State
 from websockets.protocol import Protocol as WebSocketProtocol
 
-from mcp_ws_ide.binding import CloseCode, close_reason
+from mcp_ws_ide.binding import CloseCode, close_code_for, close_reason
 from mcp_ws_ide.messages import is_text
 
 _OPEN: Final = State.OPEN
+_ABNORMAL: Final = 1006
 _quiet = logging.getLogger(__name__)
+
+
+class _GentleProtocol(WebSocketProtocol):
+    """Fails a fragile peer with 1001, the only other code it survives being 1000."""
+
+    def fail(self, code: int, reason: str = "") -> None:
+        super().fail(code if code == CloseCode.NORMAL or code == _ABNORMAL else CloseCode.GOING_AWAY, reason)
 
 
 class FrameLayer:
     """One server-side WebSocket, after the handshake.
 
     Feed it what the socket brings with :meth:`receive`; write what :meth:`data_to_send` returns.
+
+    Args:
+        max_size: longest message to accept, in bytes.
+        fragile: close with 1000 or 1001 only (docs/binding.md, section 4).
     """
 
-    def __init__(self, max_size: int) -> None:
-        self._protocol = WebSocketProtocol(SERVER, max_size=max_size, logger=_quiet)
+    def __init__(self, max_size: int, *, fragile: bool = False) -> None:
+        kind = _GentleProtocol if fragile else WebSocketProtocol
+        self._protocol = kind(SERVER, max_size=max_size, logger=_quiet)
+        self._fragile = fragile
         self._fragments = bytearray()
         self._out: list[bytes] = []
         self.pongs = 0
@@ -118,10 +132,10 @@ class FrameLayer:
         if self._protocol.state is _OPEN:
             self._protocol.send_ping(b"mcp")
 
-    def close(self, code: int, reason: str = "") -> None:
+    def close(self, code: CloseCode, reason: str = "") -> None:
         """Start the closing handshake, unless it has started."""
         try:
-            self._protocol.send_close(code, close_reason(reason))
+            self._protocol.send_close(close_code_for(code, self._fragile), close_reason(reason))
         except InvalidState:
             return
 

@@ -9,6 +9,7 @@ from websockets.frames import BINARY, CLOSE, CONT, PING, PONG, TEXT, Close, Fram
 from websockets.protocol import CLIENT
 from websockets.protocol import Protocol as Reference
 
+from mcp_ws_ide.binding import CloseCode
 from mcp_ws_ide.framing import FrameLayer
 
 
@@ -104,8 +105,8 @@ def test_an_end_without_a_close_frame_is_1006():
 def test_data_queued_before_a_close_goes_out_before_it():
     layer = FrameLayer(100)
     layer.send_text(b"last words")
-    layer.close(1001, "bye")
-    layer.close(1011, "twice")
+    layer.close(CloseCode.GOING_AWAY, "bye")
+    layer.close(CloseCode.INTERNAL, "twice")
     layer.send_text(b"too late")
     sent = b"".join(layer.data_to_send())
     assert sent.startswith(b"\x81\x0alast words\x88")

@@ -58,6 +58,12 @@ def _matches(pattern: Any, origin: str) -> bool:
 class GatewayHandler(JupyterHandler):
     """What the handlers of this extension share: the runtime, JSON errors, the Origin policy."""
 
+    def initialize(self, **kwargs: Any) -> None:
+        """Tornado's constructor hook."""
+        super().initialize(**kwargs)
+        self.error_headers: dict[str, str] = {}
+        """Headers of an error answer; Tornado forgets those that were set before the error."""
+
     @property
     def runtime(self) -> Runtime:
         """The extension's state."""
@@ -94,6 +100,8 @@ class GatewayHandler(JupyterHandler):
         if isinstance(error, web.HTTPError) and error.log_message:
             message = error.log_message % error.args if error.args else error.log_message.replace("%%", "%")
         self.set_header("Content-Type", "application/json")
+        for name, value in self.error_headers.items():
+            self.set_header(name, value)
         self.finish({"message": message, "status": status_code})
 
 

@@ -44,7 +44,7 @@ class ServerEndpointHandler(UpgradeHandler):
         try:
             self.runtime.gateway.check_admission(self.principal)
         except LimitExceeded as error:
-            self.set_header("Retry-After", "5")
+            self.error_headers["Retry-After"] = "5"
             raise self.refuse(503, error.limit, str(error)) from None
 
     async def _open(self, server: Server, key: str, subprotocol: str | None) -> None:
@@ -60,8 +60,7 @@ class ServerEndpointHandler(UpgradeHandler):
         link.start(gateway.tasks, session.receive, session.link_closed, session.link_full)
 
     def _not_allowed(self) -> None:
-        self.set_header("Upgrade", "websocket")
-        self.set_header("Allow", "GET")
+        self.error_headers = {"Upgrade": "websocket", "Allow": "GET"}
         raise web.HTTPError(405, "connect with a WebSocket: this version has no HTTP transport")
 
     async def post(self, name: str) -> None:

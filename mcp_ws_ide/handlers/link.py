@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from tornado.iostream import IOStream, StreamClosedError
 
-from mcp_ws_ide.binding import CloseCode, close_code_for
+from mcp_ws_ide.binding import CloseCode
 from mcp_ws_ide.framing import FrameLayer
 from mcp_ws_ide.tasks import TaskGroupOwner
 
@@ -47,7 +47,6 @@ class WebSocketLink:
     """One open WebSocket. Implements :class:`mcp_ws_ide.gateway.Link`."""
 
     __slots__ = (
-        "_fragile",
         "_frames",
         "_full",
         "_next_ping",
@@ -65,8 +64,7 @@ class WebSocketLink:
 
     def __init__(self, stream: IOStream, max_message_bytes: int, *, fragile: bool = False) -> None:
         self._stream = stream
-        self._frames = FrameLayer(max_message_bytes)
-        self._fragile = fragile
+        self._frames = FrameLayer(max_message_bytes, fragile=fragile)
         self._on_message: OnMessage | None = None
         self._on_closed: OnClosed | None = None
         self._on_full: OnFull = _ignore_full
@@ -193,7 +191,7 @@ class WebSocketLink:
         """Send what is queued and a close frame; wait :data:`CLOSE_TIMEOUT` for the peer's."""
         if self.closing or self.closed:
             return
-        self._frames.close(close_code_for(code, self._fragile), reason)
+        self._frames.close(code, reason)
         self.closing = True
         self.set_reading(True)
         self._schedule_flush()

@@ -25,7 +25,7 @@ class UpgradeHandler(EndpointHandler):
         if "upgrade" not in connection:
             raise self.refuse(400, "handshake", 'the header "Connection" must contain "Upgrade"')
         if headers.get("Sec-WebSocket-Version") != "13":
-            self.set_header("Sec-WebSocket-Version", "13")
+            self.error_headers["Sec-WebSocket-Version"] = "13"
             raise self.refuse(426, "handshake", "only WebSocket version 13 is spoken here")
         key = headers.get("Sec-WebSocket-Key", "")
         if not _is_key(key):

@@ -1,0 +1,203 @@
+"""A real Jupyter server with the extension, as a child process, and raw WebSocket peers for it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+
+TESTS = Path(__file__).parent
+FAST_SERVER = {"command": sys.executable, "args": ["-I", "-S", str(TESTS / "servers" / "fast.py")]}
+DEMO = {"command": sys.executable, "args": ["-m", "mcp_ws_ide.demo"]}
+MODERN = {
+    "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+    "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
+    "io.modelcontextprotocol/clientCapabilities": {},
+}
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 15.0, what: str = "the condition") -> Any:
+    """Poll a condition, bounded."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if value := condition():
+            return value
+        time.sleep(0.02)
+    raise AssertionError(f"{what} did not come true within {seconds} s")
+
+
+async def until(condition: Callable[[], Any], seconds: float = 15.0, what: str = "the condition") -> Any:
+    """As :func:`wait_until`, on an event loop."""
+    async with asyncio.timeout(seconds):
+        while not (value := condition()):
+            await asyncio.sleep(0.01)
+    return value
+
+
+class Jupyter:
+    """One Jupyter server in a process of its own."""
+
+    def __init__(
+        self, home: Path, servers: dict[str, Any], *arguments: str, base_url: str = "/", scheme: str = "http"
+    ) -> None:
+        self.token = "test-token-0123456789"
+        self.home = home
+        self.configuration = home / "mcp.json"
+        self.configuration.write_text(json.dumps({"mcpServers": servers}))
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"{scheme}://127.0.0.1:{self.port}{base_url}"
+        self.log = home / "jupyter.log"
+        self.environment = {
+            **{k: v for k, v in os.environ.items() if not k.startswith("JUPYTER")},
+            "HOME": str(home),
+            "JUPYTER_TOKEN": self.token,
+            "JUPYTER_RUNTIME_DIR": str(home / "runtime"),
+            "JUPYTER_DATA_DIR": str(home / "data"),
+            "JUPYTER_CONFIG_DIR": str(home / "config"),
+        }
+        command = [
+            *(sys.executable, "-m", "jupyter_server", "--no-browser", "--allow-root", f"--ServerApp.port={self.port}"),
+            *(f"--ServerApp.base_url={base_url}", "--ServerApp.ip=127.0.0.1", "--ServerApp.port_retries=0"),
+            *("--ServerApp.allow_unauthenticated_access=False", f"--ServerApp.root_dir={home}"),
+            *(f"--MCPWebSocketApp.server_files={self.configuration}", *arguments),
+        ]
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment, start_new_session=True
+            )
+        self.wait_ready()
+
+    def wait_ready(self) -> None:
+        def answers() -> bool:
+            assert self.process.poll() is None, self.log.read_text()[-3000:]
+            with contextlib.suppress(OSError):
+                return self.rest("GET", "health")[0] == 200
+            return False
+
+        wait_until(answers, 30, "Jupyter's start")
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait(5)
+
+    def request(
+        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
+    ) -> tuple[int, dict[str, str], bytes]:
+        """Plain HTTP below the base URL; no redirect is followed."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data, headers or {}, method=method)
+        opener = urllib.request.build_opener(NoRedirect)
+        try:
+            with opener.open(request, timeout=20) as response:
+                return response.status, dict(response.headers), response.read()
+        except urllib.error.HTTPError as error:
+            return error.code, dict(error.headers), error.read()
+
+    def rest(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
+        """An authenticated REST call: status and JSON."""
+        headers = {"Authorization": f"token {self.token}", **headers}
+        status, _, text = self.request(method, f"mcp-ws/api/{path}", body, headers)
+        return status, json.loads(text) if text else None
+
+    def endpoint(self, name: str) -> str:
+        return f"ws{self.url.removeprefix('http')}mcp-ws/servers/{name}"
+
+    def connect(self, name: str = "fast", **options: Any) -> Any:
+        """A raw WebSocket to a server, authenticated unless told otherwise."""
+        headers = {"Authorization": f"Bearer {self.token}"}
+        defaults = {"additional_headers": headers, "subprotocols": ["mcp"], "max_size": None, "compression": None}
+        options = {"user_agent_header": "tests", **defaults, **options}
+        return connect(self.endpoint(name), **options)
+
+    def processes(self, name: str) -> list[dict[str, Any]]:
+        return self.rest("GET", f"servers/{name}")[1]["processes"]
+
+
+class NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
+        return None
+
+
+@pytest.fixture(scope="session")
+def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jupyter]:
+    """The server most tests share; its base_url needs quoting, as a hub's may."""
+    servers = {
+        "fast": FAST_SERVER,
+        "demo": DEMO,
+        "git": {"command": "mcp-server-git"},
+        "time": {"command": "mcp-server-time"},
+        "absent": {"command": "no-such-command"},
+        "unset": {"command": "x", "env": {"A": "${NO_SUCH_VARIABLE}"}},
+    }
+    running = Jupyter(tmp_path_factory.mktemp("jupyter"), servers, base_url="/user/a%40b/")
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def make_jupyter(tmp_path: Path) -> Iterator[Callable[..., Jupyter]]:
+    """Start further Jupyter servers; they are stopped at the end of the test."""
+    started: list[Jupyter] = []
+
+    def make(servers: dict[str, Any], *arguments: str, **options: Any) -> Jupyter:
+        home = tmp_path / f"jupyter{len(started)}"
+        home.mkdir()
+        started.append(Jupyter(home, servers, *arguments, **options))
+        return started[-1]
+
+    yield make
+    for running in started:
+        running.stop()
+
+
+class Peer:
+    """A raw JSON-RPC peer over one WebSocket."""
+
+    def __init__(self, link: ClientConnection) -> None:
+        self.link = link
+
+    async def send(self, **message: Any) -> None:
+        await self.link.send(json.dumps({"jsonrpc": "2.0", **message}))
+
+    async def receive(self) -> dict[str, Any]:
+        async with asyncio.timeout(20):
+            return json.loads(await self.link.recv())
+
+    async def call(self, request_id: Any, method: str, params: dict[str, Any] | None = None, **meta: Any) -> dict[str, Any]:
+        """A modern request and the next message."""
+        await self.send(id=request_id, method=method, params={**(params or {}), "_meta": {**MODERN, **meta}})
+        return await self.receive()
+
+    async def initialize(self) -> dict[str, Any]:
+        params = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+        await self.send(id="init", method="initialize", params=params)
+        answer = await self.receive()
+        await self.send(method="notifications/initialized")
+        return answer
+
+
+@pytest.fixture
+async def peer(jupyter: Jupyter) -> AsyncIterator[Peer]:
+    async with jupyter.connect("fast") as link:
+        yield Peer(link)

@@ -1,0 +1,251 @@
+"""The MCP endpoint on the wire: handshake, frames, eras, ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.frames import CONT, TEXT, Frame
+
+from mcp_ws_ide.errors import INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR, UPSTREAM_LOST, UPSTREAM_UNAVAILABLE
+from tests.conftest import FAST_SERVER, Jupyter, Peer, until
+
+SDK_1_AGENT = "Python/3.11 websockets/15.0.1"
+
+
+async def refused(jupyter: Jupyter, name: str = "fast", **options) -> InvalidStatus:
+    with pytest.raises(InvalidStatus) as caught:
+        async with jupyter.connect(name, **options):
+            pass
+    return caught.value
+
+
+async def closed(link) -> tuple[int, str]:
+    async with asyncio.timeout(20):
+        with pytest.raises(ConnectionClosed):
+            while True:
+                await link.recv()
+    return link.close_code, link.close_reason
+
+
+async def test_an_unknown_server_is_404_before_any_upgrade(jupyter):
+    response = (await refused(jupyter, "nope")).response
+    assert response.status_code == 404
+    assert "fast" in json.loads(response.body)["message"]
+
+
+async def test_a_server_that_cannot_start_is_502_with_the_reason(jupyter):
+    response = (await refused(jupyter, "unset")).response
+    assert response.status_code == 502
+    assert "NO_SUCH_VARIABLE" in json.loads(response.body)["message"]
+
+
+def test_http_is_405_and_names_the_upgrade(jupyter):
+    headers = {"Authorization": f"token {jupyter.token}"}
+    for method in ("GET", "POST", "DELETE"):
+        status, answer, _ = jupyter.request(method, "mcp-ws/servers/fast", None, headers)
+        assert (status, answer["Upgrade"]) == (405, "websocket")
+
+
+@pytest.mark.parametrize(
+    ("offered", "selected"),
+    [
+        (["mcp"], "mcp"),
+        (["mcp.resume.v1", "mcp"], "mcp"),
+        (["mcp.version.2025-11-25"], "mcp.version.2025-11-25"),
+        (None, None),
+    ],
+)
+async def test_the_subprotocol_is_selected_as_documented(jupyter, offered, selected):
+    async with jupyter.connect("fast", subprotocols=offered) as link:
+        assert link.subprotocol == selected
+
+
+async def test_only_unknown_subprotocols_are_400(jupyter):
+    assert (await refused(jupyter, subprotocols=["graphql-ws"])).response.status_code == 400
+
+
+async def test_ids_come_back_verbatim_with_their_type(peer):
+    for own in (7, "7", 2**63, -1, 7.5, "ü\"\\", ""):
+        answer = await peer.call(own, "tools/call", {"name": "echo", "arguments": {"text": "x"}})
+        assert answer["id"] == own
+        assert type(answer["id"]) is type(own)
+
+
+async def test_pretty_printed_json_and_line_breaks_work(peer):
+    request = {"jsonrpc": "2.0", "id": 1, "method": "tools/call"}
+    request["params"] = {"name": "echo", "arguments": {"text": "a\r\nb"}, "_meta": {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}}
+    await peer.link.send(json.dumps(request, indent=4).replace("\n", "\r\n"))
+    assert (await peer.receive())["result"]["content"][0]["text"] == "a\r\nb"
+    await peer.initialize()
+    request["id"], request["params"] = 2, {"name": "echo", "arguments": {"text": "legacy"}}
+    await peer.link.send(json.dumps(request, indent=4))
+    assert (await peer.receive())["result"]["content"][0]["text"] == "legacy"
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+async def test_large_messages_pass_both_ways(peer, legacy):
+    text = "x" * (5 << 20)
+    if legacy:
+        await peer.initialize()
+        await peer.send(id=1, method="tools/call", params={"name": "echo", "arguments": {"text": text}})
+        answer = await peer.receive()
+    else:
+        answer = await peer.call(1, "tools/call", {"name": "echo", "arguments": {"text": text}})
+    assert answer["result"]["content"][0]["text"] == text
+
+
+async def test_what_is_no_message_gets_an_error_and_then_1002(peer):
+    await peer.link.send("{nonsense")
+    assert (await peer.receive())["error"]["code"] == PARSE_ERROR
+    await peer.link.send("[]")
+    answer = await peer.receive()
+    assert (answer["id"], answer["error"]["code"]) == (None, INVALID_REQUEST)
+    for _ in range(3):
+        await peer.link.send("[" * 100_000)
+    assert (await closed(peer.link))[0] == 1002
+
+
+@pytest.mark.parametrize(
+    ("frame", "code"), [(b"\x00\x01", 1003), (Frame(TEXT, b"\xff\xfe"), 1007), ("x" * (11 << 20), 1009)]
+)
+async def test_illegal_frames_close_with_their_code(jupyter, frame, code):
+    async with jupyter.connect("fast") as link:
+        if isinstance(frame, Frame):
+            link.transport.write(frame.serialize(mask=True))
+        else:
+            with contextlib.suppress(ConnectionClosed):  # the gateway need not read all of it
+                await link.send(frame)
+        assert (await closed(link))[0] == code
+
+
+async def test_a_fragile_peer_gets_1001_and_words_for_too_large_answers(jupyter):
+    async with jupyter.connect("fast", user_agent_header=SDK_1_AGENT, max_size=1 << 20) as link:
+        answer = await Peer(link).call(1, "tools/call", {"name": "echo", "arguments": {"text": "x" * (1 << 20)}})
+        assert answer["id"] == 1
+        assert "1048576" in answer["error"]["message"]
+        await link.send(b"binary")
+        assert (await closed(link))[0] == 1001
+
+
+@pytest.mark.parametrize("frame", [Frame(TEXT, b"\xff"), Frame(CONT, b"x")])
+async def test_a_fragile_peer_gets_1001_for_its_own_violations(jupyter, frame):
+    async with jupyter.connect("fast", user_agent_header=SDK_1_AGENT) as link:
+        link.transport.write(frame.serialize(mask=True))
+        assert (await closed(link))[0] == 1001
+
+
+async def test_an_id_in_flight_is_refused_and_the_first_still_answered(peer):
+    params = {"name": "slow", "arguments": {"steps": 1, "delay": 0.1}}
+    await peer.send(id=7, method="tools/call", params={**params, "_meta": {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}})
+    refusal = await peer.call(7, "tools/call", params)
+    assert (refusal["id"], refusal["error"]["code"]) == (None, INVALID_REQUEST)
+    assert (await peer.receive())["id"] == 7
+
+
+async def test_duplicate_envelope_members_are_refused(peer):
+    await peer.link.send('{"jsonrpc":"2.0","id":1,"id":2,"method":"tools/list"}')
+    assert "twice" in (await peer.receive())["error"]["message"]
+
+
+async def test_unknown_envelope_members_reach_the_server_and_payload_is_untouched(jupyter):
+    async with jupyter.connect("fast") as link:
+        legacy = Peer(link)
+        await legacy.initialize()
+        await link.send('{"jsonrpc":"2.0","x":1,"id":5,"method":"tools/call","params":{"name":"echo","arguments":{"text":"\\u00e9"}}}')
+        assert (await legacy.receive())["result"]["content"][0]["text"] == "é"
+
+
+async def test_modern_sessions_share_a_process_and_legacy_ones_do_not(jupyter):
+    async def pid(peer: Peer, modern: bool) -> str:
+        params = {"name": "pid", "arguments": {}}
+        if modern:
+            return (await peer.call(1, "tools/call", params))["result"]["content"][0]["text"]
+        await peer.initialize()
+        await peer.send(id=1, method="tools/call", params=params)
+        return (await peer.receive())["result"]["content"][0]["text"]
+
+    async with jupyter.connect() as a, jupyter.connect() as b, jupyter.connect() as c, jupyter.connect() as d:
+        shared = {await pid(Peer(a), True), await pid(Peer(b), True)}
+        own = {await pid(Peer(c), False), await pid(Peer(d), False)}
+    assert len(shared) == 1
+    assert len(own) == 2
+    assert not shared & own
+    await until(lambda: not any(p["era"] == "legacy" for p in jupyter.processes("fast")), what="the end of legacy servers")
+
+
+async def test_a_legacy_servers_question_reaches_its_client(peer):
+    await peer.initialize()
+    await peer.send(id=1, method="tools/call", params={"name": "question"})
+    question = await peer.receive()
+    assert question["method"] == "roots/list"
+    await peer.send(id=question["id"], result={"roots": []})
+    assert (await peer.receive())["result"]["content"][0]["text"] == '{"roots": []}'
+
+
+async def test_a_legacy_server_that_dies_is_said_with_its_outcome_and_4502(peer):
+    await peer.initialize()
+    await peer.send(id=1, method="tools/call", params={"name": "crash"})
+    answer = await peer.receive()
+    assert answer["error"]["code"] == UPSTREAM_LOST
+    assert answer["error"]["data"] == {"outcome": "unknown"}
+    code, reason = await closed(peer.link)
+    assert code == 4502
+    assert "code 3" in reason
+
+
+async def test_a_shared_server_that_dies_fails_its_requests_and_the_next_starts_anew(make_jupyter):
+    own = make_jupyter({"fast": FAST_SERVER})
+    async with own.connect("fast") as link, own.connect("fast") as other:
+        peer, bystander = Peer(link), Peer(other)
+        slow = {"name": "slow", "arguments": {"steps": 1, "delay": 60}, "_meta": {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}}
+        await bystander.send(id="s", method="tools/call", params=slow)
+        answer = await peer.call(1, "tools/call", {"name": "crash"})
+        assert answer["error"]["data"] == {"outcome": "unknown"}
+        lost = await bystander.receive()
+        assert (lost["id"], lost["error"]["code"]) == ("s", UPSTREAM_LOST)
+        again = await peer.call(2, "tools/call", {"name": "echo", "arguments": {"text": "back"}})
+        assert again["result"]["content"][0]["text"] == "back"
+
+
+async def test_a_command_that_does_not_exist_is_said_in_words(jupyter):
+    async with jupyter.connect("absent") as link:
+        answer = await Peer(link).call(1, "tools/list")
+    assert answer["error"]["code"] == UPSTREAM_UNAVAILABLE
+    assert answer["error"]["data"] == {"outcome": "not_sent"}
+    assert "no-such-command" in answer["error"]["message"]
+
+
+async def test_a_client_that_leaves_has_its_work_cancelled(jupyter):
+    async with jupyter.connect("fast") as link:
+        leaver = Peer(link)
+        await leaver.send(id=1, method="subscriptions/listen", params={"_meta": {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}})
+        assert (await leaver.receive())["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"] == 1
+    async with jupyter.connect("fast") as link:
+        left = await Peer(link).call(1, "tools/call", {"name": "change"})
+        assert left["result"]["content"][0]["text"] == "0"
+
+
+async def test_a_legacy_only_server_answers_modern_requests_with_method_not_found(make_jupyter, tmp_path):
+    script = tmp_path / "legacy.py"
+    script.write_text(
+        "import json, sys\n"
+        "for line in sys.stdin:\n"
+        "    m = json.loads(line)\n"
+        "    if 'id' in m: print(json.dumps({'jsonrpc': '2.0', 'id': m['id'], 'error': {'code': -32601, 'message': 'x'}}), flush=True)\n"
+    )
+    own = make_jupyter({"old": {"command": sys.executable, "args": [str(script)]}})
+    async with own.connect("old") as link:
+        for request_id in (1, "2"):
+            answer = await Peer(link).call(request_id, "tools/list")
+            assert (answer["id"], answer["error"]["code"]) == (request_id, METHOD_NOT_FOUND)
+    assert own.rest("GET", "servers/old")[1]["era"] == "legacy"
+
+
+async def test_noise_on_stdout_is_visible_and_harmless(jupyter, peer):
+    answer = await peer.call(1, "tools/call", {"name": "raw", "arguments": {"line": "not a message"}})
+    assert answer["result"]["content"][0]["text"] == "written"

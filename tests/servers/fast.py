@@ -1,0 +1,132 @@
+"""A quick MCP server for tests: both eras, standard library only, one thread and a timer heap.
+
+Tools: ``echo`` (text back), ``slow`` (steps × delay with progress; can be cancelled), ``crash``, ``pid``,
+``change`` (list_changed to every listener), ``raw`` (writes a line verbatim), ``question`` (asks the client
+``roots/list``, handshake era only), ``stuck`` (stops reading).
+"""
+
+import heapq
+import itertools
+import json
+import os
+import select
+import sys
+import time
+
+VERSION = "io.modelcontextprotocol/protocolVersion"
+SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
+
+out = bytearray()
+timers = []
+counter = itertools.count()
+cancelled = set()
+running = set()
+listeners = []
+questions = {}
+
+
+def send(message):
+    out.extend(json.dumps({"jsonrpc": "2.0", **message}, separators=(",", ":")).encode() + b"\n")
+
+
+def result(request_id, text):
+    send({"id": request_id, "result": {"resultType": "complete", "content": [{"type": "text", "text": text}]}})
+
+
+def step(request_id, token, number, total, delay):
+    if request_id in cancelled:
+        cancelled.discard(request_id)
+        running.discard(request_id)
+        return
+    if token is not None:
+        send({"method": "notifications/progress", "params": {"progressToken": token, "progress": number, "total": total}})
+    if number == total:
+        running.discard(request_id)
+        result(request_id, f"{total} steps")
+    else:
+        heapq.heappush(timers, (time.monotonic() + delay, next(counter), (request_id, token, number + 1, total, delay)))
+
+
+def call(request_id, params):
+    name, arguments = params["name"], params.get("arguments", {})
+    if name == "echo":
+        result(request_id, arguments["text"])
+    elif name == "slow":
+        running.add(request_id)
+        token = params.get("_meta", {}).get("progressToken")
+        step(request_id, token, 0, arguments["steps"], arguments["delay"])
+    elif name == "pid":
+        result(request_id, str(os.getpid()))
+    elif name == "crash":
+        os._exit(3)
+    elif name == "change":
+        for listener in listeners:
+            send({"method": "notifications/tools/list_changed", "params": {"_meta": {SUBSCRIPTION: listener}}})
+        result(request_id, str(len(listeners)))
+    elif name == "raw":
+        out.extend(arguments["line"].encode("utf-8", "surrogateescape") + b"\n")
+        result(request_id, "written")
+    elif name == "question":
+        questions["q"] = request_id
+        send({"id": "q", "method": "roots/list"})
+    elif name == "stuck":
+        flush()
+        time.sleep(3600)
+    else:
+        send({"id": request_id, "error": {"code": -32602, "message": f"no tool {name}"}})
+
+
+def handle(message):
+    method, request_id, params = message.get("method"), message.get("id"), message.get("params", {})
+    if method is None:
+        if request_id in questions:
+            result(questions.pop(request_id), json.dumps(message.get("result")))
+    elif method == "initialize":
+        info = {"name": "fast", "version": "1"}
+        capabilities = {"tools": {}, "logging": {}}
+        send({"id": request_id, "result": {"protocolVersion": params["protocolVersion"], "capabilities": capabilities, "serverInfo": info}})
+    elif method == "server/discover":
+        send({"id": request_id, "result": {"resultType": "complete", "supportedVersions": ["2026-07-28"], "capabilities": {"tools": {"listChanged": True}}, "ttlMs": 0, "cacheScope": "private"}})
+    elif method == "tools/list":
+        tools = [{"name": "echo", "inputSchema": {"type": "object"}}]
+        send({"id": request_id, "result": {"resultType": "complete", "tools": tools, "ttlMs": 0, "cacheScope": "private"}})
+    elif method == "tools/call":
+        call(request_id, params)
+    elif method == "subscriptions/listen":
+        listeners.append(request_id)
+        send({"method": "notifications/subscriptions/acknowledged", "params": {"_meta": {SUBSCRIPTION: request_id}}})
+    elif method == "notifications/cancelled":
+        if params["requestId"] in listeners:
+            listeners.remove(params["requestId"])
+        elif params["requestId"] in running:
+            cancelled.add(params["requestId"])
+    elif request_id is not None:
+        send({"id": request_id, "error": {"code": -32601, "message": "Method not found"}})
+
+
+def flush():
+    view = bytes(out)
+    out.clear()
+    while view:
+        view = view[os.write(1, view):]
+
+
+def main():
+    pending = b""
+    while True:
+        wait = max(0.0, timers[0][0] - time.monotonic()) if timers else None
+        if select.select([0], [], [], wait)[0]:
+            data = os.read(0, 1 << 18)
+            if not data:
+                return
+            *lines, pending = (pending + data).split(b"\n")
+            for line in lines:
+                if line.strip():
+                    handle(json.loads(line))
+        while timers and timers[0][0] <= time.monotonic():
+            step(*heapq.heappop(timers)[2])
+        flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
