@@ -42,6 +42,9 @@ except ImportError:  # mcp 1.x
 CLOSE_TIMEOUT: Final = 5.0
 """Seconds to wait for the peer's close frame."""
 
+SEND_TIMEOUT: Final = 2.0
+"""Seconds that leaving waits for messages which are on their way out."""
+
 log = logging.getLogger(__name__)
 
 
@@ -58,6 +61,7 @@ class WebSocketTransport:
         self.close_reason: str | None = None
         self._options = options
         self._stack = AsyncExitStack()
+        self._all_sent = anyio.Event()
 
     def __repr__(self) -> str:
         return f"<WebSocketTransport {_without_query(self.url)} close_code={self.close_code}>"
@@ -68,10 +72,11 @@ class WebSocketTransport:
             stack.push_async_callback(self._close, link)
             to_session, read = anyio.create_memory_object_stream[SessionMessage | Exception](0)
             write, from_session = anyio.create_memory_object_stream[SessionMessage](0)
-            group = await stack.enter_async_context(anyio.create_task_group())
-            stack.callback(group.cancel_scope.cancel)
             for stream in (to_session, read, write, from_session):
                 stack.callback(stream.close)
+            group = await stack.enter_async_context(anyio.create_task_group())
+            stack.callback(group.cancel_scope.cancel)
+            stack.push_async_callback(self._finish_sending, write)
             group.start_soon(self._receive, link, to_session)
             group.start_soon(self._send, link, from_session)
             self._stack = stack.pop_all()
@@ -82,6 +87,12 @@ class WebSocketTransport:
     ) -> None:
         # The body's error is not passed to the task group, which would wrap it into an exception group.
         await self._stack.__aexit__(None, None, None)
+
+    async def _finish_sending(self, write: Any) -> None:
+        """What the session has handed over still goes out, within :data:`SEND_TIMEOUT`."""
+        write.close()
+        with anyio.move_on_after(SEND_TIMEOUT, shield=True):
+            await self._all_sent.wait()
 
     async def _receive(self, link: ClientConnection, to_session: Any) -> None:
         """Until the link ends; then the read stream ends, and with it the session's open requests."""
@@ -104,6 +115,8 @@ class WebSocketTransport:
                     await link.send(text)
             except ConnectionClosed:
                 return
+            finally:
+                self._all_sent.set()
 
     def _note_close(self, link: ClientConnection) -> None:
         self.close_code, self.close_reason = link.close_code, link.close_reason

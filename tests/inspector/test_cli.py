@@ -1,0 +1,133 @@
+"""``mcp-ws-inspect`` as a program, against a real gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcp_ws_ide.inspector.sanitise import visible
+from tests.conftest import Jupyter, Peer, until
+
+COMMAND = [sys.executable, "-m", "mcp_ws_ide.inspector.cli"]
+
+
+def run(jupyter: Jupyter | None, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    base = jupyter.environment if jupyter is not None else dict(os.environ)
+    base = {k: v for k, v in base.items() if k != "JUPYTER_TOKEN"}
+    return subprocess.run(
+        [*COMMAND, *arguments], env={**base, **environ}, capture_output=True, text=True, timeout=30, check=False
+    )
+
+
+async def tail(jupyter: Jupyter, *arguments: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *COMMAND, *arguments, env=jupyter.environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+
+
+async def watched(jupyter: Jupyter, process: asyncio.subprocess.Process, wanted: str) -> list[str]:
+    """Make traffic until the tail shows it: nothing says when it has attached."""
+    lines: list[str] = []
+
+    async def read() -> None:
+        async for line in process.stdout:
+            lines.append(line.decode())
+
+    reader = asyncio.create_task(read())
+    async with jupyter.connect("fast") as link:
+        peer = Peer(link)
+        for number in range(300):
+            await peer.call(number, "tools/call", {"name": "echo", "arguments": {"text": wanted, "password": "hunter2"}})
+            if any(wanted in line for line in lines):
+                break
+            await asyncio.sleep(0.05)
+    await until(lambda: any("link_closed" in line for line in lines), what="the end of the link in the tail")
+    reader.cancel()
+    return lines
+
+
+async def test_tail_finds_the_server_and_shows_both_legs_without_secrets(jupyter):
+    process = await tail(jupyter)
+    lines = await watched(jupyter, process, "w4tch-me")
+    process.send_signal(signal.SIGINT)
+    assert await process.wait() == 130
+    text = "".join(lines)
+    assert "client →" in text
+    assert "← server" in text
+    assert "hunter2" not in text
+    assert jupyter.token not in text
+
+
+async def test_tail_json_prints_one_object_per_record(jupyter):
+    process = await tail(jupyter, "tail", "--json", "--server", "fast")
+    records = [json.loads(line) for line in await watched(jupyter, process, "w4tch-json")]
+    process.send_signal(signal.SIGINT)
+    await process.wait()
+    assert {(r["leg"], r["direction"]) for r in records if r["leg"]} == {
+        (leg, direction) for leg in ("client", "upstream") for direction in ("in", "out")
+    }
+    request = next(r for r in records if r["kind"] == "request" and r["leg"] == "client")
+    assert json.loads(request["raw"])["params"]["arguments"]["password"] == "••••"
+    assert [r["seq"] for r in records] == sorted(r["seq"] for r in records)
+
+
+def test_tokens_are_minted_listed_and_revoked(jupyter):
+    minted = run(jupyter, "token", "mint", "--server", "fast", "--expires", "1h", "--note", "for a test")
+    assert minted.stdout.startswith("mcpws_")
+    listed = run(jupyter, "token", "list").stdout
+    assert "for a test" in listed
+    token_id = next(line.split()[0] for line in listed.splitlines() if "for a test" in line)
+    assert run(jupyter, "token", "revoke", token_id).returncode == 0
+    assert "for a test" not in run(jupyter, "token", "list").stdout
+    assert run(jupyter, "token", "revoke", token_id).returncode == 1
+
+
+def test_servers_and_sessions_are_listed(jupyter):
+    shown = run(jupyter, "servers")
+    assert "fast" in shown.stdout
+    assert "NO_SUCH_VARIABLE" in shown.stderr
+    assert run(jupyter, "sessions").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "word"),
+    [
+        (["nonsense"], 2, "invalid choice"),
+        (["token", "mint", "--server", "x", "--expires", "soon"], 2, "duration"),
+        (["token", "revoke", "../x"], 2, "token id"),
+        (["servers", "--url", "http://127.0.0.1:9/"], 1, "reached"),
+        (["servers", "--url", "ftp://x"], 1, "address"),
+        (["servers", "--token-file", "/no/such/file"], 1, "token file"),
+    ],
+)
+def test_mistakes_end_with_their_code_and_words(jupyter, arguments, code, word):
+    done = run(jupyter, *arguments)
+    assert done.returncode == code
+    assert word in done.stderr
+
+
+def test_a_wrong_token_is_said_and_never_printed(jupyter):
+    done = run(jupyter, "servers", "--url", jupyter.url, JUPYTER_TOKEN="wr0ng-one")
+    assert done.returncode == 1
+    assert "--token-file" in done.stderr
+    assert "wr0ng-one" not in done.stderr
+
+
+def test_no_server_is_said(tmp_path):
+    done = run(None, "servers", JUPYTER_RUNTIME_DIR=str(tmp_path))
+    assert (done.returncode, "no running Jupyter" in done.stderr) == (1, True)
+
+
+@given(st.text())
+def test_nothing_a_peer_writes_reaches_the_terminal_raw(text):
+    shown = visible(text)
+    assert not any(ord(c) < 0x20 or 0x7F <= ord(c) < 0xA0 for c in shown)
+    assert not any(c in shown for c in "\u202e\u2066\u200b\ufeff")

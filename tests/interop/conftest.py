@@ -1,0 +1,81 @@
+"""Peers of the interoperability tests: real servers of PyPI and npm, real clients of other environments."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import DEMO, Jupyter
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ROOT / ".npm-env" / "node_modules"
+MCP1 = ROOT / ".venv-mcp1" / "bin" / "python"
+
+
+def node() -> str | None:
+    beside = Path(sys.executable).with_name("node")
+    return str(beside) if beside.exists() else shutil.which("node")
+
+
+def need(present: bool, what: str) -> None:
+    """Skip where an optional peer is missing; in continuous integration that is a failure."""
+    if not present:
+        assert not os.environ.get("CI"), f"{what} is missing; 'make test' installs it"
+        pytest.skip(f"{what} is missing; 'make test' installs it")
+
+
+@pytest.fixture(scope="session")
+def mcp1_python() -> str:
+    """An interpreter with the Python SDK 1.x."""
+    need(MCP1.exists(), "the environment with mcp 1.x")
+    return str(MCP1)
+
+
+@pytest.fixture(scope="session")
+def node_program() -> str:
+    program = node()
+    need(program is not None and PACKAGES.exists(), "Node with the npm packages")
+    assert program is not None
+    return program
+
+
+@pytest.fixture(scope="session")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A git repository to ask about."""
+    path = tmp_path_factory.mktemp("repository")
+    for command in (["init", "-q"], ["-c", "user.name=t", "-c", "user.email=t@t", "commit", "-q", "--allow-empty", "-m", "first"]):
+        subprocess.run(["git", *command], cwd=path, check=True)
+    return path
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jupyter]:
+    """Jupyter with real servers behind it."""
+    configured = {"demo": DEMO, "git": {"command": "mcp-server-git"}, "time": {"command": "mcp-server-time"}}
+    program = node()
+    if program is not None and PACKAGES.exists():
+        scope = PACKAGES / "@modelcontextprotocol"
+        everything, filesystem = scope / "server-everything/dist/index.js", scope / "server-filesystem/dist/index.js"
+        configured["everything"] = {"command": program, "args": [str(everything)]}
+        configured["filesystem"] = {"command": program, "args": [str(filesystem), str(tmp_path_factory.mktemp("files"))]}
+    running = Jupyter(tmp_path_factory.mktemp("interop"), configured)
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def run_program() -> Callable[..., str]:
+    """Run a client program to its end; returns what it printed."""
+
+    def run(*command: str, timeout: float = 100) -> str:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+        return done.stdout
+
+    return run

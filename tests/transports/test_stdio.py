@@ -1,0 +1,199 @@
+"""Server processes: lines in and out, faults in words, nothing left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+
+import psutil
+import pytest
+
+from mcp_ws_ide.errors import TransportClosed, TransportError
+from mcp_ws_ide.transports.processes import ProcessSupervisor
+from mcp_ws_ide.transports.stdio import LineSplitter, StdioTransport
+from tests.conftest import until
+
+
+class Recorder:
+    """A receiver that remembers."""
+
+    def __init__(self) -> None:
+        self.messages: list[bytes] = []
+        self.noise: list[tuple[str, str]] = []
+        self.reasons: list[str] = []
+        self.paused: list[bool] = []
+
+    def message_received(self, message: bytes) -> None:
+        self.messages.append(message)
+
+    def noise_received(self, source: str, text: str) -> None:
+        self.noise.append((source, text))
+
+    def transport_closed(self, reason: str) -> None:
+        self.reasons.append(reason)
+
+    def write_paused(self, paused: bool) -> None:
+        self.paused.append(paused)
+
+
+@pytest.fixture
+async def supervisor():
+    running = ProcessSupervisor()
+    yield running
+    await running.aclose()
+
+
+@pytest.fixture
+def receiver():
+    return Recorder()
+
+
+CAT = "import sys, shutil; shutil.copyfileobj(sys.stdin.buffer.raw, sys.stdout.buffer.raw)"
+
+
+def python(supervisor: ProcessSupervisor, code: str, **options) -> StdioTransport:
+    defaults = {"command": sys.executable, "args": ["-I", "-S", "-c", code], "env": {"PATH": os.defpath}, "cwd": None}
+    return StdioTransport(supervisor, **{**defaults, **options})
+
+
+async def test_messages_come_back_in_order_and_whole(supervisor, receiver):
+    transport = python(supervisor, CAT)
+    await transport.connect(receiver)
+    sent = [b'{"n":%d}' % n for n in range(20_000)] + [b'{"big":"%s"}' % (b"x" * (9 << 20))]
+    for message in sent:
+        transport.send(message)
+    await until(lambda: len(receiver.messages) == len(sent), 60)
+    assert receiver.messages == sent
+    assert transport.queued_bytes == 0
+    await transport.close()
+    assert receiver.reasons == ["it exited with code 0"]
+    with pytest.raises(TransportClosed):
+        transport.send(b"{}")
+
+
+async def test_what_is_no_message_is_noise_and_too_long_lines_are_dropped_in_words(supervisor, receiver):
+    code = 'import sys; print("hello"); print("{" + "x" * 2000); print(\'  {"a":1}\'); print("e1", file=sys.stderr)'
+    transport = python(supervisor, code, max_message_bytes=1000)
+    await transport.connect(receiver)
+    await until(lambda: receiver.reasons)
+    assert receiver.messages == [b'{"a":1}']
+    assert ("stdout", "hello") in receiver.noise
+    assert any("2001 bytes" in text and "max_message_bytes" in text for _, text in receiver.noise)
+    assert ("stderr", "e1") in receiver.noise
+    assert transport.stderr_tail == ["e1"]
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"command": "no-such-command", "args": []}, "command not found"),
+        ({"command": "/no/such/file", "args": []}, "command not found"),
+        ({"command": __file__, "args": []}, "permission denied"),
+        ({"cwd": "/no/such/directory"}, "working directory"),
+    ],
+)
+async def test_a_start_that_fails_is_said_in_words(supervisor, receiver, options, word):
+    with pytest.raises(TransportError, match=word):
+        await python(supervisor, "pass", **options).connect(receiver)
+    assert receiver.reasons == []
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("import sys; sys.exit('because')", "it exited with code 1; stderr: because"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "it was ended by SIGKILL"),
+    ],
+)
+async def test_the_end_of_a_server_is_said_with_code_and_last_words(supervisor, receiver, code, words):
+    await python(supervisor, code).connect(receiver)
+    await until(lambda: receiver.reasons)
+    assert receiver.reasons == [words]
+
+
+async def test_a_server_that_does_not_read_is_ended(supervisor, receiver):
+    transport = python(supervisor, "import time; time.sleep(600)", write_timeout=0.3, eof_grace=0.1, term_grace=0.1)
+    await transport.connect(receiver)
+    for _ in range(40):
+        transport.send(b"x" * 100_000)
+    await until(lambda: receiver.reasons)
+    assert "has not read its input" in receiver.reasons[0]
+    assert receiver.paused == [True]
+
+
+async def test_reading_can_be_paused(supervisor, receiver):
+    transport = python(supervisor, CAT)
+    await transport.connect(receiver)
+    transport.pause_reading()
+    transport.send(b'{"a":1}')
+    echoed = python(supervisor, CAT)
+    other = Recorder()
+    await echoed.connect(other)
+    echoed.send(b"{}")
+    await until(lambda: other.messages)  # a whole round trip of a sibling later …
+    assert receiver.messages == []
+    transport.resume_reading()
+    await until(lambda: receiver.messages)
+    await asyncio.gather(transport.close(), echoed.close())
+
+
+async def test_a_stubborn_server_and_its_daemon_are_killed(supervisor, receiver):
+    code = (
+        "import signal, subprocess, sys, time\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], start_new_session=True)\n"
+        "print('{\"pid\":%d}' % p.pid, flush=True)\n"
+        "time.sleep(600)"
+    )
+    transport = python(supervisor, code, eof_grace=0.2, term_grace=0.2)
+    await transport.connect(receiver)
+    await until(lambda: receiver.messages)
+    daemon = int(receiver.messages[0].split(b":")[1].rstrip(b"}"))
+    start = time.monotonic()
+    await asyncio.gather(transport.close(), transport.close())
+    assert time.monotonic() - start < 5
+    assert receiver.reasons == ["it was ended by SIGKILL"]
+    await until(lambda: not psutil.pid_exists(daemon), what="the end of the daemon")
+
+
+async def test_nothing_leaks_over_many_processes(supervisor, receiver):
+    me = psutil.Process()
+
+    async def cycle() -> None:
+        transport = python(supervisor, CAT)
+        await transport.connect(Recorder())
+        transport.send(b"{}")
+        await transport.close()
+
+    await cycle()
+    before, tasks = me.num_fds(), len(asyncio.all_tasks())
+    for _ in range(30):
+        await cycle()
+    assert me.num_fds() == before
+    assert len(asyncio.all_tasks()) == tasks
+
+
+async def test_the_death_of_the_supervisor_is_said_and_a_new_one_is_started(supervisor, receiver):
+    transport = python(supervisor, CAT)
+    await transport.connect(receiver)
+    os.kill(supervisor._program.pid, signal.SIGKILL)
+    await until(lambda: receiver.reasons)
+    fresh = Recorder()
+    again = python(supervisor, CAT)
+    await again.connect(fresh)
+    again.send(b"{}")
+    await until(lambda: fresh.messages)
+    await again.close()
+
+
+def test_lines_are_cut_whatever_the_chunks():
+    text = b"one\ntwo\r\n" + b"x" * 50 + b"\n\nlast\n"
+    for step in range(1, len(text)):
+        splitter, lines = LineSplitter(40), []
+        for start in range(0, len(text), step):
+            lines += splitter.feed(text[start : start + step])
+        assert lines == [b"one", b"two\r", b"", b"last"]
+        assert splitter.skipped == 50
