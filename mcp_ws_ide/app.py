@@ -59,7 +59,11 @@ class Runtime:
     def _configure(self, gateway: Gateway) -> None:
         configuration = self._app.load_configuration()
         for problem in configuration.problems:
-            level = self._app.log.info if getattr(problem, "severity", "error") == "notice" else self._app.log.warning
+            level = (
+                self._app.log.info
+                if getattr(problem, "severity", "error") == "notice"
+                else self._app.log.warning
+            )
             level("mcp-ws-ide: %s", problem)
         gateway.configure(configuration)
 
@@ -122,7 +126,9 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         sessions of a user share one per server. A request that would start one more gets an error.""",
     ).tag(config=True)
     max_in_flight = Int(
-        1024, min=1, help="Most unanswered requests of one session (count). Default 1024. One more gets an error."
+        1024,
+        min=1,
+        help="Most unanswered requests of one session (count). Default 1024. One more gets an error.",
     ).tag(config=True)
     max_message_bytes = Int(
         10 << 20,
@@ -182,9 +188,13 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         """Start with the server rather than with the first request, so that mistakes are logged early."""
         gateway = self.runtime.gateway
         logging.getLogger("mcp_ws_ide").parent = serverapp.log  # as Jupyter does with Tornado's loggers
-        self.log.info("mcp-ws-ide %s: %d servers at %smcp-ws/", __version__, len(gateway.servers), serverapp.base_url)
+        self.log.info(
+            "mcp-ws-ide %s: %d servers at %smcp-ws/", __version__, len(gateway.servers), serverapp.base_url
+        )
         if serverapp.allow_origin == "*":
-            self.log.warning("mcp-ws-ide: allow_origin='*' lets every web page try to connect; name origins instead")
+            self.log.warning(
+                "mcp-ws-ide: allow_origin='*' lets every web page try to connect; name origins instead"
+            )
 
     def note_activity(self) -> None:
         """Messages are activity (never pings): an idle culler must not end a server that is in use."""

@@ -107,7 +107,9 @@ def is_fragile(subprotocol: str | None, user_agent: str) -> bool:
     It turns every close code but 1000 and 1001 into an exception group, and cannot receive more than
     1 MiB: see docs/binding.md, section 4.
     """
-    return subprotocol == SUBPROTOCOL_MCP and "websockets/" in user_agent and CLIENT_USER_AGENT not in user_agent
+    return (
+        subprotocol == SUBPROTOCOL_MCP and "websockets/" in user_agent and CLIENT_USER_AGENT not in user_agent
+    )
 
 
 def close_code_for(code: CloseCode, fragile: bool) -> CloseCode:

@@ -142,7 +142,9 @@ class _Reader:
             if required:
                 self._problem(path, "", "the file does not exist (named in server_files)")
         except json.JSONDecodeError as error:
-            self._problem(path, "", f"not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}")
+            self._problem(
+                path, "", f"not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}"
+            )
         except RecursionError:
             self._problem(path, "", "JSON is nested too deeply")
         except (OSError, ValueError) as error:
@@ -192,7 +194,9 @@ class _Reader:
 
     def _add(self, source: str, where: str, name: object, entry: Any) -> None:
         if not isinstance(name, str) or not SERVER_NAME.fullmatch(name) or name in (".", ".."):
-            return self._problem(source, where, f"{name!r} is no server name: use letters, digits, '.', '_' and '-'")
+            return self._problem(
+                source, where, f"{name!r} is no server name: use letters, digits, '.', '_' and '-'"
+            )
         if name in self.servers:
             first = self.servers[name].source
             return self._problem(source, where, f"shadowed: {name!r} is already defined in {first}", "notice")
@@ -231,7 +235,9 @@ def _read_server(name: str, source: str, entry: Mapping[str, Any], environ: Mapp
             raise _Unusable('disabled by "disabled": true')
         substituted = {key: _substitute(value, environ) for key, value in raw.items()}
         if kind not in SUPPORTED_KINDS:
-            raise _Unusable(f"transport {kind!r} is not carried by this version, only {', '.join(SUPPORTED_KINDS)}")
+            raise _Unusable(
+                f"transport {kind!r} is not carried by this version, only {', '.join(SUPPORTED_KINDS)}"
+            )
     except _Unusable as reason:
         return ServerSpec(name, source, kind, **raw, **extras, disabled_reason=str(reason))
     return ServerSpec(name, source, kind, **substituted, **extras)
@@ -257,7 +263,7 @@ def _kind(entry: Mapping[str, Any]) -> str:
 def _typed(entry: Mapping[str, Any], key: str, kind: type, default: Any) -> Any:
     value = entry.get(key, default)
     if value is not None and not isinstance(value, kind):
-        names = {str: "a text", dict: "an object", list: "a list"}
+        names: dict[type, str] = {str: "a text", dict: "an object", list: "a list"}
         raise _Mistake(key, f"must be {names[kind]}, not {type(value).__name__}")
     if isinstance(value, str) and "\0" in value:
         raise _Mistake(key, "must not contain a NUL character")

@@ -40,7 +40,9 @@ def running_gateways() -> list[RunningGateway]:
     for path in files:
         try:
             record = json.loads(path.read_text())
-            gateway = RunningGateway(record["url"], record.get("token", ""), record["pid"], record.get("root_dir", ""))
+            gateway = RunningGateway(
+                record["url"], record.get("token", ""), record["pid"], record.get("root_dir", "")
+            )
         except (OSError, ValueError, KeyError):
             continue
         if gateway.pid is not None and _alive(gateway.pid):
@@ -79,12 +81,19 @@ def find_gateway(
     Raises:
         ConnectError: there is none, or the token file cannot be read.
     """
-    token = token or _read_token(token_file) or environ.get("JUPYTER_TOKEN") or environ.get("JUPYTERHUB_API_TOKEN")
+    token = (
+        token
+        or _read_token(token_file)
+        or environ.get("JUPYTER_TOKEN")
+        or environ.get("JUPYTERHUB_API_TOKEN")
+    )
     url = url or environ.get("JUPYTER_SERVER_URL")
     running = running_gateways()
     if url is None:
         if not running:
-            raise ConnectError("no running Jupyter server was found; start one, or give its address with --url")
+            raise ConnectError(
+                "no running Jupyter server was found; start one, or give its address with --url"
+            )
         return running[0] if token is None else RunningGateway(running[0].url, token, running[0].pid)
     wanted = normal_url(url)
     if token is None:

@@ -68,7 +68,9 @@ class Message:
         self.kind = _classify(self, bytes(envelope.jsonrpc))
 
     def __repr__(self) -> str:
-        return f"<Message {self.kind.name} {self.method.decode()} id={self.id.decode()} {len(self.data)} bytes>"
+        return (
+            f"<Message {self.kind.name} {self.method.decode()} id={self.id.decode()} {len(self.data)} bytes>"
+        )
 
     @property
     def method_name(self) -> str:

@@ -12,7 +12,24 @@ from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 300.0)
+BUCKETS: Final = (
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+    60.0,
+    300.0,
+)
 """Upper bounds of the latency buckets, in seconds."""
 
 
@@ -42,7 +59,16 @@ class Latency:
 class ServerCounters:
     """What is counted for one configured server, over its whole life."""
 
-    __slots__ = ("bytes_in", "bytes_out", "dropped", "messages_in", "messages_out", "restarts", "total", "upstream")
+    __slots__ = (
+        "bytes_in",
+        "bytes_out",
+        "dropped",
+        "messages_in",
+        "messages_out",
+        "restarts",
+        "total",
+        "upstream",
+    )
 
     def __init__(self) -> None:
         self.messages_in = self.messages_out = 0
@@ -114,7 +140,9 @@ class GatewayCollector(Collector):
         links = GaugeMetricFamily("mcp_ws_links", "Open client links", labels=["server", "era"])
         sessions = GaugeMetricFamily("mcp_ws_sessions", "Live sessions", labels=["server", "era"])
         processes = GaugeMetricFamily("mcp_ws_processes", "Live server processes", labels=["server"])
-        in_flight = GaugeMetricFamily("mcp_ws_requests_in_flight", "Client requests unanswered", labels=["server"])
+        in_flight = GaugeMetricFamily(
+            "mcp_ws_requests_in_flight", "Client requests unanswered", labels=["server"]
+        )
         queued = GaugeMetricFamily(
             "mcp_ws_queued_bytes", "Bytes accepted and not yet taken by server or client", labels=["server"]
         )
@@ -129,10 +157,18 @@ class GatewayCollector(Collector):
         yield from (links, sessions, processes, in_flight, queued)
 
     def _counters(self) -> Iterator[Metric]:
-        count = CounterMetricFamily("mcp_ws_messages", "Messages by direction", labels=["server", "direction"])
-        size = CounterMetricFamily("mcp_ws_bytes", "Message bytes by direction", labels=["server", "direction"])
-        dropped = CounterMetricFamily("mcp_ws_messages_dropped", "Messages nobody could be given", labels=["server"])
-        restarts = CounterMetricFamily("mcp_ws_process_restarts", "Server processes that ended unasked", labels=["server"])
+        count = CounterMetricFamily(
+            "mcp_ws_messages", "Messages by direction", labels=["server", "direction"]
+        )
+        size = CounterMetricFamily(
+            "mcp_ws_bytes", "Message bytes by direction", labels=["server", "direction"]
+        )
+        dropped = CounterMetricFamily(
+            "mcp_ws_messages_dropped", "Messages nobody could be given", labels=["server"]
+        )
+        restarts = CounterMetricFamily(
+            "mcp_ws_process_restarts", "Server processes that ended unasked", labels=["server"]
+        )
         for name, counters in self._metrics.servers.items():
             count.add_metric([name, "client_to_server"], counters.messages_in)
             count.add_metric([name, "server_to_client"], counters.messages_out)

@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from mcp_ws_ide import messages
+from mcp_ws_ide.errors import MalformedMessage
 
 RAW_LIMIT: Final = 16 * 1024
 """Bytes of a message that a record carries."""
@@ -84,7 +85,7 @@ class Watcher:
 
     def take(self, limit: int = 200) -> bytes:
         """Up to ``limit`` waiting records, one JSON object a line; ``b""`` when none waits."""
-        lines = []
+        lines: list[bytes] = []
         while self._queue and len(lines) < limit:
             record = self._queue.popleft()
             record.drops = self.drops
@@ -154,7 +155,7 @@ class Tap:
 def _describe(data: bytes) -> tuple[str, str | None, msgspec.Raw | None]:
     try:
         message = messages.parse(data)
-    except messages.MalformedMessage:
+    except MalformedMessage:
         return "malformed", None, None
     kind = message.kind.name.lower()
     if message.kind is messages.Kind.RESPONSE and message.error:
@@ -183,7 +184,10 @@ def _without_secrets(data: bytes) -> bytes:
 
 def _scrub(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: HIDDEN if _is_secret(key) and _holds_text(item) else _scrub(item) for key, item in value.items()}
+        return {
+            key: HIDDEN if _is_secret(key) and _holds_text(item) else _scrub(item)
+            for key, item in value.items()
+        }
     if isinstance(value, list):
         return [_scrub(item) for item in value]
     return redact_text(value) if isinstance(value, str) else value

@@ -92,7 +92,14 @@ class TokenStore:
         secret = TOKEN_PREFIX + secrets.token_urlsafe(32)
         now = self._now()
         token = GatewayToken(
-            secrets.token_hex(6), _digest(secret), principal, username, sorted(set(servers)), now, now + expires_in, note
+            secrets.token_hex(6),
+            _digest(secret),
+            principal,
+            username,
+            sorted(set(servers)),
+            now,
+            now + expires_in,
+            note,
         )
         self._tokens[token.digest] = token
         self._save()
@@ -109,7 +116,9 @@ class TokenStore:
     def of(self, principal: str) -> list[GatewayToken]:
         """The tokens a principal has minted and that still live."""
         now = self._now()
-        return [token for token in self._tokens.values() if token.principal == principal and token.expires > now]
+        return [
+            token for token in self._tokens.values() if token.principal == principal and token.expires > now
+        ]
 
     def alive(self, token_id: str) -> bool:
         """Whether the token of this id is still good."""

@@ -72,14 +72,26 @@ class Jupyter:
             "JUPYTER_CONFIG_DIR": str(home / "config"),
         }
         command = [
-            *(sys.executable, "-m", "jupyter_server", "--no-browser", "--allow-root", f"--ServerApp.port={self.port}"),
+            *(
+                sys.executable,
+                "-m",
+                "jupyter_server",
+                "--no-browser",
+                "--allow-root",
+                f"--ServerApp.port={self.port}",
+            ),
             *(f"--ServerApp.base_url={base_url}", "--ServerApp.ip=127.0.0.1", "--ServerApp.port_retries=0"),
             *("--ServerApp.allow_unauthenticated_access=False", f"--ServerApp.root_dir={home}"),
             *(f"--MCPWebSocketApp.server_files={self.configuration}", *arguments),
         ]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment, start_new_session=True
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self.environment,
+                start_new_session=True,
             )
         self.wait_ready()
 
@@ -126,7 +138,12 @@ class Jupyter:
     def connect(self, name: str = "fast", **options: Any) -> Any:
         """A raw WebSocket to a server, authenticated unless told otherwise."""
         headers = {"Authorization": f"Bearer {self.token}"}
-        defaults = {"additional_headers": headers, "subprotocols": ["mcp"], "max_size": None, "compression": None}
+        defaults = {
+            "additional_headers": headers,
+            "subprotocols": ["mcp"],
+            "max_size": None,
+            "compression": None,
+        }
         options = {"user_agent_header": "tests", **defaults, **options}
         return connect(self.endpoint(name), **options)
 
@@ -184,13 +201,19 @@ class Peer:
         async with asyncio.timeout(20):
             return json.loads(await self.link.recv())
 
-    async def call(self, request_id: Any, method: str, params: dict[str, Any] | None = None, **meta: Any) -> dict[str, Any]:
+    async def call(
+        self, request_id: Any, method: str, params: dict[str, Any] | None = None, **meta: Any
+    ) -> dict[str, Any]:
         """A modern request and the next message."""
         await self.send(id=request_id, method=method, params={**(params or {}), "_meta": {**MODERN, **meta}})
         return await self.receive()
 
     async def initialize(self) -> dict[str, Any]:
-        params = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+        params = {
+            "protocolVersion": "2025-11-25",
+            "capabilities": {},
+            "clientInfo": {"name": "t", "version": "1"},
+        }
         await self.send(id="init", method="initialize", params=params)
         answer = await self.receive()
         await self.send(method="notifications/initialized")

@@ -19,7 +19,10 @@ from mcp_ws_ide.binding import CloseCode
         (["mcp.version.2025-11-25", "mcp"], "mcp"),
         (["mcp.version.2025-11-25"], "mcp.version.2025-11-25"),
         (["mcp.auth.abc", "mcp"], "mcp"),
-        (["v1.token.websocket.jupyter.org", "v1.token.websocket.jupyter.org.abc"], "v1.token.websocket.jupyter.org"),
+        (
+            ["v1.token.websocket.jupyter.org", "v1.token.websocket.jupyter.org.abc"],
+            "v1.token.websocket.jupyter.org",
+        ),
         (["mcp.auth.abc"], None),
     ],
 )

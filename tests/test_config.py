@@ -14,12 +14,28 @@ from mcp_ws_ide import config
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(
-        st.sampled_from(["mcpServers", "servers", "mcp_servers", "a", "command", "args", "env", "url", "mcp_ws", "name", "type"])
-        | st.text(max_size=3),
-        inner,
-        max_size=4,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "mcpServers",
+                    "servers",
+                    "mcp_servers",
+                    "a",
+                    "command",
+                    "args",
+                    "env",
+                    "url",
+                    "mcp_ws",
+                    "name",
+                    "type",
+                ]
+            )
+            | st.text(max_size=3),
+            inner,
+            max_size=4,
+        )
     ),
     max_leaves=20,
 )
@@ -70,9 +86,21 @@ def test_three_dialects_mean_the_same(tmp_path, document):
         ({"mcpServers": {"a": {"command": "x\0"}}}, "mcpServers.a.command", "NUL"),
         ({"mcpServers": {"a": {"url": "ftp://x"}}}, "mcpServers.a.url", "scheme"),
         ({"mcpServers": {"a": {"url": "https://x"}}}, "mcpServers.a", "not carried"),
-        ({"mcpServers": {"a": {"command": "x", "mcp_ws": {"sharing": "yes"}}}}, "mcpServers.a.mcp_ws.sharing", "one of"),
-        ({"mcpServers": {"a": {"command": "x", "mcp_ws": {"nope": 1}}}}, "mcpServers.a.mcp_ws.nope", "unknown"),
-        ({"mcpServers": {"a": {"command": "x", "mcp_ws": {"idle_timeout": -1}}}}, "mcpServers.a.mcp_ws.idle_timeout", "number"),
+        (
+            {"mcpServers": {"a": {"command": "x", "mcp_ws": {"sharing": "yes"}}}},
+            "mcpServers.a.mcp_ws.sharing",
+            "one of",
+        ),
+        (
+            {"mcpServers": {"a": {"command": "x", "mcp_ws": {"nope": 1}}}},
+            "mcpServers.a.mcp_ws.nope",
+            "unknown",
+        ),
+        (
+            {"mcpServers": {"a": {"command": "x", "mcp_ws": {"idle_timeout": -1}}}},
+            "mcpServers.a.mcp_ws.idle_timeout",
+            "number",
+        ),
         ({"mcpServers": {"a": {"command": "${MISSING}"}}}, "mcpServers.a", "MISSING"),
         ({"mcpServers": {"a": {"command": "x", "args": ["${input:key}"]}}}, "mcpServers.a", "VS Code"),
         ({"mcp_servers": [{"command": "x"}]}, "mcp_servers[0]", "name"),
@@ -97,27 +125,43 @@ def test_files_that_cannot_be_read_are_said(tmp_path):
     binary, huge = tmp_path / "binary.json", tmp_path / "huge.json"
     binary.write_bytes(b"\xff\xfe\x00")
     huge.write_bytes(b" " * (config.MAX_FILE_BYTES + 1))
-    configuration = config.load({}, [str(binary), str(huge), str(tmp_path / "none.json")], [str(tmp_path)], {})
+    configuration = config.load(
+        {}, [str(binary), str(huge), str(tmp_path / "none.json")], [str(tmp_path)], {}
+    )
     assert [problem.reason.split()[0] for problem in configuration.problems] == ["cannot", "cannot", "the"]
 
 
 def test_the_first_definition_wins_and_the_shadowed_one_is_reported(tmp_path):
     first, second = tmp_path / "first.json", tmp_path / "mcp.json"
     for path, command in ((first, "file"), (second, "directory")):
-        path.write_text(json.dumps({"mcpServers": {"a": {"command": command}, command: {"command": command}}}))
+        path.write_text(
+            json.dumps({"mcpServers": {"a": {"command": command}, command: {"command": command}}})
+        )
     configuration = config.load({"a": {"command": "trait"}}, [str(first)], [str(tmp_path)], {})
     assert {name: spec.command for name, spec in configuration.servers.items()} == {
         "a": "trait",
         "file": "file",
         "directory": "directory",
     }
-    assert [(problem.severity, "shadowed" in problem.reason) for problem in configuration.problems] == [("notice", True)] * 2
+    assert [(problem.severity, "shadowed" in problem.reason) for problem in configuration.problems] == [
+        ("notice", True)
+    ] * 2
 
 
 def test_variables_are_substituted_everywhere(tmp_path):
-    entry = {"command": "${env:BIN}/x", "args": ["${A}", "${B:-default}", "$A $$"], "env": {"K": "${A}"}, "cwd": "${A}"}
+    entry = {
+        "command": "${env:BIN}/x",
+        "args": ["${A}", "${B:-default}", "$A $$"],
+        "env": {"K": "${A}"},
+        "cwd": "${A}",
+    }
     spec = load(tmp_path, {"mcpServers": {"a": entry}}, BIN="/bin", A="1").servers["a"]
-    assert (spec.command, spec.args, dict(spec.env), spec.cwd) == ("/bin/x", ("1", "default", "$A $$"), {"K": "1"}, "1")
+    assert (spec.command, spec.args, dict(spec.env), spec.cwd) == (
+        "/bin/x",
+        ("1", "default", "$A $$"),
+        {"K": "1"},
+        "1",
+    )
 
 
 def test_what_is_shown_holds_no_secret():
@@ -134,7 +178,14 @@ def test_what_is_shown_holds_no_secret():
 
 
 def test_a_child_gets_a_short_environment():
-    environ = {"HOME": "/h", "PATH": "/p", "LC_ALL": "C", "https_proxy": "p", "JUPYTER_TOKEN": "secret", "LD_PRELOAD": "x"}
+    environ = {
+        "HOME": "/h",
+        "PATH": "/p",
+        "LC_ALL": "C",
+        "https_proxy": "p",
+        "JUPYTER_TOKEN": "secret",
+        "LD_PRELOAD": "x",
+    }
     spec = config.ServerSpec("a", "s", command="x", env={"EXTRA": "1", "PATH": "/own"})
     assert config.child_environment(spec, environ) == {
         "HOME": "/h",
@@ -171,7 +222,10 @@ async def test_a_changed_file_is_taken_over_while_sessions_live(make_jupyter):
     async with own.connect("fast") as link:
         await Peer(link).call(1, "tools/list")
         own.configuration.write_text(json.dumps({"mcpServers": {"other": FAST_SERVER}}))
-        await until(lambda: [s["name"] for s in own.rest("GET", "servers")[1]["servers"]] == ["other"], what="the reload")
+        await until(
+            lambda: [s["name"] for s in own.rest("GET", "servers")[1]["servers"]] == ["other"],
+            what="the reload",
+        )
         assert (await Peer(link).call(2, "tools/list"))["id"] == 2
         async with own.connect("other") as fresh:
             assert (await Peer(fresh).call(1, "tools/list"))["id"] == 1

@@ -36,7 +36,12 @@ def test_messages_come_out_whole_however_the_bytes_arrive():
 def test_fragments_are_put_together_around_control_frames():
     layer = FrameLayer(1 << 20)
     euro = "€".encode()
-    wire = masked(TEXT, euro[:1], fin=False) + masked(PING, b"p") + masked(CONT, b"", fin=False) + masked(CONT, euro[1:])
+    wire = (
+        masked(TEXT, euro[:1], fin=False)
+        + masked(PING, b"p")
+        + masked(CONT, b"", fin=False)
+        + masked(CONT, euro[1:])
+    )
     assert layer.receive(wire) == [euro]
     assert b"".join(layer.data_to_send()) == Frame(PONG, b"p").serialize(mask=False)
     assert layer.open

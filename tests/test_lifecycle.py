@@ -37,7 +37,11 @@ async def test_no_process_is_left_when_jupyter_ends(make_jupyter, tmp_path: Path
     script = tmp_path / "family.py"
     script.write_text(FAMILY)
     tag = f"{os.getpid()}-{way}"
-    server = {"command": sys.executable, "args": ["-I", "-S", str(script), *FAST_SERVER["args"]], "env": {"FAMILY_TAG": tag}}
+    server = {
+        "command": sys.executable,
+        "args": ["-I", "-S", str(script), *FAST_SERVER["args"]],
+        "env": {"FAMILY_TAG": tag},
+    }
     own = make_jupyter({"fast": server})
     links = [await own.connect("fast") for _ in range(10)]
     for link in links:

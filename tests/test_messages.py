@@ -124,7 +124,9 @@ def test_ids_keep_their_type():
 
 
 def test_pretty_printed_json_becomes_one_line_of_the_same_meaning():
-    pretty = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "a", "params": {"t": "x\r\ny"}}, indent=2).encode()
+    pretty = json.dumps(
+        {"jsonrpc": "2.0", "id": 1, "method": "a", "params": {"t": "x\r\ny"}}, indent=2
+    ).encode()
     line = messages.one_line(pretty.replace(b"\n", b"\r\n"))
     assert b"\n" not in line
     assert b"\r" not in line

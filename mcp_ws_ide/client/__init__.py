@@ -8,4 +8,11 @@ from mcp_ws_ide.client.connecting import connect
 from mcp_ws_ide.client.transport import WebSocketTransport, websocket_transport
 from mcp_ws_ide.errors import ConnectError, Unauthorized, UnknownServer
 
-__all__ = ["ConnectError", "Unauthorized", "UnknownServer", "WebSocketTransport", "connect", "websocket_transport"]
+__all__ = [
+    "ConnectError",
+    "Unauthorized",
+    "UnknownServer",
+    "WebSocketTransport",
+    "connect",
+    "websocket_transport",
+]

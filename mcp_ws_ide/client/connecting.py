@@ -18,7 +18,12 @@ except ImportError:  # mcp 1.x
 
 
 def connect(
-    name_or_url: str, *, token: str | None = None, url: str | None = None, mode: str = "auto", **client_options: Any
+    name_or_url: str,
+    *,
+    token: str | None = None,
+    url: str | None = None,
+    mode: str = "auto",
+    **client_options: Any,
 ) -> AbstractAsyncContextManager[Any]:
     """A connected MCP client.
 

@@ -11,7 +11,7 @@ import ssl as ssl_module
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import anyio
@@ -180,7 +180,9 @@ async def _open(url: str, options: Mapping[str, Any]) -> ClientConnection:
     except InvalidURI:
         raise ConnectError(f"{where} is no ws:// or wss:// address") from None
     except ssl_module.SSLError as error:
-        raise ConnectError(f"{where}: TLS failed ({error.reason or error}); is the certificate trusted?") from None
+        raise ConnectError(
+            f"{where}: TLS failed ({error.reason or error}); is the certificate trusted?"
+        ) from None
     except TimeoutError:
         raise ConnectError(f"{where} did not answer within {options['open_timeout']:g} s") from None
     except OSError as error:

@@ -65,7 +65,9 @@ class Multiplexer(Generic[Owner]):
         pending.upstream_id = self._next_id
         self._entries[self._next_id] = (owner, pending)
         raw_id = b"%d" % self._next_id
-        return messages.rebuild(message, raw_id, params=self._outbound_params(message, params, pending, raw_id))
+        return messages.rebuild(
+            message, raw_id, params=self._outbound_params(message, params, pending, raw_id)
+        )
 
     def _outbound_params(self, message: Message, params: Params, pending: Pending, raw_id: bytes) -> bytes:
         payload, meta = message.params, params.meta
@@ -100,7 +102,11 @@ class Multiplexer(Generic[Owner]):
             return self._drop("answers no request in flight")
         owner, pending = entry
         result = message.result
-        if result and pending.method == LISTEN and len(memoryview(messages.result_meta(message).subscription_id)):
+        if (
+            result
+            and pending.method == LISTEN
+            and len(memoryview(messages.result_meta(message).subscription_id))
+        ):
             result = messages.with_meta(result, messages.SUBSCRIPTION_ID_KEY, pending.raw_id)
         return owner, Deliver(messages.rebuild(message, pending.raw_id, result=result), pending)
 

@@ -65,7 +65,9 @@ class SessionCore:
 
     def _notification(self, message: Message) -> Effect:
         if message.method_name != CANCELLED:
-            return Forward(message, Era.LEGACY not in self.eras and Era.MODERN in self.eras, messages.NO_PARAMS)
+            return Forward(
+                message, Era.LEGACY not in self.eras and Era.MODERN in self.eras, messages.NO_PARAMS
+            )
         params = messages.params_of(message)
         pending = self._named_by(params)
         if pending is None:

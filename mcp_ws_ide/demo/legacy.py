@@ -9,7 +9,16 @@ from mcp.server.fastmcp.exceptions import ToolError
 from mcp.types import SamplingMessage, TextContent
 from pydantic import BaseModel
 
-__all__ = ["Context", "Image", "Server", "ToolError", "add_questions", "add_subscriptions", "resource_changed", "tools_changed"]
+__all__ = [
+    "Context",
+    "Image",
+    "Server",
+    "ToolError",
+    "add_questions",
+    "add_subscriptions",
+    "resource_changed",
+    "tools_changed",
+]
 
 Server = FastMCP
 

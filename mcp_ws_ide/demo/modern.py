@@ -18,7 +18,16 @@ from mcp_types import (
 )
 from pydantic import BaseModel
 
-__all__ = ["Context", "Image", "Server", "ToolError", "add_questions", "add_subscriptions", "resource_changed", "tools_changed"]
+__all__ = [
+    "Context",
+    "Image",
+    "Server",
+    "ToolError",
+    "add_questions",
+    "add_subscriptions",
+    "resource_changed",
+    "tools_changed",
+]
 
 Server = MCPServer
 MODERN = "2026-07-28"
@@ -36,7 +45,9 @@ def _ask_name() -> Elicit[Answer]:
 
 
 def _ask_model(prompt: str) -> Sample:
-    return Sample([SamplingMessage(role="user", content=TextContent(type="text", text=prompt))], max_tokens=100)
+    return Sample(
+        [SamplingMessage(role="user", content=TextContent(type="text", text=prompt))], max_tokens=100
+    )
 
 
 def _ask_roots() -> ListRoots:

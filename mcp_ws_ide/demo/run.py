@@ -19,19 +19,25 @@ from pathlib import Path
 def main(argv: list[str] | None = None) -> None:
     """Print, then become the Jupyter server."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--port", type=int, default=8888, help="port to listen on (the next free one is taken)")
+    parser.add_argument(
+        "--port", type=int, default=8888, help="port to listen on (the next free one is taken)"
+    )
     options = parser.parse_args(argv)
     port, token = _free_port(options.port), secrets.token_urlsafe(24)
     files = _configuration()
     _announce(port, token)
     arguments = [
         *(sys.executable, "-m", "jupyter_server", "--no-browser", "--ServerApp.ip=127.0.0.1"),
-        *(f"--ServerApp.port={port}", "--ServerApp.port_retries=0", f"--MCPWebSocketApp.server_files={files}"),
+        *(
+            f"--ServerApp.port={port}",
+            "--ServerApp.port_retries=0",
+            f"--MCPWebSocketApp.server_files={files}",
+        ),
     ]
     if os.geteuid() == 0:
         arguments.append("--allow-root")
     # The token travels in the environment: an argument would show it to every user of the machine.
-    os.execve(sys.executable, arguments, {**os.environ, "JUPYTER_TOKEN": token})
+    os.execve(sys.executable, arguments, {**os.environ, "JUPYTER_TOKEN": token})  # noqa: S606 - an argv list
 
 
 def _free_port(first: int) -> int:
@@ -54,7 +60,8 @@ def _announce(port: int, token: str) -> None:
     snippet = (
         "import asyncio; from mcp_ws_ide.client import connect; "
         f"run = lambda: connect('ws://{base}/mcp-ws/servers/demo', token='{token}'); "
-        "exec('async def main():\\n async with run() as client: print(await client.list_tools())'); asyncio.run(main())"
+        "exec('async def main():\\n async with run() as client: print(await client.list_tools())'); "
+        "asyncio.run(main())"
     )
     print(f"page:      http://{base}/mcp-ws/?token={token}")
     print(f"websocket: ws://{base}/mcp-ws/servers/demo?token={token}")

@@ -1,7 +1,8 @@
 """Tools, resources and prompts of the demo that both SDK majors register alike.
 
 What differs between them (questions to the client, subscriptions) is in ``modern`` and ``legacy``; each
-offers ``Server``, ``Context``, ``Image``, ``ToolError``, ``add_questions``, ``resource_changed`` and ``tools_changed``.
+offers ``Server``, ``Context``, ``Image``, ``ToolError``, ``add_questions``, ``add_subscriptions``,
+``resource_changed`` and ``tools_changed``.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ try:
 except ImportError:  # mcp 1.x
     from mcp_ws_ide.demo import legacy as sdk  # type: ignore[no-redef]
 
-Context = sdk.Context
+Context: Any = sdk.Context
+"""Annotates the parameter that the SDK fills in; its type differs between the majors."""
 COUNTER = "demo://counter"
 PNG = base64.b64decode(
-    "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAEklEQVR4nGP4X8GAFWEXHbQSAOGkXcFq"
-    "3LySAAAAAElFTkSuQmCC"
+    "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAEklEQVR4nGP4X8GAFWEXHbQSAOGkXcFq3LySAAAAAElFTkSuQmCC"
 )
 """A square of 8 × 8 pixels."""
 

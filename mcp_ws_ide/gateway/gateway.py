@@ -115,7 +115,9 @@ class Gateway:
         self.sessions[session.id] = session
         self._per_principal[info.principal] = self._per_principal.get(info.principal, 0) + 1
         log.info("session %s opened: server %s, from %s", session.id, server.name, info.remote)
-        self.tap.event(info.principal, server.name, session.id, "link_opened", f"{info.remote} {info.user_agent}")
+        self.tap.event(
+            info.principal, server.name, session.id, "link_opened", f"{info.remote} {info.user_agent}"
+        )
         return session
 
     def session_ended(self, session: Session, code: int, reason: str) -> None:

@@ -66,7 +66,7 @@ class CrashLoop:
         recent = sum(1 for moment in self._crashes if now - moment < CRASH_WINDOW)
         if recent == 0:
             return 0.0
-        full = min(BACKOFF_FIRST * 2 ** (recent - 1), BACKOFF_LAST)
+        full = min(BACKOFF_FIRST * 2.0 ** (recent - 1), BACKOFF_LAST)
         return max(0.0, self._crashes[-1] + full * (0.5 + self._jitter() / 2) - now)
 
 

@@ -119,7 +119,9 @@ class Session:
         self._malformed += 1
         self.deliver(messages.error_response(b"", error.code, error.reason))
         if self._malformed >= MALFORMED_LIMIT:
-            self.end(CloseCode.PROTOCOL_ERROR, f"{MALFORMED_LIMIT} malformed messages; the last: {error.reason}")
+            self.end(
+                CloseCode.PROTOCOL_ERROR, f"{MALFORMED_LIMIT} malformed messages; the last: {error.reason}"
+            )
 
     def _forward(self, effect: Forward) -> None:
         if not effect.modern:
@@ -128,7 +130,9 @@ class Session:
             return self.refuse_modern(effect)
         upstream = self._modern_upstream(effect)
         if upstream is None:
-            self._gateway.tap.event(self.info.principal, self.server.name, self.id, "dropped", "the server it belongs to is gone")
+            self._gateway.tap.event(
+                self.info.principal, self.server.name, self.id, "dropped", "the server it belongs to is gone"
+            )
         else:
             upstream.forward(self, effect)
 
@@ -164,7 +168,9 @@ class Session:
             try:
                 self._gateway.check_processes(wanted=1)
             except LimitExceeded as error:
-                self._gateway.tap.event(self.info.principal, self.server.name, self.id, "log_level_stripped", str(error))
+                self._gateway.tap.event(
+                    self.info.principal, self.server.name, self.id, "log_level_stripped", str(error)
+                )
                 return None
             self._logging = SharedUpstream(self._gateway, self.server, self.info.principal, sole_owner=self)
             self._logging.attach(self)

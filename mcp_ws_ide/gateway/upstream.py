@@ -61,6 +61,11 @@ class Upstream(ABC):
         self.closed = False
         server.upstreams.add(self)
 
+    @property
+    @abstractmethod
+    def users(self) -> int:
+        """Sessions that use it."""
+
     # --- life ---------------------------------------------------------------------------------
 
     def start(self) -> None:
@@ -83,7 +88,9 @@ class Upstream(ABC):
         if self._closing:
             return await transport.close()
         log.info("server %s started, pid %s", self.server.name, transport.pid)
-        self._gateway.tap.event(self.owner, self.server.name, self._label, "upstream_started", f"pid {transport.pid}")
+        self._gateway.tap.event(
+            self.owner, self.server.name, self._label, "upstream_started", f"pid {transport.pid}"
+        )
         self.connected()
 
     def connected(self) -> None:
@@ -274,7 +281,9 @@ class SharedUpstream(Upstream):
     era = Era.MODERN
     shared = True
 
-    def __init__(self, gateway: Gateway, server: Server, principal: str, sole_owner: Session | None = None) -> None:
+    def __init__(
+        self, gateway: Gateway, server: Server, principal: str, sole_owner: Session | None = None
+    ) -> None:
         super().__init__(gateway, server, principal, sole_owner.id if sole_owner else None)
         self.principal = principal
         self.mux: Multiplexer[Session] = Multiplexer(sole_owner)
@@ -351,7 +360,11 @@ class SharedUpstream(Upstream):
 
     def _transmit(self, session: Session, effect: Forward) -> None:
         pending = effect.pending
-        if pending is not None and pending.key not in session.core.pending and effect.message.kind is messages.Kind.REQUEST:
+        if (
+            pending is not None
+            and pending.key not in session.core.pending
+            and effect.message.kind is messages.Kind.REQUEST
+        ):
             return  # cancelled while it waited
         data = self.mux.outbound(session, effect.message, effect.params, pending)
         self.send(messages.one_line(data), pending)
@@ -379,5 +392,3 @@ class SharedUpstream(Upstream):
             session.fail(pending, UPSTREAM_LOST, f"server {self.server.name!r} ended: {reason}")
         for session in list(self._users):
             session.shared_lost(self)
-
-

@@ -69,7 +69,12 @@ class ServersHandler(ApiHandler):
             {
                 "servers": [self.server_model(server) for server in gateway.servers.values()],
                 "problems": [
-                    {"source": p.source, "key": p.key, "reason": p.reason, "severity": getattr(p, "severity", "error")}
+                    {
+                        "source": p.source,
+                        "key": p.key,
+                        "reason": p.reason,
+                        "severity": getattr(p, "severity", "error"),
+                    }
                     for p in gateway.problems
                 ],
             }
@@ -90,7 +95,8 @@ class ServersHandler(ApiHandler):
             "command": [model.get("command"), *model.get("args", [])] if model.get("command") else [],
             "sessions": sum(s.server is server for s in self.runtime.gateway.sessions.values()),
             "processes": [
-                {"pid": u.pid, "era": u.era, "shared": u.shared, "sessions": u.users, "started": u.started} for u in mine
+                {"pid": u.pid, "era": u.era, "shared": u.shared, "sessions": u.users, "started": u.started}
+                for u in mine
             ],
             "restarts": server.counters.restarts,
         }
@@ -212,7 +218,9 @@ class TokenHandler(ApiHandler):
         """Revoke a token and drop the links it opened."""
         if not self.runtime.tokens.revoke(self.principal, token_id):
             raise web.HTTPError(404, "there is no such token")
-        self.runtime.gateway.close_links_of_token(token_id, CloseCode.REVOKED, "the gateway token was revoked")
+        self.runtime.gateway.close_links_of_token(
+            token_id, CloseCode.REVOKED, "the gateway token was revoked"
+        )
         self.set_status(204)
         self.finish()
 

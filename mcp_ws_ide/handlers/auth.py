@@ -25,7 +25,9 @@ token-authenticated request a new random name, which must not separate a client 
 def principal_of(provider: IdentityProvider, user: User) -> str:
     """The stable name of the owner of sessions and tokens."""
     kind = type(provider)
-    stock = kind.get_user is IdentityProvider.get_user and kind.get_user_token is IdentityProvider.get_user_token
+    stock = (
+        kind.get_user is IdentityProvider.get_user and kind.get_user_token is IdentityProvider.get_user_token
+    )
     return SINGLE_USER if stock else str(user.username)
 
 
@@ -145,7 +147,9 @@ class EndpointHandler(GatewayHandler):
     def _use_gateway_token(self, secret: str, server: str) -> None:
         token = self.runtime.tokens.find(secret)
         if token is None:
-            raise self.refuse(403, "token", "the gateway token is unknown, expired or revoked; mint a new one")
+            raise self.refuse(
+                403, "token", "the gateway token is unknown, expired or revoked; mint a new one"
+            )
         if server not in token.servers:
             raise self.refuse(403, "token_scope", f"the gateway token is not good for the server {server!r}")
         self.token_id = token.id

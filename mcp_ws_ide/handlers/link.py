@@ -78,7 +78,11 @@ class WebSocketLink:
         self.closed = False
 
     def start(
-        self, tasks: TaskGroupOwner, on_message: OnMessage, on_closed: OnClosed, on_full: OnFull = _ignore_full
+        self,
+        tasks: TaskGroupOwner,
+        on_message: OnMessage,
+        on_closed: OnClosed,
+        on_full: OnFull = _ignore_full,
     ) -> None:
         """Begin to read. ``on_closed`` is called exactly once."""
         self._on_message, self._on_closed, self._on_full = on_message, on_closed, on_full
@@ -204,7 +208,12 @@ class WebSocketLink:
             self._flush()
             self._stream.close()
         self.closed = self.closing = True
-        on_closed, self._on_closed, self._on_message, self._on_full = self._on_closed, None, None, _ignore_full
+        on_closed, self._on_closed, self._on_message, self._on_full = (
+            self._on_closed,
+            None,
+            None,
+            _ignore_full,
+        )
         if on_closed is not None:
             on_closed(self._frames.close_code or 1006, self._frames.close_reason)
 

@@ -63,8 +63,12 @@ def _parser() -> argparse.ArgumentParser:
     token = commands.add_parser("token", help="mint, list or revoke gateway tokens")
     actions = token.add_subparsers(required=True, metavar="ACTION")
     mint = _command(actions, "mint", run_mint, "mint a token and print it, this once")
-    mint.add_argument("--server", action="append", required=True, help="a server it is good for; may be repeated")
-    mint.add_argument("--expires", type=duration, default=30 * 86400, help="lifetime such as 1h or 30d (default 30d)")
+    mint.add_argument(
+        "--server", action="append", required=True, help="a server it is good for; may be repeated"
+    )
+    mint.add_argument(
+        "--expires", type=duration, default=30 * 86400, help="lifetime such as 1h or 30d (default 30d)"
+    )
     mint.add_argument("--note", default="", help="what it is for")
     _command(actions, "list", run_list, "list your tokens, without their secrets")
     revoke = _command(actions, "revoke", run_revoke, "revoke a token and drop the links it opened")
@@ -75,7 +79,9 @@ def _parser() -> argparse.ArgumentParser:
 def _command(commands: Any, name: str, run: Any, help_text: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(name, help=help_text, description=help_text)
     parser.add_argument("--url", help="base URL of the Jupyter server (default: the running one)")
-    parser.add_argument("--token-file", help="file with the token (default: JUPYTER_TOKEN, or the running server's)")
+    parser.add_argument(
+        "--token-file", help="file with the token (default: JUPYTER_TOKEN, or the running server's)"
+    )
     parser.set_defaults(run=run)
     return parser
 
@@ -99,7 +105,9 @@ def run_tail(client: GatewayClient, options: argparse.Namespace) -> int:
             continue
         record = json.loads(text)
         if record["drops"] > dropped:
-            print(f"-- {record['drops'] - dropped} records were dropped: this terminal is too slow", flush=True)
+            print(
+                f"-- {record['drops'] - dropped} records were dropped: this terminal is too slow", flush=True
+            )
             dropped = record["drops"]
         width = shutil.get_terminal_size().columns if terminal else 10_000
         print(format_record(record, width, colour), flush=True)
@@ -111,10 +119,15 @@ def run_servers(client: GatewayClient, options: argparse.Namespace) -> int:
     """``servers``."""
     answer = client.call("GET", "servers")
     for server in answer["servers"]:
-        line = f"{server['name']:<20} {server['state']:<9} {server['era']:<8} {server['sessions']:>4} sessions"
+        line = (
+            f"{server['name']:<20} {server['state']:<9} {server['era']:<8} {server['sessions']:>4} sessions"
+        )
         print(visible(f"{line}  {server['reason']}").rstrip())
     for problem in answer["problems"]:
-        print(visible(f"{problem['severity']}: {problem['source']}: {problem['key']}: {problem['reason']}"), file=sys.stderr)
+        print(
+            visible(f"{problem['severity']}: {problem['source']}: {problem['key']}: {problem['reason']}"),
+            file=sys.stderr,
+        )
     return 0
 
 
@@ -122,7 +135,11 @@ def run_sessions(client: GatewayClient, options: argparse.Namespace) -> int:
     """``sessions``."""
     for session in client.call("GET", "sessions")["sessions"]:
         counts = f"{session['in_flight']} in flight, {session['messages']['in']} in, {session['messages']['out']} out"
-        print(visible(f"{session['id']} {session['server']:<20} {session['era']:<8} {session['remote']} {counts}"))
+        print(
+            visible(
+                f"{session['id']} {session['server']:<20} {session['era']:<8} {session['remote']} {counts}"
+            )
+        )
     return 0
 
 
@@ -138,7 +155,11 @@ def run_mint(client: GatewayClient, options: argparse.Namespace) -> int:
 def run_list(client: GatewayClient, options: argparse.Namespace) -> int:
     """``token list``."""
     for token in client.call("GET", "tokens")["tokens"]:
-        print(visible(f"{token['id']} {','.join(token['servers'])} expires={token['expires']:.0f} {token['note']}"))
+        print(
+            visible(
+                f"{token['id']} {','.join(token['servers'])} expires={token['expires']:.0f} {token['note']}"
+            )
+        )
     return 0
 
 

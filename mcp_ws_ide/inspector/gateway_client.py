@@ -51,7 +51,9 @@ class GatewayClient:
         except urllib.error.HTTPError as error:
             raise self._refused(error.code, error.read(10_000)) from None
         except (urllib.error.URLError, TimeoutError, OSError) as error:
-            raise ConnectError(f"{self._gateway.url} cannot be reached: {getattr(error, 'reason', error)}") from None
+            raise ConnectError(
+                f"{self._gateway.url} cannot be reached: {getattr(error, 'reason', error)}"
+            ) from None
         try:
             answer: dict[str, Any] = json.loads(text or b"{}")
         except ValueError:
@@ -73,7 +75,9 @@ class GatewayClient:
             hint = "give a token with --token-file or JUPYTER_TOKEN"
             return Unauthorized(f"{self._gateway.url} refused ({status}): {words or 'no credential'}; {hint}")
         if status == 404 and not words.startswith("there is no"):
-            return ConnectError(f"{self._gateway.url} has no MCP gateway: is mcp-ws-ide installed in that server?")
+            return ConnectError(
+                f"{self._gateway.url} has no MCP gateway: is mcp-ws-ide installed in that server?"
+            )
         return ConnectError(f"{self._gateway.url} answered {status}: {words}")
 
     def records(self, **filters: str | None) -> Iterator[str]:
@@ -92,7 +96,7 @@ class GatewayClient:
                 for text in link:
                     yield from str(text).split("\n")
         except InvalidStatus as error:
-            raise self._refused(error.response.status_code, error.response.body or b"") from None
+            raise self._refused(error.response.status_code, bytes(error.response.body or b"")) from None
         except ConnectionClosed as error:
             raise ConnectError(f"the gateway closed the tap: {error}") from None
         except (OSError, WebSocketException) as error:

@@ -14,12 +14,21 @@ ARROWS: Final = {
     ("upstream", "in"): "       ← server",
     ("client", "out"): "client ←",
 }
-COLOURS: Final = {"request": "36", "response": "32", "error": "31", "notification": "33", "noise": "35", "malformed": "31"}
+COLOURS: Final = {
+    "request": "36",
+    "response": "32",
+    "error": "31",
+    "notification": "33",
+    "noise": "35",
+    "malformed": "31",
+}
 
 
 def format_record(record: dict[str, Any], width: int, colour: bool) -> str:
     """A record as one line of at most ``width`` characters, safe for a terminal."""
-    moment = time.strftime("%H:%M:%S", time.localtime(record["time"])) + f".{int(record['time'] % 1 * 1000):03d}"
+    moment = (
+        time.strftime("%H:%M:%S", time.localtime(record["time"])) + f".{int(record['time'] % 1 * 1000):03d}"
+    )
     session = (record["session"] or "----")[:4]
     arrow = ARROWS.get((record["leg"], record["direction"]), "")
     head = f"{moment} {session} {visible(record['server']):<12.12} {arrow:<15} "
@@ -36,5 +45,7 @@ def _what(record: dict[str, Any]) -> str:
     if record["kind"] == "noise":
         return visible(f"{record['event']}: {record['raw']}")
     identifier = "" if record["id"] is None else f"id={json.dumps(record['id'])} "
-    text = f"{record['kind']:<12} {record['method'] or ''} {identifier}{record['size']} B {record['raw'] or ''}"
+    text = (
+        f"{record['kind']:<12} {record['method'] or ''} {identifier}{record['size']} B {record['raw'] or ''}"
+    )
     return visible(text)

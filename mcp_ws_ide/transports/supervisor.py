@@ -96,7 +96,7 @@ class Supervisor:
         stdin, stdout, stderr = self._descriptors[:3]
         del self._descriptors[:3]
         try:
-            process = subprocess.Popen(  # noqa: S603 - an argv list, never a shell
+            process = subprocess.Popen(
                 request["argv"],
                 stdin=stdin,
                 stdout=stdout,

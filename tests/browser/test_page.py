@@ -12,7 +12,13 @@ from tests.conftest import DEMO, FAST_SERVER
 
 pytestmark = [pytest.mark.chromium]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 HOSTILE = (
     "import json, sys\n"
     "def say(i, r): print(json.dumps({'jsonrpc': '2.0', 'id': i, 'result': r}), flush=True)\n"
@@ -34,13 +40,20 @@ async def page(make_jupyter, tmp_path):
 
     hostile = tmp_path / "hostile.py"
     hostile.write_text(HOSTILE)
-    servers = {"demo": DEMO, "fast": FAST_SERVER, "hostile": {"command": sys.executable, "args": [str(hostile)]}}
+    servers = {
+        "demo": DEMO,
+        "fast": FAST_SERVER,
+        "hostile": {"command": sys.executable, "args": [str(hostile)]},
+    }
     own = make_jupyter(servers, base_url="/user/me/")
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         page = await browser.new_page()
         page.complaints = []
-        page.on("console", lambda message: page.complaints.append(message.text) if message.type == "error" else None)
+        page.on(
+            "console",
+            lambda message: page.complaints.append(message.text) if message.type == "error" else None,
+        )
         page.on("pageerror", lambda error: page.complaints.append(str(error)))
         await page.goto(f"{own.url}mcp-ws/?token={own.token}")
         page.jupyter = own

@@ -29,7 +29,14 @@ def address(server) -> str:
 
 @pytest.mark.parametrize(
     ("status", "error"),
-    [(401, Unauthorized), (403, Unauthorized), (404, UnknownServer), (502, ConnectError), (503, ConnectError), (200, ConnectError)],
+    [
+        (401, Unauthorized),
+        (403, Unauthorized),
+        (404, UnknownServer),
+        (502, ConnectError),
+        (503, ConnectError),
+        (200, ConnectError),
+    ],
 )
 async def test_refusals_are_errors_in_words_without_the_token(status, error):
     server = await refusing(status, '{"message": "the reason"}')
@@ -50,7 +57,9 @@ async def test_unreachable_and_wrong_addresses_are_errors_in_words():
         connect("no/name", url="http://127.0.0.1:9/")
 
 
-@pytest.mark.parametrize("code", [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1011, 1012, 1013, 4401, 4404, 4409, 4502, None])
+@pytest.mark.parametrize(
+    "code", [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1011, 1012, 1013, 4401, 4404, 4409, 4502, None]
+)
 async def test_no_close_code_crashes_the_client(code):
     async def end(link):
         await link.recv()

@@ -31,7 +31,9 @@ class Client:
         return json.loads(self.mux.outbound(self, effect.message, effect.params, effect.pending))
 
     def call(self, request_id: Any, method: str = "tools/call", **meta: Any) -> dict[str, Any]:
-        sent = self.send({"jsonrpc": "2.0", "id": request_id, "method": method, "params": {"_meta": modern(**meta)}})
+        sent = self.send(
+            {"jsonrpc": "2.0", "id": request_id, "method": method, "params": {"_meta": modern(**meta)}}
+        )
         assert sent is not None
         return sent
 
@@ -85,7 +87,9 @@ def test_progress_nobody_asked_for_is_dropped(mux):
     a = Client(mux)
     upstream = a.call(1)["id"]
     for token in (upstream, 99, "x", None):
-        owner, effect = inbound(mux, {"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progressToken": token}})
+        owner, effect = inbound(
+            mux, {"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progressToken": token}}
+        )
         assert owner is None
         assert isinstance(effect, Drop)
     assert mux.dropped == 4
@@ -96,7 +100,8 @@ def test_subscriptions_are_tagged_with_the_clients_own_id(mux):
     mine, _ = a.call("sub", "subscriptions/listen"), b.call("sub", "subscriptions/listen")
     for tag in (mine["id"], str(mine["id"])):
         owner, note = inbound(
-            mux, {"jsonrpc": "2.0", "method": "notifications/tools/list_changed", "params": {"_meta": {SUB: tag}}}
+            mux,
+            {"jsonrpc": "2.0", "method": "notifications/tools/list_changed", "params": {"_meta": {SUB: tag}}},
         )
         assert owner is a
         assert note["params"]["_meta"][SUB] == "sub"
@@ -124,7 +129,9 @@ def test_a_cancellation_names_the_servers_id_and_retires_it(mux):
 def test_a_cancellation_by_the_server_names_the_clients_id(mux):
     a = Client(mux)
     upstream = a.call("x", "subscriptions/listen")["id"]
-    owner, note = inbound(mux, {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": upstream}})
+    owner, note = inbound(
+        mux, {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": upstream}}
+    )
     assert owner is a
     assert note["params"]["requestId"] == "x"
 
@@ -139,7 +146,9 @@ def test_untagged_notifications_are_never_broadcast(mux):
 
 def test_a_sole_owner_gets_what_names_no_request():
     mux: Multiplexer[Any] = Multiplexer(sole_owner="me")
-    owner, effect = mux.inbound(messages.parse(b'{"jsonrpc":"2.0","method":"notifications/message","params":{}}'))
+    owner, effect = mux.inbound(
+        messages.parse(b'{"jsonrpc":"2.0","method":"notifications/message","params":{}}')
+    )
     assert owner == "me"
     assert isinstance(effect, Deliver)
 
@@ -203,7 +212,9 @@ def test_random_schedules_misroute_nothing(seed: int):
             assert (owner, answer["id"], type(answer["id"])) == (client, own, type(own)), f"seed {seed}"
         elif open_calls and action < 0.97:
             client, own, upstream = open_calls.pop()
-            sent = client.send({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": own}})
+            sent = client.send(
+                {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": own}}
+            )
             assert sent["params"]["requestId"] == upstream, f"seed {seed}"
         else:
             mux.drop(list(client.core.pending.values()))

@@ -84,7 +84,11 @@ def test_a_lost_request_says_whether_it_may_have_run():
     second = core.from_client(parse(id="2", method="a"), 0.0).pending
     first.sent = 1.0
     lost = json.loads(core.fail(first, UPSTREAM_LOST, "gone"))
-    assert lost == {"jsonrpc": "2.0", "id": 1, "error": {"code": UPSTREAM_LOST, "message": "gone", "data": {"outcome": "unknown"}}}
+    assert lost == {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "error": {"code": UPSTREAM_LOST, "message": "gone", "data": {"outcome": "unknown"}},
+    }
     assert json.loads(core.fail(second, UPSTREAM_LOST, "gone"))["error"]["data"] == {"outcome": "not_sent"}
     assert core.fail(second, UPSTREAM_LOST, "gone") is None
 

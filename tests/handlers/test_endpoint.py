@@ -11,7 +11,13 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import CONT, TEXT, Frame
 
-from mcp_ws_ide.errors import INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR, UPSTREAM_LOST, UPSTREAM_UNAVAILABLE
+from mcp_ws_ide.errors import (
+    INVALID_REQUEST,
+    METHOD_NOT_FOUND,
+    PARSE_ERROR,
+    UPSTREAM_LOST,
+    UPSTREAM_UNAVAILABLE,
+)
 from tests.conftest import FAST_SERVER, Jupyter, Peer, until
 
 SDK_1_AGENT = "Python/3.11 websockets/15.0.1"
@@ -70,7 +76,7 @@ async def test_only_unknown_subprotocols_are_400(jupyter):
 
 
 async def test_ids_come_back_verbatim_with_their_type(peer):
-    for own in (7, "7", 2**63, -1, 7.5, "ü\"\\", ""):
+    for own in (7, "7", 2**63, -1, 7.5, 'ü"\\', ""):
         answer = await peer.call(own, "tools/call", {"name": "echo", "arguments": {"text": "x"}})
         assert answer["id"] == own
         assert type(answer["id"]) is type(own)
@@ -78,7 +84,11 @@ async def test_ids_come_back_verbatim_with_their_type(peer):
 
 async def test_pretty_printed_json_and_line_breaks_work(peer):
     request = {"jsonrpc": "2.0", "id": 1, "method": "tools/call"}
-    request["params"] = {"name": "echo", "arguments": {"text": "a\r\nb"}, "_meta": {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}}
+    request["params"] = {
+        "name": "echo",
+        "arguments": {"text": "a\r\nb"},
+        "_meta": {"io.modelcontextprotocol/protocolVersion": "2026-07-28"},
+    }
     await peer.link.send(json.dumps(request, indent=4).replace("\n", "\r\n"))
     assert (await peer.receive())["result"]["content"][0]["text"] == "a\r\nb"
     await peer.initialize()
@@ -125,7 +135,9 @@ async def test_illegal_frames_close_with_their_code(jupyter, frame, code):
 
 async def test_a_fragile_peer_gets_1001_and_words_for_too_large_answers(jupyter):
     async with jupyter.connect("fast", user_agent_header=SDK_1_AGENT, max_size=1 << 20) as link:
-        answer = await Peer(link).call(1, "tools/call", {"name": "echo", "arguments": {"text": "x" * (1 << 20)}})
+        answer = await Peer(link).call(
+            1, "tools/call", {"name": "echo", "arguments": {"text": "x" * (1 << 20)}}
+        )
         assert answer["id"] == 1
         assert "1048576" in answer["error"]["message"]
         await link.send(b"binary")
@@ -141,7 +153,11 @@ async def test_a_fragile_peer_gets_1001_for_its_own_violations(jupyter, frame):
 
 async def test_an_id_in_flight_is_refused_and_the_first_still_answered(peer):
     params = {"name": "slow", "arguments": {"steps": 1, "delay": 0.1}}
-    await peer.send(id=7, method="tools/call", params={**params, "_meta": {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}})
+    await peer.send(
+        id=7,
+        method="tools/call",
+        params={**params, "_meta": {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}},
+    )
     refusal = await peer.call(7, "tools/call", params)
     assert (refusal["id"], refusal["error"]["code"]) == (None, INVALID_REQUEST)
     assert (await peer.receive())["id"] == 7
@@ -156,7 +172,9 @@ async def test_unknown_envelope_members_reach_the_server_and_payload_is_untouche
     async with jupyter.connect("fast") as link:
         legacy = Peer(link)
         await legacy.initialize()
-        await link.send('{"jsonrpc":"2.0","x":1,"id":5,"method":"tools/call","params":{"name":"echo","arguments":{"text":"\\u00e9"}}}')
+        await link.send(
+            '{"jsonrpc":"2.0","x":1,"id":5,"method":"tools/call","params":{"name":"echo","arguments":{"text":"\\u00e9"}}}'
+        )
         assert (await legacy.receive())["result"]["content"][0]["text"] == "é"
 
 
@@ -175,7 +193,10 @@ async def test_modern_sessions_share_a_process_and_legacy_ones_do_not(jupyter):
     assert len(shared) == 1
     assert len(own) == 2
     assert not shared & own
-    await until(lambda: not any(p["era"] == "legacy" for p in jupyter.processes("fast")), what="the end of legacy servers")
+    await until(
+        lambda: not any(p["era"] == "legacy" for p in jupyter.processes("fast")),
+        what="the end of legacy servers",
+    )
 
 
 async def test_a_legacy_servers_question_reaches_its_client(peer):
@@ -202,7 +223,11 @@ async def test_a_shared_server_that_dies_fails_its_requests_and_the_next_starts_
     own = make_jupyter({"fast": FAST_SERVER})
     async with own.connect("fast") as link, own.connect("fast") as other:
         peer, bystander = Peer(link), Peer(other)
-        slow = {"name": "slow", "arguments": {"steps": 1, "delay": 60}, "_meta": {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}}
+        slow = {
+            "name": "slow",
+            "arguments": {"steps": 1, "delay": 60},
+            "_meta": {"io.modelcontextprotocol/protocolVersion": "2026-07-28"},
+        }
         await bystander.send(id="s", method="tools/call", params=slow)
         answer = await peer.call(1, "tools/call", {"name": "crash"})
         assert answer["error"]["data"] == {"outcome": "unknown"}
@@ -223,7 +248,11 @@ async def test_a_command_that_does_not_exist_is_said_in_words(jupyter):
 async def test_a_client_that_leaves_has_its_work_cancelled(jupyter):
     async with jupyter.connect("fast") as link:
         leaver = Peer(link)
-        await leaver.send(id=1, method="subscriptions/listen", params={"_meta": {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}})
+        await leaver.send(
+            id=1,
+            method="subscriptions/listen",
+            params={"_meta": {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}},
+        )
         assert (await leaver.receive())["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"] == 1
     async with jupyter.connect("fast") as link:
         left = await Peer(link).call(1, "tools/call", {"name": "change"})

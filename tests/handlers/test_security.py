@@ -89,7 +89,10 @@ async def test_origins_on_the_endpoint(jupyter):
         ({**with_token, "Sec-Fetch-Site": "cross-site"}, None, 403),
     ]
     for headers, origin, expected in cases:
-        assert await status_of(jupyter, additional_headers=headers, origin=origin) == expected, (headers, origin)
+        assert await status_of(jupyter, additional_headers=headers, origin=origin) == expected, (
+            headers,
+            origin,
+        )
 
 
 async def test_an_allowed_origin_may_connect_and_its_neighbour_may_not(make_jupyter):
@@ -114,7 +117,11 @@ async def test_every_way_to_present_a_credential_works(jupyter):
     encoded_gateway = base64.urlsafe_b64encode(gateway.encode()).decode().rstrip("=")
     assert await status_of(jupyter, **bearer(jupyter.token)) == 101
     assert await status_of(jupyter, additional_headers={"Authorization": f"token {jupyter.token}"}) == 101
-    for entry in (f"mcp.auth.{encoded}", f"mcp.auth.{encoded_gateway}", f"v1.token.websocket.jupyter.org.{jupyter.token}"):
+    for entry in (
+        f"mcp.auth.{encoded}",
+        f"mcp.auth.{encoded_gateway}",
+        f"v1.token.websocket.jupyter.org.{jupyter.token}",
+    ):
         async with connect(jupyter.endpoint("fast"), subprotocols=["mcp", entry]) as link:
             assert link.subprotocol == "mcp"
     assert await status_of(jupyter, query=f"?token={jupyter.token}") == 101
@@ -134,12 +141,19 @@ async def test_a_gateway_token_opens_its_servers_and_nothing_else(jupyter):
     assert await status_of(jupyter, "fast", **bearer(token["token"])) == 101
     assert await status_of(jupyter, "git", **bearer(token["token"])) == 403
     headers = {"Authorization": f"Bearer {token['token']}"}
-    for path in ("api/contents", "api/terminals", "mcp-ws/api/servers", "mcp-ws/api/tokens", "mcp-ws/api/tap", "mcp-ws/"):
+    for path in (
+        "api/contents",
+        "api/terminals",
+        "mcp-ws/api/servers",
+        "mcp-ws/api/tokens",
+        "mcp-ws/api/tap",
+        "mcp-ws/",
+    ):
         status, answer, _ = jupyter.request("GET", path, None, {**headers, **UPGRADE})
         assert status in (302, 401, 403), path
         assert "username" not in answer.get("Set-Cookie", "")
     assert token["token"] not in json.dumps(jupyter.rest("GET", "tokens"))
-    stored = (jupyter.home / "data" / "mcp_ws_ide" / "tokens.json")
+    stored = jupyter.home / "data" / "mcp_ws_ide" / "tokens.json"
     assert token["token"] not in stored.read_text()
     assert stored.stat().st_mode & 0o077 == 0
 
@@ -179,7 +193,9 @@ async def test_a_ticket_opens_one_link_to_its_server(jupyter):
 
 
 def test_a_cookie_post_needs_the_xsrf_token(jupyter):
-    status, _, _ = jupyter.request("POST", "mcp-ws/api/tokens", {"servers": ["fast"]}, {"Cookie": cookie_of(jupyter)})
+    status, _, _ = jupyter.request(
+        "POST", "mcp-ws/api/tokens", {"servers": ["fast"]}, {"Cookie": cookie_of(jupyter)}
+    )
     assert status == 403
 
 

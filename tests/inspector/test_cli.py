@@ -23,13 +23,22 @@ def run(jupyter: Jupyter | None, *arguments: str, **environ: str) -> subprocess.
     base = jupyter.environment if jupyter is not None else dict(os.environ)
     base = {k: v for k, v in base.items() if k != "JUPYTER_TOKEN"}
     return subprocess.run(
-        [*COMMAND, *arguments], env={**base, **environ}, capture_output=True, text=True, timeout=30, check=False
+        [*COMMAND, *arguments],
+        env={**base, **environ},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
     )
 
 
 async def tail(jupyter: Jupyter, *arguments: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
-        *COMMAND, *arguments, env=jupyter.environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        *COMMAND,
+        *arguments,
+        env=jupyter.environment,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
     )
 
 
@@ -45,7 +54,9 @@ async def watched(jupyter: Jupyter, process: asyncio.subprocess.Process, wanted:
     async with jupyter.connect("fast") as link:
         peer = Peer(link)
         for number in range(300):
-            await peer.call(number, "tools/call", {"name": "echo", "arguments": {"text": wanted, "password": "hunter2"}})
+            await peer.call(
+                number, "tools/call", {"name": "echo", "arguments": {"text": wanted, "password": "hunter2"}}
+            )
             if any(wanted in line for line in lines):
                 break
             await asyncio.sleep(0.05)

@@ -49,7 +49,10 @@ def node_program() -> str:
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A git repository to ask about."""
     path = tmp_path_factory.mktemp("repository")
-    for command in (["init", "-q"], ["-c", "user.name=t", "-c", "user.email=t@t", "commit", "-q", "--allow-empty", "-m", "first"]):
+    for command in (
+        ["init", "-q"],
+        ["-c", "user.name=t", "-c", "user.email=t@t", "commit", "-q", "--allow-empty", "-m", "first"],
+    ):
         subprocess.run(["git", *command], cwd=path, check=True)
     return path
 
@@ -61,9 +64,15 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jupyter]:
     program = node()
     if program is not None and PACKAGES.exists():
         scope = PACKAGES / "@modelcontextprotocol"
-        everything, filesystem = scope / "server-everything/dist/index.js", scope / "server-filesystem/dist/index.js"
+        everything, filesystem = (
+            scope / "server-everything/dist/index.js",
+            scope / "server-filesystem/dist/index.js",
+        )
         configured["everything"] = {"command": program, "args": [str(everything)]}
-        configured["filesystem"] = {"command": program, "args": [str(filesystem), str(tmp_path_factory.mktemp("files"))]}
+        configured["filesystem"] = {
+            "command": program,
+            "args": [str(filesystem), str(tmp_path_factory.mktemp("files"))],
+        }
     running = Jupyter(tmp_path_factory.mktemp("interop"), configured)
     yield running
     running.stop()

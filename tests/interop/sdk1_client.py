@@ -19,7 +19,9 @@ async def elicit(context, params):
 
 
 async def sample(context, params):
-    return types.CreateMessageResult(role="assistant", model="m", content=types.TextContent(type="text", text="forty-two"))
+    return types.CreateMessageResult(
+        role="assistant", model="m", content=types.TextContent(type="text", text="forty-two")
+    )
 
 
 async def roots(context):
@@ -40,8 +42,14 @@ async def main(url: str, tool: str, arguments: str) -> None:
         seen.append(f"progress {done:g}")
 
     async with websocket_client(url) as (read, write):
-        callbacks = {"elicitation_callback": elicit, "sampling_callback": sample, "list_roots_callback": roots}
-        async with ClientSession(read, write, message_handler=on_message, logging_callback=on_log, **callbacks) as session:
+        callbacks = {
+            "elicitation_callback": elicit,
+            "sampling_callback": sample,
+            "list_roots_callback": roots,
+        }
+        async with ClientSession(
+            read, write, message_handler=on_message, logging_callback=on_log, **callbacks
+        ) as session:
             await session.initialize()
             tools = {found.name for found in (await session.list_tools()).tools}
             assert tool in tools, tools
@@ -67,7 +75,13 @@ async def every_feature(session, on_progress, seen):
     await session.read_resource("demo://counter")
     await session.get_prompt("greet", {"name": "Bo"})
     await session.send_ping()
-    wanted = {"progress 1", "progress 2", "notifications/resources/updated", "notifications/tools/list_changed", "log error"}
+    wanted = {
+        "progress 1",
+        "progress 2",
+        "notifications/resources/updated",
+        "notifications/tools/list_changed",
+        "log error",
+    }
     assert wanted <= set(seen), seen
 
 

@@ -36,7 +36,9 @@ class LoadClient:
     async def send(self, **message: Any) -> None:
         await self.link.send(json.dumps({"jsonrpc": "2.0", **message}))
 
-    async def start(self, method: str, params: dict[str, Any], **meta: Any) -> tuple[Any, asyncio.Future[Any]]:
+    async def start(
+        self, method: str, params: dict[str, Any], **meta: Any
+    ) -> tuple[Any, asyncio.Future[Any]]:
         own = self.fresh_id()
         self.open[own] = asyncio.get_running_loop().create_future()
         if self.modern:
@@ -81,7 +83,9 @@ class LoadClient:
         self.seen["slow"] += 1
 
     async def cancel(self) -> None:
-        own, future = await self.start("tools/call", {"name": "slow", "arguments": {"steps": 1, "delay": 0.05}})
+        own, future = await self.start(
+            "tools/call", {"name": "slow", "arguments": {"steps": 1, "delay": 0.05}}
+        )
         self.cancelled.add(str(own))
         del self.open[own]
         future.cancel()
@@ -140,7 +144,11 @@ async def run(jupyter: Jupyter, clients: int, calls: int, modern: bool, seed: in
 
 def in_flight(jupyter: Jupyter) -> float:
     _, _, text = jupyter.request("GET", "metrics", None, {"Authorization": f"token {jupyter.token}"})
-    lines = [line for line in text.decode().splitlines() if line.startswith('mcp_ws_requests_in_flight{server="fast"')]
+    lines = [
+        line
+        for line in text.decode().splitlines()
+        if line.startswith('mcp_ws_requests_in_flight{server="fast"')
+    ]
     return float(lines[0].rsplit(" ", 1)[1])
 
 
@@ -162,5 +170,6 @@ async def test_16_clients_on_processes_of_their_own_lose_and_misroute_nothing(ju
     total = await run(jupyter, 16, 300, modern=False, seed=2)
     assert total["echo"] + total["slow"] + total["cancel"] == 16 * 300
     await until(
-        lambda: not [p for p in jupyter.processes("fast") if p["era"] == "legacy"], what="the end of the legacy servers"
+        lambda: not [p for p in jupyter.processes("fast") if p["era"] == "legacy"],
+        what="the end of the legacy servers",
     )

@@ -14,9 +14,14 @@ CLIENT = str(Path(__file__).with_name("sdk1_client.py"))
 
 
 @pytest.mark.parametrize("name", CALLS)
-def test_the_unmodified_websocket_client_reaches_every_server(servers, mcp1_python, run_program, repository, name):
+def test_the_unmodified_websocket_client_reaches_every_server(
+    servers, mcp1_python, run_program, repository, name
+):
     tool, arguments, expected = CALLS[name]
-    need(name not in NODE_SERVERS or servers.rest("GET", f"servers/{name}")[0] == 200, "Node with the npm packages")
+    need(
+        name not in NODE_SERVERS or servers.rest("GET", f"servers/{name}")[0] == 200,
+        "Node with the npm packages",
+    )
     given = json.dumps({"repo_path": str(repository)} if arguments is None else arguments)
     url = f"{servers.endpoint(name)}?token={servers.token}"
     assert expected in run_program(mcp1_python, CLIENT, url, tool, given)

@@ -11,8 +11,8 @@ from mcp import Client
 from mcp.shared.exceptions import MCPError
 
 from mcp_ws_ide.client import websocket_transport
-from tests.interop.conftest import need
 from tests.conftest import until
+from tests.interop.conftest import need
 
 MODERN = "2026-07-28"
 NODE_SERVERS = ("everything", "filesystem")
@@ -32,7 +32,10 @@ async def roots(context: Any) -> types.ListRootsResult:
 
 
 def client(servers, name: str, mode: str, **options: Any) -> Client:
-    need(name not in NODE_SERVERS or servers.rest("GET", f"servers/{name}")[0] == 200, "Node with the npm packages")
+    need(
+        name not in NODE_SERVERS or servers.rest("GET", f"servers/{name}")[0] == 200,
+        "Node with the npm packages",
+    )
     transport = websocket_transport(servers.endpoint(name), token=servers.token)
     callbacks = {"elicitation_callback": elicit, "sampling_callback": sample, "list_roots_callback": roots}
     return Client(transport, mode=mode, **{**callbacks, **options})
@@ -104,7 +107,9 @@ async def test_every_feature_of_the_demo(servers, mode):
 async def test_a_modern_subscription_hears_of_changes_made_by_another_client(servers):
     async with client(servers, "demo", MODERN) as listener, client(servers, "demo", MODERN) as other:
         async with asyncio.timeout(20):
-            async with listener.listen(tools_list_changed=True, resource_subscriptions=["demo://counter"]) as events:
+            async with listener.listen(
+                tools_list_changed=True, resource_subscriptions=["demo://counter"]
+            ) as events:
                 await other.call_tool("bump", {})
                 first = await anext(aiter(events))
                 await other.call_tool("grow", {})
@@ -116,12 +121,16 @@ async def test_a_modern_subscription_hears_of_changes_made_by_another_client(ser
 async def test_cancelling_a_call_stops_it_and_leaves_the_session_usable(servers):
     async with client(servers, "demo", MODERN) as demo:
         call = asyncio.create_task(demo.call_tool("slow", {"steps": 600, "delay": 0.1}))
-        await until(lambda: any(s["in_flight"] for s in servers.rest("GET", "sessions")[1]["sessions"]), what="the call")
+        await until(
+            lambda: any(s["in_flight"] for s in servers.rest("GET", "sessions")[1]["sessions"]),
+            what="the call",
+        )
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
         await until(
-            lambda: not any(s["in_flight"] for s in servers.rest("GET", "sessions")[1]["sessions"]), what="the cancellation"
+            lambda: not any(s["in_flight"] for s in servers.rest("GET", "sessions")[1]["sessions"]),
+            what="the cancellation",
         )
         assert text_of(await demo.call_tool("echo", {"text": "still here"})) == "still here"
 

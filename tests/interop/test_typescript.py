@@ -16,7 +16,9 @@ CLIENT = Path(__file__).with_name("sdk1_client.mjs")
 
 @pytest.mark.node
 @pytest.mark.parametrize("name", CALLS)
-def test_the_unmodified_websocket_transport_reaches_every_server(servers, node_program, run_program, repository, name):
+def test_the_unmodified_websocket_transport_reaches_every_server(
+    servers, node_program, run_program, repository, name
+):
     tool, arguments, expected = CALLS[name]
     given = json.dumps({"repo_path": str(repository)} if arguments is None else arguments)
     # Node resolves packages from where the file is.

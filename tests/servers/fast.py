@@ -30,7 +30,9 @@ def send(message):
 
 
 def result(request_id, text):
-    send({"id": request_id, "result": {"resultType": "complete", "content": [{"type": "text", "text": text}]}})
+    send(
+        {"id": request_id, "result": {"resultType": "complete", "content": [{"type": "text", "text": text}]}}
+    )
 
 
 def step(request_id, token, number, total, delay):
@@ -39,12 +41,19 @@ def step(request_id, token, number, total, delay):
         running.discard(request_id)
         return
     if token is not None:
-        send({"method": "notifications/progress", "params": {"progressToken": token, "progress": number, "total": total}})
+        send(
+            {
+                "method": "notifications/progress",
+                "params": {"progressToken": token, "progress": number, "total": total},
+            }
+        )
     if number == total:
         running.discard(request_id)
         result(request_id, f"{total} steps")
     else:
-        heapq.heappush(timers, (time.monotonic() + delay, next(counter), (request_id, token, number + 1, total, delay)))
+        heapq.heappush(
+            timers, (time.monotonic() + delay, next(counter), (request_id, token, number + 1, total, delay))
+        )
 
 
 def call(request_id, params):
@@ -61,7 +70,9 @@ def call(request_id, params):
         os._exit(3)
     elif name == "change":
         for listener in listeners:
-            send({"method": "notifications/tools/list_changed", "params": {"_meta": {SUBSCRIPTION: listener}}})
+            send(
+                {"method": "notifications/tools/list_changed", "params": {"_meta": {SUBSCRIPTION: listener}}}
+            )
         result(request_id, str(len(listeners)))
     elif name == "raw":
         out.extend(arguments["line"].encode("utf-8", "surrogateescape") + b"\n")
@@ -84,17 +95,47 @@ def handle(message):
     elif method == "initialize":
         info = {"name": "fast", "version": "1"}
         capabilities = {"tools": {}, "logging": {}}
-        send({"id": request_id, "result": {"protocolVersion": params["protocolVersion"], "capabilities": capabilities, "serverInfo": info}})
+        send(
+            {
+                "id": request_id,
+                "result": {
+                    "protocolVersion": params["protocolVersion"],
+                    "capabilities": capabilities,
+                    "serverInfo": info,
+                },
+            }
+        )
     elif method == "server/discover":
-        send({"id": request_id, "result": {"resultType": "complete", "supportedVersions": ["2026-07-28"], "capabilities": {"tools": {"listChanged": True}}, "ttlMs": 0, "cacheScope": "private"}})
+        send(
+            {
+                "id": request_id,
+                "result": {
+                    "resultType": "complete",
+                    "supportedVersions": ["2026-07-28"],
+                    "capabilities": {"tools": {"listChanged": True}},
+                    "ttlMs": 0,
+                    "cacheScope": "private",
+                },
+            }
+        )
     elif method == "tools/list":
         tools = [{"name": "echo", "inputSchema": {"type": "object"}}]
-        send({"id": request_id, "result": {"resultType": "complete", "tools": tools, "ttlMs": 0, "cacheScope": "private"}})
+        send(
+            {
+                "id": request_id,
+                "result": {"resultType": "complete", "tools": tools, "ttlMs": 0, "cacheScope": "private"},
+            }
+        )
     elif method == "tools/call":
         call(request_id, params)
     elif method == "subscriptions/listen":
         listeners.append(request_id)
-        send({"method": "notifications/subscriptions/acknowledged", "params": {"_meta": {SUBSCRIPTION: request_id}}})
+        send(
+            {
+                "method": "notifications/subscriptions/acknowledged",
+                "params": {"_meta": {SUBSCRIPTION: request_id}},
+            }
+        )
     elif method == "notifications/cancelled":
         if params["requestId"] in listeners:
             listeners.remove(params["requestId"])
@@ -108,7 +149,7 @@ def flush():
     view = bytes(out)
     out.clear()
     while view:
-        view = view[os.write(1, view):]
+        view = view[os.write(1, view) :]
 
 
 def main():

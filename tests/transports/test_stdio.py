@@ -55,7 +55,12 @@ CAT = "import sys, shutil; shutil.copyfileobj(sys.stdin.buffer.raw, sys.stdout.b
 
 
 def python(supervisor: ProcessSupervisor, code: str, **options) -> StdioTransport:
-    defaults = {"command": sys.executable, "args": ["-I", "-S", "-c", code], "env": {"PATH": os.defpath}, "cwd": None}
+    defaults = {
+        "command": sys.executable,
+        "args": ["-I", "-S", "-c", code],
+        "env": {"PATH": os.defpath},
+        "cwd": None,
+    }
     return StdioTransport(supervisor, **{**defaults, **options})
 
 
@@ -115,7 +120,9 @@ async def test_the_end_of_a_server_is_said_with_code_and_last_words(supervisor, 
 
 
 async def test_a_server_that_does_not_read_is_ended(supervisor, receiver):
-    transport = python(supervisor, "import time; time.sleep(600)", write_timeout=0.3, eof_grace=0.1, term_grace=0.1)
+    transport = python(
+        supervisor, "import time; time.sleep(600)", write_timeout=0.3, eof_grace=0.1, term_grace=0.1
+    )
     await transport.connect(receiver)
     for _ in range(40):
         transport.send(b"x" * 100_000)
