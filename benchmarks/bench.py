@@ -1,0 +1,195 @@
+"""CPU per call of the gateway against a stock Tornado echo, and memory per idle session.
+
+Interleaved rounds on one machine: gateway, echo, gateway, echo … The process that is measured runs on one
+core; the load client and the MCP server run on another. CPU is that of the measured process alone, all
+threads, from the scheduler's accounting. Prints Markdown; docs/performance.md explains it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import resource
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+TOKEN = "benchmark"
+ROWS = [(32, 1024), (1, 1024), (1, 65536)]
+"""Clients and request size in bytes."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--calls", type=int, default=20_000, help="calls per round at 32 clients")
+    parser.add_argument("--sessions", type=int, default=2000, help="idle sessions for the memory figure")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        build = Path(folder)
+        for program in ("echo_server", "load_client"):
+            subprocess.run(["cc", "-O2", "-o", build / program, HERE / f"{program}.c"], check=True)
+        with Rig(build) as rig:
+            print(f"{options.rounds} interleaved rounds; median (min … max)\n")
+            print("| clients | bytes | gateway µs/call | Tornado echo µs/call | ratio | load client µs/call |")
+            print("|---|---|---|---|---|---|")
+            for clients, size in ROWS:
+                calls = options.calls if clients > 1 else options.calls // 4 if size < 4096 else options.calls // 10
+                print(row(rig, clients, size, calls, options.rounds), flush=True)
+            print(f"\nKiB per idle session: {asyncio.run(memory(rig, options.sessions)):.1f}")
+
+
+def row(rig: Rig, clients: int, size: int, calls: int, rounds: int) -> str:
+    ours, theirs, load = [], [], []
+    for number in range(rounds + 1):
+        gateway, report = rig.measure("gateway", clients, size, calls)
+        echo, _ = rig.measure("echo", clients, size, calls)
+        if number:  # the first round warms up
+            ours.append(gateway)
+            theirs.append(echo)
+            load.append(report["client_cpu_us"])
+    ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
+    cells = [spread(ours, 1), spread(theirs, 1), spread(ratios, 2), f"{statistics.median(load):.1f}"]
+    return f"| {clients} | {size} | " + " | ".join(cells) + " |"
+
+
+def spread(values: list[float], digits: int) -> str:
+    middle, low, high = statistics.median(values), min(values), max(values)
+    return f"{middle:.{digits}f} ({low:.{digits}f} … {high:.{digits}f})"
+
+
+class Rig:
+    """The gateway inside Jupyter and the echo, both running."""
+
+    def __init__(self, build: Path) -> None:
+        self._build = build
+        self._cores = sorted(os.sched_getaffinity(0))[:2]
+        self._started: list[subprocess.Popen[bytes]] = []
+        self.ports: dict[str, int] = {}
+        self.pids: dict[str, int] = {}
+        self.paths = {"gateway": "/mcp-ws/servers/echo", "echo": "/"}
+
+    def __enter__(self) -> Rig:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+        configuration = self._build / "mcp.json"
+        server = ["taskset", "-c", str(self._cores[-1])] if shutil.which("taskset") else []
+        command, *args = [*server, str(self._build / "echo_server")]
+        configuration.write_text(json.dumps({"mcpServers": {"echo": {"command": command, "args": args}}}))
+        port = free_port()
+        jupyter = [sys.executable, "-m", "jupyter_server", "--no-browser", "--allow-root", f"--ServerApp.port={port}"]
+        jupyter += [f"--MCPWebSocketApp.server_files={configuration}", f"--ServerApp.root_dir={self._build}"]
+        self._start("gateway", jupyter, port)
+        port = free_port()
+        self._start("echo", [sys.executable, str(HERE / "tornado_echo.py"), str(port)], port)
+        wait_for(f"http://127.0.0.1:{self.ports['gateway']}/mcp-ws/api/health")
+        wait_for(f"http://127.0.0.1:{self.ports['echo']}/", any_status=True)
+        return self
+
+    def _start(self, name: str, command: list[str], port: int) -> None:
+        environment = {**os.environ, "JUPYTER_TOKEN": TOKEN, "JUPYTER_RUNTIME_DIR": str(self._build)}
+        environment |= {"JUPYTER_DATA_DIR": str(self._build), "JUPYTER_CONFIG_DIR": str(self._build)}
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        os.sched_setaffinity(process.pid, {self._cores[0]})
+        self._started.append(process)
+        self.ports[name], self.pids[name] = port, process.pid
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._started:
+            process.send_signal(signal.SIGTERM)
+        for process in self._started:
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+    def measure(self, name: str, clients: int, size: int, calls: int) -> tuple[float, dict[str, Any]]:
+        """CPU µs per call of the measured process, and the load client's report."""
+        arguments = [str(self.ports[name]), self.paths[name], TOKEN, str(clients), str(calls), str(size)]
+        core = self._cores[-1]
+        before = cpu_seconds(self.pids[name])
+        done = subprocess.run(
+            [self._build / "load_client", *arguments],
+            stdout=subprocess.PIPE,
+            check=True,
+            timeout=120,
+            preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+        )
+        return (cpu_seconds(self.pids[name]) - before) / calls * 1e6, json.loads(done.stdout)
+
+
+async def memory(rig: Rig, sessions: int) -> float:
+    """KiB per idle session: the slope between a tenth and all of them, each having made a call."""
+    from websockets.asyncio.client import connect
+
+    url = f"ws://127.0.0.1:{rig.ports['gateway']}/mcp-ws/servers/echo"
+    meta = {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}
+    request = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "server/discover", "params": {"_meta": meta}})
+    links: list[Any] = []
+
+    async def grow(count: int) -> float:
+        while len(links) < count:
+            link = await connect(
+                url, additional_headers={"Authorization": f"token {TOKEN}"}, subprotocols=["mcp"], compression=None
+            )
+            await link.send(request)
+            await link.recv()
+            links.append(link)
+        await asyncio.sleep(1.5)
+        return resident_kib(rig.pids["gateway"])
+
+    first = await grow(sessions // 10)
+    last = await grow(sessions)
+    for link in links:
+        link.transport.abort()
+    return (last - first) / (sessions - sessions // 10)
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of all threads of a process (nanosecond accounting of the scheduler)."""
+    total = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        total += int((task / "schedstat").read_text().split()[0])
+    return total / 1e9
+
+
+def resident_kib(pid: int) -> float:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return float(line.split()[1])
+    raise RuntimeError("no VmRSS")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(url: str, any_status: bool = False) -> None:
+    request = urllib.request.Request(url, headers={"Authorization": f"token {TOKEN}"})
+    for _ in range(200):
+        try:
+            urllib.request.urlopen(request, timeout=5).close()
+            return
+        except urllib.error.HTTPError:
+            if any_status:
+                return
+        except OSError:
+            pass
+        time.sleep(0.1)
+    raise SystemExit(f"{url} does not answer")
+
+
+if __name__ == "__main__":
+    main()
