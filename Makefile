@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 NODE_STAMP := .npm-env/.installed
+MCP1_STAMP := .venv-mcp1/.installed
 PORT ?= 8888
 
 .PHONY: help run test test-quick check interop bench clean
@@ -29,10 +30,17 @@ $(NODE_STAMP): tests/interop/package.json | $(STAMP)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/npm install --silent --no-fund --no-audit --no-package-lock --prefix .npm-env
 	@touch $@
 
+# The Python SDK 1.x cannot live beside 2.x; its client runs from an environment of its own.
+$(MCP1_STAMP): pyproject.toml
+	$(PYTHON) -m venv .venv-mcp1
+	.venv-mcp1/bin/python -m pip install --quiet --upgrade pip
+	.venv-mcp1/bin/python -m pip install --quiet --editable . "mcp[ws]<2"
+	@touch $@
+
 run: $(VENV)/.run ## install, then start Jupyter with the extension and the demo server
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m mcp_ws_ide.demo.run --port $(PORT)
 
-test: $(STAMP) $(NODE_STAMP) ## install what the tests need, then run them all
+test: $(STAMP) $(NODE_STAMP) $(MCP1_STAMP) ## install what the tests need, then run them all
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
 
 test-quick: $(STAMP) ## the tests that need neither Node nor Chromium, without the heavy ones
@@ -44,11 +52,11 @@ check: $(STAMP) ## lint, types, direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-interop: $(STAMP) $(NODE_STAMP) ## fresh environments: beside jupyter-ai (mcp 1.x) and with mcp 2.x, from a wheel
-	$(BIN)/python tests/interop/environments.py
+interop: ## fresh environments: beside jupyter-ai (mcp 1.x) and with mcp 2.x, from a wheel
+	$(PYTHON) tests/interop/environments.py
 
 bench: $(STAMP) ## the gateway against a stock Tornado echo, side by side
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python benchmarks/bench.py
 
 clean: ## remove everything the other targets made
-	rm -rf $(VENV) .npm-env .cache build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-mcp1 .npm-env .cache build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -42,10 +42,18 @@ def main() -> None:
             subprocess.run(["cc", "-O2", "-o", build / program, HERE / f"{program}.c"], check=True)
         with Rig(build) as rig:
             print(f"{options.rounds} interleaved rounds; median (min … max)\n")
-            print("| clients | bytes | gateway µs/call | Tornado echo µs/call | ratio | load client µs/call |")
+            print(
+                "| clients | bytes | gateway µs/call | Tornado echo µs/call | ratio | load client µs/call |"
+            )
             print("|---|---|---|---|---|---|")
             for clients, size in ROWS:
-                calls = options.calls if clients > 1 else options.calls // 4 if size < 4096 else options.calls // 10
+                calls = (
+                    options.calls
+                    if clients > 1
+                    else options.calls // 4
+                    if size < 4096
+                    else options.calls // 10
+                )
                 print(row(rig, clients, size, calls, options.rounds), flush=True)
             print(f"\nKiB per idle session: {asyncio.run(memory(rig, options.sessions)):.1f}")
 
@@ -87,7 +95,14 @@ class Rig:
         command, *args = [*server, str(self._build / "echo_server")]
         configuration.write_text(json.dumps({"mcpServers": {"echo": {"command": command, "args": args}}}))
         port = free_port()
-        jupyter = [sys.executable, "-m", "jupyter_server", "--no-browser", "--allow-root", f"--ServerApp.port={port}"]
+        jupyter = [
+            sys.executable,
+            "-m",
+            "jupyter_server",
+            "--no-browser",
+            "--allow-root",
+            f"--ServerApp.port={port}",
+        ]
         jupyter += [f"--MCPWebSocketApp.server_files={configuration}", f"--ServerApp.root_dir={self._build}"]
         self._start("gateway", jupyter, port)
         port = free_port()
@@ -99,7 +114,9 @@ class Rig:
     def _start(self, name: str, command: list[str], port: int) -> None:
         environment = {**os.environ, "JUPYTER_TOKEN": TOKEN, "JUPYTER_RUNTIME_DIR": str(self._build)}
         environment |= {"JUPYTER_DATA_DIR": str(self._build), "JUPYTER_CONFIG_DIR": str(self._build)}
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         os.sched_setaffinity(process.pid, {self._cores[0]})
         self._started.append(process)
         self.ports[name], self.pids[name] = port, process.pid
@@ -140,7 +157,10 @@ async def memory(rig: Rig, sessions: int) -> float:
     async def grow(count: int) -> float:
         while len(links) < count:
             link = await connect(
-                url, additional_headers={"Authorization": f"token {TOKEN}"}, subprotocols=["mcp"], compression=None
+                url,
+                additional_headers={"Authorization": f"token {TOKEN}"},
+                subprotocols=["mcp"],
+                compression=None,
             )
             await link.send(request)
             await link.recv()

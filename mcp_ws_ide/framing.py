@@ -21,6 +21,7 @@ from mcp_ws_ide.messages import is_text
 _OPEN: Final = State.OPEN
 _ABNORMAL: Final = 1006
 _quiet = logging.getLogger(__name__)
+_quiet.setLevel(logging.WARNING)  # opening and closing are the gateway's to log
 
 
 class _GentleProtocol(WebSocketProtocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from jupyter_server.auth.decorator import ws_authenticated
 from tornado import web
 
 from mcp_ws_ide import binding
@@ -17,6 +18,7 @@ from mcp_ws_ide.handlers.upgrade import UpgradeHandler
 class ServerEndpointHandler(UpgradeHandler):
     """The MCP endpoint of one server (docs/binding.md, sections 1 to 5)."""
 
+    @ws_authenticated
     async def get(self, name: str) -> None:
         """Upgrade to a WebSocket, once nothing speaks against it."""
         await self.check_authorized("execute", "mcp")
@@ -57,22 +59,25 @@ class ServerEndpointHandler(UpgradeHandler):
         link = WebSocketLink(await self.upgrade(key, subprotocol), limit, fragile=fragile)
         session = gateway.open_session(server, link, info)
         self.runtime.heartbeat.add(link)
-        link.start(gateway.tasks, session.receive, session.link_closed, session.link_full)
+        link.start(session.receive, session.link_closed, session.link_full)
 
     def _not_allowed(self) -> None:
         self.error_headers = {"Upgrade": "websocket", "Allow": "GET"}
         raise web.HTTPError(405, "connect with a WebSocket: this version has no HTTP transport")
 
+    @ws_authenticated
     async def post(self, name: str) -> None:
         """Streamable HTTP is not spoken here."""
         await self.check_authorized("execute", "mcp")
         self._find(name)
         self._not_allowed()
 
+    @ws_authenticated
     async def delete(self, name: str) -> None:
         """As :meth:`post`."""
         await self.post(name)
 
+    @ws_authenticated
     def options(self, *args: Any, **kwargs: Any) -> None:
         """There is nothing to preflight for a WebSocket."""
         self._not_allowed()

@@ -1,7 +1,7 @@
-"""A client link over a detached HTTP connection: bytes of Tornado's stream in, frames out.
+"""A client link: bytes of a stream in, messages out, and back.
 
-One reader task per link, one write per loop tick, one clock for the heartbeats of all links. It knows
-frames and back-pressure; what a message means is the business of whoever owns it.
+One write per loop tick, one clock for the heartbeats of all links. It knows frames and back-pressure; what a
+message means is the business of whoever owns it.
 """
 
 from __future__ import annotations
@@ -13,14 +13,10 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from tornado.iostream import IOStream, StreamClosedError
-
 from mcp_ws_ide.binding import CloseCode
 from mcp_ws_ide.framing import FrameLayer
-from mcp_ws_ide.tasks import TaskGroupOwner
+from mcp_ws_ide.handlers.streams import ByteStream
 
-READ_BYTES: Final = 1 << 16
-"""Most bytes taken from the socket at once."""
 HIGH_WATER: Final = 1 << 20
 """Bytes a client has not taken, above which its own server is not read."""
 MAX_QUEUED_BYTES: Final = 16 << 20
@@ -49,26 +45,27 @@ class WebSocketLink:
     __slots__ = (
         "_frames",
         "_full",
+        "_loop",
         "_next_ping",
         "_on_closed",
         "_on_full",
         "_on_message",
         "_pings",
         "_queued",
-        "_resumed",
         "_scheduled",
         "_stream",
         "closed",
         "closing",
     )
 
-    def __init__(self, stream: IOStream, max_message_bytes: int, *, fragile: bool = False) -> None:
+    def __init__(self, stream: ByteStream, max_message_bytes: int, *, fragile: bool = False) -> None:
         self._stream = stream
+        self._stream.on_written = self._written
+        self._loop = asyncio.get_running_loop()
         self._frames = FrameLayer(max_message_bytes, fragile=fragile)
         self._on_message: OnMessage | None = None
         self._on_closed: OnClosed | None = None
         self._on_full: OnFull = _ignore_full
-        self._resumed: asyncio.Future[None] | None = None
         self._queued = 0
         self._full = False
         self._scheduled = False
@@ -77,38 +74,19 @@ class WebSocketLink:
         self.closing = False
         self.closed = False
 
-    def start(
-        self,
-        tasks: TaskGroupOwner,
-        on_message: OnMessage,
-        on_closed: OnClosed,
-        on_full: OnFull = _ignore_full,
-    ) -> None:
+    def start(self, on_message: OnMessage, on_closed: OnClosed, on_full: OnFull = _ignore_full) -> None:
         """Begin to read. ``on_closed`` is called exactly once."""
         self._on_message, self._on_closed, self._on_full = on_message, on_closed, on_full
-        tasks.spawn(self._read(), "link reader")
+        self._stream.start(self._received, self._ended)
 
-    async def _read(self) -> None:
-        stream, frames = self._stream, self._frames
-        try:
-            while not stream.closed():
-                if self._resumed is not None:
-                    await self._resumed
-                data = await stream.read_bytes(READ_BYTES, partial=True)
-                self._take(frames.receive(data))
-        except StreamClosedError:
-            frames.receive_eof()
-        finally:
-            self._finish()
-
-    def _take(self, messages: list[bytes]) -> None:
+    def _received(self, data: bytes) -> None:
         now = time.perf_counter()
-        on_message = self._on_message
-        for message in messages:
-            if self.closing or on_message is None:
+        frames = self._frames
+        for message in frames.receive(data):
+            if self.closing or self._on_message is None:
                 break
-            on_message(message, now)
-        if not self._frames.open or self._frames.has_control:
+            self._on_message(message, now)
+        if frames.has_control:
             self._schedule_flush()
 
     # --- writing --------------------------------------------------------------------------------
@@ -140,7 +118,7 @@ class WebSocketLink:
     def _schedule_flush(self) -> None:
         if not self._scheduled:
             self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._flush)
+            self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         self._scheduled = False
@@ -149,21 +127,15 @@ class WebSocketLink:
         chunks = self._frames.data_to_send()
         if not chunks:
             return
-        queued = self._queued
-        try:
-            future = self._stream.write(b"".join(chunks))
-        except StreamClosedError:
-            return
-        if future.done():
-            self._written(queued)
-        else:
-            future.add_done_callback(lambda _: self._written(queued))
+        if self._stream.write(b"".join(chunks)):
+            self._written()
         if chunks[-1] == b"":
             self._stream.close()
 
-    def _written(self, size: int) -> None:
-        self._queued = max(0, self._queued - size)
-        if self._full and self._queued <= HIGH_WATER // 2:
+    def _written(self) -> None:
+        """The stream holds nothing back."""
+        self._queued = 0
+        if self._full:
             self._full = False
             self._on_full(False)
 
@@ -171,12 +143,8 @@ class WebSocketLink:
 
     def set_reading(self, reading: bool) -> None:
         """Stop or go on reading; what was read already is still delivered."""
-        if reading:
-            if self._resumed is not None:
-                self._resumed.set_result(None)
-                self._resumed = None
-        elif self._resumed is None and not self.closed:
-            self._resumed = asyncio.get_running_loop().create_future()
+        if not self.closed:
+            self._stream.set_reading(reading)
 
     def heartbeat(self, now: float) -> None:
         """Called about once a second: ping when it is time, drop a peer that does not answer."""
@@ -199,14 +167,12 @@ class WebSocketLink:
         self.closing = True
         self.set_reading(True)
         self._schedule_flush()
-        asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self._stream.close)
+        self._loop.call_later(CLOSE_TIMEOUT, self._stream.close)
 
-    def _finish(self) -> None:
+    def _ended(self) -> None:
         if self.closed:
             return
-        if not self._stream.closed():
-            self._flush()
-            self._stream.close()
+        self._frames.receive_eof()
         self.closed = self.closing = True
         on_closed, self._on_closed, self._on_message, self._on_full = (
             self._on_closed,

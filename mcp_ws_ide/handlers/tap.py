@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from jupyter_server.auth.decorator import ws_authenticated
+
 from mcp_ws_ide import binding
 from mcp_ws_ide.gateway import Gateway
 from mcp_ws_ide.handlers.link import WebSocketLink
@@ -18,6 +20,7 @@ MAX_COMMAND_BYTES = 4096
 class TapHandler(UpgradeHandler):
     """A WebSocket of subprotocol ``mcp.tap.v1``; each text message holds records, one a line."""
 
+    @ws_authenticated
     async def get(self) -> None:
         """Upgrade and start to watch. ``?server=`` and ``?session=`` narrow what is sent."""
         await self.check_authorized("read", "mcp-tap")
@@ -53,7 +56,7 @@ class TapFeed:
         self._full = False
         self._watcher = Watcher(self._wake, accepts)
         self._tap.subscribe(self._watcher)
-        link.start(gateway.tasks, self._ignore, self._closed, self._link_full)
+        link.start(self._ignore, self._closed, self._link_full)
 
     def _wake(self) -> None:
         asyncio.get_running_loop().call_soon(self._pump)

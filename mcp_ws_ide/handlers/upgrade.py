@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 import binascii
 
-from tornado.iostream import IOStream
 from tornado.websocket import WebSocketProtocol13
 
 from mcp_ws_ide.handlers.auth import EndpointHandler
+from mcp_ws_ide.handlers.streams import ByteStream, take_stream
 
 
 class UpgradeHandler(EndpointHandler):
@@ -32,7 +32,7 @@ class UpgradeHandler(EndpointHandler):
             raise self.refuse(400, "handshake", 'the header "Sec-WebSocket-Key" must be 16 bytes in base64')
         return str(key)
 
-    async def upgrade(self, key: str, subprotocol: str | None) -> IOStream:
+    async def upgrade(self, key: str, subprotocol: str | None) -> ByteStream:
         """Answer 101 and take the stream; the handler is done with it."""
         self.clear_header("Content-Type")
         self.clear_header("Content-Security-Policy")
@@ -45,7 +45,7 @@ class UpgradeHandler(EndpointHandler):
         self.finish()
         stream = self.detach()
         stream.set_nodelay(True)
-        return stream
+        return take_stream(stream, self.runtime.gateway.tasks)
 
 
 def _is_key(key: str) -> bool:

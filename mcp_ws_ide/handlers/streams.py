@@ -1,0 +1,205 @@
+"""Byte streams under a link: the socket itself where that is possible, Tornado's stream elsewhere.
+
+Tornado's stream costs a future, a task step and a second read per message. A plain TCP connection is taken
+from it after the handshake and read straight from the event loop; TLS stays with Tornado, which holds the
+state of the encryption. benchmarks/bench.py measures what this gains.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import socket
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Final
+
+from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
+
+from mcp_ws_ide.tasks import TaskGroupOwner
+
+READ_BYTES: Final = 1 << 18
+"""Most bytes taken from a socket at once."""
+
+_shared_buffer = bytearray(READ_BYTES)
+"""One for all links: what was read is copied out before anything else runs."""
+
+OnData = Callable[[bytes], None]
+OnEnd = Callable[[], None]
+
+
+class ByteStream(ABC):
+    """Bytes in by callback, bytes out without waiting. ``on_end`` is called exactly once."""
+
+    on_written: Callable[[], None]
+    """Called when everything that was written has left."""
+
+    @abstractmethod
+    def start(self, on_data: OnData, on_end: OnEnd) -> None:
+        """Begin to read."""
+
+    @abstractmethod
+    def write(self, data: bytes) -> bool:
+        """Send; False if some of it waits, in which case ``on_written`` follows."""
+
+    @abstractmethod
+    def set_reading(self, reading: bool) -> None:
+        """Stop or go on reading."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End at once; what waits to be sent is given up."""
+
+
+def take_stream(stream: IOStream, tasks: TaskGroupOwner) -> ByteStream:
+    """The quickest way to use a stream whose HTTP exchange is over."""
+    if isinstance(stream, SSLIOStream) or stream.writing() or stream.closed():
+        return TornadoStream(stream, tasks)
+    # A client that sends frames before it has seen the 101 is early, not wrong: keep what is there.
+    early = stream.read_bytes(READ_BYTES, partial=True)
+    received = early.result() if isinstance(early, asyncio.Future) and early.done() else b""
+    taken = stream.socket.dup()
+    stream.close()
+    return SocketStream(taken, received)
+
+
+class SocketStream(ByteStream):
+    """A non-blocking TCP socket on the event loop."""
+
+    __slots__ = ("_early", "_loop", "_on_data", "_on_end", "_out", "_reading", "_socket", "on_written")
+
+    def __init__(self, sock: socket.socket, early: bytes = b"") -> None:
+        sock.setblocking(False)
+        self._socket = sock
+        self._early = early
+        self._loop = asyncio.get_running_loop()
+        self._out: memoryview | None = None
+        self._reading = False
+        self._on_data: OnData | None = None
+        self._on_end: OnEnd | None = None
+
+    def start(self, on_data: OnData, on_end: OnEnd) -> None:
+        """Begin to read."""
+        self._on_data, self._on_end = on_data, on_end
+        if self._early:
+            early, self._early = self._early, b""
+            self._loop.call_soon(on_data, early, context=contextvars.Context())
+        self.set_reading(True)
+
+    def _readable(self) -> None:
+        try:
+            size = self._socket.recv_into(_shared_buffer)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            size = 0
+        if size == 0:
+            return self.close()
+        if self._on_data is not None:
+            self._on_data(bytes(memoryview(_shared_buffer)[:size]))
+
+    def write(self, data: bytes) -> bool:
+        """Send what the socket takes now, the rest when it has room."""
+        if self._on_end is None:
+            return True
+        if self._out is not None:
+            self._out = memoryview(bytes(self._out) + data)
+            return False
+        sent = self._send(data)
+        if sent == len(data):
+            return True
+        self._out = memoryview(data)[sent:]
+        contextvars.Context().run(self._loop.add_writer, self._socket, self._writable)
+        return False
+
+    def _send(self, data: bytes | memoryview) -> int:
+        try:
+            return self._socket.send(data)
+        except (BlockingIOError, InterruptedError):
+            return 0
+        except OSError:
+            self._loop.call_soon(self.close)
+            return len(data)
+
+    def _writable(self) -> None:
+        if self._out is None:
+            return
+        self._out = self._out[self._send(self._out) :]
+        if not self._out:
+            self._out = None
+            self._loop.remove_writer(self._socket)
+            self.on_written()
+
+    def set_reading(self, reading: bool) -> None:
+        """Stop or go on reading."""
+        if reading == self._reading or self._on_end is None:
+            return
+        self._reading = reading
+        if reading:
+            contextvars.Context().run(self._loop.add_reader, self._socket, self._readable)
+        else:
+            self._loop.remove_reader(self._socket)
+
+    def close(self) -> None:
+        """End at once."""
+        on_end = self._on_end
+        if on_end is None:
+            return
+        self.set_reading(False)
+        self._on_end = self._on_data = None
+        if self._out is not None:
+            self._loop.remove_writer(self._socket)
+            self._out = None
+        self._socket.close()
+        on_end()
+
+
+class TornadoStream(ByteStream):
+    """Tornado's stream; the only one that can do TLS."""
+
+    def __init__(self, stream: IOStream, tasks: TaskGroupOwner) -> None:
+        self._stream = stream
+        self._tasks = tasks
+        self._resumed: asyncio.Future[None] | None = None
+
+    def start(self, on_data: OnData, on_end: OnEnd) -> None:
+        """Begin to read."""
+        self._tasks.spawn(self._read(on_data, on_end), "link reader")
+
+    async def _read(self, on_data: OnData, on_end: OnEnd) -> None:
+        stream = self._stream
+        try:
+            while not stream.closed():
+                if self._resumed is not None:
+                    await self._resumed
+                on_data(await stream.read_bytes(READ_BYTES, partial=True))
+        except StreamClosedError:
+            pass
+        finally:
+            stream.close()
+            on_end()
+
+    def write(self, data: bytes) -> bool:
+        """Send; Tornado keeps what the socket does not take."""
+        try:
+            future = self._stream.write(data)
+        except StreamClosedError:
+            return True
+        if future.done():
+            return True
+        future.add_done_callback(lambda _: None if self._stream.writing() else self.on_written())
+        return False
+
+    def set_reading(self, reading: bool) -> None:
+        """Stop or go on reading; what is under way is still delivered."""
+        if not reading and self._resumed is None:
+            self._resumed = asyncio.get_running_loop().create_future()
+        elif reading and self._resumed is not None:
+            if not self._resumed.done():
+                self._resumed.set_result(None)
+            self._resumed = None
+
+    def close(self) -> None:
+        """End at once."""
+        self.set_reading(True)
+        self._stream.close()
