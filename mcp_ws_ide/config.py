@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import stat
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -24,15 +25,58 @@ TRAIT: Final = "trait MCPWebSocketApp.servers"
 
 _BASE_ENVIRONMENT: Final = frozenset({"HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER", "LANG", "TMPDIR"})
 _PROXIES: Final = frozenset({"http_proxy", "https_proxy", "no_proxy", "all_proxy", "ftp_proxy"})
+_SHARING: Final = ("auto", "never", "always")
+_WITHOUT_EFFECT: Final = ("sharing", "prewarm")
+"""Settings that are checked and kept, and that the gateway does not act on in this version."""
+_NUMBERS: Final[Mapping[str, tuple[type, int]]] = {
+    "prewarm": (int, 0),
+    "idle_timeout": (float, 0),
+    "max_message_bytes": (int, 1024),
+}
+"""Numeric settings under ``mcp_ws``: what they are, and the least value."""
 _LIMITS: Final = frozenset({"max_message_bytes"})
-_SHARING: Final = frozenset({"auto", "never", "always"})
+_MAX_NUMBER: Final = 1 << 53
 _KNOWN: Final = frozenset(
     {"command", "args", "env", "cwd", "url", "headers", "type", "transport", "python", "mcp_ws", "name", "disabled",
-     "description", "timeout", "alwaysAllow", "autoApprove", "envFile", "dev"}
+     "enabled", "description", "timeout", "alwaysAllow", "autoApprove", "dev"}
 )  # fmt: skip
-_VARIABLE: Final = re.compile(r"\$\{([^}]*)\}")
-_SECRET_OPTION: Final = re.compile(r"(?i)(token|secret|passw|api[_-]?key|auth|credential|bearer)")
+_IGNORED: Final = {"envFile": 'not supported, ignored: put the variables under "env"'}
+_TYPES: Final = {
+    "stdio": "stdio",
+    "http": "http",
+    "streamable-http": "http",
+    "streamable_http": "http",
+    "streamablehttp": "http",
+    "sse": "sse",
+    "ws": "ws",
+    "websocket": "ws",
+    "unix": "unix",
+    "python": "python",
+}
+"""What the dialects write as ``type``, in lower case, and the kind it means."""
+_SCHEMES: Final = {"ws": "ws", "wss": "ws", "unix": "unix", "http": "http", "https": "http"}
+_SWITCHED_OFF: Final = 'switched off by "disabled" or "enabled"'
+_VARIABLE: Final = re.compile(r"\$\{([^}]{0,4096})\}")  # bounded: many "${" without "}" must not cost n²
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_VSCODE: Final = frozenset({"workspaceFolder", "workspaceFolderBasename", "userHome", "pathSeparator", "cwd"})
+_COMMENT: Final = re.compile(r'"(?:\\.|[^"\\\n])*+"?|//[^\n]*|/\*.*?(?:\*/|\Z)', re.DOTALL)
+_TRAILING_COMMA: Final = re.compile(r'"(?:\\.|[^"\\\n])*+"?|,(?=\s*+[}\]])', re.DOTALL)
+"""Both match strings too, terminated or not, so that nothing inside one is taken for syntax."""
+
 HIDDEN: Final = "••••"
+_SECRET: Final = (
+    r"(?:token|secret|passw|pwd|api[_-]?key|access[_-]?key|auth|credential|bearer|cookie|private"
+    r"|(?<![a-z])(?:key|pat)(?![a-z]))"
+)
+_SECRET_OPTION: Final = re.compile(rf"(?i){_SECRET}")
+_SECRET_TEXTS: Final = (
+    re.compile(r"(\w+://)[^/?#\s]*(?=@)"),
+    re.compile(rf"(?i)([?&;][^=&#\s]*{_SECRET}[^=&#\s]*=)[^&#\s]+"),
+    re.compile(r"(?i)\b((?:bearer|basic)\s+)\S+"),
+    re.compile(rf"(?i)([\w-]*{_SECRET}[\w-]*[\"']?\s*:\s*[\"']?)(?!//)[^\"',}}]+"),
+    re.compile(r"\b(sk-|gh[pousr]_|github_pat_|glpat-|xox[abeprs]-|hf_|AKIA|eyJ)[\w.-]{8,}"),
+)
+"""What in a text is replaced: all but the first group."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +88,7 @@ class ServerSpec:
         env: variables on top of the base environment (:func:`child_environment`).
         source: the file it comes from, or the trait.
         sharing: ``auto``, ``never`` or ``always``.
+        prewarm: processes to keep ready; checked and kept, without effect in this version, like ``sharing``.
         idle_timeout: seconds a shared process is kept without sessions; None takes the trait's.
         limits: numeric bounds by name.
         disabled_reason: why it cannot be used, in words; None if it can.
@@ -69,9 +114,9 @@ class ServerSpec:
         """What may be shown: names of variables and headers, never their values."""
         shown: dict[str, Any] = {"kind": self.kind, "env": sorted(self.env), "headers": sorted(self.headers)}
         if self.command is not None:
-            shown |= {"command": self.command, "args": censor_args(self.args), "cwd": self.cwd}
+            shown |= {"command": censor_text(self.command), "args": censor_args(self.args), "cwd": self.cwd}
         if self.url is not None:
-            shown["url"] = _censor_url(self.url)
+            shown["url"] = censor_text(self.url)
         return shown
 
 
@@ -132,36 +177,24 @@ class _Reader:
         self.problems: list[Problem] = []
 
     def _problem(self, source: str, key: str, reason: str, severity: str = "error") -> None:
-        self.problems.append(Problem(source, key, reason, severity))
+        self.problems.append(Problem(source, _printable(key), _printable(reason), severity))
 
     def read_file(self, path: str, *, required: bool) -> None:
         try:
-            text = _read_text(path)
-            document = json.loads(text, object_pairs_hook=self._pairs(path))
-        except FileNotFoundError:
+            document, twice = _parse(_read_text(path))
+        except (FileNotFoundError, NotADirectoryError):
             if required:
                 self._problem(path, "", "the file does not exist (named in server_files)")
-        except json.JSONDecodeError as error:
-            self._problem(
-                path, "", f"not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}"
-            )
-        except RecursionError:
-            self._problem(path, "", "JSON is nested too deeply")
-        except (OSError, ValueError) as error:
+        except _Mistake as mistake:
+            self._problem(path, "", mistake.reason)
+        except OSError as error:
+            self._problem(path, "", f"cannot be read: {error.strerror or error}")
+        except ValueError as error:
             self._problem(path, "", f"cannot be read: {error}")
         else:
+            for key in twice:
+                self._problem(path, key, "the key occurs twice in one object; the last one counts")
             self._read_document(path, document)
-
-    def _pairs(self, path: str) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:
-        def build(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-            seen: dict[str, Any] = {}
-            for key, value in pairs:
-                if key in seen:
-                    self._problem(path, key, "the key occurs twice in one object; the last one counts")
-                seen[key] = value
-            return seen
-
-        return build
 
     def _read_document(self, path: str, document: Any) -> None:
         if not isinstance(document, dict):
@@ -202,25 +235,29 @@ class _Reader:
             return self._problem(source, where, f"shadowed: {name!r} is already defined in {first}", "notice")
         if not isinstance(entry, dict):
             return self._problem(source, where, "must be an object")
-        for key in sorted(set(entry) - _KNOWN):
-            self._problem(source, f"{where}.{key}", "unknown key, ignored", "notice")
+        for key in sorted(str(key) for key in set(entry) - _KNOWN):
+            self._problem(source, f"{where}.{key}", _IGNORED.get(key, "unknown key, ignored"), "notice")
         try:
-            self.servers[name] = _read_server(name, source, entry, self._environ)
+            spec = _read_server(name, source, entry, self._environ)
         except _Mistake as mistake:
             self._problem(source, f"{where}.{mistake.key}", mistake.reason)
-            disabled = ServerSpec(name, source, disabled_reason=f"{mistake.key}: {mistake.reason}")
-            self.servers[name] = disabled
-            return
-        if self.servers[name].disabled_reason:
-            self._report_disabled(source, where, self.servers[name].disabled_reason or "")
+            spec = ServerSpec(name, source, disabled_reason=_printable(f"{mistake.key}: {mistake.reason}"))
+        else:
+            self._report(where, spec)
+        self.servers[name] = spec
 
-    def _report_disabled(self, source: str, where: str, reason: str) -> None:
-        self._problem(source, where, f"disabled: {reason}", "notice" if "disabled by" in reason else "error")
+    def _report(self, where: str, spec: ServerSpec) -> None:
+        """Say what is well formed and yet not as the author may expect."""
+        if spec.disabled_reason is not None:
+            severity = "notice" if spec.disabled_reason == _SWITCHED_OFF else "error"
+            self._problem(spec.source, where, f"disabled: {spec.disabled_reason}", severity)
+        for key, usual in zip(_WITHOUT_EFFECT, ("auto", 0), strict=True):
+            if getattr(spec, key) != usual:
+                self._problem(spec.source, f"{where}.mcp_ws.{key}", "has no effect in this version", "notice")
 
 
 def _read_server(name: str, source: str, entry: Mapping[str, Any], environ: Mapping[str, str]) -> ServerSpec:
     extras = _read_extras(_typed(entry, "mcp_ws", dict, {}))
-    kind = _kind(entry)
     raw: dict[str, Any] = {
         "command": _typed(entry, "command", str, None),
         "args": tuple(_strings(entry, "args")),
@@ -230,34 +267,69 @@ def _read_server(name: str, source: str, entry: Mapping[str, Any], environ: Mapp
         "headers": _pairs_of(entry, "headers"),
         "target": _typed(entry, "python", str, None),
     }
+    unresolved = "${" in (raw["url"] or "")
+    kind = _kind(entry, None if unresolved else raw["url"])
     try:
-        if entry.get("disabled") is True:
-            raise _Unusable('disabled by "disabled": true')
-        substituted = {key: _substitute(value, environ) for key, value in raw.items()}
+        if _switched_off(entry):
+            raise _Unusable(_SWITCHED_OFF)
+        values = {key: _substitute(value, environ) for key, value in raw.items()}
+        if kind == "stdio" and not values["command"]:
+            raise _Unusable('"command" is empty once its variables are filled in')
+        kind = _kind(entry, values["url"])
         if kind not in SUPPORTED_KINDS:
-            raise _Unusable(
-                f"transport {kind!r} is not carried by this version, only {', '.join(SUPPORTED_KINDS)}"
-            )
+            carried = ", ".join(sorted(SUPPORTED_KINDS))
+            raise _Unusable(f"this version carries {carried} servers; {kind!r} is not carried")
     except _Unusable as reason:
         return ServerSpec(name, source, kind, **raw, **extras, disabled_reason=str(reason))
-    return ServerSpec(name, source, kind, **substituted, **extras)
+    return ServerSpec(name, source, kind, **values, **extras)
 
 
-def _kind(entry: Mapping[str, Any]) -> str:
+def _switched_off(entry: Mapping[str, Any]) -> bool:
+    for key in ("disabled", "enabled"):
+        if not isinstance(entry.get(key, False), bool):
+            raise _Mistake(key, "must be true or false")
+    return entry.get("disabled") is True or entry.get("enabled") is False
+
+
+def _kind(entry: Mapping[str, Any], url: str | None) -> str:
+    """How the server is reached. ``url`` is None while its variables are not filled in: then ``type`` alone
+    tells."""
     present = [key for key in ("command", "url", "python") if entry.get(key)]
     if len(present) != 1:
         given = " and ".join(present) or "none"
         raise _Mistake("command", f'exactly one of "command", "url" and "python" is needed, given: {given}')
-    if present[0] == "command":
-        return "stdio"
-    if present[0] == "python":
-        return "python"
-    declared = str(entry.get("type") or entry.get("transport") or "")
-    scheme = urlsplit(str(entry["url"])).scheme
-    by_scheme = {"ws": "ws", "wss": "ws", "unix": "unix", "http": "http", "https": "http"}
-    if scheme not in by_scheme:
+    declared = _declared_type(entry)
+    if present[0] == "url":
+        found = (declared or "http") if url is None else _kind_of_url(url)
+        found = "sse" if declared == "sse" and found == "http" else found
+    else:
+        found = {"command": "stdio", "python": "python"}[present[0]]
+    if declared not in (None, found):
+        key = "type" if entry.get("type") is not None else "transport"
+        raise _Mistake(key, f"{declared!r} contradicts the {present[0]}, which means {found!r}; remove one")
+    return found
+
+
+def _declared_type(entry: Mapping[str, Any]) -> str | None:
+    for key in ("type", "transport"):
+        value = _typed(entry, key, str, None)
+        if value is not None:
+            if value.lower() not in _TYPES:
+                raise _Mistake(
+                    key, f"{value!r} is unknown; use one of {', '.join(sorted(set(_TYPES.values())))}"
+                )
+            return _TYPES[value.lower()]
+    return None
+
+
+def _kind_of_url(url: str) -> str:
+    try:
+        scheme = urlsplit(url).scheme
+    except ValueError as error:
+        raise _Mistake("url", f"is no valid URL: {error}") from None
+    if scheme not in _SCHEMES:
         raise _Mistake("url", f"the scheme {scheme!r} is unknown; use http, https, ws, wss or unix")
-    return "sse" if declared == "sse" and by_scheme[scheme] == "http" else by_scheme[scheme]
+    return _SCHEMES[scheme]
 
 
 def _typed(entry: Mapping[str, Any], key: str, kind: type, default: Any) -> Any:
@@ -265,16 +337,25 @@ def _typed(entry: Mapping[str, Any], key: str, kind: type, default: Any) -> Any:
     if value is not None and not isinstance(value, kind):
         names: dict[type, str] = {str: "a text", dict: "an object", list: "a list"}
         raise _Mistake(key, f"must be {names[kind]}, not {type(value).__name__}")
-    if isinstance(value, str) and "\0" in value:
-        raise _Mistake(key, "must not contain a NUL character")
+    if isinstance(value, str):
+        _check_text(key, value)
     return default if value is None else value
+
+
+def _check_text(key: str, text: str) -> None:
+    """A process takes no NUL, and no half of a surrogate pair, which JSON can write."""
+    if "\0" in text:
+        raise _Mistake(key, "must not contain a NUL character")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise _Mistake(key, "must not contain a lone surrogate (\\ud800 to \\udfff)")
 
 
 def _strings(entry: Mapping[str, Any], key: str) -> list[str]:
     values = _typed(entry, key, list, [])
     for index, value in enumerate(values):
-        if not isinstance(value, str) or "\0" in value:
-            raise _Mistake(f"{key}[{index}]", "must be a text without NUL characters")
+        if not isinstance(value, str):
+            raise _Mistake(f"{key}[{index}]", "must be a text; put it in quotes")
+        _check_text(f"{key}[{index}]", value)
     return list(values)
 
 
@@ -290,9 +371,10 @@ def _pairs_of(entry: Mapping[str, Any], key: str) -> dict[str, str]:
     pairs = {}
     for name, item in (value or {}).items():
         if isinstance(item, bool) or not isinstance(item, (str, int, float)):
-            raise _Mistake(f"{key}.{name}", "must be a text")
-        if not name or "=" in name or "\0" in f"{name}{item}":
-            raise _Mistake(f"{key}.{name}", "is no usable name or value")
+            raise _Mistake(f"{key}.{name}", "must be a text; put it in quotes")
+        if not isinstance(name, str) or not name or "=" in name:
+            raise _Mistake(f"{key}.{name}", "is no usable name: it is empty or contains '='")
+        _check_text(f"{key}.{name}", f"{name}{item}")
         pairs[name] = str(item)
     return pairs
 
@@ -305,18 +387,23 @@ def _read_extras(extras: Mapping[str, Any]) -> dict[str, Any]:
         where = f"mcp_ws.{key}"
         if key == "sharing":
             if value not in _SHARING:
-                raise _Mistake(where, f"must be one of {', '.join(sorted(_SHARING))}")
+                raise _Mistake(where, f"must be one of {', '.join(_SHARING)}")
             known[key] = value
-        elif key in ("prewarm", "idle_timeout") or key in _LIMITS:
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
-                raise _Mistake(where, "must be a number, not below 0")
-            if key in _LIMITS:
-                limits[key] = value
-            else:
-                known[key] = int(value) if key == "prewarm" else float(value)
+        elif key in _NUMBERS:
+            (limits if key in _LIMITS else known)[key] = _number(where, value, *_NUMBERS[key])
         else:
-            raise _Mistake(where, "unknown setting; known: sharing, prewarm, idle_timeout, max_message_bytes")
+            raise _Mistake(where, f"unknown setting; known: {', '.join(['sharing', *_NUMBERS])}")
     return {**known, "limits": limits}
+
+
+def _number(where: str, value: Any, kind: type, least: int) -> float:
+    """JSON also has 1e999, numbers of a thousand digits and, in Python, NaN: none of them passes."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not least <= value < _MAX_NUMBER or value != kind(value):
+        whole = "whole number" if kind is int else "number"
+        raise _Mistake(where, f"must be a {whole}, {least} or more")
+    converted: float = kind(value)
+    return converted
 
 
 def _substitute(value: Any, environ: Mapping[str, str]) -> Any:
@@ -330,25 +417,86 @@ def _substitute(value: Any, environ: Mapping[str, str]) -> Any:
 
 
 def _variable(expression: str, environ: Mapping[str, str]) -> str:
+    written = f"${{{expression}}}"
     if expression.startswith("input:"):
-        raise _Unusable(f"${{{expression}}} asks for input, which only VS Code can do; use ${{env:NAME}}")
+        raise _Unusable(f"{written!r} asks for input, which only VS Code can do; use ${{env:NAME}}")
     name, has_default, default = expression.removeprefix("env:").partition(":-")
+    if not _NAME.fullmatch(name):
+        raise _Unusable(f"{written!r} is no environment variable; use ${{env:NAME}} or ${{NAME:-default}}")
+    if "${" in default:
+        raise _Unusable(f"{written!r} has a variable inside a default, which is not supported")
     if name in environ:
         return environ[name]
     if has_default:
         return default
-    raise _Unusable(f"the environment variable {name!r} is not set")
+    hint = " (it is a variable of VS Code; write the path)" if name in _VSCODE else ""
+    raise _Unusable(f"the environment variable {name!r} is not set{hint}")
 
 
 def _read_text(path: str) -> str:
+    path = os.path.expanduser(path)
+    if not stat.S_ISREG(os.stat(path).st_mode):  # opening a FIFO would wait for a writer, with all of Jupyter
+        raise _Mistake("", "cannot be read: not a regular file")
     with open(path, "rb") as file:
         data = file.read(MAX_FILE_BYTES + 1)
     if len(data) > MAX_FILE_BYTES:
-        raise ValueError(f"larger than {MAX_FILE_BYTES} bytes")
+        raise _Mistake("", f"cannot be read: larger than {MAX_FILE_BYTES} bytes")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"not UTF-8 at byte {error.start}") from None
+        raise _Mistake("", f"cannot be read: not UTF-8 at byte {error.start}; save it as UTF-8") from None
+
+
+def _parse(text: str) -> tuple[Any, list[str]]:
+    """The JSON document, and the keys that occur twice in one object.
+
+    Comments and trailing commas, which VS Code allows, are blanked out only where plain JSON fails, in place:
+    the line and column of an error stay those of the file.
+    """
+    try:
+        return _parse_json(text)
+    except _Mistake:
+        return _parse_json(_without_comments(text))
+
+
+def _parse_json(text: str) -> tuple[Any, list[str]]:
+    twice: list[str] = []
+
+    def build(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        built: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in built:
+                twice.append(key)
+            built[key] = value
+        return built
+
+    try:
+        return json.loads(text, object_pairs_hook=build), twice
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise _Mistake("", f"not valid JSON: {error.msg} at {where}") from None
+    except RecursionError:
+        raise _Mistake("", "JSON is nested too deeply") from None
+    except ValueError as error:
+        raise _Mistake("", f"not valid JSON: {error}") from None
+
+
+def _without_comments(text: str) -> str:
+    return _TRAILING_COMMA.sub(_blank, _COMMENT.sub(_blank, text))
+
+
+def _blank(found: re.Match[str]) -> str:
+    matched = found[0]
+    unterminated = matched.startswith("/*") and (len(matched) < 4 or not matched.endswith("*/"))
+    if matched.startswith('"') or unterminated:
+        return matched
+    return re.sub(r"[^\n]", " ", matched)
+
+
+def _printable(text: str) -> str:
+    """Short, and without control characters: it goes to logs and terminals."""
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[:501])
+    return shown if len(text) <= 500 else f"{shown}…"
 
 
 def child_environment(spec: ServerSpec, environ: Mapping[str, str]) -> dict[str, str]:
@@ -375,20 +523,23 @@ def censor_args(args: Iterable[str]) -> list[str]:
         elif equals and _SECRET_OPTION.search(option):
             shown.append(f"{option}={HIDDEN}")
         else:
-            shown.append(_censor_url(arg))
+            shown.append(censor_text(arg))
         hide = not hide and arg.startswith("-") and not equals and bool(_SECRET_OPTION.search(arg))
     return shown
 
 
-def _censor_url(text: str) -> str:
-    return re.sub(r"(\w+://)[^/@\s]+@", rf"\1{HIDDEN}@", text)
+def censor_text(text: str) -> str:
+    """A text without the credentials that URLs, header lines and well-known tokens show by their form."""
+    for pattern in _SECRET_TEXTS:
+        text = pattern.sub(rf"\g<1>{HIDDEN}", text)
+    return text
 
 
 class ConfigWatcher:
     """Tells whether any file changed since it was last asked; meant to be polled."""
 
     def __init__(self, paths: Iterable[str]) -> None:
-        self._paths = list(paths)
+        self._paths = [os.path.expanduser(path) for path in paths]
         self._seen = self._look()
 
     def _look(self) -> list[tuple[int, int, int] | None]:
@@ -404,6 +555,6 @@ class ConfigWatcher:
 def _fingerprint(path: str) -> tuple[int, int, int] | None:
     try:
         status = os.stat(path)
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a NUL in the path
         return None
     return status.st_mtime_ns, status.st_size, status.st_ino
