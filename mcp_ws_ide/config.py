@@ -56,24 +56,25 @@ _TYPES: Final = {
 """What the dialects write as ``type``, in lower case, and the kind it means."""
 _SCHEMES: Final = {"ws": "ws", "wss": "ws", "unix": "unix", "http": "http", "https": "http"}
 _SWITCHED_OFF: Final = 'switched off by "disabled" or "enabled"'
-_VARIABLE: Final = re.compile(r"\$\{([^}]{0,4096})\}")  # bounded: many "${" without "}" must not cost n²
+_VARIABLE: Final = re.compile(r"\$\{([^}]*+)(?:(\})|\Z)")
+"""Without the closing brace it takes the rest of the text, so that the time stays linear."""
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _VSCODE: Final = frozenset({"workspaceFolder", "workspaceFolderBasename", "userHome", "pathSeparator", "cwd"})
 _COMMENT: Final = re.compile(r'"(?:\\.|[^"\\\n])*+"?|//[^\n]*|/\*.*?(?:\*/|\Z)', re.DOTALL)
-_TRAILING_COMMA: Final = re.compile(r'"(?:\\.|[^"\\\n])*+"?|,(?=\s*+[}\]])', re.DOTALL)
+_TRAILING_COMMA: Final = re.compile(r'"(?:\\.|[^"\\\n])*+"?|(?<=[\w"}\]])\s*+,(?=\s*+[}\]])', re.DOTALL)
 """Both match strings too, terminated or not, so that nothing inside one is taken for syntax."""
 
 HIDDEN: Final = "••••"
-_SECRET: Final = (
+_SENSITIVE: Final = (
     r"(?:token|secret|passw|pwd|api[_-]?key|access[_-]?key|auth|credential|bearer|cookie|private"
     r"|(?<![a-z])(?:key|pat)(?![a-z]))"
 )
-_SECRET_OPTION: Final = re.compile(rf"(?i){_SECRET}")
+_SECRET_OPTION: Final = re.compile(rf"(?i){_SENSITIVE}")
 _SECRET_TEXTS: Final = (
     re.compile(r"(\w+://)[^/?#\s]*(?=@)"),
-    re.compile(rf"(?i)([?&;][^=&#\s]*{_SECRET}[^=&#\s]*=)[^&#\s]+"),
+    re.compile(rf"(?i)([?&;][^=&#\s]*{_SENSITIVE}[^=&#\s]*=)[^&#\s]+"),
     re.compile(r"(?i)\b((?:bearer|basic)\s+)\S+"),
-    re.compile(rf"(?i)([\w-]*{_SECRET}[\w-]*[\"']?\s*:\s*[\"']?)(?!//)[^\"',}}]+"),
+    re.compile(rf"(?i)([\w-]*{_SENSITIVE}[\w-]*[\"']?\s*:\s*[\"']?)(?!//)[^\"',}}]+"),
     re.compile(r"\b(sk-|gh[pousr]_|github_pat_|glpat-|xox[abeprs]-|hf_|AKIA|eyJ)[\w.-]{8,}"),
 )
 """What in a text is replaced: all but the first group."""
@@ -408,7 +409,7 @@ def _number(where: str, value: Any, kind: type, least: int) -> float:
 
 def _substitute(value: Any, environ: Mapping[str, str]) -> Any:
     if isinstance(value, str):
-        return _VARIABLE.sub(lambda found: _variable(found[1], environ), value)
+        return _VARIABLE.sub(lambda found: _variable(found[1], environ) if found[2] else found[0], value)
     if isinstance(value, tuple):
         return tuple(_substitute(item, environ) for item in value)
     if isinstance(value, dict):

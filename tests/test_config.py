@@ -4,40 +4,99 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcp_ws_ide import config
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
-    lambda inner: (
-        st.lists(inner, max_size=3)
+KEYS = [
+    "a",
+    "b",
+    "mcpServers",
+    "servers",
+    "mcp_servers",
+    "inputs",
+    "command",
+    "args",
+    "env",
+    "cwd",
+    "url",
+    "headers",
+    "type",
+    "transport",
+    "python",
+    "name",
+    "disabled",
+    "enabled",
+    "mcp_ws",
+    "sharing",
+    "prewarm",
+    "idle_timeout",
+    "max_message_bytes",
+    "value",
+    "envFile",
+]
+TEXTS = [
+    "x",
+    "stdio",
+    "http",
+    "sse",
+    "ws",
+    "never",
+    "http://h",
+    "http://[",
+    "unix:///s",
+    "ftp://h",
+    "${A}",
+    "${env:B}",
+    "${",
+    "${input:k}",
+    "${C:-d}",
+    "${${",
+    "\x00",
+    "\ud800",
+    "..",
+    "//",
+    "/*",
+    "*/",
+    "$$",
+]
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers(-1, 10**400)
+    | st.floats()
+    | st.sampled_from(TEXTS)
+    | st.text(max_size=8)
+)
+
+
+def objects(of: st.SearchStrategy[object]) -> st.SearchStrategy[dict[str, object]]:
+    return st.dictionaries(st.sampled_from(KEYS) | st.text(max_size=3), of, max_size=5)
+
+
+JSON = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | objects(inner), max_leaves=20)
+ENTRY = st.fixed_dictionaries(
+    {},
+    optional={
+        "command": SCALARS,
+        "url": SCALARS,
+        "type": SCALARS,
+        "args": JSON,
+        "env": JSON,
+        "disabled": SCALARS,
+        "mcp_ws": JSON
         | st.dictionaries(
-            st.sampled_from(
-                [
-                    "mcpServers",
-                    "servers",
-                    "mcp_servers",
-                    "a",
-                    "command",
-                    "args",
-                    "env",
-                    "url",
-                    "mcp_ws",
-                    "name",
-                    "type",
-                ]
-            )
-            | st.text(max_size=3),
-            inner,
-            max_size=4,
-        )
-    ),
-    max_leaves=20,
+            st.sampled_from(["sharing", "prewarm", "idle_timeout", "max_message_bytes"]),
+            st.lists(SCALARS, max_size=1) | SCALARS,
+            min_size=1,
+            max_size=2,
+        ),
+    },
 )
 
 
@@ -45,6 +104,10 @@ def load(tmp_path: Path, document: object, **environ: str) -> config.Configurati
     path = tmp_path / "mcp.json"
     path.write_text(document if isinstance(document, str) else json.dumps(document))
     return config.load({}, [str(path)], [], environ)
+
+
+def one(tmp_path: Path, entry: object, **environ: str) -> config.ServerSpec:
+    return load(tmp_path, {"mcpServers": {"a": entry}}, **environ).servers["a"]
 
 
 def only_problem(configuration: config.Configuration) -> config.Problem:
@@ -101,7 +164,58 @@ def test_three_dialects_mean_the_same(tmp_path, document):
             "mcpServers.a.mcp_ws.idle_timeout",
             "number",
         ),
+        *(
+            (
+                '{"mcpServers": {"a": {"command": "x", "mcp_ws": {"' + setting + '": ' + value + "}}}}",
+                f"mcpServers.a.mcp_ws.{setting}",
+                "number",
+            )
+            for setting, value in [
+                ("prewarm", "1.5"),
+                ("prewarm", "Infinity"),
+                ("prewarm", "NaN"),
+                ("prewarm", "true"),
+                ("idle_timeout", "1e999"),
+                ("idle_timeout", "9" * 400),
+                ("idle_timeout", "null"),
+                ("max_message_bytes", "1023"),
+            ]
+        ),
+        (
+            {"mcpServers": {"a": {"command": "x", "mcp_ws": {"sharing": []}}}},
+            "mcpServers.a.mcp_ws.sharing",
+            "one of",
+        ),
+        ({"mcpServers": {"a": {"command": "x", "mcp_ws": []}}}, "mcpServers.a.mcp_ws", "object"),
+        ({"mcpServers": {"a": {"command": "\ud800"}}}, "mcpServers.a.command", "surrogate"),
+        ({"mcpServers": {"a": {"command": "x", "args": ["\0"]}}}, "mcpServers.a.args[0]", "NUL"),
+        ({"mcpServers": {"a": {"command": "x", "env": {"A=B": "1"}}}}, "mcpServers.a.env.A=B", "name"),
+        ({"mcpServers": {"a": {"command": "x", "env": [{"value": "1"}]}}}, "mcpServers.a.env", '"name"'),
+        ({"mcpServers": {"a": {"command": "x", "env": "K=v"}}}, "mcpServers.a.env", "object"),
+        ({"mcpServers": {"a": {"command": "x", "disabled": "no"}}}, "mcpServers.a.disabled", "true or false"),
+        ({"mcpServers": {"a": {"command": "x", "type": "pipe"}}}, "mcpServers.a.type", "'pipe' is unknown"),
+        ({"mcpServers": {"a": {"command": "x", "type": "http"}}}, "mcpServers.a.type", "contradicts"),
+        (
+            {"mcpServers": {"a": {"url": "ws://x", "transport": "sse"}}},
+            "mcpServers.a.transport",
+            "contradicts",
+        ),
+        ({"mcpServers": {"a": {"url": "http://["}}}, "mcpServers.a.url", "valid URL"),
+        ({"mcpServers": {"a": {"url": 5}}}, "mcpServers.a.url", "text"),
+        (
+            {"mcpServers": {"a": {"command": "x", "envFile": ".env"}}},
+            "mcpServers.a.envFile",
+            'under "env"',
+        ),
+        ({"mcpServers": {"a": {"command": "x", "colour": 1}}}, "mcpServers.a.colour", "unknown key"),
+        ("[" * 100_000, "", "nested"),
+        ("9" * 5000, "", "digits"),
+        ("", "", "line 1, column 1"),
         ({"mcpServers": {"a": {"command": "${MISSING}"}}}, "mcpServers.a", "MISSING"),
+        ({"mcpServers": {"a": {"command": "${EMPTY:-}"}}}, "mcpServers.a", "empty"),
+        ({"mcpServers": {"a": {"command": "${workspaceFolder}/x"}}}, "mcpServers.a", "VS Code"),
+        ({"mcpServers": {"a": {"command": "${command:pick}"}}}, "mcpServers.a", "no environment variable"),
+        ({"mcpServers": {"a": {"command": "${A:-${B}}"}}}, "mcpServers.a", "inside a default"),
         ({"mcpServers": {"a": {"command": "x", "args": ["${input:key}"]}}}, "mcpServers.a", "VS Code"),
         ({"mcp_servers": [{"command": "x"}]}, "mcp_servers[0]", "name"),
         ('{"mcpServers": {"a": {"command": "x"}, "a": {"command": "y"}}}', "a", "twice"),
@@ -122,13 +236,149 @@ def test_one_bad_server_leaves_the_others_alone(tmp_path):
 
 
 def test_files_that_cannot_be_read_are_said(tmp_path):
-    binary, huge = tmp_path / "binary.json", tmp_path / "huge.json"
+    binary, huge, pipe = tmp_path / "binary.json", tmp_path / "huge.json", tmp_path / "pipe.json"
     binary.write_bytes(b"\xff\xfe\x00")
     huge.write_bytes(b" " * (config.MAX_FILE_BYTES + 1))
-    configuration = config.load(
-        {}, [str(binary), str(huge), str(tmp_path / "none.json")], [str(tmp_path)], {}
+    os.mkfifo(pipe)
+    files = [str(binary), str(huge), str(pipe), str(tmp_path), str(tmp_path / "none.json"), "a\0b"]
+    configuration = config.load({}, files, [str(tmp_path), str(binary)], {})
+    assert [problem.source for problem in configuration.problems] == files
+    for problem, word in zip(
+        configuration.problems,
+        ["not UTF-8 at byte 0", "larger than", "regular file", "regular file", "does not exist", "null"],
+        strict=True,
+    ):
+        assert word in problem.reason
+
+
+def test_a_file_of_exactly_the_greatest_size_is_read(tmp_path):
+    text = '{"mcpServers": {"a": {"command": "x"}}}'
+    assert "a" in load(tmp_path, text + " " * (config.MAX_FILE_BYTES - len(text))).servers
+
+
+def test_a_byte_order_mark_is_no_mistake(tmp_path):
+    (tmp_path / "mcp.json").write_bytes(b'\xef\xbb\xbf{"mcpServers": {"a": {"command": "x"}}}')
+    assert config.load({}, [], [str(tmp_path)], {}).problems == []
+
+
+def test_comments_and_trailing_commas_are_accepted(tmp_path):
+    configuration = load(
+        tmp_path,
+        r"""// as VS Code writes it
+        {"servers": { /* one
+            of them */
+            "a": {"command": "x", "args": ["http://h/*y*/", "a,]", "\\", "//"],},
+        },}""",
     )
-    assert [problem.reason.split()[0] for problem in configuration.problems] == ["cannot", "cannot", "the"]
+    assert configuration.problems == []
+    assert configuration.servers["a"].args == ("http://h/*y*/", "a,]", "\\", "//")
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ('{ // one\n /* two\n */ "a": oops}', "line 3, column 10"),
+        ('{"mcpServers": {}} /* no end', "line 1, column 20"),
+        ('{"mcpServers": {}} /*/', "line 1, column 20"),
+        ('{"mcpServers": {,}}', "line 1, column 17"),
+    ],
+)
+def test_a_mistake_in_a_file_with_comments_is_placed_where_it_is(tmp_path, text, place):
+    assert place in only_problem(load(tmp_path, text)).reason
+
+
+@pytest.mark.parametrize("unit", ["/*", '\\"', '"', ",", ", ", "${", "//", "{"])
+def test_the_longest_file_of_anything_is_refused_quickly(tmp_path, unit):
+    started = time.process_time()
+    load(tmp_path, unit * (config.MAX_FILE_BYTES // len(unit)))
+    load(tmp_path, json.dumps({"mcpServers": {"a": {"command": unit * 200_000}}}))
+    assert time.process_time() - started < 5.0
+
+
+def test_what_a_file_says_reaches_a_log_without_control_characters(tmp_path):
+    problem = only_problem(load(tmp_path, {"mcpServers": {"\x1b[2J\nx": {"command": "x"}}}))
+    assert str(problem).isprintable()
+    assert "\\x1b[2J\\nx" in problem.key
+    assert len(str(only_problem(load(tmp_path, {"mcpServers": {"é" * 9999: {}}})))) < 2000
+
+
+@pytest.mark.parametrize(
+    ("entry", "kind"),
+    [
+        ({"command": "x"}, "stdio"),
+        ({"command": "x", "type": "stdio"}, "stdio"),
+        ({"url": "https://h"}, "http"),
+        ({"url": "http://h", "type": "streamable-http"}, "http"),
+        ({"url": "http://h", "type": "sse"}, "sse"),
+        ({"url": "http://h", "transport": "sse"}, "sse"),
+        ({"url": "wss://h"}, "ws"),
+        ({"url": "unix:///run/s"}, "unix"),
+        ({"url": "${U}"}, "ws"),
+        ({"url": "${NOT_SET}", "type": "sse"}, "sse"),
+        ({"python": "m:o"}, "python"),
+    ],
+)
+def test_the_kind_follows_from_what_is_given(tmp_path, entry, kind):
+    spec = one(tmp_path, entry, U="ws://h")
+    assert spec.kind == kind
+    assert (spec.disabled_reason is None) == (kind in config.SUPPORTED_KINDS)
+
+
+def test_a_remote_server_of_jupyter_ai_keeps_its_headers(tmp_path):
+    entry = {"name": "a", "type": "http", "url": "http://h", "headers": [{"name": "K", "value": "${V}"}]}
+    configuration = load(tmp_path, {"mcp_servers": [entry]}, V="v")
+    assert "this version carries stdio servers" in only_problem(configuration).reason
+    assert dict(configuration.servers["a"].headers) == {"K": "${V}"}
+
+
+@pytest.mark.parametrize("switch", [{"disabled": True}, {"enabled": False}])
+def test_a_server_switched_off_on_purpose_is_a_notice(tmp_path, switch):
+    problem = only_problem(load(tmp_path, {"mcpServers": {"a": {"command": "${MISSING}", **switch}}}))
+    assert (problem.severity, problem.reason.split(":")[0]) == ("notice", "disabled")
+
+
+def test_our_own_settings_are_taken_over(tmp_path):
+    ours = {"idle_timeout": 0.5, "max_message_bytes": 2048, "sharing": "auto", "prewarm": 0}
+    configuration = load(tmp_path, {"mcpServers": {"a": {"command": "x", "mcp_ws": ours}}})
+    assert configuration.problems == []
+    spec = configuration.servers["a"]
+    assert (spec.idle_timeout, dict(spec.limits)) == (0.5, {"max_message_bytes": 2048})
+
+
+@pytest.mark.parametrize(("setting", "value"), [("sharing", "never"), ("prewarm", 2)])
+def test_a_setting_without_effect_is_said(tmp_path, setting, value):
+    configuration = load(tmp_path, {"mcpServers": {"a": {"command": "x", "mcp_ws": {setting: value}}}})
+    problem = only_problem(configuration)
+    assert (problem.key, problem.severity) == (f"mcpServers.a.mcp_ws.{setting}", "notice")
+    assert getattr(configuration.servers["a"], setting) == value
+
+
+def test_a_name_twice_in_the_lists_of_one_file_is_shadowed(tmp_path):
+    document = {"mcpServers": {"a": {"command": "x"}}, "mcp_servers": [{"name": "a", "command": "y"}]}
+    configuration = load(tmp_path, document)
+    problem = only_problem(configuration)
+    assert (problem.key, problem.severity) == ("mcp_servers[0]", "notice")
+    assert configuration.servers["a"].command == "x"
+
+
+def test_the_trait_may_hold_any_python_object():
+    trait = {
+        1: {},
+        "keys": {1: 2, "x": 3, "command": "x"},
+        "env": {"command": "x", "env": {1: "2"}},
+        "ours": {"command": "x", "mcp_ws": {1: 2}},
+        "fine": {"command": "x"},
+    }
+    configuration = config.load(trait, [], [], {})
+    assert configuration.servers["fine"].disabled_reason is None
+    assert {problem.source for problem in configuration.problems} == {config.TRAIT}
+    assert {problem.key for problem in configuration.problems} == {
+        "1",
+        "keys.1",
+        "keys.x",
+        "env.env.1",
+        "ours.mcp_ws.1",
+    }
 
 
 def test_the_first_definition_wins_and_the_shadowed_one_is_reported(tmp_path):
@@ -164,17 +414,45 @@ def test_variables_are_substituted_everywhere(tmp_path):
     )
 
 
-def test_what_is_shown_holds_no_secret():
+SECRETS = [
+    ["--token", "T0P"],
+    ["--api-key=T0P"],
+    ["--key", "T0P"],
+    ["API_KEY=T0P"],
+    ["https://u:T0P@host/"],
+    ["https://u:p@T0P@host/"],
+    ["--url=https://host/?x=1&access_token=T0P#f"],
+    ["--header", "x-api-key: T0P"],
+    ["--header=Authorization: Bearer T0P"],
+    ["Basic T0P"],
+    ['{"Authorization": "T0P"}'],
+    ["ghp_T0P000000000"],
+]
+
+
+@pytest.mark.parametrize("args", SECRETS)
+def test_what_is_shown_holds_no_secret(args):
     spec = config.ServerSpec(
         "a",
         "s",
         command="x",
-        args=("--token", "T0P", "--api-key=T0P", "https://u:T0P@host/", "plain"),
+        args=(*args, "plain"),
+        url="https://u:T0P@host/?api_key=T0P",
         env={"KEY": "T0P"},
         headers={"Authorization": "T0P"},
     )
-    assert "T0P" not in json.dumps(spec.censored())
-    assert "plain" in spec.censored()["args"]
+    shown = spec.censored()
+    assert "T0P" not in json.dumps(shown)
+    assert shown["args"][-1] == "plain"
+    assert (shown["env"], shown["headers"]) == (["KEY"], ["Authorization"])
+
+
+@pytest.mark.parametrize(
+    "arg",
+    ["-y", "@scope/server", "--port=8080", "https://host:8080/p?q=1", "/home/me/monkey", "C:\\x", "a:b"],
+)
+def test_ordinary_arguments_are_shown_as_they_are(arg):
+    assert config.censor_args([arg]) == [arg]
 
 
 def test_a_child_gets_a_short_environment():
@@ -205,14 +483,48 @@ def test_changes_of_files_are_noticed(tmp_path):
     assert not watcher.changed()
     os.utime(path, ns=(1, 1))
     assert watcher.changed()
+    path.with_suffix(".new").write_text("[]")
+    path.with_suffix(".new").replace(path)
+    os.utime(path, ns=(1, 1))  # an editor that replaces the file and keeps time and size
+    assert watcher.changed()
     path.unlink()
     assert watcher.changed()
+    assert not watcher.changed()
 
 
-@given(JSON)
+def test_a_home_directory_in_a_path_is_filled_in(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    watcher = config.ConfigWatcher(["~/own.json", "a\0b"])
+    (tmp_path / "own.json").write_text('{"mcpServers": {"a": {"command": "x"}}}')
+    assert watcher.changed()
+    assert "a" in config.load({}, ["~/own.json"], [], {}).servers
+
+
+def test_equal_files_make_equal_specs_and_any_difference_shows(tmp_path):
+    entry = {"command": "x", "env": {"K": "${V}"}}
+    assert one(tmp_path, entry, V="1") == one(tmp_path, entry, V="1")
+    assert one(tmp_path, entry, V="1") != one(tmp_path, entry, V="2")
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    JSON
+    | st.builds(lambda key, entry: {key: {"a": entry}}, st.sampled_from(["mcpServers", "servers"]), ENTRY)
+)
 def test_no_content_raises(tmp_path_factory, document):
-    configuration = load(tmp_path_factory.mktemp("c"), document)
+    configuration = load(tmp_path_factory.getbasetemp(), document, A="1", B="http://[")
     assert all(problem.reason for problem in configuration.problems)
+    for name, spec in configuration.servers.items():
+        assert spec.name == name
+        assert spec.disabled_reason is not None or (spec.kind == "stdio" and spec.command)
+        json.dumps(spec.censored())
+
+
+@given(st.binary(max_size=60) | st.text(alphabet='{}[]",:/*\\\n $a1', max_size=60).map(str.encode))
+def test_no_bytes_raise(tmp_path_factory, data):
+    path = tmp_path_factory.getbasetemp() / "bytes.json"
+    path.write_bytes(data)
+    assert isinstance(config.load({}, [str(path)], [], {}), config.Configuration)
 
 
 async def test_a_changed_file_is_taken_over_while_sessions_live(make_jupyter):
