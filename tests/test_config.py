@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from pathlib import Path
 
@@ -227,6 +228,22 @@ def test_every_mistake_names_file_key_and_reason(tmp_path, document, key, word):
     assert problem.key == key
     assert word in problem.reason
     assert str(problem).startswith(problem.source)
+
+
+def examples() -> list[str]:
+    text = (Path(__file__).parents[1] / "docs" / "configuration.md").read_text(encoding="utf-8")
+    return re.findall(r"```json\n(.*?)```", text, re.DOTALL)
+
+
+def test_every_example_of_the_documentation_works(tmp_path):
+    found = [load(tmp_path, example, HOME="/h") for example in examples()]
+    assert [list(configuration.servers) for configuration in found] == [
+        ["git", "search"],
+        ["time"],
+        ["notes"],
+    ]
+    assert all(configuration.problems == [] for configuration in found)
+    assert dict(found[0].servers["search"].env) == {"API_KEY": "none"}
 
 
 def test_one_bad_server_leaves_the_others_alone(tmp_path):
