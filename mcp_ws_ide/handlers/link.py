@@ -204,4 +204,7 @@ class Heartbeat:
                     self._links.discard(link)
                 else:
                     link.heartbeat(now)
-            on_tick()
+            try:
+                on_tick()
+            except Exception:  # one failed chore must not end pings, expiry and reloads for good
+                log.exception("a periodic task failed")
