@@ -27,7 +27,7 @@ $(STAMP): $(BIN)/python pyproject.toml
 
 $(NODE_STAMP): tests/interop/package.json | $(STAMP)
 	mkdir -p .npm-env && cp tests/interop/package.json .npm-env/
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/npm install --silent --no-fund --no-audit --no-package-lock --prefix .npm-env
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/npm install --loglevel=error --no-fund --no-audit --no-package-lock --prefix .npm-env
 	@touch $@
 
 # The Python SDK 1.x cannot live beside 2.x; its client runs from an environment of its own.
