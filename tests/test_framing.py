@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from websockets.frames import BINARY, CLOSE, CONT, PING, PONG, TEXT, Close, Frame
-from websockets.protocol import CLIENT
+from websockets.frames import BINARY, CLOSE, CONT, PING, PONG, TEXT, Close, Frame, apply_mask
+from websockets.protocol import CLIENT, SERVER, State
 from websockets.protocol import Protocol as Reference
 
 from mcp_ws_ide.binding import CloseCode
@@ -125,3 +125,72 @@ def test_pongs_are_counted():
     assert layer.data_to_send()[0][:1] == b"\x89"
     layer.receive(masked(PONG, b"mcp"))
     assert layer.pongs == 1
+
+
+class ReferenceLayer:
+    """The same with ``Protocol`` alone."""
+
+    def __init__(self, max_size: int) -> None:
+        self.protocol = Reference(SERVER, max_size=max_size)
+        self.parts: list[bytes] = []
+        self.messages: list[bytes] = []
+        self.refused = 0
+
+    def receive(self, data: bytes) -> None:
+        self.protocol.receive_data(data)
+        for frame in self.protocol.events_received():
+            if frame.opcode is BINARY and not self.refused:
+                self.refused = 1003
+            if self.refused or frame.opcode not in (TEXT, CONT):
+                continue
+            self.parts.append(bytes(frame.data))
+            if frame.fin:
+                payload, self.parts = b"".join(self.parts), []
+                try:
+                    payload.decode()
+                except UnicodeDecodeError:
+                    self.refused = 1007
+                else:
+                    self.messages.append(payload)
+
+    @property
+    def code(self) -> int | None:
+        if self.refused:
+            return self.refused
+        sent = self.protocol.close_sent
+        return None if self.protocol.state is State.OPEN or sent is None else sent.code
+
+
+@st.composite
+def wire_frames(draw: st.DrawFn) -> bytes:
+    """A frame, mostly legal."""
+    opcode = draw(st.sampled_from([1, 1, 1, 1, 0, 0, 2, 3, 8, 9, 10]))
+    first = opcode | draw(st.sampled_from([0x80, 0x80, 0x80, 0, 0xC0]))
+    payload = draw(st.one_of(st.text(max_size=200).map(str.encode), st.binary(max_size=140)))
+    masked_bit = draw(st.sampled_from([0x80] * 9 + [0]))
+    size = len(payload)
+    form = draw(st.sampled_from(["short", "short", "long", "longer"]))
+    if size < 126 and form == "short":
+        header = bytes((first, masked_bit | size))
+    elif form != "longer":
+        header = bytes((first, masked_bit | 126)) + size.to_bytes(2, "big")
+    else:
+        header = bytes((first, masked_bit | 127)) + size.to_bytes(8, "big")
+    key = draw(st.binary(min_size=4, max_size=4))
+    return header + (key + apply_mask(payload, key) if masked_bit else payload)
+
+
+@settings(max_examples=400)
+@given(st.lists(wire_frames(), max_size=6), st.lists(st.integers(1, 300), max_size=8))
+def test_the_short_way_equals_the_reference(frames: list[bytes], cuts: list[int]):
+    wire = b"".join(frames)
+    layer, reference, out, position = FrameLayer(160), ReferenceLayer(160), [], 0
+    for size in [*cuts, len(wire)]:
+        chunk = wire[position : position + size]
+        position += size
+        if chunk:
+            out += layer.receive(chunk)
+            reference.receive(chunk)
+    assert out == reference.messages
+    close = layer._protocol.close_sent
+    assert (None if close is None else close.code) == reference.code
