@@ -18,6 +18,7 @@ from mcp_ws_ide import __version__, config
 from mcp_ws_ide.binding import CloseCode
 from mcp_ws_ide.gateway import Gateway, Limits
 from mcp_ws_ide.handlers import ROUTES
+from mcp_ws_ide.handlers.auth import CHECK_SECONDS, CredentialWatch
 from mcp_ws_ide.handlers.link import Heartbeat
 from mcp_ws_ide.metrics import GatewayCollector
 from mcp_ws_ide.tokens import TicketStore, TokenStore
@@ -35,6 +36,7 @@ class Runtime:
         self._active = False
         self.check_origin = bool(app.check_origin)
         self.heartbeat = Heartbeat()
+        self.credentials = CredentialWatch(lambda: app.serverapp.web_app)
         self.tickets = TicketStore()
         self.tokens = TokenStore(Path(app.tokens_file))
         self._ticks = 0
@@ -68,7 +70,7 @@ class Runtime:
         gateway.configure(configuration)
 
     def _tick(self) -> None:
-        """Once a second: activity, expired tokens, changed configuration."""
+        """Once a second: activity, credentials, changed configuration."""
         assert self._gateway is not None
         gateway = self._gateway
         messages = sum(c.messages_in + c.messages_out for c in gateway.metrics.servers.values())
@@ -79,6 +81,8 @@ class Runtime:
             if not self.tokens.alive(token_id):
                 gateway.close_links_of_token(token_id, CloseCode.EXPIRED, "the gateway token has expired")
         self._ticks += 1
+        if self._ticks % self._app.credential_check_interval == 0:
+            gateway.tasks.spawn(self.credentials.check(), "credential check")
         if self._ticks % 2 == 0 and self._watcher.changed():
             self._app.log.info("mcp-ws-ide: the configuration changed")
             self._configure(gateway)
@@ -151,6 +155,12 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         True,
         help="""Whether a request from a foreign web page is refused even with a valid token. Default True.
         False leaves the check to Jupyter, which skips it for tokens; prefer ServerApp.allow_origin.""",
+    ).tag(config=True)
+    credential_check_interval = Int(
+        int(CHECK_SECONDS),
+        min=1,
+        help="""Seconds between two checks whether the Jupyter credentials behind open links still hold. Default 30.
+        A link whose credential does not is closed with 4401. Gateway tokens are checked every second.""",
     ).tag(config=True)
     tokens_file = Unicode(
         help="File that keeps the hashes of gateway tokens (mode 0600). Default: mcp_ws_ide/tokens.json in Jupyter's "

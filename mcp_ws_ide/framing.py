@@ -13,12 +13,17 @@ import logging
 from typing import Final
 
 from websockets.exceptions import InvalidState
-from websockets.frames import BINARY, CLOSE, CONT, PONG, TEXT, Frame, apply_mask
+from websockets.frames import BINARY, CLOSE, CONT, PONG, TEXT, Frame
 from websockets.protocol import SERVER, State
 from websockets.protocol import Protocol as WebSocketProtocol
 
 from mcp_ws_ide.binding import CloseCode, close_code_for, close_reason
 from mcp_ws_ide.messages import is_text
+
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # a platform without the compiled part
+    from websockets.utils import apply_mask
 
 _OPEN: Final = State.OPEN
 _ABNORMAL: Final = 1006

@@ -27,6 +27,7 @@ HIDDEN: Final = "••••"
 
 _SUSPECT: Final = re.compile(
     rb"(?i)(?<!progress)token|secret|passw|authorization|api[_-]?key|cookie|credential|bearer|private[_-]?key"
+    rb"|\\u00[4-7]"  # a letter written as an escape: nobody does that but to hide a name
 )
 _SECRET_KEY: Final = re.compile(
     r"(?i)(^|[^a-z])?(access|auth|refresh|id|bearer|session|csrf|xsrf|api|client)?[_-]?(token|secret|password|passwd|"

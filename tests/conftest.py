@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -52,7 +53,13 @@ class Jupyter:
     """One Jupyter server in a process of its own."""
 
     def __init__(
-        self, home: Path, servers: dict[str, Any], *arguments: str, base_url: str = "/", scheme: str = "http"
+        self,
+        home: Path,
+        servers: dict[str, Any],
+        *arguments: str,
+        base_url: str = "/",
+        tls: ssl.SSLContext | None = None,
+        environment: dict[str, str] | None = None,
     ) -> None:
         self.token = "test-token-0123456789"
         self.home = home
@@ -61,6 +68,8 @@ class Jupyter:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
+        self.tls = tls
+        scheme = "http" if tls is None else "https"
         self.url = f"{scheme}://127.0.0.1:{self.port}{base_url}"
         self.log = home / "jupyter.log"
         self.environment = {
@@ -70,6 +79,7 @@ class Jupyter:
             "JUPYTER_RUNTIME_DIR": str(home / "runtime"),
             "JUPYTER_DATA_DIR": str(home / "data"),
             "JUPYTER_CONFIG_DIR": str(home / "config"),
+            **(environment or {}),
         }
         command = [
             *(
@@ -119,16 +129,16 @@ class Jupyter:
         """Plain HTTP below the base URL; no redirect is followed."""
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data, headers or {}, method=method)
-        opener = urllib.request.build_opener(NoRedirect)
+        opener = urllib.request.build_opener(NoRedirect, urllib.request.HTTPSHandler(context=self.tls))
         try:
             with opener.open(request, timeout=20) as response:
                 return response.status, dict(response.headers), response.read()
         except urllib.error.HTTPError as error:
             return error.code, dict(error.headers), error.read()
 
-    def rest(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
+    def rest(self, method: str, path: str, body: Any = None, token: str | None = None) -> tuple[int, Any]:
         """An authenticated REST call: status and JSON."""
-        headers = {"Authorization": f"token {self.token}", **headers}
+        headers = {"Authorization": f"token {token or self.token}"}
         status, _, text = self.request(method, f"mcp-ws/api/{path}", body, headers)
         return status, json.loads(text) if text else None
 
@@ -144,6 +154,8 @@ class Jupyter:
             "max_size": None,
             "compression": None,
         }
+        if self.tls is not None:
+            defaults["ssl"] = self.tls
         options = {"user_agent_header": "tests", **defaults, **options}
         return connect(self.endpoint(name), **options)
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import urlparse
 
 from jupyter_server.auth.identity import IdentityProvider, User
 from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.utils import ensure_async
-from tornado import web
+from tornado import httputil, web
 
 from mcp_ws_ide import binding
+from mcp_ws_ide.binding import CloseCode
 from mcp_ws_ide.tokens import TOKEN_PREFIX
 
 if TYPE_CHECKING:
@@ -20,6 +23,12 @@ if TYPE_CHECKING:
 SINGLE_USER: Final = "jupyter-user"
 """The principal of a server without user accounts: Jupyter's stock identity provider gives each
 token-authenticated request a new random name, which must not separate a client from its own session."""
+
+
+CHECK_SECONDS: Final = 30
+"""How often the Jupyter credential behind an open link is checked again, unless configured."""
+
+log = logging.getLogger(__name__)
 
 
 def principal_of(provider: IdentityProvider, user: User) -> str:
@@ -113,6 +122,11 @@ class EndpointHandler(GatewayHandler):
     token_id: str | None = None
     _owner: str | None = None
 
+    def watch_credential(self, watched: Watched) -> None:
+        """Tie ``watched`` to the Jupyter credential of this request, if it was opened with one."""
+        if self._owner is None:
+            self.runtime.credentials.add(self.request, self.principal, watched)
+
     @property
     def principal(self) -> str:
         """As of the gateway token or ticket, else as of Jupyter's user."""
@@ -191,3 +205,73 @@ class EndpointHandler(GatewayHandler):
         allowed = await ensure_async(self.authorizer.is_authorized(self, self.current_user, action, resource))
         if not allowed:
             raise self.refuse(403, "authorizer", f"you are not authorized to {action} on {resource}")
+
+
+class Watched(Protocol):
+    """Something that lives only as long as the credential it was opened with."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is over by itself."""
+
+    def end(self, code: CloseCode, reason: str) -> None:
+        """End it."""
+
+
+class _NoConnection:
+    """Stands for the connection of a request that is only asked who sent it."""
+
+    def set_close_callback(self, callback: Callable[[], None] | None) -> None:
+        """Nothing here can be closed."""
+
+
+class CredentialWatch:
+    """Asks Jupyter's identity provider again and again whether open links may stay (docs/binding.md, 3).
+
+    An expired cookie, a changed token or a revoked hub token thus ends a link within the interval
+    ``credential_check_interval``, plus the time the provider itself caches.
+    """
+
+    def __init__(self, application: Callable[[], web.Application]) -> None:
+        self._application = application
+        self._watched: dict[tuple[str, str, str, str], set[Watched]] = {}
+
+    def add(self, request: httputil.HTTPServerRequest, principal: str, watched: Watched) -> None:
+        """Watch over what ``request`` opened for ``principal``."""
+        headers = request.headers
+        presented = (headers.get("Authorization", ""), headers.get("Cookie", ""), headers.get("Host", ""))
+        self._watched.setdefault((principal, *presented), set()).add(watched)
+
+    async def check(self) -> None:
+        """One round: each credential once, however many links it opened."""
+        for key, watched in list(self._watched.items()):
+            watched -= {entry for entry in watched if entry.ended}
+            if not watched:
+                del self._watched[key]
+            elif not await self._holds(*key):
+                log.info("%d links closed: their Jupyter credential does not hold any more", len(watched))
+                for entry in list(watched):
+                    entry.end(
+                        CloseCode.EXPIRED, "the Jupyter credential does not hold any more; log in again"
+                    )
+
+    async def _holds(self, principal: str, authorization: str, cookie: str, host: str) -> bool:
+        headers = httputil.HTTPHeaders({"Host": host})
+        if authorization:
+            headers["Authorization"] = authorization
+        if cookie:
+            headers["Cookie"] = cookie
+        application = self._application()
+        request = httputil.HTTPServerRequest(
+            "GET",
+            "/",
+            headers=headers,
+            connection=_NoConnection(),  # type: ignore[arg-type]
+        )
+        handler = JupyterHandler(application, request)
+        try:
+            user = await ensure_async(handler.identity_provider.get_user(handler))
+        except Exception:  # a hub that cannot be reached must not end everybody's work
+            log.warning("a credential could not be checked again; its links stay open", exc_info=True)
+            return True
+        return user is not None and principal_of(handler.identity_provider, user) == principal

@@ -59,6 +59,7 @@ class ServerEndpointHandler(UpgradeHandler):
         link = WebSocketLink(await self.upgrade(key, subprotocol), limit, fragile=fragile)
         session = gateway.open_session(server, link, info)
         self.runtime.heartbeat.add(link)
+        self.watch_credential(session)
         link.start(session.receive, session.link_closed, session.link_full)
 
     def _not_allowed(self) -> None:

@@ -11,6 +11,7 @@ import asyncio
 import contextvars
 import socket
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -73,7 +74,7 @@ class SocketStream(ByteStream):
         self._socket = sock
         self._early = early
         self._loop = asyncio.get_running_loop()
-        self._out: memoryview | None = None
+        self._out: deque[memoryview] = deque()
         self._reading = False
         self._on_data: OnData | None = None
         self._on_end: OnEnd | None = None
@@ -102,13 +103,13 @@ class SocketStream(ByteStream):
         """Send what the socket takes now, the rest when it has room."""
         if self._on_end is None:
             return True
-        if self._out is not None:
-            self._out = memoryview(bytes(self._out) + data)
+        if self._out:
+            self._out.append(memoryview(data))
             return False
         sent = self._send(data)
         if sent == len(data):
             return True
-        self._out = memoryview(data)[sent:]
+        self._out.append(memoryview(data)[sent:])
         contextvars.Context().run(self._loop.add_writer, self._socket, self._writable)
         return False
 
@@ -122,13 +123,14 @@ class SocketStream(ByteStream):
             return len(data)
 
     def _writable(self) -> None:
-        if self._out is None:
-            return
-        self._out = self._out[self._send(self._out) :]
-        if not self._out:
-            self._out = None
-            self._loop.remove_writer(self._socket)
-            self.on_written()
+        while self._out:
+            sent = self._send(self._out[0])
+            if sent < len(self._out[0]):
+                self._out[0] = self._out[0][sent:]
+                return
+            self._out.popleft()
+        self._loop.remove_writer(self._socket)
+        self.on_written()
 
     def set_reading(self, reading: bool) -> None:
         """Stop or go on reading."""
@@ -147,9 +149,9 @@ class SocketStream(ByteStream):
             return
         self.set_reading(False)
         self._on_end = self._on_data = None
-        if self._out is not None:
+        if self._out:
             self._loop.remove_writer(self._socket)
-            self._out = None
+            self._out.clear()
         self._socket.close()
         on_end()
 

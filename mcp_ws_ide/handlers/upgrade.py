@@ -44,8 +44,12 @@ class UpgradeHandler(EndpointHandler):
             self.set_header("Sec-WebSocket-Protocol", subprotocol)
         self.finish()
         stream = self.detach()
-        stream.set_nodelay(True)
-        return take_stream(stream, self.runtime.gateway.tasks)
+        try:
+            stream.set_nodelay(True)
+            return take_stream(stream, self.runtime.gateway.tasks)
+        except BaseException:
+            stream.close()  # after the 101 no error answer can tell the client
+            raise
 
 
 def _is_key(key: str) -> bool:

@@ -1,0 +1,234 @@
+"""REST and metrics: what operators and tools read, and what they can order."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from pathlib import Path
+
+import jsonschema
+import pytest
+from openapi_spec_validator import validate
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from mcp_ws_ide.app import MCPWebSocketApp
+from mcp_ws_ide.handlers import ROUTES
+from tests.conftest import FAST_SERVER, Peer, until
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def document(jupyter) -> dict:
+    return jupyter.rest("GET", "openapi.json")[1]
+
+
+def check(document: dict, path: str, method: str, status: int, answer: object) -> None:
+    """Whether an answer is what the description says."""
+    response = document["paths"][path][method]["responses"][str(status)]
+    if "$ref" in response:
+        response = document["components"]["responses"][response["$ref"].rsplit("/", 1)[1]]
+    if "content" not in response:
+        assert answer is None
+        return
+    schema = response["content"]["application/json"]["schema"]
+    jsonschema.validate(answer, {**schema, "components": document["components"]})
+
+
+def test_the_description_is_valid_and_covers_every_route(document):
+    validate(document)
+    described = {path: set(item) - {"parameters"} for path, item in document["paths"].items()}
+    routes = {}
+    for pattern, handler in ROUTES:
+        if "/api/" in pattern:
+            path = re.sub(r"\(\?P<name>[^)]*\)", "{name}", pattern).replace("([0-9a-f]{1,64})", "{id}")
+            routes[path.removeprefix("/mcp-ws")] = {
+                method for method in ("get", "post", "delete", "put", "patch") if method in vars(handler)
+            }
+    assert described == routes
+
+
+async def test_answers_are_what_the_description_says(jupyter, document, peer):
+    await peer.call(1, "tools/list")
+    session = next(s["id"] for s in jupyter.rest("GET", "sessions")[1]["sessions"] if s["server"] == "fast")
+    minted = jupyter.rest("POST", "tokens", {"servers": ["fast"], "note": "n"})[1]["id"]
+    calls = [
+        ("get", "/api/servers", "servers", None),
+        ("get", "/api/servers/{name}", "servers/fast", None),
+        ("get", "/api/servers/{name}", "servers/nope", None),
+        ("get", "/api/sessions", "sessions", None),
+        ("delete", "/api/sessions/{id}", f"sessions/{session}", None),
+        ("delete", "/api/sessions/{id}", f"sessions/{session}ff", None),
+        ("get", "/api/tokens", "tokens", None),
+        ("post", "/api/tokens", "tokens", {"servers": ["fast"]}),
+        ("post", "/api/tokens", "tokens", {"servers": []}),
+        ("delete", "/api/tokens/{id}", f"tokens/{minted}", None),
+        ("delete", "/api/tokens/{id}", f"tokens/{minted}", None),
+        ("post", "/api/tickets", "tickets", {"server": "fast"}),
+        ("get", "/api/health", "health", None),
+        ("post", "/api/servers/{name}/restart", "servers/time/restart", None),
+    ]
+    for method, path, real, body in calls:
+        status, answer = jupyter.rest(method.upper(), real, body)
+        check(document, path, method, status, answer)
+
+
+async def test_a_session_can_be_ended(jupyter):
+    async with jupyter.connect() as link:
+        await Peer(link).call(1, "tools/list")
+        newest = max(jupyter.rest("GET", "sessions")[1]["sessions"], key=lambda s: s["created"])
+        assert jupyter.rest("DELETE", f"sessions/{newest['id']}") == (204, None)
+        with pytest.raises(ConnectionClosed) as closed:
+            await link.recv()
+        assert closed.value.rcvd.code == 1000
+
+
+async def test_a_restart_ends_processes_and_leaves_modern_sessions(make_jupyter):
+    jupyter = make_jupyter({"fast": FAST_SERVER})
+    async with jupyter.connect() as modern, jupyter.connect() as legacy:
+        await Peer(legacy).initialize()
+        first = await Peer(modern).call(1, "tools/call", {"name": "pid"})
+        assert jupyter.rest("POST", "servers/fast/restart")[0] == 202
+        with pytest.raises(ConnectionClosed) as closed:
+            await legacy.recv()
+        assert closed.value.rcvd.code == 4502
+        second = await Peer(modern).call(2, "tools/call", {"name": "pid"})
+        assert first["result"] != second["result"]
+
+
+def metric(jupyter, name: str, **labels: str) -> float:
+    _, _, body = jupyter.request("GET", "metrics", None, {"Authorization": f"token {jupyter.token}"})
+    text = ",".join(f'{key}="{value}"' for key, value in sorted(labels.items()))
+    for line in body.decode().splitlines():
+        found = re.match(r"([a-z_]+)(?:\{(.*)\})? (\S+)$", line)
+        if found and found[1] == name and ",".join(sorted((found[2] or "").split(","))) == text:
+            return float(found[3])
+    return 0.0
+
+
+async def test_metrics_count_what_happened(make_jupyter):
+    jupyter = make_jupyter({"fast": FAST_SERVER})
+    async with jupyter.connect() as modern, jupyter.connect() as legacy:
+        await Peer(legacy).initialize()
+        for number in range(3):
+            await Peer(modern).call(number, "tools/list")
+        await Peer(modern).send(
+            id="s",
+            method="tools/call",
+            params={
+                "name": "slow",
+                "arguments": {"steps": 1, "delay": 60},
+                "_meta": {"io.modelcontextprotocol/protocolVersion": "2026-07-28"},
+            },
+        )
+        await until(lambda: metric(jupyter, "mcp_ws_requests_in_flight", server="fast") == 1)
+        assert metric(jupyter, "mcp_ws_links", server="fast", era="modern") == 1
+        assert metric(jupyter, "mcp_ws_sessions", server="fast", era="legacy") == 1
+        assert metric(jupyter, "mcp_ws_processes", server="fast") == 2
+        assert metric(jupyter, "mcp_ws_messages_total", server="fast", direction="client_to_server") == 6
+        assert metric(jupyter, "mcp_ws_messages_total", server="fast", direction="server_to_client") == 4
+        assert metric(jupyter, "mcp_ws_bytes_total", server="fast", direction="server_to_client") > 400
+        assert metric(jupyter, "mcp_ws_request_seconds_count", server="fast") == 4
+        total = metric(jupyter, "mcp_ws_request_seconds_sum", server="fast")
+        assert 0 < metric(jupyter, "mcp_ws_upstream_seconds_sum", server="fast") < total
+        with pytest.raises(InvalidStatus):
+            await jupyter.connect("nope").__aenter__()
+        assert metric(jupyter, "mcp_ws_refusals_total", reason="unknown_server") == 1
+        await Peer(modern).send(
+            id="c",
+            method="tools/call",
+            params={"name": "crash", "_meta": {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}},
+        )
+        await until(lambda: metric(jupyter, "mcp_ws_process_restarts_total", server="fast") == 1)
+
+
+def test_operations_lists_every_metric(jupyter):
+    from mcp_ws_ide.metrics import GatewayCollector, Metrics, ServerGauges
+
+    metrics = Metrics()
+    metrics.server("s")
+    families = {family.name for family in GatewayCollector(metrics, lambda: {"s": ServerGauges()}).collect()}
+    text = (ROOT / "docs" / "operations.md").read_text()
+    assert {name for name in families if f"`{name}" not in text} == set()
+    assert families <= set(re.findall(r"mcp_ws_[a-z_]+?(?=_total`|`)", text))
+
+
+def test_every_trait_has_help_with_its_default_and_stands_in_the_docs():
+    traits = {
+        name: trait
+        for name, trait in MCPWebSocketApp.class_own_traits(config=True).items()
+        if name in vars(MCPWebSocketApp)
+    }
+    assert len(traits) >= 10
+    text = (ROOT / "docs" / "configuration.md").read_text()
+    for name, trait in traits.items():
+        assert "efault" in trait.help, name
+        assert f"| `{name}` |" in text, name
+
+
+async def test_messages_count_as_activity_and_idle_links_do_not(make_jupyter):
+    jupyter = make_jupyter({"fast": FAST_SERVER})
+
+    def activity() -> str:
+        _, _, body = jupyter.request("GET", "api/status", None, {"Authorization": f"token {jupyter.token}"})
+        return json.loads(body)["last_activity"]
+
+    async with jupyter.connect() as link:
+        await asyncio.sleep(0)
+        before = activity()
+        await Peer(link).call(1, "tools/list")
+        await until(lambda: activity() > before, what="activity")
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [("max_sessions=1", "max_sessions"), ("max_sessions_per_principal=1", "max_sessions_per_principal")],
+)
+async def test_one_session_too_many_is_refused_with_503(make_jupyter, option, words):
+    jupyter = make_jupyter({"fast": FAST_SERVER}, f"--MCPWebSocketApp.{option}")
+    async with jupyter.connect():
+        with pytest.raises(InvalidStatus) as refused:
+            await jupyter.connect().__aenter__()
+        assert refused.value.response.status_code == 503
+        assert refused.value.response.headers["Retry-After"]
+        assert words in json.loads(refused.value.response.body)["message"]
+    await until(lambda: jupyter.rest("GET", "health")[1]["sessions"] == 0)
+    async with jupyter.connect() as again:
+        assert (await Peer(again).call(1, "tools/list"))["id"] == 1
+
+
+async def test_one_process_and_one_request_too_many_get_an_error(make_jupyter):
+    jupyter = make_jupyter(
+        {"fast": FAST_SERVER}, "--MCPWebSocketApp.max_processes=1", "--MCPWebSocketApp.max_in_flight=1"
+    )
+    async with jupyter.connect() as first, jupyter.connect() as second:
+        await Peer(first).initialize()
+        refused = await Peer(second).call(1, "tools/list")
+        assert "max_processes" in refused["error"]["message"]
+        assert refused["error"]["data"]["outcome"] == "not_sent"
+        slow = {"name": "slow", "arguments": {"steps": 1, "delay": 60}}
+        await Peer(first).send(id=1, method="tools/call", params=slow)
+        await Peer(first).send(id=2, method="tools/list")
+        refused = await Peer(first).receive()
+        assert (refused["id"], refused["error"]["data"]["limit"]) == (2, "max_in_flight")
+
+
+async def test_a_log_level_gets_a_process_of_its_own_and_hears_only_itself(make_jupyter):
+    jupyter = make_jupyter({"fast": FAST_SERVER})
+    line = json.dumps(
+        {"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": "mine"}}
+    )
+    async with jupyter.connect() as logging, jupyter.connect() as other:
+        await Peer(other).call(1, "tools/list")
+        level = {"io.modelcontextprotocol/logLevel": "info"}
+        heard = await Peer(logging).call(
+            1, "tools/call", {"name": "raw", "arguments": {"line": line}}, **level
+        )
+        assert heard["params"]["data"] == "mine"
+        assert (await Peer(logging).receive())["id"] == 1
+        assert len(jupyter.processes("fast")) == 2
+        # A log line in the shared process names nobody: nobody gets it, and it is counted.
+        answer = await Peer(other).call(2, "tools/call", {"name": "raw", "arguments": {"line": line}})
+        assert answer["id"] == 2
+        assert metric(jupyter, "mcp_ws_messages_dropped_total", server="fast") == 1

@@ -1,0 +1,182 @@
+"""A link over a byte stream that the test holds: heartbeats, back-pressure, closing."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+
+import pytest
+from websockets.frames import PONG, TEXT, Frame
+from websockets.protocol import CLIENT
+from websockets.protocol import Protocol as Client
+
+from mcp_ws_ide.binding import CloseCode
+from mcp_ws_ide.handlers.link import HIGH_WATER, MAX_QUEUED_BYTES, Heartbeat, WebSocketLink
+from mcp_ws_ide.handlers.streams import ByteStream, SocketStream
+from tests.conftest import until
+
+
+class HeldStream(ByteStream):
+    """Takes everything, and says that it has left only when told."""
+
+    def __init__(self) -> None:
+        self.sent = bytearray()
+        self.open = True
+        self.holds = False
+        self.reading = True
+
+    def start(self, on_data, on_end) -> None:
+        self.on_data, self.on_end = on_data, on_end
+
+    def write(self, data: bytes) -> bool:
+        self.sent += data
+        return not self.holds
+
+    def set_reading(self, reading: bool) -> None:
+        self.reading = reading
+
+    def close(self) -> None:
+        if self.open:
+            self.open = False
+            self.on_end()
+
+
+class Rig:
+    def __init__(self) -> None:
+        self.stream = HeldStream()
+        self.link = WebSocketLink(self.stream, 1 << 20)
+        self.messages: list[bytes] = []
+        self.closes: list[tuple[int, str]] = []
+        self.full: list[bool] = []
+        self.link.start(
+            lambda message, now: self.messages.append(message),
+            lambda code, reason: self.closes.append((code, reason)),
+            self.full.append,
+        )
+        self.client = Client(CLIENT, max_size=None)
+
+    def frames(self) -> list[Frame]:
+        self.client.receive_data(bytes(self.stream.sent))
+        self.stream.sent.clear()
+        return self.client.events_received()
+
+    def from_client(self, opcode: int, data: bytes) -> None:
+        self.stream.on_data(Frame(opcode, data).serialize(mask=True))
+
+
+@pytest.fixture
+async def rig() -> Rig:
+    return Rig()
+
+
+async def test_a_silent_peer_is_pinged_and_dropped_after_two_misses(rig):
+    now = time.monotonic()
+    rig.link.heartbeat(now + 19)
+    await asyncio.sleep(0)
+    assert rig.frames() == [], "no ping before 20 s"
+    rig.link.heartbeat(now + 26)
+    rig.link.heartbeat(now + 27)
+    await asyncio.sleep(0)
+    assert [frame.opcode for frame in rig.frames()] == [9], "one ping, not one a second"
+    rig.link.heartbeat(now + 52)
+    assert rig.stream.open
+    rig.link.heartbeat(now + 78)
+    assert not rig.stream.open
+    assert rig.closes == [(1006, "")]
+
+
+async def test_a_peer_that_answers_stays(rig):
+    now = time.monotonic()
+    for beat in range(1, 10):
+        rig.link.heartbeat(now + 26 * beat)
+        rig.from_client(PONG, b"mcp")
+    assert rig.stream.open
+
+
+async def test_the_clock_forgets_closed_links_and_survives_a_failing_chore(rig):
+    beats, heartbeat = [], Heartbeat()
+    heartbeat.add(rig.link)
+    rig.stream.close()
+
+    def chore() -> None:
+        beats.append(1)
+        raise RuntimeError("chore")
+
+    task = asyncio.create_task(heartbeat.run(chore))
+    await until(lambda: len(beats) == 2)
+    task.cancel()
+    assert not heartbeat._links
+
+
+async def test_messages_of_one_tick_leave_in_one_write(rig):
+    rig.link.send(b"a")
+    rig.link.send(b"b")
+    assert not rig.stream.sent
+    await asyncio.sleep(0)
+    assert [frame.data for frame in rig.frames()] == [b"a", b"b"]
+
+
+async def test_a_slow_reader_is_said_and_then_ended_in_words(rig):
+    rig.stream.holds = True
+    rig.link.send(b"x" * HIGH_WATER)
+    assert rig.full == []
+    rig.link.send(b"x")
+    assert rig.full == [True]
+    await asyncio.sleep(0)
+    rig.stream.on_written()
+    assert rig.full == [True, False]
+    assert rig.link.queued_bytes == 0
+    rig.link.send(b"x" * MAX_QUEUED_BYTES)
+    rig.link.send(b"x")
+    await asyncio.sleep(0)
+    rig.frames()
+    assert rig.client.close_rcvd.code == 1008
+    assert "slow consumer" in rig.client.close_rcvd.reason
+
+
+async def test_close_is_said_once_and_nothing_passes_after_it(rig):
+    rig.link.close(CloseCode.GOING_AWAY, "bye")
+    rig.link.close(CloseCode.INTERNAL, "again")
+    rig.link.send(b"late")
+    rig.from_client(TEXT, b"late too")
+    await asyncio.sleep(0)
+    assert [frame.opcode for frame in rig.frames()] == [8]
+    assert (rig.client.close_rcvd.code, rig.messages) == (1001, [])
+    rig.stream.close()
+    assert rig.closes == [(1001, "bye")]
+
+
+async def test_a_socket_stream_keeps_order_and_loses_nothing_under_pressure():
+    near, far = socket.socketpair()
+    far.setblocking(False)
+    stream, written = SocketStream(near), []
+    stream.on_written = lambda: written.append(1)
+    stream.start(lambda data: None, lambda: None)
+    chunks = [bytes([number % 256]) * 50_000 for number in range(100)]
+    waits = [stream.write(chunk) for chunk in chunks]
+    assert not all(waits)
+    received = bytearray()
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(20):
+        while len(received) < 5_000_000:
+            received += await loop.sock_recv(far, 1 << 20)
+    assert bytes(received) == b"".join(chunks)
+    await until(lambda: written == [1])
+    stream.close()
+    assert await loop.sock_recv(far, 1) == b""
+    far.close()
+
+
+async def test_a_socket_stream_whose_peer_is_gone_ends_once():
+    near, far = socket.socketpair()
+    ends = []
+    stream = SocketStream(near)
+    stream.on_written = lambda: None
+    stream.start(lambda data: None, lambda: ends.append(1))
+    far.close()
+    stream.write(b"x")
+    stream.write(b"y")
+    await until(lambda: ends)
+    stream.close()
+    assert ends == [1]

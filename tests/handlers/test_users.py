@@ -1,0 +1,104 @@
+"""Several users on one server: nobody sees, ends, resumes or uses what is another's."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from tests.conftest import FAST_SERVER, Jupyter, Peer
+
+ROOT = Path(__file__).parents[2]
+USERS = {"alice-token": "alice", "bob-token": "bob", "guest-token": "guest", "test-token-0123456789": "root"}
+
+
+@pytest.fixture
+def shared(make_jupyter, tmp_path) -> Jupyter:
+    users = tmp_path / "users.json"
+    users.write_text(json.dumps(USERS))
+    return make_jupyter(
+        {"fast": FAST_SERVER},
+        "--ServerApp.identity_provider_class=tests.servers.identity.NamedUsers",
+        "--ServerApp.authorizer_class=tests.servers.identity.NoGuests",
+        "--MCPWebSocketApp.credential_check_interval=1",
+        environment={"USERS_FILE": str(users), "PYTHONPATH": str(ROOT)},
+    )
+
+
+def link_of(jupyter: Jupyter, user: str, path: str = "fast"):
+    return jupyter.connect(path, additional_headers={"Authorization": f"Bearer {user}-token"})
+
+
+async def test_users_share_no_process_and_see_no_session_of_another(shared):
+    async with link_of(shared, "alice") as one, link_of(shared, "bob") as two:
+        pids = []
+        for link in (one, two):
+            answer = await Peer(link).call(1, "tools/call", {"name": "pid"})
+            pids.append(answer["result"]["content"][0]["text"])
+        assert pids[0] != pids[1], "modern sessions share a process only within one principal"
+        sessions = {
+            user: shared.rest("GET", "sessions", token=f"{user}-token")[1]["sessions"]
+            for user in ("alice", "bob")
+        }
+        assert [len(mine) for mine in sessions.values()] == [1, 1]
+        assert sessions["alice"][0]["principal"] == "alice"
+        theirs = sessions["alice"][0]["id"]
+        assert shared.rest("DELETE", f"sessions/{theirs}", token="bob-token")[0] == 404
+        mine = shared.rest("GET", "servers/fast", token="bob-token")[1]["processes"]
+        assert [str(process["pid"]) for process in mine] == [pids[1]]
+        assert (await Peer(one).call(2, "tools/list"))["id"] == 2, "alice's session lives"
+
+
+async def test_tokens_and_tickets_of_another_user_read_as_unknown(shared):
+    token = shared.rest("POST", "tokens", {"servers": ["fast"]}, token="alice-token")[1]
+    assert shared.rest("GET", "tokens", token="bob-token")[1]["tokens"] == []
+    assert shared.rest("DELETE", f"tokens/{token['id']}", token="bob-token")[0] == 404
+    async with shared.connect(additional_headers={"Authorization": f"Bearer {token['token']}"}) as link:
+        await Peer(link).call(1, "tools/list")
+        assert shared.rest("GET", "sessions", token="alice-token")[1]["sessions"][0]["principal"] == "alice"
+
+
+async def test_the_tap_shows_only_the_watchers_own_traffic(shared):
+    tap = shared.endpoint("x").replace("servers/x", "api/tap")
+    from websockets.asyncio.client import connect
+
+    async with (
+        connect(
+            tap, subprotocols=["mcp.tap.v1"], additional_headers={"Authorization": "Bearer bob-token"}
+        ) as watching,
+        link_of(shared, "alice") as hers,
+        link_of(shared, "bob") as his,
+    ):
+        await Peer(hers).call("alice-secret", "tools/list")
+        await Peer(his).call("bob-marker", "tools/list")
+        seen = ""
+        async with asyncio.timeout(20):
+            while '"bob-marker"' not in seen:
+                seen += await watching.recv()
+        assert "alice-secret" not in seen
+
+
+async def test_who_is_not_authorized_is_refused_everywhere(shared):
+    with pytest.raises(InvalidStatus) as refused:
+        await link_of(shared, "guest").__aenter__()
+    assert refused.value.response.status_code == 403
+    for method, path in (("GET", "servers"), ("GET", "sessions"), ("POST", "tokens"), ("GET", "health")):
+        body = {"servers": ["fast"]} if method == "POST" else None
+        assert shared.rest(method, path, body, token="guest-token")[0] == 403
+
+
+async def test_a_link_ends_when_its_jupyter_credential_does(shared, tmp_path):
+    async with link_of(shared, "alice") as hers, link_of(shared, "bob") as his:
+        await Peer(hers).call(1, "tools/list")
+        left = {token: user for token, user in USERS.items() if user != "alice"}
+        replaced = tmp_path / "fresh.json"
+        replaced.write_text(json.dumps(left))
+        replaced.replace(tmp_path / "users.json")
+        async with asyncio.timeout(20):
+            with pytest.raises(ConnectionClosed) as closed:
+                await hers.recv()
+        assert closed.value.rcvd.code == 4401
+        assert (await Peer(his).call(1, "tools/list"))["id"] == 1, "bob stays"
