@@ -1,0 +1,45 @@
+"""What the README shows works as it is printed."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def run(source: str, jupyter) -> str:
+    program = (
+        "import asyncio\nasync def main():\n" + textwrap.indent(source, "    ") + "\nasyncio.run(main())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=jupyter.environment, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_python_examples_work(jupyter):
+    found, elsewhere = blocks("python")[:2]
+    assert "git_status" in run(found, jupyter)
+    real = elsewhere.replace("wss://host/mcp-ws/servers/git", jupyter.endpoint("git"))
+    token = jupyter.rest("POST", "tokens", {"servers": ["git"]})[1]["token"]
+    real = real.replace("mcpws_…", token).replace("    ...", "    print(await client.list_tools())")
+    assert "git_status" in run(real, jupyter)
+
+
+def test_links_lead_somewhere():
+    for document in [ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("[A-Z]*.md")]:
+        for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", document.read_text()):
+            if "://" not in target:
+                assert (document.parent / target).exists(), f"{document.name}: {target}"
+        for target in re.findall(r"`((?:tests|benchmarks|docs|mcp_ws_ide)/[\w/.-]+)`", document.read_text()):
+            assert (ROOT / target).exists(), f"{document.name}: {target}"
