@@ -60,7 +60,8 @@ def _announce(port: int, token: str) -> None:
     snippet = (
         "import asyncio; from mcp_ws_ide.client import connect; "
         f"run = lambda: connect('ws://{base}/mcp-ws/servers/demo', token='{token}'); "
-        "exec('async def main():\\n async with run() as client: print(await client.list_tools())'); "
+        "exec('async def main():\\n async with run() as client:\\n"
+        "  print([tool.name for tool in (await client.list_tools()).tools])'); "
         "asyncio.run(main())"
     )
     print(f"page:      http://{base}/mcp-ws/?token={token}")
