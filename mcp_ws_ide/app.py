@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +16,6 @@ from jupyter_server.extension.application import ExtensionApp, ExtensionAppJinja
 from traitlets import Bool, Dict, Float, Int, List, Unicode
 
 from mcp_ws_ide import __version__, config
-from mcp_ws_ide.binding import CloseCode
 from mcp_ws_ide.gateway import Gateway, Limits
 from mcp_ws_ide.handlers import ROUTES
 from mcp_ws_ide.handlers.auth import CHECK_SECONDS, CredentialWatch
@@ -79,7 +79,8 @@ class Runtime:
             self._app.note_activity()
         for token_id in {s.info.token_id for s in gateway.sessions.values() if s.info.token_id}:
             if not self.tokens.alive(token_id):
-                gateway.close_links_of_token(token_id, CloseCode.EXPIRED, "the gateway token has expired")
+                gateway.token_expired(token_id)
+        gateway.tick(time.monotonic())
         self._ticks += 1
         if self._ticks % self._app.credential_check_interval == 0:
             gateway.tasks.spawn(self.credentials.check(), "credential check")
@@ -139,6 +140,41 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         min=1024,
         help="""Longest message in either direction (bytes). Default 10 MiB. A longer one closes the link with 1009;
         a longer line of a server is dropped and said.""",
+    ).tag(config=True)
+    max_queued_bytes = Int(
+        16 << 20,
+        min=1024,
+        help="""Most bytes that wait for a client which does not read (bytes). Default 16 MiB. Above it the link is
+        closed with 1008; a resumable session may come back.""",
+    ).tag(config=True)
+    max_links_per_second = Int(
+        0, min=0, help="Most new links per second in all (count). Default 0: no limit. One more gets 429."
+    ).tag(config=True)
+    grace = Float(
+        900.0,
+        min=0.0,
+        help="""Seconds a resumable session waits for its client after a loss. Default 900. Afterwards its
+        requests are cancelled and its processes end; the client learns that the session is gone.""",
+    ).tag(config=True)
+    window_frames = Int(
+        4096,
+        min=16,
+        help="""Most messages that either side of a resumable session keeps until they are acknowledged (count).
+        Default 4096. Beyond it progress and logs give way; answers alone beyond it end the session with 4413.""",
+    ).tag(config=True)
+    window_bytes = Int(
+        4 << 20, min=1024, help="The same in bytes. Default 4 MiB. One larger message always fits."
+    ).tag(config=True)
+    hello_timeout = Float(
+        30.0,
+        min=0.1,
+        help="Seconds a resumable link may take to say open or resume. Default 30. Then it is closed with 4400.",
+    ).tag(config=True)
+    drain_timeout = Float(
+        2.0,
+        min=0.0,
+        help="""Seconds that running requests have to finish when the server shuts down. Default 2. Afterwards they
+        get an error that says whether they may have run.""",
     ).tag(config=True)
     idle_timeout = Float(
         60.0,

@@ -10,8 +10,12 @@ import binascii
 import re
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
-from typing import Final
+from typing import Annotated, Final
 
+import msgspec
+from msgspec import Raw
+
+SUBPROTOCOL_RESUME: Final = "mcp.resume.v1"
 SUBPROTOCOL_MCP: Final = "mcp"
 SUBPROTOCOL_JUPYTER: Final = "v1.token.websocket.jupyter.org"
 VERSION_PREFIX: Final = "mcp.version."
@@ -41,6 +45,7 @@ class CloseCode(IntEnum):
     INTERNAL = 1011
     SERVICE_RESTART = 1012
     TRY_AGAIN_LATER = 1013
+    NO_HELLO = 4400
     EXPIRED = 4401
     REVOKED = 4403
     GONE = 4404
@@ -65,8 +70,9 @@ def select_subprotocol(offered: Sequence[str]) -> str | None:
         UnknownSubprotocol: something was offered, and nothing of it is known.
     """
     candidates = [entry for entry in offered if not carries_token(entry)]
-    if SUBPROTOCOL_MCP in candidates:
-        return SUBPROTOCOL_MCP
+    for known in (SUBPROTOCOL_RESUME, SUBPROTOCOL_MCP):
+        if known in candidates:
+            return known
     for entry in candidates:
         if entry.startswith(VERSION_PREFIX):
             return entry
@@ -123,3 +129,101 @@ def close_reason(text: str) -> str:
     """``text`` cut to the 123 bytes that fit a close frame (RFC 6455 section 5.5)."""
     raw = text.encode()
     return text if len(raw) <= 123 else raw[:120].decode(errors="ignore") + "…"
+
+
+# --- control frames of mcp.resume.v1 (docs/binding.md, section 6) ---------------------------------
+
+
+class ControlError(ValueError):
+    """A control frame with a missing or ill-typed member."""
+
+
+class Window(msgspec.Struct, frozen=True):
+    """What either side buffers: data frames, and their bytes."""
+
+    frames: int = 4096
+    bytes: int = 4 << 20
+
+
+_Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class Control(msgspec.Struct, omit_defaults=True):
+    """A JSON object with the member ``mcp.ws`` and without ``jsonrpc``; it is not counted."""
+
+    kind: str = msgspec.field(name="mcp.ws")
+    token: str | None = None
+    recv: _Count | None = None
+    session: str | None = None
+    grace: float | None = None
+    window: Window | None = None
+    reason: str | None = None
+    dropped: _Count | None = None
+
+
+_REQUIRED: Final = {
+    "open": (),
+    "resume": ("token", "recv"),
+    "opened": ("session", "token", "grace", "window"),
+    "resumed": ("recv", "token"),
+    "gone": (),
+    "ack": ("recv",),
+    "gap": ("dropped",),
+    "ping": (),
+    "pong": (),
+}
+
+
+class _Probe(msgspec.Struct):
+    control: Raw = msgspec.field(name="mcp.ws", default=Raw())
+    jsonrpc: Raw = Raw()
+
+
+_decode_probe = msgspec.json.Decoder(_Probe).decode
+_decode_control = msgspec.json.Decoder(Control).decode
+_encode_control = msgspec.json.Encoder().encode
+
+
+def parse_control(data: bytes) -> Control | None:
+    """The control frame that ``data`` is; None for a data frame, whether or not that is a message.
+
+    Raises:
+        ControlError: a control frame that says too little, or nothing known.
+    """
+    if data.startswith(b'{"jsonrpc"') or b'"mcp.ws"' not in data:
+        return None
+    try:
+        probe = _decode_probe(data)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    if len(memoryview(probe.jsonrpc)) or not len(memoryview(probe.control)):
+        return None
+    try:
+        control = _decode_control(data)
+    except msgspec.DecodeError as error:
+        raise ControlError(f"a control frame of the wrong shape: {error}") from None
+    required = _REQUIRED.get(control.kind)
+    if required is None:
+        raise ControlError(f"an unknown control frame: {control.kind[:40]!r}")
+    for member in required:
+        if getattr(control, member) is None:
+            raise ControlError(f'the control frame {control.kind!r} needs the member "{member}"')
+    return control
+
+
+def encode_control(control: Control) -> bytes:
+    """The frame of a :class:`Control`."""
+    return _encode_control(control)
+
+
+def ack(recv: int) -> bytes:
+    """``recv`` data frames were processed."""
+    return b'{"mcp.ws":"ack","recv":%d}' % recv
+
+
+def gap(dropped: int) -> bytes:
+    """``dropped`` data frames stood here and gave way."""
+    return b'{"mcp.ws":"gap","dropped":%d}' % dropped
+
+
+PONG: Final = b'{"mcp.ws":"pong"}'

@@ -30,6 +30,11 @@ LIMIT_EXCEEDED = -31003
 RESPONSE_TOO_LARGE = -31004
 """The answer exceeds what this peer can receive; it ran, and its answer was withheld."""
 
+GATEWAY_CLOSING = -31005
+"""The gateway shuts down; ``data.outcome`` says whether the request may have run."""
+SESSION_LOST = -31006
+"""Written by the client itself: link and session are lost; ``data.outcome`` says what may have happened."""
+
 
 class McpWsError(Exception):
     """Base of every error this package raises on purpose."""

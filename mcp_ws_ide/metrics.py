@@ -98,6 +98,10 @@ class Metrics:
     def __init__(self) -> None:
         self.servers: dict[str, ServerCounters] = {}
         self.refusals: Counter[str] = Counter()
+        self.resumes: Counter[str] = Counter()
+        """Resumed, gone (nothing to resume), expired (nobody came)."""
+        self.replayed = 0
+        self.gap_messages = 0
         self.tap_drops = 0
 
     def server(self, name: str) -> ServerCounters:
@@ -179,6 +183,16 @@ class GatewayCollector(Collector):
         refusals = CounterMetricFamily("mcp_ws_refusals", "Links refused, by reason", labels=["reason"])
         for reason, number in self._metrics.refusals.items():
             refusals.add_metric([reason], number)
+        resumes = CounterMetricFamily("mcp_ws_resumes", "What became of lost links", labels=["outcome"])
+        for outcome, number in self._metrics.resumes.items():
+            resumes.add_metric([outcome], number)
+        replayed = CounterMetricFamily("mcp_ws_messages_replayed", "Messages sent again after a resume")
+        replayed.add_metric([], self._metrics.replayed)
+        gaps = CounterMetricFamily(
+            "mcp_ws_gap_messages", "Progress and logs that gave way while clients were away"
+        )
+        gaps.add_metric([], self._metrics.gap_messages)
+        yield from (resumes, replayed, gaps)
         drops = CounterMetricFamily("mcp_ws_tap_drops", "Records that slow watchers missed")
         drops.add_metric([], self._metrics.tap_drops)
         yield from (count, size, dropped, restarts, refusals, drops)

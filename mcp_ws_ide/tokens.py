@@ -173,5 +173,16 @@ class TicketStore:
         return ticket
 
 
+def new_resume_token(session_id: str) -> tuple[str, bytes]:
+    """A token that resumes a session (its public id, then 256 random bits), and the digest that is kept of it."""
+    token = f"{session_id}.{secrets.token_urlsafe(32)}"
+    return token, resume_digest(token)
+
+
+def resume_digest(token: str) -> bytes:
+    """What is kept of a resume token."""
+    return hashlib.sha256(token.encode()).digest()
+
+
 def _digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()

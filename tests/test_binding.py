@@ -15,7 +15,7 @@ from mcp_ws_ide.binding import CloseCode
     [
         ([], None),
         (["mcp"], "mcp"),
-        (["mcp.resume.v1", "mcp"], "mcp"),
+        (["mcp", "mcp.resume.v1"], "mcp.resume.v1"),
         (["mcp.version.2025-11-25", "mcp"], "mcp"),
         (["mcp.version.2025-11-25"], "mcp.version.2025-11-25"),
         (["mcp.auth.abc", "mcp"], "mcp"),

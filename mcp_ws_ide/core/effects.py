@@ -30,10 +30,15 @@ class Pending(msgspec.Struct, gc=False, eq=False):
 
 
 class Deliver(msgspec.Struct, gc=False, frozen=True):
-    """Send ``data`` to the session's client. ``answered`` is the request it answers, if it does."""
+    """Send ``data`` to the session's client.
+
+    ``answered`` is the request it answers, if it does. ``droppable`` messages (progress, logs) give way where
+    a client that is away has more waiting than its window holds.
+    """
 
     data: bytes
     answered: Pending | None = None
+    droppable: bool = False
 
 
 class Forward(msgspec.Struct, gc=False, frozen=True):

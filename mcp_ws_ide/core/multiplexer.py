@@ -22,7 +22,7 @@ from typing import Generic, TypeVar
 
 from mcp_ws_ide import messages
 from mcp_ws_ide.core.effects import Deliver, Drop, Pending, Reply
-from mcp_ws_ide.core.session import CANCELLED
+from mcp_ws_ide.core.session import CANCELLED, DROPPABLE
 from mcp_ws_ide.errors import METHOD_NOT_FOUND, MalformedMessage
 from mcp_ws_ide.messages import Kind, Message, Params
 
@@ -119,7 +119,7 @@ class Multiplexer(Generic[Owner]):
         if params.meta is not None and (tag := bytes(params.meta.subscription_id)):
             return self._tagged(message, messages.SUBSCRIPTION_ID_KEY, tag)
         if self.sole_owner is not None:
-            return self.sole_owner, Deliver(message.data)
+            return self.sole_owner, Deliver(message.data, None, message.method in DROPPABLE)
         return self._drop("names no request, and the server is shared")
 
     def _tagged(self, message: Message, member: str, tag: bytes) -> tuple[Owner | None, Deliver | Drop]:
@@ -135,7 +135,7 @@ class Multiplexer(Generic[Owner]):
             if not own:
                 return self._drop("progress that was not asked for")
             params = messages.with_member(message.params, member, own)
-        return owner, Deliver(messages.rebuild(message, b"", params=params))
+        return owner, Deliver(messages.rebuild(message, b"", params=params), None, member == "progressToken")
 
     def _drop(self, reason: str) -> tuple[None, Drop]:
         self.dropped += 1

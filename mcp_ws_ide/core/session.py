@@ -20,6 +20,8 @@ from mcp_ws_ide.errors import INVALID_REQUEST, LIMIT_EXCEEDED, MalformedMessage
 from mcp_ws_ide.messages import IdKey, Kind, Message
 
 CANCELLED = "notifications/cancelled"
+DROPPABLE = frozenset({b'"notifications/progress"', b'"notifications/message"'})
+"""Methods (as JSON) of the notifications that may give way when a client is away for too long."""
 
 
 class SessionCore:
@@ -91,7 +93,8 @@ class SessionCore:
                 words = f"the id {message.id.decode()} is already in flight"
                 return Reply(messages.error_response(b"", INVALID_REQUEST, words))
             self.asked.add(key)
-        return Deliver(message.data)
+            return Deliver(message.data)
+        return Deliver(message.data, None, message.method in DROPPABLE)
 
     def answered(self, pending: Pending) -> None:
         """A shared upstream answered this request."""

@@ -6,13 +6,15 @@ import asyncio
 import logging
 import os
 import time
+from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
-from mcp_ws_ide.binding import CloseCode
+from mcp_ws_ide.binding import CloseCode, Window
 from mcp_ws_ide.config import Configuration, ServerSpec, child_environment
+from mcp_ws_ide.core.resume import GatewayEnd
 from mcp_ws_ide.errors import LimitExceeded
 from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.gateway.session import Link, LinkInfo, Session
@@ -20,9 +22,17 @@ from mcp_ws_ide.gateway.upstream import SharedUpstream
 from mcp_ws_ide.metrics import Metrics, ServerGauges
 from mcp_ws_ide.tap import Tap
 from mcp_ws_ide.tasks import TaskGroupOwner
+from mcp_ws_ide.tokens import new_resume_token
 from mcp_ws_ide.transports.base import Transport
 from mcp_ws_ide.transports.processes import ProcessSupervisor
 from mcp_ws_ide.transports.stdio import StdioTransport
+
+UNKNOWN_SESSION: Final = "no such session: it ended, expired, or was never yours"
+"""One answer for every token that opens nothing: it tells a stranger nothing."""
+REMEMBERED_ENDS: Final = 1000
+"""Ended sessions whose reason is kept, for clients that come back too late."""
+DRAIN_POLL: Final = 0.05
+"""Seconds between two looks whether the last requests were answered."""
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +45,15 @@ class Limits(msgspec.Struct, frozen=True):
     max_processes: int = 64
     max_in_flight: int = 1024
     max_message_bytes: int = 10 << 20
+    max_queued_bytes: int = 16 << 20
+    max_links_per_second: int = 0
     idle_timeout: float = 60.0
     probe_timeout: float = 10.0
+    grace: float = 900.0
+    window_frames: int = 4096
+    window_bytes: int = 4 << 20
+    hello_timeout: float = 30.0
+    drain_timeout: float = 2.0
 
 
 class Gateway:
@@ -56,6 +73,11 @@ class Gateway:
         self._per_principal: dict[str, int] = {}
         self._retired: set[Server] = set()
         self._supervisor = ProcessSupervisor()
+        self.ack_due: set[Session] = set()
+        """Resumable sessions that owe their client an acknowledgement."""
+        self._detached: set[Session] = set()
+        self._ends: OrderedDict[str, tuple[Session, str]] = OrderedDict()
+        self._links_this_second = (0, 0)
 
     # --- configuration --------------------------------------------------------------------------
 
@@ -109,9 +131,30 @@ class Gateway:
             words = f"you have {self.limits.max_sessions_per_principal} sessions open (max_sessions_per_principal)"
             raise LimitExceeded("max_sessions_per_principal", words)
 
-    def open_session(self, server: Server, link: Link, info: LinkInfo) -> Session:
+    def check_link_rate(self) -> None:
+        """Count one more link.
+
+        Raises:
+            LimitExceeded: there are too many in this second.
+        """
+        limit = self.limits.max_links_per_second
+        second, count = self._links_this_second
+        now = int(time.monotonic())
+        count = count + 1 if second == now else 1
+        self._links_this_second = (now, count)
+        if limit and count > limit:
+            raise LimitExceeded(
+                "max_links_per_second", f"more than {limit} links in a second (max_links_per_second)"
+            )
+
+    def open_session(self, server: Server, link: Link, info: LinkInfo, *, resumable: bool = False) -> Session:
         """A session for a link that has just been opened."""
         session = Session(self, server, link, info)
+        if resumable:
+            token, digest = new_resume_token(session.id)
+            window = Window(self.limits.window_frames, self.limits.window_bytes)
+            session.resumption = GatewayEnd(link, digest, window, self.limits.grace)
+            link.send(session.resumption.opened(session.id, token))
         self.sessions[session.id] = session
         self._per_principal[info.principal] = self._per_principal.get(info.principal, 0) + 1
         log.info("session %s opened: server %s, from %s", session.id, server.name, info.remote)
@@ -120,9 +163,62 @@ class Gateway:
         )
         return session
 
+    def session_of_token(
+        self, token: str, digest: bytes, principal: str, server: str
+    ) -> tuple[Session | None, str]:
+        """The session a resume token belongs to; None and the reason if there is none.
+
+        Another principal's token, or one of another server, reads exactly as an unknown one.
+        """
+        session_id = token.partition(".")[0]
+        session = self.sessions.get(session_id)
+        words = UNKNOWN_SESSION
+        if session is None and session_id in self._ends:
+            session, words = self._ends[session_id]
+        if (
+            session is None
+            or session.resumption is None
+            or not session.resumption.knows(digest)
+            or session.info.principal != principal
+            or session.server.name != server
+        ):
+            return None, UNKNOWN_SESSION
+        return (None, words) if session.ended else (session, "")
+
+    def session_detached(self, session: Session, code: int, reason: str) -> None:
+        """A resumable session has lost its link."""
+        self._detached.add(session)
+        log.info("session %s detached: %s %s", session.id, code, reason)
+        self.tap.event(
+            session.info.principal, session.server.name, session.id, "link_lost", f"{code} {reason}"
+        )
+
+    def session_attached(self, session: Session, replayed: int) -> None:
+        """A resumable session has a new link."""
+        self._detached.discard(session)
+        self.metrics.resumes["resumed"] += 1
+        self.metrics.replayed += replayed
+        log.info("session %s resumed: %d messages replayed", session.id, replayed)
+        self.tap.event(
+            session.info.principal, session.server.name, session.id, "resumed", f"{replayed} replayed"
+        )
+
+    def tick(self, now: float) -> None:
+        """Once a second (``now``: ``time.monotonic``): acknowledgements, and the end of the grace time."""
+        due, self.ack_due = self.ack_due, set()
+        for session in due:
+            session.send_ack()
+        for session in [s for s in self._detached if s.resumption and s.resumption.expired(now)]:
+            self.metrics.resumes["expired"] += 1
+            session.end(CloseCode.GONE, f"nobody came back within {self.limits.grace:g} s (grace)")
+
     def session_ended(self, session: Session, code: int, reason: str) -> None:
         """Called once by each session when it ends."""
         del self.sessions[session.id]
+        self._detached.discard(session)
+        self.ack_due.discard(session)
+        if session.resumption is not None and code != CloseCode.NORMAL:
+            self._remember_end(session, reason)
         principal = session.info.principal
         left = self._per_principal[principal] - 1
         if left:
@@ -132,10 +228,25 @@ class Gateway:
         log.info("session %s closed: %s %s", session.id, code, reason)
         self.tap.event(principal, session.server.name, session.id, "link_closed", f"{code} {reason}")
 
-    def close_links_of_token(self, token_id: str, code: CloseCode, reason: str) -> None:
-        """End the sessions that a revoked or expired gateway token opened."""
-        for session in [s for s in self.sessions.values() if s.info.token_id == token_id]:
-            session.end(code, reason)
+    def _remember_end(self, session: Session, reason: str) -> None:
+        assert session.resumption is not None
+        session.resumption.forget()
+        self._ends[session.id] = (session, f"the session ended: {reason}")
+        if len(self._ends) > REMEMBERED_ENDS:
+            self._ends.popitem(last=False)
+
+    def token_revoked(self, token_id: str) -> None:
+        """End the sessions that a gateway token opened."""
+        for session in self._sessions_of_token(token_id):
+            session.end(CloseCode.REVOKED, "the gateway token was revoked")
+
+    def token_expired(self, token_id: str) -> None:
+        """Close the links that a gateway token opened; a resumable session may come back with another."""
+        for session in self._sessions_of_token(token_id):
+            session.close_link(CloseCode.EXPIRED, "the gateway token has expired")
+
+    def _sessions_of_token(self, token_id: str) -> list[Session]:
+        return [session for session in self.sessions.values() if session.info.token_id == token_id]
 
     # --- upstreams ------------------------------------------------------------------------------
 
@@ -180,7 +291,7 @@ class Gateway:
         for session in self.sessions.values():
             gauges = reading[session.server.name]
             gauges.sessions[session.era] += 1
-            gauges.links[session.era] += 1
+            gauges.links[session.era] += session.attached
             gauges.in_flight += len(session.core.pending)
             gauges.queued_bytes += session.queued_bytes
         for server in (*self.servers.values(), *self._retired):
@@ -190,11 +301,23 @@ class Gateway:
         self.metrics.tap_drops = self.tap.drops
         return reading
 
-    async def aclose(self, timeout: float = 4.0) -> None:
-        """End everything: links with 1001, servers by EOF, then by force. Bounded by about ``timeout`` s."""
+    async def _drain(self) -> None:
+        """Let requests finish, at most ``drain_timeout`` s; end each session as soon as it has none."""
+        end = time.monotonic() + self.limits.drain_timeout
+        while self.sessions:
+            over = time.monotonic() >= end
+            for session in list(self.sessions.values()):
+                if over or not session.core.pending:
+                    session.end_for_shutdown()
+            if self.sessions:
+                await asyncio.sleep(DRAIN_POLL)
+
+    async def aclose(self, timeout: float = 3.0) -> None:
+        """End everything: new requests are refused, running ones may finish, then links are closed with 1001
+        (1012 where the client can come back), servers end by EOF, then by force. Bounded by about
+        ``drain_timeout`` + ``timeout`` s."""
         self.closing = True
-        for session in list(self.sessions.values()):
-            session.end(CloseCode.GOING_AWAY, "the gateway is shutting down")
+        await self._drain()
         upstreams = [u for server in (*self.servers.values(), *self._retired) for u in server.upstreams]
         closing = asyncio.gather(*(upstream.aclose() for upstream in upstreams), return_exceptions=True)
         try:

@@ -1,4 +1,8 @@
-"""One session: a link on one side, its upstreams on the other, the pure core between them."""
+"""One session: a link on one side, its upstreams on the other, the pure core between them.
+
+A plain session ends with its link. A resumable one keeps what the client has not acknowledged, outlives its
+link by the grace time, and goes on with the next one.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +13,26 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
-from mcp_ws_ide import messages
-from mcp_ws_ide.binding import FRAGILE_MAX_BYTES, CloseCode
+from mcp_ws_ide import binding, messages
+from mcp_ws_ide.binding import FRAGILE_MAX_BYTES, CloseCode, ControlError
 from mcp_ws_ide.core import era as eras
 from mcp_ws_ide.core.effects import Deliver, Drop, Forward, Pending
 from mcp_ws_ide.core.era import Era
+from mcp_ws_ide.core.resume import GatewayEnd, Overflow, Violation
 from mcp_ws_ide.core.session import SessionCore
-from mcp_ws_ide.errors import RESPONSE_TOO_LARGE, UPSTREAM_LOST, LimitExceeded, MalformedMessage
+from mcp_ws_ide.errors import (
+    GATEWAY_CLOSING,
+    RESPONSE_TOO_LARGE,
+    UPSTREAM_LOST,
+    LimitExceeded,
+    MalformedMessage,
+)
 from mcp_ws_ide.gateway.upstream import PrivateUpstream, SharedUpstream, Upstream
+from mcp_ws_ide.tokens import new_resume_token
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mcp_ws_ide.gateway.gateway import Gateway
     from mcp_ws_ide.gateway.server import Server
 
@@ -52,6 +66,14 @@ class Link(Protocol):
     def set_reading(self, reading: bool) -> None:
         """Stop or go on reading from the client."""
 
+    def bind(
+        self,
+        on_message: Callable[[bytes, float], None],
+        on_closed: Callable[[int, str], None],
+        on_full: Callable[[bool], None],
+    ) -> None:
+        """Hand the link to another owner."""
+
     @property
     def queued_bytes(self) -> int:
         """Bytes the client has not taken yet."""
@@ -69,24 +91,36 @@ class Session:
         self.messages_in = self.messages_out = 0
         self.bytes_in = self.bytes_out = 0
         self.ended = False
+        self.resumption: GatewayEnd | None = None
+        """The resumable end; None for a plain session."""
         self._gateway = gateway
-        self._link = link
+        self._link: Link | None = link
         self._private: PrivateUpstream | None = None
         self._shared: SharedUpstream | None = None
         self._logging: SharedUpstream | None = None
         self._malformed = 0
+        self._link_full = False
+        self._held_back = False
+        self._final: tuple[CloseCode, str] | None = None
+        """Why the session ends as soon as its client has come back for the rest."""
+
+    @property
+    def attached(self) -> bool:
+        """Whether there is a link."""
+        return self._link is not None
 
     @property
     def era(self) -> str:
         """The era in use: the legacy handshake wins over a probe that preceded it."""
-        if self._private is not None:
+        if self._private is not None or self._final is not None:
             return Era.LEGACY
         return Era.MODERN if Era.MODERN in self.core.eras else "unknown"
 
     @property
     def queued_bytes(self) -> int:
         """Bytes that wait for the client."""
-        return self._link.queued_bytes
+        kept = self.resumption.channel.unacked_bytes if self.resumption is not None else 0
+        return max(kept, self._link.queued_bytes if self._link is not None else 0)
 
     # --- from the client ------------------------------------------------------------------------
 
@@ -100,6 +134,8 @@ class Session:
         except MalformedMessage as error:
             return self._refuse(error)
         effect = self.core.from_client(message, now)
+        if self._gateway.closing and type(effect) is Forward and message.kind is messages.Kind.REQUEST:
+            return self._refuse_closing(effect)
         if type(effect) is Forward:
             self._forward(effect)
         elif type(effect) is Deliver:
@@ -107,6 +143,31 @@ class Session:
         elif type(effect) is Drop:
             self.server.counters.dropped += 1
             self._gateway.tap.event(self.info.principal, self.server.name, self.id, "dropped", effect.reason)
+
+    def receive_counted(self, link: Link, data: bytes, now: float) -> None:
+        """As :meth:`receive`, for a resumable session: control frames apart, counted, acknowledged."""
+        end = self.resumption
+        if end is None or self.ended or not end.received(link):
+            return
+        try:
+            control = binding.parse_control(data)
+            if control is not None:
+                for frame in end.control(control):
+                    link.send(frame)
+                return self._update_flow()
+        except (ControlError, Violation) as error:
+            return link.close(CloseCode.PROTOCOL_ERROR, str(error))
+        self.receive(data, now)
+        if end.channel.accept(len(data)):
+            link.send(end.channel.take_ack())
+        else:
+            self._gateway.ack_due.add(self)
+
+    def send_ack(self) -> None:
+        """Acknowledge what was received lately, if a link is there to take it."""
+        end = self.resumption
+        if end is not None and self._link is not None and end.channel.owes_ack:
+            self._link.send(end.channel.take_ack())
 
     def _count_in(self, size: int) -> None:
         self.messages_in += 1
@@ -122,6 +183,10 @@ class Session:
             self.end(
                 CloseCode.PROTOCOL_ERROR, f"{MALFORMED_LIMIT} malformed messages; the last: {error.reason}"
             )
+
+    def _refuse_closing(self, effect: Forward) -> None:
+        if effect.pending is not None:
+            self.fail(effect.pending, GATEWAY_CLOSING, "the gateway is shutting down; try again later")
 
     def _forward(self, effect: Forward) -> None:
         if not effect.modern:
@@ -185,8 +250,15 @@ class Session:
 
     # --- toward the client ----------------------------------------------------------------------
 
-    def deliver(self, data: bytes, answered: Pending | None = None, received: float = 0.0) -> None:
-        """Send one message to the client. ``received`` is when the upstream's bytes arrived."""
+    def deliver(
+        self, data: bytes, answered: Pending | None = None, received: float = 0.0, droppable: bool = False
+    ) -> None:
+        """Send one message to the client, or keep it for when it is back.
+
+        Args:
+            received: when the upstream's bytes arrived.
+            droppable: it may give way when too much waits (see :class:`~mcp_ws_ide.core.effects.Deliver`).
+        """
         if self.ended:
             return
         if self.info.fragile and len(data) > FRAGILE_MAX_BYTES:
@@ -199,11 +271,31 @@ class Session:
         counters.bytes_out += size
         if self._gateway.tap.active:
             self._gateway.tap.message(self.info.principal, self.server.name, self.id, "client", "out", data)
-        self._link.send(data)
+        if self.resumption is not None and not self._keep(data, droppable):
+            return
+        if self._link is not None:
+            self._link.send(data)
         if answered is not None:
             counters.total.observe(time.perf_counter() - answered.received)
             if received and answered.sent:
                 counters.upstream.observe(received - answered.sent)
+
+    def _keep(self, data: bytes, droppable: bool) -> bool:
+        """Keep a message until it is acknowledged. Returns False if that ended the session."""
+        assert self.resumption is not None
+        channel = self.resumption.channel
+        dropped = channel.dropped
+        try:
+            self.resumption.push(data, droppable)
+        except Overflow as error:
+            self._gateway.metrics.refusals["window"] += 1
+            self.end(CloseCode.OVERFLOW, str(error))
+            return False
+        if channel.dropped > dropped:
+            self._gateway.metrics.gap_messages += channel.dropped - dropped
+        if channel.full:
+            self._update_flow()
+        return True
 
     def _too_large(self, data: bytes, answered: Pending | None) -> bytes:
         text = (
@@ -221,16 +313,70 @@ class Session:
 
     def set_reading(self, reading: bool) -> None:
         """An upstream is full, or has room again."""
-        if not self.ended:
+        if not self.ended and self._link is not None:
             self._link.set_reading(reading)
 
     def link_full(self, full: bool) -> None:
-        """The client reads slowly: where the server is its own, let the server feel it."""
-        if self._private is not None:
-            if full:
-                self._private.pause_reading()
-            else:
-                self._private.resume_reading()
+        """The client reads slowly, or has caught up."""
+        self._link_full = full
+        self._update_flow()
+
+    def _update_flow(self) -> None:
+        """Where the server is the session's own, let it feel that its client reads slowly.
+
+        Not while the client is away: a server must be able to finish its work then.
+        """
+        window_full = self.resumption is not None and self.resumption.channel.full
+        hold = self._link is not None and (self._link_full or window_full)
+        if hold == self._held_back or self._private is None:
+            return
+        self._held_back = hold
+        if hold:
+            self._private.pause_reading()
+        else:
+            self._private.resume_reading()
+
+    # --- links come and go ------------------------------------------------------------------------
+
+    def resume(self, link: Link, info: LinkInfo, presented: bytes, recv: int, now: float) -> None:
+        """Go on with a new link; the one before it, if it is still there, is superseded.
+
+        Args:
+            presented: digest of the token the client showed.
+            recv: data frames the client has received.
+
+        Raises:
+            Refused: the session cannot go on from there.
+        """
+        assert self.resumption is not None
+        token, digest = new_resume_token(self.id)
+        frames = self.resumption.resume(link, presented, recv, token, digest, now)
+        superseded, self._link, self.info = self._link, link, info
+        self._link_full = False
+        if superseded is not None:
+            superseded.close(CloseCode.SUPERSEDED, "another link of this client took over")
+        for frame in frames:
+            link.send(frame)
+        self._gateway.session_attached(self, len(frames) - 1)
+        self._update_flow()
+        if self._final is not None:
+            self.end(*self._final)
+
+    def link_lost(self, link: Link, code: int, reason: str) -> None:
+        """A link of a resumable session is gone: with close code 1000 so is the session, else it waits."""
+        if self.ended or self.resumption is None or link is not self._link:
+            return
+        if code == CloseCode.NORMAL:
+            return self.link_closed(code, reason)
+        self.resumption.detach(link, time.monotonic())
+        self._link = None
+        self._gateway.session_detached(self, code, reason)
+        self._update_flow()
+
+    def close_link(self, code: CloseCode, reason: str) -> None:
+        """Close the link; a resumable session may come back."""
+        if self._link is not None:
+            self._link.close(code, reason)
 
     # --- ends -----------------------------------------------------------------------------------
 
@@ -238,9 +384,13 @@ class Session:
         """The session's own legacy server is gone: answer everything, then close (docs/binding.md, 7)."""
         if upstream is not self._private or self.ended:
             return
+        self._private = None
         for pending in [entry for entry in self.core.pending.values() if not entry.upstream_id]:
             self.fail(pending, UPSTREAM_LOST, reason)
-        self.end(CloseCode.UPSTREAM_ENDED, reason)
+        if self._link is None:
+            self._final = (CloseCode.UPSTREAM_ENDED, reason)  # its client still has to learn what happened
+        else:
+            self.end(CloseCode.UPSTREAM_ENDED, reason)
 
     def shared_lost(self, upstream: SharedUpstream) -> None:
         """A shared server is gone; the next request starts a new one."""
@@ -249,14 +399,21 @@ class Session:
         if self._logging is upstream:
             self._logging = None
 
+    def end_for_shutdown(self) -> None:
+        """Tell the client what becomes of its requests, then end."""
+        for pending in list(self.core.pending.values()):
+            self.fail(pending, GATEWAY_CLOSING, "the gateway shut down before the server answered")
+        restart = CloseCode.GOING_AWAY if self.resumption is None else CloseCode.SERVICE_RESTART
+        self.end(restart, "the gateway is shutting down")
+
     def end(self, code: CloseCode, reason: str) -> None:
         """End the session from this side."""
         if not self.ended:
-            self._link.close(code, reason)
+            self.close_link(code, reason)
             self.link_closed(code, reason)
 
     def link_closed(self, code: int, reason: str) -> None:
-        """The link is gone; a plain session goes with it. Cancels and stops what it had. Idempotent."""
+        """The session is over. Cancels and stops what it had. Idempotent."""
         if self.ended:
             return
         self.ended = True

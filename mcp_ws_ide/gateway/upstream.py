@@ -266,7 +266,7 @@ class PrivateUpstream(Upstream):
     def _received(self, message: messages.Message, now: float) -> None:
         effect = self._session.core.from_legacy_server(message)
         if type(effect) is Deliver:
-            self._session.deliver(effect.data, effect.answered, now)
+            self._session.deliver(effect.data, effect.answered, now, effect.droppable)
         elif type(effect) is Reply:
             self.send(effect.data)
 
@@ -376,7 +376,7 @@ class SharedUpstream(Upstream):
         if type(effect) is Deliver and owner is not None:
             if effect.answered is not None:
                 owner.core.answered(effect.answered)
-            owner.deliver(effect.data, effect.answered, now)
+            owner.deliver(effect.data, effect.answered, now, effect.droppable)
         elif type(effect) is Reply:
             self.send(effect.data)
         elif type(effect) is Drop:

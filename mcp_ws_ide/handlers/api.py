@@ -149,6 +149,9 @@ def session_model(session: Session) -> dict[str, Any]:
         "remote": info.remote,
         "subprotocol": info.subprotocol,
         "user_agent": info.user_agent,
+        "attached": session.attached,
+        "resumable": session.resumption is not None,
+        "queued_bytes": session.queued_bytes,
         "in_flight": len(session.core.pending),
         "messages": {"in": session.messages_in, "out": session.messages_out},
         "bytes": {"in": session.bytes_in, "out": session.bytes_out},
@@ -218,9 +221,7 @@ class TokenHandler(ApiHandler):
         """Revoke a token and drop the links it opened."""
         if not self.runtime.tokens.revoke(self.principal, token_id):
             raise web.HTTPError(404, "there is no such token")
-        self.runtime.gateway.close_links_of_token(
-            token_id, CloseCode.REVOKED, "the gateway token was revoked"
-        )
+        self.runtime.gateway.token_revoked(token_id)
         self.set_status(204)
         self.finish()
 
@@ -252,7 +253,7 @@ class HealthHandler(ApiHandler):
                 "status": "closing" if gateway.closing else "ok",
                 "version": __version__,
                 "sessions": len(gateway.sessions),
-                "links": len(gateway.sessions),
+                "links": sum(session.attached for session in gateway.sessions.values()),
                 "processes": gateway.process_count(),
             }
         )

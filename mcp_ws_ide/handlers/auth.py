@@ -208,14 +208,12 @@ class EndpointHandler(GatewayHandler):
 
 
 class Watched(Protocol):
-    """Something that lives only as long as the credential it was opened with."""
+    """A link that lives only as long as the credential it was opened with."""
 
-    @property
-    def ended(self) -> bool:
-        """Whether it is over by itself."""
+    closed: bool
 
-    def end(self, code: CloseCode, reason: str) -> None:
-        """End it."""
+    def close(self, code: CloseCode, reason: str) -> None:
+        """Close it."""
 
 
 class _NoConnection:
@@ -245,13 +243,13 @@ class CredentialWatch:
     async def check(self) -> None:
         """One round: each credential once, however many links it opened."""
         for key, watched in list(self._watched.items()):
-            watched -= {entry for entry in watched if entry.ended}
+            watched -= {entry for entry in watched if entry.closed}
             if not watched:
                 del self._watched[key]
             elif not await self._holds(*key):
                 log.info("%d links closed: their Jupyter credential does not hold any more", len(watched))
                 for entry in list(watched):
-                    entry.end(
+                    entry.close(
                         CloseCode.EXPIRED, "the Jupyter credential does not hold any more; log in again"
                     )
 

@@ -9,7 +9,7 @@ from tornado import web
 
 from mcp_ws_ide import binding
 from mcp_ws_ide.errors import LimitExceeded
-from mcp_ws_ide.gateway import LinkInfo
+from mcp_ws_ide.gateway import Hello, LinkInfo
 from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.handlers.link import WebSocketLink
 from mcp_ws_ide.handlers.upgrade import UpgradeHandler
@@ -30,7 +30,7 @@ class ServerEndpointHandler(UpgradeHandler):
             subprotocol = binding.select_subprotocol(self.offered)
         except binding.UnknownSubprotocol as error:
             raise self.refuse(400, "subprotocol", str(error)) from None
-        self._admit(server)
+        self._admit(server, subprotocol)
         await self._open(server, key, subprotocol)
 
     def _find(self, name: str) -> Server:
@@ -40,14 +40,18 @@ class ServerEndpointHandler(UpgradeHandler):
             raise self.refuse(404, "unknown_server", f"there is no server {name!r}; configured: {known}")
         return server
 
-    def _admit(self, server: Server) -> None:
+    def _admit(self, server: Server, subprotocol: str | None) -> None:
         if server.refusal is not None:
             raise self.refuse(502, "server", f"server {server.name!r} cannot start: {server.refusal}")
+        gateway = self.runtime.gateway
         try:
-            self.runtime.gateway.check_admission(self.principal)
+            gateway.check_link_rate()
+            if subprotocol != binding.SUBPROTOCOL_RESUME or gateway.closing:  # else its first frame decides
+                gateway.check_admission(self.principal)
         except LimitExceeded as error:
             self.error_headers["Retry-After"] = "5"
-            raise self.refuse(503, error.limit, str(error)) from None
+            status = 429 if error.limit == "max_links_per_second" else 503
+            raise self.refuse(status, error.limit, str(error)) from None
 
     async def _open(self, server: Server, key: str, subprotocol: str | None) -> None:
         agent = self.request.headers.get("User-Agent", "")
@@ -56,11 +60,16 @@ class ServerEndpointHandler(UpgradeHandler):
         info = LinkInfo(principal, remote, agent[:200], subprotocol, fragile, self.token_id)
         gateway = self.runtime.gateway
         limit = int(server.spec.limits.get("max_message_bytes", gateway.limits.max_message_bytes))
-        link = WebSocketLink(await self.upgrade(key, subprotocol), limit, fragile=fragile)
-        session = gateway.open_session(server, link, info)
+        stream = await self.upgrade(key, subprotocol)
+        link = WebSocketLink(stream, limit, fragile=fragile, max_queued_bytes=gateway.limits.max_queued_bytes)
         self.runtime.heartbeat.add(link)
-        self.watch_credential(session)
-        link.start(session.receive, session.link_closed, session.link_full)
+        self.watch_credential(link)
+        if subprotocol == binding.SUBPROTOCOL_RESUME:
+            hello = Hello(gateway, server, link, info)
+            link.start(hello.receive, hello.closed)
+        else:
+            session = gateway.open_session(server, link, info)
+            link.start(session.receive, session.link_closed, session.link_full)
 
     def _not_allowed(self) -> None:
         self.error_headers = {"Upgrade": "websocket", "Allow": "GET"}

@@ -20,7 +20,7 @@ from mcp_ws_ide.handlers.streams import ByteStream
 HIGH_WATER: Final = 1 << 20
 """Bytes a client has not taken, above which its own server is not read."""
 MAX_QUEUED_BYTES: Final = 16 << 20
-"""Bytes a client has not taken, above which its link is closed."""
+"""Bytes a client has not taken, above which its link is closed, unless configured."""
 CLOSE_TIMEOUT: Final = 5.0
 """Seconds the peer has to answer a close frame."""
 PING_INTERVAL: Final = (20.0, 25.0)
@@ -46,6 +46,7 @@ class WebSocketLink:
         "_frames",
         "_full",
         "_loop",
+        "_max_queued_bytes",
         "_next_ping",
         "_on_closed",
         "_on_full",
@@ -58,7 +59,14 @@ class WebSocketLink:
         "closing",
     )
 
-    def __init__(self, stream: ByteStream, max_message_bytes: int, *, fragile: bool = False) -> None:
+    def __init__(
+        self,
+        stream: ByteStream,
+        max_message_bytes: int,
+        *,
+        fragile: bool = False,
+        max_queued_bytes: int = MAX_QUEUED_BYTES,
+    ) -> None:
         self._stream = stream
         self._stream.on_written = self._written
         self._loop = asyncio.get_running_loop()
@@ -66,6 +74,7 @@ class WebSocketLink:
         self._on_message: OnMessage | None = None
         self._on_closed: OnClosed | None = None
         self._on_full: OnFull = _ignore_full
+        self._max_queued_bytes = max_queued_bytes
         self._queued = 0
         self._full = False
         self._scheduled = False
@@ -76,8 +85,12 @@ class WebSocketLink:
 
     def start(self, on_message: OnMessage, on_closed: OnClosed, on_full: OnFull = _ignore_full) -> None:
         """Begin to read. ``on_closed`` is called exactly once."""
-        self._on_message, self._on_closed, self._on_full = on_message, on_closed, on_full
+        self.bind(on_message, on_closed, on_full)
         self._stream.start(self._received, self._ended)
+
+    def bind(self, on_message: OnMessage, on_closed: OnClosed, on_full: OnFull = _ignore_full) -> None:
+        """Hand the link to another owner; the next message is its first."""
+        self._on_message, self._on_closed, self._on_full = on_message, on_closed, on_full
 
     def _received(self, data: bytes) -> None:
         now = time.perf_counter()
@@ -111,8 +124,8 @@ class WebSocketLink:
         if not self._full:
             self._full = True
             self._on_full(True)
-        if self._queued > MAX_QUEUED_BYTES:
-            words = f"slow consumer: {self._queued} bytes wait to be read"
+        if self._queued > self._max_queued_bytes:
+            words = f"slow consumer: {self._queued} bytes wait to be read (max_queued_bytes)"
             self.close(CloseCode.POLICY, words)
 
     def _schedule_flush(self) -> None:

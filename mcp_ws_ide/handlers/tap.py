@@ -8,7 +8,6 @@ from collections.abc import Callable
 from jupyter_server.auth.decorator import ws_authenticated
 
 from mcp_ws_ide import binding
-from mcp_ws_ide.binding import CloseCode
 from mcp_ws_ide.gateway import Gateway
 from mcp_ws_ide.handlers.link import WebSocketLink
 from mcp_ws_ide.handlers.upgrade import UpgradeHandler
@@ -33,7 +32,8 @@ class TapHandler(UpgradeHandler):
         accepts = self._filter()
         link = WebSocketLink(await self.upgrade(key, binding.TAP_SUBPROTOCOL), MAX_COMMAND_BYTES)
         self.runtime.heartbeat.add(link)
-        self.watch_credential(TapFeed(self.runtime.gateway, link, accepts))
+        self.watch_credential(link)
+        TapFeed(self.runtime.gateway, link, accepts)
 
     def _filter(self) -> Callable[[str, Record], bool]:
         server = self.get_query_argument("server", "")
@@ -58,15 +58,6 @@ class TapFeed:
         self._watcher = Watcher(self._wake, accepts)
         self._tap.subscribe(self._watcher)
         link.start(self._ignore, self._closed, self._link_full)
-
-    @property
-    def ended(self) -> bool:
-        """Whether the watcher is gone."""
-        return self._link.closed
-
-    def end(self, code: CloseCode, reason: str) -> None:
-        """Send the watcher away."""
-        self._link.close(code, reason)
 
     def _wake(self) -> None:
         asyncio.get_running_loop().call_soon(self._pump)

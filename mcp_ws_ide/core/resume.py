@@ -1,0 +1,382 @@
+"""The two ends of a resumable session (``mcp.resume.v1``, docs/binding.md section 6).
+
+Pure: frames, links (any object, compared by identity) and the time go in; frames to write and messages to
+process come out. :class:`GatewayEnd` is the gateway's, :class:`ClientEnd` that of any client. Rules:
+
+1. Only the current link counts: whatever a superseded one still brings is ignored.
+2. A resume is answered only to the newest token, or to the one before it until the client has shown that it
+   knows the newest.
+3. Data leaves a buffer only when the peer has acknowledged it.
+4. What cannot be promised is said: a request that a loss leaves unanswered gets an error with
+   ``data.outcome``: ``not_sent`` (safe to retry) or ``unknown`` (it may have run).
+"""
+
+from __future__ import annotations
+
+import hmac
+from enum import Enum
+from typing import Final
+
+import msgspec
+
+from mcp_ws_ide import binding, messages
+from mcp_ws_ide.binding import Control, ControlError, Window
+from mcp_ws_ide.core.channel import PositionError, ReliableChannel
+from mcp_ws_ide.errors import SESSION_LOST, MalformedMessage
+from mcp_ws_ide.messages import IdKey, Kind
+
+OVERFLOW_FACTOR: Final = 4
+"""While a link is up, this many windows may be unacknowledged: a slow network is not a lost client."""
+
+
+class Violation(Exception):
+    """The peer broke the protocol: close with 1002 and these words."""
+
+
+class Refused(Exception):
+    """A resume that cannot be: answer ``gone`` with these words, then close 4404."""
+
+
+class Overflow(Exception):
+    """Responses alone exceed the window: close 4413, end the session, say so."""
+
+
+class GatewayEnd:
+    """The gateway's end of one session.
+
+    Args:
+        link: the link that opened it.
+        digest: of the token that ``opened`` carries; tokens themselves are not kept.
+        window: what either side buffers.
+        grace: seconds a detached session lives.
+    """
+
+    __slots__ = ("_previous", "_token", "channel", "deadline", "grace", "link", "replayed", "window")
+
+    def __init__(self, link: object, digest: bytes, window: Window, grace: float) -> None:
+        self.link: object | None = link
+        self.channel = ReliableChannel(window.frames, window.bytes)
+        self.window = window
+        self.grace = grace
+        self.deadline: float | None = None
+        """When a detached session expires, on the caller's clock; None while attached."""
+        self.replayed = 0
+        """Frames written a second time, in all."""
+        self._token = digest
+        self._previous: bytes | None = None
+
+    def opened(self, session: str, token: str) -> bytes:
+        """The answer to ``open``."""
+        return binding.encode_control(
+            Control("opened", session=session, token=token, grace=self.grace, window=self.window)
+        )
+
+    def knows(self, digest: bytes) -> bool:
+        """Whether a token with this digest may resume the session. Takes the same time for every token."""
+        newest = hmac.compare_digest(digest, self._token)
+        return hmac.compare_digest(digest, self._previous or self._token) or newest
+
+    def resume(
+        self, link: object, presented: bytes, recv: int, token: str, digest: bytes, now: float
+    ) -> list[bytes]:
+        """Attach ``link``, which presented a token that :meth:`knows` accepts.
+
+        Args:
+            presented: the digest of that token; it stays good until the client shows that it has the new one.
+            recv: data frames the client has received so far.
+            token, digest: the new token, and what is kept of it.
+
+        Returns:
+            What to write: ``resumed``, then everything the client has not received.
+
+        Raises:
+            Refused: the session has expired, or its buffer cannot serve that position.
+        """
+        if self.expired(now):
+            raise Refused("the session has expired")
+        try:
+            replay = self.channel.replay_after(recv)
+        except PositionError as error:
+            raise Refused(str(error)) from None
+        self._previous, self._token = presented, digest
+        self.link, self.deadline = link, None
+        self.replayed += len(replay)
+        # `resumed` says how much was received, which is an acknowledgement.
+        self.channel.take_ack()
+        head = Control("resumed", recv=self.channel.received, token=token)
+        return [binding.encode_control(head), *replay]
+
+    def detach(self, link: object, now: float) -> bool:
+        """``link`` is gone. Returns whether the session is detached now: a superseded link changes nothing."""
+        if link is not self.link:
+            return False
+        self.link, self.deadline = None, now + self.grace
+        return True
+
+    def expired(self, now: float) -> bool:
+        """Whether the grace time is over."""
+        return self.deadline is not None and now >= self.deadline
+
+    def received(self, link: object) -> bool:
+        """A frame arrived. Returns whether it counts: not on a link that was superseded."""
+        if link is not self.link:
+            return False
+        self._previous = None  # the client has the newest token, or it could not have sent this
+        return True
+
+    def control(self, control: Control) -> list[bytes]:
+        """A control frame of the current link; returns what to write.
+
+        Raises:
+            Violation: it has no business here.
+        """
+        if control.kind == "ack":
+            _acknowledge(self.channel, control)
+            return []
+        if control.kind == "ping":
+            return [binding.PONG]
+        if control.kind == "pong":
+            return []
+        raise Violation(f"the control frame {control.kind!r} has no place here")
+
+    def forget(self) -> None:
+        """The session is over: keep the tokens, so that its client can be told, and nothing else."""
+        self.channel = ReliableChannel(0, 0)
+
+    def push(self, data: bytes, droppable: bool) -> None:
+        """Keep a message to the client until it is acknowledged; the caller writes it if there is a link.
+
+        Raises:
+            Overflow: too much is unacknowledged that must not give way.
+        """
+        channel = self.channel
+        if channel.full and not channel.make_room() and not self._patient():
+            if droppable:
+                return channel.push_gap()
+            raise Overflow(
+                f"{channel.unacked} messages, {channel.unacked_bytes} bytes wait for the client; "
+                "the window is full of answers (window_frames, window_bytes)"
+            )
+        channel.push(data, droppable)
+
+    def _patient(self) -> bool:
+        channel, window = self.channel, self.window
+        return (
+            self.link is not None
+            and channel.unacked_bytes < OVERFLOW_FACTOR * window.bytes
+            and channel.unacked < OVERFLOW_FACTOR * window.frames
+        )
+
+
+class Waiting(msgspec.Struct):
+    """A request of the client without an answer, and its position among the frames."""
+
+    raw_id: bytes
+    position: int
+
+
+class Event(Enum):
+    """What a frame from the gateway changed, besides data."""
+
+    OPENED = "opened"
+    RESUMED = "resumed"
+    GONE = "gone"
+    GAP = "gap"
+    NOTHING = "nothing"
+
+
+class ClientEnd:
+    """A client's end: what to write, what to hand to the SDK, what became of each request.
+
+    Use: after connecting, write :meth:`hello`; feed frames to :meth:`receive`; send messages through
+    :meth:`send`; after a loss, :meth:`lost_link`; to end, :meth:`give_up`.
+    """
+
+    def __init__(self) -> None:
+        self.channel = ReliableChannel(Window().frames, Window().bytes)
+        self.session = ""
+        self.grace = 0.0
+        self.live = False
+        """Whether data frames may be written now."""
+        self.legacy = False
+        """Whether the client has sent ``initialize``: then no other session can take over."""
+        self.waiting: dict[IdKey, Waiting] = {}
+        self.replayed = 0
+        """Frames written again at the last resume."""
+        self.gap = 0
+        """Messages that the last ``gap`` frame stood for."""
+        self.plain = False
+        """Whether the gateway does not resume: what is written counts as delivered."""
+        self._token = ""
+        self._written = 0
+
+    def hello(self) -> bytes:
+        """The first frame on a new link."""
+        if self._token:
+            return binding.encode_control(Control("resume", token=self._token, recv=self.channel.received))
+        return binding.encode_control(Control("open"))
+
+    def send(self, data: bytes) -> bytes | None:
+        """Take a message of the SDK. Returns it if it is to be written now; else it is kept for later."""
+        self.channel.push(data)
+        self._note_request(data)
+        if not self.live:
+            return None
+        self._note_written()
+        return data
+
+    def _note_written(self) -> None:
+        self._written = self.channel.sent
+        if self.plain:
+            self.channel.acknowledge(self._written)
+
+    def start_plain(self) -> list[bytes]:
+        """The peer speaks plain ``mcp``: no hello, no counters. Returns what was queued, to be written now."""
+        self.plain = self.live = True
+        queued = self.channel.replay_after(self.channel.base)
+        self._note_written()
+        return queued
+
+    def _note_request(self, data: bytes) -> None:
+        try:
+            message = messages.parse(data)
+        except MalformedMessage:
+            return  # the gateway answers it with an error of its own
+        if message.kind is Kind.REQUEST:
+            self.waiting[message.id_key] = Waiting(message.id, self.channel.sent)
+            self.legacy = self.legacy or message.method == b'"initialize"'
+        elif message.kind is Kind.NOTIFICATION and message.method == b'"notifications/cancelled"':
+            self._forget(bytes(messages.params_of(message).request_id))
+
+    def _forget(self, raw_id: bytes) -> None:
+        try:
+            self.waiting.pop(messages.decode_id(raw_id or b"null"), None)
+        except (MalformedMessage, TypeError):
+            return
+
+    def receive(self, data: bytes) -> tuple[bytes | None, list[bytes], Event]:
+        """A frame from the gateway.
+
+        Returns:
+            The message for the SDK, if it is one; what to write now; what changed.
+
+        Raises:
+            Violation: the gateway broke the protocol.
+        """
+        if self.plain:
+            self._note_answer(data)
+            return data, [], Event.NOTHING
+        try:
+            control = binding.parse_control(data)
+        except ControlError as error:
+            raise Violation(str(error)) from None
+        if control is not None:
+            return self._control(control)
+        if not self.live:
+            raise Violation("data before opened or resumed")
+        self._note_answer(data)
+        if self.channel.accept(len(data)):
+            return data, [self.channel.take_ack()], Event.NOTHING
+        return data, [], Event.NOTHING
+
+    def _note_answer(self, data: bytes) -> None:
+        try:
+            message = messages.parse(data)
+        except MalformedMessage:
+            return
+        if message.kind is Kind.RESPONSE:
+            self.waiting.pop(message.id_key, None)
+
+    def _control(self, control: Control) -> tuple[None, list[bytes], Event]:
+        kind, channel = control.kind, self.channel
+        if kind == "opened":
+            return self._opened(control)
+        if kind == "resumed":
+            return self._resumed(control)
+        if kind == "gone":
+            return None, [], Event.GONE
+        if kind == "gap":
+            self.gap = control.dropped or 0
+            channel.accept(0, self.gap)
+            return None, [channel.take_ack()], Event.GAP
+        if kind == "ack":
+            _acknowledge(channel, control)
+            return None, [], Event.NOTHING
+        if kind == "ping":
+            return None, [binding.PONG], Event.NOTHING
+        if kind == "pong":
+            return None, [], Event.NOTHING
+        raise Violation(f"the control frame {kind!r} has no place here")
+
+    def _opened(self, control: Control) -> tuple[None, list[bytes], Event]:
+        if self._token or control.window is None:
+            raise Violation("opened, but this session was open")
+        assert control.session is not None
+        assert control.token is not None
+        self.session, self._token, self.grace = control.session, control.token, control.grace or 0.0
+        self.channel.max_frames, self.channel.max_bytes = control.window.frames, control.window.bytes
+        self.live = True
+        queued = self.channel.replay_after(0)
+        self._written = self.channel.sent
+        return None, queued, Event.OPENED
+
+    def _resumed(self, control: Control) -> tuple[None, list[bytes], Event]:
+        assert control.token is not None
+        assert control.recv is not None
+        if not self._token or self.live:
+            raise Violation("resumed, but nothing was to be resumed")
+        try:
+            replay = self.channel.replay_after(control.recv)
+        except PositionError as error:
+            raise Violation(str(error)) from None
+        self._token, self.live = control.token, True
+        self.replayed = len(replay)
+        self._written = self.channel.sent
+        # At least one frame, which tells the gateway that the new token has arrived.
+        return None, [self.channel.take_ack(), *replay], Event.RESUMED
+
+    def lost_link(self) -> None:
+        """The link is gone; messages are kept until the next one."""
+        self.live = False
+
+    def start_over(self, reason: str) -> list[bytes]:
+        """The session is gone, and the client can do with a new one (it has not shaken hands).
+
+        What was never written is kept for the new session; of everything else that waits, the outcome is
+        unknown.
+
+        Returns:
+            The errors to hand to the SDK.
+        """
+        errors = self._fail(reason, only_written=True)
+        unwritten = self.channel.sent - self._written
+        kept = self.channel.replay_after(self.channel.base)[-unwritten:] if unwritten else []
+        self.channel = ReliableChannel(self.channel.max_frames, self.channel.max_bytes)
+        for data in kept:
+            self.channel.push(data)
+        for waiting in self.waiting.values():
+            waiting.position -= self._written
+        self._token, self._written, self.live, self.plain = "", 0, False, False
+        return errors
+
+    def give_up(self, reason: str) -> list[bytes]:
+        """Nothing will come any more: the errors to hand to the SDK, one for each request without an answer."""
+        self.live = False
+        return self._fail(reason, only_written=False)
+
+    def _fail(self, reason: str, *, only_written: bool) -> list[bytes]:
+        errors = []
+        for key, waiting in list(self.waiting.items()):
+            written = waiting.position <= self._written
+            if written or not only_written:
+                del self.waiting[key]
+                outcome = {"outcome": "unknown" if written else "not_sent"}
+                errors.append(messages.error_response(waiting.raw_id, SESSION_LOST, reason, outcome))
+        return errors
+
+
+def _acknowledge(channel: ReliableChannel, control: Control) -> None:
+    try:
+        channel.acknowledge(control.recv or 0)
+    except PositionError as error:
+        raise Violation(str(error)) from None

@@ -1,0 +1,86 @@
+"""The first frame of a link that speaks ``mcp.resume.v1``: a new session, or one that goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from mcp_ws_ide import binding
+from mcp_ws_ide.binding import CloseCode, Control, ControlError
+from mcp_ws_ide.core.resume import Refused
+from mcp_ws_ide.errors import LimitExceeded
+from mcp_ws_ide.gateway.session import Link, LinkInfo, Session
+from mcp_ws_ide.tokens import resume_digest
+
+if TYPE_CHECKING:
+    from mcp_ws_ide.gateway.gateway import Gateway
+    from mcp_ws_ide.gateway.server import Server
+
+
+class Hello:
+    """Owns a link until its first frame says which session it belongs to."""
+
+    def __init__(self, gateway: Gateway, server: Server, link: Link, info: LinkInfo) -> None:
+        self._gateway, self._server, self._link, self._info = gateway, server, link, info
+        timeout = gateway.limits.hello_timeout
+        words = f"neither open nor resume came within {timeout:g} s"
+        self._timer: asyncio.TimerHandle = gateway.loop.call_later(
+            timeout, link.close, CloseCode.NO_HELLO, words
+        )
+
+    def receive(self, data: bytes, now: float) -> None:
+        """The first frame."""
+        self._timer.cancel()
+        try:
+            control = binding.parse_control(data)
+        except ControlError as error:
+            return self._link.close(CloseCode.NO_HELLO, str(error))
+        if control is not None and control.kind == "open":
+            self._open()
+        elif control is not None and control.kind == "resume":
+            self._resume(control)
+        else:
+            self._link.close(CloseCode.NO_HELLO, 'the first frame must be {"mcp.ws":"open"} or a "resume"')
+
+    def closed(self, code: int, reason: str) -> None:
+        """The link ended before it said anything."""
+        self._timer.cancel()
+
+    def _open(self) -> None:
+        try:
+            self._gateway.check_admission(self._info.principal)
+        except LimitExceeded as error:
+            self._gateway.metrics.refusals[error.limit] += 1
+            return self._link.close(CloseCode.TRY_AGAIN_LATER, str(error))
+        session = self._gateway.open_session(self._server, self._link, self._info, resumable=True)
+        self._bind(session)
+
+    def _resume(self, control: Control) -> None:
+        assert control.token is not None
+        assert control.recv is not None
+        presented = resume_digest(control.token)
+        session, words = self._gateway.session_of_token(
+            control.token, presented, self._info.principal, self._server.name
+        )
+        if session is None:
+            return self._gone(words)
+        try:
+            session.resume(self._link, self._info, presented, control.recv, time.monotonic())
+        except Refused as error:
+            return self._gone(str(error))
+        if not session.ended:
+            self._bind(session)
+
+    def _bind(self, session: Session) -> None:
+        link = self._link
+        link.bind(
+            lambda data, now: session.receive_counted(link, data, now),
+            lambda code, reason: session.link_lost(link, code, reason),
+            session.link_full,
+        )
+
+    def _gone(self, reason: str) -> None:
+        self._gateway.metrics.resumes["gone"] += 1
+        self._link.send(binding.encode_control(Control("gone", reason=reason)))
+        self._link.close(CloseCode.GONE, reason)

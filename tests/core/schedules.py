@@ -1,0 +1,446 @@
+"""Random schedules over both ends of a resumable session, checked against what was promised.
+
+One :class:`World` has a client, a gateway and a server that answers. A seed decides what happens: messages,
+cuts that lose what is under way, half-open links, resumes, supersessions, acknowledgements, naps beyond the
+grace time, floods. ``World.run`` raises :class:`Broken` where a promise does not hold.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections import deque
+from types import ModuleType
+from typing import Any
+
+from mcp_ws_ide import binding, messages
+from mcp_ws_ide.core import channel, resume
+
+GRACE = 100.0
+
+
+class Broken(AssertionError):
+    """A promise does not hold."""
+
+
+def digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
+
+
+class Link:
+    """Two queues of frames; a cut loses what is in them."""
+
+    def __init__(self) -> None:
+        self.up: deque[bytes] = deque()
+        self.down: deque[bytes] = deque()
+        self.client_sees = True
+        self.gateway_sees = True
+        self.session: Session | None = None
+
+
+class Session:
+    """The gateway's record of a session, with what its server got and said."""
+
+    def __init__(self, end: Any, name: str) -> None:
+        self.end = end
+        self.name = name
+        self.heard: list[str] = []
+        self.said: list[str] = []
+        self.over = ""
+        self.tokens: list[str] = []
+        """Every token it was given, the newest last."""
+        self.dead: set[str] = set()
+        """Tokens that must not open it any more."""
+
+
+class World:
+    """Everything, at one moment. ``resume_module`` may be a mutant."""
+
+    def __init__(self, seed: int, resume_module: ModuleType = resume) -> None:
+        self.module = resume_module
+        self.random = random.Random(seed)
+        self.now = 0.0
+        self.window = binding.Window(self.random.choice([8, 16, 64]), self.random.choice([600, 4000]))
+        self.legacy = self.random.random() < 0.5
+        self.client = resume_module.ClientEnd()
+        self.link: Link | None = None
+        self.links: list[Link] = []
+        self.sessions: list[Session] = []
+        self.tokens = 0
+        self.sent = 0
+        self.sent_in: list[list[str]] = [[]]
+        """What the client sent, by session in its own view."""
+        self.got: list[str] = []
+        self.gaps = 0
+        self.base_got = 0
+        self.requests: dict[int, str] = {}
+        self.outcomes: dict[int, str] = {}
+        self.over = False
+
+    # --- what can happen ------------------------------------------------------------------------
+
+    def run(self, steps: int) -> None:
+        actions = [
+            (self.client_sends, 30),
+            (self.server_says, 30),
+            (self.move_up, 40),
+            (self.move_down, 40),
+            (self.gateway_acks, 6),
+            (self.client_acks, 6),
+            (self.cut, 5),
+            (self.half_open, 3),
+            (self.gateway_notices, 5),
+            (self.reconnect, 12),
+            (self.flood, 1),
+            (self.nap, 1),
+            (self.stranger, 2),
+            (self.stale_link, 4),
+        ]
+        kinds, weights = [a for a, _ in actions], [w for _, w in actions]
+        for _ in range(steps):
+            self.random.choices(kinds, weights)[0]()
+            self.check_bounds()
+            if self.over:
+                break
+        self.heal()
+        self.check_end()
+
+    @property
+    def session(self) -> Session | None:
+        return self.sessions[-1] if self.sessions else None
+
+    def client_sends(self) -> None:
+        if self.over or self.client.channel.full:
+            return
+        self.sent += 1
+        number = self.sent
+        if number == 1 and self.legacy:
+            text = json.dumps({"jsonrpc": "2.0", "id": number, "method": "initialize"})
+        elif self.random.random() < 0.6:
+            text = json.dumps({"jsonrpc": "2.0", "id": number, "method": "work"})
+        else:
+            text = json.dumps({"jsonrpc": "2.0", "method": "note", "params": {"n": number}})
+        if '"id"' in text:
+            self.requests[number] = text
+        self.sent_in[-1].append(text)
+        data = self.client.send(text.encode())
+        if data is not None and self.link is not None:
+            self.link.up.append(data)
+
+    def server_says(self) -> None:
+        session = self.session
+        if session is None or session.over:
+            return
+        answered = {json.loads(text).get("id") for text in session.said}
+        open_requests = [
+            json.loads(text)["id"]
+            for text in session.heard
+            if '"id"' in text and json.loads(text)["id"] not in answered
+        ]
+        if open_requests and self.random.random() < 0.6:
+            self.say(session, {"id": self.random.choice(open_requests), "result": {}}, droppable=False)
+        else:
+            self.say(session, {"method": "notifications/progress"}, droppable=True)
+
+    def say(self, session: Session, message: dict[str, Any], droppable: bool) -> None:
+        text = json.dumps({"jsonrpc": "2.0", "x": f"{session.name}.{len(session.said)}", **message})
+        try:
+            session.end.push(text.encode(), droppable)
+        except self.module.Overflow:
+            if droppable:
+                raise Broken("progress ended the session") from None
+            if (
+                session.end.channel.unacked < self.window.frames
+                and session.end.channel.unacked_bytes < self.window.bytes
+            ):
+                raise Broken("overflow although there was room") from None
+            session.over = "overflow"
+            return
+        session.said.append(text)
+        if session.end.link is not None and session.end.link.gateway_sees:
+            session.end.link.down.append(text.encode())
+
+    def flood(self) -> None:
+        if self.session is not None and not self.session.over:
+            for _ in range(self.window.frames * 3):
+                self.say(self.session, {"method": "notifications/progress"}, droppable=True)
+
+    def move_up(self) -> None:
+        for link in self.links:
+            if link.up and link.gateway_sees:
+                self.gateway_receives(link, link.up.popleft())
+                return
+
+    def move_down(self) -> None:
+        if self.link is not None and self.link.down and self.link.client_sees:
+            self.client_receives(self.link, self.link.down.popleft())
+
+    def gateway_receives(self, link: Link, frame: bytes) -> None:
+        session = link.session
+        if session is None:
+            return self.hello(link, frame)
+        if session.over or not session.end.received(link):
+            return
+        session.dead.update(session.tokens[:-1])
+        control = binding.parse_control(frame)
+        try:
+            if control is not None:
+                link.down.extend(session.end.control(control))
+                return
+        except self.module.Violation as error:
+            raise Broken(f"gateway sees a violation: {error}") from None
+        session.heard.append(frame.decode())
+        if session.end.channel.accept(len(frame)):
+            link.down.append(session.end.channel.take_ack())
+
+    def hello(self, link: Link, frame: bytes) -> None:
+        control = binding.parse_control(frame)
+        if control is None:
+            raise Broken("data before hello")
+        self.tokens += 1
+        token = f"token{self.tokens}"
+        if control.kind == "open":
+            session = Session(
+                self.module.GatewayEnd(link, digest(token), self.window, GRACE), f"s{len(self.sessions)}"
+            )
+            self.sessions.append(session)
+            session.tokens.append(token)
+            link.session = session
+            link.down.append(session.end.opened(session.name, token))
+            return
+        session = next((s for s in self.sessions if not s.over and s.end.knows(digest(control.token))), None)
+        reason = "unknown"
+        if session is not None:
+            expired = session.end.deadline is not None and self.now >= session.end.deadline
+            try:
+                frames = session.end.resume(
+                    link, digest(control.token), control.recv, token, digest(token), self.now
+                )
+            except self.module.Refused as error:
+                session.over, session, reason = "refused", None, str(error)
+                if not expired:
+                    raise Broken(f"refused: {reason}") from None
+            else:
+                if expired:
+                    raise Broken("a session was resumed after its time")
+        if session is None:
+            link.down.append(binding.encode_control(binding.Control("gone", reason=reason)))
+            return
+        session.tokens.append(token)
+        link.session = session
+        link.down.extend(frames)
+
+    def client_receives(self, link: Link, frame: bytes) -> None:
+        try:
+            data, write, event = self.client.receive(frame)
+        except self.module.Violation as error:
+            raise Broken(f"client sees a violation: {error}") from None
+        link.up.extend(write)
+        if data is not None:
+            self.got.append(data.decode())
+            answer = json.loads(data)
+            if "id" in answer:
+                if answer["id"] in self.outcomes:
+                    raise Broken(f"request {answer['id']} ended twice")
+                self.outcomes[answer["id"]] = "answered"
+        if event is self.module.Event.GAP:
+            self.got.append(self.client.gap)
+            self.gaps += self.client.gap
+        if event is self.module.Event.GONE:
+            self.lose("gone")
+
+    def lose(self, reason: str) -> None:
+        session = self.session
+        if session is not None and not session.over and not session.end.expired(self.now):
+            raise Broken("gone, but the session lives")
+        self.link = None
+        self.check_session()
+        if self.legacy:
+            self.note(self.client.give_up(reason))
+            self.over = True
+            return
+        unsent = self.client.channel.sent - self.client._written
+        self.note(self.client.start_over(reason))
+        kept = self.sent_in[-1][len(self.sent_in[-1]) - unsent :] if unsent else []
+        self.sent_in.append(list(kept))
+        self.got.clear()
+
+    def note(self, errors: list[bytes]) -> None:
+        for error in errors:
+            parsed = json.loads(error)
+            number, outcome = parsed["id"], parsed["error"]["data"]["outcome"]
+            if number in self.outcomes:
+                raise Broken(f"request {number} ended twice")
+            heard = any(self.requests[number] in session.heard for session in self.sessions)
+            if outcome == "not_sent" and heard:
+                raise Broken(f"request {number} ran, and is said not to have been sent")
+            self.outcomes[number] = outcome
+
+    def gateway_acks(self) -> None:
+        session = self.session
+        if session and not session.over and session.end.link and session.end.channel.owes_ack:
+            session.end.link.down.append(session.end.channel.take_ack())
+
+    def client_acks(self) -> None:
+        if self.client.live and self.client.channel.owes_ack and self.link:
+            self.link.up.append(self.client.channel.take_ack())
+
+    def drop(self, link: Link, keep_up: int = 0) -> None:
+        """Both sides notice; a part of what was on its way up still arrives."""
+        for _ in range(min(keep_up, len(link.up))):
+            if link.gateway_sees:
+                self.gateway_receives(link, link.up.popleft())
+        self.gateway_loses(link)
+        self.client_loses(link)
+
+    def gateway_loses(self, link: Link) -> None:
+        if link.gateway_sees:
+            link.gateway_sees = False
+            link.up.clear()
+            if link.session is not None:
+                link.session.end.detach(link, self.now)
+
+    def client_loses(self, link: Link) -> None:
+        link.client_sees = False
+        link.down.clear()
+        if link is self.link:
+            self.client.lost_link()
+            self.link = None
+
+    def cut(self) -> None:
+        if self.link is not None:
+            self.drop(self.link, self.random.randrange(4))
+
+    def half_open(self) -> None:
+        """The client gives the link up, the gateway does not notice: frames may still arrive there."""
+        if self.link is not None:
+            self.client_loses(self.link)
+
+    def gateway_notices(self) -> None:
+        for link in self.links:
+            if not link.client_sees and link.gateway_sees:
+                return self.gateway_loses(link)
+
+    def stale_link(self) -> None:
+        """A superseded link still brings an acknowledgement and a message; neither may count."""
+        session = self.session
+        if session is None or session.over:
+            return
+        for link in self.links:
+            if link.session is session and link is not session.end.link and link.gateway_sees:
+                link.up.append(b'{"mcp.ws":"ack","recv":%d}' % session.end.channel.sent)
+                link.up.append(b'{"jsonrpc":"2.0","method":"forged"}')
+                return
+
+    def stranger(self) -> None:
+        """A token that a later one has replaced opens nothing, once the client has shown that it has it."""
+        session = self.session
+        if session is None or session.over:
+            return
+        if any(session.end.knows(digest(token)) for token in session.dead):
+            raise Broken("an old token still opens the session")
+        if session.end.knows(digest("guess")):
+            raise Broken("any token opens the session")
+
+    def reconnect(self) -> None:
+        if self.over or self.link is not None:
+            return
+        self.link = Link()
+        self.links = [*[link for link in self.links if link.gateway_sees or link.client_sees][-4:], self.link]
+        self.link.up.append(self.client.hello())
+
+    def nap(self) -> None:
+        self.now += self.random.choice([GRACE / 2, GRACE * 2])
+
+    # --- what must hold -------------------------------------------------------------------------
+
+    def heal(self) -> None:
+        """Connect for good and let everything arrive."""
+        for _ in range(6000):
+            if self.over:
+                return
+            self.reconnect()
+            self.move_up()
+            self.move_down()
+            self.client_acks()
+            self.gateway_acks()
+            session = self.session
+            if (
+                self.client.live
+                and session is not None
+                and not session.over
+                and not self.client.channel.unacked
+                and not session.end.channel.unacked
+                and not any(
+                    link.up or link.down for link in self.links if link.gateway_sees and link.client_sees
+                )
+            ):
+                return
+            if session is not None and session.over and self.client.live and self.link is not None:
+                self.drop(self.link)
+        raise Broken("did not come to rest")
+
+    def check_bounds(self) -> None:
+        if self.session is not None and not self.session.over:
+            channel = self.session.end.channel
+            if len(channel._entries) > self.window.frames * 4 + 1:
+                raise Broken("the buffer grows without bound")
+            if channel.unacked_bytes != sum(len(data) for data, _, _ in channel._entries):
+                raise Broken("bytes are miscounted")
+            if channel.unacked != sum(weight for _, weight, _ in channel._entries):
+                raise Broken("positions are miscounted")
+
+    def check_session(self, complete: bool = False) -> None:
+        """Exactly once and in order, both ways, in the session that ends or has come to rest."""
+        session = self.session
+        if session is None:
+            return
+        sent = self.sent_in[-1]
+        if session.heard != sent[: len(session.heard)]:
+            raise Broken("the server heard something else than the client sent")
+        if complete and session.heard != sent:
+            raise Broken("something the client sent was lost")
+        position = 0
+        for item in self.got:
+            if isinstance(item, int):
+                given_up = session.said[position : position + item]
+                if len(given_up) < item or any('"id"' in text for text in given_up):
+                    raise Broken("an answer gave way, or a gap is too wide")
+                position += item
+            elif position >= len(session.said) or session.said[position] != item:
+                raise Broken("the client got something else than the server said")
+            else:
+                position += 1
+        if complete and position != len(session.said):
+            raise Broken("something the server said was lost")
+
+    def check_end(self) -> None:
+        if not self.over:
+            self.check_session(complete=True)
+            answered = {json.loads(text).get("id") for session in self.sessions for text in session.said}
+            for number in self.requests:
+                if number not in self.outcomes and number in answered and self.session is not None:
+                    mine = {json.loads(text).get("id") for text in self.session.said}
+                    if number in mine:
+                        raise Broken(f"the answer to {number} was lost")
+                if (
+                    number not in self.outcomes
+                    and messages.decode_id(b"%d" % number) not in self.client.waiting
+                ):
+                    raise Broken(f"request {number} is forgotten without an end")
+        else:
+            unfinished = [number for number in self.requests if number not in self.outcomes]
+            if unfinished:
+                raise Broken(f"requests without an end: {unfinished}")
+
+
+def run(seed: int, steps: int = 150, resume_module: ModuleType = resume) -> None:
+    """One schedule; a failure names its seed."""
+    try:
+        World(seed, resume_module).run(steps)
+    except Broken as error:
+        raise Broken(f"seed {seed}: {error}") from error
+
+
+__all__ = ["Broken", "World", "channel", "run"]

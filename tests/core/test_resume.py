@@ -1,0 +1,323 @@
+"""The resumable session: random schedules, seeded bugs that must be caught, and the vectors."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from mcp_ws_ide import binding
+from mcp_ws_ide.core import channel, resume
+from mcp_ws_ide.core.channel import PositionError, ReliableChannel
+from mcp_ws_ide.core.resume import ClientEnd, Event, GatewayEnd, Overflow, Violation
+from tests.core.schedules import Broken, run
+
+SCHEDULES = 2000
+
+
+def test_thousands_of_random_schedules_lose_and_duplicate_nothing():
+    for seed in range(SCHEDULES):
+        run(seed)
+
+
+MUTANTS = {
+    "buffer only while detached": (
+        "resume",
+        "        channel.push(data, droppable)\n",
+        "        if self.link is None: channel.push(data, droppable)\n        else: channel.sent += 1; channel.base += 1\n",
+    ),
+    "trim before the peer has acknowledged": (
+        "channel",
+        "        self.unacked_bytes += len(data)\n        self.sent += 1\n",
+        "        self.unacked_bytes += len(data)\n        self.sent += 1\n        if self.unacked > 12: self.acknowledge(self.base + 1)\n",
+    ),
+    "replay starts one too late": (
+        "channel",
+        "for data, weight, _ in self._entries]",
+        "for data, weight, _ in list(self._entries)[1:]]",
+    ),
+    "replay sends again what was received": (
+        "channel",
+        "        self.acknowledge(recv)\n        return",
+        "        return",
+    ),
+    "replay in the wrong order": (
+        "channel",
+        "for data, weight, _ in self._entries]",
+        "for data, weight, _ in reversed(self._entries)]",
+    ),
+    "answers give way too": ("channel", "if droppable and (frames", "if (frames"),
+    "merged gaps lose their weight": ("channel", "kept[-1][1] + weight", "kept[-1][1]"),
+    "a gap counts as one message": ("channel", "self.received += weight", "self.received += 1"),
+    "bytes stay counted after an acknowledgement": (
+        "channel",
+        "                self.unacked_bytes -= len(data)\n            else",
+        "                pass\n            else",
+    ),
+    "more is acknowledged than was processed": (
+        "channel",
+        "return binding.ack(self.received)",
+        "return binding.ack(self.received + 1)",
+    ),
+    "a superseded link still counts": (
+        "resume",
+        "        if link is not self.link:\n            return False\n        self._previous",
+        "        self._previous",
+    ),
+    "the end of a superseded link detaches the session": (
+        "resume",
+        "        if link is not self.link:\n            return False\n        self.link, self.deadline",
+        "        self.link, self.deadline",
+    ),
+    "an expired session resumes": ("resume", "if self.expired(now):", "if False:"),
+    "the old token dies before the new one has arrived": (
+        "resume",
+        "self._previous, self._token = presented, digest",
+        "self._previous, self._token = None, digest",
+    ),
+    "the newest token replaces the one that was shown": (
+        "resume",
+        "self._previous, self._token = presented, digest",
+        "self._previous, self._token = self._previous or self._token, digest",
+    ),
+    "the old token never dies": ("resume", "self._previous = None  # the client", "pass  # the client"),
+    "the gateway resumes from an old count": (
+        "resume",
+        'self.channel.take_ack()\n        head = Control("resumed", recv=self.channel.received',
+        'head = Control("resumed", recv=self.channel.acked',
+    ),
+    "the client does not replay": (
+        "resume",
+        "[self.channel.take_ack(), *replay], Event.RESUMED",
+        "[self.channel.take_ack()], Event.RESUMED",
+    ),
+    "the client sends before it is resumed": (
+        "resume",
+        '        """The link is gone; messages are kept until the next one."""\n        self.live = False',
+        '        """"""',
+    ),
+    "what may have run is called not sent": ("resume", '"unknown" if written else "not_sent"', '"not_sent"'),
+    "a new session repeats what was sent in the old one": (
+        "resume",
+        "[-unwritten:] if unwritten else []",
+        "",
+    ),
+    "requests are forgotten when the session is gone": (
+        "resume",
+        "errors = self._fail(reason, only_written=True)",
+        "errors = []; self.waiting.clear()",
+    ),
+    "the window is ignored": (
+        "resume",
+        "if channel.full and not channel.make_room() and not self._patient():",
+        "if False:",
+    ),
+}
+
+
+def mutant_of(where: str, old: str, new: str) -> ModuleType:
+    """core.resume, on top of core.channel, with one of the two changed in one place."""
+    built: dict[str, ModuleType] = {}
+    kept = {name: sys.modules[name] for name in ("mcp_ws_ide.core.channel", "mcp_ws_ide.core.resume")}
+    try:
+        for name in ("channel", "resume"):
+            full = f"mcp_ws_ide.core.{name}"
+            source = Path(kept[full].__file__ or "").read_text()
+            if name == where:
+                assert source.count(old) == 1, f"the mutation fits {source.count(old)} places"
+                source = source.replace(old, new)
+            module = importlib.util.module_from_spec(kept[full].__spec__)
+            sys.modules[full] = module
+            exec(compile(source, f"mutant-{name}.py", "exec"), module.__dict__)
+            built[name] = module
+    finally:
+        sys.modules.update(kept)
+    return built["resume"]
+
+
+def test_mutants_start_from_a_core_that_passes():
+    module = mutant_of("channel", "def push(", "def push(")
+    assert module is not resume
+    assert module.ReliableChannel is not channel.ReliableChannel
+    for seed in range(50):
+        run(seed, resume_module=module)
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_seeded_bug_is_caught(name):
+    module = mutant_of(*MUTANTS[name])
+    for seed in range(SCHEDULES):
+        try:
+            run(seed, resume_module=module)
+        except (Broken, Exception) as caught:  # a crash of the mutant is noticed as well
+            assert "fits" not in str(caught)
+            return
+    pytest.fail(f"{SCHEDULES} schedules did not notice: {name}")
+
+
+# --- single rules, readable ---------------------------------------------------------------------
+
+
+def test_acknowledging_what_was_never_sent_is_a_violation():
+    side = ReliableChannel(16, 1000)
+    side.push(b"a")
+    with pytest.raises(PositionError):
+        side.acknowledge(2)
+    side.acknowledge(1)
+    side.acknowledge(0)  # stale, not wrong
+    assert (side.base, side.unacked, side.unacked_bytes) == (1, 0, 0)
+
+
+def test_a_peer_that_lost_part_of_a_gap_gets_the_rest_of_it():
+    side = ReliableChannel(8, 1000)
+    for _ in range(8):
+        side.push(b"p", droppable=True)
+    assert side.make_room() == 2
+    assert side.replay_after(1)[0] == b'{"mcp.ws":"gap","dropped":1}'
+
+
+def test_answers_alone_beyond_the_window_are_an_overflow_while_detached():
+    link = object()
+    end = GatewayEnd(link, b"d", binding.Window(16, 10_000), 60)
+    for _ in range(16):
+        end.push(b"r", droppable=False)
+    end.push(b"r", droppable=False)  # attached: four windows
+    end.detach(link, 0.0)
+    with pytest.raises(Overflow, match="window_frames"):
+        end.push(b"r", droppable=False)
+
+
+def test_a_message_larger_than_the_window_passes():
+    end = GatewayEnd(object(), b"d", binding.Window(16, 100), 60)
+    end.push(b"x" * 1000, droppable=False)
+    assert end.channel.full
+
+
+def test_control_frames_without_business_are_violations():
+    end, client = GatewayEnd(object(), b"d", binding.Window(), 60), ClientEnd()
+    for kind in ("gone", "open"):
+        with pytest.raises(Violation):
+            end.control(binding.Control(kind))
+    with pytest.raises(Violation):
+        client.receive(b'{"mcp.ws":"resumed","recv":0,"token":"t"}')
+    with pytest.raises(Violation):
+        client.receive(b'{"jsonrpc":"2.0","id":1,"result":{}}')
+    with pytest.raises(Violation):
+        client.receive(b'{"mcp.ws":"ack"}')
+
+
+def test_a_cancelled_request_waits_for_nothing():
+    client = ClientEnd()
+    client.send(b'{"jsonrpc":"2.0","id":1,"method":"m"}')
+    client.send(b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}')
+    assert client.give_up("gone") == []
+
+
+# --- vectors, which another language runs as well ----------------------------------------------
+
+VECTORS = Path(__file__).parents[1] / "vectors"
+
+
+@pytest.mark.parametrize("path", sorted(VECTORS.glob("*.json")), ids=lambda path: path.stem)
+def test_vectors(path):
+    document = json.loads(path.read_text())
+    for case in document["cases"]:
+        getattr(sys.modules[__name__], f"check_{document['kind']}")(case)
+
+
+def check_client(case: dict) -> None:
+    client = ClientEnd()
+    for number, step in enumerate(case["steps"]):
+        where = f"{case['name']}, step {number}"
+        (does,) = set(step) & {"hello", "send", "receive", "lost", "start_over", "give_up"}
+        value = step[does]
+        if does == "hello":
+            assert json.loads(client.hello()) == value, where
+        elif does == "send":
+            written = client.send(value.encode())
+            assert (written is not None) == step["written"], where
+        elif does == "receive":
+            if "violation" in step:
+                with pytest.raises(Violation):
+                    client.receive(value.encode())
+                continue
+            data, write, event = client.receive(value.encode())
+            assert (None if data is None else data.decode()) == step.get("message"), where
+            assert [json.loads(frame) for frame in write] == step.get("write", []), where
+            assert event is Event(step.get("event", "nothing")), where
+        elif does == "lost":
+            client.lost_link()
+        else:
+            errors = getattr(client, does)(value)
+            outcomes = [[json.loads(e)["id"], json.loads(e)["error"]["data"]["outcome"]] for e in errors]
+            assert outcomes == step["errors"], where
+
+
+def check_gateway(case: dict) -> None:
+    link = sys.intern("link 1")
+    digest = str.encode
+    end = GatewayEnd(link, digest("T1"), binding.Window(*case["window"]), case["grace"])
+    for number, step in enumerate(case["steps"]):
+        where = f"{case['name']}, step {number}"
+        (does,) = set(step) & {"say", "receive", "detach", "resume", "ack"}
+        value = step[does]
+        if does == "say":
+            if step.get("overflow"):
+                with pytest.raises(Overflow):
+                    end.push(value.encode(), step.get("droppable", False))
+            else:
+                end.push(value.encode(), step.get("droppable", False))
+        elif does == "receive":
+            counts = end.received(sys.intern(step.get("link", link)))
+            assert counts == step.get("counts", True), where
+            control = binding.parse_control(value.encode())
+            if not counts:
+                continue
+            if "violation" in step:
+                with pytest.raises(Violation):
+                    end.control(control)
+                continue
+            write = end.control(control) if control is not None else []
+            if control is None and end.channel.accept(len(value)):
+                write = [end.channel.take_ack()]
+            assert [json.loads(frame) for frame in write] == step.get("write", []), where
+        elif does == "ack":
+            assert json.loads(end.channel.take_ack()) == value, where
+        elif does == "detach":
+            assert end.detach(sys.intern(step.get("link", link)), value) == step.get("detached", True), where
+        else:
+            assert end.knows(digest(value["token"])) == step.get("known", True), where
+            if not step.get("known", True):
+                continue
+            fresh = sys.intern(step["link"])
+            if "refused" in step:
+                with pytest.raises(resume.Refused):
+                    end.resume(fresh, digest(value["token"]), value["recv"], "x", b"x", step["now"])
+                continue
+            frames = end.resume(
+                fresh,
+                digest(value["token"]),
+                value["recv"],
+                step["new_token"],
+                digest(step["new_token"]),
+                step["now"],
+            )
+            link = fresh
+            assert [json.loads(frame) for frame in frames] == step["write"], where
+
+
+def check_control(case: dict) -> None:
+    data = case["frame"].encode()
+    if case["is"] == "error":
+        with pytest.raises(binding.ControlError):
+            binding.parse_control(data)
+    elif case["is"] == "data":
+        assert binding.parse_control(data) is None
+    else:
+        control = binding.parse_control(data)
+        assert control is not None
+        assert json.loads(binding.encode_control(control)) == case["is"]
