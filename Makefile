@@ -8,7 +8,7 @@ NODE_STAMP := .npm-env/.installed
 MCP1_STAMP := .venv-mcp1/.installed
 PORT ?= 8888
 
-.PHONY: help run test test-quick check interop bench clean
+.PHONY: help run test test-quick check interop soak bench clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -44,7 +44,7 @@ test: $(STAMP) $(NODE_STAMP) $(MCP1_STAMP) ## install what the tests need, then 
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
 
 test-quick: $(STAMP) ## the tests that need neither Node nor Chromium, without the heavy ones
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m "not node and not chromium and not heavy"
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m "not node and not chromium and not heavy and not soak"
 
 check: $(STAMP) ## lint, types, direction of imports
 	$(BIN)/ruff check .
@@ -54,6 +54,9 @@ check: $(STAMP) ## lint, types, direction of imports
 
 interop: ## fresh environments: beside jupyter-ai (mcp 1.x) and with mcp 2.x, from a wheel
 	$(PYTHON) tests/interop/environments.py
+
+soak: $(STAMP) ## long runs: chaos, connect cycles, spawn cycles
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m soak --timeout 3600 -s
 
 bench: $(STAMP) ## the gateway against a stock Tornado echo, side by side
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python benchmarks/bench.py

@@ -10,7 +10,8 @@
     ├── LimitExceeded           a configured bound was hit (carries its name)
     └── ConnectError            the Python client could not connect
         ├── Unauthorized        401 or 403: the credential was refused
-        └── UnknownServer       404: no server of that name
+        ├── UnknownServer       404: no server of that name
+        └── ConnectionLost      it was connected, and has given up coming back
 
 Codes of our own lie outside -32768…-32000, which JSON-RPC 2.0 section 5.1 reserves.
 """
@@ -101,3 +102,7 @@ class Unauthorized(ConnectError):
 
 class UnknownServer(ConnectError):
     """The gateway has no server of that name (HTTP 404)."""
+
+
+class ConnectionLost(ConnectError):
+    """The Python client was connected and has given up; found in ``WebSocketTransport.error``."""

@@ -5,11 +5,20 @@
 """
 
 from mcp_ws_ide.client.connecting import connect
+from mcp_ws_ide.client.states import Connected, Gap, Lost, Reconnect, Reconnecting, Resumed, State
 from mcp_ws_ide.client.transport import WebSocketTransport, websocket_transport
-from mcp_ws_ide.errors import ConnectError, Unauthorized, UnknownServer
+from mcp_ws_ide.errors import ConnectError, ConnectionLost, Unauthorized, UnknownServer
 
 __all__ = [
     "ConnectError",
+    "Connected",
+    "ConnectionLost",
+    "Gap",
+    "Lost",
+    "Reconnect",
+    "Reconnecting",
+    "Resumed",
+    "State",
     "Unauthorized",
     "UnknownServer",
     "WebSocketTransport",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 from mcp import ClientSession
 
+from mcp_ws_ide.client.states import Reconnect, State
 from mcp_ws_ide.client.transport import websocket_transport
 from mcp_ws_ide.discovery import endpoint_url, find_gateway
 
@@ -23,6 +24,8 @@ def connect(
     token: str | None = None,
     url: str | None = None,
     mode: str = "auto",
+    reconnect: Reconnect | None = Reconnect(),  # noqa: B008 - immutable
+    on_state: Callable[[State], None] | None = None,
     **client_options: Any,
 ) -> AbstractAsyncContextManager[Any]:
     """A connected MCP client.
@@ -32,6 +35,7 @@ def connect(
         token: credential; found with the gateway when omitted.
         url: base URL of the Jupyter server; found when omitted.
         mode: as of ``mcp.Client``: ``auto``, ``legacy`` or a protocol version (mcp 2.x only).
+        reconnect, on_state: as of :func:`websocket_transport`.
         client_options: passed to ``mcp.Client`` (2.x) or ``ClientSession`` (1.x).
 
     Returns:
@@ -39,10 +43,11 @@ def connect(
         on mcp 1.x. Raises as :func:`websocket_transport` does.
     """
     if name_or_url.startswith(("ws://", "wss://")):
-        transport = websocket_transport(name_or_url, token=token)
+        address, credential = name_or_url, token
     else:
         gateway = find_gateway(url, token)
-        transport = websocket_transport(endpoint_url(gateway, name_or_url), token=gateway.token)
+        address, credential = endpoint_url(gateway, name_or_url), gateway.token
+    transport = websocket_transport(address, token=credential, reconnect=reconnect, on_state=on_state)
     if Client is not None:
         client: AbstractAsyncContextManager[Any] = Client(transport, mode=mode, **client_options)
         return client

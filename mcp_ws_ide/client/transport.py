@@ -1,49 +1,62 @@
-"""One WebSocket as a pair of SDK streams.
+"""A resumable session as a pair of SDK streams.
 
-Owns the socket and two tasks; knows the binding and the SDK's stream types, nothing of sessions.
+Owns the link and three tasks (one reads and reconnects, one writes, one acknowledges); knows the SDK's stream
+types. What is sent when, and what a loss means, is decided by :class:`mcp_ws_ide.core.resume.ClientEnd`.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import ssl as ssl_module
-from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, suppress
 from types import TracebackType
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import anyio
 from mcp.shared.message import SessionMessage
 from websockets.asyncio.client import ClientConnection
-from websockets.asyncio.client import connect as open_websocket
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.exceptions import ConnectionClosed
 
-from mcp_ws_ide import __version__
-from mcp_ws_ide.binding import CLIENT_USER_AGENT, SUBPROTOCOL_MCP
-from mcp_ws_ide.errors import ConnectError, Unauthorized, UnknownServer
+from mcp_ws_ide.binding import SUBPROTOCOL_RESUME, CloseCode
+from mcp_ws_ide.client.links import LinkOpener, Token
+from mcp_ws_ide.client.states import (
+    FINAL_CODES,
+    Connected,
+    Gap,
+    Lost,
+    Reconnect,
+    Reconnecting,
+    Resumed,
+    State,
+)
+from mcp_ws_ide.core.resume import ClientEnd, Event, Violation
+from mcp_ws_ide.errors import ConnectError, ConnectionLost, Unauthorized, UnknownServer
 
 try:  # mcp 2.x
     from mcp_types import jsonrpc_message_adapter
 
-    def parse_message(text: str) -> Any:
+    def parse_message(data: bytes) -> Any:
         """One JSON-RPC message as the SDK models it."""
-        return jsonrpc_message_adapter.validate_json(text, by_name=False)
+        return jsonrpc_message_adapter.validate_json(data, by_name=False)
 
 except ImportError:  # mcp 1.x
     from mcp.types import JSONRPCMessage
 
-    def parse_message(text: str) -> Any:
+    def parse_message(data: bytes) -> Any:
         """One JSON-RPC message as the SDK models it."""
-        return JSONRPCMessage.model_validate_json(text)
+        return JSONRPCMessage.model_validate_json(data)
 
-
-CLOSE_TIMEOUT: Final = 5.0
-"""Seconds to wait for the peer's close frame."""
 
 SEND_TIMEOUT: Final = 2.0
 """Seconds that leaving waits for messages which are on their way out."""
+ACK_INTERVAL: Final = 1.0
+"""Longest time, in seconds, that received messages stay unacknowledged."""
+INBOX: Final = 64
+"""Messages that wait for the SDK before the link is not read."""
+STATES_KEPT: Final = 100
+"""Newest states that wait for a slow reader of :meth:`WebSocketTransport.states`."""
 
 log = logging.getLogger(__name__)
 
@@ -52,33 +65,51 @@ class WebSocketTransport:
     """An async context manager that yields ``(read, write)`` streams; use :func:`websocket_transport`.
 
     Attributes:
-        close_code, close_reason: how the link ended (RFC 6455 section 7.4); None while it is open.
+        state: the newest :data:`~mcp_ws_ide.client.states.State`.
+        close_code, close_reason: how the newest link ended (RFC 6455 section 7.4); None before the first end.
+        error: set when the transport has given up.
     """
 
-    def __init__(self, url: str, options: Mapping[str, Any]) -> None:
-        self.url = url
+    def __init__(
+        self, opener: LinkOpener, reconnect: Reconnect | None, on_state: Callable[[State], None] | None
+    ) -> None:
+        self.state: State | None = None
         self.close_code: int | None = None
         self.close_reason: str | None = None
-        self._options = options
-        self._stack = AsyncExitStack()
+        self.error: ConnectionLost | None = None
+        self._opener = opener
+        self._reconnect = reconnect
+        self._on_state = on_state
+        self._state_changed = anyio.Event()
+        self._states: deque[State] = deque(maxlen=STATES_KEPT)
+        self._states_seen = 0
+        self._end = ClientEnd()
+        self._link: ClientConnection | None = None
+        self._writing = anyio.Lock()
+        self._room = anyio.Event()
         self._all_sent = anyio.Event()
+        self._leaving = False
+        self._stack = AsyncExitStack()
 
     def __repr__(self) -> str:
-        return f"<WebSocketTransport {_without_query(self.url)} close_code={self.close_code}>"
+        return f"<WebSocketTransport {self._opener.where} {self.state}>"
 
     async def __aenter__(self) -> tuple[Any, Any]:
-        link = await _open(self.url, self._options)
+        event = await self._open_link()
+        if event is Event.GONE:
+            raise ConnectError(f"{self._opener.where} answers a new session with gone")
         async with AsyncExitStack() as stack:
-            stack.push_async_callback(self._close, link)
-            to_session, read = anyio.create_memory_object_stream[SessionMessage | Exception](0)
+            stack.push_async_callback(self._close)
+            to_session, read = anyio.create_memory_object_stream[SessionMessage | Exception](INBOX)
             write, from_session = anyio.create_memory_object_stream[SessionMessage](0)
             for stream in (to_session, read, write, from_session):
                 stack.callback(stream.close)
             group = await stack.enter_async_context(anyio.create_task_group())
             stack.callback(group.cancel_scope.cancel)
             stack.push_async_callback(self._finish_sending, write)
-            group.start_soon(self._receive, link, to_session)
-            group.start_soon(self._send, link, from_session)
+            group.start_soon(self._run, to_session, from_session)
+            group.start_soon(self._send_all, from_session)
+            group.start_soon(self._acknowledge)
             self._stack = stack.pop_all()
         return read, write
 
@@ -88,134 +119,288 @@ class WebSocketTransport:
         # The body's error is not passed to the task group, which would wrap it into an exception group.
         await self._stack.__aexit__(None, None, None)
 
+    async def states(self) -> AsyncIterator[State]:
+        """Every state from the newest on, until the transport is left or :class:`Lost`."""
+        seen = max(0, self._states_seen - 1)
+        while True:
+            kept_from = self._states_seen - len(self._states)
+            for state in list(self._states)[max(0, seen - kept_from) :]:
+                yield state
+                if isinstance(state, Lost):
+                    return
+            seen = max(seen, self._states_seen)
+            if self._leaving:
+                return
+            if seen == self._states_seen:
+                await self._state_changed.wait()
+
+    def _enter(self, state: State) -> None:
+        self.state = state
+        self._states.append(state)
+        self._states_seen += 1
+        changed, self._state_changed = self._state_changed, anyio.Event()
+        changed.set()
+        if self._on_state is not None:
+            try:
+                self._on_state(state)
+            except Exception:  # the watcher's mistake must not end the session
+                log.exception("on_state failed for %s", state)
+
+    # --- links ----------------------------------------------------------------------------------
+
+    async def _open_link(self) -> Event:
+        """A new link, the session opened or resumed on it, and everything replayed.
+
+        Raises:
+            ConnectError: as :func:`websocket_transport` says.
+        """
+        link = await self._opener.open(resume=self._reconnect is not None, nothing_else=self._end.resumable)
+        try:
+            async with self._writing:
+                event = await self._greet(link)
+        except (ConnectionClosed, Violation, TimeoutError) as error:
+            with anyio.CancelScope(shield=True):
+                await link.close()
+            words = _close_words(link) if isinstance(error, ConnectionClosed) else str(error)
+            raise ConnectError(f"{self._opener.where} opened no session: {words}") from None
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await link.close()
+            raise
+        return event
+
+    async def _greet(self, link: ClientConnection) -> Event:
+        end = self._end
+        if link.subprotocol != SUBPROTOCOL_RESUME:
+            if end.resumable:
+                raise Violation("it does not resume any more")
+            queued = end.start_plain()
+            self._link = link
+            await _write(link, queued)
+            self._enter(Connected(resumable=False))
+            return Event.OPENED
+        await link.send(end.hello().decode())
+        with anyio.fail_after(self._opener.open_timeout):
+            first = await link.recv(decode=False)
+        _, write, event = end.receive(first)
+        if event is Event.GONE:
+            self._note_close(link)
+            await link.close()
+            return event
+        if event not in (Event.OPENED, Event.RESUMED):
+            raise Violation("the gateway's first frame is neither opened nor resumed")
+        self._link = link
+        await _write(link, write)
+        if event is Event.OPENED:
+            self._enter(Connected(resumable=True, session=end.session))
+        else:
+            self._enter(Resumed(end.replayed))
+        self._made_room()
+        return event
+
+    async def _run(self, to_session: Any, from_session: Any) -> None:
+        """Read; when the link is lost, make another; when that is hopeless, say what became of each request."""
+        async with to_session:
+            try:
+                while True:
+                    await self._read(to_session)
+                    await self._come_back(to_session)
+            except ConnectionLost as error:
+                await self._give_up(error, to_session)
+            except (anyio.ClosedResourceError, anyio.BrokenResourceError):
+                return  # the session has left
+            finally:
+                from_session.close()
+
+    async def _read(self, to_session: Any) -> None:
+        """Until the link ends."""
+        link, end = self._link, self._end
+        assert link is not None
+        try:
+            while True:
+                data = await link.recv(decode=False)
+                message, write, event = end.receive(data)
+                await _write(link, write)
+                if event is Event.GAP:
+                    self._enter(Gap(end.gap))
+                elif message is None:
+                    self._made_room()
+                else:
+                    await to_session.send(_as_message(message))
+        except ConnectionClosed:
+            pass
+        except Violation as error:
+            await link.close(CloseCode.PROTOCOL_ERROR, str(error)[:120])
+        end.lost_link()
+        self._link = None
+        self._note_close(link)
+
+    async def _come_back(self, to_session: Any) -> None:
+        """A new link for the session, or a new session if nothing was negotiated in the old one.
+
+        Raises:
+            ConnectionLost: it is hopeless, or takes too long.
+        """
+        policy, reason = self._reconnect, f"{self.close_code} {self.close_reason or ''}".strip()
+        if policy is None or self.close_code in FINAL_CODES:
+            raise ConnectionLost(f"{self._opener.where} ended the link: {reason}")
+        if self._end.plain:
+            await self._start_over(f"the link was lost ({reason}), and the server cannot resume", to_session)
+        deadline, attempt = anyio.current_time() + policy.give_up_after, 0
+        while True:
+            attempt += 1
+            delay = policy.delay(attempt)
+            if anyio.current_time() + delay > deadline:
+                raise ConnectionLost(
+                    f"{self._opener.where} was not reached again within {policy.give_up_after:g} s: {reason}"
+                )
+            self._enter(Reconnecting(attempt, delay, reason))
+            await anyio.sleep(delay)
+            try:
+                if await self._open_link() is not Event.GONE:
+                    return
+            except (Unauthorized, UnknownServer) as error:
+                raise ConnectionLost(str(error)) from None  # trying again cannot heal that
+            except ConnectError as error:
+                reason = str(error)
+            else:
+                await self._start_over(f"the session is gone: {self.close_reason}", to_session)
+
+    async def _start_over(self, reason: str, to_session: Any) -> None:
+        if self._end.legacy:  # what was negotiated is lost, and only the session's owner can negotiate anew
+            raise ConnectionLost(reason)
+        async with self._writing:
+            errors = self._end.start_over(reason)
+        await _hand_over(errors, to_session)
+
+    async def _give_up(self, error: ConnectionLost, to_session: Any) -> None:
+        log.warning("%s", error)
+        self.error = error
+        self._made_room()
+        with suppress(anyio.ClosedResourceError, anyio.BrokenResourceError):
+            await _hand_over(self._end.give_up(str(error)), to_session)
+        self._enter(Lost(str(error)))
+
+    def _note_close(self, link: ClientConnection) -> None:
+        self.close_code, self.close_reason = link.close_code or 1006, link.close_reason
+
+    # --- sending --------------------------------------------------------------------------------
+
+    async def _send_all(self, from_session: Any) -> None:
+        """Until the session closes the stream. While the window is full the session waits: nothing is lost."""
+        try:
+            async for message in from_session:
+                text = message.message.model_dump_json(by_alias=True, exclude_unset=True)
+                await self._wait_for_room()
+                await self._send(text.encode())
+        except (anyio.ClosedResourceError, anyio.BrokenResourceError):
+            return  # given up; a later send of the session raises
+        finally:
+            self._all_sent.set()
+
+    async def _send(self, data: bytes) -> None:
+        async with self._writing:
+            written = self._end.send(data)
+            if written is not None and self._link is not None:
+                with suppress(ConnectionClosed):  # it is kept, and written again to the next link
+                    await self._link.send(written, text=True)
+
+    async def _wait_for_room(self) -> None:
+        while self._end.channel.full and self.error is None:
+            self._room = anyio.Event()
+            await self._room.wait()
+
+    def _made_room(self) -> None:
+        self._room.set()
+
+    async def _acknowledge(self) -> None:
+        """Nothing stays unacknowledged for much longer than :data:`ACK_INTERVAL`."""
+        while True:
+            await anyio.sleep(ACK_INTERVAL)
+            end, link = self._end, self._link
+            if link is not None and end.live and not end.plain and end.channel.owes_ack:
+                await _write(link, [end.channel.take_ack()])
+
+    # --- leaving --------------------------------------------------------------------------------
+
     async def _finish_sending(self, write: Any) -> None:
         """What the session has handed over still goes out, within :data:`SEND_TIMEOUT`."""
+        self._leaving = True
         write.close()
         with anyio.move_on_after(SEND_TIMEOUT, shield=True):
             await self._all_sent.wait()
 
-    async def _receive(self, link: ClientConnection, to_session: Any) -> None:
-        """Until the link ends; then the read stream ends, and with it the session's open requests."""
-        async with to_session:
-            try:
-                async for text in link:
-                    await to_session.send(_as_message(text))
-            except ConnectionClosed:
-                pass
-            except (anyio.ClosedResourceError, anyio.BrokenResourceError):
-                return
+    async def _close(self) -> None:
+        """Close with 1000, which ends the session; bounded by ``close_timeout``, also under cancellation."""
+        link, self._link = self._link, None
+        if link is not None:
+            with anyio.CancelScope(shield=True):
+                await link.close()
             self._note_close(link)
+        self._state_changed.set()
 
-    async def _send(self, link: ClientConnection, from_session: Any) -> None:
-        """Until the session closes the stream or the link ends; a later send raises BrokenResourceError."""
-        async with from_session:
-            try:
-                async for message in from_session:
-                    text = message.message.model_dump_json(by_alias=True, exclude_unset=True)
-                    await link.send(text)
-            except ConnectionClosed:
-                return
-            finally:
-                self._all_sent.set()
 
-    def _note_close(self, link: ClientConnection) -> None:
-        self.close_code, self.close_reason = link.close_code, link.close_reason
-        if self.close_code not in (1000, 1001):
-            log.warning("%s was closed: %s %s", _without_query(self.url), self.close_code, self.close_reason)
+async def _write(link: ClientConnection, frames: list[bytes]) -> None:
+    """A link that ends meanwhile is noticed by the reader."""
+    with suppress(ConnectionClosed):
+        for frame in frames:
+            await link.send(frame, text=True)
 
-    async def _close(self, link: ClientConnection) -> None:
-        """Close with 1000; the time it takes is bounded by ``close_timeout``, also under cancellation."""
-        with anyio.CancelScope(shield=True):
-            await link.close()
-        self.close_code, self.close_reason = link.close_code, link.close_reason
+
+async def _hand_over(errors: list[bytes], to_session: Any) -> None:
+    for error in errors:
+        await to_session.send(_as_message(error))
+
+
+def _as_message(data: bytes) -> SessionMessage | Exception:
+    """As the SDK's transports do: what cannot be parsed is handed over as an exception."""
+    try:
+        return SessionMessage(parse_message(data))
+    except ValueError as error:
+        return error
+
+
+def _close_words(link: ClientConnection) -> str:
+    return f"closed with {link.close_code} {link.close_reason or ''}".strip()
 
 
 def websocket_transport(
     url: str,
     *,
-    token: str | None = None,
+    token: Token | None = None,
     headers: Mapping[str, str] | None = None,
     ssl: ssl_module.SSLContext | None = None,
     max_size: int = 10 << 20,
     open_timeout: float = 30.0,
+    reconnect: Reconnect | None = Reconnect(),  # noqa: B008 - immutable
+    on_state: Callable[[State], None] | None = None,
 ) -> WebSocketTransport:
-    """An MCP transport over one WebSocket.
+    """An MCP transport over WebSocket whose session survives the loss of its link.
 
     Args:
         url: ``ws://`` or ``wss://`` address of an MCP endpoint.
-        token: a Jupyter or gateway token; sent in the ``Authorization`` header.
+        token: a Jupyter or gateway token, sent in the ``Authorization`` header; or a function that returns a
+            fresh one for each link.
         headers: further headers of the handshake.
         ssl: for ``wss``: a context with your own certificates.
         max_size: longest message to accept, in bytes.
-        open_timeout: seconds for the connection and its handshake.
+        open_timeout: seconds for a connection and its handshake.
+        reconnect: how to come back after a loss; None never does.
+        on_state: called with each new :data:`~mcp_ws_ide.client.states.State`; see also
+            :meth:`WebSocketTransport.states`.
+
+    Messages that the SDK sends while there is no link are queued, up to the window (4,096 messages, 4 MiB);
+    beyond it sending waits. Where the gateway resumes, nothing is lost and nothing comes twice; where the
+    session is lost, each open request ends with an error whose ``data.outcome`` is ``not_sent`` or
+    ``unknown``. A client that has not shaken hands (2026-07-28) then goes on in a new session; for others the
+    read stream ends. A server that speaks plain ``mcp`` works, without resume.
 
     Returns:
         An async context manager that yields ``(read, write)``: pass it to ``mcp.Client`` (2.x), or enter it
         and pass the streams to ``ClientSession`` (1.x). Entering raises :class:`Unauthorized` (401, 403),
-        :class:`UnknownServer` (404) or :class:`ConnectError`. No close code raises: the read stream ends.
+        :class:`UnknownServer` (404) or :class:`ConnectError`. No close code raises.
     """
-    sent = dict(headers or {})
-    if token:
-        sent["Authorization"] = f"Bearer {token}"
-    options = {
-        "additional_headers": sent,
-        "subprotocols": [SUBPROTOCOL_MCP],
-        "user_agent_header": f"{CLIENT_USER_AGENT}/{__version__}",
-        "max_size": max_size,
-        "open_timeout": open_timeout,
-        "close_timeout": CLOSE_TIMEOUT,
-        "compression": None,
-    }
+    options: dict[str, Any] = {"max_size": max_size, "open_timeout": open_timeout}
     if ssl is not None:
         options["ssl"] = ssl
-    return WebSocketTransport(url, options)
-
-
-async def _open(url: str, options: Mapping[str, Any]) -> ClientConnection:
-    where = _without_query(url)
-    try:
-        return await open_websocket(url, **options)
-    except InvalidStatus as error:
-        raise _refusal(where, error.response) from None
-    except InvalidURI:
-        raise ConnectError(f"{where} is no ws:// or wss:// address") from None
-    except ssl_module.SSLError as error:
-        raise ConnectError(
-            f"{where}: TLS failed ({error.reason or error}); is the certificate trusted?"
-        ) from None
-    except TimeoutError:
-        raise ConnectError(f"{where} did not answer within {options['open_timeout']:g} s") from None
-    except OSError as error:
-        raise ConnectError(f"{where} cannot be reached: {error.strerror or error}") from None
-    except InvalidHandshake as error:
-        raise ConnectError(f"{where} does not answer as a WebSocket server: {error}") from None
-
-
-def _refusal(where: str, response: Any) -> ConnectError:
-    status, words = response.status_code, _message(response)
-    if status in (401, 403):
-        return Unauthorized(f"{where} refused the credential ({status}): {words}")
-    if status == 404:
-        return UnknownServer(f"{where} is unknown (404): {words}")
-    return ConnectError(f"{where} answered {status}: {words}")
-
-
-def _message(response: Any) -> str:
-    try:
-        return str(json.loads(response.body)["message"])[:500]
-    except (ValueError, TypeError, KeyError):
-        return response.reason_phrase or "no reason was given"
-
-
-def _as_message(text: str | bytes) -> SessionMessage | Exception:
-    """As the SDK's transports do: what cannot be parsed is handed over as an exception."""
-    try:
-        return SessionMessage(parse_message(text if isinstance(text, str) else text.decode()))
-    except ValueError as error:
-        return error
-
-
-def _without_query(url: str) -> str:
-    """For messages: a query may hold a token."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    return WebSocketTransport(LinkOpener(url, token, headers or {}, options), reconnect, on_state)

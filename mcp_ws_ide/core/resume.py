@@ -210,6 +210,11 @@ class ClientEnd:
         self._token = ""
         self._written = 0
 
+    @property
+    def resumable(self) -> bool:
+        """Whether there is a session to go on with."""
+        return bool(self._token)
+
     def hello(self) -> bytes:
         """The first frame on a new link."""
         if self._token:

@@ -61,7 +61,7 @@ def test_http_is_405_and_names_the_upgrade(jupyter):
     ("offered", "selected"),
     [
         (["mcp"], "mcp"),
-        (["mcp.resume.v1", "mcp"], "mcp"),
+        (["mcp.resume.v1", "mcp"], "mcp.resume.v1"),
         (["mcp.version.2025-11-25"], "mcp.version.2025-11-25"),
         (None, None),
     ],

@@ -2,7 +2,8 @@
 
 Tools: ``echo`` (text back), ``slow`` (steps × delay with progress; can be cancelled), ``crash``, ``pid``,
 ``change`` (list_changed to every listener), ``raw`` (writes a line verbatim), ``question`` (asks the client
-``roots/list``, handshake era only), ``stuck`` (stops reading).
+``roots/list``, handshake era only), ``stuck`` (stops reading), ``work`` (progress, then an answer; counted),
+``tally`` (how often each ``work`` ran), ``flood`` (that many log lines).
 """
 
 import heapq
@@ -23,6 +24,7 @@ cancelled = set()
 running = set()
 listeners = []
 questions = {}
+worked = {}
 
 
 def send(message):
@@ -80,6 +82,25 @@ def call(request_id, params):
     elif name == "question":
         questions["q"] = request_id
         send({"id": "q", "method": "roots/list"})
+    elif name == "work":
+        key, steps = arguments["key"], arguments["steps"]
+        worked[key] = worked.get(key, 0) + 1
+        token = params.get("_meta", {}).get("progressToken")
+        for number in range(steps):
+            send({"method": "notifications/progress", "params": {"progressToken": token, "progress": number}})
+        result(request_id, key)
+    elif name == "tally":
+        twice = [key for key, count in worked.items() if count > 1]
+        result(request_id, json.dumps({"runs": sum(worked.values()), "twice": twice}))
+    elif name == "flood":
+        token = params.get("_meta", {}).get("progressToken")
+        data = "x" * arguments["size"]
+        for number in range(arguments["count"]):
+            note = {"progressToken": token, "progress": number, "message": data}
+            send({"method": "notifications/progress", "params": note})
+            if len(out) > 1 << 16:
+                flush()
+        result(request_id, "flooded")
     elif name == "stuck":
         flush()
         time.sleep(3600)

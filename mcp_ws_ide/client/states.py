@@ -1,0 +1,92 @@
+"""What a transport tells about its link, and how it comes back. Pure."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mcp_ws_ide.binding import CloseCode
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """A session has begun; a second one of these says that the session before it is lost.
+
+    Attributes:
+        resumable: whether it survives the loss of its link.
+        session: its public id; ``""`` where it is not resumable.
+    """
+
+    resumable: bool
+    session: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reconnecting:
+    """The link is lost. Attempt number ``attempt`` (from 1) follows in ``delay`` seconds."""
+
+    attempt: int
+    delay: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """The session goes on; ``replayed`` messages of this side were sent again."""
+
+    replayed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """``dropped`` progress or log messages gave way while the link was down."""
+
+    dropped: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """It is over; every open request has got an error with ``data.outcome``."""
+
+    reason: str
+
+
+State = Connected | Reconnecting | Resumed | Gap | Lost
+
+
+@dataclass(frozen=True, slots=True)
+class Reconnect:
+    """How a lost link is made anew: full-jitter backoff, a deadline.
+
+    Attributes:
+        first_delay: upper bound of the first delay, in seconds; doubled with each attempt.
+        max_delay: what the bound is doubled up to, in seconds.
+        give_up_after: seconds after the loss at which the transport gives up.
+    """
+
+    first_delay: float = 0.5
+    max_delay: float = 30.0
+    give_up_after: float = 900.0
+
+    def delay(self, attempt: int, jitter: Callable[[], float] = random.random) -> float:
+        """Seconds before attempt number ``attempt`` (from 1): anything up to the bound, so that a thousand
+        clients of one gateway do not come back at once."""
+        bound = min(self.max_delay, self.first_delay * 2.0 ** min(attempt - 1, 32))
+        return bound * jitter()
+
+
+FINAL_CODES = frozenset(
+    {
+        CloseCode.NORMAL,
+        CloseCode.PROTOCOL_ERROR,
+        CloseCode.UNSUPPORTED_DATA,
+        CloseCode.INVALID_TEXT,
+        CloseCode.TOO_BIG,
+        CloseCode.NO_HELLO,
+        CloseCode.REVOKED,
+        CloseCode.SUPERSEDED,
+        CloseCode.UPSTREAM_ENDED,
+    }
+)
+"""Close codes after which coming back would repeat the same end, or is not wanted."""
