@@ -24,26 +24,32 @@ class ChaosLink:
         self._target = port
         self._random = random.Random(seed)
         self._open: set[_Pair] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self.cuts: dict[str, int] = dict.fromkeys(KINDS, 0)
         self.accepted = 0
         self.refusing = False
         """Whether new links are reset at once, as when the network is down."""
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._accepted, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
         self.cut_all()
-        async with asyncio.timeout(10):
-            while self._open:
-                await asyncio.sleep(0.01)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     @property
     def open_links(self) -> int:
         return len(self._open)
+
+    def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.ensure_future(self._accept(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1

@@ -60,6 +60,7 @@ class Jupyter:
         base_url: str = "/",
         tls: ssl.SSLContext | None = None,
         environment: dict[str, str] | None = None,
+        port: int | None = None,
     ) -> None:
         self.token = "test-token-0123456789"
         self.home = home
@@ -67,7 +68,7 @@ class Jupyter:
         self.configuration.write_text(json.dumps({"mcpServers": servers}))
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+            self.port = port or probe.getsockname()[1]
         self.tls = tls
         scheme = "http" if tls is None else "https"
         self.url = f"{scheme}://127.0.0.1:{self.port}{base_url}"

@@ -184,7 +184,6 @@ class WebSocketTransport:
             first = await link.recv(decode=False)
         _, write, event = end.receive(first)
         if event is Event.GONE:
-            self._note_close(link)
             await link.close()
             return event
         if event not in (Event.OPENED, Event.RESUMED):
@@ -264,7 +263,7 @@ class WebSocketTransport:
             except ConnectError as error:
                 reason = str(error)
             else:
-                await self._start_over(f"the session is gone: {self.close_reason}", to_session)
+                await self._start_over(f"the session is gone: {self._end.gone_reason}", to_session)
 
     async def _start_over(self, reason: str, to_session: Any) -> None:
         if self._end.legacy:  # what was negotiated is lost, and only the session's owner can negotiate anew

@@ -205,6 +205,8 @@ class ClientEnd:
         """Frames written again at the last resume."""
         self.gap = 0
         """Messages that the last ``gap`` frame stood for."""
+        self.gone_reason = ""
+        """What the last ``gone`` frame said."""
         self.plain = False
         """Whether the gateway does not resume: what is written counts as delivered."""
         self._token = ""
@@ -299,6 +301,7 @@ class ClientEnd:
         if kind == "resumed":
             return self._resumed(control)
         if kind == "gone":
+            self.gone_reason = control.reason or "no reason was given"
             return None, [], Event.GONE
         if kind == "gap":
             self.gap = control.dropped or 0
