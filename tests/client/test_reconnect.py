@@ -310,11 +310,13 @@ async def test_a_token_may_be_fetched_anew_for_each_link(jupyter):
 
 async def test_connect_passes_the_policy_on(jupyter):
     states: list = []
-    async with ChaosLink(jupyter.port, 1) as link:
-        async with connect(
+    async with (
+        ChaosLink(jupyter.port, 1) as link,
+        connect(
             through(jupyter, link), token=jupyter.token, reconnect=None, on_state=states.append
-        ) as client:
-            await client.list_tools()
+        ) as client,
+    ):
+        await client.list_tools()
     assert states == [Connected(resumable=False)]
 
 

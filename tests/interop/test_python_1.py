@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
 import pytest
 
+from tests.chaos import ChaosLink
 from tests.interop.conftest import need
 from tests.interop.test_python_2 import CALLS, NODE_SERVERS
 
@@ -37,3 +39,34 @@ def test_our_client_works_on_the_old_sdk(servers, mcp1_python, run_program):
         "asyncio.run(main())"
     )
     assert int(run_program(mcp1_python, "-c", script, servers.endpoint("demo"), servers.token)) >= 13
+
+
+async def test_our_client_comes_back_on_the_old_sdk(servers, mcp1_python):
+    script = (
+        "import asyncio, sys\n"
+        "from mcp_ws_ide.client import connect, Reconnect\n"
+        "async def progress(done, total, message): print(f'progress {done:g}', flush=True)\n"
+        "async def main():\n"
+        "    policy = Reconnect(first_delay=0.01, max_delay=0.1)\n"
+        "    states = []\n"
+        "    async with connect(sys.argv[1], token=sys.argv[2], reconnect=policy, on_state=states.append) as session:\n"
+        "        arguments = {'steps': 6, 'delay': 0.1}\n"
+        "        result = await session.call_tool('slow', arguments, progress_callback=progress)\n"
+        "        print(result.content[0].text, *(type(state).__name__ for state in states), flush=True)\n"
+        "asyncio.run(main())"
+    )
+    async with ChaosLink(servers.port, 1) as link:
+        url = servers.endpoint("demo").replace(str(servers.port), str(link.port))
+        client = await asyncio.create_subprocess_exec(
+            mcp1_python, "-c", script, url, servers.token, stdout=asyncio.subprocess.PIPE
+        )
+        lines = []
+        async with asyncio.timeout(60):
+            async for line in client.stdout:
+                lines.append(line.decode().strip())
+                if lines[-1] in ("progress 2", "progress 4"):
+                    link.cut("reset")
+        assert await client.wait() == 0
+    assert lines[:-1] == [f"progress {number}" for number in range(1, 7)]
+    assert lines[-1].startswith("6 steps done Connected")
+    assert lines[-1].count("Resumed") == 2

@@ -1,0 +1,240 @@
+"""Many sessions and slow ones: a storm of resumes, a client that does not read, cycles that must leave nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import json
+import time
+
+import psutil
+import pytest
+from websockets.exceptions import ConnectionClosed
+
+from tests.conftest import FAST_SERVER, Jupyter, Peer, until
+from tests.handlers.test_resume import Resumer
+
+MIB = 1 << 20
+
+
+async def storm(jupyter: Jupyter, count: int) -> tuple[float, float]:
+    """Cut ``count`` sessions at once; returns seconds until all were back, and a neighbour's worst call."""
+    clients = [Resumer(jupyter) for _ in range(count)]
+    gate = asyncio.Semaphore(50)
+
+    async def prepare(client: Resumer) -> None:
+        async with gate:
+            await client.open()
+            await client.call(1, "echo", {"text": client.session})
+            await client.data()
+
+    await asyncio.gather(*(prepare(client) for client in clients))
+    async with jupyter.connect() as link:
+        neighbour, worst, calm = Peer(link), 0.0, asyncio.Event()
+
+        async def call_on() -> None:
+            nonlocal worst
+            number = 0
+            while not calm.is_set():
+                number += 1
+                started = time.monotonic()
+                await neighbour.call(number, "tools/list")
+                worst = max(worst, time.monotonic() - started)
+
+        calling = asyncio.create_task(call_on())
+        for number, client in enumerate(clients):
+            # One answer for each is under way or waiting when its link is cut.
+            await client.call(2, "echo", {"text": f"after {number}"})
+        for client in clients:
+            client.vanish()
+        started = time.monotonic()
+        answers = await asyncio.gather(*(client.resume() for client in clients))
+        assert {answer["mcp.ws"] for answer in answers} == {"resumed"}
+        for number, (client, answer) in enumerate(zip(clients, answers, strict=True)):
+            if answer["recv"] == 1:  # the request was cut off as well: it is ours to send again
+                await client.call(2, "echo", {"text": f"after {number}"})
+            assert (await client.data())["result"]["content"][0]["text"] == f"after {number}"
+        taken = time.monotonic() - started
+        calm.set()
+        await calling
+    await asyncio.gather(*(client.link.close() for client in clients))
+    await until(lambda: jupyter.rest("GET", "health")[1]["sessions"] == 0)
+    return taken, worst
+
+
+@pytest.mark.heavy
+async def test_a_storm_of_resumes(make_jupyter):
+    taken, worst = await storm(make_jupyter({"fast": FAST_SERVER}), 300)
+    print(f"\n300 sessions back in {taken:.1f} s; a neighbour's slowest call {worst * 1000:.0f} ms")
+
+
+@pytest.mark.soak
+async def test_two_thousand_sessions_come_back_at_once(make_jupyter):
+    taken, worst = await storm(make_jupyter({"fast": FAST_SERVER}), 2000)
+    print(f"\n2,000 sessions back in {taken:.1f} s; a neighbour's slowest call {worst * 1000:.0f} ms")
+    assert taken < 60
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("resumable", [False, True])
+async def test_a_client_that_does_not_read_costs_a_bounded_sum_and_only_itself(make_jupyter, resumable):
+    jupyter = make_jupyter({"fast": FAST_SERVER})
+    gateway = psutil.Process(jupyter.process.pid)
+    async with jupyter.connect() as other:
+        neighbour = Peer(other)
+        await neighbour.call(0, "tools/list")
+        slow = Resumer(jupyter, max_queue=1, ping_interval=None)
+        if resumable:
+            await slow.open()
+        else:
+            slow.link = await jupyter.connect(max_queue=1, ping_interval=None)
+        await slow.call("warm", "echo", {"text": "x"})
+        before = gateway.memory_info().rss
+        await slow.call(1, "flood", {"count": 100_000, "size": 400}, progressToken="t")
+        peak, number = before, 0
+        while True:
+            number += 1
+            answer = await neighbour.call(number, "tools/call", {"name": "echo", "arguments": {"text": "y"}})
+            assert answer["id"] == number, "the neighbour gets its answers, and nothing else"
+            peak = max(peak, gateway.memory_info().rss)
+            sessions = jupyter.rest("GET", "sessions")[1]["sessions"]
+            if not any(s["in_flight"] for s in sessions):
+                break
+        print(
+            f"\nresumable {resumable}: {(peak - before) / MIB:.1f} MiB at most for 100,000 unread notifications"
+        )
+        assert peak - before < 24 * MIB
+        with pytest.raises(ConnectionClosed) as closed:
+            async with asyncio.timeout(60):
+                while True:
+                    await slow.link.recv()
+        assert closed.value.rcvd.code == 1008
+        assert "max_queued_bytes" in closed.value.rcvd.reason
+        if resumable:
+            await slow.resume(recv=0)
+            frames = []
+            async with asyncio.timeout(60):
+                while not frames or frames[-1].get("id") != 1:
+                    frames.append(json.loads(await slow.link.recv()))
+            gaps = [f["dropped"] for f in frames if f.get("mcp.ws") == "gap"]
+            progress = [f for f in frames if "method" in f]
+            assert frames[-1]["result"]["content"][0]["text"] == "flooded", "the answer never gives way"
+            assert sum(gaps) + len(progress) >= 100_000
+            await slow.link.close()
+
+
+async def test_updates_reach_at_once_those_who_asked_and_nobody_else(jupyter):
+    async with jupyter.connect() as asked, jupyter.connect() as asked_too, jupyter.connect() as silent:
+        notifications = {"toolsListChanged": True}
+        for number, link in enumerate((asked, asked_too)):
+            peer = Peer(link)
+            answer = await peer.call(
+                f"listen{number}", "subscriptions/listen", {"notifications": notifications}
+            )
+            assert answer["method"] == "notifications/subscriptions/acknowledged"
+        heard = await Peer(silent).call(1, "tools/call", {"name": "change"})
+        assert heard["id"] == 1, "who did not ask gets only the answer"
+        for number, link in enumerate((asked, asked_too)):
+            told = await Peer(link).receive()
+            assert told["method"] == "notifications/tools/list_changed"
+            assert told["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"] == f"listen{number}"
+
+
+# --- cycles -----------------------------------------------------------------------------------------
+
+
+def footprint(jupyter: Jupyter) -> dict[str, float]:
+    process = psutil.Process(jupyter.process.pid)
+    children = process.children(recursive=True)
+    return {
+        "rss": process.memory_info().rss / 1024,
+        "descriptors": process.num_fds(),
+        "threads": process.num_threads(),
+        "processes": len(children),
+        "zombies": sum(child.status() == psutil.STATUS_ZOMBIE for child in children),
+    }
+
+
+async def connect_cycles(jupyter: Jupyter, cycles: int) -> None:
+    """A third each: plain and closed, plain and aborted, resumable and closed; all make a call."""
+    gate = asyncio.Semaphore(16)
+
+    async def one(number: int) -> None:
+        async with gate:
+            if number % 3 == 2:
+                client = Resumer(jupyter)
+                await client.open()
+                await client.call(1, "echo", {"text": "x"})
+                await client.data()
+                await client.link.close()
+                return
+            link = await jupyter.connect()
+            await Peer(link).call(1, "tools/list")
+            if number % 3:
+                link.transport.abort()
+            with contextlib.suppress(ConnectionClosed):
+                await link.close()
+
+    await asyncio.gather(*(one(number) for number in range(cycles)))
+    await until(lambda: jupyter.rest("GET", "health")[1]["sessions"] == 0)
+    gc.collect()
+
+
+@pytest.mark.heavy
+async def test_connecting_and_leaving_leaves_nothing(make_jupyter):
+    jupyter = make_jupyter({"fast": FAST_SERVER})
+    await connect_cycles(jupyter, 100)
+    before = footprint(jupyter)
+    await connect_cycles(jupyter, 300)
+    after = footprint(jupyter)
+    assert after["descriptors"] <= before["descriptors"] + 2
+    assert {k: after[k] for k in ("threads", "processes", "zombies")} == {
+        k: before[k] for k in ("threads", "processes", "zombies")
+    }
+
+
+@pytest.mark.soak
+async def test_ten_thousand_connections_leave_nothing(make_jupyter):
+    jupyter = make_jupyter({"fast": FAST_SERVER})
+    await connect_cycles(jupyter, 2000)
+    before = footprint(jupyter)
+    await connect_cycles(jupyter, 8000)
+    after = footprint(jupyter)
+    slope = (after["rss"] - before["rss"]) / 8000
+    print(f"\n10,000 connections: {slope:.3f} KiB each after the first 2,000; {before} -> {after}")
+    assert slope < 0.3
+    assert after["descriptors"] <= before["descriptors"] + 2
+    assert after["threads"] == before["threads"]
+    assert (after["processes"], after["zombies"]) == (before["processes"], 0)
+
+
+@pytest.mark.soak
+async def test_a_thousand_processes_leave_nothing(make_jupyter):
+    jupyter = make_jupyter({"fast": FAST_SERVER})
+
+    async def cycle(number: int) -> None:
+        async with jupyter.connect() as link:
+            await Peer(link).initialize()
+            await Peer(link).send(id=1, method="tools/call", params={"name": "pid"})
+            pid = int((await Peer(link).receive())["result"]["content"][0]["text"])
+            if number % 2:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    psutil.Process(pid).kill()
+                with pytest.raises(ConnectionClosed):
+                    await link.recv()
+                jupyter.rest("POST", "servers/fast/restart")  # or the crash loop would stop us
+
+    async def cycles(count: int) -> None:
+        for number in range(count):
+            await cycle(number)
+        await until(lambda: jupyter.rest("GET", "health")[1]["processes"] == 0)
+
+    await cycles(200)
+    before = footprint(jupyter)
+    await cycles(800)
+    after = footprint(jupyter)
+    print(f"\n1,000 processes: {before} -> {after}")
+    assert after["rss"] - before["rss"] < 2048
+    assert after["descriptors"] <= before["descriptors"] + 2
+    assert (after["processes"], after["zombies"]) == (before["processes"], 0)
