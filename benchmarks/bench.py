@@ -55,6 +55,7 @@ def main() -> None:
                     else options.calls // 10
                 )
                 print(row(rig, clients, size, calls, options.rounds), flush=True)
+            print("\n" + resume_cost(rig, 2 * options.calls, options.rounds + 2), flush=True)
             print(f"\nKiB per idle session: {asyncio.run(memory(rig, options.sessions)):.1f}")
 
 
@@ -70,6 +71,17 @@ def row(rig: Rig, clients: int, size: int, calls: int, rounds: int) -> str:
     ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
     cells = [spread(ours, 1), spread(theirs, 1), spread(ratios, 2), f"{statistics.median(load):.1f}"]
     return f"| {clients} | {size} | " + " | ".join(cells) + " |"
+
+
+def resume_cost(rig: Rig, calls: int, rounds: int) -> str:
+    """What ``mcp.resume.v1`` adds to plain ``mcp``: a call is two messages."""
+    costs = []
+    for number in range(rounds + 1):
+        plain, _ = rig.measure("gateway", 32, 1024, calls)
+        resuming, _ = rig.measure("gateway", 32, 1024, calls, "mcp.resume.v1")
+        if number:
+            costs.append((resuming - plain) / 2)
+    return f"resume layer, µs per message over plain mcp (32 clients, 1 KiB): {spread(costs, 1)}"
 
 
 def spread(values: list[float], digits: int) -> str:
@@ -130,9 +142,12 @@ class Rig:
             except subprocess.TimeoutExpired:
                 process.kill()
 
-    def measure(self, name: str, clients: int, size: int, calls: int) -> tuple[float, dict[str, Any]]:
+    def measure(
+        self, name: str, clients: int, size: int, calls: int, protocol: str = "mcp"
+    ) -> tuple[float, dict[str, Any]]:
         """CPU µs per call of the measured process, and the load client's report."""
         arguments = [str(self.ports[name]), self.paths[name], TOKEN, str(clients), str(calls), str(size)]
+        arguments.append(protocol)
         core = self._cores[-1]
         before = cpu_seconds(self.pids[name])
         done = subprocess.run(

@@ -1,5 +1,7 @@
 /* WebSocket load: N connections, one call each in flight, on one epoll loop.
-   load_client PORT PATH TOKEN CLIENTS CALLS SIZE  -> one JSON line.
+   load_client PORT PATH TOKEN CLIENTS CALLS SIZE PROTOCOL  -> one JSON line.
+   PROTOCOL is mcp or mcp.resume.v1; the latter opens a session and acknowledges every seventh answer, in one write with the
+   next call, as both sides of this project do.
    Every connection uses the ids 1, 2, 3 ...; the text begins with the connection's number and the call's
    number, so that an answer that belongs to somebody else, or to another call, is counted as misrouted.
    The same frame is what an echo server sends back, so both kinds of peer are checked alike. */
@@ -14,15 +16,21 @@
 #include <time.h>
 #include <unistd.h>
 
-struct peer { int fd, call; char *in; size_t size, cap; double sent; };
-static int size_, clients; static char *frame; static long misrouted, done_, total; static double *times;
+struct peer { int fd, call, answers; char *in; size_t size, cap; double sent; };
+static int size_, clients, resume; static char *frame; static long misrouted, done_, total; static double *times;
 
 static double now(void) { struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t); return t.tv_sec + t.tv_nsec / 1e9; }
 static void die(const char *what) { perror(what); exit(1); }
 
+static int ack_frame(struct peer *p, unsigned char *to) {
+  int n = sprintf((char *)to + 6, "{\"mcp.ws\":\"ack\",\"recv\":%d}", p->answers);
+  to[0] = 0x81; to[1] = 0x80 | n; memset(to + 2, 0, 4);
+  return n + 6;
+}
+
 static void send_call(struct peer *p, int number) {
   p->call++;
-  char *body = frame + 16;
+  char *body = frame + 128;
   int n = sprintf(body, "{\"jsonrpc\":\"2.0\",\"id\":%d,\"method\":\"tools/call\",\"params\":{\"name\":\"echo\",\"arguments\":{\"text\":\"<%d:%d>", p->call, number, p->call);
   const char *tail = "\"},\"_meta\":{\"io.modelcontextprotocol/protocolVersion\":\"2026-07-28\",\"io.modelcontextprotocol/clientInfo\":{\"name\":\"load\",\"version\":\"1\"},\"io.modelcontextprotocol/clientCapabilities\":{}}}}";
   int pad = size_ - n - (int)strlen(tail);
@@ -37,12 +45,22 @@ static void send_call(struct peer *p, int number) {
   else { head[1] = 0x80 | 127; for (int i = 0; i < 8; i++) head[2 + i] = (unsigned long)n >> (56 - 8 * i); h = 10; }
   memset(head + h, 0, 4); h += 4;
   memcpy(body - h, head, h);
+  if (resume && p->answers && p->answers % 7 == 0) {
+    unsigned char ack[64]; int a = ack_frame(p, ack);
+    memcpy(body - h - a, ack, a); h += a;
+  }
   p->sent = now();
   for (int sent = 0; sent < n + h;) {
     ssize_t w = write(p->fd, body - h + sent, n + h - sent);
     if (w <= 0) die("write");
     sent += w;
   }
+}
+
+static void send_control(struct peer *p, const char *text) {
+  unsigned char small[128] = {0x81, 0x80 | strlen(text)}; /* four zero bytes of mask follow */
+  memcpy(small + 6, text, strlen(text));
+  if (write(p->fd, small, 6 + strlen(text)) <= 0) die("write");
 }
 
 static int whole(struct peer *p, size_t *head, size_t *body) {
@@ -62,25 +80,26 @@ static void receive(struct peer *p, int number) {
   p->size += got;
   size_t head, body;
   while (whole(p, &head, &body)) {
-    if ((p->in[0] & 15) == 1) {
+    if ((p->in[0] & 15) == 1 && memcmp(p->in + head, "{\"mcp.ws\"", 9)) {
       char tag[64], id[32];
       int t = sprintf(tag, "\"text\":\"<%d:%d>", number, p->call), i = sprintf(id, "\"id\":%d,", p->call);
       if (!memmem(p->in + head, body, tag, t) || !memmem(p->in + head, body, id, i)) misrouted++;
       if (done_ < total) times[done_] = now() - p->sent;
       done_++;
       p->size -= head + body; memmove(p->in, p->in + head + body, p->size);
+      p->answers++;
       if (done_ + clients <= total) send_call(p, number);
     } else { p->size -= head + body; memmove(p->in, p->in + head + body, p->size); }
   }
 }
 
-static int open_link(int port, const char *path, const char *token) {
+static int open_link(int port, const char *path, const char *token, const char *protocol) {
   int fd = socket(AF_INET, SOCK_STREAM, 0), one = 1;
   struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
   if (connect(fd, (struct sockaddr *)&to, sizeof to)) die("connect");
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
   dprintf(fd, "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-    "Sec-WebSocket-Key: MDAwMDAwMDAwMDAwMDAwMA==\r\nSec-WebSocket-Protocol: mcp\r\nAuthorization: token %s\r\nUser-Agent: load\r\n\r\n", path, port, token);
+    "Sec-WebSocket-Key: MDAwMDAwMDAwMDAwMDAwMA==\r\nSec-WebSocket-Protocol: %s\r\nAuthorization: token %s\r\nUser-Agent: load\r\n\r\n", path, port, protocol, token);
   char answer[8192]; int n = 0;
   do { int got = read(fd, answer + n, 1); if (got <= 0 || n > 8000) die("handshake"); n += got; answer[n] = 0; } while (!strstr(answer, "\r\n\r\n"));
   if (!strstr(answer, " 101 ")) { fprintf(stderr, "refused: %.200s\n", answer); exit(1); }
@@ -90,18 +109,24 @@ static int open_link(int port, const char *path, const char *token) {
 static int order(const void *a, const void *b) { double x = *(double *)a, y = *(double *)b; return (x > y) - (x < y); }
 
 int main(int argc, char **argv) {
-  if (argc != 7) { fprintf(stderr, "usage: load_client PORT PATH TOKEN CLIENTS CALLS SIZE\n"); return 2; }
+  if (argc != 8) { fprintf(stderr, "usage: load_client PORT PATH TOKEN CLIENTS CALLS SIZE PROTOCOL\n"); return 2; }
   clients = atoi(argv[4]); total = atol(argv[5]); size_ = atoi(argv[6]);
+  resume = !strcmp(argv[7], "mcp.resume.v1");
   frame = malloc(size_ + 4096); times = calloc(total, sizeof *times);
   struct peer *peers = calloc(clients, sizeof *peers);
   int ep = epoll_create1(0);
   for (int i = 0; i < clients; i++) {
-    peers[i].fd = open_link(atoi(argv[1]), argv[2], argv[3]);
+    peers[i].fd = open_link(atoi(argv[1]), argv[2], argv[3], argv[7]);
     struct epoll_event e = {.events = EPOLLIN, .data.u32 = i};
     epoll_ctl(ep, EPOLL_CTL_ADD, peers[i].fd, &e);
   }
   struct rusage before, after; getrusage(RUSAGE_SELF, &before);
   double start = now();
+  for (int i = 0; resume && i < clients; i++) {
+    char opened[1024] = "";
+    send_control(&peers[i], "{\"mcp.ws\":\"open\"}");
+    if (read(peers[i].fd, opened, sizeof opened - 1) <= 0 || !memmem(opened, sizeof opened, "opened", 6)) die("open");
+  }
   for (int i = 0; i < clients; i++) send_call(&peers[i], i);
   while (done_ < total) {
     struct epoll_event events[256];
@@ -109,6 +134,8 @@ int main(int argc, char **argv) {
     if (n <= 0) { fprintf(stderr, "nothing came for 20 s; %ld of %ld\n", done_, total); return 1; }
     for (int i = 0; i < n; i++) receive(&peers[events[i].data.u32], events[i].data.u32);
   }
+  for (int i = 0; i < clients; i++) /* close 1000, so that no session stays behind */
+    if (write(peers[i].fd, "\x88\x82\0\0\0\0\x03\xe8", 8) <= 0) die("close");
   double seconds = now() - start; getrusage(RUSAGE_SELF, &after);
   double cpu = (after.ru_utime.tv_sec - before.ru_utime.tv_sec) + (after.ru_stime.tv_sec - before.ru_stime.tv_sec)
     + (after.ru_utime.tv_usec - before.ru_utime.tv_usec + after.ru_stime.tv_usec - before.ru_stime.tv_usec) / 1e6;

@@ -159,6 +159,8 @@ class Control(msgspec.Struct, omit_defaults=True):
     window: Window | None = None
     reason: str | None = None
     dropped: _Count | None = None
+    jsonrpc: Raw = Raw()
+    """Only to tell that a frame is data."""
 
 
 _REQUIRED: Final = {
@@ -193,15 +195,13 @@ def parse_control(data: bytes) -> Control | None:
     if data.startswith(b'{"jsonrpc"') or b'"mcp.ws"' not in data:
         return None
     try:
-        probe = _decode_probe(data)
-    except (msgspec.DecodeError, RecursionError):
-        return None
-    if len(memoryview(probe.jsonrpc)) or not len(memoryview(probe.control)):
-        return None
-    try:
         control = _decode_control(data)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
+        if not _is_control(data):
+            return None
         raise ControlError(f"a control frame of the wrong shape: {error}") from None
+    if len(memoryview(control.jsonrpc)):
+        return None
     required = _REQUIRED.get(control.kind)
     if required is None:
         raise ControlError(f"an unknown control frame: {control.kind[:40]!r}")
@@ -209,6 +209,14 @@ def parse_control(data: bytes) -> Control | None:
         if getattr(control, member) is None:
             raise ControlError(f'the control frame {control.kind!r} needs the member "{member}"')
     return control
+
+
+def _is_control(data: bytes) -> bool:
+    try:
+        probe = _decode_probe(data)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return len(memoryview(probe.control)) > 0 and not len(memoryview(probe.jsonrpc))
 
 
 def encode_control(control: Control) -> bytes:

@@ -28,8 +28,11 @@ def run(source: str, jupyter) -> str:
 
 
 def test_the_python_examples_work(jupyter):
-    found, elsewhere = blocks("python")[:2]
+    found, elsewhere, reconnecting = blocks("python")
     assert "git_status" in run(found, jupyter)
+    printed = run(reconnecting, jupyter)
+    assert printed.startswith("Connected(resumable=True")
+    assert "git_status" in printed
     real = elsewhere.replace("wss://host/mcp-ws/servers/git", jupyter.endpoint("git"))
     token = jupyter.rest("POST", "tokens", {"servers": ["git"]})[1]["token"]
     real = real.replace("mcpws_…", token).replace("    ...", "    print(await client.list_tools())")

@@ -31,6 +31,7 @@ from mcp_ws_ide.client.states import (
     Resumed,
     State,
 )
+from mcp_ws_ide.core.channel import ACK_WITH_DATA
 from mcp_ws_ide.core.resume import ClientEnd, Event, Violation
 from mcp_ws_ide.errors import ConnectError, ConnectionLost, Unauthorized, UnknownServer
 
@@ -299,9 +300,11 @@ class WebSocketTransport:
 
     async def _send(self, data: bytes) -> None:
         async with self._writing:
-            written = self._end.send(data)
+            written, channel = self._end.send(data), self._end.channel
             if written is not None and self._link is not None:
                 with suppress(ConnectionClosed):  # it is kept, and written again to the next link
+                    if channel.received - channel.acked >= ACK_WITH_DATA and not self._end.plain:
+                        await self._link.send(channel.take_ack(), text=True)
                     await self._link.send(written, text=True)
 
     async def _wait_for_room(self) -> None:

@@ -121,7 +121,8 @@ class GatewayEnd:
         """A frame arrived. Returns whether it counts: not on a link that was superseded."""
         if link is not self.link:
             return False
-        self._previous = None  # the client has the newest token, or it could not have sent this
+        if self._previous is not None:
+            self._previous = None  # the client has the newest token, or it could not have sent this
         return True
 
     def control(self, control: Control) -> list[bytes]:
@@ -150,7 +151,9 @@ class GatewayEnd:
             Overflow: too much is unacknowledged that must not give way.
         """
         channel = self.channel
-        if channel.full and not channel.make_room() and not self._patient():
+        if channel.push_if_room(data, droppable):
+            return
+        if not channel.make_room() and not self._patient():
             if droppable:
                 return channel.push_gap()
             raise Overflow(

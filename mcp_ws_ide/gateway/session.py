@@ -16,6 +16,7 @@ import msgspec
 from mcp_ws_ide import binding, messages
 from mcp_ws_ide.binding import FRAGILE_MAX_BYTES, CloseCode, ControlError
 from mcp_ws_ide.core import era as eras
+from mcp_ws_ide.core.channel import ACK_WITH_DATA
 from mcp_ws_ide.core.effects import Deliver, Drop, Forward, Pending
 from mcp_ws_ide.core.era import Era
 from mcp_ws_ide.core.resume import GatewayEnd, Overflow, Violation
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 MALFORMED_LIMIT: Final = 5
 """Malformed messages after which a link is closed with 1002."""
+
+_SURELY_DATA: Final = b'{"jsonrpc"'
 
 log = logging.getLogger(__name__)
 
@@ -149,19 +152,28 @@ class Session:
         end = self.resumption
         if end is None or self.ended or not end.received(link):
             return
+        if not data.startswith(_SURELY_DATA) and self._control(end, link, data):
+            return
+        self.receive(data, now)
+        channel = end.channel
+        if channel.accept(len(data)):
+            link.send(channel.take_ack())
+        elif channel.received - channel.acked == 1:
+            self._gateway.ack_due.add(self)
+
+    def _control(self, end: GatewayEnd, link: Link, data: bytes) -> bool:
+        """Deal with a control frame; False if ``data`` is none."""
         try:
             control = binding.parse_control(data)
-            if control is not None:
-                for frame in end.control(control):
-                    link.send(frame)
-                return self._update_flow()
+            if control is None:
+                return False
+            for frame in end.control(control):
+                link.send(frame)
         except (ControlError, Violation) as error:
-            return link.close(CloseCode.PROTOCOL_ERROR, str(error))
-        self.receive(data, now)
-        if end.channel.accept(len(data)):
-            link.send(end.channel.take_ack())
-        else:
-            self._gateway.ack_due.add(self)
+            link.close(CloseCode.PROTOCOL_ERROR, str(error))
+        if self._held_back:
+            self._update_flow()
+        return True
 
     def send_ack(self) -> None:
         """Acknowledge what was received lately, if a link is there to take it."""
@@ -271,17 +283,22 @@ class Session:
         counters.bytes_out += size
         if self._gateway.tap.active:
             self._gateway.tap.message(self.info.principal, self.server.name, self.id, "client", "out", data)
-        if self.resumption is not None and not self._keep(data, droppable):
-            return
-        if self._link is not None:
-            self._link.send(data)
+        end, link = self.resumption, self._link
+        if end is not None:
+            channel = end.channel
+            if not channel.push_if_room(data, droppable) and not self._keep(data, droppable):
+                return
+            if link is not None and channel.received - channel.acked >= ACK_WITH_DATA:
+                link.send(channel.take_ack())
+        if link is not None:
+            link.send(data)
         if answered is not None:
             counters.total.observe(time.perf_counter() - answered.received)
             if received and answered.sent:
                 counters.upstream.observe(received - answered.sent)
 
     def _keep(self, data: bytes, droppable: bool) -> bool:
-        """Keep a message until it is acknowledged. Returns False if that ended the session."""
+        """Keep a message though the window is full. Returns False if that ended the session."""
         assert self.resumption is not None
         channel = self.resumption.channel
         dropped = channel.dropped
@@ -293,8 +310,7 @@ class Session:
             return False
         if channel.dropped > dropped:
             self._gateway.metrics.gap_messages += channel.dropped - dropped
-        if channel.full:
-            self._update_flow()
+        self._update_flow()
         return True
 
     def _too_large(self, data: bytes, answered: Pending | None) -> bytes:

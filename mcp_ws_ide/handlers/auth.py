@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import urlparse
+from weakref import WeakSet
 
 from jupyter_server.auth.identity import IdentityProvider, User
 from jupyter_server.base.handlers import JupyterHandler
@@ -232,23 +233,23 @@ class CredentialWatch:
 
     def __init__(self, application: Callable[[], web.Application]) -> None:
         self._application = application
-        self._watched: dict[tuple[str, str, str, str], set[Watched]] = {}
+        self._watched: dict[tuple[str, str, str, str], WeakSet[Watched]] = {}
 
     def add(self, request: httputil.HTTPServerRequest, principal: str, watched: Watched) -> None:
         """Watch over what ``request`` opened for ``principal``."""
         headers = request.headers
         presented = (headers.get("Authorization", ""), headers.get("Cookie", ""), headers.get("Host", ""))
-        self._watched.setdefault((principal, *presented), set()).add(watched)
+        self._watched.setdefault((principal, *presented), WeakSet()).add(watched)
 
     async def check(self) -> None:
         """One round: each credential once, however many links it opened."""
         for key, watched in list(self._watched.items()):
-            watched -= {entry for entry in watched if entry.closed}
-            if not watched:
+            opened = [entry for entry in watched if not entry.closed]
+            if not opened:
                 del self._watched[key]
             elif not await self._holds(*key):
-                log.info("%d links closed: their Jupyter credential does not hold any more", len(watched))
-                for entry in list(watched):
+                log.info("%d links closed: their Jupyter credential does not hold any more", len(opened))
+                for entry in opened:
                     entry.close(
                         CloseCode.EXPIRED, "the Jupyter credential does not hold any more; log in again"
                     )

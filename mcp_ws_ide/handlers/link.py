@@ -43,6 +43,7 @@ class WebSocketLink:
     """One open WebSocket. Implements :class:`mcp_ws_ide.gateway.Link`."""
 
     __slots__ = (
+        "__weakref__",
         "_frames",
         "_full",
         "_loop",

@@ -197,13 +197,13 @@ async def test_connecting_and_leaving_leaves_nothing(make_jupyter):
 @pytest.mark.soak
 async def test_ten_thousand_connections_leave_nothing(make_jupyter):
     jupyter = make_jupyter({"fast": FAST_SERVER})
-    await connect_cycles(jupyter, 2000)
+    await connect_cycles(jupyter, 9000)  # until the allocator has seen everything
     before = footprint(jupyter)
-    await connect_cycles(jupyter, 8000)
+    await connect_cycles(jupyter, 10_000)
     after = footprint(jupyter)
-    slope = (after["rss"] - before["rss"]) / 8000
-    print(f"\n10,000 connections: {slope:.3f} KiB each after the first 2,000; {before} -> {after}")
-    assert slope < 0.3
+    slope = (after["rss"] - before["rss"]) / 10_000
+    print(f"\n10,000 connections: {slope:.3f} KiB each; {before} -> {after}")
+    assert slope < 0.1
     assert after["descriptors"] <= before["descriptors"] + 2
     assert after["threads"] == before["threads"]
     assert (after["processes"], after["zombies"]) == (before["processes"], 0)
@@ -230,9 +230,9 @@ async def test_a_thousand_processes_leave_nothing(make_jupyter):
             await cycle(number)
         await until(lambda: jupyter.rest("GET", "health")[1]["processes"] == 0)
 
-    await cycles(200)
+    await cycles(400)
     before = footprint(jupyter)
-    await cycles(800)
+    await cycles(1000)
     after = footprint(jupyter)
     print(f"\n1,000 processes: {before} -> {after}")
     assert after["rss"] - before["rss"] < 2048
