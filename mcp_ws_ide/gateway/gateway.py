@@ -185,6 +185,14 @@ class Gateway:
             return None, UNKNOWN_SESSION
         return (None, words) if session.ended else (session, "")
 
+    def server_to_resume(self, name: str, principal: str) -> Server | None:
+        """The server of this name on which a principal's session may go on, though it was taken out of the
+        configuration or cannot be started now."""
+        for session in self.sessions.values():
+            if session.server.name == name and session.info.principal == principal and session.resumption:
+                return session.server
+        return None
+
     def session_detached(self, session: Session, code: int, reason: str) -> None:
         """A resumable session has lost its link."""
         self._detached.add(session)

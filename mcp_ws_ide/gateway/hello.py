@@ -48,6 +48,10 @@ class Hello:
         self._timer.cancel()
 
     def _open(self) -> None:
+        server = self._server
+        if server is not self._gateway.servers.get(server.name) or server.refusal is not None:
+            words = server.refusal or "it was taken out of the configuration"
+            return self._link.close(CloseCode.UPSTREAM_ENDED, f"server {server.name!r}: {words}")
         try:
             self._gateway.check_admission(self._info.principal)
         except LimitExceeded as error:

@@ -22,7 +22,12 @@ class ServerEndpointHandler(UpgradeHandler):
     async def get(self, name: str) -> None:
         """Upgrade to a WebSocket, once nothing speaks against it."""
         await self.check_authorized("execute", "mcp")
-        server = self._find(name)
+        gateway = self.runtime.gateway
+        server = gateway.servers.get(name)
+        known = None
+        if (server is None or server.refusal is not None) and binding.SUBPROTOCOL_RESUME in self.offered:
+            known = gateway.server_to_resume(name, self.principal)
+        server = known or self._find(name)
         if not self.wants_upgrade():
             return self._not_allowed()
         key = self.check_handshake()
@@ -30,7 +35,9 @@ class ServerEndpointHandler(UpgradeHandler):
             subprotocol = binding.select_subprotocol(self.offered)
         except binding.UnknownSubprotocol as error:
             raise self.refuse(400, "subprotocol", str(error)) from None
-        self._admit(server, subprotocol)
+        if known is None and server.refusal is not None:
+            raise self.refuse(502, "server", f"server {server.name!r} cannot start: {server.refusal}")
+        self._admit(subprotocol)
         await self._open(server, key, subprotocol)
 
     def _find(self, name: str) -> Server:
@@ -40,9 +47,7 @@ class ServerEndpointHandler(UpgradeHandler):
             raise self.refuse(404, "unknown_server", f"there is no server {name!r}; configured: {known}")
         return server
 
-    def _admit(self, server: Server, subprotocol: str | None) -> None:
-        if server.refusal is not None:
-            raise self.refuse(502, "server", f"server {server.name!r} cannot start: {server.refusal}")
+    def _admit(self, subprotocol: str | None) -> None:
         gateway = self.runtime.gateway
         try:
             gateway.check_link_rate()

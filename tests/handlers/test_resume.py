@@ -352,6 +352,28 @@ async def test_legacy_sessions_keep_their_process_and_a_slow_reader_holds_only_t
     await other.link.close()
 
 
+async def test_a_session_goes_on_though_its_server_left_the_configuration(make_jupyter):
+    jupyter = make_jupyter({"fast": FAST_SERVER, "other": FAST_SERVER})
+    client, late = Resumer(jupyter), Resumer(jupyter)
+    await client.open()
+    await client.call(1, "echo", {"text": "x"})
+    await client.data()
+    client.vanish()
+    jupyter.configuration.write_text(json.dumps({"mcpServers": {"other": FAST_SERVER}}))
+    await until(lambda: jupyter.rest("GET", "servers/fast")[0] == 404)
+    assert (await client.resume())["mcp.ws"] == "resumed"
+    await client.call(2, "echo", {"text": "still here"})
+    assert (await client.data())["id"] == 2
+    late.link = await late.connect()
+    await late.link.send('{"mcp.ws":"open"}')
+    assert await late.closed() == (4502, "server 'fast': it was taken out of the configuration")
+    await client.link.close()
+    await until(lambda: jupyter.rest("GET", "health")[1]["sessions"] == 0)
+    with pytest.raises(InvalidStatus) as refused:
+        await late.connect()
+    assert refused.value.response.status_code == 404
+
+
 async def test_revoked_ends_the_session_and_expired_lets_it_come_back(make_jupyter):
     jupyter = make_jupyter({"fast": FAST_SERVER})
     minted = jupyter.rest("POST", "tokens", {"servers": ["fast"], "expires_in": 2})[1]
