@@ -21,9 +21,12 @@ from mcp_ws_ide.handlers import ROUTES
 from mcp_ws_ide.handlers.auth import CHECK_SECONDS, CredentialWatch
 from mcp_ws_ide.handlers.link import Heartbeat
 from mcp_ws_ide.metrics import GatewayCollector
+from mcp_ws_ide.tasks import Turnstile
 from mcp_ws_ide.tokens import TicketStore, TokenStore
 
 HERE = Path(__file__).parent
+HANDSHAKES_PER_TURN = 2
+"""Handshakes per turn of the event loop: about a millisecond, in which open links wait."""
 
 
 class Runtime:
@@ -36,6 +39,7 @@ class Runtime:
         self._active = False
         self.check_origin = bool(app.check_origin)
         self.heartbeat = Heartbeat()
+        self.turnstile = Turnstile(HANDSHAKES_PER_TURN)
         self.credentials = CredentialWatch(lambda: app.serverapp.web_app)
         self.tickets = TicketStore()
         self.tokens = TokenStore(Path(app.tokens_file))

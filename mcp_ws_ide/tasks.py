@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+from collections import deque
 from collections.abc import Coroutine
 from typing import Any
 
@@ -43,3 +44,44 @@ class TaskGroupOwner:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=timeout)
+
+
+class Turnstile:
+    """Lets a few tasks pass per turn of the event loop, in order.
+
+    For work that comes in storms, as handshakes do when a network comes back: what else is ready gets its
+    turn in between.
+
+    Args:
+        per_turn: how many pass in one turn.
+    """
+
+    def __init__(self, per_turn: int) -> None:
+        self._per_turn = per_turn
+        self._passed = 0
+        self._turning = False
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    async def enter(self) -> None:
+        """Return at once, or when it is this task's turn."""
+        loop = asyncio.get_running_loop()
+        if not self._turning:
+            self._turning = True
+            loop.call_soon(self._turn, context=contextvars.Context())
+        if self._passed < self._per_turn and not self._waiting:
+            self._passed += 1
+            return
+        mine = loop.create_future()
+        self._waiting.append(mine)
+        await mine
+
+    def _turn(self) -> None:
+        self._passed = 0
+        while self._waiting and self._passed < self._per_turn:
+            waiting = self._waiting.popleft()
+            if not waiting.done():  # it was cancelled
+                waiting.set_result(None)
+                self._passed += 1
+        self._turning = self._passed > 0
+        if self._turning:
+            asyncio.get_running_loop().call_soon(self._turn, context=contextvars.Context())

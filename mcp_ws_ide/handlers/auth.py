@@ -135,6 +135,7 @@ class EndpointHandler(GatewayHandler):
 
     async def prepare(self) -> None:
         """Authenticate; redirect nobody to a login page."""
+        await self.runtime.turnstile.enter()
         if not self.check_host():
             raise self.refuse(403, "host", "Host is not local; see ServerApp.allow_remote_access")
         server = self.path_kwargs.get("name", "")

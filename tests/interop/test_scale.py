@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import json
+import sys
 import time
 
 import psutil
@@ -16,6 +17,29 @@ from tests.conftest import FAST_SERVER, Jupyter, Peer, until
 from tests.handlers.test_resume import Resumer
 
 MIB = 1 << 20
+
+
+NEIGHBOUR = """
+import asyncio, json, sys, time
+from websockets.asyncio.client import connect
+async def main(url, headers):
+    calls = []
+    request = {"jsonrpc": "2.0", "method": "tools/list", "params": {"_meta": {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}}}
+    async with connect(url, additional_headers=json.loads(headers), subprotocols=["mcp"]) as link:
+        async def call():
+            started = time.monotonic()
+            await link.send(json.dumps({**request, "id": len(calls)}))
+            await link.recv()
+            calls.append(time.monotonic() - started)
+        await call()
+        print("ready", flush=True)
+        enough = asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
+        while not enough.done():
+            await call()
+    print(max(calls))
+asyncio.run(main(*sys.argv[1:]))
+"""
+"""A client in a process of its own, which says how long its slowest call took."""
 
 
 async def storm(jupyter: Jupyter, count: int) -> tuple[float, float]:
@@ -30,34 +54,28 @@ async def storm(jupyter: Jupyter, count: int) -> tuple[float, float]:
             await client.data()
 
     await asyncio.gather(*(prepare(client) for client in clients))
-    async with jupyter.connect() as link:
-        neighbour, worst, calm = Peer(link), 0.0, asyncio.Event()
-
-        async def call_on() -> None:
-            nonlocal worst
-            number = 0
-            while not calm.is_set():
-                number += 1
-                started = time.monotonic()
-                await neighbour.call(number, "tools/list")
-                worst = max(worst, time.monotonic() - started)
-
-        calling = asyncio.create_task(call_on())
-        for number, client in enumerate(clients):
-            # One answer for each is under way or waiting when its link is cut.
+    headers = json.dumps({"Authorization": f"Bearer {jupyter.token}"})
+    neighbour = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", NEIGHBOUR, jupyter.endpoint("fast"), headers),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert await neighbour.stdout.readline() == b"ready\n"
+    for number, client in enumerate(clients):
+        # One answer for each is under way or waiting when its link is cut.
+        await client.call(2, "echo", {"text": f"after {number}"})
+    for client in clients:
+        client.vanish()
+    started = time.monotonic()
+    answers = await asyncio.gather(*(client.resume() for client in clients))
+    assert {answer["mcp.ws"] for answer in answers} == {"resumed"}
+    for number, (client, answer) in enumerate(zip(clients, answers, strict=True)):
+        if answer["recv"] == 1:  # the request was cut off as well: it is ours to send again
             await client.call(2, "echo", {"text": f"after {number}"})
-        for client in clients:
-            client.vanish()
-        started = time.monotonic()
-        answers = await asyncio.gather(*(client.resume() for client in clients))
-        assert {answer["mcp.ws"] for answer in answers} == {"resumed"}
-        for number, (client, answer) in enumerate(zip(clients, answers, strict=True)):
-            if answer["recv"] == 1:  # the request was cut off as well: it is ours to send again
-                await client.call(2, "echo", {"text": f"after {number}"})
-            assert (await client.data())["result"]["content"][0]["text"] == f"after {number}"
-        taken = time.monotonic() - started
-        calm.set()
-        await calling
+        assert (await client.data())["result"]["content"][0]["text"] == f"after {number}"
+    taken = time.monotonic() - started
+    told, _ = await neighbour.communicate(b"enough\n")
+    worst = float(told)
     await asyncio.gather(*(client.link.close() for client in clients))
     await until(lambda: jupyter.rest("GET", "health")[1]["sessions"] == 0)
     return taken, worst
