@@ -21,6 +21,9 @@ from __future__ import annotations
 PARSE_ERROR = -32700
 INVALID_REQUEST = -32600
 METHOD_NOT_FOUND = -32601
+INVALID_PARAMS = -32602
+HEADER_MISMATCH = -32020
+"""A header says something else than the body it repeats (MCP 2026-07-28, streamable-http)."""
 
 UPSTREAM_LOST = -31001
 """The server ended before it answered; ``data.outcome`` says whether the request may have run."""

@@ -316,6 +316,14 @@ def _assemble(message: Message, raw_id: bytes, params: bytes, result: bytes) -> 
     return b"".join(parts)
 
 
+def member(payload: bytes, name: str) -> bytes:
+    """One member of the JSON object ``payload``; ``b""`` if it has none."""
+    try:
+        return bytes(_decode_object(payload).get(name, b""))
+    except (msgspec.DecodeError, RecursionError):
+        return b""
+
+
 def with_member(payload: bytes, name: str, value: bytes) -> bytes:
     """The JSON object ``payload`` with one member replaced (``b""`` removes it)."""
     members = _decode_object(payload)

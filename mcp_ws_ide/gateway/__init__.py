@@ -2,6 +2,7 @@
 
 from mcp_ws_ide.gateway.gateway import Gateway, Limits
 from mcp_ws_ide.gateway.hello import Hello
+from mcp_ws_ide.gateway.http import Exchange, HttpLink, Stream
 from mcp_ws_ide.gateway.session import Link, LinkInfo, Session
 
-__all__ = ["Gateway", "Hello", "Limits", "Link", "LinkInfo", "Session"]
+__all__ = ["Exchange", "Gateway", "Hello", "HttpLink", "Limits", "Link", "LinkInfo", "Session", "Stream"]

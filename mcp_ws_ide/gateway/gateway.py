@@ -16,6 +16,7 @@ from mcp_ws_ide.binding import CloseCode, Window
 from mcp_ws_ide.config import Configuration, ServerSpec, child_environment
 from mcp_ws_ide.core.resume import GatewayEnd
 from mcp_ws_ide.errors import LimitExceeded
+from mcp_ws_ide.gateway.http import HttpLink
 from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.gateway.session import Link, LinkInfo, Session
 from mcp_ws_ide.gateway.upstream import SharedUpstream
@@ -78,6 +79,8 @@ class Gateway:
         self._detached: set[Session] = set()
         self._ends: OrderedDict[str, tuple[Session, str]] = OrderedDict()
         self._links_this_second = (0, 0)
+        self.http_sessions: dict[str, Session] = {}
+        """Handshake-era HTTP sessions by ``Mcp-Session-Id``."""
 
     # --- configuration --------------------------------------------------------------------------
 
@@ -157,10 +160,17 @@ class Gateway:
             link.send(session.resumption.opened(session.id, token))
         self.sessions[session.id] = session
         self._per_principal[info.principal] = self._per_principal.get(info.principal, 0) + 1
-        log.info("session %s opened: server %s, from %s", session.id, server.name, info.remote)
+        if info.link != "http":
+            log.info("session %s opened: server %s, from %s", session.id, server.name, info.remote)
         self.tap.event(
             info.principal, server.name, session.id, "link_opened", f"{info.remote} {info.user_agent}"
         )
+        return session
+
+    def open_http_session(self, server: Server, link: HttpLink, info: LinkInfo) -> Session:
+        """A handshake-era session over HTTP."""
+        session = self.open_session(server, link, info)
+        self.http_sessions[link.id] = session
         return session
 
     def session_of_token(
@@ -219,12 +229,22 @@ class Gateway:
         for session in [s for s in self._detached if s.resumption and s.resumption.expired(now)]:
             self.metrics.resumes["expired"] += 1
             session.end(CloseCode.GONE, f"nobody came back within {self.limits.grace:g} s (grace)")
+        self._expire_http(now)
+
+    def _expire_http(self, now: float) -> None:
+        """HTTP clients do not say goodbye: a session nobody has used for the grace time is over."""
+        for session in list(self.http_sessions.values()):
+            link = session.http_link
+            if link is not None and link.idle and now - link.last_used > self.limits.grace:
+                session.end(CloseCode.GONE, f"not used for {self.limits.grace:g} s (grace)")
 
     def session_ended(self, session: Session, code: int, reason: str) -> None:
         """Called once by each session when it ends."""
         del self.sessions[session.id]
         self._detached.discard(session)
         self.ack_due.discard(session)
+        if (link := session.http_link) is not None:
+            self.http_sessions.pop(link.id, None)
         if session.resumption is not None and code != CloseCode.NORMAL:
             self._remember_end(session, reason)
         principal = session.info.principal
@@ -233,7 +253,8 @@ class Gateway:
             self._per_principal[principal] = left
         else:
             del self._per_principal[principal]
-        log.info("session %s closed: %s %s", session.id, code, reason)
+        if session.info.link != "http":  # an exchange is as frequent as a call
+            log.info("session %s closed: %s %s", session.id, code, reason)
         self.tap.event(principal, session.server.name, session.id, "link_closed", f"{code} {reason}")
 
     def _remember_end(self, session: Session, reason: str) -> None:

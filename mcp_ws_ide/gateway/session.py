@@ -28,6 +28,7 @@ from mcp_ws_ide.errors import (
     LimitExceeded,
     MalformedMessage,
 )
+from mcp_ws_ide.gateway.http import HttpLink
 from mcp_ws_ide.gateway.upstream import PrivateUpstream, SharedUpstream, Upstream
 from mcp_ws_ide.tokens import new_resume_token
 
@@ -55,6 +56,8 @@ class LinkInfo(msgspec.Struct, frozen=True):
     fragile: bool = False
     token_id: str | None = None
     """The gateway token it was opened with, if any."""
+    link: str = "websocket"
+    """``websocket`` or ``http``."""
 
 
 class Link(Protocol):
@@ -106,6 +109,11 @@ class Session:
         self._held_back = False
         self._final: tuple[CloseCode, str] | None = None
         """Why the session ends as soon as its client has come back for the rest."""
+
+    @property
+    def http_link(self) -> HttpLink | None:
+        """The link, where it is a handshake-era HTTP session's."""
+        return self._link if isinstance(self._link, HttpLink) else None
 
     @property
     def attached(self) -> bool:

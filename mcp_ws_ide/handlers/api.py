@@ -149,6 +149,7 @@ def session_model(session: Session) -> dict[str, Any]:
         "remote": info.remote,
         "subprotocol": info.subprotocol,
         "user_agent": info.user_agent,
+        "link": info.link,
         "attached": session.attached,
         "resumable": session.resumption is not None,
         "queued_bytes": session.queued_bytes,

@@ -91,6 +91,10 @@ class GatewayHandler(JupyterHandler):
         self.runtime.gateway.metrics.refusals[reason] += 1
         return web.HTTPError(status, message.replace("%", "%%"))
 
+    def origin_is_allowed(self) -> bool:
+        """Whether the request's Origin may use this server."""
+        return origin_allowed(self)
+
     def check_policy(self) -> None:
         """Refuse a foreign Origin, whatever the credential says."""
         if not self.runtime.check_origin or origin_allowed(self):
@@ -135,6 +139,8 @@ class EndpointHandler(GatewayHandler):
 
     async def prepare(self) -> None:
         """Authenticate; redirect nobody to a login page."""
+        if self.request.method == "OPTIONS":  # a preflight carries no credential; its answer, no data
+            return self.check_policy()
         await self.runtime.turnstile.enter()
         if not self.check_host():
             raise self.refuse(403, "host", "Host is not local; see ServerApp.allow_remote_access")

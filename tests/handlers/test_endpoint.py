@@ -50,9 +50,9 @@ async def test_a_server_that_cannot_start_is_502_with_the_reason(jupyter):
     assert "NO_SUCH_VARIABLE" in json.loads(response.body)["message"]
 
 
-def test_http_is_405_and_names_the_upgrade(jupyter):
+def test_what_is_neither_message_nor_upgrade_is_405_and_says_so(jupyter):
     headers = {"Authorization": f"token {jupyter.token}"}
-    for method in ("GET", "POST", "DELETE"):
+    for method in ("GET", "DELETE"):
         status, answer, _ = jupyter.request(method, "mcp-ws/servers/fast", None, headers)
         assert (status, answer["Upgrade"]) == (405, "websocket")
 

@@ -1,13 +1,16 @@
-"""``mcp.Client`` of SDK 2.x over our transport, in every mode, against every server."""
+"""``mcp.Client`` of SDK 2.x over our transport and over its own Streamable HTTP, in every mode, against every
+server."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import Any
 
+import httpx2
 import mcp_types as types
 import pytest
 from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 
 from mcp_ws_ide.client import websocket_transport
@@ -31,12 +34,21 @@ async def roots(context: Any) -> types.ListRootsResult:
     return types.ListRootsResult(roots=[types.Root(uri="file:///here")])
 
 
-def client(servers, name: str, mode: str, **options: Any) -> Client:
+@pytest.fixture(params=["websocket", "http"])
+def link(request) -> str:
+    return request.param
+
+
+def client(servers, link: str, name: str, mode: str, **options: Any) -> Client:
     need(
         name not in NODE_SERVERS or servers.rest("GET", f"servers/{name}")[0] == 200,
         "Node with the npm packages",
     )
-    transport = websocket_transport(servers.endpoint(name), token=servers.token)
+    if link == "websocket":
+        transport: Any = websocket_transport(servers.endpoint(name), token=servers.token)
+    else:
+        http = httpx2.AsyncClient(headers={"Authorization": f"Bearer {servers.token}"}, timeout=30)
+        transport = streamable_http_client(f"{servers.url}mcp-ws/servers/{name}", http_client=http)
     callbacks = {"elicitation_callback": elicit, "sampling_callback": sample, "list_roots_callback": roots}
     return Client(transport, mode=mode, **{**callbacks, **options})
 
@@ -57,22 +69,22 @@ CALLS = {
 
 @pytest.mark.parametrize("mode", ["auto", "legacy", MODERN])
 @pytest.mark.parametrize("name", CALLS)
-async def test_every_server_in_every_mode(servers, repository, name, mode):
+async def test_every_server_in_every_mode(servers, link, repository, name, mode):
     tool, arguments, expected = CALLS[name]
     if arguments is None:
         arguments = {"repo_path": str(repository)}
     if name in NODE_SERVERS and mode == MODERN:
-        async with client(servers, name, mode) as legacy_only:
+        async with client(servers, link, name, mode) as legacy_only:
             with pytest.raises(MCPError, match="initialize handshake"):
                 await legacy_only.list_tools()
         return
-    async with client(servers, name, mode) as connected:
+    async with client(servers, link, name, mode) as connected:
         assert tool in {found.name for found in (await connected.list_tools()).tools}
         assert expected in text_of(await connected.call_tool(tool, arguments))
 
 
 @pytest.mark.parametrize("mode", ["legacy", MODERN])
-async def test_every_feature_of_the_demo(servers, mode):
+async def test_every_feature_of_the_demo(servers, link, mode):
     logs: list[str] = []
 
     async def on_log(params: Any) -> None:
@@ -83,7 +95,7 @@ async def test_every_feature_of_the_demo(servers, mode):
     async def on_progress(done: float, total: float | None, message: str | None) -> None:
         progress.append(done)
 
-    async with client(servers, "demo", mode, logging_callback=on_log) as demo:
+    async with client(servers, link, "demo", mode, logging_callback=on_log) as demo:
         assert text_of(await demo.call_tool("elicit", {})) == "hello Ann"
         assert "forty-two" in text_of(await demo.call_tool("sample", {"prompt": "?"}))
         assert "file:///here" in text_of(await demo.call_tool("roots", {}))
@@ -104,8 +116,11 @@ async def test_every_feature_of_the_demo(servers, mode):
             await until(lambda: len(logs) == 4, what="logs")
 
 
-async def test_a_modern_subscription_hears_of_changes_made_by_another_client(servers):
-    async with client(servers, "demo", MODERN) as listener, client(servers, "demo", MODERN) as other:
+async def test_a_modern_subscription_hears_of_changes_made_by_another_client(servers, link):
+    async with (
+        client(servers, link, "demo", MODERN) as listener,
+        client(servers, link, "demo", MODERN) as other,
+    ):
         async with asyncio.timeout(20):
             async with listener.listen(
                 tools_list_changed=True, resource_subscriptions=["demo://counter"]
@@ -118,8 +133,8 @@ async def test_a_modern_subscription_hears_of_changes_made_by_another_client(ser
     assert "Tools" in type(second).__name__
 
 
-async def test_cancelling_a_call_stops_it_and_leaves_the_session_usable(servers):
-    async with client(servers, "demo", MODERN) as demo:
+async def test_cancelling_a_call_stops_it_and_leaves_the_session_usable(servers, link):
+    async with client(servers, link, "demo", MODERN) as demo:
         call = asyncio.create_task(demo.call_tool("slow", {"steps": 600, "delay": 0.1}))
         await until(
             lambda: any(s["in_flight"] for s in servers.rest("GET", "sessions")[1]["sessions"]),
@@ -135,8 +150,8 @@ async def test_cancelling_a_call_stops_it_and_leaves_the_session_usable(servers)
         assert text_of(await demo.call_tool("echo", {"text": "still here"})) == "still here"
 
 
-async def test_a_crash_ends_the_call_with_its_outcome(servers):
-    async with client(servers, "demo", MODERN) as demo:
+async def test_a_crash_ends_the_call_with_its_outcome(servers, link):
+    async with client(servers, link, "demo", MODERN) as demo:
         with pytest.raises(MCPError) as caught:
             await demo.call_tool("crash", {"exit_code": 5})
         assert caught.value.error.data == {"outcome": "unknown"}

@@ -1,0 +1,399 @@
+"""Streamable HTTP at the endpoint, request by request (docs/binding.md, section 9)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from websockets.exceptions import InvalidStatus
+
+from tests.conftest import FAST_SERVER, MODERN, Jupyter, Peer, until
+from tests.handlers.test_resume import Resumer
+from tests.handlers.test_security import cookie_of
+
+BOTH = "application/json, text/event-stream"
+INITIALIZE = {
+    "protocolVersion": "2025-11-25",
+    "capabilities": {},
+    "clientInfo": {"name": "t", "version": "1"},
+}
+
+
+class Http:
+    """A client of the endpoint that decides every header itself."""
+
+    def __init__(self, jupyter: Jupyter, client: httpx.AsyncClient, name: str = "fast") -> None:
+        self.url = f"{jupyter.url}mcp-ws/servers/{name}"
+        self.client = client
+        self.headers = {"Authorization": f"Bearer {jupyter.token}", "Accept": BOTH}
+
+    async def post(self, message: object, **headers: str | None) -> httpx.Response:
+        body = message if isinstance(message, (str, bytes)) else json.dumps(message)
+        sent = {**self.headers, "Content-Type": "application/json", **named(headers)}
+        return await self.client.post(
+            self.url, content=body, headers={k: v for k, v in sent.items() if v is not None}
+        )
+
+    async def modern(
+        self, own: object, method: str, params: dict | None = None, **headers: str | None
+    ) -> httpx.Response:
+        sent = {"MCP-Protocol-Version": "2026-07-28", "Mcp-Method": method}
+        if params and "name" in params:
+            sent["Mcp-Name"] = params["name"]
+        meta = {**MODERN, **(params or {}).get("_meta", {})}
+        message = {"jsonrpc": "2.0", "id": own, "method": method, "params": {**(params or {}), "_meta": meta}}
+        return await self.post(message, **{**sent, **named(headers)})
+
+    async def initialize(self) -> None:
+        answer = await self.post({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": INITIALIZE})
+        assert answer.status_code == 200
+        self.headers["Mcp-Session-Id"] = answer.headers["Mcp-Session-Id"]
+        self.headers["MCP-Protocol-Version"] = "2025-11-25"
+        done = await self.post({"jsonrpc": "2.0", "method": "notifications/initialized"})
+        assert (done.status_code, done.content) == (202, b"")
+
+    async def legacy(
+        self, own: object, tool: str, arguments: dict | None = None, **headers: str | None
+    ) -> httpx.Response:
+        params = {"name": tool, "arguments": arguments or {}, "_meta": {"progressToken": own}}
+        return await self.post(
+            {"jsonrpc": "2.0", "id": own, "method": "tools/call", "params": params}, **headers
+        )
+
+
+def named(headers: dict[str, str | None]) -> dict[str, str | None]:
+    return {name.replace("_", "-"): value for name, value in headers.items()}
+
+
+def events(response: httpx.Response) -> list[tuple[str, dict]]:
+    """Event ids and messages of a finished event stream."""
+    assert response.headers["Content-Type"] == "text/event-stream"
+    found = []
+    for block in response.text.split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
+        if "data" in fields:
+            found.append((fields.get("id", ""), json.loads(fields["data"])))
+    return found
+
+
+async def lines(response: httpx.Response) -> AsyncIterator[tuple[str, dict]]:
+    """The same, live."""
+    event_id = ""
+    async for line in response.aiter_lines():
+        if line.startswith("id: "):
+            event_id = line[4:]
+        elif line.startswith("data: "):
+            yield event_id, json.loads(line[6:])
+
+
+@pytest.fixture
+async def http(jupyter) -> AsyncIterator[Http]:
+    async with httpx.AsyncClient(timeout=20) as client:
+        yield Http(jupyter, client)
+
+
+# --- modern -----------------------------------------------------------------------------------------
+
+
+async def test_a_lone_answer_is_json_and_the_id_keeps_its_type(http):
+    for own in (7, "7", "ü"):
+        answer = await http.modern(own, "tools/call", {"name": "echo", "arguments": {"text": "x"}})
+        assert answer.headers["Content-Type"] == "application/json"
+        assert "Mcp-Session-Id" not in answer.headers
+        assert answer.json()["id"] == own
+        assert answer.json()["result"]["content"][0]["text"] == "x"
+
+
+async def test_progress_makes_it_an_event_stream(http):
+    arguments = {"name": "slow", "arguments": {"steps": 2, "delay": 0.01}, "_meta": {"progressToken": "p"}}
+    answer = await http.modern(1, "tools/call", arguments)
+    assert answer.headers["X-Accel-Buffering"] == "no"
+    seen = [message for _, message in events(answer)]
+    assert [m.get("params", {}).get("progress") for m in seen] == [0, 1, 2, None]
+    assert {m["params"]["progressToken"] for m in seen[:3]} == {"p"}
+    assert seen[3]["id"] == 1
+
+
+async def test_a_silent_call_becomes_a_stream_after_a_while(http):
+    answer = await http.modern(1, "tools/call", {"name": "slow", "arguments": {"steps": 1, "delay": 1}})
+    assert [message["id"] for _, message in events(answer)] == [1]
+
+
+async def test_who_takes_only_json_gets_the_answer_alone(http):
+    arguments = {"name": "slow", "arguments": {"steps": 2, "delay": 0.4}, "_meta": {"progressToken": "p"}}
+    answer = await http.modern(1, "tools/call", arguments, Accept="application/json")
+    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.json()["id"] == 1
+    listen = await http.modern(1, "subscriptions/listen", {"notifications": {}}, Accept="application/json")
+    assert listen.status_code == 406
+
+
+@pytest.mark.parametrize(
+    ("headers", "word"),
+    [
+        ({"MCP_Protocol_Version": "2025-11-25"}, "MCP-Protocol-Version"),
+        ({"MCP_Protocol_Version": None}, "MCP-Protocol-Version"),
+        ({"Mcp_Method": "tools/list"}, "Mcp-Method"),
+        ({"Mcp_Method": None}, "Mcp-Method"),
+        ({"Mcp_Name": "other"}, "Mcp-Name"),
+        ({"Mcp_Name": None}, "Mcp-Name"),
+        ({"Mcp_Name": "=?base64?!!?="}, "Mcp-Name"),
+    ],
+)
+async def test_headers_must_say_what_the_body_says(http, headers, word):
+    answer = await http.modern(5, "tools/call", {"name": "echo", "arguments": {"text": "x"}}, **headers)
+    assert answer.status_code == 400
+    assert (answer.json()["id"], answer.json()["error"]["code"]) == (5, -32020)
+    assert word in answer.json()["error"]["message"]
+
+
+async def test_an_encoded_name_header_equals_its_plain_form(http):
+    answer = await http.modern(
+        5, "tools/call", {"name": "echo", "arguments": {"text": "x"}}, Mcp_Name="=?base64?ZWNobw==?="
+    )
+    assert answer.status_code == 200
+
+
+async def test_errors_have_their_status(http):
+    unknown = await http.modern(1, "no/such/method")
+    assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, -32601)
+    wrong = await http.modern(1, "tools/call", {"name": "nope"})
+    assert (wrong.status_code, wrong.json()["error"]["code"]) == (400, -32602)
+    crash = await http.modern(1, "tools/call", {"name": "crash"})
+    assert (crash.status_code, crash.json()["error"]["data"]["outcome"]) == (200, "unknown")
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ("{", 400, -32700),
+        (b"\xff", 400, -32700),
+        ("[]", 400, -32600),
+        ('{"jsonrpc":"2.0","id":1,"id":2,"method":"x"}', 400, -32600),
+        ('{"jsonrpc":"1.0","id":1,"method":"x"}', 400, -32600),
+    ],
+)
+async def test_what_is_no_message_is_400(http, body, status, code):
+    answer = await http.post(body)
+    assert (answer.status_code, answer.json()["error"]["code"], answer.json()["id"]) == (status, code, None)
+
+
+async def test_media_types_and_sizes_are_checked(make_jupyter):
+    jupyter = make_jupyter({"fast": FAST_SERVER}, "--MCPWebSocketApp.max_message_bytes=2000")
+    async with httpx.AsyncClient(timeout=20) as client:
+        http = Http(jupyter, client)
+        assert (await http.post("{}", Content_Type="text/plain")).status_code == 415
+        assert (await http.post("{}", Accept="image/png")).status_code == 406
+        large = await http.modern(1, "tools/call", {"name": "echo", "arguments": {"text": "x" * 3000}})
+        assert large.status_code == 413
+        assert "max_message_bytes" in large.json()["message"]
+
+
+async def test_closing_the_response_cancels(make_jupyter):
+    jupyter = make_jupyter({"fast": FAST_SERVER})
+    async with httpx.AsyncClient(timeout=20) as client:
+        http = Http(jupyter, client)
+        arguments = {
+            "name": "slow",
+            "arguments": {"steps": 9999, "delay": 0.05},
+            "_meta": {"progressToken": 1},
+        }
+        call = asyncio.create_task(http.modern(1, "tools/call", arguments))
+        await until(lambda: any(s["in_flight"] for s in jupyter.rest("GET", "sessions")[1]["sessions"]))
+        session = jupyter.rest("GET", "sessions")[1]["sessions"][0]
+        assert (session["link"], session["era"]) == ("http", "modern")
+        call.cancel()
+        await until(lambda: jupyter.rest("GET", "sessions")[1]["sessions"] == [])
+        again = await http.modern(2, "tools/call", {"name": "echo", "arguments": {"text": "x"}})
+        assert again.json()["id"] == 2
+
+
+async def test_notifications_are_accepted_and_answers_are_not(http):
+    version = {"MCP_Protocol_Version": "2026-07-28"}
+    note = await http.post(
+        {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}}, **version
+    )
+    assert note.status_code == 202
+    answer = await http.post({"jsonrpc": "2.0", "id": 1, "result": {}}, **version)
+    assert answer.status_code == 400
+
+
+async def test_modern_exchanges_and_websockets_share_a_process(http, peer):
+    over_socket = await peer.call(1, "tools/call", {"name": "pid"})
+    over_http = await http.modern(1, "tools/call", {"name": "pid"})
+    assert over_http.json()["result"] == over_socket["result"]
+
+
+# --- handshake era ----------------------------------------------------------------------------------
+
+
+async def test_a_session_from_initialize_to_delete(http, jupyter):
+    await http.initialize()
+    answer = await http.legacy(1, "pid")
+    assert answer.json()["id"] == 1
+    pid = answer.json()["result"]
+    assert (await http.legacy(2, "pid")).json()["result"] == pid, "a session has a process of its own"
+    ended = await http.client.delete(http.url, headers=http.headers)
+    assert ended.status_code == 204
+    gone = await http.legacy(3, "pid")
+    assert gone.status_code == 404
+    assert "initialize" in gone.json()["message"]
+
+
+async def test_sessions_are_needed_known_and_ones_own(http, jupyter):
+    missing = await http.legacy(1, "pid")
+    assert missing.status_code == 400
+    await http.initialize()
+    other = Http(jupyter, http.client, "time")
+    other.headers["Mcp-Session-Id"] = http.headers["Mcp-Session-Id"]
+    assert (await other.legacy(1, "x")).status_code == 404, "of another server"
+    await http.client.delete(http.url, headers=http.headers)
+
+
+async def test_http_and_websocket_never_mix_on_one_session(http, jupyter):
+    await http.initialize()
+    headers = {"Authorization": f"Bearer {jupyter.token}", "Mcp-Session-Id": http.headers["Mcp-Session-Id"]}
+    with pytest.raises(InvalidStatus) as refused:
+        await jupyter.connect(additional_headers=headers)
+    assert refused.value.response.status_code == 409
+    socket = Resumer(jupyter)
+    await socket.open()
+    mixed = await http.legacy(1, "pid", Mcp_Session_Id=socket.session)
+    assert mixed.status_code == 409
+    assert "WebSocket" in mixed.json()["message"]
+    await socket.link.close()
+    await http.client.delete(http.url, headers=http.headers)
+
+
+async def test_a_servers_question_reaches_the_call_it_belongs_to(http):
+    await http.initialize()
+    question = {"name": "question", "arguments": {}}
+    message = {"jsonrpc": "2.0", "id": "q", "method": "tools/call", "params": question}
+    headers = {**http.headers, "Content-Type": "application/json"}
+    async with http.client.stream("POST", http.url, content=json.dumps(message), headers=headers) as response:
+        stream = lines(response)
+        _, asked = await anext(stream)
+        assert (asked["id"], asked["method"]) == ("q", "roots/list")
+        told = await http.post({"jsonrpc": "2.0", "id": "q", "result": {"roots": []}})
+        assert told.status_code == 202
+        _, answer = await anext(stream)
+        assert json.loads(answer["result"]["content"][0]["text"]) == {"roots": []}
+    await http.client.delete(http.url, headers=http.headers)
+
+
+async def test_what_belongs_to_no_request_comes_over_get(http):
+    await http.initialize()
+    line = json.dumps({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"})
+    async with http.client.stream(
+        "GET", http.url, headers={**http.headers, "Accept": "text/event-stream"}
+    ) as response:
+        assert response.status_code == 200
+        two = [
+            http.legacy(1, "slow", {"steps": 2, "delay": 0.3}),
+            http.legacy(2, "slow", {"steps": 2, "delay": 0.3}),
+        ]
+        calls = [asyncio.ensure_future(call) for call in two]
+        raw = await http.legacy(3, "raw", {"line": line})
+        assert raw.json()["id"] == 3
+        _, changed = await anext(lines(response))
+        assert changed["method"] == "notifications/tools/list_changed"
+        await asyncio.gather(*calls)
+    await http.client.delete(http.url, headers=http.headers)
+
+
+async def test_a_broken_stream_is_replayed_after_the_last_event_id(http):
+    await http.initialize()
+    call = {"name": "slow", "arguments": {"steps": 4, "delay": 0.1}, "_meta": {"progressToken": 1}}
+    message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}
+    headers = {**http.headers, "Content-Type": "application/json"}
+    async with http.client.stream("POST", http.url, content=json.dumps(message), headers=headers) as response:
+        stream = lines(response)
+        await anext(stream)
+        last, second = await anext(stream)
+        assert second["params"]["progress"] == 1
+    async with http.client.stream(
+        "GET", http.url, headers={**http.headers, "Accept": "text/event-stream", "Last-Event-ID": last}
+    ) as response:
+        rest = [message async for _, message in lines(response)]
+    assert [m.get("params", {}).get("progress") for m in rest] == [2, 3, 4, None]
+    assert rest[-1]["id"] == 1
+    forgotten = await http.client.get(
+        http.url, headers={**http.headers, "Accept": "text/event-stream", "Last-Event-ID": "p99.1"}
+    )
+    assert forgotten.status_code == 400
+    await http.client.delete(http.url, headers=http.headers)
+
+
+async def test_an_unused_session_ends_after_the_grace_time(make_jupyter):
+    jupyter = make_jupyter({"fast": FAST_SERVER}, "--MCPWebSocketApp.grace=0.5")
+    async with httpx.AsyncClient(timeout=20) as client:
+        http = Http(jupyter, client)
+        await http.initialize()
+        await http.legacy(1, "slow", {"steps": 1, "delay": 2})
+        assert (await http.legacy(2, "pid")).status_code == 200, "a running call is use"
+        await until(lambda: jupyter.rest("GET", "health")[1]["sessions"] == 0)
+        await until(lambda: jupyter.rest("GET", "health")[1]["processes"] == 0)
+        assert (await http.legacy(3, "pid")).status_code == 404
+
+
+async def test_the_death_of_the_server_ends_the_session_in_words(http):
+    await http.initialize()
+    crash = await http.legacy(1, "crash")
+    assert crash.json()["error"]["data"]["outcome"] == "unknown"
+    assert (await http.legacy(2, "pid")).status_code == 404
+
+
+# --- who may ------------------------------------------------------------------------------------------
+
+
+async def test_credentials_and_origins(http, jupyter):
+    call = ("tools/call", {"name": "echo", "arguments": {"text": "x"}})
+    assert (await http.modern(1, *call, Authorization=None)).status_code == 401
+    assert (await http.modern(1, *call, Authorization="Bearer wrong")).status_code == 401
+    assert (await http.modern(1, *call, Origin="https://evil.example")).status_code == 403
+    token = jupyter.rest("POST", "tokens", {"servers": ["fast"]})[1]["token"]
+    assert (await http.modern(1, *call, Authorization=f"Bearer {token}")).status_code == 200
+    other = jupyter.rest("POST", "tokens", {"servers": ["time"]})[1]["token"]
+    assert (await http.modern(1, *call, Authorization=f"Bearer {other}")).status_code == 403
+    cookie = {
+        "Authorization": None,
+        "Cookie": cookie_of(jupyter),
+        "Origin": jupyter.url.partition("/user")[0],
+    }
+    without = await http.modern(1, *call, **cookie)
+    assert without.status_code == 403, "a cookie needs the XSRF token as well"
+    assert "_xsrf" in without.json()["message"]
+
+
+async def test_pages_of_an_allowed_origin_may_read_the_answers(make_jupyter):
+    jupyter = make_jupyter({"fast": FAST_SERVER}, "--ServerApp.allow_origin=https://ide.example")
+    async with httpx.AsyncClient(timeout=20) as client:
+        http = Http(jupyter, client)
+        ask = {"Origin": "https://ide.example", "Access-Control-Request-Method": "POST"}
+        preflight = await client.options(http.url, headers=ask)
+        assert preflight.status_code == 204
+        assert preflight.headers["Access-Control-Allow-Origin"] == "https://ide.example"
+        assert "Mcp-Method" in preflight.headers["Access-Control-Allow-Headers"]
+        evil = await client.options(http.url, headers={**ask, "Origin": "https://evil.example"})
+        assert evil.status_code == 403
+        assert "Access-Control-Allow-Origin" not in evil.headers
+        for answer in (
+            await http.modern(1, "tools/list", Origin="https://ide.example"),
+            await http.modern(1, "tools/list", Origin="https://ide.example", Authorization=None),
+        ):
+            assert answer.headers["Access-Control-Allow-Origin"] == "https://ide.example"
+            assert "Mcp-Session-Id" in answer.headers["Access-Control-Expose-Headers"]
+
+
+async def test_no_room_is_503_with_retry_after(make_jupyter):
+    jupyter = make_jupyter({"fast": FAST_SERVER}, "--MCPWebSocketApp.max_sessions=1")
+    async with httpx.AsyncClient(timeout=20) as client, jupyter.connect() as link:
+        http = Http(jupyter, client)
+        await Peer(link).call(1, "tools/list")
+        refused = await http.modern(1, "tools/list")
+        assert refused.status_code == 503
+        assert refused.headers["Retry-After"] == "5"
+        assert "max_sessions" in refused.json()["message"]
