@@ -1,6 +1,7 @@
-// The unmodified WebSocketClientTransport of the TypeScript SDK 1.x: URL TOOL ARGUMENTS-JSON.
+// The unmodified TypeScript SDK 1.x: URL TOOL ARGUMENTS-JSON. The scheme of the URL decides the transport.
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { WebSocketClientTransport } from "@modelcontextprotocol/sdk/client/websocket.js";
+import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
 import * as types from "@modelcontextprotocol/sdk/types.js";
 
 const [url, tool, args] = process.argv.slice(2);
@@ -11,7 +12,8 @@ client.setRequestHandler(types.ElicitRequestSchema, () => ({ action: "accept", c
 client.setRequestHandler(types.ListRootsRequestSchema, () => ({ roots: [{ uri: "file:///here" }] }));
 client.fallbackNotificationHandler = async (notification) => { seen.add(notification.method); };
 
-await client.connect(new WebSocketClientTransport(new URL(url)));
+const Transport = url.startsWith("ws") ? WebSocketClientTransport : StreamableHTTPClientTransport;
+await client.connect(new Transport(new URL(url)));
 const { tools } = await client.listTools();
 const names = new Set(tools.map((found) => found.name));
 if (!names.has(tool)) throw new Error(`no tool ${tool}`);

@@ -1,4 +1,4 @@
-"""The unmodified ``websocket_client`` of SDK 1.x: ``URL TOOL ARGUMENTS-JSON``; prints the call's text.
+"""The unmodified clients of SDK 1.x: ``URL TOOL ARGUMENTS-JSON``; prints the call's text. The URL decides which.
 
 Run by the tests in an environment of its own.
 """
@@ -11,6 +11,7 @@ import warnings
 from mcp import ClientSession, types
 
 warnings.simplefilter("ignore")
+from mcp.client.streamable_http import streamablehttp_client  # noqa: E402
 from mcp.client.websocket import websocket_client  # noqa: E402
 
 
@@ -41,7 +42,8 @@ async def main(url: str, tool: str, arguments: str) -> None:
     async def on_progress(done, total, text):
         seen.append(f"progress {done:g}")
 
-    async with websocket_client(url) as (read, write):
+    connect = websocket_client if url.startswith("ws") else streamablehttp_client
+    async with connect(url) as (read, write, *_):
         callbacks = {
             "elicitation_callback": elicit,
             "sampling_callback": sample,

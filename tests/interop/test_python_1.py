@@ -15,9 +15,10 @@ from tests.interop.test_python_2 import CALLS, NODE_SERVERS
 CLIENT = str(Path(__file__).with_name("sdk1_client.py"))
 
 
+@pytest.mark.parametrize("scheme", ["ws", "http"])
 @pytest.mark.parametrize("name", CALLS)
-def test_the_unmodified_websocket_client_reaches_every_server(
-    servers, mcp1_python, run_program, repository, name
+def test_the_unmodified_clients_reach_every_server(
+    servers, mcp1_python, run_program, repository, name, scheme
 ):
     tool, arguments, expected = CALLS[name]
     need(
@@ -25,7 +26,7 @@ def test_the_unmodified_websocket_client_reaches_every_server(
         "Node with the npm packages",
     )
     given = json.dumps({"repo_path": str(repository)} if arguments is None else arguments)
-    url = f"{servers.endpoint(name)}?token={servers.token}"
+    url = f"{scheme}{servers.endpoint(name).removeprefix('ws')}?token={servers.token}"
     assert expected in run_program(mcp1_python, CLIENT, url, tool, given)
 
 
