@@ -72,7 +72,12 @@ class WebSocketTransport:
     """
 
     def __init__(
-        self, opener: LinkOpener, reconnect: Reconnect | None, on_state: Callable[[State], None] | None
+        self,
+        opener: LinkOpener,
+        reconnect: Reconnect | None,
+        on_state: Callable[[State], None] | None,
+        decode: Callable[[bytes], Any],
+        encode: Callable[[Any], bytes],
     ) -> None:
         self.state: State | None = None
         self.close_code: int | None = None
@@ -81,6 +86,7 @@ class WebSocketTransport:
         self._opener = opener
         self._reconnect = reconnect
         self._on_state = on_state
+        self._decode, self._encode = decode, encode
         self._state_changed = anyio.Event()
         self._states: deque[State] = deque(maxlen=STATES_KEPT)
         self._states_seen = 0
@@ -88,6 +94,7 @@ class WebSocketTransport:
         self._link: ClientConnection | None = None
         self._writing = anyio.Lock()
         self._room = anyio.Event()
+        self._answered = anyio.Event()
         self._all_sent = anyio.Event()
         self._leaving = False
         self._stack = AsyncExitStack()
@@ -101,8 +108,8 @@ class WebSocketTransport:
             raise ConnectError(f"{self._opener.where} answers a new session with gone")
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._close)
-            to_session, read = anyio.create_memory_object_stream[SessionMessage | Exception](INBOX)
-            write, from_session = anyio.create_memory_object_stream[SessionMessage](0)
+            to_session, read = anyio.create_memory_object_stream[Any](INBOX)
+            write, from_session = anyio.create_memory_object_stream[Any](0)
             for stream in (to_session, read, write, from_session):
                 stack.callback(stream.close)
             group = await stack.enter_async_context(anyio.create_task_group())
@@ -119,6 +126,13 @@ class WebSocketTransport:
     ) -> None:
         # The body's error is not passed to the task group, which would wrap it into an exception group.
         await self._stack.__aexit__(None, None, None)
+
+    async def settle(self, timeout: float) -> None:
+        """Wait until no request is open, at most ``timeout`` seconds."""
+        with anyio.move_on_after(timeout):
+            while self._end.waiting and self.error is None:
+                self._answered = anyio.Event()
+                await self._answered.wait()
 
     async def states(self) -> AsyncIterator[State]:
         """Every state from the newest on, until the transport is left or :class:`Lost`."""
@@ -226,7 +240,8 @@ class WebSocketTransport:
                 elif message is None:
                     self._made_room()
                 else:
-                    await to_session.send(_as_message(message))
+                    await to_session.send(self._decode(message))
+                    self._answered.set()
         except ConnectionClosed:
             pass
         except Violation as error:
@@ -271,15 +286,20 @@ class WebSocketTransport:
             raise ConnectionLost(reason)
         async with self._writing:
             errors = self._end.start_over(reason)
-        await _hand_over(errors, to_session)
+        await self._hand_over(errors, to_session)
 
     async def _give_up(self, error: ConnectionLost, to_session: Any) -> None:
         log.warning("%s", error)
         self.error = error
         self._made_room()
+        self._answered.set()
         with suppress(anyio.ClosedResourceError, anyio.BrokenResourceError):
-            await _hand_over(self._end.give_up(str(error)), to_session)
+            await self._hand_over(self._end.give_up(str(error)), to_session)
         self._enter(Lost(str(error)))
+
+    async def _hand_over(self, errors: list[bytes], to_session: Any) -> None:
+        for error in errors:
+            await to_session.send(self._decode(error))
 
     def _note_close(self, link: ClientConnection) -> None:
         self.close_code, self.close_reason = link.close_code or 1006, link.close_reason
@@ -290,9 +310,9 @@ class WebSocketTransport:
         """Until the session closes the stream. While the window is full the session waits: nothing is lost."""
         try:
             async for message in from_session:
-                text = message.message.model_dump_json(by_alias=True, exclude_unset=True)
+                data = self._encode(message)
                 await self._wait_for_room()
-                await self._send(text.encode())
+                await self._send(data)
         except (anyio.ClosedResourceError, anyio.BrokenResourceError):
             return  # given up; a later send of the session raises
         finally:
@@ -349,17 +369,21 @@ async def _write(link: ClientConnection, frames: list[bytes]) -> None:
             await link.send(frame, text=True)
 
 
-async def _hand_over(errors: list[bytes], to_session: Any) -> None:
-    for error in errors:
-        await to_session.send(_as_message(error))
-
-
 def _as_message(data: bytes) -> SessionMessage | Exception:
     """As the SDK's transports do: what cannot be parsed is handed over as an exception."""
     try:
         return SessionMessage(parse_message(data))
     except ValueError as error:
         return error
+
+
+def _as_text(message: SessionMessage) -> bytes:
+    text: str = message.message.model_dump_json(by_alias=True, exclude_unset=True)
+    return text.encode()
+
+
+def _verbatim(data: bytes) -> bytes:
+    return data
 
 
 def _close_words(link: ClientConnection) -> str:
@@ -405,4 +429,17 @@ def websocket_transport(
     options: dict[str, Any] = {"max_size": max_size, "open_timeout": open_timeout}
     if ssl is not None:
         options["ssl"] = ssl
-    return WebSocketTransport(LinkOpener(url, token, headers or {}, options), reconnect, on_state)
+    opener = LinkOpener(url, token, headers or {}, options)
+    return WebSocketTransport(opener, reconnect, on_state, _as_message, _as_text)
+
+
+def raw_transport(
+    url: str,
+    *,
+    token: Token | None,
+    reconnect: Reconnect | None,
+    on_state: Callable[[State], None] | None,
+) -> WebSocketTransport:
+    """As :func:`websocket_transport`, with streams of JSON text as ``bytes``, which pass verbatim."""
+    opener = LinkOpener(url, token, {}, {"max_size": None, "open_timeout": 30.0})
+    return WebSocketTransport(opener, reconnect, on_state, _verbatim, _verbatim)

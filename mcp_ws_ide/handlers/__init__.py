@@ -17,6 +17,7 @@ ROUTES: list[tuple[str, type[Any]]] = [
     (r"/mcp-ws/api/servers", api.ServersHandler),
     (rf"/mcp-ws/api/servers/{_NAME}", api.ServerHandler),
     (rf"/mcp-ws/api/servers/{_NAME}/restart", api.RestartHandler),
+    (rf"/mcp-ws/api/servers/{_NAME}/entry", api.EntryHandler),
     (r"/mcp-ws/api/sessions", api.SessionsHandler),
     (r"/mcp-ws/api/sessions/([0-9a-f]{1,64})", api.SessionHandler),
     (r"/mcp-ws/api/tokens", api.TokensHandler),

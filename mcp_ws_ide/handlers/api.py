@@ -20,6 +20,7 @@ from mcp_ws_ide.binding import CloseCode
 from mcp_ws_ide.gateway import Session
 from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.handlers.auth import GatewayHandler
+from mcp_ws_ide.ide_entries import IDES, entry
 from mcp_ws_ide.tokens import MAX_LIFETIME, TICKET_LIFETIME
 
 DEFAULT_LIFETIME: Final = 30 * 86400
@@ -124,6 +125,31 @@ class RestartHandler(ApiHandler):
         await self.runtime.gateway.restart(self.server_named(name))
         self.set_status(202)
         self.finish({"restarted": name})
+
+
+class EntryHandler(ApiHandler):
+    """``api/servers/{name}/entry``."""
+
+    @web.authenticated
+    @authorized("execute", resource="mcp")
+    async def post(self, name: str) -> None:
+        """What to write into an IDE's configuration, with a fresh gateway token unless ``token`` is false."""
+        server, body = self.server_named(name), self.body()
+        ide = body.get("ide")
+        if ide not in IDES:
+            raise web.HTTPError(400, f'"ide" must be one of {", ".join(sorted(IDES))}')
+        token = None
+        if body.get("token", True) is not False:
+            token, _ = self.runtime.tokens.mint(
+                self.principal,
+                str(self.current_user.username),
+                [server.name],
+                _lifetime(body.get("expires_in")),
+                f"for {ide}",
+            )
+        base = f"{self.request.protocol}://{self.request.host}{self.base_url}"
+        self.set_header("Cache-Control", "no-store")
+        self.finish(entry(ide, server.name, base, token))
 
 
 class SessionsHandler(ApiHandler):

@@ -1,0 +1,168 @@
+"""``mcp-ws-connect``: a stdio MCP server that is a resumable WebSocket client.
+
+For everything that can launch a command and nothing else. Lines of stdin go to the gateway, its messages to
+stdout, byte for byte; a lost connection is not noticed by whoever launched it.
+
+Exit codes: 0 stdin ended, 1 refused or lost for good, 2 wrong usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, Final
+
+import anyio
+
+from mcp_ws_ide import __version__
+from mcp_ws_ide.client.states import Lost, Reconnect, Reconnecting, Resumed, State
+from mcp_ws_ide.client.transport import raw_transport
+from mcp_ws_ide.discovery import RunningGateway, endpoint_url, find_gateway
+from mcp_ws_ide.errors import ConnectError
+from mcp_ws_ide.ide_entries import IDES, TOKEN_VARIABLE, entry
+from mcp_ws_ide.inspector.gateway_client import GatewayClient
+
+MAX_LINE_BYTES: Final = 64 << 20
+"""Longest line of stdin."""
+LAST_ANSWERS: Final = 10.0
+"""Seconds after the end of stdin in which open requests may still be answered."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    configuring = arguments[:1] == ["config"]
+    options = (_config_parser() if configuring else _parser()).parse_args(arguments[configuring:])
+    try:
+        if configuring:
+            return _print_entry(options)
+        url, token = _target(options)
+        return asyncio.run(_carry(url, token, options))
+    except ConnectError as error:
+        print(f"mcp-ws-connect: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="mcp-ws-connect",
+        description="Carry stdin and stdout to an MCP server of a gateway, and come back after a loss. "
+        "'mcp-ws-connect config IDE NAME' prints the entry that makes an IDE do so.",
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument("target", metavar="NAME|URL", help="a configured server, or a ws:// or wss:// URL")
+    _add_common(parser)
+    parser.add_argument("--give-up-after", type=float, default=3600.0, metavar="SECONDS", help="default 3600")
+    parser.add_argument("--quiet", action="store_true", help="say nothing about losses on stderr")
+    return parser
+
+
+def _config_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="mcp-ws-connect config", description="Print an entry for an IDE.")
+    parser.add_argument("ide", choices=sorted(IDES))
+    parser.add_argument("name", metavar="NAME", help="a configured server")
+    _add_common(parser)
+    parser.add_argument(
+        "--no-token", action="store_true", help="mint none: the IDE asks, or the environment has it"
+    )
+    parser.add_argument("--days", type=float, default=30.0, help="lifetime of the minted token (default 30)")
+    return parser
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--url", help="base URL of the Jupyter server (default: the running one)")
+    parser.add_argument(
+        "--token-file", help=f"file with the token (default: {TOKEN_VARIABLE}, or the server's)"
+    )
+
+
+def _target(options: argparse.Namespace) -> tuple[str, str | None]:
+    token = os.environ.get(TOKEN_VARIABLE) if options.token_file is None else None
+    if options.target.startswith(("ws://", "wss://")):
+        if token is None and options.token_file is not None:
+            token = find_gateway("http://localhost/", None, options.token_file).token
+        return options.target, token
+    gateway = find_gateway(options.url, token, options.token_file)
+    return endpoint_url(gateway, options.target), gateway.token
+
+
+def _print_entry(options: argparse.Namespace) -> int:
+    gateway = find_gateway(options.url, None, options.token_file)
+    client = GatewayClient(gateway)
+    if options.no_token:
+        client.call("GET", f"servers/{options.name}")  # a mistyped name is refused here, not in the IDE
+        token = None
+    else:
+        token = _mint(client, gateway, options)
+    print(json.dumps(entry(options.ide, options.name, gateway.url, token), indent=2))
+    return 0
+
+
+def _mint(client: GatewayClient, gateway: RunningGateway, options: argparse.Namespace) -> str:
+    body = {"servers": [options.name], "expires_in": options.days * 86400, "note": f"for {options.ide}"}
+    minted = client.call("POST", "tokens", body)
+    print(
+        f"minted token {minted['id']} for {options.name}; revoke it with: mcp-ws-inspect token revoke {minted['id']}",
+        file=sys.stderr,
+    )
+    return str(minted["token"])
+
+
+async def _carry(url: str, token: str | None, options: argparse.Namespace) -> int:
+    def tell(state: State) -> None:
+        if not options.quiet and isinstance(state, (Reconnecting, Resumed, Lost)):
+            print(f"mcp-ws-connect: {state}", file=sys.stderr)
+
+    policy = Reconnect(give_up_after=options.give_up_after)
+    transport = raw_transport(url, token=token, reconnect=policy, on_state=tell)
+    async with transport as (read, write), anyio.create_task_group() as group:
+
+        async def down() -> None:
+            await _to_stdout(read)
+            group.cancel_scope.cancel()
+
+        async def up() -> None:
+            await _from_stdin(write)
+            await transport.settle(LAST_ANSWERS)
+            group.cancel_scope.cancel()
+
+        group.start_soon(down)
+        group.start_soon(up)
+    return 0 if transport.error is None else 1
+
+
+async def _from_stdin(write: Any) -> None:
+    """Until the end of stdin, or of the session."""
+    reader = asyncio.StreamReader(limit=MAX_LINE_BYTES)
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    try:
+        while line := await reader.readline():
+            if line.strip():
+                await write.send(line.strip())
+    except ValueError:
+        print(f"mcp-ws-connect: a line of stdin has more than {MAX_LINE_BYTES} bytes", file=sys.stderr)
+    except (anyio.ClosedResourceError, anyio.BrokenResourceError):
+        return
+
+
+async def _to_stdout(read: Any) -> None:
+    """Until the session ends, or nobody reads any more."""
+    out = sys.stdout.buffer
+    try:
+        async for message in read:
+            # A line break stands only between tokens in JSON, where a blank means the same.
+            out.write(message.replace(b"\r", b" ").replace(b"\n", b" ") + b"\n")
+            out.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

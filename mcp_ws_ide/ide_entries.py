@@ -1,0 +1,70 @@
+"""The entries by which IDEs and agents find a server of the gateway. Pure.
+
+VS Code and Cursor speak Streamable HTTP; the others launch ``mcp-ws-connect``, which resumes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+TOKEN_VARIABLE: Final = "MCP_WS_TOKEN"  # noqa: S105 - the name of a variable
+COMMAND: Final = "mcp-ws-connect"
+
+
+def _vscode(name: str, http: str, websocket: str, token: str | None) -> dict[str, Any]:
+    """``.vscode/mcp.json``; without a token the IDE asks for one and keeps it in its own store."""
+    entry: dict[str, Any] = {"type": "http", "url": http}
+    if token is not None:
+        return {"servers": {name: {**entry, "headers": {"Authorization": f"Bearer {token}"}}}}
+    asked = {
+        "type": "promptString",
+        "id": f"{name}-token",
+        "description": f"Token for {name}",
+        "password": True,
+    }
+    entry["headers"] = {"Authorization": f"Bearer ${{input:{name}-token}}"}
+    return {"inputs": [asked], "servers": {name: entry}}
+
+
+def _cursor(name: str, http: str, websocket: str, token: str | None) -> dict[str, Any]:
+    """``.cursor/mcp.json``; without a token it is taken from the environment."""
+    header = f"Bearer {token or f'${{env:{TOKEN_VARIABLE}}}'}"
+    return {"mcpServers": {name: {"url": http, "headers": {"Authorization": header}}}}
+
+
+def _command(name: str, http: str, websocket: str, token: str | None) -> dict[str, Any]:
+    """``claude_desktop_config.json``, ``.mcp.json`` and Notebook Intelligence's ``mcp.json``."""
+    entry: dict[str, Any] = {"command": COMMAND, "args": [websocket]}
+    if token is not None:
+        entry["env"] = {TOKEN_VARIABLE: token}
+    return {"mcpServers": {name: entry}}
+
+
+def _jupyter_ai(name: str, http: str, websocket: str, token: str | None) -> dict[str, Any]:
+    """``.jupyter/mcp_settings.json`` of jupyter-ai."""
+    environment = [{"name": TOKEN_VARIABLE, "value": token}] if token is not None else []
+    return {"mcp_servers": [{"name": name, "command": COMMAND, "args": [websocket], "env": environment}]}
+
+
+IDES: Final[dict[str, Callable[[str, str, str, str | None], dict[str, Any]]]] = {
+    "vscode": _vscode,
+    "cursor": _cursor,
+    "claude": _command,
+    "jupyter-ai": _jupyter_ai,
+    "notebook-intelligence": _command,
+}
+"""What can be asked for, by name."""
+
+
+def entry(ide: str, name: str, base_url: str, token: str | None) -> dict[str, Any]:
+    """The configuration entry of one server for one IDE.
+
+    Args:
+        ide: a key of :data:`IDES`.
+        name: the server.
+        base_url: of the Jupyter server, with its final slash.
+        token: what to put in; None leaves it to the IDE, or to the environment.
+    """
+    http = f"{base_url}mcp-ws/servers/{name}"
+    return IDES[ide](name, http, f"ws{http.removeprefix('http')}", token)

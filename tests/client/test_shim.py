@@ -1,0 +1,125 @@
+"""``mcp-ws-connect``: whoever launches it sees a stdio server that survives cuts."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+from mcp import Client
+from mcp.client.stdio import StdioServerParameters, stdio_client
+
+from mcp_ws_ide.ide_entries import IDES
+from tests.chaos import ChaosLink
+from tests.conftest import MODERN, Jupyter
+
+COMMAND = [sys.executable, "-m", "mcp_ws_ide.client.shim"]
+
+
+def run(
+    jupyter: Jupyter, *arguments: str, given: str = "", **environment: str
+) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        input=given,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**jupyter.environment, **environment},
+    )
+
+
+@pytest.mark.parametrize("mode", ["legacy", "2026-07-28"])
+async def test_an_unmodified_stdio_client_works_through_cuts(jupyter, mode):
+    async with ChaosLink(jupyter.port, 3) as link:
+        url = jupyter.endpoint("demo").replace(str(jupyter.port), str(link.port))
+        parameters = StdioServerParameters(
+            command=COMMAND[0],
+            args=[*COMMAND[1:], url],
+            env={**jupyter.environment, "MCP_WS_TOKEN": jupyter.token},
+        )
+        seen: list[float] = []
+
+        async def progress(done, total, message):
+            seen.append(done)
+            if len(seen) in (2, 4):
+                link.cut("reset")
+
+        async with asyncio.timeout(60), Client(stdio_client(parameters), mode=mode) as client:
+            result = await client.call_tool("slow", {"steps": 6, "delay": 0.05}, progress_callback=progress)
+            assert result.content[0].text == "6 steps done"
+            assert seen == [1, 2, 3, 4, 5, 6]
+
+
+def test_lines_pass_verbatim_and_open_requests_are_answered_after_the_end_of_stdin(jupyter):
+    call = {"name": "slow", "arguments": {"steps": 1, "delay": 0.3}, "_meta": MODERN}
+    request = {"jsonrpc": "2.0", "id": "ü", "method": "tools/call", "params": call}
+    done = run(jupyter, "fast", given=json.dumps(request) + "\n\n{nonsense\n")
+    assert done.returncode == 0, done.stderr
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {answer["id"] for answer in answers} == {None, "ü"}
+
+
+def test_mistakes_end_in_words(jupyter):
+    for arguments, code, word in (
+        (["nope"], 1, "there is no server"),
+        (["no/name"], 1, "server name"),
+        ([], 2, "NAME|URL"),
+        (["config", "emacs", "fast"], 2, "invalid choice"),
+        (["config", "vscode", "nope"], 1, "no server"),
+    ):
+        done = run(jupyter, *arguments)
+        assert (done.returncode, word in done.stderr) == (code, True), done.stderr
+    wrong = run(jupyter, jupyter.endpoint("fast"), MCP_WS_TOKEN="wrong-secret")
+    assert wrong.returncode == 1
+    assert "refused the credential" in wrong.stderr
+    assert "wrong-secret" not in wrong.stderr
+
+
+@pytest.mark.parametrize("ide", sorted(IDES))
+def test_printed_entries_work(jupyter, ide, tmp_path):
+    done = run(jupyter, "config", ide, "fast", "--url", jupyter.url)
+    assert done.returncode == 0, done.stderr
+    printed = json.loads(done.stdout)
+    assert jupyter.token not in done.stdout
+    over_rest = jupyter.rest("POST", "servers/fast/entry", {"ide": ide})[1]
+    assert set(over_rest) == set(printed)
+    (servers,) = [value for key, value in printed.items() if key != "inputs"]
+    entry = servers[0] if isinstance(servers, list) else servers["fast"]
+    request = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"_meta": MODERN}}
+    if "url" in entry:
+        headers = {**entry["headers"], "MCP-Protocol-Version": "2026-07-28", "Mcp-Method": "tools/list"}
+        answer = httpx.post(entry["url"], json=request, headers=headers).json()
+    else:
+        environment = entry["env"]
+        if isinstance(environment, list):
+            environment = {item["name"]: item["value"] for item in environment}
+        command = shutil.which(entry["command"], path=str(Path(sys.executable).parent))
+        assert command is not None
+        launched = subprocess.run(
+            [command, *entry["args"]],
+            input=json.dumps(request) + "\n",
+            env={"PATH": "", "HOME": str(tmp_path), **environment},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        answer = json.loads(launched.stdout)
+    assert answer["result"]["tools"]
+
+
+def test_an_entry_without_a_token_lets_the_ide_ask(jupyter):
+    done = run(jupyter, "config", "vscode", "fast", "--no-token", "--url", jupyter.url)
+    printed = json.loads(done.stdout)
+    assert printed["inputs"][0]["password"] is True
+    assert "${input:fast-token}" in printed["servers"]["fast"]["headers"]["Authorization"]
+    before = len(jupyter.rest("GET", "tokens")[1]["tokens"])
+    assert jupyter.rest("POST", "servers/fast/entry", {"ide": "cursor", "token": False})[0] == 200
+    assert len(jupyter.rest("GET", "tokens")[1]["tokens"]) == before
