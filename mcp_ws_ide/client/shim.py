@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import anyio
+import anyio.lowlevel
 
 from mcp_ws_ide import __version__
 from mcp_ws_ide.client.states import Lost, Reconnect, Reconnecting, Resumed, State
@@ -130,6 +131,8 @@ async def _carry(url: str, token: str | None, options: argparse.Namespace) -> in
         async def up() -> None:
             await _from_stdin(write)
             await transport.settle(LAST_ANSWERS)
+            while read.statistics().current_buffer_used:  # what has come is still printed
+                await anyio.lowlevel.checkpoint()
             group.cancel_scope.cancel()
 
         group.start_soon(down)
