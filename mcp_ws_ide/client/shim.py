@@ -130,6 +130,7 @@ async def _carry(url: str, token: str | None, options: argparse.Namespace) -> in
 
         async def up() -> None:
             await _from_stdin(write)
+            await write.aclose()
             await transport.settle(LAST_ANSWERS)
             while read.statistics().current_buffer_used:  # what has come is still printed
                 await anyio.lowlevel.checkpoint()

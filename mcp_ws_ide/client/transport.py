@@ -128,8 +128,9 @@ class WebSocketTransport:
         await self._stack.__aexit__(None, None, None)
 
     async def settle(self, timeout: float) -> None:
-        """Wait until no request is open, at most ``timeout`` seconds."""
+        """After the write stream was closed: wait until no request is open, at most ``timeout`` seconds."""
         with anyio.move_on_after(timeout):
+            await self._all_sent.wait()
             while self._end.waiting and self.error is None:
                 self._answered = anyio.Event()
                 await self._answered.wait()
