@@ -28,11 +28,14 @@ def run(source: str, jupyter) -> str:
 
 
 def test_the_python_examples_work(jupyter):
-    found, elsewhere, reconnecting = blocks("python")
+    found, elsewhere, reconnecting, agent = blocks("python")
     assert "git_status" in run(found, jupyter)
     printed = run(reconnecting, jupyter)
     assert printed.startswith("Connected(resumable=True")
     assert "git_status" in printed
+    with_model = agent.replace('"openai:gpt-5"', "TestModel(call_tools=[])")
+    with_model = f"from pydantic_ai.models.test import TestModel\n{with_model}"
+    assert "success" in run(with_model + 'print((await agent.run("go")).output)', jupyter)
     real = elsewhere.replace("wss://host/mcp-ws/servers/git", jupyter.endpoint("git"))
     token = jupyter.rest("POST", "tokens", {"servers": ["git"]})[1]["token"]
     real = real.replace("mcpws_…", token).replace("    ...", "    print(await client.list_tools())")

@@ -1,8 +1,12 @@
 """The Python client: MCP over WebSocket for both majors of the SDK.
 
 ``websocket_transport(url)`` is what ``mcp.Client`` (2.x) and ``ClientSession`` (1.x) take as transport;
-``connect(name_or_url)`` gives a client that is ready to use.
+``connect(name_or_url)`` gives a client that is ready to use. ``MCPServerWebSocket`` (pydantic-ai) and
+``WebSocketClientTransport`` (fastmcp) are there when those frameworks are.
 """
+
+from importlib import import_module
+from typing import Any
 
 from mcp_ws_ide.client.connecting import connect
 from mcp_ws_ide.client.states import Connected, Gap, Lost, Reconnect, Reconnecting, Resumed, State
@@ -15,13 +19,28 @@ __all__ = [
     "ConnectionLost",
     "Gap",
     "Lost",
+    "MCPServerWebSocket",
     "Reconnect",
     "Reconnecting",
     "Resumed",
     "State",
     "Unauthorized",
     "UnknownServer",
+    "WebSocketClientTransport",
     "WebSocketTransport",
     "connect",
     "websocket_transport",
 ]
+
+_FRAMEWORKS = {"MCPServerWebSocket": "pydantic_ai", "WebSocketClientTransport": "fastmcp_transport"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs a framework only when it is asked for."""
+    if name not in _FRAMEWORKS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    extra = _FRAMEWORKS[name].removesuffix("_transport").replace("_", "-")
+    try:
+        return getattr(import_module(f"{__name__}.{_FRAMEWORKS[name]}"), name)
+    except ImportError as error:
+        raise ImportError(f"{name} needs {extra}: pip install 'mcp-ws-ide[{extra}]' ({error})") from error

@@ -8,6 +8,7 @@ from typing import Any
 
 from mcp import ClientSession
 
+from mcp_ws_ide.client.links import Token
 from mcp_ws_ide.client.states import Reconnect, State
 from mcp_ws_ide.client.transport import websocket_transport
 from mcp_ws_ide.discovery import endpoint_url, find_gateway
@@ -21,7 +22,7 @@ except ImportError:  # mcp 1.x
 def connect(
     name_or_url: str,
     *,
-    token: str | None = None,
+    token: Token | None = None,
     url: str | None = None,
     mode: str = "auto",
     reconnect: Reconnect | None = Reconnect(),  # noqa: B008 - immutable
@@ -42,16 +43,24 @@ def connect(
         An async context manager that yields an entered ``mcp.Client``, or an initialised ``ClientSession``
         on mcp 1.x. Raises as :func:`websocket_transport` does.
     """
-    if name_or_url.startswith(("ws://", "wss://")):
-        address, credential = name_or_url, token
-    else:
-        gateway = find_gateway(url, token)
-        address, credential = endpoint_url(gateway, name_or_url), gateway.token
-    transport = websocket_transport(address, token=credential, reconnect=reconnect, on_state=on_state)
+    where, credential = address(name_or_url, token, url)
+    transport = websocket_transport(where, token=credential, reconnect=reconnect, on_state=on_state)
     if Client is not None:
         client: AbstractAsyncContextManager[Any] = Client(transport, mode=mode, **client_options)
         return client
     return _session(transport, client_options)
+
+
+def address(name_or_url: str, token: Token | None, url: str | None = None) -> tuple[str, Token | None]:
+    """The endpoint's URL and the credential for it; a name is looked up at the gateway that is found.
+
+    Raises:
+        ConnectError: there is no gateway, or the name is none.
+    """
+    if name_or_url.startswith(("ws://", "wss://")):
+        return name_or_url, token
+    gateway = find_gateway(url, token if isinstance(token, str) else None)
+    return endpoint_url(gateway, name_or_url), token or gateway.token
 
 
 @asynccontextmanager

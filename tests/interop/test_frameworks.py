@@ -1,0 +1,81 @@
+"""Agent frameworks over our transport, while links are cut."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from fastmcp import Client
+from pydantic_ai import Agent
+from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart, ToolCallPart, ToolReturnPart
+from pydantic_ai.models.function import AgentInfo, FunctionModel
+
+from mcp_ws_ide.client import MCPServerWebSocket, Reconnect, Resumed, WebSocketClientTransport
+from tests.chaos import ChaosLink
+
+FAST = Reconnect(first_delay=0.01, max_delay=0.05)
+
+
+def slow_then_bump(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+    """A model that calls two tools in turn, and then says what they returned."""
+    returned = [p.content for m in messages for p in m.parts if isinstance(p, ToolReturnPart)]
+    if not returned:
+        assert {"slow", "bump"} <= {tool.name for tool in info.function_tools}
+        return ModelResponse(parts=[ToolCallPart("slow", {"steps": 6, "delay": 0.05})])
+    if len(returned) == 1:
+        return ModelResponse(parts=[ToolCallPart("bump", {})])
+    return ModelResponse(parts=[TextPart(" / ".join(map(str, returned)))])
+
+
+async def test_an_agents_calls_survive_two_cuts_and_run_once(jupyter):
+    states: list = []
+    async with ChaosLink(jupyter.port, 5) as link:
+        url = jupyter.endpoint("demo").replace(str(jupyter.port), str(link.port))
+        seen: list[float] = []
+
+        async def progress(done, total, message):
+            seen.append(done)
+            if len(seen) in (2, 4):
+                link.cut("reset")
+
+        server = MCPServerWebSocket(
+            url,
+            headers={"Authorization": f"Bearer {jupyter.token}"},
+            reconnect=FAST,
+            on_state=states.append,
+            progress_handler=progress,
+        )
+        agent = Agent(FunctionModel(slow_then_bump), toolsets=[server])
+        async with agent:
+            result = await agent.run("go")
+    assert "6 steps done" in result.output
+    assert seen == [1, 2, 3, 4, 5, 6], "it ran once"
+    assert sum(isinstance(state, Resumed) for state in states) == 2
+
+
+async def test_fastmcps_client_works_through_cuts(jupyter):
+    async with ChaosLink(jupyter.port, 6) as link:
+        url = jupyter.endpoint("demo").replace(str(jupyter.port), str(link.port))
+        transport = WebSocketClientTransport(url, token=jupyter.token, reconnect=FAST)
+
+        async def progress(done, total, message):
+            if done == 2:
+                link.cut("reset")
+
+        async with Client(transport) as client:
+            result = await client.call_tool("slow", {"steps": 4, "delay": 0.05}, progress_handler=progress)
+            assert result.content[0].text == "4 steps done"
+            assert isinstance(transport.link.state, Resumed)
+
+
+@pytest.mark.parametrize(
+    ("name", "extra"), [("MCPServerWebSocket", "pydantic-ai"), ("WebSocketClientTransport", "fastmcp")]
+)
+def test_a_missing_framework_is_named_with_its_extra(name, extra):
+    script = f"import sys; sys.modules['pydantic_ai'] = sys.modules['fastmcp'] = None; from mcp_ws_ide.client import {name}"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert f"mcp-ws-ide[{extra}]" in done.stderr
