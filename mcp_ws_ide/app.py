@@ -38,6 +38,7 @@ class Runtime:
         self._collector: GatewayCollector | None = None
         self._active = False
         self.check_origin = bool(app.check_origin)
+        self.websocket = bool(app.websocket)
         self.heartbeat = Heartbeat()
         self.turnstile = Turnstile(HANDSHAKES_PER_TURN)
         self.credentials = CredentialWatch(lambda: app.serverapp.web_app)
@@ -190,6 +191,11 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         min=0.1,
         help="""Seconds a server may take to answer the question for its era. Default 10. Afterwards it is treated
         as one of the handshake era, until asked anew.""",
+    ).tag(config=True)
+    websocket = Bool(
+        True,
+        help="""Whether MCP endpoints answer a WebSocket handshake. Default True. False ignores the upgrade, so that
+        clients fall back to Streamable HTTP on the same URL.""",
     ).tag(config=True)
     check_origin = Bool(
         True,

@@ -25,7 +25,7 @@ class ServerEndpointHandler(StreamableHttpHandler):
         if (server is None or server.refusal is not None) and binding.SUBPROTOCOL_RESUME in self.offered:
             known = gateway.server_to_resume(name, self.principal)
         server = known or self.find_server(name)
-        if not self.wants_upgrade():
+        if not (self.wants_upgrade() and self.runtime.websocket):
             if (
                 EVENT_STREAM in self.request.headers.get("Accept", "")
                 and "Mcp-Session-Id" in self.request.headers

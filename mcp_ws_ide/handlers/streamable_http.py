@@ -236,8 +236,12 @@ class StreamableHttpHandler(UpgradeHandler):
 
     def not_allowed(self) -> None:
         """405, with what is allowed."""
-        self.error_headers = {"Upgrade": "websocket", "Allow": "POST"}
-        raise web.HTTPError(405, "POST a message, or connect with a WebSocket")
+        self.error_headers = {"Allow": "POST"}
+        words = "POST a message"
+        if self.runtime.websocket:
+            self.error_headers["Upgrade"] = "websocket"
+            words += ", or connect with a WebSocket"
+        raise web.HTTPError(405, words)
 
     # --- answers --------------------------------------------------------------------------------
 

@@ -397,3 +397,13 @@ async def test_no_room_is_503_with_retry_after(make_jupyter):
         assert refused.status_code == 503
         assert refused.headers["Retry-After"] == "5"
         assert "max_sessions" in refused.json()["message"]
+
+
+async def test_an_operator_may_switch_websocket_off(make_jupyter):
+    jupyter = make_jupyter({"fast": FAST_SERVER}, "--MCPWebSocketApp.websocket=False")
+    with pytest.raises(InvalidStatus) as refused:
+        await jupyter.connect()
+    assert refused.value.response.status_code == 405
+    assert "Upgrade" not in refused.value.response.headers
+    async with httpx.AsyncClient(timeout=20) as client:
+        assert (await Http(jupyter, client).modern(1, "tools/list")).json()["id"] == 1
