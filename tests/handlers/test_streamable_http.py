@@ -92,7 +92,10 @@ async def lines(response: httpx.Response) -> AsyncIterator[tuple[str, dict]]:
 @pytest.fixture
 async def http(jupyter) -> AsyncIterator[Http]:
     async with httpx.AsyncClient(timeout=20) as client:
-        yield Http(jupyter, client)
+        http = Http(jupyter, client)
+        yield http
+        if "Mcp-Session-Id" in http.headers:
+            await client.delete(http.url, headers=http.headers)
 
 
 # --- modern -----------------------------------------------------------------------------------------
@@ -250,7 +253,6 @@ async def test_sessions_are_needed_known_and_ones_own(http, jupyter):
     other = Http(jupyter, http.client, "time")
     other.headers["Mcp-Session-Id"] = http.headers["Mcp-Session-Id"]
     assert (await other.legacy(1, "x")).status_code == 404, "of another server"
-    await http.client.delete(http.url, headers=http.headers)
 
 
 async def test_http_and_websocket_never_mix_on_one_session(http, jupyter):
@@ -265,7 +267,6 @@ async def test_http_and_websocket_never_mix_on_one_session(http, jupyter):
     assert mixed.status_code == 409
     assert "WebSocket" in mixed.json()["message"]
     await socket.link.close()
-    await http.client.delete(http.url, headers=http.headers)
 
 
 async def test_a_servers_question_reaches_the_call_it_belongs_to(http):
@@ -281,27 +282,32 @@ async def test_a_servers_question_reaches_the_call_it_belongs_to(http):
         assert told.status_code == 202
         _, answer = await anext(stream)
         assert json.loads(answer["result"]["content"][0]["text"]) == {"roots": []}
-    await http.client.delete(http.url, headers=http.headers)
 
 
-async def test_what_belongs_to_no_request_comes_over_get(http):
+async def test_what_belongs_to_no_request_comes_over_get(http, jupyter):
     await http.initialize()
     line = json.dumps({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"})
     async with http.client.stream(
         "GET", http.url, headers={**http.headers, "Accept": "text/event-stream"}
     ) as response:
         assert response.status_code == 200
-        two = [
-            http.legacy(1, "slow", {"steps": 2, "delay": 0.3}),
-            http.legacy(2, "slow", {"steps": 2, "delay": 0.3}),
-        ]
-        calls = [asyncio.ensure_future(call) for call in two]
-        raw = await http.legacy(3, "raw", {"line": line})
-        assert raw.json()["id"] == 3
-        _, changed = await anext(lines(response))
+        # Two requests are open, so that the message cannot be told to belong to one of them.
+        calls = [asyncio.ensure_future(http.legacy(n, "slow", {"steps": 1, "delay": 2})) for n in (1, 2)]
+        await until(
+            lambda: (
+                [
+                    s["in_flight"]
+                    for s in jupyter.rest("GET", "sessions")[1]["sessions"]
+                    if s["link"] == "http"
+                ]
+                == [2]
+            )
+        )
+        await http.legacy(3, "raw", {"line": line})
+        async with asyncio.timeout(20):
+            _, changed = await anext(lines(response))
         assert changed["method"] == "notifications/tools/list_changed"
         await asyncio.gather(*calls)
-    await http.client.delete(http.url, headers=http.headers)
 
 
 async def test_a_broken_stream_is_replayed_after_the_last_event_id(http):
@@ -324,7 +330,6 @@ async def test_a_broken_stream_is_replayed_after_the_last_event_id(http):
         http.url, headers={**http.headers, "Accept": "text/event-stream", "Last-Event-ID": "p99.1"}
     )
     assert forgotten.status_code == 400
-    await http.client.delete(http.url, headers=http.headers)
 
 
 async def test_an_unused_session_ends_after_the_grace_time(make_jupyter):
