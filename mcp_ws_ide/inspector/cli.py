@@ -134,12 +134,10 @@ def run_servers(client: GatewayClient, options: argparse.Namespace) -> int:
 def run_sessions(client: GatewayClient, options: argparse.Namespace) -> int:
     """``sessions``."""
     for session in client.call("GET", "sessions")["sessions"]:
+        link = session["link"] if session["attached"] else "(waiting)"
         counts = f"{session['in_flight']} in flight, {session['messages']['in']} in, {session['messages']['out']} out"
-        print(
-            visible(
-                f"{session['id']} {session['server']:<20} {session['era']:<8} {session['remote']} {counts}"
-            )
-        )
+        line = f"{session['id']} {session['server']:<20} {session['era']:<8} {link:<10} {session['remote']} {counts}"
+        print(visible(line))
     return 0
 
 
