@@ -21,6 +21,8 @@ class Certificates:
         authority = trustme.CA()
         issued = authority.issue_cert("127.0.0.1", "localhost")
         self.key, self.chain = folder / "key.pem", folder / "chain.pem"
+        self.authority = folder / "authority.pem"
+        authority.cert_pem.write_to_path(self.authority)
         issued.private_key_pem.write_to_path(self.key)
         for part in issued.cert_chain_pems:
             part.write_to_path(self.chain, append=True)

@@ -1,0 +1,124 @@
+"""docs/nginx.conf, run: WebSocket, resume and event streams through a real nginx with TLS."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from mcp_ws_ide.client import Reconnect, connect
+from tests.conftest import DEMO, FAST_SERVER, MODERN, Jupyter, until, wait_until
+from tests.handlers.test_tls import Certificates
+from tests.interop.conftest import need
+
+CONFIGURATION = Path(__file__).parents[2] / "docs" / "nginx.conf"
+
+
+class Nginx:
+    """One nginx in front of a Jupyter server; can be restarted, as operators do."""
+
+    def __init__(self, jupyter: Jupyter, certificates: Certificates, folder: Path) -> None:
+        self.program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+        need(self.program is not None, "nginx")
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        served = CONFIGURATION.read_text()
+        for documented, here in (
+            ("listen 443 ssl", f"listen 127.0.0.1:{self.port} ssl"),
+            ("/etc/ssl/jupyter.pem", str(certificates.chain)),
+            ("/etc/ssl/jupyter.key", str(certificates.key)),
+            ("127.0.0.1:8888", f"127.0.0.1:{jupyter.port}"),
+        ):
+            assert documented in served
+            served = served.replace(documented, here)
+        temporary = "".join(
+            f"{name}_temp_path {folder}/{name};"
+            for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        self.file = folder / "nginx.conf"
+        self.file.write_text(
+            f"daemon off; master_process off; pid {folder}/pid; error_log {folder}/error.log;\n"
+            f"events {{}}\nhttp {{ access_log off; {temporary}\n{served}\n}}"
+        )
+        self.start()
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            [self.program, "-c", str(self.file)], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+
+        def listens() -> bool:
+            with socket.socket() as probe:
+                return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+        wait_until(listens, what="nginx")
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture
+def nginx(make_jupyter, tmp_path) -> Iterator[tuple[Nginx, Jupyter, Certificates]]:
+    jupyter, certificates = make_jupyter({"fast": FAST_SERVER, "demo": DEMO}), Certificates(tmp_path)
+    running = Nginx(jupyter, certificates, tmp_path)
+    yield running, jupyter, certificates
+    running.stop()
+
+
+async def test_a_call_survives_a_restart_of_the_proxy(nginx, monkeypatch):
+    proxy, jupyter, certificates = nginx
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates.authority))
+    states: list = []
+    url = f"wss://127.0.0.1:{proxy.port}/mcp-ws/servers/demo"
+    policy = Reconnect(first_delay=0.05, max_delay=0.2)
+    async with connect(url, token=jupyter.token, reconnect=policy, on_state=states.append) as client:
+        seen: list[float] = []
+
+        async def progress(done, total, message):
+            seen.append(done)
+            if done == 2:
+                proxy.stop()
+                proxy.start()
+
+        result = await client.call_tool("slow", {"steps": 5, "delay": 0.1}, progress_callback=progress)
+        assert result.content[0].text == "5 steps done"
+        assert seen == [1, 2, 3, 4, 5]
+    assert [type(state).__name__ for state in states].count("Resumed") == 1
+
+
+async def test_an_event_stream_is_not_held_back(nginx):
+    proxy, jupyter, certificates = nginx
+    url = f"https://127.0.0.1:{proxy.port}/mcp-ws/servers/fast"
+    params = {
+        "name": "slow",
+        "arguments": {"steps": 1, "delay": 6},
+        "_meta": {**MODERN, "progressToken": 1},
+    }
+    headers = {
+        "Authorization": f"Bearer {jupyter.token}",
+        "Accept": "application/json, text/event-stream",
+        "MCP-Protocol-Version": "2026-07-28",
+        "Mcp-Method": "tools/call",
+        "Mcp-Name": "slow",
+    }
+    message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+    started = time.monotonic()
+    async with (
+        httpx.AsyncClient(verify=certificates.trusting, timeout=20) as client,
+        client.stream("POST", url, json=message, headers=headers) as response,
+    ):
+        async for line in response.aiter_lines():
+            if line.startswith("data: "):
+                break
+        assert '"progress":0' in line
+        assert time.monotonic() - started < 5, "the first event came before the call had ended"
+    await until(lambda: jupyter.rest("GET", "health")[1]["sessions"] == 0, what="the cancellation")
