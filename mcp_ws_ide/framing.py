@@ -75,11 +75,11 @@ class FrameLayer:
 
     @property
     def close_code(self) -> int | None:
-        """The code the closing handshake settled on, None while open, 1006 when there was none."""
+        """The code of the peer's close frame, None while open, 1006 when none came: then nobody knows what it got."""
         if self._protocol.state is _OPEN:
             return None
-        close = self._protocol.close_rcvd or self._protocol.close_sent
-        return close.code if close is not None else 1006
+        close = self._protocol.close_rcvd
+        return close.code if close is not None else _ABNORMAL
 
     @property
     def close_reason(self) -> str:

@@ -81,7 +81,7 @@ class LinkOpener:
 
     async def _open(self, offered: Sequence[str]) -> ClientConnection:
         headers, options = dict(self._headers), dict(self._options)
-        if token := self._token() if callable(self._token) else self._token:
+        if token := self._current_token():
             headers["Authorization"] = f"Bearer {token}"
         if offered:
             options["subprotocols"] = offered
@@ -107,6 +107,14 @@ class LinkOpener:
             if isinstance(error, NegotiationError):
                 raise _OfferRefused(refused) from None
             raise refused from None
+
+    def _current_token(self) -> str | None:
+        if not callable(self._token):
+            return self._token
+        try:
+            return self._token()
+        except Exception as error:  # whoever gives tokens may be out of reach for the same reason as we are
+            raise ConnectError(f"no token for {self.where}: {type(error).__name__}: {error}") from error
 
 
 _refused_resume: set[str] = set()

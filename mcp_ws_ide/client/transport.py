@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Final
 
 import anyio
+import anyio.lowlevel
 from mcp.shared.message import SessionMessage
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
@@ -97,6 +98,7 @@ class WebSocketTransport:
         self._answered = anyio.Event()
         self._all_sent = anyio.Event()
         self._leaving = False
+        self._sending = False
         self._stack = AsyncExitStack()
 
     def __repr__(self) -> str:
@@ -176,7 +178,9 @@ class WebSocketTransport:
                 event = await self._greet(link)
         except (ConnectionClosed, Violation, TimeoutError) as error:
             with anyio.CancelScope(shield=True):
-                await link.close()
+                await link.close(
+                    CloseCode.GOING_AWAY
+                )  # 1000 would end the session, which may be attached already
             words = _close_words(link) if isinstance(error, ConnectionClosed) else str(error)
             raise ConnectError(f"{self._opener.where} opened no session: {words}") from None
         except BaseException:
@@ -194,6 +198,7 @@ class WebSocketTransport:
             self._link = link
             await _write(link, queued)
             self._enter(Connected(resumable=False))
+            self._made_room()
             return Event.OPENED
         await link.send(end.hello().decode())
         with anyio.fail_after(self._opener.open_timeout):
@@ -221,7 +226,7 @@ class WebSocketTransport:
                     await self._read(to_session)
                     await self._come_back(to_session)
             except ConnectionLost as error:
-                await self._give_up(error, to_session)
+                await self._give_up(error, to_session, from_session)
             except (anyio.ClosedResourceError, anyio.BrokenResourceError):
                 return  # the session has left
             finally:
@@ -267,14 +272,19 @@ class WebSocketTransport:
             attempt += 1
             delay = policy.delay(attempt)
             if anyio.current_time() + delay > deadline:
-                raise ConnectionLost(
-                    f"{self._opener.where} was not reached again within {policy.give_up_after:g} s: {reason}"
-                )
+                raise _too_late(self._opener.where, policy, reason)
             self._enter(Reconnecting(attempt, delay, reason))
             await anyio.sleep(delay)
+            event = None
             try:
-                if await self._open_link() is not Event.GONE:
+                with anyio.move_on_after(deadline - anyio.current_time()):
+                    event = await self._open_link()
+                if event is None:
+                    raise _too_late(self._opener.where, policy, reason)
+                if event is not Event.GONE:
                     return
+            except ConnectionLost:
+                raise
             except (Unauthorized, UnknownServer) as error:
                 raise ConnectionLost(str(error)) from None  # trying again cannot heal that
             except ConnectError as error:
@@ -289,11 +299,15 @@ class WebSocketTransport:
             errors = self._end.start_over(reason)
         await self._hand_over(errors, to_session)
 
-    async def _give_up(self, error: ConnectionLost, to_session: Any) -> None:
+    async def _give_up(self, error: ConnectionLost, to_session: Any, from_session: Any) -> None:
         log.warning("%s", error)
         self.error = error
         self._made_room()
         self._answered.set()
+        # What the session is about to send gets an answer like the rest: it was not sent.
+        with anyio.move_on_after(SEND_TIMEOUT):
+            while self._sending or from_session.statistics().tasks_waiting_send:
+                await anyio.lowlevel.checkpoint()
         with suppress(anyio.ClosedResourceError, anyio.BrokenResourceError):
             await self._hand_over(self._end.give_up(str(error)), to_session)
         self._enter(Lost(str(error)))
@@ -311,9 +325,11 @@ class WebSocketTransport:
         """Until the session closes the stream. While the window is full the session waits: nothing is lost."""
         try:
             async for message in from_session:
+                self._sending = True
                 data = self._encode(message)
                 await self._wait_for_room()
                 await self._send(data)
+                self._sending = False
         except (anyio.ClosedResourceError, anyio.BrokenResourceError):
             return  # given up; a later send of the session raises
         finally:
@@ -376,6 +392,10 @@ def _as_message(data: bytes) -> SessionMessage | Exception:
         return SessionMessage(parse_message(data))
     except ValueError as error:
         return error
+
+
+def _too_late(where: str, policy: Reconnect, reason: str) -> ConnectionLost:
+    return ConnectionLost(f"{where} was not reached again within {policy.give_up_after:g} s: {reason}")
 
 
 def _as_text(message: SessionMessage) -> bytes:

@@ -53,8 +53,7 @@ class ReliableChannel:
     )
 
     def __init__(self, max_frames: int, max_bytes: int) -> None:
-        self.max_frames = max_frames
-        self.max_bytes = max_bytes
+        self.set_window(max_frames, max_bytes)
         self.base = 0
         self.sent = 0
         self.received = 0
@@ -65,9 +64,19 @@ class ReliableChannel:
         self.unacked_bytes = 0
         self.dropped = 0
         """Frames that gave way to gaps, in all."""
-        self._ack_bytes = max(1, max_bytes // ACK_SHARE)
         self._entries: deque[tuple[bytes, int, bool]] = deque()
         """Data, weight in positions, whether it may give way. A gap has the data ``b""``."""
+
+    def set_window(self, max_frames: int, max_bytes: int) -> None:
+        """What either side keeps; it also says when bytes alone are worth an acknowledgement."""
+        self.max_frames = max_frames
+        self.max_bytes = max_bytes
+        self._ack_bytes = max(1, max_bytes // ACK_SHARE)
+
+    @property
+    def kept(self) -> int:
+        """Entries of the buffer; a gap is one, however many positions it stands for."""
+        return len(self._entries)
 
     # --- sending --------------------------------------------------------------------------------
 

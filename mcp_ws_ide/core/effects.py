@@ -17,6 +17,7 @@ class Pending(msgspec.Struct, gc=False, eq=False):
         received: when the request reached the gateway (seconds, the caller's clock).
         sent: when it was handed to the upstream; 0.0 as long as it was not.
         progress_token: the client's own token as JSON, ``b""`` when it asked for none.
+        modern: whether it is of the era without a handshake.
         upstream_id: the id used toward a shared upstream; 0 where ids are not rewritten.
     """
 
@@ -27,6 +28,7 @@ class Pending(msgspec.Struct, gc=False, eq=False):
     sent: float = 0.0
     progress_token: bytes = b""
     upstream_id: int = 0
+    modern: bool = False
 
 
 class Deliver(msgspec.Struct, gc=False, frozen=True):

@@ -153,7 +153,9 @@ class GatewayEnd:
         channel = self.channel
         if channel.push_if_room(data, droppable):
             return
-        if not channel.make_room() and not self._patient():
+        if not self._patient():
+            channel.make_room()
+        if channel.full and not self._patient():
             if droppable:
                 return channel.push_gap()
             raise Overflow(
@@ -167,7 +169,7 @@ class GatewayEnd:
         return (
             self.link is not None
             and channel.unacked_bytes < OVERFLOW_FACTOR * window.bytes
-            and channel.unacked < OVERFLOW_FACTOR * window.frames
+            and channel.kept < OVERFLOW_FACTOR * window.frames
         )
 
 
@@ -325,7 +327,7 @@ class ClientEnd:
         assert control.session is not None
         assert control.token is not None
         self.session, self._token, self.grace = control.session, control.token, control.grace or 0.0
-        self.channel.max_frames, self.channel.max_bytes = control.window.frames, control.window.bytes
+        self.channel.set_window(control.window.frames, control.window.bytes)
         self.live = True
         queued = self.channel.replay_after(0)
         self._written = self.channel.sent

@@ -54,7 +54,7 @@ class SessionCore:
         params = messages.params_of(message)
         modern = params.meta is not None and len(memoryview(params.meta.version)) > 0
         self.eras.add(Era.MODERN if modern else Era.LEGACY)
-        pending = Pending(key, message.id, message.method_name, now)
+        pending = Pending(key, message.id, message.method_name, now, modern=modern)
         self.pending[key] = pending
         return Forward(message, modern, params, pending)
 
@@ -75,7 +75,7 @@ class SessionCore:
         if pending is None:
             return Drop("cancels no request in flight")
         del self.pending[pending.key]
-        return Forward(message, pending.upstream_id > 0, params, pending)
+        return Forward(message, pending.modern, params, pending)
 
     def _named_by(self, params: messages.Params) -> Pending | None:
         try:

@@ -308,8 +308,8 @@ class Gateway:
         server.crash_loop.reset()
         server.era = None
         server.shared.clear()
-        for session in [s for s in self.sessions.values() if s.server is server and s.era == "legacy"]:
-            session.end(CloseCode.UPSTREAM_ENDED, "the server was restarted by its owner")
+        for session in [s for s in self.sessions.values() if s.server is server]:
+            session.server_restarted()
         await asyncio.gather(*(upstream.aclose() for upstream in upstreams))
 
     # --- as a whole -----------------------------------------------------------------------------

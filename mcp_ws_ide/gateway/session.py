@@ -384,13 +384,14 @@ class Session:
         self._gateway.session_attached(self, len(frames) - 1)
         self._update_flow()
         if self._final is not None:
-            self.end(*self._final)
+            self.close_link(*self._final)
 
     def link_lost(self, link: Link, code: int, reason: str) -> None:
         """A link of a resumable session is gone: with close code 1000 so is the session, else it waits."""
         if self.ended or self.resumption is None or link is not self._link:
             return
-        if code == CloseCode.NORMAL:
+        confirmed = self._final is not None and code == self._final[0]
+        if code == CloseCode.NORMAL or confirmed:
             return self.link_closed(code, reason)
         self.resumption.detach(link, time.monotonic())
         self._link = None
@@ -411,10 +412,16 @@ class Session:
         self._private = None
         for pending in [entry for entry in self.core.pending.values() if not entry.upstream_id]:
             self.fail(pending, UPSTREAM_LOST, reason)
-        if self._link is None:
-            self._final = (CloseCode.UPSTREAM_ENDED, reason)  # its client still has to learn what happened
-        else:
-            self.end(CloseCode.UPSTREAM_ENDED, reason)
+        if self.resumption is None:
+            return self.end(CloseCode.UPSTREAM_ENDED, reason)
+        # The session is over as soon as its client has got the rest, which its close frame confirms.
+        self._final = (CloseCode.UPSTREAM_ENDED, reason)
+        self.close_link(*self._final)
+
+    def server_restarted(self) -> None:
+        """Somebody ordered a new process; a session with a process of its own cannot go on."""
+        if self._private is not None:
+            self.upstream_lost(self._private, f"server {self.server.name!r} was restarted by its owner")
 
     def shared_lost(self, upstream: SharedUpstream) -> None:
         """A shared server is gone; the next request starts a new one."""

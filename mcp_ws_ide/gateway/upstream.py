@@ -8,6 +8,7 @@ it may have run.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from abc import ABC, abstractmethod
@@ -58,6 +59,7 @@ class Upstream(ABC):
         self._stalled: set[Session] = set()
         self._ready = False
         self._closing = False
+        self._unwanted = asyncio.Event()
         self.closed = False
         server.upstreams.add(self)
 
@@ -75,7 +77,7 @@ class Upstream(ABC):
     async def _start(self) -> None:
         try:
             self._gateway.check_processes()
-            await asyncio.sleep(self.server.crash_loop.delay())
+            await self._wait_for_turn(self.server.crash_loop.delay())
             if self._closing:
                 return self._end("ended before it was started")
             transport = self.server.new_transport()
@@ -92,6 +94,12 @@ class Upstream(ABC):
             self.owner, self.server.name, self._label, "upstream_started", f"pid {transport.pid}"
         )
         self.connected()
+
+    async def _wait_for_turn(self, delay: float) -> None:
+        """The delay after a crash; cut short when the upstream is not wanted any more."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(delay):
+                await self._unwanted.wait()
 
     def connected(self) -> None:
         """The transport is up."""
@@ -110,12 +118,14 @@ class Upstream(ABC):
         if self._closing:
             return
         self._closing = True
+        self._unwanted.set()
         if self._transport is not None:
             self._gateway.tasks.spawn(self._transport.close(), f"close {self.server.name}")
 
     async def aclose(self) -> None:
         """End the server and wait until it has ended."""
         self._closing = True
+        self._unwanted.set()
         if self._transport is not None:
             await self._transport.close()
 
@@ -362,7 +372,7 @@ class SharedUpstream(Upstream):
         pending = effect.pending
         if (
             pending is not None
-            and pending.key not in session.core.pending
+            and session.core.pending.get(pending.key) is not pending
             and effect.message.kind is messages.Kind.REQUEST
         ):
             return  # cancelled while it waited

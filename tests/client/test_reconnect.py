@@ -331,3 +331,119 @@ def test_delays_grow_with_full_jitter_up_to_the_cap():
         30,
     ]
     assert policy.delay(5, lambda: 0.0) == 0
+
+
+async def test_a_token_that_cannot_be_had_is_a_failed_attempt(jupyter):
+    given: list[int] = []
+
+    def token() -> str:
+        given.append(1)
+        if len(given) == 2:
+            raise OSError("the token service is out of reach")
+        return jupyter.token
+
+    states: list = []
+    async with ChaosLink(jupyter.port, 1) as link:
+        transport = websocket_transport(
+            through(jupyter, link), token=token, reconnect=FAST, on_state=states.append
+        )
+        async with transport:
+            link.cut("reset")
+            await until(lambda: "Resumed" in names(states))
+    assert any("out of reach" in s.reason for s in states if isinstance(s, Reconnecting))
+
+
+async def test_an_attempt_that_takes_too_long_leaves_the_session_alone():
+    """The gateway has attached the link already when the client loses patience."""
+    codes: list[int | None] = []
+    opened = '{"mcp.ws":"opened","session":"s","token":"t","grace":60,"window":{"frames":64,"bytes":9999}}'
+
+    async def slow(link):
+        await link.recv()
+        if not codes:
+            codes.append(0)
+            await link.send(opened)
+            link.transport.abort()
+        elif len(codes) == 1:
+            await link.wait_closed()
+            codes.append(link.close_code)
+        else:
+            await link.send('{"mcp.ws":"resumed","recv":0,"token":"u"}')
+            await link.wait_closed()
+
+    server = await serve(slow, "127.0.0.1", 0, subprotocols=["mcp.resume.v1"])
+    states: list = []
+    url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    async with websocket_transport(url, open_timeout=0.5, reconnect=FAST, on_state=states.append):
+        await until(lambda: "Resumed" in names(states))
+    assert codes[1] == 1001, "1000 would have ended the session"
+    server.close()
+
+
+async def test_giving_up_is_in_time_and_answers_what_could_not_even_be_queued():
+    opened = '{"mcp.ws":"opened","session":"s","token":"t","grace":60,"window":{"frames":16,"bytes":2000}}'
+    links = 0
+
+    async def once(link):
+        nonlocal links
+        links += 1
+        await link.recv()
+        if links == 1:
+            await link.send(opened)
+            link.transport.abort()
+        else:
+            await link.wait_closed()
+
+    server = await serve(once, "127.0.0.1", 0, subprotocols=["mcp.resume.v1"])
+    states: list = []
+    transport = websocket_transport(
+        f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/",
+        open_timeout=30,
+        reconnect=Reconnect(first_delay=0.01, max_delay=0.02, give_up_after=0.5),
+        on_state=states.append,
+    )
+    async with asyncio.timeout(10), Client(transport, mode="2026-07-28") as client:
+        await until(lambda: "Reconnecting" in names(states))
+        calls = [client.call_tool("x", {"text": "z" * 1000}) for _ in range(6)]
+        results = await asyncio.gather(*calls, return_exceptions=True)
+    assert [getattr(r, "error", None) and r.error.data for r in results] == [{"outcome": "not_sent"}] * 6
+    server.close()
+
+
+async def test_a_plain_server_that_comes_back_gets_what_waited_for_room(jupyter):
+    requests: list[str] = []
+    refuse = False
+
+    async def plain(link):
+        async for text in link:
+            message = json.loads(text)
+            requests.append(message["method"])
+            result = {
+                "resultType": "complete",
+                "content": [],
+                "tools": [],
+                "ttlMs": 0,
+                "cacheScope": "private",
+            }
+            await link.send(json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result}))
+
+    def answer(connection, request):
+        return connection.respond(503, "later") if refuse else None
+
+    server = await serve(plain, "127.0.0.1", 0, subprotocols=["mcp"], process_request=answer, max_size=None)
+    states: list = []
+    url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    transport = websocket_transport(url, reconnect=FAST, on_state=states.append)
+    async with asyncio.timeout(20), Client(transport, mode="2026-07-28") as client:
+        await client.list_tools()
+        refuse = True
+        for link in list(server.connections):
+            link.transport.abort()
+        await until(lambda: "Reconnecting" in names(states))
+        async with asyncio.TaskGroup() as group:
+            for _ in range(8):
+                group.create_task(client.call_tool("x", {"text": "z" * 1_000_000}))
+            await until(lambda: transport._end.channel.full)
+            refuse = False
+    assert requests.count("tools/call") == 8
+    server.close()

@@ -145,8 +145,17 @@ class World:
 
     def say(self, session: Session, message: dict[str, Any], droppable: bool) -> None:
         text = json.dumps({"jsonrpc": "2.0", "x": f"{session.name}.{len(session.said)}", **message})
+        kept = session.end.channel
+        hopeless = (
+            session.end.link is None
+            and kept.full
+            and not droppable
+            and not any(may_give_way for _, _, may_give_way in kept._entries)
+        )
         try:
             session.end.push(text.encode(), droppable)
+            if hopeless:
+                raise Broken("the window is ignored")
         except self.module.Overflow:
             if droppable:
                 raise Broken("progress ended the session") from None

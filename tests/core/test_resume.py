@@ -113,7 +113,7 @@ MUTANTS = {
     ),
     "the window is ignored": (
         "resume",
-        "if not channel.make_room() and not self._patient():",
+        "if channel.full and not self._patient():",
         "if False:",
     ),
 }
@@ -189,6 +189,27 @@ def test_answers_alone_beyond_the_window_are_an_overflow_while_detached():
     end.detach(link, 0.0)
     with pytest.raises(Overflow, match="window_frames"):
         end.push(b"r", droppable=False)
+
+
+def test_while_a_link_is_up_nothing_gives_way_within_four_windows():
+    end = GatewayEnd(object(), b"d", binding.Window(16, 10_000), 60)
+    for _ in range(64):
+        end.push(b"p", droppable=True)
+    assert end.channel.full, "which tells the owner to read a server of its own no further"
+    assert end.channel.dropped == 0
+    for _ in range(2000):
+        end.push(b"p", droppable=True)
+    for _ in range(16):
+        end.push(b"r", droppable=False)  # gaps do not use up the room of answers
+
+
+def test_the_announced_window_says_when_bytes_are_acknowledged():
+    client = ClientEnd()
+    client.receive(
+        b'{"mcp.ws":"opened","session":"s","token":"t","grace":1,"window":{"frames":64,"bytes":800}}'
+    )
+    note = b'{"jsonrpc":"2.0","method":"m","params":{"x":"%s"}}' % (b"x" * 100)
+    assert client.receive(note)[1] == [b'{"mcp.ws":"ack","recv":1}']
 
 
 def test_a_message_larger_than_the_window_passes():

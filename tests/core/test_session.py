@@ -116,3 +116,11 @@ def test_a_legacy_server_refuses_modern_requests_so_that_clients_fall_back():
     assert refusal["id"] == "x"
     assert refusal["error"]["code"] == METHOD_NOT_FOUND
     assert "files" in refusal["error"]["message"]
+
+
+def test_a_cancellation_goes_where_its_request_waits_even_before_that_was_sent():
+    core = SessionCore(10)
+    core.from_client(parse(id=1, method="tools/list", params=MODERN), 0.0)
+    cancel = core.from_client(parse(method="notifications/cancelled", params={"requestId": 1}), 0.0)
+    assert isinstance(cancel, Forward)
+    assert cancel.modern

@@ -12,7 +12,7 @@ import psutil
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from tests.conftest import FAST_SERVER, MODERN, Jupyter, until
+from tests.conftest import FAST_SERVER, MODERN, Jupyter, Peer, until
 
 ROOT = Path(__file__).parents[2]
 
@@ -441,3 +441,84 @@ async def test_shutdown_lets_requests_finish_and_says_what_became_of_the_others(
     assert closed.value.rcvd.code == 1001
     await until(lambda: jupyter.process.poll() is not None)
     assert time.monotonic() - started < 12
+
+
+async def test_cancelling_while_the_server_starts_starts_no_other(make_jupyter):
+    jupyter = make_jupyter(
+        {"late": {"command": "sh", "args": ["-c", f"sleep 1; exec {' '.join(fast_command())}"]}}
+    )
+    client = Resumer(jupyter, "late")
+    await client.open()
+    await client.call(1, "echo", {"text": "a"})
+    await client.send(method="notifications/cancelled", params={"requestId": 1})
+    await client.call(1, "echo", {"text": "b"})
+    answer = await client.data()
+    assert answer["result"]["content"][0]["text"] == "b", "the cancelled one was never sent"
+    assert [p["era"] for p in jupyter.processes("late")] == ["modern"]
+    assert jupyter.rest("GET", "sessions")[1]["sessions"][0]["era"] == "modern"
+    await client.link.close()
+
+
+def fast_command() -> list[str]:
+    return [FAST_SERVER["command"], *FAST_SERVER["args"]]
+
+
+@pytest.mark.parametrize("away", [True, False])
+async def test_a_restart_tells_a_legacy_client_what_became_of_its_requests(make_jupyter, away):
+    jupyter = make_jupyter({"fast": FAST_SERVER})
+    client = Resumer(jupyter)
+    await client.open()
+    await client.initialize()
+    await client.call(1, "slow", {"steps": 1, "delay": 60}, legacy=True)
+    await client.call(2, "echo", {"text": "sync"}, legacy=True)
+    await client.data()
+    if away:
+        client.vanish()
+        await until(lambda: attached(jupyter, client.session) is False)
+    assert jupyter.rest("POST", "servers/fast/restart")[0] == 202
+    if away:
+        await client.resume()
+    answer = await client.data()
+    assert (answer["id"], answer["error"]["data"]["outcome"]) == (1, "unknown")
+    assert (await client.closed())[0] == 4502
+    await until(lambda: jupyter.rest("GET", "health")[1]["sessions"] == 0)
+
+
+async def test_an_answer_under_way_over_a_dead_link_survives_the_servers_death(jupyter):
+    client = Resumer(jupyter)
+    await client.open()
+    await client.initialize()
+    await client.call(1, "pid", legacy=True)
+    pid = int((await client.data())["result"]["content"][0]["text"])
+    client.link.transport.pause_reading()
+    await client.call(2, "echo", {"text": "precious"}, legacy=True)
+    await until(
+        lambda: (
+            next(s for s in jupyter.rest("GET", "sessions")[1]["sessions"] if s["id"] == client.session)[
+                "messages"
+            ]["in"]
+            == 3
+        )
+    )
+    psutil.Process(pid).kill()
+    await until(lambda: not psutil.pid_exists(pid))
+    client.vanish()
+    await client.resume()
+    assert (await client.data())["id"] == 2
+    assert (await client.closed())[0] == 4502
+
+
+async def test_a_restart_wakes_who_waits_for_a_crashed_server(make_jupyter):
+    jupyter = make_jupyter({"fast": FAST_SERVER})
+    async with jupyter.connect() as link:
+        peer = Peer(link)
+        for number in range(4):
+            await peer.call(number, "tools/call", {"name": "crash"})
+        await peer.send(id="w", method="tools/list", params={"_meta": MODERN})
+        await until(lambda: jupyter.rest("GET", "sessions")[1]["sessions"][0]["in_flight"] == 1)
+        assert jupyter.rest("POST", "servers/fast/restart")[0] == 202
+        async with asyncio.timeout(1.5):
+            answer = await peer.receive()
+        assert answer["id"] == "w"
+        assert answer["error"]["data"]["outcome"] == "not_sent"
+        assert (await peer.call("again", "tools/list"))["id"] == "again"
