@@ -32,7 +32,7 @@ UPSTREAM_UNAVAILABLE = -31002
 LIMIT_EXCEEDED = -31003
 """A limit of the gateway was hit; ``data.limit`` names it."""
 RESPONSE_TOO_LARGE = -31004
-"""The answer exceeds what this peer can receive; it ran, and its answer was withheld."""
+"""The answer exceeds what this peer can receive, or the limit; the request ran, its answer was withheld."""
 
 GATEWAY_CLOSING = -31005
 """The gateway shuts down; ``data.outcome`` says whether the request may have run."""

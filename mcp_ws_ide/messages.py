@@ -8,6 +8,7 @@ the MCP members that carry ids; it knows nothing of sessions, links or I/O.
 from __future__ import annotations
 
 import json
+import re
 from enum import IntEnum
 from typing import Any, Final
 
@@ -109,6 +110,22 @@ _METHOD_NAMES: dict[bytes, str] = {}
 _METHOD_NAMES_LIMIT: Final = 512
 _LINE_BREAKS: Final = bytes.maketrans(b"\r\n", b"  ")
 _VERSION: Final = b'"2.0"'
+
+_RAW_ID: Final = rb'(-?\d+|"(?:[^"\\]|\\.)*")'
+_VERSION_MEMBER: Final = rb'"jsonrpc"\s*:\s*"2\.0"'
+_ID_FIRST: Final = re.compile(
+    rb"\s*\{\s*(?:" + _VERSION_MEMBER + rb'\s*,\s*)?"id"\s*:\s*' + _RAW_ID + rb'\s*,\s*"(?:result|error)"'
+)
+_PAYLOAD_FIRST: Final = re.compile(rb"\s*\{\s*(?:" + _VERSION_MEMBER + rb'\s*,\s*)?"(?:result|error)"')
+_ID_LAST: Final = re.compile(
+    rb"(?:"
+    + _VERSION_MEMBER
+    + rb'\s*,\s*)?"id"\s*:\s*'
+    + _RAW_ID
+    + rb"\s*(?:,\s*"
+    + _VERSION_MEMBER
+    + rb")?\s*\}\s*$"
+)
 
 _decode_envelope = msgspec.json.Decoder(Envelope).decode
 _decode_params = msgspec.json.Decoder(Params).decode
@@ -339,6 +356,17 @@ def with_meta(payload: bytes, name: str, value: bytes) -> bytes:
     members = _decode_object(payload)
     members["_meta"] = Raw(with_member(bytes(members.get("_meta", b"{}")), name, value))
     return _encode(members)
+
+
+def answered_id(head: bytes, tail: bytes) -> bytes:
+    """The id, as JSON, of a response of which only the two ends are known; ``b""`` if they do not show it.
+
+    SDKs write the id before the payload or as the last member; an id anywhere else is not guessed.
+    """
+    found = _ID_FIRST.match(head)
+    if found is None and _PAYLOAD_FIRST.match(head):
+        found = _ID_LAST.search(tail)
+    return found[1] if found is not None else b""
 
 
 def error_response(raw_id: bytes, code: int, text: str, data: dict[str, Any] | None = None) -> bytes:

@@ -154,3 +154,22 @@ def test_text_is_checked_for_utf8():
     assert messages.is_text("ü€𝄞".encode())
     assert not messages.is_text(b"\xc3\x28")
     assert not messages.is_text(b"\xed\xa0\x80")
+
+
+@pytest.mark.parametrize(
+    ("head", "tail", "found"),
+    [
+        (b'{"jsonrpc":"2.0","id":7,"result":{"x', b"...}}", b"7"),
+        (b'{"id":"a\\"b","error":{', b"}}", b'"a\\"b"'),
+        (b'{"result":{"content', b'..."}]},"jsonrpc":"2.0","id":12}', b"12"),
+        (b'{"jsonrpc":"2.0","result":{', b'},"id":"z"}\r', b'"z"'),
+        (b'{"result":{', b'},"id":3,"jsonrpc":"2.0"}', b"3"),
+        (b'{"jsonrpc":"2.0","id":7,"method":"sampling/createMessage","params":{', b"}}", b""),
+        (b'{"jsonrpc":"2.0","method":"m","params":{', b',"id":5}}', b""),
+        (b'{"result":{', b'{"id":5}}}', b""),
+        (b'{"result":{', b'"a \\"id\\":5}"}', b""),
+        (b"xxxx", b'"id":5}', b""),
+    ],
+)
+def test_the_id_of_an_answer_shows_at_either_end_or_not_at_all(head, tail, found):
+    assert messages.answered_id(head, tail) == found

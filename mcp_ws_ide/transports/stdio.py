@@ -18,7 +18,8 @@ import sys
 from collections import deque
 from typing import Any, Final
 
-from mcp_ws_ide.errors import TransportClosed, TransportError
+from mcp_ws_ide import messages
+from mcp_ws_ide.errors import RESPONSE_TOO_LARGE, TransportClosed, TransportError
 from mcp_ws_ide.transports.base import Receiver, Transport
 from mcp_ws_ide.transports.processes import Process, ProcessSupervisor
 
@@ -28,6 +29,8 @@ PIPE_BYTES: Final = 1 << 20
 """Size asked for the pipes (Linux): fewer wake-ups for large messages."""
 STDERR_BYTES: Final = 256 << 10
 """How much of a server's stderr is kept, in bytes."""
+END_BYTES: Final = 2048
+"""What is kept of either end of a line that is over the limit, to tell whose answer it was."""
 NOISE_CHARACTERS: Final = 2000
 """How much of a line that is no message is passed on."""
 DRAIN_TIMEOUT: Final = 1.0
@@ -42,7 +45,8 @@ class StdioTransport(Transport):
     Args:
         supervisor: who starts and kills processes.
         command, args, env, cwd: the program; ``env`` is its complete environment.
-        max_message_bytes: longest line; a longer one is skipped and reported as noise.
+        max_message_bytes: longest line; a longer one is skipped and reported as noise; if it was
+            an answer, an error of that id takes its place.
         high_water: queued bytes above which ``write_paused`` is called.
         max_queued_bytes: queued bytes above which the server counts as stuck.
         write_timeout: seconds without progress of a write after which it counts as stuck.
@@ -165,6 +169,9 @@ class StdioTransport(Transport):
             size, self._lines.skipped = self._lines.skipped, 0
             words = f"a line of {size} bytes was dropped, over the limit of {self._max_message} (max_message_bytes)"
             receiver.noise_received("stdout", words)
+            if raw_id := messages.answered_id(*self._lines.ends):
+                words = f"the server's answer has {size} bytes, over the limit of {self._max_message} (max_message_bytes)"
+                receiver.message_received(messages.error_response(raw_id, RESPONSE_TOO_LARGE, words))
 
     def _odd_line(self, line: bytes) -> None:
         stripped = line.strip()
@@ -364,6 +371,8 @@ class LineSplitter:
         self._skipping = False
         self.skipped = 0
         """Size of the last line that was over the limit; the reader resets it."""
+        self.ends = (b"", b"")
+        """How that line began and ended, :data:`END_BYTES` each."""
 
     def feed(self, data: bytes) -> list[bytes]:
         """The lines that ``data`` completes, without their ends."""
@@ -381,7 +390,12 @@ class LineSplitter:
 
     def _keep(self, part: bytes) -> None:
         self._size += len(part)
-        if self._size > self._limit:
+        if self._skipping:
+            head, tail = self.ends
+            self.ends = head, (tail + part)[-END_BYTES:]
+        elif self._size > self._limit:
+            line = b"".join((*self._parts, part))
+            self.ends = line[:END_BYTES], line[-END_BYTES:]
             self._parts.clear()
             self._skipping = True
         else:

@@ -18,7 +18,7 @@ from mcp_ws_ide.errors import (
     UPSTREAM_LOST,
     UPSTREAM_UNAVAILABLE,
 )
-from tests.conftest import FAST_SERVER, Jupyter, Peer, until
+from tests.conftest import FAST_SERVER, MODERN, Jupyter, Peer, until
 
 SDK_1_AGENT = "Python/3.11 websockets/15.0.1"
 
@@ -278,3 +278,25 @@ async def test_a_legacy_only_server_answers_modern_requests_with_method_not_foun
 async def test_noise_on_stdout_is_visible_and_harmless(jupyter, peer):
     answer = await peer.call(1, "tools/call", {"name": "raw", "arguments": {"line": "not a message"}})
     assert answer["result"]["content"][0]["text"] == "written"
+
+
+@pytest.mark.parametrize("legacy", [True, False])
+async def test_an_answer_over_the_limit_is_replaced_by_an_error(make_jupyter, legacy):
+    jupyter = make_jupyter({"fast": FAST_SERVER}, "--MCPWebSocketApp.max_message_bytes=5000")
+    async with jupyter.connect() as link:
+        peer = Peer(link)
+        # Characters that the server writes as six-byte escapes make its answer six times as long.
+        arguments = {"name": "echo", "arguments": {"text": "€" * 1000}}
+        if legacy:
+            await peer.initialize()
+        params = arguments if legacy else {**arguments, "_meta": MODERN}
+        await link.send(
+            json.dumps(
+                {"jsonrpc": "2.0", "id": "big", "method": "tools/call", "params": params}, ensure_ascii=False
+            )
+        )
+        answer = await peer.receive()
+        assert (answer["id"], answer["error"]["code"]) == ("big", -31004)
+        assert "max_message_bytes" in answer["error"]["message"]
+        await peer.send(id=2, method="tools/list", params={} if legacy else {"_meta": MODERN})
+        assert (await peer.receive())["id"] == 2
