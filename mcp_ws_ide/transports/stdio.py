@@ -170,7 +170,9 @@ class StdioTransport(Transport):
             words = f"a line of {size} bytes was dropped, over the limit of {self._max_message} (max_message_bytes)"
             receiver.noise_received("stdout", words)
             if raw_id := messages.answered_id(*self._lines.ends):
-                words = f"the server's answer has {size} bytes, over the limit of {self._max_message} (max_message_bytes)"
+                words = (
+                    f"the answer has {size} bytes, over the limit of {self._max_message} (max_message_bytes)"
+                )
                 receiver.message_received(messages.error_response(raw_id, RESPONSE_TOO_LARGE, words))
 
     def _odd_line(self, line: bytes) -> None:
