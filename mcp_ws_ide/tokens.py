@@ -102,7 +102,11 @@ class TokenStore:
             note,
         )
         self._tokens[token.digest] = token
-        self._save()
+        try:
+            self._save()
+        except BaseException:
+            del self._tokens[token.digest]
+            raise
         return secret, token
 
     def find(self, secret: str) -> GatewayToken | None:

@@ -28,6 +28,8 @@ from mcp_ws_ide.messages import Kind, Message, Params
 
 LISTEN = "subscriptions/listen"
 PROGRESS = "notifications/progress"
+MAX_TAG_BYTES = 32
+"""No id of ours is longer; what a server names with more is nobody's."""
 
 Owner = TypeVar("Owner")
 
@@ -156,13 +158,15 @@ class Multiplexer(Generic[Owner]):
 
 def _upstream_id(tag: bytes) -> int:
     """The id a tag names; some servers turn numbers into strings, so ``"7"`` is read as 7 here."""
+    if not tag or len(tag) > MAX_TAG_BYTES:
+        return 0
     try:
-        key = messages.decode_id(tag) if tag else 0
+        key = messages.decode_id(tag)
     except MalformedMessage:
         return 0
     if isinstance(key, str):
         return int(key) if key.isdigit() and key.isascii() else 0
-    return int(key)
+    return key if type(key) is int else 0
 
 
 def _cancel(upstream_id: int) -> bytes:

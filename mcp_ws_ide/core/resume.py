@@ -25,7 +25,7 @@ from mcp_ws_ide.core.channel import PositionError, ReliableChannel
 from mcp_ws_ide.errors import SESSION_LOST, MalformedMessage
 from mcp_ws_ide.messages import IdKey, Kind
 
-OVERFLOW_FACTOR: Final = 4
+OVERFLOW_FACTOR: Final = 2
 """While a link is up, this many windows may be unacknowledged: a slow network is not a lost client."""
 
 

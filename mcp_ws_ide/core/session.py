@@ -78,8 +78,11 @@ class SessionCore:
         return Forward(message, pending.modern, params, pending)
 
     def _named_by(self, params: messages.Params) -> Pending | None:
+        raw = bytes(params.request_id)
+        if len(raw) > messages.MAX_ID_BYTES:
+            return None
         try:
-            return self.pending.get(messages.decode_id(bytes(params.request_id) or b"null"))
+            return self.pending.get(messages.decode_id(raw or b"null"))
         except (MalformedMessage, TypeError):  # TypeError: an id of an unhashable type
             return None
 

@@ -219,8 +219,8 @@ class TokensHandler(ApiHandler):
             raise web.HTTPError(400, '"servers" must be a list of server names')
         names = [self.server_named(name).name for name in servers]
         note = body.get("note", "")
-        if not isinstance(note, str) or len(note) > 200:
-            raise web.HTTPError(400, '"note" must be a text of at most 200 characters')
+        if not isinstance(note, str) or len(note) > 200 or not note.isprintable():
+            raise web.HTTPError(400, '"note" must be one line of at most 200 printable characters')
         secret, token = self.runtime.tokens.mint(
             self.principal, str(self.current_user.username), names, _lifetime(body.get("expires_in")), note
         )

@@ -185,15 +185,15 @@ def test_answers_alone_beyond_the_window_are_an_overflow_while_detached():
     end = GatewayEnd(link, b"d", binding.Window(16, 10_000), 60)
     for _ in range(16):
         end.push(b"r", droppable=False)
-    end.push(b"r", droppable=False)  # attached: four windows
+    end.push(b"r", droppable=False)  # attached: two windows
     end.detach(link, 0.0)
     with pytest.raises(Overflow, match="window_frames"):
         end.push(b"r", droppable=False)
 
 
-def test_while_a_link_is_up_nothing_gives_way_within_four_windows():
+def test_while_a_link_is_up_nothing_gives_way_within_two_windows():
     end = GatewayEnd(object(), b"d", binding.Window(16, 10_000), 60)
-    for _ in range(64):
+    for _ in range(32):
         end.push(b"p", droppable=True)
     assert end.channel.full, "which tells the owner to read a server of its own no further"
     assert end.channel.dropped == 0

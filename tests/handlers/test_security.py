@@ -207,6 +207,7 @@ def test_a_cookie_post_needs_the_xsrf_token(jupyter):
         ("tokens", {"servers": ["fast"], "expires_in": 1e12}, "expires_in"),
         ("tokens", {"servers": ["fast"], "expires_in": "1"}, "expires_in"),
         ("tokens", {"servers": ["fast"], "note": 5}, "note"),
+        ("tokens", {"servers": ["fast"], "note": "\ud800"}, "note"),
         ("tickets", {"server": 5}, "no server"),
         ("tokens", [], "object"),
     ],
