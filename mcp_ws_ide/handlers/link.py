@@ -56,6 +56,7 @@ class WebSocketLink:
         "_queued",
         "_scheduled",
         "_stream",
+        "_unflushed",
         "closed",
         "closing",
     )
@@ -77,6 +78,7 @@ class WebSocketLink:
         self._on_full: OnFull = _ignore_full
         self._max_queued_bytes = max_queued_bytes
         self._queued = 0
+        self._unflushed = 0
         self._full = False
         self._scheduled = False
         self._pings = 0
@@ -117,7 +119,9 @@ class WebSocketLink:
         self._frames.send_text(data)
         self._queued += len(data)
         if self._queued > HIGH_WATER:
+            self._queued = min(self._queued, self._stream.pending + self._unflushed + len(data))
             self._check_pressure()
+        self._unflushed += len(data)
         if not self._scheduled:
             self._schedule_flush()
 
@@ -136,6 +140,7 @@ class WebSocketLink:
 
     def _flush(self) -> None:
         self._scheduled = False
+        self._unflushed = 0
         if self.closed:
             return
         chunks = self._frames.data_to_send()
@@ -143,6 +148,8 @@ class WebSocketLink:
             return
         if self._stream.write(b"".join(chunks)):
             self._written()
+        else:
+            self._queued = self._stream.pending  # what has left meanwhile is not owed any more
         if chunks[-1] == b"":
             self._stream.close()
 

@@ -35,6 +35,9 @@ class ByteStream(ABC):
     on_written: Callable[[], None]
     """Called when everything that was written has left."""
 
+    pending = 0
+    """Bytes that were written and have not left."""
+
     @abstractmethod
     def start(self, on_data: OnData, on_end: OnEnd) -> None:
         """Begin to read."""
@@ -105,11 +108,13 @@ class SocketStream(ByteStream):
             return True
         if self._out:
             self._out.append(memoryview(data))
+            self.pending += len(data)
             return False
         sent = self._send(data)
         if sent == len(data):
             return True
         self._out.append(memoryview(data)[sent:])
+        self.pending = len(data) - sent
         contextvars.Context().run(self._loop.add_writer, self._socket, self._writable)
         return False
 
@@ -125,6 +130,7 @@ class SocketStream(ByteStream):
     def _writable(self) -> None:
         while self._out:
             sent = self._send(self._out[0])
+            self.pending -= sent
             if sent < len(self._out[0]):
                 self._out[0] = self._out[0][sent:]
                 return
@@ -189,8 +195,13 @@ class TornadoStream(ByteStream):
             return True
         if future.done():
             return True
+        self.pending += len(data)
+        future.add_done_callback(lambda _: self._left(len(data)))
         future.add_done_callback(lambda _: None if self._stream.writing() else self.on_written())
         return False
+
+    def _left(self, size: int) -> None:
+        self.pending -= size
 
     def set_reading(self, reading: bool) -> None:
         """Stop or go on reading; what is under way is still delivered."""

@@ -135,6 +135,15 @@ async def test_a_slow_reader_is_said_and_then_ended_in_words(rig):
     assert "slow consumer" in rig.client.close_rcvd.reason
 
 
+async def test_what_has_left_is_not_owed_any_more(rig):
+    rig.stream.holds = True
+    for _ in range(40):  # far more than the limit in all, and never more than 1 MiB at a time
+        rig.link.send(b"x" * (1 << 20))
+        rig.stream.pending = 0
+        await asyncio.sleep(0)
+    assert not rig.link.closing
+
+
 async def test_close_is_said_once_and_nothing_passes_after_it(rig):
     rig.link.close(CloseCode.GOING_AWAY, "bye")
     rig.link.close(CloseCode.INTERNAL, "again")
