@@ -22,6 +22,7 @@ PARSE_ERROR = -32700
 INVALID_REQUEST = -32600
 METHOD_NOT_FOUND = -32601
 INVALID_PARAMS = -32602
+INTERNAL_ERROR = -32603
 HEADER_MISMATCH = -32020
 """A header says something else than the body it repeats (MCP 2026-07-28, streamable-http)."""
 

@@ -127,6 +127,12 @@ _ID_LAST: Final = re.compile(
     + rb")?\s*\}\s*$"
 )
 
+_ESCAPE: Final = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # a pair
+    rb"|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})"  # half of one
+    rb"|\\."  # any other escape, so that \\\\ud800 is not taken for one
+)
+
 _decode_envelope = msgspec.json.Decoder(Envelope).decode
 _decode_params = msgspec.json.Decoder(Params).decode
 _decode_object = msgspec.json.Decoder(dict[str, Raw]).decode
@@ -140,6 +146,9 @@ def parse(data: bytes) -> Message:
     Args:
         data: one JSON object, UTF-8.
 
+    An escaped half of a surrogate pair, which stands for no character and which most parsers refuse, becomes
+    U+FFFD: a message is not lost for a string that was cut in the middle of an emoji.
+
     Raises:
         MalformedMessage: not JSON (-32700), or not one JSON-RPC 2.0 message (-32600). Batches are
             refused: MCP has none since 2025-06-18.
@@ -150,10 +159,19 @@ def parse(data: bytes) -> Message:
     except msgspec.ValidationError:
         raise MalformedMessage(INVALID_REQUEST, _not_an_object(data)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
+        repaired = _without_lone_surrogates(data)
+        if repaired != data:
+            return parse(repaired)
         raise MalformedMessage(PARSE_ERROR, f"not valid JSON: {error}") from None
     except RecursionError:
         raise MalformedMessage(PARSE_ERROR, "JSON is nested too deeply") from None
     return Message(data, envelope, extra)
+
+
+def _without_lone_surrogates(data: bytes) -> bytes:
+    if b"\\ud" not in data and b"\\uD" not in data:
+        return data
+    return _ESCAPE.sub(lambda found: found[0] if found[1] is None else b"\\ufffd", data)
 
 
 def _is_canonical(envelope: Envelope, size: int) -> bool:
@@ -189,7 +207,13 @@ def _unknown_members(data: bytes) -> bytes:
     def remember(pairs: list[tuple[str, Any]]) -> None:
         names[:] = [name for name, _ in pairs]  # the outermost object is reported last
 
-    json.loads(data, object_pairs_hook=remember, parse_constant=_refuse_constant)
+    json.loads(
+        data,
+        object_pairs_hook=remember,
+        parse_constant=_refuse_constant,
+        parse_int=str,  # a number of any length is JSON; its value is none of our business
+        parse_float=str,
+    )
     for name in _MEMBERS:
         if names.count(name) > 1:
             raise MalformedMessage(INVALID_REQUEST, f"the member {name!r} occurs twice")

@@ -80,9 +80,13 @@ class TokenStore:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         fresh = self._path.with_name(f"{self._path.name}.{secrets.token_hex(4)}")
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(msgspec.json.encode(list(self._tokens.values())))
-        os.replace(fresh, self._path)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(msgspec.json.encode(list(self._tokens.values())))
+            os.replace(fresh, self._path)
+        except BaseException:
+            fresh.unlink(missing_ok=True)
+            raise
 
     def mint(
         self, principal: str, username: str, servers: Iterable[str], expires_in: float, note: str = ""
@@ -134,7 +138,11 @@ class TokenStore:
         for digest, token in self._tokens.items():
             if token.id == token_id and token.principal == principal:
                 del self._tokens[digest]
-                self._save()
+                try:
+                    self._save()
+                except BaseException:  # else it would be good again after a restart, without a word
+                    self._tokens[digest] = token
+                    raise
                 return True
         return False
 

@@ -173,3 +173,24 @@ def test_text_is_checked_for_utf8():
 )
 def test_the_id_of_an_answer_shows_at_either_end_or_not_at_all(head, tail, found):
     assert messages.answered_id(head, tail) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (rb"cut \ud83d", "cut \ufffd"),
+        (rb"\ude00 and \uD83D\uD83D\uDE00", "\ufffd and \ufffd\U0001f600"),
+        (rb"\\ud83d \ud83d", "\\ud83d \ufffd"),
+    ],
+)
+def test_half_a_surrogate_pair_costs_no_message(text, expected):
+    parsed = messages.parse(b'{"jsonrpc":"2.0","id":1,"result":{"text":"%b"}}' % text)
+    assert json.loads(parsed.result) == {"text": expected}
+    assert json.loads(parsed.data)["result"] == {"text": expected}
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "1." + "0" * 5000])
+def test_a_number_of_any_length_passes_whatever_the_white_space(number):
+    for blank in ("", " "):
+        data = f'{{"jsonrpc":"2.0","id":1,"method":"a",{blank}"params":{{"n":{number}}}}}'
+        assert messages.parse(data.encode()).params == f'{{"n":{number}}}'.encode()

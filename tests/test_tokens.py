@@ -84,3 +84,17 @@ def test_tickets_are_bounded(clock):
     newest = [store.issue("me", "Me", "a") for _ in range(MAX_TICKETS)][-1]
     assert store.redeem(first, "a") is None, "the oldest gave way"
     assert store.redeem(newest, "a") is not None
+
+
+def test_what_cannot_be_stored_changes_nothing_and_leaves_no_file(tmp_path, clock):
+    store = TokenStore(tmp_path / "t.json", now=clock)
+    secret, token = store.mint("me", "Me", ["a"], 60)
+    (tmp_path / "t.json").unlink()
+    (tmp_path / "t.json").mkdir()
+    with pytest.raises(OSError, match=r"directory|exists"):
+        store.mint("me", "Me", ["b"], 60)
+    with pytest.raises(OSError, match=r"directory|exists"):
+        store.revoke("me", token.id)
+    assert store.find(secret) is token
+    assert store.of("me") == [token]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["t.json"]

@@ -117,12 +117,21 @@ class Multiplexer(Generic[Owner]):
         if method == PROGRESS:
             return self._tagged(message, "progressToken", bytes(params.progress_token))
         if method == CANCELLED:
-            return self._tagged(message, "requestId", bytes(params.request_id))
+            return self._ended_by_server(message, bytes(params.request_id))
         if params.meta is not None and (tag := bytes(params.meta.subscription_id)):
             return self._tagged(message, messages.SUBSCRIPTION_ID_KEY, tag)
         if self.sole_owner is not None:
             return self.sole_owner, Deliver(message.data, None, message.method in DROPPABLE)
         return self._drop("names no request, and the server is shared")
+
+    def _ended_by_server(self, message: Message, tag: bytes) -> tuple[Owner | None, Deliver | Drop]:
+        """A server takes back a subscription: its request will get no other answer."""
+        entry = self._entries.get(_upstream_id(tag))
+        owner, effect = self._tagged(message, "requestId", tag)
+        if entry is None or entry[1].method != LISTEN or type(effect) is not Deliver:
+            return owner, effect
+        del self._entries[entry[1].upstream_id]
+        return owner, Deliver(effect.data, entry[1])
 
     def _tagged(self, message: Message, member: str, tag: bytes) -> tuple[Owner | None, Deliver | Drop]:
         """Deliver a notification to the owner of the request its ``member`` names."""

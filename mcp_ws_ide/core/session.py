@@ -89,7 +89,13 @@ class SessionCore:
     def from_legacy_server(self, message: Message) -> Effect:
         """What becomes of a message from the session's own legacy upstream: it passes verbatim."""
         if message.kind is Kind.RESPONSE:
-            return Deliver(message.data, self.pending.pop(message.id_key, None))
+            pending = self.pending.get(message.id_key)
+            if pending is None:
+                return Deliver(message.data)
+            if pending.modern:
+                return Drop("answers a request that went to another server process")
+            del self.pending[pending.key]
+            return Deliver(message.data, pending)
         if message.kind is Kind.REQUEST:
             key = message.id_key
             if key in self.asked:
@@ -101,14 +107,21 @@ class SessionCore:
 
     def answered(self, pending: Pending) -> None:
         """A shared upstream answered this request."""
-        self.pending.pop(pending.key, None)
+        self._forget(pending)
+
+    def _forget(self, pending: Pending) -> bool:
+        """Whether this very request was waited for; another one may use its id by now."""
+        if self.pending.get(pending.key) is not pending:
+            return False
+        del self.pending[pending.key]
+        return True
 
     def fail(self, pending: Pending, code: int, text: str) -> bytes | None:
         """The error that ends a request which will get no answer; None if it is no longer waited for.
 
         ``data.outcome`` is ``"not_sent"`` (safe to retry) or ``"unknown"`` (it may have run).
         """
-        if self.pending.pop(pending.key, None) is None:
+        if not self._forget(pending):
             return None
         outcome = "unknown" if pending.sent else "not_sent"
         return messages.error_response(pending.raw_id, code, text, {"outcome": outcome})

@@ -99,7 +99,8 @@ class Gateway:
 
     def _retire(self, server: Server) -> None:
         """No new session gets it; it goes with its last one."""
-        self._retired = {old for old in self._retired if old.upstreams}
+        in_use = {session.server for session in self.sessions.values()}
+        self._retired = {old for old in self._retired if old.upstreams or old in in_use}
         self._retired.add(server)
         for upstream in list(server.shared.values()):
             if not upstream.users:

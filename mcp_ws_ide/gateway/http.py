@@ -101,7 +101,7 @@ class Exchange:
     def send(self, data: bytes) -> None:
         """An event; the last one if it is the answer."""
         self.stream.put("", data)
-        if not _is_call(data):
+        if _is_last(data):
             self.stream.finish()
 
     def close(self, code: CloseCode, reason: str) -> None:
@@ -121,11 +121,13 @@ class Exchange:
         """One exchange has one owner."""
 
 
-def _is_call(data: bytes) -> bool:
+def _is_last(data: bytes) -> bool:
+    """Whether nothing follows: the answer, or the server taking back a subscription."""
     try:
-        return messages.parse(data).kind is not Kind.RESPONSE
+        message = messages.parse(data)
     except MalformedMessage:
-        return False
+        return True
+    return message.kind is Kind.RESPONSE or message.method == b'"notifications/cancelled"'
 
 
 class HttpLink:

@@ -23,6 +23,7 @@ from mcp_ws_ide.core.resume import GatewayEnd, Overflow, Violation
 from mcp_ws_ide.core.session import SessionCore
 from mcp_ws_ide.errors import (
     GATEWAY_CLOSING,
+    INTERNAL_ERROR,
     RESPONSE_TOO_LARGE,
     UPSTREAM_LOST,
     LimitExceeded,
@@ -148,12 +149,21 @@ class Session:
         if self._gateway.closing and type(effect) is Forward and message.kind is messages.Kind.REQUEST:
             return self._refuse_closing(effect)
         if type(effect) is Forward:
-            self._forward(effect)
+            self._try_forward(effect)
         elif type(effect) is Deliver:
             self.deliver(effect.data)
         elif type(effect) is Drop:
             self.server.counters.dropped += 1
             self._gateway.tap.event(self.info.principal, self.server.name, self.id, "dropped", effect.reason)
+
+    def _try_forward(self, effect: Forward) -> None:
+        """A mistake of ours costs one request, which is answered, and never the link."""
+        try:
+            self._forward(effect)
+        except Exception:
+            log.exception("a message for server %s could not be passed on", self.server.name)
+            if effect.pending is not None:
+                self.fail(effect.pending, INTERNAL_ERROR, "internal error of the gateway; its log says more")
 
     def receive_counted(self, link: Link, data: bytes, now: float) -> None:
         """As :meth:`receive`, for a resumable session: control frames apart, counted, acknowledged."""

@@ -20,6 +20,7 @@ from mcp_ws_ide.core.effects import Deliver, Drop, Forward, Pending, Reply
 from mcp_ws_ide.core.era import Era
 from mcp_ws_ide.core.multiplexer import Multiplexer
 from mcp_ws_ide.errors import (
+    INTERNAL_ERROR,
     UPSTREAM_LOST,
     UPSTREAM_UNAVAILABLE,
     LimitExceeded,
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
 
 HIGH_WATER: Final = 1 << 20
 """Bytes waiting for a server that is not ready, above which its clients are not read."""
+
+ANSWER_ENDS: Final = 2048
+"""How much of either end of an unusable message is searched for the id it answers."""
 
 log = logging.getLogger(__name__)
 
@@ -225,12 +229,22 @@ class Upstream(ABC):
         if not messages.is_text(message):
             return self.noise_received("stdout", f"a line of {len(message)} bytes that is not UTF-8")
         try:
-            parsed = messages.parse(message)
+            self._received(messages.parse(message), now)
         except MalformedMessage as error:
-            self.server.counters.dropped += 1
             log.debug("server %s sent a malformed message: %s", self.server.name, error)
-            return
-        self._received(parsed, now)
+            self._unusable(message, now, f"the server's answer is no JSON-RPC message: {error}")
+        except Exception:  # a mistake of ours costs one message, never the rest of what was read
+            log.exception("a message of server %s could not be passed on", self.server.name)
+            self._unusable(message, now, "internal error of the gateway; its log says more")
+
+    def _unusable(self, message: bytes, now: float, words: str) -> None:
+        """Nobody gets this message; if it was an answer, its request still gets one."""
+        self.server.counters.dropped += 1
+        raw_id = messages.answered_id(message[:ANSWER_ENDS], message[-ANSWER_ENDS:])
+        if raw_id:
+            with contextlib.suppress(MalformedMessage):
+                error = messages.error_response(raw_id, INTERNAL_ERROR, words, {"outcome": "unknown"})
+                self._received(messages.parse(error), now)
 
     @abstractmethod
     def _received(self, message: messages.Message, now: float) -> None: ...
@@ -279,6 +293,8 @@ class PrivateUpstream(Upstream):
             self._session.deliver(effect.data, effect.answered, now, effect.droppable)
         elif type(effect) is Reply:
             self.send(effect.data)
+        elif type(effect) is Drop:
+            self._dropped(effect)
 
     def ended(self, reason: str) -> None:
         """A legacy session does not survive its server: what it negotiated is gone."""
@@ -323,6 +339,8 @@ class SharedUpstream(Upstream):
         if era is Era.MODERN:
             return self.ready()
         self._refuse_waiting()
+        for session in list(self._users):
+            session.shared_lost(self)
         self.close()
 
     def _refuse_waiting(self) -> None:

@@ -7,7 +7,6 @@ Everything needs Jupyter's own credential (a gateway token opens MCP endpoints a
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any, Final
 
@@ -54,7 +53,7 @@ class ApiHandler(GatewayHandler, APIHandler):
         """The server of this name, or 404."""
         server = self.runtime.gateway.servers.get(name) if isinstance(name, str) else None
         if server is None:
-            raise web.HTTPError(404, f"there is no server {str(name)[:100]!r}".replace("%", "%%"))
+            raise web.HTTPError(404, f"there is no server {str(name)[:100]!r}")
         return server
 
 
@@ -232,9 +231,9 @@ class TokensHandler(ApiHandler):
 def _lifetime(value: object) -> float:
     if value is None:
         return DEFAULT_LIFETIME
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise web.HTTPError(400, '"expires_in" must be a number of seconds')
-    if not 0 < value <= MAX_LIFETIME:
+    if not 0 < value <= MAX_LIFETIME:  # false for NaN too
         raise web.HTTPError(400, f'"expires_in" must lie between 0 and {MAX_LIFETIME} seconds')
     return float(value)
 

@@ -54,12 +54,19 @@ def origin_allowed(handler: JupyterHandler) -> bool:
     if origin is None:
         return bool(headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin", "same-site"))
     origin = origin.lower()
-    if urlparse(origin).netloc == headers.get("Host", "").lower() and origin != "null":
+    if _authority(origin) == headers.get("Host", "").lower() and origin != "null":
         return True
     if handler.allow_origin:
         return bool(handler.allow_origin.lower() == origin)
     pattern = handler.allow_origin_pat
     return bool(pattern and _matches(pattern, origin))
+
+
+def _authority(origin: str) -> str:
+    try:
+        return urlparse(origin).netloc
+    except ValueError:  # not an Origin at all, as "http://[::1"
+        return ""
 
 
 def _matches(pattern: Any, origin: str) -> bool:
@@ -89,7 +96,7 @@ class GatewayHandler(JupyterHandler):
     def refuse(self, status: int, reason: str, message: str) -> web.HTTPError:
         """An error to raise; ``reason`` labels the metric ``mcp_ws_refusals``."""
         self.runtime.gateway.metrics.refusals[reason] += 1
-        return web.HTTPError(status, message.replace("%", "%%"))
+        return web.HTTPError(status, message)
 
     def origin_is_allowed(self) -> bool:
         """Whether the request's Origin may use this server."""
@@ -142,10 +149,11 @@ class EndpointHandler(GatewayHandler):
         if self.request.method == "OPTIONS":  # a preflight carries no credential; its answer, no data
             return self.check_policy()
         await self.runtime.turnstile.enter()
-        if not self.check_host():
-            raise self.refuse(403, "host", "Host is not local; see ServerApp.allow_remote_access")
         server = self.path_kwargs.get("name", "")
         secret, ticket = self._presented_token(), self.get_query_argument("ticket", "")
+        if not self.check_host():
+            self.runtime.tickets.redeem(ticket, server)  # whoever saw it there must not use it here
+            raise self.refuse(403, "host", "Host is not local; see ServerApp.allow_remote_access")
         if secret is not None and secret.startswith(TOKEN_PREFIX):
             self._use_gateway_token(secret, server)
         elif secret is None and ticket:
@@ -170,7 +178,7 @@ class EndpointHandler(GatewayHandler):
         token = self.runtime.tokens.find(secret)
         if token is None:
             raise self.refuse(
-                403, "token", "the gateway token is unknown, expired or revoked; mint a new one"
+                401, "token", "the gateway token is unknown, expired or revoked; mint a new one"
             )
         if server not in token.servers:
             raise self.refuse(403, "token_scope", f"the gateway token is not good for the server {server!r}")
@@ -180,7 +188,7 @@ class EndpointHandler(GatewayHandler):
     def _use_ticket(self, secret: str, server: str) -> None:
         ticket = self.runtime.tickets.redeem(secret, server)
         if ticket is None:
-            raise self.refuse(403, "ticket", "the ticket is unknown, used, expired or for another server")
+            raise self.refuse(401, "ticket", "the ticket is unknown, used, expired or for another server")
         self._become(ticket.principal, ticket.username)
 
     def _become(self, principal: str, username: str) -> None:

@@ -101,7 +101,11 @@ class WebSocketLink:
         for message in frames.receive(data):
             if self.closing or self._on_message is None:
                 break
-            self._on_message(message, now)
+            try:
+                self._on_message(message, now)
+            except Exception:
+                log.exception("a message of a client could not be dealt with")
+                self.close(CloseCode.INTERNAL, "internal error of the gateway; its log says more")
         if frames.has_control:
             self._schedule_flush()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import itertools
 import json
@@ -12,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -53,6 +55,19 @@ class Process:
             self.on_exit(code)
 
 
+class _Request:
+    """One line for the supervisor that has not left yet, with the descriptors that ride on its first byte."""
+
+    __slots__ = ("data", "descriptors", "process")
+
+    def __init__(
+        self, line: dict[str, Any], descriptors: Sequence[int] = (), process: Process | None = None
+    ) -> None:
+        self.data = json.dumps(line).encode() + b"\n"
+        self.descriptors = descriptors
+        self.process = process
+
+
 class ProcessSupervisor:
     """Starts the supervisor when it is first needed, and again if it died."""
 
@@ -62,9 +77,11 @@ class ProcessSupervisor:
         self._processes: dict[int, Process] = {}
         self._ids = itertools.count(1)
         self._buffer = b""
+        self._out: deque[_Request] = deque()
+        self._watching_writable = False
         self._closed = False
 
-    def _start(self) -> socket.socket:
+    def _start(self) -> None:
         if self._closed:
             raise TransportError("the gateway is shutting down")
         ours, theirs = socket.socketpair()
@@ -80,7 +97,6 @@ class ProcessSupervisor:
         self._control = ours
         self._buffer = b""
         contextvars.Context().run(asyncio.get_running_loop().add_reader, ours, self._readable)
-        return ours
 
     async def spawn(
         self,
@@ -95,35 +111,83 @@ class ProcessSupervisor:
         Raises:
             TransportError: it could not be started, in words.
         """
-        control = self._control or self._start()
+        if self._control is None:
+            self._start()
         process = Process(self, next(self._ids), on_exit)
         self._processes[process._id] = process
         line = {"op": "spawn", "id": process._id, "argv": list(argv), "env": dict(env), "cwd": cwd}
+        request = _Request(line, descriptors, process)
         try:
-            await self._send(control, json.dumps(line).encode() + b"\n", descriptors)
+            self._send(request)
             async with asyncio.timeout(SPAWN_TIMEOUT):
                 await process.started
-        except (OSError, TimeoutError) as error:
-            self._processes.pop(process._id, None)
-            raise TransportError(f"the process supervisor does not answer ({error or 'timeout'})") from None
-        except BaseException:
-            process.kill(signal.SIGKILL)
+        except TimeoutError:
+            self._take_back(request)
+            raise TransportError(
+                f"the process supervisor did not answer within {SPAWN_TIMEOUT:g} s"
+            ) from None
+        except asyncio.CancelledError:
+            self._take_back(request)
             raise
         return process
 
-    async def _send(self, control: socket.socket, data: bytes, descriptors: tuple[int, int, int]) -> None:
-        """Descriptors ride on the first byte; the rest follows as the socket has room."""
-        sent = socket.send_fds(control, [data], list(descriptors))
-        if sent < len(data):
-            await asyncio.get_running_loop().sock_sendall(control, data[sent:])
+    def _take_back(self, request: _Request) -> None:
+        """Nobody waits for this start any more; what it may have started is killed.
+
+        Unless its first byte has left it must not leave: the descriptors are about to be closed.
+        """
+        assert request.process is not None
+        if request.descriptors:
+            with contextlib.suppress(ValueError):  # the supervisor ended meanwhile
+                self._out.remove(request)
+            self._processes.pop(request.process._id, None)
+        else:
+            request.process.kill(signal.SIGKILL)
 
     def request(self, line: dict[str, Any]) -> None:
         """Send a short request; without a supervisor there is nothing left to ask for."""
         if self._control is not None:
+            self._send(_Request(line))
+
+    def _send(self, request: _Request) -> None:
+        """Requests leave whole and in order, as the socket has room."""
+        self._out.append(request)
+        if not self._watching_writable:
+            self._flush()
+
+    def _flush(self) -> None:
+        while self._out and self._control is not None:
+            request = self._out[0]
             try:
-                self._control.send(json.dumps(line).encode() + b"\n")
+                sent = socket.send_fds(self._control, [request.data], list(request.descriptors))
+            except BlockingIOError:
+                break
             except OSError as error:
-                log.warning("the process supervisor does not listen: %s", error)
+                self._out.popleft()
+                self._not_sent(request, error)
+                continue
+            request.data, request.descriptors = request.data[sent:], ()
+            if not request.data:
+                self._out.popleft()
+        self._watch_writable(bool(self._out))
+
+    def _not_sent(self, request: _Request, error: OSError) -> None:
+        log.warning("the process supervisor does not listen: %s", error)
+        if request.process is not None and not request.process.started.done():
+            self._processes.pop(request.process._id, None)
+            request.process.started.set_exception(
+                TransportError(f"the process supervisor does not listen ({error})")
+            )
+
+    def _watch_writable(self, wanted: bool) -> None:
+        if wanted == self._watching_writable or self._control is None:
+            return
+        self._watching_writable = wanted
+        loop = asyncio.get_running_loop()
+        if wanted:
+            contextvars.Context().run(loop.add_writer, self._control, self._flush)
+        else:
+            loop.remove_writer(self._control)
 
     def _readable(self) -> None:
         assert self._control is not None
@@ -165,7 +229,9 @@ class ProcessSupervisor:
             process.has_exited(-signal.SIGKILL)
 
     def _forget(self) -> None:
+        self._out.clear()
         if self._control is not None:
+            self._watch_writable(False)
             asyncio.get_running_loop().remove_reader(self._control)
             self._control.close()
             self._control = None

@@ -99,6 +99,7 @@ class StdioTransport(Transport):
         self._stderr_lines: deque[str] = deque()
         self._stderr_size = 0
         self._fault = ""
+        self._unwanted = False
         self._drained = asyncio.Event()
         self._closing: asyncio.Task[None] | None = None
         self._finished = asyncio.Event()
@@ -157,6 +158,8 @@ class StdioTransport(Transport):
         if not data:
             self.pause_reading()
             self._drained.set()
+            if self._receiver is not None:
+                self._begin_close()  # nothing can come from it any more, whether or not it lives
             return
         receiver = self._receiver
         assert receiver is not None
@@ -308,6 +311,7 @@ class StdioTransport(Transport):
     async def close(self) -> None:
         """Let the process end, then make it; see :meth:`Transport.close`."""
         if self._process is not None:
+            self._unwanted = self._unwanted or self._closing is None
             await asyncio.shield(self._begin_close())
 
     async def _end(self) -> None:
@@ -319,6 +323,8 @@ class StdioTransport(Transport):
         for grace, number in ((self._eof_grace, signal.SIGTERM), (self._term_grace, signal.SIGKILL)):
             if await _happens(process.exited, grace):
                 break
+            if self._drained.is_set() and not self._unwanted:
+                self._fault = self._fault or "it closed its stdout and did not end"
             process.kill(number)
         await _happens(process.exited, 2.0)
         process.kill(signal.SIGKILL)  # grandchildren

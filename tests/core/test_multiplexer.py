@@ -239,3 +239,13 @@ def test_odd_tags_of_a_server_name_nobody_and_raise_nothing(tag, member):
     owner, effect = Multiplexer().inbound(messages.parse(line.encode()))
     assert owner is None
     assert isinstance(effect, Drop)
+
+
+def test_a_subscription_that_its_server_takes_back_is_over(mux):
+    a = Client(mux)
+    cancelled = {"jsonrpc": "2.0", "method": "notifications/cancelled"}
+    inbound(mux, {**cancelled, "params": {"requestId": a.call("x", "subscriptions/listen")["id"]}})
+    assert not len(mux)
+    assert not a.core.pending
+    inbound(mux, {**cancelled, "params": {"requestId": a.call("y", "tools/call")["id"]}})
+    assert len(mux) == len(a.core.pending) == 1, "a call still gets its answer"

@@ -124,3 +124,20 @@ def test_a_cancellation_goes_where_its_request_waits_even_before_that_was_sent()
     cancel = core.from_client(parse(method="notifications/cancelled", params={"requestId": 1}), 0.0)
     assert isinstance(cancel, Forward)
     assert cancel.modern
+
+
+def test_only_what_was_asked_of_it_can_be_answered_by_a_legacy_server():
+    core = SessionCore(10)
+    core.from_client(parse(id=1, method="tools/list", params=MODERN), 0.0)
+    assert isinstance(core.from_legacy_server(parse(id=1, result={"forged": True})), Drop)
+    assert 1 in core.pending
+
+
+def test_a_late_end_of_a_request_leaves_the_next_one_of_its_id_alone():
+    core = SessionCore(10)
+    first = core.from_client(parse(id=7, method="a", params=MODERN), 0.0)
+    core.from_client(parse(method="notifications/cancelled", params={"requestId": 7}), 0.0)
+    second = core.from_client(parse(id=7, method="b", params=MODERN), 0.0)
+    core.answered(first.pending)
+    assert core.fail(first.pending, UPSTREAM_LOST, "late") is None
+    assert core.pending == {7: second.pending}

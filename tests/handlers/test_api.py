@@ -232,3 +232,15 @@ async def test_a_log_level_gets_a_process_of_its_own_and_hears_only_itself(make_
         answer = await Peer(other).call(2, "tools/call", {"name": "raw", "arguments": {"line": line}})
         assert answer["id"] == 2
         assert metric(jupyter, "mcp_ws_messages_dropped_total", server="fast") == 1
+
+
+@pytest.mark.parametrize("value", [10**400, -(10**400), 0, "1", True, 10**9])
+def test_an_impossible_lifetime_is_refused_in_words(jupyter, value):
+    status, answer = jupyter.rest("POST", "tokens", {"servers": ["fast"], "expires_in": value})
+    assert status == 400
+    assert "expires_in" in answer["message"]
+
+
+def test_a_name_with_a_percent_sign_is_repeated_as_it_is(jupyter):
+    status, answer = jupyter.rest("POST", "tickets", {"server": "a%b%%c"})
+    assert (status, answer["message"]) == (404, "there is no server 'a%b%%c'")

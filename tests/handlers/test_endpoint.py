@@ -300,3 +300,74 @@ async def test_an_answer_over_the_limit_is_replaced_by_an_error(make_jupyter, le
         assert "max_message_bytes" in answer["error"]["message"]
         await peer.send(id=2, method="tools/list", params={} if legacy else {"_meta": MODERN})
         assert (await peer.receive())["id"] == 2
+
+
+@pytest.mark.parametrize("legacy", [True, False])
+async def test_an_answer_with_half_an_emoji_arrives(peer, legacy):
+    text = await _raw_answer(peer, legacy, r'"result":{"resultType":"complete","text":"\ud83d!"}')
+    assert text["result"]["text"] == "\ufffd!"
+
+
+@pytest.mark.parametrize("legacy", [True, False])
+async def test_an_answer_that_is_no_message_ends_its_request_in_words(peer, legacy):
+    answer = await _raw_answer(peer, legacy, r'"result":{"resultType":"complete","text":"\x"}')
+    assert answer["error"]["code"] == -32603
+    assert "no JSON-RPC message" in answer["error"]["message"]
+    assert answer["error"]["data"] == {"outcome": "unknown"}
+
+
+async def _raw_answer(peer, legacy: bool, payload: str) -> dict:
+    """What arrives when the server answers a call of its tool ``answer`` with this payload."""
+    meta = {}
+    if legacy:
+        await peer.initialize()
+    else:
+        meta = {"_meta": MODERN}
+    arguments = {"line": '{"jsonrpc":"2.0","id":ID,' + payload + "}"}
+    await peer.send(id="raw", method="tools/call", params={"name": "answer", "arguments": arguments, **meta})
+    while (answer := await peer.receive()).get("id") != "raw":
+        pass
+    return answer
+
+
+async def test_a_subscription_taken_back_is_over_and_its_client_knows(jupyter, peer):
+    await peer.call("sub", "subscriptions/listen", {"notifications": {"toolsListChanged": True}})
+    note = await peer.call(2, "tools/call", {"name": "take back"})
+    assert note["method"] == "notifications/cancelled"
+    assert note["params"] == {"requestId": "sub"}
+    await peer.receive()
+    session = next(s for s in jupyter.rest("GET", "sessions")[1]["sessions"] if s["messages"]["in"] == 2)
+    assert session["in_flight"] == 0
+
+
+async def test_a_server_refused_as_legacy_is_not_used_for_the_next_request(make_jupyter, tmp_path):
+    """A probe without an answer ends the process; the session's next request starts another."""
+    quiet = tmp_path / "quiet.py"
+    marker = tmp_path / "seen"
+    quiet.write_text(
+        f"import os, sys, pathlib\nseen = pathlib.Path({str(marker)!r})\n"
+        "if not seen.exists():\n    seen.touch()\n    sys.stdin.read()\n    sys.exit()\n"
+        f"os.execv(sys.executable, [sys.executable, '-I', '-S', {FAST_SERVER['args'][-1]!r}])\n"
+    )
+    server = {"command": sys.executable, "args": [str(quiet)]}
+    jupyter = make_jupyter({"quiet": server}, "--MCPWebSocketApp.probe_timeout=0.5")
+    async with jupyter.connect("quiet") as link:
+        peer = Peer(link)
+        assert (await peer.call(1, "tools/list"))["error"]["code"] == -32601
+        assert "result" in await peer.call(2, "tools/list")
+
+
+async def test_a_server_replaced_twice_stays_in_the_books_while_a_session_holds_it(make_jupyter):
+    jupyter = make_jupyter({"fast": FAST_SERVER})
+    async with jupyter.connect("fast") as link:
+        peer = Peer(link)
+        await peer.initialize()
+        for number in (1, 2):
+            changed = {"fast": {**FAST_SERVER, "env": {"N": str(number)}}}
+            jupyter.configuration.write_text(json.dumps({"mcpServers": changed}))
+            await until(lambda: not jupyter.rest("GET", "servers/fast")[1]["sessions"], what="the reload")
+            async with jupyter.connect("fast") as other:
+                await Peer(other).initialize()
+        await until(lambda: jupyter.rest("GET", "health")[1]["processes"] == 1)
+        await peer.send(id=1, method="tools/list", params={})
+        assert "result" in await peer.receive()

@@ -189,3 +189,16 @@ async def test_a_socket_stream_whose_peer_is_gone_ends_once():
     await until(lambda: ends)
     stream.close()
     assert ends == [1]
+
+
+async def test_a_mistake_of_ours_closes_the_link_with_1011_and_reads_no_further(rig, caplog):
+    def fails(message: bytes, now: float) -> None:
+        rig.messages.append(message)
+        raise RuntimeError("a bug")
+
+    rig.link.bind(fails, lambda code, reason: rig.closes.append((code, reason)))
+    rig.stream.on_data(b"".join(Frame(TEXT, data).serialize(mask=True) for data in (b"1", b"2")))
+    await until(lambda: rig.stream.sent)
+    assert [frame.data[:2] for frame in rig.frames()] == [(1011).to_bytes(2, "big")]
+    assert rig.messages == [b"1"]
+    assert "a bug" in caplog.text

@@ -1,7 +1,8 @@
 """A quick MCP server for tests: both eras, standard library only, one thread and a timer heap.
 
 Tools: ``echo`` (text back), ``slow`` (steps × delay with progress; can be cancelled), ``crash``, ``pid``,
-``change`` (list_changed to every listener), ``raw`` (writes a line verbatim), ``question`` (asks the client
+``change`` (list_changed to every listener), ``take back`` (ends every subscription), ``raw`` (writes a line
+verbatim), ``answer`` (a verbatim line is its answer), ``question`` (asks the client
 ``roots/list``, handshake era only), ``stuck`` (stops reading), ``work`` (progress, then an answer; counted),
 ``tally`` (how often each ``work`` ran), ``flood`` (that many log lines).
 """
@@ -79,6 +80,13 @@ def call(request_id, params):
     elif name == "raw":
         out.extend(arguments["line"].encode("utf-8", "surrogateescape") + b"\n")
         result(request_id, "written")
+    elif name == "answer":
+        out.extend(arguments["line"].replace("ID", json.dumps(request_id)).encode() + b"\n")
+    elif name == "take back":
+        for listener in listeners:
+            send({"method": "notifications/cancelled", "params": {"requestId": listener}})
+        result(request_id, str(len(listeners)))
+        listeners.clear()
     elif name == "question":
         questions["q"] = request_id
         send({"id": "q", "method": "roots/list"})

@@ -204,3 +204,45 @@ def test_lines_are_cut_whatever_the_chunks():
             lines += splitter.feed(text[start : start + step])
         assert lines == [b"one", b"two\r", b"", b"last"]
         assert splitter.skipped == 50
+
+
+async def test_many_starts_at_once_with_large_environments_all_succeed(supervisor):
+    receivers = [Recorder() for _ in range(12)]
+    environment = {"PATH": os.defpath, **{f"V{n}": "x" * 100_000 for n in range(4)}}
+    transports = [python(supervisor, CAT, env=environment) for _ in receivers]
+    await asyncio.gather(*(t.connect(r) for t, r in zip(transports, receivers, strict=True)))
+    for transport in transports:
+        transport.send(b'{"n":1}')
+    await until(lambda: all(receiver.messages == [b'{"n":1}'] for receiver in receivers))
+    await asyncio.gather(*(transport.close() for transport in transports))
+    assert {receiver.reasons[0] for receiver in receivers} == {"it exited with code 0"}
+
+
+async def test_a_start_given_up_while_it_waits_for_the_supervisor_leaves_nothing(supervisor):
+    first = python(supervisor, CAT)
+    await first.connect(Recorder())
+    os.kill(supervisor._program.pid, signal.SIGSTOP)
+    before = os.listdir("/proc/self/fd")
+    huge = {"PATH": os.defpath, **{f"V{n}": "x" * 100_000 for n in range(10)}}
+    starts = [asyncio.ensure_future(python(supervisor, CAT, env=huge).connect(Recorder())) for _ in range(3)]
+    await until(lambda: supervisor._out)
+    for start in starts:
+        start.cancel()
+    await asyncio.gather(*starts, return_exceptions=True)
+    assert len(os.listdir("/proc/self/fd")) == len(before)
+    os.kill(supervisor._program.pid, signal.SIGCONT)
+    answering = Recorder()
+    last = python(supervisor, CAT)
+    await last.connect(answering)
+    last.send(b'{"n":1}')
+    await until(lambda: answering.messages)
+    children = psutil.Process(supervisor._program.pid).children
+    await until(lambda: len(children()) == 2, what="that only the first and the last run")
+
+
+async def test_a_server_that_closes_its_stdout_is_ended(supervisor, receiver):
+    transport = python(supervisor, "import os, time; os.close(1); time.sleep(600)", eof_grace=0.2)
+    await transport.connect(receiver)
+    await until(lambda: receiver.reasons)
+    assert receiver.reasons == ["it closed its stdout and did not end"]
+    assert not psutil.pid_exists(transport.pid)
