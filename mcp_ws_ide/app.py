@@ -16,7 +16,7 @@ from jupyter_server.extension.application import ExtensionApp, ExtensionAppJinja
 from traitlets import Bool, Dict, Float, Int, List, Unicode
 
 from mcp_ws_ide import __version__, config
-from mcp_ws_ide.gateway import Gateway, Limits
+from mcp_ws_ide.gateway import Gateway, Limits, PollLink
 from mcp_ws_ide.handlers import ROUTES
 from mcp_ws_ide.handlers.auth import CHECK_SECONDS, CredentialWatch
 from mcp_ws_ide.handlers.link import Heartbeat
@@ -44,7 +44,14 @@ class Runtime:
         self.credentials = CredentialWatch(lambda: app.serverapp.web_app)
         self.tickets = TicketStore()
         self.tokens = TokenStore(Path(app.tokens_file))
+        self.polls: dict[str, PollLink] = {}
+        """Open poll links by their id."""
         self._ticks = 0
+
+    def add_poll_link(self, link: PollLink) -> None:
+        """Keep a link until it is closed."""
+        self.polls[link.id] = link
+        self.heartbeat.add(link)
 
     @property
     def gateway(self) -> Gateway:
@@ -86,6 +93,7 @@ class Runtime:
             if not self.tokens.alive(token_id):
                 gateway.token_expired(token_id)
         gateway.tick(time.monotonic())
+        self.polls = {link.id: link for link in self.polls.values() if not link.closed}
         self._ticks += 1
         if self._ticks % self._app.credential_check_interval == 0:
             gateway.tasks.spawn(self.credentials.check(), "credential check")

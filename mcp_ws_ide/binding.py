@@ -234,4 +234,52 @@ def gap(dropped: int) -> bytes:
     return b'{"mcp.ws":"gap","dropped":%d}' % dropped
 
 
+# --- poll link (docs/binding.md, section 10) --------------------------------------------------------
+
+
+class PollHead(msgspec.Struct, tag_field="mcp.ws", tag="poll"):
+    """See :func:`poll_head`."""
+
+    link: str
+    sent: _Count
+    recv: _Count = 0
+
+
+class PollClose(msgspec.Struct, tag_field="mcp.ws", tag="close"):
+    """See :func:`poll_close`."""
+
+    code: int
+    reason: str = ""
+
+
+def poll_head(link: str, sent: int, recv: int) -> bytes:
+    """The first line: before these frames the sender sent ``sent`` and received ``recv`` on this link."""
+    return _encode_control(PollHead(link=link, sent=sent, recv=recv))
+
+
+def poll_close(code: int, reason: str) -> bytes:
+    """The last line of a link."""
+    return _encode_control(PollClose(code=code, reason=reason))
+
+
+def parse_poll(body: bytes) -> tuple[PollHead, list[bytes], PollClose | None]:
+    """The lines of one body or answer: head, frames, and the end of the link if it says so.
+
+    Raises:
+        ControlError: there is no head, or the link's end is of another shape.
+    """
+    lines = [line for line in body.split(b"\n") if line.strip()]
+    try:
+        head = _decode_head(lines[0] if lines else b"")
+        end = _decode_end(lines[-1]) if len(lines) > 1 and _CLOSE.match(lines[-1]) else None
+    except (msgspec.DecodeError, RecursionError) as error:
+        words = 'the first line must be {"mcp.ws":"poll","link":…,"sent":…}'
+        raise ControlError(f"{words}: {error}") from None
+    return head, lines[1 : len(lines) - (end is not None)], end
+
+
+_CLOSE: Final = re.compile(rb'\s*\{\s*"mcp\.ws"\s*:\s*"close"')
+_decode_head = msgspec.json.Decoder(PollHead).decode
+_decode_end = msgspec.json.Decoder(PollClose).decode
+
 PONG: Final = b'{"mcp.ws":"pong"}'

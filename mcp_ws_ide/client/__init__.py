@@ -1,6 +1,7 @@
 """The Python client: MCP over WebSocket for both majors of the SDK.
 
 ``websocket_transport(url)`` is what ``mcp.Client`` (2.x) and ``ClientSession`` (1.x) take as transport;
+``negotiating_transport(url)`` picks one that the network lets through;
 ``connect(name_or_url)`` gives a client that is ready to use. ``MCPServerWebSocket`` (pydantic-ai) and
 ``WebSocketClientTransport`` (fastmcp) are there when those frameworks are.
 """
@@ -9,7 +10,8 @@ from importlib import import_module
 from typing import Any
 
 from mcp_ws_ide.client.connecting import connect
-from mcp_ws_ide.client.states import Connected, Gap, Lost, Reconnect, Reconnecting, Resumed, State
+from mcp_ws_ide.client.negotiating import NegotiatingTransport, negotiating_transport
+from mcp_ws_ide.client.states import Connected, Gap, Lost, Negotiated, Reconnect, Reconnecting, Resumed, State
 from mcp_ws_ide.client.transport import WebSocketTransport, websocket_transport
 from mcp_ws_ide.errors import ConnectError, ConnectionLost, Unauthorized, UnknownServer
 
@@ -20,6 +22,8 @@ __all__ = [
     "Gap",
     "Lost",
     "MCPServerWebSocket",
+    "Negotiated",
+    "NegotiatingTransport",
     "Reconnect",
     "Reconnecting",
     "Resumed",
@@ -29,6 +33,7 @@ __all__ = [
     "WebSocketClientTransport",
     "WebSocketTransport",
     "connect",
+    "negotiating_transport",
     "websocket_transport",
 ]
 

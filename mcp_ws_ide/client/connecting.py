@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import ssl as ssl_module
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 from mcp import ClientSession
 
 from mcp_ws_ide.client.links import Token
+from mcp_ws_ide.client.negotiating import TRANSPORTS, NegotiatingTransport, negotiating_transport
 from mcp_ws_ide.client.states import Reconnect, State
-from mcp_ws_ide.client.transport import websocket_transport
+from mcp_ws_ide.client.transport import WebSocketTransport, websocket_transport
 from mcp_ws_ide.discovery import endpoint_url, find_gateway
 
 try:
@@ -25,6 +27,9 @@ def connect(
     token: Token | None = None,
     url: str | None = None,
     mode: str = "auto",
+    transports: Sequence[str] | None = None,
+    headers: Mapping[str, str] | None = None,
+    ssl: ssl_module.SSLContext | None = None,
     reconnect: Reconnect | None = Reconnect(),  # noqa: B008 - immutable
     on_state: Callable[[State], None] | None = None,
     **client_options: Any,
@@ -32,11 +37,13 @@ def connect(
     """A connected MCP client.
 
     Args:
-        name_or_url: name of a configured server, or the ``ws://`` URL of an endpoint.
+        name_or_url: name of a configured server, or the URL of an endpoint: ``ws://`` means WebSocket,
+            ``http://`` whatever works (see :func:`~mcp_ws_ide.client.negotiating.negotiating_transport`).
         token: credential; found with the gateway when omitted.
         url: base URL of the Jupyter server; found when omitted.
         mode: as of ``mcp.Client``: ``auto``, ``legacy`` or a protocol version (mcp 2.x only).
-        reconnect, on_state: as of :func:`websocket_transport`.
+        transports: which transports to try, in this order, of ``http``, ``websocket`` and ``poll``.
+        headers, ssl, reconnect, on_state: as of :func:`websocket_transport`.
         client_options: passed to ``mcp.Client`` (2.x) or ``ClientSession`` (1.x).
 
     Returns:
@@ -44,11 +51,29 @@ def connect(
         on mcp 1.x. Raises as :func:`websocket_transport` does.
     """
     where, credential = address(name_or_url, token, url)
-    transport = websocket_transport(where, token=credential, reconnect=reconnect, on_state=on_state)
+    transport = transport_for(
+        where,
+        transports,
+        token=credential,
+        headers=headers,
+        ssl=ssl,
+        reconnect=reconnect,
+        on_state=on_state,
+    )
     if Client is not None:
         client: AbstractAsyncContextManager[Any] = Client(transport, mode=mode, **client_options)
         return client
     return _session(transport, client_options)
+
+
+def transport_for(
+    where: str, transports: Sequence[str] | None, **options: Any
+) -> WebSocketTransport | NegotiatingTransport:
+    """A ``ws://`` address means WebSocket; an ``http://`` one, or named transports, what works of them."""
+    if transports is None and where.startswith("ws"):
+        return websocket_transport(where, **options)
+    url = f"http{where.removeprefix('ws')}" if where.startswith("ws") else where
+    return negotiating_transport(url, transports=transports or TRANSPORTS, **options)
 
 
 def address(name_or_url: str, token: Token | None, url: str | None = None) -> tuple[str, Token | None]:
@@ -57,7 +82,7 @@ def address(name_or_url: str, token: Token | None, url: str | None = None) -> tu
     Raises:
         ConnectError: there is no gateway, or the name is none.
     """
-    if name_or_url.startswith(("ws://", "wss://")):
+    if name_or_url.startswith(("ws://", "wss://", "http://", "https://")):
         return name_or_url, token
     gateway = find_gateway(url, token if isinstance(token, str) else None)
     return endpoint_url(gateway, name_or_url), token or gateway.token

@@ -1,14 +1,14 @@
-"""Opening one WebSocket, and every way in which that fails, in words."""
+"""What a link is to a client; opening one WebSocket, and every way in which that fails, in words."""
 
 from __future__ import annotations
 
 import json
 import ssl as ssl_module
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol, cast
 from urllib.parse import urlsplit
 
-from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as open_websocket
 from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI, NegotiationError
 
@@ -24,23 +24,99 @@ PING_INTERVAL: Final = 20.0
 Token = str | Callable[[], str]
 
 
-class LinkOpener:
-    """Knows how to reach one endpoint, and which subprotocols it refused.
+class Link(Protocol):
+    """One connection to a gateway: text frames both ways, until it is closed.
+
+    ``send`` and ``recv`` raise :class:`websockets.exceptions.ConnectionClosed` when it is over.
+    """
+
+    @property
+    def subprotocol(self) -> str | None:
+        """What was agreed upon."""
+
+    @property
+    def close_code(self) -> int | None:
+        """How it ended (RFC 6455 section 7.4); None while it is open."""
+
+    @property
+    def close_reason(self) -> str | None:
+        """Why it ended, in words."""
+
+    async def send(self, message: bytes, text: bool | None = None) -> None:
+        """Send one text frame."""
+
+    async def recv(self, decode: bool | None = None) -> bytes:
+        """The next frame."""
+
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        """Close it; bounded."""
+
+
+class Opener(ABC):
+    """Knows one endpoint and the credential for it.
+
+    Args:
+        url: its address.
+        token: a credential, or a function that gives a fresh one for each link.
+        headers: further headers of every request.
+        open_timeout: seconds for a connection and its handshake.
+    """
+
+    def __init__(
+        self, url: str, token: Token | None, headers: Mapping[str, str], open_timeout: float
+    ) -> None:
+        self.url = url
+        self.open_timeout = open_timeout
+        self._token = token
+        self._headers = dict(headers)
+
+    @property
+    def where(self) -> str:
+        """The address for messages: a query may hold a token."""
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+    def credential(self) -> dict[str, str]:
+        """The headers of one request.
+
+        Raises:
+            ConnectError: the function that gives tokens failed.
+        """
+        headers = dict(self._headers)
+        if token := self._current_token():
+            headers["Authorization"] = f"Bearer {token}"
+        return headers
+
+    def _current_token(self) -> str | None:
+        if not callable(self._token):
+            return self._token
+        try:
+            return self._token()
+        except Exception as error:  # whoever gives tokens may be out of reach for the same reason as we are
+            raise ConnectError(f"no token for {self.where}: {type(error).__name__}: {error}") from error
+
+    @abstractmethod
+    async def open(self, *, resume: bool, nothing_else: bool = False) -> Link:
+        """A link, preferably one that resumes; ``nothing_else`` where a session is to be resumed.
+
+        Raises:
+            Unauthorized, UnknownServer, ConnectError: as :func:`websocket_transport` documents.
+        """
+
+
+class LinkOpener(Opener):
+    """Opens WebSockets, and remembers which subprotocols were refused.
 
     Args:
         url: ``ws://`` or ``wss://`` address.
-        token: a credential, or a function that gives a fresh one for each link.
-        headers: further headers of the handshake.
+        token, headers: as of :class:`Opener`.
         options: passed to ``websockets``' ``connect``.
     """
 
     def __init__(
         self, url: str, token: Token | None, headers: Mapping[str, str], options: Mapping[str, Any]
     ) -> None:
-        self.url = url
-        self.open_timeout = float(options["open_timeout"])
-        self._token = token
-        self._headers = dict(headers)
+        super().__init__(url, token, headers, float(options["open_timeout"]))
         self._options = {
             "user_agent_header": f"{CLIENT_USER_AGENT}/{__version__}",
             "close_timeout": CLOSE_TIMEOUT,
@@ -50,18 +126,8 @@ class LinkOpener:
             **options,
         }
 
-    @property
-    def where(self) -> str:
-        """The address for messages: a query may hold a token."""
-        parts = urlsplit(self.url)
-        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-
-    async def open(self, *, resume: bool, nothing_else: bool = False) -> ClientConnection:
-        """A link, preferably one that resumes; ``nothing_else`` where a session is to be resumed.
-
-        Raises:
-            Unauthorized, UnknownServer, ConnectError: as :func:`websocket_transport` documents.
-        """
+    async def open(self, *, resume: bool, nothing_else: bool = False) -> Link:
+        """See :meth:`Opener.open`."""
         offers: list[Sequence[str]] = [[SUBPROTOCOL_MCP], []]
         if nothing_else:
             offers = [[SUBPROTOCOL_RESUME]]
@@ -70,29 +136,31 @@ class LinkOpener:
         for number, offered in enumerate(offers):
             try:
                 link = await self._open(offered)
-            except _OfferRefused as refusal:
+            except _OfferRefused as other:
                 if number == len(offers) - 1:
-                    raise refusal.error from None
+                    raise other.error from None
             else:
                 if len(offers) == 3 and number > 0:
                     _refused_resume.add(self.url)
                 return link
         raise AssertionError("the last offer either opens or raises")
 
-    async def _open(self, offered: Sequence[str]) -> ClientConnection:
-        headers, options = dict(self._headers), dict(self._options)
-        if token := self._current_token():
-            headers["Authorization"] = f"Bearer {token}"
+    async def _open(self, offered: Sequence[str]) -> Link:
+        headers, options = self.credential(), dict(self._options)
         if offered:
             options["subprotocols"] = offered
         where = self.where
         try:
-            return await open_websocket(self.url, additional_headers=headers, **options)
+            link: Any = await open_websocket(self.url, additional_headers=headers, **options)
+            return cast(Link, link)
         except InvalidStatus as error:
-            refusal = _refusal(where, error.response)
-            if error.response.status_code in (400, 500, 501):  # may be about the offer: try another
-                raise _OfferRefused(refusal) from None
-            raise refusal from None
+            response = error.response
+            refused = refusal(
+                where, response.status_code, bytes(response.body or b""), response.reason_phrase
+            )
+            if response.status_code in (400, 500, 501):  # may be about the offer: try another
+                raise _OfferRefused(refused) from None
+            raise refused from None
         except InvalidURI:
             raise ConnectError(f"{where} is no ws:// or wss:// address") from None
         except ssl_module.SSLError as error:
@@ -108,14 +176,6 @@ class LinkOpener:
                 raise _OfferRefused(refused) from None
             raise refused from None
 
-    def _current_token(self) -> str | None:
-        if not callable(self._token):
-            return self._token
-        try:
-            return self._token()
-        except Exception as error:  # whoever gives tokens may be out of reach for the same reason as we are
-            raise ConnectError(f"no token for {self.where}: {type(error).__name__}: {error}") from error
-
 
 _refused_resume: set[str] = set()
 """Addresses that refused a link because of the subprotocols offered; remembered for the process's life."""
@@ -127,8 +187,9 @@ class _OfferRefused(Exception):
         self.error = error
 
 
-def _refusal(where: str, response: Any) -> ConnectError:
-    status, words = response.status_code, _message(response)
+def refusal(where: str, status: int, body: bytes, phrase: str) -> ConnectError:
+    """An HTTP answer that is a refusal, as the error to raise."""
+    words = _message(body) or phrase or "no reason was given"
     if status in (401, 403):
         return Unauthorized(f"{where} refused the credential ({status}): {words}")
     if status == 404:
@@ -136,8 +197,8 @@ def _refusal(where: str, response: Any) -> ConnectError:
     return ConnectError(f"{where} answered {status}: {words}")
 
 
-def _message(response: Any) -> str:
+def _message(body: bytes) -> str:
     try:
-        return str(json.loads(response.body)["message"])[:500]
+        return str(json.loads(body)["message"])[:500]
     except (ValueError, TypeError, KeyError):
-        return response.reason_phrase or "no reason was given"
+        return ""

@@ -52,7 +52,20 @@ class Lost:
     reason: str
 
 
-State = Connected | Reconnecting | Resumed | Gap | Lost
+@dataclass(frozen=True, slots=True)
+class Negotiated:
+    """A transport was chosen.
+
+    Attributes:
+        transport: ``http``, ``websocket`` or ``poll``.
+        refused: why each one before it was not, by name.
+    """
+
+    transport: str
+    refused: dict[str, str]
+
+
+State = Negotiated | Connected | Reconnecting | Resumed | Gap | Lost
 
 
 @dataclass(frozen=True, slots=True)

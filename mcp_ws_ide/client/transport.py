@@ -17,11 +17,10 @@ from typing import Any, Final
 import anyio
 import anyio.lowlevel
 from mcp.shared.message import SessionMessage
-from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from mcp_ws_ide.binding import SUBPROTOCOL_RESUME, CloseCode
-from mcp_ws_ide.client.links import LinkOpener, Token
+from mcp_ws_ide.client.links import Link, LinkOpener, Opener, Token
 from mcp_ws_ide.client.states import (
     FINAL_CODES,
     Connected,
@@ -74,7 +73,7 @@ class WebSocketTransport:
 
     def __init__(
         self,
-        opener: LinkOpener,
+        opener: Opener,
         reconnect: Reconnect | None,
         on_state: Callable[[State], None] | None,
         decode: Callable[[bytes], Any],
@@ -92,7 +91,7 @@ class WebSocketTransport:
         self._states: deque[State] = deque(maxlen=STATES_KEPT)
         self._states_seen = 0
         self._end = ClientEnd()
-        self._link: ClientConnection | None = None
+        self._link: Link | None = None
         self._writing = anyio.Lock()
         self._room = anyio.Event()
         self._answered = anyio.Event()
@@ -189,7 +188,7 @@ class WebSocketTransport:
             raise
         return event
 
-    async def _greet(self, link: ClientConnection) -> Event:
+    async def _greet(self, link: Link) -> Event:
         end = self._end
         if link.subprotocol != SUBPROTOCOL_RESUME:
             if end.resumable:
@@ -200,7 +199,7 @@ class WebSocketTransport:
             self._enter(Connected(resumable=False))
             self._made_room()
             return Event.OPENED
-        await link.send(end.hello().decode())
+        await link.send(end.hello(), text=True)
         with anyio.fail_after(self._opener.open_timeout):
             first = await link.recv(decode=False)
         _, write, event = end.receive(first)
@@ -316,7 +315,7 @@ class WebSocketTransport:
         for error in errors:
             await to_session.send(self._decode(error))
 
-    def _note_close(self, link: ClientConnection) -> None:
+    def _note_close(self, link: Link) -> None:
         self.close_code, self.close_reason = link.close_code or 1006, link.close_reason
 
     # --- sending --------------------------------------------------------------------------------
@@ -379,14 +378,14 @@ class WebSocketTransport:
         self._state_changed.set()
 
 
-async def _write(link: ClientConnection, frames: list[bytes]) -> None:
+async def _write(link: Link, frames: list[bytes]) -> None:
     """A link that ends meanwhile is noticed by the reader."""
     with suppress(ConnectionClosed):
         for frame in frames:
             await link.send(frame, text=True)
 
 
-def _as_message(data: bytes) -> SessionMessage | Exception:
+def as_message(data: bytes) -> SessionMessage | Exception:
     """As the SDK's transports do: what cannot be parsed is handed over as an exception."""
     try:
         return SessionMessage(parse_message(data))
@@ -398,16 +397,18 @@ def _too_late(where: str, policy: Reconnect, reason: str) -> ConnectionLost:
     return ConnectionLost(f"{where} was not reached again within {policy.give_up_after:g} s: {reason}")
 
 
-def _as_text(message: SessionMessage) -> bytes:
+def as_text(message: SessionMessage) -> bytes:
+    """A message of the SDK as JSON."""
     text: str = message.message.model_dump_json(by_alias=True, exclude_unset=True)
     return text.encode()
 
 
-def _verbatim(data: bytes) -> bytes:
+def verbatim(data: bytes) -> bytes:
+    """For streams of JSON text."""
     return data
 
 
-def _close_words(link: ClientConnection) -> str:
+def _close_words(link: Link) -> str:
     return f"closed with {link.close_code} {link.close_reason or ''}".strip()
 
 
@@ -451,7 +452,7 @@ def websocket_transport(
     if ssl is not None:
         options["ssl"] = ssl
     opener = LinkOpener(url, token, headers or {}, options)
-    return WebSocketTransport(opener, reconnect, on_state, _as_message, _as_text)
+    return WebSocketTransport(opener, reconnect, on_state, as_message, as_text)
 
 
 def raw_transport(
@@ -463,4 +464,4 @@ def raw_transport(
 ) -> WebSocketTransport:
     """As :func:`websocket_transport`, with streams of JSON text as ``bytes``, which pass verbatim."""
     opener = LinkOpener(url, token, {}, {"max_size": None, "open_timeout": 30.0})
-    return WebSocketTransport(opener, reconnect, on_state, _verbatim, _verbatim)
+    return WebSocketTransport(opener, reconnect, on_state, verbatim, verbatim)

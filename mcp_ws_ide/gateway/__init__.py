@@ -3,6 +3,18 @@
 from mcp_ws_ide.gateway.gateway import Gateway, Limits
 from mcp_ws_ide.gateway.hello import Hello
 from mcp_ws_ide.gateway.http import Exchange, HttpLink, Stream
+from mcp_ws_ide.gateway.poll import PollLink
 from mcp_ws_ide.gateway.session import Link, LinkInfo, Session
 
-__all__ = ["Exchange", "Gateway", "Hello", "HttpLink", "Limits", "Link", "LinkInfo", "Session", "Stream"]
+__all__ = [
+    "Exchange",
+    "Gateway",
+    "Hello",
+    "HttpLink",
+    "Limits",
+    "Link",
+    "LinkInfo",
+    "PollLink",
+    "Session",
+    "Stream",
+]

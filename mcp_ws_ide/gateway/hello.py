@@ -67,6 +67,11 @@ class Hello:
         session, words = self._gateway.session_of_token(
             control.token, presented, self._info.principal, self._server.name
         )
+        if session is not None and session.info.link != self._info.link:
+            words = (
+                f"this session belongs to a {session.info.link} link; kinds of link never mix on one session"
+            )
+            session = None
         if session is None:
             return self._gone(words)
         try:

@@ -58,7 +58,7 @@ class LinkInfo(msgspec.Struct, frozen=True):
     token_id: str | None = None
     """The gateway token it was opened with, if any."""
     link: str = "websocket"
-    """``websocket`` or ``http``."""
+    """``websocket``, ``http`` or ``poll``."""
 
 
 class Link(Protocol):

@@ -7,12 +7,15 @@ from typing import Any
 from mcp_ws_ide.handlers import api
 from mcp_ws_ide.handlers.endpoint import ServerEndpointHandler
 from mcp_ws_ide.handlers.page import PageHandler
+from mcp_ws_ide.handlers.poll import PollHandler, ProbeHandler
 from mcp_ws_ide.handlers.tap import TapHandler
 
 _NAME = r"(?P<name>[A-Za-z0-9._-]+)"
 
 ROUTES: list[tuple[str, type[Any]]] = [
     (rf"/mcp-ws/servers/{_NAME}", ServerEndpointHandler),
+    (rf"/mcp-ws/servers/{_NAME}/poll", PollHandler),
+    (rf"/mcp-ws/servers/{_NAME}/probe", ProbeHandler),
     (r"/mcp-ws/?", PageHandler),
     (r"/mcp-ws/api/servers", api.ServersHandler),
     (rf"/mcp-ws/api/servers/{_NAME}", api.ServerHandler),

@@ -20,12 +20,19 @@ from mcp_ws_ide.tokens import TOKEN_PREFIX
 
 if TYPE_CHECKING:
     from mcp_ws_ide.app import Runtime
+    from mcp_ws_ide.gateway.server import Server
 
 SINGLE_USER: Final = "jupyter-user"
 """The principal of a server without user accounts: Jupyter's stock identity provider gives each
 token-authenticated request a new random name, which must not separate a client from its own session."""
 
 
+EXPOSED: Final = "Mcp-Session-Id, MCP-Protocol-Version, WWW-Authenticate, Retry-After"
+ALLOWED: Final = (
+    "Authorization, Content-Type, Accept, Last-Event-ID, Mcp-Session-Id, MCP-Protocol-Version, Mcp-Method, "
+    "Mcp-Name, X-XSRFToken"
+)
+"""Headers that pages of an allowed Origin may read and send."""
 CHECK_SECONDS: Final = 30
 """How often the Jupyter credential behind an open link is checked again, unless configured."""
 
@@ -215,6 +222,54 @@ class EndpointHandler(GatewayHandler):
 
     def _by_cookie(self) -> bool:
         return "Cookie" in self.request.headers and not self.token_authenticated
+
+    def find_server(self, name: str) -> Server:
+        """The configured server, or 404."""
+        server = self.runtime.gateway.servers.get(name)
+        if server is None:
+            known = ", ".join(sorted(self.runtime.gateway.servers)) or "none"
+            raise self.refuse(404, "unknown_server", f"there is no server {name!r}; configured: {known}")
+        return server
+
+    def usable_server(self, name: str) -> Server:
+        """The configured server, or 404; 502 if it cannot be started now."""
+        server = self.find_server(name)
+        if server.refusal is not None:
+            raise self.refuse(502, "server", f"server {server.name!r} cannot start: {server.refusal}")
+        return server
+
+    def server_for_hello(self, name: str) -> Server:
+        """As :meth:`usable_server`, but a session of this user may go on where no new one could begin."""
+        gateway = self.runtime.gateway
+        server = gateway.servers.get(name)
+        if server is None or server.refusal is not None:
+            server = gateway.server_to_resume(name, self.principal)
+        return server or self.usable_server(name)
+
+    def message_limit(self, server: Server) -> int:
+        """Longest message of a server, in bytes."""
+        return int(server.spec.limits.get("max_message_bytes", self.runtime.gateway.limits.max_message_bytes))
+
+    def options(self, *args: Any, **kwargs: Any) -> None:
+        """The preflight of a page of an allowed Origin; it carries no credential and no data."""
+        self.set_status(204)
+        self.set_header("Access-Control-Allow-Methods", "GET, POST, DELETE, OPTIONS")
+        self.set_header("Access-Control-Allow-Headers", ALLOWED)
+        self.set_header("Access-Control-Max-Age", "600")
+        self.finish()
+
+    def set_default_headers(self) -> None:
+        """CORS for an allowed Origin, on every answer, errors too."""
+        super().set_default_headers()
+        origin = self.request.headers.get("Origin")
+        if origin is None:
+            return
+        self.add_header("Vary", "Origin")
+        if self.origin_is_allowed():
+            self.set_header("Access-Control-Allow-Origin", origin)
+            self.set_header("Access-Control-Expose-Headers", EXPOSED)
+            if self.allow_credentials:
+                self.set_header("Access-Control-Allow-Credentials", "true")
 
     async def check_authorized(self, action: str, resource: str) -> None:
         """Ask Jupyter's authorizer."""

@@ -19,18 +19,13 @@ class ServerEndpointHandler(StreamableHttpHandler):
     async def get(self, name: str) -> None:
         """Upgrade to a WebSocket, once nothing speaks against it; or the event stream of an HTTP session."""
         await self.check_authorized("execute", "mcp")
-        gateway = self.runtime.gateway
-        server = gateway.servers.get(name)
-        known = None
-        if (server is None or server.refusal is not None) and binding.SUBPROTOCOL_RESUME in self.offered:
-            known = gateway.server_to_resume(name, self.principal)
-        server = known or self.find_server(name)
         if not (self.wants_upgrade() and self.runtime.websocket):
             if (
                 EVENT_STREAM in self.request.headers.get("Accept", "")
                 and "Mcp-Session-Id" in self.request.headers
             ):
-                return await self.stream(server)
+                return await self.stream(self.find_server(name))
+            self.find_server(name)
             return self.not_allowed()
         if self.is_http_session():
             raise self.refuse(409, "session", "this session belongs to HTTP; the two never mix")
@@ -39,8 +34,8 @@ class ServerEndpointHandler(StreamableHttpHandler):
             subprotocol = binding.select_subprotocol(self.offered)
         except binding.UnknownSubprotocol as error:
             raise self.refuse(400, "subprotocol", str(error)) from None
-        if known is None and server.refusal is not None:
-            raise self.refuse(502, "server", f"server {server.name!r} cannot start: {server.refusal}")
+        resumes = subprotocol == binding.SUBPROTOCOL_RESUME
+        server = self.server_for_hello(name) if resumes else self.usable_server(name)
         self._admit_link(subprotocol)
         await self._open(server, key, subprotocol)
 

@@ -11,7 +11,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from mcp_ws_ide.binding import CloseCode
 from mcp_ws_ide.framing import FrameLayer
@@ -209,13 +209,22 @@ class WebSocketLink:
             on_closed(self._frames.close_code or 1006, self._frames.close_reason)
 
 
+class Beating(Protocol):
+    """A link that notices when its peer is gone."""
+
+    closed: bool
+
+    def heartbeat(self, now: float) -> None:
+        """Called about once a second."""
+
+
 class Heartbeat:
     """One clock for all links."""
 
     def __init__(self) -> None:
-        self._links: set[WebSocketLink] = set()
+        self._links: set[Beating] = set()
 
-    def add(self, link: WebSocketLink) -> None:
+    def add(self, link: Beating) -> None:
         """Watch over a link until it is closed."""
         self._links.add(link)
 

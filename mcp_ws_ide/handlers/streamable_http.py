@@ -11,7 +11,7 @@ import base64
 import binascii
 import re
 import time
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from jupyter_server.auth.decorator import ws_authenticated
@@ -44,11 +44,6 @@ choose the status."""
 HEARTBEAT: Final = 15.0
 """Seconds between comments on a silent event stream."""
 EVENT_STREAM: Final = "text/event-stream"
-EXPOSED: Final = "Mcp-Session-Id, MCP-Protocol-Version, WWW-Authenticate, Retry-After"
-ALLOWED: Final = (
-    "Authorization, Content-Type, Accept, Last-Event-ID, Mcp-Session-Id, MCP-Protocol-Version, Mcp-Method, "
-    "Mcp-Name, X-XSRFToken"
-)
 _ENCODED: Final = re.compile(r"=\?base64\?(.*)\?=")
 
 
@@ -67,9 +62,7 @@ class StreamableHttpHandler(UpgradeHandler):
     async def post(self, name: str) -> None:
         """One message of a client."""
         await self.check_authorized("execute", "mcp")
-        server = self.find_server(name)
-        if server.refusal is not None:
-            raise self.refuse(502, "server", f"server {server.name!r} cannot start: {server.refusal}")
+        server = self.usable_server(name)
         self._check_media(server)
         body = self.request.body
         try:
@@ -226,14 +219,6 @@ class StreamableHttpHandler(UpgradeHandler):
         await self._respond(stream, True, {}, keep=True, committed=True)
         link.last_used = time.monotonic()
 
-    def options(self, *args: Any, **kwargs: Any) -> None:
-        """The preflight of a page of an allowed Origin; it carries no credential and no data."""
-        self.set_status(204)
-        self.set_header("Access-Control-Allow-Methods", "GET, POST, DELETE, OPTIONS")
-        self.set_header("Access-Control-Allow-Headers", ALLOWED)
-        self.set_header("Access-Control-Max-Age", "600")
-        self.finish()
-
     def not_allowed(self) -> None:
         """405, with what is allowed."""
         self.error_headers = {"Allow": "POST"}
@@ -320,34 +305,9 @@ class StreamableHttpHandler(UpgradeHandler):
 
     # --- shared with the WebSocket side ---------------------------------------------------------
 
-    def find_server(self, name: str) -> Server:
-        """The configured server, or 404."""
-        server = self.runtime.gateway.servers.get(name)
-        if server is None:
-            known = ", ".join(sorted(self.runtime.gateway.servers)) or "none"
-            raise self.refuse(404, "unknown_server", f"there is no server {name!r}; configured: {known}")
-        return server
-
-    def message_limit(self, server: Server) -> int:
-        """Longest message of a server, in bytes."""
-        return int(server.spec.limits.get("max_message_bytes", self.runtime.gateway.limits.max_message_bytes))
-
     def is_http_session(self) -> bool:
         """Whether the request names a session that lives on HTTP."""
         return self.request.headers.get("Mcp-Session-Id") in self.runtime.gateway.http_sessions
-
-    def set_default_headers(self) -> None:
-        """CORS for an allowed Origin, on every answer, errors too."""
-        super().set_default_headers()
-        origin = self.request.headers.get("Origin")
-        if origin is None:
-            return
-        self.add_header("Vary", "Origin")
-        if self.origin_is_allowed():
-            self.set_header("Access-Control-Allow-Origin", origin)
-            self.set_header("Access-Control-Expose-Headers", EXPOSED)
-            if self.allow_credentials:
-                self.set_header("Access-Control-Allow-Credentials", "true")
 
 
 def _event(event_id: str, data: bytes) -> bytes:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,62 +10,31 @@ import httpx
 import pytest
 
 from mcp_ws_ide.client import Reconnect, connect
-from tests.conftest import DEMO, FAST_SERVER, MODERN, Jupyter, until, wait_until
+from tests.conftest import DEMO, FAST_SERVER, MODERN, Jupyter, until
 from tests.handlers.test_tls import Certificates
-from tests.interop.conftest import need
+from tests.interop.nginx import Nginx
 
 CONFIGURATION = Path(__file__).parents[2] / "docs" / "nginx.conf"
 
 
-class Nginx:
-    """One nginx in front of a Jupyter server; can be restarted, as operators do."""
-
-    def __init__(self, jupyter: Jupyter, certificates: Certificates, folder: Path) -> None:
-        self.program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-        need(self.program is not None, "nginx")
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        served = CONFIGURATION.read_text()
-        for documented, here in (
-            ("listen 443 ssl", f"listen 127.0.0.1:{self.port} ssl"),
-            ("/etc/ssl/jupyter.pem", str(certificates.chain)),
-            ("/etc/ssl/jupyter.key", str(certificates.key)),
-            ("127.0.0.1:8888", f"127.0.0.1:{jupyter.port}"),
-        ):
-            assert documented in served
-            served = served.replace(documented, here)
-        temporary = "".join(
-            f"{name}_temp_path {folder}/{name};"
-            for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-        )
-        self.file = folder / "nginx.conf"
-        self.file.write_text(
-            f"daemon off; master_process off; pid {folder}/pid; error_log {folder}/error.log;\n"
-            f"events {{}}\nhttp {{ access_log off; {temporary}\n{served}\n}}"
-        )
-        self.start()
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(
-            [self.program, "-c", str(self.file)], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-
-        def listens() -> bool:
-            with socket.socket() as probe:
-                return probe.connect_ex(("127.0.0.1", self.port)) == 0
-
-        wait_until(listens, what="nginx")
-
-    def stop(self) -> None:
-        self.process.kill()
-        self.process.wait()
+def documented(jupyter: Jupyter, certificates: Certificates) -> str:
+    """docs/nginx.conf with the ports and certificates of this test."""
+    served = CONFIGURATION.read_text()
+    for there, here in (
+        ("listen 443 ssl", "listen 127.0.0.1:PORT ssl"),
+        ("/etc/ssl/jupyter.pem", str(certificates.chain)),
+        ("/etc/ssl/jupyter.key", str(certificates.key)),
+        ("127.0.0.1:8888", f"127.0.0.1:{jupyter.port}"),
+    ):
+        assert there in served
+        served = served.replace(there, here)
+    return served
 
 
 @pytest.fixture
 def nginx(make_jupyter, tmp_path) -> Iterator[tuple[Nginx, Jupyter, Certificates]]:
     jupyter, certificates = make_jupyter({"fast": FAST_SERVER, "demo": DEMO}), Certificates(tmp_path)
-    running = Nginx(jupyter, certificates, tmp_path)
+    running = Nginx(documented(jupyter, certificates), tmp_path)
     yield running, jupyter, certificates
     running.stop()
 

@@ -1,0 +1,222 @@
+"""A link made of POSTs (docs/binding.md, section 10), for networks that break WebSocket and event streams.
+
+:class:`PollConnection` stands where :class:`~mcp_ws_ide.client.transport.WebSocketTransport` expects a WebSocket: one
+POST carries what is sent, another one is held until something comes. A POST that fails is repeated, since the gateway
+knows which frames it has seen; when that does not help the link is lost, and the session resumes on another.
+"""
+
+from __future__ import annotations
+
+import ssl as ssl_module
+from collections import deque
+from collections.abc import Mapping
+from typing import Final
+
+import anyio
+import httpx2
+from websockets.exceptions import ConnectionClosed, ConnectionClosedError
+
+from mcp_ws_ide import __version__, messages
+from mcp_ws_ide.binding import (
+    CLIENT_USER_AGENT,
+    SUBPROTOCOL_RESUME,
+    ControlError,
+    parse_poll,
+    poll_close,
+    poll_head,
+)
+from mcp_ws_ide.client.links import Opener, Token, refusal
+from mcp_ws_ide.errors import ConnectError
+
+NDJSON: Final = "application/x-ndjson"
+BODY_BYTES: Final = 1 << 20
+"""Size above which a body takes no further frame."""
+HOLD: Final = 25.0
+"""Seconds the gateway holds a POST that has nothing to answer."""
+ANSWER_TIMEOUT: Final = HOLD + 20.0
+"""Seconds without an answer after which a POST has failed."""
+RETRY_DELAYS: Final = (0.1, 0.5, 2.0)
+"""Seconds before each repetition of a failed POST."""
+PASSING: Final = frozenset({429, 502, 503, 504})
+"""Status codes of proxies that lost patience or their upstream: worth a repetition."""
+CLOSE_TIMEOUT: Final = 2.0
+"""Seconds that saying goodbye may take."""
+
+
+class PollOpener(Opener):
+    """Knows how to reach one endpoint by POST.
+
+    Args:
+        url: ``http://`` or ``https://`` address of an MCP endpoint.
+        token, headers: as of :class:`Opener`.
+        ssl: a context with your own certificates.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: Token | None,
+        headers: Mapping[str, str],
+        *,
+        ssl: ssl_module.SSLContext | None = None,
+        open_timeout: float = 30.0,
+    ) -> None:
+        super().__init__(url, token, headers, open_timeout)
+        self._ssl = ssl
+
+    async def open(self, *, resume: bool, nothing_else: bool = False) -> PollConnection:
+        """A link on which nothing was sent yet; its first frame is what may be refused."""
+        parts = httpx2.URL(self.url)
+        url = parts.copy_with(path=parts.path.rstrip("/") + "/poll")
+        headers = {
+            **self.credential(),
+            "Content-Type": NDJSON,
+            "User-Agent": f"{CLIENT_USER_AGENT}/{__version__}",
+        }
+        timeout = httpx2.Timeout(self.open_timeout, read=ANSWER_TIMEOUT)
+        verify = self._ssl if self._ssl is not None else True
+        client = httpx2.AsyncClient(headers=headers, timeout=timeout, verify=verify)
+        return PollConnection(client, str(url), self.where)
+
+
+class PollConnection:
+    """One link. Implements :class:`~mcp_ws_ide.client.links.Link`."""
+
+    subprotocol = SUBPROTOCOL_RESUME
+
+    def __init__(self, client: httpx2.AsyncClient, url: str, where: str) -> None:
+        self.close_code: int | None = None
+        self.close_reason: str | None = None
+        self._client = client
+        self._url, self._where = url, where
+        self._link = ""
+        self._outbox: deque[bytes] = deque()
+        self._inbox: deque[bytes] = deque()
+        self._sending = anyio.Lock()
+        self._sent = 0
+        self._received = 0
+        self._end: tuple[int, str] | None = None
+        self._broken = False
+        self._holding: anyio.CancelScope | None = None
+
+    async def send(self, message: str | bytes, text: bool | None = None) -> None:
+        """Send one frame; returns when the gateway has it.
+
+        Raises:
+            ConnectionClosed: the link is lost.
+            ConnectError: the first frame was refused.
+        """
+        data = message.encode() if isinstance(message, str) else message
+        self._outbox.append(messages.one_line(data))
+        async with self._sending:
+            if not self._link:
+                return await self._open()
+            while self._outbox and not self._broken:
+                await self._send_some()
+        if self._broken:
+            raise _closed()
+
+    async def _open(self) -> None:
+        hello = self._outbox.popleft()
+        try:
+            response = await self._client.post(self._url, content=hello)
+        except (httpx2.HTTPError, OSError) as error:
+            raise ConnectError(f"{self._where} cannot be reached: {error or type(error).__name__}") from None
+        if response.status_code != 200:
+            raise refusal(self._where, response.status_code, response.content, response.reason_phrase)
+        self._sent = 1
+        self._take(response.content)
+        if not self._link:
+            raise ConnectError(f"{self._where} answers no poll link: {response.content[:100]!r}")
+
+    async def _send_some(self) -> None:
+        frames: list[bytes] = []
+        size = 0
+        while self._outbox and (not frames or size < BODY_BYTES):
+            frames.append(self._outbox.popleft())
+            size += len(frames[-1])
+        body = b"\n".join([poll_head(self._link, self._sent, self._received), *frames])
+        answer = await self._post(body)
+        self._sent += len(frames)
+        if answer is not None:
+            self._take(answer)
+
+    async def recv(self, decode: bool | None = None) -> bytes:
+        """The next frame.
+
+        Raises:
+            ConnectionClosed: the link is over; see :attr:`close_code`.
+        """
+        while not self._inbox:
+            if self._end is not None:
+                await self._confirm_end()
+            if self._broken:
+                raise _closed()
+            with anyio.CancelScope() as self._holding:
+                answer = await self._post(poll_head(self._link, self._sent, self._received))
+                if answer is not None:
+                    self._take(answer)
+        return self._inbox.popleft()
+
+    async def _post(self, body: bytes) -> bytes | None:
+        """POST, again if the network lost it. None when the link is lost, or nothing came."""
+        for delay in (*RETRY_DELAYS, None):
+            try:
+                response = await self._client.post(self._url, content=body)
+            except (httpx2.HTTPError, OSError):
+                status = 0
+            else:
+                status = response.status_code
+                if status == 200:
+                    return bytes(response.content)
+            if delay is None or (status and status not in PASSING) or self._broken:
+                break
+            await anyio.sleep(delay)
+        self._break()
+        return None
+
+    def _take(self, answer: bytes) -> None:
+        try:
+            head, frames, end = parse_poll(answer)
+        except ControlError:
+            return self._break()
+        if head.sent > self._received:  # an answer was lost on its way, and what it held
+            return self._break()
+        self._link = head.link
+        fresh = frames[self._received - head.sent :]
+        self._received += len(fresh)
+        self._inbox.extend(fresh)
+        if end is not None:
+            self._end = (end.code, end.reason)
+
+    def _break(self) -> None:
+        self._broken = True
+        if self._holding is not None:
+            self._holding.cancel()
+
+    async def _confirm_end(self) -> None:
+        """The gateway has said its last; tell it that this was heard."""
+        assert self._end is not None
+        self.close_code, self.close_reason = self._end
+        self._broken = True
+        await self._say_goodbye(*self._end)
+
+    async def _say_goodbye(self, code: int, reason: str) -> None:
+        head = poll_head(self._link, self._sent, self._received)
+        with anyio.move_on_after(CLOSE_TIMEOUT):
+            try:
+                await self._client.post(self._url, content=head + b"\n" + poll_close(code, reason))
+            except (httpx2.HTTPError, OSError):
+                return  # it will notice
+
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        """End the link, and with code 1000 the session. Idempotent; bounded by :data:`CLOSE_TIMEOUT`."""
+        if self._link and not self._broken:
+            self._break()
+            self.close_code, self.close_reason = code, reason
+            await self._say_goodbye(code, reason)
+        await self._client.aclose()
+
+
+def _closed() -> ConnectionClosed:
+    return ConnectionClosedError(None, None)

@@ -1,0 +1,172 @@
+"""``…/poll`` and ``…/probe``: the link for networks that pass only POSTs, and how a client finds that out.
+
+Bodies and answers are lines of JSON (docs/binding.md, section 10). Which frames they are and what becomes of them is
+decided in :mod:`mcp_ws_ide.gateway`; here are media types, status codes and waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from typing import Final
+
+from jupyter_server.auth.decorator import ws_authenticated
+from tornado.iostream import StreamClosedError
+
+from mcp_ws_ide import binding, messages
+from mcp_ws_ide.binding import CloseCode, ControlError, PollClose, PollHead
+from mcp_ws_ide.errors import LimitExceeded
+from mcp_ws_ide.gateway import Hello, LinkInfo, PollLink
+from mcp_ws_ide.handlers.auth import EndpointHandler
+
+NDJSON: Final = "application/x-ndjson"
+SLACK_BYTES: Final = 2 << 20
+"""What a body may hold beyond one message of the longest kind."""
+PROBE_HOLD: Final = 10.0
+"""Seconds a probe's answer stays open: longer than a client waits for its first event."""
+
+
+class PollHandler(EndpointHandler):
+    """``servers/{name}/poll``."""
+
+    _link: PollLink | None = None
+    _gone = False
+
+    @ws_authenticated
+    async def post(self, name: str) -> None:
+        """A first body opens a link or resumes a session on it; each further one belongs to a link."""
+        await self.check_authorized("execute", "mcp")
+        body = self._body()
+        if body.lstrip().startswith(b'{"mcp.ws":"poll"'):
+            await self._continue(name, body)
+        else:
+            await self._answer(self._open(name, body), with_frames=True)
+
+    def _body(self) -> bytes:
+        media = self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if media != NDJSON:
+            raise self.refuse(415, "media", f"the Content-Type must be {NDJSON}")
+        limit = self.runtime.gateway.limits.max_message_bytes + SLACK_BYTES
+        body = self.request.body
+        if len(body) > limit:
+            raise self.refuse(
+                413, "max_message_bytes", f"a body has at most {limit} bytes; send fewer frames"
+            )
+        if not messages.is_text(body):
+            raise self.refuse(400, "message", "the body must be valid UTF-8")
+        return body
+
+    def _open(self, name: str, body: bytes) -> PollLink:
+        """A new link, whose first frame is the body."""
+        server = self.server_for_hello(name)
+        hello = body.strip()
+        if not hello.startswith(b'{"mcp.ws":') or b"\n" in hello:
+            words = 'the first body must be one line, {"mcp.ws":"open"} or a "resume"'
+            raise self.refuse(400, "message", words)
+        try:
+            self.runtime.gateway.check_link_rate()
+        except LimitExceeded as error:
+            self.error_headers["Retry-After"] = "5"
+            raise self.refuse(429, error.limit, str(error)) from None
+        gateway = self.runtime.gateway
+        link = PollLink(self.principal, server.name, gateway.limits.max_queued_bytes)
+        agent = self.request.headers.get("User-Agent", "")[:200]
+        info = LinkInfo(
+            self.principal,
+            self.request.remote_ip or "",
+            agent,
+            binding.SUBPROTOCOL_RESUME,
+            token_id=self.token_id,
+            link="poll",
+        )
+        greeting = Hello(gateway, server, link, info)
+        link.start(greeting.receive, greeting.closed)
+        self.runtime.add_poll_link(link)
+        link.receive(0, [hello], time.perf_counter())
+        return link
+
+    async def _continue(self, name: str, body: bytes) -> None:
+        try:
+            head, frames, end = binding.parse_poll(body)
+        except ControlError as error:
+            raise self.refuse(400, "message", str(error)) from None
+        link = self._known(name, head)
+        link.touch()
+        self._check_sizes(link, frames)
+        if not link.receive(head.sent, frames, time.perf_counter()):
+            raise self.refuse(
+                409, "session", f"frames before number {head.sent} are missing; resume on a new link"
+            )
+        if end is not None:
+            return self._finish(link, end)
+        await self._answer(link, with_frames=not frames)
+
+    def _known(self, name: str, head: PollHead) -> PollLink:
+        """The link a head names; another user's, or another server's, reads as unknown."""
+        link = self.runtime.polls.get(head.link)
+        if link is None or link.closed or link.principal != self.principal or link.server != name:
+            raise self.refuse(
+                410, "session", "there is no such link: it ended, or was never yours; resume on a new one"
+            )
+        return link
+
+    def _check_sizes(self, link: PollLink, frames: list[bytes]) -> None:
+        limit = self.runtime.gateway.limits.max_message_bytes
+        if any(len(frame) > limit for frame in frames):
+            link.close(CloseCode.TOO_BIG, f"a message has at most {limit} bytes (max_message_bytes)")
+
+    def _finish(self, link: PollLink, end: PollClose) -> None:
+        link.client_closed(end.code, end.reason)
+        self.runtime.polls.pop(link.id, None)
+        self.set_status(204)
+        self.clear_header("Content-Type")
+        self.finish()
+
+    async def _answer(self, link: PollLink, *, with_frames: bool) -> None:
+        """A body with frames is answered as soon as the server can take more, another one when something waits."""
+        self._link = link
+        await (link.wait() if with_frames else link.may_send())
+        if self._gone:
+            return
+        link.touch()
+        self.set_header("Content-Type", NDJSON)
+        self.set_header("Cache-Control", "no-store")
+        self.finish(link.answer(with_frames=with_frames))
+
+    def on_connection_close(self) -> None:
+        """What would have been answered waits for the next body."""
+        self._gone = True
+        super().on_connection_close()
+
+
+class ProbeHandler(EndpointHandler):
+    """``servers/{name}/probe``: one event at once, then silence. Who gets it in time can use event streams."""
+
+    _waker: asyncio.Event | None = None
+
+    @ws_authenticated
+    async def get(self, name: str) -> None:
+        """Name the transports that are on, and keep the answer open for :data:`PROBE_HOLD` s."""
+        await self.check_authorized("execute", "mcp")
+        self.find_server(name)
+        offered = ["http", *(["websocket"] if self.runtime.websocket else []), "poll"]
+        self.set_header("Content-Type", "text/event-stream")
+        self.set_header("Cache-Control", "no-cache, no-transform")
+        self.set_header("X-Accel-Buffering", "no")
+        self.write(f"event: transports\ndata: {json.dumps({'transports': offered})}\n\n")
+        self._waker = asyncio.Event()
+        try:
+            await self.flush()
+            async with asyncio.timeout(PROBE_HOLD):
+                await self._waker.wait()
+        except StreamClosedError:
+            return
+        except TimeoutError:
+            self.finish()
+
+    def on_connection_close(self) -> None:
+        """The client has seen enough."""
+        if self._waker is not None:
+            self._waker.set()
+        super().on_connection_close()

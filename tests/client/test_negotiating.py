@@ -1,0 +1,169 @@
+"""Choosing a transport: what a network lets through is used, and what was chosen is said."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from mcp_ws_ide.client import (
+    ConnectError,
+    Negotiated,
+    Reconnect,
+    Unauthorized,
+    UnknownServer,
+    connect,
+    negotiating_transport,
+)
+from tests.chaos import ChaosLink
+from tests.conftest import DEMO, FAST_SERVER, Jupyter, until
+from tests.interop.nginx import Nginx
+
+FAST = Reconnect(first_delay=0.01, max_delay=0.05, give_up_after=20)
+BUFFERS = "proxy_ignore_headers X-Accel-Buffering; gzip on; gzip_types text/event-stream; gzip_min_length 0;"
+"""What compresses a stream holds it back until there is enough of it."""
+NETWORKS = {
+    "open": ("", "", {}),
+    "blocks upgrade": ("", "", {}),
+    "buffers streams": (
+        BUFFERS,
+        "proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $connection_upgrade;",
+        {"http": "buffers"},
+    ),
+    "does both": (BUFFERS, "", {"http": "buffers", "websocket": "405"}),
+}
+"""Per network: what nginx does to answers, what it passes on of a handshake, and what is said of the refused."""
+
+
+def locations(jupyter: Jupyter) -> str:
+    """A server block for each network, told apart by the first part of the path."""
+    blocks = []
+    for number, (answers, upgrade, _) in enumerate(NETWORKS.values()):
+        blocks.append(
+            f"location /{number}/ {{ proxy_pass http://127.0.0.1:{jupyter.port}/; proxy_http_version 1.1;"
+            f"proxy_set_header Host $http_host; {answers} {upgrade} }}"
+        )
+    upgrades = "map $http_upgrade $connection_upgrade { default upgrade; '' ''; }"
+    return f"{upgrades} server {{ listen 127.0.0.1:PORT; client_max_body_size 20m; {' '.join(blocks)} }}"
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory) -> Iterator[Jupyter]:
+    running = Jupyter(tmp_path_factory.mktemp("jupyter"), {"demo": DEMO, "fast": FAST_SERVER})
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def networks(own, tmp_path_factory) -> Iterator[Nginx]:
+    running = Nginx(locations(own), tmp_path_factory.mktemp("nginx"))
+    yield running
+    running.stop()
+
+
+def url_through(proxy: Nginx, network: str, server: str = "demo") -> str:
+    return f"http://127.0.0.1:{proxy.port}/{list(NETWORKS).index(network)}/mcp-ws/servers/{server}"
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_it_works_on_every_network_and_says_how(own, networks, network, mode):
+    states: list = []
+    url = url_through(networks, network)
+    async with connect(url, token=own.token, mode=mode, on_state=states.append) as client:
+        seen: list[float] = []
+
+        async def progress(done, total, message):
+            seen.append(done)
+
+        result = await client.call_tool("slow", {"steps": 3, "delay": 0.05}, progress_callback=progress)
+        assert result.content[0].text == "3 steps done"
+        assert seen == [1, 2, 3]
+    (negotiated,) = [state for state in states if isinstance(state, Negotiated)]
+    refused = NETWORKS[network][2]
+    expected = ["http", "websocket", "poll"][len(refused)]
+    assert negotiated.transport == expected
+    assert negotiated.refused.keys() == refused.keys()
+    for name, words in refused.items():
+        assert words in negotiated.refused[name]
+
+
+async def test_the_order_is_the_callers(own, networks):
+    transport = negotiating_transport(
+        url_through(networks, "blocks upgrade", "fast"),
+        transports=("websocket", "poll", "http"),
+        token=own.token,
+    )
+    async with transport:
+        assert transport.negotiated is not None
+        assert transport.negotiated.transport == "poll"
+        assert "405" in transport.negotiated.refused["websocket"]
+
+
+async def test_refusals_are_not_taken_for_a_bad_network(own):
+    url = f"{own.url}mcp-ws/servers/demo"
+    with pytest.raises(Unauthorized, match="401"):
+        async with negotiating_transport(url, token="wrong"):
+            pass
+    with pytest.raises(UnknownServer, match="no server 'nope'"):
+        async with negotiating_transport(url.replace("demo", "nope"), token=own.token):
+            pass
+    with pytest.raises(Unauthorized, match=r"websocket: .*401.*poll: .*401"):
+        async with negotiating_transport(url, transports=("websocket", "poll"), token="wrong"):
+            pass
+
+
+async def test_where_nothing_works_every_reason_is_given(unused_tcp_port):
+    with pytest.raises(ConnectError, match=r"http: .*reached.*websocket: .*reached.*poll: .*reached"):
+        async with connect(f"http://127.0.0.1:{unused_tcp_port}/mcp-ws/servers/x", token="t"):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("url", "transports"), [("ftp://host/x", ("http",)), ("http://host/x", ("sse",)), ("http://host/x", ())]
+)
+def test_what_cannot_be_negotiated_is_said_at_once(url, transports):
+    with pytest.raises(ConnectError, match=r"address|transports"):
+        negotiating_transport(url, transports=transports)
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_a_poll_session_survives_cuts_and_runs_each_call_once(own, mode):
+    states: list = []
+    async with ChaosLink(own.port, 3) as network:
+        url = f"http://127.0.0.1:{network.port}/mcp-ws/servers/fast"
+        options = {"token": own.token, "transports": ("poll",), "reconnect": FAST, "on_state": states.append}
+        async with connect(url, mode=mode, **options) as client:
+
+            async def work(number: int) -> None:
+                result = await client.call_tool("work", {"key": f"{mode}{number}", "steps": 2})
+                assert result.content[0].text == f"{mode}{number}"
+
+            for _ in range(8):
+                calls = [asyncio.ensure_future(work(n)) for n in range(_ * 5, _ * 5 + 5)]
+                await asyncio.sleep(0)
+                network.cut_all()
+                await asyncio.gather(*calls)
+            tally = json.loads((await client.call_tool("tally", {})).content[0].text)
+    assert tally["twice"] == []
+    assert any(type(state).__name__ == "Resumed" for state in states) or network.accepted > 8
+
+
+async def test_a_poll_session_ends_with_its_client(own):
+    async with connect(f"{own.url}mcp-ws/servers/fast", token=own.token, transports=("poll",)) as client:
+        await client.list_tools()
+        assert [s["link"] for s in own.rest("GET", "sessions")[1]["sessions"]] == ["poll"]
+    await until(lambda: not own.rest("GET", "sessions")[1]["sessions"])
+
+
+async def test_the_shutdown_of_the_gateway_reaches_a_polling_client(make_jupyter):
+    jupyter = make_jupyter({"fast": FAST_SERVER})
+    states: list = []
+    options = {"transports": ("poll",), "reconnect": None, "on_state": states.append}
+    async with connect(f"{jupyter.url}mcp-ws/servers/fast", token=jupyter.token, **options) as client:
+        await client.list_tools()
+        await asyncio.to_thread(jupyter.stop)
+        await until(lambda: type(states[-1]).__name__ == "Lost")
+    assert "1012" in states[-1].reason

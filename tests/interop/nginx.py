@@ -1,0 +1,54 @@
+"""A real nginx on loopback, with the http block a test gives."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+from tests.conftest import wait_until
+from tests.interop.conftest import need
+
+
+class Nginx:
+    """One nginx; can be restarted, as operators do.
+
+    Args:
+        served: what stands in its http block; ``PORT`` is replaced by the port it listens on.
+        folder: for its files.
+    """
+
+    def __init__(self, served: str, folder: Path) -> None:
+        self.program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+        need(self.program is not None, "nginx")
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        temporary = "".join(
+            f"{name}_temp_path {folder}/{name};"
+            for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        self.file = folder / "nginx.conf"
+        self.file.write_text(
+            f"daemon off; master_process off; pid {folder}/pid; error_log {folder}/error.log;\n"
+            f"events {{}}\nhttp {{ access_log off; {temporary}\n{served.replace('PORT', str(self.port))}\n}}"
+        )
+        self.start()
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            [self.program, "-c", str(self.file)], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+
+        def listens() -> bool:
+            assert self.process.poll() is None, (self.file.parent / "error.log").read_text()
+            with socket.socket() as probe:
+                return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+        wait_until(listens, what="nginx")
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()
