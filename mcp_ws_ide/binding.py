@@ -234,7 +234,7 @@ def gap(dropped: int) -> bytes:
     return b'{"mcp.ws":"gap","dropped":%d}' % dropped
 
 
-# --- poll link (docs/binding.md, section 10) --------------------------------------------------------
+# --- poll link (docs/binding.md, section 11) --------------------------------------------------------
 
 
 class PollHead(msgspec.Struct, tag_field="mcp.ws", tag="poll"):

@@ -7,7 +7,7 @@ import ssl as ssl_module
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol, cast
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from websockets.asyncio.client import connect as open_websocket
 from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI, NegotiationError
@@ -75,6 +75,11 @@ class Opener(ABC):
         """The address for messages: a query may hold a token."""
         parts = urlsplit(self.url)
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+    def below(self, name: str) -> str:
+        """The address of something of the endpoint's, as it stands: a decoded path would be another one."""
+        parts = urlsplit(self.url)
+        return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{name}"))
 
     def credential(self) -> dict[str, str]:
         """The headers of one request.

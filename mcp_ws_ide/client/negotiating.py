@@ -1,4 +1,4 @@
-"""From an ``http(s)://`` address to a transport that works on this network (docs/binding.md, section 11).
+"""From an ``http(s)://`` address to a transport that works on this network (docs/binding.md, section 12).
 
 Chosen once, before anything is sent, and kept: a session never changes its transport. What was chosen, and why what
 stands before it was not, is told as :class:`~mcp_ws_ide.client.states.Negotiated`.
@@ -23,7 +23,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp_ws_ide.client.links import LinkOpener, Opener, Token, refusal
 from mcp_ws_ide.client.poll import PollOpener
 from mcp_ws_ide.client.states import Negotiated, Reconnect, State
-from mcp_ws_ide.client.transport import WebSocketTransport, as_message, as_text
+from mcp_ws_ide.client.transport import WebSocketTransport, as_message, as_text, verbatim
 from mcp_ws_ide.errors import ConnectError, Unauthorized, UnknownServer
 
 TRANSPORTS: Final = ("http", "websocket", "poll")
@@ -124,14 +124,12 @@ class NegotiatingTransport:
             ConnectError: it does not, or the gateway refused us.
         """
         opener = self._opener("http")
-        parts = httpx2.URL(self._url)
-        url = parts.copy_with(path=parts.path.rstrip("/") + "/probe")
         headers = {**opener.credential(), "Accept": "text/event-stream"}
         timeout = httpx2.Timeout(self._open_timeout)
         try:
             async with httpx2.AsyncClient(timeout=timeout, verify=_verify(self._ssl)) as client:
                 with anyio.fail_after(FIRST_EVENT):
-                    await _first_event(client, url, headers, opener.where)
+                    await _first_event(client, opener.below("probe"), headers, opener.where)
         except TimeoutError:
             words = f"no event of a stream arrived within {FIRST_EVENT:g} s: something on the way buffers it"
             raise ConnectError(words) from None
@@ -140,9 +138,7 @@ class NegotiatingTransport:
             raise ConnectError(words) from None
 
 
-async def _first_event(
-    client: httpx2.AsyncClient, url: httpx2.URL, headers: dict[str, str], where: str
-) -> None:
+async def _first_event(client: httpx2.AsyncClient, url: str, headers: dict[str, str], where: str) -> None:
     async with client.stream("GET", url, headers=headers) as response:
         if response.status_code != 200:
             body = await response.aread()
@@ -235,4 +231,27 @@ def negotiating_transport(
         open_timeout=open_timeout,
         max_size=max_size,
         codec=(as_message, as_text),
+    )
+
+
+def raw_transport(
+    url: str,
+    *,
+    transports: Sequence[str],
+    token: Token | None,
+    reconnect: Reconnect | None,
+    on_state: Callable[[State], None] | None,
+) -> NegotiatingTransport:
+    """As :func:`negotiating_transport`, of those that resume, with streams of JSON text as ``bytes``."""
+    return NegotiatingTransport(
+        url,
+        transports,
+        token=token,
+        headers={},
+        ssl=None,
+        reconnect=reconnect,
+        on_state=on_state,
+        open_timeout=30.0,
+        max_size=None,
+        codec=(verbatim, verbatim),
     )

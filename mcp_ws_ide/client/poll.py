@@ -1,4 +1,4 @@
-"""A link made of POSTs (docs/binding.md, section 10), for networks that break WebSocket and event streams.
+"""A link made of POSTs (docs/binding.md, section 11), for networks that break WebSocket and event streams.
 
 :class:`PollConnection` stands where :class:`~mcp_ws_ide.client.transport.WebSocketTransport` expects a WebSocket: one
 POST carries what is sent, another one is held until something comes. A POST that fails is repeated, since the gateway
@@ -66,8 +66,6 @@ class PollOpener(Opener):
 
     async def open(self, *, resume: bool, nothing_else: bool = False) -> PollConnection:
         """A link on which nothing was sent yet; its first frame is what may be refused."""
-        parts = httpx2.URL(self.url)
-        url = parts.copy_with(path=parts.path.rstrip("/") + "/poll")
         headers = {
             **self.credential(),
             "Content-Type": NDJSON,
@@ -76,7 +74,7 @@ class PollOpener(Opener):
         timeout = httpx2.Timeout(self.open_timeout, read=ANSWER_TIMEOUT)
         verify = self._ssl if self._ssl is not None else True
         client = httpx2.AsyncClient(headers=headers, timeout=timeout, verify=verify)
-        return PollConnection(client, str(url), self.where)
+        return PollConnection(client, self.below("poll"), self.where)
 
 
 class PollConnection:

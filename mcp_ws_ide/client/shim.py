@@ -1,4 +1,4 @@
-"""``mcp-ws-connect``: a stdio MCP server that is a resumable WebSocket client.
+"""``mcp-ws-connect``: a stdio MCP server that is a resumable client, over WebSocket or where that is blocked POSTs.
 
 For everything that can launch a command and nothing else. Lines of stdin go to the gateway, its messages to
 stdout, byte for byte; a lost connection is not noticed by whoever launched it.
@@ -20,8 +20,8 @@ import anyio
 import anyio.lowlevel
 
 from mcp_ws_ide import __version__
-from mcp_ws_ide.client.states import Lost, Reconnect, Reconnecting, Resumed, State
-from mcp_ws_ide.client.transport import raw_transport
+from mcp_ws_ide.client.negotiating import raw_transport
+from mcp_ws_ide.client.states import Lost, Negotiated, Reconnect, Reconnecting, Resumed, State
 from mcp_ws_ide.discovery import RunningGateway, endpoint_url, find_gateway
 from mcp_ws_ide.errors import ConnectError
 from mcp_ws_ide.ide_entries import IDES, TOKEN_VARIABLE, entry
@@ -29,6 +29,8 @@ from mcp_ws_ide.inspector.gateway_client import GatewayClient
 
 MAX_LINE_BYTES: Final = 64 << 20
 """Longest line of stdin."""
+RESUMING: Final = ("websocket", "poll")
+"""Transports on which a session survives the loss of a connection, in the order in which they are tried."""
 LAST_ANSWERS: Final = 10.0
 """Seconds after the end of stdin in which open requests may still be answered."""
 
@@ -57,8 +59,13 @@ def _parser() -> argparse.ArgumentParser:
         "'mcp-ws-connect config IDE NAME' prints the entry that makes an IDE do so.",
     )
     parser.add_argument("--version", action="version", version=__version__)
-    parser.add_argument("target", metavar="NAME|URL", help="a configured server, or a ws:// or wss:// URL")
+    parser.add_argument("target", metavar="NAME|URL", help="a configured server, or a ws:// or http:// URL")
     _add_common(parser)
+    parser.add_argument(
+        "--transport",
+        choices=RESUMING,
+        help="use this one only (default: websocket, and poll where the network blocks it)",
+    )
     parser.add_argument("--give-up-after", type=float, default=3600.0, metavar="SECONDS", help="default 3600")
     parser.add_argument("--quiet", action="store_true", help="say nothing about losses on stderr")
     return parser
@@ -85,7 +92,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
 def _target(options: argparse.Namespace) -> tuple[str, str | None]:
     token = os.environ.get(TOKEN_VARIABLE) if options.token_file is None else None
-    if options.target.startswith(("ws://", "wss://")):
+    if options.target.startswith(("ws://", "wss://", "http://", "https://")):
         if token is None and options.token_file is not None:
             token = find_gateway("http://localhost/", None, options.token_file).token
         return options.target, token
@@ -117,12 +124,20 @@ def _mint(client: GatewayClient, gateway: RunningGateway, options: argparse.Name
 
 async def _carry(url: str, token: str | None, options: argparse.Namespace) -> int:
     def tell(state: State) -> None:
-        if not options.quiet and isinstance(state, (Reconnecting, Resumed, Lost)):
+        if options.quiet:
+            return
+        if isinstance(state, (Reconnecting, Resumed, Lost)) or (
+            isinstance(state, Negotiated) and state.refused
+        ):
             print(f"mcp-ws-connect: {state}", file=sys.stderr)
 
     policy = Reconnect(give_up_after=options.give_up_after)
-    transport = raw_transport(url, token=token, reconnect=policy, on_state=tell)
-    async with transport as (read, write), anyio.create_task_group() as group:
+    transports = RESUMING if options.transport is None else (options.transport,)
+    address = f"http{url.removeprefix('ws')}" if url.startswith("ws") else url
+    negotiating = raw_transport(address, transports=transports, token=token, reconnect=policy, on_state=tell)
+    async with negotiating as (read, write), anyio.create_task_group() as group:
+        transport = negotiating.active
+        assert transport is not None
 
         async def down() -> None:
             await _to_stdout(read)
@@ -138,7 +153,7 @@ async def _carry(url: str, token: str | None, options: argparse.Namespace) -> in
 
         group.start_soon(down)
         group.start_soon(up)
-    return 0 if transport.error is None else 1
+    return 0 if negotiating.active is not None and negotiating.active.error is None else 1
 
 
 async def _from_stdin(write: Any) -> None:

@@ -453,15 +453,3 @@ def websocket_transport(
         options["ssl"] = ssl
     opener = LinkOpener(url, token, headers or {}, options)
     return WebSocketTransport(opener, reconnect, on_state, as_message, as_text)
-
-
-def raw_transport(
-    url: str,
-    *,
-    token: Token | None,
-    reconnect: Reconnect | None,
-    on_state: Callable[[State], None] | None,
-) -> WebSocketTransport:
-    """As :func:`websocket_transport`, with streams of JSON text as ``bytes``, which pass verbatim."""
-    opener = LinkOpener(url, token, {}, {"max_size": None, "open_timeout": 30.0})
-    return WebSocketTransport(opener, reconnect, on_state, verbatim, verbatim)

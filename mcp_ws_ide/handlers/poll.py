@@ -1,6 +1,6 @@
 """``…/poll`` and ``…/probe``: the link for networks that pass only POSTs, and how a client finds that out.
 
-Bodies and answers are lines of JSON (docs/binding.md, section 10). Which frames they are and what becomes of them is
+Bodies and answers are lines of JSON (docs/binding.md, section 11). Which frames they are and what becomes of them is
 decided in :mod:`mcp_ws_ide.gateway`; here are media types, status codes and waiting.
 """
 

@@ -1,4 +1,4 @@
-"""Streamable HTTP on the MCP endpoint, for both eras (docs/binding.md, section 9).
+"""Streamable HTTP on the MCP endpoint, for both eras (docs/binding.md, section 10).
 
 Modern: one POST, one exchange; closing the response cancels. Handshake era: ``Mcp-Session-Id``, a GET for what
 belongs to no request, ``Last-Event-ID``, DELETE. Which session a message belongs to and what becomes of it is

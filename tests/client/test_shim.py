@@ -35,13 +35,14 @@ def run(
     )
 
 
+@pytest.mark.parametrize("transport", [(), ("--transport", "poll")])
 @pytest.mark.parametrize("mode", ["legacy", "2026-07-28"])
-async def test_an_unmodified_stdio_client_works_through_cuts(jupyter, mode):
+async def test_an_unmodified_stdio_client_works_through_cuts(jupyter, mode, transport):
     async with ChaosLink(jupyter.port, 3) as link:
         url = jupyter.endpoint("demo").replace(str(jupyter.port), str(link.port))
         parameters = StdioServerParameters(
             command=COMMAND[0],
-            args=[*COMMAND[1:], url],
+            args=[*COMMAND[1:], *transport, url],
             env={**jupyter.environment, "MCP_WS_TOKEN": jupyter.token},
         )
         seen: list[float] = []
