@@ -200,6 +200,12 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         help="""Seconds a server may take to answer the question for its era. Default 10. Afterwards it is treated
         as one of the handshake era, until asked anew.""",
     ).tag(config=True)
+    park_timeout = Float(
+        600.0,
+        min=1.0,
+        help="""Seconds that a call to a server of the handshake era waits for its client's answer to a question of the
+        server (sampling, elicitation, roots). Default 600. Afterwards the call is cancelled at the server.""",
+    ).tag(config=True)
     websocket = Bool(
         True,
         help="""Whether MCP endpoints answer a WebSocket handshake. Default True. False ignores the upgrade, so that

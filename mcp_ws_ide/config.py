@@ -26,7 +26,7 @@ TRAIT: Final = "trait MCPWebSocketApp.servers"
 _BASE_ENVIRONMENT: Final = frozenset({"HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER", "LANG", "TMPDIR"})
 _PROXIES: Final = frozenset({"http_proxy", "https_proxy", "no_proxy", "all_proxy", "ftp_proxy"})
 _SHARING: Final = ("auto", "never", "always")
-_WITHOUT_EFFECT: Final = ("sharing", "prewarm")
+_WITHOUT_EFFECT: Final = ("prewarm",)
 """Settings that are checked and kept, and that the gateway does not act on in this version."""
 _NUMBERS: Final[Mapping[str, tuple[type, int]]] = {
     "prewarm": (int, 0),
@@ -88,8 +88,9 @@ class ServerSpec:
         kind: ``stdio``, ``http``, ``sse``, ``ws``, ``unix`` or ``python``.
         env: variables on top of the base environment (:func:`child_environment`).
         source: the file it comes from, or the trait.
-        sharing: ``auto``, ``never`` or ``always``.
-        prewarm: processes to keep ready; checked and kept, without effect in this version, like ``sharing``.
+        sharing: ``auto`` (modern servers are shared by the sessions of a user), ``never`` or ``always``.
+        bridge: whether clients of one protocol era reach the server when it speaks only the other.
+        prewarm: processes to keep ready; checked and kept, without effect in this version.
         idle_timeout: seconds a shared process is kept without sessions; None takes the trait's.
         limits: numeric bounds by name.
         disabled_reason: why it cannot be used, in words; None if it can.
@@ -106,6 +107,7 @@ class ServerSpec:
     headers: Mapping[str, str] = field(default_factory=dict)
     target: str | None = None
     sharing: str = "auto"
+    bridge: bool = True
     prewarm: int = 0
     idle_timeout: float | None = None
     limits: Mapping[str, float] = field(default_factory=dict)
@@ -252,8 +254,8 @@ class _Reader:
         if spec.disabled_reason is not None:
             severity = "notice" if spec.disabled_reason == _SWITCHED_OFF else "error"
             self._problem(spec.source, where, f"disabled: {spec.disabled_reason}", severity)
-        for key, usual in zip(_WITHOUT_EFFECT, ("auto", 0), strict=True):
-            if getattr(spec, key) != usual:
+        for key in _WITHOUT_EFFECT:
+            if getattr(spec, key):
                 self._problem(spec.source, f"{where}.mcp_ws.{key}", "has no effect in this version", "notice")
 
 
@@ -390,10 +392,14 @@ def _read_extras(extras: Mapping[str, Any]) -> dict[str, Any]:
             if value not in _SHARING:
                 raise _Mistake(where, f"must be one of {', '.join(_SHARING)}")
             known[key] = value
+        elif key == "bridge":
+            if not isinstance(value, bool):
+                raise _Mistake(where, "must be true or false")
+            known[key] = value
         elif key in _NUMBERS:
             (limits if key in _LIMITS else known)[key] = _number(where, value, *_NUMBERS[key])
         else:
-            raise _Mistake(where, f"unknown setting; known: {', '.join(['sharing', *_NUMBERS])}")
+            raise _Mistake(where, f"unknown setting; known: {', '.join(['sharing', 'bridge', *_NUMBERS])}")
     return {**known, "limits": limits}
 
 

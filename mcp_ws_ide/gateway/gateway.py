@@ -50,6 +50,7 @@ class Limits(msgspec.Struct, frozen=True):
     max_links_per_second: int = 0
     idle_timeout: float = 60.0
     probe_timeout: float = 10.0
+    park_timeout: float = 600.0
     grace: float = 900.0
     window_frames: int = 4096
     window_bytes: int = 4 << 20
@@ -231,6 +232,9 @@ class Gateway:
             self.metrics.resumes["expired"] += 1
             session.end(CloseCode.GONE, f"nobody came back within {self.limits.grace:g} s (grace)")
         self._expire_http(now)
+        for server in (*self.servers.values(), *self._retired):
+            for upstream in server.upstreams:
+                upstream.tick(now)
 
     def _expire_http(self, now: float) -> None:
         """HTTP clients do not say goodbye: a session nobody has used for the grace time is over."""
@@ -308,6 +312,7 @@ class Gateway:
         upstreams = list(server.upstreams)
         server.crash_loop.reset()
         server.era = None
+        server.needs_bridge = False
         server.shared.clear()
         for session in [s for s in self.sessions.values() if s.server is server]:
             session.server_restarted()

@@ -84,6 +84,8 @@ class Server:
         self.counters = counters
         self.crash_loop = CrashLoop(now)
         self.era: Era | None = None
+        self.needs_bridge = False
+        """Whether it is known to refuse the handshake."""
         self.last_error = ""
         self.last_stderr: list[str] = []
         self.upstreams: set[Upstream] = set()

@@ -16,9 +16,11 @@ import msgspec
 from mcp_ws_ide import binding, messages
 from mcp_ws_ide.binding import FRAGILE_MAX_BYTES, CloseCode, ControlError
 from mcp_ws_ide.core import era as eras
+from mcp_ws_ide.core import legacy_client
 from mcp_ws_ide.core.channel import ACK_WITH_DATA
-from mcp_ws_ide.core.effects import Deliver, Drop, Forward, Pending
+from mcp_ws_ide.core.effects import Deliver, Drop, Effect, Forward, Pending
 from mcp_ws_ide.core.era import Era
+from mcp_ws_ide.core.legacy_client import LegacyClient
 from mcp_ws_ide.core.resume import GatewayEnd, Overflow, Violation
 from mcp_ws_ide.core.session import SessionCore
 from mcp_ws_ide.errors import (
@@ -105,6 +107,8 @@ class Session:
         self._private: PrivateUpstream | None = None
         self._shared: SharedUpstream | None = None
         self._logging: SharedUpstream | None = None
+        self._bridge: LegacyClient | None = None
+        self._initialize: Forward | None = None
         self._malformed = 0
         self._link_full = False
         self._held_back = False
@@ -124,7 +128,7 @@ class Session:
     @property
     def era(self) -> str:
         """The era in use: the legacy handshake wins over a probe that preceded it."""
-        if self._private is not None or self._final is not None:
+        if self._private is not None or self._final is not None or self._bridge is not None:
             return Era.LEGACY
         return Era.MODERN if Era.MODERN in self.core.eras else "unknown"
 
@@ -219,9 +223,59 @@ class Session:
             self.fail(effect.pending, GATEWAY_CLOSING, "the gateway is shutting down; try again later")
 
     def _forward(self, effect: Forward) -> None:
-        if not effect.modern:
-            return self._private_upstream().forward(self, effect)
-        if self.server.era is Era.LEGACY:
+        if self._bridge is None and not effect.modern and self._needs_bridge:
+            self._bridge = LegacyClient(self.core, self.server.name)
+        if self._bridge is not None:
+            self._perform(self._bridge.from_client(effect, time.perf_counter()), 0.0)
+        elif effect.modern:
+            self.forward_modern(effect)
+        else:
+            if effect.message.method == b'"initialize"':
+                self._initialize = effect
+            self._private_upstream().forward(self, effect)
+
+    @property
+    def _needs_bridge(self) -> bool:
+        """Whether a client of the handshake era is bridged from its first message on."""
+        spec = self.server.spec
+        return (
+            spec.bridge and self._private is None and (self.server.needs_bridge or spec.sharing == "always")
+        )
+
+    def handshake_refused(self, pending: Pending, answer: messages.Message) -> None:
+        """The server answers ``initialize`` with an error: perhaps it speaks only the modern era."""
+        initialize, self._initialize = self._initialize, None
+        bridged = (
+            self.server.spec.bridge and initialize is not None and legacy_client.refuses_handshake(answer)
+        )
+        if not bridged or initialize is None or self.server.era is Era.LEGACY:
+            return self.deliver(answer.data, pending)
+        if self._private is not None:
+            self._private.close()
+            self._private = None
+        self.core.pending[pending.key] = pending
+        self.server.needs_bridge = True
+        self._bridge = LegacyClient(self.core, self.server.name, answer.data)
+        self._perform(self._bridge.from_client(initialize, time.perf_counter()), 0.0)
+
+    def _perform(self, effects: list[Effect], received: float) -> None:
+        """What a bridge makes of a message."""
+        for effect in effects:
+            if self.ended:
+                return
+            if type(effect) is Forward:
+                self.forward_modern(effect)
+            elif type(effect) is Deliver:
+                self._deliver(effect.data, effect.answered, received, effect.droppable)
+
+    @property
+    def stateless(self) -> bool:
+        """Whether it is one exchange over HTTP, and its client will come back as another session."""
+        return self.info.link == "http" and self.http_link is None
+
+    def forward_modern(self, effect: Forward) -> None:
+        """Hand a modern message to the upstream it is for."""
+        if not self._may_forward_modern():
             return self.refuse_modern(effect)
         upstream = self._modern_upstream(effect)
         if upstream is None:
@@ -242,14 +296,37 @@ class Session:
         pending = effect.pending
         if effect.message.kind is not messages.Kind.REQUEST and pending is not None:
             return self._holder_of(pending)
-        if effect.params.meta is not None and len(memoryview(effect.params.meta.log_level)):
-            own = self._logging_upstream()
-            if own is not None:
-                return own
+        own = self._has_own_process
+        wants_logs = effect.params.meta is not None and len(memoryview(effect.params.meta.log_level))
+        if wants_logs and not own and self.server.spec.sharing != "always":
+            logging_upstream = self._logging_upstream()
+            if logging_upstream is not None:
+                return logging_upstream
         if self._shared is None:
-            self._shared = self._gateway.shared_upstream(self.server, self.info.principal)
-            self._shared.attach(self)
+            self._shared = self._own_upstream() if own else self._pooled_upstream()
         return self._shared
+
+    @property
+    def _has_own_process(self) -> bool:
+        """Whether modern messages of this session go to a server process that no other session uses."""
+        sharing = self.server.spec.sharing
+        return sharing == "never" or (self.server.era is Era.LEGACY and sharing != "always")
+
+    def _may_forward_modern(self) -> bool:
+        if self.stateless and self._has_own_process:
+            return False
+        return self.server.era is not Era.LEGACY or self.server.spec.bridge
+
+    def _pooled_upstream(self) -> SharedUpstream:
+        upstream = self._gateway.shared_upstream(self.server, self.info.principal)
+        upstream.attach(self)
+        return upstream
+
+    def _own_upstream(self) -> SharedUpstream:
+        upstream = SharedUpstream(self._gateway, self.server, self.info.principal, sole_owner=self)
+        upstream.attach(self)
+        upstream.start()
+        return upstream
 
     def _holder_of(self, pending: Pending) -> SharedUpstream | None:
         for upstream in (self._shared, self._logging):
@@ -267,9 +344,7 @@ class Session:
                     self.info.principal, self.server.name, self.id, "log_level_stripped", str(error)
                 )
                 return None
-            self._logging = SharedUpstream(self._gateway, self.server, self.info.principal, sole_owner=self)
-            self._logging.attach(self)
-            self._logging.start()
+            self._logging = self._own_upstream()
         return self._logging
 
     def refuse_modern(self, effect: Forward) -> None:
@@ -291,6 +366,11 @@ class Session:
         """
         if self.ended:
             return
+        if self._bridge is not None:
+            return self._perform(self._bridge.to_client(data, answered), received)
+        self._deliver(data, answered, received, droppable)
+
+    def _deliver(self, data: bytes, answered: Pending | None, received: float, droppable: bool) -> None:
         if self.info.fragile and len(data) > FRAGILE_MAX_BYTES:
             data = self._too_large(data, answered)
         size = len(data)

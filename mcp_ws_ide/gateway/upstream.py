@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import secrets
 import time
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final
@@ -18,6 +19,7 @@ from mcp_ws_ide import __version__, messages
 from mcp_ws_ide.core import era as eras
 from mcp_ws_ide.core.effects import Deliver, Drop, Forward, Pending, Reply
 from mcp_ws_ide.core.era import Era
+from mcp_ws_ide.core.legacy_server import LegacyServer, Step
 from mcp_ws_ide.core.multiplexer import Multiplexer
 from mcp_ws_ide.errors import (
     INTERNAL_ERROR,
@@ -264,6 +266,9 @@ class Upstream(ABC):
         if self._transport is not None:
             self._transport.resume_reading()
 
+    def tick(self, now: float) -> None:  # noqa: B027 - most have nothing to do
+        """Called about once a second (``now``: ``time.monotonic``)."""
+
     def _dropped(self, effect: Drop) -> None:
         self.server.counters.dropped += 1
         self._gateway.tap.event(self.owner, self.server.name, self._label, "dropped", effect.reason)
@@ -290,6 +295,8 @@ class PrivateUpstream(Upstream):
     def _received(self, message: messages.Message, now: float) -> None:
         effect = self._session.core.from_legacy_server(message)
         if type(effect) is Deliver:
+            if message.error and effect.answered is not None and effect.answered.method == "initialize":
+                return self._session.handshake_refused(effect.answered, message)
             self._session.deliver(effect.data, effect.answered, now, effect.droppable)
         elif type(effect) is Reply:
             self.send(effect.data)
@@ -302,10 +309,10 @@ class PrivateUpstream(Upstream):
 
 
 class SharedUpstream(Upstream):
-    """One server process for the modern sessions of one principal, or for one session that wants logs."""
+    """One server process for the modern sessions of one principal, or for one session alone.
 
-    era = Era.MODERN
-    shared = True
+    It speaks modern to the sessions; where the server needs a handshake, a bridge stands before it.
+    """
 
     def __init__(
         self, gateway: Gateway, server: Server, principal: str, sole_owner: Session | None = None
@@ -316,6 +323,17 @@ class SharedUpstream(Upstream):
         self._users: set[Session] = set()
         self._idle: asyncio.TimerHandle | None = None
         self._probe: asyncio.TimerHandle | None = None
+        self._bridge: LegacyServer | None = None
+
+    @property
+    def era(self) -> Era:  # type: ignore[override]
+        """The era spoken to the server."""
+        return Era.LEGACY if self._bridge is not None else Era.MODERN
+
+    @property
+    def shared(self) -> bool:  # type: ignore[override]
+        """Whether it is for all sessions of its principal."""
+        return self.mux.sole_owner is None
 
     @property
     def users(self) -> int:
@@ -326,6 +344,8 @@ class SharedUpstream(Upstream):
         """Find out the server's era before anything else is sent, unless it is known."""
         if self.server.era is Era.MODERN:
             return self.ready()
+        if self.server.era is Era.LEGACY:
+            return self._shake_hands()
         self._probe = self._gateway.loop.call_later(self._gateway.limits.probe_timeout, self._probed, None)
         self.send(eras.probe(__version__))
 
@@ -338,16 +358,78 @@ class SharedUpstream(Upstream):
             self.server.era = era
         if era is Era.MODERN:
             return self.ready()
-        self._refuse_waiting()
+        if answer is not None and self._bridgeable:
+            return self._shake_hands()
+        self._send_away(known=answer is not None)
+
+    @property
+    def _bridgeable(self) -> bool:
+        spec = self.server.spec
+        return spec.bridge and (self.mux.sole_owner is not None or spec.sharing == "always")
+
+    def _send_away(self, *, known: bool) -> None:
+        """This process is not for its sessions: each gets one of its own, or a refusal."""
+        waiting, self._waiting = self._waiting, []
+        for session in list(self._users):
+            session.shared_lost(self)
+        self.close()
+        for session, forward in waiting:
+            if known:
+                session.forward_modern(forward)
+            else:
+                session.refuse_modern(forward)
+
+    # --- the bridge to a server of the handshake era ----------------------------------------------
+
+    def _shake_hands(self) -> None:
+        params = self._waiting[0][1].message.params if self._waiting else b"{}"
+        shared = self.mux.sole_owner is None
+        limits = self._gateway.limits
+        self._bridge = LegacyServer(
+            shared=shared, new_state=lambda: secrets.token_urlsafe(32), park_time=limits.park_timeout
+        )
+        self._probe = self._gateway.loop.call_later(limits.probe_timeout, self._not_shaken)
+        self._perform(self._bridge.start(params, __version__))
+
+    def _not_shaken(self) -> None:
+        self._probe = None
+        words = (
+            f"it did not answer initialize within {self._gateway.limits.probe_timeout:g} s (probe_timeout)"
+        )
+        self._handshake_failed(words)
+
+    def _handshake_failed(self, words: str) -> None:
+        self.server.last_error = words
+        waiting, self._waiting = self._waiting, []
+        for session, forward in waiting:
+            if forward.pending is not None:
+                session.fail(forward.pending, UPSTREAM_UNAVAILABLE, f"server {self.server.name!r}: {words}")
         for session in list(self._users):
             session.shared_lost(self)
         self.close()
 
-    def _refuse_waiting(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for session, forward in waiting:
-            session.refuse_modern(forward)
-        self.server.shared.pop(self.principal, None)
+    def _perform(self, step: Step, pending: Pending | None = None) -> None:
+        for data in step.to_server:
+            self.send(messages.one_line(data), pending)
+        now = time.perf_counter()
+        for data in step.to_clients:
+            self._route(messages.parse(data), now)
+
+    def _from_legacy(self, bridge: LegacyServer, message: messages.Message) -> None:
+        self._perform(bridge.from_server(message, time.monotonic()))
+        if self._probe is None or not (bridge.ready or bridge.failure):
+            return
+        self._probe.cancel()
+        self._probe = None
+        if bridge.failure:
+            self._handshake_failed(bridge.failure)
+        else:
+            self.ready()
+
+    def tick(self, now: float) -> None:
+        """Calls whose client did not come back in time are ended."""
+        if self._bridge is not None and self._ready:
+            self._perform(self._bridge.expire(now))
 
     def attach(self, session: Session) -> None:
         """``session`` uses this upstream from now on."""
@@ -359,7 +441,14 @@ class SharedUpstream(Upstream):
     def detach(self, session: Session) -> None:
         """``session`` is gone for good: cancel what it left in flight."""
         for data in self.mux.drop(session.core.pending.values()):
-            self.send(data)
+            if self._bridge is None:
+                self.send(data)
+            else:
+                self._perform(self._bridge.from_client(messages.parse(data), session, time.monotonic()))
+        if (
+            self._bridge is not None and not session.stateless
+        ):  # who speaks HTTP comes back as another session
+            self._perform(self._bridge.owner_left(session))
         self._waiting = [entry for entry in self._waiting if entry[0] is not session]
         self._stalled.discard(session)
         self._users.discard(session)
@@ -395,11 +484,20 @@ class SharedUpstream(Upstream):
         ):
             return  # cancelled while it waited
         data = self.mux.outbound(session, effect.message, effect.params, pending)
-        self.send(messages.one_line(data), pending)
+        if self._bridge is None:
+            return self.send(messages.one_line(data), pending)
+        self._perform(self._bridge.from_client(messages.parse(data), session, time.monotonic()), pending)
 
     def _received(self, message: messages.Message, now: float) -> None:
-        if self._probe is not None and message.id == eras.PROBE_ID and message.kind is messages.Kind.RESPONSE:
+        probing = self._probe is not None and self._bridge is None
+        if probing and message.id == eras.PROBE_ID and message.kind is messages.Kind.RESPONSE:
             return self._probed(message)
+        if self._bridge is not None:
+            return self._from_legacy(self._bridge, message)
+        self._route(message, now)
+
+    def _route(self, message: messages.Message, now: float) -> None:
+        """Give a message of a modern server to whom it belongs."""
         owner, effect = self.mux.inbound(message)
         if type(effect) is Deliver and owner is not None:
             if effect.answered is not None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import urlparse
 from weakref import WeakSet
 
+from jupyter_server.auth.decorator import allow_unauthenticated
 from jupyter_server.auth.identity import IdentityProvider, User
 from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.utils import ensure_async
@@ -250,6 +251,7 @@ class EndpointHandler(GatewayHandler):
         """Longest message of a server, in bytes."""
         return int(server.spec.limits.get("max_message_bytes", self.runtime.gateway.limits.max_message_bytes))
 
+    @allow_unauthenticated
     def options(self, *args: Any, **kwargs: Any) -> None:
         """The preflight of a page of an allowed Origin; it carries no credential and no data."""
         self.set_status(204)

@@ -259,7 +259,9 @@ async def test_a_client_that_leaves_has_its_work_cancelled(jupyter):
         assert left["result"]["content"][0]["text"] == "0"
 
 
-async def test_a_legacy_only_server_answers_modern_requests_with_method_not_found(make_jupyter, tmp_path):
+async def test_without_the_bridge_a_legacy_only_server_answers_modern_requests_with_method_not_found(
+    make_jupyter, tmp_path
+):
     script = tmp_path / "legacy.py"
     script.write_text(
         "import json, sys\n"
@@ -267,7 +269,9 @@ async def test_a_legacy_only_server_answers_modern_requests_with_method_not_foun
         "    m = json.loads(line)\n"
         "    if 'id' in m: print(json.dumps({'jsonrpc': '2.0', 'id': m['id'], 'error': {'code': -32601, 'message': 'x'}}), flush=True)\n"
     )
-    own = make_jupyter({"old": {"command": sys.executable, "args": [str(script)]}})
+    own = make_jupyter(
+        {"old": {"command": sys.executable, "args": [str(script)], "mcp_ws": {"bridge": False}}}
+    )
     async with own.connect("old") as link:
         for request_id in (1, "2"):
             answer = await Peer(link).call(request_id, "tools/list")

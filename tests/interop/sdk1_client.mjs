@@ -35,6 +35,7 @@ if (names.has("bump")) {
   await client.subscribeResource({ uri: "demo://counter" });
   await text("bump", {});
   await text("grow", {});
+  if (client.getServerCapabilities().logging) await client.setLoggingLevel("debug"); // 2026-07-28 logs only on request
   await text("log", {});
   await client.ping();
   for (const method of ["notifications/resources/updated", "notifications/tools/list_changed", "notifications/message"]) {

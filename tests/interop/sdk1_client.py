@@ -73,6 +73,8 @@ async def every_feature(session, on_progress, seen):
     await session.subscribe_resource("demo://counter")
     await session.call_tool("bump", {})
     await session.call_tool("grow", {})
+    if session.get_server_capabilities().logging:  # a server of 2026-07-28 logs only on request
+        await session.set_logging_level("debug")
     await session.call_tool("log", {})
     await session.read_resource("demo://counter")
     await session.get_prompt("greet", {"name": "Bo"})

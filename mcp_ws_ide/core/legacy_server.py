@@ -1,0 +1,650 @@
+"""A server of the handshake era, seen as one of 2026-07-28: half of the era bridge (docs/eras.md).
+
+Pure. On one side stand the messages a :class:`~mcp_ws_ide.core.multiplexer.Multiplexer` sends to and takes from a
+modern server, with integer ids of the gateway; on the other what the old server speaks. The bridge owns the
+handshake, subscriptions, the log level, and calls that are *parked*: a question of the server (sampling, elicitation,
+roots) becomes an ``input_required`` result, while its call stays open behind the gateway until the client comes back
+with the answers and the ``requestState`` it was given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+from msgspec import Raw
+
+from mcp_ws_ide import messages
+from mcp_ws_ide.core.era import MODERN_VERSION
+from mcp_ws_ide.core.session import CANCELLED
+from mcp_ws_ide.errors import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND
+from mcp_ws_ide.messages import Kind, Message
+
+LEGACY_VERSION: Final = "2025-11-25"
+"""The revision the gateway offers to servers that need a handshake: the last one that has it."""
+UNSUPPORTED_VERSION: Final = -32022
+URL_ELICITATION_REQUIRED: Final = -32042
+"""How a 2025-11-25 server says that a page must be visited before the call can succeed."""
+INTERACTIVE: Final = frozenset({"tools/call", "prompts/get", "resources/read"})
+"""Requests whose result may be ``input_required``."""
+CACHEABLE: Final = frozenset(
+    {"tools/list", "prompts/list", "resources/list", "resources/templates/list", "resources/read"}
+)
+"""Requests whose result carries ``ttlMs`` and ``cacheScope``."""
+QUESTIONS: Final = {
+    "sampling/createMessage": "sampling",
+    "elicitation/create": "elicitation",
+    "roots/list": "roots",
+}
+"""What a server may ask, and the client capability that it needs."""
+LIST_CHANGED: Final = {
+    "notifications/tools/list_changed": ("toolsListChanged", "tools"),
+    "notifications/prompts/list_changed": ("promptsListChanged", "prompts"),
+    "notifications/resources/list_changed": ("resourcesListChanged", "resources"),
+}
+"""Notification, the member of a subscription that asks for it, the server capability it needs."""
+MAX_PARKED: Final = 256
+"""Calls of one server that may be parked at once."""
+
+CLIENT_INFO_KEY: Final = "io.modelcontextprotocol/clientInfo"
+CAPABILITIES_KEY: Final = "io.modelcontextprotocol/clientCapabilities"
+SERVER_INFO_KEY: Final = "io.modelcontextprotocol/serverInfo"
+ENVELOPE: Final = (
+    messages.PROTOCOL_VERSION_KEY,
+    CLIENT_INFO_KEY,
+    CAPABILITIES_KEY,
+    messages.LOG_LEVEL_KEY,
+)
+"""Members of ``_meta`` that a server of the handshake era does not know."""
+
+_object = msgspec.json.Decoder(dict[str, Raw]).decode
+_encode = msgspec.json.Encoder().encode
+_INTERNAL: Final = "mcp-ws-"
+
+
+@dataclass(slots=True)
+class Step:
+    """What is to be written: lines to the server, and modern messages toward the clients."""
+
+    to_server: list[bytes] = field(default_factory=list)
+    to_clients: list[bytes] = field(default_factory=list)
+
+
+@dataclass(slots=True, eq=False)
+class _Question:
+    key: str
+    raw_id: bytes
+    method: str
+    params: bytes
+
+
+@dataclass(slots=True, eq=False)
+class _Call:
+    """A request that is open at the server."""
+
+    server_id: int
+    method: str
+    owner: Hashable
+    capabilities: frozenset[str]
+    client_id: int
+    """The id its answer goes to; 0 while it is parked."""
+    wants_progress: bool = False
+    wants_logs: bool = False
+    asked: list[_Question] = field(default_factory=list)
+    """Questions the client was given and has not answered."""
+    unasked: list[_Question] = field(default_factory=list)
+    """Questions that came while it was parked."""
+    answer: Message | None = None
+    """Its answer, if that came while it was parked."""
+    state: str = ""
+    deadline: float = 0.0
+
+
+@dataclass(slots=True, eq=False)
+class _Listen:
+    """A ``subscriptions/listen`` request."""
+
+    client_id: int
+    asked: set[str]
+    """Changes of lists that the client wants to hear of, whether or not the server promises to tell."""
+    honored: dict[str, Any]
+    uris: set[str]
+    missing: set[str]
+    """URIs whose ``resources/subscribe`` is not answered yet."""
+
+
+class LegacyServer:
+    """The bridge of one connection to one server.
+
+    Args:
+        shared: whether clients of several sessions use it. Then nothing is attributed by guessing.
+        new_state: makes an unguessable text for each parked call.
+        park_time: seconds a parked call waits for its client.
+
+    A ``requestState`` is good for whoever shows it, since over HTTP each exchange is a session of its own: it cannot
+    be guessed, and a connection to a server belongs to one principal.
+
+    Use: write what :meth:`start` returns, feed what the server says to :meth:`from_server`; once :attr:`ready`, feed
+    modern messages to :meth:`from_client`. :attr:`failure` says why it never became ready.
+    """
+
+    def __init__(self, *, shared: bool, new_state: Callable[[], str], park_time: float) -> None:
+        self.ready = False
+        self.failure = ""
+        self._shared = shared
+        self._new_state = new_state
+        self._park_time = park_time
+        self._result: dict[str, Raw] = {}
+        self._capabilities: dict[str, Any] = {}
+        self._calls: dict[int, _Call] = {}
+        self._parked: dict[str, _Call] = {}
+        self._again: dict[str, tuple[Hashable, float]] = {}
+        """``requestState`` of calls that failed for want of a visited page: they are simply made again."""
+        self._listens: dict[int, _Listen] = {}
+        self._subscribed: dict[str, set[int]] = {}
+        self._orphans: list[_Question] = []
+        """Questions that came while no call was open; the next call takes them along."""
+        self._internal: dict[str, Callable[[Message, Step], None]] = {}
+        self._internal_count = 0
+        self._question_count = 0
+        self._log_level = b""
+
+    @property
+    def parked(self) -> int:
+        """Calls that wait for their client."""
+        return len(self._parked)
+
+    # --- handshake ------------------------------------------------------------------------------
+
+    def start(self, first_params: bytes, client_version: str) -> Step:
+        """The handshake.
+
+        Args:
+            first_params: ``params`` of the request that made the server start: its client is introduced. A shared
+                server gets to know the gateway instead.
+            client_version: the gateway's own version.
+        """
+        meta = _meta_of(first_params)
+        info: Any = {"name": "mcp-ws-ide", "version": client_version}
+        capabilities: Any = {"sampling": {}, "elicitation": {}}
+        if not self._shared:
+            info = meta.get(CLIENT_INFO_KEY, info)
+            capabilities = meta.get(CAPABILITIES_KEY, {})
+        step = Step()
+        params = {"protocolVersion": LEGACY_VERSION, "capabilities": capabilities, "clientInfo": info}
+        self._ask(step, "initialize", _encode(params), self._initialized)
+        return step
+
+    def _initialized(self, answer: Message, step: Step) -> None:
+        if answer.error:
+            self.failure = f"it refused the handshake: {_words_of(answer.error)}"
+            return
+        try:
+            self._result = _object(answer.result)
+            self._capabilities = msgspec.json.decode(
+                self._result.get("capabilities", b"{}"), type=dict[str, Any]
+            )
+        except (msgspec.DecodeError, RecursionError):
+            self.failure = "its answer to initialize cannot be read"
+            return
+        step.to_server.append(b'{"jsonrpc":"2.0","method":"notifications/initialized"}')
+        self.ready = True
+
+    def _ask(self, step: Step, method: str, params: bytes, then: Callable[[Message, Step], None]) -> None:
+        """A request of the bridge's own."""
+        self._internal_count += 1
+        name = f"{_INTERNAL}{self._internal_count}"
+        self._internal[name] = then
+        step.to_server.append(
+            b'{"jsonrpc":"2.0","id":"%b","method":"%b","params":%b}'
+            % (name.encode(), method.encode(), params)
+        )
+
+    # --- from a client --------------------------------------------------------------------------
+
+    def from_client(self, message: Message, owner: Hashable, now: float) -> Step:
+        """A modern message whose id is an integer of the gateway.
+
+        Args:
+            owner: whose it is; compared by equality.
+            now: the caller's clock, in seconds.
+        """
+        step = Step()
+        if message.kind is Kind.REQUEST:
+            self._request(int(message.id), message, owner, now, step)
+        elif message.method_name == CANCELLED:
+            self._cancelled(message, step)
+        elif message.method_name == "notifications/roots/list_changed" and not self._shared:
+            step.to_server.append(b'{"jsonrpc":"2.0","method":"notifications/roots/list_changed"}')
+        return step
+
+    def _request(self, number: int, message: Message, owner: Hashable, now: float, step: Step) -> None:
+        method = message.method_name
+        meta = _meta_of(message.params)
+        version = meta.get(messages.PROTOCOL_VERSION_KEY)
+        if version != MODERN_VERSION:
+            data = {"supported": [MODERN_VERSION], "requested": str(version)}
+            return _error(step, number, UNSUPPORTED_VERSION, f"only {MODERN_VERSION} is bridged", data)
+        if method == "server/discover":
+            return self._discover(number, step)
+        if method == "ping":
+            return _result(step, number, b'{"resultType":"complete"}')
+        if method == "subscriptions/listen":
+            return self._listen(number, message, step)
+        state = _text(messages.member(message.params, "requestState")) if method in INTERACTIVE else ""
+        if state:
+            return self._retry(number, message, owner, state, meta, now, step)
+        self._call(number, message, owner, meta, now, step)
+
+    def _call(
+        self, number: int, message: Message, owner: Hashable, meta: dict[str, Any], now: float, step: Step
+    ) -> None:
+        capabilities = meta.get(CAPABILITIES_KEY)
+        declared = frozenset(capabilities) if isinstance(capabilities, dict) else frozenset()
+        call = _Call(number, message.method_name, owner, declared, number)
+        call.wants_progress = "progressToken" in meta
+        self._set_log_level(call, meta, step)
+        self._calls[number] = call
+        params = _without_envelope(message.params)
+        step.to_server.append(messages.rebuild(message, b"%d" % number, params=params))
+        if call.method in INTERACTIVE:
+            orphans, self._orphans = self._orphans, []
+            for question in orphans:
+                self._put(question, call, now, step)
+
+    def _set_log_level(self, call: _Call, meta: dict[str, Any], step: Step) -> None:
+        level = meta.get(messages.LOG_LEVEL_KEY)
+        if level is None or "logging" not in self._capabilities:
+            return
+        call.wants_logs = True
+        params = _encode({"level": level})
+        if params != self._log_level:
+            self._log_level = params
+            self._ask(step, "logging/setLevel", params, _ignore)
+
+    def _discover(self, number: int, step: Step) -> None:
+        result: dict[str, Any] = {
+            "resultType": "complete",
+            "supportedVersions": [MODERN_VERSION],
+            "capabilities": {k: v for k, v in self._capabilities.items() if k != "tasks"},
+            "ttlMs": 0,
+            "cacheScope": "private",
+        }
+        if "instructions" in self._result:
+            result["instructions"] = self._result["instructions"]
+        if "serverInfo" in self._result:
+            result["_meta"] = {SERVER_INFO_KEY: self._result["serverInfo"]}
+        _result(step, number, _encode(result))
+
+    def _cancelled(self, message: Message, step: Step) -> None:
+        number = _number(bytes(messages.params_of(message).request_id))
+        if number in self._listens:
+            return self._end_listen(number, step)
+        call = next((c for c in self._calls.values() if c.client_id == number), None)
+        if call is not None:
+            self._give_up(call, "cancelled by the client", step)
+
+    def _give_up(self, call: _Call, words: str, step: Step) -> None:
+        """Nobody waits for this call any more: refuse its questions, cancel it."""
+        del self._calls[call.server_id]
+        self._parked.pop(call.state, None)
+        for question in (*call.asked, *call.unasked):
+            _refuse(step, question, words)
+        params = _encode({"requestId": call.server_id, "reason": words})
+        step.to_server.append(b'{"jsonrpc":"2.0","method":"%b","params":%b}' % (CANCELLED.encode(), params))
+
+    def owner_left(self, owner: Hashable) -> Step:
+        """A session is over: its parked calls have nobody to come back."""
+        step = Step()
+        for call in [c for c in self._calls.values() if c.owner == owner and not c.client_id]:
+            self._give_up(call, "the client went away", step)
+        self._again = {state: entry for state, entry in self._again.items() if entry[0] != owner}
+        return step
+
+    def expire(self, now: float) -> Step:
+        """End the calls whose client did not come back in time."""
+        step = Step()
+        for call in [c for c in self._parked.values() if now >= c.deadline and not c.client_id]:
+            self._give_up(call, f"the client did not answer within {self._park_time:g} s", step)
+        self._again = {state: entry for state, entry in self._again.items() if now < entry[1]}
+        return step
+
+    # --- parked calls -----------------------------------------------------------------------------
+
+    def _retry(
+        self,
+        number: int,
+        message: Message,
+        owner: Hashable,
+        state: str,
+        meta: dict[str, Any],
+        now: float,
+        step: Step,
+    ) -> None:
+        """A client comes back with answers."""
+        if self._again.pop(state, None) is not None:
+            return self._call(number, message, owner, meta, now, step)
+        call = self._parked.get(state)
+        if call is None or call.method != message.method_name:
+            words = "this requestState is unknown, used or expired; make the call again without it"
+            return _error(step, number, INVALID_PARAMS, words)
+        del self._parked[state]
+        call.client_id, call.owner, call.state = number, owner, ""
+        call.wants_progress = "progressToken" in meta
+        responses = _members(messages.member(message.params, "inputResponses"))
+        for question in call.asked:
+            _answer(step, question, responses.get(question.key))
+        call.asked = []
+        if call.answer is not None:
+            return self._deliver(call, call.answer, step)
+        unasked, call.unasked = call.unasked, []
+        if unasked:
+            self._park(call, unasked, now, step)
+
+    def _put(self, question: _Question, call: _Call, now: float, step: Step) -> None:
+        """Ask the client of a call, at once or when it is back."""
+        needed = QUESTIONS[question.method]
+        if needed not in call.capabilities:
+            return _refuse(step, question, f"the client does not offer {needed}", METHOD_NOT_FOUND)
+        if not call.client_id:
+            call.unasked.append(question)
+        elif len(self._parked) >= MAX_PARKED:
+            _refuse(step, question, f"{MAX_PARKED} calls wait for their clients already")
+        else:
+            self._park(call, [question], now, step)
+
+    def _park(self, call: _Call, questions: list[_Question], now: float, step: Step) -> None:
+        number, call.client_id = call.client_id, 0
+        call.asked, call.state, call.deadline = questions, self._new_state(), now + self._park_time
+        self._parked[call.state] = call
+        requests = {q.key: {"method": q.method, "params": Raw(_question_params(q))} for q in questions}
+        _result(step, number, _input_required(requests, call.state))
+
+    # --- from the server --------------------------------------------------------------------------
+
+    def from_server(self, message: Message, now: float) -> Step:
+        """A message of the server."""
+        step = Step()
+        if message.kind is Kind.RESPONSE:
+            self._response(message, now, step)
+        elif message.kind is Kind.REQUEST:
+            self._question(message, now, step)
+        else:
+            self._notification(message, step)
+        return step
+
+    def _response(self, message: Message, now: float, step: Step) -> None:
+        key = message.id_key
+        if isinstance(key, str):
+            then = self._internal.pop(key, None)
+            if then is not None:
+                then(message, step)
+            return
+        call = self._calls.get(int(key))
+        if call is None:
+            return  # cancelled, or never asked
+        if not call.client_id:
+            call.answer = message
+        elif message.error and _code_of(message.error) == URL_ELICITATION_REQUIRED:
+            self._ask_to_visit(call, message, now, step)
+        else:
+            self._deliver(call, message, step)
+
+    def _deliver(self, call: _Call, answer: Message, step: Step) -> None:
+        del self._calls[call.server_id]
+        result = _modern_result(call.method, answer.result) if answer.result else b""
+        step.to_clients.append(messages.rebuild(answer, b"%d" % call.client_id, result=result))
+
+    def _ask_to_visit(self, call: _Call, answer: Message, now: float, step: Step) -> None:
+        """-32042 becomes ``input_required``; with the answers the client makes the call again."""
+        elicitations = _elicitations(answer.error)
+        if not elicitations or "elicitation" not in call.capabilities:
+            return self._deliver(call, answer, step)
+        del self._calls[call.server_id]
+        state = self._new_state()
+        self._again[state] = (call.owner, now + self._park_time)
+        requests = {
+            f"q{number}": {"method": "elicitation/create", "params": params}
+            for number, params in enumerate(elicitations)
+        }
+        _result(step, call.client_id, _input_required(requests, state))
+
+    def _question(self, message: Message, now: float, step: Step) -> None:
+        method = message.method_name
+        if method == "ping":
+            step.to_server.append(b'{"jsonrpc":"2.0","id":%b,"result":{}}' % message.id)
+            return
+        self._question_count += 1
+        question = _Question(f"q{self._question_count}", message.id, method, message.params)
+        if method not in QUESTIONS:
+            return _refuse(step, question, f"clients are not asked {method}", METHOD_NOT_FOUND)
+        calls = [c for c in self._calls.values() if c.method in INTERACTIVE and c.answer is None]
+        if len({c.owner for c in calls}) > 1:
+            words = "several clients share this server, and nothing tells which of them is meant"
+            return _refuse(step, question, words)
+        if calls:
+            waiting = [c for c in calls if c.client_id] or calls
+            return self._put(question, waiting[-1], now, step)
+        if self._shared or len(self._orphans) >= len(QUESTIONS):
+            return _refuse(step, question, "no call is open through which a client could be asked")
+        self._orphans.append(question)
+
+    def _notification(self, message: Message, step: Step) -> None:
+        method = message.method_name
+        if method in LIST_CHANGED:
+            self._tell(
+                message, [n for n, li in self._listens.items() if LIST_CHANGED[method][0] in li.asked], step
+            )
+        elif method == "notifications/resources/updated":
+            uri = _text(messages.member(message.params, "uri"))
+            concerned = [n for n, li in self._listens.items() if any(uri.startswith(u) for u in li.uris)]
+            self._tell(message, concerned, step)
+        elif method == "notifications/progress":
+            self._progress(message, step)
+        elif method == "notifications/message":
+            if any(call.wants_logs for call in self._calls.values()):
+                step.to_clients.append(message.data)
+        elif method == CANCELLED:
+            self._withdrawn(bytes(messages.params_of(message).request_id))
+
+    def _tell(self, message: Message, listens: list[int], step: Step) -> None:
+        for number in listens:
+            params = messages.with_meta(message.params or b"{}", messages.SUBSCRIPTION_ID_KEY, b"%d" % number)
+            step.to_clients.append(messages.rebuild(message, b"", params=params))
+
+    def _progress(self, message: Message, step: Step) -> None:
+        call = self._calls.get(_number(bytes(messages.params_of(message).progress_token)))
+        if call is not None and call.client_id and call.wants_progress:
+            token = b"%d" % call.client_id
+            params = messages.with_member(message.params, "progressToken", token)
+            step.to_clients.append(messages.rebuild(message, b"", params=params))
+
+    def _withdrawn(self, raw_id: bytes) -> None:
+        """The server takes a question back; one the client has been given stays, and its answer is dropped there."""
+        self._orphans = [q for q in self._orphans if q.raw_id != raw_id]
+        for call in self._calls.values():
+            call.unasked = [q for q in call.unasked if q.raw_id != raw_id]
+
+    # --- subscriptions ----------------------------------------------------------------------------
+
+    def _listen(self, number: int, message: Message, step: Step) -> None:
+        wanted = _members(messages.member(message.params, "notifications"))
+        asked = {name for name, _ in LIST_CHANGED.values() if bytes(wanted.get(name, b"")) == b"true"}
+        honored: dict[str, Any] = {
+            name: True
+            for name, capability in LIST_CHANGED.values()
+            if name in asked and self._offers(capability, "listChanged")
+        }
+        # Servers of the Python SDK 1.x take subscriptions and do not say so: what counts is their answer.
+        uris = (
+            _texts(bytes(wanted.get("resourceSubscriptions", b"")))
+            if "resources" in self._capabilities
+            else []
+        )
+        listen = _Listen(number, asked, honored, set(uris), set())
+        self._listens[number] = listen
+        for uri in listen.uris:
+            users = self._subscribed.setdefault(uri, set())
+            if not users:
+                listen.missing.add(uri)
+                self._subscribe(listen, uri, step)
+            users.add(number)
+        if not listen.missing:
+            self._acknowledge(listen, step)
+
+    def _offers(self, capability: str, member: str) -> bool:
+        offered = self._capabilities.get(capability)
+        return isinstance(offered, dict) and offered.get(member) is True
+
+    def _subscribe(self, listen: _Listen, uri: str, step: Step) -> None:
+        def answered(answer: Message, step: Step) -> None:
+            listen.missing.discard(uri)
+            if answer.error:
+                listen.uris.discard(uri)
+                self._subscribed.get(uri, set()).discard(listen.client_id)
+            if not listen.missing and self._listens.get(listen.client_id) is listen:
+                self._acknowledge(listen, step)
+
+        self._ask(step, "resources/subscribe", _encode({"uri": uri}), answered)
+
+    def _acknowledge(self, listen: _Listen, step: Step) -> None:
+        if listen.uris:
+            listen.honored["resourceSubscriptions"] = sorted(listen.uris)
+        params = {
+            "_meta": {messages.SUBSCRIPTION_ID_KEY: listen.client_id},
+            "notifications": listen.honored,
+        }
+        step.to_clients.append(
+            b'{"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":%b}'
+            % _encode(params)
+        )
+
+    def _end_listen(self, number: int, step: Step) -> None:
+        listen = self._listens.pop(number)
+        for uri in listen.uris:
+            users = self._subscribed.get(uri, set())
+            users.discard(number)
+            if not users:
+                self._subscribed.pop(uri, None)
+                self._ask(step, "resources/unsubscribe", _encode({"uri": uri}), _ignore)
+
+
+def _ignore(answer: Message, step: Step) -> None:
+    """For requests whose answer changes nothing."""
+
+
+def _modern_result(method: str, result: bytes) -> bytes:
+    """A result with the members that 2026-07-28 requires."""
+    members = _members(result)
+    if not members and result.strip() != b"{}":
+        return result
+    members.setdefault("resultType", Raw(b'"complete"'))
+    if method in CACHEABLE:
+        members.setdefault("ttlMs", Raw(b"0"))
+        members.setdefault("cacheScope", Raw(b'"private"'))
+    return _encode(members)
+
+
+def _without_envelope(params: bytes) -> bytes:
+    """``params`` as the handshake era knows them."""
+    members = _members(params)
+    for name in ("inputResponses", "requestState"):
+        members.pop(name, None)
+    meta = _members(bytes(members.pop("_meta", b"{}")))
+    for name in ENVELOPE:
+        meta.pop(name, None)
+    if meta:
+        members["_meta"] = Raw(_encode(meta))
+    return _encode(members)
+
+
+def _question_params(question: _Question) -> bytes:
+    members = _members(question.params)
+    for name in ("_meta", "task", "elicitationId"):
+        members.pop(name, None)
+    return _encode(members)
+
+
+def _input_required(requests: dict[str, Any], state: str) -> bytes:
+    return _encode({"resultType": "input_required", "inputRequests": requests, "requestState": state})
+
+
+def _elicitations(error: bytes) -> list[dict[str, Any]]:
+    """The pages of a -32042."""
+    try:
+        found = msgspec.json.decode(error, type=dict[str, Any])["data"]["elicitations"]
+        return [{k: v for k, v in entry.items() if k not in ("elicitationId", "task")} for entry in found]
+    except (msgspec.DecodeError, RecursionError, LookupError, TypeError, AttributeError):
+        return []
+
+
+def _result(step: Step, number: int, result: bytes) -> None:
+    step.to_clients.append(b'{"jsonrpc":"2.0","id":%d,"result":%b}' % (number, result))
+
+
+def _error(step: Step, number: int, code: int, words: str, data: dict[str, Any] | None = None) -> None:
+    step.to_clients.append(messages.error_response(b"%d" % number, code, words, data))
+
+
+def _refuse(step: Step, question: _Question, words: str, code: int = INTERNAL_ERROR) -> None:
+    step.to_server.append(messages.error_response(question.raw_id, code, words))
+
+
+def _answer(step: Step, question: _Question, response: Raw | None) -> None:
+    if response is None:
+        return _refuse(step, question, "the client gave no answer to this")
+    result = (
+        messages.with_member(bytes(response), "resultType", b"")
+        if _members(bytes(response))
+        else bytes(response)
+    )
+    step.to_server.append(b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (question.raw_id, result))
+
+
+def _members(payload: bytes) -> dict[str, Raw]:
+    """The members of a JSON object; none if it is something else."""
+    try:
+        return _object(payload) if payload else {}
+    except (msgspec.DecodeError, RecursionError):
+        return {}
+
+
+def _meta_of(params: bytes) -> dict[str, Any]:
+    try:
+        found = msgspec.json.decode(messages.member(params, "_meta") or b"{}")
+    except (msgspec.DecodeError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _text(raw: bytes) -> str:
+    try:
+        value = msgspec.json.decode(raw)
+    except msgspec.DecodeError:
+        return ""
+    return value if isinstance(value, str) else ""
+
+
+def _texts(raw: bytes) -> list[str]:
+    try:
+        return msgspec.json.decode(raw, type=list[str])
+    except msgspec.DecodeError:
+        return []
+
+
+def _number(raw: bytes) -> int:
+    return int(raw) if raw.isdigit() and len(raw) < 20 else 0
+
+
+def _code_of(error: bytes) -> int:
+    try:
+        value = msgspec.json.decode(messages.member(error, "code"))
+    except msgspec.DecodeError:
+        return 0
+    return value if isinstance(value, int) else 0
+
+
+def _words_of(error: bytes) -> str:
+    return _text(messages.member(error, "message"))[:300] or "no reason was given"
