@@ -239,6 +239,7 @@ def raw_transport(
     *,
     transports: Sequence[str],
     token: Token | None,
+    headers: Mapping[str, str],
     reconnect: Reconnect | None,
     on_state: Callable[[State], None] | None,
 ) -> NegotiatingTransport:
@@ -247,7 +248,7 @@ def raw_transport(
         url,
         transports,
         token=token,
-        headers={},
+        headers=headers,
         ssl=None,
         reconnect=reconnect,
         on_state=on_state,

@@ -12,8 +12,10 @@ import argparse
 import asyncio
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import anyio
@@ -34,6 +36,9 @@ RESUMING: Final = ("websocket", "poll")
 LAST_ANSWERS: Final = 10.0
 """Seconds after the end of stdin in which open requests may still be answered."""
 
+HEADER_LINE: Final = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\x20-\x7e]*?)[ \t]*")
+"""A header as RFC 9110 (sections 5.1 and 5.5) has it, within ASCII."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
@@ -44,7 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if configuring:
             return _print_entry(options)
         url, token = _target(options)
-        return asyncio.run(_carry(url, token, options))
+        headers = _read_headers(options.header_file) if options.header_file else {}
+        return asyncio.run(_carry(url, token, headers, options))
     except ConnectError as error:
         print(f"mcp-ws-connect: {error}", file=sys.stderr)
         return 1
@@ -65,6 +71,10 @@ def _parser() -> argparse.ArgumentParser:
         "--transport",
         choices=RESUMING,
         help="use this one only (default: websocket, and poll where the network blocks it)",
+    )
+    parser.add_argument(
+        "--header-file",
+        help="file with further headers, 'Name: value' a line: what a proxy in front asks for",
     )
     parser.add_argument("--give-up-after", type=float, default=3600.0, metavar="SECONDS", help="default 3600")
     parser.add_argument("--quiet", action="store_true", help="say nothing about losses on stderr")
@@ -122,7 +132,27 @@ def _mint(client: GatewayClient, gateway: RunningGateway, options: argparse.Name
     return str(minted["token"])
 
 
-async def _carry(url: str, token: str | None, options: argparse.Namespace) -> int:
+def _read_headers(path: str) -> dict[str, str]:
+    """The headers in a file; from a file, because arguments are seen by every user of the machine.
+
+    Raises:
+        ConnectError: it cannot be read, or a line is no header (RFC 9110 section 5). The line is not repeated.
+    """
+    try:
+        lines = Path(path).read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConnectError(f"the header file {path} cannot be read: {error}") from None
+    headers: dict[str, str] = {}
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            found = HEADER_LINE.fullmatch(line)
+            if found is None:
+                raise ConnectError(f"line {number} of {path} is no header; write Name: value")
+            headers[found[1]] = found[2]
+    return headers
+
+
+async def _carry(url: str, token: str | None, headers: dict[str, str], options: argparse.Namespace) -> int:
     def tell(state: State) -> None:
         if options.quiet:
             return
@@ -134,7 +164,9 @@ async def _carry(url: str, token: str | None, options: argparse.Namespace) -> in
     policy = Reconnect(give_up_after=options.give_up_after)
     transports = RESUMING if options.transport is None else (options.transport,)
     address = f"http{url.removeprefix('ws')}" if url.startswith("ws") else url
-    negotiating = raw_transport(address, transports=transports, token=token, reconnect=policy, on_state=tell)
+    negotiating = raw_transport(
+        address, transports=transports, token=token, headers=headers, reconnect=policy, on_state=tell
+    )
     async with negotiating as (read, write), anyio.create_task_group() as group:
         transport = negotiating.active
         assert transport is not None

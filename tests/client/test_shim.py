@@ -83,6 +83,23 @@ def test_mistakes_end_in_words(jupyter):
     assert "wrong-secret" not in wrong.stderr
 
 
+def test_headers_come_from_a_file(jupyter, tmp_path):
+    file = tmp_path / "headers"
+    file.write_text(f"Authorization: Bearer {jupyter.token}\n\nX-Other:x\n")
+    request = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"_meta": MODERN}})
+    elsewhere = {"JUPYTER_TOKEN": "", "JUPYTER_RUNTIME_DIR": str(tmp_path)}
+    url = jupyter.endpoint("fast")
+    done = run(jupyter, url, "--header-file", str(file), given=request + "\n", **elsewhere)
+    assert json.loads(done.stdout)["result"]["tools"], done.stderr
+    assert run(jupyter, url, **elsewhere).returncode == 1, "nothing else knows the token"
+    for text, word in (("fine: x\ns3cret without a name\n", "line 2"), ("Bad Name: s3cret\n", "line 1")):
+        file.write_text(text)
+        wrong = run(jupyter, url, "--header-file", str(file))
+        assert (wrong.returncode, word in wrong.stderr, "s3cret" in wrong.stderr) == (1, True, False)
+    missing = run(jupyter, url, "--header-file", str(tmp_path / "absent"))
+    assert (missing.returncode, "cannot be read" in missing.stderr) == (1, True)
+
+
 @pytest.mark.parametrize("ide", sorted(IDES))
 def test_printed_entries_work(jupyter, ide, tmp_path):
     done = run(jupyter, "config", ide, "fast", "--url", jupyter.url)

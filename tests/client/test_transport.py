@@ -124,3 +124,12 @@ async def test_a_message_that_cannot_be_parsed_is_handed_over_as_an_exception():
     async with websocket_transport(address(server)) as (read, _):
         assert isinstance(await read.receive(), Exception)
     server.close()
+
+
+async def test_headers_that_a_proxy_asks_for_are_sent(jupyter):
+    credential = {"Authorization": f"Bearer {jupyter.token}"}
+    async with connect(jupyter.endpoint("fast"), headers=credential) as client:
+        assert (await client.list_tools()).tools
+    with pytest.raises(Unauthorized):
+        async with connect(jupyter.endpoint("fast")):
+            pass
