@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import DEMO, Jupyter
+pytest.register_assert_rewrite("tests.interop.proxies")
+
+from tests.conftest import DEMO, Jupyter  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ROOT / ".npm-env" / "node_modules"

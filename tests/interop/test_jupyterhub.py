@@ -1,0 +1,363 @@
+"""A real JupyterHub with its proxy in front: two users, their single-user servers, and clients outside."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+from websockets.asyncio.client import connect as websocket
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from tests.browser.test_page import ARGUMENTS, CHROMIUM, shows
+from tests.conftest import DEMO, FAST_SERVER, MODERN, Peer, until, wait_until
+from tests.interop.conftest import PACKAGES, need, node
+from tests.interop.proxies import Outside, ThroughAProxy
+
+pytestmark = [pytest.mark.node, pytest.mark.heavy]
+PROXY = PACKAGES / "configurable-http-proxy" / "bin" / "configurable-http-proxy"
+SERVICE_TOKEN = "service-token-0123456789"
+USERS = ("ana@example", "bob", "guest")
+"""``guest`` is admitted to the first one's server by a role."""
+CONFIGURATION = """
+c.JupyterHub.bind_url = "http://127.0.0.1:{public}"
+c.JupyterHub.hub_bind_url = "http://127.0.0.1:{hub}"
+c.JupyterHub.db_url = "sqlite:///{home}/hub.sqlite"
+c.JupyterHub.cookie_secret_file = "{home}/cookie_secret"
+c.JupyterHub.pid_file = ""
+c.ConfigurableHTTPProxy.command = {proxy!r}
+c.ConfigurableHTTPProxy.api_url = "http://127.0.0.1:{api}"
+c.ConfigurableHTTPProxy.auth_token = "{token}"
+c.ConfigurableHTTPProxy.pid_file = "{home}/proxy.pid"
+c.JupyterHub.authenticator_class = "dummy"
+c.DummyAuthenticator.password = "{password}"
+c.Authenticator.allowed_users = {users!r}
+c.JupyterHub.spawner_class = "simple"
+c.SimpleLocalProcessSpawner.home_dir_template = "{home}/{{username}}"
+c.Spawner.cmd = [{python!r}, "-m", "jupyterhub.singleuser"]
+c.Spawner.args = ["--allow-root", "--MCPWebSocketApp.credential_check_interval=1", "--HubOAuth.cache_max_age=1"]
+c.Spawner.environment = {{"JUPYTERHUB_ACTIVITY_INTERVAL": "1"}}
+c.JupyterHub.activity_resolution = 0
+c.JupyterHub.services = [{{"name": "tests", "api_token": "{token}"}}]
+scopes = ["admin:users", "admin:servers", "tokens"]
+admitted = {{"name": "admitted", "scopes": ["access:servers!user=ana@example"], "users": ["guest"]}}
+c.JupyterHub.load_roles = [{{"name": "tests", "scopes": scopes, "services": ["tests"]}}, admitted]
+"""
+PASSWORD = "a-password-0123456789"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Hub:
+    """JupyterHub and its proxy, in processes of their own, on three ports of the loopback interface."""
+
+    def __init__(self, home: Path) -> None:
+        self.home, self.log = home, home / "hub.log"
+        self.public, self.hub, self.api = free_port(), free_port(), free_port()
+        program = node()
+        need(program is not None and PROXY.exists(), "Node with configurable-http-proxy")
+        self.configuration = home / "jupyterhub_config.py"
+        self.configuration.write_text(
+            CONFIGURATION.format(
+                **{"public": self.public, "hub": self.hub, "api": self.api, "home": home},
+                **{"token": SERVICE_TOKEN, "password": PASSWORD, "users": set(USERS)},
+                **{"python": sys.executable, "proxy": [program, str(PROXY)]},
+            )
+        )
+        self.environment = {k: v for k, v in os.environ.items() if not k.startswith("JUPYTER")}
+        self.family: set[psutil.Process] = set()
+        self.start()
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "jupyterhub", "-f", str(self.configuration)],
+                cwd=self.home,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self.environment,
+            )
+
+        def answers() -> bool:
+            assert self.process.poll() is None, self.log.read_text()[-3000:]
+            try:
+                return self.ask("GET", "users")[0] == 200
+            except (httpx.TransportError, ValueError):
+                return False
+
+        wait_until(answers, 60, "the Hub's start")
+
+    def crash(self) -> None:
+        """The Hub alone dies; its proxy and the users' servers go on."""
+        self.family |= set(psutil.Process(self.process.pid).children(recursive=True))
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> None:
+        self.family |= set(psutil.Process(self.process.pid).children(recursive=True))
+        self.process.send_signal(signal.SIGINT)
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        for process in self.family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+
+    def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        """The Hub's REST API, through its proxy."""
+        answer = httpx.request(
+            method,
+            f"http://127.0.0.1:{self.public}/hub/api/{path}",
+            json=body,
+            headers={"Authorization": f"token {SERVICE_TOKEN}"},
+            timeout=20,
+        )
+        return answer.status_code, answer.json() if answer.content else None
+
+    def mint(self, user: str, *scopes: str) -> str:
+        status, made = self.ask("POST", f"users/{user}/tokens", {"scopes": scopes} if scopes else {})
+        assert status == 201, made
+        return str(made["token"])
+
+    def revoke_newest(self, user: str) -> None:
+        listed = self.ask("GET", f"users/{user}/tokens")[1]["api_tokens"]
+        newest = max(listed, key=lambda entry: int(entry["id"].removeprefix("a")))
+        assert self.ask("DELETE", f"users/{user}/tokens/{newest['id']}")[0] == 204
+
+    def server_of(self, user: str, servers: dict[str, Any]) -> Outside:
+        """Start a user's server with these MCP servers in the user's own configuration."""
+        folder = self.home / user / ".jupyter"
+        folder.mkdir(parents=True)
+        (folder / "mcp.json").write_text(json.dumps({"mcpServers": servers}))
+        self.ask("POST", f"users/{user}")
+        assert self.ask("POST", f"users/{user}/server")[0] in (201, 202)
+        wait_until(lambda: self.ask("GET", f"users/{user}")[1]["servers"][""]["ready"], 60, "the spawn")
+        url = f"http://127.0.0.1:{self.public}/user/{user}/"
+        return Outside(url, self.mint(user, f"access:servers!user={user}"))
+
+    def last_activity(self, user: str) -> datetime:
+        """As the Hub has it, and so the idle culler."""
+        stamp = self.ask("GET", f"users/{user}")[1]["servers"][""]["last_activity"]
+        return datetime.fromisoformat(stamp)
+
+    def proxy_activity(self, user: str) -> datetime:
+        """As the proxy counts it."""
+        routes = httpx.get(
+            f"http://127.0.0.1:{self.api}/api/routes", headers={"Authorization": f"token {SERVICE_TOKEN}"}
+        ).json()
+        return datetime.fromisoformat(routes[f"/user/{user}"]["last_activity"])
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory) -> Iterator[Hub]:
+    running = Hub(tmp_path_factory.mktemp("hub"))
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def ana(hub) -> Outside:
+    return hub.server_of(USERS[0], {"fast": FAST_SERVER, "demo": DEMO})
+
+
+@pytest.fixture(scope="module")
+def outside(ana) -> Outside:
+    return ana
+
+
+class TestThroughTheHub(ThroughAProxy):
+    """The user's own token of the Hub, as ``Authorization: Bearer``."""
+
+
+async def refusal(link: Any) -> int:
+    """The status that refuses a WebSocket."""
+    with pytest.raises(InvalidStatus) as refused:
+        await link.__aenter__()
+    return int(refused.value.response.status_code)
+
+
+def bearer(token: str) -> dict[str, dict[str, str]]:
+    return {"additional_headers": {"Authorization": f"Bearer {token}"}}
+
+
+async def echo(link: Any) -> Any:
+    return await Peer(link).call(1, "tools/call", {"name": "echo", "arguments": {"text": "x"}})
+
+
+# --- who may ----------------------------------------------------------------------------------------
+
+
+async def test_every_way_to_present_a_credential_passes_the_hub(ana):
+    gateway_token = ana.rest("POST", "tokens", {"servers": ["fast"]})[1]["token"]
+    ticket = ana.rest("POST", "tickets", {"server": "fast"})[1]["ticket"]
+    encoded = base64.urlsafe_b64encode(gateway_token.encode()).decode().rstrip("=")
+    for name, options in (
+        ("fast", {"additional_headers": {"Authorization": f"token {ana.token}"}}),
+        ("fast", bearer(gateway_token)),
+        (f"fast?ticket={ticket}", {"additional_headers": {}}),
+        (f"fast?token={ana.token}", {"additional_headers": {}}),
+        ("fast", {"additional_headers": {}, "subprotocols": ["mcp", f"mcp.auth.{encoded}"]}),
+    ):
+        async with ana.connect(name, **options) as link:
+            assert (await echo(link))["id"] == 1
+            assert [s["principal"] for s in ana.rest("GET", "sessions")[1]["sessions"]] == ["ana@example"]
+        await until(lambda: ana.rest("GET", "sessions")[1]["sessions"] == [])
+
+
+async def test_a_gateway_token_opens_its_server_and_nothing_else_of_the_hub(ana):
+    token = ana.rest("POST", "tokens", {"servers": ["fast"]})[1]["token"]
+    async with httpx.AsyncClient(timeout=20) as client:
+        answer = await ana.http(client).modern(1, "tools/list", Authorization=f"Bearer {token}")
+        assert (answer.status_code, answer.json()["id"]) == (200, 1)
+    assert await refusal(ana.connect("demo", **bearer(token))) == 403
+    assert ana.rest("GET", "sessions", token=token)[0] in (401, 403)
+    assert ana.request("GET", "api/contents", headers={"Authorization": f"Bearer {token}"})[0] == 403
+
+
+async def test_tokens_of_other_users_open_nothing(hub, ana):
+    stranger = hub.mint("bob")
+    narrow = hub.mint(USERS[0], "read:users!user")
+    for token in (stranger, narrow, "no-such-token"):
+        assert await refusal(ana.connect(**bearer(token))) == 401
+        async with httpx.AsyncClient(timeout=20) as client:
+            answer = await ana.http(client).modern(1, "tools/list", Authorization=f"Bearer {token}")
+            assert answer.status_code == 401
+        assert ana.rest("POST", "tokens", {"servers": ["fast"]}, token=token)[0] in (401, 403)
+
+
+async def test_a_guest_of_the_server_has_sessions_of_their_own(hub, ana):
+    guest = hub.mint("guest")
+    async with ana.connect() as mine, ana.connect(**bearer(guest)) as theirs:
+        await echo(mine)
+        await echo(theirs)
+        seen = {
+            token: ana.rest("GET", "sessions", token=token)[1]["sessions"] for token in (ana.token, guest)
+        }
+        assert [[s["principal"] for s in sessions] for sessions in seen.values()] == [
+            ["ana@example"],
+            ["guest"],
+        ]
+        assert ana.rest("DELETE", f"sessions/{seen[ana.token][0]['id']}", token=guest)[0] == 404
+
+
+async def test_foreign_pages_are_refused_and_the_hubs_own_are_not(ana):
+    own = ana.url.partition("/user")[0]
+    async with ana.connect(origin=own) as link:
+        assert (await echo(link))["id"] == 1
+    assert await refusal(ana.connect(origin="https://evil.example")) == 403
+
+
+async def test_a_link_ends_when_the_hub_revokes_its_token(hub, ana):
+    token = hub.mint(USERS[0], f"access:servers!user={USERS[0]}")
+    async with ana.connect(**bearer(token)) as revoked, ana.connect() as other:
+        await echo(revoked)
+        hub.revoke_newest(USERS[0])
+        async with asyncio.timeout(20):
+            with pytest.raises(ConnectionClosed) as closed:
+                await revoked.recv()
+        assert closed.value.rcvd.code == 4401
+        assert (await echo(other))["id"] == 1
+
+
+# --- what the Hub does besides ------------------------------------------------------------------------
+
+
+async def test_messages_are_activity_to_the_hub(hub, ana):
+    async with ana.connect() as link:
+        await echo(link)
+        before = datetime.now(UTC)
+        await echo(link)
+        await until(lambda: hub.last_activity(USERS[0]) > before, what="the server's report to the Hub")
+
+
+async def test_an_open_link_is_activity_to_the_proxy(hub, ana):
+    async with ana.connect() as link:
+        before = hub.proxy_activity(USERS[0])
+        await (await link.ping())  # to the proxy the same as the Pongs that answer the gateway's Pings
+        await until(lambda: hub.proxy_activity(USERS[0]) > before, what="the proxy's count")
+
+
+async def test_links_outlive_a_restart_of_the_hub(hub, ana):
+    async with ana.connect() as link:
+        await echo(link)
+        hub.crash()
+        said = hub.log.read_text().count("could not be checked")
+        await until(
+            lambda: hub.log.read_text().count("could not be checked") > said + 1, what="checks without a Hub"
+        )
+        assert (await echo(link))["id"] == 1
+        hub.start()
+        assert (await echo(link))["id"] == 1
+
+
+async def test_a_terminal_on_the_hub_finds_its_gateway(ana):
+    request = {"jsonrpc": "2.0", "id": "of-a-terminal", "method": "tools/list", "params": {"_meta": MODERN}}
+    headers = {"Authorization": f"token {ana.token}"}
+    status, _, made = ana.request("POST", "api/terminals", {}, headers)
+    assert status == 200, made
+    name = json.loads(made)["name"]
+    url = ana.endpoint("x").replace("mcp-ws/servers/x", f"terminals/websocket/{name}")
+    command = f"echo '{json.dumps(request)}' | {sys.executable} -m mcp_ws_ide.client.shim fast\r"
+    async with websocket(url, additional_headers=headers) as terminal:
+        await terminal.send(json.dumps(["stdin", command]))
+        shown = ""
+        async with asyncio.timeout(30):
+            while '"inputSchema"' not in shown:
+                kind, *text = json.loads(await terminal.recv())
+                shown += text[0] if kind == "stdout" else ""
+    ana.request("DELETE", f"api/terminals/{name}", headers=headers)
+
+
+async def test_the_hub_leaves_no_process_when_it_stops_a_server(hub):
+    server = hub.server_of("bob", {"fast": FAST_SERVER})
+    async with server.connect() as link:
+        answer = await Peer(link).call(1, "tools/call", {"name": "pid"})
+        pid = int(answer["result"]["content"][0]["text"])
+        assert psutil.pid_exists(pid)
+        assert hub.ask("DELETE", "users/bob/server")[0] in (202, 204)
+        wait_until(lambda: not psutil.pid_exists(pid), 30, "the end of the MCP server")
+
+
+@pytest.mark.chromium
+async def test_the_page_works_after_a_login_at_the_hub(ana):
+    need(CHROMIUM is not None, "chromium")
+    from playwright.async_api import async_playwright
+
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        page = await browser.new_page()
+        complaints: list[str] = []
+        page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+        await page.goto(f"{ana.url}mcp-ws/")
+        await page.fill("#username_input", USERS[0])
+        await page.fill("#password_input", PASSWORD)
+        await page.click("#login_submit")
+        await page.get_by_role("button", name="demo").click()
+        await shows(page, "#state", "connected to demo")
+        await page.select_option("#tool", "echo")
+        await page.fill("#arguments", '{"text": "hello hub"}')
+        await page.click("#call")
+        await shows(page, "#result", "hello hub")
+        assert page.url == f"{ana.url}mcp-ws/"
+        assert complaints == []
+        await browser.close()
