@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 NODE_STAMP := .npm-env/.installed
+CODE_SERVER_STAMP := .npm-env/code-server/.installed
 MCP1_STAMP := .venv-mcp1/.installed
 PORT ?= 8888
 
@@ -30,6 +31,12 @@ $(NODE_STAMP): tests/interop/package.json | $(STAMP)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/npm install --loglevel=error --no-fund --no-audit --no-package-lock --prefix .npm-env
 	@touch $@
 
+# Its scripts build VS Code's native modules, for minutes and with system headers; its proxy needs none of them.
+$(CODE_SERVER_STAMP): tests/interop/code_server/package.json | $(STAMP)
+	mkdir -p .npm-env/code-server && cp tests/interop/code_server/package.json .npm-env/code-server/
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/npm install --ignore-scripts --loglevel=error --no-fund --no-audit --no-package-lock --prefix .npm-env/code-server
+	@touch $@
+
 # The Python SDK 1.x cannot live beside 2.x; its client runs from an environment of its own.
 $(MCP1_STAMP): pyproject.toml
 	$(PYTHON) -m venv .venv-mcp1
@@ -40,7 +47,7 @@ $(MCP1_STAMP): pyproject.toml
 run: $(VENV)/.run ## install, then start Jupyter with the extension and the demo server
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m mcp_ws_ide.demo.run --port $(PORT)
 
-test: $(STAMP) $(NODE_STAMP) $(MCP1_STAMP) ## install what the tests need, then run them all
+test: $(STAMP) $(NODE_STAMP) $(CODE_SERVER_STAMP) $(MCP1_STAMP) ## install what the tests need, then run them all
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
 
 test-quick: $(STAMP) ## the tests that need neither Node nor Chromium, without the heavy ones

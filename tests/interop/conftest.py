@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -23,6 +24,13 @@ MCP1 = ROOT / ".venv-mcp1" / "bin" / "python"
 def node() -> str | None:
     beside = Path(sys.executable).with_name("node")
     return str(beside) if beside.exists() else shutil.which("node")
+
+
+def free_port() -> int:
+    """A TCP port of the loopback interface that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def need(present: bool, what: str) -> None:

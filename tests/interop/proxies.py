@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import ssl
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import httpx
@@ -59,6 +59,9 @@ class Outside(Jupyter):
 
 class ThroughAProxy:
     """The contract. ``outside`` has the servers ``fast`` and ``demo`` of ``tests/conftest.py``, and no session."""
+
+    passes_on_closing: ClassVar = True
+    """Whether the proxy closes its own request when its client closes the response, which cancels the call."""
 
     async def test_a_websocket_carries_calls(self, outside):
         async with outside.connect() as link:
@@ -114,7 +117,9 @@ class ThroughAProxy:
                 assert session["in_flight"] == 1, "the call has not ended"
             if era == "legacy":
                 await client.delete(http.url, headers=http.headers)
-        gone = "the end of the session, because its response was closed or its client deleted it"
+            elif not self.passes_on_closing:
+                assert outside.rest("DELETE", f"sessions/{session['id']}")[0] == 204
+        gone = "the end of the session, because its response was closed or it was deleted"
         await until(lambda: outside.rest("GET", "sessions")[1]["sessions"] == [], what=gone)
 
 

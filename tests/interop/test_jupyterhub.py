@@ -8,7 +8,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -24,7 +23,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.browser.test_page import ARGUMENTS, CHROMIUM, shows
 from tests.conftest import DEMO, FAST_SERVER, MODERN, Peer, until, wait_until
-from tests.interop.conftest import PACKAGES, need, node
+from tests.interop.conftest import PACKAGES, free_port, need, node
 from tests.interop.proxies import Outside, ThroughAProxy
 
 pytestmark = [pytest.mark.node, pytest.mark.heavy]
@@ -57,12 +56,6 @@ admitted = {{"name": "admitted", "scopes": ["access:servers!user=ana@example"], 
 c.JupyterHub.load_roles = [{{"name": "tests", "scopes": scopes, "services": ["tests"]}}, admitted]
 """
 PASSWORD = "a-password-0123456789"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Hub:
