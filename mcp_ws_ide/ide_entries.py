@@ -1,6 +1,6 @@
 """The entries by which IDEs and agents find a server of the gateway. Pure.
 
-VS Code and Cursor speak Streamable HTTP; the others launch ``mcp-ws-connect``, which resumes.
+Some speak Streamable HTTP; the others launch ``mcp-ws-connect``, which resumes.
 """
 
 from __future__ import annotations
@@ -13,18 +13,31 @@ COMMAND: Final = "mcp-ws-connect"
 
 
 def _vscode(name: str, http: str, websocket: str, token: str | None) -> dict[str, Any]:
-    """``.vscode/mcp.json``; without a token the IDE asks for one and keeps it in its own store."""
-    entry: dict[str, Any] = {"type": "http", "url": http}
+    """``.vscode/mcp.json``, over Streamable HTTP."""
+    return _ask_vscode(
+        name,
+        token,
+        lambda secret: {"type": "http", "url": http, "headers": {"Authorization": f"Bearer {secret}"}},
+    )
+
+
+def _vscode_command(name: str, http: str, websocket: str, token: str | None) -> dict[str, Any]:
+    """``.vscode/mcp.json``, launching the command."""
+    launched = {"type": "stdio", "command": COMMAND, "args": [websocket]}
+    return _ask_vscode(name, token, lambda secret: {**launched, "env": {TOKEN_VARIABLE: secret}})
+
+
+def _ask_vscode(name: str, token: str | None, entry_with: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
+    """Without a token VS Code asks for one and keeps it in its own store."""
     if token is not None:
-        return {"servers": {name: {**entry, "headers": {"Authorization": f"Bearer {token}"}}}}
+        return {"servers": {name: entry_with(token)}}
     asked = {
         "type": "promptString",
         "id": f"{name}-token",
         "description": f"Token for {name}",
         "password": True,
     }
-    entry["headers"] = {"Authorization": f"Bearer ${{input:{name}-token}}"}
-    return {"inputs": [asked], "servers": {name: entry}}
+    return {"inputs": [asked], "servers": {name: entry_with(f"${{input:{name}-token}}")}}
 
 
 def _cursor(name: str, http: str, websocket: str, token: str | None) -> dict[str, Any]:
@@ -49,6 +62,7 @@ def _jupyter_ai(name: str, http: str, websocket: str, token: str | None) -> dict
 
 IDES: Final[dict[str, Callable[[str, str, str, str | None], dict[str, Any]]]] = {
     "vscode": _vscode,
+    "vscode-command": _vscode_command,
     "cursor": _cursor,
     "claude": _command,
     "jupyter-ai": _jupyter_ai,
