@@ -33,6 +33,13 @@ finally:
     jupyter.terminate(); jupyter.wait(15)
 """
 
+ENTRY = """
+from jupyter_ai_persona_manager.mcp_server_models import McpServerStdio, McpSettings
+from mcp_ws_ide.ide_entries import entry
+(server,) = McpSettings(**entry("jupyter-ai", "git", "http://127.0.0.1:8888/", "secret")).mcp_servers
+assert isinstance(server, McpServerStdio) and server.env[0].value == "secret", server
+"""
+
 
 def run(*command: str | Path, cwd: Path | None = None) -> str:
     done = subprocess.run(
@@ -51,6 +58,8 @@ def look(name: str, packages: list[str], wheel: Path, folder: Path) -> None:
     assert "mcp_ws_ide" in listed and "mcp_ws_ide 0.1.0 \x1b[32mOK" in listed.replace("\x1b[0m", ""), listed
     tools = run(python, "-c", PROGRAM, cwd=folder)
     assert "tools: 13" in tools, tools
+    if "jupyter-ai" in name:
+        run(python, "-c", ENTRY, cwd=folder)
     mcp = next(
         line for line in run(python, "-m", "pip", "show", "mcp").splitlines() if line.startswith("Version")
     )

@@ -260,6 +260,14 @@ async def test_foreign_pages_are_refused_and_the_hubs_own_are_not(ana):
     assert await refusal(ana.connect(origin="https://evil.example")) == 403
 
 
+def test_entries_have_the_public_address_and_the_scheme_of_the_proxy_in_front(ana):
+    headers = {"Authorization": f"token {ana.token}", "X-Scheme": "https"}
+    status, _, body = ana.request("POST", "mcp-ws/api/servers/fast/entry", {"ide": "vscode"}, headers)
+    assert status == 200
+    public = f"{ana.url}mcp-ws/servers/fast".replace("http:", "https:")
+    assert json.loads(body)["servers"]["fast"]["url"] == public
+
+
 async def test_a_link_ends_when_the_hub_revokes_its_token(hub, ana):
     token = hub.mint(USERS[0], f"access:servers!user={USERS[0]}")
     async with ana.connect(**bearer(token)) as revoked, ana.connect() as other:
@@ -291,6 +299,7 @@ async def test_an_open_link_is_activity_to_the_proxy(hub, ana):
 
 
 async def test_links_outlive_a_restart_of_the_hub(hub, ana):
+    token = ana.rest("POST", "tokens", {"servers": ["fast"]})[1]["token"]
     async with ana.connect() as link:
         await echo(link)
         hub.crash()
@@ -299,6 +308,8 @@ async def test_links_outlive_a_restart_of_the_hub(hub, ana):
             lambda: hub.log.read_text().count("could not be checked") > said + 1, what="checks without a Hub"
         )
         assert (await echo(link))["id"] == 1
+        async with ana.connect(**bearer(token)) as other:
+            assert (await echo(other))["id"] == 1, "a gateway token needs no Hub"
         hub.start()
         assert (await echo(link))["id"] == 1
 
@@ -310,14 +321,18 @@ async def test_a_terminal_on_the_hub_finds_its_gateway(ana):
     assert status == 200, made
     name = json.loads(made)["name"]
     url = ana.endpoint("x").replace("mcp-ws/servers/x", f"terminals/websocket/{name}")
-    command = f"echo '{json.dumps(request)}' | {sys.executable} -m mcp_ws_ide.client.shim fast\r"
+    program = f"{sys.executable} -m mcp_ws_ide.client.shim"
     async with websocket(url, additional_headers=headers) as terminal:
-        await terminal.send(json.dumps(["stdin", command]))
-        shown = ""
-        async with asyncio.timeout(30):
-            while '"inputSchema"' not in shown:
-                kind, *text = json.loads(await terminal.recv())
-                shown += text[0] if kind == "stdout" else ""
+        for command, answer in (
+            (f"echo '{json.dumps(request)}' | {program} fast", '"inputSchema"'),
+            (f"{program} config vscode fast --url {ana.url}", '"Bearer mcpws_'),
+        ):
+            await terminal.send(json.dumps(["stdin", command + "\r"]))
+            shown = ""
+            async with asyncio.timeout(30):
+                while answer not in shown:
+                    kind, *text = json.loads(await terminal.recv())
+                    shown += text[0] if kind == "stdout" else ""
     ana.request("DELETE", f"api/terminals/{name}", headers=headers)
 
 
