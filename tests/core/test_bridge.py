@@ -1,0 +1,490 @@
+"""The era bridge as transcripts: what goes in on one side, what comes out on the other (docs/eras.md)."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from typing import Any
+
+import pytest
+
+from mcp_ws_ide import messages
+from mcp_ws_ide.core.effects import Deliver, Effect, Forward
+from mcp_ws_ide.core.legacy_client import MAX_ROUNDS, LegacyClient
+from mcp_ws_ide.core.legacy_server import MAX_PARKED, LegacyServer, Step
+from mcp_ws_ide.core.session import SessionCore
+
+SUB = messages.SUBSCRIPTION_ID_KEY
+CAPABILITIES = {
+    "tools": {"listChanged": True},
+    "resources": {"subscribe": True, "listChanged": True},
+    "logging": {},
+    "tasks": {},
+}
+OFFERED = {"sampling": {}, "elicitation": {}, "roots": {}}
+
+
+def message(**members: Any) -> messages.Message:
+    return messages.parse(json.dumps({"jsonrpc": "2.0", **members}).encode())
+
+
+def meta(**more: Any) -> dict[str, Any]:
+    return {
+        messages.PROTOCOL_VERSION_KEY: "2026-07-28",
+        "io.modelcontextprotocol/clientInfo": {"name": "c", "version": "1"},
+        "io.modelcontextprotocol/clientCapabilities": OFFERED,
+        **more,
+    }
+
+
+class Old:
+    """A bridge to a server of the handshake era that a test plays."""
+
+    def __init__(self, *, shared: bool = False, capabilities: dict[str, Any] = CAPABILITIES) -> None:
+        states = (f"state-{number}" for number in itertools.count(1))
+        self.now = 0.0
+        self.bridge = LegacyServer(shared=shared, new_state=lambda: next(states), park_time=600)
+        first = json.dumps({"_meta": meta()}).encode()
+        (self.initialize,) = self.read(self.bridge.start(first, "0").to_server)
+        result = {
+            "protocolVersion": "2025-11-25",
+            "capabilities": capabilities,
+            "serverInfo": {"name": "old", "version": "1"},
+            "instructions": "be kind",
+        }
+        (self.initialized,), _ = self.server(id=self.initialize["id"], result=result)
+
+    @staticmethod
+    def read(lines: list[bytes]) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in lines]
+
+    def step(self, step: Step) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        return self.read(step.to_server), self.read(step.to_clients)
+
+    def server(self, **members: Any) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        return self.step(self.bridge.from_server(message(**members), self.now))
+
+    def client(self, number: int, method: str, owner: str = "A", **params: Any) -> Any:
+        more = params.pop("_meta", {})
+        sent = message(id=number, method=method, params={**params, "_meta": meta(**more)})
+        return self.step(self.bridge.from_client(sent, owner, self.now))
+
+    def cancel(self, number: int, owner: str = "A") -> Any:
+        sent = message(method="notifications/cancelled", params={"requestId": number})
+        return self.step(self.bridge.from_client(sent, owner, self.now))
+
+    def ask(self, number: int, question: str = "s1", owner: str = "A") -> dict[str, Any]:
+        """A call of a tool whose server asks; what the client gets."""
+        self.client(number, "tools/call", owner, name="t")
+        to_server, (asked,) = self.server(
+            id=question, method="elicitation/create", params={"message": "name?"}
+        )
+        assert to_server == []
+        return asked
+
+
+def test_the_handshake_introduces_the_client_and_a_shared_server_gets_the_gateway():
+    assert Old().initialize["params"] == {
+        "protocolVersion": "2025-11-25",
+        "capabilities": OFFERED,
+        "clientInfo": {"name": "c", "version": "1"},
+    }
+    shared = Old(shared=True)
+    assert shared.initialize["params"]["clientInfo"]["name"] == "mcp-ws-ide"
+    assert "roots" not in shared.initialize["params"]["capabilities"]
+    assert shared.initialized["method"] == "notifications/initialized"
+    assert shared.bridge.ready
+
+
+def test_a_refused_handshake_is_said():
+    bridge = LegacyServer(shared=False, new_state=str, park_time=1)
+    (line,) = bridge.start(b"{}", "0").to_server
+    bridge.from_server(message(id=json.loads(line)["id"], error={"code": -1, "message": "no"}), 0.0)
+    assert not bridge.ready
+    assert bridge.failure == "it refused the handshake: no"
+
+
+def test_discover_is_answered_from_the_handshake():
+    to_server, (answer,) = Old().client(1, "server/discover")
+    assert to_server == []
+    result = answer["result"]
+    assert result["supportedVersions"] == ["2026-07-28"]
+    assert "tasks" not in result["capabilities"]
+    assert result["instructions"] == "be kind"
+    assert result["_meta"]["io.modelcontextprotocol/serverInfo"]["name"] == "old"
+    assert (result["resultType"], result["ttlMs"], result["cacheScope"]) == ("complete", 0, "private")
+
+
+def test_the_envelope_goes_and_what_results_need_comes():
+    old = Old()
+    (sent,), _ = old.client(5, "tools/list", cursor="c", _meta={"progressToken": 5, "traceparent": "x"})
+    assert sent == {
+        "jsonrpc": "2.0",
+        "id": 5,
+        "method": "tools/list",
+        "params": {"cursor": "c", "_meta": {"progressToken": 5, "traceparent": "x"}},
+    }
+    _, (answer,) = old.server(id=5, result={"tools": []})
+    assert answer["result"] == {"tools": [], "resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
+    old.client(6, "tools/call", name="t")
+    _, (answer,) = old.server(id=6, result={})
+    assert answer["result"] == {"resultType": "complete"}
+    old.client(7, "tools/call", name="t")
+    assert old.server(id=7, error={"code": -5, "message": "x"})[1][0]["error"]["code"] == -5
+
+
+def test_an_unknown_version_gets_the_supported_ones():
+    old = Old()
+    _, (answer,) = old.client(1, "tools/list", _meta={messages.PROTOCOL_VERSION_KEY: "2027-01-01"})
+    assert answer["error"]["code"] == -32022
+    assert answer["error"]["data"] == {"supported": ["2026-07-28"], "requested": "2027-01-01"}
+
+
+def test_pings_are_answered_on_the_spot():
+    old = Old()
+    assert old.server(id="p", method="ping")[0] == [{"jsonrpc": "2.0", "id": "p", "result": {}}]
+    assert old.client(1, "ping") == ([], [{"jsonrpc": "2.0", "id": 1, "result": {"resultType": "complete"}}])
+
+
+def test_a_question_parks_the_call_until_its_client_is_back():
+    old = Old()
+    asked = old.ask(1)
+    assert asked["id"] == 1
+    assert asked["result"] == {
+        "resultType": "input_required",
+        "inputRequests": {"q1": {"method": "elicitation/create", "params": {"message": "name?"}}},
+        "requestState": "state-1",
+    }
+    reply = {"q1": {"action": "accept", "content": {"name": "Ann"}}}
+    to_server, to_client = old.client(2, "tools/call", name="t", requestState="state-1", inputResponses=reply)
+    assert (to_server, to_client) == ([{"jsonrpc": "2.0", "id": "s1", "result": reply["q1"]}], [])
+    _, (answer,) = old.server(id=1, result={"content": []})
+    assert answer["id"] == 2, "the answer goes to the request that came back"
+    assert old.bridge.parked == 0
+    _, (refused,) = old.client(3, "tools/call", name="t", requestState="state-1", inputResponses=reply)
+    assert refused["error"]["code"] == -32602, "a requestState is good once"
+
+
+def test_what_happens_while_a_call_is_parked_waits_for_its_client():
+    old = Old()
+    old.ask(1)
+    assert old.server(id="s2", method="roots/list") == ([], [])
+    assert old.server(method="notifications/progress", params={"progressToken": 1, "progress": 1}) == ([], [])
+    answers = {"requestState": "state-1", "inputResponses": {"q1": {"action": "decline"}}}
+    to_server, (asked,) = old.client(2, "tools/call", name="t", **answers)
+    assert to_server == [{"jsonrpc": "2.0", "id": "s1", "result": {"action": "decline"}}]
+    assert asked["result"]["inputRequests"] == {"q2": {"method": "roots/list", "params": {}}}
+    assert old.server(id=1, result={"content": []}) == ([], []), "the server did not wait"
+    answers = {"requestState": "state-2", "inputResponses": {"q2": {"roots": []}}}
+    _, (answer,) = old.client(3, "tools/call", name="t", **answers)
+    assert (answer["id"], answer["result"]["content"]) == (3, [])
+
+
+def test_a_missing_answer_is_an_error_to_the_server():
+    old = Old()
+    old.ask(1)
+    (told,), _ = old.client(2, "tools/call", name="t", requestState="state-1", inputResponses={})
+    assert (told["id"], told["error"]["code"]) == ("s1", -32603)
+
+
+@pytest.mark.parametrize("how", ["expired", "left", "cancelled"])
+def test_a_parked_call_whose_client_is_gone_is_cancelled_at_the_server(how):
+    old = Old()
+    old.ask(1)
+    if how == "expired":
+        assert old.step(old.bridge.expire(599.0)) == ([], [])
+        to_server, _ = old.step(old.bridge.expire(600.0))
+    elif how == "left":
+        assert old.step(old.bridge.owner_left("B")) == ([], [])
+        to_server, _ = old.step(old.bridge.owner_left("A"))
+    else:
+        answers = {"requestState": "state-1", "inputResponses": {"q1": {"action": "accept"}}}
+        old.client(2, "tools/call", name="t", **answers)
+        to_server, _ = old.cancel(2)
+    cancelled = to_server[-1]
+    assert (cancelled["method"], cancelled["params"]["requestId"]) == ("notifications/cancelled", 1)
+    assert ("error" in to_server[0]) is (how != "cancelled"), "an open question is refused"
+    assert old.bridge.parked == 0
+    assert old.server(id=1, result={}) == ([], [])
+
+
+def test_only_so_many_calls_are_parked():
+    old = Old()
+    for number in range(1, MAX_PARKED + 1):
+        old.ask(number, f"s{number}")
+        assert old.bridge.parked == number
+    old.client(1000, "tools/call", name="t")
+    (refused,), _ = old.server(id="more", method="elicitation/create", params={})
+    assert (refused["id"], refused["error"]["code"]) == ("more", -32603)
+
+
+def test_a_question_is_put_to_nobody_when_it_could_be_anybodys():
+    old = Old(shared=True)
+    old.client(1, "tools/call", "A", name="t")
+    old.client(2, "tools/call", "B", name="t")
+    (refused,), to_clients = old.server(id="s", method="elicitation/create", params={})
+    assert "several clients" in refused["error"]["message"]
+    assert to_clients == []
+    old.server(id=2, result={})
+    _, (asked,) = old.server(id="s", method="elicitation/create", params={})
+    assert asked["id"] == 1, "now it can only be one's"
+
+
+def test_a_client_is_not_asked_what_it_does_not_offer():
+    old = Old()
+    none = {"io.modelcontextprotocol/clientCapabilities": {}}
+    old.client(1, "tools/call", name="t", _meta=none)
+    (refused,), _ = old.server(id="s", method="sampling/createMessage", params={})
+    assert refused["error"]["code"] == -32601
+    (refused,), _ = old.server(id="x", method="tasks/list")
+    assert refused["error"]["code"] == -32601
+
+
+def test_a_question_outside_of_calls_waits_for_the_next_one():
+    old = Old()
+    assert old.server(id="r", method="roots/list") == ([], [])
+    assert old.client(1, "tools/list")[1] == []
+    (sent,), (asked,) = old.client(2, "tools/call", name="t")
+    assert sent["id"] == 2
+    assert asked["result"]["inputRequests"]["q1"]["method"] == "roots/list"
+    (refused,), _ = Old(shared=True).server(id="r", method="roots/list")
+    assert "no call is open" in refused["error"]["message"]
+
+
+def test_a_page_to_visit_becomes_a_question_and_the_call_is_made_again():
+    old = Old()
+    old.client(1, "tools/call", name="t")
+    page = {"mode": "url", "url": "https://x", "message": "log in", "elicitationId": "e"}
+    error = {"code": -32042, "message": "visit", "data": {"elicitations": [page]}}
+    _, (asked,) = old.server(id=1, error=error)
+    del page["elicitationId"]
+    assert asked["result"]["inputRequests"] == {"q0": {"method": "elicitation/create", "params": page}}
+    answers = {"requestState": "state-1", "inputResponses": {"q0": {"action": "accept"}}}
+    (again,), _ = old.client(2, "tools/call", name="t", **answers)
+    assert (again["id"], again["params"]) == (2, {"name": "t"})
+
+
+def test_logs_come_while_a_request_asked_for_them():
+    old = Old()
+    log = {"method": "notifications/message", "params": {"level": "info", "data": "x"}}
+    assert old.server(**log) == ([], [])
+    to_server, _ = old.client(1, "tools/call", name="t", _meta={messages.LOG_LEVEL_KEY: "info"})
+    assert [line["method"] for line in to_server] == ["logging/setLevel", "tools/call"]
+    assert len(old.server(**log)[1]) == 1
+    old.server(id=1, result={})
+    assert old.server(**log) == ([], [])
+    to_server, _ = old.client(2, "tools/call", name="t", _meta={messages.LOG_LEVEL_KEY: "info"})
+    assert [line["method"] for line in to_server] == ["tools/call"], "the level is set once"
+
+
+def listen(old: Old, number: int, *uris: str, **wanted: bool) -> tuple[list[dict], list[dict]]:
+    filters = {**wanted, **({"resourceSubscriptions": list(uris)} if uris else {})}
+    return old.client(number, "subscriptions/listen", f"owner {number}", notifications=filters)
+
+
+def test_subscriptions_are_counted_and_each_hears_what_it_asked_for():
+    old = Old(shared=True)
+    (subscribe,), acknowledged = listen(old, 1, "a://1", toolsListChanged=True)
+    assert (subscribe["method"], subscribe["params"], acknowledged) == (
+        "resources/subscribe",
+        {"uri": "a://1"},
+        [],
+    )
+    _, (acknowledged,) = old.server(id=subscribe["id"], result={})
+    assert acknowledged["params"]["_meta"] == {SUB: 1}
+    assert acknowledged["params"]["notifications"] == {
+        "toolsListChanged": True,
+        "resourceSubscriptions": ["a://1"],
+    }
+    to_server, _ = listen(old, 2, "a://1")
+    assert to_server == [], "the server is asked once"
+    updated = {"method": "notifications/resources/updated", "params": {"uri": "a://1"}}
+    assert [note["params"]["_meta"][SUB] for note in old.server(**updated)[1]] == [1, 2]
+    changed = {"method": "notifications/tools/list_changed"}
+    assert [note["params"]["_meta"][SUB] for note in old.server(**changed)[1]] == [1]
+    assert old.cancel(1) == ([], [])
+    (unsubscribe,), _ = old.cancel(2)
+    assert unsubscribe["method"] == "resources/unsubscribe"
+    assert old.server(**updated) == ([], [])
+
+
+def test_what_a_server_refuses_or_does_not_offer_is_not_promised():
+    old = Old(capabilities={"resources": {}})
+    (subscribe,), _ = listen(old, 1, "a://1", toolsListChanged=True)
+    _, (acknowledged,) = old.server(id=subscribe["id"], error={"code": -1, "message": "no"})
+    assert acknowledged["params"]["notifications"] == {}
+    old = Old(capabilities={"tools": {}})
+    to_server, (acknowledged,) = listen(old, 1, "a://1")
+    assert (to_server, acknowledged["params"]["notifications"]) == ([], {})
+
+
+# --- a client of the handshake era on a modern server ----------------------------------------------
+
+
+class New:
+    """A bridge for a handshake client, whose modern server a test plays."""
+
+    def __init__(
+        self, capabilities: dict[str, Any] = CAPABILITIES, offered: dict[str, Any] = OFFERED
+    ) -> None:
+        self.core = SessionCore(100)
+        self.bridge = LegacyClient(self.core, "the-server")
+        params = {"protocolVersion": "2025-06-18", "capabilities": offered, "clientInfo": {"name": "c"}}
+        (self.discover,), _ = self.client(id="i", method="initialize", params=params)
+        result = {"resultType": "complete", "supportedVersions": ["2026-07-28"], "capabilities": capabilities}
+        _, (self.initialized,) = self.server(id="i", result=result)
+
+    def split(self, effects: list[Effect]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """What goes to the server, what to the client."""
+        forwarded = [json.loads(e.message.data) for e in effects if isinstance(e, Forward)]
+        return forwarded, [json.loads(e.data) for e in effects if isinstance(e, Deliver)]
+
+    def client(self, **members: Any) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        effect = self.core.from_client(message(**members), 0.0)
+        if not isinstance(effect, Forward):
+            return [], []
+        return self.split(self.bridge.from_client(effect, 0.0))
+
+    def server(self, **members: Any) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        sent = message(**members)
+        pending = self.core.pending.get(sent.id_key) if sent.id and not sent.method else None
+        if pending is not None:
+            self.core.answered(pending)
+        return self.split(self.bridge.to_client(sent.data, pending))
+
+    def call(self, number: Any = 1, **params: Any) -> dict[str, Any]:
+        (sent,), _ = self.client(id=number, method="tools/call", params={"name": "t", **params})
+        return sent
+
+
+def test_the_handshake_is_answered_from_discover():
+    new = New()
+    assert new.discover["method"] == "server/discover"
+    assert new.discover["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"] == OFFERED
+    result = new.initialized["result"]
+    assert result["protocolVersion"] == "2025-06-18"
+    assert result["serverInfo"]["name"] == "the-server"
+    assert "resultType" not in result
+
+
+def test_a_server_that_answers_nothing_gives_its_own_error():
+    core = SessionCore(10)
+    original = messages.error_response(b'"i"', -32601, "no such method")
+    bridge = LegacyClient(core, "s", original)
+    effect = core.from_client(message(id="i", method="initialize", params={}), 0.0)
+    bridge.from_client(effect, 0.0)
+    answer = messages.error_response(b'"i"', -32601, "other words")
+    (delivered,) = bridge.to_client(answer, core.pending["i"])
+    assert delivered.data == original
+
+
+def test_the_envelope_comes_and_what_results_gained_goes():
+    new = New()
+    sent = new.call(1, _meta={"progressToken": "p"})
+    assert sent["params"]["_meta"][messages.PROTOCOL_VERSION_KEY] == "2026-07-28"
+    assert sent["params"]["_meta"]["progressToken"] == "p"
+    added = {"resultType": "complete", "ttlMs": 5, "cacheScope": "private"}
+    stamp = {"_meta": {"io.modelcontextprotocol/serverInfo": {"name": "x"}}}
+    _, (answer,) = new.server(id=1, result={"content": [], **added, **stamp})
+    assert answer["result"] == {"content": []}
+    assert new.client(id=2, method="ping") == ([], [{"jsonrpc": "2.0", "id": 2, "result": {}}])
+    assert new.client(id=3, method="logging/setLevel", params={"level": "debug"})[1][0]["result"] == {}
+    assert new.call(4)["params"]["_meta"][messages.LOG_LEVEL_KEY] == "debug"
+    assert set(new.core.pending) == {4}
+
+
+def test_input_required_becomes_questions_and_another_round_with_the_state_byte_for_byte():
+    new = New()
+    new.call(1)
+    state = '"\\u0041 \\/ \\ud83d\\ude00"'
+    requests = '{"a":{"method":"roots/list"},"b":{"method":"elicitation/create","params":{"message":"?"}}}'
+    data = f'{{"jsonrpc":"2.0","id":1,"result":{{"resultType":"input_required","inputRequests":{requests},"requestState":{state}}}}}'
+    pending = new.core.pending[1]
+    new.core.answered(pending)
+    effects = new.bridge.to_client(data.encode(), pending)
+    first, second = new.split(effects)[1]
+    assert {first["method"], second["method"]} == {"roots/list", "elicitation/create"}
+    assert new.client(id=first["id"], result={"roots": []}) == ([], [])
+    effect = new.core.from_client(message(id=second["id"], result={"action": "accept"}), 0.0)
+    (again,) = new.bridge.from_client(effect, 0.0)
+    assert f'"requestState":{state}'.encode() in again.message.data
+    sent = json.loads(again.message.data)
+    assert sent["params"]["inputResponses"] == {"a": {"roots": []}, "b": {"action": "accept"}}
+    _, (answer,) = new.server(id=1, result={"resultType": "complete", "content": []})
+    assert answer == {"jsonrpc": "2.0", "id": 1, "result": {"content": []}}
+    assert not new.core.pending
+    assert not new.core.asked
+
+
+def ask(new: New, number: int = 1, method: str = "elicitation/create") -> tuple[list, list]:
+    requests = {"k": {"method": method, "params": {}}}
+    result = {"resultType": "input_required", "inputRequests": requests, "requestState": "s"}
+    return new.server(id=number, result=result)
+
+
+def test_a_client_that_refuses_to_answer_ends_its_call():
+    new = New()
+    new.call(1)
+    _, (question,) = ask(new)
+    _, (failed,) = new.client(id=question["id"], error={"code": -1, "message": "no user"})
+    assert failed["id"] == 1
+    assert "no user" in failed["error"]["message"]
+    assert not new.core.pending
+
+
+def test_what_the_client_does_not_offer_ends_the_call_in_words():
+    new = New(offered={})
+    new.call(1)
+    _, (failed,) = ask(new)
+    assert "does not offer" in failed["error"]["message"]
+
+
+def test_a_cancelled_call_asks_nothing_more():
+    new = New()
+    new.call(1)
+    _, (question,) = ask(new)
+    new.client(method="notifications/cancelled", params={"requestId": 1})
+    assert new.client(id=question["id"], result={"action": "accept"}) == ([], [])
+    assert not new.core.pending
+
+
+def test_endless_questions_end():
+    new = New()
+    new.call(1)
+    for _ in range(MAX_ROUNDS):
+        _, (question,) = ask(new)
+        new.client(id=question["id"], result={"action": "accept"})
+    _, (failed,) = ask(new)
+    assert str(MAX_ROUNDS) in failed["error"]["message"]
+
+
+def test_one_subscription_follows_what_the_client_subscribed_to():
+    new = New()
+    (first,), _ = new.client(method="notifications/initialized")
+    assert first["method"] == "subscriptions/listen"
+    assert first["params"]["notifications"] == {"toolsListChanged": True, "resourcesListChanged": True}
+
+    def acknowledge(listen: dict[str, Any]) -> Any:
+        params = {"_meta": {SUB: listen["id"]}, "notifications": {}}
+        return new.server(method="notifications/subscriptions/acknowledged", params=params)
+
+    assert acknowledge(first) == ([], [])
+    (second,), answers = new.client(id=1, method="resources/subscribe", params={"uri": "a://1"})
+    assert answers == []
+    assert second["params"]["notifications"]["resourceSubscriptions"] == ["a://1"]
+    (ended,), (answered,) = acknowledge(second)
+    assert (ended["method"], ended["params"]["requestId"]) == ("notifications/cancelled", first["id"])
+    assert answered == {"jsonrpc": "2.0", "id": 1, "result": {}}
+    updated = {"uri": "a://1", "_meta": {SUB: second["id"]}}
+    _, (note,) = new.server(method="notifications/resources/updated", params=updated)
+    assert note["params"] == {"uri": "a://1"}
+    stale = {"_meta": {SUB: first["id"]}}
+    assert new.server(method="notifications/tools/list_changed", params=stale) == ([], [])
+
+
+def test_a_lost_subscription_is_made_again_with_the_next_request():
+    new = New()
+    (listen_request,), _ = new.client(method="notifications/initialized")
+    assert new.server(id=listen_request["id"], error={"code": -31001, "message": "gone"}) == ([], [])
+    forwarded, _ = new.client(id=1, method="tools/list", params={})
+    assert [sent["method"] for sent in forwarded] == ["subscriptions/listen", "tools/list"]
