@@ -355,14 +355,14 @@ def test_a_server_switched_off_on_purpose_is_a_notice(tmp_path, switch):
 
 
 def test_our_own_settings_are_taken_over(tmp_path):
-    ours = {"idle_timeout": 0.5, "max_message_bytes": 2048, "sharing": "auto", "prewarm": 0}
+    ours = {"idle_timeout": 0.5, "max_message_bytes": 2048, "sharing": "auto", "bridge": True, "prewarm": 0}
     configuration = load(tmp_path, {"mcpServers": {"a": {"command": "x", "mcp_ws": ours}}})
     assert configuration.problems == []
     spec = configuration.servers["a"]
     assert (spec.idle_timeout, dict(spec.limits)) == (0.5, {"max_message_bytes": 2048})
 
 
-@pytest.mark.parametrize(("setting", "value"), [("sharing", "never"), ("prewarm", 2)])
+@pytest.mark.parametrize(("setting", "value"), [("prewarm", 2)])
 def test_a_setting_without_effect_is_said(tmp_path, setting, value):
     configuration = load(tmp_path, {"mcpServers": {"a": {"command": "x", "mcp_ws": {setting: value}}}})
     problem = only_problem(configuration)

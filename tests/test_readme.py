@@ -28,10 +28,15 @@ def run(source: str, jupyter) -> str:
 
 
 def test_the_python_examples_work(jupyter):
-    found, elsewhere, reconnecting, agent = blocks("python")
+    found, elsewhere, reconnecting, agent, negotiated = blocks("python")
     assert "git_status" in run(found, jupyter)
     printed = run(reconnecting, jupyter)
     assert printed.startswith("Connected(resumable=True")
+    assert "git_status" in printed
+    http = f"http{jupyter.endpoint('git').removeprefix('ws')}"
+    chosen = negotiated.replace("https://host/mcp-ws/servers/git", http).replace("mcpws_…", jupyter.token)
+    printed = run(f"from mcp_ws_ide.client import connect\n{chosen}", jupyter)
+    assert printed.startswith("Negotiated(transport='http', refused={})")
     assert "git_status" in printed
     with_model = agent.replace('"openai:gpt-5"', "TestModel(call_tools=[])")
     with_model = f"from pydantic_ai.models.test import TestModel\n{with_model}"
