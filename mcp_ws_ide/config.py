@@ -16,6 +16,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from mcp_ws_ide.binding import SERVER_NAME
+from mcp_ws_ide.core.tools import ToolRules
 from mcp_ws_ide.errors import ConfigError
 
 SUPPORTED_KINDS: Final = frozenset({"stdio"})
@@ -89,6 +90,7 @@ class ServerSpec:
         env: variables on top of the base environment (:func:`child_environment`).
         source: the file it comes from, or the trait.
         sharing: ``auto`` (modern servers are shared by the sessions of a user), ``never`` or ``always``.
+        tools: which of its tools may be seen and called; None means all.
         bridge: whether clients of one protocol era reach the server when it speaks only the other.
         prewarm: processes to keep ready; checked and kept, without effect in this version.
         idle_timeout: seconds a shared process is kept without sessions; None takes the trait's.
@@ -108,6 +110,7 @@ class ServerSpec:
     target: str | None = None
     sharing: str = "auto"
     bridge: bool = True
+    tools: ToolRules | None = None
     prewarm: int = 0
     idle_timeout: float | None = None
     limits: Mapping[str, float] = field(default_factory=dict)
@@ -160,7 +163,7 @@ def load(
     return Configuration(reader.servers, reader.problems)
 
 
-class _Mistake(Exception):
+class _Mistake(ValueError):
     """Something in one server's entry: its key and the reason."""
 
     def __init__(self, key: str, reason: str) -> None:
@@ -396,11 +399,30 @@ def _read_extras(extras: Mapping[str, Any]) -> dict[str, Any]:
             if not isinstance(value, bool):
                 raise _Mistake(where, "must be true or false")
             known[key] = value
+        elif key == "tools":
+            known[key] = read_rules(where, value)
         elif key in _NUMBERS:
             (limits if key in _LIMITS else known)[key] = _number(where, value, *_NUMBERS[key])
         else:
-            raise _Mistake(where, f"unknown setting; known: {', '.join(['sharing', 'bridge', *_NUMBERS])}")
+            raise _Mistake(
+                where, f"unknown setting; known: {', '.join(['sharing', 'bridge', 'tools', *_NUMBERS])}"
+            )
     return {**known, "limits": limits}
+
+
+def read_rules(where: str, value: Any) -> ToolRules:
+    """Allow and deny lists of tools, as JSON writes them.
+
+    Raises:
+        _Mistake: they are of another shape; a :class:`ValueError` to callers outside of this module.
+    """
+    if not isinstance(value, dict) or not value or set(value) - {"allow", "deny"}:
+        raise _Mistake(where, 'must be an object with "allow" and "deny", each a list of patterns')
+    for key, patterns in value.items():
+        if not isinstance(patterns, list) or not all(isinstance(p, str) and p for p in patterns):
+            raise _Mistake(f"{where}.{key}", 'must be a list of names; "*" stands for anything')
+    allow = tuple(value["allow"]) if "allow" in value else None
+    return ToolRules(allow, tuple(value.get("deny", ())))
 
 
 def _number(where: str, value: Any, kind: type, least: int) -> float:

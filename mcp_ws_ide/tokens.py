@@ -17,6 +17,8 @@ from typing import Final
 
 import msgspec
 
+from mcp_ws_ide.core.tools import ToolRules
+
 TOKEN_PREFIX: Final = "mcpws_"  # noqa: S105 - how a token is recognised, not a token
 MAX_LIFETIME: Final = 366 * 86400
 """Longest lifetime of a gateway token, in seconds."""
@@ -38,6 +40,7 @@ class GatewayToken(msgspec.Struct):
     created: float
     expires: float
     note: str = ""
+    tools: ToolRules | None = None
     last_used: float | None = None
 
     def public(self) -> dict[str, object]:
@@ -49,6 +52,7 @@ class GatewayToken(msgspec.Struct):
             "expires": self.expires,
             "note": self.note,
             "last_used": self.last_used,
+            "tools": None if self.tools is None else msgspec.to_builtins(self.tools),
         }
 
 
@@ -89,7 +93,13 @@ class TokenStore:
             raise
 
     def mint(
-        self, principal: str, username: str, servers: Iterable[str], expires_in: float, note: str = ""
+        self,
+        principal: str,
+        username: str,
+        servers: Iterable[str],
+        expires_in: float,
+        note: str = "",
+        tools: ToolRules | None = None,
     ) -> tuple[str, GatewayToken]:
         """A new token for these servers: its secret, shown this once, and what is stored of it."""
         self._forget_expired()
@@ -104,6 +114,7 @@ class TokenStore:
             now,
             now + expires_in,
             note,
+            tools,
         )
         self._tokens[token.digest] = token
         try:

@@ -49,6 +49,11 @@ class Stream:
     def __len__(self) -> int:
         return len(self._queue)
 
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes that wait for the response."""
+        return self._bytes
+
     def put(self, event_id: str, data: bytes) -> None:
         """One more event. A client that does not read loses the oldest; the answer comes last and stays."""
         self._queue.append((event_id, data))
@@ -153,8 +158,8 @@ class HttpLink:
 
     @property
     def queued_bytes(self) -> int:
-        """Bytes kept for replay."""
-        return self._log_bytes
+        """Bytes that no response has taken yet; what is kept for replay was taken once."""
+        return sum(stream.queued_bytes for stream in self._streams.values())
 
     @property
     def readers(self) -> int:

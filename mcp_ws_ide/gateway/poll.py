@@ -17,6 +17,7 @@ from typing import Final
 
 from mcp_ws_ide import messages
 from mcp_ws_ide.binding import CloseCode, close_reason, poll_close, poll_head
+from mcp_ws_ide.core.tools import ToolRules
 
 HOLD: Final = 25.0
 """Seconds a POST without frames is held when nothing waits for the client."""
@@ -38,13 +39,15 @@ class PollLink:
     """One link. Implements :class:`mcp_ws_ide.gateway.Link`.
 
     Args:
-        principal, server: whose it is; nobody else may POST to it.
+        principal, server, tools: who opened it, and for what; nobody else may POST to it.
         max_queued_bytes: bytes that wait for the client, above which the link is closed with 1008.
     """
 
-    def __init__(self, principal: str, server: str, max_queued_bytes: int) -> None:
+    def __init__(
+        self, principal: str, server: str, max_queued_bytes: int, tools: ToolRules | None = None
+    ) -> None:
         self.id = secrets.token_urlsafe(24)
-        self.principal, self.server = principal, server
+        self.principal, self.server, self.tools = principal, server, tools
         self.closed = self.closing = False
         self._max_queued_bytes = max_queued_bytes
         self._queue: deque[bytes] = deque()

@@ -23,6 +23,7 @@ from mcp_ws_ide.core.era import Era
 from mcp_ws_ide.core.legacy_client import LegacyClient
 from mcp_ws_ide.core.resume import GatewayEnd, Overflow, Violation
 from mcp_ws_ide.core.session import SessionCore
+from mcp_ws_ide.core.tools import ToolRules, refusal, visible
 from mcp_ws_ide.errors import (
     GATEWAY_CLOSING,
     INTERNAL_ERROR,
@@ -59,6 +60,8 @@ class LinkInfo(msgspec.Struct, frozen=True):
     fragile: bool = False
     token_id: str | None = None
     """The gateway token it was opened with, if any."""
+    tools: ToolRules | None = None
+    """What the gateway token allows."""
     link: str = "websocket"
     """``websocket``, ``http`` or ``poll``."""
 
@@ -109,6 +112,7 @@ class Session:
         self._logging: SharedUpstream | None = None
         self._bridge: LegacyClient | None = None
         self._initialize: Forward | None = None
+        self._rules = _rules(server, info)
         self._malformed = 0
         self._link_full = False
         self._held_back = False
@@ -163,11 +167,25 @@ class Session:
     def _try_forward(self, effect: Forward) -> None:
         """A mistake of ours costs one request, which is answered, and never the link."""
         try:
+            if self._rules and effect.message.method == b'"tools/call"' and self._forbidden(effect):
+                return
             self._forward(effect)
         except Exception:
             log.exception("a message for server %s could not be passed on", self.server.name)
             if effect.pending is not None:
                 self.fail(effect.pending, INTERNAL_ERROR, "internal error of the gateway; its log says more")
+
+    def _forbidden(self, effect: Forward) -> bool:
+        """Whether allow and deny lists stop a call; then it has been answered."""
+        pending = effect.pending
+        if pending is None:
+            return False
+        error = refusal(self._rules, pending.raw_id, effect.message.params)
+        if error is None:
+            return False
+        self.core.answered(pending)
+        self._deliver(error, pending, 0.0, False)
+        return True
 
     def receive_counted(self, link: Link, data: bytes, now: float) -> None:
         """As :meth:`receive`, for a resumable session: control frames apart, counted, acknowledged."""
@@ -371,6 +389,8 @@ class Session:
         self._deliver(data, answered, received, droppable)
 
     def _deliver(self, data: bytes, answered: Pending | None, received: float, droppable: bool) -> None:
+        if self._rules and answered is not None and answered.method == "tools/list":
+            data = self._visible(data)
         if self.info.fragile and len(data) > FRAGILE_MAX_BYTES:
             data = self._too_large(data, answered)
         size = len(data)
@@ -394,6 +414,12 @@ class Session:
             counters.total.observe(time.perf_counter() - answered.received)
             if received and answered.sent:
                 counters.upstream.observe(received - answered.sent)
+
+    def _visible(self, data: bytes) -> bytes:
+        message = messages.parse(data)
+        if not message.result:
+            return data
+        return messages.rebuild(message, message.id, result=visible(self._rules, message.result))
 
     def _keep(self, data: bytes, droppable: bool) -> bool:
         """Keep a message though the window is full. Returns False if that ended the session."""
@@ -466,6 +492,7 @@ class Session:
         token, digest = new_resume_token(self.id)
         frames = self.resumption.resume(link, presented, recv, token, digest, now)
         superseded, self._link, self.info = self._link, link, info
+        self._rules = _rules(self.server, info)
         self._link_full = False
         if superseded is not None:
             superseded.close(CloseCode.SUPERSEDED, "another link of this client took over")
@@ -545,3 +572,8 @@ class Session:
             self._private.close()
         self.core.pending.clear()
         self._gateway.session_ended(self, code, reason)
+
+
+def _rules(server: Server, info: LinkInfo) -> tuple[ToolRules, ...]:
+    """What limits the tools of a link: the server's own lists, and those of the token it was opened with."""
+    return tuple(rules for rules in (server.spec.tools, info.tools) if rules is not None)

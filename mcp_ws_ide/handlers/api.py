@@ -16,6 +16,7 @@ from tornado import web
 
 from mcp_ws_ide import __version__
 from mcp_ws_ide.binding import CloseCode
+from mcp_ws_ide.config import read_rules
 from mcp_ws_ide.gateway import Session
 from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.handlers.auth import GatewayHandler
@@ -220,9 +221,12 @@ class TokensHandler(ApiHandler):
         note = body.get("note", "")
         if not isinstance(note, str) or len(note) > 200 or not note.isprintable():
             raise web.HTTPError(400, '"note" must be one line of at most 200 printable characters')
-        secret, token = self.runtime.tokens.mint(
-            self.principal, str(self.current_user.username), names, _lifetime(body.get("expires_in")), note
-        )
+        try:
+            tools = read_rules("tools", body["tools"]) if body.get("tools") is not None else None
+        except ValueError as error:
+            raise web.HTTPError(400, f'"tools" {error}') from None
+        username, lifetime = str(self.current_user.username), _lifetime(body.get("expires_in"))
+        secret, token = self.runtime.tokens.mint(self.principal, username, names, lifetime, note, tools)
         self.set_status(201)
         self.set_header("Cache-Control", "no-store")
         self.finish({**token.public(), "token": secret})

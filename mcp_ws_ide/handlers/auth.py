@@ -17,6 +17,7 @@ from tornado import httputil, web
 
 from mcp_ws_ide import binding
 from mcp_ws_ide.binding import CloseCode
+from mcp_ws_ide.core.tools import ToolRules
 from mcp_ws_ide.tokens import TOKEN_PREFIX
 
 if TYPE_CHECKING:
@@ -140,6 +141,7 @@ class EndpointHandler(GatewayHandler):
     """Base of the WebSocket endpoints: every way to present a credential (docs/binding.md, section 3)."""
 
     token_id: str | None = None
+    token_tools: ToolRules | None = None
     _owner: str | None = None
 
     def watch_credential(self, watched: Watched) -> None:
@@ -190,7 +192,7 @@ class EndpointHandler(GatewayHandler):
             )
         if server not in token.servers:
             raise self.refuse(403, "token_scope", f"the gateway token is not good for the server {server!r}")
-        self.token_id = token.id
+        self.token_id, self.token_tools = token.id, token.tools
         self._become(token.principal, token.username)
 
     def _use_ticket(self, secret: str, server: str) -> None:

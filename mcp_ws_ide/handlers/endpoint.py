@@ -54,7 +54,7 @@ class ServerEndpointHandler(StreamableHttpHandler):
         agent = self.request.headers.get("User-Agent", "")
         fragile = binding.is_fragile(subprotocol, agent)
         remote, principal = self.request.remote_ip or "", self.principal
-        info = LinkInfo(principal, remote, agent[:200], subprotocol, fragile, self.token_id)
+        info = LinkInfo(principal, remote, agent[:200], subprotocol, fragile, self.token_id, self.token_tools)
         gateway = self.runtime.gateway
         limit = self.message_limit(server)
         stream = await self.upgrade(key, subprotocol)

@@ -70,7 +70,7 @@ class PollHandler(EndpointHandler):
             self.error_headers["Retry-After"] = "5"
             raise self.refuse(429, error.limit, str(error)) from None
         gateway = self.runtime.gateway
-        link = PollLink(self.principal, server.name, gateway.limits.max_queued_bytes)
+        link = PollLink(self.principal, server.name, gateway.limits.max_queued_bytes, self.token_tools)
         agent = self.request.headers.get("User-Agent", "")[:200]
         info = LinkInfo(
             self.principal,
@@ -78,6 +78,7 @@ class PollHandler(EndpointHandler):
             agent,
             binding.SUBPROTOCOL_RESUME,
             token_id=self.token_id,
+            tools=self.token_tools,
             link="poll",
         )
         greeting = Hello(gateway, server, link, info)
@@ -105,7 +106,8 @@ class PollHandler(EndpointHandler):
     def _known(self, name: str, head: PollHead) -> PollLink:
         """The link a head names; another user's, or another server's, reads as unknown."""
         link = self.runtime.polls.get(head.link)
-        if link is None or link.closed or link.principal != self.principal or link.server != name:
+        mine = (self.principal, name, self.token_tools)
+        if link is None or link.closed or (link.principal, link.server, link.tools) != mine:
             raise self.refuse(
                 410, "session", "there is no such link: it ended, or was never yours; resume on a new one"
             )

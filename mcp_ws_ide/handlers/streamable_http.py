@@ -175,7 +175,12 @@ class StreamableHttpHandler(UpgradeHandler):
         if other is not None and other.info.principal == self.principal:
             raise self.refuse(409, "session", "this session belongs to a WebSocket; the two never mix")
         session = gateway.http_sessions.get(given)
-        if session is None or session.info.principal != self.principal or session.server.name != server.name:
+        if (
+            session is None
+            or session.info.principal != self.principal
+            or session.server.name != server.name
+            or session.info.tools != self.token_tools  # a narrower token must not use what a wider one opened
+        ):
             raise self.refuse(404, "session", "there is no such session: send initialize again")
         link = session.http_link
         assert link is not None
@@ -191,7 +196,12 @@ class StreamableHttpHandler(UpgradeHandler):
     def _info(self, link: str) -> LinkInfo:
         agent = self.request.headers.get("User-Agent", "")[:200]
         return LinkInfo(
-            self.principal, self.request.remote_ip or "", agent, token_id=self.token_id, link=link
+            self.principal,
+            self.request.remote_ip or "",
+            agent,
+            token_id=self.token_id,
+            tools=self.token_tools,
+            link=link,
         )
 
     @ws_authenticated

@@ -69,6 +69,8 @@ def _parser() -> argparse.ArgumentParser:
     mint.add_argument(
         "--expires", type=duration, default=30 * 86400, help="lifetime such as 1h or 30d (default 30d)"
     )
+    mint.add_argument("--allow-tool", action="append", metavar="PATTERN", help="only tools of these names")
+    mint.add_argument("--deny-tool", action="append", metavar="PATTERN", help="no tools of these names")
     mint.add_argument("--note", default="", help="what it is for")
     _command(actions, "list", run_list, "list your tokens, without their secrets")
     revoke = _command(actions, "revoke", run_revoke, "revoke a token and drop the links it opened")
@@ -144,6 +146,9 @@ def run_sessions(client: GatewayClient, options: argparse.Namespace) -> int:
 def run_mint(client: GatewayClient, options: argparse.Namespace) -> int:
     """``token mint``: the token alone on stdout."""
     body = {"servers": options.server, "expires_in": options.expires, "note": options.note}
+    rules = {"allow": options.allow_tool, "deny": options.deny_tool}
+    if any(rules.values()):
+        body["tools"] = {key: patterns for key, patterns in rules.items() if patterns}
     token = client.call("POST", "tokens", body)
     print(token["token"])
     print(f"id {token['id']}, good for {', '.join(token['servers'])}; shown this once", file=sys.stderr)

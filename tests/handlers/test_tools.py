@@ -1,0 +1,90 @@
+"""Allow and deny lists of tools, by server and by gateway token."""
+
+from __future__ import annotations
+
+import json
+
+import httpx
+import pytest
+from mcp.shared.exceptions import MCPError
+
+from mcp_ws_ide.client import connect
+from tests.conftest import DEMO, Jupyter, Peer
+from tests.handlers.test_poll import Poller
+
+
+@pytest.fixture
+def narrowed(make_jupyter) -> Jupyter:
+    rules = {"allow": ["e*", "add", "big"], "deny": ["elicit"]}
+    return make_jupyter({"demo": {**DEMO, "mcp_ws": {"tools": rules}}, "all": DEMO})
+
+
+def mint(jupyter: Jupyter, *servers: str, **tools: list[str]) -> str:
+    return jupyter.rest("POST", "tokens", {"servers": list(servers), "tools": tools})[1]["token"]
+
+
+@pytest.mark.parametrize("mode", ["legacy", "2026-07-28"])
+async def test_what_a_server_forbids_is_neither_listed_nor_callable(narrowed, mode):
+    async with connect(narrowed.endpoint("demo"), token=narrowed.token, mode=mode) as client:
+        assert {tool.name for tool in (await client.list_tools()).tools} == {"echo", "add", "big"}
+        assert (await client.call_tool("echo", {"text": "x"})).content[0].text == "x"
+        for name in ("elicit", "crash", "nowhere"):
+            with pytest.raises(MCPError, match=f"Unknown tool: {name}"):
+                await client.call_tool(name, {})
+
+
+@pytest.mark.parametrize("mode", ["legacy", "2026-07-28"])
+async def test_a_tokens_rules_come_on_top_of_the_servers(narrowed, mode):
+    token = mint(narrowed, "demo", allow=["add", "crash"])
+    async with connect(narrowed.endpoint("demo"), token=token, mode=mode) as client:
+        assert [tool.name for tool in (await client.list_tools()).tools] == ["add"]
+    token = mint(narrowed, "all", deny=["*"])
+    async with connect(narrowed.endpoint("all"), token=token, mode=mode) as client:
+        assert (await client.list_tools()).tools == []
+
+
+async def test_a_narrower_token_cannot_use_what_a_wider_one_opened(narrowed):
+    narrow = mint(narrowed, "all", allow=["add"])
+    async with narrowed.connect("all", subprotocols=["mcp.resume.v1"]) as link:
+        await link.send(json.dumps({"mcp.ws": "open"}))
+        token = json.loads(await link.recv())["token"]
+        link.transport.abort()  # a proper close would end the session
+    headers = {"Authorization": f"Bearer {narrow}"}
+    async with narrowed.connect("all", subprotocols=["mcp.resume.v1"], additional_headers=headers) as link:
+        await link.send(json.dumps({"mcp.ws": "resume", "token": token, "recv": 0}))
+        assert json.loads(await link.recv())["mcp.ws"] == "resumed"
+        answer = await Peer(link).call(1, "tools/call", {"name": "echo", "arguments": {"text": "x"}})
+        assert "Unknown tool" in answer["error"]["message"]
+    async with httpx.AsyncClient() as client:
+        poller = Poller(narrowed, client, "all")
+        await poller.hello()
+        assert (await poller.post(poller.head(), **headers)).status_code == 410
+        client.cookies.clear()
+        url = f"{narrowed.url}mcp-ws/servers/all"
+        params = {
+            "protocolVersion": "2025-11-25",
+            "capabilities": {},
+            "clientInfo": {"name": "t", "version": "1"},
+        }
+        opened = await client.post(
+            url,
+            json={"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params},
+            headers={"Authorization": f"Bearer {narrowed.token}"},
+        )
+        session = {"Mcp-Session-Id": opened.headers["Mcp-Session-Id"]}
+        client.cookies.clear()
+        call = {"jsonrpc": "2.0", "id": 2, "method": "tools/list", "params": {}}
+        assert (await client.post(url, json=call, headers={**headers, **session})).status_code == 404
+
+
+@pytest.mark.parametrize("rules", [[], {}, {"allow": "x"}, {"deny": [1]}, {"only": ["x"]}, {"allow": [""]}])
+def test_rules_of_another_shape_are_refused_in_words(narrowed, rules):
+    status, answer = narrowed.rest("POST", "tokens", {"servers": ["all"], "tools": rules})
+    assert status == 400
+    assert "must be" in answer["message"]
+
+
+def test_rules_are_listed_with_their_token(narrowed):
+    mint(narrowed, "all", allow=["add"], deny=["a*"])
+    (token,) = narrowed.rest("GET", "tokens")[1]["tokens"]
+    assert token["tools"] == {"allow": ["add"], "deny": ["a*"]}
