@@ -7,9 +7,10 @@ STAMP := $(VENV)/.installed
 NODE_STAMP := .npm-env/.installed
 CODE_SERVER_STAMP := .npm-env/code-server/.installed
 MCP1_STAMP := .venv-mcp1/.installed
+PEERS_STAMP := .peers/.installed
 PORT ?= 8888
 
-.PHONY: help run test test-quick check interop interop-ides soak bench clean
+.PHONY: help run test test-quick check interop interop-ides soak bench bench-http clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -44,6 +45,14 @@ $(MCP1_STAMP): pyproject.toml
 	.venv-mcp1/bin/python -m pip install --quiet --editable . "mcp[ws]<2"
 	@touch $@
 
+# What make bench-http compares with; an environment of its own, since mcp-proxy needs the SDK 1.x.
+$(PEERS_STAMP): benchmarks/peers/package.json benchmarks/peers/requirements.txt | $(STAMP)
+	mkdir -p .peers && cp benchmarks/peers/package.json .peers/
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/npm install --loglevel=error --no-fund --no-audit --no-package-lock --prefix .peers
+	$(PYTHON) -m venv .peers/venv
+	.peers/venv/bin/python -m pip install --quiet -r benchmarks/peers/requirements.txt
+	@touch $@
+
 run: $(VENV)/.run ## install, then start Jupyter with the extension and the demo server
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m mcp_ws_ide.demo.run --port $(PORT)
 
@@ -74,5 +83,9 @@ soak: $(STAMP) ## long runs: chaos, connect cycles, spawn cycles
 bench: $(STAMP) ## the gateway against a stock Tornado echo, side by side
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python benchmarks/bench.py
 
+bench-http: $(STAMP) $(PEERS_STAMP) ## CPU per call over HTTP beside supergateway and mcp-proxy
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python benchmarks/http_peers.py \
+		--supergateway .peers/node_modules/supergateway/dist/index.js --mcp-proxy .peers/venv/bin/mcp-proxy
+
 clean: ## remove everything the other targets made
-	rm -rf $(VENV) .venv-mcp1 .npm-env .cache build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-mcp1 .npm-env .peers .cache build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

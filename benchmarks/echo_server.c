@@ -1,5 +1,5 @@
-/* A fast MCP server over stdio for benchmarks: answers server/discover, initialize and tools/call (the text
-   of the request comes back). Reads what it needs with string search; made for our load client only. */
+/* A fast MCP server over stdio for benchmarks: answers server/discover, initialize, tools/list and tools/call (the text
+   of the request comes back). Reads what it needs with string search; made for our load clients only. */
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,6 +29,8 @@ static void answer(char *line, size_t size) {
     puts_(",\"result\":{\"resultType\":\"complete\",\"supportedVersions\":[\"2026-07-28\"],\"capabilities\":{\"tools\":{}},\"ttlMs\":0,\"cacheScope\":\"private\"}}\n");
   else if (memmem(line, size, "\"initialize\"", 12))
     puts_(",\"result\":{\"protocolVersion\":\"2025-11-25\",\"capabilities\":{\"tools\":{}},\"serverInfo\":{\"name\":\"echo\",\"version\":\"1\"}}}\n");
+  else if (memmem(line, size, "\"tools/list\"", 12))
+    puts_(",\"result\":{\"resultType\":\"complete\",\"tools\":[{\"name\":\"echo\",\"inputSchema\":{\"type\":\"object\"}}],\"ttlMs\":0,\"cacheScope\":\"private\"}}\n");
   else {
     char *text = memmem(line, size, "\"text\":\"", 8);
     puts_(",\"result\":{\"resultType\":\"complete\",\"content\":[{\"type\":\"text\",\"text\":\"");
