@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -13,6 +14,8 @@ from typing import Any
 
 from jupyter_core.paths import jupyter_config_path, jupyter_data_dir
 from jupyter_server.extension.application import ExtensionApp, ExtensionAppJinjaMixin
+from jupyter_server.utils import url_path_join
+from tornado.routing import PathMatches, Rule
 from traitlets import Bool, Dict, Float, Int, List, Unicode
 
 from mcp_ws_ide import __version__, config
@@ -20,6 +23,7 @@ from mcp_ws_ide.gateway import Gateway, Limits, PollLink
 from mcp_ws_ide.handlers import ROUTES
 from mcp_ws_ide.handlers.auth import CHECK_SECONDS, CredentialWatch
 from mcp_ws_ide.handlers.link import Heartbeat
+from mcp_ws_ide.handlers.repeats import Admissions, RepeatRouter
 from mcp_ws_ide.metrics import GatewayCollector
 from mcp_ws_ide.tasks import Turnstile
 from mcp_ws_ide.tokens import TicketStore, TokenStore
@@ -46,6 +50,7 @@ class Runtime:
         self.tokens = TokenStore(Path(app.tokens_file))
         self.polls: dict[str, PollLink] = {}
         """Open poll links by their id."""
+        self.admissions = Admissions(self)
         self._ticks = 0
 
     def add_poll_link(self, link: PollLink) -> None:
@@ -251,7 +256,14 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         scrubbed.append("ticket")
 
     def initialize_handlers(self) -> None:
-        """Register the routes."""
+        """Register the routes; those of repeated POSTs come first, and pass on what they do not know."""
+        assert self.serverapp is not None
+        web_app = self.serverapp.web_app
+        repeats = PathMatches(
+            re.escape(url_path_join(web_app.settings["base_url"], "/mcp-ws/servers/")) + ".*"
+        )
+        # Not add_handlers: Jupyter's takes handler classes only.
+        web_app.default_router.rules.insert(0, Rule(repeats, RepeatRouter(self.runtime.admissions)))
         self.handlers.extend(ROUTES)
 
     async def _start_jupyter_server_extension(self, serverapp: Any) -> None:

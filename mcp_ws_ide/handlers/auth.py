@@ -83,6 +83,19 @@ def _matches(pattern: Any, origin: str) -> bool:
     return re.fullmatch(pattern, origin) is not None
 
 
+def refusal(runtime: Runtime, status: int, reason: str, message: str) -> web.HTTPError:
+    """An error to raise; ``reason`` labels the metric ``mcp_ws_refusals``."""
+    runtime.gateway.metrics.refusals[reason] += 1
+    return web.HTTPError(status, message)
+
+
+def words_of(error: BaseException | None) -> str:
+    """What an HTTP error says, or nothing."""
+    if not isinstance(error, web.HTTPError) or not error.log_message:
+        return ""
+    return error.log_message % error.args if error.args else error.log_message.replace("%%", "%")
+
+
 class GatewayHandler(JupyterHandler):
     """What the handlers of this extension share: the runtime, JSON errors, the Origin policy."""
 
@@ -104,8 +117,7 @@ class GatewayHandler(JupyterHandler):
 
     def refuse(self, status: int, reason: str, message: str) -> web.HTTPError:
         """An error to raise; ``reason`` labels the metric ``mcp_ws_refusals``."""
-        self.runtime.gateway.metrics.refusals[reason] += 1
-        return web.HTTPError(status, message)
+        return refusal(self.runtime, status, reason, message)
 
     def origin_is_allowed(self) -> bool:
         """Whether the request's Origin may use this server."""
@@ -128,9 +140,7 @@ class GatewayHandler(JupyterHandler):
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Errors are JSON: ``{"message": …}``."""
         error = kwargs.get("exc_info", (None, None, None))[1]
-        message = self._reason
-        if isinstance(error, web.HTTPError) and error.log_message:
-            message = error.log_message % error.args if error.args else error.log_message.replace("%%", "%")
+        message = words_of(error) or self._reason
         self.set_header("Content-Type", "application/json")
         for name, value in self.error_headers.items():
             self.set_header(name, value)
@@ -148,6 +158,13 @@ class EndpointHandler(GatewayHandler):
         """Tie ``watched`` to the Jupyter credential of this request, if it was opened with one."""
         if self._owner is None:
             self.runtime.credentials.add(self.request, self.principal, watched)
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether the same head may pass again for a moment: it shows a token, and nothing that changes."""
+        if {"Cookie", "Origin"} & self.request.headers.keys():
+            return False
+        return self.token_id is not None or (self._owner is None and bool(self.token_authenticated))
 
     @property
     def principal(self) -> str:

@@ -1,208 +1,41 @@
 """Streamable HTTP on the MCP endpoint, for both eras (docs/binding.md, section 10).
 
-Modern: one POST, one exchange; closing the response cancels. Handshake era: ``Mcp-Session-Id``, a GET for what
-belongs to no request, ``Last-Event-ID``, DELETE. Which session a message belongs to and what becomes of it is
-decided below; here are media types, status codes and server-sent events.
+POST, DELETE, OPTIONS, and the GET of the handshake era: ``Last-Event-ID``, and what belongs to no request. What a
+POST means is in posts.py.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
 import time
 from typing import Final
 
-import msgspec
 from jupyter_server.auth.decorator import ws_authenticated
 from tornado import web
-from tornado.iostream import StreamClosedError
 
-from mcp_ws_ide import messages
 from mcp_ws_ide.binding import CloseCode
-from mcp_ws_ide.errors import (
-    HEADER_MISMATCH,
-    INVALID_PARAMS,
-    INVALID_REQUEST,
-    PARSE_ERROR,
-    LimitExceeded,
-    MalformedMessage,
-)
-from mcp_ws_ide.gateway import Exchange, HttpLink, LinkInfo, Session, Stream
 from mcp_ws_ide.gateway.server import Server
+from mcp_ws_ide.handlers.posts import Posting
+from mcp_ws_ide.handlers.repeats import head_of
 from mcp_ws_ide.handlers.upgrade import UpgradeHandler
-from mcp_ws_ide.messages import Kind, Message
-
-LEGACY_VERSIONS: Final = frozenset({"2024-10-07", "2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"})
-STATUS: Final = {-32700: 400, -32600: 400, -32602: 400, -32020: 400, -32021: 400, -32022: 400, -32601: 404}
-"""HTTP status of a modern error answer by its JSON-RPC code; every other one is 200."""
-NAMED_BY: Final = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
-"""The member of params that the header ``Mcp-Name`` repeats."""
-COMMIT_AFTER: Final = 0.5
-"""Seconds without any message after which a response becomes an event stream: till then an error may still
-choose the status."""
-HEARTBEAT: Final = 15.0
-"""Seconds between comments on a silent event stream."""
-EVENT_STREAM: Final = "text/event-stream"
-_ENCODED: Final = re.compile(r"=\?base64\?(.*)\?=")
 
 
-class _Code(msgspec.Struct):
-    code: int = 0
 
-
-class StreamableHttpHandler(UpgradeHandler):
+class StreamableHttpHandler(Posting, UpgradeHandler):
     """POST, DELETE, OPTIONS and the event stream of GET."""
 
-    _reading: Stream | None = None
-
     # --- requests -------------------------------------------------------------------------------
+
+    async def prepare(self) -> None:
+        """Note the head as it came, before authentication gives the credential another form."""
+        self._head = head_of(self.request)
+        await super().prepare()
 
     @ws_authenticated
     async def post(self, name: str) -> None:
         """One message of a client."""
         await self.check_authorized("execute", "mcp")
-        server = self.usable_server(name)
-        self._check_media(server)
-        body = self.request.body
-        try:
-            if not messages.is_text(body):
-                raise MalformedMessage(PARSE_ERROR, "the body must be valid UTF-8")
-            message = messages.parse(body)
-        except MalformedMessage as error:
-            return self._answer_error(b"", error.code, error.reason)
-        version = self.request.headers.get("MCP-Protocol-Version")
-        meta = messages.params_of(message).meta
-        if (meta is not None and len(memoryview(meta.version))) or version not in (None, *LEGACY_VERSIONS):
-            await self._modern(server, message)
-        else:
-            await self._legacy(server, message)
-
-    def _check_media(self, server: Server) -> None:
-        headers, limit = self.request.headers, self.message_limit(server)
-        if headers.get("Content-Type", "").partition(";")[0].strip().lower() != "application/json":
-            raise self.refuse(415, "media", "the Content-Type must be application/json")
-        if not (self._accepts("application/json") or self._accepts(EVENT_STREAM)):
-            raise self.refuse(406, "media", "Accept must contain application/json or text/event-stream")
-        if len(self.request.body) > limit:
-            raise self.refuse(
-                413, "max_message_bytes", f"a message has at most {limit} bytes (max_message_bytes)"
-            )
-
-    def _accepts(self, media: str) -> bool:
-        accepted = {
-            part.partition(";")[0].strip().lower()
-            for part in self.request.headers.get("Accept", "*/*").split(",")
-        }
-        return bool(accepted & {media, "*/*", media.partition("/")[0] + "/*"})
-
-    async def _modern(self, server: Server, message: Message) -> None:
-        problem = self._header_problem(message)
-        if problem is not None:
-            return self._answer_error(message.id, *problem)
-        if message.kind is Kind.NOTIFICATION:  # the protocol defines none; a closed response cancels
-            return self._accepted()
-        if message.kind is Kind.RESPONSE:
-            return self._answer_error(b"", INVALID_REQUEST, "a server of this era asks nothing")
-        streams = self._accepts(EVENT_STREAM)
-        if message.method == b'"subscriptions/listen"' and not streams:
-            raise self.refuse(406, "media", "subscriptions/listen needs text/event-stream in Accept")
-        self._admit()
-        exchange = Exchange()
-        session = self.runtime.gateway.open_session(server, exchange, self._info("http"))
-        try:
-            session.receive(message.data, time.perf_counter())
-            await self._respond(exchange.stream, streams, STATUS)
-        finally:
-            session.link_closed(CloseCode.NORMAL, "the exchange is over")
-
-    def _header_problem(self, message: Message) -> tuple[int, str] | None:
-        """What is wrong with the headers that repeat the body (MCP 2026-07-28, streamable-http)."""
-        headers = self.request.headers
-        for header in ("MCP-Protocol-Version", "Mcp-Method", "Mcp-Name"):
-            if len(headers.get_list(header)) > 1:
-                return HEADER_MISMATCH, f"the header {header} occurs twice"
-        if message.kind is not Kind.REQUEST:
-            return None
-        meta = messages.params_of(message).meta
-        version = bytes(meta.version) if meta is not None else b""
-        if not version:
-            words = (
-                f'params._meta must hold "{messages.PROTOCOL_VERSION_KEY}", as the header says this version'
-            )
-            return INVALID_PARAMS, words
-        if headers.get("MCP-Protocol-Version") != _text(version):
-            return HEADER_MISMATCH, "the header MCP-Protocol-Version must equal the version in params._meta"
-        if headers.get("Mcp-Method") != message.method_name:
-            return HEADER_MISMATCH, "the header Mcp-Method must equal the method"
-        member = NAMED_BY.get(message.method_name)
-        if member is not None:
-            named = messages.member(message.params, member)
-            if named and _decoded(headers.get("Mcp-Name")) != _text(named):
-                return HEADER_MISMATCH, f"the header Mcp-Name must equal params.{member}"
-        return None
-
-    async def _legacy(self, server: Server, message: Message) -> None:
-        if message.kind is Kind.REQUEST and message.method == b'"initialize"':
-            session, link = self._new_session(server)
-        else:
-            session, link = self._known_session(server)
-        link.last_used = time.monotonic()
-        now = time.perf_counter()
-        if message.kind is not Kind.REQUEST:
-            session.receive(message.data, now)
-            return self._accepted()
-        if message.id_key in session.core.pending:
-            return self._answer_error(b"", INVALID_REQUEST, f"the id {message.id.decode()} is in flight")
-        stream = link.open_request(message)
-        session.receive(message.data, now)
-        self.set_header("Mcp-Session-Id", link.id)
-        await self._respond(stream, self._accepts(EVENT_STREAM), {}, keep=True)
-        link.last_used = time.monotonic()
-
-    def _new_session(self, server: Server) -> tuple[Session, HttpLink]:
-        self._admit()
-        limits = self.runtime.gateway.limits
-        link = HttpLink(limits.window_frames, limits.window_bytes)
-        return self.runtime.gateway.open_http_session(server, link, self._info("http")), link
-
-    def _known_session(self, server: Server) -> tuple[Session, HttpLink]:
-        """The session that ``Mcp-Session-Id`` names; another user's, or another server's, reads as unknown."""
-        given, gateway = self.request.headers.get("Mcp-Session-Id"), self.runtime.gateway
-        if given is None:
-            raise self.refuse(400, "session", "the header Mcp-Session-Id is missing: send initialize first")
-        other = gateway.sessions.get(given)
-        if other is not None and other.info.principal == self.principal:
-            raise self.refuse(409, "session", "this session belongs to a WebSocket; the two never mix")
-        session = gateway.http_sessions.get(given)
-        if (
-            session is None
-            or session.info.principal != self.principal
-            or session.server.name != server.name
-            or session.info.tools != self.token_tools  # a narrower token must not use what a wider one opened
-        ):
-            raise self.refuse(404, "session", "there is no such session: send initialize again")
-        link = session.http_link
-        assert link is not None
-        return session, link
-
-    def _admit(self) -> None:
-        try:
-            self.runtime.gateway.check_admission(self.principal)
-        except LimitExceeded as error:
-            self.error_headers["Retry-After"] = "5"
-            raise self.refuse(503, error.limit, str(error)) from None
-
-    def _info(self, link: str) -> LinkInfo:
-        agent = self.request.headers.get("User-Agent", "")[:200]
-        return LinkInfo(
-            self.principal,
-            self.request.remote_ip or "",
-            agent,
-            token_id=self.token_id,
-            tools=self.token_tools,
-            link=link,
-        )
+        self.runtime.admissions.remember(self._head, self)
+        await self.take(name)
 
     @ws_authenticated
     async def delete(self, name: str) -> None:
@@ -238,80 +71,10 @@ class StreamableHttpHandler(UpgradeHandler):
             words += ", or connect with a WebSocket"
         raise web.HTTPError(405, words)
 
-    # --- answers --------------------------------------------------------------------------------
-
-    async def _respond(
-        self,
-        stream: Stream,
-        streams: bool,
-        statuses: dict[int, int],
-        keep: bool = False,
-        committed: bool = False,
-    ) -> None:
-        """Write a stream: as JSON if the answer is all there is, else as events.
-
-        Args:
-            streams: whether the client takes an event stream; if not, it gets the answer alone.
-            statuses: HTTP status by error code.
-            keep: whether what the client misses may be replayed.
-        """
-        self._reading = stream
-        try:
-            while True:
-                event = await stream.next(HEARTBEAT if committed or not streams else COMMIT_AFTER)
-                if not stream.reader:
-                    return
-                if event is None and stream.last:
-                    break
-                final = stream.last and not len(stream)
-                if event is not None and final and not committed:
-                    return self._answer(event[1], statuses)
-                if not streams:
-                    continue
-                if not committed:
-                    self._commit()
-                    committed = True
-                self.write(b": working\n\n" if event is None else _event(*event))
-                await self.flush()
-            if not committed:
-                raise self.refuse(502, "server", "the session ended without an answer")
-            self.finish()
-        except StreamClosedError:
-            pass
-        finally:
-            self._reading = None
-            if keep:
-                stream.leave()
-            else:
-                stream.finish()
-
     def on_connection_close(self) -> None:
-        """The client is gone: wake whoever writes to it."""
-        if self._reading is not None:
-            self._reading.leave()
+        """Tornado's hook."""
+        self.client_left()
         super().on_connection_close()
-
-    def _commit(self) -> None:
-        self.set_header("Content-Type", EVENT_STREAM)
-        self.set_header("Cache-Control", "no-cache, no-transform")
-        self.set_header("X-Accel-Buffering", "no")
-
-    def _answer(self, data: bytes, statuses: dict[int, int]) -> None:
-        if statuses and (error := messages.parse(data).error):
-            self.set_status(statuses.get(msgspec.json.decode(error, type=_Code).code, 200))
-        self.set_header("Content-Type", "application/json")
-        self.finish(data)
-
-    def _answer_error(self, raw_id: bytes, code: int, words: str) -> None:
-        self.runtime.gateway.metrics.refusals["message"] += 1
-        self.set_status(400)
-        self.set_header("Content-Type", "application/json")
-        self.finish(messages.error_response(raw_id, code, words))
-
-    def _accepted(self) -> None:
-        self.set_status(202)
-        self.clear_header("Content-Type")
-        self.finish()
 
     # --- shared with the WebSocket side ---------------------------------------------------------
 
@@ -319,27 +82,3 @@ class StreamableHttpHandler(UpgradeHandler):
         """Whether the request names a session that lives on HTTP."""
         return self.request.headers.get("Mcp-Session-Id") in self.runtime.gateway.http_sessions
 
-
-def _event(event_id: str, data: bytes) -> bytes:
-    """A server-sent event; one line of data, as JSON may be written without line breaks."""
-    head = b"id: %b\n" % event_id.encode() if event_id else b""
-    return head + b"event: message\ndata: " + messages.one_line(data) + b"\n\n"
-
-
-def _text(raw: bytes) -> str | None:
-    try:
-        value = msgspec.json.decode(raw)
-    except msgspec.DecodeError:
-        return None
-    return value if isinstance(value, str) else None
-
-
-def _decoded(header: str | None) -> str | None:
-    """A header value, unwrapped from ``=?base64?…?=`` where it needs more than printable ASCII."""
-    found = _ENCODED.fullmatch(header or "")
-    if found is None:
-        return header
-    try:
-        return base64.b64decode(found[1], validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
-        return None
