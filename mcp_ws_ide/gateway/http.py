@@ -33,9 +33,11 @@ class Stream:
         name: first part of its event ids.
         last: whether nothing follows what is queued.
         reader: whether a response takes the events.
+        on_ready: called once, and forgotten, when there is an event, none follows, or the response is gone;
+            for a response without a task that waits in :meth:`next`.
     """
 
-    __slots__ = ("_bytes", "_queue", "_wake", "last", "name", "numbered", "reader")
+    __slots__ = ("_bytes", "_queue", "_wake", "last", "name", "numbered", "on_ready", "reader")
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -45,6 +47,7 @@ class Stream:
         self.numbered = 0
         self._queue: deque[tuple[str, bytes]] = deque()
         self._wake = asyncio.Event()
+        self.on_ready: Callable[[], None] | None = None
 
     def __len__(self) -> int:
         return len(self._queue)
@@ -54,13 +57,20 @@ class Stream:
         """Bytes that wait for the response."""
         return self._bytes
 
-    def put(self, event_id: str, data: bytes) -> None:
+    def put(self, event_id: str, data: bytes, last: bool = False) -> None:
         """One more event. A client that does not read loses the oldest; the answer comes last and stays."""
         self._queue.append((event_id, data))
         self._bytes += len(data)
         while self._bytes > MAX_QUEUED_BYTES and len(self._queue) > 1:
             self.drop_oldest()
+        self.last = self.last or last
+        self._ready()
+
+    def _ready(self) -> None:
         self._wake.set()
+        if self.on_ready is not None:
+            call, self.on_ready = self.on_ready, None
+            call()
 
     def drop_oldest(self) -> None:
         """Make room."""
@@ -69,14 +79,14 @@ class Stream:
     def finish(self) -> None:
         """Nothing follows."""
         self.last = True
-        self._wake.set()
+        self._ready()
 
     def leave(self) -> None:
         """The response is gone; what follows can only be replayed."""
         self.reader = False
         self._queue.clear()
         self._bytes = 0
-        self._wake.set()
+        self._ready()
 
     async def next(self, timeout: float) -> tuple[str, bytes] | None:
         """The next event; None when there was none within ``timeout`` s, or none follows (see :attr:`last`)."""
@@ -87,8 +97,10 @@ class Stream:
                     await self._wake.wait()
             except TimeoutError:
                 return None
-        if not self._queue:
-            return None
+        return self.take() if self._queue else None
+
+    def take(self) -> tuple[str, bytes]:
+        """The next event, which is there."""
         event = self._queue.popleft()
         self._bytes -= len(event[1])
         return event
@@ -105,9 +117,7 @@ class Exchange:
 
     def send(self, data: bytes) -> None:
         """An event; the last one if it is the answer."""
-        self.stream.put("", data)
-        if _is_last(data):
-            self.stream.finish()
+        self.stream.put("", data, last=_is_last(data))
 
     def close(self, code: CloseCode, reason: str) -> None:
         """Nothing follows."""
@@ -233,7 +243,7 @@ class HttpLink:
         stream.numbered += 1
         self._keep(stream.name, stream.numbered, data)
         if stream.reader or stream is self._general:
-            stream.put(f"{stream.name}.{stream.numbered}", data)
+            stream.put(f"{stream.name}.{stream.numbered}", data, last)
         if len(self._general) > self._max_events:
             self._general.drop_oldest()
         if last:

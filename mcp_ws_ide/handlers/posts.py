@@ -11,6 +11,8 @@ import base64
 import binascii
 import re
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -56,6 +58,22 @@ class _Code(msgspec.Struct):
     code: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """What a request will be answered with.
+
+    Attributes:
+        streams: whether the client takes an event stream; if not, it gets the answer alone.
+        statuses: HTTP status by error code.
+        done: to be called when the response is over.
+    """
+
+    stream: Stream
+    streams: bool
+    statuses: dict[int, int]
+    done: Callable[[], None]
+
+
 class Posting:
     """Mixed into whatever has a request and can respond: Tornado's handlers, and :class:`RepeatedPost`."""
 
@@ -81,7 +99,13 @@ class Posting:
     # --- requests -------------------------------------------------------------------------------
 
     async def take(self, name: str) -> None:
-        """One message of a client."""
+        """One message of a client, answered."""
+        owed = self.begin(name)
+        if owed is not None:
+            await self._respond(owed)
+
+    def begin(self, name: str) -> Owed | None:
+        """Hand one message of a client on; None if that was all, and it is answered already."""
         server = self.find_server(name)
         if server.refusal is not None:
             raise self.refuse(502, "server", f"server {server.name!r} cannot start: {server.refusal}")
@@ -92,13 +116,13 @@ class Posting:
                 raise MalformedMessage(PARSE_ERROR, "the body must be valid UTF-8")
             message = messages.parse(body)
         except MalformedMessage as error:
-            return self._answer_error(b"", error.code, error.reason)
+            self._answer_error(b"", error.code, error.reason)
+            return None
         version = self.request.headers.get("MCP-Protocol-Version")
         meta = messages.params_of(message).meta
         if (meta is not None and len(memoryview(meta.version))) or version not in (None, *LEGACY_VERSIONS):
-            await self._modern(server, message)
-        else:
-            await self._legacy(server, message)
+            return self._modern(server, message)
+        return self._legacy(server, message)
 
     def _check_media(self, server: Server) -> None:
         headers, limit = self.request.headers, self.message_limit(server)
@@ -118,25 +142,30 @@ class Posting:
         }
         return bool(accepted & {media, "*/*", media.partition("/")[0] + "/*"})
 
-    async def _modern(self, server: Server, message: Message) -> None:
+    def _modern(self, server: Server, message: Message) -> Owed | None:
         problem = self._header_problem(message)
         if problem is not None:
-            return self._answer_error(message.id, *problem)
+            self._answer_error(message.id, *problem)
+            return None
         if message.kind is Kind.NOTIFICATION:  # the protocol defines none; a closed response cancels
-            return self._accepted()
+            self._accepted()
+            return None
         if message.kind is Kind.RESPONSE:
-            return self._answer_error(b"", INVALID_REQUEST, "a server of this era asks nothing")
+            self._answer_error(b"", INVALID_REQUEST, "a server of this era asks nothing")
+            return None
         streams = self._accepts(EVENT_STREAM)
         if message.method == b'"subscriptions/listen"' and not streams:
             raise self.refuse(406, "media", "subscriptions/listen needs text/event-stream in Accept")
         self._admit()
         exchange = Exchange()
         session = self.runtime.gateway.open_session(server, exchange, self._info("http"))
-        try:
-            session.receive(message.data, time.perf_counter())
-            await self._respond(exchange.stream, streams, STATUS)
-        finally:
+        session.receive(message.data, time.perf_counter())
+
+        def done() -> None:
+            exchange.stream.finish()
             session.link_closed(CloseCode.NORMAL, "the exchange is over")
+
+        return Owed(exchange.stream, streams, STATUS, done)
 
     def _header_problem(self, message: Message) -> tuple[int, str] | None:
         """What is wrong with the headers that repeat the body (MCP 2026-07-28, streamable-http)."""
@@ -164,7 +193,7 @@ class Posting:
                 return HEADER_MISMATCH, f"the header Mcp-Name must equal params.{member}"
         return None
 
-    async def _legacy(self, server: Server, message: Message) -> None:
+    def _legacy(self, server: Server, message: Message) -> Owed | None:
         if message.kind is Kind.REQUEST and message.method == b'"initialize"':
             session, link = self._new_session(server)
         else:
@@ -173,14 +202,20 @@ class Posting:
         now = time.perf_counter()
         if message.kind is not Kind.REQUEST:
             session.receive(message.data, now)
-            return self._accepted()
+            self._accepted()
+            return None
         if message.id_key in session.core.pending:
-            return self._answer_error(b"", INVALID_REQUEST, f"the id {message.id.decode()} is in flight")
+            self._answer_error(b"", INVALID_REQUEST, f"the id {message.id.decode()} is in flight")
+            return None
         stream = link.open_request(message)
         session.receive(message.data, now)
         self.set_header("Mcp-Session-Id", link.id)
-        await self._respond(stream, self._accepts(EVENT_STREAM), {}, keep=True)
-        link.last_used = time.monotonic()
+
+        def done() -> None:
+            stream.leave()
+            link.last_used = time.monotonic()
+
+        return Owed(stream, self._accepts(EVENT_STREAM), {}, done)
 
     def _new_session(self, server: Server) -> tuple[Session, HttpLink]:
         self._admit()
@@ -218,33 +253,25 @@ class Posting:
 
     # --- answers --------------------------------------------------------------------------------
 
-    async def _respond(
-        self,
-        stream: Stream,
-        streams: bool,
-        statuses: dict[int, int],
-        keep: bool = False,
-        committed: bool = False,
-    ) -> None:
+    async def _respond(self, owed: Owed, patience: float = COMMIT_AFTER, committed: bool = False) -> None:
         """Write a stream: as JSON if the answer is all there is, else as events.
 
         Args:
-            streams: whether the client takes an event stream; if not, it gets the answer alone.
-            statuses: HTTP status by error code.
-            keep: whether what the client misses may be replayed.
+            patience: seconds the first event may take before the response becomes an event stream.
+            committed: whether it is one already.
         """
-        self._reading = stream
+        self._reading = stream = owed.stream
         try:
             while True:
-                event = await stream.next(HEARTBEAT if committed or not streams else COMMIT_AFTER)
+                event = await stream.next(HEARTBEAT if committed or not owed.streams else patience)
                 if not stream.reader:
                     return
                 if event is None and stream.last:
                     break
                 final = stream.last and not len(stream)
                 if event is not None and final and not committed:
-                    return self._answer(event[1], statuses)
-                if not streams:
+                    return self._answer(event[1], owed.statuses)
+                if not owed.streams:
                     continue
                 if not committed:
                     self._commit()
@@ -258,10 +285,7 @@ class Posting:
             pass
         finally:
             self._reading = None
-            if keep:
-                stream.leave()
-            else:
-                stream.finish()
+            owed.done()
 
     def client_left(self) -> None:
         """Wake whoever writes to a client that is gone."""

@@ -9,10 +9,13 @@ always go the long way.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from http.client import responses
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,7 +26,7 @@ from tornado import httputil, web
 from tornado.routing import Router
 
 from mcp_ws_ide.handlers.auth import refusal, words_of
-from mcp_ws_ide.handlers.posts import Posting
+from mcp_ws_ide.handlers.posts import COMMIT_AFTER, Owed, Posting
 
 if TYPE_CHECKING:
     from asyncio import Future
@@ -134,6 +137,7 @@ class RepeatedPost(Posting):
         self.request = request
         self._connection = request.connection
         self._admission = admission
+        self._loop = runtime.gateway.loop
         self.token_id = admission.token_id
         self.error_headers: dict[str, str] = {}
         self._status = 200
@@ -142,14 +146,42 @@ class RepeatedPost(Posting):
         self._begun = False
 
     def start(self, body: bytes) -> None:
-        """Take the message, in a task of the gateway's."""
+        """Take the message. A lone answer that is soon there needs no task; all else gets one."""
         self.request.body = body
         self._connection.set_close_callback(self.client_left)  # type: ignore[attr-defined]
-        self._runtime.gateway.tasks.spawn(self._run(), "repeated POST")
+        with self._errors():
+            owed = self.begin(self._admission.server)
+            if owed is not None:
+                self._await(owed)
 
-    async def _run(self) -> None:
+    def _await(self, owed: Owed) -> None:
+        stream = self._reading = owed.stream
+        timer: asyncio.TimerHandle | None = None
+
+        def ready() -> None:
+            stream.on_ready = None
+            if timer is not None:
+                timer.cancel()
+            if stream.reader and stream.last and len(stream) == 1:
+                self._reading = None
+                self._answer(stream.take()[1], owed.statuses)
+                self._loop.call_soon(owed.done)  # not within the session's own delivery
+            else:
+                self._runtime.gateway.tasks.spawn(self._rest(owed), "POST")
+
+        if len(stream) or stream.last:
+            return ready()
+        stream.on_ready = ready
+        timer = self._loop.call_later(COMMIT_AFTER, ready)
+
+    async def _rest(self, owed: Owed) -> None:
+        with self._errors():
+            await self._respond(owed, patience=0.0)
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
         try:
-            await self.take(self._admission.server)
+            yield
         except web.HTTPError as error:
             self._fail(error.status_code, words_of(error))
         except Exception:
@@ -203,7 +235,7 @@ class RepeatedPost(Posting):
         if self._begun:
             return self._connection.write(data)
         self._begun = True
-        self._headers["Date"] = httputil.format_timestamp(time.time())
+        self._headers["Date"] = _date(int(time.time()))
         start = httputil.ResponseStartLine("", self._status, responses[self._status])
         return self._connection.write_headers(start, httputil.HTTPHeaders(self._headers), data)
 
@@ -217,6 +249,11 @@ class RepeatedPost(Posting):
             self.flush()
         self._connection.finish()
         _durations(self._status).observe(self.request.request_time())
+
+
+@lru_cache(maxsize=1)
+def _date(seconds: int) -> str:
+    return httputil.format_timestamp(seconds)
 
 
 @cache

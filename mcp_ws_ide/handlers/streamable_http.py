@@ -14,7 +14,7 @@ from tornado import web
 
 from mcp_ws_ide.binding import CloseCode
 from mcp_ws_ide.gateway.server import Server
-from mcp_ws_ide.handlers.posts import Posting
+from mcp_ws_ide.handlers.posts import Owed, Posting
 from mcp_ws_ide.handlers.repeats import head_of
 from mcp_ws_ide.handlers.upgrade import UpgradeHandler
 
@@ -59,8 +59,12 @@ class StreamableHttpHandler(Posting, UpgradeHandler):
         self.set_header("Mcp-Session-Id", link.id)
         self._commit()
         await self.flush()
-        await self._respond(stream, True, {}, keep=True, committed=True)
-        link.last_used = time.monotonic()
+
+        def done() -> None:
+            stream.leave()
+            link.last_used = time.monotonic()
+
+        await self._respond(Owed(stream, True, {}, done), committed=True)
 
     def not_allowed(self) -> None:
         """405, with what is allowed."""
