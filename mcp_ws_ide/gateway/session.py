@@ -146,13 +146,16 @@ class Session:
 
     def receive(self, data: bytes, now: float) -> None:
         """Take one text message of the client; ``now`` is when it arrived (``time.perf_counter``)."""
-        self._count_in(len(data))
-        if self._gateway.tap.active:
-            self._gateway.tap.message(self.info.principal, self.server.name, self.id, "client", "in", data)
         try:
             message = messages.parse(data)
         except MalformedMessage as error:
+            self._note_in(data)
             return self._refuse(error)
+        self.take(message, now)
+
+    def take(self, message: messages.Message, now: float) -> None:
+        """As :meth:`receive`, where the message is parsed already."""
+        self._note_in(message.data)
         effect = self.core.from_client(message, now)
         if self._gateway.closing and type(effect) is Forward and message.kind is messages.Kind.REQUEST:
             return self._refuse_closing(effect)
@@ -221,12 +224,15 @@ class Session:
         if end is not None and self._link is not None and end.channel.owes_ack:
             self._link.send(end.channel.take_ack())
 
-    def _count_in(self, size: int) -> None:
+    def _note_in(self, data: bytes) -> None:
+        size = len(data)
         self.messages_in += 1
         self.bytes_in += size
         counters = self.server.counters
         counters.messages_in += 1
         counters.bytes_in += size
+        if self._gateway.tap.active:
+            self._gateway.tap.message(self.info.principal, self.server.name, self.id, "client", "in", data)
 
     def _refuse(self, error: MalformedMessage) -> None:
         self._malformed += 1

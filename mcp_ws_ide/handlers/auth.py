@@ -161,8 +161,8 @@ class EndpointHandler(GatewayHandler):
 
     @property
     def repeatable(self) -> bool:
-        """Whether the same head may pass again for a moment: it shows a token, and nothing that changes."""
-        if {"Cookie", "Origin"} & self.request.headers.keys():
+        """Whether the same head may pass again for a moment: it shows a token, and comes from no page."""
+        if "Origin" in self.request.headers:
             return False
         return self.token_id is not None or (self._owner is None and bool(self.token_authenticated))
 

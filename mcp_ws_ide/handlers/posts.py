@@ -13,6 +13,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -136,11 +137,7 @@ class Posting:
             )
 
     def _accepts(self, media: str) -> bool:
-        accepted = {
-            part.partition(";")[0].strip().lower()
-            for part in self.request.headers.get("Accept", "*/*").split(",")
-        }
-        return bool(accepted & {media, "*/*", media.partition("/")[0] + "/*"})
+        return bool(_accepted(self.request.headers.get("Accept", "*/*")) & _ranges(media))
 
     def _modern(self, server: Server, message: Message) -> Owed | None:
         problem = self._header_problem(message)
@@ -159,7 +156,7 @@ class Posting:
         self._admit()
         exchange = Exchange()
         session = self.runtime.gateway.open_session(server, exchange, self._info("http"))
-        session.receive(message.data, time.perf_counter())
+        session.take(message, time.perf_counter())
 
         def done() -> None:
             exchange.stream.finish()
@@ -201,14 +198,14 @@ class Posting:
         link.last_used = time.monotonic()
         now = time.perf_counter()
         if message.kind is not Kind.REQUEST:
-            session.receive(message.data, now)
+            session.take(message, now)
             self._accepted()
             return None
         if message.id_key in session.core.pending:
             self._answer_error(b"", INVALID_REQUEST, f"the id {message.id.decode()} is in flight")
             return None
         stream = link.open_request(message)
-        session.receive(message.data, now)
+        session.take(message, now)
         self.set_header("Mcp-Session-Id", link.id)
 
         def done() -> None:
@@ -327,6 +324,18 @@ class Posting:
     def message_limit(self, server: Server) -> int:
         """Longest message of a server, in bytes."""
         return int(server.spec.limits.get("max_message_bytes", self.runtime.gateway.limits.max_message_bytes))
+
+
+@lru_cache(maxsize=64)
+def _accepted(header: str) -> frozenset[str]:
+    """The media ranges that an ``Accept`` names."""
+    return frozenset(part.partition(";")[0].strip().lower() for part in header.split(","))
+
+
+@cache
+def _ranges(media: str) -> frozenset[str]:
+    """Those that admit a media type."""
+    return frozenset({media, "*/*", media.partition("/")[0] + "/*"})
 
 
 def _event(event_id: str, data: bytes) -> bytes:

@@ -3,8 +3,8 @@
 Jupyter's checks and Tornado's request handler cost several times what carrying a call does, and an HTTP client
 says the same with each call. A head that was admitted may come again for :data:`ADMITTED_FOR` seconds: same
 address, same URL, same headers but those that name the message. What depends on the message or the session is
-checked each time (posts.py), and so is whether a gateway token lives. Heads with a cookie, an Origin or a ticket
-always go the long way.
+checked each time (posts.py), and so is whether a gateway token lives. Heads without a token or with an Origin
+always go the long way: those of pages, and tickets.
 """
 
 from __future__ import annotations

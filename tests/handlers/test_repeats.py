@@ -1,0 +1,159 @@
+"""POSTs whose head was admitted a moment ago (handlers/repeats.py): shorter, and no less strict."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+
+import httpx
+import pytest
+
+from mcp_ws_ide.handlers.repeats import ADMITTED_FOR
+from tests.conftest import Jupyter, until
+from tests.handlers.test_security import cookie_of
+from tests.handlers.test_streamable_http import Http, events
+
+COUNT = re.compile(
+    r'http_request_duration_seconds_count\{handler="([\w.]+)",method="POST",status_code="\d+"\} (\d+)'
+)
+
+
+def served(jupyter: Jupyter) -> tuple[int, int]:
+    """POSTs so far on the endpoint: the long way, and the short one."""
+    _, _, text = jupyter.request("GET", "metrics", headers={"Authorization": f"token {jupyter.token}"})
+    found = [(name, int(count)) for name, count in COUNT.findall(re.sub(r"\.0\b", "", text.decode()))]
+    long = sum(count for name, count in found if name.endswith("ServerEndpointHandler"))
+    return long, sum(count for name, count in found if name.endswith("RepeatedPost"))
+
+
+@pytest.fixture
+async def http(jupyter) -> AsyncIterator[Http]:
+    """A client nobody else shares a head with, and that keeps no cookie."""
+    jar = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
+    async with httpx.AsyncClient(timeout=20, cookies=jar) as client:
+        http = Http(jupyter, client)
+        http.headers["X-Test"] = str(id(http))
+        yield http
+        if "Mcp-Session-Id" in http.headers:
+            await client.delete(http.url, headers=http.headers)
+
+
+async def test_the_second_call_goes_the_short_way_and_is_answered_alike(http, jupyter):
+    await http.initialize()
+    before = served(jupyter)
+    fields = {"Content-Type", "X-Content-Type-Options", "Content-Security-Policy", "Server", "Mcp-Session-Id"}
+    for tool, arguments in (
+        ("echo", {"text": "ü"}),
+        ("no such tool", {}),
+        ("slow", {"steps": 2, "delay": 0.01}),
+    ):
+        http.headers["X-Test"] += "."
+        first, second = [await http.legacy(1, tool, arguments) for _ in range(2)]
+        assert first.status_code == second.status_code == 200
+        assert first.text == re.sub(
+            r"id: p\d+", lambda _: re.findall(r"id: p\d+", first.text)[0], second.text
+        )
+        assert {name: first.headers.get(name) for name in fields} == {
+            name: second.headers.get(name) for name in fields
+        }
+        assert "Date" in second.headers
+    assert [after - start for start, after in zip(before, served(jupyter), strict=True)] == [3, 3]
+
+
+async def test_a_modern_call_and_a_silent_one_go_the_short_way_too(http, jupyter):
+    await http.modern(1, "tools/list")
+    before = served(jupyter)
+    answer = await http.modern("x", "tools/call", {"name": "echo", "arguments": {"text": "x"}})
+    assert answer.json()["result"]["content"][0]["text"] == "x"
+    silent = await http.modern(1, "tools/call", {"name": "slow", "arguments": {"steps": 1, "delay": 1}})
+    assert [message["id"] for _, message in events(silent)] == [1]
+    assert [after - start for start, after in zip(before, served(jupyter), strict=True)] == [0, 2]
+
+
+async def test_what_is_wrong_with_a_message_is_said_on_the_short_way_too(http, jupyter):
+    await http.modern(1, "tools/list")
+    before = served(jupyter)
+    assert (await http.post("{")).json()["error"]["code"] == -32700
+    assert (await http.modern(1, "no/such")).status_code == 404
+    assert (await http.modern(1, "tools/list", Mcp_Method="ping")).json()["error"]["code"] == -32020
+    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+    missing, unknown = await http.post(call), await http.post(call, Mcp_Session_Id="f" * 32)
+    assert (missing.status_code, unknown.status_code) == (400, 404)
+    assert "send initialize" in unknown.json()["message"]
+    note = await http.modern(None, "x")
+    assert note.status_code in (202, 400)
+    assert [after - start for start, after in zip(before, served(jupyter), strict=True)] == [0, 6]
+
+
+async def test_no_other_head_profits_from_an_admission(http, jupyter):
+    for _ in range(2):
+        assert (await http.modern(1, "tools/list")).status_code == 200
+    assert (await http.modern(1, "tools/list", Authorization="Bearer wrong")).status_code in (401, 403)
+    assert (await http.modern(1, "tools/list", Authorization=None)).status_code == 401
+    assert (await http.modern(1, "tools/list", Origin="https://evil.example")).status_code == 403
+    assert (await http.modern(1, "tools/list", Host="evil.example")).status_code == 403
+    assert (await http.modern(1, "tools/list", Content_Type="text/plain")).status_code == 415
+
+
+async def test_pages_are_checked_each_time(http, jupyter):
+    before = served(jupyter)
+    own = {"Origin": jupyter.url.partition("/user")[0]}
+    by_cookie = {**own, "Authorization": None, "Cookie": cookie_of(jupyter)}
+    for headers, status in ((own, 200), (by_cookie, 403)):  # the cookie alone needs an XSRF token as well
+        for _ in range(2):
+            assert (await http.modern(1, "tools/list", **headers)).status_code == status
+    assert [after - start for start, after in zip(before, served(jupyter), strict=True)] == [4, 0]
+
+
+async def test_a_client_that_returns_jupyters_cookie_goes_the_short_way_too(jupyter):
+    """As the Python SDK's does."""
+    async with httpx.AsyncClient(timeout=20) as client:
+        http = Http(jupyter, client)
+        http.headers["X-Test"] = "cookies"
+        before = served(jupyter)
+        for _ in range(5):
+            assert (await http.modern(1, "tools/list")).status_code == 200
+    assert [after - start for start, after in zip(before, served(jupyter), strict=True)] == [2, 3]
+
+
+async def test_a_revoked_gateway_token_is_refused_at_once(http, jupyter):
+    minted = jupyter.rest("POST", "tokens", {"servers": ["fast"], "expires_in": 600})[1]
+    http.headers["Authorization"] = f"Bearer {minted['token']}"
+    await http.modern(1, "tools/list")
+    before = served(jupyter)
+    assert (await http.modern(1, "tools/list")).status_code == 200
+    assert served(jupyter)[1] == before[1] + 1, "the short way"
+    jupyter.rest("DELETE", f"tokens/{minted['id']}")
+    assert (await http.modern(1, "tools/list")).status_code == 403
+
+
+async def test_a_ticket_is_good_once(http, jupyter):
+    ticket = jupyter.rest("POST", "tickets", {"server": "fast"})[1]["ticket"]
+    del http.headers["Authorization"]
+    http.url += f"?ticket={ticket}"
+    assert [(await http.modern(1, "tools/list")).status_code for _ in range(2)] == [200, 403]
+
+
+async def test_an_admission_ends(http, jupyter):
+    """Whoever loses the right keeps it no longer than that."""
+    await http.modern(1, "tools/list")
+    before = served(jupyter)[0]
+    async with asyncio.timeout(ADMITTED_FOR + 5):
+        while served(jupyter)[0] == before:
+            await http.modern(1, "tools/list")
+
+
+async def test_a_client_that_leaves_ends_its_exchange_on_the_short_way_too(http, jupyter):
+    await http.modern(1, "tools/list")
+    with pytest.raises(httpx.ReadTimeout):
+        arguments = {"name": "slow", "arguments": {"steps": 1, "delay": 30}}
+        http.client.timeout = httpx.Timeout(0.2)
+        await http.modern(1, "tools/call", arguments)
+    http.client.timeout = httpx.Timeout(20)
+
+    def working() -> list:
+        return [session for session in jupyter.rest("GET", "sessions")[1]["sessions"] if session["in_flight"]]
+
+    await until(lambda: not working(), what="the end of the exchange")
