@@ -7,6 +7,7 @@ STAMP := $(VENV)/.installed
 NODE_STAMP := .npm-env/.installed
 CODE_SERVER_STAMP := .npm-env/code-server/.installed
 MCP1_STAMP := .venv-mcp1/.installed
+AGENTS_STAMP := .venv-agents/.installed
 PEERS_STAMP := .peers/.installed
 PORT ?= 8888
 
@@ -42,7 +43,14 @@ $(CODE_SERVER_STAMP): tests/interop/code_server/package.json | $(STAMP)
 $(MCP1_STAMP): pyproject.toml
 	$(PYTHON) -m venv .venv-mcp1
 	.venv-mcp1/bin/python -m pip install --quiet --upgrade pip
-	.venv-mcp1/bin/python -m pip install --quiet --editable . "mcp[ws]<2"
+	.venv-mcp1/bin/python -m pip install --quiet --editable ".[langchain]" "mcp[ws]<2"
+	@touch $@
+
+# openai-agents wants an older websockets than the tests should run with.
+$(AGENTS_STAMP): pyproject.toml
+	$(PYTHON) -m venv .venv-agents
+	.venv-agents/bin/python -m pip install --quiet --upgrade pip
+	.venv-agents/bin/python -m pip install --quiet --editable ".[openai-agents]" "mcp>=2"
 	@touch $@
 
 # What make bench-http compares with; an environment of its own, since mcp-proxy needs the SDK 1.x.
@@ -56,7 +64,7 @@ $(PEERS_STAMP): benchmarks/peers/package.json benchmarks/peers/requirements.txt 
 run: $(VENV)/.run ## install, then start Jupyter with the extension and the demo server
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m mcp_ws_ide.demo.run --port $(PORT)
 
-test: $(STAMP) $(NODE_STAMP) $(CODE_SERVER_STAMP) $(MCP1_STAMP) ## install what the tests need, then run them all
+test: $(STAMP) $(NODE_STAMP) $(CODE_SERVER_STAMP) $(MCP1_STAMP) $(AGENTS_STAMP) ## install what the tests need, then run them all
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
 
 test-quick: $(STAMP) ## the tests that need neither Node nor Chromium, without the heavy ones
@@ -88,4 +96,4 @@ bench-http: $(STAMP) $(PEERS_STAMP) ## CPU per call over HTTP beside supergatewa
 		--supergateway .peers/node_modules/supergateway/dist/index.js --mcp-proxy .peers/venv/bin/mcp-proxy
 
 clean: ## remove everything the other targets made
-	rm -rf $(VENV) .venv-mcp1 .npm-env .peers .cache build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-mcp1 .venv-agents .npm-env .peers .cache build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -52,9 +52,7 @@ async def test_the_second_call_goes_the_short_way_and_is_answered_alike(http, ju
         http.headers["X-Test"] += "."
         first, second = [await http.legacy(1, tool, arguments) for _ in range(2)]
         assert first.status_code == second.status_code == 200
-        assert first.text == re.sub(
-            r"id: p\d+", lambda _: re.findall(r"id: p\d+", first.text)[0], second.text
-        )
+        assert re.sub(r"id: p\d+", "", first.text) == re.sub(r"id: p\d+", "", second.text)
         assert {name: first.headers.get(name) for name in fields} == {
             name: second.headers.get(name) for name in fields
         }

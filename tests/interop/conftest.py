@@ -19,6 +19,7 @@ from tests.conftest import DEMO, Jupyter  # noqa: E402
 ROOT = Path(__file__).parents[2]
 PACKAGES = ROOT / ".npm-env" / "node_modules"
 MCP1 = ROOT / ".venv-mcp1" / "bin" / "python"
+AGENTS = ROOT / ".venv-agents" / "bin" / "python"
 
 
 def node() -> str | None:
@@ -45,6 +46,13 @@ def mcp1_python() -> str:
     """An interpreter with the Python SDK 1.x."""
     need(MCP1.exists(), "the environment with mcp 1.x")
     return str(MCP1)
+
+
+@pytest.fixture(scope="session")
+def agents_python() -> str:
+    """An interpreter with openai-agents."""
+    need(AGENTS.exists(), "the environment with openai-agents")
+    return str(AGENTS)
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from fastmcp import Client
@@ -13,6 +16,7 @@ from pydantic_ai.models.function import AgentInfo, FunctionModel
 
 from mcp_ws_ide.client import MCPServerWebSocket, Reconnect, Resumed, WebSocketClientTransport
 from tests.chaos import ChaosLink
+from tests.conftest import Jupyter, until
 
 FAST = Reconnect(first_delay=0.01, max_delay=0.05)
 
@@ -67,6 +71,60 @@ async def test_fastmcps_client_works_through_cuts(jupyter):
             result = await client.call_tool("slow", {"steps": 4, "delay": 0.05}, progress_handler=progress)
             assert result.content[0].text == "4 steps done"
             assert isinstance(transport.link.state, Resumed)
+
+
+async def cut_twice_in_a_call(jupyter: Jupyter, python: str, script: str, *arguments: str) -> list[str]:
+    """Run a client program over a link that is cut, twice, while its call runs; the lines it printed last.
+
+    The program prints its states as they come.
+    """
+    printed: list[str] = []
+    async with ChaosLink(jupyter.port, 7) as link:
+        url = jupyter.endpoint("demo").replace(str(jupyter.port), str(link.port))
+        program = str(Path(__file__).with_name(script))
+        client = await asyncio.create_subprocess_exec(
+            python, program, url, jupyter.token, *arguments, stdout=asyncio.subprocess.PIPE
+        )
+        assert client.stdout is not None
+        async with asyncio.timeout(90):
+            async for line in client.stdout:
+                printed.append(line.decode().strip())
+                if printed[-1] in ("Connected", "Resumed") and len(links_of(printed)) <= 2:
+                    await until(lambda: in_flight(jupyter), what="the call")
+                    link.cut("reset")
+            assert await client.wait() == 0
+    assert printed.count("Resumed") == 2
+    return [line for line in printed if line not in ("Connected", "Reconnecting", "Resumed")]
+
+
+def links_of(printed: list[str]) -> list[str]:
+    return [line for line in printed if line in ("Connected", "Resumed")]
+
+
+def in_flight(jupyter: Jupyter) -> bool:
+    return any(
+        s["server"] == "demo" and s["in_flight"] for s in jupyter.rest("GET", "sessions")[1]["sessions"]
+    )
+
+
+async def test_an_openai_agents_calls_survive_two_cuts(jupyter, agents_python):
+    (said,) = await cut_twice_in_a_call(jupyter, agents_python, "agent_openai.py")
+    slow, bump = json.loads(said)
+    assert slow[0]["text"] == "10 steps done"
+    assert int(bump[0]["text"]) >= 1
+
+
+async def test_calls_of_langchains_tools_survive_two_cuts(jupyter, mcp1_python):
+    slow, bump = await cut_twice_in_a_call(jupyter, mcp1_python, "agent_langchain.py", "ours")
+    assert slow.startswith("success slow")
+    assert "10 steps done" in slow
+    assert bump.startswith("success bump")
+
+
+def test_langchains_own_websocket_connection_works_unmodified(jupyter, mcp1_python, run_program):
+    program = str(Path(__file__).with_name("agent_langchain.py"))
+    output = run_program(mcp1_python, program, jupyter.endpoint("demo"), jupyter.token, "theirs")
+    assert "by their own websocket" in output
 
 
 @pytest.mark.parametrize(
