@@ -5,7 +5,8 @@ from the client:
 
 1. A request whose id is in flight is refused with ``id: null`` (with the id it would answer the first).
 2. A request above the in-flight limit is refused with its own id.
-3. A request with a protocol version in ``_meta`` is modern; every other one is legacy.
+3. A request with a protocol version in ``_meta`` is modern; every other one is legacy. A modern ``initialize`` is
+   refused: it must not reach a process that others share.
 4. A cancellation goes where the request it names went; a response, where the question came from.
 """
 
@@ -15,13 +16,18 @@ from typing import Any
 
 from mcp_ws_ide import messages
 from mcp_ws_ide.core.effects import Deliver, Drop, Effect, Forward, Pending, Reply
-from mcp_ws_ide.core.era import Era
-from mcp_ws_ide.errors import INVALID_REQUEST, LIMIT_EXCEEDED, MalformedMessage
+from mcp_ws_ide.core.era import MODERN_VERSION, Era
+from mcp_ws_ide.errors import INVALID_REQUEST, LIMIT_EXCEEDED, METHOD_NOT_FOUND, MalformedMessage
 from mcp_ws_ide.messages import IdKey, Kind, Message
 
 CANCELLED = "notifications/cancelled"
 DROPPABLE = frozenset({b'"notifications/progress"', b'"notifications/message"'})
 """Methods (as JSON) of the notifications that may give way when a client is away for too long."""
+
+NO_HANDSHAKE = (
+    f"Method not found: {MODERN_VERSION} has no initialize; send it without a protocol version in _meta to speak "
+    "an earlier revision"
+)
 
 
 class SessionCore:
@@ -53,6 +59,8 @@ class SessionCore:
             return Deliver(_over_limit(message.id, self._max_in_flight))
         params = messages.params_of(message)
         modern = params.meta is not None and len(memoryview(params.meta.version)) > 0
+        if modern and message.method == b'"initialize"':  # a process that many share must not see it
+            return Deliver(messages.error_response(message.id, METHOD_NOT_FOUND, NO_HANDSHAKE))
         self.eras.add(Era.MODERN if modern else Era.LEGACY)
         pending = Pending(key, message.id, message.method_name, now, modern=modern)
         self.pending[key] = pending

@@ -21,6 +21,7 @@ from tornado.iostream import StreamClosedError
 
 from mcp_ws_ide import messages
 from mcp_ws_ide.binding import CloseCode
+from mcp_ws_ide.core.effects import Pending
 from mcp_ws_ide.errors import (
     HEADER_MISMATCH,
     INVALID_PARAMS,
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from mcp_ws_ide.app import Runtime
 
 LEGACY_VERSIONS: Final = frozenset({"2024-10-07", "2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"})
+PRIMED_SINCE: Final = "2025-11-25"
+"""The first revision whose clients expect an event without data at the start of a stream."""
 STATUS: Final = {-32700: 400, -32600: 400, -32602: 400, -32020: 400, -32021: 400, -32022: 400, -32601: 404}
 """HTTP status of a modern error answer by its JSON-RPC code; every other one is 200."""
 NAMED_BY: Final = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
@@ -49,6 +52,10 @@ NAMED_BY: Final = {"tools/call": "name", "prompts/get": "name", "resources/read"
 COMMIT_AFTER: Final = 0.5
 """Seconds without any message after which a response becomes an event stream: till then an error may still
 choose the status."""
+START_PATIENCE: Final = 20.0
+"""Seconds a server may take to start before a response becomes an event stream without having reached it."""
+RETRY: Final = 500
+"""Milliseconds after which a client that lost its event stream should ask for the rest."""
 HEARTBEAT: Final = 15.0
 """Seconds between comments on a silent event stream."""
 EVENT_STREAM: Final = "text/event-stream"
@@ -67,12 +74,21 @@ class Owed:
         streams: whether the client takes an event stream; if not, it gets the answer alone.
         statuses: HTTP status by error code.
         done: to be called when the response is over.
+        pending: the request, while it waits for its answer.
+        prime: what an event stream begins with.
     """
 
     stream: Stream
     streams: bool
     statuses: dict[int, int]
     done: Callable[[], None]
+    pending: Pending | None = None
+    prime: bytes = b""
+
+    @property
+    def reached(self) -> bool:
+        """Whether the server has the request; not while it starts."""
+        return self.pending is None or self.pending.sent > 0
 
 
 class Posting:
@@ -162,7 +178,7 @@ class Posting:
             exchange.stream.finish()
             session.link_closed(CloseCode.NORMAL, "the exchange is over")
 
-        return Owed(exchange.stream, streams, STATUS, done)
+        return Owed(exchange.stream, streams, STATUS, done, session.core.pending.get(message.id_key))
 
     def _header_problem(self, message: Message) -> tuple[int, str] | None:
         """What is wrong with the headers that repeat the body (MCP 2026-07-28, streamable-http)."""
@@ -212,7 +228,19 @@ class Posting:
             stream.leave()
             link.last_used = time.monotonic()
 
-        return Owed(stream, self._accepts(EVENT_STREAM), {}, done)
+        pending = session.core.pending.get(message.id_key)
+        return Owed(stream, self._accepts(EVENT_STREAM), {}, done, pending, self._priming(stream))
+
+    def _priming(self, stream: Stream) -> bytes:
+        """An event without data, whose id lets a client that loses the stream at once ask for the rest (MCP
+        2025-11-25, streamable-http); clients of earlier revisions take its data for a message."""
+        if self.request.headers.get("MCP-Protocol-Version", "") < PRIMED_SINCE:
+            return b""
+        return b"id: %b.%d\nretry: %d\ndata: \n\n" % (
+            stream.name.encode(),
+            stream.numbered - len(stream),
+            RETRY,
+        )
 
     def _new_session(self, server: Server) -> tuple[Session, HttpLink]:
         self._admit()
@@ -258,6 +286,7 @@ class Posting:
             committed: whether it is one already.
         """
         self._reading = stream = owed.stream
+        patient_until = time.monotonic() + START_PATIENCE
         try:
             while True:
                 event = await stream.next(HEARTBEAT if committed or not owed.streams else patience)
@@ -268,10 +297,13 @@ class Posting:
                 final = stream.last and not len(stream)
                 if event is not None and final and not committed:
                     return self._answer(event[1], owed.statuses)
-                if not owed.streams:
+                starting = event is None and not owed.reached and time.monotonic() < patient_until
+                if not owed.streams or (starting and not committed):
+                    patience = COMMIT_AFTER
                     continue
                 if not committed:
                     self._commit()
+                    self.write(owed.prime)
                     committed = True
                 self.write(b": working\n\n" if event is None else _event(*event))
                 await self.flush()

@@ -58,6 +58,8 @@ class StreamableHttpHandler(Posting, UpgradeHandler):
             raise self.refuse(400, "session", "that event is forgotten; nothing can be replayed after it")
         self.set_header("Mcp-Session-Id", link.id)
         self._commit()
+        if last is None:
+            self.write(self._priming(stream))
         await self.flush()
 
         def done() -> None:

@@ -30,6 +30,13 @@ def test_the_era_is_decided_per_message():
     assert core.eras == {Era.LEGACY, Era.MODERN}
 
 
+def test_a_modern_initialize_reaches_no_server():
+    core = SessionCore(10)
+    refusal = error_of(core.from_client(parse(id=1, method="initialize", params=MODERN), 0.0))
+    assert (refusal["id"], refusal["error"]["code"]) == (1, METHOD_NOT_FOUND)
+    assert core.pending == {}
+
+
 def test_an_id_in_flight_is_refused_without_answering_the_first():
     core = SessionCore(10)
     core.from_client(parse(id=7, method="a"), 0.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator
 
 import httpx
@@ -74,7 +75,7 @@ def events(response: httpx.Response) -> list[tuple[str, dict]]:
     found = []
     for block in response.text.split("\n\n"):
         fields = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
-        if "data" in fields:
+        if fields.get("data"):
             found.append((fields.get("id", ""), json.loads(fields["data"])))
     return found
 
@@ -85,7 +86,7 @@ async def lines(response: httpx.Response) -> AsyncIterator[tuple[str, dict]]:
     async for line in response.aiter_lines():
         if line.startswith("id: "):
             event_id = line[4:]
-        elif line.startswith("data: "):
+        elif len(line) > len("data: ") and line.startswith("data: "):
             yield event_id, json.loads(line[6:])
 
 
@@ -330,6 +331,37 @@ async def test_a_broken_stream_is_replayed_after_the_last_event_id(http):
         http.url, headers={**http.headers, "Accept": "text/event-stream", "Last-Event-ID": "p99.1"}
     )
     assert forgotten.status_code == 400
+
+
+async def test_a_stream_lost_before_its_first_message_is_replayed(http):
+    """It begins with an id and no data, for clients of the revision that knows this."""
+    await http.initialize()
+    message = {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "tools/call",
+        "params": {"name": "slow", "arguments": {"steps": 1, "delay": 1.2}},
+    }
+    headers = {**http.headers, "Content-Type": "application/json"}
+    async with http.client.stream("POST", http.url, json=message, headers=headers) as response:
+        received = response.aiter_lines()
+        first = [await anext(received) for _ in range(3)]
+    assert first[1:] == ["retry: 500", "data: "]
+    resumed = {**http.headers, "Accept": "text/event-stream", "Last-Event-ID": first[0].removeprefix("id: ")}
+    async with http.client.stream("GET", http.url, headers=resumed) as response:
+        assert [message["id"] async for _, message in lines(response)] == [1]
+    earlier = await http.legacy(2, "slow", {"steps": 1, "delay": 0.8}, MCP_Protocol_Version="2025-06-18")
+    assert "retry" not in earlier.text
+
+
+async def test_an_error_of_a_server_that_starts_slowly_has_its_status(make_jupyter):
+    """The response does not become a stream before the server has the request."""
+    script = f"import time; time.sleep(1.5); exec(open({FAST_SERVER['args'][-1]!r}).read())"
+    jupyter = make_jupyter({"slow": {"command": sys.executable, "args": ["-I", "-S", "-c", script]}})
+    async with httpx.AsyncClient(timeout=20) as client:
+        answer = await Http(jupyter, client, "slow").modern(1, "no/such")
+    assert answer.status_code == 404
+    assert answer.json()["error"]["code"] == -32601
 
 
 async def test_an_unused_session_ends_after_the_grace_time(make_jupyter):

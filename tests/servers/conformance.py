@@ -110,9 +110,9 @@ async def test_tool_with_progress(ctx: Context) -> types.CallToolResult:
 
 @server.tool()
 async def test_reconnection(ctx: Context) -> types.CallToolResult:
-    """Closes its stream before it answers (where the transport can)."""
+    """Closes its stream (where the transport can), and answers so late that the gateway makes a stream of it."""
     await ctx.close_sse_stream()
-    await asyncio.sleep(0.2)
+    await asyncio.sleep(0.8)
     return result(text("Reconnection test completed"))
 
 
