@@ -96,6 +96,45 @@ def words_of(error: BaseException | None) -> str:
     return error.log_message % error.args if error.args else error.log_message.replace("%%", "%")
 
 
+class ServerLookup:
+    """From a name in a URL to its server, for whatever can refuse."""
+
+    if TYPE_CHECKING:
+
+        @property
+        def runtime(self) -> Runtime: ...
+        @property
+        def principal(self) -> str: ...
+        def refuse(self, status: int, reason: str, message: str) -> web.HTTPError: ...
+
+    def find_server(self, name: str) -> Server:
+        """The configured server, or 404."""
+        server = self.runtime.gateway.servers.get(name)
+        if server is None:
+            known = ", ".join(sorted(self.runtime.gateway.servers)) or "none"
+            raise self.refuse(404, "unknown_server", f"there is no server {name!r}; configured: {known}")
+        return server
+
+    def usable_server(self, name: str) -> Server:
+        """The configured server, or 404; 502 if it cannot be started now."""
+        server = self.find_server(name)
+        if server.refusal is not None:
+            raise self.refuse(502, "server", f"server {server.name!r} cannot start: {server.refusal}")
+        return server
+
+    def server_for_hello(self, name: str) -> Server:
+        """As :meth:`usable_server`, but a session of this user may go on where no new one could begin."""
+        gateway = self.runtime.gateway
+        server = gateway.servers.get(name)
+        if server is None or server.refusal is not None:
+            server = gateway.server_to_resume(name, self.principal)
+        return server or self.usable_server(name)
+
+    def message_limit(self, server: Server) -> int:
+        """Longest message of a server, in bytes."""
+        return int(server.spec.limits.get("max_message_bytes", self.runtime.gateway.limits.max_message_bytes))
+
+
 class GatewayHandler(JupyterHandler):
     """What the handlers of this extension share: the runtime, JSON errors, the Origin policy."""
 
@@ -147,7 +186,7 @@ class GatewayHandler(JupyterHandler):
         self.finish({"message": message, "status": status_code})
 
 
-class EndpointHandler(GatewayHandler):
+class EndpointHandler(ServerLookup, GatewayHandler):
     """Base of the WebSocket endpoints: every way to present a credential (docs/binding.md, section 3)."""
 
     token_id: str | None = None
@@ -242,33 +281,6 @@ class EndpointHandler(GatewayHandler):
 
     def _by_cookie(self) -> bool:
         return "Cookie" in self.request.headers and not self.token_authenticated
-
-    def find_server(self, name: str) -> Server:
-        """The configured server, or 404."""
-        server = self.runtime.gateway.servers.get(name)
-        if server is None:
-            known = ", ".join(sorted(self.runtime.gateway.servers)) or "none"
-            raise self.refuse(404, "unknown_server", f"there is no server {name!r}; configured: {known}")
-        return server
-
-    def usable_server(self, name: str) -> Server:
-        """The configured server, or 404; 502 if it cannot be started now."""
-        server = self.find_server(name)
-        if server.refusal is not None:
-            raise self.refuse(502, "server", f"server {server.name!r} cannot start: {server.refusal}")
-        return server
-
-    def server_for_hello(self, name: str) -> Server:
-        """As :meth:`usable_server`, but a session of this user may go on where no new one could begin."""
-        gateway = self.runtime.gateway
-        server = gateway.servers.get(name)
-        if server is None or server.refusal is not None:
-            server = gateway.server_to_resume(name, self.principal)
-        return server or self.usable_server(name)
-
-    def message_limit(self, server: Server) -> int:
-        """Longest message of a server, in bytes."""
-        return int(server.spec.limits.get("max_message_bytes", self.runtime.gateway.limits.max_message_bytes))
 
     @allow_unauthenticated
     def options(self, *args: Any, **kwargs: Any) -> None:

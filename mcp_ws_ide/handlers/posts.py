@@ -22,6 +22,7 @@ from tornado.iostream import StreamClosedError
 from mcp_ws_ide import messages
 from mcp_ws_ide.binding import CloseCode
 from mcp_ws_ide.core.effects import Pending
+from mcp_ws_ide.core.tools import ToolRules
 from mcp_ws_ide.errors import (
     HEADER_MISMATCH,
     INVALID_PARAMS,
@@ -32,15 +33,14 @@ from mcp_ws_ide.errors import (
 )
 from mcp_ws_ide.gateway import Exchange, HttpLink, LinkInfo, Session, Stream
 from mcp_ws_ide.gateway.server import Server
+from mcp_ws_ide.handlers.auth import ServerLookup
 from mcp_ws_ide.messages import Kind, Message
 
 if TYPE_CHECKING:
     from asyncio import Future
 
-    from tornado import web
     from tornado.httputil import HTTPServerRequest
 
-    from mcp_ws_ide.app import Runtime
 
 LEGACY_VERSIONS: Final = frozenset({"2024-10-07", "2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"})
 PRIMED_SINCE: Final = "2025-11-25"
@@ -91,7 +91,7 @@ class Owed:
         return self.pending is None or self.pending.sent > 0
 
 
-class Posting:
+class Posting(ServerLookup):
     """Mixed into whatever has a request and can respond: Tornado's handlers, and :class:`RepeatedPost`."""
 
     _reading: Stream | None = None
@@ -100,12 +100,8 @@ class Posting:
         request: HTTPServerRequest
         error_headers: dict[str, str]
         token_id: str | None
+        token_tools: ToolRules | None
 
-        @property
-        def runtime(self) -> Runtime: ...
-        @property
-        def principal(self) -> str: ...
-        def refuse(self, status: int, reason: str, message: str) -> web.HTTPError: ...
         def set_status(self, status: int) -> None: ...
         def set_header(self, name: str, value: str) -> None: ...
         def clear_header(self, name: str) -> None: ...
@@ -123,9 +119,7 @@ class Posting:
 
     def begin(self, name: str) -> Owed | None:
         """Hand one message of a client on; None if that was all, and it is answered already."""
-        server = self.find_server(name)
-        if server.refusal is not None:
-            raise self.refuse(502, "server", f"server {server.name!r} cannot start: {server.refusal}")
+        server = self.usable_server(name)
         self._check_media(server)
         body = self.request.body
         try:
@@ -257,7 +251,12 @@ class Posting:
         if other is not None and other.info.principal == self.principal:
             raise self.refuse(409, "session", "this session belongs to a WebSocket; the two never mix")
         session = gateway.http_sessions.get(given)
-        if session is None or session.info.principal != self.principal or session.server.name != server.name:
+        if (
+            session is None
+            or session.info.principal != self.principal
+            or session.server.name != server.name
+            or session.info.tools != self.token_tools  # a narrower token must not use what a wider one opened
+        ):
             raise self.refuse(404, "session", "there is no such session: send initialize again")
         link = session.http_link
         assert link is not None
@@ -273,7 +272,12 @@ class Posting:
     def _info(self, link: str) -> LinkInfo:
         agent = self.request.headers.get("User-Agent", "")[:200]
         return LinkInfo(
-            self.principal, self.request.remote_ip or "", agent, token_id=self.token_id, link=link
+            self.principal,
+            self.request.remote_ip or "",
+            agent,
+            token_id=self.token_id,
+            tools=self.token_tools,
+            link=link,
         )
 
     # --- answers --------------------------------------------------------------------------------
@@ -344,18 +348,6 @@ class Posting:
         self.finish()
 
     # --- what every method of the endpoint needs ------------------------------------------------
-
-    def find_server(self, name: str) -> Server:
-        """The configured server, or 404."""
-        server = self.runtime.gateway.servers.get(name)
-        if server is None:
-            known = ", ".join(sorted(self.runtime.gateway.servers)) or "none"
-            raise self.refuse(404, "unknown_server", f"there is no server {name!r}; configured: {known}")
-        return server
-
-    def message_limit(self, server: Server) -> int:
-        """Longest message of a server, in bytes."""
-        return int(server.spec.limits.get("max_message_bytes", self.runtime.gateway.limits.max_message_bytes))
 
 
 @lru_cache(maxsize=64)

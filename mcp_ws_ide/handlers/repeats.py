@@ -25,6 +25,7 @@ from jupyter_server.prometheus.metrics import HTTP_REQUEST_DURATION_SECONDS
 from tornado import httputil, web
 from tornado.routing import Router
 
+from mcp_ws_ide.core.tools import ToolRules
 from mcp_ws_ide.handlers.auth import refusal, words_of
 from mcp_ws_ide.handlers.posts import COMMIT_AFTER, Owed, Posting
 
@@ -51,6 +52,7 @@ class Admission:
     server: str
     principal: str
     token_id: str | None
+    tools: ToolRules | None
     until: float
     headers: dict[str, str]
     """Those of every answer."""
@@ -77,7 +79,9 @@ class Admissions:
             "Content-Security-Policy": handler.content_security_policy,
         }
         name, until = handler.path_kwargs["name"], time.monotonic() + ADMITTED_FOR
-        self._known[head] = Admission(name, handler.principal, handler.token_id, until, headers)
+        self._known[head] = Admission(
+            name, handler.principal, handler.token_id, handler.token_tools, until, headers
+        )
 
     def find(self, request: httputil.HTTPServerRequest) -> Admission | None:
         """The admission of this request's head, if it still holds."""
@@ -138,7 +142,7 @@ class RepeatedPost(Posting):
         self._connection = request.connection
         self._admission = admission
         self._loop = runtime.gateway.loop
-        self.token_id = admission.token_id
+        self.token_id, self.token_tools = admission.token_id, admission.tools
         self.error_headers: dict[str, str] = {}
         self._status = 200
         self._headers = dict(admission.headers)

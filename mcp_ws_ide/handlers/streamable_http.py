@@ -7,7 +7,6 @@ POST means is in posts.py.
 from __future__ import annotations
 
 import time
-from typing import Final
 
 from jupyter_server.auth.decorator import ws_authenticated
 from tornado import web
@@ -17,7 +16,6 @@ from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.handlers.posts import Owed, Posting
 from mcp_ws_ide.handlers.repeats import head_of
 from mcp_ws_ide.handlers.upgrade import UpgradeHandler
-
 
 
 class StreamableHttpHandler(Posting, UpgradeHandler):
@@ -87,4 +85,3 @@ class StreamableHttpHandler(Posting, UpgradeHandler):
     def is_http_session(self) -> bool:
         """Whether the request names a session that lives on HTTP."""
         return self.request.headers.get("Mcp-Session-Id") in self.runtime.gateway.http_sessions
-
