@@ -23,6 +23,7 @@ from mcp_ws_ide.core.legacy_server import (
     QUESTIONS,
     SERVER_INFO_KEY,
 )
+from mcp_ws_ide.core.payload import code_of, encode, members_of, object_of, text_of
 from mcp_ws_ide.core.session import SessionCore
 from mcp_ws_ide.errors import INTERNAL_ERROR, INVALID_PARAMS
 from mcp_ws_ide.messages import IdKey, Kind, Message
@@ -37,8 +38,6 @@ MAX_ROUNDS: Final = 10
 _INTERNAL: Final = "\0mcp-ws-"
 _INTERNAL_JSON: Final = b'"\\u0000mcp-ws-'
 _QUESTION: Final = "mcp-ws-q"
-_object = msgspec.json.Decoder(dict[str, Raw]).decode
-_encode = msgspec.json.Encoder().encode
 
 
 class _InputRequest(msgspec.Struct):
@@ -132,8 +131,8 @@ class LegacyClient:
         return [*(self._relisten(now) if lost else []), self._modern(call)]
 
     def _initialize(self, message: Message, pending: Pending) -> list[Effect]:
-        params = _members(message.params)
-        version = _text(bytes(params.get("protocolVersion", b"")))
+        params = members_of(message.params)
+        version = text_of(bytes(params.get("protocolVersion", b"")))
         self._version = version if version in HANDSHAKE_VERSIONS else LEGACY_VERSION
         self._envelope = {
             messages.PROTOCOL_VERSION_KEY: MODERN_VERSION,
@@ -149,19 +148,19 @@ class LegacyClient:
         return Deliver(b'{"jsonrpc":"2.0","id":%b,"result":{}}' % pending.raw_id, pending)
 
     def _modern(self, call: _Round) -> Forward:
-        members: dict[str, Any] = dict(_members(call.message.params))
-        meta = _members(bytes(members.get("_meta", b"{}")))
+        members: dict[str, Any] = dict(members_of(call.message.params))
+        meta = members_of(bytes(members.get("_meta", b"{}")))
         members["_meta"] = {**meta, **self._envelope}
         if call.rounds:
             members["inputResponses"] = call.responses
             if call.state:
                 members["requestState"] = Raw(call.state)
         message = call.message
-        return _forward(messages.rebuild(message, message.id, params=_encode(members)), call.pending)
+        return _forward(messages.rebuild(message, message.id, params=encode(members)), call.pending)
 
     def _send(self, pending: Pending, method: str, params: dict[str, Any]) -> Forward:
         """A request of the bridge's own making."""
-        payload = _encode({**params, "_meta": self._envelope})
+        payload = encode({**params, "_meta": self._envelope})
         return _forward(
             b'{"jsonrpc":"2.0","id":%b,"method":"%b","params":%b}'
             % (pending.raw_id, method.encode(), payload),
@@ -171,7 +170,7 @@ class LegacyClient:
     # --- subscriptions ----------------------------------------------------------------------------
 
     def _subscribe(self, message: Message, pending: Pending, wanted: bool, now: float) -> list[Effect]:
-        uri = _text(messages.member(message.params, "uri"))
+        uri = text_of(messages.member(message.params, "uri"))
         if not uri:
             self._core.answered(pending)
             words = "params.uri must be a text"
@@ -203,7 +202,7 @@ class LegacyClient:
             return effects
         self._listen_count += 1
         name = f"{_INTERNAL}{self._listen_count}"
-        pending = Pending(name, _encode(name), "subscriptions/listen", now, modern=True)
+        pending = Pending(name, encode(name), "subscriptions/listen", now, modern=True)
         self._core.pending[name] = pending
         self._next_listen = pending
         return [*effects, self._send(pending, "subscriptions/listen", {"notifications": wanted})]
@@ -261,7 +260,7 @@ class LegacyClient:
         call.rounds += 1
         if call.rounds > MAX_ROUNDS:
             return self._fail(call, f"the server asked for input more than {MAX_ROUNDS} times")
-        capabilities = _members(bytes(self._envelope.get(CAPABILITIES_KEY, b"{}")))
+        capabilities = members_of(bytes(self._envelope.get(CAPABILITIES_KEY, b"{}")))
         for request in found.requests.values():
             needed = QUESTIONS.get(request.method)
             if needed is None or needed not in capabilities:
@@ -278,12 +277,12 @@ class LegacyClient:
         name = f"{_QUESTION}{self._questions}"
         call.waiting[name] = key
         self._core.asked.add(name)
-        members: dict[str, Any] = dict(_members(bytes(request.params)))
+        members: dict[str, Any] = dict(members_of(bytes(request.params)))
         if request.method == "elicitation/create" and members.get("mode") == b'"url"':
             members.setdefault("elicitationId", name)
         return Deliver(
             b'{"jsonrpc":"2.0","id":%b,"method":%b,"params":%b}'
-            % (_encode(name), _encode(request.method), _encode(members))
+            % (encode(name), encode(request.method), encode(members))
         )
 
     def _answered(self, message: Message) -> list[Effect]:
@@ -298,7 +297,7 @@ class LegacyClient:
             return []
         if message.error:
             self._calls.pop(call.pending.key)
-            words = _text(messages.member(message.error, "message"))
+            words = text_of(messages.member(message.error, "message"))
             return self._fail(call, f"the client refused to answer: {words[:300]}")
         call.responses[key] = Raw(message.result)
         return [] if call.waiting else [self._modern(call)]
@@ -312,12 +311,9 @@ class LegacyClient:
         assert pending is not None
         if message.error:
             return [Deliver(self._original or message.data, pending)]
-        result = _members(message.result)
-        try:
-            self._offered = msgspec.json.decode(result.get("capabilities", b"{}"), type=dict[str, Any])
-        except (msgspec.DecodeError, RecursionError):
-            self._offered = {}
-        meta = _members(bytes(result.get("_meta", b"{}")))
+        result = members_of(message.result)
+        self._offered = object_of(bytes(result.get("capabilities", b"{}")))
+        meta = members_of(bytes(result.get("_meta", b"{}")))
         answer: dict[str, Any] = {
             "protocolVersion": self._version,
             "capabilities": {
@@ -328,7 +324,7 @@ class LegacyClient:
         }
         if "instructions" in result:
             answer["instructions"] = result["instructions"]
-        data = b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (pending.raw_id, _encode(answer))
+        data = b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (pending.raw_id, encode(answer))
         return [Deliver(data, pending)]
 
     def _notification(self, message: Message) -> list[Effect]:
@@ -358,10 +354,7 @@ class LegacyClient:
 
 def refuses_handshake(answer: Message) -> bool:
     """Whether an error to ``initialize`` is that of a server that knows no handshake."""
-    try:
-        return msgspec.json.decode(messages.member(answer.error, "code")) in REFUSALS
-    except msgspec.DecodeError:
-        return False
+    return code_of(answer.error) in REFUSALS
 
 
 def _forward(data: bytes, pending: Pending) -> Forward:
@@ -375,26 +368,11 @@ def _forward(data: bytes, pending: Pending) -> Forward:
 
 def _legacy_result(result: bytes) -> bytes:
     """A result without what 2026-07-28 added: strict clients refuse an unknown member in an empty result."""
-    members = _members(result)
+    members = members_of(result)
     for name in ("resultType", "ttlMs", "cacheScope"):
         members.pop(name, None)
-    meta = _members(bytes(members.pop("_meta", b"{}")))
+    meta = members_of(bytes(members.pop("_meta", b"{}")))
     meta.pop(SERVER_INFO_KEY, None)
     if meta:
-        members["_meta"] = Raw(_encode(meta))
-    return _encode(members)
-
-
-def _members(payload: bytes) -> dict[str, Raw]:
-    try:
-        return _object(payload) if payload else {}
-    except (msgspec.DecodeError, RecursionError):
-        return {}
-
-
-def _text(raw: bytes) -> str:
-    try:
-        value = msgspec.json.decode(raw)
-    except msgspec.DecodeError:
-        return ""
-    return value if isinstance(value, str) else ""
+        members["_meta"] = Raw(encode(meta))
+    return encode(members)

@@ -18,6 +18,7 @@ from msgspec import Raw
 
 from mcp_ws_ide import messages
 from mcp_ws_ide.core.era import MODERN_VERSION
+from mcp_ws_ide.core.payload import code_of, encode, members_of, object_of, text_of, texts_of, words_of
 from mcp_ws_ide.core.session import CANCELLED
 from mcp_ws_ide.errors import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND
 from mcp_ws_ide.messages import Kind, Message
@@ -59,8 +60,6 @@ ENVELOPE: Final = (
 )
 """Members of ``_meta`` that a server of the handshake era does not know."""
 
-_object = msgspec.json.Decoder(dict[str, Raw]).decode
-_encode = msgspec.json.Encoder().encode
 _INTERNAL: Final = "mcp-ws-"
 
 
@@ -166,7 +165,7 @@ class LegacyServer:
                 server gets to know the gateway instead.
             client_version: the gateway's own version.
         """
-        meta = _meta_of(first_params)
+        meta = object_of(messages.member(first_params, "_meta"))
         info: Any = {"name": "mcp-ws-ide", "version": client_version}
         capabilities: Any = {"sampling": {}, "elicitation": {}}
         if not self._shared:
@@ -174,21 +173,15 @@ class LegacyServer:
             capabilities = meta.get(CAPABILITIES_KEY, {})
         step = Step()
         params = {"protocolVersion": LEGACY_VERSION, "capabilities": capabilities, "clientInfo": info}
-        self._ask(step, "initialize", _encode(params), self._initialized)
+        self._ask(step, "initialize", encode(params), self._initialized)
         return step
 
     def _initialized(self, answer: Message, step: Step) -> None:
         if answer.error:
-            self.failure = f"it refused the handshake: {_words_of(answer.error)}"
+            self.failure = f"it refused the handshake: {words_of(answer.error)}"
             return
-        try:
-            self._result = _object(answer.result)
-            self._capabilities = msgspec.json.decode(
-                self._result.get("capabilities", b"{}"), type=dict[str, Any]
-            )
-        except (msgspec.DecodeError, RecursionError):
-            self.failure = "its answer to initialize cannot be read"
-            return
+        self._result = members_of(answer.result)
+        self._capabilities = object_of(bytes(self._result.get("capabilities", b"{}")))
         step.to_server.append(b'{"jsonrpc":"2.0","method":"notifications/initialized"}')
         self.ready = True
 
@@ -222,7 +215,7 @@ class LegacyServer:
 
     def _request(self, number: int, message: Message, owner: Hashable, now: float, step: Step) -> None:
         method = message.method_name
-        meta = _meta_of(message.params)
+        meta = object_of(messages.member(message.params, "_meta"))
         version = meta.get(messages.PROTOCOL_VERSION_KEY)
         if version != MODERN_VERSION:
             data = {"supported": [MODERN_VERSION], "requested": str(version)}
@@ -233,7 +226,7 @@ class LegacyServer:
             return _result(step, number, b'{"resultType":"complete"}')
         if method == "subscriptions/listen":
             return self._listen(number, message, step)
-        state = _text(messages.member(message.params, "requestState")) if method in INTERACTIVE else ""
+        state = text_of(messages.member(message.params, "requestState")) if method in INTERACTIVE else ""
         if state:
             return self._retry(number, message, owner, state, meta, now, step)
         self._call(number, message, owner, meta, now, step)
@@ -259,7 +252,7 @@ class LegacyServer:
         if level is None or "logging" not in self._capabilities:
             return
         call.wants_logs = True
-        params = _encode({"level": level})
+        params = encode({"level": level})
         if params != self._log_level:
             self._log_level = params
             self._ask(step, "logging/setLevel", params, _ignore)
@@ -276,7 +269,7 @@ class LegacyServer:
             result["instructions"] = self._result["instructions"]
         if "serverInfo" in self._result:
             result["_meta"] = {SERVER_INFO_KEY: self._result["serverInfo"]}
-        _result(step, number, _encode(result))
+        _result(step, number, encode(result))
 
     def _cancelled(self, message: Message, step: Step) -> None:
         number = _number(bytes(messages.params_of(message).request_id))
@@ -292,7 +285,7 @@ class LegacyServer:
         self._parked.pop(call.state, None)
         for question in (*call.asked, *call.unasked):
             _refuse(step, question, words)
-        params = _encode({"requestId": call.server_id, "reason": words})
+        params = encode({"requestId": call.server_id, "reason": words})
         step.to_server.append(b'{"jsonrpc":"2.0","method":"%b","params":%b}' % (CANCELLED.encode(), params))
 
     def owner_left(self, owner: Hashable) -> Step:
@@ -333,7 +326,7 @@ class LegacyServer:
         del self._parked[state]
         call.client_id, call.owner, call.state = number, owner, ""
         call.wants_progress = "progressToken" in meta
-        responses = _members(messages.member(message.params, "inputResponses"))
+        responses = members_of(messages.member(message.params, "inputResponses"))
         for question in call.asked:
             _answer(step, question, responses.get(question.key))
         call.asked = []
@@ -387,7 +380,7 @@ class LegacyServer:
             return  # cancelled, or never asked
         if not call.client_id:
             call.answer = message
-        elif message.error and _code_of(message.error) == URL_ELICITATION_REQUIRED:
+        elif message.error and code_of(message.error) == URL_ELICITATION_REQUIRED:
             self._ask_to_visit(call, message, now, step)
         else:
             self._deliver(call, message, step)
@@ -438,7 +431,7 @@ class LegacyServer:
                 message, [n for n, li in self._listens.items() if LIST_CHANGED[method][0] in li.asked], step
             )
         elif method == "notifications/resources/updated":
-            uri = _text(messages.member(message.params, "uri"))
+            uri = text_of(messages.member(message.params, "uri"))
             concerned = [n for n, li in self._listens.items() if any(uri.startswith(u) for u in li.uris)]
             self._tell(message, concerned, step)
         elif method == "notifications/progress":
@@ -470,7 +463,7 @@ class LegacyServer:
     # --- subscriptions ----------------------------------------------------------------------------
 
     def _listen(self, number: int, message: Message, step: Step) -> None:
-        wanted = _members(messages.member(message.params, "notifications"))
+        wanted = members_of(messages.member(message.params, "notifications"))
         asked = {name for name, _ in LIST_CHANGED.values() if bytes(wanted.get(name, b"")) == b"true"}
         honored: dict[str, Any] = {
             name: True
@@ -479,7 +472,7 @@ class LegacyServer:
         }
         # Servers of the Python SDK 1.x take subscriptions and do not say so: what counts is their answer.
         uris = (
-            _texts(bytes(wanted.get("resourceSubscriptions", b"")))
+            texts_of(bytes(wanted.get("resourceSubscriptions", b"")))
             if "resources" in self._capabilities
             else []
         )
@@ -507,7 +500,7 @@ class LegacyServer:
             if not listen.missing and self._listens.get(listen.client_id) is listen:
                 self._acknowledge(listen, step)
 
-        self._ask(step, "resources/subscribe", _encode({"uri": uri}), answered)
+        self._ask(step, "resources/subscribe", encode({"uri": uri}), answered)
 
     def _acknowledge(self, listen: _Listen, step: Step) -> None:
         if listen.uris:
@@ -518,7 +511,7 @@ class LegacyServer:
         }
         step.to_clients.append(
             b'{"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":%b}'
-            % _encode(params)
+            % encode(params)
         )
 
     def _end_listen(self, number: int, step: Step) -> None:
@@ -528,7 +521,7 @@ class LegacyServer:
             users.discard(number)
             if not users:
                 self._subscribed.pop(uri, None)
-                self._ask(step, "resources/unsubscribe", _encode({"uri": uri}), _ignore)
+                self._ask(step, "resources/unsubscribe", encode({"uri": uri}), _ignore)
 
 
 def _ignore(answer: Message, step: Step) -> None:
@@ -537,38 +530,38 @@ def _ignore(answer: Message, step: Step) -> None:
 
 def _modern_result(method: str, result: bytes) -> bytes:
     """A result with the members that 2026-07-28 requires."""
-    members = _members(result)
+    members = members_of(result)
     if not members and result.strip() != b"{}":
         return result
     members.setdefault("resultType", Raw(b'"complete"'))
     if method in CACHEABLE:
         members.setdefault("ttlMs", Raw(b"0"))
         members.setdefault("cacheScope", Raw(b'"private"'))
-    return _encode(members)
+    return encode(members)
 
 
 def _without_envelope(params: bytes) -> bytes:
     """``params`` as the handshake era knows them."""
-    members = _members(params)
+    members = members_of(params)
     for name in ("inputResponses", "requestState"):
         members.pop(name, None)
-    meta = _members(bytes(members.pop("_meta", b"{}")))
+    meta = members_of(bytes(members.pop("_meta", b"{}")))
     for name in ENVELOPE:
         meta.pop(name, None)
     if meta:
-        members["_meta"] = Raw(_encode(meta))
-    return _encode(members)
+        members["_meta"] = Raw(encode(meta))
+    return encode(members)
 
 
 def _question_params(question: _Question) -> bytes:
-    members = _members(question.params)
+    members = members_of(question.params)
     for name in ("_meta", "task", "elicitationId"):
         members.pop(name, None)
-    return _encode(members)
+    return encode(members)
 
 
 def _input_required(requests: dict[str, Any], state: str) -> bytes:
-    return _encode({"resultType": "input_required", "inputRequests": requests, "requestState": state})
+    return encode({"resultType": "input_required", "inputRequests": requests, "requestState": state})
 
 
 def _elicitations(error: bytes) -> list[dict[str, Any]]:
@@ -597,54 +590,11 @@ def _answer(step: Step, question: _Question, response: Raw | None) -> None:
         return _refuse(step, question, "the client gave no answer to this")
     result = (
         messages.with_member(bytes(response), "resultType", b"")
-        if _members(bytes(response))
+        if members_of(bytes(response))
         else bytes(response)
     )
     step.to_server.append(b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (question.raw_id, result))
 
 
-def _members(payload: bytes) -> dict[str, Raw]:
-    """The members of a JSON object; none if it is something else."""
-    try:
-        return _object(payload) if payload else {}
-    except (msgspec.DecodeError, RecursionError):
-        return {}
-
-
-def _meta_of(params: bytes) -> dict[str, Any]:
-    try:
-        found = msgspec.json.decode(messages.member(params, "_meta") or b"{}")
-    except (msgspec.DecodeError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _text(raw: bytes) -> str:
-    try:
-        value = msgspec.json.decode(raw)
-    except msgspec.DecodeError:
-        return ""
-    return value if isinstance(value, str) else ""
-
-
-def _texts(raw: bytes) -> list[str]:
-    try:
-        return msgspec.json.decode(raw, type=list[str])
-    except msgspec.DecodeError:
-        return []
-
-
 def _number(raw: bytes) -> int:
     return int(raw) if raw.isdigit() and len(raw) < 20 else 0
-
-
-def _code_of(error: bytes) -> int:
-    try:
-        value = msgspec.json.decode(messages.member(error, "code"))
-    except msgspec.DecodeError:
-        return 0
-    return value if isinstance(value, int) else 0
-
-
-def _words_of(error: bytes) -> str:
-    return _text(messages.member(error, "message"))[:300] or "no reason was given"

@@ -1,0 +1,353 @@
+"""Several servers presented as one: names prefixed, lists merged, everything else routed. Pure.
+
+Everybody speaks modern here: the client's requests have integer ids of the gateway, and each member answers under the
+same id, since it has the client to itself. What a tool or prompt is called at the client is ``member__name``;
+addresses of resources stay as they are, and belong to the member that listed them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from msgspec import Raw
+
+from mcp_ws_ide import messages
+from mcp_ws_ide.core.era import MODERN_VERSION
+from mcp_ws_ide.core.legacy_server import SERVER_INFO_KEY
+from mcp_ws_ide.core.payload import (
+    code_of,
+    encode,
+    items_of,
+    members_of,
+    object_of,
+    text_of,
+    texts_of,
+    words_of,
+)
+from mcp_ws_ide.core.session import CANCELLED
+from mcp_ws_ide.errors import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND
+from mcp_ws_ide.messages import Kind, Message
+
+SEPARATOR: Final = "__"
+"""Between a member's name and that of its tool: model providers allow letters, digits, ``_`` and ``-`` alone."""
+UNAVAILABLE_KEY: Final = "mcp-ws-ide/unavailable"
+"""Member of ``_meta`` that says which members had no part in a result, and why."""
+MAX_PAGES: Final = 100
+"""Pages of one list that are fetched from a member."""
+LISTS: Final = {
+    "tools/list": "tools",
+    "prompts/list": "prompts",
+    "resources/list": "resources",
+    "resources/templates/list": "resourceTemplates",
+}
+"""Requests that all members answer, and the member of the result that is merged."""
+NAMED: Final = frozenset({"tools/call", "prompts/get"})
+
+
+@dataclass(slots=True)
+class Out:
+    """What is to be sent: to members by name, and to the client."""
+
+    to_members: list[tuple[str, bytes]] = field(default_factory=list)
+    to_client: list[bytes] = field(default_factory=list)
+
+
+@dataclass(slots=True, eq=False)
+class _Gathering:
+    """A request that several members answer."""
+
+    message: Message
+    missing: set[str]
+    results: dict[str, list[dict[str, Raw]]] = field(default_factory=dict)
+    errors: dict[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(slots=True, eq=False)
+class _Attempts:
+    """A request that goes from member to member until one does not refuse it."""
+
+    message: Message
+    left: list[str]
+
+
+@dataclass(slots=True, eq=False)
+class _Listening:
+    missing: set[str]
+    honored: dict[str, Any] = field(default_factory=dict)
+    open: set[str] = field(default_factory=set)
+
+
+class Group:
+    """The members of one connection.
+
+    Args:
+        name: what the group is called.
+        members: names of servers, in the order in which their things are listed.
+        version: the gateway's own.
+    """
+
+    def __init__(self, name: str, members: Sequence[str], version: str) -> None:
+        self._name, self._version = name, version
+        self._members = list(members)
+        self._by_length = sorted(members, key=len, reverse=True)
+        self._routes: dict[int, str] = {}
+        self._gathering: dict[int, _Gathering] = {}
+        self._attempts: dict[int, _Attempts] = {}
+        self._listening: dict[int, _Listening] = {}
+        self._owners: dict[str, str] = {}
+        """Which member listed a resource."""
+
+    # --- from the client ------------------------------------------------------------------------
+
+    def from_client(self, message: Message) -> Out:
+        """A modern message of the client."""
+        out = Out()
+        if message.kind is Kind.REQUEST:
+            self._request(int(message.id), message, out)
+        elif message.kind is Kind.NOTIFICATION and message.method_name == CANCELLED:
+            self._cancelled(message, out)
+        return out
+
+    def _request(self, number: int, message: Message, out: Out) -> None:
+        method = message.method_name
+        if method == "server/discover" or method in LISTS:
+            self._gathering[number] = _Gathering(message, set(self._members))
+            params = messages.with_member(message.params, "cursor", b"")  # all pages are given at once
+            data = messages.rebuild(message, message.id, params=params)
+            out.to_members += [(member, data) for member in self._members]
+        elif method in NAMED:
+            self._named(number, message, out)
+        elif method == "resources/read":
+            self._of_uri(number, message, text_of(messages.member(message.params, "uri")), out)
+        elif method == "completion/complete":
+            self._complete(number, message, out)
+        elif method == "subscriptions/listen":
+            self._listen(number, message, out)
+        elif method == "ping":
+            out.to_client.append(b'{"jsonrpc":"2.0","id":%d,"result":{"resultType":"complete"}}' % number)
+        else:
+            _error(
+                out,
+                number,
+                METHOD_NOT_FOUND,
+                f"Method not found: {method} is not carried to groups of servers",
+            )
+
+    def _split(self, name: str) -> tuple[str, str] | None:
+        for member in self._by_length:
+            if name.startswith(member + SEPARATOR):
+                return member, name[len(member) + len(SEPARATOR) :]
+        return None
+
+    def _named(self, number: int, message: Message, out: Out) -> None:
+        found = self._split(text_of(messages.member(message.params, "name")))
+        if found is None:
+            kind = "tool" if message.method_name == "tools/call" else "prompt"
+            words = (
+                f"Unknown {kind}: names begin with one of {', '.join(m + SEPARATOR for m in self._members)}"
+            )
+            return _error(out, number, INVALID_PARAMS, words)
+        member, name = found
+        params = messages.with_member(message.params, "name", encode(name))
+        self._send(number, member, messages.rebuild(message, message.id, params=params), out)
+
+    def _complete(self, number: int, message: Message, out: Out) -> None:
+        ref = messages.member(message.params, "ref")
+        uri = text_of(messages.member(ref, "uri"))
+        if uri:
+            return self._of_uri(number, message, uri, out)
+        found = self._split(text_of(messages.member(ref, "name")))
+        if found is None:
+            return _error(out, number, INVALID_PARAMS, "Unknown prompt")
+        member, name = found
+        params = messages.with_member(message.params, "ref", messages.with_member(ref, "name", encode(name)))
+        self._send(number, member, messages.rebuild(message, message.id, params=params), out)
+
+    def _of_uri(self, number: int, message: Message, uri: str, out: Out) -> None:
+        """To the member that listed an address; an unlisted one, as of a template, to each in turn."""
+        owner = self._owners.get(uri)
+        if owner is not None:
+            return self._send(number, owner, message.data, out)
+        first, *left = self._members
+        self._attempts[number] = _Attempts(message, left)
+        self._send(number, first, message.data, out)
+
+    def _send(self, number: int, member: str, data: bytes, out: Out) -> None:
+        self._routes[number] = member
+        out.to_members.append((member, data))
+
+    def _listen(self, number: int, message: Message, out: Out) -> None:
+        wanted = members_of(messages.member(message.params, "notifications"))
+        uris = texts_of(bytes(wanted.pop("resourceSubscriptions", b"")))
+        listening = self._listening[number] = _Listening(set(self._members), open=set(self._members))
+        for member in sorted(listening.missing, key=self._members.index):
+            own = [uri for uri in uris if self._owners.get(uri, member) == member]
+            filters: dict[str, Any] = {**wanted, **({"resourceSubscriptions": own} if own else {})}
+            params = messages.with_member(message.params, "notifications", encode(filters))
+            out.to_members.append((member, messages.rebuild(message, message.id, params=params)))
+
+    def _cancelled(self, message: Message, out: Out) -> None:
+        raw = bytes(messages.params_of(message).request_id)
+        number = int(raw) if raw.isdigit() and len(raw) < 20 else 0
+        concerned: set[str] = set()
+        if (gathering := self._gathering.pop(number, None)) is not None:
+            concerned = gathering.missing
+        elif (listening := self._listening.pop(number, None)) is not None:
+            concerned = listening.open
+        elif (member := self._routes.pop(number, None)) is not None:
+            concerned = {member}
+            self._attempts.pop(number, None)
+        out.to_members += [(member, message.data) for member in self._members if member in concerned]
+
+    # --- from a member --------------------------------------------------------------------------
+
+    def from_member(self, member: str, message: Message) -> Out:
+        """A modern message of one member."""
+        out = Out()
+        if message.kind is Kind.RESPONSE:
+            self._response(member, message, out)
+        elif message.kind is Kind.NOTIFICATION:
+            self._notification(member, message, out)
+        return out
+
+    def lost(self, member: str, reason: str) -> Out:
+        """A member's session is over: what it owes gets an error."""
+        out = Out()
+        numbers = [n for n, m in self._routes.items() if m == member]
+        numbers += [n for n, g in self._gathering.items() if member in g.missing]
+        numbers += [n for n, li in self._listening.items() if member in li.open]
+        for number in numbers:
+            error = messages.error_response(b"%d" % number, INTERNAL_ERROR, reason, {"outcome": "unknown"})
+            self._response(member, messages.parse(error), out)
+        return out
+
+    def _response(self, member: str, message: Message, out: Out) -> None:
+        number = int(message.id) if message.id.isdigit() else 0
+        if (gathering := self._gathering.get(number)) is not None and member in gathering.missing:
+            return self._gather(number, gathering, member, message, out)
+        if (listening := self._listening.get(number)) is not None:
+            return self._listen_ended(number, listening, member, message, out)
+        if self._routes.pop(number, None) != member:
+            return
+        attempts = self._attempts.get(number)
+        if attempts is not None and message.error and attempts.left:
+            return self._send(number, attempts.left.pop(0), attempts.message.data, out)
+        self._attempts.pop(number, None)
+        out.to_client.append(message.data)
+
+    def _gather(self, number: int, gathering: _Gathering, member: str, message: Message, out: Out) -> None:
+        if message.error:
+            gathering.errors[member] = message.error
+        else:
+            result = members_of(message.result)
+            pages = gathering.results.setdefault(member, [])
+            pages.append(result)
+            cursor = bytes(result.get("nextCursor", b""))
+            if cursor and cursor != b"null" and len(pages) < MAX_PAGES:
+                params = messages.with_member(gathering.message.params, "cursor", cursor)
+                data = messages.rebuild(gathering.message, message.id, params=params)
+                out.to_members.append((member, data))
+                return
+        gathering.missing.discard(member)
+        if not gathering.missing:
+            del self._gathering[number]
+            self._merge(number, gathering, out)
+
+    def _merge(self, number: int, gathering: _Gathering, out: Out) -> None:
+        if not gathering.results:
+            error = next(iter(gathering.errors.values()))
+            out.to_client.append(b'{"jsonrpc":"2.0","id":%d,"error":%b}' % (number, error))
+            return
+        method = gathering.message.method_name
+        result = (
+            self._discovered(gathering) if method == "server/discover" else self._merged(method, gathering)
+        )
+        result |= {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
+        meta: dict[str, Any] = {SERVER_INFO_KEY: {"name": self._name, "version": self._version}}
+        missing = {m: words_of(e) for m, e in gathering.errors.items() if code_of(e) != METHOD_NOT_FOUND}
+        if missing:
+            meta[UNAVAILABLE_KEY] = missing
+        out.to_client.append(
+            b'{"jsonrpc":"2.0","id":%d,"result":%b}' % (number, encode({**result, "_meta": meta}))
+        )
+
+    def _discovered(self, gathering: _Gathering) -> dict[str, Any]:
+        capabilities: dict[str, Any] = {}
+        instructions = []
+        for member, (result, *_) in _in_order(self._members, gathering.results):
+            for name, value in members_of(bytes(result.get("capabilities", b"{}"))).items():
+                known = capabilities.setdefault(name, {})
+                known |= {key: flag for key, flag in object_of(value).items() if flag or key not in known}
+            if text := text_of(bytes(result.get("instructions", b""))):
+                instructions.append(f"{member}: {text}")
+        found: dict[str, Any] = {"supportedVersions": [MODERN_VERSION], "capabilities": capabilities}
+        if instructions:
+            found["instructions"] = "\n\n".join(instructions)
+        return found
+
+    def _merged(self, method: str, gathering: _Gathering) -> dict[str, Any]:
+        key = LISTS[method]
+        merged: list[Raw] = []
+        for member, pages in _in_order(self._members, gathering.results):
+            for page in pages:
+                for item in items_of(bytes(page.get(key, b"[]"))):
+                    merged.append(self._labelled(method, member, item))
+        return {key: merged}
+
+    def _labelled(self, method: str, member: str, item: Raw) -> Raw:
+        if method == "resources/list":
+            self._owners.setdefault(text_of(messages.member(bytes(item), "uri")), member)
+        if method not in ("tools/list", "prompts/list"):
+            return item
+        name = text_of(messages.member(bytes(item), "name"))
+        return Raw(messages.with_member(bytes(item), "name", encode(f"{member}{SEPARATOR}{name}")))
+
+    # --- subscriptions ----------------------------------------------------------------------------
+
+    def _notification(self, member: str, message: Message, out: Out) -> None:
+        if message.method_name != "notifications/subscriptions/acknowledged":
+            out.to_client.append(message.data)
+            return
+        meta = messages.params_of(message).meta
+        tag = bytes(meta.subscription_id) if meta is not None else b""
+        number = int(tag) if tag.isdigit() else 0
+        listening = self._listening.get(number)
+        if listening is not None:
+            for name, value in members_of(messages.member(message.params, "notifications")).items():
+                if name == "resourceSubscriptions":
+                    known = listening.honored.setdefault(name, [])
+                    known += [uri for uri in texts_of(bytes(value)) if uri not in known]
+                else:
+                    listening.honored[name] = value
+            self._acknowledged(number, listening, member, out)
+
+    def _acknowledged(self, number: int, listening: _Listening, member: str, out: Out) -> None:
+        if member not in listening.missing:
+            return
+        listening.missing.discard(member)
+        if not listening.missing and listening.open:
+            params = {"_meta": {messages.SUBSCRIPTION_ID_KEY: number}, "notifications": listening.honored}
+            out.to_client.append(
+                b'{"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":%b}'
+                % encode(params)
+            )
+
+    def _listen_ended(
+        self, number: int, listening: _Listening, member: str, message: Message, out: Out
+    ) -> None:
+        """A member listens no more; the subscription ends with the last of them."""
+        listening.open.discard(member)
+        if listening.open:
+            return self._acknowledged(number, listening, member, out)
+        del self._listening[number]
+        out.to_client.append(message.data)
+
+
+def _in_order(members: Sequence[str], results: dict[str, Any]) -> list[tuple[str, Any]]:
+    return [(member, results[member]) for member in members if member in results]
+
+
+def _error(out: Out, number: int, code: int, words: str) -> None:
+    out.to_client.append(messages.error_response(b"%d" % number, code, words))

@@ -1,0 +1,177 @@
+"""Several servers as one: transcripts of what goes to whom."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from mcp_ws_ide import messages
+from mcp_ws_ide.core.group import UNAVAILABLE_KEY, Group, Out
+
+SUB = messages.SUBSCRIPTION_ID_KEY
+
+
+def message(**members: Any) -> messages.Message:
+    return messages.parse(json.dumps({"jsonrpc": "2.0", **members}).encode())
+
+
+class Rig:
+    def __init__(self, *members: str) -> None:
+        self.group = Group("team", members or ("a", "b"), "1")
+
+    def read(self, out: Out) -> tuple[list[tuple[str, dict[str, Any]]], list[dict[str, Any]]]:
+        return [(m, json.loads(d)) for m, d in out.to_members], [json.loads(d) for d in out.to_client]
+
+    def client(self, number: int, method: str, **params: Any) -> Any:
+        return self.read(self.group.from_client(message(id=number, method=method, params=params)))
+
+    def cancel(self, number: int) -> list[str]:
+        note = message(method="notifications/cancelled", params={"requestId": number})
+        return [member for member, _ in self.read(self.group.from_client(note))[0]]
+
+    def member(self, name: str, **members: Any) -> Any:
+        return self.read(self.group.from_member(name, message(**members)))
+
+
+def test_discovery_merges_capabilities_and_instructions():
+    rig = Rig()
+    to_members, _ = rig.client(1, "server/discover")
+    assert [member for member, _ in to_members] == ["a", "b"]
+    assert rig.member(
+        "b", id=1, result={"capabilities": {"tools": {}, "prompts": {}}, "instructions": "be B"}
+    ) == ([], [])
+    one = {"capabilities": {"tools": {"listChanged": True}}, "instructions": "be A"}
+    _, (answer,) = rig.member("a", id=1, result=one)
+    result = answer["result"]
+    assert result["capabilities"] == {"tools": {"listChanged": True}, "prompts": {}}
+    assert result["instructions"] == "a: be A\n\nb: be B"
+    assert result["supportedVersions"] == ["2026-07-28"]
+
+
+def test_lists_are_merged_in_the_order_of_the_members_over_all_pages():
+    rig = Rig()
+    rig.client(1, "tools/list", cursor="x", _meta={"k": 1})
+    rig.member("b", id=1, result={"tools": [{"name": "t", "big": 1.10}]})
+    ((member, page),), _ = rig.member("a", id=1, result={"tools": [{"name": "t"}], "nextCursor": "2"})
+    assert (member, page["params"]) == ("a", {"cursor": "2", "_meta": {"k": 1}})
+    _, (answer,) = rig.member("a", id=1, result={"tools": [{"name": "u"}]})
+    assert [tool["name"] for tool in answer["result"]["tools"]] == ["a__t", "a__u", "b__t"]
+    assert answer["result"]["resultType"] == "complete"
+
+
+def test_a_member_that_fails_is_said_and_takes_nobody_down():
+    rig = Rig()
+    rig.client(1, "tools/list")
+    rig.member("a", id=1, error={"code": -31002, "message": "no such command"})
+    _, (answer,) = rig.member("b", id=1, result={"tools": [{"name": "t"}]})
+    assert [tool["name"] for tool in answer["result"]["tools"]] == ["b__t"]
+    assert answer["result"]["_meta"][UNAVAILABLE_KEY] == {"a": "no such command"}
+    rig.client(2, "prompts/list")
+    rig.member("a", id=2, error={"code": -32601, "message": "x"})
+    _, (answer,) = rig.member("b", id=2, error={"code": -32601, "message": "x"})
+    assert answer["error"]["code"] == -32601
+
+
+def test_calls_go_to_the_member_their_name_begins_with():
+    rig = Rig("a", "a__b")
+    ((member, sent),), _ = rig.client(1, "tools/call", name="a__b__c", arguments={"x": 1.10})
+    assert (member, sent["params"]) == ("a__b", {"name": "c", "arguments": {"x": 1.10}})
+    ((member, sent),), _ = rig.client(2, "prompts/get", name="a__c")
+    assert (member, sent["params"]["name"]) == ("a", "c")
+    _, (answer,) = rig.member("a__b", id=1, result={"resultType": "input_required", "requestState": "s"})
+    assert answer["id"] == 1
+    _, (refused,) = rig.client(3, "tools/call", name="c")
+    assert refused["error"]["code"] == -32602
+    assert rig.member("a", id=1, result={}) == ([], []), "an answer that was not asked of it"
+
+
+def test_resources_belong_to_the_member_that_listed_them():
+    rig = Rig()
+    rig.client(1, "resources/list")
+    rig.member("a", id=1, result={"resources": []})
+    rig.member("b", id=1, result={"resources": [{"uri": "x://1"}]})
+    ((member, _),), _ = rig.client(2, "resources/read", uri="x://1")
+    assert member == "b"
+
+
+def test_an_unlisted_resource_is_asked_of_each_member_in_turn():
+    rig = Rig()
+    ((first, _),), _ = rig.client(1, "resources/read", uri="y://1")
+    ((second, sent),), answers = rig.member("a", id=1, error={"code": -32602, "message": "no"})
+    assert (first, second, sent["id"], answers) == ("a", "b", 1, [])
+    _, (answer,) = rig.member("b", id=1, error={"code": -32602, "message": "not here either"})
+    assert answer["error"]["message"] == "not here either"
+
+
+def test_completions_follow_their_reference():
+    rig = Rig()
+    ((member, sent),), _ = rig.client(
+        1, "completion/complete", ref={"type": "ref/prompt", "name": "b__p"}, argument={}
+    )
+    assert (member, sent["params"]["ref"]["name"]) == ("b", "p")
+    ((member, _),), _ = rig.client(
+        2, "completion/complete", ref={"type": "ref/resource", "uri": "z://{x}"}, argument={}
+    )
+    assert member == "a"
+
+
+def test_subscriptions_reach_every_member_and_are_acknowledged_once():
+    rig = Rig()
+    rig.client(1, "resources/list")
+    rig.member("a", id=1, result={"resources": [{"uri": "a://1"}]})
+    rig.member("b", id=1, result={"resources": [{"uri": "b://1"}]})
+    filters = {"toolsListChanged": True, "resourceSubscriptions": ["a://1", "b://1", "c://1"]}
+    to_members, _ = rig.client(5, "subscriptions/listen", notifications=filters)
+    wanted = {member: sent["params"]["notifications"]["resourceSubscriptions"] for member, sent in to_members}
+    assert wanted == {"a": ["a://1", "c://1"], "b": ["b://1", "c://1"]}
+
+    def acknowledge(member: str, **honored: Any) -> Any:
+        params = {"_meta": {SUB: 5}, "notifications": honored}
+        return rig.member(member, method="notifications/subscriptions/acknowledged", params=params)
+
+    assert acknowledge("a", toolsListChanged=True, resourceSubscriptions=["a://1"]) == ([], [])
+    _, (note,) = acknowledge("b", resourceSubscriptions=["b://1"])
+    assert note["params"]["notifications"] == {
+        "toolsListChanged": True,
+        "resourceSubscriptions": ["a://1", "b://1"],
+    }
+    changed = {"method": "notifications/tools/list_changed", "params": {"_meta": {SUB: 5}}}
+    assert rig.member("b", **changed)[1][0]["params"]["_meta"] == {SUB: 5}
+    assert rig.member("a", id=5, result={"_meta": {SUB: 5}}) == ([], []), "one of two goes on"
+    _, (ended,) = rig.member("b", id=5, result={"_meta": {SUB: 5}})
+    assert ended["id"] == 5
+
+
+def test_cancellations_go_where_the_request_is():
+    rig = Rig()
+    rig.client(1, "tools/call", name="b__t")
+    assert rig.cancel(1) == ["b"]
+    rig.client(2, "tools/list")
+    rig.member("a", id=2, result={"tools": []})
+    assert rig.cancel(2) == ["b"]
+    rig.client(3, "subscriptions/listen", notifications={})
+    assert rig.cancel(3) == ["a", "b"]
+    assert rig.cancel(3) == []
+
+
+def test_a_lost_member_answers_for_what_it_owes():
+    rig = Rig()
+    rig.client(1, "tools/call", name="a__t")
+    rig.client(2, "tools/list")
+    rig.member("b", id=2, result={"tools": [{"name": "t"}]})
+    rig.client(3, "subscriptions/listen", notifications={})
+    _, answers = rig.read(rig.group.lost("a", "it ended"))
+    failed, listed = answers
+    assert (failed["id"], failed["error"]["data"]) == (1, {"outcome": "unknown"})
+    assert (listed["id"], listed["result"]["_meta"][UNAVAILABLE_KEY]) == (2, {"a": "it ended"})
+    acknowledged = {"_meta": {SUB: 3}, "notifications": {}}
+    assert rig.member("b", method="notifications/subscriptions/acknowledged", params=acknowledged)[1]
+
+
+@pytest.mark.parametrize("method", ["logging/setLevel", "tasks/list"])
+def test_what_groups_do_not_carry_is_said(method):
+    _, (answer,) = Rig().client(1, method)
+    assert answer["error"]["code"] == -32601
+    assert Rig().client(1, "ping")[1][0]["result"] == {"resultType": "complete"}
