@@ -24,6 +24,8 @@ JUPYTER_TOKEN_PREFIX: Final = "v1.token.websocket.jupyter.org."  # noqa: S105 - 
 TAP_SUBPROTOCOL: Final = "mcp.tap.v1"
 
 SERVER_NAME: Final = re.compile(r"[A-Za-z0-9._-]+")
+ENDPOINT_NAME: Final = re.compile(r"[A-Za-z0-9._-]+|(?:\+[A-Za-z0-9._-]+)+")
+"""A server's name, or ``+a+b``: several servers as one."""
 
 CLIENT_USER_AGENT: Final = "mcp-ws-ide-client"
 """Start of the User-Agent our own client sends: it copes with every close code."""

@@ -22,6 +22,8 @@ from mcp_ws_ide.errors import ConfigError
 SUPPORTED_KINDS: Final = frozenset({"stdio"})
 """Transports this version can attach to."""
 MAX_FILE_BYTES: Final = 1 << 20
+MAX_MEMBERS: Final = 32
+"""Servers in one group."""
 TRAIT: Final = "trait MCPWebSocketApp.servers"
 
 _BASE_ENVIRONMENT: Final = frozenset({"HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER", "LANG", "TMPDIR"})
@@ -38,8 +40,8 @@ _NUMBERS: Final[Mapping[str, tuple[type, int]]] = {
 _LIMITS: Final = frozenset({"max_message_bytes"})
 _MAX_NUMBER: Final = 1 << 53
 _KNOWN: Final = frozenset(
-    {"command", "args", "env", "cwd", "url", "headers", "type", "transport", "python", "mcp_ws", "name", "disabled",
-     "enabled", "description", "timeout", "alwaysAllow", "autoApprove", "dev"}
+    {"command", "args", "env", "cwd", "url", "headers", "type", "transport", "python", "group", "mcp_ws", "name",
+     "disabled", "enabled", "description", "timeout", "alwaysAllow", "autoApprove", "dev"}
 )  # fmt: skip
 _IGNORED: Final = {"envFile": 'not supported, ignored: put the variables under "env"'}
 _TYPES: Final = {
@@ -86,7 +88,8 @@ class ServerSpec:
     """Configuration of one server; equality decides whether a reload changed it.
 
     Attributes:
-        kind: ``stdio``, ``http``, ``sse``, ``ws``, ``unix`` or ``python``.
+        kind: ``stdio``, ``http``, ``sse``, ``ws``, ``unix``, ``python`` or ``group``.
+        group: names of the servers that a group presents as one.
         env: variables on top of the base environment (:func:`child_environment`).
         source: the file it comes from, or the trait.
         sharing: ``auto`` (modern servers are shared by the sessions of a user), ``never`` or ``always``.
@@ -108,6 +111,7 @@ class ServerSpec:
     url: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     target: str | None = None
+    group: tuple[str, ...] = ()
     sharing: str = "auto"
     bridge: bool = True
     tools: ToolRules | None = None
@@ -121,6 +125,8 @@ class ServerSpec:
         shown: dict[str, Any] = {"kind": self.kind, "env": sorted(self.env), "headers": sorted(self.headers)}
         if self.command is not None:
             shown |= {"command": censor_text(self.command), "args": censor_args(self.args), "cwd": self.cwd}
+        if self.group:
+            shown["group"] = list(self.group)
         if self.url is not None:
             shown["url"] = censor_text(self.url)
         return shown
@@ -272,7 +278,9 @@ def _read_server(name: str, source: str, entry: Mapping[str, Any], environ: Mapp
         "url": _typed(entry, "url", str, None),
         "headers": _pairs_of(entry, "headers"),
         "target": _typed(entry, "python", str, None),
+        "group": tuple(_strings(entry, "group")),
     }
+    _check_group(name, raw["group"])
     unresolved = "${" in (raw["url"] or "")
     kind = _kind(entry, None if unresolved else raw["url"])
     try:
@@ -282,12 +290,20 @@ def _read_server(name: str, source: str, entry: Mapping[str, Any], environ: Mapp
         if kind == "stdio" and not values["command"]:
             raise _Unusable('"command" is empty once its variables are filled in')
         kind = _kind(entry, values["url"])
-        if kind not in SUPPORTED_KINDS:
+        if kind not in SUPPORTED_KINDS and kind != "group":
             carried = ", ".join(sorted(SUPPORTED_KINDS))
             raise _Unusable(f"this version carries {carried} servers; {kind!r} is not carried")
     except _Unusable as reason:
         return ServerSpec(name, source, kind, **raw, **extras, disabled_reason=str(reason))
     return ServerSpec(name, source, kind, **values, **extras)
+
+
+def _check_group(name: str, members: Sequence[str]) -> None:
+    for index, member in enumerate(members):
+        if not SERVER_NAME.fullmatch(member) or member == name or member in members[:index]:
+            raise _Mistake(f"group[{index}]", f"{member!r} is no server name, or stands here already")
+    if len(members) > MAX_MEMBERS:
+        raise _Mistake("group", f"has {len(members)} members; {MAX_MEMBERS} are the most")
 
 
 def _switched_off(entry: Mapping[str, Any]) -> bool:
@@ -300,16 +316,17 @@ def _switched_off(entry: Mapping[str, Any]) -> bool:
 def _kind(entry: Mapping[str, Any], url: str | None) -> str:
     """How the server is reached. ``url`` is None while its variables are not filled in: then ``type`` alone
     tells."""
-    present = [key for key in ("command", "url", "python") if entry.get(key)]
+    present = [key for key in ("command", "url", "python", "group") if entry.get(key)]
     if len(present) != 1:
         given = " and ".join(present) or "none"
-        raise _Mistake("command", f'exactly one of "command", "url" and "python" is needed, given: {given}')
+        words = f'exactly one of "command", "url", "python" and "group" is needed, given: {given}'
+        raise _Mistake("command", words)
     declared = _declared_type(entry)
     if present[0] == "url":
         found = (declared or "http") if url is None else _kind_of_url(url)
         found = "sse" if declared == "sse" and found == "http" else found
     else:
-        found = {"command": "stdio", "python": "python"}[present[0]]
+        found = {"command": "stdio", "python": "python", "group": "group"}[present[0]]
     if declared not in (None, found):
         key = "type" if entry.get("type") is not None else "transport"
         raise _Mistake(key, f"{declared!r} contradicts the {present[0]}, which means {found!r}; remove one")

@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from jupyter_core.paths import jupyter_runtime_dir
 
-from mcp_ws_ide.binding import SERVER_NAME
+from mcp_ws_ide.binding import ENDPOINT_NAME
 from mcp_ws_ide.errors import ConnectError
 
 
@@ -136,9 +136,9 @@ def endpoint_url(gateway: RunningGateway, server: str) -> str:
     Raises:
         ConnectError: ``server`` is no server name.
     """
-    if not SERVER_NAME.fullmatch(server):
+    if not ENDPOINT_NAME.fullmatch(server):
         raise ConnectError(f"{server!r} is neither a server name nor a ws:// URL")
-    return websocket_url(gateway, f"servers/{quote(server)}")
+    return websocket_url(gateway, f"servers/{quote(server, safe='+')}")
 
 
 def websocket_url(gateway: RunningGateway, path: str) -> str:

@@ -13,9 +13,10 @@ from typing import Any, Final
 import msgspec
 
 from mcp_ws_ide.binding import CloseCode, Window
-from mcp_ws_ide.config import Configuration, ServerSpec, child_environment
+from mcp_ws_ide.config import MAX_MEMBERS, Configuration, ServerSpec, child_environment
 from mcp_ws_ide.core.resume import GatewayEnd
 from mcp_ws_ide.errors import LimitExceeded
+from mcp_ws_ide.gateway.group import GroupTransport
 from mcp_ws_ide.gateway.http import HttpLink
 from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.gateway.session import Link, LinkInfo, Session
@@ -32,6 +33,10 @@ UNKNOWN_SESSION: Final = "no such session: it ended, expired, or was never yours
 """One answer for every token that opens nothing: it tells a stranger nothing."""
 REMEMBERED_ENDS: Final = 1000
 """Ended sessions whose reason is kept, for clients that come back too late."""
+MAX_GROUPS: Final = 256
+"""Groups named by URLs that are kept at once; unused ones give way."""
+GROUPS_LABEL: Final = "+"
+"""What stands for all of them in the metrics."""
 DRAIN_POLL: Final = 0.05
 """Seconds between two looks whether the last requests were answered."""
 
@@ -80,6 +85,7 @@ class Gateway:
         self._detached: set[Session] = set()
         self._ends: OrderedDict[str, tuple[Session, str]] = OrderedDict()
         self._links_this_second = (0, 0)
+        self._groups: dict[str, Server] = {}
         self.http_sessions: dict[str, Session] = {}
         """Handshake-era HTTP sessions by ``Mcp-Session-Id``."""
 
@@ -119,6 +125,37 @@ class Gateway:
             max_message_bytes=int(limit),
             name=spec.name,
         )
+
+    def find(self, name: str) -> Server | None:
+        """The server of this name; ``+a+b`` is the group of the servers a and b."""
+        if not name.startswith("+"):
+            return self.servers.get(name)
+        members = tuple(dict.fromkeys(part for part in name.split("+") if part))
+        if not members or len(members) > MAX_MEMBERS or any(m not in self.servers for m in members):
+            return None
+        canonical = "+" + "+".join(members)
+        if canonical not in self._groups:
+            if len(self._groups) >= MAX_GROUPS:
+                self._forget_groups()
+            spec = ServerSpec(canonical, "the URL", "group", group=members)
+            counters = self.metrics.server(GROUPS_LABEL)
+            self._groups[canonical] = Server(spec, counters, self._make_transport, time.monotonic)
+        return self._groups[canonical]
+
+    def _forget_groups(self) -> None:
+        """Forget those nobody uses; the others stay until their last session ends."""
+        in_use = {session.server for session in self.sessions.values()}
+        kept = {name: group for name, group in self._groups.items() if group in in_use or group.upstreams}
+        self._groups = kept
+
+    def group_transport(self, server: Server, principal: str, *, stateless: bool) -> GroupTransport:
+        """A new attachment to a group."""
+        return GroupTransport(self, server.name, server.members, principal, stateless=stateless)
+
+    @property
+    def all_servers(self) -> tuple[Server, ...]:
+        """Those configured, those retired that still serve, and groups named by URLs."""
+        return (*self.servers.values(), *self._retired, *self._groups.values())
 
     # --- sessions -------------------------------------------------------------------------------
 
@@ -232,7 +269,7 @@ class Gateway:
             self.metrics.resumes["expired"] += 1
             session.end(CloseCode.GONE, f"nobody came back within {self.limits.grace:g} s (grace)")
         self._expire_http(now)
-        for server in (*self.servers.values(), *self._retired):
+        for server in self.all_servers:
             for upstream in server.upstreams:
                 upstream.tick(now)
 
@@ -296,8 +333,7 @@ class Gateway:
 
     def process_count(self) -> int:
         """Server processes that run or start."""
-        servers = (*self.servers.values(), *self._retired)
-        return sum(len(server.upstreams) for server in servers)
+        return sum(len(server.upstreams) for server in self.all_servers if not server.members)
 
     def shared_upstream(self, server: Server, principal: str) -> SharedUpstream:
         """The upstream that a principal's modern sessions share; started when there is none."""
@@ -324,14 +360,14 @@ class Gateway:
         """A reading for the metrics."""
         reading = {name: ServerGauges() for name in self.metrics.servers}
         for session in self.sessions.values():
-            gauges = reading[session.server.name]
+            gauges = reading[_label(session.server)]
             gauges.sessions[session.era] += 1
             gauges.links[session.era] += session.attached
             gauges.in_flight += len(session.core.pending)
             gauges.queued_bytes += session.queued_bytes
-        for server in (*self.servers.values(), *self._retired):
-            gauges = reading[server.name]
-            gauges.processes += len(server.upstreams)
+        for server in self.all_servers:
+            gauges = reading[_label(server)]
+            gauges.processes += 0 if server.members else len(server.upstreams)
             gauges.queued_bytes += sum(upstream.queued_bytes for upstream in server.upstreams)
         self.metrics.tap_drops = self.tap.drops
         return reading
@@ -353,7 +389,7 @@ class Gateway:
         ``drain_timeout`` + ``timeout`` s."""
         self.closing = True
         await self._drain()
-        upstreams = [u for server in (*self.servers.values(), *self._retired) for u in server.upstreams]
+        upstreams = [u for server in self.all_servers for u in server.upstreams]
         closing = asyncio.gather(*(upstream.aclose() for upstream in upstreams), return_exceptions=True)
         try:
             async with asyncio.timeout(timeout):
@@ -363,3 +399,8 @@ class Gateway:
         finally:
             await self._supervisor.aclose()
             await self.tasks.aclose(timeout=1.0)
+
+
+def _label(server: Server) -> str:
+    """What a server is called in the metrics."""
+    return GROUPS_LABEL if server.name.startswith("+") else server.name

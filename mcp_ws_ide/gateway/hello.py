@@ -49,7 +49,7 @@ class Hello:
 
     def _open(self) -> None:
         server = self._server
-        if server is not self._gateway.servers.get(server.name) or server.refusal is not None:
+        if server is not self._gateway.find(server.name) or server.refusal is not None:
             words = server.refusal or "it was taken out of the configuration"
             return self._link.close(CloseCode.UPSTREAM_ENDED, f"server {server.name!r}: {words}")
         try:

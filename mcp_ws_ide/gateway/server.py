@@ -92,10 +92,18 @@ class Server:
         self.shared: dict[str, SharedUpstream] = {}
         self._make_transport = make_transport
 
+        if spec.kind == "group":  # a group is a modern server of our own making
+            self.era, self.needs_bridge = Era.MODERN, True
+
     @property
     def name(self) -> str:
         """The configured name."""
         return self.spec.name
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The servers a group is made of; none for any other server."""
+        return self.spec.group
 
     @property
     def refusal(self) -> str | None:

@@ -63,7 +63,7 @@ class LinkInfo(msgspec.Struct, frozen=True):
     tools: ToolRules | None = None
     """What the gateway token allows."""
     link: str = "websocket"
-    """``websocket``, ``http`` or ``poll``."""
+    """``websocket``, ``http`` or ``poll``; ``group`` where a group is the client."""
 
 
 class Link(Protocol):
@@ -334,6 +334,8 @@ class Session:
     def _has_own_process(self) -> bool:
         """Whether modern messages of this session go to a server process that no other session uses."""
         sharing = self.server.spec.sharing
+        if self.server.members:
+            return not self.stateless
         return sharing == "never" or (self.server.era is Era.LEGACY and sharing != "always")
 
     def _may_forward_modern(self) -> bool:

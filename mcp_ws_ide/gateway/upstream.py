@@ -86,7 +86,7 @@ class Upstream(ABC):
             await self._wait_for_turn(self.server.crash_loop.delay())
             if self._closing:
                 return self._end("ended before it was started")
-            transport = self.server.new_transport()
+            transport = self._new_transport()
             await transport.connect(self)
         except (TransportError, LimitExceeded) as error:
             if isinstance(error, TransportError) and self.server.crash_loop.refusal is None:
@@ -100,6 +100,11 @@ class Upstream(ABC):
             self.owner, self.server.name, self._label, "upstream_started", f"pid {transport.pid}"
         )
         self.connected()
+
+    def _new_transport(self) -> Transport:
+        if not self.server.members:
+            return self.server.new_transport()
+        return self._gateway.group_transport(self.server, self.owner, stateless=self.shared)
 
     async def _wait_for_turn(self, delay: float) -> None:
         """The delay after a crash; cut short when the upstream is not wanted any more."""

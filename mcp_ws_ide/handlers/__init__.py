@@ -11,11 +11,13 @@ from mcp_ws_ide.handlers.poll import PollHandler, ProbeHandler
 from mcp_ws_ide.handlers.tap import TapHandler
 
 _NAME = r"(?P<name>[A-Za-z0-9._-]+)"
+_ENDPOINT = r"(?P<name>[A-Za-z0-9._-]+|(?:\+[A-Za-z0-9._-]+)+)"
+"""A server, or ``+a+b``: several as one."""
 
 ROUTES: list[tuple[str, type[Any]]] = [
-    (rf"/mcp-ws/servers/{_NAME}", ServerEndpointHandler),
-    (rf"/mcp-ws/servers/{_NAME}/poll", PollHandler),
-    (rf"/mcp-ws/servers/{_NAME}/probe", ProbeHandler),
+    (rf"/mcp-ws/servers/{_ENDPOINT}", ServerEndpointHandler),
+    (rf"/mcp-ws/servers/{_ENDPOINT}/poll", PollHandler),
+    (rf"/mcp-ws/servers/{_ENDPOINT}/probe", ProbeHandler),
     (r"/mcp-ws/?", PageHandler),
     (r"/mcp-ws/api/servers", api.ServersHandler),
     (rf"/mcp-ws/api/servers/{_NAME}", api.ServerHandler),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import urlparse
 from weakref import WeakSet
@@ -71,6 +71,12 @@ def origin_allowed(handler: JupyterHandler) -> bool:
     return bool(pattern and _matches(pattern, origin))
 
 
+def good_for(servers: Sequence[str], name: str) -> bool:
+    """Whether a credential for these servers opens the one of this name; a group in a URL, if it opens each member."""
+    members = [part for part in name.split("+") if part] if name.startswith("+") else []
+    return name in servers or (bool(members) and all(member in servers for member in members))
+
+
 def _authority(origin: str) -> str:
     try:
         return urlparse(origin).netloc
@@ -109,7 +115,7 @@ class ServerLookup:
 
     def find_server(self, name: str) -> Server:
         """The configured server, or 404."""
-        server = self.runtime.gateway.servers.get(name)
+        server = self.runtime.gateway.find(name)
         if server is None:
             known = ", ".join(sorted(self.runtime.gateway.servers)) or "none"
             raise self.refuse(404, "unknown_server", f"there is no server {name!r}; configured: {known}")
@@ -125,7 +131,7 @@ class ServerLookup:
     def server_for_hello(self, name: str) -> Server:
         """As :meth:`usable_server`, but a session of this user may go on where no new one could begin."""
         gateway = self.runtime.gateway
-        server = gateway.servers.get(name)
+        server = gateway.find(name)
         if server is None or server.refusal is not None:
             server = gateway.server_to_resume(name, self.principal)
         return server or self.usable_server(name)
@@ -246,7 +252,7 @@ class EndpointHandler(ServerLookup, GatewayHandler):
             raise self.refuse(
                 401, "token", "the gateway token is unknown, expired or revoked; mint a new one"
             )
-        if server not in token.servers:
+        if not good_for(token.servers, server):
             raise self.refuse(403, "token_scope", f"the gateway token is not good for the server {server!r}")
         self.token_id, self.token_tools = token.id, token.tools
         self._become(token.principal, token.username)

@@ -1,0 +1,151 @@
+"""A group of servers as a transport: one connection, which is a session of its own on each member.
+
+To its upstream a group is one more modern server. :class:`~mcp_ws_ide.core.group.Group` decides what goes to whom; here
+the members' sessions are opened, and closed with the connection. Each is a session like any other: with the member's
+limits, allow and deny lists, bridge and sharing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from mcp_ws_ide import __version__, messages
+from mcp_ws_ide.binding import CloseCode
+from mcp_ws_ide.core.group import Group, Out
+from mcp_ws_ide.errors import LimitExceeded, TransportClosed
+from mcp_ws_ide.gateway.session import LinkInfo, Session
+from mcp_ws_ide.transports.base import Receiver, Transport
+
+if TYPE_CHECKING:
+    from mcp_ws_ide.gateway.gateway import Gateway
+
+
+class GroupTransport(Transport):
+    """One attachment to a group.
+
+    Args:
+        name: of the group.
+        members: names of configured servers; one that is unknown, or cannot be used, is said with each list.
+        principal: whose sessions these are.
+        stateless: whether several exchanges over HTTP use it, so that no member may keep a process for it alone.
+    """
+
+    kind = "group"
+
+    def __init__(
+        self, gateway: Gateway, name: str, members: tuple[str, ...], principal: str, *, stateless: bool
+    ) -> None:
+        self._gateway = gateway
+        self._info = LinkInfo(principal, f"group {name}", link="http" if stateless else "group")
+        self._group = Group(name, members, __version__)
+        self._sessions: dict[str, Session] = {}
+        self._receiver: Receiver | None = None
+        self._loop = asyncio.get_running_loop()
+
+    async def connect(self, receiver: Receiver) -> None:
+        """Members are attached to when something goes to them."""
+        self._receiver = receiver
+
+    def send(self, message: bytes) -> None:
+        """Hand a modern message to the members it concerns."""
+        if self._receiver is None:
+            raise TransportClosed("the group is closed")
+        self._perform(self._group.from_client(messages.parse(message)))
+
+    def from_member(self, member: str, data: bytes) -> None:
+        """A member has said something."""
+        if self._receiver is not None:
+            self._perform(self._group.from_member(member, messages.parse(data)))
+
+    def member_ended(self, member: str, reason: str) -> None:
+        """A member's session is over; the next message to it opens another."""
+        if self._sessions.pop(member, None) is not None and self._receiver is not None:
+            self._perform(self._group.lost(member, reason))
+
+    def _perform(self, out: Out) -> None:
+        for data in out.to_client:
+            # Not within a call of the upstream's own: it has not finished sending yet.
+            self._loop.call_soon(self._deliver, data)
+        for member, data in out.to_members:
+            session = self._session(member)
+            if isinstance(session, str):
+                self._perform(self._group.lost(member, session))
+            else:
+                session.receive(data, time.perf_counter())
+
+    def _deliver(self, data: bytes) -> None:
+        if self._receiver is not None:
+            self._receiver.message_received(data)
+
+    def _session(self, member: str) -> Session | str:
+        """The session on a member; the reason where there can be none."""
+        session = self._sessions.get(member)
+        if session is not None:
+            return session
+        server = self._gateway.servers.get(member)
+        if server is None or server.members:
+            return f"there is no server {member!r}"
+        if server.refusal is not None:
+            return f"server {member!r} cannot start: {server.refusal}"
+        try:
+            self._gateway.check_admission(self._info.principal)
+        except LimitExceeded as error:
+            return str(error)
+        session = self._gateway.open_session(server, _MemberLink(self, member), self._info)
+        self._sessions[member] = session
+        return session
+
+    def pause_reading(self) -> None:
+        """Let each member's own server feel that the client reads slowly."""
+        for session in self._sessions.values():
+            session.link_full(True)
+
+    def resume_reading(self) -> None:
+        """Undo :meth:`pause_reading`."""
+        for session in self._sessions.values():
+            session.link_full(False)
+
+    @property
+    def queued_bytes(self) -> int:
+        """Nothing waits here: members count their own."""
+        return 0
+
+    async def close(self) -> None:
+        """End the sessions on the members."""
+        receiver, self._receiver = self._receiver, None
+        sessions, self._sessions = self._sessions, {}
+        for session in sessions.values():
+            session.link_closed(CloseCode.NORMAL, "the group was closed")
+        if receiver is not None:
+            receiver.transport_closed("the group was closed")
+
+
+class _MemberLink:
+    """The client's side of a session on a member: the group itself."""
+
+    queued_bytes = 0
+
+    def __init__(self, group: GroupTransport, member: str) -> None:
+        self._group, self._member = group, member
+
+    def send(self, data: bytes) -> None:
+        """What the member has to say."""
+        self._group.from_member(self._member, data)
+
+    def close(self, code: CloseCode, reason: str) -> None:
+        """The session was ended from its side."""
+        self._group.member_ended(self._member, reason)
+
+    def set_reading(self, reading: bool) -> None:
+        """The group has nobody to slow down but its client, whose messages were read."""
+
+    def bind(
+        self,
+        on_message: Callable[[bytes, float], None],
+        on_closed: Callable[[int, str], None],
+        on_full: Callable[[bool], None],
+    ) -> None:
+        """A session keeps its group for life."""
