@@ -136,6 +136,11 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         help="""Paths of mcp.json files read before those of Jupyter's config directories. Default: none.
         Files are re-read when they change; live sessions keep the server they have.""",
     ).tag(config=True)
+    entry_points = Bool(
+        True,
+        help="""Whether servers of installed packages (entry points of the group "mcp_ws_ide.servers") are taken over.
+        Default True. Everything configured by hand takes precedence over them.""",
+    ).tag(config=True)
     max_sessions = Int(
         10_000, min=1, help="Most sessions in all (count). Default 10,000. One more is refused with 503."
     ).tag(config=True)
@@ -245,7 +250,10 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
 
     def load_configuration(self) -> config.Configuration:
         """Read the servers anew."""
-        return config.load(dict(self.servers), list(self.server_files), jupyter_config_path(), os.environ)
+        packages = config.installed_packages() if self.entry_points else ()
+        return config.load(
+            dict(self.servers), list(self.server_files), jupyter_config_path(), os.environ, packages
+        )
 
     def initialize_settings(self) -> None:
         """Make the state that handlers find in Tornado's settings."""

@@ -12,6 +12,7 @@ import re
 import stat
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -24,6 +25,8 @@ SUPPORTED_KINDS: Final = frozenset({"stdio"})
 MAX_FILE_BYTES: Final = 1 << 20
 MAX_MEMBERS: Final = 32
 """Servers in one group."""
+ENTRY_POINTS: Final = "mcp_ws_ide.servers"
+"""Group of entry points by which installed packages bring servers."""
 TRAIT: Final = "trait MCPWebSocketApp.servers"
 
 _BASE_ENVIRONMENT: Final = frozenset({"HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER", "LANG", "TMPDIR"})
@@ -158,15 +161,27 @@ def load(
     server_files: Sequence[str],
     config_dirs: Sequence[str],
     environ: Mapping[str, str],
+    packages: Iterable[EntryPoint] = (),
 ) -> Configuration:
-    """Read every source. The first definition of a name wins; the later ones are reported."""
+    """Read every source. The first definition of a name wins; the later ones are reported.
+
+    Args:
+        packages: entry points of installed packages that bring servers (:func:`installed_packages`).
+    """
     reader = _Reader(environ)
     reader.read_object(TRAIT, "", dict(trait_servers))
     for path in server_files:
         reader.read_file(path, required=True)
     for directory in config_dirs:
         reader.read_file(os.path.join(directory, "mcp.json"), required=False)
+    for package in packages:
+        reader.read_package(package)
     return Configuration(reader.servers, reader.problems)
+
+
+def installed_packages() -> Iterable[EntryPoint]:
+    """The entry points of the group :data:`ENTRY_POINTS` in this environment, by name."""
+    return sorted(entry_points(group=ENTRY_POINTS), key=lambda found: found.name)
 
 
 class _Mistake(ValueError):
@@ -207,6 +222,20 @@ class _Reader:
             for key in twice:
                 self._problem(path, key, "the key occurs twice in one object; the last one counts")
             self._read_document(path, document)
+
+    def read_package(self, package: EntryPoint) -> None:
+        """Servers that an installed package brings: a mapping by name, or a function that returns one."""
+        source = f"entry point {package.name} ({package.value})"
+        try:
+            found = package.load()
+            servers = found() if callable(found) else found
+        except Exception as error:  # whatever a package does wrong concerns its own servers alone
+            return self._problem(source, "", f"failed: {type(error).__name__}: {error}")
+        if not isinstance(servers, Mapping):
+            return self._problem(
+                source, "", "must be a mapping of servers by name, or a function that returns one"
+            )
+        self.read_object(source, "", servers)
 
     def _read_document(self, path: str, document: Any) -> None:
         if not isinstance(document, dict):

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import time
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
@@ -558,3 +559,38 @@ async def test_a_changed_file_is_taken_over_while_sessions_live(make_jupyter):
         assert (await Peer(link).call(2, "tools/list"))["id"] == 2
         async with own.connect("other") as fresh:
             assert (await Peer(fresh).call(1, "tools/list"))["id"] == 1
+
+
+def servers_of_a_package() -> dict:
+    return {"brought": {"command": "x"}, "a": {"command": "theirs"}, "bad": {}}
+
+
+NOT_SERVERS = ["brought"]
+
+
+def failing() -> dict:
+    raise RuntimeError("no luck")
+
+
+def package(name: str) -> EntryPoint:
+    return EntryPoint(name, f"{__name__}:{name}", config.ENTRY_POINTS)
+
+
+def test_installed_packages_bring_servers_and_hand_written_ones_win():
+    found = config.load({"a": {"command": "mine"}}, [], [], {}, [package("servers_of_a_package")])
+    assert found.servers["brought"].command == "x"
+    assert "servers_of_a_package" in found.servers["brought"].source
+    assert found.servers["a"].command == "mine"
+    assert {problem.key: problem.severity for problem in found.problems} == {
+        "a": "notice",
+        "bad.command": "error",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("NOT_SERVERS", "must be a mapping"), ("failing", "no luck"), ("absent", "failed")]
+)
+def test_a_package_that_fails_takes_nobody_down(name, words):
+    found = config.load({"a": {"command": "x"}}, [], [], {}, [package(name)])
+    assert list(found.servers) == ["a"]
+    assert words in only_problem(found).reason
