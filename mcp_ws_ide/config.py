@@ -19,9 +19,8 @@ from urllib.parse import urlsplit
 from mcp_ws_ide.binding import SERVER_NAME
 from mcp_ws_ide.core.tools import ToolRules
 from mcp_ws_ide.errors import ConfigError
+from mcp_ws_ide.transports import TRANSPORTS
 
-SUPPORTED_KINDS: Final = frozenset({"stdio"})
-"""Transports this version can attach to."""
 MAX_FILE_BYTES: Final = 1 << 20
 MAX_MEMBERS: Final = 32
 """Servers in one group."""
@@ -34,13 +33,16 @@ _PROXIES: Final = frozenset({"http_proxy", "https_proxy", "no_proxy", "all_proxy
 _SHARING: Final = ("auto", "never", "always")
 _WITHOUT_EFFECT: Final = ("prewarm",)
 """Settings that are checked and kept, and that the gateway does not act on in this version."""
-_NUMBERS: Final[Mapping[str, tuple[type, int]]] = {
+_NUMBERS: Final[Mapping[str, tuple[type, float]]] = {
     "prewarm": (int, 0),
     "idle_timeout": (float, 0),
     "max_message_bytes": (int, 1024),
+    "connect_timeout": (float, 0.1),
+    "read_timeout": (float, 0.1),
+    "reconnect_timeout": (float, 0),
 }
 """Numeric settings under ``mcp_ws``: what they are, and the least value."""
-_LIMITS: Final = frozenset({"max_message_bytes"})
+_LIMITS: Final = frozenset({"max_message_bytes", "connect_timeout", "read_timeout", "reconnect_timeout"})
 _MAX_NUMBER: Final = 1 << 53
 _KNOWN: Final = frozenset(
     {"command", "args", "env", "cwd", "url", "headers", "type", "transport", "python", "group", "mcp_ws", "name",
@@ -60,7 +62,14 @@ _TYPES: Final = {
     "python": "python",
 }
 """What the dialects write as ``type``, in lower case, and the kind it means."""
-_SCHEMES: Final = {"ws": "ws", "wss": "ws", "unix": "unix", "http": "http", "https": "http"}
+_SCHEMES: Final = {scheme: kind for kind, made in TRANSPORTS.items() for scheme in made.schemes}
+_TARGET: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+_HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_RESERVED_HEADERS: Final = frozenset(
+    {"connection", "content-length", "host", "mcp-session-id", "transfer-encoding", "upgrade"}
+)
+"""What only the transport can know."""
 _SWITCHED_OFF: Final = 'switched off by "disabled" or "enabled"'
 _VARIABLE: Final = re.compile(r"\$\{([^}]*+)(?:(\})|\Z)")
 """Without the closing brace it takes the rest of the text, so that the time stays linear."""
@@ -101,6 +110,7 @@ class ServerSpec:
         prewarm: processes to keep ready; checked and kept, without effect in this version.
         idle_timeout: seconds a shared process is kept without sessions; None takes the trait's.
         limits: numeric bounds by name.
+        ca_file: certificates to trust for ``https`` and ``wss`` instead of the usual ones.
         disabled_reason: why it cannot be used, in words; None if it can.
     """
 
@@ -121,6 +131,7 @@ class ServerSpec:
     prewarm: int = 0
     idle_timeout: float | None = None
     limits: Mapping[str, float] = field(default_factory=dict)
+    ca_file: str | None = None
     disabled_reason: str | None = None
 
     def censored(self) -> dict[str, Any]:
@@ -319,9 +330,7 @@ def _read_server(name: str, source: str, entry: Mapping[str, Any], environ: Mapp
         if kind == "stdio" and not values["command"]:
             raise _Unusable('"command" is empty once its variables are filled in')
         kind = _kind(entry, values["url"])
-        if kind not in SUPPORTED_KINDS and kind != "group":
-            carried = ", ".join(sorted(SUPPORTED_KINDS))
-            raise _Unusable(f"this version carries {carried} servers; {kind!r} is not carried")
+        _check_remote(values)
     except _Unusable as reason:
         return ServerSpec(name, source, kind, **raw, **extras, disabled_reason=str(reason))
     return ServerSpec(name, source, kind, **values, **extras)
@@ -360,6 +369,32 @@ def _kind(entry: Mapping[str, Any], url: str | None) -> str:
         key = "type" if entry.get("type") is not None else "transport"
         raise _Mistake(key, f"{declared!r} contradicts the {present[0]}, which means {found!r}; remove one")
     return found
+
+
+def _check_remote(values: Mapping[str, Any]) -> None:
+    """Whether a URL, its headers or a target can work, once their variables are filled in."""
+    if values["target"] is not None and not _TARGET.fullmatch(values["target"]):
+        raise _Mistake("python", 'must be "module:object", as in "my_package.server:mcp"')
+    if values["url"] is not None:
+        _check_url(values["url"])
+    for name, value in values["headers"].items():
+        if not _HEADER.fullmatch(name) or name.lower() in _RESERVED_HEADERS:
+            raise _Mistake(f"headers.{name}", "cannot be set: it is no header name, or the transport sets it")
+        if not _HEADER_VALUE.fullmatch(value):
+            raise _Mistake(f"headers.{name}", "must be one line of Latin-1 text")
+
+
+def _check_url(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise _Mistake("url", f"is no valid URL: {error}") from None
+    if parts.scheme == "unix":
+        if parts.netloc or not parts.path.startswith("/"):
+            raise _Mistake("url", "must be unix:///path, with three slashes")
+    elif not parts.hostname or port == 0 or not url.isprintable() or " " in url:
+        raise _Mistake("url", "needs a host, as in https://example.org/mcp")
 
 
 def _declared_type(entry: Mapping[str, Any]) -> str | None:
@@ -447,11 +482,13 @@ def _read_extras(extras: Mapping[str, Any]) -> dict[str, Any]:
             known[key] = value
         elif key == "tools":
             known[key] = read_rules(where, value)
+        elif key == "ca_file":
+            known[key] = os.path.expanduser(_typed(extras, key, str, None) or "") or None
         elif key in _NUMBERS:
             (limits if key in _LIMITS else known)[key] = _number(where, value, *_NUMBERS[key])
         else:
             raise _Mistake(
-                where, f"unknown setting; known: {', '.join(['sharing', 'bridge', 'tools', *_NUMBERS])}"
+                where, f"unknown setting; known: {', '.join(['sharing', 'bridge', 'tools', 'ca_file', *_NUMBERS])}"
             )
     return {**known, "limits": limits}
 
@@ -471,12 +508,12 @@ def read_rules(where: str, value: Any) -> ToolRules:
     return ToolRules(allow, tuple(value.get("deny", ())))
 
 
-def _number(where: str, value: Any, kind: type, least: int) -> float:
+def _number(where: str, value: Any, kind: type, least: float) -> float:
     """JSON also has 1e999, numbers of a thousand digits and, in Python, NaN: none of them passes."""
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not number or not least <= value < _MAX_NUMBER or value != kind(value):
         whole = "whole number" if kind is int else "number"
-        raise _Mistake(where, f"must be a {whole}, {least} or more")
+        raise _Mistake(where, f"must be a {whole}, {least:g} or more")
     converted: float = kind(value)
     return converted
 

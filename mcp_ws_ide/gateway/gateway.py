@@ -25,9 +25,8 @@ from mcp_ws_ide.metrics import Metrics, ServerGauges
 from mcp_ws_ide.tap import Tap
 from mcp_ws_ide.tasks import TaskGroupOwner
 from mcp_ws_ide.tokens import new_resume_token
-from mcp_ws_ide.transports.base import Transport
+from mcp_ws_ide.transports import TRANSPORTS, Supplies, Transport, make_transport
 from mcp_ws_ide.transports.processes import ProcessSupervisor
-from mcp_ws_ide.transports.stdio import StdioTransport
 
 UNKNOWN_SESSION: Final = "no such session: it ended, expired, or was never yours"
 """One answer for every token that opens nothing: it tells a stranger nothing."""
@@ -114,16 +113,9 @@ class Gateway:
                 upstream.close()
 
     def _make_transport(self, spec: ServerSpec) -> Transport:
-        assert spec.command is not None
         limit = spec.limits.get("max_message_bytes", self.limits.max_message_bytes)
-        return StdioTransport(
-            self._supervisor,
-            command=spec.command,
-            args=list(spec.args),
-            env=child_environment(spec, os.environ),
-            cwd=spec.cwd,
-            max_message_bytes=int(limit),
-            name=spec.name,
+        return make_transport(
+            spec, Supplies(self._supervisor, child_environment(spec, os.environ), int(limit))
         )
 
     def find(self, name: str) -> Server | None:
@@ -321,19 +313,22 @@ class Gateway:
 
     # --- upstreams ------------------------------------------------------------------------------
 
-    def check_processes(self, wanted: int = 0) -> None:
-        """Whether the server processes there are, and ``wanted`` more, fit.
+    def check_processes(self, server: Server, wanted: int = 0) -> None:
+        """Whether the server processes there are, and ``wanted`` more of ``server``, fit. A server that is
+        reached without a process of its own always does.
 
         Raises:
-            LimitExceeded: it does not.
+            LimitExceeded: they do not.
         """
+        if not _has_process(server):
+            return
         count = self.process_count() + wanted
         if count > self.limits.max_processes:
             raise LimitExceeded("max_processes", f"{count - 1} server processes are running (max_processes)")
 
     def process_count(self) -> int:
         """Server processes that run or start."""
-        return sum(len(server.upstreams) for server in self.all_servers if not server.members)
+        return sum(len(server.upstreams) for server in self.all_servers if _has_process(server))
 
     def shared_upstream(self, server: Server, principal: str) -> SharedUpstream:
         """The upstream that a principal's modern sessions share; started when there is none."""
@@ -367,7 +362,7 @@ class Gateway:
             gauges.queued_bytes += session.queued_bytes
         for server in self.all_servers:
             gauges = reading[_label(server)]
-            gauges.processes += 0 if server.members else len(server.upstreams)
+            gauges.processes += len(server.upstreams) if _has_process(server) else 0
             gauges.queued_bytes += sum(upstream.queued_bytes for upstream in server.upstreams)
         self.metrics.tap_drops = self.tap.drops
         return reading
@@ -404,3 +399,8 @@ class Gateway:
 def _label(server: Server) -> str:
     """What a server is called in the metrics."""
     return GROUPS_LABEL if server.name.startswith("+") else server.name
+
+
+def _has_process(server: Server) -> bool:
+    made = TRANSPORTS.get(server.spec.kind)  # a group has none of its own
+    return made is not None and made.process

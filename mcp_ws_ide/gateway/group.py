@@ -10,16 +10,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from mcp_ws_ide import __version__, messages
 from mcp_ws_ide.binding import CloseCode
 from mcp_ws_ide.core.group import Group, Out
-from mcp_ws_ide.errors import LimitExceeded, TransportClosed
+from mcp_ws_ide.errors import LimitExceeded, TransportClosed, TransportError
 from mcp_ws_ide.gateway.session import LinkInfo, Session
-from mcp_ws_ide.transports.base import Receiver, Transport
+from mcp_ws_ide.transports.base import Receiver, Supplies, Transport
 
 if TYPE_CHECKING:
+    from mcp_ws_ide.config import ServerSpec
     from mcp_ws_ide.gateway.gateway import Gateway
 
 
@@ -44,6 +45,11 @@ class GroupTransport(Transport):
         self._sessions: dict[str, Session] = {}
         self._receiver: Receiver | None = None
         self._loop = asyncio.get_running_loop()
+
+    @classmethod
+    def from_spec(cls, spec: ServerSpec, supplies: Supplies) -> Self:
+        """Not this way: a group needs the gateway and a principal."""
+        raise TransportError("a group is attached to by the gateway alone")
 
     async def connect(self, receiver: Receiver) -> None:
         """Members are attached to when something goes to them."""

@@ -364,7 +364,7 @@ class Session:
         """A process of its own, since log notifications name no request; None when the limit forbids it."""
         if self._logging is None:
             try:
-                self._gateway.check_processes(wanted=1)
+                self._gateway.check_processes(self.server, wanted=1)
             except LimitExceeded as error:
                 self._gateway.tap.event(
                     self.info.principal, self.server.name, self.id, "log_level_stripped", str(error)

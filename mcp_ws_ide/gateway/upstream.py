@@ -82,7 +82,7 @@ class Upstream(ABC):
 
     async def _start(self) -> None:
         try:
-            self._gateway.check_processes()
+            self._gateway.check_processes(self.server)
             await self._wait_for_turn(self.server.crash_loop.delay())
             if self._closing:
                 return self._end("ended before it was started")

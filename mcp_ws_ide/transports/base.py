@@ -1,13 +1,21 @@
 """The seam between the gateway and the servers: connect, send, receive, close.
 
 A transport carries JSON-RPC messages, as bytes, to *one* live server and back. It knows nothing of
-sessions, eras or JSON-RPC ids; the gateway knows nothing of pipes, sockets or HTTP.
+sessions; the gateway knows nothing of pipes, sockets or HTTP. ``tests/transports/test_contract.py`` holds
+every transport to what is said here.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Protocol, Self
+
+from mcp_ws_ide.transports.processes import ProcessSupervisor
+
+if TYPE_CHECKING:
+    from mcp_ws_ide.config import ServerSpec
 
 
 class Receiver(Protocol):
@@ -21,7 +29,8 @@ class Receiver(Protocol):
         that looks like an object: the caller validates it."""
 
     def noise_received(self, source: str, text: str) -> None:
-        """Output that is not a message. ``source`` is ``"stdout"`` or ``"stderr"``."""
+        """What is worth showing and no message. ``source`` is ``"stdout"`` or ``"stderr"`` for output of a
+        server, ``"transport"`` for what the transport itself has to say (a lost stream, a resumed link)."""
 
     def transport_closed(self, reason: str) -> None:
         """The server is gone, for the reason given in words. Called exactly once, after the last
@@ -31,15 +40,50 @@ class Receiver(Protocol):
         """The send buffer rose above (``True``) or fell below (``False``) the high-water mark."""
 
 
+@dataclass(frozen=True, slots=True)
+class Supplies:
+    """What the gateway gives to a transport besides the configuration of its server.
+
+    Attributes:
+        supervisor: who starts and kills processes.
+        environment: the complete environment of a server process.
+        max_message_bytes: longest message, either way.
+    """
+
+    supervisor: ProcessSupervisor
+    environment: Mapping[str, str]
+    max_message_bytes: int
+
+
 class Transport(ABC):
     """One attachment to one server.
 
-    Life: ``connect`` once, then any number of ``send``, then ``close``. ``close`` is idempotent, may be
-    called in any state and from a cancelled task, and is bounded in time.
+    Life: ``connect`` once, then any number of ``send``, then ``close``.
+
+    Cancellation: a cancelled ``connect`` leaves nothing behind. ``close`` is idempotent, may be called in any
+    state and from a cancelled task, and is bounded in time; cancelling it does not stop the end it began.
+
+    Errors: ``connect`` raises :class:`~mcp_ws_ide.errors.TransportError`; afterwards the end of the server is
+    told by :meth:`Receiver.transport_closed` alone. Where one request fails and the server lives on (HTTP),
+    the transport answers it with a JSON-RPC error whose ``data.outcome`` is ``not_sent`` or ``unknown``.
+    Nothing a server sends is buffered without bound or raises.
     """
 
-    kind: str = ""
-    """Short name shown to people: ``stdio``, ``http``, …"""
+    kind: ClassVar[str]
+    """Short name shown to people, and the ``type`` in configurations: ``stdio``, ``http``, …"""
+    schemes: ClassVar[tuple[str, ...]] = ()
+    """URL schemes that mean this kind."""
+    process: ClassVar[bool] = False
+    """Whether an attachment is a process of its own, which ``max_processes`` counts."""
+
+    @classmethod
+    @abstractmethod
+    def from_spec(cls, spec: ServerSpec, supplies: Supplies) -> Self:
+        """A transport for a configured server, not connected yet.
+
+        Raises:
+            TransportError: the configuration cannot work, in words.
+        """
 
     @abstractmethod
     async def connect(self, receiver: Receiver) -> None:

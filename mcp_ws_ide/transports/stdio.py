@@ -16,12 +16,16 @@ import shutil
 import signal
 import sys
 from collections import deque
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, Self
 
-from mcp_ws_ide import messages
-from mcp_ws_ide.errors import RESPONSE_TOO_LARGE, TransportClosed, TransportError
-from mcp_ws_ide.transports.base import Receiver, Transport
+from mcp_ws_ide.errors import TransportClosed, TransportError
+from mcp_ws_ide.transports.base import Receiver, Supplies, Transport
+from mcp_ws_ide.transports.lines import MessageLines, printable
 from mcp_ws_ide.transports.processes import Process, ProcessSupervisor
+
+if TYPE_CHECKING:
+    from mcp_ws_ide.config import ServerSpec
 
 READ_BYTES: Final = 1 << 18
 """Most bytes taken from a pipe at once."""
@@ -29,10 +33,6 @@ PIPE_BYTES: Final = 1 << 20
 """Size asked for the pipes (Linux): fewer wake-ups for large messages."""
 STDERR_BYTES: Final = 256 << 10
 """How much of a server's stderr is kept, in bytes."""
-END_BYTES: Final = 2048
-"""What is kept of either end of a line that is over the limit, to tell whose answer it was."""
-NOISE_CHARACTERS: Final = 2000
-"""How much of a line that is no message is passed on."""
 DRAIN_TIMEOUT: Final = 1.0
 """Seconds to read what a server left in its pipe after it ended."""
 
@@ -55,6 +55,21 @@ class StdioTransport(Transport):
     """
 
     kind = "stdio"
+    process = True
+
+    @classmethod
+    def from_spec(cls, spec: ServerSpec, supplies: Supplies) -> Self:
+        """The program that the configuration names."""
+        assert spec.command is not None
+        return cls(
+            supplies.supervisor,
+            command=spec.command,
+            args=list(spec.args),
+            env=supplies.environment,
+            cwd=spec.cwd,
+            max_message_bytes=supplies.max_message_bytes,
+            name=spec.name,
+        )
 
     def __init__(
         self,
@@ -62,7 +77,7 @@ class StdioTransport(Transport):
         *,
         command: str,
         args: list[str],
-        env: dict[str, str],
+        env: Mapping[str, str],
         cwd: str | None,
         max_message_bytes: int = 10 << 20,
         high_water: int = 1 << 20,
@@ -76,7 +91,6 @@ class StdioTransport(Transport):
         self._argv = [command, *args]
         self._env = env
         self._cwd = cwd
-        self._max_message = max_message_bytes
         self._high_water = high_water
         self._max_queued = max_queued_bytes
         self._write_timeout = write_timeout
@@ -93,7 +107,7 @@ class StdioTransport(Transport):
         self._writing = False
         self._paused = False
         self._stuck: asyncio.TimerHandle | None = None
-        self._lines = LineSplitter(max_message_bytes)
+        self._lines = MessageLines(max_message_bytes, "stdout")
         self._reading = False
         self._stderr_text = b""
         self._stderr_lines: deque[str] = deque()
@@ -161,30 +175,8 @@ class StdioTransport(Transport):
             if self._receiver is not None:
                 self._begin_close()  # nothing can come from it any more, whether or not it lives
             return
-        receiver = self._receiver
-        assert receiver is not None
-        for line in self._lines.feed(data):
-            if line[:1] == b"{":
-                receiver.message_received(line)
-            else:
-                self._odd_line(line)
-        if self._lines.skipped:
-            size, self._lines.skipped = self._lines.skipped, 0
-            words = f"a line of {size} bytes was dropped, over the limit of {self._max_message} (max_message_bytes)"
-            receiver.noise_received("stdout", words)
-            if raw_id := messages.answered_id(*self._lines.ends):
-                words = (
-                    f"the answer has {size} bytes, over the limit of {self._max_message} (max_message_bytes)"
-                )
-                receiver.message_received(messages.error_response(raw_id, RESPONSE_TOO_LARGE, words))
-
-    def _odd_line(self, line: bytes) -> None:
-        stripped = line.strip()
         assert self._receiver is not None
-        if stripped[:1] == b"{":
-            self._receiver.message_received(stripped)
-        elif stripped:
-            self._receiver.noise_received("stdout", _text(stripped))
+        self._lines.feed(data, self._receiver)
 
     def _stderr_readable(self) -> None:
         data = _read(self._stderr)
@@ -198,7 +190,7 @@ class StdioTransport(Transport):
             self._stderr_text = rest[-STDERR_BYTES:]
         for line in lines:
             if line.strip():
-                self._keep_stderr(_text(line.rstrip()))
+                self._keep_stderr(printable(line.rstrip()))
 
     def _keep_stderr(self, line: str) -> None:
         self._stderr_lines.append(line)
@@ -369,58 +361,6 @@ class StdioTransport(Transport):
         self._stdin = self._stdout = self._stderr = -1
 
 
-class LineSplitter:
-    """Cuts a byte stream into lines, in time proportional to its length."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._parts: list[bytes] = []
-        self._size = 0
-        self._skipping = False
-        self.skipped = 0
-        """Size of the last line that was over the limit; the reader resets it."""
-        self.ends = (b"", b"")
-        """How that line began and ended, :data:`END_BYTES` each."""
-
-    def feed(self, data: bytes) -> list[bytes]:
-        """The lines that ``data`` completes, without their ends."""
-        lines = []
-        start, end = 0, data.find(b"\n")
-        while end >= 0:
-            line = self._complete(data[start:end])
-            if line is not None:
-                lines.append(line)
-            start = end + 1
-            end = data.find(b"\n", start)
-        if start < len(data):
-            self._keep(data[start:])
-        return lines
-
-    def _keep(self, part: bytes) -> None:
-        self._size += len(part)
-        if self._skipping:
-            head, tail = self.ends
-            self.ends = head, (tail + part)[-END_BYTES:]
-        elif self._size > self._limit:
-            line = b"".join((*self._parts, part))
-            self.ends = line[:END_BYTES], line[-END_BYTES:]
-            self._parts.clear()
-            self._skipping = True
-        else:
-            self._parts.append(part)
-
-    def _complete(self, part: bytes) -> bytes | None:
-        if not self._parts and not self._skipping and len(part) <= self._limit:
-            return part
-        self._keep(part)
-        line = None if self._skipping else b"".join(self._parts)
-        if line is None:
-            self.skipped = self._size
-        self._parts.clear()
-        self._size, self._skipping = 0, False
-        return line
-
-
 def _read(descriptor: int) -> bytes | None:
     """What a pipe holds; ``b""`` at its end; None when nothing is there."""
     try:
@@ -456,7 +396,3 @@ def _exit_words(code: int | None) -> str:
         return f"it was ended by {signal.Signals(-code).name}"
     except ValueError:
         return f"it was ended by signal {-code}"
-
-
-def _text(line: bytes) -> str:
-    return line[: NOISE_CHARACTERS * 4].decode(errors="replace")[:NOISE_CHARACTERS]

@@ -12,31 +12,11 @@ import psutil
 import pytest
 
 from mcp_ws_ide.errors import TransportClosed, TransportError
+from mcp_ws_ide.transports.lines import LineSplitter
 from mcp_ws_ide.transports.processes import ProcessSupervisor
-from mcp_ws_ide.transports.stdio import LineSplitter, StdioTransport
+from mcp_ws_ide.transports.stdio import StdioTransport
 from tests.conftest import until
-
-
-class Recorder:
-    """A receiver that remembers."""
-
-    def __init__(self) -> None:
-        self.messages: list[bytes] = []
-        self.noise: list[tuple[str, str]] = []
-        self.reasons: list[str] = []
-        self.paused: list[bool] = []
-
-    def message_received(self, message: bytes) -> None:
-        self.messages.append(message)
-
-    def noise_received(self, source: str, text: str) -> None:
-        self.noise.append((source, text))
-
-    def transport_closed(self, reason: str) -> None:
-        self.reasons.append(reason)
-
-    def write_paused(self, paused: bool) -> None:
-        self.paused.append(paused)
+from tests.transports.peers import Recorder
 
 
 @pytest.fixture
