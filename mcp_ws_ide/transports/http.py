@@ -1,0 +1,565 @@
+"""Remote servers over Streamable HTTP, in both eras (MCP 2026-07-28 and 2025-11-25, basic/transports).
+
+Looks at each message. A request with a protocol version in ``_meta`` is modern: one POST, its headers mirrored,
+its response closed to cancel it; the attachment has no state and survives every failure. Any other belongs to the
+handshake era: ``initialize`` opens a session, messages leave in order, a GET carries what belongs to no request,
+and a response that broke off is resumed by ``Last-Event-ID``. A request that gets no answer of the server gets an
+error in words, with its outcome.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import httpx2
+import msgspec
+
+from mcp_ws_ide import messages
+from mcp_ws_ide.errors import (
+    INTERNAL_ERROR,
+    LIMIT_EXCEEDED,
+    UPSTREAM_LOST,
+    UPSTREAM_UNAVAILABLE,
+    MalformedMessage,
+    TransportClosed,
+)
+from mcp_ws_ide.messages import IdKey, Kind, Message
+from mcp_ws_ide.tasks import TaskGroupOwner
+from mcp_ws_ide.transports.base import Receiver, Supplies, Transport
+from mcp_ws_ide.transports.lines import over_limit, printable, too_large
+from mcp_ws_ide.transports.mirrored import MirroredHeaders
+from mcp_ws_ide.transports.remote import (
+    ERROR_BYTES,
+    EVENT_STREAM,
+    JSON,
+    Failure,
+    Remote,
+    backoff,
+    media_of,
+    read_body,
+    status_words,
+)
+
+if TYPE_CHECKING:
+    from mcp_ws_ide.config import ServerSpec
+
+CLOSE_TIMEOUT: Final = 2.0
+"""Seconds for the DELETE that ends a session, and for what else closing waits for."""
+MIN_RETRY: Final = 0.1
+MAX_RETRY: Final = 30.0
+"""Shortest and longest delay, in seconds, that a server may ask for with ``retry``."""
+STEADY: Final = 5.0
+"""Seconds after which an event stream counts as one that worked: the next delay is a short one again."""
+CANCELLED: Final = b'"notifications/cancelled"'
+
+_SESSION_ID: Final = re.compile(r"[\x21-\x7e]{1,1024}")
+_VERSION: Final = re.compile(r"[0-9A-Za-z._-]{1,64}")
+
+
+class _Initialized(msgspec.Struct):
+    version: str = msgspec.field(name="protocolVersion", default="")
+
+
+class _Exchange:
+    """One message on its way, and the response that belongs to it."""
+
+    __slots__ = ("answered", "last_event", "left", "message", "queued", "retry", "task", "version")
+
+    def __init__(self, message: Message, version: str | None) -> None:
+        self.message = message
+        self.version = version
+        """Of the protocol, where the message is modern; None in the handshake era."""
+        self.queued = len(message.data)
+        self.left = asyncio.Event()
+        """The request has left, or never will."""
+        self.answered = message.kind is not Kind.REQUEST
+        self.last_event = ""
+        self.retry: float | None = None
+        self.task: asyncio.Task[Any] | None = None
+
+
+class HttpTransport(Transport):
+    """One attachment to a Streamable HTTP server.
+
+    Args:
+        remote: the server.
+        max_message_bytes: longest answer or event; a longer one becomes an error of its request.
+        reconnect_timeout: seconds for which a broken response of the handshake era is asked for again.
+        high_water: queued bytes above which ``write_paused`` is called.
+        max_queued_bytes: queued bytes above which requests are refused.
+    """
+
+    kind = "http"
+    schemes = ("http", "https")
+
+    @classmethod
+    def from_spec(cls, spec: ServerSpec, supplies: Supplies) -> Self:
+        """The address, headers and bounds of the configuration."""
+        return cls(
+            remote_of(spec),
+            max_message_bytes=supplies.max_message_bytes,
+            reconnect_timeout=spec.limits.get("reconnect_timeout", 60.0),
+        )
+
+    def __init__(
+        self,
+        remote: Remote,
+        *,
+        max_message_bytes: int = 10 << 20,
+        reconnect_timeout: float = 60.0,
+        high_water: int = 1 << 20,
+        max_queued_bytes: int = 64 << 20,
+    ) -> None:
+        self._remote = remote
+        self._max_message = max_message_bytes
+        self._reconnect_timeout = reconnect_timeout
+        self._high_water = high_water
+        self._max_queued = max_queued_bytes
+        self._tasks = TaskGroupOwner()
+        self._end_tasks = TaskGroupOwner()
+        self._receiver: Receiver | None = None
+        self._mirrored = MirroredHeaders()
+        self._exchanges: dict[IdKey, _Exchange] = {}
+        self._ordered: deque[_Exchange] = deque()
+        self._ordering = False
+        self._queued = 0
+        self._paused = False
+        self._reading = asyncio.Event()
+        self._reading.set()
+        self._reached = False
+        self._handshake = False
+        self._session = ""
+        self._version = ""
+        self._listening: asyncio.Task[Any] | None = None
+        self._fault = ""
+        self._closing: asyncio.Task[None] | None = None
+
+    def __repr__(self) -> str:
+        return f"<HttpTransport {self._remote.where} open={len(self._exchanges)} queued={self._queued}>"
+
+    async def connect(self, receiver: Receiver) -> None:
+        """Nothing to open: the first request shows whether the server is there."""
+        self._receiver = receiver
+
+    # --- sending --------------------------------------------------------------------------------
+
+    def send(self, message: bytes) -> None:
+        """Begin a POST, or queue it behind those it must not overtake; see :meth:`Transport.send`."""
+        if self._receiver is None or self._fault or self._closing is not None:
+            raise TransportClosed(self._fault or "it is closed")
+        parsed = messages.parse(message)
+        params = messages.params_of(parsed)
+        version = _text(bytes(params.meta.version)) if params.meta is not None else None
+        if parsed.method == CANCELLED and self._cancel(bytes(params.request_id)):
+            return
+        if version is None and not self._handshake and not _begins(parsed):
+            if parsed.kind is Kind.REQUEST:
+                self._handshake = True
+            else:
+                return self._noise("a message that no POST of this era carries was not sent")
+        self._handshake = self._handshake or _begins(parsed)
+        exchange = _Exchange(parsed, version if parsed.kind is Kind.REQUEST else None)
+        if self._queued + exchange.queued > self._max_queued:
+            return self._refuse(exchange)
+        self._enqueue(exchange)
+
+    def _cancel(self, raw_id: bytes) -> bool:
+        """Wait no longer for a request; a modern one is cancelled by closing its response. Returns whether nothing
+        is left to be sent."""
+        try:
+            exchange = self._exchanges.get(messages.decode_id(raw_id or b"null"))
+        except (MalformedMessage, TypeError):
+            exchange = None
+        if exchange is None:
+            return not self._handshake
+        exchange.answered = True
+        if exchange.version is None:
+            return False
+        if exchange.task is not None:
+            exchange.task.cancel()
+        return True
+
+    def _refuse(self, exchange: _Exchange) -> None:
+        words = f"{self._queued} bytes wait for {self._remote.where} already"
+        if exchange.message.kind is Kind.REQUEST:
+            self._answer_error(exchange, LIMIT_EXCEEDED, words, sent=False)
+        else:
+            self._noise(f"a message was not sent: {words}")
+
+    def _enqueue(self, exchange: _Exchange) -> None:
+        self._queued += exchange.queued
+        if exchange.message.kind is Kind.REQUEST:
+            self._exchanges[exchange.message.id_key] = exchange
+        if exchange.version is not None:
+            self._start(exchange)
+        else:
+            self._ordered.append(exchange)
+            if not self._ordering:
+                self._ordering = True
+                self._tasks.spawn(self._send_in_order(), f"order {self._remote.where}")
+        if self._queued > self._high_water and not self._paused and self._receiver is not None:
+            self._paused = True
+            self._receiver.write_paused(True)
+
+    def _start(self, exchange: _Exchange) -> asyncio.Task[Any]:
+        exchange.task = self._tasks.spawn(self._run(exchange), f"post {self._remote.where}")
+        return exchange.task
+
+    async def _send_in_order(self) -> None:
+        """Handshake era. A request may take its time once it has left; ``initialize`` and notifications are
+        waited for, so that nothing overtakes them."""
+        while self._ordered:
+            exchange = self._ordered.popleft()
+            task = self._start(exchange)
+            if exchange.message.kind is Kind.REQUEST and not _begins(exchange.message):
+                await exchange.left.wait()
+            else:
+                await asyncio.wait([task])
+        self._ordering = False
+
+    def _has_left(self, exchange: _Exchange) -> None:
+        if exchange.left.is_set():
+            return
+        exchange.left.set()
+        self._queued -= exchange.queued
+        if self._paused and self._queued <= self._high_water // 2 and self._receiver is not None:
+            self._paused = False
+            self._receiver.write_paused(False)
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes that have not left yet."""
+        return self._queued
+
+    # --- one exchange ---------------------------------------------------------------------------
+
+    async def _run(self, exchange: _Exchange) -> None:
+        message = exchange.message
+        try:
+            try:
+                await self._post(exchange)
+            except Failure:
+                if not exchange.last_event:
+                    raise
+            if not exchange.answered:
+                await self._resume(exchange)
+        except Failure as failure:
+            self._failed(exchange, failure)
+        except Exception:
+            self._answer_error(
+                exchange, INTERNAL_ERROR, "internal error of the gateway; its log says more", sent=True
+            )
+            raise
+        finally:
+            self._has_left(exchange)
+            if message.kind is Kind.REQUEST and self._exchanges.get(message.id_key) is exchange:
+                del self._exchanges[message.id_key]
+
+    async def _post(self, exchange: _Exchange) -> None:
+        message = exchange.message
+        headers = {"Content-Type": JSON, "Accept": f"{JSON}, {EVENT_STREAM}"}
+        if exchange.version is not None:
+            headers |= self._mirrored.of(message, exchange.version)
+        elif _begins(message):
+            self._session = self._version = ""
+        else:
+            headers |= self._session_headers()
+        endless = message.method == b'"subscriptions/listen"'
+        opened = self._remote.open(
+            "POST", headers, content=message.data, endless=endless, on_sent=lambda: self._has_left(exchange)
+        )
+        async with opened as response:
+            self._reached = self._reached or response.status_code < 400
+            await self._read(exchange, response)
+        if message.method == b'"notifications/initialized"' and self._listening is None:
+            self._listening = self._tasks.spawn(self._listen(), f"listen {self._remote.where}")
+
+    def _session_headers(self) -> dict[str, str]:
+        headers = {"Mcp-Session-Id": self._session} if self._session else {}
+        return {**headers, "MCP-Protocol-Version": self._version} if self._version else headers
+
+    async def _read(self, exchange: _Exchange, response: httpx2.Response) -> None:
+        status, media = response.status_code, media_of(response)
+        if _begins(exchange.message) and exchange.version is None and status < 300:
+            self._session = self._session_of(response)
+        if status >= 300:
+            return await self._read_error(exchange, response)
+        if media == EVENT_STREAM:
+            return await self._read_events(exchange, response)
+        if exchange.answered:
+            return  # 202: whatever else it says, nobody waits for it
+        if media != JSON or status in (202, 204):
+            words = f"{self._remote.where} answered {status} with {media[:60] or 'nothing'} in place of JSON"
+            raise Failure(words, sent=True)
+        body = await read_body(response, self._max_message)
+        if body is None:
+            return self._too_large(exchange, "the answer")
+        await self._reading.wait()
+        self._take(exchange, messages.one_line(body.strip()))
+        if not exchange.answered:
+            raise Failure(f"{self._remote.where} answered with what is no answer to the request", sent=True)
+
+    def _session_of(self, response: httpx2.Response) -> str:
+        found = str(response.headers.get("mcp-session-id", ""))
+        if found and not _SESSION_ID.fullmatch(found):
+            raise Failure(f"{self._remote.where} gave an unusable Mcp-Session-Id", sent=True)
+        return found
+
+    async def _read_error(self, exchange: _Exchange, response: httpx2.Response) -> None:
+        status = response.status_code
+        body = await read_body(response, ERROR_BYTES) or b""
+        if status == 404 and exchange.version is None and self._session and not _begins(exchange.message):
+            self._answer_error(exchange, UPSTREAM_LOST, self._gone_words(), sent=False)
+            return self._begin_close(self._gone_words())
+        if not exchange.answered and media_of(response) == JSON and status not in (401, 403):
+            self._take_error(exchange, body)
+        if not exchange.answered:
+            words = status_words(self._remote.where, status, body)
+            raise Failure(words, sent=status >= 500, status=status)
+        if exchange.message.kind is not Kind.REQUEST:
+            self._noise(f"a message was not taken: {status_words(self._remote.where, status, body)}")
+
+    def _take_error(self, exchange: _Exchange, body: bytes) -> None:
+        """An error that the server wrote passes as it is; servers that could not read the id leave it out."""
+        with contextlib.suppress(MalformedMessage):
+            error = messages.parse(body)
+            if error.error:
+                self._answer(exchange, messages.with_id(error, exchange.message.id))
+
+    def _gone_words(self) -> str:
+        return f"{self._remote.where} does not know the session any more (404)"
+
+    # --- what the server says -------------------------------------------------------------------
+
+    async def _read_events(self, exchange: _Exchange | None, response: httpx2.Response) -> None:
+        """Until the answer, or until the stream ends."""
+        # The size of an event counts its field names too; some room for them.
+        limit = self._max_message + 1024
+        try:
+            async for event in httpx2.EventSource(response, max_event_size=limit):
+                await self._reading.wait()
+                if exchange is not None:
+                    exchange.last_event = event.id or exchange.last_event
+                    exchange.retry = _retry(event, exchange.retry)
+                if event.event == "message" and event.data:
+                    self._take(exchange, messages.one_line(event.data.encode()))
+                if exchange is not None and exchange.answered and exchange.message.kind is Kind.REQUEST:
+                    return
+        except httpx2.SSEError:
+            self._noise(f"an event was dropped, {over_limit(self._max_message)}")
+            if exchange is not None:
+                return self._too_large(exchange, "an event of the answer")
+            raise
+
+    def _take(self, exchange: _Exchange | None, data: bytes) -> None:
+        """One message, or a batch of the revision that had them."""
+        if data[:1] == b"[":
+            with contextlib.suppress(msgspec.DecodeError, RecursionError):
+                for item in msgspec.json.decode(data, type=list[msgspec.Raw]):
+                    self._take(exchange, bytes(item))
+                return
+        try:
+            if not messages.is_text(data):
+                raise MalformedMessage(INTERNAL_ERROR, "not UTF-8")
+            message = messages.parse(data)
+        except MalformedMessage as error:
+            self._noise(f"what is no JSON-RPC message was dropped ({error}): {printable(data[:200])}")
+            return
+        if message.kind is not Kind.RESPONSE:
+            if self._receiver is not None:
+                self._receiver.message_received(data)
+        elif exchange is not None and _same_id(message.id, exchange.message.id):
+            self._note_answer(exchange, message)
+            self._answer(exchange, data)
+        else:
+            self._noise(
+                f"an answer with the id {printable(message.id[:80])}, which was not asked for, was dropped"
+            )
+
+    def _note_answer(self, exchange: _Exchange, answer: Message) -> None:
+        if exchange.version is not None:
+            if exchange.message.method == b'"tools/list"' and answer.result:
+                self._mirrored.learn(answer)
+        elif _begins(exchange.message) and answer.result:
+            with contextlib.suppress(msgspec.DecodeError, RecursionError):
+                version = msgspec.json.decode(answer.result, type=_Initialized).version
+                self._version = version if _VERSION.fullmatch(version) else ""
+
+    def _answer(self, exchange: _Exchange, data: bytes) -> None:
+        if not exchange.answered and self._receiver is not None:
+            exchange.answered = True
+            self._receiver.message_received(data)
+
+    def _too_large(self, exchange: _Exchange, what: str) -> None:
+        self._answer(exchange, too_large(exchange.message.id, what, self._max_message))
+
+    def _answer_error(self, exchange: _Exchange, code: int, words: str, *, sent: bool) -> None:
+        outcome = {"outcome": "unknown" if sent else "not_sent"}
+        self._answer(exchange, messages.error_response(exchange.message.id, code, words, outcome))
+
+    def _failed(self, exchange: _Exchange, failure: Failure) -> None:
+        """What a request gets that got no answer; the attachment goes on where there is one."""
+        words, message = str(failure), exchange.message
+        if message.kind is not Kind.REQUEST:
+            return self._noise(f"a message was not taken: {words}")
+        if (
+            not self._reached
+            and message.method == b'"server/discover"'
+            and (failure.refused or not failure.status)
+        ):
+            # Whoever asks what is there must not take silence for the answer of an older server.
+            return self._begin_close(words)
+        self._answer_error(
+            exchange, UPSTREAM_LOST if failure.sent else UPSTREAM_UNAVAILABLE, words, sent=failure.sent
+        )
+        if _begins(message) and exchange.version is None:
+            self._begin_close(words)
+
+    def _noise(self, words: str) -> None:
+        if self._receiver is not None:
+            self._receiver.noise_received("transport", words)
+
+    # --- streams that outlive a response (handshake era) ------------------------------------------
+
+    async def _resume(self, exchange: _Exchange) -> None:
+        """The response ended before the answer: ask for the rest where the server can replay it."""
+        loop, attempt = asyncio.get_running_loop(), 0
+        broken = f"{self._remote.where} ended the response before the answer"
+        if exchange.version is not None or not exchange.last_event:
+            raise Failure(broken, sent=True)
+        deadline = loop.time() + self._reconnect_timeout
+        while not exchange.answered:
+            attempt += 1
+            await asyncio.sleep(exchange.retry if exchange.retry is not None else backoff(attempt))
+            seen = exchange.last_event
+            try:
+                await self._replay(exchange)
+            except Failure as failure:
+                if failure.status:
+                    raise
+                broken = str(failure)
+            if exchange.last_event != seen:
+                deadline, attempt = loop.time() + self._reconnect_timeout, 0
+            if loop.time() > deadline:
+                raise Failure(f"{broken}; it was not resumed within {self._reconnect_timeout:g} s", sent=True)
+
+    async def _replay(self, exchange: _Exchange) -> None:
+        headers = {"Accept": EVENT_STREAM, "Last-Event-ID": exchange.last_event, **self._session_headers()}
+        async with self._remote.open("GET", headers) as response:
+            status = response.status_code
+            if status == 404 and self._session:
+                self._answer_error(exchange, UPSTREAM_LOST, self._gone_words(), sent=True)
+                return self._begin_close(self._gone_words())
+            if 400 <= status < 500 or (status < 300 and media_of(response) != EVENT_STREAM):
+                words = f"{self._remote.where} ended the response before the answer and cannot replay it ({status})"
+                raise Failure(words, sent=True, status=status)
+            if status < 300:
+                await self._read_events(exchange, response)
+
+    async def _listen(self) -> None:
+        """The GET of a session: what belongs to no request. Comes back as long as the session lives."""
+        state, attempt, opened = _Exchange(messages.parse(_NOTHING), None), 0, False
+        loop = asyncio.get_running_loop()
+        while self._closing is None:
+            headers = {"Accept": EVENT_STREAM, **self._session_headers()}
+            if state.last_event:
+                headers["Last-Event-ID"] = state.last_event
+            began = loop.time()
+            try:
+                async with self._remote.open("GET", headers, endless=True) as response:
+                    status = response.status_code
+                    if status == 404 and opened and self._session:
+                        return self._begin_close(self._gone_words())
+                    if 300 <= status < 500 or (status < 300 and media_of(response) != EVENT_STREAM):
+                        return None  # 405: this server says nothing on its own
+                    if status < 300:
+                        opened = True
+                        await self._read_events(state, response)
+            except Failure as failure:
+                self._noise(f"the event stream broke: {failure}")
+            attempt = 1 if loop.time() - began > STEADY else attempt + 1
+            await asyncio.sleep(max(state.retry or 0.0, backoff(attempt)))
+
+    # --- reading, close -------------------------------------------------------------------------
+
+    def pause_reading(self) -> None:
+        """Leave what comes in the sockets."""
+        self._reading.clear()
+
+    def resume_reading(self) -> None:
+        """Go on reading."""
+        self._reading.set()
+
+    def _begin_close(self, reason: str) -> None:
+        if self._closing is None:
+            self._fault = reason
+            self._closing = self._end_tasks.spawn(self._end(), f"end {self._remote.where}")
+
+    async def close(self) -> None:
+        """End every request and the session; see :meth:`Transport.close`."""
+        self._begin_close("it was told to end")
+        if self._closing is not None and self._closing is not asyncio.current_task():
+            await asyncio.shield(self._closing)
+
+    async def _end(self) -> None:
+        await self._tasks.aclose(CLOSE_TIMEOUT)
+        gone = self._fault == self._gone_words()
+        with contextlib.suppress(TimeoutError, Failure):
+            async with asyncio.timeout(CLOSE_TIMEOUT):
+                if self._session and not gone:
+                    async with self._remote.open("DELETE", self._session_headers()):
+                        pass
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_TIMEOUT):
+                await self._remote.aclose()
+        receiver, self._receiver = self._receiver, None
+        if receiver is not None:
+            receiver.transport_closed(self._fault)
+
+
+_NOTHING: Final = b'{"jsonrpc":"2.0","method":"nothing"}'
+
+
+def remote_of(spec: ServerSpec) -> Remote:
+    """The remote server that a configuration names.
+
+    Raises:
+        TransportError: ``ca_file`` cannot be used.
+    """
+    return Remote(
+        spec.url or "",
+        spec.headers,
+        ca_file=spec.ca_file,
+        connect_timeout=spec.limits.get("connect_timeout", 10.0),
+        read_timeout=spec.limits.get("read_timeout", 300.0),
+    )
+
+
+def _begins(message: Message) -> bool:
+    return message.kind is Kind.REQUEST and message.method == b'"initialize"'
+
+
+def _retry(event: httpx2.ServerSentEvent, known: float | None) -> float | None:
+    return known if event.retry is None else min(max(event.retry / 1000, MIN_RETRY), MAX_RETRY)
+
+
+def _same_id(one: bytes, other: bytes) -> bool:
+    """Whether two raw ids are one: ``7`` is not ``"7"``."""
+    try:
+        return messages.decode_id(one) == messages.decode_id(other)
+    except MalformedMessage:
+        return False
+
+
+def _text(raw: bytes) -> str | None:
+    """A version; what is no text is left to the server to refuse."""
+    if not raw:
+        return None
+    try:
+        return str(msgspec.json.decode(raw))
+    except msgspec.DecodeError:
+        return ""

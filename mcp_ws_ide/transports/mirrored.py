@@ -1,0 +1,127 @@
+"""The headers that repeat a modern message (MCP 2026-07-28, basic/transports: standard and custom headers). Pure."""
+
+from __future__ import annotations
+
+import base64
+import re
+from typing import Any, Final
+
+import msgspec
+
+from mcp_ws_ide import messages
+from mcp_ws_ide.messages import Message
+
+NAMED_BY: Final = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
+"""The member of params that ``Mcp-Name`` repeats, by method."""
+MAX_TOOLS: Final = 1000
+"""Tools whose ``x-mcp-header`` annotations are remembered."""
+MAX_DEPTH: Final = 16
+"""Nesting of properties that is searched for annotations."""
+
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
+_PLAIN: Final = re.compile(r"[\x20-\x7e]*")
+_ENCODED: Final = re.compile(r"=\?base64\?.*\?=")
+_TYPES: Final = frozenset({"string", "integer", "boolean"})
+
+Path = tuple[str, ...]
+
+
+def encode_value(text: str) -> str:
+    """A header value: as it is, or as ``=?base64?…?=`` where it would not survive."""
+    if _PLAIN.fullmatch(text) and text == text.strip() and not _ENCODED.fullmatch(text):
+        return text
+    return f"=?base64?{base64.b64encode(text.encode()).decode()}?="
+
+
+class _Tool(msgspec.Struct):
+    name: str
+    schema: Any = msgspec.field(name="inputSchema", default=None)
+
+
+class _Tools(msgspec.Struct):
+    tools: list[_Tool] = msgspec.field(default_factory=list)
+
+
+class _Call(msgspec.Struct):
+    name: str = ""
+    arguments: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+class MirroredHeaders:
+    """Makes the headers of each message, and learns from the tool lists that pass by."""
+
+    def __init__(self) -> None:
+        self._tools: dict[str, dict[Path, str]] = {}
+
+    def of(self, message: Message, version: str) -> dict[str, str]:
+        """The headers of a modern request."""
+        method = message.method_name
+        headers = {"MCP-Protocol-Version": encode_value(version), "Mcp-Method": encode_value(method)}
+        member = NAMED_BY.get(method)
+        if member is not None and (name := _text(messages.member(message.params, member))) is not None:
+            headers["Mcp-Name"] = encode_value(name)
+            if method == "tools/call" and name in self._tools:
+                headers |= self._parameters(message, self._tools[name])
+        return headers
+
+    def _parameters(self, message: Message, paths: dict[Path, str]) -> dict[str, str]:
+        try:
+            arguments = msgspec.json.decode(message.params, type=_Call).arguments
+        except (msgspec.DecodeError, RecursionError):
+            return {}
+        headers = {}
+        for path, token in paths.items():
+            value: Any = arguments
+            for key in path:
+                value = value.get(key) if isinstance(value, dict) else None
+            if isinstance(value, bool):
+                headers[f"Mcp-Param-{token}"] = "true" if value else "false"
+            elif isinstance(value, (str, int, float)):
+                headers[f"Mcp-Param-{token}"] = encode_value(str(value))
+        return headers
+
+    def learn(self, answer: Message) -> None:
+        """Take note of an answer to ``tools/list``."""
+        try:
+            tools = msgspec.json.decode(answer.result, type=_Tools).tools
+        except (msgspec.DecodeError, RecursionError):
+            return
+        for tool in tools:
+            paths = annotated(tool.schema)
+            if not paths:
+                self._tools.pop(tool.name, None)
+            elif tool.name in self._tools or len(self._tools) < MAX_TOOLS:
+                self._tools[tool.name] = paths
+
+
+def annotated(schema: Any) -> dict[Path, str]:
+    """Which properties carry ``x-mcp-header``, and the header's last part; nothing if one of them is invalid."""
+    found: dict[Path, str] = {}
+    return found if _collect(schema, (), found) else {}
+
+
+def _collect(schema: Any, path: Path, found: dict[Path, str]) -> bool:
+    """Returns whether every annotation is valid: a token, of a plain type, used once."""
+    properties = schema.get("properties") if isinstance(schema, dict) else None
+    if not isinstance(properties, dict) or len(path) >= MAX_DEPTH:
+        return True
+    for name, inner in properties.items():
+        token = inner.get("x-mcp-header") if isinstance(inner, dict) else None
+        if token is not None:
+            used = {other.lower() for other in found.values()}
+            if not isinstance(token, str) or not _TOKEN.fullmatch(token) or token.lower() in used:
+                return False
+            if inner.get("type") not in _TYPES:
+                return False
+            found[(*path, name)] = token
+        if not _collect(inner, (*path, name), found):
+            return False
+    return True
+
+
+def _text(raw: bytes) -> str | None:
+    try:
+        value = msgspec.json.decode(raw)
+    except msgspec.DecodeError:
+        return None
+    return value if isinstance(value, str) else None

@@ -1,0 +1,295 @@
+"""HTTP toward remote servers, for every transport made of it: one pooled client, and each failure in words.
+
+Decides what leaves this machine: credentials come from the configuration alone, cookies are not kept, a redirect
+is followed within its origin and with its method, TLS is verified. Knows nothing of JSON-RPC.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import random
+import socket
+import ssl
+from collections.abc import AsyncIterator, Callable, Mapping
+from functools import lru_cache
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Any, Final
+
+import httpx2
+
+from mcp_ws_ide import __version__
+from mcp_ws_ide.errors import TransportError
+
+MAX_CONNECTIONS: Final = 256
+"""Connections of one attachment at once, event streams included."""
+KEEPALIVE_EXPIRY: Final = 4.0
+"""Seconds an idle connection is kept: less than the 5 s after which common servers close theirs, since a request
+that meets the close has an unknown outcome."""
+WRITE_TIMEOUT: Final = 30.0
+"""Seconds a server may take no byte of a request."""
+MAX_REDIRECTS: Final = 3
+ERROR_BYTES: Final = 64 << 10
+"""How much of the body of an error is read."""
+EVENT_STREAM: Final = "text/event-stream"
+JSON: Final = "application/json"
+
+_KEEPALIVE: Final = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
+"""A peer that vanished from a silent stream is noticed after two minutes (Linux names; others' defaults stay)."""
+
+for _name in ("httpx2", "httpcore2"):  # at INFO they log addresses, whose query may be a credential
+    if logging.getLogger(_name).level == logging.NOTSET:
+        logging.getLogger(_name).setLevel(logging.WARNING)
+
+
+class Failure(Exception):
+    """A request that got no answer of the server.
+
+    Attributes:
+        sent: whether it may have reached the server; if not, it is safe to try again.
+        status: the HTTP status, 0 if there was none.
+        refused: whether the answer shows that something is there which is no MCP server for us: it says
+            nothing about the server's era.
+    """
+
+    def __init__(self, words: str, *, sent: bool, status: int = 0, refused: bool = False) -> None:
+        super().__init__(words)
+        self.sent = sent
+        self.status = status
+        self.refused = refused or status in (401, 403, 407, 408, 429) or status >= 500
+
+
+class Remote:
+    """One remote server's address, and the client for it.
+
+    Args:
+        url: of the endpoint.
+        headers: configured ones, sent with every request.
+        ca_file: certificates to trust instead of the system's.
+        connect_timeout: seconds for a connection, or for one of the pool to become free.
+        read_timeout: seconds of silence after which a response counts as lost.
+
+    Raises:
+        TransportError: ``ca_file`` cannot be used.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        *,
+        ca_file: str | None = None,
+        connect_timeout: float = 10.0,
+        read_timeout: float = 300.0,
+    ) -> None:
+        self.url = httpx2.URL(url)
+        self.read_timeout = read_timeout
+        self._timeout = httpx2.Timeout(
+            connect=connect_timeout, read=read_timeout, write=WRITE_TIMEOUT, pool=connect_timeout
+        )
+        self._endless = httpx2.Timeout(
+            connect=connect_timeout, read=None, write=WRITE_TIMEOUT, pool=connect_timeout
+        )
+        # trust_env: a server behind the company's proxy is to be reached as by the gateway's child processes,
+        # which are given the same proxy variables. (netrc is not read by this client.)
+        self._client = httpx2.AsyncClient(
+            verify=tls_context(ca_file),
+            headers={"User-Agent": f"mcp-ws-ide/{__version__}", "Accept-Encoding": "identity", **headers},
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+            follow_redirects=False,
+            trust_env=True,
+            timeout=self._timeout,
+            limits=httpx2.Limits(max_connections=MAX_CONNECTIONS, keepalive_expiry=KEEPALIVE_EXPIRY),
+        )
+
+    @property
+    def where(self) -> str:
+        """The address for messages: userinfo and query may be credentials."""
+        return f"{origin(self.url)}{self.url.path}"
+
+    @contextlib.asynccontextmanager
+    async def open(
+        self,
+        method: str,
+        headers: Mapping[str, str],
+        *,
+        url: httpx2.URL | None = None,
+        content: bytes | None = None,
+        endless: bool = False,
+        on_sent: Callable[[], None] | None = None,
+    ) -> AsyncIterator[httpx2.Response]:
+        """One request; the response's body is still to be read, and closed at the end of the block.
+
+        Args:
+            endless: silence of the response is no fault; that the peer has vanished shows on the TCP level.
+            on_sent: called as soon as the request has left.
+
+        Raises:
+            Failure: there is no response, or reading it in the block failed.
+        """
+        sent = False
+
+        async def trace(event: str, _: Any) -> None:
+            nonlocal sent
+            sent = sent or event.endswith("send_request_headers.started")
+            if event.endswith("send_request_body.complete") and on_sent is not None:
+                on_sent()
+
+        timeout = self._endless if endless else self._timeout
+        target = url or self.url
+        try:
+            for _ in range(MAX_REDIRECTS + 1):
+                request = self._client.build_request(
+                    method,
+                    target,
+                    headers=headers,
+                    content=content,
+                    timeout=timeout,
+                    extensions={"trace": trace},
+                )
+                response = await self._client.send(request, stream=True)
+                try:
+                    onward = _redirect(response, method)
+                    if onward is None:
+                        if endless:
+                            _keep_alive(response)
+                        _check_coding(response)
+                        yield response
+                        return
+                    target = onward
+                finally:
+                    await response.aclose()
+            raise Failure(f"{self.where} redirects in a circle", sent=False, refused=True)
+        except httpx2.SSEError as error:
+            raise Failure(f"{self.where}: {error}", sent=True) from None
+        except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
+            raise Failure(self._words(error), sent=sent) from None
+        except (OSError, ssl.SSLError) as error:
+            raise Failure(f"{self.where}: {error}", sent=sent) from None
+
+    def _words(self, error: Exception) -> str:
+        where, timeout = self.where, self._timeout
+        if isinstance(error, httpx2.ConnectTimeout):
+            return f"{where} did not accept a connection within {timeout.connect:g} s (connect_timeout)"
+        if isinstance(error, httpx2.PoolTimeout):
+            return f"{MAX_CONNECTIONS} requests to {where} are open already; wait for answers"
+        if isinstance(error, httpx2.ReadTimeout):
+            return f"{where} was silent for {timeout.read:g} s (read_timeout)"
+        if isinstance(error, httpx2.WriteTimeout):
+            return f"{where} took no byte of the request for {WRITE_TIMEOUT:g} s"
+        words = str(error) or type(error).__name__
+        if isinstance(error, httpx2.ConnectError):
+            hint = "; is the certificate trusted (ca_file)?" if "certificate" in words.lower() else ""
+            return f"{where} cannot be reached: {words}{hint}"
+        return f"{where} broke off: {words}"
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._client.aclose()
+
+
+async def read_body(response: httpx2.Response, limit: int) -> bytes | None:
+    """The whole body; None if it is longer than ``limit`` bytes."""
+    parts, size = [], 0
+    async for part in response.aiter_bytes():
+        parts.append(part)
+        size += len(part)
+        if size > limit:
+            return None
+    return b"".join(parts)
+
+
+def media_of(response: httpx2.Response) -> str:
+    """The media type, without parameters, in lower case."""
+    return str(response.headers.get("content-type", "")).partition(";")[0].strip().lower()
+
+
+def status_words(where: str, status: int, body: bytes) -> str:
+    """A refusal in words a user can act on; ``body`` is shown if it is short text."""
+    hints = {
+        401: "it refused the credential, or wants one: set it under headers",
+        403: "it refused the credential: check headers",
+        404: "there is nothing at this address",
+        405: "it takes no messages at this address; is it the MCP endpoint?",
+        407: "the proxy wants a credential",
+        413: "the message is too large for it",
+        429: "too many requests",
+    }
+    words = hints.get(status, "")
+    text = body[:200].decode(errors="replace").strip()
+    shown = text if text and text.isprintable() and not text.startswith("<") else ""
+    return f"{where} answered {status}" + "".join(f": {part}" for part in (words, shown) if part)
+
+
+def backoff(attempt: int) -> float:
+    """Seconds before attempt number ``attempt`` (from 1) to come back, with full jitter."""
+    return min(30.0, 0.5 * 2.0 ** min(attempt - 1, 16)) * random.random()  # noqa: S311 - no secret
+
+
+def origin(url: httpx2.URL) -> str:
+    """Scheme, host and port, without userinfo."""
+    port = f":{url.port}" if url.port is not None else ""
+    host = f"[{url.host}]" if ":" in url.host else url.host
+    return f"{url.scheme}://{host}{port}"
+
+
+def tls_context(ca_file: str | None) -> ssl.SSLContext:
+    """A context that verifies certificates and host names.
+
+    Raises:
+        TransportError: the file cannot be used.
+    """
+    try:
+        return _tls_context(ca_file, os.stat(ca_file).st_mtime_ns if ca_file is not None else 0)
+    except (OSError, ssl.SSLError) as error:
+        words = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
+        raise TransportError(f"ca_file {ca_file} cannot be used: {words}") from None
+
+
+@lru_cache(maxsize=16)
+def _tls_context(ca_file: str | None, _changed: int) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=ca_file)
+
+
+def _redirect(response: httpx2.Response, method: str) -> httpx2.URL | None:
+    """Where to go on; None if the response is no redirect.
+
+    Raises:
+        Failure: it leads elsewhere, or would change the method.
+    """
+    location = response.headers.get("location")
+    if response.status_code not in (301, 302, 303, 307, 308) or location is None:
+        return None
+    here = response.request.url
+    try:
+        there = here.join(location)
+    except (httpx2.InvalidURL, ValueError):
+        raise Failure(f"{origin(here)} redirects to no valid address", sent=False, refused=True) from None
+    if origin(there) != origin(here):
+        words = f"{origin(here)} redirects to another origin, {origin(there)}, which is not followed"
+        raise Failure(f"{words}; configure that address if you trust it", sent=False, refused=True)
+    if method != "GET" and response.status_code < 307:
+        words = f"{origin(here)} redirects to {there.path} with {response.status_code}, which would drop the message"
+        raise Failure(f"{words}; configure that address", sent=False, refused=True)
+    return there
+
+
+def _check_coding(response: httpx2.Response) -> None:
+    """Compression was not asked for, and could blow up a small answer beyond every bound."""
+    coding = response.headers.get("content-encoding", "identity").strip().lower()
+    if coding not in ("", "identity"):
+        words = f"{origin(response.request.url)} compressed its answer ({coding[:40]!r}), unasked"
+        raise Failure(words, sent=True, status=response.status_code)
+
+
+def _keep_alive(response: httpx2.Response) -> None:
+    stream = response.extensions.get("network_stream")
+    raw = stream.get_extra_info("socket") if stream is not None else None
+    if raw is None:
+        return
+    with contextlib.suppress(OSError):
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in _KEEPALIVE.items():
+            if hasattr(socket, name):
+                raw.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
