@@ -56,6 +56,22 @@ class CloseCode(IntEnum):
     UPSTREAM_ENDED = 4502
 
 
+FINAL_CODES: Final = frozenset(
+    {
+        CloseCode.NORMAL,
+        CloseCode.PROTOCOL_ERROR,
+        CloseCode.UNSUPPORTED_DATA,
+        CloseCode.INVALID_TEXT,
+        CloseCode.TOO_BIG,
+        CloseCode.NO_HELLO,
+        CloseCode.REVOKED,
+        CloseCode.SUPERSEDED,
+        CloseCode.UPSTREAM_ENDED,
+    }
+)
+"""Close codes after which coming back would repeat the same end, or is not wanted."""
+
+
 class UnknownSubprotocol(ValueError):
     """Every subprotocol that was offered is unknown here."""
 

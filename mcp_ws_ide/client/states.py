@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mcp_ws_ide.binding import CloseCode
+from mcp_ws_ide.binding import FINAL_CODES as FINAL_CODES
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,19 +87,3 @@ class Reconnect:
         clients of one gateway do not come back at once."""
         bound = min(self.max_delay, self.first_delay * 2.0 ** min(attempt - 1, 32))
         return bound * jitter()
-
-
-FINAL_CODES = frozenset(
-    {
-        CloseCode.NORMAL,
-        CloseCode.PROTOCOL_ERROR,
-        CloseCode.UNSUPPORTED_DATA,
-        CloseCode.INVALID_TEXT,
-        CloseCode.TOO_BIG,
-        CloseCode.NO_HELLO,
-        CloseCode.REVOKED,
-        CloseCode.SUPERSEDED,
-        CloseCode.UPSTREAM_ENDED,
-    }
-)
-"""Close codes after which coming back would repeat the same end, or is not wanted."""

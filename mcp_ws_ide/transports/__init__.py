@@ -9,6 +9,7 @@ from mcp_ws_ide.transports.base import Supplies, Transport
 from mcp_ws_ide.transports.http import HttpTransport
 from mcp_ws_ide.transports.stdio import StdioTransport
 from mcp_ws_ide.transports.unix import UnixTransport
+from mcp_ws_ide.transports.websocket import WebSocketTransport
 
 if TYPE_CHECKING:
     from mcp_ws_ide.config import ServerSpec
@@ -18,6 +19,7 @@ TRANSPORTS: Final[Mapping[str, type[Transport]]] = {
     for transport in (
         StdioTransport,
         HttpTransport,
+        WebSocketTransport,
         UnixTransport,
     )
 }

@@ -160,7 +160,7 @@ class UnixTransport(Transport, asyncio.Protocol):
 
     def _fail(self, reason: str) -> None:
         self._fault = self._fault or reason
-        if self._wire is not None:
+        if self._wire is not None and not self._lost.is_set():
             self._wire.abort()
 
     # --- reading --------------------------------------------------------------------------------
@@ -188,5 +188,6 @@ class UnixTransport(Transport, asyncio.Protocol):
                 async with asyncio.timeout(CLOSE_TIMEOUT):
                     await self._lost.wait()
         finally:
-            self._wire.abort()
+            if not self._lost.is_set():
+                self._wire.abort()
         await self._lost.wait()

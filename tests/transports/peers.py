@@ -54,6 +54,7 @@ class Peer:
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._stack = contextlib.AsyncExitStack()
+        self._handlers: set[Any] = set()
 
     async def start(self, tmp_path: Path) -> None:
         """Begin to listen, and set :attr:`spec`."""
@@ -61,6 +62,14 @@ class Peer:
     async def stop(self) -> None:
         self.thaw()
         await self._stack.aclose()
+        if self._handlers:
+            await asyncio.wait(self._handlers, timeout=5)
+
+    def _handled_here(self) -> None:
+        """The current task serves a connection; :meth:`stop` waits for its end."""
+        task = asyncio.current_task()
+        self._handlers.add(task)
+        task.add_done_callback(self._handlers.discard)
 
     def freeze(self) -> None:
         self._flowing.clear()
@@ -109,6 +118,10 @@ class Bridging(Peer):
     def __init__(self) -> None:
         super().__init__()
         self._running: set[Fast] = set()
+
+    async def stop(self) -> None:
+        self.die()
+        await super().stop()
 
     def die(self) -> None:
         for fast in self._running:
@@ -169,6 +182,7 @@ class Unix(Bridging):
             writer.write(line)
             await writer.drain()
 
+        self._handled_here()
         await self.bridge(reader.readline, write)
         writer.close()
 
@@ -213,11 +227,12 @@ class Wire(Peer):
         }
 
     async def stop(self) -> None:
-        await super().stop()
         self.die()
+        await super().stop()
 
     async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
+        self._handled_here()
         if self.refusing:
             return writer.transport.abort()
         up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self._jupyter.port)
@@ -260,6 +275,7 @@ class Sse(Bridging):
         self.spec = {"kind": "sse", "url": f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/sse"}
 
     async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._handled_here()
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             while head := await read_head(reader):
                 method, target, headers = head

@@ -1,0 +1,439 @@
+"""Remote servers over WebSocket: one JSON-RPC message a frame, resumable where the peer speaks ``mcp.resume.v1``
+(docs/binding.md, section 6), as another gateway of this project does.
+
+Owns the link and what is written to it; what a loss means is decided by :class:`~mcp_ws_ide.core.resume.ClientEnd`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections import deque
+from collections.abc import Awaitable, Mapping
+from typing import TYPE_CHECKING, Any, Final, Self
+from urllib.parse import urlsplit
+
+from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.client import connect as websocket_connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.typing import Subprotocol
+
+from mcp_ws_ide import __version__, messages
+from mcp_ws_ide.binding import CLIENT_USER_AGENT, FINAL_CODES, SUBPROTOCOL_MCP, SUBPROTOCOL_RESUME, CloseCode
+from mcp_ws_ide.core.resume import ClientEnd, Event, Violation
+from mcp_ws_ide.errors import TransportClosed, TransportError
+from mcp_ws_ide.tasks import TaskGroupOwner
+from mcp_ws_ide.transports.base import Receiver, Supplies, Transport
+from mcp_ws_ide.transports.remote import backoff, status_words, tls_context
+
+if TYPE_CHECKING:
+    from mcp_ws_ide.config import ServerSpec
+
+PING_INTERVAL: Final = 20.0
+"""Seconds between Pings, and to wait for each answer: a dead link is noticed within two of them."""
+ACK_INTERVAL: Final = 1.0
+"""Longest time, in seconds, that received messages stay unacknowledged."""
+CLOSE_TIMEOUT: Final = 2.0
+"""Seconds to write what is queued, and to wait for the peer's close frame."""
+OFFERS: Final = (
+    (Subprotocol(SUBPROTOCOL_RESUME), Subprotocol(SUBPROTOCOL_MCP)),
+    (Subprotocol(SUBPROTOCOL_MCP),),
+    None,
+)
+"""What is offered in turn while a server refuses the offer."""
+
+
+class _OfferRefused(TransportError):
+    """The server may take another offer of subprotocols."""
+
+
+class WebSocketTransport(Transport):
+    """One session with a WebSocket server.
+
+    Args:
+        url: ``ws://`` or ``wss://`` address.
+        headers: configured ones, of every handshake.
+        ca_file: certificates to trust instead of the system's.
+        max_message_bytes: longest message; a longer one ends the attachment.
+        connect_timeout: seconds for a connection and its handshake.
+        reconnect_timeout: seconds for which a resumable session tries to come back.
+        high_water: queued bytes above which ``write_paused`` is called.
+        max_queued_bytes: queued bytes above which the server counts as stuck.
+
+    Raises:
+        TransportError: ``ca_file`` cannot be used.
+    """
+
+    kind = "ws"
+    schemes = ("ws", "wss")
+
+    @classmethod
+    def from_spec(cls, spec: ServerSpec, supplies: Supplies) -> Self:
+        """The address, headers and bounds of the configuration."""
+        return cls(
+            spec.url or "",
+            spec.headers,
+            ca_file=spec.ca_file,
+            max_message_bytes=supplies.max_message_bytes,
+            connect_timeout=spec.limits.get("connect_timeout", 10.0),
+            reconnect_timeout=spec.limits.get("reconnect_timeout", 60.0),
+        )
+
+    def __init__(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        *,
+        ca_file: str | None = None,
+        max_message_bytes: int = 10 << 20,
+        connect_timeout: float = 10.0,
+        reconnect_timeout: float = 60.0,
+        high_water: int = 1 << 20,
+        max_queued_bytes: int = 64 << 20,
+    ) -> None:
+        parts = urlsplit(url)
+        self._url = url
+        self._where = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        self._tls = tls_context(ca_file) if parts.scheme == "wss" else None
+        self._headers = dict(headers)
+        self._max_message = max_message_bytes
+        self._connect_timeout = connect_timeout
+        self._reconnect_timeout = reconnect_timeout
+        self._high_water = high_water
+        self._max_queued = max_queued_bytes
+        self._tasks = TaskGroupOwner()
+        self._end_tasks = TaskGroupOwner()
+        self._receiver: Receiver | None = None
+        self._link: ClientConnection | None = None
+        self._peer = ClientEnd()
+        self._out: deque[bytes] = deque()
+        self._out_bytes = 0
+        self._wake = asyncio.Event()
+        self._flushed = asyncio.Event()
+        self._reading = asyncio.Event()
+        self._reading.set()
+        self._paused = False
+        self._fault = ""
+        self._closing: asyncio.Task[None] | None = None
+
+    def __repr__(self) -> str:
+        return f"<WebSocketTransport {self._where} {'up' if self._peer.live else 'down'} queued={self.queued_bytes}>"
+
+    # --- links ----------------------------------------------------------------------------------
+
+    async def connect(self, receiver: Receiver) -> None:
+        """Open the link, and on it the session; see :meth:`Transport.connect`."""
+        for number, offer in enumerate(OFFERS):
+            try:
+                event = await self._open(offer)
+            except _OfferRefused:
+                if number == len(OFFERS) - 1:
+                    raise
+            else:
+                break
+        if event is Event.GONE:
+            raise TransportError(f"{self._where} answers a new session with gone")
+        self._receiver = receiver
+        self._tasks.spawn(self._run(), f"read {self._where}")
+        self._tasks.spawn(self._keep_alive(), f"ping {self._where}")
+        self._tasks.spawn(self._acknowledge(), f"acknowledge {self._where}")
+
+    async def _open(self, offer: tuple[Subprotocol, ...] | None) -> Event:
+        """A new link, with the session opened or resumed on it.
+
+        Raises:
+            TransportError: in words.
+        """
+        link = await self._dial(offer)
+        try:
+            async with asyncio.timeout(self._connect_timeout):
+                event = await self._greet(link)
+        except (ConnectionClosed, Violation, TimeoutError) as error:
+            link.transport.abort()
+            words = (
+                _close_words(link) if isinstance(error, ConnectionClosed) else str(error) or "it said nothing"
+            )
+            raise TransportError(f"{self._where} opened no session: {words}") from None
+        except BaseException:
+            link.transport.abort()
+            raise
+        if event is Event.GONE:
+            link.transport.abort()
+        return event
+
+    async def _dial(self, offer: tuple[Subprotocol, ...] | None) -> ClientConnection:
+        options: dict[str, Any] = {} if self._tls is None else {"ssl": self._tls}
+        try:
+            return await _Connect(
+                self._url,
+                subprotocols=offer,
+                additional_headers=self._headers,
+                user_agent_header=f"{CLIENT_USER_AGENT}/{__version__}",
+                max_size=self._max_message,
+                open_timeout=self._connect_timeout,
+                close_timeout=CLOSE_TIMEOUT,
+                ping_interval=None,
+                compression=None,
+                **options,
+            )
+        except InvalidStatus as error:
+            response = error.response
+            words = status_words(self._where, response.status_code, bytes(response.body or b""))
+            if response.status_code in (400, 500, 501):  # may be about the offer
+                raise _OfferRefused(words) from None
+            raise TransportError(words) from None
+        except InvalidURI:
+            raise TransportError(f"{self._where} is no ws:// or wss:// address") from None
+        except ssl.SSLError as error:
+            words = (
+                f"{self._where}: TLS failed ({error.reason or error}); is the certificate trusted (ca_file)?"
+            )
+            raise TransportError(words) from None
+        except TimeoutError:
+            words = f"{self._where} did not answer within {self._connect_timeout:g} s (connect_timeout)"
+            raise TransportError(words) from None
+        except OSError as error:
+            raise TransportError(f"{self._where} cannot be reached: {error.strerror or error}") from None
+        except InvalidHandshake as error:
+            raise _OfferRefused(f"{self._where} does not answer as a WebSocket server: {error}") from None
+
+    async def _greet(self, link: ClientConnection) -> Event:
+        peer = self._peer
+        if link.subprotocol != SUBPROTOCOL_RESUME:
+            if peer.resumable:
+                raise Violation("it does not resume any more")
+            return self._adopt(link, peer.start_plain(), Event.OPENED)
+        await link.send(peer.hello(), text=True)
+        _, frames, event = peer.receive(await link.recv(decode=False))
+        if event is Event.GONE:
+            return event
+        if event not in (Event.OPENED, Event.RESUMED):
+            raise Violation("the first frame is neither opened nor resumed")
+        return self._adopt(link, frames, event)
+
+    def _adopt(self, link: ClientConnection, frames: list[bytes], event: Event) -> Event:
+        self._link = link
+        self._out.clear()
+        self._out_bytes = 0
+        self._write(frames)
+        self._tasks.spawn(self._write_all(link), f"write {self._where}")
+        return event
+
+    async def _run(self) -> None:
+        """Read; when the link is lost, come back where that can be."""
+        try:
+            while True:
+                reason = await self._read()
+                await self._come_back(reason)
+        except TransportError as error:
+            self._tell(self._peer.give_up(str(error)))
+            self._begin_close(str(error))
+
+    async def _read(self) -> str:
+        """Until the link ends; returns why it did."""
+        link, peer = self._link, self._peer
+        assert link is not None
+        try:
+            while True:
+                await self._reading.wait()
+                data = await link.recv(decode=False)
+                await self._reading.wait()
+                message, frames, event = peer.receive(data)
+                self._write(frames, first=True)
+                if message is not None and self._receiver is not None:
+                    self._receiver.message_received(messages.one_line(message))
+                elif event is Event.GAP:
+                    self._noise(f"{peer.gap} progress or log messages were lost while the link was down")
+                self._check_flow()
+        except ConnectionClosed:
+            reason = _close_words(link)
+        except Violation as error:
+            link.transport.abort()
+            raise TransportError(f"{self._where} broke the protocol: {error}") from None
+        finally:
+            peer.lost_link()
+            self._link = None
+        return reason
+
+    async def _come_back(self, reason: str) -> None:
+        """A new link for the session; or a new session, where nothing was negotiated in the old one.
+
+        Raises:
+            TransportError: neither can be.
+        """
+        code = int(reason.partition(" ")[0])
+        if self._peer.plain or code in FINAL_CODES or self._reconnect_timeout == 0:
+            raise TransportError(f"{self._where} ended the link: {reason}")
+        self._noise(f"the link was lost ({reason}); the session waits")
+        loop, attempt = asyncio.get_running_loop(), 0
+        deadline = loop.time() + self._reconnect_timeout
+        while True:
+            attempt += 1
+            delay = backoff(attempt)
+            if loop.time() + delay > deadline:
+                words = f"was not reached again within {self._reconnect_timeout:g} s (reconnect_timeout)"
+                raise TransportError(f"{self._where} {words}: {reason}")
+            await asyncio.sleep(delay)
+            try:
+                event = await self._open((Subprotocol(SUBPROTOCOL_RESUME),))
+            except TransportError as error:
+                reason = str(error)
+                continue
+            if event is Event.RESUMED:
+                return self._noise(f"the session was resumed, {self._peer.replayed} messages were sent again")
+            if event is Event.OPENED:
+                return self._noise("a new session has begun")
+            self._start_over(f"{self._where} does not know the session any more: {self._peer.gone_reason}")
+
+    def _start_over(self, reason: str) -> None:
+        """The peer has lost the session. What was negotiated in a handshake cannot be made anew from here."""
+        if self._peer.legacy:
+            raise TransportError(reason)
+        self._noise(reason)
+        self._tell(self._peer.start_over(reason))
+
+    def _tell(self, errors: list[bytes]) -> None:
+        for error in errors:
+            if self._receiver is not None:
+                self._receiver.message_received(error)
+
+    def _noise(self, words: str) -> None:
+        if self._receiver is not None:
+            self._receiver.noise_received("transport", words)
+
+    # --- sending --------------------------------------------------------------------------------
+
+    def send(self, message: bytes) -> None:
+        """Queue one message, also while the link is down; see :meth:`Transport.send`."""
+        if self._receiver is None or self._fault:
+            raise TransportClosed(self._fault or "it is closed")
+        frame = self._peer.send(message)
+        if frame is not None:
+            self._write([frame])
+        self._check_flow()
+        if self.queued_bytes > self._max_queued:
+            self._begin_close(f"{self.queued_bytes} bytes wait for {self._where}")
+
+    def _write(self, frames: list[bytes], first: bool = False) -> None:
+        """Queue frames; control frames ``first``, since the peer may be waiting for them in order to read on."""
+        if frames:
+            if first:
+                self._out.extendleft(reversed(frames))
+            else:
+                self._out.extend(frames)
+            self._out_bytes += sum(map(len, frames))
+            self._wake.set()
+
+    async def _write_all(self, link: ClientConnection) -> None:
+        """Until this link is not the current one any more, or ends; the reader notices the latter."""
+        with contextlib.suppress(ConnectionClosed):
+            while link is self._link:
+                if not self._out:
+                    self._flushed.set()
+                    self._wake.clear()
+                    await self._wake.wait()
+                    continue
+                self._flushed.clear()
+                frame = self._out.popleft()
+                await link.send(frame, text=True)
+                if link is self._link:
+                    self._out_bytes -= len(frame)
+                    self._check_flow()
+
+    def _check_flow(self) -> None:
+        queued = self.queued_bytes
+        full = queued > self._high_water or (self._peer.channel.full and not self._peer.plain)
+        roomy = queued <= self._high_water // 2 and not self._peer.channel.full
+        if self._receiver is not None and (full if not self._paused else roomy):
+            self._paused = not self._paused
+            self._receiver.write_paused(self._paused)
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes the peer has not acknowledged; toward one that does not acknowledge, not written yet."""
+        return self._out_bytes if self._peer.plain else max(self._out_bytes, self._peer.channel.unacked_bytes)
+
+    # --- liveness -------------------------------------------------------------------------------
+
+    async def _keep_alive(self) -> None:
+        """Ping by our own clock: while nothing is read on purpose, a Pong would not be seen."""
+        while True:
+            await asyncio.sleep(PING_INTERVAL)
+            link = self._link
+            if link is None or not self._reading.is_set():
+                continue
+            try:
+                async with asyncio.timeout(PING_INTERVAL):
+                    await (await link.ping())
+            except TimeoutError:
+                if self._reading.is_set():
+                    link.transport.abort()
+            except ConnectionClosed:
+                continue  # the reader knows
+
+    async def _acknowledge(self) -> None:
+        while True:
+            await asyncio.sleep(ACK_INTERVAL)
+            peer = self._peer
+            if peer.live and not peer.plain and peer.channel.owes_ack:
+                self._write([peer.channel.take_ack()], first=True)
+
+    def pause_reading(self) -> None:
+        """Leave what comes in the socket."""
+        self._reading.clear()
+
+    def resume_reading(self) -> None:
+        """Go on reading."""
+        self._reading.set()
+
+    # --- close ----------------------------------------------------------------------------------
+
+    def _begin_close(self, reason: str) -> None:
+        if self._closing is None:
+            self._fault = reason
+            self._closing = self._end_tasks.spawn(self._end(), f"end {self._where}")
+
+    async def close(self) -> None:
+        """Write what is queued, then close with 1000, which ends the session; see :meth:`Transport.close`."""
+        if self._receiver is None and self._closing is None:
+            return  # never connected
+        self._begin_close("it was told to end")
+        assert self._closing is not None
+        await asyncio.shield(self._closing)
+
+    async def _end(self) -> None:
+        link, flushed = self._link, False
+        if link is not None:
+            self._flushed.clear()
+            self._wake.set()
+            flushed = await _within(CLOSE_TIMEOUT, self._flushed.wait())
+        await self._tasks.aclose(CLOSE_TIMEOUT)
+        if link is not None:
+            if flushed:
+                await _within(2 * CLOSE_TIMEOUT, link.close(CloseCode.NORMAL))
+            link.transport.abort()
+        receiver, self._receiver = self._receiver, None
+        if receiver is not None:
+            receiver.transport_closed(self._fault)
+
+
+class _Connect(websocket_connect):
+    """Follows no redirect: configured headers would go along."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        return exc
+
+
+async def _within(seconds: float, waited: Awaitable[Any]) -> bool:
+    """Whether it came to its end in time."""
+    try:
+        async with asyncio.timeout(seconds):
+            await waited
+    except TimeoutError:
+        return False
+    return True
+
+
+def _close_words(link: ClientConnection) -> str:
+    return f"{link.close_code or 1006} {link.close_reason or ''}".strip()
