@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from mcp_ws_ide.transports.base import Supplies, Transport
 from mcp_ws_ide.transports.http import HttpTransport
+from mcp_ws_ide.transports.inprocess import InProcessTransport
+from mcp_ws_ide.transports.sse import SseTransport
 from mcp_ws_ide.transports.stdio import StdioTransport
 from mcp_ws_ide.transports.unix import UnixTransport
 from mcp_ws_ide.transports.websocket import WebSocketTransport
@@ -19,8 +21,10 @@ TRANSPORTS: Final[Mapping[str, type[Transport]]] = {
     for transport in (
         StdioTransport,
         HttpTransport,
+        SseTransport,
         WebSocketTransport,
         UnixTransport,
+        InProcessTransport,
     )
 }
 """The transports by kind; configuration and gateway know no others."""

@@ -25,11 +25,9 @@ from mcp_ws_ide.errors import (
     UPSTREAM_LOST,
     UPSTREAM_UNAVAILABLE,
     MalformedMessage,
-    TransportClosed,
 )
 from mcp_ws_ide.messages import IdKey, Kind, Message
-from mcp_ws_ide.tasks import TaskGroupOwner
-from mcp_ws_ide.transports.base import Receiver, Supplies, Transport
+from mcp_ws_ide.transports.base import Receiver, Supplies
 from mcp_ws_ide.transports.lines import over_limit, printable, too_large
 from mcp_ws_ide.transports.mirrored import MirroredHeaders
 from mcp_ws_ide.transports.remote import (
@@ -43,12 +41,11 @@ from mcp_ws_ide.transports.remote import (
     read_body,
     status_words,
 )
+from mcp_ws_ide.transports.tasked import CLOSE_TIMEOUT, TaskedTransport, within
 
 if TYPE_CHECKING:
     from mcp_ws_ide.config import ServerSpec
 
-CLOSE_TIMEOUT: Final = 2.0
-"""Seconds for the DELETE that ends a session, and for what else closing waits for."""
 MIN_RETRY: Final = 0.1
 MAX_RETRY: Final = 30.0
 """Shortest and longest delay, in seconds, that a server may ask for with ``retry``."""
@@ -82,7 +79,7 @@ class _Exchange:
         self.task: asyncio.Task[Any] | None = None
 
 
-class HttpTransport(Transport):
+class HttpTransport(TaskedTransport):
     """One attachment to a Streamable HTTP server.
 
     Args:
@@ -114,32 +111,20 @@ class HttpTransport(Transport):
         high_water: int = 1 << 20,
         max_queued_bytes: int = 64 << 20,
     ) -> None:
+        super().__init__(remote.where, high_water, max_queued_bytes)
         self._remote = remote
         self._max_message = max_message_bytes
         self._reconnect_timeout = reconnect_timeout
-        self._high_water = high_water
-        self._max_queued = max_queued_bytes
-        self._tasks = TaskGroupOwner()
-        self._end_tasks = TaskGroupOwner()
-        self._receiver: Receiver | None = None
         self._mirrored = MirroredHeaders()
         self._exchanges: dict[IdKey, _Exchange] = {}
         self._ordered: deque[_Exchange] = deque()
         self._ordering = False
         self._queued = 0
-        self._paused = False
-        self._reading = asyncio.Event()
-        self._reading.set()
         self._reached = False
         self._handshake = False
         self._session = ""
         self._version = ""
         self._listening: asyncio.Task[Any] | None = None
-        self._fault = ""
-        self._closing: asyncio.Task[None] | None = None
-
-    def __repr__(self) -> str:
-        return f"<HttpTransport {self._remote.where} open={len(self._exchanges)} queued={self._queued}>"
 
     async def connect(self, receiver: Receiver) -> None:
         """Nothing to open: the first request shows whether the server is there."""
@@ -149,8 +134,7 @@ class HttpTransport(Transport):
 
     def send(self, message: bytes) -> None:
         """Begin a POST, or queue it behind those it must not overtake; see :meth:`Transport.send`."""
-        if self._receiver is None or self._fault or self._closing is not None:
-            raise TransportClosed(self._fault or "it is closed")
+        self._check_open()
         parsed = messages.parse(message)
         params = messages.params_of(parsed)
         version = _text(bytes(params.meta.version)) if params.meta is not None else None
@@ -184,7 +168,7 @@ class HttpTransport(Transport):
         return True
 
     def _refuse(self, exchange: _Exchange) -> None:
-        words = f"{self._queued} bytes wait for {self._remote.where} already"
+        words = f"{self._queued} bytes wait for {self._where} already"
         if exchange.message.kind is Kind.REQUEST:
             self._answer_error(exchange, LIMIT_EXCEEDED, words, sent=False)
         else:
@@ -200,13 +184,11 @@ class HttpTransport(Transport):
             self._ordered.append(exchange)
             if not self._ordering:
                 self._ordering = True
-                self._tasks.spawn(self._send_in_order(), f"order {self._remote.where}")
-        if self._queued > self._high_water and not self._paused and self._receiver is not None:
-            self._paused = True
-            self._receiver.write_paused(True)
+                self._tasks.spawn(self._send_in_order(), f"order {self._where}")
+        self._check_flow()
 
     def _start(self, exchange: _Exchange) -> asyncio.Task[Any]:
-        exchange.task = self._tasks.spawn(self._run(exchange), f"post {self._remote.where}")
+        exchange.task = self._tasks.spawn(self._run(exchange), f"post {self._where}")
         return exchange.task
 
     async def _send_in_order(self) -> None:
@@ -226,9 +208,7 @@ class HttpTransport(Transport):
             return
         exchange.left.set()
         self._queued -= exchange.queued
-        if self._paused and self._queued <= self._high_water // 2 and self._receiver is not None:
-            self._paused = False
-            self._receiver.write_paused(False)
+        self._check_flow()
 
     @property
     def queued_bytes(self) -> int:
@@ -276,7 +256,7 @@ class HttpTransport(Transport):
             self._reached = self._reached or response.status_code < 400
             await self._read(exchange, response)
         if message.method == b'"notifications/initialized"' and self._listening is None:
-            self._listening = self._tasks.spawn(self._listen(), f"listen {self._remote.where}")
+            self._listening = self._tasks.spawn(self._listen(), f"listen {self._where}")
 
     def _session_headers(self) -> dict[str, str]:
         headers = {"Mcp-Session-Id": self._session} if self._session else {}
@@ -293,7 +273,7 @@ class HttpTransport(Transport):
         if exchange.answered:
             return  # 202: whatever else it says, nobody waits for it
         if media != JSON or status in (202, 204):
-            words = f"{self._remote.where} answered {status} with {media[:60] or 'nothing'} in place of JSON"
+            words = f"{self._where} answered {status} with {media[:60] or 'nothing'} in place of JSON"
             raise Failure(words, sent=True)
         body = await read_body(response, self._max_message)
         if body is None:
@@ -301,12 +281,12 @@ class HttpTransport(Transport):
         await self._reading.wait()
         self._take(exchange, messages.one_line(body.strip()))
         if not exchange.answered:
-            raise Failure(f"{self._remote.where} answered with what is no answer to the request", sent=True)
+            raise Failure(f"{self._where} answered with what is no answer to the request", sent=True)
 
     def _session_of(self, response: httpx2.Response) -> str:
         found = str(response.headers.get("mcp-session-id", ""))
         if found and not _SESSION_ID.fullmatch(found):
-            raise Failure(f"{self._remote.where} gave an unusable Mcp-Session-Id", sent=True)
+            raise Failure(f"{self._where} gave an unusable Mcp-Session-Id", sent=True)
         return found
 
     async def _read_error(self, exchange: _Exchange, response: httpx2.Response) -> None:
@@ -318,10 +298,10 @@ class HttpTransport(Transport):
         if not exchange.answered and media_of(response) == JSON and status not in (401, 403):
             self._take_error(exchange, body)
         if not exchange.answered:
-            words = status_words(self._remote.where, status, body)
+            words = status_words(self._where, status, body)
             raise Failure(words, sent=status >= 500, status=status)
         if exchange.message.kind is not Kind.REQUEST:
-            self._noise(f"a message was not taken: {status_words(self._remote.where, status, body)}")
+            self._noise(f"a message was not taken: {status_words(self._where, status, body)}")
 
     def _take_error(self, exchange: _Exchange, body: bytes) -> None:
         """An error that the server wrote passes as it is; servers that could not read the id leave it out."""
@@ -331,7 +311,7 @@ class HttpTransport(Transport):
                 self._answer(exchange, messages.with_id(error, exchange.message.id))
 
     def _gone_words(self) -> str:
-        return f"{self._remote.where} does not know the session any more (404)"
+        return f"{self._where} does not know the session any more (404)"
 
     # --- what the server says -------------------------------------------------------------------
 
@@ -370,8 +350,7 @@ class HttpTransport(Transport):
             self._noise(f"what is no JSON-RPC message was dropped ({error}): {printable(data[:200])}")
             return
         if message.kind is not Kind.RESPONSE:
-            if self._receiver is not None:
-                self._receiver.message_received(data)
+            self._deliver(data)
         elif exchange is not None and _same_id(message.id, exchange.message.id):
             self._note_answer(exchange, message)
             self._answer(exchange, data)
@@ -390,9 +369,9 @@ class HttpTransport(Transport):
                 self._version = version if _VERSION.fullmatch(version) else ""
 
     def _answer(self, exchange: _Exchange, data: bytes) -> None:
-        if not exchange.answered and self._receiver is not None:
+        if not exchange.answered:
             exchange.answered = True
-            self._receiver.message_received(data)
+            self._deliver(data)
 
     def _too_large(self, exchange: _Exchange, what: str) -> None:
         self._answer(exchange, too_large(exchange.message.id, what, self._max_message))
@@ -419,16 +398,12 @@ class HttpTransport(Transport):
         if _begins(message) and exchange.version is None:
             self._begin_close(words)
 
-    def _noise(self, words: str) -> None:
-        if self._receiver is not None:
-            self._receiver.noise_received("transport", words)
-
     # --- streams that outlive a response (handshake era) ------------------------------------------
 
     async def _resume(self, exchange: _Exchange) -> None:
         """The response ended before the answer: ask for the rest where the server can replay it."""
         loop, attempt = asyncio.get_running_loop(), 0
-        broken = f"{self._remote.where} ended the response before the answer"
+        broken = f"{self._where} ended the response before the answer"
         if exchange.version is not None or not exchange.last_event:
             raise Failure(broken, sent=True)
         deadline = loop.time() + self._reconnect_timeout
@@ -455,7 +430,7 @@ class HttpTransport(Transport):
                 self._answer_error(exchange, UPSTREAM_LOST, self._gone_words(), sent=True)
                 return self._begin_close(self._gone_words())
             if 400 <= status < 500 or (status < 300 and media_of(response) != EVENT_STREAM):
-                words = f"{self._remote.where} ended the response before the answer and cannot replay it ({status})"
+                words = f"{self._where} ended the response before the answer and cannot replay it ({status})"
                 raise Failure(words, sent=True, status=status)
             if status < 300:
                 await self._read_events(exchange, response)
@@ -484,41 +459,15 @@ class HttpTransport(Transport):
             attempt = 1 if loop.time() - began > STEADY else attempt + 1
             await asyncio.sleep(max(state.retry or 0.0, backoff(attempt)))
 
-    # --- reading, close -------------------------------------------------------------------------
+    async def _hang_up(self) -> None:
+        if self._session and self._fault != self._gone_words():
+            await within(CLOSE_TIMEOUT, self._say_goodbye())
+        await self._remote.aclose()
 
-    def pause_reading(self) -> None:
-        """Leave what comes in the sockets."""
-        self._reading.clear()
-
-    def resume_reading(self) -> None:
-        """Go on reading."""
-        self._reading.set()
-
-    def _begin_close(self, reason: str) -> None:
-        if self._closing is None:
-            self._fault = reason
-            self._closing = self._end_tasks.spawn(self._end(), f"end {self._remote.where}")
-
-    async def close(self) -> None:
-        """End every request and the session; see :meth:`Transport.close`."""
-        self._begin_close("it was told to end")
-        if self._closing is not None and self._closing is not asyncio.current_task():
-            await asyncio.shield(self._closing)
-
-    async def _end(self) -> None:
-        await self._tasks.aclose(CLOSE_TIMEOUT)
-        gone = self._fault == self._gone_words()
-        with contextlib.suppress(TimeoutError, Failure):
-            async with asyncio.timeout(CLOSE_TIMEOUT):
-                if self._session and not gone:
-                    async with self._remote.open("DELETE", self._session_headers()):
-                        pass
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_TIMEOUT):
-                await self._remote.aclose()
-        receiver, self._receiver = self._receiver, None
-        if receiver is not None:
-            receiver.transport_closed(self._fault)
+    async def _say_goodbye(self) -> None:
+        with contextlib.suppress(Failure):
+            async with self._remote.open("DELETE", self._session_headers()):
+                pass
 
 
 _NOTHING: Final = b'{"jsonrpc":"2.0","method":"nothing"}'

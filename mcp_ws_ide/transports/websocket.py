@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import ssl
 from collections import deque
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import urlsplit
 
@@ -22,10 +22,10 @@ from websockets.typing import Subprotocol
 from mcp_ws_ide import __version__, messages
 from mcp_ws_ide.binding import CLIENT_USER_AGENT, FINAL_CODES, SUBPROTOCOL_MCP, SUBPROTOCOL_RESUME, CloseCode
 from mcp_ws_ide.core.resume import ClientEnd, Event, Violation
-from mcp_ws_ide.errors import TransportClosed, TransportError
-from mcp_ws_ide.tasks import TaskGroupOwner
-from mcp_ws_ide.transports.base import Receiver, Supplies, Transport
+from mcp_ws_ide.errors import TransportError
+from mcp_ws_ide.transports.base import Receiver, Supplies
 from mcp_ws_ide.transports.remote import backoff, status_words, tls_context
+from mcp_ws_ide.transports.tasked import CLOSE_TIMEOUT, TaskedTransport, within
 
 if TYPE_CHECKING:
     from mcp_ws_ide.config import ServerSpec
@@ -34,8 +34,6 @@ PING_INTERVAL: Final = 20.0
 """Seconds between Pings, and to wait for each answer: a dead link is noticed within two of them."""
 ACK_INTERVAL: Final = 1.0
 """Longest time, in seconds, that received messages stay unacknowledged."""
-CLOSE_TIMEOUT: Final = 2.0
-"""Seconds to write what is queued, and to wait for the peer's close frame."""
 OFFERS: Final = (
     (Subprotocol(SUBPROTOCOL_RESUME), Subprotocol(SUBPROTOCOL_MCP)),
     (Subprotocol(SUBPROTOCOL_MCP),),
@@ -48,7 +46,7 @@ class _OfferRefused(TransportError):
     """The server may take another offer of subprotocols."""
 
 
-class WebSocketTransport(Transport):
+class WebSocketTransport(TaskedTransport):
     """One session with a WebSocket server.
 
     Args:
@@ -93,32 +91,21 @@ class WebSocketTransport(Transport):
         max_queued_bytes: int = 64 << 20,
     ) -> None:
         parts = urlsplit(url)
+        where = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        super().__init__(where, high_water, max_queued_bytes)
         self._url = url
-        self._where = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
         self._tls = tls_context(ca_file) if parts.scheme == "wss" else None
         self._headers = dict(headers)
         self._max_message = max_message_bytes
         self._connect_timeout = connect_timeout
         self._reconnect_timeout = reconnect_timeout
-        self._high_water = high_water
-        self._max_queued = max_queued_bytes
-        self._tasks = TaskGroupOwner()
-        self._end_tasks = TaskGroupOwner()
-        self._receiver: Receiver | None = None
         self._link: ClientConnection | None = None
+        self._last_link: ClientConnection | None = None
         self._peer = ClientEnd()
         self._out: deque[bytes] = deque()
         self._out_bytes = 0
         self._wake = asyncio.Event()
         self._flushed = asyncio.Event()
-        self._reading = asyncio.Event()
-        self._reading.set()
-        self._paused = False
-        self._fault = ""
-        self._closing: asyncio.Task[None] | None = None
-
-    def __repr__(self) -> str:
-        return f"<WebSocketTransport {self._where} {'up' if self._peer.live else 'down'} queued={self.queued_bytes}>"
 
     # --- links ----------------------------------------------------------------------------------
 
@@ -213,7 +200,7 @@ class WebSocketTransport(Transport):
         return self._adopt(link, frames, event)
 
     def _adopt(self, link: ClientConnection, frames: list[bytes], event: Event) -> Event:
-        self._link = link
+        self._link = self._last_link = link
         self._out.clear()
         self._out_bytes = 0
         self._write(frames)
@@ -241,8 +228,8 @@ class WebSocketTransport(Transport):
                 await self._reading.wait()
                 message, frames, event = peer.receive(data)
                 self._write(frames, first=True)
-                if message is not None and self._receiver is not None:
-                    self._receiver.message_received(messages.one_line(message))
+                if message is not None:
+                    self._deliver(messages.one_line(message))
                 elif event is Event.GAP:
                     self._noise(f"{peer.gap} progress or log messages were lost while the link was down")
                 self._check_flow()
@@ -295,19 +282,13 @@ class WebSocketTransport(Transport):
 
     def _tell(self, errors: list[bytes]) -> None:
         for error in errors:
-            if self._receiver is not None:
-                self._receiver.message_received(error)
-
-    def _noise(self, words: str) -> None:
-        if self._receiver is not None:
-            self._receiver.noise_received("transport", words)
+            self._deliver(error)
 
     # --- sending --------------------------------------------------------------------------------
 
     def send(self, message: bytes) -> None:
         """Queue one message, also while the link is down; see :meth:`Transport.send`."""
-        if self._receiver is None or self._fault:
-            raise TransportClosed(self._fault or "it is closed")
+        self._check_open()
         frame = self._peer.send(message)
         if frame is not None:
             self._write([frame])
@@ -341,14 +322,6 @@ class WebSocketTransport(Transport):
                     self._out_bytes -= len(frame)
                     self._check_flow()
 
-    def _check_flow(self) -> None:
-        queued = self.queued_bytes
-        full = queued > self._high_water or (self._peer.channel.full and not self._peer.plain)
-        roomy = queued <= self._high_water // 2 and not self._peer.channel.full
-        if self._receiver is not None and (full if not self._paused else roomy):
-            self._paused = not self._paused
-            self._receiver.write_paused(self._paused)
-
     @property
     def queued_bytes(self) -> int:
         """Bytes the peer has not acknowledged; toward one that does not acknowledge, not written yet."""
@@ -379,43 +352,20 @@ class WebSocketTransport(Transport):
             if peer.live and not peer.plain and peer.channel.owes_ack:
                 self._write([peer.channel.take_ack()], first=True)
 
-    def pause_reading(self) -> None:
-        """Leave what comes in the socket."""
-        self._reading.clear()
-
-    def resume_reading(self) -> None:
-        """Go on reading."""
-        self._reading.set()
-
-    # --- close ----------------------------------------------------------------------------------
-
-    def _begin_close(self, reason: str) -> None:
-        if self._closing is None:
-            self._fault = reason
-            self._closing = self._end_tasks.spawn(self._end(), f"end {self._where}")
-
-    async def close(self) -> None:
-        """Write what is queued, then close with 1000, which ends the session; see :meth:`Transport.close`."""
-        if self._receiver is None and self._closing is None:
-            return  # never connected
-        self._begin_close("it was told to end")
-        assert self._closing is not None
-        await asyncio.shield(self._closing)
-
-    async def _end(self) -> None:
-        link, flushed = self._link, False
-        if link is not None:
+    async def _finish(self) -> None:
+        if self._link is not None:
             self._flushed.clear()
             self._wake.set()
-            flushed = await _within(CLOSE_TIMEOUT, self._flushed.wait())
-        await self._tasks.aclose(CLOSE_TIMEOUT)
-        if link is not None:
-            if flushed:
-                await _within(2 * CLOSE_TIMEOUT, link.close(CloseCode.NORMAL))
-            link.transport.abort()
-        receiver, self._receiver = self._receiver, None
-        if receiver is not None:
-            receiver.transport_closed(self._fault)
+            await within(CLOSE_TIMEOUT, self._flushed.wait())
+
+    async def _hang_up(self) -> None:
+        """Close with 1000, which ends the session; a peer that does not even read gets no goodbye."""
+        link = self._last_link
+        if link is None:
+            return
+        if self._flushed.is_set():
+            await within(CLOSE_TIMEOUT, link.close(CloseCode.NORMAL))
+        link.transport.abort()
 
 
 class _Connect(websocket_connect):
@@ -423,16 +373,6 @@ class _Connect(websocket_connect):
 
     def process_redirect(self, exc: Exception) -> Exception | str:
         return exc
-
-
-async def _within(seconds: float, waited: Awaitable[Any]) -> bool:
-    """Whether it came to its end in time."""
-    try:
-        async with asyncio.timeout(seconds):
-            await waited
-    except TimeoutError:
-        return False
-    return True
 
 
 def _close_words(link: ClientConnection) -> str:

@@ -25,6 +25,8 @@ PEERS: dict[str, Callable[[Jupyter], Peer]] = {
     "ws": lambda jupyter: peers.Wire(jupyter, "ws"),
     "ws plain": lambda _: peers.PlainWebSocket(),
     "http": lambda jupyter: peers.Wire(jupyter, "http"),
+    "sse": lambda _: peers.Sse(),
+    "python": lambda _: peers.InProcess(),
 }
 """A new transport adds its row here."""
 

@@ -1,0 +1,206 @@
+"""Servers that are Python objects in Jupyter's own process: an SDK server, or a callable that returns one.
+
+The one module of the gateway that uses the SDK, and only once such a server is configured. The object shares
+Jupyter's process and event loop: what blocks or exits there does so to all of Jupyter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import inspect
+import logging
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import anyio
+
+from mcp_ws_ide import messages
+from mcp_ws_ide.errors import INVALID_REQUEST, TransportError
+from mcp_ws_ide.messages import Kind
+from mcp_ws_ide.transports.base import Receiver, Supplies
+from mcp_ws_ide.transports.lines import END_BYTES, over_limit, too_large
+from mcp_ws_ide.transports.tasked import CLOSE_TIMEOUT, TaskedTransport, within
+
+if TYPE_CHECKING:
+    from mcp_ws_ide.config import ServerSpec
+
+_PRIVATE: Final = ("_lowlevel_server", "_mcp_server")
+"""Where ``MCPServer`` (SDK 2.x) and ``FastMCP`` (SDK 1.x, fastmcp) keep the server that takes streams."""
+
+log = logging.getLogger(__name__)
+
+
+class InProcessTransport(TaskedTransport):
+    """One run of a server object over in-memory streams.
+
+    Args:
+        target: ``module:object``.
+        max_message_bytes: longest answer; a longer one becomes an error.
+        load_timeout: seconds for the import, and for a callable to return.
+        high_water: queued bytes above which ``write_paused`` is called.
+        max_queued_bytes: queued bytes above which the server counts as stuck.
+    """
+
+    kind = "python"
+
+    @classmethod
+    def from_spec(cls, spec: ServerSpec, supplies: Supplies) -> Self:
+        """The object that the configuration names."""
+        return cls(
+            spec.target or "",
+            max_message_bytes=supplies.max_message_bytes,
+            load_timeout=spec.limits.get("connect_timeout", 10.0),
+        )
+
+    def __init__(
+        self,
+        target: str,
+        *,
+        max_message_bytes: int = 10 << 20,
+        load_timeout: float = 10.0,
+        high_water: int = 1 << 20,
+        max_queued_bytes: int = 64 << 20,
+    ) -> None:
+        super().__init__(target, high_water, max_queued_bytes)
+        self._max_message = max_message_bytes
+        self._load_timeout = load_timeout
+        self._out: deque[bytes] = deque()
+        self._queued = 0
+        self._wake = asyncio.Event()
+        self._drained = asyncio.Event()
+        self._to_server, self._server_read = anyio.create_memory_object_stream[Any](0)
+        self._server_write, self._from_server = anyio.create_memory_object_stream[Any](0)
+
+    async def connect(self, receiver: Receiver) -> None:
+        """Import the object and start its run; see :meth:`Transport.connect`."""
+        try:
+            async with asyncio.timeout(self._load_timeout):
+                server = await self._load()
+                options = server.create_initialization_options()
+        except TimeoutError:
+            words = f"{self._where} was not loaded within {self._load_timeout:g} s (connect_timeout)"
+            raise TransportError(words) from None
+        except (Exception, SystemExit) as error:
+            if isinstance(error, TransportError):
+                raise
+            raise TransportError(f"{self._where} cannot be loaded: {_words(error)}") from error
+        self._receiver = receiver
+        self._tasks.spawn(self._serve(server, options), f"serve {self._where}")
+        self._tasks.spawn(self._read(), f"read {self._where}")
+        self._tasks.spawn(self._write(), f"write {self._where}")
+
+    async def _load(self) -> Any:
+        found = _low_level(await asyncio.to_thread(_import, self._where))
+        if callable(found) and (isinstance(found, type) or not _is_server(found)):
+            found = found()
+            found = _low_level(await found if inspect.isawaitable(found) else found)
+        if not _is_server(found):
+            words = f"{self._where} is no server: neither it nor what it returns has run() and"
+            raise TransportError(f"{words} create_initialization_options(), as those of the MCP SDK have")
+        return found
+
+    async def _serve(self, server: Any, options: Any) -> None:
+        reason = "the server object ended its run"
+        try:
+            async with self._server_read, self._server_write:
+                await server.run(self._server_read, self._server_write, options)
+        except Exception as error:
+            log.warning("server object %s failed", self._where, exc_info=error)
+            reason = f"the server object failed: {_words(error)}"
+        self._begin_close(reason)
+
+    # --- messages -------------------------------------------------------------------------------
+
+    async def _read(self) -> None:
+        from mcp_ws_ide.client.transport import as_text
+
+        async for message in self._from_server:
+            await self._reading.wait()
+            data = as_text(message)
+            self._deliver(data if len(data) <= self._max_message else self._withheld(data))
+        self._drained.set()
+
+    def _withheld(self, data: bytes) -> bytes:
+        self._noise(f"a message of {len(data)} bytes was dropped, {over_limit(self._max_message)}")
+        raw_id = messages.answered_id(data[:END_BYTES], data[-END_BYTES:])
+        return too_large(raw_id, f"the answer has {len(data)} bytes", self._max_message)
+
+    def send(self, message: bytes) -> None:
+        """Queue one message; see :meth:`Transport.send`."""
+        self._check_open()
+        self._out.append(message)
+        self._queued += len(message)
+        self._wake.set()
+        self._check_flow()
+        if self._queued > self._max_queued:
+            self._begin_close(f"{self._queued} bytes wait for the server object")
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes the object has not taken yet."""
+        return self._queued
+
+    async def _write(self) -> None:
+        from mcp_ws_ide.client.transport import as_message
+
+        async with self._to_server:
+            while True:
+                while self._out:
+                    data = self._out.popleft()
+                    message = as_message(data)
+                    if isinstance(message, Exception):
+                        self._refuse(data, message)
+                    else:
+                        await self._to_server.send(message)
+                    self._queued -= len(data)
+                    self._check_flow()
+                self._wake.clear()
+                await self._wake.wait()
+
+    def _refuse(self, data: bytes, error: Exception) -> None:
+        """What the SDK cannot read, the server cannot answer."""
+        message = messages.parse(data)
+        words = f"the SDK of this server cannot read the message: {str(error)[:500]}"
+        if message.kind is Kind.REQUEST:
+            outcome = {"outcome": "not_sent"}
+            self._deliver(messages.error_response(message.id, INVALID_REQUEST, words, outcome))
+        else:
+            self._noise(words)
+
+    # --- close ----------------------------------------------------------------------------------
+
+    async def _finish(self) -> None:
+        """The end of its input is how a server is told to end."""
+        self._to_server.close()
+        self._reading.set()
+        await within(CLOSE_TIMEOUT, self._drained.wait())
+
+    async def _hang_up(self) -> None:
+        for stream in (self._to_server, self._server_read, self._server_write, self._from_server):
+            stream.close()
+
+
+def _import(target: str) -> Any:
+    module, _, path = target.partition(":")
+    found: Any = importlib.import_module(module)
+    for name in path.split("."):
+        found = getattr(found, name)
+    return found
+
+
+def _low_level(server: Any) -> Any:
+    for name in _PRIVATE:
+        if not isinstance(server, type) and (inner := getattr(server, name, None)) is not None:
+            return inner
+    return server
+
+
+def _is_server(found: Any) -> bool:
+    return all(callable(getattr(found, name, None)) for name in ("run", "create_initialization_options"))
+
+
+def _words(error: BaseException) -> str:
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(_words(inner) for inner in error.exceptions[:3])
+    return f"{type(error).__name__}: {str(error)[:500]}"

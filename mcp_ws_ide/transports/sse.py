@@ -1,0 +1,183 @@
+"""Remote servers over HTTP+SSE, the transport of MCP 2024-11-05: one event stream down, a POST for each message up.
+
+The stream is the session: it cannot be resumed, so its end is the end of the attachment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Self
+
+import httpx2
+
+from mcp_ws_ide import messages
+from mcp_ws_ide.errors import UPSTREAM_LOST, UPSTREAM_UNAVAILABLE, TransportError
+from mcp_ws_ide.messages import Kind, Message
+from mcp_ws_ide.transports.base import Receiver, Supplies
+from mcp_ws_ide.transports.http import remote_of
+from mcp_ws_ide.transports.remote import (
+    ERROR_BYTES,
+    EVENT_STREAM,
+    JSON,
+    Failure,
+    Remote,
+    media_of,
+    origin,
+    read_body,
+    status_words,
+)
+from mcp_ws_ide.transports.tasked import TaskedTransport
+
+if TYPE_CHECKING:
+    from mcp_ws_ide.config import ServerSpec
+
+
+class SseTransport(TaskedTransport):
+    """One event stream of a server.
+
+    Args:
+        remote: the server.
+        max_message_bytes: longest message; a longer one ends the attachment.
+        open_timeout: seconds for the stream to begin.
+        high_water: queued bytes above which ``write_paused`` is called.
+        max_queued_bytes: queued bytes above which the server counts as stuck.
+    """
+
+    kind = "sse"
+
+    @classmethod
+    def from_spec(cls, spec: ServerSpec, supplies: Supplies) -> Self:
+        """The address, headers and bounds of the configuration."""
+        return cls(
+            remote_of(spec),
+            max_message_bytes=supplies.max_message_bytes,
+            open_timeout=spec.limits.get("connect_timeout", 10.0),
+        )
+
+    def __init__(
+        self,
+        remote: Remote,
+        *,
+        max_message_bytes: int = 10 << 20,
+        open_timeout: float = 10.0,
+        high_water: int = 1 << 20,
+        max_queued_bytes: int = 64 << 20,
+    ) -> None:
+        super().__init__(remote.where, high_water, max_queued_bytes)
+        self._remote = remote
+        self._max_message = max_message_bytes
+        self._open_timeout = open_timeout
+        self._endpoint = remote.url
+        self._out: deque[Message] = deque()
+        self._queued = 0
+        self._wake = asyncio.Event()
+
+    async def connect(self, receiver: Receiver) -> None:
+        """Open the stream and wait for the address of the POSTs; see :meth:`Transport.connect`."""
+        opened: asyncio.Future[httpx2.URL] = asyncio.get_running_loop().create_future()
+        self._tasks.spawn(self._read(opened, receiver), f"read {self._where}")
+        try:
+            async with asyncio.timeout(self._open_timeout):
+                self._endpoint = await opened
+        except TimeoutError:
+            self._receiver = None
+            await self.close()
+            words = f"{self._where} opened no event stream within {self._open_timeout:g} s (connect_timeout)"
+            raise TransportError(words) from None
+        except BaseException:
+            self._receiver = None
+            await self.close()
+            raise
+        self._tasks.spawn(self._write(), f"write {self._where}")
+
+    # --- the stream -----------------------------------------------------------------------------
+
+    async def _read(self, opened: asyncio.Future[httpx2.URL], receiver: Receiver) -> None:
+        try:
+            async with self._remote.open("GET", {"Accept": EVENT_STREAM}, endless=True) as response:
+                await self._check(response)
+                # The size of an event counts its field names too; some room for them.
+                async for event in httpx2.EventSource(response, max_event_size=self._max_message + 1024):
+                    if event.event == "endpoint" and not opened.done():
+                        self._receiver = receiver
+                        opened.set_result(self._endpoint_of(event.data))
+                    elif event.event == "message" and event.data and opened.done():
+                        await self._reading.wait()
+                        self._deliver(messages.one_line(event.data.encode()))
+            raise Failure("the server ended the event stream", sent=True)
+        except Failure as failure:
+            if opened.done():
+                self._begin_close(str(failure))
+            else:
+                opened.set_exception(TransportError(str(failure)))
+
+    async def _check(self, response: httpx2.Response) -> None:
+        if response.status_code >= 300:
+            body = await read_body(response, ERROR_BYTES) or b""
+            raise Failure(status_words(self._where, response.status_code, body), sent=False)
+        if media_of(response) != EVENT_STREAM:
+            words = (
+                f"{self._where} answers GET with no event stream; is it a Streamable HTTP server (type http)?"
+            )
+            raise Failure(words, sent=False)
+
+    def _endpoint_of(self, data: str) -> httpx2.URL:
+        try:
+            endpoint = self._remote.url.join(data.strip())
+        except (httpx2.InvalidURL, ValueError):
+            raise Failure(f"{self._where} names no valid address for messages", sent=False) from None
+        if origin(endpoint) != origin(self._remote.url):
+            words = f"{self._where} wants messages sent to another origin, {origin(endpoint)}"
+            raise Failure(f"{words}, which is refused", sent=False)
+        return endpoint
+
+    # --- sending --------------------------------------------------------------------------------
+
+    def send(self, message: bytes) -> None:
+        """Queue one POST; see :meth:`Transport.send`."""
+        self._check_open()
+        self._out.append(messages.parse(message))
+        self._queued += len(message)
+        self._wake.set()
+        self._check_flow()
+        if self._queued > self._max_queued:
+            self._begin_close(f"{self._queued} bytes wait for {self._where}")
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes the server has not taken yet."""
+        return self._queued
+
+    async def _write(self) -> None:
+        """One POST after the other: the server answers each at once, and their order is that of the session."""
+        while True:
+            while self._out:
+                message = self._out.popleft()
+                try:
+                    await self._post(message)
+                except Failure as failure:
+                    self._failed(message, failure)
+                finally:
+                    self._queued -= len(message.data)
+                self._check_flow()
+            self._wake.clear()
+            await self._wake.wait()
+
+    async def _post(self, message: Message) -> None:
+        opened = self._remote.open("POST", {"Content-Type": JSON}, url=self._endpoint, content=message.data)
+        async with opened as response:
+            body = await read_body(response, ERROR_BYTES) or b""
+            if (status := response.status_code) >= 300:
+                raise Failure(status_words(self._where, status, body), sent=status >= 500, status=status)
+
+    def _failed(self, message: Message, failure: Failure) -> None:
+        """The stream may live on: only what was to be sent has failed."""
+        if message.kind is not Kind.REQUEST:
+            return self._noise(f"a message was not taken: {failure}")
+        code = UPSTREAM_LOST if failure.sent else UPSTREAM_UNAVAILABLE
+        outcome = {"outcome": "unknown" if failure.sent else "not_sent"}
+        self._deliver(messages.error_response(message.id, code, str(failure), outcome))
+
+    async def _hang_up(self) -> None:
+        await self._remote.aclose()
