@@ -50,16 +50,11 @@ _KNOWN: Final = frozenset(
 )  # fmt: skip
 _IGNORED: Final = {"envFile": 'not supported, ignored: put the variables under "env"'}
 _TYPES: Final = {
-    "stdio": "stdio",
-    "http": "http",
+    **{kind: kind for kind in TRANSPORTS},
     "streamable-http": "http",
     "streamable_http": "http",
     "streamablehttp": "http",
-    "sse": "sse",
-    "ws": "ws",
     "websocket": "ws",
-    "unix": "unix",
-    "python": "python",
 }
 """What the dialects write as ``type``, in lower case, and the kind it means."""
 _SCHEMES: Final = {scheme: kind for kind, made in TRANSPORTS.items() for scheme in made.schemes}

@@ -150,7 +150,36 @@ def test_three_dialects_mean_the_same(tmp_path, document):
         ({"mcpServers": {"a": {"command": "x", "env": {"K": []}}}}, "mcpServers.a.env.K", "text"),
         ({"mcpServers": {"a": {"command": "x\0"}}}, "mcpServers.a.command", "NUL"),
         ({"mcpServers": {"a": {"url": "ftp://x"}}}, "mcpServers.a.url", "scheme"),
-        ({"mcpServers": {"a": {"url": "https://x"}}}, "mcpServers.a", "not carried"),
+        ({"mcpServers": {"a": {"url": "https://"}}}, "mcpServers.a.url", "needs a host"),
+        ({"mcpServers": {"a": {"url": "https://x:99999"}}}, "mcpServers.a.url", "valid URL"),
+        ({"mcpServers": {"a": {"url": "http://x/a b"}}}, "mcpServers.a.url", "needs a host"),
+        ({"mcpServers": {"a": {"url": "unix://run/s"}}}, "mcpServers.a.url", "three slashes"),
+        ({"mcpServers": {"a": {"python": "os.system"}}}, "mcpServers.a.python", "module:object"),
+        (
+            {"mcpServers": {"a": {"url": "http://x", "headers": {"A\r\nB": "x"}}}},
+            "mcpServers.a.headers.A\\r\\nB",
+            "no header name",
+        ),
+        (
+            {"mcpServers": {"a": {"url": "http://x", "headers": {"Mcp-Session-Id": "x"}}}},
+            "mcpServers.a.headers.Mcp-Session-Id",
+            "transport sets it",
+        ),
+        (
+            {"mcpServers": {"a": {"url": "http://x", "headers": {"K": "a\nb"}}}},
+            "mcpServers.a.headers.K",
+            "one line",
+        ),
+        (
+            {"mcpServers": {"a": {"url": "http://x", "mcp_ws": {"connect_timeout": 0}}}},
+            "mcpServers.a.mcp_ws.connect_timeout",
+            "0.1 or more",
+        ),
+        (
+            {"mcpServers": {"a": {"url": "http://x", "mcp_ws": {"ca_file": 5}}}},
+            "mcpServers.a.ca_file",
+            "text",
+        ),
         (
             {"mcpServers": {"a": {"command": "x", "mcp_ws": {"sharing": "yes"}}}},
             "mcpServers.a.mcp_ws.sharing",
@@ -339,14 +368,15 @@ def test_what_a_file_says_reaches_a_log_without_control_characters(tmp_path):
 def test_the_kind_follows_from_what_is_given(tmp_path, entry, kind):
     spec = one(tmp_path, entry, U="ws://h")
     assert spec.kind == kind
-    assert (spec.disabled_reason is None) == (kind in config.SUPPORTED_KINDS)
+    assert (spec.disabled_reason is None) == (entry.get("url") != "${NOT_SET}")
 
 
 def test_a_remote_server_of_jupyter_ai_keeps_its_headers(tmp_path):
     entry = {"name": "a", "type": "http", "url": "http://h", "headers": [{"name": "K", "value": "${V}"}]}
     configuration = load(tmp_path, {"mcp_servers": [entry]}, V="v")
-    assert "this version carries stdio servers" in only_problem(configuration).reason
-    assert dict(configuration.servers["a"].headers) == {"K": "${V}"}
+    assert configuration.problems == []
+    assert configuration.servers["a"].kind == "http"
+    assert dict(configuration.servers["a"].headers) == {"K": "v"}
 
 
 @pytest.mark.parametrize("switch", [{"disabled": True}, {"enabled": False}])

@@ -190,7 +190,15 @@ class Unix(Bridging):
 class PlainWebSocket(Bridging):
     async def start(self, tmp_path: Path) -> None:
         server = await self._stack.enter_async_context(
-            serve(self._accepted, "127.0.0.1", 0, subprotocols=["mcp"], max_size=None, compression=None, close_timeout=0.1)  # type: ignore[list-item]
+            serve(
+                self._accepted,
+                "127.0.0.1",
+                0,
+                subprotocols=["mcp"],  # type: ignore[list-item]
+                max_size=None,
+                compression=None,
+                close_timeout=0.1,
+            )
         )
         self.spec = {"kind": "ws", "url": f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/mcp"}
 

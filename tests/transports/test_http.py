@@ -1,0 +1,588 @@
+"""Streamable HTTP toward servers that redirect, lie, flood, stall and die; and what the specification wants sent."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import logging
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+import trustme
+
+from mcp_ws_ide.errors import TransportClosed, TransportError
+from mcp_ws_ide.transports.http import HttpTransport
+from mcp_ws_ide.transports.mirrored import annotated
+from mcp_ws_ide.transports.remote import Remote
+from tests.conftest import MODERN, until
+from tests.transports.peers import Recorder, read_head
+
+Handler = Callable[["Request"], Awaitable[None]]
+
+
+class Request:
+    """One HTTP request, and the hand to answer it as badly as a test wants."""
+
+    def __init__(self, method: str, target: str, headers: dict[str, str], body: bytes, writer: Any) -> None:
+        self.method, self.target, self.headers, self.body = method, target, headers, body
+        self.writer = writer
+
+    @property
+    def message(self) -> dict[str, Any]:
+        return json.loads(self.body)
+
+    async def raw(self, data: bytes) -> None:
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def answer(
+        self, status: int, body: bytes = b"", media: str = "application/json", **headers: str
+    ) -> None:
+        head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\nContent-Type: {media}\r\n"
+        head += "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
+        await self.raw(head.encode() + b"\r\n" + body)
+
+    async def result(self, result: Any = None, **headers: str) -> None:
+        message = {"jsonrpc": "2.0", "id": self.message["id"], "result": result or {}}
+        await self.answer(200, json.dumps(message).encode(), **headers)
+
+    async def events(self, *events: bytes) -> None:
+        """Begin an event stream; the connection's end is the stream's."""
+        await self.raw(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
+        for event in events:
+            await self.raw(event + b"\n\n")
+
+    def hang_up(self) -> None:
+        self.writer.transport.abort()
+
+
+class Server:
+    """A raw HTTP server that answers as its handler says."""
+
+    def __init__(self, handler: Handler, tls: ssl.SSLContext | None = None) -> None:
+        self.handler = handler
+        self.requests: list[Request] = []
+        self.connections = 0
+        self._tls = tls
+        self._tasks: set[Any] = set()
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(
+            self._accepted, "127.0.0.1", 0, ssl=self._tls, limit=64 << 20, backlog=1000
+        )
+        port = self._server.sockets[0].getsockname()[1]
+        self.url = f"{'https' if self._tls else 'http'}://127.0.0.1:{port}/mcp"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        task = asyncio.current_task()
+        self._tasks.add(task)
+        try:
+            while head := await read_head(reader):
+                method, target, headers = head
+                body = await reader.readexactly(int(headers.get("content-length", 0)))
+                request = Request(method, target, headers, body, writer)
+                self.requests.append(request)
+                await self.handler(request)
+                if writer.is_closing():
+                    break
+        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass
+        finally:
+            self._tasks.discard(task)
+            writer.close()
+
+
+class Client:
+    """A transport with its receiver."""
+
+    def __init__(self, transport: HttpTransport) -> None:
+        self.transport = transport
+        self.receiver = Recorder()
+
+    def send(self, method: str, params: Any = None, number: Any = None, modern: bool = True) -> None:
+        params = {**(params or {}), "_meta": MODERN} if modern else (params or {})
+        message = {"jsonrpc": "2.0", "method": method, "params": params}
+        self.transport.send(json.dumps(message if number is None else {"id": number, **message}).encode())
+
+    async def answer(self, number: Any) -> dict[str, Any]:
+        def found() -> Any:
+            messages = [json.loads(message) for message in self.receiver.messages]
+            return next((m for m in messages if m.get("id") == number and "method" not in m), None)
+
+        try:
+            return await until(found, 10)
+        except TimeoutError:
+            raise AssertionError(
+                (self.receiver.messages, self.receiver.reasons, self.receiver.noise)
+            ) from None
+
+    async def ask(
+        self, method: str, params: Any = None, number: Any = 1, modern: bool = True
+    ) -> dict[str, Any]:
+        self.send(method, params, number, modern)
+        return await self.answer(number)
+
+    async def initialize(self) -> dict[str, Any]:
+        return await self.ask("initialize", {"protocolVersion": "2025-11-25"}, "init", modern=False)
+
+
+@pytest.fixture
+async def make() -> AsyncIterator[Callable[..., Awaitable[Client]]]:
+    made: list[HttpTransport] = []
+
+    async def client(url: str, headers: dict[str, str] | None = None, **options: Any) -> Client:
+        bounds = {k: options.pop(k) for k in ("max_message_bytes", "reconnect_timeout") if k in options}
+        transport = HttpTransport(Remote(url, headers or {}, **options), **bounds)
+        made.append(transport)
+        client = Client(transport)
+        await transport.connect(client.receiver)
+        return client
+
+    yield client
+    for transport in made:
+        await transport.close()
+
+
+def event(message: Any, event_id: str = "") -> bytes:
+    head = f"id: {event_id}\n" if event_id else ""
+    return f"{head}event: message\ndata: {json.dumps(message)}".encode()
+
+
+def outcome(answer: dict[str, Any]) -> str:
+    return answer["error"]["data"]["outcome"]
+
+
+# --- what is sent ---------------------------------------------------------------------------------
+
+
+async def test_a_modern_request_repeats_itself_in_headers(make):
+    schema = {
+        "type": "object",
+        "properties": {
+            "region": {"type": "string", "x-mcp-header": "Region"},
+            "deep": {"type": "object", "properties": {"flag": {"type": "boolean", "x-mcp-header": "Flag"}}},
+            "other": {"type": "integer", "x-mcp-header": "Count"},
+        },
+    }
+
+    async def handler(request: Request) -> None:
+        await request.result({"tools": [{"name": "größe", "inputSchema": schema}]})
+
+    async with Server(handler) as server:
+        client = await make(server.url)
+        await client.ask("tools/list")
+        arguments = {"region": " eu ", "deep": {"flag": True}}
+        await client.ask("tools/call", {"name": "größe", "arguments": arguments}, 2)
+        await client.ask("resources/read", {"uri": "file:///a"}, 3)
+        listing, call, read = (request.headers for request in server.requests)
+    assert listing["mcp-protocol-version"] == "2026-07-28"
+    assert listing["mcp-method"] == "tools/list"
+    assert "mcp-name" not in listing
+    assert call["mcp-name"] == f"=?base64?{base64.b64encode('größe'.encode()).decode()}?="
+    assert call["mcp-param-region"] == f"=?base64?{base64.b64encode(b' eu ').decode()}?="
+    assert call["mcp-param-flag"] == "true"
+    assert "mcp-param-count" not in call
+    assert read["mcp-name"] == "file:///a"
+    assert "mcp-session-id" not in call
+    assert call["accept"] == "application/json, text/event-stream"
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [
+        {"a": {"type": "number", "x-mcp-header": "A"}},
+        {"a": {"type": "string", "x-mcp-header": "A B"}},
+        {"a": {"type": "string", "x-mcp-header": ""}},
+        {"a": {"type": "string", "x-mcp-header": "A\r\nB"}},
+        {"a": {"type": "string", "x-mcp-header": "A"}, "b": {"type": "string", "x-mcp-header": "a"}},
+        {"a": {"type": "string", "x-mcp-header": 5}},
+    ],
+)
+def test_an_invalid_annotation_mirrors_nothing(properties):
+    valid = {"ok": {"type": "string", "x-mcp-header": "Ok"}}
+    assert annotated({"properties": valid}) == {("ok",): "Ok"}
+    assert annotated({"properties": {**valid, **properties}}) == {}
+
+
+async def test_a_handshake_session_keeps_its_order_id_and_version(make):
+    got_initialized = asyncio.Event()
+
+    async def handler(request: Request) -> None:
+        if request.method != "POST":
+            return await request.answer(405)
+        method = request.message["method"]
+        if method == "initialize":
+            await asyncio.sleep(0.05)  # what follows would overtake it if it could
+            return await request.result({"protocolVersion": "2025-11-25"}, Mcp_Session_Id="s-1")
+        if method == "notifications/initialized":
+            await asyncio.sleep(0.05)
+            got_initialized.set()
+            return await request.answer(202)
+        assert got_initialized.is_set()
+        await request.result()
+
+    async with Server(handler) as server:
+        client = await make(server.url)
+        client.send("initialize", {}, "init", modern=False)
+        client.send("notifications/initialized", modern=False)
+        for number in range(5):
+            client.send("tools/list", {}, number, modern=False)
+        assert "result" in await client.answer(4)
+        await client.transport.close()
+        first, *others = server.requests
+    assert "mcp-session-id" not in first.headers
+    assert {(r.headers["mcp-session-id"], r.headers["mcp-protocol-version"]) for r in others} == {
+        ("s-1", "2025-11-25")
+    }
+    assert [r.method for r in others].count("GET") == 1
+    assert others[-1].method == "DELETE"
+
+
+async def test_connections_are_reused_and_no_cookie_comes_back(make):
+    async def handler(request: Request) -> None:
+        await request.result(Set_Cookie="secret=1; Path=/")
+
+    async with Server(handler) as server:
+        client = await make(server.url)
+        for number in range(5):
+            await client.ask("tools/list", number=number)
+        assert server.connections == 1
+        assert all("cookie" not in request.headers for request in server.requests)
+
+
+async def test_cancelling_a_modern_request_closes_its_response(make):
+    closed = asyncio.Event()
+
+    async def handler(request: Request) -> None:
+        await request.events(b": working")
+        try:
+            while True:
+                await request.raw(b": working\n\n")
+                await asyncio.sleep(0.01)
+        except OSError:
+            closed.set()
+            raise
+
+    async with Server(handler) as server:
+        client = await make(server.url)
+        client.send("tools/call", {"name": "slow"}, 1)
+        await until(lambda: server.requests)
+        client.send("notifications/cancelled", {"requestId": 1}, modern=False)
+        async with asyncio.timeout(10):
+            await closed.wait()
+        assert [request.message["method"] for request in server.requests] == ["tools/call"]
+        assert client.receiver.messages == []
+
+
+async def test_configured_headers_go_along_and_reach_no_log_or_message(make, caplog):
+    async def handler(request: Request) -> None:
+        if request.message["id"] == 1:
+            return await request.answer(401, b"no")
+        request.hang_up()
+
+    caplog.set_level(logging.DEBUG)
+    async with Server(handler) as server:
+        url = server.url.replace("://", "://user:canary-3@") + "?key=canary-2"
+        client = await make(url, {"X-Api-Key": "canary-1"})
+        refused = await client.ask("tools/list")
+        broken = await client.ask("tools/list", number=2)
+        assert server.requests[0].headers["x-api-key"] == "canary-1"
+        assert server.requests[0].target == "/mcp?key=canary-2"
+    assert "401" in refused["error"]["message"]
+    assert "headers" in refused["error"]["message"]
+    said = json.dumps([refused, broken]) + caplog.text + repr(client.transport) + repr(client.receiver.noise)
+    assert "canary" not in said
+
+
+# --- redirects ------------------------------------------------------------------------------------
+
+
+async def test_a_redirect_within_the_origin_is_followed_and_one_to_another_is_not(make):
+    async def elsewhere(request: Request) -> None:
+        await request.result()
+
+    async def handler(request: Request) -> None:
+        if request.target == "/mcp":
+            return await request.answer(307, Location="/mcp/")
+        if request.message["method"] == "evil":
+            return await request.answer(307, Location=other.url + "?stolen=1")
+        if request.message["method"] == "drops":
+            return await request.answer(302, Location="/mcp")
+        if request.message["method"] == "circle":
+            return await request.answer(308, Location="/mcp")
+        await request.result({"target": request.target})
+
+    async with Server(elsewhere) as other, Server(handler) as server:
+        client = await make(server.url, {"Authorization": "Bearer canary"})
+        assert (await client.ask("tools/list"))["result"] == {"target": "/mcp/"}
+        evil = await client.ask("evil", number=2)
+        assert "another origin" in evil["error"]["message"]
+        assert "stolen" not in evil["error"]["message"]
+        assert outcome(evil) == "not_sent"
+        assert "would drop the message" in (await client.ask("drops", number=3))["error"]["message"]
+        assert "in a circle" in (await client.ask("circle", number=4))["error"]["message"]
+        assert other.requests == []
+
+
+# --- lies -----------------------------------------------------------------------------------------
+
+OTHER_ID = {"jsonrpc": "2.0", "id": 99, "result": {}}
+
+
+@pytest.mark.parametrize(
+    ("media", "body", "words"),
+    [
+        ("application/json", json.dumps(OTHER_ID).encode(), "no answer to the request"),
+        ("application/json", b'{"jsonrpc":"2.0","id":"1","result":{}}', "no answer to the request"),
+        ("application/json", b"[1,", "no answer to the request"),
+        ("application/json", b"", "no answer to the request"),
+        ("application/json", b'{"jsonrpc":"2.0","id":1,"result":"\xff"}', "no answer to the request"),
+        ("application/json", b'{"jsonrpc":"2.0","id":1,"result":{},"id":1}', "no answer to the request"),
+        ("text/html", b"<html>", "text/html"),
+        ("text/event-stream", event(OTHER_ID) + b"\n\n", "before the answer"),
+        ("text/event-stream", b"data: nonsense\n\n", "before the answer"),
+        ("text/event-stream", b"data: " + b"x" * 300_000 + b"\n\n", "max_message_bytes"),
+        (
+            "application/json",
+            b'{"jsonrpc":"2.0","id":1,"result":"%b"}' % (b"x" * 300_000),
+            "max_message_bytes",
+        ),
+    ],
+)
+@pytest.mark.parametrize("modern", [True, False])
+async def test_an_answer_that_is_none_becomes_an_error_of_the_request_alone(make, media, body, words, modern):
+    async def handler(request: Request) -> None:
+        if request.method != "POST":
+            return await request.answer(405)
+        if request.message["id"] == 1:
+            return await request.answer(200, body, media)
+        await request.result({"fine": True})
+
+    async with Server(handler) as server:
+        client = await make(server.url, max_message_bytes=100_000)
+        if not modern:
+            await client.initialize()
+        answer = await client.ask("tools/call", {"name": "x"}, modern=modern)
+        assert words in answer["error"]["message"]
+        assert (await client.ask("tools/list", number=2, modern=modern))["result"] == {"fine": True}
+        assert not any(json.loads(m).get("id") == 99 for m in client.receiver.messages)
+
+
+async def test_headers_that_lie_are_not_believed(make):
+    async def handler(request: Request) -> None:
+        if request.message["method"] == "initialize":
+            return await request.result({"protocolVersion": "x\r\nEvil: 1"}, Mcp_Session_Id="two words")
+        if request.message["id"] == 2:
+            return await request.answer(200, b"\x1f\x8b", Content_Encoding="gzip")
+        await request.raw(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 1_000_000 + b"\r\n\r\n")
+
+    async with Server(handler) as server:
+        client = await make(server.url)
+        assert "Mcp-Session-Id" in (await client.initialize())["error"]["message"]
+        await until(lambda: client.receiver.reasons)
+        other = await make(server.url)
+        assert "compressed" in (await other.ask("tools/list", number=2))["error"]["message"]
+        assert outcome(await other.ask("tools/list", number=3)) == "unknown"
+
+
+async def test_a_json_rpc_error_of_a_4xx_passes_as_it_is(make):
+    error = {"code": -32020, "message": "Mcp-Name differs", "data": {"own": [1]}}
+
+    async def handler(request: Request) -> None:
+        given = request.message["id"] if request.message["id"] == 1 else None
+        await request.answer(400, json.dumps({"jsonrpc": "2.0", "id": given, "error": error}).encode())
+
+    async with Server(handler) as server:
+        client = await make(server.url)
+        assert (await client.ask("tools/list"))["error"] == error
+        assert (await client.ask("tools/list", number=2))["error"] == error
+
+
+# --- slow, dying ------------------------------------------------------------------------------------
+
+
+async def test_a_silent_server_costs_its_own_request_alone(make):
+    async def handler(request: Request) -> None:
+        if request.message["id"] == 1:
+            return await asyncio.sleep(60)
+        await request.result()
+
+    async with Server(handler) as server:
+        client = await make(server.url, read_timeout=0.3)
+        client.send("tools/call", {"name": "x"}, 1)
+        assert "result" in await client.ask("tools/list", number=2)
+        answer = await client.answer(1)
+        assert "read_timeout" in answer["error"]["message"]
+        assert outcome(answer) == "unknown"
+
+
+async def test_a_server_that_is_not_there_is_said_and_found_when_it_is_back(make):
+    async def handler(request: Request) -> None:
+        await request.result()
+
+    async with Server(handler) as server:
+        url = server.url
+        client = await make(url)
+        assert "result" in await client.ask("tools/list")
+    answer = await client.ask("tools/list", number=2)
+    assert "cannot be reached" in answer["error"]["message"] or "broke off" in answer["error"]["message"]
+    answer = await client.ask("tools/list", number=3)
+    assert outcome(answer) == "not_sent"
+    assert client.receiver.reasons == []
+
+
+@pytest.mark.parametrize("answer", [None, 401, 503])
+async def test_asking_a_server_that_is_not_there_what_it_speaks_is_no_answer(make, answer):
+    """Or it would be taken for one that is too old to know the question."""
+
+    async def handler(request: Request) -> None:
+        if answer is None:
+            return request.hang_up()
+        await request.answer(answer)
+
+    async with Server(handler) as server:
+        client = await make(server.url)
+        client.send("server/discover", {}, 0)
+        await until(lambda: client.receiver.reasons)
+        assert client.receiver.messages == []
+        with pytest.raises(TransportClosed):
+            client.send("tools/list", {}, 1)
+
+
+async def test_a_handshake_that_finds_nobody_ends_the_attachment_with_words(make):
+    async with Server(Request.result) as server:
+        url = server.url
+    client = await make(url)
+    answer = await client.initialize()
+    assert outcome(answer) == "not_sent"
+    await until(lambda: client.receiver.reasons)
+    assert "cannot be reached" in client.receiver.reasons[0]
+
+
+async def test_a_flood_of_connections_is_bounded(make):
+    waiting: list[Request] = []
+
+    async def handler(request: Request) -> None:
+        waiting.append(request)
+        await asyncio.sleep(60)
+
+    async with Server(handler) as server:
+        client = await make(server.url, connect_timeout=2)
+        for number in range(300):
+            client.send("tools/call", {"name": "x"}, number)
+        await until(lambda: len(client.receiver.messages) == 300 - 256)
+        for answer in map(json.loads, client.receiver.messages):
+            assert "open already" in answer["error"]["message"]
+            assert outcome(answer) == "not_sent"
+        assert len(waiting) == 256
+
+
+# --- sessions and resumption ----------------------------------------------------------------------
+
+
+async def test_a_broken_response_is_resumed_where_the_server_can(make):
+    async def handler(request: Request) -> None:
+        if request.method == "POST" and request.message["method"] == "initialize":
+            return await request.result({"protocolVersion": "2025-11-25"}, Mcp_Session_Id="s")
+        if request.method == "POST":
+            progress = {"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progress": 1}}
+            await request.events(b"id: 1\nretry: 10\ndata:", event(progress, "2"))
+        elif request.headers.get("last-event-id") == "2":
+            await request.events(event({"jsonrpc": "2.0", "id": 5, "result": {"late": True}}, "3"))
+        request.writer.close()
+
+    async with Server(handler) as server:
+        client = await make(server.url)
+        await client.initialize()
+        assert (await client.ask("tools/call", {"name": "x"}, 5, modern=False))["result"] == {"late": True}
+        assert [request.method for request in server.requests] == ["POST", "POST", "GET"]
+
+
+async def test_a_response_that_cannot_be_resumed_is_said(make):
+    async def handler(request: Request) -> None:
+        if request.method == "POST" and request.message["method"] == "initialize":
+            return await request.result({"protocolVersion": "2025-11-25"}, Mcp_Session_Id="s")
+        if request.method == "POST":
+            await request.events(b"id: 1\ndata:")
+            return request.writer.close()
+        await request.answer(400)
+
+    async with Server(handler) as server:
+        client = await make(server.url)
+        await client.initialize()
+        answer = await client.ask("tools/call", {"name": "x"}, 5, modern=False)
+        assert "cannot replay" in answer["error"]["message"]
+        assert outcome(answer) == "unknown"
+
+
+async def test_the_general_stream_comes_back_after_its_loss(make):
+    notes = iter(range(100))
+
+    async def handler(request: Request) -> None:
+        if request.method == "POST" and "id" in request.message:
+            return await request.result({"protocolVersion": "2025-11-25"}, Mcp_Session_Id="s")
+        if request.method != "GET":
+            return await request.answer(202)
+        number = next(notes)
+        await request.events(event({"jsonrpc": "2.0", "method": f"notifications/{number}"}, f"e{number}"))
+        request.writer.close()
+
+    async with Server(handler) as server:
+        client = await make(server.url)
+        await client.initialize()
+        client.send("notifications/initialized", modern=False)
+        await until(lambda: len(client.receiver.messages) >= 4)
+        gets = [
+            request.headers.get("last-event-id") for request in server.requests if request.method == "GET"
+        ]
+        assert gets[:3] == [None, "e0", "e1"]
+
+
+async def test_a_forgotten_session_ends_the_attachment_with_words(make):
+    async def handler(request: Request) -> None:
+        if request.method == "POST" and request.message["method"] == "initialize":
+            return await request.result({"protocolVersion": "2025-11-25"}, Mcp_Session_Id="s")
+        await request.answer(
+            404, b'{"jsonrpc":"2.0","id":"x","error":{"code":-32600,"message":"no session"}}'
+        )
+
+    async with Server(handler) as server:
+        client = await make(server.url)
+        await client.initialize()
+        answer = await client.ask("tools/list", number=1, modern=False)
+        assert outcome(answer) == "not_sent"
+        await until(lambda: client.receiver.reasons)
+        assert "does not know the session" in client.receiver.reasons[0]
+        assert all(request.method != "DELETE" for request in server.requests)
+
+
+# --- TLS ------------------------------------------------------------------------------------------
+
+
+async def test_certificates_are_verified_and_a_private_authority_can_be_named(make, tmp_path: Path):
+    authority = trustme.CA()
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    async with Server(Request.result, tls) as server:
+        client = await make(server.url)
+        answer = await client.ask("tools/list")
+        assert "ca_file" in answer["error"]["message"]
+        assert outcome(answer) == "not_sent"
+        assert server.requests == []
+        trusting = await make(server.url, ca_file=str(tmp_path / "ca.pem"))
+        assert "result" in await trusting.ask("tools/list")
+    with pytest.raises(TransportError, match="ca_file"):
+        Remote("https://x", {}, ca_file=str(tmp_path / "absent.pem"))
