@@ -139,7 +139,9 @@ class WebSocketTransport(TaskedTransport):
         except (ConnectionClosed, Violation, TimeoutError) as error:
             link.transport.abort()
             words = (
-                _close_words(link) if isinstance(error, ConnectionClosed) else str(error) or "it said nothing"
+                _close_words(error)
+                if isinstance(error, ConnectionClosed)
+                else str(error) or "it said nothing"
             )
             raise TransportError(f"{self._where} opened no session: {words}") from None
         except BaseException:
@@ -233,8 +235,10 @@ class WebSocketTransport(TaskedTransport):
                 elif event is Event.GAP:
                     self._noise(f"{peer.gap} progress or log messages were lost while the link was down")
                 self._check_flow()
-        except ConnectionClosed:
-            reason = _close_words(link)
+        except ConnectionClosed as error:
+            reason = _close_words(error)
+            if reason.startswith("1009"):
+                reason += f" (the limit is {self._max_message}, max_message_bytes)"
         except Violation as error:
             link.transport.abort()
             raise TransportError(f"{self._where} broke the protocol: {error}") from None
@@ -375,5 +379,7 @@ class _Connect(websocket_connect):
         return exc
 
 
-def _close_words(link: ClientConnection) -> str:
-    return f"{link.close_code or 1006} {link.close_reason or ''}".strip()
+def _close_words(error: ConnectionClosed) -> str:
+    """Code and reason of whoever closed first; 1006 where nobody said so."""
+    frame = error.rcvd if error.rcvd_then_sent or error.sent is None else error.sent
+    return f"{frame.code:d} {frame.reason}".strip() if frame is not None else "1006"

@@ -1,0 +1,192 @@
+"""Every kind of server through a real gateway, and a gateway behind the gateway that is cut off, killed, restarted."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+
+from tests.chaos import ChaosLink
+from tests.conftest import FAST_SERVER, MODERN, Jupyter, Peer, until
+from tests.transports import peers
+
+ROOT = Path(__file__).parents[2]
+CALL: dict[str, Any] = {"name": "echo", "arguments": {"text": "hello"}}
+
+
+async def started(make_jupyter, *arguments: Any, **options: Any) -> Jupyter:
+    """As ``make_jupyter``, while servers of the test go on on this loop."""
+    return await asyncio.to_thread(make_jupyter, *arguments, **options)
+
+
+def remote(jupyter: Jupyter, scheme: str, port: int | None = None, **extras: float) -> dict[str, Any]:
+    """The configuration of another gateway's server."""
+    return {
+        "url": f"{scheme}://127.0.0.1:{port or jupyter.port}/mcp-ws/servers/fast",
+        "headers": {"Authorization": "Bearer ${INNER_TOKEN}"},
+        "mcp_ws": extras,
+    }
+
+
+def environment(inner: Jupyter) -> dict[str, Any]:
+    return {"environment": {"INNER_TOKEN": inner.token}}
+
+
+def kill(jupyter: Jupyter) -> None:
+    os.kill(jupyter.process.pid, signal.SIGKILL)
+    jupyter.process.wait(10)
+
+
+async def revive(make_jupyter, jupyter: Jupyter) -> Jupyter:
+    return await started(make_jupyter, {"fast": FAST_SERVER}, port=jupyter.port)
+
+
+async def answer(peer: Peer, number: Any) -> dict[str, Any]:
+    while True:
+        message = await peer.receive()
+        if message.get("id") == number and "method" not in message:
+            return message
+
+
+@pytest.mark.heavy
+async def test_every_kind_of_server_serves_both_eras_through_a_real_gateway(make_jupyter, tmp_path):
+    kinds = {"unix": peers.Unix(), "sse": peers.Sse(), "ws": peers.PlainWebSocket()}
+    async with AsyncExitStack() as stack:
+        for peer in kinds.values():
+            await peer.start(tmp_path)
+            stack.push_async_callback(peer.stop)
+        servers = {
+            name: {"url": peer.spec["url"], **({"type": "sse"} if name == "sse" else {})}
+            for name, peer in kinds.items()
+        }
+        servers["python"] = {"python": "tests.servers.objects:server"}
+        servers["fast"] = FAST_SERVER
+        limits = ("--MCPWebSocketApp.max_processes=1",)  # none of the others may count
+        jupyter = await started(make_jupyter, servers, *limits, environment={"PYTHONPATH": str(ROOT)})
+        for name in servers:
+            async with jupyter.connect(name) as one, jupyter.connect(name) as other:
+                called = await Peer(one).call(1, "tools/call", CALL)
+                assert called["result"]["content"][0]["text"] == "hello", name
+                if name == "fast":
+                    continue
+                peer = Peer(other)
+                assert (await peer.initialize())["result"]["protocolVersion"] == "2025-11-25", name
+                await peer.send(id=2, method="tools/call", params=CALL)
+                assert (await answer(peer, 2))["result"]["content"][0]["text"] == "hello", name
+        status, listed = await asyncio.to_thread(jupyter.rest, "GET", "servers")
+        assert status == 200
+        assert {server["name"] for server in listed["servers"]} >= set(servers)
+
+
+@pytest.mark.heavy
+async def test_a_lost_link_between_two_gateways_is_bridged(make_jupyter):
+    inner = await started(make_jupyter, {"fast": FAST_SERVER})
+    async with ChaosLink(inner.port, seed=7) as chaos:
+        servers = {"through": remote(inner, "ws", chaos.port)}
+        outer = await started(make_jupyter, servers, **environment(inner))
+        async with outer.connect("through") as one, outer.connect("through") as other:
+            modern, handshake = Peer(one), Peer(other)
+            await handshake.initialize()
+            await modern.call(
+                "first", "tools/call", CALL
+            )  # what is opening is not bridged, but refused in words
+            for number in range(60):
+                for peer, meta in ((modern, MODERN), (handshake, {})):
+                    params = {"name": "work", "arguments": {"key": f"{number}", "steps": 3}}
+                    params["_meta"] = {**meta, "progressToken": number}
+                    await peer.send(id=number, method="tools/call", params=params)
+                if number % 6 == 5:
+                    await until(lambda: sum(not pair.hurt for pair in chaos._open) == 2)
+                    chaos.cut("reset")
+            for peer, meta in ((modern, MODERN), (handshake, {})):
+                seen, progress = set(), 0
+                while len(seen) < 60:
+                    message = await peer.receive()
+                    progress += message.get("method") == "notifications/progress"
+                    if "result" in message:
+                        assert message["id"] not in seen
+                        seen.add(message["id"])
+                assert progress == 180
+                await peer.send(
+                    id="t",
+                    method="tools/call",
+                    params={"name": "tally", "arguments": {}, "_meta": dict(meta)},
+                )
+                tally = json.loads((await answer(peer, "t"))["result"]["content"][0]["text"])
+                assert tally == {"runs": 60, "twice": []}
+        assert sum(chaos.cuts.values()) == 10
+        assert chaos.accepted >= 12
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("scheme", ["ws", "http"])
+async def test_a_restart_of_the_inner_gateway_is_said_and_the_next_request_works(make_jupyter, scheme):
+    inner = await started(make_jupyter, {"fast": FAST_SERVER})
+    servers = {"through": remote(inner, scheme, reconnect_timeout=30)}
+    outer = await started(make_jupyter, servers, **environment(inner))
+    async with outer.connect("through") as one, outer.connect("through") as other:
+        modern, handshake = Peer(one), Peer(other)
+        await handshake.initialize()
+        slow = {"name": "slow", "arguments": {"steps": 1000, "delay": 0.1}}
+        await modern.send(id=1, method="tools/call", params={**slow, "_meta": {**MODERN, "progressToken": 1}})
+        await handshake.send(id=2, method="tools/call", params={**slow, "_meta": {"progressToken": 2}})
+        for peer in (modern, handshake):
+            assert (await peer.receive())["method"] == "notifications/progress"
+        kill(inner)
+        if scheme == "http":  # a POST that finds nobody is said at once, and safe to send again
+            assert (await answer(modern, 1))["error"]["data"]["outcome"] == "unknown"
+            await modern.send(id=3, method="tools/call", params={**CALL, "_meta": MODERN})
+            assert (await answer(modern, 3))["error"]["data"]["outcome"] == "not_sent"
+        await revive(make_jupyter, inner)
+        if scheme == "ws":
+            error = (await answer(modern, 1))["error"]
+            assert error["data"]["outcome"] == "unknown"
+            assert "session" in error["message"]
+        await modern.send(id=4, method="tools/call", params={**CALL, "_meta": MODERN})
+        assert (await answer(modern, 4))["result"]["content"][0]["text"] == "hello"
+        error = (await answer(handshake, 2))["error"]
+        assert error["data"]["outcome"] == "unknown"
+        with pytest.raises(ConnectionClosed):
+            async with asyncio.timeout(20):
+                while True:
+                    await handshake.receive()
+        assert other.close_code == 4502
+        assert "session" in other.close_reason
+    async with outer.connect("through") as again:
+        assert "result" in await Peer(again).initialize()
+
+
+@pytest.mark.heavy
+async def test_one_dead_remote_server_leaves_the_others_alone(make_jupyter, tmp_path):
+    dead = peers.Unix()
+    await dead.start(tmp_path)
+    await dead.stop()
+    servers = {
+        "refused": {"url": "http://127.0.0.1:1/mcp"},
+        "closed": {"url": "ws://127.0.0.1:1/mcp"},
+        "gone": {"url": dead.spec["url"]},
+        "absent": {"python": "no_such_module:server"},
+        "fast": FAST_SERVER,
+    }
+    jupyter = await started(make_jupyter, servers)
+    async with jupyter.connect("fast") as link:
+        alive = Peer(link)
+        for name in ("refused", "closed", "gone", "absent"):
+            async with jupyter.connect(name) as one, jupyter.connect(name) as other:
+                for peer in (Peer(one), Peer(other)):
+                    error = (await peer.call(1, "tools/call", CALL))["error"]
+                    assert error["code"] == -31002, (name, error)
+                    assert error["data"]["outcome"] == "not_sent"
+                    assert "cannot be" in error["message"], error
+            called = await alive.call(name, "tools/call", CALL)
+            assert called["result"]["content"][0]["text"] == "hello"
+    status, shown = await asyncio.to_thread(jupyter.rest, "GET", "servers/refused")
+    assert status == 200
+    assert "cannot be reached" in json.dumps(shown)

@@ -1,0 +1,188 @@
+"""WebSocket toward servers that resume and servers that do not: links that break, sessions that are gone."""
+
+from __future__ import annotations
+
+import json
+import ssl
+from http import HTTPStatus
+from pathlib import Path
+
+import pytest
+import trustme
+from websockets.asyncio.server import serve
+
+from mcp_ws_ide.errors import TransportError
+from mcp_ws_ide.transports.websocket import WebSocketTransport
+from tests.chaos import ChaosLink
+from tests.conftest import MODERN, Jupyter, until
+from tests.transports.peers import Recorder
+
+
+def through(jupyter: Jupyter, port: int, **options) -> WebSocketTransport:
+    path = jupyter.url.split("/", 3)[3]
+    url = f"ws://127.0.0.1:{port}/{path}mcp-ws/servers/fast"
+    return WebSocketTransport(url, {"Authorization": f"Bearer {jupyter.token}"}, **options)
+
+
+def call(transport: WebSocketTransport, number: int, name: str, **arguments) -> None:
+    params = {"name": name, "arguments": arguments, "_meta": {**MODERN, "progressToken": number}}
+    message = {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params}
+    transport.send(json.dumps(message).encode())
+
+
+async def test_a_link_that_is_cut_again_and_again_loses_and_repeats_nothing(jupyter: Jupyter):
+    receiver = Recorder()
+    async with ChaosLink(jupyter.port, seed=11) as chaos:
+        transport = through(jupyter, chaos.port)
+        await transport.connect(receiver)
+        for number in range(100):
+            call(transport, number, "work", key=f"k{number}", steps=3)
+            if number % 10 == 9:
+                accepted = chaos.accepted
+                assert chaos.cut_all() == 1
+                await until(lambda accepted=accepted: chaos.accepted > accepted)
+                await until(lambda: chaos.open_links == 1)
+        await until(lambda: len(receiver.messages) >= 400, 20)
+        found = [json.loads(message) for message in receiver.messages]
+        assert sorted(m["id"] for m in found if "result" in m) == list(range(100))
+        assert sum("method" in m for m in found) == 300
+        await transport.close()
+    assert any("resumed" in text for _, text in receiver.noise)
+
+
+async def scripted(handler, **options):
+    """A WebSocket server of a few lines."""
+    server = await serve(handler, "127.0.0.1", 0, close_timeout=0.1, **options)
+    return server, f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/mcp"
+
+
+async def test_a_server_that_knows_no_subprotocol_is_taken_as_it_is():
+    async def echo(link):
+        async for frame in link:
+            await link.send(frame)
+
+    server, url = await scripted(echo)
+    transport, receiver = WebSocketTransport(url, {}), Recorder()
+    await transport.connect(receiver)
+    transport.send(b'{"jsonrpc":"2.0","method":"x"}')
+    await until(lambda: receiver.messages)
+    assert receiver.messages == [b'{"jsonrpc":"2.0","method":"x"}']
+    await transport.close()
+    server.close()
+
+
+async def test_the_words_of_a_close_frame_are_passed_on_and_nothing_is_tried_again():
+    count = []
+
+    async def refuse(link):
+        count.append(1)
+        await link.recv()
+        await link.close(4502, "its own server ended")
+
+    server, url = await scripted(refuse, subprotocols=["mcp"])
+    transport, receiver = WebSocketTransport(url, {}), Recorder()
+    await transport.connect(receiver)
+    transport.send(b'{"jsonrpc":"2.0","id":1,"method":"x"}')
+    await until(lambda: receiver.reasons)
+    assert "4502 its own server ended" in receiver.reasons[0]
+    assert json.loads(receiver.messages[0])["error"]["data"]["outcome"] == "unknown"
+    assert count == [1]
+    server.close()
+
+
+async def test_a_message_over_the_limit_ends_the_attachment_in_words():
+    async def flood(link):
+        await link.send("x" * 200_000)
+        await link.wait_closed()
+
+    server, url = await scripted(flood, subprotocols=["mcp"])
+    transport, receiver = WebSocketTransport(url, {}, max_message_bytes=100_000), Recorder()
+    await transport.connect(receiver)
+    await until(lambda: receiver.reasons)
+    assert "1009" in receiver.reasons[0]
+    server.close()
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (HTTPStatus.UNAUTHORIZED, "refused the credential"),
+        (HTTPStatus.NOT_FOUND, "nothing at this address"),
+        (HTTPStatus.FOUND, "302"),
+        (HTTPStatus.INTERNAL_SERVER_ERROR, "500"),
+    ],
+)
+async def test_a_refused_handshake_is_said_and_no_redirect_is_followed(status, words):
+    targets = []
+
+    async def elsewhere(link):
+        targets.append("elsewhere")
+
+    def answer(connection, request):
+        targets.append(request.headers.get("X-Api-Key"))
+        response = connection.respond(status, "no")
+        if status == HTTPStatus.FOUND:
+            response.headers["Location"] = other_url
+        return response
+
+    other, other_url = await scripted(elsewhere)
+    server, url = await scripted(elsewhere, process_request=answer)
+    receiver = Recorder()
+    with pytest.raises(TransportError, match=words) as error:
+        await WebSocketTransport(url + "?key=canary", {"X-Api-Key": "canary"}).connect(receiver)
+    assert "canary" not in str(error.value)
+    assert set(targets) == {"canary"}
+    assert receiver.reasons == []
+    server.close()
+    other.close()
+
+
+async def test_a_server_that_opens_no_session_is_given_up_in_time():
+    async def silent(link):
+        await link.wait_closed()
+
+    server, url = await scripted(silent, subprotocols=["mcp.resume.v1"])
+    with pytest.raises(TransportError, match="opened no session"):
+        await WebSocketTransport(url, {}, connect_timeout=0.3).connect(Recorder())
+    server.close()
+
+
+async def test_a_peer_that_is_gone_for_too_long_is_given_up_with_the_outcome_of_each_request(
+    jupyter: Jupyter,
+):
+    receiver = Recorder()
+    async with ChaosLink(jupyter.port, seed=3) as chaos:
+        transport = through(jupyter, chaos.port, reconnect_timeout=0.5)
+        await transport.connect(receiver)
+        call(transport, 1, "slow", steps=1000, delay=0.1)
+        await until(lambda: receiver.messages)
+        chaos.refusing = True
+        chaos.cut_all()
+        await until(lambda: any("was lost" in text for _, text in receiver.noise))
+        call(transport, 2, "echo", text="never written")
+        await until(lambda: receiver.reasons)
+        errors = {
+            m["id"]: m["error"]["data"]["outcome"] for m in map(json.loads, receiver.messages) if "id" in m
+        }
+        assert errors == {1: "unknown", 2: "not_sent"}
+        assert "reconnect_timeout" in receiver.reasons[0]
+
+
+async def test_a_private_authority_can_be_named(tmp_path: Path):
+    authority = trustme.CA()
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+
+    async def idle(link):
+        await link.wait_closed()
+
+    server, url = await scripted(idle, ssl=tls, subprotocols=["mcp"])
+    url = url.replace("ws:", "wss:")
+    with pytest.raises(TransportError, match="ca_file"):
+        await WebSocketTransport(url, {}).connect(Recorder())
+    transport, receiver = WebSocketTransport(url, {}, ca_file=str(tmp_path / "ca.pem")), Recorder()
+    await transport.connect(receiver)
+    await transport.close()
+    assert receiver.reasons == ["it was told to end"]
+    server.close()
