@@ -138,6 +138,8 @@ class ServerSpec:
             shown["group"] = list(self.group)
         if self.url is not None:
             shown["url"] = censor_text(self.url)
+        if self.target is not None:
+            shown["python"] = self.target
         return shown
 
 

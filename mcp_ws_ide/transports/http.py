@@ -184,7 +184,7 @@ class HttpTransport(TaskedTransport):
             self._ordered.append(exchange)
             if not self._ordering:
                 self._ordering = True
-                self._tasks.spawn(self._send_in_order(), f"order {self._where}")
+                self._spawn(self._send_in_order(), "order")
         self._check_flow()
 
     def _start(self, exchange: _Exchange) -> asyncio.Task[Any]:
@@ -256,7 +256,7 @@ class HttpTransport(TaskedTransport):
             self._reached = self._reached or response.status_code < 400
             await self._read(exchange, response)
         if message.method == b'"notifications/initialized"' and self._listening is None:
-            self._listening = self._tasks.spawn(self._listen(), f"listen {self._where}")
+            self._listening = self._spawn(self._listen(), "listen")
 
     def _session_headers(self) -> dict[str, str]:
         headers = {"Mcp-Session-Id": self._session} if self._session else {}
@@ -273,7 +273,7 @@ class HttpTransport(TaskedTransport):
         if exchange.answered:
             return  # 202: whatever else it says, nobody waits for it
         if media != JSON or status in (202, 204):
-            words = f"{self._where} answered {status} with {media[:60] or 'nothing'} in place of JSON"
+            words = f"{self._where} answered {status} with {media[:60]!r} in place of JSON"
             raise Failure(words, sent=True)
         body = await read_body(response, self._max_message)
         if body is None:

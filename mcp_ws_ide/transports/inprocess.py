@@ -86,9 +86,9 @@ class InProcessTransport(TaskedTransport):
                 raise
             raise TransportError(f"{self._where} cannot be loaded: {_words(error)}") from error
         self._receiver = receiver
-        self._tasks.spawn(self._serve(server, options), f"serve {self._where}")
-        self._tasks.spawn(self._read(), f"read {self._where}")
-        self._tasks.spawn(self._write(), f"write {self._where}")
+        self._spawn(self._serve(server, options), "serve")
+        self._spawn(self._read(), "read")
+        self._spawn(self._write(), "write")
 
     async def _load(self) -> Any:
         found = _low_level(await asyncio.to_thread(_import, self._where))

@@ -71,7 +71,7 @@ class Remote:
         read_timeout: seconds of silence after which a response counts as lost.
 
     Raises:
-        TransportError: ``ca_file`` cannot be used.
+        TransportError: ``ca_file``, or a proxy of the environment, cannot be used.
     """
 
     def __init__(
@@ -93,20 +93,23 @@ class Remote:
         )
         # trust_env: a server behind the company's proxy is to be reached as by the gateway's child processes,
         # which are given the same proxy variables. (netrc is not read by this client.)
-        self._client = httpx2.AsyncClient(
-            verify=tls_context(ca_file),
-            headers={"User-Agent": f"mcp-ws-ide/{__version__}", "Accept-Encoding": "identity", **headers},
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-            follow_redirects=False,
-            trust_env=True,
-            timeout=self._timeout,
-            limits=httpx2.Limits(max_connections=MAX_CONNECTIONS, keepalive_expiry=KEEPALIVE_EXPIRY),
-        )
+        try:
+            self._client = httpx2.AsyncClient(
+                verify=tls_context(ca_file),
+                headers={"User-Agent": f"mcp-ws-ide/{__version__}", "Accept-Encoding": "identity", **headers},
+                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+                follow_redirects=False,
+                trust_env=True,
+                timeout=self._timeout,
+                limits=httpx2.Limits(max_connections=MAX_CONNECTIONS, keepalive_expiry=KEEPALIVE_EXPIRY),
+            )
+        except (ImportError, ValueError, httpx2.InvalidURL) as error:
+            raise TransportError(f"the proxy that the environment names cannot be used: {error}") from None
 
     @property
     def where(self) -> str:
         """The address for messages: userinfo and query may be credentials."""
-        return f"{origin(self.url)}{self.url.path}"
+        return f"{origin(self.url)}{path_of(self.url)}"
 
     @contextlib.asynccontextmanager
     async def open(
@@ -234,6 +237,11 @@ def origin(url: httpx2.URL) -> str:
     return f"{url.scheme}://{host}{port}"
 
 
+def path_of(url: httpx2.URL) -> str:
+    """The path as it travels, percent escapes and all, without the query."""
+    return url.raw_path.partition(b"?")[0].decode("ascii", "replace")
+
+
 def tls_context(ca_file: str | None) -> ssl.SSLContext:
     """A context that verifies certificates and host names.
 
@@ -270,8 +278,8 @@ def _redirect(response: httpx2.Response, method: str) -> httpx2.URL | None:
         words = f"{origin(here)} redirects to another origin, {origin(there)}, which is not followed"
         raise Failure(f"{words}; configure that address if you trust it", sent=False, refused=True)
     if method != "GET" and response.status_code < 307:
-        words = f"{origin(here)} redirects to {there.path} with {response.status_code}, which would drop the message"
-        raise Failure(f"{words}; configure that address", sent=False, refused=True)
+        words = f"{origin(here)} redirects to {path_of(there)} with {response.status_code}"
+        raise Failure(f"{words}, which would drop the message; configure that address", sent=False, refused=True)
     return there
 
 

@@ -76,7 +76,7 @@ class SseTransport(TaskedTransport):
     async def connect(self, receiver: Receiver) -> None:
         """Open the stream and wait for the address of the POSTs; see :meth:`Transport.connect`."""
         opened: asyncio.Future[httpx2.URL] = asyncio.get_running_loop().create_future()
-        self._tasks.spawn(self._read(opened, receiver), f"read {self._where}")
+        self._spawn(self._read(opened, receiver), "read")
         try:
             async with asyncio.timeout(self._open_timeout):
                 self._endpoint = await opened
@@ -89,7 +89,7 @@ class SseTransport(TaskedTransport):
             self._receiver = None
             await self.close()
             raise
-        self._tasks.spawn(self._write(), f"write {self._where}")
+        self._spawn(self._write(), "write")
 
     # --- the stream -----------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine
 from typing import Any, Final
 
 from mcp_ws_ide.errors import TransportClosed
@@ -69,12 +69,25 @@ class TaskedTransport(Transport):
         if self._receiver is not None:
             self._receiver.noise_received("transport", words)
 
+    def _spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[Any]:
+        """Run a task without which the transport cannot go on: its failure, a mistake of ours, is its end."""
+        return self._tasks.spawn(self._guard(coroutine), f"{name} {self._where}")
+
+    async def _guard(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        try:
+            await coroutine
+        except Exception:
+            self._begin_close("internal error of the gateway; its log says more")
+            raise
+
     # --- close ----------------------------------------------------------------------------------
 
     def _begin_close(self, reason: str) -> None:
         """End it, for the reason given in words; the first one counts."""
         if self._closing is None:
-            self._fault = reason
+            self._fault = "".join(
+                c if c.isprintable() else "\ufffd" for c in reason[:1000]
+            )  # it goes to logs
             self._closing = self._ending.spawn(self._end(), f"end {self._where}")
 
     async def close(self) -> None:

@@ -16,7 +16,13 @@ from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as websocket_connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.exceptions import (
+    ConnectionClosed,
+    InvalidHandshake,
+    InvalidStatus,
+    InvalidURI,
+    WebSocketException,
+)
 from websockets.typing import Subprotocol
 
 from mcp_ws_ide import __version__, messages
@@ -122,9 +128,9 @@ class WebSocketTransport(TaskedTransport):
         if event is Event.GONE:
             raise TransportError(f"{self._where} answers a new session with gone")
         self._receiver = receiver
-        self._tasks.spawn(self._run(), f"read {self._where}")
-        self._tasks.spawn(self._keep_alive(), f"ping {self._where}")
-        self._tasks.spawn(self._acknowledge(), f"acknowledge {self._where}")
+        self._spawn(self._run(), "read")
+        self._spawn(self._keep_alive(), "ping")
+        self._spawn(self._acknowledge(), "acknowledge")
 
     async def _open(self, offer: tuple[Subprotocol, ...] | None) -> Event:
         """A new link, with the session opened or resumed on it.
@@ -186,6 +192,8 @@ class WebSocketTransport(TaskedTransport):
             raise TransportError(f"{self._where} cannot be reached: {error.strerror or error}") from None
         except InvalidHandshake as error:
             raise _OfferRefused(f"{self._where} does not answer as a WebSocket server: {error}") from None
+        except (WebSocketException, ImportError, ValueError) as error:  # a proxy of the environment, for one
+            raise TransportError(f"{self._where} cannot be reached: {error}") from None
 
     async def _greet(self, link: ClientConnection) -> Event:
         peer = self._peer
@@ -206,7 +214,7 @@ class WebSocketTransport(TaskedTransport):
         self._out.clear()
         self._out_bytes = 0
         self._write(frames)
-        self._tasks.spawn(self._write_all(link), f"write {self._where}")
+        self._spawn(self._write_all(link), "write")
         return event
 
     async def _run(self) -> None:

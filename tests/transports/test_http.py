@@ -586,3 +586,20 @@ async def test_certificates_are_verified_and_a_private_authority_can_be_named(ma
         assert "result" in await trusting.ask("tools/list")
     with pytest.raises(TransportError, match="ca_file"):
         Remote("https://x", {}, ca_file=str(tmp_path / "absent.pem"))
+
+
+# --- proxies --------------------------------------------------------------------------------------
+
+
+async def test_a_proxy_of_the_environment_is_used_and_one_that_cannot_be_is_said(make, monkeypatch):
+    async def proxy(request: Request) -> None:
+        assert request.target.startswith("http://server.invalid/mcp")
+        await request.result()
+
+    async with Server(proxy) as server:
+        monkeypatch.setenv("http_proxy", server.url.removesuffix("/mcp"))
+        client = await make("http://server.invalid/mcp")
+        assert "result" in await client.ask("tools/list")
+    monkeypatch.setenv("http_proxy", "gopher://x")
+    with pytest.raises(TransportError, match="proxy"):
+        Remote("http://server.invalid/mcp", {})

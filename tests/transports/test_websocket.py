@@ -12,10 +12,11 @@ import trustme
 from websockets.asyncio.server import serve
 
 from mcp_ws_ide.errors import TransportError
+from mcp_ws_ide.transports import websocket
 from mcp_ws_ide.transports.websocket import WebSocketTransport
 from tests.chaos import ChaosLink
 from tests.conftest import MODERN, Jupyter, until
-from tests.transports.peers import Recorder
+from tests.transports.peers import Recorder, Wire
 
 
 def through(jupyter: Jupyter, port: int, **options) -> WebSocketTransport:
@@ -186,3 +187,24 @@ async def test_a_private_authority_can_be_named(tmp_path: Path):
     await transport.close()
     assert receiver.reasons == ["it was told to end"]
     server.close()
+
+
+async def test_a_peer_that_stops_answering_pings_is_left_and_found_again(jupyter: Jupyter, tmp_path, monkeypatch):
+    monkeypatch.setattr(websocket, "PING_INTERVAL", 0.3)
+    peer, receiver, paused = Wire(jupyter, "ws"), Recorder(), Recorder()
+    await peer.start(tmp_path)
+    transport = WebSocketTransport(peer.spec["url"], peer.spec["headers"])
+    pausing = through(jupyter, jupyter.port)
+    await transport.connect(receiver)
+    await pausing.connect(paused)
+    pausing.pause_reading()
+    peer.freeze()
+    await until(lambda: any("was lost" in text for _, text in receiver.noise))
+    peer.thaw()
+    await until(lambda: any("resumed" in text for _, text in receiver.noise))
+    assert paused.noise == []  # a reader that pauses on purpose is no dead peer
+    call(transport, 1, "echo", text="x")
+    await until(lambda: receiver.messages)
+    await transport.close()
+    await pausing.close()
+    await peer.stop()
