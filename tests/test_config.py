@@ -266,12 +266,14 @@ def examples() -> list[str]:
 
 
 def test_every_example_of_the_documentation_works(tmp_path):
-    found = [load(tmp_path, example, HOME="/h") for example in examples()]
+    found = [load(tmp_path, example, HOME="/h", SEARCH_TOKEN="s", HUB_TOKEN="h") for example in examples()]
     assert [list(configuration.servers) for configuration in found] == [
         ["git", "search"],
         ["time"],
         ["notes"],
+        ["search", "old", "lab", "local", "mine"],
     ]
+    assert [spec.kind for spec in found[3].servers.values()] == ["http", "sse", "ws", "unix", "python"]
     assert all(configuration.problems == [] for configuration in found)
     assert dict(found[0].servers["search"].env) == {"API_KEY": "none"}
 

@@ -279,7 +279,9 @@ def _redirect(response: httpx2.Response, method: str) -> httpx2.URL | None:
         raise Failure(f"{words}; configure that address if you trust it", sent=False, refused=True)
     if method != "GET" and response.status_code < 307:
         words = f"{origin(here)} redirects to {path_of(there)} with {response.status_code}"
-        raise Failure(f"{words}, which would drop the message; configure that address", sent=False, refused=True)
+        raise Failure(
+            f"{words}, which would drop the message; configure that address", sent=False, refused=True
+        )
     return there
 
 

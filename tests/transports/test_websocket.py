@@ -189,7 +189,9 @@ async def test_a_private_authority_can_be_named(tmp_path: Path):
     server.close()
 
 
-async def test_a_peer_that_stops_answering_pings_is_left_and_found_again(jupyter: Jupyter, tmp_path, monkeypatch):
+async def test_a_peer_that_stops_answering_pings_is_left_and_found_again(
+    jupyter: Jupyter, tmp_path, monkeypatch
+):
     monkeypatch.setattr(websocket, "PING_INTERVAL", 0.3)
     peer, receiver, paused = Wire(jupyter, "ws"), Recorder(), Recorder()
     await peer.start(tmp_path)
