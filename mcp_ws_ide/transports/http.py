@@ -20,6 +20,7 @@ import msgspec
 
 from mcp_ws_ide import messages
 from mcp_ws_ide.errors import (
+    HEADER_MISMATCH,
     INTERNAL_ERROR,
     LIMIT_EXCEEDED,
     UPSTREAM_LOST,
@@ -51,6 +52,8 @@ MAX_RETRY: Final = 30.0
 """Shortest and longest delay, in seconds, that a server may ask for with ``retry``."""
 STEADY: Final = 5.0
 """Seconds after which an event stream counts as one that worked: the next delay is a short one again."""
+MAX_PAGES: Final = 20
+"""Pages of a tool list that are asked for on a call's behalf."""
 CANCELLED: Final = b'"notifications/cancelled"'
 
 _SESSION_ID: Final = re.compile(r"[\x21-\x7e]{1,1024}")
@@ -61,16 +64,38 @@ class _Initialized(msgspec.Struct):
     version: str = msgspec.field(name="protocolVersion", default="")
 
 
+class _Relist(Exception):
+    """A call was refused for headers that only a tool list tells of."""
+
+
 class _Exchange:
     """One message on its way, and the response that belongs to it."""
 
-    __slots__ = ("answered", "last_event", "left", "message", "queued", "retry", "task", "version")
+    __slots__ = (
+        "answered",
+        "last_event",
+        "left",
+        "message",
+        "own",
+        "queued",
+        "relisted",
+        "result",
+        "retry",
+        "task",
+        "version",
+    )
 
-    def __init__(self, message: Message, version: str | None) -> None:
+    def __init__(self, message: Message, version: str | None, own: bool = False) -> None:
         self.message = message
+        self.own = own
+        """It is the transport's: its answer goes to nobody else."""
+        self.result = b""
+        """The answer of such a one."""
+        self.relisted = False
+        """The server refused its headers once, and the tools were listed since."""
         self.version = version
         """Of the protocol, where the message is modern; None in the handshake era."""
-        self.queued = len(message.data)
+        self.queued = 0 if own else len(message.data)
         self.left = asyncio.Event()
         """The request has left, or never will."""
         self.answered = message.kind is not Kind.REQUEST
@@ -222,6 +247,9 @@ class HttpTransport(TaskedTransport):
         try:
             try:
                 await self._post(exchange)
+            except _Relist:
+                await self._list_tools(exchange)
+                await self._post(exchange)
             except Failure:
                 if not exchange.last_event:
                     raise
@@ -257,6 +285,21 @@ class HttpTransport(TaskedTransport):
             await self._read(exchange, response)
         if message.method == b'"notifications/initialized"' and self._listening is None:
             self._listening = self._spawn(self._listen(), "listen")
+
+    async def _list_tools(self, exchange: _Exchange) -> None:
+        """Learn which arguments a call must repeat in headers: nobody may have listed the tools here before."""
+        assert exchange.version is not None
+        meta = messages.with_member(messages.member(exchange.message.params, "_meta"), "progressToken", b"")
+        params = b'{"_meta":%b}' % meta
+        for _ in range(MAX_PAGES):
+            request = b'{"jsonrpc":"2.0","id":"tools","method":"tools/list","params":%b}' % params
+            listing = _Exchange(messages.parse(request), exchange.version, own=True)
+            await self._post(listing)
+            answer = messages.parse(listing.result) if listing.result else None
+            cursor = messages.member(answer.result, "nextCursor") if answer and answer.result else b""
+            if cursor in (b"", b"null"):
+                return
+            params = b'{"_meta":%b,"cursor":%b}' % (meta, cursor)
 
     def _session_headers(self) -> dict[str, str]:
         headers = {"Mcp-Session-Id": self._session} if self._session else {}
@@ -308,7 +351,16 @@ class HttpTransport(TaskedTransport):
         with contextlib.suppress(MalformedMessage):
             error = messages.parse(body)
             if error.error:
+                self._check_mismatch(exchange, error)
                 self._answer(exchange, messages.with_id(error, exchange.message.id))
+
+    def _check_mismatch(self, exchange: _Exchange, error: Message) -> None:
+        """Raises :class:`_Relist` where headers are missing that a tool list would tell of: nothing has run."""
+        if exchange.version is None or exchange.relisted or exchange.message.method != b'"tools/call"':
+            return
+        if messages.member(error.error, "code") == b"%d" % HEADER_MISMATCH:
+            exchange.relisted = True
+            raise _Relist
 
     def _gone_words(self) -> str:
         return f"{self._where} does not know the session any more (404)"
@@ -371,7 +423,10 @@ class HttpTransport(TaskedTransport):
     def _answer(self, exchange: _Exchange, data: bytes) -> None:
         if not exchange.answered:
             exchange.answered = True
-            self._deliver(data)
+            if exchange.own:
+                exchange.result = data
+            else:
+                self._deliver(data)
 
     def _too_large(self, exchange: _Exchange, what: str) -> None:
         self._answer(exchange, too_large(exchange.message.id, what, self._max_message))

@@ -199,6 +199,33 @@ async def test_a_modern_request_repeats_itself_in_headers(make):
     assert call["accept"] == "application/json, text/event-stream"
 
 
+async def test_a_call_that_lacks_headers_is_sent_again_once_the_tools_are_known(make):
+    schema = {"properties": {"region": {"type": "string", "x-mcp-header": "Region"}}}
+
+    async def handler(request: Request) -> None:
+        message = request.message
+        if message["method"] == "tools/list" and "cursor" not in message["params"]:
+            return await request.result({"tools": [], "nextCursor": "2"})
+        if message["method"] == "tools/list":
+            return await request.result({"tools": [{"name": "t", "inputSchema": schema}]})
+        if message["params"]["name"] == "t" and request.headers.get("mcp-param-region") == "eu":
+            return await request.result({"ran": True})
+        error = {"code": -32020, "message": "Mcp-Param-Region is missing"}
+        await request.answer(
+            400, json.dumps({"jsonrpc": "2.0", "id": message["id"], "error": error}).encode()
+        )
+
+    async with Server(handler) as server:
+        client = await make(server.url)
+        call = {"name": "t", "arguments": {"region": "eu"}}
+        assert (await client.ask("tools/call", call))["result"] == {"ran": True}
+        assert (await client.ask("tools/call", call, 2))["result"] == {"ran": True}
+        methods = [request.message["method"] for request in server.requests]
+        assert methods == ["tools/call", "tools/list", "tools/list", "tools/call", "tools/call"]
+        assert (await client.ask("tools/call", {"name": "other"}, 3))["error"]["code"] == -32020
+        assert [json.loads(message)["id"] for message in client.receiver.messages] == [1, 2, 3]
+
+
 @pytest.mark.parametrize(
     "properties",
     [
