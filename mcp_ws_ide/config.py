@@ -485,7 +485,8 @@ def _read_extras(extras: Mapping[str, Any]) -> dict[str, Any]:
             (limits if key in _LIMITS else known)[key] = _number(where, value, *_NUMBERS[key])
         else:
             raise _Mistake(
-                where, f"unknown setting; known: {', '.join(['sharing', 'bridge', 'tools', 'ca_file', *_NUMBERS])}"
+                where,
+                f"unknown setting; known: {', '.join(['sharing', 'bridge', 'tools', 'ca_file', *_NUMBERS])}",
             )
     return {**known, "limits": limits}
 

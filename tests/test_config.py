@@ -271,6 +271,7 @@ def test_every_example_of_the_documentation_works(tmp_path):
         ["git", "search"],
         ["time"],
         ["notes"],
+        ["desk"],
         ["search", "old", "lab", "local", "mine"],
     ]
     assert [spec.kind for spec in found[3].servers.values()] == ["http", "sse", "ws", "unix", "python"]
