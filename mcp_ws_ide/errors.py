@@ -39,6 +39,8 @@ GATEWAY_CLOSING = -31005
 """The gateway shuts down; ``data.outcome`` says whether the request may have run."""
 SESSION_LOST = -31006
 """Written by the client itself: link and session are lost; ``data.outcome`` says what may have happened."""
+GATEWAY_ERRORS = range(-31099, -30999)
+"""Codes that are a gateway's, and say nothing about the server behind it."""
 
 
 class McpWsError(Exception):

@@ -274,7 +274,7 @@ def test_every_example_of_the_documentation_works(tmp_path):
         ["desk"],
         ["search", "old", "lab", "local", "mine"],
     ]
-    assert [spec.kind for spec in found[3].servers.values()] == ["http", "sse", "ws", "unix", "python"]
+    assert [spec.kind for spec in found[4].servers.values()] == ["http", "sse", "ws", "unix", "python"]
     assert all(configuration.problems == [] for configuration in found)
     assert dict(found[0].servers["search"].env) == {"API_KEY": "none"}
 

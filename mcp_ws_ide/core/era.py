@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from mcp_ws_ide import messages
-from mcp_ws_ide.errors import METHOD_NOT_FOUND
+from mcp_ws_ide.errors import GATEWAY_ERRORS, METHOD_NOT_FOUND
 
 MODERN_VERSION: Final = "2026-07-28"
 """The first revision without a handshake; versions are dates and compare as text."""
@@ -37,6 +37,7 @@ class _Discovered(msgspec.Struct):
 
 class _Error(msgspec.Struct):
     code: int = 0
+    message: str = ""
 
 
 def probe(client_version: str) -> bytes:
@@ -60,6 +61,17 @@ def read_probe(answer: messages.Message) -> Era:
     except (msgspec.DecodeError, RecursionError):
         return Era.LEGACY
     return Era.MODERN if any(version >= MODERN_VERSION for version in supported) else Era.LEGACY
+
+
+def refused_probe(answer: messages.Message) -> str:
+    """What a gateway in between says instead of its server; ``""`` if the answer is a server's own."""
+    if not answer.error:
+        return ""
+    try:
+        error = msgspec.json.decode(answer.error, type=_Error)
+    except (msgspec.DecodeError, RecursionError):
+        return ""
+    return error.message or "no reason was given" if error.code in GATEWAY_ERRORS else ""
 
 
 def refuse_modern(raw_id: bytes, server: str) -> bytes:

@@ -116,6 +116,8 @@ class Session:
         self._malformed = 0
         self._link_full = False
         self._held_back = False
+        self._stalled = False
+        """Whether the server has no room for what the client sends."""
         self._final: tuple[CloseCode, str] | None = None
         """Why the session ends as soon as its client has come back for the rest."""
 
@@ -200,9 +202,21 @@ class Session:
         self.receive(data, now)
         channel = end.channel
         if channel.accept(len(data)):
-            link.send(channel.take_ack())
+            self._acknowledge_or_hold(end, link)
         elif channel.received - channel.acked == 1:
             self._gateway.ack_due.add(self)
+
+    def _acknowledge_or_hold(self, end: GatewayEnd, link: Link) -> None:
+        """A full server holds its client by withholding acknowledgements: the client then keeps to its window, and
+        control frames, which make room in the other direction, are still read."""
+        channel, window = end.channel, end.window
+        if not self._stalled:
+            link.send(channel.take_ack())
+        elif (
+            channel.unacked_received > 2 * window.bytes
+            or channel.received - channel.acked > 2 * window.frames
+        ):
+            link.set_reading(False)  # it does not keep to it
 
     def _control(self, end: GatewayEnd, link: Link, data: bytes) -> bool:
         """Deal with a control frame; False if ``data`` is none."""
@@ -221,7 +235,7 @@ class Session:
     def send_ack(self) -> None:
         """Acknowledge what was received lately, if a link is there to take it."""
         end = self.resumption
-        if end is not None and self._link is not None and end.channel.owes_ack:
+        if end is not None and self._link is not None and end.channel.owes_ack and not self._stalled:
             self._link.send(end.channel.take_ack())
 
     def _note_in(self, data: bytes) -> None:
@@ -414,7 +428,7 @@ class Session:
             channel = end.channel
             if not channel.push_if_room(data, droppable) and not self._keep(data, droppable):
                 return
-            if link is not None and channel.received - channel.acked >= ACK_WITH_DATA:
+            if link is not None and channel.received - channel.acked >= ACK_WITH_DATA and not self._stalled:
                 link.send(channel.take_ack())
         if link is not None:
             link.send(data)
@@ -461,8 +475,13 @@ class Session:
 
     def set_reading(self, reading: bool) -> None:
         """An upstream is full, or has room again."""
-        if not self.ended and self._link is not None:
+        if self.ended:
+            return
+        self._stalled = not reading
+        if self._link is not None and (reading or self.resumption is None):
             self._link.set_reading(reading)
+        if reading:
+            self.send_ack()
 
     def link_full(self, full: bool) -> None:
         """The client reads slowly, or has caught up."""

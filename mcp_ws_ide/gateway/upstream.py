@@ -92,13 +92,15 @@ class Upstream(ABC):
             if isinstance(error, TransportError) and self.server.crash_loop.refusal is None:
                 self.server.crash_loop.crashed()
             return self._end(str(error))
+        except Exception:  # a mistake of ours must not leave anybody waiting
+            log.exception("server %s could not be attached to", self.server.name)
+            return self._end("internal error of the gateway; its log says more")
         self._transport = transport
         if self._closing:
             return await transport.close()
-        log.info("server %s started, pid %s", self.server.name, transport.pid)
-        self._gateway.tap.event(
-            self.owner, self.server.name, self._label, "upstream_started", f"pid {transport.pid}"
-        )
+        what = transport.kind if transport.pid is None else f"pid {transport.pid}"
+        log.info("server %s started, %s", self.server.name, what)
+        self._gateway.tap.event(self.owner, self.server.name, self._label, "upstream_started", what)
         self.connected()
 
     def _new_transport(self) -> Transport:
@@ -234,7 +236,8 @@ class Upstream(ABC):
         if self._gateway.tap.active:
             self._gateway.tap.message(self.owner, self.server.name, self._label, "upstream", "in", message)
         if not messages.is_text(message):
-            return self.noise_received("stdout", f"a line of {len(message)} bytes that is not UTF-8")
+            self.noise_received("stdout", f"a line of {len(message)} bytes that is not UTF-8")
+            return self._unusable(message, now, "the server's answer is not valid UTF-8")
         try:
             self._received(messages.parse(message), now)
         except MalformedMessage as error:
@@ -358,6 +361,8 @@ class SharedUpstream(Upstream):
         assert self._probe is not None
         self._probe.cancel()
         self._probe = None
+        if answer is not None and (words := eras.refused_probe(answer)):
+            return self._fail_waiting(words)
         era = eras.read_probe(answer) if answer is not None else Era.LEGACY
         if answer is not None:  # silence is no proof: a slow start must not be remembered as an era
             self.server.era = era
@@ -401,9 +406,10 @@ class SharedUpstream(Upstream):
         words = (
             f"it did not answer initialize within {self._gateway.limits.probe_timeout:g} s (probe_timeout)"
         )
-        self._handshake_failed(words)
+        self._fail_waiting(words)
 
-    def _handshake_failed(self, words: str) -> None:
+    def _fail_waiting(self, words: str) -> None:
+        """It is no use now; that it is never any use has not been shown."""
         self.server.last_error = words
         waiting, self._waiting = self._waiting, []
         for session, forward in waiting:
@@ -427,7 +433,7 @@ class SharedUpstream(Upstream):
         self._probe.cancel()
         self._probe = None
         if bridge.failure:
-            self._handshake_failed(bridge.failure)
+            self._fail_waiting(bridge.failure)
         else:
             self.ready()
 

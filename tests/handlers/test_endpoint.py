@@ -320,6 +320,12 @@ async def test_an_answer_that_is_no_message_ends_its_request_in_words(peer, lega
     assert answer["error"]["data"] == {"outcome": "unknown"}
 
 
+@pytest.mark.parametrize("legacy", [True, False])
+async def test_an_answer_that_is_not_utf_8_ends_its_request_in_words(peer, legacy):
+    answer = await _raw_answer(peer, legacy, '"result":{"text":"\xff"}')
+    assert "UTF-8" in answer["error"]["message"]
+
+
 async def _raw_answer(peer, legacy: bool, payload: str) -> dict:
     """What arrives when the server answers a call of its tool ``answer`` with this payload."""
     meta = {}

@@ -190,3 +190,23 @@ async def test_one_dead_remote_server_leaves_the_others_alone(make_jupyter, tmp_
     status, shown = await asyncio.to_thread(jupyter.rest, "GET", "servers/refused")
     assert status == 200
     assert "cannot be reached" in json.dumps(shown)
+
+
+@pytest.mark.parametrize("scheme", ["ws", "http"])
+async def test_a_server_that_an_inner_gateway_cannot_start_leaves_its_era_open(
+    make_jupyter, scheme, tmp_path
+):
+    program = tmp_path / "late"
+    inner = await started(make_jupyter, {"fast": {"command": str(program)}})
+    outer = await started(make_jupyter, {"far": remote(inner, scheme)}, **environment(inner))
+    async with outer.connect("far") as link:
+        peer = Peer(link)
+        refused = await peer.call(1, "tools/list")
+        assert refused["error"]["code"] == -31002
+        assert str(program) in refused["error"]["message"]
+        assert outer.rest("GET", "servers/far")[1]["era"] == "unknown"
+        program.write_text(f"#!/bin/sh\nexec {' '.join([FAST_SERVER['command'], *FAST_SERVER['args']])}\n")
+        program.chmod(0o755)
+        inner.rest("POST", "servers/fast/restart")
+        outer.rest("POST", "servers/far/restart")
+        assert "result" in await peer.call(2, "tools/list")

@@ -2,7 +2,7 @@
 
 Tools: ``echo`` (text back), ``slow`` (steps × delay with progress; can be cancelled), ``crash``, ``pid``,
 ``change`` (list_changed to every listener), ``take back`` (ends every subscription), ``raw`` (writes a line
-verbatim), ``answer`` (a verbatim line is its answer), ``question`` (asks the client
+verbatim), ``answer`` (a line is its answer, each character a byte), ``question`` (asks the client
 ``roots/list``, handshake era only), ``stuck`` (stops reading), ``work`` (progress, then an answer; counted),
 ``tally`` (how often each ``work`` ran), ``flood`` (that many log lines).
 """
@@ -81,7 +81,7 @@ def call(request_id, params):
         out.extend(arguments["line"].encode("utf-8", "surrogateescape") + b"\n")
         result(request_id, "written")
     elif name == "answer":
-        out.extend(arguments["line"].replace("ID", json.dumps(request_id)).encode() + b"\n")
+        out.extend(arguments["line"].replace("ID", json.dumps(request_id)).encode("latin-1") + b"\n")
     elif name == "take back":
         for listener in listeners:
             send({"method": "notifications/cancelled", "params": {"requestId": listener}})

@@ -224,12 +224,12 @@ async def test_closing_while_the_peer_is_frozen_is_bounded(attached):
 async def test_a_slow_peer_pauses_its_writers_and_loses_nothing(attached):
     await attached.text(attached.call("echo", text="alive"))
     attached.peer.freeze()
-    numbers = [attached.call("echo", text="x" * 120_000) for _ in range(24)]
+    numbers = [attached.call("echo", text="x" * 500_000) for _ in range(24)]
     assert attached.transport.queued_bytes > 0
     await until(lambda: True in attached.receiver.paused)
     attached.peer.thaw()
     for number in numbers:
-        assert len(await attached.text(number)) == 120_000
+        assert len(await attached.text(number)) == 500_000
     await until(lambda: attached.receiver.paused[-1] is False)
     await until(lambda: attached.transport.queued_bytes == 0)
 
