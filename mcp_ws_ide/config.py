@@ -31,8 +31,6 @@ TRAIT: Final = "trait MCPWebSocketApp.servers"
 _BASE_ENVIRONMENT: Final = frozenset({"HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER", "LANG", "TMPDIR"})
 _PROXIES: Final = frozenset({"http_proxy", "https_proxy", "no_proxy", "all_proxy", "ftp_proxy"})
 _SHARING: Final = ("auto", "never", "always")
-_WITHOUT_EFFECT: Final = ("prewarm",)
-"""Settings that are checked and kept, and that the gateway does not act on in this version."""
 _NUMBERS: Final[Mapping[str, tuple[type, float]]] = {
     "prewarm": (int, 0),
     "idle_timeout": (float, 0),
@@ -102,7 +100,7 @@ class ServerSpec:
         sharing: ``auto`` (modern servers are shared by the sessions of a user), ``never`` or ``always``.
         tools: which of its tools may be seen and called; None means all.
         bridge: whether clients of one protocol era reach the server when it speaks only the other.
-        prewarm: processes to keep ready; checked and kept, without effect in this version.
+        prewarm: processes to keep ready for sessions that need one of their own.
         idle_timeout: seconds a shared process is kept without sessions; None takes the trait's.
         limits: numeric bounds by name.
         ca_file: certificates to trust for ``https`` and ``wss`` instead of the usual ones.
@@ -300,9 +298,6 @@ class _Reader:
         if spec.disabled_reason is not None:
             severity = "notice" if spec.disabled_reason == _SWITCHED_OFF else "error"
             self._problem(spec.source, where, f"disabled: {spec.disabled_reason}", severity)
-        for key in _WITHOUT_EFFECT:
-            if getattr(spec, key):
-                self._problem(spec.source, f"{where}.mcp_ws.{key}", "has no effect in this version", "notice")
 
 
 def _read_server(name: str, source: str, entry: Mapping[str, Any], environ: Mapping[str, str]) -> ServerSpec:

@@ -396,14 +396,6 @@ def test_our_own_settings_are_taken_over(tmp_path):
     assert (spec.idle_timeout, dict(spec.limits)) == (0.5, {"max_message_bytes": 2048})
 
 
-@pytest.mark.parametrize(("setting", "value"), [("prewarm", 2)])
-def test_a_setting_without_effect_is_said(tmp_path, setting, value):
-    configuration = load(tmp_path, {"mcpServers": {"a": {"command": "x", "mcp_ws": {setting: value}}}})
-    problem = only_problem(configuration)
-    assert (problem.key, problem.severity) == (f"mcpServers.a.mcp_ws.{setting}", "notice")
-    assert getattr(configuration.servers["a"], setting) == value
-
-
 def test_a_name_twice_in_the_lists_of_one_file_is_shadowed(tmp_path):
     document = {"mcpServers": {"a": {"command": "x"}}, "mcp_servers": [{"name": "a", "command": "y"}]}
     configuration = load(tmp_path, document)

@@ -21,6 +21,7 @@ from mcp_ws_ide.gateway.http import HttpLink
 from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.gateway.session import Link, LinkInfo, Session
 from mcp_ws_ide.gateway.upstream import SharedUpstream
+from mcp_ws_ide.gateway.warm import WarmPool
 from mcp_ws_ide.metrics import Metrics, ServerGauges
 from mcp_ws_ide.tap import Tap
 from mcp_ws_ide.tasks import TaskGroupOwner
@@ -101,13 +102,22 @@ class Gateway:
                 continue
             if known is not None:
                 self._retire(known)
-            self.servers[name] = Server(spec, self.metrics.server(name), self._make_transport, time.monotonic)
+            server = Server(spec, self.metrics.server(name), self._make_transport, time.monotonic)
+            self.servers[name] = server
+            self._prewarm(server)
+
+    def _prewarm(self, server: Server) -> None:
+        if server.spec.prewarm and _has_process(server) and server.refusal is None:
+            server.warm = WarmPool(self, server)
+            server.warm.fill()
 
     def _retire(self, server: Server) -> None:
         """No new session gets it; it goes with its last one."""
         in_use = {session.server for session in self.sessions.values()}
         self._retired = {old for old in self._retired if old.upstreams or old in in_use}
         self._retired.add(server)
+        if server.warm is not None:
+            self.tasks.spawn(server.warm.aclose(), f"retire {server.name}")
         for upstream in list(server.shared.values()):
             if not upstream.users:
                 upstream.close()
@@ -328,7 +338,7 @@ class Gateway:
 
     def process_count(self) -> int:
         """Server processes that run or start."""
-        return sum(len(server.upstreams) for server in self.all_servers if _has_process(server))
+        return sum(_processes(server) for server in self.all_servers)
 
     def shared_upstream(self, server: Server, principal: str) -> SharedUpstream:
         """The upstream that a principal's modern sessions share; started when there is none."""
@@ -342,12 +352,14 @@ class Gateway:
         """End every process of a server and forget what was learnt about it."""
         upstreams = list(server.upstreams)
         server.crash_loop.reset()
-        server.era = None
-        server.needs_bridge = False
+        server.forget()
         server.shared.clear()
+        if server.warm is not None:
+            self.tasks.spawn(server.warm.aclose(), f"restart {server.name}")
         for session in [s for s in self.sessions.values() if s.server is server]:
             session.server_restarted()
         await asyncio.gather(*(upstream.aclose() for upstream in upstreams))
+        self._prewarm(server)
 
     # --- as a whole -----------------------------------------------------------------------------
 
@@ -362,7 +374,7 @@ class Gateway:
             gauges.queued_bytes += session.queued_bytes
         for server in self.all_servers:
             gauges = reading[_label(server)]
-            gauges.processes += len(server.upstreams) if _has_process(server) else 0
+            gauges.processes += _processes(server)
             gauges.queued_bytes += sum(upstream.queued_bytes for upstream in server.upstreams)
         self.metrics.tap_drops = self.tap.drops
         return reading
@@ -385,7 +397,9 @@ class Gateway:
         self.closing = True
         await self._drain()
         upstreams = [u for server in self.all_servers for u in server.upstreams]
-        closing = asyncio.gather(*(upstream.aclose() for upstream in upstreams), return_exceptions=True)
+        ends = [upstream.aclose() for upstream in upstreams]
+        ends += [server.warm.aclose() for server in self.all_servers if server.warm is not None]
+        closing = asyncio.gather(*ends, return_exceptions=True)
         try:
             async with asyncio.timeout(timeout):
                 await closing
@@ -399,6 +413,13 @@ class Gateway:
 def _label(server: Server) -> str:
     """What a server is called in the metrics."""
     return GROUPS_LABEL if server.name.startswith("+") else server.name
+
+
+def _processes(server: Server) -> int:
+    """Processes that serve, start or wait to be taken."""
+    if not _has_process(server):
+        return 0
+    return len(server.upstreams) + (len(server.warm) if server.warm is not None else 0)
 
 
 def _has_process(server: Server) -> bool:

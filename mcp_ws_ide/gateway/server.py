@@ -15,6 +15,7 @@ from mcp_ws_ide.transports.base import Transport
 
 if TYPE_CHECKING:
     from mcp_ws_ide.gateway.upstream import SharedUpstream, Upstream
+    from mcp_ws_ide.gateway.warm import WarmPool
 
 CRASH_WINDOW: Final = 60.0
 """Seconds in which crashes are counted together."""
@@ -92,13 +93,19 @@ class Server:
         self.shared: dict[str, SharedUpstream] = {}
         self._make_transport = make_transport
 
-        if spec.kind == "group":  # a group is a modern server of our own making
-            self.era, self.needs_bridge = Era.MODERN, True
+        self.warm: WarmPool | None = None
+        """Processes that wait to be taken, where the configuration asks for that."""
+        self.forget()
 
     @property
     def name(self) -> str:
         """The configured name."""
         return self.spec.name
+
+    def forget(self) -> None:
+        """Find out anew what it speaks. A group is a modern server of our own making."""
+        group = self.spec.kind == "group"
+        self.era, self.needs_bridge = (Era.MODERN if group else None), group
 
     @property
     def members(self) -> tuple[str, ...]:

@@ -82,12 +82,15 @@ class Upstream(ABC):
 
     async def _start(self) -> None:
         try:
-            self._gateway.check_processes(self.server)
+            if not self.server.warm:  # one that was started ahead is counted already
+                self._gateway.check_processes(self.server)
             await self._wait_for_turn(self.server.crash_loop.delay())
             if self._closing:
                 return self._end("ended before it was started")
-            transport = self._new_transport()
-            await transport.connect(self)
+            transport = self._warm_transport()
+            if transport is None:
+                transport = self._new_transport()
+                await transport.connect(self)
         except (TransportError, LimitExceeded) as error:
             if isinstance(error, TransportError) and self.server.crash_loop.refusal is None:
                 self.server.crash_loop.crashed()
@@ -102,6 +105,10 @@ class Upstream(ABC):
         log.info("server %s started, %s", self.server.name, what)
         self._gateway.tap.event(self.owner, self.server.name, self._label, "upstream_started", what)
         self.connected()
+
+    def _warm_transport(self) -> Transport | None:
+        """A process that was started ahead."""
+        return self.server.warm.take(self) if self.server.warm is not None else None
 
     def _new_transport(self) -> Transport:
         if not self.server.members:

@@ -7,6 +7,7 @@ import contextlib
 import json
 import sys
 
+import psutil
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import CONT, TEXT, Frame
@@ -381,3 +382,28 @@ async def test_a_server_replaced_twice_stays_in_the_books_while_a_session_holds_
         await until(lambda: jupyter.rest("GET", "health")[1]["processes"] == 1)
         await peer.send(id=1, method="tools/list", params={})
         assert "result" in await peer.receive()
+
+
+async def test_processes_started_ahead_are_taken_and_replaced(make_jupyter):
+    """The server notes when it starts; a session gets one that was there before it came."""
+    warmed = {**FAST_SERVER, "mcp_ws": {"prewarm": 2}}
+    jupyter = make_jupyter({"fast": warmed}, "--MCPWebSocketApp.max_processes=3")
+    children = psutil.Process(jupyter.process.pid).children
+
+    def waiting() -> set[int]:
+        return {child.pid for child in children(recursive=True) if "fast.py" in " ".join(child.cmdline())}
+
+    before = await until(lambda: found if len(found := waiting()) == 2 else None, what="two processes ahead")
+    assert jupyter.rest("GET", "health")[1]["processes"] == 2
+    async with jupyter.connect("fast") as link:
+        peer = Peer(link)
+        await peer.initialize()
+        await peer.send(id=1, method="tools/call", params={"name": "pid", "arguments": {}})
+        taken = int((await peer.receive())["result"]["content"][0]["text"])
+        assert taken in before
+        await until(lambda: jupyter.rest("GET", "health")[1]["processes"] == 3, what="a replacement")
+        (victim,) = [pid for pid in before if pid != taken]
+        psutil.Process(victim).kill()
+        await until(lambda: victim not in waiting() and len(waiting()) == 3, what="another replacement")
+    jupyter.configuration.write_text(json.dumps({"mcpServers": {}}))
+    await until(lambda: not waiting(), what="that none is left")
