@@ -11,7 +11,7 @@ AGENTS_STAMP := .venv-agents/.installed
 PEERS_STAMP := .peers/.installed
 PORT ?= 8888
 
-.PHONY: help run test test-quick check interop interop-ides soak bench bench-http clean
+.PHONY: help run test test-quick check interop interop-ides soak bench bench-http bench-memory clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -94,6 +94,9 @@ bench: $(STAMP) ## the gateway against a stock Tornado echo, side by side
 bench-http: $(STAMP) $(PEERS_STAMP) ## CPU per call over HTTP beside supergateway and mcp-proxy
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python benchmarks/http_peers.py \
 		--supergateway .peers/node_modules/supergateway/dist/index.js --mcp-proxy .peers/venv/bin/mcp-proxy
+
+bench-memory: $(STAMP) $(NODE_STAMP) ## memory of 32 agents on one shared server process, and on a process each
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python benchmarks/memory.py
 
 clean: ## remove everything the other targets made
 	rm -rf $(VENV) .venv-mcp1 .venv-agents .npm-env .peers .cache build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
