@@ -32,6 +32,8 @@ ROWS = [(32, "legacy"), (1, "legacy"), (32, "modern"), (1, "modern")]
 """Clients and protocol era."""
 SIZE = 1024
 """Bytes of a request."""
+WARM_UP = 2
+"""Rounds that are not counted: Node compiles while it runs."""
 SLOW_CALLS = 200
 """Calls a round where each costs a process."""
 
@@ -208,11 +210,11 @@ def rows(rig: Rig, clients: int, era: str, calls: int, rounds: int) -> list[str]
     """A line per peer that speaks the era."""
     spoken = [peer for peer in rig.peers if era in peer.eras]
     costs: dict[str, list[Cost]] = {peer.name: [] for peer in spoken}
-    for number in range(rounds + 1):
+    for number in range(WARM_UP + rounds):
         for peer in spoken:
             count = SLOW_CALLS if era in peer.spawns else calls
             cost = rig.measure(peer, clients, era, count)
-            if number:  # the first round warms up
+            if number >= WARM_UP:
                 costs[peer.name].append(cost)
     ours = [cost.gateway for cost in costs[spoken[0].name]]
     return [line(peer.name, clients, era, costs[peer.name], ours) for peer in spoken]
