@@ -1,6 +1,7 @@
 /* Streamable HTTP load: N clients, each with a kept-alive connection and one call in flight, on one epoll loop.
    http_load_client PORT PATH TOKEN CLIENTS CALLS SIZE ERA
-   ERA is legacy (initialize, notifications/initialized, then tools/call with Mcp-Session-Id) or modern (tools/call alone).
+   ERA is legacy (initialize, notifications/initialized, then tools/call with Mcp-Session-Id), modern (tools/call alone), or
+   fresh (as legacy, with a header that differs from call to call).
    Prints "ready" when every session is open and has made one call, waits for a line on stdin, makes the calls, prints one
    JSON line, waits for another line, ends the sessions. So what is measured between the two lines is calls alone.
    Every client uses the ids 1, 2, 3 ...; the text begins with the client's number and the call's number, so that an
@@ -17,7 +18,7 @@
 #include <unistd.h>
 
 struct peer { int fd, call; char session[128]; char *in; size_t size, cap; double sent; };
-static int port, clients, size_, modern; static const char *path, *token;
+static int port, clients, size_, modern, fresh; static const char *path, *token;
 static char *body, *request; static long misrouted, done_, total; static double *times;
 
 static double now(void) { struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t); return t.tv_sec + t.tv_nsec / 1e9; }
@@ -28,6 +29,7 @@ static void send_request(struct peer *p, const char *method, const char *content
     "Accept: application/json, text/event-stream\r\nContent-Type: application/json\r\nContent-Length: %d\r\n", method, path, port, token, n);
   if (modern) h += sprintf(request + h, "MCP-Protocol-Version: 2026-07-28\r\nMcp-Method: %s\r\nMcp-Name: echo\r\n", name);
   if (*p->session) h += sprintf(request + h, "MCP-Protocol-Version: 2025-11-25\r\nMcp-Session-Id: %s\r\n", p->session);
+  if (fresh) h += sprintf(request + h, "X-Call: %d-%d-%d\r\n", getpid(), p->fd, p->call);
   h += sprintf(request + h, "\r\n");
   memcpy(request + h, content, n);
   for (int sent = 0; sent < n + h;) {
@@ -148,9 +150,9 @@ static int order(const void *a, const void *b) { double x = *(double *)a, y = *(
 static double seconds(struct timeval t) { return t.tv_sec + t.tv_usec / 1e6; }
 
 int main(int argc, char **argv) {
-  if (argc != 8) { fprintf(stderr, "usage: http_load_client PORT PATH TOKEN CLIENTS CALLS SIZE legacy|modern\n"); return 2; }
+  if (argc != 8) { fprintf(stderr, "usage: http_load_client PORT PATH TOKEN CLIENTS CALLS SIZE legacy|modern|fresh\n"); return 2; }
   port = atoi(argv[1]); path = argv[2]; token = argv[3];
-  clients = atoi(argv[4]); total = atol(argv[5]); size_ = atoi(argv[6]); modern = !strcmp(argv[7], "modern");
+  clients = atoi(argv[4]); total = atol(argv[5]); size_ = atoi(argv[6]); modern = !strcmp(argv[7], "modern"); fresh = !strcmp(argv[7], "fresh");
   body = malloc(size_ + 4096); request = malloc(size_ + 8192); times = calloc(total, sizeof *times);
   struct peer *peers = calloc(clients, sizeof *peers);
   int ep = epoll_create1(0);

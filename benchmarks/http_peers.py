@@ -28,8 +28,8 @@ import psutil
 from bench import HERE, TOKEN, cpu_seconds, free_port, spread, wait_for
 
 ROOT = HERE.parent
-ROWS = [(32, "legacy"), (1, "legacy"), (32, "modern"), (1, "modern")]
-"""Clients and protocol era."""
+ROWS = [(32, "legacy"), (1, "legacy"), (32, "modern"), (1, "modern"), (32, "fresh"), (1, "fresh")]
+"""Clients and protocol era; fresh is legacy with a header that differs from call to call."""
 SIZE = 1024
 """Bytes of a request."""
 WARM_UP = 2
@@ -63,6 +63,7 @@ class Cost:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--eras", nargs="*", choices=["legacy", "modern", "fresh"], help="all unless given")
     parser.add_argument("--calls", type=int, default=3000, help="calls per round")
     parser.add_argument("--supergateway", type=Path, required=True, help="its dist/index.js")
     parser.add_argument("--mcp-proxy", type=Path, required=True, help="its executable")
@@ -78,7 +79,7 @@ def main() -> None:
                 " | load client µs/call | load client busy |"
             )
             print("|---|---|---|---|---|---|---|---|---|")
-            for clients, era in ROWS:
+            for clients, era in [row for row in ROWS if row[1] in (options.eras or row)]:
                 for line in rows(rig, clients, era, options.calls, options.rounds):
                     print(line, flush=True)
 
@@ -99,11 +100,11 @@ def peers(build: Path, supergateway: Path, mcp_proxy: Path) -> list[Peer]:
     theirs = [node, str(supergateway), "--stdio", " ".join(server), "--outputTransport", "streamableHttp"]
     theirs += ["--stateful", "--port", str(ports[1]), "--logLevel", "none", "--healthEndpoint", "/status"]
     proxy = [str(mcp_proxy), "--port", str(ports[2]), "--log-level", "ERROR", "--", *server]
-    both = ("legacy", "modern")
+    every = ("legacy", "modern", "fresh")
     return [
-        Peer("this gateway", ours, ports[0], "/mcp-ws/servers/echo", both),
-        Peer("supergateway", theirs, ports[1], "/mcp", both, spawns=("modern",)),
-        Peer("mcp-proxy", proxy, ports[2], "/mcp", ("legacy",)),
+        Peer("this gateway", ours, ports[0], "/mcp-ws/servers/echo", every),
+        Peer("supergateway", theirs, ports[1], "/mcp", every, spawns=("modern",)),
+        Peer("mcp-proxy", proxy, ports[2], "/mcp", ("legacy", "fresh")),
     ]
 
 

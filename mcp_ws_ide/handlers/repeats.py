@@ -40,6 +40,9 @@ ADMITTED_FOR: Final = 5.0
 MAX_ADMISSIONS: Final = 1000
 """Heads remembered; one more forgets the oldest."""
 
+OF_THE_MESSAGE: Final = frozenset({"Content-Length", "Traceparent", "Tracestate", "Baggage"})
+"""Headers that say nothing of who asks (the last three: W3C Trace Context and Baggage)."""
+
 Head = tuple[Any, ...]
 
 log = logging.getLogger(__name__)
@@ -98,7 +101,7 @@ class Admissions:
 def head_of(request: httputil.HTTPServerRequest) -> Head:
     """What an admission is good for."""
     pairs = request.headers.get_all()
-    said = [pair for pair in pairs if pair[0] != "Content-Length" and not pair[0].startswith("Mcp-")]
+    said = [pair for pair in pairs if pair[0] not in OF_THE_MESSAGE and not pair[0].startswith("Mcp-")]
     return (request.uri, request.remote_ip, request.protocol, *said)
 
 

@@ -70,6 +70,14 @@ async def test_a_modern_call_and_a_silent_one_go_the_short_way_too(http, jupyter
     assert [after - start for start, after in zip(before, served(jupyter), strict=True)] == [0, 2]
 
 
+async def test_a_traced_call_goes_the_short_way_too(http, jupyter):
+    before = served(jupyter)
+    for number in range(3):
+        trace = f"00-4bf92f3577b34da6a3ce929d0e0e4736-{number:016x}-01"
+        assert (await http.modern(1, "tools/list", traceparent=trace)).status_code == 200
+    assert [after - start for start, after in zip(before, served(jupyter), strict=True)] == [1, 2]
+
+
 async def test_what_is_wrong_with_a_message_is_said_on_the_short_way_too(http, jupyter):
     await http.modern(1, "tools/list")
     before = served(jupyter)
