@@ -1,8 +1,8 @@
 """Memory of server processes: many agents on one shared process, and on a process each.
 
 A node server behind a real gateway, once with ``sharing: always`` and once with ``auto``, the agents half modern, half
-of the handshake era. Counts the proportional set size (PSS) of everything that Jupyter has started, which shares out pages
-that several processes map. Needs Linux, Node and the npm packages (``make bench-memory``). Prints Markdown.
+of the handshake era. Counts the proportional set size (PSS) of everything that Jupyter has started, which shares
+out pages that several processes map. Needs Linux, Node and the npm packages (``make bench-memory``). Prints Markdown.
 """
 
 from __future__ import annotations

@@ -80,4 +80,4 @@ def refuse_modern(raw_id: bytes, server: str) -> bytes:
         f"Method not found: the server {server!r} speaks only MCP revisions before {MODERN_VERSION}; "
         "connect with the initialize handshake"
     )
-    return messages.error_response(raw_id, METHOD_NOT_FOUND, text)
+    return messages.error_response(raw_id, METHOD_NOT_FOUND, text, {"outcome": "not_sent"})

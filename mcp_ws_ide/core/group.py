@@ -266,7 +266,7 @@ class Group:
         )
         result |= {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
         meta: dict[str, Any] = {SERVER_INFO_KEY: {"name": self._name, "version": self._version}}
-        missing = {m: words_of(e) for m, e in gathering.errors.items() if code_of(e) != METHOD_NOT_FOUND}
+        missing = {m: words_of(e) for m, e in gathering.errors.items() if not _offers_none(e)}
         if missing:
             meta[UNAVAILABLE_KEY] = missing
         out.to_client.append(
@@ -343,6 +343,11 @@ class Group:
             return self._acknowledged(number, listening, member, out)
         del self._listening[number]
         out.to_client.append(message.data)
+
+
+def _offers_none(error: bytes) -> bool:
+    """Whether a server says that it has no such list; not a gateway, which says what became of the request."""
+    return code_of(error) == METHOD_NOT_FOUND and not messages.member(error, "data")
 
 
 def _in_order(members: Sequence[str], results: dict[str, Any]) -> list[tuple[str, Any]]:

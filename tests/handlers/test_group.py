@@ -127,3 +127,16 @@ def test_groups_share_one_label_in_the_metrics(several):
     status, _, body = several.request("GET", "metrics", None, {"Authorization": f"token {several.token}"})
     assert status == 200
     assert json.dumps("+demo+fast") not in body.decode()
+
+
+async def test_a_group_over_http_carries_modern_exchanges_and_says_whom_it_cannot(several):
+    url = f"{several.url}mcp-ws/servers/+fast+old"
+    options = {"token": several.token, "transports": ("http",), "mode": "2026-07-28"}
+    async with connect(url, **options) as client:
+        listed = await client.list_tools()
+        assert {tool.name for tool in listed.tools} == {"fast__echo"}
+        assert "old" in listed.meta["mcp-ws-ide/unavailable"]
+        assert text_of(await client.call_tool("fast__echo", {"text": "x"})) == "x"
+        assert len(several.processes("fast")) == 1
+    async with connect(url, token=several.token, transports=("http",), mode="legacy") as client:
+        assert "old__hi" in {tool.name for tool in (await client.list_tools()).tools}
