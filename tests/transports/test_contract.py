@@ -224,12 +224,13 @@ async def test_closing_while_the_peer_is_frozen_is_bounded(attached):
 async def test_a_slow_peer_pauses_its_writers_and_loses_nothing(attached):
     await attached.text(attached.call("echo", text="alive"))
     attached.peer.freeze()
-    numbers = [attached.call("echo", text="x" * 500_000) for _ in range(24)]
+    # In all less than a session may leave unacknowledged on a shared server (two windows of 4 MiB).
+    numbers = [attached.call("echo", text="x" * 300_000) for _ in range(24)]
     assert attached.transport.queued_bytes > 0
     await until(lambda: True in attached.receiver.paused)
     attached.peer.thaw()
     for number in numbers:
-        assert len(await attached.text(number)) == 500_000
+        assert len(await attached.text(number)) == 300_000
     await until(lambda: attached.receiver.paused[-1] is False)
     await until(lambda: attached.transport.queued_bytes == 0)
 
