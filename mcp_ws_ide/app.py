@@ -11,12 +11,13 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from jupyter_core.paths import jupyter_config_path, jupyter_data_dir
 from jupyter_server.extension.application import ExtensionApp, ExtensionAppJinjaMixin
 from jupyter_server.utils import url_path_join
 from tornado.routing import PathMatches, Rule
-from traitlets import Bool, Dict, Float, Int, List, Unicode
+from traitlets import Bool, Dict, Float, Int, List, TraitError, Unicode, validate
 
 from mcp_ws_ide import __version__, config
 from mcp_ws_ide.gateway import Gateway, Limits, PollLink
@@ -27,6 +28,7 @@ from mcp_ws_ide.handlers.repeats import Admissions, RepeatRouter
 from mcp_ws_ide.metrics import GatewayCollector
 from mcp_ws_ide.tasks import Turnstile
 from mcp_ws_ide.tokens import TicketStore, TokenStore
+from mcp_ws_ide.transports.oauth import Authorizations
 
 HERE = Path(__file__).parent
 HANDSHAKES_PER_TURN = 2
@@ -66,7 +68,9 @@ class Runtime:
         return self._gateway
 
     def _start(self) -> Gateway:
-        gateway = Gateway(self._app.limits())
+        app = self._app
+        authorizations = Authorizations(Path(app.oauth_directory), app.browser_url, app.oauth_timeout)
+        gateway = Gateway(app.limits(), authorizations=authorizations)
         self._watcher = config.ConfigWatcher(self._app.configuration_paths())
         self._configure(gateway)
         self._collector = GatewayCollector(gateway.metrics, gateway.gauges)
@@ -237,8 +241,40 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         "data directory.",
     ).tag(config=True)
 
+    oauth_timeout = Float(
+        300.0,
+        min=1.0,
+        help="""Seconds that requests to a remote server with OAuth wait for the user's authorization. Default 300.
+        Afterwards they get an error that names the page; the next request asks anew.""",
+    ).tag(config=True)
+    public_url = Unicode(
+        help="""Address of this Jupyter server as browsers know it, with the base URL: authorization servers send the
+        browser back to {public_url}mcp-ws/oauth/callback. Default: the address it listens on.""",
+    ).tag(config=True)
+    oauth_directory = Unicode(
+        help="Directory that keeps the OAuth tokens of remote servers (mode 0700, files 0600). Default: "
+        "mcp_ws_ide/oauth in Jupyter's data directory.",
+    ).tag(config=True)
+
     def _tokens_file_default(self) -> str:
         return os.path.join(jupyter_data_dir(), "mcp_ws_ide", "tokens.json")
+
+    def _oauth_directory_default(self) -> str:
+        return os.path.join(jupyter_data_dir(), "mcp_ws_ide", "oauth")
+
+    @validate("public_url")
+    def _check_public_url(self, proposal: Any) -> str:
+        parts = urlsplit(proposal.value)
+        if proposal.value and (
+            parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment
+        ):
+            raise TraitError("public_url must be an http or https address without a query, with the base URL")
+        return str(proposal.value)
+
+    def browser_url(self) -> str:
+        """Address of this server for browsers: as configured, else as it listens."""
+        assert self.serverapp is not None
+        return self.public_url or str(self.serverapp.connection_url)
 
     def limits(self) -> Limits:
         """The bounds, from the traits of the same names."""
@@ -261,7 +297,7 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         self.settings["mcp_ws_ide_runtime"] = self.runtime
         assert self.serverapp is not None
         scrubbed = self.serverapp.web_app.settings.setdefault("extra_log_scrub_param_keys", [])
-        scrubbed.append("ticket")
+        scrubbed += ["ticket", "code", "state"]
 
     def initialize_handlers(self) -> None:
         """Register the routes; those of repeated POSTs come first, and pass on what they do not know."""

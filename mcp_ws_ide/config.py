@@ -20,6 +20,7 @@ from mcp_ws_ide.binding import SERVER_NAME
 from mcp_ws_ide.core.tools import ToolRules
 from mcp_ws_ide.errors import ConfigError
 from mcp_ws_ide.transports import TRANSPORTS
+from mcp_ws_ide.transports.oauth import is_private
 
 MAX_FILE_BYTES: Final = 1 << 20
 MAX_MEMBERS: Final = 32
@@ -42,6 +43,8 @@ _NUMBERS: Final[Mapping[str, tuple[type, float]]] = {
 """Numeric settings under ``mcp_ws``: what they are, and the least value."""
 _LIMITS: Final = frozenset({"max_message_bytes", "connect_timeout", "read_timeout", "reconnect_timeout"})
 _MAX_NUMBER: Final = 1 << 53
+_OAUTH: Final = frozenset({"scope", "client_id", "client_secret"})
+_OAUTH_TEXT: Final = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]+")
 _KNOWN: Final = frozenset(
     {"command", "args", "env", "cwd", "url", "headers", "type", "transport", "python", "group", "mcp_ws", "name",
      "disabled", "enabled", "description", "timeout", "alwaysAllow", "autoApprove", "dev"}
@@ -103,6 +106,7 @@ class ServerSpec:
         prewarm: processes to keep ready for sessions that need one of their own.
         idle_timeout: seconds a shared process is kept without sessions; None takes the trait's.
         limits: numeric bounds by name.
+        oauth: None, or how its tokens are got: ``scope``, ``client_id``, ``client_secret``, where configured.
         ca_file: certificates to trust for ``https`` and ``wss`` instead of the usual ones.
         disabled_reason: why it cannot be used, in words; None if it can.
     """
@@ -125,6 +129,7 @@ class ServerSpec:
     idle_timeout: float | None = None
     limits: Mapping[str, float] = field(default_factory=dict)
     ca_file: str | None = None
+    oauth: Mapping[str, str] | None = None
     disabled_reason: str | None = None
 
     def censored(self) -> dict[str, Any]:
@@ -311,6 +316,7 @@ def _read_server(name: str, source: str, entry: Mapping[str, Any], environ: Mapp
         "headers": _pairs_of(entry, "headers"),
         "target": _typed(entry, "python", str, None),
         "group": tuple(_strings(entry, "group")),
+        "oauth": _read_oauth(entry.get("mcp_ws") or {}),
     }
     _check_group(name, raw["group"])
     unresolved = "${" in (raw["url"] or "")
@@ -323,6 +329,7 @@ def _read_server(name: str, source: str, entry: Mapping[str, Any], environ: Mapp
             raise _Unusable('"command" is empty once its variables are filled in')
         kind = _kind(entry, values["url"])
         _check_remote(values)
+        _check_oauth(kind, values)
     except _Unusable as reason:
         return ServerSpec(name, source, kind, **raw, **extras, disabled_reason=str(reason))
     return ServerSpec(name, source, kind, **values, **extras)
@@ -374,6 +381,42 @@ def _check_remote(values: Mapping[str, Any]) -> None:
             raise _Mistake(f"headers.{name}", "cannot be set: it is no header name, or the transport sets it")
         if not _HEADER_VALUE.fullmatch(value):
             raise _Mistake(f"headers.{name}", "must be one line of Latin-1 text")
+
+
+def _read_oauth(extras: Mapping[str, Any]) -> dict[str, str] | None:
+    """``true``, or an object with what is known of the client."""
+    value = extras.get("oauth", False)
+    if isinstance(value, bool):
+        return {} if value else None
+    if not isinstance(value, dict) or set(value) - _OAUTH:
+        raise _Mistake("mcp_ws.oauth", f"must be true or an object with any of {', '.join(sorted(_OAUTH))}")
+    for key, text in value.items():
+        if not isinstance(text, str) or not text:
+            raise _Mistake(f"mcp_ws.oauth.{key}", "must be a text, and not empty")
+        _check_text(f"mcp_ws.oauth.{key}", text)
+    if "client_secret" in value and "client_id" not in value:
+        raise _Mistake("mcp_ws.oauth.client_secret", 'needs a "client_id"')
+    return dict(value)
+
+
+def _check_oauth(kind: str, values: Mapping[str, Any]) -> None:
+    """Whether tokens can be got and sent, once variables are filled in."""
+    oauth = values["oauth"]
+    if oauth is None:
+        return
+    if kind not in ("http", "sse"):
+        raise _Mistake("mcp_ws.oauth", f'is for servers of type http and sse, and this is of type "{kind}"')
+    if any(name.lower() == "authorization" for name in values["headers"]):
+        raise _Mistake("mcp_ws.oauth", "excludes an Authorization header; remove one of them")
+    if not is_private(values["url"]):
+        raise _Mistake(
+            "mcp_ws.oauth", "needs an https address, or one of this machine: tokens are sent there"
+        )
+    for key, text in oauth.items():
+        if not _OAUTH_TEXT.fullmatch(text):
+            raise _Mistake(
+                f"mcp_ws.oauth.{key}", "must be ASCII text without quotes and backslashes, and not empty"
+            )
 
 
 def _check_url(url: str) -> None:
@@ -474,6 +517,8 @@ def _read_extras(extras: Mapping[str, Any]) -> dict[str, Any]:
             known[key] = value
         elif key == "tools":
             known[key] = read_rules(where, value)
+        elif key == "oauth":
+            pass  # its texts may have variables: _read_oauth
         elif key == "ca_file":
             known[key] = os.path.expanduser(_typed(extras, key, str, None) or "") or None
         elif key in _NUMBERS:
@@ -481,7 +526,7 @@ def _read_extras(extras: Mapping[str, Any]) -> dict[str, Any]:
         else:
             raise _Mistake(
                 where,
-                f"unknown setting; known: {', '.join(['sharing', 'bridge', 'tools', 'ca_file', *_NUMBERS])}",
+                f"unknown setting; known: {', '.join(['sharing', 'bridge', 'tools', 'ca_file', 'oauth', *_NUMBERS])}",
             )
     return {**known, "limits": limits}
 

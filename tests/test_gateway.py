@@ -39,7 +39,7 @@ class HeldLink:
 async def test_a_mistake_while_attaching_answers_whoever_waits(meta, caplog):
     gateway = Gateway(Limits())
 
-    def fails(spec: ServerSpec) -> None:
+    def fails(spec: ServerSpec, principal: str) -> None:
         raise ValueError("a bug")
 
     gateway._make_transport = fails

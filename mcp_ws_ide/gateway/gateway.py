@@ -27,6 +27,7 @@ from mcp_ws_ide.tap import Tap
 from mcp_ws_ide.tasks import TaskGroupOwner
 from mcp_ws_ide.tokens import new_resume_token
 from mcp_ws_ide.transports import TRANSPORTS, Supplies, Transport, make_transport
+from mcp_ws_ide.transports.oauth import Authorizations
 from mcp_ws_ide.transports.processes import ProcessSupervisor
 
 UNKNOWN_SESSION: Final = "no such session: it ended, expired, or was never yours"
@@ -61,13 +62,21 @@ class Limits(msgspec.Struct, frozen=True):
     window_bytes: int = 4 << 20
     hello_timeout: float = 30.0
     drain_timeout: float = 2.0
+    oauth_timeout: float = 300.0
 
 
 class Gateway:
     """Carries sessions to servers. Make it on the event loop it runs on; end it with :meth:`aclose`."""
 
-    def __init__(self, limits: Limits, on_activity: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        on_activity: Callable[[], None] = lambda: None,
+        authorizations: Authorizations | None = None,
+    ) -> None:
         self.limits = limits
+        self.authorizations = authorizations
+        """What users have authorized at remote servers; None where nothing can be authorized."""
         self.loop = asyncio.get_running_loop()
         self.tasks = TaskGroupOwner()
         self.tap = Tap()
@@ -122,11 +131,11 @@ class Gateway:
             if not upstream.users:
                 upstream.close()
 
-    def _make_transport(self, spec: ServerSpec) -> Transport:
+    def _make_transport(self, spec: ServerSpec, principal: str) -> Transport:
         limit = spec.limits.get("max_message_bytes", self.limits.max_message_bytes)
-        return make_transport(
-            spec, Supplies(self._supervisor, child_environment(spec, os.environ), int(limit))
-        )
+        environment = child_environment(spec, os.environ)
+        supplies = Supplies(self._supervisor, environment, int(limit), principal, self.authorizations)
+        return make_transport(spec, supplies)
 
     def find(self, name: str) -> Server | None:
         """The server of this name; ``+a+b`` is the group of the servers a and b."""
@@ -406,6 +415,8 @@ class Gateway:
         except TimeoutError:
             log.warning("servers did not end within %s s; the supervisor ends them by force", timeout)
         finally:
+            if self.authorizations is not None:
+                await self.authorizations.aclose()
             await self._supervisor.aclose()
             await self.tasks.aclose(timeout=1.0)
 

@@ -78,7 +78,7 @@ class Server:
         self,
         spec: ServerSpec,
         counters: ServerCounters,
-        make_transport: Callable[[ServerSpec], Transport],
+        make_transport: Callable[[ServerSpec, str], Transport],
         now: Callable[[], float],
     ) -> None:
         self.spec = spec
@@ -117,15 +117,15 @@ class Server:
         """Why no client can be served now, in words; None if one can."""
         return self.spec.disabled_reason or self.crash_loop.refusal
 
-    def new_transport(self) -> Transport:
-        """A transport, not connected yet.
+    def new_transport(self, principal: str = "") -> Transport:
+        """A transport for this principal, not connected yet.
 
         Raises:
             TransportError: the server is disabled, or its breaker is open.
         """
         if self.refusal is not None:
             raise TransportError(self.refusal)
-        return self._make_transport(self.spec)
+        return self._make_transport(self.spec, principal)
 
     @property
     def state(self) -> str:

@@ -112,7 +112,7 @@ class Upstream(ABC):
 
     def _new_transport(self) -> Transport:
         if not self.server.members:
-            return self.server.new_transport()
+            return self.server.new_transport(self.owner)
         return self._gateway.group_transport(self.server, self.owner, stateless=self.shared)
 
     async def _wait_for_turn(self, delay: float) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from mcp_ws_ide.handlers import api
 from mcp_ws_ide.handlers.endpoint import ServerEndpointHandler
+from mcp_ws_ide.handlers.oauth import CallbackHandler
 from mcp_ws_ide.handlers.page import PageHandler
 from mcp_ws_ide.handlers.poll import PollHandler, ProbeHandler
 from mcp_ws_ide.handlers.tap import TapHandler
@@ -19,6 +20,7 @@ ROUTES: list[tuple[str, type[Any]]] = [
     (rf"/mcp-ws/servers/{_ENDPOINT}/poll", PollHandler),
     (rf"/mcp-ws/servers/{_ENDPOINT}/probe", ProbeHandler),
     (r"/mcp-ws/?", PageHandler),
+    (r"/mcp-ws/oauth/callback", CallbackHandler),
     (r"/mcp-ws/api/servers", api.ServersHandler),
     (rf"/mcp-ws/api/servers/{_NAME}", api.ServerHandler),
     (rf"/mcp-ws/api/servers/{_NAME}/restart", api.RestartHandler),

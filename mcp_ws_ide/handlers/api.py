@@ -112,7 +112,17 @@ class ServerHandler(ServersHandler):
         """One server, with the newest lines of its stderr."""
         server = self.server_named(name)
         tails = [line for u in server.upstreams if u.owner == self.principal for line in u.stderr_tail]
-        self.finish({**self.server_model(server), "stderr": (tails or server.last_stderr)[-200:]})
+        self.set_header("Cache-Control", "no-store")
+        shown = {"stderr": (tails or server.last_stderr)[-200:], **self._authorization(server)}
+        self.finish({**self.server_model(server), **shown})
+
+    def _authorization(self, server: Server) -> dict[str, Any]:
+        """The page on which the caller is to authorize the gateway, while that is waited for."""
+        authorizations = self.runtime.gateway.authorizations
+        pending = authorizations and authorizations.pending(server.name, self.principal)
+        if not pending:
+            return {}
+        return {"authorization": {"url": pending.page, "expires": pending.page_expires}}
 
 
 class RestartHandler(ApiHandler):

@@ -16,6 +16,7 @@ from mcp_ws_ide.transports.processes import ProcessSupervisor
 
 if TYPE_CHECKING:
     from mcp_ws_ide.config import ServerSpec
+    from mcp_ws_ide.transports.oauth import Authorizations
 
 
 class Receiver(Protocol):
@@ -48,11 +49,15 @@ class Supplies:
         supervisor: who starts and kills processes.
         environment: the complete environment of a server process.
         max_message_bytes: longest message, either way.
+        principal: whose attachment it is.
+        authorizations: what users have authorized at remote servers; None where nothing can be authorized.
     """
 
     supervisor: ProcessSupervisor
     environment: Mapping[str, str]
     max_message_bytes: int
+    principal: str = ""
+    authorizations: Authorizations | None = None
 
 
 class Transport(ABC):

@@ -26,6 +26,7 @@ from mcp_ws_ide.errors import (
     UPSTREAM_LOST,
     UPSTREAM_UNAVAILABLE,
     MalformedMessage,
+    TransportError,
 )
 from mcp_ws_ide.messages import IdKey, Kind, Message
 from mcp_ws_ide.transports.base import Receiver, Supplies
@@ -122,7 +123,7 @@ class HttpTransport(TaskedTransport):
     def from_spec(cls, spec: ServerSpec, supplies: Supplies) -> Self:
         """The address, headers and bounds of the configuration."""
         return cls(
-            remote_of(spec),
+            remote_of(spec, supplies),
             max_message_bytes=supplies.max_message_bytes,
             reconnect_timeout=spec.limits.get("reconnect_timeout", 60.0),
         )
@@ -152,7 +153,9 @@ class HttpTransport(TaskedTransport):
         self._listening: asyncio.Task[Any] | None = None
 
     async def connect(self, receiver: Receiver) -> None:
-        """Nothing to open: the first request shows whether the server is there."""
+        """Nothing to open: the first request shows whether the server is there. Only an authorization is waited
+        for, before anything waits for an answer."""
+        await self._remote.prepare("POST", {"Content-Type": JSON, "Accept": f"{JSON}, {EVENT_STREAM}"}, _PING)
         self._receiver = receiver
 
     # --- sending --------------------------------------------------------------------------------
@@ -526,20 +529,28 @@ class HttpTransport(TaskedTransport):
 
 
 _NOTHING: Final = b'{"jsonrpc":"2.0","method":"nothing"}'
+_PING: Final = b'{"jsonrpc":"2.0","id":"ping","method":"ping"}'
+"""Sent without a token, to be told where one is to be had."""
 
 
-def remote_of(spec: ServerSpec) -> Remote:
+def remote_of(spec: ServerSpec, supplies: Supplies) -> Remote:
     """The remote server that a configuration names.
 
     Raises:
-        TransportError: ``ca_file`` cannot be used.
+        TransportError: ``ca_file`` cannot be used, or OAuth is not possible here.
     """
+    authorization = None
+    if spec.oauth is not None:
+        if supplies.authorizations is None:
+            raise TransportError("OAuth needs a public address of the gateway, and there is none")
+        authorization = supplies.authorizations.of(spec, supplies.principal)
     return Remote(
         spec.url or "",
         spec.headers,
         ca_file=spec.ca_file,
         connect_timeout=spec.limits.get("connect_timeout", 10.0),
         read_timeout=spec.limits.get("read_timeout", 300.0),
+        authorization=authorization,
     )
 
 

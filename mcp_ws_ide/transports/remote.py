@@ -15,12 +15,15 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from functools import lru_cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import httpx2
 
 from mcp_ws_ide import __version__
 from mcp_ws_ide.errors import TransportError
+
+if TYPE_CHECKING:
+    from mcp_ws_ide.transports.oauth import Authorization
 
 MAX_CONNECTIONS: Final = 256
 """Connections of one attachment at once, event streams included."""
@@ -60,6 +63,13 @@ class Failure(Exception):
         self.refused = refused or status in (401, 403, 407, 408, 429) or status >= 500
 
 
+class Unauthorized(Failure):
+    """The server wants an authorization that it did not get; the request did not run."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__(words, sent=False, refused=True)
+
+
 class Remote:
     """One remote server's address, and the client for it.
 
@@ -69,6 +79,7 @@ class Remote:
         ca_file: certificates to trust instead of the system's.
         connect_timeout: seconds for a connection, or for one of the pool to become free.
         read_timeout: seconds of silence after which a response counts as lost.
+        authorization: where the token comes from, if it comes by OAuth.
 
     Raises:
         TransportError: ``ca_file``, or a proxy of the environment, cannot be used.
@@ -82,7 +93,9 @@ class Remote:
         ca_file: str | None = None,
         connect_timeout: float = 10.0,
         read_timeout: float = 300.0,
+        authorization: Authorization | None = None,
     ) -> None:
+        self._authorization = authorization
         self.url = httpx2.URL(url)
         self.read_timeout = read_timeout
         self._timeout = httpx2.Timeout(
@@ -91,20 +104,7 @@ class Remote:
         self._endless = httpx2.Timeout(
             connect=connect_timeout, read=None, write=WRITE_TIMEOUT, pool=connect_timeout
         )
-        # trust_env: a server behind the company's proxy is to be reached as by the gateway's child processes,
-        # which are given the same proxy variables. (netrc is not read by this client.)
-        try:
-            self._client = httpx2.AsyncClient(
-                verify=tls_context(ca_file),
-                headers={"User-Agent": f"mcp-ws-ide/{__version__}", "Accept-Encoding": "identity", **headers},
-                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-                follow_redirects=False,
-                trust_env=True,
-                timeout=self._timeout,
-                limits=httpx2.Limits(max_connections=MAX_CONNECTIONS, keepalive_expiry=KEEPALIVE_EXPIRY),
-            )
-        except (ImportError, ValueError, httpx2.InvalidURL) as error:
-            raise TransportError(f"the proxy that the environment names cannot be used: {error}") from None
+        self._client = new_client(headers, ca_file, self._timeout)
 
     @property
     def where(self) -> str:
@@ -151,13 +151,13 @@ class Remote:
                     timeout=timeout,
                     extensions={"trace": trace},
                 )
-                response = await self._client.send(request, stream=True)
+                response = await self._send(request)
                 try:
                     onward = _redirect(response, method)
                     if onward is None:
                         if endless:
                             _keep_alive(response)
-                        _check_coding(response)
+                        check_coding(response)
                         yield response
                         return
                     target = onward
@@ -170,6 +170,30 @@ class Remote:
             raise Failure(self._words(error), sent=sent) from None
         except (OSError, ssl.SSLError) as error:
             raise Failure(f"{self.where}: {error}", sent=sent) from None
+
+    async def _send(self, request: httpx2.Request) -> httpx2.Response:
+        if self._authorization is None:
+            return await self._client.send(request, stream=True)
+        return await self._authorization.send(self._client, request)
+
+    async def prepare(self, method: str, headers: Mapping[str, str], content: bytes | None = None) -> None:
+        """Get an authorization, if the server wants one and there is none: a person takes longer over it than any
+        request may wait for its answer. Anything else that is wrong shows with the first message.
+
+        Raises:
+            TransportError: it was not given.
+        """
+        if self._authorization is None or self._authorization.held:
+            return
+        request = self._client.build_request(method, self.url, headers=headers, content=content)
+        try:
+            with contextlib.suppress(httpx2.HTTPError, httpx2.InvalidURL, OSError):
+                await self._authorization.prepare(self._client, request)
+        except BaseException as error:
+            await self.aclose()
+            if isinstance(error, Unauthorized):
+                raise TransportError(str(error)) from None
+            raise
 
     def _words(self, error: Exception) -> str:
         where, timeout = self.where, self._timeout
@@ -190,6 +214,30 @@ class Remote:
     async def aclose(self) -> None:
         """Close every connection."""
         await self._client.aclose()
+
+
+def new_client(
+    headers: Mapping[str, str], ca_file: str | None, timeout: httpx2.Timeout
+) -> httpx2.AsyncClient:
+    """A client that keeps no cookie, follows no redirect and verifies TLS.
+
+    Raises:
+        TransportError: ``ca_file``, or a proxy of the environment, cannot be used.
+    """
+    # trust_env: a server behind the company's proxy is to be reached as by the gateway's child processes,
+    # which are given the same proxy variables. (netrc is not read by this client.)
+    try:
+        return httpx2.AsyncClient(
+            verify=tls_context(ca_file),
+            headers={"User-Agent": f"mcp-ws-ide/{__version__}", "Accept-Encoding": "identity", **headers},
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+            follow_redirects=False,
+            trust_env=True,
+            timeout=timeout,
+            limits=httpx2.Limits(max_connections=MAX_CONNECTIONS, keepalive_expiry=KEEPALIVE_EXPIRY),
+        )
+    except (ImportError, ValueError, httpx2.InvalidURL) as error:
+        raise TransportError(f"the proxy that the environment names cannot be used: {error}") from None
 
 
 async def read_body(response: httpx2.Response, limit: int) -> bytes | None:
@@ -285,7 +333,7 @@ def _redirect(response: httpx2.Response, method: str) -> httpx2.URL | None:
     return there
 
 
-def _check_coding(response: httpx2.Response) -> None:
+def check_coding(response: httpx2.Response) -> None:
     """Compression was not asked for, and could blow up a small answer beyond every bound."""
     coding = response.headers.get("content-encoding", "identity").strip().lower()
     if coding not in ("", "identity"):

@@ -50,7 +50,7 @@ class SseTransport(TaskedTransport):
     def from_spec(cls, spec: ServerSpec, supplies: Supplies) -> Self:
         """The address, headers and bounds of the configuration."""
         return cls(
-            remote_of(spec),
+            remote_of(spec, supplies),
             max_message_bytes=supplies.max_message_bytes,
             open_timeout=spec.limits.get("connect_timeout", 10.0),
         )
@@ -75,6 +75,7 @@ class SseTransport(TaskedTransport):
 
     async def connect(self, receiver: Receiver) -> None:
         """Open the stream and wait for the address of the POSTs; see :meth:`Transport.connect`."""
+        await self._remote.prepare("GET", {"Accept": EVENT_STREAM})
         opened: asyncio.Future[httpx2.URL] = asyncio.get_running_loop().create_future()
         self._spawn(self._read(opened, receiver), "read")
         try:

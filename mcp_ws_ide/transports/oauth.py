@@ -1,0 +1,515 @@
+"""OAuth toward remote servers (MCP 2025-11-25 and 2026-07-28, basic/authorization): tokens, and how to get them.
+
+The flow itself (discovery, registration, PKCE, refresh, step-up) is the SDK's ``OAuthClientProvider``, imported once
+a server needs it. Here is what a gateway adds: whose token it is, where it is kept, who is asked for consent and who
+waits. Requests are not sent through the provider, which lets one at a time pass: it is asked only after a
+challenge. Knows nothing of JSON-RPC and of the handler that takes the browser's answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import os
+import re
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qs, urlsplit
+
+import httpx2
+import msgspec
+
+from mcp_ws_ide.errors import TransportError
+from mcp_ws_ide.tasks import TaskGroupOwner
+from mcp_ws_ide.transports.remote import (
+    ERROR_BYTES,
+    Failure,
+    Unauthorized,
+    check_coding,
+    new_client,
+    origin,
+    read_body,
+)
+
+if TYPE_CHECKING:
+    from mcp_ws_ide.config import ServerSpec
+
+CALLBACK: Final = "mcp-ws/oauth/callback"
+"""Where the authorization server sends the browser, below the public URL."""
+ANSWER_TIMEOUT: Final = 30.0
+"""Seconds for each answer of an authorization server, and for the challenge of the MCP server."""
+PROTOCOL_VERSION: Final = "2025-11-25"
+"""Told to the provider, so that it asks for a token of this server alone (RFC 8707)."""
+SDK_LOGGER: Final = "mcp.client.auth"
+
+_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+_ERROR: Final = re.compile(r"[a-z_]{1,60}")
+_SCOPE_PARAMETER: Final = re.compile(r'\bscope="?[^",]*"?\s*,?\s*')
+
+for _name in ("oauth2", "utils"):  # it logs answers that it cannot read, and so what is in them
+    if logging.getLogger(f"{SDK_LOGGER}.{_name}").level == logging.NOTSET:
+        logging.getLogger(f"{SDK_LOGGER}.{_name}").setLevel(logging.CRITICAL + 1)
+
+log = logging.getLogger(__name__)
+
+
+def is_private(url: str) -> bool:
+    """Whether what is sent there can be read on no wire: ``https``, or this very machine."""
+    parts = urlsplit(url)
+    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
+
+
+class _Stored(msgspec.Struct):
+    """One file. The first members say what the others are good for: under another configuration they are not used."""
+
+    server: str
+    principal: str
+    url: str
+    settings: str
+    """Digest of the configured client and scope."""
+    redirect_uri: str
+    """What the client was registered with."""
+    tokens: dict[str, Any] | None = None
+    client: dict[str, Any] | None = None
+    """What the registration brought; None for a configured client."""
+    metadata: dict[str, Any] | None = None
+    """Of the authorization server (RFC 8414): where to refresh."""
+    resource: dict[str, Any] | None = None
+    """Of the MCP server (RFC 9728)."""
+
+
+class _Storage:
+    """The SDK's ``TokenStorage``, over one file of mode 0600."""
+
+    def __init__(self, path: Path, fresh: _Stored, client: Mapping[str, Any] | None) -> None:
+        self._path = path
+        self._client = client
+        self.stored = self._load(fresh)
+        self.context: Any = None
+        """Of the provider that runs; what it has discovered is kept with its tokens."""
+
+    def _load(self, fresh: _Stored) -> _Stored:
+        try:
+            found = msgspec.json.decode(self._path.read_bytes(), type=_Stored)
+        except FileNotFoundError:
+            return fresh
+        except (OSError, msgspec.DecodeError) as error:
+            log.error("%s is unreadable and was ignored: %s", self._path, type(error).__name__)
+            return fresh
+        names = ("server", "principal", "url", "settings")
+        return found if all(getattr(found, name) == getattr(fresh, name) for name in names) else fresh
+
+    def _save(self) -> None:
+        directory = self._path.parent
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory.chmod(0o700)
+        fresh = self._path.with_name(f"{self._path.name}.{secrets.token_hex(4)}")
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(msgspec.json.encode(self.stored))
+            os.replace(fresh, self._path)
+        except BaseException:
+            fresh.unlink(missing_ok=True)
+            raise
+
+    @property
+    def access_token(self) -> str:
+        """Empty if there is none."""
+        return str((self.stored.tokens or {}).get("access_token", ""))
+
+    async def get_tokens(self) -> Any:
+        """What was stored last."""
+        from mcp.shared.auth import OAuthToken
+
+        return None if self.stored.tokens is None else OAuthToken.model_validate(self.stored.tokens)
+
+    async def set_tokens(self, tokens: Any) -> None:
+        """Keep them, with what a refresh needs."""
+        self.stored.tokens = _dump(tokens)
+        self.stored.metadata = _dump(self.context.oauth_metadata)
+        self.stored.resource = _dump(self.context.protected_resource_metadata)
+        self._save()
+
+    async def get_client_info(self) -> Any:
+        """The configured client, else the registered one."""
+        from mcp.shared.auth import OAuthClientInformationFull
+
+        client = self._client or self.stored.client
+        return None if client is None else OAuthClientInformationFull.model_validate(client)
+
+    async def set_client_info(self, client_info: Any) -> None:
+        """Keep a registration; the next authorization uses it again."""
+        self.stored.client = _dump(client_info)
+        self._save()
+
+
+def _dump(model: Any) -> dict[str, Any] | None:
+    return None if model is None else dict(model.model_dump(mode="json", exclude_none=True))
+
+
+class Authorization:
+    """What one principal may do at one server: the token, and at most one flow that gets a new one.
+
+    Args:
+        owner: of the page that is waited for and of the tasks.
+        spec: the server; its ``oauth`` is not None.
+        principal: whose token it is. Nobody else's request carries it.
+    """
+
+    def __init__(self, owner: Authorizations, spec: ServerSpec, principal: str) -> None:
+        self._owner, self.spec, self.principal = owner, spec, principal
+        self._settings = dict(spec.oauth or {})
+        self._redirect_uri = owner.redirect_uri
+        url = str(spec.url)
+        digest = hashlib.sha256(msgspec.json.encode(sorted(self._settings.items()))).hexdigest()
+        fresh = _Stored(spec.name, principal, url, digest, self._redirect_uri)
+        name = hashlib.sha256(f"{spec.name}\0{principal}".encode()).hexdigest()[:40]
+        self._storage = _Storage(owner.directory / f"{name}.json", fresh, self._configured_client())
+        self._flow: asyncio.Task[str] | None = None
+        self._answer: asyncio.Future[Mapping[str, str]] | None = None
+        self._refusal = ""
+        self.page: str | None = None
+        """Where the user is to consent, while that is waited for."""
+        self.page_expires = 0.0
+
+    def _configured_client(self) -> dict[str, Any] | None:
+        if "client_id" not in self._settings:
+            return None
+        secret = self._settings.get("client_secret")
+        return {
+            "client_id": self._settings["client_id"],
+            "client_secret": secret,
+            "redirect_uris": [self._redirect_uri],
+            "token_endpoint_auth_method": "client_secret_basic" if secret else "none",
+        }
+
+    @property
+    def held(self) -> bool:
+        """Whether there is a token that may be good, and no page that waits for the user."""
+        return bool(self._storage.access_token) and self.page is None
+
+    # --- requests -------------------------------------------------------------------------------
+
+    async def send(self, client: httpx2.AsyncClient, request: httpx2.Request) -> httpx2.Response:
+        """As ``client.send(request, stream=True)``, with the token; after a challenge once more, with a new one.
+
+        Raises:
+            Unauthorized: the server wants an authorization, and there was none in time.
+        """
+        used = self._sign(request)
+        response = await client.send(request, stream=True)
+        # A goodbye is not worth asking a person for.
+        if not _is_challenge(response) or request.method == "DELETE":
+            return response
+        await response.aclose()
+        await self._renew(used, response)
+        self._sign(request)
+        return await client.send(request, stream=True)
+
+    async def prepare(self, client: httpx2.AsyncClient, request: httpx2.Request) -> None:
+        """Send a request that says nothing, and get a token if the server wants one.
+
+        Raises:
+            Unauthorized: there was none in time.
+        """
+        used = self._sign(request)
+        try:
+            async with asyncio.timeout(ANSWER_TIMEOUT):
+                response = await client.send(request, stream=True)
+                await response.aclose()
+        except TimeoutError:
+            return
+        if _is_challenge(response):
+            await self._renew(used, response)
+
+    def _sign(self, request: httpx2.Request) -> str:
+        token = self._storage.access_token
+        if token:
+            request.headers["Authorization"] = f"Bearer {token}"
+        return token
+
+    async def _renew(self, refused: str, challenge: httpx2.Response) -> None:
+        """Return once there is another token than the refused one. All who need it wait for the same flow, which
+        goes on when they leave: the user may be on that page."""
+        if self._storage.access_token != refused:
+            return
+        if self._flow is None or self._flow.done():
+            self._flow = self._owner.tasks.spawn(self._run(challenge), f"authorize {self.spec.name}")
+        flow = self._flow
+        await asyncio.wait([flow])
+        words = "the gateway is closing" if flow.cancelled() else flow.result()
+        if words:
+            raise Unauthorized(f"server {self.spec.name!r} wants an authorization: {words}")
+
+    # --- the flow -------------------------------------------------------------------------------
+
+    async def _run(self, challenge: httpx2.Response) -> str:
+        """Get a token; returns why there is none, in words, empty if there is one."""
+        self._refusal = ""
+        try:
+            await self._drive(challenge)
+        except (Failure, TransportError) as failure:
+            return str(failure)
+        except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
+            return f"the authorization server broke off: {type(error).__name__}"
+        except Exception as error:  # of the SDK, whose words quote what was answered
+            log.debug("server %s: the authorization failed with %s", self.spec.name, type(error).__name__)
+            said = f" ({self._refusal})" if self._refusal else ""
+            return f"{_WORDS.get(type(error).__name__, 'the answers cannot be used')}{said}"
+        finally:
+            self._unpublish()
+        log.info("server %s: authorized", self.spec.name)
+        return ""
+
+    async def _drive(self, challenge: httpx2.Response) -> None:
+        """Run the provider's flow on a challenge that is there already, until it would send the request again."""
+        request = httpx2.Request(
+            "POST", str(self.spec.url), headers={"MCP-Protocol-Version": PROTOCOL_VERSION}
+        )
+        before = self._storage.access_token
+        async with self._client() as client, aclosing(self._provider().async_auth_flow(request)) as flow:
+            outgoing = await anext(flow)
+            while True:
+                if outgoing is not request:
+                    answer = await self._ask(client, outgoing)
+                elif self._storage.access_token != before:
+                    return
+                else:
+                    self._check_registration()
+                    answer = self._repeat(challenge, request)
+                outgoing = await flow.asend(answer)
+
+    @asynccontextmanager
+    async def _client(self) -> AsyncIterator[httpx2.AsyncClient]:
+        """For authorization servers alone: it has none of the configured headers, and lives as long as the flow."""
+        async with new_client({}, self.spec.ca_file, httpx2.Timeout(ANSWER_TIMEOUT)) as client:
+            yield client
+
+    def _provider(self) -> Any:
+        """The SDK's, told what is known already."""
+        try:
+            from mcp.client.auth import OAuthClientProvider
+            from mcp.shared.auth import OAuthClientMetadata, OAuthMetadata, ProtectedResourceMetadata
+        except ImportError:
+            raise TransportError(_NEEDS_MCP_2) from None
+        if not issubclass(OAuthClientProvider, httpx2.Auth):
+            raise TransportError(_NEEDS_MCP_2)
+        loopback = urlsplit(self._redirect_uri).hostname in _LOOPBACK
+        metadata = OAuthClientMetadata(
+            redirect_uris=[self._redirect_uri],
+            client_name="mcp-ws-ide",
+            scope=self._settings.get("scope"),
+            application_type="native" if loopback else "web",
+        )
+        url, storage = str(self.spec.url), self._storage
+        provider = OAuthClientProvider(url, metadata, storage, self._publish, self._answered)
+        storage.context = context = provider.context
+        if storage.stored.metadata is not None:
+            context.oauth_metadata = OAuthMetadata.model_validate(storage.stored.metadata)
+            # The token was refused, whatever the clock says; without this, it would not be refreshed. Without
+            # metadata, the refresh would go to an address that is only guessed.
+            context.token_expiry_time = 1.0
+        if storage.stored.resource is not None:
+            resource = ProtectedResourceMetadata.model_validate(storage.stored.resource)
+            context.protected_resource_metadata = resource
+            context.auth_server_url = str(resource.authorization_servers[0])
+        return provider
+
+    def _check_registration(self) -> None:
+        """A client registered with another address of ours (the port has changed) can refresh, and do no more."""
+        storage = self._storage
+        if storage.stored.redirect_uri != self._redirect_uri:
+            storage.stored.redirect_uri, storage.stored.client = self._redirect_uri, None
+            if "client_id" not in self._settings:
+                storage.context.client_info = None
+
+    def _repeat(self, challenge: httpx2.Response, request: httpx2.Request) -> httpx2.Response:
+        """The challenge, with the configured scope in place of the one that the server names."""
+        asked = challenge.headers.get("www-authenticate", "")
+        if scope := self._settings.get("scope"):
+            asked = f'Bearer scope="{scope}", {_SCOPE_PARAMETER.sub("", asked).partition(" ")[2]}'
+        headers = {"WWW-Authenticate": asked}
+        return httpx2.Response(challenge.status_code, headers=headers, request=request)
+
+    async def _ask(self, client: httpx2.AsyncClient, request: httpx2.Request) -> httpx2.Response:
+        """One request to the authorization server, or for metadata; bounded in time and size."""
+        if not is_private(str(request.url)):
+            words = f"{origin(request.url)} is no https address; nothing secret is sent there"
+            raise Failure(words, sent=False)
+        request.headers["Accept-Encoding"] = "identity"
+        try:
+            async with asyncio.timeout(ANSWER_TIMEOUT):
+                response = await client.send(request, stream=True)
+                try:
+                    check_coding(response)
+                    body = await read_body(response, ERROR_BYTES)
+                finally:
+                    await response.aclose()
+        except TimeoutError:
+            words = f"{origin(request.url)} did not answer within {ANSWER_TIMEOUT:g} s"
+            raise Failure(words, sent=False) from None
+        if body is None:
+            words = f"{origin(request.url)} answered with more than {ERROR_BYTES} bytes"
+            raise Failure(words, sent=False)
+        self._refusal = _refusal_of(response.status_code, body)
+        headers = [
+            (name, value) for name, value in response.headers.multi_items() if name.lower() not in _FRAMING
+        ]
+        answer = httpx2.Response(response.status_code, headers=headers, content=body, request=request)
+        answer.next_request = response.next_request
+        return answer
+
+    # --- the page -------------------------------------------------------------------------------
+
+    async def _publish(self, page: str) -> None:
+        """Show where the user is to consent; the SDK's ``redirect_handler``."""
+        state = parse_qs(urlsplit(page).query).get("state", [""])[0]
+        if not is_private(page) or not state or len(page) > 8192:
+            raise Failure("the authorization page has no https address", sent=False)
+        self._choose_client_authentication()
+        self._answer = asyncio.get_running_loop().create_future()
+        self.page, self.page_expires = page, time.time() + self._owner.timeout
+        self._owner.expect(state, self)
+        log.warning(
+            "server %s waits for an authorization; its page stands under authorization.url of %s (for %g s)",
+            self.spec.name,
+            self._owner.where(self.spec.name),
+            self._owner.timeout,
+        )
+
+    def _choose_client_authentication(self) -> None:
+        """RFC 6749 wants every server to take Basic; some announce that they take only a form."""
+        context = self._storage.context
+        if "client_secret" not in self._settings or context.oauth_metadata is None:
+            return
+        supported = context.oauth_metadata.token_endpoint_auth_methods_supported or ["client_secret_basic"]
+        if "client_secret_basic" not in supported and "client_secret_post" in supported:
+            context.client_info.token_endpoint_auth_method = "client_secret_post"  # noqa: S105 - no secret
+
+    async def _answered(self) -> Any:
+        """What the browser brought; the SDK's ``callback_handler``."""
+        from mcp.client.auth import AuthorizationCodeResult
+
+        assert self._answer is not None
+        try:
+            async with asyncio.timeout(self._owner.timeout):
+                answer = await self._answer
+        except TimeoutError:
+            words = f"nobody gave it within {self._owner.timeout:g} s (oauth_timeout); call again, then open the page"
+            where = self._owner.where(self.spec.name)
+            raise Failure(f"{words} that stands under authorization.url of {where}", sent=False) from None
+        finally:
+            self._unpublish()
+        if "code" not in answer:
+            error = answer.get("error", "")
+            shown = error if _ERROR.fullmatch(error) else "no code"
+            raise Failure(f"it was not given ({shown})", sent=False)
+        return AuthorizationCodeResult(code=answer["code"], state=answer.get("state"), iss=answer.get("iss"))
+
+    def _unpublish(self) -> None:
+        self.page = None
+        self._owner.forget(self)
+
+    def take(self, answer: Mapping[str, str]) -> None:
+        """The parameters with which the browser came back."""
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_result(dict(answer))
+
+
+class Authorizations:
+    """All authorizations of a gateway, and the pages that wait for their users.
+
+    Args:
+        directory: of the files; made with mode 0700.
+        public_url: returns the address of the Jupyter server as browsers know it, with its base URL.
+        timeout: seconds that a page is waited for.
+    """
+
+    def __init__(self, directory: Path, public_url: Callable[[], str], timeout: float) -> None:
+        self.directory, self.timeout = directory, timeout
+        self._public_url = public_url
+        self.tasks = TaskGroupOwner()
+        self._known: dict[tuple[str, str], Authorization] = {}
+        self._expected: dict[str, Authorization] = {}
+
+    @property
+    def redirect_uri(self) -> str:
+        """Where authorization servers send the browser."""
+        return f"{self._public_url().rstrip('/')}/{CALLBACK}"
+
+    def where(self, name: str) -> str:
+        """The address that shows a server's page to the user who is to open it."""
+        return f"{self._public_url().rstrip('/')}/mcp-ws/api/servers/{name}"
+
+    def of(self, spec: ServerSpec, principal: str) -> Authorization:
+        """The one of this server and principal; a changed configuration begins anew."""
+        known = self._known.get((spec.name, principal))
+        if known is None or (known.spec is not spec and known.spec != spec):
+            known = self._known[spec.name, principal] = Authorization(self, spec, principal)
+        return known
+
+    def pending(self, name: str, principal: str) -> Authorization | None:
+        """The one that waits for this principal to open its page, if there is one."""
+        known = self._known.get((name, principal))
+        return known if known is not None and known.page is not None else None
+
+    def expect(self, state: str, authorization: Authorization) -> None:
+        """The browser will come back with ``state``."""
+        self._expected[state] = authorization
+
+    def forget(self, authorization: Authorization) -> None:
+        """Whoever comes back for it now is too late."""
+        self._expected = {
+            state: known for state, known in self._expected.items() if known is not authorization
+        }
+
+    def complete(self, principal: str, answer: Mapping[str, str]) -> str | None:
+        """Take the answer of a browser: the name of the server, or None if this principal is not waited for with
+        this ``state``. A state is good once; another principal does not use it up."""
+        authorization = self._expected.get(answer.get("state", ""))
+        if authorization is None or authorization.principal != principal:
+            return None
+        self.forget(authorization)
+        authorization.take(answer)
+        return authorization.spec.name
+
+    async def aclose(self) -> None:
+        """End the flows; who waits is told."""
+        await self.tasks.aclose(timeout=1.0)
+
+
+def _is_challenge(response: httpx2.Response) -> bool:
+    """RFC 6750, section 3; the second is a step-up to more scopes."""
+    if response.status_code == 403:
+        return "insufficient_scope" in response.headers.get("www-authenticate", "")
+    return response.status_code == 401
+
+
+def _refusal_of(status: int, body: bytes) -> str:
+    """Status and error code of a refusal (RFC 6749, section 5.2); nothing else of the answer is shown."""
+    if status < 400:
+        return ""
+    try:
+        error = msgspec.json.decode(body, type=_Error).error
+    except (msgspec.DecodeError, RecursionError):
+        error = ""
+    return f"{status} {error}".strip() if _ERROR.fullmatch(error) else str(status)
+
+
+class _Error(msgspec.Struct):
+    error: str = ""
+
+
+_FRAMING: Final = frozenset({"content-encoding", "content-length", "transfer-encoding"})
+_NEEDS_MCP_2: Final = 'OAuth needs version 2 of the package "mcp"; update it, or put a token under headers'
+_WORDS: Final = {
+    "OAuthRegistrationError": "the authorization server registered no client; configure a client_id that it knows",
+    "OAuthTokenError": "the authorization server gave no token",
+    "OAuthFlowError": "what the server says about its authorization server does not fit together",
+}

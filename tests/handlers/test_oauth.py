@@ -1,0 +1,275 @@
+"""OAuth toward a remote server, with a real authorization server, through a real gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import httpx
+import pytest
+
+from tests.conftest import MODERN, Jupyter, Peer, wait_until
+
+ROOT = Path(__file__).parents[2]
+USERS = {"alice-token": "alice", "bob-token": "bob", "test-token-0123456789": "root"}
+HELLO: dict[str, Any] = {"name": "echo", "arguments": {"text": "hello"}}
+
+
+class Protected:
+    """``tests/servers/oauth.py`` in a process of its own."""
+
+    def __init__(self) -> None:
+        ports = []
+        with socket.socket() as one, socket.socket() as other:
+            for probe in (one, other):
+                probe.bind(("127.0.0.1", 0))
+                ports.append(probe.getsockname()[1])
+        self.url, self.issuer = f"http://127.0.0.1:{ports[0]}/mcp", f"http://127.0.0.1:{ports[1]}"
+        program = [sys.executable, str(ROOT / "tests/servers/oauth.py"), *map(str, ports)]
+        self.process = subprocess.Popen(program, cwd="/")
+        for port in ports:
+            wait_until(lambda port=port: self.listens(port), 30, "that the servers listen")
+
+    def listens(self, port: int) -> bool:
+        assert self.process.poll() is None
+        with socket.socket() as attempt:
+            return attempt.connect_ex(("127.0.0.1", port)) == 0
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return httpx.get(f"{self.issuer}/facts").json()
+
+    @property
+    def counts(self) -> dict[str, int]:
+        return self.facts["counts"]
+
+    def forget(self, what: str = "") -> None:
+        httpx.post(f"{self.issuer}/forget?{what}").raise_for_status()
+
+
+@pytest.fixture
+def protected() -> Iterator[Protected]:
+    running = Protected()
+    yield running
+    running.process.kill()
+    running.process.wait()
+
+
+@pytest.fixture
+def start(make_jupyter, protected, tmp_path):
+    users = tmp_path / "users.json"
+    users.write_text(json.dumps(USERS))
+
+    def make(oauth: Any = True, *arguments: str) -> Jupyter:
+        return make_jupyter(
+            {"far": {"url": protected.url, "mcp_ws": {"oauth": oauth}}},
+            "--ServerApp.identity_provider_class=tests.servers.identity.NamedUsers",
+            "--ServerApp.log_level=DEBUG",
+            *arguments,
+            environment={
+                "USERS_FILE": str(users),
+                "PYTHONPATH": str(ROOT),
+                "JUPYTER_DATA_DIR": str(tmp_path / "data"),
+                "FAR_SECRET": "known-client-secret",
+            },
+        )
+
+    return make
+
+
+def link_of(jupyter: Jupyter, user: str = "alice"):
+    return jupyter.connect("far", additional_headers={"Authorization": f"Bearer {user}-token"})
+
+
+def server_of(jupyter: Jupyter, user: str = "alice") -> dict[str, Any]:
+    return jupyter.rest("GET", "servers/far", token=f"{user}-token")[1]
+
+
+async def page_of(jupyter: Jupyter, user: str = "alice") -> str:
+    def shown() -> str:
+        return server_of(jupyter, user).get("authorization", {}).get("url", "")
+
+    async with asyncio.timeout(15):
+        while not (page := await asyncio.to_thread(shown)):
+            await asyncio.sleep(0.02)
+    return page
+
+
+def consent(page: str) -> str:
+    """Open the page, where everybody consents; returns where the browser is sent then."""
+    answer = httpx.get(page)
+    assert answer.status_code == 302, answer.text
+    return answer.headers["location"]
+
+
+def come_back(address: str, user: str | None = "alice", **headers: str) -> httpx.Response:
+    """As a browser comes from another site."""
+    cross = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    login = {"Authorization": f"token {user}-token"} if user else {}
+    return httpx.get(address, headers={**cross, **login, **headers})
+
+
+async def authorize(jupyter: Jupyter, user: str = "alice") -> str:
+    back = consent(await page_of(jupyter, user))
+    answer = await asyncio.to_thread(come_back, back, user)
+    assert answer.status_code == 200, answer.text
+    return back
+
+
+def text_of(answer: dict[str, Any]) -> str:
+    return answer["result"]["content"][0]["text"]
+
+
+def files(tmp_path: Path) -> list[Path]:
+    return sorted((tmp_path / "data" / "mcp_ws_ide" / "oauth").iterdir())
+
+
+@pytest.mark.heavy
+async def test_a_call_waits_for_the_user_and_goes_on_with_a_token_that_is_kept(start, protected, tmp_path):
+    jupyter = await asyncio.to_thread(start)
+    async with link_of(jupyter) as link:
+        calling = asyncio.create_task(Peer(link).call(1, "tools/call", HELLO))
+        page = await page_of(jupyter)
+        assert page.startswith(f"{protected.issuer}/authorize?")
+        query = parse_qs(urlsplit(page).query)
+        assert query["code_challenge_method"] == ["S256"]
+        assert query["resource"] == [protected.url]
+        assert query["redirect_uri"] == [f"http://127.0.0.1:{jupyter.port}/mcp-ws/oauth/callback"]
+        assert not calling.done()
+        back = await authorize(jupyter)
+        assert text_of(await calling) == "hello"
+        assert "authorization" not in server_of(jupyter)
+        assert (await asyncio.to_thread(come_back, back)).status_code == 400, "a state is good once"
+    async with link_of(jupyter) as link:
+        peer = Peer(link)
+        assert "result" in await peer.initialize()
+        await peer.send(id=2, method="tools/call", params=HELLO)
+        assert text_of(await peer.receive()) == "hello", "a session of the other era has the token, too"
+    (file,) = files(tmp_path)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+    jupyter.stop()
+    shown = jupyter.log.read_text()
+    again = await asyncio.to_thread(start)
+    async with link_of(again) as link:
+        assert text_of(await Peer(link).call(1, "tools/call", HELLO)) == "hello"
+    facts = protected.facts
+    assert (facts["counts"]["register"], facts["counts"]["authorize"]) == (1, 1)
+    shown += again.log.read_text() + json.dumps(server_of(again))
+    shown += again.request("GET", "metrics", None, {"Authorization": f"token {again.token}"})[2].decode()
+    assert len(facts["secrets"]) >= 4
+    assert [secret for secret in facts["secrets"] + query["state"] if secret in shown] == []
+    assert "authorization.url" in shown, "the log says where to look"
+
+
+@pytest.mark.heavy
+async def test_a_refused_token_is_refreshed_also_after_a_restart(start, protected, tmp_path):
+    jupyter = await asyncio.to_thread(start)
+    async with link_of(jupyter) as link:
+        calling = asyncio.create_task(Peer(link).call(1, "tools/call", HELLO))
+        await authorize(jupyter)
+        await calling
+        protected.forget()
+        peer = Peer(link)
+        for number in range(2, 7):
+            await peer.send(id=number, method="tools/call", params={**HELLO, "_meta": dict(MODERN)})
+        assert sorted([(await peer.receive())["id"] for _ in range(5)]) == [2, 3, 4, 5, 6]
+        assert protected.counts["refresh"] == 1, "all wait for one refresh"
+    jupyter.stop()
+    protected.forget()
+    again = await asyncio.to_thread(start)
+    async with link_of(again) as link:
+        assert text_of(await Peer(link).call(1, "tools/call", HELLO)) == "hello"
+        assert (protected.counts["refresh"], protected.counts["authorize"]) == (2, 1)
+        protected.forget("refresh")
+        calling = asyncio.create_task(Peer(link).call(2, "tools/call", HELLO))
+        await authorize(again)
+        assert text_of(await calling) == "hello", "a refused refresh needs the user again"
+    # The port has changed, and with it the address that the client was registered with.
+    assert (protected.counts["register"], protected.counts["authorize"]) == (2, 2)
+
+
+@pytest.mark.heavy
+async def test_calls_with_a_token_do_not_wait_for_each_other(start, protected):
+    jupyter = await asyncio.to_thread(start)
+    async with link_of(jupyter) as link:
+        peer = Peer(link)
+        calling = asyncio.create_task(peer.call(1, "tools/call", HELLO))
+        await authorize(jupyter)
+        await calling
+        for number in (2, 3):
+            params = {"name": "meet", "arguments": {}, "_meta": dict(MODERN)}
+            await peer.send(id=number, method="tools/call", params=params)
+        assert [text_of(await peer.receive()) for _ in range(2)] == ["met", "met"]
+
+
+@pytest.mark.heavy
+async def test_an_answer_of_a_browser_counts_only_for_the_user_who_was_asked(start, protected, tmp_path):
+    jupyter = await asyncio.to_thread(start)
+    async with link_of(jupyter) as link:
+        calling = asyncio.create_task(Peer(link).call(1, "tools/call", HELLO))
+        page = await page_of(jupyter)
+        assert "authorization" not in server_of(jupyter, "bob")
+        back = consent(page)
+        wrong = back.replace(parse_qs(urlsplit(back).query)["state"][0], "x" * 43)
+        assert (await asyncio.to_thread(come_back, back, None)).status_code == 401
+        foreign = await asyncio.to_thread(come_back, back, "bob")
+        assert (foreign.status_code, wrong != back) == (400, True)
+        assert (await asyncio.to_thread(come_back, wrong)).status_code == 400
+        evil = {"Origin": "https://evil.example"}
+        assert (await asyncio.to_thread(come_back, back, "alice", **evil)).status_code == 403
+        embedded = {"Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"}
+        assert (await asyncio.to_thread(come_back, back, "alice", **embedded)).status_code == 403
+        assert not calling.done()
+        right = await asyncio.to_thread(come_back, back)
+        assert right.status_code == 200
+        assert right.headers["content-type"] == "text/html; charset=UTF-8"
+        assert "default-src 'none'" in right.headers["content-security-policy"]
+        assert "script" not in right.text
+        assert text_of(await calling) == "hello"
+        async with link_of(jupyter, "bob") as other:
+            waiting = asyncio.create_task(Peer(other).call(1, "tools/call", HELLO))
+            await authorize(jupyter, "bob")
+            assert text_of(await waiting) == "hello"
+    assert (
+        protected.counts["authorize"] == 3
+    )  # alice's page was opened once, wrongly never; bob's in authorize()
+    assert len(files(tmp_path)) == 2, "users share no tokens"
+
+
+@pytest.mark.heavy
+async def test_who_is_not_answered_or_denied_is_told(start, protected):
+    jupyter = await asyncio.to_thread(start, True, "--MCPWebSocketApp.oauth_timeout=2")
+    async with link_of(jupyter) as link:
+        error = (await Peer(link).call(1, "tools/call", HELLO))["error"]
+        assert error["code"] == -31002
+        assert "oauth_timeout" in error["message"]
+        assert f"127.0.0.1:{jupyter.port}/mcp-ws/api/servers/far" in error["message"]
+        calling = asyncio.create_task(Peer(link).call(2, "tools/call", HELLO))
+        query = parse_qs(urlsplit(await page_of(jupyter)).query)
+        denied = urlencode({"error": "access_denied", "state": query["state"][0]})
+        answer = await asyncio.to_thread(come_back, f"{query['redirect_uri'][0]}?{denied}")
+        assert (answer.status_code, "not authorized" in answer.text) == (200, True)
+        error = (await calling)["error"]
+        assert (error["code"], "access_denied" in error["message"]) == (-31002, True)
+
+
+@pytest.mark.heavy
+async def test_a_configured_client_and_scope_are_used(start, protected):
+    oauth = {"client_id": "known", "client_secret": "${FAR_SECRET}", "scope": "read write"}
+    jupyter = await asyncio.to_thread(start, oauth)
+    async with link_of(jupyter) as link:
+        calling = asyncio.create_task(Peer(link).call(1, "tools/call", HELLO))
+        page = await page_of(jupyter)
+        query = parse_qs(urlsplit(page).query)
+        assert (query["client_id"], query["scope"]) == (["known"], ["read write"])
+        calling.cancel()
+    assert "register" not in protected.counts
