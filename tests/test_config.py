@@ -175,6 +175,19 @@ def test_three_dialects_mean_the_same(tmp_path, document):
             "mcpServers.a.mcp_ws.connect_timeout",
             "0.1 or more",
         ),
+        *[
+            ({"mcpServers": {"a": {"url": "https://x", "mcp_ws": {"oauth": value}, **more}}}, key, word)
+            for value, more, key, word in [
+                (1, {}, "mcpServers.a.mcp_ws.oauth", "true or an object"),
+                ({"secret": "x"}, {}, "mcpServers.a.mcp_ws.oauth", "client_id, client_secret, scope"),
+                ({"client_id": ""}, {}, "mcpServers.a.mcp_ws.oauth.client_id", "not empty"),
+                ({"scope": 'a" b'}, {}, "mcpServers.a.mcp_ws.oauth.scope", "quotes"),
+                ({"client_secret": "x"}, {}, "mcpServers.a.mcp_ws.oauth.client_secret", "client_id"),
+                (True, {"headers": {"authorization": "x"}}, "mcpServers.a.mcp_ws.oauth", "header"),
+                (True, {"url": "http://x"}, "mcpServers.a.mcp_ws.oauth", "https"),
+                (True, {"url": "wss://x"}, "mcpServers.a.mcp_ws.oauth", "http and sse"),
+            ]
+        ],
         (
             {"mcpServers": {"a": {"url": "http://x", "mcp_ws": {"ca_file": 5}}}},
             "mcpServers.a.ca_file",
@@ -273,6 +286,7 @@ def test_every_example_of_the_documentation_works(tmp_path):
         ["notes"],
         ["desk"],
         ["search", "old", "lab", "local", "mine"],
+        ["far"],
     ]
     assert [spec.kind for spec in found[4].servers.values()] == ["http", "sse", "ws", "unix", "python"]
     assert all(configuration.problems == [] for configuration in found)
@@ -394,6 +408,17 @@ def test_our_own_settings_are_taken_over(tmp_path):
     assert configuration.problems == []
     spec = configuration.servers["a"]
     assert (spec.idle_timeout, dict(spec.limits)) == (0.5, {"max_message_bytes": 2048})
+
+
+def test_the_credentials_of_an_oauth_client_may_be_variables(tmp_path):
+    oauth = {"client_id": "me", "client_secret": "${SECRET}"}
+    entry = {"url": "https://x", "mcp_ws": {"oauth": oauth}}
+    spec = one(tmp_path, entry, SECRET="s3cret")
+    assert spec.oauth == {"client_id": "me", "client_secret": "s3cret"}
+    assert "s3cret" not in json.dumps(spec.censored())
+    assert "SECRET" in (one(tmp_path, entry).disabled_reason or "")
+    assert one(tmp_path, {"url": "https://x", "mcp_ws": {"oauth": True}}).oauth == {}
+    assert one(tmp_path, {"url": "https://x", "mcp_ws": {"oauth": False}}).oauth is None
 
 
 def test_a_name_twice_in_the_lists_of_one_file_is_shadowed(tmp_path):

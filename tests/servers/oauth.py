@@ -1,4 +1,4 @@
-"""An MCP server that wants OAuth, and its authorization server on a port of its own: ``python oauth.py PORT PORT``.
+"""An MCP server that wants OAuth, and its authorization server on a port of its own: ``python oauth.py PORT PORT http|sse``.
 
 Both are the SDK's. Whoever opens the authorization page consents. ``/facts`` of the authorization server tells what
 was issued and asked for; ``POST /forget`` makes access tokens unknown, with ``?refresh`` refresh tokens too.
@@ -26,6 +26,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 RESOURCE, ISSUER = (f"http://127.0.0.1:{port}" for port in sys.argv[1:3])
+SSE = sys.argv[3] == "sse"
 
 
 class Provider:
@@ -117,7 +118,7 @@ server = MCPServer(
     token_verifier=provider,
     auth=AuthSettings(
         issuer_url=AnyHttpUrl(ISSUER),
-        resource_server_url=AnyHttpUrl(f"{RESOURCE}/mcp"),
+        resource_server_url=AnyHttpUrl(f"{RESOURCE}/{'sse' if SSE else 'mcp'}"),
         required_scopes=["read"],
         validate_token_resource=False,
     ),
@@ -162,7 +163,8 @@ routes += [Route("/facts", facts), Route("/forget", forget, methods=["POST"])]
 
 
 async def main() -> None:
-    apps = (server.streamable_http_app(json_response=True), Starlette(routes=routes))
+    app = server.sse_app() if SSE else server.streamable_http_app(json_response=True)
+    apps = (app, Starlette(routes=routes))
     servers = [
         uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=int(port), log_level="warning"))
         for app, port in zip(apps, sys.argv[1:3], strict=True)
