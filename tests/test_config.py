@@ -279,7 +279,10 @@ def examples() -> list[str]:
 
 
 def test_every_example_of_the_documentation_works(tmp_path):
-    found = [load(tmp_path, example, HOME="/h", SEARCH_TOKEN="s", HUB_TOKEN="h") for example in examples()]
+    found = [
+        load(tmp_path, example, HOME="/h", SEARCH_TOKEN="s", HUB_TOKEN="h", FAR_SECRET="f")
+        for example in examples()
+    ]
     assert [list(configuration.servers) for configuration in found] == [
         ["git", "search"],
         ["time"],

@@ -174,6 +174,7 @@ class Authorization:
         self._flow: asyncio.Task[str] | None = None
         self._answer: asyncio.Future[Mapping[str, str]] | None = None
         self._refusal = ""
+        self._taken = False
         self.page: str | None = None
         """Where the user is to consent, while that is waited for."""
         self.page_expires = 0.0
@@ -191,8 +192,8 @@ class Authorization:
 
     @property
     def held(self) -> bool:
-        """Whether there is a token that may be good, and no page that waits for the user."""
-        return bool(self._storage.access_token) and self.page is None
+        """Whether the server has taken the token (or wants none), and no page waits for the user."""
+        return self._taken and self.page is None
 
     # --- requests -------------------------------------------------------------------------------
 
@@ -205,7 +206,7 @@ class Authorization:
         used = self._sign(request)
         response = await client.send(request, stream=True)
         # A goodbye is not worth asking a person for.
-        if not _is_challenge(response) or request.method == "DELETE":
+        if not self._is_refused(response) or request.method == "DELETE":
             return response
         await response.aclose()
         await self._renew(used, response)
@@ -225,8 +226,13 @@ class Authorization:
                 await response.aclose()
         except TimeoutError:
             return
-        if _is_challenge(response):
+        if self._is_refused(response):
             await self._renew(used, response)
+
+    def _is_refused(self, response: httpx2.Response) -> bool:
+        refused = _is_challenge(response)
+        self._taken = not refused
+        return refused
 
     def _sign(self, request: httpx2.Request) -> str:
         token = self._storage.access_token
@@ -448,9 +454,9 @@ class Authorizations:
         return f"{self._public_url().rstrip('/')}/mcp-ws/api/servers/{name}"
 
     def of(self, spec: ServerSpec, principal: str) -> Authorization:
-        """The one of this server and principal; a changed configuration begins anew."""
+        """The one of this server and principal; another address or client begins anew."""
         known = self._known.get((spec.name, principal))
-        if known is None or (known.spec is not spec and known.spec != spec):
+        if known is None or _what_counts(known.spec) != _what_counts(spec):
             known = self._known[spec.name, principal] = Authorization(self, spec, principal)
         return known
 
@@ -482,6 +488,10 @@ class Authorizations:
     async def aclose(self) -> None:
         """End the flows; who waits is told."""
         await self.tasks.aclose(timeout=1.0)
+
+
+def _what_counts(spec: ServerSpec) -> tuple[Any, ...]:
+    return spec.url, spec.oauth, spec.ca_file
 
 
 def _is_challenge(response: httpx2.Response) -> bool:

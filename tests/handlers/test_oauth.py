@@ -195,8 +195,17 @@ async def test_a_refused_token_is_refreshed_also_after_a_restart(start, protecte
         calling = asyncio.create_task(Peer(link).call(2, "tools/call", HELLO))
         await authorize(again)
         assert text_of(await calling) == "hello", "a refused refresh needs the user again"
+    again.stop()
+    protected.forget("refresh")
+    last = await asyncio.to_thread(start, True, "--MCPWebSocketApp.probe_timeout=1")
+    async with link_of(last) as link:
+        calling = asyncio.create_task(Peer(link).call(1, "tools/call", HELLO))
+        await page_of(last)
+        await asyncio.wait([calling], timeout=1.5)  # a person takes longer than the probe for the era may
+        await authorize(last)
+        assert text_of(await calling) == "hello"
     # The port has changed, and with it the address that the client was registered with.
-    assert (protected.counts["register"], protected.counts["authorize"]) == (2, 2)
+    assert (protected.counts["register"], protected.counts["authorize"]) == (3, 3)
 
 
 @pytest.mark.heavy
@@ -210,6 +219,21 @@ async def test_a_server_of_http_and_sse_gets_a_token_too(start, protected):
         assert "result" in await calling
         await peer.send(id=2, method="tools/call", params=HELLO)
         assert text_of(await peer.receive()) == "hello"
+
+
+@pytest.mark.heavy
+async def test_a_page_stays_good_when_the_client_leaves(start, protected):
+    jupyter = await asyncio.to_thread(start)
+    async with link_of(jupyter) as link:
+        peer = Peer(link)
+        await peer.send(id=1, method="tools/call", params={**HELLO, "_meta": dict(MODERN)})
+        page = await page_of(jupyter)
+    async with link_of(jupyter) as link:
+        calling = asyncio.create_task(Peer(link).call(1, "tools/call", HELLO))
+        assert await page_of(jupyter) == page, "one page for all"
+        await authorize(jupyter)
+        assert text_of(await calling) == "hello"
+    assert protected.counts["authorize"] == 1
 
 
 @pytest.mark.heavy

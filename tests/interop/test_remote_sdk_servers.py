@@ -156,6 +156,32 @@ def test_an_object_of_sdk_1_serves_in_process(run_program, mcp1_python):
     assert printed.split("\n")[:3] == ["2025-11-25", "hello", "closed: it was told to end"]
 
 
+OAUTH = """
+import asyncio, pathlib, sys, httpx2
+from mcp_ws_ide.config import ServerSpec
+from mcp_ws_ide.transports.oauth import Authorizations
+
+async def main():
+    authorizations = Authorizations(pathlib.Path(sys.argv[1]), lambda: "http://localhost:8888/", 5)
+    far = ServerSpec("far", "test", kind="http", url="http://localhost/mcp", oauth={})
+    refuse = httpx2.MockTransport(lambda request: httpx2.Response(401))
+    async with httpx2.AsyncClient(transport=refuse) as client:
+        try:
+            await authorizations.of(far, "me").send(client, httpx2.Request("POST", far.url))
+        except Exception as error:
+            print(type(error).__name__, error)
+    await authorizations.aclose()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.heavy
+def test_beside_sdk_1_a_server_that_wants_oauth_is_refused_in_words(run_program, mcp1_python, tmp_path):
+    printed = run_program(mcp1_python, "-c", OAUTH, str(tmp_path))
+    assert printed.startswith("Unauthorized server 'far' wants an authorization: OAuth needs version 2")
+
+
 def test_no_gateway_module_imports_the_sdk_before_a_python_server_is_used():
     program = "import sys, mcp_ws_ide.app; assert not {'mcp', 'mcp_types', 'pydantic'} & set(sys.modules)"
     done = subprocess.run(
