@@ -252,6 +252,7 @@ class Authorization:
         words = "the gateway is closing" if flow.cancelled() else flow.result()
         if words:
             raise Unauthorized(f"server {self.spec.name!r} wants an authorization: {words}")
+        self._taken = True
 
     # --- the flow -------------------------------------------------------------------------------
 

@@ -1,0 +1,163 @@
+"""What OAuth toward a remote server refuses: addresses, sizes, and tokens that were got for something else."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import stat
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from mcp_ws_ide.config import ServerSpec
+from mcp_ws_ide.transports.oauth import Authorizations, is_private
+from mcp_ws_ide.transports.remote import Unauthorized
+
+Answers = Callable[[str], dict[str, tuple[int, dict[str, str], str]]]
+
+
+@asynccontextmanager
+async def serve(answers: Answers) -> AsyncIterator[tuple[str, list[str]]]:
+    """An HTTP server of fixed answers by path, given its origin; the heads of the requests."""
+    heads: list[str] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        heads.append(head)
+        status, headers, body = answers(origin).get(head.split()[1], (404, {}, ""))
+        lines = [f"HTTP/1.1 {status} x", f"Content-Length: {len(body)}", "Connection: close"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        writer.write(("\r\n".join(lines) + "\r\n\r\n" + body).encode())
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    origin = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server:
+        yield origin, heads
+
+
+def far(origin: str, **changed: Any) -> ServerSpec:
+    return ServerSpec(
+        **{"name": "far", "source": "test", "kind": "http", "url": f"{origin}/mcp", "oauth": {}, **changed}
+    )
+
+
+async def refusal(directory: Path, answers: Answers, **changed: Any) -> str:
+    authorizations = Authorizations(directory, lambda: "http://localhost:8888/", 5)
+    async with serve(answers) as (origin, _), httpx2.AsyncClient() as client:
+        spec = far(origin, **changed)
+        with pytest.raises(Unauthorized) as refused:
+            await authorizations.of(spec, "me").send(client, httpx2.Request("POST", str(spec.url)))
+    await authorizations.aclose()
+    assert not refused.value.sent
+    assert not authorizations._expected
+    return str(refused.value)
+
+
+def challenge(metadata: str) -> tuple[int, dict[str, str], str]:
+    return 401, {"WWW-Authenticate": f'Bearer resource_metadata="{metadata}"'}, ""
+
+
+async def test_metadata_in_clear_from_another_machine_is_not_asked_for(tmp_path):
+    words = await refusal(tmp_path, lambda _: {"/mcp": challenge("http://meta.invalid/x")})
+    assert "http://meta.invalid is no https address" in words
+
+
+async def test_an_endless_answer_is_not_read(tmp_path):
+    def answers(origin: str) -> dict[str, Any]:
+        return {"/mcp": challenge(f"{origin}/meta"), "/meta": (200, {}, " " * 70_000)}
+
+    assert "more than 65536 bytes" in await refusal(tmp_path, answers)
+
+
+@pytest.mark.parametrize(
+    ("page", "issuer", "word"),
+    [
+        ("http://evil.example/authorize", None, "no https address"),
+        ("https://fine.example/authorize", "https://other.example", "does not fit together"),
+    ],
+)
+async def test_an_authorization_server_that_cannot_be_trusted_is_refused(tmp_path, page, issuer, word):
+    def answers(origin: str) -> dict[str, Any]:
+        resource = {"resource": f"{origin}/mcp", "authorization_servers": [origin]}
+        server = {
+            "issuer": issuer or origin,
+            "authorization_endpoint": page,
+            "token_endpoint": f"{origin}/token",
+        }
+        return {
+            "/mcp": challenge(f"{origin}/meta"),
+            "/meta": (200, {}, json.dumps(resource)),
+            "/.well-known/oauth-authorization-server": (200, {}, json.dumps(server)),
+        }
+
+    assert word in await refusal(tmp_path, answers, oauth={"client_id": "me"})
+
+
+async def test_what_a_registration_answers_is_not_shown(tmp_path, caplog):
+    def answers(origin: str) -> dict[str, Any]:
+        return {
+            "/mcp": (401, {}, ""),
+            "/register": (400, {}, '{"error": "invalid_client_metadata", "error_description": "s3cret"}'),
+        }
+
+    words = await refusal(tmp_path, answers)
+    assert "registered no client" in words
+    assert "(400 invalid_client_metadata)" in words
+    assert "s3cret" not in words + caplog.text
+
+
+async def test_a_token_is_good_for_the_address_client_and_user_that_it_was_got_with(tmp_path):
+    async with (
+        serve(lambda _: {"/mcp": (200, {}, "")}) as (origin, heads),
+        serve(lambda _: {"/mcp": (200, {}, "")}) as (other, others),
+        httpx2.AsyncClient() as client,
+    ):
+        storage = Authorizations(tmp_path / "oauth", lambda: "http://a/", 5).of(far(origin), "me")._storage
+        storage.stored.tokens = {"access_token": "s3cret"}
+        storage._save()
+        (file,) = (tmp_path / "oauth").iterdir()
+        assert [stat.S_IMODE(path.stat().st_mode) for path in (file, file.parent)] == [0o600, 0o700]
+        known = Authorizations(tmp_path / "oauth", lambda: "http://b/", 5)
+        for spec, principal in (
+            (far(origin), "me"),
+            (far(other), "me"),
+            (far(origin, oauth={"client_id": "x"}), "me"),
+            (far(origin), "you"),
+            (far(origin, name="near"), "me"),
+        ):
+            await known.of(spec, principal).send(client, httpx2.Request("POST", str(spec.url)))
+    assert "Bearer s3cret" in heads[0], "another port of ours changes nothing"
+    assert (len(heads), len(others)) == (4, 1)
+    assert not any("authorization" in head.lower() for head in heads[1:] + others)
+
+
+async def test_a_file_that_cannot_be_read_is_no_token(tmp_path, caplog):
+    known = Authorizations(tmp_path, lambda: "http://a/", 5)
+    path = known.of(far("http://localhost"), "me")._storage._path
+    path.write_text('{"server": "s3cret')
+    again = Authorizations(tmp_path, lambda: "http://a/", 5).of(far("http://localhost"), "me")
+    assert again._storage.access_token == ""
+    assert "unreadable" in caplog.text
+    assert "s3cret" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("url", "private"),
+    [
+        ("https://x.example/mcp", True),
+        ("http://127.0.0.1:1/mcp", True),
+        ("http://[::1]/mcp", True),
+        ("http://localhost.evil.example/", False),
+        ("http://x@evil.example/", False),
+        ("javascript:alert(1)", False),
+        ("ftp://localhost/", False),
+    ],
+)
+def test_secrets_travel_over_tls_or_within_this_machine(url, private):
+    assert is_private(url) is private
