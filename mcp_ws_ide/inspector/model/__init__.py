@@ -1,0 +1,1 @@
+"""What the inspector knows of the traffic: stored, paired, filtered, counted, judged. Free of Textual."""

@@ -1,0 +1,189 @@
+"""Everything the inspector knows, fed one batch of records at a time.
+
+Owns the store and what is derived from it; knows nothing of links, files or screens. Methods are not safe
+to call from several threads.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+
+from mcp_ws_ide.inspector.model.pairing import Outcome, Pairing
+from mcp_ws_ide.inspector.model.records import Kind, Lane, Record, content_of, decode, part
+from mcp_ws_ide.inspector.model.statistics import Statistics
+from mcp_ws_ide.inspector.model.store import MAX_RECORDS, MAX_SPILL, PROBLEM, Store
+from mcp_ws_ide.inspector.model.violations import ORPHAN, Judge, Violation
+
+MAX_PROBLEMS: Final = 5000
+"""Problems kept, the newest; counts go on."""
+TARGETS: Final = ("name", "uri", "taskId")
+"""Members of ``params`` that say what a request is about."""
+ALARMING: Final = frozenset({"link_lost", "upstream_closed", "dropped", "log_level_stripped"})
+"""Events that a person should see."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that deserves a look."""
+
+    row: int
+    violation: Violation
+
+
+@dataclass(slots=True)
+class Changes:
+    """What a batch did: rows ``start`` … ``end`` are new, rows in ``changed`` are older and differ now."""
+
+    start: int
+    end: int
+    changed: list[int] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Party:
+    """A session as the traffic shows it."""
+
+    id: str
+    server: str
+    opened: float
+    client: str = ""
+    closed: str = ""
+    era: str = ""
+    messages: int = 0
+    resumes: int = 0
+    row: int = 0
+
+
+class Journal:
+    """The model behind every screen and every command."""
+
+    def __init__(self, max_records: int = MAX_RECORDS, max_spill: int = MAX_SPILL) -> None:
+        self.store = Store(max_records, max_spill)
+        self.pairing = Pairing(self.store)
+        self.statistics = Statistics(self.store)
+        self.judge = Judge()
+        self.problems: deque[Problem] = deque(maxlen=MAX_PROBLEMS)
+        self.problem_counts: Counter[str] = Counter()
+        self.parties: dict[str, Party] = {}
+        self.drops = 0
+        self.missed = 0
+        """Records that the gateway dropped because this watcher was too slow, over all links."""
+        self.bytes = 0
+
+    def close(self) -> None:
+        """Give the spill file back."""
+        self.store.close()
+
+    def feed(self, lines: Iterable[str]) -> Changes:
+        """Take records as the tap sends them."""
+        changes = Changes(self.store.end, self.store.end)
+        for line in lines:
+            try:
+                record = decode(line)
+            except (msgspec.DecodeError, UnicodeError, RecursionError):
+                self.problem_counts["unreadable"] += 1
+                continue
+            self.add(record, changes)
+        changes.end = self.store.end
+        return changes
+
+    def gap(self, moment: float, mono: float, reason: str) -> Changes:
+        """Say that from here on something may be missing: nobody watched, for ``reason``."""
+        changes = Changes(self.store.end, self.store.end)
+        self.drops = 0
+        self.add(Record(time=moment, mono=mono, kind="gap", method="gap", raw=reason), changes)
+        changes.end = self.store.end
+        return changes
+
+    def add(self, record: Record, changes: Changes) -> None:
+        """Take one record."""
+        content = content_of(record)
+        target = _target(content) if record.kind == "request" else ""
+        row = self.store.append(record, target)
+        outcome = self.pairing.add(row, record, content)
+        changes.changed += outcome.changed
+        self.bytes += record.size
+        self._count_drops(record)
+        self._finish(record, row, outcome)
+        self._judge(record, row, content, outcome)
+        self._party(record, row)
+
+    def _count_drops(self, record: Record) -> None:
+        if record.drops > self.drops:
+            self.missed += record.drops - self.drops
+            self.drops = record.drops
+
+    def _finish(self, record: Record, row: int, outcome: Outcome) -> None:
+        kind = self.store.kind_of(row)
+        if outcome.request is not None:
+            self.statistics.finished(outcome.request)
+        elif kind in (Kind.EVENT, Kind.GAP):
+            for request in outcome.changed:
+                self.statistics.finished(request)
+
+    def _judge(self, record: Record, row: int, content: dict[str, Any], outcome: Outcome) -> None:
+        kind, lane = self.store.kind_of(row), self.store.lane_of(row)
+        if kind in (Kind.EVENT, Kind.NOISE, Kind.GAP):
+            return self._alarm(record, row, kind)
+        method = self.store.method_of(row)
+        found = self.judge.judge(record, kind, lane, content, method, outcome.duplicate is not None)
+        if outcome.orphan:
+            found.append(ORPHAN)
+        for violation in found:
+            self._report(row, violation)
+        if outcome.token is not None:
+            self.judge.answered(record, outcome.token)
+
+    def _alarm(self, record: Record, row: int, kind: Kind) -> None:
+        if kind is Kind.GAP:
+            self._report(row, Violation("gap", record.raw or "", "the inspector was not attached"))
+        elif kind is Kind.EVENT and record.event in ALARMING:
+            self._report(row, Violation(record.event, record.detail or "", "event of the gateway"))
+
+    def _report(self, row: int, violation: Violation) -> None:
+        self.store.set_flag(row, PROBLEM)
+        self.problem_counts[violation.code] += 1
+        self.problems.append(Problem(row, violation))
+
+    def problems_of(self, row: int) -> list[Violation]:
+        """What is wrong with a row."""
+        return [problem.violation for problem in self.problems if problem.row == row]
+
+    # --- sessions ---------------------------------------------------------------------------------
+
+    def _party(self, record: Record, row: int) -> None:
+        if record.session is None:
+            return
+        party = self.parties.get(record.session)
+        if party is None:
+            party = self._new_party(record, row)
+        if record.kind == "event":
+            if record.event == "link_opened":
+                party.client = record.detail or ""
+            elif record.event == "resumed":
+                party.resumes += 1
+            elif record.event == "link_closed":
+                party.closed = record.detail or "closed"
+        elif self.store.lane_of(row) in (Lane.CLIENT_IN, Lane.CLIENT_OUT):
+            party.messages += 1
+
+    def _new_party(self, record: Record, row: int) -> Party:
+        assert record.session is not None
+        party = self.parties[record.session] = Party(record.session, record.server, record.time, row=row)
+        if len(self.parties) > MAX_PROBLEMS:
+            gone = next((key for key, old in self.parties.items() if old.closed), next(iter(self.parties)))
+            del self.parties[gone]
+        return party
+
+
+def _target(content: dict[str, Any]) -> str:
+    params = part(content, "params")
+    for name in TARGETS:
+        if isinstance(value := part(params, name), str):
+            return value
+    return ""

@@ -1,0 +1,285 @@
+"""Which rows belong together: requests and answers, progress, cancels, subscriptions, rounds, both legs.
+
+A request is known by (scope, leg, sender, typed id): two sides of one link may use the same id at once, and
+``7`` is not ``"7"``. The scope is the session, which outlives its links, else the link, else the server.
+
+=================================================  ==================================================
+row                                                linked to
+=================================================  ==================================================
+response, error                                    its request, both ways (``pair``)
+``notifications/progress``                         the request of its ``progressToken`` (``parent``)
+``notifications/cancelled``                        the request of its ``requestId`` (``parent``)
+a notification with a ``subscriptionId``           the ``subscriptions/listen`` (``parent``)
+a request with a ``requestState``                  the request that was answered with it (``parent``)
+a message on the server's leg                      the same message on the client's leg (``twin``)
+=================================================  ==================================================
+
+Rounds of questions are linked by ``requestState`` or not at all: nothing else of them is exact. Legs are
+linked by what the record says of its origin, or, where a process is a session's own, by the id.
+
+Bounds: at most :data:`MAX_OPEN` requests, tokens and states each are remembered, oldest forgotten first.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Any, Final, Generic, TypeVar
+
+from mcp_ws_ide.inspector.model.records import (
+    CLIENT_LEG,
+    TO_SERVER,
+    Kind,
+    Lane,
+    Record,
+    Status,
+    id_key,
+    part,
+    value_key,
+)
+from mcp_ws_ide.inspector.model.store import NONE, Store
+from mcp_ws_ide.messages import SUBSCRIPTION_ID_KEY, IdKey
+
+MAX_OPEN: Final = 100_000
+ENDS: Final = frozenset({"link_closed", "upstream_closed"})
+"""Events after which no answer comes."""
+
+Key = tuple[str, bool, bool, IdKey]
+"""Scope, whether it is the client's leg, whether the client's side asks, id."""
+Value = TypeVar("Value")
+
+
+class Recent(OrderedDict[Any, Value], Generic[Value]):
+    """A dictionary that forgets its oldest entry above :data:`MAX_OPEN`."""
+
+    def put(self, key: Any, value: Value) -> None:
+        """Remember."""
+        self[key] = value
+        if len(self) > MAX_OPEN:
+            self.popitem(last=False)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a row brought to light."""
+
+    request: int | None = None
+    """The request that this row answers, or None."""
+    duplicate: int | None = None
+    """The open request whose id this request uses again."""
+    orphan: bool = False
+    """An answer to no request that was seen."""
+    token: IdKey | None = None
+    """The progress token that is free again."""
+    changed: list[int] = field(default_factory=list)
+    """Earlier rows whose columns are different now."""
+
+
+class Pairing:
+    """Fills the columns ``pair``, ``parent``, ``twin``, ``status`` and ``latency`` of a store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.open: Recent[int] = Recent()
+        """Requests without an answer, oldest first."""
+        self._tokens: Recent[int] = Recent()
+        self._token_of: Recent[tuple[Any, IdKey]] = Recent()
+        self._states: Recent[int] = Recent()
+        self._notes: Recent[list[int]] = Recent()
+        self._began: set[str] = set()
+
+    def add(self, row: int, record: Record, content: dict[str, Any]) -> Outcome:
+        """Link one row; rows must come in order."""
+        outcome = Outcome()
+        kind = self._store.kind_of(row)
+        if kind is Kind.REQUEST:
+            self._request(row, record, content, outcome)
+        elif kind in (Kind.RESPONSE, Kind.ERROR):
+            self._answer(row, record, content, outcome)
+        elif kind is Kind.NOTIFICATION:
+            self._notification(row, record, content, outcome)
+        elif kind is Kind.EVENT:
+            self._event(record, outcome)
+        elif kind is Kind.GAP:
+            self._settle(lambda key: True, Status.UNKNOWN, outcome)
+            self._began.clear()
+        return outcome
+
+    # --- requests and answers ---------------------------------------------------------------------
+
+    def _request(self, row: int, record: Record, content: dict[str, Any], outcome: Outcome) -> None:
+        lane = self._store.lane_of(row)
+        identifier = id_key(record.id)
+        if lane is Lane.NONE or identifier is None:
+            return
+        key = _key(record, lane, identifier)
+        outcome.duplicate = self.open.get(key)
+        self._set(row, Status.PENDING)
+        self.open.put(key, row)
+        params = content.get("params")
+        token = value_key(part(params, "_meta", "progressToken"))
+        if token is not None:
+            self._tokens.put((key[:3], token), row)
+            self._token_of.put(row, (key[:3], token))
+        state = part(params, "requestState")
+        if (
+            isinstance(state, str)
+            and (earlier := self._states.get((record.server, key[1], hash(state)))) is not None
+        ):
+            self._link(self._store.parent, row, earlier)
+        self._request_twin(row, record, lane, identifier)
+
+    def _request_twin(self, row: int, record: Record, lane: Lane, identifier: IdKey) -> None:
+        """The same request on the leg it came from."""
+        if lane is Lane.UPSTREAM_OUT:
+            named = id_key(record.origin_id)
+            origin = identifier if named is None else named
+            session = record.origin_session or record.session
+            came, asks = True, True
+        elif lane is Lane.CLIENT_OUT:
+            origin, session, came, asks = identifier, record.session, False, False
+        else:
+            return
+        if session is None or origin is None:
+            return
+        twin = self.open.get((session, came, asks, origin))
+        if twin is not None and self._store.holds(twin):
+            self._link(self._store.twin, row, twin)
+            self._link(self._store.twin, twin, row)
+
+    def _answer(self, row: int, record: Record, content: dict[str, Any], outcome: Outcome) -> None:
+        lane = self._store.lane_of(row)
+        identifier = id_key(record.id)
+        if lane is Lane.NONE or identifier is None:
+            return
+        key = _key(record, lane, identifier, answers=True)
+        request = self.open.pop(key, None)
+        if request is None or not self._store.holds(request):
+            outcome.orphan = request is None and key[0] in self._began
+            self._set(row, _status(self._store.kind_of(row), content))
+            return
+        outcome.request = request
+        if (used := self._token_of.pop(request, None)) is not None:
+            self._tokens.pop(used, None)
+            outcome.token = used[1]
+        outcome.changed.append(request)
+        self._pair(request, row, record, _status(self._store.kind_of(row), content))
+        state = part(content, "result", "requestState")
+        if isinstance(state, str):
+            self._states.put((record.server, key[1], hash(state)), request)
+
+    def _pair(self, request: int, row: int, record: Record, status: Status) -> None:
+        store, first = self._store, self._store.first
+        store.pair[request - first], store.pair[row - first] = row, request
+        store.method[row - first] = store.method[request - first]
+        store.target[row - first] = store.target[request - first]
+        latency = max(0.0, (record.mono - store.mono[request - first]) * 1000)
+        store.latency[request - first] = store.latency[row - first] = latency
+        store.status[row - first] = status
+        if store.status[request - first] != Status.CANCELLED:
+            store.status[request - first] = status
+        other = store.linked(store.twin, request)
+        if other is not None and (answered := store.linked(store.pair, other)) is not None:
+            self._link(store.twin, row, answered)
+            self._link(store.twin, answered, row)
+
+    # --- notifications ----------------------------------------------------------------------------
+
+    def _notification(self, row: int, record: Record, content: dict[str, Any], outcome: Outcome) -> None:
+        lane = self._store.lane_of(row)
+        if lane is Lane.NONE:
+            return
+        parent = self._parent(record, lane, content, outcome)
+        if parent is not None and self._store.holds(parent):
+            self._link(self._store.parent, row, parent)
+            index = row - self._store.first
+            self._store.target[index] = self._store.target[parent - self._store.first]
+        self._notification_twin(row, record, lane, parent)
+
+    def _parent(self, record: Record, lane: Lane, content: dict[str, Any], outcome: Outcome) -> int | None:
+        params = content.get("params")
+        if record.method == "notifications/progress":
+            token = value_key(part(params, "progressToken"))
+            return None if token is None else self._tokens.get((_scope(record, lane, True), token))
+        if record.method == "notifications/cancelled":
+            return self._cancelled(record, lane, value_key(part(params, "requestId")), outcome)
+        subscription = value_key(part(params, "_meta", SUBSCRIPTION_ID_KEY))
+        if subscription is None:
+            return None
+        return self.open.get((*_scope(record, lane, True), subscription))
+
+    def _cancelled(self, record: Record, lane: Lane, request: IdKey | None, outcome: Outcome) -> int | None:
+        """A sender cancels what it asked itself; a server also takes back a subscription."""
+        if request is None:
+            return None
+        for answers in (False, True):
+            row = self.open.get((*_scope(record, lane, answers), request))
+            if row is not None and self._store.holds(row):
+                self._set(row, Status.CANCELLED)
+                outcome.changed.append(row)
+                return row
+        return None
+
+    def _notification_twin(self, row: int, record: Record, lane: Lane, parent: int | None) -> None:
+        """The same notification on the other leg: both belong to twins, or the bytes are the same."""
+        if record.session is None or record.raw is None:
+            return
+        toward = lane in TO_SERVER
+        name = (record.session, toward, record.method, hash(record.raw))
+        if lane in (Lane.CLIENT_IN, Lane.UPSTREAM_IN):
+            waiting = self._notes.get(name)
+            if waiting is None:
+                self._notes.put(name, waiting := [])
+            waiting.append(row)
+            del waiting[:-16]
+        elif waiting := self._notes.get(name):
+            twin = waiting.pop(0)
+            if self._store.holds(twin):
+                self._link(self._store.twin, row, twin)
+                self._link(self._store.twin, twin, row)
+
+    # --- ends -------------------------------------------------------------------------------------
+
+    def _event(self, record: Record, outcome: Outcome) -> None:
+        scope = record.session or f"\0{record.server}"
+        if record.event == "link_opened":
+            self._began.add(scope)
+        elif record.event == "upstream_started":
+            self._began.add(f"\0{record.server}")
+        elif record.event in ENDS:
+            self._began.discard(scope)
+            client = record.event == "link_closed"
+            self._settle(lambda key: key[0] == scope and (client or not key[1]), Status.LOST, outcome)
+
+    def _settle(self, concerns: Any, status: Status, outcome: Outcome) -> None:
+        for key in [key for key in self.open if concerns(key)]:
+            row = self.open.pop(key)
+            if self._store.holds(row):
+                if self._store.status_of(row) is Status.PENDING:
+                    self._set(row, status)
+                outcome.changed.append(row)
+
+    def _set(self, row: int, status: Status) -> None:
+        self._store.status[row - self._store.first] = status
+
+    def _link(self, column: Any, row: int, other: int) -> None:
+        if other != NONE and self._store.holds(row):
+            column[row - self._store.first] = other
+
+
+def _scope(record: Record, lane: Lane, answers: bool) -> tuple[str, bool, bool]:
+    """Where an id counts: of the sender's own requests, or of the other side's with ``answers``."""
+    scope = record.session or record.link or f"\0{record.server}"
+    return scope, lane in CLIENT_LEG, (lane in TO_SERVER) != answers
+
+
+def _key(record: Record, lane: Lane, identifier: IdKey, answers: bool = False) -> Key:
+    return (*_scope(record, lane, answers), identifier)
+
+
+def _status(kind: Kind, content: dict[str, Any]) -> Status:
+    if kind is Kind.ERROR:
+        return Status.ERROR
+    if part(content, "result", "resultType") == "input_required":
+        return Status.INPUT
+    return Status.FAILED if part(content, "result", "isError") is True else Status.OK

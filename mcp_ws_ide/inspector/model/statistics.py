@@ -1,0 +1,115 @@
+"""How often, how fast, how large: per method and target of each server.
+
+Only finished requests count, once each, on the client's leg (on the server's where there is no other).
+Durations of the newest :data:`WINDOW` requests of a line are kept, so that the quantiles are exact for
+these; counts and sums go on.
+"""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass, field
+from typing import Final
+
+from mcp_ws_ide.inspector.model.records import Lane, Status
+from mcp_ws_ide.inspector.model.store import OTHER, Store
+
+WINDOW: Final = 4096
+"""Durations kept per line."""
+MAX_LINES: Final = 2000
+"""Lines kept; peers choose the names. What comes later counts as :data:`OTHER`."""
+BAD: Final = frozenset({Status.FAILED, Status.ERROR, Status.LOST})
+
+
+@dataclass(slots=True)
+class Line:
+    """What is known of one kind of request. Durations in milliseconds, ``size`` in bytes of both directions."""
+
+    server: str
+    method: str
+    target: str
+    count: int = 0
+    errors: int = 0
+    size: int = 0
+    worst: float = 0.0
+    upstream: float = 0.0
+    upstream_count: int = 0
+    total: float = 0.0
+    newest: array[float] = field(default_factory=lambda: array("f"))
+
+    def quantile(self, share: float) -> float | None:
+        """The duration that ``share`` of the newest requests did not exceed; None without any."""
+        if not self.newest:
+            return None
+        ordered = sorted(self.newest)
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+    @property
+    def overhead(self) -> float | None:
+        """Mean milliseconds that the gateway added, where both legs were seen."""
+        if not self.upstream_count:
+            return None
+        return self.upstream / self.upstream_count
+
+
+class Statistics:
+    """Lines by (server, method, target)."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.lines: dict[tuple[str, str, str], Line] = {}
+
+    def finished(self, request: int) -> None:
+        """Count a request that has its answer, or will not get one."""
+        store = self._store
+        lane = store.lane_of(request)
+        if lane in (Lane.UPSTREAM_IN, Lane.UPSTREAM_OUT) and store.linked(store.twin, request) is not None:
+            return
+        line = self._line(request)
+        line.count += 1
+        line.errors += store.status_of(request) in BAD
+        line.size += store.size[request - store.first]
+        answer = store.linked(store.pair, request)
+        if answer is None:
+            return
+        line.size += store.size[answer - store.first]
+        self._duration(line, request)
+
+    def _duration(self, line: Line, request: int) -> None:
+        store = self._store
+        latency = store.latency_of(request)
+        if latency is None:
+            return
+        if len(line.newest) < WINDOW:
+            line.newest.append(latency)
+        else:
+            line.newest[line.count % WINDOW] = latency
+        line.worst = max(line.worst, latency)
+        line.total += latency
+        twin = store.linked(store.twin, request)
+        upstream = None if twin is None else store.latency_of(twin)
+        if upstream is not None:
+            line.upstream += latency - upstream
+            line.upstream_count += 1
+
+    def _line(self, request: int) -> Line:
+        store = self._store
+        key = store.server_of(request), store.method_of(request), store.target_of(request)
+        if key not in self.lines and len(self.lines) >= MAX_LINES:
+            key = OTHER, OTHER, OTHER
+        line = self.lines.get(key)
+        if line is None:
+            line = self.lines[key] = Line(*key)
+        return line
+
+    def ordered(self, by: str = "count") -> list[Line]:
+        """Lines, the greatest first; ``by``: ``count``, ``errors``, ``p50``, ``p95``, ``max`` or ``size``."""
+        keys = {
+            "count": lambda line: line.count,
+            "errors": lambda line: line.errors,
+            "p50": lambda line: line.quantile(0.5) or 0.0,
+            "p95": lambda line: line.quantile(0.95) or 0.0,
+            "max": lambda line: line.worst,
+            "size": lambda line: line.size,
+        }
+        return sorted(self.lines.values(), key=keys[by], reverse=True)

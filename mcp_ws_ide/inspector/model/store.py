@@ -1,0 +1,331 @@
+"""Where records are kept: numbers in arrays, texts in a file that has no name.
+
+A row is an absolute number that stays the same while the row is held; ``first`` ≤ row < ``end``. Each row
+costs about 80 bytes of memory; its text lies in a spill file that was unlinked when it was made, so that it
+ends with the process and nobody else can open it.
+
+Bounds: at most ``max_records`` rows and ``max_spill`` bytes of text; whichever is reached first, the oldest
+rows go, a sixteenth of the records or one segment of the file at a time, and ``forgotten`` counts them.
+
+Knows nothing of what the columns mean together (pairing, statistics) nor of how they are shown.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import re
+import tempfile
+import zlib
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import IO, Final
+
+from mcp_ws_ide.inspector.model.records import KINDS, Kind, Lane, Record, Status, id_text, lane_of
+
+MAX_RECORDS: Final = 1_000_000
+MAX_SPILL: Final = 1 << 30
+"""Bytes of text in the spill file."""
+SEGMENT: Final = 64 << 20
+"""Bytes after which another spill file is begun; the unit in which text is forgotten."""
+WRITE_AT: Final = 256 << 10
+"""Bytes of text that wait in memory before they are written."""
+MAP_ABOVE: Final = 1 << 20
+"""Ranges above this many bytes are mapped for a search, smaller ones read."""
+MAX_NAMES: Final = 200_000
+MAX_NAME: Final = 256
+"""Characters kept of a name; peers choose them."""
+OTHER: Final = "(others)"
+
+TRUNCATED: Final = 1
+PROBLEM: Final = 2
+MARKED: Final = 4
+NONE: Final = 0xFFFFFFFF
+"""No row, in a column of rows."""
+
+
+class Names:
+    """Texts by number, each kept once; what does not fit any more is :data:`OTHER`."""
+
+    def __init__(self, limit: int = MAX_NAMES) -> None:
+        self._limit = limit
+        self._numbers: dict[str, int] = {"": 0}
+        self.texts: list[str] = [""]
+
+    def number(self, text: str) -> int:
+        """The number of ``text``."""
+        found = self._numbers.get(text)
+        return found if found is not None else self._add(text[:MAX_NAME])
+
+    def _add(self, text: str) -> int:
+        if len(self.texts) >= self._limit:
+            text = OTHER
+        found = self._numbers.setdefault(text, len(self.texts))
+        if found == len(self.texts):
+            self.texts.append(text)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """The text of a row: the id as JSON (``""`` when there is none), and the message or detail."""
+
+    id: str
+    text: str
+
+
+class Store:
+    """Rows in the order of arrival.
+
+    The columns are public and read-only for everybody but pairing; index them with ``row - first``.
+    """
+
+    def __init__(self, max_records: int = MAX_RECORDS, max_spill: int = MAX_SPILL) -> None:
+        self._max_records = max_records
+        self._max_spill = max_spill
+        self.first = 0
+        self.forgotten = 0
+        self.names = Names()
+        self.sessions = Names()
+        self.seq = array("Q")
+        self.time = array("d")
+        self.mono = array("d")
+        self.offset = array("Q")
+        self.length = array("I")
+        self.size = array("I")
+        self.id_hash = array("I")
+        self.server = array("I")
+        self.session = array("I")
+        self.method = array("I")
+        self.target = array("I")
+        self.pair = array("I")
+        self.parent = array("I")
+        self.twin = array("I")
+        self.latency = array("f")
+        self.kind = array("B")
+        self.lane = array("B")
+        self.status = array("B")
+        self.flags = array("B")
+        self._columns = [value for value in vars(self).values() if isinstance(value, array)]
+        self._spill = Spill()
+
+    def __len__(self) -> int:
+        return len(self.seq)
+
+    @property
+    def end(self) -> int:
+        """The row that will come next."""
+        return self.first + len(self.seq)
+
+    def holds(self, row: int) -> bool:
+        """Whether ``row`` is still here."""
+        return self.first <= row < self.end
+
+    def close(self) -> None:
+        """Give the spill file back."""
+        self._spill.close()
+
+    def append(self, record: Record, target: str = "") -> int:
+        """Keep a record; returns its row."""
+        identifier = id_text(record.id)
+        text = (record.raw if record.kind != "event" else record.detail) or ""
+        entry = b"%b\n%b\n" % (identifier, text.encode(errors="replace"))
+        name = record.event if record.kind in ("event", "noise") else record.method
+        self.seq.append(max(record.seq, 0))
+        self.time.append(record.time)
+        self.mono.append(record.mono)
+        self.offset.append(self._spill.write(entry))
+        self.length.append(len(entry))
+        self.size.append(min(max(record.size, 0), NONE))
+        self.id_hash.append(zlib.crc32(identifier))
+        self.server.append(self.names.number(record.server))
+        self.session.append(self.sessions.number(record.session or ""))
+        self.method.append(self.names.number(name or ""))
+        self.target.append(self.names.number(target))
+        self.pair.append(NONE)
+        self.parent.append(NONE)
+        self.twin.append(NONE)
+        self.latency.append(-1.0)
+        self.kind.append(KINDS.get(record.kind, Kind.EVENT))
+        self.lane.append(lane_of(record))
+        self.status.append(Status.NONE)
+        self.flags.append(TRUNCATED if record.truncated else 0)
+        row = self.end - 1
+        self._forget_oldest()
+        return row
+
+    def _forget_oldest(self) -> None:
+        if len(self) > self._max_records:
+            self._forget(max(1, self._max_records // 16))
+        if self._spill.size > self._max_spill and self._spill.segments > 1:
+            start = self._spill.drop_segment()
+            self._forget(bisect_right(self.offset, start - 1))
+
+    def _forget(self, count: int) -> None:
+        for column in self._columns:
+            del column[:count]
+        self.first += count
+        self.forgotten += count
+
+    # --- one row ---------------------------------------------------------------------------------
+
+    def body(self, row: int) -> Body:
+        """The text of a row.
+
+        Raises:
+            KeyError: the row is not held any more.
+        """
+        if not self.holds(row):
+            raise KeyError(row)
+        index = row - self.first
+        entry = self._spill.read(self.offset[index], self.length[index])
+        identifier, _, text = entry.partition(b"\n")
+        return Body(identifier.decode(errors="replace"), text[:-1].decode(errors="replace"))
+
+    def method_of(self, row: int) -> str:
+        """The method, or the name of an event."""
+        return self.names.texts[self.method[row - self.first]]
+
+    def target_of(self, row: int) -> str:
+        """The tool, prompt or resource it is about; of an answer, that of its request."""
+        return self.names.texts[self.target[row - self.first]]
+
+    def server_of(self, row: int) -> str:
+        """The server's name."""
+        return self.names.texts[self.server[row - self.first]]
+
+    def session_of(self, row: int) -> str:
+        """The session's id; ``""`` on the leg of a shared server."""
+        return self.sessions.texts[self.session[row - self.first]]
+
+    def kind_of(self, row: int) -> Kind:
+        """What it is."""
+        return Kind(self.kind[row - self.first])
+
+    def lane_of(self, row: int) -> Lane:
+        """Where it went."""
+        return Lane(self.lane[row - self.first])
+
+    def status_of(self, row: int) -> Status:
+        """What became of it."""
+        return Status(self.status[row - self.first])
+
+    def latency_of(self, row: int) -> float | None:
+        """Milliseconds from request to answer, None while there is no answer."""
+        latency = self.latency[row - self.first]
+        return latency if latency >= 0 else None
+
+    def linked(self, column: array[int], row: int) -> int | None:
+        """The row that ``column`` (``pair``, ``parent``, ``twin``) names, if it is still held."""
+        other = column[row - self.first]
+        return other if other != NONE and self.holds(other) else None
+
+    def has(self, row: int, flag: int) -> bool:
+        """Whether a flag is set."""
+        return bool(self.flags[row - self.first] & flag)
+
+    def set_flag(self, row: int, flag: int, on: bool = True) -> None:
+        """Set or clear a flag."""
+        index = row - self.first
+        self.flags[index] = self.flags[index] | flag if on else self.flags[index] & ~flag
+
+    # --- search ----------------------------------------------------------------------------------
+
+    def matching(self, pattern: re.Pattern[bytes], start: int, end: int) -> bytearray:
+        """For each row of ``start`` … ``end``, 1 if its id or text matches, else 0."""
+        found = bytearray(end - start)
+        if start >= end:
+            return found
+        low, high = start - self.first, end - self.first
+        last = self.offset[high - 1] + self.length[high - 1]
+        for base, data, begin, stop in self._spill.ranges(self.offset[low], last):
+            for row in self._matches(pattern, base, data, begin, stop):
+                found[row - low] = 1
+        return found
+
+    def _matches(
+        self, pattern: re.Pattern[bytes], base: int, data: bytes | mmap.mmap, position: int, stop: int
+    ) -> Iterator[int]:
+        """Indexes of rows whose text matches; ``base`` is the offset of ``data[0]``."""
+        while position < stop and (match := pattern.search(data, position, stop)):
+            index = bisect_right(self.offset, base + match.start()) - 1
+            begin = self.offset[index] - base
+            position = begin + self.length[index]
+            # Found across the border of two rows: look again within this one.
+            if match.end() <= position or pattern.search(data, begin, position):
+                yield index
+
+
+class Spill:
+    """An append-only text in unlinked files of :data:`SEGMENT` bytes; offsets count through all of them."""
+
+    def __init__(self) -> None:
+        self._files: list[IO[bytes]] = []
+        self._starts: list[int] = []
+        self._end = 0
+        self._buffer = bytearray()
+
+    @property
+    def segments(self) -> int:
+        """How many files there are."""
+        return len(self._files)
+
+    @property
+    def size(self) -> int:
+        """Bytes held."""
+        return self._end - self._starts[0] if self._starts else 0
+
+    def write(self, entry: bytes) -> int:
+        """Append; returns the offset."""
+        if not self._files or self._end - self._starts[-1] >= SEGMENT:
+            self._flush()
+            self._files.append(tempfile.TemporaryFile(prefix="mcp-ws-inspect-", buffering=0))  # noqa: SIM115
+            self._starts.append(self._end)
+        offset = self._end
+        self._buffer += entry
+        self._end += len(entry)
+        if len(self._buffer) >= WRITE_AT:
+            self._flush()
+        return offset
+
+    def _flush(self) -> None:
+        if self._buffer:
+            view = memoryview(bytes(self._buffer))
+            while view:
+                view = view[self._files[-1].write(view) :]
+            self._buffer.clear()
+
+    def read(self, offset: int, length: int) -> bytes:
+        """``length`` bytes at ``offset``, within one segment."""
+        self._flush()
+        segment = bisect_right(self._starts, offset) - 1
+        return os.pread(self._files[segment].fileno(), length, offset - self._starts[segment])
+
+    def ranges(self, start: int, stop: int) -> Iterator[tuple[int, bytes | mmap.mmap, int, int]]:
+        """The bytes of ``start`` … ``stop``, a piece per segment: offset of ``data[0]``, data, begin, end."""
+        self._flush()
+        ends = [*self._starts[1:], self._end]
+        for file, begin, end in zip(self._files, self._starts, ends, strict=True):
+            low, high = max(start, begin), min(stop, end)
+            if low >= high:
+                continue
+            if high - low < MAP_ABOVE:
+                yield low, os.pread(file.fileno(), high - low, low - begin), 0, high - low
+            else:
+                with mmap.mmap(file.fileno(), end - begin, access=mmap.ACCESS_READ) as data:
+                    yield begin, data, low - begin, high - begin
+
+    def drop_segment(self) -> int:
+        """Forget the oldest file; returns the offset at which the next begins."""
+        self._files.pop(0).close()
+        del self._starts[0]
+        return self._starts[0]
+
+    def close(self) -> None:
+        """Give the files back."""
+        for file in self._files:
+            file.close()
+        self._files.clear()
+        self._starts.clear()

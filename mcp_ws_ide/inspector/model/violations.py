@@ -1,0 +1,270 @@
+"""What a message breaks: JSON-RPC 2.0 and the rules of MCP that can be decided exactly from what was seen.
+
+A rule speaks only when it is certain: a message that was cut or withheld is not judged by its content, and
+an answer is held against its request only when that was seen. Each finding names the section it comes from;
+``MCP 2025-11-25`` stands for the revisions with a handshake, ``MCP 2026-07-28`` for those without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from mcp_ws_ide import messages
+from mcp_ws_ide.errors import MalformedMessage
+from mcp_ws_ide.inspector.model.records import TO_SERVER, Kind, Lane, Record, part, value_key
+from mcp_ws_ide.messages import PROTOCOL_VERSION_KEY
+
+CAPABILITIES_KEY: Final = "io.modelcontextprotocol/clientCapabilities"
+GONE: Final = frozenset(
+    {
+        "initialize",
+        "ping",
+        "logging/setLevel",
+        "resources/subscribe",
+        "resources/unsubscribe",
+        "sampling/createMessage",
+        "elicitation/create",
+        "roots/list",
+    }
+)
+"""Requests that do not exist since 2026-07-28."""
+LISTS: Final = {
+    "tools/list": "tools",
+    "prompts/list": "prompts",
+    "resources/list": "resources",
+    "resources/templates/list": "resourceTemplates",
+}
+CACHED: Final = frozenset({*LISTS, "resources/read", "server/discover"})
+"""Methods whose complete results carry ``ttlMs`` and ``cacheScope``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One rule that one message breaks."""
+
+    code: str
+    text: str
+    section: str
+
+
+class Judge:
+    """Judges messages one after the other; remembers the era of each session and the progress of each token.
+
+    Bounds: :data:`MAX_REMEMBERED` sessions and tokens, oldest forgotten first.
+    """
+
+    def __init__(self) -> None:
+        self._modern: dict[str, bool] = {}
+        self._progress: dict[tuple[str, str, object], float] = {}
+
+    def judge(
+        self, record: Record, kind: Kind, lane: Lane, content: dict[str, Any], method: str, duplicate: bool
+    ) -> list[Violation]:
+        """What a message breaks; ``method`` is its own, or that of the request it answers."""
+        if kind is Kind.MALFORMED:
+            return [_malformed(record)]
+        found = [DUPLICATE] if duplicate else []
+        if not content:
+            return found
+        if kind is Kind.REQUEST:
+            modern = self._era(record, method, content)
+            found += _request(lane, method, content, modern)
+        elif kind is Kind.ERROR:
+            found += _error(content)
+        elif kind is Kind.RESPONSE:
+            found += _result(method, content, self._modern.get(_scope(record)))
+        elif kind is Kind.NOTIFICATION:
+            found += self._notification(record, method, content)
+        return found
+
+    def _era(self, record: Record, method: str, content: dict[str, Any]) -> bool | None:
+        """Whether this request is a modern one; None while that is unknown."""
+        scope = _scope(record)
+        if part(content, "params", "_meta", PROTOCOL_VERSION_KEY) is not None or method == "server/discover":
+            _remember(self._modern, scope, True)
+        elif method == "initialize":
+            _remember(self._modern, scope, False)
+        return self._modern.get(scope)
+
+    def _notification(self, record: Record, method: str, content: dict[str, Any]) -> Iterator[Violation]:
+        if method != "notifications/progress":
+            return
+        progress, token = (
+            part(content, "params", "progress"),
+            value_key(part(content, "params", "progressToken")),
+        )
+        if isinstance(progress, bool) or not isinstance(progress, (int, float)) or token is None:
+            yield Violation(
+                "progress-shape",
+                "progress needs a progressToken and a number progress",
+                "MCP 2025-11-25, basic/utilities/progress",
+            )
+            return
+        key = _scope(record), f"{record.leg}{record.direction}", token
+        before = self._progress.get(key)
+        if before is not None and progress <= before:
+            yield Violation(
+                "progress-order",
+                f"progress must increase: {before:g}, then {progress:g}",
+                "MCP 2025-11-25, basic/utilities/progress: Behavior Requirements",
+            )
+        _remember(self._progress, key, float(progress))
+
+    def answered(self, record: Record, token: messages.IdKey | None) -> None:
+        """A request has its answer: its progress token may be used again."""
+        for direction in ("clientin", "clientout", "upstreamin", "upstreamout"):
+            self._progress.pop((_scope(record), direction, token), None)
+
+
+MAX_REMEMBERED: Final = 20_000
+
+DUPLICATE: Final = Violation(
+    "dup-id",
+    "the id is that of a request still in flight",
+    "MCP 2025-11-25, basic: Requests",
+)
+ORPHAN: Final = Violation(
+    "orphan", "answers no request of this session", "JSON-RPC 2.0, section 5: Response object"
+)
+
+
+def _remember(table: dict[Any, Any], key: Any, value: Any) -> None:
+    table.pop(key, None)
+    table[key] = value
+    if len(table) > MAX_REMEMBERED:
+        del table[next(iter(table))]
+
+
+def _scope(record: Record) -> str:
+    return record.session or f"\0{record.server}"
+
+
+def _malformed(record: Record) -> Violation:
+    reason = "it is no JSON-RPC message"
+    if not record.truncated and record.raw is not None:
+        try:
+            messages.parse(record.raw.encode(errors="replace"))
+        except MalformedMessage as error:
+            reason = str(error)
+    return Violation("malformed", reason, "JSON-RPC 2.0, sections 4 and 5")
+
+
+def _request(lane: Lane, method: str, content: dict[str, Any], modern: bool | None) -> Iterator[Violation]:
+    identifier = content.get("id")
+    if isinstance(identifier, float):
+        yield Violation("id-type", "an id is a string or an integer", "MCP 2025-11-25, basic: Requests")
+    if not isinstance(content.get("params", {}), dict):
+        yield Violation("params-shape", "params must be an object", "MCP 2025-11-25, schema: JSONRPCRequest")
+    if method == "tools/call" and not isinstance(part(content, "params", "name"), str):
+        yield Violation(
+            "params-shape", "tools/call needs a string params.name", "MCP 2025-11-25, schema: CallToolRequest"
+        )
+    if modern and lane not in TO_SERVER:
+        yield Violation(
+            "server-request",
+            "a server asks nothing by request: it answers input_required",
+            "MCP 2026-07-28, basic: Requests",
+        )
+    elif modern:
+        yield from _modern_request(method, content)
+    elif modern is False and method == "initialize":
+        yield from _initialize(content)
+
+
+def _modern_request(method: str, content: dict[str, Any]) -> Iterator[Violation]:
+    if method in GONE:
+        yield Violation("gone", f"{method} does not exist in this revision", "MCP 2026-07-28, changelog")
+        return
+    for key in (PROTOCOL_VERSION_KEY, CAPABILITIES_KEY):
+        if part(content, "params", "_meta", key) is None:
+            yield Violation("meta-missing", f"_meta lacks {key}", "MCP 2026-07-28, schema: RequestMetaObject")
+
+
+def _initialize(content: dict[str, Any]) -> Iterator[Violation]:
+    for key, kind in (("protocolVersion", str), ("capabilities", dict), ("clientInfo", dict)):
+        if not isinstance(part(content, "params", key), kind):
+            yield Violation(
+                "params-shape", f"initialize needs params.{key}", "MCP 2025-11-25, schema: InitializeRequest"
+            )
+
+
+def _error(content: dict[str, Any]) -> Iterator[Violation]:
+    code, text = part(content, "error", "code"), part(content, "error", "message")
+    if isinstance(code, bool) or not isinstance(code, int):
+        yield Violation("error-shape", "error.code must be an integer", "JSON-RPC 2.0, section 5.1")
+    if not isinstance(text, str):
+        yield Violation("error-shape", "error.message must be a string", "JSON-RPC 2.0, section 5.1")
+
+
+def _result(method: str, content: dict[str, Any], modern: bool | None) -> Iterator[Violation]:
+    result = content.get("result")
+    if not isinstance(result, dict):
+        yield Violation("result-shape", "result must be an object", "MCP 2025-11-25, schema: Result")
+        return
+    kind = result.get("resultType")
+    if modern and not isinstance(kind, str):
+        yield Violation("result-type", "the result lacks resultType", "MCP 2026-07-28, schema: Result")
+    if kind == "input_required":
+        yield from _input_required(result)
+        return
+    yield from _shape(method, result)
+    if modern and method in CACHED:
+        for key in ("ttlMs", "cacheScope"):
+            if key not in result:
+                yield Violation(
+                    "cache-missing", f"the result lacks {key}", "MCP 2026-07-28, schema: CacheableResult"
+                )
+
+
+def _input_required(result: dict[str, Any]) -> Iterator[Violation]:
+    if "inputRequests" not in result and "requestState" not in result:
+        yield Violation(
+            "input-shape",
+            "input_required needs inputRequests or requestState",
+            "MCP 2026-07-28, schema: InputRequiredResult",
+        )
+
+
+def _shape(method: str, result: dict[str, Any]) -> Iterator[Violation]:
+    if method == "tools/call" and not isinstance(result.get("content"), list):
+        yield Violation(
+            "result-shape", "the result lacks the list content", "MCP 2025-11-25, schema: CallToolResult"
+        )
+    if method == "initialize":
+        for key, kind in (("protocolVersion", str), ("capabilities", dict), ("serverInfo", dict)):
+            if not isinstance(result.get(key), kind):
+                yield Violation(
+                    "result-shape", f"the result lacks {key}", "MCP 2025-11-25, schema: InitializeResult"
+                )
+    name = LISTS.get(method)
+    if name is None:
+        return
+    items = result.get(name)
+    if not isinstance(items, list):
+        yield Violation(
+            "result-shape", f"the result lacks the list {name}", f"MCP 2025-11-25, schema: {method}"
+        )
+    elif method == "tools/list":
+        yield from _tools(items)
+
+
+def _tools(items: list[Any]) -> Iterator[Violation]:
+    seen: set[str] = set()
+    for item in items:
+        name = part(item, "name")
+        if not isinstance(name, str):
+            yield Violation("tool-shape", "a tool has no name", "MCP 2025-11-25, schema: Tool")
+            continue
+        if part(item, "inputSchema", "type") != "object":
+            yield Violation(
+                "tool-shape",
+                f"the inputSchema of {name!r} must be of type object",
+                "MCP 2025-11-25, schema: Tool",
+            )
+        if name in seen:
+            yield Violation(
+                "tool-shape", f"two tools are called {name!r}", "MCP 2025-11-25, server/tools: Tool Names"
+            )
+        seen.add(name)
