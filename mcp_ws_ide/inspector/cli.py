@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from mcp_ws_ide import __version__
-from mcp_ws_ide.discovery import find_gateway
+from mcp_ws_ide.discovery import RunningGateway, find_gateway
 from mcp_ws_ide.errors import ConnectError
 from mcp_ws_ide.inspector.gateway_client import GatewayClient
 from mcp_ws_ide.inspector.sanitise import visible
@@ -27,10 +27,12 @@ UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if not arguments:
-        arguments = ["tail"]
+    if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help", "--version")):
+        arguments = ["attach" if sys.stdout.isatty() and sys.stdin.isatty() else "tail", *arguments]
     options = _parser().parse_args(arguments)
     try:
+        if options.run is run_attach:
+            return run_attach(options)
         client = GatewayClient(find_gateway(options.url, None, options.token_file))
         return int(options.run(client, options))
     except ConnectError as error:
@@ -48,11 +50,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mcp-ws-inspect",
         description="Watch the MCP traffic of a running gateway, and manage its tokens. "
-        "Without arguments: tail, at the newest Jupyter server that runs here.",
+        "Without a command: attach, at the newest Jupyter server that runs here; tail where there is no terminal.",
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
+    _command(commands, "attach", run_attach, "open the full-screen inspector")
     tail = _command(commands, "tail", run_tail, "print messages and events as they happen")
     tail.add_argument("--json", action="store_true", help="one JSON object per record")
     tail.add_argument("--server", help="only this server")
@@ -94,6 +97,21 @@ def duration(text: str) -> float:
     if found is None:
         raise argparse.ArgumentTypeError(f"{text!r} is no duration; write 90s, 15m, 12h or 30d")
     return float(found[1]) * UNITS[found[2] or "s"]
+
+
+def run_attach(options: argparse.Namespace) -> int:
+    """``attach``: the full-screen inspector."""
+    if not (sys.stdout.isatty() and sys.stdin.isatty()):
+        print("mcp-ws-inspect: attach needs a terminal; use 'tail' for a pipe", file=sys.stderr)
+        return 2
+    # Imported here: the other commands must start quickly.
+    from mcp_ws_ide.inspector.app.app import run
+
+    def find() -> RunningGateway:
+        return find_gateway(options.url, None, options.token_file)
+
+    GatewayClient(find()).call("GET", "servers")  # a refusal is better read in the shell than on a screen
+    return run(find)
 
 
 def run_tail(client: GatewayClient, options: argparse.Namespace) -> int:

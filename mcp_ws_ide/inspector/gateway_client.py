@@ -49,7 +49,7 @@ class GatewayClient:
             with _opener.open(request, timeout=TIMEOUT) as response:
                 text = response.read()
         except urllib.error.HTTPError as error:
-            raise self._refused(error.code, error.read(10_000)) from None
+            raise self.refused(error.code, error.read(10_000)) from None
         except (urllib.error.URLError, TimeoutError, OSError) as error:
             raise ConnectError(
                 f"{self._gateway.url} cannot be reached: {getattr(error, 'reason', error)}"
@@ -66,7 +66,8 @@ class GatewayClient:
             headers["Authorization"] = f"token {self._gateway.token}"
         return headers
 
-    def _refused(self, status: int, body: bytes) -> ConnectError:
+    def refused(self, status: int, body: bytes) -> ConnectError:
+        """What an HTTP status of the gateway means, in words."""
         try:
             words = str(json.loads(body)["message"])
         except (ValueError, KeyError, TypeError):
@@ -96,7 +97,7 @@ class GatewayClient:
                 for text in link:
                     yield from str(text).split("\n")
         except InvalidStatus as error:
-            raise self._refused(error.response.status_code, bytes(error.response.body or b"")) from None
+            raise self.refused(error.response.status_code, bytes(error.response.body or b"")) from None
         except ConnectionClosed as error:
             raise ConnectError(f"the gateway closed the tap: {error}") from None
         except (OSError, WebSocketException) as error:

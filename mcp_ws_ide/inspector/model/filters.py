@@ -30,12 +30,12 @@ import re
 import time
 import zlib
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import translate
 from itertools import compress
-from typing import Final
+from typing import Any, Final
 
 from mcp_ws_ide.inspector.model.records import CLIENT_LEG, TO_SERVER, Kind, Lane, Status
 from mcp_ws_ide.inspector.model.store import MARKED, NONE, PROBLEM, TRUNCATED, Names, Store
@@ -234,6 +234,42 @@ class _Parser:
         return lambda store, start, end: store.matching(pattern, start, end)
 
 
+def both(one: Filter, other: Filter) -> Filter:
+    """What matches two filters."""
+    text = " ".join(filter(None, (one.text, other.text)))
+    return Filter(text, one.changing or other.changing, _and([one._test, other._test]))
+
+
+def folded() -> Filter:
+    """One row per operation: no answers whose request is known, nothing twice that passed both legs."""
+
+    def test(store: Store, start: int, end: int) -> bytes:
+        answers = _code_test("kind", frozenset({Kind.RESPONSE, Kind.ERROR}))(store, start, end)
+        upstream = _code_test("lane", LEGS["upstream"])(store, start, end)
+        paired, twinned = _set(store, store.pair, start, end), _set(store, store.twin, start, end)
+        rows = zip(answers, paired, upstream, twinned, strict=True)
+        return bytes([not ((answer and pair) or (leg and twin)) for answer, pair, leg, twin in rows])
+
+    return Filter("", True, test)
+
+
+def of_session(session: str) -> Filter:
+    """What belongs to one session, also on the leg of a shared server where the twin says so."""
+
+    def test(store: Store, start: int, end: int) -> bytes:
+        number = store.sessions.number(session)
+        owners, first = store.session, store.first
+        return bytes(
+            owner == number
+            or (not owner and twin != NONE and twin >= first and owners[twin - first] == number)
+            for owner, twin in zip(
+                _slice(store, owners, start, end), _slice(store, store.twin, start, end), strict=True
+            )
+        )
+
+    return Filter("", True, test)
+
+
 # --- tests ---------------------------------------------------------------------------------------
 
 
@@ -270,9 +306,7 @@ def _text_test(text: str) -> Test:
     return lambda store, start, end: store.matching(pattern, start, end)
 
 
-def _slice(
-    store: Store, column: array[int] | array[float], start: int, end: int
-) -> array[int] | array[float]:
+def _slice(store: Store, column: array[Any], start: int, end: int) -> array[Any]:
     if start == store.first and end == store.end:
         return column
     return column[start - store.first : end - store.first]
@@ -290,45 +324,60 @@ def _flag_test(flag: int) -> Test:
     return lambda store, start, end: _slice(store, store.flags, start, end).tobytes().translate(table)
 
 
-def _name_test(column: str, pattern: re.Pattern[str], names: str = "names") -> Test:
-    def test(store: Store, start: int, end: int) -> bytes:
-        known: Names = getattr(store, names)
-        table = bytes(bool(text) and pattern.match(text) is not None for text in known.texts)
-        return bytes(map(table.__getitem__, _slice(store, getattr(store, column), start, end)))
+def _numbers(store: Store, column: str, start: int, end: int) -> array[Any]:
+    return _slice(store, getattr(store, column), start, end)
 
-    return test
+
+class _NameTest:
+    """Whether the name in a column matches; each name is looked at once, not once per row."""
+
+    def __init__(self, column: str, pattern: re.Pattern[str], names: str = "names") -> None:
+        self._column, self._pattern, self._names = column, pattern, names
+        self._known: Names | None = None
+        self._table = bytearray()
+
+    def __call__(self, store: Store, start: int, end: int) -> bytes:
+        known: Names = getattr(store, self._names)
+        if known is not self._known:
+            self._known, self._table = known, bytearray()
+        for text in known.texts[len(self._table) :]:
+            self._table.append(bool(text) and self._pattern.match(text) is not None)
+        return bytes(map(self._table.__getitem__, _numbers(store, self._column, start, end)))
 
 
 def _glob(column: str) -> Callable[[str], Test]:
-    return lambda value: _name_test(column, re.compile(translate(value)))
+    return lambda value: _NameTest(column, re.compile(translate(value)))
 
 
 def _prefix(value: str) -> Test:
-    return _name_test("session", re.compile(re.escape(value).replace(r"\*", ".*")), "sessions")
+    return _NameTest("session", re.compile(re.escape(value).replace(r"\*", ".*")), "sessions")
 
 
 def _link_test(value: str) -> Test:
     raise ValueError("the gateway does not say yet which link a record belongs to; use session:")
 
 
-def _word(words: dict[str, frozenset[int]], column: str) -> Callable[[str], Test]:
+def _word(words: Mapping[str, frozenset[int]], column: str) -> Callable[[str], Test]:
     def make(value: str) -> Test:
         codes = [codes for word, codes in words.items() if word.startswith(value.lower())]
         if not codes:
             raise ValueError(f"{value!r} is none of {', '.join(words)}")
-        return _code_test(column, frozenset().union(*codes))
+        return _code_test(column, frozenset[int]().union(*codes))
 
     return make
 
 
 def _is(value: str) -> Test:
     if value == "linked":
-        return lambda store, start, end: bytes(
-            map(NONE.__ne__, _slice(store, store.parent, start, end))  # type: ignore[arg-type]
-        )
+        return lambda store, start, end: _set(store, store.parent, start, end)
     if value not in FLAGS:
         raise ValueError(f"{value!r} is none of linked, {', '.join(FLAGS)}")
     return _flag_test(FLAGS[value])
+
+
+def _set(store: Store, column: array[int], start: int, end: int) -> bytes:
+    """Which rows have a row in a column of rows."""
+    return bytes([other != NONE for other in _slice(store, column, start, end)])
 
 
 def _is_number(text: str) -> bool:
@@ -341,7 +390,7 @@ def _id_test(identifier: str) -> Test:
 
     def test(store: Store, start: int, end: int) -> bytearray:
         column = _slice(store, store.id_hash, start, end)
-        found = bytearray(map(digest.__eq__, column))  # type: ignore[arg-type]
+        found = bytearray(map(digest.__eq__, column))
         position = found.find(1)
         while position >= 0:  # the hash narrows, the text decides
             found[position] = store.body(start + position).id == identifier
@@ -360,7 +409,7 @@ def _comparison(value: str, units: dict[str, int]) -> tuple[str, float]:
 
 def _number_test(column: str, sign: str, limit: float) -> Test:
     # ``limit < value`` is what ``value > limit`` means: the bound method has the constant on the left.
-    compare: Callable[[float], bool] = {
+    compare: Callable[[Any], bool] = {
         ">": limit.__lt__,
         ">=": limit.__le__,
         "<": limit.__gt__,
@@ -369,7 +418,7 @@ def _number_test(column: str, sign: str, limit: float) -> Test:
     }[sign]
 
     def test(store: Store, start: int, end: int) -> bytes:
-        return bytes(map(compare, _slice(store, getattr(store, column), start, end)))
+        return bytes(map(compare, _numbers(store, column, start, end)))
 
     return test
 
@@ -404,8 +453,8 @@ KEYS: Final[dict[str, Callable[[str], Test]]] = {
     "link": _link_test,
     "kind": _word({kind.name.lower(): frozenset({kind}) for kind in Kind}, "kind"),
     "status": _word({status.name.lower(): frozenset({status}) for status in Status}, "status"),
-    "dir": _word(TOWARD, "lane"),  # type: ignore[arg-type]
-    "leg": _word(LEGS, "lane"),  # type: ignore[arg-type]
+    "dir": _word(TOWARD, "lane"),
+    "leg": _word(LEGS, "lane"),
     "lat": _latency,
     "id": _id_test,
     "since": _since,

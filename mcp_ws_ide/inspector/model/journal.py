@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
+from mcp_ws_ide.inspector.model.catalogue import INTRODUCTIONS, LISTS, Catalogue
 from mcp_ws_ide.inspector.model.pairing import Outcome, Pairing
 from mcp_ws_ide.inspector.model.records import Kind, Lane, Record, content_of, decode, part
 from mcp_ws_ide.inspector.model.statistics import Statistics
@@ -70,6 +71,7 @@ class Journal:
         self.problems: deque[Problem] = deque(maxlen=MAX_PROBLEMS)
         self.problem_counts: Counter[str] = Counter()
         self.parties: dict[str, Party] = {}
+        self.catalogues: dict[str, Catalogue] = {}
         self.drops = 0
         self.missed = 0
         """Records that the gateway dropped because this watcher was too slow, over all links."""
@@ -112,6 +114,15 @@ class Journal:
         self._finish(record, row, outcome)
         self._judge(record, row, content, outcome)
         self._party(record, row)
+        if record.kind == "response":
+            self._learn(record, row, content)
+
+    def _learn(self, record: Record, row: int, content: dict[str, Any]) -> None:
+        method = self.store.method_of(row)
+        if method in INTRODUCTIONS or method in LISTS:
+            if record.server not in self.catalogues and len(self.catalogues) >= MAX_PROBLEMS:
+                return
+            self.catalogues.setdefault(record.server, Catalogue()).learn(method, content)
 
     def _count_drops(self, record: Record) -> None:
         if record.drops > self.drops:

@@ -127,9 +127,11 @@ class Pairing:
             and (earlier := self._states.get((record.server, key[1], hash(state)))) is not None
         ):
             self._link(self._store.parent, row, earlier)
-        self._request_twin(row, record, lane, identifier)
+        self._request_twin(row, record, lane, identifier, outcome)
 
-    def _request_twin(self, row: int, record: Record, lane: Lane, identifier: IdKey) -> None:
+    def _request_twin(
+        self, row: int, record: Record, lane: Lane, identifier: IdKey, outcome: Outcome
+    ) -> None:
         """The same request on the leg it came from."""
         if lane is Lane.UPSTREAM_OUT:
             named = id_key(record.origin_id)
@@ -146,6 +148,7 @@ class Pairing:
         if twin is not None and self._store.holds(twin):
             self._link(self._store.twin, row, twin)
             self._link(self._store.twin, twin, row)
+            outcome.changed.append(twin)
 
     def _answer(self, row: int, record: Record, content: dict[str, Any], outcome: Outcome) -> None:
         lane = self._store.lane_of(row)
@@ -163,12 +166,12 @@ class Pairing:
             self._tokens.pop(used, None)
             outcome.token = used[1]
         outcome.changed.append(request)
-        self._pair(request, row, record, _status(self._store.kind_of(row), content))
+        self._pair(request, row, record, _status(self._store.kind_of(row), content), outcome)
         state = part(content, "result", "requestState")
         if isinstance(state, str):
             self._states.put((record.server, key[1], hash(state)), request)
 
-    def _pair(self, request: int, row: int, record: Record, status: Status) -> None:
+    def _pair(self, request: int, row: int, record: Record, status: Status, outcome: Outcome) -> None:
         store, first = self._store, self._store.first
         store.pair[request - first], store.pair[row - first] = row, request
         store.method[row - first] = store.method[request - first]
@@ -182,6 +185,7 @@ class Pairing:
         if other is not None and (answered := store.linked(store.pair, other)) is not None:
             self._link(store.twin, row, answered)
             self._link(store.twin, answered, row)
+            outcome.changed.append(answered)
 
     # --- notifications ----------------------------------------------------------------------------
 
@@ -194,7 +198,7 @@ class Pairing:
             self._link(self._store.parent, row, parent)
             index = row - self._store.first
             self._store.target[index] = self._store.target[parent - self._store.first]
-        self._notification_twin(row, record, lane, parent)
+        self._notification_twin(row, record, lane, outcome)
 
     def _parent(self, record: Record, lane: Lane, content: dict[str, Any], outcome: Outcome) -> int | None:
         params = content.get("params")
@@ -220,8 +224,8 @@ class Pairing:
                 return row
         return None
 
-    def _notification_twin(self, row: int, record: Record, lane: Lane, parent: int | None) -> None:
-        """The same notification on the other leg: both belong to twins, or the bytes are the same."""
+    def _notification_twin(self, row: int, record: Record, lane: Lane, outcome: Outcome) -> None:
+        """The same notification of the session on the other leg: verbatim, and in order."""
         if record.session is None or record.raw is None:
             return
         toward = lane in TO_SERVER
@@ -237,6 +241,7 @@ class Pairing:
             if self._store.holds(twin):
                 self._link(self._store.twin, row, twin)
                 self._link(self._store.twin, twin, row)
+                outcome.changed.append(twin)
 
     # --- ends -------------------------------------------------------------------------------------
 

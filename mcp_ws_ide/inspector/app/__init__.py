@@ -1,0 +1,1 @@
+"""The full-screen inspector, on Textual. Decides how things look; what is true is decided in ``model``."""

@@ -1,0 +1,613 @@
+"""The application: what is on the screen, what the keys do, and how often it looks at the traffic."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar, Final, cast
+
+from textual import work
+from textual.app import App, ComposeResult, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.screen import ModalScreen, Screen
+from textual.widgets import ContentSwitcher, Input
+
+from mcp_ws_ide.discovery import RunningGateway
+from mcp_ws_ide.errors import ConnectError
+from mcp_ws_ide.inspector.app.detail import Detail, Text
+from mcp_ws_ide.inspector.app.panes import Capabilities, Ladder, Pane, Problems, Sessions, Stats
+from mcp_ws_ide.inspector.app.rows import Line, Part, Rows, clean
+from mcp_ws_ide.inspector.app.traffic import Traffic
+from mcp_ws_ide.inspector.app.wording import amount
+from mcp_ws_ide.inspector.gateway_client import GatewayClient
+from mcp_ws_ide.inspector.model import filters
+from mcp_ws_ide.inspector.model.filters import Filter, FilterError
+from mcp_ws_ide.inspector.model.journal import Changes, Journal
+from mcp_ws_ide.inspector.model.records import Status
+from mcp_ws_ide.inspector.model.store import MARKED, PROBLEM
+from mcp_ws_ide.inspector.watch import Gap, Watch
+
+FRAME: Final = 1 / 20
+"""Seconds between two looks at what came in."""
+BUDGET: Final = 0.02
+"""Seconds of one frame in which records are taken in; the rest waits for the next one."""
+SLOW: Final = 10
+"""Frames between two updates of the header and of every screen but Traffic."""
+POLL: Final = 2.0
+"""Seconds between two questions about sessions and servers."""
+SCREENS: Final = ("sessions", "traffic", "ladder", "stats", "capabilities", "problems")
+HELP: Final = """\
+1 … 6       Sessions, Traffic, Ladder, Stats, Capabilities, Problems
+/           filter; Enter applies, Esc clears and closes. Mistakes are pointed at
+Ctrl+F      search: the same language, but nothing is hidden; n and N go to the next and the previous match
+            (without a search: to the next and the previous problem)
+j k ↓ ↑     move         g G   first, last         Ctrl+D Ctrl+U   a page down, up
+f           follow the newest row                  p   pause: the screen stands still, records are kept
+Enter       open and close the detail pane; on Sessions: only that session; on Stats: only those requests
+[ ] ← →     tabs of the detail pane                Tab   from the list to the detail pane and back
+x           to the other half of the pair          t   to the same message on the other leg
+m           mark the row       M   only marked rows
+l           fold legs: one row per operation       s   sort Stats by the next column
+y           copy the message (through the terminal, OSC 52)
+?           this help          Ctrl+P   palette, with themes       q   quit
+
+Filter      tool:run*  method:tools/*  server:git  session:9f3a  kind:error  status:failed  dir:server
+            leg:upstream  lat:>500  size:>10k  id:7  id:"7"  since:10m  is:marked  ~regex  word  "two words"
+            side by side: and     |  or     !  not     ( )  group
+
+Status      … pending  OK  FAIL isError  ERR JSON-RPC error  CXL cancelled  LOST link or server ended
+            ASK input_required  ? not watched     Direction: c client, g gateway, s server
+"""
+
+
+class Help(ModalScreen[None]):
+    """Keys and words."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,question_mark,enter", "dismiss", "Close")]
+    DEFAULT_CSS = """
+    Help { align: center middle; }
+    Help Text { width: 100%; max-width: 116; height: 100%; max-height: 30; border: round $primary; padding: 0 1; }
+    """
+
+    def compose(self) -> ComposeResult:
+        """The text."""
+        yield Text()
+
+    def on_mount(self) -> None:
+        """Fill it."""
+        text = self.query_one(Text)
+        text.show([[(line, "")] for line in HELP.splitlines()])
+        text.focus()
+
+
+class Prompt(Vertical):
+    """The line in which a filter or a search is written, and what is wrong with it."""
+
+    DEFAULT_CSS = """
+    Prompt { height: 2; display: none; dock: bottom; }
+    Prompt.open { display: block; }
+    Prompt Input { border: none; height: 1; padding: 0; background: $surface; }
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.purpose = "filter"
+
+    def compose(self) -> ComposeResult:
+        """Input and hint."""
+        yield Input(id="prompt-input", select_on_focus=False, compact=True)
+        yield Line(id="prompt-hint")
+
+    def open(self, purpose: str, text: str) -> None:
+        """Ask."""
+        self.purpose = purpose
+        self.add_class("open")
+        field = self.query_one(Input)
+        field.value = text
+        field.cursor_position = len(text)
+        field.focus()
+        self.check(text)
+
+    def close(self) -> None:
+        """Enough."""
+        self.remove_class("open")
+
+    def check(self, text: str) -> Filter | None:
+        """The filter, or None and a caret under the mistake."""
+        hint = self.query_one("#prompt-hint", Line)
+        try:
+            filter_ = filters.parse(text)
+        except FilterError as error:
+            column = max(0, min(error.position, self.size.width - 2) if self.size.width else error.position)
+            words = f"^ {error}"
+            if column + len(words) > max(40, self.size.width) and len(str(error)) + 2 < column:
+                words, column = f"{error} ^", column - len(str(error)) - 1
+            hint.show([(" " * column + clean(words), "bad")])
+            return None
+        hint.show([(f"{self.purpose}: Enter applies, Esc clears; tool: status: lat:>500 ~regex …", "dim")])
+        return filter_
+
+
+class InspectorApp(App[None]):
+    """``mcp-ws-inspect``: every message, both ways, live."""
+
+    TITLE = "mcp-ws-inspect"
+    CSS = """
+    #head { background: $panel; }
+    #tabs { background: $boost; }
+    #keys { dock: bottom; }
+    ContentSwitcher { height: 1fr; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(Binding(str(number), f"screen({name!r})", name.title()) for number, name in enumerate(SCREENS, 1)),
+        Binding("slash", "filter", "Filter"),
+        Binding("ctrl+f", "search", "Search"),
+        Binding("escape", "leave", "Back"),
+        Binding("f", "follow", "Follow"),
+        Binding("p", "pause", "Pause"),
+        Binding("x", "pair", "Pair"),
+        Binding("t", "twin", "Other leg"),
+        Binding("m", "mark", "Mark"),
+        Binding("M", "marked_only", "Marked only"),
+        Binding("n", "match(1)", "Next match"),
+        Binding("N", "match(-1)", "Previous match"),
+        Binding("l", "fold", "Fold legs"),
+        Binding("s", "sort", "Sort"),
+        Binding("y", "copy", "Copy"),
+        Binding("right_square_bracket,right", "tab(1)", "Next tab"),
+        Binding("left_square_bracket,left", "tab(-1)", "Previous tab"),
+        Binding("tab,shift+tab", "other_pane", "Other pane", priority=True),
+        Binding("question_mark", "help", "Help"),
+        Binding("q", "quit", "Quit"),
+    ]
+
+    def __init__(self, find: Callable[[], RunningGateway], journal: Journal | None = None) -> None:
+        super().__init__()
+        self.journal = journal or Journal()
+        self.tap = Watch(find)
+        self._search: Filter | None = None
+        self._frames = 0
+        self._offset: float | None = None
+        self._seen = (time.monotonic(), 0, 0)
+        self._rates = (0.0, 0.0)
+        self._live_sessions: int | None = None
+
+    def compose(self) -> ComposeResult:
+        """From top to bottom."""
+        yield Line(id="head")
+        yield Line(id="tabs")
+        with ContentSwitcher(initial="traffic"):
+            yield Sessions(self.journal, id="sessions")
+            yield Traffic(self.journal, id="traffic")
+            yield Ladder(self.journal, id="ladder")
+            yield Stats(self.journal, id="stats")
+            yield Capabilities(self.journal, id="capabilities")
+            yield Problems(self.journal, id="problems")
+        yield Detail(self.journal)
+        yield Prompt()
+        yield Line(id="keys")
+
+    def on_mount(self) -> None:
+        """Begin."""
+        self.query_one("#keys", Line).show(
+            [
+                (
+                    " / filter  f follow  p pause  ↵ detail  x pair  m mark  l fold  ? help  ^p palette  q quit",
+                    "dim",
+                )
+            ]
+        )
+        self.traffic.focus()
+        self.run_worker(self.tap.run(), name="watch", exclusive=True, group="watch")
+        self.set_interval(FRAME, self.frame)
+        self.set_interval(POLL, self.poll)
+        self.show_state()
+
+    def on_unmount(self) -> None:
+        """Give the spill file back."""
+        self.journal.close()
+
+    # --- the traffic --------------------------------------------------------------------------------
+
+    @property
+    def traffic(self) -> Traffic:
+        """The Traffic screen."""
+        return self.query_one(Traffic)
+
+    @property
+    def current(self) -> Rows:
+        """The screen that is to be seen."""
+        name = self.query_one(ContentSwitcher).current or "traffic"
+        return self.query_one(f"#{name}", Rows)
+
+    @property
+    def now(self) -> float:
+        """The gateway's monotonic clock, as far as its records told it."""
+        return time.monotonic() + (self._offset or 0.0)
+
+    def frame(self) -> None:
+        """Take in what came, for at most :data:`BUDGET`, and repaint what is to be seen."""
+        changes = self._take_in()
+        self._frames += 1
+        slow = self._frames % SLOW == 0
+        current = self.current
+        if changes or (slow and current is self.traffic and self.journal.pairing.open):
+            self.traffic.update(changes, self.now)
+        if slow:
+            if isinstance(current, Pane):
+                self._refresh_pane(current)
+            self.show_state()
+        if (changes or slow) and (detail := self.query_one(Detail)).is_open:
+            detail.show(self.row)
+
+    def _take_in(self) -> list[Changes]:
+        end, found = time.monotonic() + BUDGET, []
+        while time.monotonic() < end and (item := self.tap.take()) is not None:
+            if isinstance(item, Gap):
+                found.append(self.journal.gap(item.time, self.now, item.reason))
+            else:
+                found.append(self.journal.feed(item.split("\n")))
+                self._learn_clock()
+        return found
+
+    def _learn_clock(self) -> None:
+        store = self.journal.store
+        if len(store):
+            offset = store.mono[-1] - time.monotonic()
+            # What waited on the way looks old; the greatest difference is the nearest to the truth.
+            self._offset = (
+                offset
+                if self._offset is None or abs(offset - self._offset) > 60
+                else max(self._offset, offset)
+            )
+
+    @work(exclusive=True, group="poll")
+    async def poll(self) -> None:
+        """Ask for sessions and servers; what cannot be asked is shown as it was."""
+        gateway = self.tap.gateway
+        if gateway is None or self.tap.state != "live":
+            return
+        client = GatewayClient(gateway)
+        try:
+            sessions = await asyncio.to_thread(client.call, "GET", "sessions")
+            servers = await asyncio.to_thread(client.call, "GET", "servers")
+        except ConnectError:
+            return
+        live = sessions.get("sessions") or []
+        self._live_sessions = len(live)
+        self.query_one(Sessions).refreshed(live)
+        self.query_one(Capabilities).refreshed(servers.get("servers") or [])
+
+    def _refresh_pane(self, pane: Pane) -> None:
+        if isinstance(pane, Problems):
+            pane.now = self.now
+        pane.update()
+
+    # --- the header ---------------------------------------------------------------------------------
+
+    def show_state(self) -> None:
+        """Header and tabs."""
+        self._measure()
+        self.query_one("#head", Line).show(self._state())
+        self.query_one("#tabs", Line).show(self._tabs())
+
+    def _measure(self) -> None:
+        now, store = time.monotonic(), self.journal.store
+        since, rows, size = self._seen
+        if now - since >= 0.9:
+            self._rates = ((store.end - rows) / (now - since), (self.journal.bytes - size) / (now - since))
+            self._seen = now, store.end, self.journal.bytes
+
+    def _state(self) -> list[Part]:
+        watch, store = self.tap, self.journal.store
+        where = clean(watch.gateway.url) if watch.gateway is not None else ""
+        if watch.state == "live":
+            trip = f"rtt {watch.round_trip * 1000:.1f}ms · " if watch.round_trip is not None else ""
+            open_ = sum(
+                store.holds(r) and store.status_of(r) is Status.PENDING for r in _newest(self.journal)
+            )
+            drops = self.journal.missed
+            return [
+                (" ● LIVE ", "good"),
+                (
+                    f"{where} · {trip}{self._rates[0]:.0f}/s {amount(self._rates[1])}B/s · {store.end:,} rec · ",
+                    "",
+                ),
+                (f"{open_} open · ", "warn" if open_ else ""),
+                (f"drop {drops}", "bad" if drops else ""),
+                (f" · {watch.reconnects} gaps" if watch.reconnects else "", "warn"),
+            ]
+        if watch.state == "waiting":
+            left = max(0.0, watch.next_try - time.monotonic())
+            return [(f" ◌ NOT CONNECTED, again in {left:.0f}s ", "bad"), (clean(watch.words), "")]
+        return [(" ◌ connecting … ", "warn"), (f"{where} {clean(watch.words)}", "dim")]
+
+    def _tabs(self) -> list[Part]:
+        current = self.query_one(ContentSwitcher).current
+        problems = sum(self.journal.problem_counts.values())
+        parts: list[Part] = []
+        for number, name in enumerate(SCREENS, 1):
+            label = name.title() if self.size.width >= 90 else name.title()[:8]
+            label += f"({amount(problems)})" if name == "problems" and problems else ""
+            parts.append(
+                (
+                    f"[{number} {label}]" if name == current else f" {number} {label} ",
+                    "head" if name == current else "",
+                )
+            )
+        traffic = self.traffic
+        switches = [
+            ("PAUSED", traffic.paused),
+            ("follow", traffic.following and not traffic.paused),
+            ("folded", traffic.folding),
+            ("marked", traffic.marked_only),
+        ]
+        words = " ".join(word for word, on in switches if on)
+        parts.append((f" {words} ", "warn" if traffic.paused else "dim"))
+        if traffic.filter.text.strip():
+            parts.append((f"filter: {clean(traffic.filter.text)}", "accent"))
+        return parts
+
+    # --- what the keys do ---------------------------------------------------------------------------
+
+    @property
+    def row(self) -> int | None:
+        """The row of the store under the cursor of the present screen."""
+        current = self.current
+        return current.row if isinstance(current, (Traffic, Pane)) else None
+
+    def action_screen(self, name: str) -> None:
+        """To another screen."""
+        before = self.row
+        if name == "ladder":
+            self._choose_ladder(before)
+        self.query_one(ContentSwitcher).current = name
+        pane = self.current
+        if isinstance(pane, Pane):
+            self._refresh_pane(pane)
+        else:
+            self.traffic.changed()
+        pane.focus()
+        self.query_one(Detail).show(self.row)
+        self.show_state()
+
+    def _choose_ladder(self, row: int | None) -> None:
+        """The session of the row, or of the Sessions screen, else the newest one."""
+        store, ladder = self.journal.store, self.query_one(Ladder)
+        session = None
+        if self.current is self.query_one(Sessions):
+            session = self.query_one(Sessions).session
+        elif row is not None and store.holds(row):
+            twin = store.linked(store.twin, row)
+            session = store.session_of(row) or (store.session_of(twin) if twin is not None else "")
+        session = session or ladder.session or next(reversed(self.journal.parties), None)
+        ladder.choose(session)
+
+    def action_filter(self) -> None:
+        """Write a filter."""
+        if self.current is not self.traffic:
+            self.action_screen("traffic")
+        self.query_one(Prompt).open("filter", self.traffic.filter.text)
+
+    def action_search(self) -> None:
+        """Write a search."""
+        if self.current is not self.traffic:
+            self.action_screen("traffic")
+        self.query_one(Prompt).open("search", self._search.text if self._search else "")
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Say at once what is wrong."""
+        self.query_one(Prompt).check(event.value)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Apply what is right."""
+        prompt = self.query_one(Prompt)
+        filter_ = prompt.check(event.value)
+        if filter_ is None:
+            return
+        prompt.close()
+        self.traffic.focus()
+        if prompt.purpose == "filter":
+            self.traffic.apply(filter_)
+            self.show_state()
+        else:
+            self._search = filter_ if filter_.text.strip() else None
+            self.action_match(1)
+
+    def action_leave(self) -> None:
+        """Close what is open, then clear the filter."""
+        prompt, detail = self.query_one(Prompt), self.query_one(Detail)
+        if prompt.has_class("open"):
+            prompt.close()
+            self.current.focus()
+            if prompt.purpose == "search":
+                self._search = None
+                return
+        elif detail.is_open:
+            detail.remove_class("open")
+            self.current.focus()
+            return
+        elif self.current is not self.traffic:
+            return self.action_screen("traffic")
+        self.traffic.marked_only = False
+        self.traffic.apply(filters.parse(""))
+        self.show_state()
+
+    def action_follow(self) -> None:
+        """Follow, or stay."""
+        self.traffic.follow(not self.traffic.following)
+        self.show_state()
+
+    def action_pause(self) -> None:
+        """Stand still, or go on."""
+        self.traffic.pause(not self.traffic.paused)
+        self.show_state()
+
+    def action_pair(self) -> None:
+        """To the other half."""
+        self._jump(self.journal.store.pair, "it has no pair")
+
+    def action_twin(self) -> None:
+        """To the other leg."""
+        self._jump(self.journal.store.twin, "it is not known on the other leg")
+
+    def _jump(self, column: Any, words: str) -> None:
+        row, store = self.row, self.journal.store
+        other = store.linked(column, row) if row is not None else None
+        if other is None:
+            self.notify(words, severity="warning", timeout=3, markup=False)
+        else:
+            self.jump(other)
+
+    def jump(self, row: int) -> None:
+        """To a row in Traffic, clearing what hides it."""
+        if self.current is not self.traffic:
+            self.action_screen("traffic")
+        if not self.traffic.go_row(row):
+            self.traffic.folding = self.traffic.marked_only = False
+            self.traffic.apply(filters.parse(""))
+            if self.traffic.go_row(row):
+                self.notify("the filter hid that row and was cleared", timeout=3, markup=False)
+        self.show_state()
+
+    def action_mark(self) -> None:
+        """Mark, or not."""
+        row, store = self.row, self.journal.store
+        if row is not None and store.holds(row):
+            store.set_flag(row, MARKED, not store.has(row, MARKED))
+            self.current.changed()
+
+    def action_marked_only(self) -> None:
+        """Only what is marked."""
+        self.traffic.marked_only = not self.traffic.marked_only
+        self.traffic.apply()
+        self.show_state()
+
+    def action_fold(self) -> None:
+        """One row per operation."""
+        self.traffic.folding = not self.traffic.folding
+        self.traffic.apply()
+        self.show_state()
+
+    def action_match(self, step: int) -> None:
+        """To the next match of the search; without one, to the next problem."""
+        traffic, store = self.traffic, self.journal.store
+        if self.current is not traffic:
+            self.action_screen("traffic")
+        row = traffic.row
+        rows = traffic.view.rows
+        if self._search is None:
+            hits = [r for r in rows if store.holds(r) and store.has(r, PROBLEM)]
+        else:
+            matching = set(self._search.rows(store))
+            hits = [r for r in rows if r in matching]
+        after = [r for r in hits if row is None or (r > row if step > 0 else r < row)]
+        if not hits:
+            self.notify("no match", severity="warning", timeout=3, markup=False)
+        else:
+            target = (after[0] if step > 0 else after[-1]) if after else (hits[0] if step > 0 else hits[-1])
+            traffic.go_row(target)
+
+    def action_sort(self) -> None:
+        """Order Stats."""
+        self.query_one(Stats).sort()
+
+    def action_copy(self) -> None:
+        """The message, into the clipboard of the terminal."""
+        row = self.row
+        if row is not None and self.journal.store.holds(row):
+            self.copy_to_clipboard(self.journal.store.body(row).text)
+            self.notify("copied, if the terminal allows it (OSC 52)", timeout=3, markup=False)
+
+    def action_tab(self, step: int) -> None:
+        """Another tab of the detail pane."""
+        self.query_one(Detail).turn(step)
+
+    def action_other_pane(self) -> None:
+        """From the list to the detail pane and back."""
+        detail = self.query_one(Detail)
+        if len(self.screen_stack) > 1 or self.query_one(Prompt).has_class("open"):
+            return
+        text = detail.query_one(Text)
+        if detail.is_open and self.focused is not text:
+            text.focus()
+        else:
+            self.current.focus()
+
+    def action_help(self) -> None:
+        """Keys and words."""
+        self.push_screen(Help())
+
+    # --- what lists say -----------------------------------------------------------------------------
+
+    def on_rows_moved(self, event: Rows.Moved) -> None:
+        """Show the row in the detail pane."""
+        if event.rows is self.current:
+            self.query_one(Detail).show(self.row)
+
+    def on_rows_chosen(self, event: Rows.Chosen) -> None:
+        """Enter."""
+        rows = event.rows
+        if isinstance(rows, Sessions):
+            self._only(f"session:{rows.session}" if rows.session else "")
+        elif isinstance(rows, Stats) and rows.chosen is not None:
+            line = rows.chosen
+            words = [("server", line.server), ("method", line.method), ("tool", line.target)]
+            self._only(" ".join(f"{key}:{_literal(value)}" for key, value in words if value))
+        elif isinstance(rows, Problems) and rows.row is not None:
+            self.jump(rows.row)
+            self._toggle_detail(True)
+        elif isinstance(rows, (Traffic, Ladder)):
+            self._toggle_detail(not self.query_one(Detail).is_open)
+
+    def _only(self, text: str) -> None:
+        self.action_screen("traffic")
+        self.traffic.apply(filters.parse(text))
+        self.show_state()
+
+    def _toggle_detail(self, on: bool) -> None:
+        detail = self.query_one(Detail)
+        detail.set_class(on, "open")
+        detail.show(self.row)
+        self.current.focus()
+        self.call_after_refresh(self.current.changed)
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """What the palette offers, besides Textual's own."""
+        yield from super().get_system_commands(screen)
+        for name in SCREENS:
+            yield SystemCommand(
+                name.title(), f"Show the screen {name.title()}", lambda name=name: self.action_screen(name)
+            )
+        actions: tuple[tuple[str, str, Callable[[], None]], ...] = (
+            ("Filter", "Show only what matches", self.action_filter),
+            ("Search", "Go to what matches", self.action_search),
+            ("Follow", "Stay with the newest row, or not", self.action_follow),
+            ("Pause", "Let the screen stand still, or go on", self.action_pause),
+            ("Fold legs", "One row per operation", self.action_fold),
+            ("Marked only", "Only rows that are marked", self.action_marked_only),
+            ("Problems only", "Only rows with a problem", lambda: self._only("is:problem")),
+            ("Help", "Keys and the filter language", self.action_help),
+        )
+        yield from (SystemCommand(*action) for action in actions)
+
+
+def _newest(journal: Journal) -> list[int]:
+    """Rows of open requests; at most 10,000 are looked at."""
+    rows = journal.pairing.open.values()
+    return list(rows)[-10_000:] if len(rows) > 10_000 else cast("list[int]", list(rows))
+
+
+def _literal(value: str) -> str:
+    """A value of the filter language that means itself."""
+    escaped = "".join(f"[{c}]" if c in "*?[" else c for c in value)
+    return '"' + escaped.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def run(find: Callable[[], RunningGateway]) -> int:
+    """Open the inspector on a gateway; returns the exit code."""
+    app = InspectorApp(find)
+    app.run()
+    return app.return_code or 0

@@ -1,0 +1,231 @@
+"""What is known of one row: the message laid out, its pair, what is related, timing, what it breaks."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from textual import events
+from textual.app import ComposeResult
+from textual.containers import Vertical
+
+from mcp_ws_ide.inspector.app.rows import Line, Part, Rows, clean
+from mcp_ws_ide.inspector.app.wording import LANES, clock, durations, milliseconds, request_of, status, what
+from mcp_ws_ide.inspector.model.journal import Journal
+from mcp_ws_ide.inspector.model.pretty import pretty
+from mcp_ws_ide.inspector.model.records import Kind, Status
+from mcp_ws_ide.inspector.model.store import NONE, TRUNCATED
+
+TABS: Final = ("Message", "Pair", "Related", "Timing", "Raw", "Violations")
+MAX_RELATED: Final = 500
+NEIGHBOURS: Final = 20_000
+"""Rows after a request in which what is related to it is looked for."""
+_PIECES: Final = {
+    "key": "key",
+    "string": "string",
+    "number": "number",
+    "word": "accent",
+    "mark": "dim",
+    "other": "bad",
+}
+
+
+class Text(Rows):
+    """Lines of parts that can be scrolled."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.shows_cursor = False
+        self.lines: list[list[Part]] = []
+
+    def count(self) -> int:
+        """Lines."""
+        return len(self.lines)
+
+    def parts(self, index: int, width: int) -> list[Part]:
+        """A line."""
+        return self.lines[index]
+
+    def show(self, lines: list[list[Part]], keep: bool = False) -> None:
+        """Show these, from the top unless told to ``keep`` the place."""
+        self.lines = lines
+        if not keep:
+            self.top = 0
+        self.changed()
+
+
+class Detail(Vertical):
+    """The pane below a list."""
+
+    DEFAULT_CSS = """
+    Detail { height: 45%; border-top: solid $primary; display: none; }
+    Detail.open { display: block; }
+    """
+
+    def __init__(self, journal: Journal, **options: Any) -> None:
+        super().__init__(**options)
+        self._journal = journal
+        self._shown: tuple[object, ...] = ()
+        self.tab = 0
+        self.row: int | None = None
+
+    def compose(self) -> ComposeResult:
+        """Tabs and text."""
+        yield Line(id="detail-tabs")
+        yield Text(id="detail-text")
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is to be seen."""
+        return self.has_class("open")
+
+    def turn(self, step: int) -> None:
+        """To another tab."""
+        self.tab = (self.tab + step) % len(TABS)
+        self.show(self.row)
+
+    def on_click(self, event: events.Click) -> None:
+        """A click on a tab opens it."""
+        if event.widget is not None and event.widget.id == "detail-tabs":
+            left = 0
+            for number, label in enumerate(self._labels()):
+                left += len(label) + 1
+                if event.x < left:
+                    self.tab = number
+                    return self.show(self.row)
+
+    def show(self, row: int | None) -> None:
+        """Show a row in the present tab; cheap when nothing has changed."""
+        self.row = row
+        store = self._journal.store
+        if not self.is_open:
+            return
+        if row is None or not store.holds(row):
+            self._shown = ()
+            self._tabs()
+            return self.query_one(Text).show([[("no row", "dim")]])
+        extent = store.end if TABS[self.tab] == "Related" and store.status_of(row) is Status.PENDING else 0
+        state = (row, self.tab, store.status_of(row), store.pair[row - store.first], extent)
+        if state == self._shown:
+            return
+        keep = self._shown[:2] == state[:2]
+        self._shown = state
+        self._tabs()
+        lines = getattr(self, f"_{TABS[self.tab].lower()}")(row)
+        self.query_one(Text).show(lines, keep)
+
+    def _labels(self) -> list[str]:
+        found = len(self._journal.problems_of(self.row)) if self.row is not None else 0
+        names = [*TABS[:-1], f"Violations({found})" if found else "Violations"]
+        return [f"[{name}]" if number == self.tab else f" {name} " for number, name in enumerate(names)]
+
+    def _tabs(self) -> None:
+        parts = [
+            (label + " ", "head" if number == self.tab else "dim")
+            for number, label in enumerate(self._labels())
+        ]
+        self.query_one("#detail-tabs", Line).show(parts)
+
+    # --- tabs ---------------------------------------------------------------------------------------
+
+    def _headline(self, row: int) -> list[Part]:
+        store = self._journal.store
+        word, style = status(store, row)
+        index = row - store.first
+        identifier = store.body(row).id
+        return [
+            (f"#{store.seq[index]} {clock(store.time[index])} {LANES[store.lane_of(row)]} ", "dim"),
+            (f"{store.kind_of(row).name.lower()} ", "head"),
+            (clean(what(store, row)[:200]) + " ", ""),
+            (f"id={clean(identifier)} " if identifier else "", "accent"),
+            (word, style),
+        ]
+
+    def _laid_out(self, row: int) -> list[list[Part]]:
+        store = self._journal.store
+        lines: list[list[Part]] = [self._headline(row)]
+        if store.has(row, TRUNCATED):
+            lines.append([(f"cut by the gateway: {store.size[row - store.first]} bytes in all", "warn")])
+        text = store.body(row).text
+        if store.kind_of(row) in (Kind.EVENT, Kind.NOISE, Kind.GAP):
+            return lines + [[(clean(line), "")] for line in text.split("\n")]
+        for pieces in pretty(text):
+            lines.append([(clean(piece), _PIECES[kind]) for piece, kind in pieces])
+        return lines
+
+    def _message(self, row: int) -> list[list[Part]]:
+        return self._laid_out(row)
+
+    def _pair(self, row: int) -> list[list[Part]]:
+        store = self._journal.store
+        other = store.linked(store.pair, row)
+        if other is not None:
+            return self._laid_out(other)
+        if store.status_of(row) is Status.PENDING:
+            return [[("no answer yet", "warn")]]
+        return [[("it has no pair", "dim")]]
+
+    def _related(self, row: int) -> list[list[Part]]:
+        rows = related(self._journal, row)
+        store = self._journal.store
+        lines = []
+        for other in rows:
+            lines.append([("▶ " if other == row else "  ", "accent"), *self._headline(other)])
+        return lines or [[(f"nothing is related to #{store.seq[row - store.first]}", "dim")]]
+
+    def _timing(self, row: int) -> list[list[Part]]:
+        store = self._journal.store
+        request = request_of(store, row)
+        if request is None:
+            return [[("no request, so no duration", "dim")]]
+        total, upstream, overhead = durations(store, request)
+        lines: list[list[Part]] = [
+            [(f"{'total':<10} {milliseconds(total) or '—':>8} ms  {_bar(total, total)}", "")],
+            [(f"{'upstream':<10} {milliseconds(upstream) or '—':>8} ms  {_bar(upstream, total)}", "note")],
+            [(f"{'gateway':<10} {milliseconds(overhead) or '—':>8} ms  {_bar(overhead, total)}", "warn")],
+            [("", "")],
+        ]
+        start = store.mono[request - store.first]
+        for other in related(self._journal, request):
+            offset = (store.mono[other - store.first] - start) * 1000
+            lines.append([(f"{offset:>+10.1f} ms  ", "dim"), *self._headline(other)])
+        return lines
+
+    def _raw(self, row: int) -> list[list[Part]]:
+        text = clean(self._journal.store.body(row).text)
+        width = max(20, self.size.width - 2)
+        return [[(text[start : start + width], "")] for start in range(0, max(1, len(text)), width)]
+
+    def _violations(self, row: int) -> list[list[Part]]:
+        lines: list[list[Part]] = []
+        for violation in self._journal.problems_of(row):
+            lines.append([(f"! {violation.code}: ", "bad"), (clean(violation.text), "")])
+            lines.append([(f"  {violation.section}", "dim")])
+        return lines or [[("it breaks no rule that can be decided", "good")]]
+
+
+def _bar(part: float | None, whole: float | None) -> str:
+    return "█" * max(1, round(part / whole * 30)) if part is not None and whole else ""
+
+
+def related(journal: Journal, row: int) -> list[int]:
+    """The rows of one operation: request and answer on both legs, what names it, rounds before and after."""
+    store = journal.store
+    request = request_of(store, row)
+    if request is None:
+        request = store.linked(store.parent, row)
+    if request is None:
+        twin = store.linked(store.twin, row)
+        return sorted({row, twin}) if twin is not None else []
+    roots = {request}
+    for column in (store.twin, store.parent):
+        if (other := store.linked(column, request)) is not None:
+            roots.add(other)
+    found = set(roots) | {row}
+    for root in roots:
+        if (answer := store.linked(store.pair, root)) is not None:
+            found.add(answer)
+    low, high = request - store.first, min(len(store), request - store.first + NEIGHBOURS)
+    for index, parent in enumerate(store.parent[low:high], low):
+        if parent != NONE and parent in roots and len(found) < MAX_RELATED:
+            found.add(index + store.first)
+    return sorted(found)

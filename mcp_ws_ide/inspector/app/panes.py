@@ -1,0 +1,407 @@
+"""The screens beside Traffic: Sessions, Ladder, Stats, Capabilities, Problems."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from mcp_ws_ide.inspector.app.rows import Part, Rows, clean, fit
+from mcp_ws_ide.inspector.app.wording import amount, clock, durations, milliseconds, status, what
+from mcp_ws_ide.inspector.model import filters
+from mcp_ws_ide.inspector.model.catalogue import Catalogue
+from mcp_ws_ide.inspector.model.journal import Journal, Party, Problem
+from mcp_ws_ide.inspector.model.records import Kind, Lane, Status
+from mcp_ws_ide.inspector.model.statistics import Line
+from mcp_ws_ide.inspector.model.view import View
+
+ORDERS: Final = ("count", "errors", "p50", "p95", "max", "size")
+
+
+class Pane(Rows):
+    """A screen over the journal; ``update`` is called while it is to be seen."""
+
+    def __init__(self, journal: Journal, **options: Any) -> None:
+        super().__init__(**options)
+        self._journal = journal
+
+    def update(self) -> None:
+        """Look again at the journal."""
+        self.changed()
+
+    @property
+    def row(self) -> int | None:
+        """The row of the store that the cursor stands for."""
+        return None
+
+
+class Sessions(Pane):
+    """Who is connected, and who was."""
+
+    def __init__(self, journal: Journal, **options: Any) -> None:
+        super().__init__(journal, **options)
+        self._live: dict[str, dict[str, Any]] = {}
+        self._parties: list[Party] = []
+
+    def refreshed(self, live: list[dict[str, Any]]) -> None:
+        """Take what the gateway says of its sessions."""
+        self._live = {str(session.get("id")): session for session in live}
+
+    def update(self) -> None:
+        """Live sessions first, the newest first."""
+        known = dict(self._journal.parties)
+        for name, session in self._live.items():
+            if name not in known:
+                opened = float(session.get("created") or 0)
+                known[name] = Party(name, str(session.get("server")), opened)
+        self._parties = sorted(known.values(), key=lambda p: (p.id in self._live, p.opened), reverse=True)
+        self.changed()
+
+    @property
+    def session(self) -> str | None:
+        """The id of the session under the cursor."""
+        return self._parties[self.cursor].id if self.cursor < len(self._parties) else None
+
+    def count(self) -> int:
+        """Sessions."""
+        return len(self._parties)
+
+    def empty(self) -> str:
+        """Nobody there."""
+        return "No session yet. Connect a client to the gateway."
+
+    def heading(self, width: int) -> list[Part]:
+        """Columns."""
+        return [
+            (
+                f"{'session':<12} {'server':<12} {'era':<7} {'link':<9} {'open':>4} {'seen':>6} {'res':>3} "
+                f"{'queue':>5}  client",
+                "",
+            )
+        ]
+
+    def parts(self, index: int, width: int) -> list[Part]:
+        """One session."""
+        party = self._parties[index]
+        live = self._live.get(party.id)
+        link, style = _link(party, live)
+        era = str((live or {}).get("era") or party.era or "")
+        client = str((live or {}).get("user_agent") or party.client) if not party.closed else party.closed
+        return [
+            (fit(party.id, 12) + " ", "note"),
+            (fit(party.server, 12) + " ", ""),
+            (fit(era, 7) + " ", "dim"),
+            (fit(link, 9) + " ", style),
+            (f"{(live or {}).get('in_flight', ''):>4} ", "warn"),
+            (f"{amount(party.messages):>6} {party.resumes or '':>3} ", ""),
+            (f"{amount((live or {}).get('queued_bytes') or 0):>5}  ", ""),
+            (clean(client), "dim"),
+        ]
+
+
+def _link(party: Party, live: dict[str, Any] | None) -> tuple[str, str]:
+    if live is not None:
+        return (f"● {live.get('link', '')}", "good") if live.get("attached") else ("◌ waits", "warn")
+    return ("○ closed", "dim") if party.closed else ("?", "dim")
+
+
+class Ladder(Pane):
+    """One session as a sequence: client, gateway, server."""
+
+    def __init__(self, journal: Journal, **options: Any) -> None:
+        super().__init__(journal, **options)
+        self._view = View(journal.store, filters.of_session("\0"))
+        self.session: str | None = None
+        self._following = True
+
+    def choose(self, session: str | None) -> None:
+        """Show this session."""
+        if session != self.session:
+            self.session = session
+            self._view.apply(filters.of_session(session) if session else filters.of_session("\0"))
+            self._following = True
+            self.cursor = max(0, self.count() - 1)
+
+    def update(self) -> None:
+        """Everything of the session anew: rows of a shared server belong to it only once they have a twin."""
+        if self.session is not None:
+            self._view.apply(filters.of_session(self.session))
+        if self._following:
+            self.cursor = max(0, self.count() - 1)
+        self.changed()
+
+    def go(self, index: int) -> None:
+        """Leaving the last row ends following."""
+        super().go(index)
+        self._following = self.cursor >= self.count() - 1
+
+    @property
+    def row(self) -> int | None:
+        """The row under the cursor."""
+        rows = self._view.rows
+        return rows[self.cursor] if self.cursor < len(rows) else None
+
+    def count(self) -> int:
+        """Rows of the session."""
+        return len(self._view)
+
+    def empty(self) -> str:
+        """What to do."""
+        return "No session is chosen. Choose one on screen 1, or a row of one on screen 2."
+
+    def heading(self, width: int) -> list[Part]:
+        """The three lifelines."""
+        lane = _lane_width(width)
+        return [(f"{clean(self.session or '')[:12]:<13}{'client':<{lane}} {'gateway':<{lane}} server", "")]
+
+    def parts(self, index: int, width: int) -> list[Part]:
+        """One arrow."""
+        store, row = self._journal.store, self._view.rows[index]
+        if not store.holds(row):
+            return [("(forgotten)", "dim")]
+        lane, size = store.lane_of(row), _lane_width(width)
+        moment: Part = (clock(store.time[row - store.first]) + " ", "dim")
+        if lane is Lane.NONE or store.kind_of(row) is Kind.NOISE:
+            style = "bad" if store.kind_of(row) is Kind.GAP else "accent"
+            return [
+                moment,
+                (fit("┄ " + what(store, row) + " ", width - 14).rstrip().ljust(width - 14, "┄"), style),
+            ]
+        word, style = _ladder_word(self._journal, row)
+        empty = " " * size
+        toward = lane in (Lane.CLIENT_IN, Lane.UPSTREAM_OUT)
+        arrow = _arrow(word, size, toward)
+        cells = (arrow, empty) if lane in (Lane.CLIENT_IN, Lane.CLIENT_OUT) else (empty, arrow)
+        styles = (style, "") if cells[0] is arrow else ("", style)
+        return [
+            moment,
+            ("│", "dim"),
+            (cells[0], styles[0]),
+            ("│", "dim"),
+            (cells[1], styles[1]),
+            ("│", "dim"),
+        ]
+
+
+def _lane_width(width: int) -> int:
+    return max(10, (width - 16) // 2)
+
+
+def _arrow(text: str, width: int, right: bool) -> str:
+    body = fit(f" {text} ", min(len(clean(text)) + 2, width - 4))
+    if right:
+        return fit("──" + body, width - 1).rstrip().ljust(width - 1, "─") + "▶"
+    return "◀─" + fit(body, width - 2).rstrip().ljust(width - 2, "─")
+
+
+def _ladder_word(journal: Journal, row: int) -> tuple[str, str]:
+    store = journal.store
+    word, style = status(store, row)
+    kind = store.kind_of(row)
+    if kind is Kind.REQUEST:
+        mark = "" if store.status_of(row) is Status.OK else f" {word}"
+        return f"{what(store, row)} {store.body(row).id}{mark}", style if mark else ""
+    if kind in (Kind.RESPONSE, Kind.ERROR):
+        total, upstream, _ = durations(store, row)
+        took = total if store.lane_of(row) in (Lane.CLIENT_OUT, Lane.CLIENT_IN) else upstream or total
+        return f"{word} {store.body(row).id} {milliseconds(took)} ms", style
+    return what(store, row), "dim" if kind is Kind.NOTIFICATION else style
+
+
+class Stats(Pane):
+    """How often, how fast, how large."""
+
+    def __init__(self, journal: Journal, **options: Any) -> None:
+        super().__init__(journal, **options)
+        self._lines: list[Line] = []
+        self.order = "count"
+
+    def sort(self) -> None:
+        """By the next column."""
+        self.order = ORDERS[(ORDERS.index(self.order) + 1) % len(ORDERS)]
+        self.update()
+
+    def update(self) -> None:
+        """Order anew."""
+        self._lines = self._journal.statistics.ordered(self.order)
+        self.changed()
+
+    @property
+    def chosen(self) -> Line | None:
+        """The line under the cursor."""
+        return self._lines[self.cursor] if self.cursor < len(self._lines) else None
+
+    def count(self) -> int:
+        """Lines."""
+        return len(self._lines)
+
+    def empty(self) -> str:
+        """Nothing."""
+        return "No request has been answered yet."
+
+    def heading(self, width: int) -> list[Part]:
+        """Columns; the one that orders has an arrow."""
+        names = [f"{name + ('▼' if name == self.order else ''):>7}" for name in ORDERS[:-1]]
+        size = f"{'size' + ('▼' if self.order == 'size' else ''):>7}"
+        return [
+            (f"{fit('server, method, target', max(10, width - 54))} {' '.join(names)} {'gw+':>6} {size}", "")
+        ]
+
+    def parts(self, index: int, width: int) -> list[Part]:
+        """One line."""
+        line = self._lines[index]
+        name = f"{line.server} {line.method} {line.target}"
+        p50, p95 = milliseconds(line.quantile(0.5)), milliseconds(line.quantile(0.95))
+        return [
+            (fit(name, max(10, width - 54)) + " ", ""),
+            (f"{amount(line.count):>7} ", "head"),
+            (f"{line.errors or '':>7} ", "bad"),
+            (f"{p50:>7} {p95:>7} {milliseconds(line.worst):>7} ", ""),
+            (f"{milliseconds(line.overhead):>6} ", "note"),
+            (f"{amount(line.size):>7}", ""),
+        ]
+
+
+class Problems(Pane):
+    """What deserves a look: requests that wait, violations, losses."""
+
+    WAITS = 5.0
+    """Seconds after which an open request is a problem."""
+
+    def __init__(self, journal: Journal, **options: Any) -> None:
+        super().__init__(journal, **options)
+        self._waiting: list[int] = []
+        self._problems: list[Problem] = []
+        self.now = 0.0
+
+    def update(self) -> None:
+        """Longest waits first, then the newest problems."""
+        store = self._journal.store
+        limit = self.now - self.WAITS
+        self._waiting = [
+            row
+            for row in self._journal.pairing.open.values()
+            if store.holds(row)
+            and store.mono[row - store.first] < limit
+            and store.status_of(row) is Status.PENDING
+        ][:1000]
+        self._problems = [problem for problem in reversed(self._journal.problems) if store.holds(problem.row)]
+        self.changed()
+
+    @property
+    def row(self) -> int | None:
+        """The row of the store."""
+        if self.cursor < len(self._waiting):
+            return self._waiting[self.cursor]
+        index = self.cursor - len(self._waiting)
+        return self._problems[index].row if index < len(self._problems) else None
+
+    def count(self) -> int:
+        """Waits and problems."""
+        return len(self._waiting) + len(self._problems)
+
+    def empty(self) -> str:
+        """All well."""
+        return "Nothing is wrong that can be seen from here."
+
+    def heading(self, width: int) -> list[Part]:
+        """Columns."""
+        return [(f"{'#':>7} {'time':<12} sess {'problem':<15} what", "")]
+
+    def parts(self, index: int, width: int) -> list[Part]:
+        """One problem."""
+        store = self._journal.store
+        if index < len(self._waiting):
+            row = self._waiting[index]
+            waited = self.now - store.mono[row - store.first]
+            return [
+                *self._head(row),
+                (f"{'waits':<15} ", "warn"),
+                (f"{waited:.0f} s: ", "warn"),
+                (clean(what(store, row)), ""),
+            ]
+        problem = self._problems[index - len(self._waiting)]
+        violation = problem.violation
+        about = (
+            f" · {what(store, problem.row)}"
+            if store.holds(problem.row) and store.lane_of(problem.row)
+            else ""
+        )
+        return [
+            *self._head(problem.row),
+            (fit(violation.code, 15) + " ", "bad"),
+            (clean(violation.text), ""),
+            (clean(about), "dim"),
+        ]
+
+    def _head(self, row: int) -> list[Part]:
+        store = self._journal.store
+        if not store.holds(row):
+            return [("        (forgotten)       ", "dim")]
+        index = row - store.first
+        moment = f"{store.seq[index]:>7} {clock(store.time[index])} "
+        return [(moment, "dim"), (fit(store.session_of(row)[:4], 4) + " ", "note")]
+
+
+class Capabilities(Pane):
+    """What each server said it can do, as its answers showed it."""
+
+    def __init__(self, journal: Journal, **options: Any) -> None:
+        super().__init__(journal, **options)
+        self._lines: list[list[Part]] = []
+        self._servers: list[dict[str, Any]] = []
+
+    def refreshed(self, servers: list[dict[str, Any]]) -> None:
+        """Take what the gateway says of its servers."""
+        self._servers = servers
+
+    def update(self) -> None:
+        """Lay out anew."""
+        lines: list[list[Part]] = []
+        catalogues = self._journal.catalogues
+        known = [str(server.get("name")) for server in self._servers]
+        for name in [*known, *(name for name in catalogues if name not in known)]:
+            model = next((server for server in self._servers if server.get("name") == name), {})
+            lines.append(_server_line(name, model))
+            lines += _catalogue_lines(catalogues.get(name))
+        self._lines = lines
+        self.changed()
+
+    def count(self) -> int:
+        """Lines."""
+        return len(self._lines)
+
+    def empty(self) -> str:
+        """Nothing."""
+        return "No server is known yet."
+
+    def parts(self, index: int, width: int) -> list[Part]:
+        """A line."""
+        return self._lines[index]
+
+
+def _server_line(name: str, model: dict[str, Any]) -> list[Part]:
+    words = " ".join(str(model.get(key) or "") for key in ("transport", "era", "state"))
+    return [
+        (clean(name) + "  ", "head"),
+        (clean(words) + "  ", "dim"),
+        (clean(str(model.get("reason") or "")), "bad"),
+    ]
+
+
+def _catalogue_lines(catalogue: Catalogue | None) -> list[list[Part]]:
+    if catalogue is None:
+        return [[("    nothing of it was seen", "dim")]]
+    lines: list[list[Part]] = []
+    if catalogue.who:
+        lines.append(
+            [
+                ("    ", ""),
+                (clean(catalogue.who), "accent"),
+                (f"  {clean(', '.join(catalogue.versions))}", "dim"),
+            ]
+        )
+    if catalogue.capabilities:
+        lines.append([("    capabilities: ", "dim"), (clean(", ".join(catalogue.capabilities)), "")])
+    for kind, items in catalogue.items.items():
+        lines.append([(f"    {kind} ({len(items)})", "note")])
+        lines += [[("      ", ""), (clean(name) + "  ", "key"), (clean(text), "dim")] for name, text in items]
+    return lines

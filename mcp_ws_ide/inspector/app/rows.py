@@ -1,0 +1,254 @@
+"""A list of lines that is drawn from what is visible alone, however long it is.
+
+Textual's own scrolling widgets lay out anew when their size changes, many times a second here; this one keeps
+its position itself and only repaints. Whatever it draws went through :func:`~..sanitise.visible`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Final
+
+from rich.cells import cell_len, set_cell_size
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.strip import Strip
+from textual.widget import Widget
+
+from mcp_ws_ide.inspector.sanitise import visible
+
+Part = tuple[str, str]
+"""Text, and the name of its style: ``""`` or one of :data:`STYLES`."""
+STYLES: Final = ("dim", "good", "bad", "warn", "note", "head", "accent", "string", "number", "key")
+
+
+def clean(text: str) -> str:
+    """Text of a peer as it may be drawn."""
+    return text if text.isascii() and text.isprintable() else visible(text)
+
+
+def fit(text: str, width: int) -> str:
+    """``text`` in exactly ``width`` cells; what is too long ends in ``…``."""
+    text = clean(text)
+    if len(text) <= width and text.isascii():
+        return text.ljust(width)
+    if cell_len(text) > width:
+        return set_cell_size(set_cell_size(text, max(0, width - 1)).rstrip() + "…", width)
+    return set_cell_size(text, width)
+
+
+class Painted(Widget):
+    """Draws lines of parts in the styles of the theme."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"painted--{name}" for name in STYLES}
+    DEFAULT_CSS = """
+    Painted .painted--dim { color: $text-muted; }
+    Painted .painted--good { color: $text-success; }
+    Painted .painted--bad { color: $text-error; text-style: bold; }
+    Painted .painted--warn { color: $text-warning; }
+    Painted .painted--note { color: $text-secondary; }
+    Painted .painted--head { color: $text-primary; text-style: bold; }
+    Painted .painted--accent { color: $text-accent; text-style: bold; }
+    Painted .painted--string { color: $text-success; }
+    Painted .painted--number { color: $text-warning; }
+    Painted .painted--key { color: $text-primary; }
+    """
+
+    def paint(self, parts: list[Part], width: int, extra: Style | None = None) -> Strip:
+        """One line, cut or filled to ``width``."""
+        base = self.rich_style if extra is None else self.rich_style + extra
+        segments = []
+        for text, name in parts:
+            style = base + self._style(name) if name else base
+            segments.append(Segment(text, style if extra is None else style + extra))
+        return Strip(segments).adjust_cell_length(width, base)
+
+    def _style(self, name: str) -> Style:
+        return self.get_component_rich_style(f"painted--{name}", partial=True)
+
+
+class Line(Painted):
+    """One line that is repainted when it says something else."""
+
+    DEFAULT_CSS = "Line { height: 1; }"
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._parts: list[Part] = []
+
+    def show(self, parts: list[Part]) -> None:
+        """Say this."""
+        if parts != self._parts:
+            self._parts = parts
+            self.refresh()
+
+    @property
+    def text(self) -> str:
+        """What it says."""
+        return "".join(text for text, _ in self._parts)
+
+    def render_line(self, y: int) -> Strip:
+        """As Textual asks."""
+        return self.paint(self._parts if y == 0 else [], self.size.width)
+
+
+class Rows(Painted, can_focus=True):
+    """A list with a cursor. Subclasses say how many lines there are and what each shows."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("down,j", "move(1)", "Down", show=False),
+        Binding("up,k", "move(-1)", "Up", show=False),
+        Binding("pagedown,ctrl+d", "page(1)", "Page down", show=False),
+        Binding("pageup,ctrl+u", "page(-1)", "Page up", show=False),
+        Binding("home,g", "first", "First", show=False),
+        Binding("end,G", "last", "Last", show=False),
+        Binding("enter", "choose", "Open", show=False),
+    ]
+    DEFAULT_CSS = """
+    Rows { height: 1fr; }
+    """
+
+    class Moved(Message):
+        """The cursor is elsewhere."""
+
+        def __init__(self, rows: Rows) -> None:
+            super().__init__()
+            self.rows = rows
+
+        @property
+        def control(self) -> Rows:
+            """The list."""
+            return self.rows
+
+    class Chosen(Moved):
+        """Enter, or a second click, on a line."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.cursor = 0
+        self.top = 0
+        self.shows_cursor = True
+
+    # --- what subclasses say ------------------------------------------------------------------------
+
+    def count(self) -> int:
+        """How many lines there are."""
+        return 0
+
+    def heading(self, width: int) -> list[Part] | None:
+        """The line above, or None."""
+        return None
+
+    def parts(self, index: int, width: int) -> list[Part]:
+        """What line ``index`` shows."""
+        return []
+
+    def empty(self) -> str:
+        """What is said when there is no line."""
+        return ""
+
+    # --- drawing ------------------------------------------------------------------------------------
+
+    @property
+    def body_height(self) -> int:
+        """Lines that fit."""
+        return max(1, self.size.height - (self.heading(self.size.width) is not None))
+
+    def render_line(self, y: int) -> Strip:
+        """As Textual asks."""
+        width = max(1, self.size.width - 1)
+        heading = self.heading(width)
+        if heading is not None:
+            if y == 0:
+                return self.paint([(text, "head") for text, _ in heading], width + 1)
+            y -= 1
+        index = self.top + y
+        if index >= self.count():
+            return self.paint([(self.empty(), "dim")] if y == 0 and not self.count() else [], width + 1)
+        chosen = Style(reverse=True) if self.shows_cursor and index == self.cursor else None
+        line = self.paint(self.parts(index, width), width, chosen)
+        return Strip([*line, Segment(self._thumb(y), self.rich_style)], width + 1)
+
+    def _thumb(self, y: int) -> str:
+        """The character of the scroll bar beside line ``y``."""
+        height, count = self.body_height, self.count()
+        if count <= height:
+            return " "
+        size = max(1, height * height // count)
+        start = (height - size) * self.top // max(1, count - height)
+        return "█" if start <= y < start + size else "│"
+
+    def changed(self) -> None:
+        """Lines were added or are different: keep the position within bounds and repaint."""
+        self._settle()
+        self.refresh()
+
+    def _settle(self) -> None:
+        last = max(0, self.count() - 1)
+        self.cursor = min(max(0, self.cursor), last)
+        height = self.body_height
+        if self.shows_cursor:
+            self.top = min(max(self.top, self.cursor - height + 1), self.cursor)
+        self.top = max(0, min(self.top, self.count() - height))
+
+    def go(self, index: int) -> None:
+        """Put the cursor there."""
+        if not self.shows_cursor:
+            self.top = index
+        self.cursor = index
+        self._settle()
+        self.refresh()
+        self.post_message(self.Moved(self))
+
+    # --- keys and mouse -----------------------------------------------------------------------------
+
+    @property
+    def _at(self) -> int:
+        return self.cursor if self.shows_cursor else self.top
+
+    def action_move(self, lines: int) -> None:
+        """Up or down."""
+        self.go(self._at + lines)
+
+    def action_page(self, pages: int) -> None:
+        """A screenful up or down."""
+        self.go(max(0, self._at + pages * max(1, self.body_height - 1)))
+
+    def action_first(self) -> None:
+        """To the first line."""
+        self.go(0)
+
+    def action_last(self) -> None:
+        """To the last line."""
+        self.go(self.count() - 1)
+
+    def action_choose(self) -> None:
+        """Open the line under the cursor."""
+        if self.count():
+            self.post_message(self.Chosen(self))
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        """Three lines down."""
+        event.stop()
+        self.action_move(3)
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        """Three lines up."""
+        event.stop()
+        self.go(max(0, self._at - 3))
+
+    def on_click(self, event: events.Click) -> None:
+        """The cursor goes to the line; a second click opens it; the scroll bar jumps."""
+        y = event.y - (self.heading(self.size.width) is not None)
+        if y < 0 or not self.count():
+            return
+        if event.x >= self.size.width - 1 and self.count() > self.body_height:
+            return self.go(y * self.count() // self.body_height)
+        index = self.top + y
+        if self.shows_cursor and index < self.count():
+            again = index == self.cursor
+            self.go(index)
+            if again and event.chain > 1:
+                self.action_choose()

@@ -1,0 +1,155 @@
+"""How records read: the words, glyphs and columns of every screen. Colour never says anything alone."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from mcp_ws_ide.inspector.app.rows import Part, clean, fit
+from mcp_ws_ide.inspector.model.records import Kind, Lane, Status
+from mcp_ws_ide.inspector.model.store import MARKED, PROBLEM, TRUNCATED, Store
+
+LANES: Final = {
+    Lane.NONE: "   ",
+    Lane.CLIENT_IN: "c→g",
+    Lane.UPSTREAM_OUT: "g→s",
+    Lane.UPSTREAM_IN: "g←s",
+    Lane.CLIENT_OUT: "c←g",
+}
+STATUSES: Final[dict[Status, tuple[str, str]]] = {
+    Status.NONE: ("", ""),
+    Status.PENDING: ("…", "warn"),
+    Status.OK: ("OK", "good"),
+    Status.FAILED: ("FAIL", "bad"),
+    Status.ERROR: ("ERR", "bad"),
+    Status.CANCELLED: ("CXL", "warn"),
+    Status.LOST: ("LOST", "bad"),
+    Status.INPUT: ("ASK", "note"),
+    Status.UNKNOWN: ("?", "dim"),
+}
+KINDS: Final[dict[Kind, tuple[str, str]]] = {
+    Kind.NOTIFICATION: ("NTF", "dim"),
+    Kind.MALFORMED: ("BAD", "bad"),
+    Kind.NOISE: ("OUT", "note"),
+    Kind.EVENT: ("EVT", "accent"),
+    Kind.GAP: ("GAP", "bad"),
+}
+WIDE: Final = 100
+"""Columns from which both legs and the overhead have columns of their own."""
+
+
+def clock(moment: float) -> str:
+    """Local time to the millisecond."""
+    return time.strftime("%H:%M:%S", time.localtime(moment)) + f".{int(moment % 1 * 1000):03d}"
+
+
+def milliseconds(value: float | None) -> str:
+    """A duration in few characters."""
+    if value is None:
+        return ""
+    if value < 10:
+        return f"{value:.1f}"
+    return f"{value:.0f}" if value < 100_000 else f"{value / 1000:.0f}s"
+
+
+def amount(size: float) -> str:
+    """Bytes, or a count, in at most six characters."""
+    for unit in ("", "k", "M", "G"):
+        if size < 10_000:
+            return f"{size:.0f}{unit}"
+        size /= 1024
+    return f"{size:.0f}T"
+
+
+def status(store: Store, row: int) -> tuple[str, str]:
+    """The word for what a row is or became, and its style."""
+    known = STATUSES[store.status_of(row)]
+    return known if known[0] else KINDS.get(store.kind_of(row), ("", ""))
+
+
+def what(store: Store, row: int) -> str:
+    """Method and target of a row, or the text of what is no message; not cleaned yet."""
+    kind = store.kind_of(row)
+    method, target = store.method_of(row), store.target_of(row)
+    if kind in (Kind.EVENT, Kind.NOISE, Kind.GAP, Kind.MALFORMED):
+        sign = {Kind.EVENT: "*", Kind.GAP: "══ gap:"}.get(kind, "")
+        name = (
+            ""
+            if kind is Kind.GAP
+            else f"{method} "
+            if kind is Kind.EVENT
+            else f"{method}: "
+            if method
+            else ""
+        )
+        return f"{sign} {name}{store.body(row).text[:300]}".strip()
+    short = method.removeprefix("notifications/")
+    if kind is Kind.NOTIFICATION:
+        parent = store.linked(store.parent, row)
+        return f"{short} {target}".rstrip() + (
+            f" ↳{store.seq[parent - store.first]}" if parent is not None else ""
+        )
+    if kind in (Kind.RESPONSE, Kind.ERROR):
+        return f"↳ {short or 'answer'} {target}".rstrip()
+    return f"{short} {target}".rstrip()
+
+
+def request_of(store: Store, row: int) -> int | None:
+    """The request a row is, or answers."""
+    return row if store.kind_of(row) is Kind.REQUEST else store.linked(store.pair, row)
+
+
+def durations(store: Store, row: int) -> tuple[float | None, float | None, float | None]:
+    """Total, upstream and gateway milliseconds of the operation of a row, as far as they are known."""
+    request = request_of(store, row)
+    if request is None:
+        return None, None, None
+    total, upstream = store.latency_of(request), None
+    twin = store.linked(store.twin, request)
+    if twin is not None and store.lane_of(request) is Lane.CLIENT_IN:
+        upstream = store.latency_of(twin)
+    overhead = None if total is None or upstream is None else max(0.0, total - upstream)
+    return total, upstream, overhead
+
+
+def traffic_heading(width: int) -> list[Part]:
+    """The head of the columns of :func:`traffic_line`."""
+    wide = "  upstr    gw+" if width >= WIDE else ""
+    rest = max(8, width - 35 - 18 - len(wide))
+    return [
+        (
+            f"{'#':>7} {'time':<12} sess dir {fit('method, target', rest)} st    {'total':>6}{wide} {'size':>5}",
+            "",
+        )
+    ]
+
+
+def traffic_line(store: Store, row: int, width: int, now: float) -> list[Part]:
+    """One row of Traffic; ``now`` is the monotonic time up to which a pending request has waited."""
+    index = row - store.first
+    word, style = status(store, row)
+    flag = "●" if store.has(row, MARKED) else "!" if store.has(row, PROBLEM) else " "
+    total, upstream, overhead = durations(store, row)
+    if store.status_of(row) is Status.PENDING:
+        waited = milliseconds(max(0.0, (now - store.mono[index]) * 1000))
+    else:
+        waited = milliseconds(total)
+    wide = f" {milliseconds(upstream):>6} {milliseconds(overhead):>6}" if width >= WIDE else ""
+    rest = max(8, width - 35 - 18 - len(wide))
+    kind = store.kind_of(row)
+    text_style = "bad" if kind in (Kind.GAP, Kind.MALFORMED) else "dim" if kind is Kind.NOTIFICATION else ""
+    size = amount(store.size[index]) + ("+" if store.has(row, TRUNCATED) else "") if store.size[index] else ""
+    return [
+        (f"{flag}{store.seq[index]:>6} ", "bad" if flag == "!" else "accent" if flag == "●" else "dim"),
+        (f"{clock(store.time[index])} ", "dim"),
+        (fit(store.session_of(row)[:4], 4) + " ", "note"),
+        (LANES[store.lane_of(row)] + " ", ""),
+        (fit(what(store, row), rest) + " ", text_style),
+        (f"{word:<5} ", style),
+        (f"{waited:>6}{wide} {size:>5}", ""),
+    ]
+
+
+def short_session(session: str) -> str:
+    """A session's id, short."""
+    return clean(session[:12])

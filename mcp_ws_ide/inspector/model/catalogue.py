@@ -1,0 +1,75 @@
+"""What a server said of itself: who it is, what it can do, which tools, prompts and resources it lists.
+
+Taken from answers that passed on the server's leg; a list in pages is gathered over its pages.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from mcp_ws_ide.inspector.model.records import part
+
+LISTS: Final = {
+    "tools/list": ("tools", "name"),
+    "prompts/list": ("prompts", "name"),
+    "resources/list": ("resources", "uri"),
+    "resources/templates/list": ("resourceTemplates", "uriTemplate"),
+}
+INTRODUCTIONS: Final = frozenset({"initialize", "server/discover"})
+MAX_ITEMS: Final = 1000
+"""Entries kept of one list."""
+MAX_TEXT: Final = 200
+"""Characters kept of a name or a description."""
+
+
+@dataclass(slots=True)
+class Catalogue:
+    """One server. ``items``: entries as (name, description), by kind."""
+
+    who: str = ""
+    versions: list[str] = field(default_factory=list)
+    capabilities: list[str] = field(default_factory=list)
+    items: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+
+    def learn(self, method: str, content: dict[str, Any]) -> None:
+        """Take an answer to ``method``."""
+        result = part(content, "result")
+        if not isinstance(result, dict):
+            return
+        if method in INTRODUCTIONS:
+            self._introduce(result)
+        elif method in LISTS:
+            self._list(*LISTS[method], result)
+
+    def _introduce(self, result: dict[str, Any]) -> None:
+        info = result.get("serverInfo") or part(result, "_meta", "io.modelcontextprotocol/serverInfo")
+        name, version = part(info, "name"), part(info, "version")
+        if isinstance(name, str):
+            self.who = f"{name} {version if isinstance(version, str) else ''}".strip()[:MAX_TEXT]
+        found = result.get("supportedVersions") or [result.get("protocolVersion")]
+        if isinstance(found, list):
+            new = [
+                version for version in found[:20] if isinstance(version, str) and version not in self.versions
+            ]
+            self.versions = [*self.versions, *(version[:20] for version in new)][-20:]
+        offered = result.get("capabilities")
+        if isinstance(offered, dict):
+            self.capabilities = [_capability(str(key), value) for key, value in list(offered.items())[:50]]
+
+    def _list(self, name: str, key: str, result: dict[str, Any]) -> None:
+        entries = result.get(name)
+        if not isinstance(entries, list):
+            return
+        known = dict(self.items.get(name, []))
+        for entry in entries[:MAX_ITEMS]:
+            title, text = part(entry, key), part(entry, "description")
+            if isinstance(title, str):
+                first = text.strip().split("\n")[0] if isinstance(text, str) else ""
+                known[title[:MAX_TEXT]] = first[:MAX_TEXT]
+        self.items[name] = list(known.items())[-MAX_ITEMS:]
+
+
+def _capability(name: str, value: Any) -> str:
+    options = [key for key, on in value.items() if on is True] if isinstance(value, dict) else []
+    return (f"{name}({', '.join(options)})" if options else name)[:MAX_TEXT]
