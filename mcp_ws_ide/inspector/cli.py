@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         if options.run is run_attach:
-            return run_attach(options)
+            return int(run_attach(options))
         client = GatewayClient(find_gateway(options.url, None, options.token_file))
         return int(options.run(client, options))
     except ConnectError as error:
