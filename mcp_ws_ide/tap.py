@@ -56,6 +56,8 @@ class Record(msgspec.Struct):
     event: str | None = None
     detail: str | None = None
     drops: int = 0
+    origin_session: str | None = None
+    origin_id: msgspec.Raw | None = None
 
 
 _encode = msgspec.json.Encoder().encode
@@ -115,13 +117,26 @@ class Tap:
         self.active = bool(self._watchers)
 
     def message(
-        self, owner: str, server: str, session: str | None, leg: str, direction: str, data: bytes
+        self,
+        owner: str,
+        server: str,
+        session: str | None,
+        leg: str,
+        direction: str,
+        data: bytes,
+        origin: tuple[str, bytes] | None = None,
     ) -> None:
-        """Report a message of the principal ``owner``; ``direction`` is seen from the gateway."""
+        """Report a message of the principal ``owner``; ``direction`` is seen from the gateway.
+
+        ``origin`` is the session and the raw id of the client's request that this one carries to a server,
+        where the id may be another.
+        """
         record = self._record(server, session)
         record.leg, record.direction, record.size = leg, direction, len(data)
         record.kind, record.method, record.id = _describe(data)
         record.raw, record.truncated = redact(data)
+        if origin is not None and record.kind == "request":
+            record.origin_session, record.origin_id = origin[0], msgspec.Raw(origin[1])
         self._emit(owner, record)
 
     def event(self, owner: str, server: str, session: str | None, event: str, detail: str = "") -> None:

@@ -42,6 +42,17 @@ def test_a_record_says_who_what_and_when():
     assert second["seq"] == first["seq"] + 1
 
 
+def test_a_request_to_a_server_names_the_clients_request_it_carries():
+    tap = Tap()
+    watcher = watched(tap)
+    call, note = b'{"jsonrpc":"2.0","id":1,"method":"m"}', b'{"jsonrpc":"2.0","method":"n"}'
+    tap.message("me", "s", None, "upstream", "out", call, ("9f3a", b'"x"'))
+    tap.message("me", "s", None, "upstream", "out", note, ("9f3a", b'"x"'))
+    request, notification = records(watcher)
+    assert (request["id"], request["origin_session"], request["origin_id"]) == (1, "9f3a", "x")
+    assert (notification["origin_session"], notification["origin_id"]) == (None, None)
+
+
 def test_a_slow_watcher_loses_the_oldest_and_is_told_how_many():
     tap = Tap()
     watcher, other = watched(tap), watched(tap)

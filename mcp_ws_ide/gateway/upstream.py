@@ -210,13 +210,16 @@ class Upstream(ABC):
     @abstractmethod
     def _transmit(self, session: Session, effect: Forward) -> None: ...
 
-    def send(self, data: bytes, pending: Pending | None = None) -> None:
-        """Hand one line to the transport."""
+    def send(self, data: bytes, pending: Pending | None = None, session: Session | None = None) -> None:
+        """Hand one line to the transport; ``session`` is the one whose ``pending`` request it carries."""
         transport = self._transport
         if transport is None:
             return
         if self._gateway.tap.active:
-            self._gateway.tap.message(self.owner, self.server.name, self._label, "upstream", "out", data)
+            origin = (session.id, pending.raw_id) if pending is not None and session is not None else None
+            self._gateway.tap.message(
+                self.owner, self.server.name, self._label, "upstream", "out", data, origin
+            )
         try:
             transport.send(data)
         except TransportClosed:
@@ -305,7 +308,7 @@ class PrivateUpstream(Upstream):
         return 1
 
     def _transmit(self, session: Session, effect: Forward) -> None:
-        self.send(messages.one_line(effect.message.data), effect.pending)
+        self.send(messages.one_line(effect.message.data), effect.pending, session)
 
     def _received(self, message: messages.Message, now: float) -> None:
         effect = self._session.core.from_legacy_server(message)
@@ -426,9 +429,9 @@ class SharedUpstream(Upstream):
             session.shared_lost(self)
         self.close()
 
-    def _perform(self, step: Step, pending: Pending | None = None) -> None:
+    def _perform(self, step: Step, pending: Pending | None = None, session: Session | None = None) -> None:
         for data in step.to_server:
-            self.send(messages.one_line(data), pending)
+            self.send(messages.one_line(data), pending, session)
         now = time.perf_counter()
         for data in step.to_clients:
             self._route(messages.parse(data), now)
@@ -503,8 +506,9 @@ class SharedUpstream(Upstream):
             return  # cancelled while it waited
         data = self.mux.outbound(session, effect.message, effect.params, pending)
         if self._bridge is None:
-            return self.send(messages.one_line(data), pending)
-        self._perform(self._bridge.from_client(messages.parse(data), session, time.monotonic()), pending)
+            return self.send(messages.one_line(data), pending, session)
+        step = self._bridge.from_client(messages.parse(data), session, time.monotonic())
+        self._perform(step, pending, session)
 
     def _received(self, message: messages.Message, now: float) -> None:
         probing = self._probe is not None and self._bridge is None
