@@ -38,6 +38,8 @@ SLOW: Final = 10
 POLL: Final = 2.0
 """Seconds between two questions about sessions and servers."""
 SCREENS: Final = ("sessions", "traffic", "ladder", "stats", "capabilities", "problems")
+SHORT: Final = {"sessions": "Sess", "capabilities": "Caps"}
+"""What a screen is called where there is little room."""
 HELP: Final = """\
 1 … 6       Sessions, Traffic, Ladder, Stats, Capabilities, Problems
 /           filter; Enter applies, Esc clears and closes. Mistakes are pointed at
@@ -194,7 +196,7 @@ class InspectorApp(App[None]):
         self.query_one("#keys", Line).show(
             [
                 (
-                    " / filter  f follow  p pause  ↵ detail  x pair  m mark  l fold  ? help  ^p palette  q quit",
+                    " / filter  f follow  p pause  ↵ detail  x pair  m mark  l fold  ? help  q quit",
                     "dim",
                 )
             ]
@@ -329,7 +331,7 @@ class InspectorApp(App[None]):
         problems = sum(self.journal.problem_counts.values())
         parts: list[Part] = []
         for number, name in enumerate(SCREENS, 1):
-            label = name.title() if self.size.width >= 90 else name.title()[:8]
+            label = name.title() if self.size.width >= 110 else SHORT.get(name, name.title())
             label += f"({amount(problems)})" if name == "problems" and problems else ""
             parts.append(
                 (

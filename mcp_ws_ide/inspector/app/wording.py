@@ -34,6 +34,8 @@ KINDS: Final[dict[Kind, tuple[str, str]]] = {
     Kind.EVENT: ("EVT", "accent"),
     Kind.GAP: ("GAP", "bad"),
 }
+FIXED: Final = 49
+"""Columns of a Traffic line that are not for what it is about."""
 WIDE: Final = 100
 """Columns from which both legs and the overhead have columns of their own."""
 
@@ -115,7 +117,7 @@ def durations(store: Store, row: int) -> tuple[float | None, float | None, float
 def traffic_heading(width: int) -> list[Part]:
     """The head of the columns of :func:`traffic_line`."""
     wide = "  upstr    gw+" if width >= WIDE else ""
-    rest = max(8, width - 35 - 18 - len(wide))
+    rest = max(8, width - FIXED - len(wide))
     return [
         (
             f"{'#':>7} {'time':<12} sess dir {fit('method, target', rest)} st    {'total':>6}{wide} {'size':>5}",
@@ -135,7 +137,7 @@ def traffic_line(store: Store, row: int, width: int, now: float) -> list[Part]:
     else:
         waited = milliseconds(total)
     wide = f" {milliseconds(upstream):>6} {milliseconds(overhead):>6}" if width >= WIDE else ""
-    rest = max(8, width - 35 - 18 - len(wide))
+    rest = max(8, width - FIXED - len(wide))
     kind = store.kind_of(row)
     text_style = "bad" if kind in (Kind.GAP, Kind.MALFORMED) else "dim" if kind is Kind.NOTIFICATION else ""
     size = amount(store.size[index]) + ("+" if store.has(row, TRUNCATED) else "") if store.size[index] else ""

@@ -24,8 +24,8 @@ MAX_PROBLEMS: Final = 5000
 """Problems kept, the newest; counts go on."""
 TARGETS: Final = ("name", "uri", "taskId")
 """Members of ``params`` that say what a request is about."""
-ALARMING: Final = frozenset({"link_lost", "upstream_closed", "dropped", "log_level_stripped"})
-"""Events that a person should see."""
+ALARMING: Final = frozenset({"link_lost", "dropped", "log_level_stripped"})
+"""Events that a person should see; besides, a server that ended while somebody used it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ class Journal:
     def _judge(self, record: Record, row: int, content: dict[str, Any], outcome: Outcome) -> None:
         kind, lane = self.store.kind_of(row), self.store.lane_of(row)
         if kind in (Kind.EVENT, Kind.NOISE, Kind.GAP):
-            return self._alarm(record, row, kind)
+            return self._alarm(record, row, kind, bool(outcome.changed))
         method = self.store.method_of(row)
         found = self.judge.judge(record, kind, lane, content, method, outcome.duplicate is not None)
         if outcome.orphan:
@@ -150,11 +150,15 @@ class Journal:
         if outcome.token is not None:
             self.judge.answered(record, outcome.token)
 
-    def _alarm(self, record: Record, row: int, kind: Kind) -> None:
+    def _alarm(self, record: Record, row: int, kind: Kind, lost: bool) -> None:
         if kind is Kind.GAP:
             self._report(row, Violation("gap", record.raw or "", "the inspector was not attached"))
-        elif kind is Kind.EVENT and record.event in ALARMING:
-            self._report(row, Violation(record.event, record.detail or "", "event of the gateway"))
+        elif record.event in ALARMING or (record.event == "upstream_closed" and self._was_used(record, lost)):
+            self._report(row, Violation(record.event or "event", record.detail or "", "event of the gateway"))
+
+    def _was_used(self, record: Record, lost: bool) -> bool:
+        party = self.parties.get(record.session or "")
+        return lost or (party is not None and not party.closed)
 
     def _report(self, row: int, violation: Violation) -> None:
         self.store.set_flag(row, PROBLEM)

@@ -15,7 +15,7 @@ a message on the server's leg                      the same message on the clien
 =================================================  ==================================================
 
 Rounds of questions are linked by ``requestState`` or not at all: nothing else of them is exact. Legs are
-linked by what the record says of its origin, or, where a process is a session's own, by the id.
+linked by what the gateway says of a request's origin; what a session's own process says, by being the same.
 
 Bounds: at most :data:`MAX_OPEN` requests, tokens and states each are remembered, oldest forgotten first.
 """
@@ -134,18 +134,17 @@ class Pairing:
     ) -> None:
         """The same request on the leg it came from."""
         if lane is Lane.UPSTREAM_OUT:
-            named = id_key(record.origin_id)
-            origin = identifier if named is None else named
-            session = record.origin_session or record.session
-            came, asks = True, True
-        elif lane is Lane.CLIENT_OUT:
-            origin, session, came, asks = identifier, record.session, False, False
+            origin, session, client_asks = id_key(record.origin_id), record.origin_session, True
+        elif lane is Lane.CLIENT_OUT:  # a server's question keeps its id
+            origin, session, client_asks = identifier, record.session, False
         else:
             return
         if session is None or origin is None:
             return
-        twin = self.open.get((session, came, asks, origin))
-        if twin is not None and self._store.holds(twin):
+        twin = self.open.get((session, client_asks, client_asks, origin))
+        store = self._store
+        same = twin is not None and store.holds(twin) and store.method_of(twin) == record.method
+        if twin is not None and same:
             self._link(self._store.twin, row, twin)
             self._link(self._store.twin, twin, row)
             outcome.changed.append(twin)
