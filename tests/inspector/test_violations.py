@@ -1,0 +1,111 @@
+"""Rules that messages break, and what is no violation."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.inspector.records import CAPABILITIES, VERSION, Transcript, call, done
+
+META = {VERSION: "2026-07-28", CAPABILITIES: {}}
+
+
+@pytest.fixture
+def talk():
+    transcript = Transcript()
+    yield transcript
+    transcript.journal.close()
+
+
+def test_ordinary_traffic_of_both_eras_breaks_no_rule(talk):
+    hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "c", "version": "1"}}
+    welcome = {
+        "protocolVersion": "2025-11-25",
+        "capabilities": {},
+        "serverInfo": {"name": "s", "version": "1"},
+    }
+    tool = {"name": "run", "inputSchema": {"type": "object"}}
+    talk.send("c>", {"id": 0, "method": "initialize", "params": hello})
+    talk.send("c<", {"id": 0, "result": welcome})
+    talk.send("c>", {"id": 1, "method": "tools/list"})
+    talk.send("c<", {"id": 1, "result": {"tools": [tool]}})
+    talk.send("c>", call(2, **META), session="m")
+    talk.send("c<", done(2, resultType="complete"), session="m")
+    talk.send("c>", {"id": 3, "method": "tools/list", "params": {"_meta": META}}, session="m")
+    listed = {"tools": [tool], "resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
+    talk.send("c<", {"id": 3, "result": listed}, session="m")
+    assert not talk.journal.problem_counts
+
+
+def test_an_id_in_flight_must_not_be_used_again(talk):
+    talk.send("c>", call(1))
+    assert talk.codes(talk.send("c>", call(1))) == ["dup-id"]
+
+
+@pytest.mark.parametrize(
+    ("message", "code"),
+    [
+        ({"id": 1.5, "method": "tools/list"}, "id-type"),
+        ({"id": 1, "method": "tools/call", "params": {}}, "params-shape"),
+        ({"id": 1, "method": "x", "params": [1]}, "params-shape"),
+        (
+            {"id": 1, "method": "initialize", "params": {"protocolVersion": "x", "capabilities": {}}},
+            "params-shape",
+        ),
+        ("[]", "malformed"),
+        ("{", "malformed"),
+    ],
+)
+def test_a_request_of_the_wrong_shape_is_named(talk, message, code):
+    assert talk.codes(talk.send("c>", message)) == [code]
+
+
+@pytest.mark.parametrize(
+    ("method", "answer", "code"),
+    [
+        ("tools/call", {"result": {}}, "result-shape"),
+        ("tools/call", {"result": []}, "result-shape"),
+        ("tools/list", {"result": {"tools": {}}}, "result-shape"),
+        ("tools/list", {"result": {"tools": [{"name": "a"}]}}, "tool-shape"),
+        ("x", {"error": {"code": "1", "message": "m"}}, "error-shape"),
+        ("x", {"error": {"code": 1}}, "error-shape"),
+    ],
+)
+def test_an_answer_of_the_wrong_shape_is_named(talk, method, answer, code):
+    talk.send("c>", {"id": 1, "method": method, "params": {"name": "x"}})
+    assert talk.codes(talk.send("c<", {"id": 1, **answer})) == [code]
+
+
+def test_the_modern_era_has_rules_of_its_own(talk):
+    talk.send("c>", {"id": 1, "method": "tools/list", "params": {"_meta": META}})
+    assert talk.codes(talk.send("c<", {"id": 1, "result": {"tools": []}})) == [
+        "result-type",
+        "cache-missing",
+        "cache-missing",
+    ]
+    assert talk.codes(talk.send("c>", {"id": 2, "method": "ping"})) == ["gone"]
+    assert talk.codes(talk.send("c<", {"id": 3, "method": "roots/list"})) == ["server-request"]
+    assert talk.codes(talk.send("c>", {"id": 4, "method": "tools/list"})) == ["meta-missing", "meta-missing"]
+
+
+def test_progress_must_increase_until_its_request_is_answered(talk):
+    def progress(value):
+        params = {"progressToken": "t", "progress": value}
+        return talk.codes(talk.send("c<", {"method": "notifications/progress", "params": params}))
+
+    talk.send("c>", call(1, progressToken="t"))
+    assert [progress(1), progress(2), progress(2)] == [[], [], ["progress-order"]]
+    talk.send("c<", done(1))
+    talk.send("c>", call(2, progressToken="t"))
+    assert progress(1) == []
+    assert progress("much") == ["progress-shape"]
+
+
+def test_what_was_cut_is_not_judged(talk):
+    assert talk.codes(talk.send("c>", {"id": 1, "method": "tools/call"}, truncated=True)) == []
+
+
+def test_each_violation_names_its_section(talk):
+    talk.send("c>", "nonsense")
+    talk.send("c>", {"id": 1, "method": "tools/call"})
+    sections = [problem.violation.section for problem in talk.journal.problems]
+    assert all(section.startswith(("JSON-RPC 2.0", "MCP 20")) for section in sections)
