@@ -88,7 +88,7 @@ class Prompt(Vertical):
     """The line in which a filter or a search is written, and what is wrong with it."""
 
     DEFAULT_CSS = """
-    Prompt { height: 2; display: none; dock: bottom; }
+    Prompt { height: 2; display: none; }
     Prompt.open { display: block; }
     Prompt Input { border: none; height: 1; padding: 0; background: $surface; }
     """
@@ -139,7 +139,6 @@ class InspectorApp(App[None]):
     CSS = """
     #head { background: $panel; }
     #tabs { background: $boost; }
-    #keys { dock: bottom; }
     ContentSwitcher { height: 1fr; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -313,13 +312,11 @@ class InspectorApp(App[None]):
             drops = self.journal.missed
             return [
                 (" ● LIVE ", "good"),
-                (
-                    f"{where} · {trip}{self._rates[0]:.0f}/s {amount(self._rates[1])}B/s · {store.end:,} rec · ",
-                    "",
-                ),
+                (f"{trip}{self._rates[0]:.0f}/s {amount(self._rates[1])}B/s · {store.end:,} rec · ", ""),
                 (f"{open_} open · ", "warn" if open_ else ""),
-                (f"drop {drops}", "bad" if drops else ""),
-                (f" · {watch.reconnects} gaps" if watch.reconnects else "", "warn"),
+                (f"drop {drops} · ", "bad" if drops else ""),
+                (f"gaps {watch.reconnects} · " if watch.reconnects else "", "warn"),
+                (where, "dim"),
             ]
         if watch.state == "waiting":
             left = max(0.0, watch.next_try - time.monotonic())
