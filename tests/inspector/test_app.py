@@ -55,15 +55,15 @@ class Seat:
     def lines(self, kind: type[Rows]) -> list[str]:
         """All lines of a screen."""
         rows = self.app.query_one(kind)
-        return ["".join(text for text, _ in rows.parts(index, 79)) for index in range(rows.count())]
+        return ["".join(text for text, _ in rows.parts(index, 150)) for index in range(rows.count())]
 
     @property
     def head(self) -> str:
-        return self.app.query_one("#head", Line).text
+        return self.app.head.text
 
     @property
     def tabs(self) -> str:
-        return self.app.query_one("#tabs", Line).text
+        return self.app.tabs.text
 
     def requests(self, status: Status) -> list[int]:
         store = self.store
@@ -131,7 +131,7 @@ async def test_a_filter_shows_its_mistake_and_then_what_matches(jupyter):
         assert hint.text.index("^") == len("id:x lat:")
         assert "comparison" in person.screen()
         await person.press("enter")
-        assert person.app.query_one(Prompt).has_class("open")
+        assert person.app.query_one(Prompt).is_open
         await person.press(*["backspace"] * 12)
         await person.write("needle kind:request")
         await person.press("enter")

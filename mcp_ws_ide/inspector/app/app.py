@@ -12,6 +12,7 @@ from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen, Screen
+from textual.timer import Timer
 from textual.widgets import ContentSwitcher, Input
 
 from mcp_ws_ide.discovery import RunningGateway
@@ -88,14 +89,19 @@ class Prompt(Vertical):
     """The line in which a filter or a search is written, and what is wrong with it."""
 
     DEFAULT_CSS = """
-    Prompt { height: 2; display: none; }
-    Prompt.open { display: block; }
+    Prompt { height: 2; }
     Prompt Input { border: none; height: 1; padding: 0; background: $surface; }
     """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.purpose = "filter"
+        self.display = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is to be seen."""
+        return bool(self.display)
 
     def compose(self) -> ComposeResult:
         """Input and hint."""
@@ -105,16 +111,16 @@ class Prompt(Vertical):
     def open(self, purpose: str, text: str) -> None:
         """Ask."""
         self.purpose = purpose
-        self.add_class("open")
+        self.display = True
         field = self.query_one(Input)
         field.value = text
         field.cursor_position = len(text)
-        field.focus()
+        self.screen.set_focus(field)  # at once: the next key may be waiting already
         self.check(text)
 
     def close(self) -> None:
         """Enough."""
-        self.remove_class("open")
+        self.display = False
 
     def check(self, text: str) -> Filter | None:
         """The filter, or None and a caret under the mistake."""
@@ -166,7 +172,27 @@ class InspectorApp(App[None]):
 
     def __init__(self, find: Callable[[], RunningGateway], journal: Journal | None = None) -> None:
         super().__init__()
-        self.journal = journal or Journal()
+        self.journal = journal = journal or Journal()
+        # Held here: while help or the palette is open, a query would search those instead.
+        self.head, self.tabs = Line(id="head"), Line(id="tabs")
+        self.switcher = ContentSwitcher(initial="traffic")
+        self.traffic = Traffic(journal, id="traffic")
+        self.sessions = Sessions(journal, id="sessions")
+        self.ladder = Ladder(journal, id="ladder")
+        self.stats = Stats(journal, id="stats")
+        self.capabilities = Capabilities(journal, id="capabilities")
+        self.problems = Problems(journal, id="problems")
+        lists: list[Rows] = [
+            self.sessions,
+            self.traffic,
+            self.ladder,
+            self.stats,
+            self.capabilities,
+            self.problems,
+        ]
+        self.panes = dict(zip(SCREENS, lists, strict=True))
+        self.detail, self.prompt = Detail(journal), Prompt()
+        self._beats: list[Timer] = []
         self.tap = Watch(find)
         self._search: Filter | None = None
         self._frames = 0
@@ -177,17 +203,12 @@ class InspectorApp(App[None]):
 
     def compose(self) -> ComposeResult:
         """From top to bottom."""
-        yield Line(id="head")
-        yield Line(id="tabs")
-        with ContentSwitcher(initial="traffic"):
-            yield Sessions(self.journal, id="sessions")
-            yield Traffic(self.journal, id="traffic")
-            yield Ladder(self.journal, id="ladder")
-            yield Stats(self.journal, id="stats")
-            yield Capabilities(self.journal, id="capabilities")
-            yield Problems(self.journal, id="problems")
-        yield Detail(self.journal)
-        yield Prompt()
+        yield self.head
+        yield self.tabs
+        with self.switcher:
+            yield from self.panes.values()
+        yield self.detail
+        yield self.prompt
         yield Line(id="keys")
 
     def on_mount(self) -> None:
@@ -202,26 +223,21 @@ class InspectorApp(App[None]):
         )
         self.traffic.focus()
         self.run_worker(self.tap.run(), name="watch", exclusive=True, group="watch")
-        self.set_interval(FRAME, self.frame)
-        self.set_interval(POLL, self.poll)
+        self._beats = [self.set_interval(FRAME, self.frame), self.set_interval(POLL, self.poll)]
         self.show_state()
 
     def on_unmount(self) -> None:
         """Give the spill file back."""
+        for timer in self._beats:
+            timer.stop()
         self.journal.close()
 
     # --- the traffic --------------------------------------------------------------------------------
 
     @property
-    def traffic(self) -> Traffic:
-        """The Traffic screen."""
-        return self.query_one(Traffic)
-
-    @property
     def current(self) -> Rows:
         """The screen that is to be seen."""
-        name = self.query_one(ContentSwitcher).current or "traffic"
-        return self.query_one(f"#{name}", Rows)
+        return self.panes[self.switcher.current or "traffic"]
 
     @property
     def now(self) -> float:
@@ -240,8 +256,8 @@ class InspectorApp(App[None]):
             if isinstance(current, Pane):
                 self._refresh_pane(current)
             self.show_state()
-        if (changes or slow) and (detail := self.query_one(Detail)).is_open:
-            detail.show(self.row)
+        if (changes or slow) and self.detail.is_open:
+            self.detail.show(self.row)
 
     def _take_in(self) -> list[Changes]:
         end, found = time.monotonic() + BUDGET, []
@@ -278,8 +294,8 @@ class InspectorApp(App[None]):
             return
         live = sessions.get("sessions") or []
         self._live_sessions = len(live)
-        self.query_one(Sessions).refreshed(live)
-        self.query_one(Capabilities).refreshed(servers.get("servers") or [])
+        self.sessions.refreshed(live)
+        self.capabilities.refreshed(servers.get("servers") or [])
 
     def _refresh_pane(self, pane: Pane) -> None:
         if isinstance(pane, Problems):
@@ -291,8 +307,8 @@ class InspectorApp(App[None]):
     def show_state(self) -> None:
         """Header and tabs."""
         self._measure()
-        self.query_one("#head", Line).show(self._state())
-        self.query_one("#tabs", Line).show(self._tabs())
+        self.head.show(self._state())
+        self.tabs.show(self._tabs())
 
     def _measure(self) -> None:
         now, store = time.monotonic(), self.journal.store
@@ -324,7 +340,7 @@ class InspectorApp(App[None]):
         return [(" ◌ connecting … ", "warn"), (f"{where} {clean(watch.words)}", "dim")]
 
     def _tabs(self) -> list[Part]:
-        current = self.query_one(ContentSwitcher).current
+        current = self.switcher.current
         problems = sum(self.journal.problem_counts.values())
         parts: list[Part] = []
         for number, name in enumerate(SCREENS, 1):
@@ -362,22 +378,22 @@ class InspectorApp(App[None]):
         before = self.row
         if name == "ladder":
             self._choose_ladder(before)
-        self.query_one(ContentSwitcher).current = name
+        self.switcher.current = name
         pane = self.current
         if isinstance(pane, Pane):
             self._refresh_pane(pane)
         else:
             self.traffic.changed()
         pane.focus()
-        self.query_one(Detail).show(self.row)
+        self.detail.show(self.row)
         self.show_state()
 
     def _choose_ladder(self, row: int | None) -> None:
         """The session of the row, or of the Sessions screen, else the newest one."""
-        store, ladder = self.journal.store, self.query_one(Ladder)
+        store, ladder = self.journal.store, self.ladder
         session = None
-        if self.current is self.query_one(Sessions):
-            session = self.query_one(Sessions).session
+        if self.current is self.sessions:
+            session = self.sessions.session
         elif row is not None and store.holds(row):
             twin = store.linked(store.twin, row)
             session = store.session_of(row) or (store.session_of(twin) if twin is not None else "")
@@ -388,26 +404,26 @@ class InspectorApp(App[None]):
         """Write a filter."""
         if self.current is not self.traffic:
             self.action_screen("traffic")
-        self.query_one(Prompt).open("filter", self.traffic.filter.text)
+        self.prompt.open("filter", self.traffic.filter.text)
 
     def action_search(self) -> None:
         """Write a search."""
         if self.current is not self.traffic:
             self.action_screen("traffic")
-        self.query_one(Prompt).open("search", self._search.text if self._search else "")
+        self.prompt.open("search", self._search.text if self._search else "")
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Say at once what is wrong."""
-        self.query_one(Prompt).check(event.value)
+        self.prompt.check(event.value)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Apply what is right."""
-        prompt = self.query_one(Prompt)
+        prompt = self.prompt
         filter_ = prompt.check(event.value)
         if filter_ is None:
             return
         prompt.close()
-        self.traffic.focus()
+        self.screen.set_focus(self.traffic)
         if prompt.purpose == "filter":
             self.traffic.apply(filter_)
             self.show_state()
@@ -417,8 +433,8 @@ class InspectorApp(App[None]):
 
     def action_leave(self) -> None:
         """Close what is open, then clear the filter."""
-        prompt, detail = self.query_one(Prompt), self.query_one(Detail)
-        if prompt.has_class("open"):
+        prompt, detail = self.prompt, self.detail
+        if prompt.is_open:
             prompt.close()
             self.current.focus()
             if prompt.purpose == "search":
@@ -511,7 +527,7 @@ class InspectorApp(App[None]):
 
     def action_sort(self) -> None:
         """Order Stats."""
-        self.query_one(Stats).sort()
+        self.stats.sort()
 
     def action_copy(self) -> None:
         """The message, into the clipboard of the terminal."""
@@ -522,12 +538,12 @@ class InspectorApp(App[None]):
 
     def action_tab(self, step: int) -> None:
         """Another tab of the detail pane."""
-        self.query_one(Detail).turn(step)
+        self.detail.turn(step)
 
     def action_other_pane(self) -> None:
         """From the list to the detail pane and back."""
-        detail = self.query_one(Detail)
-        if len(self.screen_stack) > 1 or self.query_one(Prompt).has_class("open"):
+        detail = self.detail
+        if len(self.screen_stack) > 1 or self.prompt.is_open:
             return
         text = detail.query_one(Text)
         if detail.is_open and self.focused is not text:
@@ -544,7 +560,7 @@ class InspectorApp(App[None]):
     def on_rows_moved(self, event: Rows.Moved) -> None:
         """Show the row in the detail pane."""
         if event.rows is self.current:
-            self.query_one(Detail).show(self.row)
+            self.detail.show(self.row)
 
     def on_rows_chosen(self, event: Rows.Chosen) -> None:
         """Enter."""
@@ -559,7 +575,7 @@ class InspectorApp(App[None]):
             self.jump(rows.row)
             self._toggle_detail(True)
         elif isinstance(rows, (Traffic, Ladder)):
-            self._toggle_detail(not self.query_one(Detail).is_open)
+            self._toggle_detail(not self.detail.is_open)
 
     def _only(self, text: str) -> None:
         self.action_screen("traffic")
@@ -567,7 +583,7 @@ class InspectorApp(App[None]):
         self.show_state()
 
     def _toggle_detail(self, on: bool) -> None:
-        detail = self.query_one(Detail)
+        detail = self.detail
         detail.set_class(on, "open")
         detail.show(self.row)
         self.current.focus()

@@ -1,0 +1,96 @@
+"""The full-screen inspector in a real terminal: tmux, a shell's view of it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+import uuid
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from tests.conftest import Jupyter, Peer, until
+
+TMUX = shutil.which("tmux")
+pytestmark = pytest.mark.skipif(
+    TMUX is None and "CI" not in os.environ, reason="tmux is not installed; .ci/run installs it"
+)
+
+
+class Terminal:
+    """A tmux server of its own with one window of 80 × 24."""
+
+    def __init__(self, command: list[str], environment: dict[str, str]) -> None:
+        self.name = f"mcp-ws-{uuid.uuid4().hex}"
+        environment = {key: value for key, value in environment.items() if key != "TMUX"}
+        self.run(
+            "-f", "/dev/null", "new-session", "-d", "-x", "80", "-y", "24", *command, environment=environment
+        )
+        self.run("set-option", "remain-on-exit", "on")
+
+    def run(self, *arguments: str, environment: dict[str, str] | None = None) -> str:
+        assert TMUX is not None, "tmux is missing"
+        done = subprocess.run(
+            [TMUX, "-L", self.name, *arguments],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+        return done.stdout
+
+    def keys(self, *keys: str) -> None:
+        self.run("send-keys", *keys)
+
+    @property
+    def screen(self) -> str:
+        return self.run("capture-pane", "-p")
+
+    @property
+    def ended(self) -> str:
+        """The exit code, once there is one."""
+        return self.run("display-message", "-p", "#{?pane_dead,#{pane_dead_status},}").strip()
+
+    async def until(self, condition: Callable[[], object], what: str) -> None:
+        try:
+            await until(condition, 30)
+        except TimeoutError:
+            raise AssertionError(f"{what} did not come true; the screen:\n{self.screen}") from None
+
+
+@pytest.fixture
+async def terminal(jupyter: Jupyter) -> AsyncIterator[Terminal]:
+    command = [sys.executable, "-m", "mcp_ws_ide.inspector.cli"]
+    environment = {**jupyter.environment, "TERM": "xterm-256color", "PYTHONPATH": os.getcwd()}
+    started = Terminal(command, environment)
+    try:
+        yield started
+    finally:
+        await asyncio.to_thread(started.run, "kill-server")
+
+
+async def test_it_attaches_without_arguments_shows_traffic_and_quits(jupyter, terminal):
+    await terminal.until(lambda: "LIVE" in terminal.screen, "the link")
+    async with jupyter.connect("fast") as link:
+        peer = Peer(link)
+        evil = "\x1b]2;0wned\x07"
+        await peer.send(id=1, method="tools/call", params={"name": evil})
+        await peer.receive()
+        await terminal.until(lambda: "\\x1b]2;0wned" in terminal.screen, "the call")
+        assert "0wned" not in terminal.run("display-message", "-p", "#{pane_title}")
+        terminal.keys("/", "status:err", "Enter")
+        await terminal.until(lambda: "filter: status:err" in terminal.screen, "the filter")
+        terminal.keys("3")
+        await terminal.until(
+            lambda: "gateway" in terminal.screen and "ERR 1" in terminal.screen, "the ladder"
+        )
+        terminal.keys("?")
+        await terminal.until(lambda: "follow the newest row" in terminal.screen, "help")
+        terminal.keys("q")
+        await terminal.until(lambda: "follow the newest row" not in terminal.screen, "the end of help")
+    terminal.keys("q")
+    await terminal.until(lambda: terminal.ended == "0", "the end")
