@@ -138,7 +138,7 @@ async def test_a_filter_shows_its_mistake_and_then_what_matches(jupyter):
         traffic = person.app.traffic
         assert traffic.count() == 2
         assert all("echo" in person.store.target_of(row) for row in traffic.view.rows)
-        assert "filter: needle" in person.tabs
+        assert "/needle" in person.tabs
         await person.press("escape")
         assert traffic.count() == len(person.store)
 

@@ -83,7 +83,7 @@ async def test_it_attaches_without_arguments_shows_traffic_and_quits(jupyter, te
         await terminal.until(lambda: "\\x1b]2;0wned" in terminal.screen, "the call")
         assert "0wned" not in terminal.run("display-message", "-p", "#{pane_title}")
         terminal.keys("/", "status:err", "Enter")
-        await terminal.until(lambda: "filter: status:err" in terminal.screen, "the filter")
+        await terminal.until(lambda: "/status:err" in terminal.screen, "the filter")
         terminal.keys("3")
         await terminal.until(
             lambda: "gateway" in terminal.screen and "ERR 1" in terminal.screen, "the ladder"

@@ -95,6 +95,8 @@ class Prompt(Vertical):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
+        self.field = Input(id="prompt-input", select_on_focus=False, compact=True)
+        self.hint = Line(id="prompt-hint")
         self.purpose = "filter"
         self.display = False
 
@@ -105,14 +107,14 @@ class Prompt(Vertical):
 
     def compose(self) -> ComposeResult:
         """Input and hint."""
-        yield Input(id="prompt-input", select_on_focus=False, compact=True)
-        yield Line(id="prompt-hint")
+        yield self.field
+        yield self.hint
 
     def open(self, purpose: str, text: str) -> None:
         """Ask."""
         self.purpose = purpose
         self.display = True
-        field = self.query_one(Input)
+        field = self.field
         field.value = text
         field.cursor_position = len(text)
         self.screen.set_focus(field)  # at once: the next key may be waiting already
@@ -124,7 +126,7 @@ class Prompt(Vertical):
 
     def check(self, text: str) -> Filter | None:
         """The filter, or None and a caret under the mistake."""
-        hint = self.query_one("#prompt-hint", Line)
+        hint = self.hint
         try:
             filter_ = filters.parse(text)
         except FilterError as error:
@@ -149,8 +151,9 @@ class InspectorApp(App[None]):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(str(number), f"screen({name!r})", name.title()) for number, name in enumerate(SCREENS, 1)),
-        Binding("slash", "filter", "Filter"),
-        Binding("ctrl+f", "search", "Search"),
+        # With priority, so that they act before the next key is given to whoever has the focus.
+        Binding("slash", "filter", "Filter", priority=True),
+        Binding("ctrl+f", "search", "Search", priority=True),
         Binding("escape", "leave", "Back"),
         Binding("f", "follow", "Follow"),
         Binding("p", "pause", "Pause"),
@@ -362,7 +365,7 @@ class InspectorApp(App[None]):
         words = " ".join(word for word, on in switches if on)
         parts.append((f" {words} ", "warn" if traffic.paused else "dim"))
         if traffic.filter.text.strip():
-            parts.append((f"filter: {clean(traffic.filter.text)}", "accent"))
+            parts.append((f"/{clean(traffic.filter.text)}", "accent"))
         return parts
 
     # --- what the keys do ---------------------------------------------------------------------------
@@ -399,6 +402,12 @@ class InspectorApp(App[None]):
             session = store.session_of(row) or (store.session_of(twin) if twin is not None else "")
         session = session or ladder.session or next(reversed(self.journal.parties), None)
         ladder.choose(session)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Where text is written, ``/`` and Tab are text or the dialogue's own."""
+        if action in ("filter", "search", "other_pane"):
+            return not self.prompt.is_open and len(self.screen_stack) == 1
+        return True
 
     def action_filter(self) -> None:
         """Write a filter."""
@@ -543,9 +552,7 @@ class InspectorApp(App[None]):
     def action_other_pane(self) -> None:
         """From the list to the detail pane and back."""
         detail = self.detail
-        if len(self.screen_stack) > 1 or self.prompt.is_open:
-            return
-        text = detail.query_one(Text)
+        text = detail.text
         if detail.is_open and self.focused is not text:
             text.focus()
         else:

@@ -65,13 +65,14 @@ class Detail(Vertical):
         super().__init__(**options)
         self._journal = journal
         self._shown: tuple[object, ...] = ()
+        self.tabs, self.text = Line(id="detail-tabs"), Text(id="detail-text")
         self.tab = 0
         self.row: int | None = None
 
     def compose(self) -> ComposeResult:
         """Tabs and text."""
-        yield Line(id="detail-tabs")
-        yield Text(id="detail-text")
+        yield self.tabs
+        yield self.text
 
     @property
     def is_open(self) -> bool:
@@ -85,7 +86,7 @@ class Detail(Vertical):
 
     def on_click(self, event: events.Click) -> None:
         """A click on a tab opens it."""
-        if event.widget is not None and event.widget.id == "detail-tabs":
+        if event.widget is self.tabs:
             left = 0
             for number, label in enumerate(self._labels()):
                 left += len(label) + 1
@@ -102,7 +103,7 @@ class Detail(Vertical):
         if row is None or not store.holds(row):
             self._shown = ()
             self._tabs()
-            return self.query_one(Text).show([[("no row", "dim")]])
+            return self.text.show([[("no row", "dim")]])
         extent = store.end if TABS[self.tab] == "Related" and store.status_of(row) is Status.PENDING else 0
         state = (row, self.tab, store.status_of(row), store.pair[row - store.first], extent)
         if state == self._shown:
@@ -111,7 +112,7 @@ class Detail(Vertical):
         self._shown = state
         self._tabs()
         lines = getattr(self, f"_{TABS[self.tab].lower()}")(row)
-        self.query_one(Text).show(lines, keep)
+        self.text.show(lines, keep)
 
     def _labels(self) -> list[str]:
         found = len(self._journal.problems_of(self.row)) if self.row is not None else 0
@@ -123,7 +124,7 @@ class Detail(Vertical):
             (label + " ", "head" if number == self.tab else "dim")
             for number, label in enumerate(self._labels())
         ]
-        self.query_one("#detail-tabs", Line).show(parts)
+        self.tabs.show(parts)
 
     # --- tabs ---------------------------------------------------------------------------------------
 
