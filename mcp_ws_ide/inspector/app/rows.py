@@ -13,6 +13,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
+from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
@@ -56,17 +57,30 @@ class Painted(Widget):
     Painted .painted--key { color: $text-primary; }
     """
 
-    def paint(self, parts: list[Part], width: int, extra: Style | None = None) -> Strip:
-        """One line, cut or filled to ``width``."""
-        base = self.rich_style if extra is None else self.rich_style + extra
-        segments = []
-        for text, name in parts:
-            style = base + self._style(name) if name else base
-            segments.append(Segment(text, style if extra is None else style + extra))
-        return Strip(segments).adjust_cell_length(width, base)
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._painting: dict[tuple[str, bool], Style] = {}
 
-    def _style(self, name: str) -> Style:
-        return self.get_component_rich_style(f"painted--{name}", partial=True)
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Look styles up once per painting: the theme may have changed since the last one."""
+        self._painting.clear()
+        return super().render_lines(crop)
+
+    def paint(self, parts: list[Part], width: int, chosen: bool = False) -> Strip:
+        """One line, cut or filled to ``width``; reversed when it is ``chosen``."""
+        segments = [Segment(text, self._style(name, chosen)) for text, name in parts]
+        return Strip(segments).adjust_cell_length(width, self._style("", chosen))
+
+    def _style(self, name: str, chosen: bool) -> Style:
+        found = self._painting.get((name, chosen))
+        if found is None:
+            found = self.rich_style
+            if name:
+                found += self.get_component_rich_style(f"painted--{name}", partial=True)
+            if chosen:
+                found += Style(reverse=True)
+            self._painting[name, chosen] = found
+        return found
 
 
 class Line(Painted):
@@ -167,9 +181,9 @@ class Rows(Painted, can_focus=True):
         index = self.top + y
         if index >= self.count():
             return self.paint([(self.empty(), "dim")] if y == 0 and not self.count() else [], width + 1)
-        chosen = Style(reverse=True) if self.shows_cursor and index == self.cursor else None
+        chosen = self.shows_cursor and index == self.cursor
         line = self.paint(self.parts(index, width), width, chosen)
-        return Strip([*line, Segment(self._thumb(y), self.rich_style)], width + 1)
+        return Strip([*line, Segment(self._thumb(y), self._style("", False))], width + 1)
 
     def _thumb(self, y: int) -> str:
         """The character of the scroll bar beside line ``y``."""

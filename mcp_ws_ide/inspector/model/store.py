@@ -44,6 +44,9 @@ PROBLEM: Final = 2
 MARKED: Final = 4
 NONE: Final = 0xFFFFFFFF
 """No row, in a column of rows."""
+_KINDS: Final = tuple(Kind)
+_LANES: Final = tuple(Lane)
+_STATUSES: Final = tuple(Status)
 
 
 class Names:
@@ -202,15 +205,15 @@ class Store:
 
     def kind_of(self, row: int) -> Kind:
         """What it is."""
-        return Kind(self.kind[row - self.first])
+        return _KINDS[self.kind[row - self.first]]
 
     def lane_of(self, row: int) -> Lane:
         """Where it went."""
-        return Lane(self.lane[row - self.first])
+        return _LANES[self.lane[row - self.first]]
 
     def status_of(self, row: int) -> Status:
         """What became of it."""
-        return Status(self.status[row - self.first])
+        return _STATUSES[self.status[row - self.first]]
 
     def latency_of(self, row: int) -> float | None:
         """Milliseconds from request to answer, None while there is no answer."""
