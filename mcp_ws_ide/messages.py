@@ -61,7 +61,7 @@ class Message:
     def __init__(self, data: bytes, envelope: Envelope, extra: bytes) -> None:
         self.data = data
         self.id = bytes(envelope.id)
-        self.method = bytes(envelope.method)
+        self.method = _canonical(bytes(envelope.method))
         self.params = bytes(envelope.params)
         self.result = bytes(envelope.result)
         self.error = bytes(envelope.error)
@@ -265,6 +265,16 @@ def _check_id(raw: bytes) -> None:
     if len(raw) > MAX_ID_BYTES:
         raise MalformedMessage(INVALID_REQUEST, f"an id has at most {MAX_ID_BYTES} bytes")
     decode_id(raw)
+
+
+def _canonical(method: bytes) -> bytes:
+    """A method without escapes that need not be: it is compared as bytes, here and behind the pipe."""
+    if b"\\" not in method:
+        return method
+    try:
+        return _encode(_decode_str(method))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return method
 
 
 def _decode_method(raw: bytes) -> str:

@@ -51,7 +51,7 @@ def refusal(rules: tuple[ToolRules, ...], raw_id: bytes, params: bytes) -> bytes
     try:
         name = msgspec.json.decode(params, type=_Call).name
     except (msgspec.DecodeError, RecursionError):
-        name = ""
+        return messages.error_response(raw_id, INVALID_PARAMS, "params.name must be a text")
     if all(rule.permit(name) for rule in rules):
         return None
     return messages.error_response(raw_id, INVALID_PARAMS, f"Unknown tool: {name[:200]}")

@@ -254,6 +254,9 @@ class EndpointHandler(ServerLookup, GatewayHandler):
             )
         if not good_for(token.servers, server):
             raise self.refuse(403, "token_scope", f"the gateway token is not good for the server {server!r}")
+        if token.tools is not None and server.startswith("+"):  # its patterns know the names without prefixes
+            words = "a gateway token with lists of tools opens no group in a URL; use a configured group"
+            raise self.refuse(403, "token_scope", words)
         self.token_id, self.token_tools = token.id, token.tools
         self._become(token.principal, token.username)
 

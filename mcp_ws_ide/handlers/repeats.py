@@ -91,11 +91,13 @@ class Admissions:
         if request.method != "POST":
             return None
         known = self._known.get(head_of(request))
-        if known is None or known.until < time.monotonic():
-            return None
-        if known.token_id is not None and not self.runtime.tokens.alive(known.token_id):
-            return None
-        return known
+        return known if known is not None and self.holds(known) else None
+
+    def holds(self, admission: Admission) -> bool:
+        """Whether an admission is still good."""
+        if admission.until < time.monotonic():
+            return False
+        return admission.token_id is None or self.runtime.tokens.alive(admission.token_id)
 
 
 def head_of(request: httputil.HTTPServerRequest) -> Head:
@@ -155,6 +157,8 @@ class RepeatedPost(Posting):
     def start(self, body: bytes) -> None:
         """Take the message. A lone answer that is soon there needs no task; all else gets one."""
         self.request.body = body
+        if not self._runtime.admissions.holds(self._admission):  # it may have taken its time
+            return self._fail(401, "the credential does not hold any more; send the request again")
         self._connection.set_close_callback(self.client_left)  # type: ignore[attr-defined]
         with self._errors():
             owed = self.begin(self._admission.server)

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from mcp_ws_ide.handlers.repeats import ADMITTED_FOR
-from tests.conftest import Jupyter, until
+from tests.conftest import MODERN, Jupyter, until
 from tests.handlers.test_security import cookie_of
 from tests.handlers.test_streamable_http import Http, events
 
@@ -163,3 +163,36 @@ async def test_a_client_that_leaves_ends_its_exchange_on_the_short_way_too(http,
         return [session for session in jupyter.rest("GET", "sessions")[1]["sessions"] if session["in_flight"]]
 
     await until(lambda: not working(), what="the end of the exchange")
+
+
+async def test_a_body_that_takes_its_time_is_admitted_by_what_holds_when_it_is_whole(http, jupyter):
+    minted = jupyter.rest("POST", "tokens", {"servers": ["fast"]})[1]
+    http.headers["Authorization"] = f"Bearer {minted['token']}"
+    await http.modern(1, "tools/list")
+    body = http.client.build_request("POST", "http://x/", json=message_of(2)).content
+    reader, writer = await asyncio.open_connection("127.0.0.1", jupyter.port)
+    head = [
+        f"POST {http.url.split(str(jupyter.port), 1)[1]} HTTP/1.1",
+        f"Host: 127.0.0.1:{jupyter.port}",
+        *(f"{name}: {value}" for name, value in http.headers.items()),
+        "Mcp-Method: tools/list",
+        "MCP-Protocol-Version: 2026-07-28",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+    ]
+    for _ in range(2):  # the second one repeats the head of the first
+        writer.write(("\r\n".join(head) + "\r\n\r\n").encode())
+        if _ == 0:
+            writer.write(body)
+            assert b"200" in await asyncio.wait_for(reader.readline(), 10)
+            await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+            await asyncio.wait_for(reader.read(1 << 16), 10)
+    await writer.drain()
+    jupyter.rest("DELETE", f"tokens/{minted['id']}")
+    writer.write(body)
+    assert b"401" in await asyncio.wait_for(reader.readline(), 10)
+    writer.close()
+
+
+def message_of(number: int) -> dict:
+    return {"jsonrpc": "2.0", "id": number, "method": "tools/list", "params": {"_meta": MODERN}}

@@ -8,8 +8,8 @@ import httpx
 import pytest
 from mcp.shared.exceptions import MCPError
 
-from mcp_ws_ide.client import connect
-from tests.conftest import DEMO, Jupyter, Peer
+from mcp_ws_ide.client import Unauthorized, connect
+from tests.conftest import DEMO, MODERN, Jupyter, Peer
 from tests.handlers.test_poll import Poller
 
 
@@ -88,3 +88,35 @@ def test_rules_are_listed_with_their_token(narrowed):
     mint(narrowed, "all", allow=["add"], deny=["a*"])
     (token,) = narrowed.rest("GET", "tokens")[1]["tokens"]
     assert token["tools"] == {"allow": ["add"], "deny": ["a*"]}
+
+
+@pytest.mark.parametrize("method", [r"tools\/call", r"tools/c\u0061ll"])
+async def test_an_escaped_method_name_goes_round_nothing(narrowed, method):
+    async with narrowed.connect("demo") as link:
+        peer = Peer(link)
+        params = json.dumps({"name": "crash", "arguments": {}, "_meta": MODERN})
+        await link.send(f'{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}')
+        assert "Unknown tool" in (await peer.receive())["error"]["message"]
+        await link.send(f'{{"jsonrpc":"2.0","id":2,"method":"initiali\\u007ae","params":{params}}}')
+        assert (await peer.receive())["error"]["code"] == -32601
+
+
+async def test_nesting_goes_round_no_list(narrowed):
+    async with narrowed.connect("demo") as link:
+        peer = Peer(link)
+        for depth in range(900, 1100, 3):
+            nested = "[" * depth + "]" * depth
+            params = f'{{"name":"elicit","x":{nested},"_meta":{json.dumps(MODERN)}}}'
+            await link.send(f'{{"jsonrpc":"2.0","id":{depth},"method":"tools/call","params":{params}}}')
+            error = (await peer.receive())["error"]
+            assert error["code"] in (-32602, -32700, -32600), error
+            if error["code"] != -32602:
+                break  # from here on no message is so deep
+
+
+async def test_a_token_with_lists_opens_no_group_in_a_url(narrowed):
+    token = mint(narrowed, "all", "demo", deny=["crash"])
+    url = narrowed.endpoint("all").replace("servers/all", "servers/+all+demo")
+    with pytest.raises(Unauthorized, match="lists of tools"):
+        async with connect(url, token=token):
+            pass
