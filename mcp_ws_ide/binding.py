@@ -280,6 +280,19 @@ def poll_close(code: int, reason: str) -> bytes:
     return _encode_control(PollClose(code=code, reason=reason))
 
 
+HELLO: Final = re.compile(rb'\s*\{\s*"(?:mcp\.ws|token|recv)"\s*:')
+"""How the first frame of a link begins."""
+
+
+def is_poll_head(body: bytes) -> bool:
+    """Whether a body begins with the line that names its link, however that is written."""
+    try:
+        _decode_head(body.lstrip().partition(b"\n")[0])
+    except (msgspec.DecodeError, RecursionError):
+        return body.lstrip().startswith(b'{"mcp.ws":"poll"')  # to be refused as one
+    return True
+
+
 def parse_poll(body: bytes) -> tuple[PollHead, list[bytes], PollClose | None]:
     """The lines of one body or answer: head, frames, and the end of the link if it says so.
 

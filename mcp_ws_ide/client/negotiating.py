@@ -81,7 +81,10 @@ class NegotiatingTransport:
             self.negotiated = Negotiated(name, {other: str(error) for other, error in refused.items()})
             log.info("%s: %s", self._url.partition("?")[0], self.negotiated)
             if self._on_state is not None:
-                self._on_state(self.negotiated)
+                try:
+                    self._on_state(self.negotiated)
+                except Exception:  # the watcher's mistake must not end the session
+                    log.exception("on_state failed for %s", self.negotiated)
             return streams
         raise _nothing_works(refused)
 
@@ -144,9 +147,12 @@ async def _first_event(client: httpx2.AsyncClient, url: str, headers: dict[str, 
             body = await response.aread()
             if _is_ours(body):
                 raise refusal(where, response.status_code, body, response.reason_phrase)
-            if response.status_code in (401, 403):
-                raise refusal(where, response.status_code, body, response.reason_phrase)
+            if response.status_code not in (404, 405):  # those are a server's without a probe
+                words = response.reason_phrase or "no reason was given"
+                raise ConnectError(f"{where} answered {response.status_code}: {words}")
             return
+        if not response.headers.get("Content-Type", "").startswith("text/event-stream"):
+            raise ConnectError("something on the way answers in the gateway's place")
         async for _ in response.aiter_bytes():
             return
 

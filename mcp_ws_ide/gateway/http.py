@@ -210,7 +210,7 @@ class HttpLink:
     def replay(self, last_event_id: str) -> Stream | None:
         """The stream that an event id names, with everything after that event; None if it is forgotten."""
         name, _, number = last_event_id.partition(".")
-        if not number.isdigit():
+        if not (number.isascii() and number.isdigit() and len(number) < 20):
             return None
         old = self._streams.get(name)
         kept = [(n, data) for stream, n, data in self._log if stream == name and n > int(number)]

@@ -38,7 +38,7 @@ class PollHandler(EndpointHandler):
         """A first body opens a link or resumes a session on it; each further one belongs to a link."""
         await self.check_authorized("execute", "mcp")
         body = self._body()
-        if body.lstrip().startswith(b'{"mcp.ws":"poll"'):
+        if binding.is_poll_head(body):
             await self._continue(name, body)
         else:
             await self._answer(self._open(name, body), with_frames=True)
@@ -61,7 +61,7 @@ class PollHandler(EndpointHandler):
         """A new link, whose first frame is the body."""
         server = self.server_for_hello(name)
         hello = body.strip()
-        if not hello.startswith(b'{"mcp.ws":') or b"\n" in hello:
+        if binding.HELLO.match(hello) is None or b"\n" in hello:
             words = 'the first body must be one line, {"mcp.ws":"open"} or a "resume"'
             raise self.refuse(400, "message", words)
         try:
@@ -94,7 +94,7 @@ class PollHandler(EndpointHandler):
             raise self.refuse(400, "message", str(error)) from None
         link = self._known(name, head)
         link.touch()
-        self._check_sizes(link, frames)
+        self._check_sizes(name, link, frames)
         if not link.receive(head.sent, frames, time.perf_counter()):
             raise self.refuse(
                 409, "session", f"frames before number {head.sent} are missing; resume on a new link"
@@ -113,8 +113,13 @@ class PollHandler(EndpointHandler):
             )
         return link
 
-    def _check_sizes(self, link: PollLink, frames: list[bytes]) -> None:
-        limit = self.runtime.gateway.limits.max_message_bytes
+    def _check_sizes(self, name: str, link: PollLink, frames: list[bytes]) -> None:
+        server = self.runtime.gateway.find(name)
+        limit = (
+            self.message_limit(server)
+            if server is not None
+            else self.runtime.gateway.limits.max_message_bytes
+        )
         if any(len(frame) > limit for frame in frames):
             link.close(CloseCode.TOO_BIG, f"a message has at most {limit} bytes (max_message_bytes)")
 

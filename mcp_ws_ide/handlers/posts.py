@@ -22,6 +22,7 @@ from tornado.iostream import StreamClosedError
 from mcp_ws_ide import messages
 from mcp_ws_ide.binding import CloseCode
 from mcp_ws_ide.core.effects import Pending
+from mcp_ws_ide.core.payload import code_of
 from mcp_ws_ide.core.tools import ToolRules
 from mcp_ws_ide.errors import (
     HEADER_MISMATCH,
@@ -60,10 +61,6 @@ HEARTBEAT: Final = 15.0
 """Seconds between comments on a silent event stream."""
 EVENT_STREAM: Final = "text/event-stream"
 _ENCODED: Final = re.compile(r"=\?base64\?(.*)\?=")
-
-
-class _Code(msgspec.Struct):
-    code: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,7 +329,7 @@ class Posting(ServerLookup):
 
     def _answer(self, data: bytes, statuses: dict[int, int]) -> None:
         if statuses and (error := messages.parse(data).error):
-            self.set_status(statuses.get(msgspec.json.decode(error, type=_Code).code, 200))
+            self.set_status(statuses.get(code_of(error), 200))
         self.set_header("Content-Type", "application/json")
         self.finish(data)
 

@@ -175,7 +175,8 @@ class RepeatedPost(Posting):
                 timer.cancel()
             if stream.reader and stream.last and len(stream) == 1:
                 self._reading = None
-                self._answer(stream.take()[1], owed.statuses)
+                with self._errors():
+                    self._answer(stream.take()[1], owed.statuses)
                 self._loop.call_soon(owed.done)  # not within the session's own delivery
             else:
                 self._runtime.gateway.tasks.spawn(self._rest(owed), "POST")
