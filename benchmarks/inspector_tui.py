@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import fcntl
 import json
 import os
@@ -24,6 +25,7 @@ from pathlib import Path
 import psutil
 from inspector_store import lines
 from websockets.asyncio.server import Request, Response, ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
 
 BATCHES = 20
 """Messages a second, each with its share of the records."""
@@ -45,12 +47,13 @@ async def main() -> None:
     messages, sent = stream(options.rate), [0]
 
     async def tap(link: ServerConnection) -> None:
-        while True:
-            start = time.perf_counter()
-            for number, message in enumerate(messages, 1):
-                await link.send(message)
-                sent[0] += message.count("\n") + 1
-                await asyncio.sleep(max(0.0, start + number / BATCHES - time.perf_counter()))
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                start = time.perf_counter()
+                for number, message in enumerate(messages, 1):
+                    await link.send(message)
+                    sent[0] += message.count("\n") + 1
+                    await asyncio.sleep(max(0.0, start + number / BATCHES - time.perf_counter()))
 
     def plain(link: ServerConnection, request: Request) -> Response | None:
         if request.headers.get("Upgrade"):
@@ -70,7 +73,7 @@ async def measure(url: str, seconds: int, sent: list[int]) -> None:
     if pid == 0:
         os.environ.update(TERM="xterm-256color", COLUMNS="120", LINES="40")
         command = [sys.executable, "-m", "mcp_ws_ide.inspector.cli", "attach", "--url", url]
-        os.execv(command[0], command)  # noqa: S606
+        os.execv(command[0], command)
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
     output = [0]
 
@@ -83,7 +86,7 @@ async def measure(url: str, seconds: int, sent: list[int]) -> None:
 
     threading.Thread(target=drain, daemon=True).start()
     process = psutil.Process(pid)
-    while not sent[0]:
+    while not sent[0]:  # noqa: ASYNC110 - it waits for another process
         await asyncio.sleep(0.05)
     await asyncio.sleep(2)
     cpu, at, before = process.cpu_times(), time.perf_counter(), sent[0]
