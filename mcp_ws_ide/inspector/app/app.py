@@ -34,6 +34,8 @@ FRAME: Final = 1 / 20
 """Seconds between two looks at what came in."""
 BUDGET: Final = 0.02
 """Seconds of one frame in which records are taken in; the rest waits for the next one."""
+BUSY: Final = 2000
+"""Records a second above which only every second frame is painted: nobody reads faster."""
 SLOW: Final = 10
 """Frames between two updates of the header and of every screen but Traffic."""
 POLL: Final = 2.0
@@ -199,6 +201,7 @@ class InspectorApp(App[None]):
         self.tap = Watch(find)
         self._search: Filter | None = None
         self._frames = 0
+        self._fresh: list[Changes] = []
         self._offset: float | None = None
         self._seen = (time.monotonic(), 0, 0)
         self._rates = (0.0, 0.0)
@@ -249,9 +252,12 @@ class InspectorApp(App[None]):
 
     def frame(self) -> None:
         """Take in what came, for at most :data:`BUDGET`, and repaint what is to be seen."""
-        changes = self._take_in()
+        self._fresh += self._take_in()
         self._frames += 1
         slow = self._frames % SLOW == 0
+        if self._rates[0] > BUSY and self._frames % 2:
+            return
+        changes, self._fresh = self._fresh, []
         current = self.current
         if changes or (slow and current is self.traffic and self.journal.pairing.open):
             self.traffic.update(changes, self.now)
