@@ -44,6 +44,9 @@ class Sessions(Pane):
     def refreshed(self, live: list[dict[str, Any]]) -> None:
         """Take what the gateway says of its sessions."""
         self._live = {str(session.get("id")): session for session in live}
+        for name, session in self._live.items():
+            if (party := self._journal.parties.get(name)) is not None:
+                party.era = str(session.get("era") or "")  # kept for when the session is over
 
     def update(self) -> None:
         """Live sessions first, the newest first."""
@@ -98,7 +101,7 @@ class Sessions(Pane):
 
 
 def _link(party: Party, live: dict[str, Any] | None) -> tuple[str, str]:
-    if live is not None:
+    if live is not None and not party.closed:  # the answer of the gateway may be older than the traffic
         return (f"● {live.get('link', '')}", "good") if live.get("attached") else ("◌ waits", "warn")
     return ("○ closed", "dim") if party.closed else ("?", "dim")
 
