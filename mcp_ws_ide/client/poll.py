@@ -20,6 +20,7 @@ from mcp_ws_ide import __version__, messages
 from mcp_ws_ide.binding import (
     CLIENT_USER_AGENT,
     SUBPROTOCOL_RESUME,
+    CloseCode,
     ControlError,
     parse_poll,
     poll_close,
@@ -39,6 +40,8 @@ RETRY_DELAYS: Final = (0.1, 0.5, 2.0)
 """Seconds before each repetition of a failed POST."""
 PASSING: Final = frozenset({429, 502, 503, 504})
 """Status codes of proxies that lost patience or their upstream: worth a repetition."""
+REFUSED: Final = frozenset({400, 413, 415})
+"""Status codes that a repetition of the same frames would get again, on any link."""
 CLOSE_TIMEOUT: Final = 2.0
 """Seconds that saying goodbye may take."""
 
@@ -137,7 +140,7 @@ class PollConnection:
         answer = await self._post(body)
         self._sent += len(frames)
         if answer is not None:
-            self._take(answer)
+            self._take(answer, whole=False)
 
     async def recv(self, decode: bool | None = None) -> bytes:
         """The next frame.
@@ -167,17 +170,25 @@ class PollConnection:
                 status = response.status_code
                 if status == 200:
                     return bytes(response.content)
+            if status in REFUSED:
+                code = CloseCode.TOO_BIG if status == 413 else CloseCode.PROTOCOL_ERROR
+                self.close_code, self.close_reason = code, f"the gateway refused a body with {status}"
+                break
             if delay is None or (status and status not in PASSING) or self._broken:
                 break
             await anyio.sleep(delay)
         self._break()
         return None
 
-    def _take(self, answer: bytes) -> None:
+    def _take(self, answer: bytes, whole: bool = True) -> None:
+        """``whole``: whether everything the gateway has sent must be here; not while a held POST is under way."""
         try:
             head, frames, end = parse_poll(answer)
         except ControlError:
             return self._break()
+        if not whole and not frames and end is None:
+            self._link = head.link
+            return
         if head.sent > self._received:  # an answer was lost on its way, and what it held
             return self._break()
         self._link = head.link

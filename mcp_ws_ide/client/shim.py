@@ -13,6 +13,7 @@ import asyncio
 import json
 import os
 import re
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -183,6 +184,11 @@ async def _carry(url: str, token: str | None, headers: dict[str, str], options: 
                 await anyio.lowlevel.checkpoint()
             group.cancel_scope.cancel()
 
+        for number in (
+            signal.SIGTERM,
+            signal.SIGHUP,
+        ):  # an IDE ends what it launched this way: leave properly
+            asyncio.get_running_loop().add_signal_handler(number, group.cancel_scope.cancel)
         group.start_soon(down)
         group.start_soon(up)
     return 0 if negotiating.active is not None and negotiating.active.error is None else 1

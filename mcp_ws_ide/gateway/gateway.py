@@ -325,7 +325,10 @@ class Gateway:
     def token_expired(self, token_id: str) -> None:
         """Close the links that a gateway token opened; a resumable session may come back with another."""
         for session in self._sessions_of_token(token_id):
-            session.close_link(CloseCode.EXPIRED, "the gateway token has expired")
+            if session.http_link is not None:  # it has no link to come back on
+                session.end(CloseCode.EXPIRED, "the gateway token has expired")
+            else:
+                session.close_link(CloseCode.EXPIRED, "the gateway token has expired")
 
     def _sessions_of_token(self, token_id: str) -> list[Session]:
         return [session for session in self.sessions.values() if session.info.token_id == token_id]

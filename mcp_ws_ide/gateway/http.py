@@ -199,8 +199,8 @@ class HttpLink:
 
     @property
     def idle(self) -> bool:
-        """Whether no response is open and none is owed."""
-        return not self._by_id and self.readers == 0
+        """Whether no response is open. What is owed may never come: a server does not answer a cancelled call."""
+        return self.readers == 0
 
     def _renewed(self, old: Stream) -> Stream:
         fresh = Stream(GENERAL)

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
+from mcp.shared.exceptions import MCPError
 
 from mcp_ws_ide.client import (
     ConnectError,
@@ -167,3 +168,12 @@ async def test_the_shutdown_of_the_gateway_reaches_a_polling_client(make_jupyter
         await asyncio.to_thread(jupyter.stop)
         await until(lambda: type(states[-1]).__name__ == "Lost")
     assert "1012" in states[-1].reason
+
+
+async def test_a_message_that_the_gateway_refuses_ends_a_poll_session_in_words(own):
+    states: list = []
+    options = {"transports": ("poll",), "reconnect": FAST, "on_state": states.append}
+    async with connect(f"{own.url}mcp-ws/servers/fast", token=own.token, **options) as client:
+        with pytest.raises(MCPError, match="413"):
+            await client.call_tool("echo", {"text": "x" * (13 << 20)})
+    assert type(states[-1]).__name__ == "Lost"

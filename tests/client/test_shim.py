@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from mcp_ws_ide.ide_entries import IDES
 from tests.chaos import ChaosLink
-from tests.conftest import MODERN, Jupyter
+from tests.conftest import MODERN, Jupyter, wait_until
 
 COMMAND = [sys.executable, "-m", "mcp_ws_ide.client.shim"]
 
@@ -141,3 +142,25 @@ def test_an_entry_without_a_token_lets_the_ide_ask(jupyter):
     before = len(jupyter.rest("GET", "tokens")[1]["tokens"])
     assert jupyter.rest("POST", "servers/fast/entry", {"ide": "cursor", "token": False})[0] == 200
     assert len(jupyter.rest("GET", "tokens")[1]["tokens"]) == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_the_session_at_once(jupyter, number):
+    process = subprocess.Popen(
+        [*COMMAND, jupyter.endpoint("fast")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**jupyter.environment, "MCP_WS_TOKEN": jupyter.token},
+    )
+    request = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"_meta": MODERN}}
+    process.stdin.write(json.dumps(request).encode() + b"\n")
+    process.stdin.flush()
+    assert b'"tools"' in process.stdout.readline()
+
+    def sessions() -> list:
+        return [s for s in jupyter.rest("GET", "sessions")[1]["sessions"] if s["server"] == "fast"]
+
+    before = len(sessions())
+    process.send_signal(number)
+    process.wait(10)
+    wait_until(lambda: len(sessions()) == before - 1, what="the end of the session")
