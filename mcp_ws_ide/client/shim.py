@@ -14,8 +14,9 @@ import json
 import os
 import re
 import signal
+import stat
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -168,6 +169,7 @@ async def _carry(url: str, token: str | None, headers: dict[str, str], options: 
     negotiating = raw_transport(
         address, transports=transports, token=token, headers=headers, reconnect=policy, on_state=tell
     )
+    whole = True
     async with negotiating as (read, write), anyio.create_task_group() as group:
         transport = negotiating.active
         assert transport is not None
@@ -177,36 +179,57 @@ async def _carry(url: str, token: str | None, headers: dict[str, str], options: 
             group.cancel_scope.cancel()
 
         async def up() -> None:
-            await _from_stdin(write)
+            nonlocal whole
+            whole = await _from_stdin(write)
             await write.aclose()
             await transport.settle(LAST_ANSWERS)
             while read.statistics().current_buffer_used:  # what has come is still printed
                 await anyio.lowlevel.checkpoint()
+            for error in transport.abandon("stdin ended before the answer came"):
+                whole = False
+                sys.stdout.buffer.write(error + b"\n")
+            sys.stdout.buffer.flush()
             group.cancel_scope.cancel()
 
-        for number in (
-            signal.SIGTERM,
-            signal.SIGHUP,
-        ):  # an IDE ends what it launched this way: leave properly
+        # An IDE ends what it launched by a signal: leave properly, so that the session ends too.
+        for number in (signal.SIGTERM, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(number, group.cancel_scope.cancel)
         group.start_soon(down)
         group.start_soon(up)
-    return 0 if negotiating.active is not None and negotiating.active.error is None else 1
+    lost = negotiating.active is None or negotiating.active.error is not None
+    return 1 if lost or not whole else 0
 
 
-async def _from_stdin(write: Any) -> None:
-    """Until the end of stdin, or of the session."""
-    reader = asyncio.StreamReader(limit=MAX_LINE_BYTES)
-    loop = asyncio.get_running_loop()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+async def _from_stdin(write: Any) -> bool:
+    """Until the end of stdin, or of the session. Returns whether every line was passed on."""
     try:
-        while line := await reader.readline():
+        readline = await _stdin_lines()
+        while line := await readline():
             if line.strip():
                 await write.send(line.strip())
     except ValueError:
         print(f"mcp-ws-connect: a line of stdin has more than {MAX_LINE_BYTES} bytes", file=sys.stderr)
+        return False
     except (anyio.ClosedResourceError, anyio.BrokenResourceError):
-        return
+        return True
+    return True
+
+
+async def _stdin_lines() -> Callable[[], Awaitable[bytes]]:
+    """What reads a line: on the event loop where stdin is a pipe or a terminal, in a thread where it is a file."""
+    if sys.stdin is None:
+        return _nothing
+    mode = os.fstat(sys.stdin.fileno()).st_mode
+    if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or sys.stdin.isatty()):
+        return lambda: asyncio.to_thread(sys.stdin.buffer.readline)
+    reader = asyncio.StreamReader(limit=MAX_LINE_BYTES)
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    return reader.readline
+
+
+async def _nothing() -> bytes:
+    return b""
 
 
 async def _to_stdout(read: Any) -> None:

@@ -136,6 +136,10 @@ class WebSocketTransport:
                 self._answered = anyio.Event()
                 await self._answered.wait()
 
+    def abandon(self, reason: str) -> list[bytes]:
+        """Nobody will wait any more: an error for each request that is still open, as JSON."""
+        return self._end.give_up(reason)
+
     async def states(self) -> AsyncIterator[State]:
         """Every state from the newest on, until the transport is left or :class:`Lost`."""
         seen = max(0, self._states_seen - 1)

@@ -106,7 +106,8 @@ class PollHandler(EndpointHandler):
     def _known(self, name: str, head: PollHead) -> PollLink:
         """The link a head names; another user's, or another server's, reads as unknown."""
         link = self.runtime.polls.get(head.link)
-        mine = (self.principal, name, self.token_tools)
+        server = self.runtime.gateway.find(name)  # a group may be written in several ways
+        mine = (self.principal, server.name if server is not None else name, self.token_tools)
         if link is None or link.closed or (link.principal, link.server, link.tools) != mine:
             raise self.refuse(
                 410, "session", "there is no such link: it ended, or was never yours; resume on a new one"

@@ -164,3 +164,21 @@ def test_a_signal_ends_the_session_at_once(jupyter, number):
     process.send_signal(number)
     process.wait(10)
     wait_until(lambda: len(sessions()) == before - 1, what="the end of the session")
+
+
+def test_stdin_may_be_a_file_or_nothing(jupyter, tmp_path):
+    request = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"_meta": MODERN}}
+    given = tmp_path / "requests"
+    given.write_text(json.dumps(request))
+    environment = {**jupyter.environment, "MCP_WS_TOKEN": jupyter.token}
+    for path, expected in ((given, b'"tools"'), (Path("/dev/null"), b"")):
+        with path.open("rb") as stdin:
+            done = subprocess.run(
+                [*COMMAND, jupyter.endpoint("fast")],
+                stdin=stdin,
+                capture_output=True,
+                timeout=30,
+                env=environment,
+            )
+        assert done.returncode == 0, done.stderr
+        assert expected in done.stdout
