@@ -85,11 +85,16 @@ class Opener(ABC):
         """The headers of one request.
 
         Raises:
-            ConnectError: the function that gives tokens failed.
+            ConnectError: the function that gives tokens failed, or a header has an impossible value.
         """
         headers = dict(self._headers)
         if token := self._current_token():
             headers["Authorization"] = f"Bearer {token}"
+        for name, value in headers.items():  # checked here, since libraries repeat the value in their errors
+            if not (value.isascii() and value.isprintable()):
+                raise ConnectError(
+                    f"the value of {name} for {self.where} is not one line of printable ASCII text"
+                )
         return headers
 
     def _current_token(self) -> str | None:

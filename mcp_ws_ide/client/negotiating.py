@@ -15,6 +15,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from types import TracebackType
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import anyio
 import httpx2
@@ -189,6 +190,12 @@ def _check(url: str, transports: Sequence[str]) -> None:
         raise ConnectError(
             f"{url.partition('?')[0]!r} is no http:// or https:// address; nothing to negotiate"
         )
+    try:
+        port = urlsplit(url).port
+    except ValueError as error:
+        raise ConnectError(f"{url.partition('?')[0]!r} is no address: {error}") from None
+    if port == 0:
+        raise ConnectError(f"{url.partition('?')[0]!r} is no address: port 0")
     unknown = [name for name in transports if name not in TRANSPORTS]
     if unknown or not transports:
         raise ConnectError(f"unknown transports {unknown}; name some of {', '.join(TRANSPORTS)}")
@@ -228,7 +235,7 @@ def negotiating_transport(
     """
     return NegotiatingTransport(
         url,
-        tuple(transports),
+        (transports,) if isinstance(transports, str) else tuple(transports),
         token=token,
         headers=headers or {},
         ssl=ssl,

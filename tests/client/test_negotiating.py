@@ -123,7 +123,14 @@ async def test_where_nothing_works_every_reason_is_given(unused_tcp_port):
 
 
 @pytest.mark.parametrize(
-    ("url", "transports"), [("ftp://host/x", ("http",)), ("http://host/x", ("sse",)), ("http://host/x", ())]
+    ("url", "transports"),
+    [
+        ("ftp://host/x", ("http",)),
+        ("http://host/x", ("sse",)),
+        ("http://host/x", ()),
+        ("http://[::1/", ("http",)),
+        ("http://h:99999/", ("http",)),
+    ],
 )
 def test_what_cannot_be_negotiated_is_said_at_once(url, transports):
     with pytest.raises(ConnectError, match=r"address|transports"):
@@ -177,3 +184,12 @@ async def test_a_message_that_the_gateway_refuses_ends_a_poll_session_in_words(o
         with pytest.raises(MCPError, match="413"):
             await client.call_tool("echo", {"text": "x" * (13 << 20)})
     assert type(states[-1]).__name__ == "Lost"
+
+
+@pytest.mark.parametrize("transport", ["http", "websocket", "poll"])
+@pytest.mark.parametrize("token", ["secret\n", "sécret"])
+async def test_a_token_that_cannot_be_sent_is_not_repeated_in_the_error(own, transport, token):
+    with pytest.raises(ConnectError, match="printable") as refused:
+        async with negotiating_transport(f"{own.url}mcp-ws/servers/fast", transports=transport, token=token):
+            pass
+    assert "cret" not in str(refused.value)
