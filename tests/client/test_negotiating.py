@@ -149,8 +149,8 @@ async def test_a_poll_session_survives_cuts_and_runs_each_call_once(own, mode):
                 result = await client.call_tool("work", {"key": f"{mode}{number}", "steps": 2})
                 assert result.content[0].text == f"{mode}{number}"
 
-            for _ in range(8):
-                calls = [asyncio.ensure_future(work(n)) for n in range(_ * 5, _ * 5 + 5)]
+            for start in range(0, 40, 5):
+                calls = [asyncio.ensure_future(work(n)) for n in range(start, start + 5)]
                 await asyncio.sleep(0)
                 network.cut_all()
                 await asyncio.gather(*calls)
