@@ -240,7 +240,11 @@ class _Reader:
         try:
             found = package.load()
             servers = found() if callable(found) else found
-        except Exception as error:  # whatever a package does wrong concerns its own servers alone
+            servers = dict(servers) if isinstance(servers, Mapping) else servers
+        except (
+            Exception,
+            SystemExit,
+        ) as error:  # whatever a package does wrong concerns its own servers alone
             return self._problem(source, "", f"failed: {type(error).__name__}: {error}")
         if not isinstance(servers, Mapping):
             return self._problem(

@@ -625,6 +625,10 @@ def failing() -> dict:
     raise RuntimeError("no luck")
 
 
+def leaving() -> dict:
+    raise SystemExit(1)
+
+
 def package(name: str) -> EntryPoint:
     return EntryPoint(name, f"{__name__}:{name}", config.ENTRY_POINTS)
 
@@ -641,7 +645,13 @@ def test_installed_packages_bring_servers_and_hand_written_ones_win():
 
 
 @pytest.mark.parametrize(
-    ("name", "words"), [("NOT_SERVERS", "must be a mapping"), ("failing", "no luck"), ("absent", "failed")]
+    ("name", "words"),
+    [
+        ("NOT_SERVERS", "must be a mapping"),
+        ("failing", "no luck"),
+        ("leaving", "SystemExit"),
+        ("absent", "failed"),
+    ],
 )
 def test_a_package_that_fails_takes_nobody_down(name, words):
     found = config.load({"a": {"command": "x"}}, [], [], {}, [package(name)])

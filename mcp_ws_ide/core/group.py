@@ -293,15 +293,19 @@ class Group:
         for member, pages in _in_order(self._members, gathering.results):
             for page in pages:
                 for item in items_of(bytes(page.get(key, b"[]"))):
-                    merged.append(self._labelled(method, member, item))
+                    if (labelled := self._labelled(method, member, item)) is not None:
+                        merged.append(labelled)
         return {key: merged}
 
-    def _labelled(self, method: str, member: str, item: Raw) -> Raw:
+    def _labelled(self, method: str, member: str, item: Raw) -> Raw | None:
+        """An item as the client sees it; None for one without a name, which nobody could call."""
         if method == "resources/list":
             self._owners.setdefault(text_of(messages.member(bytes(item), "uri")), member)
         if method not in ("tools/list", "prompts/list"):
             return item
         name = text_of(messages.member(bytes(item), "name"))
+        if not name:
+            return None
         return Raw(messages.with_member(bytes(item), "name", encode(f"{member}{SEPARATOR}{name}")))
 
     # --- subscriptions ----------------------------------------------------------------------------

@@ -30,7 +30,7 @@ from mcp_ws_ide.messages import IdKey, Kind, Message
 
 HANDSHAKE_VERSIONS: Final = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
 """Revisions a client may be told that it speaks."""
-REFUSALS: Final = frozenset({-32601, -32600, -32602, -32022})
+REFUSALS: Final = frozenset({-32601, -32022})
 """Errors with which a server without a handshake answers ``initialize``."""
 MAX_ROUNDS: Final = 10
 """Rounds of questions in one call, as the SDKs bound it."""

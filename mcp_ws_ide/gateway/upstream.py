@@ -483,7 +483,9 @@ class SharedUpstream(Upstream):
         return self._gateway.limits.idle_timeout if configured is None else configured
 
     def _close_if_idle(self) -> None:
-        if not self._users:
+        if self._bridge is not None and self._bridge.parked:  # its client comes back as another session
+            self._idle = self._gateway.loop.call_later(self._idle_timeout() or 1.0, self._close_if_idle)
+        elif not self._users:
             self._leave_pool()
             self.close()
 

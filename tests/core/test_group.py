@@ -175,3 +175,11 @@ def test_what_groups_do_not_carry_is_said(method):
     _, (answer,) = Rig().client(1, method)
     assert answer["error"]["code"] == -32601
     assert Rig().client(1, "ping")[1][0]["result"] == {"resultType": "complete"}
+
+
+def test_an_item_that_is_no_tool_takes_nobody_down():
+    rig = Rig()
+    rig.client(1, "tools/list")
+    rig.member("a", id=1, result={"tools": [5, {}, {"name": "t"}]})
+    _, (answer,) = rig.member("b", id=1, result={"tools": [{"name": "u"}]})
+    assert [tool["name"] for tool in answer["result"]["tools"]] == ["a__t", "b__u"]
