@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from typing import Any
 
@@ -10,7 +11,9 @@ import pytest
 
 from mcp_ws_ide.config import Configuration, ServerSpec
 from mcp_ws_ide.gateway import Gateway, Limits, LinkInfo
-from tests.conftest import MODERN, until
+from tests.conftest import MODERN, TESTS, until
+
+ODD = str(TESTS / "servers" / "odd.py")
 
 
 class HeldLink:
@@ -53,3 +56,102 @@ async def test_a_mistake_while_attaching_answers_whoever_waits(meta, caplog):
     assert "internal error" in link.sent[0]["error"]["message"]
     assert "a bug" in caplog.text
     await gateway.aclose()
+
+
+class Client:
+    """A client of a gateway without HTTP, on a server that :mod:`tests.servers.odd` plays."""
+
+    def __init__(self, gateway: Gateway, link_kind: str = "websocket", server: str = "odd") -> None:
+        self.link = HeldLink()
+        info = LinkInfo("me", link=link_kind)
+        self.session = gateway.open_session(gateway.servers[server], self.link, info)
+        self.count = 0
+
+    async def ask(self, method: str, _meta: Any = MODERN, **params: Any) -> dict[str, Any]:
+        self.count += 1
+        number = self.count
+        with_meta = {"_meta": _meta} if _meta else {}
+        request = {"jsonrpc": "2.0", "id": number, "method": method, "params": {**params, **with_meta}}
+        self.session.receive(json.dumps(request).encode(), time.perf_counter())
+        await until(lambda: any(m.get("id") == number for m in self.link.sent), what=f"an answer to {method}")
+        return next(m for m in self.link.sent if m.get("id") == number)
+
+
+@pytest.fixture
+async def odd(tmp_path):
+    """A function that configures an odd server, and what it was sent."""
+    gateway = Gateway(Limits(probe_timeout=0.5))
+    notes = tmp_path / "notes"
+
+    def configure(behaviour: str, **options: Any) -> Gateway:
+        arguments = ["-I", "-S", ODD, behaviour, str(notes)]
+        spec = ServerSpec("odd", "test", command=sys.executable, args=arguments, **options)
+        gateway.configure(Configuration({"odd": spec}, []))
+        return gateway
+
+    yield configure, lambda: notes.read_text().split()
+    await gateway.aclose()
+
+
+@pytest.mark.parametrize("sharing", ["auto", "always", "never"])
+@pytest.mark.parametrize("behaviour", ["exits", "silent"])
+async def test_a_server_that_knows_nothing_before_initialize_is_bridged(odd, behaviour, sharing):
+    configure, notes = odd
+    gateway = configure(behaviour, sharing=sharing)
+    for _ in range(3):
+        answer = await Client(gateway).ask("tools/list")
+        assert answer["result"]["tools"][0]["name"] == "t"
+    assert gateway.servers["odd"].era == "legacy"
+    assert gateway.servers["odd"].crash_loop.delay() == 0, "nothing has crashed"
+    assert notes().count("server/discover") == 1
+
+
+async def test_a_server_that_says_nothing_at_all_is_said_to(odd):
+    configure, _ = odd
+    answer = await Client(configure("mute")).ask("tools/list")
+    assert "neither server/discover nor initialize" in answer["error"]["message"]
+
+
+async def test_one_error_does_not_make_a_modern_server_a_server_of_the_handshake_era(odd):
+    configure, _ = odd
+    gateway = configure("modern-later")
+    assert "still starting" in (await Client(gateway).ask("tools/list"))["error"]["message"]
+    assert (await Client(gateway).ask("tools/list"))["result"]["tools"]
+    assert gateway.servers["odd"].era == "modern"
+
+
+async def test_a_server_slow_to_answer_the_probe_is_still_found_to_be_modern(odd):
+    configure, notes = odd
+    gateway = configure("slow-modern")
+    assert (await Client(gateway).ask("tools/list"))["result"]["tools"]
+    assert gateway.servers["odd"].era == "modern"
+    assert notes().count("start") == 1
+
+
+async def test_a_refused_handshake_starts_no_bridge_where_the_server_is_not_modern(odd):
+    configure, _ = odd
+    gateway = configure("refuses")
+    client = Client(gateway)
+    answer = await client.ask("initialize", _meta=None, protocolVersion="2025-11-25", capabilities={})
+    assert answer["error"]["message"] == "no capabilities, no handshake"
+    assert "no capabilities" in (await client.ask("tools/list"))["error"]["message"]
+    assert not gateway.servers["odd"].needs_bridge
+
+
+async def test_without_the_bridge_a_server_that_ends_on_a_probe_has_not_crashed(odd):
+    configure, _ = odd
+    gateway = configure("exits", bridge=False)
+    assert (await Client(gateway).ask("tools/list"))["error"]["code"] == -32601
+    assert gateway.servers["odd"].crash_loop.delay() == 0
+
+
+async def test_a_mistake_while_sending_what_waited_answers_whoever_waits(odd, monkeypatch):
+    configure, _ = odd
+    gateway = configure("silent")
+
+    def fails(upstream: Any) -> None:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr("mcp_ws_ide.gateway.upstream.SharedUpstream.connected", fails)
+    assert "internal error" in (await Client(gateway).ask("tools/list"))["error"]["message"]
+    await until(lambda: not gateway.process_count())

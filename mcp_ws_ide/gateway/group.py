@@ -31,7 +31,7 @@ class GroupTransport(Transport):
         name: of the group.
         members: names of configured servers; one that is unknown, or cannot be used, is said with each list.
         principal: whose sessions these are.
-        stateless: whether several exchanges over HTTP use it, so that no member may keep a process for it alone.
+        stateless: whether it is for one exchange over HTTP, so that no member starts a process for it alone.
     """
 
     kind = "group"

@@ -85,8 +85,8 @@ class Server:
         self.counters = counters
         self.crash_loop = CrashLoop(now)
         self.era: Era | None = None
-        self.needs_bridge = False
-        """Whether it is known to refuse the handshake."""
+        self.refuses_handshake = False
+        """Whether it has refused one with an error that servers without a handshake use."""
         self.last_error = ""
         self.last_stderr: list[str] = []
         self.upstreams: set[Upstream] = set()
@@ -105,7 +105,12 @@ class Server:
     def forget(self) -> None:
         """Find out anew what it speaks. A group is a modern server of our own making."""
         group = self.spec.kind == "group"
-        self.era, self.needs_bridge = (Era.MODERN if group else None), group
+        self.era, self.refuses_handshake = (Era.MODERN if group else None), group
+
+    @property
+    def needs_bridge(self) -> bool:
+        """Whether a client of the handshake era cannot talk to it by itself."""
+        return self.refuses_handshake and self.era is Era.MODERN
 
     @property
     def members(self) -> tuple[str, ...]:

@@ -292,7 +292,7 @@ class Session:
             self._private.close()
             self._private = None
         self.core.pending[pending.key] = pending
-        self.server.needs_bridge = True
+        self.server.refuses_handshake = True
         self._bridge = LegacyClient(self.core, self.server.name, answer.data)
         self._perform(self._bridge.from_client(initialize, time.perf_counter()), 0.0)
 
@@ -349,11 +349,11 @@ class Session:
         """Whether modern messages of this session go to a server process that no other session uses."""
         sharing = self.server.spec.sharing
         if self.server.members:
-            return not self.stateless
+            return True
         return sharing == "never" or (self.server.era is Era.LEGACY and sharing != "always")
 
     def _may_forward_modern(self) -> bool:
-        if self.stateless and self._has_own_process:
+        if self.stateless and self._has_own_process and not self.server.members:
             return False
         return self.server.era is not Era.LEGACY or self.server.spec.bridge
 

@@ -13,6 +13,7 @@ import logging
 import secrets
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from mcp_ws_ide import __version__, messages
@@ -21,6 +22,7 @@ from mcp_ws_ide.core.effects import Deliver, Drop, Forward, Pending, Reply
 from mcp_ws_ide.core.era import Era
 from mcp_ws_ide.core.legacy_server import LegacyServer, Step
 from mcp_ws_ide.core.multiplexer import Multiplexer
+from mcp_ws_ide.core.payload import words_of
 from mcp_ws_ide.errors import (
     INTERNAL_ERROR,
     UPSTREAM_LOST,
@@ -104,16 +106,19 @@ class Upstream(ABC):
         what = transport.kind if transport.pid is None else f"pid {transport.pid}"
         log.info("server %s started, %s", self.server.name, what)
         self._gateway.tap.event(self.owner, self.server.name, self._label, "upstream_started", what)
-        self.connected()
+        try:
+            self.connected()
+        except Exception:
+            log.exception("what waited for server %s could not be sent", self.server.name)
+            self._end("internal error of the gateway; its log says more")
+            await transport.close()
 
     def _warm_transport(self) -> Transport | None:
         """A process that was started ahead."""
         return self.server.warm.take(self) if self.server.warm is not None else None
 
     def _new_transport(self) -> Transport:
-        if not self.server.members:
-            return self.server.new_transport(self.owner)
-        return self._gateway.group_transport(self.server, self.owner, stateless=self.shared)
+        return self.server.new_transport(self.owner)
 
     async def _wait_for_turn(self, delay: float) -> None:
         """The delay after a crash; cut short when the upstream is not wanted any more."""
@@ -340,7 +345,11 @@ class SharedUpstream(Upstream):
         self.mux: Multiplexer[Session] = Multiplexer(sole_owner)
         self._users: set[Session] = set()
         self._idle: asyncio.TimerHandle | None = None
-        self._probe: asyncio.TimerHandle | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+        """Until when the server has to answer the probe, or the handshake."""
+        self._probed = False
+        """Whether it was sent a probe; one that ends on it is started again, without."""
+        self._probe_error = ""
         self._bridge: LegacyServer | None = None
 
     @property
@@ -358,76 +367,126 @@ class SharedUpstream(Upstream):
         """Sessions that use it."""
         return len(self._users)
 
+    def _new_transport(self) -> Transport:
+        session = self.mux.sole_owner
+        if not self.server.members or session is None:
+            return super()._new_transport()
+        return self._gateway.group_transport(self.server, self.owner, stateless=session.stateless)
+
+    # --- which era the server speaks --------------------------------------------------------------
+
     def connected(self) -> None:
         """Find out the server's era before anything else is sent, unless it is known."""
         if self.server.era is Era.MODERN:
             return self.ready()
-        if self.server.era is Era.LEGACY:
+        if self.server.era is Era.LEGACY or self._probed:
             return self._shake_hands()
-        self._probe = self._gateway.loop.call_later(self._gateway.limits.probe_timeout, self._probed, None)
+        self._probed = True
+        self._await(self._probe_unanswered)
         self.send(eras.probe(__version__))
 
-    def _probed(self, answer: messages.Message | None) -> None:
-        assert self._probe is not None
-        self._probe.cancel()
-        self._probe = None
-        if answer is not None and (words := eras.refused_probe(answer)):
-            return self._fail_waiting(words)
-        era = eras.read_probe(answer) if answer is not None else Era.LEGACY
-        if answer is not None:  # silence is no proof: a slow start must not be remembered as an era
-            self.server.era = era
-        if era is Era.MODERN:
-            return self.ready()
-        if answer is not None and self._bridgeable:
-            return self._shake_hands()
-        self._send_away(known=answer is not None)
+    def _await(self, too_late: Callable[[], None]) -> None:
+        def expired() -> None:
+            self._deadline = None
+            too_late()
+
+        self._deadline = self._gateway.loop.call_later(self._gateway.limits.probe_timeout, expired)
+
+    def _answered(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
 
     @property
-    def _bridgeable(self) -> bool:
-        spec = self.server.spec
-        return spec.bridge and (self.mux.sole_owner is not None or spec.sharing == "always")
+    def _probing(self) -> bool:
+        return self._deadline is not None and self._bridge is None
 
-    def _send_away(self, *, known: bool) -> None:
-        """This process is not for its sessions: each gets one of its own, or a refusal."""
+    @property
+    def _for_its_sessions(self) -> bool:
+        """Whether its sessions can stay with this process if the server needs a handshake."""
+        return self.mux.sole_owner is not None or self.server.spec.sharing == "always"
+
+    def _probe_answered(self, answer: messages.Message) -> None:
+        """Positive evidence alone makes a server modern; whether it is of the handshake era, a handshake shows."""
+        if eras.read_probe(answer) is Era.MODERN:
+            self._answered()
+            self._bridge = None  # it may have been slow, and have been tried with a handshake meanwhile
+            self.server.era = Era.MODERN
+            return self.ready()
+        if self._bridge is not None:
+            return  # the handshake will tell
+        self._answered()
+        if words := eras.refused_probe(answer):
+            self._fail_waiting(words)
+        elif self.server.spec.bridge:
+            self._probe_error = f"it answered server/discover with {words_of(answer.error)!r}; "
+            self._shake_hands()
+        else:
+            self.server.era = Era.LEGACY
+            self._refuse_waiting()
+
+    def _probe_unanswered(self) -> None:
+        """Some servers say nothing before ``initialize``: only that can tell them from one that hangs."""
+        if self.server.spec.bridge:
+            self._shake_hands()
+        else:
+            self._refuse_waiting()
+
+    def transport_closed(self, reason: str) -> None:
+        """The server is gone. One that ends on a probe may be of the handshake era, and is asked again by name."""
+        if not self._probing or self._closing:
+            return super().transport_closed(reason)
+        self._answered()
+        if not self.server.spec.bridge:
+            self._refuse_waiting()
+            return self._end(reason)
+        words = f"{reason}; it is started again for a handshake, since some servers end on anything before it"
+        self._gateway.tap.event(self.owner, self.server.name, self._label, "upstream_closed", words)
+        self._transport = None
+        self.start()
+
+    def _send_away(self) -> None:
+        """This process is not for its sessions: each gets one of its own."""
+        for session, forward in self._dismiss():
+            session.forward_modern(forward)
+
+    def _refuse_waiting(self) -> None:
+        """It did not say what it speaks, and may not be asked with a handshake."""
+        for session, forward in self._dismiss():
+            session.refuse_modern(forward)
+
+    def _fail_waiting(self, words: str) -> None:
+        """It is no use now; that it is never any use has not been shown."""
+        self.server.last_error = words
+        for session, forward in self._dismiss():
+            if forward.pending is not None:
+                session.fail(forward.pending, UPSTREAM_UNAVAILABLE, f"server {self.server.name!r}: {words}")
+
+    def _dismiss(self) -> list[tuple[Session, Forward]]:
+        """End it; returns what its sessions had for it."""
         waiting, self._waiting = self._waiting, []
         for session in list(self._users):
             session.shared_lost(self)
         self.close()
-        for session, forward in waiting:
-            if known:
-                session.forward_modern(forward)
-            else:
-                session.refuse_modern(forward)
+        return waiting
 
     # --- the bridge to a server of the handshake era ----------------------------------------------
 
     def _shake_hands(self) -> None:
         params = self._waiting[0][1].message.params if self._waiting else b"{}"
-        shared = self.mux.sole_owner is None
-        limits = self._gateway.limits
         self._bridge = LegacyServer(
-            shared=shared, new_state=lambda: secrets.token_urlsafe(32), park_time=limits.park_timeout
+            shared=self.mux.sole_owner is None,
+            new_state=lambda: secrets.token_urlsafe(32),
+            park_time=self._gateway.limits.park_timeout,
         )
-        self._probe = self._gateway.loop.call_later(limits.probe_timeout, self._not_shaken)
+        self._await(self._not_shaken)
         self._perform(self._bridge.start(params, __version__))
 
     def _not_shaken(self) -> None:
-        self._probe = None
-        words = (
-            f"it did not answer initialize within {self._gateway.limits.probe_timeout:g} s (probe_timeout)"
-        )
-        self._fail_waiting(words)
-
-    def _fail_waiting(self, words: str) -> None:
-        """It is no use now; that it is never any use has not been shown."""
-        self.server.last_error = words
-        waiting, self._waiting = self._waiting, []
-        for session, forward in waiting:
-            if forward.pending is not None:
-                session.fail(forward.pending, UPSTREAM_UNAVAILABLE, f"server {self.server.name!r}: {words}")
-        for session in list(self._users):
-            session.shared_lost(self)
-        self.close()
+        seconds = self._gateway.limits.probe_timeout
+        silent = self._probed and not self._probe_error
+        words = "answered neither server/discover nor" if silent else "did not answer"
+        self._fail_waiting(f"{self._probe_error}it {words} initialize within {seconds:g} s (probe_timeout)")
 
     def _perform(self, step: Step, pending: Pending | None = None, session: Session | None = None) -> None:
         for data in step.to_server:
@@ -438,14 +497,16 @@ class SharedUpstream(Upstream):
 
     def _from_legacy(self, bridge: LegacyServer, message: messages.Message) -> None:
         self._perform(bridge.from_server(message, time.monotonic()))
-        if self._probe is None or not (bridge.ready or bridge.failure):
+        if self._deadline is None or not (bridge.ready or bridge.failure):
             return
-        self._probe.cancel()
-        self._probe = None
+        self._answered()
+        self.server.era = None if bridge.failure else Era.LEGACY
         if bridge.failure:
-            self._fail_waiting(bridge.failure)
-        else:
+            self._fail_waiting(self._probe_error + bridge.failure)
+        elif self._for_its_sessions:
             self.ready()
+        else:
+            self._send_away()
 
     def tick(self, now: float) -> None:
         """Calls whose client did not come back in time are ended."""
@@ -513,9 +574,9 @@ class SharedUpstream(Upstream):
         self._perform(step, pending, session)
 
     def _received(self, message: messages.Message, now: float) -> None:
-        probing = self._probe is not None and self._bridge is None
-        if probing and message.id == eras.PROBE_ID and message.kind is messages.Kind.RESPONSE:
-            return self._probed(message)
+        waiting = self._probed and self._deadline is not None
+        if waiting and message.id == eras.PROBE_ID and message.kind is messages.Kind.RESPONSE:
+            return self._probe_answered(message)
         if self._bridge is not None:
             return self._from_legacy(self._bridge, message)
         self._route(message, now)
@@ -535,9 +596,7 @@ class SharedUpstream(Upstream):
     def ended(self, reason: str) -> None:
         """Modern sessions outlive the process: each open request ends with an error, the next starts anew."""
         self._leave_pool()
-        if self._probe is not None:
-            self._probe.cancel()
-            self._probe = None
+        self._answered()
         for session, pending in self.mux.fail_all():
             session.fail(pending, UPSTREAM_LOST, f"server {self.server.name!r} ended: {reason}")
         for session in list(self._users):

@@ -1,0 +1,67 @@
+"""Servers whose era is hard to find out. Arguments: how it behaves, and a file in which starts are counted.
+
+Standard library alone, so that it starts at once. Each notes its start and the methods it was sent.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+HANDSHAKE = {
+    "protocolVersion": "2025-11-25",
+    "capabilities": {"tools": {}},
+    "serverInfo": {"name": "odd", "version": "1"},
+}
+DISCOVERED = {"resultType": "complete", "supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}}
+TOOLS = {"tools": [{"name": "t", "inputSchema": {"type": "object"}}]}
+REFUSED = {"code": -32601, "message": "Method not found"}
+STARTING = {"code": -32603, "message": "still starting, try again"}
+
+
+def main():
+    behaviour, notes = sys.argv[1], Path(sys.argv[2])
+    with notes.open("a") as file:
+        file.write("start\n")
+    starts = notes.read_text().count("start")
+    shaken = False
+    for line in sys.stdin:
+        message = json.loads(line)
+        method = message.get("method")
+        with notes.open("a") as file:
+            file.write(f"{method}\n")
+        if "id" not in message:
+            continue
+        answer = {"error": REFUSED}
+        if behaviour == "modern-later":  # fails at first, then turns out to be modern
+            answer = {"error": STARTING} if starts < 2 else modern(method)
+        elif behaviour == "slow-modern":  # answers the probe when it has seen the handshake
+            if method == "server/discover":
+                continue
+            if method == "initialize":
+                print(json.dumps({"jsonrpc": "2.0", "id": 0, "result": DISCOVERED}), flush=True)
+            answer = modern(method)
+        elif method == "initialize":
+            answer, shaken = {"result": HANDSHAKE}, True
+            if behaviour == "refuses":
+                answer = {"error": {"code": -32602, "message": "no capabilities, no handshake"}}
+            if behaviour == "mute":
+                continue
+        elif not shaken:
+            if behaviour == "exits":
+                os._exit(1)
+            if behaviour in ("silent", "mute"):
+                continue
+        elif method == "tools/list":
+            answer = {"result": TOOLS}
+        print(json.dumps({"jsonrpc": "2.0", "id": message["id"], **answer}), flush=True)
+
+
+def modern(method):
+    if method == "server/discover":
+        return {"result": DISCOVERED}
+    return {"result": {**DISCOVERED, **TOOLS}} if method == "tools/list" else {"error": REFUSED}
+
+
+if __name__ == "__main__":
+    main()
