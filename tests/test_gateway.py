@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 import time
@@ -11,6 +12,7 @@ import pytest
 
 from mcp_ws_ide.config import Configuration, ServerSpec
 from mcp_ws_ide.gateway import Gateway, Limits, LinkInfo
+from mcp_ws_ide.gateway.server import Server
 from tests.conftest import MODERN, TESTS, until
 
 ODD = str(TESTS / "servers" / "odd.py")
@@ -61,10 +63,10 @@ async def test_a_mistake_while_attaching_answers_whoever_waits(meta, caplog):
 class Client:
     """A client of a gateway without HTTP, on a server that :mod:`tests.servers.odd` plays."""
 
-    def __init__(self, gateway: Gateway, link_kind: str = "websocket", server: str = "odd") -> None:
+    def __init__(self, gateway: Gateway, link_kind: str = "websocket", server: Server | None = None) -> None:
         self.link = HeldLink()
         info = LinkInfo("me", link=link_kind)
-        self.session = gateway.open_session(gateway.servers[server], self.link, info)
+        self.session = gateway.open_session(server or gateway.servers["odd"], self.link, info)
         self.count = 0
 
     async def ask(self, method: str, _meta: Any = MODERN, **params: Any) -> dict[str, Any]:
@@ -155,3 +157,30 @@ async def test_a_mistake_while_sending_what_waited_answers_whoever_waits(odd, mo
     monkeypatch.setattr("mcp_ws_ide.gateway.upstream.SharedUpstream.connected", fails)
     assert "internal error" in (await Client(gateway).ask("tools/list"))["error"]["message"]
     await until(lambda: not gateway.process_count())
+
+
+ASKABLE = {**MODERN, "io.modelcontextprotocol/clientCapabilities": {"elicitation": {}}}
+
+
+async def test_exchanges_with_a_group_are_told_apart_by_a_server_they_share(odd):
+    configure, _ = odd
+    gateway = configure("silent", sharing="always")
+    group = gateway.find("+odd")
+    assert group is not None
+    one, other = (Client(gateway, "http", group) for _ in range(2))
+    call = {"_meta": ASKABLE, "name": "odd__t", "arguments": {"calls": 2}}
+    answers = await asyncio.gather(one.ask("tools/call", **call), other.ask("tools/call", **call))
+    for answer in answers:
+        assert "several clients share this server" in answer["result"]["content"][0]["text"]
+    alone = await Client(gateway, "http", group).ask("tools/call", **{**call, "arguments": {"calls": 3}})
+    assert alone["result"]["resultType"] == "input_required"
+
+
+async def test_a_member_that_was_taken_out_is_not_reached_through_a_group(odd):
+    configure, _ = odd
+    gateway = configure("silent", sharing="always")
+    group = gateway.find("+odd")
+    assert (await Client(gateway, "http", group).ask("tools/list"))["result"]["tools"]
+    gateway.configure(Configuration({}, []))
+    answer = await Client(gateway, "http", group).ask("tools/list")
+    assert "there is no server 'odd'" in answer["error"]["message"]

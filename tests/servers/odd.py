@@ -25,12 +25,19 @@ def main():
         file.write("start\n")
     starts = notes.read_text().count("start")
     shaken = False
+    calls = []
     for line in sys.stdin:
         message = json.loads(line)
         method = message.get("method")
         with notes.open("a") as file:
             file.write(f"{method}\n")
         if "id" not in message:
+            continue
+        if method is None:  # the answer to the question: everybody gets to know it
+            text = json.dumps(message.get("result", message.get("error")))
+            for call in calls:
+                said = {"content": [{"type": "text", "text": text}]}
+                print(json.dumps({"jsonrpc": "2.0", "id": call, "result": said}), flush=True)
             continue
         answer = {"error": REFUSED}
         if behaviour == "modern-later":  # fails at first, then turns out to be modern
@@ -54,6 +61,12 @@ def main():
                 continue
         elif method == "tools/list":
             answer = {"result": TOOLS}
+        elif method == "tools/call":  # asks when it has as many calls as their argument says
+            calls.append(message["id"])
+            if len(calls) == message["params"]["arguments"]["calls"]:
+                question = {"id": "q", "method": "elicitation/create", "params": {"message": "who?"}}
+                print(json.dumps({"jsonrpc": "2.0", **question}), flush=True)
+            continue
         print(json.dumps({"jsonrpc": "2.0", "id": message["id"], **answer}), flush=True)
 
 
