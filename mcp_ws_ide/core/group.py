@@ -33,9 +33,11 @@ from mcp_ws_ide.messages import Kind, Message
 SEPARATOR: Final = "__"
 """Between a member's name and that of its tool: model providers allow letters, digits, ``_`` and ``-`` alone."""
 UNAVAILABLE_KEY: Final = "mcp-ws-ide/unavailable"
-"""Member of ``_meta`` that says which members had no part in a result, and why."""
+"""Member of ``_meta`` that says which members had no part in a result, or not all of it, and why."""
 MAX_PAGES: Final = 100
 """Pages of one list that are fetched from a member."""
+MAX_LIST_BYTES: Final = 8 << 20
+"""Bytes of one merged list, above which no further page is fetched."""
 LISTS: Final = {
     "tools/list": "tools",
     "prompts/list": "prompts",
@@ -62,6 +64,9 @@ class _Gathering:
     missing: set[str]
     results: dict[str, list[dict[str, Raw]]] = field(default_factory=dict)
     errors: dict[str, bytes] = field(default_factory=dict)
+    size: int = 0
+    notes: dict[str, str] = field(default_factory=dict)
+    """What is missing of a member's part."""
 
 
 @dataclass(slots=True, eq=False)
@@ -75,7 +80,9 @@ class _Attempts:
 @dataclass(slots=True, eq=False)
 class _Listening:
     missing: set[str]
+    """Members that have not acknowledged it."""
     honored: dict[str, Any] = field(default_factory=dict)
+    uris: dict[str, None] = field(default_factory=dict)
     open: set[str] = field(default_factory=set)
 
 
@@ -244,12 +251,17 @@ class Group:
             result = members_of(message.result)
             pages = gathering.results.setdefault(member, [])
             pages.append(result)
+            gathering.size += len(message.result)
             cursor = bytes(result.get("nextCursor", b""))
-            if cursor and cursor != b"null" and len(pages) < MAX_PAGES:
-                params = messages.with_member(gathering.message.params, "cursor", cursor)
-                data = messages.rebuild(gathering.message, message.id, params=params)
-                out.to_members.append((member, data))
-                return
+            if cursor and cursor != b"null":
+                if len(pages) < MAX_PAGES and gathering.size < MAX_LIST_BYTES:
+                    params = messages.with_member(gathering.message.params, "cursor", cursor)
+                    data = messages.rebuild(gathering.message, message.id, params=params)
+                    out.to_members.append((member, data))
+                    return
+                gathering.notes[member] = (
+                    f"its list goes on after {len(pages)} pages, which is all a group shows"
+                )
         gathering.missing.discard(member)
         if not gathering.missing:
             del self._gathering[number]
@@ -267,8 +279,8 @@ class Group:
         result |= {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
         meta: dict[str, Any] = {SERVER_INFO_KEY: {"name": self._name, "version": self._version}}
         missing = {m: words_of(e) for m, e in gathering.errors.items() if not _offers_none(e)}
-        if missing:
-            meta[UNAVAILABLE_KEY] = missing
+        if missing or gathering.notes:
+            meta[UNAVAILABLE_KEY] = missing | gathering.notes
         out.to_client.append(
             b'{"jsonrpc":"2.0","id":%d,"result":%b}' % (number, encode({**result, "_meta": meta}))
         )
@@ -290,15 +302,17 @@ class Group:
     def _merged(self, method: str, gathering: _Gathering) -> dict[str, Any]:
         key = LISTS[method]
         merged: list[Raw] = []
+        if method == "resources/list":
+            self._owners = {}
         for member, pages in _in_order(self._members, gathering.results):
             for page in pages:
                 for item in items_of(bytes(page.get(key, b"[]"))):
-                    if (labelled := self._labelled(method, member, item)) is not None:
+                    if (labelled := self._labelled(method, member, item, gathering.notes)) is not None:
                         merged.append(labelled)
         return {key: merged}
 
-    def _labelled(self, method: str, member: str, item: Raw) -> Raw | None:
-        """An item as the client sees it; None for one without a name, which nobody could call."""
+    def _labelled(self, method: str, member: str, item: Raw, notes: dict[str, str]) -> Raw | None:
+        """An item as the client sees it; None for one that nobody could call."""
         if method == "resources/list":
             self._owners.setdefault(text_of(messages.member(bytes(item), "uri")), member)
         if method not in ("tools/list", "prompts/list"):
@@ -306,7 +320,11 @@ class Group:
         name = text_of(messages.member(bytes(item), "name"))
         if not name:
             return None
-        return Raw(messages.with_member(bytes(item), "name", encode(f"{member}{SEPARATOR}{name}")))
+        label = f"{member}{SEPARATOR}{name}"
+        if self._split(label) != (member, name):
+            notes[member] = f"{name[:100]!r} is left out: with its prefix it reads as another member's"
+            return None
+        return Raw(messages.with_member(bytes(item), "name", encode(label)))
 
     # --- subscriptions ----------------------------------------------------------------------------
 
@@ -321,8 +339,7 @@ class Group:
         if listening is not None:
             for name, value in members_of(messages.member(message.params, "notifications")).items():
                 if name == "resourceSubscriptions":
-                    known = listening.honored.setdefault(name, [])
-                    known += [uri for uri in texts_of(bytes(value)) if uri not in known]
+                    listening.uris |= dict.fromkeys(texts_of(bytes(value)))
                 else:
                     listening.honored[name] = value
             self._acknowledged(number, listening, member, out)
@@ -332,6 +349,8 @@ class Group:
             return
         listening.missing.discard(member)
         if not listening.missing and listening.open:
+            if listening.uris:
+                listening.honored["resourceSubscriptions"] = list(listening.uris)
             params = {"_meta": {messages.SUBSCRIPTION_ID_KEY: number}, "notifications": listening.honored}
             out.to_client.append(
                 b'{"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":%b}'
@@ -341,11 +360,14 @@ class Group:
     def _listen_ended(
         self, number: int, listening: _Listening, member: str, message: Message, out: Out
     ) -> None:
-        """A member listens no more; the subscription ends with the last of them."""
+        """A member listens no more. One that never did is not missed; else the whole subscription ends, so that its
+        client subscribes anew and nothing is lost in silence."""
         listening.open.discard(member)
-        if listening.open:
+        if member in listening.missing and listening.open:
             return self._acknowledged(number, listening, member, out)
         del self._listening[number]
+        left = [other for other in self._members if other in listening.open]
+        out.to_members += [(other, _cancellation(number)) for other in left]
         out.to_client.append(message.data)
 
 
@@ -356,6 +378,10 @@ def _offers_none(error: bytes) -> bool:
 
 def _in_order(members: Sequence[str], results: dict[str, Any]) -> list[tuple[str, Any]]:
     return [(member, results[member]) for member in members if member in results]
+
+
+def _cancellation(number: int) -> bytes:
+    return b'{"jsonrpc":"2.0","method":"%b","params":{"requestId":%d}}' % (CANCELLED.encode(), number)
 
 
 def _error(out: Out, number: int, code: int, words: str) -> None:

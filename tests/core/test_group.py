@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
 
 from mcp_ws_ide import messages
-from mcp_ws_ide.core.group import UNAVAILABLE_KEY, Group, Out
+from mcp_ws_ide.core.group import MAX_LIST_BYTES, MAX_PAGES, UNAVAILABLE_KEY, Group, Out
 
 SUB = messages.SUBSCRIPTION_ID_KEY
 
@@ -139,9 +140,65 @@ def test_subscriptions_reach_every_member_and_are_acknowledged_once():
     }
     changed = {"method": "notifications/tools/list_changed", "params": {"_meta": {SUB: 5}}}
     assert rig.member("b", **changed)[1][0]["params"]["_meta"] == {SUB: 5}
-    assert rig.member("a", id=5, result={"_meta": {SUB: 5}}) == ([], []), "one of two goes on"
-    _, (ended,) = rig.member("b", id=5, result={"_meta": {SUB: 5}})
-    assert ended["id"] == 5
+    ((member, cancelled),), (ended,) = rig.member("a", id=5, error={"code": -31001, "message": "gone"})
+    assert (member, cancelled["params"]) == ("b", {"requestId": 5}), "it goes on as a whole or not at all"
+    assert (ended["id"], ended["error"]["message"]) == (5, "gone")
+
+
+def test_a_member_that_takes_no_subscription_is_not_missed():
+    rig = Rig()
+    rig.client(5, "subscriptions/listen", notifications={"toolsListChanged": True})
+    assert rig.member("a", id=5, error={"code": -32601, "message": "unknown"}) == ([], [])
+    params = {"_meta": {SUB: 5}, "notifications": {"toolsListChanged": True}}
+    assert rig.member("b", method="notifications/subscriptions/acknowledged", params=params)[1]
+
+
+def test_a_list_without_end_is_cut_and_that_is_said():
+    rig = Rig("a")
+    to_members, _ = rig.client(1, "tools/list")
+    pages = 0
+    answers: list[dict[str, Any]] = []
+    while to_members:
+        pages += 1
+        to_members, answers = rig.member("a", id=1, result={"tools": [{"name": "t"}], "nextCursor": "more"})
+    assert pages == MAX_PAGES
+    assert f"{MAX_PAGES} pages" in answers[0]["result"]["_meta"][UNAVAILABLE_KEY]["a"]
+    to_members, _ = rig.client(2, "tools/list")
+    huge = {"tools": [{"name": "t", "description": "x" * MAX_LIST_BYTES}], "nextCursor": "more"}
+    _, (answer,) = rig.member("a", id=2, result=huge)
+    assert "1 pages" in answer["result"]["_meta"][UNAVAILABLE_KEY]["a"]
+
+
+def test_a_tool_whose_name_would_read_as_another_members_is_left_out_and_said():
+    rig = Rig("a", "a__b")
+    rig.client(1, "tools/list")
+    rig.member("a", id=1, result={"tools": [{"name": "b__c"}, {"name": "d"}]})
+    _, (answer,) = rig.member("a__b", id=1, result={"tools": [{"name": "c"}]})
+    assert [tool["name"] for tool in answer["result"]["tools"]] == ["a__d", "a__b__c"]
+    assert "'b__c' is left out" in answer["result"]["_meta"][UNAVAILABLE_KEY]["a"]
+    assert rig.client(2, "tools/call", name="a__b__c")[0][0][0] == "a__b"
+
+
+def test_a_resource_that_is_listed_no_more_belongs_to_nobody():
+    rig = Rig()
+    for uri in ("x://1", "x://2"):
+        rig.client(1, "resources/list")
+        rig.member("a", id=1, result={"resources": []})
+        rig.member("b", id=1, result={"resources": [{"uri": uri}]})
+    assert rig.client(2, "resources/read", uri="x://2")[0][0][0] == "b"
+    assert rig.client(3, "resources/read", uri="x://1")[0][0][0] == "a", "asked of each in turn"
+
+
+def test_a_great_many_subscriptions_are_acknowledged_at_once():
+    rig = Rig()
+    uris = [f"x://{number}" for number in range(50_000)]
+    rig.client(1, "subscriptions/listen", notifications={"resourceSubscriptions": uris})
+    params = {"_meta": {SUB: 1}, "notifications": {"resourceSubscriptions": uris}}
+    began = time.process_time()
+    for member in ("a", "b"):
+        _, answers = rig.member(member, method="notifications/subscriptions/acknowledged", params=params)
+    assert len(answers[0]["params"]["notifications"]["resourceSubscriptions"]) == 50_000
+    assert time.process_time() - began < 10, "quadratic work takes minutes"
 
 
 def test_cancellations_go_where_the_request_is():
