@@ -301,6 +301,17 @@ def decode_id(raw: bytes) -> IdKey:
     return "\0null" if value is None else value
 
 
+def token_key(raw: bytes) -> IdKey | None:
+    """A progress token as Python compares it; None if it is of a shape that can name nothing."""
+    if not raw or len(raw) > MAX_ID_BYTES:
+        return None
+    try:
+        key = decode_id(raw)
+    except MalformedMessage:
+        return None
+    return key if isinstance(key, str | int | float) and not isinstance(key, bool) else None
+
+
 def params_of(message: Message) -> Params:
     """What routing needs from ``params``; the defaults when they are absent or of another shape."""
     return _read_params(message.params) if message.params else NO_PARAMS

@@ -185,8 +185,9 @@ class HttpLink:
         self._streams[stream.name] = stream
         self._by_id[message.id_key] = stream
         meta = messages.params_of(message).meta
-        if meta is not None and (token := bytes(meta.progress_token)):
-            self._by_token[messages.decode_id(token)] = stream
+        token = messages.token_key(bytes(meta.progress_token)) if meta is not None else None
+        if token is not None:
+            self._by_token[token] = stream
         return stream
 
     def open_general(self) -> Stream:
@@ -256,8 +257,8 @@ class HttpLink:
             stream = self._by_id.pop(message.id_key, None)
             return (self._general, False) if stream is None else (stream, True)
         if message.method == b'"notifications/progress"':
-            token = bytes(messages.params_of(message).progress_token)
-            stream = self._by_token.get(messages.decode_id(token)) if token else None
+            token = messages.token_key(bytes(messages.params_of(message).progress_token))
+            stream = self._by_token.get(token) if token is not None else None
             if stream is not None:
                 return stream, False
         return self._unrelated(), False

@@ -247,6 +247,25 @@ async def test_a_session_from_initialize_to_delete(http, jupyter):
     assert "initialize" in gone.json()["message"]
 
 
+@pytest.mark.parametrize("token", [1.5, True, None, [1], {"a": 1}, 10**400, "x" * 2000])
+async def test_a_progress_token_of_an_odd_shape_breaks_nothing(http, token):
+    await http.initialize()
+    raw = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"_meta": {}}})
+    answer = await http.post(raw.replace('"_meta": {}', f'"_meta": {{"progressToken": {json.dumps(token)}}}'))
+    assert answer.status_code == 200
+    assert answer.json()["id"] == 1
+
+
+async def test_an_initialize_with_an_odd_progress_token_leaves_no_session(http, jupyter):
+    before = len(jupyter.rest("GET", "sessions")[1]["sessions"])
+    params = {**INITIALIZE, "_meta": {"progressToken": [1]}}
+    answer = await http.post({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params})
+    assert answer.status_code == 200
+    session = {"Mcp-Session-Id": answer.headers["Mcp-Session-Id"]}
+    assert (await http.client.delete(http.url, headers={**http.headers, **session})).status_code < 300
+    assert len(jupyter.rest("GET", "sessions")[1]["sessions"]) == before
+
+
 async def test_sessions_are_needed_known_and_ones_own(http, jupyter):
     missing = await http.legacy(1, "pid")
     assert missing.status_code == 400
