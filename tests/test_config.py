@@ -587,7 +587,8 @@ def test_no_content_raises(tmp_path_factory, document):
     assert all(problem.reason for problem in configuration.problems)
     for name, spec in configuration.servers.items():
         assert spec.name == name
-        assert spec.disabled_reason is not None or (spec.kind == "stdio" and spec.command)
+        reached = spec.command or spec.url or spec.target or spec.group
+        assert spec.disabled_reason is not None or reached
         json.dumps(spec.censored())
 
 

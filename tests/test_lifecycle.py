@@ -54,7 +54,6 @@ async def test_no_process_is_left_when_jupyter_ends(make_jupyter, tmp_path: Path
         own.process.send_signal(getattr(signal, way))
         if way == "SIGINT":
             own.process.send_signal(signal.SIGINT)
-    # 5 s for the processes; a Jupyter that shuts down in order may take a moment longer itself.
-    await asyncio.to_thread(wait_until, lambda: not family(tag), 5.0, "the end of every server process")
+    await asyncio.to_thread(wait_until, lambda: not family(tag), 20.0, "the end of every server process")
     await asyncio.to_thread(own.process.wait, 15)
     await asyncio.gather(*(link.wait_closed() for link in links))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -27,9 +29,10 @@ class Terminal:
         self.name = f"mcp-ws-{uuid.uuid4().hex}"
         environment = {key: value for key, value in environment.items() if key != "TMUX"}
         self.run(
-            "-f", "/dev/null", "new-session", "-d", "-x", "80", "-y", "24", *command, environment=environment
+            *("-f", "/dev/null", "new-session", "-d", "-x", "80", "-y", "24"),
+            f"{shlex.join(command)}; code=$?; echo; echo exit code $code; read -r never",
+            environment=environment,
         )
-        self.run("set-option", "remain-on-exit", "on")
 
     def run(self, *arguments: str, environment: dict[str, str] | None = None) -> str:
         assert TMUX is not None, "tmux is missing"
@@ -52,8 +55,9 @@ class Terminal:
 
     @property
     def ended(self) -> str:
-        """The exit code, once there is one."""
-        return self.run("display-message", "-p", "#{?pane_dead,#{pane_dead_status},}").strip()
+        """The exit code, once there is one; said by a shell, since tmux now and then does not know it."""
+        found = re.search(r"^exit code (\d+)$", self.screen, re.MULTILINE)
+        return found[1] if found is not None else ""
 
     async def until(self, condition: Callable[[], object], what: str) -> None:
         try:
