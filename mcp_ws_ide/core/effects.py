@@ -67,4 +67,10 @@ class Drop(msgspec.Struct, gc=False, frozen=True):
     reason: str
 
 
-Effect = Deliver | Forward | Reply | Drop
+class Abandon(msgspec.Struct, gc=False, frozen=True):
+    """Nobody will come back with this ``requestState``: what waits for it may end."""
+
+    state: str
+
+
+Effect = Deliver | Forward | Reply | Drop | Abandon

@@ -13,13 +13,14 @@ import msgspec
 from msgspec import Raw
 
 from mcp_ws_ide import messages
-from mcp_ws_ide.core.effects import Deliver, Effect, Forward, Pending
+from mcp_ws_ide.core.effects import Abandon, Deliver, Effect, Forward, Pending
 from mcp_ws_ide.core.era import MODERN_VERSION
 from mcp_ws_ide.core.legacy_server import (
     CAPABILITIES_KEY,
     CLIENT_INFO_KEY,
     LEGACY_VERSION,
     LIST_CHANGED,
+    LOG_LEVELS,
     QUESTIONS,
     SERVER_INFO_KEY,
 )
@@ -92,43 +93,51 @@ class LegacyClient:
         self._next_listen: Pending | None = None
         """Its successor, not acknowledged yet."""
         self._subscribing: list[Pending] = []
+        """Requests of the client that the next subscription will answer."""
+        self._covered: list[Pending] = []
+        """Those that :attr:`_next_listen` answers."""
+        self._stale = False
+        """Whether more was asked for since :attr:`_next_listen` was sent."""
+        self._alive = True
+        """Whether there was any traffic since the subscription was last lost: it is not made again for ever."""
+        self._missed = False
+        """Whether changes may have been missed, which the client is told as soon as it can hear of new ones."""
         self._questions = 0
 
     # --- from the client ------------------------------------------------------------------------
 
-    def from_client(self, effect: Forward, now: float) -> list[Effect]:
+    def from_client(self, effect: Forward) -> list[Effect]:
         """What becomes of a message that the core would forward to a server of the client's era."""
+        self._alive = True
         message = effect.message
         if message.kind is Kind.RESPONSE:
             return self._answered(message)
         if message.kind is Kind.REQUEST:
             assert effect.pending is not None
-            return self._request(message, effect.pending, now)
+            return self._request(message, effect.pending)
         if message.method_name == "notifications/initialized":
             self._listening = True
-            return self._relisten(now)
+            return self._relisten()
         if effect.pending is not None:  # a cancellation
-            self._calls.pop(effect.pending.key, None)
-            return [_forward(message.data, effect.pending)]
+            call = self._calls.pop(effect.pending.key, None)
+            waits_for_client = call is not None and call.waiting
+            return _abandoned(call) if waits_for_client else [_forward(message.data, effect.pending)]
         return []  # roots/list_changed and progress have no counterpart
 
-    def _request(self, message: Message, pending: Pending, now: float) -> list[Effect]:
+    def _request(self, message: Message, pending: Pending) -> list[Effect]:
         method = message.method_name
         if method == "initialize":
             return self._initialize(message, pending)
         if method == "ping":
             return [self._local(pending)]
         if method == "logging/setLevel":
-            self._envelope[messages.LOG_LEVEL_KEY] = Raw(
-                messages.member(message.params, "level") or b'"info"'
-            )
-            return [self._local(pending)]
+            return self._set_level(message, pending)
         if method in ("resources/subscribe", "resources/unsubscribe"):
-            return self._subscribe(message, pending, method == "resources/subscribe", now)
+            return self._subscribe(message, pending, method == "resources/subscribe")
         call = _Round(pending, message)
         self._calls[pending.key] = call
         lost = self._listening and self._listen is None and self._next_listen is None
-        return [*(self._relisten(now) if lost else []), self._modern(call)]
+        return [*(self._relisten() if lost else []), self._modern(call)]
 
     def _initialize(self, message: Message, pending: Pending) -> list[Effect]:
         params = members_of(message.params)
@@ -141,6 +150,16 @@ class LegacyClient:
         }
         self._initializing = pending
         return [self._send(pending, "server/discover", {})]
+
+    def _set_level(self, message: Message, pending: Pending) -> list[Effect]:
+        """From now on each request asks for logs; the subscription too, so that all go to one process."""
+        level = text_of(messages.member(message.params, "level"))
+        if level not in LOG_LEVELS:
+            self._core.answered(pending)
+            words = f"params.level must be one of {', '.join(LOG_LEVELS)}"
+            return [Deliver(messages.error_response(pending.raw_id, INVALID_PARAMS, words), pending)]
+        self._envelope[messages.LOG_LEVEL_KEY] = level
+        return [self._local(pending), *(self._relisten() if self._listening else [])]
 
     def _local(self, pending: Pending) -> Deliver:
         """An empty result, given here."""
@@ -169,7 +188,7 @@ class LegacyClient:
 
     # --- subscriptions ----------------------------------------------------------------------------
 
-    def _subscribe(self, message: Message, pending: Pending, wanted: bool, now: float) -> list[Effect]:
+    def _subscribe(self, message: Message, pending: Pending, wanted: bool) -> list[Effect]:
         uri = text_of(messages.member(message.params, "uri"))
         if not uri:
             self._core.answered(pending)
@@ -177,35 +196,75 @@ class LegacyClient:
             return [Deliver(messages.error_response(pending.raw_id, INVALID_PARAMS, words), pending)]
         (self._uris.add if wanted else self._uris.discard)(uri)
         self._subscribing.append(pending)
-        relisten = self._relisten(now)
-        return relisten or self._subscribed()
+        self._listening = True
+        return self._relisten()
 
-    def _subscribed(self) -> list[Effect]:
+    def _confirm(self, done: list[Pending]) -> list[Effect]:
         """The subscription says what was asked for: answer who asked."""
-        done, self._subscribing = self._subscribing, []
         return [self._local(pending) for pending in done if self._core.pending.get(pending.key) is pending]
 
-    def _relisten(self, now: float) -> list[Effect]:
-        """A new subscription in place of the old one, which ends when this one is acknowledged."""
-        wanted: dict[str, Any] = {
-            name: True
-            for name, capability in LIST_CHANGED.values()
-            if self._offers(capability, "listChanged")
-        }
+    def _relisten(self) -> list[Effect]:
+        """A new subscription in place of the old one, which ends when this one is acknowledged. One at a time: what
+        is asked for meanwhile goes into the one after it."""
+        if self._next_listen is not None:
+            self._stale = True
+            return []
+        wanted: dict[str, Any] = dict.fromkeys(self._lists(), True)
         if self._uris:
             wanted["resourceSubscriptions"] = sorted(self._uris)
-        effects = self._end(self._next_listen)
-        self._next_listen = None
+        covered, self._subscribing = self._subscribing, []
         if not wanted:
-            effects += self._end(self._listen)
-            self._listen = None
-            return effects
+            ended, self._listen = self._end(self._listen), None
+            return [*ended, *self._confirm(covered)]
         self._listen_count += 1
         name = f"{_INTERNAL}{self._listen_count}"
-        pending = Pending(name, encode(name), "subscriptions/listen", now, modern=True)
+        pending = Pending(name, encode(name), "subscriptions/listen", 0.0, modern=True)
         self._core.pending[name] = pending
-        self._next_listen = pending
-        return [*effects, self._send(pending, "subscriptions/listen", {"notifications": wanted})]
+        self._next_listen, self._covered = pending, covered
+        return [self._send(pending, "subscriptions/listen", {"notifications": wanted})]
+
+    def _lists(self) -> dict[str, str]:
+        """Lists whose changes the server tells: the name in a subscription, and the notification."""
+        return {
+            name: method
+            for method, (name, capability) in LIST_CHANGED.items()
+            if self._offers(capability, "listChanged")
+        }
+
+    def _acknowledged(self, tag: bytes) -> list[Effect]:
+        if self._next_listen is None or tag != self._next_listen.raw_id:
+            return []
+        old, self._listen, self._next_listen = self._listen, self._next_listen, None
+        covered, self._covered = self._covered, []
+        effects = [*self._end(old), *self._confirm(covered)]
+        if self._missed:
+            self._missed = False
+            effects += self._all_may_have_changed()
+        if self._stale:
+            self._stale = False
+            effects += self._relisten()
+        return effects
+
+    def _all_may_have_changed(self) -> list[Effect]:
+        notes: list[dict[str, Any]] = [{"method": method} for method in self._lists().values()]
+        updated = "notifications/resources/updated"
+        notes += [{"method": updated, "params": {"uri": uri}} for uri in sorted(self._uris)]
+        return [Deliver(encode({"jsonrpc": "2.0", **note})) for note in notes]
+
+    def _lost(self) -> list[Effect]:
+        """The subscription ended, or its server did. It is made again at once, unless it was lost twice in silence;
+        then with the client's next request."""
+        self._listen = None
+        self._missed = True
+        alive, self._alive = self._alive, False
+        return self._relisten() if alive else []
+
+    def _refused(self) -> list[Effect]:
+        """Nothing more can be promised."""
+        self._next_listen, self._stale = None, False
+        covered = [*self._covered, *self._subscribing]
+        self._covered, self._subscribing = [], []
+        return self._confirm(covered)
 
     def _end(self, listen: Pending | None) -> list[Effect]:
         if listen is None:
@@ -232,11 +291,10 @@ class LegacyClient:
         return [Deliver(data)]
 
     def _response(self, message: Message, answered: Pending | None) -> list[Effect]:
-        for name in ("_listen", "_next_listen"):
-            listen = getattr(self, name)
-            if listen is not None and listen.raw_id == message.id:
-                setattr(self, name, None)
-                return self._subscribed()  # it ended, or was refused: nothing more can be promised
+        if self._listen is not None and self._listen.raw_id == message.id:
+            return self._lost()
+        if self._next_listen is not None and self._next_listen.raw_id == message.id:
+            return self._refused()
         if message.id_key == (self._initializing.key if self._initializing is not None else None):
             return self._discovered(message)
         if message.id.startswith(_INTERNAL_JSON):
@@ -250,6 +308,8 @@ class LegacyClient:
         try:
             found = msgspec.json.decode(message.result, type=_Result)
         except (msgspec.DecodeError, RecursionError):
+            if text_of(messages.member(message.result, "resultType")) == "input_required":
+                return self._fail(call, "the server asks for input in a shape that cannot be read")
             found = _Result()
         if found.kind != "input_required":
             return [
@@ -298,7 +358,7 @@ class LegacyClient:
         if message.error:
             self._calls.pop(call.pending.key)
             words = text_of(messages.member(message.error, "message"))
-            return self._fail(call, f"the client refused to answer: {words[:300]}")
+            return [*self._fail(call, f"the client refused to answer: {words[:300]}"), *_abandoned(call)]
         call.responses[key] = Raw(message.result)
         return [] if call.waiting else [self._modern(call)]
 
@@ -330,7 +390,8 @@ class LegacyClient:
     def _notification(self, message: Message) -> list[Effect]:
         method = message.method_name
         if method == "notifications/cancelled":
-            return []
+            raw_id = bytes(messages.params_of(message).request_id)
+            return self._lost() if self._listen is not None and self._listen.raw_id == raw_id else []
         meta = messages.params_of(message).meta
         tag = bytes(meta.subscription_id) if meta is not None else b""
         if not tag:
@@ -340,21 +401,21 @@ class LegacyClient:
             return self._acknowledged(tag)
         if self._listen is None or tag != self._listen.raw_id:
             return []
+        self._alive = True
         params = messages.with_meta(message.params, messages.SUBSCRIPTION_ID_KEY, b"")
         if messages.member(params, "_meta") == b"{}":
             params = messages.with_member(params, "_meta", b"")
         return [Deliver(messages.rebuild(message, b"", params=params))]
 
-    def _acknowledged(self, tag: bytes) -> list[Effect]:
-        if self._next_listen is None or tag != self._next_listen.raw_id:
-            return []
-        old, self._listen, self._next_listen = self._listen, self._next_listen, None
-        return [*self._end(old), *self._subscribed()]
-
 
 def refuses_handshake(answer: Message) -> bool:
     """Whether an error to ``initialize`` is that of a server that knows no handshake."""
     return code_of(answer.error) in REFUSALS
+
+
+def _abandoned(call: _Round | None) -> list[Effect]:
+    """Whoever keeps a call open behind its ``requestState`` need not wait."""
+    return [Abandon(text_of(call.state))] if call is not None and call.state else []
 
 
 def _forward(data: bytes, pending: Pending) -> Forward:

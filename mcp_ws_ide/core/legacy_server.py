@@ -46,6 +46,16 @@ LIST_CHANGED: Final = {
     "notifications/resources/list_changed": ("resourcesListChanged", "resources"),
 }
 """Notification, the member of a subscription that asks for it, the server capability it needs."""
+LOG_LEVELS: Final = (
+    "debug",
+    "info",
+    "notice",
+    "warning",
+    "error",
+    "critical",
+    "alert",
+    "emergency",
+)
 MAX_PARKED: Final = 256
 """Calls of one server that may be parked at once."""
 
@@ -143,6 +153,8 @@ class LegacyServer:
         """``requestState`` of calls that failed for want of a visited page: they are simply made again."""
         self._listens: dict[int, _Listen] = {}
         self._subscribed: dict[str, set[int]] = {}
+        self._unanswered: dict[str, list[_Listen]] = {}
+        """URIs whose ``resources/subscribe`` is not answered yet, and who waits for that."""
         self._orphans: list[_Question] = []
         """Questions that came while no call was open; the next call takes them along."""
         self._internal: dict[str, Callable[[Message, Step], None]] = {}
@@ -226,9 +238,12 @@ class LegacyServer:
             return _result(step, number, b'{"resultType":"complete"}')
         if method == "subscriptions/listen":
             return self._listen(number, message, step)
-        state = text_of(messages.member(message.params, "requestState")) if method in INTERACTIVE else ""
+        if (level := meta.get(messages.LOG_LEVEL_KEY)) is not None and level not in LOG_LEVELS:
+            words = f"{messages.LOG_LEVEL_KEY} must be one of {', '.join(LOG_LEVELS)}"
+            return _error(step, number, INVALID_PARAMS, words)
+        state = messages.member(message.params, "requestState") if method in INTERACTIVE else b""
         if state:
-            return self._retry(number, message, owner, state, meta, now, step)
+            return self._retry(number, message, owner, text_of(state), meta, now, step)
         self._call(number, message, owner, meta, now, step)
 
     def _call(
@@ -287,6 +302,14 @@ class LegacyServer:
             _refuse(step, question, words)
         params = encode({"requestId": call.server_id, "reason": words})
         step.to_server.append(b'{"jsonrpc":"2.0","method":"%b","params":%b}' % (CANCELLED.encode(), params))
+
+    def abandon(self, state: str) -> Step:
+        """Nobody will come back with this ``requestState``."""
+        step = Step()
+        self._again.pop(state, None)
+        if (call := self._parked.get(state)) is not None:
+            self._give_up(call, "the client gave no answer", step)
+        return step
 
     def owner_left(self, owner: Hashable) -> Step:
         """A session is over: its parked calls have nobody to come back."""
@@ -370,12 +393,10 @@ class LegacyServer:
 
     def _response(self, message: Message, now: float, step: Step) -> None:
         key = message.id_key
-        if isinstance(key, str):
-            then = self._internal.pop(key, None)
-            if then is not None:
-                then(message, step)
-            return
-        call = self._calls.get(int(key))
+        then = self._internal.pop(key, None) if isinstance(key, str) else None
+        if then is not None:
+            return then(message, step)
+        call = self._calls.get(_number(message.id.strip(b'"')))  # some servers turn numbers into strings
         if call is None:
             return  # cancelled, or never asked
         if not call.client_id:
@@ -396,6 +417,10 @@ class LegacyServer:
         if not elicitations or "elicitation" not in call.capabilities:
             return self._deliver(call, answer, step)
         del self._calls[call.server_id]
+        if len(self._again) >= MAX_PARKED:
+            return _error(
+                step, call.client_id, INTERNAL_ERROR, f"{MAX_PARKED} calls wait for a page to be visited"
+            )
         state = self._new_state()
         self._again[state] = (call.owner, now + self._park_time)
         requests = {
@@ -432,7 +457,7 @@ class LegacyServer:
             )
         elif method == "notifications/resources/updated":
             uri = text_of(messages.member(message.params, "uri"))
-            concerned = [n for n, li in self._listens.items() if any(uri.startswith(u) for u in li.uris)]
+            concerned = [n for n, li in self._listens.items() if any(_within(uri, u) for u in li.uris)]
             self._tell(message, concerned, step)
         elif method == "notifications/progress":
             self._progress(message, step)
@@ -481,9 +506,11 @@ class LegacyServer:
         for uri in listen.uris:
             users = self._subscribed.setdefault(uri, set())
             if not users:
-                listen.missing.add(uri)
-                self._subscribe(listen, uri, step)
+                self._subscribe(uri, step)
             users.add(number)
+            if uri in self._unanswered:
+                listen.missing.add(uri)
+                self._unanswered[uri].append(listen)
         if not listen.missing:
             self._acknowledge(listen, step)
 
@@ -491,14 +518,20 @@ class LegacyServer:
         offered = self._capabilities.get(capability)
         return isinstance(offered, dict) and offered.get(member) is True
 
-    def _subscribe(self, listen: _Listen, uri: str, step: Step) -> None:
+    def _subscribe(self, uri: str, step: Step) -> None:
+        waiting = self._unanswered[uri] = []
+
         def answered(answer: Message, step: Step) -> None:
-            listen.missing.discard(uri)
-            if answer.error:
-                listen.uris.discard(uri)
-                self._subscribed.get(uri, set()).discard(listen.client_id)
-            if not listen.missing and self._listens.get(listen.client_id) is listen:
-                self._acknowledge(listen, step)
+            if self._unanswered.get(uri) is waiting:
+                del self._unanswered[uri]
+                if answer.error:
+                    self._subscribed.pop(uri, None)
+            for listen in waiting:
+                listen.missing.discard(uri)
+                if answer.error:
+                    listen.uris.discard(uri)
+                if not listen.missing and self._listens.get(listen.client_id) is listen:
+                    self._acknowledge(listen, step)
 
         self._ask(step, "resources/subscribe", encode({"uri": uri}), answered)
 
@@ -594,6 +627,14 @@ def _answer(step: Step, question: _Question, response: Raw | None) -> None:
         else bytes(response)
     )
     step.to_server.append(b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (question.raw_id, result))
+
+
+def _within(uri: str, subscribed: str) -> bool:
+    """Whether an update concerns a subscription: it names what was subscribed to, or a part of it."""
+    if not uri.startswith(subscribed):
+        return False
+    rest = uri[len(subscribed) :]
+    return not rest or subscribed.endswith("/") or rest[0] in "/?#"
 
 
 def _number(raw: bytes) -> int:

@@ -18,7 +18,7 @@ from mcp_ws_ide.binding import FRAGILE_MAX_BYTES, CloseCode, ControlError
 from mcp_ws_ide.core import era as eras
 from mcp_ws_ide.core import legacy_client
 from mcp_ws_ide.core.channel import ACK_WITH_DATA
-from mcp_ws_ide.core.effects import Deliver, Drop, Effect, Forward, Pending
+from mcp_ws_ide.core.effects import Abandon, Deliver, Drop, Effect, Forward, Pending
 from mcp_ws_ide.core.era import Era
 from mcp_ws_ide.core.legacy_client import LegacyClient
 from mcp_ws_ide.core.resume import GatewayEnd, Overflow, Violation
@@ -264,7 +264,7 @@ class Session:
         if self._bridge is None and not effect.modern and self._needs_bridge:
             self._bridge = LegacyClient(self.core, self.server.name)
         if self._bridge is not None:
-            self._perform(self._bridge.from_client(effect, time.perf_counter()), 0.0)
+            self._perform(self._bridge.from_client(effect), 0.0)
         elif effect.modern:
             self.forward_modern(effect)
         else:
@@ -294,7 +294,7 @@ class Session:
         self.core.pending[pending.key] = pending
         self.server.refuses_handshake = True
         self._bridge = LegacyClient(self.core, self.server.name, answer.data)
-        self._perform(self._bridge.from_client(initialize, time.perf_counter()), 0.0)
+        self._perform(self._bridge.from_client(initialize), 0.0)
 
     def _perform(self, effects: list[Effect], received: float) -> None:
         """What a bridge makes of a message."""
@@ -302,9 +302,18 @@ class Session:
             if self.ended:
                 return
             if type(effect) is Forward:
-                self.forward_modern(effect)
+                self._forward_bridged(effect)
             elif type(effect) is Deliver:
                 self._deliver(effect.data, effect.answered, received, effect.droppable)
+            elif type(effect) is Abandon:
+                for upstream in (self._shared, self._logging):
+                    if upstream is not None:
+                        upstream.abandon(effect.state)
+
+    def _forward_bridged(self, effect: Forward) -> None:
+        if self._gateway.closing and effect.message.kind is messages.Kind.REQUEST:
+            return self._refuse_closing(effect)
+        self.forward_modern(effect)
 
     @property
     def stateless(self) -> bool:

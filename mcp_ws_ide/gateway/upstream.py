@@ -508,6 +508,11 @@ class SharedUpstream(Upstream):
         else:
             self._send_away()
 
+    def abandon(self, state: str) -> None:
+        """Nobody will come back with this ``requestState``."""
+        if self._bridge is not None and self._ready:
+            self._perform(self._bridge.abandon(state))
+
     def tick(self, now: float) -> None:
         """Calls whose client did not come back in time are ended."""
         if self._bridge is not None and self._ready:
@@ -597,7 +602,7 @@ class SharedUpstream(Upstream):
         """Modern sessions outlive the process: each open request ends with an error, the next starts anew."""
         self._leave_pool()
         self._answered()
+        for session in list(self._users):  # first: what fails may lead to another request
+            session.shared_lost(self)
         for session, pending in self.mux.fail_all():
             session.fail(pending, UPSTREAM_LOST, f"server {self.server.name!r} ended: {reason}")
-        for session in list(self._users):
-            session.shared_lost(self)

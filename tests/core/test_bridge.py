@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mcp_ws_ide import messages
-from mcp_ws_ide.core.effects import Deliver, Effect, Forward
+from mcp_ws_ide.core.effects import Abandon, Deliver, Effect, Forward
 from mcp_ws_ide.core.legacy_client import MAX_ROUNDS, LegacyClient
 from mcp_ws_ide.core.legacy_server import MAX_PARKED, LegacyServer, Step
 from mcp_ws_ide.core.session import SessionCore
@@ -343,7 +343,7 @@ class New:
         effect = self.core.from_client(message(**members), 0.0)
         if not isinstance(effect, Forward):
             return [], []
-        return self.split(self.bridge.from_client(effect, 0.0))
+        return self.split(self.bridge.from_client(effect))
 
     def server(self, **members: Any) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         sent = message(**members)
@@ -372,7 +372,7 @@ def test_a_server_that_answers_nothing_gives_its_own_error():
     original = messages.error_response(b'"i"', -32601, "no such method")
     bridge = LegacyClient(core, "s", original)
     effect = core.from_client(message(id="i", method="initialize", params={}), 0.0)
-    bridge.from_client(effect, 0.0)
+    bridge.from_client(effect)
     answer = messages.error_response(b'"i"', -32601, "other words")
     (delivered,) = bridge.to_client(answer, core.pending["i"])
     assert delivered.data == original
@@ -406,7 +406,7 @@ def test_input_required_becomes_questions_and_another_round_with_the_state_byte_
     assert {first["method"], second["method"]} == {"roots/list", "elicitation/create"}
     assert new.client(id=first["id"], result={"roots": []}) == ([], [])
     effect = new.core.from_client(message(id=second["id"], result={"action": "accept"}), 0.0)
-    (again,) = new.bridge.from_client(effect, 0.0)
+    (again,) = new.bridge.from_client(effect)
     assert f'"requestState":{state}'.encode() in again.message.data
     sent = json.loads(again.message.data)
     assert sent["params"]["inputResponses"] == {"a": {"roots": []}, "b": {"action": "accept"}}
@@ -488,3 +488,144 @@ def test_a_lost_subscription_is_made_again_with_the_next_request():
     assert new.server(id=listen_request["id"], error={"code": -31001, "message": "gone"}) == ([], [])
     forwarded, _ = new.client(id=1, method="tools/list", params={})
     assert [sent["method"] for sent in forwarded] == ["subscriptions/listen", "tools/list"]
+
+
+def acknowledge(new: New, listen_request: dict[str, Any]) -> Any:
+    params = {"_meta": {SUB: listen_request["id"]}, "notifications": {}}
+    return new.server(method="notifications/subscriptions/acknowledged", params=params)
+
+
+def test_a_subscription_that_was_alive_is_made_again_at_once_and_the_client_told_what_it_may_have_missed():
+    new = New()
+    (listen_request,), _ = new.client(id=1, method="resources/subscribe", params={"uri": "a://1"})
+    acknowledge(new, listen_request)
+    (again,), notes = new.server(id=listen_request["id"], error={"code": -31001, "message": "gone"})
+    assert (again["method"], notes) == ("subscriptions/listen", [])
+    assert again["params"]["notifications"]["resourceSubscriptions"] == ["a://1"]
+    _, notes = acknowledge(new, again)
+    assert [note["method"] for note in notes] == [
+        "notifications/tools/list_changed",
+        "notifications/resources/list_changed",
+        "notifications/resources/updated",
+    ]
+    assert notes[-1]["params"] == {"uri": "a://1"}
+    taken_back = {"method": "notifications/cancelled", "params": {"requestId": again["id"]}}
+    assert new.server(**taken_back) == ([], []), "not for ever, without a sign of life"
+    forwarded, _ = new.client(id=2, method="tools/list", params={})
+    assert [sent["method"] for sent in forwarded] == ["subscriptions/listen", "tools/list"]
+
+
+def test_subscriptions_asked_for_in_a_burst_are_made_two_at_most():
+    new = New()
+    sent: list[dict[str, Any]] = []
+    for number in range(90):
+        forwarded, answers = new.client(
+            id=number, method="resources/subscribe", params={"uri": f"a://{number}"}
+        )
+        assert answers == []
+        sent += forwarded
+    (first,) = sent
+    (rest,), (answered,) = acknowledge(new, first)
+    assert answered["id"] == 0
+    assert len(rest["params"]["notifications"]["resourceSubscriptions"]) == 90
+    (ended,), answers = acknowledge(new, rest)
+    assert ended["params"]["requestId"] == first["id"]
+    assert [answer["id"] for answer in answers] == list(range(1, 90))
+
+
+def test_a_log_level_moves_the_subscription_and_must_be_one():
+    new = New()
+    (listen_request,), _ = new.client(method="notifications/initialized")
+    acknowledge(new, listen_request)
+    (again,), (done,) = new.client(id=1, method="logging/setLevel", params={"level": "debug"})
+    assert done["result"] == {}
+    assert again["params"]["_meta"][messages.LOG_LEVEL_KEY] == "debug"
+    _, (refused,) = new.client(id=2, method="logging/setLevel", params={"level": "loud"})
+    assert refused["error"]["code"] == -32602
+    assert "emergency" in refused["error"]["message"]
+
+
+def test_whoever_holds_a_call_is_told_that_nobody_will_come_back():
+    for leave in ("refuse", "cancel"):
+        new = New()
+        new.call(1)
+        result = {
+            "resultType": "input_required",
+            "inputRequests": {"a": {"method": "roots/list"}},
+            "requestState": "the-state",
+        }
+        _, (question,) = new.server(id=1, result=result)
+        if leave == "refuse":
+            sent = message(id=question["id"], error={"code": -1, "message": "no"})
+        else:
+            sent = message(method="notifications/cancelled", params={"requestId": 1})
+        effects = new.bridge.from_client(new.core.from_client(sent, 0.0))
+        assert [effect.state for effect in effects if isinstance(effect, Abandon)] == ["the-state"], leave
+
+
+def test_questions_that_cannot_be_read_end_their_call():
+    new = New()
+    new.call(1)
+    _, (failed,) = new.server(id=1, result={"resultType": "input_required", "inputRequests": [1]})
+    assert "cannot be read" in failed["error"]["message"]
+    assert not new.core.pending
+
+
+def test_an_abandoned_call_ends_at_its_server():
+    old = Old()
+    asked = old.ask(1)
+    refused, cancelled = old.read(old.bridge.abandon(asked["result"]["requestState"]).to_server)
+    assert (refused["id"], cancelled["method"]) == ("s1", "notifications/cancelled")
+    assert old.bridge.parked == 0
+
+
+@pytest.mark.parametrize("state", [7, None, {"a": 1}, [], True])
+def test_a_state_that_is_no_text_never_makes_the_call_again(state):
+    old = Old()
+    to_server, (refused,) = old.client(1, "tools/call", name="t", requestState=state)
+    assert to_server == []
+    assert refused["error"]["code"] == -32602
+
+
+def test_a_second_subscriber_waits_for_the_servers_answer_too():
+    old = Old()
+    (subscribe,), _ = listen(old, 1, "a://1")
+    assert listen(old, 2, "a://1") == ([], [])
+    _, acknowledged = old.server(id=subscribe["id"], error={"code": -1, "message": "no"})
+    assert [note["params"]["_meta"][SUB] for note in acknowledged] == [1, 2]
+    assert all(note["params"]["notifications"] == {} for note in acknowledged)
+
+
+def test_an_update_concerns_what_lies_below_and_not_what_begins_alike():
+    old = Old()
+    (subscribe,), _ = listen(old, 1, "a://dir")
+    old.server(id=subscribe["id"], result={})
+    for uri, told in (("a://dir", 1), ("a://dir/x", 1), ("a://dir?x", 1), ("a://directory", 0)):
+        _, notes = old.server(method="notifications/resources/updated", params={"uri": uri})
+        assert len(notes) == told, uri
+
+
+def test_a_log_level_that_is_none_is_refused():
+    old = Old()
+    to_server, (refused,) = old.client(1, "tools/list", _meta={messages.LOG_LEVEL_KEY: "loud"})
+    assert (to_server, refused["error"]["code"]) == ([], -32602)
+
+
+def test_an_answer_under_a_number_made_a_text_is_an_answer():
+    old = Old()
+    old.client(1, "tools/list")
+    _, (answer,) = old.server(id="1", result={"tools": []})
+    assert answer["id"] == 1
+
+
+def test_only_so_many_calls_wait_for_a_page():
+    old = Old()
+    error = {
+        "code": -32042,
+        "message": "visit",
+        "data": {"elicitations": [{"mode": "url", "url": "http://x"}]},
+    }
+    for number in range(1, MAX_PARKED + 2):
+        old.client(number, "tools/call", name="t")
+        _, (answer,) = old.server(id=number, error=error)
+    assert str(MAX_PARKED) in answer["error"]["message"]

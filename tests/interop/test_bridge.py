@@ -233,6 +233,16 @@ async def test_a_handshake_client_uses_every_feature_of_a_modern_only_server(bri
         await demo.set_logging_level("debug")
         await demo.call_tool("log", {})
         await until(lambda: len(logs) == 4, what="logs")
+        told = len(seen)
+        await demo.call_tool("bump", {})
+        await until(lambda: len(seen) > told, what="an update by the process that logs")
+        told = len(seen)
+        with pytest.raises(MCPError):
+            await demo.call_tool("crash", {})
+        await until(lambda: any("Updated" in name for name in seen[told:]), what="what may have been missed")
+        told = len(seen)
+        await demo.call_tool("bump", {})
+        await until(lambda: any("Updated" in name for name in seen[told:]), what="the update")
         eras = {s["era"] for s in bridged.rest("GET", "sessions")[1]["sessions"] if s["server"] == "new"}
         assert eras == {"legacy"}
 

@@ -4,6 +4,7 @@ Arguments: the command of a real stdio server. Everything else passes as it is.
 """
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ def answer_down(server, lock):
         with lock:
             sys.stdout.buffer.write(line)
             sys.stdout.buffer.flush()
+    os._exit(server.wait())
 
 
 def main():
