@@ -154,7 +154,7 @@ async def test_a_mistake_while_sending_what_waited_answers_whoever_waits(odd, mo
     def fails(upstream: Any) -> None:
         raise ValueError("a bug")
 
-    monkeypatch.setattr("mcp_ws_ide.gateway.upstream.SharedUpstream.connected", fails)
+    monkeypatch.setattr("mcp_ws_ide.gateway.shared.SharedUpstream.connected", fails)
     assert "internal error" in (await Client(gateway).ask("tools/list"))["error"]["message"]
     await until(lambda: not gateway.process_count())
 

@@ -20,7 +20,7 @@ from mcp_ws_ide.gateway.group import GroupTransport
 from mcp_ws_ide.gateway.http import HttpLink
 from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.gateway.session import Link, LinkInfo, Session
-from mcp_ws_ide.gateway.upstream import SharedUpstream
+from mcp_ws_ide.gateway.shared import SharedUpstream
 from mcp_ws_ide.gateway.warm import WarmPool
 from mcp_ws_ide.metrics import Metrics, ServerGauges
 from mcp_ws_ide.tap import Tap

@@ -14,7 +14,8 @@ from mcp_ws_ide.metrics import ServerCounters
 from mcp_ws_ide.transports.base import Transport
 
 if TYPE_CHECKING:
-    from mcp_ws_ide.gateway.upstream import SharedUpstream, Upstream
+    from mcp_ws_ide.gateway.shared import SharedUpstream
+    from mcp_ws_ide.gateway.upstream import Upstream
     from mcp_ws_ide.gateway.warm import WarmPool
 
 CRASH_WINDOW: Final = 60.0

@@ -1,0 +1,305 @@
+"""The attachment of modern sessions to a server: shared by a principal's sessions, or one session's own.
+
+It finds out which era the server speaks; where that is the handshake's, a bridge stands before it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from mcp_ws_ide import __version__, messages
+from mcp_ws_ide.core import era as eras
+from mcp_ws_ide.core.effects import Deliver, Drop, Forward, Pending, Reply
+from mcp_ws_ide.core.era import Era
+from mcp_ws_ide.core.legacy_server import LegacyServer, Step
+from mcp_ws_ide.core.multiplexer import Multiplexer
+from mcp_ws_ide.core.payload import words_of
+from mcp_ws_ide.errors import UPSTREAM_LOST, UPSTREAM_UNAVAILABLE
+from mcp_ws_ide.gateway.upstream import Upstream
+from mcp_ws_ide.transports.base import Transport
+
+if TYPE_CHECKING:
+    from mcp_ws_ide.gateway.gateway import Gateway
+    from mcp_ws_ide.gateway.server import Server
+    from mcp_ws_ide.gateway.session import Session
+
+
+class SharedUpstream(Upstream):
+    """One server process for the modern sessions of one principal, or for one session alone.
+
+    It speaks modern to the sessions; where the server needs a handshake, a bridge stands before it.
+    """
+
+    def __init__(
+        self, gateway: Gateway, server: Server, principal: str, sole_owner: Session | None = None
+    ) -> None:
+        super().__init__(gateway, server, principal, sole_owner.id if sole_owner else None)
+        self.principal = principal
+        self.mux: Multiplexer[Session] = Multiplexer(sole_owner)
+        self._users: set[Session] = set()
+        self._idle: asyncio.TimerHandle | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+        """Until when the server has to answer the probe, or the handshake."""
+        self._probed = False
+        """Whether it was sent a probe; one that ends on it is started again, without."""
+        self._probe_error = ""
+        self._bridge: LegacyServer | None = None
+
+    @property
+    def era(self) -> Era:  # type: ignore[override]
+        """The era spoken to the server."""
+        return Era.LEGACY if self._bridge is not None else Era.MODERN
+
+    @property
+    def shared(self) -> bool:  # type: ignore[override]
+        """Whether it is for all sessions of its principal."""
+        return self.mux.sole_owner is None
+
+    @property
+    def users(self) -> int:
+        """Sessions that use it."""
+        return len(self._users)
+
+    def _new_transport(self) -> Transport:
+        session = self.mux.sole_owner
+        if not self.server.members or session is None:
+            return super()._new_transport()
+        return self._gateway.group_transport(self.server, self.owner, stateless=session.stateless)
+
+    # --- which era the server speaks --------------------------------------------------------------
+
+    def connected(self) -> None:
+        """Find out the server's era before anything else is sent, unless it is known."""
+        if self.server.era is Era.MODERN:
+            return self.ready()
+        if self.server.era is Era.LEGACY or self._probed:
+            return self._shake_hands()
+        self._probed = True
+        self._await(self._probe_unanswered)
+        self.send(eras.probe(__version__))
+
+    def _await(self, too_late: Callable[[], None]) -> None:
+        def expired() -> None:
+            self._deadline = None
+            too_late()
+
+        self._deadline = self._gateway.loop.call_later(self._gateway.limits.probe_timeout, expired)
+
+    def _answered(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    @property
+    def _probing(self) -> bool:
+        return self._deadline is not None and self._bridge is None
+
+    @property
+    def _for_its_sessions(self) -> bool:
+        """Whether its sessions can stay with this process if the server needs a handshake."""
+        return self.mux.sole_owner is not None or self.server.spec.sharing == "always"
+
+    def _probe_answered(self, answer: messages.Message) -> None:
+        """Positive evidence alone makes a server modern; whether it is of the handshake era, a handshake shows."""
+        if eras.read_probe(answer) is Era.MODERN:
+            self._answered()
+            self._bridge = None  # it may have been slow, and have been tried with a handshake meanwhile
+            self.server.era = Era.MODERN
+            return self.ready()
+        if self._bridge is not None:
+            return  # the handshake will tell
+        self._answered()
+        if words := eras.refused_probe(answer):
+            self._fail_waiting(words)
+        elif self.server.spec.bridge:
+            self._probe_error = f"it answered server/discover with {words_of(answer.error)!r}; "
+            self._shake_hands()
+        else:
+            self.server.era = Era.LEGACY
+            self._refuse_waiting()
+
+    def _probe_unanswered(self) -> None:
+        """Some servers say nothing before ``initialize``: only that can tell them from one that hangs."""
+        if self.server.spec.bridge:
+            self._shake_hands()
+        else:
+            self._refuse_waiting()
+
+    def transport_closed(self, reason: str) -> None:
+        """The server is gone. One that ends on a probe may be of the handshake era, and is asked again by name."""
+        if not self._probing or self._closing:
+            return super().transport_closed(reason)
+        self._answered()
+        if not self.server.spec.bridge:
+            self._refuse_waiting()
+            return self._end(reason)
+        words = f"{reason}; it is started again for a handshake, since some servers end on anything before it"
+        self._gateway.tap.event(self.owner, self.server.name, self._label, "upstream_closed", words)
+        self._transport = None
+        self.start()
+
+    def _send_away(self) -> None:
+        """This process is not for its sessions: each gets one of its own."""
+        for session, forward in self._dismiss():
+            session.forward_modern(forward)
+
+    def _refuse_waiting(self) -> None:
+        """It did not say what it speaks, and may not be asked with a handshake."""
+        for session, forward in self._dismiss():
+            session.refuse_modern(forward)
+
+    def _fail_waiting(self, words: str) -> None:
+        """It is no use now; that it is never any use has not been shown."""
+        self.server.last_error = words
+        for session, forward in self._dismiss():
+            if forward.pending is not None:
+                session.fail(forward.pending, UPSTREAM_UNAVAILABLE, f"server {self.server.name!r}: {words}")
+
+    def _dismiss(self) -> list[tuple[Session, Forward]]:
+        """End it; returns what its sessions had for it."""
+        waiting, self._waiting = self._waiting, []
+        for session in list(self._users):
+            session.shared_lost(self)
+        self.close()
+        return waiting
+
+    # --- the bridge to a server of the handshake era ----------------------------------------------
+
+    def _shake_hands(self) -> None:
+        params = self._waiting[0][1].message.params if self._waiting else b"{}"
+        self._bridge = LegacyServer(
+            shared=self.mux.sole_owner is None,
+            new_state=lambda: secrets.token_urlsafe(32),
+            park_time=self._gateway.limits.park_timeout,
+        )
+        self._await(self._not_shaken)
+        self._perform(self._bridge.start(params, __version__))
+
+    def _not_shaken(self) -> None:
+        seconds = self._gateway.limits.probe_timeout
+        silent = self._probed and not self._probe_error
+        words = "answered neither server/discover nor" if silent else "did not answer"
+        self._fail_waiting(f"{self._probe_error}it {words} initialize within {seconds:g} s (probe_timeout)")
+
+    def _perform(self, step: Step, pending: Pending | None = None, session: Session | None = None) -> None:
+        for data in step.to_server:
+            self.send(messages.one_line(data), pending, session)
+        now = time.perf_counter()
+        for data in step.to_clients:
+            self._route(messages.parse(data), now)
+
+    def _from_legacy(self, bridge: LegacyServer, message: messages.Message) -> None:
+        self._perform(bridge.from_server(message, time.monotonic()))
+        if self._deadline is None or not (bridge.ready or bridge.failure):
+            return
+        self._answered()
+        self.server.era = None if bridge.failure else Era.LEGACY
+        if bridge.failure:
+            self._fail_waiting(self._probe_error + bridge.failure)
+        elif self._for_its_sessions:
+            self.ready()
+        else:
+            self._send_away()
+
+    def abandon(self, state: str) -> None:
+        """Nobody will come back with this ``requestState``."""
+        if self._bridge is not None and self._ready:
+            self._perform(self._bridge.abandon(state))
+
+    def tick(self, now: float) -> None:
+        """Calls whose client did not come back in time are ended."""
+        if self._bridge is not None and self._ready:
+            self._perform(self._bridge.expire(now))
+
+    def attach(self, session: Session) -> None:
+        """``session`` uses this upstream from now on."""
+        self._users.add(session)
+        if self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
+
+    def detach(self, session: Session) -> None:
+        """``session`` is gone for good: cancel what it left in flight."""
+        for data in self.mux.drop(session.core.pending.values()):
+            if self._bridge is None:
+                self.send(data)
+            else:
+                self._perform(self._bridge.from_client(messages.parse(data), session, time.monotonic()))
+        if (
+            self._bridge is not None and not session.stateless
+        ):  # who speaks HTTP comes back as another session
+            self._perform(self._bridge.owner_left(session))
+        self._waiting = [entry for entry in self._waiting if entry[0] is not session]
+        self._stalled.discard(session)
+        self._users.discard(session)
+        if not self._users and not self.closed:
+            self._idle = self._gateway.loop.call_later(self._idle_timeout(), self._close_if_idle)
+
+    def _idle_timeout(self) -> float:
+        if self.mux.sole_owner is not None:
+            return 0.0
+        configured = self.server.spec.idle_timeout
+        return self._gateway.limits.idle_timeout if configured is None else configured
+
+    def _close_if_idle(self) -> None:
+        if self._bridge is not None and self._bridge.parked:  # its client comes back as another session
+            self._idle = self._gateway.loop.call_later(self._idle_timeout() or 1.0, self._close_if_idle)
+        elif not self._users:
+            self._leave_pool()
+            self.close()
+
+    def _leave_pool(self) -> None:
+        if self.server.shared.get(self.principal) is self:
+            del self.server.shared[self.principal]
+
+    def close(self) -> None:
+        """End the server and forget it, so that the next session starts a new one."""
+        self._leave_pool()
+        super().close()
+
+    def _transmit(self, session: Session, effect: Forward) -> None:
+        pending = effect.pending
+        if (
+            pending is not None
+            and session.core.pending.get(pending.key) is not pending
+            and effect.message.kind is messages.Kind.REQUEST
+        ):
+            return  # cancelled while it waited
+        data = self.mux.outbound(session, effect.message, effect.params, pending)
+        if self._bridge is None:
+            return self.send(messages.one_line(data), pending, session)
+        step = self._bridge.from_client(messages.parse(data), session, time.monotonic())
+        self._perform(step, pending, session)
+
+    def _received(self, message: messages.Message, now: float) -> None:
+        waiting = self._probed and self._deadline is not None
+        if waiting and message.id == eras.PROBE_ID and message.kind is messages.Kind.RESPONSE:
+            return self._probe_answered(message)
+        if self._bridge is not None:
+            return self._from_legacy(self._bridge, message)
+        self._route(message, now)
+
+    def _route(self, message: messages.Message, now: float) -> None:
+        """Give a message of a modern server to whom it belongs."""
+        owner, effect = self.mux.inbound(message)
+        if type(effect) is Deliver and owner is not None:
+            if effect.answered is not None:
+                owner.core.answered(effect.answered)
+            owner.deliver(effect.data, effect.answered, now, effect.droppable)
+        elif type(effect) is Reply:
+            self.send(effect.data)
+        elif type(effect) is Drop:
+            self._dropped(effect)
+
+    def ended(self, reason: str) -> None:
+        """Modern sessions outlive the process: each open request ends with an error, the next starts anew."""
+        self._leave_pool()
+        self._answered()
+        for session in list(self._users):  # first: what fails may lead to another request
+            session.shared_lost(self)
+        for session, pending in self.mux.fail_all():
+            session.fail(pending, UPSTREAM_LOST, f"server {self.server.name!r} ended: {reason}")
