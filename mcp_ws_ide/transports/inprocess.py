@@ -7,6 +7,7 @@ Jupyter's process and event loop: what blocks or exits there does so to all of J
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import inspect
 import logging
@@ -142,21 +143,25 @@ class InProcessTransport(TaskedTransport):
         return self._queued
 
     async def _write(self) -> None:
+        # Either end of the stream closes in the midst of a message where the attachment or the object ends.
+        with contextlib.suppress(anyio.ClosedResourceError, anyio.BrokenResourceError):
+            async with self._to_server:
+                while True:
+                    while self._out:
+                        await self._write_one(self._out.popleft())
+                    self._wake.clear()
+                    await self._wake.wait()
+
+    async def _write_one(self, data: bytes) -> None:
         from mcp_ws_ide.client.transport import as_message
 
-        async with self._to_server:
-            while True:
-                while self._out:
-                    data = self._out.popleft()
-                    message = as_message(data)
-                    if isinstance(message, Exception):
-                        self._refuse(data, message)
-                    else:
-                        await self._to_server.send(message)
-                    self._queued -= len(data)
-                    self._check_flow()
-                self._wake.clear()
-                await self._wake.wait()
+        message = as_message(data)
+        if isinstance(message, Exception):
+            self._refuse(data, message)
+        else:
+            await self._to_server.send(message)
+        self._queued -= len(data)
+        self._check_flow()
 
     def _refuse(self, data: bytes, error: Exception) -> None:
         """What the SDK cannot read, the server cannot answer."""

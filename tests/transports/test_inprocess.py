@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 
 import pytest
 
@@ -87,3 +89,20 @@ async def test_an_answer_over_the_limit_is_withheld_in_words():
     assert answer["error"]["code"] == -31004
     assert "max_message_bytes" in answer["error"]["message"]
     await transport.close()
+
+
+@pytest.mark.parametrize("turns", [0, 1, 5, 50])
+@pytest.mark.parametrize("tool", ["echo", "slow"])
+async def test_closing_in_the_midst_of_messages_leaves_no_error_behind(turns, tool, caplog):
+    transport, receiver = InProcessTransport(f"{OBJECTS}:server"), Recorder()
+    await transport.connect(receiver)
+    arguments = {"text": "x"} if tool == "echo" else {"steps": 10_000}
+    for number in range(3):
+        params = {"name": tool, "arguments": arguments, "_meta": {**MODERN, "progressToken": number}}
+        request = {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params}
+        transport.send(json.dumps(request).encode())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    await transport.close()
+    assert receiver.reasons == ["it was told to end"]
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
