@@ -17,6 +17,8 @@ MAX_TOOLS: Final = 1000
 """Tools whose ``x-mcp-header`` annotations are remembered."""
 MAX_DEPTH: Final = 16
 """Nesting of properties that is searched for annotations."""
+MAX_ANNOTATIONS: Final = 64
+"""Annotations of one tool: servers commonly take a hundred headers, or some KiB of them."""
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
 _PLAIN: Final = re.compile(r"[\x20-\x7e]*")
@@ -95,28 +97,39 @@ class MirroredHeaders:
 
 
 def annotated(schema: Any) -> dict[Path, str]:
-    """Which properties carry ``x-mcp-header``, and the header's last part; nothing if one of them is invalid."""
-    found: dict[Path, str] = {}
-    return found if _collect(schema, (), found) else {}
+    """Which properties carry ``x-mcp-header``, and the header's last part; nothing if one of them is invalid, or if
+    they are more than :data:`MAX_ANNOTATIONS`. Takes time proportional to the schema."""
+    found: dict[str, tuple[Path, str]] = {}
+    return dict(found.values()) if _collect(schema, (), found) else {}
 
 
-def _collect(schema: Any, path: Path, found: dict[Path, str]) -> bool:
-    """Returns whether every annotation is valid: a token, of a plain type, used once."""
+def _collect(schema: Any, path: Path, found: dict[str, tuple[Path, str]]) -> bool:
+    """Returns whether every annotation is valid: a token, of a plain type, used once. ``found`` goes by the token
+    in lower case."""
     properties = schema.get("properties") if isinstance(schema, dict) else None
     if not isinstance(properties, dict) or len(path) >= MAX_DEPTH:
         return True
     for name, inner in properties.items():
-        token = inner.get("x-mcp-header") if isinstance(inner, dict) else None
+        if not isinstance(inner, dict):
+            continue
+        token = inner.get("x-mcp-header")
         if token is not None:
-            used = {other.lower() for other in found.values()}
-            if not isinstance(token, str) or not _TOKEN.fullmatch(token) or token.lower() in used:
+            if not _valid(token, inner) or token.lower() in found or len(found) >= MAX_ANNOTATIONS:
                 return False
-            if inner.get("type") not in _TYPES:
-                return False
-            found[(*path, name)] = token
+            found[token.lower()] = (*path, name), token
         if not _collect(inner, (*path, name), found):
             return False
     return True
+
+
+def _valid(token: Any, schema: dict[str, Any]) -> bool:
+    declared = schema.get("type")
+    return (
+        isinstance(token, str)
+        and _TOKEN.fullmatch(token) is not None
+        and isinstance(declared, str)
+        and declared in _TYPES
+    )
 
 
 def _text(raw: bytes) -> str | None:

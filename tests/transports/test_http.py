@@ -16,7 +16,7 @@ import trustme
 
 from mcp_ws_ide.errors import TransportClosed, TransportError
 from mcp_ws_ide.transports.http import HttpTransport
-from mcp_ws_ide.transports.mirrored import annotated
+from mcp_ws_ide.transports.mirrored import MAX_ANNOTATIONS, annotated
 from mcp_ws_ide.transports.remote import Remote
 from tests.conftest import MODERN, until
 from tests.transports.peers import Recorder, read_head
@@ -241,6 +241,18 @@ def test_an_invalid_annotation_mirrors_nothing(properties):
     valid = {"ok": {"type": "string", "x-mcp-header": "Ok"}}
     assert annotated({"properties": valid}) == {("ok",): "Ok"}
     assert annotated({"properties": {**valid, **properties}}) == {}
+
+
+def test_more_annotations_than_any_server_takes_headers_mirror_nothing():
+    def schema(count: int) -> dict[str, Any]:
+        return {"properties": {f"p{n}": {"type": "string", "x-mcp-header": f"h{n}"} for n in range(count)}}
+
+    assert len(annotated(schema(MAX_ANNOTATIONS))) == MAX_ANNOTATIONS
+    assert annotated(schema(MAX_ANNOTATIONS + 1)) == {}
+
+
+def test_a_type_that_is_no_text_is_an_invalid_annotation():
+    assert annotated({"properties": {"a": {"type": ["string"], "x-mcp-header": "A"}}}) == {}
 
 
 async def test_a_handshake_session_keeps_its_order_id_and_version(make):
