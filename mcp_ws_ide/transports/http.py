@@ -29,6 +29,7 @@ from mcp_ws_ide.errors import (
     TransportError,
 )
 from mcp_ws_ide.messages import IdKey, Kind, Message
+from mcp_ws_ide.transports import batch
 from mcp_ws_ide.transports.base import Receiver, Supplies
 from mcp_ws_ide.transports.lines import over_limit, printable, too_large
 from mcp_ws_ide.transports.mirrored import MirroredHeaders
@@ -325,7 +326,7 @@ class HttpTransport(TaskedTransport):
         if body is None:
             return self._too_large(exchange, "the answer")
         await self._reading.wait()
-        self._take(exchange, messages.one_line(body.strip()))
+        await self._take_body(exchange, messages.one_line(body.strip()))
         if not exchange.answered:
             raise Failure(f"{self._where} answered with what is no answer to the request", sent=True)
 
@@ -381,7 +382,7 @@ class HttpTransport(TaskedTransport):
                     exchange.last_event = event.id or exchange.last_event
                     exchange.retry = _retry(event, exchange.retry)
                 if event.event == "message" and event.data:
-                    self._take(exchange, messages.one_line(event.data.encode()))
+                    await self._take_body(exchange, messages.one_line(event.data.encode()))
                 if exchange is not None and exchange.answered and exchange.message.kind is Kind.REQUEST:
                     return
         except httpx2.SSEError:
@@ -390,13 +391,20 @@ class HttpTransport(TaskedTransport):
                 return self._too_large(exchange, "an event of the answer")
             raise
 
-    def _take(self, exchange: _Exchange | None, data: bytes) -> None:
+    async def _take_body(self, exchange: _Exchange | None, data: bytes) -> None:
         """One message, or a batch of the revision that had them."""
-        if data[:1] == b"[":
-            with contextlib.suppress(msgspec.DecodeError, RecursionError):
-                for item in msgspec.json.decode(data, type=list[msgspec.Raw]):
-                    self._take(exchange, bytes(item))
-                return
+        if data[:1] != b"[":
+            return self._take(exchange, data)
+        try:
+            for item in batch.items(data):
+                self._take(exchange, item)
+                await asyncio.sleep(0)  # others want their turn, and the receiver may have had enough
+                await self._reading.wait()
+        except ValueError as error:
+            self._noise(f"what is no batch of messages was dropped ({error}): {printable(data[:200])}")
+
+    def _take(self, exchange: _Exchange | None, data: bytes) -> None:
+        """One message."""
         try:
             if not messages.is_text(data):
                 raise MalformedMessage(INTERNAL_ERROR, "not UTF-8")
@@ -559,7 +567,9 @@ def _begins(message: Message) -> bool:
 
 
 def _retry(event: httpx2.ServerSentEvent, known: float | None) -> float | None:
-    return known if event.retry is None else min(max(event.retry / 1000, MIN_RETRY), MAX_RETRY)
+    """In seconds; ``event.retry`` is a number of milliseconds of any size."""
+    bounds = int(MIN_RETRY * 1000), int(MAX_RETRY * 1000)
+    return known if event.retry is None else min(max(event.retry, bounds[0]), bounds[1]) / 1000
 
 
 def _same_id(one: bytes, other: bytes) -> bool:

@@ -15,6 +15,7 @@ import pytest
 import trustme
 
 from mcp_ws_ide.errors import TransportClosed, TransportError
+from mcp_ws_ide.transports import http
 from mcp_ws_ide.transports.http import HttpTransport
 from mcp_ws_ide.transports.mirrored import MAX_ANNOTATIONS, annotated
 from mcp_ws_ide.transports.remote import Remote
@@ -419,6 +420,61 @@ async def test_an_answer_that_is_none_becomes_an_error_of_the_request_alone(make
         assert not any(json.loads(m).get("id") == 99 for m in client.receiver.messages)
 
 
+async def test_a_batch_is_read_item_by_item_and_not_on_while_the_reader_pauses(make):
+    notes = [{"jsonrpc": "2.0", "method": f"notifications/{number}"} for number in range(20)]
+
+    async def handler(request: Request) -> None:
+        answer = {"jsonrpc": "2.0", "id": request.message["id"], "result": {}}
+        await request.answer(200, json.dumps([*notes, answer], indent=1).encode())
+
+    async with Server(handler) as server:
+        client = await make(server.url)
+        take = client.receiver.message_received
+
+        def pause_at_five(message: bytes) -> None:
+            take(message)
+            if len(client.receiver.messages) == 5:
+                client.transport.pause_reading()
+
+        client.receiver.message_received = pause_at_five
+        client.send("tools/list", {}, 1)
+        await until(lambda: len(client.receiver.messages) == 5)
+        other = await make(server.url)
+        await other.ask("tools/list")  # meanwhile another attachment has a whole exchange
+        assert len(client.receiver.messages) == 5
+        client.transport.resume_reading()
+        assert "result" in await client.answer(1)
+        assert len(client.receiver.messages) == len(other.receiver.messages) == 21
+
+
+ANSWER = b'{"jsonrpc":"2.0","id":1,"result":{}}'
+
+
+@pytest.mark.parametrize(
+    ("body", "words", "answered"),
+    [
+        (b"[" * 900 + b'"' + b"x" * 1_000_000 + b'"' + b"]" * 900, "a batch in a batch", False),
+        (b"[%b,[%b]]" % (ANSWER, ANSWER), "a batch in a batch", True),
+        (b'[{"deep":' + b"[" * 100_000 + b"]" * 100_000 + b"}]", "nested too deeply", False),
+        (b"[" + b"1," * 100_000 + b"1]", "more than 1000 messages", False),
+        (b"[%b" % ANSWER, "broken", True),
+        (b"[]", "no answer to the request", False),
+    ],
+)
+async def test_a_batch_that_is_none_is_said(make, body, words, answered):
+    async def handler(request: Request) -> None:
+        if request.message["id"] == 1:
+            return await request.answer(200, body)
+        await request.result()
+
+    async with Server(handler) as server:
+        client = await make(server.url)
+        answer = await client.ask("tools/list")
+        assert ("result" in answer) is answered
+        assert words in json.dumps([answer, client.receiver.noise])
+        assert "result" in await client.ask("tools/list", number=2)
+
+
 async def test_headers_that_lie_are_not_believed(make):
     async def handler(request: Request) -> None:
         if request.message["method"] == "initialize":
@@ -587,6 +643,26 @@ async def test_the_general_stream_comes_back_after_its_loss(make):
             request.headers.get("last-event-id") for request in server.requests if request.method == "GET"
         ]
         assert gets[:3] == [None, "e0", "e1"]
+
+
+@pytest.mark.parametrize("delay", [b"9" * 400, b"-" + b"9" * 400, b"1e9", b"", b"9" * 5000])
+async def test_a_delay_no_clock_can_hold_is_bounded(make, delay, monkeypatch):
+    monkeypatch.setattr(http, "MAX_RETRY", 0.2)
+
+    async def handler(request: Request) -> None:
+        if request.method == "POST" and request.message["method"] == "initialize":
+            return await request.result({"protocolVersion": "2025-11-25"}, Mcp_Session_Id="s")
+        if request.method == "POST":
+            await request.events(b"id: 1\nretry: %b\ndata:" % delay)
+        elif request.headers.get("last-event-id") == "1":
+            await request.events(event({"jsonrpc": "2.0", "id": 5, "result": {}}, "2"))
+        request.writer.close()
+
+    async with Server(handler) as server:
+        client = await make(server.url)
+        await client.initialize()
+        assert "result" in await client.ask("tools/call", {"name": "x"}, 5, modern=False)
+        assert client.receiver.reasons == []
 
 
 async def test_a_forgotten_session_ends_the_attachment_with_words(make):
