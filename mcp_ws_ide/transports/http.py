@@ -23,6 +23,7 @@ from mcp_ws_ide.errors import (
     HEADER_MISMATCH,
     INTERNAL_ERROR,
     LIMIT_EXCEEDED,
+    METHOD_NOT_FOUND,
     UPSTREAM_LOST,
     UPSTREAM_UNAVAILABLE,
     MalformedMessage,
@@ -451,13 +452,12 @@ class HttpTransport(TaskedTransport):
         words, message = str(failure), exchange.message
         if message.kind is not Kind.REQUEST:
             return self._noise(f"a message was not taken: {words}")
-        if (
-            not self._reached
-            and message.method == b'"server/discover"'
-            and (failure.refused or not failure.status)
-        ):
-            # Whoever asks what is there must not take silence for the answer of an older server.
-            return self._begin_close(words)
+        if not self._reached and message.method == b'"server/discover"':
+            if failure.refused or not failure.status:
+                # Whoever asks what is there must not take silence for the answer of an older server.
+                return self._begin_close(words)
+            if 400 <= failure.status < 500:
+                return self._answer_error(exchange, METHOD_NOT_FOUND, f"{words}; {_OLDER}", sent=False)
         self._answer_error(
             exchange, UPSTREAM_LOST if failure.sent else UPSTREAM_UNAVAILABLE, words, sent=failure.sent
         )
@@ -536,6 +536,9 @@ class HttpTransport(TaskedTransport):
                 pass
 
 
+_OLDER: Final = "a server of a revision before 2026-07-28 refuses this request so"
+"""What comes before ``initialize``, servers of the handshake era refuse with any 4xx, in text or HTML; only a modern
+error tells of a modern server (MCP 2026-07-28, basic/transports/streamable-http)."""
 _NOTHING: Final = b'{"jsonrpc":"2.0","method":"nothing"}'
 _PING: Final = b'{"jsonrpc":"2.0","id":"ping","method":"ping"}'
 """Sent without a token, to be told where one is to be had."""

@@ -16,6 +16,7 @@ from websockets.exceptions import ConnectionClosed
 from tests.chaos import ChaosLink
 from tests.conftest import FAST_SERVER, MODERN, Jupyter, Peer, until
 from tests.transports import peers
+from tests.transports.raw_http import Request, Server
 
 ROOT = Path(__file__).parents[2]
 CALL: dict[str, Any] = {"name": "echo", "arguments": {"text": "hello"}}
@@ -210,3 +211,31 @@ async def test_a_server_that_an_inner_gateway_cannot_start_leaves_its_era_open(
         inner.rest("POST", "servers/fast/restart")
         outer.rest("POST", "servers/far/restart")
         assert "result" in await peer.call(2, "tools/list")
+
+
+async def test_a_server_that_refuses_the_probe_in_plain_text_is_bridged_and_an_empty_address_is_said(
+    make_jupyter,
+):
+    async def older(request: Request) -> None:
+        if request.method == "POST" and request.message["method"] == "initialize":
+            return await request.result(
+                {"protocolVersion": "2025-06-18", "capabilities": {}}, Mcp_Session_Id="s"
+            )
+        if "mcp-session-id" not in request.headers:
+            return await request.answer(422, b"expected an initialize request", "text/plain")
+        if request.method != "POST" or "id" not in request.message:
+            return await request.answer(202 if request.method == "POST" else 405)
+        await request.result({"tools": [{"name": "old"}]})
+
+    async def nothing(request: Request) -> None:
+        await request.answer(404, b"<html>not here</html>", "text/html")
+
+    async with Server(older) as old, Server(nothing) as empty:
+        servers = {"old": {"url": old.url}, "empty": {"url": empty.url}}
+        jupyter = await started(make_jupyter, servers)
+        async with jupyter.connect("old") as link:
+            assert (await Peer(link).call(1, "tools/list"))["result"]["tools"] == [{"name": "old"}]
+        async with jupyter.connect("empty") as link:
+            error = (await Peer(link).call(1, "tools/list"))["error"]
+            assert "nothing at this address" in error["message"]
+    assert jupyter.rest("GET", "servers/old")[1]["era"] == "legacy"

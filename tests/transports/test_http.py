@@ -9,100 +9,21 @@ import logging
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pytest
 import trustme
 
+from mcp_ws_ide.core.era import Era, probe, read_probe, refused_probe
 from mcp_ws_ide.errors import TransportClosed, TransportError
+from mcp_ws_ide.messages import parse
 from mcp_ws_ide.transports import http
 from mcp_ws_ide.transports.http import HttpTransport
 from mcp_ws_ide.transports.mirrored import MAX_ANNOTATIONS, annotated
 from mcp_ws_ide.transports.remote import Remote
 from tests.conftest import MODERN, until
-from tests.transports.peers import Recorder, read_head
-
-Handler = Callable[["Request"], Awaitable[None]]
-
-
-class Request:
-    """One HTTP request, and the hand to answer it as badly as a test wants."""
-
-    def __init__(self, method: str, target: str, headers: dict[str, str], body: bytes, writer: Any) -> None:
-        self.method, self.target, self.headers, self.body = method, target, headers, body
-        self.writer = writer
-
-    @property
-    def message(self) -> dict[str, Any]:
-        return json.loads(self.body)
-
-    async def raw(self, data: bytes) -> None:
-        self.writer.write(data)
-        await self.writer.drain()
-
-    async def answer(
-        self, status: int, body: bytes = b"", media: str = "application/json", **headers: str
-    ) -> None:
-        head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\nContent-Type: {media}\r\n"
-        head += "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
-        await self.raw(head.encode() + b"\r\n" + body)
-
-    async def result(self, result: Any = None, **headers: str) -> None:
-        message = {"jsonrpc": "2.0", "id": self.message["id"], "result": result or {}}
-        await self.answer(200, json.dumps(message).encode(), **headers)
-
-    async def events(self, *events: bytes) -> None:
-        """Begin an event stream; the connection's end is the stream's."""
-        await self.raw(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
-        for event in events:
-            await self.raw(event + b"\n\n")
-
-    def hang_up(self) -> None:
-        self.writer.transport.abort()
-
-
-class Server:
-    """A raw HTTP server that answers as its handler says."""
-
-    def __init__(self, handler: Handler, tls: ssl.SSLContext | None = None) -> None:
-        self.handler = handler
-        self.requests: list[Request] = []
-        self.connections = 0
-        self._tls = tls
-        self._tasks: set[Any] = set()
-
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(
-            self._accepted, "127.0.0.1", 0, ssl=self._tls, limit=64 << 20, backlog=1000
-        )
-        port = self._server.sockets[0].getsockname()[1]
-        self.url = f"{'https' if self._tls else 'http'}://127.0.0.1:{port}/mcp"
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        task = asyncio.current_task()
-        self._tasks.add(task)
-        try:
-            while head := await read_head(reader):
-                method, target, headers = head
-                body = await reader.readexactly(int(headers.get("content-length", 0)))
-                request = Request(method, target, headers, body, writer)
-                self.requests.append(request)
-                await self.handler(request)
-                if writer.is_closing():
-                    break
-        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass
-        finally:
-            self._tasks.discard(task)
-            writer.close()
+from tests.transports.peers import Recorder
+from tests.transports.raw_http import Request, Server
 
 
 class Client:
@@ -538,7 +459,7 @@ async def test_a_server_that_is_not_there_is_said_and_found_when_it_is_back(make
     assert client.receiver.reasons == []
 
 
-@pytest.mark.parametrize("answer", [None, 401, 503])
+@pytest.mark.parametrize("answer", [None, 401, 403, 407, 408, 429, 503])
 async def test_asking_a_server_that_is_not_there_what_it_speaks_is_no_answer(make, answer):
     """Or it would be taken for one that is too old to know the question."""
 
@@ -554,6 +475,31 @@ async def test_asking_a_server_that_is_not_there_what_it_speaks_is_no_answer(mak
         assert client.receiver.messages == []
         with pytest.raises(TransportClosed):
             client.send("tools/list", {}, 1)
+
+
+@pytest.mark.parametrize("status", [400, 404, 405, 406, 415, 422])
+@pytest.mark.parametrize(
+    "body", [b"expected initialize", b"<html>no</html>", b'{"detail":"no session"}', b""]
+)
+async def test_a_server_that_refuses_to_be_asked_what_it_speaks_is_an_older_one(make, status, body):
+    async def handler(request: Request) -> None:
+        if request.method == "POST" and request.message["method"] == "initialize":
+            return await request.result({"protocolVersion": "2025-11-25"}, Mcp_Session_Id="s")
+        if request.headers.get("mcp-session-id") == "s":
+            return await request.result() if request.method == "POST" else await request.answer(405)
+        await request.answer(status, body, "application/json" if body[:1] == b"{" else "text/html")
+
+    async with Server(handler) as server:
+        client = await make(server.url)
+        client.transport.send(probe("1"))
+        refused = await client.answer(0)
+        assert refused["error"]["code"] == -32601
+        assert str(status) in refused["error"]["message"]
+        message = parse(client.receiver.messages[0])
+        assert refused_probe(message) == ""
+        assert read_probe(message) is Era.LEGACY
+        assert "result" in await client.initialize()
+        assert "result" in await client.ask("tools/list", number=1, modern=False)
 
 
 async def test_a_handshake_that_finds_nobody_ends_the_attachment_with_words(make):
