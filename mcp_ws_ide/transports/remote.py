@@ -38,6 +38,12 @@ ERROR_BYTES: Final = 64 << 10
 EVENT_STREAM: Final = "text/event-stream"
 JSON: Final = "application/json"
 
+BAD_PROXY: Final = (
+    "the proxy that the environment names (http_proxy, https_proxy, ws_proxy, all_proxy …) is no usable address: "
+    "scheme://user:password@host:port is"
+)
+"""Its own words would repeat the address, and with it the password."""
+
 _KEEPALIVE: Final = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
 """A peer that vanished from a silent stream is noticed after two minutes (Linux names; others' defaults stay)."""
 
@@ -236,8 +242,11 @@ def new_client(
             timeout=timeout,
             limits=httpx2.Limits(max_connections=MAX_CONNECTIONS, keepalive_expiry=KEEPALIVE_EXPIRY),
         )
-    except (ImportError, ValueError, httpx2.InvalidURL) as error:
-        raise TransportError(f"the proxy that the environment names cannot be used: {error}") from None
+    except ImportError:
+        words = "a SOCKS proxy, which the environment names, needs the package httpx2[socks]"
+        raise TransportError(words) from None
+    except (ValueError, httpx2.InvalidURL):
+        raise TransportError(BAD_PROXY) from None
 
 
 async def read_body(response: httpx2.Response, limit: int) -> bytes | None:

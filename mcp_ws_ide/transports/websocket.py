@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import ssl
 from collections import deque
 from collections.abc import Mapping
@@ -19,8 +20,10 @@ from websockets.asyncio.client import connect as websocket_connect
 from websockets.exceptions import (
     ConnectionClosed,
     InvalidHandshake,
+    InvalidProxy,
     InvalidStatus,
     InvalidURI,
+    ProxyError,
     WebSocketException,
 )
 from websockets.typing import Subprotocol
@@ -30,7 +33,7 @@ from mcp_ws_ide.binding import CLIENT_USER_AGENT, FINAL_CODES, SUBPROTOCOL_MCP, 
 from mcp_ws_ide.core.resume import ClientEnd, Event, Violation
 from mcp_ws_ide.errors import TransportError
 from mcp_ws_ide.transports.base import Receiver, Supplies
-from mcp_ws_ide.transports.remote import backoff, status_words, tls_context
+from mcp_ws_ide.transports.remote import BAD_PROXY, backoff, status_words, tls_context
 from mcp_ws_ide.transports.tasked import CLOSE_TIMEOUT, TaskedTransport, within
 
 if TYPE_CHECKING:
@@ -46,6 +49,10 @@ OFFERS: Final = (
     None,
 )
 """What is offered in turn while a server refuses the offer."""
+
+
+_wire_log: Final = logging.getLogger(f"{__name__}.wire")
+_wire_log.setLevel(logging.WARNING)  # below that it logs the headers of handshakes, credentials and all
 
 
 class _OfferRefused(TransportError):
@@ -170,6 +177,7 @@ class WebSocketTransport(TaskedTransport):
                 close_timeout=CLOSE_TIMEOUT,
                 ping_interval=None,
                 compression=None,
+                logger=_wire_log,
                 **options,
             )
         except InvalidStatus as error:
@@ -190,9 +198,11 @@ class WebSocketTransport(TaskedTransport):
             raise TransportError(words) from None
         except OSError as error:
             raise TransportError(f"{self._where} cannot be reached: {error.strerror or error}") from None
+        except (InvalidProxy, ProxyError, ImportError, ValueError) as error:
+            raise TransportError(f"{self._where} cannot be reached: {_proxy_words(error)}") from None
         except InvalidHandshake as error:
             raise _OfferRefused(f"{self._where} does not answer as a WebSocket server: {error}") from None
-        except (WebSocketException, ImportError, ValueError) as error:  # a proxy of the environment, for one
+        except WebSocketException as error:
             raise TransportError(f"{self._where} cannot be reached: {error}") from None
 
     async def _greet(self, link: ClientConnection) -> Event:
@@ -385,6 +395,17 @@ class _Connect(websocket_connect):
 
     def process_redirect(self, exc: Exception) -> Exception | str:
         return exc
+
+
+def _proxy_words(error: Exception) -> str:
+    """Never the proxy's address: a credential may be any part of it that was not understood."""
+    if isinstance(error, ProxyError):
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        hint = "; it wants a credential" if status == 407 else ""
+        return f"the proxy refused the connection ({status}){hint}" if status else "the proxy broke off"
+    if isinstance(error, ImportError):
+        return "a SOCKS proxy, which the environment names, needs the package python-socks"
+    return BAD_PROXY if isinstance(error, InvalidProxy) else f"its address cannot be used, or {BAD_PROXY}"
 
 
 def _close_words(error: ConnectionClosed) -> str:

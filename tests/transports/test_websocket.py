@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import ssl
 from http import HTTPStatus
 from pathlib import Path
@@ -11,8 +12,9 @@ import pytest
 import trustme
 from websockets.asyncio.server import serve
 
+from mcp_ws_ide.config import ServerSpec
 from mcp_ws_ide.errors import TransportError
-from mcp_ws_ide.transports import websocket
+from mcp_ws_ide.transports import Supplies, make_transport, websocket
 from mcp_ws_ide.transports.websocket import WebSocketTransport
 from tests.chaos import ChaosLink
 from tests.conftest import MODERN, Jupyter, until
@@ -210,3 +212,59 @@ async def test_a_peer_that_stops_answering_pings_is_left_and_found_again(
     await transport.close()
     await pausing.close()
     await peer.stop()
+
+
+PROXIES = [
+    "ftp://bob:canary@proxy.example:1",
+    "bob:canary@127.0.0.1:9",
+    "http://bob:canary@:0",
+    "http://bob:can/ary@127.0.0.1:9",
+    "http://bob:canary@127.0.0.1:canary",
+    "http://bob:canary@[127.0.0.1",
+    "http://canary@127.0.0.1:9",
+    "socks5://bob:canary@127.0.0.1:9",
+    "http://bob:canary@127.0.0.1:9",
+    "http://bob:canary@bad host:1",
+]
+
+
+@pytest.mark.parametrize("proxy", PROXIES)
+@pytest.mark.parametrize("kind", ["ws", "http", "sse"])
+async def test_the_credential_of_a_proxy_is_never_repeated(kind, proxy, monkeypatch, caplog):
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("http_proxy", "https_proxy", "ws_proxy"):
+        monkeypatch.setenv(name, proxy)
+    caplog.set_level(logging.DEBUG)
+    scheme = "ws" if kind == "ws" else "http"
+    spec = ServerSpec(
+        "s", "test", kind=kind, url=f"{scheme}://server.invalid/mcp", limits={"connect_timeout": 2}
+    )
+    receiver, said = Recorder(), ""
+    try:
+        transport = make_transport(spec, Supplies(supervisor=None, environment={}, max_message_bytes=1000))
+        await transport.connect(receiver)
+        transport.send(b'{"jsonrpc":"2.0","id":1,"method":"initialize"}')
+        await until(lambda: receiver.messages)
+        await transport.close()
+    except TransportError as error:
+        said = str(error)
+    said += str(receiver.messages) + str(receiver.reasons) + str(receiver.noise)
+    assert "proxy" in said or "reached" in said
+    assert not any(part in said + caplog.text for part in ("canary", "can/", "bob", "ary@"))
+
+
+async def test_no_credential_of_a_handshake_reaches_the_log(caplog):
+    async def idle(link):
+        await link.wait_closed()
+
+    caplog.set_level(logging.DEBUG)
+    server, url = await scripted(idle, subprotocols=["mcp"])
+    transport = WebSocketTransport(url + "?key=canary-1", {"Authorization": "Bearer canary-2"})
+    await transport.connect(Recorder())
+    await transport.close()
+    server.close()
+    records = [
+        r.getMessage() for r in caplog.records if r.name.startswith("mcp_ws_ide") or "client" in r.name
+    ]
+    assert not any("canary" in record for record in records)
