@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import re
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
 import httpx2
 import msgspec
@@ -27,28 +27,30 @@ from mcp_ws_ide.errors import (
     UPSTREAM_LOST,
     UPSTREAM_UNAVAILABLE,
     MalformedMessage,
-    TransportError,
 )
 from mcp_ws_ide.messages import IdKey, Kind, Message
 from mcp_ws_ide.transports import batch
-from mcp_ws_ide.transports.base import Receiver, Supplies
+from mcp_ws_ide.transports.base import Receiver
 from mcp_ws_ide.transports.lines import over_limit, printable, too_large
 from mcp_ws_ide.transports.mirrored import MirroredHeaders
 from mcp_ws_ide.transports.remote import (
+    DEFAULT_BOUNDS,
     ERROR_BYTES,
     EVENT_STREAM,
     JSON,
+    Bounds,
     Failure,
     Remote,
+    RemoteTransport,
     backoff,
     media_of,
     read_body,
     status_words,
 )
-from mcp_ws_ide.transports.tasked import CLOSE_TIMEOUT, TaskedTransport, within
+from mcp_ws_ide.transports.tasked import CLOSE_TIMEOUT, within
 
 if TYPE_CHECKING:
-    from mcp_ws_ide.config import ServerSpec
+    pass
 
 MIN_RETRY: Final = 0.1
 MAX_RETRY: Final = 30.0
@@ -107,42 +109,14 @@ class _Exchange:
         self.task: asyncio.Task[Any] | None = None
 
 
-class HttpTransport(TaskedTransport):
-    """One attachment to a Streamable HTTP server.
-
-    Args:
-        remote: the server.
-        max_message_bytes: longest answer or event; a longer one becomes an error of its request.
-        reconnect_timeout: seconds for which a broken response of the handshake era is asked for again.
-        high_water: queued bytes above which ``write_paused`` is called.
-        max_queued_bytes: queued bytes above which requests are refused.
-    """
+class HttpTransport(RemoteTransport):
+    """One attachment to a Streamable HTTP server; a message over the limit becomes an error of its request."""
 
     kind = "http"
     schemes = ("http", "https")
 
-    @classmethod
-    def from_spec(cls, spec: ServerSpec, supplies: Supplies) -> Self:
-        """The address, headers and bounds of the configuration."""
-        return cls(
-            remote_of(spec, supplies),
-            max_message_bytes=supplies.max_message_bytes,
-            reconnect_timeout=spec.limits.get("reconnect_timeout", 60.0),
-        )
-
-    def __init__(
-        self,
-        remote: Remote,
-        *,
-        max_message_bytes: int = 10 << 20,
-        reconnect_timeout: float = 60.0,
-        high_water: int = 1 << 20,
-        max_queued_bytes: int = 64 << 20,
-    ) -> None:
-        super().__init__(remote.where, high_water, max_queued_bytes)
-        self._remote = remote
-        self._max_message = max_message_bytes
-        self._reconnect_timeout = reconnect_timeout
+    def __init__(self, remote: Remote, bounds: Bounds = DEFAULT_BOUNDS) -> None:
+        super().__init__(remote, bounds)
         self._mirrored = MirroredHeaders()
         self._exchanges: dict[IdKey, _Exchange] = {}
         self._ordered: deque[_Exchange] = deque()
@@ -528,7 +502,7 @@ class HttpTransport(TaskedTransport):
     async def _hang_up(self) -> None:
         if self._session and self._fault != self._gone_words():
             await within(CLOSE_TIMEOUT, self._say_goodbye())
-        await self._remote.aclose()
+        await super()._hang_up()
 
     async def _say_goodbye(self) -> None:
         with contextlib.suppress(Failure):
@@ -542,27 +516,6 @@ error tells of a modern server (MCP 2026-07-28, basic/transports/streamable-http
 _NOTHING: Final = b'{"jsonrpc":"2.0","method":"nothing"}'
 _PING: Final = b'{"jsonrpc":"2.0","id":"ping","method":"ping"}'
 """Sent without a token, to be told where one is to be had."""
-
-
-def remote_of(spec: ServerSpec, supplies: Supplies) -> Remote:
-    """The remote server that a configuration names.
-
-    Raises:
-        TransportError: ``ca_file`` cannot be used, or OAuth is not possible here.
-    """
-    authorization = None
-    if spec.oauth is not None:
-        if supplies.authorizations is None:
-            raise TransportError("OAuth needs a public address of the gateway, and there is none")
-        authorization = supplies.authorizations.of(spec, supplies.principal)
-    return Remote(
-        spec.url or "",
-        spec.headers,
-        ca_file=spec.ca_file,
-        connect_timeout=spec.limits.get("connect_timeout", 10.0),
-        read_timeout=spec.limits.get("read_timeout", 300.0),
-        authorization=authorization,
-    )
 
 
 def _begins(message: Message) -> bool:

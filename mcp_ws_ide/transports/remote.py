@@ -1,7 +1,8 @@
 """HTTP toward remote servers, for every transport made of it: one pooled client, and each failure in words.
 
 Decides what leaves this machine: credentials come from the configuration alone, cookies are not kept, a redirect
-is followed within its origin and with its method, TLS is verified. Knows nothing of JSON-RPC.
+is followed within its origin and with its method, TLS is verified. Reads the configuration of such servers. Knows
+nothing of JSON-RPC.
 """
 
 from __future__ import annotations
@@ -13,16 +14,20 @@ import random
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import httpx2
 
 from mcp_ws_ide import __version__
 from mcp_ws_ide.errors import TransportError
+from mcp_ws_ide.transports.base import Supplies
+from mcp_ws_ide.transports.tasked import TaskedTransport
 
 if TYPE_CHECKING:
+    from mcp_ws_ide.config import ServerSpec
     from mcp_ws_ide.transports.oauth import Authorization
 
 MAX_CONNECTIONS: Final = 256
@@ -103,6 +108,7 @@ class Remote:
     ) -> None:
         self._authorization = authorization
         self.url = httpx2.URL(url)
+        self.connect_timeout = connect_timeout
         self.read_timeout = read_timeout
         self._timeout = httpx2.Timeout(
             connect=connect_timeout, read=read_timeout, write=WRITE_TIMEOUT, pool=connect_timeout
@@ -111,6 +117,27 @@ class Remote:
             connect=connect_timeout, read=None, write=WRITE_TIMEOUT, pool=connect_timeout
         )
         self._client = new_client(headers, ca_file, self._timeout)
+
+    @classmethod
+    def from_spec(cls, spec: ServerSpec, supplies: Supplies) -> Self:
+        """The remote server that a configuration names.
+
+        Raises:
+            TransportError: ``ca_file`` cannot be used, or OAuth is not possible here.
+        """
+        authorization = None
+        if spec.oauth is not None:
+            if supplies.authorizations is None:
+                raise TransportError("OAuth needs a public address of the gateway, and there is none")
+            authorization = supplies.authorizations.of(spec, supplies.principal)
+        return cls(
+            spec.url or "",
+            spec.headers,
+            ca_file=spec.ca_file,
+            connect_timeout=spec.limits.get("connect_timeout", 10.0),
+            read_timeout=spec.limits.get("read_timeout", 300.0),
+            authorization=authorization,
+        )
 
     @property
     def where(self) -> str:
@@ -220,6 +247,45 @@ class Remote:
     async def aclose(self) -> None:
         """Close every connection."""
         await self._client.aclose()
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What an attachment over HTTP takes at most.
+
+    Attributes:
+        max_message_bytes: longest message of the server.
+        reconnect_timeout: seconds for which a broken response is asked for again, where the server can replay it.
+        high_water: queued bytes above which ``write_paused`` is called.
+        max_queued_bytes: queued bytes above which requests are refused, or the server counts as stuck.
+    """
+
+    max_message_bytes: int = 10 << 20
+    reconnect_timeout: float = 60.0
+    high_water: int = 1 << 20
+    max_queued_bytes: int = 64 << 20
+
+
+DEFAULT_BOUNDS: Final = Bounds()
+
+
+class RemoteTransport(TaskedTransport):
+    """Base of the transports that are made of HTTP requests to one :class:`Remote`."""
+
+    @classmethod
+    def from_spec(cls, spec: ServerSpec, supplies: Supplies) -> Self:
+        """The address, headers and bounds of the configuration."""
+        reconnect_timeout = spec.limits.get("reconnect_timeout", DEFAULT_BOUNDS.reconnect_timeout)
+        return cls(Remote.from_spec(spec, supplies), Bounds(supplies.max_message_bytes, reconnect_timeout))
+
+    def __init__(self, remote: Remote, bounds: Bounds = DEFAULT_BOUNDS) -> None:
+        super().__init__(remote.where, bounds.high_water, bounds.max_queued_bytes)
+        self._remote = remote
+        self._max_message = bounds.max_message_bytes
+        self._reconnect_timeout = bounds.reconnect_timeout
+
+    async def _hang_up(self) -> None:
+        await self._remote.aclose()
 
 
 def new_client(

@@ -7,67 +7,40 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import httpx2
 
 from mcp_ws_ide import messages
 from mcp_ws_ide.errors import UPSTREAM_LOST, UPSTREAM_UNAVAILABLE, TransportError
 from mcp_ws_ide.messages import Kind, Message
-from mcp_ws_ide.transports.base import Receiver, Supplies
-from mcp_ws_ide.transports.http import remote_of
+from mcp_ws_ide.transports.base import Receiver
 from mcp_ws_ide.transports.remote import (
+    DEFAULT_BOUNDS,
     ERROR_BYTES,
     EVENT_STREAM,
     JSON,
+    Bounds,
     Failure,
     Remote,
+    RemoteTransport,
     media_of,
     origin,
     read_body,
     status_words,
 )
-from mcp_ws_ide.transports.tasked import TaskedTransport
 
 if TYPE_CHECKING:
-    from mcp_ws_ide.config import ServerSpec
+    pass
 
 
-class SseTransport(TaskedTransport):
-    """One event stream of a server.
-
-    Args:
-        remote: the server.
-        max_message_bytes: longest message; a longer one ends the attachment.
-        open_timeout: seconds for the stream to begin.
-        high_water: queued bytes above which ``write_paused`` is called.
-        max_queued_bytes: queued bytes above which the server counts as stuck.
-    """
+class SseTransport(RemoteTransport):
+    """One event stream of a server; a message over the limit ends the attachment."""
 
     kind = "sse"
 
-    @classmethod
-    def from_spec(cls, spec: ServerSpec, supplies: Supplies) -> Self:
-        """The address, headers and bounds of the configuration."""
-        return cls(
-            remote_of(spec, supplies),
-            max_message_bytes=supplies.max_message_bytes,
-            open_timeout=spec.limits.get("connect_timeout", 10.0),
-        )
-
-    def __init__(
-        self,
-        remote: Remote,
-        *,
-        max_message_bytes: int = 10 << 20,
-        open_timeout: float = 10.0,
-        high_water: int = 1 << 20,
-        max_queued_bytes: int = 64 << 20,
-    ) -> None:
-        super().__init__(remote.where, high_water, max_queued_bytes)
-        self._remote = remote
-        self._max_message = max_message_bytes
-        self._open_timeout = open_timeout
+    def __init__(self, remote: Remote, bounds: Bounds = DEFAULT_BOUNDS) -> None:
+        super().__init__(remote, bounds)
         self._endpoint = remote.url
         self._out: deque[Message] = deque()
         self._queued = 0
@@ -75,16 +48,17 @@ class SseTransport(TaskedTransport):
 
     async def connect(self, receiver: Receiver) -> None:
         """Open the stream and wait for the address of the POSTs; see :meth:`Transport.connect`."""
+        seconds = self._remote.connect_timeout
         await self._remote.prepare("GET", {"Accept": EVENT_STREAM})
         opened: asyncio.Future[httpx2.URL] = asyncio.get_running_loop().create_future()
         self._spawn(self._read(opened, receiver), "read")
         try:
-            async with asyncio.timeout(self._open_timeout):
+            async with asyncio.timeout(seconds):
                 self._endpoint = await opened
         except TimeoutError:
             self._receiver = None
             await self.close()
-            words = f"{self._where} opened no event stream within {self._open_timeout:g} s (connect_timeout)"
+            words = f"{self._where} opened no event stream within {seconds:g} s (connect_timeout)"
             raise TransportError(words) from None
         except BaseException:
             self._receiver = None
@@ -179,6 +153,3 @@ class SseTransport(TaskedTransport):
         code = UPSTREAM_LOST if failure.sent else UPSTREAM_UNAVAILABLE
         outcome = {"outcome": "unknown" if failure.sent else "not_sent"}
         self._deliver(messages.error_response(message.id, code, str(failure), outcome))
-
-    async def _hang_up(self) -> None:
-        await self._remote.aclose()

@@ -20,7 +20,7 @@ from mcp_ws_ide.messages import parse
 from mcp_ws_ide.transports import http
 from mcp_ws_ide.transports.http import HttpTransport
 from mcp_ws_ide.transports.mirrored import MAX_ANNOTATIONS, annotated
-from mcp_ws_ide.transports.remote import Remote
+from mcp_ws_ide.transports.remote import Bounds, Remote
 from tests.conftest import MODERN, until
 from tests.transports.peers import Recorder
 from tests.transports.raw_http import Request, Server
@@ -66,7 +66,7 @@ async def make() -> AsyncIterator[Callable[..., Awaitable[Client]]]:
 
     async def client(url: str, headers: dict[str, str] | None = None, **options: Any) -> Client:
         bounds = {k: options.pop(k) for k in ("max_message_bytes", "reconnect_timeout") if k in options}
-        transport = HttpTransport(Remote(url, headers or {}, **options), **bounds)
+        transport = HttpTransport(Remote(url, headers or {}, **options), Bounds(**bounds))
         made.append(transport)
         client = Client(transport)
         await transport.connect(client.receiver)
