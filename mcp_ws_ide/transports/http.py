@@ -59,6 +59,8 @@ STEADY: Final = 5.0
 """Seconds after which an event stream counts as one that worked: the next delay is a short one again."""
 MAX_PAGES: Final = 20
 """Pages of a tool list that are asked for on a call's behalf."""
+OPENING_TIMEOUT: Final = 5.0
+"""Seconds for which an ``initialize`` that has left is waited for at the end, so that its session can be ended."""
 CANCELLED: Final = b'"notifications/cancelled"'
 
 _SESSION_ID: Final = re.compile(r"[\x21-\x7e]{1,1024}")
@@ -252,7 +254,7 @@ class HttpTransport(RemoteTransport):
         if exchange.version is not None:
             headers |= self._mirrored.of(message, exchange.version)
         elif _begins(message):
-            self._session = self._version = ""
+            await self._end_session()
         else:
             headers |= self._session_headers()
         endless = message.method == b'"subscriptions/listen"'
@@ -286,8 +288,10 @@ class HttpTransport(RemoteTransport):
 
     async def _read(self, exchange: _Exchange, response: httpx2.Response) -> None:
         status, media = response.status_code, media_of(response)
-        if _begins(exchange.message) and exchange.version is None and status < 300:
+        if _opens(exchange) and status < 300:
             self._session = self._session_of(response)
+            if self._closing is not None:
+                return  # only the session was waited for, to be ended
         if status >= 300:
             return await self._read_error(exchange, response)
         if media == EVENT_STREAM:
@@ -435,7 +439,7 @@ class HttpTransport(RemoteTransport):
         self._answer_error(
             exchange, UPSTREAM_LOST if failure.sent else UPSTREAM_UNAVAILABLE, words, sent=failure.sent
         )
-        if _begins(message) and exchange.version is None:
+        if _opens(exchange):
             self._begin_close(words)
 
     # --- streams that outlive a response (handshake era) ------------------------------------------
@@ -499,12 +503,26 @@ class HttpTransport(RemoteTransport):
             attempt = 1 if loop.time() - began > STEADY else attempt + 1
             await asyncio.sleep(max(state.retry or 0.0, backoff(attempt)))
 
+    async def _finish(self) -> None:
+        """A session whose id is still on its way would stay open at the server, for nobody."""
+        opening = [e.task for e in self._exchanges.values() if e.task and e.left.is_set() and _opens(e)]
+        if opening:
+            await asyncio.wait(opening, timeout=OPENING_TIMEOUT)
+
     async def _hang_up(self) -> None:
-        if self._session and self._fault != self._gone_words():
-            await within(CLOSE_TIMEOUT, self._say_goodbye())
+        await self._end_session()
         await super()._hang_up()
 
-    async def _say_goodbye(self) -> None:
+    async def _end_session(self) -> None:
+        """Tell the server, if there is a session and the server still knows it."""
+        if self._listening is not None:
+            self._listening.cancel()
+            self._listening = None
+        if self._session and self._fault != self._gone_words():
+            await within(CLOSE_TIMEOUT, self._delete())
+        self._session = self._version = ""
+
+    async def _delete(self) -> None:
         with contextlib.suppress(Failure):
             async with self._remote.open("DELETE", self._session_headers()):
                 pass
@@ -520,6 +538,11 @@ _PING: Final = b'{"jsonrpc":"2.0","id":"ping","method":"ping"}'
 
 def _begins(message: Message) -> bool:
     return message.kind is Kind.REQUEST and message.method == b'"initialize"'
+
+
+def _opens(exchange: _Exchange) -> bool:
+    """Whether it begins a session of the handshake era."""
+    return exchange.version is None and _begins(exchange.message)
 
 
 def _retry(event: httpx2.ServerSentEvent, known: float | None) -> float | None:

@@ -629,6 +629,82 @@ async def test_a_forgotten_session_ends_the_attachment_with_words(make):
         assert all(request.method != "DELETE" for request in server.requests)
 
 
+@pytest.mark.parametrize("way", ["json", "events"])
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_a_session_that_opens_after_the_attachment_has_ended_is_ended_too(make, way, cancelled):
+    held = asyncio.Event()
+
+    async def handler(request: Request) -> None:
+        if request.method == "POST" and request.message["method"] == "initialize":
+            await held.wait()
+            if way == "json":
+                return await request.result({"protocolVersion": "2025-11-25"}, Mcp_Session_Id="late")
+            head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nMcp-Session-Id: late\r\n\r\n"
+            return await request.raw(head)  # the answer itself never comes
+        await request.answer(200 if request.method == "DELETE" else 202)
+
+    async with Server(handler) as server:
+        client = await make(server.url)
+        client.send("initialize", {"protocolVersion": "2025-11-25"}, 1, modern=False)
+        await until(lambda: server.requests)
+        if cancelled:
+            client.send("notifications/cancelled", {"requestId": 1}, modern=False)
+        closing = asyncio.ensure_future(client.transport.close())
+        await asyncio.sleep(0)
+        held.set()
+        await closing
+        ended = [
+            request.headers.get("mcp-session-id") for request in server.requests if request.method == "DELETE"
+        ]
+        assert ended == ["late"]
+        assert len(client.receiver.reasons) == 1
+
+
+async def test_a_server_that_never_opens_the_session_is_not_waited_for_for_ever(make, monkeypatch):
+    monkeypatch.setattr(http, "OPENING_TIMEOUT", 0.2)
+
+    async def handler(request: Request) -> None:
+        await asyncio.sleep(60)
+
+    async with Server(handler) as server:
+        client = await make(server.url)
+        client.send("initialize", {"protocolVersion": "2025-11-25"}, 1, modern=False)
+        await until(lambda: server.requests)
+        async with asyncio.timeout(5):
+            await client.transport.close()
+        assert [request.method for request in server.requests] == ["POST"]
+
+
+async def test_a_second_handshake_ends_the_session_of_the_first(make):
+    sessions = iter(["one", "two"])
+
+    async def handler(request: Request) -> None:
+        if request.method == "POST" and "id" in request.message:
+            return await request.result({"protocolVersion": "2025-11-25"}, Mcp_Session_Id=next(sessions))
+        if request.method == "GET":
+            return await request.events(b": listening")
+        await request.answer(202)
+
+    async with Server(handler) as server:
+        client = await make(server.url)
+        await client.initialize()
+        client.send("notifications/initialized", modern=False)
+        await until(lambda: any(request.method == "GET" for request in server.requests))
+        client.send("initialize", {"protocolVersion": "2025-11-25"}, 2, modern=False)
+        await client.answer(2)
+        client.send("notifications/initialized", modern=False)
+        await until(lambda: sum(request.method == "GET" for request in server.requests) == 2)
+        await client.transport.close()
+        ended = [
+            request.headers["mcp-session-id"] for request in server.requests if request.method == "DELETE"
+        ]
+        assert ended == ["one", "two"]
+        listening = [
+            request.headers["mcp-session-id"] for request in server.requests if request.method == "GET"
+        ]
+        assert listening == ["one", "two"]
+
+
 # --- TLS ------------------------------------------------------------------------------------------
 
 
