@@ -64,6 +64,7 @@ OPENING_TIMEOUT: Final = 5.0
 CANCELLED: Final = b'"notifications/cancelled"'
 
 _SESSION_ID: Final = re.compile(r"[\x21-\x7e]{1,1024}")
+_EVENT_ID: Final = re.compile(r"[^\x00-\x1f\x7f]{1,1024}")
 _VERSION: Final = re.compile(r"[0-9A-Za-z._-]{1,64}")
 
 
@@ -301,7 +302,7 @@ class HttpTransport(RemoteTransport):
         if media != JSON or status in (202, 204):
             words = f"{self._where} answered {status} with {media[:60]!r} in place of JSON"
             raise Failure(words, sent=True)
-        body = await read_body(response, self._max_message)
+        body = await read_body(response, self._max_message, self._remote.read_timeout)
         if body is None:
             return self._too_large(exchange, "the answer")
         await self._reading.wait()
@@ -317,7 +318,7 @@ class HttpTransport(RemoteTransport):
 
     async def _read_error(self, exchange: _Exchange, response: httpx2.Response) -> None:
         status = response.status_code
-        body = await read_body(response, ERROR_BYTES) or b""
+        body = await read_body(response, ERROR_BYTES, self._remote.read_timeout) or b""
         if status == 404 and exchange.version is None and self._session and not _begins(exchange.message):
             self._answer_error(exchange, UPSTREAM_LOST, self._gone_words(), sent=False)
             return self._begin_close(self._gone_words())
@@ -358,7 +359,7 @@ class HttpTransport(RemoteTransport):
             async for event in httpx2.EventSource(response, max_event_size=limit):
                 await self._reading.wait()
                 if exchange is not None:
-                    exchange.last_event = event.id or exchange.last_event
+                    exchange.last_event = _event_id(event.id) if event.id else exchange.last_event
                     exchange.retry = _retry(event, exchange.retry)
                 if event.event == "message" and event.data:
                     await self._take_body(exchange, messages.one_line(event.data.encode()))
@@ -467,7 +468,7 @@ class HttpTransport(RemoteTransport):
                 raise Failure(f"{broken}; it was not resumed within {self._reconnect_timeout:g} s", sent=True)
 
     async def _replay(self, exchange: _Exchange) -> None:
-        headers = {"Accept": EVENT_STREAM, "Last-Event-ID": exchange.last_event, **self._session_headers()}
+        headers = self._session_headers() | {"Accept": EVENT_STREAM, "Last-Event-ID": exchange.last_event}
         async with self._remote.open("GET", headers) as response:
             status = response.status_code
             if status == 404 and self._session:
@@ -543,6 +544,12 @@ def _begins(message: Message) -> bool:
 def _opens(exchange: _Exchange) -> bool:
     """Whether it begins a session of the handshake era."""
     return exchange.version is None and _begins(exchange.message)
+
+
+def _event_id(given: str) -> str:
+    """As it may be sent back in a header, in UTF-8 (WHATWG HTML, server-sent events); ``""`` for one that cannot,
+    after which nothing can be resumed."""
+    return given if _EVENT_ID.fullmatch(given) and given == given.strip() else ""
 
 
 def _retry(event: httpx2.ServerSentEvent, known: float | None) -> float | None:

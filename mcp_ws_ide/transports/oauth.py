@@ -355,7 +355,7 @@ class Authorization:
                 response = await client.send(request, stream=True)
                 try:
                     check_coding(response)
-                    body = await read_body(response, ERROR_BYTES)
+                    body = await read_body(response, ERROR_BYTES, ANSWER_TIMEOUT)
                 finally:
                     await response.aclose()
         except TimeoutError:

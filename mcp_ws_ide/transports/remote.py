@@ -7,6 +7,7 @@ nothing of JSON-RPC.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -89,7 +90,8 @@ class Remote:
         headers: configured ones, sent with every request.
         ca_file: certificates to trust instead of the system's.
         connect_timeout: seconds for a connection, or for one of the pool to become free.
-        read_timeout: seconds of silence after which a response counts as lost.
+        read_timeout: seconds of silence after which a response counts as lost, and for the whole of one that is
+            no event stream.
         authorization: where the token comes from, if it comes by OAuth.
 
     Raises:
@@ -165,12 +167,18 @@ class Remote:
             Failure: there is no response, or reading it in the block failed.
         """
         sent = False
+        clock = asyncio.timeout(None)
 
         async def trace(event: str, _: Any) -> None:
             nonlocal sent
             sent = sent or event.endswith("send_request_headers.started")
-            if event.endswith("send_request_body.complete") and on_sent is not None:
-                on_sent()
+            if event.endswith("send_request_body.complete"):
+                if not endless:
+                    clock.reschedule(asyncio.get_running_loop().time() + self.read_timeout)
+                if on_sent is not None:
+                    on_sent()
+            elif event.endswith("receive_response_headers.complete"):
+                clock.reschedule(None)
 
         timeout = self._endless if endless else self._timeout
         target = url or self.url
@@ -179,12 +187,19 @@ class Remote:
                 request = self._client.build_request(
                     method,
                     target,
-                    headers=headers,
+                    headers=httpx2.Headers(headers, encoding="utf-8"),
                     content=content,
                     timeout=timeout,
                     extensions={"trace": trace},
                 )
-                response = await self._send(request)
+                clock = asyncio.timeout(None)
+                try:
+                    async with clock:
+                        response = await self._send(request)
+                except TimeoutError:
+                    raise _unfinished(self.where, self.read_timeout) from None
+                # Events and JSON are UTF-8, whatever the Content-Type says; Python knows stranger codecs.
+                response.encoding = "utf-8"
                 try:
                     onward = _redirect(response, method)
                     if onward is None:
@@ -315,15 +330,27 @@ def new_client(
         raise TransportError(BAD_PROXY) from None
 
 
-async def read_body(response: httpx2.Response, limit: int) -> bytes | None:
-    """The whole body; None if it is longer than ``limit`` bytes."""
+async def read_body(response: httpx2.Response, limit: int, seconds: float) -> bytes | None:
+    """The whole body; None if it is longer than ``limit`` bytes.
+
+    Raises:
+        Failure: it did not end within ``seconds``, however busily it trickled.
+    """
     parts, size = [], 0
-    async for part in response.aiter_bytes():
-        parts.append(part)
-        size += len(part)
-        if size > limit:
-            return None
+    try:
+        async with asyncio.timeout(seconds):
+            async for part in response.aiter_bytes():
+                parts.append(part)
+                size += len(part)
+                if size > limit:
+                    return None
+    except TimeoutError:
+        raise _unfinished(origin(response.request.url), seconds) from None
     return b"".join(parts)
+
+
+def _unfinished(where: str, seconds: float) -> Failure:
+    return Failure(f"{where} did not finish its answer within {seconds:g} s (read_timeout)", sent=True)
 
 
 def media_of(response: httpx2.Response) -> str:

@@ -64,7 +64,8 @@ class SseTransport(RemoteTransport):
             self._receiver = None
             await self.close()
             raise
-        self._spawn(self._write(), "write")
+        if self._closing is None:  # the stream may have ended again by now
+            self._spawn(self._write(), "write")
 
     # --- the stream -----------------------------------------------------------------------------
 
@@ -89,7 +90,7 @@ class SseTransport(RemoteTransport):
 
     async def _check(self, response: httpx2.Response) -> None:
         if response.status_code >= 300:
-            body = await read_body(response, ERROR_BYTES) or b""
+            body = await read_body(response, ERROR_BYTES, self._remote.read_timeout) or b""
             raise Failure(status_words(self._where, response.status_code, body), sent=False)
         if media_of(response) != EVENT_STREAM:
             words = (
@@ -142,7 +143,7 @@ class SseTransport(RemoteTransport):
     async def _post(self, message: Message) -> None:
         opened = self._remote.open("POST", {"Content-Type": JSON}, url=self._endpoint, content=message.data)
         async with opened as response:
-            body = await read_body(response, ERROR_BYTES) or b""
+            body = await read_body(response, ERROR_BYTES, self._remote.read_timeout) or b""
             if (status := response.status_code) >= 300:
                 raise Failure(status_words(self._where, status, body), sent=status >= 500, status=status)
 

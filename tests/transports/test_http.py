@@ -426,6 +426,64 @@ async def test_a_json_rpc_error_of_a_4xx_passes_as_it_is(make):
         assert (await client.ask("tools/list", number=2))["error"] == error
 
 
+TRICKLE = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n"
+CHUNKED = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+LENGTHS = b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("head", "again", "words"),
+    [
+        (b"nonsense\r\n", b"", "broke off"),
+        (b"HTTP/1.1 200 OK\r\n" + LENGTHS, b"", "broke off"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n", b"", "broke off"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", b"", "broke off"),
+        (b"HTTP/1.1 200 OK\r\n", b"X: y\r\n" * 1000, "broke off"),
+        (b"HTTP/1.1 200 OK\r\nX: ", b"x" * 1000, "broke off"),
+        (b"", b"HTTP/1.1 103 Early Hints\r\n\r\n", "did not finish its answer"),
+        (b"HTTP/1.1 200 OK\r\nX: ", b"x", "did not finish its answer"),
+        (TRICKLE, b" ", "did not finish its answer"),
+        (TRICKLE.replace(b"200", b"400"), b" ", "did not finish its answer"),
+        (CHUNKED, b"1\r\n \r\n", "did not finish its answer"),
+        (CHUNKED + b"1", b"0" * 100, "broke off"),
+        (CHUNKED + b"FFFFFFFF\r\n", b"x" * 1000, "max_message_bytes"),
+        (CHUNKED + b"1;", b"x" * 1000, "broke off"),
+        (CHUNKED.replace(b"application/json", b"text/event-stream") + b"5\r\ndata:\r\n", None, "broke off"),
+    ],
+)
+async def test_an_answer_that_never_ends_well_costs_its_own_request_alone(make, head, again, words):
+    async def handler(request: Request) -> None:
+        if request.message["id"] != 1:
+            return await request.result()
+        await request.raw(head)
+        while again:
+            await request.raw(again)
+            await asyncio.sleep(0.01 if len(again) < 100 else 0)
+        request.writer.close()
+
+    async with Server(handler) as server:
+        client = await make(server.url, read_timeout=0.5, max_message_bytes=100_000)
+        other = await make(server.url)
+        client.send("tools/call", {"name": "x"}, 1)
+        assert "result" in await other.ask("tools/list", number=2)
+        answer = await client.answer(1)
+        assert words in answer["error"]["message"]
+        assert answer["error"]["code"] == -31004 or outcome(answer) == "unknown"
+        assert "result" in await client.ask("tools/list", number=2)
+        assert client.receiver.reasons == []
+
+
+@pytest.mark.parametrize("charset", ["utf-16", "zlib", "punycode", "rot13", "nonsense"])
+async def test_events_are_utf_8_whatever_is_said(make, charset):
+    async def handler(request: Request) -> None:
+        media = f"text/event-stream; charset={charset}"
+        await request.answer(200, event({"jsonrpc": "2.0", "id": 1, "result": {"a": "ä"}}) + b"\n\n", media)
+
+    async with Server(handler) as server:
+        client = await make(server.url)
+        assert (await client.ask("tools/list"))["result"] == {"a": "ä"}
+
+
 # --- slow, dying ------------------------------------------------------------------------------------
 
 
@@ -549,6 +607,30 @@ async def test_a_broken_response_is_resumed_where_the_server_can(make):
         await client.initialize()
         assert (await client.ask("tools/call", {"name": "x"}, 5, modern=False))["result"] == {"late": True}
         assert [request.method for request in server.requests] == ["POST", "POST", "GET"]
+
+
+@pytest.mark.parametrize(
+    ("event_id", "resumed"), [("ä/€ 1", True), ("x" * 1024, True), ("x" * 1025, False), ("a\x1fb", False)]
+)
+async def test_an_event_id_is_sent_back_as_it_came_or_not_at_all(make, event_id, resumed):
+    async def handler(request: Request) -> None:
+        if request.method == "POST" and request.message["method"] == "initialize":
+            return await request.result({"protocolVersion": "2025-11-25"}, Mcp_Session_Id="s")
+        if request.method == "POST":
+            await request.events(f"id: {event_id}\nretry: 10\ndata:".encode())
+        else:
+            await request.events(event({"jsonrpc": "2.0", "id": 5, "result": {}}))
+        request.writer.close()
+
+    async with Server(handler) as server:
+        client = await make(server.url)
+        await client.initialize()
+        answer = await client.ask("tools/call", {"name": "x"}, 5, modern=False)
+        assert ("result" in answer) is resumed
+        sent = [request.headers["last-event-id"] for request in server.requests if request.method == "GET"]
+        assert [value.encode("latin-1").decode() for value in sent] == ([event_id] if resumed else [])
+        if not resumed:
+            assert outcome(answer) == "unknown"
 
 
 async def test_a_response_that_cannot_be_resumed_is_said(make):
