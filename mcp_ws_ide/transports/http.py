@@ -35,6 +35,7 @@ from mcp_ws_ide.transports.lines import over_limit, printable, too_large
 from mcp_ws_ide.transports.mirrored import MirroredHeaders
 from mcp_ws_ide.transports.remote import (
     DEFAULT_BOUNDS,
+    DISCOVER,
     ERROR_BYTES,
     EVENT_STREAM,
     JSON,
@@ -431,12 +432,12 @@ class HttpTransport(RemoteTransport):
         words, message = str(failure), exchange.message
         if message.kind is not Kind.REQUEST:
             return self._noise(f"a message was not taken: {words}")
-        if not self._reached and message.method == b'"server/discover"':
+        if not self._reached and message.method == DISCOVER:
             if failure.refused or not failure.status:
                 # Whoever asks what is there must not take silence for the answer of an older server.
                 return self._begin_close(words)
-            if 400 <= failure.status < 500:
-                return self._answer_error(exchange, METHOD_NOT_FOUND, f"{words}; {_OLDER}", sent=False)
+            if failure.of_older_server:
+                return self._answer_error(exchange, METHOD_NOT_FOUND, words, sent=False)
         self._answer_error(
             exchange, UPSTREAM_LOST if failure.sent else UPSTREAM_UNAVAILABLE, words, sent=failure.sent
         )
@@ -529,9 +530,6 @@ class HttpTransport(RemoteTransport):
                 pass
 
 
-_OLDER: Final = "a server of a revision before 2026-07-28 refuses this request so"
-"""What comes before ``initialize``, servers of the handshake era refuse with any 4xx, in text or HTML; only a modern
-error tells of a modern server (MCP 2026-07-28, basic/transports/streamable-http)."""
 _NOTHING: Final = b'{"jsonrpc":"2.0","method":"nothing"}'
 _PING: Final = b'{"jsonrpc":"2.0","id":"ping","method":"ping"}'
 """Sent without a token, to be told where one is to be had."""

@@ -43,6 +43,8 @@ ERROR_BYTES: Final = 64 << 10
 """How much of the body of an error is read."""
 EVENT_STREAM: Final = "text/event-stream"
 JSON: Final = "application/json"
+DISCOVER: Final = b'"server/discover"'
+"""The method, as JSON, by which servers are asked what they speak."""
 
 BAD_PROXY: Final = (
     "the proxy that the environment names (http_proxy, https_proxy, ws_proxy, all_proxy …) is no usable address: "
@@ -73,6 +75,12 @@ class Failure(Exception):
         self.sent = sent
         self.status = status
         self.refused = refused or status in (401, 403, 407, 408, 429) or status >= 500
+
+    @property
+    def of_older_server(self) -> bool:
+        """Whether a server of the handshake era refuses so what comes before ``initialize``: with any 4xx, in text or
+        HTML (MCP 2026-07-28, basic/transports/streamable-http, backward compatibility)."""
+        return 400 <= self.status < 500 and not self.refused
 
 
 class Unauthorized(Failure):

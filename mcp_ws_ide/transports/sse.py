@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 import httpx2
 
 from mcp_ws_ide import messages
-from mcp_ws_ide.errors import UPSTREAM_LOST, UPSTREAM_UNAVAILABLE, TransportError
+from mcp_ws_ide.errors import METHOD_NOT_FOUND, UPSTREAM_LOST, UPSTREAM_UNAVAILABLE, TransportError
 from mcp_ws_ide.messages import Kind, Message
 from mcp_ws_ide.transports.base import Receiver
 from mcp_ws_ide.transports.remote import (
     DEFAULT_BOUNDS,
+    DISCOVER,
     ERROR_BYTES,
     EVENT_STREAM,
     JSON,
@@ -152,5 +153,7 @@ class SseTransport(RemoteTransport):
         if message.kind is not Kind.REQUEST:
             return self._noise(f"a message was not taken: {failure}")
         code = UPSTREAM_LOST if failure.sent else UPSTREAM_UNAVAILABLE
+        if message.method == DISCOVER and failure.of_older_server:
+            code = METHOD_NOT_FOUND
         outcome = {"outcome": "unknown" if failure.sent else "not_sent"}
         self._deliver(messages.error_response(message.id, code, str(failure), outcome))
