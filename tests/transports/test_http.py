@@ -177,6 +177,38 @@ def test_a_type_that_is_no_text_is_an_invalid_annotation():
     assert annotated({"properties": {"a": {"type": ["string"], "x-mcp-header": "A"}}}) == {}
 
 
+@pytest.mark.parametrize(
+    "token", ["1.5", "[1]", "{}", "null", "true", "1e999", "9" * 4000, '"' + "x" * 100_000 + '"']
+)
+@pytest.mark.parametrize("modern", [True, False])
+async def test_an_odd_progress_token_is_left_to_the_server(make, token, modern):
+    async def handler(request: Request) -> None:
+        if request.message["method"] == "tools/call":
+            error = {"code": -32020, "message": "look at the tools again"}
+            status = 200 if "mcp-param-x" in request.headers or not modern else 400
+            reply = {"error": error} if status == 400 else {"result": {}}
+            return await request.answer(status, json.dumps({"jsonrpc": "2.0", "id": 1, **reply}).encode())
+        schema = {"properties": {"x": {"type": "string", "x-mcp-header": "X"}}}
+        await request.result({"tools": [{"name": "t", "inputSchema": schema}]})
+
+    params = {
+        "name": "t",
+        "arguments": {"x": "y"},
+        "_meta": {**(MODERN if modern else {}), "progressToken": 0},
+    }
+    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+    sent = json.dumps(call).replace('"progressToken": 0', f'"progressToken": {token}')
+    async with Server(handler) as server:
+        client = await make(server.url)
+        client.transport.send(sent.encode())
+        assert "result" in await client.answer(1)
+        client.transport.send(
+            b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":%b}}' % token.encode()
+        )
+        assert "result" in await client.ask("tools/list", number=2, modern=modern)
+        assert server.requests[0].body == sent.encode()
+
+
 async def test_a_handshake_session_keeps_its_order_id_and_version(make):
     got_initialized = asyncio.Event()
 
