@@ -1,4 +1,4 @@
-"""Live attachments to servers: what all have in common, and the kind that is one session's own (the other: ``shared.py``).
+"""Live attachments to servers: what all have in common, and the kind that is one session's own (the other: shared.py).
 
 An upstream owns its transport from the first byte to the last. Messages that arrive before the server is
 ready wait in order; when the server ends, every request it owes an answer gets an error that says whether
