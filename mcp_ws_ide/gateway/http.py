@@ -213,11 +213,10 @@ class HttpLink:
         name, _, number = last_event_id.partition(".")
         if not (number.isascii() and number.isdigit() and len(number) < 20):
             return None
-        old = self._streams.get(name)
-        kept = [(n, data) for stream, n, data in self._log if stream == name and n > int(number)]
-        if old is None and not kept:
-            return None
-        if old is not None and old.numbered - int(number) > len(kept):
+        old, seen = self._streams.get(name), int(number)
+        kept = [(n, data) for stream, n, data in self._log if stream == name and n > seen]
+        newest = old.numbered if old is not None else kept[-1][0] if kept else -1
+        if newest - seen != len(kept):  # some of it is forgotten, or there never was such an event
             return None
         fresh = Stream(name)
         for n, data in kept:

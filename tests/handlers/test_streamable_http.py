@@ -346,10 +346,28 @@ async def test_a_broken_stream_is_replayed_after_the_last_event_id(http):
         rest = [message async for _, message in lines(response)]
     assert [m.get("params", {}).get("progress") for m in rest] == [2, 3, 4, None]
     assert rest[-1]["id"] == 1
-    forgotten = await http.client.get(
-        http.url, headers={**http.headers, "Accept": "text/event-stream", "Last-Event-ID": "p99.1"}
-    )
-    assert forgotten.status_code == 400
+
+
+@pytest.mark.parametrize("event", ["p99.1", "p1.99", "g.99", "g.-1", "x", ""])
+async def test_an_event_that_never_was_is_refused_in_words(http, event):
+    await http.initialize()
+    await http.legacy(1, "slow", {"steps": 1, "delay": 0})
+    asked = {**http.headers, "Accept": "text/event-stream", "Last-Event-ID": event}
+    answer = await http.client.get(http.url, headers=asked, timeout=5)
+    assert (answer.status_code, "forgotten" in answer.json()["message"]) == (400, True)
+
+
+async def test_what_is_replayed_has_no_hole(make_jupyter):
+    """The first events of a stream that is over have left the window; its last ones are still in it."""
+    jupyter = make_jupyter({"fast": FAST_SERVER}, "--MCPWebSocketApp.window_frames=16")
+    async with httpx.AsyncClient(timeout=20) as client:
+        http = Http(jupyter, client)
+        await http.initialize()
+        await http.legacy(1, "slow", {"steps": 30, "delay": 0})
+        asked = {**http.headers, "Accept": "text/event-stream"}
+        assert (await client.get(http.url, headers={**asked, "Last-Event-ID": "p2.1"})).status_code == 400
+        rest = events(await client.get(http.url, headers={**asked, "Last-Event-ID": "p2.30"}))
+        assert [name for name, _ in rest] == ["p2.31", "p2.32"]
 
 
 async def test_a_stream_lost_before_its_first_message_is_replayed(http):
