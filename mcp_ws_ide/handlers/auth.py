@@ -47,7 +47,12 @@ def principal_of(provider: IdentityProvider, user: User) -> str:
     stock = (
         kind.get_user is IdentityProvider.get_user and kind.get_user_token is IdentityProvider.get_user_token
     )
-    return SINGLE_USER if stock else str(user.username)
+    if stock:
+        return SINGLE_USER
+    # JupyterHub's services may have the names of users, which hold no slash; jupyterhub/singleuser/extension.py.
+    known = getattr(user, "hub_user", None)
+    service = isinstance(known, dict) and known.get("kind") == "service"
+    return f"service/{user.username}" if service else str(user.username)
 
 
 def origin_allowed(handler: JupyterHandler) -> bool:

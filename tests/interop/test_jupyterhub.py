@@ -29,6 +29,8 @@ from tests.interop.proxies import Outside, ThroughAProxy
 pytestmark = [pytest.mark.node, pytest.mark.heavy]
 PROXY = PACKAGES / "configurable-http-proxy" / "bin" / "configurable-http-proxy"
 SERVICE_TOKEN = "service-token-0123456789"
+NAMESAKE_TOKEN = "namesake-token-0123456789"
+"""Of a service that has the name of a user."""
 USERS = ("ana@example", "bob", "guest")
 """``guest`` is admitted to the first one's server by a role."""
 CONFIGURATION = """
@@ -50,9 +52,11 @@ c.Spawner.cmd = [{python!r}, "-m", "jupyterhub.singleuser"]
 c.Spawner.args = ["--allow-root", "--MCPWebSocketApp.credential_check_interval=1", "--HubOAuth.cache_max_age=1"]
 c.Spawner.environment = {{"JUPYTERHUB_ACTIVITY_INTERVAL": "1"}}
 c.JupyterHub.activity_resolution = 0
-c.JupyterHub.services = [{{"name": "tests", "api_token": "{token}"}}]
+namesake = {{"name": "guest", "api_token": "{namesake}"}}
+c.JupyterHub.services = [{{"name": "tests", "api_token": "{token}"}}, namesake]
 scopes = ["admin:users", "admin:servers", "tokens"]
 admitted = {{"name": "admitted", "scopes": ["access:servers!user=ana@example"], "users": ["guest"]}}
+admitted["services"] = ["guest"]
 c.JupyterHub.load_roles = [{{"name": "tests", "scopes": scopes, "services": ["tests"]}}, admitted]
 """
 PASSWORD = "a-password-0123456789"
@@ -70,7 +74,7 @@ class Hub:
         self.configuration.write_text(
             CONFIGURATION.format(
                 **{"public": self.public, "hub": self.hub, "api": self.api, "home": home},
-                **{"token": SERVICE_TOKEN, "password": PASSWORD, "users": set(USERS)},
+                **{"token": SERVICE_TOKEN, "namesake": NAMESAKE_TOKEN, "password": PASSWORD, "users": set(USERS)},
                 **{"python": sys.executable, "proxy": [program, str(PROXY)]},
             )
         )
@@ -251,6 +255,20 @@ async def test_a_guest_of_the_server_has_sessions_of_their_own(hub, ana):
             ["guest"],
         ]
         assert ana.rest("DELETE", f"sessions/{seen[ana.token][0]['id']}", token=guest)[0] == 404
+
+
+async def test_a_service_is_not_the_user_of_the_same_name(hub, ana):
+    guest = hub.mint("guest")
+    minted = ana.rest("POST", "tokens", {"servers": ["fast"]}, token=guest)[1]
+    async with ana.connect(**bearer(guest)) as theirs, ana.connect(**bearer(NAMESAKE_TOKEN)) as its:
+        await echo(theirs)
+        await echo(its)
+        (session,) = ana.rest("GET", "sessions", token=guest)[1]["sessions"]
+        (other,) = ana.rest("GET", "sessions", token=NAMESAKE_TOKEN)[1]["sessions"]
+        assert (session["principal"], other["principal"]) == ("guest", "service/guest")
+        assert ana.rest("DELETE", f"sessions/{session['id']}", token=NAMESAKE_TOKEN)[0] == 404
+    assert ana.rest("GET", "tokens", token=NAMESAKE_TOKEN)[1]["tokens"] == []
+    assert ana.rest("DELETE", f"tokens/{minted['id']}", token=guest)[0] == 204
 
 
 async def test_foreign_pages_are_refused_and_the_hubs_own_are_not(ana):
