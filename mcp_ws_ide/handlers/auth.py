@@ -35,6 +35,8 @@ ALLOWED: Final = (
     "Mcp-Name, X-XSRFToken"
 )
 """Headers that pages of an allowed Origin may read and send."""
+_PARAMETER: Final = re.compile(r"(?i)mcp-param-[!#$%&'*+.^_`|~0-9a-z-]+")
+"""Headers that repeat arguments of a tool (MCP 2026-07-28, basic/transports): only its schema knows their names."""
 CHECK_SECONDS: Final = 30
 """How often the Jupyter credential behind an open link is checked again, unless configured."""
 
@@ -301,7 +303,9 @@ class EndpointHandler(ServerLookup, GatewayHandler):
         """The preflight of a page of an allowed Origin; it carries no credential and no data."""
         self.set_status(204)
         self.set_header("Access-Control-Allow-Methods", "GET, POST, DELETE, OPTIONS")
-        self.set_header("Access-Control-Allow-Headers", ALLOWED)
+        asked = self.request.headers.get("Access-Control-Request-Headers", "").split(",")
+        parameters = [name.strip() for name in asked if _PARAMETER.fullmatch(name.strip())]
+        self.set_header("Access-Control-Allow-Headers", ", ".join([ALLOWED, *parameters]))
         self.set_header("Access-Control-Max-Age", "600")
         self.finish()
 

@@ -451,6 +451,11 @@ async def test_pages_of_an_allowed_origin_may_read_the_answers(make_jupyter):
         assert preflight.status_code == 204
         assert preflight.headers["Access-Control-Allow-Origin"] == "https://ide.example"
         assert "Mcp-Method" in preflight.headers["Access-Control-Allow-Headers"]
+        asked = "authorization,mcp-param-region,mcp-param-x_1,mcp-param-,mcp-param-a b,x-other"
+        preflight = await client.options(http.url, headers={**ask, "Access-Control-Request-Headers": asked})
+        allowed = [name.strip() for name in preflight.headers["Access-Control-Allow-Headers"].split(",")]
+        assert allowed[-2:] == ["mcp-param-region", "mcp-param-x_1"], "the names that tools give, and no others"
+        assert "Authorization" in allowed
         evil = await client.options(http.url, headers={**ask, "Origin": "https://evil.example"})
         assert evil.status_code == 403
         assert "Access-Control-Allow-Origin" not in evil.headers
