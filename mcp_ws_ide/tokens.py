@@ -169,6 +169,8 @@ class Ticket(msgspec.Struct):
     username: str
     server: str
     expires: float
+    credential: tuple[str, str, str]
+    """With which it was asked for, as :mod:`mcp_ws_ide.handlers.auth` has it: a link opened by the ticket ends with it."""
 
 
 class TicketStore:
@@ -178,14 +180,15 @@ class TicketStore:
         self._now = now
         self._tickets: dict[str, Ticket] = {}
 
-    def issue(self, principal: str, username: str, server: str) -> str:
+    def issue(self, principal: str, username: str, server: str, credential: tuple[str, str, str]) -> str:
         """A ticket that opens one link to ``server`` within :data:`TICKET_LIFETIME`."""
         now = self._now()
         self._tickets = {digest: ticket for digest, ticket in self._tickets.items() if ticket.expires > now}
         if len(self._tickets) >= MAX_TICKETS:
             del self._tickets[next(iter(self._tickets))]
         secret = secrets.token_urlsafe(32)
-        self._tickets[_digest(secret)] = Ticket(principal, username, server, now + TICKET_LIFETIME)
+        ticket = Ticket(principal, username, server, now + TICKET_LIFETIME, credential)
+        self._tickets[_digest(secret)] = ticket
         return secret
 
     def redeem(self, secret: str, server: str) -> Ticket | None:

@@ -8,6 +8,8 @@ import pytest
 
 from mcp_ws_ide.tokens import MAX_TICKETS, TICKET_LIFETIME, TicketStore, TokenStore
 
+CREDENTIAL = ("token T", "", "localhost")
+
 
 class Clock:
     def __init__(self) -> None:
@@ -71,7 +73,7 @@ def test_a_planted_link_is_not_followed(tmp_path, clock):
 
 def test_a_ticket_opens_its_server_once_and_in_time(clock):
     store = TicketStore(clock)
-    once, late = store.issue("me", "Me", "a"), store.issue("me", "Me", "a")
+    once, late = store.issue("me", "Me", "a", CREDENTIAL), store.issue("me", "Me", "a", CREDENTIAL)
     assert store.redeem(once, "a").principal == "me"
     assert store.redeem(once, "a") is None
     clock.now += TICKET_LIFETIME
@@ -80,8 +82,8 @@ def test_a_ticket_opens_its_server_once_and_in_time(clock):
 
 def test_tickets_are_bounded(clock):
     store = TicketStore(clock)
-    first = store.issue("me", "Me", "a")
-    newest = [store.issue("me", "Me", "a") for _ in range(MAX_TICKETS)][-1]
+    first = store.issue("me", "Me", "a", CREDENTIAL)
+    newest = [store.issue("me", "Me", "a", CREDENTIAL) for _ in range(MAX_TICKETS)][-1]
     assert store.redeem(first, "a") is None, "the oldest gave way"
     assert store.redeem(newest, "a") is not None
 

@@ -19,7 +19,7 @@ from mcp_ws_ide.binding import CloseCode
 from mcp_ws_ide.config import read_rules
 from mcp_ws_ide.gateway import Session
 from mcp_ws_ide.gateway.server import Server
-from mcp_ws_ide.handlers.auth import GatewayHandler
+from mcp_ws_ide.handlers.auth import GatewayHandler, credential_of
 from mcp_ws_ide.ide_entries import IDES, entry
 from mcp_ws_ide.tokens import MAX_LIFETIME, TICKET_LIFETIME
 
@@ -274,7 +274,8 @@ class TicketsHandler(ApiHandler):
     async def post(self) -> None:
         """A one-time ticket for ``?ticket=``, for clients that can set no header."""
         server = self.server_named(self.body().get("server"))
-        ticket = self.runtime.tickets.issue(self.principal, str(self.current_user.username), server.name)
+        username = str(self.current_user.username)
+        ticket = self.runtime.tickets.issue(self.principal, username, server.name, credential_of(self))
         self.set_status(201)
         self.set_header("Cache-Control", "no-store")
         self.finish({"ticket": ticket, "expires_in": TICKET_LIFETIME})

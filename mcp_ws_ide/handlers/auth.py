@@ -18,7 +18,7 @@ from tornado import httputil, web
 from mcp_ws_ide import binding
 from mcp_ws_ide.binding import CloseCode
 from mcp_ws_ide.core.tools import ToolRules
-from mcp_ws_ide.tokens import TOKEN_PREFIX
+from mcp_ws_ide.tokens import TOKEN_PREFIX, Ticket
 
 if TYPE_CHECKING:
     from mcp_ws_ide.app import Runtime
@@ -55,6 +55,19 @@ def principal_of(provider: IdentityProvider, user: User) -> str:
     known = getattr(user, "hub_user", None)
     service = isinstance(known, dict) and known.get("kind") == "service"
     return f"service/{user.username}" if service else str(user.username)
+
+
+Credential = tuple[str, str, str]
+"""What a request showed to Jupyter: ``Authorization``, ``Cookie`` and ``Host``; enough to ask again."""
+
+
+def credential_of(handler: JupyterHandler) -> Credential:
+    """The Jupyter credential of a request; a token of its URL in the form of a header."""
+    headers = handler.request.headers
+    authorization = headers.get("Authorization", "")
+    if not authorization and (token := handler.get_query_argument("token", "")):
+        authorization = f"token {token}"
+    return authorization, headers.get("Cookie", ""), headers.get("Host", "")
 
 
 def origin_allowed(handler: JupyterHandler) -> bool:
@@ -205,11 +218,13 @@ class EndpointHandler(ServerLookup, GatewayHandler):
     token_id: str | None = None
     token_tools: ToolRules | None = None
     _owner: str | None = None
+    _ticket: Ticket | None = None
 
     def watch_credential(self, watched: Watched) -> None:
-        """Tie ``watched`` to the Jupyter credential of this request, if it was opened with one."""
-        if self._owner is None:
-            self.runtime.credentials.add(self.request, self.principal, watched)
+        """Tie ``watched`` to the Jupyter credential of this request, or to the one its ticket was got with."""
+        if self.token_id is None:
+            credential = credential_of(self) if self._ticket is None else self._ticket.credential
+            self.runtime.credentials.add(credential, self.principal, watched)
 
     @property
     def repeatable(self) -> bool:
@@ -271,6 +286,7 @@ class EndpointHandler(ServerLookup, GatewayHandler):
         ticket = self.runtime.tickets.redeem(secret, server)
         if ticket is None:
             raise self.refuse(401, "ticket", "the ticket is unknown, used, expired or for another server")
+        self._ticket = ticket
         self._become(ticket.principal, ticket.username)
 
     def _become(self, principal: str, username: str) -> None:
@@ -356,11 +372,9 @@ class CredentialWatch:
         self._application = application
         self._watched: dict[tuple[str, str, str, str], WeakSet[Watched]] = {}
 
-    def add(self, request: httputil.HTTPServerRequest, principal: str, watched: Watched) -> None:
-        """Watch over what ``request`` opened for ``principal``."""
-        headers = request.headers
-        presented = (headers.get("Authorization", ""), headers.get("Cookie", ""), headers.get("Host", ""))
-        self._watched.setdefault((principal, *presented), WeakSet()).add(watched)
+    def add(self, credential: Credential, principal: str, watched: Watched) -> None:
+        """Watch over what ``credential`` opened for ``principal``."""
+        self._watched.setdefault((principal, *credential), WeakSet()).add(watched)
 
     async def check(self) -> None:
         """One round: each credential once, however many links it opened."""

@@ -91,14 +91,25 @@ async def test_who_is_not_authorized_is_refused_everywhere(shared):
 
 
 async def test_a_link_ends_when_its_jupyter_credential_does(shared, tmp_path):
-    async with link_of(shared, "alice") as hers, link_of(shared, "bob") as his:
-        await Peer(hers).call(1, "tools/list")
+    """Also one that a ticket opened, by whichever way it was asked for: it goes with what it was got with."""
+    ticket = shared.rest("POST", "tickets", {"server": "fast"}, token="alice-token")[1]["ticket"]
+    other = shared.request("POST", "mcp-ws/api/tickets?token=alice-token", {"server": "fast"})[2]
+    hers = [
+        link_of(shared, "alice"),
+        shared.connect(f"fast?ticket={ticket}", additional_headers={}),
+        shared.connect(f"fast?ticket={json.loads(other)['ticket']}", additional_headers={}),
+    ]
+    async with link_of(shared, "bob") as his:
+        links = [await opening for opening in hers]
+        for link in links:
+            await Peer(link).call(1, "tools/list")
         left = {token: user for token, user in USERS.items() if user != "alice"}
         replaced = tmp_path / "fresh.json"
         replaced.write_text(json.dumps(left))
         replaced.replace(tmp_path / "users.json")
-        async with asyncio.timeout(20):
-            with pytest.raises(ConnectionClosed) as closed:
-                await hers.recv()
-        assert closed.value.rcvd.code == 4401
+        for link in links:
+            async with asyncio.timeout(20):
+                with pytest.raises(ConnectionClosed) as closed:
+                    await link.recv()
+            assert closed.value.rcvd.code == 4401
         assert (await Peer(his).call(1, "tools/list"))["id"] == 1, "bob stays"
