@@ -18,7 +18,8 @@ from urllib.parse import urlsplit
 
 from mcp_ws_ide.binding import SERVER_NAME
 from mcp_ws_ide.core.tools import ToolRules
-from mcp_ws_ide.errors import ConfigError
+from mcp_ws_ide.errors import ConfigError, UnusableHeader
+from mcp_ws_ide.headers import brings_credential, check_headers
 from mcp_ws_ide.transports import TRANSPORTS
 from mcp_ws_ide.transports.oauth import is_private
 
@@ -60,12 +61,7 @@ _TYPES: Final = {
 """What the dialects write as ``type``, in lower case, and the kind it means."""
 _SCHEMES: Final = {scheme: kind for kind, made in TRANSPORTS.items() for scheme in made.schemes}
 _TARGET: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
-_HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
-_RESERVED_HEADERS: Final = frozenset(
-    {"connection", "content-length", "host", "mcp-session-id", "transfer-encoding", "upgrade"}
-)
-"""What only the transport can know."""
 _SWITCHED_OFF: Final = 'switched off by "disabled" or "enabled"'
 _VARIABLE: Final = re.compile(r"\$\{([^}]*+)(?:(\})|\Z)")
 """Without the closing brace it takes the rest of the text, so that the time stays linear."""
@@ -380,9 +376,11 @@ def _check_remote(values: Mapping[str, Any]) -> None:
         raise _Mistake("python", 'must be "module:object", as in "my_package.server:mcp"')
     if values["url"] is not None:
         _check_url(values["url"])
+    try:
+        check_headers(values["headers"])
+    except UnusableHeader as error:
+        raise _Mistake(f"headers.{error.name}", error.reason) from None
     for name, value in values["headers"].items():
-        if not _HEADER.fullmatch(name) or name.lower() in _RESERVED_HEADERS:
-            raise _Mistake(f"headers.{name}", "cannot be set: it is no header name, or the transport sets it")
         if not _HEADER_VALUE.fullmatch(value):
             raise _Mistake(f"headers.{name}", "must be one line of Latin-1 text")
 
@@ -410,7 +408,7 @@ def _check_oauth(kind: str, values: Mapping[str, Any]) -> None:
         return
     if kind not in ("http", "sse"):
         raise _Mistake("mcp_ws.oauth", f'is for servers of type http and sse, and this is of type "{kind}"')
-    if any(name.lower() == "authorization" for name in values["headers"]):
+    if brings_credential(values["headers"]):
         raise _Mistake("mcp_ws.oauth", "excludes an Authorization header; remove one of them")
     if not is_private(values["url"]):
         raise _Mistake(

@@ -11,6 +11,7 @@
     └── ConnectError            the Python client could not connect
         ├── Unauthorized        401 or 403: the credential was refused
         ├── UnknownServer       404: no server of that name
+        ├── UnusableHeader      a header was configured that is not the user's to set (carries its name)
         └── ConnectionLost      it was connected, and has given up coming back
 
 Codes of our own lie outside -32768…-32000, which JSON-RPC 2.0 section 5.1 reserves.
@@ -108,6 +109,20 @@ class Unauthorized(ConnectError):
 
 class UnknownServer(ConnectError):
     """The gateway has no server of that name (HTTP 404)."""
+
+
+class UnusableHeader(ConnectError):
+    """A header was configured that cannot be sent, or that only the transport may set.
+
+    Attributes:
+        name: of the header.
+        reason: why, and what to do. The value is not repeated.
+    """
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"the header {name!r} {reason}")
+        self.name = name
+        self.reason = reason
 
 
 class ConnectionLost(ConnectError):

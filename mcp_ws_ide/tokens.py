@@ -170,7 +170,7 @@ class Ticket(msgspec.Struct):
     server: str
     expires: float
     credential: tuple[str, str, str]
-    """With which it was asked for, as :mod:`mcp_ws_ide.handlers.auth` has it: a link opened by the ticket ends with it."""
+    """What it was got with, as :mod:`mcp_ws_ide.handlers.auth` has it: a link that the ticket opens ends with it."""
 
 
 class TicketStore:

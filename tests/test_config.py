@@ -166,6 +166,20 @@ def test_three_dialects_mean_the_same(tmp_path, document):
             "transport sets it",
         ),
         (
+            {"mcpServers": {"a": {"url": "ws://x", "headers": {"Sec-WebSocket-Protocol": "x"}}}},
+            "mcpServers.a.headers.Sec-WebSocket-Protocol",
+            "handshake",
+        ),
+        (
+            {
+                "mcpServers": {
+                    "a": {"url": "http://x", "headers": {"Authorization": "x", "authorization": "y"}}
+                }
+            },
+            "mcpServers.a.headers.authorization",
+            "twice",
+        ),
+        (
             {"mcpServers": {"a": {"url": "http://x", "headers": {"K": "a\nb"}}}},
             "mcpServers.a.headers.K",
             "one line",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl as ssl_module
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any
+from typing import Any, TypedDict, Unpack, cast
 
 from mcp import ClientSession
 
@@ -14,6 +14,7 @@ from mcp_ws_ide.client.negotiating import TRANSPORTS, NegotiatingTransport, nego
 from mcp_ws_ide.client.states import Reconnect, State
 from mcp_ws_ide.client.transport import WebSocketTransport, websocket_transport
 from mcp_ws_ide.discovery import endpoint_url, find_gateway
+from mcp_ws_ide.headers import brings_credential, check_headers
 
 try:
     from mcp import Client
@@ -50,7 +51,7 @@ def connect(
         An async context manager that yields an entered ``mcp.Client``, or an initialised ``ClientSession``
         on mcp 1.x. Raises as :func:`websocket_transport` does.
     """
-    where, credential = address(name_or_url, token, url)
+    where, credential = address(name_or_url, token, url, headers)
     transport = transport_for(
         where,
         transports,
@@ -76,8 +77,14 @@ def transport_for(
     return negotiating_transport(url, transports=transports or TRANSPORTS, **options)
 
 
-def address(name_or_url: str, token: Token | None, url: str | None = None) -> tuple[str, Token | None]:
-    """The endpoint's URL and the credential for it; a name is looked up at the gateway that is found.
+def address(
+    name_or_url: str,
+    token: Token | None,
+    url: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> tuple[str, Token | None]:
+    """The endpoint's URL and the credential for it; a name is looked up at the gateway that is found, and its
+    credential used unless ``headers`` bring one.
 
     Raises:
         ConnectError: there is no gateway, or the name is none.
@@ -85,7 +92,53 @@ def address(name_or_url: str, token: Token | None, url: str | None = None) -> tu
     if name_or_url.startswith(("ws://", "wss://", "http://", "https://")):
         return name_or_url, token
     gateway = find_gateway(url, token if isinstance(token, str) else None)
-    return endpoint_url(gateway, name_or_url), token or gateway.token
+    found = None if brings_credential(headers or {}) else gateway.token
+    return endpoint_url(gateway, name_or_url), token or found
+
+
+class LinkOptions(TypedDict, total=False):
+    """What the adapters of agent frameworks take besides a name or a URL, as :func:`connect` does."""
+
+    token: Token | None
+    headers: Mapping[str, str] | None
+    ssl: ssl_module.SSLContext | None
+    transports: Sequence[str] | None
+    reconnect: Reconnect | None
+    on_state: Callable[[State], None] | None
+
+
+def split_options(options: Mapping[str, Any]) -> tuple[LinkOptions, dict[str, Any]]:
+    """Keywords of an adapter: those of the link, and those of its framework."""
+    ours = {name: value for name, value in options.items() if name in LinkOptions.__annotations__}
+    return cast(LinkOptions, ours), {name: value for name, value in options.items() if name not in ours}
+
+
+class Endpoint:
+    """Where an adapter connects to, again and again: a WebSocket, unless ``transports`` names others.
+
+    Attributes:
+        url: of the endpoint; ``http://`` is written as ``ws://`` where only a WebSocket will do.
+        link: the newest transport; its ``state`` and ``states()`` tell how it fares.
+
+    Raises:
+        ConnectError: there is no gateway, the name is none, or a header is not the user's to set.
+    """
+
+    def __init__(self, name_or_url: str, **options: Unpack[LinkOptions]) -> None:
+        self._options: dict[str, Any] = dict(options)
+        self._transports = options.get("transports")
+        headers = options.get("headers") or {}
+        where, token = address(name_or_url, options.get("token"), headers=headers)
+        check_headers(headers, token=token is not None)
+        as_websocket = self._transports is None and where.startswith("http")
+        self.url = f"ws{where.removeprefix('http')}" if as_websocket else where
+        self._options |= {"token": token, "transports": self._transports}
+        self.link: WebSocketTransport | NegotiatingTransport | None = None
+
+    def transport(self) -> WebSocketTransport | NegotiatingTransport:
+        """A transport for one more connection."""
+        self.link = transport_for(self.url, **self._options)
+        return self.link
 
 
 @asynccontextmanager

@@ -15,6 +15,7 @@ from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI, N
 from mcp_ws_ide import __version__
 from mcp_ws_ide.binding import CLIENT_USER_AGENT, SUBPROTOCOL_MCP, SUBPROTOCOL_RESUME
 from mcp_ws_ide.errors import ConnectError, Unauthorized, UnknownServer
+from mcp_ws_ide.headers import check_headers
 
 CLOSE_TIMEOUT: Final = 5.0
 """Seconds to wait for the peer's close frame."""
@@ -60,11 +61,15 @@ class Opener(ABC):
         token: a credential, or a function that gives a fresh one for each link.
         headers: further headers of every request.
         open_timeout: seconds for a connection and its handshake.
+
+    Raises:
+        UnusableHeader: one of ``headers`` is not the user's to set.
     """
 
     def __init__(
         self, url: str, token: Token | None, headers: Mapping[str, str], open_timeout: float
     ) -> None:
+        check_headers(headers, token=token is not None)
         self.url = url
         self.open_timeout = open_timeout
         self._token = token

@@ -26,6 +26,7 @@ from mcp_ws_ide.client.poll import PollOpener
 from mcp_ws_ide.client.states import Negotiated, Reconnect, State
 from mcp_ws_ide.client.transport import WebSocketTransport, as_message, as_text, verbatim
 from mcp_ws_ide.errors import ConnectError, Unauthorized, UnknownServer
+from mcp_ws_ide.headers import check_headers
 
 TRANSPORTS: Final = ("http", "websocket", "poll")
 """What can be negotiated, in the order in which it is tried unless told otherwise."""
@@ -60,6 +61,7 @@ class NegotiatingTransport:
         codec: tuple[Callable[[bytes], Any], Callable[[Any], bytes]],
     ) -> None:
         _check(url, transports)
+        check_headers(headers, token=token is not None)
         self.negotiated: Negotiated | None = None
         self.active: WebSocketTransport | None = None
         self._url, self._transports = url, transports
@@ -232,6 +234,9 @@ def negotiating_transport(
     Returns:
         An async context manager that yields ``(read, write)``. Entering raises :class:`ConnectError` with the
         reason of each transport; :class:`Unauthorized` or :class:`UnknownServer` where that is what all say.
+
+    Raises:
+        UnusableHeader: one of ``headers`` is not the user's to set.
     """
     return NegotiatingTransport(
         url,

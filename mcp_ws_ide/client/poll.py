@@ -69,11 +69,8 @@ class PollOpener(Opener):
 
     async def open(self, *, resume: bool, nothing_else: bool = False) -> PollConnection:
         """A link on which nothing was sent yet; its first frame is what may be refused."""
-        headers = {
-            **self.credential(),
-            "Content-Type": NDJSON,
-            "User-Agent": f"{CLIENT_USER_AGENT}/{__version__}",
-        }
+        headers = httpx2.Headers({"User-Agent": f"{CLIENT_USER_AGENT}/{__version__}", "Content-Type": NDJSON})
+        headers.update(self.credential())
         timeout = httpx2.Timeout(self.open_timeout, read=ANSWER_TIMEOUT)
         verify = self._ssl if self._ssl is not None else True
         client = httpx2.AsyncClient(headers=headers, timeout=timeout, verify=verify)

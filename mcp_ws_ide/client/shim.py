@@ -16,7 +16,7 @@ import re
 import signal
 import stat
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,7 +27,8 @@ from mcp_ws_ide import __version__
 from mcp_ws_ide.client.negotiating import raw_transport
 from mcp_ws_ide.client.states import Lost, Negotiated, Reconnect, Reconnecting, Resumed, State
 from mcp_ws_ide.discovery import RunningGateway, endpoint_url, find_gateway
-from mcp_ws_ide.errors import ConnectError
+from mcp_ws_ide.errors import ConnectError, UnusableHeader
+from mcp_ws_ide.headers import brings_credential, check_headers
 from mcp_ws_ide.ide_entries import IDES, TOKEN_VARIABLE, entry
 from mcp_ws_ide.inspector.gateway_client import GatewayClient
 
@@ -42,6 +43,10 @@ HEADER_LINE: Final = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\x20-\x7
 """A header as RFC 9110 (sections 5.1 and 5.5) has it, within ASCII."""
 
 
+class _WrongUsage(Exception):
+    """What was given on the command line cannot be used; the text says what."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -50,9 +55,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if configuring:
             return _print_entry(options)
-        url, token = _target(options)
         headers = _read_headers(options.header_file) if options.header_file else {}
+        url, token = _target(options, headers)
         return asyncio.run(_carry(url, token, headers, options))
+    except (_WrongUsage, UnusableHeader) as error:
+        print(f"mcp-ws-connect: {error}", file=sys.stderr)
+        return 2
     except ConnectError as error:
         print(f"mcp-ws-connect: {error}", file=sys.stderr)
         return 1
@@ -102,14 +110,16 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _target(options: argparse.Namespace) -> tuple[str, str | None]:
+def _target(options: argparse.Namespace, headers: Mapping[str, str]) -> tuple[str, str | None]:
     token = os.environ.get(TOKEN_VARIABLE) if options.token_file is None else None
     if options.target.startswith(("ws://", "wss://", "http://", "https://")):
         if token is None and options.token_file is not None:
             token = find_gateway("http://localhost/", None, options.token_file).token
         return options.target, token
     gateway = find_gateway(options.url, token, options.token_file)
-    return endpoint_url(gateway, options.target), gateway.token
+    given = token is not None or options.token_file is not None
+    found = gateway.token if given or not brings_credential(headers) else None
+    return endpoint_url(gateway, options.target), found
 
 
 def _print_entry(options: argparse.Namespace) -> int:
@@ -138,7 +148,8 @@ def _read_headers(path: str) -> dict[str, str]:
     """The headers in a file; from a file, because arguments are seen by every user of the machine.
 
     Raises:
-        ConnectError: it cannot be read, or a line is no header (RFC 9110 section 5). The line is not repeated.
+        ConnectError: it cannot be read.
+        _WrongUsage: a line is no header (RFC 9110 section 5), or none that can be set. Its value is not repeated.
     """
     try:
         lines = Path(path).read_text().splitlines()
@@ -149,7 +160,11 @@ def _read_headers(path: str) -> dict[str, str]:
         if line.strip():
             found = HEADER_LINE.fullmatch(line)
             if found is None:
-                raise ConnectError(f"line {number} of {path} is no header; write Name: value")
+                raise _WrongUsage(f"line {number} of {path} is no header; write Name: value")
+            try:
+                check_headers([*headers, found[1]])
+            except UnusableHeader as error:
+                raise _WrongUsage(f"line {number} of {path}: {error}") from None
             headers[found[1]] = found[2]
     return headers
 

@@ -433,7 +433,7 @@ def websocket_transport(
         url: ``ws://`` or ``wss://`` address of an MCP endpoint.
         token: a Jupyter or gateway token, sent in the ``Authorization`` header; or a function that returns a
             fresh one for each link.
-        headers: further headers of the handshake.
+        headers: further headers of the handshake; a token is one of its own.
         ssl: for ``wss``: a context with your own certificates.
         max_size: longest message to accept, in bytes.
         open_timeout: seconds for a connection and its handshake.
@@ -451,6 +451,9 @@ def websocket_transport(
         An async context manager that yields ``(read, write)``: pass it to ``mcp.Client`` (2.x), or enter it
         and pass the streams to ``ClientSession`` (1.x). Entering raises :class:`Unauthorized` (401, 403),
         :class:`UnknownServer` (404) or :class:`ConnectError`. No close code raises.
+
+    Raises:
+        UnusableHeader: one of ``headers`` is not the user's to set.
     """
     options: dict[str, Any] = {"max_size": max_size, "open_timeout": open_timeout}
     if ssl is not None:

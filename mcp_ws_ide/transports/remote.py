@@ -319,12 +319,14 @@ def new_client(
     Raises:
         TransportError: ``ca_file``, or a proxy of the environment, cannot be used.
     """
+    merged = httpx2.Headers({"User-Agent": f"mcp-ws-ide/{__version__}", "Accept-Encoding": "identity"})
+    merged.update(headers)  # as HTTP compares names: whoever writes "user-agent" replaces ours
     # trust_env: a server behind the company's proxy is to be reached as by the gateway's child processes,
     # which are given the same proxy variables. (netrc is not read by this client.)
     try:
         return httpx2.AsyncClient(
             verify=tls_context(ca_file),
-            headers={"User-Agent": f"mcp-ws-ide/{__version__}", "Accept-Encoding": "identity", **headers},
+            headers=merged,
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             follow_redirects=False,
             trust_env=True,

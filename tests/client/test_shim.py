@@ -93,10 +93,24 @@ def test_headers_come_from_a_file(jupyter, tmp_path):
     done = run(jupyter, url, "--header-file", str(file), given=request + "\n", **elsewhere)
     assert json.loads(done.stdout)["result"]["tools"], done.stderr
     assert run(jupyter, url, **elsewhere).returncode == 1, "nothing else knows the token"
-    for text, word in (("fine: x\ns3cret without a name\n", "line 2"), ("Bad Name: s3cret\n", "line 1")):
+    for text, word in (
+        ("fine: x\ns3cret without a name\n", "line 2"),
+        ("Bad Name: s3cret\n", "line 1"),
+        ("Host: s3cret\n", "'Host' cannot be set: the transport sets it from the address"),
+        ("Cookie: x\nSec-WebSocket-Key: s3cret\n", "line 2"),
+        ("Authorization: x\nauthorization: s3cret\n", "stands twice (once as 'Authorization')"),
+    ):
         file.write_text(text)
         wrong = run(jupyter, url, "--header-file", str(file))
-        assert (wrong.returncode, word in wrong.stderr, "s3cret" in wrong.stderr) == (1, True, False)
+        assert (wrong.returncode, word in wrong.stderr, "s3cret" in wrong.stderr) == (2, True, False), (
+            wrong.stderr
+        )
+    file.write_text("Authorization: Basic s3cret\n")
+    both = run(jupyter, url, "--header-file", str(file), MCP_WS_TOKEN=jupyter.token)
+    assert (both.returncode, "beside a token" in both.stderr, "s3cret" in both.stderr) == (2, True, False)
+    file.write_text(f"Authorization: Bearer {jupyter.token}\n")
+    done = run(jupyter, "fast", "--header-file", str(file), given=request + "\n", JUPYTER_TOKEN="another")
+    assert json.loads(done.stdout)["result"]["tools"], "it takes the place of the token that was found"
     missing = run(jupyter, url, "--header-file", str(tmp_path / "absent"))
     assert (missing.returncode, "cannot be read" in missing.stderr) == (1, True)
 

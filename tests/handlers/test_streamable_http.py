@@ -454,7 +454,9 @@ async def test_pages_of_an_allowed_origin_may_read_the_answers(make_jupyter):
         asked = "authorization,mcp-param-region,mcp-param-x_1,mcp-param-,mcp-param-a b,x-other"
         preflight = await client.options(http.url, headers={**ask, "Access-Control-Request-Headers": asked})
         allowed = [name.strip() for name in preflight.headers["Access-Control-Allow-Headers"].split(",")]
-        assert allowed[-2:] == ["mcp-param-region", "mcp-param-x_1"], "the names that tools give, and no others"
+        assert allowed[-2:] == ["mcp-param-region", "mcp-param-x_1"], (
+            "the names that tools give, and no others"
+        )
         assert "Authorization" in allowed
         evil = await client.options(http.url, headers={**ask, "Origin": "https://evil.example"})
         assert evil.status_code == 403

@@ -74,7 +74,12 @@ class Hub:
         self.configuration.write_text(
             CONFIGURATION.format(
                 **{"public": self.public, "hub": self.hub, "api": self.api, "home": home},
-                **{"token": SERVICE_TOKEN, "namesake": NAMESAKE_TOKEN, "password": PASSWORD, "users": set(USERS)},
+                **{
+                    "token": SERVICE_TOKEN,
+                    "namesake": NAMESAKE_TOKEN,
+                    "password": PASSWORD,
+                    "users": set(USERS),
+                },
                 **{"python": sys.executable, "proxy": [program, str(PROXY)]},
             )
         )
