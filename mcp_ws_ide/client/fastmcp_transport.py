@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import ssl as ssl_module
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Unpack
 
 from fastmcp.client.transports.base import ClientTransport, TransportOptions
 from mcp import ClientSession
 
-from mcp_ws_ide.client.connecting import address, transport_for
-from mcp_ws_ide.client.links import Token
+from mcp_ws_ide.client.connecting import Endpoint, LinkOptions
 from mcp_ws_ide.client.negotiating import NegotiatingTransport
-from mcp_ws_ide.client.states import Reconnect, State
 from mcp_ws_ide.client.transport import WebSocketTransport
 
 
@@ -21,33 +18,20 @@ class WebSocketClientTransport(ClientTransport):
     """What ``fastmcp.Client(…)`` takes.
 
     Args:
-        name_or_url: name of a configured server, whose gateway and credential are found, or a URL.
-        token, headers, ssl, transports, reconnect, on_state: as of :func:`~mcp_ws_ide.client.connect`.
-
-    Attributes:
-        link: the transport of the newest connection; its ``state`` and ``states()`` tell how it fares.
+        name_or_url: name of a configured server, whose gateway and credential are found, or a URL; ``http://`` stands
+            for ``ws://`` there, unless ``transports`` names what to try.
+        options: ``token``, ``headers``, ``ssl``, ``transports``, ``reconnect``, ``on_state``, as of
+            :func:`~mcp_ws_ide.client.connect`.
     """
 
-    def __init__(
-        self,
-        name_or_url: str,
-        *,
-        token: Token | None = None,
-        headers: Mapping[str, str] | None = None,
-        ssl: ssl_module.SSLContext | None = None,
-        transports: Sequence[str] | None = None,
-        reconnect: Reconnect | None = Reconnect(),  # noqa: B008 - immutable
-        on_state: Callable[[State], None] | None = None,
-    ) -> None:
-        self.url, self._token = address(name_or_url, token)
-        self.link: WebSocketTransport | NegotiatingTransport | None = None
-        self._transports = transports
-        self._options: dict[str, Any] = {
-            "headers": headers,
-            "ssl": ssl,
-            "reconnect": reconnect,
-            "on_state": on_state,
-        }
+    def __init__(self, name_or_url: str, **options: Unpack[LinkOptions]) -> None:
+        self._endpoint = Endpoint(name_or_url, **options)
+        self.url = self._endpoint.url
+
+    @property
+    def link(self) -> WebSocketTransport | NegotiatingTransport | None:
+        """The transport of the newest connection; its ``state`` and ``states()`` tell how it fares."""
+        return self._endpoint.link
 
     def __repr__(self) -> str:
         return f"<WebSocketClientTransport {self.url.partition('?')[0]}>"
@@ -58,9 +42,8 @@ class WebSocketClientTransport(ClientTransport):
     ) -> AsyncGenerator[ClientSession, None]:
         """A link, and a session on it that is not initialised yet."""
         options = transport_options or TransportOptions()
-        self.link = transport_for(self.url, self._transports, token=self._token, **self._options)
         async with (
-            self.link as (read, write),
+            self._endpoint.transport() as (read, write),
             options.session_class(read, write, **session_kwargs) as session,
         ):
             yield session

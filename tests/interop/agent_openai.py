@@ -45,6 +45,7 @@ def print_state(state) -> None:
 async def main(url: str, token: str) -> None:
     set_tracing_disabled(True)
     policy = Reconnect(first_delay=0.01, max_delay=0.05)
+    url = url.replace("ws", "http", 1)  # a user may write it so; it is a WebSocket all the same
     async with MCPServerWebSocket(url, token=token, reconnect=policy, on_state=print_state) as server:
         agent = Agent("test", model=SlowThenBump(), mcp_servers=[server])
         result = await Runner.run(agent, "go")

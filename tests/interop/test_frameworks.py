@@ -14,7 +14,7 @@ from pydantic_ai import Agent
 from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart, ToolCallPart, ToolReturnPart
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 
-from mcp_ws_ide.client import MCPServerWebSocket, Reconnect, Resumed, WebSocketClientTransport
+from mcp_ws_ide.client import MCPServerWebSocket, Negotiated, Reconnect, Resumed, WebSocketClientTransport
 from tests.chaos import ChaosLink
 from tests.conftest import Jupyter, until
 
@@ -32,10 +32,12 @@ def slow_then_bump(messages: list[ModelMessage], info: AgentInfo) -> ModelRespon
     return ModelResponse(parts=[TextPart(" / ".join(map(str, returned)))])
 
 
-async def test_an_agents_calls_survive_two_cuts_and_run_once(jupyter):
+@pytest.mark.parametrize("scheme", ["ws", "http"])
+async def test_an_agents_calls_survive_two_cuts_and_run_once(jupyter, scheme):
+    """Also where the address is written as for HTTP: what is called WebSocket is one."""
     states: list = []
     async with ChaosLink(jupyter.port, 5) as link:
-        url = jupyter.endpoint("demo").replace(str(jupyter.port), str(link.port))
+        url = jupyter.endpoint("demo").replace(str(jupyter.port), str(link.port)).replace("ws", scheme, 1)
         seen: list[float] = []
 
         async def progress(done, total, message):
@@ -56,6 +58,15 @@ async def test_an_agents_calls_survive_two_cuts_and_run_once(jupyter):
     assert "6 steps done" in result.output
     assert seen == [1, 2, 3, 4, 5, 6], "it ran once"
     assert sum(isinstance(state, Resumed) for state in states) == 2
+
+
+async def test_an_agents_server_degrades_only_where_it_was_told_to(jupyter):
+    states: list = []
+    url = f"{jupyter.url}mcp-ws/servers/demo"
+    options = {"token": jupyter.token, "transports": ("poll", "http"), "on_state": states.append}
+    async with MCPServerWebSocket(url, **options) as server:
+        assert {"slow", "bump"} <= {tool.name for tool in await server.list_tools()}
+    assert [state.transport for state in states if isinstance(state, Negotiated)] == ["poll"]
 
 
 async def test_fastmcps_client_works_through_cuts(jupyter):

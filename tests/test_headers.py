@@ -1,0 +1,72 @@
+"""Headers that a user may add, and those that only the transport may set."""
+
+from __future__ import annotations
+
+import pytest
+
+from mcp_ws_ide.client import MCPServerWebSocket, WebSocketClientTransport, connect, negotiating_transport
+from mcp_ws_ide.client import websocket_transport as over_websocket
+from mcp_ws_ide.errors import UnusableHeader
+from mcp_ws_ide.headers import check_headers
+
+URL = "https://host/mcp-ws/servers/x"
+
+
+def over_negotiated(url, **options):
+    return negotiating_transport(url.replace("wss", "https"), **options)
+
+
+@pytest.mark.parametrize(
+    "name", ["Authorization", "Cookie", "Origin", "User-Agent", "X-GitHub-Token", "MCP-Else"]
+)
+def test_what_proxies_ask_for_may_be_set(name):
+    check_headers([name])
+    check_headers(["X-One", "X-Two"], token=True)
+
+
+@pytest.mark.parametrize(
+    ("names", "named", "word"),
+    [
+        (["Host"], "Host", "address"),
+        (["content-length"], "content-length", "bodies"),
+        (["Content-Type"], "Content-Type", "messages"),
+        (["Connection"], "Connection", "each connection"),
+        (["UPGRADE"], "UPGRADE", "each connection"),
+        (["Transfer-Encoding"], "Transfer-Encoding", "bodies"),
+        (["Sec-WebSocket-Protocol"], "Sec-WebSocket-Protocol", "handshake"),
+        (["sec-websocket-key"], "sec-websocket-key", "handshake"),
+        (["Mcp-Session-Id"], "Mcp-Session-Id", "transport sets it"),
+        (["MCP-Protocol-Version"], "MCP-Protocol-Version", "transport sets it"),
+        (["Mcp-Method"], "Mcp-Method", "each message"),
+        (["mcp-param-region"], "mcp-param-region", "each message"),
+        (["Last-Event-ID"], "Last-Event-ID", "transport sets it"),
+        (["Accept"], "Accept", "messages"),
+        (["a b"], "a b", "no header name"),
+        (["x\r\ny"], "x\\r\\ny", "no header name"),
+        ([""], "''", "no header name"),
+        (["Authorization", "authorization"], "authorization", "twice"),
+        (["X", "Y", "X"], "X", "twice"),
+    ],
+)
+def test_others_are_refused_by_name_and_with_the_reason(names, named, word):
+    with pytest.raises(UnusableHeader) as refused:
+        check_headers(names)
+    assert named in str(refused.value)
+    assert word in refused.value.reason
+
+
+@pytest.mark.parametrize(
+    "make", [over_websocket, over_negotiated, connect, WebSocketClientTransport, MCPServerWebSocket]
+)
+@pytest.mark.parametrize(
+    ("headers", "word"),
+    [
+        ({"Content-Length": "s3cret"}, "bodies"),
+        ({"X-Key": "s3cret", "x-key": "x"}, "twice"),
+        ({"authorization": "s3cret"}, "beside a token"),
+    ],
+)
+def test_everything_that_takes_headers_refuses_them_before_it_connects(make, headers, word):
+    with pytest.raises(UnusableHeader, match=word) as refused:
+        make(URL.replace("https", "wss"), token="t", headers=headers)
+    assert "s3cret" not in str(refused.value)
