@@ -32,6 +32,8 @@ TRANSPORTS: Final = ("http", "websocket", "poll")
 """What can be negotiated, in the order in which it is tried unless told otherwise."""
 FIRST_EVENT: Final = 3.0
 """Seconds in which the first event of an event stream must arrive."""
+NO_PROBE: Final = frozenset({400, 404, 405, 406, 415})
+"""Status codes with which a server that knows no probe, or what stands before it, refuses one."""
 SSE_TIMEOUT: Final = 300.0
 """Seconds without a byte after which an event stream counts as lost; the gateway sends one every 15 s."""
 
@@ -145,19 +147,25 @@ class NegotiatingTransport:
 
 
 async def _first_event(client: httpx2.AsyncClient, url: str, headers: dict[str, str], where: str) -> None:
-    async with client.stream("GET", url, headers=headers) as response:
-        if response.status_code != 200:
+    """Wait for an event, on a GET or where something forbids that on a POST, which calls are made of."""
+    for method in ("GET", "POST"):
+        async with client.stream(method, url, headers=headers) as response:
+            if response.status_code == 200:
+                return await _some_of(response)
             body = await response.aread()
             if _is_ours(body):
                 raise refusal(where, response.status_code, body, response.reason_phrase)
-            if response.status_code not in (404, 405):  # those are a server's without a probe
+            if response.status_code not in NO_PROBE:
                 words = response.reason_phrase or "no reason was given"
                 raise ConnectError(f"{where} answered {response.status_code}: {words}")
-            return
-        if not response.headers.get("Content-Type", "").startswith("text/event-stream"):
-            raise ConnectError("something on the way answers in the gateway's place")
-        async for _ in response.aiter_bytes():
-            return
+
+
+async def _some_of(response: httpx2.Response) -> None:
+    if not response.headers.get("Content-Type", "").startswith("text/event-stream"):
+        raise ConnectError("something on the way answers in the gateway's place")
+    async for _ in response.aiter_bytes():
+        return
+    raise ConnectError("the stream ended without an event: something on the way cuts it")
 
 
 def _is_ours(body: bytes) -> bool:

@@ -173,6 +173,11 @@ class ProbeHandler(EndpointHandler):
         except TimeoutError:
             self.finish()
 
+    @ws_authenticated
+    async def post(self, name: str) -> None:
+        """The same, where something on the way forbids GET: answers to POST may be held back as well."""
+        await self.get(name)
+
     def on_connection_close(self) -> None:
         """The client has seen enough."""
         if self._waker is not None:

@@ -25,6 +25,7 @@ from tests.interop.nginx import Nginx
 FAST = Reconnect(first_delay=0.01, max_delay=0.05, give_up_after=20)
 BUFFERS = "proxy_ignore_headers X-Accel-Buffering; gzip on; gzip_types text/event-stream; gzip_min_length 0;"
 """What compresses a stream holds it back until there is enough of it."""
+NO_GET = "if ($request_method = GET) { return 405; }"
 NETWORKS = {
     "open": ("", "", {}),
     "blocks upgrade": ("", "", {}),
@@ -34,6 +35,8 @@ NETWORKS = {
         {"http": "buffers"},
     ),
     "does both": (BUFFERS, "", {"http": "buffers", "websocket": "405"}),
+    "passes only POSTs": (NO_GET, "", {}),
+    "passes only POSTs and buffers": (NO_GET + BUFFERS, "", {"http": "buffers", "websocket": "405"}),
 }
 """Per network: what nginx does to answers, what it passes on of a handshake, and what is said of the refused."""
 
@@ -89,6 +92,31 @@ async def test_it_works_on_every_network_and_says_how(own, networks, network, mo
     assert negotiated.refused.keys() == refused.keys()
     for name, words in refused.items():
         assert words in negotiated.refused[name]
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "words"),
+    [
+        (200, "text/event-stream", "without an event"),
+        (200, "text/html", "in the gateway's place"),
+        (403, "", "403"),
+    ],
+)
+async def test_an_answer_that_is_no_stream_of_the_gateways_is_no_reason_to_use_http(
+    own, tmp_path, status, kind, words
+):
+    probe = f"location /mcp-ws/servers/demo/probe {{ default_type '{kind}'; return {status} ''; }}"
+    rest = f"location / {{ proxy_pass http://127.0.0.1:{own.port}; proxy_set_header Host $http_host; }}"
+    proxy = Nginx(f"server {{ listen 127.0.0.1:PORT; {probe} {rest} }}", tmp_path)
+    try:
+        url = f"http://127.0.0.1:{proxy.port}/mcp-ws/servers/demo"
+        transport = negotiating_transport(url, transports=("http", "poll"), token=own.token)
+        async with transport:
+            assert transport.negotiated is not None
+            assert transport.negotiated.transport == "poll"
+            assert words in transport.negotiated.refused["http"]
+    finally:
+        proxy.stop()
 
 
 async def test_the_order_is_the_callers(own, networks):
