@@ -351,8 +351,8 @@ async def test_a_subscription_taken_back_is_over_and_its_client_knows(jupyter, p
     assert session["in_flight"] == 0
 
 
-async def test_a_server_refused_as_legacy_is_not_used_for_the_next_request(make_jupyter, tmp_path):
-    """A probe without an answer ends the process; the session's next request starts another."""
+async def test_a_server_that_said_nothing_is_not_used_for_the_next_request(make_jupyter, tmp_path):
+    """Without an answer to probe and handshake the process is ended; the session's next request starts another."""
     quiet = tmp_path / "quiet.py"
     marker = tmp_path / "seen"
     quiet.write_text(
@@ -364,7 +364,7 @@ async def test_a_server_refused_as_legacy_is_not_used_for_the_next_request(make_
     jupyter = make_jupyter({"quiet": server}, "--MCPWebSocketApp.probe_timeout=0.5")
     async with jupyter.connect("quiet") as link:
         peer = Peer(link)
-        assert (await peer.call(1, "tools/list"))["error"]["code"] == -32601
+        assert (await peer.call(1, "tools/list"))["error"]["code"] == -31002
         assert "result" in await peer.call(2, "tools/list")
 
 
