@@ -65,7 +65,7 @@ run: $(VENV)/.run ## install, then start Jupyter with the extension and the demo
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m mcp_ws_ide.demo.run --port $(PORT)
 
 test: $(STAMP) $(NODE_STAMP) $(CODE_SERVER_STAMP) $(MCP1_STAMP) $(AGENTS_STAMP) ## install what the tests need, then run them all
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest --durations 20
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 --dist loadfile --durations 20
 
 test-quick: $(STAMP) ## the tests that need neither Node nor Chromium, without the heavy ones
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m "not node and not chromium and not heavy and not soak"
