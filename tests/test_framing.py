@@ -63,6 +63,17 @@ def test_fragments_are_put_together_around_control_frames():
         (masked(CLOSE, b"\x03"), 1002),
         (masked(CLOSE, (999).to_bytes(2, "big")), 1002),
     ],
+    ids=[
+        *("binary", "not UTF-8", "not UTF-8 in fragments", "too long", "too long in fragments", "unmasked"),
+        *(
+            "nothing to continue",
+            "not continued",
+            "a reserved bit",
+            "a reserved opcode",
+            "half a code",
+            "no code",
+        ),
+    ],
 )
 def test_violations_close_with_their_code(wire: bytes, code: int):
     layer = FrameLayer(100)

@@ -71,3 +71,12 @@ async def test_our_client_comes_back_on_the_old_sdk(servers, mcp1_python):
     assert lines[:-1] == [f"progress {number}" for number in range(1, 7)]
     assert lines[-1].startswith("6 steps done Connected")
     assert lines[-1].count("Resumed") == 2
+
+
+async def test_notebooks_show_its_values(mcp1_python, run_program):
+    program = (
+        "from mcp_ws_ide import notebook; from mcp import types; "
+        "tool = types.Tool(name='t', inputSchema={'properties': {'a': {'type': 'number'}}}); "
+        "print(notebook.FORMATS[types.Tool](tool))"
+    )
+    assert "<code>a</code>: number" in await asyncio.to_thread(run_program, mcp1_python, "-c", program)
