@@ -292,7 +292,9 @@ def decode_id(raw: bytes) -> IdKey:
     Raises:
         MalformedMessage: a number outside the range of a double.
     """
-    if raw.isdigit():
+    if (
+        raw.isdigit() and len(raw) <= MAX_ID_BYTES
+    ):  # Python refuses to read thousands of digits, in its own way
         return int(raw)
     try:
         value = msgspec.json.decode(raw)

@@ -194,3 +194,9 @@ def test_a_number_of_any_length_passes_whatever_the_white_space(number):
     for blank in ("", " "):
         data = f'{{"jsonrpc":"2.0","id":1,"method":"a",{blank}"params":{{"n":{number}}}}}'
         assert messages.parse(data.encode()).params == f'{{"n":{number}}}'.encode()
+
+
+@pytest.mark.parametrize("raw", [b"9" * 5000, b"-" + b"9" * 5000, b"1e999"])
+def test_a_number_that_no_parser_holds_is_no_id(raw):
+    with pytest.raises(MalformedMessage, match="unusable id"):
+        messages.decode_id(raw)

@@ -15,6 +15,7 @@ from mcp_ws_ide import messages
 from mcp_ws_ide.errors import METHOD_NOT_FOUND, UPSTREAM_LOST, UPSTREAM_UNAVAILABLE, TransportError
 from mcp_ws_ide.messages import Kind, Message
 from mcp_ws_ide.transports.base import Receiver
+from mcp_ws_ide.transports.lines import over_limit
 from mcp_ws_ide.transports.remote import (
     DEFAULT_BOUNDS,
     DISCOVER,
@@ -74,20 +75,29 @@ class SseTransport(RemoteTransport):
         try:
             async with self._remote.open("GET", {"Accept": EVENT_STREAM}, endless=True) as response:
                 await self._check(response)
-                # The size of an event counts its field names too; some room for them.
-                async for event in httpx2.EventSource(response, max_event_size=self._max_message + 1024):
-                    if event.event == "endpoint" and not opened.done():
-                        self._receiver = receiver
-                        opened.set_result(self._endpoint_of(event.data))
-                    elif event.event == "message" and event.data and opened.done():
-                        await self._reading.wait()
-                        self._deliver(messages.one_line(event.data.encode()))
+                await self._read_events(response, opened, receiver)
             raise Failure("the server ended the event stream", sent=True)
         except Failure as failure:
             if opened.done():
                 self._begin_close(str(failure))
             else:
                 opened.set_exception(TransportError(str(failure)))
+
+    async def _read_events(
+        self, response: httpx2.Response, opened: asyncio.Future[httpx2.URL], receiver: Receiver
+    ) -> None:
+        try:
+            # The size of an event counts its field names too; some room for them.
+            async for event in httpx2.EventSource(response, max_event_size=self._max_message + 1024):
+                if event.event == "endpoint" and not opened.done():
+                    self._receiver = receiver
+                    opened.set_result(self._endpoint_of(event.data))
+                elif event.event == "message" and event.data and opened.done():
+                    await self._reading.wait()
+                    self._deliver(messages.one_line(event.data.encode()))
+        except httpx2.SSEError:
+            words = f"{self._where} sent an event {over_limit(self._max_message)}"
+            raise Failure(words, sent=True) from None
 
     async def _check(self, response: httpx2.Response) -> None:
         if response.status_code >= 300:

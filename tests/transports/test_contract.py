@@ -169,6 +169,30 @@ async def test_a_question_of_the_server_is_answered(attached):
     assert json.loads(await attached.text(number)) == {"roots": []}
 
 
+@pytest.mark.parametrize(
+    "era", ["modern"], indirect=True
+)  # which says things on its own to who listens, alone
+async def test_what_a_modern_server_says_on_its_own_reaches_its_listener_until_it_is_cancelled(attached):
+    def told(method: str) -> list[Any]:
+        found = [m for m in attached.messages() if m.get("method") == f"notifications/{method}"]
+        return [m["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"] for m in found]
+
+    listener = attached.request("subscriptions/listen", {"notifications": {"toolsListChanged": True}})
+    await until(lambda: told("subscriptions/acknowledged") == [listener])
+    assert await attached.text(attached.call("change")) == "1"
+    await until(lambda: told("tools/list_changed") == [listener])
+    attached.send(method="notifications/cancelled", params={"requestId": listener})
+    for _ in range(100):
+        if await attached.text(attached.call("change")) == "0":
+            break
+    else:
+        raise AssertionError("the server was not told of the cancel")
+    seen = len(told("tools/list_changed"))
+    await attached.text(attached.call("change"))
+    assert len(told("tools/list_changed")) == seen
+    assert (int, listener) not in attached.answers()
+
+
 @pytest.mark.parametrize("era", ["handshake"], indirect=True)  # modern requests are independent of each other
 async def test_messages_arrive_in_the_order_they_were_sent(attached):
     for number in range(1, 101):
@@ -195,6 +219,38 @@ async def test_the_death_of_the_peer_is_said(attached):
         assert len(attached.receiver.reasons) == 1
         with pytest.raises(TransportClosed):
             attached.call("echo", text="too late")
+
+
+async def test_the_death_of_an_idle_peer_is_said_at_the_latest_to_the_next_request(attached):
+    await attached.text(attached.call("echo", text="alive"))
+    attached.peer.die()
+    try:
+        number = attached.call("echo", text="is anybody there?")
+        await until(lambda: attached.receiver.reasons or (int, number) in attached.answers())
+    except TransportClosed as error:
+        assert len(str(error)) > 10
+    if (int, number) in attached.answers():
+        error = attached.answers()[int, number]["error"]
+        assert error["data"]["outcome"] in ("not_sent", "unknown")
+    else:
+        assert len(attached.receiver.reasons[0]) > 10
+
+
+async def test_an_answer_over_the_limit_costs_its_request_or_ends_the_attachment_in_words(
+    attached, supervisor
+):
+    small = Attached(attached.peer, transport_of(attached.peer, supervisor, 200_000), attached.era)
+    await small.begin()
+    number = small.call("echo", text="x" * 300_000)
+    await until(lambda: small.receiver.reasons or (int, number) in small.answers())
+    if (int, number) in small.answers():
+        assert small.answers()[int, number]["error"]["message"].count("max_message_bytes") == 1
+    if not small.receiver.reasons:
+        assert await small.text(small.call("echo", text="it goes on")) == "it goes on"
+    else:
+        assert "max_message_bytes" in small.receiver.reasons[0]
+    assert await attached.text(attached.call("echo", text="and so do others")) == "and so do others"
+    await small.transport.close()
 
 
 async def test_closing_while_messages_leave_is_bounded_and_told_once(attached):
