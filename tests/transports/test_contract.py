@@ -266,15 +266,23 @@ async def test_closing_while_messages_leave_is_bounded_and_told_once(attached):
     assert len(attached.receiver.reasons) == 1
 
 
-async def test_closing_while_the_peer_is_frozen_is_bounded(attached):
-    await attached.text(attached.call("echo", text="alive"))
+async def test_closing_while_the_peer_is_frozen_is_bounded_and_leaves_nothing(attached, supervisor):
+    await attached.text(attached.call("echo", text="its own peer has opened what it needs"))
+    me = psutil.Process()
+    await until(lambda: _settled(me))
+    before = me.num_fds(), len(asyncio.all_tasks())
+    frozen = Attached(attached.peer, transport_of(attached.peer, supervisor), attached.era)
+    await frozen.begin()
+    await frozen.text(frozen.call("echo", text="alive"))
     attached.peer.freeze()
     for _ in range(30):
-        attached.call("echo", text="x" * 200_000)
+        frozen.call("echo", text="x" * 200_000)
     start = time.monotonic()
-    await attached.transport.close()
+    await frozen.transport.close()
     assert time.monotonic() - start < 15
-    assert len(attached.receiver.reasons) == 1
+    assert len(frozen.receiver.reasons) == 1
+    attached.peer.thaw()
+    await until(lambda: me.num_fds() <= before[0] and len(asyncio.all_tasks()) <= before[1])
 
 
 async def test_a_slow_peer_pauses_its_writers_and_loses_nothing(attached):
