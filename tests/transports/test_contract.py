@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import json
 import time
@@ -313,30 +314,66 @@ async def test_a_paused_reader_gets_nothing_until_it_resumes(attached, superviso
     await sibling.transport.close()
 
 
-async def test_an_attachment_leaves_no_descriptor_and_no_task(era, jupyter, supervisor, tmp_path, request):
+async def test_an_attachment_leaves_nothing_however_it_ends(era, jupyter, supervisor, tmp_path):
     for name, make in PEERS.items():
         peer = make(jupyter)
         await peer.start(tmp_path)
-
-        async def cycle(peer: Peer = peer) -> None:
-            transport = transport_of(peer, supervisor, reconnect_timeout=0.5)
-            attached = Attached(peer, transport, era)
-            await attached.begin()
-            await attached.text(attached.call("echo", text="x"))
-            await transport.close()
-
-        await cycle()
-        await cycle()
+        for ending in ENDINGS:
+            await ending(peer, supervisor, era)
         me = psutil.Process()
         await until(lambda me=me: _settled(me))
-        before = me.num_fds(), len(asyncio.all_tasks())
-        for _ in range(5):
-            await cycle()
-        await until(
-            lambda me=me, before=before: me.num_fds() <= before[0] and len(asyncio.all_tasks()) <= before[1],
-            what=f"that {name} leaves nothing",
-        )
+        before = me.num_fds(), len(asyncio.all_tasks()), len(me.children())
+        for number in range(12):
+            await ENDINGS[number % len(ENDINGS)](peer, supervisor, era)
+
+        def left(me: psutil.Process = me) -> tuple[int, int, int]:
+            return me.num_fds(), len(asyncio.all_tasks()), len(me.children())
+
+        def nothing_left(before: tuple[int, int, int] = before, left: Any = left) -> bool:
+            return all(now <= then for now, then in zip(left(), before, strict=True))
+
+        try:
+            await until(nothing_left)
+        except TimeoutError:
+            raise AssertionError(f"{name} leaves descriptors, tasks, processes: {before} {left()}") from None
+        gc.collect()
+        assert sum(isinstance(o, TRANSPORTS[peer.spec["kind"]]) for o in gc.get_objects()) <= 1
         await peer.stop()
+
+
+async def _after_an_answer(peer: Peer, supervisor: ProcessSupervisor, era: str) -> None:
+    attached = Attached(peer, transport_of(peer, supervisor, reconnect_timeout=0.5), era)
+    await attached.begin()
+    await attached.text(attached.call("echo", text="x"))
+    await attached.transport.close()
+
+
+async def _amid_a_call(peer: Peer, supervisor: ProcessSupervisor, era: str) -> None:
+    attached = Attached(peer, transport_of(peer, supervisor, reconnect_timeout=0.5), era)
+    await attached.begin()
+    attached.call("slow", token=1, steps=1000, delay=0.01)
+    await until(lambda: attached.progress(1))
+    await attached.transport.close()
+
+
+async def _before_anything_left(peer: Peer, supervisor: ProcessSupervisor, era: str) -> None:
+    attached = Attached(peer, transport_of(peer, supervisor, reconnect_timeout=0.5), era)
+    await attached.begin()
+    attached.call("echo", text="x" * 300_000)
+    await attached.transport.close()
+
+
+async def _as_it_connects(peer: Peer, supervisor: ProcessSupervisor, era: str) -> None:
+    transport = transport_of(peer, supervisor)
+    connecting = asyncio.ensure_future(transport.connect(Recorder()))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    connecting.cancel()
+    await asyncio.gather(connecting, return_exceptions=True)
+    await transport.close()
+
+
+ENDINGS = (_as_it_connects, _amid_a_call, _before_anything_left, _after_an_answer)
 
 
 _last: list[int] = []
