@@ -26,6 +26,7 @@ from mcp_ws_ide.handlers.auth import CHECK_SECONDS, CredentialWatch
 from mcp_ws_ide.handlers.link import Heartbeat
 from mcp_ws_ide.handlers.repeats import Admissions, RepeatRouter
 from mcp_ws_ide.metrics import GatewayCollector
+from mcp_ws_ide.redaction import BadPattern, Redactor
 from mcp_ws_ide.tasks import Turnstile
 from mcp_ws_ide.tokens import TicketStore, TokenStore
 from mcp_ws_ide.transports.oauth import Authorizations
@@ -70,7 +71,12 @@ class Runtime:
     def _start(self) -> Gateway:
         app = self._app
         authorizations = Authorizations(Path(app.oauth_directory), app.browser_url, app.oauth_timeout)
-        gateway = Gateway(app.limits(), authorizations=authorizations)
+        gateway = Gateway(
+            app.limits(),
+            authorizations=authorizations,
+            redact_patterns=list(app.redact_patterns),
+            secrets=app.own_secrets(),
+        )
         self._watcher = config.ConfigWatcher(self._app.configuration_paths())
         self._configure(gateway)
         self._collector = GatewayCollector(gateway.metrics, gateway.gauges)
@@ -98,7 +104,8 @@ class Runtime:
         if messages != self._messages:
             self._messages = messages
             self._app.note_activity()
-        for token_id in {s.info.token_id for s in gateway.sessions.values() if s.info.token_id}:
+        in_use = {s.info.token_id for s in gateway.sessions.values() if s.info.token_id}
+        for token_id in in_use | gateway.tap.tokens:
             if not self.tokens.alive(token_id):
                 gateway.token_expired(token_id)
         gateway.tick(time.monotonic())
@@ -236,6 +243,18 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         help="""Seconds between two checks whether the Jupyter credentials behind open links still hold. Default 30.
         A link whose credential does not is closed with 4401. Gateway tokens are checked every second.""",
     ).tag(config=True)
+    redact_patterns = List(
+        Unicode(),
+        help="""Regular expressions (of the package "regex") of what nobody may see on the tap: what matches within a
+        text of a message, of an event or of a server's stderr is hidden. Default: none. They come on top of the
+        built-in rules. With any pattern every watched message is parsed. One that takes 20 ms hides all text.""",
+    ).tag(config=True)
+    tap_grace = Float(
+        60.0,
+        min=0.0,
+        help="""Seconds that the tap remembers a user's traffic after their last watcher left, so that one which
+        comes back misses nothing. Default 60. At most 10,000 records and about 16 MiB for each such user.""",
+    ).tag(config=True)
     tokens_file = Unicode(
         help="File that keeps the hashes of gateway tokens (mode 0600). Default: mcp_ws_ide/tokens.json in Jupyter's "
         "data directory.",
@@ -261,6 +280,20 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
 
     def _oauth_directory_default(self) -> str:
         return os.path.join(jupyter_data_dir(), "mcp_ws_ide", "oauth")
+
+    @validate("redact_patterns")
+    def _check_patterns(self, proposal: Any) -> list[str]:
+        try:
+            Redactor(proposal.value)
+        except BadPattern as error:
+            raise TraitError(f"redact_patterns: {error}") from None
+        return list(proposal.value)
+
+    def own_secrets(self) -> list[str]:
+        """What Jupyter itself keeps secret."""
+        assert self.serverapp is not None
+        token = getattr(self.serverapp.identity_provider, "token", "")
+        return [token] if isinstance(token, str) else []
 
     @validate("public_url")
     def _check_public_url(self, proposal: Any) -> str:

@@ -20,6 +20,7 @@ from mcp_ws_ide.binding import SERVER_NAME
 from mcp_ws_ide.core.tools import ToolRules
 from mcp_ws_ide.errors import ConfigError, UnusableHeader
 from mcp_ws_ide.headers import brings_credential, check_headers
+from mcp_ws_ide.redaction import HIDDEN, is_secret_name
 from mcp_ws_ide.transports import TRANSPORTS
 from mcp_ws_ide.transports.oauth import is_private
 
@@ -71,7 +72,6 @@ _COMMENT: Final = re.compile(r'"(?:\\.|[^"\\\n])*+"?|//[^\n]*|/\*.*?(?:\*/|\Z)',
 _TRAILING_COMMA: Final = re.compile(r'"(?:\\.|[^"\\\n])*+"?|(?<=[\w"}\]])\s*+,(?=\s*+[}\]])', re.DOTALL)
 """Both match strings too, terminated or not, so that nothing inside one is taken for syntax."""
 
-HIDDEN: Final = "••••"
 _SENSITIVE: Final = (
     r"(?:token|secret|passw|pwd|api[_-]?key|access[_-]?key|auth|credential|bearer|cookie|private"
     r"|(?<![a-z])(?:key|pat)(?![a-z]))"
@@ -678,6 +678,35 @@ def censor_args(args: Iterable[str]) -> list[str]:
             shown.append(censor_text(arg))
         hide = not hide and arg.startswith("-") and not equals and bool(_SECRET_OPTION.search(arg))
     return shown
+
+
+def known_secrets(specs: Iterable[ServerSpec]) -> set[str]:
+    """Values of the configuration that by their names are secrets; a server may repeat them in what it says."""
+    found: set[str] = set()
+    for spec in specs:
+        for name, value in (*spec.env.items(), *spec.headers.items(), *(spec.oauth or {}).items()):
+            if is_secret_name(name) or name.lower().endswith(("key", "pat")):
+                found.add(value)
+        for value in spec.headers.values():
+            scheme, _, credential = value.partition(" ")
+            if scheme.lower() in ("bearer", "basic", "token"):
+                found.add(credential)
+        for arg, shown in zip(spec.args, censor_args(spec.args), strict=True):
+            if shown == HIDDEN:
+                found.add(arg)
+            elif shown == f"{arg.partition('=')[0]}={HIDDEN}":
+                found.add(arg.partition("=")[2])
+        found |= {secret for secret in _in_url(spec.url) if secret}
+    return found
+
+
+def _in_url(url: str | None) -> tuple[str | None, ...]:
+    try:
+        parts = urlsplit(url or "")
+        pairs = [pair.partition("=") for pair in parts.query.split("&")]
+        return (parts.password, *(value for name, _, value in pairs if _SECRET_OPTION.search(name)))
+    except ValueError:
+        return ()
 
 
 def censor_text(text: str) -> str:

@@ -1,49 +1,61 @@
 """The tap: what passes the gateway, for those who may watch. Bounded, redacting, never in the way.
 
-Nothing is built while nobody watches. A watcher that falls behind loses the oldest records and is told
-how many (promise 6 of docs/architecture.md).
+Nothing is built for a principal whom nobody watches. What is reported goes, without its secrets, into one bounded
+history a principal (:class:`Feed`); each watcher has a place in it. A watcher that falls out of the history, because it
+is slow or was away, is told exactly what it has missed (promise 6 of docs/architecture.md); reporting costs the same
+however many watch.
 """
 
 from __future__ import annotations
 
 import re
+import secrets
 import time
 from collections import deque
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Collection
+from typing import Final
 
 import msgspec
 
 from mcp_ws_ide import messages
+from mcp_ws_ide.binding import CloseCode
 from mcp_ws_ide.errors import MalformedMessage
+from mcp_ws_ide.messages import Kind, Message
+from mcp_ws_ide.redaction import Redactor
 
-RAW_LIMIT: Final = 16 * 1024
-"""Bytes of a message that a record carries."""
-REDACT_LIMIT: Final = 1 << 20
-"""Messages above this size that may hold a secret are withheld instead of parsed."""
-WATCHER_LIMIT: Final = 2000
-"""Records that wait for one watcher before the oldest is dropped."""
-HIDDEN: Final = "••••"
+HISTORY_RECORDS: Final = 10_000
+"""Records that one principal's feed holds."""
+HISTORY_BYTES: Final = 16 << 20
+"""The same in bytes of memory, roughly."""
+GRACE: Final = 60.0
+"""Seconds that a feed goes on after its last watcher has left."""
+BATCH_RECORDS: Final = 500
+BATCH_BYTES: Final = 256 << 10
+"""Bounds of what one watcher takes at a time."""
+MEMO_BYTES: Final = 64 << 10
+"""Messages up to this size are remembered until the next one: most pass twice, unchanged."""
+METHOD_LIMIT: Final = 200
+"""Characters of a method that are shown."""
+MAX_ASKED: Final = 4096
+"""Requests whose answers a watcher of methods still waits for."""
 
-_SUSPECT: Final = re.compile(
-    rb"(?i)(?<!progress)token|secret|passw|authorization|api[_-]?key|cookie|credential|bearer|private[_-]?key"
-    rb"|\\u00[4-7]"  # a letter written as an escape: nobody does that but to hide a name
+_KINDS: Final = ("request", "notification", "response")
+"""By :class:`~mcp_ws_ide.messages.Kind`."""
+_HEAD: Final = re.compile(
+    rb'\{"jsonrpc":"2\.0","id":(-?\d{1,18}|"[^"\\]{0,256}"),"(?:(result|error)"|method":"([^"\\]{1,128})")'
 )
-_SECRET_KEY: Final = re.compile(
-    r"(?i)(^|[^a-z])?(access|auth|refresh|id|bearer|session|csrf|xsrf|api|client)?[_-]?(token|secret|password|passwd|"
-    r"passphrase|api[_-]?key|authorization|credentials?|private[_-]?key|cookie)$"
-)
-_NOT_SECRET: Final = frozenset({"progressToken", "nextPageToken"})
-_BEARER: Final = re.compile(r"(?i)\b(bearer|token|basic)\s+[A-Za-z0-9._~+/=-]{8,}")
+"""How most messages begin; only used where it is known that the whole is a message."""
+_TROUBLE: Final = frozenset({"dropped", "link_lost", "upstream_closed", "log_level_stripped", "fault"})
+"""Events that somebody who asks for errors wants to see."""
 
 
-class Record(msgspec.Struct):
+class Record(msgspec.Struct, gc=False):
     """One observation, as watchers receive it (docs/inspector.md)."""
 
     seq: int
     time: float
     mono: float
-    server: str
+    server: str = ""
     session: str | None = None
     leg: str | None = None
     direction: str | None = None
@@ -60,61 +72,346 @@ class Record(msgspec.Struct):
     origin_id: msgspec.Raw | None = None
 
 
+class Attached(Record):
+    """The first record of a link: which feed this is, and after which number it starts."""
+
+    instance: str = ""
+
+
+class Gap(Record):
+    """What a watcher has missed: records ``from`` … ``to`` of the feed. None where nobody counted them."""
+
+    from_: int | None = msgspec.field(name="from", default=None)
+    to: int | None = None
+    count: int | None = None
+
+
 _encode = msgspec.json.Encoder().encode
 
 
+class Scope(msgspec.Struct, frozen=True):
+    """What a watcher wants to see. Empty means everything.
+
+    Attributes:
+        sessions: ids, or how they begin.
+        methods: matches a whole method; an answer has that of its request.
+        errors: only what went wrong: JSON-RPC errors, results with ``isError``, malformed messages, losses.
+    """
+
+    servers: frozenset[str] = frozenset()
+    sessions: tuple[str, ...] = ()
+    kinds: frozenset[str] = frozenset()
+    methods: re.Pattern[str] | None = None
+    leg: str = ""
+    direction: str = ""
+    errors: bool = False
+
+    def accepts(self, record: Record, asked: Asked) -> bool:
+        """Whether a record belongs to it; ``asked`` remembers the requests of one watcher."""
+        if self.servers and record.server not in self.servers:
+            return False
+        if self.sessions and not (record.session or record.origin_session or "").startswith(self.sessions):
+            return False
+        if self.methods is not None and not asked.is_about(record, self.methods):
+            return False
+        if self.kinds and record.kind not in self.kinds:
+            return False
+        if (self.leg and record.leg != self.leg) or (self.direction and record.direction != self.direction):
+            return False
+        return not self.errors or _is_trouble(record)
+
+
+EVERYTHING: Final = Scope()
+
+
+def _is_trouble(record: Record) -> bool:
+    if record.kind == "response":
+        return record.raw is not None and '"isError":true' in record.raw.replace(" ", "")
+    return record.kind in ("error", "malformed") or record.event in _TROUBLE
+
+
+class Asked:
+    """Open requests of the methods that a watcher wants: their answers do not name a method."""
+
+    def __init__(self) -> None:
+        self._open: dict[tuple[str, str | None, str | None, str | None, bytes], None] = {}
+
+    def is_about(self, record: Record, methods: re.Pattern[str]) -> bool:
+        """Whether a record is of one of the methods."""
+        if record.method is not None:
+            wanted = methods.fullmatch(record.method) is not None
+            if wanted and record.id is not None:
+                self._remember(record)
+            return wanted
+        if record.id is None:
+            return False
+        back = "out" if record.direction == "in" else "in"
+        key = (record.server, record.session, record.leg, back, bytes(record.id))
+        return self._open.pop(key, 0) is None
+
+    def _remember(self, record: Record) -> None:
+        if len(self._open) >= MAX_ASKED:
+            del self._open[next(iter(self._open))]
+        assert record.id is not None
+        self._open[(record.server, record.session, record.leg, record.direction, bytes(record.id))] = None
+
+
 class Watcher:
-    """One subscriber: a bounded queue of encoded records and a way to say that it is no longer empty."""
+    """One subscriber: its place in a feed.
 
-    def __init__(self, wake: Callable[[], None], accepts: Callable[[str, Record], bool]) -> None:
-        self._wake = wake
-        self._accepts = accepts
-        self._queue: deque[Record] = deque()
+    Args:
+        wake: called when something waits and nothing waited before.
+        token: the gateway token it came with, which limits it to that token's sessions; None sees everything.
+        close: ends it, with a close code and the reason.
+
+    Attributes:
+        drops: records it has missed because it was too slow.
+    """
+
+    def __init__(
+        self,
+        wake: Callable[[], None],
+        scope: Scope = EVERYTHING,
+        token: str | None = None,
+        close: Callable[[CloseCode, str], None] = lambda code, reason: None,
+    ) -> None:
+        self.wake = wake
+        self.close = close
+        self.token = token
         self.drops = 0
+        self._everything = scope == EVERYTHING and token is None
+        self._scope = scope
+        self._asked = Asked()
+        self._feed: Feed | None = None
+        self.next = 0
+        self._first: list[bytes] = []
+        self._missed: list[int] = []
+        self._told = 0
+        """Of the drops."""
 
-    def offer(self, owner: str, record: Record) -> int:
-        """Queue a record of ``owner``'s; returns how many older ones it displaced."""
-        if not self._accepts(owner, record):
-            return 0
-        displaced = 0
-        if len(self._queue) >= WATCHER_LIMIT:
-            self._queue.popleft()
-            self.drops += 1
-            displaced = 1
-        self._queue.append(record)
-        if len(self._queue) == 1:
-            self._wake()
-        return displaced
+    def attach(self, feed: Feed, after: int | None, instance: str | None) -> None:
+        """Start in ``feed``, behind what the watcher has seen of it."""
+        self._feed = feed
+        self.next = feed.seq + 1
+        gap: tuple[int | None, int | None, int | None] | None = None
+        if after is not None and instance != feed.instance:
+            self.next, gap = feed.first, (None, None, None)
+        elif after is not None:
+            self.next = max(after + 1, feed.first)
+            if self.next > after + 1:
+                gap = (after + 1, self.next - 1, self.next - 1 - after)
+        attached = Attached(self.next - 1, *feed.clock(), event="attached", instance=feed.instance)
+        self._first = [_encode(attached)]
+        if gap is not None:
+            self._first.append(self._gap(*gap))
 
-    def take(self, limit: int = 200) -> bytes:
-        """Up to ``limit`` waiting records, one JSON object a line; ``b""`` when none waits."""
+    def lose(self, record: Record, token: str | None) -> bool:
+        """The oldest record gives way before it was taken; returns whether the watcher would have got it."""
+        self.next = record.seq + 1
+        if not self._sees(record, token):
+            return False
+        self.drops += 1
+        self._missed = [self._missed[0] if self._missed else record.seq, record.seq]
+        return True
+
+    def _sees(self, record: Record, token: str | None) -> bool:
+        if self._everything:
+            return True
+        if self.token is not None and token != self.token:
+            return False
+        return self._scope.accepts(record, self._asked)
+
+    def take(self) -> bytes:
+        """What waits, at most a batch, one JSON object a line; ``b""`` when nothing does.
+
+        ``attached`` and gaps come alone.
+        """
+        if self._first:
+            return self._first.pop(0)
+        if self._missed:
+            start, end = self._missed
+            self._missed = []
+            lost, self._told = self.drops - self._told, self.drops
+            return self._gap(start, end, lost)
+        return self._batch()
+
+    def _batch(self) -> bytes:
+        feed = self._feed
         lines: list[bytes] = []
-        while self._queue and len(lines) < limit:
-            record = self._queue.popleft()
-            record.drops = self.drops
-            lines.append(_encode(record))
+        size = 0
+        while (
+            feed is not None and self.next <= feed.seq and len(lines) < BATCH_RECORDS and size < BATCH_BYTES
+        ):
+            record, token = feed.at(self.next)
+            if self._everything or self._sees(record, token):
+                line = feed.line(self.next)
+                size += len(line)
+                lines.append(line)
+            self.next += 1
+        if feed is not None and not lines and self not in feed.sleeping:
+            feed.sleeping.append(self)
         return b"\n".join(lines)
+
+    def _gap(self, start: int | None, end: int | None, count: int | None) -> bytes:
+        assert self._feed is not None
+        if count is None:
+            words = "the gateway was restarted, or nobody watched for a while: nobody counted what passed"
+        else:
+            words = f"{count} records are missing here: they gave way to newer ones"
+        at = end if end is not None else self.next - 1
+        return _encode(
+            Gap(
+                *(at, *self._feed.clock()),
+                kind="gap",
+                event="gap",
+                detail=words,
+                drops=self.drops,
+                from_=start,
+                to=end,
+                count=count,
+            )
+        )
+
+
+class Feed:
+    """The newest records of one principal, numbered from 1, and who watches them.
+
+    Attributes:
+        instance: tells this feed's numbers from those of any other feed, also after a restart.
+        seq, first: number of the newest record, and of the oldest that is held.
+        sleeping: watchers that have taken everything.
+    """
+
+    def __init__(self, clock: Callable[[], tuple[float, float]]) -> None:
+        self.instance = secrets.token_hex(8)
+        self.clock = clock
+        self.seq = 0
+        self.first = 1
+        self.watchers: list[Watcher] = []
+        self.sleeping: list[Watcher] = []
+        self.ends: float | None = None
+        self.drops = 0
+        self._bytes = 0
+        self._held: deque[tuple[Record, str | None]] = deque()
+        self._lines: dict[int, bytes] = {}
+
+    def append(self, record: Record, token: str | None) -> None:
+        """Take the next record, whose number is ``seq + 1``."""
+        self.seq = record.seq
+        self._held.append((record, token))
+        self._bytes += _weight(record)
+        if len(self._held) > HISTORY_RECORDS or self._bytes > HISTORY_BYTES:
+            self._evict()
+        if self.sleeping:
+            sleeping, self.sleeping = self.sleeping, []
+            for watcher in sleeping:
+                watcher.wake()
+
+    def _evict(self) -> None:
+        while len(self._held) > HISTORY_RECORDS or self._bytes > HISTORY_BYTES:
+            record, token = self._held.popleft()
+            self._lines.pop(record.seq, None)
+            self._bytes -= _weight(record)
+            self.first = record.seq + 1
+            for watcher in self.watchers:
+                if watcher.next == record.seq:
+                    self.drops += watcher.lose(record, token)
+
+    def at(self, seq: int) -> tuple[Record, str | None]:
+        """The record of a number that is held."""
+        return self._held[seq - self.first]
+
+    def line(self, seq: int) -> bytes:
+        """The same, encoded: once, for all watchers."""
+        line = self._lines.get(seq)
+        if line is None:
+            line = self._lines[seq] = _encode(self._held[seq - self.first][0])
+        return line
+
+
+def _weight(record: Record) -> int:
+    """Bytes of memory: the text, the line, and what is around them."""
+    return 600 + 2 * len(record.raw or "")
 
 
 class Tap:
-    """Where the gateway reports and watchers subscribe. Check :attr:`active` before building anything."""
+    """Where the gateway reports and watchers subscribe. Check :attr:`active` before building anything.
 
-    def __init__(self) -> None:
-        self._watchers: list[Watcher] = []
-        self._seq = 0
+    Args:
+        grace: seconds a feed goes on without watchers, so that one that comes back finds what it missed.
+    """
+
+    def __init__(self, grace: float = GRACE) -> None:
         self.active = False
-        self.drops = 0
+        self.for_tokens = False
+        """Whether anybody watches with a gateway token: only then it matters whose a server's message is."""
+        self.redactor = Redactor()
+        self._grace = grace
+        self._feeds: dict[str, Feed] = {}
+        self._drops = 0
+        self._memo: tuple[bytes, str, str | None, msgspec.Raw | None, str, bool] | None = None
 
-    def subscribe(self, watcher: Watcher) -> None:
-        """Start to deliver to ``watcher``."""
-        self._watchers.append(watcher)
+    @property
+    def drops(self) -> int:
+        """Records that slow watchers have missed, in all."""
+        return self._drops + sum(feed.drops for feed in self._feeds.values())
+
+    # --- who watches ------------------------------------------------------------------------------
+
+    def check_place(self, owner: str, after: int | None, instance: str | None) -> None:
+        """Whether a watcher may go on from there.
+
+        Raises:
+            ValueError: it has seen more than there was, in words.
+        """
+        feed = self._feeds.get(owner)
+        if feed is not None and after is not None and instance == feed.instance and after > feed.seq:
+            raise ValueError(f'"after" is {after}, and the newest record has the number {feed.seq}')
+
+    def subscribe(
+        self, owner: str, watcher: Watcher, after: int | None = None, instance: str | None = None
+    ) -> None:
+        """Show ``watcher`` what is ``owner``'s: from now on, or from behind record ``after`` of a feed."""
+        feed = self._feeds.get(owner)
+        if feed is None:
+            feed = self._feeds[owner] = Feed(lambda: (time.time(), time.monotonic()))
+        feed.ends = None
+        feed.watchers.append(watcher)
+        watcher.attach(feed, after, instance)
         self.active = True
+        self.for_tokens = self.for_tokens or watcher.token is not None
 
     def unsubscribe(self, watcher: Watcher) -> None:
-        """Stop delivering to it."""
-        if watcher in self._watchers:
-            self._watchers.remove(watcher)
-        self.active = bool(self._watchers)
+        """Stop showing it anything; the last one of a feed leaves it to the grace time."""
+        for feed in self._feeds.values():
+            if watcher in feed.watchers:
+                feed.watchers.remove(watcher)
+                feed.sleeping = [other for other in feed.sleeping if other is not watcher]
+                if not feed.watchers:
+                    feed.ends = time.monotonic() + self._grace
+
+    def tick(self, now: float) -> None:
+        """Once a second (``now``: ``time.monotonic``): forget what nobody has come back for."""
+        for owner, feed in list(self._feeds.items()):
+            if feed.ends is not None and now >= feed.ends:
+                self._drops += feed.drops
+                del self._feeds[owner]
+        self.active = bool(self._feeds)
+        self.for_tokens = self.for_tokens and self.active
+        self._memo = None
+
+    @property
+    def tokens(self) -> set[str]:
+        """Gateway tokens that watchers came with."""
+        return {w.token for feed in self._feeds.values() for w in feed.watchers if w.token is not None}
+
+    def end_token(self, token: str, code: CloseCode, reason: str) -> None:
+        """The watchers that came with a token are not to see more."""
+        for feed in self._feeds.values():
+            for watcher in [w for w in feed.watchers if w.token == token]:
+                watcher.close(code, reason)
+
+    # --- what is seen -----------------------------------------------------------------------------
 
     def message(
         self,
@@ -124,100 +421,90 @@ class Tap:
         leg: str,
         direction: str,
         data: bytes,
+        *,
+        message: Message | None = None,
         origin: tuple[str, bytes] | None = None,
+        token: str | None = None,
     ) -> None:
-        """Report a message of the principal ``owner``; ``direction`` is seen from the gateway.
+        """Report a message of the principal ``owner``.
 
-        ``origin`` is the session and the raw id of the client's request that this one carries to a server,
-        where the id may be another.
+        Args:
+            direction: ``in`` or ``out``, seen from the gateway.
+            message: ``data``, where it was read already.
+            origin: session and raw id of the client's request that this one carries to a server, where the id may
+                be another.
+            token: the gateway token whose holder may see it; None where only the owner may.
         """
-        record = self._record(server, session)
-        record.leg, record.direction, record.size = leg, direction, len(data)
-        record.kind, record.method, record.id = _describe(data)
-        record.raw, record.truncated = redact(data)
-        if origin is not None and record.kind == "request":
-            record.origin_session, record.origin_id = origin[0], msgspec.Raw(origin[1])
-        self._emit(owner, record)
-
-    def event(self, owner: str, server: str, session: str | None, event: str, detail: str = "") -> None:
-        """Report something that happened: ``link_opened``, ``upstream_closed``, …"""
-        if not self.active:
+        feed = self._feeds.get(owner)
+        if feed is None:
             return
-        record = self._record(server, session)
-        record.event, record.detail = event, redact_text(detail) or None
-        self._emit(owner, record)
+        memo = self._memo
+        if memo is None or memo[0] is not data:
+            memo = self._look_at(data, message)
+        _, kind, method, raw_id, text, truncated = memo
+        record = Record(
+            *(feed.seq + 1, time.time(), time.monotonic(), server, session, leg, direction),
+            *(kind, method, raw_id, len(data), text, truncated),
+        )
+        if origin is not None and kind == "request":
+            record.origin_session, record.origin_id = origin[0], msgspec.Raw(origin[1])
+        feed.append(record, token)
+
+    def _look_at(
+        self, data: bytes, message: Message | None
+    ) -> tuple[bytes, str, str | None, msgspec.Raw | None, str, bool]:
+        memo = (data, *_describe(data, message), *self.redactor.message(data))
+        if len(data) <= MEMO_BYTES:
+            self._memo = memo
+        return memo
+
+    def event(
+        self,
+        owner: str,
+        server: str,
+        session: str | None,
+        event: str,
+        detail: str = "",
+        *,
+        token: str | None = None,
+    ) -> None:
+        """Report something that happened: ``link_opened``, ``upstream_closed``, …"""
+        feed = self._feeds.get(owner)
+        if feed is None:
+            return
+        record = Record(feed.seq + 1, *feed.clock(), server, session)
+        record.event, record.detail = event, self.redactor.text(detail) or None
+        feed.append(record, token)
 
     def noise(self, owner: str, server: str, session: str | None, source: str, text: str) -> None:
-        """Report output of a server that is not a message."""
-        if not self.active:
+        """Report output of a server that is not a message. Holders of gateway tokens do not see it."""
+        feed = self._feeds.get(owner)
+        if feed is None:
             return
-        record = self._record(server, session)
-        record.leg, record.direction, record.kind = "upstream", "in", "noise"
-        record.event, record.size = source, len(text)
-        record.raw = redact_text(text)[:RAW_LIMIT]
-        self._emit(owner, record)
-
-    def _record(self, server: str, session: str | None) -> Record:
-        self._seq += 1
-        return Record(self._seq, time.time(), time.monotonic(), server, session)
-
-    def _emit(self, owner: str, record: Record) -> None:
-        for watcher in self._watchers:
-            # Each watcher counts its own drops in the record, so each needs a record of its own.
-            own = record if len(self._watchers) == 1 else msgspec.structs.replace(record)
-            self.drops += watcher.offer(owner, own)
+        record = Record(feed.seq + 1, *feed.clock(), server, session, "upstream", "in", "noise")
+        record.event, record.size, record.raw = source, len(text), self.redactor.text(text)
+        feed.append(record, None)
 
 
-def _describe(data: bytes) -> tuple[str, str | None, msgspec.Raw | None]:
-    try:
-        message = messages.parse(data)
-    except MalformedMessage:
-        return "malformed", None, None
-    kind = message.kind.name.lower()
-    if message.kind is messages.Kind.RESPONSE and message.error:
+def _describe(data: bytes, message: Message | None) -> tuple[str, str | None, msgspec.Raw | None]:
+    """Kind, method and id."""
+    if message is None:
+        if (head := _HEAD.match(data)) is not None:
+            raw_id, answer, method = head.groups()
+            if answer is not None:
+                return ("error" if answer == b"error" else "response"), None, msgspec.Raw(raw_id)
+            return "request", method.decode(errors="replace"), msgspec.Raw(raw_id)
+        try:
+            message = messages.parse(data)
+        except MalformedMessage:
+            return "malformed", None, None
+    kind = _KINDS[message.kind]
+    if message.kind is Kind.RESPONSE and message.error:
         kind = "error"
-    return kind, message.method_name or None, msgspec.Raw(message.id) if message.id else None
+    method = message.method_name[:METHOD_LIMIT] or None
+    return kind, method, msgspec.Raw(message.id) if message.id else None
 
 
-def redact(data: bytes) -> tuple[str, bool]:
-    """The text of a message without its secrets, and whether it was cut.
-
-    The usual message has no suspicious word and is returned verbatim; only the others are parsed.
-    """
-    if _SUSPECT.search(data) is not None:
-        if len(data) > REDACT_LIMIT:
-            return f"{HIDDEN} withheld: {len(data)} bytes that may hold a secret", True
-        data = _without_secrets(data)
-    return data[:RAW_LIMIT].decode(errors="replace"), len(data) > RAW_LIMIT
-
-
-def _without_secrets(data: bytes) -> bytes:
-    try:
-        return _encode(_scrub(msgspec.json.decode(data)))
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        return f"{HIDDEN} withheld: cannot be parsed and may hold a secret".encode()
-
-
-def _scrub(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {
-            key: HIDDEN if _is_secret(key) and _holds_text(item) else _scrub(item)
-            for key, item in value.items()
-        }
-    if isinstance(value, list):
-        return [_scrub(item) for item in value]
-    return redact_text(value) if isinstance(value, str) else value
-
-
-def _is_secret(key: str) -> bool:
-    return key not in _NOT_SECRET and _SECRET_KEY.search(key) is not None
-
-
-def _holds_text(item: Any) -> bool:
-    """A schema describes a member called "password"; that description is no secret."""
-    return not (isinstance(item, dict) and "type" in item) and item is not None and not isinstance(item, bool)
-
-
-def redact_text(text: str) -> str:
-    """Free text without credentials written as ``Bearer …`` or ``token …``."""
-    return _BEARER.sub(lambda found: f"{found[1]} {HIDDEN}", text)
+def method_pattern(globs: Collection[str]) -> re.Pattern[str]:
+    """Methods as people write them: ``*`` stands for anything."""
+    return re.compile("|".join(".*".join(map(re.escape, glob.split("*"))) for glob in globs))

@@ -124,6 +124,17 @@ class Multiplexer(Generic[Owner]):
             return self.sole_owner, Deliver(message.data, None, message.method in DROPPABLE)
         return self._drop("names no request, and the server is shared")
 
+    def addressee(self, message: Message) -> Owner | None:
+        """Whose a message of the server will be, by the request that it names; None where it names none."""
+        if message.kind is Kind.REQUEST:
+            return None
+        if message.kind is Kind.RESPONSE:
+            tag = message.id if message.id.isdigit() else b""
+        else:
+            tag = _tag_of(message.method_name, messages.params_of(message))
+        entry = self._entries.get(_upstream_id(tag))
+        return entry[0] if entry is not None else None
+
     def _ended_by_server(self, message: Message, tag: bytes) -> tuple[Owner | None, Deliver | Drop]:
         """A server takes back a subscription: its request will get no other answer."""
         entry = self._entries.get(_upstream_id(tag))
@@ -163,6 +174,15 @@ class Multiplexer(Generic[Owner]):
         """The server is gone: forget and return everything in flight."""
         entries, self._entries = list(self._entries.values()), {}
         return entries
+
+
+def _tag_of(method: str, params: Params) -> bytes:
+    """What names the request that a notification is about."""
+    if method == PROGRESS:
+        return bytes(params.progress_token)
+    if method == CANCELLED:
+        return bytes(params.request_id)
+    return bytes(params.meta.subscription_id) if params.meta is not None else b""
 
 
 def _upstream_id(tag: bytes) -> int:

@@ -7,13 +7,13 @@ import logging
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from mcp_ws_ide.binding import CloseCode, Window
-from mcp_ws_ide.config import MAX_MEMBERS, Configuration, ServerSpec, child_environment
+from mcp_ws_ide.config import MAX_MEMBERS, Configuration, ServerSpec, child_environment, known_secrets
 from mcp_ws_ide.core.resume import GatewayEnd
 from mcp_ws_ide.errors import LimitExceeded
 from mcp_ws_ide.gateway.group import GroupTransport
@@ -23,6 +23,7 @@ from mcp_ws_ide.gateway.session import Link, LinkInfo, Session
 from mcp_ws_ide.gateway.shared import SharedUpstream
 from mcp_ws_ide.gateway.warm import WarmPool
 from mcp_ws_ide.metrics import Metrics, ServerGauges
+from mcp_ws_ide.redaction import Redactor
 from mcp_ws_ide.tap import Tap
 from mcp_ws_ide.tasks import TaskGroupOwner
 from mcp_ws_ide.tokens import new_resume_token
@@ -63,6 +64,7 @@ class Limits(msgspec.Struct, frozen=True):
     hello_timeout: float = 30.0
     drain_timeout: float = 2.0
     oauth_timeout: float = 300.0
+    tap_grace: float = 60.0
 
 
 class Gateway:
@@ -73,13 +75,18 @@ class Gateway:
         limits: Limits,
         on_activity: Callable[[], None] = lambda: None,
         authorizations: Authorizations | None = None,
+        redact_patterns: Sequence[str] = (),
+        secrets: Iterable[str] = (),
     ) -> None:
         self.limits = limits
+        self._redact_patterns = redact_patterns
+        self._secrets = set(secrets)
+        """Values that nobody may be shown; those of every configuration so far are added."""
         self.authorizations = authorizations
         """What users have authorized at remote servers; None where nothing can be authorized."""
         self.loop = asyncio.get_running_loop()
         self.tasks = TaskGroupOwner()
-        self.tap = Tap()
+        self.tap = Tap(limits.tap_grace)
         self.metrics = Metrics()
         self.servers: dict[str, Server] = {}
         self.sessions: dict[str, Session] = {}
@@ -102,6 +109,8 @@ class Gateway:
 
     def configure(self, configuration: Configuration) -> None:
         """Take over a configuration; sessions that live keep the server they have."""
+        self._secrets |= known_secrets(configuration.servers.values())
+        self.tap.redactor = Redactor(self._redact_patterns, self._secrets)
         self.problems = list(configuration.problems)
         for name in [name for name in self.servers if name not in configuration.servers]:
             self._retire(self.servers.pop(name))
@@ -212,9 +221,7 @@ class Gateway:
         self._per_principal[info.principal] = self._per_principal.get(info.principal, 0) + 1
         if info.link != "http":
             log.info("session %s opened: server %s, from %s", session.id, server.name, info.remote)
-        self.tap.event(
-            info.principal, server.name, session.id, "link_opened", f"{info.remote} {info.user_agent}"
-        )
+        session.observe("link_opened", f"{info.remote} {info.user_agent}")
         return session
 
     def open_http_session(self, server: Server, link: HttpLink, info: LinkInfo) -> Session:
@@ -257,9 +264,7 @@ class Gateway:
         """A resumable session has lost its link."""
         self._detached.add(session)
         log.info("session %s detached: %s %s", session.id, code, reason)
-        self.tap.event(
-            session.info.principal, session.server.name, session.id, "link_lost", f"{code} {reason}"
-        )
+        session.observe("link_lost", f"{code} {reason}")
 
     def session_attached(self, session: Session, replayed: int) -> None:
         """A resumable session has a new link."""
@@ -267,9 +272,7 @@ class Gateway:
         self.metrics.resumes["resumed"] += 1
         self.metrics.replayed += replayed
         log.info("session %s resumed: %d messages replayed", session.id, replayed)
-        self.tap.event(
-            session.info.principal, session.server.name, session.id, "resumed", f"{replayed} replayed"
-        )
+        session.observe("resumed", f"{replayed} replayed")
 
     def tick(self, now: float) -> None:
         """Once a second (``now``: ``time.monotonic``): acknowledgements, and the end of the grace time."""
@@ -283,6 +286,7 @@ class Gateway:
         for server in self.all_servers:
             for upstream in server.upstreams:
                 upstream.tick(now)
+        self.tap.tick(now)
 
     def _expire_http(self, now: float) -> None:
         """HTTP clients do not say goodbye: a session nobody has used for the grace time is over."""
@@ -308,7 +312,7 @@ class Gateway:
             del self._per_principal[principal]
         if session.info.link != "http":  # an exchange is as frequent as a call
             log.info("session %s closed: %s %s", session.id, code, reason)
-        self.tap.event(principal, session.server.name, session.id, "link_closed", f"{code} {reason}")
+        session.observe("link_closed", f"{code} {reason}")
 
     def _remember_end(self, session: Session, reason: str) -> None:
         assert session.resumption is not None
@@ -321,6 +325,7 @@ class Gateway:
         """End the sessions that a gateway token opened."""
         for session in self._sessions_of_token(token_id):
             session.end(CloseCode.REVOKED, "the gateway token was revoked")
+        self.tap.end_token(token_id, CloseCode.REVOKED, "the gateway token was revoked")
 
     def token_expired(self, token_id: str) -> None:
         """Close the links that a gateway token opened; a resumable session may come back with another."""
@@ -329,6 +334,7 @@ class Gateway:
                 session.end(CloseCode.EXPIRED, "the gateway token has expired")
             else:
                 session.close_link(CloseCode.EXPIRED, "the gateway token has expired")
+        self.tap.end_token(token_id, CloseCode.EXPIRED, "the gateway token has expired")
 
     def _sessions_of_token(self, token_id: str) -> list[Session]:
         return [session for session in self.sessions.values() if session.info.token_id == token_id]

@@ -152,13 +152,13 @@ class Session:
         try:
             message = messages.parse(data)
         except MalformedMessage as error:
-            self._note_in(data)
+            self._note_in(data, None)
             return self._refuse(error)
         self.take(message, now)
 
     def take(self, message: messages.Message, now: float) -> None:
         """As :meth:`receive`, where the message is parsed already."""
-        self._note_in(message.data)
+        self._note_in(message.data, message)
         effect = self.core.from_client(message, now)
         if self._gateway.closing and type(effect) is Forward and message.kind is messages.Kind.REQUEST:
             return self._refuse_closing(effect)
@@ -168,7 +168,7 @@ class Session:
             self.deliver(effect.data)
         elif type(effect) is Drop:
             self.server.counters.dropped += 1
-            self._gateway.tap.event(self.info.principal, self.server.name, self.id, "dropped", effect.reason)
+            self.observe("dropped", effect.reason)
 
     def _try_forward(self, effect: Forward) -> None:
         """A mistake of ours costs one request, which is answered, and never the link."""
@@ -239,7 +239,18 @@ class Session:
         if end is not None and self._link is not None and end.channel.owes_ack and not self._stalled:
             self._link.send(end.channel.take_ack())
 
-    def _note_in(self, data: bytes) -> None:
+    def observe(self, event: str, detail: str) -> None:
+        """Say something of this session on the tap."""
+        info = self.info
+        self._gateway.tap.event(info.principal, self.server.name, self.id, event, detail, token=info.token_id)
+
+    @property
+    def sees_upstream(self) -> str | None:
+        """The gateway token whose holder may see what passes between the gateway and the server for this session;
+        None where lists of tools hide some of it from the client."""
+        return None if self._rules else self.info.token_id
+
+    def _note_in(self, data: bytes, message: messages.Message | None) -> None:
         size = len(data)
         self.messages_in += 1
         self.bytes_in += size
@@ -247,7 +258,11 @@ class Session:
         counters.messages_in += 1
         counters.bytes_in += size
         if self._gateway.tap.active:
-            self._gateway.tap.message(self.info.principal, self.server.name, self.id, "client", "in", data)
+            self._gateway.tap.message(
+                *(self.info.principal, self.server.name, self.id, "client", "in", data),
+                message=message,
+                token=self.info.token_id,
+            )
 
     def _refuse(self, error: MalformedMessage) -> None:
         self._malformed += 1
@@ -327,9 +342,7 @@ class Session:
             return self.refuse_modern(effect)
         upstream = self._modern_upstream(effect)
         if upstream is None:
-            self._gateway.tap.event(
-                self.info.principal, self.server.name, self.id, "dropped", "the server it belongs to is gone"
-            )
+            self.observe("dropped", "the server it belongs to is gone")
         else:
             upstream.forward(self, effect)
 
@@ -390,9 +403,7 @@ class Session:
             try:
                 self._gateway.check_processes(self.server, wanted=1)
             except LimitExceeded as error:
-                self._gateway.tap.event(
-                    self.info.principal, self.server.name, self.id, "log_level_stripped", str(error)
-                )
+                self.observe("log_level_stripped", str(error))
                 return None
             self._logging = self._own_upstream()
         return self._logging
@@ -432,7 +443,10 @@ class Session:
         counters.messages_out += 1
         counters.bytes_out += size
         if self._gateway.tap.active:
-            self._gateway.tap.message(self.info.principal, self.server.name, self.id, "client", "out", data)
+            self._gateway.tap.message(
+                *(self.info.principal, self.server.name, self.id, "client", "out", data),
+                token=self.info.token_id,
+            )
         end, link = self.resumption, self._link
         if end is not None:
             channel = end.channel
@@ -474,7 +488,7 @@ class Session:
             f"the message has {len(data)} bytes, and this client (Python SDK 1.x websocket_client) can receive "
             f"{FRAGILE_MAX_BYTES}; use websocket_transport of mcp_ws_ide.client"
         )
-        self._gateway.tap.event(self.info.principal, self.server.name, self.id, "dropped", text)
+        self.observe("dropped", text)
         return messages.error_response(answered.raw_id if answered else b"", RESPONSE_TOO_LARGE, text)
 
     def fail(self, pending: Pending, code: int, text: str) -> None:

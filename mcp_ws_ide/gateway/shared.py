@@ -138,7 +138,7 @@ class SharedUpstream(Upstream):
             self._refuse_waiting()
             return self._end(reason)
         words = f"{reason}; it is started again for a handshake, since some servers end on anything before it"
-        self._gateway.tap.event(self.owner, self.server.name, self._label, "upstream_closed", words)
+        self._tell("upstream_closed", self._gateway.tap.redactor.text(words))
         self._transport = None
         self.start()
 
@@ -274,6 +274,14 @@ class SharedUpstream(Upstream):
             return self.send(messages.one_line(data), pending, session)
         step = self._bridge.from_client(messages.parse(data), session, time.monotonic())
         self._perform(step, pending, session)
+
+    def _seen_by(self, session: Session | None) -> str | None:
+        """Behind a bridge one message may be for several sessions: then only the owner sees it."""
+        shared_bridge = self._bridge is not None and self.mux.sole_owner is None
+        return None if shared_bridge else super()._seen_by(session)
+
+    def _meant_for(self, message: messages.Message) -> Session | None:
+        return self.mux.sole_owner or self.mux.addressee(message)
 
     def _received(self, message: messages.Message, now: float) -> None:
         waiting = self._probed and self._deadline is not None

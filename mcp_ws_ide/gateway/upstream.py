@@ -98,7 +98,7 @@ class Upstream(ABC):
             return await transport.close()
         what = transport.kind if transport.pid is None else f"pid {transport.pid}"
         log.info("server %s started, %s", self.server.name, what)
-        self._gateway.tap.event(self.owner, self.server.name, self._label, "upstream_started", what)
+        self._tell("upstream_started", what)
         try:
             self.connected()
         except Exception:
@@ -149,6 +149,7 @@ class Upstream(ABC):
 
     def transport_closed(self, reason: str) -> None:
         """The server is gone."""
+        reason = self._gateway.tap.redactor.text(reason)  # it may quote the server's last words
         if not self._closing:
             self.server.counters.restarts += 1
             self.server.crash_loop.crashed()
@@ -158,6 +159,7 @@ class Upstream(ABC):
     def _end(self, reason: str) -> None:
         if self.closed:
             return
+        reason = self._gateway.tap.redactor.text(reason)
         self.closed = True
         self._ready = False
         self.server.upstreams.discard(self)
@@ -165,7 +167,7 @@ class Upstream(ABC):
             self.server.last_stderr = self._transport.stderr_tail
         if not self._closing:
             self.server.last_error = reason
-        self._gateway.tap.event(self.owner, self.server.name, self._label, "upstream_closed", reason)
+        self._tell("upstream_closed", reason)
         waiting, self._waiting = self._waiting, []
         for session, forward in waiting:
             if forward.pending is not None and forward.message.kind is messages.Kind.REQUEST:
@@ -216,7 +218,9 @@ class Upstream(ABC):
         if self._gateway.tap.active:
             origin = (session.id, pending.raw_id) if pending is not None and session is not None else None
             self._gateway.tap.message(
-                self.owner, self.server.name, self._label, "upstream", "out", data, origin
+                *(self.owner, self.server.name, self._label, "upstream", "out", data),
+                origin=origin,
+                token=self._seen_by(session),
             )
         try:
             transport.send(data)
@@ -241,19 +245,46 @@ class Upstream(ABC):
     def message_received(self, message: bytes) -> None:
         """One line of the server."""
         now = time.perf_counter()
-        if self._gateway.tap.active:
-            self._gateway.tap.message(self.owner, self.server.name, self._label, "upstream", "in", message)
         if not messages.is_text(message):
+            self._observe(message, None)
             self.noise_received("stdout", f"a line of {len(message)} bytes that is not UTF-8")
             return self._unusable(message, now, "the server's answer is not valid UTF-8")
         try:
-            self._received(messages.parse(message), now)
+            parsed = messages.parse(message)
         except MalformedMessage as error:
+            self._observe(message, None)
             log.debug("server %s sent a malformed message: %s", self.server.name, error)
-            self._unusable(message, now, f"the server's answer is no JSON-RPC message: {error}")
+            return self._unusable(message, now, f"the server's answer is no JSON-RPC message: {error}")
+        if self._gateway.tap.active:
+            self._observe(message, parsed)
+        try:
+            self._received(parsed, now)
         except Exception:  # a mistake of ours costs one message, never the rest of what was read
             log.exception("a message of server %s could not be passed on", self.server.name)
             self._unusable(message, now, "internal error of the gateway; its log says more")
+
+    def _observe(self, data: bytes, message: messages.Message | None) -> None:
+        """Show what came from the server on the tap."""
+        tap = self._gateway.tap
+        tap.message(
+            *(self.owner, self.server.name, self._label, "upstream", "in", data),
+            message=message,
+            token=self._seen_by(self._meant_for(message)) if tap.for_tokens and message is not None else None,
+        )
+
+    @abstractmethod
+    def _meant_for(self, message: messages.Message) -> Session | None:
+        """The session whose message of the server this is; None where that is not known before it is dealt with."""
+
+    def _tell(self, event: str, detail: str) -> None:
+        """Say something of this upstream on the tap."""
+        session = self._gateway.sessions.get(self._label or "")
+        token = session.sees_upstream if session is not None else None
+        self._gateway.tap.event(self.owner, self.server.name, self._label, event, detail, token=token)
+
+    def _seen_by(self, session: Session | None) -> str | None:
+        """The gateway token whose holder may see a message that passes for this session."""
+        return session.sees_upstream if session is not None else None
 
     def _unusable(self, message: bytes, now: float, words: str) -> None:
         """Nobody gets this message; if it was an answer, its request still gets one."""
@@ -269,8 +300,10 @@ class Upstream(ABC):
 
     def noise_received(self, source: str, text: str) -> None:
         """Output that is no message stays visible in the tap and the log."""
-        self._gateway.tap.noise(self.owner, self.server.name, self._label, source, text)
-        log.debug("%s of server %s: %s", source, self.server.name, text)
+        tap = self._gateway.tap
+        tap.noise(self.owner, self.server.name, self._label, source, text)
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("%s of server %s: %s", source, self.server.name, tap.redactor.text(text))
 
     def pause_reading(self) -> None:
         """Let the server feel that its client reads slowly."""
@@ -287,7 +320,7 @@ class Upstream(ABC):
 
     def _dropped(self, effect: Drop) -> None:
         self.server.counters.dropped += 1
-        self._gateway.tap.event(self.owner, self.server.name, self._label, "dropped", effect.reason)
+        self._tell("dropped", effect.reason)
 
 
 class PrivateUpstream(Upstream):
@@ -307,6 +340,9 @@ class PrivateUpstream(Upstream):
 
     def _transmit(self, session: Session, effect: Forward) -> None:
         self.send(messages.one_line(effect.message.data), effect.pending, session)
+
+    def _meant_for(self, message: messages.Message) -> Session | None:
+        return self._session
 
     def _received(self, message: messages.Message, now: float) -> None:
         effect = self._session.core.from_legacy_server(message)

@@ -113,7 +113,9 @@ class ServerHandler(ServersHandler):
         server = self.server_named(name)
         tails = [line for u in server.upstreams if u.owner == self.principal for line in u.stderr_tail]
         self.set_header("Cache-Control", "no-store")
-        shown = {"stderr": (tails or server.last_stderr)[-200:], **self._authorization(server)}
+        hide = self.runtime.gateway.tap.redactor.text
+        stderr = [hide(line) for line in (tails or server.last_stderr)[-200:]]
+        shown = {"stderr": stderr, **self._authorization(server)}
         self.finish({**self.server_model(server), **shown})
 
     def _authorization(self, server: Server) -> dict[str, Any]:

@@ -274,13 +274,16 @@ class EndpointHandler(ServerLookup, GatewayHandler):
             raise self.refuse(
                 401, "token", "the gateway token is unknown, expired or revoked; mint a new one"
             )
-        if not good_for(token.servers, server):
+        if not self._token_opens(token.servers, server):
             raise self.refuse(403, "token_scope", f"the gateway token is not good for the server {server!r}")
         if token.tools is not None and server.startswith("+"):  # its patterns know the names without prefixes
             words = "a gateway token with lists of tools opens no group in a URL; use a configured group"
             raise self.refuse(403, "token_scope", words)
         self.token_id, self.token_tools = token.id, token.tools
         self._become(token.principal, token.username)
+
+    def _token_opens(self, servers: list[str], server: str) -> bool:
+        return good_for(servers, server)
 
     def _use_ticket(self, secret: str, server: str) -> None:
         ticket = self.runtime.tickets.redeem(secret, server)

@@ -3,18 +3,39 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Callable
+from typing import Final
 
 from jupyter_server.auth.decorator import ws_authenticated
 
 from mcp_ws_ide import binding
-from mcp_ws_ide.gateway import Gateway
+from mcp_ws_ide.binding import CloseCode
 from mcp_ws_ide.handlers.link import WebSocketLink
 from mcp_ws_ide.handlers.upgrade import UpgradeHandler
-from mcp_ws_ide.tap import Record, Watcher
+from mcp_ws_ide.tap import Scope, Tap, Watcher, method_pattern
 
-MAX_COMMAND_BYTES = 4096
+MAX_COMMAND_BYTES: Final = 4096
 """Watchers have nothing to say; a message above this size closes the link."""
+GATHER: Final = 0.02
+"""Seconds in which records are gathered for one write: a system call costs more than a record."""
+MAX_VALUES: Final = 32
+"""Values of one filter."""
+MAX_VALUE: Final = 100
+"""Characters of one value."""
+CHOICES: Final = {
+    "kind": ("request", "response", "error", "notification", "malformed", "noise", "event"),
+    "direction": ("in", "out"),
+    "leg": ("client", "upstream"),
+    "errors": ("0", "1"),
+}
+"""Filters with fixed values; docs/inspector.md says what they mean."""
+FILTERS: Final = ("server", "session", "kind", "method", "direction", "leg", "errors")
+OTHERS: Final = ("after", "instance", "token")
+
+
+class BadQuery(ValueError):
+    """A query parameter that cannot be meant, in words."""
 
 
 class TapHandler(UpgradeHandler):
@@ -22,48 +43,118 @@ class TapHandler(UpgradeHandler):
 
     @ws_authenticated
     async def get(self) -> None:
-        """Upgrade and start to watch. ``?server=`` and ``?session=`` narrow what is sent."""
+        """Upgrade and start to watch. The query says what, and from where on."""
         await self.check_authorized("read", "mcp-tap")
         if not self.wants_upgrade():
             raise self.refuse(426, "handshake", "the tap is a WebSocket of subprotocol mcp.tap.v1")
         key = self.check_handshake()
         if binding.TAP_SUBPROTOCOL not in self.offered:
             raise self.refuse(400, "subprotocol", f"offer the subprotocol {binding.TAP_SUBPROTOCOL!r}")
-        accepts = self._filter()
+        tap, principal = self.runtime.gateway.tap, self.principal
+        try:
+            query = self._query()
+            scope, (after, instance) = read_scope(query), read_place(query)
+            tap.check_place(principal, after, instance)
+        except ValueError as error:
+            raise self.refuse(400, "query", str(error)) from None
         link = WebSocketLink(await self.upgrade(key, binding.TAP_SUBPROTOCOL), MAX_COMMAND_BYTES)
         self.runtime.heartbeat.add(link)
         self.watch_credential(link)
-        TapFeed(self.runtime.gateway, link, accepts)
+        feed = TapFeed(tap, link, scope, self.token_id)
+        feed.start(lambda watcher: tap.subscribe(principal, watcher, after, instance))
 
-    def _filter(self) -> Callable[[str, Record], bool]:
-        server = self.get_query_argument("server", "")
-        session = self.get_query_argument("session", "")
-        mine = self.principal
+    def _token_opens(self, servers: list[str], server: str) -> bool:
+        """Every gateway token opens the tap, and shows its own sessions."""
+        return True
 
-        def accepts(owner: str, record: Record) -> bool:
-            if (server and record.server != server) or (session and record.session != session):
-                return False
-            return owner == mine
+    def _query(self) -> dict[str, list[str]]:
+        return {name: self.get_query_arguments(name) for name in self.request.query_arguments}
 
-        return accepts
+
+def read_scope(query: dict[str, list[str]]) -> Scope:
+    """What a watcher wants to see.
+
+    Raises:
+        BadQuery: a parameter is unknown, or a value is.
+    """
+    for name in query:
+        if name not in FILTERS and name not in OTHERS:
+            known = ", ".join((*FILTERS, *OTHERS[:2]))
+            raise BadQuery(f"the tap knows no parameter {name[:MAX_VALUE]!r}; it has {known}")
+    direction, leg, errors = (_only(query, name) for name in ("direction", "leg", "errors"))
+    methods = _values(query, "method")
+    return Scope(
+        servers=frozenset(_values(query, "server")),
+        sessions=tuple(_values(query, "session")),
+        kinds=frozenset(_values(query, "kind")),
+        methods=method_pattern(methods) if methods else None,
+        direction=direction,
+        leg=leg,
+        errors=errors == "1",
+    )
+
+
+def _values(query: dict[str, list[str]], name: str) -> list[str]:
+    """The values of one filter: given several times, or with commas."""
+    values = [part.strip() for value in query.get(name, ()) for part in value.split(",")]
+    values = list(dict.fromkeys(value for value in values if value))
+    if len(values) > MAX_VALUES or any(len(value) > MAX_VALUE or value.count("*") > 4 for value in values):
+        raise BadQuery(
+            f'"{name}" has at most {MAX_VALUES} values of at most {MAX_VALUE} characters, each with at most 4 "*"'
+        )
+    choices = CHOICES.get(name, values)
+    for value in values:
+        if value not in choices:
+            raise BadQuery(f'"{name}" is {value!r}; it must be one of {", ".join(choices)}')
+    return values
+
+
+def _only(query: dict[str, list[str]], name: str) -> str:
+    values = _values(query, name)
+    if len(values) > 1:
+        raise BadQuery(f'"{name}" has one value')
+    return values[0] if values else ""
+
+
+def read_place(query: dict[str, list[str]]) -> tuple[int | None, str | None]:
+    """The newest record a watcher has, and whose number that is.
+
+    Raises:
+        BadQuery: only one of the two is given, or it cannot be a number.
+    """
+    after, instance = query.get("after", [""])[-1], query.get("instance", [""])[-1]
+    if not after and not instance:
+        return None, None
+    if not after or not instance:
+        raise BadQuery('"after" and "instance" belong together: a number means nothing without its instance')
+    if not (after.isascii() and after.isdigit() and len(after) <= 15):
+        raise BadQuery(f'"after" is {after[:MAX_VALUE]!r}; it must be the "seq" of a record')
+    return int(after), instance
 
 
 class TapFeed:
-    """Moves records from a watcher's queue to its link, no faster than the link takes them."""
+    """Moves records from a watcher's place in the history to its link, no faster than the link takes them."""
 
-    def __init__(self, gateway: Gateway, link: WebSocketLink, accepts: Callable[[str, Record], bool]) -> None:
+    def __init__(self, tap: Tap, link: WebSocketLink, scope: Scope, token: str | None) -> None:
         self._link = link
-        self._tap = gateway.tap
+        self._tap = tap
         self._full = False
-        self._watcher = Watcher(self._wake, accepts)
-        self._tap.subscribe(self._watcher)
-        link.start(self._ignore, self._closed, self._link_full)
+        self._waking: asyncio.TimerHandle | None = None
+        self._watcher = Watcher(self._wake, scope, token, self._end)
+
+    def start(self, subscribe: Callable[[Watcher], None]) -> None:
+        """Begin with what the watcher has missed, if it has been here before."""
+        subscribe(self._watcher)
+        self._link.start(self._ignore, self._closed, self._link_full)
+        self._pump()
 
     def _wake(self) -> None:
-        asyncio.get_running_loop().call_soon(self._pump)
+        self._waking = asyncio.get_running_loop().call_later(
+            GATHER, self._pump, context=contextvars.Context()
+        )
 
     def _pump(self) -> None:
-        while not self._full:
+        while not self._full and not self._link.closing:
             records = self._watcher.take()
             if not records:
                 return
@@ -77,5 +168,10 @@ class TapFeed:
     def _ignore(self, message: bytes, now: float) -> None:
         """Watchers only listen."""
 
+    def _end(self, code: CloseCode, reason: str) -> None:
+        self._link.close(code, reason)
+
     def _closed(self, code: int, reason: str) -> None:
+        if self._waking is not None:
+            self._waking.cancel()
         self._tap.unsubscribe(self._watcher)

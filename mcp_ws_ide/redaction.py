@@ -1,0 +1,229 @@
+"""What must not be shown: secrets by their name, by their form, by their value, and by configured patterns.
+
+Owns the rules and nothing else: it knows neither who reports nor who watches. Every rule of its own takes time in
+proportion to the text; configured patterns are given a time limit.
+
+A message is looked at once for anything suspicious (:data:`_SUSPECT`), which is all that most messages cost; only
+those that have it are parsed.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import msgspec
+
+RAW_LIMIT: Final = 16 * 1024
+"""Bytes of a message that are shown."""
+REDACT_LIMIT: Final = 1 << 20
+"""Messages above this size that may hold a secret are withheld instead of parsed."""
+PATTERN_SECONDS: Final = 0.02
+"""What one configured pattern may take for one text."""
+SHORTEST: Final = 6
+"""Characters of a known value below which it is not looked for: it would be found everywhere."""
+MARGIN: Final = 512
+"""Bytes beyond the limit that are looked at, so that no secret is cut in two and its first half shown."""
+HIDDEN: Final = "••••"
+
+_SUSPECT: Final = re.compile(
+    # Every branch begins with a letter that is rare in JSON: the search skips all others quickly.
+    rb"k(?:(?<=tok)en(?<!progresstoken)|(?<=cook)ie|(?<=[a-z_-]k)ey|(?<=ate k)ey|(?<=tick)et|(?<=ak)ia"
+    rb"|(?<=sk)-(?<![a-z0-9]sk-))"
+    rb"|w(?:(?<=passw)|(?<=pw)d)"
+    rb"|z(?:(?<=authoriz)|(?<=aiz)a)"
+    rb"|u(?<=au)th"
+    rb"|c(?:r(?:(?<=secr)et|edential))"
+    rb"|j(?<=eyj)"
+    rb"|b(?:earer|asic )"
+    rb"|_(?:(?<=gh[pousr]_)|(?<=hf_)|(?<=mcpws_)|(?<=pat_))"
+    rb"|/(?<=:/)/[^/?#\s\"]{0,300}@"
+    rb"|x(?:ox[abeprs]-)"
+    rb"|g(?:lpat-)"
+    rb"|p(?:assphrase)"
+    rb"|\\u00[4-7]"  # a letter written as an escape: nobody does that but to hide a name
+)
+"""Of a message in lower case. May find too much, never too little of what the rules below hide."""
+
+_SECRET_NAME: Final = re.compile(
+    r"(?i)passw|passphrase|pwd|secret|credential|authorization|cookie|bearer|token|(?<![a-z])o?auth(?![a-z])"
+    r"|(?:api|access|private|secret|signing|encryption|auth|account)[_. -]?key(?![a-z])"
+)
+_HARMLESS_NAME: Final = re.compile(
+    r"(?i)progress_?token|page_?token|tokens|max_?token|tokeniz|token_?(?:count|type|limit|usage|endpoint|budget)"
+)
+_IN_QUERIES: Final = frozenset({"ticket", "code", "sig", "signature", "key"})
+
+_KEY_BLOCK: Final = re.compile(
+    r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|\Z)", re.DOTALL
+)
+_USERINFO: Final = re.compile(r"://[^/?#\s\"']{1,300}@")
+_QUERY: Final = re.compile(r"([?&;])([^=&#?;\s]{1,64})=[^&#\s\"']+")
+_SCHEME: Final = re.compile(
+    r"(?i)\b(bearer|token|basic)\s{1,8}(?=[A-Za-z._~-]{0,200}[0-9+/=]|[A-Za-z._~-]{20})[A-Za-z0-9._~+/=-]{8,}"
+)
+_FORM: Final = re.compile(
+    r"(?<![A-Za-z0-9])(?:sk-|gh[pousr]_|github_pat_|glpat-|xox[abeprs]-|hf_|AKIA|AIza|eyJ|mcpws_)[\w.-]{8,}"
+)
+_NAMED: Final = re.compile(
+    r"(?<![\w-])([A-Za-z_][\w.-]{0,63})(\\{0,3}[\"']?[ \t]{0,4}(?::(?!//)|=)[ \t]{0,4})"
+    r"(\\{0,3}\"[^\"\n]*|\\{0,3}'[^'\n]*|[^\s\"',;}&)]+(?:[ \t]{1,4}[^\s\"',;}&)]+)?)"
+)
+_WHOLE_LINE: Final = re.compile(
+    r"(?i)(?<![\w-])((?:proxy-)?authorization|(?:set-)?cookie)([ \t]{0,4}:)[^\n\"]+"
+)
+_PLAIN_RUN: Final = re.compile(r"[A-Za-z0-9_.+=-]+")
+
+_encode = msgspec.json.Encoder().encode
+
+log = logging.getLogger(__name__)
+
+
+class BadPattern(ValueError):
+    """A configured pattern that cannot be used, in words."""
+
+
+class Redactor:
+    """Hides what the rules find. Made anew when the configuration changes.
+
+    Args:
+        patterns: regular expressions (of the package ``regex``); what matches is hidden.
+        values: secrets that are known as such, as those of the configuration.
+
+    Raises:
+        BadPattern: one of the patterns is none.
+    """
+
+    def __init__(self, patterns: Sequence[str] = (), values: Iterable[str] = ()) -> None:
+        self._patterns = [compile_pattern(pattern) for pattern in patterns]
+        known = sorted({value for value in values if len(value) >= SHORTEST}, key=len, reverse=True)
+        self._known = re.compile("|".join(map(re.escape, known))) if known else None
+        probes = {max(_PLAIN_RUN.findall(value) or [value], key=len) for value in known}
+        self._probe = re.compile("|".join(map(re.escape, sorted(probes))).encode()) if known else None
+        self._withholding = False
+        self._found = 0
+
+    def message(self, data: bytes) -> tuple[str, bool]:
+        """The text of a message without its secrets, and whether it was cut."""
+        shown = data if len(data) <= RAW_LIMIT else data[: RAW_LIMIT + MARGIN]
+        suspect = _SUSPECT.search(shown.lower()) is not None
+        if suspect or self._patterns or (self._probe is not None and self._probe.search(shown) is not None):
+            if len(data) > REDACT_LIMIT:
+                return f"{HIDDEN} withheld: {len(data)} bytes that may hold a secret", True
+            data = self._without_secrets(data)
+        return data[:RAW_LIMIT].decode(errors="replace"), len(data) > RAW_LIMIT
+
+    def _without_secrets(self, data: bytes) -> bytes:
+        self._found = 0
+        try:
+            clean = self._scrub(msgspec.json.decode(data), False)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            return f"{HIDDEN} withheld: cannot be parsed and may hold a secret".encode()
+        return _encode(clean) if self._found else data  # what holds no secret is shown as it came
+
+    def _scrub(self, value: Any, in_schema: bool) -> Any:
+        if isinstance(value, str):
+            return self._text(value)
+        if isinstance(value, list):
+            return [self._scrub(item, False) for item in value]
+        return self._members(value, in_schema) if isinstance(value, dict) else value
+
+    def _members(self, members: dict[str, Any], in_schema: bool) -> dict[str, Any]:
+        """``in_schema``: the members are described here (JSON Schema's ``properties``), not given."""
+        named = members.get("name", members.get("key"))  # {"name": "API_KEY", "value": "…"}
+        pair = isinstance(named, str) and is_secret_name(named)
+        clean = {}
+        for key, item in members.items():
+            secret = is_secret_name(key) or (pair and key == "value")
+            if not secret or item is None or isinstance(item, bool):
+                clean[self._text(key)] = self._scrub(item, key == "properties")
+            elif in_schema and isinstance(item, dict):
+                clean[key] = self._described(item)
+            else:
+                self._found += 1
+                clean[key] = HIDDEN
+        return clean
+
+    def _described(self, schema: dict[str, Any]) -> dict[str, Any]:
+        """The schema of a secret: its examples are none of anybody's business."""
+        hidden: dict[str, Any] = {
+            name: HIDDEN for name in ("default", "const", "examples", "enum") if name in schema
+        }
+        self._found += len(hidden)
+        return {**self._members(schema, False), **hidden}
+
+    def text(self, text: str) -> str:
+        """Free text without its secrets, cut at :data:`RAW_LIMIT` characters."""
+        return self._text(text[: RAW_LIMIT + MARGIN])[:RAW_LIMIT]
+
+    def _text(self, text: str) -> str:
+        if len(text) < SHORTEST:
+            return text
+        clean = text if self._known is None else self._known.sub(HIDDEN, text)
+        clean = _KEY_BLOCK.sub(HIDDEN, clean)
+        clean = _USERINFO.sub(f"://{HIDDEN}@", clean)
+        clean = _WHOLE_LINE.sub(rf"\1\2 {HIDDEN}", clean)
+        clean = _QUERY.sub(_hide_query, clean)
+        clean = _FORM.sub(HIDDEN, clean)
+        clean = _SCHEME.sub(rf"\1 {HIDDEN}", clean)
+        clean = _NAMED.sub(_hide_named, clean)
+        if self._patterns:
+            clean = self._apply(clean)
+        self._found += clean != text
+        return clean
+
+    def _apply(self, text: str) -> str:
+        """The configured patterns. One that takes too long is not tried again: everything is withheld instead."""
+        if self._withholding:
+            return f"{HIDDEN} withheld: a redact pattern is too slow"
+        for pattern in self._patterns:
+            try:
+                text = pattern.sub(HIDDEN, text, timeout=PATTERN_SECONDS)
+            except TimeoutError:
+                self._withholding = True
+                log.error(
+                    "redact pattern %r took longer than %g s; the tap shows no text until it is mended",
+                    pattern.pattern,
+                    PATTERN_SECONDS,
+                )
+                return self._apply(text)
+        return text
+
+
+def compile_pattern(pattern: str) -> Any:
+    """A configured pattern, ready to be used.
+
+    Raises:
+        BadPattern: it is no regular expression, or matches everywhere.
+    """
+    # Imported here: few configure patterns, and it takes time to load.
+    import regex
+
+    try:
+        compiled = regex.compile(pattern)
+    except regex.error as error:
+        raise BadPattern(f"{pattern!r} is no regular expression: {error}") from None
+    if compiled.search("") is not None:
+        raise BadPattern(f"{pattern!r} matches the empty text, and so everywhere; name what is to be hidden")
+    return compiled
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether what has this name is not to be shown."""
+    return _SECRET_NAME.search(name) is not None and _HARMLESS_NAME.search(name) is None
+
+
+def _hide_query(found: re.Match[str]) -> str:
+    if not is_secret_name(found[2]) and found[2].lower() not in _IN_QUERIES:
+        return found[0]
+    return f"{found[1]}{found[2]}={HIDDEN}"
+
+
+def _hide_named(found: re.Match[str]) -> str:
+    if not is_secret_name(found[1]) or found[3].startswith(HIDDEN):
+        return found[0]
+    value = found[3].lstrip("\\")
+    quote = value[0] if value[0] in "\"'" else ""
+    return f"{found[1]}{found[2]}{quote}{HIDDEN}"
