@@ -46,6 +46,7 @@ class Runtime:
         self._active = False
         self.check_origin = bool(app.check_origin)
         self.websocket = bool(app.websocket)
+        self.allow_faults = bool(app.allow_faults)
         self.heartbeat = Heartbeat()
         self.turnstile = Turnstile(HANDSHAKES_PER_TURN)
         self.credentials = CredentialWatch(lambda: app.serverapp.web_app)
@@ -254,6 +255,11 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         min=0.0,
         help="""Seconds that the tap remembers a user's traffic after their last watcher left, so that one which
         comes back misses nothing. Default 60. At most 10,000 records and about 16 MiB for each such user.""",
+    ).tag(config=True)
+    allow_faults = Bool(
+        False,
+        help="""Whether links of sessions may be broken on purpose over REST, to test clients. Default False. True needs
+        the authorizer's "execute" on "mcp-faults" as well; a user can break only what is theirs.""",
     ).tag(config=True)
     tokens_file = Unicode(
         help="File that keeps the hashes of gateway tokens (mode 0600). Default: mcp_ws_ide/tokens.json in Jupyter's "

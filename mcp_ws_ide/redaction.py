@@ -113,7 +113,9 @@ class Redactor:
             if len(data) > REDACT_LIMIT:
                 return f"{HIDDEN} withheld: {len(data)} bytes that may hold a secret", True
             data = self._without_secrets(data)
-        return data[:RAW_LIMIT].decode(errors="replace"), len(data) > RAW_LIMIT
+        if len(data) > RAW_LIMIT:
+            return data[:RAW_LIMIT].decode(errors="replace"), True
+        return data.decode(errors="replace"), False
 
     def _without_secrets(self, data: bytes) -> bytes:
         self._found = 0

@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from collections import deque
 from collections.abc import Callable, Collection
 from typing import Final
 
@@ -29,6 +28,8 @@ HISTORY_BYTES: Final = 16 << 20
 """The same in bytes of memory, roughly."""
 GRACE: Final = 60.0
 """Seconds that a feed goes on after its last watcher has left."""
+OVERHEAD: Final = 600
+"""Bytes of a record besides twice its text."""
 BATCH_RECORDS: Final = 500
 BATCH_BYTES: Final = 256 << 10
 """Bounds of what one watcher takes at a time."""
@@ -179,7 +180,7 @@ class Watcher:
         self.close = close
         self.token = token
         self.drops = 0
-        self._everything = scope == EVERYTHING and token is None
+        self.everything = scope == EVERYTHING and token is None
         self._scope = scope
         self._asked = Asked()
         self._feed: Feed | None = None
@@ -200,7 +201,7 @@ class Watcher:
             self.next = max(after + 1, feed.first)
             if self.next > after + 1:
                 gap = (after + 1, self.next - 1, self.next - 1 - after)
-        attached = Attached(self.next - 1, *feed.clock(), event="attached", instance=feed.instance)
+        attached = Attached(self.next - 1, *_clock(), event="attached", instance=feed.instance)
         self._first = [_encode(attached)]
         if gap is not None:
             self._first.append(self._gap(*gap))
@@ -208,14 +209,15 @@ class Watcher:
     def lose(self, record: Record, token: str | None) -> bool:
         """The oldest record gives way before it was taken; returns whether the watcher would have got it."""
         self.next = record.seq + 1
-        if not self._sees(record, token):
+        if not self.sees(record, token):
             return False
         self.drops += 1
         self._missed = [self._missed[0] if self._missed else record.seq, record.seq]
         return True
 
-    def _sees(self, record: Record, token: str | None) -> bool:
-        if self._everything:
+    def sees(self, record: Record, token: str | None) -> bool:
+        """Whether a record is one that it asked for, and may see."""
+        if self.everything:
             return True
         if self.token is not None and token != self.token:
             return False
@@ -237,23 +239,14 @@ class Watcher:
 
     def _batch(self) -> bytes:
         feed = self._feed
-        lines: list[bytes] = []
-        size = 0
-        while (
-            feed is not None and self.next <= feed.seq and len(lines) < BATCH_RECORDS and size < BATCH_BYTES
-        ):
-            record, token = feed.at(self.next)
-            if self._everything or self._sees(record, token):
-                line = feed.line(self.next)
-                size += len(line)
-                lines.append(line)
-            self.next += 1
-        if feed is not None and not lines and self not in feed.sleeping:
+        if feed is None:
+            return b""
+        lines = feed.lines(self)
+        if not lines and self not in feed.sleeping:
             feed.sleeping.append(self)
         return b"\n".join(lines)
 
     def _gap(self, start: int | None, end: int | None, count: int | None) -> bytes:
-        assert self._feed is not None
         if count is None:
             words = "the gateway was restarted, or nobody watched for a while: nobody counted what passed"
         else:
@@ -261,7 +254,7 @@ class Watcher:
         at = end if end is not None else self.next - 1
         return _encode(
             Gap(
-                *(at, *self._feed.clock()),
+                *(at, *_clock()),
                 kind="gap",
                 event="gap",
                 detail=words,
@@ -273,6 +266,15 @@ class Watcher:
         )
 
 
+class _Held(msgspec.Struct, gc=False):
+    """A record of a feed, and its line once somebody wanted it."""
+
+    record: Record
+    token: str | None
+    weight: int
+    line: bytes | None = None
+
+
 class Feed:
     """The newest records of one principal, numbered from 1, and who watches them.
 
@@ -280,11 +282,11 @@ class Feed:
         instance: tells this feed's numbers from those of any other feed, also after a restart.
         seq, first: number of the newest record, and of the oldest that is held.
         sleeping: watchers that have taken everything.
+        ends: when it is forgotten (``time.monotonic``); None while somebody watches.
     """
 
-    def __init__(self, clock: Callable[[], tuple[float, float]]) -> None:
+    def __init__(self) -> None:
         self.instance = secrets.token_hex(8)
-        self.clock = clock
         self.seq = 0
         self.first = 1
         self.watchers: list[Watcher] = []
@@ -292,46 +294,56 @@ class Feed:
         self.ends: float | None = None
         self.drops = 0
         self._bytes = 0
-        self._held: deque[tuple[Record, str | None]] = deque()
-        self._lines: dict[int, bytes] = {}
+        self._ring: list[_Held | None] = [None] * HISTORY_RECORDS
+        """Record n at n modulo its length."""
 
     def append(self, record: Record, token: str | None) -> None:
         """Take the next record, whose number is ``seq + 1``."""
-        self.seq = record.seq
-        self._held.append((record, token))
-        self._bytes += _weight(record)
-        if len(self._held) > HISTORY_RECORDS or self._bytes > HISTORY_BYTES:
-            self._evict()
+        seq = record.seq
+        weight = OVERHEAD if record.raw is None else OVERHEAD + 2 * len(record.raw)
+        total = self._bytes + weight
+        if seq - self.first >= HISTORY_RECORDS or total > HISTORY_BYTES:
+            total -= self._make_room(seq, total)
+        self._ring[seq % HISTORY_RECORDS] = _Held(record, token, weight)
+        self._bytes = total
+        self.seq = seq
         if self.sleeping:
             sleeping, self.sleeping = self.sleeping, []
             for watcher in sleeping:
                 watcher.wake()
 
-    def _evict(self) -> None:
-        while len(self._held) > HISTORY_RECORDS or self._bytes > HISTORY_BYTES:
-            record, token = self._held.popleft()
-            self._lines.pop(record.seq, None)
-            self._bytes -= _weight(record)
-            self.first = record.seq + 1
+    def _make_room(self, seq: int, total: int) -> int:
+        """Let the oldest go until record ``seq`` fits; returns the bytes that they weighed."""
+        freed = 0
+        while self.first < seq and (seq - self.first >= HISTORY_RECORDS or total - freed > HISTORY_BYTES):
+            index = self.first % HISTORY_RECORDS
+            old = self._ring[index]
+            assert old is not None
+            self._ring[index] = None
+            freed += old.weight
             for watcher in self.watchers:
-                if watcher.next == record.seq:
-                    self.drops += watcher.lose(record, token)
+                if watcher.next == self.first:
+                    self.drops += watcher.lose(old.record, old.token)
+            self.first += 1
+        return freed
 
-    def at(self, seq: int) -> tuple[Record, str | None]:
-        """The record of a number that is held."""
-        return self._held[seq - self.first]
-
-    def line(self, seq: int) -> bytes:
-        """The same, encoded: once, for all watchers."""
-        line = self._lines.get(seq)
-        if line is None:
-            line = self._lines[seq] = _encode(self._held[seq - self.first][0])
-        return line
-
-
-def _weight(record: Record) -> int:
-    """Bytes of memory: the text, the line, and what is around them."""
-    return 600 + 2 * len(record.raw or "")
+    def lines(self, watcher: Watcher) -> list[bytes]:
+        """The next records that ``watcher`` sees, at most a batch; moves it on."""
+        ring, size = self._ring, 0
+        lines: list[bytes] = []
+        seq, sees, everything = watcher.next, watcher.sees, watcher.everything
+        while seq <= self.seq and size < BATCH_BYTES and len(lines) < BATCH_RECORDS:
+            held = ring[seq % HISTORY_RECORDS]
+            assert held is not None
+            if everything or sees(held.record, held.token):
+                line = held.line
+                if line is None:
+                    line = held.line = _encode(held.record)
+                size += len(line)
+                lines.append(line)
+            seq += 1
+        watcher.next = seq
+        return lines
 
 
 class Tap:
@@ -349,6 +361,8 @@ class Tap:
         self._grace = grace
         self._feeds: dict[str, Feed] = {}
         self._drops = 0
+        self._wall = time.time() - time.monotonic()
+        """From monotonic to wall-clock seconds; asking twice for each record costs more."""
         self._memo: tuple[bytes, str, str | None, msgspec.Raw | None, str, bool] | None = None
 
     @property
@@ -374,7 +388,7 @@ class Tap:
         """Show ``watcher`` what is ``owner``'s: from now on, or from behind record ``after`` of a feed."""
         feed = self._feeds.get(owner)
         if feed is None:
-            feed = self._feeds[owner] = Feed(lambda: (time.time(), time.monotonic()))
+            feed = self._feeds[owner] = Feed()
         feed.ends = None
         feed.watchers.append(watcher)
         watcher.attach(feed, after, instance)
@@ -399,6 +413,7 @@ class Tap:
         self.active = bool(self._feeds)
         self.for_tokens = self.for_tokens and self.active
         self._memo = None
+        self._wall = time.time() - time.monotonic()
 
     @property
     def tokens(self) -> set[str]:
@@ -441,11 +456,14 @@ class Tap:
         memo = self._memo
         if memo is None or memo[0] is not data:
             memo = self._look_at(data, message)
-        _, kind, method, raw_id, text, truncated = memo
+        _, kind, method, raw_id, text, cut = memo
+        now, size = time.monotonic(), len(data)
+        wall = now + self._wall
+        # fmt: off
         record = Record(
-            *(feed.seq + 1, time.time(), time.monotonic(), server, session, leg, direction),
-            *(kind, method, raw_id, len(data), text, truncated),
+            feed.seq + 1, wall, now, server, session, leg, direction, kind, method, raw_id, size, text, cut
         )
+        # fmt: on
         if origin is not None and kind == "request":
             record.origin_session, record.origin_id = origin[0], msgspec.Raw(origin[1])
         feed.append(record, token)
@@ -472,7 +490,7 @@ class Tap:
         feed = self._feeds.get(owner)
         if feed is None:
             return
-        record = Record(feed.seq + 1, *feed.clock(), server, session)
+        record = Record(feed.seq + 1, *_clock(), server, session)
         record.event, record.detail = event, self.redactor.text(detail) or None
         feed.append(record, token)
 
@@ -481,9 +499,13 @@ class Tap:
         feed = self._feeds.get(owner)
         if feed is None:
             return
-        record = Record(feed.seq + 1, *feed.clock(), server, session, "upstream", "in", "noise")
+        record = Record(feed.seq + 1, *_clock(), server, session, "upstream", "in", "noise")
         record.event, record.size, record.raw = source, len(text), self.redactor.text(text)
         feed.append(record, None)
+
+
+def _clock() -> tuple[float, float]:
+    return time.time(), time.monotonic()
 
 
 def _describe(data: bytes, message: Message | None) -> tuple[str, str | None, msgspec.Raw | None]:
@@ -501,7 +523,9 @@ def _describe(data: bytes, message: Message | None) -> tuple[str, str | None, ms
     kind = _KINDS[message.kind]
     if message.kind is Kind.RESPONSE and message.error:
         kind = "error"
-    method = message.method_name[:METHOD_LIMIT] or None
+    method = message.method_name or None
+    if method is not None and len(method) > METHOD_LIMIT:
+        method = method[:METHOD_LIMIT]
     return kind, method, msgspec.Raw(message.id) if message.id else None
 
 

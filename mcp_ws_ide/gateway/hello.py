@@ -10,6 +10,7 @@ from mcp_ws_ide import binding
 from mcp_ws_ide.binding import CloseCode, Control, ControlError
 from mcp_ws_ide.core.resume import Refused
 from mcp_ws_ide.errors import LimitExceeded
+from mcp_ws_ide.gateway.faults import WORDS
 from mcp_ws_ide.gateway.session import Link, LinkInfo, Session
 from mcp_ws_ide.tokens import resume_digest
 
@@ -74,12 +75,21 @@ class Hello:
             session = None
         if session is None:
             return self._gone(words)
+        if session.faults is not None and session.faults.take_refusal():
+            return self._refuse_on_purpose(session, session.faults.for_good)
         try:
             session.resume(self._link, self._info, presented, control.recv, time.monotonic())
         except Refused as error:
             return self._gone(str(error))
         if not session.ended:
             self._bind(session)
+
+    def _refuse_on_purpose(self, session: Session, for_good: bool) -> None:
+        session.observe("fault", f"resume refused: {'gone' if for_good else 'later'}")
+        if not for_good:
+            return self._link.close(CloseCode.TRY_AGAIN_LATER, WORDS)
+        session.end(CloseCode.GONE, WORDS)
+        self._gone(WORDS)
 
     def _bind(self, session: Session) -> None:
         link = self._link

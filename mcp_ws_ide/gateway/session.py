@@ -32,6 +32,7 @@ from mcp_ws_ide.errors import (
     LimitExceeded,
     MalformedMessage,
 )
+from mcp_ws_ide.gateway.faults import Faults
 from mcp_ws_ide.gateway.http import HttpLink
 from mcp_ws_ide.gateway.shared import SharedUpstream
 from mcp_ws_ide.gateway.upstream import PrivateUpstream, Upstream
@@ -106,6 +107,8 @@ class Session:
         self.ended = False
         self.resumption: GatewayEnd | None = None
         """The resumable end; None for a plain session."""
+        self.faults: Faults | None = None
+        """What goes wrong on purpose; None, unless somebody tests the client."""
         self._gateway = gateway
         self._link: Link | None = link
         self._private: PrivateUpstream | None = None
@@ -126,6 +129,11 @@ class Session:
     def http_link(self) -> HttpLink | None:
         """The link, where it is a handshake-era HTTP session's."""
         return self._link if isinstance(self._link, HttpLink) else None
+
+    @property
+    def link(self) -> Link | None:
+        """The link; None while the client is away."""
+        return self._link
 
     @property
     def attached(self) -> bool:
@@ -460,6 +468,14 @@ class Session:
             counters.total.observe(time.perf_counter() - answered.received)
             if received and answered.sent:
                 counters.upstream.observe(received - answered.sent)
+        if self.faults is not None and self.faults.take_duplicate():
+            self._send_again(data)
+
+    def _send_again(self, data: bytes) -> None:
+        """A server that repeats itself: to the session it is one more message."""
+        faults, self.faults = self.faults, None
+        self._deliver(data, None, 0.0, False)
+        self.faults = faults
 
     def _visible(self, data: bytes) -> bytes:
         message = messages.parse(data)

@@ -6,6 +6,7 @@ from typing import Any
 
 from mcp_ws_ide.handlers import api
 from mcp_ws_ide.handlers.endpoint import ServerEndpointHandler
+from mcp_ws_ide.handlers.faults import FaultsHandler
 from mcp_ws_ide.handlers.oauth import CallbackHandler
 from mcp_ws_ide.handlers.page import PageHandler
 from mcp_ws_ide.handlers.poll import PollHandler, ProbeHandler
@@ -27,6 +28,7 @@ ROUTES: list[tuple[str, type[Any]]] = [
     (rf"/mcp-ws/api/servers/{_NAME}/entry", api.EntryHandler),
     (r"/mcp-ws/api/sessions", api.SessionsHandler),
     (r"/mcp-ws/api/sessions/([0-9a-f]{1,64})", api.SessionHandler),
+    (r"/mcp-ws/api/sessions/([0-9a-f]{1,64})/faults", FaultsHandler),
     (r"/mcp-ws/api/tokens", api.TokensHandler),
     (r"/mcp-ws/api/tokens/([0-9a-f]{1,64})", api.TokenHandler),
     (r"/mcp-ws/api/tickets", api.TicketsHandler),

@@ -50,6 +50,13 @@ class ApiHandler(GatewayHandler, APIHandler):
             raise web.HTTPError(400, "the body must be a JSON object")
         return value
 
+    def session_of(self, session_id: str) -> Session:
+        """The caller's session of this id, or 404: another user's reads as unknown."""
+        session = self.runtime.gateway.sessions.get(session_id)
+        if session is None or session.info.principal != self.principal:
+            raise web.HTTPError(404, "there is no such session")
+        return session
+
     def server_named(self, name: object) -> Server:
         """The server of this name, or 404."""
         server = self.runtime.gateway.servers.get(name) if isinstance(name, str) else None
@@ -204,9 +211,7 @@ class SessionHandler(ApiHandler):
     @authorized("execute", resource="mcp")
     async def delete(self, session_id: str) -> None:
         """End a session; another user's reads as unknown."""
-        session = self.runtime.gateway.sessions.get(session_id)
-        if session is None or session.info.principal != self.principal:
-            raise web.HTTPError(404, "there is no such session")
+        session = self.session_of(session_id)
         session.end(CloseCode.NORMAL, "ended by its owner")
         self.set_status(204)
         self.finish()

@@ -164,6 +164,23 @@ class WebSocketLink:
             self._full = False
             self._on_full(False)
 
+    # --- faults on purpose (handlers/faults.py) ---------------------------------------------------
+
+    @property
+    def stream(self) -> ByteStream:
+        """What it reads and writes."""
+        return self._stream
+
+    def interpose(self, stream: ByteStream) -> None:
+        """Write to ``stream`` from now on, which passes on what it likes to the one before."""
+        self._stream = stream
+        stream.on_written = self._written
+        stream.pending = self._queued
+
+    def cut(self) -> None:
+        """End it without a word, as a network does."""
+        self._stream.close()
+
     # --- control --------------------------------------------------------------------------------
 
     def set_reading(self, reading: bool) -> None:

@@ -7,7 +7,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from typing import Any, Final
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.sync.client import connect
@@ -59,6 +59,16 @@ class GatewayClient:
         except ValueError:
             raise ConnectError(f"{url} does not answer with JSON; is this a Jupyter server?") from None
         return answer
+
+    def inject_fault(self, session: str, fault: str, **parameters: Any) -> str:
+        """Break the link of a session on purpose; returns what was done, in words.
+
+        Args:
+            fault: ``cut``, ``half_open`` (seconds), ``delay`` (ms, seconds), ``duplicate`` (count) or
+                ``refuse_resume`` (how: ``gone`` or ``later``, count). docs/inspector.md says what they do.
+        """
+        answer = self.call("POST", f"sessions/{quote(session)}/faults", {"fault": fault, **parameters})
+        return str(answer.get("detail", fault))
 
     def _headers(self) -> dict[str, str]:
         headers = {"Content-Type": "application/json"}

@@ -40,7 +40,7 @@ def format_record(record: dict[str, Any], width: int, colour: bool) -> str:
 
 
 def _what(record: dict[str, Any]) -> str:
-    if record["kind"] == "event":
+    if record["kind"] in ("event", "gap"):
         return visible(f"* {record['event']} {record['detail'] or ''}")
     if record["kind"] == "noise":
         return visible(f"{record['event']}: {record['raw']}")

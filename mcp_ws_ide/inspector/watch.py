@@ -1,6 +1,6 @@
-"""The tap, watched without end: reconnects by itself and says where something may be missing.
+"""The tap, watched without end: reconnects by itself, goes on where it was, and says where something is missing.
 
-Knows the link and nothing of what records mean or of who shows them.
+Knows the link and the numbers of records, and nothing of what they mean or of who shows them.
 """
 
 from __future__ import annotations
@@ -10,8 +10,11 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Final
+from urllib.parse import urlencode
 
+import msgspec
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
@@ -30,11 +33,26 @@ PING: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """From here on something may be missing."""
+    """Here something is missing: ``count`` records, or None where nobody knows how many, or whether any."""
 
     time: float
     mono: float
     reason: str
+    count: int | None = None
+
+
+class _Head(msgspec.Struct):
+    """What matters of a record here (docs/inspector.md, The tap)."""
+
+    seq: int = 0
+    kind: str = ""
+    event: str | None = None
+    detail: str | None = None
+    instance: str = ""
+    count: int | None = None
+
+
+_decode = msgspec.json.Decoder(_Head).decode
 
 
 class Watch:
@@ -56,6 +74,9 @@ class Watch:
         self.words = ""
         self.next_try = 0.0
         self.reconnects = 0
+        self.gaps = 0
+        self._place: tuple[str, int] | None = None
+        """Instance and number of the newest record; None until the gateway has told them."""
 
     @property
     def round_trip(self) -> float | None:
@@ -82,9 +103,8 @@ class Watch:
                     self._link, self.state, self.words = link, "live", ""
                     if attached:
                         self.reconnects += 1
-                        self._waiting.append(
-                            Gap(time.time(), time.monotonic(), f"reconnected after: {before}")
-                        )
+                        if self._place is None:  # a gateway that numbers nothing
+                            self._gap(f"reconnected after: {before}", None)
                     attempt, attached = 0, True
                     await self._read(link)
                     self.words = "the gateway ended"
@@ -103,8 +123,11 @@ class Watch:
     async def _open(self) -> connect:
         gateway = self.gateway = await asyncio.to_thread(self._find)
         headers = {"Authorization": f"token {gateway.token}"} if gateway.token else {}
+        path = "api/tap"
+        if self._place is not None:
+            path += "?" + urlencode({"instance": self._place[0], "after": self._place[1]})
         return connect(
-            websocket_url(gateway, "api/tap"),
+            websocket_url(gateway, path),
             subprotocols=[TAP_SUBPROTOCOL],  # type: ignore[list-item]  # a NewType of str
             additional_headers=headers,
             max_size=MAX_RECORDS_BYTES,
@@ -114,13 +137,36 @@ class Watch:
 
     async def _read(self, link: ClientConnection) -> None:
         async for text in link:
-            self._waiting.append(str(text))
+            self._take_in(str(text))
             if len(self._waiting) >= MAX_WAITING:
                 self._room.clear()
                 await self._room.wait()
 
+    def _take_in(self, text: str) -> None:
+        """Keep a text for the reader, and where it ends; what concerns the link alone is dealt with here."""
+        try:
+            newest = _decode(text[text.rfind("\n") + 1 :])
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            self._waiting.append(text)  # the reader will say so
+            return
+        if newest.event == "attached" and newest.instance:
+            self._place = newest.instance, newest.seq
+            return
+        if self._place is not None:
+            self._place = self._place[0], newest.seq
+        if newest.kind == "gap":
+            self._gap(newest.detail or "records are missing here", newest.count)
+        else:
+            self._waiting.append(text)
+
+    def _gap(self, reason: str, count: int | None) -> None:
+        self.gaps += 1
+        self._waiting.append(Gap(time.time(), time.monotonic(), reason, count))
+
     def _reason(self, error: Exception) -> str:
         if isinstance(error, InvalidStatus) and self.gateway is not None:
+            if error.response.status_code == HTTPStatus.BAD_REQUEST:
+                self._place = None  # it does not take our place for one: begin anew
             body = bytes(error.response.body or b"")
             return str(GatewayClient(self.gateway).refused(error.response.status_code, body))
         if isinstance(error, ConnectionClosed):

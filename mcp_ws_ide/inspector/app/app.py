@@ -273,6 +273,7 @@ class InspectorApp(App[None]):
         while time.monotonic() < end and (item := self.tap.take()) is not None:
             if isinstance(item, Gap):
                 found.append(self.journal.gap(item.time, self.now, item.reason))
+                self.journal.missed += item.count or 0
             else:
                 found.append(self.journal.feed(item.split("\n")))
                 self._learn_clock()
@@ -340,7 +341,7 @@ class InspectorApp(App[None]):
                 (f"{trip}{self._rates[0]:.0f}/s {amount(self._rates[1])}B/s · {store.end:,} rec · ", ""),
                 (f"{open_} open · ", "warn" if open_ else ""),
                 (f"drop {drops} · ", "bad" if drops else ""),
-                (f"gaps {watch.reconnects} · " if watch.reconnects else "", "warn"),
+                (f"gaps {watch.gaps} · " if watch.gaps else "", "warn"),
                 (where, "dim"),
             ]
         if watch.state == "waiting":
