@@ -3,31 +3,47 @@
 from __future__ import annotations
 
 import json
+import time
 import tracemalloc
 
 import pytest
 
-from mcp_ws_ide.tap import RAW_LIMIT, REDACT_LIMIT, WATCHER_LIMIT, Tap, Watcher
+from mcp_ws_ide import messages
+from mcp_ws_ide import tap as tap_module
+from mcp_ws_ide.binding import CloseCode
+from mcp_ws_ide.handlers.tap import read_place, read_scope
+from mcp_ws_ide.redaction import RAW_LIMIT, REDACT_LIMIT
+from mcp_ws_ide.tap import BATCH_BYTES, HISTORY_RECORDS, Scope, Tap, Watcher
 
 CANARY = "c4n4ryc4n4ryc4n4ry"
 
 
-def records(watcher: Watcher) -> list[dict]:
-    taken = []
+def taken(watcher: Watcher) -> list[dict]:
+    """Everything that waits, with what concerns the link: ``attached`` and gaps."""
+    found = []
     while data := watcher.take():
-        taken += [json.loads(line) for line in data.splitlines()]
-    return taken
+        found += [json.loads(line) for line in data.splitlines()]
+    return found
 
 
-def watched(tap: Tap, wakes: list[int] | None = None) -> Watcher:
+def records(watcher: Watcher) -> list[dict]:
+    return [record for record in taken(watcher) if record["event"] not in ("attached", "gap")]
+
+
+def watched(tap: Tap, wakes: list[int] | None = None, owner: str = "me", **options) -> Watcher:
     woken = wakes if wakes is not None else []
-    watcher = Watcher(lambda: woken.append(1), lambda owner, record: owner == "me")
-    tap.subscribe(watcher)
+    place = {key: options.pop(key) for key in ("after", "instance") if key in options}
+    watcher = Watcher(lambda: woken.append(1), **options)
+    tap.subscribe(owner, watcher, **place)
     return watcher
 
 
-def report(tap: Tap, data: bytes, owner: str = "me") -> None:
-    tap.message(owner, "s", "id", "client", "in", data)
+def report(tap: Tap, data: bytes, owner: str = "me", **options) -> None:
+    tap.message(owner, "s", "id", "client", "in", data, **options)
+
+
+def call(number: int) -> bytes:
+    return b'{"jsonrpc":"2.0","id":%d,"method":"m"}' % number
 
 
 def test_a_record_says_who_what_and_when():
@@ -45,51 +61,286 @@ def test_a_record_says_who_what_and_when():
 def test_a_request_to_a_server_names_the_clients_request_it_carries():
     tap = Tap()
     watcher = watched(tap)
-    call, note = b'{"jsonrpc":"2.0","id":1,"method":"m"}', b'{"jsonrpc":"2.0","method":"n"}'
-    tap.message("me", "s", None, "upstream", "out", call, ("9f3a", b'"x"'))
-    tap.message("me", "s", None, "upstream", "out", note, ("9f3a", b'"x"'))
+    request, note = call(1), b'{"jsonrpc":"2.0","method":"n"}'
+    tap.message("me", "s", None, "upstream", "out", request, origin=("9f3a", b'"x"'))
+    tap.message("me", "s", None, "upstream", "out", note, origin=("9f3a", b'"x"'))
     request, notification = records(watcher)
     assert (request["id"], request["origin_session"], request["origin_id"]) == (1, "9f3a", "x")
     assert (notification["origin_session"], notification["origin_id"]) == (None, None)
 
 
-def test_a_slow_watcher_loses_the_oldest_and_is_told_how_many():
+def test_a_slow_watcher_loses_the_oldest_and_is_told_how_many_and_which():
     tap = Tap()
     watcher, other = watched(tap), watched(tap)
-    for number in range(WATCHER_LIMIT + 5):
-        report(tap, b'{"jsonrpc":"2.0","id":%d,"method":"m"}' % number)
+    assert [taken(w)[0]["event"] for w in (watcher, other)] == ["attached", "attached"]
+    for number in range(HISTORY_RECORDS + 5):
+        report(tap, call(number))
         if number % 1000 == 0:
             records(other)
-    slow = records(watcher)
-    assert [slow[0]["id"], slow[-1]["id"], len(slow)] == [5, WATCHER_LIMIT + 4, WATCHER_LIMIT]
-    assert slow[0]["drops"] == 5
-    assert records(other)[-1]["drops"] == 0
-    assert tap.drops == 5
+    gap, *slow = taken(watcher)
+    assert (gap["kind"], gap["from"], gap["to"], gap["count"], gap["drops"]) == ("gap", 1, 5, 5, 5)
+    assert [slow[0]["seq"], slow[0]["id"], slow[-1]["id"], len(slow)] == [
+        *(6, 5, HISTORY_RECORDS + 4, HISTORY_RECORDS)
+    ]
+    assert all(record["kind"] != "gap" for record in taken(other))
+    assert (watcher.drops, other.drops, tap.drops) == (5, 0, 5)
+
+
+def test_what_a_narrow_watcher_has_missed_is_counted_exactly():
+    tap = Tap()
+    narrow = watched(tap, scope=read_scope({"kind": ["notification"]}))
+    taken(narrow)
+    for number in range(HISTORY_RECORDS + 10):
+        report(tap, call(number) if number % 2 else b'{"jsonrpc":"2.0","method":"n"}')
+    gap, *rest = taken(narrow)
+    assert (gap["from"], gap["to"], gap["count"]) == (1, 9, 5)
+    assert len(rest) == HISTORY_RECORDS / 2
 
 
 def test_memory_does_not_grow_with_what_a_watcher_leaves_unread():
     tap, message = Tap(), b'{"jsonrpc":"2.0","id":1,"method":"m","params":{"a":"%s"}}' % (b"x" * 1000)
     watched(tap)
-    for _ in range(WATCHER_LIMIT):
-        report(tap, message)
+    for _ in range(HISTORY_RECORDS):
+        report(tap, message + b" ")
     tracemalloc.start()
-    for _ in range(WATCHER_LIMIT * 3):
-        report(tap, message)
+    for _ in range(HISTORY_RECORDS):
+        report(tap, message + b" ")
     grown, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert grown < 2.5 * WATCHER_LIMIT * 2000, "one queue's worth replaced, none added"
+    assert grown < 1.5 * HISTORY_RECORDS * 2000, "one history's worth replaced, none added"
 
 
-def test_a_watcher_is_woken_once_per_batch_and_sees_only_what_it_accepts():
+def test_large_records_are_bounded_in_bytes_too():
+    tap, big = Tap(), b'{"jsonrpc":"2.0","method":"m","params":{"a":"%s"}}' % (b"x" * RAW_LIMIT)
+    watcher = watched(tap)
+    taken(watcher)
+    for _ in range(2000):
+        report(tap, big)
+    assert len(watcher.take()) < BATCH_BYTES * 2, "a gap comes alone"
+    assert len(watcher.take()) < BATCH_BYTES + 2 * RAW_LIMIT, "a batch is bounded"
+    held = len(records(watcher)) * RAW_LIMIT * 2
+    assert held < tap_module.HISTORY_BYTES
+
+
+def test_a_watcher_is_woken_once_per_batch_and_sees_only_its_owners():
     tap, wakes = Tap(), []
     watcher = watched(tap, wakes)
+    taken(watcher)
     for owner in ("me", "you", "me"):
         report(tap, b'{"jsonrpc":"2.0","method":"m"}', owner)
     assert (len(wakes), len(records(watcher))) == (1, 2)
     report(tap, b'{"jsonrpc":"2.0","method":"m"}')
     assert len(wakes) == 2
+
+
+# --- coming back --------------------------------------------------------------------------------
+
+
+def test_who_comes_back_gets_what_passed_meanwhile_once():
+    tap = Tap()
+    first = watched(tap)
+    attached = taken(first)[0]
+    report(tap, call(1))
+    (seen,) = taken(first)
+    tap.unsubscribe(first)
+    report(tap, call(2))
+    report(tap, call(3))
+    again = watched(tap, after=seen["seq"], instance=attached["instance"])
+    report(tap, call(4))
+    hello, *rest = taken(again)
+    assert (hello["event"], hello["instance"], hello["seq"]) == ("attached", attached["instance"], 1)
+    assert [(record["seq"], record["id"]) for record in rest] == [(2, 2), (3, 3), (4, 4)]
+
+
+def test_who_was_away_too_long_is_told_exactly_what_is_missing():
+    tap = Tap()
+    first = watched(tap)
+    instance = taken(first)[0]["instance"]
+    report(tap, call(0))
+    tap.unsubscribe(first)
+    for number in range(1, HISTORY_RECORDS + 8):
+        report(tap, call(number))
+    _, gap, *rest = taken(watched(tap, after=1, instance=instance))
+    assert (gap["kind"], gap["from"], gap["to"], gap["count"], gap["seq"]) == ("gap", 2, 8, 7, 8)
+    assert [rest[0]["seq"], rest[-1]["seq"]] == [9, HISTORY_RECORDS + 8]
+
+
+def test_a_number_of_another_instance_is_never_confused():
+    old, new = Tap(), Tap()
+    instance = taken(watched(old))[0]["instance"]
+    watched(new)
+    for number in range(5):
+        report(new, call(number))
+    hello, gap, *rest = taken(watched(new, after=3, instance=instance))
+    assert hello["instance"] != instance
+    assert (gap["kind"], gap["from"], gap["to"], gap["count"]) == ("gap", None, None, None)
+    assert [record["id"] for record in rest] == [0, 1, 2, 3, 4], "all that the new one holds is new"
+
+
+def test_a_number_that_was_never_given_is_a_mistake():
+    tap = Tap()
+    instance = taken(watched(tap))[0]["instance"]
+    with pytest.raises(ValueError, match="newest record has the number 0"):
+        tap.check_place("me", 5, instance)
+    tap.check_place("me", 5, "another")
+
+
+def test_nothing_is_kept_for_longer_than_the_grace():
+    tap = Tap(grace=10)
+    watcher = watched(tap)
+    instance = taken(watcher)[0]["instance"]
     tap.unsubscribe(watcher)
+    tap.tick(time.monotonic() + 9)
+    assert tap.active
+    tap.tick(time.monotonic() + 11)
     assert not tap.active
+    report(tap, call(1))
+    _, gap = taken(watched(tap, after=0, instance=instance))
+    assert (gap["kind"], gap["count"]) == ("gap", None)
+
+
+def test_nothing_is_built_while_nobody_watches(monkeypatch):
+    def built(*args):
+        raise AssertionError("a record was built")
+
+    monkeypatch.setattr(tap_module, "Record", built)
+    tap = Tap()
+    watched(tap, owner="you")
+    report(tap, call(1))
+    tap.event("me", "s", None, "link_opened")
+    tap.noise("me", "s", None, "stderr", "text")
+    with pytest.raises(AssertionError):
+        report(tap, call(1), "you")
+
+
+# --- filters ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ({}, "abcdefgh"),
+        ({"server": ["git"]}, "h"),
+        ({"server": ["git,demo"]}, "abcdefgh"),
+        ({"session": ["9f"]}, "abcdef"),
+        ({"kind": ["request", "error"]}, "abe"),
+        ({"kind": ["event"]}, "gh"),
+        ({"direction": ["in"]}, "abcf"),
+        ({"leg": ["client"]}, "abcdef"),
+        ({"method": ["tools/*"]}, "abde"),
+        ({"method": ["tools/list"]}, "bd"),
+        ({"method": ["notifications/*"], "kind": ["notification"]}, "c"),
+        ({"errors": ["1"]}, "efh"),
+    ],
+)
+def test_filters_show_what_they_say(query, expected):
+    tap = Tap()
+    watcher = watched(tap, scope=read_scope(query))
+    sent = [
+        ("in", b'{"jsonrpc":"2.0","id":1,"method":"tools/call"}'),
+        ("in", b'{"jsonrpc":"2.0","id":"1","method":"tools/list"}'),
+        ("in", b'{"jsonrpc":"2.0","method":"notifications/x"}'),
+        ("out", b'{"jsonrpc":"2.0","id":"1","result":{}}'),
+        ("out", b'{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"m"}}'),
+        ("in", b"{"),
+    ]
+    for direction, data in sent:
+        tap.message("me", "demo", "9f3a", "client", direction, data)
+    tap.event("me", "demo", None, "link_opened")
+    tap.event("me", "git", None, "dropped")
+    assert "".join("abcdefgh"[record["seq"] - 1] for record in records(watcher)) == expected
+
+
+def test_a_failed_result_is_an_error_too():
+    tap = Tap()
+    watcher = watched(tap, scope=Scope(errors=True))
+    report(tap, b'{"jsonrpc":"2.0","id":1,"result":{"content":[], "isError": true}}')
+    report(tap, b'{"jsonrpc":"2.0","id":2,"result":{"content":[],"isError":false}}')
+    assert [record["id"] for record in records(watcher)] == [1]
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ({"sever": ["x"]}, "no parameter 'sever'"),
+        ({"kind": ["requests"]}, "must be one of request"),
+        ({"direction": ["up"]}, "must be one of in, out"),
+        ({"leg": ["client", "upstream"]}, "one value"),
+        ({"errors": ["yes"]}, "0, 1"),
+        ({"method": ["*" * 9]}, "at most"),
+        ({"server": [f"s{n}" for n in range(40)]}, "at most"),
+    ],
+)
+def test_a_filter_that_cannot_be_meant_is_said(query, words):
+    with pytest.raises(ValueError, match=words):
+        read_scope(query)
+
+
+@pytest.mark.parametrize(
+    "query", [{"after": ["1"]}, {"instance": ["x"]}, {"after": ["-1"], "instance": ["x"]}]
+)
+def test_a_place_needs_its_instance_and_a_number(query):
+    with pytest.raises(ValueError, match="after"):
+        read_place(query)
+
+
+# --- gateway tokens -----------------------------------------------------------------------------
+
+
+def test_a_watcher_with_a_gateway_token_sees_what_belongs_to_the_token_alone():
+    tap, ended = Tap(), []
+    theirs = watched(tap, token="t1", close=lambda code, reason: ended.append((code, reason)))
+    owner = watched(tap)
+    report(tap, call(1), token="t1")
+    report(tap, call(2), token="t2")
+    report(tap, call(3))
+    tap.event("me", "s", "id", "resumed", token="t1")
+    tap.event("me", "s", None, "upstream_started")
+    tap.noise("me", "s", "id", "stderr", "text")
+    assert [record["seq"] for record in records(theirs)] == [1, 4]
+    assert len(records(owner)) == 6
+    assert (tap.tokens, tap.for_tokens) == ({"t1"}, True)
+    tap.end_token("t1", CloseCode.REVOKED, "revoked")
+    assert ended == [(CloseCode.REVOKED, "revoked")]
+
+
+# --- what a message is ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{}}',
+        b'{"jsonrpc":"2.0","id":"a","method":"tools/call"}',
+        b'{"jsonrpc":"2.0","method":"tools/call","id":1}',
+        b'{"jsonrpc":"2.0","method":"notifications/progress","params":{}}',
+        b'{"jsonrpc":"2.0","id":1,"result":{}}',
+        b'{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"m"}}',
+        b'{"result":{"error":1},"jsonrpc":"2.0","id":1}',
+        b'{"jsonrpc": "2.0", "id": 1, "result": {}}',
+    ],
+)
+def test_a_message_is_described_the_same_whether_it_was_read_before_or_not(data):
+    tap = Tap()
+    watcher = watched(tap)
+    report(tap, data)
+    report(tap, bytes(bytearray(data)), message=messages.parse(data))
+    first, second = records(watcher)
+    assert [first[key] for key in ("kind", "method", "id", "raw")] == [
+        second[key] for key in ("kind", "method", "id", "raw")
+    ]
+
+
+def test_the_same_bytes_on_the_next_leg_are_the_same_message_and_others_are_not():
+    tap, data = Tap(), call(1)
+    watcher = watched(tap)
+    report(tap, data)
+    tap.message("me", "s", "id", "upstream", "out", data)
+    report(tap, call(2))
+    assert [(r["id"], r["leg"]) for r in records(watcher)] == [(1, "client"), (1, "upstream"), (2, "client")]
+
+
+# --- secrets ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

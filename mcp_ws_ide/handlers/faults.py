@@ -39,6 +39,7 @@ class FaultyStream(ByteStream):
     def __init__(self, inner: ByteStream) -> None:
         self._inner = inner
         self._inner.on_written = self._inner_written
+        self.pending = inner.pending
         self._loop = asyncio.get_running_loop()
         self._held: deque[tuple[float, bytes]] = deque()
         self._held_bytes = 0
@@ -199,6 +200,8 @@ class FaultsHandler(ApiHandler):
         return f"delay of {delay:g} ms for {seconds:g} s"
 
     def _duplicate(self, session: Session, body: dict[str, Any]) -> str:
+        if session.info.link not in ("websocket", "poll"):
+            raise _no_link(session, "duplicate")
         count = int(_number(body, "count", 1, 1, MAX_COUNT))
         session.faults = session.faults or Faults()
         session.faults.duplicates = count
@@ -246,7 +249,7 @@ def _stream(session: Session, fault: str) -> FaultyStream:
 def _no_link(session: Session, fault: str) -> web.HTTPError:
     if session.link is None:
         return web.HTTPError(409, f"session {session.id} has no link now; wait until its client is back")
-    return web.HTTPError(409, f"a {session.info.link} link knows no {fault}; it needs a WebSocket")
+    return web.HTTPError(409, f"a {session.info.link} link knows no {fault}; use a WebSocket")
 
 
 def _number(body: dict[str, Any], name: str, default: float, least: float, most: float) -> float:

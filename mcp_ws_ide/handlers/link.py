@@ -175,7 +175,6 @@ class WebSocketLink:
         """Write to ``stream`` from now on, which passes on what it likes to the one before."""
         self._stream = stream
         stream.on_written = self._written
-        stream.pending = self._queued
 
     def cut(self) -> None:
         """End it without a word, as a network does."""
