@@ -1,0 +1,189 @@
+"""What must not be shown: by name, by form, by value, by pattern; and what is shown as it came."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcp_ws_ide.redaction import HIDDEN, RAW_LIMIT, BadPattern, Redactor
+
+CANARY = "c4n4ryc4n4ryc4n4ry"
+
+
+def shown(value: object, redactor: Redactor | None = None) -> str:
+    data = value if isinstance(value, bytes) else json.dumps(value).encode()
+    return (redactor or Redactor()).message(data)[0]
+
+
+def message(**arguments: object) -> dict:
+    return {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"arguments": arguments}}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("password", "PASSWORD", "db_password_value", "Passwort", "passwd", "passphrase", "pwd", "userPwd"),
+        *("token", "accessToken", "refresh_token", "X-Auth-Token", "id_token", "csrfToken"),
+        *("secret", "client_secret", "AWS_SECRET_ACCESS_KEY", "secretKey"),
+        *("apikey", "apiKey", "api_key", "X-Api-Key", "x-api-key", "OPENAI_API_KEY"),
+        *("authorization", "Proxy-Authorization", "auth", "oauth", "Cookie", "Set-Cookie", "credentials"),
+        *("private_key", "privateKey", "signing-key", "bearer"),
+    ],
+)
+def test_a_member_of_a_secret_name_is_hidden(name):
+    for value in (CANARY, [CANARY], {"a": CANARY}, 123456789):
+        text = shown(message(**{name: value}))
+        assert CANARY not in text
+        assert "123456789" not in text
+        assert HIDDEN in text
+    assert CANARY not in shown(message(env=[{"name": name, "value": CANARY}]))
+    assert CANARY not in shown(message(text=f"{name}: {CANARY}"))
+    assert CANARY not in shown(message(text=f"export {name}={CANARY}\n"))
+    assert CANARY not in shown(message(text=json.dumps({name: f"{CANARY} {CANARY}"})))
+    assert CANARY not in shown(message(text=json.dumps(json.dumps({name: CANARY}))))
+    assert CANARY not in Redactor().text(f"  {name} = '{CANARY}'")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sk-proj-c4n4ryc4n4ryc4n4ry",
+        "ghp_c4n4ryc4n4ryc4n4ry",
+        "ghs_c4n4ryc4n4ryc4n4ry",
+        "github_pat_c4n4ryc4n4ryc4n4ry",
+        "glpat-c4n4ryc4n4ryc4n4ry",
+        "xoxb-1-c4n4ryc4n4ryc4n4ry",
+        "hf_c4n4ryc4n4ryc4n4ry",
+        "AKIAc4n4ryc4n4ryc4n4ry",
+        "AIzac4n4ryc4n4ryc4n4ry",
+        "mcpws_c4n4ryc4n4ryc4n4ry",
+        "eyJhbGciOiJIUzI1NiJ9.c4n4ryc4n4ryc4n4ry.c4n4ryc4n4ryc4n4ry",
+        "https://user:c4n4ryc4n4ryc4n4ry@example.org/x",
+        "postgres://c4n4ryc4n4ryc4n4ry@db/x",
+        "https://example.org/x?a=1&token=c4n4ryc4n4ryc4n4ry",
+        "wss://example.org/mcp-ws/servers/x?ticket=c4n4ryc4n4ryc4n4ry",
+        "curl -H 'Authorization: Bearer c4n4ryc4n4ryc4n4ry' x",
+        "Authorization: Basic c4n4ryc4n4ryc4n4ry",
+        "Authorization: Digest username=me, response=c4n4ryc4n4ryc4n4ry",
+        "Cookie: a=b; session=c4n4ryc4n4ryc4n4ry",
+        "-----BEGIN RSA PRIVATE KEY-----\nc4n4ryc4n4ryc4n4ry\n-----END RSA PRIVATE KEY-----",
+        "token c4n4ryc4n4ryc4n4ry",
+    ],
+)
+def test_what_looks_like_a_credential_is_hidden_in_free_text(text):
+    for value in (text, f"said: {text} and so on", f"({text})"):
+        assert CANARY not in shown(message(text=value)), value
+        assert CANARY not in Redactor().text(value), value
+    assert CANARY not in shown({"jsonrpc": "2.0", "id": 1, "result": {"content": [{"text": text}]}})
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        message(text="a task-oriented author of music, basic functionality, token validation"),
+        message(max_tokens=100, total_tokens=7, tokenizer="bpe", nextPageToken="page2"),
+        {"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progressToken": "p1"}},
+        {"result": {"properties": {"password": {"type": "string", "description": "yours"}}}},
+        message(password=None, token=False),
+        message(mail="someone@example.org", link="https://example.org/a?b=c"),
+    ],
+)
+def test_what_is_no_secret_is_shown_as_it_came(value):
+    text = json.dumps(value, indent=1)
+    assert shown(text.encode()) == text
+
+
+def test_the_examples_in_the_schema_of_a_secret_are_hidden():
+    schema = {"properties": {"password": {"type": "string", "default": CANARY, "examples": [CANARY]}}}
+    text = shown(schema)
+    assert CANARY not in text
+    assert '"type"' in text
+
+
+def test_known_values_are_hidden_wherever_they_stand():
+    values = ["pl41n-known", 'qu"oted\\kn0wn-1', "ünïcödé-kn0wn"]
+    redactor = Redactor(values=[*values, "abc"])
+    for value in values:
+        for text in (shown(message(a=[value]), redactor), redactor.text(f"x{value}y")):
+            assert json.dumps(value)[1:-1] not in text
+            assert value not in text
+        assert value not in shown(json.dumps(message(a=value), ensure_ascii=False).encode(), redactor)
+    assert "abc" in redactor.text("abc"), "what is too short is everywhere"
+
+
+def test_a_secret_is_not_shown_in_part_where_the_text_is_cut():
+    known = "kn0wn-s3cret-value"
+    filler = "x" * (RAW_LIMIT - len(json.dumps(message(a="")).encode()) - 8)
+    text = shown(message(a=filler, b=known), Redactor(values=[known]))
+    assert "kn0wn" not in text
+    assert len(text.encode()) <= RAW_LIMIT + 8
+    assert "kn0wn" not in Redactor(values=[known]).text("x" * (RAW_LIMIT - 5) + known)
+
+
+def test_configured_patterns_hide_what_they_match():
+    redactor = Redactor([r"ACME-\d{4}", r"(?<=pin )\d+"])
+    text = shown(message(a="ACME-1234 and ACME-x", b='pin 77, say "pin 88"', c={"ACME-5678": 1}), redactor)
+    assert "1234" not in text
+    assert "5678" not in text
+    assert "77" not in text
+    assert "88" not in text
+    assert "ACME-x" in text
+    assert redactor.text("stderr ACME-9999") == f"stderr {HIDDEN}"
+
+
+@pytest.mark.parametrize(("pattern", "words"), [("(", "no regular expression"), ("a*", "empty text")])
+def test_a_bad_pattern_is_said(pattern, words):
+    with pytest.raises(BadPattern, match=words):
+        Redactor([pattern])
+
+
+def test_a_pattern_that_never_ends_hides_everything_instead_of_stopping_everybody(caplog):
+    redactor = Redactor([r"(a+)+$"])
+    assert "aaa" not in redactor.text("a" * 5000 + "!")
+    assert "took longer than 0.02 s" in caplog.text
+    assert "harmless" not in shown(message(a="harmless"), redactor)
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "a",
+        "://",
+        "?a=",
+        "sk-",
+        '"',
+        "token ",
+        "cookie:",
+        "password=",
+        "-----BEGIN PRIVATE KEY-----",
+        "a.",
+        "\\",
+        "&;?",
+        "_k",
+        "eyJ.",
+    ],
+)
+def test_no_rule_takes_more_than_its_share_of_time_for_any_text(unit):
+    small, large = ("password " + unit * (size // len(unit)) for size in (16_000, 128_000))
+
+    def seconds(text: str) -> float:
+        data, redactor = json.dumps(message(a=text)).encode(), Redactor()
+        best = 1e9
+        for _ in range(3):
+            start = time.process_time()
+            redactor._without_secrets(data)
+            best = min(best, time.process_time() - start)
+        return best
+
+    assert seconds(large) < 40 * seconds(small) + 0.01, "eight times the text; a square would be sixty-four"
+
+
+@given(st.text(max_size=300))
+def test_redaction_never_fails_and_keeps_json(text):
+    value = message(password=text, text=f"token: {text}")
+    found = json.loads(shown(value))
+    assert found["params"]["arguments"]["password"] == HIDDEN
