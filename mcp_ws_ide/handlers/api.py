@@ -92,15 +92,17 @@ class ServersHandler(ApiHandler):
         """A server as REST shows it: no environment, no secrets."""
         model: dict[str, Any] = server.spec.censored()
         mine = [u for u in server.upstreams if u.owner == self.principal]
+        hide = self.runtime.gateway.tap.redactor.text
+        command = [model.get("command"), *model.get("args", [])] if model.get("command") else []
         return {
             "name": server.name,
             "transport": server.spec.kind,
             "era": server.era or "unknown",
             "state": server.state,
-            "reason": server.refusal or server.last_error,
+            "reason": hide(server.refusal or server.last_error),
             "source": server.spec.source,
             "sharing": server.spec.sharing,
-            "command": [model.get("command"), *model.get("args", [])] if model.get("command") else [],
+            "command": [hide(part) for part in command],
             "sessions": sum(s.server is server for s in self.runtime.gateway.sessions.values()),
             "processes": [
                 {"pid": u.pid, "era": u.era, "shared": u.shared, "sessions": u.users, "started": u.started}

@@ -21,7 +21,10 @@ class NamedUsers(IdentityProvider):
 
 
 class NoGuests(Authorizer):
-    """Everybody may do everything, but "guest" nothing with MCP."""
+    """Everybody may do everything, but "guest" nothing with MCP, "blind" not watch, and "careful" break no links."""
 
     def is_authorized(self, handler: Any, user: User, action: str, resource: str) -> bool:
+        refused = {"blind": ("read", "mcp-tap"), "careful": ("execute", "mcp-faults")}
+        if refused.get(user.username) == (action, resource):
+            return False
         return user.username != "guest" or not resource.startswith("mcp")
