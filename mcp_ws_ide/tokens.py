@@ -1,4 +1,4 @@
-"""Gateway tokens and one-time tickets: credentials that open MCP endpoints and nothing else.
+"""Gateway tokens and one-time tickets: credentials that open MCP endpoints, and the tap for what passes there.
 
 Secrets have 256 random bits and are stored as SHA-256 digests, compared by lookup of the digest. This
 module knows files and clocks; it knows nothing of HTTP.

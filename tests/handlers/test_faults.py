@@ -19,6 +19,7 @@ from mcp_ws_ide.discovery import RunningGateway
 from mcp_ws_ide.errors import ConnectError
 from mcp_ws_ide.inspector.gateway_client import GatewayClient
 from tests.conftest import FAST_SERVER, Jupyter, Peer, until
+from tests.handlers.test_tap import tapped
 
 ROOT = Path(__file__).parents[2]
 FAST = Reconnect(first_delay=0.01, max_delay=0.05, give_up_after=30)
@@ -94,7 +95,7 @@ async def test_a_cut_link_is_resumed_and_each_call_runs_once(faulty):
 
 
 async def test_a_half_open_link_is_left_by_a_client_that_pings(faulty, monkeypatch):
-    monkeypatch.setattr(links, "PING_INTERVAL", 0.5)
+    monkeypatch.setattr(links, "PING_INTERVAL", 1.0)
     async with victim(faulty) as one:
         before = (await one.runs())["runs"]
         await one.hurt("half_open", seconds=600)
@@ -184,12 +185,10 @@ async def test_a_resume_that_is_refused_for_good_ends_calls_with_their_outcome_a
 
 
 async def test_faults_show_on_the_tap(faulty):
-    from tests.handlers.test_tap import Tapped, tapped
-
     async with tapped(faulty, kind="event") as tap, victim(faulty) as one:
         await one.hurt("cut")
         await one.resumed()
-        record = await Tapped.until(tap, lambda r: r["event"] == "fault")
+        record = await tap.until(lambda r: r["event"] == "fault")
         assert (record["detail"], record["session"]) == ("cut", one.session)
 
 
