@@ -11,7 +11,7 @@ AGENTS_STAMP := .venv-agents/.installed
 PEERS_STAMP := .peers/.installed
 PORT ?= 8888
 
-.PHONY: help run test test-quick check interop interop-ides soak bench bench-http bench-memory clean
+.PHONY: help run test test-quick check interop interop-ides soak bench bench-http bench-memory bench-tap clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -97,6 +97,9 @@ bench-http: $(STAMP) $(PEERS_STAMP) ## CPU per call over HTTP beside supergatewa
 
 bench-memory: $(STAMP) $(NODE_STAMP) ## memory of 32 agents on one shared server process, and on a process each
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python benchmarks/memory.py
+
+bench-tap: $(STAMP) ## what the tap costs a message, watched and not
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python benchmarks/tap.py
 
 clean: ## remove everything the other targets made
 	rm -rf $(VENV) .venv-mcp1 .venv-agents .npm-env .peers .cache build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

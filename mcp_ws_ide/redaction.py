@@ -105,9 +105,13 @@ class Redactor:
         self._withholding = False
         self._found = 0
 
-    def message(self, data: bytes) -> tuple[str, bool]:
-        """The text of a message without its secrets, and whether it was cut."""
-        shown = data if len(data) <= RAW_LIMIT else data[: RAW_LIMIT + MARGIN]
+    def message(self, data: bytes, known: int = 0) -> tuple[str, bool]:
+        """The text of a message without its secrets, and whether it was cut.
+
+        Args:
+            known: so many bytes at its end were looked at before, as part of another message, and hold nothing.
+        """
+        shown = data[: len(data) - known if known else RAW_LIMIT + MARGIN]
         suspect = _SUSPECT.search(shown.lower()) is not None
         if suspect or self._patterns or (self._probe is not None and self._probe.search(shown) is not None):
             if len(data) > REDACT_LIMIT:

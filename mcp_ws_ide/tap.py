@@ -20,7 +20,7 @@ from mcp_ws_ide import messages
 from mcp_ws_ide.binding import CloseCode
 from mcp_ws_ide.errors import MalformedMessage
 from mcp_ws_ide.messages import Kind, Message
-from mcp_ws_ide.redaction import Redactor
+from mcp_ws_ide.redaction import HIDDEN, Redactor
 
 HISTORY_RECORDS: Final = 10_000
 """Records that one principal's feed holds."""
@@ -346,6 +346,21 @@ class Feed:
         return lines
 
 
+class _Look(msgspec.Struct, gc=False):
+    """What the newest message is, for when it passes again.
+
+    ``tail`` are the bytes it ends with that hold no secret; ``b""`` where it has any.
+    """
+
+    data: bytes
+    kind: str
+    method: str | None
+    id: msgspec.Raw | None
+    text: str
+    truncated: bool
+    tail: bytes = b""
+
+
 class Tap:
     """Where the gateway reports and watchers subscribe. Check :attr:`active` before building anything.
 
@@ -363,7 +378,7 @@ class Tap:
         self._drops = 0
         self._wall = time.time() - time.monotonic()
         """From monotonic to wall-clock seconds; asking twice for each record costs more."""
-        self._memo: tuple[bytes, str, str | None, msgspec.Raw | None, str, bool] | None = None
+        self._memo: _Look | None = None
 
     @property
     def drops(self) -> int:
@@ -454,27 +469,32 @@ class Tap:
         if feed is None:
             return
         memo = self._memo
-        if memo is None or memo[0] is not data:
+        if memo is None or memo.data is not data:
             memo = self._look_at(data, message)
-        _, kind, method, raw_id, text, cut = memo
         now, size = time.monotonic(), len(data)
         wall = now + self._wall
         # fmt: off
         record = Record(
-            feed.seq + 1, wall, now, server, session, leg, direction, kind, method, raw_id, size, text, cut
+            feed.seq + 1, wall, now, server, session, leg, direction,
+            memo.kind, memo.method, memo.id, size, memo.text, memo.truncated,
         )
         # fmt: on
-        if origin is not None and kind == "request":
+        if origin is not None and memo.kind == "request":
             record.origin_session, record.origin_id = origin[0], msgspec.Raw(origin[1])
         feed.append(record, token)
 
-    def _look_at(
-        self, data: bytes, message: Message | None
-    ) -> tuple[bytes, str, str | None, msgspec.Raw | None, str, bool]:
-        memo = (data, *_describe(data, message), *self.redactor.message(data))
+    def _look_at(self, data: bytes, message: Message | None) -> _Look:
+        """What a message is, and what may be shown of it. Most come twice: as they were, or with another id alone."""
+        before = self._memo.tail if self._memo is not None else b""
+        known = len(before) if before and data.endswith(before) else 0
+        kind, method, raw_id = _describe(data, message)
+        text, cut = self.redactor.message(data, known)
+        look = _Look(data, kind, method, raw_id, text, cut)
         if len(data) <= MEMO_BYTES:
-            self._memo = memo
-        return memo
+            self._memo = look
+            if message is not None and not cut and len(text) == len(data) and data.isascii():
+                look.tail = _tail(message) if HIDDEN not in text else b""
+        return look
 
     def event(
         self,
@@ -502,6 +522,12 @@ class Tap:
         record = Record(feed.seq + 1, *_clock(), server, session, "upstream", "in", "noise")
         record.event, record.size, record.raw = source, len(text), self.redactor.text(text)
         feed.append(record, None)
+
+
+def _tail(message: Message) -> bytes:
+    """How this message ends when it is written with another id."""
+    payload = message.params or message.result
+    return payload + b"}" if payload and not message.extra else b""
 
 
 def _clock() -> tuple[float, float]:

@@ -340,6 +340,32 @@ def test_the_same_bytes_on_the_next_leg_are_the_same_message_and_others_are_not(
     assert [(r["id"], r["leg"]) for r in records(watcher)] == [(1, "client"), (1, "upstream"), (2, "client")]
 
 
+@pytest.mark.parametrize(
+    ("payload", "hidden"),
+    [
+        ('{"arguments":{"text":"hello"}}', False),
+        ('{"arguments":{"text":"an author"}}', False),
+        ('{"arguments":{"text":"héllo"}}', False),
+        (f'{{"arguments":{{"password":"{CANARY}"}}}}', True),
+        (f'{{"arguments":{{"p\\u0061ssword":"{CANARY}"}}}}', True),
+    ],
+)
+def test_a_message_with_another_id_is_redacted_like_the_first(payload, hidden):
+    tap = Tap()
+    watcher = watched(tap)
+    data = f'{{"jsonrpc":"2.0","id":1,"method":"m","params":{payload}}}'.encode()
+    message = messages.parse(data)
+    report(tap, data, message=message)
+    tap.message("me", "s", None, "upstream", "out", messages.with_id(message, b"2"))
+    tap.message("me", "s", None, "upstream", "out", messages.with_id(message, b'"sk-%s"' % CANARY.encode()))
+    first, second, third = records(watcher)
+    assert [r["id"] for r in (first, second)] == [1, 2]
+    assert json.loads(first["raw"])["params"] == json.loads(second["raw"])["params"]
+    assert (CANARY in first["raw"] or CANARY in second["raw"]) is False
+    assert ("••••" in second["raw"]) is hidden
+    assert CANARY not in third["raw"]
+
+
 # --- secrets ------------------------------------------------------------------------------------
 
 
