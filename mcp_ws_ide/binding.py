@@ -313,4 +313,5 @@ _CLOSE: Final = re.compile(rb'\s*\{\s*"mcp\.ws"\s*:\s*"close"')
 _decode_head = msgspec.json.Decoder(PollHead).decode
 _decode_end = msgspec.json.Decoder(PollClose).decode
 
+PING: Final = b'{"mcp.ws":"ping"}'
 PONG: Final = b'{"mcp.ws":"pong"}'

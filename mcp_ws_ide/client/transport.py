@@ -19,8 +19,9 @@ import anyio.lowlevel
 from mcp.shared.message import SessionMessage
 from websockets.exceptions import ConnectionClosed
 
+from mcp_ws_ide import binding
 from mcp_ws_ide.binding import SUBPROTOCOL_RESUME, CloseCode
-from mcp_ws_ide.client.links import Link, LinkOpener, Opener, Token
+from mcp_ws_ide.client.links import PING_INTERVAL, Link, LinkOpener, Opener, Token
 from mcp_ws_ide.client.states import (
     FINAL_CODES,
     Connected,
@@ -54,6 +55,8 @@ SEND_TIMEOUT: Final = 2.0
 """Seconds that leaving waits for messages which are on their way out."""
 ACK_INTERVAL: Final = 1.0
 """Longest time, in seconds, that received messages stay unacknowledged."""
+PROVEN_AFTER: Final = 2 * PING_INTERVAL
+"""Seconds after which a link that knows no control frames has evidently carried a Ping and its answer."""
 INBOX: Final = 64
 """Messages that wait for the SDK before the link is not read."""
 STATES_KEPT: Final = 100
@@ -96,6 +99,9 @@ class WebSocketTransport:
         self._room = anyio.Event()
         self._answered = anyio.Event()
         self._all_sent = anyio.Event()
+        self._attempt = 0
+        """Attempts to come back since a link was last known to carry frames beyond its greeting."""
+        self._deadline = 0.0
         self._leaving = False
         self._sending = False
         self._stack = AsyncExitStack()
@@ -213,7 +219,7 @@ class WebSocketTransport:
         if event not in (Event.OPENED, Event.RESUMED):
             raise Violation("the gateway's first frame is neither opened nor resumed")
         self._link = link
-        await _write(link, write)
+        await _write(link, [*write, binding.PING] if self._attempt else write)
         if event is Event.OPENED:
             self._enter(Connected(resumable=True, session=end.session))
         else:
@@ -237,13 +243,15 @@ class WebSocketTransport:
 
     async def _read(self, to_session: Any) -> None:
         """Until the link ends."""
-        link, end = self._link, self._end
+        link, end, since = self._link, self._end, anyio.current_time()
         assert link is not None
         try:
             while True:
                 data = await link.recv(decode=False)
                 message, write, event = end.receive(data)
                 await _write(link, write)
+                if event is Event.PONG or end.plain:
+                    self._attempt = 0
                 if event is Event.GAP:
                     self._enter(Gap(end.gap))
                 elif message is None:
@@ -255,6 +263,8 @@ class WebSocketTransport:
             pass
         except Violation as error:
             await link.close(CloseCode.PROTOCOL_ERROR, str(error)[:120])
+        if end.plain and anyio.current_time() - since > PROVEN_AFTER:
+            self._attempt = 0
         end.lost_link()
         self._link = None
         self._note_close(link)
@@ -270,17 +280,18 @@ class WebSocketTransport:
             raise ConnectionLost(f"{self._opener.where} ended the link: {reason}")
         if self._end.plain:
             await self._start_over(f"the link was lost ({reason}), and the server cannot resume", to_session)
-        deadline, attempt = anyio.current_time() + policy.give_up_after, 0
+        if self._attempt == 0:
+            self._deadline = anyio.current_time() + policy.give_up_after
         while True:
-            attempt += 1
-            delay = policy.delay(attempt)
-            if anyio.current_time() + delay > deadline:
+            self._attempt += 1
+            delay = policy.delay(self._attempt)
+            if anyio.current_time() + delay > self._deadline:
                 raise _too_late(self._opener.where, policy, reason)
-            self._enter(Reconnecting(attempt, delay, reason))
+            self._enter(Reconnecting(self._attempt, delay, reason))
             await anyio.sleep(delay)
             event = None
             try:
-                with anyio.move_on_after(deadline - anyio.current_time()):
+                with anyio.move_on_after(self._deadline - anyio.current_time()):
                     event = await self._open_link()
                 if event is None:
                     raise _too_late(self._opener.where, policy, reason)

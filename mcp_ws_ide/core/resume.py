@@ -187,6 +187,7 @@ class Event(Enum):
     RESUMED = "resumed"
     GONE = "gone"
     GAP = "gap"
+    PONG = "pong"
     NOTHING = "nothing"
 
 
@@ -318,7 +319,7 @@ class ClientEnd:
         if kind == "ping":
             return None, [binding.PONG], Event.NOTHING
         if kind == "pong":
-            return None, [], Event.NOTHING
+            return None, [], Event.PONG
         raise Violation(f"the control frame {kind!r} has no place here")
 
     def _opened(self, control: Control) -> tuple[None, list[bytes], Event]:

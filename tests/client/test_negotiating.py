@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 from mcp.shared.exceptions import MCPError
+from tornado.httpclient import AsyncHTTPClient
+from tornado.web import Application, RequestHandler
 
 from mcp_ws_ide.client import (
     ConnectError,
@@ -185,6 +187,70 @@ async def test_a_poll_session_survives_cuts_and_runs_each_call_once(own, mode):
             tally = json.loads((await client.call_tool("tally", {})).content[0].text)
     assert tally["twice"] == []
     assert any(type(state).__name__ == "Resumed" for state in states) or network.accepted > 8
+
+
+class OnlyGreetings(RequestHandler):
+    """A proxy that, once told so, lets a link begin and nothing else pass."""
+
+    def initialize(self, target: str, state: dict) -> None:
+        self.target, self.state = target, state
+
+    async def post(self) -> None:
+        if self.state["closed"] and not self.request.body.startswith(b'{"mcp.ws":"resume"'):
+            return self.set_status(500)
+        client = AsyncHTTPClient()
+        headers = {name: self.request.headers[name] for name in ("Authorization", "Content-Type")}
+        answer = await client.fetch(
+            self.target,
+            method="POST",
+            body=self.request.body,
+            headers=headers,
+            request_timeout=60,
+            raise_error=False,
+        )
+        self.set_status(answer.code)
+        self.write(answer.body)
+
+
+async def test_links_that_carry_only_their_greeting_are_attempts_and_come_to_an_end(own):
+    states: list = []
+    network = {"closed": False}
+    target = f"{own.url}mcp-ws/servers/fast/poll"
+    server = Application([(r"/.*", OnlyGreetings, {"target": target, "state": network})]).listen(
+        0, "127.0.0.1"
+    )
+    (port,) = {sock.getsockname()[1] for sock in server._sockets.values()}
+    policy = Reconnect(first_delay=0.02, max_delay=0.1, give_up_after=2)
+    options = {"transports": ("poll",), "reconnect": policy, "on_state": states.append, "token": own.token}
+    async with connect(f"http://127.0.0.1:{port}/mcp-ws/servers/fast", **options) as client:
+        await client.list_tools()
+        network["closed"] = True
+        with pytest.raises(MCPError, match="not reached again within 2 s"):
+            await asyncio.wait_for(client.call_tool("slow", {"steps": 1, "delay": 60}), 15)
+    server.stop()
+    attempts = [state.attempt for state in states if type(state).__name__ == "Reconnecting"]
+    assert attempts == list(range(1, len(attempts) + 1))
+    assert any(type(state).__name__ == "Resumed" for state in states), "the greeting passed"
+    for session in own.rest("GET", "sessions")[1]["sessions"]:  # it would wait for its client
+        own.rest("DELETE", f"sessions/{session['id']}")
+
+
+async def test_a_link_that_carries_again_begins_to_count_anew(own):
+    states: list = []
+    options = {"transports": ("poll",), "reconnect": FAST, "on_state": states.append, "token": own.token}
+    async with ChaosLink(own.port, 3) as network:
+        url = f"http://127.0.0.1:{network.port}/mcp-ws/servers/fast"
+        async with connect(url, **options) as client:
+            for _ in range(2):
+                before = sum(type(state).__name__ == "Resumed" for state in states)
+                network.refusing = True
+                network.cut_all()
+                await until(lambda: type(states[-1]).__name__ == "Reconnecting")
+                network.refusing = False
+                await until(lambda n=before: sum(type(s).__name__ == "Resumed" for s in states) > n)
+                await client.list_tools()
+    attempts = [state.attempt for state in states if type(state).__name__ == "Reconnecting"]
+    assert attempts.count(1) == 2
 
 
 async def test_a_poll_session_ends_with_its_client(own):
