@@ -388,9 +388,20 @@ class WebSocketTransport:
         link, self._link = self._link, None
         if link is not None:
             with anyio.CancelScope(shield=True):
-                await link.close()
+                async with anyio.create_task_group() as group:
+                    group.start_soon(
+                        _drain, link
+                    )  # the peer's close frame stands behind what nobody has read
+                    await link.close()
+                    group.cancel_scope.cancel()
             self._note_close(link)
         self._state_changed.set()
+
+
+async def _drain(link: Link) -> None:
+    with suppress(ConnectionClosed):
+        while True:
+            await link.recv(decode=False)
 
 
 async def _write(link: Link, frames: list[bytes]) -> None:

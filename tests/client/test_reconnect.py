@@ -19,10 +19,12 @@ from mcp_ws_ide.client import (
     Reconnecting,
     Resumed,
     connect,
+    negotiating_transport,
     websocket_transport,
 )
+from mcp_ws_ide.client.transport import as_message
 from tests.chaos import ChaosLink
-from tests.conftest import DEMO, FAST_SERVER, Jupyter, until
+from tests.conftest import DEMO, FAST_SERVER, MODERN, Jupyter, until
 
 FAST = Reconnect(first_delay=0.01, max_delay=0.05, give_up_after=20)
 
@@ -274,6 +276,32 @@ async def test_servers_that_refuse_the_offer_are_asked_for_less(knows):
     assert offers[:2] == ["mcp.resume.v1, mcp", "mcp"]
     assert "mcp.resume.v1, mcp" not in offers[1:], "the verdict is remembered"
     server.close()
+
+
+@pytest.mark.parametrize("scheme", ["ws", "http"])
+async def test_leaving_is_prompt_and_proper_while_nobody_reads_what_has_come(jupyter, scheme):
+    """Far more has come than the session's queue and the socket's hold."""
+    options = {"token": jupyter.token, "reconnect": FAST}
+    if scheme == "ws":
+        entered = websocket_transport(jupyter.endpoint("fast"), **options)
+    else:
+        entered = negotiating_transport(f"{jupyter.url}mcp-ws/servers/fast", transports=("poll",), **options)
+    calls = [
+        {"name": "slow", "arguments": {"steps": 300, "delay": 0.001}, "_meta": {**MODERN, "progressToken": n}}
+        for n in range(3)
+    ]
+    async with entered as (_, write):
+        transport = getattr(entered, "active", entered)
+        for n, params in enumerate(calls):
+            request = {"jsonrpc": "2.0", "id": n, "method": "tools/call", "params": params}
+            await write.send(as_message(json.dumps(request).encode()))
+
+        def out() -> int:
+            sessions = [s for s in jupyter.rest("GET", "sessions")[1]["sessions"] if s["server"] == "fast"]
+            return sessions[-1]["messages"]["out"]
+
+        await until(lambda: out() >= 600, what="more than anybody takes")
+    assert transport.close_code == 1000, "1006 would say that the close frame was waited for in vain, for 5 s"
 
 
 async def test_leaving_while_disconnected_does_not_hang(jupyter):
