@@ -17,7 +17,7 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from mcp_ws_ide.ide_entries import IDES
 from tests.chaos import ChaosLink
-from tests.conftest import MODERN, Jupyter, wait_until
+from tests.conftest import FAST_SERVER, MODERN, Jupyter, wait_until
 
 COMMAND = [sys.executable, "-m", "mcp_ws_ide.client.shim"]
 
@@ -196,3 +196,60 @@ def test_stdin_may_be_a_file_or_nothing(jupyter, tmp_path):
             )
         assert done.returncode == 0, done.stderr
         assert expected in done.stdout
+
+
+@pytest.mark.parametrize(("era", "transport"), [("modern", "poll"), ("legacy", "websocket")])
+def test_what_a_lost_session_leaves_open_is_answered_in_words(make_jupyter, era, transport):
+    """The gateway was killed with the call; another one, which knows nothing of it, stands in its place."""
+    first = make_jupyter({"fast": FAST_SERVER})
+    process = subprocess.Popen(
+        [*COMMAND, "--transport", transport, first.endpoint("fast")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**first.environment, "MCP_WS_TOKEN": first.token},
+    )
+
+    def say(**message: object) -> None:
+        process.stdin.write(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
+        process.stdin.flush()
+
+    def hear(own: object) -> dict:
+        while (answer := json.loads(process.stdout.readline())).get("id") != own:
+            pass
+        return answer
+
+    meta = {"_meta": MODERN} if era == "modern" else {}
+    if era == "legacy":
+        hello = {
+            "protocolVersion": "2025-11-25",
+            "capabilities": {},
+            "clientInfo": {"name": "t", "version": "1"},
+        }
+        say(id=0, method="initialize", params=hello)
+        hear(0)
+        say(method="notifications/initialized")
+    slow = {"name": "slow", "arguments": {"steps": 1, "delay": 3600}, **meta}
+    say(id="long", method="tools/call", params=slow)
+    if era == "modern":
+        say(id="listen", method="subscriptions/listen", params=meta)
+    running = [1 + (era == "modern")]
+    wait_until(lambda: [s["in_flight"] for s in first.rest("GET", "sessions")[1]["sessions"]] == running)
+    first.process.kill()
+    first.process.wait()
+    while b"Reconnecting" not in process.stderr.readline():
+        pass
+    say(id="late", method="tools/call", params={**slow, "arguments": {"steps": 1, "delay": 0}})
+    make_jupyter({"fast": FAST_SERVER}, port=first.port)
+    lost = {own: hear(own) for own in (["long", "listen"] if era == "modern" else ["long"])}
+    assert {answer["error"]["data"]["outcome"] for answer in lost.values()} == {"unknown"}
+    assert {answer["error"]["code"] for answer in lost.values()} == {-31006}
+    if era == "modern":
+        assert hear("late")["result"]["content"][0]["text"] == "1 steps", (
+            "a new session takes what was not sent"
+        )
+        process.stdin.close()
+        assert process.wait(20) == 0
+    else:
+        assert hear("late")["error"]["data"]["outcome"] == "not_sent"
+        assert process.wait(20) == 1, "what was negotiated is lost: whoever launched this must begin anew"
