@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import sys
+from collections.abc import Iterator
 
 import psutil
 import pytest
@@ -22,6 +23,14 @@ from mcp_ws_ide.errors import (
 from tests.conftest import FAST_SERVER, MODERN, Jupyter, Peer, until
 
 SDK_1_AGENT = "Python/3.11 websockets/15.0.1"
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory) -> Iterator[Jupyter]:
+    """A server for tests that count processes, listeners or sessions: what others leave behind is not on it."""
+    running = Jupyter(tmp_path_factory.mktemp("jupyter"), {"fast": FAST_SERVER})
+    yield running
+    running.stop()
 
 
 async def refused(jupyter: Jupyter, name: str = "fast", **options) -> InvalidStatus:
@@ -179,7 +188,7 @@ async def test_unknown_envelope_members_reach_the_server_and_payload_is_untouche
         assert (await legacy.receive())["result"]["content"][0]["text"] == "é"
 
 
-async def test_modern_sessions_share_a_process_and_legacy_ones_do_not(jupyter):
+async def test_modern_sessions_share_a_process_and_legacy_ones_do_not(alone):
     async def pid(peer: Peer, modern: bool) -> str:
         params = {"name": "pid", "arguments": {}}
         if modern:
@@ -188,14 +197,14 @@ async def test_modern_sessions_share_a_process_and_legacy_ones_do_not(jupyter):
         await peer.send(id=1, method="tools/call", params=params)
         return (await peer.receive())["result"]["content"][0]["text"]
 
-    async with jupyter.connect() as a, jupyter.connect() as b, jupyter.connect() as c, jupyter.connect() as d:
+    async with alone.connect() as a, alone.connect() as b, alone.connect() as c, alone.connect() as d:
         shared = {await pid(Peer(a), True), await pid(Peer(b), True)}
         own = {await pid(Peer(c), False), await pid(Peer(d), False)}
     assert len(shared) == 1
     assert len(own) == 2
     assert not shared & own
     await until(
-        lambda: not any(p["era"] == "legacy" for p in jupyter.processes("fast")),
+        lambda: not any(p["era"] == "legacy" for p in alone.processes("fast")),
         what="the end of legacy servers",
     )
 
@@ -246,8 +255,8 @@ async def test_a_command_that_does_not_exist_is_said_in_words(jupyter):
     assert "no-such-command" in answer["error"]["message"]
 
 
-async def test_a_client_that_leaves_has_its_work_cancelled(jupyter):
-    async with jupyter.connect("fast") as link:
+async def test_a_client_that_leaves_has_its_work_cancelled(alone):
+    async with alone.connect("fast") as link:
         leaver = Peer(link)
         await leaver.send(
             id=1,
@@ -255,7 +264,7 @@ async def test_a_client_that_leaves_has_its_work_cancelled(jupyter):
             params={"_meta": {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}},
         )
         assert (await leaver.receive())["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"] == 1
-    async with jupyter.connect("fast") as link:
+    async with alone.connect("fast") as link:
         left = await Peer(link).call(1, "tools/call", {"name": "change"})
         assert left["result"]["content"][0]["text"] == "0"
 
@@ -341,14 +350,16 @@ async def _raw_answer(peer, legacy: bool, payload: str) -> dict:
     return answer
 
 
-async def test_a_subscription_taken_back_is_over_and_its_client_knows(jupyter, peer):
-    await peer.call("sub", "subscriptions/listen", {"notifications": {"toolsListChanged": True}})
-    note = await peer.call(2, "tools/call", {"name": "take back"})
-    assert note["method"] == "notifications/cancelled"
-    assert note["params"] == {"requestId": "sub"}
-    await peer.receive()
-    session = next(s for s in jupyter.rest("GET", "sessions")[1]["sessions"] if s["messages"]["in"] == 2)
-    assert session["in_flight"] == 0
+async def test_a_subscription_taken_back_is_over_and_its_client_knows(alone):
+    async with alone.connect(user_agent_header="taken back") as link:
+        peer = Peer(link)
+        await peer.call("sub", "subscriptions/listen", {"notifications": {"toolsListChanged": True}})
+        note = await peer.call(2, "tools/call", {"name": "take back"})
+        assert note["method"] == "notifications/cancelled"
+        assert note["params"] == {"requestId": "sub"}
+        await peer.receive()
+        sessions = alone.rest("GET", "sessions")[1]["sessions"]
+        assert [s["in_flight"] for s in sessions if s["user_agent"] == "taken back"] == [0]
 
 
 async def test_a_server_that_said_nothing_is_not_used_for_the_next_request(make_jupyter, tmp_path):
