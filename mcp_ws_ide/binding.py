@@ -205,7 +205,8 @@ _encode_control = msgspec.json.Encoder().encode
 
 
 def parse_control(data: bytes) -> Control | None:
-    """The control frame that ``data`` is; None for a data frame, whether or not that is a message.
+    """The control frame that ``data`` is; None for a data frame, whether or not that is a message. A frame without
+    the bytes ``"mcp.ws"`` is data, even if it writes that name with an escape: data frames are not decoded to be told.
 
     Raises:
         ControlError: a control frame that says too little, or nothing known.
