@@ -49,6 +49,7 @@ SDK_LOGGER: Final = "mcp.client.auth"
 
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _ERROR: Final = re.compile(r"[a-z_]{1,60}")
+_SCOPE_VALUE: Final = re.compile(r'\bscope="?([^",]*)')
 _SCOPE_PARAMETER: Final = re.compile(r'\bscope="?[^",]*"?\s*,?\s*')
 
 for _name in ("oauth2", "utils"):  # it logs answers that it cannot read, and so what is in them
@@ -280,7 +281,11 @@ class Authorization:
             "POST", str(self.spec.url), headers={"MCP-Protocol-Version": PROTOCOL_VERSION}
         )
         before = self._storage.access_token
-        async with self._client() as client, aclosing(self._provider().async_auth_flow(request)) as flow:
+        stepping_up = challenge.status_code == 403
+        if stepping_up:
+            self._check_scope(challenge)
+        provider = self._provider(stale=not stepping_up)
+        async with self._client() as client, aclosing(provider.async_auth_flow(request)) as flow:
             outgoing = await anext(flow)
             while True:
                 if outgoing is not request:
@@ -298,8 +303,17 @@ class Authorization:
         async with new_client({}, self.spec.ca_file, httpx2.Timeout(ANSWER_TIMEOUT)) as client:
             yield client
 
-    def _provider(self) -> Any:
-        """The SDK's, told what is known already."""
+    def _check_scope(self, challenge: httpx2.Response) -> None:
+        """A configured scope is the most that is asked for: asking the user for it again would change nothing."""
+        wanted = _SCOPE_VALUE.search(challenge.headers.get("www-authenticate", ""))
+        configured = self._settings.get("scope", "").split()
+        if configured and not set(wanted[1].split() if wanted else [""]) <= set(configured):
+            words = "it wants more than the configured scope; add to mcp_ws.oauth.scope, or leave that out"
+            raise Failure(words, sent=False)
+
+    def _provider(self, *, stale: bool) -> Any:
+        """The SDK's, told what is known already, and whether the token was refused as such (``stale``) or for its
+        scopes, of which a refresh brings no more."""
         try:
             from mcp.client.auth import OAuthClientProvider
             from mcp.shared.auth import OAuthClientMetadata, OAuthMetadata, ProtectedResourceMetadata
@@ -321,7 +335,7 @@ class Authorization:
             context.oauth_metadata = OAuthMetadata.model_validate(storage.stored.metadata)
             # The token was refused, whatever the clock says; without this, it would not be refreshed. Without
             # metadata, the refresh would go to an address that is only guessed.
-            context.token_expiry_time = 1.0
+            context.token_expiry_time = 1.0 if stale else None
         if storage.stored.resource is not None:
             resource = ProtectedResourceMetadata.model_validate(storage.stored.resource)
             context.protected_resource_metadata = resource

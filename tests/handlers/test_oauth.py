@@ -309,3 +309,37 @@ async def test_a_configured_client_and_scope_are_used(start, protected):
         assert (query["client_id"], query["scope"]) == (["known"], ["read write"])
         calling.cancel()
     assert "register" not in protected.counts
+
+
+@pytest.mark.heavy
+async def test_a_call_that_needs_more_scopes_waits_for_another_authorization(start, protected):
+    """Even though there is a token, and one to refresh it with: neither has those scopes."""
+    save = {"name": "save", "arguments": {}}
+    jupyter = await asyncio.to_thread(start)
+    async with link_of(jupyter) as link:
+        peer = Peer(link)
+        calling = asyncio.create_task(peer.call(1, "tools/call", HELLO))
+        await authorize(jupyter)
+        await calling
+        calling = asyncio.create_task(peer.call(2, "tools/call", save))
+        page = await page_of(jupyter)
+        assert parse_qs(urlsplit(page).query)["scope"] == ["read write"], "what it had, and what is wanted"
+        await authorize(jupyter)
+        assert text_of(await calling) == "saved"
+        assert text_of(await peer.call(3, "tools/call", save)) == "saved"
+    assert protected.facts["scopes"] == [["read"], ["read", "write"]]
+    assert "refresh" not in protected.counts
+
+
+@pytest.mark.heavy
+async def test_a_server_that_wants_more_than_the_configured_scope_is_refused_in_words(start, protected):
+    jupyter = await asyncio.to_thread(start, {"scope": "read"})
+    async with link_of(jupyter) as link:
+        peer = Peer(link)
+        calling = asyncio.create_task(peer.call(1, "tools/call", HELLO))
+        await authorize(jupyter)
+        await calling
+        error = (await peer.call(2, "tools/call", {"name": "save", "arguments": {}}))["error"]
+        assert (error["code"], error["data"]["outcome"]) == (-31002, "not_sent")
+        assert "mcp_ws.oauth.scope" in error["message"]
+    assert protected.counts["authorize"] == 1

@@ -22,7 +22,7 @@ from mcp.shared.auth import OAuthClientInformationFull, OAuthToken
 from pydantic import AnyHttpUrl
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 RESOURCE, ISSUER = (f"http://127.0.0.1:{port}" for port in sys.argv[1:3])
@@ -58,6 +58,7 @@ class Provider:
 
     async def register_client(self, client: OAuthClientInformationFull) -> None:
         self.counts["register"] += 1
+        client.scope = "read write"  # what it may ask for, not what it has got
         self.clients[client.client_id] = client
         self.secrets += [client.client_secret] if client.client_secret else []
 
@@ -132,6 +133,29 @@ async def echo(text: str) -> str:
 
 
 @server.tool()
+async def save() -> str:
+    """Needs the scope ``write`` (:class:`StepUp`)."""
+    return "saved"
+
+
+class StepUp:
+    """Refuses ``save`` with RFC 6750's ``insufficient_scope`` where the token has no ``write``."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        headers = dict(scope.get("headers", ()))
+        token = provider.access.get(headers.get(b"authorization", b"").decode().removeprefix("Bearer "))
+        if headers.get(b"mcp-name") == b"save" and token is not None and "write" not in token.scopes:
+            challenge = 'Bearer error="insufficient_scope", scope="write"'
+            return await Response(status_code=403, headers={"WWW-Authenticate": challenge})(
+                scope, receive, send
+            )
+        await self.app(scope, receive, send)
+
+
+@server.tool()
 async def meet() -> str:
     """Return once two calls are here."""
     async with asyncio.timeout(10):
@@ -164,7 +188,7 @@ routes += [Route("/facts", facts), Route("/forget", forget, methods=["POST"])]
 
 async def main() -> None:
     app = server.sse_app() if SSE else server.streamable_http_app(json_response=True)
-    apps = (app, Starlette(routes=routes))
+    apps = (StepUp(app), Starlette(routes=routes))
     servers = [
         uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=int(port), log_level="warning"))
         for app, port in zip(apps, sys.argv[1:3], strict=True)
