@@ -1,8 +1,8 @@
 """What the tap costs: CPU per message of the gateway while nobody watches and while somebody does.
 
 First in this process alone: a message reported, and taken by a watcher as it goes to its socket. Then a real gateway
-under load, in interleaved rounds: nobody watches, one watcher, three, three of which one is stopped by SIGSTOP. A
-call is four messages (client in, upstream out, upstream in, client out), so a message costs a quarter of the
+under load, in interleaved rounds: nobody watches, one watcher, one of errors alone, three, and three of which one is
+stopped by SIGSTOP. A call is four messages (client in, upstream out, upstream in, client out), so a message costs a quarter of the
 difference to the round without watchers beside it. CPU is that of the gateway's process, all threads, from the
 scheduler's accounting. Latency is measured with one client, from call to call. Prints Markdown.
 """
@@ -26,8 +26,14 @@ from websockets.sync.client import connect
 from mcp_ws_ide import messages
 from mcp_ws_ide.tap import Tap, Watcher
 
-STATES = {"nobody": (0, 0), "one": (1, 0), "three": (3, 0), "three, one stopped": (3, 1)}
-"""Watchers, and how many of them are stopped."""
+STATES = {
+    "nobody": (0, 0, ""),
+    "one": (1, 0, ""),
+    "one, of errors": (1, 0, "?errors=1"),
+    "three": (3, 0, ""),
+    "three, one stopped": (3, 1, ""),
+}
+"""Watchers, how many of them are stopped, and what they ask for."""
 SIZE = 200
 """Bytes of a request."""
 CALL = (
@@ -135,10 +141,10 @@ def watch(url: str) -> None:
 class Watchers:
     """Some processes that watch, some of them stopped."""
 
-    def __init__(self, rig: Rig, count: int, stopped: int) -> None:
-        url = f"ws://127.0.0.1:{rig.ports['gateway']}/mcp-ws/api/tap"
+    def __init__(self, rig: Rig, count: int, stopped: int, query: str) -> None:
+        url = f"ws://127.0.0.1:{rig.ports['gateway']}/mcp-ws/api/tap{query}"
         core = sorted(os.sched_getaffinity(0))[:2][-1]
-        command = [sys.executable, __file__, "--watch", url]
+        command = [sys.executable, str(HERE / "tap.py"), "--watch", url]
         self._processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(count)]
         for process in self._processes:
             os.sched_setaffinity(process.pid, {core})
@@ -166,8 +172,8 @@ def under_load(rig: Rig, rounds: int, calls: int) -> None:
     latency: dict[str, list[float]] = {name: [] for name in STATES}
     missed = dict.fromkeys(STATES, (0, 0))
     for number in range(rounds + 1):
-        for name, (count, stopped) in STATES.items():
-            watchers = Watchers(rig, count, stopped)
+        for name, state in STATES.items():
+            watchers = Watchers(rig, *state)
             per_call, _ = rig.measure("gateway", 32, SIZE, calls)
             start = time.perf_counter()
             rig.measure("gateway", 1, SIZE, calls // 5)
