@@ -2,9 +2,9 @@
 
 First in this process alone: a message reported, and taken by a watcher as it goes to its socket. Then a real gateway
 under load, in interleaved rounds: nobody watches, one watcher, one of errors alone, three, and three of which one is
-stopped by SIGSTOP. A call is four messages (client in, upstream out, upstream in, client out), so a message costs a quarter of the
-difference to the round without watchers beside it. CPU is that of the gateway's process, all threads, from the
-scheduler's accounting. Latency is measured with one client, from call to call. Prints Markdown.
+stopped by SIGSTOP. A call is four messages (client in, upstream out, upstream in, client out), so a message costs a
+quarter of the difference to the round without watchers beside it. CPU is that of the gateway's process, all threads,
+from the scheduler's accounting. Latency is measured with one client, from call to call. Prints Markdown.
 """
 
 from __future__ import annotations
