@@ -30,22 +30,23 @@ HIDDEN: Final = "••••"
 
 _SUSPECT: Final = re.compile(
     # Every branch begins with a letter that is rare in JSON: the search skips all others quickly.
-    rb"k(?:(?<=tok)en(?<!progresstoken)|(?<=cook)ie|(?<=[a-z_-]k)ey|(?<=ate k)ey|(?<=tick)et|(?<=ak)ia"
+    rb"k(?:(?<=tok)en(?<!progresstoken)|(?<=cook)ie|(?<=[a-z_.-]k)ey|(?<=(?:api|ate|ess|ret) k)ey|(?<=[?&;]k)ey=|(?<=tick)et|(?<=ak)ia"
     rb"|(?<=sk)-(?<![a-z0-9]sk-))"
     rb"|w(?:(?<=passw)|(?<=pw)d)"
     rb"|z(?:(?<=authoriz)|(?<=aiz)a)"
     rb"|u(?<=au)th"
-    rb"|c(?:r(?:(?<=secr)et|edential))"
+    rb"|c(?:r(?:(?<=secr)et|edential)|(?<=[?&;]c)ode=)"
     rb"|j(?<=eyj)"
     rb"|b(?:earer|asic )"
     rb"|_(?:(?<=gh[pousr]_)|(?<=hf_)|(?<=mcpws_)|(?<=pat_))"
     rb"|/(?<=:/)/[^/?#\s\"]{0,300}@"
     rb"|x(?:ox[abeprs]-)"
-    rb"|g(?:lpat-)"
+    rb"|g(?:lpat-|(?<=[?&;]sig)(?:nature)?=)"
     rb"|p(?:assphrase)"
     rb"|\\u00[4-7]"  # a letter written as an escape: nobody does that but to hide a name
 )
 """Of a message in lower case. May find too much, never too little of what the rules below hide."""
+_SUSPECT_TEXT: Final = re.compile(_SUSPECT.pattern.decode())
 
 _SECRET_NAME: Final = re.compile(
     r"(?i)passw|passphrase|pwd|secret|credential|authorization|cookie|bearer|token|(?<![a-z])o?auth(?![a-z])"
@@ -168,13 +169,8 @@ class Redactor:
         if len(text) < SHORTEST:
             return text
         clean = text if self._known is None else self._known.sub(HIDDEN, text)
-        clean = _KEY_BLOCK.sub(HIDDEN, clean)
-        clean = _USERINFO.sub(f"://{HIDDEN}@", clean)
-        clean = _WHOLE_LINE.sub(rf"\1\2 {HIDDEN}", clean)
-        clean = _QUERY.sub(_hide_query, clean)
-        clean = _FORM.sub(HIDDEN, clean)
-        clean = _SCHEME.sub(rf"\1 {HIDDEN}", clean)
-        clean = _NAMED.sub(_hide_named, clean)
+        if _SUSPECT_TEXT.search(clean.lower()) is not None:
+            clean = _by_rule(clean)
         if self._patterns:
             clean = self._apply(clean)
         self._found += clean != text
@@ -196,6 +192,16 @@ class Redactor:
                 )
                 return self._apply(text)
         return text
+
+
+def _by_rule(text: str) -> str:
+    text = _KEY_BLOCK.sub(HIDDEN, text)
+    text = _USERINFO.sub(f"://{HIDDEN}@", text)
+    text = _WHOLE_LINE.sub(rf"\1\2 {HIDDEN}", text)
+    text = _QUERY.sub(_hide_query, text)
+    text = _FORM.sub(HIDDEN, text)
+    text = _SCHEME.sub(rf"\1 {HIDDEN}", text)
+    return _NAMED.sub(_hide_named, text)
 
 
 def compile_pattern(pattern: str) -> Any:
