@@ -30,7 +30,8 @@ HIDDEN: Final = "••••"
 
 _SUSPECT: Final = re.compile(
     # Every branch begins with a letter that is rare in JSON: the search skips all others quickly.
-    rb"k(?:(?<=tok)en(?<!progresstoken)|(?<=cook)ie|(?<=[a-z_.-]k)ey|(?<=(?:api|ate|ess|ret) k)ey|(?<=[?&;]k)ey=|(?<=tick)et|(?<=ak)ia"
+    rb"k(?:(?<=tok)en(?<!progresstoken)|(?<=cook)ie|(?<=[a-z_.-]k)ey|(?<=(?:api|ate|ess|ret) k)ey|(?<=[?&;]k)ey="
+    rb"|(?<=tick)et|(?<=ak)ia"
     rb"|(?<=sk)-(?<![a-z0-9]sk-))"
     rb"|w(?:(?<=passw)|(?<=pw)d)"
     rb"|z(?:(?<=authoriz)|(?<=aiz)a)"
