@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,11 @@ from jupyter_core.paths import jupyter_runtime_dir
 
 from mcp_ws_ide.binding import ENDPOINT_NAME
 from mcp_ws_ide.errors import ConnectError
+
+_PAGES = re.compile(
+    r"(?P<base>(?:.*?/user/[^/]+)?.*?)/(?:lab|tree|notebooks|edit|doc|consoles|terminals|voila|mcp-ws)(?:/.*)?$"
+)
+"""The address of a page of Jupyter, as it is copied from a browser; a user may be called ``lab``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +117,7 @@ def _read_token(path: str | None) -> str | None:
 
 
 def normal_url(url: str) -> str:
-    """A Jupyter base URL with its scheme and a final slash, without query.
+    """A Jupyter base URL with its scheme and a final slash, without query and without the path of a page.
 
     Raises:
         ConnectError: it is no http(s) URL.
@@ -119,7 +125,8 @@ def normal_url(url: str) -> str:
     parts = urlsplit(url if "://" in url else f"http://{url}")
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ConnectError(f"{url!r} is no address of a Jupyter server; give http://HOST:PORT/BASE/")
-    path = parts.path.removesuffix("mcp-ws/").removesuffix("mcp-ws").rstrip("/") + "/"
+    page = _PAGES.match(parts.path)
+    path = f"{(page['base'] if page else parts.path).rstrip('/')}/"
     return urlunsplit((parts.scheme, parts.netloc, path, "", ""))
 
 

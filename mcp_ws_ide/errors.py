@@ -8,6 +8,7 @@
     ├── TransportError          a server could not be reached or started
     │   └── TransportClosed     it was reached once, and is gone
     ├── LimitExceeded           a configured bound was hit (carries its name)
+    ├── RecordingError          the inspector's: a recording cannot be written or read
     └── ConnectError            the Python client could not connect
         ├── Unauthorized        401 or 403: the credential was refused
         ├── UnknownServer       404: no server of that name

@@ -1,6 +1,7 @@
 """The command line ``mcp-ws-inspect``.
 
-Exit codes: 0 done, 1 the gateway refused or cannot be reached, 2 wrong usage, 130 interrupted.
+Exit codes: 0 done, 1 the gateway refused or cannot be reached, 2 wrong usage or a file that cannot be used,
+130 interrupted. ``check`` and ``replay`` tell 1, something was found or differs, from 2, it could not be done.
 """
 
 from __future__ import annotations
@@ -11,13 +12,18 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from mcp_ws_ide import __version__
 from mcp_ws_ide.discovery import RunningGateway, find_gateway
 from mcp_ws_ide.errors import ConnectError
+from mcp_ws_ide.inspector import commands
+from mcp_ws_ide.inspector.choosing import Ambiguous, address
+from mcp_ws_ide.inspector.commands import Find
 from mcp_ws_ide.inspector.gateway_client import GatewayClient
+from mcp_ws_ide.inspector.model.filters import FilterError
+from mcp_ws_ide.inspector.recording import RecordingError
 from mcp_ws_ide.inspector.sanitise import visible
 from mcp_ws_ide.inspector.tail import format_record
 
@@ -30,20 +36,41 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help", "--version")):
         arguments = ["attach" if sys.stdout.isatty() and sys.stdin.isatty() else "tail", *arguments]
     options = _parser().parse_args(arguments)
+    return _guarded(
+        lambda: _run(options), 2 if options.run in (commands.run_check, commands.run_replay) else 1
+    )
+
+
+def _run(options: argparse.Namespace) -> int:
+    def find() -> RunningGateway:
+        options.url = address(options.url, options.token_file)
+        return find_gateway(options.url, None, options.token_file)
+
+    return int(options.run(find, options))
+
+
+def _guarded(run: Callable[[], int], unreachable: int = 1) -> int:
+    """The exit code of ``run``, whatever it meets; what went wrong is said."""
     try:
-        if options.run is run_attach:
-            return int(run_attach(options))
-        client = GatewayClient(find_gateway(options.url, None, options.token_file))
-        return int(options.run(client, options))
+        code = run()
+        sys.stdout.flush()
+        return code
+    except (Ambiguous, RecordingError, FilterError) as error:
+        print(f"mcp-ws-inspect: {_several_lines(str(error))}", file=sys.stderr)
+        return 2
     except ConnectError as error:
         print(f"mcp-ws-inspect: {visible(str(error))}", file=sys.stderr)
-        return 1
+        return unreachable
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
         # Whoever read our output has gone. Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _several_lines(text: str) -> str:
+    return "\n".join(visible(line) for line in text.split("\n"))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -53,17 +80,18 @@ def _parser() -> argparse.ArgumentParser:
         "Without a command: attach, at the newest Jupyter server that runs here; tail where there is no terminal.",
     )
     parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    known = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    _command(commands, "attach", run_attach, "open the full-screen inspector")
-    tail = _command(commands, "tail", run_tail, "print messages and events as they happen")
+    _command(known, "attach", run_attach, "open the full-screen inspector")
+    tail = _command(known, "tail", run_tail, "print messages and events as they happen")
     tail.add_argument("--json", action="store_true", help="one JSON object per record")
     tail.add_argument("--server", help="only this server")
     tail.add_argument("--session", help="only this session (its whole id)")
-    _command(commands, "servers", run_servers, "list the configured servers")
-    _command(commands, "sessions", run_sessions, "list your live sessions")
+    commands.add(known, _command, duration)
+    _command(known, "servers", run_servers, "list the configured servers")
+    _command(known, "sessions", run_sessions, "list your live sessions")
 
-    token = commands.add_parser("token", help="mint, list or revoke gateway tokens")
+    token = known.add_parser("token", help="mint, list or revoke gateway tokens")
     actions = token.add_subparsers(required=True, metavar="ACTION")
     mint = _command(actions, "mint", run_mint, "mint a token and print it, this once")
     mint.add_argument(
@@ -81,8 +109,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _command(commands: Any, name: str, run: Any, help_text: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(name, help=help_text, description=help_text)
+def _command(known: Any, name: str, run: Any, help_text: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = known.add_parser(name, help=help_text, description=help_text)
     parser.add_argument("--url", help="base URL of the Jupyter server (default: the running one)")
     parser.add_argument(
         "--token-file", help="file with the token (default: JUPYTER_TOKEN, or the running server's)"
@@ -99,7 +127,7 @@ def duration(text: str) -> float:
     return float(found[1]) * UNITS[found[2] or "s"]
 
 
-def run_attach(options: argparse.Namespace) -> int:
+def run_attach(find: Find, options: argparse.Namespace) -> int:
     """``attach``: the full-screen inspector."""
     if not (sys.stdout.isatty() and sys.stdin.isatty()):
         print("mcp-ws-inspect: attach needs a terminal; use 'tail' for a pipe", file=sys.stderr)
@@ -107,19 +135,16 @@ def run_attach(options: argparse.Namespace) -> int:
     # Imported here: the other commands must start quickly.
     from mcp_ws_ide.inspector.app.app import run
 
-    def find() -> RunningGateway:
-        return find_gateway(options.url, None, options.token_file)
-
     GatewayClient(find()).call("GET", "servers")  # a refusal is better read in the shell than on a screen
     return run(find)
 
 
-def run_tail(client: GatewayClient, options: argparse.Namespace) -> int:
+def run_tail(find: Find, options: argparse.Namespace) -> int:
     """``tail``."""
     terminal = sys.stdout.isatty()
     colour = terminal and "NO_COLOR" not in os.environ
     dropped = 0
-    for text in client.records(server=options.server, session=options.session):
+    for text in GatewayClient(find()).records(server=options.server, session=options.session):
         if options.json:
             print(text, flush=True)
             continue
@@ -135,9 +160,9 @@ def run_tail(client: GatewayClient, options: argparse.Namespace) -> int:
     return 1
 
 
-def run_servers(client: GatewayClient, options: argparse.Namespace) -> int:
+def run_servers(find: Find, options: argparse.Namespace) -> int:
     """``servers``."""
-    answer = client.call("GET", "servers")
+    answer = GatewayClient(find()).call("GET", "servers")
     for server in answer["servers"]:
         line = (
             f"{server['name']:<20} {server['state']:<9} {server['era']:<8} {server['sessions']:>4} sessions"
@@ -151,9 +176,9 @@ def run_servers(client: GatewayClient, options: argparse.Namespace) -> int:
     return 0
 
 
-def run_sessions(client: GatewayClient, options: argparse.Namespace) -> int:
+def run_sessions(find: Find, options: argparse.Namespace) -> int:
     """``sessions``."""
-    for session in client.call("GET", "sessions")["sessions"]:
+    for session in GatewayClient(find()).call("GET", "sessions")["sessions"]:
         link = session["link"] if session["attached"] else "(waiting)"
         counts = f"{session['in_flight']} in flight, {session['messages']['in']} in, {session['messages']['out']} out"
         line = f"{session['id']} {session['server']:<20} {session['era']:<8} {link:<10} {session['remote']} {counts}"
@@ -161,21 +186,21 @@ def run_sessions(client: GatewayClient, options: argparse.Namespace) -> int:
     return 0
 
 
-def run_mint(client: GatewayClient, options: argparse.Namespace) -> int:
+def run_mint(find: Find, options: argparse.Namespace) -> int:
     """``token mint``: the token alone on stdout."""
     body = {"servers": options.server, "expires_in": options.expires, "note": options.note}
     rules = {"allow": options.allow_tool, "deny": options.deny_tool}
     if any(rules.values()):
         body["tools"] = {key: patterns for key, patterns in rules.items() if patterns}
-    token = client.call("POST", "tokens", body)
+    token = GatewayClient(find()).call("POST", "tokens", body)
     print(token["token"])
     print(f"id {token['id']}, good for {', '.join(token['servers'])}; shown this once", file=sys.stderr)
     return 0
 
 
-def run_list(client: GatewayClient, options: argparse.Namespace) -> int:
+def run_list(find: Find, options: argparse.Namespace) -> int:
     """``token list``."""
-    for token in client.call("GET", "tokens")["tokens"]:
+    for token in GatewayClient(find()).call("GET", "tokens")["tokens"]:
         print(
             visible(
                 f"{token['id']} {','.join(token['servers'])} expires={token['expires']:.0f} {token['note']}"
@@ -184,12 +209,12 @@ def run_list(client: GatewayClient, options: argparse.Namespace) -> int:
     return 0
 
 
-def run_revoke(client: GatewayClient, options: argparse.Namespace) -> int:
+def run_revoke(find: Find, options: argparse.Namespace) -> int:
     """``token revoke``."""
     if not re.fullmatch(r"[0-9a-f]{1,64}", options.id):
         print(f"mcp-ws-inspect: {visible(options.id)!r} is no token id; see 'token list'", file=sys.stderr)
         return 2
-    client.call("DELETE", f"tokens/{options.id}")
+    GatewayClient(find()).call("DELETE", f"tokens/{options.id}")
     print("revoked", file=sys.stderr)
     return 0
 

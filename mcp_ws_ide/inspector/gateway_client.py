@@ -37,8 +37,9 @@ class GatewayClient:
     Raises :class:`Unauthorized` or :class:`ConnectError`, in words.
     """
 
-    def __init__(self, gateway: RunningGateway) -> None:
+    def __init__(self, gateway: RunningGateway, timeout: float = TIMEOUT) -> None:
         self._gateway = gateway
+        self._timeout = timeout
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """One REST call below ``mcp-ws/api/``; an empty answer becomes ``{}``."""
@@ -46,7 +47,7 @@ class GatewayClient:
         url = f"{self._gateway.url}mcp-ws/api/{path}"
         request = urllib.request.Request(url, data, self._headers(), method=method)  # noqa: S310 - http(s) only
         try:
-            with _opener.open(request, timeout=TIMEOUT) as response:
+            with _opener.open(request, timeout=self._timeout) as response:
                 text = response.read()
         except urllib.error.HTTPError as error:
             raise self.refused(error.code, error.read(10_000)) from None
@@ -112,3 +113,25 @@ class GatewayClient:
             raise ConnectError(f"the gateway closed the tap: {error}") from None
         except (OSError, WebSocketException) as error:
             raise ConnectError(f"{self._gateway.url} cannot be reached: {error}") from None
+
+
+def get_json(url: str, headers: dict[str, str]) -> dict[str, Any]:
+    """A JSON object of a server that is no gateway, such as a hub; no redirect is followed.
+
+    Raises:
+        ConnectError: it refuses, cannot be reached or answers with something else.
+    """
+    request = urllib.request.Request(url, None, headers)  # noqa: S310 - http(s) only
+    try:
+        with _opener.open(request, timeout=TIMEOUT) as response:
+            found = json.loads(response.read())
+    except urllib.error.HTTPError as error:
+        kind = Unauthorized if error.code in (401, 403) else ConnectError
+        raise kind(f"{url} answered {error.code}: {error.reason}") from None
+    except (urllib.error.URLError, TimeoutError, OSError) as error:
+        raise ConnectError(f"{url} cannot be reached: {getattr(error, 'reason', error)}") from None
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise ConnectError(f"{url} does not answer with a JSON object")
+    return found

@@ -28,6 +28,7 @@ from mcp_ws_ide.inspector.model.filters import Filter, FilterError
 from mcp_ws_ide.inspector.model.journal import Changes, Journal
 from mcp_ws_ide.inspector.model.records import Status
 from mcp_ws_ide.inspector.model.store import MARKED, PROBLEM
+from mcp_ws_ide.inspector.playback import Playback
 from mcp_ws_ide.inspector.watch import Gap, Watch
 
 FRAME: Final = 1 / 20
@@ -175,7 +176,7 @@ class InspectorApp(App[None]):
         Binding("q", "quit", "Quit"),
     ]
 
-    def __init__(self, find: Callable[[], RunningGateway], journal: Journal | None = None) -> None:
+    def __init__(self, find: Callable[[], RunningGateway] | Playback, journal: Journal | None = None) -> None:
         super().__init__()
         self.journal = journal = journal or Journal()
         # Held here: while help or the palette is open, a query would search those instead.
@@ -198,7 +199,7 @@ class InspectorApp(App[None]):
         self.panes = dict(zip(SCREENS, lists, strict=True))
         self.detail, self.prompt = Detail(journal), Prompt()
         self._beats: list[Timer] = []
-        self.tap = Watch(find)
+        self.tap: Watch | Playback = find if isinstance(find, Playback) else Watch(find)
         self._search: Filter | None = None
         self._frames = 0
         self._fresh: list[Changes] = []
@@ -247,7 +248,9 @@ class InspectorApp(App[None]):
 
     @property
     def now(self) -> float:
-        """The gateway's monotonic clock, as far as its records told it."""
+        """The gateway's monotonic clock, as far as its records told it; in a recording, that of its last record."""
+        if isinstance(self.tap, Playback):
+            return self.journal.store.mono[-1] if len(self.journal.store) else 0.0
         return time.monotonic() + (self._offset or 0.0)
 
     def frame(self) -> None:
@@ -343,6 +346,13 @@ class InspectorApp(App[None]):
                 (f"drop {drops} · ", "bad" if drops else ""),
                 (f"gaps {watch.gaps} · " if watch.gaps else "", "warn"),
                 (where, "dim"),
+            ]
+        if isinstance(watch, Playback):
+            return [
+                (" ■ FILE ", "accent"),
+                (f"{clean(watch.path)} · {store.end:,} rec · ", ""),
+                (f"{clean(watch.words)} · " if watch.words else "", "warn"),
+                (f"recorded {watch.begun} at {where}", "dim"),
             ]
         if watch.state == "waiting":
             left = max(0.0, watch.next_try - time.monotonic())
@@ -635,8 +645,17 @@ def _literal(value: str) -> str:
     return '"' + escaped.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def run(find: Callable[[], RunningGateway]) -> int:
-    """Open the inspector on a gateway; returns the exit code."""
+def run(find: Callable[[], RunningGateway] | Playback) -> int:
+    """Open the inspector on a gateway or a recording; returns the exit code."""
     app = InspectorApp(find)
     app.run()
     return app.return_code or 0
+
+
+def run_file(path: str) -> int:
+    """Open the inspector on a recording.
+
+    Raises:
+        RecordingError: it cannot be read.
+    """
+    return run(Playback(path))

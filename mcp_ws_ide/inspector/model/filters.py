@@ -74,11 +74,13 @@ class Filter:
     Attributes:
         text: as it was written.
         changing: whether a row may begin or cease to match after it was stored (status, latency, marks).
+        keys: the keys it asks for, such as ``tool``.
     """
 
     text: str
     changing: bool
     _test: Test
+    keys: frozenset[str] = frozenset()
 
     def rows(self, store: Store, start: int | None = None, end: int | None = None) -> array[int]:
         """The rows of ``start`` … ``end`` (default: all that are held) that match, in order."""
@@ -108,7 +110,7 @@ def parse(text: str) -> Filter:
     parser.blanks()
     if parser.position < len(text):
         raise FilterError("this ')' closes nothing", parser.position)
-    return Filter(text, parser.changing, test)
+    return Filter(text, parser.changing, test, frozenset(parser.keys))
 
 
 class _Parser:
@@ -118,6 +120,7 @@ class _Parser:
         self.text = text
         self.position = 0
         self.changing = False
+        self.keys: set[str] = set()
 
     def blanks(self) -> None:
         while self.position < len(self.text) and self.text[self.position].isspace():
@@ -177,6 +180,7 @@ class _Parser:
         if key not in KEYS:
             raise FilterError(f"there is no {key!r}; known are {', '.join(sorted(KEYS))}", start)
         self.position += len(key) + 1
+        self.keys.add(key)
         at = self.position
         if key == "id":
             return self._id(at)

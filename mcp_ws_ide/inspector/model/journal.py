@@ -63,13 +63,20 @@ class Party:
 class Journal:
     """The model behind every screen and every command."""
 
-    def __init__(self, max_records: int = MAX_RECORDS, max_spill: int = MAX_SPILL) -> None:
+    def __init__(
+        self,
+        max_records: int = MAX_RECORDS,
+        max_spill: int = MAX_SPILL,
+        max_problems: int = MAX_PROBLEMS,
+    ) -> None:
         self.store = Store(max_records, max_spill)
         self.pairing = Pairing(self.store)
         self.statistics = Statistics(self.store)
         self.judge = Judge()
-        self.problems: deque[Problem] = deque(maxlen=MAX_PROBLEMS)
+        self.problems: deque[Problem] = deque(maxlen=max_problems)
         self.problem_counts: Counter[str] = Counter()
+        self.comments: dict[int, str] = {}
+        """What the person at the keyboard wrote to a row."""
         self.parties: dict[str, Party] = {}
         self.catalogues: dict[str, Catalogue] = {}
         self.drops = 0
@@ -97,7 +104,6 @@ class Journal:
     def gap(self, moment: float, mono: float, reason: str) -> Changes:
         """Say that from here on something may be missing: nobody watched, for ``reason``."""
         changes = Changes(self.store.end, self.store.end)
-        self.drops = 0
         self.add(Record(time=moment, mono=mono, kind="gap", method="gap", raw=reason), changes)
         changes.end = self.store.end
         return changes
@@ -125,6 +131,8 @@ class Journal:
             self.catalogues.setdefault(record.server, Catalogue()).learn(method, content)
 
     def _count_drops(self, record: Record) -> None:
+        if record.kind == "gap":
+            self.drops = 0  # the next link counts anew
         if record.drops > self.drops:
             self.missed += record.drops - self.drops
             self.drops = record.drops

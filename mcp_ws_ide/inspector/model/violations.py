@@ -119,6 +119,14 @@ class Judge:
 
 
 MAX_REMEMBERED: Final = 20_000
+CODES: Final = frozenset(
+    {
+        *("arguments-schema", "cache-missing", "dup-id", "error-shape", "gone", "id-type", "input-shape"),
+        *("malformed", "meta-missing", "orphan", "output-schema", "params-shape", "progress-order"),
+        *("progress-shape", "result-shape", "result-type", "server-request", "tool-shape"),
+    }
+)
+"""Every code that a :class:`Violation` of this module may have."""
 
 DUPLICATE: Final = Violation(
     "dup-id",

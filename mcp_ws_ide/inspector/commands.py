@@ -1,0 +1,325 @@
+"""The commands about recordings: ``record``, ``open``, ``replay``, ``stats``, ``check``, ``export``.
+
+``check`` and ``replay`` end with 0 when all is well, 1 when something was found or differs, 2 when they could
+not be done; the others with 0, 1 when the gateway refused or cannot be reached, 2 when a file cannot be used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from typing import Any, Final, TextIO
+
+from mcp_ws_ide.discovery import RunningGateway, endpoint_url, find_gateway
+from mcp_ws_ide.errors import ConnectError
+from mcp_ws_ide.inspector import export, report
+from mcp_ws_ide.inspector.collecting import Sieve, collect, stop_on_signals
+from mcp_ws_ide.inspector.gateway_client import GatewayClient
+from mcp_ws_ide.inspector.model.difference import Path
+from mcp_ws_ide.inspector.model.filters import Filter, parse
+from mcp_ws_ide.inspector.model.journal import Journal
+from mcp_ws_ide.inspector.recording import STANDARD, Header, Recorder, Recording, RecordingError
+from mcp_ws_ide.inspector.replay import Outcome, Replay, lines, script
+from mcp_ws_ide.inspector.sanitise import visible
+
+MANY: Final = 20_000_000
+"""Records that a command on a file holds; more than a file of some GiB has."""
+WAITS: Final = 5.0
+"""Seconds after which an open request counts as pending on a live gateway."""
+
+Find = Callable[[], RunningGateway]
+
+
+def say(text: str) -> None:
+    """A sentence on standard error, where it does not mix with what was asked for."""
+    print(f"mcp-ws-inspect: {visible(text)}", file=sys.stderr)
+
+
+# --- record --------------------------------------------------------------------------------------
+
+
+def run_record(find: Find, options: argparse.Namespace) -> int:
+    """``record``."""
+    parts = [("server", options.server), ("session", options.session)]
+    narrowed = [f'{key}:"{value}"' for key, value in parts if value]
+    sieve = Sieve(
+        " ".join(
+            [f"({options.filter})" if narrowed and options.filter.strip() else options.filter, *narrowed]
+        )
+    )
+    gateway = find()
+    health = GatewayClient(gateway).call("GET", "health")  # a refusal comes before the file
+    instance = health.get("instance")
+    header = Header(time.time(), gateway.url, instance if isinstance(instance, str) else None)
+    stop_on_signals()
+    with closing(sieve), Recorder(options.output, header, overwrite=options.force) as recorder:
+        if options.output != STANDARD:
+            say(f"recording {gateway.url} to {options.output}; Ctrl-C ends it")
+        try:
+            collect(find, lambda batch: recorder.write(sieve.passed(batch)), options.seconds)
+        finally:
+            say(f"{recorder.records} records, {recorder.bytes} bytes")
+    return 0
+
+
+# --- files ---------------------------------------------------------------------------------------
+
+
+def load(path: str, journal: Journal) -> Header:
+    """Fill a journal from a file; what is wrong with its end is said."""
+    recording = Recording(path)
+    with closing(recording):
+        for batch in recording.batches():
+            journal.feed(batch)
+    if recording.note:
+        say(recording.note)
+    if unreadable := journal.problem_counts["unreadable"]:
+        say(f"{path}: {unreadable} lines are no records and were left out")
+    return recording.header
+
+
+@contextmanager
+def _journal(find: Find, options: argparse.Namespace) -> Iterator[tuple[Journal, Header]]:
+    """What a file holds, or what passes the gateway for a while."""
+    journal = Journal(max_records=MANY, max_spill=1 << 40, max_problems=1_000_000)
+    with closing(journal):
+        if options.file is not None:
+            yield journal, load(options.file, journal)
+            return
+        gateway = find()
+        GatewayClient(gateway).call("GET", "health")
+        if options.seconds is None:
+            say(
+                f"watching {gateway.url}; Ctrl-C ends it and shows what was seen (or give --for 30s, or a FILE)"
+            )
+        try:
+            collect(find, lambda batch: _ignore(journal.feed(batch)), options.seconds)
+        except KeyboardInterrupt:
+            options.interrupted = True
+        yield journal, Header(time.time(), gateway.url)
+
+
+def _ignore(result: object) -> None:
+    """Nothing to do with it."""
+
+
+def run_stats(find: Find, options: argparse.Namespace) -> int:
+    """``stats``."""
+    with _journal(find, options) as (journal, _):
+        print((report.stats_json if options.json else report.stats_table)(journal, options.sort))
+    return 130 if options.interrupted else 0
+
+
+def run_check(find: Find, options: argparse.Namespace) -> int:
+    """``check``."""
+    with _journal(find, options) as (journal, _):
+        after = options.pending_after
+        if after is None:
+            after = 0.0 if options.file is not None else WAITS
+        verdict = report.judge(journal, options.fail_on, after)
+    print(report.FORMATS[options.format](verdict))
+    return 0 if verdict.passed else 1
+
+
+def run_export(find: Find, options: argparse.Namespace) -> int:
+    """``export``."""
+    filter_: Filter | None = parse(options.filter) if options.filter.strip() else None
+    with closing(Journal(max_records=MANY, max_spill=1 << 40)) as journal:
+        header = load(options.file, journal)
+        with _output(options.output, options.force) as out:
+            for piece in export.export(journal, header, options.format, filter_):
+                out.write(piece)
+    return 0
+
+
+@contextmanager
+def _output(path: str, overwrite: bool) -> Iterator[TextIO]:
+    if path == STANDARD:
+        yield sys.stdout
+        sys.stdout.flush()
+        return
+    try:
+        with private_file(path, overwrite) as file:
+            yield file
+    except OSError as error:
+        raise RecordingError(f"{path} cannot be written: {error.strerror or error}") from None
+
+
+def private_file(path: str, overwrite: bool = False) -> TextIO:
+    """A text file that its owner alone may read.
+
+    Raises:
+        OSError: it is there already, or cannot be written.
+    """
+
+    def opener(name: str, flags: int) -> int:
+        return os.open(name, flags, 0o600)
+
+    return open(path, "w" if overwrite else "x", encoding="utf-8", errors="replace", opener=opener)
+
+
+def run_open(find: Find, options: argparse.Namespace) -> int:
+    """``open``: the screens, on a recording."""
+    if options.file == STANDARD:
+        say("the keyboard is read from standard input: save the recording to a file, and open that")
+        return 2
+    if not (sys.stdout.isatty() and sys.stdin.isatty()):
+        say("open needs a terminal; use 'stats', 'check' or 'export' in a pipe")
+        return 2
+    from mcp_ws_ide.inspector.app.app import run_file
+
+    return run_file(options.file)
+
+
+# --- replay --------------------------------------------------------------------------------------
+
+
+def run_replay(find: Find, options: argparse.Namespace) -> int:
+    """``replay``."""
+    with closing(Journal(max_records=MANY, max_spill=1 << 40)) as journal:
+        load(options.file, journal)
+        found = script(journal, options.server or "", options.session or "")
+    servers = {step.server for step in found.steps}
+    if not any(step.answer is not None for step in found.steps):
+        _left_out(found.left_out)
+        say("the recording holds no request that could be sent again")
+        return 2
+    if len(servers) > 1:
+        say(f"the recording is of several servers ({', '.join(sorted(servers))}); choose one with --server")
+        return 2
+    url, token = target(options)
+    replay = Replay(found, url, token, timeout=options.timeout, ignore=options.ignore)
+    sent, different = asyncio.run(_replay(replay, options.quiet))
+    _left_out(found.left_out)
+    print(f"{sent} requests sent again, {different} answered differently")
+    return 1 if different and options.exit_code else 0
+
+
+async def _replay(replay: Replay, quiet: bool) -> tuple[int, int]:
+    sent = different = 0
+
+    def show(outcome: Outcome) -> None:
+        for line in lines(outcome, visible):
+            print(line, flush=True)
+
+    async for outcome in replay.run():
+        sent += 1
+        different += not outcome.same
+        if not (outcome.same and quiet):
+            show(outcome)
+    return sent, different
+
+
+def _left_out(counts: dict[str, int]) -> None:
+    for reason, count in counts.items():
+        say(f"{count} not sent again: {reason}")
+
+
+def target(options: argparse.Namespace) -> tuple[str, str]:
+    """The endpoint's WebSocket URL and its credential, from a URL or the name of a server."""
+    against: str = options.against
+    if not against.startswith(("ws://", "wss://", "http://", "https://")):
+        gateway = find_gateway(options.url, None, options.token_file)
+        return endpoint_url(gateway, against), gateway.token
+    url = f"http{against.removeprefix('ws')}" if against.startswith("ws") else against
+    base, mark, name = url.partition("/mcp-ws/servers/")
+    if not mark or not name:
+        raise ConnectError(
+            f"{against!r} is no endpoint; give http://HOST:PORT/mcp-ws/servers/NAME, or a server's name"
+        )
+    gateway = find_gateway(base, None, options.token_file)
+    return endpoint_url(gateway, name.strip("/")), gateway.token
+
+
+def path(text: str) -> Path:
+    """As :class:`Path`, for the command line."""
+    try:
+        return Path(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def categories(text: str) -> tuple[str, ...]:
+    """Names for ``--fail-on``."""
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    unknown = [name for name in names if name not in report.NAMES]
+    if unknown or not names:
+        known = ", ".join([*report.CATEGORIES, *sorted(report.NAMES - set(report.CATEGORIES))])
+        raise argparse.ArgumentTypeError(
+            f"{', '.join(unknown) or 'nothing'} cannot be looked for; known are {known}"
+        )
+    return names
+
+
+def add(
+    commands: Any, command: Callable[..., argparse.ArgumentParser], duration: Callable[[str], float]
+) -> None:
+    """Add the commands of this module to the parser."""
+    record = command(commands, "record", run_record, "write what passes to a file, until interrupted")
+    record.add_argument(
+        "-o", "--output", required=True, metavar="FILE", help="FILE.jsonl, FILE.jsonl.zst, or -"
+    )
+    record.add_argument("--force", action="store_true", help="overwrite the file")
+    record.add_argument("--server", help="only this server")
+    record.add_argument("--session", help="only sessions whose id begins so")
+    record.add_argument(
+        "--filter", default="", help="only what matches, in the filter language of the screens"
+    )
+    record.add_argument("--for", dest="seconds", type=duration, metavar="TIME", help="stop after 30s, 5m, …")
+
+    opened = command(commands, "open", run_open, "the full-screen inspector on a recording")
+    opened.add_argument("file", metavar="FILE")
+
+    replay = command(
+        commands, "replay", run_replay, "send a recording's requests again, and compare the answers"
+    )
+    replay.add_argument("file", metavar="FILE", help="a recording; - is standard input")
+    replay.add_argument("--against", required=True, metavar="URL", help="endpoint, or name, of a server")
+    words = "end with 1 when an answer differs (the default)"
+    replay.add_argument("--exit-code", action=argparse.BooleanOptionalAction, default=True, help=words)
+    replay.add_argument("--server", help="only what was sent to this server")
+    replay.add_argument("--session", help="only sessions whose id begins so")
+    words = "a place that may differ, such as result.content[*].text; may be repeated"
+    replay.add_argument("--ignore", type=path, action="append", default=[], metavar="PATH", help=words)
+    replay.add_argument(
+        "--timeout", type=duration, default=30.0, metavar="TIME", help="for one answer (default 30s)"
+    )
+    replay.add_argument("--quiet", action="store_true", help="show only what differs")
+
+    stats = command(
+        commands, "stats", run_stats, "how often, how fast, how large, per server, method and tool"
+    )
+    _source(stats, duration)
+    stats.add_argument("--json", action="store_true", help="one JSON object")
+    orders = ("count", "errors", "p50", "p95", "max", "size")
+    stats.add_argument("--sort", choices=orders, default="count", help="what comes first (default count)")
+
+    check = command(
+        commands, "check", run_check, "look for what is wrong; ends with 1 when something is found"
+    )
+    _source(check, duration)
+    words = f"what to look for, with commas between (default {','.join(report.DEFAULT)})"
+    check.add_argument("--fail-on", type=categories, default=report.DEFAULT, metavar="WHAT", help=words)
+    check.add_argument("--format", choices=list(report.FORMATS), default="text")
+    words = "count only requests that waited so long (default 0s in a file, 5s live)"
+    check.add_argument("--pending-after", type=duration, metavar="TIME", help=words)
+
+    exported = command(commands, "export", run_export, "a recording for other programs")
+    exported.add_argument("file", metavar="FILE", help="a recording; - is standard input")
+    exported.add_argument("--format", choices=export.FORMATS, default="json")
+    exported.add_argument("--filter", default="", help="only what matches")
+    exported.add_argument("-o", "--output", default=STANDARD, metavar="FILE", help="default: standard output")
+    exported.add_argument("--force", action="store_true", help="overwrite the file")
+
+
+def _source(parser: argparse.ArgumentParser, duration: Callable[[str], float]) -> None:
+    parser.add_argument(
+        "file", metavar="FILE", nargs="?", help="a recording, - for standard input; else live"
+    )
+    parser.add_argument("--for", dest="seconds", type=duration, metavar="TIME", help="how long to watch live")
+    parser.set_defaults(interrupted=False)

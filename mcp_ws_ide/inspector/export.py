@@ -1,0 +1,221 @@
+"""A journal in forms that other programs read: JSON, and HAR 1.2 for the tools of browsers.
+
+In the HAR each answered or open request is an entry, as if it had been a POST of its own, with the time on
+the server's leg as ``wait``; and each session is one more entry of kind ``websocket``, whose
+``_webSocketMessages`` (what Chrome writes and reads) are all its messages on the client's leg.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from mcp_ws_ide import __version__
+from mcp_ws_ide.inspector.model.filters import Filter
+from mcp_ws_ide.inspector.model.journal import Journal
+from mcp_ws_ide.inspector.model.records import CLIENT_LEG, Kind, Lane, Status
+from mcp_ws_ide.inspector.model.store import MARKED, TRUNCATED
+from mcp_ws_ide.inspector.recording import Header
+
+FORMATS: Final = ("json", "har")
+
+
+def export(journal: Journal, header: Header, form: str, filter_: Filter | None = None) -> Iterator[str]:
+    """The text of one export, in pieces.
+
+    Args:
+        journal: what is exported.
+        header: where it was watched.
+        form: one of :data:`FORMATS`.
+        filter_: which rows; None means all.
+    """
+    store = journal.store
+    rows = filter_.rows(store) if filter_ is not None else range(store.first, store.end)
+    yield from (_har if form == "har" else _json)(journal, header, rows)
+
+
+def _json(journal: Journal, header: Header, rows: Any) -> Iterator[str]:
+    yield '{"gateway":' + json.dumps(header.gateway) + ',"time":' + json.dumps(header.time) + ',"records":['
+    problems: dict[int, list[str]] = {}
+    for problem in journal.problems:
+        problems.setdefault(problem.row, []).append(problem.violation.code)
+    for number, row in enumerate(rows):
+        members = {**_row(journal, row), "problems": problems.get(row, [])}
+        yield (",\n" if number else "\n") + json.dumps(members)
+    yield "\n]}\n"
+
+
+def _row(journal: Journal, row: int) -> dict[str, Any]:
+    store = journal.store
+    index, body = row - store.first, store.body(row)
+    lane = store.lane_of(row)
+    found: dict[str, Any] = {
+        "seq": store.seq[index],
+        "time": store.time[index],
+        "server": store.server_of(row),
+        "session": store.session_of(row) or None,
+        "leg": None if lane is Lane.NONE else "client" if lane in CLIENT_LEG else "upstream",
+        "direction": {Lane.CLIENT_IN: "in", Lane.UPSTREAM_IN: "in", Lane.NONE: None}.get(lane, "out"),
+        "kind": store.kind_of(row).name.lower(),
+        "method": store.method_of(row) or None,
+        "target": store.target_of(row) or None,
+        "id": _loads(body.id) if body.id else None,
+        "status": None if store.status_of(row) is Status.NONE else store.status_of(row).name.lower(),
+        "latency_ms": _milliseconds(store.latency_of(row)),
+        "size": store.size[index],
+        "truncated": store.has(row, TRUNCATED),
+        "marked": store.has(row, MARKED),
+        "comment": journal.comments.get(row),
+    }
+    for name, column in (("pair", store.pair), ("parent", store.parent), ("other_leg", store.twin)):
+        other = store.linked(column, row)
+        found[name] = None if other is None else store.seq[other - store.first]
+    found["raw"] = body.text
+    return found
+
+
+def _milliseconds(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)
+
+
+def _loads(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+# --- HAR -----------------------------------------------------------------------------------------
+
+
+def _har(journal: Journal, header: Header, rows: Any) -> Iterator[str]:
+    creator = {"name": "mcp-ws-inspect", "version": __version__}
+    yield '{"log":{"version":"1.2","creator":' + json.dumps(creator) + ',"pages":[],"entries":['
+    comma = ""
+    for entry in (*_operations(journal, header, rows), *_links(journal, header, rows)):
+        yield comma + "\n" + json.dumps(entry)
+        comma = ","
+    yield "\n]}}\n"
+
+
+def _operations(journal: Journal, header: Header, rows: Any) -> Iterator[dict[str, Any]]:
+    store = journal.store
+    for row in rows:
+        twin = store.linked(store.twin, row)
+        if store.kind_of(row) is Kind.REQUEST and (store.lane_of(row) in CLIENT_LEG or twin is None):
+            yield _operation(journal, header, row, twin)
+
+
+def _operation(journal: Journal, header: Header, row: int, twin: int | None) -> dict[str, Any]:
+    store = journal.store
+    total = store.latency_of(row)
+    upstream = store.latency_of(twin) if twin is not None else None
+    wait = total or 0.0 if upstream is None else upstream
+    answer = store.linked(store.pair, row)
+    text = store.body(row).text
+    content = "" if answer is None else store.body(answer).text
+    request = {
+        "method": "POST",
+        "url": f"{_endpoint(header, store.server_of(row), 'http')}#{_fragment(store, row)}",
+        "httpVersion": "MCP",
+        "cookies": [],
+        "headers": [],
+        "queryString": [],
+        "postData": {"mimeType": "application/json", "text": text},
+        "headersSize": -1,
+        "bodySize": store.size[row - store.first],
+    }
+    size = 0 if answer is None else store.size[answer - store.first]
+    word = store.status_of(row).name
+    response = {
+        "status": {Status.OK: 200, Status.INPUT: 200, Status.PENDING: 0}.get(store.status_of(row), 500),
+        "statusText": word,
+        "httpVersion": "MCP",
+        "cookies": [],
+        "headers": [],
+        "content": {"size": size, "mimeType": "application/json", "text": content},
+        "redirectURL": "",
+        "headersSize": -1,
+        "bodySize": size,
+    }
+    return {
+        "startedDateTime": _moment(store.time[row - store.first]),
+        "time": total or 0.0,
+        "request": request,
+        "response": response,
+        "cache": {},
+        "timings": {"send": 0, "wait": wait, "receive": max(0.0, (total or 0.0) - wait)},
+        "_session": store.session_of(row),
+        "_resourceType": "fetch",
+    }
+
+
+def _links(journal: Journal, header: Header, rows: Any) -> Iterator[dict[str, Any]]:
+    store = journal.store
+    sessions: dict[str, list[int]] = {}
+    for row in rows:
+        if store.lane_of(row) in CLIENT_LEG and store.session_of(row):
+            sessions.setdefault(store.session_of(row), []).append(row)
+    for session, mine in sessions.items():
+        first, last = mine[0] - store.first, mine[-1] - store.first
+        yield {
+            "startedDateTime": _moment(store.time[first]),
+            "time": max(0.0, (store.mono[last] - store.mono[first]) * 1000),
+            "request": _empty_request(_endpoint(header, store.server_of(mine[0]), "ws")),
+            "response": _empty_response(),
+            "cache": {},
+            "timings": {"send": 0, "wait": 0, "receive": 0},
+            "_session": session,
+            "_resourceType": "websocket",
+            "_webSocketMessages": [_frame(store, row) for row in mine],
+        }
+
+
+def _frame(store: Any, row: int) -> dict[str, Any]:
+    sent = store.lane_of(row) is Lane.CLIENT_IN
+    moment = store.time[row - store.first]
+    return {"type": "send" if sent else "receive", "time": moment, "opcode": 1, "data": store.body(row).text}
+
+
+def _empty_request(url: str) -> dict[str, Any]:
+    empty: dict[str, Any] = {
+        "cookies": [],
+        "headers": [],
+        "queryString": [],
+        "headersSize": -1,
+        "bodySize": 0,
+    }
+    return {"method": "GET", "url": url, "httpVersion": "HTTP/1.1", **empty}
+
+
+def _empty_response() -> dict[str, Any]:
+    empty: dict[str, Any] = {
+        "cookies": [],
+        "headers": [],
+        "redirectURL": "",
+        "headersSize": -1,
+        "bodySize": 0,
+    }
+    content = {"size": 0, "mimeType": "x-unknown"}
+    return {
+        "status": 101,
+        "statusText": "Switching Protocols",
+        "httpVersion": "HTTP/1.1",
+        "content": content,
+        **empty,
+    }
+
+
+def _endpoint(header: Header, server: str, scheme: str) -> str:
+    base = header.gateway or "http://gateway.invalid/"
+    return f"{scheme}{base.removeprefix('http')}mcp-ws/servers/{server}"
+
+
+def _fragment(store: Any, row: int) -> str:
+    return "/".join(filter(None, (store.method_of(row), store.target_of(row))))
+
+
+def _moment(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

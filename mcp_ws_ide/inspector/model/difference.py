@@ -1,0 +1,129 @@
+"""Where two JSON values differ, leaving out what must differ between two runs. Pure.
+
+Left out everywhere: members named in :data:`VARYING`, moments of time (two strings that are both RFC 3339
+timestamps), and paths that the user names. ``1`` and ``1.0`` are the same number, ``true`` and ``1`` are not.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+VARYING: Final = frozenset({"_meta", "progressToken", "requestState", "taskId"})
+"""Members that two runs may fill differently: ids, progress tokens, metadata, opaque states."""
+MAX_DEPTH: Final = 500
+"""Levels that are compared; what lies below counts as one value."""
+SHOWN: Final = 120
+"""Characters of a value in a sentence."""
+MISSING: Final = object()
+_MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?")
+_STEP: Final = re.compile(r"[^.\[\]]+|\[(\d+|\*)\]")
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One place. ``before`` or ``after`` is :data:`MISSING` where only the other has it."""
+
+    path: str
+    before: Any
+    after: Any
+
+    def __str__(self) -> str:
+        if self.after is MISSING:
+            return f"{self.path}: gone, was {_shown(self.before)}"
+        if self.before is MISSING:
+            return f"{self.path}: new, {_shown(self.after)}"
+        return f"{self.path}: {_shown(self.before)} → {_shown(self.after)}"
+
+
+def _shown(value: Any) -> str:
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        text = "(too deep to show)"
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}… ({len(text)} characters)"
+
+
+class Path:
+    """A place that is left out: ``result.content[0].text``; ``*`` is any one step, ``**`` any number.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._steps = [found[1] or found[0] for found in _STEP.finditer(text)]
+        if not self._steps or _STEP.sub("", text).strip("."):
+            raise ValueError(f"{text!r} is no path; write result.content[0].text, with * for any one step")
+
+    def covers(self, steps: Sequence[str]) -> bool:
+        """Whether this place is meant."""
+        return _covers(self._steps, steps)
+
+
+def _covers(pattern: Sequence[str], steps: Sequence[str]) -> bool:
+    if not pattern:
+        return not steps
+    if pattern[0] == "**":
+        return any(_covers(pattern[1:], steps[start:]) for start in range(len(steps) + 1))
+    return bool(steps) and pattern[0] in ("*", steps[0]) and _covers(pattern[1:], steps[1:])
+
+
+def differences(
+    before: Any, after: Any, ignore: Sequence[Path] = (), varying: frozenset[str] = VARYING
+) -> Iterator[Difference]:
+    """Places where ``after`` is not ``before``, in order."""
+    return _compare(before, after, (), ignore, varying)
+
+
+def _compare(
+    before: Any, after: Any, steps: tuple[str, ...], ignore: Sequence[Path], varying: frozenset[str]
+) -> Iterator[Difference]:
+    if any(path.covers(steps) for path in ignore):
+        return
+    if len(steps) < MAX_DEPTH:
+        if isinstance(before, dict) and isinstance(after, dict):
+            yield from _compare_objects(before, after, steps, ignore, varying)
+            return
+        if isinstance(before, list) and isinstance(after, list):
+            for index in range(max(len(before), len(after))):
+                one = before[index] if index < len(before) else MISSING
+                other = after[index] if index < len(after) else MISSING
+                yield from _compare(one, other, (*steps, str(index)), ignore, varying)
+            return
+    if not _same(before, after):
+        yield Difference(_written(steps), before, after)
+
+
+def _compare_objects(
+    before: dict[str, Any],
+    after: dict[str, Any],
+    steps: tuple[str, ...],
+    ignore: Sequence[Path],
+    varying: frozenset[str],
+) -> Iterator[Difference]:
+    for name in {**before, **after}:
+        if name not in varying:
+            one, other = before.get(name, MISSING), after.get(name, MISSING)
+            yield from _compare(one, other, (*steps, name), ignore, varying)
+
+
+def _same(before: Any, after: Any) -> bool:
+    if isinstance(before, str) and isinstance(after, str) and before != after:
+        return bool(_MOMENT.fullmatch(before) and _MOMENT.fullmatch(after))
+    if isinstance(before, bool) or isinstance(after, bool):
+        return before is after
+    try:
+        return bool(before == after)
+    except RecursionError:
+        return False
+
+
+def _written(steps: Sequence[str]) -> str:
+    return (
+        "".join(f"[{step}]" if step.isdigit() else f".{step}" for step in steps).lstrip(".") or "(all of it)"
+    )

@@ -1,0 +1,52 @@
+"""A recording in the place of a live tap: gives its records as fast as they are taken."""
+
+from __future__ import annotations
+
+import time
+
+from mcp_ws_ide.discovery import RunningGateway
+from mcp_ws_ide.inspector.recording import Recording, RecordingError
+from mcp_ws_ide.inspector.watch import Gap
+
+
+class Playback:
+    """Looks like a :class:`~mcp_ws_ide.inspector.watch.Watch` that is never live.
+
+    Raises:
+        RecordingError: the file is no recording, or cannot be read.
+    """
+
+    state = "file"
+    round_trip = None
+    next_try = 0.0
+    reconnects = 0
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._recording = Recording(path)
+        self._batches = self._recording.batches()
+        header = self._recording.header
+        self.header = header
+        self.words = ""
+        self.gateway = RunningGateway(header.gateway) if header.gateway else None
+        self.begun = (
+            time.strftime("%Y-%m-%d %H:%M", time.localtime(header.time)) if header.time else "(no header)"
+        )
+
+    def take(self) -> str | Gap | None:
+        """The next records; None at the end, or where the file cannot be read further."""
+        try:
+            batch = next(self._batches, None)
+        except RecordingError as error:
+            self.words, batch = str(error), None
+        if batch is None:
+            self.words = self.words or self._recording.note
+            return None
+        return "\n".join(batch)
+
+    async def run(self) -> None:
+        """Nothing has to be watched."""
+
+    def close(self) -> None:
+        """Give the file back."""
+        self._recording.close()

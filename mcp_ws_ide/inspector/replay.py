@@ -1,0 +1,301 @@
+"""Ask again what a recording's clients asked, in order, and say where the answers differ.
+
+Each session of the recording gets a link of its own, opened before its first request and closed after its
+last. One request is under way at a time. What the server asks meanwhile is answered as the recording's
+client answered the same method, in order; a round of questions (MCP 2026-07-28) takes the state of the live one.
+
+Not asked again: what was cut, holds a hidden secret, got no answer in the recording, or repeats an
+id in flight. Each is counted with its reason.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+
+from mcp_ws_ide.errors import ConnectError, Unauthorized
+from mcp_ws_ide.inspector.model.difference import Difference, Path, differences
+from mcp_ws_ide.inspector.model.journal import Journal
+from mcp_ws_ide.inspector.model.records import Kind, Lane, Status, part
+from mcp_ws_ide.inspector.model.store import TRUNCATED
+
+HIDDEN: Final = "••••"
+"""What the gateway writes in the place of a secret."""
+OPEN_TIMEOUT: Final = 15.0
+NOT_SENT: Final = frozenset({"notifications/cancelled", "notifications/progress"})
+"""Notifications about requests of the recording, which mean nothing here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Something a client sent. ``answer`` is None for a notification."""
+
+    row: int
+    seq: int
+    session: str
+    server: str
+    method: str
+    target: str
+    message: dict[str, Any]
+    answer: dict[str, Any] | None
+
+
+@dataclass(slots=True)
+class Script:
+    """What is to be sent, what was left out and why, and how the clients answered questions."""
+
+    steps: list[Step] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+    answers: dict[tuple[str, str], deque[dict[str, Any]]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one request: where its answer differs, or why there is none."""
+
+    step: Step
+    found: list[Difference]
+    failure: str = ""
+
+    @property
+    def same(self) -> bool:
+        """Whether it was answered as before."""
+        return not self.found and not self.failure
+
+
+# --- what is to be sent --------------------------------------------------------------------------
+
+
+def script(journal: Journal, server: str = "", session: str = "") -> Script:
+    """Read what the clients of a journal sent."""
+    store, found = journal.store, Script()
+    for row in range(store.first, store.end):
+        if (server and store.server_of(row) != server) or not store.session_of(row).startswith(session):
+            continue
+        lane, kind = store.lane_of(row), store.kind_of(row)
+        if lane is Lane.CLIENT_IN and kind in (Kind.REQUEST, Kind.NOTIFICATION):
+            _add(journal, row, found)
+        elif lane is Lane.CLIENT_IN and kind in (Kind.RESPONSE, Kind.ERROR):
+            _add_answer(journal, row, found)
+    return found
+
+
+def _add(journal: Journal, row: int, found: Script) -> None:
+    store = journal.store
+    method, answer = store.method_of(row), None
+    if method in NOT_SENT:
+        return
+    if reason := _unusable(journal, row):
+        found.left_out[reason] += 1
+        return
+    if store.kind_of(row) is Kind.REQUEST:
+        pair = store.linked(store.pair, row)
+        if pair is None or store.status_of(row) is Status.CANCELLED:
+            found.left_out["without an answer in the recording"] += 1
+            return
+        if store.has(pair, TRUNCATED):
+            found.left_out["with an answer that was cut"] += 1
+            return
+        answer = _content(journal, pair)
+    message, target = _content(journal, row), store.target_of(row)
+    seq, session = store.seq[row - store.first], store.session_of(row)
+    found.steps.append(Step(row, seq, session, store.server_of(row), method, target, message, answer))
+
+
+def _add_answer(journal: Journal, row: int, found: Script) -> None:
+    """Keep how a client answered a question of the server."""
+    store = journal.store
+    question = store.linked(store.pair, row)
+    if question is not None and not _unusable(journal, row):
+        key = store.session_of(row), store.method_of(question)
+        found.answers.setdefault(key, deque()).append(_content(journal, row))
+
+
+def _unusable(journal: Journal, row: int) -> str:
+    if journal.store.has(row, TRUNCATED):
+        return "cut by the gateway"
+    text = journal.store.body(row).text
+    if HIDDEN in text:
+        return "with hidden secrets"
+    return "" if _content(journal, row) else "unreadable"
+
+
+def _content(journal: Journal, row: int) -> dict[str, Any]:
+    try:
+        content = json.loads(journal.store.body(row).text)
+    except (ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+# --- sending it ----------------------------------------------------------------------------------
+
+
+class Replay:
+    """Sends a script to one endpoint.
+
+    Raises:
+        ConnectError: the endpoint refuses, or cannot be reached.
+    """
+
+    def __init__(
+        self, found: Script, url: str, token: str, *, timeout: float = 30.0, ignore: Sequence[Path] = ()
+    ) -> None:
+        self._script = found
+        self._url, self._token = url, token
+        self._timeout = timeout
+        self._ignore = ignore
+        self._links: dict[str, tuple[ClientConnection, AsyncExitStack]] = {}
+        self._states: dict[str, str] = {}
+        self._questions: dict[str, dict[str, str]] = {}
+        self._ids = itertools.count(1)
+
+    async def run(self) -> AsyncIterator[Outcome]:
+        """Send everything; yields what became of each request."""
+        last = {step.session: step.row for step in self._script.steps}
+        try:
+            for step in self._script.steps:
+                outcome = await self._send(step)
+                if outcome is not None:
+                    yield outcome
+                if last[step.session] == step.row:
+                    await self._leave(step.session)
+        finally:
+            for session in list(self._links):
+                await self._leave(session)
+
+    async def _leave(self, session: str) -> None:
+        if (entry := self._links.pop(session, None)) is not None:
+            await entry[1].aclose()
+
+    async def _link(self, session: str) -> ClientConnection:
+        if session not in self._links:
+            stack = AsyncExitStack()
+            self._links[session] = await stack.enter_async_context(self._opened()), stack
+        return self._links[session][0]
+
+    def _opened(self) -> _Opening:
+        headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+        return _Opening(self._url, headers)
+
+    async def _send(self, step: Step) -> Outcome | None:
+        link = await self._link(step.session)
+        message = self._adapted(step.message)
+        try:
+            if step.answer is None:
+                await link.send(json.dumps(message))
+                return None
+            message["id"] = next(self._ids)
+            async with asyncio.timeout(self._timeout):
+                await link.send(json.dumps(message))
+                answer = await self._answer(link, step, message["id"])
+        except TimeoutError:
+            return Outcome(step, [], f"no answer within {self._timeout:g} s")
+        except ConnectionClosed as error:
+            await self._leave(step.session)
+            return Outcome(step, [], f"the link was closed before the answer: {error}")
+        self._learn(step.answer, answer)
+        return Outcome(step, list(differences(_bare(step.answer), _bare(answer), self._ignore)))
+
+    async def _answer(self, link: ClientConnection, step: Step, wanted: int) -> dict[str, Any]:
+        while True:
+            message = json.loads(await link.recv())
+            if "method" in message:
+                if "id" in message:
+                    await link.send(json.dumps(self._reply(step.session, message)))
+            elif message.get("id") == wanted:
+                return dict(message)
+
+    def _reply(self, session: str, question: dict[str, Any]) -> dict[str, Any]:
+        """As the recording's client answered the same method."""
+        waiting = self._script.answers.get((session, str(question.get("method"))))
+        if waiting:
+            return {**waiting.popleft(), "id": question["id"]}
+        if question.get("method") == "ping":
+            return {"jsonrpc": "2.0", "id": question["id"], "result": {}}
+        error = {"code": -32601, "message": "the recording has no answer to this"}
+        return {"jsonrpc": "2.0", "id": question["id"], "error": error}
+
+    # --- rounds of questions ----------------------------------------------------------------------
+
+    def _learn(self, before: dict[str, Any], after: dict[str, Any]) -> None:
+        """Which live state, and which names of questions, stand for those of the recording."""
+        old, new = part(before, "result", "requestState"), part(after, "result", "requestState")
+        if not isinstance(old, str) or not isinstance(new, str):
+            return
+        self._states[old] = new
+        asked, asks = part(before, "result", "inputRequests"), part(after, "result", "inputRequests")
+        if isinstance(asked, dict) and isinstance(asks, dict):
+            self._questions[old] = dict(zip(asked, asks, strict=False))
+
+    def _adapted(self, message: dict[str, Any]) -> dict[str, Any]:
+        params = message.get("params")
+        state = part(params, "requestState")
+        if not isinstance(state, str) or state not in self._states or not isinstance(params, dict):
+            return dict(message)
+        changed = {**params, "requestState": self._states[state]}
+        names, responses = self._questions.get(state, {}), params.get("inputResponses")
+        if isinstance(responses, dict):
+            changed["inputResponses"] = {names.get(name, name): value for name, value in responses.items()}
+        return {**message, "params": changed}
+
+
+def _bare(answer: dict[str, Any]) -> dict[str, Any]:
+    """What of an answer is compared. Names of questions may be made up anew each time."""
+    bare = {name: value for name, value in answer.items() if name not in ("jsonrpc", "id")}
+    asked = part(bare, "result", "inputRequests")
+    if isinstance(asked, dict):
+        bare["result"] = {**bare["result"], "inputRequests": list(asked.values())}
+    return bare
+
+
+class _Opening:
+    """A link, whose refusal is said in words."""
+
+    def __init__(self, url: str, headers: dict[str, str]) -> None:
+        self._url = url
+        self._connect = connect(
+            url,
+            additional_headers=headers,
+            subprotocols=["mcp"],  # type: ignore[list-item]  # a NewType of str
+            max_size=None,
+            compression=None,
+            open_timeout=OPEN_TIMEOUT,
+        )
+
+    async def __aenter__(self) -> ClientConnection:
+        try:
+            return await self._connect.__aenter__()
+        except InvalidStatus as error:
+            status = error.response.status_code
+            words = bytes(error.response.body or b"")[:300].decode(errors="replace").strip()
+            kind = Unauthorized if status in (401, 403) else ConnectError
+            raise kind(f"{self._url} refused ({status}): {words}") from None
+        except (OSError, WebSocketException, TimeoutError) as error:
+            raise ConnectError(f"{self._url} cannot be reached: {error or type(error).__name__}") from None
+
+    async def __aexit__(self, *error: Any) -> None:
+        await self._connect.__aexit__(*error)
+
+
+def lines(outcome: Outcome, show: Callable[[str], str]) -> Iterator[str]:
+    """One request for people; ``show`` makes text of a peer harmless."""
+    step = outcome.step
+    sign = "=" if outcome.same else "≠"
+    name = " ".join(filter(None, (f"#{step.seq}", step.session[:4], step.method, step.target)))
+    yield show(f"{sign} {name}")
+    if outcome.failure:
+        yield show(f"    {outcome.failure}")
+    for difference in outcome.found[:50]:
+        yield show(f"    {difference}")
+    if len(outcome.found) > 50:
+        yield f"    … and {len(outcome.found) - 50} more"

@@ -1,0 +1,271 @@
+"""What ``stats`` and ``check`` say of a journal: tables, findings, JUnit. Pure; prints nothing."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Collection, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+from xml.etree import ElementTree
+
+from mcp_ws_ide.inspector.model.journal import ALARMING, Journal
+from mcp_ws_ide.inspector.model.records import CLIENT_LEG, Kind, Status, part
+from mcp_ws_ide.inspector.model.statistics import Line
+from mcp_ws_ide.inspector.model.violations import CODES
+from mcp_ws_ide.inspector.sanitise import visible
+
+CATEGORIES: Final = {
+    "error": "requests answered with a JSON-RPC error",
+    "failed": "tools that answered isError",
+    "lost": "requests whose link or server ended before the answer",
+    "pending": "requests without an answer",
+    "dup-id": "ids used again while in flight",
+    "violation": "rules of JSON-RPC or MCP that a message breaks",
+    "event": "links lost, records dropped, servers that ended while in use",
+    "gap": "times in which nobody recorded",
+}
+"""What can be looked for, and what it means."""
+NAMES: Final = frozenset(CATEGORIES) | CODES
+"""Everything that ``--fail-on`` takes: categories, and codes of single violations."""
+DEFAULT: Final = ("error", "violation", "pending", "dup-id")
+ENDLESS: Final = frozenset({"subscriptions/listen"})
+"""Requests that stay open as long as they are of use."""
+MAX_SHOWN: Final = 1000
+"""Findings of one category that are listed; all are counted."""
+_BY_STATUS: Final = {
+    Status.ERROR: "error",
+    Status.FAILED: "failed",
+    Status.LOST: "lost",
+    Status.PENDING: "pending",
+}
+_EVENTS: Final = frozenset({*ALARMING, "upstream_closed"})
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was found. ``code`` is its category, or the violation's own code."""
+
+    category: str
+    code: str
+    seq: int
+    time: float
+    server: str
+    session: str
+    what: str
+    text: str
+    section: str = ""
+
+
+def findings(journal: Journal, pending_after: float = 0.0) -> Iterator[Finding]:
+    """Everything that was found, in order of the rows of each kind.
+
+    Args:
+        journal: what was watched.
+        pending_after: seconds that a request must have waited, at the last record, to count as pending.
+    """
+    yield from _of_requests(journal, pending_after)
+    store = journal.store
+    for problem in journal.problems:
+        if store.holds(problem.row) and not _is_repeated(journal, problem.row):
+            violation = problem.violation
+            yield _finding(
+                journal,
+                problem.row,
+                _category(violation.code),
+                violation.code,
+                violation.text,
+                violation.section,
+            )
+
+
+def _category(code: str) -> str:
+    if code in ("dup-id", "gap"):
+        return code
+    return "event" if code in _EVENTS else "violation"
+
+
+def _is_repeated(journal: Journal, row: int) -> bool:
+    """Whether the same message was judged on the client's leg already."""
+    store = journal.store
+    return store.lane_of(row) not in CLIENT_LEG and store.linked(store.twin, row) is not None
+
+
+def _of_requests(journal: Journal, pending_after: float) -> Iterator[Finding]:
+    store = journal.store
+    limit = (store.mono[-1] if len(store) else 0.0) - pending_after
+    for index, code in enumerate(store.status):
+        row, category = index + store.first, _BY_STATUS.get(Status(code))
+        if category is None or store.kind_of(row) is not Kind.REQUEST or _is_repeated(journal, row):
+            continue
+        if category == "pending" and (store.mono[index] > limit or store.method_of(row) in ENDLESS):
+            continue
+        yield _finding(journal, row, category, category, _words(journal, row, category))
+
+
+def _words(journal: Journal, row: int, category: str) -> str:
+    store = journal.store
+    if category == "pending":
+        return f"open for {store.mono[-1] - store.mono[row - store.first]:.1f} s at the end"
+    answer = store.linked(store.pair, row)
+    if answer is None:
+        return "its link or server ended first"
+    try:
+        content = json.loads(store.body(answer).text)
+    except (ValueError, RecursionError):
+        return "the answer was cut"
+    if category == "error":
+        return f"{part(content, 'error', 'code')}: {part(content, 'error', 'message')}"
+    texts = part(content, "result", "content")
+    first = part(texts[0], "text") if isinstance(texts, list) and texts else None
+    return first if isinstance(first, str) else "isError"
+
+
+def _finding(journal: Journal, row: int, category: str, code: str, text: str, section: str = "") -> Finding:
+    store = journal.store
+    index = row - store.first
+    what = f"{store.method_of(row)} {store.target_of(row)}".strip()
+    return Finding(
+        category,
+        code,
+        store.seq[index],
+        store.time[index],
+        store.server_of(row),
+        store.session_of(row),
+        what,
+        text[:2000],
+        section,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What ``check`` found of what it was told to fail on."""
+
+    fail_on: tuple[str, ...]
+    counts: Counter[str]
+    shown: list[Finding]
+    records: int
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing was found."""
+        return not self.counts
+
+
+def judge(journal: Journal, fail_on: Collection[str], pending_after: float = 0.0) -> Verdict:
+    """Look for ``fail_on``: names of categories, or codes of single violations."""
+    counts: Counter[str] = Counter()
+    shown: list[Finding] = []
+    for finding in findings(journal, pending_after):
+        name = finding.category if finding.category in fail_on else finding.code
+        if name in fail_on:
+            counts[name] += 1
+            if counts[name] <= MAX_SHOWN:
+                shown.append(finding)
+    return Verdict(tuple(fail_on), counts, shown, len(journal.store) + journal.store.forgotten)
+
+
+def as_text(verdict: Verdict) -> str:
+    """A line per finding, and one that sums up."""
+    lines = [visible(_line(finding)) for finding in verdict.shown]
+    found = ", ".join(f"{count} {name}" for name, count in verdict.counts.items()) or "nothing found"
+    lines.append(f"{'ok' if verdict.passed else 'FAILED'}: {found} in {verdict.records} records")
+    return "\n".join(lines)
+
+
+def _line(finding: Finding) -> str:
+    where = " ".join(filter(None, (finding.session[:4], finding.server, finding.what)))
+    section = f" ({finding.section})" if finding.section else ""
+    return f"#{finding.seq} {where}: {finding.code}: {finding.text}{section}"
+
+
+def as_json(verdict: Verdict) -> str:
+    """One object: ``ok``, ``records``, ``counts`` by name, ``findings``."""
+    members = {
+        "ok": verdict.passed,
+        "records": verdict.records,
+        "fail_on": list(verdict.fail_on),
+        "counts": dict(verdict.counts),
+        "findings": [asdict(finding) for finding in verdict.shown],
+    }
+    return json.dumps(members, indent=1)
+
+
+def as_junit(verdict: Verdict) -> str:
+    """A test case for each thing that was looked for."""
+    suite = ElementTree.Element(
+        "testsuite",
+        name="mcp-ws-inspect check",
+        tests=str(len(verdict.fail_on)),
+        failures=str(len(verdict.counts)),
+        errors="0",
+    )
+    for name in verdict.fail_on:
+        case = ElementTree.SubElement(suite, "testcase", classname="mcp", name=f"no {name}")
+        if count := verdict.counts[name]:
+            failure = ElementTree.SubElement(case, "failure", message=f"{count} found", type=name)
+            mine = [f for f in verdict.shown if name in (f.category, f.code)]
+            failure.text = "\n".join(visible(_line(finding)) for finding in mine)
+    root = ElementTree.Element("testsuites")
+    root.append(suite)
+    ElementTree.indent(root)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode")
+
+
+FORMATS: Final = {"text": as_text, "json": as_json, "junit": as_junit}
+
+
+# --- stats ---------------------------------------------------------------------------------------
+
+
+def stats_json(journal: Journal, order: str) -> str:
+    """One object: ``records``, ``dropped`` and ``operations``, durations in milliseconds."""
+    lines = [_members(line) for line in journal.statistics.ordered(order)]
+    store = journal.store
+    return json.dumps(
+        {"records": len(store) + store.forgotten, "dropped": journal.missed, "operations": lines}, indent=1
+    )
+
+
+def _members(line: Line) -> dict[str, Any]:
+    return {
+        "server": line.server,
+        "method": line.method,
+        "target": line.target,
+        "count": line.count,
+        "errors": line.errors,
+        "p50_ms": _rounded(line.quantile(0.5)),
+        "p95_ms": _rounded(line.quantile(0.95)),
+        "p99_ms": _rounded(line.quantile(0.99)),
+        "max_ms": _rounded(line.worst) if line.newest else None,
+        "gateway_ms": _rounded(line.overhead),
+        "bytes": line.size,
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)
+
+
+def stats_table(journal: Journal, order: str) -> str:
+    """Columns for people; durations in milliseconds."""
+    head = ("server", "method", "target", "count", "err", "p50", "p95", "p99", "max", "gw+", "bytes")
+    rows = [[_cell(value) for value in _members(line).values()] for line in journal.statistics.ordered(order)]
+    widths = [max(len(row[column]) for row in [list(head), *rows]) for column in range(len(head))]
+    lines = []
+    for row in [list(head), *rows]:
+        cells = [
+            cell.ljust(width) if number < 3 else cell.rjust(width)
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    if not rows:
+        lines.append("(no request was answered)")
+    return "\n".join(lines)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.1f}" if isinstance(value, float) else visible(str(value))[:60]

@@ -1,0 +1,145 @@
+"""Recordings: what is written comes back, whatever happens to the file."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mcp_ws_ide.inspector.recording import VERSION, Header, Recorder, Recording, RecordingError
+from tests.inspector.records import Transcript, call
+
+NAMES = ["r.jsonl", "r.jsonl.zst"]
+
+
+def some_lines(count: int) -> list[str]:
+    transcript = Transcript()
+    return [transcript.message("c>", call(number, "té\u202e🎉")) for number in range(count)]
+
+
+def everything(path: str) -> tuple[list[str], str]:
+    recording = Recording(path)
+    lines = [line for batch in recording.batches(7) for line in batch]
+    recording.close()
+    return lines, recording.note
+
+
+def write(path: str, batches: list[list[str]], header: Header | None = None) -> None:
+    with Recorder(path, header or Header(12.5, "http://user:pass@host:1/base/", "run-7")) as recorder:
+        for batch in batches:
+            recorder.write(batch)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_recorded_is_read_again_with_its_header_and_is_private(tmp_path, name):
+    path, lines = str(tmp_path / name), some_lines(100)
+    write(path, [lines[:1], [], lines[1:]])
+    assert everything(path) == (lines, "")
+    recording = Recording(path)
+    assert (recording.header.time, recording.header.instance) == (12.5, "run-7")
+    assert recording.header.gateway == "http://host:1/base/", "a credential in the address is left out"
+    recording.close()
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+
+
+@pytest.mark.parametrize("name", NAMES)
+@settings(max_examples=30, deadline=None)
+@given(share=st.floats(0, 1))
+def test_a_file_cut_anywhere_opens_up_to_its_last_whole_line_and_says_so(tmp_path_factory, name, share):
+    path, lines = str(tmp_path_factory.mktemp("r") / name), some_lines(40)
+    write(path, [[line] for line in lines])
+    size = os.path.getsize(path)
+    os.truncate(path, int(share * size))
+    try:
+        read, note = everything(path)
+    except RecordingError as error:
+        assert "no recording" in str(error), "not even the header is there"
+        return
+    assert read == lines[: len(read)]
+    if read != lines:
+        whole = name == "r.jsonl" and not note  # cut exactly after a line
+        assert whole or "cut off" in note
+
+
+def test_a_process_that_is_killed_loses_nothing_that_was_written(tmp_path):
+    for name in NAMES:
+        path, lines = str(tmp_path / name), some_lines(50)
+        child = os.fork()
+        if child == 0:
+            recorder = Recorder(path, Header())
+            recorder.write(lines)
+            os.kill(os.getpid(), 9)
+        os.waitpid(child, 0)
+        assert everything(path)[0] == lines
+
+
+def test_a_damaged_compressed_file_is_read_as_far_as_it_goes(tmp_path):
+    path = tmp_path / "r.jsonl.zst"
+    lines = some_lines(2000)
+    write(str(path), [lines[start : start + 100] for start in range(0, 2000, 100)])
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 40] = b"\xff" * 40
+    path.write_bytes(data)
+    read, note = everything(str(path))
+    assert 0 < len(read) < 2000
+    assert read[:100] == lines[:100]
+    assert "damaged" in note
+
+
+def test_frames_that_follow_each_other_are_one_recording(tmp_path):
+    lines = some_lines(10)
+    one, other = tmp_path / "1.zst", tmp_path / "2.zst"
+    write(str(one), [lines])
+    write(str(other), [lines])
+    whole = tmp_path / "whole.zst"
+    whole.write_bytes(one.read_bytes() + other.read_bytes())
+    read, note = everything(str(whole))
+    assert (read[:10], read[11:], note) == (lines, lines, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (json.dumps({"format": "mcp-ws-recording", "version": VERSION + 1}), f"version {VERSION + 1}"),
+        (json.dumps({"format": "mcp-ws-recording", "version": "1"}), "no version"),
+        (json.dumps({"format": "har", "version": 1}), "no recording of mcp-ws-inspect"),
+        ("[1, 2]", "no recording"),
+        ("", "no recording"),
+        ("\x00\x01\x02", "no recording"),
+        ("[" * 100_000, "no recording"),
+    ],
+)
+def test_what_is_no_recording_or_too_new_is_refused_in_words(tmp_path, text, words):
+    path = tmp_path / "r"
+    path.write_text(text)
+    with pytest.raises(RecordingError, match=words):
+        Recording(str(path))
+
+
+def test_records_without_a_header_are_taken_as_tail_prints_them(tmp_path):
+    path, lines = tmp_path / "tail", some_lines(3)
+    path.write_text("\n".join(lines) + "\n")
+    assert everything(str(path)) == (lines, "")
+
+
+def test_a_file_that_is_there_is_not_overwritten_unless_told(tmp_path):
+    path = tmp_path / "r.jsonl"
+    path.write_text("precious")
+    path.chmod(0o644)
+    with pytest.raises(RecordingError, match="--force"):
+        Recorder(str(path), Header())
+    assert path.read_text() == "precious"
+    Recorder(str(path), Header(), overwrite=True).close()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert everything(str(path)) == ([], "")
+
+
+def test_a_full_disk_is_said_in_words():
+    with pytest.raises(RecordingError, match="/dev/full cannot be written: No space left"):
+        Recorder("/dev/full", Header())
+
+
