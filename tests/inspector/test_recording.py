@@ -141,5 +141,3 @@ def test_a_file_that_is_there_is_not_overwritten_unless_told(tmp_path):
 def test_a_full_disk_is_said_in_words():
     with pytest.raises(RecordingError, match="/dev/full cannot be written: No space left"):
         Recorder("/dev/full", Header())
-
-

@@ -1,0 +1,297 @@
+"""The commands about recordings, as programs: a real gateway records, and its recording is judged and replayed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from mcp_ws_ide.inspector.cli import main
+from tests.conftest import DEMO, TESTS, Jupyter, Peer, until
+from tests.inspector.records import Transcript, call, done
+from tests.inspector.test_cli import COMMAND, run
+
+SERVER = TESTS / "servers" / "fast.py"
+HEADER = {"format": "mcp-ws-recording", "version": 1, "time": 1.8e9, "gateway": "http://127.0.0.1:1/"}
+
+
+async def record(
+    jupyter: Jupyter, path: Path, traffic: Callable[[], Awaitable[None]], *arguments: str
+) -> subprocess.CompletedProcess[str]:
+    """Record while there is traffic."""
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND,
+        *("record", "-o", str(path), *arguments),
+        env=jupyter.environment,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with jupyter.connect("fast") as link:
+        peer = Peer(link)
+        # Nothing says when it has attached: ask until something is in the file.
+        for number in range(400):
+            await peer.call(f"warm-{number}", "ping-that-is-not", {})
+            if b"warm-" in unpacked(path):
+                break
+            await asyncio.sleep(0.05)
+    await until(lambda: b"link_closed" in unpacked(path), what="the end of the first link")
+    await traffic()
+    await until(lambda: unpacked(path).count(b"link_closed") >= 2, what="the end of the traffic in the file")
+    process.send_signal(signal.SIGINT)
+    out, err = await process.communicate()
+    return subprocess.CompletedProcess([], process.returncode, out.decode(), err.decode())
+
+
+def unpacked(path: Path) -> bytes:
+    import zstandard
+
+    data = path.read_bytes() if path.exists() else b""
+    return zstandard.ZstdDecompressor().decompressobj().decompress(data) if path.suffix == ".zst" else data
+
+
+def written(path: Path, transcript_lines: list[str]) -> Path:
+    path.write_text("\n".join([json.dumps(HEADER), *transcript_lines]) + "\n")
+    return path
+
+
+def inspect(*arguments: Any) -> subprocess.CompletedProcess[str]:
+    """As a program, but in this process, where nothing depends on being one."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = main([str(argument) for argument in arguments])
+        except SystemExit as ended:
+            code = ended.code
+    return subprocess.CompletedProcess([], code, out.getvalue(), err.getvalue())
+
+
+@pytest.mark.parametrize("name", ["r.jsonl", "r.jsonl.zst"])
+async def test_a_recording_replays_the_same_and_differs_after_the_server_changed(
+    make_jupyter, tmp_path, name
+):
+    changing = tmp_path / "server.py"
+    changing.write_text(SERVER.read_text())
+    jupyter = make_jupyter({"fast": {"command": sys.executable, "args": ["-I", "-S", str(changing)]}})
+    path = tmp_path / name
+
+    async def traffic() -> None:
+        async with jupyter.connect("fast") as link:
+            peer = Peer(link)
+            await peer.initialize()
+            for number in range(3):
+                params = {"name": "echo", "arguments": {"text": f"text {number}"}}
+                await peer.send(id=number, method="tools/call", params=params)
+                await peer.receive()
+            params = {"name": "slow", "arguments": {"steps": 2, "delay": 0.01}, "_meta": {"progressToken": 1}}
+            await peer.send(id="s", method="tools/call", params=params)
+            while "id" not in await peer.receive():
+                pass
+            # A question of the server, which the replay answers as this client did.
+            await peer.send(id="q", method="tools/call", params={"name": "question"})
+            question = await peer.receive()
+            await peer.send(id=question["id"], result={"roots": [{"uri": "file:///here"}]})
+            assert "file:///here" in json.dumps(await peer.receive())
+            secret = {"name": "echo", "arguments": {"text": "x", "password": "hunter2"}}
+            await peer.send(id="h", method="tools/call", params=secret)
+            await peer.receive()
+
+    ended = await record(jupyter, path, traffic)
+    assert ended.returncode == 130, ended.stderr
+    assert "records" in ended.stderr
+    assert b"hunter2" not in unpacked(path)
+    assert jupyter.token.encode() not in unpacked(path)
+    where = jupyter.endpoint("fast").replace("ws", "http", 1)
+    same = run(jupyter, "replay", str(path), "--against", where, "--exit-code")
+    assert same.returncode == 0, same.stdout + same.stderr
+    assert "0 answered differently" in same.stdout
+    assert "1 not sent again: with hidden secrets" in same.stderr
+
+    changing.write_text(SERVER.read_text().replace('arguments["text"])', 'arguments["text"].upper())'))
+    jupyter.rest("POST", "servers/fast/restart")
+    other = run(jupyter, "replay", str(path), "--against", "fast", "--url", jupyter.url)
+    assert other.returncode == 1
+    assert 'result.content[0].text: "text 0" → "TEXT 0"' in other.stdout
+    assert "3 answered differently" in other.stdout
+    ignored = run(
+        jupyter, "replay", str(path), "--against", where, "--ignore", "result.content[*].text", "--quiet"
+    )
+    assert ignored.returncode == 0
+    assert run(jupyter, "replay", str(path), "--against", where, "--no-exit-code").returncode == 0
+    stats = json.loads(run(jupyter, "stats", str(path), "--json").stdout)
+    counts = {(line["method"], line["target"]): line["count"] for line in stats["operations"]}
+    assert counts[("tools/call", "echo")] == 4
+
+
+async def test_rounds_of_questions_are_replayed_with_the_live_state(make_jupyter, tmp_path):
+    jupyter = make_jupyter(
+        {"fast": {"command": sys.executable, "args": ["-I", "-S", str(SERVER)]}, "demo": DEMO}
+    )
+    path = tmp_path / "r.jsonl"
+    abilities = {"io.modelcontextprotocol/clientCapabilities": {"elicitation": {"form": {}}}}
+
+    async def traffic() -> None:
+        async with jupyter.connect("demo") as link:
+            peer = Peer(link)
+            asked = await peer.call(1, "tools/call", {"name": "elicit", "arguments": {}}, **abilities)
+            result = asked["result"]
+            name = next(iter(result["inputRequests"]))
+            given = {name: {"action": "accept", "content": {"name": "Ann", "agree": True}}}
+            again = {
+                "name": "elicit",
+                "arguments": {},
+                "inputResponses": given,
+                "requestState": result.get("requestState"),
+            }
+            told = await peer.call(2, "tools/call", {k: v for k, v in again.items() if v}, **abilities)
+            assert "hello Ann" in json.dumps(told)
+
+    await record(jupyter, path, traffic)
+    replayed = run(
+        jupyter, "replay", str(path), "--server", "demo", "--against", "demo", "--url", jupyter.url
+    )
+    assert replayed.returncode == 0, replayed.stdout + replayed.stderr
+    assert "2 requests sent again" in replayed.stdout
+
+
+async def test_a_filter_decides_what_is_recorded(jupyter, tmp_path):
+    path = tmp_path / "r.jsonl"
+
+    async def traffic() -> None:
+        async with jupyter.connect("fast") as link:
+            peer = Peer(link)
+            for text in ("keep-me", "leave-me"):
+                await peer.call(text, "tools/call", {"name": "echo", "arguments": {"text": text}})
+
+    wanted = "keep-me | kind:event | method:ping*"
+    ended = await record(jupyter, path, traffic, "--server", "fast", "--filter", wanted)
+    text = path.read_text()
+    assert "keep-me" in text, ended.stderr
+    assert "leave-me" not in text
+    refused = run(jupyter, "record", "-o", str(tmp_path / "x"), "--filter", "status:pending")
+    assert (refused.returncode, "known only later" in refused.stderr) == (2, True)
+
+
+def test_check_fails_on_what_it_is_told_and_speaks_three_formats(tmp_path):
+    t = Transcript()
+    lines = [
+        t.message("c>", call(1)),
+        t.message("c>", call(1)),
+        t.message("c<", {"id": 1, "error": {"code": -1, "message": "no\x1b]2;x\x07 <&>"}}),
+        t.message("c>", call(2)),
+        t.message("c>", call(3)),
+        t.message("c<", done(3, isError=True)),
+        t.message("c>", {"id": 4, "method": "subscriptions/listen"}),
+    ]
+    path = written(tmp_path / "r.jsonl", lines)
+    found = inspect("check", path)
+    assert found.returncode == 1
+    assert "dup-id" in found.stdout
+    assert "\x1b" not in found.stdout
+    assert found.stdout.count(": pending: ") == 2, (
+        "the call without an answer, and the one whose id was taken"
+    )
+    for what, code in (("dup-id", 1), ("failed", 1), ("lost,gap", 0), ("progress-order", 0), ("error", 1)):
+        assert inspect("check", path, "--fail-on", what).returncode == code, what
+    as_json = json.loads(inspect("check", path, "--format", "json").stdout)
+    assert as_json["counts"] == {"error": 1, "pending": 2, "dup-id": 1}
+    tree = ElementTree.fromstring(inspect("check", path, "--format", "junit").stdout)
+    cases = {case.get("name"): case.find("failure") for case in tree.iter("testcase")}
+    assert cases["no violation"] is None
+    assert "<&>" in (cases["no error"].text or "")
+    wrong = inspect("check", path, "--fail-on", "everything")
+    assert (wrong.returncode, "cannot be looked for" in wrong.stderr) == (2, True)
+    assert inspect("check", tmp_path / "absent").returncode == 2
+    piped = [*COMMAND, "check", "-"]
+    assert subprocess.run(piped, stdin=path.open(), capture_output=True, check=False).returncode == 1
+
+
+def test_check_of_a_clean_recording_passes(tmp_path):
+    t = Transcript()
+    path = written(tmp_path / "r.jsonl", [t.message("c>", call(1)), t.message("c<", done(1))])
+    found = inspect("check", path)
+    assert (found.returncode, found.stdout) == (0, "ok: nothing found in 2 records\n")
+
+
+def test_what_was_cut_off_is_read_and_said(tmp_path):
+    t = Transcript()
+    path = written(tmp_path / "r.jsonl", [t.message("c>", call(1)), t.message("c<", done(1))])
+    path.write_bytes(path.read_bytes()[:-40])
+    found = inspect("stats", path)
+    assert (found.returncode, "unfinished line" in found.stderr) == (0, True)
+
+
+def test_stats_are_a_table_and_know_the_gateways_share(tmp_path):
+    t = Transcript()
+    origin = {"origin_session": "s1", "origin_id": 1}
+    lines = [t.message("c>", call(1)), t.message(">s", call(9), **origin)]
+    lines += [t.message("<s", done(9)), t.message("c<", done(1))]
+    path = written(tmp_path / "r.jsonl", lines)
+    line = inspect("stats", path).stdout.splitlines()[1].split()
+    assert line[:5] == ["demo", "tools/call", "run", "1", "0"]
+    assert line[5:10] == ["30.0", "30.0", "30.0", "30.0", "20.0"]
+
+
+def test_an_export_to_har_has_an_entry_per_request_and_one_per_session(tmp_path):
+    t = Transcript()
+    lines = [t.message("c>", call(1)), t.message("c<", done(1)), t.message("c>", call(2))]
+    path = written(tmp_path / "r.jsonl", lines)
+    out = tmp_path / "out.har"
+    assert inspect("export", path, "--format", "har", "-o", out).returncode == 0
+    log = json.loads(out.read_text())["log"]
+    assert [entry["_resourceType"] for entry in log["entries"]] == ["fetch", "fetch", "websocket"]
+    assert log["entries"][0]["time"] == pytest.approx(10, rel=0.01)
+    assert [m["type"] for m in log["entries"][2]["_webSocketMessages"]] == ["send", "receive", "send"]
+    assert inspect("export", path, "--format", "har", "-o", out).returncode == 2, "it is there already"
+
+
+def test_an_export_to_json_says_what_belongs_together_and_can_be_filtered(tmp_path):
+    t = Transcript()
+    path = written(tmp_path / "r.jsonl", [t.message("c>", call(1)), t.message("c<", done(1))])
+    found = json.loads(inspect("export", path, "--filter", "kind:response").stdout)["records"]
+    assert [(record["seq"], record["pair"], record["status"]) for record in found] == [(2, 1, "ok")]
+    assert inspect("export", path, "--filter", "(").returncode == 2
+
+
+def test_a_reader_that_goes_away_is_no_error(tmp_path):
+    t = Transcript()
+    lines = [t.message("c>", call(number, "x" * 200)) for number in range(3000)]
+    path = written(tmp_path / "r.jsonl", lines)
+    command = (
+        f"{sys.executable} -m mcp_ws_ide.inspector.cli export {path} | head -n 1; echo ${{PIPESTATUS[0]}}"
+    )
+    done_ = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    assert done_.stderr == ""
+    assert done_.stdout.splitlines()[-1] == "0"
+
+
+def test_open_needs_a_terminal_and_a_file(tmp_path):
+    assert inspect("open", tmp_path / "absent").returncode == 2
+    piped = inspect("open", "-")
+    assert (piped.returncode, "keyboard" in piped.stderr) == (2, True)
+
+
+async def test_stats_of_a_live_gateway_for_a_while(jupyter):
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND, "stats", "--for", "3s", env=jupyter.environment, stdout=asyncio.subprocess.PIPE
+    )
+    async with jupyter.connect("fast") as link:
+        peer = Peer(link)
+        number = 0
+        while process.returncode is None and number < 1000:
+            number += 1
+            await peer.call(number, "tools/list")
+            await asyncio.sleep(0.02)
+    out, _ = await process.communicate()
+    assert process.returncode == 0
+    assert "fast" in out.decode()
+    assert "tools/list" in out.decode()
