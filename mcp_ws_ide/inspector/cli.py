@@ -13,13 +13,16 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any, Final
 
 from mcp_ws_ide import __version__
+from mcp_ws_ide.binding import ENDPOINT_NAME
 from mcp_ws_ide.discovery import RunningGateway, find_gateway
 from mcp_ws_ide.errors import ConnectError
 from mcp_ws_ide.inspector import commands
 from mcp_ws_ide.inspector.choosing import Ambiguous, address
+from mcp_ws_ide.inspector.collecting import stop_on_signals
 from mcp_ws_ide.inspector.commands import Find
 from mcp_ws_ide.inspector.gateway_client import GatewayClient
 from mcp_ws_ide.inspector.model.filters import FilterError
@@ -27,18 +30,66 @@ from mcp_ws_ide.inspector.recording import RecordingError
 from mcp_ws_ide.inspector.sanitise import visible
 from mcp_ws_ide.inspector.tail import format_record
 
+WRAP: Final = (
+    "Run the MCP server COMMAND behind a gateway of its own on this machine, print how to connect to it, and "
+    "watch: on the full screen, or line by line where there is no terminal. Everything ends with the inspector."
+)
+OF_WRAP: Final = frozenset({"--name", "--port"})
+"""Options before ``--`` that take a value."""
 UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if "--" in arguments:
+        cut = arguments.index("--")
+        if all(
+            word.startswith("-") or before in OF_WRAP for before, word in pairwise(["", *arguments[:cut]])
+        ):
+            options = _wrapping(arguments[:cut], arguments[cut + 1 :])
+            return _guarded(lambda: run_wrapped(options))
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help", "--version")):
         arguments = ["attach" if sys.stdout.isatty() and sys.stdin.isatty() else "tail", *arguments]
     options = _parser().parse_args(arguments)
     return _guarded(
         lambda: _run(options), 2 if options.run in (commands.run_check, commands.run_replay) else 1
     )
+
+
+def _wrapping(arguments: Sequence[str], command: Sequence[str]) -> argparse.Namespace:
+    """The options of ``mcp-ws-inspect [OPTIONS] -- COMMAND ARGS``."""
+    usage = "mcp-ws-inspect [--name NAME] [--port PORT] [--json] -- COMMAND [ARGS …]"
+    parser = argparse.ArgumentParser(prog="mcp-ws-inspect", usage=usage, description=WRAP)
+    parser.add_argument("--name", help="what the server is called (default: after its program)")
+    parser.add_argument("--port", type=int, help="port of the gateway (default: a free one)")
+    parser.add_argument("--json", action="store_true", help="without a terminal: one JSON object per record")
+    options = parser.parse_args(arguments)
+    if not command:
+        parser.error("a command is missing after --")
+    if options.name is not None and not ENDPOINT_NAME.fullmatch(options.name):
+        parser.error(f"{options.name!r} is no server name; use letters, digits and . _ -")
+    options.command = list(command)
+    return options
+
+
+def run_wrapped(options: argparse.Namespace) -> int:
+    """``-- COMMAND ARGS``."""
+    from mcp_ws_ide.inspector.private import CannotWrap, PrivateGateway, announce
+
+    stop_on_signals()
+    try:
+        with PrivateGateway(options.command, options.name, options.port) as private:
+            announce(private, private.greet())
+            if sys.stdout.isatty() and sys.stdin.isatty():
+                from mcp_ws_ide.inspector.app.app import run
+
+                return run(lambda: private.gateway)
+            options.server = options.session = None
+            return run_tail(lambda: private.gateway, options)
+    except CannotWrap as error:
+        print(f"mcp-ws-inspect: {_several_lines(str(error))}", file=sys.stderr)
+        return error.code
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -77,7 +128,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mcp-ws-inspect",
         description="Watch the MCP traffic of a running gateway, and manage its tokens. "
-        "Without a command: attach, at the newest Jupyter server that runs here; tail where there is no terminal.",
+        "Without a command: attach, at the Jupyter server that runs here; tail where there is no terminal. "
+        "With '-- COMMAND ARGS': run that MCP server behind a gateway of its own, and watch it.",
     )
     parser.add_argument("--version", action="version", version=__version__)
     known = parser.add_subparsers(required=True, metavar="COMMAND")

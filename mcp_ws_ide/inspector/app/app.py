@@ -174,6 +174,7 @@ class InspectorApp(App[None]):
         Binding("tab,shift+tab", "other_pane", "Other pane", priority=True),
         Binding("question_mark", "help", "Help"),
         Binding("q", "quit", "Quit"),
+        Binding("ctrl+c", "interrupt", "Quit", priority=True, show=False),
     ]
 
     def __init__(self, find: Callable[[], RunningGateway] | Playback, journal: Journal | None = None) -> None:
@@ -574,6 +575,10 @@ class InspectorApp(App[None]):
             text.focus()
         else:
             self.current.focus()
+
+    def action_interrupt(self) -> None:
+        """Ctrl-C ends a program, also a full-screen one."""
+        self.exit(return_code=130)
 
     def action_help(self) -> None:
         """Keys and words."""

@@ -1,0 +1,280 @@
+"""``mcp-ws-inspect -- COMMAND ARGS``: one server behind a gateway of its own, for as long as it is watched.
+
+The gateway is a Jupyter server with this extension alone, a child of this process: on a free port of the
+loopback interface, with a token made for the occasion and configuration in a temporary directory.
+Whatever ends this process ends the gateway, and the gateway ends the server.
+
+Command, arguments and environment reach the gateway as variables of its own environment: nothing of them is
+written to disk, and ``${…}`` in them means nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+from websockets.sync.client import connect
+
+from mcp_ws_ide.discovery import RunningGateway, endpoint_url
+from mcp_ws_ide.errors import ConnectError
+from mcp_ws_ide.ide_entries import IDES, entry
+from mcp_ws_ide.inspector.gateway_client import GatewayClient
+from mcp_ws_ide.inspector.sanitise import visible
+
+START: Final = 30.0
+"""Seconds that the gateway may take to start."""
+FIRST_ANSWER: Final = 15.0
+"""Seconds that are waited for the server's first answer; a server that loads for longer goes on loading."""
+STOP: Final = 10.0
+"""Seconds that the gateway may take to end its server and itself."""
+STDERR_LINES: Final = 20
+PREFIX: Final = "MCP_WS_WRAPPED_"
+LAUNCHERS: Final = re.compile(r"(python[\d.]*|node|deno|bun|npx|bunx|uvx?|pipx|sh|bash)(\.exe)?$")
+"""Commands that run another program, which is what the server is named after."""
+PR_SET_PDEATHSIG: Final = 1
+
+
+class CannotWrap(Exception):
+    """The command cannot be run, or its server does not speak; the text says why.
+
+    Attributes:
+        code: the exit code.
+    """
+
+    def __init__(self, text: str, code: int) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class PrivateGateway:
+    """A gateway with one server. Use as a context manager.
+
+    Raises:
+        CannotWrap: the command does not exist, or the gateway does not start.
+    """
+
+    def __init__(self, command: Sequence[str], name: str | None = None, port: int | None = None) -> None:
+        self.name = name or server_name(command)
+        self._command = [_found(command[0]), *command[1:]]
+        self._port = port or _free_port()
+        self._token = secrets.token_urlsafe(24)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stack = contextlib.ExitStack()
+        self.gateway = RunningGateway(f"http://127.0.0.1:{self._port}/", self._token)
+
+    def __enter__(self) -> PrivateGateway:
+        with contextlib.ExitStack() as stack:
+            home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mcp-ws-inspect-")))
+            self._log = home / "gateway.log"
+            environment = self._configure(home)
+            with self._log.open("wb") as log:
+                self._process = subprocess.Popen(
+                    [
+                        sys.executable,
+                        "-m",
+                        "jupyter_server",
+                        "--no-browser",
+                        f"--config={home / 'config.json'}",
+                    ],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    env=environment,
+                    start_new_session=True,  # Ctrl-C is ours: we end it in order
+                    preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+                )
+            stack.callback(self._stop)
+            self._wait_ready()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        with _undisturbed():
+            self._stack.close()
+
+    def _configure(self, home: Path) -> dict[str, str]:
+        """Write the configuration; returns the gateway's environment."""
+        passed = {f"{PREFIX}ARG_{number}": text for number, text in enumerate(self._command)}
+        command, *arguments = (f"${{env:{name}}}" for name in passed)
+        variables = {name: f"${{env:{PREFIX}ENV_{name}}}" for name in os.environ if _is_plain(name)}
+        passed |= {f"{PREFIX}ENV_{name}": os.environ[name] for name in variables}
+        variables.setdefault("TMPDIR", tempfile.gettempdir())  # the gateway's own ends with it
+        spec = {"command": command, "args": arguments, "env": variables, "cwd": os.getcwd()}
+        servers = home / "mcp.json"
+        servers.write_text(json.dumps({"mcpServers": {self.name: spec}}))
+        options = {
+            "ServerApp": {
+                "ip": "127.0.0.1",
+                "port": self._port,
+                "port_retries": 0,
+                "allow_root": True,
+                "root_dir": str(home),
+                "jpserver_extensions": {"mcp_ws_ide": True},
+                "terminals_enabled": False,
+            },
+            "MCPWebSocketApp": {"server_files": [str(servers)], "entry_points": False},
+        }
+        (home / "config.json").write_text(json.dumps(options))
+        kept = {name: text for name, text in os.environ.items() if not name.startswith(("JUPYTER", PREFIX))}
+        places = {"JUPYTER_RUNTIME_DIR": str(home / "runtime"), "JUPYTER_DATA_DIR": str(home / "data")}
+        # No configuration but ours; Jupyter makes an empty directory for it among the temporary ones.
+        own = {"JUPYTER_NO_CONFIG": "1", "TMPDIR": str(home), "JUPYTER_TOKEN": self._token}
+        return {**kept, **passed, **places, **own}
+
+    def _wait_ready(self) -> None:
+        assert self._process is not None
+        end = time.monotonic() + START
+        while time.monotonic() < end:
+            if self._process.poll() is not None:
+                break
+            with contextlib.suppress(ConnectError):
+                GatewayClient(self.gateway, 2.0).call("GET", "health")
+                return
+            time.sleep(0.05)
+        tail = "\n".join(self._log.read_text(errors="replace").splitlines()[-STDERR_LINES:])
+        raise CannotWrap(f"the gateway did not start; its last words:\n{tail}", 1)
+
+    def _stop(self) -> None:
+        process = self._process
+        if process is None or process.poll() is not None:
+            return
+        process.terminate()
+        try:
+            process.wait(STOP)
+        except subprocess.TimeoutExpired:
+            process.kill()  # its supervisor ends the server then
+            process.wait(STOP)
+
+    # --- the server ---------------------------------------------------------------------------------
+
+    def greet(self) -> str:
+        """Ask the server who it is; returns its words, or that it has not answered yet.
+
+        Raises:
+            CannotWrap: it ended, or does not speak MCP; with the last lines of its stderr.
+        """
+        try:
+            answer = self._initialize()
+        except TimeoutError:
+            return f"no answer within {FIRST_ANSWER:g} s yet; it may still be loading"
+        except (ConnectionClosed, InvalidStatus, WebSocketException, OSError, ValueError) as error:
+            raise self._failure(str(error)) from None
+        if "error" in answer:
+            refusal = answer["error"]
+            raise self._failure(str(refusal.get("message") if isinstance(refusal, dict) else refusal))
+        result = answer.get("result")
+        info = result.get("serverInfo") if isinstance(result, dict) else None
+        known = info if isinstance(info, dict) else {}
+        return " ".join(str(known.get(key) or "") for key in ("name", "version")).strip() or "it answers"
+
+    def _initialize(self) -> dict[str, Any]:
+        client = {"name": "mcp-ws-inspect", "version": "1"}
+        params = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client}
+        question = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}
+        headers = {"Authorization": f"Bearer {self._token}"}
+        with connect(
+            endpoint_url(self.gateway, self.name),
+            additional_headers=headers,
+            subprotocols=["mcp"],  # type: ignore[list-item]  # a NewType of str
+            open_timeout=FIRST_ANSWER,
+        ) as link:
+            link.send(json.dumps(question))
+            while True:
+                answer = json.loads(link.recv(FIRST_ANSWER))
+                if isinstance(answer, dict) and answer.get("id") == 1 and "method" not in answer:
+                    return answer
+
+    def _failure(self, words: str) -> CannotWrap:
+        lines: list[str] = []
+        with contextlib.suppress(ConnectError):
+            lines = GatewayClient(self.gateway).call("GET", f"servers/{self.name}").get("stderr") or []
+        said = "\n".join(f"    {line}" for line in lines[-STDERR_LINES:])
+        tail = f"; the last lines of its stderr:\n{said}" if said else "; it wrote nothing to stderr"
+        return CannotWrap(f"{self._command[0]} does not serve: {words}{tail}", 1)
+
+    def lines(self) -> Iterator[str]:
+        """How to connect to it."""
+        url = endpoint_url(self.gateway, self.name)
+        yield f"server     {self.name}"
+        yield f"websocket  {url}"
+        yield f"http       http{url.removeprefix('ws')}"
+        yield f"page       {self.gateway.url}mcp-ws/?token={self._token}"
+        yield f"token      {self._token}"
+        for title, names in entries():
+            yield f"\n{title}:"
+            yield json.dumps(entry(names[0], self.name, self.gateway.url, self._token), indent=2)
+
+
+def entries() -> list[tuple[str, list[str]]]:
+    """IDEs with the same entry, together."""
+    found: dict[str, list[str]] = {}
+    for name in IDES:
+        found.setdefault(json.dumps(entry(name, "s", "http://h/", "t")), []).append(name)
+    return [(", ".join(names), names) for names in found.values()]
+
+
+def server_name(command: Sequence[str]) -> str:
+    """A name for the server: of the program, or of what a launcher runs."""
+    words = [os.path.basename(command[0])]
+    if LAUNCHERS.fullmatch(words[0]) and not {"-c", "-e"} & set(command):
+        words = [os.path.basename(word) for word in command[1:] if not word.startswith("-")] or words
+    stem = re.sub(r"\.(py|js|mjs|ts|sh|exe)$", "", words[0])
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-.")[:60] or "server"
+
+
+def _found(command: str) -> str:
+    path = shutil.which(command)
+    if path is not None:
+        return os.path.abspath(path)
+    if os.path.dirname(command) and os.path.isfile(command):
+        raise CannotWrap(f"{command} is not executable", 2)
+    raise CannotWrap(f"command not found: {command}", 2)
+
+
+def _is_plain(name: str) -> bool:
+    return re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) is not None and not name.startswith(PREFIX)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _end_with_parent() -> None:
+    """In the child: the kernel ends it should we be killed."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """A second Ctrl-C does not interrupt the cleaning up, which is bounded."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before: Mapping[int, Any] = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def announce(private: PrivateGateway, who: str) -> None:
+    """Say on standard error how to connect; what passes goes to standard output."""
+    for line in private.lines():
+        print("\n".join(visible(part) for part in line.split("\n")), file=sys.stderr)
+    print(f"\nanswered by {visible(who)}\n", file=sys.stderr, flush=True)

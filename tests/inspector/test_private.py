@@ -1,0 +1,154 @@
+"""``mcp-ws-inspect -- COMMAND ARGS``: one server, its own gateway, and nothing left afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+from websockets.asyncio.client import connect
+
+from mcp_ws_ide.inspector.private import server_name
+from tests.conftest import FAST_SERVER, Peer, until
+from tests.inspector.test_cli import COMMAND
+from tests.inspector.test_terminal import TMUX, Terminal
+
+WRAPPED = [FAST_SERVER["command"], *FAST_SERVER["args"]]
+
+
+def environment(home: Path) -> dict[str, str]:
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("JUPYTER")}
+    return {**kept, "TMPDIR": str(home), "PYTHONPATH": os.getcwd()}
+
+
+async def start(home: Path, *arguments: str) -> tuple[asyncio.subprocess.Process, dict[str, str]]:
+    """Run it in a pipe; returns it with what it said of how to connect."""
+    process = await asyncio.create_subprocess_exec(
+        *COMMAND,
+        *arguments,
+        env=environment(home),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    said: dict[str, str] = {}
+    async with asyncio.timeout(60):
+        while "answered" not in said:
+            line = (await process.stderr.readline()).decode()
+            assert line, "it ended"
+            word, _, rest = line.strip().partition(" ")
+            said[word] = rest.strip()
+    return process, said
+
+
+def family(pid: int) -> list[psutil.Process]:
+    return psutil.Process(pid).children(recursive=True)
+
+
+async def test_it_serves_shows_what_passes_and_leaves_nothing(tmp_path):
+    process, said = await start(tmp_path, "--json", "--", *WRAPPED)
+    try:
+        headers = {"Authorization": f"Bearer {said['token']}"}
+        async with connect(said["websocket"], additional_headers=headers, subprotocols=["mcp"]) as link:
+            peer = Peer(link)
+            assert (await peer.call("w", "tools/call", {"name": "pid"}))["result"]
+        async with asyncio.timeout(20):
+            while True:
+                record = json.loads(await process.stdout.readline())
+                if record["id"] == "w" and record["kind"] == "response":
+                    break
+        family_ = family(process.pid)
+        assert len(family_) >= 2
+    finally:
+        process.send_signal(signal.SIGINT)
+    assert await process.wait() == 130
+    assert not [one for one in family_ if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_nothing_outlives_it_when_it_is_killed(tmp_path):
+    process, _ = await start(tmp_path, "--", *WRAPPED)
+    family_ = family(process.pid)
+    process.kill()
+    await process.wait()
+    await until(
+        lambda: all(not one.is_running() or one.status() == psutil.STATUS_ZOMBIE for one in family_), 20
+    )
+
+
+def run(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        env=environment(home),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_a_command_that_cannot_be_run_is_refused_with_2(tmp_path):
+    plain = tmp_path / "plain"
+    plain.write_text("x")
+    for arguments, words in (
+        (["no-such-command"], "command not found: no-such-command"),
+        ([str(plain)], "not executable"),
+        ([], "a command is missing"),
+    ):
+        done = run(tmp_path, "--", *arguments)
+        assert (done.returncode, words in done.stderr) == (2, True), done.stderr
+
+
+def test_a_server_that_dies_at_once_is_said_with_its_last_words(tmp_path):
+    script = 'echo "no key in $1 $WRAPPED_VARIABLE" >&2; exit 7'
+    os.environ["WRAPPED_VARIABLE"] = "${HOME} too"
+    try:
+        done = run(tmp_path, "--", "sh", "-c", script, "sh", "${HOME}")
+    finally:
+        del os.environ["WRAPPED_VARIABLE"]
+    assert done.returncode == 1
+    assert "does not serve" in done.stderr
+    assert "no key in ${HOME} ${HOME} too" in done.stderr, "arguments and environment arrive as they are"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        (["/usr/bin/mcp-server-git", "--repo", "x"], "mcp-server-git"),
+        ([sys.executable, "-m", "my_server"], "my_server"),
+        (["node", "dist/index.js"], "index"),
+        (["npx", "-y", "@scope/server-files", "/tmp"], "server-files"),
+        (["sh", "-c", "exec thing"], "sh"),
+        (["…"], "server"),
+    ],
+)
+def test_a_server_is_named_after_its_program(command, name):
+    assert server_name(command) == name
+
+
+@pytest.mark.skipif(
+    TMUX is None and "CI" not in os.environ, reason="tmux is not installed; .ci/run installs it"
+)
+async def test_in_a_terminal_it_opens_the_screens_and_ctrl_c_ends_everything(tmp_path):
+    variables = {**environment(tmp_path), "TERM": "xterm-256color"}
+    # tmux keeps its socket among the temporary files, which must be empty at the end.
+    started = Terminal([*COMMAND, "--", *WRAPPED], variables)
+    try:
+        await started.until(lambda: "LIVE" in started.screen, "the link")
+        pid = int(started.run("display-message", "-p", "#{pane_pid}"))
+        family_ = await asyncio.to_thread(family, pid)
+        started.keys("C-c")
+        await started.until(lambda: started.ended == "130", "the end")
+        assert not [one for one in family_ if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+        assert "websocket" in started.run("capture-pane", "-p", "-S", "-200")
+    finally:
+        await asyncio.to_thread(started.run, "kill-server")
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith("mcp-ws")]
