@@ -19,7 +19,7 @@ from mcp_ws_ide.binding import ENDPOINT_NAME
 from mcp_ws_ide.errors import ConnectError
 
 _PAGES = re.compile(
-    r"(?P<base>(?:.*?/user/[^/]+)?.*?)/(?:lab|tree|notebooks|edit|doc|consoles|terminals|voila|mcp-ws)(?:/.*)?$"
+    r"(?P<base>(?>(?:.*?/user/[^/]+)?).*?)/(?:lab|tree|notebooks|edit|doc|consoles|terminals|voila|mcp-ws)(?:/.*)?$"
 )
 """The address of a page of Jupyter, as it is copied from a browser; a user may be called ``lab``."""
 

@@ -359,6 +359,24 @@ async def test_a_terminal_on_the_hub_finds_its_gateway(ana):
     ana.request("DELETE", f"api/terminals/{name}", headers=headers)
 
 
+@pytest.mark.parametrize(
+    "path", ["user/ana@example/lab", "user/ana@example/mcp-ws/", "hub/user-redirect/lab"]
+)
+def test_the_inspector_takes_the_addresses_that_a_browser_shows(hub, ana, path, tmp_path):
+    token = tmp_path / "token"
+    token.write_text(ana.token)
+    command = [sys.executable, "-m", "mcp_ws_ide.inspector.cli", "servers", "--token-file", str(token)]
+    done = subprocess.run(
+        [*command, "--url", f"http://127.0.0.1:{hub.public}/{path}"],
+        env={key: value for key, value in os.environ.items() if not key.startswith("JUPYTER")},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (done.returncode, "fast" in done.stdout) == (0, True), done.stderr
+
+
 async def test_the_hub_leaves_no_process_when_it_stops_a_server(hub):
     server = hub.server_of("bob", {"fast": FAST_SERVER})
     async with server.connect() as link:
