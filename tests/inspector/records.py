@@ -46,9 +46,7 @@ class Transcript:
         return self.line(
             leg=leg,
             direction=direction,
-            raw=raw,
-            size=len(raw),
-            **{**described, "truncated": False, **members},
+            **{**described, "raw": raw, "size": len(raw), "truncated": False, **members},
         )
 
     def send(self, way: str, message: Any, **members: Any) -> int:
