@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -144,23 +143,10 @@ def _output(path: str, overwrite: bool) -> Iterator[TextIO]:
         sys.stdout.flush()
         return
     try:
-        with private_file(path, overwrite) as file:
+        with export.private_file(path, overwrite) as file:
             yield file
     except OSError as error:
         raise RecordingError(f"{path} cannot be written: {error.strerror or error}") from None
-
-
-def private_file(path: str, overwrite: bool = False) -> TextIO:
-    """A text file that its owner alone may read.
-
-    Raises:
-        OSError: it is there already, or cannot be written.
-    """
-
-    def opener(name: str, flags: int) -> int:
-        return os.open(name, flags, 0o600)
-
-    return open(path, "w" if overwrite else "x", encoding="utf-8", errors="replace", opener=opener)
 
 
 def run_open(find: Find, options: argparse.Namespace) -> int:

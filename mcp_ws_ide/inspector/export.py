@@ -8,18 +8,20 @@ the server's leg as ``wait``; and each session is one more entry of kind ``webso
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 from mcp_ws_ide import __version__
 from mcp_ws_ide.inspector.model.filters import Filter
 from mcp_ws_ide.inspector.model.journal import Journal
 from mcp_ws_ide.inspector.model.records import CLIENT_LEG, Kind, Lane, Status
 from mcp_ws_ide.inspector.model.store import MARKED, TRUNCATED
-from mcp_ws_ide.inspector.recording import Header
+from mcp_ws_ide.inspector.recording import Header, Recorder, RecordingError
 
 FORMATS: Final = ("json", "har")
+SUFFIXES: Final = (".jsonl", ".jsonl.zst", ".json", ".har")
 
 
 def export(journal: Journal, header: Header, form: str, filter_: Filter | None = None) -> Iterator[str]:
@@ -34,6 +36,70 @@ def export(journal: Journal, header: Header, form: str, filter_: Filter | None =
     store = journal.store
     rows = filter_.rows(store) if filter_ is not None else range(store.first, store.end)
     yield from (_har if form == "har" else _json)(journal, header, rows)
+
+
+def write(journal: Journal, header: Header, path: str, rows: Sequence[int]) -> None:
+    """Write rows to a new file that its owner alone may read; its name says the form (:data:`SUFFIXES`).
+
+    Raises:
+        RecordingError: it is there already, or cannot be written.
+    """
+    if ".jsonl" in os.path.basename(path):
+        with Recorder(path, header) as recorder:
+            for start in range(0, len(rows), 500):
+                recorder.write(_record(journal, row) for row in rows[start : start + 500])
+        return
+    form = _har if path.endswith(".har") else _json
+    with private_file(path) as file:
+        for piece in form(journal, header, rows):
+            file.write(piece)
+
+
+def _record(journal: Journal, row: int) -> str:
+    """A row as the tap sent it, as far as it was kept."""
+    store = journal.store
+    members = _row(journal, row)
+    names = (
+        "seq",
+        "time",
+        "server",
+        "session",
+        "leg",
+        "direction",
+        "kind",
+        "method",
+        "id",
+        "size",
+        "truncated",
+    )
+    record = {name: members[name] for name in names}
+    record |= {"mono": store.mono[row - store.first], "drops": 0, "raw": members["raw"]}
+    if store.kind_of(row) in (Kind.EVENT, Kind.NOISE):
+        record["event"] = record.pop("method")
+    if store.kind_of(row) is Kind.EVENT:
+        record["detail"] = record.pop("raw")
+    twin = store.linked(store.twin, row)
+    if twin is not None and store.lane_of(row) is Lane.UPSTREAM_OUT and store.kind_of(row) is Kind.REQUEST:
+        record |= {"origin_session": store.session_of(twin), "origin_id": _loads(store.body(twin).id)}
+    if store.kind_of(row) in (Kind.RESPONSE, Kind.ERROR):
+        record["method"] = None
+    return json.dumps(record)
+
+
+def private_file(path: str, overwrite: bool = False) -> TextIO:
+    """A text file that its owner alone may read.
+
+    Raises:
+        RecordingError: it is there already, or cannot be written.
+    """
+
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_TRUNC if overwrite else os.O_EXCL)
+        return open(os.open(path, flags, 0o600), "w", encoding="utf-8", errors="replace")
+    except FileExistsError:
+        raise RecordingError(f"{path} is there already; give another name, or --force") from None
+    except (OSError, ValueError) as error:
+        raise RecordingError(f"{path} cannot be written: {getattr(error, 'strerror', error)}") from None
 
 
 def _json(journal: Journal, header: Header, rows: Any) -> Iterator[str]:

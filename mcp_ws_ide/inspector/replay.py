@@ -23,6 +23,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 from mcp_ws_ide.errors import ConnectError, Unauthorized
+from mcp_ws_ide.inspector.model.commands import INITIALIZED, Call
 from mcp_ws_ide.inspector.model.difference import Difference, Path, differences
 from mcp_ws_ide.inspector.model.journal import Journal
 from mcp_ws_ide.inspector.model.records import Kind, Lane, Status, part
@@ -285,6 +286,21 @@ class _Opening:
 
     async def __aexit__(self, *error: Any) -> None:
         await self._connect.__aexit__(*error)
+
+
+async def again(call: Call, token: str, before: dict[str, Any]) -> Outcome:
+    """Send one request on a link of its own, after its handshake where it needs one, and compare.
+
+    Raises:
+        ConnectError: the endpoint refuses, or cannot be reached.
+    """
+    opening = [json.loads(call.initialize), json.loads(INITIALIZED)] if call.initialize else []
+    method = str(call.content.get("method"))
+    steps = [
+        Step(0, 0, "", call.server, "", "", message, {} if "id" in message else None) for message in opening
+    ]
+    steps.append(Step(1, 0, "", call.server, method, "", call.content, before))
+    return [outcome async for outcome in Replay(Script(steps), call.websocket, token).run()][-1]
 
 
 def lines(outcome: Outcome, show: Callable[[str], str]) -> Iterator[str]:

@@ -3,32 +3,40 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
+import os
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, ClassVar, Final, cast
 
 from textual import work
 from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
-from textual.screen import ModalScreen, Screen
+from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import ContentSwitcher, Input
 
 from mcp_ws_ide.discovery import RunningGateway
 from mcp_ws_ide.errors import ConnectError
-from mcp_ws_ide.inspector.app.detail import Detail, Text
+from mcp_ws_ide.inspector import export, replay
+from mcp_ws_ide.inspector.app import connecting
+from mcp_ws_ide.inspector.app.detail import Detail
+from mcp_ws_ide.inspector.app.dialogues import Copying, Help, Prompt, Question, Report
 from mcp_ws_ide.inspector.app.panes import Capabilities, Ladder, Pane, Problems, Sessions, Stats
 from mcp_ws_ide.inspector.app.rows import Line, Part, Rows, clean
 from mcp_ws_ide.inspector.app.traffic import Traffic
 from mcp_ws_ide.inspector.app.wording import amount
 from mcp_ws_ide.inspector.gateway_client import GatewayClient
-from mcp_ws_ide.inspector.model import filters
-from mcp_ws_ide.inspector.model.filters import Filter, FilterError
+from mcp_ws_ide.inspector.model import commands, difference, filters
+from mcp_ws_ide.inspector.model.filters import Filter
 from mcp_ws_ide.inspector.model.journal import Changes, Journal
-from mcp_ws_ide.inspector.model.records import Status
+from mcp_ws_ide.inspector.model.records import Kind, Status
 from mcp_ws_ide.inspector.model.store import MARKED, PROBLEM
 from mcp_ws_ide.inspector.playback import Playback
+from mcp_ws_ide.inspector.recording import Header, Recorder, RecordingError, gap_line
+from mcp_ws_ide.inspector.saved import SavedFilters
 from mcp_ws_ide.inspector.watch import Gap, Watch
 
 FRAME: Final = 1 / 20
@@ -44,103 +52,6 @@ POLL: Final = 2.0
 SCREENS: Final = ("sessions", "traffic", "ladder", "stats", "capabilities", "problems")
 SHORT: Final = {"sessions": "Sess", "capabilities": "Caps"}
 """What a screen is called where there is little room."""
-HELP: Final = """\
-1 … 6       Sessions, Traffic, Ladder, Stats, Capabilities, Problems
-/           filter; Enter applies, Esc clears and closes. Mistakes are pointed at
-Ctrl+F      search: the same language, but nothing is hidden; n and N go to the next and the previous match
-            (without a search: to the next and the previous problem)
-j k ↓ ↑     move         g G   first, last         Ctrl+D Ctrl+U   a page down, up
-f           follow the newest row                  p   pause: the screen stands still, records are kept
-Enter       open and close the detail pane; on Sessions: only that session; on Stats: only those requests
-[ ] ← →     tabs of the detail pane                Tab   from the list to the detail pane and back
-x           to the other half of the pair          t   to the same message on the other leg
-m           mark the row       M   only marked rows
-l           fold legs: one row per operation       s   sort Stats by the next column
-y           copy the message (through the terminal, OSC 52)
-?           this help          Ctrl+P   palette, with themes       q   quit
-
-Filter      tool:run*  method:tools/*  server:git  session:9f3a  kind:error  status:failed  dir:server
-            leg:upstream  lat:>500  size:>10k  id:7  id:"7"  since:10m  is:marked  ~regex  word  "two words"
-            side by side: and     |  or     !  not     ( )  group
-
-Status      … pending  OK  FAIL isError  ERR JSON-RPC error  CXL cancelled  LOST link or server ended
-            ASK input_required  ? not watched     Direction: c client, g gateway, s server
-"""
-
-
-class Help(ModalScreen[None]):
-    """Keys and words."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,question_mark,enter", "dismiss", "Close")]
-    DEFAULT_CSS = """
-    Help { align: center middle; }
-    Help Text { width: 100%; max-width: 116; height: 100%; max-height: 30; border: round $primary; padding: 0 1; }
-    """
-
-    def compose(self) -> ComposeResult:
-        """The text."""
-        yield Text()
-
-    def on_mount(self) -> None:
-        """Fill it."""
-        text = self.query_one(Text)
-        text.show([[(line, "")] for line in HELP.splitlines()])
-        text.focus()
-
-
-class Prompt(Vertical):
-    """The line in which a filter or a search is written, and what is wrong with it."""
-
-    DEFAULT_CSS = """
-    Prompt { height: 2; }
-    Prompt Input { border: none; height: 1; padding: 0; background: $surface; }
-    """
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.field = Input(id="prompt-input", select_on_focus=False, compact=True)
-        self.hint = Line(id="prompt-hint")
-        self.purpose = "filter"
-        self.display = False
-
-    @property
-    def is_open(self) -> bool:
-        """Whether it is to be seen."""
-        return bool(self.display)
-
-    def compose(self) -> ComposeResult:
-        """Input and hint."""
-        yield self.field
-        yield self.hint
-
-    def open(self, purpose: str, text: str) -> None:
-        """Ask."""
-        self.purpose = purpose
-        self.display = True
-        field = self.field
-        field.value = text
-        field.cursor_position = len(text)
-        self.screen.set_focus(field)  # at once: the next key may be waiting already
-        self.check(text)
-
-    def close(self) -> None:
-        """Enough."""
-        self.display = False
-
-    def check(self, text: str) -> Filter | None:
-        """The filter, or None and a caret under the mistake."""
-        hint = self.hint
-        try:
-            filter_ = filters.parse(text)
-        except FilterError as error:
-            column = max(0, min(error.position, self.size.width - 2) if self.size.width else error.position)
-            words = f"^ {error}"
-            if column + len(words) > max(40, self.size.width) and len(str(error)) + 2 < column:
-                words, column = f"{error} ^", column - len(str(error)) - 1
-            hint.show([(" " * column + clean(words), "bad")])
-            return None
-        hint.show([(f"{self.purpose}: Enter applies, Esc clears; tool: status: lat:>500 ~regex …", "dim")])
-        return filter_
 
 
 class InspectorApp(App[None]):
@@ -169,6 +80,17 @@ class InspectorApp(App[None]):
         Binding("l", "fold", "Fold legs"),
         Binding("s", "sort", "Sort"),
         Binding("y", "copy", "Copy"),
+        Binding("r", "again", "Send again"),
+        Binding("R", "record", "Record"),
+        Binding("e", "export", "Export"),
+        Binding("o", "open", "Open a recording"),
+        Binding("d", "difference", "Compare marked"),
+        Binding("semicolon", "comment", "Comment"),
+        Binding("w", "wrap", "Wrap lines"),
+        Binding("c", "connecting", "How to connect"),
+        Binding("ctrl+s", "keep_filter", "Keep the filter", priority=True),
+        Binding("up", "earlier(-1)", show=False, priority=True),
+        Binding("down", "earlier(1)", show=False, priority=True),
         Binding("right_square_bracket,right", "tab(1)", "Next tab"),
         Binding("left_square_bracket,left", "tab(-1)", "Previous tab"),
         Binding("tab,shift+tab", "other_pane", "Other pane", priority=True),
@@ -201,6 +123,10 @@ class InspectorApp(App[None]):
         self.detail, self.prompt = Detail(journal), Prompt()
         self._beats: list[Timer] = []
         self.tap: Watch | Playback = find if isinstance(find, Playback) else Watch(find)
+        self.saved = SavedFilters()
+        self.opening = ""
+        """The recording that is to be opened next, when the person asked for one."""
+        self._recorder: Recorder | None = None
         self._search: Filter | None = None
         self._frames = 0
         self._fresh: list[Changes] = []
@@ -235,10 +161,14 @@ class InspectorApp(App[None]):
         self.show_state()
 
     def on_unmount(self) -> None:
-        """Give the spill file back."""
+        """Give the files back; the journal is kept for coming back from a recording."""
         for timer in self._beats:
             timer.stop()
-        self.journal.close()
+        self._stop_recording()
+        if isinstance(self.tap, Playback):
+            self.tap.close()
+        if not self.opening:
+            self.journal.close()
 
     # --- the traffic --------------------------------------------------------------------------------
 
@@ -278,10 +208,35 @@ class InspectorApp(App[None]):
             if isinstance(item, Gap):
                 found.append(self.journal.gap(item.time, self.now, item.reason))
                 self.journal.missed += item.count or 0
+                self._keep([gap_line(item.time, self.now, item.reason)])
             else:
-                found.append(self.journal.feed(item.split("\n")))
+                lines = item.split("\n")
+                found.append(self.journal.feed(lines))
+                self._keep(lines)
                 self._learn_clock()
         return found
+
+    def _keep(self, lines: list[str]) -> None:
+        """Into the recording, while there is one."""
+        if self._recorder is not None:
+            try:
+                self._recorder.write(lines)
+            except (RecordingError, BrokenPipeError) as error:
+                self._stop_recording()
+                self._warn(f"the recording was stopped: {error}")
+
+    def _stop_recording(self) -> None:
+        recorder, self._recorder = self._recorder, None
+        if recorder is not None:
+            with contextlib.suppress(RecordingError):
+                recorder.close()
+            self._tell(f"recorded {recorder.records} records to {recorder.path}")
+
+    def _warn(self, words: str) -> None:
+        self.notify(clean(words), severity="warning", timeout=5, markup=False)
+
+    def _tell(self, words: str) -> None:
+        self.notify(clean(words), timeout=4, markup=False)
 
     def _learn_clock(self) -> None:
         store = self.journal.store
@@ -321,7 +276,10 @@ class InspectorApp(App[None]):
     def show_state(self) -> None:
         """Header and tabs."""
         self._measure()
-        self.head.show(self._state())
+        recording = (
+            [("● REC ", "bad"), (f"{self._recorder.records:,} ", "")] if self._recorder is not None else []
+        )
+        self.head.show([*self._state(), *recording])
         self.tabs.show(self._tabs())
 
     def _measure(self) -> None:
@@ -425,6 +383,8 @@ class InspectorApp(App[None]):
         """Where text is written, ``/`` and Tab are text or the dialogue's own."""
         if action in ("filter", "search", "other_pane"):
             return not self.prompt.is_open and len(self.screen_stack) == 1
+        if action in ("earlier", "keep_filter"):
+            return self.prompt.is_open and self.prompt.purpose == "filter" and len(self.screen_stack) == 1
         return True
 
     def action_filter(self) -> None:
@@ -444,19 +404,67 @@ class InspectorApp(App[None]):
         self.prompt.check(event.value)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Apply what is right."""
-        prompt = self.prompt
-        filter_ = prompt.check(event.value)
-        if filter_ is None:
-            return
-        prompt.close()
-        self.screen.set_focus(self.traffic)
-        if prompt.purpose == "filter":
+        """Do what was asked for, if it is right."""
+        purpose, text = self.prompt.purpose, event.value
+        if purpose in Prompt.FILTERS:
+            filter_ = self.prompt.check(text)
+            if filter_ is not None:
+                self._close_prompt()
+                self._apply(purpose, filter_)
+        elif purpose == "comment":
+            self._close_prompt()
+            self._comment(text.strip())
+        elif text.strip() and (problem := self._use_file(purpose, text.strip())):
+            self.prompt.say(problem)
+        else:
+            self._close_prompt()
+
+    def _close_prompt(self) -> None:
+        self.prompt.close()
+        self.screen.set_focus(self.current)
+
+    def _apply(self, purpose: str, filter_: Filter) -> None:
+        if purpose == "filter":
+            self.saved.used(filter_.text)
             self.traffic.apply(filter_)
             self.show_state()
         else:
             self._search = filter_ if filter_.text.strip() else None
             self.action_match(1)
+
+    def _use_file(self, purpose: str, text: str) -> str:
+        """Record to, write to or open a file; returns what is wrong."""
+        path = os.path.expanduser(text)
+        try:
+            if purpose == "record":
+                self._recorder = Recorder(path, self._header())
+            elif purpose == "export":
+                return self._export(path)
+            else:
+                Playback(path).close()
+                self.opening = path
+                self.exit()
+        except RecordingError as error:
+            return str(error)
+        return ""
+
+    def _header(self) -> Header:
+        gateway = self.tap.gateway
+        if isinstance(self.tap, Playback):
+            return self.tap.header
+        return Header(time.time(), gateway.url if gateway is not None else "")
+
+    def action_earlier(self, step: int) -> None:
+        """Another of the filters that were kept or used."""
+        self.prompt.write(self.saved.around(self.prompt.field.value.strip(), step))
+
+    def action_keep_filter(self) -> None:
+        """Keep the filter for other days, or forget it."""
+        if self.prompt.check(self.prompt.field.value) is None:
+            return
+        kept = self.saved.toggle(self.prompt.field.value)
+        words = {True: "kept; ↑ finds it again", False: "forgotten", None: "it could not be kept"}[kept]
+        self.prompt.say(words, "good" if kept is not None else "bad")
 
     def action_leave(self) -> None:
         """Close what is open, then clear the filter."""
@@ -466,6 +474,7 @@ class InspectorApp(App[None]):
             self.current.focus()
             if prompt.purpose == "search":
                 self._search = None
+            if prompt.purpose != "filter":
                 return
         elif detail.is_open:
             detail.remove_class("open")
@@ -557,11 +566,132 @@ class InspectorApp(App[None]):
         self.stats.sort()
 
     def action_copy(self) -> None:
-        """The message, into the clipboard of the terminal."""
+        """The message, into the clipboard of the terminal; once more: as a command."""
+        row = self.row
+        if row is None or not self.journal.store.holds(row):
+            return
+        base = self.tap.gateway.url if self.tap.gateway is not None else "http://HOST/"
+        text = self.journal.store.body(row).text
+        forms: dict[str, Callable[[], str]] = {"message": lambda: text}
+        for name, form in commands.FORMS.items():
+            forms[name] = partial(self._as_command, form, row, base)
+        self.push_screen(Copying(forms))
+
+    def _as_command(self, form: Callable[[commands.Call], str], row: int, base: str) -> str:
+        return form(commands.call_of(self.journal, row, base))
+
+    def action_record(self) -> None:
+        """Record from now on, or stop."""
+        if isinstance(self.tap, Playback):
+            self._warn("this is a recording; e writes a part of it to another file")
+        elif self._recorder is not None:
+            self._stop_recording()
+            self.show_state()
+        else:
+            self.prompt.open("record", time.strftime("mcp-%Y%m%d-%H%M%S.jsonl"))
+
+    def action_export(self) -> None:
+        """Write what the filter shows to a file."""
+        self.prompt.open("export", time.strftime("mcp-%Y%m%d-%H%M%S.har"))
+
+    def _export(self, path: str) -> str:
+        form = next((form for form in export.SUFFIXES if path.endswith(form)), None)
+        if form is None:
+            return f"name it {', '.join(export.SUFFIXES)}"
+        try:
+            rows = list(self.traffic.view.rows)
+            export.write(self.journal, self._header(), path, rows)
+        except (RecordingError, OSError) as error:
+            return f"{path} cannot be written: {error}" if isinstance(error, OSError) else str(error)
+        self._tell(f"wrote {len(rows)} rows to {path}")
+        return ""
+
+    def action_open(self) -> None:
+        """Look at a recording."""
+        self.prompt.open("open", "")
+
+    def action_comment(self) -> None:
+        """Write something to the row."""
         row = self.row
         if row is not None and self.journal.store.holds(row):
-            self.copy_to_clipboard(self.journal.store.body(row).text)
-            self.notify("copied, if the terminal allows it (OSC 52)", timeout=3, markup=False)
+            self.prompt.open("comment", self.journal.comments.get(row, ""))
+
+    def _comment(self, text: str) -> None:
+        row, store = self.row, self.journal.store
+        if row is None or not store.holds(row):
+            return
+        if text:
+            self.journal.comments[row] = text[:500]
+        else:
+            self.journal.comments.pop(row, None)
+        store.set_flag(row, MARKED, bool(text))
+        self.current.changed()
+        self.detail.show(row)
+
+    def action_wrap(self) -> None:
+        """Break long lines of the detail pane."""
+        self.detail.text.set_wrap(not self.detail.text.wrap)
+
+    def action_connecting(self) -> None:
+        """How a client connects to the servers of this gateway."""
+        gateway = self.tap.gateway
+        names = self.capabilities.servers or sorted(self.journal.catalogues)
+        lines: list[list[Part]] = []
+        for name in names if gateway is not None else []:
+            lines += connecting.lines(gateway.url, name) if gateway is not None else []
+        self.push_screen(Report("How to connect", lines or [[("no server is known yet", "dim")]]))
+
+    # --- comparing ----------------------------------------------------------------------------------
+
+    def action_difference(self) -> None:
+        """Compare the two marked rows, or the marked one with that under the cursor."""
+        store = self.journal.store
+        rows = [index + store.first for index, flags in enumerate(store.flags) if flags & MARKED]
+        if len(rows) == 1 and self.row is not None and self.row != rows[0]:
+            rows.append(self.row)
+        if len(rows) != 2:
+            return self._warn(f"mark two rows with m, then d compares them; {len(rows)} are marked")
+        one, other = (_content(store.body(row).text) for row in rows)
+        lines: list[list[Part]] = [self.detail.headline(row) for row in rows]
+        found = list(difference.differences(one, other, varying=frozenset()))
+        lines += [[(clean(str(place)), "")] for place in found[:1000]] or [[("they are the same", "good")]]
+        self.push_screen(Report(f"{len(found)} differences", lines))
+
+    def action_again(self) -> None:
+        """Send the request once more, if the person means it."""
+        gateway, row = self.tap.gateway, self.row
+        if isinstance(self.tap, Playback) or gateway is None or row is None:
+            return self._warn("a recording has no gateway; use: mcp-ws-inspect replay FILE --against URL")
+        try:
+            call = commands.call_of(self.journal, row, gateway.url)
+        except commands.NoCommand as error:
+            return self._warn(str(error))
+        name = f"{call.content.get('method')} {self.journal.store.target_of(row)}".strip()
+
+        def sure(yes: bool | None) -> None:
+            if yes:
+                self.send_again(call, row, gateway.token)
+
+        self.push_screen(Question(f"Send {name} to {call.server} again?", "sends it"), sure)
+
+    @work(exclusive=True, group="again")
+    async def send_again(self, call: commands.Call, row: int, token: str) -> None:
+        """Send it on a link of its own, and show how the answer differs."""
+        store = self.journal.store
+        answer = store.linked(store.pair, row)
+        request = answer if answer is not None and store.kind_of(row) is not Kind.REQUEST else row
+        seen = answer if request == row else row
+        before = _content(store.body(seen).text) if seen is not None else {}
+        try:
+            outcome = await replay.again(call, token, before)
+        except ConnectError as error:
+            return self._warn(str(error))
+        if seen is None and not outcome.failure:
+            return self._tell("it was answered; there is no earlier answer to compare with")
+        lines: list[list[Part]] = [[(line, "")] for line in replay.lines(outcome, clean)]
+        if outcome.same:
+            return self._tell("it was answered as before")
+        self.push_screen(Report("The answer differs", lines))
 
     def action_tab(self, step: int) -> None:
         """Another tab of the detail pane."""
@@ -633,8 +763,18 @@ class InspectorApp(App[None]):
             ("Fold legs", "One row per operation", self.action_fold),
             ("Marked only", "Only rows that are marked", self.action_marked_only),
             ("Problems only", "Only rows with a problem", lambda: self._only("is:problem")),
+            ("Record", "Record from now on, or stop", self.action_record),
+            ("Export", "Write what the filter shows to a file", self.action_export),
+            ("Open a recording", "Look at a file; q comes back", self.action_open),
+            ("Send again", "Send the request once more and compare", self.action_again),
+            ("Compare marked", "Where the two marked rows differ", self.action_difference),
+            ("How to connect", "Addresses and IDE entries", self.action_connecting),
             ("Help", "Keys and the filter language", self.action_help),
         )
+        for text in self.saved.texts:
+            yield SystemCommand(
+                f"Filter {text}", "A filter that was kept", lambda text=text: self._only(text)
+            )
         yield from (SystemCommand(*action) for action in actions)
 
 
@@ -650,11 +790,35 @@ def _literal(value: str) -> str:
     return '"' + escaped.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
+def _content(text: str) -> Any:
+    """What is compared: the message, or its text where it is no whole JSON."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
 def run(find: Callable[[], RunningGateway] | Playback) -> int:
-    """Open the inspector on a gateway or a recording; returns the exit code."""
-    app = InspectorApp(find)
-    app.run()
-    return app.return_code or 0
+    """Open the inspector on a gateway or a recording; returns the exit code.
+
+    From a recording that was opened with ``o``, leaving leads back to what was shown before.
+    """
+    journal = None
+    while True:
+        app = InspectorApp(find, journal)
+        app.run()
+        if not app.opening:
+            return app.return_code or 0
+        if (code := run(Playback(app.opening))) != 0:
+            app.journal.close()
+            return code
+        journal = app.journal
+        if isinstance(find, Playback):
+            find = Playback(find.path)
+            journal.close()
+            journal = None
+        else:
+            journal.gap(time.time(), app.now, "a recording was looked at")
 
 
 def run_file(path: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from rich.cells import cell_len
 from textual import events
 from textual.app import ComposeResult
 from textual.containers import Vertical
@@ -17,6 +18,8 @@ from mcp_ws_ide.inspector.model.store import NONE, TRUNCATED
 
 TABS: Final = ("Message", "Pair", "Related", "Timing", "Raw", "Violations")
 MAX_RELATED: Final = 500
+MAX_PIECE: Final = 10_000
+"""Characters of one JSON token that are shown laid out."""
 NEIGHBOURS: Final = 20_000
 """Rows after a request in which what is related to it is looked for."""
 _PIECES: Final = {
@@ -35,11 +38,31 @@ class Text(Rows):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.shows_cursor = False
+        self.wrap = False
+        self._whole: list[list[Part]] = []
         self.lines: list[list[Part]] = []
 
     def count(self) -> int:
         """Lines."""
         return len(self.lines)
+
+    def set_wrap(self, wrap: bool) -> None:
+        """Break long lines, or cut them at the edge."""
+        self.wrap = wrap
+        self._lay_out()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Break anew."""
+        if self.wrap:
+            self._lay_out()
+
+    def _lay_out(self) -> None:
+        width = self.size.width - 1
+        if self.wrap and width > 0:
+            self.lines = [piece for line in self._whole for piece in wrapped(line, width)]
+        else:
+            self.lines = self._whole
+        self.changed()
 
     def parts(self, index: int, width: int) -> list[Part]:
         """A line."""
@@ -47,10 +70,43 @@ class Text(Rows):
 
     def show(self, lines: list[list[Part]], keep: bool = False) -> None:
         """Show these, from the top unless told to ``keep`` the place."""
-        self.lines = lines
+        self._whole = lines
         if not keep:
             self.top = 0
-        self.changed()
+        self._lay_out()
+
+
+def wrapped(line: list[Part], width: int) -> list[list[Part]]:
+    """A line as lines of at most ``width`` cells."""
+    found: list[list[Part]] = [[]]
+    room = width
+    for text, style in line:
+        start = 0
+        while start < len(text):
+            if room <= 0:
+                found.append([])
+                room = width
+            length = _fitting(text, start, room)
+            if not length and room < width:
+                room = 0  # a wide character: on the next line
+                continue
+            piece = text[start : start + max(1, length)]
+            found[-1].append((piece, style))
+            room -= cell_len(piece)
+            start += len(piece)
+    return found
+
+
+def _fitting(text: str, start: int, room: int) -> int:
+    """How many characters from ``start`` on take at most ``room`` cells."""
+    if text.isascii():
+        return min(room, len(text) - start)
+    used = 0
+    for index in range(start, min(len(text), start + room + 1)):
+        used += cell_len(text[index])
+        if used > room:
+            return index - start
+    return min(len(text) - start, room)
 
 
 class Detail(Vertical):
@@ -105,7 +161,8 @@ class Detail(Vertical):
             self._tabs()
             return self.text.show([[("no row", "dim")]])
         extent = store.end if TABS[self.tab] == "Related" and store.status_of(row) is Status.PENDING else 0
-        state = (row, self.tab, store.status_of(row), store.pair[row - store.first], extent)
+        comment = self._journal.comments.get(row)
+        state = (row, self.tab, store.status_of(row), store.pair[row - store.first], extent, comment)
         if state == self._shown:
             return
         keep = self._shown[:2] == state[:2]
@@ -128,7 +185,8 @@ class Detail(Vertical):
 
     # --- tabs ---------------------------------------------------------------------------------------
 
-    def _headline(self, row: int) -> list[Part]:
+    def headline(self, row: int) -> list[Part]:
+        """A row in one line."""
         store = self._journal.store
         word, style = status(store, row)
         index = row - store.first
@@ -143,14 +201,16 @@ class Detail(Vertical):
 
     def _laid_out(self, row: int) -> list[list[Part]]:
         store = self._journal.store
-        lines: list[list[Part]] = [self._headline(row)]
+        lines: list[list[Part]] = [self.headline(row)]
         if store.has(row, TRUNCATED):
             lines.append([(f"cut by the gateway: {store.size[row - store.first]} bytes in all", "warn")])
         text = store.body(row).text
         if store.kind_of(row) in (Kind.EVENT, Kind.NOISE, Kind.GAP):
-            return lines + [[(clean(line), "")] for line in text.split("\n")]
+            return lines + [[(_bounded(line), "")] for line in text.split("\n")]
+        if comment := self._journal.comments.get(row):
+            lines.append([("comment: ", "accent"), (clean(comment), "")])
         for pieces in pretty(text):
-            lines.append([(clean(piece), _PIECES[kind]) for piece, kind in pieces])
+            lines.append([(_bounded(piece), _PIECES[kind]) for piece, kind in pieces])
         return lines
 
     def _message(self, row: int) -> list[list[Part]]:
@@ -170,7 +230,7 @@ class Detail(Vertical):
         store = self._journal.store
         lines = []
         for other in rows:
-            lines.append([("▶ " if other == row else "  ", "accent"), *self._headline(other)])
+            lines.append([("▶ " if other == row else "  ", "accent"), *self.headline(other)])
         return lines or [[(f"nothing is related to #{store.seq[row - store.first]}", "dim")]]
 
     def _timing(self, row: int) -> list[list[Part]]:
@@ -188,7 +248,7 @@ class Detail(Vertical):
         start = store.mono[request - store.first]
         for other in related(self._journal, request):
             offset = (store.mono[other - store.first] - start) * 1000
-            lines.append([(f"{offset:>+10.1f} ms  ", "dim"), *self._headline(other)])
+            lines.append([(f"{offset:>+10.1f} ms  ", "dim"), *self.headline(other)])
         return lines
 
     def _raw(self, row: int) -> list[list[Part]]:
@@ -202,6 +262,13 @@ class Detail(Vertical):
             lines.append([(f"! {violation.code}: ", "bad"), (clean(violation.text), "")])
             lines.append([(f"  {violation.section}", "dim")])
         return lines or [[("it breaks no rule that can be decided", "good")]]
+
+
+def _bounded(piece: str) -> str:
+    """A piece as it may be drawn; what nobody reads to its end is cut, Raw has all of it."""
+    if len(piece) <= MAX_PIECE:
+        return clean(piece)
+    return f"{clean(piece[:MAX_PIECE])}… ({len(piece) - MAX_PIECE:,} more characters; see Raw)"
 
 
 def _bar(part: float | None, whole: float | None) -> str:

@@ -356,6 +356,11 @@ class Capabilities(Pane):
         """Take what the gateway says of its servers."""
         self._servers = servers
 
+    @property
+    def servers(self) -> list[str]:
+        """Their names."""
+        return [str(server.get("name")) for server in self._servers]
+
     def update(self) -> None:
         """Lay out anew."""
         lines: list[list[Part]] = []

@@ -1,0 +1,26 @@
+"""How a client connects to a server of the gateway, for reading and copying; never with a token."""
+
+from __future__ import annotations
+
+import json
+
+from mcp_ws_ide.ide_entries import IDES, TOKEN_VARIABLE, entry
+from mcp_ws_ide.inspector.app.rows import Part, clean
+
+
+def lines(base: str, server: str) -> list[list[Part]]:
+    """Addresses, and the entry for each IDE; those with the same entry together."""
+    http = f"{base}mcp-ws/servers/{server}"
+    found: list[list[Part]] = [
+        [(clean(server), "head")],
+        [("  websocket  ", "dim"), (clean(f"ws{http.removeprefix('http')}"), "")],
+        [("  http       ", "dim"), (clean(http), "")],
+        [("  token      ", "dim"), (f"mcp-ws-inspect token mint --server {clean(server)}", "")],
+    ]
+    entries: dict[str, list[str]] = {}
+    for name in IDES:
+        entries.setdefault(json.dumps(entry(name, server, base, f"${TOKEN_VARIABLE}")), []).append(name)
+    for text, names in entries.items():
+        found.append([(f"  {', '.join(names)}: ", "note"), (clean(text), "")])
+    found.append([("", "")])
+    return found

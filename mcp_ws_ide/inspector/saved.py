@@ -1,0 +1,62 @@
+"""Filters that a person keeps, one a line, in Jupyter's data directory; what cannot be read or written is no error."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Final
+
+from jupyter_core.paths import jupyter_data_dir
+
+MAX_FILTERS: Final = 200
+MAX_BYTES: Final = 512 << 10
+
+
+class SavedFilters:
+    """The filters of one person, and those of this run. ``texts``: saved ones, oldest first."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path or Path(jupyter_data_dir()) / "mcp-ws-inspect" / "filters"
+        self.texts = self._read()
+        self._recent: list[str] = []
+
+    def _read(self) -> list[str]:
+        with contextlib.suppress(OSError):
+            with self._path.open(encoding="utf-8", errors="replace") as file:
+                lines = file.read(MAX_BYTES).splitlines()
+            return [line.strip() for line in lines if line.strip()][-MAX_FILTERS:]
+        return []
+
+    def used(self, text: str) -> None:
+        """Remember for this run."""
+        text = text.strip()
+        if text:
+            self._recent = [*(other for other in self._recent if other != text), text][-MAX_FILTERS:]
+
+    def around(self, text: str, step: int) -> str:
+        """The one before (``step`` -1) or after ``text`` among the saved and, newer, the used ones."""
+        known = [*self.texts, *(other for other in self._recent if other not in self.texts), ""]
+        place = known.index(text) if text in known else len(known) - 1
+        return known[max(0, min(len(known) - 1, place + step))]
+
+    def toggle(self, text: str) -> bool | None:
+        """Save, or forget what is saved; returns whether it is saved now, None if that failed."""
+        text = " ".join(text.split())
+        if not text:
+            return None
+        saved = text not in self.texts
+        texts = [*self.texts, text] if saved else [other for other in self.texts if other != text]
+        try:
+            self._write(texts[-MAX_FILTERS:])
+        except OSError:
+            return None
+        self.texts = texts[-MAX_FILTERS:]
+        return saved
+
+    def _write(self, texts: list[str]) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        new = self._path.with_name(f"{self._path.name}.{os.getpid()}")
+        new.write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
+        new.chmod(0o600)
+        new.replace(self._path)
