@@ -678,9 +678,7 @@ class InspectorApp(App[None]):
     async def send_again(self, call: commands.Call, row: int, token: str) -> None:
         """Send it on a link of its own, and show how the answer differs."""
         store = self.journal.store
-        answer = store.linked(store.pair, row)
-        request = answer if answer is not None and store.kind_of(row) is not Kind.REQUEST else row
-        seen = answer if request == row else row
+        seen = store.linked(store.pair, row) if store.kind_of(row) is Kind.REQUEST else row
         before = _content(store.body(seen).text) if seen is not None else {}
         try:
             outcome = await replay.again(call, token, before)

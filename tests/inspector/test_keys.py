@@ -1,0 +1,288 @@
+"""Every key does what help and documentation say of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.binding import Binding
+
+from mcp_ws_ide.inspector.app.app import InspectorApp
+from mcp_ws_ide.inspector.app.detail import wrapped
+from mcp_ws_ide.inspector.app.dialogues import HELP, Copying, Question, Report
+from mcp_ws_ide.inspector.app.rows import Rows
+from mcp_ws_ide.inspector.model.records import Kind, Status
+from mcp_ws_ide.inspector.playback import Playback
+from mcp_ws_ide.inspector.recording import Recording
+from mcp_ws_ide.inspector.saved import SavedFilters
+from tests.inspector.records import Transcript, call, done
+from tests.inspector.test_app import EVIL, Seat, client, echo, seat
+from tests.inspector.test_commands import written
+
+DOCS = Path(__file__).parents[2] / "docs" / "inspector.md"
+WRITTEN = {
+    "slash": "/",
+    "escape": "Esc",
+    "semicolon": ";",
+    "question_mark": "?",
+    "right_square_bracket": "]",
+    "left_square_bracket": "[",
+    "right": "→",
+    "left": "←",
+    "up": "↑",
+    "down": "↓",
+    "tab": "Tab",
+    "enter": "Enter",
+}
+UNSAID = {"shift+tab", "pagedown", "pageup", "home", "end"}
+"""Keys that everybody tries, and that mean what they mean everywhere."""
+
+
+def keys() -> list[tuple[str, str]]:
+    bindings = [*InspectorApp.BINDINGS, *Rows.BINDINGS]
+    assert all(isinstance(binding, Binding) for binding in bindings)
+    return [(key, b.action) for b in bindings for key in b.key.split(",") if key not in UNSAID]
+
+
+def said(key: str) -> str:
+    if key.startswith("ctrl+"):
+        return f"Ctrl+{key[-1].upper()}"
+    return WRITTEN.get(key, key)
+
+
+@pytest.mark.parametrize(("key", "action"), keys())
+def test_every_key_has_an_action_and_is_in_help_and_documentation(key, action):
+    name = action.partition("(")[0]
+    assert any(hasattr(owner, f"action_{name}") for owner in (InspectorApp, Rows))
+    sign = said(key)
+    pattern = rf"(?<![\w]){re.escape(sign)}(?![\w])"
+    ranges = {str(number) for number in range(1, 7)}
+    if sign in ranges:
+        assert "1 … 6" in HELP
+        return
+    assert re.search(pattern, HELP), f"{sign} is missing in help"
+    table = DOCS.read_text().partition("| keys | |")[2].partition("\n\n")[0]
+    assert re.search(re.escape(sign), table), f"{sign} is missing in the documentation"
+
+
+def test_what_help_names_exists():
+    known = {said(key) for key, _ in keys()} | {f"{number}" for number in range(1, 7)}
+    named = set(
+        re.findall(r"(?:^|\s{2,})(Ctrl\+[A-Z]|[a-zA-Z/;?])(?=\s{2,}|, )", HELP.partition("Filter  ")[0], re.M)
+    )
+    assert named - known - {"Ctrl+P"} == set()
+    assert len(named) > 15
+
+
+# --- a recording on the screens ----------------------------------------------------------------------
+
+
+class Desk(Seat):
+    """Someone who looks at a recording."""
+
+
+def lines() -> list[str]:
+    t = Transcript()
+    return [
+        t.message("c>", call(1, "run", progressToken=1)),
+        t.message("c<", done(1, a="x" * 300)),
+        t.message("c>", call(2, "run")),
+        t.message("c<", done(2, b=2)),
+        t.message("c>", call(3, EVIL)),
+    ]
+
+
+def told(person: Seat) -> str:
+    """What was said beside the screens; tests show no toasts."""
+    return " ".join(notification.message for notification in person.app._notifications)
+
+
+@pytest.fixture
+async def desk(tmp_path, monkeypatch):
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    app = InspectorApp(Playback(str(written(tmp_path / "r.jsonl", lines()))))
+    async with app.run_test(size=(120, 40)) as pilot:
+        person = Desk(app, pilot)
+        await person.until(lambda: len(person.store) == 5, "the records")
+        await person.until(lambda: "5 rec" in person.head, "the header")
+        yield person
+
+
+async def test_a_recording_opens_on_every_screen(desk):
+    assert "FILE" in desk.head
+    assert "r.jsonl" in desk.head
+    assert desk.app.traffic.count() == 5
+    for key in "134562":
+        await desk.press(key)
+        assert len(desk.screen().split("\n")) == 40
+    await desk.press("4")
+    assert "tools/call run" in desk.screen()
+
+
+async def test_y_copies_the_message_and_then_turns_to_commands(desk):
+    copied: list[str] = []
+    desk.app.copy_to_clipboard = copied.append
+    await desk.press("g", "y")
+    assert isinstance(desk.app.screen, Copying)
+    assert json.loads(copied[-1])["id"] == 1
+    for word in ("websocat -n", "curl -sS", "call_tool"):
+        await desk.press("y")
+        assert word in copied[-1]
+        assert "MCP_WS_TOKEN" in copied[-1]
+        await desk.until(lambda word=word: word in desk.screen(), word)
+    await desk.press("escape")
+    await desk.press("G", "y", "y")
+    assert not any(ord(c) < 32 and c != "\n" for c in desk.screen() + copied[-1])
+
+
+async def test_a_comment_is_kept_and_marks_the_row(desk):
+    await desk.press("g", "semicolon")
+    await desk.write("why so slow")
+    await desk.press("enter", "enter")
+    await desk.until(lambda: "comment: why so slow" in desk.screen(), "the comment")
+    await desk.press("M")
+    assert list(desk.app.traffic.view.rows) == [0]
+
+
+async def test_d_compares_two_marked_rows(desk):
+    await desk.press("d")
+    assert "0 are marked" in told(desk)
+    await desk.press("g", "j", "m", "j", "j", "m", "d")
+    assert isinstance(desk.app.screen, Report)
+    await desk.until(lambda: "result.b: new, 2" in desk.screen(), "the difference")
+    await desk.press("escape")
+
+
+async def test_w_wraps_the_lines_of_the_detail_pane(desk):
+    await desk.press("g", "j", "enter")
+    text = desk.app.detail.text
+    before = text.count()
+    await desk.press("w")
+    assert text.count() >= before + 2
+    shown = "".join(piece for line in text.lines for piece, _ in line)
+    assert "x" * 300 in shown
+    await desk.press("w")
+    assert text.count() == before
+
+
+async def test_e_writes_what_the_filter_shows(desk, tmp_path):
+    await desk.press("slash")
+    await desk.write("id:1 | id:2")
+    await desk.press("enter")
+    for name in ("out.har", "out.json", "out.jsonl", "out.jsonl.zst"):
+        await desk.press("e")
+        await desk.press(*["backspace"] * 40)
+        await desk.write(name)
+        await desk.press("enter")
+        assert stat.S_IMODE(os.stat(tmp_path / name).st_mode) == 0o600
+    again = Recording(str(tmp_path / "out.jsonl.zst"))
+    assert len([line for batch in again.batches() for line in batch]) == 4
+    again.close()
+    await desk.press("e", *["backspace"] * 40, *"out.har", "enter")
+    assert "is there already" in desk.screen()
+    await desk.press("escape")
+    assert desk.app.traffic.count() == 4, "Esc closed the question, and nothing else"
+
+
+async def test_filters_are_kept_and_found_again(desk):
+    await desk.press("slash")
+    await desk.write("id:2")
+    await desk.press("ctrl+s")
+    assert SavedFilters().texts == ["id:2"]
+    await desk.press("enter", "escape", "slash", "up")
+    assert desk.app.prompt.field.value == "id:2"
+    await desk.press("down")
+    assert desk.app.prompt.field.value == ""
+    await desk.press("up", "ctrl+s")
+    assert SavedFilters().texts == []
+    await desk.press("escape")
+
+
+async def test_o_leaves_for_another_recording_and_says_what_is_none(desk, tmp_path):
+    await desk.press("o")
+    await desk.write("absent")
+    await desk.press("enter")
+    assert "cannot be read" in desk.screen()
+    await desk.press(*["backspace"] * 6, *"r.jsonl", "enter")
+    await desk.until(lambda: desk.app.opening, "the wish to open it")
+    assert desk.app.opening == "r.jsonl"
+
+
+async def test_what_a_recording_cannot_do_is_said(desk):
+    for key in ("r", "R"):
+        await desk.press(key)
+        assert len(desk.app.screen_stack) == 1
+        assert not desk.app.prompt.is_open
+        assert "recording" in told(desk)
+
+
+# --- live ----------------------------------------------------------------------------------------
+
+
+async def test_R_records_from_now_on_and_stops(jupyter, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    async with seat(jupyter) as person, client(jupyter) as peer:
+        await person.press("R", *["backspace"] * 40, *"live.jsonl", "enter")
+        await person.until(lambda: "● REC" in person.head, "the state")
+        await echo(peer, "recorded")
+        await person.until(lambda: len(person.requests(Status.OK)) >= 2, "the answer")
+        await person.press("R")
+        await person.until(lambda: "REC" not in person.head, "the end")
+    recording = Recording(str(tmp_path / "live.jsonl"))
+    assert recording.header.gateway == jupyter.url
+    text = "".join(line for batch in recording.batches() for line in batch)
+    recording.close()
+    assert '\\"id\\": \\"recorded\\"' in text or '"recorded"' in text
+    assert jupyter.token not in text
+
+
+async def test_r_sends_a_request_again_only_when_confirmed(jupyter):
+    async with seat(jupyter) as person, client(jupyter) as peer:
+        await echo(peer, "once", "text")
+        await person.until(lambda: len(person.requests(Status.OK)) >= 2, "the answer")
+
+        def sent() -> int:
+            rows = range(person.store.first, person.store.end)
+            return sum(
+                person.store.kind_of(r) is Kind.REQUEST and bool(person.store.target_of(r)) for r in rows
+            )
+
+        person.app.jump(person.requests(Status.OK)[0])
+        before = sent()
+        await person.press("r")
+        assert isinstance(person.app.screen, Question)
+        await person.press("escape")
+        assert sent() == before
+        await person.press("r")
+        await person.until(lambda: "sends it" in person.screen(), "the question")
+        await person.press("enter")
+        await person.until(lambda: sent() > before, "the request")
+        await person.until(lambda: "answered as before" in told(person), "the comparison")
+
+
+async def test_c_says_how_to_connect_without_a_token(jupyter):
+    async with seat(jupyter, (120, 40)) as person:
+        await person.until(lambda: person.app.capabilities.servers, "the servers")
+        await person.press("c")
+        await person.until(lambda: "/mcp-ws/servers/fast" in person.screen(), "the address")
+        assert jupyter.token not in person.screen()
+
+
+# --- wrapping ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 7, 80])
+def test_wrapped_lines_lose_nothing_and_fit(width):
+    from rich.cells import cell_len
+
+    line: list[Any] = [("plain text ", "a"), ("漢字かな交じり", "b"), ("", "c"), ("end", "d")]
+    found = wrapped(line, width)
+    assert "".join(text for part in found for text, _ in part) == "plain text 漢字かな交じりend"
+    assert all(sum(cell_len(text) for text, _ in part) <= max(2, width) for part in found)
+    assert wrapped([], width) == [[]]
