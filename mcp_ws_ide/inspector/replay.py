@@ -28,9 +28,8 @@ from mcp_ws_ide.inspector.model.difference import Difference, Path, differences
 from mcp_ws_ide.inspector.model.journal import Journal
 from mcp_ws_ide.inspector.model.records import Kind, Lane, Status, part
 from mcp_ws_ide.inspector.model.store import TRUNCATED
+from mcp_ws_ide.inspector.model.violations import HIDDEN
 
-HIDDEN: Final = "••••"
-"""What the gateway writes in the place of a secret."""
 OPEN_TIMEOUT: Final = 15.0
 NOT_SENT: Final = frozenset({"notifications/cancelled", "notifications/progress"})
 """Notifications about requests of the recording, which mean nothing here."""

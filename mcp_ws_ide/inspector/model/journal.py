@@ -150,7 +150,9 @@ class Journal:
         if kind in (Kind.EVENT, Kind.NOISE, Kind.GAP):
             return self._alarm(record, row, kind, bool(outcome.changed))
         method = self.store.method_of(row)
-        found = self.judge.judge(record, kind, lane, content, method, outcome.duplicate is not None)
+        found = self.judge.judge(
+            record, kind, lane, content, method, outcome.duplicate is not None, self.store.target_of(row)
+        )
         if outcome.orphan:
             found.append(ORPHAN)
         for violation in found:

@@ -13,9 +13,12 @@ from typing import Any, Final
 
 from mcp_ws_ide import messages
 from mcp_ws_ide.errors import MalformedMessage
-from mcp_ws_ide.inspector.model.records import TO_SERVER, Kind, Lane, Record, part, value_key
+from mcp_ws_ide.inspector.model.records import CLIENT_LEG, TO_SERVER, Kind, Lane, Record, part, value_key
+from mcp_ws_ide.inspector.model.schemas import Schemas
 from mcp_ws_ide.messages import PROTOCOL_VERSION_KEY
 
+HIDDEN: Final = "••••"
+"""What the gateway writes in the place of a secret."""
 CAPABILITIES_KEY: Final = "io.modelcontextprotocol/clientCapabilities"
 GONE: Final = frozenset(
     {
@@ -58,11 +61,19 @@ class Judge:
     def __init__(self) -> None:
         self._modern: dict[str, bool] = {}
         self._progress: dict[tuple[str, str, object], float] = {}
+        self._schemas = Schemas()
 
     def judge(
-        self, record: Record, kind: Kind, lane: Lane, content: dict[str, Any], method: str, duplicate: bool
+        self,
+        record: Record,
+        kind: Kind,
+        lane: Lane,
+        content: dict[str, Any],
+        method: str,
+        duplicate: bool,
+        target: str = "",
     ) -> list[Violation]:
-        """What a message breaks; ``method`` is its own, or that of the request it answers."""
+        """What a message breaks; ``method`` and ``target`` are its own, or those of the request it answers."""
         if kind is Kind.MALFORMED:
             return [_malformed(record)]
         found = [DUPLICATE] if duplicate else []
@@ -75,9 +86,31 @@ class Judge:
             found += _error(content)
         elif kind is Kind.RESPONSE:
             found += _result(method, content, self._modern.get(_scope(record)))
+            self._learn(record, method, content)
         elif kind is Kind.NOTIFICATION:
             found += self._notification(record, method, content)
+        # Once, not on both legs; and not where a secret was hidden, which is not what its sender wrote.
+        if method == "tools/call" and lane in CLIENT_LEG and HIDDEN not in (record.raw or ""):
+            found += self._against_schema(record.server, kind, content, target)
         return found
+
+    def _learn(self, record: Record, method: str, content: dict[str, Any]) -> None:
+        tools = part(content, "result", "tools")
+        if method == "tools/list" and isinstance(tools, list):
+            self._schemas.learn(record.server, tools)
+
+    def _against_schema(
+        self, server: str, kind: Kind, content: dict[str, Any], tool: str
+    ) -> Iterator[Violation]:
+        if kind is Kind.REQUEST:
+            for text in self._schemas.arguments(server, tool, part(content, "params", "arguments")):
+                yield Violation("arguments-schema", text, "MCP 2025-11-25, server/tools: inputSchema")
+        result = part(content, "result")
+        if kind is not Kind.RESPONSE or not isinstance(result, dict) or result.get("isError") is True:
+            return
+        if result.get("resultType", "complete") == "complete" and "task" not in result:
+            for text in self._schemas.output(server, tool, result.get("structuredContent")):
+                yield Violation("output-schema", text, "MCP 2025-11-25, server/tools: Output Schema")
 
     def _era(self, record: Record, method: str, content: dict[str, Any]) -> bool | None:
         """Whether this request is a modern one; None while that is unknown."""

@@ -1,0 +1,163 @@
+"""Arguments and structured results of tools against the schemas that the server listed (MCP, server/tools).
+
+Schemas are learned from answers to ``tools/list`` that passed whole; a tool whose schema was not seen is not
+judged. They come from peers, so that judging is bounded: nothing is fetched, a regular expression has a time
+limit, a whole judgement has :data:`BUDGET`, and a schema that exceeds it :data:`STRIKES` times is left alone.
+``format`` is not asserted, as JSON Schema 2020-12 section 7.2.1 has it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import regex
+from jsonschema import Draft202012Validator, validators
+from jsonschema.exceptions import SchemaError, ValidationError
+from jsonschema.validators import validator_for
+from referencing import Registry
+from referencing.exceptions import Unresolvable
+
+from mcp_ws_ide.inspector.model.records import part
+
+BUDGET: Final = 0.02
+"""Seconds for one judgement."""
+PATTERN: Final = 0.005
+"""Seconds for one regular expression on one string."""
+STRIKES: Final = 3
+MAX_TOOLS: Final = 5000
+"""Tools whose schemas are remembered, over all servers; the oldest go."""
+MAX_FAULTS: Final = 5
+"""Faults of one message that are told."""
+UNBOUNDED: Final = ("patternProperties", "unevaluatedProperties", "unevaluatedItems")
+"""Keywords that jsonschema judges with regular expressions of its own; a schema with one is left alone."""
+
+Keyword = Callable[[Any, Any, Any, Any], Iterator[ValidationError]]
+
+
+class TooLong(Exception):
+    """The judgement would take too long."""
+
+
+class Schemas:
+    """What is known of the tools of each server."""
+
+    def __init__(self) -> None:
+        self._tools: dict[tuple[str, str], tuple[Any, Any]] = {}
+        self._strikes: dict[tuple[str, str], int] = {}
+        self._classes: dict[type, Any] = {}
+        self._end = 0.0
+
+    def learn(self, server: str, tools: list[Any]) -> None:
+        """Take the tools of an answer to ``tools/list``."""
+        for tool in tools[:MAX_TOOLS]:
+            name = part(tool, "name")
+            if isinstance(name, str):
+                key = server, name
+                self._tools.pop(key, None)
+                self._tools[key] = (
+                    self._validator(part(tool, "inputSchema")),
+                    self._validator(part(tool, "outputSchema")),
+                )
+                self._strikes.pop(key, None)
+        while len(self._tools) > MAX_TOOLS:
+            del self._tools[next(iter(self._tools))]
+
+    def arguments(self, server: str, tool: str, arguments: Any) -> list[str]:
+        """What is wrong with the arguments of a call, in words; nothing where that cannot be decided."""
+        return self._faults(server, tool, 0, {} if arguments is None else arguments)
+
+    def output(self, server: str, tool: str, content: Any) -> list[str]:
+        """What is wrong with ``structuredContent``; a tool with an ``outputSchema`` must give it."""
+        validator = self._tools.get((server, tool), (None, None))[1]
+        if content is None:
+            return (
+                ["the tool has an outputSchema, its result no structuredContent"]
+                if validator is not None
+                else []
+            )
+        return self._faults(server, tool, 1, content)
+
+    def _faults(self, server: str, tool: str, which: int, value: Any) -> list[str]:
+        key = server, tool
+        validator = self._tools.get(key, (None, None))[which]
+        if validator is None or self._strikes.get(key, 0) >= STRIKES:
+            return []
+        self._end = time.monotonic() + BUDGET
+        found = []
+        try:
+            for error in validator.iter_errors(value):
+                found.append(_words(error))
+                if len(found) >= MAX_FAULTS:
+                    break
+        except TooLong:
+            self._strikes[key] = self._strikes.get(key, 0) + 1
+            return []
+        except (Unresolvable, SchemaError, RecursionError, ValueError, TypeError, KeyError, AttributeError):
+            return []  # the schema itself is broken: nothing is certain then
+        return found
+
+    # --- validators that cannot run away ----------------------------------------------------------
+
+    def _validator(self, schema: Any) -> Any:
+        """A bounded validator; None for what is no schema, or none that can be judged in bounded time."""
+        if not isinstance(schema, dict):
+            return None
+        try:
+            if _mentions(schema, UNBOUNDED):
+                return None
+            base = validator_for(schema, default=Draft202012Validator)
+            return self._bounded(base)(schema, registry=Registry())
+        except (RecursionError, ValueError, TypeError, AttributeError):
+            return None
+
+    def _bounded(self, base: Any) -> Any:
+        found = self._classes.get(base)
+        if found is None:
+            keywords: dict[str, Any] = {name: self._timed(judge) for name, judge in base.VALIDATORS.items()}
+            keywords["pattern"] = self._timed(_pattern)
+            extend: Any = validators.extend
+            found = self._classes[base] = extend(base, keywords)
+        return found
+
+    def _timed(self, judge: Keyword) -> Keyword:
+        def timed(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+            if time.monotonic() > self._end:
+                raise TooLong
+            yield from judge(validator, value, instance, schema) or ()
+
+        return timed
+
+
+def _pattern(validator: Any, pattern: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+    if not isinstance(instance, str) or not isinstance(pattern, str):
+        return
+    try:
+        matches = regex.search(pattern, instance, timeout=PATTERN) is not None
+    except (TimeoutError, regex.error):
+        return  # not decided
+    if not matches:
+        yield ValidationError(f"it does not match {pattern[:100]!r}")
+
+
+def _mentions(value: Any, names: tuple[str, ...]) -> bool:
+    """Whether a key of these is anywhere in ``value``; without recursion, however deep it is."""
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, dict):
+            if any(name in item for name in names):
+                return True
+            waiting.extend(item.values())
+        elif isinstance(item, list):
+            waiting.extend(item)
+    return False
+
+
+def _words(error: ValidationError) -> str:
+    place = "".join(
+        f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.absolute_path
+    ).lstrip(".")
+    text = str(error.message)
+    return f"{place}: {text[:200]}" if place else text[:200]
