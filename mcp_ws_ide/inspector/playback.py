@@ -20,6 +20,7 @@ class Playback:
     round_trip = None
     next_try = 0.0
     reconnects = 0
+    gaps = 0
 
     def __init__(self, path: str) -> None:
         self.path = path
