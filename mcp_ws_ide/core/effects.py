@@ -73,4 +73,10 @@ class Abandon(msgspec.Struct, gc=False, frozen=True):
     state: str
 
 
-Effect = Deliver | Forward | Reply | Drop | Abandon
+class Again(msgspec.Struct, gc=False, frozen=True):
+    """Ask whoever returned this again, ``delay`` seconds from now."""
+
+    delay: float
+
+
+Effect = Deliver | Forward | Reply | Drop | Abandon | Again

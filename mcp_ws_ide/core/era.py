@@ -81,3 +81,12 @@ def refuse_modern(raw_id: bytes, server: str) -> bytes:
         "connect with the initialize handshake"
     )
     return messages.error_response(raw_id, METHOD_NOT_FOUND, text, {"outcome": "not_sent"})
+
+
+def refuse_stateless(raw_id: bytes, server: str) -> bytes:
+    """What a modern request over HTTP gets from a server of which each session has its own."""
+    text = (
+        f"Method not found: each session has the server {server!r} for itself (sharing: never), and a request over "
+        "HTTP belongs to no session; connect over WebSocket, or with the initialize handshake"
+    )
+    return messages.error_response(raw_id, METHOD_NOT_FOUND, text, {"outcome": "not_sent"})

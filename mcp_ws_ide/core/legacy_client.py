@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Raw
 
 from mcp_ws_ide import messages
-from mcp_ws_ide.core.effects import Abandon, Deliver, Effect, Forward, Pending
+from mcp_ws_ide.core.effects import Abandon, Again, Deliver, Effect, Forward, Pending
 from mcp_ws_ide.core.era import MODERN_VERSION
 from mcp_ws_ide.core.legacy_server import (
     CAPABILITIES_KEY,
@@ -21,12 +21,13 @@ from mcp_ws_ide.core.legacy_server import (
     LEGACY_VERSION,
     LIST_CHANGED,
     LOG_LEVELS,
+    MAX_URIS,
     QUESTIONS,
     SERVER_INFO_KEY,
 )
-from mcp_ws_ide.core.payload import code_of, encode, members_of, object_of, text_of
+from mcp_ws_ide.core.payload import code_of, encode, members_of, object_of, text_of, texts_of, words_of
 from mcp_ws_ide.core.session import SessionCore
-from mcp_ws_ide.errors import INTERNAL_ERROR, INVALID_PARAMS
+from mcp_ws_ide.errors import GATEWAY_ERRORS, INTERNAL_ERROR, INVALID_PARAMS, LIMIT_EXCEEDED
 from mcp_ws_ide.messages import IdKey, Kind, Message
 
 HANDSHAKE_VERSIONS: Final = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
@@ -35,6 +36,11 @@ REFUSALS: Final = frozenset({-32601, -32022})
 """Errors with which a server without a handshake answers ``initialize``."""
 MAX_ROUNDS: Final = 10
 """Rounds of questions in one call, as the SDKs bound it."""
+RESOURCE_NOT_FOUND: Final = -32002
+"""What servers of the handshake era answer to a subscription they do not take."""
+AGAIN_FIRST: Final = 1.0
+AGAIN_LAST: Final = 30.0
+"""Seconds until a lost subscription is tried again: doubled from the first to the last."""
 
 _INTERNAL: Final = "\0mcp-ws-"
 _INTERNAL_JSON: Final = b'"\\u0000mcp-ws-'
@@ -92,14 +98,18 @@ class LegacyClient:
         """The subscription whose notifications count."""
         self._next_listen: Pending | None = None
         """Its successor, not acknowledged yet."""
-        self._subscribing: list[Pending] = []
-        """Requests of the client that the next subscription will answer."""
-        self._covered: list[Pending] = []
+        self._subscribing: list[tuple[Pending, str]] = []
+        """Requests of the client that the next subscription will answer, and what they subscribe to, if anything."""
+        self._covered: list[tuple[Pending, str]] = []
         """Those that :attr:`_next_listen` answers."""
         self._stale = False
         """Whether more was asked for since :attr:`_next_listen` was sent."""
-        self._alive = True
-        """Whether there was any traffic since the subscription was last lost: it is not made again for ever."""
+        self._refuses = False
+        """Whether the server takes no subscription at all."""
+        self._failures = 0
+        """Attempts in a row at which there was no server."""
+        self._waits = False
+        """Whether another attempt follows."""
         self._missed = False
         """Whether changes may have been missed, which the client is told as soon as it can hear of new ones."""
         self._questions = 0
@@ -108,7 +118,6 @@ class LegacyClient:
 
     def from_client(self, effect: Forward) -> list[Effect]:
         """What becomes of a message that the core would forward to a server of the client's era."""
-        self._alive = True
         message = effect.message
         if message.kind is Kind.RESPONSE:
             return self._answered(message)
@@ -136,8 +145,7 @@ class LegacyClient:
             return self._subscribe(message, pending, method == "resources/subscribe")
         call = _Round(pending, message)
         self._calls[pending.key] = call
-        lost = self._listening and self._listen is None and self._next_listen is None
-        return [*(self._relisten() if lost else []), self._modern(call)]
+        return [*self.again(), self._modern(call)]
 
     def _initialize(self, message: Message, pending: Pending) -> list[Effect]:
         params = members_of(message.params)
@@ -194,14 +202,32 @@ class LegacyClient:
             self._core.answered(pending)
             words = "params.uri must be a text"
             return [Deliver(messages.error_response(pending.raw_id, INVALID_PARAMS, words), pending)]
+        if wanted and len(self._uris) >= MAX_URIS and uri not in self._uris:
+            return self._not_subscribed(
+                [(pending, uri)], LIMIT_EXCEEDED, f"you follow {MAX_URIS} resources already"
+            )
         (self._uris.add if wanted else self._uris.discard)(uri)
-        self._subscribing.append(pending)
-        self._listening = True
+        self._subscribing.append((pending, uri if wanted else ""))
+        self._listening, self._refuses = True, False
         return self._relisten()
 
-    def _confirm(self, done: list[Pending]) -> list[Effect]:
+    def _waited_for(self, done: list[tuple[Pending, str]]) -> list[tuple[Pending, str]]:
+        return [entry for entry in done if self._core.pending.get(entry[0].key) is entry[0]]
+
+    def _confirm(self, done: list[tuple[Pending, str]]) -> list[Effect]:
         """The subscription says what was asked for: answer who asked."""
-        return [self._local(pending) for pending in done if self._core.pending.get(pending.key) is pending]
+        return [self._local(pending) for pending, _ in self._waited_for(done)]
+
+    def _not_subscribed(self, asked: list[tuple[Pending, str]], code: int, words: str) -> list[Effect]:
+        """Tell who asked that nothing will come; who asked for less has it all the same."""
+        effects: list[Effect] = []
+        for pending, uri in self._waited_for(asked):
+            if not uri:
+                effects.append(self._local(pending))
+                continue
+            self._core.answered(pending)
+            effects.append(Deliver(messages.error_response(pending.raw_id, code, words), pending))
+        return effects
 
     def _relisten(self) -> list[Effect]:
         """A new subscription in place of the old one, which ends when this one is acknowledged. One at a time: what
@@ -231,12 +257,19 @@ class LegacyClient:
             if self._offers(capability, "listChanged")
         }
 
-    def _acknowledged(self, tag: bytes) -> list[Effect]:
+    def _acknowledged(self, tag: bytes, honored: bytes) -> list[Effect]:
         if self._next_listen is None or tag != self._next_listen.raw_id:
             return []
         old, self._listen, self._next_listen = self._listen, self._next_listen, None
         covered, self._covered = self._covered, []
-        effects = [*self._end(old), *self._confirm(covered)]
+        self._failures = 0
+        taken = set(texts_of(messages.member(honored, "resourceSubscriptions")))
+        refused = [entry for entry in covered if entry[1] and entry[1] not in taken]
+        self._uris.difference_update(uri for _, uri in refused)
+        effects = [*self._end(old), *self._confirm([entry for entry in covered if entry not in refused])]
+        effects += self._not_subscribed(
+            refused, RESOURCE_NOT_FOUND, "the server does not let this be followed"
+        )
         if self._missed:
             self._missed = False
             effects += self._all_may_have_changed()
@@ -252,19 +285,38 @@ class LegacyClient:
         return [Deliver(encode({"jsonrpc": "2.0", **note})) for note in notes]
 
     def _lost(self) -> list[Effect]:
-        """The subscription ended, or its server did. It is made again at once, unless it was lost twice in silence;
-        then with the client's next request."""
-        self._listen = None
-        self._missed = True
-        alive, self._alive = self._alive, False
-        return self._relisten() if alive else []
+        """The subscription ended, or its server did: it is made again, after a while."""
+        self._listen, self._missed = None, True
+        return [] if self._next_listen is not None else self._later()
 
-    def _refused(self) -> list[Effect]:
-        """Nothing more can be promised."""
+    def _refused(self, message: Message) -> list[Effect]:
+        """There is no server just now, or it takes no such subscription; whatever it took before goes on."""
         self._next_listen, self._stale = None, False
         covered = [*self._covered, *self._subscribing]
         self._covered, self._subscribing = [], []
-        return self._confirm(covered)
+        self._uris.difference_update(uri for _, uri in covered)
+        code = code_of(message.error)
+        words = words_of(message.error) if message.error else "the server ended the subscription at once"
+        effects = self._not_subscribed(covered, code or INTERNAL_ERROR, words)
+        if code in GATEWAY_ERRORS:
+            return [*effects, *self._later()]
+        self._refuses = self._listen is None
+        return effects
+
+    def _later(self) -> list[Effect]:
+        if self._waits:
+            return []
+        self._waits = True
+        delay = min(AGAIN_FIRST * 2**self._failures, AGAIN_LAST)
+        self._failures += 1
+        return [Again(delay)]
+
+    def again(self) -> list[Effect]:
+        """The delay of an :class:`Again` is over, or the client says something: subscribe if nothing is subscribed."""
+        self._waits = False
+        if not self._listening or self._refuses or self._listen is not None or self._next_listen is not None:
+            return []
+        return self._relisten()
 
     def _end(self, listen: Pending | None) -> list[Effect]:
         if listen is None:
@@ -294,7 +346,7 @@ class LegacyClient:
         if self._listen is not None and self._listen.raw_id == message.id:
             return self._lost()
         if self._next_listen is not None and self._next_listen.raw_id == message.id:
-            return self._refused()
+            return self._refused(message)
         if message.id_key == (self._initializing.key if self._initializing is not None else None):
             return self._discovered(message)
         if message.id.startswith(_INTERNAL_JSON):
@@ -370,7 +422,8 @@ class LegacyClient:
         pending, self._initializing = self._initializing, None
         assert pending is not None
         if message.error:
-            return [Deliver(self._original or message.data, pending)]
+            original = b"" if code_of(message.error) in GATEWAY_ERRORS else self._original
+            return [Deliver(original or message.data, pending)]
         result = members_of(message.result)
         self._offered = object_of(bytes(result.get("capabilities", b"{}")))
         meta = members_of(bytes(result.get("_meta", b"{}")))
@@ -398,10 +451,9 @@ class LegacyClient:
             droppable = method in ("notifications/progress", "notifications/message")
             return [Deliver(message.data, None, droppable)]
         if method == "notifications/subscriptions/acknowledged":
-            return self._acknowledged(tag)
+            return self._acknowledged(tag, messages.member(message.params, "notifications"))
         if self._listen is None or tag != self._listen.raw_id:
             return []
-        self._alive = True
         params = messages.with_meta(message.params, messages.SUBSCRIPTION_ID_KEY, b"")
         if messages.member(params, "_meta") == b"{}":
             params = messages.with_member(params, "_meta", b"")

@@ -70,6 +70,14 @@ ENVELOPE: Final = (
 )
 """Members of ``_meta`` that a server of the handshake era does not know."""
 
+MAX_URIS: Final = 1024
+"""Resources that may be followed on one connection; those beyond it are not promised."""
+MAX_QUESTIONS: Final = 64
+MAX_QUESTION_BYTES: Final = 1 << 20
+"""Questions of one call, and bytes of them, that wait while its client is away."""
+MAX_GHOSTS: Final = 1024
+"""Calls that were given up and may still lead to a question."""
+
 _INTERNAL: Final = "mcp-ws-"
 
 
@@ -148,6 +156,10 @@ class LegacyServer:
         self._result: dict[str, Raw] = {}
         self._capabilities: dict[str, Any] = {}
         self._calls: dict[int, _Call] = {}
+        self._by_client: dict[int, _Call] = {}
+        """Calls that are not parked, by the id their client waits for."""
+        self._ghosts: dict[int, Hashable] = {}
+        """Whose the given-up calls were that the server has not answered: a question may still be for one of them."""
         self._parked: dict[str, _Call] = {}
         self._again: dict[str, tuple[Hashable, float]] = {}
         """``requestState`` of calls that failed for want of a visited page: they are simply made again."""
@@ -254,7 +266,7 @@ class LegacyServer:
         call = _Call(number, message.method_name, owner, declared, number)
         call.wants_progress = "progressToken" in meta
         self._set_log_level(call, meta, step)
-        self._calls[number] = call
+        self._calls[number] = self._by_client[number] = call
         params = _without_envelope(message.params)
         step.to_server.append(messages.rebuild(message, b"%d" % number, params=params))
         if call.method in INTERACTIVE:
@@ -290,13 +302,18 @@ class LegacyServer:
         number = _number(bytes(messages.params_of(message).request_id))
         if number in self._listens:
             return self._end_listen(number, step)
-        call = next((c for c in self._calls.values() if c.client_id == number), None)
+        call = self._by_client.get(number)
         if call is not None:
             self._give_up(call, "cancelled by the client", step)
 
     def _give_up(self, call: _Call, words: str, step: Step) -> None:
         """Nobody waits for this call any more: refuse its questions, cancel it."""
         del self._calls[call.server_id]
+        self._by_client.pop(call.client_id, None)
+        if call.method in INTERACTIVE and self._shared and call.answer is None:
+            self._ghosts[call.server_id] = call.owner
+            if len(self._ghosts) > MAX_GHOSTS:
+                del self._ghosts[next(iter(self._ghosts))]
         self._parked.pop(call.state, None)
         for question in (*call.asked, *call.unasked):
             _refuse(step, question, words)
@@ -348,6 +365,7 @@ class LegacyServer:
             return _error(step, number, INVALID_PARAMS, words)
         del self._parked[state]
         call.client_id, call.owner, call.state = number, owner, ""
+        self._by_client[number] = call
         call.wants_progress = "progressToken" in meta
         responses = members_of(messages.member(message.params, "inputResponses"))
         for question in call.asked:
@@ -365,6 +383,9 @@ class LegacyServer:
         if needed not in call.capabilities:
             return _refuse(step, question, f"the client does not offer {needed}", METHOD_NOT_FOUND)
         if not call.client_id:
+            waiting = sum(len(other.params) for other in call.unasked) + len(question.params)
+            if len(call.unasked) >= MAX_QUESTIONS or waiting > MAX_QUESTION_BYTES:
+                return _refuse(step, question, "too many questions wait for this client already")
             call.unasked.append(question)
         elif len(self._parked) >= MAX_PARKED:
             _refuse(step, question, f"{MAX_PARKED} calls wait for their clients already")
@@ -373,6 +394,7 @@ class LegacyServer:
 
     def _park(self, call: _Call, questions: list[_Question], now: float, step: Step) -> None:
         number, call.client_id = call.client_id, 0
+        self._by_client.pop(number, None)
         call.asked, call.state, call.deadline = questions, self._new_state(), now + self._park_time
         self._parked[call.state] = call
         requests = {q.key: {"method": q.method, "params": Raw(_question_params(q))} for q in questions}
@@ -398,6 +420,7 @@ class LegacyServer:
             return then(message, step)
         call = self._calls.get(_number(message.id.strip(b'"')))  # some servers turn numbers into strings
         if call is None:
+            self._ghosts.pop(_number(message.id.strip(b'"')), None)
             return  # cancelled, or never asked
         if not call.client_id:
             call.answer = message
@@ -408,6 +431,7 @@ class LegacyServer:
 
     def _deliver(self, call: _Call, answer: Message, step: Step) -> None:
         del self._calls[call.server_id]
+        self._by_client.pop(call.client_id, None)
         result = _modern_result(call.method, answer.result) if answer.result else b""
         step.to_clients.append(messages.rebuild(answer, b"%d" % call.client_id, result=result))
 
@@ -417,6 +441,7 @@ class LegacyServer:
         if not elicitations or "elicitation" not in call.capabilities:
             return self._deliver(call, answer, step)
         del self._calls[call.server_id]
+        self._by_client.pop(call.client_id, None)
         if len(self._again) >= MAX_PARKED:
             return _error(
                 step, call.client_id, INTERNAL_ERROR, f"{MAX_PARKED} calls wait for a page to be visited"
@@ -439,7 +464,7 @@ class LegacyServer:
         if method not in QUESTIONS:
             return _refuse(step, question, f"clients are not asked {method}", METHOD_NOT_FOUND)
         calls = [c for c in self._calls.values() if c.method in INTERACTIVE and c.answer is None]
-        if len({c.owner for c in calls}) > 1:
+        if len({c.owner for c in calls} | set(self._ghosts.values())) > 1:
             words = "several clients share this server, and nothing tells which of them is meant"
             return _refuse(step, question, words)
         if calls:
@@ -457,8 +482,7 @@ class LegacyServer:
             )
         elif method == "notifications/resources/updated":
             uri = text_of(messages.member(message.params, "uri"))
-            concerned = [n for n, li in self._listens.items() if any(_within(uri, u) for u in li.uris)]
-            self._tell(message, concerned, step)
+            self._tell(message, self._followers(uri), step)
         elif method == "notifications/progress":
             self._progress(message, step)
         elif method == "notifications/message":
@@ -466,6 +490,13 @@ class LegacyServer:
                 step.to_clients.append(message.data)
         elif method == CANCELLED:
             self._withdrawn(bytes(messages.params_of(message).request_id))
+
+    def _followers(self, uri: str) -> list[int]:
+        """Who follows a resource, or what it is a part of."""
+        cuts = [at for at, character in enumerate(uri) if character in "/?#"]
+        above = [uri, *(uri[:at] for at in cuts), *(uri[: at + 1] for at in cuts)]
+        found = {number for subscribed in above for number in self._subscribed.get(subscribed, ())}
+        return [number for number in self._listens if number in found]
 
     def _tell(self, message: Message, listens: list[int], step: Step) -> None:
         for number in listens:
@@ -501,7 +532,10 @@ class LegacyServer:
             if "resources" in self._capabilities
             else []
         )
-        listen = _Listen(number, asked, honored, set(uris), set())
+        room = MAX_URIS - len(self._subscribed)
+        known = [uri for uri in dict.fromkeys(uris) if uri in self._subscribed]
+        new = [uri for uri in dict.fromkeys(uris) if uri not in self._subscribed]
+        listen = _Listen(number, asked, honored, {*known, *new[:room]}, set())
         self._listens[number] = listen
         for uri in listen.uris:
             users = self._subscribed.setdefault(uri, set())
@@ -627,14 +661,6 @@ def _answer(step: Step, question: _Question, response: Raw | None) -> None:
         else bytes(response)
     )
     step.to_server.append(b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (question.raw_id, result))
-
-
-def _within(uri: str, subscribed: str) -> bool:
-    """Whether an update concerns a subscription: it names what was subscribed to, or a part of it."""
-    if not uri.startswith(subscribed):
-        return False
-    rest = uri[len(subscribed) :]
-    return not rest or subscribed.endswith("/") or rest[0] in "/?#"
 
 
 def _number(raw: bytes) -> int:

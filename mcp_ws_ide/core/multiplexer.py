@@ -138,8 +138,10 @@ class Multiplexer(Generic[Owner]):
     def _ended_by_server(self, message: Message, tag: bytes) -> tuple[Owner | None, Deliver | Drop]:
         """A server takes back a subscription: its request will get no other answer."""
         entry = self._entries.get(_upstream_id(tag))
+        if entry is not None and entry[1].method != LISTEN:
+            return self._drop("a server cannot cancel a client's request")
         owner, effect = self._tagged(message, "requestId", tag)
-        if entry is None or entry[1].method != LISTEN or type(effect) is not Deliver:
+        if entry is None or type(effect) is not Deliver:
             return owner, effect
         del self._entries[entry[1].upstream_id]
         return owner, Deliver(effect.data, entry[1])

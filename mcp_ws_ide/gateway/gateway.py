@@ -350,7 +350,7 @@ class Gateway:
         """
         if not _has_process(server):
             return
-        count = self.process_count() + wanted
+        count = sum(_processes(server, ending=False) for server in self.all_servers) + wanted
         if count > self.limits.max_processes:
             raise LimitExceeded("max_processes", f"{count - 1} server processes are running (max_processes)")
 
@@ -435,11 +435,12 @@ def _label(server: Server) -> str:
     return GROUPS_LABEL if server.name.startswith("+") else server.name
 
 
-def _processes(server: Server) -> int:
-    """Processes that serve, start or wait to be taken."""
+def _processes(server: Server, *, ending: bool = True) -> int:
+    """Processes that serve, start or wait to be taken; and those that are being ended."""
     if not _has_process(server):
         return 0
-    return len(server.upstreams) + (len(server.warm) if server.warm is not None else 0)
+    upstreams = sum(ending or not upstream.closing for upstream in server.upstreams)
+    return upstreams + (len(server.warm) if server.warm is not None else 0)
 
 
 def _has_process(server: Server) -> bool:

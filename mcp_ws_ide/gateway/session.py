@@ -6,6 +6,7 @@ link by the grace time, and goes on with the next one.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 import time
@@ -18,7 +19,7 @@ from mcp_ws_ide.binding import FRAGILE_MAX_BYTES, CloseCode, ControlError
 from mcp_ws_ide.core import era as eras
 from mcp_ws_ide.core import legacy_client
 from mcp_ws_ide.core.channel import ACK_WITH_DATA
-from mcp_ws_ide.core.effects import Abandon, Deliver, Drop, Effect, Forward, Pending
+from mcp_ws_ide.core.effects import Abandon, Again, Deliver, Drop, Effect, Forward, Pending
 from mcp_ws_ide.core.era import Era
 from mcp_ws_ide.core.legacy_client import LegacyClient
 from mcp_ws_ide.core.resume import GatewayEnd, Overflow, Violation
@@ -115,6 +116,8 @@ class Session:
         self._shared: SharedUpstream | None = None
         self._logging: SharedUpstream | None = None
         self._bridge: LegacyClient | None = None
+        self._again: asyncio.TimerHandle | None = None
+        """When the bridge is to be asked again."""
         self._initialize: Forward | None = None
         self._rules = _rules(server, info)
         self._malformed = 0
@@ -333,6 +336,12 @@ class Session:
                 for upstream in (self._shared, self._logging):
                     if upstream is not None:
                         upstream.abandon(effect.state)
+            elif type(effect) is Again:
+                self._again = self._gateway.loop.call_later(effect.delay, self._ask_bridge_again)
+
+    def _ask_bridge_again(self) -> None:
+        if self._bridge is not None and not self.ended:
+            self._perform(self._bridge.again(), 0.0)
 
     def _forward_bridged(self, effect: Forward) -> None:
         if self._gateway.closing and effect.message.kind is messages.Kind.REQUEST:
@@ -420,7 +429,8 @@ class Session:
         """The server turned out to speak only the handshake era."""
         if effect.pending is not None and effect.message.kind is messages.Kind.REQUEST:
             self.core.answered(effect.pending)
-            self.deliver(eras.refuse_modern(effect.pending.raw_id, self.server.name))
+            refuse = eras.refuse_stateless if self.server.era is Era.MODERN else eras.refuse_modern
+            self.deliver(refuse(effect.pending.raw_id, self.server.name))
 
     # --- toward the client ----------------------------------------------------------------------
 
@@ -440,7 +450,7 @@ class Session:
         self._deliver(data, answered, received, droppable)
 
     def _deliver(self, data: bytes, answered: Pending | None, received: float, droppable: bool) -> None:
-        if self._rules and answered is not None and answered.method == "tools/list":
+        if self._rules and b'"tools"' in data:
             data = self._visible(data)
         if self.info.fragile and len(data) > FRAGILE_MAX_BYTES:
             data = self._too_large(data, answered)
@@ -478,8 +488,10 @@ class Session:
         self.faults = faults
 
     def _visible(self, data: bytes) -> bytes:
+        """Whatever holds a list of tools, not the answers to ``tools/list`` alone: an id can be used anew before the
+        answer to its cancelled request has come."""
         message = messages.parse(data)
-        if not message.result:
+        if not messages.member(message.result, "tools").lstrip().startswith(b"["):
             return data
         return messages.rebuild(message, message.id, result=visible(self._rules, message.result))
 
@@ -529,19 +541,22 @@ class Session:
         self._update_flow()
 
     def _update_flow(self) -> None:
-        """Where the server is the session's own, let it feel that its client reads slowly.
+        """Where a server is the session's own, let it feel that its client reads slowly.
 
         Not while the client is away: a server must be able to finish its work then.
         """
         window_full = self.resumption is not None and self.resumption.channel.full
         hold = self._link is not None and (self._link_full or window_full)
-        if hold == self._held_back or self._private is None:
+        if hold == self._held_back:
             return
-        self._held_back = hold
-        if hold:
-            self._private.pause_reading()
-        else:
-            self._private.resume_reading()
+        own = [upstream for upstream in (self._private, self._shared, self._logging) if upstream is not None]
+        own = [upstream for upstream in own if not upstream.shared]
+        self._held_back = hold and bool(own)
+        for upstream in own:
+            if hold:
+                upstream.pause_reading()
+            else:
+                upstream.resume_reading()
 
     # --- links come and go ------------------------------------------------------------------------
 
@@ -637,6 +652,8 @@ class Session:
                 shared.detach(self)
         if self._private is not None:
             self._private.close()
+        if self._again is not None:
+            self._again.cancel()
         self.core.pending.clear()
         self._gateway.session_ended(self, code, reason)
 

@@ -131,6 +131,11 @@ class Upstream(ABC):
             self._transmit(session, forward)
         self._wake_stalled()
 
+    @property
+    def closing(self) -> bool:
+        """Whether it is being ended."""
+        return self._closing
+
     def close(self) -> None:
         """End the server because nobody needs it; returns at once."""
         if self._closing:

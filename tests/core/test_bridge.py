@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from mcp_ws_ide import messages
-from mcp_ws_ide.core.effects import Abandon, Deliver, Effect, Forward
+from mcp_ws_ide.core.effects import Abandon, Again, Deliver, Effect, Forward
 from mcp_ws_ide.core.legacy_client import MAX_ROUNDS, LegacyClient
-from mcp_ws_ide.core.legacy_server import MAX_PARKED, LegacyServer, Step
+from mcp_ws_ide.core.legacy_server import MAX_PARKED, MAX_QUESTIONS, MAX_URIS, LegacyServer, Step
 from mcp_ws_ide.core.session import SessionCore
 
 SUB = messages.SUBSCRIPTION_ID_KEY
@@ -329,6 +329,7 @@ class New:
     ) -> None:
         self.core = SessionCore(100)
         self.bridge = LegacyClient(self.core, "the-server")
+        self.delays: list[float] = []
         params = {"protocolVersion": "2025-06-18", "capabilities": offered, "clientInfo": {"name": "c"}}
         (self.discover,), _ = self.client(id="i", method="initialize", params=params)
         result = {"resultType": "complete", "supportedVersions": ["2026-07-28"], "capabilities": capabilities}
@@ -337,6 +338,7 @@ class New:
     def split(self, effects: list[Effect]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """What goes to the server, what to the client."""
         forwarded = [json.loads(e.message.data) for e in effects if isinstance(e, Forward)]
+        self.delays += [e.delay for e in effects if isinstance(e, Again)]
         return forwarded, [json.loads(e.data) for e in effects if isinstance(e, Deliver)]
 
     def client(self, **members: Any) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -351,6 +353,9 @@ class New:
         if pending is not None:
             self.core.answered(pending)
         return self.split(self.bridge.to_client(sent.data, pending))
+
+    def again(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        return self.split(self.bridge.again())
 
     def call(self, number: Any = 1, **params: Any) -> dict[str, Any]:
         (sent,), _ = self.client(id=number, method="tools/call", params={"name": "t", **params})
@@ -465,7 +470,7 @@ def test_one_subscription_follows_what_the_client_subscribed_to():
     assert first["params"]["notifications"] == {"toolsListChanged": True, "resourcesListChanged": True}
 
     def acknowledge(listen: dict[str, Any]) -> Any:
-        params = {"_meta": {SUB: listen["id"]}, "notifications": {}}
+        params = {"_meta": {SUB: listen["id"]}, "notifications": listen["params"]["notifications"]}
         return new.server(method="notifications/subscriptions/acknowledged", params=params)
 
     assert acknowledge(first) == ([], [])
@@ -482,24 +487,22 @@ def test_one_subscription_follows_what_the_client_subscribed_to():
     assert new.server(method="notifications/tools/list_changed", params=stale) == ([], [])
 
 
-def test_a_lost_subscription_is_made_again_with_the_next_request():
-    new = New()
-    (listen_request,), _ = new.client(method="notifications/initialized")
-    assert new.server(id=listen_request["id"], error={"code": -31001, "message": "gone"}) == ([], [])
-    forwarded, _ = new.client(id=1, method="tools/list", params={})
-    assert [sent["method"] for sent in forwarded] == ["subscriptions/listen", "tools/list"]
+GONE = {"code": -31001, "message": "gone"}
 
 
-def acknowledge(new: New, listen_request: dict[str, Any]) -> Any:
-    params = {"_meta": {SUB: listen_request["id"]}, "notifications": {}}
+def acknowledge(new: New, listen_request: dict[str, Any], uris: list[str] | None = None) -> Any:
+    asked = listen_request["params"]["notifications"]
+    honored = asked if uris is None else {**asked, "resourceSubscriptions": uris}
+    params = {"_meta": {SUB: listen_request["id"]}, "notifications": honored}
     return new.server(method="notifications/subscriptions/acknowledged", params=params)
 
 
-def test_a_subscription_that_was_alive_is_made_again_at_once_and_the_client_told_what_it_may_have_missed():
+def test_a_lost_subscription_is_made_again_and_the_client_told_what_it_may_have_missed():
     new = New()
     (listen_request,), _ = new.client(id=1, method="resources/subscribe", params={"uri": "a://1"})
     acknowledge(new, listen_request)
-    (again,), notes = new.server(id=listen_request["id"], error={"code": -31001, "message": "gone"})
+    assert new.server(id=listen_request["id"], error=GONE) == ([], [])
+    (again,), notes = new.again()
     assert (again["method"], notes) == ("subscriptions/listen", [])
     assert again["params"]["notifications"]["resourceSubscriptions"] == ["a://1"]
     _, notes = acknowledge(new, again)
@@ -510,9 +513,55 @@ def test_a_subscription_that_was_alive_is_made_again_at_once_and_the_client_told
     ]
     assert notes[-1]["params"] == {"uri": "a://1"}
     taken_back = {"method": "notifications/cancelled", "params": {"requestId": again["id"]}}
-    assert new.server(**taken_back) == ([], []), "not for ever, without a sign of life"
-    forwarded, _ = new.client(id=2, method="tools/list", params={})
-    assert [sent["method"] for sent in forwarded] == ["subscriptions/listen", "tools/list"]
+    new.server(**taken_back)
+    assert new.delays == [1, 1], "a success begins anew"
+
+
+def test_while_there_is_no_server_a_subscription_is_tried_again_and_again():
+    new = New()
+    (sent,), _ = new.client(method="notifications/initialized")
+    for _ in range(7):
+        assert new.server(id=sent["id"], error=GONE) == ([], [])
+        (sent,), _ = new.again()
+    assert new.delays == [1, 2, 4, 8, 16, 30, 30]
+    new.server(id=sent["id"], error=GONE)
+    forwarded, _ = new.client(id=1, method="tools/list", params={})
+    assert [each["method"] for each in forwarded] == ["subscriptions/listen", "tools/list"]
+    assert new.again() == ([], []), "once at a time"
+
+
+def test_a_server_that_dies_while_more_is_subscribed_is_not_forgotten():
+    new = New()
+    (first,), _ = new.client(method="notifications/initialized")
+    acknowledge(new, first)
+    (second,), _ = new.client(id=1, method="resources/subscribe", params={"uri": "a://1"})
+    assert new.server(id=first["id"], error=GONE) == ([], [])
+    _, (failed,) = new.server(id=second["id"], error=GONE)
+    assert (failed["id"], failed["error"]) == (1, GONE), "what failed is said"
+    (again,), _ = new.again()
+    assert again["params"]["notifications"] == first["params"]["notifications"]
+
+
+def test_a_server_that_takes_no_subscription_is_asked_once():
+    new = New()
+    (sent,), _ = new.client(method="notifications/initialized")
+    unknown = {"code": -32601, "message": "Method not found"}
+    assert new.server(id=sent["id"], error=unknown) == ([], [])
+    assert new.delays == []
+    forwarded, _ = new.client(id=1, method="tools/list", params={})
+    assert [each["method"] for each in forwarded] == ["tools/list"]
+    (sent,), _ = new.client(id=2, method="resources/subscribe", params={"uri": "a://1"})
+    _, (failed,) = new.server(id=sent["id"], error=unknown)
+    assert (failed["id"], failed["error"]["code"]) == (2, -32601)
+
+
+def test_a_resource_that_cannot_be_followed_is_said():
+    new = New()
+    (first,), _ = new.client(id=1, method="resources/subscribe", params={"uri": "a://1"})
+    _, (failed,) = acknowledge(new, first, [])
+    assert (failed["id"], failed["error"]["code"]) == (1, -32002)
+    (second,), _ = new.client(id=2, method="resources/subscribe", params={"uri": "a://2"})
+    assert second["params"]["notifications"]["resourceSubscriptions"] == ["a://2"]
 
 
 def test_subscriptions_asked_for_in_a_burst_are_made_two_at_most():
@@ -629,3 +678,35 @@ def test_only_so_many_calls_wait_for_a_page():
         old.client(number, "tools/call", name="t")
         _, (answer,) = old.server(id=number, error=error)
     assert str(MAX_PARKED) in answer["error"]["message"]
+
+
+def test_a_question_after_its_client_left_is_put_to_nobody_else():
+    old = Old(shared=True)
+    old.client(1, "tools/call", "A", name="t")
+    old.cancel(1, "A")
+    old.client(2, "tools/call", "B", name="t")
+    (refused,), to_clients = old.server(id="q", method="elicitation/create", params={"message": "A?"})
+    assert to_clients == []
+    assert "several clients" in refused["error"]["message"]
+    old.server(id=1, result={"content": []})  # now the cancelled call has ended
+    _, (asked,) = old.server(id="q2", method="elicitation/create", params={"message": "B?"})
+    assert asked["id"] == 2
+
+
+@pytest.mark.parametrize(("count", "size"), [(MAX_QUESTIONS + 1, 1), (3, 600_000)])
+def test_only_so_many_questions_wait_for_a_client_that_is_away(count, size):
+    old = Old()
+    old.ask(1)
+    for number in range(count):
+        params = {"message": "x" * size}
+        to_server, _ = old.server(id=number, method="elicitation/create", params=params)
+    assert "too many questions" in to_server[0]["error"]["message"]
+
+
+def test_only_so_many_resources_are_followed():
+    old = Old()
+    subscribes, _ = listen(old, 1, *(f"a://{number}" for number in range(MAX_URIS + 5)))
+    assert len(subscribes) == MAX_URIS
+    assert listen(old, 2, "a://1")[0] == []
+    _, (acknowledged,) = listen(old, 3, "b://1")
+    assert acknowledged["params"]["notifications"] == {}
