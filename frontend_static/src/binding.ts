@@ -1,0 +1,136 @@
+/**
+ * The wire contract with a gateway (docs/binding.md): subprotocols, close codes, control frames.
+ *
+ * Pure text and data; knows no socket and no session. Mirrors `mcp_ws_ide/binding.py`.
+ */
+
+export const SUBPROTOCOL_RESUME = "mcp.resume.v1";
+export const SUBPROTOCOL_MCP = "mcp";
+const AUTH_PREFIX = "mcp.auth.";
+
+/** Why a link was closed (RFC 6455 section 7.4, and docs/binding.md section 9). */
+export const CloseCode = {
+  NORMAL: 1000,
+  GOING_AWAY: 1001,
+  PROTOCOL_ERROR: 1002,
+  UNSUPPORTED_DATA: 1003,
+  ABNORMAL: 1006,
+  INVALID_TEXT: 1007,
+  TOO_BIG: 1009,
+  /** What this client closes a link with that it gives up on: pages may only send 1000, which ends the session. */
+  DROPPED: 4000,
+  NO_HELLO: 4400,
+  REVOKED: 4403,
+  SUPERSEDED: 4409,
+  UPSTREAM_ENDED: 4502,
+} as const;
+
+/** Close codes after which coming back would repeat the same end, or is not wanted. */
+export const FINAL_CODES: ReadonlySet<number> = new Set([
+  CloseCode.NORMAL,
+  CloseCode.PROTOCOL_ERROR,
+  CloseCode.UNSUPPORTED_DATA,
+  CloseCode.INVALID_TEXT,
+  CloseCode.TOO_BIG,
+  CloseCode.NO_HELLO,
+  CloseCode.REVOKED,
+  CloseCode.SUPERSEDED,
+  CloseCode.UPSTREAM_ENDED,
+]);
+
+/** Error code of the answers this client writes itself, when link and session are lost. */
+export const SESSION_LOST = -31006;
+
+/** What either side buffers: data frames, and their bytes. */
+export interface Window {
+  readonly frames: number;
+  readonly bytes: number;
+}
+
+export const DEFAULT_WINDOW: Window = { frames: 4096, bytes: 4 << 20 };
+
+/** A JSON object with the member `mcp.ws` and without `jsonrpc`; it is not counted. */
+export type Control =
+  | { readonly "mcp.ws": "open" }
+  | { readonly "mcp.ws": "resume"; readonly token: string; readonly recv: number }
+  | {
+      readonly "mcp.ws": "opened";
+      readonly session: string;
+      readonly token: string;
+      /** Seconds that a session without a link lives. */
+      readonly grace: number;
+      readonly window: Window;
+    }
+  | { readonly "mcp.ws": "resumed"; readonly recv: number; readonly token: string }
+  | { readonly "mcp.ws": "gone"; readonly reason?: string }
+  | { readonly "mcp.ws": "ack"; readonly recv: number }
+  | { readonly "mcp.ws": "gap"; readonly dropped: number }
+  | { readonly "mcp.ws": "ping" }
+  | { readonly "mcp.ws": "pong" };
+
+/** A control frame with a missing or ill-typed member. */
+export class ControlError extends Error {
+  override readonly name = "ControlError";
+}
+
+type Check = (value: unknown) => boolean;
+
+const isText: Check = (value) => typeof value === "string";
+const isCount: Check = (value) => Number.isSafeInteger(value) && (value as number) >= 0;
+const isNumber: Check = (value) => typeof value === "number";
+const isOptionalText: Check = (value) => value === undefined || value === null || isText(value);
+const isWindow: Check = (value) => isObject(value) && isCount(value["frames"]) && isCount(value["bytes"]);
+
+const MEMBERS: Readonly<Record<Control["mcp.ws"], Readonly<Record<string, Check>>>> = {
+  open: {},
+  resume: { token: isText, recv: isCount },
+  opened: { session: isText, token: isText, grace: isNumber, window: isWindow },
+  resumed: { recv: isCount, token: isText },
+  gone: { reason: isOptionalText },
+  ack: { recv: isCount },
+  gap: { dropped: isCount },
+  ping: {},
+  pong: {},
+};
+
+/** Whether a value is a JSON object. */
+export function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** The value of a JSON text; undefined where it is none. */
+export function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * The control frame that a parsed frame is; undefined for a data frame, whether or not that is a message.
+ *
+ * @throws ControlError it says too little, or nothing known.
+ */
+export function asControl(value: unknown): Control | undefined {
+  if (!isObject(value) || !("mcp.ws" in value) || "jsonrpc" in value) return undefined;
+  const kind = value["mcp.ws"];
+  if (typeof kind !== "string" || !Object.hasOwn(MEMBERS, kind)) {
+    throw new ControlError(`an unknown control frame: ${JSON.stringify(kind).slice(0, 40)}`);
+  }
+  for (const [member, check] of Object.entries(MEMBERS[kind as Control["mcp.ws"]])) {
+    if (!check(value[member])) throw new ControlError(`the control frame "${kind}" needs a proper member "${member}"`);
+  }
+  return value as Control;
+}
+
+/** The frame of a control. */
+export function encodeControl(control: Control): string {
+  return JSON.stringify(control);
+}
+
+/** The subprotocol entry that carries a credential: `mcp.auth.` and its unpadded base64url (docs/binding.md section 3). */
+export function authSubprotocol(token: string): string {
+  const binary = Array.from(new TextEncoder().encode(token), (byte) => String.fromCharCode(byte)).join("");
+  return AUTH_PREFIX + btoa(binary).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+}

@@ -1,0 +1,137 @@
+/**
+ * Exactly-once delivery over successive links: a client's counters and its buffer of unacknowledged frames.
+ *
+ * Pure (docs/binding.md section 6). Positions are implicit: the n-th data frame of a direction has position n, and
+ * nothing on the wire says so. Invariants:
+ *
+ * 1. `base` ≤ what the peer has acknowledged ≤ `sent`; the buffer holds the frames of positions `base + 1` … `sent`.
+ * 2. A frame leaves the buffer only when the peer has acknowledged it.
+ * 3. `received` counts data frames after they were taken, so that what is acknowledged was processed.
+ *
+ * Mirrors `mcp_ws_ide/core/channel.py`, without gaps toward the peer: a client never drops what it has taken.
+ */
+
+import { encodeControl, type Window } from "./binding.js";
+
+/** Unacknowledged data frames after which a side acknowledges at once. */
+const ACK_FRAMES = 8;
+/** Unacknowledged data frames after which an acknowledgement goes along with data that is sent anyway. */
+export const ACK_WITH_DATA = 7;
+/** A side also acknowledges at once when it has taken one part in this many of the window's bytes. */
+const ACK_SHARE = 8;
+
+const encoder = new TextEncoder();
+
+/** Bytes of a text in UTF-8. */
+export function byteLength(text: string): number {
+  return encoder.encode(text).byteLength;
+}
+
+/** The peer names a position that cannot be: it acknowledges what was never sent, or asks for what it acknowledged. */
+export class PositionError extends Error {
+  override readonly name = "PositionError";
+}
+
+interface Kept {
+  readonly data: string;
+  readonly bytes: number;
+}
+
+export class ReliableChannel {
+  /** Frames of this side that the peer has acknowledged. */
+  base = 0;
+  /** Frames of this side, in all. */
+  sent = 0;
+  /** Frames of the peer, in all. */
+  received = 0;
+  /** The count that was acknowledged to the peer last. */
+  acked = 0;
+  unackedBytes = 0;
+  #receivedBytes = 0;
+  #kept: Kept[] = [];
+  #window: Window;
+
+  /** @param window how much unacknowledged data this side keeps. */
+  constructor(window: Window) {
+    this.#window = window;
+  }
+
+  get window(): Window {
+    return this.#window;
+  }
+
+  /** What either side keeps; it also says when bytes alone are worth an acknowledgement. */
+  set window(window: Window) {
+    this.#window = window;
+  }
+
+  /** Frames of this side that the peer has not acknowledged. */
+  get unacked(): number {
+    return this.sent - this.base;
+  }
+
+  /** Whether the window is used up. */
+  get full(): boolean {
+    return this.#kept.length >= this.#window.frames || this.unackedBytes >= this.#window.bytes;
+  }
+
+  /** Take the next data frame into the buffer. Whether there is room is the caller's question. */
+  push(data: string): void {
+    const bytes = byteLength(data);
+    this.#kept.push({ data, bytes });
+    this.unackedBytes += bytes;
+    this.sent += 1;
+  }
+
+  /**
+   * The peer has processed `recv` frames: forget them. An older count than a known one is stale, not wrong.
+   *
+   * @throws PositionError more than were sent.
+   */
+  acknowledge(recv: number): void {
+    if (recv > this.sent) throw new PositionError(`${recv} frames acknowledged, ${this.sent} sent`);
+    const done = recv - this.base;
+    if (done <= 0) return;
+    for (const { bytes } of this.#kept.splice(0, done)) this.unackedBytes -= bytes;
+    this.base = recv;
+  }
+
+  /**
+   * Everything the peer has not received, to be written to a new link.
+   *
+   * @throws PositionError the peer received more than was sent, or less than it acknowledged.
+   */
+  replayAfter(recv: number): string[] {
+    if (recv < this.base) throw new PositionError(`frames after ${recv} are gone: ${this.base} were acknowledged`);
+    this.acknowledge(recv);
+    return this.#kept.map(({ data }) => data);
+  }
+
+  /**
+   * Count a data frame of `bytes` that was taken, or a gap of `weight` of them.
+   *
+   * @returns whether it should be acknowledged now rather than within a second.
+   */
+  accept(bytes: number, weight = 1): boolean {
+    this.received += weight;
+    this.#receivedBytes += bytes;
+    return this.received - this.acked >= ACK_FRAMES || this.#receivedBytes * ACK_SHARE >= this.#window.bytes;
+  }
+
+  /** Whether anything was received and not acknowledged. */
+  get owesAck(): boolean {
+    return this.received > this.acked;
+  }
+
+  /** Whether an acknowledgement should go along with data that is sent now. */
+  get owesAckWithData(): boolean {
+    return this.received - this.acked >= ACK_WITH_DATA;
+  }
+
+  /** The acknowledgement to send now. */
+  takeAck(): string {
+    this.acked = this.received;
+    this.#receivedBytes = 0;
+    return encodeControl({ "mcp.ws": "ack", recv: this.received });
+  }
+}

@@ -1,0 +1,39 @@
+/** What a page tells about its life and its network. Nothing happens where there is no page. */
+
+/** What is to be done. */
+export interface PageEvents {
+  /** The page or its network is back: whatever was waited for may work now. */
+  wake(): void;
+  /** The network may be gone. */
+  doubt(): void;
+  /** The page ends, and nobody will come back. */
+  leave(): void;
+}
+
+type Handler = (event: Event) => void;
+
+/**
+ * Listen, until the function that is returned is called.
+ *
+ * `online` and `offline` are hints and no more: a gateway on the same machine is there without any network.
+ */
+export function watchPage(events: PageEvents): () => void {
+  const scope = globalThis as Partial<Pick<Window, "addEventListener" | "removeEventListener">>;
+  const page = globalThis.document as Document | undefined;
+  const ofScope: Record<string, Handler> = {
+    online: () => events.wake(),
+    offline: () => events.doubt(),
+    pageshow: (event) => (event as PageTransitionEvent).persisted && events.wake(),
+    pagehide: (event) => (event as PageTransitionEvent).persisted || events.leave(),
+  };
+  const ofPage: Record<string, Handler> = {
+    resume: () => events.wake(),
+    visibilitychange: () => page?.visibilityState === "visible" && events.wake(),
+  };
+  for (const [type, handler] of Object.entries(ofScope)) scope.addEventListener?.(type, handler);
+  for (const [type, handler] of Object.entries(ofPage)) page?.addEventListener(type, handler);
+  return () => {
+    for (const [type, handler] of Object.entries(ofScope)) scope.removeEventListener?.(type, handler);
+    for (const [type, handler] of Object.entries(ofPage)) page?.removeEventListener(type, handler);
+  };
+}

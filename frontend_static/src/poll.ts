@@ -1,0 +1,208 @@
+/**
+ * A link made of POSTs (docs/binding.md section 11).
+ *
+ * One POST carries what is sent, another one is held until something comes. A POST that fails is repeated, since the
+ * gateway knows which frames it has seen; when that does not help the link is lost, and the session resumes on another.
+ */
+
+import { CloseCode, isObject, parseJson } from "./binding.js";
+import { byteLength } from "./channel.js";
+import type { Endpoint } from "./endpoint.js";
+import { ConnectError } from "./errors.js";
+import { Link, type LinkEnd, type Opener } from "./link.js";
+
+/** Size in bytes above which a body takes no further frame. */
+const BODY_BYTES = 1 << 20;
+/** Milliseconds without an answer after which a POST has failed; the gateway holds one for 25 s. */
+const ANSWER_TIMEOUT = 45_000;
+/** Milliseconds before each repetition of a failed POST. */
+const RETRY_DELAYS = [100, 500, 2_000];
+/** Status codes of proxies that lost patience or their upstream: worth a repetition. */
+const PASSING: ReadonlySet<number> = new Set([429, 502, 503, 504]);
+/** Status codes that a repetition of the same frames would get again, on any link. */
+const REFUSED: ReadonlySet<number> = new Set([400, 413, 415]);
+
+export class PollOpener implements Opener {
+  readonly #endpoint: Endpoint;
+
+  constructor(
+    endpoint: Endpoint,
+    readonly openTimeout: number,
+  ) {
+    this.#endpoint = endpoint;
+  }
+
+  get where(): string {
+    return this.#endpoint.where;
+  }
+
+  /** A link on which nothing was sent yet; its first frame is what may be refused. */
+  async open(): Promise<Link> {
+    const headers = { ...(await this.#endpoint.headers()), "Content-Type": "application/x-ndjson" };
+    return new PollLink(this.#endpoint, headers);
+  }
+}
+
+/** The lines of one answer. */
+interface Answer {
+  readonly link: string;
+  /** Frames the gateway sent on this link before these. */
+  readonly sent: number;
+  readonly frames: readonly string[];
+  readonly end: LinkEnd | undefined;
+}
+
+class PollLink extends Link {
+  readonly resumes = true;
+  readonly noticesSilence = true;
+  readonly #endpoint: Endpoint;
+  readonly #headers: Record<string, string>;
+  readonly #stop = new AbortController();
+  #id = "";
+  #outbox: string[] = [];
+  #sending = false;
+  #sent = 0;
+  #received = 0;
+
+  constructor(endpoint: Endpoint, headers: Record<string, string>) {
+    super();
+    this.#endpoint = endpoint;
+    this.#headers = headers;
+  }
+
+  send(frame: string): void {
+    this.#outbox.push(frame); // JSON.stringify leaves no raw line break in it
+    if (!this.#sending) void this.#empty();
+  }
+
+  async #empty(): Promise<void> {
+    this.#sending = true;
+    if (this.#id === "") await this.#open();
+    while (this.#outbox.length > 0 && !this.#over) await this.#sendSome();
+    this.#sending = false;
+  }
+
+  get #over(): boolean {
+    return this.#stop.signal.aborted;
+  }
+
+  async #open(): Promise<void> {
+    const hello = this.#outbox.shift() as string;
+    try {
+      const { status, text, phrase } = await this.#endpoint.reach(() => this.#fetch(hello));
+      if (status !== 200) throw this.#endpoint.refusal(status, text, phrase);
+      this.#sent = 1;
+      this.#take(text);
+      if (this.#id === "") {
+        throw new ConnectError(`${this.#endpoint.where} answers no poll link: ${text.slice(0, 100)}`);
+      }
+    } catch (error) {
+      return this.#break({ code: CloseCode.ABNORMAL, reason: "", error: error as ConnectError });
+    }
+    void this.#hold();
+  }
+
+  async #sendSome(): Promise<void> {
+    const frames: string[] = [];
+    for (let size = 0; this.#outbox.length > 0 && size < BODY_BYTES; size += byteLength(frames.at(-1) as string)) {
+      frames.push(this.#outbox.shift() as string);
+    }
+    const answer = await this.#post([this.#head(), ...frames].join("\n"));
+    this.#sent += frames.length;
+    if (answer !== undefined) this.#take(answer, false);
+  }
+
+  /** One POST after the other that is held until something waits. */
+  async #hold(): Promise<void> {
+    while (!this.#over) {
+      const answer = await this.#post(this.#head());
+      if (answer !== undefined) this.#take(answer);
+    }
+  }
+
+  #head(): string {
+    return JSON.stringify({ "mcp.ws": "poll", link: this.#id, sent: this.#sent, recv: this.#received });
+  }
+
+  async #fetch(body: string): Promise<{ status: number; text: string; phrase: string }> {
+    const signal = AbortSignal.any([this.#stop.signal, AbortSignal.timeout(ANSWER_TIMEOUT)]);
+    const url = this.#endpoint.httpUrl("poll");
+    const response = await this.#endpoint.fetch(url, { method: "POST", headers: this.#headers, body, signal });
+    return { status: response.status, text: await response.text(), phrase: response.statusText };
+  }
+
+  /** POST, again if the network lost it. Undefined where the link is lost. */
+  async #post(body: string): Promise<string | undefined> {
+    let status = 0;
+    for (const delay of [0, ...RETRY_DELAYS]) {
+      await new Promise((resolve) => setTimeout(resolve, delay));
+      if (this.#over) return undefined;
+      const answer = await this.#fetch(body).catch(() => undefined);
+      if (answer?.status === 200) return answer.text;
+      status = answer?.status ?? 0;
+      if (status !== 0 && !PASSING.has(status)) break;
+    }
+    this.#break(brokenBy(status));
+    return undefined;
+  }
+
+  /** @param whole whether everything the gateway has sent must be here; not while a held POST is under way. */
+  #take(text: string, whole = true): void {
+    const answer = parseAnswer(text);
+    if (answer === undefined) return this.#break({ code: CloseCode.ABNORMAL, reason: "an answer of another shape" });
+    this.#id = answer.link;
+    if (!whole && answer.frames.length === 0 && answer.end === undefined) return;
+    if (answer.sent > this.#received) {
+      return this.#break({ code: CloseCode.ABNORMAL, reason: "an answer was lost on its way, and what it held" });
+    }
+    const fresh = answer.frames.slice(this.#received - answer.sent);
+    this.#received += fresh.length;
+    for (const frame of fresh) this.deliver(frame);
+    if (answer.end !== undefined) this.#leave(answer.end);
+  }
+
+  /** The gateway has said its last, and is told that this was heard; or this side says its own. */
+  #leave(end: LinkEnd): void {
+    if (this.#over) return;
+    const frames = this.#outbox.splice(0);
+    const goodbye = JSON.stringify({ "mcp.ws": "close", code: end.code, reason: end.reason });
+    const body = [this.#head(), ...(this.#sending ? [] : frames), goodbye].join("\n");
+    this.#stop.abort();
+    const url = this.#endpoint.httpUrl("poll");
+    const said = this.#endpoint.fetch(url, { method: "POST", headers: this.#headers, body, keepalive: true });
+    void said.catch(() => undefined).then(() => this.finish(end)); // it will notice
+  }
+
+  #break(end: LinkEnd): void {
+    this.#stop.abort();
+    this.finish(end);
+  }
+
+  close(code: number, reason: string): void {
+    if (this.#id === "") return this.#break({ code, reason });
+    this.#leave({ code, reason });
+  }
+}
+
+function brokenBy(status: number): LinkEnd {
+  if (!REFUSED.has(status)) return { code: CloseCode.ABNORMAL, reason: status === 0 ? "" : `a body got ${status}` };
+  const code = status === 413 ? CloseCode.TOO_BIG : CloseCode.PROTOCOL_ERROR;
+  return { code, reason: `the gateway refused a body with ${status}` };
+}
+
+function parseAnswer(text: string): Answer | undefined {
+  const [first = "", ...frames] = text.split("\n").filter((line) => line.trim() !== "");
+  const head = parseJson(first);
+  if (!isObject(head) || head["mcp.ws"] !== "poll") return undefined;
+  const { link, sent } = head;
+  if (typeof link !== "string" || !Number.isSafeInteger(sent)) return undefined;
+  const end = endOf(frames.at(-1) ?? "");
+  return { link, sent: sent as number, frames: end === undefined ? frames : frames.slice(0, -1), end };
+}
+
+function endOf(line: string): LinkEnd | undefined {
+  if (!/^\s*\{\s*"mcp\.ws"\s*:\s*"close"/.test(line)) return undefined;
+  const value = parseJson(line);
+  if (!isObject(value) || typeof value["code"] !== "number") return undefined;
+  return { code: value["code"], reason: typeof value["reason"] === "string" ? value["reason"] : "" };
+}

@@ -1,0 +1,467 @@
+/**
+ * A resumable session as a transport of the MCP SDKs.
+ *
+ * Owns the link, the timers and the callbacks. What is sent when, and what a loss means, is decided by
+ * {@link ClientEnd}; how a link is made, by an {@link Opener}.
+ */
+
+import { CloseCode, encodeControl, FINAL_CODES, isObject } from "./binding.js";
+import { ConnectError, ConnectionLost, wordsOf } from "./errors.js";
+import { wordsOfEnd, type Link, type LinkEnd, type Opener } from "./link.js";
+import { Liveness } from "./liveness.js";
+import { watchPage } from "./page.js";
+import { delayBefore, policyOf, type ReconnectPolicy } from "./reconnect.js";
+import { ClientEnd, type LostAnswer, type Received } from "./resume.js";
+import { GapEvent, StateEvent, type TransportEvents, type TransportState } from "./states.js";
+
+/** Longest time, in milliseconds, that received messages stay unacknowledged. */
+const ACK_INTERVAL = 1_000;
+/** Milliseconds between two looks at whether the other end still answers. */
+const TICK = 1_000;
+/** Milliseconds that closing waits for the other end. */
+const CLOSE_TIMEOUT = 2_000;
+
+export interface SessionOptions {
+  /** How to come back after a loss; `false` never does, and asks for plain `mcp`. */
+  readonly reconnect?: Partial<ReconnectPolicy> | false | undefined;
+  /** Told of each new state; the same as the event `state`. */
+  readonly onState?: ((state: TransportState) => void) | undefined;
+}
+
+/** A message that waits for room in the window. */
+interface Parked {
+  readonly text: string;
+  readonly message: unknown;
+  readonly sent: () => void;
+  readonly failed: (error: Error) => void;
+}
+
+type Greeting = "opened" | "resumed" | "gone";
+
+/**
+ * Implements `Transport` of `@modelcontextprotocol/client` 2.x and of `@modelcontextprotocol/sdk` 1.x.
+ *
+ * While there is no link, messages are queued up to the window that the gateway announced (4,096 messages, 4 MiB);
+ * beyond it `send` waits. Nothing is lost and nothing comes twice while the session lives. Where it is lost, each open
+ * request gets an error answer whose `data.outcome` is `not_sent` or `unknown`.
+ */
+export class SessionTransport extends EventTarget {
+  // `any`: the message types of both SDK majors must fit, and neither is imported.
+  onmessage?: ((message: any, extra?: any) => void) | undefined;
+  onclose?: (() => void) | undefined;
+  onerror?: ((error: Error) => void) | undefined;
+  /** Never set: to the SDK 1.x it would mean that the handshake is over. See {@link session}. */
+  sessionId?: string | undefined;
+  /** What the SDK agreed upon with the server; for information. */
+  protocolVersion: string | undefined;
+  #state: TransportState = { kind: "closed", code: CloseCode.NORMAL, reason: "not started" };
+  readonly #opener: Opener;
+  readonly #policy: ReconnectPolicy | undefined;
+  readonly #onState: ((state: TransportState) => void) | undefined;
+  #end = new ClientEnd();
+  #link: Link | undefined;
+  #running = false;
+  #stop = new AbortController();
+  #parked: Parked[] = [];
+  #ackTimer: ReturnType<typeof setTimeout> | undefined;
+  #ticker: ReturnType<typeof setInterval> | undefined;
+  #liveness = new Liveness(0);
+  #wake: (() => void) | undefined;
+  #unwatch: (() => void) | undefined;
+
+  constructor(opener: Opener, options: SessionOptions) {
+    super();
+    this.#opener = opener;
+    this.#policy = policyOf(options.reconnect);
+    this.#onState = options.onState;
+  }
+
+  /** The newest state. */
+  get state(): TransportState {
+    return this.#state;
+  }
+
+  /** The session's public id, as the inspector and the gateway's log name it; empty where it is not resumable. */
+  get session(): string {
+    return this.#end.session;
+  }
+
+  /** Messages that wait to be acknowledged by the gateway, or to be sent. */
+  get pending(): number {
+    return this.#end.channel.unacked + this.#parked.length;
+  }
+
+  override addEventListener<Type extends keyof TransportEvents>(
+    type: Type,
+    listener: (event: TransportEvents[Type]) => void,
+    options?: AddEventListenerOptions | boolean,
+  ): void;
+  override addEventListener(
+    type: string,
+    listener: EventListenerOrEventListenerObject | null,
+    options?: AddEventListenerOptions | boolean,
+  ): void;
+  override addEventListener(type: string, listener: any, options?: AddEventListenerOptions | boolean): void {
+    super.addEventListener(type, listener, options);
+  }
+
+  setProtocolVersion(version: string): void {
+    this.protocolVersion = version;
+  }
+
+  // --- starting ---------------------------------------------------------------------------------
+
+  /**
+   * Make the first link and open the session.
+   *
+   * @throws Unauthorized 401 or 403; UnknownServer 404; ConnectError anything else. After an end it may be started again.
+   */
+  async start(): Promise<void> {
+    if (this.#running) throw new Error("this transport is started already; Client.connect() starts it by itself");
+    this.#running = true;
+    this.#stop = new AbortController();
+    this.#end = new ClientEnd();
+    this.#enter({ kind: "connecting" });
+    try {
+      if ((await this.#openLink()) === "gone") {
+        throw new ConnectError(`${this.#opener.where} answers a new session with gone`);
+      }
+    } catch (error) {
+      this.#running = false;
+      this.#enter({ kind: "closed", code: CloseCode.ABNORMAL, reason: wordsOf(error), error: error as Error });
+      throw error;
+    }
+    this.#unwatch = watchPage({
+      wake: () => this.#woken(),
+      doubt: () => this.#doubt(),
+      leave: () => this.#link?.close(CloseCode.NORMAL, "the page ended"),
+    });
+  }
+
+  #enter(state: TransportState): void {
+    this.#state = state;
+    this.#guarded(() => this.#onState?.(state));
+    this.dispatchEvent(new StateEvent(state));
+  }
+
+  /** A mistake of somebody who is told must not end the session. */
+  #guarded(tell: () => void): void {
+    try {
+      tell();
+    } catch (error) {
+      this.onerror?.(error instanceof Error ? error : new Error(String(error)));
+    }
+  }
+
+  // --- links ------------------------------------------------------------------------------------
+
+  /** A new link, the session opened or resumed on it, and everything replayed. */
+  async #openLink(): Promise<Greeting> {
+    const { signal } = this.#stop;
+    const wish = { resume: this.#policy !== undefined, nothingElse: this.#end.resumable, signal };
+    const link = await this.#opener.open(wish);
+    if (signal.aborted) link.close(CloseCode.NORMAL, "");
+    signal.throwIfAborted();
+    return link.resumes ? this.#greet(link, signal) : this.#startPlain(link);
+  }
+
+  #startPlain(link: Link): Greeting {
+    if (this.#end.resumable) {
+      link.close(CloseCode.DROPPED, "it does not resume any more");
+      throw new ConnectError(`${this.#opener.where} does not resume any more`);
+    }
+    const queued = this.#end.startPlain();
+    this.#adopt(link, queued, { resumable: false, session: "", resumed: false, replayed: 0 });
+    return "opened";
+  }
+
+  #greet(link: Link, signal: AbortSignal): Promise<Greeting> {
+    const { where, openTimeout } = this.#opener;
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => fail(`nothing came within ${openTimeout / 1000} s`), openTimeout);
+      const aborted = (): void => fail("it was closed", CloseCode.NORMAL);
+      signal.addEventListener("abort", aborted);
+      const settle = (): void => {
+        clearTimeout(timer);
+        signal.removeEventListener("abort", aborted);
+      };
+      // 1000 would end the session, which may be attached already.
+      const fail = (words: string, code: number = CloseCode.DROPPED, error?: Error): void => {
+        settle();
+        link.listen(undefined);
+        link.close(code, words);
+        reject(error ?? new ConnectError(`${where} opened no session: ${words}`));
+      };
+      link.listen({
+        frame: (text) => {
+          try {
+            const event = this.#first(link, this.#end.receive(text));
+            settle();
+            resolve(event);
+          } catch (error) {
+            fail(wordsOf(error));
+          }
+        },
+        ended: (end) => fail(`closed with ${wordsOfEnd(end)}`, CloseCode.DROPPED, end.error),
+      });
+      link.send(this.#end.hello());
+    });
+  }
+
+  /** The gateway's first frame on a link. */
+  #first(link: Link, { event, write }: Received): Greeting {
+    const end = this.#end;
+    if (event === "gone") {
+      link.listen(undefined);
+      link.close(CloseCode.DROPPED, "gone");
+    } else if (event === "opened") {
+      this.#adopt(link, write, { resumable: true, session: end.session, resumed: false, replayed: 0 });
+    } else if (event === "resumed") {
+      this.#adopt(link, write, { resumable: true, session: end.session, resumed: true, replayed: end.replayed });
+    } else {
+      throw new ConnectError("the gateway's first frame is neither opened nor resumed");
+    }
+    return event;
+  }
+
+  /** From now on this link carries the session. */
+  #adopt(link: Link, write: readonly string[], open: Omit<TransportState & { kind: "open" }, "kind">): void {
+    this.#link = link;
+    this.#liveness = new Liveness(performance.now());
+    if (open.resumable && !link.noticesSilence) this.#ticker = setInterval(() => this.#tick(), TICK);
+    for (const frame of write) link.send(frame);
+    link.listen({ frame: (text) => this.#receive(link, text), ended: (end) => this.#lost(end) });
+    this.#enter({ kind: "open", ...open });
+    this.#makeRoom();
+  }
+
+  #receive(link: Link, text: string): void {
+    this.#liveness.heard(performance.now());
+    let received: Received;
+    try {
+      received = this.#end.receive(text);
+    } catch (error) {
+      return this.#drop(link, { code: CloseCode.PROTOCOL_ERROR, reason: wordsOf(error) });
+    }
+    for (const frame of received.write) link.send(frame);
+    if (received.event === "gap") this.dispatchEvent(new GapEvent(this.#end.gap));
+    else if (received.data === undefined) this.#makeRoom();
+    else this.#handOver(received.message, received.data);
+    this.#scheduleAck();
+  }
+
+  #handOver(message: unknown, text: string): void {
+    if (!isObject(message) || message["jsonrpc"] !== "2.0") {
+      this.onerror?.(new Error(`the server sent no JSON-RPC message: ${text.slice(0, 100)}`));
+      return;
+    }
+    this.#guarded(() => this.onmessage?.(message));
+  }
+
+  /** End a link without waiting for the other end, which may not be there; the session goes on. */
+  #drop(link: Link, end: LinkEnd): void {
+    link.listen(undefined);
+    link.close(CloseCode.DROPPED, end.reason);
+    this.#lost(end);
+  }
+
+  #lost(end: LinkEnd): void {
+    this.#detach();
+    this.#comeBack(end).catch((error: unknown) => this.#giveUp(error, end.code));
+  }
+
+  #detach(): void {
+    this.#end.lostLink();
+    this.#link = undefined;
+    clearInterval(this.#ticker);
+    clearTimeout(this.#ackTimer);
+    this.#ackTimer = undefined;
+  }
+
+  // --- coming back ------------------------------------------------------------------------------
+
+  /**
+   * A new link for the session, or a new session if nothing was negotiated in the old one.
+   *
+   * @throws ConnectionLost it is hopeless, or takes too long.
+   */
+  async #comeBack(end: LinkEnd): Promise<void> {
+    const policy = this.#policy;
+    let reason = wordsOfEnd(end);
+    if (policy === undefined || FINAL_CODES.has(end.code)) {
+      throw new ConnectionLost(`${this.#opener.where} ended the link: ${reason}`);
+    }
+    if (this.#end.plain) this.#startOver(`the link was lost (${reason}), and the server cannot resume`);
+    let deadline = performance.now() + policy.giveUpAfter;
+    for (let attempt = 1; ; attempt += 1) {
+      const delay = delayBefore(attempt, policy);
+      if (performance.now() + delay > deadline) throw this.#tooLate(policy, reason);
+      this.#enter({ kind: "reconnecting", attempt, delay, reason });
+      if (await this.#pause(delay)) {
+        deadline = performance.now() + policy.giveUpAfter;
+        attempt = 1;
+      }
+      try {
+        if ((await this.#openLink()) !== "gone") return;
+      } catch (error) {
+        this.#stop.signal.throwIfAborted();
+        if (!(error instanceof ConnectError) || error.final) throw error; // trying again cannot heal that
+        reason = error.message;
+        continue;
+      }
+      this.#startOver(`the session is gone: ${this.#end.goneReason}`);
+    }
+  }
+
+  /** Wait; returns whether something woke us before the time. */
+  #pause(delay: number): Promise<boolean> {
+    const { signal } = this.#stop;
+    return new Promise((resolve, reject) => {
+      const done = (woken: boolean): void => {
+        clearTimeout(timer);
+        signal.removeEventListener("abort", aborted);
+        this.#wake = undefined;
+        resolve(woken);
+      };
+      const aborted = (): void => {
+        done(false);
+        reject(signal.reason);
+      };
+      const timer = setTimeout(() => done(false), delay);
+      signal.addEventListener("abort", aborted);
+      if (signal.aborted) return aborted();
+      this.#wake = () => done(true);
+    });
+  }
+
+  #tooLate(policy: ReconnectPolicy, reason: string): ConnectionLost {
+    const seconds = policy.giveUpAfter / 1000;
+    return new ConnectionLost(`${this.#opener.where} was not reached again within ${seconds} s: ${reason}`);
+  }
+
+  #startOver(reason: string): void {
+    if (this.#end.legacy) throw new ConnectionLost(reason); // only the session's owner can negotiate anew
+    this.#answer(this.#end.startOver(reason));
+  }
+
+  #answer(answers: readonly LostAnswer[]): void {
+    for (const answer of answers) this.#guarded(() => this.onmessage?.(answer));
+  }
+
+  #giveUp(cause: unknown, code: number): void {
+    if (!this.#running) return; // closed meanwhile
+    const reason = wordsOf(cause);
+    const error = cause instanceof ConnectionLost ? cause : new ConnectionLost(reason);
+    this.#running = false;
+    this.#unwatch?.();
+    for (const { text, message, sent } of this.#parked.splice(0)) {
+      this.#end.send(text, message); // gets an answer like the rest: it was not sent
+      sent();
+    }
+    this.#answer(this.#end.giveUp(reason));
+    this.onerror?.(error);
+    this.#enter({ kind: "closed", code, reason, error });
+    this.onclose?.();
+  }
+
+  // --- sending ----------------------------------------------------------------------------------
+
+  /**
+   * Send a message, now or when there is a link; waits while the window is full.
+   *
+   * @throws Error the transport is closed, or gets closed meanwhile.
+   */
+  send(message: unknown, _options?: unknown): Promise<void> {
+    if (!this.#running) return Promise.reject(new Error(`the transport is closed: ${this.#closedBecause()}`));
+    const text = JSON.stringify(message);
+    if (this.#parked.length > 0 || this.#end.channel.full) {
+      return new Promise((sent, failed) => this.#parked.push({ text, message, sent, failed }));
+    }
+    this.#write(text, message);
+    return Promise.resolve();
+  }
+
+  #closedBecause(): string {
+    return this.#state.kind === "closed" ? this.#state.reason || "it was closed" : "it is not open";
+  }
+
+  #write(text: string, message: unknown): void {
+    const { channel } = this.#end;
+    const link = this.#link;
+    if (!this.#end.send(text, message) || link === undefined) return;
+    if (channel.owesAckWithData && !this.#end.plain) link.send(channel.takeAck());
+    link.send(text);
+  }
+
+  #makeRoom(): void {
+    while (this.#parked.length > 0 && !this.#end.channel.full) {
+      const { text, message, sent } = this.#parked.shift() as Parked;
+      this.#write(text, message);
+      sent();
+    }
+  }
+
+  #scheduleAck(): void {
+    if (this.#ackTimer !== undefined || this.#end.plain || !this.#end.channel.owesAck) return;
+    this.#ackTimer = setTimeout(() => {
+      this.#ackTimer = undefined;
+      if (this.#end.live && this.#end.channel.owesAck) this.#link?.send(this.#end.channel.takeAck());
+    }, ACK_INTERVAL);
+  }
+
+  // --- whether the other end is there -------------------------------------------------------------
+
+  #tick(): void {
+    const link = this.#link;
+    if (link === undefined) return;
+    const verdict = this.#liveness.tick(performance.now());
+    if (verdict === "ask") link.send(PING);
+    if (verdict === "dead") this.#drop(link, { code: CloseCode.ABNORMAL, reason: "the gateway did not answer a ping" });
+  }
+
+  #doubt(): void {
+    const link = this.#link;
+    if (link === undefined || this.#end.plain || link.noticesSilence) return;
+    this.#liveness.doubt(performance.now());
+    link.send(PING);
+  }
+
+  #woken(): void {
+    this.#wake?.();
+    this.#doubt();
+  }
+
+  // --- leaving ----------------------------------------------------------------------------------
+
+  /** Close with 1000, which ends the session; bounded by two seconds. What was sent before still goes out. */
+  async close(): Promise<void> {
+    if (!this.#running) return;
+    this.#running = false;
+    const closed = new ConnectError("the transport was closed");
+    this.#unwatch?.();
+    for (const { failed } of this.#parked.splice(0)) failed(closed);
+    const link = this.#link;
+    this.#detach();
+    this.#stop.abort(closed);
+    if (link !== undefined) await farewell(link);
+    this.#enter({ kind: "closed", code: CloseCode.NORMAL, reason: "" });
+    this.onclose?.();
+  }
+}
+
+const PING = encodeControl({ "mcp.ws": "ping" });
+
+/** Close a link and wait for its end; frames that come meanwhile have nobody to go to. */
+function farewell(link: Link): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, CLOSE_TIMEOUT);
+    link.listen({
+      frame: () => undefined,
+      ended: () => {
+        clearTimeout(timer);
+        resolve();
+      },
+    });
+    link.close(CloseCode.NORMAL, "");
+  });
+}

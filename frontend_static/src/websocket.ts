@@ -1,0 +1,184 @@
+/** Opening one WebSocket, and every way in which that fails, in words. */
+
+import { CloseCode, SUBPROTOCOL_MCP, SUBPROTOCOL_RESUME } from "./binding.js";
+import { isOurs, type Endpoint } from "./endpoint.js";
+import { ConnectError, wordsOf } from "./errors.js";
+import { Link, type Opener, type Wish } from "./link.js";
+
+/** What is needed of a WebSocket: the standard one, and that of the package `ws`. */
+export interface WebSocketLike {
+  binaryType: string;
+  readonly protocol: string;
+  send(data: string): void;
+  close(code?: number, reason?: string): void;
+  // Methods, so that the event types of every implementation fit.
+  addEventListener(type: "open", listener: () => void): void;
+  addEventListener(type: "message", listener: (event: { readonly data: unknown }) => void): void;
+  addEventListener(type: "error", listener: (event: unknown) => void): void;
+  addEventListener(type: "close", listener: (event: { readonly code: number; readonly reason: string }) => void): void;
+}
+
+export type WebSocketFactory = (url: string, protocols: string[]) => WebSocketLike;
+
+/** Endpoints that refused a link because of the subprotocols offered; remembered as long as the page lives. */
+const refusedResume = new Set<string>();
+
+export class WebSocketOpener implements Opener {
+  readonly #endpoint: Endpoint;
+  readonly #create: WebSocketFactory;
+
+  /**
+   * @param openTimeout milliseconds for a connection and its handshake.
+   * @param create in place of the global `WebSocket`.
+   */
+  constructor(
+    endpoint: Endpoint,
+    readonly openTimeout: number,
+    create?: WebSocketFactory,
+  ) {
+    this.#endpoint = endpoint;
+    this.#create = create ?? ((url, protocols) => new WebSocket(url, protocols));
+  }
+
+  get where(): string {
+    return this.#endpoint.where;
+  }
+
+  async open(wish: Wish): Promise<Link> {
+    const offers = this.#offers(wish);
+    for (const [number, offered] of offers.entries()) {
+      try {
+        const link = await this.#open(offered, wish.signal);
+        if (number > 0 && offers[0]?.includes(SUBPROTOCOL_RESUME)) refusedResume.add(this.#endpoint.key);
+        return link;
+      } catch (error) {
+        if (!(error instanceof HandshakeFailed)) throw error;
+        const reason = await this.#reasonFor(error, wish.signal);
+        if (reason !== undefined) throw reason;
+      }
+    }
+    throw new ConnectError(`${this.where} does not answer as a WebSocket server`);
+  }
+
+  #offers({ resume, nothingElse }: Wish): string[][] {
+    if (nothingElse) return [[SUBPROTOCOL_RESUME]];
+    const plain = [[SUBPROTOCOL_MCP], []];
+    if (!resume || refusedResume.has(this.#endpoint.key)) return plain;
+    return [[SUBPROTOCOL_RESUME, SUBPROTOCOL_MCP], ...plain];
+  }
+
+  async #open(offered: readonly string[], signal: AbortSignal): Promise<Link> {
+    const { url, protocols } = await this.#endpoint.socket();
+    signal.throwIfAborted();
+    let socket: WebSocketLike;
+    try {
+      socket = this.#create(url.href, [...offered, ...protocols]);
+    } catch (error) {
+      throw new ConnectError(`${this.where} cannot be opened from here: ${wordsOf(error)}`);
+    }
+    return this.#opened(socket, signal);
+  }
+
+  #opened(socket: WebSocketLike, signal: AbortSignal): Promise<Link> {
+    return new Promise((resolve, reject) => {
+      let words = "";
+      const timer = setTimeout(() => {
+        fail(new ConnectError(`${this.where} did not answer within ${this.openTimeout / 1000} s`));
+      }, this.openTimeout);
+      const aborted = (): void => fail(signal.reason);
+      const settle = (): void => {
+        clearTimeout(timer);
+        signal.removeEventListener("abort", aborted);
+      };
+      const fail = (error: unknown): void => {
+        settle();
+        reject(error);
+        socket.close();
+      };
+      signal.addEventListener("abort", aborted);
+      const link = new WebSocketLink(socket);
+      socket.addEventListener("open", () => {
+        settle();
+        resolve(link);
+      });
+      socket.addEventListener("error", (event) => (words = detailOf(event)));
+      socket.addEventListener("close", ({ reason }) => fail(new HandshakeFailed(words || reason)));
+    });
+  }
+
+  /**
+   * Why a handshake failed, which browsers do not tell: the same endpoint is asked over HTTP.
+   *
+   * @returns undefined where the subprotocols may be at fault: a server that is no gateway of ours may want others.
+   */
+  async #reasonFor(failure: HandshakeFailed, signal: AbortSignal): Promise<ConnectError | undefined> {
+    const url = this.#endpoint.httpUrl("probe");
+    const done = new AbortController();
+    const headers = { ...(await this.#endpoint.headers()), Accept: "text/event-stream" };
+    const within = AbortSignal.any([signal, done.signal, AbortSignal.timeout(this.openTimeout)]);
+    try {
+      const response = await this.#endpoint.reach(() => this.#endpoint.fetch(url, { headers, signal: within }));
+      const events = response.headers.get("Content-Type")?.startsWith("text/event-stream") ?? false;
+      if (response.ok && events) return new ConnectError(`${this.where}: ${BLOCKED}${failure.details}`);
+      const body = await response.text().catch(() => "");
+      return isOurs(body) ? this.#endpoint.refusal(response.status, body, response.statusText) : undefined;
+    } catch (error) {
+      return error instanceof ConnectError ? error : new ConnectError(wordsOf(error));
+    } finally {
+      done.abort();
+    }
+  }
+}
+
+const BLOCKED = "the gateway answers, but the WebSocket handshake failed; something on the way may block or cut it";
+
+/** A WebSocket did not open. */
+class HandshakeFailed extends Error {
+  get details(): string {
+    return this.message ? ` (${this.message})` : "";
+  }
+}
+
+/** Node tells something, browsers nothing. */
+function detailOf(event: unknown): string {
+  const { message, error } = event as { message?: unknown; error?: unknown };
+  if (error instanceof Error) return wordsOf(error);
+  return typeof message === "string" ? message : "";
+}
+
+/** One WebSocket. */
+class WebSocketLink extends Link {
+  readonly noticesSilence = false;
+  readonly #socket: WebSocketLike;
+
+  constructor(socket: WebSocketLike) {
+    super();
+    this.#socket = socket;
+    socket.binaryType = "arraybuffer";
+    socket.addEventListener("message", ({ data }) => this.#message(data));
+    socket.addEventListener("close", ({ code, reason }) => this.finish({ code, reason }));
+  }
+
+  get resumes(): boolean {
+    return this.#socket.protocol === SUBPROTOCOL_RESUME;
+  }
+
+  send(frame: string): void {
+    this.#socket.send(frame); // dropped silently where it is closing; the close event follows
+  }
+
+  close(code: number, reason: string): void {
+    this.#socket.close(code, fitting(reason));
+  }
+
+  #message(data: unknown): void {
+    if (typeof data === "string") return this.deliver(data);
+    this.close(CloseCode.DROPPED, "a binary message");
+    this.finish({ code: CloseCode.UNSUPPORTED_DATA, reason: "the peer sent a binary message" });
+  }
+}
+
+/** What fits the 123 bytes of a close frame (RFC 6455 section 5.5), whatever the characters. */
+function fitting(reason: string): string {
+  return reason.slice(0, 40);
+}
