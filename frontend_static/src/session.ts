@@ -63,6 +63,8 @@ export class SessionTransport extends EventTarget {
   #running = false;
   #stop = new AbortController();
   #parked: Parked[] = [];
+  #handing: (() => void)[] = [];
+  #busy = false;
   #ackTimer: ReturnType<typeof setTimeout> | undefined;
   #ticker: ReturnType<typeof setInterval> | undefined;
   #liveness = new Liveness(0);
@@ -251,11 +253,27 @@ export class SessionTransport extends EventTarget {
   }
 
   #handOver(message: unknown, text: string): void {
-    if (!isObject(message) || message["jsonrpc"] !== "2.0") {
-      this.onerror?.(new Error(`the server sent no JSON-RPC message: ${text.slice(0, 100)}`));
-      return;
+    if (isObject(message) && message["jsonrpc"] === "2.0") this.#hand(() => this.onmessage?.(message));
+    else this.onerror?.(new Error(`the server sent no JSON-RPC message: ${text.slice(0, 100)}`));
+  }
+
+  /** Do one thing after the other, with a turn in between. */
+  #hand(step: () => void): void {
+    this.#handing.push(step);
+    if (!this.#busy) void this.#handAll();
+  }
+
+  /**
+   * The SDKs take notifications a turn later than answers: of two messages that arrive at once, the answer would overtake
+   * the progress before it, which then has nobody to go to.
+   */
+  async #handAll(): Promise<void> {
+    this.#busy = true;
+    for (let step = this.#handing.shift(); step !== undefined; step = this.#handing.shift()) {
+      this.#guarded(step);
+      await Promise.resolve();
     }
-    this.#guarded(() => this.onmessage?.(message));
+    this.#busy = false;
   }
 
   /** End a link without waiting for the other end, which may not be there; the session goes on. */
@@ -345,7 +363,7 @@ export class SessionTransport extends EventTarget {
   }
 
   #answer(answers: readonly LostAnswer[]): void {
-    for (const answer of answers) this.#guarded(() => this.onmessage?.(answer));
+    for (const answer of answers) this.#hand(() => this.onmessage?.(answer));
   }
 
   #giveUp(cause: unknown, code: number): void {
@@ -359,9 +377,11 @@ export class SessionTransport extends EventTarget {
       sent();
     }
     this.#answer(this.#end.giveUp(reason));
-    this.onerror?.(error);
-    this.#enter({ kind: "closed", code, reason, error });
-    this.onclose?.();
+    this.#hand(() => {
+      this.onerror?.(error);
+      this.#enter({ kind: "closed", code, reason, error });
+      this.onclose?.();
+    });
   }
 
   // --- sending ----------------------------------------------------------------------------------
@@ -440,6 +460,7 @@ export class SessionTransport extends EventTarget {
     const closed = new ConnectError("the transport was closed");
     this.#unwatch?.();
     for (const { failed } of this.#parked.splice(0)) failed(closed);
+    this.#handing = [];
     const link = this.#link;
     this.#detach();
     this.#stop.abort(closed);

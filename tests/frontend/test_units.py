@@ -1,0 +1,58 @@
+"""The TypeScript client's own tests: the vectors, schedules, and everything without I/O."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+
+import pytest
+
+from tests.frontend.conftest import FRONTEND
+from tests.interop.conftest import node
+
+pytestmark = [pytest.mark.node]
+
+
+@pytest.fixture(params=["the environment's Node", "Node 22"])
+def program(request, node22):
+    return node22 if request.param == "Node 22" else node()
+
+
+def test_the_vectors_and_the_pure_parts(frontend, program):
+    files = sorted(str(path) for path in (frontend / "test").glob("*.test.mjs"))
+    done = subprocess.run(
+        [program, "--test", "--test-reporter=tap", *files], capture_output=True, text=True, timeout=100
+    )
+    assert done.returncode == 0, done.stdout[-4000:]
+    found = re.search(r"# pass (\d+)", done.stdout)
+    assert found is not None
+    assert int(found[1]) >= 38, done.stdout[-500:]
+
+
+def test_the_package_holds_what_it_promises_and_needs_nothing_of_node(frontend, run_npm):
+    manifest = json.loads((frontend / "package.json").read_text())
+    assert "dependencies" not in manifest
+    (packed,) = json.loads(run_npm("pack", "--dry-run", "--json", "--ignore-scripts"))
+    names = {entry["path"] for entry in packed["files"]}
+    assert {"LICENSE", "README.md", "dist/index.js", "dist/index.d.ts", "package.json"} <= names
+    assert not [name for name in names if name.startswith(("node_modules", "test", "build"))]
+    for path in (FRONTEND / "dist").glob("*.js"):
+        imports = re.findall(r'from "([^"]+)"', path.read_text())
+        assert all(name.startswith("./") for name in imports), (path, imports)
+
+
+@pytest.fixture
+def run_npm(frontend):
+    def run(*arguments: str) -> str:
+        program = node()
+        assert program is not None
+        environment = {"PATH": f"{program.rsplit('/', 1)[0]}:/usr/bin:/bin", "HOME": "/tmp"}
+        npm = program.rsplit("/", 1)[0] + "/npm"
+        done = subprocess.run(
+            [npm, *arguments], cwd=frontend, env=environment, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
