@@ -5,7 +5,7 @@
  * timers, a laptop that slept) proves nothing: the answer may wait behind the timer that looks for it, so it is asked anew.
  */
 
-/** Milliseconds of silence after which the gateway is asked, and that an answer may take. */
+/** Milliseconds of silence after which the gateway is asked, and that an answer may take, unless told otherwise. */
 export const PING_INTERVAL = 20_000;
 /** Milliseconds that an answer may take when there is a reason for doubt. */
 export const DOUBT_TIMEOUT = 5_000;
@@ -22,7 +22,11 @@ export class Liveness {
   #deadline: number | undefined;
   #questions = 0;
 
-  constructor(now: number) {
+  /** @param interval milliseconds of silence after which the gateway is asked, and that an answer may take. */
+  constructor(
+    now: number,
+    readonly interval = PING_INTERVAL,
+  ) {
     this.#heard = this.#ticked = now;
   }
 
@@ -37,7 +41,7 @@ export class Liveness {
   tick(now: number): Verdict {
     const slept = now - this.#ticked > ASLEEP;
     this.#ticked = now;
-    if (this.#deadline === undefined) return now - this.#heard < PING_INTERVAL ? "alive" : this.#ask(now + PING_INTERVAL);
+    if (this.#deadline === undefined) return now - this.#heard < this.interval ? "alive" : this.#ask(now + this.interval);
     if (slept && this.#questions < MAX_QUESTIONS) return this.#ask(now + DOUBT_TIMEOUT);
     return now > this.#deadline ? "dead" : "alive";
   }

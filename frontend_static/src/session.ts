@@ -8,7 +8,7 @@
 import { CloseCode, encodeControl, FINAL_CODES, isObject } from "./binding.js";
 import { ConnectError, ConnectionLost, wordsOf } from "./errors.js";
 import { wordsOfEnd, type Link, type LinkEnd, type Opener } from "./link.js";
-import { Liveness } from "./liveness.js";
+import { Liveness, PING_INTERVAL } from "./liveness.js";
 import { watchPage } from "./page.js";
 import { delayBefore, policyOf, type ReconnectPolicy } from "./reconnect.js";
 import { ClientEnd, type LostAnswer, type Received } from "./resume.js";
@@ -18,12 +18,19 @@ import { GapEvent, StateEvent, type TransportEvents, type TransportState } from 
 const ACK_INTERVAL = 1_000;
 /** Milliseconds between two looks at whether the other end still answers. */
 const TICK = 1_000;
+/** Milliseconds after a page woke within which a loss that comes to light is one that happened while it slept. */
+const JUST_WOKEN = 10_000;
 /** Milliseconds that closing waits for the other end. */
 const CLOSE_TIMEOUT = 2_000;
 
 export interface SessionOptions {
   /** How to come back after a loss; `false` never does, and asks for plain `mcp`. */
   readonly reconnect?: Partial<ReconnectPolicy> | false | undefined;
+  /**
+   * Milliseconds of silence after which the gateway is asked whether it is there, and that its answer may take.
+   * Default 20,000. Needs a session that resumes: a page cannot see the Pings of WebSocket itself.
+   */
+  readonly heartbeat?: number | undefined;
   /** Told of each new state; the same as the event `state`. */
   readonly onState?: ((state: TransportState) => void) | undefined;
 }
@@ -67,8 +74,10 @@ export class SessionTransport extends EventTarget {
   #busy = false;
   #ackTimer: ReturnType<typeof setTimeout> | undefined;
   #ticker: ReturnType<typeof setInterval> | undefined;
+  readonly #heartbeat: number;
   #liveness = new Liveness(0);
   #wake: (() => void) | undefined;
+  #wokenAt = -Infinity;
   #unwatch: (() => void) | undefined;
 
   constructor(opener: Opener, options: SessionOptions) {
@@ -76,6 +85,8 @@ export class SessionTransport extends EventTarget {
     this.#opener = opener;
     this.#policy = policyOf(options.reconnect);
     this.#onState = options.onState;
+    this.#heartbeat = options.heartbeat ?? PING_INTERVAL;
+    if (!(this.#heartbeat > 0)) throw new RangeError(`heartbeat must be positive, not ${this.#heartbeat} ms`);
   }
 
   /** The newest state. */
@@ -229,8 +240,8 @@ export class SessionTransport extends EventTarget {
   /** From now on this link carries the session. */
   #adopt(link: Link, write: readonly string[], open: Omit<TransportState & { kind: "open" }, "kind">): void {
     this.#link = link;
-    this.#liveness = new Liveness(performance.now());
-    if (open.resumable && !link.noticesSilence) this.#ticker = setInterval(() => this.#tick(), TICK);
+    this.#liveness = new Liveness(performance.now(), this.#heartbeat);
+    if (open.resumable && !link.noticesSilence) this.#ticker = setInterval(() => this.#tick(), Math.min(TICK, this.#heartbeat / 2));
     for (const frame of write) link.send(frame);
     link.listen({ frame: (text) => this.#receive(link, text), ended: (end) => this.#lost(end) });
     this.#enter({ kind: "open", ...open });
@@ -312,7 +323,7 @@ export class SessionTransport extends EventTarget {
     if (this.#end.plain) this.#startOver(`the link was lost (${reason}), and the server cannot resume`);
     let deadline = performance.now() + policy.giveUpAfter;
     for (let attempt = 1; ; attempt += 1) {
-      const delay = delayBefore(attempt, policy);
+      const delay = attempt === 1 && this.#justWoken ? 0 : delayBefore(attempt, policy);
       if (performance.now() + delay > deadline) throw this.#tooLate(policy, reason);
       this.#enter({ kind: "reconnecting", attempt, delay, reason });
       if (await this.#pause(delay)) {
@@ -446,7 +457,12 @@ export class SessionTransport extends EventTarget {
     link.send(PING);
   }
 
+  get #justWoken(): boolean {
+    return performance.now() - this.#wokenAt < JUST_WOKEN;
+  }
+
   #woken(): void {
+    this.#wokenAt = performance.now();
     this.#wake?.();
     this.#doubt();
   }

@@ -1,6 +1,6 @@
 /** Opening one WebSocket, and every way in which that fails, in words. */
 
-import { CloseCode, SUBPROTOCOL_MCP, SUBPROTOCOL_RESUME } from "./binding.js";
+import { CloseCode, isObject, parseJson, SUBPROTOCOL_MCP, SUBPROTOCOL_RESUME } from "./binding.js";
 import { isOurs, type Endpoint } from "./endpoint.js";
 import { ConnectError, wordsOf } from "./errors.js";
 import { Link, type Opener, type Wish } from "./link.js";
@@ -113,24 +113,26 @@ export class WebSocketOpener implements Opener {
    */
   async #reasonFor(failure: HandshakeFailed, signal: AbortSignal): Promise<ConnectError | undefined> {
     const url = this.#endpoint.httpUrl("probe");
-    const done = new AbortController();
-    const headers = { ...(await this.#endpoint.headers()), Accept: "text/event-stream" };
-    const within = AbortSignal.any([signal, done.signal, AbortSignal.timeout(this.openTimeout)]);
+    const within = AbortSignal.any([signal, AbortSignal.timeout(this.openTimeout)]);
     try {
+      const headers = { ...(await this.#endpoint.headers()), Accept: "application/json" };
       const response = await this.#endpoint.reach(() => this.#endpoint.fetch(url, { headers, signal: within }));
-      const events = response.headers.get("Content-Type")?.startsWith("text/event-stream") ?? false;
-      if (response.ok && events) return new ConnectError(`${this.where}: ${BLOCKED}${failure.details}`);
-      const body = await response.text().catch(() => "");
+      const body = await this.#endpoint.reach(() => response.text());
+      if (isProbed(body)) return new ConnectError(`${this.where}: ${BLOCKED}${failure.details}`);
       return isOurs(body) ? this.#endpoint.refusal(response.status, body, response.statusText) : undefined;
     } catch (error) {
-      return error instanceof ConnectError ? error : new ConnectError(wordsOf(error));
-    } finally {
-      done.abort();
+      return error as ConnectError;
     }
   }
 }
 
 const BLOCKED = "the gateway answers, but the WebSocket handshake failed; something on the way may block or cut it";
+
+/** Whether an answer is that of a gateway of ours to which the way is open. */
+function isProbed(body: string): boolean {
+  const answer = parseJson(body);
+  return isObject(answer) && Array.isArray(answer["transports"]);
+}
 
 /** A WebSocket did not open. */
 class HandshakeFailed extends Error {

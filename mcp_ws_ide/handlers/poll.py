@@ -149,16 +149,23 @@ class PollHandler(EndpointHandler):
 
 
 class ProbeHandler(EndpointHandler):
-    """``servers/{name}/probe``: one event at once, then silence. Who gets it in time can use event streams."""
+    """``servers/{name}/probe``: one event at once, then silence. Who gets it in time can use event streams.
 
+    Who only asks whether the endpoint is there, and opens to this credential, gets JSON.
+    """
+
+    cookie_needs_origin = False
+    """It changes nothing, tells nothing, and browsers send no Origin with a GET of a page's own."""
     _waker: asyncio.Event | None = None
 
     @ws_authenticated
     async def get(self, name: str) -> None:
-        """Name the transports that are on, and keep the answer open for :data:`PROBE_HOLD` s."""
+        """Name the transports that are on: at once as JSON, or as a stream, open for :data:`PROBE_HOLD` s."""
         await self.check_authorized("execute", "mcp")
         self.find_server(name)
         offered = ["http", *(["websocket"] if self.runtime.websocket else []), "poll"]
+        if self.request.headers.get("Accept") == "application/json":
+            return self.finish({"transports": offered})
         self.set_header("Content-Type", "text/event-stream")
         self.set_header("Cache-Control", "no-cache, no-transform")
         self.set_header("X-Accel-Buffering", "no")

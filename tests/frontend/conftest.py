@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.chaos import ChaosLink
-from tests.conftest import DEMO, FAST_SERVER, Jupyter, until
+from tests.conftest import DEMO, FAST_SERVER, Jupyter
 from tests.interop.conftest import need, node
 
 ROOT = Path(__file__).parents[2]
@@ -30,6 +30,11 @@ RUNTIMES = [
     pytest.param("node", marks=pytest.mark.node),
     pytest.param("chromium", marks=[pytest.mark.node, pytest.mark.chromium]),
 ]
+
+
+def in_chromium(test):
+    """Marks of a test that needs a page."""
+    return pytest.mark.node(pytest.mark.chromium(test))
 
 
 class Refused(Exception):
@@ -78,6 +83,11 @@ class Driver:
 
     def named(self, name: str) -> list[dict[str, Any]]:
         return [event for event in self.events if event.get("event") == name]
+
+    @property
+    def session(self) -> str:
+        """The public id of the newest session."""
+        return str([state for state in self.named("state") if state["kind"] == "open"][-1]["session"])
 
     @property
     def states(self) -> list[str]:
@@ -199,7 +209,7 @@ def endpoint(jupyter: Jupyter, name: str = "fast", link: ChaosLink | None = None
     return url if link is None else url.replace(str(jupyter.port), str(link.port))
 
 
-async def reached(condition: Callable[[], Any], what: str, seconds: float = 20) -> Any:
-    return await until(condition, seconds, what)
-
-
+def session_of(jupyter: Jupyter, driver: Driver) -> dict[str, Any] | None:
+    """The driver's session, as the gateway lists it."""
+    sessions = jupyter.rest("GET", "sessions")[1]["sessions"]
+    return next((found for found in sessions if found["id"] == driver.session), None)

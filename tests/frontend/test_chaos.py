@@ -14,6 +14,8 @@ from tests.frontend.conftest import RUNTIMES, endpoint, frontend_jupyter
 
 ERAS = [("websocket", 2, "2026-07-28"), ("websocket", 2, "legacy"), ("websocket", 1, "legacy"), ("poll", 2, "auto")]
 """Kind of link, major of the SDK, mode."""
+ENDS = {"reset", "close", "truncate", "half-open"}
+"""What counts as a cut; links that only get slow come on top."""
 NODE, PAGE = (runtime.values[0] for runtime in RUNTIMES)
 QUICK = [
     *(pytest.param(NODE, era, marks=RUNTIMES[0].marks) for era in ERAS),
@@ -37,8 +39,8 @@ async def chaos(
         made = 0
         while not work.done() or made < cuts:
             due = len(driver.named("done"))
-            while made < due and link.cut():
-                made += 1
+            while made < due and (how := link.cut()):
+                made += how in ENDS
             if work.done() and made >= due:
                 break
             await asyncio.sleep(0.005)
@@ -47,18 +49,18 @@ async def chaos(
         await driver.do("close")
     states = driver.states
     print(
-        f"\n{runtime} {era}: {calls} calls, {sum(link.cuts.values())} cuts {link.cuts}, "
+        f"\n{runtime} {era}: {calls} calls, {made} cuts {link.cuts}, "
         f"{states.count('resumed')} resumes, {time.monotonic() - started:.0f} s"
     )
     assert driver.named("wrong") == []
     steps = sum(number % 4 for number in range(1, calls + 1))
     assert report == {"done": calls, "wrong": 0, "doubled": 0, "disordered": 0, "progress": steps}
     assert tally == {"runs": calls, "twice": []}
-    assert sum(link.cuts.values()) >= cuts - 1, "not every cut found a link to hurt"
+    assert made >= cuts - 1, "not every cut found a link to hurt"
     if kind == "websocket":  # of a poll link, most cuts only cost a POST, which is repeated
-        assert states.count("resumed") >= cuts // 3, "a cut of most kinds ends a link"
+        assert states.count("resumed") >= cuts // 2, "some cuts hit a link that is just being made"
     else:
-        assert link.accepted > cuts // 3, "a cut of most kinds ends a connection"
+        assert link.accepted > cuts // 2, "each cut ends a connection"
     assert states.count("open") == 1, "no session was started over"
     assert driver.named("error") == []
     # Who leaves over a link that has just been cut cannot say so: the grace time ends such a session.

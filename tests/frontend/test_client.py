@@ -8,7 +8,7 @@ import pytest
 
 from tests.chaos import ChaosLink
 from tests.conftest import until
-from tests.frontend.conftest import QUICK, RUNTIMES, Refused, endpoint, frontend_jupyter
+from tests.frontend.conftest import QUICK, RUNTIMES, Refused, endpoint, frontend_jupyter, session_of
 
 CHROMIUM = [pytest.mark.node, pytest.mark.chromium]
 CLIENTS = [
@@ -41,7 +41,7 @@ async def test_calls_progress_and_cancellation(own, drivers, runtime, kind, sdk,
     assert driver.states == ["connecting", "open", "closed"]
     assert len(driver.named("closed")) == 1
     assert driver.named("state")[1]["resumable"]
-    await until(lambda: not own.rest("GET", "sessions")[1]["sessions"])
+    await until(lambda: session_of(own, driver) is None)
     if runtime == "chromium":
         assert driver.page.complaints == []
 

@@ -1,0 +1,145 @@
+"""Networks that block, and a page's life: what the TypeScript client makes of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.chaos import ChaosLink
+from tests.client.test_negotiating import NETWORKS, locations, url_through
+from tests.conftest import until
+from tests.frontend.conftest import QUICK, Refused, endpoint, in_chromium, session_of
+from tests.interop.nginx import Nginx
+
+LONG = {**QUICK, "firstDelay": 1e9, "maxDelay": 1e9, "giveUpAfter": 1e10}
+"""Nobody waits for this: only a reason to try at once ends it."""
+
+
+@pytest.fixture(scope="module")
+def networks(own, tmp_path_factory):
+    running = Nginx(locations(own), tmp_path_factory.mktemp("nginx"))
+    yield running
+    running.stop()
+
+
+@pytest.mark.node
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize(("sdk", "mode"), [(1, "legacy"), (2, "auto")])
+async def test_it_works_on_every_network_and_says_how(own, networks, drivers, network, sdk, mode):
+    driver = await drivers("node", own)
+    url = url_through(networks, network)
+    await driver.connect(url, kind="negotiate", sdk=sdk, mode=mode, options={"token": own.token})
+    assert await driver.do("call", tool="slow", args={"steps": 3, "delay": 0.05}) == "3 steps done"
+    assert [event["progress"] for event in driver.named("progress")] == [1, 2, 3]
+    (negotiated,) = driver.named("negotiated")
+    refused = NETWORKS[network][2]
+    assert negotiated["transport"] == ["http", "websocket", "poll"][len(refused)]
+    assert negotiated["refused"].keys() == refused.keys()
+    if "http" in refused:
+        assert "buffers" in negotiated["refused"]["http"]
+    if "websocket" in refused:
+        assert "the gateway answers, but the WebSocket handshake failed" in negotiated["refused"]["websocket"]
+    await driver.do("close")
+
+
+@pytest.mark.node
+async def test_the_order_is_the_callers(own, networks, drivers):
+    driver = await drivers("node", own)
+    url = url_through(networks, "blocks upgrade", "fast")
+    order = ["websocket", "poll", "http"]
+    await driver.connect(url, kind="negotiate", options={"token": own.token, "transports": order})
+    assert driver.named("negotiated")[0]["transport"] == "poll"
+    with pytest.raises(Refused, match="unknown transports"):
+        await driver.connect(url, kind="negotiate", options={"transports": ["sse"]})
+
+
+@pytest.mark.node
+async def test_a_transport_is_never_exchanged_under_a_session(own, networks, drivers):
+    """The upgrade is blocked later: the session goes on being a WebSocket's, and ends as one."""
+    async with ChaosLink(own.port, 1) as link:
+        driver = await drivers("node", own)
+        policy = {**QUICK, "giveUpAfter": 1000}
+        options = {"token": own.token, "transports": ["websocket", "poll"], "reconnect": policy}
+        url = endpoint(own, "fast", link).replace("ws:", "http:")
+        await driver.connect(url, kind="negotiate", options=options)
+        call = driver.start("call", tool="slow", args={"steps": 1, "delay": 60})
+        await until(lambda: driver.named("progress"))
+        link.refusing = True
+        link.cut_all()
+        with pytest.raises(Refused) as refused:
+            await call
+        assert refused.value.error["data"] == {"outcome": "unknown"}
+        assert [event["transport"] for event in driver.named("negotiated")] == ["websocket"]
+
+
+@pytest.mark.node
+async def test_a_link_that_is_only_half_open_is_found_out(own, drivers):
+    async with ChaosLink(own.port, 1) as link:
+        driver = await drivers("node", own)
+        await driver.connect(endpoint(own, "fast", link), options={"token": own.token, "heartbeat": 200})
+        swallow(link)
+        await until(lambda: "resumed" in driver.states)
+        reasons = [state["reason"] for state in driver.named("state") if state["kind"] == "reconnecting"]
+        assert reasons[0] == "1006 the gateway did not answer a ping"
+        assert await driver.do("call", tool="echo", args={"text": "back"}) == "back"
+
+
+def swallow(link: ChaosLink) -> None:
+    """What is sent on the open links from now on reaches nobody, and no end is told."""
+    for pair in link._open:
+        pair.latency = 3600.0
+
+
+@in_chromium
+async def test_a_page_that_may_have_lost_its_network_looks_after_its_link_at_once(own, drivers):
+    async with ChaosLink(own.port, 1) as link:
+        driver = await drivers("chromium", own, link)
+        await driver.connect(endpoint(own, "fast", link), options={"token": own.token})
+        swallow(link)
+        await driver.page.evaluate("dispatchEvent(new Event('offline'))")
+        await until(lambda: "resumed" in driver.states)
+        assert await driver.do("call", tool="echo", args={"text": "back"}) == "back"
+
+
+@in_chromium
+async def test_a_page_whose_network_is_back_does_not_wait_any_longer(own, drivers):
+    async with ChaosLink(own.port, 1) as link:
+        driver = await drivers("chromium", own, link)
+        options = {"token": own.token, "reconnect": LONG}
+        await driver.connect(endpoint(own, "fast", link), options=options)
+        await driver.page.context.set_offline(True)
+        link.cut_all()
+        await until(lambda: "reconnecting" in driver.states)
+        call = driver.start("call", tool="echo", args={"text": "queued"})
+        assert driver.states[-1] == "reconnecting"
+        await driver.page.context.set_offline(False)
+        assert await call == "queued"
+        assert driver.states[-1] == "resumed"
+
+
+@in_chromium
+async def test_a_page_that_was_frozen_goes_on_where_it_was(own, drivers):
+    async with ChaosLink(own.port, 1) as link:
+        driver = await drivers("chromium", own, link)
+        options = {"token": own.token, "reconnect": LONG}
+        await driver.connect(endpoint(own, "demo", link), options=options)
+        call = driver.start("call", tool="slow", args={"steps": 10, "delay": 0.1})
+        await until(lambda: driver.named("progress"))
+        devtools = await driver.page.context.new_cdp_session(driver.page)
+        await devtools.send("Page.setWebLifecycleState", {"state": "frozen"})
+        link.cut_all()
+        await until(lambda: not session_of(own, driver)["attached"])
+        await devtools.send("Page.setWebLifecycleState", {"state": "active"})
+        assert await call == "10 steps done"
+        assert [event["progress"] for event in driver.named("progress")] == list(range(1, 11))
+        assert "resumed" in driver.states
+
+
+@in_chromium
+@pytest.mark.parametrize("kind", ["websocket", "poll"])
+async def test_a_page_that_ends_takes_its_session_along(own, drivers, kind):
+    """Else the session, and in the handshake era its process, would wait for the time of grace."""
+    driver = await drivers("chromium", own)
+    await driver.connect(endpoint(own), kind=kind, mode="legacy", options={"token": own.token})
+    assert session_of(own, driver) is not None
+    await driver.page.goto("about:blank")
+    await until(lambda: session_of(own, driver) is None)
