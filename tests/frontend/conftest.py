@@ -143,7 +143,9 @@ async def page_driver(stack: AsyncExitStack, url: str, cookie: bool = False) -> 
     context = await browser.new_context()
     page = await context.new_page()
     page.complaints = []
-    page.on("console", lambda said: page.complaints.append(said.text) if "Content Security" in said.text else None)
+    page.on(
+        "console", lambda said: page.complaints.append(said.text) if "Content Security" in said.text else None
+    )
     page.on("pageerror", lambda error: page.complaints.append(str(error)))
     driver = Driver(lambda line: page.evaluate("(line) => drive(JSON.parse(line))", line))
     await page.expose_function("told", driver.told)
@@ -190,7 +192,9 @@ async def drivers(frontend: Path) -> AsyncIterator[Callable[..., Awaitable[Drive
     """Make drivers: ``await drivers("node", jupyter)``; ``link`` is what stands before the gateway."""
     async with AsyncExitStack() as stack:
 
-        async def make(runtime: str, jupyter: Jupyter, link: ChaosLink | None = None, **options: Any) -> Driver:
+        async def make(
+            runtime: str, jupyter: Jupyter, link: ChaosLink | None = None, **options: Any
+        ) -> Driver:
             if runtime != "chromium":
                 program = node() if runtime == "node" else runtime
                 assert program is not None

@@ -12,7 +12,12 @@ from tests.chaos import ChaosLink
 from tests.conftest import Jupyter, until
 from tests.frontend.conftest import RUNTIMES, endpoint, frontend_jupyter
 
-ERAS = [("websocket", 2, "2026-07-28"), ("websocket", 2, "legacy"), ("websocket", 1, "legacy"), ("poll", 2, "auto")]
+ERAS = [
+    ("websocket", 2, "2026-07-28"),
+    ("websocket", 2, "legacy"),
+    ("websocket", 1, "legacy"),
+    ("poll", 2, "auto"),
+]
 """Kind of link, major of the SDK, mode."""
 ENDS = {"reset", "close", "truncate", "half-open"}
 """What counts as a cut; links that only get slow come on top."""
@@ -35,7 +40,9 @@ async def chaos(
         driver = await drivers(runtime, jupyter, link)
         options = {"token": jupyter.token, "reconnect": PATIENT}
         await driver.connect(endpoint(jupyter, "fast", link), kind=kind, sdk=sdk, mode=mode, options=options)
-        work = driver.start("work", calls=calls, inFlight=8, every=every, prefix=f"{runtime}.{kind}.{sdk}.{mode}")
+        work = driver.start(
+            "work", calls=calls, inFlight=8, every=every, prefix=f"{runtime}.{kind}.{sdk}.{mode}"
+        )
         made = 0
         while not work.done() or made < cuts:
             due = len(driver.named("done"))

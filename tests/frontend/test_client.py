@@ -111,7 +111,7 @@ async def test_giving_up_ends_every_request_with_its_outcome(make_jupyter, drive
     await until(lambda: "reconnecting" in driver.states)
     queued = driver.start("call", tool="echo", args={"text": "x"})
     for call, outcome in ((written, "unknown"), (queued, "not_sent")):
-        with pytest.raises(Refused, match="within 0.5 s") as refused:
+        with pytest.raises(Refused, match=r"within 0\.5 s") as refused:
             await call
         assert refused.value.error["code"] == -31006
         assert refused.value.error["data"] == {"outcome": outcome}

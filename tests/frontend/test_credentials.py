@@ -10,7 +10,6 @@ from tests.conftest import until
 from tests.frontend.conftest import RUNTIMES, Refused, endpoint, in_chromium
 
 
-
 async def echoes(driver, text: str) -> None:
     assert await driver.do("call", tool="echo", args={"text": text}) == text
 
@@ -28,7 +27,6 @@ async def test_in_a_page_of_the_gateway_the_cookie_is_enough_and_the_address_may
         assert driver.named("negotiated")[0]["refused"] == {}
     await driver.do("close")
     assert driver.page.complaints == []
-
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
@@ -90,15 +88,14 @@ async def test_a_page_learns_why_it_is_refused(own, drivers):
     driver = await drivers("chromium", own)
     with pytest.raises(Refused, match=r"Unauthorized: .*\(401\): a credential is missing or wrong"):
         await driver.connect(endpoint(own), options={"token": "wrong"})
-    with pytest.raises(Refused, match="UnknownServer: .*there is no server 'nope'"):
+    with pytest.raises(Refused, match=r"UnknownServer: .*there is no server 'nope'"):
         await driver.connect(endpoint(own, "nope"), options={"token": own.token})
-
 
 
 @pytest.mark.node
 async def test_where_nobody_listens_it_is_said(drivers, own, unused_tcp_port):
     driver = await drivers("node", own)
-    with pytest.raises(Refused, match="cannot be reached: .*ECONNREFUSED"):
+    with pytest.raises(Refused, match=r"cannot be reached: .*ECONNREFUSED"):
         await driver.connect(f"ws://127.0.0.1:{unused_tcp_port}/mcp-ws/servers/x")
     with pytest.raises(Refused, match=r"http: .*reached.*websocket: .*reached.*poll: .*reached"):
         await driver.connect(f"http://127.0.0.1:{unused_tcp_port}/mcp-ws/servers/x", kind="negotiate")
@@ -108,7 +105,7 @@ async def test_where_nobody_listens_it_is_said(drivers, own, unused_tcp_port):
 @pytest.mark.parametrize("address", ["ftp://host/x", "no address", "http://[::1/", "http://h:99999/"])
 async def test_what_is_no_address_is_said_at_once(drivers, own, address):
     driver = await drivers("node", own)
-    with pytest.raises(Refused, match="ConnectError: .*address"):
+    with pytest.raises(Refused, match=r"ConnectError: .*address"):
         await driver.connect(address, options={"token": "t"})
 
 
@@ -166,7 +163,9 @@ async def test_a_plain_server_that_wants_just_one_subprotocol_gets_it(drivers, o
                 answer = {"jsonrpc": "2.0", "id": message["id"], "result": answers[message["method"]]}
                 await link.send(json.dumps(answer))
 
-    server = await serve(plain, "127.0.0.1", 0, process_request=strict, subprotocols=[wanted] if wanted else None)
+    server = await serve(
+        plain, "127.0.0.1", 0, process_request=strict, subprotocols=[wanted] if wanted else None
+    )
     url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/strict"
     driver = await drivers("node", own)
     for _ in range(2):

@@ -96,6 +96,23 @@ async def test_origins_on_the_endpoint(jupyter):
         )
 
 
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({}, 200),
+        ({"Origin": EVIL}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Cookie": "none"}, 401),
+    ],
+)
+def test_a_page_may_probe_with_its_cookie_and_a_foreign_one_may_not(jupyter, headers, expected):
+    """Browsers send no Origin with a GET of a page's own."""
+    given = {"Cookie": cookie_of(jupyter), "Accept": "application/json", **headers}
+    status, _, body = jupyter.request("GET", "mcp-ws/servers/fast/probe", None, given)
+    assert status == expected
+    assert (b'"websocket"' in body) == (expected == 200)
+
+
 async def test_an_allowed_origin_may_connect_and_its_neighbour_may_not(make_jupyter):
     from tests.conftest import FAST_SERVER
 
