@@ -77,7 +77,8 @@ async def chaos(
 @pytest.mark.heavy
 @pytest.mark.parametrize(("runtime", "era"), QUICK)
 async def test_cut_links_lose_and_repeat_nothing(make_jupyter, drivers, runtime, era):
-    await chaos(frontend_jupyter(make_jupyter, GRACE), drivers, runtime, era, calls=2000, cuts=40, seed=1)
+    size = {"calls": 2000, "cuts": 40} if runtime == NODE else {"calls": 1000, "cuts": 20}
+    await chaos(frontend_jupyter(make_jupyter, GRACE), drivers, runtime, era, seed=1, **size)
 
 
 @pytest.mark.soak

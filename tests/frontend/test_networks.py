@@ -24,8 +24,9 @@ def networks(own, tmp_path_factory):
 
 
 @pytest.mark.node
-@pytest.mark.parametrize("network", NETWORKS)
-@pytest.mark.parametrize(("sdk", "mode"), [(1, "legacy"), (2, "auto")])
+@pytest.mark.parametrize(
+    ("network", "sdk", "mode"), [("open", 1, "legacy"), *((network, 2, "auto") for network in NETWORKS)]
+)
 async def test_it_works_on_every_network_and_says_how(own, networks, drivers, network, sdk, mode):
     driver = await drivers("node", own)
     url = url_through(networks, network)

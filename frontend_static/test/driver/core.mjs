@@ -89,10 +89,10 @@ export class Driver {
     return (await this.#client.listTools()).tools.map(({ name }) => name);
   }
 
-  async call({ tool, args = {}, timeout = 60_000 }, n) {
+  async call({ tool, args = {}, timeout = 60_000, quiet = false }, n) {
     const abort = new AbortController();
     this.#running.set(n, abort);
-    const onprogress = ({ progress }) => this.#tell({ event: "progress", of: n, progress });
+    const onprogress = ({ progress }) => quiet || this.#tell({ event: "progress", of: n, progress });
     const options = { signal: abort.signal, onprogress, timeout };
     const params = { name: tool, arguments: args };
     const result = await (this.#sdk === 1 ? this.#client.callTool(params, undefined, options) : this.#client.callTool(params, options));
@@ -116,7 +116,7 @@ export class Driver {
     const one = async () => {
       while (next < calls) {
         const key = `${prefix}.${(next += 1)}`;
-        const text = await this.call({ tool: "work", args: { key, steps: next % 4 }, timeout: 300_000 }, key).catch((error) => error.message);
+        const text = await this.call({ tool: "work", args: { key, steps: next % 4 }, timeout: 300_000, quiet: true }, key).catch((error) => error.message);
         if (text !== key) {
           wrong += 1;
           this.#tell({ event: "wrong", key, text });
