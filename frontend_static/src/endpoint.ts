@@ -87,10 +87,17 @@ export class Endpoint {
     return headers;
   }
 
-  /** `fetch`, with the page's cookies where the origin is its own. */
-  fetch(url: URL, init: RequestInit): Promise<Response> {
+  /**
+   * `fetch`, with the page's cookies where the origin is its own.
+   *
+   * @throws ConnectError it was redirected, which a gateway never does, unless the caller deals with that.
+   */
+  async fetch(url: URL, init: RequestInit): Promise<Response> {
     const fetch = this.#credentials.fetch ?? globalThis.fetch;
-    return fetch(url, { credentials: "same-origin", redirect: "error", cache: "no-store", ...init });
+    const response = await fetch(url, { credentials: "same-origin", redirect: "manual", cache: "no-store", ...init });
+    const redirected = response.type === "opaqueredirect" || (response.status >= 300 && response.status < 400);
+    if (!redirected || init.redirect !== undefined) return response;
+    throw new ConnectError(`${this.where} is redirected: a login has expired, or the server behind a proxy is stopped`);
   }
 
   async #token(): Promise<string> {

@@ -61,6 +61,9 @@ export class NegotiatingTransport extends EventTarget {
   readonly #options: NegotiatingOptions;
   readonly #transports: readonly TransportName[];
   #active: AnyTransport | undefined;
+  /** The one that is being tried, or in use. */
+  #candidate: AnyTransport | undefined;
+  #closed = false;
   #starting = false;
   #supported: string[] | undefined;
 
@@ -82,6 +85,11 @@ export class NegotiatingTransport extends EventTarget {
   /** The transport in use, where it is one that resumes. */
   get active(): SessionTransport | undefined {
     return this.negotiated?.transport === "http" ? undefined : (this.#active as SessionTransport | undefined);
+  }
+
+  /** The newest state of {@link active}. */
+  get state(): TransportState | undefined {
+    return this.active?.state;
   }
 
   get sessionId(): string | undefined {
@@ -128,6 +136,7 @@ export class NegotiatingTransport extends EventTarget {
       try {
         await this.#try(name);
       } catch (error) {
+        if (this.#closed) throw error;
         refused.set(name, error instanceof ConnectError ? error : new ConnectError(wordsOf(error)));
         if (name === "http" && refused.get(name)?.final) break; // nobody stands between us and whoever says so
         continue;
@@ -150,6 +159,8 @@ export class NegotiatingTransport extends EventTarget {
     candidate.onmessage = (message, extra) => this.onmessage?.(message, extra);
     candidate.onerror = (error) => this.onerror?.(error);
     candidate.onclose = () => this.onclose?.();
+    this.#candidate = candidate;
+    if (this.#closed) throw new ConnectError("the transport was closed");
     if (this.#supported !== undefined) candidate.setSupportedProtocolVersions?.(this.#supported);
     await candidate.start();
     this.#active = candidate;
@@ -158,6 +169,7 @@ export class NegotiatingTransport extends EventTarget {
   #resumable(name: TransportName): AnyTransport {
     const url = this.#endpoint.httpUrl();
     const onState = (state: TransportState): void => {
+      if (state.kind === "closed" && this.#active === undefined) return; // refused: another one is tried
       this.#options.onState?.(state);
       this.dispatchEvent(new StateEvent(state));
     };
@@ -227,7 +239,8 @@ export class NegotiatingTransport extends EventTarget {
   }
 
   async close(): Promise<void> {
-    await this.#active?.close();
+    this.#closed = true;
+    await this.#candidate?.close();
   }
 }
 

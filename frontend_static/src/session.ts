@@ -469,7 +469,7 @@ export class SessionTransport extends EventTarget {
 
   // --- leaving ----------------------------------------------------------------------------------
 
-  /** Close with 1000, which ends the session; bounded by two seconds. What was sent before still goes out. */
+  /** Close with 1000, which ends the session; bounded by two seconds. What was sent before still goes out, by WebSocket. */
   async close(): Promise<void> {
     if (!this.#running) return;
     this.#running = false;

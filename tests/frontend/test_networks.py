@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from websockets.asyncio.server import serve
 
 from tests.chaos import ChaosLink
 from tests.client.test_negotiating import NETWORKS, locations, url_through
@@ -153,3 +154,41 @@ async def test_a_page_that_ends_takes_its_session_along(own, drivers, kind):
     assert session_of(own, driver) is not None
     await driver.page.goto("about:blank")
     await until(lambda: session_of(own, driver) is None)
+
+
+@pytest.mark.node
+@pytest.mark.parametrize("kind", ["websocket", "negotiate"])
+async def test_a_redirect_is_told_and_not_followed(drivers, own, kind):
+    asked = []
+
+    def redirect(connection, request):
+        asked.append(request.path)
+        answer = connection.respond(302, "")
+        answer.headers["Location"] = "/hub/login"
+        return answer
+
+    server = await serve(None, "127.0.0.1", 0, process_request=redirect)
+    driver = await drivers("node", own)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/mcp-ws/servers/x"
+    with pytest.raises(Refused, match="is redirected: a login has expired"):
+        await driver.connect(url, kind=kind, options={"transports": ["http", "websocket"]})
+    assert asked
+    assert not [path for path in asked if path.startswith("/hub")]
+    server.close()
+
+
+@pytest.mark.node
+@pytest.mark.parametrize("kind", ["websocket", "poll", "negotiate"])
+async def test_closing_while_it_connects_ends_the_attempt(drivers, own, kind):
+    """Somebody takes the connection and never says a word."""
+    silent = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{silent.sockets[0].getsockname()[1]}/mcp-ws/servers/x"
+    driver = await drivers("node", own)
+    options = {"transports": ["websocket", "poll"]} if kind == "negotiate" else {}
+    connecting = driver.start("connect", url=url, kind=kind, options=options)
+    await until(lambda: "connecting" in driver.states)
+    await driver.do("abandon")
+    with pytest.raises(Refused, match=r"closed"):
+        await asyncio.wait_for(connecting, 10)
+    assert driver.states.count("connecting") == 1
+    silent.close()

@@ -146,4 +146,9 @@ export class Driver {
   async close() {
     await this.#client.close();
   }
+
+  /** Where the SDK does not have the transport yet. */
+  async abandon() {
+    await this.#transport.close();
+  }
 }
