@@ -82,20 +82,20 @@ async def test_a_call_survives_the_loss_of_its_link(own, drivers, runtime):
 async def test_messages_sent_while_there_is_no_link_are_queued_and_beyond_the_window_sending_waits(
     make_jupyter, drivers
 ):
-    jupyter = frontend_jupyter(make_jupyter, "--MCPWebSocketApp.window_frames=16")
+    jupyter = frontend_jupyter(make_jupyter, "--MCPWebSocketApp.window_frames=64")
     async with ChaosLink(jupyter.port, 1) as link:
         driver = await drivers("node", jupyter)
         await driver.connect(endpoint(jupyter, "fast", link), options={"token": jupyter.token})
         link.refusing = True
         link.cut_all()
         await until(lambda: driver.states.count("reconnecting") > 2)
-        calls = [{"tool": "echo", "args": {"text": str(n)}} for n in range(50)]
+        calls = [{"tool": "echo", "args": {"text": str(n)}} for n in range(100)]
         answers = driver.start("burst", calls=calls)
-        while await driver.do("pending") < 50:  # the SDK writes a little later
+        while await driver.do("pending") < 100:  # the SDK writes a little later
             await asyncio.sleep(0.01)
         assert not answers.done()
         link.refusing = False
-        assert await answers == [str(n) for n in range(50)]
+        assert await answers == [str(n) for n in range(100)]
         assert driver.states.count("resumed") == 1
 
 
