@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from mcp_ws_ide.config import Configuration, ServerSpec
+from mcp_ws_ide.core.era import Era
+from mcp_ws_ide.core.tools import ToolRules
 from mcp_ws_ide.gateway import Gateway, Limits, LinkInfo
 from mcp_ws_ide.gateway.server import Server
 from tests.conftest import MODERN, TESTS, until
@@ -184,3 +186,65 @@ async def test_a_member_that_was_taken_out_is_not_reached_through_a_group(odd):
     gateway.configure(Configuration({}, []))
     answer = await Client(gateway, "http", group).ask("tools/list")
     assert "there is no server 'odd'" in answer["error"]["message"]
+
+
+async def test_a_cancelled_list_shows_nothing_that_is_denied(odd):
+    configure, _ = odd
+    gateway = configure("silent", tools=ToolRules(deny=("t",)))
+    client = Client(gateway)
+    await client.ask("initialize", _meta=None, protocolVersion="2025-11-25", capabilities={})
+    listing = {"jsonrpc": "2.0", "id": 50, "method": "tools/list"}
+    cancelled = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 50}}
+    again = {"jsonrpc": "2.0", "id": 50, "method": "prompts/list"}
+    for message in (listing, cancelled, again):
+        client.session.receive(json.dumps(message).encode(), time.perf_counter())
+    await client.ask("ping", _meta=None)
+    assert [m["result"] for m in client.link.sent if m.get("id") == 50 and "result" in m] == [{"tools": []}]
+
+
+@pytest.mark.parametrize("behaviour", ["silent", "exits"])
+async def test_finding_out_what_a_server_speaks_takes_one_place_among_the_processes(odd, behaviour):
+    configure, _ = odd
+    gateway = configure(behaviour)
+    gateway.limits = Limits(probe_timeout=0.5, max_processes=1)
+    client = Client(gateway)
+    assert (await client.ask("tools/list"))["result"]["tools"]
+    answer = await Client(gateway).ask("tools/list")
+    assert "max_processes" in answer["error"]["message"], "a limit it is all the same"
+
+
+@pytest.mark.parametrize("meta", [MODERN, None])
+async def test_a_process_of_ones_own_is_not_read_while_its_client_is_not(odd, monkeypatch, meta):
+    configure, _ = odd
+    client = Client(configure("silent"))
+    if meta is None:
+        await client.ask("initialize", _meta=None, protocolVersion="2025-11-25", capabilities={})
+    await client.ask("tools/list", _meta=meta)
+    held: list[str] = []
+    for name in ("pause_reading", "resume_reading"):
+        monkeypatch.setattr(
+            "mcp_ws_ide.transports.stdio.StdioTransport." + name, lambda _, name=name: held.append(name)
+        )
+    for full in (True, True, False):
+        client.session.link_full(full)
+    assert held == ["pause_reading", "resume_reading"]
+
+
+async def test_a_shared_process_is_read_though_one_client_reads_slowly(odd, monkeypatch):
+    configure, _ = odd
+    client = Client(configure("silent", sharing="always"))
+    await client.ask("tools/list")
+    held: list[str] = []
+    monkeypatch.setattr(
+        "mcp_ws_ide.transports.stdio.StdioTransport.pause_reading", lambda _: held.append("it was")
+    )
+    client.session.link_full(True)
+    assert held == []
+
+
+async def test_a_server_of_each_sessions_own_tells_http_what_to_do(odd):
+    configure, _ = odd
+    gateway = configure("modern-later", sharing="never")
+    gateway.servers["odd"].era = Era.MODERN
+    answer = await Client(gateway, "http").ask("tools/list")
+    assert "sharing: never" in answer["error"]["message"]
