@@ -111,9 +111,12 @@ def _read_token(path: str | None) -> str | None:
     if path is None:
         return None
     try:
-        return Path(path).read_text().strip()
+        token = Path(path).read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ConnectError(f"the token file {path} cannot be read: {error}") from None
+    if not token:  # another credential in its place would be a surprise
+        raise ConnectError(f"the token file {path} is empty")
+    return token
 
 
 def normal_url(url: str) -> str:
@@ -144,7 +147,7 @@ def endpoint_url(gateway: RunningGateway, server: str) -> str:
         ConnectError: ``server`` is no server name.
     """
     if not ENDPOINT_NAME.fullmatch(server):
-        raise ConnectError(f"{server!r} is neither a server name nor a ws:// URL")
+        raise ConnectError(f"{server!r} is neither a server name nor a ws:// or http:// URL")
     return websocket_url(gateway, f"servers/{quote(server, safe='+')}")
 
 

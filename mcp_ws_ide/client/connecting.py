@@ -74,7 +74,7 @@ def transport_for(
     if transports is None and where.startswith("ws"):
         return websocket_transport(where, **options)
     url = f"http{where.removeprefix('ws')}" if where.startswith("ws") else where
-    return negotiating_transport(url, transports=transports or TRANSPORTS, **options)
+    return negotiating_transport(url, transports=TRANSPORTS if transports is None else transports, **options)
 
 
 def address(

@@ -139,10 +139,10 @@ class NegotiatingTransport:
                 with anyio.fail_after(FIRST_EVENT):
                     await _first_event(client, opener.below("probe"), headers, opener.where)
         except TimeoutError:
-            words = f"no event of a stream arrived within {FIRST_EVENT:g} s: something on the way buffers it"
+            words = f"no event of a stream arrived within {FIRST_EVENT:g} s: nothing answers, or something buffers it"
             raise ConnectError(words) from None
         except (httpx2.HTTPError, OSError) as error:
-            words = f"{opener.where} cannot be reached: {error or type(error).__name__}"
+            words = f"{opener.where} cannot be reached: {str(error).strip() or type(error).__name__}"
             raise ConnectError(words) from None
 
 
@@ -201,11 +201,12 @@ def _check(url: str, transports: Sequence[str]) -> None:
             f"{url.partition('?')[0]!r} is no http:// or https:// address; nothing to negotiate"
         )
     try:
-        port = urlsplit(url).port
+        host, port = urlsplit(url).hostname, urlsplit(url).port
     except ValueError as error:
         raise ConnectError(f"{url.partition('?')[0]!r} is no address: {error}") from None
-    if port == 0:
-        raise ConnectError(f"{url.partition('?')[0]!r} is no address: port 0")
+    if not host or port == 0:
+        missing = "port 0" if host else "it has no host"
+        raise ConnectError(f"{url.partition('?')[0]!r} is no address: {missing}")
     unknown = [name for name in transports if name not in TRANSPORTS]
     if unknown or not transports:
         raise ConnectError(f"unknown transports {unknown}; name some of {', '.join(TRANSPORTS)}")

@@ -119,7 +119,8 @@ class PollConnection:
         try:
             response = await self._client.post(self._url, content=hello)
         except (httpx2.HTTPError, OSError) as error:
-            raise ConnectError(f"{self._where} cannot be reached: {error or type(error).__name__}") from None
+            words = str(error).strip() or type(error).__name__
+            raise ConnectError(f"{self._where} cannot be reached: {words}") from None
         if response.status_code != 200:
             raise refusal(self._where, response.status_code, response.content, response.reason_phrase)
         self._sent = 1

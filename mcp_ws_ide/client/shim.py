@@ -24,6 +24,7 @@ import anyio
 import anyio.lowlevel
 
 from mcp_ws_ide import __version__
+from mcp_ws_ide.binding import SERVER_NAME
 from mcp_ws_ide.client.negotiating import raw_transport
 from mcp_ws_ide.client.states import Lost, Negotiated, Reconnect, Reconnecting, Resumed, State
 from mcp_ws_ide.discovery import RunningGateway, endpoint_url, find_gateway
@@ -86,7 +87,9 @@ def _parser() -> argparse.ArgumentParser:
         "--header-file",
         help="file with further headers, 'Name: value' a line: what a proxy in front asks for",
     )
-    parser.add_argument("--give-up-after", type=float, default=3600.0, metavar="SECONDS", help="default 3600")
+    parser.add_argument(
+        "--give-up-after", type=_amount, default=3600.0, metavar="SECONDS", help="after a loss; default 3600"
+    )
     parser.add_argument("--quiet", action="store_true", help="say nothing about losses on stderr")
     return parser
 
@@ -99,8 +102,18 @@ def _config_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--no-token", action="store_true", help="mint none: the IDE asks, or the environment has it"
     )
-    parser.add_argument("--days", type=float, default=30.0, help="lifetime of the minted token (default 30)")
+    parser.add_argument(
+        "--days", type=_amount, default=30.0, help="lifetime of the minted token (default 30)"
+    )
     return parser
+
+
+def _amount(text: str) -> float:
+    """A positive number; ``inf`` is one."""
+    value = float(text)
+    if not value > 0:  # false for NaN too
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return value
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
@@ -123,6 +136,10 @@ def _target(options: argparse.Namespace, headers: Mapping[str, str]) -> tuple[st
 
 
 def _print_entry(options: argparse.Namespace) -> int:
+    if not SERVER_NAME.fullmatch(options.name):
+        raise _WrongUsage(
+            f"{options.name!r} is no name of a server; several under one name are a group in mcp.json"
+        )
     gateway = find_gateway(options.url, None, options.token_file)
     client = GatewayClient(gateway)
     if options.no_token:

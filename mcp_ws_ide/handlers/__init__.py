@@ -17,7 +17,7 @@ _ENDPOINT = r"(?P<name>[A-Za-z0-9._-]+|(?:\+[A-Za-z0-9._-]+)+)"
 """A server, or ``+a+b``: several as one."""
 
 ROUTES: list[tuple[str, type[Any]]] = [
-    (rf"/mcp-ws/servers/{_ENDPOINT}", ServerEndpointHandler),
+    (rf"/mcp-ws/servers/{_ENDPOINT}/?", ServerEndpointHandler),
     (rf"/mcp-ws/servers/{_ENDPOINT}/poll", PollHandler),
     (rf"/mcp-ws/servers/{_ENDPOINT}/probe", ProbeHandler),
     (r"/mcp-ws/?", PageHandler),

@@ -160,9 +160,10 @@ class ProbeHandler(EndpointHandler):
 
     @ws_authenticated
     async def get(self, name: str) -> None:
-        """Name the transports that are on: at once as JSON, or as a stream, open for :data:`PROBE_HOLD` s."""
+        """Name the transports that are on: at once as JSON, or as a stream, open for :data:`PROBE_HOLD` s; or say why
+        the server cannot be used."""
         await self.check_authorized("execute", "mcp")
-        self.find_server(name)
+        self.usable_server(name)
         offered = ["http", *(["websocket"] if self.runtime.websocket else []), "poll"]
         if self.request.headers.get("Accept") == "application/json":
             return self.finish({"transports": offered})

@@ -146,6 +146,25 @@ async def test_refusals_are_not_taken_for_a_bad_network(own):
             pass
 
 
+async def test_a_server_that_cannot_start_is_said_before_its_transport_is_chosen(make_jupyter):
+    jupyter = make_jupyter({"off": {**FAST_SERVER, "disabled": True}})
+    with pytest.raises(ConnectError, match=r"http: .*502.*switched off"):
+        async with connect(f"{jupyter.url}mcp-ws/servers/off", token=jupyter.token):
+            pass
+
+
+@pytest.mark.parametrize("transport", ["http", "websocket", "poll"])
+async def test_a_slash_at_the_end_of_the_address_changes_nothing(own, transport):
+    url = f"{own.url}mcp-ws/servers/fast/"
+    async with connect(url, token=own.token, transports=(transport,)) as client:
+        assert (await client.list_tools()).tools
+
+
+def test_no_transport_at_all_is_not_taken_for_the_default():
+    with pytest.raises(ConnectError, match="transports"):
+        connect("http://host/x", transports=())
+
+
 async def test_where_nothing_works_every_reason_is_given(unused_tcp_port):
     with pytest.raises(ConnectError, match=r"http: .*reached.*websocket: .*reached.*poll: .*reached"):
         async with connect(f"http://127.0.0.1:{unused_tcp_port}/mcp-ws/servers/x", token="t"):
@@ -158,6 +177,7 @@ async def test_where_nothing_works_every_reason_is_given(unused_tcp_port):
         ("ftp://host/x", ("http",)),
         ("http://host/x", ("sse",)),
         ("http://host/x", ()),
+        ("http:///x", ("http",)),
         ("http://[::1/", ("http",)),
         ("http://h:99999/", ("http",)),
     ],

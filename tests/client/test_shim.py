@@ -75,6 +75,11 @@ def test_mistakes_end_in_words(jupyter):
         ([], 2, "NAME|URL"),
         (["config", "emacs", "fast"], 2, "invalid choice"),
         (["config", "vscode", "nope"], 1, "no server"),
+        (["config", "vscode", "+fast+git"], 2, "a group in mcp.json"),
+        (["config", "vscode", "fast", "--days", "nan"], 2, "not above 0"),
+        (["fast", "--give-up-after", "-1"], 2, "not above 0"),
+        (["fast", "--token-file", "/dev/null"], 1, "is empty"),
+        (["localhost:8888/x"], 1, "http:// URL"),
     ):
         done = run(jupyter, *arguments)
         assert (done.returncode, word in done.stderr) == (code, True), done.stderr
