@@ -351,9 +351,11 @@ class EndpointHandler(ServerLookup, GatewayHandler):
 
 
 class Watched(Protocol):
-    """A link that lives only as long as the credential it was opened with."""
+    """A link or response that lives only as long as the credential it was opened with."""
 
-    closed: bool
+    @property
+    def closed(self) -> bool:
+        """Whether it is over."""
 
     def close(self, code: CloseCode, reason: str) -> None:
         """Close it."""

@@ -34,7 +34,7 @@ from mcp_ws_ide.errors import (
 )
 from mcp_ws_ide.gateway import Exchange, HttpLink, LinkInfo, Session, Stream
 from mcp_ws_ide.gateway.server import Server
-from mcp_ws_ide.handlers.auth import ServerLookup
+from mcp_ws_ide.handlers.auth import ServerLookup, Watched
 from mcp_ws_ide.messages import Kind, Message
 
 if TYPE_CHECKING:
@@ -88,6 +88,22 @@ class Owed:
         return self.pending is None or self.pending.sent > 0
 
 
+class OpenResponse:
+    """A response that lives only as long as the credential it was asked for with (:class:`Watched`)."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is over, or will be with what is queued."""
+        return self._stream.last or not self._stream.reader
+
+    def close(self, code: CloseCode, reason: str) -> None:
+        """Nothing follows; HTTP has no place for code and reason."""
+        self._stream.finish()
+
+
 class Posting(ServerLookup):
     """Mixed into whatever has a request and can respond: Tornado's handlers, and :class:`RepeatedPost`."""
 
@@ -105,6 +121,7 @@ class Posting(ServerLookup):
         def write(self, data: bytes) -> None: ...
         def flush(self) -> Future[None]: ...
         def finish(self, data: bytes = ..., /) -> Any: ...
+        def watch_credential(self, watched: Watched) -> None: ...
 
     # --- requests -------------------------------------------------------------------------------
 
@@ -287,6 +304,9 @@ class Posting(ServerLookup):
             committed: whether it is one already.
         """
         self._reading = stream = owed.stream
+        watched, watching = OpenResponse(stream), committed
+        if committed:
+            self.watch_credential(watched)
         patient_until = time.monotonic() + START_PATIENCE
         try:
             while True:
@@ -298,6 +318,9 @@ class Posting(ServerLookup):
                 final = stream.last and not len(stream)
                 if event is not None and final and not committed:
                     return self._answer(event[1], owed.statuses)
+                if not watching:  # it takes its time, in which the credential may end
+                    self.watch_credential(watched)
+                    watching = True
                 starting = event is None and not owed.reached and time.monotonic() < patient_until
                 if not owed.streams or (starting and not committed):
                     patience = COMMIT_AFTER

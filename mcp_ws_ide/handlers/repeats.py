@@ -26,7 +26,7 @@ from tornado import httputil, web
 from tornado.routing import Router
 
 from mcp_ws_ide.core.tools import ToolRules
-from mcp_ws_ide.handlers.auth import refusal, words_of
+from mcp_ws_ide.handlers.auth import Credential, Watched, credential_of, refusal, words_of
 from mcp_ws_ide.handlers.posts import COMMIT_AFTER, Owed, Posting
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ class Admission:
 
     server: str
     principal: str
+    credential: Credential
     token_id: str | None
     tools: ToolRules | None
     until: float
@@ -83,7 +84,13 @@ class Admissions:
         }
         name, until = handler.path_kwargs["name"], time.monotonic() + ADMITTED_FOR
         self._known[head] = Admission(
-            name, handler.principal, handler.token_id, handler.token_tools, until, headers
+            name,
+            handler.principal,
+            credential_of(handler),
+            handler.token_id,
+            handler.token_tools,
+            until,
+            headers,
         )
 
     def find(self, request: httputil.HTTPServerRequest) -> Admission | None:
@@ -218,6 +225,11 @@ class RepeatedPost(Posting):
     def principal(self) -> str:
         """Whoever was admitted with this head."""
         return self._admission.principal
+
+    def watch_credential(self, watched: Watched) -> None:
+        """As of a handler."""
+        if self.token_id is None:
+            self._runtime.credentials.add(self._admission.credential, self.principal, watched)
 
     def refuse(self, status: int, reason: str, message: str) -> web.HTTPError:
         """As of a handler."""

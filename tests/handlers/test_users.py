@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import AsyncExitStack
 from pathlib import Path
 
+import httpx
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from tests.conftest import FAST_SERVER, Jupyter, Peer
+from tests.conftest import FAST_SERVER, MODERN, Jupyter, Peer, until
+from tests.handlers.test_streamable_http import Http
 
 ROOT = Path(__file__).parents[2]
 USERS = {"alice-token": "alice", "bob-token": "bob", "guest-token": "guest", "test-token-0123456789": "root"}
@@ -113,3 +116,39 @@ async def test_a_link_ends_when_its_jupyter_credential_does(shared, tmp_path):
                     await link.recv()
             assert closed.value.rcvd.code == 4401
         assert (await Peer(his).call(1, "tools/list"))["id"] == 1, "bob stays"
+
+
+async def test_an_open_response_ends_when_its_jupyter_credential_does(shared, tmp_path):
+    """A subscription of either kind: on a POST that went the long way, on one whose head was repeated, and on GET."""
+    async with httpx.AsyncClient(timeout=20) as client, AsyncExitStack() as stack:
+        http = Http(shared, client)
+        http.headers["Authorization"] = "Bearer alice-token"
+        await http.initialize()
+        ends = []
+        for number in range(3):
+            if number < 2:
+                listen = {
+                    "jsonrpc": "2.0",
+                    "id": 1,
+                    "method": "subscriptions/listen",
+                    "params": {"_meta": MODERN},
+                }
+                headers = {"MCP-Protocol-Version": "2026-07-28", "Mcp-Method": "subscriptions/listen"}
+                modern = {"Authorization": "Bearer alice-token", "Accept": http.headers["Accept"], **headers}
+                opening = client.stream("POST", http.url, json=listen, headers=modern)
+            else:
+                opening = client.stream(
+                    "GET", http.url, headers={**http.headers, "Accept": "text/event-stream"}
+                )
+            response = await stack.enter_async_context(opening)
+            assert response.status_code == 200
+            ends.append(asyncio.ensure_future(response.aread()))
+        replaced = tmp_path / "fresh.json"
+        replaced.write_text(json.dumps({token: user for token, user in USERS.items() if user != "alice"}))
+        replaced.replace(tmp_path / "users.json")
+        async with asyncio.timeout(30):
+            bodies = await asyncio.gather(*ends)
+        assert all(b"acknowledged" in body for body in bodies[:2])
+    await until(
+        lambda: shared.rest("GET", "health")[1]["sessions"] == 1, what="that subscriptions are cancelled"
+    )
