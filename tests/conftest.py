@@ -49,6 +49,11 @@ async def until(condition: Callable[[], Any], seconds: float = 15.0, what: str =
     return value
 
 
+def hang_up() -> None:
+    """Let SIGHUP end a child, also where whoever runs the tests ignores it (nohup)."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 class Jupyter:
     """One Jupyter server in a process of its own."""
 
@@ -103,6 +108,7 @@ class Jupyter:
                 stderr=log,
                 env=self.environment,
                 start_new_session=True,
+                preexec_fn=hang_up,
             )
         self.wait_ready()
 

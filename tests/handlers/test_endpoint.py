@@ -402,7 +402,12 @@ async def test_processes_started_ahead_are_taken_and_replaced(make_jupyter):
     children = psutil.Process(jupyter.process.pid).children
 
     def waiting() -> set[int]:
-        return {child.pid for child in children(recursive=True) if "fast.py" in " ".join(child.cmdline())}
+        found = set()
+        for child in children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
+                if "fast.py" in " ".join(child.cmdline()):
+                    found.add(child.pid)
+        return found
 
     before = await until(lambda: found if len(found := waiting()) == 2 else None, what="two processes ahead")
     assert jupyter.rest("GET", "health")[1]["processes"] == 2

@@ -125,5 +125,7 @@ async def test_a_token_with_lists_opens_no_group_in_a_url(narrowed):
 async def test_another_spelling_of_name_goes_round_no_list(narrowed):
     async with narrowed.connect("demo") as link:
         peer = Peer(link)
-        answer = await peer.call(1, "tools/call", {"name": "echo", "Name": "crash", "arguments": {"text": "x"}})
+        answer = await peer.call(
+            1, "tools/call", {"name": "echo", "Name": "crash", "arguments": {"text": "x"}}
+        )
         assert "'Name'" in answer["error"]["message"]
