@@ -49,14 +49,21 @@ class GatewayEnd:
         digest: of the token that ``opened`` carries; tokens themselves are not kept.
         window: what either side buffers.
         grace: seconds a detached session lives.
+        live: what may be unacknowledged while a link is up, if that is more than :data:`OVERFLOW_FACTOR` windows.
     """
 
-    __slots__ = ("_previous", "_token", "channel", "deadline", "grace", "link", "replayed", "window")
+    __slots__ = ("_live", "_previous", "_token", "channel", "deadline", "grace", "link", "replayed", "window")
 
-    def __init__(self, link: object, digest: bytes, window: Window, grace: float) -> None:
+    def __init__(
+        self, link: object, digest: bytes, window: Window, grace: float, live: Window | None = None
+    ) -> None:
         self.link: object | None = link
         self.channel = ReliableChannel(window.frames, window.bytes)
         self.window = window
+        frames, size = (live.frames, live.bytes) if live is not None else (0, 0)
+        self._live = Window(
+            max(frames, OVERFLOW_FACTOR * window.frames), max(size, OVERFLOW_FACTOR * window.bytes)
+        )
         self.grace = grace
         self.deadline: float | None = None
         """When a detached session expires, on the caller's clock; None while attached."""
@@ -165,12 +172,8 @@ class GatewayEnd:
         channel.push(data, droppable)
 
     def _patient(self) -> bool:
-        channel, window = self.channel, self.window
-        return (
-            self.link is not None
-            and channel.unacked_bytes < OVERFLOW_FACTOR * window.bytes
-            and channel.kept < OVERFLOW_FACTOR * window.frames
-        )
+        channel, live = self.channel, self._live
+        return self.link is not None and channel.unacked_bytes < live.bytes and channel.kept < live.frames
 
 
 class Waiting(msgspec.Struct):

@@ -215,7 +215,9 @@ class Gateway:
         if resumable:
             token, digest = new_resume_token(session.id)
             window = Window(self.limits.window_frames, self.limits.window_bytes)
-            session.resumption = GatewayEnd(link, digest, window, self.limits.grace)
+            # Answers to what may be in flight must never end a session whose client is there.
+            live = Window(4 * self.limits.max_in_flight, self.limits.max_queued_bytes)
+            session.resumption = GatewayEnd(link, digest, window, self.limits.grace, live)
             link.send(session.resumption.opened(session.id, token))
         self.sessions[session.id] = session
         self._per_principal[info.principal] = self._per_principal.get(info.principal, 0) + 1

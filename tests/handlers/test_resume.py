@@ -528,3 +528,13 @@ async def test_a_restart_wakes_who_waits_for_a_crashed_server(make_jupyter):
         assert answer["id"] == "w"
         assert answer["error"]["data"]["outcome"] == "not_sent"
         assert (await peer.call("again", "tools/list"))["id"] == "again"
+
+
+async def test_many_answers_at_once_end_no_session_whose_client_is_there(make_jupyter):
+    jupyter = make_jupyter({"fast": FAST_SERVER}, "--MCPWebSocketApp.window_frames=16")
+    client = Resumer(jupyter)
+    await client.open()
+    for number in range(50):
+        await client.call(number, "echo", {"text": "x"})
+    assert sorted([(await client.data())["id"] for _ in range(50)]) == list(range(50))
+    await client.link.close()
