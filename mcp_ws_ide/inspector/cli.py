@@ -25,7 +25,7 @@ from mcp_ws_ide.inspector.choosing import Ambiguous, address
 from mcp_ws_ide.inspector.collecting import stop_on_signals
 from mcp_ws_ide.inspector.commands import Find
 from mcp_ws_ide.inspector.gateway_client import GatewayClient
-from mcp_ws_ide.inspector.model.filters import FilterError
+from mcp_ws_ide.inspector.model.filters import FilterError, FilterTooSlow
 from mcp_ws_ide.inspector.recording import RecordingError
 from mcp_ws_ide.inspector.sanitise import visible
 from mcp_ws_ide.inspector.tail import format_record
@@ -106,7 +106,7 @@ def _guarded(run: Callable[[], int], unreachable: int = 1) -> int:
         code = run()
         sys.stdout.flush()
         return code
-    except (Ambiguous, RecordingError, FilterError) as error:
+    except (Ambiguous, RecordingError, FilterError, FilterTooSlow) as error:
         print(f"mcp-ws-inspect: {_several_lines(str(error))}", file=sys.stderr)
         return 2
     except ConnectError as error:

@@ -30,7 +30,7 @@ from mcp_ws_ide.inspector.app.traffic import Traffic
 from mcp_ws_ide.inspector.app.wording import amount
 from mcp_ws_ide.inspector.gateway_client import GatewayClient
 from mcp_ws_ide.inspector.model import commands, difference, filters
-from mcp_ws_ide.inspector.model.filters import Filter
+from mcp_ws_ide.inspector.model.filters import Filter, FilterTooSlow
 from mcp_ws_ide.inspector.model.journal import Changes, Journal
 from mcp_ws_ide.inspector.model.records import Kind, Status
 from mcp_ws_ide.inspector.model.store import MARKED, PROBLEM
@@ -194,7 +194,10 @@ class InspectorApp(App[None]):
         changes, self._fresh = self._fresh, []
         current = self.current
         if changes or (slow and current is self.traffic and self.journal.pairing.open):
-            self.traffic.update(changes, self.now)
+            try:
+                self.traffic.update(changes, self.now)
+            except FilterTooSlow as error:
+                self._give_up(error)
         if slow:
             if isinstance(current, Pane):
                 self._refresh_pane(current)
@@ -276,10 +279,12 @@ class InspectorApp(App[None]):
     def show_state(self) -> None:
         """Header and tabs."""
         self._measure()
+        words = self.journal.store.trouble
+        trouble: list[Part] = [(f" {clean(words)} ", "bad")] if words else []
         recording = (
             [("● REC ", "bad"), (f"{self._recorder.records:,} ", "")] if self._recorder is not None else []
         )
-        self.head.show([*self._state(), *recording])
+        self.head.show([*trouble, *self._state(), *recording])
         self.tabs.show(self._tabs())
 
     def _measure(self) -> None:
@@ -425,9 +430,7 @@ class InspectorApp(App[None]):
 
     def _apply(self, purpose: str, filter_: Filter) -> None:
         if purpose == "filter":
-            self.saved.used(filter_.text)
-            self.traffic.apply(filter_)
-            self.show_state()
+            self._filter(filter_)
         else:
             self._search = filter_ if filter_.text.strip() else None
             self.action_match(1)
@@ -453,6 +456,20 @@ class InspectorApp(App[None]):
         if isinstance(self.tap, Playback):
             return self.tap.header
         return Header(time.time(), gateway.url if gateway is not None else "")
+
+    def _filter(self, filter_: Filter) -> None:
+        self.saved.used(filter_.text)
+        try:
+            self.traffic.apply(filter_)
+        except FilterTooSlow as error:
+            self._give_up(error)
+        self.show_state()
+
+    def _give_up(self, error: FilterTooSlow) -> None:
+        """A filter that takes too long is taken away: the screen must not stand still."""
+        self._warn(f"{error}; it was cleared")
+        self.traffic.apply(filters.parse(""))
+        self.show_state()
 
     def action_earlier(self, step: int) -> None:
         """Another of the filters that were kept or used."""
@@ -533,14 +550,12 @@ class InspectorApp(App[None]):
     def action_marked_only(self) -> None:
         """Only what is marked."""
         self.traffic.marked_only = not self.traffic.marked_only
-        self.traffic.apply()
-        self.show_state()
+        self._filter(self.traffic.filter)
 
     def action_fold(self) -> None:
         """One row per operation."""
         self.traffic.folding = not self.traffic.folding
-        self.traffic.apply()
-        self.show_state()
+        self._filter(self.traffic.filter)
 
     def action_match(self, step: int) -> None:
         """To the next match of the search; without one, to the next problem."""
@@ -552,7 +567,10 @@ class InspectorApp(App[None]):
         if self._search is None:
             hits = [r for r in rows if store.holds(r) and store.has(r, PROBLEM)]
         else:
-            matching = set(self._search.rows(store))
+            try:
+                matching = set(self._search.rows(store))
+            except FilterTooSlow as error:
+                return self._warn(str(error))
             hits = [r for r in rows if r in matching]
         after = [r for r in hits if row is None or (r > row if step > 0 else r < row)]
         if not hits:
@@ -736,8 +754,7 @@ class InspectorApp(App[None]):
 
     def _only(self, text: str) -> None:
         self.action_screen("traffic")
-        self.traffic.apply(filters.parse(text))
-        self.show_state()
+        self._filter(filters.parse(text))
 
     def _toggle_detail(self, on: bool) -> None:
         detail = self.detail

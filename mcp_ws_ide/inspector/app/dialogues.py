@@ -43,6 +43,12 @@ Status      … pending  OK  FAIL isError  ERR JSON-RPC error  CXL cancelled  LO
 """
 
 
+MAX_COPIED: Final = 1 << 20
+"""Characters that are sent to a terminal's clipboard; most take less."""
+MAX_SHOWN: Final = 20_000
+"""Characters of them that are shown."""
+
+
 class Report(ModalScreen[None]):
     """Lines to read."""
 
@@ -155,9 +161,12 @@ class Copying(ModalScreen[None]):
             self.hint.show([(clean(str(error)), "warn")])
             self.text.show([])
             return
-        self.app.copy_to_clipboard(text)
-        self.hint.show([("copied, if the terminal allows it (OSC 52)", "good")])
-        self.text.show([[(clean(line), "")] for line in text.split("\n")])
+        if len(text) > MAX_COPIED:
+            self.hint.show([("too long for a clipboard: e writes it to a file", "warn")])
+        else:
+            self.app.copy_to_clipboard(text)
+            self.hint.show([("copied, if the terminal allows it (OSC 52)", "good")])
+        self.text.show([[(clean(line), "")] for line in text[:MAX_SHOWN].split("\n")])
 
     def _style(self, name: str) -> str:
         return "head" if name == self.form else "dim"

@@ -26,6 +26,7 @@ computed for all rows at once, as a byte per row: a million rows take some tens 
 from __future__ import annotations
 
 import json
+import mmap
 import re
 import time
 import zlib
@@ -37,6 +38,8 @@ from fnmatch import translate
 from itertools import compress
 from typing import Any, Final
 
+import regex
+
 from mcp_ws_ide.inspector.model.records import CLIENT_LEG, TO_SERVER, Kind, Lane, Status
 from mcp_ws_ide.inspector.model.store import MARKED, NONE, PROBLEM, TRUNCATED, Names, Store
 
@@ -47,6 +50,8 @@ MAX_FILTER: Final = 2000
 """Characters of a filter."""
 MAX_DEPTH: Final = 50
 """Brackets and ``!`` within each other."""
+REGEX_TIME: Final = 1.0
+"""Seconds of a regular expression for one look at the store, in which the screen stands still."""
 UNITS: Final = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 NEGATE: Final = bytes([1, 0]) + bytes(254)
@@ -65,6 +70,32 @@ class FilterError(ValueError):
     def __init__(self, text: str, position: int) -> None:
         super().__init__(text)
         self.position = position
+
+
+class FilterTooSlow(Exception):
+    """A regular expression of the filter takes longer than :data:`REGEX_TIME` on what it is asked about."""
+
+
+class _Limited:
+    """A regular expression that gives up after :data:`REGEX_TIME`, over all texts of one test."""
+
+    def __init__(self, pattern: Any) -> None:
+        self._pattern = pattern
+        self._end = time.monotonic() + REGEX_TIME
+
+    def search(self, data: bytes | mmap.mmap, start: int, end: int) -> Any:
+        """As :meth:`re.Pattern.search`.
+
+        Raises:
+            FilterTooSlow: the time is over.
+        """
+        left = self._end - time.monotonic()
+        try:
+            if left > 0:
+                return self._pattern.search(data, start, end, timeout=left)
+        except TimeoutError:
+            pass
+        raise FilterTooSlow(f"the regular expression took more than {REGEX_TIME:g} s; write a simpler one")
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,10 +263,11 @@ class _Parser:
         if not source:
             raise FilterError("~ wants a regular expression", at)
         try:
-            pattern = re.compile(source.encode(), re.MULTILINE)
-        except re.error as error:
+            re.compile(source.encode())  # it points at a mistake more exactly
+            pattern = regex.compile(source.encode(), regex.MULTILINE)
+        except (re.error, regex.error) as error:
             raise FilterError(f"regular expression: {error.msg}", at + (error.pos or 0)) from None
-        return lambda store, start, end: store.matching(pattern, start, end)
+        return lambda store, start, end: store.matching(_Limited(pattern), start, end)
 
 
 def both(one: Filter, other: Filter) -> Filter:

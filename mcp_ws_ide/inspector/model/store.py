@@ -14,14 +14,13 @@ from __future__ import annotations
 
 import mmap
 import os
-import re
 import tempfile
 import zlib
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO, Final
+from typing import IO, Any, Final, Protocol
 
 from mcp_ws_ide.inspector.model.records import KINDS, Kind, Lane, Record, Status, id_text, lane_of
 
@@ -47,6 +46,13 @@ NONE: Final = 0xFFFFFFFF
 _KINDS: Final = tuple(Kind)
 _LANES: Final = tuple(Lane)
 _STATUSES: Final = tuple(Status)
+
+
+class Pattern(Protocol):
+    """What is searched for: a compiled regular expression, or something that searches as one."""
+
+    def search(self, data: bytes | mmap.mmap, start: int, end: int, /) -> Any:
+        """The first match within ``start`` … ``end``, or None."""
 
 
 class Names:
@@ -184,8 +190,15 @@ class Store:
             raise KeyError(row)
         index = row - self.first
         entry = self._spill.read(self.offset[index], self.length[index])
+        if b"\0" in entry and self._spill.trouble:
+            return Body("", f"(its text was not kept: {self._spill.trouble})")
         identifier, _, text = entry.partition(b"\n")
         return Body(identifier.decode(errors="replace"), text[:-1].decode(errors="replace"))
+
+    @property
+    def trouble(self) -> str:
+        """Why texts are missing; ``""`` while none is."""
+        return self._spill.trouble
 
     def method_of(self, row: int) -> str:
         """The method, or the name of an event."""
@@ -236,7 +249,7 @@ class Store:
 
     # --- search ----------------------------------------------------------------------------------
 
-    def matching(self, pattern: re.Pattern[bytes], start: int, end: int) -> bytearray:
+    def matching(self, pattern: Pattern, start: int, end: int) -> bytearray:
         """For each row of ``start`` … ``end``, 1 if its id or text matches, else 0."""
         found = bytearray(end - start)
         if start >= end:
@@ -249,7 +262,7 @@ class Store:
         return found
 
     def _matches(
-        self, pattern: re.Pattern[bytes], base: int, data: bytes | mmap.mmap, position: int, stop: int
+        self, pattern: Pattern, base: int, data: bytes | mmap.mmap, position: int, stop: int
     ) -> Iterator[int]:
         """Indexes of rows whose text matches; ``base`` is the offset of ``data[0]``."""
         while position < stop and (match := pattern.search(data, position, stop)):
@@ -269,6 +282,8 @@ class Spill:
         self._starts: list[int] = []
         self._end = 0
         self._buffer = bytearray()
+        self.trouble = ""
+        """Why texts could not be kept, since when some are missing."""
 
     @property
     def segments(self) -> int:
@@ -284,8 +299,7 @@ class Spill:
         """Append; returns the offset."""
         if not self._files or self._end - self._starts[-1] >= SEGMENT:
             self._flush()
-            self._files.append(tempfile.TemporaryFile(prefix="mcp-ws-inspect-", buffering=0))  # noqa: SIM115
-            self._starts.append(self._end)
+            self._begin_segment()
         offset = self._end
         self._buffer += entry
         self._end += len(entry)
@@ -293,18 +307,36 @@ class Spill:
             self._flush()
         return offset
 
+    def _begin_segment(self) -> None:
+        try:
+            file: IO[bytes] = tempfile.TemporaryFile(prefix="mcp-ws-inspect-", buffering=0)  # noqa: SIM115
+        except OSError as error:
+            self.trouble = f"no file for texts: {error.strerror}"
+            file = open(os.devnull, "r+b", buffering=0)  # noqa: SIM115 - reads as nothing
+        self._files.append(file)
+        self._starts.append(self._end)
+
     def _flush(self) -> None:
-        if self._buffer:
-            view = memoryview(bytes(self._buffer))
+        """Write what waits at its place. What cannot be written (a full disk) is missing, and said."""
+        if not self._buffer:
+            return
+        view = memoryview(bytes(self._buffer))
+        position = self._end - len(view) - self._starts[-1]
+        self._buffer.clear()
+        descriptor = self._files[-1].fileno()
+        try:
             while view:
-                view = view[self._files[-1].write(view) :]
-            self._buffer.clear()
+                written = os.pwrite(descriptor, view, position)
+                view, position = view[written:], position + written
+        except OSError as error:
+            self.trouble = f"texts are not kept: {error.strerror}"
 
     def read(self, offset: int, length: int) -> bytes:
-        """``length`` bytes at ``offset``, within one segment."""
+        """``length`` bytes at ``offset``, within one segment; what could not be written reads as zeros."""
         self._flush()
         segment = bisect_right(self._starts, offset) - 1
-        return os.pread(self._files[segment].fileno(), length, offset - self._starts[segment])
+        found = os.pread(self._files[segment].fileno(), length, offset - self._starts[segment])
+        return found.ljust(length, b"\0")
 
     def ranges(self, start: int, stop: int) -> Iterator[tuple[int, bytes | mmap.mmap, int, int]]:
         """The bytes of ``start`` … ``stop``, a piece per segment: offset of ``data[0]``, data, begin, end."""
@@ -312,12 +344,14 @@ class Spill:
         ends = [*self._starts[1:], self._end]
         for file, begin, end in zip(self._files, self._starts, ends, strict=True):
             low, high = max(start, begin), min(stop, end)
+            there = begin + os.fstat(file.fileno()).st_size if self.trouble else end
+            high = min(high, there)
             if low >= high:
                 continue
             if high - low < MAP_ABOVE:
                 yield low, os.pread(file.fileno(), high - low, low - begin), 0, high - low
             else:
-                with mmap.mmap(file.fileno(), end - begin, access=mmap.ACCESS_READ) as data:
+                with mmap.mmap(file.fileno(), min(end, there) - begin, access=mmap.ACCESS_READ) as data:
                     yield begin, data, low - begin, high - begin
 
     def drop_segment(self) -> int:

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from mcp_ws_ide import messages
 from mcp_ws_ide.errors import MalformedMessage
 from mcp_ws_ide.inspector.model.records import CLIENT_LEG, TO_SERVER, Kind, Lane, Record, part, value_key
-from mcp_ws_ide.inspector.model.schemas import Schemas
 from mcp_ws_ide.messages import PROTOCOL_VERSION_KEY
+
+if TYPE_CHECKING:
+    from mcp_ws_ide.inspector.model.schemas import Schemas
 
 HIDDEN: Final = "••••"
 """What the gateway writes in the place of a secret."""
@@ -61,7 +63,7 @@ class Judge:
     def __init__(self) -> None:
         self._modern: dict[str, bool] = {}
         self._progress: dict[tuple[str, str, object], float] = {}
-        self._schemas = Schemas()
+        self._schemas: Schemas | None = None
 
     def judge(
         self,
@@ -97,11 +99,18 @@ class Judge:
     def _learn(self, record: Record, method: str, content: dict[str, Any]) -> None:
         tools = part(content, "result", "tools")
         if method == "tools/list" and isinstance(tools, list):
+            if self._schemas is None:
+                # Imported here: most commands never need it, and it takes a tenth of a second.
+                from mcp_ws_ide.inspector.model.schemas import Schemas
+
+                self._schemas = Schemas()
             self._schemas.learn(record.server, tools)
 
     def _against_schema(
         self, server: str, kind: Kind, content: dict[str, Any], tool: str
     ) -> Iterator[Violation]:
+        if self._schemas is None:
+            return
         if kind is Kind.REQUEST:
             for text in self._schemas.arguments(server, tool, part(content, "params", "arguments")):
                 yield Violation("arguments-schema", text, "MCP 2025-11-25, server/tools: inputSchema")
