@@ -13,10 +13,12 @@ from typing import Final
 Piece = tuple[str, str]
 """Text, and what it is: ``key``, ``string``, ``number``, ``word``, ``mark`` or ``other``."""
 
+MAX_LINES: Final = 20_000
+"""Lines that are laid out; nobody scrolls further."""
 MAX_INDENT: Final = 24
 """Levels that are still indented further."""
 _TOKEN: Final = re.compile(
-    r'("(?:[^"\\]|\\.)*"?)|(-?\d[\d.eE+-]*)|(true|false|null)|([{}\[\],:])|\s+|(.)', re.DOTALL
+    r'("[^"\\]*(?:\\.[^"\\]*)*"?)|(-?\d[\d.eE+-]*)|(true|false|null)|([{}\[\],:])|\s+|(.)', re.DOTALL
 )
 _KINDS: Final = {1: "string", 2: "number", 3: "word", 5: "other"}
 
@@ -39,6 +41,9 @@ def pretty(text: str) -> list[list[Piece]]:
         if piece in ("{", "["):
             depth += 1
         previous = piece
+        if len(lines) > MAX_LINES:
+            lines.append([("… there is more; see Raw", "other")])
+            break
     return lines
 
 
