@@ -15,7 +15,7 @@ FRONTEND_BUILT := $(FRONTEND)/build/.built
 NODE22 := .npm-env/node22/.installed
 PORT ?= 8888
 
-.PHONY: help run frontend test test-quick check interop interop-ides soak bench bench-http bench-memory bench-tap clean
+.PHONY: help run frontend test test-quick check interop interop-ides soak bench bench-http bench-memory bench-tap screenshots clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -121,6 +121,9 @@ bench-memory: $(STAMP) $(NODE_STAMP) ## memory of 32 agents on one shared server
 
 bench-tap: $(STAMP) ## what the tap costs a message, watched and not
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python benchmarks/tap.py
+
+screenshots: $(STAMP) ## the pictures of docs/inspector.md, of real traffic
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python docs/screenshots.py
 
 clean: ## remove everything the other targets made
 	rm -rf $(FRONTEND)/node_modules $(FRONTEND)/dist $(FRONTEND)/build $(VENV) .venv-mcp1 .venv-agents .npm-env .peers .cache build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

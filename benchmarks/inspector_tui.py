@@ -1,8 +1,9 @@
 """What the full-screen inspector costs while it follows a steady stream of records.
 
 Starts a tap that sends so many records a second (the lines of ``inspector_store``), and ``mcp-ws-inspect`` in a
-terminal of 120 × 40 whose output is read and thrown away. Prints its CPU time as a share of one core, its memory,
-and how many records it was too slow for (the tap counts what it could not send in time).
+terminal of 120 × 40 whose output is read and thrown away. Prints its CPU time as a share of one core, its memory
+in the middle and at the end, how late its event loop ran what was due (a clock within it that asks for every 10 ms),
+and how many of the records that were sent it had taken in when it ended.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import os
 import pty
 import struct
 import sys
+import tempfile
 import termios
 import threading
 import time
@@ -27,6 +29,37 @@ from inspector_store import lines
 from websockets.asyncio.server import Request, Response, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
+CLOCK = 0.01
+"""Seconds between two looks at the loop's lag."""
+MEASURED = """
+import asyncio, json, sys, time
+from mcp_ws_ide.discovery import RunningGateway
+from mcp_ws_ide.inspector.app import app as module
+
+class Measured(module.InspectorApp):
+    def on_mount(self):
+        super().on_mount()
+        self.late = []
+        self.run_worker(self.clock(), group="clock")
+
+    async def clock(self):
+        while True:
+            due = time.perf_counter() + {clock}
+            await asyncio.sleep({clock})
+            self.late.append(time.perf_counter() - due)
+
+    def on_unmount(self):
+        # The first two seconds are its start.
+        ordered = sorted(self.late[int(2 / {clock}) :]) or [0.0]
+        told = {{"rows": self.journal.store.end, "dropped": self.journal.missed}}
+        for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99), ("max", 1.0)):
+            told["lag_ms_" + name] = round(ordered[min(len(ordered) - 1, int(share * len(ordered)))] * 1000, 1)
+        open({report!r}, "w").write(json.dumps(told))
+        super().on_unmount()
+
+module.InspectorApp = Measured
+sys.exit(module.run(lambda: RunningGateway({url!r})))
+"""
 BATCHES = 20
 """Messages a second, each with its share of the records."""
 
@@ -69,10 +102,12 @@ async def main() -> None:
 
 async def measure(url: str, seconds: int, sent: list[int]) -> None:
     """Start the inspector and watch it."""
+    report = tempfile.NamedTemporaryFile(prefix="lag-")  # noqa: SIM115 - the other process writes it
+    program = MEASURED.format(clock=CLOCK, report=report.name, url=url)
     pid, terminal = pty.fork()
     if pid == 0:
         os.environ.update(TERM="xterm-256color", COLUMNS="120", LINES="40")
-        command = [sys.executable, "-m", "mcp_ws_ide.inspector.cli", "attach", "--url", url]
+        command = [sys.executable, "-c", program]
         os.execv(command[0], command)
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
     output = [0]
@@ -90,21 +125,23 @@ async def measure(url: str, seconds: int, sent: list[int]) -> None:
         await asyncio.sleep(0.05)
     await asyncio.sleep(2)
     cpu, at, before = process.cpu_times(), time.perf_counter(), sent[0]
-    await asyncio.sleep(seconds)
+    await asyncio.sleep(seconds / 2)
+    middle = process.memory_info().rss
+    await asyncio.sleep(seconds / 2)
     spent, took = process.cpu_times(), time.perf_counter() - at
-    print(
-        json.dumps(
-            {
-                "records_per_s": round((sent[0] - before) / took),
-                "cpu_percent": round(100 * (spent.user + spent.system - cpu.user - cpu.system) / took, 1),
-                "rss_mib": round(process.memory_info().rss / (1 << 20), 1),
-                "terminal_kb_per_s": round(output[0] / (took + 2) / 1024, 1),
-                "threads": process.num_threads(),
-            }
-        )
-    )
+    found = {
+        "records_per_s": round((sent[0] - before) / took),
+        "seconds": round(took),
+        "cpu_percent": round(100 * (spent.user + spent.system - cpu.user - cpu.system) / took, 1),
+        "rss_mib_middle": round(middle / (1 << 20), 1),
+        "rss_mib": round(process.memory_info().rss / (1 << 20), 1),
+        "terminal_kb_per_s": round(output[0] / (took + 2) / 1024, 1),
+        "threads": process.num_threads(),
+        "sent": sent[0],
+    }
     os.write(terminal, b"q")
     await asyncio.to_thread(process.wait, 10)
+    print(json.dumps({**found, **json.loads(report.read())}))
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def calling(t: Transcript, arguments: Any, **members: Any) -> list[str]:
 def test_arguments_that_break_the_input_schema_are_violations():
     t = knowing({"inputSchema": POINT})
     assert calling(t, {"x": 1, "name": "ok"}) == []
-    assert calling(t, {"x": "1"})[1:] == ["arguments-schema: x: '1' is not of type 'integer'"]
+    assert calling(t, {"x": "1"})[1:] == ["input-schema: x: '1' is not of type 'integer'"]
     assert "required property" in calling(t, {})[-1]
     assert "does not match" in calling(t, {"x": 1, "name": "NO"})[-1]
 

@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, ClassVar, Final, cast
+from typing import Any, ClassVar, Final
 
 from textual import work
 from textual.app import App, ComposeResult, SystemCommand
@@ -32,7 +32,7 @@ from mcp_ws_ide.inspector.gateway_client import GatewayClient
 from mcp_ws_ide.inspector.model import commands, difference, filters
 from mcp_ws_ide.inspector.model.filters import Filter, FilterTooSlow
 from mcp_ws_ide.inspector.model.journal import Changes, Journal
-from mcp_ws_ide.inspector.model.records import Kind, Status
+from mcp_ws_ide.inspector.model.records import Kind
 from mcp_ws_ide.inspector.model.store import MARKED, PROBLEM
 from mcp_ws_ide.inspector.playback import Playback
 from mcp_ws_ide.inspector.recording import Header, Recorder, RecordingError, gap_line
@@ -299,9 +299,7 @@ class InspectorApp(App[None]):
         where = clean(watch.gateway.url) if watch.gateway is not None else ""
         if watch.state == "live":
             trip = f"rtt {watch.round_trip * 1000:.1f}ms · " if watch.round_trip is not None else ""
-            open_ = sum(
-                store.holds(r) and store.status_of(r) is Status.PENDING for r in _newest(self.journal)
-            )
+            open_ = len(self.journal.waiting())
             drops = self.journal.missed
             return [
                 (" ● LIVE ", "good"),
@@ -325,7 +323,9 @@ class InspectorApp(App[None]):
 
     def _tabs(self) -> list[Part]:
         current = self.switcher.current
+        store, limit = self.journal.store, self.now - Problems.WAITS
         problems = sum(self.journal.problem_counts.values())
+        problems += sum(store.mono[row - store.first] < limit for row in self.journal.waiting())
         parts: list[Part] = []
         for number, name in enumerate(SCREENS, 1):
             label = name.title() if self.size.width >= 110 else SHORT.get(name, name.title())
@@ -791,12 +791,6 @@ class InspectorApp(App[None]):
                 f"Filter {text}", "A filter that was kept", lambda text=text: self._only(text)
             )
         yield from (SystemCommand(*action) for action in actions)
-
-
-def _newest(journal: Journal) -> list[int]:
-    """Rows of open requests; at most 10,000 are looked at."""
-    rows = journal.pairing.open.values()
-    return list(rows)[-10_000:] if len(rows) > 10_000 else cast("list[int]", list(rows))
 
 
 def _literal(value: str) -> str:

@@ -296,4 +296,7 @@ def related(journal: Journal, row: int) -> list[int]:
     for index, parent in enumerate(store.parent[low:high], low):
         if parent != NONE and parent in roots and len(found) < MAX_RELATED:
             found.add(index + store.first)
+    for other in list(found):  # a further round has its own answers
+        if store.kind_of(other) is Kind.REQUEST and (answer := store.linked(store.pair, other)) is not None:
+            found.add(answer)
     return sorted(found)

@@ -58,10 +58,10 @@ class Report(ModalScreen[None]):
     Report Vertical { width: 100%; max-width: 118; height: 100%; max-height: 36; border: round $primary; padding: 0 1; }
     """
 
-    def __init__(self, title: str, lines: list[list[Part]], wrap: bool = True) -> None:
+    def __init__(self, title: str, lines: list[list[Part]]) -> None:
         super().__init__()
         self.heading, self.text = Line(), Text()
-        self.text.wrap = wrap
+        self.text.wrap = True
         self._title, self._lines = title, lines
 
     def compose(self) -> ComposeResult:
@@ -81,7 +81,7 @@ class Help(Report):
     """Keys and words."""
 
     def __init__(self) -> None:
-        super().__init__("Help", [[(line, "")] for line in HELP.splitlines()], wrap=False)
+        super().__init__("Help", [[(line, "")] for line in HELP.splitlines()])
 
 
 class Question(ModalScreen[bool]):

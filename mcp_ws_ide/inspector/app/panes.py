@@ -75,7 +75,7 @@ class Sessions(Pane):
         """Columns."""
         return [
             (
-                f"{'session':<12} {'server':<12} {'era':<7} {'link':<9} {'open':>4} {'seen':>6} {'res':>3} "
+                f"{'session':<12} {'server':<12} {'era':<7} {'link':<11} {'open':>4} {'seen':>6} {'res':>3} "
                 f"{'queue':>5}  client",
                 "",
             )
@@ -92,8 +92,8 @@ class Sessions(Pane):
             (fit(party.id, 12) + " ", "note"),
             (fit(party.server, 12) + " ", ""),
             (fit(era, 7) + " ", "dim"),
-            (fit(link, 9) + " ", style),
-            (f"{(live or {}).get('in_flight', ''):>4} ", "warn"),
+            (fit(link, 11) + " ", style),
+            (f"{(live or {}).get('in_flight') or '':>4} ", "warn"),
             (f"{amount(party.messages):>6} {party.resumes or '':>3} ", ""),
             (f"{amount((live or {}).get('queued_bytes') or 0):>5}  ", ""),
             (clean(client), "dim"),
@@ -153,7 +153,8 @@ class Ladder(Pane):
     def heading(self, width: int) -> list[Part]:
         """The three lifelines."""
         lane = _lane_width(width)
-        return [(f"{clean(self.session or '')[:12]:<13}{'client':<{lane}} {'gateway':<{lane}} server", "")]
+        names = f"{'client':<{lane}} {'gateway':<{max(8, lane - 5)}}server"
+        return [(f"{clean(self.session or '')[:12]:<13}{names}", "")]
 
     def parts(self, index: int, width: int) -> list[Part]:
         """One arrow."""
@@ -245,7 +246,7 @@ class Stats(Pane):
         names = [f"{name + ('▼' if name == self.order else ''):>7}" for name in ORDERS[:-1]]
         size = f"{'size' + ('▼' if self.order == 'size' else ''):>7}"
         return [
-            (f"{fit('server, method, target', max(10, width - 54))} {' '.join(names)} {'gw+':>6} {size}", "")
+            (f"{fit('server, method, target', max(10, width - 55))} {' '.join(names)} {'gw+':>6} {size}", "")
         ]
 
     def parts(self, index: int, width: int) -> list[Part]:
@@ -254,7 +255,7 @@ class Stats(Pane):
         name = f"{line.server} {line.method} {line.target}"
         p50, p95 = milliseconds(line.quantile(0.5)), milliseconds(line.quantile(0.95))
         return [
-            (fit(name, max(10, width - 54)) + " ", ""),
+            (fit(name, max(10, width - 55)) + " ", ""),
             (f"{amount(line.count):>7} ", "head"),
             (f"{line.errors or '':>7} ", "bad"),
             (f"{p50:>7} {p95:>7} {milliseconds(line.worst):>7} ", ""),
@@ -279,13 +280,8 @@ class Problems(Pane):
         """Longest waits first, then the newest problems."""
         store = self._journal.store
         limit = self.now - self.WAITS
-        self._waiting = [
-            row
-            for row in self._journal.pairing.open.values()
-            if store.holds(row)
-            and store.mono[row - store.first] < limit
-            and store.status_of(row) is Status.PENDING
-        ][:1000]
+        waiting = self._journal.waiting()
+        self._waiting = [row for row in waiting if store.mono[row - store.first] < limit][:1000]
         self._problems = [problem for problem in reversed(self._journal.problems) if store.holds(problem.row)]
         self.changed()
 

@@ -75,12 +75,18 @@ class Painted(Widget):
         found = self._painting.get((name, chosen))
         if found is None:
             found = self.rich_style
-            if name:
-                found += self.get_component_rich_style(f"painted--{name}", partial=True)
-            if chosen:
+            if chosen:  # of one colour: reversed ones side by side are hard to read
                 found += Style(reverse=True)
+            elif name:
+                found += self.get_component_rich_style(f"painted--{name}", partial=True) + self._colour(name)
             self._painting[name, chosen] = found
         return found
+
+    def _colour(self, name: str) -> Style:
+        """The colour of a style, mixed with what is below: a terminal knows no transparency."""
+        below, styles = self.background_colors[1], self.get_component_styles(f"painted--{name}")
+        colour = below.get_contrast_text(styles.color.a) if styles.auto_color else styles.color
+        return Style(color=(below + colour).rich_color)
 
 
 class Line(Painted):

@@ -9,13 +9,23 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Final
 
 import msgspec
 
 from mcp_ws_ide.inspector.model.catalogue import INTRODUCTIONS, LISTS, Catalogue
 from mcp_ws_ide.inspector.model.pairing import Outcome, Pairing
-from mcp_ws_ide.inspector.model.records import Kind, Lane, Record, content_of, decode, part
+from mcp_ws_ide.inspector.model.records import (
+    CLIENT_LEG,
+    Kind,
+    Lane,
+    Record,
+    Status,
+    content_of,
+    decode,
+    part,
+)
 from mcp_ws_ide.inspector.model.statistics import Statistics
 from mcp_ws_ide.inspector.model.store import MAX_RECORDS, MAX_SPILL, PROBLEM, Store
 from mcp_ws_ide.inspector.model.violations import ORPHAN, Judge, Violation
@@ -178,6 +188,17 @@ class Journal:
     def problems_of(self, row: int) -> list[Violation]:
         """What is wrong with a row."""
         return [problem.violation for problem in self.problems if problem.row == row]
+
+    def waiting(self) -> list[int]:
+        """Requests that are open, oldest first, each on one leg; at most 10,000 are looked at."""
+        store = self.store
+        return [
+            row
+            for row in islice(self.pairing.open.values(), 10_000)
+            if store.holds(row)
+            and store.status_of(row) is Status.PENDING
+            and (store.lane_of(row) in CLIENT_LEG or store.linked(store.twin, row) is None)
+        ]
 
     # --- sessions ---------------------------------------------------------------------------------
 

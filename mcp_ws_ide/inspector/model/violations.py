@@ -113,7 +113,7 @@ class Judge:
             return
         if kind is Kind.REQUEST:
             for text in self._schemas.arguments(server, tool, part(content, "params", "arguments")):
-                yield Violation("arguments-schema", text, "MCP 2025-11-25, server/tools: inputSchema")
+                yield Violation("input-schema", text, "MCP 2025-11-25, server/tools: inputSchema")
         result = part(content, "result")
         if kind is not Kind.RESPONSE or not isinstance(result, dict) or result.get("isError") is True:
             return
@@ -163,7 +163,7 @@ class Judge:
 MAX_REMEMBERED: Final = 20_000
 CODES: Final = frozenset(
     {
-        *("arguments-schema", "cache-missing", "dup-id", "error-shape", "gone", "id-type", "input-shape"),
+        *("cache-missing", "dup-id", "error-shape", "gone", "id-type", "input-schema", "input-shape"),
         *("malformed", "meta-missing", "orphan", "output-schema", "params-shape", "progress-order"),
         *("progress-shape", "result-shape", "result-type", "server-request", "tool-shape"),
     }
