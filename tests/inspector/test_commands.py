@@ -82,7 +82,7 @@ async def test_a_recording_replays_the_same_and_differs_after_the_server_changed
     changing = tmp_path / "server.py"
     changing.write_text(SERVER.read_text())
     jupyter = make_jupyter({"fast": {"command": sys.executable, "args": ["-I", "-S", str(changing)]}})
-    path = tmp_path / name
+    path = tmp_path / "r.jsonl.zst"
 
     async def traffic() -> None:
         async with jupyter.connect("fast") as link:

@@ -75,6 +75,7 @@ def harmless(text: str) -> bool:
     )
 
 
+@pytest.mark.heavy
 async def test_hostile_records_are_inert_on_every_screen_and_in_every_tab(tmp_path):
     path = written(tmp_path / f"r{EVIL[2:9]}.jsonl", hostile_lines())
     app = InspectorApp(Playback(str(path)))
@@ -110,6 +111,7 @@ async def test_hostile_records_are_inert_on_every_screen_and_in_every_tab(tmp_pa
         )
 
 
+@pytest.mark.heavy
 def test_hostile_records_are_inert_in_every_command(tmp_path):
     path = written(tmp_path / "r.jsonl", hostile_lines())
     for arguments in (

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -14,7 +13,9 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
+from mcp_ws_ide.inspector.recording import Header
 from tests.conftest import Jupyter, Peer, until
+from tests.inspector.records import Transcript, call
 
 TMUX = shutil.which("tmux")
 pytestmark = pytest.mark.skipif(
@@ -28,6 +29,8 @@ class Terminal:
     def __init__(self, command: list[str], environment: dict[str, str]) -> None:
         self.name = f"mcp-ws-{uuid.uuid4().hex}"
         environment = {key: value for key, value in environment.items() if key != "TMUX"}
+        # A shell says the exit code: tmux itself does not always collect it.
+        command = ["sh", "-c", '"$@"; printf "\\nended with %s.\\n" $?; exec sleep 600', "sh", *command]
         self.run(
             *("-f", "/dev/null", "new-session", "-d", "-x", "80", "-y", "24"),
             f"{shlex.join(command)}; code=$?; echo; echo exit code $code; read -r never",
@@ -55,9 +58,9 @@ class Terminal:
 
     @property
     def ended(self) -> str:
-        """The exit code, once there is one; said by a shell, since tmux now and then does not know it."""
-        found = re.search(r"^exit code (\d+)$", self.screen, re.MULTILINE)
-        return found[1] if found is not None else ""
+        """The exit code, once there is one."""
+        found = re.search(r"^ended with (\d+)\.$", self.screen, re.MULTILINE)
+        return found[1] if found else ""
 
     async def until(self, condition: Callable[[], object], what: str) -> None:
         try:
@@ -98,3 +101,26 @@ async def test_it_attaches_without_arguments_shows_traffic_and_quits(jupyter, te
         await terminal.until(lambda: "follow the newest row" not in terminal.screen, "the end of help")
     terminal.keys("q")
     await terminal.until(lambda: terminal.ended == "0", "the end")
+
+
+async def test_a_recording_opens_from_a_recording_and_q_comes_back(tmp_path):
+    t = Transcript()
+    for name in ("first", "second"):
+        text = "\n".join([Header(1.8e9).line(), t.message("c>", call(1, f"tool-{name}"))])
+        (tmp_path / f"{name}.jsonl").write_text(text)
+    command = [sys.executable, "-m", "mcp_ws_ide.inspector.cli", "open", str(tmp_path / "first.jsonl")]
+    variables = {**os.environ, "TERM": "xterm-256color", "PYTHONPATH": os.getcwd()}
+    started = Terminal(command, variables)
+    try:
+        await started.until(lambda: "tool-first" in started.screen, "the recording")
+        started.keys("o")
+        await started.until(lambda: "open a recording" in started.screen, "the question")
+        started.keys("-l", str(tmp_path / "second.jsonl"))
+        started.keys("Enter")
+        await started.until(lambda: "tool-second" in started.screen, "the other recording")
+        started.keys("q")
+        await started.until(lambda: "tool-first" in started.screen, "the first one again")
+        started.keys("q")
+        await started.until(lambda: started.ended == "0", "the end")
+    finally:
+        await asyncio.to_thread(started.run, "kill-server")
