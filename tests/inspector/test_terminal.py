@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -33,9 +32,7 @@ class Terminal:
         # A shell says the exit code: tmux itself does not always collect it.
         command = ["sh", "-c", '"$@"; printf "\\nended with %s.\\n" $?; exec sleep 600', "sh", *command]
         self.run(
-            *("-f", "/dev/null", "new-session", "-d", "-x", "80", "-y", "24"),
-            f"{shlex.join(command)}; code=$?; echo; echo exit code $code; read -r never",
-            environment=environment,
+            "-f", "/dev/null", "new-session", "-d", "-x", "80", "-y", "24", *command, environment=environment
         )
 
     def run(self, *arguments: str, environment: dict[str, str] | None = None) -> str:
