@@ -12,14 +12,16 @@ from typing import Any
 import pytest
 from textual.binding import Binding
 
+from mcp_ws_ide.client import Resumed, connect
 from mcp_ws_ide.inspector.app.app import InspectorApp
 from mcp_ws_ide.inspector.app.detail import wrapped
-from mcp_ws_ide.inspector.app.dialogues import HELP, Copying, Question, Report
+from mcp_ws_ide.inspector.app.dialogues import HELP, Choice, Copying, Question, Report
 from mcp_ws_ide.inspector.app.rows import Rows
 from mcp_ws_ide.inspector.model.records import Kind, Status
 from mcp_ws_ide.inspector.playback import Playback
 from mcp_ws_ide.inspector.recording import Recording
 from mcp_ws_ide.inspector.saved import SavedFilters
+from tests.conftest import FAST_SERVER
 from tests.inspector.records import Transcript, call, done
 from tests.inspector.test_app import EVIL, Seat, client, echo, seat
 from tests.inspector.test_commands import written
@@ -215,6 +217,8 @@ async def test_o_leaves_for_another_recording_and_says_what_is_none(desk, tmp_pa
 
 
 async def test_what_a_recording_cannot_do_is_said(desk):
+    await desk.press("E")
+    assert "no links to break" in told(desk)
     for key in ("r", "R"):
         await desk.press(key)
         assert len(desk.app.screen_stack) == 1
@@ -286,3 +290,29 @@ def test_wrapped_lines_lose_nothing_and_fit(width):
     assert "".join(text for part in found for text, _ in part) == "plain text 漢字かな交じりend"
     assert all(sum(cell_len(text) for text, _ in part) <= max(2, width) for part in found)
     assert wrapped([], width) == [[]]
+
+
+async def test_E_breaks_the_link_of_the_session_and_the_client_comes_back(make_jupyter):
+    jupyter = make_jupyter({"fast": FAST_SERVER}, "--MCPWebSocketApp.allow_faults=True")
+    states: list[Any] = []
+    async with seat(jupyter) as person:
+        options = {"token": jupyter.token, "mode": "2026-07-28", "on_state": states.append}
+        async with connect(jupyter.endpoint("fast"), **options) as caller:
+            await caller.list_tools()
+            await person.until(lambda: person.requests(Status.OK), "the answer")
+            await person.press("g", "E")
+            assert isinstance(person.app.screen, Choice)
+            await person.press("1")
+            await person.until(lambda: any(isinstance(state, Resumed) for state in states), "the client")
+            assert (await caller.list_tools()).tools
+            await person.until(lambda: "cut" in told(person), "what was done")
+            await person.press("2")
+            assert "fault" in person.screen()
+
+
+async def test_E_says_where_faults_are_not_allowed(jupyter):
+    async with seat(jupyter) as person, client(jupyter) as peer:
+        await peer.initialize()
+        await person.until(lambda: person.requests(Status.OK), "the answer")
+        await person.press("g", "E", "1")
+        await person.until(lambda: "allow_faults" in told(person), "the refusal")

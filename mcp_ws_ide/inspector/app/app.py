@@ -23,7 +23,7 @@ from mcp_ws_ide.errors import ConnectError
 from mcp_ws_ide.inspector import export, replay
 from mcp_ws_ide.inspector.app import connecting
 from mcp_ws_ide.inspector.app.detail import Detail
-from mcp_ws_ide.inspector.app.dialogues import Copying, Help, Prompt, Question, Report
+from mcp_ws_ide.inspector.app.dialogues import Choice, Copying, Help, Prompt, Question, Report
 from mcp_ws_ide.inspector.app.panes import Capabilities, Ladder, Pane, Problems, Sessions, Stats
 from mcp_ws_ide.inspector.app.rows import Line, Part, Rows, clean
 from mcp_ws_ide.inspector.app.traffic import Traffic
@@ -50,6 +50,16 @@ SLOW: Final = 10
 POLL: Final = 2.0
 """Seconds between two questions about sessions and servers."""
 SCREENS: Final = ("sessions", "traffic", "ladder", "stats", "capabilities", "problems")
+FAULTS: Final[tuple[tuple[str, str, dict[str, Any]], ...]] = (
+    ("cut the link", "cut", {}),
+    ("half-open for 60 s: neither read nor write", "half_open", {"seconds": 60}),
+    ("delay what the gateway writes by 1 s, for 60 s", "delay", {"ms": 1000, "seconds": 60}),
+    ("send the next message twice", "duplicate", {"count": 1}),
+    ("answer the next resume with gone", "refuse_resume", {"how": "gone"}),
+    ("refuse the next three resumes for now", "refuse_resume", {"how": "later", "count": 3}),
+    ("disarm what is armed", "", {}),
+)
+"""Faults as they are offered; docs/inspector.md says what each does."""
 SHORT: Final = {"sessions": "Sess", "capabilities": "Caps"}
 """What a screen is called where there is little room."""
 
@@ -81,6 +91,7 @@ class InspectorApp(App[None]):
         Binding("s", "sort", "Sort"),
         Binding("y", "copy", "Copy"),
         Binding("r", "again", "Send again"),
+        Binding("E", "faults", "Break the link"),
         Binding("R", "record", "Record"),
         Binding("e", "export", "Export"),
         Binding("o", "open", "Open a recording"),
@@ -374,15 +385,18 @@ class InspectorApp(App[None]):
 
     def _choose_ladder(self, row: int | None) -> None:
         """The session of the row, or of the Sessions screen, else the newest one."""
-        store, ladder = self.journal.store, self.ladder
-        session = None
+        ladder = self.ladder
+        ladder.choose(self._session_of(row) or ladder.session or next(reversed(self.journal.parties), None))
+
+    def _session_of(self, row: int | None) -> str | None:
+        """The session of the row, or the one chosen on the Sessions screen."""
+        store = self.journal.store
         if self.current is self.sessions:
-            session = self.sessions.session
-        elif row is not None and store.holds(row):
-            twin = store.linked(store.twin, row)
-            session = store.session_of(row) or (store.session_of(twin) if twin is not None else "")
-        session = session or ladder.session or next(reversed(self.journal.parties), None)
-        ladder.choose(session)
+            return self.sessions.session
+        if row is None or not store.holds(row):
+            return None
+        twin = store.linked(store.twin, row)
+        return store.session_of(row) or (store.session_of(twin) if twin is not None else None)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Where text is written, ``/`` and Tab are text or the dialogue's own."""
@@ -708,6 +722,35 @@ class InspectorApp(App[None]):
         if outcome.same:
             return self._tell("it was answered as before")
         self.push_screen(Report("The answer differs", lines))
+
+    def action_faults(self) -> None:
+        """Break the link of the session on purpose."""
+        gateway, session = self.tap.gateway, self._session_of(self.row)
+        if isinstance(self.tap, Playback) or gateway is None:
+            return self._warn("a recording has no links to break")
+        if session is None:
+            return self._warn("choose a session first, or a row of one")
+
+        def chosen(index: int | None) -> None:
+            if index is not None and index >= 0:
+                self.inject(GatewayClient(gateway), session, index)
+
+        self.push_screen(
+            Choice(f"Session {session[:8]}: which fault?", [words for words, *_ in FAULTS]), chosen
+        )
+
+    @work(exclusive=True, group="faults")
+    async def inject(self, client: GatewayClient, session: str, index: int) -> None:
+        """Order a fault, and say what came of it."""
+        _, fault, parameters = FAULTS[index]
+        try:
+            if fault:
+                self._tell(await asyncio.to_thread(client.inject_fault, session, fault, **parameters))
+            else:
+                await asyncio.to_thread(client.call, "DELETE", f"sessions/{session}/faults")
+                self._tell("nothing is armed any more")
+        except ConnectError as error:
+            self._warn(str(error))
 
     def action_tab(self, step: int) -> None:
         """Another tab of the detail pane."""

@@ -30,6 +30,7 @@ m           mark the row       M   only marked rows       ;   comment on it     
 l           fold legs: one row per operation       s   sort Stats by the next column
 y           copy the message; y again: as websocat, curl, Python (through the terminal, OSC 52)
 r           send the request again and compare the answers
+E           break the session's link on purpose, where the gateway allows it
 R           record from now on, or stop            e   write what the filter shows to .jsonl, .json or .har
 o           open a recording; q comes back         c   how to connect a client
 ?           this help          Ctrl+P   palette, with themes       q, Ctrl+C   quit
@@ -115,6 +116,40 @@ class Question(ModalScreen[bool]):
     def action_answer(self, yes: bool) -> None:
         """Done."""
         self.dismiss(yes)
+
+
+class Choice(ModalScreen[int]):
+    """One of several, by its number; none is -1."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(Binding(str(number), f"choose({number})", show=False) for number in range(1, 10)),
+        Binding("escape,q", "choose(0)", "None"),
+    ]
+    DEFAULT_CSS = """
+    Choice { align: center middle; }
+    Choice Vertical { width: 90%; max-width: 100; height: auto; border: round $warning; padding: 0 1; }
+    """
+
+    def __init__(self, title: str, choices: list[str]) -> None:
+        super().__init__()
+        self.lines = [Line() for _ in range(len(choices) + 1)]
+        self._title, self._choices = title, choices
+
+    def compose(self) -> ComposeResult:
+        """A line for each."""
+        with Vertical():
+            yield from self.lines
+
+    def on_mount(self) -> None:
+        """Fill them."""
+        self.lines[0].show([(clean(self._title), "head"), ("   Esc does nothing", "dim")])
+        for number, (line, words) in enumerate(zip(self.lines[1:], self._choices, strict=True), 1):
+            line.show([(f"{number}  ", "accent"), (clean(words), "")])
+
+    def action_choose(self, number: int) -> None:
+        """Done."""
+        if number <= len(self._choices):
+            self.dismiss(number - 1)
 
 
 class Copying(ModalScreen[None]):
