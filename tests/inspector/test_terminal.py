@@ -122,3 +122,21 @@ async def test_a_recording_opens_from_a_recording_and_q_comes_back(tmp_path):
         await started.until(lambda: started.ended == "0", "the end")
     finally:
         await asyncio.to_thread(started.run, "kill-server")
+
+
+async def test_it_fills_the_terminal_whatever_the_environment_says(jupyter):
+    """As in JupyterLab, whose terminals set COLUMNS and LINES before they know how large they are."""
+    command = [sys.executable, "-m", "mcp_ws_ide.inspector.cli"]
+    narrow = {"COLUMNS": "60", "LINES": "10", "TERM": "xterm-256color", "PYTHONPATH": os.getcwd()}
+    started = Terminal(command, {**jupyter.environment, **narrow})
+    try:
+        await started.until(lambda: "LIVE" in started.screen, "the link")
+        assert "quit" in started.screen.rstrip().split("\n")[-1]
+        assert len(started.screen.rstrip("\n").split("\n")) == 24
+        started.run("resize-window", "-x", "120", "-y", "40")
+        await started.until(
+            lambda: "quit" in (started.screen.split("\n") + [""] * 40)[39],
+            "the last line of a larger terminal",
+        )
+    finally:
+        await asyncio.to_thread(started.run, "kill-server")

@@ -855,6 +855,11 @@ def run(find: Callable[[], RunningGateway] | Playback) -> int:
 
     From a recording that was opened with ``o``, leaving leads back to what was shown before.
     """
+    for stale in (
+        "COLUMNS",
+        "LINES",
+    ):  # some terminals (JupyterLab's) set them once; the terminal itself knows
+        os.environ.pop(stale, None)
     journal = None
     while True:
         app = InspectorApp(find, journal)
