@@ -17,8 +17,8 @@ from mcp_ws_ide.core.effects import Deliver, Drop, Forward, Pending, Reply
 from mcp_ws_ide.core.era import Era
 from mcp_ws_ide.core.legacy_server import LegacyServer, Step
 from mcp_ws_ide.core.multiplexer import Multiplexer
-from mcp_ws_ide.core.payload import words_of
-from mcp_ws_ide.errors import UPSTREAM_LOST, UPSTREAM_UNAVAILABLE
+from mcp_ws_ide.core.payload import code_of, words_of
+from mcp_ws_ide.errors import SESSION_LOST, UPSTREAM_LOST, UPSTREAM_UNAVAILABLE
 from mcp_ws_ide.gateway.upstream import Upstream
 from mcp_ws_ide.transports.base import Transport
 
@@ -112,6 +112,8 @@ class SharedUpstream(Upstream):
             return self.ready()
         if self._bridge is not None:
             return  # the handshake will tell
+        if code_of(answer.error) == SESSION_LOST:
+            return  # the link ended on the probe; what its end means is decided there
         self._answered()
         if words := eras.refused_probe(answer):
             self._fail_waiting(words)

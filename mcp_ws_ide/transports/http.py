@@ -19,6 +19,7 @@ import httpx2
 import msgspec
 
 from mcp_ws_ide import messages
+from mcp_ws_ide.core.era import PROBE_ID
 from mcp_ws_ide.errors import (
     HEADER_MISMATCH,
     INTERNAL_ERROR,
@@ -62,6 +63,8 @@ MAX_PAGES: Final = 20
 """Pages of a tool list that are asked for on a call's behalf."""
 OPENING_TIMEOUT: Final = 5.0
 """Seconds for which an ``initialize`` that has left is waited for at the end, so that its session can be ended."""
+TAKEN_TIMEOUT: Final = 10.0
+"""Seconds for which a notification may hold up what follows it."""
 CANCELLED: Final = b'"notifications/cancelled"'
 
 _SESSION_ID: Final = re.compile(r"[\x21-\x7e]{1,1024}")
@@ -90,6 +93,7 @@ class _Exchange:
         "relisted",
         "result",
         "retry",
+        "taken",
         "task",
         "version",
     )
@@ -107,6 +111,8 @@ class _Exchange:
         self.queued = 0 if own else len(message.data)
         self.left = asyncio.Event()
         """The request has left, or never will."""
+        self.taken = asyncio.Event()
+        """The head of its response is there, or will never be."""
         self.answered = message.kind is not Kind.REQUEST
         self.last_event = ""
         self.retry: float | None = None
@@ -200,15 +206,19 @@ class HttpTransport(RemoteTransport):
         return exchange.task
 
     async def _send_in_order(self) -> None:
-        """Handshake era. A request may take its time once it has left; ``initialize`` and notifications are
-        waited for, so that nothing overtakes them."""
+        """Handshake era. A request may take its time once it has left; ``initialize`` is waited for, and of
+        notifications the head of the response, for a while, so that nothing overtakes them."""
         while self._ordered:
             exchange = self._ordered.popleft()
             task = self._start(exchange)
-            if exchange.message.kind is Kind.REQUEST and not _begins(exchange.message):
+            if _begins(exchange.message):
+                await asyncio.wait([task])
+            elif exchange.message.kind is Kind.REQUEST:
                 await exchange.left.wait()
             else:
-                await asyncio.wait([task])
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(TAKEN_TIMEOUT):
+                        await exchange.taken.wait()
         self._ordering = False
 
     def _has_left(self, exchange: _Exchange) -> None:
@@ -247,6 +257,7 @@ class HttpTransport(RemoteTransport):
             raise
         finally:
             self._has_left(exchange)
+            exchange.taken.set()
             if message.kind is Kind.REQUEST and self._exchanges.get(message.id_key) is exchange:
                 del self._exchanges[message.id_key]
 
@@ -265,9 +276,10 @@ class HttpTransport(RemoteTransport):
         )
         async with opened as response:
             self._reached = self._reached or response.status_code < 400
+            exchange.taken.set()
+            if message.method == b'"notifications/initialized"' and self._listening is None:
+                self._listening = self._spawn(self._listen(), "listen")
             await self._read(exchange, response)
-        if message.method == b'"notifications/initialized"' and self._listening is None:
-            self._listening = self._spawn(self._listen(), "listen")
 
     async def _list_tools(self, exchange: _Exchange) -> None:
         """Learn which arguments a call must repeat in headers: nobody may have listed the tools here before."""
@@ -432,7 +444,7 @@ class HttpTransport(RemoteTransport):
         words, message = str(failure), exchange.message
         if message.kind is not Kind.REQUEST:
             return self._noise(f"a message was not taken: {words}")
-        if not self._reached and message.method == DISCOVER:
+        if not self._reached and message.method == DISCOVER and message.id == PROBE_ID:
             if failure.refused or not failure.status:
                 # Whoever asks what is there must not take silence for the answer of an older server.
                 return self._begin_close(words)

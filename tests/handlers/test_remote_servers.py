@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.asyncio.server import serve
 from websockets.exceptions import ConnectionClosed
 
 from tests.chaos import ChaosLink
@@ -239,3 +240,29 @@ async def test_a_server_that_refuses_the_probe_in_plain_text_is_bridged_and_an_e
             error = (await Peer(link).call(1, "tools/list"))["error"]
             assert "nothing at this address" in error["message"]
     assert jupyter.rest("GET", "servers/old")[1]["era"] == "legacy"
+
+
+@pytest.mark.parametrize("code", [None, 1000, 4000])
+async def test_a_websocket_server_that_closes_on_anything_before_initialize_is_bridged(make_jupyter, code):
+    shaken: set[int] = set()
+
+    async def old(link) -> None:
+        async for text in link:
+            message = json.loads(text)
+            result = {"tools": [{"name": "t", "inputSchema": {"type": "object"}}]}
+            if message.get("method") == "initialize":
+                shaken.add(id(link))
+                info = {"name": "old", "version": "1"}
+                result = {"protocolVersion": "2025-11-25", "capabilities": {"tools": {}}, "serverInfo": info}
+            elif id(link) not in shaken:
+                return await link.close(code, "initialize first") if code else link.transport.abort()
+            if "id" in message:
+                await link.send(json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": result}))
+
+    async with serve(old, "127.0.0.1", 0, subprotocols=["mcp"]) as server:
+        port = server.sockets[0].getsockname()[1]
+        jupyter = await started(make_jupyter, {"old": {"url": f"ws://127.0.0.1:{port}/"}})
+        async with jupyter.connect("old") as link:
+            answer = await Peer(link).call(1, "tools/list")
+            assert answer["result"]["tools"][0]["name"] == "t"
+        assert jupyter.rest("GET", "servers/old")[1]["era"] == "legacy"

@@ -854,3 +854,58 @@ async def test_a_proxy_of_the_environment_is_used_and_one_that_cannot_be_is_said
     monkeypatch.setenv("http_proxy", "gopher://x")
     with pytest.raises(TransportError, match="proxy"):
         Remote("http://server.invalid/mcp", {})
+
+
+async def test_a_clients_refused_discover_ends_nobody_elses_call(make):
+    answer_call = asyncio.Event()
+
+    async def handler(request: Request) -> None:
+        if request.message["method"] == "server/discover":
+            return await request.answer(429, b"slow down", "text/plain")
+        await answer_call.wait()
+        await request.result({"content": []})
+
+    async with Server(handler) as server:
+        client = await make(server.url)
+        client.send("tools/call", {"name": "t"}, 7)
+        await until(lambda: server.requests, what="the call")
+        refused = await client.ask("server/discover", number=8)
+        assert (refused["error"]["code"], outcome(refused)) == (-31002, "not_sent")
+        answer_call.set()
+        assert (await client.answer(7))["result"] == {"content": []}
+        assert client.receiver.reasons == []
+
+
+async def test_a_notification_answered_with_an_endless_stream_holds_up_nothing(make):
+    async def handler(request: Request) -> None:
+        if request.method != "POST":
+            return await request.answer(405)
+        if request.message["method"] == "initialize":
+            return await request.result({"protocolVersion": "2025-11-25", "capabilities": {}})
+        if "id" not in request.message:
+            await request.events(b": ping")
+            await asyncio.Event().wait()
+        await request.result({"tools": []})
+
+    async with Server(handler) as server:
+        client = await make(server.url)
+        await client.initialize()
+        client.send("notifications/initialized", modern=False)
+        assert (await client.ask("tools/list", modern=False))["result"] == {"tools": []}
+
+
+async def test_a_notification_that_is_not_answered_holds_up_what_follows_for_a_while_alone(make, monkeypatch):
+    monkeypatch.setattr(http, "TAKEN_TIMEOUT", 0.2)
+
+    async def handler(request: Request) -> None:
+        if request.message.get("method") == "initialize":
+            return await request.result({"protocolVersion": "2025-11-25", "capabilities": {}})
+        if request.method == "POST" and "id" not in request.message:
+            await asyncio.Event().wait()
+        await request.result({"tools": []})
+
+    async with Server(handler) as server:
+        client = await make(server.url)
+        await client.initialize()
+        client.send("notifications/roots/list_changed", modern=False)
+        assert (await client.ask("tools/list", modern=False))["result"] == {"tools": []}
