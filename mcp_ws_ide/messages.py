@@ -7,7 +7,6 @@ the MCP members that carry ids; it knows nothing of sessions, links or I/O.
 
 from __future__ import annotations
 
-import json
 import re
 from enum import IntEnum
 from typing import Any, Final
@@ -127,6 +126,9 @@ _ID_LAST: Final = re.compile(
     + rb")?\s*\}\s*$"
 )
 
+_MEMBER_NAME: Final = re.compile(rb'[ \t\r\n]*("(?:[^"\\]|\\.)*")[ \t\r\n]*:[ \t\r\n]*')
+_COMMA: Final = re.compile(rb"[ \t\r\n]*,")
+
 _ESCAPE: Final = re.compile(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # a pair
     rb"|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})"  # half of one
@@ -202,29 +204,28 @@ def _unknown_members(data: bytes) -> bytes:
         MalformedMessage: a member occurs twice. JSON parsers disagree on which one counts, so that a
             duplicate ``id`` or ``method`` could mean one thing here and another behind the pipe.
     """
-    names: list[str] = []
-
-    def remember(pairs: list[tuple[str, Any]]) -> None:
-        names[:] = [name for name, _ in pairs]  # the outermost object is reported last
-
-    json.loads(
-        data,
-        object_pairs_hook=remember,
-        parse_constant=_refuse_constant,
-        parse_int=str,  # a number of any length is JSON; its value is none of our business
-        parse_float=str,
-    )
-    for name in _MEMBERS:
-        if names.count(name) > 1:
-            raise MalformedMessage(INVALID_REQUEST, f"the member {name!r} occurs twice")
-    members = _decode_object(data)
+    members = {name: bytes(raw) for name, raw in _decode_object(data).items()}
+    _refuse_duplicates(data, members)
     return b"".join(
-        b"," + _encode(name) + b":" + bytes(raw) for name, raw in members.items() if name not in _MEMBERS
+        b"," + _encode(name) + b":" + raw for name, raw in members.items() if name not in _MEMBERS
     )
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
+def _refuse_duplicates(data: bytes, members: dict[str, bytes]) -> None:
+    """Walk from member to member. Of a duplicate the decoder gives the last value: the first is another one, or the
+    name comes again."""
+    seen = set()
+    at = data.index(b"{") + 1
+    while (key := _MEMBER_NAME.match(data, at)) is not None:
+        name = _decode_str(key[1])
+        value = members[name]
+        if name in seen or not data.startswith(value, key.end()):
+            raise MalformedMessage(INVALID_REQUEST, f"the member {name!r} occurs twice")
+        seen.add(name)
+        comma = _COMMA.match(data, key.end() + len(value))
+        if comma is None:
+            return
+        at = comma.end()
 
 
 def _not_an_object(data: bytes) -> str:

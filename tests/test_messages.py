@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -200,3 +201,35 @@ def test_a_number_of_any_length_passes_whatever_the_white_space(number):
 def test_a_number_that_no_parser_holds_is_no_id(raw):
     with pytest.raises(MalformedMessage, match="unusable id"):
         messages.decode_id(raw)
+
+
+def test_a_long_message_written_with_blanks_takes_little_time():
+    """As json.dumps writes it; a callback for each of its values would take seconds."""
+    tools = [{"name": f"t{number}", "inputSchema": {"type": "object"}} for number in range(150_000)]
+    data = json.dumps({"jsonrpc": "2.0", "id": 1, "result": {"tools": tools}}).encode()
+    plain = data.replace(b", ", b",").replace(b": ", b":")
+    began = time.process_time()
+    messages.parse(plain)
+    quick = time.process_time() - began
+    began = time.process_time()
+    messages.parse(data)
+    assert time.process_time() - began < 20 * quick + 0.1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"jsonrpc": "2.0", "id": 1, "method": "a", "method": "b"}',
+        '{"jsonrpc":"2.0","method":"a","id":1,"\\u0069d":1}',
+        ' { "x" : 1 , "jsonrpc" : "2.0", "x" : 1, "method":"a"}',
+        '{"jsonrpc": "2.0", "method": "a", "x": {"y": [1, 2]}, "x": {"y": [1, 3]}}',
+    ],
+)
+def test_a_member_that_occurs_twice_is_refused_however_it_is_written(text):
+    with pytest.raises(MalformedMessage, match="occurs twice"):
+        messages.parse(text.encode())
+
+
+def test_members_nobody_knows_stay_whatever_the_blanks_around_them():
+    data = b' {\n"jsonrpc" : "2.0" ,\t"a \\"b" : { "c": 1 } , "id" : 3 , "method" : "m" } '
+    assert messages.parse(data).extra == b',"a \\"b":{ "c": 1 }'
