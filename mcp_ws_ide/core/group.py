@@ -11,40 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from msgspec import Raw
-
 from mcp_ws_ide import messages
-from mcp_ws_ide.core.era import MODERN_VERSION
+from mcp_ws_ide.core.gather import DISCOVER, LISTS, SEPARATOR, Gathering, Names
 from mcp_ws_ide.core.legacy_server import SERVER_INFO_KEY
-from mcp_ws_ide.core.payload import (
-    code_of,
-    encode,
-    items_of,
-    members_of,
-    object_of,
-    text_of,
-    texts_of,
-    words_of,
-)
+from mcp_ws_ide.core.payload import encode, members_of, text_of, texts_of
 from mcp_ws_ide.core.session import CANCELLED
 from mcp_ws_ide.errors import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND
 from mcp_ws_ide.messages import Kind, Message
 
-SEPARATOR: Final = "__"
-"""Between a member's name and that of its tool: model providers allow letters, digits, ``_`` and ``-`` alone."""
-UNAVAILABLE_KEY: Final = "mcp-ws-ide/unavailable"
-"""Member of ``_meta`` that says which members had no part in a result, or not all of it, and why."""
-MAX_PAGES: Final = 100
-"""Pages of one list that are fetched from a member."""
-MAX_LIST_BYTES: Final = 8 << 20
-"""Bytes of one merged list, above which no further page is fetched."""
-LISTS: Final = {
-    "tools/list": "tools",
-    "prompts/list": "prompts",
-    "resources/list": "resources",
-    "resources/templates/list": "resourceTemplates",
-}
-"""Requests that all members answer, and the member of the result that is merged."""
 NAMED: Final = frozenset({"tools/call", "prompts/get"})
 
 
@@ -54,19 +28,6 @@ class Out:
 
     to_members: list[tuple[str, bytes]] = field(default_factory=list)
     to_client: list[bytes] = field(default_factory=list)
-
-
-@dataclass(slots=True, eq=False)
-class _Gathering:
-    """A request that several members answer."""
-
-    message: Message
-    missing: set[str]
-    results: dict[str, list[dict[str, Raw]]] = field(default_factory=dict)
-    errors: dict[str, bytes] = field(default_factory=dict)
-    size: int = 0
-    notes: dict[str, str] = field(default_factory=dict)
-    """What is missing of a member's part."""
 
 
 @dataclass(slots=True, eq=False)
@@ -98,9 +59,9 @@ class Group:
     def __init__(self, name: str, members: Sequence[str], version: str) -> None:
         self._name, self._version = name, version
         self._members = list(members)
-        self._by_length = sorted(members, key=len, reverse=True)
+        self._names = Names(members)
         self._routes: dict[int, str] = {}
-        self._gathering: dict[int, _Gathering] = {}
+        self._gathering: dict[int, Gathering] = {}
         self._attempts: dict[int, _Attempts] = {}
         self._listening: dict[int, _Listening] = {}
         self._owners: dict[str, str] = {}
@@ -119,8 +80,8 @@ class Group:
 
     def _request(self, number: int, message: Message, out: Out) -> None:
         method = message.method_name
-        if method == "server/discover" or method in LISTS:
-            self._gathering[number] = _Gathering(message, set(self._members))
+        if method == DISCOVER or method in LISTS:
+            self._gathering[number] = Gathering(message, self._members, self._names)
             params = messages.with_member(message.params, "cursor", b"")  # all pages are given at once
             data = messages.rebuild(message, message.id, params=params)
             out.to_members += [(member, data) for member in self._members]
@@ -142,14 +103,8 @@ class Group:
                 f"Method not found: {method} is not carried to groups of servers",
             )
 
-    def _split(self, name: str) -> tuple[str, str] | None:
-        for member in self._by_length:
-            if name.startswith(member + SEPARATOR):
-                return member, name[len(member) + len(SEPARATOR) :]
-        return None
-
     def _named(self, number: int, message: Message, out: Out) -> None:
-        found = self._split(text_of(messages.member(message.params, "name")))
+        found = self._names.split(text_of(messages.member(message.params, "name")))
         if found is None:
             kind = "tool" if message.method_name == "tools/call" else "prompt"
             words = (
@@ -165,7 +120,7 @@ class Group:
         uri = text_of(messages.member(ref, "uri"))
         if uri:
             return self._of_uri(number, message, uri, out)
-        found = self._split(text_of(messages.member(ref, "name")))
+        found = self._names.split(text_of(messages.member(ref, "name")))
         if found is None:
             return _error(out, number, INVALID_PARAMS, "Unknown prompt")
         member, name = found
@@ -244,87 +199,25 @@ class Group:
         self._attempts.pop(number, None)
         out.to_client.append(message.data)
 
-    def _gather(self, number: int, gathering: _Gathering, member: str, message: Message, out: Out) -> None:
+    def _gather(self, number: int, gathering: Gathering, member: str, message: Message, out: Out) -> None:
+        cursor = b""
         if message.error:
-            gathering.errors[member] = message.error
+            gathering.failed(member, message.error)
         else:
-            result = members_of(message.result)
-            pages = gathering.results.setdefault(member, [])
-            pages.append(result)
-            gathering.size += len(message.result)
-            cursor = bytes(result.get("nextCursor", b""))
-            if cursor and cursor != b"null":
-                if len(pages) < MAX_PAGES and gathering.size < MAX_LIST_BYTES:
-                    params = messages.with_member(gathering.message.params, "cursor", cursor)
-                    data = messages.rebuild(gathering.message, message.id, params=params)
-                    out.to_members.append((member, data))
-                    return
-                gathering.notes[member] = (
-                    f"its list goes on after {len(pages)} pages, which is all a group shows"
-                )
-        gathering.missing.discard(member)
-        if not gathering.missing:
-            del self._gathering[number]
-            self._merge(number, gathering, out)
-
-    def _merge(self, number: int, gathering: _Gathering, out: Out) -> None:
-        if not gathering.results:
-            error = next(iter(gathering.errors.values()))
-            out.to_client.append(b'{"jsonrpc":"2.0","id":%d,"error":%b}' % (number, error))
+            cursor = gathering.add(member, message.result)
+        if cursor:
+            params = messages.with_member(gathering.message.params, "cursor", cursor)
+            data = messages.rebuild(gathering.message, message.id, params=params)
+            out.to_members.append((member, data))
             return
-        method = gathering.message.method_name
-        result = (
-            self._discovered(gathering) if method == "server/discover" else self._merged(method, gathering)
-        )
-        result |= {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
-        meta: dict[str, Any] = {SERVER_INFO_KEY: {"name": self._name, "version": self._version}}
-        missing = {m: words_of(e) for m, e in gathering.errors.items() if not _offers_none(e)}
-        if missing or gathering.notes:
-            meta[UNAVAILABLE_KEY] = missing | gathering.notes
-        out.to_client.append(
-            b'{"jsonrpc":"2.0","id":%d,"result":%b}' % (number, encode({**result, "_meta": meta}))
-        )
-
-    def _discovered(self, gathering: _Gathering) -> dict[str, Any]:
-        capabilities: dict[str, Any] = {}
-        instructions = []
-        for member, (result, *_) in _in_order(self._members, gathering.results):
-            for name, value in members_of(bytes(result.get("capabilities", b"{}"))).items():
-                known = capabilities.setdefault(name, {})
-                known |= {key: flag for key, flag in object_of(value).items() if flag or key not in known}
-            if text := text_of(bytes(result.get("instructions", b""))):
-                instructions.append(f"{member}: {text}")
-        found: dict[str, Any] = {"supportedVersions": [MODERN_VERSION], "capabilities": capabilities}
-        if instructions:
-            found["instructions"] = "\n\n".join(instructions)
-        return found
-
-    def _merged(self, method: str, gathering: _Gathering) -> dict[str, Any]:
-        key = LISTS[method]
-        merged: list[Raw] = []
-        if method == "resources/list":
-            self._owners = {}
-        for member, pages in _in_order(self._members, gathering.results):
-            for page in pages:
-                for item in items_of(bytes(page.get(key, b"[]"))):
-                    if (labelled := self._labelled(method, member, item, gathering.notes)) is not None:
-                        merged.append(labelled)
-        return {key: merged}
-
-    def _labelled(self, method: str, member: str, item: Raw, notes: dict[str, str]) -> Raw | None:
-        """An item as the client sees it; None for one that nobody could call."""
-        if method == "resources/list":
-            self._owners.setdefault(text_of(messages.member(bytes(item), "uri")), member)
-        if method not in ("tools/list", "prompts/list"):
-            return item
-        name = text_of(messages.member(bytes(item), "name"))
-        if not name:
-            return None
-        label = f"{member}{SEPARATOR}{name}"
-        if self._split(label) != (member, name):
-            notes[member] = f"{name[:100]!r} is left out: with its prefix it reads as another member's"
-            return None
-        return Raw(messages.with_member(bytes(item), "name", encode(label)))
+        gathering.missing.discard(member)
+        if gathering.missing:
+            return
+        del self._gathering[number]
+        if gathering.message.method_name == "resources/list":
+            self._owners = gathering.owners
+        meta = {SERVER_INFO_KEY: {"name": self._name, "version": self._version}}
+        out.to_client.append(gathering.answer(number, meta))
 
     # --- subscriptions ----------------------------------------------------------------------------
 
@@ -369,15 +262,6 @@ class Group:
         left = [other for other in self._members if other in listening.open]
         out.to_members += [(other, _cancellation(number)) for other in left]
         out.to_client.append(message.data)
-
-
-def _offers_none(error: bytes) -> bool:
-    """Whether a server says that it has no such list; not a gateway, which says what became of the request."""
-    return code_of(error) == METHOD_NOT_FOUND and not messages.member(error, "data")
-
-
-def _in_order(members: Sequence[str], results: dict[str, Any]) -> list[tuple[str, Any]]:
-    return [(member, results[member]) for member in members if member in results]
 
 
 def _cancellation(number: int) -> bytes:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from mcp_ws_ide import messages
-from mcp_ws_ide.core.group import MAX_LIST_BYTES, MAX_PAGES, UNAVAILABLE_KEY, Group, Out
+from mcp_ws_ide.core.gather import LEAST_ITEM_BYTES, LISTS, MAX_LIST_BYTES, MAX_PAGES, UNAVAILABLE_KEY
+from mcp_ws_ide.core.group import Group, Out
 
 SUB = messages.SUBSCRIPTION_ID_KEY
 
@@ -163,10 +164,63 @@ def test_a_list_without_end_is_cut_and_that_is_said():
         to_members, answers = rig.member("a", id=1, result={"tools": [{"name": "t"}], "nextCursor": "more"})
     assert pages == MAX_PAGES
     assert f"{MAX_PAGES} pages" in answers[0]["result"]["_meta"][UNAVAILABLE_KEY]["a"]
-    to_members, _ = rig.client(2, "tools/list")
-    huge = {"tools": [{"name": "t", "description": "x" * MAX_LIST_BYTES}], "nextCursor": "more"}
+    rig.client(2, "tools/list")
+    huge = {
+        "tools": [{"name": "s"}, {"name": "t", "description": "x" * MAX_LIST_BYTES}],
+        "nextCursor": "more",
+    }
     _, (answer,) = rig.member("a", id=2, result=huge)
-    assert "1 pages" in answer["result"]["_meta"][UNAVAILABLE_KEY]["a"]
+    assert [tool["name"] for tool in answer["result"]["tools"]] == ["a__s"]
+    assert "1 or more of its tools are left out" in answer["result"]["_meta"][UNAVAILABLE_KEY]["a"]
+
+
+@pytest.mark.parametrize("method, key", list(LISTS.items()))
+@pytest.mark.parametrize("length", [0, 3 << 20])
+def test_what_a_group_answers_has_a_size_that_no_number_of_members_exceeds(method, key, length):
+    rig = Rig(*"abcd")
+    rig.client(1, method)
+    count = 1 if length else MAX_LIST_BYTES // 2 // LEAST_ITEM_BYTES
+    items = [{"name": f"t{n}", "uri": f"x://{n}", "description": "x" * length} for n in range(count)]
+    for member in "dcba":
+        out = rig.group.from_member(member, message(id=1, result={key: items}))
+    (data,) = out.to_client
+    assert len(data) < MAX_LIST_BYTES + 4096
+    result = json.loads(data)["result"]
+    assert set(result["_meta"][UNAVAILABLE_KEY]) == {"a", "b"}, "those for whom there was no room left"
+    assert len(result[key]) == 2 * count
+
+
+def test_what_servers_say_of_themselves_is_bounded_too():
+    rig = Rig("a", "b")
+    rig.client(1, "server/discover")
+    result = {"capabilities": {"tools": {}}, "instructions": "x" * (5 << 20)}
+    rig.member("b", id=1, result=result)
+    _, (answer,) = rig.member("a", id=1, result={**result, "capabilities": {"prompts": {}}})
+    assert answer["result"]["capabilities"] == {"tools": {}}
+    assert "8 MiB" in answer["result"]["_meta"][UNAVAILABLE_KEY]["a"]
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        '{"name":"t\\"é","x":1.10}',
+        ' { "name" : "t\\"é" , "x": 1.10}',
+        '{"x":1.10,"name":"t\\"é"}',
+        '{"name":"other","x":1.10,"name":"t\\"é"}',
+        '{"name":"other","x":1.10,"n\\u0061me":"t\\"é"}',
+        '{"x":1.10,"inputSchema":{"properties":{"name":{}}},"name":"t\\"é"}',
+        '{"name":"t\\"é","inputSchema":{"properties":{"name":{"name":"name"}}},"x":1.10}',
+    ],
+)
+def test_a_name_gets_its_prefix_wherever_it_stands_and_the_rest_stays_as_it_came(item):
+    rig = Rig("a")
+    rig.client(1, "tools/list")
+    answer = '{"jsonrpc":"2.0","id":1,"result":{"tools":[' + item + "]}}"
+    (data,) = rig.group.from_member("a", messages.parse(answer.encode())).to_client
+    (tool,) = json.loads(data)["result"]["tools"]
+    assert tool == {**json.loads(item), "name": 'a__t"é'}
+    assert b"1.10" in data
+    assert data.count(b'"a__') == 1
 
 
 def test_a_tool_whose_name_would_read_as_another_members_is_left_out_and_said():

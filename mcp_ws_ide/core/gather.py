@@ -1,0 +1,240 @@
+"""What the members of a group answer to one request, made into one answer. Pure.
+
+Items are read and labelled when they come, page by page, and kept as the bytes they are: there is no moment at which
+everything has to be decoded at once. Who is asked, and when, is not known here (:mod:`mcp_ws_ide.core.group`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+from msgspec import Raw
+
+from mcp_ws_ide import messages
+from mcp_ws_ide.core.era import MODERN_VERSION
+from mcp_ws_ide.core.payload import code_of, encode, items_of, members_of, object_of, text_of, words_of
+from mcp_ws_ide.errors import METHOD_NOT_FOUND
+from mcp_ws_ide.messages import Message
+
+SEPARATOR: Final = "__"
+"""Between a member's name and that of its tool: model providers allow letters, digits, ``_`` and ``-`` alone."""
+DISCOVER: Final = "server/discover"
+LISTS: Final = {
+    "tools/list": "tools",
+    "prompts/list": "prompts",
+    "resources/list": "resources",
+    "resources/templates/list": "resourceTemplates",
+}
+"""Requests that all members answer, and the member of the result that is merged."""
+MAX_PAGES: Final = 100
+"""Pages of one list that are fetched from a member."""
+MAX_LIST_BYTES: Final = 8 << 20
+"""Bytes of one merged answer; what would make it longer is left out."""
+LEAST_ITEM_BYTES: Final = 128
+"""What an item counts at least, so that the number of items is bounded too."""
+UNAVAILABLE_KEY: Final = "mcp-ws-ide/unavailable"
+"""Member of ``_meta`` that says which members had no part in a result, or not all of it, and why."""
+MAX_NOTE: Final = 500
+"""Characters of what is said of one member."""
+_ROOM: Final = f"the answer of a group has at most {MAX_LIST_BYTES >> 20} MiB in all"
+
+_NAME_FIRST: Final = re.compile(rb'\s*\{\s*"name"\s*:\s*"')
+
+
+class _Named(msgspec.Struct, gc=False):
+    name: str = ""
+
+
+class _Addressed(msgspec.Struct, gc=False):
+    uri: str = ""
+    template: str = msgspec.field(name="uriTemplate", default="")
+
+
+_read_named = msgspec.json.Decoder(_Named).decode
+_read_addressed = msgspec.json.Decoder(_Addressed).decode
+
+
+class Names:
+    """What tools and prompts of the members are called at the client: ``member__name``.
+
+    Of a name that begins with several members' the longest one counts.
+    """
+
+    def __init__(self, members: Sequence[str]) -> None:
+        self._prefixes = {member: member + SEPARATOR for member in sorted(members, key=len, reverse=True)}
+        self._longer = {
+            member: tuple(p for p in self._prefixes.values() if p != own and p.startswith(own))
+            for member, own in self._prefixes.items()
+        }
+        self._raw = {member: encode(prefix)[1:-1] for member, prefix in self._prefixes.items()}
+
+    def split(self, label: str) -> tuple[str, str] | None:
+        """The member, and its own name for what the client calls ``label``."""
+        for member, prefix in self._prefixes.items():
+            if label.startswith(prefix):
+                return member, label[len(prefix) :]
+        return None
+
+    def misread(self, member: str, name: str) -> bool:
+        """Whether a member's name would read as another member's."""
+        longer = self._longer[member]
+        return bool(longer) and (self._prefixes[member] + name).startswith(longer)
+
+    def labelled(self, member: str, name: str, item: bytes) -> bytes:
+        """The JSON object ``item``, whose ``name`` this is, as the client sees it."""
+        head = _NAME_FIRST.match(item)
+        if head is None or item.count(b'"name"') > 1 or b"\\u" in item:  # it may have a second, escaped one
+            return messages.with_member(item, "name", encode(self._prefixes[member] + name))
+        at = head.end()
+        return b"%b%b%b" % (item[:at], self._raw[member], item[at:])
+
+
+class Gathering:
+    """A request that several members answer.
+
+    Attributes:
+        message: the request.
+        missing: members that have not answered, or not to the end.
+    """
+
+    def __init__(self, message: Message, members: Sequence[str], names: Names) -> None:
+        self.message = message
+        self.missing = set(members)
+        self._members, self._names = members, names
+        self._key = LISTS.get(message.method_name, "")
+        self._named = self._key in ("tools", "prompts")
+        self._pages: dict[str, int] = {}
+        self._items: dict[str, list[bytes]] = {}
+        self._uris: dict[str, list[str]] = {}
+        self._discovered: dict[str, dict[str, Raw]] = {}
+        self._error = b""
+        self._notes: dict[str, str] = {}
+        self._size = 0
+
+    def failed(self, member: str, error: bytes) -> None:
+        """A member answers with an error."""
+        self._error = self._error or error
+        if not offers_none(error):
+            self._note(member, words_of(error))
+
+    def add(self, member: str, result: bytes) -> bytes:
+        """Take over a member's result. Returns the cursor (JSON) of the page to fetch next; ``b""`` for none."""
+        page = members_of(result)
+        self._pages[member] = self._pages.get(member, 0) + 1
+        if not self._key:
+            self._add_discovered(member, page, len(result))
+            return b""
+        cursor = bytes(page.get("nextCursor", b""))
+        more = bool(cursor) and cursor != b"null"
+        if not self._add_items(member, items_of(bytes(page.get(self._key, b"")))) or not more:
+            return b""
+        if self._pages[member] < MAX_PAGES:
+            return cursor
+        self._note(member, f"its list goes on after {MAX_PAGES} pages, which is all a group shows")
+        return b""
+
+    def _add_discovered(self, member: str, result: dict[str, Raw], size: int) -> None:
+        if self._size + size > MAX_LIST_BYTES:
+            return self._note(member, f"what it says of itself is left out: {_ROOM}")
+        self._size += size
+        self._discovered[member] = result
+
+    def _add_items(self, member: str, items: list[Raw]) -> bool:
+        """Whether all of them fit."""
+        kept = self._items.setdefault(member, [])
+        for position, raw in enumerate(items):
+            item = bytes(raw)
+            labelled = self._labelled(member, item)
+            size = len(labelled or item) + 1
+            if size < LEAST_ITEM_BYTES:
+                size = LEAST_ITEM_BYTES
+            if self._size + size > MAX_LIST_BYTES:
+                left = len(items) - position
+                self._note(member, f"{left} or more of its {self._key} are left out: {_ROOM}")
+                return False
+            self._size += size
+            if labelled:
+                kept.append(labelled)
+        return True
+
+    def _labelled(self, member: str, item: bytes) -> bytes:
+        """An item as the client sees it; ``b""`` for one that nobody could call."""
+        if not self._named:
+            if address := _address(item):
+                self._uris.setdefault(member, []).append(address)
+            return item
+        name = _name(item)
+        if not name:
+            return b""
+        if self._names.misread(member, name):
+            self._note(member, f"{name[:100]!r} is left out: with its prefix it reads as another member's")
+            return b""
+        return self._names.labelled(member, name, item)
+
+    def _note(self, member: str, words: str) -> None:
+        known = self._notes.get(member)
+        self._notes[member] = (words if known is None else f"{known}; {words}")[:MAX_NOTE]
+
+    @property
+    def owners(self) -> dict[str, str]:
+        """Which member listed an address; the first one in the order of the members."""
+        owners: dict[str, str] = {}
+        for member in reversed(self._members):
+            owners |= dict.fromkeys(self._uris.get(member, ()), member)
+        return owners
+
+    def answer(self, number: int, meta: dict[str, Any]) -> bytes:
+        """The answer to the client.
+
+        Args:
+            meta: what ``_meta`` says besides which members had no part in it, or not all of it.
+        """
+        if not self._pages:
+            return b'{"jsonrpc":"2.0","id":%d,"error":%b}' % (number, self._error)
+        result: dict[str, Any] = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
+        if self._key:
+            items = [item for member in self._members for item in self._items.get(member, ())]
+            result[self._key] = Raw(b"[%b]" % b",".join(items))
+        else:
+            result |= self._all_discovered()
+        if self._notes:
+            meta = {**meta, UNAVAILABLE_KEY: self._notes}
+        return b'{"jsonrpc":"2.0","id":%d,"result":%b}' % (number, encode({**result, "_meta": meta}))
+
+    def _all_discovered(self) -> dict[str, Any]:
+        capabilities: dict[str, Any] = {}
+        instructions = []
+        for member in self._members:
+            result = self._discovered.get(member, {})
+            for name, value in members_of(bytes(result.get("capabilities", b""))).items():
+                known = capabilities.setdefault(name, {})
+                known |= {key: flag for key, flag in object_of(value).items() if flag or key not in known}
+            if text := text_of(bytes(result.get("instructions", b""))):
+                instructions.append(f"{member}: {text}")
+        found: dict[str, Any] = {"supportedVersions": [MODERN_VERSION], "capabilities": capabilities}
+        if instructions:
+            found["instructions"] = "\n\n".join(instructions)
+        return found
+
+
+def offers_none(error: bytes) -> bool:
+    """Whether a server says that it has no such list; not a gateway, which says what became of the request."""
+    return code_of(error) == METHOD_NOT_FOUND and not messages.member(error, "data")
+
+
+def _name(item: bytes) -> str:
+    try:
+        return _read_named(item).name
+    except (msgspec.DecodeError, RecursionError):
+        return ""
+
+
+def _address(item: bytes) -> str:
+    try:
+        found = _read_addressed(item)
+    except (msgspec.DecodeError, RecursionError):
+        return ""
+    return found.uri or found.template
