@@ -151,8 +151,7 @@ class Group:
             out.to_members.append((member, messages.rebuild(message, message.id, params=params)))
 
     def _cancelled(self, message: Message, out: Out) -> None:
-        raw = bytes(messages.params_of(message).request_id)
-        number = int(raw) if raw.isdigit() and len(raw) < 20 else 0
+        number = _number(bytes(messages.params_of(message).request_id))
         concerned: set[str] = set()
         if (gathering := self._gathering.pop(number, None)) is not None:
             concerned = gathering.missing
@@ -186,13 +185,14 @@ class Group:
         return out
 
     def _response(self, member: str, message: Message, out: Out) -> None:
-        number = int(message.id) if message.id.isdigit() else 0
+        number = _number(message.id)
         if (gathering := self._gathering.get(number)) is not None and member in gathering.missing:
             return self._gather(number, gathering, member, message, out)
-        if (listening := self._listening.get(number)) is not None:
+        if (listening := self._listening.get(number)) is not None and member in listening.open:
             return self._listen_ended(number, listening, member, message, out)
-        if self._routes.pop(number, None) != member:
+        if self._routes.get(number) != member:
             return
+        del self._routes[number]
         attempts = self._attempts.get(number)
         if attempts is not None and message.error and attempts.left:
             return self._send(number, attempts.left.pop(0), attempts.message.data, out)
@@ -222,12 +222,13 @@ class Group:
     # --- subscriptions ----------------------------------------------------------------------------
 
     def _notification(self, member: str, message: Message, out: Out) -> None:
+        if message.method_name == CANCELLED:
+            return self._taken_back(member, message, out)
         if message.method_name != "notifications/subscriptions/acknowledged":
             out.to_client.append(message.data)
             return
         meta = messages.params_of(message).meta
-        tag = bytes(meta.subscription_id) if meta is not None else b""
-        number = int(tag) if tag.isdigit() else 0
+        number = _number(bytes(meta.subscription_id)) if meta is not None else 0
         listening = self._listening.get(number)
         if listening is not None:
             for name, value in members_of(messages.member(message.params, "notifications")).items():
@@ -236,6 +237,13 @@ class Group:
                 else:
                     listening.honored[name] = value
             self._acknowledged(number, listening, member, out)
+
+    def _taken_back(self, member: str, message: Message, out: Out) -> None:
+        """A server cancels nothing but subscriptions."""
+        number = _number(bytes(messages.params_of(message).request_id))
+        listening = self._listening.get(number)
+        if listening is not None and member in listening.open:
+            self._listen_ended(number, listening, member, message, out)
 
     def _acknowledged(self, number: int, listening: _Listening, member: str, out: Out) -> None:
         if member not in listening.missing:
@@ -262,6 +270,11 @@ class Group:
         left = [other for other in self._members if other in listening.open]
         out.to_members += [(other, _cancellation(number)) for other in left]
         out.to_client.append(message.data)
+
+
+def _number(raw: bytes) -> int:
+    """An id of the gateway; 0 for what is none."""
+    return int(raw) if raw.isdigit() and len(raw) < 20 else 0
 
 
 def _cancellation(number: int) -> bytes:

@@ -154,6 +154,39 @@ def test_a_member_that_takes_no_subscription_is_not_missed():
     assert rig.member("b", method="notifications/subscriptions/acknowledged", params=params)[1]
 
 
+def cancelled_by(rig: Rig, member: str, number: int) -> Any:
+    return rig.member(member, method="notifications/cancelled", params={"requestId": number})
+
+
+def test_a_subscription_that_one_member_takes_back_ends_at_the_others():
+    rig = Rig("a", "b", "c")
+    rig.client(5, "subscriptions/listen", notifications={"toolsListChanged": True})
+    for member in "abc":
+        params = {"_meta": {SUB: 5}, "notifications": {}}
+        rig.member(member, method="notifications/subscriptions/acknowledged", params=params)
+    to_members, (note,) = cancelled_by(rig, "b", 5)
+    assert [(m, sent["params"]) for m, sent in to_members] == [("a", {"requestId": 5}), ("c", {"requestId": 5})]
+    assert (note["method"], note["params"]) == ("notifications/cancelled", {"requestId": 5})
+    assert cancelled_by(rig, "a", 5) == ([], []), "it is over"
+
+
+def test_a_subscription_that_one_member_takes_back_at_once_goes_on_with_the_others():
+    rig = Rig()
+    rig.client(5, "subscriptions/listen", notifications={"toolsListChanged": True})
+    assert cancelled_by(rig, "a", 5) == ([], [])
+    assert cancelled_by(rig, "a", 5) == ([], []), "once is enough"
+    params = {"_meta": {SUB: 5}, "notifications": {"toolsListChanged": True}}
+    assert rig.member("b", method="notifications/subscriptions/acknowledged", params=params)[1]
+
+
+def test_a_member_cancels_no_request_of_the_client():
+    rig = Rig()
+    rig.client(1, "tools/call", name="a__t")
+    assert cancelled_by(rig, "a", 1) == ([], [])
+    assert rig.member("b", id=1, result={}) == ([], []), "nor answers what another was asked"
+    assert rig.member("a", id=1, result={"content": []})[1]
+
+
 def test_a_list_without_end_is_cut_and_that_is_said():
     rig = Rig("a")
     to_members, _ = rig.client(1, "tools/list")
