@@ -6,12 +6,15 @@ import asyncio
 import json
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mcp_ws_ide.config import Configuration, ServerSpec
 from mcp_ws_ide.core.era import Era
+from mcp_ws_ide.core.gather import UNAVAILABLE_KEY
+from mcp_ws_ide.core.group import ACKNOWLEDGE_TIME
 from mcp_ws_ide.core.tools import ToolRules
 from mcp_ws_ide.gateway import Gateway, Limits, LinkInfo
 from mcp_ws_ide.gateway.server import Server
@@ -71,20 +74,30 @@ class Client:
         self.session = gateway.open_session(server or gateway.servers["odd"], self.link, info)
         self.count = 0
 
+    def say(self, **members: Any) -> None:
+        """Send one message."""
+        self.session.receive(json.dumps({"jsonrpc": "2.0", **members}).encode(), time.perf_counter())
+
     async def ask(self, method: str, _meta: Any = MODERN, **params: Any) -> dict[str, Any]:
         self.count += 1
         number = self.count
         with_meta = {"_meta": _meta} if _meta else {}
-        request = {"jsonrpc": "2.0", "id": number, "method": method, "params": {**params, **with_meta}}
-        self.session.receive(json.dumps(request).encode(), time.perf_counter())
+        request = {"id": number, "method": method, "params": {**params, **with_meta}}
+        self.say(**request)
         await until(lambda: any(m.get("id") == number for m in self.link.sent), what=f"an answer to {method}")
         return next(m for m in self.link.sent if m.get("id") == number)
 
 
 @pytest.fixture
-async def odd(tmp_path):
-    """A function that configures an odd server, and what it was sent."""
+async def gateway():
     gateway = Gateway(Limits(probe_timeout=0.5))
+    yield gateway
+    await gateway.aclose()
+
+
+@pytest.fixture
+async def odd(gateway, tmp_path):
+    """A function that configures an odd server, and what it was sent."""
     notes = tmp_path / "notes"
 
     def configure(behaviour: str, **options: Any) -> Gateway:
@@ -93,8 +106,7 @@ async def odd(tmp_path):
         gateway.configure(Configuration({"odd": spec}, []))
         return gateway
 
-    yield configure, lambda: notes.read_text().split()
-    await gateway.aclose()
+    return configure, lambda: notes.read_text().split()
 
 
 @pytest.mark.parametrize("sharing", ["auto", "always", "never"])
@@ -176,6 +188,54 @@ async def test_exchanges_with_a_group_are_told_apart_by_a_server_they_share(odd)
         assert "several clients share this server" in answer["result"]["content"][0]["text"]
     alone = await Client(gateway, "http", group).ask("tools/call", **{**call, "arguments": {"calls": 3}})
     assert alone["result"]["resultType"] == "input_required"
+
+
+def group_of(gateway: Gateway, notes: Path, **members: str) -> Server:
+    """A group of odd servers: names, and how they behave."""
+    specs = {
+        name: ServerSpec(
+            name, "test", command=sys.executable, args=["-I", "-S", ODD, behaviour, str(notes / name)]
+        )
+        for name, behaviour in members.items()
+    }
+    gateway.configure(Configuration(specs, []))
+    group = gateway.find("+" + "+".join(members))
+    assert group is not None
+    return group
+
+
+@pytest.mark.parametrize("how", ["refuses", "cancels"])
+async def test_a_question_nobody_answers_ends_at_the_member_that_asked_it(gateway, tmp_path, how):
+    client = Client(gateway, server=group_of(gateway, tmp_path, one="silent", two="silent"))
+    await client.ask("initialize", None, protocolVersion="2025-11-25", capabilities={"elicitation": {}})
+    client.say(id=50, method="tools/call", params={"name": "two__t", "arguments": {"calls": 1}})
+    await until(lambda: any(m.get("method") == "elicitation/create" for m in client.link.sent))
+    question = next(m for m in client.link.sent if m.get("method") == "elicitation/create")
+    if how == "refuses":
+        client.say(id=question["id"], error={"code": -1, "message": "no"})
+    else:
+        client.say(method="notifications/cancelled", params={"requestId": 50})
+    seen = tmp_path / "two"
+    await until(lambda: seen.read_text().split()[-2:] == ["None", "notifications/cancelled"], what="the end")
+
+
+async def test_a_member_that_acknowledges_no_subscription_is_not_waited_for_long(gateway, tmp_path):
+    client = Client(gateway, server=group_of(gateway, tmp_path, mute="modern-mute", old="silent"))
+    await client.ask("tools/list")
+    client.say(
+        id=50,
+        method="subscriptions/listen",
+        params={"_meta": MODERN, "notifications": {"toolsListChanged": True}},
+    )
+    seen = tmp_path / "mute"
+    await until(lambda: "subscriptions/listen" in seen.read_text())
+    await until(
+        lambda: sum(s.server.name == "old" and bool(s.core.pending) for s in gateway.sessions.values())
+    )
+    for passed in (0, ACKNOWLEDGE_TIME):
+        gateway.tick(time.monotonic() + passed)
+    await until(lambda: "acknowledged" in client.link.sent[-1].get("method", ""), what="an acknowledgement")
+    assert list(client.link.sent[-1]["params"]["_meta"][UNAVAILABLE_KEY]) == ["mute"]
 
 
 async def test_a_member_that_was_taken_out_is_not_reached_through_a_group(odd):

@@ -12,13 +12,25 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from mcp_ws_ide import messages
-from mcp_ws_ide.core.gather import DISCOVER, LISTS, SEPARATOR, Gathering, Names
+from mcp_ws_ide.core.gather import (
+    DISCOVER,
+    LISTS,
+    SEPARATOR,
+    UNAVAILABLE_KEY,
+    Gathering,
+    Names,
+    offers_none,
+)
 from mcp_ws_ide.core.legacy_server import SERVER_INFO_KEY
-from mcp_ws_ide.core.payload import encode, members_of, text_of, texts_of
+from mcp_ws_ide.core.payload import encode, members_of, text_of, texts_of, words_of
 from mcp_ws_ide.core.session import CANCELLED
 from mcp_ws_ide.errors import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND
 from mcp_ws_ide.messages import Kind, Message
 
+ACKNOWLEDGE_TIME: Final = 5.0
+"""Seconds that a subscription waits for the members that do not acknowledge it."""
+MAX_EARLY: Final = 1000
+"""Notifications that are kept until the subscription they belong to is acknowledged; more are not kept back."""
 NAMED: Final = frozenset({"tools/call", "prompts/get"})
 
 
@@ -42,9 +54,18 @@ class _Attempts:
 class _Listening:
     missing: set[str]
     """Members that have not acknowledged it."""
+    open: set[str]
+    """Members whose subscription has not ended."""
     honored: dict[str, Any] = field(default_factory=dict)
     uris: dict[str, None] = field(default_factory=dict)
-    open: set[str] = field(default_factory=set)
+    notes: dict[str, str] = field(default_factory=dict)
+    """Why members have no part in it."""
+    deadline: float = 0.0
+    """When the client is told without those that are missing; 0 before the first tick."""
+    told: bool = False
+    """Whether the client has the acknowledgement."""
+    early: dict[bytes, None] = field(default_factory=dict)
+    """What came before it, each once."""
 
 
 class Group:
@@ -66,6 +87,8 @@ class Group:
         self._listening: dict[int, _Listening] = {}
         self._owners: dict[str, str] = {}
         """Which member listed a resource."""
+        self._silent: set[str] = set()
+        """Members that let a subscription wait in vain: until they acknowledge one, none waits for them."""
 
     # --- from the client ------------------------------------------------------------------------
 
@@ -143,7 +166,7 @@ class Group:
     def _listen(self, number: int, message: Message, out: Out) -> None:
         wanted = members_of(messages.member(message.params, "notifications"))
         uris = texts_of(bytes(wanted.pop("resourceSubscriptions", b"")))
-        listening = self._listening[number] = _Listening(set(self._members), open=set(self._members))
+        listening = self._listening[number] = _Listening(set(self._members), set(self._members))
         for member in sorted(listening.missing, key=self._members.index):
             own = [uri for uri in uris if self._owners.get(uri, member) == member]
             filters: dict[str, Any] = {**wanted, **({"resourceSubscriptions": own} if own else {})}
@@ -176,6 +199,7 @@ class Group:
     def lost(self, member: str, reason: str) -> Out:
         """A member's session is over: what it owes gets an error."""
         out = Out()
+        self._silent.discard(member)
         numbers = [n for n, m in self._routes.items() if m == member]
         numbers += [n for n, g in self._gathering.items() if member in g.missing]
         numbers += [n for n, li in self._listening.items() if member in li.open]
@@ -224,19 +248,28 @@ class Group:
     def _notification(self, member: str, message: Message, out: Out) -> None:
         if message.method_name == CANCELLED:
             return self._taken_back(member, message, out)
-        if message.method_name != "notifications/subscriptions/acknowledged":
-            out.to_client.append(message.data)
-            return
         meta = messages.params_of(message).meta
         number = _number(bytes(meta.subscription_id)) if meta is not None else 0
         listening = self._listening.get(number)
-        if listening is not None:
-            for name, value in members_of(messages.member(message.params, "notifications")).items():
-                if name == "resourceSubscriptions":
-                    listening.uris |= dict.fromkeys(texts_of(bytes(value)))
-                else:
-                    listening.honored[name] = value
-            self._acknowledged(number, listening, member, out)
+        if message.method_name == "notifications/subscriptions/acknowledged":
+            if listening is not None:
+                self._acknowledged(number, listening, member, message, out)
+        elif listening is not None and not listening.told and len(listening.early) < MAX_EARLY:
+            listening.early[message.data] = None
+        else:
+            out.to_client.append(message.data)
+
+    def _acknowledged(
+        self, number: int, listening: _Listening, member: str, message: Message, out: Out
+    ) -> None:
+        for name, value in members_of(messages.member(message.params, "notifications")).items():
+            if name == "resourceSubscriptions":
+                listening.uris |= dict.fromkeys(texts_of(bytes(value)))
+            else:
+                listening.honored[name] = value
+        self._silent.discard(member)
+        listening.missing.discard(member)
+        self._acknowledge(number, listening, out)
 
     def _taken_back(self, member: str, message: Message, out: Out) -> None:
         """A server cancels nothing but subscriptions."""
@@ -245,18 +278,39 @@ class Group:
         if listening is not None and member in listening.open:
             self._listen_ended(number, listening, member, message, out)
 
-    def _acknowledged(self, number: int, listening: _Listening, member: str, out: Out) -> None:
-        if member not in listening.missing:
+    def tick(self, now: float) -> Out:
+        """Subscriptions wait for no member too long. Called about once a second (``now``: the caller's clock, in s)."""
+        out = Out()
+        for number, listening in self._listening.items():
+            if listening.told:
+                continue
+            if not listening.deadline:
+                listening.deadline = now + ACKNOWLEDGE_TIME
+            elif now >= listening.deadline:
+                self._silent |= listening.missing
+                self._acknowledge(number, listening, out)
+        return out
+
+    def _acknowledge(self, number: int, listening: _Listening, out: Out) -> None:
+        """Tell the client, once, as soon as there is a member to hear of and nobody to wait for."""
+        heard = bool(listening.open - listening.missing)
+        if listening.told or not heard or listening.missing - self._silent:
             return
-        listening.missing.discard(member)
-        if not listening.missing and listening.open:
-            if listening.uris:
-                listening.honored["resourceSubscriptions"] = list(listening.uris)
-            params = {"_meta": {messages.SUBSCRIPTION_ID_KEY: number}, "notifications": listening.honored}
-            out.to_client.append(
-                b'{"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":%b}'
-                % encode(params)
-            )
+        listening.told = True
+        if listening.uris:
+            listening.honored["resourceSubscriptions"] = list(listening.uris)
+        words = "it has not acknowledged the subscription; what it tells later is passed on"
+        notes = listening.notes | dict.fromkeys(listening.missing, words)
+        meta: dict[str, Any] = {messages.SUBSCRIPTION_ID_KEY: number}
+        if notes:
+            meta[UNAVAILABLE_KEY] = {member: notes[member] for member in self._members if member in notes}
+        params = {"_meta": meta, "notifications": listening.honored}
+        out.to_client.append(
+            b'{"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":%b}'
+            % encode(params)
+        )
+        out.to_client += listening.early
+        listening.early = {}
 
     def _listen_ended(
         self, number: int, listening: _Listening, member: str, message: Message, out: Out
@@ -265,7 +319,10 @@ class Group:
         client subscribes anew and nothing is lost in silence."""
         listening.open.discard(member)
         if member in listening.missing and listening.open:
-            return self._acknowledged(number, listening, member, out)
+            listening.missing.discard(member)
+            if message.error and not offers_none(message.error):
+                listening.notes[member] = words_of(message.error)
+            return self._acknowledge(number, listening, out)
         del self._listening[number]
         left = [other for other in self._members if other in listening.open]
         out.to_members += [(other, _cancellation(number)) for other in left]

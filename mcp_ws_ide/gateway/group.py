@@ -17,6 +17,7 @@ from mcp_ws_ide.binding import CloseCode
 from mcp_ws_ide.core.group import Group, Out
 from mcp_ws_ide.errors import LimitExceeded, TransportClosed, TransportError
 from mcp_ws_ide.gateway.session import LinkInfo, Session
+from mcp_ws_ide.gateway.shared import SharedUpstream
 from mcp_ws_ide.transports.base import Receiver, Supplies, Transport
 
 if TYPE_CHECKING:
@@ -70,6 +71,19 @@ class GroupTransport(Transport):
         """A member's session is over; the next message to it opens another."""
         if self._sessions.pop(member, None) is not None and self._receiver is not None:
             self._perform(self._group.lost(member, reason))
+
+    def abandon(self, state: str) -> None:
+        """Nobody will come back with this ``requestState``: whichever member keeps a call for it may end that. A state
+        names one call alone, and cannot be guessed."""
+        for server in {session.server for session in self._sessions.values()}:
+            for upstream in server.upstreams:
+                if isinstance(upstream, SharedUpstream):
+                    upstream.abandon(state)
+
+    def tick(self, now: float) -> None:
+        """Called about once a second (``now``: ``time.monotonic``)."""
+        if self._receiver is not None:
+            self._perform(self._group.tick(now))
 
     def _perform(self, out: Out) -> None:
         for data in out.to_client:

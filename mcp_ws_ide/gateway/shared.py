@@ -24,6 +24,7 @@ from mcp_ws_ide.transports.base import Transport
 
 if TYPE_CHECKING:
     from mcp_ws_ide.gateway.gateway import Gateway
+    from mcp_ws_ide.gateway.group import GroupTransport
     from mcp_ws_ide.gateway.server import Server
     from mcp_ws_ide.gateway.session import Session
 
@@ -48,6 +49,8 @@ class SharedUpstream(Upstream):
         """Whether it was sent a probe; one that ends on it is started again, without."""
         self._probe_error = ""
         self._bridge: LegacyServer | None = None
+        self._group: GroupTransport | None = None
+        """The transport, where the server is a group."""
 
     @property
     def era(self) -> Era:  # type: ignore[override]
@@ -68,7 +71,8 @@ class SharedUpstream(Upstream):
         session = self.mux.sole_owner
         if not self.server.members or session is None:
             return super()._new_transport()
-        return self._gateway.group_transport(self.server, self.owner, stateless=session.stateless)
+        self._group = self._gateway.group_transport(self.server, self.owner, stateless=session.stateless)
+        return self._group
 
     # --- which era the server speaks --------------------------------------------------------------
 
@@ -211,9 +215,13 @@ class SharedUpstream(Upstream):
         """Nobody will come back with this ``requestState``."""
         if self._bridge is not None and self._ready:
             self._perform(self._bridge.abandon(state))
+        if self._group is not None:
+            self._group.abandon(state)
 
     def tick(self, now: float) -> None:
         """Calls whose client did not come back in time are ended."""
+        if self._group is not None:
+            self._group.tick(now)
         if self._bridge is not None and self._ready:
             self._perform(self._bridge.expire(now))
 

@@ -10,7 +10,7 @@ import pytest
 
 from mcp_ws_ide import messages
 from mcp_ws_ide.core.gather import LEAST_ITEM_BYTES, LISTS, MAX_LIST_BYTES, MAX_PAGES, UNAVAILABLE_KEY
-from mcp_ws_ide.core.group import Group, Out
+from mcp_ws_ide.core.group import ACKNOWLEDGE_TIME, Group, Out
 
 SUB = messages.SUBSCRIPTION_ID_KEY
 
@@ -154,6 +154,76 @@ def test_a_member_that_takes_no_subscription_is_not_missed():
     assert rig.member("b", method="notifications/subscriptions/acknowledged", params=params)[1]
 
 
+def acknowledge(rig: Rig, member: str, number: int, **honored: Any) -> Any:
+    params = {"_meta": {SUB: number}, "notifications": honored}
+    return rig.member(member, method="notifications/subscriptions/acknowledged", params=params)
+
+
+def test_a_subscription_goes_on_without_a_member_that_does_not_acknowledge_it():
+    rig = Rig("a", "mute", "c", "broken")
+    rig.client(5, "subscriptions/listen", notifications={"toolsListChanged": True})
+    rig.member("broken", id=5, error={"code": -31001, "message": "no such command"})
+    for member in "ac":
+        assert acknowledge(rig, member, 5, toolsListChanged=True) == ([], [])
+    for now in (100.0, 100.0 + ACKNOWLEDGE_TIME - 1):
+        assert rig.read(rig.group.tick(now)) == ([], [])
+    _, (note,) = rig.read(rig.group.tick(100.0 + ACKNOWLEDGE_TIME))
+    assert note["params"]["notifications"] == {"toolsListChanged": True}
+    missing = note["params"]["_meta"][UNAVAILABLE_KEY]
+    assert missing.pop("broken") == "no such command"
+    assert list(missing) == ["mute"]
+    assert rig.read(rig.group.tick(200.0)) == ([], []), "once is enough"
+    assert acknowledge(rig, "mute", 5, toolsListChanged=True) == ([], [])
+    changed = {"method": "notifications/tools/list_changed", "params": {"_meta": {SUB: 5}}}
+    assert rig.member("mute", **changed)[1], "late, but heard"
+
+
+def test_a_change_before_the_acknowledgement_is_told_after_it():
+    rig = Rig()
+    rig.client(5, "subscriptions/listen", notifications={"toolsListChanged": True})
+    acknowledge(rig, "a", 5)
+    changed = {"method": "notifications/tools/list_changed", "params": {"_meta": {SUB: 5}}}
+    for _ in range(2):
+        assert rig.member("a", **changed) == ([], [])
+    assert rig.member("a", method="notifications/message", params={"level": "info", "data": 1})[1]
+    _, told = acknowledge(rig, "b", 5)
+    acknowledged = "notifications/subscriptions/acknowledged"
+    assert [note["method"] for note in told] == [acknowledged, "notifications/tools/list_changed"]
+    assert rig.member("a", **changed)[1]
+
+
+def test_a_member_that_is_known_to_be_mute_is_not_waited_for_again_until_it_speaks():
+    rig = Rig("a", "mute")
+    rig.client(5, "subscriptions/listen", notifications={})
+    acknowledge(rig, "a", 5)
+    for now in (100.0, 200.0):
+        rig.group.tick(now)
+    rig.client(6, "subscriptions/listen", notifications={})
+    assert list(acknowledge(rig, "a", 6)[1][0]["params"]["_meta"][UNAVAILABLE_KEY]) == ["mute"]
+    acknowledge(rig, "mute", 6)
+    rig.client(7, "subscriptions/listen", notifications={})
+    assert acknowledge(rig, "a", 7) == ([], []), "it is not mute any more"
+    assert acknowledge(rig, "mute", 7)[1][0]["params"]["_meta"] == {SUB: 7}
+
+
+def test_a_subscription_that_nobody_acknowledges_waits():
+    rig = Rig()
+    rig.client(5, "subscriptions/listen", notifications={})
+    for now in (100.0, 200.0):
+        assert rig.read(rig.group.tick(now)) == ([], [])
+    assert acknowledge(rig, "b", 5)[1], "there is something to hear of now"
+
+
+def test_a_mute_member_that_ends_after_all_does_not_end_the_subscription():
+    rig = Rig("a", "mute")
+    rig.client(5, "subscriptions/listen", notifications={})
+    acknowledge(rig, "a", 5)
+    for now in (100.0, 200.0):
+        rig.group.tick(now)
+    assert rig.member("mute", id=5, error={"code": -31001, "message": "gone"}) == ([], [])
+    assert rig.cancel(5) == ["a"]
+
+
 def cancelled_by(rig: Rig, member: str, number: int) -> Any:
     return rig.member(member, method="notifications/cancelled", params={"requestId": number})
 
@@ -165,7 +235,10 @@ def test_a_subscription_that_one_member_takes_back_ends_at_the_others():
         params = {"_meta": {SUB: 5}, "notifications": {}}
         rig.member(member, method="notifications/subscriptions/acknowledged", params=params)
     to_members, (note,) = cancelled_by(rig, "b", 5)
-    assert [(m, sent["params"]) for m, sent in to_members] == [("a", {"requestId": 5}), ("c", {"requestId": 5})]
+    assert [(m, sent["params"]) for m, sent in to_members] == [
+        ("a", {"requestId": 5}),
+        ("c", {"requestId": 5}),
+    ]
     assert (note["method"], note["params"]) == ("notifications/cancelled", {"requestId": 5})
     assert cancelled_by(rig, "a", 5) == ([], []), "it is over"
 

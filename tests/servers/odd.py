@@ -42,6 +42,10 @@ def main():
         answer = {"error": REFUSED}
         if behaviour == "modern-later":  # fails at first, then turns out to be modern
             answer = {"error": STARTING} if starts < 2 else modern(method)
+        elif behaviour == "modern-mute":  # acknowledges no subscription
+            if method == "subscriptions/listen":
+                continue
+            answer = modern(method)
         elif behaviour == "slow-modern":  # answers the probe when it has seen the handshake
             if method == "server/discover":
                 continue
