@@ -17,6 +17,7 @@ from mcp_ws_ide.core.gather import UNAVAILABLE_KEY
 from mcp_ws_ide.core.group import ACKNOWLEDGE_TIME
 from mcp_ws_ide.core.tools import ToolRules
 from mcp_ws_ide.gateway import Gateway, Limits, LinkInfo
+from mcp_ws_ide.gateway.group import GroupTransport
 from mcp_ws_ide.gateway.server import Server
 from tests.conftest import MODERN, TESTS, until
 
@@ -198,6 +199,8 @@ def group_of(gateway: Gateway, notes: Path, **members: str) -> Server:
         )
         for name, behaviour in members.items()
     }
+    for name in members:
+        (notes / name).touch()
     gateway.configure(Configuration(specs, []))
     group = gateway.find("+" + "+".join(members))
     assert group is not None
@@ -236,6 +239,87 @@ async def test_a_member_that_acknowledges_no_subscription_is_not_waited_for_long
         gateway.tick(time.monotonic() + passed)
     await until(lambda: "acknowledged" in client.link.sent[-1].get("method", ""), what="an acknowledgement")
     assert list(client.link.sent[-1]["params"]["_meta"][UNAVAILABLE_KEY]) == ["mute"]
+
+
+class Reader:
+    """Who reads a group's transport."""
+
+    def __init__(self) -> None:
+        self.received: list[dict[str, Any]] = []
+        self.paused: list[bool] = []
+
+    def message_received(self, message: bytes) -> None:
+        self.received.append(json.loads(message))
+
+    def noise_received(self, source: str, text: str) -> None:
+        pass
+
+    def transport_closed(self, reason: str) -> None:
+        pass
+
+    def write_paused(self, paused: bool) -> None:
+        self.paused.append(paused)
+
+    async def answer(self, number: int) -> dict[str, Any]:
+        await until(lambda: any(m.get("id") == number for m in self.received), what=f"an answer to {number}")
+        return next(m for m in self.received if m.get("id") == number)
+
+
+async def attached(gateway: Gateway, group: Server) -> tuple[GroupTransport, Reader]:
+    transport, reader = gateway.group_transport(group, "me", stateless=False), Reader()
+    await transport.connect(reader)
+    return transport, reader
+
+
+def modern_call(number: int, name: str, arguments: dict[str, Any], **meta: Any) -> bytes:
+    params = {"name": name, "arguments": arguments, "_meta": {**MODERN, **meta}}
+    return json.dumps({"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params}).encode()
+
+
+@pytest.mark.parametrize("held_first", [True, False])
+async def test_a_member_waits_for_a_group_that_is_not_read_and_loses_nothing(gateway, tmp_path, held_first):
+    group = group_of(
+        gateway, tmp_path, loud="floods", other="modern-mute"
+    )  # the other is shared, and goes on
+    gateway.servers["loud"].era = Era.LEGACY
+    steps = 1000  # of 10 kB: more than a pipe holds
+    transport, reader = await attached(gateway, group)
+    call = modern_call(1, "loud__t", {"steps": steps}, progressToken=1)
+    if held_first:
+        transport.pause_reading()
+        transport.send(call)
+        await until(lambda: "tools/call" in (tmp_path / "loud").read_text())
+    else:
+        transport.send(call)
+        await until(lambda: reader.received)
+        transport.pause_reading()
+        await asyncio.sleep(0)  # what has been read already
+    seen = len(reader.received)
+    for number in range(10, 110):  # meanwhile all of it would come
+        transport.send(modern_call(number, "other__t", {}))
+        await reader.answer(number)
+    assert len(reader.received) == seen + 100
+    assert seen < steps
+    transport.resume_reading()
+    await reader.answer(1)
+    assert [m["params"]["progress"] for m in reader.received if "method" in m] == list(range(steps))
+    await transport.close()
+
+
+async def test_a_group_takes_no_more_than_its_slowest_member(gateway, tmp_path):
+    group = group_of(gateway, tmp_path, deaf="deaf", other="floods")
+    gateway.servers["deaf"].era = Era.LEGACY
+    transport, reader = await attached(gateway, group)
+    for number in range(1, 41):
+        transport.send(modern_call(number, "deaf__t", {"x": "x" * 100_000}))
+    notes = tmp_path / "deaf"
+    await until(
+        lambda: "tools/call" in notes.read_text() and reader.paused[-1:] == [True], what="that it is full"
+    )
+    notes.unlink()
+    await reader.answer(40)
+    await until(lambda: reader.paused[-1] is False, what="that it takes more")
+    await transport.close()
 
 
 async def test_a_member_that_was_taken_out_is_not_reached_through_a_group(odd):

@@ -44,6 +44,10 @@ class GroupTransport(Transport):
         self._info = LinkInfo(principal, f"group {name}", link="http" if stateless else "group")
         self._group = Group(name, members, __version__)
         self._sessions: dict[str, Session] = {}
+        self._held = False
+        """Whether the client reads slowly."""
+        self._full: set[str] = set()
+        """Members whose servers have no room for what the client sends."""
         self._receiver: Receiver | None = None
         self._loop = asyncio.get_running_loop()
 
@@ -69,8 +73,16 @@ class GroupTransport(Transport):
 
     def member_ended(self, member: str, reason: str) -> None:
         """A member's session is over; the next message to it opens another."""
+        self.member_full(member, False)
         if self._sessions.pop(member, None) is not None and self._receiver is not None:
             self._perform(self._group.lost(member, reason))
+
+    def member_full(self, member: str, full: bool) -> None:
+        """A member's server takes its input too slowly, or fast enough again: the client waits for the slowest."""
+        was_full = bool(self._full)
+        (self._full.add if full else self._full.discard)(member)
+        if self._receiver is not None and bool(self._full) != was_full:
+            self._receiver.write_paused(bool(self._full))
 
     def abandon(self, state: str) -> None:
         """Nobody will come back with this ``requestState``: whichever member keeps a call for it may end that. A state
@@ -95,6 +107,8 @@ class GroupTransport(Transport):
                 self._perform(self._group.lost(member, session))
             else:
                 session.receive(data, time.perf_counter())
+                if self._held:
+                    session.link_full(True)  # it may have begun just now, or have got a server of its own
 
     def _deliver(self, data: bytes) -> None:
         if self._receiver is not None:
@@ -120,11 +134,13 @@ class GroupTransport(Transport):
 
     def pause_reading(self) -> None:
         """Let each member's own server feel that the client reads slowly."""
+        self._held = True
         for session in self._sessions.values():
             session.link_full(True)
 
     def resume_reading(self) -> None:
         """Undo :meth:`pause_reading`."""
+        self._held = False
         for session in self._sessions.values():
             session.link_full(False)
 
@@ -160,7 +176,8 @@ class _MemberLink:
         self._group.member_ended(self._member, reason)
 
     def set_reading(self, reading: bool) -> None:
-        """The group has nobody to slow down but its client, whose messages were read."""
+        """The member's server is full, or has room again."""
+        self._group.member_full(self._member, not reading)
 
     def bind(
         self,

@@ -57,6 +57,8 @@ class Upstream(ABC):
         self._waiting: list[tuple[Session, Forward]] = []
         self._waiting_bytes = 0
         self._transport_paused = False
+        self._held = False
+        """Whether it is not to be read."""
         self._stalled: set[Session] = set()
         self._ready = False
         self._closing = False
@@ -129,7 +131,10 @@ class Upstream(ABC):
         waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
         for session, forward in waiting:
             self._transmit(session, forward)
-        self._wake_stalled()
+        if not self._transport_paused:  # by what has just been sent
+            self._wake_stalled()
+        if self._held:
+            self.pause_reading()
 
     @property
     def closing(self) -> bool:
@@ -311,13 +316,15 @@ class Upstream(ABC):
             log.debug("%s of server %s: %s", source, self.server.name, tap.redactor.text(text))
 
     def pause_reading(self) -> None:
-        """Let the server feel that its client reads slowly."""
-        if self._transport is not None:
+        """Let the server feel that its client reads slowly; not before it is ready, for which it has to be read."""
+        self._held = True
+        if self._ready and self._transport is not None:
             self._transport.pause_reading()
 
     def resume_reading(self) -> None:
         """Undo :meth:`pause_reading`."""
-        if self._transport is not None:
+        held, self._held = self._held, False
+        if held and self._ready and self._transport is not None:
             self._transport.resume_reading()
 
     def tick(self, now: float) -> None:  # noqa: B027 - most have nothing to do

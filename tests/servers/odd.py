@@ -6,6 +6,7 @@ Standard library alone, so that it starts at once. Each notes its start and the 
 import json
 import os
 import sys
+import time
 from pathlib import Path
 
 HANDSHAKE = {
@@ -65,6 +66,18 @@ def main():
                 continue
         elif method == "tools/list":
             answer = {"result": TOOLS}
+        elif method == "tools/call" and behaviour == "floods":
+            token = message["params"]["_meta"]["progressToken"]
+            for step in range(message["params"]["arguments"]["steps"]):
+                progress = {"progressToken": token, "progress": step, "message": "x" * 10_000}
+                note = {"jsonrpc": "2.0", "method": "notifications/progress", "params": progress}
+                print(json.dumps(note), flush=True)
+            answer = {"result": {"content": []}}
+        elif method == "tools/call" and behaviour == "deaf":  # reads nothing until its notes are taken away
+            while notes.exists() and not calls:
+                time.sleep(0.01)
+            calls.append(message["id"])
+            answer = {"result": {"content": []}}
         elif method == "tools/call":  # asks when it has as many calls as their argument says
             calls.append(message["id"])
             if len(calls) == message["params"]["arguments"]["calls"]:
