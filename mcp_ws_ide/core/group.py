@@ -21,8 +21,9 @@ from mcp_ws_ide.core.gather import (
     Names,
     offers_none,
 )
+from mcp_ws_ide.core.legacy_client import RESOURCE_NOT_FOUND
 from mcp_ws_ide.core.legacy_server import SERVER_INFO_KEY
-from mcp_ws_ide.core.payload import encode, members_of, text_of, texts_of, words_of
+from mcp_ws_ide.core.payload import code_of, encode, members_of, text_of, texts_of, words_of
 from mcp_ws_ide.core.session import CANCELLED
 from mcp_ws_ide.errors import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND
 from mcp_ws_ide.messages import Kind, Message
@@ -48,6 +49,8 @@ class _Attempts:
 
     message: Message
     left: list[str]
+    refusal: Message | None = None
+    """The answer so far that says most."""
 
 
 @dataclass(slots=True, eq=False)
@@ -85,8 +88,8 @@ class Group:
         self._gathering: dict[int, Gathering] = {}
         self._attempts: dict[int, _Attempts] = {}
         self._listening: dict[int, _Listening] = {}
-        self._owners: dict[str, str] = {}
-        """Which member listed a resource."""
+        self._owners: dict[str, dict[str, str]] = {}
+        """Which member listed a resource, and which a template, by the list they are in."""
         self._silent: set[str] = set()
         """Members that let a subscription wait in vain: until they acknowledge one, none waits for them."""
 
@@ -152,12 +155,15 @@ class Group:
 
     def _of_uri(self, number: int, message: Message, uri: str, out: Out) -> None:
         """To the member that listed an address; an unlisted one, as of a template, to each in turn."""
-        owner = self._owners.get(uri)
+        owner = self._owner(uri)
         if owner is not None:
             return self._send(number, owner, message.data, out)
         first, *left = self._members
         self._attempts[number] = _Attempts(message, left)
         self._send(number, first, message.data, out)
+
+    def _owner(self, uri: str) -> str | None:
+        return next((owners[uri] for owners in self._owners.values() if uri in owners), None)
 
     def _send(self, number: int, member: str, data: bytes, out: Out) -> None:
         self._routes[number] = member
@@ -168,7 +174,7 @@ class Group:
         uris = texts_of(bytes(wanted.pop("resourceSubscriptions", b"")))
         listening = self._listening[number] = _Listening(set(self._members), set(self._members))
         for member in sorted(listening.missing, key=self._members.index):
-            own = [uri for uri in uris if self._owners.get(uri, member) == member]
+            own = [uri for uri in uris if self._owner(uri) in (None, member)]
             filters: dict[str, Any] = {**wanted, **({"resourceSubscriptions": own} if own else {})}
             params = messages.with_member(message.params, "notifications", encode(filters))
             out.to_members.append((member, messages.rebuild(message, message.id, params=params)))
@@ -218,8 +224,12 @@ class Group:
             return
         del self._routes[number]
         attempts = self._attempts.get(number)
-        if attempts is not None and message.error and attempts.left:
-            return self._send(number, attempts.left.pop(0), attempts.message.data, out)
+        if attempts is not None and message.error:
+            if attempts.refusal is None or _weight(message.error) >= _weight(attempts.refusal.error):
+                attempts.refusal = message
+            if attempts.left:
+                return self._send(number, attempts.left.pop(0), attempts.message.data, out)
+            message = attempts.refusal
         self._attempts.pop(number, None)
         out.to_client.append(message.data)
 
@@ -238,8 +248,8 @@ class Group:
         if gathering.missing:
             return
         del self._gathering[number]
-        if gathering.message.method_name == "resources/list":
-            self._owners = gathering.owners
+        if gathering.message.method_name in ("resources/list", "resources/templates/list"):
+            self._owners[gathering.message.method_name] = gathering.owners
         meta = {SERVER_INFO_KEY: {"name": self._name, "version": self._version}}
         out.to_client.append(gathering.answer(number, meta))
 
@@ -327,6 +337,13 @@ class Group:
         left = [other for other in self._members if other in listening.open]
         out.to_members += [(other, _cancellation(number)) for other in left]
         out.to_client.append(message.data)
+
+
+def _weight(error: bytes) -> int:
+    """How much a refusal says: that there are no resources at all, that there is none of this address, or more."""
+    if offers_none(error):
+        return 0
+    return 1 if code_of(error) in (INVALID_PARAMS, RESOURCE_NOT_FOUND) else 2
 
 
 def _number(raw: bytes) -> int:

@@ -107,8 +107,30 @@ def test_an_unlisted_resource_is_asked_of_each_member_in_turn():
     assert answer["error"]["message"] == "not here either"
 
 
+@pytest.mark.parametrize("order", ["abc", "cba", "bac"])
+def test_of_several_refusals_the_one_that_says_most_is_told(order):
+    rig = Rig(*order)
+    rig.client(1, "resources/read", uri="y://1")
+    refusals = {
+        "a": (-32601, "Method not found"),
+        "b": (-32603, "the disk is broken"),
+        "c": (-32002, "not found"),
+    }
+    for member in order:
+        code, words = refusals[member]
+        _, answers = rig.member(member, id=1, error={"code": code, "message": words})
+    assert answers[0]["error"]["message"] == "the disk is broken"
+
+
 def test_completions_follow_their_reference():
     rig = Rig()
+    rig.client(9, "resources/templates/list")
+    rig.member("a", id=9, result={"resourceTemplates": []})
+    rig.member("b", id=9, result={"resourceTemplates": [{"uriTemplate": "b://{x}", "name": "n"}]})
+    ((member, _),), _ = rig.client(
+        3, "completion/complete", ref={"type": "ref/resource", "uri": "b://{x}"}, argument={}
+    )
+    assert member == "b", "who listed the template"
     ((member, sent),), _ = rig.client(
         1, "completion/complete", ref={"type": "ref/prompt", "name": "b__p"}, argument={}
     )
