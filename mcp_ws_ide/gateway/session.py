@@ -367,6 +367,7 @@ class Session:
         if self._private is None:
             self._private = PrivateUpstream(self._gateway, self.server, self)
             self._private.start()
+            self._hold_new(self._private)
         return self._private
 
     def _modern_upstream(self, effect: Forward) -> SharedUpstream | None:
@@ -406,7 +407,13 @@ class Session:
         upstream = SharedUpstream(self._gateway, self.server, self.info.principal, sole_owner=self)
         upstream.attach(self)
         upstream.start()
+        self._hold_new(upstream)
         return upstream
+
+    def _hold_new(self, upstream: Upstream) -> None:
+        if self._link is not None and self._link_full:
+            self._held_back = True
+            upstream.pause_reading()
 
     def _holder_of(self, pending: Pending) -> SharedUpstream | None:
         for upstream in (self._shared, self._logging):
