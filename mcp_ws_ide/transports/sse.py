@@ -137,19 +137,26 @@ class SseTransport(RemoteTransport):
         return self._queued
 
     async def _write(self) -> None:
-        """One POST after the other: the server answers each at once, and their order is that of the session."""
+        """One POST after the other: the server answers each at once, and their order is that of the session. The
+        probe alone goes beside them, since an older server may hold what it does not understand."""
         while True:
             while self._out:
                 message = self._out.popleft()
-                try:
-                    await self._post(message)
-                except Failure as failure:
-                    self._failed(message, failure)
-                finally:
-                    self._queued -= len(message.data)
-                self._check_flow()
+                if message.method == DISCOVER:
+                    self._spawn(self._send(message), "discover")
+                else:
+                    await self._send(message)
             self._wake.clear()
             await self._wake.wait()
+
+    async def _send(self, message: Message) -> None:
+        try:
+            await self._post(message)
+        except Failure as failure:
+            self._failed(message, failure)
+        finally:
+            self._queued -= len(message.data)
+        self._check_flow()
 
     async def _post(self, message: Message) -> None:
         opened = self._remote.open("POST", {"Content-Type": JSON}, url=self._endpoint, content=message.data)
@@ -163,7 +170,7 @@ class SseTransport(RemoteTransport):
         if message.kind is not Kind.REQUEST:
             return self._noise(f"a message was not taken: {failure}")
         code = UPSTREAM_LOST if failure.sent else UPSTREAM_UNAVAILABLE
-        if message.method == DISCOVER and failure.of_older_server:
+        if message.method == DISCOVER and (failure.of_older_server or failure.status >= 500):
             code = METHOD_NOT_FOUND
         outcome = {"outcome": "unknown" if failure.sent else "not_sent"}
         self._deliver(messages.error_response(message.id, code, str(failure), outcome))

@@ -185,3 +185,22 @@ async def test_a_server_that_refuses_to_be_asked_what_it_speaks_is_an_older_one(
         transport.send(b'{"jsonrpc":"2.0","id":2,"method":"tools/list"}')
         await until(lambda: len(receiver.messages) == 2)
         assert json.loads(receiver.messages[1])["error"]["code"] == -31002
+
+
+async def test_a_probe_that_is_held_holds_up_no_handshake(attach):
+    stream: list[Request] = []
+
+    async def handler(request: Request) -> None:
+        if request.method == "GET":
+            stream.append(request)
+            await request.events(ENDPOINT)
+        elif request.message["method"] == "initialize":
+            await request.answer(202)
+            await stream[0].raw(b"data: " + ANSWER + b"\n\n")
+        await asyncio.Event().wait()
+
+    async with Server(handler) as server:
+        transport, receiver = await attach(server.url)
+        transport.send(probe("0"))
+        transport.send(b'{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}')
+        await until(lambda: ANSWER in receiver.messages, what="the answer to the handshake")
