@@ -219,8 +219,8 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
     probe_timeout = Float(
         10.0,
         min=0.1,
-        help="""Seconds a server may take to answer the question for its era. Default 10. Afterwards it is treated
-        as one of the handshake era, until asked anew.""",
+        help="""Seconds a server may take to answer the question for its era. Default 10. Afterwards it is offered a
+        handshake, for which it has six times as long.""",
     ).tag(config=True)
     park_timeout = Float(
         600.0,

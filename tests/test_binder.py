@@ -53,6 +53,19 @@ class Fresh:
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
         return done.stdout + done.stderr
 
+    def start(self, *command: str) -> subprocess.Popen[bytes]:
+        with (self.home / "lab.log").open("wb") as log:
+            return subprocess.Popen(
+                command,
+                cwd=self.repository,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=hang_up,
+            )
+
 
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory) -> Iterator[Fresh]:
@@ -75,17 +88,7 @@ async def test_the_notebook_connects_calls_is_cut_and_goes_on(fresh):
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = ["binder/start", "jupyter", "lab", "--no-browser", "--allow-root", f"--ServerApp.port={port}"]
-    with (fresh.home / "lab.log").open("wb") as log:
-        lab = subprocess.Popen(
-            [*command, "--ServerApp.ip=127.0.0.1"],
-            cwd=fresh.repository,
-            env=fresh.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            preexec_fn=hang_up,
-        )
+    lab = fresh.start(*command, "--ServerApp.ip=127.0.0.1")
     try:
         runtime = Path(fresh.environment["JUPYTER_RUNTIME_DIR"])
         await asyncio.to_thread(wait_until, lambda: list(runtime.glob("jpserver-*.json")), 60, "Jupyter")

@@ -108,12 +108,15 @@ export function parseJson(text: string): unknown {
 }
 
 /**
- * The control frame that a parsed frame is; undefined for a data frame, whether or not that is a message.
+ * The control frame that a frame is; undefined for a data frame, whether or not that is a message. A frame that writes
+ * the name with an escape is data.
  *
+ * @param text the frame.
+ * @param value the same, parsed.
  * @throws ControlError it says too little, or nothing known.
  */
-export function asControl(value: unknown): Control | undefined {
-  if (!isObject(value) || !("mcp.ws" in value) || "jsonrpc" in value) return undefined;
+export function asControl(text: string, value: unknown): Control | undefined {
+  if (!text.includes('"mcp.ws"') || !isObject(value) || !("mcp.ws" in value) || "jsonrpc" in value) return undefined;
   const kind = value["mcp.ws"];
   if (typeof kind !== "string" || !Object.hasOwn(MEMBERS, kind)) {
     throw new ControlError(`an unknown control frame: ${JSON.stringify(kind).slice(0, 40)}`);

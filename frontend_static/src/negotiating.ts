@@ -20,6 +20,8 @@ import { PollClientTransport, WebSocketClientTransport, type WebSocketTransportO
 
 /** What can be negotiated, in the order in which it is tried unless told otherwise. */
 export const TRANSPORTS: readonly TransportName[] = ["http", "websocket", "poll"];
+/** What a server without a probe answers to a GET, or a network that forbids it. */
+const NO_PROBE: ReadonlySet<number> = new Set([400, 404, 405, 406, 415]);
 /** Milliseconds in which the first event of an event stream must arrive. */
 const FIRST_EVENT = 3_000;
 /** Milliseconds for each attempt, unless told otherwise. */
@@ -218,17 +220,22 @@ export class NegotiatingTransport extends EventTarget {
   }
 
   async #firstEvent(init: RequestInit): Promise<void> {
-    const response = await this.#endpoint.fetch(this.#endpoint.httpUrl("probe"), init);
+    let response = await this.#endpoint.fetch(this.#endpoint.httpUrl("probe"), init);
+    if (NO_PROBE.has(response.status) && !isOurs(await response.clone().text())) {
+      // Something may forbid GET; calls are made of POST.
+      response = await this.#endpoint.fetch(this.#endpoint.httpUrl("probe"), { ...init, method: "POST" });
+    }
     if (response.status !== 200) return this.#refusedProbe(response.status, await response.text(), response.statusText);
     if (!response.headers.get("Content-Type")?.startsWith("text/event-stream")) {
       throw new ConnectError("something on the way answers in the gateway's place");
     }
-    await response.body?.getReader().read();
+    const event = await response.body?.getReader().read();
+    if (event?.done ?? true) throw new ConnectError("the stream ended without an event: something on the way cuts it");
   }
 
   #refusedProbe(status: number, body: string, phrase: string): void {
     if (isOurs(body)) throw this.#endpoint.refusal(status, body, phrase);
-    if (status === 404 || status === 405) return; // those are a server's without a probe
+    if (NO_PROBE.has(status)) return; // those are a server's without a probe
     throw new ConnectError(`${this.#endpoint.where} answered ${status}: ${phrase || "no reason was given"}`);
   }
 

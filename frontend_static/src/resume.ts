@@ -150,7 +150,7 @@ export class ClientEnd {
    */
   receive(text: string): Received {
     const message = parseJson(text);
-    const control = this.plain ? undefined : checked(message);
+    const control = this.plain ? undefined : checked(text, message);
     if (control !== undefined) return this.#control(control);
     if (!this.live) throw new Violation("data before opened or resumed");
     this.#noteAnswer(message);
@@ -265,9 +265,9 @@ function keyOf(id: RequestId): string {
   return `${typeof id} ${id}`;
 }
 
-function checked(message: unknown): Control | undefined {
+function checked(text: string, message: unknown): Control | undefined {
   try {
-    return asControl(message);
+    return asControl(text, message);
   } catch (error) {
     throw error instanceof ControlError ? new Violation(error.message) : error;
   }

@@ -9,8 +9,8 @@ const vectors = (name) => JSON.parse(readFileSync(new URL(`../../tests/vectors/$
 
 for (const { frame, is } of vectors("control")) {
   test(`control vector: ${frame}`, () => {
-    if (is === "error") return assert.throws(() => asControl(parseJson(frame)), ControlError);
-    const control = asControl(parseJson(frame));
+    if (is === "error") return assert.throws(() => asControl(frame, parseJson(frame)), ControlError);
+    const control = asControl(frame, parseJson(frame));
     if (is === "data") return assert.equal(control, undefined);
     for (const [member, value] of Object.entries(is)) assert.deepEqual(control[member], value);
   });

@@ -9,7 +9,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mcp_ws_ide import __version__, messages
 from mcp_ws_ide.core import era as eras
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from mcp_ws_ide.gateway.group import GroupTransport
     from mcp_ws_ide.gateway.server import Server
     from mcp_ws_ide.gateway.session import Session
+
+
+HANDSHAKE_FACTOR: Final = 6
+"""How many times as long as for the probe a handshake is waited for: a first start may download the server."""
 
 
 class SharedUpstream(Upstream):
@@ -83,15 +87,19 @@ class SharedUpstream(Upstream):
         if self.server.era is Era.LEGACY or self._probed:
             return self._shake_hands()
         self._probed = True
-        self._await(self._probe_unanswered)
+        self._await(self._probe_unanswered, self._gateway.limits.probe_timeout)
         self.send(eras.probe(__version__))
 
-    def _await(self, too_late: Callable[[], None]) -> None:
+    def _await(self, too_late: Callable[[], None], seconds: float) -> None:
         def expired() -> None:
             self._deadline = None
             too_late()
 
-        self._deadline = self._gateway.loop.call_later(self._gateway.limits.probe_timeout, expired)
+        self._deadline = self._gateway.loop.call_later(seconds, expired)
+
+    @property
+    def _handshake_timeout(self) -> float:
+        return HANDSHAKE_FACTOR * self._gateway.limits.probe_timeout
 
     def _answered(self) -> None:
         if self._deadline is not None:
@@ -182,14 +190,16 @@ class SharedUpstream(Upstream):
             new_state=lambda: secrets.token_urlsafe(32),
             park_time=self._gateway.limits.park_timeout,
         )
-        self._await(self._not_shaken)
+        self._await(self._not_shaken, self._handshake_timeout)
         self._perform(self._bridge.start(params, __version__))
 
     def _not_shaken(self) -> None:
-        seconds = self._gateway.limits.probe_timeout
+        seconds = self._handshake_timeout
         silent = self._probed and not self._probe_error
         words = "answered neither server/discover nor" if silent else "did not answer"
-        self._fail_waiting(f"{self._probe_error}it {words} initialize within {seconds:g} s (probe_timeout)")
+        self._fail_waiting(
+            f"{self._probe_error}it {words} initialize within {seconds:g} s ({HANDSHAKE_FACTOR} times probe_timeout)"
+        )
 
     def _perform(self, step: Step, pending: Pending | None = None, session: Session | None = None) -> None:
         for data in step.to_server:

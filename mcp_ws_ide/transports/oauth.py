@@ -252,7 +252,7 @@ class Authorization:
         await asyncio.wait([flow])
         words = "the gateway is closing" if flow.cancelled() else flow.result()
         if words:
-            raise Unauthorized(f"server {self.spec.name!r} wants an authorization: {words}")
+            raise Unauthorized(f"server {self.spec.name!r} wants to be authorized; {words}")
         self._taken = True
 
     # --- the flow -------------------------------------------------------------------------------
