@@ -100,6 +100,14 @@ export class Endpoint {
     throw new ConnectError(`${this.where} is redirected: a login has expired, or the server behind a proxy is stopped`);
   }
 
+  /** Ask the probe; with POST, which calls are made of, where something forbids GET. */
+  async probe(init: RequestInit): Promise<Response> {
+    const url = this.httpUrl("probe");
+    const response = await this.fetch(url, init);
+    if (!NO_PROBE.has(response.status) || isOurs(await response.clone().text())) return response;
+    return this.fetch(url, { ...init, method: "POST" });
+  }
+
   async #token(): Promise<string> {
     const { token = "" } = this.#credentials;
     const value = typeof token === "string" ? token : await this.#ask("token", token);
@@ -168,6 +176,9 @@ export class Endpoint {
     throw new ConnectError(`the value of ${name} for ${this.where} is not one line of printable ASCII text`);
   }
 }
+
+/** What a server without a probe answers to a GET, or a network that forbids it. */
+export const NO_PROBE: ReadonlySet<number> = new Set([400, 404, 405, 406, 415]);
 
 /** Whether an error answer has the shape of a gateway's. */
 export function isOurs(body: string): boolean {

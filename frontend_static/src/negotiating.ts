@@ -5,7 +5,7 @@
  * when one is chosen.
  */
 
-import { Endpoint, isOurs } from "./endpoint.js";
+import { Endpoint, isOurs, NO_PROBE } from "./endpoint.js";
 import { ConnectError, Unauthorized, UnknownServer, wordsOf } from "./errors.js";
 import type { SessionTransport } from "./session.js";
 import {
@@ -20,8 +20,6 @@ import { PollClientTransport, WebSocketClientTransport, type WebSocketTransportO
 
 /** What can be negotiated, in the order in which it is tried unless told otherwise. */
 export const TRANSPORTS: readonly TransportName[] = ["http", "websocket", "poll"];
-/** What a server without a probe answers to a GET, or a network that forbids it. */
-const NO_PROBE: ReadonlySet<number> = new Set([400, 404, 405, 406, 415]);
 /** Milliseconds in which the first event of an event stream must arrive. */
 const FIRST_EVENT = 3_000;
 /** Milliseconds for each attempt, unless told otherwise. */
@@ -220,11 +218,7 @@ export class NegotiatingTransport extends EventTarget {
   }
 
   async #firstEvent(init: RequestInit): Promise<void> {
-    let response = await this.#endpoint.fetch(this.#endpoint.httpUrl("probe"), init);
-    if (NO_PROBE.has(response.status) && !isOurs(await response.clone().text())) {
-      // Something may forbid GET; calls are made of POST.
-      response = await this.#endpoint.fetch(this.#endpoint.httpUrl("probe"), { ...init, method: "POST" });
-    }
+    const response = await this.#endpoint.probe(init);
     if (response.status !== 200) return this.#refusedProbe(response.status, await response.text(), response.statusText);
     if (!response.headers.get("Content-Type")?.startsWith("text/event-stream")) {
       throw new ConnectError("something on the way answers in the gateway's place");

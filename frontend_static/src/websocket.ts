@@ -112,11 +112,10 @@ export class WebSocketOpener implements Opener {
    * @returns undefined where the subprotocols may be at fault: a server that is no gateway of ours may want others.
    */
   async #reasonFor(failure: HandshakeFailed, signal: AbortSignal): Promise<ConnectError | undefined> {
-    const url = this.#endpoint.httpUrl("probe");
     const within = AbortSignal.any([signal, AbortSignal.timeout(this.openTimeout)]);
     try {
       const headers = { ...(await this.#endpoint.headers()), Accept: "application/json" };
-      const response = await this.#endpoint.reach(() => this.#endpoint.fetch(url, { headers, signal: within }));
+      const response = await this.#endpoint.reach(() => this.#endpoint.probe({ headers, signal: within }));
       const body = await this.#endpoint.reach(() => response.text());
       if (isProbed(body)) return new ConnectError(`${this.where}: ${BLOCKED}${failure.details}`);
       return isOurs(body) ? this.#endpoint.refusal(response.status, body, response.statusText) : undefined;
