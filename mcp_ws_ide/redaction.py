@@ -69,10 +69,11 @@ _SCHEME: Final = re.compile(
 _FORM: Final = re.compile(
     r"(?<![A-Za-z0-9])(?:sk-|gh[pousr]_|github_pat_|glpat-|xox[abeprs]-|hf_|AKIA|AIza|eyJ|mcpws_)[\w.-]{8,}"
 )
-_NAMED: Final = re.compile(
-    r"(?<![\w-])([A-Za-z_][\w.-]{0,63})(\\{0,3}[\"']?[ \t]{0,4}(?::(?!//)|=)[ \t]{0,4})"
-    r"(\\{0,3}\"[^\"\n]*|\\{0,3}'[^'\n]*|[^\s\"',;}&)]+(?:[ \t]{1,4}[^\s\"',;}&)]+)?)"
+_NAME: Final = re.compile(r"(?<!\w)([A-Za-z_][\w.-]{0,63})\\{0,3}[\"']?[ \t]{0,4}(?::(?!//)|=)[ \t]{0,4}")
+_VALUE: Final = re.compile(
+    r"\\{0,3}\"[^\"\n]*|\\{0,3}'[^'\n]*|[^\s\"',;}&)]+(?:[ \t]{1,4}[^\s\"',;}&)=:]+(?![^\s\"',;}&)]))?"
 )
+_DIGEST: Final = re.compile(r"(?i)\bdigest[ \t]+\w+=[^\n]+")
 _WHOLE_LINE: Final = re.compile(
     r"(?i)(?<![\w-])((?:proxy-)?authorization|(?:set-)?cookie)([ \t]{0,4}:)[^\n\"]+"
 )
@@ -198,11 +199,12 @@ class Redactor:
 def _by_rule(text: str) -> str:
     text = _KEY_BLOCK.sub(HIDDEN, text)
     text = _USERINFO.sub(f"://{HIDDEN}@", text)
+    text = _DIGEST.sub(HIDDEN, text)
     text = _WHOLE_LINE.sub(rf"\1\2 {HIDDEN}", text)
     text = _QUERY.sub(_hide_query, text)
     text = _FORM.sub(HIDDEN, text)
     text = _SCHEME.sub(rf"\1 {HIDDEN}", text)
-    return _NAMED.sub(_hide_named, text)
+    return _hide_named(text)
 
 
 def compile_pattern(pattern: str) -> Any:
@@ -234,9 +236,17 @@ def _hide_query(found: re.Match[str]) -> str:
     return f"{found[1]}{found[2]}={HIDDEN}"
 
 
-def _hide_named(found: re.Match[str]) -> str:
-    if not is_secret_name(found[1]) or found[3].startswith(HIDDEN):
-        return found[0]
-    value = found[3].lstrip("\\")
-    quote = value[0] if value[0] in "\"'" else ""
-    return f"{found[1]}{found[2]}{quote}{HIDDEN}"
+def _hide_named(text: str) -> str:
+    """Without the values of secret names. A harmless name hides nothing behind it: its value is looked through too."""
+    parts, at, searched = [], 0, 0
+    while (name := _NAME.search(text, searched)) is not None:
+        searched = name.end()
+        if not is_secret_name(name[1]) or text.startswith(HIDDEN, searched):
+            continue
+        if (value := _VALUE.match(text, searched)) is None:
+            continue
+        start = value[0].lstrip("\\")
+        quote = start[0] if start[:1] in ('"', "'") else ""
+        parts += [text[at:searched], quote, HIDDEN]
+        at = searched = value.end()
+    return "".join([*parts, text[at:]]) if parts else text

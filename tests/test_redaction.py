@@ -192,3 +192,31 @@ def test_redaction_never_fails_and_keeps_json(text):
     value = message(password=text, text=f"token: {text}")
     found = json.loads(shown(value))
     assert found["params"]["arguments"]["password"] == HIDDEN
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "user=bob password=PLANTED",
+        "login: bob password: PLANTED",
+        "INFO: password=PLANTED",
+        "error: api_key=PLANTED",
+        "--token=PLANTED",
+        "exited with code 7; stderr: oops password=PLANTED",
+        '{"cmd": "curl -H \'X-Api-Key: PLANTED\'"}',
+        'Authorization: Digest username="bob", response="PLANTED"',
+    ],
+)
+def test_a_harmless_name_before_it_uncovers_no_secret(text):
+    assert "PLANTED" not in Redactor().text(text)
+
+
+@pytest.mark.parametrize("unit", ["a=", "a-", "password=", "x: ", "a=b c=", "token='"])
+def test_names_upon_names_take_linear_time(unit):
+    def seconds(length: int) -> float:
+        began = time.process_time()
+        Redactor().text(unit * (length // len(unit)))
+        return time.process_time() - began
+
+    seconds(10_000)
+    assert seconds(160_000) < 40 * max(seconds(20_000), 0.002)

@@ -84,7 +84,7 @@ def run_wrapped(options: argparse.Namespace) -> int:
             if sys.stdout.isatty() and sys.stdin.isatty():
                 from mcp_ws_ide.inspector.app.app import run
 
-                return run(lambda: private.gateway)
+                return run(lambda: private.gateway, private=True)
             options.server = options.session = None
             return run_tail(lambda: private.gateway, options)
     except CannotWrap as error:
@@ -187,7 +187,7 @@ def run_attach(find: Find, options: argparse.Namespace) -> int:
     # Imported here: the other commands must start quickly.
     from mcp_ws_ide.inspector.app.app import run
 
-    GatewayClient(find()).call("GET", "servers")  # a refusal is better read in the shell than on a screen
+    GatewayClient(find()).attached()  # a refusal is better read in the shell than on a screen
     return run(find)
 
 

@@ -52,8 +52,7 @@ def run_record(find: Find, options: argparse.Namespace) -> int:
         )
     )
     gateway = find()
-    health = GatewayClient(gateway).call("GET", "health")  # a refusal comes before the file
-    instance = health.get("instance")
+    instance = GatewayClient(gateway).attached().get("instance")  # a refusal comes before the file
     header = Header(time.time(), gateway.url, instance if isinstance(instance, str) else None)
     stop_on_signals()
     with closing(sieve), Recorder(options.output, header, overwrite=options.force) as recorder:
@@ -91,7 +90,7 @@ def _journal(find: Find, options: argparse.Namespace) -> Iterator[tuple[Journal,
             yield journal, load(options.file, journal)
             return
         gateway = find()
-        GatewayClient(gateway).call("GET", "health")
+        GatewayClient(gateway).attached()
         if options.seconds is None:
             say(
                 f"watching {gateway.url}; Ctrl-C ends it and shows what was seen (or give --for 30s, or a FILE)"
@@ -122,7 +121,9 @@ def run_check(find: Find, options: argparse.Namespace) -> int:
             after = 0.0 if options.file is not None else WAITS
         verdict = report.judge(journal, options.fail_on, after)
     print(report.FORMATS[options.format](verdict))
-    return 0 if verdict.passed else 1
+    if not verdict.passed:
+        return 1
+    return 130 if options.interrupted else 0
 
 
 def run_export(find: Find, options: argparse.Namespace) -> int:

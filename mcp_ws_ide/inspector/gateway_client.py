@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
@@ -92,7 +93,13 @@ class GatewayClient:
             )
         return ConnectError(f"{self._gateway.url} answered {status}: {words}")
 
-    def records(self, **filters: str | None) -> Iterator[str]:
+    def attached(self) -> dict[str, Any]:
+        """The tap's greeting: that it opens to this credential, and whose numbers it gives (``instance``)."""
+        with closing(self.records()) as records:
+            greeting: dict[str, Any] = json.loads(next(records))
+            return greeting
+
+    def records(self, **filters: str | None) -> Generator[str]:
         """Tap records as JSON text, one each, until the gateway ends the link."""
         query = urlencode({key: value for key, value in filters.items() if value})
         url = websocket_url(self._gateway, f"api/tap{'?' + query if query else ''}")

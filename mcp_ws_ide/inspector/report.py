@@ -96,7 +96,11 @@ def _of_requests(journal: Journal, pending_after: float) -> Iterator[Finding]:
     limit = (store.mono[-1] if len(store) else 0.0) - pending_after
     for index, code in enumerate(store.status):
         row, category = index + store.first, _BY_STATUS.get(Status(code))
-        if category is None or store.kind_of(row) is not Kind.REQUEST or _is_repeated(journal, row):
+        if category is None or _is_repeated(journal, row):
+            continue
+        if store.kind_of(row) is not Kind.REQUEST and not (
+            category in ("error", "failed") and store.linked(store.pair, row) is None
+        ):
             continue
         if category == "pending" and (store.mono[index] > limit or store.method_of(row) in ENDLESS):
             continue
@@ -107,7 +111,7 @@ def _words(journal: Journal, row: int, category: str) -> str:
     store = journal.store
     if category == "pending":
         return f"open for {store.mono[-1] - store.mono[row - store.first]:.1f} s at the end"
-    answer = store.linked(store.pair, row)
+    answer = store.linked(store.pair, row) if store.kind_of(row) is Kind.REQUEST else row
     if answer is None:
         return "its link or server ended first"
     try:

@@ -303,3 +303,27 @@ async def test_status_is_a_word_so_that_no_colour_is_needed(jupyter, monkeypatch
         await person.until(lambda: person.requests(Status.ERROR), "the error")
         assert person.app.no_color is not colours
         assert "ERR" in person.screen()
+
+
+async def test_the_cursor_stays_on_its_session_when_others_come(jupyter):
+    async with seat(jupyter) as person, client(jupyter) as peer:
+        await peer.initialize()
+        await person.press("1")
+        await person.until(lambda: person.app.sessions.session, "a session")
+        chosen = person.app.sessions.session
+        for _ in range(3):
+            async with client(jupyter) as other:
+                await other.initialize()
+        await person.until(lambda: person.app.sessions.count() >= 4, "the others")
+        assert person.app.sessions.session == chosen
+
+
+async def test_traffic_is_whole_again_after_another_screen(jupyter):
+    async with seat(jupyter) as person, client(jupyter) as peer:
+        await peer.initialize()
+        for number in range(20):
+            await echo(peer, number)
+        await person.until(lambda: len(person.requests(Status.OK)) >= 42, "the answers")
+        for key in "136":
+            await person.press(key, "2")
+            await person.until(lambda: person.screen().count("tools/call echo") >= 15, "a screenful")

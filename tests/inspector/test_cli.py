@@ -142,3 +142,13 @@ def test_nothing_a_peer_writes_reaches_the_terminal_raw(text):
     shown = visible(text)
     assert not any(ord(c) < 0x20 or 0x7F <= ord(c) < 0xA0 for c in shown)
     assert not any(c in shown for c in "\u202e\u2066\u200b\ufeff")
+
+
+def test_a_gateway_token_records_what_is_its_own(jupyter, tmp_path):
+    token = tmp_path / "token"
+    token.write_text(jupyter.rest("POST", "tokens", {"servers": ["fast"]})[1]["token"])
+    file = tmp_path / "r.jsonl"
+    arguments = ("record", "-o", str(file), "--for", "1s", "--url", jupyter.url, "--token-file", str(token))
+    done = run(jupyter, *arguments)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(file.read_text().splitlines()[0])["instance"]

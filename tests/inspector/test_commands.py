@@ -215,6 +215,22 @@ def test_check_fails_on_what_it_is_told_and_speaks_three_formats(tmp_path):
     assert subprocess.run(piped, stdin=path.open(), capture_output=True, check=False).returncode == 1
 
 
+def test_check_finds_errors_whose_requests_it_did_not_see(tmp_path):
+    t = Transcript()
+    refused = {"error": {"code": -1, "message": "boom"}}
+    lines = [
+        t.message("c>", call(7)),
+        t.line(kind="gap", method="gap", raw="2 records are missing"),
+        t.message("c<", {"id": 7, **refused}),
+        t.message("c<", {"id": None, **refused}),
+        t.message("c<", {"id": 8, **refused}),
+    ]
+    path = written(tmp_path / "r.jsonl", lines)
+    found = inspect("check", path, "--fail-on", "error")
+    assert found.returncode == 1
+    assert found.stdout.count("-1: boom") == 3
+
+
 def test_check_of_a_clean_recording_passes(tmp_path):
     t = Transcript()
     path = written(tmp_path / "r.jsonl", [t.message("c>", call(1)), t.message("c<", done(1))])

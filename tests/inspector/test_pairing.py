@@ -134,6 +134,18 @@ def test_after_a_gap_nobody_knows_what_became_of_open_requests(talk):
     talk.journal.gap(talk.mono, talk.mono, "reconnected")
     assert talk.journal.store.status_of(request) is Status.UNKNOWN
     assert talk.codes(talk.send("c<", done(1))) == []
+    assert talk.journal.store.status_of(request) is Status.OK, "until its answer comes after all"
+
+
+def test_an_id_that_is_used_again_after_a_gap_is_no_duplicate(talk):
+    talk.send("c>", call(1))
+    talk.journal.gap(talk.mono, talk.mono, "reconnected")
+    assert talk.codes(talk.send("c>", call(1))) == []
+
+
+def test_an_error_without_an_id_has_a_status(talk):
+    row = talk.send("c<", {"id": None, "error": {"code": -32700, "message": "no"}})
+    assert talk.journal.store.status_of(row) is Status.ERROR
 
 
 def test_an_answer_to_nothing_is_a_violation_only_when_the_session_was_seen_from_its_start(talk):

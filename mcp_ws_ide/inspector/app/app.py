@@ -110,8 +110,15 @@ class InspectorApp(App[None]):
         Binding("ctrl+c", "interrupt", "Quit", priority=True, show=False),
     ]
 
-    def __init__(self, find: Callable[[], RunningGateway] | Playback, journal: Journal | None = None) -> None:
+    def __init__(
+        self,
+        find: Callable[[], RunningGateway] | Playback,
+        journal: Journal | None = None,
+        *,
+        private: bool = False,
+    ) -> None:
         super().__init__()
+        self._private = private
         self.journal = journal = journal or Journal()
         # Held here: while help or the palette is open, a query would search those instead.
         self.head, self.tabs = Line(id="head"), Line(id="tabs")
@@ -670,7 +677,8 @@ class InspectorApp(App[None]):
         names = self.capabilities.servers or sorted(self.journal.catalogues)
         lines: list[list[Part]] = []
         for name in names if gateway is not None else []:
-            lines += connecting.lines(gateway.url, name) if gateway is not None else []
+            token = gateway.token if gateway is not None and self._private else ""
+            lines += connecting.lines(gateway.url, name, token) if gateway is not None else []
         self.push_screen(Report("How to connect", lines or [[("no server is known yet", "dim")]]))
 
     # --- comparing ----------------------------------------------------------------------------------
@@ -850,8 +858,10 @@ def _content(text: str) -> Any:
         return text
 
 
-def run(find: Callable[[], RunningGateway] | Playback) -> int:
+def run(find: Callable[[], RunningGateway] | Playback, *, private: bool = False) -> int:
     """Open the inspector on a gateway or a recording; returns the exit code.
+
+    ``private``: the gateway is this inspector's own, so that its token may be shown.
 
     From a recording that was opened with ``o``, leaving leads back to what was shown before.
     """
@@ -862,7 +872,7 @@ def run(find: Callable[[], RunningGateway] | Playback) -> int:
         os.environ.pop(stale, None)
     journal = None
     while True:
-        app = InspectorApp(find, journal)
+        app = InspectorApp(find, journal, private=private)
         app.run()
         if not app.opening:
             return app.return_code or 0

@@ -1,4 +1,5 @@
-"""How a client connects to a server of the gateway, for reading and copying; never with a token."""
+"""How a client connects to a server of the gateway, for reading and copying. With a token only where the gateway is one
+of this inspector's own, and its token good for nothing else."""
 
 from __future__ import annotations
 
@@ -8,18 +9,20 @@ from mcp_ws_ide.ide_entries import IDES, TOKEN_VARIABLE, entry
 from mcp_ws_ide.inspector.app.rows import Part, clean
 
 
-def lines(base: str, server: str) -> list[list[Part]]:
+def lines(base: str, server: str, token: str = "") -> list[list[Part]]:
     """Addresses, and the entry for each IDE; those with the same entry together."""
     http = f"{base}mcp-ws/servers/{server}"
     found: list[list[Part]] = [
         [(clean(server), "head")],
         [("  websocket  ", "dim"), (clean(f"ws{http.removeprefix('http')}"), "")],
         [("  http       ", "dim"), (clean(http), "")],
-        [("  token      ", "dim"), (f"mcp-ws-inspect token mint --server {clean(server)}", "")],
+        [("  token      ", "dim"), (token or f"mcp-ws-inspect token mint --server {clean(server)}", "")],
     ]
     entries: dict[str, list[str]] = {}
     for name in IDES:
-        entries.setdefault(json.dumps(entry(name, server, base, f"${TOKEN_VARIABLE}")), []).append(name)
+        entries.setdefault(json.dumps(entry(name, server, base, token or f"${TOKEN_VARIABLE}")), []).append(
+            name
+        )
     for text, names in entries.items():
         found.append([(f"  {', '.join(names)}: ", "note"), (clean(text), "")])
     found.append([("", "")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from mcp_ws_ide.inspector.app.rows import Part, Rows, clean, fit
@@ -27,6 +28,12 @@ class Pane(Rows):
         """Look again at the journal."""
         self.changed()
 
+    def stay(self, item: object, items: Sequence[object]) -> None:
+        """Keep the cursor on what it was on, wherever that is now; then repaint."""
+        if item is not None:
+            self.cursor = next((index for index, other in enumerate(items) if other == item), self.cursor)
+        self.changed()
+
     @property
     def row(self) -> int | None:
         """The row of the store that the cursor stands for."""
@@ -50,13 +57,14 @@ class Sessions(Pane):
 
     def update(self) -> None:
         """Live sessions first, the newest first."""
+        before = self.session
         known = dict(self._journal.parties)
         for name, session in self._live.items():
             if name not in known:
                 opened = float(session.get("created") or 0)
                 known[name] = Party(name, str(session.get("server")), opened)
         self._parties = sorted(known.values(), key=lambda p: (p.id in self._live, p.opened), reverse=True)
-        self.changed()
+        self.stay(before, [party.id for party in self._parties])
 
     @property
     def session(self) -> str | None:
@@ -225,8 +233,9 @@ class Stats(Pane):
 
     def update(self) -> None:
         """Order anew."""
+        before = self.chosen
         self._lines = self._journal.statistics.ordered(self.order)
-        self.changed()
+        self.stay(id(before) if before is not None else None, [id(line) for line in self._lines])
 
     @property
     def chosen(self) -> Line | None:
@@ -278,12 +287,21 @@ class Problems(Pane):
 
     def update(self) -> None:
         """Longest waits first, then the newest problems."""
+        keys = self._keys()
+        before = keys[self.cursor] if self.cursor < len(keys) else None
         store = self._journal.store
         limit = self.now - self.WAITS
         waiting = self._journal.waiting()
         self._waiting = [row for row in waiting if store.mono[row - store.first] < limit][:1000]
         self._problems = [problem for problem in reversed(self._journal.problems) if store.holds(problem.row)]
-        self.changed()
+        self.stay(before, self._keys())
+
+    def _keys(self) -> list[tuple[str, int]]:
+        """What each line is of."""
+        return [
+            *(("waits", row) for row in self._waiting),
+            *(("problem", id(problem)) for problem in self._problems),
+        ]
 
     @property
     def row(self) -> int | None:

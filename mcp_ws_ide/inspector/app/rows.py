@@ -205,7 +205,13 @@ class Rows(Painted, can_focus=True):
         self._settle()
         self.refresh()
 
+    def on_resize(self, event: events.Resize) -> None:
+        """Its size is known, or another one: what is at the top depends on it."""
+        self._settle()
+
     def _settle(self) -> None:
+        if not self.size.height:
+            return  # not laid out yet: on_resize follows
         last = max(0, self.count() - 1)
         self.cursor = min(max(0, self.cursor), last)
         height = self.body_height

@@ -101,7 +101,7 @@ class Pairing:
         elif kind is Kind.EVENT:
             self._event(record, outcome)
         elif kind is Kind.GAP:
-            self._settle(lambda key: True, Status.UNKNOWN, outcome)
+            self._doubt(outcome)
             self._began.clear()
         return outcome
 
@@ -113,7 +113,9 @@ class Pairing:
         if lane is Lane.NONE or identifier is None:
             return
         key = _key(record, lane, identifier)
-        outcome.duplicate = self.open.get(key)
+        before = self.open.get(key)
+        if before is not None and not self._doubted(before):
+            outcome.duplicate = before
         self._set(row, Status.PENDING)
         self.open.put(key, row)
         params = content.get("params")
@@ -152,8 +154,10 @@ class Pairing:
     def _answer(self, row: int, record: Record, content: dict[str, Any], outcome: Outcome) -> None:
         lane = self._store.lane_of(row)
         identifier = id_key(record.id)
-        if lane is Lane.NONE or identifier is None:
+        if lane is Lane.NONE:
             return
+        if identifier is None:  # an error to what could not be read
+            return self._set(row, _status(self._store.kind_of(row), content))
         key = _key(record, lane, identifier, answers=True)
         request = self.open.pop(key, None)
         if request is None or not self._store.holds(request):
@@ -262,6 +266,16 @@ class Pairing:
                 if self._store.status_of(row) is Status.PENDING:
                     self._set(row, status)
                 outcome.changed.append(row)
+
+    def _doubt(self, outcome: Outcome) -> None:
+        """Something is missing: what was open may have been answered. An answer that comes after all is still its."""
+        for row in list(self.open.values()):
+            if self._store.holds(row) and self._store.status_of(row) is Status.PENDING:
+                self._set(row, Status.UNKNOWN)
+                outcome.changed.append(row)
+
+    def _doubted(self, row: int) -> bool:
+        return not self._store.holds(row) or self._store.status_of(row) is Status.UNKNOWN
 
     def _set(self, row: int, status: Status) -> None:
         self._store.status[row - self._store.first] = status

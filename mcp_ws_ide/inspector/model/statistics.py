@@ -7,6 +7,7 @@ these; counts and sums go on.
 
 from __future__ import annotations
 
+import math
 from array import array
 from dataclasses import dataclass, field
 from typing import Final
@@ -42,7 +43,7 @@ class Line:
         if not self.newest:
             return None
         ordered = sorted(self.newest)
-        return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+        return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
     @property
     def overhead(self) -> float | None:
