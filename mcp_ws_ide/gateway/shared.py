@@ -215,7 +215,8 @@ class SharedUpstream(Upstream):
         self._answered()
         self.server.era = None if bridge.failure else Era.LEGACY
         if bridge.failure:
-            self._fail_waiting(self._probe_error + bridge.failure)
+            # Where nobody answered, or a gateway in between did, the server has refused nothing.
+            self._fail_waiting(self._probe_error + (eras.refused_probe(message) or bridge.failure))
         elif self._for_its_sessions:
             self.ready()
         else:
