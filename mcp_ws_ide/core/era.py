@@ -64,8 +64,8 @@ def read_probe(answer: messages.Message) -> Era:
 
 
 def refused_probe(answer: messages.Message) -> str:
-    """What a gateway, this one or another in between, says instead of the server, to the probe or to the handshake after
-    it; ``""`` if the answer is a server's own."""
+    """What a gateway, this one or another in between, says in the server's place to the probe, or to the handshake
+    after it; ``""`` if the answer is a server's own."""
     if not answer.error:
         return ""
     try:
