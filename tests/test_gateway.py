@@ -32,6 +32,7 @@ class HeldLink:
     def __init__(self) -> None:
         self.sent: list[dict[str, Any]] = []
         self.closes: list[tuple[int, str]] = []
+        self.reading: list[bool] = []
 
     def send(self, data: bytes) -> None:
         self.sent.append(json.loads(data))
@@ -40,7 +41,7 @@ class HeldLink:
         self.closes.append((code, reason))
 
     def set_reading(self, reading: bool) -> None:
-        pass
+        self.reading.append(reading)
 
     def bind(self, *_: Any) -> None:
         pass
@@ -372,6 +373,19 @@ async def test_a_process_of_ones_own_is_not_read_while_its_client_is_not(odd, mo
     for full in (True, True, False):
         client.session.link_full(full)
     assert held == ["pause_reading", "resume_reading"]
+
+
+async def test_a_client_waits_until_the_last_of_its_full_processes_has_room(odd):
+    configure, _ = odd
+    client = Client(configure("silent"))
+    await client.ask("tools/list")
+    one = client.session._own_upstream()
+    other = client.session._own_upstream()
+    for upstream, full in ((one, True), (other, True), (one, False), (other, False)):
+        client.session.set_reading(not full, upstream)
+    assert client.link.reading == [False, False, True]
+    one.close()
+    other.close()
 
 
 async def test_a_shared_process_is_read_though_one_client_reads_slowly(odd, monkeypatch):

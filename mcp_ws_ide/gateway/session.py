@@ -123,7 +123,7 @@ class Session:
         self._malformed = 0
         self._link_full = False
         self._held_back = False
-        self._stalled = False
+        self._stalled_by: set[Upstream] = set()
         """Whether the server has no room for what the client sends."""
         self._final: tuple[CloseCode, str] | None = None
         """Why the session ends as soon as its client has come back for the rest."""
@@ -222,7 +222,7 @@ class Session:
         """A full server holds its client by withholding acknowledgements: the client then keeps to its window, and
         control frames, which make room in the other direction, are still read."""
         channel, window = end.channel, end.window
-        if not self._stalled:
+        if not self._stalled_by:
             link.send(channel.take_ack())
         elif (
             channel.unacked_received > 2 * window.bytes
@@ -247,7 +247,7 @@ class Session:
     def send_ack(self) -> None:
         """Acknowledge what was received lately, if a link is there to take it."""
         end = self.resumption
-        if end is not None and self._link is not None and end.channel.owes_ack and not self._stalled:
+        if end is not None and self._link is not None and end.channel.owes_ack and not self._stalled_by:
             self._link.send(end.channel.take_ack())
 
     def observe(self, event: str, detail: str) -> None:
@@ -477,7 +477,11 @@ class Session:
             channel = end.channel
             if not channel.push_if_room(data, droppable) and not self._keep(data, droppable):
                 return
-            if link is not None and channel.received - channel.acked >= ACK_WITH_DATA and not self._stalled:
+            if (
+                link is not None
+                and channel.received - channel.acked >= ACK_WITH_DATA
+                and not self._stalled_by
+            ):
                 link.send(channel.take_ack())
         if link is not None:
             link.send(data)
@@ -532,11 +536,14 @@ class Session:
         if data is not None:
             self.deliver(data)
 
-    def set_reading(self, reading: bool) -> None:
-        """An upstream is full, or has room again."""
-        if self.ended:
+    def set_reading(self, reading: bool, upstream: Upstream) -> None:
+        """``upstream`` is full, or has room again; the session may have another one that is full."""
+        if reading:
+            self._stalled_by.discard(upstream)
+        else:
+            self._stalled_by.add(upstream)
+        if self.ended or (reading and self._stalled_by):
             return
-        self._stalled = not reading
         if self._link is not None and (reading or self.resumption is None):
             self._link.set_reading(reading)
         if reading:

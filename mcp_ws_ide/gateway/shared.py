@@ -255,7 +255,10 @@ class SharedUpstream(Upstream):
         ):  # who speaks HTTP comes back as another session
             self._perform(self._bridge.owner_left(session))
         self._waiting = [entry for entry in self._waiting if entry[0] is not session]
-        self._stalled.discard(session)
+        self._waiting_bytes = sum(len(forward.message.data) for _, forward in self._waiting)
+        if session in self._stalled:
+            self._stalled.discard(session)
+            session.set_reading(True, self)
         self._users.discard(session)
         if not self._users and not self.closed:
             self._idle = self._gateway.loop.call_later(self._idle_timeout(), self._close_if_idle)

@@ -215,7 +215,7 @@ class Upstream(ABC):
             self._waiting_bytes += len(effect.message.data)
         if self._transport_paused or self._waiting_bytes > HIGH_WATER:
             self._stalled.add(session)
-            session.set_reading(False)
+            session.set_reading(False, self)
 
     @abstractmethod
     def _transmit(self, session: Session, effect: Forward) -> None: ...
@@ -248,7 +248,7 @@ class Upstream(ABC):
     def _wake_stalled(self) -> None:
         stalled, self._stalled = self._stalled, set()
         for session in stalled:
-            session.set_reading(True)
+            session.set_reading(True, self)
 
     # --- from the server ------------------------------------------------------------------------
 

@@ -188,7 +188,9 @@ def own(tmp_path_factory: pytest.TempPathFactory, frontend: Path) -> Any:
 
 
 @pytest.fixture
-async def drivers(frontend: Path) -> AsyncIterator[Callable[..., Awaitable[Driver]]]:
+async def drivers(
+    frontend: Path, request: pytest.FixtureRequest
+) -> AsyncIterator[Callable[..., Awaitable[Driver]]]:
     """Make drivers: ``await drivers("node", jupyter)``; ``link`` is what stands before the gateway."""
     async with AsyncExitStack() as stack:
 
@@ -196,7 +198,7 @@ async def drivers(frontend: Path) -> AsyncIterator[Callable[..., Awaitable[Drive
             runtime: str, jupyter: Jupyter, link: ChaosLink | None = None, **options: Any
         ) -> Driver:
             if runtime != "chromium":
-                program = node() if runtime == "node" else runtime
+                program = request.getfixturevalue("node22") if runtime == "node22" else node()
                 assert program is not None
                 return await node_driver(stack, program)
             port = jupyter.port if link is None else link.port

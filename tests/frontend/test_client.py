@@ -17,6 +17,8 @@ CLIENTS = [
         for kind in ("websocket", "poll")
         for sdk, mode in ((1, "legacy"), (2, "legacy"), (2, "auto"), (2, "2026-07-28"))
     ),
+    pytest.param("node22", "websocket", 1, "legacy", marks=pytest.mark.node),
+    pytest.param("node22", "websocket", 2, "auto", marks=pytest.mark.node),
     pytest.param("chromium", "websocket", 1, "legacy", marks=CHROMIUM),
     pytest.param("chromium", "websocket", 2, "auto", marks=CHROMIUM),
     pytest.param("chromium", "poll", 2, "auto", marks=CHROMIUM),
