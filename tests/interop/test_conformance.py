@@ -86,7 +86,7 @@ def conformance(node: str, url: str, revision: str, folder: Path) -> dict[str, t
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=250,
         check=False,
         env={**os.environ, "NO_COLOR": "1"},
     )
