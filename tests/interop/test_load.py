@@ -167,9 +167,10 @@ async def test_64_clients_on_one_process_lose_and_misroute_nothing(jupyter):
 @pytest.mark.heavy
 @pytest.mark.timeout(300)
 async def test_16_clients_on_processes_of_their_own_lose_and_misroute_nothing(jupyter):
+    before = {process["pid"] for process in jupyter.processes("fast")}
     total = await run(jupyter, 16, 300, modern=False, seed=2)
     assert total["echo"] + total["slow"] + total["cancel"] == 16 * 300
     await until(
-        lambda: not [p for p in jupyter.processes("fast") if p["era"] == "legacy"],
-        what="the end of the legacy servers",
+        lambda: {process["pid"] for process in jupyter.processes("fast")} <= before,
+        what="the end of the clients' servers",
     )
