@@ -73,6 +73,11 @@ _NAME: Final = re.compile(r"(?<!\w)([A-Za-z_][\w.-]{0,63})\\{0,3}[\"']?[ \t]{0,4
 _VALUE: Final = re.compile(
     r"\\{0,3}\"[^\"\n]*|\\{0,3}'[^'\n]*|[^\s\"',;}&)]+(?:[ \t]{1,4}[^\s\"',;}&)=:]+(?![^\s\"',;}&)]))?"
 )
+_OPTION: Final = re.compile(
+    r"(?<![\w-])--?([A-Za-z][\w.-]{0,63})(?:[ \t]{1,4}|\\{0,3}[\"'],[ \t]{0,4}(?=\\{0,3}[\"']))(?!--)"
+)
+"""An option whose value is the next word, or the next string of a list."""
+_WORD: Final = re.compile(r"\\{0,3}\"[^\"\n]*|\\{0,3}'[^'\n]*|[^\s\"',;})]+")
 _DIGEST: Final = re.compile(r"(?i)\bdigest[ \t]+\w+=[^\n]+")
 _WHOLE_LINE: Final = re.compile(
     r"(?i)(?<![\w-])((?:proxy-)?authorization|(?:set-)?cookie)([ \t]{0,4}:)[^\n\"]+"
@@ -136,8 +141,22 @@ class Redactor:
         if isinstance(value, str):
             return self._text(value)
         if isinstance(value, list):
-            return [self._scrub(item, False) for item in value]
+            return self._items(value)
         return self._members(value, in_schema) if isinstance(value, dict) else value
+
+    def _items(self, items: list[Any]) -> list[Any]:
+        """Of a list that may be a command line: what follows ``--password`` is hidden."""
+        clean, hide = [], False
+        for item in items:
+            text = item if isinstance(item, str) else ""
+            if hide and isinstance(item, (str, int, float)) and not text.startswith("--"):
+                self._found += 1
+                clean.append(HIDDEN)
+                hide = False
+            else:
+                clean.append(self._scrub(item, False))
+                hide = text.startswith("-") and "=" not in text and is_secret_name(text)
+        return clean
 
     def _members(self, members: dict[str, Any], in_schema: bool) -> dict[str, Any]:
         """``in_schema``: the members are described here (JSON Schema's ``properties``), not given."""
@@ -204,7 +223,8 @@ def _by_rule(text: str) -> str:
     text = _QUERY.sub(_hide_query, text)
     text = _FORM.sub(HIDDEN, text)
     text = _SCHEME.sub(rf"\1 {HIDDEN}", text)
-    return _hide_named(text)
+    text = _hide_named(text, _OPTION, _WORD)
+    return _hide_named(text, _NAME, _VALUE)
 
 
 def compile_pattern(pattern: str) -> Any:
@@ -236,14 +256,14 @@ def _hide_query(found: re.Match[str]) -> str:
     return f"{found[1]}{found[2]}={HIDDEN}"
 
 
-def _hide_named(text: str) -> str:
+def _hide_named(text: str, name_of: re.Pattern[str], value_of: re.Pattern[str]) -> str:
     """Without the values of secret names. A harmless name hides nothing behind it: its value is looked through too."""
     parts, at, searched = [], 0, 0
-    while (name := _NAME.search(text, searched)) is not None:
+    while (name := name_of.search(text, searched)) is not None:
         searched = name.end()
         if not is_secret_name(name[1]) or text.startswith(HIDDEN, searched):
             continue
-        if (value := _VALUE.match(text, searched)) is None:
+        if (value := value_of.match(text, searched)) is None:
             continue
         start = value[0].lstrip("\\")
         quote = start[0] if start[:1] in ('"', "'") else ""

@@ -50,6 +50,28 @@ def test_a_member_of_a_secret_name_is_hidden(name):
     assert CANARY not in Redactor().text(f"  {name} = '{CANARY}'")
 
 
+@pytest.mark.parametrize("option", ["--password", "--token", "-token", "--api-key", "--db.secret", "--pwd"])
+def test_the_value_after_an_option_of_a_secret_name_is_hidden(option):
+    for words in ([option, CANARY], ["run", option, CANARY, "--verbose"], [option, f"{CANARY} {CANARY}"]):
+        text = shown(message(args=words))
+        assert CANARY not in text
+        assert "--verbose" in text or "--verbose" not in words
+    assert "123456789" not in shown(message(args=[option, 123456789]))
+    for line in (f"db {option} {CANARY} -u me", f"db {option} '{CANARY} x' -u me", f'db {option} "{CANARY}" -u me'):
+        text = shown(message(command=line))
+        assert CANARY not in text
+        assert "-u me" in text
+    for line in (str(["db", option, CANARY, "-u"]), json.dumps(["db", option, CANARY, "-u"])):
+        assert CANARY not in shown(message(command=line))
+        assert CANARY not in shown(message(command=json.dumps(line)))
+        assert CANARY not in Redactor().text(line)
+
+
+def test_an_option_hides_no_other_option_and_a_harmless_one_nothing():
+    assert '"--token","--verbose"' in shown(message(args=["--token", "--verbose"])).replace(" ", "")
+    assert HIDDEN not in shown(message(args=["--max-tokens", "100"], command="run --max-tokens 100 x-token-y"))
+
+
 @pytest.mark.parametrize(
     "text",
     [
