@@ -672,3 +672,34 @@ def test_a_package_that_fails_takes_nobody_down(name, words):
     found = config.load({"a": {"command": "x"}}, [], [], {}, [package(name)])
     assert list(found.servers) == ["a"]
     assert words in only_problem(found).reason
+
+
+HOSTILE = ["a", "a://", "?", "?key", "?a", "bearer ", "token", "-", "auth://", "&token", "://x@", "pat", "key: "]
+
+
+@pytest.mark.parametrize("unit", HOSTILE)
+def test_hiding_credentials_takes_time_in_proportion_to_the_text(unit):
+    """The ends make that nothing matches where much could."""
+
+    def seconds(length: int) -> float:
+        began = time.process_time()
+        for end in ("", " ", "=", ":"):
+            config.censor_text(unit * (length // len(unit)) + end)
+        return time.process_time() - began
+
+    seconds(1000)
+    assert seconds(16_000) < 60 * max(seconds(1000), 0.001)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("https://me:PLANTED@host/", "wss://PLANTED@host", "http://h/?a=b&token=PLANTED", "?x;sig-key=PLANTED"),
+        *("http://h/?next=http://i/?token=PLANTED", "Bearer PLANTED", "x: basic  PLANTED", "note: token: PLANTED"),
+        *("X-Api-Key: PLANTED", '"secret" : "PLANTED"', "my.token: PLANTED", "sk-PLANTEDPLANTED"),
+    ],
+)
+def test_credentials_are_hidden_by_what_stands_before_them(text):
+    shown = config.censor_text(text)
+    assert "PLANTED" not in shown
+    assert config.HIDDEN in shown
