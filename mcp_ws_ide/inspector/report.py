@@ -67,11 +67,11 @@ def findings(journal: Journal, pending_after: float = 0.0) -> Iterator[Finding]:
     yield from _of_requests(journal, pending_after)
     store = journal.store
     for problem in journal.problems:
-        if store.holds(problem.row) and not _is_repeated(journal, problem.row):
+        if store.holds(problem.row):
             violation = problem.violation
             yield _finding(
                 journal,
-                problem.row,
+                _on_clients_leg(journal, problem.row),
                 _category(violation.code),
                 violation.code,
                 violation.text,
@@ -86,9 +86,15 @@ def _category(code: str) -> str:
 
 
 def _is_repeated(journal: Journal, row: int) -> bool:
-    """Whether the same message was judged on the client's leg already."""
+    """Whether the same message is on the client's leg, too."""
+    return _on_clients_leg(journal, row) != row
+
+
+def _on_clients_leg(journal: Journal, row: int) -> int:
+    """The row of the same message on the client's leg, which says the session; itself where there is none."""
     store = journal.store
-    return store.lane_of(row) not in CLIENT_LEG and store.linked(store.twin, row) is not None
+    twin = None if store.lane_of(row) in CLIENT_LEG else store.linked(store.twin, row)
+    return row if twin is None else twin
 
 
 def _of_requests(journal: Journal, pending_after: float) -> Iterator[Finding]:

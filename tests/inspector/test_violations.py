@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from mcp_ws_ide.inspector.report import findings
 from tests.inspector.records import CAPABILITIES, VERSION, Transcript, call, done
 
 META = {VERSION: "2026-07-28", CAPABILITIES: {}}
@@ -109,3 +110,63 @@ def test_each_violation_names_its_section(talk):
     talk.send("c>", {"id": 1, "method": "tools/call"})
     sections = [problem.violation.section for problem in talk.journal.problems]
     assert all(section.startswith(("JSON-RPC 2.0", "MCP 20")) for section in sections)
+
+
+HELLO = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "c", "version": "1"}}
+
+
+def test_what_both_legs_show_is_one_problem_and_is_said_at_both_rows(talk):
+    talk.event("link_opened", "x")
+    orphan = {"id": 99, "result": {}}
+    rows = [talk.send("<s", orphan), talk.send("c<", orphan)]
+    request = talk.send("c>", call(1))
+    talk.send(">s", call(1), origin_session="s1", origin_id=1)
+    rows += [talk.send("<s", {"id": 1, "result": {}}), talk.send("c<", {"id": 1, "result": {}})]
+    assert talk.journal.problem_counts == {"orphan": 1, "result-shape": 1}
+    assert [talk.codes(row) for row in rows] == [["orphan"], ["orphan"], ["result-shape"], ["result-shape"]]
+    assert talk.codes(request) == []
+    found = [(finding.code, finding.seq) for finding in findings(talk.journal)]
+    assert found == [("orphan", rows[1] + 1), ("result-shape", rows[3] + 1)]
+
+
+def test_the_same_answer_to_nothing_twice_is_two_problems(talk):
+    talk.event("link_opened", "x")
+    for _ in range(2):
+        talk.send("<s", {"id": 99, "result": {}})
+        talk.send("c<", {"id": 99, "result": {}})
+    assert talk.journal.problem_counts == {"orphan": 2}
+
+
+def test_a_session_is_held_against_its_own_revision(talk):
+    talk.send("c>", {"id": 0, "method": "initialize", "params": {**HELLO, "protocolVersion": "2025-11-25"}})
+    welcome = {"protocolVersion": "2025-06-18", "capabilities": {}, "serverInfo": {"name": "s", "version": "1"}}
+    talk.send("c<", {"id": 0, "result": welcome})
+    row = talk.send("c>", {"id": 1, "method": "tools/call", "params": {}})
+    assert [v.section for v in talk.journal.problems_of(row)] == ["MCP 2025-06-18, schema: CallToolRequest"]
+    modern = talk.send("c>", {"id": 1, "method": "tools/call", "params": {"_meta": META}}, session="m")
+    assert [v.section for v in talk.journal.problems_of(modern)] == ["MCP 2026-07-28, schema: CallToolRequest"]
+    claimed = {**HELLO, "protocolVersion": "9999-99-99"}
+    talk.send("c>", {"id": 0, "method": "initialize", "params": claimed}, session="x")
+    row = talk.send("c>", {"id": 1, "method": "tools/call", "params": {}}, session="x")
+    assert [v.section for v in talk.journal.problems_of(row)] == ["MCP 2025-11-25, schema: CallToolRequest"]
+
+
+def test_each_leg_is_held_against_its_own_era(talk):
+    """A bridge speaks the one era with the client and the other with the server."""
+    talk.send("c>", {"id": 0, "method": "initialize", "params": HELLO})
+    talk.send(">s", {"id": 7, "method": "server/discover", "params": {"_meta": META}})
+    talk.send("c>", {"id": 1, "method": "tools/list"})
+    talk.send(">s", {"id": 8, "method": "tools/list", "params": {"_meta": META}})
+    listed = {"tools": [], "resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
+    talk.send("<s", {"id": 8, "result": listed})
+    talk.send("c<", {"id": 1, "result": {"tools": []}})
+    assert not talk.journal.problem_counts
+
+
+def test_the_era_of_a_session_is_known_from_its_first_request(talk):
+    talk.send("c>", {"id": 0, "method": "initialize", "params": HELLO})
+    talk.event("link_closed", "1000 bye")
+    talk.send("c>", call(1, **META), session="m")
+    talk.send("c>", {"id": 1, "method": "ping"}, session="u")
+    known = {name: (party.era, party.revision) for name, party in talk.journal.parties.items()}
+    assert known == {"s1": ("legacy", "2025-06-18"), "m": ("modern", "2026-07-28"), "u": ("", "")}

@@ -19,7 +19,6 @@ from mcp_ws_ide.inspector.model.pairing import Outcome, Pairing
 from mcp_ws_ide.inspector.model.records import (
     CLIENT_LEG,
     Kind,
-    Lane,
     Record,
     Status,
     content_of,
@@ -65,6 +64,9 @@ class Party:
     client: str = ""
     closed: str = ""
     era: str = ""
+    """``legacy`` with a handshake, ``modern`` without; empty until a request of the client told."""
+    revision: str = ""
+    """The MCP revision that was agreed on, or is asked for; empty while it is unknown."""
     messages: int = 0
     resumes: int = 0
     row: int = 0
@@ -83,7 +85,10 @@ class Journal:
         self.pairing = Pairing(self.store)
         self.statistics = Statistics(self.store)
         self.judge = Judge()
-        self.problems: deque[Problem] = deque(maxlen=max_problems)
+        self._max_problems = max_problems
+        self.problems: deque[Problem] = deque()
+        """The newest; what both legs show is here once, with the leg that showed it first."""
+        self._violations: dict[int, list[Violation]] = {}
         self.problem_counts: Counter[str] = Counter()
         self.comments: dict[int, str] = {}
         """What the person at the keyboard wrote to a row."""
@@ -182,12 +187,26 @@ class Journal:
 
     def _report(self, row: int, violation: Violation) -> None:
         self.store.set_flag(row, PROBLEM)
+        twin = self.store.linked(self.store.twin, row)
+        if twin is not None and any(
+            (other.code, other.text) == (violation.code, violation.text) for other in self._own_problems(twin)
+        ):
+            return
         self.problem_counts[violation.code] += 1
         self.problems.append(Problem(row, violation))
+        self._violations.setdefault(row, []).append(violation)
+        if len(self.problems) > self._max_problems:
+            self._violations.pop(self.problems.popleft().row, None)
+
+    def _own_problems(self, row: int) -> list[Violation]:
+        return self._violations.get(row, [])
 
     def problems_of(self, row: int) -> list[Violation]:
-        """What is wrong with a row."""
-        return [problem.violation for problem in self.problems if problem.row == row]
+        """What is wrong with a row: with the message it is, on either leg."""
+        if not self.store.holds(row) or not self.store.has(row, PROBLEM):
+            return []
+        twin = self.store.linked(self.store.twin, row)
+        return [*self._own_problems(row), *(self._own_problems(twin) if twin is not None else [])]
 
     def waiting(self) -> list[int]:
         """Requests that are open, oldest first, each on one leg; at most 10,000 are looked at."""
@@ -215,8 +234,10 @@ class Journal:
                 party.resumes += 1
             elif record.event == "link_closed":
                 party.closed = record.detail or "closed"
-        elif self.store.lane_of(row) in (Lane.CLIENT_IN, Lane.CLIENT_OUT):
+        elif self.store.lane_of(row) in CLIENT_LEG:
             party.messages += 1
+            if (spoken := self.judge.spoken(record)) is not None:
+                party.era, party.revision = ("modern" if spoken.modern else "legacy"), spoken.revision
 
     def _new_party(self, record: Record, row: int) -> Party:
         assert record.session is not None

@@ -12,6 +12,7 @@ response, error                                    its request, both ways (``pai
 a notification with a ``subscriptionId``           the ``subscriptions/listen`` (``parent``)
 a request with a ``requestState``                  the request that was answered with it (``parent``)
 a message on the server's leg                      the same message on the client's leg (``twin``)
+an answer whose request was not seen               the same answer on the other leg (``twin``)
 =================================================  ==================================================
 
 Rounds of questions are linked by ``requestState`` or not at all: nothing else of them is exact. Legs are
@@ -163,7 +164,7 @@ class Pairing:
         if request is None or not self._store.holds(request):
             outcome.orphan = request is None and key[0] in self._began
             self._set(row, _status(self._store.kind_of(row), content))
-            return
+            return self._verbatim_twin(row, record, lane, outcome)
         outcome.request = request
         if (used := self._token_of.pop(request, None)) is not None:
             self._tokens.pop(used, None)
@@ -201,7 +202,7 @@ class Pairing:
             self._link(self._store.parent, row, parent)
             index = row - self._store.first
             self._store.target[index] = self._store.target[parent - self._store.first]
-        self._notification_twin(row, record, lane, outcome)
+        self._verbatim_twin(row, record, lane, outcome)
 
     def _parent(self, record: Record, lane: Lane, content: dict[str, Any], outcome: Outcome) -> int | None:
         params = content.get("params")
@@ -227,8 +228,8 @@ class Pairing:
                 return row
         return None
 
-    def _notification_twin(self, row: int, record: Record, lane: Lane, outcome: Outcome) -> None:
-        """The same notification of the session on the other leg: verbatim, and in order."""
+    def _verbatim_twin(self, row: int, record: Record, lane: Lane, outcome: Outcome) -> None:
+        """The same message of the session on the other leg, where no request links them: verbatim, and in order."""
         if record.session is None or record.raw is None:
             return
         toward = lane in TO_SERVER

@@ -1,14 +1,14 @@
 """What a message breaks: JSON-RPC 2.0 and the rules of MCP that can be decided exactly from what was seen.
 
 A rule speaks only when it is certain: a message that was cut or withheld is not judged by its content, and
-an answer is held against its request only when that was seen. Each finding names the section it comes from;
-``MCP 2025-11-25`` stands for the revisions with a handshake, ``MCP 2026-07-28`` for those without.
+an answer is held against its request only when that was seen. Each finding names the section it comes from, of the
+revision that is spoken there; written here is ``MCP 2025-11-25``, which it stays where the revision is unknown.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from mcp_ws_ide import messages
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 HIDDEN: Final = "••••"
 """What the gateway writes in the place of a secret."""
+WRITTEN: Final = "MCP 2025-11-25,"
+"""How the sections of the revisions that share a rule are written here."""
+REVISIONS: Final = frozenset({"2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"})
+"""Revisions that have what is cited; a peer may claim any other."""
 CAPABILITIES_KEY: Final = "io.modelcontextprotocol/clientCapabilities"
 GONE: Final = frozenset(
     {
@@ -54,14 +58,22 @@ class Violation:
     section: str
 
 
-class Judge:
-    """Judges messages one after the other; remembers the era of each session and the progress of each token.
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """What is spoken on one leg of a session. ``revision`` is what the newest request or answer said of it."""
 
-    Bounds: :data:`MAX_REMEMBERED` sessions and tokens, oldest forgotten first.
+    modern: bool
+    revision: str
+
+
+class Judge:
+    """Judges messages one after the other; remembers what each leg of a session speaks, and the progress of each token.
+
+    Bounds: :data:`MAX_REMEMBERED` legs and tokens, oldest forgotten first.
     """
 
     def __init__(self) -> None:
-        self._modern: dict[str, bool] = {}
+        self._spoken: dict[tuple[str, str | None], Spoken] = {}
         self._progress: dict[tuple[str, str, object], float] = {}
         self._schemas: Schemas | None = None
 
@@ -78,16 +90,24 @@ class Judge:
         """What a message breaks; ``method`` and ``target`` are its own, or those of the request it answers."""
         if kind is Kind.MALFORMED:
             return [_malformed(record)]
+        self._listen(record, kind, method, content)
         found = [DUPLICATE] if duplicate else []
-        if not content:
-            return found
+        if content:
+            found += self._content(record, kind, lane, content, method, target)
+        return [self._cited(record, violation) for violation in found] if found else found
+
+    def _content(
+        self, record: Record, kind: Kind, lane: Lane, content: dict[str, Any], method: str, target: str
+    ) -> list[Violation]:
+        found: list[Violation] = []
+        spoken = self.spoken(record)
+        modern = spoken.modern if spoken is not None else None
         if kind is Kind.REQUEST:
-            modern = self._era(record, method, content)
             found += _request(lane, method, content, modern)
         elif kind is Kind.ERROR:
             found += _error(content)
         elif kind is Kind.RESPONSE:
-            found += _result(method, content, self._modern.get(_scope(record)))
+            found += _result(method, content, modern)
             self._learn(record, method, content)
         elif kind is Kind.NOTIFICATION:
             found += self._notification(record, method, content)
@@ -121,14 +141,33 @@ class Judge:
             for text in self._schemas.output(server, tool, result.get("structuredContent")):
                 yield Violation("output-schema", text, "MCP 2025-11-25, server/tools: Output Schema")
 
-    def _era(self, record: Record, method: str, content: dict[str, Any]) -> bool | None:
-        """Whether this request is a modern one; None while that is unknown."""
-        scope = _scope(record)
-        if part(content, "params", "_meta", PROTOCOL_VERSION_KEY) is not None or method == "server/discover":
-            _remember(self._modern, scope, True)
-        elif method == "initialize":
-            _remember(self._modern, scope, False)
-        return self._modern.get(scope)
+    def spoken(self, record: Record) -> Spoken | None:
+        """What is spoken where this message passed; None while that is unknown."""
+        return self._spoken.get((_scope(record), record.leg))
+
+    def _listen(self, record: Record, kind: Kind, method: str, content: dict[str, Any]) -> None:
+        """Each leg for itself: the gateway may translate between the eras."""
+        if kind is Kind.REQUEST:
+            version = part(content, "params", "_meta", PROTOCOL_VERSION_KEY)
+            if version is not None or method == "server/discover":
+                self._hear(record, True, version)
+            elif method == "initialize":
+                self._hear(record, False, part(content, "params", "protocolVersion"))
+        elif kind is Kind.RESPONSE and method == "initialize":
+            self._hear(record, False, part(content, "result", "protocolVersion"))
+
+    def _hear(self, record: Record, modern: bool, version: Any) -> None:
+        before = self.spoken(record)
+        revision = version[:20] if isinstance(version, str) else ""
+        if before is None or before.modern != modern or (revision and revision != before.revision):
+            _remember(self._spoken, (_scope(record), record.leg), Spoken(modern, revision))
+
+    def _cited(self, record: Record, violation: Violation) -> Violation:
+        """With the section of the revision that is spoken."""
+        spoken = self.spoken(record)
+        if spoken is None or spoken.revision not in REVISIONS or not violation.section.startswith(WRITTEN):
+            return violation
+        return replace(violation, section=f"MCP {spoken.revision},{violation.section[len(WRITTEN):]}")
 
     def _notification(self, record: Record, method: str, content: dict[str, Any]) -> Iterator[Violation]:
         if method != "notifications/progress":
@@ -315,6 +354,6 @@ def _tools(items: list[Any]) -> Iterator[Violation]:
             )
         if name in seen:
             yield Violation(
-                "tool-shape", f"two tools are called {name!r}", "MCP 2025-11-25, server/tools: Tool Names"
+                "tool-shape", f"two tools are called {name!r}", "MCP 2025-11-25, server/tools: Data Types"
             )
         seen.add(name)
