@@ -674,7 +674,21 @@ def test_a_package_that_fails_takes_nobody_down(name, words):
     assert words in only_problem(found).reason
 
 
-HOSTILE = ["a", "a://", "?", "?key", "?a", "bearer ", "token", "-", "auth://", "&token", "://x@", "pat", "key: "]
+HOSTILE = [
+    "a",
+    "a://",
+    "?",
+    "?key",
+    "?a",
+    "bearer ",
+    "token",
+    "-",
+    "auth://",
+    "&token",
+    "://x@",
+    "pat",
+    "key: ",
+]
 
 
 @pytest.mark.parametrize("unit", HOSTILE)
@@ -694,8 +708,18 @@ def test_hiding_credentials_takes_time_in_proportion_to_the_text(unit):
 @pytest.mark.parametrize(
     "text",
     [
-        *("https://me:PLANTED@host/", "wss://PLANTED@host", "http://h/?a=b&token=PLANTED", "?x;sig-key=PLANTED"),
-        *("http://h/?next=http://i/?token=PLANTED", "Bearer PLANTED", "x: basic  PLANTED", "note: token: PLANTED"),
+        *(
+            "https://me:PLANTED@host/",
+            "wss://PLANTED@host",
+            "http://h/?a=b&token=PLANTED",
+            "?x;sig-key=PLANTED",
+        ),
+        *(
+            "http://h/?next=http://i/?token=PLANTED",
+            "Bearer PLANTED",
+            "x: basic  PLANTED",
+            "note: token: PLANTED",
+        ),
         *("X-Api-Key: PLANTED", '"secret" : "PLANTED"', "my.token: PLANTED", "sk-PLANTEDPLANTED"),
     ],
 )

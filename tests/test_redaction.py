@@ -57,7 +57,11 @@ def test_the_value_after_an_option_of_a_secret_name_is_hidden(option):
         assert CANARY not in text
         assert "--verbose" in text or "--verbose" not in words
     assert "123456789" not in shown(message(args=[option, 123456789]))
-    for line in (f"db {option} {CANARY} -u me", f"db {option} '{CANARY} x' -u me", f'db {option} "{CANARY}" -u me'):
+    for line in (
+        f"db {option} {CANARY} -u me",
+        f"db {option} '{CANARY} x' -u me",
+        f'db {option} "{CANARY}" -u me',
+    ):
         text = shown(message(command=line))
         assert CANARY not in text
         assert "-u me" in text
@@ -69,7 +73,9 @@ def test_the_value_after_an_option_of_a_secret_name_is_hidden(option):
 
 def test_an_option_hides_no_other_option_and_a_harmless_one_nothing():
     assert '"--token","--verbose"' in shown(message(args=["--token", "--verbose"])).replace(" ", "")
-    assert HIDDEN not in shown(message(args=["--max-tokens", "100"], command="run --max-tokens 100 x-token-y"))
+    assert HIDDEN not in shown(
+        message(args=["--max-tokens", "100"], command="run --max-tokens 100 x-token-y")
+    )
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,8 @@ class Playback:
         header = self._recording.header
         self.header = header
         self.words = ""
+        self.ended = False
+        """Whether all was taken that can be."""
         self.gateway = RunningGateway(header.gateway) if header.gateway else None
         self.begun = (
             time.strftime("%Y-%m-%d %H:%M", time.localtime(header.time)) if header.time else "(no header)"
@@ -41,6 +43,7 @@ class Playback:
         except RecordingError as error:
             self.words, batch = str(error), None
         if batch is None:
+            self.ended = True
             self.words = self.words or self._recording.note
             return None
         return "\n".join(batch)

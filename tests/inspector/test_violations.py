@@ -139,12 +139,18 @@ def test_the_same_answer_to_nothing_twice_is_two_problems(talk):
 
 def test_a_session_is_held_against_its_own_revision(talk):
     talk.send("c>", {"id": 0, "method": "initialize", "params": {**HELLO, "protocolVersion": "2025-11-25"}})
-    welcome = {"protocolVersion": "2025-06-18", "capabilities": {}, "serverInfo": {"name": "s", "version": "1"}}
+    welcome = {
+        "protocolVersion": "2025-06-18",
+        "capabilities": {},
+        "serverInfo": {"name": "s", "version": "1"},
+    }
     talk.send("c<", {"id": 0, "result": welcome})
     row = talk.send("c>", {"id": 1, "method": "tools/call", "params": {}})
     assert [v.section for v in talk.journal.problems_of(row)] == ["MCP 2025-06-18, schema: CallToolRequest"]
     modern = talk.send("c>", {"id": 1, "method": "tools/call", "params": {"_meta": META}}, session="m")
-    assert [v.section for v in talk.journal.problems_of(modern)] == ["MCP 2026-07-28, schema: CallToolRequest"]
+    assert [v.section for v in talk.journal.problems_of(modern)] == [
+        "MCP 2026-07-28, schema: CallToolRequest"
+    ]
     claimed = {**HELLO, "protocolVersion": "9999-99-99"}
     talk.send("c>", {"id": 0, "method": "initialize", "params": claimed}, session="x")
     row = talk.send("c>", {"id": 1, "method": "tools/call", "params": {}}, session="x")

@@ -98,6 +98,7 @@ class InspectorApp(App[None]):
         Binding("d", "difference", "Compare marked"),
         Binding("semicolon", "comment", "Comment"),
         Binding("w", "wrap", "Wrap lines"),
+        Binding("v", "whole", "View what is cut off"),
         Binding("c", "connecting", "How to connect"),
         Binding("ctrl+s", "keep_filter", "Keep the filter", priority=True),
         Binding("up", "earlier(-1)", show=False, priority=True),
@@ -138,6 +139,7 @@ class InspectorApp(App[None]):
             self.problems,
         ]
         self.panes = dict(zip(SCREENS, lists, strict=True))
+        self._of_clients = (self.sessions, self.stats, self.capabilities)
         self.detail, self.prompt = Detail(journal), Prompt()
         self._beats: list[Timer] = []
         self.tap: Watch | Playback = find if isinstance(find, Playback) else Watch(find)
@@ -297,6 +299,8 @@ class InspectorApp(App[None]):
     def show_state(self) -> None:
         """Header and tabs."""
         self._measure()
+        for pane in self.panes.values():
+            pane.say_nothing(self._nothing(pane))
         words = self.journal.store.trouble
         trouble: list[Part] = [(f" {clean(words)} ", "bad")] if words else []
         recording = (
@@ -304,6 +308,18 @@ class InspectorApp(App[None]):
         )
         self.head.show([*trouble, *self._state(), *recording])
         self.tabs.show(self._tabs())
+
+    def _nothing(self, pane: Rows) -> str:
+        """Why nothing is to be seen there, unless it is for want of clients."""
+        if isinstance(self.tap, Playback):
+            if not self.tap.ended:
+                return "The recording is being read …"
+            if not len(self.journal.store):
+                return "The recording holds no records."
+            return "The recording holds nothing of the kind." if pane in self._of_clients else ""
+        if self.tap.state != "live" and not len(self.journal.store):
+            return "Not connected to the gateway; the first line says why."
+        return ""
 
     def _measure(self) -> None:
         now, store = time.monotonic(), self.journal.store
@@ -671,6 +687,23 @@ class InspectorApp(App[None]):
         """Break long lines of the detail pane."""
         self.detail.text.set_wrap(not self.detail.text.wrap)
 
+    def action_whole(self) -> None:
+        """The line under the cursor, the filter and the header, whatever their length."""
+        current, row = self.current, self.row
+        if row is not None and self.journal.store.holds(row):
+            lines = [
+                self.detail.headline(row),
+                *([(f"! {v.code}: ", "bad"), (clean(v.text), "")] for v in self.journal.problems_of(row)),
+            ]
+        else:
+            lines = current.whole(current.cursor) if current.count() else []
+        if text := self.traffic.filter.text.strip():
+            lines += [[("", "")], [("filter  ", "accent"), (clean(text), "")]]
+        header = [
+            (part.lstrip() if not index else part, style) for index, (part, style) in enumerate(self._state())
+        ]
+        self.push_screen(Report("In full", [*lines, [("", "")], header]))
+
     def action_connecting(self) -> None:
         """How a client connects to the servers of this gateway."""
         gateway = self.tap.gateway
@@ -835,6 +868,7 @@ class InspectorApp(App[None]):
             ("Send again", "Send the request once more and compare", self.action_again),
             ("Compare marked", "Where the two marked rows differ", self.action_difference),
             ("How to connect", "Addresses and IDE entries", self.action_connecting),
+            ("View what is cut off", "All of the line, the filter and the header", self.action_whole),
             ("Help", "Keys and the filter language", self.action_help),
         )
         for text in self.saved.texts:

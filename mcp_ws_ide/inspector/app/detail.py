@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 from rich.cells import cell_len
@@ -13,7 +14,7 @@ from mcp_ws_ide.inspector.app.rows import Line, Part, Rows, clean
 from mcp_ws_ide.inspector.app.wording import LANES, clock, durations, milliseconds, request_of, status, what
 from mcp_ws_ide.inspector.model.journal import Journal
 from mcp_ws_ide.inspector.model.pretty import pretty
-from mcp_ws_ide.inspector.model.records import Kind, Status
+from mcp_ws_ide.inspector.model.records import CLIENT_LEG, Kind, Status
 from mcp_ws_ide.inspector.model.store import NONE, TRUNCATED
 
 TABS: Final = ("Message", "Pair", "Related", "Timing", "Raw", "Violations")
@@ -22,6 +23,14 @@ MAX_PIECE: Final = 10_000
 """Characters of one JSON token that are shown laid out."""
 NEIGHBOURS: Final = 20_000
 """Rows after a request in which what is related to it is looked for."""
+NO_DURATION: Final = {
+    Status.PENDING: "no answer yet",
+    Status.UNKNOWN: "the answer may have passed unseen",
+    Status.CANCELLED: "it was cancelled before it was answered",
+    Status.LOST: "its link or server ended first",
+}
+"""Why a request took no known time."""
+_WORDS: Final = re.compile(r"\S+|\s+")
 _PIECES: Final = {
     "key": "key",
     "string": "string",
@@ -35,10 +44,11 @@ _PIECES: Final = {
 class Text(Rows):
     """Lines of parts that can be scrolled."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, wrap: bool = False, indent: int = 0, **options: Any) -> None:
         super().__init__(**options)
         self.shows_cursor = False
-        self.wrap = False
+        self.wrap = wrap
+        self._indent = indent
         self._whole: list[list[Part]] = []
         self.lines: list[list[Part]] = []
 
@@ -59,7 +69,7 @@ class Text(Rows):
     def _lay_out(self) -> None:
         width = self.size.width - 1
         if self.wrap and width > 0:
-            self.lines = [piece for line in self._whole for piece in wrapped(line, width)]
+            self.lines = [piece for line in self._whole for piece in wrapped(line, width, self._indent)]
         else:
             self.lines = self._whole
         self.changed()
@@ -76,24 +86,32 @@ class Text(Rows):
         self._lay_out()
 
 
-def wrapped(line: list[Part], width: int) -> list[list[Part]]:
-    """A line as lines of at most ``width`` cells."""
+def wrapped(line: list[Part], width: int, indent: int = 0) -> list[list[Part]]:
+    """A line as lines of at most ``width`` cells, broken between words where they fit; all but the first indented."""
+    indent = indent if indent < width // 2 else 0
     found: list[list[Part]] = [[]]
     room = width
+
+    def begin() -> int:
+        found.append([(" " * indent, "")] if indent else [])
+        return width - indent
+
     for text, style in line:
-        start = 0
-        while start < len(text):
-            if room <= 0:
-                found.append([])
-                room = width
-            length = _fitting(text, start, room)
-            if not length and room < width:
-                room = 0  # a wide character: on the next line
-                continue
-            piece = text[start : start + max(1, length)]
-            found[-1].append((piece, style))
-            room -= cell_len(piece)
-            start += len(piece)
+        for word in _WORDS.findall(text):
+            if room < cell_len(word) <= width - indent and not word.isspace():
+                room = begin()
+            start = 0
+            while start < len(word):
+                if room <= 0:
+                    room = begin()
+                length = _fitting(word, start, room)
+                if not length and room < width - indent:
+                    room = 0  # a wide character: on the next line
+                    continue
+                piece = word[start : start + max(1, length)]
+                found[-1].append((piece, style))
+                room -= cell_len(piece)
+                start += len(piece)
     return found
 
 
@@ -238,17 +256,32 @@ class Detail(Vertical):
         request = request_of(store, row)
         if request is None:
             return [[("no request, so no duration", "dim")]]
-        total, upstream, overhead = durations(store, request)
-        lines: list[list[Part]] = [
-            [(f"{'total':<10} {milliseconds(total) or '—':>8} ms  {_bar(total, total)}", "")],
-            [(f"{'upstream':<10} {milliseconds(upstream) or '—':>8} ms  {_bar(upstream, total)}", "note")],
-            [(f"{'gateway':<10} {milliseconds(overhead) or '—':>8} ms  {_bar(overhead, total)}", "warn")],
-            [("", "")],
-        ]
+        lines = [*self._shares(request), [("", "")]]
         start = store.mono[request - store.first]
         for other in related(self._journal, request):
             offset = (store.mono[other - store.first] - start) * 1000
             lines.append([(f"{offset:>+10.1f} ms  ", "dim"), *self.headline(other)])
+        return lines
+
+    def _shares(self, request: int) -> list[list[Part]]:
+        """What the operation took, in all and on each side; on the server's leg, what it took there first."""
+        store = self._journal.store
+        lines: list[list[Part]] = []
+        twin = store.linked(store.twin, request)
+        if store.lane_of(request) not in CLIENT_LEG:
+            alone = twin is None or store.lane_of(twin) not in CLIENT_LEG
+            here = store.latency_of(request)
+            lines.append([(f"{'this leg':<10} {_took(here)}  {_bar(here, here)}", "accent")])
+            if alone or twin is None:
+                return [*lines, [("the client's leg of it was not seen", "dim")]]
+            request = twin
+        total, upstream, overhead = durations(store, request)
+        shares = (("total", total, ""), ("upstream", upstream, "note"), ("gateway", overhead, "warn"))
+        lines += [
+            [(f"{name:<10} {_took(share)}  {_bar(share, total)}", style)] for name, share, style in shares
+        ]
+        if total is None:
+            lines.append([(NO_DURATION.get(store.status_of(request), "it was not answered"), "dim")])
         return lines
 
     def _raw(self, row: int) -> list[list[Part]]:
@@ -269,6 +302,10 @@ def _bounded(piece: str) -> str:
     if len(piece) <= MAX_PIECE:
         return clean(piece)
     return f"{clean(piece[:MAX_PIECE])}… ({len(piece) - MAX_PIECE:,} more characters; see Raw)"
+
+
+def _took(duration: float | None) -> str:
+    return f"{milliseconds(duration) or '—':>8} ms"
 
 
 def _bar(part: float | None, whole: float | None) -> str:

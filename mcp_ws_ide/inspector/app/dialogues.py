@@ -17,31 +17,49 @@ from mcp_ws_ide.inspector.model import filters
 from mcp_ws_ide.inspector.model.filters import Filter, FilterError
 
 HELP: Final = """\
-1 … 6       Sessions, Traffic, Ladder, Stats, Capabilities, Problems
-/           filter; Enter applies, Esc clears and closes; ↑ ↓ earlier ones, Ctrl+S keeps this one or forgets it
-Ctrl+F      search: the same language, but nothing is hidden; n and N go to the next and the previous match
-            (without a search: to the next and the previous problem)
-j k ↓ ↑     move         g G   first, last         Ctrl+D Ctrl+U   a page down, up
-f           follow the newest row                  p   pause: the screen stands still, records are kept
-Enter       open and close the detail pane; on Sessions: only that session; on Stats: only those requests
-[ ] ← →     tabs of the detail pane       Tab   from the list to the detail pane and back     w   wrap its lines
-x           to the other half of the pair          t   to the same message on the other leg
-m           mark the row       M   only marked rows       ;   comment on it       d   compare the two marked rows
-l           fold legs: one row per operation       s   sort Stats by the next column
-y           copy the message; y again: as websocat, curl, Python (through the terminal, OSC 52)
-r           send the request again and compare the answers
-E           break the session's link on purpose, where the gateway allows it
-R           record from now on, or stop            e   write what the filter shows to .jsonl, .json or .har
-o           open a recording; q comes back         c   how to connect a client
-?           this help          Ctrl+P   palette, with themes       q, Ctrl+C   quit
+1 … 6         Sessions, Traffic, Ladder, Stats, Capabilities, Problems
+/             filter; Enter applies, Esc clears and closes; ↑ ↓ earlier ones, Ctrl+S keeps this one or forgets it
+Ctrl+F        search: the same language, but nothing is hidden
+n, N          to the next, previous match; without a search: to the next, previous problem
+j k ↓ ↑       move
+g G           first, last
+Ctrl+D Ctrl+U a page down, up
+f             follow the newest row
+p             pause: the screen stands still, records are kept
+Enter         open and close the detail pane; on Sessions: only that session; on Stats: only those requests
+[ ] ← →       tabs of the detail pane
+Tab           from the list to the detail pane and back
+w             wrap the lines of the detail pane
+v             view what is cut off: all of the line, of the filter and of the header
+x             to the other half of the pair
+t             to the same message on the other leg
+m             mark the row
+M             only marked rows
+;             comment on the row
+d             compare the two marked rows
+l             fold legs: one row per operation
+s             sort Stats by the next column
+y             copy the message; y again: as websocat, curl, Python (through the terminal, OSC 52)
+r             send the request again and compare the answers
+E             break the session's link on purpose, where the gateway allows it
+R             record from now on, or stop
+e             write what the filter shows to .jsonl, .json or .har
+o             open a recording; q comes back
+c             how to connect a client
+?             this help
+Ctrl+P        palette, with themes
+q, Ctrl+C     quit
 
-Filter      tool:run*  method:tools/*  server:git  session:9f3a  kind:error  status:failed  dir:server
-            leg:upstream  lat:>500  size:>10k  id:7  id:"7"  since:10m  is:marked  ~regex  word  "two words"
-            side by side: and     |  or     !  not     ( )  group
+Filter        tool:run*  method:tools/*  server:git  session:9f3a  kind:error  status:failed  dir:server  \
+leg:upstream  lat:>500  size:>10k  id:7  id:"7"  since:10m  is:marked  ~regex  word  "two words"
+              side by side: and    |  or    !  not    ( )  group
 
-Status      … pending  OK  FAIL isError  ERR JSON-RPC error  CXL cancelled  LOST link or server ended
-            ASK input_required  ? not watched     Direction: c client, g gateway, s server
+Status        … pending   OK   FAIL isError   ERR JSON-RPC error   CXL cancelled   LOST link or server ended   \
+ASK input_required   ? not watched
+Direction     c client   g gateway   s server
 """
+"""A line each: keys, and what they do from column :data:`HELP_INDENT` on."""
+HELP_INDENT: Final = 14
 
 
 MAX_COPIED: Final = 1 << 20
@@ -59,10 +77,9 @@ class Report(ModalScreen[None]):
     Report Vertical { width: 100%; max-width: 118; height: 100%; max-height: 36; border: round $primary; padding: 0 1; }
     """
 
-    def __init__(self, title: str, lines: list[list[Part]]) -> None:
+    def __init__(self, title: str, lines: list[list[Part]], indent: int = 4) -> None:
         super().__init__()
-        self.heading, self.text = Line(), Text()
-        self.text.wrap = True
+        self.heading, self.text = Line(), Text(wrap=True, indent=indent)
         self._title, self._lines = title, lines
 
     def compose(self) -> ComposeResult:
@@ -82,7 +99,10 @@ class Help(Report):
     """Keys and words."""
 
     def __init__(self) -> None:
-        super().__init__("Help", [[(line, "")] for line in HELP.splitlines()])
+        lines = HELP.splitlines()
+        super().__init__(
+            "Help", [[(line[:HELP_INDENT], "key"), (line[HELP_INDENT:], "")] for line in lines], HELP_INDENT
+        )
 
 
 class Question(ModalScreen[bool]):
@@ -167,8 +187,7 @@ class Copying(ModalScreen[None]):
 
     def __init__(self, forms: dict[str, Callable[[], str]]) -> None:
         super().__init__()
-        self.tabs, self.hint, self.text = Line(), Line(), Text()
-        self.text.wrap = True
+        self.tabs, self.hint, self.text = Line(), Line(), Text(wrap=True)
         self._forms = forms
         self.form = next(iter(forms))
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from mcp_ws_ide.inspector.app.rows import Part, Rows, clean, fit
-from mcp_ws_ide.inspector.app.wording import amount, clock, durations, milliseconds, status, what
+from rich.cells import cell_len
+
+from mcp_ws_ide.inspector.app.rows import Part, Rows, clean, fit, one_line
+from mcp_ws_ide.inspector.app.wording import WIDE, amount, clock, milliseconds, status, what
 from mcp_ws_ide.inspector.model import filters
 from mcp_ws_ide.inspector.model.catalogue import Catalogue
 from mcp_ws_ide.inspector.model.journal import Journal, Party, Problem
@@ -52,8 +54,9 @@ class Sessions(Pane):
         """Take what the gateway says of its sessions."""
         self._live = {str(session.get("id")): session for session in live}
         for name, session in self._live.items():
-            if (party := self._journal.parties.get(name)) is not None:
-                party.era = str(session.get("era") or "")  # kept for when the session is over
+            # Kept for when the session is over; of one whose beginning passed unseen only the gateway knows.
+            if (party := self._journal.parties.get(name)) is not None and not party.era:
+                party.era = str(session.get("era") or "")
 
     def update(self) -> None:
         """Live sessions first, the newest first."""
@@ -77,14 +80,15 @@ class Sessions(Pane):
 
     def empty(self) -> str:
         """Nobody there."""
-        return "No session yet. Connect a client to the gateway."
+        return self.nothing or "No session yet. Connect a client to the gateway."
 
     def heading(self, width: int) -> list[Part]:
         """Columns."""
+        era, link = _session_widths(width)
         return [
             (
-                f"{'session':<12} {'server':<12} {'era':<7} {'link':<11} {'open':>4} {'seen':>6} {'res':>3} "
-                f"{'queue':>5}  client",
+                f"{'session':<8} {'server':<12} {'era':<{era}} {'link':<{link}} {'open':>4} {'seen':>6} {'res':>3} "
+                f"{'unack':>5}  client",
                 "",
             )
         ]
@@ -93,25 +97,61 @@ class Sessions(Pane):
         """One session."""
         party = self._parties[index]
         live = self._live.get(party.id)
-        link, style = _link(party, live)
-        era = str((live or {}).get("era") or party.era or "")
-        client = str((live or {}).get("user_agent") or party.client) if not party.closed else party.closed
+        era, link = _session_widths(width)
+        words, style = _link(party, live)
         return [
-            (fit(party.id, 12) + " ", "note"),
+            (fit(party.id, 8) + " ", "note"),
             (fit(party.server, 12) + " ", ""),
-            (fit(era, 7) + " ", "dim"),
-            (fit(link, 11) + " ", style),
+            (fit(_era(party, live), era) + " ", "dim"),
+            (fit(words, link) + " ", style),
             (f"{(live or {}).get('in_flight') or '':>4} ", "warn"),
             (f"{amount(party.messages):>6} {party.resumes or '':>3} ", ""),
             (f"{amount((live or {}).get('queued_bytes') or 0):>5}  ", ""),
-            (clean(client), "dim"),
+            (clean(_client(party, live)), "dim"),
         ]
+
+    def whole(self, index: int) -> list[list[Part]]:
+        """All of one session, a member a line."""
+        party = self._parties[index]
+        live = self._live.get(party.id)
+        words, style = _link(party, live)
+        known = {
+            "session": party.id,
+            "server": party.server,
+            "era": _era(party, live) or "not seen",
+            "opened": clock(party.opened),
+            "client": _client(party, live) or "not seen",
+            "messages": f"{party.messages} seen on the client's leg",
+            "resumed": f"{party.resumes} times",
+            "open": f"{(live or {}).get('in_flight') or 0} requests",
+            "unack": f"{(live or {}).get('queued_bytes') or 0} bytes that the client has not acknowledged or taken",
+        }
+        lines: list[list[Part]] = [
+            [(f"{name:<9} ", "key"), (clean(text), "")] for name, text in known.items()
+        ]
+        return [*lines, [(f"{'link':<9} ", "key"), (one_line(words), style)]]
+
+
+def _session_widths(width: int) -> tuple[int, int]:
+    """Of the columns ``era``, with the revision where there is room, and ``link``."""
+    return (17, 24) if width >= WIDE else (7, 11)
+
+
+def _era(party: Party, live: dict[str, Any] | None) -> str:
+    return f"{party.era or (live or {}).get('era') or ''} {party.revision}".strip()
+
+
+def _client(party: Party, live: dict[str, Any] | None) -> str:
+    """Who it says it is, and where from."""
+    known = live or {}
+    return f"{known.get('user_agent') or party.client} {known.get('remote') or party.remote}".strip()
 
 
 def _link(party: Party, live: dict[str, Any] | None) -> tuple[str, str]:
+    """How it is connected, or with which code and reason it ended."""
     if live is not None and not party.closed:  # the answer of the gateway may be older than the traffic
         return (f"● {live.get('link', '')}", "good") if live.get("attached") else ("◌ waits", "warn")
-    return ("○ closed", "dim") if party.closed else ("?", "dim")
+    return (f"○ {party.closed}", "dim") if party.closed else ("?", "dim")
 
 
 class Ladder(Pane):
@@ -156,7 +196,7 @@ class Ladder(Pane):
 
     def empty(self) -> str:
         """What to do."""
-        return "No session is chosen. Choose one on screen 1, or a row of one on screen 2."
+        return self.nothing or "No session is chosen. Choose one on screen 1, or a row of one on screen 2."
 
     def heading(self, width: int) -> list[Part]:
         """The three lifelines."""
@@ -198,10 +238,15 @@ def _lane_width(width: int) -> int:
 
 
 def _arrow(text: str, width: int, right: bool) -> str:
-    body = fit(f" {text} ", min(len(clean(text)) + 2, width - 4))
+    body = fit(f" {text}", min(len(clean(text)) + 1, width - 5)).rstrip() + " "
     if right:
-        return fit("──" + body, width - 1).rstrip().ljust(width - 1, "─") + "▶"
-    return "◀─" + fit(body, width - 2).rstrip().ljust(width - 2, "─")
+        return _ruled(f"──{body}", width - 1) + "▶"
+    return _ruled(f"◀─{body}", width)
+
+
+def _ruled(text: str, width: int) -> str:
+    """``text`` with a line behind it, up to ``width`` cells."""
+    return text + "─" * (width - cell_len(text))
 
 
 def _ladder_word(journal: Journal, row: int) -> tuple[str, str]:
@@ -212,9 +257,8 @@ def _ladder_word(journal: Journal, row: int) -> tuple[str, str]:
         mark = "" if store.status_of(row) is Status.OK else f" {word}"
         return f"{what(store, row)} {store.body(row).id}{mark}", style if mark else ""
     if kind in (Kind.RESPONSE, Kind.ERROR):
-        total, upstream, _ = durations(store, row)
-        took = total if store.lane_of(row) in (Lane.CLIENT_OUT, Lane.CLIENT_IN) else upstream or total
-        return f"{word} {store.body(row).id} {milliseconds(took)} ms", style
+        took = milliseconds(store.latency_of(row))
+        return " ".join(filter(None, (word, store.body(row).id, took and f"{took} ms"))), style
     return what(store, row), "dim" if kind is Kind.NOTIFICATION else style
 
 
@@ -248,7 +292,7 @@ class Stats(Pane):
 
     def empty(self) -> str:
         """Nothing."""
-        return "No request has been answered yet."
+        return self.nothing or "No request has been answered yet."
 
     def heading(self, width: int) -> list[Part]:
         """Columns; the one that orders has an arrow."""
@@ -317,7 +361,7 @@ class Problems(Pane):
 
     def empty(self) -> str:
         """All well."""
-        return "Nothing is wrong that can be seen from here."
+        return self.nothing or "Nothing is wrong that can be seen from here."
 
     def heading(self, width: int) -> list[Part]:
         """Columns."""
@@ -345,8 +389,8 @@ class Problems(Pane):
         return [
             *self._head(problem.row),
             (fit(violation.code, 15) + " ", "bad"),
-            (clean(violation.text), ""),
-            (clean(about), "dim"),
+            (one_line(violation.text), ""),
+            (one_line(about), "dim"),
         ]
 
     def _head(self, row: int) -> list[Part]:
@@ -393,11 +437,16 @@ class Capabilities(Pane):
 
     def empty(self) -> str:
         """Nothing."""
-        return "No server is known yet."
+        return self.nothing or "No server is known yet."
 
     def parts(self, index: int, width: int) -> list[Part]:
-        """A line."""
-        return self._lines[index]
+        """A line; of what a server wrote in several lines, the first."""
+        return [(text.partition("\n")[0], style) for text, style in self._lines[index]]
+
+    def whole(self, index: int) -> list[list[Part]]:
+        """The line with all that is kept of it."""
+        first, *rest = ("".join(text for text, _ in self._lines[index])).split("\n")
+        return [[(line, "")] for line in (first.strip(), *rest)]
 
 
 def _server_line(name: str, model: dict[str, Any]) -> list[Part]:
@@ -405,7 +454,7 @@ def _server_line(name: str, model: dict[str, Any]) -> list[Part]:
     return [
         (clean(name) + "  ", "head"),
         (clean(words) + "  ", "dim"),
-        (clean(str(model.get("reason") or "")), "bad"),
+        (one_line(str(model.get("reason") or "")), "bad"),
     ]
 
 
@@ -425,5 +474,12 @@ def _catalogue_lines(catalogue: Catalogue | None) -> list[list[Part]]:
         lines.append([("    capabilities: ", "dim"), (clean(", ".join(catalogue.capabilities)), "")])
     for kind, items in catalogue.items.items():
         lines.append([(f"    {kind} ({len(items)})", "note")])
-        lines += [[("      ", ""), (clean(name) + "  ", "key"), (clean(text), "dim")] for name, text in items]
+        lines += [
+            [("      ", ""), (clean(name) + "  ", "key"), (_lines(text), "dim")] for name, text in items
+        ]
     return lines
+
+
+def _lines(text: str) -> str:
+    """Text of a peer, with its line ends."""
+    return "\n".join(clean(line) for line in text.splitlines())

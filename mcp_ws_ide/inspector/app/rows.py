@@ -30,6 +30,11 @@ def clean(text: str) -> str:
     return text if text.isascii() and text.isprintable() else visible(text)
 
 
+def one_line(text: str) -> str:
+    """Text of a peer without line ends and runs of blanks."""
+    return clean(" ".join(text.split()))
+
+
 def fit(text: str, width: int) -> str:
     """``text`` in exactly ``width`` cells; what is too long ends in ``…``."""
     text = clean(text)
@@ -67,9 +72,12 @@ class Painted(Widget):
         return super().render_lines(crop)
 
     def paint(self, parts: list[Part], width: int, chosen: bool = False) -> Strip:
-        """One line, cut or filled to ``width``; reversed when it is ``chosen``."""
+        """One line, filled to ``width`` or cut with a ``…``; reversed when it is ``chosen``."""
         segments = [Segment(text, self._style(name, chosen)) for text, name in parts]
-        return Strip(segments).adjust_cell_length(width, self._style("", chosen))
+        strip = Strip(segments)
+        if strip.cell_length > width:
+            strip = Strip([*strip.crop(0, max(0, width - 1)), Segment("…", self._style("", chosen))])
+        return strip.adjust_cell_length(width, self._style("", chosen))
 
     def _style(self, name: str, chosen: bool) -> Style:
         found = self._painting.get((name, chosen))
@@ -150,6 +158,8 @@ class Rows(Painted, can_focus=True):
         self.cursor = 0
         self.top = 0
         self.shows_cursor = True
+        self.nothing = ""
+        """Why nothing can be shown, where that is not for want of clients."""
 
     # --- what subclasses say ------------------------------------------------------------------------
 
@@ -165,9 +175,19 @@ class Rows(Painted, can_focus=True):
         """What line ``index`` shows."""
         return []
 
+    def whole(self, index: int) -> list[list[Part]]:
+        """All that is known of line ``index``, however wide."""
+        return [self.parts(index, 200)]
+
     def empty(self) -> str:
         """What is said when there is no line."""
         return ""
+
+    def say_nothing(self, words: str) -> None:
+        """Say why there is no line; ``""`` where nobody has done anything yet."""
+        if words != self.nothing:
+            self.nothing = words
+            self.refresh()
 
     # --- drawing ------------------------------------------------------------------------------------
 

@@ -46,9 +46,9 @@ class Traffic(Rows):
 
     def empty(self) -> str:
         """What to do when nothing is there."""
-        if self.filter.text or self.marked_only or self.folding:
+        if len(self._journal.store) and (self.filter.text or self.marked_only or self.folding):
             return "Nothing matches. Esc clears the filter."
-        return "Nothing has passed yet. Connect a client to the gateway."
+        return self.nothing or "Nothing has passed yet. Connect a client to the gateway."
 
     @property
     def row(self) -> int | None:

@@ -84,7 +84,7 @@ def what(store: Store, row: int) -> str:
             if method
             else ""
         )
-        return f"{sign} {name}{store.body(row).text[:300]}".strip()
+        return f"{sign} {name}{' '.join(store.body(row).text[:1000].split())[:300]}".strip()
     short = method.removeprefix("notifications/")
     if kind is Kind.NOTIFICATION:
         parent = store.linked(store.parent, row)

@@ -20,7 +20,9 @@ INTRODUCTIONS: Final = frozenset({"initialize", "server/discover"})
 MAX_ITEMS: Final = 1000
 """Entries kept of one list."""
 MAX_TEXT: Final = 200
-"""Characters kept of a name or a description."""
+"""Characters kept of a name."""
+MAX_DESCRIPTION: Final = 2000
+"""Characters kept of a description."""
 
 
 @dataclass(slots=True)
@@ -65,8 +67,7 @@ class Catalogue:
         for entry in entries[:MAX_ITEMS]:
             title, text = part(entry, key), part(entry, "description")
             if isinstance(title, str):
-                first = text.strip().split("\n")[0] if isinstance(text, str) else ""
-                known[title[:MAX_TEXT]] = first[:MAX_TEXT]
+                known[title[:MAX_TEXT]] = text.strip()[:MAX_DESCRIPTION] if isinstance(text, str) else ""
         self.items[name] = list(known.items())[-MAX_ITEMS:]
 
 

@@ -62,7 +62,10 @@ class Party:
     server: str
     opened: float
     client: str = ""
+    """What it calls itself (``User-Agent``)."""
+    remote: str = ""
     closed: str = ""
+    """Code and reason with which it ended; empty while it lives."""
     era: str = ""
     """``legacy`` with a handshake, ``modern`` without; empty until a request of the client told."""
     revision: str = ""
@@ -229,7 +232,7 @@ class Journal:
             party = self._new_party(record, row)
         if record.kind == "event":
             if record.event == "link_opened":
-                party.client = record.detail or ""
+                party.remote, _, party.client = (record.detail or "").partition(" ")
             elif record.event == "resumed":
                 party.resumes += 1
             elif record.event == "link_closed":

@@ -167,7 +167,7 @@ class Judge:
         spoken = self.spoken(record)
         if spoken is None or spoken.revision not in REVISIONS or not violation.section.startswith(WRITTEN):
             return violation
-        return replace(violation, section=f"MCP {spoken.revision},{violation.section[len(WRITTEN):]}")
+        return replace(violation, section=f"MCP {spoken.revision},{violation.section[len(WRITTEN) :]}")
 
     def _notification(self, record: Record, method: str, content: dict[str, Any]) -> Iterator[Violation]:
         if method != "notifications/progress":

@@ -1,0 +1,154 @@
+"""What the screens say of a recording, in a window of a given size."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from mcp_ws_ide.inspector.app.app import InspectorApp
+from mcp_ws_ide.inspector.app.dialogues import HELP, Report
+from mcp_ws_ide.inspector.app.panes import Capabilities, Ladder, Problems, Sessions
+from mcp_ws_ide.inspector.model.filters import parse
+from mcp_ws_ide.inspector.playback import Playback
+from tests.inspector.records import Transcript, call, done
+from tests.inspector.test_app import Seat
+from tests.inspector.test_commands import written
+
+HELLO = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "c", "version": "1"}}
+
+
+@contextlib.asynccontextmanager
+async def opened(folder: Path, lines: list[str], size: tuple[int, int] = (80, 24)) -> AsyncIterator[Seat]:
+    app = InspectorApp(Playback(str(written(folder / "r.jsonl", lines))))
+    async with app.run_test(size=size) as pilot:
+        person = Seat(app, pilot)
+        await person.until(lambda: len(person.store) == len(lines), "the records")
+        yield person
+
+
+@pytest.mark.parametrize("width", [80, 120])
+async def test_help_breaks_no_word(tmp_path, width):
+    async with opened(tmp_path, [], (width, 60)) as person:
+        await person.press("question_mark")
+        await person.until(lambda: "2025" in person.screen() or "Help" in person.screen(), "help")
+        shown = person.screen()
+        for _ in range(8):
+            await person.press("pagedown")
+            shown += person.screen()
+        shown = re.sub(r"[│╭╮╰╯─█]", " ", shown)
+        assert set(HELP.split()) <= set(shown.split())
+
+
+async def test_a_line_that_is_cut_ends_in_a_sign_and_v_shows_all_of_it(tmp_path):
+    t = Transcript()
+    words = " ".join(f"word{number}" for number in range(60))
+    tool = {"name": "run", "description": f"{words}\nsecond line", "inputSchema": {"type": "object"}}
+    lines = [
+        t.message("c>", {"id": 1, "method": "tools/list"}),
+        t.message("c<", {"id": 1, "result": {"tools": [tool]}}),
+    ]
+    async with opened(tmp_path, lines) as person:
+        filter_ = " ".join(f"!never{number}" for number in range(20))
+        person.app._filter(parse(filter_))
+        await person.until(lambda: "!never0" in person.screen(), "the filter")
+        assert person.screen().split("\n")[1].rstrip().endswith("…")
+        await person.press("5", "G")
+        await person.until(lambda: person.app.capabilities.count(), "the tools")
+        await person.pilot.pause()
+        line = next(line for line in person.screen().split("\n") if "word0" in line)
+        assert line.rstrip(" │█").endswith("…")
+        assert "second" not in person.screen()
+        await person.press("v")
+        assert isinstance(person.app.screen, Report)
+        shown = " ".join(person.screen().replace("│", " ").split())
+        assert "word59" in shown
+        assert "second line" in shown
+        assert filter_ in shown
+
+
+async def test_sessions_say_client_and_end_in_their_own_columns_and_the_era_without_a_gateway(tmp_path):
+    t = Transcript()
+    lines = [
+        t.line(kind="event", event="link_opened", detail="10.0.0.7 agent/2"),
+        t.message("c>", {"id": 0, "method": "initialize", "params": HELLO}),
+        t.line(kind="event", event="link_closed", detail="4408 went to sleep"),
+    ]
+    async with opened(tmp_path, lines, (140, 24)) as person:
+        await person.press("1")
+        heading = person.app.sessions.heading(139)[0][0]
+        line = person.lines(Sessions)[0]
+        assert line[heading.index("client") :].strip() == "agent/2 10.0.0.7"
+        assert line[heading.index("link") :].startswith("○ 4408 went to sleep")
+        assert line[heading.index("era") :].startswith("legacy 2025-06-18")
+        assert "queue" not in heading
+        await person.press("v")
+        assert "10.0.0.7" in person.screen()
+
+
+async def test_a_recording_with_nothing_in_it_says_so_and_asks_for_no_client(tmp_path):
+    async with opened(tmp_path, []) as person:
+        await person.until(lambda: "holds no records" in person.screen(), "the words")
+        for key in "123456":
+            await person.press(key)
+            await person.until(lambda: "holds no records" in person.screen(), f"the words on {key}")
+            assert "onnect a client" not in person.screen()
+
+
+async def test_a_recording_that_is_being_read_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(Playback, "take", lambda self: None)
+    app = InspectorApp(Playback(str(written(tmp_path / "r.jsonl", []))))
+    async with app.run_test(size=(80, 24)) as pilot:
+        person = Seat(app, pilot)
+        await person.until(lambda: "being read" in person.screen(), "the words")
+
+
+async def test_a_ladder_has_no_empty_durations(tmp_path):
+    t = Transcript()
+    lines = [t.message("c<", done(15)), t.message("c>", call(16)), t.message("c<", done(16))]
+    async with opened(tmp_path, lines) as person:
+        await person.press("3")
+        await person.until(lambda: len(person.lines(Ladder)) == 3, "the ladder")
+        ladder = "\n".join(person.lines(Ladder))
+        assert re.search(r"OK 15 ─", ladder)
+        assert re.search(r"OK 16 10 ms ─", ladder)
+
+
+async def test_timing_on_the_servers_leg_shows_that_leg_and_the_whole(tmp_path):
+    t = Transcript()
+    lines = [
+        t.message("c>", call(1)),
+        t.message(">s", call(7), origin_session="s1", origin_id=1, session=None),
+        t.message("<s", done(7), session=None),
+        t.message("c<", done(1)),
+        t.message(">s", call(8), session=None),
+    ]
+    async with opened(tmp_path, lines, (120, 40)) as person:
+        await person.press(
+            "g", "j", "j", "enter", "right_square_bracket", "right_square_bracket", "right_square_bracket"
+        )
+        await person.until(lambda: "this leg" in person.screen(), "the leg")
+        shown = person.screen()
+        assert re.search(r"this leg +10 ms", shown)
+        assert re.search(r"total +30 ms", shown)
+        assert re.search(r"upstream +10 ms", shown)
+        await person.press("G")
+        await person.until(lambda: "not seen" in person.screen(), "that there is no other leg")
+
+
+async def test_reasons_in_several_lines_are_one(tmp_path):
+    t = Transcript()
+    lines = [
+        t.message("c>", call(1)),
+        t.line(kind="event", event="upstream_closed", detail="\n      it exited\n\n   with   code 3"),
+    ]
+    async with opened(tmp_path, lines) as person:
+        await person.press("6")
+        await person.until(lambda: person.lines(Problems), "the problem")
+        assert any("upstream_closed it exited with code 3" in line for line in person.lines(Problems))
+        person.app.capabilities.refreshed([{"name": "x", "state": "failed", "reason": "    a\n   b"}])
+        await person.press("5")
+        assert any(line.endswith("  a b") for line in person.lines(Capabilities))
