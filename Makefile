@@ -12,10 +12,11 @@ PEERS_STAMP := .peers/.installed
 FRONTEND := frontend_static
 FRONTEND_STAMP := $(FRONTEND)/node_modules/.installed
 FRONTEND_BUILT := $(FRONTEND)/build/.built
+PAGE_BUILT := mcp_ws_ide/static/page.json
 NODE22 := .npm-env/node22/.installed
 PORT ?= 8888
 
-.PHONY: help run frontend test test-quick check interop interop-ides binder soak bench bench-http bench-memory bench-tap screenshots clean
+.PHONY: help run frontend page test test-quick check interop interop-ides binder soak bench bench-http bench-memory bench-tap screenshots clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -45,6 +46,11 @@ $(FRONTEND_STAMP): $(FRONTEND)/package.json | $(STAMP)
 $(FRONTEND_BUILT): $(FRONTEND_STAMP) $(wildcard $(FRONTEND)/src/*.ts $(FRONTEND)/test/*.ts $(FRONTEND)/test/driver/*.mjs) $(FRONTEND)/tsconfig.json
 	rm -rf $(FRONTEND)/dist $(FRONTEND)/build
 	cd $(FRONTEND) && PATH="$(CURDIR)/$(BIN):$$PATH" && npm run --silent build && npm run --silent check && node test/driver/build.mjs
+	@touch $@
+
+# The page, from the same packages.
+$(PAGE_BUILT): $(FRONTEND_STAMP) $(shell find $(FRONTEND)/page $(FRONTEND)/src -type f)
+	cd $(FRONTEND) && PATH="$(CURDIR)/$(BIN):$$PATH" && npm run --silent check:page && npm run --silent build:page
 	@touch $@
 
 # The oldest Node that has a WebSocket of its own; the environment's is newer.
@@ -80,12 +86,14 @@ $(PEERS_STAMP): benchmarks/peers/package.json benchmarks/peers/requirements.txt 
 	.peers/venv/bin/python -m pip install --quiet -r benchmarks/peers/requirements.txt
 	@touch $@
 
-run: $(VENV)/.run ## install, then start Jupyter with the extension and the demo server
+run: $(VENV)/.run $(PAGE_BUILT) ## install, then start Jupyter with the extension and the demo server
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m mcp_ws_ide.demo.run --port $(PORT)
 
-frontend: $(FRONTEND_BUILT) ## build the TypeScript client
+frontend: $(FRONTEND_BUILT) $(PAGE_BUILT) ## build the TypeScript client and the page
 
-test: $(STAMP) $(NODE_STAMP) $(FRONTEND_BUILT) $(NODE22) $(CODE_SERVER_STAMP) $(MCP1_STAMP) $(AGENTS_STAMP) ## install what the tests need, then run them all
+page: $(PAGE_BUILT) ## build the page alone
+
+test: $(STAMP) $(NODE_STAMP) $(FRONTEND_BUILT) $(PAGE_BUILT) $(NODE22) $(CODE_SERVER_STAMP) $(MCP1_STAMP) $(AGENTS_STAMP) ## install what the tests need, then run them all
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 --dist loadfile --durations 20
 
 test-quick: $(STAMP) ## the tests that need neither Node nor Chromium, without the heavy ones
@@ -129,4 +137,4 @@ screenshots: $(STAMP) ## the pictures of docs/inspector.md, of real traffic
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python docs/screenshots.py
 
 clean: ## remove everything the other targets made
-	rm -rf $(FRONTEND)/node_modules $(FRONTEND)/dist $(FRONTEND)/build $(VENV) .venv-mcp1 .venv-agents .npm-env .peers .cache build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(FRONTEND)/node_modules $(FRONTEND)/dist $(FRONTEND)/build mcp_ws_ide/static $(VENV) .venv-mcp1 .venv-agents .npm-env .peers .cache build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

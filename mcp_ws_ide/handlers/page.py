@@ -1,6 +1,10 @@
-"""``{base_url}mcp-ws/``: the page."""
+"""``{base_url}mcp-ws/``: the page, as ``npm run build:page`` made it."""
 
 from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Final
 
 from jupyter_server.auth.decorator import authorized
 from jupyter_server.extension.handler import ExtensionHandlerJinjaMixin, ExtensionHandlerMixin
@@ -9,9 +13,26 @@ from tornado import web
 from mcp_ws_ide.handlers.auth import GatewayHandler
 
 CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self' ws: wss:; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src data:; "
+    "connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 )
+MANIFEST: Final = Path(__file__).parents[1] / "static" / "page.json"
+"""Says which files the newest build consists of."""
+
+NOT_BUILT: Final = (
+    "The page was not built. In a clone of the repository, run\n\n    make page\n\n"
+    "(or, with Node 22 or newer: cd frontend_static && npm install && npm run build:page), then reload.\n"
+    "The gateway itself works without the page.\n"
+)
+
+
+def built_files() -> dict[str, str] | None:
+    """Names of ``script`` and ``style`` of the page, or None where it was not built."""
+    try:
+        manifest = json.loads(MANIFEST.read_bytes())
+        return {name: str(manifest[name]) for name in ("script", "style")}
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 class PageHandler(ExtensionHandlerJinjaMixin, ExtensionHandlerMixin, GatewayHandler):
@@ -28,4 +49,12 @@ class PageHandler(ExtensionHandlerJinjaMixin, ExtensionHandlerMixin, GatewayHand
         """The page; its data comes over REST."""
         self.xsrf_token  # noqa: B018 - sets the cookie that the page's POSTs answer with
         self.check_policy()
-        self.finish(self.render_template("mcp_ws_ide.html"))
+        self.set_header("Cache-Control", "no-store")
+        files = built_files()
+        if files is None:
+            self.set_status(503)
+            self.set_header("Content-Type", "text/plain; charset=utf-8")
+            self.finish(NOT_BUILT)
+            return
+        static = f"{self.base_url}static/mcp_ws_ide/"
+        self.finish(self.render_template("mcp_ws_ide.html", static=static, **files))

@@ -1,0 +1,54 @@
+// Bundles the page into mcp_ws_ide/static/. Names hold a hash of the content, and page.json says which to load: files of
+// two versions never meet. `--watch` builds again when a source changes.
+import { mkdir, readdir, rename, rm, writeFile } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { context } from "esbuild";
+
+const here = fileURLToPath(new URL(".", import.meta.url));
+const out = fileURLToPath(new URL("../../mcp_ws_ide/static/", import.meta.url));
+
+/** Writes page.json once everything it names is there, then removes what is left of an earlier build. */
+const manifest = {
+  name: "manifest",
+  setup(build) {
+    build.onEnd(async ({ metafile, errors }) => {
+      if (errors.length > 0) return;
+      const made = Object.keys(metafile.outputs).map((path) => basename(path));
+      const [entry] = Object.values(metafile.outputs).filter(({ entryPoint }) => entryPoint?.endsWith("main.tsx"));
+      const script = made.find((name) => name.startsWith("page-") && name.endsWith(".js"));
+      const text = JSON.stringify({ script, style: basename(entry.cssBundle) });
+      await writeFile(join(out, "page.json.new"), `${text}\n`);
+      await rename(join(out, "page.json.new"), join(out, "page.json"));
+      const kept = new Set([...made, "page.json"]);
+      for (const name of await readdir(out)) if (!kept.has(name)) await rm(join(out, name), { recursive: true });
+    });
+  },
+};
+
+await mkdir(out, { recursive: true });
+const building = await context({
+  absWorkingDir: here,
+  entryPoints: { page: "src/main.tsx" },
+  outdir: out,
+  bundle: true,
+  splitting: true,
+  minify: true,
+  metafile: true,
+  format: "esm",
+  target: "es2022",
+  jsx: "automatic",
+  jsxImportSource: "preact",
+  conditions: ["browser"],
+  entryNames: "[name]-[hash]",
+  chunkNames: "part-[hash]",
+  assetNames: "[name]-[hash]",
+  legalComments: "linked",
+  logLevel: "warning",
+  plugins: [manifest],
+});
+if (process.argv.includes("--watch")) await building.watch();
+else {
+  await building.rebuild();
+  await building.dispose();
+}

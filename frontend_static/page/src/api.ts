@@ -1,0 +1,132 @@
+/** REST of the gateway that served the page (handlers/openapi.json), typed. Credential: the page's cookie. */
+
+/** Path of the Jupyter server, with a slash at its end. */
+export const baseUrl = document.documentElement.dataset["baseUrl"] ?? "/";
+
+export interface Process {
+  readonly pid: number;
+  readonly era: string;
+  readonly shared: boolean;
+  readonly sessions: number;
+  readonly started: number;
+}
+
+export interface Server {
+  readonly name: string;
+  readonly transport: string;
+  readonly era: string;
+  readonly state: string;
+  readonly reason: string;
+  readonly source: string;
+  readonly sharing: string;
+  readonly command: readonly string[];
+  readonly sessions: number;
+  readonly processes: readonly Process[];
+  readonly restarts: number;
+}
+
+export interface Problem {
+  readonly source: string;
+  readonly key: string;
+  readonly reason: string;
+  readonly severity: "error" | "notice";
+}
+
+export interface Servers {
+  readonly servers: readonly Server[];
+  readonly problems: readonly Problem[];
+}
+
+export interface Session {
+  readonly id: string;
+  readonly server: string;
+  readonly principal: string;
+  readonly era: string;
+  readonly created: number;
+  readonly remote: string;
+  readonly subprotocol: string;
+  readonly user_agent: string;
+  readonly link: string;
+  readonly attached: boolean;
+  readonly resumable: boolean;
+  readonly queued_bytes: number;
+  readonly in_flight: number;
+  readonly messages: { readonly in: number; readonly out: number };
+  readonly bytes: { readonly in: number; readonly out: number };
+}
+
+/** The gateway refused, with its words; `status` 0: it could not be reached. */
+export class ApiError extends Error {
+  override readonly name = "ApiError";
+  constructor(
+    readonly status: number,
+    message: string,
+    readonly body: unknown = undefined,
+  ) {
+    super(message);
+  }
+}
+
+export interface Asked {
+  readonly method?: "GET" | "POST" | "PUT" | "DELETE";
+  /** Sent as JSON. */
+  readonly body?: unknown;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly signal?: AbortSignal;
+  /** Whether the request outlives the page. */
+  readonly keepalive?: boolean;
+}
+
+/**
+ * Ask the gateway.
+ *
+ * @param path below `mcp-ws/api/`; names in it must be encoded by the caller.
+ * @throws ApiError it refused or is out of reach.
+ */
+export async function rest<T = unknown>(path: string, asked: Asked = {}): Promise<T> {
+  return (await answerOf(path, asked)).body as T;
+}
+
+/** The same with the headers of the answer, for an ETag. */
+export async function answerOf(path: string, asked: Asked = {}): Promise<{ body: unknown; headers: Headers }> {
+  const { method = "GET", body, headers, ...rest } = asked;
+  const init: RequestInit = {
+    ...rest,
+    method,
+    credentials: "same-origin",
+    cache: "no-store",
+    headers: { "X-XSRFToken": xsrfCookie(), ...(body === undefined ? {} : { "Content-Type": "application/json" }), ...headers },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  };
+  let response: Response;
+  try {
+    response = await fetch(`${baseUrl}mcp-ws/api/${path}`, init);
+  } catch (error) {
+    if (asked.signal?.aborted) throw error;
+    throw new ApiError(0, "the gateway cannot be reached");
+  }
+  const text = await response.text();
+  const answer = text ? parsed(text) : {};
+  if (response.ok && answer !== undefined && !response.redirected) return { body: answer, headers: response.headers };
+  if (response.redirected || (response.ok && answer === undefined)) {
+    throw new ApiError(401, "the login has expired: reload the page to log in again");
+  }
+  throw new ApiError(response.status, wordsOf(answer) || response.statusText || `status ${response.status}`, answer);
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function wordsOf(answer: unknown): string {
+  const message = (answer as { message?: unknown } | undefined)?.message;
+  return typeof message === "string" ? message : "";
+}
+
+function xsrfCookie(): string {
+  return /(?:^|; )_xsrf=([^;]*)/.exec(document.cookie)?.[1] ?? "";
+}

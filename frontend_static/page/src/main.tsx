@@ -1,0 +1,112 @@
+/** The page: header, views, help. What a view shows is its own business. */
+
+import "./page.css";
+import { render, type ComponentChildren } from "preact";
+import { useState } from "preact/hooks";
+import { announced } from "./announce.js";
+import { useKeys } from "./keys.js";
+import { go, href, route } from "./route.js";
+import { embedded, followTheme, nextTheme, theme } from "./theme.js";
+import { Help } from "./ui/help.js";
+import { Icon } from "./ui/icons.js";
+import { Empty } from "./ui/parts.js";
+import { ServerClient } from "./views/client.js";
+import { Servers } from "./views/servers.js";
+import { Sessions } from "./views/sessions.js";
+import { Traffic } from "./views/traffic.js";
+
+const VIEWS = [
+  { name: "servers", title: "Servers", key: "1" },
+  { name: "sessions", title: "Sessions", key: "2" },
+  { name: "traffic", title: "Traffic", key: "3" },
+] as const;
+
+function Page() {
+  const [help, setHelp] = useState(false);
+  useKeys(() => [
+    ...VIEWS.map(({ name, title, key }) => ({ key, words: title, run: () => go([name]) })),
+    { key: "t", words: "light, dark, as the system", run: () => !embedded && nextTheme() },
+    { key: "?", words: "this help", run: () => setHelp(true) },
+  ]);
+  return (
+    <>
+      <Header onHelp={() => setHelp(true)} />
+      <main id="main" tabIndex={-1}>
+        <View />
+      </main>
+      <div class="visually-hidden" role="status" aria-live="polite">
+        {announced}
+      </div>
+      {help && <Help onClose={() => setHelp(false)} />}
+    </>
+  );
+}
+
+function Header({ onHelp }: { onHelp: () => void }) {
+  const [view = "servers"] = route.value.parts;
+  return (
+    <header class="top">
+      <h1>
+        <a href={href(["servers"])}>MCP</a>
+      </h1>
+      <nav aria-label="Views">
+        {VIEWS.map(({ name, title }) => (
+          <Tab key={name} to={href([name])} current={view === name}>
+            {title}
+          </Tab>
+        ))}
+      </nav>
+      <span class="spring" />
+      {!embedded && <ThemeButton />}
+      <button type="button" class="quiet" aria-label="Keys" title="Keys (?)" onClick={onHelp}>
+        <Icon name="help" />
+      </button>
+    </header>
+  );
+}
+
+function Tab({ to, current, children }: { to: string; current: boolean; children: ComponentChildren }) {
+  return (
+    <a href={to} aria-current={current ? "page" : undefined}>
+      {children}
+    </a>
+  );
+}
+
+const THEMES = { system: { icon: "system", words: "as the system" }, light: { icon: "sun", words: "light" }, dark: { icon: "moon", words: "dark" } } as const;
+
+function ThemeButton() {
+  const { icon, words } = THEMES[theme.value];
+  return (
+    <button type="button" class="quiet" aria-label={`Theme: ${words}`} title={`Theme: ${words} (t)`} onClick={nextTheme}>
+      <Icon name={icon} />
+    </button>
+  );
+}
+
+function View() {
+  const [view = "servers", name] = route.value.parts;
+  if (view === "servers") return <Servers />;
+  if (view === "sessions") return <Sessions />;
+  if (view === "traffic") return <Traffic />;
+  if (view === "server" && name !== undefined) return <ServerClient key={name} name={name} />;
+  return (
+    <section class="view">
+      <Empty>
+        There is nothing at this address. <a href={href(["servers"])}>Servers</a>
+      </Empty>
+    </section>
+  );
+}
+
+/** Jupyter has taken the token into a cookie; it must not stay where others may read it. */
+function forgetToken(): void {
+  const url = new URL(location.href);
+  if (!url.searchParams.has("token")) return;
+  url.searchParams.delete("token");
+  history.replaceState(history.state, "", url);
+}
+
+forgetToken();
+followTheme();
+render(<Page />, document.body);
