@@ -56,6 +56,24 @@ export class ReliableChannel {
     this.#window = window;
   }
 
+  /**
+   * A side that goes on where another one of the same session stopped.
+   *
+   * @param kept its unacknowledged frames, the oldest first.
+   */
+  static continued(window: Window, base: number, received: number, kept: readonly string[]): ReliableChannel {
+    const channel = new ReliableChannel(window);
+    channel.base = channel.sent = base;
+    channel.received = received;
+    for (const data of kept) channel.push(data);
+    return channel;
+  }
+
+  /** What the peer has not acknowledged, the oldest first. */
+  get kept(): string[] {
+    return this.#kept.map(({ data }) => data);
+  }
+
   get window(): Window {
     return this.#window;
   }

@@ -19,6 +19,12 @@ export class UnknownServer extends ConnectError {
   override readonly final = true;
 }
 
+/** The session that was to be resumed is over, or cannot be resumed from there; a new one can be opened. */
+export class SessionGone extends ConnectError {
+  override readonly name = "SessionGone";
+  override readonly final = true;
+}
+
 /** The client was connected and has given up; every request without an answer got one with `data.outcome`. */
 export class ConnectionLost extends ConnectError {
   override readonly name = "ConnectionLost";

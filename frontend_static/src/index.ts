@@ -1,9 +1,16 @@
 /** MCP over resumable WebSockets, for browsers and Node (docs/typescript.md). */
 
 export type { Credentials, Token } from "./endpoint.js";
-export { ConnectError, ConnectionLost, Unauthorized, UnknownServer } from "./errors.js";
-export { NegotiatingTransport, TRANSPORTS, type NegotiatingOptions, type StreamableHttp } from "./negotiating.js";
+export { ConnectError, ConnectionLost, SessionGone, Unauthorized, UnknownServer } from "./errors.js";
+export {
+  NegotiatingTransport,
+  TRANSPORTS,
+  type NegotiatedSnapshot,
+  type NegotiatingOptions,
+  type StreamableHttp,
+} from "./negotiating.js";
 export { DEFAULT_RECONNECT, type ReconnectPolicy } from "./reconnect.js";
+export type { SessionSnapshot } from "./resume.js";
 export { SessionTransport, type SessionOptions } from "./session.js";
 export { GapEvent, NegotiatedEvent, StateEvent } from "./states.js";
 export type { Negotiated, TransportEvents, TransportName, TransportState } from "./states.js";

@@ -6,7 +6,8 @@
  */
 
 import { Endpoint, isOurs, NO_PROBE } from "./endpoint.js";
-import { ConnectError, Unauthorized, UnknownServer, wordsOf } from "./errors.js";
+import { ConnectError, SessionGone, Unauthorized, UnknownServer, wordsOf } from "./errors.js";
+import type { SessionSnapshot } from "./resume.js";
 import type { SessionTransport } from "./session.js";
 import {
   NegotiatedEvent,
@@ -42,7 +43,12 @@ export interface AnyTransport {
 /** `StreamableHTTPClientTransport` of either SDK. */
 export type StreamableHttp = new (url: URL, options: { fetch: (url: any, init?: any) => Promise<Response> }) => AnyTransport;
 
-export interface NegotiatingOptions extends WebSocketTransportOptions {
+/** A session, and the transport that carried it. */
+export type NegotiatedSnapshot = SessionSnapshot & { readonly transport: TransportName };
+
+export interface NegotiatingOptions extends Omit<WebSocketTransportOptions, "resume"> {
+  /** Go on with a session that another page left with `suspend()`, on the transport that carried it. */
+  readonly resume?: NegotiatedSnapshot | undefined;
   /** Which transports to try, in this order. Only `websocket` and `poll` resume. */
   readonly transports?: readonly TransportName[] | undefined;
   /** `StreamableHTTPClientTransport` of the SDK in use; without it `http` cannot be chosen. */
@@ -75,7 +81,7 @@ export class NegotiatingTransport extends EventTarget {
     super();
     this.#options = { openTimeout: NEGOTIATING_TIMEOUT, ...options };
     this.#endpoint = new Endpoint(url, options);
-    this.#transports = options.transports ?? TRANSPORTS;
+    this.#transports = options.resume ? [options.resume.transport] : (options.transports ?? TRANSPORTS);
     const unknown = this.#transports.filter((name) => !TRANSPORTS.includes(name));
     if (unknown.length > 0 || this.#transports.length === 0) {
       throw new ConnectError(`unknown transports [${unknown}]; name some of ${TRANSPORTS.join(", ")}`);
@@ -233,6 +239,13 @@ export class NegotiatingTransport extends EventTarget {
     throw new ConnectError(`${this.#endpoint.where} answered ${status}: ${phrase || "no reason was given"}`);
   }
 
+  /** As `suspend()` of the transport in use; undefined where that does not resume. */
+  suspend(): NegotiatedSnapshot | undefined {
+    const snapshot = this.active?.suspend();
+    if (snapshot === undefined || this.negotiated === undefined) return undefined;
+    return { ...snapshot, transport: this.negotiated.transport };
+  }
+
   /** @throws Error nothing was chosen yet, or the chosen transport is closed. */
   send(message: unknown, options?: unknown): Promise<void> {
     if (this.#active === undefined) return Promise.reject(new Error("the transport is not started"));
@@ -250,5 +263,6 @@ function nothingWorks(refused: ReadonlyMap<TransportName, ConnectError>): Connec
   const errors = [...refused.values()];
   if (errors.every((error) => error instanceof Unauthorized)) return new Unauthorized(words);
   if (errors.every((error) => error instanceof UnknownServer)) return new UnknownServer(words);
+  if (errors.every((error) => error instanceof SessionGone)) return new SessionGone(words);
   return new ConnectError(words);
 }

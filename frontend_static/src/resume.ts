@@ -19,6 +19,7 @@ import {
   parseJson,
   SESSION_LOST,
   type Control,
+  type Window,
 } from "./binding.js";
 import { byteLength, PositionError, ReliableChannel } from "./channel.js";
 
@@ -60,6 +61,28 @@ interface Waiting {
   position: number;
 }
 
+/**
+ * What a session needs to go on in another page: plain JSON. It holds the token that resumes the session, and messages that
+ * were not acknowledged: keep it as secret as a credential, and use it once.
+ */
+export interface SessionSnapshot {
+  readonly version: 1;
+  /** The session's public id. */
+  readonly session: string;
+  readonly token: string;
+  /** Seconds that the session lives without a link. */
+  readonly grace: number;
+  readonly window: Window;
+  /** Messages of this side that were acknowledged, and of the other side that were taken. */
+  readonly acknowledged: number;
+  readonly received: number;
+  /** Messages of this side that were not acknowledged. */
+  readonly kept: readonly string[];
+  readonly legacy: boolean;
+  /** Requests without an answer. */
+  readonly waiting: readonly RequestId[];
+}
+
 const NOTHING: Received = { write: [], event: "nothing" };
 
 /**
@@ -87,6 +110,37 @@ export class ClientEnd {
   #waiting = new Map<string, Waiting>();
   #token = "";
   #written = 0;
+
+  /** The end of a session that was left with {@link snapshot}. */
+  static continued(saved: SessionSnapshot): ClientEnd {
+    const end = new ClientEnd();
+    end.session = saved.session;
+    end.#token = saved.token;
+    end.grace = saved.grace;
+    end.legacy = saved.legacy;
+    end.channel = ReliableChannel.continued(saved.window, saved.acknowledged, saved.received, saved.kept);
+    end.#written = end.channel.sent;
+    for (const id of saved.waiting) end.#waiting.set(keyOf(id), { id, position: end.#written });
+    return end;
+  }
+
+  /** How another end goes on with this session; undefined where there is nothing to go on with. */
+  snapshot(): SessionSnapshot | undefined {
+    if (!this.resumable) return undefined;
+    const { session, grace, legacy, channel } = this;
+    return {
+      version: 1,
+      session,
+      token: this.#token,
+      grace,
+      window: channel.window,
+      acknowledged: channel.base,
+      received: channel.received,
+      kept: channel.kept,
+      legacy,
+      waiting: [...this.#waiting.values()].map(({ id }) => id),
+    };
+  }
 
   /** Whether there is a session to go on with. */
   get resumable(): boolean {

@@ -6,12 +6,12 @@
  */
 
 import { CloseCode, encodeControl, FINAL_CODES, isObject } from "./binding.js";
-import { ConnectError, ConnectionLost, wordsOf } from "./errors.js";
+import { ConnectError, ConnectionLost, SessionGone, wordsOf } from "./errors.js";
 import { wordsOfEnd, type Link, type LinkEnd, type Opener } from "./link.js";
 import { Liveness, PING_INTERVAL } from "./liveness.js";
 import { watchPage } from "./page.js";
 import { delayBefore, policyOf, type ReconnectPolicy } from "./reconnect.js";
-import { ClientEnd, type LostAnswer, type Received } from "./resume.js";
+import { ClientEnd, type LostAnswer, type Received, type SessionSnapshot } from "./resume.js";
 import { GapEvent, StateEvent, type TransportEvents, type TransportState } from "./states.js";
 
 /** Longest time, in milliseconds, that received messages stay unacknowledged. */
@@ -31,6 +31,8 @@ export interface SessionOptions {
    * Default 20,000. Needs a session that resumes: a page cannot see the Pings of WebSocket itself.
    */
   readonly heartbeat?: number | undefined;
+  /** Go on with a session that another page left with `suspend()`, instead of opening one. Used by the first `start()`. */
+  readonly resume?: SessionSnapshot | undefined;
   /** Told of each new state; the same as the event `state`. */
   readonly onState?: ((state: TransportState) => void) | undefined;
 }
@@ -66,6 +68,7 @@ export class SessionTransport extends EventTarget {
   readonly #policy: ReconnectPolicy | undefined;
   readonly #onState: ((state: TransportState) => void) | undefined;
   #end = new ClientEnd();
+  #resume: SessionSnapshot | undefined;
   #link: Link | undefined;
   #running = false;
   #stop = new AbortController();
@@ -85,6 +88,7 @@ export class SessionTransport extends EventTarget {
     this.#opener = opener;
     this.#policy = policyOf(options.reconnect);
     this.#onState = options.onState;
+    this.#resume = options.resume;
     this.#heartbeat = options.heartbeat ?? PING_INTERVAL;
     if (!(this.#heartbeat > 0)) throw new RangeError(`heartbeat must be positive, not ${this.#heartbeat} ms`);
   }
@@ -125,19 +129,21 @@ export class SessionTransport extends EventTarget {
   // --- starting ---------------------------------------------------------------------------------
 
   /**
-   * Make the first link and open the session.
+   * Make the first link and open the session, or resume the one that was given.
    *
-   * @throws Unauthorized 401 or 403; UnknownServer 404; ConnectError anything else. After an end it may be started again.
+   * @throws Unauthorized 401 or 403; UnknownServer 404; SessionGone the given session cannot be resumed; ConnectError
+   *   anything else. After an end it may be started again.
    */
   async start(): Promise<void> {
     if (this.#running) throw new Error("this transport is started already; Client.connect() starts it by itself");
     this.#running = true;
     this.#stop = new AbortController();
-    this.#end = new ClientEnd();
+    this.#end = this.#resume === undefined ? new ClientEnd() : ClientEnd.continued(this.#resume);
+    this.#resume = undefined;
     this.#enter({ kind: "connecting" });
     try {
       if ((await this.#openLink()) === "gone") {
-        throw new ConnectError(`${this.#opener.where} answers a new session with gone`);
+        throw new SessionGone(`the session at ${this.#opener.where} is gone: ${this.#end.goneReason}`);
       }
     } catch (error) {
       this.#running = false;
@@ -395,6 +401,11 @@ export class SessionTransport extends EventTarget {
     });
   }
 
+  /** While a lost link is waited for: try now rather than after the delay. */
+  tryNow(): void {
+    this.#wake?.();
+  }
+
   // --- sending ----------------------------------------------------------------------------------
 
   /**
@@ -468,6 +479,27 @@ export class SessionTransport extends EventTarget {
   }
 
   // --- leaving ----------------------------------------------------------------------------------
+
+  /**
+   * Stop here without ending the session, so that another transport goes on with it (the option `resume`), within its time
+   * of grace: for a page that ends. Nothing is sent or handed on afterwards, not even to `onclose`.
+   *
+   * @returns undefined where there is no session that could go on; then this transport is closed or goes on by itself.
+   */
+  suspend(): SessionSnapshot | undefined {
+    if (!this.#running || !this.#end.resumable) return undefined;
+    for (const { text, message } of this.#parked.splice(0)) this.#end.send(text, message);
+    const snapshot = this.#end.snapshot();
+    const link = this.#link;
+    this.#running = false;
+    this.#unwatch?.();
+    this.#handing = [];
+    this.#detach();
+    this.#stop.abort(new ConnectError("the session goes on elsewhere"));
+    link?.listen(undefined);
+    link?.close(CloseCode.DROPPED, "it goes on elsewhere");
+    return snapshot;
+  }
 
   /** Close with 1000, which ends the session; bounded by two seconds. What was sent before still goes out, by WebSocket. */
   async close(): Promise<void> {

@@ -5,15 +5,21 @@ import { render, type ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 import { announced } from "./announce.js";
 import { useKeys } from "./keys.js";
+import { connections, SAVED } from "./mcp/registry.js";
 import { go, href, route } from "./route.js";
 import { embedded, followTheme, nextTheme, theme } from "./theme.js";
 import { Help } from "./ui/help.js";
 import { Icon } from "./ui/icons.js";
+import { lazy } from "./ui/lazy.js";
 import { Empty } from "./ui/parts.js";
-import { ServerClient } from "./views/client.js";
+import { Dot } from "./ui/state.js";
 import { Servers } from "./views/servers.js";
 import { Sessions } from "./views/sessions.js";
 import { Traffic } from "./views/traffic.js";
+
+// The MCP client is the largest part of the page, and comes when it is needed.
+const ServerClient = lazy(() => import("./views/client.js"));
+const Connect = lazy(() => import("./views/connect.js"));
 
 const VIEWS = [
   { name: "servers", title: "Servers", key: "1" },
@@ -56,12 +62,36 @@ function Header({ onHelp }: { onHelp: () => void }) {
           </Tab>
         ))}
       </nav>
+      <Connected view={view} />
       <span class="spring" />
       {!embedded && <ThemeButton />}
       <button type="button" class="quiet" aria-label="Keys" title="Keys (?)" onClick={onHelp}>
         <Icon name="help" />
       </button>
     </header>
+  );
+}
+
+/** The servers this tab is connected to. */
+function Connected({ view }: { view: string }) {
+  const name = view === "server" ? route.value.parts[1] : undefined;
+  return (
+    <nav class="connected" aria-label="Connected servers">
+      {connections.value.map((connection) => {
+        const questions = connection.questions.open.value.length;
+        return (
+          <Tab key={connection.name} to={href(["server", connection.name])} current={connection.name === name}>
+            <Dot state={connection.state.value} />
+            {connection.name}
+            <span class="visually-hidden">{connection.state.value.kind}</span>
+            {questions > 0 && <span class="count asks">{questions === 1 ? "asks" : `asks ${questions}`}</span>}
+          </Tab>
+        );
+      })}
+      <a href={href(["connect"])} aria-label="Connect to a server" title="Connect to a server" aria-current={view === "connect" ? "page" : undefined}>
+        <Icon name="plus" />
+      </a>
+    </nav>
   );
 }
 
@@ -89,6 +119,7 @@ function View() {
   if (view === "servers") return <Servers />;
   if (view === "sessions") return <Sessions />;
   if (view === "traffic") return <Traffic />;
+  if (view === "connect") return <Connect />;
   if (view === "server" && name !== undefined) return <ServerClient key={name} name={name} />;
   return (
     <section class="view">
@@ -107,6 +138,12 @@ function forgetToken(): void {
   history.replaceState(history.state, "", url);
 }
 
+/** Sessions of the page before a reload go on. */
+async function goOn(): Promise<void> {
+  if (sessionStorage.getItem(SAVED) !== null) await (await import("./mcp/connections.js")).restore();
+}
+
 forgetToken();
+void goOn();
 followTheme();
 render(<Page />, document.body);

@@ -1,11 +1,152 @@
-/** One server as a client sees it. */
+/** One server as a client sees it: state, questions, and a tab for each kind of thing it offers. */
 
-import { Empty } from "../ui/parts.js";
+import { useEffect } from "preact/hooks";
+import type { Connection } from "../mcp/connection.js";
+import { openServer, remove } from "../mcp/connections.js";
+import { connectionOf } from "../mcp/registry.js";
+import { go, href, route } from "../route.js";
+import { Icon } from "../ui/icons.js";
+import { Badge, Banner, Empty } from "../ui/parts.js";
+import { StateLine } from "../ui/state.js";
+import { About } from "./about.js";
+import { Calls } from "./calls.js";
+import { Log } from "./log.js";
+import { Prompts } from "./prompts.js";
+import { Questions } from "./questions.js";
+import { Resources } from "./resources.js";
+import { Tools } from "./tools.js";
 
-export function ServerClient({ name }: { name: string }) {
+export default function ServerClient({ name }: { name: string }) {
+  const connection = connectionOf(name);
+  useEffect(() => {
+    if (connection === undefined) openServer(name);
+  }, []);
+  if (connection === undefined) return null;
   return (
-    <section class="view" aria-label={`Server ${name}`}>
-      <Empty>Nothing here yet.</Empty>
-    </section>
+    <div class="server">
+      <Head connection={connection} />
+      <Tabs connection={connection} />
+      <Trouble connection={connection} />
+      <Questions connection={connection} />
+      <Body connection={connection} />
+    </div>
   );
+}
+
+function Head({ connection }: { connection: Connection }) {
+  const info = connection.info.value;
+  const { kind } = connection.state.value;
+  const close = (): void => {
+    go(["servers"]);
+    void remove(connection);
+  };
+  return (
+    <div class="server-head row wrap">
+      <h2>{connection.name}</h2>
+      <StateLine connection={connection} />
+      {info && (
+        <>
+          <Badge title="protocol revision">{info.protocol}</Badge>
+          <Badge title="transport">{info.transport}</Badge>
+        </>
+      )}
+      {connection.session.value && kind !== "closed" && (
+        <span class="muted mono session" title={`session ${connection.session.value}`}>
+          {connection.session.value.slice(0, 8)}
+        </span>
+      )}
+      <span class="spring" />
+      {kind === "reconnecting" && (
+        <button type="button" onClick={() => connection.tryNow()}>
+          Try now
+        </button>
+      )}
+      {kind === "closed" ? (
+        <button type="button" class="primary" onClick={() => void connection.connect()}>
+          Reconnect
+        </button>
+      ) : (
+        <button type="button" onClick={() => void connection.disconnect()}>
+          Disconnect
+        </button>
+      )}
+      <button type="button" class="quiet" aria-label={`Close ${connection.name}`} title="Disconnect and close" onClick={close}>
+        <Icon name="close" />
+      </button>
+    </div>
+  );
+}
+
+function Trouble({ connection }: { connection: Connection }) {
+  const state = connection.state.value;
+  if (state.kind === "reconnecting") return <Banner kind="warn">{state.reason || "The link is lost."} Calls wait; nothing is lost as long as the session lives.</Banner>;
+  if (state.kind !== "closed" || state.wanted) return null;
+  return (
+    <Banner kind="bad">
+      {state.words || "The connection has ended."}
+      {state.refused && (
+        <>
+          {" "}
+          <button type="button" onClick={() => location.reload()}>
+            Log in again
+          </button>
+        </>
+      )}
+    </Banner>
+  );
+}
+
+const TABS = ["tools", "resources", "prompts", "calls", "log", "about"] as const;
+const TITLES = { tools: "Tools", resources: "Resources", prompts: "Prompts", calls: "Calls", log: "Log", about: "About" };
+
+function Tabs({ connection }: { connection: Connection }) {
+  const current = route.value.parts[2] ?? "tools";
+  const running = connection.calls.value.filter((call) => call.state.value.kind === "running").length;
+  const counts: Record<string, number | undefined> = {
+    tools: connection.tools.value.items?.length,
+    resources: connection.resources.value.items && connection.resources.value.items.length + (connection.templates.value.items?.length ?? 0),
+    prompts: connection.prompts.value.items?.length,
+    calls: running || undefined,
+  };
+  return (
+    <nav class="tabs" aria-label={`Parts of ${connection.name}`}>
+      {TABS.map((tab) => (
+        <a key={tab} href={href(["server", connection.name, tab])} aria-current={tab === current ? "page" : undefined}>
+          {TITLES[tab]}
+          {counts[tab] !== undefined && <span class="count">{tab === "calls" ? `${counts[tab]} running` : counts[tab]}</span>}
+        </a>
+      ))}
+    </nav>
+  );
+}
+
+function Body({ connection }: { connection: Connection }) {
+  const [, , tab = "tools", chosen] = route.value.parts;
+  const given = route.value.query["args"];
+  switch (tab) {
+    case "tools":
+      return <Tools connection={connection} chosen={chosen} given={given} />;
+    case "resources":
+      return <Resources connection={connection} chosen={chosen} />;
+    case "prompts":
+      return <Prompts connection={connection} chosen={chosen} given={given} />;
+    case "calls":
+      return (
+        <div class="view">
+          <div class="row">
+            <span class="spring" />
+            <button type="button" onClick={() => connection.clearCalls()}>
+              Clear
+            </button>
+          </div>
+          <Calls connection={connection} />
+        </div>
+      );
+    case "log":
+      return <Log connection={connection} />;
+    case "about":
+      return <About connection={connection} />;
+    default:
+      return <Empty>There is nothing at this address.</Empty>;
+  }
 }

@@ -1,0 +1,349 @@
+/**
+ * From a JSON Schema and a value to what a form shows; pure, without any drawing.
+ *
+ * The value is what counts. A form is one way to look at it: what a field cannot show is shown as JSON in its place, and
+ * stays as it is until the user changes it.
+ */
+
+import { Validator, type Schema as CheckedSchema, type SchemaDraft } from "@cfworker/json-schema";
+
+export type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
+export interface Schema {
+  readonly [keyword: string]: any;
+}
+
+/** How one value is shown. */
+export type Field =
+  | { readonly kind: "text"; readonly format: string }
+  | { readonly kind: "number"; readonly integer: boolean }
+  | { readonly kind: "boolean" }
+  | { readonly kind: "choice"; readonly options: readonly Option[] }
+  | { readonly kind: "choices"; readonly options: readonly Option[] }
+  | { readonly kind: "constant"; readonly value: Json }
+  | { readonly kind: "object"; readonly members: readonly Member[]; readonly extra: readonly string[]; readonly more: Schema | undefined }
+  | { readonly kind: "array"; readonly items: readonly Schema[]; readonly more: Schema | undefined }
+  | { readonly kind: "null" }
+  /** `because` says why the form has nothing better; empty where the schema allows anything. */
+  | { readonly kind: "json"; readonly because: string };
+
+export interface Option {
+  readonly value: Json;
+  readonly label: string;
+}
+
+export interface Member {
+  readonly name: string;
+  readonly schema: Schema;
+  readonly required: boolean;
+}
+
+/** One of several shapes that a value may have. */
+export interface Variant {
+  readonly label: string;
+  readonly schema: Schema;
+}
+
+const DEEPEST = 32;
+
+/** A schema with its references followed and its `allOf` joined. */
+export function resolved(schema: unknown, root: Schema, depth = 0): Schema {
+  if (schema === true || schema === undefined || depth > DEEPEST) return {};
+  if (schema === false) return { not: {} };
+  if (!isObject(schema)) return {};
+  const { $ref, allOf, ...own } = schema as Schema;
+  let result: Schema = own;
+  if (typeof $ref === "string") result = joined(resolved(pointed(root, $ref), root, depth + 1), own);
+  for (const part of Array.isArray(allOf) ? allOf : []) result = joined(resolved(part, root, depth + 1), result);
+  return result;
+}
+
+function joined(first: Schema, second: Schema): Schema {
+  const result: Record<string, any> = { ...first, ...second };
+  if (first["properties"] && second["properties"]) result["properties"] = { ...first["properties"], ...second["properties"] };
+  if (first["required"] && second["required"]) result["required"] = [...new Set([...first["required"], ...second["required"]])];
+  return result;
+}
+
+/** What `#/a/b` points to; undefined where that is nothing, or in another document. */
+function pointed(root: Schema, reference: string): unknown {
+  if (reference === "#") return root;
+  if (!reference.startsWith("#/")) return undefined;
+  let found: any = root;
+  for (const part of reference.slice(2).split("/")) {
+    const name = decodeURIComponent(part).replaceAll("~1", "/").replaceAll("~0", "~");
+    if (found === null || typeof found !== "object" || !Object.hasOwn(found, name)) return undefined;
+    found = found[name];
+  }
+  return found;
+}
+
+/** The shapes among which a value is to be chosen; none where there is only one. */
+export function variantsOf(schema: Schema, root: Schema): readonly Variant[] {
+  const parts = schema["anyOf"] ?? schema["oneOf"];
+  if (Array.isArray(parts) && !optionsOf(schema, root)) {
+    const { anyOf, oneOf, ...shared } = schema;
+    return parts.map((part) => {
+      const { title, description, default: preset, ...common } = shared;
+      const own = joined(common, resolved(part, root));
+      return { label: labelOf(own), schema: own };
+    });
+  }
+  const { type } = schema;
+  if (!Array.isArray(type) || type.length < 2) return [];
+  return type.map((one) => ({ label: String(one), schema: { ...schema, type: one } }));
+}
+
+function labelOf(schema: Schema): string {
+  if (typeof schema["title"] === "string") return schema["title"];
+  if (schema["const"] !== undefined) return JSON.stringify(schema["const"]);
+  const type = typeOf(schema);
+  if (type === "array" && isObject(schema["items"])) return `list of ${typeOf(schema["items"] as Schema) || "anything"}`;
+  return type || "anything";
+}
+
+/** The variant a value has; the first one that could be where there is no value. */
+export function variantFor(variants: readonly Variant[], value: Json | undefined, root: Schema): number {
+  if (value === undefined) return 0;
+  const fits = variants.findIndex(({ schema }) => errorsOf(schema, value, root).size === 0);
+  if (fits >= 0) return fits;
+  return Math.max(0, variants.findIndex(({ schema }) => typeOf(schema) === jsonType(value)));
+}
+
+function jsonType(value: Json): string {
+  if (value === null) return "null";
+  if (Array.isArray(value)) return "array";
+  return typeof value;
+}
+
+/** The one type of a schema, as far as it says; an integer is an integer. */
+export function typeOf(schema: Schema): string {
+  const { type } = schema;
+  if (typeof type === "string") return type;
+  if (Array.isArray(type) && type.length === 1) return String(type[0]);
+  if (schema["properties"] !== undefined) return "object";
+  if (schema["items"] !== undefined || schema["prefixItems"] !== undefined) return "array";
+  return "";
+}
+
+/** How a value is shown; `schema` is resolved, and has one shape. */
+export function fieldOf(schema: Schema, value: Json | undefined, root: Schema): Field {
+  const field = wantedField(schema, value, root);
+  return value === undefined || shows(field, value) ? field : { kind: "json", because: `the form has no field for ${described(value)} here` };
+}
+
+function wantedField(schema: Schema, value: Json | undefined, root: Schema): Field {
+  if (schema["const"] !== undefined) return { kind: "constant", value: schema["const"] };
+  const options = optionsOf(schema, root);
+  if (options !== undefined) return { kind: "choice", options };
+  switch (typeOf(schema)) {
+    case "string":
+      return { kind: "text", format: typeof schema["format"] === "string" ? schema["format"] : "" };
+    case "number":
+      return { kind: "number", integer: false };
+    case "integer":
+      return { kind: "number", integer: true };
+    case "boolean":
+      return { kind: "boolean" };
+    case "null":
+      return { kind: "null" };
+    case "object":
+      return objectField(schema, value);
+    case "array":
+      return arrayField(schema, root);
+    default:
+      return { kind: "json", because: "" };
+  }
+}
+
+function objectField(schema: Schema, value: Json | undefined): Field {
+  const properties: Schema = isObject(schema["properties"]) ? schema["properties"] : {};
+  const required: unknown[] = Array.isArray(schema["required"]) ? schema["required"] : [];
+  const names = [...new Set([...Object.keys(properties), ...required.filter((name) => typeof name === "string")])];
+  const members = names.map((name) => ({ name, schema: asSchema(properties[name]), required: required.includes(name) }));
+  const extra = isObject(value) ? Object.keys(value).filter((name) => !names.includes(name)) : [];
+  const { additionalProperties } = schema;
+  const open = additionalProperties === undefined ? members.length === 0 : additionalProperties !== false;
+  return { kind: "object", members, extra, more: open ? asSchema(additionalProperties) : undefined };
+}
+
+function arrayField(schema: Schema, root: Schema): Field {
+  const { prefixItems, items } = schema;
+  const options = isObject(items) && schema["uniqueItems"] !== false ? optionsOf(resolved(items, root), root) : undefined;
+  if (options !== undefined && prefixItems === undefined) return { kind: "choices", options };
+  const first = Array.isArray(prefixItems) ? prefixItems : Array.isArray(items) ? items : [];
+  const rest = Array.isArray(items) ? schema["additionalItems"] : items;
+  return { kind: "array", items: first.map(asSchema), more: rest === false ? undefined : asSchema(rest) };
+}
+
+function asSchema(schema: unknown): Schema {
+  if (schema === false) return { not: {} };
+  return isObject(schema) ? schema : {};
+}
+
+/** What may be chosen, of `enum` or of constants with titles. */
+function optionsOf(schema: Schema, root: Schema): readonly Option[] | undefined {
+  if (Array.isArray(schema["enum"])) {
+    const names: unknown[] = Array.isArray(schema["enumNames"]) ? schema["enumNames"] : [];
+    return schema["enum"].map((value, index) => ({ value, label: String(names[index] ?? labelOfValue(value)) }));
+  }
+  const parts = schema["oneOf"] ?? schema["anyOf"];
+  if (!Array.isArray(parts) || parts.length === 0) return undefined;
+  const options = parts.map((part) => resolved(part, root));
+  if (!options.every((part) => part["const"] !== undefined)) return undefined;
+  return options.map((part) => ({ value: part["const"], label: String(part["title"] ?? labelOfValue(part["const"])) }));
+}
+
+function labelOfValue(value: Json): string {
+  return typeof value === "string" ? value || "(empty text)" : JSON.stringify(value);
+}
+
+/** Whether a field shows this value as it is. A text in a field for numbers is what is being typed. */
+function shows(field: Field, value: Json): boolean {
+  switch (field.kind) {
+    case "text":
+      return typeof value === "string";
+    case "number":
+      return typeof value === "number" || typeof value === "string";
+    case "boolean":
+      return typeof value === "boolean";
+    case "null":
+      return value === null;
+    case "choice":
+      return field.options.some((option) => same(option.value, value));
+    case "choices":
+      return Array.isArray(value) && value.every((item, at) => field.options.some((option) => same(option.value, item)) && value.findIndex((other) => same(other, item)) === at);
+    case "constant":
+      return same(field.value, value);
+    case "object":
+      return isObject(value);
+    case "array":
+      return Array.isArray(value);
+    case "json":
+      return true;
+  }
+}
+
+function described(value: Json): string {
+  if (value === null) return "null";
+  if (Array.isArray(value)) return "a list";
+  if (typeof value === "object") return "an object";
+  const text = JSON.stringify(value);
+  return text.length > 40 ? `this ${typeof value}` : text;
+}
+
+/** Whether two values are the same JSON. */
+export function same(first: Json | undefined, second: Json | undefined): boolean {
+  if (first === second) return true;
+  if (typeof first !== "object" || typeof second !== "object" || first === null || second === null) return false;
+  const names = Object.keys(first);
+  if (Array.isArray(first) !== Array.isArray(second) || names.length !== Object.keys(second).length) return false;
+  return names.every((name) => Object.hasOwn(second, name) && same((first as any)[name], (second as any)[name]));
+}
+
+/** What a form begins with: defaults, constants, and the objects that must be there. */
+export function initial(schema: unknown, root: Schema, depth = 0): Json | undefined {
+  const own = resolved(schema, root);
+  if (own["default"] !== undefined) return structuredClone(own["default"]);
+  if (own["const"] !== undefined) return own["const"];
+  if (typeOf(own) !== "object" || depth > DEEPEST / 4) return undefined;
+  const field = objectField(own, undefined);
+  const made: Record<string, Json> = {};
+  for (const member of field.kind === "object" ? field.members : []) {
+    const part = resolved(member.schema, root);
+    const value = member.required || part["default"] !== undefined ? initial(part, root, depth + 1) : undefined;
+    if (value !== undefined) made[member.name] = value;
+  }
+  return made;
+}
+
+/** What a new item begins with: something of its type, so that there is something to see. */
+export function blank(schema: unknown, root: Schema): Json {
+  const own = resolved(schema, root);
+  const begun = initial(own, root);
+  if (begun !== undefined) return begun;
+  const variants = variantsOf(own, root);
+  if (variants[0] !== undefined) return blank(variants[0].schema, root);
+  const field = fieldOf(own, undefined, root);
+  if (field.kind === "choice") return field.options[0]?.value ?? null;
+  const blanks: Record<string, Json> = { text: "", number: 0, boolean: false, choices: [], array: [], object: {}, null: null };
+  return blanks[field.kind] ?? null;
+}
+
+/** What a text typed into a field for numbers is: a number, where it is one. */
+export function typedNumber(text: string): Json | undefined {
+  if (text.trim() === "") return undefined;
+  const number = Number(text);
+  return Number.isFinite(number) && /^\s*[-+]?(\d|\.\d)/.test(text) && !/[xob]/i.test(text) ? number : text;
+}
+
+/** A value as it is after one part of it changed; undefined removes the part. */
+export function changed(value: Json | undefined, name: string | number, part: Json | undefined): Json {
+  if (Array.isArray(value)) {
+    const items = [...value];
+    if (part === undefined) items.splice(Number(name), 1);
+    else items[Number(name)] = part;
+    return items;
+  }
+  const members: Record<string, Json> = isObject(value) ? { ...(value as Record<string, Json>) } : {};
+  if (part === undefined) delete members[name];
+  else members[name] = part;
+  return members;
+}
+
+// --- checking -----------------------------------------------------------------------------------
+
+/** Keywords whose error only says that something inside of them is wrong. */
+const OUTER = new Set(["properties", "items", "prefixItems", "additionalProperties", "patternProperties", "allOf", "anyOf", "oneOf", "$ref", "if", "then", "else", "required", "dependentSchemas"]);
+const DRAFTS: readonly [RegExp, SchemaDraft][] = [[/draft-0?4/, "4"], [/draft-0?[67]/, "7"], [/2019-09/, "2019-09"]];
+
+/** The schema cannot be used to check anything. */
+export class BadSchema extends Error {
+  override readonly name = "BadSchema";
+}
+
+/**
+ * What is wrong with a value: words by JSON pointer, `""` for the whole.
+ *
+ * @throws BadSchema
+ */
+export function errorsOf(schema: Schema, value: Json, root: Schema): Map<string, string> {
+  const found = new Map<string, string>();
+  const outer = new Map<string, string>();
+  for (const { instanceLocation, keyword, error } of checked(schema, value, root)) {
+    const pointer = decodeURI(instanceLocation.replace(/^#/, ""));
+    const words = error.replace(/^Instance/, "This").replace(/\.$/, "");
+    if (keyword === "required") missing(error, pointer, found);
+    else if (OUTER.has(keyword)) outer.set(pointer, outer.get(pointer) ?? words);
+    else if (!found.has(pointer)) found.set(pointer, words);
+  }
+  // Something is wrong within, and nothing said what.
+  for (const [pointer, words] of outer) {
+    if (![...found.keys()].some((inner) => inner === pointer || inner.startsWith(`${pointer}/`))) found.set(pointer, words);
+  }
+  return found;
+}
+
+function checked(schema: Schema, value: Json, root: Schema) {
+  const draft = DRAFTS.find(([pattern]) => pattern.test(String(root["$schema"])))?.[1] ?? "2020-12";
+  const definitions = schema === root ? {} : { $defs: root["$defs"], definitions: root["definitions"] };
+  const used = Object.fromEntries(Object.entries({ ...definitions, ...schema }).filter(([, part]) => part !== undefined));
+  try {
+    return new Validator(used as CheckedSchema, draft, false).validate(value).errors;
+  } catch (error) {
+    throw new BadSchema(error instanceof Error ? error.message : String(error));
+  }
+}
+
+function missing(error: string, pointer: string, found: Map<string, string>): void {
+  const name = /required property "(.*)"/.exec(error)?.[1];
+  if (name !== undefined) found.set(`${pointer}/${escaped(name)}`, "is required");
+}
+
+/** A member's name in a JSON pointer (RFC 6901). */
+export function escaped(name: string | number): string {
+  return String(name).replaceAll("~", "~0").replaceAll("/", "~1");
+}
+
+function isObject(value: unknown): value is Record<string, any> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

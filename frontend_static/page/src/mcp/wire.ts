@@ -1,0 +1,245 @@
+/**
+ * Stands between the SDK's client and a transport, so that a client made after a reload goes on where another one stopped.
+ *
+ * The session still knows that one's requests: ids of the new client are moved beyond them, a call that waits for its answer
+ * gets a new owner (its next request is not sent, but takes over the answer), a question of the server that was not answered
+ * is asked again, and the handshake is answered from memory. Without anything saved it hands messages on.
+ */
+
+import type { AnyTransport } from "../../../src/negotiating.js";
+
+type Id = string | number;
+
+interface Message {
+  id?: Id;
+  method?: string;
+  params?: Record<string, any>;
+  result?: Record<string, any>;
+  error?: unknown;
+}
+
+/** Member of `_meta` by which a call is known across a reload; it never leaves the page. */
+export const CALL = "mcp-ws-ide/call";
+const SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId";
+
+/** What the next client has to know. */
+export interface WireSnapshot {
+  /** Numbers below this one are used up. */
+  readonly next: number;
+  /** The server's answer to `initialize`, in a session that began with one. */
+  readonly initialized: Record<string, unknown> | undefined;
+  /** Open requests by their call; with the answer that came where that is a question the user had not answered. */
+  readonly calls: Readonly<Record<string, { readonly id: Id; readonly asked?: Message }>>;
+  /** Requests of the server without an answer. */
+  readonly asked: readonly Message[];
+  /** Subscriptions that nobody listens to any more. */
+  readonly listens: readonly Id[];
+}
+
+export class Wire implements AnyTransport {
+  onmessage?: ((message: any, extra?: any) => void) | undefined;
+  onclose?: (() => void) | undefined;
+  onerror?: ((error: Error) => void) | undefined;
+  /** Told of every message, before it is sent or handed on. */
+  onframe?: ((direction: "in" | "out", message: Message) => void) | undefined;
+  readonly #inner: AnyTransport;
+  readonly #saved: WireSnapshot | undefined;
+  readonly #first: number;
+  #next: number;
+  #initialized: Record<string, unknown> | undefined;
+  #initializeId: Id | undefined;
+  #toClient = new Map<Id, Id>();
+  #toWire = new Map<Id, Id>();
+  #calls = new Map<string, { id: Id; asked?: Message }>();
+  #adopted: Map<string, { readonly id: Id; readonly asked?: Message }>;
+  #asked = new Map<Id, Message>();
+  #replaying: boolean;
+
+  constructor(inner: AnyTransport, saved?: WireSnapshot) {
+    this.#inner = inner;
+    this.#saved = saved;
+    this.#first = this.#next = saved?.next ?? 0;
+    this.#initialized = saved?.initialized;
+    this.#replaying = saved?.initialized !== undefined;
+    this.#adopted = new Map(Object.entries(saved?.calls ?? {}));
+    inner.onmessage = (message, extra) => this.#received(message, extra);
+    inner.onclose = () => this.onclose?.();
+    inner.onerror = (error) => this.onerror?.(error);
+  }
+
+  get sessionId(): string | undefined {
+    return this.#inner.sessionId;
+  }
+
+  get hasPerRequestStream(): boolean {
+    return this.#inner.hasPerRequestStream ?? false;
+  }
+
+  setProtocolVersion(version: string): void {
+    this.#inner.setProtocolVersion?.(version);
+  }
+
+  setSupportedProtocolVersions(versions: string[]): void {
+    this.#inner.setSupportedProtocolVersions?.(versions);
+  }
+
+  async start(): Promise<void> {
+    await this.#inner.start();
+    for (const id of this.#saved?.listens ?? []) {
+      const params = { requestId: id, reason: "the page was loaded again" };
+      await this.#inner.send({ jsonrpc: "2.0", method: "notifications/cancelled", params });
+    }
+  }
+
+  close(): Promise<void> {
+    return this.#inner.close();
+  }
+
+  /** Once the client is connected: ask again what the server had asked and nobody answered. */
+  askAgain(): void {
+    for (const message of this.#saved?.asked ?? []) this.#received(message);
+  }
+
+  /** @param running calls that are still waited for. */
+  snapshot(running: ReadonlySet<string>): WireSnapshot {
+    return {
+      next: this.#next,
+      initialized: this.#initialized,
+      calls: Object.fromEntries([...this.#adopted, ...this.#calls].filter(([key]) => running.has(key))),
+      asked: [...this.#asked.values()],
+      listens: [...this.#toClient].filter(([, id]) => typeof id === "string" && id.startsWith("listen:")).map(([id]) => id),
+    };
+  }
+
+  // --- to the server ----------------------------------------------------------------------------
+
+  send(message: any, options?: any): Promise<void> {
+    const outgoing = this.#outgoing(message as Message);
+    if (outgoing === undefined) return Promise.resolve();
+    this.onframe?.("out", outgoing);
+    return this.#inner.send(outgoing, options);
+  }
+
+  /** What is to be sent; undefined where it was dealt with here. */
+  #outgoing(message: Message): Message | undefined {
+    if (message.method === undefined) {
+      this.#asked.delete(message.id as Id);
+      return message;
+    }
+    if (message.id === undefined) return this.#outgoingNotification(message);
+    if (message.method === "initialize") {
+      if (this.#replaying) return this.#answer({ ...reply(message), result: this.#initialized as Record<string, any> });
+      this.#initializeId = message.id;
+    }
+    const { key, rest } = withoutCall(message);
+    const adopted = key === undefined ? undefined : this.#adopted.get(key);
+    if (key !== undefined && adopted !== undefined) return this.#adopt(key, adopted, message.id);
+    return this.#outgoingRequest(rest, key);
+  }
+
+  #outgoingNotification(message: Message): Message | undefined {
+    if (message.method === "notifications/initialized" && this.#replaying) {
+      this.#replaying = false;
+      return undefined;
+    }
+    const requestId = message.params?.["requestId"];
+    if (message.method !== "notifications/cancelled" || requestId === undefined) return message;
+    const id = this.#toWire.get(requestId) ?? requestId;
+    this.#forget(id);
+    return { ...message, params: { ...message.params, requestId: id } };
+  }
+
+  #outgoingRequest(message: Message, key: string | undefined): Message {
+    const mine = message.id as Id;
+    const id = typeof mine === "number" ? mine + this.#first : `${mine}~${this.#first}`;
+    if (typeof id === "number") this.#next = Math.max(this.#next, id + 1);
+    this.#know(mine, id);
+    if (key !== undefined) this.#calls.set(key, { id });
+    const meta = message.params?.["_meta"];
+    if (meta?.progressToken !== mine) return { ...message, id };
+    return { ...message, id, params: { ...message.params, _meta: { ...meta, progressToken: id } } };
+  }
+
+  #know(mine: Id, id: Id): void {
+    this.#toClient.set(id, mine);
+    this.#toWire.set(mine, id);
+  }
+
+  #adopt(key: string, { id, asked }: { readonly id: Id; readonly asked?: Message }, mine: Id): undefined {
+    this.#adopted.delete(key);
+    this.#know(mine, id);
+    this.#calls.set(key, { id });
+    if (asked !== undefined) queueMicrotask(() => this.#received(asked));
+  }
+
+  #answer(message: Message): undefined {
+    queueMicrotask(() => this.onmessage?.(message));
+  }
+
+  // --- from the server --------------------------------------------------------------------------
+
+  #received(message: Message, extra?: unknown): void {
+    this.onframe?.("in", message);
+    const incoming = this.#incoming(message);
+    if (incoming !== undefined) this.onmessage?.(incoming, extra);
+  }
+
+  #incoming(message: Message): Message | undefined {
+    if (message.method === undefined) return this.#incomingAnswer(message);
+    if (message.id !== undefined) {
+      this.#asked.set(message.id, message);
+      return message;
+    }
+    return this.#incomingNotification(message);
+  }
+
+  /** An answer nobody waits for any more, as after a cancellation, is dropped. */
+  #incomingAnswer(message: Message): Message | undefined {
+    const id = message.id as Id;
+    const mine = this.#toClient.get(id);
+    if (mine === undefined) return undefined;
+    if (mine === this.#initializeId) this.#initialized = message.result;
+    const question = message.result?.["resultType"] === "input_required" ? message : undefined;
+    const call = [...this.#calls].find(([, open]) => open.id === id);
+    this.#forget(id);
+    if (call !== undefined && question !== undefined) this.#calls.set(call[0], { id, asked: question });
+    return { ...message, id: mine };
+  }
+
+  #forget(id: Id): void {
+    const mine = this.#toClient.get(id);
+    this.#toClient.delete(id);
+    if (mine !== undefined) this.#toWire.delete(mine);
+    for (const [key, open] of this.#calls) if (open.id === id) this.#calls.delete(key);
+  }
+
+  #incomingNotification(message: Message): Message | undefined {
+    const params = message.params ?? {};
+    if (message.method === "notifications/progress") {
+      const token = this.#toClient.get(params["progressToken"]);
+      return token === undefined ? undefined : { ...message, params: { ...params, progressToken: token } };
+    }
+    if (message.method === "notifications/cancelled") {
+      this.#asked.delete(params["requestId"]);
+      const id = this.#toClient.get(params["requestId"]) ?? params["requestId"];
+      return { ...message, params: { ...params, requestId: id } };
+    }
+    const mine = this.#toClient.get(params["_meta"]?.[SUBSCRIPTION]);
+    if (mine === undefined) return message;
+    return { ...message, params: { ...params, _meta: { ...params["_meta"], [SUBSCRIPTION]: mine } } };
+  }
+}
+
+function reply(message: Message): Message {
+  return { jsonrpc: "2.0", id: message.id } as Message;
+}
+
+/** A message without the mark of its call, and that mark. */
+function withoutCall(message: Message): { key: string | undefined; rest: Message } {
+  const meta = message.params?.["_meta"] as Record<string, unknown> | undefined;
+  const key = meta?.[CALL];
+  if (meta === undefined || typeof key !== "string") return { key: undefined, rest: message };
+  const { [CALL]: _, ...others } = meta;
+  const { _meta, ...params } = message.params as Record<string, unknown>;
+  return { key, rest: { ...message, params: Object.keys(others).length > 0 ? { ...params, _meta: others } : params } };
+}

@@ -1,0 +1,143 @@
+/** What a server sent as content. Text stays text; pictures and sound are data of known types; links lead to http(s) alone. */
+
+import { useState } from "preact/hooks";
+import { JsonTree } from "./json.js";
+import { CopyButton } from "./parts.js";
+
+const IMAGES = /^image\/(png|jpeg|gif|webp)$/;
+const SOUNDS = /^audio\/(wav|x-wav|wave|mpeg|mp3|ogg|webm|mp4|aac|flac)$/;
+/** Characters of a text that are shown before a button shows all. */
+const LONG = 20_000;
+
+/** The blocks of a result or a message. */
+export function Contents({ blocks }: { blocks: readonly any[] }) {
+  return (
+    <>
+      {blocks.map((block, index) => (
+        <Content key={index} block={block} />
+      ))}
+    </>
+  );
+}
+
+export function Content({ block }: { block: any }) {
+  switch (block?.type) {
+    case "text":
+      return <TextBlock text={String(block.text)} />;
+    case "image":
+      return <Media data={block.data} type={block.mimeType} />;
+    case "audio":
+      return <Media data={block.data} type={block.mimeType} />;
+    case "resource_link":
+      return <ResourceLink link={block} />;
+    case "resource":
+      return <ResourceContents contents={block.resource} />;
+    default:
+      return <JsonTree value={block} />;
+  }
+}
+
+/** A text, as it is; one that is JSON can be looked at as a tree. */
+export function TextBlock({ text }: { text: string }) {
+  const [all, setAll] = useState(false);
+  const [tree, setTree] = useState(false);
+  const json = structureOf(text);
+  return (
+    <div class="block">
+      <div class="block-tools">
+        {json !== undefined && (
+          <button type="button" class="quiet" aria-pressed={tree} onClick={() => setTree(!tree)}>
+            {tree ? "text" : "tree"}
+          </button>
+        )}
+        <CopyButton text={() => text} label="Copy the text" />
+      </div>
+      {tree ? <JsonTree value={json} /> : <pre tabIndex={0}>{all ? text : text.slice(0, LONG)}</pre>}
+      {!tree && !all && text.length > LONG && (
+        <button type="button" onClick={() => setAll(true)}>
+          Show all {text.length.toLocaleString()} characters
+        </button>
+      )}
+    </div>
+  );
+}
+
+function structureOf(text: string): unknown {
+  if (text.length > 1_000_000 || !/^\s*[[{]/.test(text)) return undefined;
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function Media({ data, type }: { data: unknown; type: unknown }) {
+  const source = `data:${type};base64,${data}`;
+  const bytes = Math.floor((String(data).length * 3) / 4);
+  if (IMAGES.test(String(type))) {
+    return (
+      <figure class="block">
+        <img src={source} alt={`image sent by the server, ${type}`} />
+        <figcaption class="muted">
+          {String(type)}, {bytes.toLocaleString()} bytes
+        </figcaption>
+      </figure>
+    );
+  }
+  if (SOUNDS.test(String(type))) {
+    return (
+      <figure class="block">
+        <audio controls src={source} aria-label={`sound sent by the server, ${type}`} />
+        <figcaption class="muted">
+          {String(type)}, {bytes.toLocaleString()} bytes
+        </figcaption>
+      </figure>
+    );
+  }
+  return (
+    <p class="block muted">
+      {bytes.toLocaleString()} bytes of {String(type)}, which this page does not show.
+    </p>
+  );
+}
+
+/** An address: one of http(s) leads there, any other is a text. */
+export function Address({ uri }: { uri: string }) {
+  return isWeb(uri) ? (
+    <a href={uri} target="_blank" rel="noopener noreferrer">
+      {uri}
+    </a>
+  ) : (
+    <code class="uri">{uri}</code>
+  );
+}
+
+export function isWeb(uri: string): boolean {
+  try {
+    return /^https?:$/.test(new URL(uri).protocol);
+  } catch {
+    return false;
+  }
+}
+
+function ResourceLink({ link }: { link: any }) {
+  return (
+    <div class="block">
+      <strong>{String(link.title ?? link.name ?? "resource")}</strong> <Address uri={String(link.uri)} />
+      {link.description && <p class="muted">{String(link.description)}</p>}
+    </div>
+  );
+}
+
+/** One of the contents of a resource. */
+export function ResourceContents({ contents }: { contents: any }) {
+  const type = String(contents?.mimeType ?? "");
+  return (
+    <div class="block">
+      <p class="muted">
+        <Address uri={String(contents?.uri)} /> {type}
+      </p>
+      {typeof contents?.text === "string" ? <TextBlock text={contents.text} /> : <Media data={contents?.blob ?? ""} type={type || "application/octet-stream"} />}
+    </div>
+  );
+}

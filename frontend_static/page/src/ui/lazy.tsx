@@ -1,0 +1,35 @@
+/** A view that is loaded when it is shown first. */
+
+import type { ComponentType } from "preact";
+import { useEffect, useState } from "preact/hooks";
+import { Banner, Empty } from "./parts.js";
+
+export function lazy<Props extends object>(load: () => Promise<{ default: ComponentType<Props> }>): ComponentType<Props> {
+  let Loaded: ComponentType<Props> | undefined;
+  return function Lazy(props: Props) {
+    const [error, setError] = useState("");
+    const [, show] = useState(0);
+    useEffect(() => {
+      if (Loaded !== undefined) return;
+      load().then(
+        (module) => {
+          Loaded = module.default;
+          show(1);
+        },
+        () => setError("A part of the page could not be loaded."),
+      );
+    }, []);
+    if (Loaded !== undefined) return <Loaded {...props} />;
+    if (!error) return <Empty>Loading …</Empty>;
+    return (
+      <div class="view">
+        <Banner kind="bad">
+          {error}{" "}
+          <button type="button" onClick={() => location.reload()}>
+            Load the page again
+          </button>
+        </Banner>
+      </div>
+    );
+  };
+}

@@ -1,0 +1,68 @@
+/** How a connection is, in a dot and words. */
+
+import { useEffect, useState } from "preact/hooks";
+import type { Connection, LinkState } from "../mcp/connection.js";
+
+const COLOURS = { idle: "", connecting: "warn", connected: "good", reconnecting: "warn", closed: "bad" } as const;
+
+export function Dot({ state }: { state: LinkState }) {
+  const colour = state.kind === "closed" && state.wanted ? "" : COLOURS[state.kind];
+  return <span class={`dot ${colour}`} aria-hidden="true" />;
+}
+
+/** Always visible, and always true. */
+export function StateLine({ connection }: { connection: Connection }) {
+  const state = connection.state.value;
+  return (
+    <span class="state" data-state={state.kind}>
+      <Dot state={state} /> <Words state={state} />
+    </span>
+  );
+}
+
+function Words({ state }: { state: LinkState }) {
+  switch (state.kind) {
+    case "idle":
+      return <>not connected</>;
+    case "connecting":
+      return <>{state.words} …</>;
+    case "connected":
+      return <>connected</>;
+    case "reconnecting":
+      return <Countdown key={state.attempt} state={state} />;
+    case "closed":
+      return (
+        <>
+          closed ({state.code}
+          {CLOSE_WORDS[state.code] ? `, ${CLOSE_WORDS[state.code]}` : ""})
+        </>
+      );
+  }
+}
+
+const CLOSE_WORDS: Record<number, string> = {
+  1000: "normally",
+  1001: "the gateway went away",
+  1006: "no connection",
+  1008: "against a rule",
+  4401: "the credential has expired",
+  4403: "the credential was revoked",
+  4409: "taken over elsewhere",
+  4410: "the session is gone",
+  4502: "the server ended",
+};
+
+function Countdown({ state }: { state: LinkState & { kind: "reconnecting" } }) {
+  const [now, setNow] = useState(Date.now());
+  useEffect(() => {
+    const timer = setInterval(() => setNow(Date.now()), 500);
+    return () => clearInterval(timer);
+  }, []);
+  const seconds = Math.max(0, Math.ceil((state.at - now) / 1000));
+  return (
+    <>
+      reconnecting, attempt {state.attempt}
+      {seconds > 0 ? ` in ${seconds} s` : " now"}
+    </>
+  );
+}

@@ -1,0 +1,139 @@
+/** Calls: what runs, and what became of the others. */
+
+import { useEffect, useState } from "preact/hooks";
+import { BadSchema, errorsOf, type Json } from "../form/schema.js";
+import type { Call } from "../mcp/calls.js";
+import type { Connection } from "../mcp/connection.js";
+import { Contents, ResourceContents } from "../ui/content.js";
+import { JsonTree } from "../ui/json.js";
+import { Badge, CopyButton, Empty } from "../ui/parts.js";
+
+/** @param only of one tool, prompt or resource; else all. */
+export function Calls({ connection, only }: { connection: Connection; only?: { kind: string; name: string } }) {
+  const all = connection.calls.value;
+  const shown = only ? all.filter((call) => call.kind === only.kind && call.name === only.name) : all;
+  if (shown.length === 0) return only ? null : <Empty>No calls yet.</Empty>;
+  return (
+    <section class="calls" aria-label="Calls">
+      {shown.map((call, index) => (
+        <CallCard key={call.key} call={call} connection={connection} named={only === undefined} first={index === 0} />
+      ))}
+    </section>
+  );
+}
+
+function CallCard({ call, connection, named, first }: { call: Call; connection: Connection; named: boolean; first: boolean }) {
+  const state = call.state.value;
+  const running = state.kind === "running";
+  const [open, setOpen] = useState<boolean | undefined>();
+  const args = JSON.stringify(call.args ?? {});
+  return (
+    <details class={`card call ${state.kind}`} open={open ?? (running || first)} data-call={call.name}>
+      <summary onClick={(event) => (event.preventDefault(), setOpen(!(open ?? (running || first))))}>
+        <StateBadge call={call} />
+        {named && <strong>{call.name}</strong>}
+        <code class="arguments">{args === "{}" ? "" : args}</code>
+        <span class="spring" />
+        <Elapsed call={call} />
+      </summary>
+      {running && <Running call={call} />}
+      <div class="result">
+        {state.kind === "done" && <Result call={call} result={state.result} connection={connection} />}
+        {state.kind === "failed" && (
+          <>
+            <pre class="bad" role="alert">{state.words}</pre>
+            {state.data !== undefined && <JsonTree value={state.data} />}
+          </>
+        )}
+        {state.kind === "cancelled" && <p class="muted">Cancelled.</p>}
+      </div>
+    </details>
+  );
+}
+
+function StateBadge({ call }: { call: Call }) {
+  const state = call.state.value;
+  if (state.kind === "running") return <Badge kind="accent">running</Badge>;
+  if (state.kind === "cancelled") return <Badge>cancelled</Badge>;
+  if (state.kind === "failed") return <Badge kind="bad">failed</Badge>;
+  return state.result?.isError ? <Badge kind="bad">error</Badge> : <Badge kind="good">done</Badge>;
+}
+
+function Elapsed({ call }: { call: Call }) {
+  const running = call.state.value.kind === "running";
+  const [, tick] = useState(0);
+  useEffect(() => {
+    if (!running) return undefined;
+    const timer = setInterval(() => tick((count) => count + 1), 1_000);
+    return () => clearInterval(timer);
+  }, [running]);
+  const took = (call.ended ?? Date.now()) - call.began;
+  return (
+    <span class="muted elapsed">
+      {call.continued && "over a reload · "}
+      {took < 1_000 ? `${took} ms` : `${(took / 1_000).toFixed(running ? 0 : 1)} s`}
+    </span>
+  );
+}
+
+function Running({ call }: { call: Call }) {
+  const progress = call.progress.value;
+  const total = progress?.total;
+  return (
+    <div class="row running">
+      <progress aria-label={`Progress of ${call.name}`} {...(progress && total ? { value: progress.progress, max: total } : {})} />
+      <span class="muted">
+        {progress && `${progress.progress}${total ? ` of ${total}` : ""}`} {progress?.message ?? ""}
+      </span>
+      <span class="spring" />
+      <button type="button" onClick={() => call.cancel()}>
+        Cancel
+      </button>
+    </div>
+  );
+}
+
+function Result({ call, result, connection }: { call: Call; result: any; connection: Connection }) {
+  const { contents, messages, content, structuredContent, isError } = result;
+  return (
+    <>
+      {isError && <p class="bad strong">The tool reports an error.</p>}
+      {Array.isArray(content) && <Contents blocks={content} />}
+      {structuredContent !== undefined && <Structured call={call} value={structuredContent} connection={connection} />}
+      {Array.isArray(contents) && contents.map((one, index) => <ResourceContents key={index} contents={one} />)}
+      {Array.isArray(messages) &&
+        messages.map((message, index) => (
+          <div key={index}>
+            <strong>{String(message.role)}</strong>
+            <Contents blocks={[message.content]} />
+          </div>
+        ))}
+      {call.kind === "prompt" && result.description && <p class="muted">{String(result.description)}</p>}
+      <details class="whole">
+        <summary class="muted">whole result</summary>
+        <CopyButton text={() => JSON.stringify(result, null, 2)} label="Copy the result" />
+        <JsonTree value={result} open={1} />
+      </details>
+    </>
+  );
+}
+
+function Structured({ call, value, connection }: { call: Call; value: Json; connection: Connection }) {
+  const tool = connection.tools.value.items?.find(({ name }) => name === call.name);
+  const wrong = tool?.outputSchema ? misfit(tool.outputSchema, value) : "";
+  return (
+    <div class="block">
+      <p class="muted">structured content</p>
+      {wrong && <p class="warn">It does not fit the tool's output schema: {wrong}</p>}
+      <JsonTree value={value} open={3} />
+    </div>
+  );
+}
+
+function misfit(schema: object, value: Json): string {
+  try {
+    return [...errorsOf(schema, value, schema)].map(([pointer, words]) => `${pointer || "the whole"}: ${words}`).join("; ");
+  } catch (error) {
+    return error instanceof BadSchema ? `the schema cannot be used: ${error.message}` : String(error);
+  }
+}

@@ -1,0 +1,75 @@
+/** Named texts to fill in, of a prompt or a template, with the server's suggestions. */
+
+import { useEffect, useId, useState } from "preact/hooks";
+
+export interface Blank {
+  readonly name: string;
+  readonly description?: string | undefined;
+  readonly required: boolean;
+}
+
+interface Props {
+  blanks: readonly Blank[];
+  values: Readonly<Record<string, string>>;
+  setValues: (values: Record<string, string>) => void;
+  complete: (name: string, value: string) => Promise<readonly string[]>;
+  wrong: ReadonlySet<string>;
+}
+
+export function Fill({ blanks, values, setValues, complete, wrong }: Props) {
+  return (
+    <>
+      {blanks.map((blank) => (
+        <OneBlank key={blank.name} blank={blank} value={values[blank.name] ?? ""} set={(value) => setValues({ ...values, [blank.name]: value })} complete={complete} wrong={wrong.has(blank.name)} />
+      ))}
+    </>
+  );
+}
+
+/** Milliseconds without typing after which suggestions are asked for. */
+const PAUSE = 150;
+
+function OneBlank({ blank, value, set, complete, wrong }: { blank: Blank; value: string; set: (value: string) => void; complete: Props["complete"]; wrong: boolean }) {
+  const id = useId();
+  const [offers, setOffers] = useState<readonly string[]>([]);
+  const [asking, setAsking] = useState(false);
+  useEffect(() => {
+    if (!asking) return undefined;
+    let current = true;
+    const timer = setTimeout(() => void complete(blank.name, value).then((found) => current && setOffers(found)), PAUSE);
+    return () => {
+      current = false;
+      clearTimeout(timer);
+    };
+  }, [value, asking]);
+  return (
+    <div class={`field ${wrong ? "wrong" : ""}`}>
+      <div class="row label">
+        <label for={id}>
+          {blank.name}
+          {blank.required && <span class="required" aria-hidden="true">*</span>}
+        </label>
+      </div>
+      {blank.description && <p class="muted description" id={`${id}-hint`}>{blank.description}</p>}
+      <input
+        id={id}
+        type="text"
+        autocomplete="off"
+        list={offers.length > 0 ? `${id}-offers` : undefined}
+        aria-required={blank.required}
+        aria-invalid={wrong}
+        aria-describedby={blank.description ? `${id}-hint` : undefined}
+        value={value}
+        onFocus={() => setAsking(true)}
+        onBlur={() => setAsking(false)}
+        onInput={(event) => set(event.currentTarget.value)}
+      />
+      <datalist id={`${id}-offers`}>
+        {offers.map((offer) => (
+          <option key={offer} value={offer} />
+        ))}
+      </datalist>
+      {wrong && <p class="bad error">is required</p>}
+    </div>
+  );
+}

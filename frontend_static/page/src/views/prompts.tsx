@@ -1,0 +1,67 @@
+/** The prompts of a server. */
+
+import type { Prompt } from "@modelcontextprotocol/client";
+import { useState } from "preact/hooks";
+import { useKeys } from "../keys.js";
+import type { Connection } from "../mcp/connection.js";
+import { href } from "../route.js";
+import { Choose } from "../ui/choose.js";
+import { Empty } from "../ui/parts.js";
+import { Calls } from "./calls.js";
+import { Fill } from "./fill.js";
+
+export function Prompts({ connection, chosen, given }: { connection: Connection; chosen: string | undefined; given: string | undefined }) {
+  const { items, error } = connection.prompts.value;
+  const prompt = items?.find(({ name }) => name === chosen);
+  const listed = items?.map(({ name, title, description = "" }) => ({ key: name, title: title ?? name, words: description, href: href(["server", connection.name, "prompts", name]) }));
+  return (
+    <Choose label="prompts" items={listed} error={error} chosen={chosen} back={href(["server", connection.name, "prompts"])}>
+      {prompt && <PromptDetail key={prompt.name} prompt={prompt} connection={connection} given={given} />}
+      {!prompt && chosen !== undefined && items !== undefined && <Empty>There is no prompt named {chosen}.</Empty>}
+      {chosen === undefined && <Empty>Choose a prompt.</Empty>}
+    </Choose>
+  );
+}
+
+function texts(given: string | undefined): Record<string, string> {
+  try {
+    const found = Object.entries(JSON.parse(given ?? "{}") as object);
+    return Object.fromEntries(found.filter(([, value]) => typeof value === "string"));
+  } catch {
+    return {};
+  }
+}
+
+function PromptDetail({ prompt, connection, given }: { prompt: Prompt; connection: Connection; given: string | undefined }) {
+  const [values, setValues] = useState<Record<string, string>>(() => texts(given));
+  const [wrong, setWrong] = useState<ReadonlySet<string>>(new Set());
+  const blanks = (prompt.arguments ?? []).map(({ name, description, required }) => ({ name, description, required: required === true }));
+  const get = (): void => {
+    const missing = new Set(blanks.filter(({ name, required }) => required && !values[name]).map(({ name }) => name));
+    setWrong(missing);
+    const given = Object.fromEntries(Object.entries(values).filter(([, value]) => value !== ""));
+    if (missing.size === 0) connection.call("prompt", prompt.name, given);
+  };
+  useKeys(() => [{ key: "Ctrl+Enter", words: "get the prompt", typing: true, run: get }], [values]);
+  return (
+    <>
+      <header class="detail-head">
+        <h2>{prompt.title ?? prompt.name}</h2>
+        {prompt.description && <p class="said">{prompt.description}</p>}
+      </header>
+      <form class="arguments-form stack" noValidate onSubmit={(event) => (event.preventDefault(), get())}>
+        <Fill blanks={blanks} values={values} setValues={setValues} wrong={wrong} complete={(name, value) => connection.complete({ type: "ref/prompt", name: prompt.name }, name, value, others(values, name))} />
+        <div class="row">
+          <button type="submit" class="primary">
+            Get
+          </button>
+        </div>
+      </form>
+      <Calls connection={connection} only={{ kind: "prompt", name: prompt.name }} />
+    </>
+  );
+}
+
+export function others(values: Record<string, string>, name: string): Record<string, string> {
+  return Object.fromEntries(Object.entries(values).filter(([key, value]) => key !== name && value !== ""));
+}

@@ -1,0 +1,138 @@
+/** What the server asks the user, inline: nothing else waits for the answer. */
+
+import { useState } from "preact/hooks";
+import { SchemaForm } from "../form/form.js";
+import { errorsOf, initial, type Json } from "../form/schema.js";
+import type { Connection } from "../mcp/connection.js";
+import type { Question } from "../mcp/questions.js";
+import { Contents, isWeb } from "../ui/content.js";
+import { JsonTree } from "../ui/json.js";
+
+export function Questions({ connection }: { connection: Connection }) {
+  const open = connection.questions.open.value;
+  if (open.length === 0) return null;
+  return (
+    <section class="questions" aria-label="The server asks">
+      {open.map((question) => (
+        <article key={question.number} class="card question">
+          {question.kind === "form" && <FormQuestion question={question} from={connection.name} />}
+          {question.kind === "url" && <UrlQuestion question={question} from={connection.name} />}
+          {question.kind === "sampling" && <SamplingQuestion question={question} from={connection.name} />}
+        </article>
+      ))}
+    </section>
+  );
+}
+
+interface Asked {
+  question: Question;
+  from: string;
+}
+
+function FormQuestion({ question, from }: Asked) {
+  const schema = question.params.requestedSchema ?? {};
+  const [value, setValue] = useState<Json | undefined>(() => initial(schema, schema));
+  const [errors, setErrors] = useState<ReadonlyMap<string, string>>(new Map());
+  const accept = (): void => {
+    const found = wrongs(schema, value ?? {});
+    setErrors(found);
+    if (found.size === 0) question.answer({ action: "accept", content: value ?? {} });
+  };
+  return (
+    <form class="stack" noValidate onSubmit={(event) => (event.preventDefault(), accept())} onKeyDown={(event) => event.key === "Enter" && event.ctrlKey && (event.preventDefault(), accept())}>
+      <h3>{from} asks you</h3>
+      <p class="said">{String(question.params.message)}</p>
+      <SchemaForm schema={schema} value={value} onChange={setValue} errors={errors} />
+      <p class="muted">Your answer goes to this server. Do not give passwords or keys here.</p>
+      <Answers question={question} accept="Accept" />
+    </form>
+  );
+}
+
+function wrongs(schema: object, value: Json): Map<string, string> {
+  try {
+    return errorsOf(schema, value, schema);
+  } catch {
+    return new Map(); // the schema cannot be used: the server will say what it does not like
+  }
+}
+
+function Answers({ question, accept }: { question: Question; accept: string }) {
+  return (
+    <div class="row">
+      <button type="submit" class="primary">
+        {accept}
+      </button>
+      <button type="button" onClick={() => question.answer({ action: "decline" })}>
+        Decline
+      </button>
+      <button type="button" onClick={() => question.answer({ action: "cancel" })}>
+        Cancel
+      </button>
+    </div>
+  );
+}
+
+function UrlQuestion({ question, from }: Asked) {
+  const url = String(question.params.url);
+  const visit = (): void => {
+    window.open(url, "_blank", "noopener,noreferrer");
+    question.answer({ action: "accept" });
+  };
+  const fit = isWeb(url);
+  return (
+    <form class="stack" onSubmit={(event) => (event.preventDefault(), fit && visit())}>
+      <h3>{from} asks you to visit an address</h3>
+      <p class="said">{String(question.params.message)}</p>
+      <p>
+        <code class="uri">{url}</code>
+      </p>
+      {fit ? <p class="muted">Look at the name of the host: {new URL(url).host}. It opens in a new tab.</p> : <p class="bad">This is no http(s) address; it is not opened.</p>}
+      <div class="row">
+        <button type="submit" class="primary" disabled={!fit}>
+          Open it
+        </button>
+        <button type="button" onClick={() => question.answer({ action: "decline" })}>
+          Decline
+        </button>
+        <button type="button" onClick={() => question.answer({ action: "cancel" })}>
+          Cancel
+        </button>
+      </div>
+    </form>
+  );
+}
+
+function SamplingQuestion({ question, from }: Asked) {
+  const [text, setText] = useState("");
+  const { messages = [], systemPrompt, ...others } = question.params;
+  const send = (): void => question.answer({ role: "assistant", model: "a person", stopReason: "endTurn", content: { type: "text", text } });
+  return (
+    <form class="stack" onSubmit={(event) => (event.preventDefault(), send())} onKeyDown={(event) => event.key === "Enter" && event.ctrlKey && (event.preventDefault(), send())}>
+      <h3>{from} asks for an answer of a model</h3>
+      {systemPrompt && <p class="muted said">{String(systemPrompt)}</p>}
+      {messages.map((message: any, index: number) => (
+        <div key={index}>
+          <strong>{String(message.role)}</strong>
+          <Contents blocks={Array.isArray(message.content) ? message.content : [message.content]} />
+        </div>
+      ))}
+      <details>
+        <summary>What else it wants</summary>
+        <JsonTree value={others} />
+      </details>
+      <label>
+        Your answer in the model's place
+        <textarea class="grow" rows={2} value={text} onInput={(event) => setText(event.currentTarget.value)} />
+      </label>
+      <div class="row">
+        <button type="submit" class="primary">
+          Answer
+        </button>
+        <button type="button" onClick={() => question.refuse("the user declined")}>
+          Decline
+        </button>
+      </div>
+    </form>
+  );
+}

@@ -1,0 +1,125 @@
+/** The resources of a server, and templates of further ones. */
+
+import { UriTemplate, type Resource, type ResourceTemplateType } from "@modelcontextprotocol/client";
+import { useEffect, useState } from "preact/hooks";
+import { useKeys } from "../keys.js";
+import type { Connection } from "../mcp/connection.js";
+import { go, href } from "../route.js";
+import { Choose } from "../ui/choose.js";
+import { Address } from "../ui/content.js";
+import { Badge, Empty } from "../ui/parts.js";
+import { Calls } from "./calls.js";
+import { Fill } from "./fill.js";
+import { others } from "./prompts.js";
+
+/** Before the name of a template in an address of the page. */
+const TEMPLATE = "template:";
+
+export function Resources({ connection, chosen }: { connection: Connection; chosen: string | undefined }) {
+  const { items, error } = connection.resources.value;
+  const templates = connection.templates.value;
+  const place = (key: string): string => href(["server", connection.name, "resources", key]);
+  const listed = items && [
+    ...items.map(({ uri, name, title, description = "" }) => ({ key: uri, title: title ?? name, words: description || uri, href: place(uri) })),
+    ...(templates.items ?? []).map(({ uriTemplate, name, title, description }) => ({
+      key: TEMPLATE + uriTemplate,
+      title: `${title ?? name} …`,
+      words: description ?? uriTemplate,
+      href: place(TEMPLATE + uriTemplate),
+    })),
+  ];
+  const template = templates.items?.find(({ uriTemplate }) => TEMPLATE + uriTemplate === chosen);
+  const resource = items?.find(({ uri }) => uri === chosen);
+  return (
+    <Choose label="resources" items={listed} error={error || templates.error} chosen={chosen} back={href(["server", connection.name, "resources"])}>
+      {template && <TemplateDetail key={chosen} template={template} connection={connection} />}
+      {!template && chosen !== undefined && items !== undefined && <ResourceDetail key={chosen} uri={chosen} resource={resource} connection={connection} />}
+      {chosen === undefined && <Empty>Choose a resource.</Empty>}
+    </Choose>
+  );
+}
+
+/** @param resource what the list says about it; one of a template is in no list. */
+function ResourceDetail({ uri, resource, connection }: { uri: string; resource: Resource | undefined; connection: Connection }) {
+  const updates = connection.watched.value.get(uri);
+  const read = (): void => void connection.call("resource", uri, {});
+  useKeys(() => [{ key: "Ctrl+Enter", words: "read the resource", typing: true, run: read }]);
+  useEffect(() => {
+    if (updates !== undefined && updates > 0) read();
+  }, [updates]);
+  const subscribes = connection.info.value?.capabilities["resources"]?.subscribe === true;
+  return (
+    <>
+      <header class="detail-head">
+        <div class="row wrap">
+          <h2>{resource?.title ?? resource?.name ?? "Resource"}</h2>
+          {resource?.mimeType && <Badge>{resource.mimeType}</Badge>}
+          {resource?.size !== undefined && <Badge>{resource.size.toLocaleString()} bytes</Badge>}
+        </div>
+        <p>
+          <Address uri={uri} />
+        </p>
+        {resource?.description && <p class="said">{resource.description}</p>}
+      </header>
+      <div class="row wrap">
+        <button type="button" class="primary" onClick={read}>
+          Read
+        </button>
+        <button type="button" aria-pressed={updates !== undefined} disabled={!subscribes} onClick={() => void connection.watch(uri, updates === undefined)}>
+          {updates === undefined ? "Watch" : "Stop watching"}
+        </button>
+        {updates !== undefined && <span class="muted" data-updates={updates}>{updates === 1 ? "1 update" : `${updates} updates`}, each read at once</span>}
+        {!subscribes && <span class="muted">The server tells no changes of single resources.</span>}
+      </div>
+      <Calls connection={connection} only={{ kind: "resource", name: uri }} />
+    </>
+  );
+}
+
+function variablesOf(template: string): readonly string[] {
+  try {
+    return new UriTemplate(template).variableNames;
+  } catch {
+    return [];
+  }
+}
+
+function TemplateDetail({ template, connection }: { template: ResourceTemplateType; connection: Connection }) {
+  const [values, setValues] = useState<Record<string, string>>({});
+  const [wrong, setWrong] = useState<ReadonlySet<string>>(new Set());
+  const names = variablesOf(template.uriTemplate);
+  const show = (): void => {
+    const missing = new Set(names.filter((name) => !values[name]));
+    setWrong(missing);
+    if (missing.size > 0) return;
+    const uri = new UriTemplate(template.uriTemplate).expand(values);
+    go(["server", connection.name, "resources", uri]);
+    connection.call("resource", uri, {});
+  };
+  useKeys(() => [{ key: "Ctrl+Enter", words: "read the resource", typing: true, run: show }], [values]);
+  return (
+    <>
+      <header class="detail-head">
+        <h2>{template.title ?? template.name}</h2>
+        <p>
+          <code class="uri">{template.uriTemplate}</code>
+        </p>
+        {template.description && <p class="said">{template.description}</p>}
+      </header>
+      <form class="arguments-form stack" noValidate onSubmit={(event) => (event.preventDefault(), show())}>
+        <Fill
+          blanks={names.map((name) => ({ name, required: true }))}
+          values={values}
+          setValues={setValues}
+          wrong={wrong}
+          complete={(name, value) => connection.complete({ type: "ref/resource", uri: template.uriTemplate }, name, value, others(values, name))}
+        />
+        <div class="row">
+          <button type="submit" class="primary">
+            Read
+          </button>
+        </div>
+      </form>
+    </>
+  );
+}

@@ -1,0 +1,210 @@
+/** The tools of a server: what they take, and calls. */
+
+import type { Tool } from "@modelcontextprotocol/client";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { announce } from "../announce.js";
+import { SchemaForm } from "../form/form.js";
+import { BadSchema, errorsOf, fieldOf, initial, resolved, type Json, type Schema } from "../form/schema.js";
+import { useKeys } from "../keys.js";
+import type { Connection } from "../mcp/connection.js";
+import { href } from "../route.js";
+import { Choose } from "../ui/choose.js";
+import { JsonTree } from "../ui/json.js";
+import { Badge, Banner, CopyButton, Empty } from "../ui/parts.js";
+import { Calls } from "./calls.js";
+
+export function Tools({ connection, chosen, given }: { connection: Connection; chosen: string | undefined; given: string | undefined }) {
+  const { items, error } = connection.tools.value;
+  const tool = items?.find(({ name }) => name === chosen);
+  const place = (name: string): string => href(["server", connection.name, "tools", name]);
+  const listed = items?.map(({ name, title, description = "" }) => ({ key: name, title: title && title !== name ? `${title} (${name})` : name, words: description, href: place(name) }));
+  return (
+    <Choose label="tools" items={listed} error={error} chosen={chosen} back={href(["server", connection.name, "tools"])}>
+      {tool && <ToolDetail key={`${tool.name} ${given ?? ""}`} tool={tool} connection={connection} given={given} />}
+      {!tool && chosen !== undefined && items !== undefined && <Empty>There is no tool named {chosen}.</Empty>}
+      {chosen === undefined && <Empty>Choose a tool.</Empty>}
+    </Choose>
+  );
+}
+
+/** What was typed for a tool: a value, or a text that is no object yet. */
+interface Draft {
+  readonly value: Json;
+  readonly text: string | undefined;
+}
+
+const drafts = new WeakMap<Connection, Map<string, Draft>>();
+
+function draftsOf(connection: Connection): Map<string, Draft> {
+  const known = drafts.get(connection) ?? new Map<string, Draft>();
+  drafts.set(connection, known);
+  return known;
+}
+
+/** @param given arguments that a link brought, as JSON. */
+function begin(schema: Schema, given: string | undefined): Draft {
+  const value = initial(schema, schema) ?? {};
+  if (given === undefined) return { value, text: undefined };
+  const linked = objectOf(given);
+  return linked === undefined ? { value, text: given } : { value: linked, text: undefined };
+}
+
+function objectOf(text: string): Json | undefined {
+  try {
+    const value = JSON.parse(text) as Json;
+    return typeof value === "object" && value !== null && !Array.isArray(value) ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function ToolDetail({ tool, connection, given }: { tool: Tool; connection: Connection; given: string | undefined }) {
+  const schema = tool.inputSchema as Schema;
+  const kept = draftsOf(connection);
+  const [draft, setDraftState] = useState<Draft>(() => (given === undefined ? (kept.get(tool.name) ?? begin(schema, undefined)) : begin(schema, given)));
+  const [errors, setErrors] = useState<ReadonlyMap<string, string>>(new Map());
+  const [words, setWords] = useState("");
+  const element = useRef<HTMLFormElement>(null);
+  const connected = ["connected", "reconnecting"].includes(connection.state.value.kind);
+
+  const setDraft = (next: Draft): void => {
+    kept.set(tool.name, next);
+    setDraftState(next);
+    if (errors.size > 0 && next.text === undefined) setErrors(checked(schema, next.value).errors);
+  };
+  useEffect(() => {
+    if (given !== undefined) kept.set(tool.name, draft);
+  }, []);
+
+  const call = (anyway: boolean): void => {
+    const value = draft.text === undefined ? draft.value : objectOf(draft.text);
+    if (value === undefined) return setWords("These arguments are no JSON object.");
+    if (element.current?.querySelector("[data-unfinished]")) return setWords("One of the fields is not JSON yet.");
+    const found = checked(schema, value);
+    setErrors(found.errors);
+    setWords(found.words);
+    if (found.errors.size > 0 && !anyway) {
+      announce(`${found.errors.size} of the arguments are wrong`);
+      queueMicrotask(() => element.current?.querySelector<HTMLElement>("[aria-invalid=true]")?.focus());
+      return;
+    }
+    connection.call("tool", tool.name, value);
+  };
+  useKeys(() => [{ key: "Ctrl+Enter", words: "call the tool", typing: true, run: (event) => !inQuestion(event) && connected && call(false) }], [draft, connected, errors]);
+
+  return (
+    <>
+      <ToolHead tool={tool} />
+      <form ref={element} class="arguments-form stack" noValidate aria-label={`Arguments of ${tool.name}`} onSubmit={(event) => (event.preventDefault(), call(false))}>
+        <Modes draft={draft} setDraft={setDraft} schema={schema} setWords={setWords} />
+        {draft.text === undefined ? (
+          <SchemaForm schema={schema} value={draft.value} onChange={(value) => setDraft({ value: value ?? {}, text: undefined })} errors={errors} />
+        ) : (
+          <RawArguments text={draft.text} setText={(text) => setDraft({ value: draft.value, text })} errors={errors} />
+        )}
+        {words && <Banner kind="bad">{words}</Banner>}
+        <div class="row wrap">
+          <button type="submit" class="primary" disabled={!connected} title="Ctrl+Enter">
+            Call
+          </button>
+          {errors.size > 0 && (
+            <button type="button" disabled={!connected} onClick={() => call(true)}>
+              Call all the same
+            </button>
+          )}
+          <span class="spring" />
+          <button type="button" class="quiet" onClick={() => (setErrors(new Map()), setWords(""), setDraft(begin(schema, undefined)))}>
+            Reset
+          </button>
+          <CopyButton label="Copy a link to this tool with these arguments" text={() => linkTo(connection, tool, draft)} />
+        </div>
+      </form>
+      <Calls connection={connection} only={{ kind: "tool", name: tool.name }} />
+    </>
+  );
+}
+
+function inQuestion(event: KeyboardEvent): boolean {
+  return event.target instanceof Element && event.target.closest(".question") !== null;
+}
+
+function linkTo(connection: Connection, tool: Tool, draft: Draft): string {
+  const args = draft.text ?? JSON.stringify(draft.value);
+  return new URL(href(["server", connection.name, "tools", tool.name], { args }), location.href).href;
+}
+
+function checked(schema: Schema, value: Json): { errors: ReadonlyMap<string, string>; words: string } {
+  try {
+    const errors = errorsOf(schema, value, schema);
+    const whole = errors.get("");
+    return { errors, words: whole === undefined ? "" : `The arguments: ${whole}` };
+  } catch (error) {
+    if (!(error instanceof BadSchema)) throw error;
+    return { errors: new Map(), words: `The tool's schema cannot be used, so the arguments were not checked: ${error.message}` };
+  }
+}
+
+function ToolHead({ tool }: { tool: Tool }) {
+  const hints = tool.annotations ?? {};
+  return (
+    <header class="detail-head">
+      <div class="row wrap">
+        <h2>{tool.title ?? hints.title ?? tool.name}</h2>
+        {hints.readOnlyHint === true && <Badge kind="good">reads only</Badge>}
+        {hints.destructiveHint === true && hints.readOnlyHint !== true && <Badge kind="warn">may destroy</Badge>}
+        {hints.idempotentHint === true && <Badge>idempotent</Badge>}
+        {hints.openWorldHint === true && <Badge>reaches outside</Badge>}
+      </div>
+      {tool.description && <p class="said">{tool.description}</p>}
+      <details>
+        <summary class="muted">definition</summary>
+        <JsonTree value={tool} open={2} />
+      </details>
+    </header>
+  );
+}
+
+/** Form or JSON: two looks at the same arguments. */
+function Modes({ draft, setDraft, schema, setWords }: { draft: Draft; setDraft: (draft: Draft) => void; schema: Schema; setWords: (words: string) => void }) {
+  const raw = draft.text !== undefined;
+  const toForm = (): void => {
+    const value = objectOf(draft.text ?? "");
+    if (value === undefined) return setWords("This is no JSON object, which a form could show. It stays as it is.");
+    setWords("");
+    setDraft({ value, text: undefined });
+  };
+  const hidden = !raw && fieldOf(resolved(schema, schema), draft.value, schema).kind !== "object";
+  return (
+    <div class="row" role="group" aria-label="Look at the arguments as">
+      <div class="segments">
+        <button type="button" aria-pressed={!raw} onClick={() => raw && toForm()}>
+          Form
+        </button>
+        <button type="button" aria-pressed={raw} onClick={() => !raw && setDraft({ ...draft, text: JSON.stringify(draft.value, null, 2) })}>
+          JSON
+        </button>
+      </div>
+      {hidden && <span class="warn">This tool's arguments fit no form.</span>}
+    </div>
+  );
+}
+
+function RawArguments({ text, setText, errors }: { text: string; setText: (text: string) => void; errors: ReadonlyMap<string, string> }) {
+  return (
+    <>
+      <textarea
+        aria-label="Arguments as JSON"
+        aria-invalid={objectOf(text) === undefined || errors.size > 0}
+        rows={Math.min(24, Math.max(6, text.split("\n").length + 1))}
+        spellcheck={false}
+        value={text}
+        onInput={(event) => setText(event.currentTarget.value)}
+      />
+      {[...errors].map(([pointer, words]) => (
+        <p key={pointer} class="bad error">
+          <code>{pointer || "/"}</code> {words}
+        </p>
+      ))}
+    </>
+  );
+}
