@@ -12,3 +12,8 @@ def _jupyter_server_extension_points() -> list[dict[str, Any]]:
     from mcp_ws_ide.app import MCPWebSocketApp
 
     return [{"module": "mcp_ws_ide", "app": MCPWebSocketApp}]
+
+
+def _jupyter_labextension_paths() -> list[dict[str, str]]:
+    """Where the built JupyterLab extension is in a checkout; ``jupyter-builder develop`` links it from there."""
+    return [{"src": "labextension", "dest": "mcp-ws-ide"}]

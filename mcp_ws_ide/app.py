@@ -6,6 +6,8 @@ import asyncio
 import logging
 import os
 import re
+import shlex
+import sys
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -34,6 +36,14 @@ from mcp_ws_ide.transports.oauth import Authorizations
 HERE = Path(__file__).parent
 HANDSHAKES_PER_TURN = 2
 """Handshakes per turn of the event loop: about a millisecond, in which open links wait."""
+
+
+def inspect_command() -> str:
+    """What starts the inspector of this environment in a shell; login shells may have another PATH."""
+    program = Path(sys.executable).with_name("mcp-ws-inspect")
+    return shlex.join(
+        [str(program)] if program.exists() else [sys.executable, "-m", "mcp_ws_ide.inspector.cli"]
+    )
 
 
 class Runtime:
@@ -337,6 +347,8 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         assert self.serverapp is not None
         scrubbed = self.serverapp.web_app.settings.setdefault("extra_log_scrub_param_keys", [])
         scrubbed += ["ticket", "code", "state"]
+        page_config = self.serverapp.web_app.settings.setdefault("page_config_data", {})
+        page_config["mcpWsInspect"] = inspect_command()
 
     def initialize_handlers(self) -> None:
         """Register the routes; those of repeated POSTs come first, and pass on what they do not know."""

@@ -1,0 +1,223 @@
+/** What can be done from the palette, the menu and the cards. Whatever goes wrong is told in plain words. */
+
+import type { JupyterFrontEnd } from '@jupyterlab/application';
+import { Clipboard, Dialog, InputDialog, Notification, showDialog } from '@jupyterlab/apputils';
+import type { TranslationBundle } from '@jupyterlab/translation';
+import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
+import type { CommandRegistry } from '@lumino/commands';
+
+import { GatewayError, IDES, type Ide } from './api';
+import type { Gateway } from './gateway';
+import { inspectorIcon, serverIcon } from './icons';
+import { hasTerminals, inspectorCommand, openInspector } from './inspector';
+import { type PagePanel, serverIn, routeOf } from './panel';
+import type { Preferences } from './settings';
+
+export const CommandIds = {
+  open: 'mcp-ws-ide:open',
+  openServer: 'mcp-ws-ide:open-server',
+  inspect: 'mcp-ws-ide:inspect',
+  restart: 'mcp-ws-ide:restart',
+  endAll: 'mcp-ws-ide:end-all',
+  copyEndpoint: 'mcp-ws-ide:copy-endpoint',
+  copyEntry: 'mcp-ws-ide:copy-entry'
+} as const;
+
+type Arguments = ReadonlyPartialJSONObject;
+
+export class Commands {
+  constructor(
+    private readonly app: JupyterFrontEnd,
+    private readonly gateway: Gateway,
+    private readonly preferences: Preferences,
+    private readonly trans: TranslationBundle,
+    /** Shows the page at a route; no panel where the application has no place for one. */
+    private readonly show: (route: string) => PagePanel | undefined
+  ) {}
+
+  register(): void {
+    const { trans } = this;
+    this.add(CommandIds.open, args => this.open(args), {
+      label: args => this.openLabel(args),
+      caption: args => this.openCaption(args),
+      icon: serverIcon
+    });
+    this.add(CommandIds.openServer, () => this.openServer(), { label: trans.__('Open MCP Server…'), icon: serverIcon });
+    this.add(CommandIds.inspect, () => openInspector(this.app, inspectorCommand(this.preferences.inspectorCommand)), {
+      label: args => (args['card'] ? trans.__('Inspector') : trans.__('Open MCP Inspector in a Terminal')),
+      caption: trans.__('Watch all MCP traffic in a terminal'),
+      icon: inspectorIcon,
+      isVisible: () => hasTerminals(this.app)
+    });
+    this.add(CommandIds.restart, args => this.restart(args), { label: trans.__('Restart MCP Server…') });
+    this.add(CommandIds.endAll, () => this.endAll(), { label: trans.__('End All MCP Sessions…') });
+    this.add(CommandIds.copyEndpoint, args => this.copyEndpoint(args), { label: trans.__('Copy MCP Endpoint URL…') });
+    this.add(CommandIds.copyEntry, args => this.copyEntry(args), {
+      label: trans.__('Copy MCP Entry for Another Program…')
+    });
+  }
+
+  /** End one session; without a question, as terminals and kernels are shut down there. */
+  end(id: string): void {
+    void this.told(this.trans.__('The MCP session could not be ended'), () => this.gateway.endSession(id));
+  }
+
+  /** End all sessions, when the user has been asked already. */
+  async endAllNow(): Promise<void> {
+    await this.told(this.trans.__('Not all MCP sessions could be ended'), () => this.gateway.endAll());
+  }
+
+  private add(
+    id: string,
+    run: (args: Arguments) => unknown,
+    options: Partial<CommandRegistry.ICommandOptions>
+  ): void {
+    const failed = this.trans.__('The command failed');
+    const execute = (args: Arguments): Promise<unknown> => this.told(failed, async () => run(args));
+    this.app.commands.addCommand(id, { ...options, execute } as CommandRegistry.ICommandOptions);
+  }
+
+  private openLabel(args: Arguments): string {
+    const server = serverArgument(args);
+    if (server === undefined) {
+      return this.trans.__('Open MCP Page');
+    }
+    return args['card'] ? server : this.trans.__('Open MCP Server %1', server);
+  }
+
+  private openCaption(args: Arguments): string {
+    const { trans } = this;
+    const server = this.gateway.servers.find(({ name }) => name === serverArgument(args));
+    if (server === undefined) {
+      return trans.__('Servers, sessions and traffic of the MCP gateway');
+    }
+    return [trans.__('MCP server %1: %2', server.name, server.state), server.reason].filter(Boolean).join('\n');
+  }
+
+  private open(args: Arguments): PagePanel | undefined {
+    const route = args['route'];
+    return this.show(typeof route === 'string' ? route : routeOf(serverArgument(args)));
+  }
+
+  private async openServer(): Promise<void> {
+    const server = await this.choose(this.trans.__('Open MCP server'), {});
+    if (server !== undefined) {
+      this.show(routeOf(server));
+    }
+  }
+
+  private async restart(args: Arguments): Promise<void> {
+    const { trans } = this;
+    const server = await this.choose(trans.__('Restart MCP server'), args, trans.__('Restart'));
+    if (server !== undefined) {
+      await this.gateway.restart(server);
+      Notification.success(trans.__('MCP server %1: its processes were ended; the next request starts a new one', server), {
+        autoClose: 5000
+      });
+    }
+  }
+
+  private async endAll(): Promise<void> {
+    const { trans } = this;
+    const answer = await showDialog({
+      title: trans.__('End all MCP sessions?'),
+      body: trans.__('Their clients are disconnected, and unanswered requests are cancelled.'),
+      buttons: [
+        Dialog.cancelButton({ label: trans.__('Cancel') }),
+        Dialog.warnButton({ label: trans.__('End All') })
+      ]
+    });
+    if (answer.button.accept) {
+      await this.endAllNow();
+    }
+  }
+
+  private async copyEndpoint(args: Arguments): Promise<void> {
+    const { trans } = this;
+    const server = await this.choose(trans.__('Copy MCP endpoint URL'), args, trans.__('Copy'));
+    if (server !== undefined) {
+      Clipboard.copyToSystem(this.gateway.api.endpointUrl(server));
+      Notification.success(trans.__('The endpoint URL of %1 was copied. It holds no credential.', server), {
+        autoClose: 5000
+      });
+    }
+  }
+
+  private async copyEntry(args: Arguments): Promise<void> {
+    const { trans } = this;
+    const server = await this.choose(trans.__('Copy an entry for which MCP server?'), args, trans.__('Next'));
+    if (server === undefined) {
+      return;
+    }
+    const answer = await InputDialog.getItem({
+      title: trans.__('For which program?'),
+      items: [...IDES],
+      okLabel: trans.__('Copy'),
+      checkbox: {
+        label: trans.__('With a new token'),
+        caption: trans.__('Good for this server, for 30 days'),
+        checked: true
+      }
+    });
+    if (answer.button.accept && answer.value !== null) {
+      const token = answer.isChecked !== false;
+      const entry = await this.gateway.api.entry(server, answer.value as Ide, token);
+      Clipboard.copyToSystem(JSON.stringify(entry, null, 2));
+      const told = token
+        ? trans.__('The entry for %1 was copied. Its token is a password for this server, for 30 days.', server)
+        : trans.__('The entry for %1 was copied. It holds no credential.', server);
+      Notification.success(told, { autoClose: 8000 });
+    }
+  }
+
+  /** The server that is meant; undefined when the user changed their mind. */
+  private async choose(title: string, args: Arguments, okLabel = this.trans.__('Open')): Promise<string | undefined> {
+    const given = serverArgument(args);
+    if (given !== undefined) {
+      return given;
+    }
+    const items = this.gateway.servers.map(({ name }) => name);
+    if (items.length === 0) {
+      throw new GatewayError(this.trans.__('No MCP server is configured. Add one on the MCP page, or in mcp.json.'), 0);
+    }
+    const current = Math.max(0, items.indexOf(serverIn(this.currentRoute()) ?? ''));
+    const answer = await InputDialog.getItem({ title, items, current, okLabel });
+    return answer.button.accept ? (answer.value ?? undefined) : undefined;
+  }
+
+  private currentRoute(): string {
+    const route = (this.app.shell.currentWidget as Partial<PagePanel> | null)?.route;
+    return typeof route === 'string' ? route : '';
+  }
+
+  /** Run, and tell the user what went wrong if something did. */
+  private async told<T>(failed: string, run: () => Promise<T>): Promise<T | undefined> {
+    try {
+      return await run();
+    } catch (error) {
+      Notification.error(`${failed}: ${this.words(error)}`, { autoClose: false });
+      return undefined;
+    }
+  }
+
+  private words(error: unknown): string {
+    const { trans } = this;
+    if (!(error instanceof GatewayError)) {
+      return error instanceof Error ? error.message : String(error);
+    }
+    switch (error.status) {
+      case 401:
+      case 403:
+        return trans.__('Jupyter refused it (%1). Log in again, or ask whoever runs this server.', error.message);
+      case 404:
+        return trans.__('it is not there any more (%1)', error.message);
+      default:
+        return error.message;
+    }
+  }
+}
+
+function serverArgument(args: Arguments): string | undefined {
+  const server = args['server'];
+  return typeof server === 'string' && server !== '' ? server : undefined;
+}

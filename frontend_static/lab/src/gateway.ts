@@ -1,0 +1,115 @@
+/**
+ * What JupyterLab knows about the gateway: its servers and the user's sessions, looked at again and again while
+ * the window is visible. Every part of the extension reads this one model; none asks on its own.
+ */
+
+import { Poll } from '@lumino/polling';
+import { Token } from '@lumino/coreutils';
+import { type ISignal, Signal } from '@lumino/signaling';
+
+import type { Api, Server, Session } from './api';
+
+/** Whether the gateway answers: `unknown` before the first answer, `absent` where the server has none. */
+export type Reach = 'unknown' | 'reachable' | 'unreachable' | 'absent';
+
+export const IGateway = new Token<Gateway>('mcp-ws-ide:IGateway', 'Servers and sessions of the MCP gateway.');
+
+const SLOWEST_SECONDS = 60;
+
+export class Gateway {
+  constructor(
+    readonly api: Api,
+    seconds: number
+  ) {
+    this.poll = new Poll({
+      name: 'mcp-ws-ide:gateway',
+      factory: () => this.look(),
+      frequency: frequency(seconds),
+      standby: 'when-hidden'
+    });
+  }
+
+  servers: readonly Server[] = [];
+  sessions: readonly Session[] = [];
+  reach: Reach = 'unknown';
+
+  /** Something that is shown has changed. */
+  get changed(): ISignal<this, void> {
+    return this._changed;
+  }
+
+  /** How often it looks, in seconds; less often while the gateway cannot be reached. */
+  set interval(seconds: number) {
+    this.poll.frequency = frequency(seconds);
+  }
+
+  /** Look now, and be done when the answer is there. */
+  async refresh(): Promise<void> {
+    await this.poll.refresh();
+    await this.poll.tick;
+  }
+
+  async endSession(id: string): Promise<void> {
+    try {
+      await this.api.endSession(id);
+    } finally {
+      await this.refresh();
+    }
+  }
+
+  /** End all of the user's sessions: those that live now, not only those that are shown. */
+  async endAll(): Promise<number> {
+    try {
+      const sessions = await this.api.sessions();
+      const ends = await Promise.allSettled(sessions.map(session => this.api.endSession(session.id)));
+      const failed = ends.find(end => end.status === 'rejected' && end.reason.status !== 404);
+      if (failed?.status === 'rejected') {
+        throw failed.reason;
+      }
+      return sessions.length;
+    } finally {
+      await this.refresh();
+    }
+  }
+
+  async restart(server: string): Promise<void> {
+    await this.api.restart(server);
+    await this.refresh();
+  }
+
+  private async look(): Promise<void> {
+    try {
+      const [servers, sessions] = await Promise.all([this.api.servers(), this.api.sessions()]);
+      this.show({ servers, sessions, reach: 'reachable' });
+    } catch (error) {
+      const absent = (error as { status?: number }).status === 404;
+      this.show({ servers: absent ? [] : this.servers, sessions: [], reach: absent ? 'absent' : 'unreachable' });
+      throw error; // the poll waits longer each time
+    }
+  }
+
+  private show(seen: { servers: readonly Server[]; sessions: readonly Session[]; reach: Reach }): void {
+    const text = JSON.stringify(seen);
+    if (text !== this.shown) {
+      this.shown = text;
+      Object.assign(this, seen);
+      this._changed.emit();
+    }
+  }
+
+  private readonly poll: Poll;
+  private readonly _changed = new Signal<this, void>(this);
+  private shown = '';
+}
+
+function frequency(seconds: number): { interval: number; backoff: boolean; max: number } {
+  return { interval: seconds * 1000, backoff: true, max: Math.max(seconds, SLOWEST_SECONDS) * 1000 };
+}
+
+/** The program behind a session, in a word or two. */
+export function clientOf(session: Session, browser: string): string {
+  if (session.client?.name) {
+    return session.client.name;
+  }
+  return session.user_agent.startsWith('Mozilla/') ? browser : session.user_agent.split(' ')[0] || session.link;
+}

@@ -1,0 +1,200 @@
+/**
+ * The JupyterLab extension: its plugins, and which parts of the application each needs. Notebook 7 lacks some of
+ * them; what needs those is then absent, and the page opens in a tab of the browser.
+ */
+
+import { ILabShell, ILayoutRestorer, type JupyterFrontEnd, type JupyterFrontEndPlugin } from '@jupyterlab/application';
+import { ICommandPalette, IThemeManager, WidgetTracker } from '@jupyterlab/apputils';
+import { ILauncher } from '@jupyterlab/launcher';
+import { IRunningSessionManagers } from '@jupyterlab/running';
+import { ISettingRegistry } from '@jupyterlab/settingregistry';
+import { IStatusBar } from '@jupyterlab/statusbar';
+import { ITranslator, nullTranslator, type TranslationBundle } from '@jupyterlab/translation';
+import { Token } from '@lumino/coreutils';
+import { Signal } from '@lumino/signaling';
+
+import { Api } from './api';
+import { CommandIds, Commands } from './commands';
+import { Gateway, IGateway } from './gateway';
+import { hasTerminals } from './inspector';
+import { addCards } from './launcher';
+import { PagePanel, serverIn } from './panel';
+import { RunningMcpSessions } from './running';
+import { Preferences } from './settings';
+import { StatusItem } from './status';
+
+const ICommands = new Token<Commands>('mcp-ws-ide:ICommands', 'What can be done with MCP servers and sessions.');
+const IPreferences = new Token<Preferences>('mcp-ws-ide:IPreferences', 'Settings of the MCP extension.');
+const SETTINGS = 'mcp-ws-ide:plugin';
+
+function bundle(translator: ITranslator | null): TranslationBundle {
+  return (translator ?? nullTranslator).load('mcp_ws_ide');
+}
+
+/** Its id is that of the settings. */
+const settings: JupyterFrontEndPlugin<Preferences> = {
+  id: SETTINGS,
+  description: 'Settings of the MCP extension.',
+  autoStart: true,
+  provides: IPreferences,
+  optional: [ISettingRegistry],
+  activate: (_app: JupyterFrontEnd, registry: ISettingRegistry | null) => {
+    const preferences = new Preferences();
+    registry?.load(SETTINGS).then(
+      loaded => preferences.follow(loaded),
+      error => console.warn('mcp-ws-ide: the settings could not be loaded; defaults apply.', error)
+    );
+    return preferences;
+  }
+};
+
+const gateway: JupyterFrontEndPlugin<Gateway> = {
+  id: 'mcp-ws-ide:gateway',
+  description: 'Watches the servers and sessions of the MCP gateway.',
+  autoStart: true,
+  provides: IGateway,
+  requires: [IPreferences],
+  activate: (app: JupyterFrontEnd, preferences: Preferences) => {
+    const watched = new Gateway(new Api(app.serviceManager.serverSettings), preferences.pollInterval);
+    preferences.changed.connect(() => {
+      watched.interval = preferences.pollInterval;
+    });
+    return watched;
+  }
+};
+
+const page: JupyterFrontEndPlugin<Commands> = {
+  id: 'mcp-ws-ide:page',
+  description: 'The MCP page as a panel, and the commands.',
+  autoStart: true,
+  provides: ICommands,
+  requires: [IGateway, IPreferences],
+  optional: [ILabShell, ILayoutRestorer, IThemeManager, ICommandPalette, ITranslator],
+  activate: (
+    app: JupyterFrontEnd,
+    watched: Gateway,
+    preferences: Preferences,
+    labShell: ILabShell | null,
+    restorer: ILayoutRestorer | null,
+    themes: IThemeManager | null,
+    palette: ICommandPalette | null,
+    translator: ITranslator | null
+  ) => {
+    const trans = bundle(translator);
+    const show = labShell
+      ? panels(labShell, watched.api, trans, themes, restorer, app)
+      : (route: string) => void window.open(watched.api.pageUrl(route, false), '_blank', 'noopener');
+    const commands = new Commands(app, watched, preferences, trans, show);
+    commands.register();
+    for (const command of Object.values(CommandIds)) {
+      palette?.addItem({ command, category: trans.__('MCP') });
+    }
+    return commands;
+  }
+};
+
+/** How the page is shown in JupyterLab: the panel that shows it already, or a new one. */
+function panels(
+  shell: ILabShell,
+  api: Api,
+  trans: TranslationBundle,
+  themes: IThemeManager | null,
+  restorer: ILayoutRestorer | null,
+  app: JupyterFrontEnd
+): (route: string) => PagePanel {
+  const tracker = new WidgetTracker<PagePanel>({ namespace: 'mcp-ws-ide' });
+  void restorer?.restore(tracker, {
+    command: CommandIds.open,
+    args: panel => ({ route: panel.route }),
+    name: panel => panel.id
+  });
+  let made = 0;
+  return (route: string) => {
+    const server = serverIn(route);
+    let panel = tracker.find(candidate => candidate.server === server);
+    if (panel === undefined) {
+      const key = server === undefined ? 'overview' : `server-${server}`;
+      const taken = (id: string): boolean => tracker.find(other => other.id === `mcp-ws-ide-${id}`) !== undefined;
+      panel = new PagePanel({ api, trans, themes, route, key: taken(key) ? `${key}-${++made}` : key });
+      const opened = panel;
+      opened.moved.connect(() => void tracker.save(opened));
+      void tracker.add(panel);
+    }
+    if (!panel.isAttached) {
+      shell.add(panel, 'main', { type: 'MCP' });
+    }
+    app.shell.activateById(panel.id);
+    return panel;
+  };
+}
+
+const cards: JupyterFrontEndPlugin<void> = {
+  id: 'mcp-ws-ide:launcher',
+  description: 'Launcher cards for MCP servers and the inspector.',
+  autoStart: true,
+  requires: [ILauncher, IGateway, IPreferences, ICommands],
+  activate: (app: JupyterFrontEnd, launcher: ILauncher, watched: Gateway, preferences: Preferences) => {
+    // The terminals' plugin may come later than we do.
+    void app.restored.then(() => addCards(launcher, watched, preferences, () => hasTerminals(app)));
+  }
+};
+
+const running: JupyterFrontEndPlugin<void> = {
+  id: 'mcp-ws-ide:running',
+  description: 'MCP sessions among the running things.',
+  autoStart: true,
+  requires: [IRunningSessionManagers, IGateway, ICommands],
+  optional: [ITranslator],
+  activate: (
+    app: JupyterFrontEnd,
+    managers: IRunningSessionManagers,
+    watched: Gateway,
+    commands: Commands,
+    translator: ITranslator | null
+  ) => {
+    const actions = {
+      open: (server: string) => void app.commands.execute(CommandIds.open, { server }),
+      end: ({ id }: { id: string }) => commands.end(id),
+      endAll: () => void commands.endAllNow()
+    };
+    managers.add(new RunningMcpSessions(watched, bundle(translator), actions));
+  }
+};
+
+const status: JupyterFrontEndPlugin<void> = {
+  id: 'mcp-ws-ide:status',
+  description: 'Live MCP sessions and the gateway in the status bar.',
+  autoStart: true,
+  requires: [IStatusBar, IGateway, IPreferences],
+  optional: [ITranslator, ILabShell],
+  activate: (
+    app: JupyterFrontEnd,
+    bar: IStatusBar,
+    watched: Gateway,
+    preferences: Preferences,
+    translator: ITranslator | null,
+    labShell: ILabShell | null
+  ) => {
+    const open = (): void => {
+      if (labShell && app.commands.hasCommand(RUNNING_PANEL)) {
+        void app.commands.execute(RUNNING_PANEL);
+      } else {
+        void app.commands.execute(CommandIds.open);
+      }
+    };
+    const changed = new Signal<Preferences, void>(preferences);
+    preferences.changed.connect(() => changed.emit());
+    bar.registerStatusItem('mcp-ws-ide:status', {
+      item: new StatusItem(watched, bundle(translator), open),
+      align: 'left',
+      rank: 4,
+      isActive: () => preferences.statusBar,
+      activeStateChanged: changed
+    });
+  }
+};
+
+const RUNNING_PANEL = 'running:show-panel';
+
+export { IGateway } from './gateway';
+export default [settings, gateway, page, cards, running, status];

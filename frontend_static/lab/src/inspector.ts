@@ -1,0 +1,31 @@
+/**
+ * The inspector in a terminal of JupyterLab.
+ *
+ * It needs no credential from here: Jupyter's terminals carry the server's address in `JUPYTER_SERVER_URL`, and the
+ * inspector, which runs as the same user, reads the token from `JUPYTER_TOKEN`, `JUPYTERHUB_API_TOKEN` or Jupyter's
+ * own record of its running servers.
+ */
+
+import type { JupyterFrontEnd } from '@jupyterlab/application';
+import type { MainAreaWidget } from '@jupyterlab/apputils';
+import { PageConfig } from '@jupyterlab/coreutils';
+import type { ITerminal } from '@jupyterlab/terminal';
+
+const CREATE = 'terminal:create-new';
+
+/** Whether this application has terminals, and this server allows them. */
+export function hasTerminals(app: JupyterFrontEnd): boolean {
+  return app.commands.hasCommand(CREATE) && app.serviceManager.terminals.isAvailable();
+}
+
+/** What is typed: the user's choice, or the program of the server's own environment. */
+export function inspectorCommand(chosen: string): string {
+  return chosen.trim() || PageConfig.getOption('mcpWsInspect') || 'mcp-ws-inspect';
+}
+
+/** Open a terminal and type the command into it. */
+export async function openInspector(app: JupyterFrontEnd, command: string): Promise<MainAreaWidget | undefined> {
+  const terminal = (await app.commands.execute(CREATE)) as MainAreaWidget<ITerminal.ITerminal> | undefined;
+  terminal?.content.session.send({ type: 'stdin', content: [`${command}\r`] });
+  return terminal;
+}

@@ -1,0 +1,44 @@
+/** Cards in the launcher: one for each server, one for the inspector. */
+
+import type { ILauncher } from '@jupyterlab/launcher';
+import type { IDisposable } from '@lumino/disposable';
+
+import { CommandIds } from './commands';
+import type { Gateway } from './gateway';
+import type { Preferences } from './settings';
+
+const CATEGORY = 'MCP';
+const AFTER_SERVERS = 1000;
+
+/** Keep the cards equal to what is configured, from now on. */
+export function addCards(launcher: ILauncher, gateway: Gateway, preferences: Preferences, inspector: () => boolean): void {
+  let shown = '';
+  let cards: IDisposable[] = [];
+  const update = (): void => {
+    const wanted = preferences.launcherCards ? wantedCards(gateway, inspector()) : [];
+    const text = JSON.stringify(wanted);
+    if (text === shown) {
+      return; // the launcher draws itself anew at every change
+    }
+    shown = text;
+    cards.forEach(card => card.dispose());
+    cards = wanted.map(card => launcher.add(card));
+  };
+  gateway.changed.connect(update);
+  preferences.changed.connect(update);
+  update();
+}
+
+function wantedCards(gateway: Gateway, inspector: boolean): ILauncher.IItemOptions[] {
+  if (gateway.reach === 'absent' || gateway.reach === 'unknown') {
+    return [];
+  }
+  const servers = gateway.servers.map(({ name }, rank) => ({
+    command: CommandIds.open,
+    args: { server: name, card: true },
+    category: CATEGORY,
+    rank
+  }));
+  const card = { command: CommandIds.inspect, args: { card: true }, category: CATEGORY, rank: AFTER_SERVERS };
+  return inspector ? [...servers, card] : servers;
+}

@@ -1,0 +1,48 @@
+/** The item in the status bar: how many sessions live, and whether the gateway answers. */
+
+import { TextItem } from '@jupyterlab/statusbar';
+import type { TranslationBundle } from '@jupyterlab/translation';
+import { ReactWidget } from '@jupyterlab/ui-components';
+import React from 'react';
+
+import type { Gateway } from './gateway';
+
+export class StatusItem extends ReactWidget {
+  constructor(
+    private readonly gateway: Gateway,
+    private readonly trans: TranslationBundle,
+    private readonly onClick: () => void
+  ) {
+    super();
+    this.addClass('mcp-Status');
+    this.addClass('jp-mod-highlighted');
+    gateway.changed.connect(() => this.update());
+  }
+
+  override render(): React.ReactElement {
+    const { text, title } = this.wording();
+    this.toggleClass('mcp-mod-unreachable', this.gateway.reach === 'unreachable');
+    return <TextItem source={text} title={title} onClick={this.onClick} />;
+  }
+
+  private wording(): { text: string; title: string } {
+    const { gateway, trans } = this;
+    const count = gateway.sessions.length;
+    switch (gateway.reach) {
+      case 'reachable':
+        return {
+          text: trans.__('MCP: %1', String(count)),
+          title: trans._n('%1 live MCP session; the gateway is reachable', '%1 live MCP sessions; the gateway is reachable', count)
+        };
+      case 'absent':
+        return {
+          text: trans.__('MCP: off'),
+          title: trans.__('This Jupyter server has no MCP gateway: enable its extension mcp_ws_ide')
+        };
+      case 'unknown':
+        return { text: trans.__('MCP: …'), title: trans.__('Looking for the MCP gateway') };
+      default:
+        return { text: trans.__('MCP: unreachable'), title: trans.__('The MCP gateway does not answer') };
+    }
+  }
+}
