@@ -6,17 +6,19 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 NODE_STAMP := .npm-env/.installed
 CODE_SERVER_STAMP := .npm-env/code-server/.installed
+LAB_STAMP := .venv-lab/.installed
 MCP1_STAMP := .venv-mcp1/.installed
 AGENTS_STAMP := .venv-agents/.installed
 PEERS_STAMP := .peers/.installed
 FRONTEND := frontend_static
 FRONTEND_STAMP := $(FRONTEND)/node_modules/.installed
 FRONTEND_BUILT := $(FRONTEND)/build/.built
+FRONTEND_SOURCES := $(shell find $(FRONTEND) -name node_modules -prune -o -type f \( -path '*/page/*' -o -path '*/src/*' -o -path '*/style/*' -o -path '*/schema/*' -o -name 'package*.json' \) -print)
 PAGE_BUILT := mcp_ws_ide/static/page.json
 NODE22 := .npm-env/node22/.installed
 PORT ?= 8888
 
-.PHONY: help run frontend page test test-quick check interop interop-ides binder soak bench bench-http bench-memory bench-tap screenshots clean
+.PHONY: help run lab frontend page test test-quick check interop interop-ides binder soak bench bench-http bench-memory bench-tap screenshots clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -25,11 +27,14 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 
-$(VENV)/.run: $(BIN)/python pyproject.toml
+# Installing builds page and JupyterLab extension where their sources changed: hatch_build.py.
+$(VENV)/.run: $(BIN)/python pyproject.toml hatch_build.py $(FRONTEND_SOURCES)
+	@echo "installing; what has changed of the front end is built, which takes about a minute the first time"
 	$(BIN)/python -m pip install --quiet --editable .
 	@touch $@
 
-$(STAMP): $(BIN)/python pyproject.toml
+$(STAMP): $(BIN)/python pyproject.toml hatch_build.py
+	@echo "installing; what has changed of the front end is built, which takes about a minute the first time"
 	$(BIN)/python -m pip install --quiet --editable ".[test,check]"
 	@touch $@ $(VENV)/.run
 
@@ -71,6 +76,13 @@ $(MCP1_STAMP): pyproject.toml
 	.venv-mcp1/bin/python -m pip install --quiet --editable ".[langchain]" "mcp[ws]<2"
 	@touch $@
 
+# JupyterLab, for make lab and for the tests, which install the wheel there.
+$(LAB_STAMP): pyproject.toml
+	$(PYTHON) -m venv .venv-lab
+	.venv-lab/bin/python -m pip install --quiet --upgrade pip
+	MCP_WS_IDE_SKIP_FRONTEND=1 .venv-lab/bin/python -m pip install --quiet --editable ".[lab]" "jupyterlab==4.6.*" ipykernel
+	@touch $@
+
 # openai-agents wants an older websockets than the tests should run with.
 $(AGENTS_STAMP): pyproject.toml
 	$(PYTHON) -m venv .venv-agents
@@ -89,11 +101,15 @@ $(PEERS_STAMP): benchmarks/peers/package.json benchmarks/peers/requirements.txt 
 run: $(VENV)/.run $(PAGE_BUILT) ## install, then start Jupyter with the extension and the demo server
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m mcp_ws_ide.demo.run --port $(PORT)
 
+lab: $(LAB_STAMP) ## start JupyterLab with the extension and the demo server
+	.venv-lab/bin/python -m pip install --quiet --editable .
+	@PATH="$(CURDIR)/.venv-lab/bin:$$PATH" .venv-lab/bin/python -m mcp_ws_ide.demo.run --lab --port $(PORT)
+
 frontend: $(FRONTEND_BUILT) $(PAGE_BUILT) ## build the TypeScript client and the page
 
 page: $(PAGE_BUILT) ## build the page alone
 
-test: $(STAMP) $(NODE_STAMP) $(FRONTEND_BUILT) $(PAGE_BUILT) $(NODE22) $(CODE_SERVER_STAMP) $(MCP1_STAMP) $(AGENTS_STAMP) ## install what the tests need, then run them all
+test: $(STAMP) $(NODE_STAMP) $(FRONTEND_BUILT) $(PAGE_BUILT) $(NODE22) $(CODE_SERVER_STAMP) $(MCP1_STAMP) $(AGENTS_STAMP) $(LAB_STAMP) ## install what the tests need, then run them all
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 --dist loadfile --durations 20
 
 test-quick: $(STAMP) ## the tests that need neither Node nor Chromium, without the heavy ones
@@ -137,4 +153,4 @@ screenshots: $(STAMP) ## the pictures of docs/inspector.md, of real traffic
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python docs/screenshots.py
 
 clean: ## remove everything the other targets made
-	rm -rf $(FRONTEND)/node_modules $(FRONTEND)/dist $(FRONTEND)/build mcp_ws_ide/static $(VENV) .venv-mcp1 .venv-agents .npm-env .peers .cache build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(FRONTEND)/built $(FRONTEND)/lab/node_modules $(FRONTEND)/lab/lib mcp_ws_ide/labextension $(FRONTEND)/node_modules $(FRONTEND)/dist $(FRONTEND)/build mcp_ws_ide/static $(VENV) .venv-mcp1 .venv-agents .venv-lab .npm-env .peers .cache build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

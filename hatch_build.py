@@ -35,6 +35,7 @@ class Part(NamedTuple):
     script: str
     sources: tuple[str, ...]
     output: str
+    """A file that only a finished build leaves."""
     requires: tuple[str, ...] = ()
     """Python packages whose programs the script runs."""
 
@@ -47,17 +48,18 @@ PARTS = (
         sources=(
             "frontend_static/package.json",
             "frontend_static/package-lock.json",
+            "frontend_static/tsconfig.json",
             "frontend_static/src",
             "frontend_static/page",
         ),
-        output="mcp_ws_ide/static",
+        output="mcp_ws_ide/static/page.json",
     ),
     Part(
         name="JupyterLab extension",
         folder="frontend_static/lab",
         script="build",
         sources=("frontend_static/lab",),
-        output=LABEXTENSION,
+        output=f"{LABEXTENSION}/package.json",
         requires=("jupyter-builder>=1.3,<2",),
     ),
 )
@@ -118,13 +120,13 @@ def exists(root: Path, part: Part) -> bool:
 
 def stamp(root: Path, part: Part) -> Path:
     """Holds the hash of the sources that the output was built from."""
-    return root / "frontend_static" / "built" / Path(part.output).name
+    return root / "frontend_static" / "built" / Path(part.output).parent.name
 
 
 def up_to_date(root: Path, part: Part) -> bool:
     """Whether the output was built from these very sources."""
     path, output = stamp(root, part), root / part.output
-    return output.is_dir() and path.exists() and path.read_text() == hash_of(root, part)
+    return output.exists() and path.exists() and path.read_text() == hash_of(root, part)
 
 
 def hash_of(root: Path, part: Part) -> str:
@@ -183,10 +185,11 @@ def build(root: Path, part: Part, node: str) -> None:
     folder = root / part.folder
     stamp(root, part).unlink(missing_ok=True)
     if not installed(folder):
-        command = "ci" if (folder / "package-lock.json").exists() else "install"
-        npm(folder, node, part, command, "--no-audit", "--no-fund", "--loglevel=error")
+        locked = (folder / "package-lock.json").exists()
+        command = ["ci"] if locked else ["install", "--no-package-lock"]
+        npm(folder, node, part, *command, "--no-audit", "--no-fund", "--loglevel=error")
     npm(folder, node, part, "run", "--silent", part.script)
-    if not (root / part.output).is_dir():
+    if not (root / part.output).exists():
         raise FrontendError(f"npm run {part.script} in {part.folder} left no {part.output}")
     stamp(root, part).write_text(built_from)
 

@@ -22,12 +22,21 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--port", type=int, default=8888, help="port to listen on (the next free one is taken)"
     )
+    parser.add_argument("--lab", action="store_true", help="start JupyterLab, which must be installed")
     options = parser.parse_args(argv)
     port, token = _free_port(options.port), secrets.token_urlsafe(24)
     files = _configuration()
     _announce(port, token)
+    if options.lab:
+        print(f"lab:       http://127.0.0.1:{port}/lab?token={token}", flush=True)
     arguments = [
-        *(sys.executable, "-m", "jupyter_server", "--no-browser", "--ServerApp.ip=127.0.0.1"),
+        *(
+            sys.executable,
+            "-m",
+            "jupyterlab" if options.lab else "jupyter_server",
+            "--no-browser",
+            "--ServerApp.ip=127.0.0.1",
+        ),
         *(
             f"--ServerApp.port={port}",
             "--ServerApp.port_retries=0",

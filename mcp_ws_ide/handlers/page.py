@@ -21,7 +21,8 @@ MANIFEST: Final = Path(__file__).parents[1] / "static" / "page.json"
 
 NOT_BUILT: Final = (
     "The page was not built. In a clone of the repository, run\n\n    make page\n\n"
-    "(or, with Node 22 or newer: cd frontend_static && npm install && npm run build:page), then reload.\n"
+    "(or, with Node 22 or newer: cd frontend_static && npm install && npm run build:page), then reload. "
+    "Installing the package (pip install .) builds it too, unless MCP_WS_IDE_SKIP_FRONTEND is set.\n"
     "The gateway itself works without the page.\n"
 )
 

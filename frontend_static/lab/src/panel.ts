@@ -34,6 +34,7 @@ class Page extends IFrame {
     this.frame.removeAttribute('sandbox');
     this.frame.title = options.trans.__('MCP');
     this.frame.addEventListener('load', this.loaded);
+    window.addEventListener('message', this.follow);
     options.themes?.themeChanged.connect(this.sendTheme, this);
     this.url = options.api.pageUrl(route);
   }
@@ -41,7 +42,7 @@ class Page extends IFrame {
   readonly moved = new Signal<this, void>(this);
 
   override dispose(): void {
-    this.frame.removeEventListener('load', this.loaded);
+    window.removeEventListener('message', this.follow);
     Signal.clearData(this);
     super.dispose();
   }
@@ -52,19 +53,20 @@ class Page extends IFrame {
 
   private readonly loaded = (): void => {
     this.sendTheme();
-    this.frame.contentWindow?.addEventListener('hashchange', this.follow);
     this.frame.contentWindow?.addEventListener('pointerdown', this.touched);
-    this.follow();
   };
 
   private sendTheme(): void {
     this.frame.contentWindow?.postMessage(themeMessage(this.options.themes), location.origin);
   }
 
-  /** Remember where the user went. A login page in the frame has no route of ours. */
-  private readonly follow = (): void => {
-    const route = this.frame.contentWindow?.location.hash;
-    if (route && route !== this.route) {
+  /** Remember where the page says that the user went. */
+  private readonly follow = ({ origin, source, data }: MessageEvent): void => {
+    if (origin !== location.origin || source !== this.frame.contentWindow || data?.type !== 'mcp-ws-route') {
+      return;
+    }
+    const { route } = data;
+    if (typeof route === 'string' && route.startsWith('#/') && route !== this.route) {
       this.route = route;
       this.moved.emit();
     }
@@ -72,10 +74,7 @@ class Page extends IFrame {
 
   /** Lumino sees no click inside a frame, and would take another panel for the current one. */
   private readonly touched = (): void => {
-    if (!this.node.contains(document.activeElement)) {
-      this.frame.focus();
-    }
-    this.node.dispatchEvent(new FocusEvent('focus', { bubbles: true }));
+    this.node.dispatchEvent(new FocusEvent('focus'));
   };
 }
 

@@ -4,6 +4,7 @@ import "./page.css";
 import { render, type ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 import { announced } from "./announce.js";
+import { tellParent } from "./embedded.js";
 import { useKeys } from "./keys.js";
 import { connections, SAVED } from "./mcp/registry.js";
 import { go, href, route } from "./route.js";
@@ -146,4 +147,5 @@ async function goOn(): Promise<void> {
 forgetToken();
 void goOn();
 followTheme();
+tellParent();
 render(<Page />, document.body);
