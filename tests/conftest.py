@@ -66,6 +66,7 @@ class Jupyter:
         tls: ssl.SSLContext | None = None,
         environment: dict[str, str] | None = None,
         port: int | None = None,
+        python: str | Path = sys.executable,
     ) -> None:
         self.token = "test-token-0123456789"
         self.home = home
@@ -89,7 +90,7 @@ class Jupyter:
         }
         command = [
             *(
-                sys.executable,
+                str(python),
                 "-m",
                 "jupyter_server",
                 "--no-browser",

@@ -23,6 +23,9 @@ export const CommandIds = {
   copyEntry: 'mcp-ws-ide:copy-entry'
 } as const;
 
+/** Shows the page at a route; `key` brings a panel back. No panel where the application has no place for one. */
+export type Show = (route: string, key?: string) => PagePanel | undefined;
+
 type Arguments = ReadonlyPartialJSONObject;
 
 export class Commands {
@@ -31,8 +34,7 @@ export class Commands {
     private readonly gateway: Gateway,
     private readonly preferences: Preferences,
     private readonly trans: TranslationBundle,
-    /** Shows the page at a route; no panel where the application has no place for one. */
-    private readonly show: (route: string) => PagePanel | undefined
+    private readonly show: Show
   ) {}
 
   register(): void {
@@ -49,7 +51,8 @@ export class Commands {
       icon: inspectorIcon,
       isVisible: () => hasTerminals(this.app)
     });
-    this.add(CommandIds.restart, args => this.restart(args), { label: trans.__('Restart MCP Server…') });
+    const failed = trans.__('The MCP server could not be restarted');
+    this.add(CommandIds.restart, args => this.restart(args), { label: trans.__('Restart MCP Server…') }, failed);
     this.add(CommandIds.endAll, () => this.endAll(), { label: trans.__('End All MCP Sessions…') });
     this.add(CommandIds.copyEndpoint, args => this.copyEndpoint(args), { label: trans.__('Copy MCP Endpoint URL…') });
     this.add(CommandIds.copyEntry, args => this.copyEntry(args), {
@@ -70,9 +73,9 @@ export class Commands {
   private add(
     id: string,
     run: (args: Arguments) => unknown,
-    options: Partial<CommandRegistry.ICommandOptions>
+    options: Partial<CommandRegistry.ICommandOptions>,
+    failed = this.trans.__('That did not work')
   ): void {
-    const failed = this.trans.__('The command failed');
     const execute = (args: Arguments): Promise<unknown> => this.told(failed, async () => run(args));
     this.app.commands.addCommand(id, { ...options, execute } as CommandRegistry.ICommandOptions);
   }
@@ -95,8 +98,11 @@ export class Commands {
   }
 
   private open(args: Arguments): PagePanel | undefined {
-    const route = args['route'];
-    return this.show(typeof route === 'string' ? route : routeOf(serverArgument(args)));
+    const { route, key } = args;
+    if (typeof route === 'string' && typeof key === 'string') {
+      return this.show(route, key);
+    }
+    return this.show(routeOf(serverArgument(args)));
   }
 
   private async openServer(): Promise<void> {
@@ -178,7 +184,7 @@ export class Commands {
     }
     const items = this.gateway.servers.map(({ name }) => name);
     if (items.length === 0) {
-      throw new GatewayError(this.trans.__('No MCP server is configured. Add one on the MCP page, or in mcp.json.'), 0);
+      throw new Error(this.trans.__('no MCP server is configured. Add one on the MCP page, or in mcp.json.'));
     }
     const current = Math.max(0, items.indexOf(serverIn(this.currentRoute()) ?? ''));
     const answer = await InputDialog.getItem({ title, items, current, okLabel });
@@ -206,6 +212,8 @@ export class Commands {
       return error instanceof Error ? error.message : String(error);
     }
     switch (error.status) {
+      case 0:
+        return trans.__('the Jupyter server cannot be reached (%1)', error.message);
       case 401:
       case 403:
         return trans.__('Jupyter refused it (%1). Log in again, or ask whoever runs this server.', error.message);

@@ -10,11 +10,11 @@ import { IRunningSessionManagers } from '@jupyterlab/running';
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { IStatusBar } from '@jupyterlab/statusbar';
 import { ITranslator, nullTranslator, type TranslationBundle } from '@jupyterlab/translation';
-import { Token } from '@lumino/coreutils';
+import { Token, UUID } from '@lumino/coreutils';
 import { Signal } from '@lumino/signaling';
 
 import { Api } from './api';
-import { CommandIds, Commands } from './commands';
+import { CommandIds, Commands, type Show } from './commands';
 import { Gateway, IGateway } from './gateway';
 import { hasTerminals } from './inspector';
 import { addCards } from './launcher';
@@ -81,9 +81,9 @@ const page: JupyterFrontEndPlugin<Commands> = {
     translator: ITranslator | null
   ) => {
     const trans = bundle(translator);
-    const show = labShell
-      ? panels(labShell, watched.api, trans, themes, restorer, app)
-      : (route: string) => void window.open(watched.api.pageUrl(route, false), '_blank', 'noopener');
+    const show: Show = labShell
+      ? panels(labShell, watched.api, trans, themes, restorer)
+      : route => void window.open(watched.api.pageUrl(route, false), '_blank', 'noopener');
     const commands = new Commands(app, watched, preferences, trans, show);
     commands.register();
     for (const command of Object.values(CommandIds)) {
@@ -93,37 +93,32 @@ const page: JupyterFrontEndPlugin<Commands> = {
   }
 };
 
-/** How the page is shown in JupyterLab: the panel that shows it already, or a new one. */
+/** How the page is shown in JupyterLab: in the panel that shows it already, or in a new one. */
 function panels(
   shell: ILabShell,
   api: Api,
   trans: TranslationBundle,
   themes: IThemeManager | null,
-  restorer: ILayoutRestorer | null,
-  app: JupyterFrontEnd
-): (route: string) => PagePanel {
+  restorer: ILayoutRestorer | null
+): Show {
   const tracker = new WidgetTracker<PagePanel>({ namespace: 'mcp-ws-ide' });
   void restorer?.restore(tracker, {
     command: CommandIds.open,
-    args: panel => ({ route: panel.route }),
-    name: panel => panel.id
+    args: ({ route, key }) => ({ route, key }),
+    name: ({ key }) => key
   });
-  let made = 0;
-  return (route: string) => {
+  const make = (route: string, key: string): PagePanel => {
+    const panel = new PagePanel({ api, trans, themes, route, key });
+    panel.moved.connect(() => void tracker.save(panel));
+    void tracker.add(panel);
+    shell.add(panel, 'main', { type: 'MCP' });
+    return panel;
+  };
+  return (route, key) => {
     const server = serverIn(route);
-    let panel = tracker.find(candidate => candidate.server === server);
-    if (panel === undefined) {
-      const key = server === undefined ? 'overview' : `server-${server}`;
-      const taken = (id: string): boolean => tracker.find(other => other.id === `mcp-ws-ide-${id}`) !== undefined;
-      panel = new PagePanel({ api, trans, themes, route, key: taken(key) ? `${key}-${++made}` : key });
-      const opened = panel;
-      opened.moved.connect(() => void tracker.save(opened));
-      void tracker.add(panel);
-    }
-    if (!panel.isAttached) {
-      shell.add(panel, 'main', { type: 'MCP' });
-    }
-    app.shell.activateById(panel.id);
+    const shown = tracker.find(other => (key === undefined ? other.server === server : other.key === key));
+    const panel = shown ?? make(route, key ?? UUID.uuid4());
+    shell.activateById(panel.id);
     return panel;
   };
 }

@@ -82,6 +82,7 @@ export class PagePanel extends MainAreaWidget<Page> {
   constructor(options: PagePanel.IOptions) {
     super({ content: new Page(options, options.route) });
     this.trans = options.trans;
+    this.key = options.key;
     this.id = `mcp-ws-ide-${options.key}`;
     this.toolbar.hide();
     this.title.icon = serverIcon;
@@ -89,6 +90,9 @@ export class PagePanel extends MainAreaWidget<Page> {
     this.content.moved.connect(this.label, this);
     this.label();
   }
+
+  /** What tells this panel from others, and finds it after a reload; the route may have changed since. */
+  readonly key: string;
 
   /** Where the page is: `#/…`. */
   get route(): string {
@@ -118,7 +122,6 @@ export namespace PagePanel {
     readonly trans: TranslationBundle;
     readonly themes: IThemeManager | null;
     readonly route: string;
-    /** What tells this panel from others, and finds it after a reload. */
     readonly key: string;
   }
 }

@@ -22,7 +22,22 @@ export class StatusItem extends ReactWidget {
   override render(): React.ReactElement {
     const { text, title } = this.wording();
     this.toggleClass('mcp-mod-unreachable', this.gateway.reach === 'unreachable');
-    return <TextItem source={text} title={title} onClick={this.onClick} />;
+    const onKeyDown = ({ key }: React.KeyboardEvent): void => {
+      if (key === 'Enter' || key === ' ') {
+        this.onClick();
+      }
+    };
+    return (
+      <TextItem
+        source={text}
+        title={title}
+        role="button"
+        tabIndex={0}
+        aria-label={title}
+        onClick={this.onClick}
+        onKeyDown={onKeyDown}
+      />
+    );
   }
 
   private wording(): { text: string; title: string } {

