@@ -40,6 +40,7 @@ const building = await context({
   jsx: "automatic",
   jsxImportSource: "preact",
   conditions: ["browser"],
+  alias: { "@modelcontextprotocol/client/_shims": join(here, "src/mcp/shims.ts") },
   entryNames: "[name]-[hash]",
   chunkNames: "part-[hash]",
   assetNames: "[name]-[hash]",

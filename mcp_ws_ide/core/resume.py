@@ -52,7 +52,10 @@ class GatewayEnd:
         live: what may be unacknowledged while a link is up, if that is more than :data:`OVERFLOW_FACTOR` windows.
     """
 
-    __slots__ = ("_live", "_previous", "_token", "channel", "deadline", "grace", "link", "replayed", "window")
+    __slots__ = (
+        *("_left", "_live", "_previous", "_token", "channel", "deadline", "grace", "link", "replayed"),
+        "window",
+    )
 
     def __init__(
         self, link: object, digest: bytes, window: Window, grace: float, live: Window | None = None
@@ -69,6 +72,7 @@ class GatewayEnd:
         """When a detached session expires, on the caller's clock; None while attached."""
         self.replayed = 0
         """Frames written a second time, in all."""
+        self._left: float | None = None
         self._token = digest
         self._previous: bytes | None = None
 
@@ -106,7 +110,7 @@ class GatewayEnd:
         except PositionError as error:
             raise Refused(str(error)) from None
         self._previous, self._token = presented, digest
-        self.link, self.deadline = link, None
+        self.link, self.deadline, self._left = link, None, None
         self.replayed += len(replay)
         # `resumed` says how much was received, which is an acknowledgement.
         self.channel.take_ack()
@@ -117,8 +121,22 @@ class GatewayEnd:
         """``link`` is gone. Returns whether the session is detached now: a superseded link changes nothing."""
         if link is not self.link:
             return False
-        self.link, self.deadline = None, now + self.grace
+        self.link, self.deadline = None, now + self.patience
         return True
+
+    @property
+    def patience(self) -> float:
+        """Seconds that the session waits for its client."""
+        return self.grace if self._left is None else self._left
+
+    def leave(self, seconds: float, now: float) -> None:
+        """The client leaves, and may come back within ``seconds``: from now on, or from the loss of its link.
+
+        Never longer than the time of grace. Whoever resumes has come back, and the whole time of grace holds again.
+        """
+        self._left = min(seconds, self.grace)
+        if self.deadline is not None:
+            self.deadline = min(self.deadline, now + self._left)
 
     def expired(self, now: float) -> bool:
         """Whether the grace time is over."""

@@ -283,7 +283,9 @@ class Gateway:
             session.send_ack()
         for session in [s for s in self._detached if s.resumption and s.resumption.expired(now)]:
             self.metrics.resumes["expired"] += 1
-            session.end(CloseCode.GONE, f"nobody came back within {self.limits.grace:g} s (grace)")
+            assert session.resumption is not None
+            patience = session.resumption.patience
+            session.end(CloseCode.GONE, f"nobody came back within {patience:g} s (grace)")
         self._expire_http(now)
         for server in self.all_servers:
             for upstream in server.upstreams:

@@ -7,6 +7,7 @@ Everything needs Jupyter's own credential (a gateway token opens MCP endpoints a
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any, Final
 
@@ -212,11 +213,25 @@ class SessionHandler(ApiHandler):
     @web.authenticated
     @authorized("execute", resource="mcp")
     async def delete(self, session_id: str) -> None:
-        """End a session; another user's reads as unknown."""
+        """End a session, or with ``after`` as soon as nobody came back within so many seconds."""
         session = self.session_of(session_id)
-        session.end(CloseCode.NORMAL, "ended by its owner")
+        after = _seconds(self.get_query_argument("after", "0"))
+        if after > 0 and session.resumption is not None:
+            session.resumption.leave(after, time.monotonic())
+        else:
+            session.end(CloseCode.NORMAL, "ended by its owner")
         self.set_status(204)
         self.finish()
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise web.HTTPError(400, '"after" must be a number of seconds')
+    return seconds
 
 
 class TokensHandler(ApiHandler):

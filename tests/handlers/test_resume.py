@@ -135,6 +135,24 @@ async def test_close_1000_ends_the_session_and_every_other_end_keeps_it(jupyter)
     assert (await client.closed())[0] == 4404
 
 
+async def test_a_client_that_left_has_the_time_it_said_to_come_back(jupyter):
+    client, other = Resumer(jupyter), Resumer(jupyter)
+    for one in (client, other):
+        await one.open()
+        assert jupyter.rest("DELETE", f"sessions/{one.session}?after=0.5") == (204, None)
+        assert attached(jupyter, one.session) is True, "as long as its link is there nothing ends"
+        await one.link.close(1001)
+        if one is client:
+            assert (await client.resume())["mcp.ws"] == "resumed"
+    await until(lambda: attached(jupyter, other.session) is None)
+    assert "within 0.5 s" in (await other.resume())["reason"]
+    await client.link.close(1001)
+    await until(lambda: attached(jupyter, client.session) is False)
+    assert (await client.resume())["mcp.ws"] == "resumed"
+    assert jupyter.rest("DELETE", f"sessions/{client.session}?after=soon")[0] == 400
+    await client.link.close(1000)
+
+
 async def test_the_newest_link_wins_and_the_old_one_can_do_nothing_more(jupyter):
     client = Resumer(jupyter)
     await client.open()
