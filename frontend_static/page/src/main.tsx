@@ -33,6 +33,7 @@ function Page() {
   useKeys(() => [
     ...VIEWS.map(({ name, title, key }) => ({ key, words: title, run: () => go([name]) })),
     { key: "t", words: "light, dark, as the system", run: () => !embedded && nextTheme() },
+    { key: "Escape", words: "leave a field", typing: true, run: () => (document.querySelector("dialog[open]") ? false : (document.activeElement as HTMLElement | null)?.blur()) },
     { key: "?", words: "this help", run: () => setHelp(true) },
   ]);
   return (

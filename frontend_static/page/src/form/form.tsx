@@ -28,6 +28,8 @@ interface Place {
   readonly pointer: string;
   readonly errors: ReadonlyMap<string, string>;
   readonly depth: number;
+  /** Whether texts have one line, so that Enter answers. */
+  readonly oneLine: boolean;
 }
 
 interface Shown {
@@ -41,12 +43,12 @@ interface Shown {
 }
 
 /** The form of a whole schema, which is one of an object. */
-export function SchemaForm({ schema, value, onChange, errors }: { schema: Schema; value: Json | undefined; onChange: Change; errors: ReadonlyMap<string, string> }) {
-  const place = { root: schema, pointer: "", errors, depth: 0 };
+export function SchemaForm({ schema, value, onChange, errors, oneLine = false }: { schema: Schema; value: Json | undefined; onChange: Change; errors: ReadonlyMap<string, string>; oneLine?: boolean }) {
+  const place = { root: schema, pointer: "", errors, depth: 0, oneLine };
   const own = resolved(schema, schema);
   const field = fieldOf(own, value, schema);
   if (field.kind !== "object") return <Labelled name="" schema={own} required value={value} change={onChange} place={place} />;
-  if (field.members.length + field.extra.length === 0 && field.more === undefined) return <p class="muted">No arguments.</p>;
+  if (field.members.length + field.extra.length === 0 && own["additionalProperties"] === undefined) return <p class="muted">No arguments.</p>;
   return <Members field={field} value={value} change={onChange} place={place} />;
 }
 
@@ -193,7 +195,8 @@ function Text({ format, ...shown }: Shown & { format: string }) {
       change(text === "" && !required ? undefined : text);
     },
   };
-  if (format !== "") return <input type="text" autocomplete="off" {...common} />;
+  const short = (format !== "" || shown.place.oneLine || schema["maxLength"] <= 100) && !common.value.includes("\n");
+  if (short) return <input type="text" autocomplete="off" {...common} />;
   return <textarea class="grow" rows={1} {...common} />;
 }
 

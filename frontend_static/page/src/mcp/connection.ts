@@ -19,6 +19,7 @@ import {
 import { signal, type Signal } from "@preact/signals";
 import { NegotiatingTransport, type NegotiatedSnapshot, type TransportName, type TransportState } from "../../../src/index.js";
 import { announce } from "../announce.js";
+import type { Json } from "../form/schema.js";
 import { Call, type CallKind, type SavedCall } from "./calls.js";
 import { Questions } from "./questions.js";
 import { endpointOf, MODERN, type Target } from "./target.js";
@@ -64,6 +65,12 @@ export interface Entry {
   readonly data?: unknown;
 }
 
+/** What was typed for a tool: a value, or a text that is no object yet. */
+export interface Draft {
+  readonly value: Json;
+  readonly text: string | undefined;
+}
+
 /** What is kept of a connection over a reload. */
 export interface SavedConnection {
   readonly version: 1;
@@ -75,6 +82,7 @@ export interface SavedConnection {
   readonly watched: readonly string[];
   readonly level: string;
   readonly roots: readonly Root[];
+  readonly drafts: readonly (readonly [string, Draft])[];
 }
 
 const NOTHING: Listed<never> = { items: undefined, error: "" };
@@ -97,6 +105,8 @@ export class Connection {
   /** Resources that are watched, with the number of their updates. */
   readonly watched: Signal<ReadonlyMap<string, number>> = signal(new Map());
   readonly session = signal("");
+  /** What was typed for tools, by their names; kept over a reload. */
+  readonly drafts = new Map<string, Draft>();
   #client: Client | undefined;
   #transport: NegotiatingTransport | undefined;
   #wire: Wire | undefined;
@@ -122,6 +132,7 @@ export class Connection {
     const mine = this.#epoch;
     this.#forgetLists();
     this.state.value = { kind: "connecting", words: saved ? "resuming" : "connecting" };
+    for (const [name, draft] of saved?.drafts ?? []) this.drafts.set(name, draft);
     try {
       await this.#open(mine, saved, token);
     } catch (error) {
@@ -188,7 +199,8 @@ export class Connection {
       this.session.value = state.session;
       if (state.resumed) this.note("link", `resumed, ${state.replayed} messages sent again`);
       if (this.#client === undefined) this.state.value = { kind: "connecting", words: "shaking hands" };
-      else this.#connected(state.resumed);
+      else if (state.resumed) this.#connected(true);
+      else this.#begunAnew();
     } else if (state.kind === "reconnecting") {
       const { attempt, delay, reason } = state;
       if (attempt === 1) this.note("link", `the link is lost: ${reason}`);
@@ -197,6 +209,13 @@ export class Connection {
       const refused = ["Unauthorized"].includes(state.error?.name ?? "") || state.code === 4401 || state.code === 4403;
       this.#end({ kind: "closed", code: state.code, words: state.reason, wanted: state.error === undefined, refused });
     }
+  }
+
+  /** The session was lost, and the client goes on in a new one, which knows nothing of what the old one was told. */
+  #begunAnew(): void {
+    this.note("link", "the session before is lost; this is a new one");
+    this.#connected(false);
+    void this.listAll().then(() => this.#listen());
   }
 
   #greeted(client: Client, transport: NegotiatingTransport, resumed: boolean): void {
@@ -278,6 +297,7 @@ export class Connection {
       watched: [...this.watched.peek().keys()],
       level: this.level.peek(),
       roots: this.roots.peek(),
+      drafts: [...this.drafts],
     };
   }
 
@@ -455,7 +475,9 @@ export class Connection {
     this.#listening = undefined;
     if (Object.keys(filter).length > 0) {
       try {
-        this.#listening = await client.listen(filter, { timeout: PATIENCE });
+        const listening = await client.listen(filter, { timeout: PATIENCE });
+        this.#listening = listening;
+        void listening.closed.then((cause) => cause !== "local" && listening === this.#listening && this.note("error", "the server stopped telling changes"));
       } catch (error) {
         if (client === this.#client) this.note("error", `changes are not told: ${wordsOf(error)}`);
       }

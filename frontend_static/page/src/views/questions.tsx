@@ -39,10 +39,10 @@ function FormQuestion({ question, from }: Asked) {
     if (found.size === 0) question.answer({ action: "accept", content: value ?? {} });
   };
   return (
-    <form class="stack" noValidate onSubmit={(event) => (event.preventDefault(), accept())} onKeyDown={(event) => event.key === "Enter" && event.ctrlKey && (event.preventDefault(), accept())}>
+    <form class="stack" noValidate onSubmit={(event) => (event.preventDefault(), accept())} onKeyDown={(event) => event.key === "Enter" && (event.ctrlKey || event.metaKey) && (event.preventDefault(), accept())}>
       <h3>{from} asks you</h3>
       <p class="said">{String(question.params.message)}</p>
-      <SchemaForm schema={schema} value={value} onChange={setValue} errors={errors} />
+      <SchemaForm schema={schema} value={value} onChange={setValue} errors={errors} oneLine />
       <p class="muted">Your answer goes to this server. Do not give passwords or keys here.</p>
       <Answers question={question} accept="Accept" />
     </form>
@@ -108,7 +108,7 @@ function SamplingQuestion({ question, from }: Asked) {
   const { messages = [], systemPrompt, ...others } = question.params;
   const send = (): void => question.answer({ role: "assistant", model: "a person", stopReason: "endTurn", content: { type: "text", text } });
   return (
-    <form class="stack" onSubmit={(event) => (event.preventDefault(), send())} onKeyDown={(event) => event.key === "Enter" && event.ctrlKey && (event.preventDefault(), send())}>
+    <form class="stack" onSubmit={(event) => (event.preventDefault(), send())} onKeyDown={(event) => event.key === "Enter" && (event.ctrlKey || event.metaKey) && (event.preventDefault(), send())}>
       <h3>{from} asks for an answer of a model</h3>
       {systemPrompt && <p class="muted said">{String(systemPrompt)}</p>}
       {messages.map((message: any, index: number) => (

@@ -6,7 +6,7 @@ import { announce } from "../announce.js";
 import { SchemaForm } from "../form/form.js";
 import { BadSchema, errorsOf, fieldOf, initial, resolved, type Json, type Schema } from "../form/schema.js";
 import { useKeys } from "../keys.js";
-import type { Connection } from "../mcp/connection.js";
+import type { Connection, Draft } from "../mcp/connection.js";
 import { href } from "../route.js";
 import { Choose } from "../ui/choose.js";
 import { JsonTree } from "../ui/json.js";
@@ -17,7 +17,7 @@ export function Tools({ connection, chosen, given }: { connection: Connection; c
   const { items, error } = connection.tools.value;
   const tool = items?.find(({ name }) => name === chosen);
   const place = (name: string): string => href(["server", connection.name, "tools", name]);
-  const listed = items?.map(({ name, title, description = "" }) => ({ key: name, title: title && title !== name ? `${title} (${name})` : name, words: description, href: place(name) }));
+  const listed = items?.map(({ name, title, description = "" }) => ({ key: name, title: name, words: description || (title ?? ""), href: place(name) }));
   return (
     <Choose label="tools" items={listed} error={error} chosen={chosen} back={href(["server", connection.name, "tools"])}>
       {tool && <ToolDetail key={`${tool.name} ${given ?? ""}`} tool={tool} connection={connection} given={given} />}
@@ -25,20 +25,6 @@ export function Tools({ connection, chosen, given }: { connection: Connection; c
       {chosen === undefined && <Empty>Choose a tool.</Empty>}
     </Choose>
   );
-}
-
-/** What was typed for a tool: a value, or a text that is no object yet. */
-interface Draft {
-  readonly value: Json;
-  readonly text: string | undefined;
-}
-
-const drafts = new WeakMap<Connection, Map<string, Draft>>();
-
-function draftsOf(connection: Connection): Map<string, Draft> {
-  const known = drafts.get(connection) ?? new Map<string, Draft>();
-  drafts.set(connection, known);
-  return known;
 }
 
 /** @param given arguments that a link brought, as JSON. */
@@ -60,7 +46,7 @@ function objectOf(text: string): Json | undefined {
 
 function ToolDetail({ tool, connection, given }: { tool: Tool; connection: Connection; given: string | undefined }) {
   const schema = tool.inputSchema as Schema;
-  const kept = draftsOf(connection);
+  const kept = connection.drafts;
   const [draft, setDraftState] = useState<Draft>(() => (given === undefined ? (kept.get(tool.name) ?? begin(schema, undefined)) : begin(schema, given)));
   const [errors, setErrors] = useState<ReadonlyMap<string, string>>(new Map());
   const [words, setWords] = useState("");
@@ -150,6 +136,7 @@ function ToolHead({ tool }: { tool: Tool }) {
     <header class="detail-head">
       <div class="row wrap">
         <h2>{tool.title ?? hints.title ?? tool.name}</h2>
+        {(tool.title ?? hints.title ?? tool.name) !== tool.name && <code class="muted">{tool.name}</code>}
         {hints.readOnlyHint === true && <Badge kind="good">reads only</Badge>}
         {hints.destructiveHint === true && hints.readOnlyHint !== true && <Badge kind="warn">may destroy</Badge>}
         {hints.idempotentHint === true && <Badge>idempotent</Badge>}
