@@ -15,18 +15,20 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from jupyter_core.paths import jupyter_config_path, jupyter_data_dir
+from jupyter_core.paths import jupyter_config_dir, jupyter_config_path, jupyter_data_dir
 from jupyter_server.extension.application import ExtensionApp, ExtensionAppJinjaMixin
 from jupyter_server.utils import url_path_join
 from tornado.routing import PathMatches, Rule
 from traitlets import Bool, Dict, Float, Int, List, TraitError, Unicode, validate
 
 from mcp_ws_ide import __version__, config
+from mcp_ws_ide.consents import Consents
 from mcp_ws_ide.gateway import Gateway, Limits, PollLink
 from mcp_ws_ide.handlers import ROUTES
 from mcp_ws_ide.handlers.auth import CHECK_SECONDS, CredentialWatch
 from mcp_ws_ide.handlers.link import Heartbeat
 from mcp_ws_ide.handlers.repeats import Admissions, RepeatRouter
+from mcp_ws_ide.manager import Manager
 from mcp_ws_ide.metrics import GatewayCollector
 from mcp_ws_ide.redaction import BadPattern, Redactor
 from mcp_ws_ide.tasks import Turnstile
@@ -66,6 +68,14 @@ class Runtime:
         """Open poll links by their id."""
         self.admissions = Admissions(self)
         self._ticks = 0
+        self.trials: set[str] = set()
+        """Users who try a server now."""
+        self.manager = Manager(
+            os.path.join(jupyter_config_dir(), "mcp.json"),
+            Consents(Path(app.consents_file)),
+            allowed=bool(app.allow_editing),
+            reload=self.reload,
+        )
 
     def add_poll_link(self, link: PollLink) -> None:
         """Keep a link until it is closed."""
@@ -96,9 +106,18 @@ class Runtime:
         gateway.tasks.spawn(self.heartbeat.run(self._tick), "heartbeat")
         return gateway
 
+    def reload(self, force: bool = False) -> dict[str, config.ServerSpec]:
+        """Put the configuration to use as it is now, where a file changed or ``force``; returns its servers."""
+        gateway = self.gateway
+        if self._watcher.changed() or force:
+            self._configure(gateway)
+        return {name: server.spec for name, server in self.gateway.servers.items()}
+
     def _configure(self, gateway: Gateway) -> None:
-        configuration = self._app.load_configuration()
+        configuration = self._app.load_configuration(self.manager.needed)
         for problem in configuration.problems:
+            if problem in gateway.problems:
+                continue  # said already
             level = (
                 self._app.log.info
                 if getattr(problem, "severity", "error") == "notice"
@@ -271,6 +290,16 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         help="""Whether links of sessions may be broken on purpose over REST, to test clients. Default False. True needs
         the authorizer's "execute" on "mcp-faults" as well; a user can break only what is theirs.""",
     ).tag(config=True)
+    allow_editing = Bool(
+        True,
+        help="""Whether entries of the user's own mcp.json may be added, changed and removed over REST and on the page.
+        Default True. Needs the authorizer's "write" on "mcp" as well; nothing is started from such an entry before a
+        user has agreed to what it runs. False leaves the file to editors.""",
+    ).tag(config=True)
+    consents_file = Unicode(
+        help="File that keeps which entries users have agreed to start (mode 0600). Default: mcp_ws_ide/consents.json "
+        "in Jupyter's data directory.",
+    ).tag(config=True)
     tokens_file = Unicode(
         help="File that keeps the hashes of gateway tokens (mode 0600). Default: mcp_ws_ide/tokens.json in Jupyter's "
         "data directory.",
@@ -293,6 +322,9 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
 
     def _tokens_file_default(self) -> str:
         return os.path.join(jupyter_data_dir(), "mcp_ws_ide", "tokens.json")
+
+    def _consents_file_default(self) -> str:
+        return os.path.join(jupyter_data_dir(), "mcp_ws_ide", "consents.json")
 
     def _oauth_directory_default(self) -> str:
         return os.path.join(jupyter_data_dir(), "mcp_ws_ide", "oauth")
@@ -333,12 +365,11 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         """Every file that may define servers."""
         return [*self.server_files, *(os.path.join(path, "mcp.json") for path in jupyter_config_path())]
 
-    def load_configuration(self) -> config.Configuration:
-        """Read the servers anew."""
+    def load_configuration(self, consent: config.ConsentCheck) -> config.Configuration:
+        """Read the servers anew; ``consent`` tells what must not be started yet."""
         packages = config.installed_packages() if self.entry_points else ()
-        return config.load(
-            dict(self.servers), list(self.server_files), jupyter_config_path(), os.environ, packages
-        )
+        files, directories = list(self.server_files), jupyter_config_path()
+        return config.load(dict(self.servers), files, directories, os.environ, packages, consent)
 
     def initialize_settings(self) -> None:
         """Make the state that handlers find in Tornado's settings."""

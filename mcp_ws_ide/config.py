@@ -10,8 +10,8 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -51,6 +51,14 @@ _KNOWN: Final = frozenset(
     {"command", "args", "env", "cwd", "url", "headers", "type", "transport", "python", "group", "mcp_ws", "name",
      "disabled", "enabled", "description", "timeout", "alwaysAllow", "autoApprove", "dev"}
 )  # fmt: skip
+_HARMLESS: Final[Mapping[str, Any]] = {
+    "command": "true",
+    "url": "http://localhost",
+    "python": "a:b",
+    "group": ["a"],
+}
+"""What stands for a value that is wrong, while the rest of its entry is checked."""
+_MAX_PROBLEMS: Final = 50
 _IGNORED: Final = {"envFile": 'not supported, ignored: put the variables under "env"'}
 _TYPES: Final = {
     **{kind: kind for kind in TRANSPORTS},
@@ -63,6 +71,7 @@ _TYPES: Final = {
 _SCHEMES: Final = {scheme: kind for kind, made in TRANSPORTS.items() for scheme in made.schemes}
 _TARGET: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 _HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+AWAITS_CONSENT: Final = "awaits a consent: look at what it would run, and agree, on the page of the gateway"
 _SWITCHED_OFF: Final = 'switched off by "disabled" or "enabled"'
 _VARIABLE: Final = re.compile(r"\$\{([^}]*+)(?:(\})|\Z)")
 """Without the closing brace it takes the rest of the text, so that the time stays linear."""
@@ -105,6 +114,7 @@ class ServerSpec:
         oauth: None, or how its tokens are got: ``scope``, ``client_id``, ``client_secret``, where configured.
         ca_file: certificates to trust for ``https`` and ``wss`` instead of the usual ones.
         disabled_reason: why it cannot be used, in words; None if it can.
+        consent: the digest of what a user has to agree to before it is started; None if nobody has to.
     """
 
     name: str
@@ -127,6 +137,7 @@ class ServerSpec:
     ca_file: str | None = None
     oauth: Mapping[str, str] | None = None
     disabled_reason: str | None = None
+    consent: str | None = None
 
     def censored(self) -> dict[str, Any]:
         """What may be shown: names of variables and headers, never their values."""
@@ -163,19 +174,25 @@ class Configuration:
     problems: list[Problem]
 
 
+ConsentCheck = Callable[[ServerSpec, Mapping[str, Any]], str | None]
+"""From a server and its entry as it is written to the digest of what needs a consent; None if nothing does."""
+
+
 def load(
     trait_servers: Mapping[str, Any],
     server_files: Sequence[str],
     config_dirs: Sequence[str],
     environ: Mapping[str, str],
     packages: Iterable[EntryPoint] = (),
+    consent: ConsentCheck = lambda spec, entry: None,
 ) -> Configuration:
     """Read every source. The first definition of a name wins; the later ones are reported.
 
     Args:
         packages: entry points of installed packages that bring servers (:func:`installed_packages`).
+        consent: what a user has to agree to before an entry is started; None where nobody has to.
     """
-    reader = _Reader(environ)
+    reader = _Reader(environ, consent)
     reader.read_object(TRAIT, "", dict(trait_servers))
     for path in server_files:
         reader.read_file(path, required=True)
@@ -205,8 +222,9 @@ class _Unusable(Exception):
 
 
 class _Reader:
-    def __init__(self, environ: Mapping[str, str]) -> None:
+    def __init__(self, environ: Mapping[str, str], consent: ConsentCheck = lambda spec, entry: None) -> None:
         self._environ = environ
+        self._consent = consent
         self.servers: dict[str, ServerSpec] = {}
         self.problems: list[Problem] = []
 
@@ -215,7 +233,7 @@ class _Reader:
 
     def read_file(self, path: str, *, required: bool) -> None:
         try:
-            document, twice = _parse(_read_text(path))
+            document, twice = parse_text(_read_text(path))
         except (FileNotFoundError, NotADirectoryError):
             if required:
                 self._problem(path, "", "the file does not exist (named in server_files)")
@@ -295,13 +313,15 @@ class _Reader:
             self._problem(source, f"{where}.{mistake.key}", mistake.reason)
             spec = ServerSpec(name, source, disabled_reason=_printable(f"{mistake.key}: {mistake.reason}"))
         else:
+            if spec.disabled_reason is None and (needed := self._consent(spec, entry)) is not None:
+                spec = replace(spec, disabled_reason=AWAITS_CONSENT, consent=needed)
             self._report(where, spec)
         self.servers[name] = spec
 
     def _report(self, where: str, spec: ServerSpec) -> None:
         """Say what is well formed and yet not as the author may expect."""
         if spec.disabled_reason is not None:
-            severity = "notice" if spec.disabled_reason == _SWITCHED_OFF else "error"
+            severity = "notice" if spec.disabled_reason in (_SWITCHED_OFF, AWAITS_CONSENT) else "error"
             self._problem(spec.source, where, f"disabled: {spec.disabled_reason}", severity)
 
 
@@ -333,6 +353,68 @@ def _read_server(name: str, source: str, entry: Mapping[str, Any], environ: Mapp
     except _Unusable as reason:
         return ServerSpec(name, source, kind, **raw, **extras, disabled_reason=str(reason))
     return ServerSpec(name, source, kind, **values, **extras)
+
+
+def launch_parts(spec: ServerSpec, entry: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides which program runs, or which address gets which credential: what a user agrees to.
+
+    Program, arguments, directory and address count with their variables filled in; those of the environment and the
+    headers as they are written, so that a renewed password is no new program.
+    """
+    return {
+        "kind": spec.kind,
+        "command": spec.command,
+        "args": spec.args,
+        "cwd": spec.cwd,
+        "url": spec.url,
+        "python": spec.target,
+        "group": spec.group,
+        "ca_file": spec.ca_file,
+        "env": _pairs_of(entry, "env"),
+        "headers": _pairs_of(entry, "headers"),
+        "oauth": _read_oauth(entry.get("mcp_ws") or {}),
+    }
+
+
+def check_entry(
+    name: str, source: str, entry: Mapping[str, Any], environ: Mapping[str, str]
+) -> tuple[ServerSpec | None, list[Problem]]:
+    """Read one entry that is not in a file yet: the server, or None, and everything that is wrong with it."""
+    reader = _Reader(environ)
+    reader.read_object(source, "", {name: entry})
+    problems = [problem for problem in reader.problems if problem.severity == "notice"]
+    rest: Any = json.loads(json.dumps(entry))
+    while mistake := _first_mistake(name, source, rest, environ):
+        problems.append(Problem(source, _printable(f"{name}.{mistake.key}"), _printable(mistake.reason)))
+        if len(problems) >= _MAX_PROBLEMS or not _mend(rest, mistake.key):
+            break
+    if any(problem.severity == "error" for problem in problems) or name not in reader.servers:
+        return None, problems or reader.problems
+    return reader.servers[name], reader.problems
+
+
+def _first_mistake(
+    name: str, source: str, entry: Mapping[str, Any], environ: Mapping[str, str]
+) -> _Mistake | None:
+    try:
+        _read_server(name, source, entry, environ)
+    except _Mistake as mistake:
+        return mistake
+    return None
+
+
+def _mend(entry: dict[str, Any], key: str) -> bool:
+    """Take what is wrong out of the way, to see what else is; False where nothing can be taken."""
+    first, _, rest = re.sub(r"\[.*", "", key).partition(".")
+    if rest and isinstance(entry.get(first), dict) and rest in entry[first]:
+        del entry[first][rest]
+    elif first in _HARMLESS and entry.get(first) not in (None, _HARMLESS[first]):
+        entry[first] = _HARMLESS[first]
+    elif first in entry and first not in _HARMLESS:
+        del entry[first]
+    else:
+        return False
+    return True
 
 
 def _check_group(name: str, members: Sequence[str]) -> None:
@@ -599,16 +681,19 @@ def _read_text(path: str) -> str:
         raise _Mistake("", f"cannot be read: not UTF-8 at byte {error.start}; save it as UTF-8") from None
 
 
-def _parse(text: str) -> tuple[Any, list[str]]:
+def parse_text(text: str) -> tuple[Any, list[str]]:
     """The JSON document, and the keys that occur twice in one object.
 
     Comments and trailing commas, which VS Code allows, are blanked out only where plain JSON fails, in place:
     the line and column of an error stay those of the file.
+
+    Raises:
+        ValueError: it is no JSON; the text says where.
     """
     try:
         return _parse_json(text)
     except _Mistake:
-        return _parse_json(_without_comments(text))
+        return _parse_json(without_comments(text))
 
 
 def _parse_json(text: str) -> tuple[Any, list[str]]:
@@ -633,8 +718,10 @@ def _parse_json(text: str) -> tuple[Any, list[str]]:
         raise _Mistake("", f"not valid JSON: {error}") from None
 
 
-def _without_comments(text: str) -> str:
-    return _TRAILING_COMMA.sub(_blank, _COMMENT.sub(_blank, text))
+def without_comments(text: str, *, commas: bool = True) -> str:
+    """A text with its comments blanked out in place, and with its trailing commas too if ``commas``."""
+    plain = _COMMENT.sub(_blank, text)
+    return _TRAILING_COMMA.sub(_blank, plain) if commas else plain
 
 
 def _blank(found: re.Match[str]) -> str:

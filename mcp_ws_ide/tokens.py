@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import secrets
 import time
 from collections.abc import Callable, Iterable
@@ -18,6 +17,7 @@ from typing import Final
 import msgspec
 
 from mcp_ws_ide.core.tools import ToolRules
+from mcp_ws_ide.files import write_private
 
 TOKEN_PREFIX: Final = "mcpws_"  # noqa: S105 - how a token is recognised, not a token
 MAX_LIFETIME: Final = 366 * 86400
@@ -81,16 +81,7 @@ class TokenStore:
         self._tokens = {token.digest: token for token in stored if token.expires > self._now()}
 
     def _save(self) -> None:
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fresh = self._path.with_name(f"{self._path.name}.{secrets.token_hex(4)}")
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(msgspec.json.encode(list(self._tokens.values())))
-            os.replace(fresh, self._path)
-        except BaseException:
-            fresh.unlink(missing_ok=True)
-            raise
+        write_private(self._path, msgspec.json.encode(list(self._tokens.values())))
 
     def mint(
         self,

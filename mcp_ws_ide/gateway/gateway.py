@@ -22,7 +22,7 @@ from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.gateway.session import Link, LinkInfo, Session
 from mcp_ws_ide.gateway.shared import SharedUpstream
 from mcp_ws_ide.gateway.warm import WarmPool
-from mcp_ws_ide.metrics import Metrics, ServerGauges
+from mcp_ws_ide.metrics import Metrics, ServerCounters, ServerGauges
 from mcp_ws_ide.redaction import Redactor
 from mcp_ws_ide.tap import Tap
 from mcp_ws_ide.tasks import TaskGroupOwner
@@ -145,6 +145,10 @@ class Gateway:
         environment = child_environment(spec, os.environ)
         supplies = Supplies(self._supervisor, environment, int(limit), principal, self.authorizations)
         return make_transport(spec, supplies)
+
+    def unlisted(self, spec: ServerSpec) -> Server:
+        """A server of which nobody else knows, to be tried."""
+        return Server(spec, ServerCounters(), self._make_transport, time.monotonic)
 
     def find(self, name: str) -> Server | None:
         """The server of this name; ``+a+b`` is the group of the servers a and b."""
@@ -370,8 +374,19 @@ class Gateway:
             upstream.start()
         return upstream
 
+    async def stop(self, server: Server) -> None:
+        """End every process of a server; nothing is started until it is restarted."""
+        server.stopped = True
+        await self._end_processes(server)
+
     async def restart(self, server: Server) -> None:
         """End every process of a server and forget what was learnt about it."""
+        server.stopped = False
+        await self._end_processes(server)
+        if server.refusal is None:
+            self._prewarm(server)
+
+    async def _end_processes(self, server: Server) -> None:
         upstreams = list(server.upstreams)
         server.crash_loop.reset()
         server.forget()
@@ -381,7 +396,6 @@ class Gateway:
         for session in [s for s in self.sessions.values() if s.server is server]:
             session.server_restarted()
         await asyncio.gather(*(upstream.aclose() for upstream in upstreams))
-        self._prewarm(server)
 
     # --- as a whole -----------------------------------------------------------------------------
 

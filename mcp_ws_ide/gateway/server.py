@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
+import time
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from mcp_ws_ide.config import ServerSpec
 from mcp_ws_ide.core.era import Era
@@ -27,6 +28,13 @@ BREAKER_SECONDS: Final = 30.0
 BACKOFF_FIRST: Final = 0.5
 BACKOFF_LAST: Final = 30.0
 """Delay before the process after the first crash, doubled with each more, in seconds."""
+_T = TypeVar("_T")
+STOPPED: Final = "it was stopped by hand; restart it to use it again"
+STDERR_LINES: Final = 500
+STDERR_CHARACTERS: Final = 64 << 10
+"""Bounds of the stderr that is kept of one user's processes of a server."""
+KEPT_OWNERS: Final = 256
+"""Users of one server of whom that, and how it last ended, is kept."""
 
 
 class CrashLoop:
@@ -72,6 +80,46 @@ class CrashLoop:
         return max(0.0, self._crashes[-1] + full * (0.5 + self._jitter() / 2) - now)
 
 
+class Exit(NamedTuple):
+    """How a server last ended unasked. ``at`` in seconds since the epoch."""
+
+    at: float
+    reason: str
+
+
+class StderrLine(NamedTuple):
+    """One line of a server's stderr; ``seq`` counts the lines of one user's processes from 1."""
+
+    seq: int
+    at: float
+    pid: int | None
+    text: str
+
+
+class StderrLog:
+    """The newest stderr lines of one user's processes of a server, also of those that have ended."""
+
+    def __init__(self) -> None:
+        self.seq = 0
+        self._lines: deque[StderrLine] = deque(maxlen=STDERR_LINES)
+        self._size = 0
+
+    def add(self, pid: int | None, text: str) -> None:
+        """One more line; the oldest give way."""
+        if len(self._lines) == STDERR_LINES:
+            self._size -= len(self._lines[0].text)
+        self.seq += 1
+        line = StderrLine(self.seq, time.time(), pid, text[:STDERR_CHARACTERS])
+        self._lines.append(line)
+        self._size += len(line.text)
+        while self._size > STDERR_CHARACTERS:
+            self._size -= len(self._lines.popleft().text)
+
+    def after(self, seq: int) -> list[StderrLine]:
+        """The lines that are still there and came behind line ``seq``, oldest first."""
+        return [line for line in self._lines if line.seq > seq]
+
+
 class Server:
     """The live side of a :class:`~mcp_ws_ide.config.ServerSpec`."""
 
@@ -88,8 +136,10 @@ class Server:
         self.era: Era | None = None
         self.refuses_handshake = False
         """Whether it has refused one with an error that servers without a handshake use."""
-        self.last_error = ""
-        self.last_stderr: list[str] = []
+        self.stopped = False
+        """Whether somebody has stopped it: nothing is started until it is restarted."""
+        self._exits: dict[str, Exit] = {}
+        self._stderr: dict[str, StderrLog] = {}
         self.upstreams: set[Upstream] = set()
         self.shared: dict[str, SharedUpstream] = {}
         self._make_transport = make_transport
@@ -121,7 +171,22 @@ class Server:
     @property
     def refusal(self) -> str | None:
         """Why no client can be served now, in words; None if one can."""
+        if self.spec.disabled_reason is None and self.stopped:
+            return STOPPED
         return self.spec.disabled_reason or self.crash_loop.refusal
+
+    def failed(self, owner: str, reason: str) -> None:
+        """It ended unasked, or could not be reached; ``owner`` is the user whose it was, ``""`` nobody's."""
+        _remember(self._exits, owner, Exit(time.time(), reason))
+
+    def last_exit(self, principal: str) -> Exit | None:
+        """How it last failed this user, or before anybody used it: the words of a server may tell what its user did."""
+        found = [self._exits[owner] for owner in (principal, "") if owner in self._exits]
+        return max(found, default=None)
+
+    def stderr(self, owner: str) -> StderrLog:
+        """What the processes of this user have written to stderr."""
+        return self._stderr.get(owner) or _remember(self._stderr, owner, StderrLog())
 
     def new_transport(self, principal: str = "") -> Transport:
         """A transport for this principal, not connected yet.
@@ -135,9 +200,20 @@ class Server:
 
     @property
     def state(self) -> str:
-        """``disabled``, ``failed``, ``running`` or ``idle``."""
+        """``disabled``, ``stopped``, ``failed``, ``running`` or ``idle``."""
         if self.spec.disabled_reason is not None:
             return "disabled"
+        if self.stopped:
+            return "stopped"
         if self.upstreams:
             return "running"
         return "failed" if self.crash_loop.refusal is not None else "idle"
+
+
+def _remember(kept: dict[str, _T], owner: str, value: _T) -> _T:
+    """Keep a value for a user; those of the users who came first give way."""
+    kept.pop(owner, None)
+    kept[owner] = value
+    if len(kept) > KEPT_OWNERS:
+        del kept[next(iter(kept))]
+    return value

@@ -634,7 +634,8 @@ class Session:
     def server_restarted(self) -> None:
         """Somebody ordered a new process; a session with a process of its own cannot go on."""
         if self._private is not None:
-            self.upstream_lost(self._private, f"server {self.server.name!r} was restarted by its owner")
+            done = "stopped" if self.server.stopped else "restarted"
+            self.upstream_lost(self._private, f"server {self.server.name!r} was {done} by its owner")
 
     def shared_lost(self, upstream: SharedUpstream) -> None:
         """A shared server is gone; the next request starts a new one."""

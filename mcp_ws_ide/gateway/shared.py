@@ -168,7 +168,7 @@ class SharedUpstream(Upstream):
 
     def _fail_waiting(self, words: str) -> None:
         """It is no use now; that it is never any use has not been shown."""
-        self.server.last_error = words
+        self.server.failed(self.owner, words)
         for session, forward in self._dismiss():
             if forward.pending is not None:
                 session.fail(forward.pending, UPSTREAM_UNAVAILABLE, f"server {self.server.name!r}: {words}")

@@ -89,7 +89,7 @@ class Upstream(ABC):
                 transport = self._new_transport()
                 await transport.connect(self)
         except (TransportError, LimitExceeded) as error:
-            if isinstance(error, TransportError) and self.server.crash_loop.refusal is None:
+            if isinstance(error, TransportError) and self.server.refusal is None:
                 self.server.crash_loop.crashed()
             return self._end(str(error))
         except Exception:  # a mistake of ours must not leave anybody waiting
@@ -173,10 +173,8 @@ class Upstream(ABC):
         self.closed = True
         self._ready = False
         self.server.upstreams.discard(self)
-        if self._transport is not None:
-            self.server.last_stderr = self._transport.stderr_tail
         if not self._closing:
-            self.server.last_error = reason
+            self.server.failed(self.owner, reason)
         self._tell("upstream_closed", reason)
         waiting, self._waiting = self._waiting, []
         for session, forward in waiting:
@@ -195,11 +193,6 @@ class Upstream(ABC):
     def pid(self) -> int | None:
         """Process id, when there is one."""
         return self._transport.pid if self._transport is not None else None
-
-    @property
-    def stderr_tail(self) -> list[str]:
-        """The server's newest stderr lines."""
-        return self._transport.stderr_tail if self._transport is not None else []
 
     @property
     def queued_bytes(self) -> int:
@@ -310,6 +303,8 @@ class Upstream(ABC):
 
     def noise_received(self, source: str, text: str) -> None:
         """Output that is no message stays visible in the tap and the log."""
+        if source == "stderr":
+            self.server.stderr(self.owner).add(self.pid, text)
         tap = self._gateway.tap
         tap.noise(self.owner, self.server.name, self._label, source, text)
         if log.isEnabledFor(logging.DEBUG):

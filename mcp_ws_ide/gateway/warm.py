@@ -104,7 +104,7 @@ class WarmPool:
                         await self._wake.wait()
                 await self._start_one()
         except (TransportError, LimitExceeded) as error:
-            if isinstance(error, TransportError) and self._server.crash_loop.refusal is None:
+            if isinstance(error, TransportError) and self._server.refusal is None:
                 self._server.crash_loop.crashed()
             log.warning("server %s could not be started ahead: %s", self._server.name, error)
         finally:
@@ -125,7 +125,7 @@ class WarmPool:
         if not self._closed:
             log.warning("server %s ended before anybody used it: %s", self._server.name, reason)
             self._server.crash_loop.crashed()
-            self._server.last_error = reason
+            self._server.failed("", reason)
             self.fill()
 
     async def aclose(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mcp_ws_ide.handlers import api
+from mcp_ws_ide.handlers import api, definitions
 from mcp_ws_ide.handlers.endpoint import ServerEndpointHandler
 from mcp_ws_ide.handlers.faults import FaultsHandler
 from mcp_ws_ide.handlers.oauth import CallbackHandler
@@ -26,6 +26,12 @@ ROUTES: list[tuple[str, type[Any]]] = [
     (rf"/mcp-ws/api/servers/{_NAME}", api.ServerHandler),
     (rf"/mcp-ws/api/servers/{_NAME}/restart", api.RestartHandler),
     (rf"/mcp-ws/api/servers/{_NAME}/entry", api.EntryHandler),
+    (rf"/mcp-ws/api/servers/{_NAME}/stop", api.StopHandler),
+    (rf"/mcp-ws/api/servers/{_NAME}/stderr", api.StderrHandler),
+    (rf"/mcp-ws/api/servers/{_NAME}/definition", definitions.DefinitionHandler),
+    (rf"/mcp-ws/api/servers/{_NAME}/preview", definitions.PreviewHandler),
+    (rf"/mcp-ws/api/servers/{_NAME}/consent", definitions.ConsentHandler),
+    (rf"/mcp-ws/api/servers/{_NAME}/try", definitions.TryHandler),
     (r"/mcp-ws/api/sessions", api.SessionsHandler),
     (r"/mcp-ws/api/sessions/([0-9a-f]{1,64})", api.SessionHandler),
     (r"/mcp-ws/api/sessions/([0-9a-f]{1,64})/faults", FaultsHandler),

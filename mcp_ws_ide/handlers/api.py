@@ -6,13 +6,16 @@ Everything needs Jupyter's own credential (a gateway token opens MCP endpoints a
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from jupyter_server.auth.decorator import authorized
 from jupyter_server.base.handlers import APIHandler
+from jupyter_server.utils import ensure_async
 from tornado import web
 
 from mcp_ws_ide import __version__
@@ -23,6 +26,10 @@ from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.handlers.auth import GatewayHandler, credential_of
 from mcp_ws_ide.ide_entries import IDES, entry
 from mcp_ws_ide.tokens import MAX_LIFETIME, TICKET_LIFETIME
+from mcp_ws_ide.usage import Usage, measure
+
+if TYPE_CHECKING:
+    from mcp_ws_ide.gateway.upstream import Upstream
 
 DEFAULT_LIFETIME: Final = 30 * 86400
 """Lifetime of a gateway token that is minted without one, in seconds."""
@@ -66,6 +73,16 @@ class ApiHandler(GatewayHandler, APIHandler):
         return server
 
 
+def problem_model(problem: Any) -> dict[str, str]:
+    """A finding as REST shows it."""
+    return {
+        "source": problem.source,
+        "key": problem.key,
+        "reason": problem.reason,
+        "severity": getattr(problem, "severity", "error"),
+    }
+
+
 class ServersHandler(ApiHandler):
     """``api/servers``."""
 
@@ -74,43 +91,70 @@ class ServersHandler(ApiHandler):
     async def get(self) -> None:
         """All configured servers, and what is wrong with the configuration."""
         gateway = self.runtime.gateway
+        refused = await self._editing_refused()
+        used = await self.usage(gateway.servers.values())
         self.finish(
             {
-                "servers": [self.server_model(server) for server in gateway.servers.values()],
-                "problems": [
-                    {
-                        "source": p.source,
-                        "key": p.key,
-                        "reason": p.reason,
-                        "severity": getattr(p, "severity", "error"),
-                    }
-                    for p in gateway.problems
-                ],
+                "servers": [self.server_model(server, refused, used) for server in gateway.servers.values()],
+                "problems": [problem_model(problem) for problem in gateway.problems],
+                "editing": {
+                    "file": self.runtime.manager.path,
+                    "refused": refused or self.runtime.manager.read_only(),
+                },
             }
         )
 
-    def server_model(self, server: Server) -> dict[str, Any]:
+    async def _editing_refused(self) -> str:
+        """Why the caller may change nothing."""
+        user = self.current_user
+        allowed = await ensure_async(self.authorizer.is_authorized(self, user, "write", "mcp"))
+        return "" if allowed else "you are not authorized to write on mcp"
+
+    async def usage(self, servers: Iterable[Server]) -> dict[int, Usage]:
+        """What the caller's processes use, by pid; nothing unless it is asked for."""
+        if self.get_query_argument("usage", "0") != "1":
+            return {}
+        pids = [u.pid for server in servers for u in server.upstreams if u.owner == self.principal and u.pid]
+        return await asyncio.to_thread(measure, pids) if pids else {}
+
+    def server_model(self, server: Server, refused: str, used: dict[int, Usage]) -> dict[str, Any]:
         """A server as REST shows it: no environment, no secrets."""
         model: dict[str, Any] = server.spec.censored()
-        mine = [u for u in server.upstreams if u.owner == self.principal]
+        mine = sorted((u for u in server.upstreams if u.owner == self.principal), key=lambda u: u.started)
         hide = self.runtime.gateway.tap.redactor.text
         command = [model.get("command"), *model.get("args", [])] if model.get("command") else []
+        last = server.last_exit(self.principal)
         return {
             "name": server.name,
             "transport": server.spec.kind,
             "era": server.era or "unknown",
             "state": server.state,
-            "reason": hide(server.refusal or server.last_error),
+            "reason": hide(server.refusal or (last.reason if last else "")),
             "source": server.spec.source,
             "sharing": server.spec.sharing,
             "command": [hide(part) for part in command],
+            "address": hide(str(model.get("url") or model.get("python") or "+".join(model.get("group", ())))),
             "sessions": sum(s.server is server for s in self.runtime.gateway.sessions.values()),
-            "processes": [
-                {"pid": u.pid, "era": u.era, "shared": u.shared, "sessions": u.users, "started": u.started}
-                for u in mine
-            ],
+            "processes": [process_model(u, used) for u in mine],
             "restarts": server.counters.restarts,
+            "last_exit": {"at": last.at, "reason": hide(last.reason)} if last else None,
+            "read_only": refused or self.runtime.manager.read_only(server.spec.source),
+            "awaits_consent": server.spec.consent is not None,
         }
+
+
+def process_model(upstream: Upstream, used: dict[int, Usage]) -> dict[str, Any]:
+    """A process, or the attachment to a remote server, as REST shows it."""
+    usage = used.get(upstream.pid or 0)
+    return {
+        "pid": upstream.pid,
+        "era": upstream.era,
+        "shared": upstream.shared,
+        "sessions": upstream.users,
+        "started": upstream.started,
+        "memory": usage.memory if usage else None,
+        "cpu": round(usage.cpu, 2) if usage else None,
+    }
 
 
 class ServerHandler(ServersHandler):
@@ -121,12 +165,12 @@ class ServerHandler(ServersHandler):
     async def get(self, name: str) -> None:
         """One server, with the newest lines of its stderr."""
         server = self.server_named(name)
-        tails = [line for u in server.upstreams if u.owner == self.principal for line in u.stderr_tail]
         self.set_header("Cache-Control", "no-store")
         hide = self.runtime.gateway.tap.redactor.text
-        stderr = [hide(line) for line in (tails or server.last_stderr)[-200:]]
+        stderr = [hide(line.text) for line in server.stderr(self.principal).after(0)[-200:]]
         shown = {"stderr": stderr, **self._authorization(server)}
-        self.finish({**self.server_model(server), **shown})
+        model = self.server_model(server, await self._editing_refused(), await self.usage([server]))
+        self.finish({**model, **shown})
 
     def _authorization(self, server: Server) -> dict[str, Any]:
         """The page on which the caller is to authorize the gateway, while that is waited for."""
@@ -147,6 +191,41 @@ class RestartHandler(ApiHandler):
         await self.runtime.gateway.restart(self.server_named(name))
         self.set_status(202)
         self.finish({"restarted": name})
+
+
+class StopHandler(ApiHandler):
+    """``api/servers/{name}/stop``."""
+
+    @web.authenticated
+    @authorized("execute", resource="mcp")
+    async def post(self, name: str) -> None:
+        """End the server's processes; nothing is started until it is restarted."""
+        await self.runtime.gateway.stop(self.server_named(name))
+        self.set_status(202)
+        self.finish({"stopped": name})
+
+
+class StderrHandler(ApiHandler):
+    """``api/servers/{name}/stderr``."""
+
+    @web.authenticated
+    @authorized("execute", resource="mcp")
+    async def get(self, name: str) -> None:
+        """Lines that the caller's processes have written to stderr, behind the line ``after``."""
+        server = self.server_named(name)
+        text = self.get_query_argument("after", "0")
+        if not (text.isascii() and text.isdigit() and len(text) <= 15):
+            raise web.HTTPError(400, '"after" must be the "next" of an earlier answer')
+        after, kept = int(text), server.stderr(self.principal)
+        if after > kept.seq:  # of a gateway, or an entry, before this one
+            after = 0
+        lines = kept.after(after)
+        hide = self.runtime.gateway.tap.redactor.text
+        shown = [
+            {"seq": line.seq, "time": line.at, "pid": line.pid, "text": hide(line.text)} for line in lines
+        ]
+        self.set_header("Cache-Control", "no-store")
+        self.finish({"lines": shown, "next": kept.seq, "missed": kept.seq - after - len(lines)})
 
 
 class EntryHandler(ApiHandler):

@@ -11,9 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import os
 import re
-import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
@@ -25,6 +23,7 @@ import httpx2
 import msgspec
 
 from mcp_ws_ide.errors import TransportError
+from mcp_ws_ide.files import write_private
 from mcp_ws_ide.tasks import TaskGroupOwner
 from mcp_ws_ide.transports.remote import (
     ERROR_BYTES,
@@ -109,15 +108,7 @@ class _Storage:
         directory = self._path.parent
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         directory.chmod(0o700)
-        fresh = self._path.with_name(f"{self._path.name}.{secrets.token_hex(4)}")
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(msgspec.json.encode(self.stored))
-            os.replace(fresh, self._path)
-        except BaseException:
-            fresh.unlink(missing_ok=True)
-            raise
+        write_private(self._path, msgspec.json.encode(self.stored))
 
     @property
     def access_token(self) -> str:

@@ -149,14 +149,9 @@ class StdioTransport(Transport):
             self._exited(self._process.code)
 
     def _resolve(self) -> str:
-        """The program's path: Jupyter's own ``bin`` first, so that its environment's servers are found."""
-        command = self._argv[0]
-        if os.sep in command:
-            return command
-        path = os.pathsep.join([os.path.dirname(sys.executable), self._env.get("PATH", os.defpath)])
-        found = shutil.which(command, path=path)
+        found = find_program(self._argv[0], self._env)
         if found is None:
-            raise TransportError(f"command not found: {command!r}; install it, or give its full path")
+            raise TransportError(f"command not found: {self._argv[0]!r}; install it, or give its full path")
         return found
 
     def _watch(self, how: Any, descriptor: int, callback: Any) -> None:
@@ -359,6 +354,14 @@ class StdioTransport(Transport):
             if descriptor >= 0:
                 os.close(descriptor)
         self._stdin = self._stdout = self._stderr = -1
+
+
+def find_program(command: str, environment: Mapping[str, str]) -> str | None:
+    """The program's path: Jupyter's own ``bin`` first, so that its environment's servers are found."""
+    if os.sep in command:
+        return command
+    path = os.pathsep.join([os.path.dirname(sys.executable), environment.get("PATH", os.defpath)])
+    return shutil.which(command, path=path)
 
 
 def _read(descriptor: int) -> bytes | None:

@@ -67,7 +67,23 @@ async def test_answers_are_what_the_description_says(jupyter, document, peer):
         ("delete", "/api/tokens/{id}", f"tokens/{minted}", None),
         ("post", "/api/tickets", "tickets", {"server": "fast"}),
         ("get", "/api/health", "health", None),
+        ("get", "/api/servers", "servers?usage=1", None),
+        ("get", "/api/servers/{name}/stderr", "servers/fast/stderr?after=0", None),
+        ("post", "/api/servers/{name}/stop", "servers/time/stop", None),
         ("post", "/api/servers/{name}/restart", "servers/time/restart", None),
+        ("post", "/api/servers/{name}/preview", "servers/new/preview", {"entry": {"command": "true"}}),
+        ("post", "/api/servers/{name}/preview", "servers/new/preview", {"entry": {}}),
+        ("post", "/api/servers/{name}/preview", "servers/fast/preview", {"entry": {"command": "true"}}),
+        ("put", "/api/servers/{name}/definition", "servers/new/definition", {"entry": {"command": "true"}}),
+        ("get", "/api/servers/{name}/definition", "servers/fast/definition", None),
+        ("delete", "/api/servers/{name}/definition", "servers/fast/definition", None),
+        ("post", "/api/servers/{name}/consent", "servers/fast/consent", {"digest": "x"}),
+        (
+            "post",
+            "/api/servers/{name}/try",
+            "servers/new/try",
+            {"entry": {"command": "true"}, "consent": "x"},
+        ),
     ]
     for method, path, real, body in calls:
         status, answer = jupyter.rest(method.upper(), real, body)

@@ -21,10 +21,15 @@ class NamedUsers(IdentityProvider):
 
 
 class NoGuests(Authorizer):
-    """Everybody may do everything, but "guest" nothing with MCP, "blind" not watch, and "careful" break no links."""
+    """Everybody may do everything, but "guest" nothing with MCP, "blind" not watch, "careful" break no links,
+    and "reader" change no server."""
 
     def is_authorized(self, handler: Any, user: User, action: str, resource: str) -> bool:
-        refused = {"blind": ("read", "mcp-tap"), "careful": ("execute", "mcp-faults")}
+        refused = {
+            "blind": ("read", "mcp-tap"),
+            "careful": ("execute", "mcp-faults"),
+            "reader": ("write", "mcp"),
+        }
         if refused.get(user.username) == (action, resource):
             return False
         return user.username != "guest" or not resource.startswith("mcp")

@@ -1,0 +1,29 @@
+"""Files that hold what is private: written whole or not at all, mode 0600."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Put a new file in the place of ``path``; its directory is made with mode 0700 where it is missing.
+
+    A reader sees the old content or the new one; after a crash one of the two is there.
+
+    Raises:
+        OSError: nothing was changed.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(fresh, path)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise

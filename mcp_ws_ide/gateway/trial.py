@@ -1,0 +1,234 @@
+"""Start a server once, ask what it is, end it: what somebody wants to know before an entry is saved."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from mcp_ws_ide import __version__, messages
+from mcp_ws_ide.core import era as eras
+from mcp_ws_ide.core.era import Era
+from mcp_ws_ide.errors import LimitExceeded, MalformedMessage, TransportClosed, TransportError
+from mcp_ws_ide.transports import Transport
+
+if TYPE_CHECKING:
+    from mcp_ws_ide.config import ServerSpec
+    from mcp_ws_ide.gateway.gateway import Gateway
+    from mcp_ws_ide.gateway.server import Server
+
+HANDSHAKE_VERSION: Final = "2025-11-25"
+"""The newest revision with a handshake."""
+FIRST_START: Final = 60.0
+"""Seconds for a handshake: a first start may download the server."""
+MAX_STDERR: Final = 100
+MAX_PAGES: Final = 20
+"""Pages of a list of tools that are counted."""
+
+
+@dataclass
+class Report:
+    """What came of it. ``error`` says in words why ``ok`` is False; ``seconds`` from the start to the last answer."""
+
+    ok: bool = False
+    error: str = ""
+    era: str = "unknown"
+    server: str = ""
+    version: str = ""
+    tools: int | None = None
+    seconds: float = 0.0
+    stderr: list[str] = field(default_factory=list)
+
+
+class _Failed(Exception):
+    """It cannot be used, in words."""
+
+
+class _Conversation:
+    """The receiver of the one transport, and the requests it waits for."""
+
+    def __init__(self) -> None:
+        self.transport: Transport | None = None
+        self.stderr: list[str] = []
+        self._answers: dict[bytes, asyncio.Future[messages.Message]] = {}
+        self._ended = ""
+        self._id = 0
+
+    def message_received(self, message: bytes) -> None:
+        """See :class:`~mcp_ws_ide.transports.base.Receiver`."""
+        try:
+            parsed = messages.parse(message)
+        except MalformedMessage:
+            return
+        waiting = self._answers.pop(bytes(parsed.id or b""), None)
+        if parsed.kind is messages.Kind.RESPONSE and waiting is not None and not waiting.done():
+            waiting.set_result(parsed)
+
+    def noise_received(self, source: str, text: str) -> None:
+        """See :class:`~mcp_ws_ide.transports.base.Receiver`."""
+        self.stderr = [*self.stderr, text if source == "stderr" else f"{source}: {text}"][-MAX_STDERR:]
+
+    def transport_closed(self, reason: str) -> None:
+        """See :class:`~mcp_ws_ide.transports.base.Receiver`."""
+        self._ended = reason
+        for waiting in self._answers.values():
+            if not waiting.done():
+                waiting.set_exception(_Failed(reason))
+
+    def write_paused(self, paused: bool) -> None:
+        """What is sent here is short."""
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Send one message."""
+        if self.transport is None or self._ended:
+            raise _Failed(self._ended or "it has ended")
+        try:
+            self.transport.send(json.dumps({"jsonrpc": "2.0", **message}).encode())
+        except TransportClosed as error:
+            raise _Failed(str(error)) from None
+
+    async def ask(self, method: str, params: dict[str, Any], seconds: float) -> messages.Message:
+        """A request and its answer.
+
+        Raises:
+            _Failed: the server has ended.
+            TimeoutError: it says nothing.
+        """
+        self._id += 1
+        raw_id = str(self._id).encode()
+        answer: asyncio.Future[messages.Message] = asyncio.get_running_loop().create_future()
+        self._answers[raw_id] = answer
+        try:
+            self.send({"id": self._id, "method": method, "params": params})
+            async with asyncio.timeout(seconds):
+                return await answer
+        finally:
+            self._answers.pop(raw_id, None)
+
+
+class Trial:
+    """One try of a server that is in no configuration.
+
+    Args:
+        gateway: whose limits and processes it uses.
+        server: a server of its own, not the configured one.
+        principal: who tries it.
+    """
+
+    def __init__(self, gateway: Gateway, server: Server, principal: str) -> None:
+        self._gateway, self._server, self._principal = gateway, server, principal
+        self._probe_seconds = gateway.limits.probe_timeout
+        self.report = Report()
+
+    async def run(self) -> Report:
+        """Start, ask, end; bounded, and never raises for what a server does."""
+        started = time.monotonic()
+        try:
+            era = await self._attempt(probe=True)
+            if era is None:
+                await self._attempt(probe=False)
+            self.report.ok = True
+        except (_Failed, TransportError, LimitExceeded) as error:
+            self.report.error = str(error)
+        except TimeoutError:
+            self.report.error = "it was started, and did not answer in time"
+        self.report.seconds = round(time.monotonic() - started, 3)
+        return self.report
+
+    async def _attempt(self, *, probe: bool) -> Era | None:
+        """One process or link; None where it ended on the probe, as servers of the handshake era may."""
+        self._gateway.check_processes(self._server, wanted=1)
+        talk = _Conversation()
+        transport = self._server.new_transport(self._principal)
+        await transport.connect(talk)
+        talk.transport = transport
+        try:
+            if probe and (era := await self._probe(talk)) is not Era.LEGACY:
+                return era
+            await self._shake_hands(talk)
+            return Era.LEGACY
+        finally:
+            await transport.close()
+            self.report.stderr = talk.stderr
+
+    async def _probe(self, talk: _Conversation) -> Era | None:
+        """The era that it shows; None where it did not survive the question."""
+        meta = _meta()
+        try:
+            answer = await talk.ask("server/discover", {"_meta": meta}, self._probe_seconds)
+        except TimeoutError:
+            return Era.LEGACY
+        except _Failed:
+            return None
+        if eras.read_probe(answer) is not Era.MODERN:
+            return Era.LEGACY
+        self.report.era = Era.MODERN
+        self._name(_decode(answer.result).get("serverInfo") or _info_of(answer))
+        await self._count_tools(talk, {"_meta": meta})
+        return Era.MODERN
+
+    async def _shake_hands(self, talk: _Conversation) -> None:
+        params = {
+            "protocolVersion": HANDSHAKE_VERSION,
+            "capabilities": {},
+            "clientInfo": {"name": "mcp-ws-ide", "version": __version__},
+        }
+        answer = await talk.ask("initialize", params, FIRST_START)
+        if answer.error:
+            raise _Failed(
+                f"it refused the handshake: {_decode(answer.error).get('message', 'no reason given')}"
+            )
+        self.report.era = Era.LEGACY
+        result = _decode(answer.result)
+        self._name(result.get("serverInfo"))
+        talk.send({"method": "notifications/initialized"})
+        if isinstance(result.get("capabilities"), dict) and "tools" in result["capabilities"]:
+            await self._count_tools(talk, {})
+        else:
+            self.report.tools = 0
+
+    def _name(self, info: Any) -> None:
+        if isinstance(info, dict):
+            self.report.server = str(info.get("title") or info.get("name") or "")[:200]
+            self.report.version = str(info.get("version") or "")[:100]
+
+    async def _count_tools(self, talk: _Conversation, params: dict[str, Any]) -> None:
+        """The tools of all pages; a server without any answers with an error."""
+        count, cursor = 0, None
+        for _ in range(MAX_PAGES):
+            page = {**params, **({"cursor": cursor} if cursor else {})}
+            answer = await talk.ask("tools/list", page, self._probe_seconds)
+            result = {} if answer.error else _decode(answer.result)
+            tools = result.get("tools")
+            count += len(tools) if isinstance(tools, list) else 0
+            cursor = result.get("nextCursor")
+            if not isinstance(cursor, str):
+                break
+        self.report.tools = count
+
+
+def _meta() -> dict[str, Any]:
+    found: dict[str, Any] = _decode(eras.probe(__version__))["params"]["_meta"]
+    return found
+
+
+def _info_of(answer: messages.Message) -> Any:
+    meta = _decode(answer.result).get("_meta")
+    return meta.get("io.modelcontextprotocol/serverInfo") if isinstance(meta, dict) else None
+
+
+def _decode(data: bytes) -> dict[str, Any]:
+    try:
+        found = msgspec.json.decode(data)
+    except (msgspec.DecodeError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+async def try_server(gateway: Gateway, spec: ServerSpec, principal: str) -> Report:
+    """Start a server once and end it again; it serves nobody meanwhile."""
+    return await Trial(gateway, gateway.unlisted(spec), principal).run()
