@@ -4,11 +4,15 @@
 export const baseUrl = document.documentElement.dataset["baseUrl"] ?? "/";
 
 export interface Process {
-  readonly pid: number;
+  /** None of a remote server. */
+  readonly pid: number | null;
   readonly era: string;
   readonly shared: boolean;
   readonly sessions: number;
   readonly started: number;
+  /** Resident bytes and processor seconds, with children; null unless they were asked for. */
+  readonly memory: number | null;
+  readonly cpu: number | null;
 }
 
 export interface Server {
@@ -23,6 +27,11 @@ export interface Server {
   readonly sessions: number;
   readonly processes: readonly Process[];
   readonly restarts: number;
+  readonly address: string;
+  readonly last_exit: { readonly at: number; readonly reason: string } | null;
+  /** Why its entry cannot be changed here; empty if it can. */
+  readonly read_only: string;
+  readonly awaits_consent: boolean;
 }
 
 export interface Problem {
@@ -35,6 +44,7 @@ export interface Problem {
 export interface Servers {
   readonly servers: readonly Server[];
   readonly problems: readonly Problem[];
+  readonly editing: { readonly file: string; readonly refused: string };
 }
 
 export interface Session {

@@ -1,6 +1,7 @@
 /** The page: header, views, help. What a view shows is its own business. */
 
 import "./page.css";
+import "./manage.css";
 import { render, type ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 import { announced } from "./announce.js";
@@ -15,12 +16,12 @@ import { lazy } from "./ui/lazy.js";
 import { Empty } from "./ui/parts.js";
 import { Dot } from "./ui/state.js";
 import { Servers } from "./views/servers.js";
-import { Sessions } from "./views/sessions.js";
-import { Traffic } from "./views/traffic.js";
 
 // The MCP client is the largest part of the page, and comes when it is needed.
 const ServerClient = lazy(() => import("./views/client.js"));
 const Connect = lazy(() => import("./views/connect.js"));
+const Sessions = lazy(() => import("./views/sessions.js"));
+const Traffic = lazy(() => import("./views/traffic.js"));
 
 const VIEWS = [
   { name: "servers", title: "Servers", key: "1" },

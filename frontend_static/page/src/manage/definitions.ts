@@ -1,0 +1,91 @@
+/** Entries of the user's mcp.json over REST (docs/servers.md). */
+
+import { rest, type Problem } from "../api.js";
+
+/** An entry as in mcp.json; what may be a secret is a {@link Hidden}. */
+export type Entry = Record<string, any>;
+
+/** Stands for what is stored; sent back, it keeps it. */
+export interface Hidden {
+  readonly hidden: string;
+  readonly shown?: string;
+}
+
+export function isHidden(value: unknown): value is Hidden {
+  return typeof value === "object" && value !== null && typeof (value as Hidden).hidden === "string" && Object.keys(value).every((key) => key === "hidden" || key === "shown");
+}
+
+export interface Launch {
+  readonly kind: string;
+  readonly command: string | null;
+  readonly program: string | null;
+  readonly args: readonly (string | null)[];
+  readonly cwd: string | null;
+  readonly env: readonly string[];
+  readonly url: string | null;
+  readonly headers: readonly string[];
+  readonly python: string | null;
+  readonly group: readonly string[];
+  readonly notes: readonly string[];
+}
+
+export interface Preview {
+  readonly digest: string | null;
+  readonly launch: Launch | null;
+  readonly problems: readonly Problem[];
+  readonly version: string;
+}
+
+export interface Definition {
+  readonly name: string;
+  readonly file: string;
+  readonly version: string;
+  readonly entry: Entry;
+  readonly consent: { readonly by: string; readonly at: number } | null;
+  readonly awaits: boolean;
+  readonly digest: string | null;
+  readonly launch: Launch;
+}
+
+export interface Report {
+  readonly ok: boolean;
+  readonly error: string;
+  readonly era: string;
+  readonly server: string;
+  readonly version: string;
+  readonly tools: number | null;
+  readonly seconds: number;
+  readonly stderr: readonly string[];
+}
+
+function path(name: string, what: string): string {
+  return `servers/${encodeURIComponent(name)}/${what}`;
+}
+
+export function read(name: string): Promise<Definition> {
+  return rest(path(name, "definition"));
+}
+
+/** What an entry would run, and what is wrong with it. Starts nothing. */
+export function preview(name: string, entry: Entry, signal?: AbortSignal): Promise<Preview> {
+  return rest(path(name, "preview"), { method: "POST", body: { entry }, ...(signal && { signal }) });
+}
+
+/** @param consent the digest of the preview that the user agreed to; without it nothing is started. */
+export function save(name: string, entry: Entry, version: string, consent?: string): Promise<Definition> {
+  return rest(path(name, "definition"), { method: "PUT", headers: { "If-Match": `"${version}"` }, body: { entry, ...(consent && { consent }) } });
+}
+
+export async function remove(name: string): Promise<void> {
+  const { version } = await read(name);
+  await rest(path(name, "definition"), { method: "DELETE", headers: { "If-Match": `"${version}"` } });
+}
+
+export function agree(name: string, digest: string): Promise<void> {
+  return rest(path(name, "consent"), { method: "POST", body: { digest } });
+}
+
+/** Start it once, ask what it is, end it. */
+export function tryOnce(name: string, entry: Entry, consent: string): Promise<Report> {
+  return rest(path(name, "try"), { method: "POST", body: { entry, consent } });
+}

@@ -1,0 +1,126 @@
+/** Fields of an entry: texts, lists, names with values; what is hidden stays so until it is typed anew. */
+
+import type { ComponentChildren } from "preact";
+import { useId } from "preact/hooks";
+import { Icon } from "../ui/icons.js";
+import { isHidden, type Hidden } from "./definitions.js";
+
+type Value = string | Hidden;
+/** What is wrong, by the key that the gateway names. */
+export type Wrong = ReadonlyMap<string, string>;
+
+interface TextProps {
+  label: string;
+  value: Value;
+  onInput: (value: string) => void;
+  error?: string | undefined;
+  placeholder?: string;
+  help?: ComponentChildren;
+  disabled?: boolean;
+}
+
+export function TextField({ label, value, onInput, error, placeholder, help, disabled }: TextProps) {
+  const id = useId();
+  return (
+    <div class="field">
+      <label for={id}>{label}</label>
+      <ValueInput id={id} value={value} onInput={onInput} error={error} placeholder={placeholder} disabled={disabled} />
+      {help && <p class="description muted">{help}</p>}
+      <Error id={id} error={error} />
+    </div>
+  );
+}
+
+function Error({ id, error }: { id: string; error: string | undefined }) {
+  return error === undefined ? null : (
+    <p class="error bad" id={`${id}-error`}>
+      {error}
+    </p>
+  );
+}
+
+interface InputProps {
+  id?: string;
+  label?: string;
+  value: Value;
+  onInput: (value: string) => void;
+  error?: string | undefined;
+  placeholder?: string | undefined;
+  disabled?: boolean | undefined;
+}
+
+function ValueInput({ id, label, value, onInput, error, placeholder, disabled }: InputProps) {
+  const hidden = isHidden(value);
+  return (
+    <input
+      id={id}
+      type="text"
+      class="mono"
+      aria-label={label}
+      aria-invalid={error !== undefined}
+      aria-describedby={error !== undefined && id !== undefined ? `${id}-error` : undefined}
+      autocomplete="off"
+      spellcheck={false}
+      disabled={disabled}
+      placeholder={hidden ? `${value.shown ?? "••••"} (kept; type to replace)` : placeholder}
+      value={hidden ? "" : value}
+      onInput={(event) => onInput(event.currentTarget.value)}
+    />
+  );
+}
+
+/** A list of texts, one each. */
+export function ListField({ label, name, values, onChange, wrong, add }: { label: string; name: string; values: readonly Value[]; onChange: (values: Value[]) => void; wrong: Wrong; add: string }) {
+  const id = useId();
+  return (
+    <fieldset class="field plain">
+      <legend>{label}</legend>
+      {values.map((value, index) => (
+        <div key={index}>
+          <div class="row">
+            <ValueInput id={`${id}-${index}`} label={`${label}, ${index + 1}`} value={value} error={wrong.get(`${name}[${index}]`)} onInput={(text) => onChange(values.map((old, at) => (at === index ? text : old)))} />
+            <Remove label={`Remove ${label}, ${index + 1}`} onClick={() => onChange(values.filter((_, at) => at !== index))} />
+          </div>
+          <Error id={`${id}-${index}`} error={wrong.get(`${name}[${index}]`)} />
+        </div>
+      ))}
+      <Error id={id} error={wrong.get(name)} />
+      <button type="button" onClick={() => onChange([...values, ""])}>
+        {add}
+      </button>
+    </fieldset>
+  );
+}
+
+/** Names with values, as of variables and headers. */
+export function PairsField({ label, name, pairs, onChange, wrong, add, example }: { label: string; name: string; pairs: readonly (readonly [string, Value])[]; onChange: (pairs: (readonly [string, Value])[]) => void; wrong: Wrong; add: string; example: string }) {
+  const id = useId();
+  return (
+    <fieldset class="field plain">
+      <legend>{label}</legend>
+      {pairs.map(([key, value], index) => (
+        <div key={index}>
+          <div class="row">
+            <input type="text" class="mono name" aria-label={`${label}, name ${index + 1}`} spellcheck={false} autocomplete="off" placeholder="NAME" value={key} onInput={(event) => onChange(pairs.map((old, at) => (at === index ? [event.currentTarget.value, value] : old)))} />
+            <ValueInput id={`${id}-${index}`} label={`${label}, value of ${key || index + 1}`} value={value} placeholder={example} error={wrong.get(`${name}.${key}`)} onInput={(text) => onChange(pairs.map((old, at) => (at === index ? [key, text] : old)))} />
+            <Remove label={`Remove ${key || "it"}`} onClick={() => onChange(pairs.filter((_, at) => at !== index))} />
+          </div>
+          <Error id={`${id}-${index}`} error={wrong.get(`${name}.${key}`)} />
+        </div>
+      ))}
+      <Error id={id} error={wrong.get(name)} />
+      <button type="button" onClick={() => onChange([...pairs, ["", ""]])}>
+        {add}
+      </button>
+    </fieldset>
+  );
+}
+
+
+function Remove({ label, onClick }: { label: string; onClick: () => void }) {
+  return (
+    <button type="button" class="quiet" aria-label={label} title={label} onClick={onClick}>
+      <Icon name="close" />
+    </button>
+  );
+}

@@ -1,0 +1,151 @@
+/** The gateway's tap (docs/inspector.md): a WebSocket of records that goes on where it was cut. */
+
+import { signal, type Signal } from "@preact/signals";
+import { ApiError, baseUrl, rest } from "./api.js";
+
+/** One record, as the gateway writes it. */
+export interface TapRecord {
+  readonly seq: number;
+  /** Epoch seconds. */
+  readonly time: number;
+  /** Monotonic seconds. */
+  readonly mono: number;
+  readonly server: string;
+  readonly session: string | null;
+  readonly leg: "client" | "upstream" | null;
+  readonly direction: "in" | "out" | null;
+  readonly kind: string;
+  readonly method: string | null;
+  readonly id: unknown;
+  readonly size: number;
+  readonly raw: string | null;
+  readonly truncated: boolean;
+  readonly event: string | null;
+  readonly detail: string | null;
+  readonly drops: number;
+  readonly origin_session: string | null;
+  readonly origin_id: unknown;
+  readonly instance?: string;
+  readonly from?: number | null;
+  readonly to?: number | null;
+  readonly count?: number | null;
+}
+
+export type TapState =
+  | { readonly kind: "off" }
+  | { readonly kind: "connecting" }
+  | { readonly kind: "live" }
+  /** `at`: when it is tried again, in milliseconds of `Date.now()`. */
+  | { readonly kind: "waiting"; readonly attempt: number; readonly at: number; readonly words: string }
+  | { readonly kind: "refused"; readonly words: string };
+
+const PROTOCOL = "mcp.tap.v1";
+const FIRST_DELAY = 500;
+const LONGEST_DELAY = 15_000;
+
+export class Tap {
+  readonly state: Signal<TapState> = signal({ kind: "off" });
+  #query: Record<string, string>;
+  #take: (lines: readonly string[]) => void;
+  #link: WebSocket | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #attempt = 0;
+  #after = 0;
+  #instance = "";
+  #watchers = 0;
+
+  /**
+   * @param query what to see (docs/inspector.md, Filters).
+   * @param take gets the records, JSON objects, in their order.
+   */
+  constructor(query: Record<string, string>, take: (lines: readonly string[]) => void) {
+    this.#query = query;
+    this.#take = take;
+  }
+
+  /** Which run of the gateway the numbers belong to. */
+  get instance(): string {
+    return this.#instance;
+  }
+
+  /** Watch until the function that is returned is called; then the next one goes on from there. */
+  watch(): () => void {
+    this.#watchers += 1;
+    if (this.#watchers === 1) this.#open();
+    return () => {
+      this.#watchers -= 1;
+      if (this.#watchers === 0) this.#close();
+    };
+  }
+
+  /** Try now. */
+  retry(): void {
+    if (this.#link !== undefined || this.#watchers === 0) return;
+    clearTimeout(this.#timer);
+    this.#open();
+  }
+
+  #open(): void {
+    const place = this.#instance ? { after: String(this.#after), instance: this.#instance } : {};
+    const search = new URLSearchParams({ ...this.#query, ...place });
+    const url = new URL(`${baseUrl}mcp-ws/api/tap?${search}`, location.href);
+    url.protocol = url.protocol.replace("http", "ws");
+    this.state.value = { kind: "connecting" };
+    const link = new WebSocket(url, PROTOCOL);
+    this.#link = link;
+    link.onmessage = ({ data }) => this.#received(String(data));
+    link.onclose = ({ code, reason }) => {
+      if (this.#link === link) void this.#lost(code, reason);
+    };
+  }
+
+  #received(text: string): void {
+    const lines = text.split("\n");
+    const last = JSON.parse(lines.at(-1) ?? "{}") as TapRecord;
+    if (last.event === "attached" && last.instance !== undefined) {
+      this.#attempt = 0;
+      this.#instance = last.instance;
+      this.#after = last.seq;
+      this.state.value = { kind: "live" };
+      return;
+    }
+    this.#after = last.seq;
+    this.#take(lines);
+  }
+
+  async #lost(code: number, reason: string): Promise<void> {
+    const wasLive = this.state.peek().kind === "live";
+    this.#link = undefined;
+    const words = reason || (wasLive ? `the link was lost (${code})` : await why());
+    if (this.#watchers === 0 || this.#link !== undefined) return;
+    if (words.startsWith(REFUSED)) {
+      this.state.value = { kind: "refused", words: words.slice(REFUSED.length) };
+      return;
+    }
+    this.#attempt += 1;
+    const delay = Math.min(FIRST_DELAY * 2 ** (this.#attempt - 1), LONGEST_DELAY) * (0.5 + Math.random() / 2);
+    this.state.value = { kind: "waiting", attempt: this.#attempt, at: Date.now() + delay, words };
+    this.#timer = setTimeout(() => this.#open(), delay);
+  }
+
+  #close(): void {
+    clearTimeout(this.#timer);
+    const link = this.#link;
+    this.#link = undefined;
+    link?.close(1000);
+    this.state.value = { kind: "off" };
+  }
+}
+
+const REFUSED = "refused: ";
+
+/** Why a handshake failed, which a browser does not tell: a plain request gets the same refusal. */
+async function why(): Promise<string> {
+  try {
+    await rest("tap");
+  } catch (error) {
+    if (error instanceof ApiError && [401, 403].includes(error.status)) return REFUSED + error.message;
+    if (error instanceof ApiError && error.status === 0) return error.message;
+  }
+  return "the link could not be opened";
+}

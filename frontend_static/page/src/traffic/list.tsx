@@ -1,0 +1,110 @@
+/** A list of which only what can be seen is there: rows of one height, moved through by keys. */
+
+import type { ComponentChildren } from "preact";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+
+export const ROW_HEIGHT = 22;
+/** Rows above and below what can be seen. */
+const MARGIN = 8;
+
+interface Props<T> {
+  label: string;
+  items: readonly T[];
+  /** Index of the chosen item; -1: none. */
+  chosen: number;
+  onChoose: (index: number) => void;
+  /** Whether the newest item stays in sight. */
+  follow: boolean;
+  /** The user scrolled away from the newest item, or back to it. */
+  onFollow: (follow: boolean) => void;
+  keyOf: (item: T) => number;
+  children: (item: T) => ComponentChildren;
+  classOf: (item: T) => string;
+}
+
+export function VirtualList<T>({ label, items, chosen, onChoose, follow, onFollow, keyOf, children, classOf }: Props<T>) {
+  const box = useRef<HTMLDivElement>(null);
+  const [top, setTop] = useState(0);
+  const [height, setHeight] = useState(400);
+  const expected = useRef(-1);
+
+  useLayoutEffect(() => {
+    const element = box.current;
+    if (element === null) return;
+    const measure = new ResizeObserver(() => setHeight(element.clientHeight));
+    measure.observe(element);
+    return () => measure.disconnect();
+  }, []);
+
+  const scrollTo = (to: number): void => {
+    const element = box.current;
+    if (element === null) return;
+    element.scrollTop = to;
+    expected.current = element.scrollTop;
+    setTop(element.scrollTop);
+  };
+  useLayoutEffect(() => {
+    if (follow) scrollTo(items.length * ROW_HEIGHT);
+  }, [follow, items.length, height]);
+  useEffect(() => {
+    const element = box.current;
+    if (element === null || chosen < 0) return;
+    const at = chosen * ROW_HEIGHT;
+    if (at < element.scrollTop) scrollTo(at);
+    else if (at + ROW_HEIGHT > element.scrollTop + element.clientHeight) scrollTo(at + ROW_HEIGHT - element.clientHeight);
+  }, [chosen]);
+
+  const onScroll = (): void => {
+    const element = box.current;
+    if (element === null) return;
+    setTop(element.scrollTop);
+    if (Math.abs(element.scrollTop - expected.current) < 2) return; // our own doing
+    onFollow(element.scrollTop + element.clientHeight >= element.scrollHeight - ROW_HEIGHT);
+  };
+  const onKeyDown = (event: KeyboardEvent): void => {
+    const page = Math.max(1, Math.floor(height / ROW_HEIGHT) - 1);
+    const last = items.length - 1;
+    const places: Record<string, number> = {
+      ArrowDown: chosen + 1, j: chosen + 1, ArrowUp: chosen < 0 ? last : chosen - 1, k: chosen < 0 ? last : chosen - 1,
+      PageDown: chosen + page, PageUp: chosen - page, Home: 0, g: 0, End: last, G: last,
+    };
+    const to = places[event.key];
+    if (to === undefined || event.ctrlKey || event.metaKey || event.altKey || last < 0) return;
+    event.preventDefault();
+    onFollow(to >= last);
+    onChoose(Math.max(0, Math.min(to, last)));
+  };
+
+  const first = Math.max(0, Math.floor(top / ROW_HEIGHT) - MARGIN);
+  const end = Math.min(items.length, Math.ceil((top + height) / ROW_HEIGHT) + MARGIN);
+  return (
+    <div
+      ref={box}
+      class="virtual"
+      role="listbox"
+      tabIndex={0}
+      aria-label={label}
+      aria-activedescendant={chosen >= first && chosen < end ? `row-${keyOf(items[chosen] as T)}` : undefined}
+      onScroll={onScroll}
+      onKeyDown={onKeyDown}
+    >
+      <div class="virtual-space" role="presentation" style={{ height: `${items.length * ROW_HEIGHT}px` }}>
+        {items.slice(first, end).map((item, index) => (
+          <div
+            key={keyOf(item)}
+            id={`row-${keyOf(item)}`}
+            role="option"
+            aria-selected={first + index === chosen}
+            aria-posinset={first + index + 1}
+            aria-setsize={items.length}
+            class={`virtual-row ${classOf(item)}`}
+            style={{ transform: `translateY(${(first + index) * ROW_HEIGHT}px)` }}
+            onClick={() => onChoose(first + index)}
+          >
+            {children(item)}
+          </div>
+        ))}
+      </div>
+    </div>
+  );
+}
