@@ -76,11 +76,11 @@ $(MCP1_STAMP): pyproject.toml
 	.venv-mcp1/bin/python -m pip install --quiet --editable ".[langchain]" "mcp[ws]<2"
 	@touch $@
 
-# JupyterLab, for make lab and for the tests, which install the wheel there.
+# JupyterLab and Notebook, for make lab and for the tests, which install the wheel there.
 $(LAB_STAMP): pyproject.toml
 	$(PYTHON) -m venv .venv-lab
 	.venv-lab/bin/python -m pip install --quiet --upgrade pip
-	MCP_WS_IDE_SKIP_FRONTEND=1 .venv-lab/bin/python -m pip install --quiet --editable ".[lab]" "jupyterlab==4.6.*" ipykernel
+	MCP_WS_IDE_SKIP_FRONTEND=1 .venv-lab/bin/python -m pip install --quiet --editable ".[lab]" "jupyterlab==4.6.*" "notebook==7.6.*" ipykernel
 	@touch $@
 
 # openai-agents wants an older websockets than the tests should run with.
@@ -98,7 +98,7 @@ $(PEERS_STAMP): benchmarks/peers/package.json benchmarks/peers/requirements.txt 
 	.peers/venv/bin/python -m pip install --quiet -r benchmarks/peers/requirements.txt
 	@touch $@
 
-run: $(VENV)/.run $(PAGE_BUILT) ## install, then start Jupyter with the extension and the demo server
+run: $(VENV)/.run ## install, then start Jupyter with the extension and the demo server
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m mcp_ws_ide.demo.run --port $(PORT)
 
 lab: $(LAB_STAMP) ## start JupyterLab with the extension and the demo server

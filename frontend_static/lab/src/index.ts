@@ -127,10 +127,19 @@ const cards: JupyterFrontEndPlugin<void> = {
   id: 'mcp-ws-ide:launcher',
   description: 'Launcher cards for MCP servers and the inspector.',
   autoStart: true,
-  requires: [ILauncher, IGateway, IPreferences, ICommands],
-  activate: (app: JupyterFrontEnd, launcher: ILauncher, watched: Gateway, preferences: Preferences) => {
-    // The terminals' plugin may come later than we do.
-    void app.restored.then(() => addCards(launcher, watched, preferences, () => hasTerminals(app)));
+  requires: [IGateway, IPreferences, ICommands],
+  optional: [ILauncher],
+  activate: (
+    app: JupyterFrontEnd,
+    watched: Gateway,
+    preferences: Preferences,
+    _commands: Commands,
+    launcher: ILauncher | null
+  ) => {
+    if (launcher) {
+      // The terminals' plugin may come later than we do.
+      void app.restored.then(() => addCards(launcher, watched, preferences, () => hasTerminals(app)));
+    }
   }
 };
 
@@ -138,13 +147,13 @@ const running: JupyterFrontEndPlugin<void> = {
   id: 'mcp-ws-ide:running',
   description: 'MCP sessions among the running things.',
   autoStart: true,
-  requires: [IRunningSessionManagers, IGateway, ICommands],
-  optional: [ITranslator],
+  requires: [IGateway, ICommands],
+  optional: [IRunningSessionManagers, ITranslator],
   activate: (
     app: JupyterFrontEnd,
-    managers: IRunningSessionManagers,
     watched: Gateway,
     commands: Commands,
+    managers: IRunningSessionManagers | null,
     translator: ITranslator | null
   ) => {
     const actions = {
@@ -152,7 +161,7 @@ const running: JupyterFrontEndPlugin<void> = {
       end: ({ id }: { id: string }) => commands.end(id),
       endAll: () => void commands.endAllNow()
     };
-    managers.add(new RunningMcpSessions(watched, bundle(translator), actions));
+    managers?.add(new RunningMcpSessions(watched, bundle(translator), actions));
   }
 };
 
@@ -160,16 +169,19 @@ const status: JupyterFrontEndPlugin<void> = {
   id: 'mcp-ws-ide:status',
   description: 'Live MCP sessions and the gateway in the status bar.',
   autoStart: true,
-  requires: [IStatusBar, IGateway, IPreferences],
-  optional: [ITranslator, ILabShell],
+  requires: [IGateway, IPreferences],
+  optional: [IStatusBar, ITranslator, ILabShell],
   activate: (
     app: JupyterFrontEnd,
-    bar: IStatusBar,
     watched: Gateway,
     preferences: Preferences,
+    bar: IStatusBar | null,
     translator: ITranslator | null,
     labShell: ILabShell | null
   ) => {
+    if (!bar) {
+      return;
+    }
     const open = (): void => {
       if (labShell && app.commands.hasCommand(RUNNING_PANEL)) {
         void app.commands.execute(RUNNING_PANEL);
