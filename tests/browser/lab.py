@@ -168,6 +168,14 @@ class LabPage:
         """The page in the panel that is seen."""
         return self.page.frame_locator(".mcp-Panel:visible iframe")
 
+    def call(self, tool: str, **arguments: str) -> None:
+        """Call a tool in the panel that is seen, with its form, and wait for the text in its result."""
+        self.frame.locator("[aria-label=tools]").get_by_role("link", name=tool).first.click(timeout=30_000)
+        form = self.frame.get_by_role("form", name=f"Arguments of {tool}")
+        for name, value in arguments.items():
+            form.get_by_label(name).fill(value)
+        form.get_by_role("button", name="Call", exact=True).click()
+
     @property
     def sessions(self) -> Any:
         """What the panel of running things lists."""

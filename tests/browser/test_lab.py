@@ -7,10 +7,12 @@ import os
 import re
 import zipfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.sync.client import connect
 
 from tests.browser import lab
 from tests.conftest import Jupyter
@@ -93,6 +95,7 @@ def test_from_a_card_to_a_call_and_to_the_end_of_its_session(page):
     page.status("MCP: 0").wait_for()
     page.card("demo").click()
     page.call("echo", text="hello from a panel")
+    page.frame.locator(".choose-detail .call", has_text="hello from a panel").wait_for()
     page.status("MCP: 1").wait_for(timeout=20_000)
     assert page.page.locator(".lm-TabBar-tab.lm-mod-current", has_text="MCP: demo").count() == 1
     page.open_running()
@@ -107,28 +110,37 @@ def test_from_a_card_to_a_call_and_to_the_end_of_its_session(page):
 
 
 @pytest.mark.chromium
-async def test_all_sessions_are_ended_after_one_question(jupyter):
-    """Runs on a loop of its own, for its raw clients; the browser is driven in a thread."""
-    import asyncio
-
-    async with jupyter.connect("demo"), jupyter.connect("notes"):
-        await asyncio.to_thread(end_all, jupyter)
-    assert jupyter.rest("GET", "sessions")[1]["sessions"] == []
-
-
-def end_all(jupyter: Jupyter) -> None:
-    with lab.chromium() as browser:
-        page = lab.LabPage(browser, jupyter)
+def test_all_sessions_are_ended_after_one_question(page):
+    headers = {"Authorization": f"Bearer {page.jupyter.token}"}
+    with ExitStack() as clients:
+        for name in ("demo", "notes"):
+            options = {
+                "additional_headers": headers,
+                "subprotocols": ["mcp"],
+                "user_agent_header": "a-client/1",
+            }
+            clients.enter_context(connect(page.jupyter.endpoint(name), **options))
         page.status("MCP: 2").wait_for(timeout=20_000)
+        page.open_running()
+        assert page.sessions.all_inner_texts() == [
+            f"{name} · a-client/1 · connected" for name in ("demo", "notes")
+        ]
         page.run("mcp-ws-ide:end-all")
-        page.page.get_by_role("button", name="End All").last.click()
+        page.page.locator(".jp-Dialog").get_by_role("button", name="End All").click()
         page.status("MCP: 0").wait_for(timeout=20_000)
+    assert ids(page.jupyter) == {}
 
 
 @pytest.mark.chromium
 def test_the_panel_follows_the_theme_and_comes_back_where_it_was(page):
-    page.card("notes").click()
+    page.card("demo").click()
+    page.frame.locator(".state[data-state=connected]").wait_for()
+    page.run("launcher:create")
+    page.page.locator(".jp-LauncherCard:visible", has_text="notes").click()
     page.frame.locator("html[data-embed=lab][data-theme=light]").wait_for()
+    page.frame.locator(".state[data-state=connected]").wait_for()
+    page.status("MCP: 2").wait_for(timeout=20_000)
+    sessions = ids(page.jupyter)
     page.run("apputils:change-theme", theme="JupyterLab Dark")
     page.frame.locator("html[data-theme=dark]").wait_for()
     background = page.frame.locator("html").evaluate(
@@ -144,9 +156,16 @@ def test_the_panel_follows_the_theme_and_comes_back_where_it_was(page):
     page.page.goto(f"{page.jupyter.url}lab")
     page.frame.locator("html[data-theme=dark]").wait_for(timeout=30_000)
     page.frame.get_by_role("link", name="Traffic").and_(page.frame.locator("[aria-current=page]")).wait_for()
+    page.page.locator(".lm-TabBar-tab", has_text="MCP: demo").click()
+    page.frame.locator(".state[data-state=connected]").wait_for()
+    assert ids(page.jupyter) == sessions, "each panel has resumed its own"
     page.run("apputils:change-theme", theme="JupyterLab Light")
     page.frame.locator("html[data-theme=light]").wait_for()
     assert page.complaints == []
+
+
+def ids(jupyter: Jupyter) -> dict[str, str]:
+    return {session["id"]: session["server"] for session in jupyter.rest("GET", "sessions")[1]["sessions"]}
 
 
 @pytest.mark.chromium
@@ -179,3 +198,23 @@ def test_a_gateway_that_does_not_answer_is_said_and_found_again(page):
     page.open_running()
     page.page.get_by_title("Refresh List").click()
     page.status("MCP: 0").wait_for(timeout=30_000)
+
+
+@pytest.mark.chromium
+def test_notebook_7_has_the_page_in_a_tab_the_sessions_and_the_inspector(jupyter, browser):
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    heard: list[str] = []
+    page.on("console", lambda message: heard.append(message.text) if message.type == "error" else None)
+    page.goto(f"{jupyter.url}tree?token={jupyter.token}")
+    page.get_by_role("tab", name="Running").click(timeout=60_000)
+    page.locator(".jp-RunningSessions", has_text="MCP sessions").wait_for()
+    page.get_by_role("menuitem", name="View").click()
+    with page.expect_popup() as opened:
+        page.get_by_role("menuitem", name="Open MCP Page").click()
+    opened.value.get_by_role("link", name="demo").first.wait_for()
+    page.get_by_role("menuitem", name="View").click()
+    with page.expect_popup() as opened:
+        page.get_by_role("menuitem", name="Open MCP Inspector in a Terminal").click()
+    opened.value.locator(".jp-Terminal").wait_for()
+    assert [text for text in heard if "mcp" in text.lower()] == []
+    page.context.close()

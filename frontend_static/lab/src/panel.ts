@@ -33,6 +33,7 @@ class Page extends IFrame {
     // It is of our own origin: a sandbox that lets it run as such would keep it from nothing. Its CSP is strict.
     this.frame.removeAttribute('sandbox');
     this.frame.title = options.trans.__('MCP');
+    this.frame.name = options.key; // under which the page finds its sessions again
     this.frame.addEventListener('load', this.loaded);
     window.addEventListener('message', this.follow);
     options.themes?.themeChanged.connect(this.sendTheme, this);

@@ -11,5 +11,5 @@ export function connectionOf(name: string): Connection | undefined {
   return connections.value.find((connection) => connection.name === name);
 }
 
-/** Where sessionStorage keeps sessions over a reload. */
-export const SAVED = "mcp-ws-sessions";
+/** Where sessionStorage keeps sessions over a reload. Frames of one tab share it: each has a name of its own. */
+export const SAVED = `mcp-ws-sessions${globalThis.name ? `-${globalThis.name}` : ""}`;
