@@ -149,8 +149,9 @@ bench-memory: $(STAMP) $(NODE_STAMP) ## memory of 32 agents on one shared server
 bench-tap: $(STAMP) ## what the tap costs a message, watched and not
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python benchmarks/tap.py
 
-screenshots: $(STAMP) ## the pictures of docs/inspector.md, of real traffic
+screenshots: $(STAMP) $(LAB_STAMP) ## the pictures of docs/inspector.md and docs/jupyterlab.md, of real traffic
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python docs/screenshots.py
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python docs/screenshots_lab.py
 
 clean: ## remove everything the other targets made
 	rm -rf $(FRONTEND)/built $(FRONTEND)/lab/node_modules $(FRONTEND)/lab/lib mcp_ws_ide/labextension $(FRONTEND)/node_modules $(FRONTEND)/dist $(FRONTEND)/build mcp_ws_ide/static $(VENV) .venv-mcp1 .venv-agents .venv-lab .npm-env .peers .cache build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

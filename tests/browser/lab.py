@@ -173,7 +173,9 @@ class LabPage:
         self.frame.locator("[aria-label=tools]").get_by_role("link", name=tool).first.click(timeout=30_000)
         form = self.frame.get_by_role("form", name=f"Arguments of {tool}")
         for name, value in arguments.items():
-            form.get_by_label(name).fill(value)
+            form.get_by_role("textbox", name=name).or_(form.get_by_role("spinbutton", name=name)).first.fill(
+                value
+            )
         form.get_by_role("button", name="Call", exact=True).click()
 
     @property

@@ -64,7 +64,11 @@ def look(name: str, packages: list[str], wheel: Path, folder: Path) -> None:
         line for line in run(python, "-m", "pip", "show", "mcp").splitlines() if line.startswith("Version")
     )
     run(python, "-m", "pip", "uninstall", "--quiet", "--yes", "mcp-ws-ide")
-    left = [path for path in folder.rglob("*mcp_ws_ide*") if "__pycache__" not in path.parts]
+    left = [
+        path
+        for path in folder.rglob("*mcp?ws?ide*")
+        if "__pycache__" not in path.parts and not (path.is_dir() and not any(path.rglob("*.*")))
+    ]
     assert not left, left
     print(f"{name}: OK (mcp {mcp.split()[1]})", flush=True)
 

@@ -42,7 +42,7 @@ export class RunningMcpSessions implements IRunningSessions.IManager {
       label: () => [session.server, clientOf(session, this.trans.__('browser')), this.state(session)].join(' · '),
       labelTitle: () => this.details(session),
       context: session.id,
-      className: 'mcp-Running',
+      className: session.attached ? 'mcp-Running' : 'mcp-Running mcp-mod-waiting',
       open: () => this.actions.open(session.server),
       shutdown: () => this.actions.end(session)
     }));
