@@ -1,7 +1,7 @@
 """Builds the page and the JupyterLab extension when the package is built or installed from its sources.
 
-Knows what is built from what, and when again: a stamp beside the sources holds their hash, and travels in the sdist
-with what was built, so that installing from an sdist needs no Node. Knows nothing about how either is bundled; that
+Knows what is built from what, and when again: a stamp holds the hashes of the sources and of what came of them, and
+travels in the sdist with both, so that installing from an sdist needs no Node. Knows nothing about how either is bundled; that
 is in their package.json. ``MCP_WS_IDE_SKIP_FRONTEND=1`` leaves everything as it is.
 """
 
@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -119,20 +119,26 @@ def exists(root: Path, part: Part) -> bool:
 
 
 def stamp(root: Path, part: Part) -> Path:
-    """Holds the hash of the sources that the output was built from."""
+    """Holds the hashes of the sources and of what was built from them."""
     return root / "frontend_static" / "built" / Path(part.output).parent.name
 
 
 def up_to_date(root: Path, part: Part) -> bool:
-    """Whether the output was built from these very sources."""
-    path, output = stamp(root, part), root / part.output
-    return output.exists() and path.exists() and path.read_text() == hash_of(root, part)
+    """Whether what is there is what was built from these very sources; a watching build leaves something else."""
+    path = stamp(root, part)
+    return (root / part.output).exists() and path.exists() and path.read_text() == seal(root, part)
 
 
-def hash_of(root: Path, part: Part) -> str:
-    """SHA-256 over names and contents of the sources."""
+def seal(root: Path, part: Part) -> str:
+    """The hashes of sources and output as they are now."""
+    output = files(root / Path(part.output).parent)
+    return f"{hash_of(root, sources(root, part))}\n{hash_of(root, output)}\n"
+
+
+def hash_of(root: Path, paths: list[Path]) -> str:
+    """SHA-256 over names and contents."""
     digest = hashlib.sha256()
-    for path in sources(root, part):
+    for path in paths:
         content = path.read_bytes()
         digest.update(f"{path.relative_to(root).as_posix()} {len(content)}\n".encode() + content)
     return digest.hexdigest()
@@ -140,13 +146,15 @@ def hash_of(root: Path, part: Part) -> str:
 
 def sources(root: Path, part: Part) -> list[Path]:
     """The files a part is built from, in a fixed order."""
-    found: list[Path] = []
-    for source in part.sources:
-        for folder, folders, files in os.walk(root / source):
-            folders[:] = [name for name in folders if name not in NOT_SOURCES]
-            found += [Path(folder, name) for name in files if not name.endswith((".tsbuildinfo", "~"))]
-        if (root / source).is_file():
-            found.append(root / source)
+    return sorted(path for source in part.sources for path in files(root / source, NOT_SOURCES))
+
+
+def files(place: Path, passed_over: Set[str] = frozenset()) -> list[Path]:
+    """The file, or the files below the folder, in a fixed order; none where there is nothing."""
+    found = [place] if place.is_file() else []
+    for folder, folders, names in os.walk(place):
+        folders[:] = [name for name in folders if name not in passed_over]
+        found += [Path(folder, name) for name in names if not name.endswith((".tsbuildinfo", "~"))]
     return sorted(found)
 
 
@@ -181,7 +189,7 @@ def missing_node() -> str:
 
 def build(root: Path, part: Part, node: str) -> None:
     """Install the npm packages unless they are there, run the script, and remember what it was run on."""
-    built_from = hash_of(root, part)
+    built_from = hash_of(root, sources(root, part))
     folder = root / part.folder
     stamp(root, part).unlink(missing_ok=True)
     if not installed(folder):
@@ -191,7 +199,10 @@ def build(root: Path, part: Part, node: str) -> None:
     npm(folder, node, part, "run", "--silent", part.script)
     if not (root / part.output).exists():
         raise FrontendError(f"npm run {part.script} in {part.folder} left no {part.output}")
-    stamp(root, part).write_text(built_from)
+    if (
+        hash_of(root, sources(root, part)) == built_from
+    ):  # else it was edited meanwhile: built again next time
+        stamp(root, part).write_text(seal(root, part))
 
 
 def installed(folder: Path) -> bool:

@@ -58,6 +58,8 @@ def test_what_was_built_is_built_again_only_when_its_sources_change(hook, small,
     assert not hook.up_to_date(tmp_path, small)
     hook.build(tmp_path, small, hook.find_node())
     assert (tmp_path / "out" / "done").read_text() == "two"
+    (tmp_path / "out" / "done").write_text("by a watching build")
+    assert not hook.up_to_date(tmp_path, small)
     (tmp_path / "out" / "done").unlink()
     assert not hook.up_to_date(tmp_path, small), "what is gone is built again"
 

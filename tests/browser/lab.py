@@ -49,6 +49,9 @@ def build_wheel(folder: Path, source: Path = ROOT) -> Path:
 
 def install(wheel: Path) -> None:
     """Put the wheel into the environment of JupyterLab, whatever was there."""
+    linked = ENVIRONMENT / "share" / "jupyter" / "labextensions" / "mcp-ws-ide"
+    if linked.is_symlink():  # by jupyter-builder develop: pip would write through it
+        linked.unlink()
     pip = (ENVIRONMENT / "bin" / "python", "-m", "pip", "install", "--quiet")
     run(*pip, "--no-deps", "--force-reinstall", wheel)
 

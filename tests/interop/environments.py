@@ -6,6 +6,7 @@ demo answers a client of that SDK through the gateway, and nothing is left after
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tempfile
@@ -64,11 +65,8 @@ def look(name: str, packages: list[str], wheel: Path, folder: Path) -> None:
         line for line in run(python, "-m", "pip", "show", "mcp").splitlines() if line.startswith("Version")
     )
     run(python, "-m", "pip", "uninstall", "--quiet", "--yes", "mcp-ws-ide")
-    left = [
-        path
-        for path in folder.rglob("*mcp?ws?ide*")
-        if "__pycache__" not in path.parts and not (path.is_dir() and not any(path.rglob("*.*")))
-    ]
+    files = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
+    left = [path for path in files if re.search("mcp.ws.ide", str(path)) and "__pycache__" not in path.parts]
     assert not left, left
     print(f"{name}: OK (mcp {mcp.split()[1]})", flush=True)
 
