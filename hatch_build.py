@@ -1,8 +1,8 @@
 """Builds the page and the JupyterLab extension when the package is built or installed from its sources.
 
 Knows what is built from what, and when again: a stamp holds the hashes of the sources and of what came of them, and
-travels in the sdist with both, so that installing from an sdist needs no Node. Knows nothing about how either is bundled; that
-is in their package.json. ``MCP_WS_IDE_SKIP_FRONTEND=1`` leaves everything as it is.
+travels in the sdist with both, so that installing from an sdist needs no Node. Knows nothing about how either is
+bundled; that is in their package.json. ``MCP_WS_IDE_SKIP_FRONTEND=1`` leaves everything as it is.
 """
 
 from __future__ import annotations
