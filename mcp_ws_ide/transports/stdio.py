@@ -113,6 +113,8 @@ class StdioTransport(Transport):
         self._stderr_lines: deque[str] = deque()
         self._stderr_size = 0
         self._fault = ""
+        self._pipe_broke = False
+        self._ended_itself = False
         self._unwanted = False
         self._drained = asyncio.Event()
         self._closing: asyncio.Task[None] | None = None
@@ -245,6 +247,7 @@ class StdioTransport(Transport):
             written = 0
         except OSError as error:
             self._out.clear()
+            self._pipe_broke = True
             return self._fail(f"its stdin is closed ({error.strerror})")
         self._queued -= written
         self._out = [data[written:]] if written < len(data) else []
@@ -309,6 +312,7 @@ class StdioTransport(Transport):
         self.resume_reading()  # a server that blocks on its output cannot see the end of its input
         for grace, number in ((self._eof_grace, signal.SIGTERM), (self._term_grace, signal.SIGKILL)):
             if await _happens(process.exited, grace):
+                self._ended_itself = number == signal.SIGTERM  # nobody had to make it
                 break
             if self._drained.is_set() and not self._unwanted:
                 self._fault = self._fault or "it closed its stdout and did not end"
@@ -327,8 +331,10 @@ class StdioTransport(Transport):
             self._stderr_readable()
 
     def _reason(self, code: int | None) -> str:
-        words = self._fault or _exit_words(code)
-        tail = " | ".join(list(self._stderr_lines)[-3:])
+        # Whoever writes to a process that dies notices its pipe first; why it died says more.
+        died = self._pipe_broke and self._ended_itself
+        words = _exit_words(code) if died or not self._fault else self._fault
+        tail = " | ".join(line.strip() for line in list(self._stderr_lines)[-3:])
         return f"{words}; stderr: {tail[-400:]}" if tail and code != 0 else words
 
     def _drop_stdin(self) -> None:

@@ -99,6 +99,32 @@ async def test_the_end_of_a_server_is_said_with_code_and_last_words(supervisor, 
     assert receiver.reasons == [words]
 
 
+@pytest.mark.parametrize(
+    ("end", "words"),
+    [("sys.exit(4)", "it exited with code 4"), ("os.kill(os.getpid(), 9)", "it was ended by SIGKILL")],
+)
+async def test_a_server_that_dies_is_said_with_its_end_and_not_with_its_broken_pipe(
+    supervisor, receiver, end, words
+):
+    dying = f"import os, sys, time; os.close(0); print('   no key', file=sys.stderr, flush=True); time.sleep(0.3); {end}"
+    transport = python(supervisor, dying)
+    await transport.connect(receiver)
+    await until(lambda: receiver.noise, 10)
+    transport.send(b"{}")
+    await until(lambda: receiver.reasons, 20)
+    assert receiver.reasons == [f"{words}; stderr: no key"]
+
+
+async def test_a_server_that_closes_its_stdin_and_stays_is_said_to_have_done_so(supervisor, receiver):
+    stays = "import os, sys, time; os.close(0); print('x', file=sys.stderr, flush=True); time.sleep(60)"
+    transport = python(supervisor, stays, eof_grace=0.2)
+    await transport.connect(receiver)
+    await until(lambda: receiver.noise, 10)
+    transport.send(b"{}")
+    await until(lambda: receiver.reasons, 20)
+    assert "its stdin is closed" in receiver.reasons[0]
+
+
 async def test_a_server_that_does_not_read_is_ended(supervisor, receiver):
     transport = python(
         supervisor, "import time; time.sleep(600)", write_timeout=0.3, eof_grace=0.1, term_grace=0.1
