@@ -62,7 +62,7 @@ def _wrapping(arguments: Sequence[str], command: Sequence[str]) -> argparse.Name
     usage = "mcp-ws-inspect [--name NAME] [--port PORT] [--json] -- COMMAND [ARGS …]"
     parser = argparse.ArgumentParser(prog="mcp-ws-inspect", usage=usage, description=WRAP)
     parser.add_argument("--name", help="what the server is called (default: after its program)")
-    parser.add_argument("--port", type=int, help="port of the gateway (default: a free one)")
+    parser.add_argument("--port", type=port, help="port of the gateway (default: a free one)")
     parser.add_argument("--json", action="store_true", help="without a terminal: one JSON object per record")
     options = parser.parse_args(arguments)
     if not command:
@@ -177,6 +177,13 @@ def duration(text: str) -> float:
     if found is None:
         raise argparse.ArgumentTypeError(f"{text!r} is no duration; write 90s, 15m, 12h or 30d")
     return float(found[1]) * UNITS[found[2] or "s"]
+
+
+def port(text: str) -> int:
+    """A TCP port to listen on."""
+    if not (text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port; give a number from 1 to 65535")
+    return int(text)
 
 
 def run_attach(find: Find, options: argparse.Namespace) -> int:

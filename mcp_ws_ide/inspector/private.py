@@ -2,7 +2,8 @@
 
 The gateway is a Jupyter server with this extension alone, a child of this process: on a free port of the
 loopback interface, with a token made for the occasion and configuration in a temporary directory.
-Whatever ends this process ends the gateway, and the gateway ends the server.
+Whatever ends this process ends the gateway, and the gateway ends the server. The directory of one that was killed is
+removed by the next one that starts.
 
 Command, arguments and environment reach the gateway as variables of its own environment: nothing of them is
 written to disk, and ``${…}`` in them means nothing.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import json
 import os
 import re
@@ -25,7 +27,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.sync.client import connect
@@ -43,9 +45,16 @@ FIRST_ANSWER: Final = 15.0
 STOP: Final = 10.0
 """Seconds that the gateway may take to end its server and itself."""
 STDERR_LINES: Final = 20
+HOME_PREFIX: Final = "mcp-ws-inspect-"
+LOCK: Final = "lock"
+"""In a gateway's directory, a file that is locked as long as the directory is in use."""
 PREFIX: Final = "MCP_WS_WRAPPED_"
 LAUNCHERS: Final = re.compile(r"(python[\d.]*|node|deno|bun|npx|bunx|uvx?|pipx|sh|bash)(\.exe)?$")
 """Commands that run another program, which is what the server is named after."""
+ADVICE: Final = (
+    "What follows -- must start an MCP server that speaks over its stdin and stdout, as in: "
+    "mcp-ws-inspect -- python my_server.py"
+)
 PR_SET_PDEATHSIG: Final = 1
 
 
@@ -79,7 +88,9 @@ class PrivateGateway:
 
     def __enter__(self) -> PrivateGateway:
         with contextlib.ExitStack() as stack:
-            home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mcp-ws-inspect-")))
+            _remove_stale()
+            home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=HOME_PREFIX)))
+            lock = stack.enter_context(_locked(home))
             self._log = home / "gateway.log"
             environment = self._configure(home)
             with self._log.open("wb") as log:
@@ -95,6 +106,7 @@ class PrivateGateway:
                     stdout=log,
                     stderr=log,
                     env=environment,
+                    pass_fds=[lock.fileno()],  # held until both of us have ended
                     start_new_session=True,  # Ctrl-C is ours: we end it in order
                     preexec_fn=_end_with_parent if sys.platform == "linux" else None,
                 )
@@ -171,7 +183,7 @@ class PrivateGateway:
         try:
             answer = self._initialize()
         except TimeoutError:
-            return f"no answer within {FIRST_ANSWER:g} s yet; it may still be loading"
+            return f"no answer within {FIRST_ANSWER:g} s yet: it may still be loading, or be no MCP server"
         except (ConnectionClosed, InvalidStatus, WebSocketException, OSError, ValueError) as error:
             raise self._failure(str(error)) from None
         if "error" in answer:
@@ -196,7 +208,11 @@ class PrivateGateway:
             link.send(json.dumps(question))
             while True:
                 answer = json.loads(link.recv(FIRST_ANSWER))
-                if isinstance(answer, dict) and answer.get("id") == 1 and "method" not in answer:
+                if not isinstance(answer, dict) or answer.get("id") != 1:
+                    continue
+                if answer.get("method") == "initialize":
+                    raise ValueError("it sends back what it is asked, so it is no MCP server")
+                if "method" not in answer:
                     return answer
 
     def _failure(self, words: str) -> CannotWrap:
@@ -205,7 +221,7 @@ class PrivateGateway:
             lines = GatewayClient(self.gateway).call("GET", f"servers/{self.name}").get("stderr") or []
         said = "\n".join(f"    {line}" for line in lines[-STDERR_LINES:])
         tail = f"; the last lines of its stderr:\n{said}" if said else "; it wrote nothing to stderr"
-        return CannotWrap(f"{self._command[0]} does not serve: {words}{tail}", 1)
+        return CannotWrap(f"{self._command[0]} does not serve: {words}{tail}\n{ADVICE}", 1)
 
     def lines(self) -> Iterator[str]:
         """How to connect to it."""
@@ -248,6 +264,26 @@ def _found(command: str) -> str:
 
 def _is_plain(name: str) -> bool:
     return re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) is not None and not name.startswith(PREFIX)
+
+
+def _locked(home: Path) -> BinaryIO:
+    """The lock of a new directory; it gets its name when it is held, so that nobody takes it for a stale one's."""
+    nameless = home / f"{LOCK}.new"
+    lock = nameless.open("wb")
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    nameless.rename(home / LOCK)
+    return lock
+
+
+def _remove_stale() -> None:
+    """Remove what earlier ones left that were killed: their directories, which nobody locks any more."""
+    for home in Path(tempfile.gettempdir()).glob(f"{HOME_PREFIX}*"):
+        with contextlib.suppress(OSError):  # another user's, in use, or just being made or removed
+            if home.is_symlink() or home.stat().st_uid != os.getuid():
+                continue
+            with (home / LOCK).open("rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(home)
 
 
 def _free_port() -> int:

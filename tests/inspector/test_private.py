@@ -80,6 +80,23 @@ async def test_nothing_outlives_it_when_it_is_killed(tmp_path):
     await until(
         lambda: all(not one.is_running() or one.status() == psutil.STATUS_ZOMBIE for one in family_), 20
     )
+    left = [path.name for path in tmp_path.iterdir()]
+    assert left
+    (tmp_path / "mcp-ws-inspect-mine").mkdir()  # whatever has no lock is no gateway's
+    assert run(tmp_path, "--", "false").returncode == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["mcp-ws-inspect-mine"], "the next one cleans up"
+
+
+async def test_one_that_runs_keeps_its_files_when_another_starts(tmp_path):
+    process, _ = await start(tmp_path, "--", *WRAPPED)
+    try:
+        before = list(tmp_path.iterdir())
+        done = await asyncio.to_thread(run, tmp_path, "--", "false")
+        assert done.returncode == 1
+        assert list(tmp_path.iterdir()) == before
+    finally:
+        process.send_signal(signal.SIGINT)
+    assert await process.wait() == 130
 
 
 def run(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -101,8 +118,10 @@ def test_a_command_that_cannot_be_run_is_refused_with_2(tmp_path):
         (["no-such-command"], "command not found: no-such-command"),
         ([str(plain)], "not executable"),
         ([], "a command is missing"),
+        (["--port", "99999", "--", "cat"], "'99999' is no port; give a number from 1 to 65535"),
+        (["--port", "0", "--", "cat"], "is no port"),
     ):
-        done = run(tmp_path, "--", *arguments)
+        done = run(tmp_path, *([] if "--" in arguments else ["--"]), *arguments)
         assert (done.returncode, words in done.stderr) == (2, True), done.stderr
 
 
@@ -117,6 +136,21 @@ def test_a_server_that_dies_at_once_is_said_with_its_last_words(tmp_path):
     assert "does not serve" in done.stderr
     assert "no key in ${HOME} ${HOME} too" in done.stderr, "arguments and environment arrive as they are"
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (["cat"], "it sends back what it is asked, so it is no MCP server"),
+        (["sh", "-c", "exec <&-; exit 4"], "it exited with code 4"),
+        (["sh", "-c", "kill -9 $$"], "it was ended by SIGKILL"),
+    ],
+)
+def test_a_command_that_is_no_mcp_server_is_said_with_what_to_do(tmp_path, command, words):
+    done = run(tmp_path, "--", *command)
+    assert done.returncode == 1
+    assert words in done.stderr
+    assert "must start an MCP server" in done.stderr
 
 
 @pytest.mark.parametrize(
