@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, NoReturn
 
 from mcp_ws_ide.discovery import RunningGateway
@@ -30,10 +30,17 @@ def stop_on_signals() -> None:
 
 
 def collect(
-    find: Callable[[], RunningGateway], take: Callable[[list[str]], None], seconds: float | None
+    find: Callable[[], RunningGateway],
+    take: Callable[[list[str]], None],
+    seconds: float | None,
+    scope: Mapping[str, str],
 ) -> None:
-    """Give every batch of records to ``take``; returns after ``seconds``, or when interrupted raises."""
-    asyncio.run(_collect(Watch(find), take, seconds))
+    """Give every batch of records to ``take``; returns after ``seconds``, or when interrupted raises.
+
+    Args:
+        scope: what the gateway is asked for (docs/inspector.md, Filters); ``{}`` for everything.
+    """
+    asyncio.run(_collect(Watch(find, scope), take, seconds))
 
 
 async def _collect(watch: Watch, take: Callable[[list[str]], None], seconds: float | None) -> None:
@@ -61,6 +68,9 @@ def _drain(watch: Watch, take: Callable[[list[str]], None]) -> None:
 class Sieve:
     """Lets through the records that match a filter, as they come; gaps always pass.
 
+    Attributes:
+        scope: what of it the gateway can decide, as parameters of the tap.
+
     Raises:
         FilterError: the filter asks for what is known only later.
     """
@@ -71,6 +81,7 @@ class Sieve:
         if late := sorted(self._filter.keys & TOO_LATE):
             words = f"{late[0]}: is known only later; record everything, and filter when you open it"
             raise FilterError(words, text.find(f"{late[0]}:"))
+        self.scope = _scope(self._filter)
         if text.strip():
             # A short memory: enough to know to which request an answer belongs.
             self._journal = Journal(max_records=50_000, max_spill=128 << 20)
@@ -94,3 +105,14 @@ class Sieve:
         """Give the memory back."""
         if self._journal is not None:
             self._journal.close()
+
+
+def _scope(filter_: Filter) -> dict[str, str]:
+    """What the gateway may leave out without harm to the rest of the filter.
+
+    Only servers, by their names: to say which tool or method an answer is of, or that a shared server's answer
+    belongs to a session, takes requests that the gateway would leave out as well.
+    """
+    names = [value for key, value in filter_.required if key == "server"]
+    plain = [name.replace("[[]", "[") for name in names]
+    return {"server": plain[0]} if len(plain) == 1 and not set(plain[0]) & set("*?[,") else {}

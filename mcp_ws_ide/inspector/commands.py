@@ -20,7 +20,7 @@ from mcp_ws_ide.inspector import export, report
 from mcp_ws_ide.inspector.collecting import Sieve, collect, stop_on_signals
 from mcp_ws_ide.inspector.gateway_client import GatewayClient
 from mcp_ws_ide.inspector.model.difference import Path
-from mcp_ws_ide.inspector.model.filters import Filter, parse
+from mcp_ws_ide.inspector.model.filters import Filter, literal, parse
 from mcp_ws_ide.inspector.model.journal import Journal
 from mcp_ws_ide.inspector.recording import STANDARD, Header, Recorder, Recording, RecordingError
 from mcp_ws_ide.inspector.replay import Outcome, Replay, lines, script
@@ -44,13 +44,7 @@ def say(text: str) -> None:
 
 def run_record(find: Find, options: argparse.Namespace) -> int:
     """``record``."""
-    parts = [("server", options.server), ("session", options.session)]
-    narrowed = [f'{key}:"{value}"' for key, value in parts if value]
-    sieve = Sieve(
-        " ".join(
-            [f"({options.filter})" if narrowed and options.filter.strip() else options.filter, *narrowed]
-        )
-    )
+    sieve = Sieve(_narrowed(options.filter, options))
     gateway = find()
     instance = GatewayClient(gateway).attached().get("instance")  # a refusal comes before the file
     header = Header(time.time(), gateway.url, instance if isinstance(instance, str) else None)
@@ -59,21 +53,28 @@ def run_record(find: Find, options: argparse.Namespace) -> int:
         if options.output != STANDARD:
             say(f"recording {gateway.url} to {options.output}; Ctrl-C ends it")
         try:
-            collect(find, lambda batch: recorder.write(sieve.passed(batch)), options.seconds)
+            collect(find, lambda batch: recorder.write(sieve.passed(batch)), options.seconds, sieve.scope)
         finally:
             say(f"{recorder.records} records, {recorder.bytes} bytes")
     return 0
 
 
+def _narrowed(text: str, options: argparse.Namespace) -> str:
+    """A filter that also asks for what ``--server`` and ``--session`` name."""
+    parts = [("server", options.server), ("session", options.session)]
+    narrowed = [f"{key}:{literal(value)}" for key, value in parts if value]
+    return " ".join([f"({text})" if narrowed and text.strip() else text, *narrowed]).strip()
+
+
 # --- files ---------------------------------------------------------------------------------------
 
 
-def load(path: str, journal: Journal) -> Header:
-    """Fill a journal from a file; what is wrong with its end is said."""
+def load(path: str, take: Callable[[list[str]], object], journal: Journal) -> Header:
+    """Give the batches of a file to ``take``, which fills the journal; what is wrong with its end is said."""
     recording = Recording(path)
     with closing(recording):
         for batch in recording.batches():
-            journal.feed(batch)
+            take(batch)
     if recording.note:
         say(recording.note)
     if unreadable := journal.problem_counts["unreadable"]:
@@ -84,10 +85,17 @@ def load(path: str, journal: Journal) -> Header:
 @contextmanager
 def _journal(find: Find, options: argparse.Namespace) -> Iterator[tuple[Journal, Header]]:
     """What a file holds, or what passes the gateway for a while."""
+    if options.file is not None and options.seconds is not None:
+        raise RecordingError("--for is how long to watch a gateway; leave it out, or the FILE")
     journal = Journal(max_records=MANY, max_spill=1 << 40, max_problems=1_000_000)
-    with closing(journal):
+    sieve = Sieve(_narrowed("", options))
+    with closing(journal), closing(sieve):
+
+        def take(batch: list[str]) -> None:
+            journal.feed(sieve.passed(batch))
+
         if options.file is not None:
-            yield journal, load(options.file, journal)
+            yield journal, load(options.file, take, journal)
             return
         gateway = find()
         GatewayClient(gateway).attached()
@@ -96,14 +104,10 @@ def _journal(find: Find, options: argparse.Namespace) -> Iterator[tuple[Journal,
                 f"watching {gateway.url}; Ctrl-C ends it and shows what was seen (or give --for 30s, or a FILE)"
             )
         try:
-            collect(find, lambda batch: _ignore(journal.feed(batch)), options.seconds)
+            collect(find, take, options.seconds, sieve.scope)
         except KeyboardInterrupt:
             options.interrupted = True
         yield journal, Header(time.time(), gateway.url)
-
-
-def _ignore(result: object) -> None:
-    """Nothing to do with it."""
 
 
 def run_stats(find: Find, options: argparse.Namespace) -> int:
@@ -130,7 +134,7 @@ def run_export(find: Find, options: argparse.Namespace) -> int:
     """``export``."""
     filter_: Filter | None = parse(options.filter) if options.filter.strip() else None
     with closing(Journal(max_records=MANY, max_spill=1 << 40)) as journal:
-        header = load(options.file, journal)
+        header = load(options.file, journal.feed, journal)
         with _output(options.output, options.force) as out:
             for piece in export.export(journal, header, options.format, filter_):
                 out.write(piece)
@@ -169,7 +173,7 @@ def run_open(find: Find, options: argparse.Namespace) -> int:
 def run_replay(find: Find, options: argparse.Namespace) -> int:
     """``replay``."""
     with closing(Journal(max_records=MANY, max_spill=1 << 40)) as journal:
-        load(options.file, journal)
+        load(options.file, journal.feed, journal)
         found = script(journal, options.server or "", options.session or "")
     servers = {step.server for step in found.steps}
     if not any(step.answer is not None for step in found.steps):
@@ -308,5 +312,6 @@ def _source(parser: argparse.ArgumentParser, duration: Callable[[str], float]) -
     parser.add_argument(
         "file", metavar="FILE", nargs="?", help="a recording, - for standard input; else live"
     )
+    parser.add_argument("--server", help="only this server")
     parser.add_argument("--for", dest="seconds", type=duration, metavar="TIME", help="how long to watch live")
-    parser.set_defaults(interrupted=False)
+    parser.set_defaults(interrupted=False, session=None)

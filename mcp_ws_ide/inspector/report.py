@@ -156,6 +156,8 @@ class Verdict:
     counts: Counter[str]
     shown: list[Finding]
     records: int
+    gaps: int = 0
+    """Times in which nobody recorded: what passed then was not checked."""
 
     @property
     def passed(self) -> bool:
@@ -173,7 +175,8 @@ def judge(journal: Journal, fail_on: Collection[str], pending_after: float = 0.0
             counts[name] += 1
             if counts[name] <= MAX_SHOWN:
                 shown.append(finding)
-    return Verdict(tuple(fail_on), counts, shown, len(journal.store) + journal.store.forgotten)
+    records = len(journal.store) + journal.store.forgotten
+    return Verdict(tuple(fail_on), counts, shown, records, journal.problem_counts["gap"])
 
 
 def as_text(verdict: Verdict) -> str:
@@ -181,7 +184,17 @@ def as_text(verdict: Verdict) -> str:
     lines = [visible(_line(finding)) for finding in verdict.shown]
     found = ", ".join(f"{count} {name}" for name, count in verdict.counts.items()) or "nothing found"
     lines.append(f"{'ok' if verdict.passed else 'FAILED'}: {found} in {verdict.records} records")
+    if note := _incomplete(verdict):
+        lines.append(f"note: {note}")
     return "\n".join(lines)
+
+
+def _incomplete(verdict: Verdict) -> str:
+    if not verdict.gaps:
+        return ""
+    hint = "" if "gap" in verdict.fail_on else "; --fail-on gap makes that a failure"
+    gaps = "1 gap" if verdict.gaps == 1 else f"{verdict.gaps} gaps"
+    return f"the check is incomplete: {gaps}, whose messages nobody saw{hint}"
 
 
 def _line(finding: Finding) -> str:
@@ -191,10 +204,11 @@ def _line(finding: Finding) -> str:
 
 
 def as_json(verdict: Verdict) -> str:
-    """One object: ``ok``, ``records``, ``counts`` by name, ``findings``."""
+    """One object: ``ok``, ``records``, ``gaps``, ``counts`` by name, ``findings``."""
     members = {
         "ok": verdict.passed,
         "records": verdict.records,
+        "gaps": verdict.gaps,
         "fail_on": list(verdict.fail_on),
         "counts": dict(verdict.counts),
         "findings": [asdict(finding) for finding in verdict.shown],
@@ -217,6 +231,8 @@ def as_junit(verdict: Verdict) -> str:
             failure = ElementTree.SubElement(case, "failure", message=f"{count} found", type=name)
             mine = [f for f in verdict.shown if name in (f.category, f.code)]
             failure.text = "\n".join(visible(_line(finding)) for finding in mine)
+    if note := _incomplete(verdict):
+        ElementTree.SubElement(suite, "system-out").text = note
     root = ElementTree.Element("testsuites")
     root.append(suite)
     ElementTree.indent(root)
@@ -230,12 +246,24 @@ FORMATS: Final = {"text": as_text, "json": as_json, "junit": as_junit}
 
 
 def stats_json(journal: Journal, order: str) -> str:
-    """One object: ``records``, ``dropped`` and ``operations``, durations in milliseconds."""
-    lines = [_members(line) for line in journal.statistics.ordered(order)]
+    """One object: ``records``, ``dropped``, ``sessions`` by server and era, ``operations``; milliseconds."""
     store = journal.store
-    return json.dumps(
-        {"records": len(store) + store.forgotten, "dropped": journal.missed, "operations": lines}, indent=1
-    )
+    members = {
+        "records": len(store) + store.forgotten,
+        "dropped": journal.missed,
+        "sessions": [
+            {"server": server, "era": era or None, "revision": revision or None, "count": count}
+            for (server, era, revision), count in _sessions(journal)
+        ],
+        "operations": [_members(line) for line in journal.statistics.ordered(order)],
+    }
+    return json.dumps(members, indent=1)
+
+
+def _sessions(journal: Journal) -> list[tuple[tuple[str, str, str], int]]:
+    """How many sessions of which server, era and revision; at most the newest ones that are remembered."""
+    counts = Counter((party.server, party.era, party.revision) for party in journal.parties.values())
+    return sorted(counts.items())
 
 
 def _members(line: Line) -> dict[str, Any]:
@@ -272,6 +300,9 @@ def stats_table(journal: Journal, order: str) -> str:
         lines.append("  ".join(cells).rstrip())
     if not rows:
         lines.append("(no request was answered)")
+    for (server, era, revision), count in _sessions(journal):
+        spoken = f"{era} {revision}".strip() or "era not seen"
+        lines.append(visible(f"{count} {'session' if count == 1 else 'sessions'} of {server}: {spoken}"))
     return "\n".join(lines)
 
 

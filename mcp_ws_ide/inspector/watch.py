@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
@@ -58,14 +58,18 @@ _decode = msgspec.json.Decoder(_Head).decode
 class Watch:
     """One watcher of one gateway.
 
+    Args:
+        scope: parameters of the tap that say what to show; ``{}`` for everything.
+
     Attributes:
         state: ``connecting``, ``live`` or ``waiting``.
         words: why it is not live.
         next_try: ``time.monotonic`` of the next attempt, while waiting.
     """
 
-    def __init__(self, find: Callable[[], RunningGateway]) -> None:
+    def __init__(self, find: Callable[[], RunningGateway], scope: Mapping[str, str] | None = None) -> None:
         self._find = find
+        self._scope = dict(scope or {})
         self._link: ClientConnection | None = None
         self._waiting: deque[str | Gap] = deque()
         self._room = asyncio.Event()
@@ -123,9 +127,10 @@ class Watch:
     async def _open(self) -> connect:
         gateway = self.gateway = await asyncio.to_thread(self._find)
         headers = {"Authorization": f"token {gateway.token}"} if gateway.token else {}
-        path = "api/tap"
+        query = {**self._scope}
         if self._place is not None:
-            path += "?" + urlencode({"instance": self._place[0], "after": self._place[1]})
+            query |= {"instance": self._place[0], "after": str(self._place[1])}
+        path = f"api/tap?{urlencode(query)}" if query else "api/tap"
         return connect(
             websocket_url(gateway, path),
             subprotocols=[TAP_SUBPROTOCOL],  # type: ignore[list-item]  # a NewType of str

@@ -16,8 +16,11 @@ from xml.etree import ElementTree
 
 import pytest
 
+from mcp_ws_ide.discovery import RunningGateway
 from mcp_ws_ide.inspector.cli import main
-from tests.conftest import DEMO, TESTS, Jupyter, Peer, until
+from mcp_ws_ide.inspector.collecting import Sieve
+from mcp_ws_ide.inspector.watch import Watch
+from tests.conftest import DEMO, FAST_SERVER, TESTS, Jupyter, Peer, until
 from tests.inspector.records import Transcript, call, done
 from tests.inspector.test_cli import COMMAND, run
 
@@ -229,6 +232,89 @@ def test_check_finds_errors_whose_requests_it_did_not_see(tmp_path):
     found = inspect("check", path, "--fail-on", "error")
     assert found.returncode == 1
     assert found.stdout.count("-1: boom") == 3
+
+
+def test_check_says_that_it_is_incomplete_where_there_are_gaps(tmp_path):
+    t = Transcript()
+    lines = [t.message("c>", call(1)), t.message("c<", done(1)), t.line(kind="gap", method="gap", raw="lost")]
+    path = written(tmp_path / "r.jsonl", lines)
+    found = inspect("check", path)
+    assert found.returncode == 0
+    assert found.stdout.splitlines()[-1].startswith("note: the check is incomplete: 1 gap,")
+    assert json.loads(inspect("check", path, "--format", "json").stdout)["gaps"] == 1
+    assert "incomplete" in inspect("check", path, "--format", "junit").stdout
+    assert inspect("check", path, "--fail-on", "gap").returncode == 1
+
+
+@pytest.mark.parametrize("command", ["check", "stats"])
+def test_a_file_and_a_time_to_watch_exclude_each_other(tmp_path, command):
+    path = written(tmp_path / "r.jsonl", [])
+    done = inspect(command, path, "--for", "1s")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--for is how long to watch a gateway" in done.stderr
+
+
+def test_stats_are_of_one_server_where_asked_for_and_know_the_eras(tmp_path):
+    t = Transcript()
+    hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "c", "version": "1"}}
+    lines = [
+        t.message("c>", {"id": 0, "method": "initialize", "params": hello}),
+        t.message("c>", call(1)),
+        t.message("c<", done(1)),
+        t.message("c>", call(1), server="other", session="s2"),
+        t.message("c<", done(1), server="other", session="s2"),
+    ]
+    path = written(tmp_path / "r.jsonl", lines)
+    both = json.loads(inspect("stats", path, "--json").stdout)
+    assert [line["server"] for line in both["operations"]] == ["demo", "other"]
+    assert both["sessions"] == [
+        {"server": "demo", "era": "legacy", "revision": "2025-06-18", "count": 1},
+        {"server": "other", "era": None, "revision": None, "count": 1},
+    ]
+    one = inspect("stats", path, "--server", "other").stdout
+    assert "demo" not in one
+    assert one.splitlines()[-1] == "1 session of other: era not seen"
+
+
+@pytest.mark.parametrize(
+    ("text", "scope"),
+    [
+        ("server:git", {"server": "git"}),
+        ("tool:run* server:git (kind:error | kind:request)", {"server": "git"}),
+        ("((server:git))", {"server": "git"}),
+        ("server:git*", {}),
+        ("!server:git", {}),
+        ("server:git | server:time", {}),
+        ("(server:git | tool:x) kind:error", {}),
+        ("method:tools/call kind:error session:9f", {}),
+        ("server:a server:b", {}),
+        ("", {}),
+    ],
+)
+def test_the_gateway_is_asked_only_for_what_no_other_part_of_a_filter_needs(text, scope):
+    with contextlib.closing(Sieve(text)) as sieve:
+        assert sieve.scope == scope
+
+
+async def test_other_servers_are_left_out_by_the_gateway(make_jupyter, tmp_path):
+    jupyter = make_jupyter({"fast": FAST_SERVER, "other": FAST_SERVER})
+    seen: list[str] = []
+    watch = Watch(lambda: RunningGateway(jupyter.url, jupyter.token), {"server": "fast"})
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(watch.run())
+        await until(lambda: watch.state == "live", 20)
+        for name in ("other", "fast"):
+            async with jupyter.connect(name) as link:
+                await Peer(link).call(name, "tools/call", {"name": "pid"})
+
+        def both() -> bool:
+            while (item := watch.take()) is not None:
+                seen.append(str(item))
+            return '"id":"fast"' in "".join(seen)
+
+        await until(both, 20)
+        task.cancel()
+    assert '"other"' not in "".join(seen)
 
 
 def test_check_of_a_clean_recording_passes(tmp_path):

@@ -829,7 +829,7 @@ class InspectorApp(App[None]):
         elif isinstance(rows, Stats) and rows.chosen is not None:
             line = rows.chosen
             words = [("server", line.server), ("method", line.method), ("tool", line.target)]
-            self._only(" ".join(f"{key}:{_literal(value)}" for key, value in words if value))
+            self._only(" ".join(f"{key}:{filters.literal(value)}" for key, value in words if value))
         elif isinstance(rows, Problems) and rows.row is not None:
             self.jump(rows.row)
             self._toggle_detail(True)
@@ -876,12 +876,6 @@ class InspectorApp(App[None]):
                 f"Filter {text}", "A filter that was kept", lambda text=text: self._only(text)
             )
         yield from (SystemCommand(*action) for action in actions)
-
-
-def _literal(value: str) -> str:
-    """A value of the filter language that means itself."""
-    escaped = "".join(f"[{c}]" if c in "*?[" else c for c in value)
-    return '"' + escaped.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _content(text: str) -> Any:

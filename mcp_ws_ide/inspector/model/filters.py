@@ -106,12 +106,14 @@ class Filter:
         text: as it was written.
         changing: whether a row may begin or cease to match after it was stored (status, latency, marks).
         keys: the keys it asks for, such as ``tool``.
+        required: keys with their values that every row must match, whatever else is asked for.
     """
 
     text: str
     changing: bool
     _test: Test
     keys: frozenset[str] = frozenset()
+    required: tuple[tuple[str, str], ...] = ()
 
     def rows(self, store: Store, start: int | None = None, end: int | None = None) -> array[int]:
         """The rows of ``start`` … ``end`` (default: all that are held) that match, in order."""
@@ -141,7 +143,7 @@ def parse(text: str) -> Filter:
     parser.blanks()
     if parser.position < len(text):
         raise FilterError("this ')' closes nothing", parser.position)
-    return Filter(text, parser.changing, test, frozenset(parser.keys))
+    return Filter(text, parser.changing, test, frozenset(parser.keys), tuple(parser.required))
 
 
 class _Parser:
@@ -152,6 +154,7 @@ class _Parser:
         self.position = 0
         self.changing = False
         self.keys: set[str] = set()
+        self.required: list[tuple[str, str]] = []
 
     def blanks(self) -> None:
         while self.position < len(self.text) and self.text[self.position].isspace():
@@ -162,10 +165,12 @@ class _Parser:
         return self.text[self.position : self.position + 1]
 
     def either(self, depth: int) -> Test:
+        before = len(self.required)
         tests = [self._all(depth)]
         while self._next() == "|":
             self.position += 1
             tests.append(self._all(depth))
+            del self.required[before:]
         return tests[0] if len(tests) == 1 else _or(tests)
 
     def _all(self, depth: int) -> Test:
@@ -182,7 +187,10 @@ class _Parser:
             raise FilterError("too many brackets within each other", start)
         if character == "!":
             self.position += 1
-            return _negation(self._not(depth + 1))
+            before = len(self.required)
+            negation = _negation(self._not(depth + 1))
+            del self.required[before:]
+            return negation
         if character == "(":
             return self._group(start, depth)
         if not character or character in ")|&":
@@ -219,6 +227,7 @@ class _Parser:
         if not value:
             raise FilterError(f"{key}: wants a value", at)
         self.changing = self.changing or key in CHANGING
+        self.required.append((key, value))
         try:
             return KEYS[key](value)
         except ValueError as error:
@@ -268,6 +277,12 @@ class _Parser:
         except (re.error, regex.error) as error:
             raise FilterError(f"regular expression: {error.msg}", at + (error.pos or 0)) from None
         return lambda store, start, end: store.matching(_Limited(pattern), start, end)
+
+
+def literal(value: str) -> str:
+    """A value of the filter language that means itself."""
+    escaped = "".join(f"[{c}]" if c in "*?[" else c for c in value)
+    return '"' + escaped.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def both(one: Filter, other: Filter) -> Filter:
