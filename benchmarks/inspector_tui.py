@@ -2,7 +2,8 @@
 
 Starts a tap that sends so many records a second (the lines of ``inspector_store``), and ``mcp-ws-inspect`` in a
 terminal of 120 × 40 whose output is read and thrown away. Prints its CPU time as a share of one core, its memory
-in the middle and at the end, how late its event loop ran what was due (a clock within it that asks for every 10 ms),
+in the middle and at the end, for which share of the time it was ready to run and had no CPU (Linux: schedstat), how
+late its event loop ran what was due (a clock within it that asks for every 10 ms),
 and how many of the records that were sent it had taken in when it ended.
 """
 
@@ -13,6 +14,7 @@ import asyncio
 import contextlib
 import fcntl
 import json
+import math
 import os
 import pty
 import struct
@@ -62,6 +64,15 @@ sys.exit(module.run(lambda: RunningGateway({url!r})))
 """
 BATCHES = 20
 """Messages a second, each with its share of the records."""
+
+
+def waited(pid: int) -> float:
+    """Seconds in which threads of a process could have run and had no CPU; NaN where the system does not say."""
+    try:
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+        return sum(int((task / "schedstat").read_text().split()[1]) for task in tasks) / 1e9
+    except (OSError, ValueError, IndexError):
+        return math.nan
 
 
 def stream(rate: int) -> list[str]:
@@ -125,6 +136,7 @@ async def measure(url: str, seconds: int, sent: list[int]) -> None:
         await asyncio.sleep(0.05)
     await asyncio.sleep(2)
     cpu, at, before = process.cpu_times(), time.perf_counter(), sent[0]
+    starved = waited(pid)
     await asyncio.sleep(seconds / 2)
     middle = process.memory_info().rss
     await asyncio.sleep(seconds / 2)
@@ -133,6 +145,7 @@ async def measure(url: str, seconds: int, sent: list[int]) -> None:
         "records_per_s": round((sent[0] - before) / took),
         "seconds": round(took),
         "cpu_percent": round(100 * (spent.user + spent.system - cpu.user - cpu.system) / took, 1),
+        "no_cpu_percent": round(100 * (waited(pid) - starved) / took, 1),
         "rss_mib_middle": round(middle / (1 << 20), 1),
         "rss_mib": round(process.memory_info().rss / (1 << 20), 1),
         "terminal_kb_per_s": round(output[0] / (took + 2) / 1024, 1),

@@ -102,6 +102,19 @@ def test_notifications_of_a_subscription_belong_to_the_listen_request(talk):
     assert store.linked(store.parent, changed) == listen
 
 
+def test_a_changed_resource_is_named_by_its_notification(talk):
+    listen = talk.send("c>", {"id": 5, "method": "subscriptions/listen", "params": {"_meta": {}}})
+    meta = {"io.modelcontextprotocol/subscriptionId": 5}
+    about = {"uri": "demo://counter", "_meta": meta}
+    row = talk.send("c<", {"method": "notifications/resources/updated", "params": about})
+    store = talk.journal.store
+    assert (store.linked(store.parent, row), store.target_of(row)) == (listen, "demo://counter")
+    alone = talk.send(
+        "c<", {"method": "notifications/resources/updated", "params": {"uri": "x://y"}}, session="s9"
+    )
+    assert store.target_of(alone) == "x://y"
+
+
 def test_rounds_are_linked_by_their_request_state_and_by_nothing_else(talk):
     store = talk.journal.store
     first = talk.send("c>", call(1))

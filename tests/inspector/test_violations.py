@@ -129,6 +129,15 @@ def test_what_both_legs_show_is_one_problem_and_is_said_at_both_rows(talk):
     assert found == [("orphan", rows[1] + 1), ("result-shape", rows[3] + 1)]
 
 
+def test_an_answer_to_nothing_that_the_gateway_drops_is_one_problem(talk):
+    talk.event("link_opened", "x")
+    talk.send("c>", {"id": 99, "result": {}})
+    talk.event("dropped", "answers no question of the server")
+    assert talk.journal.problem_counts == {"orphan": 1}
+    talk.event("dropped", "something else")
+    assert talk.journal.problem_counts == {"orphan": 1, "dropped": 1}
+
+
 def test_the_same_answer_to_nothing_twice_is_two_problems(talk):
     talk.event("link_opened", "x")
     for _ in range(2):

@@ -102,7 +102,7 @@ class Sessions(Pane):
         return [
             (fit(party.id, 8) + " ", "note"),
             (fit(party.server, 12) + " ", ""),
-            (fit(_era(party, live), era) + " ", "dim"),
+            (fit(_era(party, live, width >= WIDE), era) + " ", "dim"),
             (fit(words, link) + " ", style),
             (f"{(live or {}).get('in_flight') or '':>4} ", "warn"),
             (f"{amount(party.messages):>6} {party.resumes or '':>3} ", ""),
@@ -137,8 +137,9 @@ def _session_widths(width: int) -> tuple[int, int]:
     return (17, 24) if width >= WIDE else (7, 11)
 
 
-def _era(party: Party, live: dict[str, Any] | None) -> str:
-    return f"{party.era or (live or {}).get('era') or ''} {party.revision}".strip()
+def _era(party: Party, live: dict[str, Any] | None, whole: bool = True) -> str:
+    era = party.era or str((live or {}).get("era") or "")
+    return f"{era} {party.revision}".strip() if whole else era
 
 
 def _client(party: Party, live: dict[str, Any] | None) -> str:
@@ -382,14 +383,12 @@ class Problems(Pane):
         problem = self._problems[index - len(self._waiting)]
         violation = problem.violation
         about = (
-            f" · {what(store, problem.row)}"
-            if store.holds(problem.row) and store.lane_of(problem.row)
-            else ""
+            f"· {what(store, problem.row)}" if store.holds(problem.row) and store.lane_of(problem.row) else ""
         )
         return [
             *self._head(problem.row),
             (fit(violation.code, 15) + " ", "bad"),
-            (one_line(violation.text), ""),
+            (one_line(violation.text) + " ", ""),
             (one_line(about), "dim"),
         ]
 

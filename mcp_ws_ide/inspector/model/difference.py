@@ -127,3 +127,11 @@ def _written(steps: Sequence[str]) -> str:
     return (
         "".join(f"[{step}]" if step.isdigit() else f".{step}" for step in steps).lstrip(".") or "(all of it)"
     )
+
+
+def content_of(text: str) -> Any:
+    """What is compared: the message, or its text where it is no whole JSON."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text

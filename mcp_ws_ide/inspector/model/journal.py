@@ -93,6 +93,8 @@ class Journal:
         """The newest; what both legs show is here once, with the leg that showed it first."""
         self._violations: dict[int, list[Violation]] = {}
         self.problem_counts: Counter[str] = Counter()
+        self._orphan: tuple[int, str | None] = -1, None
+        """The newest answer to nothing, and its session."""
         self.comments: dict[int, str] = {}
         """What the person at the keyboard wrote to a row."""
         self.parties: dict[str, Party] = {}
@@ -129,7 +131,7 @@ class Journal:
     def add(self, record: Record, changes: Changes) -> None:
         """Take one record."""
         content = content_of(record)
-        target = _target(content) if record.kind == "request" else ""
+        target = _target(content) if record.kind in ("request", "notification") else ""
         row = self.store.append(record, target)
         outcome = self.pairing.add(row, record, content)
         changes.changed += outcome.changed
@@ -173,6 +175,7 @@ class Journal:
         )
         if outcome.orphan:
             found.append(ORPHAN)
+            self._orphan = row, record.session
         for violation in found:
             self._report(row, violation)
         if outcome.token is not None:
@@ -181,6 +184,8 @@ class Journal:
     def _alarm(self, record: Record, row: int, kind: Kind, lost: bool) -> None:
         if kind is Kind.GAP:
             self._report(row, Violation("gap", record.raw or "", "the inspector was not attached"))
+        elif record.event == "dropped" and self._orphan == (row - 1, record.session):
+            self.store.set_flag(row, PROBLEM)  # the gateway says of the answer what was found already
         elif record.event in ALARMING or (record.event == "upstream_closed" and self._was_used(record, lost)):
             self._report(row, Violation(record.event or "event", record.detail or "", "event of the gateway"))
 

@@ -201,7 +201,8 @@ class Pairing:
         if parent is not None and self._store.holds(parent):
             self._link(self._store.parent, row, parent)
             index = row - self._store.first
-            self._store.target[index] = self._store.target[parent - self._store.first]
+            if not self._store.target_of(row):
+                self._store.target[index] = self._store.target[parent - self._store.first]
         self._verbatim_twin(row, record, lane, outcome)
 
     def _parent(self, record: Record, lane: Lane, content: dict[str, Any], outcome: Outcome) -> int | None:

@@ -1,0 +1,196 @@
+"""What every part of the application shares: the widgets, where the cursor is, what is said, the present screen."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from textual.app import App, ComposeResult
+from textual.timer import Timer
+from textual.widgets import ContentSwitcher
+
+from mcp_ws_ide.discovery import RunningGateway
+from mcp_ws_ide.inspector.app import header
+from mcp_ws_ide.inspector.app.detail import Detail
+from mcp_ws_ide.inspector.app.dialogues import Prompt
+from mcp_ws_ide.inspector.app.header import SCREENS
+from mcp_ws_ide.inspector.app.panes import Capabilities, Ladder, Pane, Problems, Sessions, Stats
+from mcp_ws_ide.inspector.app.rows import Line, Part, Rows, clean
+from mcp_ws_ide.inspector.app.traffic import Traffic
+from mcp_ws_ide.inspector.model import filters
+from mcp_ws_ide.inspector.model.filters import Filter, FilterTooSlow
+from mcp_ws_ide.inspector.model.journal import Changes, Journal
+from mcp_ws_ide.inspector.playback import Playback
+from mcp_ws_ide.inspector.recording import Recorder
+from mcp_ws_ide.inspector.saved import SavedFilters
+from mcp_ws_ide.inspector.watch import Watch
+
+
+class Desk(App[None]):
+    """The screens, the detail pane and the lines around them; the keys are given a meaning by its subclasses."""
+
+    def __init__(
+        self,
+        find: Callable[[], RunningGateway] | Playback,
+        journal: Journal | None = None,
+        *,
+        private: bool = False,
+    ) -> None:
+        super().__init__()
+        self._private = private
+        self.journal = journal = journal or Journal()
+        # Held here: while help or the palette is open, a query would search those instead.
+        self.head, self.tabs = Line(id="head"), Line(id="tabs")
+        self.switcher = ContentSwitcher(initial="traffic")
+        self.traffic = Traffic(journal, id="traffic")
+        self.sessions = Sessions(journal, id="sessions")
+        self.ladder = Ladder(journal, id="ladder")
+        self.stats = Stats(journal, id="stats")
+        self.capabilities = Capabilities(journal, id="capabilities")
+        self.problems = Problems(journal, id="problems")
+        lists: list[Rows] = [
+            self.sessions,
+            self.traffic,
+            self.ladder,
+            self.stats,
+            self.capabilities,
+            self.problems,
+        ]
+        self.panes = dict(zip(SCREENS, lists, strict=True))
+        self._of_clients = (self.sessions, self.stats, self.capabilities)
+        self.detail, self.prompt = Detail(journal), Prompt()
+        self._beats: list[Timer] = []
+        self.tap: Watch | Playback = find if isinstance(find, Playback) else Watch(find)
+        self.saved = SavedFilters()
+        self.opening = ""
+        """The recording that is to be opened next, when the person asked for one."""
+        self._recorder: Recorder | None = None
+        self._search: Filter | None = None
+        self._frames = 0
+        self._fresh: list[Changes] = []
+        self._offset: float | None = None
+        self._seen = (time.monotonic(), 0, 0)
+        self._rates = (0.0, 0.0)
+        self._live_sessions: int | None = None
+
+    def compose(self) -> ComposeResult:
+        """From top to bottom."""
+        yield self.head
+        yield self.tabs
+        with self.switcher:
+            yield from self.panes.values()
+        yield self.detail
+        yield self.prompt
+        yield Line(id="keys")
+
+    @property
+    def current(self) -> Rows:
+        """The screen that is to be seen."""
+        return self.panes[self.switcher.current or "traffic"]
+
+    @property
+    def now(self) -> float:
+        """The gateway's monotonic clock, as far as its records told it; in a recording, that of its last record."""
+        if isinstance(self.tap, Playback):
+            return self.journal.store.mono[-1] if len(self.journal.store) else 0.0
+        return time.monotonic() + (self._offset or 0.0)
+
+    @property
+    def row(self) -> int | None:
+        """The row of the store under the cursor of the present screen."""
+        current = self.current
+        return current.row if isinstance(current, (Traffic, Pane)) else None
+
+    def show_state(self) -> None:
+        """Header and tabs."""
+        self._measure()
+        for pane in self.panes.values():
+            pane.say_nothing(header.nothing(self.tap, self.journal, pane in self._of_clients))
+        words = self.journal.store.trouble
+        trouble: list[Part] = [(f" {clean(words)} ", "bad")] if words else []
+        recording = (
+            [("● REC ", "bad"), (f"{self._recorder.records:,} ", "")] if self._recorder is not None else []
+        )
+        self.head.show([*trouble, *header.state(self.tap, self.journal, self._rates), *recording])
+        current, width = self.switcher.current, self.size.width
+        self.tabs.show(header.tabs(self.journal, self.traffic, current, self.now, width))
+
+    def _measure(self) -> None:
+        now, store = time.monotonic(), self.journal.store
+        since, rows, size = self._seen
+        if now - since >= 0.9:
+            self._rates = ((store.end - rows) / (now - since), (self.journal.bytes - size) / (now - since))
+            self._seen = now, store.end, self.journal.bytes
+
+    def _warn(self, words: str) -> None:
+        self.notify(clean(words), severity="warning", timeout=5, markup=False)
+
+    def _tell(self, words: str) -> None:
+        self.notify(clean(words), timeout=4, markup=False)
+
+    def action_screen(self, name: str) -> None:
+        """To another screen."""
+        before = self.row
+        if name == "ladder":
+            self._choose_ladder(before)
+        self.switcher.current = name
+        pane = self.current
+        if isinstance(pane, Pane):
+            self._refresh_pane(pane)
+        else:
+            self.traffic.changed()
+        pane.focus()
+        self.detail.show(self.row)
+        self.show_state()
+
+    def _refresh_pane(self, pane: Pane) -> None:
+        if isinstance(pane, Problems):
+            pane.now = self.now
+        pane.update()
+
+    def _choose_ladder(self, row: int | None) -> None:
+        """The session of the row, or of the Sessions screen, else the newest one."""
+        ladder = self.ladder
+        ladder.choose(self._session_of(row) or ladder.session or next(reversed(self.journal.parties), None))
+
+    def _session_of(self, row: int | None) -> str | None:
+        """The session of the row, or the one chosen on the Sessions screen."""
+        store = self.journal.store
+        if self.current is self.sessions:
+            return self.sessions.session
+        if row is None or not store.holds(row):
+            return None
+        twin = store.linked(store.twin, row)
+        return store.session_of(row) or (store.session_of(twin) if twin is not None else None)
+
+    def _filter(self, filter_: Filter) -> None:
+        self.saved.used(filter_.text)
+        try:
+            self.traffic.apply(filter_)
+        except FilterTooSlow as error:
+            self._give_up(error)
+        self.show_state()
+
+    def _give_up(self, error: FilterTooSlow) -> None:
+        """A filter that takes too long is taken away: the screen must not stand still."""
+        self._warn(f"{error}; it was cleared")
+        self.traffic.apply(filters.parse(""))
+        self.show_state()
+
+    def jump(self, row: int) -> None:
+        """To a row in Traffic, clearing what hides it."""
+        if self.current is not self.traffic:
+            self.action_screen("traffic")
+        if not self.traffic.go_row(row):
+            self.traffic.folding = self.traffic.marked_only = False
+            self.traffic.apply(filters.parse(""))
+            if self.traffic.go_row(row):
+                self.notify("the filter hid that row and was cleared", timeout=3, markup=False)
+        self.show_state()
+
+    def _toggle_detail(self, on: bool) -> None:
+        detail = self.detail
+        detail.set_class(on, "open")
+        detail.show(self.row)
+        self.current.focus()
+        self.call_after_refresh(self.current.changed)

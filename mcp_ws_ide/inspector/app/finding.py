@@ -1,0 +1,131 @@
+"""Keys that filter, search and go from row to row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mcp_ws_ide.inspector.app.desk import Desk
+from mcp_ws_ide.inspector.model import filters
+from mcp_ws_ide.inspector.model.filters import Filter, FilterTooSlow
+from mcp_ws_ide.inspector.model.store import PROBLEM
+
+
+class Finding(Desk):
+    """Filter and search, follow and pause, from a row to what belongs to it."""
+
+    def action_filter(self) -> None:
+        """Write a filter."""
+        if self.current is not self.traffic:
+            self.action_screen("traffic")
+        self.prompt.open("filter", self.traffic.filter.text)
+
+    def action_search(self) -> None:
+        """Write a search."""
+        if self.current is not self.traffic:
+            self.action_screen("traffic")
+        self.prompt.open("search", self._search.text if self._search else "")
+
+    def action_earlier(self, step: int) -> None:
+        """Another of the filters that were kept or used."""
+        self.prompt.write(self.saved.around(self.prompt.field.value.strip(), step))
+
+    def action_keep_filter(self) -> None:
+        """Keep the filter for other days, or forget it."""
+        if self.prompt.check(self.prompt.field.value) is None:
+            return
+        kept = self.saved.toggle(self.prompt.field.value)
+        words = {True: "kept; ↑ finds it again", False: "forgotten", None: "it could not be kept"}[kept]
+        self.prompt.say(words, "good" if kept is not None else "bad")
+
+    def _close_prompt(self) -> None:
+        self.prompt.close()
+        self.screen.set_focus(self.current)
+
+    def _apply(self, purpose: str, filter_: Filter) -> None:
+        if purpose == "filter":
+            self._filter(filter_)
+        else:
+            self._search = filter_ if filter_.text.strip() else None
+            self.action_match(1)
+
+    def action_leave(self) -> None:
+        """Close what is open, then clear the filter."""
+        prompt, detail = self.prompt, self.detail
+        if prompt.is_open:
+            prompt.close()
+            self.current.focus()
+            if prompt.purpose == "search":
+                self._search = None
+            if prompt.purpose != "filter":
+                return
+        elif detail.is_open:
+            detail.remove_class("open")
+            self.current.focus()
+            return
+        elif self.current is not self.traffic:
+            return self.action_screen("traffic")
+        self.traffic.marked_only = False
+        self.traffic.apply(filters.parse(""))
+        self.show_state()
+
+    def action_follow(self) -> None:
+        """Follow, or stay."""
+        self.traffic.follow(not self.traffic.following)
+        self.show_state()
+
+    def action_pause(self) -> None:
+        """Stand still, or go on."""
+        self.traffic.pause(not self.traffic.paused)
+        self.show_state()
+
+    def action_pair(self) -> None:
+        """To the other half."""
+        self._jump(self.journal.store.pair, "it has no pair")
+
+    def action_twin(self) -> None:
+        """To the other leg."""
+        self._jump(self.journal.store.twin, "it is not known on the other leg")
+
+    def _jump(self, column: Any, words: str) -> None:
+        row, store = self.row, self.journal.store
+        other = store.linked(column, row) if row is not None else None
+        if other is None:
+            self.notify(words, severity="warning", timeout=3, markup=False)
+        else:
+            self.jump(other)
+
+    def action_marked_only(self) -> None:
+        """Only what is marked."""
+        self.traffic.marked_only = not self.traffic.marked_only
+        self._filter(self.traffic.filter)
+
+    def action_fold(self) -> None:
+        """One row per operation."""
+        self.traffic.folding = not self.traffic.folding
+        self._filter(self.traffic.filter)
+
+    def action_match(self, step: int) -> None:
+        """To the next match of the search; without one, to the next problem."""
+        traffic, store = self.traffic, self.journal.store
+        if self.current is not traffic:
+            self.action_screen("traffic")
+        row = traffic.row
+        rows = traffic.view.rows
+        if self._search is None:
+            hits = [r for r in rows if store.holds(r) and store.has(r, PROBLEM)]
+        else:
+            try:
+                matching = set(self._search.rows(store))
+            except FilterTooSlow as error:
+                return self._warn(str(error))
+            hits = [r for r in rows if r in matching]
+        after = [r for r in hits if row is None or (r > row if step > 0 else r < row)]
+        if not hits:
+            self.notify("no match", severity="warning", timeout=3, markup=False)
+        else:
+            target = (after[0] if step > 0 else after[-1]) if after else (hits[0] if step > 0 else hits[-1])
+            traffic.go_row(target)
+
+    def _only(self, text: str) -> None:
+        self.action_screen("traffic")
+        self._filter(filters.parse(text))

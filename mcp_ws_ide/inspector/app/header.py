@@ -1,0 +1,89 @@
+"""What the lines above the screens say, and an empty screen. Pure."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from mcp_ws_ide.inspector.app.panes import Problems
+from mcp_ws_ide.inspector.app.rows import Part, clean
+from mcp_ws_ide.inspector.app.traffic import Traffic
+from mcp_ws_ide.inspector.app.wording import amount
+from mcp_ws_ide.inspector.model.journal import Journal
+from mcp_ws_ide.inspector.playback import Playback
+from mcp_ws_ide.inspector.watch import Watch
+
+SCREENS: Final = ("sessions", "traffic", "ladder", "stats", "capabilities", "problems")
+
+SHORT: Final = {"sessions": "Sess", "capabilities": "Caps"}
+"""What a screen is called where there is little room."""
+
+
+def state(watch: Watch | Playback, journal: Journal, rates: tuple[float, float]) -> list[Part]:
+    """The link, what passes (``rates``: records and bytes a second), what is open or missing."""
+    store = journal.store
+    where = clean(watch.gateway.url) if watch.gateway is not None else ""
+    if watch.state == "live":
+        trip = f"rtt {watch.round_trip * 1000:.1f}ms · " if watch.round_trip is not None else ""
+        open_ = len(journal.waiting())
+        drops = journal.missed
+        return [
+            (" ● LIVE ", "good"),
+            (f"{trip}{rates[0]:.0f}/s {amount(rates[1])}B/s · {store.end:,} rec · ", ""),
+            (f"{open_} open · ", "warn" if open_ else ""),
+            (f"drop {drops} · ", "bad" if drops else ""),
+            (f"gaps {watch.gaps} · " if watch.gaps else "", "warn"),
+            (where, "dim"),
+        ]
+    if isinstance(watch, Playback):
+        return [
+            (" ■ FILE ", "accent"),
+            (f"{clean(watch.path)} · {store.end:,} rec · ", ""),
+            (f"{clean(watch.words)} · " if watch.words else "", "warn"),
+            (f"recorded {watch.begun} at {where}", "dim"),
+        ]
+    if watch.state == "waiting":
+        left = max(0.0, watch.next_try - time.monotonic())
+        return [(f" ◌ NOT CONNECTED, again in {left:.0f}s ", "bad"), (clean(watch.words), "")]
+    return [(" ◌ connecting … ", "warn"), (f"{where} {clean(watch.words)}", "dim")]
+
+
+def tabs(journal: Journal, traffic: Traffic, current: str | None, now: float, width: int) -> list[Part]:
+    """The screens, how the rows of Traffic are shown, the filter."""
+    store, limit = journal.store, now - Problems.WAITS
+    problems = sum(journal.problem_counts.values())
+    problems += sum(store.mono[row - store.first] < limit for row in journal.waiting())
+    parts: list[Part] = []
+    for number, name in enumerate(SCREENS, 1):
+        label = name.title() if width >= 110 else SHORT.get(name, name.title())
+        label += f"({amount(problems)})" if name == "problems" and problems else ""
+        parts.append(
+            (
+                f"[{number} {label}]" if name == current else f" {number} {label} ",
+                "head" if name == current else "",
+            )
+        )
+    switches = [
+        ("PAUSED", traffic.paused),
+        ("follow", traffic.following and not traffic.paused),
+        ("folded", traffic.folding),
+        ("marked", traffic.marked_only),
+    ]
+    words = " ".join(word for word, on in switches if on)
+    parts.append((f" {words} ", "warn" if traffic.paused else "dim"))
+    if traffic.filter.text.strip():
+        parts.append((f"/{clean(traffic.filter.text)}", "accent"))
+    return parts
+
+
+def nothing(tap: Watch | Playback, journal: Journal, of_clients: bool) -> str:
+    """Why a screen is empty, unless it is for want of clients; ``of_clients``: whether it shows only what they do."""
+    if isinstance(tap, Playback):
+        if not tap.ended:
+            return "The recording is being read …"
+        if not len(journal.store):
+            return "The recording holds no records."
+        return "The recording holds nothing of the kind." if of_clients else ""
+    if tap.state != "live" and not len(journal.store):
+        return "Not connected to the gateway; the first line says why."
+    return ""

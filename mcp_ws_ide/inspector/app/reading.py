@@ -1,0 +1,94 @@
+"""Keys that show more of a row, note something at it or compare it with another."""
+
+from __future__ import annotations
+
+from mcp_ws_ide.inspector.app import header
+from mcp_ws_ide.inspector.app.desk import Desk
+from mcp_ws_ide.inspector.app.dialogues import Help, Report
+from mcp_ws_ide.inspector.app.rows import Part, clean
+from mcp_ws_ide.inspector.model import difference
+from mcp_ws_ide.inspector.model.difference import content_of
+from mcp_ws_ide.inspector.model.store import MARKED
+
+
+class Reading(Desk):
+    """Marks and comments, the detail pane, what is cut off, differences, help."""
+
+    def action_mark(self) -> None:
+        """Mark, or not."""
+        row, store = self.row, self.journal.store
+        if row is not None and store.holds(row):
+            store.set_flag(row, MARKED, not store.has(row, MARKED))
+            self.current.changed()
+
+    def action_comment(self) -> None:
+        """Write something to the row."""
+        row = self.row
+        if row is not None and self.journal.store.holds(row):
+            self.prompt.open("comment", self.journal.comments.get(row, ""))
+
+    def _comment(self, text: str) -> None:
+        row, store = self.row, self.journal.store
+        if row is None or not store.holds(row):
+            return
+        if text:
+            self.journal.comments[row] = text[:500]
+        else:
+            self.journal.comments.pop(row, None)
+        store.set_flag(row, MARKED, bool(text))
+        self.current.changed()
+        self.detail.show(row)
+
+    def action_difference(self) -> None:
+        """Compare the two marked rows, or the marked one with that under the cursor."""
+        store = self.journal.store
+        rows = [index + store.first for index, flags in enumerate(store.flags) if flags & MARKED]
+        if len(rows) == 1 and self.row is not None and self.row != rows[0]:
+            rows.append(self.row)
+        if len(rows) != 2:
+            return self._warn(f"mark two rows with m, then d compares them; {len(rows)} are marked")
+        one, other = (content_of(store.body(row).text) for row in rows)
+        lines: list[list[Part]] = [self.detail.headline(row) for row in rows]
+        found = list(difference.differences(one, other, varying=frozenset()))
+        lines += [[(clean(str(place)), "")] for place in found[:1000]] or [[("they are the same", "good")]]
+        self.push_screen(Report(f"{len(found)} differences", lines))
+
+    def action_whole(self) -> None:
+        """The line under the cursor, the filter and the header, whatever their length."""
+        current, row = self.current, self.row
+        if row is not None and self.journal.store.holds(row):
+            lines = [
+                self.detail.headline(row),
+                *([(f"! {v.code}: ", "bad"), (clean(v.text), "")] for v in self.journal.problems_of(row)),
+            ]
+        else:
+            lines = current.whole(current.cursor) if current.count() else []
+        if text := self.traffic.filter.text.strip():
+            lines += [[("", "")], [("filter  ", "accent"), (clean(text), "")]]
+        state = header.state(self.tap, self.journal, self._rates)
+        self.push_screen(Report("In full", [*lines, [("", "")], state]))
+
+    def action_wrap(self) -> None:
+        """Break long lines of the detail pane."""
+        self.detail.text.set_wrap(not self.detail.text.wrap)
+
+    def action_tab(self, step: int) -> None:
+        """Another tab of the detail pane."""
+        self.detail.turn(step)
+
+    def action_other_pane(self) -> None:
+        """From the list to the detail pane and back."""
+        detail = self.detail
+        text = detail.text
+        if detail.is_open and self.focused is not text:
+            text.focus()
+        else:
+            self.current.focus()
+
+    def action_sort(self) -> None:
+        """Order Stats."""
+        self.stats.sort()
+
+    def action_help(self) -> None:
+        """Keys and words."""
+        self.push_screen(Help())

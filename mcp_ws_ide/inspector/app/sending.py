@@ -1,0 +1,125 @@
+"""Keys that reach out: copy a request as a command, send it again, break a link, say how to connect."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+from textual import work
+
+from mcp_ws_ide.errors import ConnectError
+from mcp_ws_ide.inspector import replay
+from mcp_ws_ide.inspector.app import connecting
+from mcp_ws_ide.inspector.app.desk import Desk
+from mcp_ws_ide.inspector.app.dialogues import Choice, Copying, Question, Report
+from mcp_ws_ide.inspector.app.rows import Part, clean
+from mcp_ws_ide.inspector.gateway_client import GatewayClient
+from mcp_ws_ide.inspector.model import commands
+from mcp_ws_ide.inspector.model.difference import content_of
+from mcp_ws_ide.inspector.model.records import Kind
+from mcp_ws_ide.inspector.playback import Playback
+
+FAULTS: Final[tuple[tuple[str, str, dict[str, Any]], ...]] = (
+    ("cut the link", "cut", {}),
+    ("half-open for 60 s: neither read nor write", "half_open", {"seconds": 60}),
+    ("delay what the gateway writes by 1 s, for 60 s", "delay", {"ms": 1000, "seconds": 60}),
+    ("send the next message twice", "duplicate", {"count": 1}),
+    ("answer the next resume with gone", "refuse_resume", {"how": "gone"}),
+    ("refuse the next three resumes for now", "refuse_resume", {"how": "later", "count": 3}),
+    ("disarm what is armed", "", {}),
+)
+"""Faults as they are offered; docs/inspector.md says what each does."""
+
+
+class Sending(Desk):
+    """Whatever leaves the inspector."""
+
+    def action_copy(self) -> None:
+        """The message, into the clipboard of the terminal; once more: as a command."""
+        row = self.row
+        if row is None or not self.journal.store.holds(row):
+            return
+        base = self.tap.gateway.url if self.tap.gateway is not None else "http://HOST/"
+        text = self.journal.store.body(row).text
+        forms: dict[str, Callable[[], str]] = {"message": lambda: text}
+        for name, form in commands.FORMS.items():
+            forms[name] = partial(self._as_command, form, row, base)
+        self.push_screen(Copying(forms))
+
+    def _as_command(self, form: Callable[[commands.Call], str], row: int, base: str) -> str:
+        return form(commands.call_of(self.journal, row, base))
+
+    def action_connecting(self) -> None:
+        """How a client connects to the servers of this gateway."""
+        gateway = self.tap.gateway
+        names = self.capabilities.servers or sorted(self.journal.catalogues)
+        lines: list[list[Part]] = []
+        for name in names if gateway is not None else []:
+            token = gateway.token if gateway is not None and self._private else ""
+            lines += connecting.lines(gateway.url, name, token) if gateway is not None else []
+        self.push_screen(Report("How to connect", lines or [[("no server is known yet", "dim")]]))
+
+    def action_again(self) -> None:
+        """Send the request once more, if the person means it."""
+        gateway, row = self.tap.gateway, self.row
+        if isinstance(self.tap, Playback) or gateway is None or row is None:
+            return self._warn("a recording has no gateway; use: mcp-ws-inspect replay FILE --against URL")
+        try:
+            call = commands.call_of(self.journal, row, gateway.url)
+        except commands.NoCommand as error:
+            return self._warn(str(error))
+        name = f"{call.content.get('method')} {self.journal.store.target_of(row)}".strip()
+
+        def sure(yes: bool | None) -> None:
+            if yes:
+                self.send_again(call, row, gateway.token)
+
+        self.push_screen(Question(f"Send {name} to {call.server} again?", "sends it"), sure)
+
+    @work(exclusive=True, group="again")
+    async def send_again(self, call: commands.Call, row: int, token: str) -> None:
+        """Send it on a link of its own, and show how the answer differs."""
+        store = self.journal.store
+        seen = store.linked(store.pair, row) if store.kind_of(row) is Kind.REQUEST else row
+        before = content_of(store.body(seen).text) if seen is not None else {}
+        try:
+            outcome = await replay.again(call, token, before)
+        except ConnectError as error:
+            return self._warn(str(error))
+        if seen is None and not outcome.failure:
+            return self._tell("it was answered; there is no earlier answer to compare with")
+        lines: list[list[Part]] = [[(line, "")] for line in replay.lines(outcome, clean)]
+        if outcome.same:
+            return self._tell("it was answered as before")
+        self.push_screen(Report("The answer differs", lines))
+
+    def action_faults(self) -> None:
+        """Break the link of the session on purpose."""
+        gateway, session = self.tap.gateway, self._session_of(self.row)
+        if isinstance(self.tap, Playback) or gateway is None:
+            return self._warn("a recording has no links to break")
+        if session is None:
+            return self._warn("choose a session first, or a row of one")
+
+        def chosen(index: int | None) -> None:
+            if index is not None and index >= 0:
+                self.inject(GatewayClient(gateway), session, index)
+
+        self.push_screen(
+            Choice(f"Session {session[:8]}: which fault?", [words for words, *_ in FAULTS]), chosen
+        )
+
+    @work(exclusive=True, group="faults")
+    async def inject(self, client: GatewayClient, session: str, index: int) -> None:
+        """Order a fault, and say what came of it."""
+        _, fault, parameters = FAULTS[index]
+        try:
+            if fault:
+                self._tell(await asyncio.to_thread(client.inject_fault, session, fault, **parameters))
+            else:
+                await asyncio.to_thread(client.call, "DELETE", f"sessions/{session}/faults")
+                self._tell("nothing is armed any more")
+        except ConnectError as error:
+            self._warn(str(error))
