@@ -289,6 +289,19 @@ async def test_a_click_moves_the_cursor_and_a_second_one_opens_the_details(jupyt
         assert person.app.query_one(Detail).is_open
 
 
+async def test_a_click_on_its_name_opens_a_screen_and_on_a_tab_that_tab(jupyter):
+    async with seat(jupyter) as person, client(jupyter) as peer:
+        await echo(peer, 1)
+        await person.until(lambda: person.requests(Status.OK), "the answer")
+        for name in ("Stats", "Problems", "Sess", "Traffic"):
+            await person.pilot.click("#tabs", offset=(person.tabs.index(name) + 1, 0))
+            await person.until(lambda name=name: f"{name}" in person.tabs.split("[")[1].split("]")[0], name)
+        await person.press("enter")
+        detail = person.app.detail
+        await person.pilot.click("#detail-tabs", offset=(detail.tabs.text.index("Timing") + 1, 0))
+        await person.until(lambda: "[Timing]" in detail.tabs.text, "the tab")
+
+
 def test_every_screen_is_a_list_with_a_word_for_being_empty():
     assert all(kind.empty is not Rows.empty for kind in Pane.__subclasses__())
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Final
 
-from textual import work
+from textual import events, work
 from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
@@ -215,6 +215,12 @@ class InspectorApp(Finding, Reading, Files, Sending):
     def action_interrupt(self) -> None:
         """Ctrl-C ends a program, also a full-screen one."""
         self.exit(return_code=130)
+
+    def on_click(self, event: events.Click) -> None:
+        """A click on the name of a screen opens it."""
+        number = self.tabs.part_at(event.x) if event.widget is self.tabs else None
+        if number is not None and number < len(SCREENS):
+            self.action_screen(SCREENS[number])
 
     def on_rows_moved(self, event: Rows.Moved) -> None:
         """Show the row in the detail pane."""

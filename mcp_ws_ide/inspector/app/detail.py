@@ -160,13 +160,9 @@ class Detail(Vertical):
 
     def on_click(self, event: events.Click) -> None:
         """A click on a tab opens it."""
-        if event.widget is self.tabs:
-            left = 0
-            for number, label in enumerate(self._labels()):
-                left += len(label) + 1
-                if event.x < left:
-                    self.tab = number
-                    return self.show(self.row)
+        if event.widget is self.tabs and (number := self.tabs.part_at(event.x)) is not None:
+            self.tab = number
+            self.show(self.row)
 
     def show(self, row: int | None) -> None:
         """Show a row in the present tab; cheap when nothing has changed."""

@@ -117,6 +117,14 @@ class Line(Painted):
         """What it says."""
         return "".join(text for text, _ in self._parts)
 
+    def part_at(self, x: int) -> int | None:
+        """The number of the part in column ``x``."""
+        for number, (text, _) in enumerate(self._parts):
+            x -= cell_len(text)
+            if x < 0:
+                return number
+        return None
+
     def render_line(self, y: int) -> Strip:
         """As Textual asks."""
         return self.paint(self._parts if y == 0 else [], self.size.width)
