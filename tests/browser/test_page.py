@@ -1,45 +1,386 @@
-"""The page in a real Chromium, against a real gateway and a real server."""
+"""The page as an MCP client: lists, forms, calls, questions, results, whatever the server is."""
 
 from __future__ import annotations
 
-import os
-import shutil
+import gzip
+import json
+import urllib.parse
 
 import pytest
 
-from tests.conftest import DEMO
+from tests.browser.conftest import ROOT, wait_until
 
-pytestmark = [pytest.mark.chromium]
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
+pytestmark = [pytest.mark.chromium, pytest.mark.node]
+STATIC = ROOT / "mcp_ws_ide" / "static"
+BUDGET = 150 * 1024
+"""Most compressed bytes that opening the page may fetch, with a server or without."""
 
 
-@pytest.fixture
-async def page(make_jupyter):
-    if CHROMIUM is None:
-        assert not os.environ.get("CI"), "chromium is missing"
-        pytest.skip("no chromium on this machine")
-    from playwright.async_api import async_playwright
-
-    own = make_jupyter({"demo": DEMO}, base_url="/user/me/")
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        page = await browser.new_page()
-        page.complaints = []
-        page.on("console", lambda m: page.complaints.append(m.text) if m.type == "error" else None)
-        page.on("pageerror", lambda error: page.complaints.append(str(error)))
-        await page.goto(f"{own.url}mcp-ws/?token={own.token}")
-        yield page
-        await browser.close()
+def test_the_page_lists_the_servers_and_forgets_the_token(tab):
+    tab.page.get_by_role("link", name="demo").first.wait_for()
+    assert "token" not in tab.page.url
+    tab.accessible()
+    tab.quiet()
 
 
-async def test_the_page_lists_the_servers_and_forgets_the_token(page):
-    await page.get_by_role("link", name="demo").wait_for(timeout=20_000)
-    assert "token" not in page.url
-    assert page.complaints == []
+@pytest.mark.parametrize("place", ["servers", "sessions", "traffic", "server/demo/tools/echo"])
+def test_opening_the_page_fetches_no_more_than_it_should(open_tab, place):
+    tab = open_tab()
+    sizes: dict[str, int] = {}
+
+    def note(response):
+        path, _, name = urllib.parse.urlsplit(response.url).path.rpartition("/")
+        if path.endswith("/static/mcp_ws_ide"):
+            sizes[name] = len(gzip.compress((STATIC / name).read_bytes(), 9))
+
+    tab.page.on("response", note)
+    tab.go(place, "?")
+    if place.startswith("server/"):
+        tab.connected()
+    tab.page.wait_for_load_state("networkidle")
+    assert len(sizes) >= 2, sizes
+    assert sum(sizes.values()) <= BUDGET, sizes
+    tab.quiet()
+
+
+def test_a_page_that_was_not_built_says_how_to_build_it(gateway, tmp_path):
+    manifest = ROOT / "mcp_ws_ide" / "static" / "page.json"
+    headers = {"Authorization": f"token {gateway.token}"}
+    hidden = manifest.with_suffix(".hidden")
+    manifest.rename(hidden)
+    try:
+        status, _, text = gateway.request("GET", "mcp-ws/", headers=headers)
+    finally:
+        hidden.rename(manifest)
+    assert status == 503
+    assert "make page" in text.decode()
+
+
+def test_a_form_of_nested_optional_and_repeated_parts_is_what_the_tool_gets(tab):
+    tab.go("server/showcase/tools/order")
+    tab.connected()
+    form = tab.page.get_by_role("form", name="Arguments of order")
+    tab.call()
+    tab.shows("is required", ".field.wrong")
+    form.get_by_label("customer").fill("Ada")
+    form.get_by_label("street").fill("Main Street 1")
+    form.get_by_label("zip").fill("123")
+    form.get_by_label("size").select_option("large")
+    form.get_by_label("cheese").check()
+    form.get_by_label("olives").check()
+    form.get_by_label("Kind of note").select_option(label="string")
+    form.get_by_label("note", exact=True).fill("ring twice")
+    form.get_by_label("tip", exact=True).fill("2.5")
+    form.get_by_role("button", name="Add to items").click()
+    form.get_by_label("name").fill("Margherita")
+    form.get_by_role("button", name="Add to items").click()
+    form.get_by_role("button", name="Remove 2").click()
+    form.get_by_label("count").fill("two")
+    tab.call()
+    tab.shows("match", ".field.wrong [id$=error]")
+    assert form.locator(".field.wrong").count() >= 2
+    tab.picture("form", height=1100)
+    tab.accessible()
+    form.get_by_label("zip").fill("12345")
+    form.get_by_label("count").fill("2")
+    tab.page.keyboard.press("Control+Enter")
+    tab.shows("done", ".call .badge")
+    got = json.loads(tab.page.locator(".call pre").first.inner_text())
+    assert got == {
+        "customer": "Ada",
+        "address": {"street": "Main Street 1", "zip": "12345"},
+        "size": "large",
+        "extras": ["cheese", "olives"],
+        "note": "ring twice",
+        "tip": 2.5,
+        "items": [{"name": "Margherita", "count": 2}],
+        "urgent": False,
+    }
+    tab.quiet()
+
+
+def test_what_a_form_cannot_show_stays_as_json_and_nothing_is_lost(tab):
+    given = {
+        "customer": ["not", "a", "text"],
+        "address": {"street": "x"},
+        "items": [{"name": "y"}],
+        "more": 7,
+    }
+    tab.go(f"server/showcase/tools/order?{urllib.parse.urlencode({'args': json.dumps(given)})}")
+    tab.connected()
+    tab.shows("Kept as JSON", ".field")
+    tab.page.get_by_role("button", name="JSON").click()
+    raw = tab.page.get_by_label("Arguments as JSON")
+    assert json.loads(raw.input_value()) == given
+    raw.fill('{"customer": ')
+    tab.page.get_by_role("button", name="Form").click()
+    tab.shows("no JSON object", ".banner")
+    assert raw.input_value() == '{"customer": '
+    raw.fill(json.dumps({**given, "customer": "Ada"}))
+    tab.page.get_by_role("button", name="Form").click()
+    assert tab.page.get_by_label("customer").input_value() == "Ada"
+    tab.call()
+    tab.shows("done", ".call .badge")
+    assert json.loads(tab.page.locator(".call pre").first.inner_text())["more"] == 7
+    tab.quiet()
+
+
+def test_progress_is_shown_and_several_calls_run_and_are_cancelled_one_by_one(tab):
+    tab.go("server/demo/tools/slow")
+    tab.connected()
+    form = tab.page.get_by_role("form", name="Arguments of slow")
+    for steps in ("400", "401"):
+        form.get_by_label("steps").fill(steps)
+        form.get_by_label("delay").fill("0.05")
+        tab.call()
+    tab.shows("2 running", ".tabs")
+    running = tab.page.locator(".call.running")
+    running.nth(1).locator("progress[value]").wait_for()
+    tab.picture("progress")
+    tab.accessible()
+    running.filter(has_text='"steps":400').get_by_role("button", name="Cancel").click()
+    tab.shows("1 running", ".tabs")
+    assert tab.page.locator(".call.running").filter(has_text='"steps":401').count() == 1
+    tab.page.locator(".call.running").get_by_role("button", name="Cancel").click()
+    wait_until(lambda: tab.session("demo")["in_flight"] <= 1, what="the end of both calls at the gateway")
+    tab.quiet()
+
+
+@pytest.mark.parametrize("era", ["modern", "legacy"])
+def test_both_eras_answer_questions_of_the_server(tab, era):
+    name = f"demo {era}"
+    tab.go("connect")
+    tab.page.get_by_role("combobox", name="Server").select_option("demo")
+    tab.page.get_by_label("Name on this page").fill(name)
+    tab.page.get_by_label("Era").select_option(era)
+    tab.picture(f"connect-{era}")
+    tab.accessible()
+    tab.page.get_by_role("button", name="Connect", exact=True).click()
+    tab.connected()
+    tab.shows("2026-07-28" if era == "modern" else "2025-11-25", ".server-head .badge")
+    tab.page.get_by_role("link", name="elicit").click()
+    tab.call()
+    question = tab.page.locator(".question")
+    question.wait_for()
+    question.get_by_role("button", name="Accept").click()
+    tab.shows("is required", ".question .error")
+    question.get_by_label("name").fill("Ada")
+    tab.picture(f"elicitation-{era}")
+    tab.accessible()
+    question.get_by_role("button", name="Accept").click()
+    tab.shows("hello Ada", ".call pre")
+    tab.call()
+    question.get_by_role("button", name="Decline").click()
+    tab.page.locator(".call.failed, .call .badge.bad, .call pre").first.wait_for()
+    tab.page.get_by_role("link", name="sample").click()
+    tab.page.get_by_label("prompt").fill("what is six times seven?")
+    tab.call()
+    tab.shows("six times seven", ".question")
+    tab.page.get_by_label("Your answer in the model's place").fill("42")
+    tab.picture(f"sampling-{era}")
+    tab.accessible()
+    tab.page.keyboard.press("Control+Enter")
+    tab.shows("the model says: 42", ".call pre")
+    tab.page.get_by_role("link", name="About").click()
+    tab.page.get_by_label("A further root").fill("file:///home/ada")
+    tab.page.get_by_role("button", name="Add", exact=True).click()
+    tab.page.get_by_role("button", name="Ping").click()
+    tab.shows("answered after", "[role=status]")
+    tab.page.get_by_role("link", name="Tools").click()
+    tab.page.get_by_role("link", name="roots").click()
+    tab.call()
+    tab.shows("file:///home/ada", ".call pre")
+    tab.quiet()
+
+
+def test_pictures_sound_and_errors_are_shown_as_such(tab):
+    tab.go("server/everything/tools/get-tiny-image")
+    tab.connected()
+    tab.call()
+    picture = tab.page.locator(".call img")
+    picture.wait_for()
+    assert picture.evaluate("async (i) => (await i.decode(), i.naturalWidth)") > 0
+    tab.picture("image")
+    tab.go("server/showcase/tools/sound")
+    tab.connected()
+    tab.call()
+    sound = tab.page.locator(".call audio")
+    sound.wait_for()
+    wait_until(lambda: sound.evaluate("(a) => a.readyState") > 0, what="the sound to load")
+    tab.picture("sound")
+    tab.go("server/showcase/tools/wrong")
+    tab.call()
+    tab.shows("The tool reports an error", ".call")
+    tab.accessible()
+    tab.quiet()
+
+
+def test_watched_resources_are_read_again_when_they_change(tab):
+    tab.go("server/demo/resources/demo%3A%2F%2Fcounter")
+    tab.connected()
+    tab.page.get_by_role("button", name="Watch").click()
+    tab.page.locator("[data-updates='0']").wait_for()
+    tab.go("server/demo/tools/bump")
+    tab.call()
+    tab.shows("done", ".call .badge")
+    tab.go("server/demo/resources/demo%3A%2F%2Fcounter")
+    tab.page.locator("[data-updates='1']").wait_for()
+    tab.shows("1", ".call pre")
+    tab.picture("watch")
+    tab.accessible()
+    tab.go("server/demo/tools/grow")
+    tab.call()
+    tab.shows("grown_1", ".choose-list")
+    tab.go("server/demo/log")
+    tab.shows("was updated", ".log")
+    tab.picture("log")
+    tab.accessible()
+    tab.quiet()
+
+
+def test_templates_and_prompts_are_filled_in_with_suggestions(tab):
+    tab.go("server/everything/prompts")
+    tab.connected()
+    tab.page.locator(".choose-list").get_by_role("link").filter(has_text="Team Management").click()
+    field = tab.page.locator(".arguments-form input").first
+    field.fill("E")
+    tab.page.locator("datalist option[value=Engineering]").wait_for(state="attached")
+    field.fill("Engineering")
+    tab.page.locator(".arguments-form input").nth(1).fill("Alice")
+    tab.page.get_by_role("button", name="Get", exact=True).click()
+    tab.shows("Alice", ".call pre")
+    tab.picture("prompt")
+    tab.accessible()
+    tab.go("server/everything/resources")
+    tab.page.get_by_role("link").filter(has_text="Dynamic Text").click()
+    tab.page.get_by_role("button", name="Read").click()
+    tab.shows("is required", ".field")
+    tab.page.locator(".arguments-form input").first.fill("7")
+    tab.page.get_by_role("button", name="Read").click()
+    tab.shows("Resource 7", ".call pre")
+    tab.picture("resource")
+    tab.accessible()
+    tab.quiet()
+
+
+def test_text_of_a_server_never_becomes_more_than_text(tab):
+    tab.go("server/showcase/tools")
+    tab.connected()
+    title = tab.page.title()
+    tab.page.get_by_role("link", name="<img").click()
+    tab.call()
+    tab.shows("<img src=x", ".call pre")
+    tab.picture("hostile")
+    tab.accessible()
+    tab.go("server/showcase/tools/links")
+    tab.call()
+    tab.shows("a script", ".call")
+    links = tab.page.locator(".call a")
+    assert [link.get_attribute("href") for link in links.all()] == ["https://example.org/page"]
+    assert links.first.get_attribute("rel") == "noopener noreferrer"
+    tab.picture("links")
+    tab.go("server/showcase/about")
+    tab.shows("<img src=x", ".said")
+    assert tab.page.locator("main img").count() == 0
+    assert tab.page.title() == title
+    tab.quiet()
+
+
+def test_an_address_that_a_server_asks_to_visit_is_shown_first(tab):
+    tab.go("server/showcase/tools/invite")
+    tab.connected()
+    tab.call()
+    tab.shows("https://example.org/consent", ".question")
+    tab.shows("<img src=x", ".question")
+    tab.picture("visit")
+    tab.accessible()
+    assert len(tab.page.context.pages) == 1
+    tab.page.get_by_role("button", name="Decline").click()
+    tab.shows('"decline"', ".call pre")
+    assert len(tab.page.context.pages) == 1
+    tab.quiet()
+
+
+def test_keys_lead_through_the_page(tab):
+    tab.go("server/demo/tools")
+    tab.connected()
+    tab.page.locator(".choose-list li").first.wait_for()
+    tab.page.keyboard.press("/")
+    tab.page.keyboard.type("ech")
+    assert tab.page.locator(".choose-list li").count() == 1
+    tab.page.keyboard.press("Escape")
+    tab.page.keyboard.press("Escape")
+    assert tab.page.locator(".choose-list li").count() > 5
+    tab.page.locator(".choose-list a").first.focus()
+    tab.page.keyboard.press("ArrowDown")
+    tab.page.keyboard.press("Enter")
+    assert tab.page.url.endswith("tools/add")
+    tab.page.keyboard.press("?")
+    tab.page.get_by_role("dialog", name="Keys").wait_for()
+    tab.picture("keys")
+    tab.page.keyboard.press("Escape")
+    tab.page.get_by_role("dialog", name="Keys").wait_for(state="detached")
+    tab.page.keyboard.press("2")
+    assert tab.page.url.endswith("#/sessions")
+    tab.quiet()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_view_is_accessible_and_fits_a_narrow_screen(open_tab, scheme):
+    tab = open_tab(color_scheme=scheme)
+    places = {
+        "servers": "servers",
+        "sessions": "sessions",
+        "traffic": "traffic",
+        "tool": "server/showcase/tools/order",
+        "resources": "server/demo/resources/demo%3A%2F%2Fcounter",
+        "prompts": "server/demo/prompts/greet",
+        "calls": "server/demo/calls",
+        "log": "server/demo/log",
+        "about": "server/demo/about",
+        "connect": "connect",
+    }
+    for name, place in places.items():
+        tab.go(place)
+        if place.startswith("server/"):
+            tab.connected()
+        tab.page.locator("main > *").first.wait_for()
+        tab.picture(f"{name}-{scheme}")
+        tab.accessible()
+        tab.page.set_viewport_size({"width": 400, "height": 800})
+        tab.picture(f"{name}-{scheme}-narrow", 400, 800)
+        wide = tab.page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= 400, (name, wide)
+        tab.page.set_viewport_size({"width": 1280, "height": 800})
+    tab.quiet()
+
+
+def test_inside_a_lab_the_page_takes_its_theme_from_its_parent_alone(tab, open_tab):
+    tab.page.goto(f"{tab.gateway.url}login")
+    tab.page.evaluate(
+        """async (src) => {
+            const frame = document.createElement("iframe");
+            frame.src = src;
+            document.body.replaceChildren(frame);
+            await new Promise((done) => (frame.onload = done));
+        }""",
+        f"{tab.root}?embed=lab#/servers",
+    )
+    inner = tab.page.frame_locator("iframe")
+    inner.get_by_role("navigation", name="Views").wait_for()
+    assert inner.get_by_role("button", name="Theme").count() == 0
+    message = {
+        "type": "mcp-ws-theme",
+        "dark": True,
+        "variables": {"--jp-layout-color1": "rgb(1, 2, 3)", "--jp-x": "url(x)"},
+    }
+    tab.page.evaluate(
+        "(m) => document.querySelector('iframe').contentWindow.postMessage(m, location.origin)", message
+    )
+    inner.locator("html[data-theme=dark]").wait_for(state="attached")
+    assert inner.locator("body").evaluate("(b) => getComputedStyle(b).backgroundColor") == "rgb(1, 2, 3)"
+    assert inner.locator("html").evaluate("(h) => h.style.getPropertyValue('--jp-x')") == ""
+    tab.quiet()
+    alone = open_tab()
+    alone.page.evaluate("postMessage({type: 'mcp-ws-theme', dark: true, variables: {}}, location.origin)")
+    assert alone.page.locator("html[data-theme]").count() == 0

@@ -9,6 +9,7 @@ import { tellParent } from "./embedded.js";
 import { useKeys } from "./keys.js";
 import { connections, SAVED } from "./mcp/registry.js";
 import { go, href, route } from "./route.js";
+import { forbidCompiling } from "./strict.js";
 import { embedded, followTheme, nextTheme, theme } from "./theme.js";
 import { Help } from "./ui/help.js";
 import { Icon } from "./ui/icons.js";
@@ -147,6 +148,7 @@ async function goOn(): Promise<void> {
 }
 
 forgetToken();
+forbidCompiling();
 void goOn();
 followTheme();
 tellParent();

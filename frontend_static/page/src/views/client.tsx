@@ -1,6 +1,6 @@
 /** One server as a client sees it: state, questions, and a tab for each kind of thing it offers. */
 
-import { useEffect } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import type { Connection } from "../mcp/connection.js";
 import { openServer, remove } from "../mcp/connections.js";
 import { connectionOf } from "../mcp/registry.js";
@@ -84,15 +84,28 @@ function Trouble({ connection }: { connection: Connection }) {
   return (
     <Banner kind="bad">
       {state.words || "The connection has ended."}
-      {state.refused && (
-        <>
-          {" "}
-          <button type="button" onClick={() => location.reload()}>
-            Log in again
-          </button>
-        </>
-      )}
+      {state.refused && (connection.target.url ? <NewToken connection={connection} /> : <LogIn />)}
     </Banner>
+  );
+}
+
+function LogIn() {
+  return (
+    <p>
+      <button type="button" onClick={() => location.reload()}>
+        Log in again
+      </button>
+    </p>
+  );
+}
+
+function NewToken({ connection }: { connection: Connection }) {
+  const [token, setToken] = useState("");
+  return (
+    <form class="row wrap" onSubmit={(event) => (event.preventDefault(), void connection.connect(undefined, token))}>
+      <input type="password" class="filter" autocomplete="off" aria-label="New token" placeholder="new token" value={token} onInput={(event) => setToken(event.currentTarget.value)} />
+      <button type="submit">Connect with it</button>
+    </form>
   );
 }
 

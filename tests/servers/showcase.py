@@ -1,0 +1,131 @@
+"""A server of the handshake era, over stdio and without any SDK, of things that a page has to show or must not obey."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+BAD = "<img src=x onerror=\"document.title='broken'\">"
+SILENCE = "UklGRiwAAABXQVZFZm10IBAAAAABAAEAQB8AAEAfAAABAAgAZGF0YQgAAACAgICAgICAgA=="  # 8 samples, 8 kHz, mono
+ORDER: dict[str, Any] = {
+    "type": "object",
+    "$defs": {
+        "Address": {
+            "type": "object",
+            "properties": {
+                "street": {"type": "string", "description": "With the number"},
+                "zip": {"type": "string", "pattern": "^[0-9]{5}$"},
+            },
+            "required": ["street"],
+        }
+    },
+    "properties": {
+        "customer": {"type": "string", "minLength": 1, "description": "Who orders"},
+        "address": {"$ref": "#/$defs/Address"},
+        "size": {"enum": ["small", "large"]},
+        "extras": {"type": "array", "items": {"enum": ["cheese", "basil", "olives"]}, "uniqueItems": True},
+        "note": {"anyOf": [{"type": "string"}, {"type": "null"}], "default": None},
+        "tip": {"type": ["number", "null"]},
+        "items": {
+            "type": "array",
+            "minItems": 1,
+            "items": {
+                "type": "object",
+                "properties": {
+                    "name": {"type": "string"},
+                    "count": {"type": "integer", "minimum": 1, "default": 1},
+                },
+                "required": ["name"],
+            },
+        },
+        "urgent": {"type": "boolean", "default": False},
+    },
+    "required": ["customer", "address", "items"],
+}
+EMPTY = {"type": "object"}
+TOOLS = [
+    {
+        "name": "order",
+        "title": "Order a pizza",
+        "description": "Says what was ordered.",
+        "inputSchema": ORDER,
+    },
+    {"name": "sound", "description": "A moment of silence.", "inputSchema": EMPTY},
+    {
+        "name": "links",
+        "description": "Links that lead somewhere, and one that must not.",
+        "inputSchema": EMPTY,
+    },
+    {"name": "wrong", "description": "Fails.", "inputSchema": EMPTY},
+    {"name": "invite", "description": "Asks to visit an address.", "inputSchema": EMPTY},
+    {
+        "name": BAD,
+        "title": BAD,
+        "description": BAD,
+        "inputSchema": {**EMPTY, "properties": {BAD: {"title": BAD, "description": BAD}}},
+    },
+]
+BLOCKS = {
+    "sound": [{"type": "audio", "mimeType": "audio/wav", "data": SILENCE}],
+    "links": [
+        {"type": "resource_link", "uri": "https://example.org/page", "name": "a page"},
+        {"type": "resource_link", "uri": "javascript:document.title='broken'", "name": "a script"},
+        {"type": "resource_link", "uri": "data:text/html,<script>alert(1)</script>", "name": "a document"},
+        {"type": "image", "mimeType": "image/svg+xml", "data": "PHN2Zy8+"},
+        {"type": "resource", "resource": {"uri": "javascript:alert(1)", "text": BAD}},
+    ],
+    BAD: [{"type": "text", "text": BAD}],
+}
+
+
+def say(**message: Any) -> None:
+    print(json.dumps({"jsonrpc": "2.0", **message}), flush=True)
+
+
+def call(request_id: Any, name: str, arguments: dict[str, Any]) -> None:
+    if name == "order":
+        text = json.dumps(arguments)
+        say(
+            id=request_id,
+            result={"content": [{"type": "text", "text": text}], "structuredContent": arguments},
+        )
+    elif name == "wrong":
+        say(id=request_id, result={"content": [{"type": "text", "text": "it went wrong"}], "isError": True})
+    elif name == "invite":
+        params = {"mode": "url", "message": BAD, "url": "https://example.org/consent", "elicitationId": "e1"}
+        say(id="ask", method="elicitation/create", params=params)
+        WAITING.append(request_id)
+    else:
+        say(id=request_id, result={"content": BLOCKS[name]})
+
+
+WAITING: list[Any] = []
+
+
+def answer(message: dict[str, Any]) -> None:
+    method, request_id = message.get("method"), message.get("id")
+    if method == "initialize":
+        info = {"name": "showcase", "title": BAD, "version": "1"}
+        capabilities = {"tools": {}, "logging": {}}
+        result = {
+            "protocolVersion": "2025-11-25",
+            "capabilities": capabilities,
+            "serverInfo": info,
+            "instructions": BAD,
+        }
+        say(id=request_id, result=result)
+    elif method == "tools/list":
+        say(id=request_id, result={"tools": TOOLS})
+    elif method == "tools/call":
+        call(request_id, message["params"]["name"], message["params"].get("arguments", {}))
+    elif method is None and request_id == "ask":
+        text = json.dumps(message.get("result", message.get("error")))
+        say(id=WAITING.pop(), result={"content": [{"type": "text", "text": text}]})
+    elif request_id is not None:
+        say(id=request_id, error={"code": -32601, "message": f"no {method}"})
+
+
+if __name__ == "__main__":
+    for line in sys.stdin:
+        answer(json.loads(line))
