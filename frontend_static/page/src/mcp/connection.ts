@@ -263,10 +263,10 @@ export class Connection {
   /** End the session. */
   async disconnect(): Promise<void> {
     const client = this.#client;
-    this.#epoch += 1;
+    this.#epoch += 1; // what the transport says from here on is no news
+    this.#end({ kind: "closed", code: 1000, words: "", wanted: true, refused: false });
     if (client === undefined) await this.#transport?.close();
     else await client.close();
-    if (this.state.peek().kind !== "closed") this.#end({ kind: "closed", code: 1000, words: "", wanted: true, refused: false });
   }
 
   /** Try at once instead of waiting for the next attempt. */

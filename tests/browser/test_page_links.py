@@ -1,0 +1,245 @@
+"""What becomes of the page's sessions when it is loaded again, when its link is cut, and when the other end goes."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.browser.conftest import wait_until
+
+pytestmark = [pytest.mark.chromium, pytest.mark.node]
+
+
+def start_slowly(tab, steps: int = 60, delay: float = 0.05) -> None:
+    form = tab.page.get_by_role("form", name="Arguments of slow")
+    form.get_by_label("steps").fill(str(steps))
+    form.get_by_label("delay").fill(str(delay))
+    tab.call()
+    tab.page.locator(".call.running progress[value]").wait_for()
+
+
+def open_demo(tab, era: str, tool: str) -> str:
+    """Connect to the demo in an era; returns the connection's name."""
+    tab.go("connect")
+    tab.page.get_by_role("combobox", name="Server").select_option("demo")
+    tab.page.get_by_label("Name on this page").fill(f"d-{era}")
+    tab.page.get_by_role("combobox", name=re.compile("^Era")).select_option(era)
+    tab.page.get_by_role("button", name="Connect", exact=True).click()
+    tab.connected()
+    tab.go(f"server/d-{era}/tools/{tool}")
+    tab.page.get_by_role("heading", name=tool).wait_for()
+    return f"d-{era}"
+
+
+@pytest.mark.parametrize("era", ["modern", "legacy"])
+def test_a_reload_goes_on_with_the_session_and_its_calls(tab, era):
+    open_demo(tab, era, "slow")
+    session = tab.session("demo")["id"]
+    start_slowly(tab)
+    tab.page.reload()
+    tab.connected()
+    tab.shows("over a reload", ".call.running")
+    tab.page.locator(".call.running progress[value]").wait_for()
+    assert tab.page.get_by_label("steps").input_value() == "60", "what was typed is still there"
+    tab.picture(f"reload-{era}")
+    tab.shows("60 steps done", ".call pre")
+    assert tab.session("demo")["id"] == session
+    tab.page.get_by_role("link", name="echo").click()
+    tab.page.get_by_label("text").fill("after")
+    tab.page.reload()
+    tab.connected()
+    tab.call()
+    tab.shows("after", ".call pre")
+    assert tab.session("demo")["id"] == session
+    tab.quiet()
+
+
+@pytest.mark.parametrize("era", ["modern", "legacy"])
+def test_a_question_is_asked_again_after_a_reload(tab, era):
+    open_demo(tab, era, "elicit")
+    session = tab.session("demo")["id"]
+    tab.call()
+    tab.page.locator(".question").wait_for()
+    tab.page.reload()
+    tab.page.locator(".question").get_by_label("name").fill("Ada")
+    tab.page.get_by_role("button", name="Accept").click()
+    tab.shows("hello Ada", ".call pre")
+    assert tab.session("demo")["id"] == session
+    tab.quiet()
+
+
+def test_what_is_watched_is_watched_after_a_reload(tab):
+    tab.go("server/demo/resources/demo%3A%2F%2Fcounter")
+    tab.connected()
+    tab.page.get_by_role("button", name="Watch").click()
+    tab.page.locator("[data-updates='0']").wait_for()
+    tab.page.reload()
+    tab.connected()
+    tab.page.locator("[data-updates='0']").wait_for()
+    tab.go("server/demo/tools/bump")
+    tab.call()
+    tab.shows("done", ".call .badge")
+    tab.go("server/demo/resources/demo%3A%2F%2Fcounter")
+    tab.page.locator("[data-updates='1']").wait_for()
+    tab.quiet()
+
+
+def test_nothing_secret_is_in_storage_while_the_page_lives_nor_in_its_address(tab):
+    tab.go("server/demo/tools/echo")
+    tab.connected()
+    stored = "JSON.stringify([Object.entries(sessionStorage), Object.entries(localStorage)])"
+    assert tab.page.evaluate(stored) == "[[],[]]"
+    tab.page.reload()
+    tab.connected()
+    assert tab.page.evaluate(stored) == "[[],[]]"
+    assert tab.gateway.token not in tab.page.content() + tab.page.url
+    tab.quiet()
+
+
+def test_two_tabs_have_a_session_each_and_a_copied_one_cannot_take_it(open_tab):
+    first = open_tab()
+    first.go("server/fast")
+    first.connected()
+    second = open_tab(context=first.page.context)
+    second.go("server/fast")
+    second.connected()
+    sessions = first.gateway.rest("GET", "sessions")[1]["sessions"]
+    mine = {one["id"] for one in sessions if one["server"] == "fast" and one["attached"]}
+    assert len(mine) == 2
+    # A tab that got hold of what another one would leave: the other one goes on.
+    owned = first.page.locator(".session").get_attribute("title").removeprefix("session ")
+    saved = {
+        "version": 1,
+        "target": {"name": "fast", "url": "", "transports": ["websocket"], "era": "auto"},
+        "session": {"session": owned, "transport": "websocket"},
+        "wire": {},
+    }
+    third = first.page.context.new_page()
+    third.goto(f"{first.root}#/sessions")
+    third.evaluate("(saved) => sessionStorage.setItem('mcp-ws-sessions', JSON.stringify([saved]))", saved)
+    third.reload()
+    third.goto(f"{first.root}#/server/fast")
+    third.locator(".state[data-state=connected]").wait_for()
+    assert third.locator(".session").get_attribute("title") != f"session {owned}"
+    assert first.page.locator(".state").get_attribute("data-state") == "connected"
+    for one in (first, second):
+        one.quiet()
+
+
+def test_a_tab_that_is_closed_leaves_no_session_for_long(open_tab, gateway):
+    closed, ended = open_tab(), open_tab()
+    closed.go("server/fast")
+    closed.connected()
+    gone = closed.session("fast")["id"]
+    ended.go("server/fast")
+    ended.connected()
+    ended.page.get_by_role("button", name="Disconnect", exact=True).click()
+    ended.shows("closed (1000, normally)", ".state")
+    ended.quiet()
+    closed.page.close(run_before_unload=True)
+    wait_until(
+        lambda: (
+            gone not in {s["id"] for s in gateway.rest("GET", "sessions")[1]["sessions"] if s["attached"]}
+        ),
+        what="the tab's session to be left",
+    )
+    wait_until(lambda: f"session {gone}" in gateway.log.read_text(), what="the log")
+    assert "detached" in gateway.log.read_text()
+
+
+def test_a_cut_is_shown_counted_down_and_survived(open_tab, gateway, road):
+    tab = open_tab(gateway.url.replace(str(gateway.port), str(road.port)))
+    tab.go("server/demo/tools/slow")
+    tab.connected()
+    session = tab.session("demo")["id"]
+    start_slowly(tab, 40)
+    road.cut()
+    state = tab.page.locator(".state[data-state=reconnecting]")
+    state.filter(has_text=re.compile(r"attempt [3-9].* in \d+ s")).wait_for()
+    tab.picture("reconnecting")
+    tab.accessible()
+    road.mend()
+    tab.page.get_by_role("button", name="Try now").click()
+    tab.connected()
+    tab.shows("40 steps done", ".call pre")
+    assert tab.session("demo")["id"] == session
+    assert tab.page.locator(".call").count() == 1
+    tab.go("server/demo/log")
+    tab.shows("resumed", ".log")
+    tab.quiet(network=True)
+
+
+def test_a_server_that_crashes_is_said_and_connected_to_again(tab):
+    open_demo(tab, "legacy", "crash")
+    tab.call()
+    tab.page.locator(".call.failed").wait_for()
+    tab.picture("crash")
+    tab.accessible()
+    if tab.page.locator(".state[data-state=closed]").count():
+        tab.page.get_by_role("button", name="Reconnect").click()
+        tab.connected()
+    tab.page.get_by_role("link", name="echo").click()
+    tab.page.get_by_label("text").fill("alive")
+    tab.call()
+    tab.shows("alive", ".call pre")
+    tab.quiet()
+
+
+def test_a_token_that_expires_is_said_and_replaced(tab, gateway):
+    mint = {"servers": ["fast"], "expires_in": 4}
+    token = gateway.rest("POST", "tokens", mint)[1]["token"]
+    tab.go("connect")
+    tab.page.get_by_label("Address of the MCP endpoint").fill(f"{gateway.url}mcp-ws/servers/fast")
+    tab.page.get_by_label("Token, where").fill(token)
+    tab.page.get_by_label("Name on this page").fill("elsewhere")
+    tab.page.get_by_role("button", name="Connect", exact=True).click()
+    tab.connected()
+    assert token not in tab.page.url
+    tab.page.locator(".state[data-state=closed]").wait_for()
+    tab.picture("expired")
+    tab.accessible()
+    assert "token" in tab.page.locator(".banner.bad").inner_text()
+    fresh = gateway.rest("POST", "tokens", {"servers": ["fast"]})[1]["token"]
+    tab.page.get_by_label("New token").fill(fresh)
+    tab.page.get_by_role("button", name="Connect with it").click()
+    tab.connected()
+    tab.quiet(network=True)
+
+
+def test_a_login_that_is_over_is_said(tab):
+    tab.go("server/fast")
+    tab.connected()
+    tab.page.context.clear_cookies()
+    tab.page.get_by_role("button", name="Disconnect", exact=True).click()
+    tab.page.get_by_role("button", name="Reconnect").click()
+    tab.page.get_by_role("button", name="Log in again").wait_for()
+    tab.picture("logged-out")
+    tab.accessible()
+    tab.quiet(network=True)
+
+
+def test_a_server_that_is_unknown_is_said(tab):
+    tab.go("server/nowhere")
+    tab.shows("unknown (404)", ".banner")
+    tab.quiet(network=True)
+
+
+@pytest.mark.parametrize(("order", "transport"), [("poll only", "poll"), ("HTTP only", "http")])
+def test_other_transports_do_as_well(tab, order, transport):
+    tab.go("connect")
+    tab.page.get_by_role("combobox", name="Server").select_option("demo")
+    tab.page.get_by_label("Transport").select_option(order)
+    tab.page.get_by_role("button", name="Connect", exact=True).click()
+    tab.connected()
+    tab.shows(transport, ".server-head .badge")
+    tab.page.get_by_role("link", name="echo").click()
+    tab.page.get_by_label("text").fill(transport)
+    tab.call()
+    tab.shows(transport, ".call pre")
+    if transport == "poll":
+        session = tab.session("demo")["id"]
+        tab.page.reload()
+        tab.connected()
+        assert tab.session("demo")["id"] == session
+    tab.quiet()
