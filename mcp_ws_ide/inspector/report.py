@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 from xml.etree import ElementTree
 
-from mcp_ws_ide.inspector.model.journal import ALARMING, Journal
+from mcp_ws_ide.inspector.model.journal import ALARMING, ENDLESS, Journal
 from mcp_ws_ide.inspector.model.records import CLIENT_LEG, Kind, Status, part
 from mcp_ws_ide.inspector.model.statistics import Line
 from mcp_ws_ide.inspector.model.violations import CODES
@@ -29,8 +29,6 @@ CATEGORIES: Final = {
 NAMES: Final = frozenset(CATEGORIES) | CODES
 """Everything that ``--fail-on`` takes: categories, and codes of single violations."""
 DEFAULT: Final = ("error", "violation", "pending", "dup-id")
-ENDLESS: Final = frozenset({"subscriptions/listen"})
-"""Requests that stay open as long as they are of use."""
 MAX_SHOWN: Final = 1000
 """Findings of one category that are listed; all are counted."""
 _BY_STATUS: Final = {

@@ -154,3 +154,16 @@ async def test_reasons_in_several_lines_are_one(tmp_path):
         person.app.capabilities.refreshed([{"name": "x", "state": "failed", "reason": "    a\n   b"}])
         await person.press("5")
         assert any(line.endswith("  a b") for line in person.lines(Capabilities))
+
+
+async def test_a_subscription_that_stays_open_is_no_problem(tmp_path):
+    t = Transcript()
+    lines = [
+        t.message("c>", {"id": 1, "method": "subscriptions/listen"}),
+        t.message("c>", call(2)),
+        t.line(kind="event", event="resumed", mono=t.mono + 60),
+    ]
+    async with opened(tmp_path, lines) as person:
+        await person.press("6")
+        await person.until(lambda: "Problems(1)" in person.screen(), "the call alone")
+        assert ["tools/call" in line for line in person.lines(Problems)] == [True]

@@ -50,9 +50,7 @@ def state(watch: Watch | Playback, journal: Journal, rates: tuple[float, float])
 
 def tabs(journal: Journal, traffic: Traffic, current: str | None, now: float, width: int) -> list[Part]:
     """The screens, how the rows of Traffic are shown, the filter."""
-    store, limit = journal.store, now - Problems.WAITS
-    problems = sum(journal.problem_counts.values())
-    problems += sum(store.mono[row - store.first] < limit for row in journal.waiting())
+    problems = sum(journal.problem_counts.values()) + len(journal.overdue(now - Problems.WAITS))
     parts: list[Part] = []
     for number, name in enumerate(SCREENS, 1):
         label = name.title() if width >= 110 else SHORT.get(name, name.title())

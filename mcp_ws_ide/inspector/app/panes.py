@@ -335,9 +335,7 @@ class Problems(Pane):
         keys = self._keys()
         before = keys[self.cursor] if self.cursor < len(keys) else None
         store = self._journal.store
-        limit = self.now - self.WAITS
-        waiting = self._journal.waiting()
-        self._waiting = [row for row in waiting if store.mono[row - store.first] < limit][:1000]
+        self._waiting = self._journal.overdue(self.now - self.WAITS)[:1000]
         self._problems = [problem for problem in reversed(self._journal.problems) if store.holds(problem.row)]
         self.stay(before, self._keys())
 

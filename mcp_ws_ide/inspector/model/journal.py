@@ -33,6 +33,8 @@ MAX_PROBLEMS: Final = 5000
 """Problems kept, the newest; counts go on."""
 TARGETS: Final = ("name", "uri", "taskId")
 """Members of ``params`` that say what a request is about."""
+ENDLESS: Final = frozenset({"subscriptions/listen"})
+"""Requests that stay open as long as they are of use."""
 ALARMING: Final = frozenset({"link_lost", "dropped", "log_level_stripped"})
 """Events that a person should see; besides, a server that ended while somebody used it."""
 
@@ -225,6 +227,15 @@ class Journal:
             if store.holds(row)
             and store.status_of(row) is Status.PENDING
             and (store.lane_of(row) in CLIENT_LEG or store.linked(store.twin, row) is None)
+        ]
+
+    def overdue(self, limit: float) -> list[int]:
+        """Of :meth:`waiting`, those that were asked before ``limit`` (monotonic) and are to be answered some day."""
+        store = self.store
+        return [
+            row
+            for row in self.waiting()
+            if store.mono[row - store.first] < limit and store.method_of(row) not in ENDLESS
         ]
 
     # --- sessions ---------------------------------------------------------------------------------
