@@ -86,7 +86,7 @@ async def test_sessions_say_client_and_end_in_their_own_columns_and_the_era_with
         assert line[heading.index("era") :].startswith("legacy 2025-06-18")
         assert "queue" not in heading
         narrow = person.app.sessions.parts(0, 79)
-        assert " legacy  ○ 4408 went" in "".join(text for text, _ in narrow)
+        assert " legacy  ○ 4408 wen…" in "".join(text for text, _ in narrow)
         await person.press("v")
         assert "10.0.0.7" in person.screen()
 
