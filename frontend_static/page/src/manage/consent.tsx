@@ -126,7 +126,7 @@ function ReportOf({ report }: { report: Report }) {
     <div class={`banner ${report.ok ? "" : "bad"}`} role="status">
       {report.ok ? (
         <p>
-          It works: <b>{report.server || "a server without a name"}</b> {report.version}, {report.era} era, {report.tools === 1 ? "1 tool" : `${report.tools ?? 0} tools`}, after {report.seconds} s. It was ended again.
+          It works: <b>{[report.server || "a server without a name", report.version].filter(Boolean).join(" ")}</b>, {report.era} era, {report.tools === 1 ? "1 tool" : `${report.tools ?? 0} tools`}, after {report.seconds} s. It was ended again.
         </p>
       ) : (
         <p>It does not work: {report.error}</p>

@@ -88,7 +88,7 @@ function Message({ row, title }: { row: Row; title: string }) {
         )}
         <CopyButton text={() => text} label={`Copy the ${title.toLowerCase() || "message"}`} />
       </div>
-      {tree && !plain ? <JsonTree value={value} open={3} /> : <pre tabIndex={0}>{text || "(nothing was said)"}</pre>}
+      {tree && !plain ? <JsonTree value={value} open={6} /> : <pre tabIndex={0}>{text || "(nothing was said)"}</pre>}
     </section>
   );
 }

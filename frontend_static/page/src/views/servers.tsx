@@ -68,7 +68,7 @@ function AddButton({ refused }: { refused: string }) {
 function Table({ servers }: { servers: readonly Server[] }) {
   return (
     <div class="scroll" tabIndex={0} role="region" aria-label="Table of servers">
-      <table class="data">
+      <table class="data servers">
         <thead>
           <tr>
             <th>Server</th>
@@ -108,10 +108,10 @@ function Line({ server }: { server: Server }) {
         <div class="muted command mono" title={server.command.join(" ") || server.address}>
           {server.command.join(" ") || server.address}
         </div>
+        {server.reason && server.state !== "running" && <div class="warn reason">{server.reason}</div>}
       </td>
       <td>
         <StateBadge server={server} />
-        {server.reason && server.state !== "running" && <div class="muted reason">{server.reason}</div>}
       </td>
       <td>{server.transport}</td>
       <td>{server.era === "unknown" ? "" : server.era}</td>
@@ -120,7 +120,7 @@ function Line({ server }: { server: Server }) {
       <td class="number">{memory ? bytes(memory) : ""}</td>
       <td class="number">{server.processes.length > 0 ? duration(Date.now() / 1000 - oldest) : ""}</td>
       <td class={`number ${server.restarts > 0 ? "bad" : ""}`}>{server.restarts || ""}</td>
-      <td class="row">{usable && <a href={href(["server", server.name])}>Open</a>}</td>
+      <td>{usable && <a href={href(["server", server.name])}>Open</a>}</td>
     </tr>
   );
 }

@@ -51,7 +51,7 @@ function Table({ sessions, onEnd }: { sessions: readonly Session[]; onEnd: (sess
   const now = Date.now() / 1000;
   return (
     <div class="scroll" tabIndex={0} role="region" aria-label="Table of sessions">
-      <table class="data">
+      <table class="data sessions">
         <thead>
           <tr>
             <th>Server</th>
@@ -78,7 +78,7 @@ function Table({ sessions, onEnd }: { sessions: readonly Session[]; onEnd: (sess
               <td class="mono" title={session.id}>
                 {session.id.slice(0, 8)}
               </td>
-              <td title={session.remote}>{session.user_agent || session.remote}</td>
+              <td title={`${session.user_agent} from ${session.remote}`}>{clientOf(session)}</td>
               <td>{session.era}</td>
               <td>
                 <LinkState session={session} />
@@ -92,11 +92,13 @@ function Table({ sessions, onEnd }: { sessions: readonly Session[]; onEnd: (sess
                 {session.messages.out.toLocaleString()}
               </td>
               <td title={new Date(session.created * 1000).toLocaleString()}>{duration(now - session.created)}</td>
-              <td class="row">
-                <a href={href(["traffic"], { filter: `session:${session.id.slice(0, 8)}` })}>Traffic</a>
-                <button type="button" class="danger" aria-label={`End the session ${session.id.slice(0, 8)} of ${session.server}`} onClick={() => onEnd(session)}>
-                  End
-                </button>
+              <td>
+                <div class="row">
+                  <a href={href(["traffic"], { filter: `session:${session.id.slice(0, 8)}` })}>Traffic</a>
+                  <button type="button" class="danger" aria-label={`End the session ${session.id.slice(0, 8)} of ${session.server}`} onClick={() => onEnd(session)}>
+                    End
+                  </button>
+                </div>
               </td>
             </tr>
           ))}
@@ -105,6 +107,15 @@ function Table({ sessions, onEnd }: { sessions: readonly Session[]; onEnd: (sess
     </div>
   );
 }
+
+/** The client in short: a browser by its name, a program by how it calls itself. */
+function clientOf({ user_agent, remote }: Session): string {
+  const browser = /\b(Firefox|Edg|OPR|HeadlessChrome|Chrome|Version)\/(\d+)/.exec(user_agent.includes("Mozilla/") ? user_agent : "");
+  if (browser !== null) return `${NAMES[browser[1] ?? ""] ?? browser[1]} ${browser[2]}`;
+  return user_agent || remote;
+}
+
+const NAMES: Record<string, string> = { Edg: "Edge", OPR: "Opera", HeadlessChrome: "Chrome", Version: "Safari" };
 
 function LinkState({ session }: { session: Session }) {
   const words = session.link === "http" ? "HTTP" : session.subprotocol || session.link;
@@ -143,7 +154,7 @@ function End({ session, onClose }: { session: Session; onClose: () => void }) {
     <Dialog title="End the session?" onClose={onClose}>
       <div class="stack">
         <p>
-          Session <code>{session.id.slice(0, 8)}</code> of {session.server}, {session.user_agent || session.remote}. Its requests are cancelled, and a process of its own ends.
+          Session <code>{session.id.slice(0, 8)}</code> of {session.server}, {clientOf(session)}. Its requests are cancelled, and a process of its own ends.
         </p>
         {wrong && <Banner kind="bad">{wrong}</Banner>}
         <div class="row">

@@ -60,7 +60,7 @@ export default function Traffic() {
     announce(`no ${step > 0 ? "later" : "earlier"} message has ${find}`);
   };
   const pause = (): void => {
-    setPaused(paused === undefined ? rows.all : undefined);
+    setPaused(paused === undefined ? rows.all.slice() : undefined);
     announce(paused === undefined ? "paused" : "going on");
   };
   const clear = (): void => {
