@@ -60,13 +60,15 @@ function Form({ isNew, name, entry, onName, onEntry }: FormProps) {
   const [seen, setSeen] = useState<Preview | undefined>();
   const [asking, setAsking] = useState(false);
   const cleaned = useMemo(() => clean(entry), [entry]);
-  const checked = useCheck(name, cleaned, touched, setWrong);
+  const [unchecked, setUnchecked] = useState("");
+  const checked = useCheck(name, cleaned, touched, setUnchecked);
   const problems = checked?.problems ?? [];
   const byKey: Wrong = useMemo(() => keyed(name, problems), [checked]);
   const nameError = name !== "" && !/^[A-Za-z0-9._-]+$/.test(name) ? "letters, digits, '.', '_' and '-' only" : undefined;
 
   const change = (next: Entry): void => {
     setTouched(true);
+    setWrong("");
     onEntry(next);
   };
   const review = async (): Promise<void> => {
@@ -130,7 +132,7 @@ function Form({ isNew, name, entry, onName, onEntry }: FormProps) {
         />
       )}
       <Problems problems={problems} name={name} />
-      {wrong && <Banner kind="bad">{wrong}</Banner>}
+      {(wrong || unchecked) && <Banner kind="bad">{wrong || unchecked}</Banner>}
       <div class="row">
         <button type="submit" class="primary" disabled={asking || jsonError !== "" || nameError !== undefined}>
           Review what it runs …
