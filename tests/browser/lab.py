@@ -95,12 +95,12 @@ def start(home: Path) -> Jupyter:
 
 @contextmanager
 def chromium() -> Iterator[Any]:
-    """A browser."""
+    """A browser, as one user's: tabs share its cookies and its cache."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
+        yield browser.new_context(viewport={"width": 1280, "height": 800})
         browser.close()
 
 
@@ -110,7 +110,7 @@ class LabPage:
     def __init__(self, browser: Any, jupyter: Jupyter) -> None:
         self.jupyter = jupyter
         shutil.rmtree(jupyter.home / "settings" / "mcp-ws-ide", ignore_errors=True)
-        self.page = browser.new_page(viewport={"width": 1280, "height": 800})
+        self.page = browser.new_page()
         self.complaints: list[str] = []
         self.page.on("console", self._heard)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))

@@ -202,7 +202,7 @@ def test_a_gateway_that_does_not_answer_is_said_and_found_again(page):
 
 @pytest.mark.chromium
 def test_notebook_7_has_the_page_in_a_tab_the_sessions_and_the_inspector(jupyter, browser):
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page = browser.new_page()
     heard: list[str] = []
     page.on("console", lambda message: heard.append(message.text) if message.type == "error" else None)
     page.goto(f"{jupyter.url}tree?token={jupyter.token}")
@@ -217,4 +217,5 @@ def test_notebook_7_has_the_page_in_a_tab_the_sessions_and_the_inspector(jupyter
         page.get_by_role("menuitem", name="Open MCP Inspector in a Terminal").click()
     opened.value.locator(".jp-Terminal").wait_for()
     assert [text for text in heard if "mcp" in text.lower()] == []
-    page.context.close()
+    opened.value.close()
+    page.close()

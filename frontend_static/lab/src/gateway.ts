@@ -7,10 +7,13 @@ import { Poll } from '@lumino/polling';
 import { Token } from '@lumino/coreutils';
 import { type ISignal, Signal } from '@lumino/signaling';
 
-import type { Api, Server, Session } from './api';
+import type { Api, GatewayError, Server, Session } from './api';
 
-/** Whether the gateway answers: `unknown` before the first answer, `absent` where the server has none. */
-export type Reach = 'unknown' | 'reachable' | 'unreachable' | 'absent';
+/**
+ * Whether the gateway answers: `unknown` before the first answer, `absent` where the server has none, `refused` when
+ * the user is not logged in any more or may not use it.
+ */
+export type Reach = 'unknown' | 'reachable' | 'unreachable' | 'refused' | 'absent';
 
 export const IGateway = new Token<Gateway>('mcp-ws-ide:IGateway', 'Servers and sessions of the MCP gateway.');
 
@@ -32,6 +35,8 @@ export class Gateway {
   servers: readonly Server[] = [];
   sessions: readonly Session[] = [];
   reach: Reach = 'unknown';
+  /** Why it is not reachable, as far as that is known. */
+  problem = '';
 
   /** Something that is shown has changed. */
   get changed(): ISignal<this, void> {
@@ -80,15 +85,16 @@ export class Gateway {
   private async look(): Promise<void> {
     try {
       const [servers, sessions] = await Promise.all([this.api.servers(), this.api.sessions()]);
-      this.show({ servers, sessions, reach: 'reachable' });
+      this.show({ servers, sessions, reach: 'reachable', problem: '' });
     } catch (error) {
-      const absent = (error as { status?: number }).status === 404;
-      this.show({ servers: absent ? [] : this.servers, sessions: [], reach: absent ? 'absent' : 'unreachable' });
+      const { status, message } = error as GatewayError;
+      const reach = status === 404 ? 'absent' : status === 401 || status === 403 ? 'refused' : 'unreachable';
+      this.show({ servers: reach === 'absent' ? [] : this.servers, sessions: [], reach, problem: message });
       throw error; // the poll waits longer each time
     }
   }
 
-  private show(seen: { servers: readonly Server[]; sessions: readonly Session[]; reach: Reach }): void {
+  private show(seen: Pick<Gateway, 'servers' | 'sessions' | 'reach' | 'problem'>): void {
     const text = JSON.stringify(seen);
     if (text !== this.shown) {
       this.shown = text;

@@ -21,7 +21,7 @@ export class StatusItem extends ReactWidget {
 
   override render(): React.ReactElement {
     const { text, title } = this.wording();
-    this.toggleClass('mcp-mod-unreachable', this.gateway.reach === 'unreachable');
+    this.toggleClass('mcp-mod-unreachable', ['unreachable', 'refused'].includes(this.gateway.reach));
     const onKeyDown = ({ key }: React.KeyboardEvent): void => {
       if (key === 'Enter' || key === ' ') {
         this.onClick();
@@ -56,8 +56,16 @@ export class StatusItem extends ReactWidget {
         };
       case 'unknown':
         return { text: trans.__('MCP: …'), title: trans.__('Looking for the MCP gateway') };
+      case 'refused':
+        return {
+          text: trans.__('MCP: refused'),
+          title: trans.__('The MCP gateway refused the request (%1): log in again, or ask whoever runs this server', gateway.problem)
+        };
       default:
-        return { text: trans.__('MCP: unreachable'), title: trans.__('The MCP gateway does not answer') };
+        return {
+          text: trans.__('MCP: unreachable'),
+          title: trans.__('The MCP gateway does not answer (%1)', gateway.problem)
+        };
     }
   }
 }
