@@ -48,7 +48,7 @@ $(FRONTEND_STAMP): $(FRONTEND)/package.json | $(STAMP)
 	@touch $@
 
 # The library in dist/, checked against both SDKs; in build/ what the tests load into a page.
-$(FRONTEND_BUILT): $(FRONTEND_STAMP) $(wildcard $(FRONTEND)/src/*.ts $(FRONTEND)/test/*.ts $(FRONTEND)/test/driver/*.mjs) $(FRONTEND)/tsconfig.json
+$(FRONTEND_BUILT): $(FRONTEND_STAMP) $(wildcard $(FRONTEND)/src/*.ts $(FRONTEND)/test/*.ts $(FRONTEND)/test/driver/*.mjs $(FRONTEND)/page/src/*/*.ts) $(FRONTEND)/tsconfig.json
 	rm -rf $(FRONTEND)/dist $(FRONTEND)/build
 	cd $(FRONTEND) && PATH="$(CURDIR)/$(BIN):$$PATH" && npm run --silent build && npm run --silent check && node test/driver/build.mjs
 	@touch $@
@@ -149,9 +149,12 @@ bench-memory: $(STAMP) $(NODE_STAMP) ## memory of 32 agents on one shared server
 bench-tap: $(STAMP) ## what the tap costs a message, watched and not
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python benchmarks/tap.py
 
-screenshots: $(STAMP) $(LAB_STAMP) ## the pictures of docs/inspector.md and docs/jupyterlab.md, of real traffic
+screenshots: $(STAMP) $(NODE_STAMP) $(PAGE_BUILT) $(LAB_STAMP) ## the pictures of the documentation, of real traffic
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python docs/screenshots.py
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python docs/screenshots_lab.py
+	mkdir -p .cache/pictures
+	PATH="$(CURDIR)/$(BIN):$$PATH" MCP_WS_PICTURES="$(CURDIR)/.cache/pictures" $(BIN)/python -m pytest -q tests/browser
+	for picture in docs/images/page-*.png; do cp .cache/pictures/$$(basename $$picture) docs/images/; done
 
 clean: ## remove everything the other targets made
 	rm -rf $(FRONTEND)/built $(FRONTEND)/lab/node_modules $(FRONTEND)/lab/lib mcp_ws_ide/labextension $(FRONTEND)/node_modules $(FRONTEND)/dist $(FRONTEND)/build mcp_ws_ide/static $(VENV) .venv-mcp1 .venv-agents .venv-lab .npm-env .peers .cache build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

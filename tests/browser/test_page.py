@@ -44,15 +44,14 @@ def test_opening_the_page_fetches_no_more_than_it_should(open_tab, place):
     tab.quiet()
 
 
-def test_a_page_that_was_not_built_says_how_to_build_it(gateway, tmp_path):
-    manifest = ROOT / "mcp_ws_ide" / "static" / "page.json"
-    headers = {"Authorization": f"token {gateway.token}"}
-    hidden = manifest.with_suffix(".hidden")
-    manifest.rename(hidden)
-    try:
-        status, _, text = gateway.request("GET", "mcp-ws/", headers=headers)
-    finally:
-        hidden.rename(manifest)
+def test_a_page_that_was_not_built_says_how_to_build_it(make_jupyter, tmp_path):
+    (tmp_path / "jupyter_server_config.py").write_text(
+        "from pathlib import Path\n"
+        "import mcp_ws_ide.handlers.page\n"
+        "mcp_ws_ide.handlers.page.MANIFEST = Path('/nowhere/page.json')\n"
+    )
+    own = make_jupyter({}, environment={"JUPYTER_CONFIG_PATH": str(tmp_path)})
+    status, _, text = own.request("GET", "mcp-ws/", headers={"Authorization": f"token {own.token}"})
     assert status == 503
     assert "make page" in text.decode()
 

@@ -1,4 +1,4 @@
-// Bundles the driver for a page.
+// Bundles the driver for a page, and what the unit tests take of the page itself.
 import { build } from "esbuild";
 
 await build({
@@ -9,5 +9,17 @@ await build({
   format: "esm",
   target: "es2022",
   conditions: ["browser"],
+  logLevel: "warning",
+});
+
+// Parts of the page that need none, for the unit tests.
+const page = new URL("../../page/src/", import.meta.url).pathname;
+await build({
+  entryPoints: [`${page}form/schema.ts`, `${page}mcp/wire.ts`, `${page}route.ts`],
+  outdir: new URL("../../build/page", import.meta.url).pathname,
+  outbase: page,
+  bundle: true,
+  format: "esm",
+  target: "es2022",
   logLevel: "warning",
 });

@@ -124,16 +124,17 @@ function Variants(shown: Shown) {
     const to = variants[next]?.schema ?? {};
     change(kept.current.has(next) ? kept.current.get(next) : typeOf(to) === "null" ? null : shown.required ? blank(to, place.root) : undefined);
   };
+  const nothing = typeOf(variants[at]?.schema ?? {}) === "null";
   return (
     <div class="variants">
-      <select aria-label={`Kind of ${label}`} value={String(at)} onChange={(event) => pick(Number(event.currentTarget.value))}>
+      <select id={nothing ? shown.id : undefined} aria-label={`Kind of ${label}`} value={String(at)} onChange={(event) => pick(Number(event.currentTarget.value))}>
         {variants.map((variant, index) => (
           <option key={index} value={String(index)}>
             {variant.label}
           </option>
         ))}
       </select>
-      <Value {...shown} schema={resolved(variants[at]?.schema, place.root)} />
+      {(!nothing || (value !== null && value !== undefined)) && <Value {...shown} schema={resolved(variants[at]?.schema, place.root)} />}
     </div>
   );
 }

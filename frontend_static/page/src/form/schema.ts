@@ -311,7 +311,7 @@ export function errorsOf(schema: Schema, value: Json, root: Schema): Map<string,
   const outer = new Map<string, string>();
   for (const { instanceLocation, keyword, error } of checked(schema, value, root)) {
     const pointer = decodeURI(instanceLocation.replace(/^#/, ""));
-    const words = error.replace(/^Instance/, "This").replace(/\.$/, "");
+    const words = plain(error);
     if (keyword === "required") missing(error, pointer, found);
     else if (OUTER.has(keyword)) outer.set(pointer, outer.get(pointer) ?? words);
     else if (!found.has(pointer)) found.set(pointer, words);
@@ -332,6 +332,13 @@ function checked(schema: Schema, value: Json, root: Schema) {
   } catch (error) {
     throw new BadSchema(error instanceof Error ? error.message : String(error));
   }
+}
+
+/** What the validator says, to a person at a field. */
+function plain(error: string): string {
+  const type = /type "(.*?)" is invalid\. Expected "(.*)"/.exec(error);
+  if (type !== null) return `must be ${type[2]?.replaceAll('", "', " or ")}, not ${type[1]}`;
+  return error.replace(/^Instance /, "").replace(/^String /, "the text ").replace(/\.$/, "");
 }
 
 function missing(error: string, pointer: string, found: Map<string, string>): void {

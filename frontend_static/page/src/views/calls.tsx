@@ -71,7 +71,7 @@ function Elapsed({ call }: { call: Call }) {
   return (
     <span class="muted elapsed">
       {call.continued && "over a reload · "}
-      {took < 1_000 ? `${took} ms` : `${(took / 1_000).toFixed(running ? 0 : 1)} s`}
+      {running && took < 1_000 ? "" : took < 1_000 ? `${took} ms` : `${(took / 1_000).toFixed(running ? 0 : 1)} s`}
     </span>
   );
 }

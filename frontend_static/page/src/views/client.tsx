@@ -79,7 +79,7 @@ function Head({ connection }: { connection: Connection }) {
 
 function Trouble({ connection }: { connection: Connection }) {
   const state = connection.state.value;
-  if (state.kind === "reconnecting") return <Banner kind="warn">{state.reason || "The link is lost."} Calls wait; nothing is lost as long as the session lives.</Banner>;
+  if (state.kind === "reconnecting") return <Banner kind="warn">{(state.reason || "The link is lost").replace(/\.$/, "")}. Calls wait; nothing is lost as long as the session lives.</Banner>;
   if (state.kind !== "closed" || state.wanted) return null;
   return (
     <Banner kind="bad">

@@ -1,0 +1,215 @@
+// The parts of the page without any drawing: forms of schemas, what stands between client and transport, addresses.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { blank, changed, errorsOf, fieldOf, initial, resolved, typedNumber, variantFor, variantsOf } from "../build/page/form/schema.js";
+import { CALL, Wire } from "../build/page/mcp/wire.js";
+import { href, parseHash } from "../build/page/route.js";
+import { ClientEnd } from "../dist/resume.js";
+
+// --- forms ---------------------------------------------------------------------------------------
+
+const TREE = {
+  type: "object",
+  $defs: { Node: { type: "object", properties: { name: { type: "string" }, next: { $ref: "#/$defs/Node" } }, required: ["name"] } },
+  properties: { root: { $ref: "#/$defs/Node" } },
+  required: ["root"],
+};
+
+test("references are followed, also those that lead back to themselves", () => {
+  const root = resolved(TREE.properties.root, TREE);
+  assert.deepEqual(Object.keys(root.properties), ["name", "next"]);
+  assert.deepEqual(initial(TREE, TREE), { root: {} });
+  assert.deepEqual(resolved({ $ref: "#/$defs/Absent" }, TREE), {});
+  const loop = { $defs: { a: { $ref: "#/$defs/b" }, b: { $ref: "#/$defs/a" } } };
+  assert.deepEqual(resolved({ $ref: "#/$defs/a" }, loop), {});
+});
+
+test("a form begins with defaults, constants and the objects that must be there", () => {
+  const schema = {
+    type: "object",
+    properties: {
+      a: { type: "integer", default: 3 },
+      b: { type: "object", properties: { c: { const: "x" }, d: { type: "string" } }, required: ["c", "d"] },
+      e: { type: "object", properties: { f: { default: 1 } } },
+      g: { type: "string" },
+    },
+    required: ["b"],
+  };
+  assert.deepEqual(initial(schema, schema), { a: 3, b: { c: "x" } });
+});
+
+test("a value that its field cannot show is shown as JSON, and kept", () => {
+  const kindOf = (schema, value) => fieldOf(schema, value, schema).kind;
+  assert.equal(kindOf({ type: "string" }, "x"), "text");
+  assert.equal(kindOf({ type: "string" }, 7), "json");
+  assert.equal(kindOf({ type: "string" }, undefined), "text");
+  assert.equal(kindOf({ type: "integer" }, "1e"), "number", "what is being typed");
+  assert.equal(kindOf({ type: "integer" }, [1]), "json");
+  assert.equal(kindOf({ enum: ["a", 1, null] }, null), "choice");
+  assert.equal(kindOf({ enum: ["a", 1, null] }, "b"), "json");
+  assert.equal(kindOf({ type: "array", items: { enum: ["a", "b"] } }, ["b"]), "choices");
+  assert.equal(kindOf({ type: "array", items: { enum: ["a", "b"] } }, ["c"]), "json");
+  assert.equal(kindOf({ type: "array", items: { enum: ["a", "b"] } }, ["a", "a"]), "json");
+  assert.equal(kindOf({ oneOf: [{ const: "r", title: "Red" }, { const: "g" }] }, "g"), "choice");
+  assert.equal(kindOf({}, { any: "thing" }), "json");
+  assert.match(fieldOf({ type: "boolean" }, "yes", {}).because, /"yes"/);
+});
+
+test("members that a schema does not name are shown as well", () => {
+  const schema = { type: "object", properties: { a: {} }, additionalProperties: false };
+  assert.deepEqual(fieldOf(schema, { a: 1, b: 2 }, schema).extra, ["b"]);
+  assert.equal(fieldOf(schema, {}, schema).more, undefined);
+  assert.deepEqual(fieldOf({ type: "object", additionalProperties: { type: "number" } }, {}, {}).more, { type: "number" });
+});
+
+test("a value says which of several shapes it has", () => {
+  const optional = { anyOf: [{ type: "string" }, { type: "null" }], default: null };
+  assert.deepEqual(variantsOf(optional, {}).map(({ label }) => label), ["string", "null"]);
+  assert.equal(variantFor(variantsOf(optional, {}), null, {}), 1);
+  assert.equal(variantFor(variantsOf(optional, {}), "x", {}), 0);
+  assert.deepEqual(variantsOf({ type: ["integer", "null"] }, {}).map(({ schema }) => schema.type), ["integer", "null"]);
+  assert.deepEqual(variantsOf({ type: "string" }, {}), []);
+});
+
+test("errors are at their fields, in words", () => {
+  const schema = {
+    type: "object",
+    properties: { "a/b": { type: "array", items: { type: "integer" } }, n: { anyOf: [{ type: "string" }, { type: "null" }] } },
+    required: ["x"],
+  };
+  const errors = errorsOf(schema, { "a/b": [1, "2"], n: 5 }, schema);
+  assert.equal(errors.get("/a~1b/1"), "must be integer, not string");
+  assert.equal(errors.get("/x"), "is required");
+  assert.match(errors.get("/n"), /must be/);
+  assert.equal(errorsOf(schema, { x: 1 }, schema).size, 0);
+  assert.throws(() => errorsOf({ $ref: "#/nowhere" }, {}, { $ref: "#/nowhere" }), { name: "BadSchema" });
+});
+
+test("typing a number loses nothing on the way", () => {
+  assert.deepEqual(["", " ", "1", "-1.5e3", "1e", "-", "0x10", "Infinity", ".5"].map(typedNumber), [undefined, undefined, 1, -1500, "1e", "-", "0x10", "Infinity", 0.5]);
+});
+
+test("one part changes and the others stay", () => {
+  const before = { a: [1, 2, 3], b: null };
+  assert.deepEqual(changed(before, "a", changed(before.a, 1, undefined)), { a: [1, 3], b: null });
+  assert.deepEqual(changed(before, "b", undefined), { a: [1, 2, 3] });
+  assert.deepEqual(before, { a: [1, 2, 3], b: null });
+  assert.deepEqual(changed(undefined, "c", 1), { c: 1 });
+  assert.equal(blank({ type: "string" }, {}), "");
+  assert.deepEqual(blank({ anyOf: [{ type: "array" }, { type: "null" }] }, {}), []);
+});
+
+// --- addresses -----------------------------------------------------------------------------------
+
+test("addresses of the page hold any name", () => {
+  const parts = ["server", "a/b ü", "tools", "<img>?#%"];
+  assert.deepEqual(parseHash(href(parts, { args: '{"a": "&=#"}', none: undefined })), { parts, query: { args: '{"a": "&=#"}' } });
+  assert.deepEqual(parseHash("#/server/%zz").parts, ["server", "%zz"]);
+  assert.deepEqual(parseHash(""), { parts: [], query: {} });
+});
+
+// --- between client and transport ----------------------------------------------------------------
+
+function wired(saved) {
+  const inner = { sent: [], start: async () => {}, close: async () => {}, send: async (message) => void inner.sent.push(message) };
+  const wire = new Wire(inner, saved);
+  const got = [];
+  wire.onmessage = (message) => got.push(message);
+  return { wire, inner, got };
+}
+
+const call = (id, key) => ({ jsonrpc: "2.0", id, method: "tools/call", params: { name: "t", _meta: { [CALL]: key, progressToken: id } } });
+
+test("without anything saved ids stay, and the mark of a call never leaves the page", async () => {
+  const { wire, inner, got } = wired();
+  await wire.send(call(0, "k"));
+  assert.deepEqual(inner.sent, [{ jsonrpc: "2.0", id: 0, method: "tools/call", params: { name: "t", _meta: { progressToken: 0 } } }]);
+  inner.onmessage({ jsonrpc: "2.0", id: 0, result: {} });
+  inner.onmessage({ jsonrpc: "2.0", id: 0, result: {} });
+  assert.deepEqual(got, [{ jsonrpc: "2.0", id: 0, result: {} }], "an answer counts once");
+});
+
+test("a client made later takes over open calls, and its own ids lie beyond theirs", async () => {
+  const first = wired();
+  await first.wire.send(call(4, "k"));
+  const saved = JSON.parse(JSON.stringify(first.wire.snapshot(new Set(["k"]))));
+  const { wire, inner, got } = wired(saved);
+  await wire.send(call(0, "k"));
+  assert.deepEqual(inner.sent, [], "it is under way already");
+  await wire.send(call(1, "new"));
+  assert.equal(inner.sent[0].id, 6);
+  assert.equal(inner.sent[0].params._meta.progressToken, 6);
+  inner.onmessage({ jsonrpc: "2.0", method: "notifications/progress", params: { progressToken: 4, progress: 1 } });
+  inner.onmessage({ jsonrpc: "2.0", method: "notifications/progress", params: { progressToken: 2, progress: 1 } });
+  inner.onmessage({ jsonrpc: "2.0", id: 4, result: { a: 1 } });
+  inner.onmessage({ jsonrpc: "2.0", id: 6, result: { b: 1 } });
+  assert.deepEqual(got.map(({ id, params }) => id ?? params.progressToken), [0, 0, 1]);
+  await wire.send({ jsonrpc: "2.0", method: "notifications/cancelled", params: { requestId: 1 } });
+  assert.equal(inner.sent[1].params.requestId, 1, "it is over: nothing to translate");
+});
+
+test("a cancellation names the id that the server knows", async () => {
+  const { wire, inner } = wired({ next: 10, calls: {}, asked: [], listens: [] });
+  await wire.send(call(0, "k"));
+  await wire.send({ jsonrpc: "2.0", method: "notifications/cancelled", params: { requestId: 0 } });
+  assert.deepEqual(inner.sent.map((message) => message.id ?? message.params.requestId), [10, 10]);
+  assert.deepEqual(wire.snapshot(new Set(["k"])).calls, {});
+});
+
+test("the handshake is answered from memory, and questions are asked again until they are answered", async () => {
+  const first = wired();
+  await first.wire.send({ jsonrpc: "2.0", id: 0, method: "initialize", params: {} });
+  first.inner.onmessage({ jsonrpc: "2.0", id: 0, result: { capabilities: { tools: {} } } });
+  first.inner.onmessage({ jsonrpc: "2.0", id: "q", method: "elicitation/create", params: {} });
+  first.inner.onmessage({ jsonrpc: "2.0", id: "r", method: "roots/list" });
+  await first.wire.send({ jsonrpc: "2.0", id: "r", result: {} });
+  const { wire, inner, got } = wired(first.wire.snapshot(new Set()));
+  await wire.send({ jsonrpc: "2.0", id: 0, method: "initialize", params: {} });
+  await Promise.resolve();
+  await wire.send({ jsonrpc: "2.0", method: "notifications/initialized" });
+  wire.askAgain();
+  assert.deepEqual(inner.sent, []);
+  assert.deepEqual(got.map(({ id, method }) => method ?? id), [0, "elicitation/create"]);
+  assert.deepEqual(got[0].result, { capabilities: { tools: {} } });
+});
+
+test("a question that came as the answer of a call is given to the client that takes the call over", async () => {
+  const first = wired();
+  await first.wire.send(call(3, "k"));
+  const asked = { jsonrpc: "2.0", id: 3, result: { resultType: "input_required", requestState: "s" } };
+  first.inner.onmessage(asked);
+  const { wire, inner, got } = wired(first.wire.snapshot(new Set(["k"])));
+  await wire.send(call(0, "k"));
+  await Promise.resolve();
+  assert.deepEqual(got, [{ ...asked, id: 0 }]);
+  await wire.send(call(1, "k"));
+  assert.equal(inner.sent.length, 1, "the call goes on with the answer");
+});
+
+test("subscriptions of the client before are cancelled", async () => {
+  const first = wired();
+  await first.wire.send({ jsonrpc: "2.0", id: "listen:0", method: "subscriptions/listen", params: {} });
+  const { wire, inner } = wired(first.wire.snapshot(new Set()));
+  await wire.start();
+  assert.deepEqual(inner.sent.map(({ params }) => params.requestId), [first.inner.sent[0].id]);
+  await wire.send({ jsonrpc: "2.0", id: "listen:0", method: "subscriptions/listen", params: {} });
+  assert.equal(inner.sent[1].id, "listen:0~0");
+});
+
+// --- the session itself ---------------------------------------------------------------------------
+
+test("a session goes on at another end, with what was not acknowledged and who waits", () => {
+  const end = new ClientEnd();
+  end.receive('{"mcp.ws":"opened","session":"5e55","token":"t1","grace":9,"window":{"frames":64,"bytes":4096}}');
+  for (const id of [1, 2, 3]) end.send(JSON.stringify({ jsonrpc: "2.0", id, method: "x" }));
+  end.receive('{"mcp.ws":"ack","recv":1}');
+  end.receive('{"jsonrpc":"2.0","id":1,"result":{}}');
+  const next = ClientEnd.continued(JSON.parse(JSON.stringify(end.snapshot())));
+  assert.equal(next.session, "5e55");
+  assert.deepEqual(JSON.parse(next.hello()), { "mcp.ws": "resume", token: "t1", recv: 1 });
+  const { event, write } = next.receive('{"mcp.ws":"resumed","recv":2,"token":"t2"}');
+  assert.equal(event, "resumed");
+  assert.deepEqual(write.map((text) => JSON.parse(text).id), [undefined, 3]);
+  assert.deepEqual(next.giveUp("over").map(({ id, error }) => [id, error.data.outcome]), [[2, "unknown"], [3, "unknown"]]);
+  assert.equal(new ClientEnd().snapshot(), undefined);
+});
