@@ -36,9 +36,9 @@ NETWORK = re.compile(r"WebSocket connection to|net::ERR_|Failed to load resource
 """What Chromium itself says about a network that fails; the page has no say in it."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """A browser."""
+    """A browser, not for longer than a module: while one is open, its event loop keeps tests that need their own from it."""
     need(CHROMIUM is not None, "chromium")
     need((ROOT / "mcp_ws_ide" / "static" / "page.json").exists(), "the page ('make page')")
     from playwright.sync_api import sync_playwright
