@@ -205,7 +205,7 @@ class FaultsHandler(ApiHandler):
         count = int(_number(body, "count", 1, 1, MAX_COUNT))
         session.faults = session.faults or Faults()
         session.faults.duplicates = count
-        return f"duplicate the next {count} messages"
+        return "duplicate the next message" if count == 1 else f"duplicate the next {count} messages"
 
     def _refuse_resume(self, session: Session, body: dict[str, Any]) -> str:
         how = body.get("how", "gone")
