@@ -138,6 +138,10 @@ class GatewayEnd:
         if self.deadline is not None:
             self.deadline = min(self.deadline, now + self._left)
 
+    def expires_in(self, now: float) -> float | None:
+        """Seconds until the session expires; None while a link is there."""
+        return None if self.deadline is None else max(0.0, self.deadline - now)
+
     def expired(self, now: float) -> bool:
         """Whether the grace time is over."""
         return self.deadline is not None and now >= self.deadline

@@ -279,6 +279,7 @@ def session_model(session: Session) -> dict[str, Any]:
         "link": info.link,
         "attached": session.attached,
         "resumable": session.resumption is not None,
+        "expires_in": session.resumption and session.resumption.expires_in(time.monotonic()),
         "queued_bytes": session.queued_bytes,
         "in_flight": len(session.core.pending),
         "messages": {"in": session.messages_in, "out": session.messages_out},

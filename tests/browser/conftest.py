@@ -38,7 +38,7 @@ NETWORK = re.compile(r"WebSocket connection to|net::ERR_|Failed to load resource
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """A browser, not for longer than a module: while one is open, its event loop keeps tests that need their own from it."""
+    """A browser; as long as it is there, Playwright's own event loop runs, and no coroutine can be a test."""
     need(CHROMIUM is not None, "chromium")
     need((ROOT / "mcp_ws_ide" / "static" / "page.json").exists(), "the page ('make page')")
     from playwright.sync_api import sync_playwright

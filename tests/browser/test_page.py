@@ -238,6 +238,20 @@ def test_watched_resources_are_read_again_when_they_change(tab):
     tab.quiet()
 
 
+def test_log_messages_come_at_the_level_that_was_asked_for(tab):
+    tab.go("server/demo/log")
+    tab.connected()
+    tab.page.get_by_role("combobox", name="Log level").select_option("warning")
+    tab.go("server/demo/tools/log")
+    tab.page.get_by_label("text").fill("a word of the server")
+    tab.call()
+    tab.shows("done", ".call .badge")
+    tab.go("server/demo/log")
+    tab.shows("a word of the server", ".log li")
+    assert {badge.inner_text() for badge in tab.page.locator(".log .badge").all()} == {"warning", "error"}
+    tab.quiet()
+
+
 def test_templates_and_prompts_are_filled_in_with_suggestions(tab):
     tab.go("server/everything/prompts")
     tab.connected()

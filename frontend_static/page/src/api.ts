@@ -61,6 +61,8 @@ export interface Session {
   readonly resumable: boolean;
   readonly queued_bytes: number;
   readonly in_flight: number;
+  /** Seconds until it ends when nobody comes back; null while a link is there. */
+  readonly expires_in: number | null;
   readonly messages: { readonly in: number; readonly out: number };
   readonly bytes: { readonly in: number; readonly out: number };
 }

@@ -18,7 +18,7 @@ export function Log({ connection }: { connection: Connection }) {
         <Filter label="Filter the log" value={filter} onInput={setFilter} />
         <label class="inline">
           Log level{" "}
-          <select value={connection.level.value} disabled={connection.info.value?.capabilities["logging"] === undefined} onChange={(event) => void connection.setLevel(event.currentTarget.value)}>
+          <select value={connection.level.value} disabled={!takesLevel(connection)} onChange={(event) => void connection.setLevel(event.currentTarget.value)}>
             <option value="">as the server likes</option>
             {LEVELS.map((level) => (
               <option key={level}>{level}</option>
@@ -45,6 +45,12 @@ export function Log({ connection }: { connection: Connection }) {
       </ul>
     </section>
   );
+}
+
+/** In the modern era each call asks for its own messages; before, the server offers to be told. */
+function takesLevel(connection: Connection): boolean {
+  const info = connection.info.value;
+  return info?.era === "modern" || info?.capabilities["logging"] !== undefined;
 }
 
 function Data({ data }: { data: unknown }) {

@@ -33,6 +33,10 @@ function FormQuestion({ question, from }: Asked) {
   const schema = question.params.requestedSchema ?? {};
   const [value, setValue] = useState<Json | undefined>(() => initial(schema, schema));
   const [errors, setErrors] = useState<ReadonlyMap<string, string>>(new Map());
+  const change = (next: Json | undefined): void => {
+    setValue(next);
+    if (errors.size > 0) setErrors(wrongs(schema, next ?? {}));
+  };
   const accept = (): void => {
     const found = wrongs(schema, value ?? {});
     setErrors(found);
@@ -42,7 +46,7 @@ function FormQuestion({ question, from }: Asked) {
     <form class="stack" noValidate onSubmit={(event) => (event.preventDefault(), accept())} onKeyDown={(event) => event.key === "Enter" && (event.ctrlKey || event.metaKey) && (event.preventDefault(), accept())}>
       <h3>{from} asks you</h3>
       <p class="said">{String(question.params.message)}</p>
-      <SchemaForm schema={schema} value={value} onChange={setValue} errors={errors} oneLine />
+      <SchemaForm schema={schema} value={value} onChange={change} errors={errors} oneLine />
       <p class="muted">Your answer goes to this server. Do not give passwords or keys here.</p>
       <Answers question={question} accept="Accept" />
     </form>
