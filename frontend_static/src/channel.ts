@@ -71,7 +71,7 @@ export class ReliableChannel {
 
   /** What the peer has not acknowledged, the oldest first. */
   get kept(): string[] {
-    return this.#kept.map(({ data }) => data);
+    return Array.from(this.#kept, ({ data }) => data);
   }
 
   get window(): Window {
