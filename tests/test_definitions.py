@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -10,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcp_ws_ide.config import parse_text
-from mcp_ws_ide.definitions import DefinitionError, restored, shown, with_entry, without_entry
+from mcp_ws_ide.definitions import (
+    Changed,
+    DefinitionError,
+    DefinitionFile,
+    restored,
+    shown,
+    with_entry,
+    without_entry,
+)
 
 NAMES = st.sampled_from(["a", "b", "c.d", "e-f", "new"])
 TEXTS = st.text(st.sampled_from('ab{}[],:"/*\\ \n\tü😀'), max_size=8)
@@ -102,3 +111,18 @@ def test_what_is_hidden_stays_under_its_own_key():
     with pytest.raises(DefinitionError, match="any more"):
         restored({"env": {"B": {"hidden": "/env/B"}}}, {"env": {"A": "s"}})
     assert restored({"env": {"hidden": "/tmp"}}, {}) == {"env": {"hidden": "/tmp"}}
+
+
+def test_a_file_that_changed_after_it_was_read_is_not_overwritten_and_nothing_is_left_behind(tmp_path):
+    path = tmp_path / "mcp.json"
+    file = DefinitionFile(str(path), lambda data: sha256(data).hexdigest())
+    before = file.read()
+    assert before.version == "none"
+    path.write_text('{"mcpServers": {}}')
+    with pytest.raises(Changed):
+        file.write(before, "{}")
+    assert path.read_text() == '{"mcpServers": {}}'
+    file.write(file.read(), '{"servers": {}}')
+    assert path.read_text() == '{"servers": {}}'
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert list(tmp_path.iterdir()) == [path]
