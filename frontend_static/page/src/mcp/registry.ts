@@ -12,4 +12,4 @@ export function connectionOf(name: string): Connection | undefined {
 }
 
 /** Where sessionStorage keeps sessions over a reload. Frames of one tab share it: each has a name of its own. */
-export const SAVED = `mcp-ws-sessions${globalThis.name ? `-${globalThis.name}` : ""}`;
+export const SAVED = `mcp-ws-sessions${window.name ? `-${window.name}` : ""}`;
