@@ -44,8 +44,8 @@ $(NODE_STAMP): tests/interop/package.json | $(STAMP)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/npm install --loglevel=error --no-fund --no-audit --no-package-lock --prefix .npm-env
 	@touch $@
 
-$(FRONTEND_STAMP): $(FRONTEND)/package.json | $(STAMP)
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/npm install --loglevel=error --no-fund --no-audit --no-package-lock --prefix $(FRONTEND)
+$(FRONTEND_STAMP): $(FRONTEND)/package.json $(FRONTEND)/package-lock.json | $(STAMP)
+	cd $(FRONTEND) && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --loglevel=error
 	@touch $@
 
 # The library in dist/, checked against both SDKs, and the page's types; in build/ what the tests load into a page.
