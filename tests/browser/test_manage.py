@@ -482,6 +482,13 @@ def test_a_flood_is_held_in_bounds_and_what_gave_way_is_counted(tab, managed):
 def test_dark_and_narrow(tab, managed):
     call(managed, "fast", "tools/list")
     handshake(managed, "fast")
+    tab.page.set_viewport_size({"width": 420, "height": 800})
+    live(tab)
+    call(managed, "fast", "tools/list")
+    messages(tab).filter(has_text="ok").first.wait_for()
+    assert tab.page.evaluate("document.documentElement.scrollWidth") <= 420
+    tab.picture("traffic-narrow", 420, 800)
+    tab.accessible()
     for place, name in (("servers", "servers"), ("sessions", "sessions"), ("servers/fast", "server")):
         tab.page.emulate_media(color_scheme="dark")
         tab.go(place)
