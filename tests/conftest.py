@@ -24,6 +24,9 @@ from websockets.asyncio.client import ClientConnection, connect
 TESTS = Path(__file__).parent
 FAST_SERVER = {"command": sys.executable, "args": ["-I", "-S", str(TESTS / "servers" / "fast.py")]}
 DEMO = {"command": sys.executable, "args": ["-m", "mcp_ws_ide.demo"]}
+QUICK = str(TESTS / "quick")
+"""Before everything else on the path of every Python that tests start: see what is there."""
+os.environ["PYTHONPATH"] = os.pathsep.join([QUICK, *filter(None, [os.environ.get("PYTHONPATH")])])
 MODERN = {
     "io.modelcontextprotocol/protocolVersion": "2026-07-28",
     "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},

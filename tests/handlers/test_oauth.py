@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import httpx
 import pytest
 
-from tests.conftest import MODERN, Jupyter, Peer, wait_until
+from tests.conftest import MODERN, QUICK, Jupyter, Peer, wait_until
 
 ROOT = Path(__file__).parents[2]
 USERS = {"alice-token": "alice", "bob-token": "bob", "test-token-0123456789": "root"}
@@ -78,7 +78,7 @@ def start(make_jupyter, protected, tmp_path):
             *arguments,
             environment={
                 "USERS_FILE": str(users),
-                "PYTHONPATH": str(ROOT),
+                "PYTHONPATH": f"{QUICK}:{ROOT}",
                 "JUPYTER_DATA_DIR": str(tmp_path / "data"),
                 "FAR_SECRET": "known-client-secret",
             },
