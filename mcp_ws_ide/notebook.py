@@ -71,7 +71,8 @@ def _row(*cells: str, cell: str = "td") -> str:
 
 
 def _arguments(schema: dict[str, Any]) -> str:
-    required = schema.get("required", [])
+    listed = schema.get("required")
+    required = listed if isinstance(listed, list) else []
     properties = schema.get("properties", {})
     if not isinstance(properties, dict):
         return ""

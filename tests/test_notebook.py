@@ -75,6 +75,19 @@ def test_what_a_server_wrote_stays_text(shell):
         assert not any("onerror" in attributes for _, attributes in shown.found)
 
 
+@pytest.mark.parametrize("broken", [None, 5, "a", {"a": 1}])
+def test_a_schema_that_is_none_spoils_no_list(shell, broken):
+    schemas = [
+        {"properties": {"a": {"type": "string"}}, "required": broken},
+        {"properties": {"a": broken}},
+        {"properties": broken},
+    ]
+    tools = [types.Tool(name=f"tool{number}", input_schema=schema) for number, schema in enumerate(schemas)]
+    shown = show(shell, types.ListToolsResult(tools=tools))
+    assert [f"tool{number}" in shown.text for number in range(3)] == [True] * 3
+    assert "a: string optional" in shown.text
+
+
 def test_much_text_is_cut(shell):
     much = types.CallToolResult(content=[types.TextContent(text="x" * 1_000_000)])
     assert "(1000000 characters)" in show(shell, much).text
