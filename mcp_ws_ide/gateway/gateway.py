@@ -379,15 +379,17 @@ class Gateway:
         server.stopped = True
         await self._end_processes(server)
 
-    async def restart(self, server: Server) -> None:
-        """End every process of a server and forget what was learnt about it."""
+    async def restart(self, server: Server) -> int:
+        """End every process of a server and forget what was learnt about it; how many there were."""
         server.stopped = False
-        await self._end_processes(server)
+        ended = await self._end_processes(server)
         if server.refusal is None:
             self._prewarm(server)
+        return ended
 
-    async def _end_processes(self, server: Server) -> None:
+    async def _end_processes(self, server: Server) -> int:
         upstreams = list(server.upstreams)
+        ended = len(upstreams) + (len(server.warm) if server.warm is not None else 0)
         server.crash_loop.reset()
         server.forget()
         server.shared.clear()
@@ -396,6 +398,7 @@ class Gateway:
         for session in [s for s in self.sessions.values() if s.server is server]:
             session.server_restarted()
         await asyncio.gather(*(upstream.aclose() for upstream in upstreams))
+        return ended
 
     # --- as a whole -----------------------------------------------------------------------------
 

@@ -187,10 +187,14 @@ class RestartHandler(ApiHandler):
     @web.authenticated
     @authorized("execute", resource="mcp")
     async def post(self, name: str) -> None:
-        """End the server's processes; the next request starts a new one."""
-        await self.runtime.gateway.restart(self.server_named(name))
+        """End the server's processes; the next request starts a new one, and so it is refused to a disabled one."""
+        server = self.server_named(name)
+        if (reason := server.spec.disabled_reason) is not None:
+            hide = self.runtime.gateway.tap.redactor.text
+            raise web.HTTPError(409, hide(f"the server {name!r} is disabled: {reason}"))
+        ended = await self.runtime.gateway.restart(server)
         self.set_status(202)
-        self.finish({"restarted": name})
+        self.finish({"restarted": name, "ended": ended})
 
 
 class StopHandler(ApiHandler):

@@ -71,6 +71,7 @@ async def test_answers_are_what_the_description_says(jupyter, document, peer):
         ("get", "/api/servers/{name}/stderr", "servers/fast/stderr?after=0", None),
         ("post", "/api/servers/{name}/stop", "servers/time/stop", None),
         ("post", "/api/servers/{name}/restart", "servers/time/restart", None),
+        ("post", "/api/servers/{name}/restart", "servers/unset/restart", None),
         ("post", "/api/servers/{name}/preview", "servers/new/preview", {"entry": {"command": "true"}}),
         ("post", "/api/servers/{name}/preview", "servers/new/preview", {"entry": {}}),
         ("post", "/api/servers/{name}/preview", "servers/fast/preview", {"entry": {"command": "true"}}),
@@ -105,12 +106,24 @@ async def test_a_restart_ends_processes_and_leaves_modern_sessions(make_jupyter)
     async with jupyter.connect() as modern, jupyter.connect() as legacy:
         await Peer(legacy).initialize()
         first = await Peer(modern).call(1, "tools/call", {"name": "pid"})
-        assert jupyter.rest("POST", "servers/fast/restart")[0] == 202
+        assert jupyter.rest("POST", "servers/fast/restart") == (202, {"restarted": "fast", "ended": 2})
         with pytest.raises(ConnectionClosed) as closed:
             await legacy.recv()
         assert closed.value.rcvd.code == 4502
         second = await Peer(modern).call(2, "tools/call", {"name": "pid"})
         assert first["result"] != second["result"]
+
+
+def test_a_restart_says_that_nothing_ran(make_jupyter):
+    jupyter = make_jupyter({"fast": FAST_SERVER})
+    assert jupyter.rest("POST", "servers/fast/restart") == (202, {"restarted": "fast", "ended": 0})
+
+
+def test_a_disabled_server_is_not_restarted_and_the_reason_is_said(jupyter):
+    status, answer = jupyter.rest("POST", "servers/unset/restart")
+    assert status == 409
+    assert "'unset' is disabled: " in answer["message"]
+    assert "NO_SUCH_VARIABLE" in answer["message"]
 
 
 def metric(jupyter, name: str, **labels: str) -> float:

@@ -72,8 +72,9 @@ export class Api {
     await this.ask('DELETE', ['sessions', id]);
   }
 
-  async restart(server: string): Promise<void> {
-    await this.ask('POST', ['servers', server, 'restart'], {});
+  /** Returns how many processes, or connections to a remote server, were ended. */
+  async restart(server: string): Promise<number> {
+    return (await this.ask<{ ended: number }>('POST', ['servers', server, 'restart'], {})).ended;
   }
 
   /** A configuration entry for another program; with `token`, a fresh gateway token is in it. */

@@ -116,10 +116,11 @@ export class Commands {
     const { trans } = this;
     const server = await this.choose(trans.__('Restart MCP server'), args, trans.__('Restart'));
     if (server !== undefined) {
-      await this.gateway.restart(server);
-      Notification.success(trans.__('MCP server %1: its processes were ended; the next request starts a new one', server), {
-        autoClose: 5000
-      });
+      const told =
+        (await this.gateway.restart(server)) > 0
+          ? trans.__('MCP server %1: its processes were ended; the next request starts a new one', server)
+          : trans.__('MCP server %1: no process of it was running; the next request starts one', server);
+      Notification.success(told, { autoClose: 5000 });
     }
   }
 

@@ -77,9 +77,13 @@ export class Gateway {
     }
   }
 
-  async restart(server: string): Promise<void> {
-    await this.api.restart(server);
-    await this.refresh();
+  /** Returns how many processes, or connections to a remote server, were ended. */
+  async restart(server: string): Promise<number> {
+    try {
+      return await this.api.restart(server);
+    } finally {
+      await this.refresh();
+    }
   }
 
   private async look(): Promise<void> {
