@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[1]
+LICENCES = "third-party-licenses.json"
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +147,20 @@ def test_an_sdist_carries_what_is_built_and_installs_without_node(hook, tmp_path
     listed = "\n".join(_names(next((tmp_path / "wheel").glob("*.whl"))))
     assert "share/jupyter/labextensions/mcp-ws-ide/install.json" in listed
     assert "mcp_ws_ide/static/page.json" in listed
+    assert f"mcp_ws_ide/static/{LICENCES}" in listed
+
+
+@pytest.mark.node
+def test_the_page_comes_with_the_notices_of_all_that_is_bundled_in_it():
+    packages = json.loads((ROOT / "mcp_ws_ide" / "static" / LICENCES).read_text())["packages"]
+    notices = {package["name"]: package["extractedText"] for package in packages}
+    direct = {"preact", "@preact/signals", "@modelcontextprotocol/client", "@cfworker/json-schema"}
+    brought = {"@preact/signals-core", "zod", "content-type"}
+    assert notices.keys() >= direct | brought
+    for name, text in notices.items():
+        assert "Permission is hereby granted" in text or "Apache License" in text, name
+    built = {"esbuild", "typescript", "axe-core", "express"}
+    assert not notices.keys() & built, "these are not in it"
 
 
 def _names(wheel: Path) -> list[str]:

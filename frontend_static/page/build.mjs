@@ -4,8 +4,10 @@ import { mkdir, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { context } from "esbuild";
+import { licences } from "./licences.mjs";
 
 const here = fileURLToPath(new URL(".", import.meta.url));
+const LICENCES = "third-party-licenses.json";
 const out = fileURLToPath(new URL("../../mcp_ws_ide/static/", import.meta.url));
 
 /** Writes page.json once everything it names is there, then removes what is left of an earlier build. */
@@ -17,10 +19,11 @@ const manifest = {
       const made = Object.keys(metafile.outputs).map((path) => basename(path));
       const [entry] = Object.values(metafile.outputs).filter(({ entryPoint }) => entryPoint?.endsWith("main.tsx"));
       const script = made.find((name) => name.startsWith("page-") && name.endsWith(".js"));
+      await writeFile(join(out, LICENCES), await licences(metafile, here));
       const text = JSON.stringify({ script, style: basename(entry.cssBundle) });
       await writeFile(join(out, "page.json.new"), `${text}\n`);
       await rename(join(out, "page.json.new"), join(out, "page.json"));
-      const kept = new Set([...made, "page.json"]);
+      const kept = new Set([...made, "page.json", LICENCES]);
       for (const name of await readdir(out)) if (!kept.has(name)) await rm(join(out, name), { recursive: true });
     });
   },
