@@ -24,7 +24,7 @@ Server = FastMCP
 
 
 class Answer(BaseModel):
-    """What ``elicit`` asks for."""
+    """What the tool elicit asks for."""
 
     name: str
     agree: bool = True

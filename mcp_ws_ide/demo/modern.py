@@ -34,7 +34,7 @@ MODERN = "2026-07-28"
 
 
 class Answer(BaseModel):
-    """What ``elicit`` asks for."""
+    """What the tool elicit asks for."""
 
     name: str
     agree: bool = True

@@ -82,7 +82,7 @@ def _add_plain_tools(server: Any) -> None:
 def _add_slow_tools(server: Any) -> None:
     @server.tool()
     async def slow(ctx: Context, steps: int = 5, delay: float = 0.2) -> str:
-        """Take ``steps`` times ``delay`` seconds, and report progress after each; can be cancelled."""
+        """Take some steps of so many seconds each, and report progress after each; can be cancelled."""
         for step in range(steps):
             await anyio.sleep(delay)
             await ctx.report_progress(step + 1, steps, f"step {step + 1}")
@@ -99,7 +99,7 @@ def _add_slow_tools(server: Any) -> None:
 def _add_changing(server: Any, state: State) -> None:
     @server.resource(COUNTER)
     def counter() -> str:
-        """How often ``bump`` was called."""
+        """How often the tool bump was called."""
         return str(state.counter)
 
     @server.resource("demo://item/{item_id}")
@@ -109,7 +109,7 @@ def _add_changing(server: Any, state: State) -> None:
 
     @server.tool()
     async def bump(ctx: Context) -> int:
-        """Change the resource ``demo://counter`` and tell its subscribers."""
+        """Change the resource demo://counter and tell its subscribers."""
         state.counter += 1
         await sdk.resource_changed(ctx, COUNTER)
         return state.counter
