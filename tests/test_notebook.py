@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import base64
+import json
 from html.parser import HTMLParser
+from pathlib import Path
 
 import mcp_types as types
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
-from mcp_ws_ide.client import connect
+from mcp_ws_ide.client import Connected, connect
+from tests.conftest import DEMO
 
+ROOT = Path(__file__).parents[1]
 EVIL = "<img src=x onerror=alert(1)><script>alert(2)</script>"
 
 
@@ -58,6 +63,32 @@ async def test_tools_and_results_of_a_real_server_are_shown(jupyter, shell):
         failed = show(shell, await client.call_tool("fail", {}))
         assert "reports an error" in failed.text
         assert "demo://" in show(shell, await client.read_resource("demo://item/7")).text
+
+
+async def test_descriptions_of_the_demo_are_plain_text(jupyter):
+    async with connect(jupyter.endpoint("demo"), token=jupyter.token) as client:
+        lists = [await client.list_tools(), await client.list_resources()]
+        lists += [await client.list_resource_templates(), await client.list_prompts()]
+    described = "\n".join(each.model_dump_json() for each in lists)
+    assert "report progress after each" in described
+    assert "`" not in described
+
+
+async def test_the_notebook_of_the_demo_cuts_its_own_session_alone(make_jupyter, monkeypatch):
+    jupyter = make_jupyter({"demo": DEMO}, "--MCPWebSocketApp.allow_faults=True")
+    monkeypatch.setenv("JUPYTER_SERVER_URL", jupyter.url)
+    monkeypatch.setenv("JUPYTER_TOKEN", jupyter.token)
+    cells = json.loads((ROOT / "binder" / "demo.ipynb").read_text())["cells"]
+    sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    (source,) = [source for source in sources if "/faults" in source]
+    code = compile(source, "demo.ipynb", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    names = {"connect": connect, "print": lambda *shown: None}
+    other: list[object] = []
+    async with connect(jupyter.endpoint("demo"), token=jupyter.token, on_state=other.append) as client:
+        await eval(code, names)
+        await client.call_tool("echo", {"text": "still there"})
+    assert [type(state).__name__ for state in names["states"]][:3] == ["Connected", "Reconnecting", "Resumed"]
+    assert [type(state).__name__ for state in other if not isinstance(state, Connected)] == []
 
 
 def test_what_a_server_wrote_stays_text(shell):
