@@ -39,7 +39,7 @@ export class RunningMcpSessions implements IRunningSessions.IManager {
   running(): IRunningSessions.IRunningItem[] {
     return this.gateway.sessions.map(session => ({
       icon: () => serverIcon,
-      label: () => [session.server, clientOf(session, this.trans.__('browser')), this.state(session)].join(' · '),
+      label: () => [this.brief(session), session.server, clientOf(session, this.trans.__('browser'))].join(' · '),
       labelTitle: () => this.details(session),
       context: session.id,
       className: session.attached ? 'mcp-Running' : 'mcp-Running mcp-mod-waiting',
@@ -54,6 +54,11 @@ export class RunningMcpSessions implements IRunningSessions.IManager {
 
   shutdownAll(): void {
     this.actions.endAll();
+  }
+
+  /** The state in a word; it comes first, because the panel is narrow and cuts what is long. */
+  private brief(session: Session): string {
+    return session.attached ? this.trans.__('live') : this.trans.__('away');
   }
 
   private state(session: Session): string {
