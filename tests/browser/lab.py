@@ -69,8 +69,8 @@ def path_without_node(folder: Path) -> str:
     return path
 
 
-def start(home: Path) -> Jupyter:
-    """Jupyter with JupyterLab and two servers; questions about news are answered already."""
+def start(home: Path, servers: dict[str, Any] = SERVERS) -> Jupyter:
+    """Jupyter with JupyterLab and these servers; questions about news are answered already."""
     settings = home / "settings"
     for plugin, chosen in SETTINGS.items():
         file = settings / f"{plugin}.jupyterlab-settings"
@@ -85,7 +85,7 @@ def start(home: Path) -> Jupyter:
     }
     return Jupyter(
         home,
-        SERVERS,
+        servers,
         "--LabApp.expose_app_in_browser=True",
         base_url="/user/a%40b/",
         python=ENVIRONMENT / "bin" / "python",
@@ -165,6 +165,10 @@ class LabPage:
     def status(self, text: str) -> Any:
         """The status bar's item, when it says this."""
         return self.page.locator(".mcp-Status", has_text=text)
+
+    def toast(self, text: str) -> Any:
+        """A notification that says this."""
+        return self.page.locator(".Toastify__toast", has_text=text)
 
     @property
     def frame(self) -> Any:

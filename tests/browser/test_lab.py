@@ -36,7 +36,8 @@ def installed(wheel: Path) -> None:
 
 @pytest.fixture(scope="module")
 def jupyter(installed: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jupyter]:
-    running = lab.start(tmp_path_factory.mktemp("lab"))
+    off = {**lab.SERVERS["demo"], "disabled": True}
+    running = lab.start(tmp_path_factory.mktemp("lab"), {**lab.SERVERS, "off": off})
     yield running
     running.stop()
 
@@ -99,8 +100,9 @@ def test_from_a_card_to_a_call_and_to_the_end_of_its_session(page):
     page.status("MCP: 1").wait_for(timeout=20_000)
     assert page.page.locator(".lm-TabBar-tab.lm-mod-current", has_text="MCP: demo").count() == 1
     page.open_running()
-    assert "demo · " in page.sessions.inner_text()
-    assert " · connected" in page.sessions.inner_text()
+    label = page.sessions.locator(".jp-RunningSessions-itemLabel")
+    assert label.inner_text() == "live · demo · browser"
+    assert label.evaluate("label => label.scrollWidth <= label.clientWidth"), "it is cut off"
     page.sessions.hover()
     page.sessions.get_by_title("End session").click()
     page.status("MCP: 0").wait_for(timeout=20_000)
@@ -123,7 +125,7 @@ def test_all_sessions_are_ended_after_one_question(page):
         page.status("MCP: 2").wait_for(timeout=20_000)
         page.open_running()
         assert page.sessions.all_inner_texts() == [
-            f"{name} · a-client/1 · connected" for name in ("demo", "notes")
+            f"live · {name} · a-client/1" for name in ("demo", "notes")
         ]
         page.run("mcp-ws-ide:end-all")
         page.page.locator(".jp-Dialog").get_by_role("button", name="End All").click()
@@ -198,6 +200,57 @@ def test_a_gateway_that_does_not_answer_is_said_and_found_again(page):
     page.open_running()
     page.page.get_by_title("Refresh List").click()
     page.status("MCP: 0").wait_for(timeout=30_000)
+
+
+COMMANDS = {
+    "mcp-ws-ide:open": "The MCP page could not be opened",
+    "mcp-ws-ide:open-server": "No MCP server could be opened",
+    "mcp-ws-ide:restart": "The MCP server could not be restarted",
+    "mcp-ws-ide:end-all": "The MCP sessions could not be ended",
+    "mcp-ws-ide:copy-endpoint": "No MCP endpoint URL was copied",
+    "mcp-ws-ide:copy-entry": "No MCP entry was copied",
+}
+
+
+@pytest.mark.chromium
+def test_every_command_of_a_disabled_gateway_says_what_to_do(page):
+    page.page.route("**/mcp-ws/**", lambda route: route.fulfill(status=404, body="404 : Not Found"))
+    page.status("MCP: off").wait_for(timeout=30_000)
+    for command, failed in COMMANDS.items():
+        page.run(command)
+        todo = 'Run "jupyter server extension enable mcp_ws_ide", then restart Jupyter.'
+        page.toast(f"{failed}: no MCP gateway here. {todo}").wait_for()
+    assert page.page.locator(".mcp-Panel").count() == 0
+    assert page.page.locator(".jp-Dialog").count() == 0
+
+
+@pytest.mark.chromium
+def test_a_restart_says_what_became_of_it(page):
+    page.run("mcp-ws-ide:restart", server="notes")
+    page.toast("MCP server notes: no process of it was running").wait_for()
+    page.card("demo").click()
+    page.frame.locator(".state[data-state=connected]").wait_for()
+    page.run("mcp-ws-ide:restart", server="demo")
+    page.toast("MCP server demo: its processes were ended").wait_for()
+    page.run("mcp-ws-ide:restart", server="off")
+    page.toast("The MCP server could not be restarted: the server 'off' is disabled: switched off").wait_for()
+    page.run("mcp-ws-ide:restart", server="nosuch")
+    page.toast("The MCP server could not be restarted: there is no server 'nosuch'").wait_for()
+
+
+@pytest.mark.chromium
+def test_the_menu_view_has_every_command(page):
+    page.page.get_by_role("menuitem", name="View").click()
+    shown = page.page.locator(".lm-Menu-itemLabel", has_text="MCP")
+    assert [label.removesuffix("…") for label in shown.all_inner_texts()] == [
+        "Open MCP Page",
+        "Open MCP Server",
+        "Open MCP Inspector in a Terminal",
+        "Restart MCP Server",
+        "End All MCP Sessions",
+        "Copy MCP Endpoint URL",
+        "Copy MCP Entry for Another Program",
+    ]
 
 
 @pytest.mark.chromium

@@ -39,23 +39,31 @@ export class Commands {
 
   register(): void {
     const { trans } = this;
-    this.add(CommandIds.open, args => this.open(args), {
+    this.add(CommandIds.open, trans.__('The MCP page could not be opened'), args => this.open(args), {
       label: args => this.openLabel(args),
       caption: args => this.openCaption(args),
       icon: serverIcon
     });
-    this.add(CommandIds.openServer, () => this.openServer(), { label: trans.__('Open MCP Server…'), icon: serverIcon });
-    this.add(CommandIds.inspect, () => openInspector(this.app, inspectorCommand(this.preferences.inspectorCommand)), {
+    this.add(CommandIds.openServer, trans.__('No MCP server could be opened'), () => this.openServer(), {
+      label: trans.__('Open MCP Server…'),
+      icon: serverIcon
+    });
+    this.add(CommandIds.inspect, trans.__('The MCP inspector could not be opened'), () => this.inspect(), {
       label: args => (args['card'] ? trans.__('Inspector') : trans.__('Open MCP Inspector in a Terminal')),
       caption: trans.__('Watch all MCP traffic in a terminal'),
       icon: inspectorIcon,
       isVisible: () => hasTerminals(this.app)
     });
-    const failed = trans.__('The MCP server could not be restarted');
-    this.add(CommandIds.restart, args => this.restart(args), { label: trans.__('Restart MCP Server…') }, failed);
-    this.add(CommandIds.endAll, () => this.endAll(), { label: trans.__('End All MCP Sessions…') });
-    this.add(CommandIds.copyEndpoint, args => this.copyEndpoint(args), { label: trans.__('Copy MCP Endpoint URL…') });
-    this.add(CommandIds.copyEntry, args => this.copyEntry(args), {
+    this.add(CommandIds.restart, trans.__('The MCP server could not be restarted'), args => this.restart(args), {
+      label: trans.__('Restart MCP Server…')
+    });
+    this.add(CommandIds.endAll, trans.__('The MCP sessions could not be ended'), () => this.endAll(), {
+      label: trans.__('End All MCP Sessions…')
+    });
+    this.add(CommandIds.copyEndpoint, trans.__('No MCP endpoint URL was copied'), args => this.copyEndpoint(args), {
+      label: trans.__('Copy MCP Endpoint URL…')
+    });
+    this.add(CommandIds.copyEntry, trans.__('No MCP entry was copied'), args => this.copyEntry(args), {
       label: trans.__('Copy MCP Entry for Another Program…')
     });
   }
@@ -70,11 +78,12 @@ export class Commands {
     await this.told(this.trans.__('Not all MCP sessions could be ended'), () => this.gateway.endAll());
   }
 
+  /** `failed` begins what the user is told when it goes wrong. */
   private add(
     id: string,
+    failed: string,
     run: (args: Arguments) => unknown,
-    options: Partial<CommandRegistry.ICommandOptions>,
-    failed = this.trans.__('That did not work')
+    options: Partial<CommandRegistry.ICommandOptions>
   ): void {
     const execute = (args: Arguments): Promise<unknown> => this.told(failed, async () => run(args));
     this.app.commands.addCommand(id, { ...options, execute } as CommandRegistry.ICommandOptions);
@@ -97,7 +106,8 @@ export class Commands {
     return [trans.__('MCP server %1: %2', server.name, server.state), server.reason].filter(Boolean).join('\n');
   }
 
-  private open(args: Arguments): PagePanel | undefined {
+  private async open(args: Arguments): Promise<PagePanel | undefined> {
+    await this.reached();
     const { route, key } = args;
     if (typeof route === 'string' && typeof key === 'string') {
       return this.show(route, key);
@@ -110,6 +120,10 @@ export class Commands {
     if (server !== undefined) {
       this.show(routeOf(server));
     }
+  }
+
+  private inspect(): Promise<unknown> {
+    return openInspector(this.app, inspectorCommand(this.preferences.inspectorCommand));
   }
 
   private async restart(args: Arguments): Promise<void> {
@@ -125,6 +139,7 @@ export class Commands {
   }
 
   private async endAll(): Promise<void> {
+    await this.reached();
     const { trans } = this;
     const answer = await showDialog({
       title: trans.__('End all MCP sessions?'),
@@ -179,6 +194,7 @@ export class Commands {
 
   /** The server that is meant; undefined when the user changed their mind. */
   private async choose(title: string, args: Arguments, okLabel = this.trans.__('Open')): Promise<string | undefined> {
+    await this.reached();
     const given = serverArgument(args);
     if (given !== undefined) {
       return given;
@@ -190,6 +206,20 @@ export class Commands {
     const current = Math.max(0, items.indexOf(serverIn(this.currentRoute()) ?? ''));
     const answer = await InputDialog.getItem({ title, items, current, okLabel });
     return answer.button.accept ? (answer.value ?? undefined) : undefined;
+  }
+
+  /** Throws, in words that say what to do, where there is no gateway to do anything with. */
+  private async reached(): Promise<void> {
+    try {
+      await this.gateway.reached();
+    } catch (error) {
+      if (this.gateway.reach !== 'absent') {
+        throw error;
+      }
+      // JupyterLab cuts what it tells after 140 characters.
+      const command = 'jupyter server extension enable mcp_ws_ide';
+      throw new Error(this.trans.__('no MCP gateway here. Run "%1", then restart Jupyter.', command));
+    }
   }
 
   private currentRoute(): string {
@@ -214,12 +244,10 @@ export class Commands {
     }
     switch (error.status) {
       case 0:
-        return trans.__('the Jupyter server cannot be reached (%1)', error.message);
+        return trans.__('the Jupyter server cannot be reached (%1). Try again when it runs.', error.message);
       case 401:
       case 403:
         return trans.__('Jupyter refused it (%1). Log in again, or ask whoever runs this server.', error.message);
-      case 404:
-        return trans.__('it is not there any more (%1)', error.message);
       default:
         return error.message;
     }

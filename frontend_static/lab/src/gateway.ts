@@ -54,6 +54,13 @@ export class Gateway {
     await this.poll.tick;
   }
 
+  /** Throws unless the gateway answers; where it did not the last time, it is asked again, now and also when hidden. */
+  async reached(): Promise<void> {
+    if (this.reach !== 'reachable') {
+      await this.look();
+    }
+  }
+
   async endSession(id: string): Promise<void> {
     try {
       await this.api.endSession(id);
