@@ -39,7 +39,7 @@ def photograph(page: lab.LabPage) -> None:
         print(f"docs/images/{name}.png")
 
     page.run("application:toggle-left-area")
-    page.card("Inspector").scroll_into_view_if_needed()
+    page.card("Inspector").evaluate("card => card.scrollIntoView({ block: 'center' })")
     shot("lab-launcher")
     page.card("demo").click()
     page.call("echo", text="hello from JupyterLab")
@@ -64,7 +64,8 @@ def beside(page: lab.LabPage) -> None:
             const { shell } = window.jupyterapp;
             const widgets = Array.from(shell.widgets('main'));
             const [panel] = widgets.filter(widget => widget.id.startsWith('mcp-ws-ide-'));
-            shell.add(shell.currentWidget, 'main', { ref: panel.id, mode: 'split-bottom' });
+            const [terminal] = widgets.filter(widget => widget.node.querySelector('.jp-Terminal'));
+            shell.add(terminal, 'main', { ref: panel.id, mode: 'split-bottom' });
         }"""
     )
     page.run("application:toggle-left-area")
