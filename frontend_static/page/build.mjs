@@ -20,7 +20,8 @@ const manifest = {
       const [entry] = Object.values(metafile.outputs).filter(({ entryPoint }) => entryPoint?.endsWith("main.tsx"));
       const script = made.find((name) => name.startsWith("page-") && name.endsWith(".js"));
       await writeFile(join(out, LICENCES), await licences(metafile, here));
-      const text = JSON.stringify({ script, style: basename(entry.cssBundle) });
+      const checker = made.find((name) => name.startsWith("checker-") && name.endsWith(".js"));
+      const text = JSON.stringify({ script, style: basename(entry.cssBundle), checker });
       await writeFile(join(out, "page.json.new"), `${text}\n`);
       await rename(join(out, "page.json.new"), join(out, "page.json"));
       const kept = new Set([...made, "page.json", LICENCES]);
@@ -32,7 +33,7 @@ const manifest = {
 await mkdir(out, { recursive: true });
 const building = await context({
   absWorkingDir: here,
-  entryPoints: { page: "src/main.tsx" },
+  entryPoints: { page: "src/main.tsx", checker: "src/form/worker.ts" },
   outdir: out,
   bundle: true,
   splitting: true,

@@ -1,7 +1,8 @@
 // The parts of the page without any drawing: forms of schemas, what stands between client and transport, addresses.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { blank, changed, errorsOf, fieldOf, initial, resolved, typedNumber, variantFor, variantsOf } from "../build/page/form/schema.js";
+import { errorsOf } from "../build/page/form/check.js";
+import { blank, changed, fieldOf, initial, resolved, typedNumber, variantFor, variantsOf } from "../build/page/form/schema.js";
 import { CALL, Wire } from "../build/page/mcp/wire.js";
 import { href, parseHash } from "../build/page/route.js";
 import { ClientEnd } from "../dist/resume.js";
@@ -22,6 +23,30 @@ test("references are followed, also those that lead back to themselves", () => {
   assert.deepEqual(resolved({ $ref: "#/$defs/Absent" }, TREE), {});
   const loop = { $defs: { a: { $ref: "#/$defs/b" }, b: { $ref: "#/$defs/a" } } };
   assert.deepEqual(resolved({ $ref: "#/$defs/a" }, loop), {});
+});
+
+test("references that double at each level end, whoever follows them", () => {
+  const names = [...Array(40).keys()];
+  const $defs = Object.fromEntries(names.map((at) => [`d${at}`, { allOf: [{ $ref: `#/$defs/d${at + 1}` }, { $ref: `#/$defs/d${at + 1}` }] }]));
+  const root = { $defs, type: "object", properties: { deep: { $ref: "#/$defs/d0" } }, required: ["deep"] };
+  assert.deepEqual(resolved(root.properties.deep, root), {});
+  assert.deepEqual(initial(root, root), {});
+  const variants = variantsOf({ anyOf: [{ type: "object", properties: { s: { pattern: "^(a+)+$" } } }, { type: "string" }] }, {});
+  assert.equal(variantFor(variants, { s: `${"a".repeat(40)}!` }, {}), 0);
+});
+
+test("members may have names that JavaScript's objects have themselves", () => {
+  const names = ["__proto__", "constructor", "toString"];
+  const properties = Object.fromEntries(names.map((name) => [name, { type: "string" }]));
+  const schema = { type: "object", properties, required: [...names, "valueOf"] };
+  const field = fieldOf(schema, {}, schema);
+  assert.deepEqual(field.members.map(({ name }) => name), [...names, "valueOf"]);
+  assert.deepEqual(field.members.map((member) => member.schema), [properties.constructor, properties.constructor, properties.toString, {}]);
+  assert.deepEqual([...errorsOf(schema, {}, schema)], [...names, "valueOf"].map((name) => [`/${name}`, "is required"]));
+  const value = [...names, "valueOf"].reduce((made, name) => changed(made, name, "x"), {});
+  assert.equal(JSON.stringify(value), '{"__proto__":"x","constructor":"x","toString":"x","valueOf":"x"}');
+  assert.equal(errorsOf(schema, value, schema).size, 0);
+  assert.equal(JSON.stringify(changed(value, "__proto__", undefined)), '{"constructor":"x","toString":"x","valueOf":"x"}');
 });
 
 test("a form begins with defaults, constants and the objects that must be there", () => {

@@ -13,7 +13,7 @@ from tornado import web
 from mcp_ws_ide.handlers.auth import GatewayHandler
 
 CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src data:; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; worker-src 'self'; img-src 'self' data:; media-src data:; "
     "connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 )
 MANIFEST: Final = Path(__file__).parents[1] / "static" / "page.json"
@@ -28,10 +28,10 @@ NOT_BUILT: Final = (
 
 
 def built_files() -> dict[str, str] | None:
-    """Names of ``script`` and ``style`` of the page, or None where it was not built."""
+    """Names of ``script``, ``style`` and ``checker`` of the page, or None where it was not built."""
     try:
         manifest = json.loads(MANIFEST.read_bytes())
-        return {name: str(manifest[name]) for name in ("script", "style")}
+        return {name: str(manifest[name]) for name in ("script", "style", "checker")}
     except (OSError, ValueError, KeyError):
         return None
 

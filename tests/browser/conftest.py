@@ -29,6 +29,7 @@ ARGUMENTS = [
 ]
 AXE = ROOT / "frontend_static" / "node_modules" / "axe-core" / "axe.min.js"
 SHOWCASE = {"command": sys.executable, "args": ["-I", "-S", str(TESTS / "servers" / "showcase.py")]}
+HOSTILE = {"command": sys.executable, "args": ["-I", "-S", str(TESTS / "servers" / "hostile.py")]}
 PICTURES = os.environ.get("MCP_WS_PICTURES")
 """Directory that gets a picture of what each test saw; none are taken without it."""
 WATCH_POLICY = "addEventListener('securitypolicyviolation', (e) => console.error(`policy: ${e.violatedDirective} ${e.blockedURI}`))"
@@ -57,6 +58,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jupyter]:
         "demo": DEMO,
         "fast": FAST_SERVER,
         "showcase": SHOWCASE,
+        "hostile": HOSTILE,
         "everything": {"command": node() or "node", "args": [str(everything)]},
     }
     running = Jupyter(tmp_path_factory.mktemp("page"), servers, base_url="/user/a%40b/")

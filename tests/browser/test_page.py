@@ -10,6 +10,7 @@ import urllib.parse
 import pytest
 
 from tests.browser.conftest import ROOT, wait_until
+from tests.servers.hostile import NAMES, STUCK
 
 pytestmark = [pytest.mark.chromium, pytest.mark.node]
 STATIC = ROOT / "mcp_ws_ide" / "static"
@@ -96,6 +97,25 @@ def test_a_form_of_nested_optional_and_repeated_parts_is_what_the_tool_gets(tab)
         "items": [{"name": "Margherita", "count": 2}],
         "urgent": False,
     }
+    tab.quiet()
+
+
+def test_a_pattern_that_never_ends_stops_neither_the_page_nor_a_call(tab):
+    tab.go("server/hostile/tools/stuck-input")
+    tab.connected()
+    tab.page.get_by_label("s", exact=True).fill(STUCK)
+    tab.call()
+    tab.shows("were not checked", ".arguments-form .banner")
+    tab.shows("done", ".call .badge")
+    assert json.loads(tab.page.locator(".call pre").first.inner_text()) == {"s": STUCK}
+    tab.go("server/hostile/tools/stuck-output")
+    tab.call()
+    tab.shows("too long", ".result .warn")
+    tab.go("server/hostile/tools/doubling")
+    tab.shows("doubling", ".detail-head h2")
+    tab.go("server/showcase/tools/order")  # the checks go on, in a new worker
+    tab.call()
+    tab.shows("is required", ".field.wrong")
     tab.quiet()
 
 

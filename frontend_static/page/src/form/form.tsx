@@ -8,6 +8,7 @@ import {
   changed,
   escaped,
   fieldOf,
+  own,
   resolved,
   same,
   typedNumber,
@@ -189,7 +190,7 @@ function Text({ format, ...shown }: Shown & { format: string }) {
   const common = {
     ...described(shown),
     value: typeof value === "string" ? value : "",
-    placeholder: value === "" ? "empty text" : (example ?? placeholders[format] ?? ""),
+    placeholder: value === "" ? "empty text" : (example ?? own(placeholders, format) ?? ""),
     spellcheck: false,
     onInput: (event: { currentTarget: { value: string } }) => {
       const text = event.currentTarget.value;
@@ -282,7 +283,7 @@ function ObjectField({ field, ...shown }: Shown & { field: Field & { kind: "obje
 }
 
 function Members({ field, value, change, place }: { field: Field & { kind: "object" }; value: Json | undefined; change: Change; place: Place }) {
-  const of = (name: string): Json | undefined => (value as Record<string, Json> | undefined)?.[name];
+  const of = (name: string): Json | undefined => own(value as Record<string, Json> | undefined, name);
   const one = ({ name, schema, required }: Member, extra: boolean) => (
     <Labelled
       key={name}

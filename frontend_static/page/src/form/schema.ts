@@ -3,9 +3,10 @@
  *
  * The value is what counts. A form is one way to look at it: what a field cannot show is shown as JSON in its place, and
  * stays as it is until the user changes it.
+ *
+ * Schemas are a server's: nothing here runs their regular expressions, and what follows references does so for a bounded
+ * number of steps. Whether a value fits is found out in `check.ts`, by a worker.
  */
-
-import { Validator, type Schema as CheckedSchema, type SchemaDraft } from "@cfworker/json-schema";
 
 export type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
 export interface Schema {
@@ -44,23 +45,35 @@ export interface Variant {
 }
 
 const DEEPEST = 32;
+/** Most steps of one walk through a schema: references that double at each level would never end. */
+const MOST_STEPS = 2_000;
+
+/** What a walk may still do. */
+interface Budget {
+  left: number;
+}
+
+function spend(budget: Budget): boolean {
+  budget.left -= 1;
+  return budget.left >= 0;
+}
 
 /** A schema with its references followed and its `allOf` joined. */
-export function resolved(schema: unknown, root: Schema, depth = 0): Schema {
-  if (schema === true || schema === undefined || depth > DEEPEST) return {};
+export function resolved(schema: unknown, root: Schema, depth = 0, budget: Budget = { left: MOST_STEPS }): Schema {
+  if (schema === true || schema === undefined || depth > DEEPEST || !spend(budget)) return {};
   if (schema === false) return { not: {} };
   if (!isObject(schema)) return {};
   const { $ref, allOf, ...own } = schema as Schema;
   let result: Schema = own;
-  if (typeof $ref === "string") result = joined(resolved(pointed(root, $ref), root, depth + 1), own);
-  for (const part of Array.isArray(allOf) ? allOf : []) result = joined(resolved(part, root, depth + 1), result);
+  if (typeof $ref === "string") result = joined(resolved(pointed(root, $ref), root, depth + 1, budget), own);
+  for (const part of Array.isArray(allOf) ? allOf : []) result = joined(resolved(part, root, depth + 1, budget), result);
   return result;
 }
 
 function joined(first: Schema, second: Schema): Schema {
   const result: Record<string, any> = { ...first, ...second };
   if (first["properties"] && second["properties"]) result["properties"] = { ...first["properties"], ...second["properties"] };
-  if (first["required"] && second["required"]) result["required"] = [...new Set([...first["required"], ...second["required"]])];
+  if (Array.isArray(first["required"]) && Array.isArray(second["required"])) result["required"] = [...new Set([...first["required"], ...second["required"]])];
   return result;
 }
 
@@ -104,9 +117,39 @@ function labelOf(schema: Schema): string {
 /** The variant a value has; the first one that could be where there is no value. */
 export function variantFor(variants: readonly Variant[], value: Json | undefined, root: Schema): number {
   if (value === undefined) return 0;
-  const fits = variants.findIndex(({ schema }) => errorsOf(schema, value, root).size === 0);
-  if (fits >= 0) return fits;
+  const budget = { left: MOST_STEPS };
+  const fit = variants.findIndex(({ schema }) => fits(schema, value, root, budget));
+  if (fit >= 0) return fit;
   return Math.max(0, variants.findIndex(({ schema }) => typeOf(schema) === jsonType(value)));
+}
+
+/** Whether a value has the shape of a schema: types, constants and members, no patterns; what is too long to look at fits. */
+function fits(schema: unknown, value: Json, root: Schema, budget: Budget): boolean {
+  if (!spend(budget)) return true;
+  const own = resolved(schema, root, 0, budget);
+  if (isObject(own["not"]) && Object.keys(own["not"]).length === 0) return false;
+  if (own["const"] !== undefined && !same(own["const"], value)) return false;
+  if (Array.isArray(own["enum"]) && !own["enum"].some((one) => same(one, value))) return false;
+  const types: unknown[] = own["type"] === undefined ? [] : [own["type"]].flat();
+  if (types.length > 0 && !types.some((type) => hasType(type, value))) return false;
+  const parts = own["anyOf"] ?? own["oneOf"];
+  if (Array.isArray(parts) && parts.length > 0 && !parts.some((part) => fits(part, value, root, budget))) return false;
+  if (Array.isArray(value)) return !isObject(own["items"]) || value.every((item) => fits(own["items"], item, root, budget));
+  return !isObject(value) || membersFit(own, value, root, budget);
+}
+
+function hasType(type: unknown, value: Json): boolean {
+  return type === "integer" ? Number.isInteger(value) : type === jsonType(value);
+}
+
+function membersFit(schema: Schema, value: Record<string, Json>, root: Schema, budget: Budget): boolean {
+  const properties: Schema = isObject(schema["properties"]) ? schema["properties"] : {};
+  const required: unknown[] = Array.isArray(schema["required"]) ? schema["required"] : [];
+  if (required.some((name) => typeof name === "string" && !Object.hasOwn(value, name))) return false;
+  return Object.keys(value).every((name) => {
+    if (Object.hasOwn(properties, name)) return fits(properties[name], value[name] as Json, root, budget);
+    return schema["additionalProperties"] !== false || isObject(schema["patternProperties"]);
+  });
 }
 
 function jsonType(value: Json): string {
@@ -159,7 +202,7 @@ function objectField(schema: Schema, value: Json | undefined): Field {
   const properties: Schema = isObject(schema["properties"]) ? schema["properties"] : {};
   const required: unknown[] = Array.isArray(schema["required"]) ? schema["required"] : [];
   const names = [...new Set([...Object.keys(properties), ...required.filter((name) => typeof name === "string")])];
-  const members = names.map((name) => ({ name, schema: asSchema(properties[name]), required: required.includes(name) }));
+  const members = names.map((name) => ({ name, schema: asSchema(own(properties, name)), required: required.includes(name) }));
   const extra = isObject(value) ? Object.keys(value).filter((name) => !names.includes(name)) : [];
   const { additionalProperties } = schema;
   const open = additionalProperties === undefined ? members.length === 0 : additionalProperties !== false;
@@ -241,19 +284,19 @@ export function same(first: Json | undefined, second: Json | undefined): boolean
 }
 
 /** What a form begins with: defaults, constants, and the objects that must be there. */
-export function initial(schema: unknown, root: Schema, depth = 0): Json | undefined {
-  const own = resolved(schema, root);
+export function initial(schema: unknown, root: Schema, depth = 0, budget: Budget = { left: MOST_STEPS }): Json | undefined {
+  const own = resolved(schema, root, 0, budget);
   if (own["default"] !== undefined) return structuredClone(own["default"]);
   if (own["const"] !== undefined) return own["const"];
   if (typeOf(own) !== "object" || depth > DEEPEST / 4) return undefined;
   const field = objectField(own, undefined);
-  const made: Record<string, Json> = {};
+  const made: [string, Json][] = [];
   for (const member of field.kind === "object" ? field.members : []) {
-    const part = resolved(member.schema, root);
-    const value = member.required || part["default"] !== undefined ? initial(part, root, depth + 1) : undefined;
-    if (value !== undefined) made[member.name] = value;
+    const part = resolved(member.schema, root, 0, budget);
+    const value = member.required || part["default"] !== undefined ? initial(part, root, depth + 1, budget) : undefined;
+    if (value !== undefined) made.push([member.name, value]);
   }
-  return made;
+  return Object.fromEntries(made);
 }
 
 /** What a new item begins with: something of its type, so that there is something to see. */
@@ -284,66 +327,9 @@ export function changed(value: Json | undefined, name: string | number, part: Js
     else items[Number(name)] = part;
     return items;
   }
-  const members: Record<string, Json> = isObject(value) ? { ...(value as Record<string, Json>) } : {};
-  if (part === undefined) delete members[name];
-  else members[name] = part;
-  return members;
-}
-
-// --- checking -----------------------------------------------------------------------------------
-
-/** Keywords whose error only says that something inside of them is wrong. */
-const OUTER = new Set(["properties", "items", "prefixItems", "additionalProperties", "patternProperties", "allOf", "anyOf", "oneOf", "$ref", "if", "then", "else", "required", "dependentSchemas"]);
-const DRAFTS: readonly [RegExp, SchemaDraft][] = [[/draft-0?4/, "4"], [/draft-0?[67]/, "7"], [/2019-09/, "2019-09"]];
-
-/** The schema cannot be used to check anything. */
-export class BadSchema extends Error {
-  override readonly name = "BadSchema";
-}
-
-/**
- * What is wrong with a value: words by JSON pointer, `""` for the whole.
- *
- * @throws BadSchema
- */
-export function errorsOf(schema: Schema, value: Json, root: Schema): Map<string, string> {
-  const found = new Map<string, string>();
-  const outer = new Map<string, string>();
-  for (const { instanceLocation, keyword, error } of checked(schema, value, root)) {
-    const pointer = decodeURI(instanceLocation.replace(/^#/, ""));
-    const words = plain(error);
-    if (keyword === "required") missing(error, pointer, found);
-    else if (OUTER.has(keyword)) outer.set(pointer, outer.get(pointer) ?? words);
-    else if (!found.has(pointer)) found.set(pointer, words);
-  }
-  // Something is wrong within, and nothing said what.
-  for (const [pointer, words] of outer) {
-    if (![...found.keys()].some((inner) => inner === pointer || inner.startsWith(`${pointer}/`))) found.set(pointer, words);
-  }
-  return found;
-}
-
-function checked(schema: Schema, value: Json, root: Schema) {
-  const draft = DRAFTS.find(([pattern]) => pattern.test(String(root["$schema"])))?.[1] ?? "2020-12";
-  const definitions = schema === root ? {} : { $defs: root["$defs"], definitions: root["definitions"] };
-  const used = Object.fromEntries(Object.entries({ ...definitions, ...schema }).filter(([, part]) => part !== undefined));
-  try {
-    return new Validator(used as CheckedSchema, draft, false).validate(value).errors;
-  } catch (error) {
-    throw new BadSchema(error instanceof Error ? error.message : String(error));
-  }
-}
-
-/** What the validator says, to a person at a field. */
-function plain(error: string): string {
-  const type = /type "(.*?)" is invalid\. Expected "(.*)"/.exec(error);
-  if (type !== null) return `must be ${type[2]?.replaceAll('", "', " or ")}, not ${type[1]}`;
-  return error.replace(/^Instance /, "").replace(/^String /, "the text ").replace(/\.$/, "");
-}
-
-function missing(error: string, pointer: string, found: Map<string, string>): void {
-  const name = /required property "(.*)"/.exec(error)?.[1];
-  if (name !== undefined) found.set(`${pointer}/${escaped(name)}`, "is required");
+  const { [name]: _, ...others } = isObject(value) ? (value as Record<string, Json>) : {};
+  if (part === undefined) return others;
+  return isObject(value) && Object.hasOwn(value, name) ? { ...value, [name]: part } : { ...others, [name]: part };
 }
 
 /** A member's name in a JSON pointer (RFC 6901). */
@@ -351,6 +337,11 @@ export function escaped(name: string | number): string {
   return String(name).replaceAll("~", "~0").replaceAll("/", "~1");
 }
 
-function isObject(value: unknown): value is Record<string, any> {
+/** A member that is one by itself: `constructor` of an empty object is none. */
+export function own<T>(object: Readonly<Record<string, T>> | undefined, name: string): T | undefined {
+  return object !== undefined && Object.hasOwn(object, name) ? object[name] : undefined;
+}
+
+export function isObject(value: unknown): value is Record<string, any> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -1,7 +1,8 @@
 /** Calls: what runs, and what became of the others. */
 
 import { useEffect, useState } from "preact/hooks";
-import { BadSchema, errorsOf, type Json } from "../form/schema.js";
+import { check, type Verdict } from "../form/checker.js";
+import type { Json } from "../form/schema.js";
 import type { Call } from "../mcp/calls.js";
 import type { Connection } from "../mcp/connection.js";
 import { Contents, ResourceContents } from "../ui/content.js";
@@ -120,20 +121,32 @@ function Result({ call, result, connection }: { call: Call; result: any; connect
 
 function Structured({ call, value, connection }: { call: Call; value: Json; connection: Connection }) {
   const tool = connection.tools.value.items?.find(({ name }) => name === call.name);
-  const wrong = tool?.outputSchema ? misfit(tool.outputSchema, value) : "";
+  const wrong = useMisfit(tool?.outputSchema, value);
   return (
     <div class="block">
       <p class="muted">structured content</p>
-      {wrong && <p class="warn">It does not fit the tool's output schema: {wrong}</p>}
+      {wrong && <p class="warn">{wrong}</p>}
       <JsonTree value={value} open={3} />
     </div>
   );
 }
 
-function misfit(schema: object, value: Json): string {
-  try {
-    return [...errorsOf(schema, value, schema)].map(([pointer, words]) => `${pointer || "the whole"}: ${words}`).join("; ");
-  } catch (error) {
-    return error instanceof BadSchema ? `the schema cannot be used: ${error.message}` : String(error);
-  }
+/** What is wrong with a value, once that is known. */
+function useMisfit(schema: object | undefined, value: Json): string {
+  const [wrong, setWrong] = useState("");
+  useEffect(() => {
+    let current = true;
+    setWrong("");
+    if (schema !== undefined) void check(schema, value).then((verdict) => current && setWrong(misfit(verdict)));
+    return () => {
+      current = false;
+    };
+  }, [schema, value]);
+  return wrong;
+}
+
+function misfit({ errors, unchecked }: Verdict): string {
+  if (unchecked) return `It was not compared with the tool's output schema: ${unchecked}.`;
+  const wrong = [...errors].map(([pointer, words]) => `${pointer || "the whole"}: ${words}`).join("; ");
+  return wrong && `It does not fit the tool's output schema: ${wrong}`;
 }

@@ -1,8 +1,9 @@
 /** What the server asks the user, inline: nothing else waits for the answer. */
 
-import { useState } from "preact/hooks";
+import { useRef, useState } from "preact/hooks";
+import { check } from "../form/checker.js";
 import { SchemaForm } from "../form/form.js";
-import { errorsOf, initial, type Json } from "../form/schema.js";
+import { initial, type Json } from "../form/schema.js";
 import type { Connection } from "../mcp/connection.js";
 import type { Question } from "../mcp/questions.js";
 import { Contents, isWeb } from "../ui/content.js";
@@ -33,32 +34,35 @@ function FormQuestion({ question, from }: Asked) {
   const schema = question.params.requestedSchema ?? {};
   const [value, setValue] = useState<Json | undefined>(() => initial(schema, schema));
   const [errors, setErrors] = useState<ReadonlyMap<string, string>>(new Map());
-  const change = (next: Json | undefined): void => {
-    setValue(next);
-    if (errors.size > 0) setErrors(wrongs(schema, next ?? {}));
+  const newest = useRef(value);
+  const [unchecked, setUnchecked] = useState("");
+  const show = async (of: Json | undefined): Promise<boolean> => {
+    const found = await check(schema, of ?? {});
+    if (newest.current !== of) return false;
+    setErrors(found.errors);
+    setUnchecked(found.unchecked);
+    return found.errors.size === 0;
   };
-  const accept = (): void => {
-    const found = wrongs(schema, value ?? {});
-    setErrors(found);
-    if (found.size === 0) question.answer({ action: "accept", content: value ?? {} });
+  const change = (next: Json | undefined): void => {
+    newest.current = next;
+    setValue(next);
+    if (errors.size > 0) void show(next);
+  };
+  const accept = async (): Promise<void> => {
+    const { current } = newest;
+    // Where it cannot be checked, the server will say what it does not like.
+    if (await show(current)) question.answer({ action: "accept", content: current ?? {} });
   };
   return (
-    <form class="stack" noValidate onSubmit={(event) => (event.preventDefault(), accept())} onKeyDown={(event) => event.key === "Enter" && (event.ctrlKey || event.metaKey) && (event.preventDefault(), accept())}>
+    <form class="stack" noValidate onSubmit={(event) => (event.preventDefault(), void accept())} onKeyDown={(event) => event.key === "Enter" && (event.ctrlKey || event.metaKey) && (event.preventDefault(), void accept())}>
       <h3>{from} asks you</h3>
       <p class="said">{String(question.params.message)}</p>
       <SchemaForm schema={schema} value={value} onChange={change} errors={errors} oneLine />
+      {unchecked && <p class="warn">It was not checked: {unchecked}.</p>}
       <p class="muted">Your answer goes to this server. Do not give passwords or keys here.</p>
       <Answers question={question} accept="Accept" />
     </form>
   );
-}
-
-function wrongs(schema: object, value: Json): Map<string, string> {
-  try {
-    return errorsOf(schema, value, schema);
-  } catch {
-    return new Map(); // the schema cannot be used: the server will say what it does not like
-  }
 }
 
 function Answers({ question, accept }: { question: Question; accept: string }) {

@@ -3,8 +3,9 @@
 import type { Tool } from "@modelcontextprotocol/client";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { announce } from "../announce.js";
+import { check, type Verdict } from "../form/checker.js";
 import { SchemaForm } from "../form/form.js";
-import { BadSchema, errorsOf, fieldOf, initial, resolved, type Json, type Schema } from "../form/schema.js";
+import { fieldOf, initial, resolved, type Json, type Schema } from "../form/schema.js";
 import { useKeys } from "../keys.js";
 import type { Connection, Draft } from "../mcp/connection.js";
 import { href } from "../route.js";
@@ -53,35 +54,46 @@ function ToolDetail({ tool, connection, given }: { tool: Tool; connection: Conne
   const element = useRef<HTMLFormElement>(null);
   const connected = ["connected", "reconnecting"].includes(connection.state.value.kind);
 
+  const newest = useRef(draft);
   const setDraft = (next: Draft): void => {
+    newest.current = next;
     kept.set(tool.name, next);
     setDraftState(next);
-    if (errors.size > 0 && next.text === undefined) setErrors(checked(schema, next.value).errors);
+    if (errors.size > 0 && next.text === undefined) void show(next, next.value);
   };
   useEffect(() => {
     if (given !== undefined) kept.set(tool.name, draft);
   }, []);
 
-  const call = (anyway: boolean): void => {
-    const value = draft.text === undefined ? draft.value : objectOf(draft.text);
+  /** Check a value, and show what is wrong with it unless something else stands there by now. */
+  const show = async (of: Draft, value: Json): Promise<ReadonlyMap<string, string>> => {
+    const found = await check(schema, value);
+    if (newest.current === of) {
+      setErrors(found.errors);
+      setWords(wordsFor(found));
+    }
+    return found.errors;
+  };
+  /** What was typed last is called with, be it drawn yet or not. */
+  const call = async (anyway: boolean): Promise<void> => {
+    const { current } = newest;
+    const value = current.text === undefined ? current.value : objectOf(current.text);
     if (value === undefined) return setWords("These arguments are no JSON object.");
     if (element.current?.querySelector("[data-unfinished]")) return setWords("One of the fields is not JSON yet.");
-    const found = checked(schema, value);
-    setErrors(found.errors);
-    setWords(found.words);
-    if (found.errors.size > 0 && !anyway) {
-      announce(`${found.errors.size} of the arguments are wrong`);
+    const found = await show(current, value);
+    if (found.size > 0 && !anyway) {
+      announce(`${found.size} of the arguments are wrong`);
       queueMicrotask(() => element.current?.querySelector<HTMLElement>("[aria-invalid=true]")?.focus());
       return;
     }
     connection.call("tool", tool.name, value);
   };
-  useKeys(() => [{ key: "Ctrl+Enter", words: "call the tool", typing: true, run: (event) => !inQuestion(event) && connected && call(false) }], [draft, connected, errors]);
+  useKeys(() => [{ key: "Ctrl+Enter", words: "call the tool", typing: true, run: (event) => !inQuestion(event) && connected && void call(false) }], [connected]);
 
   return (
     <>
       <ToolHead tool={tool} />
-      <form ref={element} class="arguments-form stack" noValidate aria-label={`Arguments of ${tool.name}`} onSubmit={(event) => (event.preventDefault(), call(false))}>
+      <form ref={element} class="arguments-form stack" noValidate aria-label={`Arguments of ${tool.name}`} onSubmit={(event) => (event.preventDefault(), void call(false))}>
         <Modes draft={draft} setDraft={setDraft} schema={schema} setWords={setWords} />
         {draft.text === undefined ? (
           <SchemaForm schema={schema} value={draft.value} onChange={(value) => setDraft({ value: value ?? {}, text: undefined })} errors={errors} />
@@ -94,7 +106,7 @@ function ToolDetail({ tool, connection, given }: { tool: Tool; connection: Conne
             Call
           </button>
           {errors.size > 0 && (
-            <button type="button" disabled={!connected} onClick={() => call(true)}>
+            <button type="button" disabled={!connected} onClick={() => void call(true)}>
               Call all the same
             </button>
           )}
@@ -119,15 +131,10 @@ function linkTo(connection: Connection, tool: Tool, draft: Draft): string {
   return new URL(href(["server", connection.name, "tools", tool.name], { args }), location.href).href;
 }
 
-function checked(schema: Schema, value: Json): { errors: ReadonlyMap<string, string>; words: string } {
-  try {
-    const errors = errorsOf(schema, value, schema);
-    const whole = errors.get("");
-    return { errors, words: whole === undefined ? "" : `The arguments: ${whole}` };
-  } catch (error) {
-    if (!(error instanceof BadSchema)) throw error;
-    return { errors: new Map(), words: `The tool's schema cannot be used, so the arguments were not checked: ${error.message}` };
-  }
+function wordsFor({ errors, unchecked }: Verdict): string {
+  if (unchecked) return `The arguments were not checked: ${unchecked}.`;
+  const whole = errors.get("");
+  return whole === undefined ? "" : `The arguments: ${whole}`;
 }
 
 function ToolHead({ tool }: { tool: Tool }) {
