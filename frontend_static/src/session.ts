@@ -6,7 +6,7 @@
  */
 
 import { CloseCode, encodeControl, FINAL_CODES, isObject } from "./binding.js";
-import { ConnectError, ConnectionLost, SessionGone, wordsOf } from "./errors.js";
+import { ConnectError, ConnectionLost, SessionGone, Unauthorized, wordsOf } from "./errors.js";
 import { wordsOfEnd, type Link, type LinkEnd, type Opener } from "./link.js";
 import { Liveness, PING_INTERVAL } from "./liveness.js";
 import { watchPage } from "./page.js";
@@ -386,7 +386,8 @@ export class SessionTransport extends EventTarget {
   #giveUp(cause: unknown, code: number): void {
     if (!this.#running) return; // closed meanwhile
     const reason = wordsOf(cause);
-    const error = cause instanceof ConnectionLost ? cause : new ConnectionLost(reason);
+    // A refused credential stays what it is: only a new one heals that.
+    const error = cause instanceof ConnectionLost || cause instanceof Unauthorized ? cause : new ConnectionLost(reason);
     this.#running = false;
     this.#unwatch?.();
     for (const { text, message, sent } of this.#parked.splice(0)) {

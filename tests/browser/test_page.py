@@ -119,6 +119,49 @@ def test_a_pattern_that_never_ends_stops_neither_the_page_nor_a_call(tab):
     tab.quiet()
 
 
+def test_members_may_have_names_that_javascript_has_itself(tab):
+    tab.go("server/hostile/tools/names")
+    tab.connected()
+    tab.call()
+    tab.shows("is required", ".field.wrong")
+    assert tab.page.locator(".field.wrong").count() == len(NAMES)
+    for name in NAMES:
+        tab.page.get_by_label(name).fill(f"a {name}")
+    tab.call()
+    tab.shows("done", ".call .badge")
+    got = json.loads(tab.page.locator(".call pre").first.inner_text())
+    assert got == {name: f"a {name}" for name in NAMES}
+    tab.go("server/hostile/tools/honest")
+    tab.page.get_by_label("x", exact=True).wait_for()
+    assert tab.page.locator(".detail-head h2").all_inner_texts() == ["honest"]
+    tab.quiet()
+
+
+def test_what_breaks_mcp_is_shown_with_a_remark_and_hides_nothing_else(tab):
+    tab.go("server/hostile/tools/no-type")
+    tab.connected()
+    tab.shows("2 of 11 tools cannot be shown: number 9 has no name, number 10 is no object.", ".choose-list .banner")
+    assert tab.page.get_by_label("tools", exact=True).get_by_role("listitem").count() == 9
+    tab.shows("inputSchema.type", ".detail-head .banner")
+    tab.page.get_by_label("x", exact=True).fill("sent all the same")
+    tab.call()
+    tab.shows("sent all the same", ".call pre")
+    for tool, words, fault in (
+        ("bad-picture", "a picture follows", "content[1]"),
+        ("new-kind", "beside a hologram", "content[0]"),
+    ):
+        tab.go(f"server/hostile/tools/{tool}")
+        tab.call()
+        tab.shows(words, ".call pre")
+        remark = tab.page.locator(".call .banner").inner_text()
+        assert remark.startswith("This answer is not as MCP has it: ")
+        assert fault in remark
+        assert "{" not in remark
+    tab.picture("faulty")
+    tab.accessible()
+    tab.quiet()
+
+
 def test_what_a_form_cannot_show_stays_as_json_and_nothing_is_lost(tab):
     given = {
         "customer": ["not", "a", "text"],

@@ -217,6 +217,18 @@ def test_a_login_that_is_over_is_said(tab):
     tab.quiet(network=True)
 
 
+def test_a_login_that_is_over_while_the_link_is_lost_is_said(open_tab, gateway, road):
+    tab = open_tab(gateway.url.replace(str(gateway.port), str(road.port)))
+    tab.go("server/fast")
+    tab.connected()
+    tab.page.context.clear_cookies()
+    road.cut()
+    tab.page.locator(".state[data-state=reconnecting]").wait_for()
+    road.mend()
+    tab.page.get_by_role("button", name="Log in again").wait_for()
+    tab.quiet(network=True)
+
+
 def test_a_server_that_is_unknown_is_said(tab):
     tab.go("server/nowhere")
     tab.shows("unknown (404)", ".banner")

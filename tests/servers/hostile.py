@@ -21,9 +21,12 @@ TOOLS: list[Any] = [
     {"name": "stuck-output", "inputSchema": {"type": "object"}, "outputSchema": NEVER_ENDS},
     {"name": "names", "inputSchema": PEOPLES},
     {"name": "doubling", "inputSchema": DOUBLING},
+    {"name": "no-type", "inputSchema": {"properties": {"x": {"type": "string"}}}},
     {"name": "odd-parts", "inputSchema": {"type": "object", "properties": {"x": {"type": "string", "examples": 7}}}},
     {"name": "bad-picture", "inputSchema": {"type": "object"}},
     {"name": "new-kind", "inputSchema": {"type": "object"}},
+    {"description": "has no name"},
+    "no tool at all",
     {"name": "honest", "inputSchema": {"type": "object", "properties": {"x": {"type": "string"}}}},
 ]
 RESULTS: dict[str, dict[str, Any]] = {

@@ -11,6 +11,7 @@ import { connections, SAVED } from "./mcp/registry.js";
 import { go, href, route } from "./route.js";
 import { forbidCompiling } from "./strict.js";
 import { embedded, followTheme, nextTheme, theme } from "./theme.js";
+import { Guard } from "./ui/guard.js";
 import { Help } from "./ui/help.js";
 import { Icon } from "./ui/icons.js";
 import { lazy } from "./ui/lazy.js";
@@ -42,7 +43,9 @@ function Page() {
     <>
       <Header onHelp={() => setHelp(true)} />
       <main id="main" tabIndex={-1}>
-        <View />
+        <Guard key={route.value.parts.slice(0, route.value.parts[0] === "server" ? 2 : 1).join("/")} what="This view">
+          <View />
+        </Guard>
       </main>
       <div class="visually-hidden" role="status" aria-live="polite">
         {announced}

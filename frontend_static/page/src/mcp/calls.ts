@@ -12,7 +12,7 @@ export interface Progress {
 
 export type CallState =
   | { readonly kind: "running" }
-  | { readonly kind: "done"; readonly result: any }
+  | { readonly kind: "done"; readonly result: any; /** What is odd about it, in a sentence. */ readonly remark?: string }
   | { readonly kind: "failed"; readonly words: string; readonly data?: unknown }
   | { readonly kind: "cancelled" };
 

@@ -21,6 +21,7 @@ import { NegotiatingTransport, type NegotiatedSnapshot, type TransportName, type
 import { announce } from "../announce.js";
 import type { Json } from "../form/schema.js";
 import { Call, type CallKind, type SavedCall } from "./calls.js";
+import { refusesAnswer, remarkOn, usable } from "./lenient.js";
 import { Questions } from "./questions.js";
 import { endpointOf, MODERN, type Target } from "./target.js";
 import { CALL, Wire, type WireSnapshot } from "./wire.js";
@@ -87,6 +88,20 @@ export interface SavedConnection {
 
 const NOTHING: Listed<never> = { items: undefined, error: "" };
 export type ListName = "tools" | "resources" | "templates" | "prompts";
+
+const LISTS = {
+  tools: { method: "tools/list", member: "tools", capability: "tools", key: "name" },
+  resources: { method: "resources/list", member: "resources", capability: "resources", key: "uri" },
+  templates: { method: "resources/templates/list", member: "resourceTemplates", capability: "resources", key: "uriTemplate" },
+  prompts: { method: "prompts/list", member: "prompts", capability: "prompts", key: "name" },
+} as const;
+type ListMethod = (typeof LISTS)[ListName]["method"];
+const MOST_PAGES = 64;
+const RESULTS = { tool: "CallToolResult", prompt: "GetPromptResult", resource: "ReadResourceResult" } as const;
+
+function newKey(): string {
+  return crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}`;
+}
 
 export class Connection {
   readonly state: Signal<LinkState> = signal({ kind: "idle" });
@@ -332,18 +347,41 @@ export class Connection {
   async list(name: ListName): Promise<void> {
     const client = this.#client;
     if (client === undefined) return;
-    const options = { timeout: PATIENCE, cacheMode: "refresh" } as const;
-    const of: Record<ListName, () => Promise<readonly any[]>> = {
-      tools: async () => (await client.listTools(undefined, options)).tools,
-      resources: async () => (await client.listResources(undefined, options)).resources,
-      templates: async () => (await client.listResourceTemplates(undefined, options)).resourceTemplates,
-      prompts: async () => (await client.listPrompts(undefined, options)).prompts,
-    };
     const list = this[name] as Signal<Listed<any>>;
     try {
-      list.value = { items: await of[name](), error: "" };
+      list.value = await this.#pages(client, name);
     } catch (error) {
       if (client === this.#client) list.value = { items: list.peek().items ?? [], error: wordsOf(error) };
+    }
+  }
+
+  /** The whole list, item by item as it came: a faulty one does not hide the others. */
+  async #pages(client: Client, name: ListName): Promise<Listed<any>> {
+    const { method, member, capability, key } = LISTS[name];
+    const items: unknown[] = [];
+    if (!this.info.peek()?.capabilities[capability]) return { items, error: "" };
+    let cursor: string | undefined;
+    for (let page = 0; page < MOST_PAGES; page += 1) {
+      const answer = await this.#page(client, method, cursor);
+      if (!Array.isArray(answer?.[member])) throw new Error(`The answer to ${method} holds no list.`);
+      items.push(...answer[member]);
+      if (typeof answer.nextCursor !== "string") return usable(items, name, key);
+      cursor = answer.nextCursor;
+    }
+    return { ...usable(items, name, key), error: `These are the first ${MOST_PAGES} pages; the server names further ones.` };
+  }
+
+  async #page(client: Client, method: ListMethod, cursor: string | undefined): Promise<any> {
+    const wire = this.#wire;
+    const key = newKey();
+    const params = { ...(cursor === undefined ? {} : { cursor }), _meta: { [CALL]: key } };
+    try {
+      const result = await client.request({ method, params }, { timeout: PATIENCE });
+      return wire?.takeAnswer(key) ?? result;
+    } catch (error) {
+      const answer = wire?.takeAnswer(key);
+      if (answer === undefined || !refusesAnswer(error)) throw error;
+      return answer;
     }
   }
 
@@ -357,7 +395,7 @@ export class Connection {
 
   /** Start a call; it ends by itself, whatever becomes of it. */
   call(kind: CallKind, name: string, args: any): Call {
-    const call = new Call(crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}`, kind, name, args);
+    const call = new Call(newKey(), kind, name, args);
     void this.#run(call);
     return call;
   }
@@ -371,14 +409,22 @@ export class Connection {
   async #run(call: Call): Promise<void> {
     this.#add(call);
     const client = this.#client;
+    const wire = this.#wire;
     if (client === undefined) return call.end({ kind: "failed", words: "not connected" });
     try {
       const result = await this.#request(client, call);
       call.end({ kind: "done", result });
       announce(`${call.name}: ${result.isError ? "the tool reports an error" : "done"}`);
     } catch (error) {
+      const answer = wire?.takeAnswer(call.key);
+      if (answer !== undefined && refusesAnswer(error)) {
+        call.end({ kind: "done", result: answer, remark: remarkOn(error as Error, RESULTS[call.kind], answer) });
+        return announce(`${call.name}: the answer is not as MCP has it`);
+      }
       call.end({ kind: "failed", words: failureWords(error), data: (error as { data?: unknown }).data });
       if (call.state.peek().kind === "failed") announce(`${call.name}: failed`);
+    } finally {
+      wire?.takeAnswer(call.key);
     }
   }
 

@@ -53,6 +53,7 @@ export class Wire implements AnyTransport {
   #calls = new Map<string, { id: Id; asked?: Message }>();
   #adopted: Map<string, { readonly id: Id; readonly asked?: Message }>;
   #asked = new Map<Id, Message>();
+  #answers = new Map<string, unknown>();
   #replaying: boolean;
 
   constructor(inner: AnyTransport, saved?: WireSnapshot) {
@@ -98,6 +99,13 @@ export class Wire implements AnyTransport {
   /** Once the client is connected: ask again what the server had asked and nobody answered. */
   askAgain(): void {
     for (const message of this.#saved?.asked ?? []) this.#received(message);
+  }
+
+  /** The newest result that came for a call, as it came; it is forgotten here. */
+  takeAnswer(key: string): unknown {
+    const answer = this.#answers.get(key);
+    this.#answers.delete(key);
+    return answer;
   }
 
   /** @param running calls that are still waited for. */
@@ -202,6 +210,7 @@ export class Wire implements AnyTransport {
     const question = message.result?.["resultType"] === "input_required" ? message : undefined;
     const call = [...this.#calls].find(([, open]) => open.id === id);
     this.#forget(id);
+    if (call !== undefined && message.error === undefined) this.#answers.set(call[0], message.result);
     if (call !== undefined && question !== undefined) this.#calls.set(call[0], { id, asked: question });
     return { ...message, id: mine };
   }

@@ -6,6 +6,7 @@ import { CopyButton } from "./parts.js";
 
 const IMAGES = /^image\/(png|jpeg|gif|webp)$/;
 const SOUNDS = /^audio\/(wav|x-wav|wave|mpeg|mp3|ogg|webm|mp4|aac|flac)$/;
+const BASE64 = /^[A-Za-z0-9+/\s]*=?\s*=?\s*$/;
 /** Characters of a text that are shown before a button shows all. */
 const LONG = 20_000;
 
@@ -74,6 +75,7 @@ function structureOf(text: string): unknown {
 function Media({ data, type }: { data: unknown; type: unknown }) {
   const source = `data:${type};base64,${data}`;
   const bytes = Math.floor((String(data).length * 3) / 4);
+  if (!BASE64.test(String(data))) return <p class="block warn">Data of {String(type)} that are no base64.</p>;
   if (IMAGES.test(String(type))) {
     return (
       <figure class="block">

@@ -6,8 +6,9 @@ import type { Json } from "../form/schema.js";
 import type { Call } from "../mcp/calls.js";
 import type { Connection } from "../mcp/connection.js";
 import { Contents, ResourceContents } from "../ui/content.js";
+import { Guard } from "../ui/guard.js";
 import { JsonTree } from "../ui/json.js";
-import { Badge, CopyButton, Empty } from "../ui/parts.js";
+import { Badge, Banner, CopyButton, Empty } from "../ui/parts.js";
 
 /** @param only of one tool, prompt or resource; else all. */
 export function Calls({ connection, only }: { connection: Connection; only?: { kind: string; name: string } }) {
@@ -39,7 +40,12 @@ function CallCard({ call, connection, named, first }: { call: Call; connection: 
       </summary>
       {running && <Running call={call} />}
       <div class="result">
-        {state.kind === "done" && <Result call={call} result={state.result} connection={connection} />}
+        {state.kind === "done" && (
+          <Guard what="This result">
+            {state.remark && <Banner kind="warn">{state.remark}</Banner>}
+            <Result call={call} result={state.result} odd={state.remark !== undefined} connection={connection} />
+          </Guard>
+        )}
         {state.kind === "failed" && (
           <>
             <pre class="bad" role="alert">{state.words}</pre>
@@ -94,8 +100,9 @@ function Running({ call }: { call: Call }) {
   );
 }
 
-function Result({ call, result, connection }: { call: Call; result: any; connection: Connection }) {
-  const { contents, messages, content, structuredContent, isError } = result;
+/** @param odd whether it is not what MCP says, so that all of it is shown at once. */
+function Result({ call, result, odd, connection }: { call: Call; result: any; odd: boolean; connection: Connection }) {
+  const { contents, messages, content, structuredContent, isError } = result ?? {};
   return (
     <>
       {isError && <p class="bad strong">The tool reports an error.</p>}
@@ -105,12 +112,12 @@ function Result({ call, result, connection }: { call: Call; result: any; connect
       {Array.isArray(messages) &&
         messages.map((message, index) => (
           <div key={index}>
-            <strong>{String(message.role)}</strong>
-            <Contents blocks={[message.content]} />
+            <strong>{String(message?.role)}</strong>
+            <Contents blocks={[message?.content]} />
           </div>
         ))}
-      {call.kind === "prompt" && result.description && <p class="muted">{String(result.description)}</p>}
-      <details class="whole">
+      {call.kind === "prompt" && result?.description && <p class="muted">{String(result.description)}</p>}
+      <details class="whole" open={odd}>
         <summary class="muted">whole result</summary>
         <CopyButton text={() => JSON.stringify(result, null, 2)} label="Copy the result" />
         <JsonTree value={result} open={1} />

@@ -5,6 +5,7 @@ import type { Connection } from "../mcp/connection.js";
 import { openServer, remove } from "../mcp/connections.js";
 import { connectionOf } from "../mcp/registry.js";
 import { go, href, route } from "../route.js";
+import { Guard } from "../ui/guard.js";
 import { Icon } from "../ui/icons.js";
 import { Badge, Banner, Empty } from "../ui/parts.js";
 import { StateLine } from "../ui/state.js";
@@ -28,7 +29,9 @@ export default function ServerClient({ name }: { name: string }) {
       <Tabs connection={connection} />
       <Trouble connection={connection} />
       <Questions connection={connection} />
-      <Body connection={connection} />
+      <Guard key={route.value.parts[2]} what="This tab">
+        <Body connection={connection} />
+      </Guard>
     </div>
   );
 }

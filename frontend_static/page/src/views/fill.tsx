@@ -1,6 +1,7 @@
 /** Named texts to fill in, of a prompt or a template, with the server's suggestions. */
 
 import { useEffect, useId, useState } from "preact/hooks";
+import { own } from "../form/schema.js";
 
 export interface Blank {
   readonly name: string;
@@ -20,7 +21,7 @@ export function Fill({ blanks, values, setValues, complete, wrong }: Props) {
   return (
     <>
       {blanks.map((blank) => (
-        <OneBlank key={blank.name} blank={blank} value={values[blank.name] ?? ""} set={(value) => setValues({ ...values, [blank.name]: value })} complete={complete} wrong={wrong.has(blank.name)} />
+        <OneBlank key={blank.name} blank={blank} value={own(values, blank.name) ?? ""} set={(value) => setValues({ ...values, [blank.name]: value })} complete={complete} wrong={wrong.has(blank.name)} />
       ))}
     </>
   );

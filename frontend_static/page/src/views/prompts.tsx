@@ -1,22 +1,29 @@
 /** The prompts of a server. */
 
 import type { Prompt } from "@modelcontextprotocol/client";
-import { useState } from "preact/hooks";
+import { useMemo, useState } from "preact/hooks";
+import { own } from "../form/schema.js";
 import { useKeys } from "../keys.js";
 import type { Connection } from "../mcp/connection.js";
+import { faultsOf, textOf } from "../mcp/lenient.js";
 import { href } from "../route.js";
 import { Choose } from "../ui/choose.js";
-import { Empty } from "../ui/parts.js";
+import { Guard } from "../ui/guard.js";
+import { Banner, Empty } from "../ui/parts.js";
 import { Calls } from "./calls.js";
 import { Fill } from "./fill.js";
 
 export function Prompts({ connection, chosen, given }: { connection: Connection; chosen: string | undefined; given: string | undefined }) {
   const { items, error } = connection.prompts.value;
   const prompt = items?.find(({ name }) => name === chosen);
-  const listed = items?.map(({ name, title, description = "" }) => ({ key: name, title: title ?? name, words: description, href: href(["server", connection.name, "prompts", name]) }));
+  const listed = items?.map(({ name, title, description }) => ({ key: name, title: textOf(title) || name, words: textOf(description), href: href(["server", connection.name, "prompts", name]) }));
   return (
     <Choose label="prompts" items={listed} error={error} chosen={chosen} back={href(["server", connection.name, "prompts"])}>
-      {prompt && <PromptDetail key={prompt.name} prompt={prompt} connection={connection} given={given} />}
+      {prompt && (
+        <Guard key={prompt.name} what="This prompt">
+          <PromptDetail prompt={prompt} connection={connection} given={given} />
+        </Guard>
+      )}
       {!prompt && chosen !== undefined && items !== undefined && <Empty>There is no prompt named {chosen}.</Empty>}
       {chosen === undefined && <Empty>Choose a prompt.</Empty>}
     </Choose>
@@ -35,9 +42,10 @@ function texts(given: string | undefined): Record<string, string> {
 function PromptDetail({ prompt, connection, given }: { prompt: Prompt; connection: Connection; given: string | undefined }) {
   const [values, setValues] = useState<Record<string, string>>(() => texts(given));
   const [wrong, setWrong] = useState<ReadonlySet<string>>(new Set());
-  const blanks = (prompt.arguments ?? []).map(({ name, description, required }) => ({ name, description, required: required === true }));
+  const blanks = (Array.isArray(prompt.arguments) ? prompt.arguments : []).map(({ name, description, required }) => ({ name, description, required: required === true }));
+  const faults = useMemo(() => faultsOf("Prompt", prompt), [prompt]);
   const get = (): void => {
-    const missing = new Set(blanks.filter(({ name, required }) => required && !values[name]).map(({ name }) => name));
+    const missing = new Set(blanks.filter(({ name, required }) => required && !own(values, name)).map(({ name }) => name));
     setWrong(missing);
     const given = Object.fromEntries(Object.entries(values).filter(([, value]) => value !== ""));
     if (missing.size === 0) connection.call("prompt", prompt.name, given);
@@ -46,8 +54,9 @@ function PromptDetail({ prompt, connection, given }: { prompt: Prompt; connectio
   return (
     <>
       <header class="detail-head">
-        <h2>{prompt.title ?? prompt.name}</h2>
-        {prompt.description && <p class="said">{prompt.description}</p>}
+        <h2>{textOf(prompt.title) || prompt.name}</h2>
+        {prompt.description && <p class="said">{String(prompt.description)}</p>}
+        {faults && <Banner kind="warn">This definition is not as MCP has it: {faults}.</Banner>}
       </header>
       <form class="arguments-form stack" noValidate onSubmit={(event) => (event.preventDefault(), get())}>
         <Fill blanks={blanks} values={values} setValues={setValues} wrong={wrong} complete={(name, value) => connection.complete({ type: "ref/prompt", name: prompt.name }, name, value, others(values, name))} />

@@ -7,6 +7,7 @@ import { initial, type Json } from "../form/schema.js";
 import type { Connection } from "../mcp/connection.js";
 import type { Question } from "../mcp/questions.js";
 import { Contents, isWeb } from "../ui/content.js";
+import { Guard } from "../ui/guard.js";
 import { JsonTree } from "../ui/json.js";
 
 export function Questions({ connection }: { connection: Connection }) {
@@ -16,9 +17,11 @@ export function Questions({ connection }: { connection: Connection }) {
     <section class="questions" aria-label="The server asks">
       {open.map((question) => (
         <article key={question.number} class="card question">
-          {question.kind === "form" && <FormQuestion question={question} from={connection.name} />}
-          {question.kind === "url" && <UrlQuestion question={question} from={connection.name} />}
-          {question.kind === "sampling" && <SamplingQuestion question={question} from={connection.name} />}
+          <Guard what="This question">
+            {question.kind === "form" && <FormQuestion question={question} from={connection.name} />}
+            {question.kind === "url" && <UrlQuestion question={question} from={connection.name} />}
+            {question.kind === "sampling" && <SamplingQuestion question={question} from={connection.name} />}
+          </Guard>
         </article>
       ))}
     </section>

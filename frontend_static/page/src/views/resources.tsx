@@ -2,11 +2,14 @@
 
 import { UriTemplate, type Resource, type ResourceTemplateType } from "@modelcontextprotocol/client";
 import { useEffect, useState } from "preact/hooks";
+import { own } from "../form/schema.js";
 import { useKeys } from "../keys.js";
 import type { Connection } from "../mcp/connection.js";
+import { textOf } from "../mcp/lenient.js";
 import { go, href } from "../route.js";
 import { Choose } from "../ui/choose.js";
 import { Address } from "../ui/content.js";
+import { Guard } from "../ui/guard.js";
 import { Badge, Empty } from "../ui/parts.js";
 import { Calls } from "./calls.js";
 import { Fill } from "./fill.js";
@@ -20,11 +23,11 @@ export function Resources({ connection, chosen }: { connection: Connection; chos
   const templates = connection.templates.value;
   const place = (key: string): string => href(["server", connection.name, "resources", key]);
   const listed = items && [
-    ...items.map(({ uri, name, title, description = "" }) => ({ key: uri, title: title ?? name, words: description || uri, href: place(uri) })),
+    ...items.map(({ uri, name, title, description }) => ({ key: uri, title: textOf(title) || textOf(name) || uri, words: textOf(description) || uri, href: place(uri) })),
     ...(templates.items ?? []).map(({ uriTemplate, name, title, description }) => ({
       key: TEMPLATE + uriTemplate,
-      title: `${title ?? name} …`,
-      words: description ?? uriTemplate,
+      title: `${textOf(title) || textOf(name)} …`,
+      words: textOf(description) || uriTemplate,
       href: place(TEMPLATE + uriTemplate),
     })),
   ];
@@ -32,8 +35,16 @@ export function Resources({ connection, chosen }: { connection: Connection; chos
   const resource = items?.find(({ uri }) => uri === chosen);
   return (
     <Choose label="resources" items={listed} error={error || templates.error} chosen={chosen} back={href(["server", connection.name, "resources"])}>
-      {template && <TemplateDetail key={chosen} template={template} connection={connection} />}
-      {!template && chosen !== undefined && items !== undefined && <ResourceDetail key={chosen} uri={chosen} resource={resource} connection={connection} />}
+      {template && (
+        <Guard key={chosen} what="This template">
+          <TemplateDetail template={template} connection={connection} />
+        </Guard>
+      )}
+      {!template && chosen !== undefined && items !== undefined && (
+        <Guard key={chosen} what="This resource">
+          <ResourceDetail uri={chosen} resource={resource} connection={connection} />
+        </Guard>
+      )}
       {chosen === undefined && <Empty>Choose a resource.</Empty>}
     </Choose>
   );
@@ -52,7 +63,7 @@ function ResourceDetail({ uri, resource, connection }: { uri: string; resource: 
     <>
       <header class="detail-head">
         <div class="row wrap">
-          <h2>{resource?.title ?? resource?.name ?? "Resource"}</h2>
+          <h2>{textOf(resource?.title) || textOf(resource?.name) || "Resource"}</h2>
           {resource?.mimeType && <Badge>{resource.mimeType}</Badge>}
           {resource?.size !== undefined && <Badge>{resource.size.toLocaleString()} bytes</Badge>}
         </div>
@@ -89,7 +100,7 @@ function TemplateDetail({ template, connection }: { template: ResourceTemplateTy
   const [wrong, setWrong] = useState<ReadonlySet<string>>(new Set());
   const names = variablesOf(template.uriTemplate);
   const show = (): void => {
-    const missing = new Set(names.filter((name) => !values[name]));
+    const missing = new Set(names.filter((name) => !own(values, name)));
     setWrong(missing);
     if (missing.size > 0) return;
     const uri = new UriTemplate(template.uriTemplate).expand(values);
@@ -100,7 +111,7 @@ function TemplateDetail({ template, connection }: { template: ResourceTemplateTy
   return (
     <>
       <header class="detail-head">
-        <h2>{template.title ?? template.name}</h2>
+        <h2>{textOf(template.title) || textOf(template.name)}</h2>
         <p>
           <code class="uri">{template.uriTemplate}</code>
         </p>

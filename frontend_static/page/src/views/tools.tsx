@@ -1,15 +1,17 @@
 /** The tools of a server: what they take, and calls. */
 
 import type { Tool } from "@modelcontextprotocol/client";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { announce } from "../announce.js";
 import { check, type Verdict } from "../form/checker.js";
 import { SchemaForm } from "../form/form.js";
-import { fieldOf, initial, resolved, type Json, type Schema } from "../form/schema.js";
+import { fieldOf, initial, isObject, resolved, type Json, type Schema } from "../form/schema.js";
 import { useKeys } from "../keys.js";
 import type { Connection, Draft } from "../mcp/connection.js";
+import { faultsOf, textOf } from "../mcp/lenient.js";
 import { href } from "../route.js";
 import { Choose } from "../ui/choose.js";
+import { Guard } from "../ui/guard.js";
 import { JsonTree } from "../ui/json.js";
 import { Badge, Banner, CopyButton, Empty } from "../ui/parts.js";
 import { Calls } from "./calls.js";
@@ -18,10 +20,14 @@ export function Tools({ connection, chosen, given }: { connection: Connection; c
   const { items, error } = connection.tools.value;
   const tool = items?.find(({ name }) => name === chosen);
   const place = (name: string): string => href(["server", connection.name, "tools", name]);
-  const listed = items?.map(({ name, title, description = "" }) => ({ key: name, title: name, words: description || (title ?? ""), href: place(name) }));
+  const listed = items?.map(({ name, title, description }) => ({ key: name, title: name, words: textOf(description) || textOf(title), href: place(name) }));
   return (
     <Choose label="tools" items={listed} error={error} chosen={chosen} back={href(["server", connection.name, "tools"])}>
-      {tool && <ToolDetail key={`${tool.name} ${given ?? ""}`} tool={tool} connection={connection} given={given} />}
+      {tool && (
+        <Guard key={`${tool.name} ${given ?? ""}`} what="This tool">
+          <ToolDetail tool={tool} connection={connection} given={given} />
+        </Guard>
+      )}
       {!tool && chosen !== undefined && items !== undefined && <Empty>There is no tool named {chosen}.</Empty>}
       {chosen === undefined && <Empty>Choose a tool.</Empty>}
     </Choose>
@@ -45,8 +51,10 @@ function objectOf(text: string): Json | undefined {
   }
 }
 
+const NO_SCHEMA: Schema = {};
+
 function ToolDetail({ tool, connection, given }: { tool: Tool; connection: Connection; given: string | undefined }) {
-  const schema = tool.inputSchema as Schema;
+  const schema: Schema = isObject(tool.inputSchema) ? tool.inputSchema : NO_SCHEMA;
   const kept = connection.drafts;
   const [draft, setDraftState] = useState<Draft>(() => (given === undefined ? (kept.get(tool.name) ?? begin(schema, undefined)) : begin(schema, given)));
   const [errors, setErrors] = useState<ReadonlyMap<string, string>>(new Map());
@@ -96,7 +104,9 @@ function ToolDetail({ tool, connection, given }: { tool: Tool; connection: Conne
       <form ref={element} class="arguments-form stack" noValidate aria-label={`Arguments of ${tool.name}`} onSubmit={(event) => (event.preventDefault(), void call(false))}>
         <Modes draft={draft} setDraft={setDraft} schema={schema} setWords={setWords} />
         {draft.text === undefined ? (
-          <SchemaForm schema={schema} value={draft.value} onChange={(value) => setDraft({ value: value ?? {}, text: undefined })} errors={errors} />
+          <Guard what="The form" instead="The arguments can be given as JSON.">
+            <SchemaForm schema={schema} value={draft.value} onChange={(value) => setDraft({ value: value ?? {}, text: undefined })} errors={errors} />
+          </Guard>
         ) : (
           <RawArguments text={draft.text} setText={(text) => setDraft({ value: draft.value, text })} errors={errors} />
         )}
@@ -139,17 +149,19 @@ function wordsFor({ errors, unchecked }: Verdict): string {
 
 function ToolHead({ tool }: { tool: Tool }) {
   const hints = tool.annotations ?? {};
+  const faults = useMemo(() => faultsOf("Tool", tool), [tool]);
   return (
     <header class="detail-head">
       <div class="row wrap">
-        <h2>{tool.title ?? hints.title ?? tool.name}</h2>
+        <h2>{String(tool.title ?? hints.title ?? tool.name)}</h2>
         {(tool.title ?? hints.title ?? tool.name) !== tool.name && <code class="muted">{tool.name}</code>}
         {hints.readOnlyHint === true && <Badge kind="good">reads only</Badge>}
         {hints.destructiveHint === true && hints.readOnlyHint !== true && <Badge kind="warn">may destroy</Badge>}
         {hints.idempotentHint === true && <Badge>idempotent</Badge>}
         {hints.openWorldHint === true && <Badge>reaches outside</Badge>}
       </div>
-      {tool.description && <p class="said">{tool.description}</p>}
+      {tool.description && <p class="said">{String(tool.description)}</p>}
+      {faults && <Banner kind="warn">This definition is not as MCP has it: {faults}.</Banner>}
       <details>
         <summary class="muted">definition</summary>
         <JsonTree value={tool} open={2} />
