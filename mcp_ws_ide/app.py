@@ -165,7 +165,6 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
     default_url = "/mcp-ws/"
     extension_url = "/mcp-ws/"
     load_other_extensions = True
-    static_paths = [str(HERE / "static")]
     template_paths = [str(HERE / "templates")]
 
     servers = Dict(

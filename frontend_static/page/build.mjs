@@ -1,14 +1,26 @@
 // Bundles the page into mcp_ws_ide/static/. Names hold a hash of the content, and page.json says which to load: files of
-// two versions never meet. `--watch` builds again when a source changes.
-import { mkdir, readdir, rename, rm, writeFile } from "node:fs/promises";
+// two versions never meet. Each is there compressed as well. `--watch` builds again when a source changes.
+import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { gzip } from "node:zlib";
 import { context } from "esbuild";
 import { licences } from "./licences.mjs";
 
 const here = fileURLToPath(new URL(".", import.meta.url));
 const LICENCES = "third-party-licenses.json";
 const out = fileURLToPath(new URL("../../mcp_ws_ide/static/", import.meta.url));
+
+/** Each file also as `.gz`, as it is served. */
+async function pack(names) {
+  const packing = names.map(async (name) => {
+    const packed = await promisify(gzip)(await readFile(join(out, name)), { level: 9 });
+    await writeFile(join(out, `${name}.gz`), packed);
+    return `${name}.gz`;
+  });
+  return Promise.all(packing);
+}
 
 /** Writes page.json once everything it names is there, then removes what is left of an earlier build. */
 const manifest = {
@@ -22,6 +34,7 @@ const manifest = {
       await writeFile(join(out, LICENCES), await licences(metafile, here));
       const checker = made.find((name) => name.startsWith("checker-") && name.endsWith(".js"));
       const text = JSON.stringify({ script, style: basename(entry.cssBundle), checker });
+      made.push(...(await pack(made)));
       await writeFile(join(out, "page.json.new"), `${text}\n`);
       await rename(join(out, "page.json.new"), join(out, "page.json"));
       const kept = new Set([...made, "page.json", LICENCES]);

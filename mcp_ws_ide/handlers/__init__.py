@@ -10,6 +10,7 @@ from mcp_ws_ide.handlers.faults import FaultsHandler
 from mcp_ws_ide.handlers.oauth import CallbackHandler
 from mcp_ws_ide.handlers.page import PageHandler
 from mcp_ws_ide.handlers.poll import PollHandler, ProbeHandler
+from mcp_ws_ide.handlers.static import StaticHandler
 from mcp_ws_ide.handlers.tap import TapHandler
 
 _NAME = r"(?P<name>[A-Za-z0-9._-]+)"
@@ -21,6 +22,7 @@ ROUTES: list[tuple[str, type[Any]]] = [
     (rf"/mcp-ws/servers/{_ENDPOINT}/poll", PollHandler),
     (rf"/mcp-ws/servers/{_ENDPOINT}/probe", ProbeHandler),
     (r"/mcp-ws/?", PageHandler),
+    (r"/mcp-ws/static/([A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)+)", StaticHandler),
     (r"/mcp-ws/oauth/callback", CallbackHandler),
     (r"/mcp-ws/api/servers", api.ServersHandler),
     (rf"/mcp-ws/api/servers/{_NAME}", api.ServerHandler),

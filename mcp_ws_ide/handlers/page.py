@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Final
 
 from jupyter_server.auth.decorator import authorized
@@ -11,12 +10,13 @@ from jupyter_server.extension.handler import ExtensionHandlerJinjaMixin, Extensi
 from tornado import web
 
 from mcp_ws_ide.handlers.auth import GatewayHandler
+from mcp_ws_ide.handlers.static import STATIC
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; worker-src 'self'; img-src 'self' data:; media-src data:; "
     "connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 )
-MANIFEST: Final = Path(__file__).parents[1] / "static" / "page.json"
+MANIFEST: Final = STATIC / "page.json"
 """Says which files the newest build consists of."""
 
 NOT_BUILT: Final = (
@@ -57,5 +57,5 @@ class PageHandler(ExtensionHandlerJinjaMixin, ExtensionHandlerMixin, GatewayHand
             self.set_header("Content-Type", "text/plain; charset=utf-8")
             self.finish(NOT_BUILT)
             return
-        static = f"{self.base_url}static/mcp_ws_ide/"
+        static = f"{self.base_url}mcp-ws/static/"
         self.finish(self.render_template("mcp_ws_ide.html", static=static, **files))

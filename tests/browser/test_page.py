@@ -9,13 +9,12 @@ import urllib.parse
 
 import pytest
 
-from tests.browser.conftest import ROOT, wait_until
+from tests.browser.conftest import wait_until
 from tests.servers.hostile import NAMES, STUCK
 
 pytestmark = [pytest.mark.chromium, pytest.mark.node]
-STATIC = ROOT / "mcp_ws_ide" / "static"
 BUDGET = 150 * 1024
-"""Most compressed bytes that opening the page may fetch, with a server or without."""
+"""Most bytes that the files of the page may take on the network as it opens, with a server or without."""
 
 
 def test_the_page_lists_the_servers_and_forgets_the_token(tab):
@@ -28,21 +27,53 @@ def test_the_page_lists_the_servers_and_forgets_the_token(tab):
 @pytest.mark.parametrize("place", ["servers", "sessions", "traffic", "server/demo/tools/echo"])
 def test_opening_the_page_fetches_no_more_than_it_should(open_tab, place):
     tab = open_tab()
-    sizes: dict[str, int] = {}
+    sizes: dict[str, float] = {}
+    names: dict[str, str] = {}
+    network = tab.page.context.new_cdp_session(tab.page)
+    network.send("Network.enable")
+    network.send("Network.clearBrowserCache")
+    network.on(
+        "Network.requestWillBeSent", lambda sent: names.update({sent["requestId"]: sent["request"]["url"]})
+    )
 
-    def note(response):
-        path, _, name = urllib.parse.urlsplit(response.url).path.rpartition("/")
-        if path.endswith("/static/mcp_ws_ide"):
-            sizes[name] = len(gzip.compress((STATIC / name).read_bytes(), 9))
+    def note(finished):
+        path, _, name = urllib.parse.urlsplit(names.get(finished["requestId"], "")).path.rpartition("/")
+        if path.endswith("/mcp-ws/static"):
+            sizes[name] = finished["encodedDataLength"]  # as it came over the network, with its headers
 
-    tab.page.on("response", note)
+    network.on("Network.loadingFinished", note)
     tab.go(place, "?")
     if place.startswith("server/"):
         tab.connected()
     tab.page.wait_for_load_state("networkidle")
     assert len(sizes) >= 2, sizes
+    print("on the network:", place, sum(sizes.values()))
+    assert min(sizes.values()) > 0, "taken from the cache"
     assert sum(sizes.values()) <= BUDGET, sizes
     tab.quiet()
+
+
+def test_the_files_of_the_page_come_compressed_once_and_nothing_else_does(gateway):
+    status, _, page = gateway.request("GET", "mcp-ws/", headers={"Authorization": f"token {gateway.token}"})
+    assert status == 200
+    name = re.findall(r"/mcp-ws/static/(page-\w+\.js)", page.decode())[0]
+    _, plain_headers, plain = gateway.request("GET", f"mcp-ws/static/{name}")
+    assert "Content-Encoding" not in plain_headers
+    for accepted, packed in (("gzip, br", True), ("*", True), ("gzip;q=0, *", False), ("br", False)):
+        status, headers, body = gateway.request(
+            "GET", f"mcp-ws/static/{name}", headers={"Accept-Encoding": accepted}
+        )
+        assert status == 200
+        assert (headers.get("Content-Encoding") == "gzip") is packed, accepted
+        assert (gzip.decompress(body) if packed else body) == plain
+        assert headers["Content-Type"].startswith("text/javascript")
+        assert headers["Vary"] == "Accept-Encoding"
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert "immutable" in headers["Cache-Control"]
+    for other in ("page.json", f"{name}.gz", "..%2f__init__.py", "../app.py", "nothing.js", ".js"):
+        status, headers, _ = gateway.request("GET", f"mcp-ws/static/{other}")
+        assert status in (302, 404), other  # where there is no such route, Jupyter asks for a login
+        assert "immutable" not in headers.get("Cache-Control", "")
 
 
 def test_a_page_that_was_not_built_says_how_to_build_it(make_jupyter, tmp_path):
@@ -140,7 +171,9 @@ def test_members_may_have_names_that_javascript_has_itself(tab):
 def test_what_breaks_mcp_is_shown_with_a_remark_and_hides_nothing_else(tab):
     tab.go("server/hostile/tools/no-type")
     tab.connected()
-    tab.shows("2 of 11 tools cannot be shown: number 9 has no name, number 10 is no object.", ".choose-list .banner")
+    tab.shows(
+        "2 of 11 tools cannot be shown: number 9 has no name, number 10 is no object.", ".choose-list .banner"
+    )
     assert tab.page.get_by_label("tools", exact=True).get_by_role("listitem").count() == 9
     tab.shows("inputSchema.type", ".detail-head .banner")
     tab.page.get_by_label("x", exact=True).fill("sent all the same")

@@ -22,7 +22,10 @@ TOOLS: list[Any] = [
     {"name": "names", "inputSchema": PEOPLES},
     {"name": "doubling", "inputSchema": DOUBLING},
     {"name": "no-type", "inputSchema": {"properties": {"x": {"type": "string"}}}},
-    {"name": "odd-parts", "inputSchema": {"type": "object", "properties": {"x": {"type": "string", "examples": 7}}}},
+    {
+        "name": "odd-parts",
+        "inputSchema": {"type": "object", "properties": {"x": {"type": "string", "examples": 7}}},
+    },
     {"name": "bad-picture", "inputSchema": {"type": "object"}},
     {"name": "new-kind", "inputSchema": {"type": "object"}},
     {"description": "has no name"},
@@ -37,7 +40,9 @@ RESULTS: dict[str, dict[str, Any]] = {
             {"type": "image", "mimeType": "image/png", "data": "not base64!!"},
         ]
     },
-    "new-kind": {"content": [{"type": "hologram", "depth": 3}, {"type": "text", "text": "beside a hologram"}]},
+    "new-kind": {
+        "content": [{"type": "hologram", "depth": 3}, {"type": "text", "text": "beside a hologram"}]
+    },
 }
 
 
@@ -58,5 +63,7 @@ if __name__ == "__main__":
         message = json.loads(line)
         if "id" in message and "method" in message:
             made = result(message["method"], message.get("params", {}))
-            end = {"error": {"code": -32601, "message": "no such method"}} if made is None else {"result": made}
+            end = (
+                {"error": {"code": -32601, "message": "no such method"}} if made is None else {"result": made}
+            )
             print(json.dumps({"jsonrpc": "2.0", "id": message["id"], **end}), flush=True)

@@ -6,7 +6,7 @@ import { CopyButton } from "./parts.js";
 
 const IMAGES = /^image\/(png|jpeg|gif|webp)$/;
 const SOUNDS = /^audio\/(wav|x-wav|wave|mpeg|mp3|ogg|webm|mp4|aac|flac)$/;
-const BASE64 = /^[A-Za-z0-9+/\s]*=?\s*=?\s*$/;
+const BASE64 = /^[A-Za-z0-9+/=\s]*$/;
 /** Characters of a text that are shown before a button shows all. */
 const LONG = 20_000;
 

@@ -1,0 +1,61 @@
+"""``{base_url}mcp-ws/static/``: the files of the page, compressed by its build. Knows nothing of what they hold."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+from jupyter_server.auth.decorator import allow_unauthenticated
+from tornado import web
+
+from mcp_ws_ide.handlers.auth import GatewayHandler
+
+STATIC: Final = Path(__file__).parents[1] / "static"
+TYPES: Final = {
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".txt": "text/plain; charset=utf-8",
+}
+FOR_EVER: Final = "public, max-age=31536000, immutable"
+"""Names hold a hash of the content: what a name stands for never changes."""
+_FORBIDDEN: Final = re.compile(r"\s*q\s*=\s*0(\.0*)?\s*")
+
+
+def takes_gzip(accepted: str) -> bool:
+    """Whether a header Accept-Encoding allows gzip (RFC 9110, 12.5.3); ``q=0`` forbids it."""
+    codings = (one.partition(";") for one in accepted.split(","))
+    wishes = {name.strip().lower(): weight for name, _, weight in codings}
+    wish = wishes.get("gzip", wishes.get("*"))
+    return wish is not None and _FORBIDDEN.fullmatch(wish) is None
+
+
+class StaticHandler(GatewayHandler):
+    """One file of the page. Like Jupyter's own static files, it needs no login: it is the same for everybody."""
+
+    @property
+    def content_security_policy(self) -> str:
+        """For the worker, whose policy is that of its own file."""
+        return "default-src 'none'; script-src 'self'; frame-ancestors 'none'"
+
+    def set_default_headers(self) -> None:
+        """Jupyter's, and that types are what they say."""
+        super().set_default_headers()
+        self.set_header("X-Content-Type-Options", "nosniff")
+
+    @allow_unauthenticated
+    async def get(self, name: str) -> None:
+        """The file, compressed where the client takes that."""
+        self.check_policy()
+        path = STATIC / name  # the route lets no separator through
+        kind = TYPES.get(path.suffix)
+        packed = path.with_name(f"{name}.gz")
+        if kind is None or not path.is_file():
+            raise web.HTTPError(404, "the page has no such file; load it again")
+        self.set_header("Content-Type", kind)
+        self.set_header("Cache-Control", FOR_EVER)
+        self.set_header("Vary", "Accept-Encoding")
+        if takes_gzip(self.request.headers.get("Accept-Encoding", "")) and packed.is_file():
+            self.set_header("Content-Encoding", "gzip")
+            path = packed
+        self.finish(path.read_bytes())
