@@ -13,8 +13,8 @@ from mcp_ws_ide.handlers.auth import GatewayHandler
 from mcp_ws_ide.handlers.static import STATIC
 
 CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; worker-src 'self'; img-src 'self' data:; media-src data:; "
-    "connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; worker-src 'self'; img-src 'self' data:; "
+    "media-src data:; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 )
 MANIFEST: Final = STATIC / "page.json"
 """Says which files the newest build consists of."""
