@@ -195,6 +195,35 @@ def test_what_breaks_mcp_is_shown_with_a_remark_and_hides_nothing_else(tab):
     tab.quiet()
 
 
+@pytest.mark.parametrize("place", ["servers", "sessions", "traffic", "server/demo/tools/echo"])
+def test_nothing_is_cut_off_at_320_pixels(open_tab, place):
+    tab = open_tab()
+    tab.page.set_viewport_size({"width": 320, "height": 640})
+    tab.go("server/demo")
+    tab.connected()
+    tab.go(place)
+    tab.page.wait_for_load_state("networkidle")
+    assert tab.page.evaluate("document.scrollingElement.scrollWidth") == 320
+    outside = """[...document.querySelectorAll("header.top :is(a, button), .server-head :is(button, h2)")]
+        .filter((one) => { const at = one.getBoundingClientRect(); return at.width > 0 && (at.left < 0 || at.right > 320); })
+        .map((one) => one.outerHTML)"""
+    assert tab.page.evaluate(outside) == []
+    clipped = "[...document.querySelectorAll('header.top nav')].filter((one) => one.scrollWidth > one.clientWidth + 1).length"
+    assert tab.page.evaluate(clipped) == 0
+    tab.picture(f"narrow-{place.split('/')[0]}", 320, 640)
+
+
+def test_a_server_stopped_by_hand_is_said_once_and_can_be_started_there(tab, gateway):
+    tab.go("server/fast")
+    tab.connected()
+    assert gateway.rest("POST", "servers/fast/stop")[0] < 300
+    tab.shows("fast was stopped by hand.", ".banner.bad")
+    assert tab.page.locator(".banner.bad").inner_text().count("stopped") == 1
+    tab.page.get_by_role("button", name="Start it and connect").click()
+    tab.connected()
+    tab.quiet(network=True)
+
+
 def test_what_a_form_cannot_show_stays_as_json_and_nothing_is_lost(tab):
     given = {
         "customer": ["not", "a", "text"],

@@ -20,7 +20,7 @@ import { signal, type Signal } from "@preact/signals";
 import { NegotiatingTransport, type NegotiatedSnapshot, type TransportName, type TransportState } from "../../../src/index.js";
 import { announce } from "../announce.js";
 import type { Json } from "../form/schema.js";
-import { Call, type CallKind, type SavedCall } from "./calls.js";
+import { Call, type CallKind, type Progress, type SavedCall } from "./calls.js";
 import { refusesAnswer, remarkOn, usable } from "./lenient.js";
 import { Questions } from "./questions.js";
 import { endpointOf, MODERN, type Target } from "./target.js";
@@ -435,7 +435,10 @@ export class Connection {
     const options = {
       signal: call.stop.signal,
       timeout: NO_TIMEOUT,
-      onprogress: (progress: any) => (call.progress.value = progress),
+      onprogress: (progress: Progress) => {
+        // The SDK counts rounds of questions as progress; the questions themselves are to be seen.
+        if (!progress.message?.startsWith("Fulfilling input required by ")) call.progress.value = progress;
+      },
     };
     if (call.kind === "prompt") return client.getPrompt({ name: call.name, arguments: call.args, _meta }, options);
     if (call.kind === "resource") return client.readResource({ uri: call.name, _meta }, { ...options, cacheMode: "bypass" });

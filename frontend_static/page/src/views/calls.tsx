@@ -94,7 +94,7 @@ function Running({ call }: { call: Call }) {
       </span>
       <span class="spring" />
       <button type="button" onClick={() => call.cancel()}>
-        Cancel
+        Cancel the call
       </button>
     </div>
   );

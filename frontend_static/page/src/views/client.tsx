@@ -1,6 +1,7 @@
 /** One server as a client sees it: state, questions, and a tab for each kind of thing it offers. */
 
 import { useEffect, useState } from "preact/hooks";
+import { rest } from "../api.js";
 import type { Connection } from "../mcp/connection.js";
 import { openServer, remove } from "../mcp/connections.js";
 import { connectionOf } from "../mcp/registry.js";
@@ -80,10 +81,36 @@ function Head({ connection }: { connection: Connection }) {
   );
 }
 
+/** A server of this gateway that somebody has stopped. */
+function Stopped({ connection }: { connection: Connection }) {
+  const [wrong, setWrong] = useState("");
+  const start = async (): Promise<void> => {
+    try {
+      await rest(`servers/${encodeURIComponent(connection.name)}/restart`, { method: "POST" });
+      await connection.connect();
+    } catch (error) {
+      setWrong((error as Error).message);
+    }
+  };
+  return (
+    <Banner kind="bad">
+      <span class="row wrap">
+        {connection.name} was stopped by hand.
+        <button type="button" onClick={() => void start()}>
+          Start it and connect
+        </button>
+        <a href={href(["servers", connection.name])}>What it ran and said</a>
+      </span>
+      {wrong && <p>{wrong}</p>}
+    </Banner>
+  );
+}
+
 function Trouble({ connection }: { connection: Connection }) {
   const state = connection.state.value;
   if (state.kind === "reconnecting") return <Banner kind="warn">{(state.reason || "The link is lost").replace(/\.$/, "")}. Calls wait; nothing is lost as long as the session lives.</Banner>;
   if (state.kind !== "closed" || state.wanted) return null;
+  if (!connection.target.url && state.words.includes(BY_HAND)) return <Stopped connection={connection} />;
   return (
     <Banner kind="bad">
       {state.words || "The connection has ended."}
@@ -111,6 +138,9 @@ function NewToken({ connection }: { connection: Connection }) {
     </form>
   );
 }
+
+/** What the gateway says of a server that somebody has stopped. */
+const BY_HAND = "stopped by hand";
 
 const TABS = ["tools", "resources", "prompts", "calls", "log", "about"] as const;
 const TITLES = { tools: "Tools", resources: "Resources", prompts: "Prompts", calls: "Calls", log: "Log", about: "About" };

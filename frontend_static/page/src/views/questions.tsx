@@ -78,7 +78,7 @@ function Answers({ question, accept }: { question: Question; accept: string }) {
         Decline
       </button>
       <button type="button" onClick={() => question.answer({ action: "cancel" })}>
-        Cancel
+        Close without an answer
       </button>
     </div>
   );
@@ -107,7 +107,7 @@ function UrlQuestion({ question, from }: Asked) {
           Decline
         </button>
         <button type="button" onClick={() => question.answer({ action: "cancel" })}>
-          Cancel
+          Close without an answer
         </button>
       </div>
     </form>
