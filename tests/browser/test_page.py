@@ -214,10 +214,9 @@ def test_nothing_is_cut_off_at_320_pixels(open_tab, place):
 
 
 def test_a_server_stopped_by_hand_is_said_once_and_can_be_started_there(tab, gateway):
-    tab.go("server/fast")
-    tab.connected()
-    assert gateway.rest("POST", "servers/fast/stop")[0] < 300
-    tab.shows("fast was stopped by hand.", ".banner.bad")
+    assert gateway.rest("POST", "servers/hostile/stop")[0] < 300
+    tab.go("server/hostile")
+    tab.shows("hostile was stopped by hand.", ".banner.bad")
     assert tab.page.locator(".banner.bad").inner_text().count("stopped") == 1
     tab.page.get_by_role("button", name="Start it and connect").click()
     tab.connected()

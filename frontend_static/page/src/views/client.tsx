@@ -110,7 +110,7 @@ function Trouble({ connection }: { connection: Connection }) {
   const state = connection.state.value;
   if (state.kind === "reconnecting") return <Banner kind="warn">{(state.reason || "The link is lost").replace(/\.$/, "")}. Calls wait; nothing is lost as long as the session lives.</Banner>;
   if (state.kind !== "closed" || state.wanted) return null;
-  if (!connection.target.url && state.words.includes(BY_HAND)) return <Stopped connection={connection} />;
+  if (!connection.target.url && BY_HAND.test(state.words)) return <Stopped connection={connection} />;
   return (
     <Banner kind="bad">
       {state.words || "The connection has ended."}
@@ -140,7 +140,7 @@ function NewToken({ connection }: { connection: Connection }) {
 }
 
 /** What the gateway says of a server that somebody has stopped. */
-const BY_HAND = "stopped by hand";
+const BY_HAND = /was stopped by (hand|its owner)/;
 
 const TABS = ["tools", "resources", "prompts", "calls", "log", "about"] as const;
 const TITLES = { tools: "Tools", resources: "Resources", prompts: "Prompts", calls: "Calls", log: "Log", about: "About" };
