@@ -31,10 +31,10 @@ const manifest = {
       const made = Object.keys(metafile.outputs).map((path) => basename(path));
       const [entry] = Object.values(metafile.outputs).filter(({ entryPoint }) => entryPoint?.endsWith("main.tsx"));
       const script = made.find((name) => name.startsWith("page-") && name.endsWith(".js"));
-      await writeFile(join(out, LICENCES), await licences(metafile, here));
       const checker = made.find((name) => name.startsWith("checker-") && name.endsWith(".js"));
       const text = JSON.stringify({ script, style: basename(entry.cssBundle), checker });
       made.push(...(await pack(made)));
+      await writeFile(join(out, LICENCES), await licences(metafile, here));
       await writeFile(join(out, "page.json.new"), `${text}\n`);
       await rename(join(out, "page.json.new"), join(out, "page.json"));
       const kept = new Set([...made, "page.json", LICENCES]);
