@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from mcp_ws_ide.files import write_private
+from mcp_ws_ide.files import same_file, write_private
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +72,10 @@ class Consents:
     def _save(self, entries: dict[str, dict[str, Consent]]) -> None:
         write_private(self._path, msgspec.json.encode(_Stored(self._key, entries, self._strict)))
         self._entries = entries
+
+    def key_of(self, file: str) -> str:
+        """Under which path this file is known: consents outlive another spelling of it."""
+        return next((known for known in self._entries if same_file(known, file)), file)
 
     def seal(self, data: bytes) -> str:
         """A digest that only this installation can make."""

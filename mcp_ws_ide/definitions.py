@@ -309,6 +309,8 @@ class DefinitionFile:
             return "it is a symbolic link, which would be replaced; change the file that it points to by hand"
         if not stat.S_ISREG(status.st_mode):
             return "it is no regular file"
+        if status.st_nlink > 1:
+            return "it has another name (a hard link), which would keep the old content; change it by hand"
         if status.st_uid != os.geteuid():
             return "it belongs to another user"
         if not status.st_mode & stat.S_IWUSR:
@@ -346,10 +348,10 @@ class DefinitionFile:
             raise DefinitionError("is not UTF-8; save it as UTF-8 by hand") from None
         except (ValueError, RecursionError) as error:
             raise DefinitionError(f"{error}; repair it by hand") from None
-        return Snapshot(text, self._seal(data)[:32], data.startswith(b"\xef\xbb\xbf"))
+        return Snapshot(text, self._version(data), data.startswith(b"\xef\xbb\xbf"))
 
-    def write(self, before: Snapshot, text: str) -> None:
-        """Put ``text`` in the place of what was read.
+    def write(self, before: Snapshot, text: str) -> str:
+        """Put ``text`` in the place of what was read; returns the new version.
 
         Raises:
             Changed: it is not what was read any more.
@@ -366,6 +368,10 @@ class DefinitionFile:
             write_private(Path(self.path), data)
         except OSError as error:
             raise DefinitionError(f"cannot be written: {error.strerror}") from None
+        return self._version(data)
+
+    def _version(self, data: bytes) -> str:
+        return self._seal(data)[:32]
 
 
 # --- secrets ----------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ from mcp_ws_ide.definitions import (
     with_entry,
     without_entry,
 )
+from mcp_ws_ide.files import same_file
 from mcp_ws_ide.redaction import HIDDEN
 from mcp_ws_ide.transports.stdio import find_program
 
@@ -85,9 +86,10 @@ class Manager:
     """
 
     def __init__(self, path: str, consents: Consents, *, allowed: bool, reload: Reload) -> None:
-        self.path = path
+        self.path = os.path.abspath(os.path.expanduser(path))
         self._consents = consents
-        self._file = DefinitionFile(path, consents.seal)
+        self._key = consents.key_of(self.path)
+        self._file = DefinitionFile(self.path, consents.seal)
         self._allowed = allowed
         self._reload = reload
         self._lock = asyncio.Lock()
@@ -96,19 +98,23 @@ class Manager:
 
     def needed(self, spec: ServerSpec, entry: Mapping[str, Any]) -> str | None:
         """The digest of what somebody has to agree to before this entry is started; see :func:`config.load`."""
-        if spec.source != self.path:
+        if not self._is_own(spec.source):
             return None
         digest = self._digest(spec, entry)
-        return digest if self._consents.needed(self.path, spec.name, digest) else None
+        return digest if self._consents.needed(self._key, spec.name, digest) else None
+
+    def _is_own(self, source: str) -> bool:
+        """Whether a server comes from the one file, by whatever path the gateway was told of it."""
+        return source == self.path or same_file(source, self.path)
 
     def _digest(self, spec: ServerSpec, entry: Mapping[str, Any]) -> str:
-        return self._consents.digest(self.path, spec.name, config.launch_parts(spec, entry))
+        return self._consents.digest(self._key, spec.name, config.launch_parts(spec, entry))
 
     def read_only(self, source: str | None = None) -> str:
         """Why an entry of this source cannot be changed, or a new one added; ``""`` if it can."""
         if not self._allowed:
             return "changing servers is switched off (MCPWebSocketApp.allow_editing)"
-        if source is not None and source != self.path:
+        if source is not None and not self._is_own(source):
             return f"it is defined in {source}; only entries of {self.path} are changed here"
         reason = self._file.read_only()
         return f"{self.path}: {reason}" if reason else ""
@@ -127,15 +133,20 @@ class Manager:
             raise Refused(
                 409, f"{self.path}: its entry is not one of an object of servers; change it by hand"
             )
-        known = self._consents.of(self.path, spec.name)
-        preview = self._preview(spec.name, shown(entry), entry)
+        return self._model(spec.name, entry, before.version)
+
+    def _model(self, name: str, entry: dict[str, Any], version: str) -> dict[str, Any]:
+        """An entry as it stands in this version of the file."""
+        known = self._consents.of(self._key, name)
+        preview = self._preview(name, shown(entry), entry)
+        usable = preview.spec is not None and preview.spec.disabled_reason is None
         return {
-            "name": spec.name,
+            "name": name,
             "file": self.path,
-            "version": before.version,
+            "version": version,
             "entry": shown(entry),
             "consent": None if known is None else {"by": known.by, "at": known.at},
-            "awaits": spec.consent is not None,
+            "awaits": usable and self._consents.needed(self._key, name, preview.digest or ""),
             "digest": preview.digest,
             "launch": preview.launch,
         }
@@ -192,9 +203,11 @@ class Manager:
 
     # --- changing -------------------------------------------------------------------------------
 
-    async def save(self, name: str, entry: dict[str, Any], version: str, agreed: str | None, by: str) -> bool:
-        """Write an entry; returns whether it is a new one. Without a consent to exactly what it runs it is written,
-        and not started.
+    async def save(
+        self, name: str, entry: dict[str, Any], version: str, agreed: str | None, by: str
+    ) -> tuple[bool, dict[str, Any]]:
+        """Write an entry; returns whether it is a new one, and what stands there now (:meth:`definition`). Without a
+        consent to exactly what it runs it is written, and not started.
 
         Args:
             version: of the file that was looked at.
@@ -215,10 +228,11 @@ class Manager:
                 raise Refused(409, "what it would run is not what was agreed to; look at it again")
             text = self._changed(before, lambda: with_entry(before.text, name, preview.entry))
             consent = self._consent_for(name, preview.digest, agreed, by, before)
-            await self._write(name, before, text, consent)
+            written = await self._write(name, before, text, consent)
             self._reload(force=True)
+            model = self._model(name, preview.entry, written)
         log.info("user %r %s the server %s in %s", by, "changed" if known else "added", name, self.path)
-        return known is None
+        return known is None, model
 
     def _consent_for(
         self, name: str, digest: str, agreed: str | None, by: str, before: Snapshot
@@ -226,7 +240,7 @@ class Manager:
         """What is to be remembered of an entry; None of one that was written by hand and runs the same."""
         if agreed is not None:
             return Consent(digest, by, time.time())
-        known = self._consents.of(self.path, name)
+        known = self._consents.of(self._key, name)
         if known is not None:
             return known if known.digest == digest else Consent()
         stored = self._stored(before, name)
@@ -247,11 +261,18 @@ class Manager:
                 raise Refused(404, f"there is no server {name!r}")
             before = self._at(version)
             text = self._changed(before, lambda: without_entry(before.text, name))
-            await self._write(name, before, text, self._consents.of(self.path, name))
-            if self._consents.of(self.path, name) is not None:
-                self._consents.set(self.path, name, None)
+            await self._write(name, before, text, self._consents.of(self._key, name))
+            if self._consents.of(self._key, name) is not None:
+                self._forget(name)
             self._reload(force=True)
         log.info("user %r removed the server %s from %s", by, name, self.path)
+
+    def _forget(self, name: str) -> None:
+        """Of an entry that is gone. What cannot be forgotten lets another one of its name wait: no harm."""
+        try:
+            self._consents.set(self._key, name, None)
+        except OSError as error:
+            log.warning("the consent to the server %s cannot be removed: %s", name, error)
 
     async def agree(self, name: str, digest: str, by: str) -> None:
         """A user agrees to what an entry of the file runs.
@@ -268,7 +289,7 @@ class Manager:
             if known.consent != digest:
                 raise Refused(409, "what it would run is not what was looked at; look at it again")
             try:
-                self._consents.grant(self.path, name, digest, by)
+                self._consents.grant(self._key, name, digest, by)
             except OSError as error:
                 raise Refused(500, f"the consent cannot be kept: {error.strerror}") from None
             self._reload(force=True)
@@ -286,16 +307,16 @@ class Manager:
         except DefinitionError as error:
             raise Refused(409, f"{self.path}: {error}") from None
 
-    async def _write(self, name: str, before: Snapshot, text: str, consent: Consent | None) -> None:
-        """The consent first: what stands in the file meanwhile does not match it, and so waits."""
-        past = self._consents.of(self.path, name)
+    async def _write(self, name: str, before: Snapshot, text: str, consent: Consent | None) -> str:
+        """The consent first: what stands in the file meanwhile does not match it, and so waits. Returns the version."""
+        past = self._consents.of(self._key, name)
         try:
             if consent != past:
-                await asyncio.to_thread(self._consents.set, self.path, name, consent)
-            await asyncio.to_thread(self._file.write, before, text)
+                await asyncio.to_thread(self._consents.set, self._key, name, consent)
+            return await asyncio.to_thread(self._file.write, before, text)
         except BaseException as error:
             if consent != past:
-                self._consents.set(self.path, name, past)
+                self._consents.set(self._key, name, past)
             if isinstance(error, Changed):
                 raise Refused(412, f"{self.path}: {error}") from None
             if isinstance(error, DefinitionError):

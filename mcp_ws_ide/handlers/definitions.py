@@ -90,9 +90,10 @@ class DefinitionHandler(ManagerHandler):
         """Write the entry."""
         body = self.body()
         agreed = self._digest_of(body, "consent")
-        new = await self.manager.save(name, self._entry_of(body), self._version(), agreed, self.user_name)
+        entry, version = self._entry_of(body), self._version()
+        new, model = await self.manager.save(name, entry, version, agreed, self.user_name)
         self.set_status(201 if new else 200)
-        self._finish_definition(self.manager.definition(self.server_named(name).spec))
+        self._finish_definition(model)
 
     @web.authenticated
     @authorized("write", resource="mcp")

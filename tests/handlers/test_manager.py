@@ -366,6 +366,56 @@ def test_a_linked_a_protected_and_a_foreign_file_are_read_only_with_the_reason(m
     assert manager.request("PUT", "fast/definition", {"entry": {"command": "true"}}, "none")[0] == 409
 
 
+@pytest.mark.parametrize("spelling", ["dots", "link to the directory", "link to the file"])
+async def test_by_another_path_to_the_same_file_nothing_is_started_without_a_consent(tmp_path, spelling):
+    """As it would be if that path were taken for a file which is changed by hand only."""
+    home, mark = tmp_path / "jupyter", tmp_path / "mark"
+    path = other_path(home, spelling)
+    jupyter = Jupyter(home, {"fast": FAST_SERVER}, f"--MCPWebSocketApp.server_files={path}")
+    try:
+        manager = Manager(jupyter)
+        manager.write("{}")
+        status, saved = manager.save("new", marking(mark), agree=False)
+        assert (status, saved["awaits"]) == (201, True)
+        assert await refused(jupyter, "new")
+        assert manager.definition("new") == saved
+        assert read_only(manager, "new") == ""
+        (home / "elsewhere").symlink_to(home / "config")
+        jupyter.environment["JUPYTER_CONFIG_DIR"] = str(home / "elsewhere")
+        restart(jupyter)
+        assert manager.state("new") == "disabled", "also after a start with another spelling"
+        assert not mark.exists()
+        digest = manager.definition("new")["digest"]
+        assert manager.request("POST", "new/consent", {"digest": digest})[0] == 204
+        assert await answers(jupyter, "new")
+    finally:
+        jupyter.stop()
+
+
+def other_path(home: Path, spelling: str) -> str:
+    """Another path to the ``config/mcp.json`` of this home."""
+    (home / "config").mkdir(parents=True)
+    if spelling == "link to the directory":
+        (home / "link").symlink_to(home / "config")
+        return f"{home}/link/mcp.json"
+    if spelling == "link to the file":
+        (home / "link.json").symlink_to(home / "config" / "mcp.json")
+        return f"{home}/link.json"
+    return f"{home}/./config/mcp.json"
+
+
+def test_a_file_with_another_hard_link_is_left_as_it_is(manager, tmp_path):
+    manager.write('{"mcpServers": {"a": {"command": "true"}}}')
+    os.link(manager.file, tmp_path / "link.json")
+    wait_until(lambda: manager.state("a"))
+    assert "hard link" in read_only(manager, "a")
+    status, said = manager.request("POST", "new/preview", {"entry": {"command": "true"}})
+    assert (status, "hard link" in said["message"]) == (409, True)
+    status, _ = manager.request("PUT", "new/definition", {"entry": {"command": "true"}}, "x")
+    assert status == 409
+    assert "new" not in manager.file.read_text()
+
+
 def read_only(manager: Manager, name: str) -> str:
     return manager.jupyter.rest("GET", f"servers/{name}")[1]["read_only"]
 
