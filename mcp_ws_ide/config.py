@@ -44,6 +44,8 @@ _NUMBERS: Final[Mapping[str, tuple[type, float]]] = {
 }
 """Numeric settings under ``mcp_ws``: what they are, and the least value."""
 _LIMITS: Final = frozenset({"max_message_bytes", "connect_timeout", "read_timeout", "reconnect_timeout"})
+SETTINGS: Final = ("sharing", "bridge", "tools", "ca_file", "oauth", *_NUMBERS)
+"""Keys under ``mcp_ws``."""
 _MAX_NUMBER: Final = 1 << 53
 _OAUTH: Final = frozenset({"scope", "client_id", "client_secret"})
 _OAUTH_TEXT: Final = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]+")
@@ -610,7 +612,7 @@ def _read_extras(extras: Mapping[str, Any]) -> dict[str, Any]:
         else:
             raise _Mistake(
                 where,
-                f"unknown setting; known: {', '.join(['sharing', 'bridge', 'tools', 'ca_file', 'oauth', *_NUMBERS])}",
+                f"unknown setting; known: {', '.join(SETTINGS)}",
             )
     return {**known, "limits": limits}
 

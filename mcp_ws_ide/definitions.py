@@ -10,12 +10,19 @@ import json
 import os
 import re
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from mcp_ws_ide.config import MAX_FILE_BYTES, censor_args, censor_text, parse_text, without_comments
+from mcp_ws_ide.config import (
+    MAX_FILE_BYTES,
+    SETTINGS,
+    censor_args,
+    censor_text,
+    parse_text,
+    without_comments,
+)
 from mcp_ws_ide.files import write_private
 from mcp_ws_ide.redaction import HIDDEN
 
@@ -395,11 +402,7 @@ def _shown_member(key: str, value: Any) -> Any:
     if key in ("env", "headers") and isinstance(value, dict):
         return {name: _value(f"{pointer}/{_escape(name)}", item) for name, item in value.items()}
     if key == "mcp_ws" and isinstance(value, dict):
-        oauth = f"{pointer}/oauth"
-        return {
-            name: _hidden(oauth, item) if name == "oauth" and isinstance(item, dict) else item
-            for name, item in value.items()
-        }
+        return {name: _shown_setting(pointer, name, item) for name, item in value.items()}
     return {"hidden": pointer}
 
 
@@ -412,33 +415,93 @@ def _value(pointer: str, value: Any) -> Any:
     return value if plain else {"hidden": pointer, "shown": HIDDEN}
 
 
-def _hidden(pointer: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """OAuth: only its secret is one."""
-    return {
-        name: _value(f"{pointer}/{_escape(name)}", value) if name == "client_secret" else value
-        for name, value in values.items()
-    }
+def _shown_setting(above: str, name: str, value: Any) -> Any:
+    """One of the gateway's own settings, under ``mcp_ws``."""
+    pointer = f"{above}/{_escape(name)}"
+    if name == "oauth" and isinstance(value, dict):
+        return {key: _shown_oauth(f"{pointer}/{_escape(key)}", key, item) for key, item in value.items()}
+    known = name in SETTINGS and (name != "oauth" or isinstance(value, bool))
+    return value if known else {"hidden": pointer}
+
+
+def _shown_oauth(pointer: str, key: str, value: Any) -> Any:
+    return value if key in ("scope", "client_id") else _value(pointer, value)
 
 
 def restored(entry: Any, stored: Mapping[str, Any] | None) -> Any:
     """An entry with what :func:`shown` hid of the stored one put back.
 
     Raises:
-        DefinitionError: it asks for what is not there, or would move it to another key, where it might be shown.
+        DefinitionError: it asks for what is not hidden there, or would have it where it is another thing, or shown.
     """
-    return _restored(entry, stored or {}, "")
+    given = dict(_placeholders(shown(stored or {}), ""))
+    kept: dict[str, str] = {}
+    found = _restored(entry, stored or {}, given, kept, "")
+    if kept:
+        _check_options(found, stored or {}, kept)
+        _check_still_hidden(found, given, kept)
+    return found
 
 
-def _restored(value: Any, stored: Mapping[str, Any], at: str) -> Any:
+def _restored(
+    value: Any, stored: Mapping[str, Any], given: Mapping[str, str | None], kept: dict[str, str], at: str
+) -> Any:
+    """``kept`` takes where something was put back, and its pointer."""
     if (pointer := _placeholder(value, at)) is not None:
-        if pointer.split("/")[:2] != at.split("/")[:2] or pointer.count("/") != at.count("/"):
+        moved = at.rpartition("/")[0] == pointer.rpartition("/")[0] == "/args"
+        if (pointer != at and not moved) or pointer in kept.values():
             raise DefinitionError(f"what is hidden at {pointer} cannot be used for {at}; type it again")
+        if pointer not in given:
+            raise DefinitionError(f"the stored entry has nothing hidden at {pointer} any more; type it again")
+        kept[at] = pointer
         return _pointed(stored, pointer)
     if isinstance(value, dict):
-        return {key: _restored(item, stored, f"{at}/{_escape(key)}") for key, item in value.items()}
+        return {
+            key: _restored(item, stored, given, kept, f"{at}/{_escape(key)}") for key, item in value.items()
+        }
     if isinstance(value, list):
-        return [_restored(item, stored, f"{at}/{index}") for index, item in enumerate(value)]
+        return [_restored(item, stored, given, kept, f"{at}/{index}") for index, item in enumerate(value)]
     return value
+
+
+def _placeholders(value: Any, at: str) -> Iterator[tuple[str, str | None]]:
+    """What is hidden of a shown entry: its pointers, each with what may be seen of it."""
+    if _placeholder(value, at) == at:
+        yield at, value.get("shown")
+    elif isinstance(value, (dict, list)):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, item in items:
+            yield from _placeholders(item, f"{at}/{_escape(str(key))}")
+
+
+def _check_options(found: Mapping[str, Any], stored: Mapping[str, Any], kept: Mapping[str, str]) -> None:
+    """An argument may change its place, but not the option that it belongs to."""
+    for at, pointer in kept.items():
+        if at.startswith("/args/"):
+            now, before = (
+                _option(of["args"], int(where.rpartition("/")[2]))
+                for of, where in ((found, at), (stored, pointer))
+            )
+            if now != before:
+                raise DefinitionError(
+                    f"the argument hidden at {pointer} stood behind another option; type it again"
+                )
+
+
+def _option(args: Any, index: int) -> Any:
+    """What stands before an argument, if that is an option which takes it."""
+    before = args[index - 1] if index and isinstance(args, list) else None
+    return before if isinstance(before, str) and before.startswith("-") and "=" not in before else None
+
+
+def _check_still_hidden(
+    found: Mapping[str, Any], given: Mapping[str, str | None], kept: Mapping[str, str]
+) -> None:
+    """Whatever was put back, and wherever: no more of it is shown than before."""
+    now = dict(_placeholders(shown(found), ""))
+    for at, pointer in kept.items():
+        if at not in now or now[at] != given[pointer]:
+            raise DefinitionError(f"what is hidden at {pointer} would be shown at {at}; type it again")
 
 
 def _placeholder(value: Any, at: str) -> str | None:

@@ -7,7 +7,7 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcp_ws_ide.config import parse_text
@@ -50,6 +50,7 @@ def files(draw: Any) -> str:
     return gap() + value(document) + gap()
 
 
+@settings(deadline=None)
 @given(files(), NAMES, ENTRIES)
 def test_a_change_means_that_one_change_and_keeps_the_rest_of_the_text(text, name, entry):
     before, _ = parse_text(text)
@@ -85,6 +86,7 @@ def test_a_file_that_means_two_things_is_not_changed(text):
         with_entry(text, "a", {"command": "x"})
 
 
+@settings(deadline=None)
 @given(ENTRIES, st.dictionaries(TEXTS.filter(bool), TEXTS, max_size=3))
 def test_what_is_hidden_is_put_back_as_it_was(entry, headers):
     stored = {
@@ -126,3 +128,83 @@ def test_a_file_that_changed_after_it_was_read_is_not_overwritten_and_nothing_is
     assert path.read_text() == '{"servers": {}}'
     assert path.stat().st_mode & 0o777 == 0o600
     assert list(tmp_path.iterdir()) == [path]
+
+
+# --- what comes back to its place ----------------------------------------------------------------------
+
+SECRET = "s3cr3t-value"
+
+
+def hidden(pointer: str) -> dict[str, str]:
+    return {"hidden": pointer}
+
+
+OAUTH = {"url": "https://x", "mcp_ws": {"oauth": {"client_id": "me", "client_secret": SECRET}}}
+ARGS = {"command": "x", "args": ["--token", SECRET, "--verbose", "plain", f"--api-key={SECRET}"]}
+MIXED = {"command": "x", "args": ["--token", SECRET, 5]}
+ENVIRONMENT = {"command": "x", "env": [{"name": "A", "value": SECRET}]}
+
+MOVES: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    (OAUTH, {"url": "https://x", "mcp_ws": {"oauth": {"client_id": hidden("/mcp_ws/oauth/client_secret")}}}),
+    (OAUTH, {"url": "https://x", "mcp_ws": {"ca_file": hidden("/mcp_ws/oauth/client_secret")}}),
+    (OAUTH, {"description": hidden("/mcp_ws/oauth/client_secret")}),
+    (ARGS, {"command": "x", "args": ["--verbose", hidden("/args/1")]}),
+    (ARGS, {"command": "x", "args": [hidden("/args/1")]}),
+    (ARGS, {"command": "x", "args": ["--api-key", hidden("/args/1")]}),
+    (ARGS, {"command": "x", "args": ["--key", "--token", hidden("/args/1")]}),
+    (ARGS, {"command": "x", "args": ["--token", hidden("/args/1"), "--token", hidden("/args/1")]}),
+    (ARGS, {"command": hidden("/args/4"), "args": []}),
+    (ARGS, {"command": "x", "args": {"1": hidden("/args/1")}}),
+    (ARGS, {"command": "x", "cwd": hidden("/args/1")}),
+    (MIXED, {"command": "x", "args": ["x", hidden("/args/1"), "5"]}),
+    (ENVIRONMENT, {"command": "x", "env": {"0": {"value": hidden("/env/0/value")}}}),
+    (ENVIRONMENT, {"command": "x", "env": [{"name": hidden("/env/0/value"), "value": ""}]}),
+    ({"url": f"https://u:{SECRET}@x", "odd": {"a": SECRET}}, {"url": "https://x", "odd": hidden("/odd/a")}),
+    ({"odd": {"a": SECRET}}, {"odd": {"a": hidden("/odd/a")}}),
+]
+
+
+@pytest.mark.parametrize(("stored", "changed"), MOVES)
+def test_what_is_hidden_comes_back_nowhere_but_at_its_own_place(stored, changed):
+    assert SECRET not in json.dumps(shown(stored))
+    with pytest.raises(DefinitionError, match="type it again"):
+        restored(changed, stored)
+
+
+def test_an_argument_moves_with_its_option():
+    args = [*shown(ARGS)["args"][2:], "--more", *shown(ARGS)["args"][:2]]
+    found = restored({"command": "x", "args": args}, ARGS)
+    assert found["args"] == ["--verbose", "plain", ARGS["args"][4], "--more", "--token", SECRET]
+    for stored in (OAUTH, ARGS, MIXED, ENVIRONMENT):
+        assert restored(shown(stored), stored) == stored
+
+
+def test_values_of_settings_that_the_gateway_does_not_know_are_hidden():
+    settings = {"api_key": SECRET, "sharing": "never", "oauth": {"scope": "a", "extra": SECRET}}
+    assert shown({"command": "x", "mcp_ws": settings})["mcp_ws"] == {
+        "api_key": hidden("/mcp_ws/api_key"),
+        "sharing": "never",
+        "oauth": {"scope": "a", "extra": {"hidden": "/mcp_ws/oauth/extra", "shown": "••••"}},
+    }
+    assert SECRET not in json.dumps(shown({"mcp_ws": {"oauth": SECRET}}))
+    assert SECRET not in json.dumps(shown({"mcp_ws": SECRET}))
+
+
+WORDS = st.sampled_from(["--token", "--key", "-p", "--verbose", "--url", "plain", f"--key={SECRET}", SECRET])
+POINTERS = st.integers(0, 5).map(lambda index: hidden(f"/args/{index}"))
+
+
+@settings(deadline=None)
+@given(
+    st.lists(WORDS, max_size=6),
+    st.lists(WORDS.filter(lambda word: SECRET not in word) | POINTERS, max_size=6),
+)
+def test_no_change_of_arguments_shows_what_was_hidden(stored, changed):
+    entry = {"command": "x", "args": stored}
+    if SECRET in json.dumps(shown(entry)):
+        return  # it is shown already
+    try:
+        found = restored({"command": "x", "args": changed}, entry)
+    except DefinitionError:
+        return
+    assert SECRET not in json.dumps(shown(found))
