@@ -87,6 +87,7 @@ _SENSITIVE: Final = (
     r"(?:token|secret|passw|pwd|api[_-]?key|access[_-]?key|auth|credential|bearer|cookie|private"
     r"|(?<![a-z])(?:key|pat)(?![a-z]))"
 )
+_WRITTEN: Final = ("command", "args", "cwd", "url", "target", "group")
 _SECRET_OPTION: Final = re.compile(rf"(?i){_SENSITIVE}")
 _USERINFO: Final = re.compile(r"(?<=\w://)[^/?#\s]*(?=@)")
 _SCHEME: Final = re.compile(r"(?i)\b(bearer|basic)\s++\S+")
@@ -117,6 +118,7 @@ class ServerSpec:
         ca_file: certificates to trust for ``https`` and ``wss`` instead of the usual ones.
         disabled_reason: why it cannot be used, in words; None if it can.
         consent: the digest of what a user has to agree to before it is started; None if nobody has to.
+        written: attributes with variables (``${env:NAME}``) as they are written, by name: what may be shown of them.
     """
 
     name: str
@@ -140,19 +142,32 @@ class ServerSpec:
     oauth: Mapping[str, str] | None = None
     disabled_reason: str | None = None
     consent: str | None = None
+    written: Mapping[str, Any] = field(default_factory=dict)
 
     def censored(self) -> dict[str, Any]:
-        """What may be shown: names of variables and headers, never their values."""
+        """What may be shown: names of variables and headers, never their values, nor what a variable stands for."""
+        written = {"cwd": self.cwd, "target": self.target, "group": self.group} | dict(self.written)
         shown: dict[str, Any] = {"kind": self.kind, "env": sorted(self.env), "headers": sorted(self.headers)}
         if self.command is not None:
-            shown |= {"command": censor_text(self.command), "args": censor_args(self.args), "cwd": self.cwd}
+            shown["command"] = censor_text(written.get("command", self.command))
+            shown |= {"args": censor_args(written.get("args", self.args)), "cwd": written["cwd"]}
         if self.group:
-            shown["group"] = list(self.group)
+            shown["group"] = list(written["group"])
         if self.url is not None:
-            shown["url"] = censor_text(self.url)
+            shown["url"] = censor_text(written.get("url", self.url))
         if self.target is not None:
-            shown["python"] = self.target
+            shown["python"] = written["target"]
         return shown
+
+    def unresolved(self, text: str) -> str:
+        """A text about this server with what its variables stand for as it is written in the configuration."""
+        for key, written in self.written.items():
+            value = getattr(self, key)
+            pairs = zip(value, written, strict=True) if isinstance(value, tuple) else [(value, written)]
+            for now, before in pairs:
+                if now and now != before:
+                    text = text.replace(now, before)
+        return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,7 +369,8 @@ def _read_server(name: str, source: str, entry: Mapping[str, Any], environ: Mapp
         _check_oauth(kind, values)
     except _Unusable as reason:
         return ServerSpec(name, source, kind, **raw, **extras, disabled_reason=str(reason))
-    return ServerSpec(name, source, kind, **values, **extras)
+    written = {key: raw[key] for key in _WRITTEN if raw[key] != values[key]}
+    return ServerSpec(name, source, kind, **values, **extras, written=written)
 
 
 def launch_parts(spec: ServerSpec, entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -796,6 +812,11 @@ def _in_url(url: str | None) -> tuple[str | None, ...]:
         return (parts.password, *(value for name, _, value in pairs if _SECRET_OPTION.search(name)))
     except ValueError:
         return ()
+
+
+def censor_value(name: str, value: str) -> str:
+    """The value of a variable without what looks like a secret, by its name or its form."""
+    return HIDDEN if is_secret_name(name) or _SECRET_OPTION.search(name) else censor_text(value)
 
 
 def censor_text(text: str) -> str:

@@ -11,6 +11,7 @@ import asyncio
 import json
 import logging
 import os
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -33,8 +34,22 @@ from mcp_ws_ide.files import same_file
 from mcp_ws_ide.redaction import HIDDEN
 from mcp_ws_ide.transports.stdio import find_program
 
-_DECISIVE: Final = ("LD_", "DYLD_", "PYTHON", "NODE_OPTIONS", "BASH_ENV", "PERL5", "RUBYOPT", "GIT_", "PATH")
-"""How variables begin that change which code a program runs."""
+_CODE: Final = re.compile(
+    r"(LD|DYLD|GIT|UV|PIP|PIPX|NPM_CONFIG|YARN|PNPM|BUN|DENO|COREPACK|NVM|CONDA|MAMBA|PIXI|POETRY|HATCH|BUNDLE|GEM|CARGO|RUSTUP"
+    r"|RUSTC|DOTNET|NUGET|DOCKER|CONTAINER|PODMAN|NIX|XDG|BASH_FUNC|MAVEN|GRADLE|JBANG|PHP|JULIA|PLAYWRIGHT|PUPPETEER)_.*"
+    r"|PYTHON.*|PERL5.*|RUBY(OPT|LIB)|RUSTC|NODE_(OPTIONS|PATH)|ELECTRON_RUN_AS_NODE|PHPRC|VIRTUAL_ENV|GCONV_PATH"
+    r"|ENV|BASH_ENV|ZDOTDIR|SHELL(OPTS)?|BASHOPTS|IFS|PATH|PATHEXT|CDPATH|HOME|EDITOR|VISUAL|PAGER|BROWSER|SSH_ASKPASS"
+    r"|_?JAVA_(TOOL_)?OPTIONS|JDK_JAVA_OPTIONS|JAVA_HOME|CLASSPATH|LUA_(PATH|CPATH|INIT).*|R_(PROFILE|ENVIRON|LIBS).*"
+    r"|GO(FLAGS|PROXY|PRIVATE|NOSUMDB|SUMDB|INSECURE|TOOLCHAIN|ROOT|PATH|ENV)|OPENSSL_(CONF|MODULES|ENGINES)",
+    re.IGNORECASE,
+)
+"""Variables that decide which code a program runs, or from where a launcher (uvx, npx, …) fetches it. Without regard
+to case: npm and others read their own in any."""
+_WAY: Final = re.compile(
+    r".*_PROXY|SSL_CERT_.*|SSLKEYLOGFILE|.*_CA_(BUNDLE|CERTS?|FILE|PATH)|NODE_(TLS_.*|USE_.*_CA)|RES_OPTIONS|HOSTALIASES|LOCALDOMAIN",
+    re.IGNORECASE,
+)
+"""Variables that decide through whom a program reaches the network, or whom it trusts there."""
 
 log = logging.getLogger(__name__)
 
@@ -167,7 +182,7 @@ class Manager:
             return Preview(None, {}, problems, None, entry)
         view = launch_view(seen, spec)
         if spec.kind == "stdio" and spec.disabled_reason is None and view["program"] is None:
-            words = f"command not found: {spec.command!r}; install it, or give its full path"
+            words = f"command not found: {view['command']!r}; install it, or give its full path"
             problems = [*problems, Problem(self.path, f"{name}.command", words, "notice")]
         return Preview(self._digest(spec, entry), view, problems, spec, entry)
 
@@ -329,30 +344,73 @@ class Manager:
 def launch_view(entry: Mapping[str, Any], spec: ServerSpec) -> dict[str, Any]:
     """What an entry would run, for people: as it is written, with what is hidden said to be so.
 
-    ``program`` is the file that would be started, or None; ``notes`` say what one could overlook.
+    ``program`` is the file that would be started, or None; ``values`` has what may be seen of variables; ``notes``
+    say what one could overlook.
     """
     environment = config.child_environment(spec, os.environ)
     args = [_text(arg) for arg in entry.get("args") or () if isinstance(arg, (str, dict))]
-    hidden = [str(index + 1) for index, arg in enumerate(entry.get("args") or ()) if isinstance(arg, dict)]
-    decisive = [name for name in spec.env if name.upper().startswith(_DECISIVE)]
-    notes = [f"{name} changes which code a program runs" for name in decisive]
-    if hidden:
-        notes.append(f"of the arguments, {', '.join(hidden)} cannot be seen in whole: the file has them")
-    if spec.kind == "python":
-        notes.append("it is imported into Jupyter's own process")
     usable = spec.command and spec.disabled_reason is None
+    written = spec.censored()
+    settings = entry.get("mcp_ws")
     return {
         "kind": spec.kind,
         "command": _text(entry.get("command")),
         "program": find_program(spec.command or "", environment) if usable else None,
         "args": args,
-        "cwd": spec.cwd,
+        "cwd": written.get("cwd"),
         "env": sorted(spec.env),
+        "values": _values(entry.get("env"), spec),
         "url": _text(entry.get("url")),
         "headers": sorted(spec.headers),
-        "python": spec.target,
-        "group": list(spec.group),
-        "notes": notes,
+        "python": written.get("python"),
+        "group": written.get("group", []),
+        "ca_file": spec.ca_file,
+        "oauth": _oauth(settings.get("oauth") if isinstance(settings, dict) else None, spec),
+        "notes": _notes(entry, spec),
+    }
+
+
+def _notes(entry: Mapping[str, Any], spec: ServerSpec) -> list[str]:
+    hidden = [str(index + 1) for index, arg in enumerate(entry.get("args") or ()) if isinstance(arg, dict)]
+    notes = [
+        f"{name} changes which code a program runs, or from where it is fetched"
+        for name in spec.env
+        if _CODE.fullmatch(name)
+    ]
+    notes += [
+        f"{name} decides through whom it reaches the network, or whom it trusts there"
+        for name in spec.env
+        if _WAY.fullmatch(name)
+    ]
+    if hidden:
+        notes.append(f"of the arguments, {', '.join(hidden)} cannot be seen in whole: the file has them")
+    if spec.kind == "python":
+        notes.append("it is imported into Jupyter's own process")
+    if spec.ca_file is not None:
+        notes.append(f"it trusts the certificates of {spec.ca_file}, and no others")
+    return notes
+
+
+def _values(given: Any, spec: ServerSpec) -> dict[str, str]:
+    """Of the variables: what was typed just now, and what is no secret; the browser knows no more."""
+    if isinstance(given, list):
+        given = {item.get("name"): item.get("value") for item in given if isinstance(item, dict)}
+    values = given if isinstance(given, dict) else {}
+    return {name: _value(name, values.get(name)) for name in sorted(spec.env)}
+
+
+def _value(name: str, value: Any) -> str:
+    return HIDDEN if value is None or isinstance(value, dict) else config.censor_value(name, str(value))
+
+
+def _oauth(given: Any, spec: ServerSpec) -> dict[str, str] | None:
+    """How tokens are got: what may be seen of it."""
+    if spec.oauth is None:
+        return None
+    values = given if isinstance(given, dict) else {}
+    return {
+        key: HIDDEN if key == "client_secret" else _text(values.get(key)) or HIDDEN
+        for key in sorted(spec.oauth)
     }
 
 

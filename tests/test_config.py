@@ -532,6 +532,17 @@ def test_what_is_shown_holds_no_secret(args):
     assert (shown["env"], shown["headers"]) == (["KEY"], ["Authorization"])
 
 
+def test_what_a_variable_stands_for_is_not_shown(tmp_path):
+    entry = {"command": "${env:V}/x", "args": ["--v", "${env:V}", "-x${V:-d}"], "cwd": "/${V}"}
+    spec = one(tmp_path, entry, V="T0P-value")
+    assert spec.args[1] == "T0P-value"
+    shown = spec.censored()
+    assert (shown["command"], shown["args"], shown["cwd"]) == (entry["command"], entry["args"], "/${V}")
+    assert spec.unresolved("command not found: 'T0P-value/x'") == "command not found: '${env:V}/x'"
+    for entry in ({"url": "https://x/${V}"}, {"python": "a:${V}"}, {"group": ["${V}"]}):
+        assert "T0P" not in json.dumps(one(tmp_path, entry, V="T0P").censored())
+
+
 @pytest.mark.parametrize(
     "arg",
     ["-y", "@scope/server", "--port=8080", "https://host:8080/p?q=1", "/home/me/monkey", "C:\\x", "a:b"],

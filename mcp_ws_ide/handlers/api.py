@@ -121,7 +121,11 @@ class ServersHandler(ApiHandler):
         """A server as REST shows it: no environment, no secrets."""
         model: dict[str, Any] = server.spec.censored()
         mine = sorted((u for u in server.upstreams if u.owner == self.principal), key=lambda u: u.started)
-        hide = self.runtime.gateway.tap.redactor.text
+        redact, unresolved = self.runtime.gateway.tap.redactor.text, server.spec.unresolved
+
+        def hide(text: str) -> str:
+            return redact(unresolved(text))
+
         command = [model.get("command"), *model.get("args", [])] if model.get("command") else []
         last = server.last_exit(self.principal)
         return {

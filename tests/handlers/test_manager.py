@@ -296,6 +296,49 @@ def test_no_secret_reaches_the_browser_and_none_is_lost(manager):
     assert (status, "type it again" in said["message"]) == (422, True)
 
 
+def test_what_could_be_overlooked_is_said_and_what_is_no_secret_shown(manager):
+    decisive = {
+        *(
+            "LD_PRELOAD",
+            "UV_INDEX_URL",
+            "UV_DEFAULT_INDEX",
+            "UV_EXTRA_INDEX_URL",
+            "UV_INDEX",
+            "UV_PYTHON",
+            "ENV",
+        ),
+        *("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "npm_config_registry", "NPM_CONFIG_REGISTRY", "BASH_ENV"),
+        *("NODE_PATH", "NODE_OPTIONS", "PYTHONPATH", "PYTHONSTARTUP", "JAVA_TOOL_OPTIONS", "GIT_SSH_COMMAND"),
+        *(
+            "DYLD_INSERT_LIBRARIES",
+            "HTTPS_PROXY",
+            "all_proxy",
+            "SSL_CERT_FILE",
+            "NODE_EXTRA_CA_CERTS",
+            "PATH",
+        ),
+    }
+    harmless = {"REGION": "eu", "API_KEY": SECRET, "GITHUB_TOKEN": SECRET, "ENVIRONMENT": "x"}
+    index = "https://evil.example/simple"
+    entry = {"command": "true", "cwd": "${env:HOME}", "env": {**dict.fromkeys(decisive, index), **harmless}}
+    seen = manager.preview("new", entry)["launch"]
+    assert {note.split()[0] for note in seen["notes"]} == decisive
+    assert (seen["values"]["UV_INDEX_URL"], seen["values"]["REGION"]) == (index, "eu")
+    assert seen["cwd"] == "${env:HOME}"
+    assert SECRET not in json.dumps(seen)
+    manager.save("new", entry)
+    assert set(manager.definition("new")["launch"]["values"].values()) == {"••••"}, (
+        "what is stored stays hidden"
+    )
+    oauth = {"client_id": "me", "client_secret": SECRET}
+    far = {"url": "https://example.org/mcp", "mcp_ws": {"ca_file": "/tmp/evil.pem", "oauth": oauth}}
+    seen = manager.preview("new", far)["launch"]
+    assert (seen["ca_file"], seen["oauth"]) == ("/tmp/evil.pem", {"client_id": "me", "client_secret": "••••"})
+    assert any("/tmp/evil.pem" in note for note in seen["notes"])
+    words = manager.preview("new", {"command": "${env:JUPYTER_TOKEN}"})["problems"]
+    assert any("'${env:JUPYTER_TOKEN}'" in problem["reason"] for problem in words), words
+
+
 def test_a_file_that_was_changed_meanwhile_is_not_overwritten(manager):
     seen = manager.preview("new", {"command": "true"})
     manager.write('{"mcpServers": {"mine": {"command": "true"}}}')
