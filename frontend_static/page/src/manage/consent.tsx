@@ -3,6 +3,7 @@
 import { useState } from "preact/hooks";
 import { Banner, Dialog } from "../ui/parts.js";
 import type { Launch, Report } from "./definitions.js";
+import { Visible } from "./visible.js";
 
 interface Props {
   title: string;
@@ -38,7 +39,7 @@ export function ConsentDialog({ title, launch, file, yes, onAgree, onLater, onTr
         <LaunchTable launch={launch} />
         {launch.notes.map((note) => (
           <Banner key={note} kind="warn">
-            {note}
+            <Visible text={note} />
           </Banner>
         ))}
         <p class="muted">
@@ -80,7 +81,12 @@ function LaunchTable({ launch }: { launch: Launch }) {
     <table class="data launch">
       <tbody>
         <Line name="Program" value={launch.command}>
-          {launch.program !== null && launch.program !== launch.command && <span class="muted"> found at {launch.program}</span>}
+          {launch.program !== null && launch.program !== launch.command && (
+            <span class="muted">
+              {" "}
+              found at <Visible text={launch.program} />
+            </span>
+          )}
           {launch.kind === "stdio" && launch.program === null && <span class="warn"> not found now</span>}
         </Line>
         {launch.args.length > 0 && (
@@ -90,19 +96,27 @@ function LaunchTable({ launch }: { launch: Launch }) {
               <ol class="argv">
                 {launch.args.map((arg, index) => (
                   <li key={index}>
-                    <code>{arg === "" ? "(empty)" : arg}</code>
+                    {arg === null ? <i>no text</i> : <Visible text={arg} />}
                   </li>
                 ))}
               </ol>
             </td>
           </tr>
         )}
-        <Line name="Directory" value={launch.cwd ?? (launch.kind === "stdio" ? "that of Jupyter" : null)} />
+        <Line name="Directory" value={launch.cwd} />
+        {launch.cwd === null && launch.kind === "stdio" && (
+          <tr>
+            <th scope="row">Directory</th>
+            <td>that of Jupyter</td>
+          </tr>
+        )}
         <Line name="Address" value={launch.url} />
         <Line name="Object" value={launch.python} />
         <Line name="Members" value={launch.group.join(", ") || null} />
-        <Line name="Variables" value={launch.env.join(", ") || null} />
+        <Pairs name="Variables" pairs={launch.env.map((name) => [name, launch.values[name] ?? ""])} />
         <Line name="Headers" value={launch.headers.join(", ") || null} />
+        <Line name="Certificates" value={launch.ca_file} />
+        {launch.oauth && <Pairs name="OAuth" pairs={Object.entries(launch.oauth)} empty="without a client of its own" />}
       </tbody>
     </table>
   );
@@ -114,8 +128,25 @@ function Line({ name, value, children }: { name: string; value: string | null; c
     <tr>
       <th scope="row">{name}</th>
       <td>
-        <code>{value}</code>
+        <Visible text={value} />
         {children}
+      </td>
+    </tr>
+  );
+}
+
+function Pairs({ name, pairs, empty }: { name: string; pairs: readonly (readonly [string, string])[]; empty?: string }) {
+  if (pairs.length === 0 && empty === undefined) return null;
+  return (
+    <tr>
+      <th scope="row">{name}</th>
+      <td>
+        {pairs.length === 0 && empty}
+        {pairs.map(([key, value]) => (
+          <div key={key}>
+            <Visible text={key} /> = <Visible text={value} />
+          </div>
+        ))}
       </td>
     </tr>
   );

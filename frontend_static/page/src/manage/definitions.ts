@@ -22,10 +22,14 @@ export interface Launch {
   readonly args: readonly (string | null)[];
   readonly cwd: string | null;
   readonly env: readonly string[];
+  /** What may be seen of the variables' values. */
+  readonly values: Readonly<Record<string, string>>;
   readonly url: string | null;
   readonly headers: readonly string[];
   readonly python: string | null;
   readonly group: readonly string[];
+  readonly ca_file: string | null;
+  readonly oauth: Readonly<Record<string, string>> | null;
   readonly notes: readonly string[];
 }
 
