@@ -81,16 +81,18 @@ export class WebSocketOpener implements Opener {
 
   #opened(socket: WebSocketLike, signal: AbortSignal): Promise<Link> {
     return new Promise((resolve, reject) => {
-      let words = "";
+      let settled = false;
       const timer = setTimeout(() => {
         fail(new ConnectError(`${this.where} did not answer within ${this.openTimeout / 1000} s`));
       }, this.openTimeout);
       const aborted = (): void => fail(signal.reason);
       const settle = (): void => {
+        settled = true;
         clearTimeout(timer);
         signal.removeEventListener("abort", aborted);
       };
       const fail = (error: unknown): void => {
+        if (settled) return; // closing what never opened is an error of its own, told at once
         settle();
         reject(error);
         socket.close();
@@ -101,8 +103,9 @@ export class WebSocketOpener implements Opener {
         settle();
         resolve(link);
       });
-      socket.addEventListener("error", (event) => (words = detailOf(event)));
-      socket.addEventListener("close", ({ reason }) => fail(new HandshakeFailed(words || reason)));
+      // Either one ends it: Node 22 tells an error and never a close.
+      socket.addEventListener("error", (event) => fail(new HandshakeFailed(detailOf(event))));
+      socket.addEventListener("close", ({ reason }) => fail(new HandshakeFailed(reason)));
     });
   }
 

@@ -59,7 +59,10 @@ async def test_headers_can_be_set_in_node(own, drivers):
     await echoes(driver, "hello")
 
 
-@pytest.mark.parametrize("kind", ["websocket", "poll", "negotiate"])
+@pytest.mark.parametrize(
+    ("runtime", "kind"),
+    [("node", "websocket"), ("node22", "websocket"), ("node", "poll"), ("node", "negotiate")],
+)
 @pytest.mark.parametrize(
     ("options", "name", "kind_of_error", "words"),
     [
@@ -71,8 +74,8 @@ async def test_headers_can_be_set_in_node(own, drivers):
     ],
 )
 @pytest.mark.node
-async def test_refusals_are_told_in_words(own, drivers, kind, options, name, kind_of_error, words):
-    driver = await drivers("node", own)
+async def test_refusals_are_told_in_words(own, drivers, runtime, kind, options, name, kind_of_error, words):
+    driver = await drivers(runtime, own)
     given = {"token": own.token} if options is None else options
     with pytest.raises(Refused) as refused:
         await driver.connect(endpoint(own, name), kind=kind, options=given)
@@ -93,8 +96,9 @@ async def test_a_page_learns_why_it_is_refused(own, drivers):
 
 
 @pytest.mark.node
-async def test_where_nobody_listens_it_is_said(drivers, own, unused_tcp_port):
-    driver = await drivers("node", own)
+@pytest.mark.parametrize("runtime", ["node", "node22"])
+async def test_where_nobody_listens_it_is_said(drivers, own, unused_tcp_port, runtime):
+    driver = await drivers(runtime, own)
     with pytest.raises(Refused, match=r"cannot be reached: .*ECONNREFUSED"):
         await driver.connect(f"ws://127.0.0.1:{unused_tcp_port}/mcp-ws/servers/x")
     with pytest.raises(Refused, match=r"http: .*reached.*websocket: .*reached.*poll: .*reached"):
@@ -122,9 +126,10 @@ async def test_a_fresh_token_is_asked_for_with_each_link_and_trouble_with_it_hea
 
 
 @pytest.mark.node
-async def test_a_credential_that_is_refused_later_ends_it_in_words(own, drivers):
+@pytest.mark.parametrize("runtime", ["node", "node22"])
+async def test_a_credential_that_is_refused_later_ends_it_in_words(own, drivers, runtime):
     async with ChaosLink(own.port, 1) as link:
-        driver = await drivers("node", own)
+        driver = await drivers(runtime, own)
         await driver.connect(endpoint(own, "fast", link), options={"tokens": [own.token, "expired"]})
         call = driver.start("call", tool="slow", args={"steps": 1, "delay": 60})
         await until(lambda: driver.named("progress"))
@@ -136,8 +141,8 @@ async def test_a_credential_that_is_refused_later_ends_it_in_words(own, drivers)
 
 
 @pytest.mark.node
-@pytest.mark.parametrize("wanted", ["mcp", None])
-async def test_a_plain_server_that_wants_just_one_subprotocol_gets_it(drivers, own, wanted):
+@pytest.mark.parametrize(("runtime", "wanted"), [("node", "mcp"), ("node", None), ("node22", "mcp")])
+async def test_a_plain_server_that_wants_just_one_subprotocol_gets_it(drivers, own, runtime, wanted):
     """It refuses every handshake that offers something else, as strict servers do."""
     offers = []
 
@@ -167,7 +172,7 @@ async def test_a_plain_server_that_wants_just_one_subprotocol_gets_it(drivers, o
         plain, "127.0.0.1", 0, process_request=strict, subprotocols=[wanted] if wanted else None
     )
     url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/strict"
-    driver = await drivers("node", own)
+    driver = await drivers(runtime, own)
     for _ in range(2):
         await driver.connect(url, mode="legacy")
         assert await driver.do("list") == ["one"]
