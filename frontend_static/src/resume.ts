@@ -81,6 +81,23 @@ export interface SessionSnapshot {
   readonly legacy: boolean;
   /** Requests without an answer. */
   readonly waiting: readonly RequestId[];
+  /** Messages for this side that were taken, and are still to be handed on. */
+  readonly arrived?: readonly unknown[];
+}
+
+/** Whether a value, which somebody kept meanwhile, is a snapshot of this version. */
+export function isSnapshot(value: unknown): value is SessionSnapshot {
+  if (!isObject(value) || value["version"] !== 1 || !isObject(value["window"])) return false;
+  const { session, token, legacy, kept, waiting, arrived = [] } = value;
+  const counts = [value["acknowledged"], value["received"], value["grace"], value["window"]["frames"], value["window"]["bytes"]];
+  return (
+    [session, token].every((text) => typeof text === "string" && text !== "") &&
+    typeof legacy === "boolean" &&
+    counts.every((count) => typeof count === "number" && count >= 0) &&
+    Array.isArray(kept) && kept.every((text) => typeof text === "string") &&
+    Array.isArray(waiting) && waiting.every(isRequestId) &&
+    Array.isArray(arrived)
+  );
 }
 
 const NOTHING: Received = { write: [], event: "nothing" };

@@ -11,7 +11,7 @@ import { wordsOfEnd, type Link, type LinkEnd, type Opener } from "./link.js";
 import { Liveness, PING_INTERVAL } from "./liveness.js";
 import { watchPage } from "./page.js";
 import { delayBefore, policyOf, type ReconnectPolicy } from "./reconnect.js";
-import { ClientEnd, type LostAnswer, type Received, type SessionSnapshot } from "./resume.js";
+import { ClientEnd, isSnapshot, type LostAnswer, type Received, type SessionSnapshot } from "./resume.js";
 import { GapEvent, StateEvent, type TransportEvents, type TransportState } from "./states.js";
 
 /** Longest time, in milliseconds, that received messages stay unacknowledged. */
@@ -45,6 +45,12 @@ interface Parked {
   readonly failed: (error: Error) => void;
 }
 
+/** Something to hand on; `message` where it is one. */
+interface Step {
+  readonly message?: unknown;
+  readonly run: () => void;
+}
+
 type Greeting = "opened" | "resumed" | "gone";
 
 /**
@@ -73,7 +79,9 @@ export class SessionTransport extends EventTarget {
   #running = false;
   #stop = new AbortController();
   #parked: Parked[] = [];
-  #handing: (() => void)[] = [];
+  #handing: Step[] = [];
+  /** Messages that the session we go on with had taken, and not handed on. */
+  #arrived: readonly unknown[] = [];
   #busy = false;
   #ackTimer: ReturnType<typeof setTimeout> | undefined;
   #ticker: ReturnType<typeof setInterval> | undefined;
@@ -88,7 +96,7 @@ export class SessionTransport extends EventTarget {
     this.#opener = opener;
     this.#policy = policyOf(options.reconnect);
     this.#onState = options.onState;
-    this.#resume = options.resume;
+    this.#resume = options.resume ?? undefined;
     this.#heartbeat = options.heartbeat ?? PING_INTERVAL;
     if (!(this.#heartbeat > 0)) throw new RangeError(`heartbeat must be positive, not ${this.#heartbeat} ms`);
   }
@@ -138,10 +146,9 @@ export class SessionTransport extends EventTarget {
     if (this.#running) throw new Error("this transport is started already; Client.connect() starts it by itself");
     this.#running = true;
     this.#stop = new AbortController();
-    this.#end = this.#resume === undefined ? new ClientEnd() : ClientEnd.continued(this.#resume);
-    this.#resume = undefined;
     this.#enter({ kind: "connecting" });
     try {
+      this.#begin();
       if ((await this.#openLink()) === "gone") {
         throw new SessionGone(`the session at ${this.#opener.where} is gone: ${this.#end.goneReason}`);
       }
@@ -155,6 +162,20 @@ export class SessionTransport extends EventTarget {
       doubt: () => this.#doubt(),
       leave: () => this.#link?.close(CloseCode.NORMAL, "the page ended"),
     });
+  }
+
+  /** @throws SessionGone what was given to go on with is no session of ours. */
+  #begin(): void {
+    const saved = this.#resume;
+    this.#resume = undefined;
+    this.#arrived = [];
+    this.#end = new ClientEnd();
+    if (saved === undefined) return;
+    if (!isSnapshot(saved)) {
+      throw new SessionGone("what was given as resume is no snapshot that suspend() of this version returns; start without it");
+    }
+    this.#end = ClientEnd.continued(saved);
+    this.#arrived = saved.arrived ?? [];
   }
 
   #enter(state: TransportState): void {
@@ -249,6 +270,8 @@ export class SessionTransport extends EventTarget {
     this.#liveness = new Liveness(performance.now(), this.#heartbeat);
     if (open.resumable && !link.noticesSilence) this.#ticker = setInterval(() => this.#tick(), Math.min(TICK, this.#heartbeat / 2));
     for (const frame of write) link.send(frame);
+    for (const message of this.#arrived) this.#handMessage(message);
+    this.#arrived = [];
     link.listen({ frame: (text) => this.#receive(link, text), ended: (end) => this.#lost(end) });
     this.#enter({ kind: "open", ...open });
     this.#makeRoom();
@@ -270,12 +293,16 @@ export class SessionTransport extends EventTarget {
   }
 
   #handOver(message: unknown, text: string): void {
-    if (isObject(message) && message["jsonrpc"] === "2.0") this.#hand(() => this.onmessage?.(message));
+    if (isObject(message) && message["jsonrpc"] === "2.0") this.#handMessage(message);
     else this.onerror?.(new Error(`the server sent no JSON-RPC message: ${text.slice(0, 100)}`));
   }
 
+  #handMessage(message: unknown): void {
+    this.#hand({ message, run: () => this.onmessage?.(message) });
+  }
+
   /** Do one thing after the other, with a turn in between. */
-  #hand(step: () => void): void {
+  #hand(step: Step): void {
     this.#handing.push(step);
     if (!this.#busy) void this.#handAll();
   }
@@ -287,7 +314,7 @@ export class SessionTransport extends EventTarget {
   async #handAll(): Promise<void> {
     this.#busy = true;
     for (let step = this.#handing.shift(); step !== undefined; step = this.#handing.shift()) {
-      this.#guarded(step);
+      this.#guarded(step.run);
       await Promise.resolve();
     }
     this.#busy = false;
@@ -380,7 +407,7 @@ export class SessionTransport extends EventTarget {
   }
 
   #answer(answers: readonly LostAnswer[]): void {
-    for (const answer of answers) this.#hand(() => this.onmessage?.(answer));
+    for (const answer of answers) this.#handMessage(answer);
   }
 
   #giveUp(cause: unknown, code: number): void {
@@ -395,11 +422,12 @@ export class SessionTransport extends EventTarget {
       sent();
     }
     this.#answer(this.#end.giveUp(reason));
-    this.#hand(() => {
+    const run = (): void => {
       this.onerror?.(error);
       this.#enter({ kind: "closed", code, reason, error });
       this.onclose?.();
-    });
+    };
+    this.#hand({ run });
   }
 
   /** While a lost link is waited for: try now rather than after the delay. */
@@ -483,19 +511,23 @@ export class SessionTransport extends EventTarget {
 
   /**
    * Stop here without ending the session, so that another transport goes on with it (the option `resume`), within its time
-   * of grace: for a page that ends. Nothing is sent or handed on afterwards, not even to `onclose`.
+   * of grace: for a page that ends. Nothing is sent, handed on or told afterwards, not even to `onclose`: what has arrived
+   * and was not handed on is in the snapshot, and {@link state} is closed.
    *
    * @returns undefined where there is no session that could go on; then this transport is closed or goes on by itself.
    */
   suspend(): SessionSnapshot | undefined {
     if (!this.#running || !this.#end.resumable) return undefined;
     for (const { text, message } of this.#parked.splice(0)) this.#end.send(text, message);
-    const snapshot = this.#end.snapshot();
+    const arrived = [...this.#arrived, ...this.#handing.flatMap(({ message }) => (message === undefined ? [] : [message]))];
+    const snapshot = { ...(this.#end.snapshot() as SessionSnapshot), arrived };
     const link = this.#link;
     this.#running = false;
     this.#unwatch?.();
     this.#handing = [];
+    this.#arrived = [];
     this.#detach();
+    this.#state = { kind: "closed", code: CloseCode.DROPPED, reason: "the session goes on elsewhere" };
     this.#stop.abort(new ConnectError("the session goes on elsewhere"));
     link?.listen(undefined);
     link?.close(CloseCode.DROPPED, "it goes on elsewhere");

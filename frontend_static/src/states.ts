@@ -1,6 +1,6 @@
 /** What a transport tells about its link. */
 
-/** The newest one is the transport's `state`; each is told as an event `state`. Times are in milliseconds. */
+/** The newest one is the transport's `state`; each is told as an event `state`, but for the end by `suspend()`. Times are in milliseconds. */
 export type TransportState =
   /** The first link is being made. */
   | { readonly kind: "connecting" }
@@ -19,8 +19,8 @@ export type TransportState =
   /** The link is lost. Attempt number `attempt` (from 1) follows in `delay`, or as soon as the page wakes or is online. */
   | { readonly kind: "reconnecting"; readonly attempt: number; readonly delay: number; readonly reason: string }
   /**
-   * It is over. `code` is how the last link ended (RFC 6455 section 7.4); `error` is there unless `close()` was called:
-   * then every open request has got an answer with `data.outcome`.
+   * It is over. `code` is how the last link ended (RFC 6455 section 7.4); `error` is there unless `close()` or
+   * `suspend()` was called: then every open request has got an answer with `data.outcome`.
    */
   | { readonly kind: "closed"; readonly code: number; readonly reason: string; readonly error?: Error };
 

@@ -81,6 +81,15 @@ async def test_a_call_survives_the_loss_of_its_link(own, drivers, runtime):
 
 
 @pytest.mark.node
+@pytest.mark.parametrize(("runtime", "kind"), [("node22", "websocket"), ("node", "poll")])
+async def test_no_answer_is_lost_or_doubled_where_a_session_is_left_among_them(own, drivers, runtime, kind):
+    driver = await drivers(runtime, own)
+    given = {"kind": kind, "url": endpoint(own, "demo"), "options": {"token": own.token}}
+    rounds = await driver.do("leave", calls=30, rounds=10, **given)
+    assert rounds == [{"answered": 30, "doubled": 0, "state": "closed"}] * 10
+
+
+@pytest.mark.node
 async def test_messages_sent_while_there_is_no_link_are_queued_and_beyond_the_window_sending_waits(
     make_jupyter, drivers
 ):

@@ -143,6 +143,36 @@ export class Driver {
     await this.#transport.send(message);
   }
 
+  /** Rounds of `calls` at once whose session is left after the first answer and goes on elsewhere: the ids that were answered. */
+  async leave({ kind, url, options, calls, rounds }) {
+    const meta = {
+      "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+      "io.modelcontextprotocol/clientInfo": INFO,
+      "io.modelcontextprotocol/clientCapabilities": {},
+    };
+    const found = [];
+    for (let round = 0; round < rounds; round += 1) {
+      const got = [];
+      const first = new TRANSPORTS[kind](url, options);
+      const answered = new Promise((resolve) => (first.onmessage = ({ id }) => resolve(got.push(id))));
+      await first.start();
+      for (let id = 0; id < calls; id += 1) {
+        void first.send({ jsonrpc: "2.0", id, method: "tools/call", params: { name: "echo", arguments: { text: "x" }, _meta: meta } });
+      }
+      await answered;
+      const next = new TRANSPORTS[kind](url, { ...options, resume: JSON.parse(JSON.stringify(first.suspend())) });
+      const all = new Promise((resolve) => {
+        next.onmessage = ({ id }) => got.push(id) >= calls && resolve();
+        setTimeout(resolve, 10_000);
+      });
+      await next.start();
+      await all;
+      await next.close();
+      found.push({ answered: new Set(got).size, doubled: got.length - new Set(got).size, state: first.state.kind });
+    }
+    return found;
+  }
+
   async close() {
     await this.#client.close();
   }

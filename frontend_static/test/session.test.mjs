@@ -1,0 +1,90 @@
+// A session that is left and gone on with, over sockets whose frames come exactly when they should.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { NegotiatingTransport, WebSocketClientTransport } from "../dist/index.js";
+
+const WHERE = "ws://127.0.0.1/mcp-ws/servers/x";
+const OPENED = '{"mcp.ws":"opened","session":"S","token":"T","grace":60,"window":{"frames":64,"bytes":4096}}';
+
+/** Opens at once, and answers the hello with `greeting`. */
+class Socket extends EventTarget {
+  protocol = "mcp.resume.v1";
+  sent = [];
+
+  constructor(greeting) {
+    super();
+    this.greeting = greeting;
+    setTimeout(() => this.dispatchEvent(new Event("open")));
+  }
+
+  send(text) {
+    this.sent.push(JSON.parse(text));
+    if (this.sent.length === 1) this.come(this.greeting);
+  }
+
+  come(data) {
+    this.dispatchEvent(Object.assign(new Event("message"), { data }));
+  }
+
+  close() {}
+}
+
+async function started(greeting, options = {}) {
+  const socket = new Socket(greeting);
+  const transport = new WebSocketClientTransport(WHERE, { ...options, webSocket: () => socket });
+  const got = [];
+  transport.onmessage = ({ id }) => got.push(id);
+  await transport.start();
+  return { socket, transport, got };
+}
+
+const turn = () => new Promise((resolve) => setTimeout(resolve));
+
+test("what has arrived when a session is left, and was not handed on, is handed on where it goes on", async () => {
+  const { socket, transport, got } = await started(OPENED);
+  for (const id of [1, 2, 3, 4]) await transport.send({ jsonrpc: "2.0", id, method: "m" });
+  for (const id of [1, 2, 3]) socket.come(`{"jsonrpc":"2.0","id":${id},"result":{}}`); // in one turn
+  const saved = JSON.parse(JSON.stringify(transport.suspend()));
+  assert.equal(transport.state.kind, "closed");
+  assert.deepEqual(saved.waiting, [4]);
+  await turn();
+  assert.deepEqual(got, [1], "nothing is handed on afterwards");
+  const next = await started('{"mcp.ws":"resumed","recv":4,"token":"T2"}', { resume: saved });
+  assert.deepEqual(next.socket.sent[0], { "mcp.ws": "resume", token: "T", recv: 3 });
+  next.socket.come('{"jsonrpc":"2.0","id":4,"result":{}}');
+  await turn();
+  assert.deepEqual(next.got, [2, 3, 4]);
+  next.transport.suspend(); // its timers would keep this process
+});
+
+const SNAPSHOT = {
+  version: 1, session: "S", token: "T", grace: 60, window: { frames: 64, bytes: 4096 },
+  acknowledged: 0, received: 0, kept: [], legacy: false, waiting: [],
+};
+
+for (const [what, given] of Object.entries({
+  "of another version": { ...SNAPSHOT, version: 2 },
+  "that is empty": {},
+  "that is a text": "text",
+  "with a count that is none": { ...SNAPSHOT, received: "3" },
+  "with messages that are none": { ...SNAPSHOT, kept: [1] },
+})) {
+  test(`a snapshot ${what} is refused in words, and the transport can be started without it`, async () => {
+    const transport = new WebSocketClientTransport(WHERE, { resume: given, webSocket: () => new Socket(OPENED) });
+    await assert.rejects(transport.start(), { name: "SessionGone", message: /no snapshot/ });
+    assert.equal(transport.state.error.name, "SessionGone");
+    await transport.start();
+    assert.equal(transport.state.kind, "open");
+    transport.suspend();
+  });
+}
+
+test("nothing saved is nothing to go on with", async () => {
+  const { transport } = await started(OPENED, { resume: null });
+  assert.equal(transport.state.resumed, false);
+  transport.suspend();
+});
+
+test("a snapshot of another kind of transport is refused in words", () => {
+  assert.throws(() => new NegotiatingTransport("http://127.0.0.1/x", { resume: SNAPSHOT }), /names no transport/);
+});
