@@ -81,6 +81,9 @@ export class NegotiatingTransport extends EventTarget {
     super();
     this.#options = { openTimeout: NEGOTIATING_TIMEOUT, ...options };
     this.#endpoint = new Endpoint(url, options);
+    if (options.resume && !TRANSPORTS.includes(options.resume.transport)) {
+      throw new ConnectError("what was given as resume names no transport: only suspend() of this class returns what it can resume");
+    }
     this.#transports = options.resume ? [options.resume.transport] : (options.transports ?? TRANSPORTS);
     const unknown = this.#transports.filter((name) => !TRANSPORTS.includes(name));
     if (unknown.length > 0 || this.#transports.length === 0) {
@@ -132,7 +135,7 @@ export class NegotiatingTransport extends EventTarget {
   /**
    * Try one transport after the other.
    *
-   * @throws ConnectError with the reason of each; Unauthorized or UnknownServer where that is what all say.
+   * @throws ConnectError with the reason of each, or the one of all; Unauthorized or UnknownServer where that is what all say.
    */
   async start(): Promise<void> {
     if (this.#starting) throw new Error("this transport is started already; Client.connect() starts it by itself");
@@ -259,8 +262,10 @@ export class NegotiatingTransport extends EventTarget {
 }
 
 function nothingWorks(refused: ReadonlyMap<TransportName, ConnectError>): ConnectError {
-  const words = [...refused].map(([name, error]) => `${name}: ${error.message}`).join("; ");
   const errors = [...refused.values()];
+  const said = [...refused].map(([name, error]) => `${name}: ${error.message}`);
+  const alike = new Set(errors.map((error) => error.message)).size === 1;
+  const words = alike ? (errors[0] as ConnectError).message : said.join("; ");
   if (errors.every((error) => error instanceof Unauthorized)) return new Unauthorized(words);
   if (errors.every((error) => error instanceof UnknownServer)) return new UnknownServer(words);
   if (errors.every((error) => error instanceof SessionGone)) return new SessionGone(words);

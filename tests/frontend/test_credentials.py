@@ -101,8 +101,19 @@ async def test_where_nobody_listens_it_is_said(drivers, own, unused_tcp_port, ru
     driver = await drivers(runtime, own)
     with pytest.raises(Refused, match=r"cannot be reached: .*ECONNREFUSED"):
         await driver.connect(f"ws://127.0.0.1:{unused_tcp_port}/mcp-ws/servers/x")
-    with pytest.raises(Refused, match=r"http: .*reached.*websocket: .*reached.*poll: .*reached"):
+    with pytest.raises(Refused) as refused:
         await driver.connect(f"http://127.0.0.1:{unused_tcp_port}/mcp-ws/servers/x", kind="negotiate")
+    words = refused.value.error["message"]
+    assert words.count("cannot be reached") == 1, "what all transports say is said once"
+
+
+@pytest.mark.node
+async def test_where_transports_fail_for_reasons_of_their_own_each_is_said(drivers, own, unused_tcp_port):
+    driver = await drivers("node", own)
+    url = f"http://127.0.0.1:{unused_tcp_port}/mcp-ws/servers/x"
+    options = {"tickets": ["one"]}
+    with pytest.raises(Refused, match=r"^ConnectError: http: .*; websocket: .*reached.*; poll: a ticket "):
+        await driver.connect(url, kind="negotiate", options=options)
 
 
 @pytest.mark.node
