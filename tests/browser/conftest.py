@@ -59,6 +59,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jupyter]:
         "fast": FAST_SERVER,
         "showcase": SHOWCASE,
         "hostile": HOSTILE,
+        "broken": {"command": sys.executable, "args": ["-c", "raise SystemExit('boom: cannot start')"]},
         "everything": {"command": node() or "node", "args": [str(everything)]},
     }
     running = Jupyter(tmp_path_factory.mktemp("page"), servers, base_url="/user/a%40b/")

@@ -184,6 +184,13 @@ def test_a_server_that_crashes_is_said_and_connected_to_again(tab):
     tab.quiet()
 
 
+def test_a_server_that_ends_at_its_start_is_said_with_its_last_words(tab):
+    tab.go("server/broken")
+    tab.shows("boom: cannot start", ".banner")
+    tab.page.locator(".state[data-state=closed]").wait_for()
+    tab.quiet(network=True)
+
+
 def test_a_token_that_expires_is_said_and_replaced(tab, gateway):
     mint = {"servers": ["fast"], "expires_in": 4}
     token = gateway.rest("POST", "tokens", mint)[1]["token"]

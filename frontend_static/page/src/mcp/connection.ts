@@ -30,6 +30,8 @@ import { CALL, Wire, type WireSnapshot } from "./wire.js";
 const NO_TIMEOUT = 2 ** 31 - 1;
 /** Milliseconds for the handshake and for lists. */
 const PATIENCE = 60_000;
+/** Milliseconds between two attempts to come back, at most: somebody looks at the page, and waits. */
+const MOST_DELAY = 10_000;
 const MOST_CALLS = 50;
 const MOST_ENTRIES = 500;
 
@@ -162,6 +164,7 @@ export class Connection {
     const transport = new NegotiatingTransport(endpointOf(this.target), {
       transports: this.target.transports,
       streamableHttp: StreamableHTTPClientTransport,
+      reconnect: { maxDelay: MOST_DELAY },
       ...(token ? { token } : {}),
       ...(saved ? { resume: saved.session } : {}),
     });
@@ -259,6 +262,7 @@ export class Connection {
     if (state.kind === "closed" && !state.wanted) return this.#end({ ...state, words: state.words || wordsOf(error) });
     const refused = (error as Error | undefined)?.name === "Unauthorized";
     this.#end({ kind: "closed", code: 1006, words: wordsOf(error), wanted: false, refused });
+    this.#epoch += 1; // what the transport says of being closed is no news
     void this.#transport?.close();
   }
 
