@@ -11,6 +11,7 @@ import sys
 import uuid
 from collections.abc import AsyncIterator, Callable
 
+import psutil
 import pytest
 
 from mcp_ws_ide.inspector.recording import Header
@@ -99,6 +100,17 @@ async def test_it_attaches_without_arguments_shows_traffic_and_quits(jupyter, te
         await terminal.until(lambda: "follow the newest row" not in terminal.screen, "the end of help")
     terminal.keys("q")
     await terminal.until(lambda: terminal.ended == "0", "the end")
+
+
+async def test_it_ends_with_its_terminal_also_where_hang_ups_are_ignored(jupyter):
+    command = ["sh", "-c", "trap '' HUP; exec \"$@\"", "sh", sys.executable, "-m", "mcp_ws_ide.inspector.cli"]
+    variables = {**jupyter.environment, "TERM": "xterm-256color", "PYTHONPATH": os.getcwd()}
+    terminal = Terminal(command, variables)
+    await terminal.until(lambda: "LIVE" in terminal.screen, "the link")
+    shell = psutil.Process(int(terminal.run("display-message", "-p", "#{pane_pid}")))
+    (inspector,) = shell.children()
+    terminal.run("kill-server")
+    await until(lambda: not inspector.is_running() or inspector.status() == psutil.STATUS_ZOMBIE)
 
 
 async def test_a_recording_opens_from_a_recording_and_q_comes_back(tmp_path):
