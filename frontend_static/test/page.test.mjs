@@ -154,6 +154,18 @@ test("without anything saved ids stay, and the mark of a call never leaves the p
   assert.deepEqual(got, [{ jsonrpc: "2.0", id: 0, result: {} }], "an answer counts once");
 });
 
+test("an answer that comes before its call is taken over is kept for it", async () => {
+  const first = wired();
+  await first.wire.send(call(4, "k"));
+  const { wire, inner, got } = wired(JSON.parse(JSON.stringify(first.wire.snapshot(new Set(["k"])))));
+  inner.onmessage({ jsonrpc: "2.0", id: 4, result: { a: 1 } });
+  assert.deepEqual(got, []);
+  await wire.send(call(0, "k"));
+  await new Promise((resolve) => queueMicrotask(resolve));
+  assert.deepEqual(got, [{ jsonrpc: "2.0", id: 0, result: { a: 1 } }]);
+  assert.deepEqual(inner.sent, []);
+});
+
 test("a client made later takes over open calls, and its own ids lie beyond theirs", async () => {
   const first = wired();
   await first.wire.send(call(4, "k"));

@@ -201,11 +201,11 @@ export class Wire implements AnyTransport {
     return this.#incomingNotification(message);
   }
 
-  /** An answer nobody waits for any more, as after a cancellation, is dropped. */
+  /** An answer nobody waits for any more, as after a cancellation, is dropped; nobody yet, it is kept for who takes the call over. */
   #incomingAnswer(message: Message): Message | undefined {
     const id = message.id as Id;
     const mine = this.#toClient.get(id);
-    if (mine === undefined) return undefined;
+    if (mine === undefined) return this.#keepForAdoption(id, message);
     if (mine === this.#initializeId) this.#initialized = message.result;
     const question = message.result?.["resultType"] === "input_required" ? message : undefined;
     const call = [...this.#calls].find(([, open]) => open.id === id);
@@ -213,6 +213,10 @@ export class Wire implements AnyTransport {
     if (call !== undefined && message.error === undefined) this.#answers.set(call[0], message.result);
     if (call !== undefined && question !== undefined) this.#calls.set(call[0], { id, asked: question });
     return { ...message, id: mine };
+  }
+
+  #keepForAdoption(id: Id, message: Message): undefined {
+    for (const [key, open] of this.#adopted) if (open.id === id) this.#adopted.set(key, { id, asked: message });
   }
 
   #forget(id: Id): void {

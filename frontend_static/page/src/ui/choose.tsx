@@ -16,13 +16,15 @@ interface Props {
   label: string;
   items: readonly Item[] | undefined;
   error: string;
+  /** Whether items that are not there may come. */
+  asking: boolean;
   chosen: string | undefined;
   /** Where the list alone is. */
   back: string;
   children: ComponentChildren;
 }
 
-export function Choose({ label, items, error, chosen, back, children }: Props) {
+export function Choose({ label, items, error, asking, chosen, back, children }: Props) {
   const [filter, setFilter] = useState("");
   const wanted = filter.toLowerCase();
   const shown = items?.filter(({ title, words }) => `${title}\n${words}`.toLowerCase().includes(wanted));
@@ -31,7 +33,7 @@ export function Choose({ label, items, error, chosen, back, children }: Props) {
       <div class="choose-list">
         <Filter label={`Filter ${label}`} value={filter} onInput={setFilter} />
         {error && <Banner kind="bad">{error}</Banner>}
-        {items === undefined && <Empty>Asking …</Empty>}
+        {items === undefined && <Empty>{asking ? "Asking …" : "Not connected."}</Empty>}
         {items?.length === 0 && !error && <Empty>The server has none.</Empty>}
         {items !== undefined && items.length > 0 && shown?.length === 0 && <Empty>None of {items.length} matches.</Empty>}
         <ul class="list" aria-label={label} onKeyDown={moveFocus("a")}>

@@ -18,7 +18,7 @@ export function Prompts({ connection, chosen, given }: { connection: Connection;
   const prompt = items?.find(({ name }) => name === chosen);
   const listed = items?.map(({ name, title, description }) => ({ key: name, title: textOf(title) || name, words: textOf(description), href: href(["server", connection.name, "prompts", name]) }));
   return (
-    <Choose label="prompts" items={listed} error={error} chosen={chosen} back={href(["server", connection.name, "prompts"])}>
+    <Choose label="prompts" items={listed} error={error} asking={connection.state.value.kind !== "closed"} chosen={chosen} back={href(["server", connection.name, "prompts"])}>
       {prompt && (
         <Guard key={prompt.name} what="This prompt">
           <PromptDetail prompt={prompt} connection={connection} given={given} />

@@ -34,7 +34,7 @@ export function Resources({ connection, chosen }: { connection: Connection; chos
   const template = templates.items?.find(({ uriTemplate }) => TEMPLATE + uriTemplate === chosen);
   const resource = items?.find(({ uri }) => uri === chosen);
   return (
-    <Choose label="resources" items={listed} error={error || templates.error} chosen={chosen} back={href(["server", connection.name, "resources"])}>
+    <Choose label="resources" items={listed} error={error || templates.error} asking={connection.state.value.kind !== "closed"} chosen={chosen} back={href(["server", connection.name, "resources"])}>
       {template && (
         <Guard key={chosen} what="This template">
           <TemplateDetail template={template} connection={connection} />

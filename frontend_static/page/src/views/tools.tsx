@@ -22,7 +22,7 @@ export function Tools({ connection, chosen, given }: { connection: Connection; c
   const place = (name: string): string => href(["server", connection.name, "tools", name]);
   const listed = items?.map(({ name, title, description }) => ({ key: name, title: name, words: textOf(description) || textOf(title), href: place(name) }));
   return (
-    <Choose label="tools" items={listed} error={error} chosen={chosen} back={href(["server", connection.name, "tools"])}>
+    <Choose label="tools" items={listed} error={error} asking={connection.state.value.kind !== "closed"} chosen={chosen} back={href(["server", connection.name, "tools"])}>
       {tool && (
         <Guard key={`${tool.name} ${given ?? ""}`} what="This tool">
           <ToolDetail tool={tool} connection={connection} given={given} />
