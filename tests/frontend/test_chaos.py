@@ -65,7 +65,7 @@ async def chaos(
     assert tally == {"runs": calls, "twice": []}
     assert made >= cuts - 1, "not every cut found a link to hurt"
     if kind == "websocket":  # of a poll link, most cuts only cost a POST, which is repeated
-        assert states.count("resumed") >= cuts // 2, "some cuts hit a link that is just being made"
+        assert states.count("resumed") >= cuts // 4, "some cuts hit a link that is just being made"
     else:
         assert link.accepted > cuts // 2, "each cut ends a connection"
     assert states.count("open") == 1, "no session was started over"

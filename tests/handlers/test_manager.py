@@ -503,7 +503,7 @@ async def test_a_try_starts_what_was_agreed_to_once_and_ends_it(manager, tmp_pat
     assert mark.read_text() == "started\n"
     assert not manager.file.exists()
     assert manager.state("new") is None
-    assert not [p for p in psutil.process_iter() if str(mark) in " ".join(p.cmdline())]
+    assert not [p for p in psutil.process_iter(["cmdline"]) if str(mark) in " ".join(p.info["cmdline"] or [])]
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -106,3 +107,13 @@ def run_program() -> Callable[..., str]:
         return done.stdout
 
     return run
+
+
+async def echo_on_the_page(page: Any, text: str) -> None:
+    """From the page's list of servers: open the demo, call its tool ``echo``, and see the answer."""
+    await page.get_by_role("row").filter(has_text="demo").get_by_role("link", name="Open").click()
+    await page.locator(".state[data-state=connected]").wait_for()
+    await page.get_by_role("link", name="echo").first.click()
+    await page.get_by_role("textbox", name="text").fill(text)
+    await page.get_by_role("button", name="Call", exact=True).click()
+    await page.locator("pre", has_text=text).first.wait_for()

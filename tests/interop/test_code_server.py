@@ -17,9 +17,9 @@ from websockets.asyncio.client import connect as websocket
 from websockets.exceptions import InvalidStatus
 
 from mcp_ws_ide.client import Unauthorized, connect
-from tests.browser.test_page import ARGUMENTS, CHROMIUM, shows
+from tests.browser.conftest import ARGUMENTS, CHROMIUM
 from tests.conftest import DEMO, FAST_SERVER, MODERN, Jupyter, Peer, wait_until
-from tests.interop.conftest import ROOT, free_port, need, node
+from tests.interop.conftest import ROOT, echo_on_the_page, free_port, need, node
 from tests.interop.proxies import Outside, ThroughAProxy
 
 pytestmark = [pytest.mark.node, pytest.mark.heavy]
@@ -203,6 +203,5 @@ async def test_the_page_works_below_absproxy(outside):
         await context.add_cookies([{"name": name, "value": value, "url": outside.url}])
         page = await context.new_page()
         await page.goto(f"{outside.url}mcp-ws/?token={outside.token}")
-        await page.get_by_role("button", name="demo").click()
-        await shows(page, "#state", "connected to demo")
+        await echo_on_the_page(page, "hello proxy")
         await browser.close()

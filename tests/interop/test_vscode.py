@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.test_page import ARGUMENTS, CHROMIUM
+from tests.browser.conftest import ARGUMENTS, CHROMIUM
 from tests.chaos import ChaosLink
 from tests.conftest import DEMO, until
 from tests.interop.conftest import ROOT, need
