@@ -145,14 +145,13 @@ function forgetToken(): void {
   history.replaceState(history.state, "", url);
 }
 
-/** Sessions of the page before a reload go on. */
+/** Sessions of the page before a reload go on. Once this is done their connections are there, or a view would make others. */
 async function goOn(): Promise<void> {
-  if (sessionStorage.getItem(SAVED) !== null) await (await import("./mcp/connections.js")).restore();
+  if (sessionStorage.getItem(SAVED) !== null) void (await import("./mcp/connections.js")).restore();
 }
 
 forgetToken();
 forbidCompiling();
-void goOn();
 followTheme();
 tellParent();
-render(<Page />, document.body);
+void goOn().finally(() => render(<Page />, document.body));
