@@ -68,10 +68,10 @@ function FormQuestion({ question, from }: Asked) {
   );
 }
 
-function Answers({ question, accept }: { question: Question; accept: string }) {
+function Answers({ question, accept, disabled = false }: { question: Question; accept: string; disabled?: boolean }) {
   return (
     <div class="row">
-      <button type="submit" class="primary">
+      <button type="submit" class="primary" disabled={disabled}>
         {accept}
       </button>
       <button type="button" onClick={() => question.answer({ action: "decline" })}>
@@ -99,17 +99,7 @@ function UrlQuestion({ question, from }: Asked) {
         <code class="uri">{url}</code>
       </p>
       {fit ? <p class="muted">Look at the name of the host: {new URL(url).host}. It opens in a new tab.</p> : <p class="bad">This is no http(s) address; it is not opened.</p>}
-      <div class="row">
-        <button type="submit" class="primary" disabled={!fit}>
-          Open it
-        </button>
-        <button type="button" onClick={() => question.answer({ action: "decline" })}>
-          Decline
-        </button>
-        <button type="button" onClick={() => question.answer({ action: "cancel" })}>
-          Close without an answer
-        </button>
-      </div>
+      <Answers question={question} accept="Open it" disabled={!fit} />
     </form>
   );
 }
