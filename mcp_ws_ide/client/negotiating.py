@@ -213,7 +213,10 @@ def _check(url: str, transports: Sequence[str]) -> None:
 
 
 def _nothing_works(refused: Mapping[str, ConnectError]) -> ConnectError:
-    words = "; ".join(f"{name}: {error}" for name, error in refused.items())
+    names: dict[str, list[str]] = {}
+    for name, error in refused.items():
+        names.setdefault(str(error), []).append(name)
+    words = "; ".join(f"{', '.join(same)}: {reason}" for reason, same in names.items())
     kinds = {type(error) for error in refused.values()}
     kind = kinds.pop() if len(kinds) == 1 else ConnectError
     return kind(words)

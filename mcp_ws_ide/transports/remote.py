@@ -14,9 +14,9 @@ import os
 import random
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -88,6 +88,40 @@ class Unauthorized(Failure):
 
     def __init__(self, words: str) -> None:
         super().__init__(words, sent=False, refused=True)
+
+
+class _Progress:
+    """How far a request got, by what the HTTP client traces.
+
+    Args:
+        seconds: from the end of the request to the head of its response; None waits for ever.
+        on_sent: called as soon as the request has left.
+
+    Attributes:
+        sent: whether any of it may have reached the server.
+    """
+
+    def __init__(self, seconds: float | None, on_sent: Callable[[], None] | None) -> None:
+        self.sent = False
+        self._seconds = seconds
+        self._on_sent = on_sent
+        self._clock = asyncio.timeout(None)
+
+    def bounded(self) -> asyncio.Timeout:
+        """The bound of one attempt; a redirect begins another."""
+        self._clock = asyncio.timeout(None)
+        return self._clock
+
+    async def trace(self, event: str, _: Any) -> None:
+        """An event of the client's ``trace`` extension."""
+        self.sent = self.sent or event.endswith("send_request_headers.started")
+        if event.endswith("send_request_body.complete"):
+            if self._seconds is not None:
+                self._clock.reschedule(asyncio.get_running_loop().time() + self._seconds)
+            if self._on_sent is not None:
+                self._on_sent()
+        elif event.endswith("receive_response_headers.complete"):
+            self._clock.reschedule(None)
 
 
 class Remote:
@@ -174,40 +208,19 @@ class Remote:
         Raises:
             Failure: there is no response, or reading it in the block failed.
         """
-        sent = False
-        clock = asyncio.timeout(None)
-
-        async def trace(event: str, _: Any) -> None:
-            nonlocal sent
-            sent = sent or event.endswith("send_request_headers.started")
-            if event.endswith("send_request_body.complete"):
-                if not endless:
-                    clock.reschedule(asyncio.get_running_loop().time() + self.read_timeout)
-                if on_sent is not None:
-                    on_sent()
-            elif event.endswith("receive_response_headers.complete"):
-                clock.reschedule(None)
-
-        timeout = self._endless if endless else self._timeout
+        progress = _Progress(None if endless else self.read_timeout, on_sent)
+        build = partial(
+            self._client.build_request,
+            method,
+            headers=httpx2.Headers(headers, encoding="utf-8"),
+            content=content,
+            timeout=self._endless if endless else self._timeout,
+            extensions={"trace": progress.trace},
+        )
         target = url or self.url
-        try:
+        with self._failures(progress):
             for _ in range(MAX_REDIRECTS + 1):
-                request = self._client.build_request(
-                    method,
-                    target,
-                    headers=httpx2.Headers(headers, encoding="utf-8"),
-                    content=content,
-                    timeout=timeout,
-                    extensions={"trace": trace},
-                )
-                clock = asyncio.timeout(None)
-                try:
-                    async with clock:
-                        response = await self._send(request)
-                except TimeoutError:
-                    raise _unfinished(self.where, self.read_timeout) from None
-                # Events and JSON are UTF-8, whatever the Content-Type says; Python knows stranger codecs.
-                response.encoding = "utf-8"
+                response = await self._answer(build(url=target), progress)
                 try:
                     onward = _redirect(response, method)
                     if onward is None:
@@ -220,12 +233,28 @@ class Remote:
                 finally:
                     await response.aclose()
             raise Failure(f"{self.where} redirects in a circle", sent=False, refused=True)
+
+    async def _answer(self, request: httpx2.Request, progress: _Progress) -> httpx2.Response:
+        try:
+            async with progress.bounded():
+                response = await self._send(request)
+        except TimeoutError:
+            raise _unfinished(self.where, self.read_timeout) from None
+        # Events and JSON are UTF-8, whatever the Content-Type says; Python knows stranger codecs.
+        response.encoding = "utf-8"
+        return response
+
+    @contextlib.contextmanager
+    def _failures(self, progress: _Progress) -> Iterator[None]:
+        """What goes wrong in the block, as a :class:`Failure`."""
+        try:
+            yield
         except httpx2.SSEError as error:
             raise Failure(f"{self.where}: {error}", sent=True) from None
         except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
-            raise Failure(self._words(error), sent=sent) from None
+            raise Failure(self._words(error), sent=progress.sent) from None
         except (OSError, ssl.SSLError) as error:
-            raise Failure(f"{self.where}: {error}", sent=sent) from None
+            raise Failure(f"{self.where}: {error}", sent=progress.sent) from None
 
     async def _send(self, request: httpx2.Request) -> httpx2.Response:
         if self._authorization is None:

@@ -113,6 +113,7 @@ class WebSocketTransport(TaskedTransport):
         self._connect_timeout = connect_timeout
         self._reconnect_timeout = reconnect_timeout
         self._link: ClientConnection | None = None
+        self._attempt = 0
         self._last_link: ClientConnection | None = None
         self._peer = ClientEnd()
         self._out: deque[bytes] = deque()
@@ -245,6 +246,7 @@ class WebSocketTransport(TaskedTransport):
             while True:
                 await self._reading.wait()
                 data = await link.recv(decode=False)
+                self._attempt = 0
                 await self._reading.wait()
                 message, frames, event = peer.receive(data)
                 self._write(frames, first=True)
@@ -275,11 +277,11 @@ class WebSocketTransport(TaskedTransport):
         if self._peer.plain or code in FINAL_CODES or self._reconnect_timeout == 0:
             raise TransportError(f"{self._where} ended the link: {reason}")
         self._noise(f"the link was lost ({reason}); the session waits")
-        loop, attempt = asyncio.get_running_loop(), 0
+        loop = asyncio.get_running_loop()
         deadline = loop.time() + self._reconnect_timeout
         while True:
-            attempt += 1
-            delay = backoff(attempt)
+            self._attempt += 1
+            delay = backoff(self._attempt)
             if loop.time() + delay > deadline:
                 words = f"was not reached again within {self._reconnect_timeout:g} s (reconnect_timeout)"
                 raise TransportError(f"{self._where} {words}: {reason}")

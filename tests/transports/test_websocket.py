@@ -53,6 +53,31 @@ async def test_a_link_that_is_cut_again_and_again_loses_and_repeats_nothing(jupy
     assert any("resumed" in text for _, text in receiver.noise)
 
 
+async def test_a_server_that_ends_each_resumed_link_is_asked_ever_more_seldom(jupyter: Jupyter, monkeypatch):
+    attempts = []
+    monkeypatch.setattr(websocket, "backoff", lambda attempt: attempts.append(attempt) or 0.01)
+
+    class Cutting(Recorder):
+        def noise_received(self, source: str, text: str) -> None:
+            super().noise_received(source, text)
+            if "resumed" in text and len(attempts) < 4:
+                chaos.cut_all()
+
+    receiver = Cutting()
+    async with ChaosLink(jupyter.port, seed=5) as chaos:
+        transport = through(jupyter, chaos.port)
+        await transport.connect(receiver)
+        chaos.cut_all()
+        await until(lambda: len(attempts) == 4)
+        call(transport, 1, "echo", text="a")
+        await until(lambda: receiver.messages)
+        assert attempts == [1, 2, 3, 4]
+        chaos.cut_all()
+        await until(lambda: len(attempts) > 4)
+        assert attempts[4] == 1, "a message has shown that the link works"
+        await transport.close()
+
+
 async def scripted(handler, **options):
     """A WebSocket server of a few lines."""
     server = await serve(handler, "127.0.0.1", 0, close_timeout=0.1, **options)
