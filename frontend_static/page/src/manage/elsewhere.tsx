@@ -2,7 +2,7 @@
 
 import { useEffect, useState } from "preact/hooks";
 import { rest } from "../api.js";
-import { Banner, CopyButton } from "../ui/parts.js";
+import { Banner, Columns, CopyButton } from "../ui/parts.js";
 
 const IDES = {
   vscode: "VS Code",
@@ -142,17 +142,7 @@ function Minting({ name, attempt }: { name: string; attempt: Attempt }) {
 function Tokens({ tokens, onRevoke }: { tokens: readonly Token[]; onRevoke: (id: string) => void }) {
   return (
     <table class="data">
-      <thead>
-        <tr>
-          <th>Token</th>
-          <th>Servers</th>
-          <th>Good until</th>
-          <th>Last used</th>
-          <th>
-            <span class="visually-hidden">Actions</span>
-          </th>
-        </tr>
-      </thead>
+      <Columns names={["Token", "Servers", "Good until", "Last used", ""]} />
       <tbody>
         {tokens.map((token) => (
           <tr key={token.id}>

@@ -97,6 +97,60 @@ export function Dialog({ title, onClose, children }: { title: string; onClose: (
   );
 }
 
+/** Asks before something is done that cannot be taken back; it closes once `act` is done, and shows why it failed. */
+export function Confirm({ title, yes, act, onClose, children }: { title: string; yes: string; act: () => Promise<void>; onClose: () => void; children: ComponentChildren }) {
+  const [wrong, setWrong] = useState("");
+  const done = (): Promise<void> => act().then(onClose, (error: Error) => setWrong(error.message));
+  return (
+    <Dialog title={title} onClose={onClose}>
+      <div class="stack">
+        <p>{children}</p>
+        {wrong && <Banner kind="bad">{wrong}</Banner>}
+        <div class="row">
+          <button type="button" class="danger" onClick={() => void done()}>
+            {yes}
+          </button>
+          <button type="button" onClick={onClose}>
+            Keep it
+          </button>
+        </div>
+      </div>
+    </Dialog>
+  );
+}
+
+/** The heads of a table's columns: `#Memory` stands over numbers, and an empty one over buttons. */
+export function Columns({ names }: { names: readonly string[] }) {
+  return (
+    <thead>
+      <tr>
+        {names.map((name) => (
+          <th key={name} class={name.startsWith("#") ? "number" : ""}>
+            {name === "" ? <span class="visually-hidden">Actions</span> : name.replace("#", "")}
+          </th>
+        ))}
+      </tr>
+    </thead>
+  );
+}
+
+/** A table that may be wider than the window. */
+export function WideTable({ label, kind, columns, children }: { label: string; kind: string; columns: readonly string[]; children: ComponentChildren }) {
+  return (
+    <div class="scroll" tabIndex={0} role="region" aria-label={label}>
+      <table class={`data ${kind}`}>
+        <Columns names={columns} />
+        <tbody>{children}</tbody>
+      </table>
+    </div>
+  );
+}
+
+/** Whether one of the texts contains what was typed into a filter. */
+export function matches(filter: string, ...texts: readonly string[]): boolean {
+  return texts.join(" ").toLowerCase().includes(filter.toLowerCase());
+}
+
 /** Arrows, Home and End move the focus among the elements that match `items`. */
 export function moveFocus(items: string): (event: TargetedKeyboardEvent<HTMLElement>) => void {
   return (event) => {

@@ -9,7 +9,7 @@ import { agree, read, remove, type Definition } from "../manage/definitions.js";
 import { Elsewhere } from "../manage/elsewhere.js";
 import { usePolled } from "../polled.js";
 import { go, href } from "../route.js";
-import { Banner, Dialog, Empty } from "../ui/parts.js";
+import { Banner, Columns, Confirm, Empty } from "../ui/parts.js";
 import { measured, StateBadge } from "./servers.js";
 
 export default function ServerDetail({ name }: { name: string }) {
@@ -124,34 +124,16 @@ function Head({ server }: { server: Server }) {
 }
 
 function Remove({ name, onClose }: { name: string; onClose: () => void }) {
-  const [wrong, setWrong] = useState("");
   const now = async (): Promise<void> => {
-    try {
-      await remove(name);
-    } catch (error) {
-      return setWrong((error as Error).message);
-    }
+    await remove(name);
     announce(`${name} was removed`);
     await measured.refresh();
     go(["servers"]);
   };
   return (
-    <Dialog title={`Remove ${name}?`} onClose={onClose}>
-      <div class="stack">
-        <p>
-          Its entry is taken out of <code>{measured.value.value?.editing.file}</code>. Sessions that are open keep it until they end.
-        </p>
-        {wrong && <Banner kind="bad">{wrong}</Banner>}
-        <div class="row">
-          <button type="button" class="danger" onClick={() => void now()}>
-            Remove it
-          </button>
-          <button type="button" onClick={onClose}>
-            Keep it
-          </button>
-        </div>
-      </div>
-    </Dialog>
+    <Confirm title={`Remove ${name}?`} yes="Remove it" act={now} onClose={onClose}>
+      Its entry is taken out of <code>{measured.value.value?.editing.file}</code>. Sessions that are open keep it until they end.
+    </Confirm>
   );
 }
 
@@ -188,16 +170,7 @@ function Processes({ server }: { server: Server }) {
     <>
       <h3>{server.processes[0]?.pid === null ? "Attachments" : "Processes"}</h3>
       <table class="data">
-        <thead>
-          <tr>
-            <th>Process</th>
-            <th>Era</th>
-            <th>Used by</th>
-            <th class="number">Memory</th>
-            <th class="number">Processor</th>
-            <th class="number">Up</th>
-          </tr>
-        </thead>
+        <Columns names={["Process", "Era", "Used by", "#Memory", "#Processor", "#Up"]} />
         <tbody>
           {server.processes.map((process) => (
             <tr key={process.pid ?? process.started}>

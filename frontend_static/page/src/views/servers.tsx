@@ -8,7 +8,7 @@ import { Polled, servers as names, usePolled } from "../polled.js";
 import { go, href, route } from "../route.js";
 import { rest } from "../api.js";
 import { lazy } from "../ui/lazy.js";
-import { Badge, Banner, Empty, Filter } from "../ui/parts.js";
+import { Badge, Banner, Empty, Filter, matches, WideTable } from "../ui/parts.js";
 
 const Editor = lazy<{ name?: string }>(() => import("../manage/editor.js"));
 const ServerDetail = lazy<{ name: string }>(() => import("./server-detail.js"));
@@ -32,8 +32,7 @@ function Overview() {
   const { value, error } = usePolled(measured);
   const [filter, setFilter] = useState("");
   useKeys(() => [{ key: "a", words: "add a server", run: () => go(["servers"], { add: "1" }) }]);
-  const wanted = filter.toLowerCase();
-  const shown = value?.servers.filter((server) => `${server.name} ${server.transport} ${server.command.join(" ")} ${server.address}`.toLowerCase().includes(wanted));
+  const shown = value?.servers.filter((server) => matches(filter, server.name, server.transport, ...server.command, server.address));
   return (
     <section class="view" aria-label="Servers">
       {error && <Banner kind="bad">{error.message}</Banner>}
@@ -44,7 +43,13 @@ function Overview() {
       </div>
       {value?.servers.length === 0 && <Empty>No server is configured. Add one here, or write it into {value.editing.file}.</Empty>}
       {value === undefined && !error && <Empty>Asking …</Empty>}
-      {shown !== undefined && shown.length > 0 && <Table servers={shown} />}
+      {shown !== undefined && shown.length > 0 && (
+        <WideTable label="Table of servers" kind="servers" columns={COLUMNS}>
+          {shown.map((server) => (
+            <Line key={server.name} server={server} />
+          ))}
+        </WideTable>
+      )}
       {value !== undefined && <Problems problems={value.problems} />}
     </section>
   );
@@ -65,35 +70,7 @@ function AddButton({ refused }: { refused: string }) {
   );
 }
 
-function Table({ servers }: { servers: readonly Server[] }) {
-  return (
-    <div class="scroll" tabIndex={0} role="region" aria-label="Table of servers">
-      <table class="data servers">
-        <thead>
-          <tr>
-            <th>Server</th>
-            <th>State</th>
-            <th>Transport</th>
-            <th>Era</th>
-            <th class="number">Sessions</th>
-            <th class="number">Processes</th>
-            <th class="number">Memory</th>
-            <th class="number">Up</th>
-            <th class="number">Crashes</th>
-            <th>
-              <span class="visually-hidden">Actions</span>
-            </th>
-          </tr>
-        </thead>
-        <tbody>
-          {servers.map((server) => (
-            <Line key={server.name} server={server} />
-          ))}
-        </tbody>
-      </table>
-    </div>
-  );
-}
+const COLUMNS = ["Server", "State", "Transport", "Era", "#Sessions", "#Processes", "#Memory", "#Up", "#Crashes", ""];
 
 function Line({ server }: { server: Server }) {
   const memory = server.processes.reduce((sum, process) => sum + (process.memory ?? 0), 0);

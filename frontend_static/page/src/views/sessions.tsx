@@ -7,7 +7,7 @@ import { bytes, clock, duration } from "../format.js";
 import { sessions, usePolled } from "../polled.js";
 import { href } from "../route.js";
 import { Tap, type TapRecord } from "../tap.js";
-import { Badge, Banner, Dialog, Empty, Filter } from "../ui/parts.js";
+import { Badge, Banner, Confirm, Empty, Filter, matches, WideTable } from "../ui/parts.js";
 
 /** Events that are held. */
 const MOST_EVENTS = 200;
@@ -23,8 +23,7 @@ export default function Sessions() {
   useEffect(() => tap.watch(), []);
   const [filter, setFilter] = useState("");
   const [ending, setEnding] = useState<Session | undefined>();
-  const wanted = filter.toLowerCase();
-  const shown = value?.filter((session) => `${session.server} ${session.id} ${session.user_agent} ${session.remote}`.toLowerCase().includes(wanted));
+  const shown = value?.filter((session) => matches(filter, session.server, session.id, session.user_agent, session.remote));
   return (
     <section class="view" aria-label="Sessions">
       {error && <Banner kind="bad">{error.message}</Banner>}
@@ -33,7 +32,13 @@ export default function Sessions() {
         <span class="muted">{value === undefined ? "" : value.length === 1 ? "1 session" : `${value.length} sessions`}</span>
       </div>
       {value?.length === 0 && <Empty>You have no session. Connect to a server, here or with any MCP client.</Empty>}
-      {shown !== undefined && shown.length > 0 && <Table sessions={shown} onEnd={setEnding} />}
+      {shown !== undefined && shown.length > 0 && (
+        <WideTable label="Table of sessions" kind="sessions" columns={COLUMNS}>
+          {shown.map((session) => (
+            <Line key={session.id} session={session} onEnd={setEnding} />
+          ))}
+        </WideTable>
+      )}
       <h2>What happened</h2>
       {tap.state.value.kind === "refused" && <Banner kind="warn">The gateway does not show it: {(tap.state.value as { words: string }).words}</Banner>}
       {events.value.length === 0 && <p class="muted">Nothing since this was opened.</p>}
@@ -47,64 +52,40 @@ export default function Sessions() {
   );
 }
 
-function Table({ sessions, onEnd }: { sessions: readonly Session[]; onEnd: (session: Session) => void }) {
-  const now = Date.now() / 1000;
+const COLUMNS = ["Server", "Session", "Client", "Era", "Link", "#In flight", "#Queue", "#To the server", "#To the client", "Since", ""];
+
+function Line({ session, onEnd }: { session: Session; onEnd: (session: Session) => void }) {
   return (
-    <div class="scroll" tabIndex={0} role="region" aria-label="Table of sessions">
-      <table class="data sessions">
-        <thead>
-          <tr>
-            <th>Server</th>
-            <th>Session</th>
-            <th>Client</th>
-            <th>Era</th>
-            <th>Link</th>
-            <th class="number">In flight</th>
-            <th class="number">Queue</th>
-            <th class="number">To the server</th>
-            <th class="number">To the client</th>
-            <th>Since</th>
-            <th>
-              <span class="visually-hidden">Actions</span>
-            </th>
-          </tr>
-        </thead>
-        <tbody>
-          {sessions.map((session) => (
-            <tr key={session.id}>
-              <td>
-                <a href={href(["servers", session.server])}>{session.server}</a>
-              </td>
-              <td class="mono" title={session.id}>
-                {session.id.slice(0, 8)}
-              </td>
-              <td title={`${session.user_agent} from ${session.remote}`}>{clientOf(session)}</td>
-              <td>{session.era}</td>
-              <td>
-                <LinkState session={session} />
-              </td>
-              <td class="number">{session.in_flight}</td>
-              <td class="number">{session.queued_bytes ? bytes(session.queued_bytes) : ""}</td>
-              <td class="number" title={bytes(session.bytes.in)}>
-                {session.messages.in.toLocaleString()}
-              </td>
-              <td class="number" title={bytes(session.bytes.out)}>
-                {session.messages.out.toLocaleString()}
-              </td>
-              <td title={new Date(session.created * 1000).toLocaleString()}>{duration(now - session.created)}</td>
-              <td>
-                <div class="row">
-                  <a href={href(["traffic"], { filter: `session:${session.id.slice(0, 8)}` })}>Traffic</a>
-                  <button type="button" class="danger" aria-label={`End the session ${session.id.slice(0, 8)} of ${session.server}`} onClick={() => onEnd(session)}>
-                    End
-                  </button>
-                </div>
-              </td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
+    <tr>
+      <td>
+        <a href={href(["servers", session.server])}>{session.server}</a>
+      </td>
+      <td class="mono" title={session.id}>
+        {session.id.slice(0, 8)}
+      </td>
+      <td title={`${session.user_agent} from ${session.remote}`}>{clientOf(session)}</td>
+      <td>{session.era}</td>
+      <td>
+        <LinkState session={session} />
+      </td>
+      <td class="number">{session.in_flight}</td>
+      <td class="number">{session.queued_bytes ? bytes(session.queued_bytes) : ""}</td>
+      <td class="number" title={bytes(session.bytes.in)}>
+        {session.messages.in.toLocaleString()}
+      </td>
+      <td class="number" title={bytes(session.bytes.out)}>
+        {session.messages.out.toLocaleString()}
+      </td>
+      <td title={new Date(session.created * 1000).toLocaleString()}>{duration(Date.now() / 1000 - session.created)}</td>
+      <td>
+        <div class="row">
+          <a href={href(["traffic"], { filter: `session:${session.id.slice(0, 8)}` })}>Traffic</a>
+          <button type="button" class="danger" aria-label={`End the session ${session.id.slice(0, 8)} of ${session.server}`} onClick={() => onEnd(session)}>
+            End
+          </button>
+        </div>
+      </td>
+    </tr>
   );
 }
 
@@ -140,32 +121,17 @@ function Event({ event }: { event: TapRecord }) {
 }
 
 function End({ session, onClose }: { session: Session; onClose: () => void }) {
-  const [wrong, setWrong] = useState("");
   const end = async (): Promise<void> => {
     try {
       await rest(`sessions/${session.id}`, { method: "DELETE" });
     } catch (error) {
-      if (!(error instanceof ApiError && error.status === 404)) return setWrong(String((error as Error).message));
+      if (!(error instanceof ApiError && error.status === 404)) throw error;
     }
     await sessions.refresh();
-    onClose();
   };
   return (
-    <Dialog title="End the session?" onClose={onClose}>
-      <div class="stack">
-        <p>
-          Session <code>{session.id.slice(0, 8)}</code> of {session.server}, {clientOf(session)}. Its requests are cancelled, and a process of its own ends.
-        </p>
-        {wrong && <Banner kind="bad">{wrong}</Banner>}
-        <div class="row">
-          <button type="button" class="danger" onClick={() => void end()}>
-            End the session
-          </button>
-          <button type="button" onClick={onClose}>
-            Keep it
-          </button>
-        </div>
-      </div>
-    </Dialog>
+    <Confirm title="End the session?" yes="End the session" act={end} onClose={onClose}>
+      Session <code>{session.id.slice(0, 8)}</code> of {session.server}, {clientOf(session)}. Its requests are cancelled, and a process of its own ends.
+    </Confirm>
   );
 }
