@@ -10,7 +10,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final
@@ -668,6 +668,10 @@ def _substitute(value: Any, environ: Mapping[str, str]) -> Any:
     return value
 
 
+def _name_of(expression: str) -> str:
+    return expression.removeprefix("env:").partition(":-")[0]
+
+
 def _variable(expression: str, environ: Mapping[str, str]) -> str:
     written = f"${{{expression}}}"
     if expression.startswith("input:"):
@@ -790,7 +794,7 @@ def known_secrets(specs: Iterable[ServerSpec]) -> set[str]:
     found: set[str] = set()
     for spec in specs:
         for name, value in (*spec.env.items(), *spec.headers.items(), *(spec.oauth or {}).items()):
-            if is_secret_name(name) or name.lower().endswith(("key", "pat")):
+            if _names_secret(name):
                 found.add(value)
         for value in spec.headers.values():
             scheme, _, credential = value.partition(" ")
@@ -802,7 +806,24 @@ def known_secrets(specs: Iterable[ServerSpec]) -> set[str]:
             elif shown == f"{arg.partition('=')[0]}={HIDDEN}":
                 found.add(arg.partition("=")[2])
         found |= {secret for secret in _in_url(spec.url) if secret}
+        found |= set(_from_variables(spec))
     return found
+
+
+def _names_secret(name: str) -> bool:
+    return is_secret_name(name) or name.lower().endswith(("key", "pat"))
+
+
+def _from_variables(spec: ServerSpec) -> Iterator[str]:
+    """What variables with the name of a secret stand for, wherever the entry has them."""
+    for key, written in spec.written.items():
+        value = getattr(spec, key)
+        pairs = zip(value, written, strict=True) if isinstance(value, tuple) else [(value, written)]
+        for now, before in pairs:
+            found = list(_VARIABLE.finditer(before))
+            if any(_names_secret(_name_of(variable[1])) for variable in found):
+                # with several of them their values cannot be told apart: the text between is hidden with them
+                yield now[found[0].start() : len(now) - (len(before) - found[-1].end())]
 
 
 def _in_url(url: str | None) -> tuple[str | None, ...]:

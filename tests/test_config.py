@@ -544,6 +544,21 @@ def test_what_a_variable_stands_for_is_not_shown(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("entry", "secret"),
+    [
+        ({"command": "x", "args": ["run", "${env:API_KEY}"]}, "T0P-value"),
+        ({"command": "x", "args": ["db=${DB_PASSWORD:-none}/main"]}, "T0P-value"),
+        ({"command": "x", "args": ["${env:HOST}:${env:API_KEY}@db"]}, "host:T0P-value"),
+        ({"url": "https://x/${env:API_KEY}/mcp"}, "T0P-value"),
+        ({"command": "x", "args": ["${env:HOST}"]}, None),
+    ],
+)
+def test_what_a_variable_with_the_name_of_a_secret_stands_for_is_known_as_one(tmp_path, entry, secret):
+    spec = one(tmp_path, entry, API_KEY="T0P-value", DB_PASSWORD="T0P-value", HOST="host")
+    assert config.known_secrets([spec]) == ({secret} if secret else set())
+
+
+@pytest.mark.parametrize(
     "arg",
     ["-y", "@scope/server", "--port=8080", "https://host:8080/p?q=1", "/home/me/monkey", "C:\\x", "a:b"],
 )
