@@ -108,6 +108,20 @@ def test_servers_show_state_memory_and_problems_and_can_be_stopped_and_started(t
     tab.quiet()
 
 
+def test_a_filter_leaves_the_servers_that_have_its_text(tab, managed):
+    tab.go("servers")
+    row(tab, "fast").wait_for()
+    tab.page.keyboard.press("/")
+    tab.page.keyboard.type("LOU")
+    row(tab, "fast").wait_for(state="detached")
+    assert row(tab, "loud").count() == 1
+    tab.page.keyboard.type("x")
+    tab.shows("None of them matches", ".empty")
+    tab.page.keyboard.press("Escape")
+    row(tab, "fast").wait_for()
+    tab.quiet()
+
+
 def test_stderr_is_followed_and_stays_text(tab, managed):
     tab.go("servers/loud")
     tab.shows("Nothing was written")

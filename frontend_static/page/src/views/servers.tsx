@@ -43,6 +43,7 @@ function Overview() {
       </div>
       {value?.servers.length === 0 && <Empty>No server is configured. Add one here, or write it into {value.editing.file}.</Empty>}
       {value === undefined && !error && <Empty>Asking …</Empty>}
+      {shown?.length === 0 && value?.servers.length !== 0 && <Empty>None of them matches.</Empty>}
       {shown !== undefined && shown.length > 0 && (
         <WideTable label="Table of servers" kind="servers" columns={COLUMNS}>
           {shown.map((server) => (

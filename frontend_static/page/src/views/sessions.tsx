@@ -31,6 +31,8 @@ export default function Sessions() {
         <Filter label="Filter sessions" value={filter} onInput={setFilter} />
         <span class="muted">{value === undefined ? "" : value.length === 1 ? "1 session" : `${value.length} sessions`}</span>
       </div>
+      {value === undefined && !error && <Empty>Asking …</Empty>}
+      {shown?.length === 0 && value?.length !== 0 && <Empty>None of them matches.</Empty>}
       {value?.length === 0 && <Empty>You have no session. Connect to a server, here or with any MCP client.</Empty>}
       {shown !== undefined && shown.length > 0 && (
         <WideTable label="Table of sessions" kind="sessions" columns={COLUMNS}>
