@@ -1,7 +1,7 @@
 """A client link: bytes of a stream in, messages out, and back.
 
-One write per loop tick, one clock for the heartbeats of all links. It knows frames and back-pressure; what a
-message means is the business of whoever owns it.
+One write for what comes in one turn of the loop, one clock for the heartbeats of all links. It knows frames and
+back-pressure; what a message means is the business of whoever owns it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol
 from mcp_ws_ide.binding import CloseCode
 from mcp_ws_ide.framing import FrameLayer
 from mcp_ws_ide.handlers.streams import ByteStream
+from mcp_ws_ide.turns import Turns
 
 HIGH_WATER: Final = 1 << 20
 """Bytes a client has not taken, above which its own server is not read."""
@@ -56,6 +57,7 @@ class WebSocketLink:
         "_queued",
         "_scheduled",
         "_stream",
+        "_turns",
         "_unflushed",
         "closed",
         "closing",
@@ -81,6 +83,7 @@ class WebSocketLink:
         self._unflushed = 0
         self._full = False
         self._scheduled = False
+        self._turns = Turns.running()
         self._pings = 0
         self._next_ping = time.monotonic() + random.uniform(*PING_INTERVAL)  # noqa: S311 - no secret
         self.closing = False
@@ -126,7 +129,11 @@ class WebSocketLink:
             self._queued = min(self._queued, self._stream.pending + self._unflushed + len(data))
             self._check_pressure()
         self._unflushed += len(data)
-        if not self._scheduled:
+        if self._scheduled:
+            return
+        if self._turns.at_once and not self._full and not self._frames.has_control:
+            self._flush()
+        else:
             self._schedule_flush()
 
     def _check_pressure(self) -> None:
@@ -140,22 +147,24 @@ class WebSocketLink:
     def _schedule_flush(self) -> None:
         if not self._scheduled:
             self._scheduled = True
-            self._loop.call_soon(self._flush)
+            self._turns.wait(self._flush)
 
-    def _flush(self) -> None:
+    def _flush(self) -> int:
+        """Write what is queued; returns how many frames that were."""
         self._scheduled = False
         self._unflushed = 0
         if self.closed:
-            return
+            return 0
         chunks = self._frames.data_to_send()
         if not chunks:
-            return
+            return 0
         if self._stream.write(b"".join(chunks)):
             self._written()
         else:
             self._queued = self._stream.pending  # what has left meanwhile is not owed any more
         if chunks[-1] == b"":
             self._stream.close()
+        return (len(chunks) + 1) // 2
 
     def _written(self) -> None:
         """The stream holds nothing back."""

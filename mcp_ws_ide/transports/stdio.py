@@ -1,7 +1,7 @@
 """MCP servers as child processes: one JSON object a line over stdin and stdout (MCP transports, stdio).
 
-Raw non-blocking pipes on the event loop: one read call serves many lines, all lines of one loop tick go
-out in one write. stderr is always drained. Knows bytes and processes; JSON-RPC is the caller's.
+Raw non-blocking pipes on the event loop: one read call serves many lines, all lines of one turn of the
+loop go out in one write. stderr is always drained. Knows bytes and processes; JSON-RPC is the caller's.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from mcp_ws_ide.errors import TransportClosed, TransportError
 from mcp_ws_ide.transports.base import Receiver, Supplies, Transport
 from mcp_ws_ide.transports.lines import MessageLines, printable
 from mcp_ws_ide.transports.processes import Process, ProcessSupervisor
+from mcp_ws_ide.turns import Turns
 
 if TYPE_CHECKING:
     from mcp_ws_ide.config import ServerSpec
@@ -104,6 +105,7 @@ class StdioTransport(Transport):
         self._out: list[bytes] = []
         self._queued = 0
         self._flush_scheduled = False
+        self._turns = Turns.running()
         self._writing = False
         self._paused = False
         self._stuck: asyncio.TimerHandle | None = None
@@ -224,8 +226,11 @@ class StdioTransport(Transport):
         self._out.append(b"\n")
         self._queued += len(message) + 1
         if not self._flush_scheduled and not self._writing:
-            self._flush_scheduled = True
-            self._loop.call_soon(self._flush)
+            if self._turns.at_once:
+                self._flush()
+            else:
+                self._flush_scheduled = True
+                self._turns.wait(self._flush)
         if self._queued > self._high_water:
             self._check_queue()
 
@@ -236,10 +241,12 @@ class StdioTransport(Transport):
             self._paused = True
             self._receiver.write_paused(True)
 
-    def _flush(self) -> None:
+    def _flush(self) -> int:
+        """Write what the pipe takes; returns how many messages were waiting for it."""
         self._flush_scheduled = False
         if self._stdin < 0 or not self._out:
-            return
+            return 0
+        messages = len(self._out) // 2
         data = b"".join(self._out)
         try:
             written = os.write(self._stdin, data)
@@ -248,13 +255,15 @@ class StdioTransport(Transport):
         except OSError as error:
             self._out.clear()
             self._pipe_broke = True
-            return self._fail(f"its stdin is closed ({error.strerror})")
+            self._fail(f"its stdin is closed ({error.strerror})")
+            return messages
         self._queued -= written
         self._out = [data[written:]] if written < len(data) else []
         self._watch_writable(bool(self._out), progressed=written > 0)
         if self._paused and self._queued <= self._high_water // 2 and self._receiver is not None:
             self._paused = False
             self._receiver.write_paused(False)
+        return messages
 
     def _watch_writable(self, wanted: bool, progressed: bool) -> None:
         if wanted != self._writing:

@@ -44,7 +44,7 @@ asyncio.run(main(*sys.argv[1:]))
 
 async def storm(jupyter: Jupyter, count: int) -> tuple[float, float]:
     """Cut ``count`` sessions at once; returns seconds until all were back, and a neighbour's worst call."""
-    clients = [Resumer(jupyter) for _ in range(count)]
+    clients = [Resumer(jupyter, open_timeout=60) for _ in range(count)]  # all of them share one process
     gate = asyncio.Semaphore(50)
 
     async def prepare(client: Resumer) -> None:
