@@ -71,6 +71,12 @@ FINAL_CODES: Final = frozenset(
 )
 """Close codes after which coming back would repeat the same end, or is not wanted."""
 
+VIOLATIONS: Final = frozenset(
+    {CloseCode.PROTOCOL_ERROR, CloseCode.UNSUPPORTED_DATA, CloseCode.INVALID_TEXT, CloseCode.TOO_BIG}
+)
+"""Close codes of whoever cannot take what the other end sent: that message can neither be skipped nor replayed, so the
+session ends with the link (docs/binding.md, section 4)."""
+
 
 class UnknownSubprotocol(ValueError):
     """Every subprotocol that was offered is unknown here."""

@@ -13,11 +13,11 @@ import logging
 from typing import Final
 
 from websockets.exceptions import InvalidState
-from websockets.frames import BINARY, CLOSE, CONT, PONG, TEXT, Frame
+from websockets.frames import BINARY, CLOSE, CONT, PONG, TEXT, Close, Frame
 from websockets.protocol import SERVER, State
 from websockets.protocol import Protocol as WebSocketProtocol
 
-from mcp_ws_ide.binding import CloseCode, close_code_for, close_reason
+from mcp_ws_ide.binding import VIOLATIONS, CloseCode, close_code_for, close_reason
 from mcp_ws_ide.messages import is_text
 
 try:
@@ -75,17 +75,23 @@ class FrameLayer:
 
     @property
     def close_code(self) -> int | None:
-        """The code of the peer's close frame, None while open, 1006 when none came: then nobody knows what it got."""
+        """None while open; the code of our close frame, if the peer broke the protocol; else that of the peer's, or
+        1006 when none came: then nobody knows what it got."""
         if self._protocol.state is _OPEN:
             return None
-        close = self._protocol.close_rcvd
-        return close.code if close is not None else _ABNORMAL
+        end = self._violation or self._protocol.close_rcvd
+        return end.code if end is not None else _ABNORMAL
 
     @property
     def close_reason(self) -> str:
         """The reason given with :attr:`close_code`."""
-        close = self._protocol.close_rcvd or self._protocol.close_sent
-        return close.reason if close is not None else ""
+        end = self._violation or self._protocol.close_rcvd or self._protocol.close_sent
+        return end.reason if end is not None else ""
+
+    @property
+    def _violation(self) -> Close | None:
+        sent = self._protocol.close_sent
+        return sent if sent is not None and sent.code in VIOLATIONS else None
 
     def receive(self, data: bytes) -> list[bytes]:
         """Take bytes from the socket; return the text messages they complete.

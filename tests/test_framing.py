@@ -118,6 +118,15 @@ def test_an_end_without_a_close_frame_is_1006():
     assert layer.close_code == 1006
 
 
+def test_a_violation_is_the_end_whether_or_not_the_peer_confirms_it():
+    layer = FrameLayer(100)
+    layer.receive(masked(BINARY, b"x"))
+    assert layer.close_code == 1003
+    layer.receive(masked(CLOSE, Close(1000, "").serialize()))
+    layer.receive_eof()
+    assert layer.close_code == 1003
+
+
 def test_data_queued_before_a_close_goes_out_before_it():
     layer = FrameLayer(100)
     layer.send_text(b"last words")

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from mcp_ws_ide import messages
-from mcp_ws_ide.binding import CloseCode, close_reason, poll_close, poll_head
+from mcp_ws_ide.binding import VIOLATIONS, CloseCode, close_reason, poll_close, poll_head
 from mcp_ws_ide.core.tools import ToolRules
 
 HOLD: Final = 25.0
@@ -61,6 +61,8 @@ class PollLink:
         self._wake = asyncio.Event()
         self._reading = asyncio.Event()
         self._reading.set()
+        self._violated = 0
+        """The close code, if the client broke the protocol."""
         self._on_message: OnMessage | None = None
         self._on_closed: OnClosed | None = None
         self._on_full: OnFull = lambda full: None
@@ -179,6 +181,8 @@ class PollLink:
         if self.closing or self.closed:
             return
         self.closing = True
+        if code in VIOLATIONS:
+            self._violated = code
         self._end = poll_close(code, close_reason(reason))
         self._reading.set()
         self._wake.set()
@@ -196,4 +200,4 @@ class PollLink:
         self._reading.set()
         on_closed, self._on_closed, self._on_message = self._on_closed, None, None
         if on_closed is not None:
-            on_closed(code, reason)
+            on_closed(self._violated or code, reason)

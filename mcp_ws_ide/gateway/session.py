@@ -600,11 +600,12 @@ class Session:
             self.close_link(*self._final)
 
     def link_lost(self, link: Link, code: int, reason: str) -> None:
-        """A link of a resumable session is gone: with close code 1000 so is the session, else it waits."""
+        """A link of a resumable session is gone. So is the session, if its client said so or cannot go on; else it
+        waits."""
         if self.ended or self.resumption is None or link is not self._link:
             return
         confirmed = self._final is not None and code == self._final[0]
-        if code == CloseCode.NORMAL or confirmed:
+        if code == CloseCode.NORMAL or code in binding.VIOLATIONS or confirmed:
             return self.link_closed(code, reason)
         self.resumption.detach(link, time.monotonic())
         self._link = None

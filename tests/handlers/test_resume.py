@@ -135,6 +135,20 @@ async def test_close_1000_ends_the_session_and_every_other_end_keeps_it(jupyter)
     assert (await client.closed())[0] == 4404
 
 
+@pytest.mark.parametrize(
+    ("frame", "code"), [(b"\x00", 1003), ("x" * (11 << 20), 1009), ('{"mcp.ws":"ack"}', 1002)]
+)
+async def test_what_cannot_be_taken_ends_the_session(jupyter, frame, code):
+    client = Resumer(jupyter)
+    await client.open()
+    await client.initialize()
+    with contextlib.suppress(ConnectionClosed):  # the gateway need not read all of it
+        await client.link.send(frame)
+    assert (await client.closed())[0] == code
+    await until(lambda: attached(jupyter, client.session) is None)
+    assert (await client.resume())["mcp.ws"] == "gone"
+
+
 async def test_a_client_that_left_has_the_time_it_said_to_come_back(jupyter):
     client, other = Resumer(jupyter), Resumer(jupyter)
     for one in (client, other):
@@ -242,6 +256,9 @@ async def test_impossible_counts_are_refused(jupyter):
     await client.link.send('{"mcp.ws":"ack","recv":5}')
     code, reason = await client.closed()
     assert (code, reason) == (1002, "5 frames acknowledged, 0 sent")
+    assert (await client.resume())["mcp.ws"] == "gone"
+    await client.open()
+    client.vanish()
     assert (await client.resume(recv=9))["mcp.ws"] == "gone"
     assert (await client.resume())["mcp.ws"] == "resumed", "one failed attempt does not lose the session"
     await client.link.close()
