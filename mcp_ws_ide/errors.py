@@ -84,6 +84,10 @@ class TransportError(McpWsError):
     """A server could not be started or reached; the text is for the user."""
 
 
+class NotAttempted(TransportError):
+    """It was not even tried: the server is switched off, or has failed too often lately."""
+
+
 class TransportClosed(TransportError):
     """The server was reached once and is gone."""
 

@@ -122,8 +122,9 @@ class GroupTransport(Transport):
         server = self._gateway.servers.get(member)
         if server is None or server.members:
             return f"there is no server {member!r}"
-        if server.refusal is not None:
-            return f"server {member!r} cannot start: {server.refusal}"
+        refusal = server.refusal_to(self._info.principal)
+        if refusal is not None:
+            return f"server {member!r} cannot start: {refusal}"
         try:
             self._gateway.check_admission(self._info.principal)
         except LimitExceeded as error:

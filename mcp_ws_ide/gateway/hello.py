@@ -51,7 +51,7 @@ class Hello:
     def _open(self) -> None:
         server = self._server
         if server is not self._gateway.find(server.name) or server.refusal is not None:
-            words = server.refusal or "it was taken out of the configuration"
+            words = server.refusal_to(self._info.principal) or "it was taken out of the configuration"
             return self._link.close(CloseCode.UPSTREAM_ENDED, f"server {server.name!r}: {words}")
         try:
             self._gateway.check_admission(self._info.principal)

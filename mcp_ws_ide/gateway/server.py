@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from mcp_ws_ide.config import ServerSpec
 from mcp_ws_ide.core.era import Era
-from mcp_ws_ide.errors import TransportError
+from mcp_ws_ide.errors import NotAttempted
 from mcp_ws_ide.metrics import ServerCounters
 from mcp_ws_ide.transports.base import Transport
 
@@ -60,7 +60,7 @@ class CrashLoop:
         if left <= 0:
             return None
         return (
-            f"it ended {CRASH_LIMIT} times within {CRASH_WINDOW:.0f} s; "
+            f"it failed {CRASH_LIMIT} times within {CRASH_WINDOW:.0f} s; "
             f"the next attempt is possible in {left:.0f} s, or after a restart by hand"
         )
 
@@ -175,6 +175,13 @@ class Server:
             return STOPPED
         return self.spec.disabled_reason or self.crash_loop.refusal
 
+    def refusal_to(self, principal: str) -> str | None:
+        """:attr:`refusal`, with how the server last failed this user where that is what it comes from."""
+        refusal, last = self.refusal, self.last_exit(principal)
+        if refusal is None or last is None or refusal != self.crash_loop.refusal:
+            return refusal
+        return f"{refusal}; the last time: {last.reason}"
+
     def failed(self, owner: str, reason: str) -> None:
         """It ended unasked, or could not be reached; ``owner`` is the user whose it was, ``""`` nobody's."""
         _remember(self._exits, owner, Exit(time.time(), reason))
@@ -192,10 +199,11 @@ class Server:
         """A transport for this principal, not connected yet.
 
         Raises:
-            TransportError: the server is disabled, or its breaker is open.
+            NotAttempted: the server is disabled, or its breaker is open.
         """
-        if self.refusal is not None:
-            raise TransportError(self.refusal)
+        refusal = self.refusal_to(principal)
+        if refusal is not None:
+            raise NotAttempted(refusal)
         return self._make_transport(self.spec, principal)
 
     @property

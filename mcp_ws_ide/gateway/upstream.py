@@ -22,6 +22,7 @@ from mcp_ws_ide.errors import (
     UPSTREAM_UNAVAILABLE,
     LimitExceeded,
     MalformedMessage,
+    NotAttempted,
     TransportClosed,
     TransportError,
 )
@@ -89,9 +90,10 @@ class Upstream(ABC):
                 transport = self._new_transport()
                 await transport.connect(self)
         except (TransportError, LimitExceeded) as error:
-            if isinstance(error, TransportError) and self.server.refusal is None:
+            failed = isinstance(error, TransportError) and not isinstance(error, NotAttempted)
+            if failed and self.server.refusal is None:
                 self.server.crash_loop.crashed()
-            return self._end(str(error))
+            return self._end(str(error), failed=failed)
         except Exception:  # a mistake of ours must not leave anybody waiting
             log.exception("server %s could not be attached to", self.server.name)
             return self._end("internal error of the gateway; its log says more")
@@ -166,14 +168,14 @@ class Upstream(ABC):
             log.warning("server %s ended: %s", self.server.name, reason)
         self._end(reason)
 
-    def _end(self, reason: str) -> None:
+    def _end(self, reason: str, *, failed: bool = True) -> None:
         if self.closed:
             return
         reason = self._gateway.tap.redactor.text(reason)
         self.closed = True
         self._ready = False
         self.server.upstreams.discard(self)
-        if not self._closing:
+        if failed and not self._closing:
             self.server.failed(self.owner, reason)
         self._tell("upstream_closed", reason)
         waiting, self._waiting = self._waiting, []

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from mcp_ws_ide.errors import LimitExceeded, TransportError
+from mcp_ws_ide.errors import LimitExceeded, NotAttempted, TransportError
 from mcp_ws_ide.transports import Transport
 from mcp_ws_ide.transports.base import Receiver
 
@@ -104,7 +104,8 @@ class WarmPool:
                         await self._wake.wait()
                 await self._start_one()
         except (TransportError, LimitExceeded) as error:
-            if isinstance(error, TransportError) and self._server.refusal is None:
+            failed = isinstance(error, TransportError) and not isinstance(error, NotAttempted)
+            if failed and self._server.refusal is None:
                 self._server.crash_loop.crashed()
             log.warning("server %s could not be started ahead: %s", self._server.name, error)
         finally:

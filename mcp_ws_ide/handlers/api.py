@@ -133,7 +133,7 @@ class ServersHandler(ApiHandler):
             "transport": server.spec.kind,
             "era": server.era or "unknown",
             "state": server.state,
-            "reason": hide(server.refusal or (last.reason if last else "")),
+            "reason": hide(server.refusal_to(self.principal) or (last.reason if last else "")),
             "source": server.spec.source,
             "sharing": server.spec.sharing,
             "command": [hide(part) for part in command],

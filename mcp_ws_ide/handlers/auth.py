@@ -144,8 +144,11 @@ class ServerLookup:
     def usable_server(self, name: str) -> Server:
         """The configured server, or 404; 502 if it cannot be started now."""
         server = self.find_server(name)
-        if server.refusal is not None:
-            raise self.refuse(502, "server", f"server {server.name!r} cannot start: {server.refusal}")
+        refusal = server.refusal_to(self.principal)
+        if refusal is not None:
+            raise self.refuse(
+                502, "server", f"server {server.name!r} cannot start: {server.spec.unresolved(refusal)}"
+            )
         return server
 
     def server_for_hello(self, name: str) -> Server:

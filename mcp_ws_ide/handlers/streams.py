@@ -61,6 +61,8 @@ def take_stream(stream: IOStream, tasks: TaskGroupOwner) -> ByteStream:
         return TornadoStream(stream, tasks)
     # A client that sends frames before it has seen the 101 is early, not wrong: keep what is there.
     early = stream.read_bytes(READ_BYTES, partial=True)
+    if stream.closed():  # it left while it was being admitted
+        return TornadoStream(stream, tasks)
     received = early.result() if isinstance(early, asyncio.Future) and early.done() else b""
     taken = stream.socket.dup()
     stream.close()

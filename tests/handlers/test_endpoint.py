@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import socket
 import sys
 from collections.abc import Iterator
 
@@ -20,6 +21,7 @@ from mcp_ws_ide.errors import (
     UPSTREAM_LOST,
     UPSTREAM_UNAVAILABLE,
 )
+from mcp_ws_ide.gateway.server import CRASH_LIMIT
 from tests.conftest import FAST_SERVER, MODERN, Jupyter, Peer, until
 
 SDK_1_AGENT = "Python/3.11 websockets/15.0.1"
@@ -253,6 +255,43 @@ async def test_a_command_that_does_not_exist_is_said_in_words(jupyter):
     assert answer["error"]["code"] == UPSTREAM_UNAVAILABLE
     assert answer["error"]["data"] == {"outcome": "not_sent"}
     assert "no-such-command" in answer["error"]["message"]
+
+
+async def test_why_a_server_fails_is_said_also_while_it_is_not_tried_any_more(make_jupyter):
+    jupyter = make_jupyter({"absent": {"command": "no-such-command"}})
+    async with jupyter.connect("absent") as link:
+        peer = Peer(link)
+        for number in range(CRASH_LIMIT + 2):
+            message = (await peer.call(number, "tools/list"))["error"]["message"]
+            assert "'no-such-command'" in message
+        assert f"failed {CRASH_LIMIT} times" in message
+    entry = jupyter.rest("GET", "servers/absent")[1]
+    assert entry["state"] == "failed"
+    assert "times within" in entry["reason"] and "'no-such-command'" in entry["reason"]
+    assert "times within" not in entry["last_exit"]["reason"], (
+        "the breaker's words are no failure of the server"
+    )
+    with pytest.raises(InvalidStatus) as refused:
+        await jupyter.connect("absent")
+    assert refused.value.response.status_code == 502
+    assert b"'no-such-command'" in refused.value.response.body
+
+
+async def test_clients_that_leave_while_they_are_admitted_cause_no_error(make_jupyter):
+    jupyter = make_jupyter({"fast": FAST_SERVER})
+    request = (
+        f"GET /mcp-ws/servers/fast HTTP/1.1\r\nHost: 127.0.0.1:{jupyter.port}\r\nAuthorization: Bearer {jupyter.token}\r\n"
+        "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: mcp\r\n"
+        "Sec-WebSocket-Key: MDAwMDAwMDAwMDAwMDAwMA==\r\n\r\n"
+    ).encode()
+    for _ in range(50):
+        with socket.create_connection(("127.0.0.1", jupyter.port)) as left:
+            left.sendall(request)
+    await until(
+        lambda: jupyter.log.read_text().count(" 101 ") + jupyter.log.read_text().count("opened") >= 50
+    )
+    await until(lambda: jupyter.rest("GET", "health")[1]["sessions"] == 0)
+    assert "Traceback" not in jupyter.log.read_text()
 
 
 async def test_a_client_that_leaves_has_its_work_cancelled(alone):
