@@ -181,6 +181,7 @@ class Control(msgspec.Struct, omit_defaults=True):
     session: str | None = None
     grace: float | None = None
     window: Window | None = None
+    max_message_bytes: _Count | None = None
     reason: str | None = None
     dropped: _Count | None = None
     jsonrpc: Raw = Raw()

@@ -41,6 +41,9 @@ export const FINAL_CODES: ReadonlySet<number> = new Set([
 /** Error code of the answers this client writes itself, when link and session are lost. */
 export const SESSION_LOST = -31006;
 
+/** Error code of what goes beyond a limit. */
+export const LIMIT_EXCEEDED = -31003;
+
 /** What either side buffers: data frames, and their bytes. */
 export interface Window {
   readonly frames: number;
@@ -60,6 +63,8 @@ export type Control =
       /** Seconds that a session without a link lives. */
       readonly grace: number;
       readonly window: Window;
+      /** Longest message that the gateway takes. */
+      readonly max_message_bytes?: number | null;
     }
   | { readonly "mcp.ws": "resumed"; readonly recv: number; readonly token: string }
   | { readonly "mcp.ws": "gone"; readonly reason?: string }
@@ -79,12 +84,13 @@ const isText: Check = (value) => typeof value === "string";
 const isCount: Check = (value) => Number.isSafeInteger(value) && (value as number) >= 0;
 const isNumber: Check = (value) => typeof value === "number";
 const isOptionalText: Check = (value) => value === undefined || value === null || isText(value);
+const isOptionalCount: Check = (value) => value === undefined || value === null || isCount(value);
 const isWindow: Check = (value) => isObject(value) && isCount(value["frames"]) && isCount(value["bytes"]);
 
 const MEMBERS: Readonly<Record<Control["mcp.ws"], Readonly<Record<string, Check>>>> = {
   open: {},
   resume: { token: isText, recv: isCount },
-  opened: { session: isText, token: isText, grace: isNumber, window: isWindow },
+  opened: { session: isText, token: isText, grace: isNumber, window: isWindow, max_message_bytes: isOptionalCount },
   resumed: { recv: isCount, token: isText },
   gone: { reason: isOptionalText },
   ack: { recv: isCount },

@@ -31,6 +31,11 @@ export class ConnectionLost extends ConnectError {
   override readonly final = true;
 }
 
+/** The message is longer than the gateway takes. It was not sent, and the session goes on. */
+export class MessageTooLarge extends Error {
+  override readonly name = "MessageTooLarge";
+}
+
 /** Text of anything that was thrown. */
 export function wordsOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);

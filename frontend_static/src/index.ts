@@ -1,7 +1,7 @@
 /** MCP over resumable WebSockets, for browsers and Node (docs/typescript.md). */
 
 export type { Credentials, Token } from "./endpoint.js";
-export { ConnectError, ConnectionLost, SessionGone, Unauthorized, UnknownServer } from "./errors.js";
+export { ConnectError, ConnectionLost, MessageTooLarge, SessionGone, Unauthorized, UnknownServer } from "./errors.js";
 export {
   NegotiatingTransport,
   TRANSPORTS,

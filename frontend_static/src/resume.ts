@@ -73,6 +73,8 @@ export interface SessionSnapshot {
   /** Seconds that the session lives without a link. */
   readonly grace: number;
   readonly window: Window;
+  /** Longest message that the gateway takes, in bytes. */
+  readonly maxMessageBytes?: number;
   /** Messages of this side that were acknowledged, and of the other side that were taken. */
   readonly acknowledged: number;
   readonly received: number;
@@ -112,6 +114,8 @@ export class ClientEnd {
   session = "";
   /** Seconds that the session lives without a link. */
   grace = 0;
+  /** Longest message that the gateway takes, in bytes, where it said so. */
+  maxMessageBytes = Infinity;
   /** Whether data frames may be written now. */
   live = false;
   /** Whether the client has sent `initialize`: then no other session can take over. */
@@ -134,6 +138,7 @@ export class ClientEnd {
     end.session = saved.session;
     end.#token = saved.token;
     end.grace = saved.grace;
+    end.maxMessageBytes = saved.maxMessageBytes ?? Infinity;
     end.legacy = saved.legacy;
     end.channel = ReliableChannel.continued(saved.window, saved.acknowledged, saved.received, saved.kept);
     end.#written = end.channel.sent;
@@ -144,13 +149,14 @@ export class ClientEnd {
   /** How another end goes on with this session; undefined where there is nothing to go on with. */
   snapshot(): SessionSnapshot | undefined {
     if (!this.resumable) return undefined;
-    const { session, grace, legacy, channel } = this;
+    const { session, grace, legacy, channel, maxMessageBytes } = this;
     return {
       version: 1,
       session,
       token: this.#token,
       grace,
       window: channel.window,
+      ...(maxMessageBytes === Infinity ? {} : { maxMessageBytes }),
       acknowledged: channel.base,
       received: channel.received,
       kept: channel.kept,
@@ -265,6 +271,7 @@ export class ClientEnd {
     this.session = control.session;
     this.#token = control.token;
     this.grace = control.grace;
+    this.maxMessageBytes = control.max_message_bytes ?? Infinity;
     this.channel.window = control.window;
     return { write: this.#goLive(this.channel.replayAfter(0)), event: "opened" };
   }

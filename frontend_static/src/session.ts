@@ -5,8 +5,9 @@
  * {@link ClientEnd}; how a link is made, by an {@link Opener}.
  */
 
-import { CloseCode, encodeControl, FINAL_CODES, isObject } from "./binding.js";
-import { ConnectError, ConnectionLost, SessionGone, Unauthorized, wordsOf } from "./errors.js";
+import { CloseCode, encodeControl, FINAL_CODES, isObject, LIMIT_EXCEEDED } from "./binding.js";
+import { byteLength } from "./channel.js";
+import { ConnectError, ConnectionLost, MessageTooLarge, SessionGone, Unauthorized, wordsOf } from "./errors.js";
 import { wordsOfEnd, type Link, type LinkEnd, type Opener } from "./link.js";
 import { Liveness, PING_INTERVAL } from "./liveness.js";
 import { watchPage } from "./page.js";
@@ -441,15 +442,25 @@ export class SessionTransport extends EventTarget {
    * Send a message, now or when there is a link; waits while the window is full.
    *
    * @throws Error the transport is closed, or gets closed meanwhile.
+   * @throws MessageTooLarge the gateway would end the session over it. In place of a response the server gets an error.
    */
   send(message: unknown, _options?: unknown): Promise<void> {
     if (!this.#running) return Promise.reject(new Error(`the transport is closed: ${this.#closedBecause()}`));
     const text = JSON.stringify(message);
+    const limit = this.#end.maxMessageBytes;
+    if (text.length > limit / 3 && byteLength(text) > limit) return this.#refuse(message, byteLength(text));
     if (this.#parked.length > 0 || this.#end.channel.full) {
       return new Promise((sent, failed) => this.#parked.push({ text, message, sent, failed }));
     }
     this.#write(text, message);
     return Promise.resolve();
+  }
+
+  #refuse(message: unknown, size: number): Promise<void> {
+    const words = `the message has ${size} bytes, and the gateway takes at most ${this.#end.maxMessageBytes} (max_message_bytes)`;
+    if (!isObject(message) || "method" in message || "error" in message) return Promise.reject(new MessageTooLarge(words));
+    const data = { limit: "max_message_bytes", outcome: "not_sent" };
+    return this.send({ jsonrpc: "2.0", id: message["id"], error: { code: LIMIT_EXCEEDED, message: words, data } });
   }
 
   #closedBecause(): string {

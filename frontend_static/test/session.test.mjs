@@ -57,6 +57,26 @@ test("what has arrived when a session is left, and was not handed on, is handed 
   next.transport.suspend(); // its timers would keep this process
 });
 
+test("a message above the gateway's limit is refused before it is sent, and the session goes on", async () => {
+  const limited = OPENED.replace("}}", '},"max_message_bytes":100}');
+  const first = await started(limited);
+  const { socket, transport } = await started('{"mcp.ws":"resumed","recv":0,"token":"T2"}', { resume: first.transport.suspend() });
+  const before = socket.sent.length;
+  const large = { jsonrpc: "2.0", id: 1, method: "m", params: { text: "ä".repeat(60) } };
+  await assert.rejects(transport.send(large), { name: "MessageTooLarge", message: /takes at most 100/ });
+  assert.equal(socket.sent.length, before);
+  await transport.send({ jsonrpc: "2.0", id: 2, method: "m" });
+  assert.equal(socket.sent.at(-1).id, 2);
+  transport.suspend();
+});
+
+test("in place of a response above the limit the server gets an error", async () => {
+  const { socket, transport } = await started(OPENED.replace("}}", '},"max_message_bytes":300}'));
+  await transport.send({ jsonrpc: "2.0", id: 7, result: { text: "x".repeat(400) } });
+  assert.deepEqual([socket.sent.at(-1).id, socket.sent.at(-1).error.code], [7, -31003]);
+  transport.suspend();
+});
+
 const SNAPSHOT = {
   version: 1, session: "S", token: "T", grace: 60, window: { frames: 64, bytes: 4096 },
   acknowledged: 0, received: 0, kept: [], legacy: false, waiting: [],

@@ -123,7 +123,7 @@ class WebSocketTransport:
             stack.callback(group.cancel_scope.cancel)
             stack.push_async_callback(self._finish_sending, write)
             group.start_soon(self._run, to_session, from_session)
-            group.start_soon(self._send_all, from_session)
+            group.start_soon(self._send_all, from_session, to_session)
             group.start_soon(self._acknowledge)
             self._stack = stack.pop_all()
         return read, write
@@ -335,14 +335,19 @@ class WebSocketTransport:
 
     # --- sending --------------------------------------------------------------------------------
 
-    async def _send_all(self, from_session: Any) -> None:
+    async def _send_all(self, from_session: Any, to_session: Any) -> None:
         """Until the session closes the stream. While the window is full the session waits: nothing is lost."""
         try:
             async for message in from_session:
                 self._sending = True
-                data = self._encode(message)
-                await self._wait_for_room()
-                await self._send(data)
+                data, refused = self._end.fit(self._encode(message))
+                if data:
+                    await self._wait_for_room()
+                    await self._send(data)
+                elif refused:
+                    await self._hand_over([refused], to_session)
+                else:
+                    log.warning("a notification above the gateway's max_message_bytes was not sent")
                 self._sending = False
         except (anyio.ClosedResourceError, anyio.BrokenResourceError):
             return  # given up; a later send of the session raises

@@ -22,7 +22,7 @@ import msgspec
 from mcp_ws_ide import binding, messages
 from mcp_ws_ide.binding import Control, ControlError, Window
 from mcp_ws_ide.core.channel import PositionError, ReliableChannel
-from mcp_ws_ide.errors import SESSION_LOST, MalformedMessage
+from mcp_ws_ide.errors import LIMIT_EXCEEDED, SESSION_LOST, MalformedMessage
 from mcp_ws_ide.messages import IdKey, Kind
 
 OVERFLOW_FACTOR: Final = 2
@@ -76,11 +76,11 @@ class GatewayEnd:
         self._token = digest
         self._previous: bytes | None = None
 
-    def opened(self, session: str, token: str) -> bytes:
-        """The answer to ``open``."""
-        return binding.encode_control(
-            Control("opened", session=session, token=token, grace=self.grace, window=self.window)
-        )
+    def opened(self, session: str, token: str, max_message_bytes: int | None = None) -> bytes:
+        """The answer to ``open``; it says how long a message may be, where that is known."""
+        control = Control("opened", token=token, session=session, grace=self.grace, window=self.window)
+        control.max_message_bytes = max_message_bytes
+        return binding.encode_control(control)
 
     def knows(self, digest: bytes) -> bool:
         """Whether a token with this digest may resume the session. Takes the same time for every token."""
@@ -227,6 +227,8 @@ class ClientEnd:
         self.channel = ReliableChannel(Window().frames, Window().bytes)
         self.session = ""
         self.grace = 0.0
+        self.max_message_bytes: int | None = None
+        """Longest message that the gateway takes, where it said so."""
         self.live = False
         """Whether data frames may be written now."""
         self.legacy = False
@@ -253,6 +255,28 @@ class ClientEnd:
         if self._token:
             return binding.encode_control(Control("resume", token=self._token, recv=self.channel.received))
         return binding.encode_control(Control("open"))
+
+    def fit(self, data: bytes) -> tuple[bytes, bytes]:
+        """What can be sent for a message of the SDK, and what the SDK is told instead; ``b""`` is nothing.
+
+        The gateway ends a session that brings a message above its limit. So a request is answered here, a response
+        becomes an error that reaches the server, and a notification goes nowhere.
+        """
+        limit = self.max_message_bytes
+        if limit is None or len(data) <= limit:
+            return data, b""
+        try:
+            message = messages.parse(data)
+        except MalformedMessage:
+            return data, b""
+        words = (
+            f"the message has {len(data)} bytes, and the gateway takes at most {limit} (max_message_bytes)"
+        )
+        shown = {"limit": "max_message_bytes", "outcome": "not_sent"}
+        error = messages.error_response(message.id, LIMIT_EXCEEDED, words, shown)
+        if message.kind is Kind.REQUEST:
+            return b"", error
+        return (error if message.kind is Kind.RESPONSE else b""), b""
 
     def send(self, data: bytes) -> bytes | None:
         """Take a message of the SDK. Returns it if it is to be written now; else it is kept for later."""
@@ -353,6 +377,7 @@ class ClientEnd:
         assert control.session is not None
         assert control.token is not None
         self.session, self._token, self.grace = control.session, control.token, control.grace or 0.0
+        self.max_message_bytes = control.max_message_bytes
         self.channel.set_window(control.window.frames, control.window.bytes)
         self.live = True
         queued = self.channel.replay_after(0)

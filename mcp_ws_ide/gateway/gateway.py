@@ -140,10 +140,14 @@ class Gateway:
             if not upstream.users:
                 upstream.close()
 
+    def message_limit(self, spec: ServerSpec) -> int:
+        """Longest message of a server, in bytes, in either direction."""
+        return int(spec.limits.get("max_message_bytes", self.limits.max_message_bytes))
+
     def _make_transport(self, spec: ServerSpec, principal: str) -> Transport:
-        limit = spec.limits.get("max_message_bytes", self.limits.max_message_bytes)
         environment = child_environment(spec, os.environ)
-        supplies = Supplies(self._supervisor, environment, int(limit), principal, self.authorizations)
+        limit = self.message_limit(spec)
+        supplies = Supplies(self._supervisor, environment, limit, principal, self.authorizations)
         return make_transport(spec, supplies)
 
     def unlisted(self, spec: ServerSpec) -> Server:
@@ -222,7 +226,7 @@ class Gateway:
             # Answers to what may be in flight must never end a session whose client is there.
             live = Window(4 * self.limits.max_in_flight, self.limits.max_queued_bytes)
             session.resumption = GatewayEnd(link, digest, window, self.limits.grace, live)
-            link.send(session.resumption.opened(session.id, token))
+            link.send(session.resumption.opened(session.id, token, self.message_limit(server.spec)))
         self.sessions[session.id] = session
         self._per_principal[info.principal] = self._per_principal.get(info.principal, 0) + 1
         if info.link != "http":

@@ -161,7 +161,7 @@ class ServerLookup:
 
     def message_limit(self, server: Server) -> int:
         """Longest message of a server, in bytes."""
-        return int(server.spec.limits.get("max_message_bytes", self.runtime.gateway.limits.max_message_bytes))
+        return self.runtime.gateway.message_limit(server.spec)
 
 
 class GatewayHandler(JupyterHandler):

@@ -313,7 +313,10 @@ class WebSocketTransport(TaskedTransport):
     def send(self, message: bytes) -> None:
         """Queue one message, also while the link is down; see :meth:`Transport.send`."""
         self._check_open()
-        frame = self._peer.send(message)
+        data, refused = self._peer.fit(message)
+        if refused:
+            asyncio.get_running_loop().call_soon(self._deliver, refused)
+        frame = self._peer.send(data) if data else None
         if frame is not None:
             self._write([frame])
         self._check_flow()

@@ -61,6 +61,18 @@ async def test_a_call_survives_the_loss_of_its_link(jupyter, mode):
     assert "Lost" not in names(states)
 
 
+@pytest.mark.parametrize("transports", [None, ["poll"]])
+async def test_a_message_above_the_gateways_limit_fails_alone(make_jupyter, transports):
+    jupyter = make_jupyter({"demo": DEMO}, "--MCPWebSocketApp.max_message_bytes=100000")
+    url = f"{jupyter.url}mcp-ws/servers/demo"
+    async with connect(url, token=jupyter.token, transports=transports or ["websocket"]) as client:
+        with pytest.raises(MCPError, match="max_message_bytes") as refused:
+            await client.call_tool("echo", {"text": "x" * 200_000})
+        assert refused.value.error.data["outcome"] == "not_sent"
+        assert (await client.call_tool("echo", {"text": "short"})).content[0].text == "short"
+        assert len(jupyter.rest("GET", "sessions")[1]["sessions"]) == 1
+
+
 async def test_states_are_told_as_an_iterator_too(jupyter):
     async with ChaosLink(jupyter.port, 1) as link:
         transport = websocket_transport(through(jupyter, link), token=jupyter.token, reconnect=FAST)

@@ -14,6 +14,7 @@ from mcp_ws_ide import binding
 from mcp_ws_ide.core import channel, resume
 from mcp_ws_ide.core.channel import PositionError, ReliableChannel
 from mcp_ws_ide.core.resume import ClientEnd, Event, GatewayEnd, Overflow, Violation
+from mcp_ws_ide.errors import LIMIT_EXCEEDED
 from tests.core.schedules import Broken, run
 
 SCHEDULES = 2000
@@ -178,6 +179,21 @@ def test_a_peer_that_lost_part_of_a_gap_gets_the_rest_of_it():
         side.push(b"p", droppable=True)
     assert side.make_room() == 2
     assert side.replay_after(1)[0] == b'{"mcp.ws":"gap","dropped":1}'
+
+
+def test_what_the_gateway_would_not_take_is_answered_by_the_client():
+    client = ClientEnd()
+    gateway = GatewayEnd(object(), b"d", binding.Window(), 60)
+    client.receive(gateway.opened("S", "T", 100))
+    padding = b"x" * 100
+    short = b'{"jsonrpc":"2.0","id":1,"method":"m"}'
+    assert client.fit(short) == (short, b"")
+    sent, told = client.fit(b'{"jsonrpc":"2.0","id":"q","method":"m","params":{"t":"%b"}}' % padding)
+    assert (sent, json.loads(told)["id"]) == (b"", "q")
+    assert json.loads(told)["error"]["data"] == {"limit": "max_message_bytes", "outcome": "not_sent"}
+    sent, told = client.fit(b'{"jsonrpc":"2.0","id":5,"result":{"t":"%b"}}' % padding)
+    assert (json.loads(sent)["id"], json.loads(sent)["error"]["code"], told) == (5, LIMIT_EXCEEDED, b"")
+    assert client.fit(b'{"jsonrpc":"2.0","method":"n","params":{"t":"%b"}}' % padding) == (b"", b"")
 
 
 def test_answers_alone_beyond_the_window_are_an_overflow_while_detached():

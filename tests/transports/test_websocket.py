@@ -13,11 +13,11 @@ import trustme
 from websockets.asyncio.server import serve
 
 from mcp_ws_ide.config import ServerSpec
-from mcp_ws_ide.errors import TransportError
+from mcp_ws_ide.errors import LIMIT_EXCEEDED, TransportError
 from mcp_ws_ide.transports import Supplies, make_transport, websocket
 from mcp_ws_ide.transports.websocket import WebSocketTransport
 from tests.chaos import ChaosLink
-from tests.conftest import MODERN, Jupyter, until
+from tests.conftest import FAST_SERVER, MODERN, Jupyter, until
 from tests.transports.peers import Recorder, Wire
 
 
@@ -51,6 +51,19 @@ async def test_a_link_that_is_cut_again_and_again_loses_and_repeats_nothing(jupy
         assert sum("method" in m for m in found) == 150
         await transport.close()
     assert any("resumed" in text for _, text in receiver.noise)
+
+
+async def test_a_message_above_the_limit_of_the_next_gateway_fails_alone(make_jupyter):
+    jupyter = make_jupyter({"fast": FAST_SERVER}, "--MCPWebSocketApp.max_message_bytes=100000")
+    receiver = Recorder()
+    transport = through(jupyter, jupyter.port)
+    await transport.connect(receiver)
+    call(transport, 1, "echo", text="x" * 200_000)
+    call(transport, 2, "echo", text="short")
+    await until(lambda: len(receiver.messages) == 2)
+    errors = {m["id"]: m.get("error", {}).get("code") for m in map(json.loads, receiver.messages)}
+    assert errors == {1: LIMIT_EXCEEDED, 2: None}
+    await transport.close()
 
 
 async def test_a_server_that_ends_each_resumed_link_is_asked_ever_more_seldom(jupyter: Jupyter, monkeypatch):
