@@ -8,8 +8,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from mcp_ws_ide import __version__, messages
 from mcp_ws_ide.core import era as eras
@@ -29,10 +28,6 @@ if TYPE_CHECKING:
     from mcp_ws_ide.gateway.session import Session
 
 
-HANDSHAKE_FACTOR: Final = 6
-"""How many times as long as for the probe a handshake is waited for: a first start may download the server."""
-
-
 class SharedUpstream(Upstream):
     """One server process for the modern sessions of one principal, or for one session alone.
 
@@ -47,8 +42,6 @@ class SharedUpstream(Upstream):
         self.mux: Multiplexer[Session] = Multiplexer(sole_owner)
         self._users: set[Session] = set()
         self._idle: asyncio.TimerHandle | None = None
-        self._deadline: asyncio.TimerHandle | None = None
-        """Until when the server has to answer the probe, or the handshake."""
         self._probed = False
         """Whether it was sent a probe; one that ends on it is started again, without."""
         self._probe_error = ""
@@ -89,22 +82,6 @@ class SharedUpstream(Upstream):
         self._probed = True
         self._await(self._probe_unanswered, self._gateway.limits.probe_timeout)
         self.send(eras.probe(__version__))
-
-    def _await(self, too_late: Callable[[], None], seconds: float) -> None:
-        def expired() -> None:
-            self._deadline = None
-            too_late()
-
-        self._deadline = self._gateway.loop.call_later(seconds, expired)
-
-    @property
-    def _handshake_timeout(self) -> float:
-        return HANDSHAKE_FACTOR * self._gateway.limits.probe_timeout
-
-    def _answered(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
 
     @property
     def _probing(self) -> bool:
@@ -194,12 +171,9 @@ class SharedUpstream(Upstream):
         self._perform(self._bridge.start(params, __version__))
 
     def _not_shaken(self) -> None:
-        seconds = self._handshake_timeout
         silent = self._probed and not self._probe_error
         words = "answered neither server/discover nor" if silent else "did not answer"
-        self._fail_waiting(
-            f"{self._probe_error}it {words} initialize within {seconds:g} s ({HANDSHAKE_FACTOR} times probe_timeout)"
-        )
+        self._fail_waiting(f"{self._probe_error}it {words} {self._in_time}")
 
     def _perform(self, step: Step, pending: Pending | None = None, session: Session | None = None) -> None:
         for data in step.to_server:

@@ -12,6 +12,8 @@ import contextlib
 import logging
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from mcp_ws_ide import messages
@@ -39,6 +41,9 @@ HIGH_WATER: Final = 1 << 20
 ANSWER_ENDS: Final = 2048
 """How much of either end of an unusable message is searched for the id it answers."""
 
+HANDSHAKE_FACTOR: Final = 6
+"""How many times as long as for the probe a handshake is waited for: a first start may download the server."""
+
 log = logging.getLogger(__name__)
 
 
@@ -64,6 +69,8 @@ class Upstream(ABC):
         self._ready = False
         self._closing = False
         self._unwanted = asyncio.Event()
+        self._deadline: asyncio.TimerHandle | None = None
+        """Until when the server has to answer the probe, or the handshake."""
         self.closed = False
         server.upstreams.add(self)
 
@@ -188,6 +195,27 @@ class Upstream(ABC):
     @abstractmethod
     def ended(self, reason: str) -> None:
         """Tell everybody who was waiting for the server."""
+
+    def _await(self, too_late: Callable[[], None], seconds: float) -> None:
+        def expired() -> None:
+            self._deadline = None
+            too_late()
+
+        self._deadline = self._gateway.loop.call_later(seconds, expired)
+
+    def _answered(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    @property
+    def _handshake_timeout(self) -> float:
+        return HANDSHAKE_FACTOR * self._gateway.limits.probe_timeout
+
+    @property
+    def _in_time(self) -> str:
+        """What a server did not do that answered no handshake, in words."""
+        return f"initialize within {self._handshake_timeout:g} s ({HANDSHAKE_FACTOR} times probe_timeout)"
 
     # --- toward the server ----------------------------------------------------------------------
 
@@ -349,6 +377,24 @@ class PrivateUpstream(Upstream):
 
     def _transmit(self, session: Session, effect: Forward) -> None:
         self.send(messages.one_line(effect.message.data), effect.pending, session)
+        if effect.pending is not None and effect.pending.method == "initialize":
+            self._answered()
+            self._await(partial(self._not_shaken, effect.pending), self._handshake_timeout)
+
+    def _not_shaken(self, initialize: Pending) -> None:
+        """A server that answers no handshake is no use; its client may know no bound of its own."""
+        if self._session.core.pending.get(initialize.key) is not initialize:
+            return  # cancelled
+        words = f"it did not answer {self._in_time}"
+        log.warning("server %s: %s", self.server.name, words)
+        self.server.failed(self.owner, words)
+        self._session.upstream_lost(self, f"server {self.server.name!r}: {words}")
+        self.close()
+
+    def close(self) -> None:
+        """End the server because nobody needs it; returns at once."""
+        self._answered()
+        super().close()
 
     def _meant_for(self, message: messages.Message) -> Session | None:
         return self._session
@@ -356,7 +402,10 @@ class PrivateUpstream(Upstream):
     def _received(self, message: messages.Message, now: float) -> None:
         effect = self._session.core.from_legacy_server(message)
         if type(effect) is Deliver:
-            if message.error and effect.answered is not None and effect.answered.method == "initialize":
+            shaken = effect.answered is not None and effect.answered.method == "initialize"
+            if shaken:
+                self._answered()
+            if shaken and message.error and effect.answered is not None:
                 return self._session.handshake_refused(effect.answered, message)
             self._session.deliver(effect.data, effect.answered, now, effect.droppable)
         elif type(effect) is Reply:
@@ -366,4 +415,5 @@ class PrivateUpstream(Upstream):
 
     def ended(self, reason: str) -> None:
         """A legacy session does not survive its server: what it negotiated is gone."""
+        self._answered()
         self._session.upstream_lost(self, f"server {self.server.name!r}: {reason}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 
 import anyio
 import pytest
@@ -487,3 +488,15 @@ async def test_a_plain_server_that_comes_back_gets_what_waited_for_room(jupyter)
             refuse = False
     assert requests.count("tools/call") == 8
     server.close()
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_a_server_that_never_answers_is_given_up_with_words(make_jupyter, mode):
+    mute = {"command": sys.executable, "args": ["-I", "-S", "-c", "import sys; sys.stdin.read()"]}
+    jupyter = await asyncio.to_thread(make_jupyter, {"mute": mute}, "--MCPWebSocketApp.probe_timeout=0.2")
+    async with asyncio.timeout(20):
+        with pytest.raises((MCPError, ExceptionGroup)) as raised:
+            async with connect(jupyter.endpoint("mute"), token=jupyter.token, mode=mode):
+                pass
+    words = str(raised.value if isinstance(raised.value, MCPError) else raised.value.exceptions)
+    assert "initialize within 1.2 s (6 times probe_timeout)" in words
