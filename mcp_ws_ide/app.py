@@ -56,6 +56,8 @@ class Runtime:
         self._gateway: Gateway | None = None
         self._collector: GatewayCollector | None = None
         self._active = False
+        self._documents: dict[str, Any] = {}
+        """What the configuration files held when they could last be read, by path."""
         self.check_origin = bool(app.check_origin)
         self.websocket = bool(app.websocket)
         self.allow_faults = bool(app.allow_faults)
@@ -114,7 +116,7 @@ class Runtime:
         return {name: server.spec for name, server in self.gateway.servers.items()}
 
     def _configure(self, gateway: Gateway) -> None:
-        configuration = self._app.load_configuration(self.manager.needed)
+        configuration = self._app.load_configuration(self.manager.needed, self._documents)
         for problem in configuration.problems:
             if problem in gateway.problems:
                 continue  # said already
@@ -364,11 +366,15 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         """Every file that may define servers."""
         return [*self.server_files, *(os.path.join(path, "mcp.json") for path in jupyter_config_path())]
 
-    def load_configuration(self, consent: config.ConsentCheck) -> config.Configuration:
-        """Read the servers anew; ``consent`` tells what must not be started yet."""
+    def load_configuration(
+        self, consent: config.ConsentCheck, documents: dict[str, Any]
+    ) -> config.Configuration:
+        """Read the servers anew; ``consent`` tells what must not be started yet, ``documents`` what files held."""
         packages = config.installed_packages() if self.entry_points else ()
         files, directories = list(self.server_files), jupyter_config_path()
-        return config.load(dict(self.servers), files, directories, os.environ, packages, consent)
+        return config.load(
+            dict(self.servers), files, directories, os.environ, packages, consent, documents
+        )
 
     def initialize_settings(self) -> None:
         """Make the state that handlers find in Tornado's settings."""

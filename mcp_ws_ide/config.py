@@ -185,10 +185,15 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """All servers in order of precedence, and what was found wrong."""
+    """All servers in order of precedence, and what was found wrong.
+
+    Attributes:
+        unread: those of the problems that are of a whole file, which cannot be read or parsed.
+    """
 
     servers: dict[str, ServerSpec]
     problems: list[Problem]
+    unread: list[Problem] = field(default_factory=list)
 
 
 ConsentCheck = Callable[[ServerSpec, Mapping[str, Any]], str | None]
@@ -202,14 +207,17 @@ def load(
     environ: Mapping[str, str],
     packages: Iterable[EntryPoint] = (),
     consent: ConsentCheck = lambda spec, entry: None,
+    documents: dict[str, Any] | None = None,
 ) -> Configuration:
     """Read every source. The first definition of a name wins; the later ones are reported.
 
     Args:
         packages: entry points of installed packages that bring servers (:func:`installed_packages`).
         consent: what a user has to agree to before an entry is started; None where nobody has to.
+        documents: what the files held when they could last be read, by path; kept up to date here. It stands in for
+            a file that is there and cannot be read or parsed: half a saved edit takes nobody's servers away.
     """
-    reader = _Reader(environ, consent)
+    reader = _Reader(environ, consent, documents)
     reader.read_object(TRAIT, "", dict(trait_servers))
     for path in server_files:
         reader.read_file(path, required=True)
@@ -217,7 +225,8 @@ def load(
         reader.read_file(os.path.join(directory, "mcp.json"), required=False)
     for package in packages:
         reader.read_package(package)
-    return Configuration(reader.servers, reader.problems)
+    reader.check_members()
+    return Configuration(reader.servers, reader.problems, reader.unread)
 
 
 def installed_packages() -> Iterable[EntryPoint]:
@@ -239,11 +248,20 @@ class _Unusable(Exception):
 
 
 class _Reader:
-    def __init__(self, environ: Mapping[str, str], consent: ConsentCheck = lambda spec, entry: None) -> None:
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        consent: ConsentCheck = lambda spec, entry: None,
+        documents: dict[str, Any] | None = None,
+    ) -> None:
         self._environ = environ
         self._consent = consent
+        self._documents = {} if documents is None else documents
+        self._keys: dict[str, str] = {}
+        """Where each server stands in its source."""
         self.servers: dict[str, ServerSpec] = {}
         self.problems: list[Problem] = []
+        self.unread: list[Problem] = []
 
     def _problem(self, source: str, key: str, reason: str, severity: str = "error") -> None:
         self.problems.append(Problem(source, _printable(key), _printable(reason), severity))
@@ -252,18 +270,37 @@ class _Reader:
         try:
             document, twice = parse_text(_read_text(path))
         except (FileNotFoundError, NotADirectoryError):
+            self._documents.pop(path, None)
             if required:
                 self._problem(path, "", "the file does not exist (named in server_files)")
         except _Mistake as mistake:
-            self._problem(path, "", mistake.reason)
+            self._stand_in(path, mistake.reason)
         except OSError as error:
-            self._problem(path, "", f"cannot be read: {error.strerror or error}")
+            self._stand_in(path, f"cannot be read: {error.strerror or error}")
         except ValueError as error:
-            self._problem(path, "", f"cannot be read: {error}")
+            self._stand_in(path, f"cannot be read: {error}")
         else:
+            self._documents[path] = document
             for key in twice:
                 self._problem(path, key, "the key occurs twice in one object; the last one counts")
             self._read_document(path, document)
+
+    def _stand_in(self, path: str, reason: str) -> None:
+        """What the file held when it could last be read stands in for it; whatever needs a consent still does."""
+        kept = path in self._documents
+        words = "; until it is mended its servers are those of its last good version" if kept else ""
+        self._problem(path, "", f"{reason}{words}")
+        self.unread.append(self.problems[-1])
+        if kept:
+            self._read_document(path, self._documents[path])
+
+    def check_members(self) -> None:
+        """Groups whose members nobody configured; to be called when everything was read."""
+        for spec in self.servers.values():
+            missing = [repr(member) for member in spec.group if member not in self.servers]
+            if missing and spec.disabled_reason is None:
+                words = f"there is no server {', '.join(missing)}; the group goes on without"
+                self._problem(spec.source, f"{self._keys[spec.name]}.group", words)
 
     def read_package(self, package: EntryPoint) -> None:
         """Servers that an installed package brings: a mapping by name, or a function that returns one."""
@@ -334,6 +371,7 @@ class _Reader:
                 spec = replace(spec, disabled_reason=AWAITS_CONSENT, consent=needed)
             self._report(where, spec)
         self.servers[name] = spec
+        self._keys[name] = where
 
     def _report(self, where: str, spec: ServerSpec) -> None:
         """Say what is well formed and yet not as the author may expect."""

@@ -306,6 +306,8 @@ def test_every_example_of_the_documentation_works(tmp_path):
         ["far"],
     ]
     assert [spec.kind for spec in found[4].servers.values()] == ["http", "sse", "ws", "unix", "python"]
+    desk = found.pop(3)
+    assert [problem.key for problem in desk.problems] == ["mcpServers.desk.group"], "its members are elsewhere"
     assert all(configuration.problems == [] for configuration in found)
     assert dict(found[0].servers["search"].env) == {"API_KEY": "none"}
 
@@ -330,6 +332,45 @@ def test_files_that_cannot_be_read_are_said(tmp_path):
         strict=True,
     ):
         assert word in problem.reason
+
+
+@pytest.mark.parametrize("text", ['{"mcpServers": {\n  "a": {"command": "x"', "", "\xff", "x" * (config.MAX_FILE_BYTES + 1)])
+def test_the_last_good_version_of_a_file_stands_in_for_one_that_cannot_be_read(tmp_path, text):
+    documents: dict = {}
+    file = tmp_path / "mcp.json"
+
+    def read(text: str) -> config.Configuration:
+        file.write_text(text, encoding="latin-1")
+        return config.load({}, [], [str(tmp_path)], {}, (), lambda spec, entry: needed, documents)
+
+    needed = None
+    good = read('{"mcpServers": {"a": {"command": "x"}}}')
+    bad = read(text)
+    assert bad.servers == good.servers
+    assert [(p.source, p.severity) for p in bad.problems] == [(str(file), "error")]
+    assert bad.unread == bad.problems
+    assert "last good version" in bad.problems[0].reason
+    if text.startswith("{"):
+        assert "line 2, column 23" in bad.problems[0].reason
+    needed = "digest"
+    assert read(text).servers["a"].disabled_reason == config.AWAITS_CONSENT, "it is asked for each time"
+    needed = None
+    assert not read("{}").servers, "it is well formed"
+    assert not read(text).servers, "the good version before the last does not come back"
+    read('{"mcpServers": {"a": {"command": "x"}}}')
+    file.unlink()
+    assert not config.load({}, [], [str(tmp_path)], {}, documents=documents).servers
+    assert not read(text).servers, "a file that was gone is not remembered"
+
+
+def test_members_of_a_group_that_nobody_configured_are_said(tmp_path):
+    groups = {"g": {"group": ["nosuch", "ok"]}, "off": {"group": ["nosuch"], "disabled": True}}
+    configuration = load(tmp_path, {"mcpServers": {**groups, "ok": {"command": "x"}}})
+    problem = configuration.problems[-1]
+    assert (problem.key, problem.severity) == ("mcpServers.g.group", "error")
+    assert "there is no server 'nosuch'" in problem.reason
+    assert configuration.servers["g"].disabled_reason is None
+    assert not any("nosuch" in p.reason for p in configuration.problems[:-1])
 
 
 def test_a_file_of_exactly_the_greatest_size_is_read(tmp_path):
@@ -653,6 +694,26 @@ async def test_a_changed_file_is_taken_over_while_sessions_live(make_jupyter):
         assert (await Peer(link).call(2, "tools/list"))["id"] == 2
         async with own.connect("other") as fresh:
             assert (await Peer(fresh).call(1, "tools/list"))["id"] == 1
+
+
+async def test_half_a_saved_edit_takes_no_server_away(make_jupyter):
+    from tests.conftest import FAST_SERVER, Peer, until, wait_until
+
+    own = make_jupyter({"fast": FAST_SERVER})
+    own.configuration.write_text('{"mcpServers": {\n"fast": {')
+    await until(lambda: own.rest("GET", "servers")[1]["problems"], what="the reload")
+    async with own.connect("fast") as link:
+        assert "result" in await Peer(link).call(1, "tools/list")
+    own.stop()
+    again = make_jupyter({})
+    again.configuration.write_text('{"mcpServers": {\n"fast": {')
+    wait_until(lambda: again.rest("GET", "servers")[1]["problems"], what="the reload")
+    headers = {"Authorization": f"Bearer {again.token}"}
+    status, _, body = again.request("POST", "mcp-ws/servers/fast", {}, headers)
+    words = json.loads(body)["message"]
+    assert status == 404
+    assert f"cannot be used: {again.configuration}: not valid JSON" in words
+    assert "line 2" in words
 
 
 def servers_of_a_package() -> dict:

@@ -91,6 +91,8 @@ class Gateway:
         self.servers: dict[str, Server] = {}
         self.sessions: dict[str, Session] = {}
         self.problems: list[Any] = []
+        self.unread: list[Any] = []
+        """Those that are of a whole file, whose servers nobody knows."""
         self.closing = False
         self.on_activity = on_activity
         self._per_principal: dict[str, int] = {}
@@ -111,7 +113,7 @@ class Gateway:
         """Take over a configuration; sessions that live keep the server they have."""
         self._secrets |= known_secrets(configuration.servers.values())
         self.tap.redactor = Redactor(self._redact_patterns, self._secrets)
-        self.problems = list(configuration.problems)
+        self.problems, self.unread = list(configuration.problems), list(configuration.unread)
         for name in [name for name in self.servers if name not in configuration.servers]:
             self._retire(self.servers.pop(name))
         for name, spec in configuration.servers.items():

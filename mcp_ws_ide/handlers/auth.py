@@ -137,8 +137,11 @@ class ServerLookup:
         """The configured server, or 404."""
         server = self.runtime.gateway.find(name)
         if server is None:
-            known = ", ".join(sorted(self.runtime.gateway.servers)) or "none"
-            raise self.refuse(404, "unknown_server", f"there is no server {name!r}; configured: {known}")
+            gateway = self.runtime.gateway
+            known = ", ".join(sorted(gateway.servers)) or "none"
+            unread = "".join(f"; a file of servers cannot be used: {problem}" for problem in gateway.unread)
+            words = f"there is no server {name!r}; configured: {known}{unread}"
+            raise self.refuse(404, "unknown_server", words)
         return server
 
     def usable_server(self, name: str) -> Server:

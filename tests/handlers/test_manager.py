@@ -169,6 +169,19 @@ async def test_an_entry_changed_by_an_editor_after_the_consent_waits_for_a_new_o
     await until(lambda: manager.state("new") == "idle", what="an entry that runs what was agreed to")
 
 
+async def test_a_file_that_cannot_be_parsed_starts_nothing_that_waits_for_a_consent(manager, tmp_path):
+    manager.save("new", marking(tmp_path / "first"))
+    mark = tmp_path / "mark"
+    changed = json.dumps({"mcpServers": {"new": marking(mark)}})
+    manager.write(changed)
+    await until(lambda: manager.state("new") == "disabled")
+    manager.write(changed[:-1])
+    await until(lambda: "not valid JSON" in json.dumps(manager.jupyter.rest("GET", "servers")[1]["problems"]))
+    assert manager.state("new") == "disabled"
+    assert await refused(manager.jupyter, "new")
+    assert not mark.exists()
+
+
 async def test_a_consent_outlives_jupyter_and_a_lost_record_of_consents_stops_everything(
     make_jupyter, tmp_path
 ):
