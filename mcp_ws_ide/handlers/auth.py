@@ -198,8 +198,12 @@ class GatewayHandler(JupyterHandler):
         """Refuse a foreign Origin, whatever the credential says."""
         if not self.runtime.check_origin or origin_allowed(self):
             return
-        origin = self.request.headers.get("Origin", "unknown")
-        raise self.refuse(403, "origin", f"Origin {origin} is not allowed; see ServerApp.allow_origin")
+        headers = self.request.headers
+        origin = headers.get("Origin") or headers.get("Sec-Websocket-Origin")
+        words = f"Origin {origin} is not allowed; see ServerApp.allow_origin"
+        if origin is None:
+            words = "the browser says that another site sent this (Sec-Fetch-Site), and it has no Origin to allow"
+        raise self.refuse(403, "origin", words)
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         """Tornado would log a refusal with its whole URL, and so with a token in it."""
@@ -319,7 +323,7 @@ class EndpointHandler(ServerLookup, GatewayHandler):
             raise self.refuse(403, "origin", "a cookie needs an Origin header; use a token outside a browser")
 
     def _anonymous(self) -> web.HTTPError:
-        words = "a credential is missing or wrong; send Authorization: Bearer TOKEN"
+        words = "a credential is missing or wrong; send the header Authorization with the value Bearer TOKEN"
         return self.refuse(401, "credential", words)
 
     def _by_cookie(self) -> bool:

@@ -48,7 +48,7 @@ DISCOVER: Final = b'"server/discover"'
 
 BAD_PROXY: Final = (
     "the proxy that the environment names (http_proxy, https_proxy, ws_proxy, all_proxy …) is no usable address: "
-    "scheme://user:password@host:port is"
+    "scheme://host:port is, with user and password before the host where it wants them"
 )
 """Its own words would repeat the address, and with it the password."""
 
@@ -401,10 +401,10 @@ def status_words(where: str, status: int, body: bytes) -> str:
     """A refusal in words a user can act on; ``body`` is shown if it is short text."""
     hints = {
         401: "it refused the credential, or wants one: set it under headers",
-        403: "it refused the credential: check headers",
+        403: "it refused the credential; check headers",
         404: "there is nothing at this address",
         405: "it takes no messages at this address; is it the MCP endpoint?",
-        407: "the proxy wants a credential",
+        407: "a credential is missing for the proxy",
         413: "the message is too large for it",
         429: "too many requests",
     }

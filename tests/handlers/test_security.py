@@ -13,6 +13,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from mcp_ws_ide.handlers import ROUTES
+from mcp_ws_ide.redaction import Redactor
 from tests.conftest import Jupyter, Peer
 
 EVIL = "https://evil.example"
@@ -111,6 +112,21 @@ def test_a_page_may_probe_with_its_cookie_and_a_foreign_one_may_not(jupyter, hea
     status, _, body = jupyter.request("GET", "mcp-ws/servers/fast/probe", None, given)
     assert status == expected
     assert (b'"websocket"' in body) == (expected == 200)
+
+
+def test_a_refusal_says_what_was_wrong_and_is_not_redacted(jupyter):
+    def words(**headers: str) -> str:
+        answer = jupyter.request("GET", "mcp-ws/servers/fast/probe", None, headers)[2]
+        return json.loads(answer)["message"]
+
+    known = {"Authorization": f"Bearer {jupyter.token}"}
+    crossing = words(**known, **{"Sec-Fetch-Site": "cross-site"})
+    assert "Sec-Fetch-Site" in crossing
+    assert "allow_origin" not in crossing
+    assert EVIL in words(**known, Origin=EVIL)
+    anonymous = words()
+    assert "Bearer TOKEN" in anonymous
+    assert Redactor().text(anonymous) == anonymous, "it may come from another gateway"
 
 
 async def test_an_allowed_origin_may_connect_and_its_neighbour_may_not(make_jupyter):
