@@ -84,9 +84,11 @@ class FrameLayer:
 
     @property
     def close_reason(self) -> str:
-        """The reason given with :attr:`close_code`."""
-        end = self._violation or self._protocol.close_rcvd or self._protocol.close_sent
-        return end.reason if end is not None else ""
+        """The reason given with :attr:`close_code`; where only this side closed, its own, with the code that it sent."""
+        end, sent = self._violation or self._protocol.close_rcvd, self._protocol.close_sent
+        if end is not None or sent is None:
+            return end.reason if end is not None else ""
+        return f"{sent.reason} (closed by the gateway with {sent.code}, which nobody confirmed)".lstrip()
 
     @property
     def _violation(self) -> Close | None:

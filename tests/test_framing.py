@@ -104,6 +104,15 @@ def test_arbitrary_bytes_never_raise(chunks: list[bytes]):
             break
 
 
+def test_a_close_that_nobody_confirms_is_told_with_the_code_that_was_sent():
+    layer = FrameLayer(100)
+    layer.close(CloseCode.EXPIRED, "the token has expired")
+    assert layer.data_to_send()
+    layer.receive_eof()
+    assert layer.close_code == 1006
+    assert layer.close_reason.startswith("the token has expired (closed by the gateway with 4401")
+
+
 def test_the_peers_close_is_answered_and_ends_the_socket():
     layer = FrameLayer(100)
     layer.receive(masked(CLOSE, Close(1000, "bye").serialize()))

@@ -48,14 +48,17 @@ class ApiHandler(GatewayHandler, APIHandler):
         self.check_policy()
         self._track_activity = False
 
-    def body(self) -> dict[str, Any]:
-        """The request's JSON object."""
+    def body(self, *known: str) -> dict[str, Any]:
+        """The request's JSON object; a member that is not one of ``known``, if any are given, is refused: it may be
+        a misspelt one."""
         try:
             value = json.loads(self.request.body or b"{}")
         except (ValueError, RecursionError):
             raise web.HTTPError(400, "the body is not JSON") from None
         if not isinstance(value, dict):
             raise web.HTTPError(400, "the body must be a JSON object")
+        if known and (unknown := ", ".join(repr(name[:100]) for name in sorted(value) if name not in known)):
+            raise web.HTTPError(400, f"the body must not have {unknown[:500]}; known: {', '.join(known)}")
         return value
 
     def session_of(self, session_id: str) -> Session:
@@ -243,7 +246,7 @@ class EntryHandler(ApiHandler):
     @authorized("execute", resource="mcp")
     async def post(self, name: str) -> None:
         """What to write into an IDE's configuration, with a fresh gateway token unless ``token`` is false."""
-        server, body = self.server_named(name), self.body()
+        server, body = self.server_named(name), self.body("ide", "token", "expires_in")
         ide = body.get("ide")
         if ide not in IDES:
             raise web.HTTPError(400, f'"ide" must be one of {", ".join(sorted(IDES))}')
@@ -335,7 +338,7 @@ class TokensHandler(ApiHandler):
     @authorized("execute", resource="mcp")
     async def post(self) -> None:
         """Mint a token for named servers."""
-        body = self.body()
+        body = self.body("servers", "expires_in", "note", "tools")
         servers = body.get("servers")
         if not isinstance(servers, list) or not servers:
             raise web.HTTPError(400, '"servers" must be a list of server names')
@@ -385,7 +388,7 @@ class TicketsHandler(ApiHandler):
     @authorized("execute", resource="mcp")
     async def post(self) -> None:
         """A one-time ticket for ``?ticket=``, for clients that can set no header."""
-        server = self.server_named(self.body().get("server"))
+        server = self.server_named(self.body("server").get("server"))
         username = str(self.current_user.username)
         ticket = self.runtime.tickets.issue(self.principal, username, server.name, credential_of(self))
         self.set_status(201)

@@ -88,7 +88,7 @@ class DefinitionHandler(ManagerHandler):
     @authorized("write", resource="mcp")
     async def put(self, name: str) -> None:
         """Write the entry."""
-        body = self.body()
+        body = self.body("entry", "consent")
         agreed = self._digest_of(body, "consent")
         entry, version = self._entry_of(body), self._version()
         new, model = await self.manager.save(name, entry, version, agreed, self.user_name)
@@ -111,7 +111,7 @@ class PreviewHandler(ManagerHandler):
     @authorized("write", resource="mcp")
     async def post(self, name: str) -> None:
         """What an entry would run, and everything that is wrong with it. Starts nothing."""
-        preview, version = self.manager.preview(name, self._entry_of(self.body()))
+        preview, version = self.manager.preview(name, self._entry_of(self.body("entry")))
         self.set_header("Cache-Control", "no-store")
         self.finish(
             {
@@ -130,7 +130,7 @@ class ConsentHandler(ManagerHandler):
     @authorized("write", resource="mcp")
     async def post(self, name: str) -> None:
         """Agree to what the entry runs."""
-        digest = self._digest_of(self.body(), "digest")
+        digest = self._digest_of(self.body("digest"), "digest")
         if digest is None:
             raise web.HTTPError(400, '"digest" must be that of what you agree to')
         await self.manager.agree(name, digest, self.user_name)
@@ -145,7 +145,7 @@ class TryHandler(ManagerHandler):
     @authorized("write", resource="mcp")
     async def post(self, name: str) -> None:
         """Start what was agreed to once, ask what it is, end it. Saves nothing."""
-        body = self.body()
+        body = self.body("entry", "consent")
         preview, _ = self.manager.preview(name, self._entry_of(body))
         if preview.spec is None or preview.digest is None:
             raise Refused(422, "the entry has mistakes", preview.problems)

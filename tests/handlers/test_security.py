@@ -247,6 +247,12 @@ def test_a_cookie_post_needs_the_xsrf_token(jupyter):
         ("tokens", {"servers": ["fast"], "note": "\ud800"}, "note"),
         ("tickets", {"server": 5}, "no server"),
         ("tokens", [], "object"),
+        ("tokens", {"servers": ["fast"], "expires": 1}, "'expires'; known: servers, expires_in, note, tools"),
+        ("tickets", {"server": "fast", "name\ud800%s": 1}, "%s'; known: server"),
+        ("servers/fast/entry", {"ide": "cursor", "tokn": False}, "'tokn'; known: ide"),
+        ("servers/fast/preview", {"entry": {}, "foo": 1}, "'foo'"),
+        ("servers/fast/consent", {"digest": "x", "foo": 1}, "'foo'"),
+        ("servers/fast/try", {"entry": {}, "foo": 1}, "'foo'"),
     ],
 )
 def test_bad_rest_input_is_refused_in_words(jupyter, path, body, word):
