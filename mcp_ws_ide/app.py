@@ -372,9 +372,7 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         """Read the servers anew; ``consent`` tells what must not be started yet, ``documents`` what files held."""
         packages = config.installed_packages() if self.entry_points else ()
         files, directories = list(self.server_files), jupyter_config_path()
-        return config.load(
-            dict(self.servers), files, directories, os.environ, packages, consent, documents
-        )
+        return config.load(dict(self.servers), files, directories, os.environ, packages, consent, documents)
 
     def initialize_settings(self) -> None:
         """Make the state that handlers find in Tornado's settings."""

@@ -905,7 +905,7 @@ class ConfigWatcher:
         self._paths = [os.path.expanduser(path) for path in paths]
         self._seen = self._look()
 
-    def _look(self) -> list[tuple[int, int, int] | None]:
+    def _look(self) -> list[tuple[int, ...] | None]:
         return [_fingerprint(path) for path in self._paths]
 
     def changed(self) -> bool:
@@ -915,9 +915,10 @@ class ConfigWatcher:
         return changed
 
 
-def _fingerprint(path: str) -> tuple[int, int, int] | None:
+def _fingerprint(path: str) -> tuple[int, ...] | None:
     try:
         status = os.stat(path)
     except (OSError, ValueError):  # ValueError: a NUL in the path
         return None
-    return status.st_mtime_ns, status.st_size, status.st_ino
+    # the last: of its rights too, without which it cannot be read
+    return status.st_mtime_ns, status.st_size, status.st_ino, status.st_ctime_ns

@@ -307,7 +307,9 @@ def test_every_example_of_the_documentation_works(tmp_path):
     ]
     assert [spec.kind for spec in found[4].servers.values()] == ["http", "sse", "ws", "unix", "python"]
     desk = found.pop(3)
-    assert [problem.key for problem in desk.problems] == ["mcpServers.desk.group"], "its members are elsewhere"
+    assert [problem.key for problem in desk.problems] == ["mcpServers.desk.group"], (
+        "its members are elsewhere"
+    )
     assert all(configuration.problems == [] for configuration in found)
     assert dict(found[0].servers["search"].env) == {"API_KEY": "none"}
 
@@ -334,7 +336,9 @@ def test_files_that_cannot_be_read_are_said(tmp_path):
         assert word in problem.reason
 
 
-@pytest.mark.parametrize("text", ['{"mcpServers": {\n  "a": {"command": "x"', "", "\xff", "x" * (config.MAX_FILE_BYTES + 1)])
+@pytest.mark.parametrize(
+    "text", ['{"mcpServers": {\n  "a": {"command": "x"', "", "\xff", "x" * (config.MAX_FILE_BYTES + 1)]
+)
 def test_the_last_good_version_of_a_file_stands_in_for_one_that_cannot_be_read(tmp_path, text):
     documents: dict = {}
     file = tmp_path / "mcp.json"
@@ -639,6 +643,8 @@ def test_changes_of_files_are_noticed(tmp_path):
     path.with_suffix(".new").replace(path)
     os.utime(path, ns=(1, 1))  # an editor that replaces the file and keeps time and size
     assert watcher.changed()
+    path.chmod(0o400)
+    assert watcher.changed(), "it may be readable now"
     path.unlink()
     assert watcher.changed()
     assert not watcher.changed()

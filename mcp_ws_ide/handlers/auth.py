@@ -202,7 +202,9 @@ class GatewayHandler(JupyterHandler):
         origin = headers.get("Origin") or headers.get("Sec-Websocket-Origin")
         words = f"Origin {origin} is not allowed; see ServerApp.allow_origin"
         if origin is None:
-            words = "the browser says that another site sent this (Sec-Fetch-Site), and it has no Origin to allow"
+            words = (
+                "the browser says that another site sent this (Sec-Fetch-Site), and it has no Origin to allow"
+            )
         raise self.refuse(403, "origin", words)
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
