@@ -8,15 +8,15 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
 
 from jupyter_core.paths import jupyter_runtime_dir
 
 from mcp_ws_ide.binding import ENDPOINT_NAME
-from mcp_ws_ide.errors import ConnectError
+from mcp_ws_ide.errors import ConnectError, UnusableArgument
 
 _PAGES = re.compile(
     r"(?P<base>(?>(?:.*?/user/[^/]+)?).*?)/(?:lab|tree|notebooks|edit|doc|consoles|terminals|voila|mcp-ws)(?:/.*)?$"
@@ -85,7 +85,8 @@ def find_gateway(
     ``JUPYTERHUB_API_TOKEN``.
 
     Raises:
-        ConnectError: there is none, or the token file cannot be read.
+        UnusableArgument: the address is none, or the token file cannot be read.
+        ConnectError: there is none.
     """
     token = (
         token
@@ -113,9 +114,9 @@ def _read_token(path: str | None) -> str | None:
     try:
         token = Path(path).read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConnectError(f"the token file {path} cannot be read: {error}") from None
+        raise UnusableArgument(f"the token file {path} cannot be read: {error}") from None
     if not token:  # another credential in its place would be a surprise
-        raise ConnectError(f"the token file {path} is empty")
+        raise UnusableArgument(f"the token file {path} is empty")
     return token
 
 
@@ -123,14 +124,35 @@ def normal_url(url: str) -> str:
     """A Jupyter base URL with its scheme and a final slash, without query and without the path of a page.
 
     Raises:
-        ConnectError: it is no http(s) URL.
+        UnusableArgument: it is no http(s) URL.
     """
-    parts = urlsplit(url if "://" in url else f"http://{url}")
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConnectError(f"{url!r} is no address of a Jupyter server; give http://HOST:PORT/BASE/")
+    parts = split_address(url if "://" in url else f"http://{url}", ("http", "https"))
     page = _PAGES.match(parts.path)
     path = f"{(page['base'] if page else parts.path).rstrip('/')}/"
     return urlunsplit((parts.scheme, parts.netloc, path, "", ""))
+
+
+def split_address(url: str, schemes: Sequence[str]) -> SplitResult:
+    """The parts of an address that can be connected to.
+
+    Args:
+        schemes: those that it may have.
+
+    Raises:
+        UnusableArgument: it has another scheme, no host, or a port that none is. The query is not repeated: it may
+            hold a token.
+    """
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in schemes and parts.hostname and parts.port != 0
+    except ValueError:  # a port out of range, or half a bracket
+        usable = False
+    if not usable:
+        form = " or ".join(f"{scheme}://HOST:PORT/…" for scheme in schemes)
+        raise UnusableArgument(
+            f"{url.partition('?')[0]!r} is no address; give {form}, with a PORT from 1 to 65535 or none"
+        )
+    return parts
 
 
 def _same_place(one: str, other: str) -> bool:
@@ -144,11 +166,20 @@ def endpoint_url(gateway: RunningGateway, server: str) -> str:
     """The WebSocket URL of one server.
 
     Raises:
-        ConnectError: ``server`` is no server name.
+        UnusableArgument: ``server`` is no server name.
+    """
+    check_name(server)
+    return websocket_url(gateway, f"servers/{quote(server, safe='+')}")
+
+
+def check_name(server: str) -> None:
+    """Refuse what cannot be the name of a server, before a gateway is looked for.
+
+    Raises:
+        UnusableArgument: it is none.
     """
     if not ENDPOINT_NAME.fullmatch(server):
-        raise ConnectError(f"{server!r} is neither a server name nor a ws:// or http:// URL")
-    return websocket_url(gateway, f"servers/{quote(server, safe='+')}")
+        raise UnusableArgument(f"{server!r} is neither a server name nor a ws:// or http:// URL")
 
 
 def websocket_url(gateway: RunningGateway, path: str) -> str:

@@ -12,7 +12,8 @@
     └── ConnectError            the Python client could not connect
         ├── Unauthorized        401 or 403: the credential was refused
         ├── UnknownServer       404: no server of that name
-        ├── UnusableHeader      a header was configured that is not the user's to set (carries its name)
+        ├── UnusableArgument    an address, a name or a file was given that cannot be used
+        │   └── UnusableHeader  a header was configured that is not the user's to set (carries its name)
         └── ConnectionLost      it was connected, and has given up coming back
 
 Codes of our own lie outside -32768…-32000, which JSON-RPC 2.0 section 5.1 reserves.
@@ -116,7 +117,11 @@ class UnknownServer(ConnectError):
     """The gateway has no server of that name (HTTP 404)."""
 
 
-class UnusableHeader(ConnectError):
+class UnusableArgument(ConnectError):
+    """An address, a name or a file was given that cannot be used; nothing was connected."""
+
+
+class UnusableHeader(UnusableArgument):
     """A header was configured that cannot be sent, or that only the transport may set.
 
     Attributes:

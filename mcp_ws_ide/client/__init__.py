@@ -13,7 +13,14 @@ from mcp_ws_ide.client.connecting import connect
 from mcp_ws_ide.client.negotiating import NegotiatingTransport, negotiating_transport
 from mcp_ws_ide.client.states import Connected, Gap, Lost, Negotiated, Reconnect, Reconnecting, Resumed, State
 from mcp_ws_ide.client.transport import WebSocketTransport, websocket_transport
-from mcp_ws_ide.errors import ConnectError, ConnectionLost, Unauthorized, UnknownServer, UnusableHeader
+from mcp_ws_ide.errors import (
+    ConnectError,
+    ConnectionLost,
+    Unauthorized,
+    UnknownServer,
+    UnusableArgument,
+    UnusableHeader,
+)
 
 __all__ = [
     "ConnectError",
@@ -30,6 +37,7 @@ __all__ = [
     "State",
     "Unauthorized",
     "UnknownServer",
+    "UnusableArgument",
     "UnusableHeader",
     "WebSocketClientTransport",
     "WebSocketTransport",

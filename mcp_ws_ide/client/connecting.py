@@ -13,7 +13,7 @@ from mcp_ws_ide.client.links import Token
 from mcp_ws_ide.client.negotiating import TRANSPORTS, NegotiatingTransport, negotiating_transport
 from mcp_ws_ide.client.states import Reconnect, State
 from mcp_ws_ide.client.transport import WebSocketTransport, websocket_transport
-from mcp_ws_ide.discovery import endpoint_url, find_gateway
+from mcp_ws_ide.discovery import check_name, endpoint_url, find_gateway
 from mcp_ws_ide.headers import brings_credential, check_headers
 
 try:
@@ -87,10 +87,12 @@ def address(
     credential used unless ``headers`` bring one.
 
     Raises:
-        ConnectError: there is no gateway, or the name is none.
+        ConnectError: there is no gateway.
+        UnusableArgument: the name is none.
     """
     if name_or_url.startswith(("ws://", "wss://", "http://", "https://")):
         return name_or_url, token
+    check_name(name_or_url)
     gateway = find_gateway(url, token if isinstance(token, str) else None)
     found = None if brings_credential(headers or {}) else gateway.token
     return endpoint_url(gateway, name_or_url), token or found

@@ -14,6 +14,7 @@ from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI, N
 
 from mcp_ws_ide import __version__
 from mcp_ws_ide.binding import CLIENT_USER_AGENT, SUBPROTOCOL_MCP, SUBPROTOCOL_RESUME
+from mcp_ws_ide.discovery import split_address
 from mcp_ws_ide.errors import ConnectError, Unauthorized, UnknownServer
 from mcp_ws_ide.headers import check_headers
 
@@ -126,11 +127,15 @@ class LinkOpener(Opener):
         url: ``ws://`` or ``wss://`` address.
         token, headers: as of :class:`Opener`.
         options: passed to ``websockets``' ``connect``.
+
+    Raises:
+        UnusableArgument: the address is none.
     """
 
     def __init__(
         self, url: str, token: Token | None, headers: Mapping[str, str], options: Mapping[str, Any]
     ) -> None:
+        split_address(url, ("ws", "wss"))
         super().__init__(url, token, headers, float(options["open_timeout"]))
         self._options = {
             "user_agent_header": f"{CLIENT_USER_AGENT}/{__version__}",
@@ -176,7 +181,7 @@ class LinkOpener(Opener):
             if response.status_code in (400, 500, 501):  # may be about the offer: try another
                 raise _OfferRefused(refused) from None
             raise refused from None
-        except InvalidURI:
+        except InvalidURI:  # of a redirect, or one with a fragment
             raise ConnectError(f"{where} is no ws:// or wss:// address") from None
         except ssl_module.SSLError as error:
             words = f"{where}: TLS failed ({error.reason or error}); is the certificate trusted?"

@@ -15,7 +15,6 @@ from importlib import import_module
 from importlib.util import find_spec
 from types import TracebackType
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import anyio
 import httpx2
@@ -25,7 +24,8 @@ from mcp_ws_ide.client.links import LinkOpener, Opener, Token, refusal
 from mcp_ws_ide.client.poll import PollOpener
 from mcp_ws_ide.client.states import Negotiated, Reconnect, State
 from mcp_ws_ide.client.transport import WebSocketTransport, as_message, as_text, verbatim
-from mcp_ws_ide.errors import ConnectError, Unauthorized, UnknownServer
+from mcp_ws_ide.discovery import split_address
+from mcp_ws_ide.errors import ConnectError, Unauthorized, UnknownServer, UnusableArgument
 from mcp_ws_ide.headers import check_headers
 
 TRANSPORTS: Final = ("http", "websocket", "poll")
@@ -196,20 +196,10 @@ async def _streamable_http(
 
 
 def _check(url: str, transports: Sequence[str]) -> None:
-    if not url.startswith(("http://", "https://")):
-        raise ConnectError(
-            f"{url.partition('?')[0]!r} is no http:// or https:// address; nothing to negotiate"
-        )
-    try:
-        host, port = urlsplit(url).hostname, urlsplit(url).port
-    except ValueError as error:
-        raise ConnectError(f"{url.partition('?')[0]!r} is no address: {error}") from None
-    if not host or port == 0:
-        missing = "port 0" if host else "it has no host"
-        raise ConnectError(f"{url.partition('?')[0]!r} is no address: {missing}")
+    split_address(url, ("http", "https"))
     unknown = [name for name in transports if name not in TRANSPORTS]
     if unknown or not transports:
-        raise ConnectError(f"unknown transports {unknown}; name some of {', '.join(TRANSPORTS)}")
+        raise UnusableArgument(f"unknown transports {unknown}; name some of {', '.join(TRANSPORTS)}")
 
 
 def _nothing_works(refused: Mapping[str, ConnectError]) -> ConnectError:
@@ -248,6 +238,7 @@ def negotiating_transport(
         reason of each transport; :class:`Unauthorized` or :class:`UnknownServer` where that is what all say.
 
     Raises:
+        UnusableArgument: the address is none, or a transport unknown.
         UnusableHeader: one of ``headers`` is not the user's to set.
     """
     return NegotiatingTransport(

@@ -3,7 +3,8 @@
 For everything that can launch a command and nothing else. Lines of stdin go to the gateway, its messages to
 stdout, byte for byte; a lost connection is not noticed by whoever launched it.
 
-Exit codes: 0 stdin ended, 1 refused or lost for good, 2 wrong usage, 130 interrupted.
+Exit codes: 0 stdin ended, 1 refused, not reached or lost for good, 2 wrong usage or a file that cannot be used,
+130 interrupted.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from mcp_ws_ide import __version__
 from mcp_ws_ide.binding import SERVER_NAME
 from mcp_ws_ide.client.negotiating import raw_transport
 from mcp_ws_ide.client.states import Lost, Negotiated, Reconnect, Reconnecting, Resumed, State
-from mcp_ws_ide.discovery import RunningGateway, endpoint_url, find_gateway
-from mcp_ws_ide.errors import ConnectError, UnusableHeader
+from mcp_ws_ide.discovery import RunningGateway, check_name, endpoint_url, find_gateway
+from mcp_ws_ide.errors import ConnectError, UnusableArgument, UnusableHeader
 from mcp_ws_ide.headers import brings_credential, check_headers
 from mcp_ws_ide.ide_entries import IDES, TOKEN_VARIABLE, entry
 from mcp_ws_ide.inspector.gateway_client import GatewayClient
@@ -44,10 +45,6 @@ HEADER_LINE: Final = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\x20-\x7
 """A header as RFC 9110 (sections 5.1 and 5.5) has it, within ASCII."""
 
 
-class _WrongUsage(Exception):
-    """What was given on the command line cannot be used; the text says what."""
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -59,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         headers = _read_headers(options.header_file) if options.header_file else {}
         url, token = _target(options, headers)
         return asyncio.run(_carry(url, token, headers, options))
-    except (_WrongUsage, UnusableHeader) as error:
+    except UnusableArgument as error:
         print(f"mcp-ws-connect: {error}", file=sys.stderr)
         return 2
     except ConnectError as error:
@@ -129,6 +126,7 @@ def _target(options: argparse.Namespace, headers: Mapping[str, str]) -> tuple[st
         if token is None and options.token_file is not None:
             token = find_gateway("http://localhost/", None, options.token_file).token
         return options.target, token
+    check_name(options.target)
     gateway = find_gateway(options.url, token, options.token_file)
     given = token is not None or options.token_file is not None
     found = gateway.token if given or not brings_credential(headers) else None
@@ -137,7 +135,7 @@ def _target(options: argparse.Namespace, headers: Mapping[str, str]) -> tuple[st
 
 def _print_entry(options: argparse.Namespace) -> int:
     if not SERVER_NAME.fullmatch(options.name):
-        raise _WrongUsage(
+        raise UnusableArgument(
             f"{options.name!r} is no name of a server; several under one name are a group in mcp.json"
         )
     gateway = find_gateway(options.url, None, options.token_file)
@@ -165,23 +163,23 @@ def _read_headers(path: str) -> dict[str, str]:
     """The headers in a file; from a file, because arguments are seen by every user of the machine.
 
     Raises:
-        ConnectError: it cannot be read.
-        _WrongUsage: a line is no header (RFC 9110 section 5), or none that can be set. Its value is not repeated.
+        UnusableArgument: it cannot be read; or a line is no header (RFC 9110 section 5), or none that can be set.
+            Its value is not repeated.
     """
     try:
         lines = Path(path).read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConnectError(f"the header file {path} cannot be read: {error}") from None
+        raise UnusableArgument(f"the header file {path} cannot be read: {error}") from None
     headers: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
         if line.strip():
             found = HEADER_LINE.fullmatch(line)
             if found is None:
-                raise _WrongUsage(f"line {number} of {path} is no header; write Name: value")
+                raise UnusableArgument(f"line {number} of {path} is no header; write Name: value")
             try:
                 check_headers([*headers, found[1]])
             except UnusableHeader as error:
-                raise _WrongUsage(f"line {number} of {path}: {error}") from None
+                raise UnusableArgument(f"line {number} of {path}: {error}") from None
             headers[found[1]] = found[2]
     return headers
 

@@ -480,6 +480,7 @@ def websocket_transport(
         :class:`UnknownServer` (404) or :class:`ConnectError`. No close code raises.
 
     Raises:
+        UnusableArgument: the address is none.
         UnusableHeader: one of ``headers`` is not the user's to set.
     """
     options: dict[str, Any] = {"max_size": max_size, "open_timeout": open_timeout}

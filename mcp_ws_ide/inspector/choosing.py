@@ -6,9 +6,9 @@ import os
 import sys
 from collections.abc import Mapping
 from typing import IO, Final
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote, urlunsplit
 
-from mcp_ws_ide.discovery import RunningGateway, find_gateway, running_gateways
+from mcp_ws_ide.discovery import RunningGateway, find_gateway, running_gateways, split_address
 from mcp_ws_ide.errors import ConnectError
 from mcp_ws_ide.inspector.gateway_client import GatewayClient, get_json
 from mcp_ws_ide.inspector.sanitise import visible
@@ -71,7 +71,7 @@ def _described(gateway: RunningGateway) -> str:
 
 def _behind_hub(url: str, token_file: str | None, environ: Mapping[str, str]) -> str:
     """``…/hub/user-redirect/…`` means the server of whoever the token belongs to."""
-    parts = urlsplit(url if "://" in url else f"https://{url}")
+    parts = split_address(url if "://" in url else f"https://{url}", ("http", "https"))
     prefix = parts.path[: parts.path.index(REDIRECT)]
     hub = find_gateway(
         urlunsplit((parts.scheme, parts.netloc, f"{prefix}/hub/", "", "")), None, token_file, environ

@@ -19,7 +19,7 @@ from typing import Any, Final
 from mcp_ws_ide import __version__
 from mcp_ws_ide.binding import ENDPOINT_NAME
 from mcp_ws_ide.discovery import RunningGateway, find_gateway
-from mcp_ws_ide.errors import ConnectError
+from mcp_ws_ide.errors import ConnectError, UnusableArgument
 from mcp_ws_ide.inspector import commands
 from mcp_ws_ide.inspector.choosing import Ambiguous, address
 from mcp_ws_ide.inspector.collecting import stop_on_signals
@@ -106,7 +106,7 @@ def _guarded(run: Callable[[], int], unreachable: int = 1) -> int:
         code = run()
         sys.stdout.flush()
         return code
-    except (Ambiguous, RecordingError, FilterError, FilterTooSlow) as error:
+    except (Ambiguous, RecordingError, FilterError, FilterTooSlow, UnusableArgument) as error:
         print(f"mcp-ws-inspect: {_several_lines(str(error))}", file=sys.stderr)
         return 2
     except ConnectError as error:

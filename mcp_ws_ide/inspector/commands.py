@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Any, Final, TextIO
 
-from mcp_ws_ide.discovery import RunningGateway, endpoint_url, find_gateway
-from mcp_ws_ide.errors import ConnectError
+from mcp_ws_ide.discovery import RunningGateway, check_name, endpoint_url, find_gateway
+from mcp_ws_ide.errors import UnusableArgument
 from mcp_ws_ide.inspector import export, report
 from mcp_ws_ide.inspector.collecting import Sieve, collect, stop_on_signals
 from mcp_ws_ide.inspector.gateway_client import GatewayClient
@@ -215,12 +215,13 @@ def target(options: argparse.Namespace) -> tuple[str, str]:
     """The endpoint's WebSocket URL and its credential, from a URL or the name of a server."""
     against: str = options.against
     if not against.startswith(("ws://", "wss://", "http://", "https://")):
+        check_name(against)
         gateway = find_gateway(options.url, None, options.token_file)
         return endpoint_url(gateway, against), gateway.token
     url = f"http{against.removeprefix('ws')}" if against.startswith("ws") else against
     base, mark, name = url.partition("/mcp-ws/servers/")
     if not mark or not name:
-        raise ConnectError(
+        raise UnusableArgument(
             f"{against!r} is no endpoint; give http://HOST:PORT/mcp-ws/servers/NAME, or a server's name"
         )
     gateway = find_gateway(base, None, options.token_file)

@@ -19,6 +19,7 @@ from mcp_ws_ide.client import (
     UnknownServer,
     connect,
     negotiating_transport,
+    websocket_transport,
 )
 from tests.chaos import ChaosLink
 from tests.conftest import DEMO, FAST_SERVER, Jupyter, until
@@ -185,6 +186,23 @@ async def test_where_nothing_works_every_reason_is_given(unused_tcp_port):
 def test_what_cannot_be_negotiated_is_said_at_once(url, transports):
     with pytest.raises(ConnectError, match=r"address|transports"):
         negotiating_transport(url, transports=transports)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ws://localhost:99999/mcp-ws/servers/x",
+        "wss://h:0/x",
+        "ws://[::1/x",
+        "ws:///x",
+        "ws://h:x/y?token=s3cret",
+    ],
+)
+def test_an_address_that_none_can_be_is_a_connect_error_everywhere(url):
+    for attempt in (connect, websocket_transport, lambda given: negotiating_transport(f"http{given[2:]}")):
+        with pytest.raises(ConnectError, match=r"is no address.*65535") as refused:
+            attempt(url)
+        assert "s3cret" not in str(refused.value)
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])

@@ -71,15 +71,21 @@ def test_lines_pass_verbatim_and_open_requests_are_answered_after_the_end_of_std
 def test_mistakes_end_in_words(jupyter):
     for arguments, code, word in (
         (["nope"], 1, "there is no server"),
-        (["no/name"], 1, "server name"),
+        (["no/name"], 2, "server name"),
         ([], 2, "NAME|URL"),
         (["config", "emacs", "fast"], 2, "invalid choice"),
         (["config", "vscode", "nope"], 1, "no server"),
         (["config", "vscode", "+fast+git"], 2, "a group in mcp.json"),
         (["config", "vscode", "fast", "--days", "nan"], 2, "not above 0"),
         (["fast", "--give-up-after", "-1"], 2, "not above 0"),
-        (["fast", "--token-file", "/dev/null"], 1, "is empty"),
-        (["localhost:8888/x"], 1, "http:// URL"),
+        (["fast", "--token-file", "/dev/null"], 2, "is empty"),
+        (["localhost:8888/x"], 2, "http:// URL"),
+        (["ftp://x/y"], 2, "http:// URL"),
+        (["http://"], 2, "is no address"),
+        (["ws://localhost:99999/mcp-ws/servers/fast"], 2, "65535"),
+        (["config", "vscode", "fast", "--url", "http://localhost:99999"], 2, "65535"),
+        (["fast", "--token-file", "/no/such/file"], 2, "cannot be read"),
+        (["fast", "--url", "http://127.0.0.1:9/"], 1, "reached"),
     ):
         done = run(jupyter, *arguments)
         assert (done.returncode, word in done.stderr) == (code, True), done.stderr
@@ -117,7 +123,7 @@ def test_headers_come_from_a_file(jupyter, tmp_path):
     done = run(jupyter, "fast", "--header-file", str(file), given=request + "\n", JUPYTER_TOKEN="another")
     assert json.loads(done.stdout)["result"]["tools"], "it takes the place of the token that was found"
     missing = run(jupyter, url, "--header-file", str(tmp_path / "absent"))
-    assert (missing.returncode, "cannot be read" in missing.stderr) == (1, True)
+    assert (missing.returncode, "cannot be read" in missing.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("ide", sorted(IDES))

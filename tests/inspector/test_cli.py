@@ -115,8 +115,11 @@ def test_servers_and_sessions_are_listed(jupyter):
         (["token", "mint", "--server", "x", "--expires", "soon"], 2, "duration"),
         (["token", "revoke", "../x"], 2, "token id"),
         (["servers", "--url", "http://127.0.0.1:9/"], 1, "reached"),
-        (["servers", "--url", "ftp://x"], 1, "address"),
-        (["servers", "--token-file", "/no/such/file"], 1, "token file"),
+        (["servers", "--url", "ftp://x"], 2, "address"),
+        (["servers", "--url", "http://localhost:99999"], 2, "65535"),
+        (["servers", "--url", "http://[::1/hub/user-redirect/"], 2, "address"),
+        (["servers", "--token-file", "/no/such/file"], 2, "token file"),
+        (["servers", "--token-file", "/dev/null"], 2, "is empty"),
     ],
 )
 def test_mistakes_end_with_their_code_and_words(jupyter, arguments, code, word):
