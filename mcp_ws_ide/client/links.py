@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import ssl as ssl_module
 from abc import ABC, abstractmethod
@@ -9,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol, cast
 from urllib.parse import urlsplit, urlunsplit
 
+import anyio
 from websockets.asyncio.client import connect as open_websocket
 from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI, NegotiationError
 
@@ -22,6 +24,9 @@ CLOSE_TIMEOUT: Final = 5.0
 """Seconds to wait for the peer's close frame."""
 PING_INTERVAL: Final = 20.0
 """Seconds between Pings, and to wait for each answer: a dead link is noticed within two of them."""
+
+TLS_PATIENCE: Final = 3.0
+"""Seconds without an answer to a TLS handshake after which one looks whether the port speaks TLS at all."""
 
 Token = str | Callable[[], str]
 
@@ -171,8 +176,7 @@ class LinkOpener(Opener):
             options["subprotocols"] = offered
         where = self.where
         try:
-            link: Any = await open_websocket(self.url, additional_headers=headers, **options)
-            return cast(Link, link)
+            return await self._connect({"additional_headers": headers, **options})
         except InvalidStatus as error:
             response = error.response
             refused = refusal(
@@ -184,6 +188,8 @@ class LinkOpener(Opener):
         except InvalidURI:  # of a redirect, or one with a fragment
             raise ConnectError(f"{where} is no ws:// or wss:// address") from None
         except ssl_module.SSLError as error:
+            if not isinstance(error, ssl_module.SSLCertVerificationError):
+                await check_for_tls(self.url)
             words = f"{where}: TLS failed ({error.reason or error}); is the certificate trusted?"
             raise ConnectError(words) from None
         except TimeoutError:
@@ -196,6 +202,20 @@ class LinkOpener(Opener):
                 raise _OfferRefused(refused) from None
             raise refused from None
 
+    async def _connect(self, options: dict[str, Any]) -> Link:
+        """A server without TLS may wait for ever for the end of what it takes for a request: look, before we wait."""
+        if urlsplit(self.url).scheme == "wss":
+            patience = min(TLS_PATIENCE, self.open_timeout / 2)
+            try:
+                link: Any = await open_websocket(self.url, ssl_handshake_timeout=patience, **options)
+                return cast(Link, link)
+            except ConnectionAbortedError as error:
+                if error.errno is not None:  # the network's, and not that of asyncio's patience
+                    raise
+            await check_for_tls(self.url)
+        link = await open_websocket(self.url, **options)
+        return cast(Link, link)
+
 
 _refused_resume: set[str] = set()
 """Addresses that refused a link because of the subprotocols offered; remembered for the process's life."""
@@ -205,6 +225,30 @@ class _OfferRefused(Exception):
     def __init__(self, error: ConnectError) -> None:
         super().__init__(str(error))
         self.error = error
+
+
+class NoTls(ConnectError):
+    """The address begins with ``wss`` or ``https``, and its port serves HTTP in the clear."""
+
+
+async def check_for_tls(url: str) -> None:
+    """Ask a port that does not answer TLS whether it serves HTTP; nothing but ``HEAD /`` is sent.
+
+    A server that speaks TLS answers such a request with 400, an address that begins with https, an alert or nothing.
+
+    Raises:
+        NoTls: it does.
+    """
+    parts = urlsplit(url)
+    answer = b""
+    with contextlib.suppress(OSError, TimeoutError, anyio.EndOfStream, anyio.BrokenResourceError):
+        with anyio.fail_after(TLS_PATIENCE):
+            async with await anyio.connect_tcp(str(parts.hostname), parts.port or 443) as stream:
+                await stream.send(f"HEAD / HTTP/1.0\r\nHost: {parts.hostname}\r\n\r\n".encode())
+                answer = await stream.receive()
+    if answer.startswith(b"HTTP/") and answer[9:12] != b"400" and b"https://" not in answer:
+        where = parts.netloc.rpartition("@")[2]
+        raise NoTls(f"{where} serves HTTP without TLS: write ws:// or http://, not wss:// or https://")
 
 
 def refusal(where: str, status: int, body: bytes, phrase: str) -> ConnectError:

@@ -20,7 +20,7 @@ import anyio
 import httpx2
 from mcp.client.streamable_http import streamable_http_client
 
-from mcp_ws_ide.client.links import LinkOpener, Opener, Token, refusal
+from mcp_ws_ide.client.links import LinkOpener, NoTls, Opener, Token, refusal
 from mcp_ws_ide.client.poll import PollOpener
 from mcp_ws_ide.client.states import Negotiated, Reconnect, State
 from mcp_ws_ide.client.transport import WebSocketTransport, as_message, as_text, verbatim
@@ -78,6 +78,8 @@ class NegotiatingTransport:
         for name in self._transports:
             try:
                 streams = await self._enter(name)
+            except NoTls:
+                raise  # no transport can heal that
             except ConnectError as error:
                 refused[name] = error
                 if name == "http" and isinstance(error, (Unauthorized, UnknownServer)):

@@ -26,7 +26,7 @@ from mcp_ws_ide.binding import (
     poll_close,
     poll_head,
 )
-from mcp_ws_ide.client.links import Opener, Token, refusal
+from mcp_ws_ide.client.links import Opener, Token, check_for_tls, refusal
 from mcp_ws_ide.errors import ConnectError
 
 NDJSON: Final = "application/x-ndjson"
@@ -120,6 +120,8 @@ class PollConnection:
             response = await self._client.post(self._url, content=hello)
         except (httpx2.HTTPError, OSError) as error:
             words = str(error).strip() or type(error).__name__
+            if isinstance(error, httpx2.ConnectTimeout) or "WRONG_VERSION_NUMBER" in words:
+                await check_for_tls(self._url)
             raise ConnectError(f"{self._where} cannot be reached: {words}") from None
         if response.status_code != 200:
             raise refusal(self._where, response.status_code, response.content, response.reason_phrase)

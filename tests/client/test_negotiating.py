@@ -161,6 +161,38 @@ async def test_a_slash_at_the_end_of_the_address_changes_nothing(own, transport)
         assert (await client.list_tools()).tools
 
 
+@pytest.mark.parametrize("transports", [None, ("websocket", "poll"), ("poll",)])
+async def test_an_address_with_tls_for_a_port_without_is_said_at_once(own, transports):
+    """Jupyter waits for the rest of what it takes for a request, and so would we."""
+    url = f"wss://127.0.0.1:{own.port}/mcp-ws/servers/fast"
+    options = {"open_timeout": 3.0, "token": own.token}
+    entering = (
+        websocket_transport(url, **options)
+        if transports is None
+        else negotiating_transport(f"http{url[2:]}", transports=transports, **options)
+    )
+    with pytest.raises(ConnectError, match="without TLS: write ws:// or http://"):
+        async with asyncio.timeout(20), entering:
+            pass
+
+
+@pytest.mark.parametrize(
+    "answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"", b"\x15\x03\x01\x00\x02\x02\x0a"]
+)
+async def test_a_port_that_refuses_http_is_not_said_to_be_without_tls(answer):
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+        writer.write(answer)
+        writer.close()
+
+    async with await asyncio.start_server(handle, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(ConnectError) as refused:
+            async with websocket_transport(f"wss://127.0.0.1:{port}/x"):
+                pass
+    assert "without TLS" not in str(refused.value)
+
+
 def test_no_transport_at_all_is_not_taken_for_the_default():
     with pytest.raises(ConnectError, match="transports"):
         connect("http://host/x", transports=())
