@@ -107,7 +107,10 @@ def _config_parser() -> argparse.ArgumentParser:
 
 def _amount(text: str) -> float:
     """A positive number; ``inf`` is one."""
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number; give one above 0") from None
     if not value > 0:  # false for NaN too
         raise argparse.ArgumentTypeError(f"{text} is not above 0")
     return value

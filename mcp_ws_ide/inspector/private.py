@@ -175,7 +175,7 @@ class PrivateGateway:
     # --- the server ---------------------------------------------------------------------------------
 
     def greet(self) -> str:
-        """Ask the server who it is; returns its words, or that it has not answered yet.
+        """Ask the server who it is; returns a line that says so, or that it has not answered yet.
 
         Raises:
             CannotWrap: it ended, or does not speak MCP; with the last lines of its stderr.
@@ -183,7 +183,7 @@ class PrivateGateway:
         try:
             answer = self._initialize()
         except TimeoutError:
-            return f"no answer within {FIRST_ANSWER:g} s yet: it may still be loading, or be no MCP server"
+            return f"no answer within {FIRST_ANSWER:g} s: it may still be loading, or be no MCP server"
         except (ConnectionClosed, InvalidStatus, WebSocketException, OSError, ValueError) as error:
             raise self._failure(str(error)) from None
         if "error" in answer:
@@ -192,7 +192,8 @@ class PrivateGateway:
         result = answer.get("result")
         info = result.get("serverInfo") if isinstance(result, dict) else None
         known = info if isinstance(info, dict) else {}
-        return " ".join(str(known.get(key) or "") for key in ("name", "version")).strip() or "it answers"
+        who = " ".join(str(known.get(key) or "") for key in ("name", "version")).strip()
+        return f"answered by {who}" if who else "the server answers"
 
     def _initialize(self) -> dict[str, Any]:
         client = {"name": "mcp-ws-inspect", "version": "1"}
@@ -313,4 +314,4 @@ def announce(private: PrivateGateway, who: str) -> None:
     """Say on standard error how to connect; what passes goes to standard output."""
     for line in private.lines():
         print("\n".join(visible(part) for part in line.split("\n")), file=sys.stderr)
-    print(f"\nanswered by {visible(who)}\n", file=sys.stderr, flush=True)
+    print(f"\n{visible(who)}\n", file=sys.stderr, flush=True)

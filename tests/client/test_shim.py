@@ -78,6 +78,7 @@ def test_mistakes_end_in_words(jupyter):
         (["config", "vscode", "+fast+git"], 2, "a group in mcp.json"),
         (["config", "vscode", "fast", "--days", "nan"], 2, "not above 0"),
         (["fast", "--give-up-after", "-1"], 2, "not above 0"),
+        (["fast", "--give-up-after", "1h"], 2, "'1h' is no number; give one above 0"),
         (["fast", "--token-file", "/dev/null"], 2, "is empty"),
         (["localhost:8888/x"], 2, "http:// URL"),
         (["ftp://x/y"], 2, "http:// URL"),

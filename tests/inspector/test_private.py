@@ -14,6 +14,7 @@ import psutil
 import pytest
 from websockets.asyncio.client import connect
 
+from mcp_ws_ide.inspector import private
 from mcp_ws_ide.inspector.private import server_name
 from tests.conftest import FAST_SERVER, Peer, until
 from tests.inspector.test_cli import COMMAND
@@ -151,6 +152,14 @@ def test_a_command_that_is_no_mcp_server_is_said_with_what_to_do(tmp_path, comma
     assert done.returncode == 1
     assert words in done.stderr
     assert "must start an MCP server" in done.stderr
+
+
+def test_a_command_that_does_not_answer_is_said_in_a_sentence(monkeypatch, capsys):
+    monkeypatch.setattr(private, "FIRST_ANSWER", 0.5)
+    with private.PrivateGateway(["sleep", "1000"], None, None) as gateway:
+        private.announce(gateway, gateway.greet())
+    last = capsys.readouterr().err.rstrip().splitlines()[-1]
+    assert last == "no answer within 0.5 s: it may still be loading, or be no MCP server"
 
 
 @pytest.mark.parametrize(
