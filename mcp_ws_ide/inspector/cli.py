@@ -203,7 +203,9 @@ def run_tail(find: Find, options: argparse.Namespace) -> int:
     terminal = sys.stdout.isatty()
     colour = terminal and "NO_COLOR" not in os.environ
     dropped = 0
-    for text in GatewayClient(find()).records(server=options.server, session=options.session):
+    client = GatewayClient(find())
+    commands.say_if_unknown(client, options.server)
+    for text in client.records(server=options.server, session=options.session):
         if options.json:
             print(text, flush=True)
             continue

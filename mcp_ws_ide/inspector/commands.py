@@ -15,7 +15,7 @@ from contextlib import closing, contextmanager
 from typing import Any, Final, TextIO
 
 from mcp_ws_ide.discovery import RunningGateway, check_name, endpoint_url, find_gateway
-from mcp_ws_ide.errors import UnusableArgument
+from mcp_ws_ide.errors import ConnectError, UnusableArgument
 from mcp_ws_ide.inspector import export, report
 from mcp_ws_ide.inspector.collecting import Sieve, collect, stop_on_signals
 from mcp_ws_ide.inspector.gateway_client import GatewayClient
@@ -39,6 +39,18 @@ def say(text: str) -> None:
     print(f"mcp-ws-inspect: {visible(text)}", file=sys.stderr)
 
 
+def say_if_unknown(client: GatewayClient, server: str | None) -> None:
+    """A word on ``--server`` where there is none of that name yet: it may still be configured."""
+    if not server or server.startswith("+"):  # several, which exist by being asked for
+        return
+    try:
+        known = [found["name"] for found in client.call("GET", "servers")["servers"]]
+    except ConnectError:
+        return  # a gateway token may watch, and not ask
+    if server not in known:
+        say(f"the gateway has no server {server!r} now; configured: {', '.join(known) or 'none'}")
+
+
 # --- record --------------------------------------------------------------------------------------
 
 
@@ -46,7 +58,9 @@ def run_record(find: Find, options: argparse.Namespace) -> int:
     """``record``."""
     sieve = Sieve(_narrowed(options.filter, options))
     gateway = find()
-    instance = GatewayClient(gateway).attached().get("instance")  # a refusal comes before the file
+    client = GatewayClient(gateway)
+    instance = client.attached().get("instance")  # a refusal comes before the file
+    say_if_unknown(client, options.server)
     header = Header(time.time(), gateway.url, instance if isinstance(instance, str) else None)
     stop_on_signals()
     with closing(sieve), Recorder(options.output, header, overwrite=options.force) as recorder:
@@ -98,7 +112,9 @@ def _journal(find: Find, options: argparse.Namespace) -> Iterator[tuple[Journal,
             yield journal, load(options.file, take, journal)
             return
         gateway = find()
-        GatewayClient(gateway).attached()
+        client = GatewayClient(gateway)
+        client.attached()
+        say_if_unknown(client, options.server)
         if options.seconds is None:
             say(
                 f"watching {gateway.url}; Ctrl-C ends it and shows what was seen (or give --for 30s, or a FILE)"

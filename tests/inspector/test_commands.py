@@ -184,6 +184,17 @@ async def test_a_filter_decides_what_is_recorded(jupyter, tmp_path):
     assert (refused.returncode, "known only later" in refused.stderr) == (2, True)
 
 
+@pytest.mark.parametrize("command", [["record", "-o", "-"], ["stats"], ["check"]])
+def test_a_server_that_is_not_configured_is_said_and_waited_for(jupyter, command):
+    known, unknown = (
+        run(jupyter, *command, "--server", name, "--for", "0s", "--url", jupyter.url)
+        for name in ("fast", "nosuch")
+    )
+    assert "has no server 'nosuch' now; configured: " in unknown.stderr
+    assert "has no server" not in known.stderr
+    assert (known.returncode, unknown.returncode) == (0, 0), unknown.stderr
+
+
 def test_check_fails_on_what_it_is_told_and_speaks_three_formats(tmp_path):
     t = Transcript()
     lines = [
