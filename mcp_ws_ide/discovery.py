@@ -11,7 +11,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
+from typing import Final
+from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 
 from jupyter_core.paths import jupyter_runtime_dir
 
@@ -22,6 +23,10 @@ _PAGES = re.compile(
     r"(?P<base>(?>(?:.*?/user/[^/]+)?).*?)/(?:lab|tree|notebooks|edit|doc|consoles|terminals|voila|mcp-ws)(?:/.*)?$"
 )
 """The address of a page of Jupyter, as it is copied from a browser; a user may be called ``lab``."""
+
+
+ON_SOCKET: Final = "http+unix://"
+"""How Jupyter writes the address of a server that listens on a Unix socket (``--sock``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +45,7 @@ class RunningGateway:
 
 
 def running_gateways() -> list[RunningGateway]:
-    """The Jupyter servers of this user that are alive, newest first."""
+    """The Jupyter servers of this user that are alive, newest first; those on a Unix socket after all others."""
     files = sorted(Path(jupyter_runtime_dir()).glob("jpserver-*.json"), key=_modified, reverse=True)
     found = []
     for path in files:
@@ -53,7 +58,7 @@ def running_gateways() -> list[RunningGateway]:
             continue
         if gateway.pid is not None and _alive(gateway.pid):
             found.append(gateway)
-    return found
+    return sorted(found, key=lambda gateway: gateway.url.startswith(ON_SOCKET))
 
 
 def _modified(path: Path) -> float:
@@ -86,7 +91,7 @@ def find_gateway(
 
     Raises:
         UnusableArgument: the address is none, or the token file cannot be read.
-        ConnectError: there is none.
+        ConnectError: there is none, or it has no TCP port.
     """
     token = (
         token
@@ -101,6 +106,7 @@ def find_gateway(
             raise ConnectError(
                 "no running Jupyter server was found; start one, or give its address with --url"
             )
+        _check_for_port(running[0].url)
         return running[0] if token is None else RunningGateway(running[0].url, token, running[0].pid)
     wanted = normal_url(url)
     if token is None:
@@ -125,11 +131,22 @@ def normal_url(url: str) -> str:
 
     Raises:
         UnusableArgument: it is no http(s) URL.
+        ConnectError: it is that of a Unix socket.
     """
+    _check_for_port(url)
     parts = split_address(url if "://" in url else f"http://{url}", ("http", "https"))
     page = _PAGES.match(parts.path)
     path = f"{(page['base'] if page else parts.path).rstrip('/')}/"
     return urlunsplit((parts.scheme, parts.netloc, path, "", ""))
+
+
+def _check_for_port(url: str) -> None:
+    if url.startswith(ON_SOCKET):
+        socket = unquote(url.removeprefix(ON_SOCKET).partition("/")[0])
+        raise ConnectError(
+            f"Jupyter listens on the Unix socket {socket} only; MCP clients and tools need a TCP port: "
+            "start it without --sock"
+        )
 
 
 def split_address(url: str, schemes: Sequence[str]) -> SplitResult:

@@ -34,6 +34,12 @@ if TYPE_CHECKING:
 DEFAULT_LIFETIME: Final = 30 * 86400
 """Lifetime of a gateway token that is minted without one, in seconds."""
 
+NO_ADDRESS: Final = frozenset({"", "localhost", "127.0.0.1", "[::1]"})
+"""What a client on a Unix socket writes as ``Host``; a forwarded port would be named."""
+NO_PORT: Final = (
+    "Jupyter listens on a Unix socket, which MCP clients cannot use: start it without --sock, or ask for the entry "
+    "at the address of the proxy or the forwarded port through which it is reached"
+)
 OPENAPI: Final = Path(__file__).parent / "openapi.json"
 
 
@@ -250,6 +256,7 @@ class EntryHandler(ApiHandler):
         ide = body.get("ide")
         if ide not in IDES:
             raise web.HTTPError(400, f'"ide" must be one of {", ".join(sorted(IDES))}')
+        self._check_for_port()
         token = None
         if body.get("token", True) is not False:
             token, _ = self.runtime.tokens.mint(
@@ -262,6 +269,12 @@ class EntryHandler(ApiHandler):
         base = f"{self.request.protocol}://{self.request.host}{self.base_url}"
         self.set_header("Cache-Control", "no-store")
         self.finish(entry(ide, server.name, base, token))
+
+    def _check_for_port(self) -> None:
+        """On a Unix socket the address we were asked at is a proxy's in front of it, or nobody's."""
+        forwarded = "X-Forwarded-For" in self.request.headers
+        if self.serverapp.sock and not forwarded and self.request.host in NO_ADDRESS:
+            raise web.HTTPError(409, NO_PORT)
 
 
 class SessionsHandler(ApiHandler):

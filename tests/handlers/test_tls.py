@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import ssl
+import subprocess
+import sys
 
 import pytest
 import trustme
@@ -11,6 +14,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from mcp_ws_ide.client import ConnectError, websocket_transport
+from mcp_ws_ide.client import connect as connect_client
 from tests.conftest import FAST_SERVER, MODERN, Jupyter, Peer
 
 
@@ -66,6 +70,39 @@ async def test_our_client_takes_a_context_and_says_when_a_certificate_is_not_tru
         assert write is not None
     with pytest.raises(ConnectError, match="certificate"):
         await websocket_transport(url, token=token).__aenter__()
+
+
+@pytest.mark.parametrize("transport", ["http", "websocket", "poll"])
+@pytest.mark.parametrize("trusted", [True, False])
+async def test_a_variable_names_the_authority_to_trust(
+    jupyter_with_tls, certificates, monkeypatch, transport, trusted
+):
+    if trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificates.authority))
+    url = f"{jupyter_with_tls.url}mcp-ws/servers/fast"
+    client = connect_client(url, token=jupyter_with_tls.token, transports=(transport,))
+    if not trusted:
+        with pytest.raises(ConnectError, match=r"(?i)certificate"):
+            await client.__aenter__()
+        return
+    async with client as entered:
+        assert (await entered.list_tools()).tools
+
+
+def test_the_variable_serves_the_commands(jupyter_with_tls, certificates):
+    environment = {**jupyter_with_tls.environment, "SSL_CERT_FILE": str(certificates.authority)}
+    request = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"_meta": MODERN}}
+    for words, given, wanted in (
+        (["client.shim", "fast"], json.dumps(request), '"tools"'),
+        (["client.shim", "fast", "--transport", "poll"], json.dumps(request), '"tools"'),
+        (["inspector.cli", "servers"], "", "fast"),
+        (["inspector.cli", "record", "-o", "-", "--for", "1s"], "", "mcp-ws-recording"),
+    ):
+        command = [sys.executable, "-m", f"mcp_ws_ide.{words[0]}", *words[1:], "--url", jupyter_with_tls.url]
+        done = subprocess.run(
+            command, env=environment, input=given, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert (done.returncode, wanted in done.stdout) == (0, True), done.stderr
 
 
 async def test_a_proxy_ends_tls(make_jupyter, certificates):
