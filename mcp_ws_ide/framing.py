@@ -84,7 +84,7 @@ class FrameLayer:
 
     @property
     def close_reason(self) -> str:
-        """The reason given with :attr:`close_code`; where only this side closed, its own, with the code that it sent."""
+        """The reason given with :attr:`close_code`; where only this side closed, its own and the code it sent."""
         end, sent = self._violation or self._protocol.close_rcvd, self._protocol.close_sent
         if end is not None or sent is None:
             return end.reason if end is not None else ""
