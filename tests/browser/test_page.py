@@ -17,6 +17,11 @@ BUDGET = 150 * 1024
 """Most bytes that the files of the page may take on the network as it opens, with a server or without."""
 
 
+def holds(field, text):
+    """Wait until a field has this text."""
+    wait_until(lambda: field.input_value() == text)
+
+
 def test_the_page_lists_the_servers_and_forgets_the_token(tab):
     tab.page.get_by_role("link", name="demo").first.wait_for()
     assert "token" not in tab.page.url
@@ -246,6 +251,31 @@ def test_what_a_form_cannot_show_stays_as_json_and_nothing_is_lost(tab):
     tab.call()
     tab.shows("done", ".call .badge")
     assert json.loads(tab.page.locator(".call pre").first.inner_text())["more"] == 7
+    tab.quiet()
+
+
+def test_what_was_typed_outlives_a_reload_and_a_way_back_also_over_what_a_link_brought(tab):
+    tab.go(f"server/demo/tools/echo?{urllib.parse.urlencode({'args': json.dumps({'text': 'of a link'})})}")
+    tab.connected()
+    field = tab.page.get_by_role("form", name="Arguments of echo").get_by_label("text")
+    holds(field, "of a link")
+    field.fill("typed")
+    tab.page.reload()
+    holds(field, "typed")
+    field.fill("typed again")
+    tab.page.get_by_role("link", name="Log", exact=True).click()
+    tab.page.locator("ul.log").wait_for(state="attached")
+    tab.page.go_back()
+    holds(field, "typed again")
+    tab.go(f"server/demo/tools/echo?{urllib.parse.urlencode({'args': json.dumps({'text': 'of a link'})})}")
+    holds(field, "of a link")
+    for place, label in (("prompts", "Team Management"), ("resources", "Dynamic Text")):
+        tab.go(f"server/everything/{place}")
+        tab.page.locator(".choose-list").get_by_role("link").filter(has_text=label).click()
+        first = tab.page.locator(".arguments-form input").first
+        first.fill("typed")
+        tab.page.reload()
+        holds(first, "typed")
     tab.quiet()
 
 

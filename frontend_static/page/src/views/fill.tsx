@@ -1,7 +1,8 @@
 /** Named texts to fill in, of a prompt or a template, with the server's suggestions. */
 
 import { useEffect, useId, useState } from "preact/hooks";
-import { own } from "../form/schema.js";
+import { isObject, own } from "../form/schema.js";
+import type { Connection } from "../mcp/connection.js";
 
 export interface Blank {
   readonly name: string;
@@ -15,6 +16,29 @@ interface Props {
   setValues: (values: Record<string, string>) => void;
   complete: (name: string, value: string) => Promise<readonly string[]>;
   wrong: ReadonlySet<string>;
+}
+
+type Texts = Record<string, string>;
+
+/** What was typed for one thing of a server, kept as long as its connection: key of its draft among those of the tools. */
+export function draftKey(kind: "prompt" | "template", name: string): string {
+  return JSON.stringify([kind, name]);
+}
+
+/** The texts typed for the thing with this key, and how to set them. */
+export function useTexts(connection: Connection, key: string): [Texts, (values: Texts) => void] {
+  const [values, setValues] = useState<Texts>(() => textsIn(connection.drafts.get(key)?.value));
+  const set = (next: Texts): void => {
+    connection.drafts.set(key, { value: next, text: undefined });
+    setValues(next);
+  };
+  return [values, set];
+}
+
+/** Those members of a value that are texts. */
+export function textsIn(value: unknown): Texts {
+  const found = Object.entries(isObject(value) ? value : {});
+  return Object.fromEntries(found.filter(([, text]) => typeof text === "string"));
 }
 
 export function Fill({ blanks, values, setValues, complete, wrong }: Props) {

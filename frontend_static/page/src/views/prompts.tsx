@@ -2,6 +2,7 @@
 
 import type { Prompt } from "@modelcontextprotocol/client";
 import { useMemo, useState } from "preact/hooks";
+import { useLink } from "../form/link.js";
 import { own } from "../form/schema.js";
 import { useKeys } from "../keys.js";
 import type { Connection } from "../mcp/connection.js";
@@ -11,17 +12,18 @@ import { Choose } from "../ui/choose.js";
 import { Guard } from "../ui/guard.js";
 import { Banner, Empty } from "../ui/parts.js";
 import { Calls } from "./calls.js";
-import { Fill } from "./fill.js";
+import { draftKey, Fill, textsIn, useTexts } from "./fill.js";
 
 export function Prompts({ connection, chosen, given }: { connection: Connection; chosen: string | undefined; given: string | undefined }) {
   const { items, error } = connection.prompts.value;
   const prompt = items?.find(({ name }) => name === chosen);
+  const links = useLink(given, prompt !== undefined, (args) => connection.drafts.set(draftKey("prompt", prompt?.name ?? ""), { value: texts(args), text: undefined }));
   const listed = items?.map(({ name, title, description }) => ({ key: name, title: textOf(title) || name, words: textOf(description), href: href(["server", connection.name, "prompts", name]) }));
   return (
     <Choose label="prompts" items={listed} error={error} asking={connection.state.value.kind !== "closed"} chosen={chosen} back={href(["server", connection.name, "prompts"])}>
-      {prompt && (
-        <Guard key={prompt.name} what="This prompt">
-          <PromptDetail prompt={prompt} connection={connection} given={given} />
+      {prompt && given === undefined && (
+        <Guard key={`${links} ${prompt.name}`} what="This prompt">
+          <PromptDetail prompt={prompt} connection={connection} />
         </Guard>
       )}
       {!prompt && chosen !== undefined && items !== undefined && <Empty>There is no prompt named {chosen}.</Empty>}
@@ -30,17 +32,16 @@ export function Prompts({ connection, chosen, given }: { connection: Connection;
   );
 }
 
-function texts(given: string | undefined): Record<string, string> {
+function texts(given: string): Record<string, string> {
   try {
-    const found = Object.entries(JSON.parse(given ?? "{}") as object);
-    return Object.fromEntries(found.filter(([, value]) => typeof value === "string"));
+    return textsIn(JSON.parse(given));
   } catch {
     return {};
   }
 }
 
-function PromptDetail({ prompt, connection, given }: { prompt: Prompt; connection: Connection; given: string | undefined }) {
-  const [values, setValues] = useState<Record<string, string>>(() => texts(given));
+function PromptDetail({ prompt, connection }: { prompt: Prompt; connection: Connection }) {
+  const [values, setValues] = useTexts(connection, draftKey("prompt", prompt.name));
   const [wrong, setWrong] = useState<ReadonlySet<string>>(new Set());
   const blanks = (Array.isArray(prompt.arguments) ? prompt.arguments : []).map(({ name, description, required }) => ({ name, description, required: required === true }));
   const faults = useMemo(() => faultsOf("Prompt", prompt), [prompt]);

@@ -12,7 +12,7 @@ import { Address } from "../ui/content.js";
 import { Guard } from "../ui/guard.js";
 import { Badge, Empty } from "../ui/parts.js";
 import { Calls } from "./calls.js";
-import { Fill } from "./fill.js";
+import { draftKey, Fill, useTexts } from "./fill.js";
 import { others } from "./prompts.js";
 
 /** Before the name of a template in an address of the page. */
@@ -96,7 +96,7 @@ function variablesOf(template: string): readonly string[] {
 }
 
 function TemplateDetail({ template, connection }: { template: ResourceTemplateType; connection: Connection }) {
-  const [values, setValues] = useState<Record<string, string>>({});
+  const [values, setValues] = useTexts(connection, draftKey("template", template.uriTemplate));
   const [wrong, setWrong] = useState<ReadonlySet<string>>(new Set());
   const names = variablesOf(template.uriTemplate);
   const show = (): void => {

@@ -1,10 +1,11 @@
 /** The tools of a server: what they take, and calls. */
 
 import type { Tool } from "@modelcontextprotocol/client";
-import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useMemo, useRef, useState } from "preact/hooks";
 import { announce } from "../announce.js";
 import { check, type Verdict } from "../form/checker.js";
 import { SchemaForm } from "../form/form.js";
+import { useLink } from "../form/link.js";
 import { fieldOf, initial, isObject, resolved, type Json, type Schema } from "../form/schema.js";
 import { useKeys } from "../keys.js";
 import type { Connection, Draft } from "../mcp/connection.js";
@@ -19,13 +20,14 @@ import { Calls } from "./calls.js";
 export function Tools({ connection, chosen, given }: { connection: Connection; chosen: string | undefined; given: string | undefined }) {
   const { items, error } = connection.tools.value;
   const tool = items?.find(({ name }) => name === chosen);
+  const links = useLink(given, tool !== undefined, (args) => connection.drafts.set(tool?.name ?? "", begin(schemaOf(tool), args)));
   const place = (name: string): string => href(["server", connection.name, "tools", name]);
   const listed = items?.map(({ name, title, description }) => ({ key: name, title: name, words: textOf(description) || textOf(title), href: place(name) }));
   return (
     <Choose label="tools" items={listed} error={error} asking={connection.state.value.kind !== "closed"} chosen={chosen} back={href(["server", connection.name, "tools"])}>
-      {tool && (
-        <Guard key={`${tool.name} ${given ?? ""}`} what="This tool">
-          <ToolDetail tool={tool} connection={connection} given={given} />
+      {tool && given === undefined && (
+        <Guard key={`${links} ${tool.name}`} what="This tool">
+          <ToolDetail tool={tool} connection={connection} />
         </Guard>
       )}
       {!tool && chosen !== undefined && items !== undefined && <Empty>There is no tool named {chosen}.</Empty>}
@@ -53,10 +55,14 @@ function objectOf(text: string): Json | undefined {
 
 const NO_SCHEMA: Schema = {};
 
-function ToolDetail({ tool, connection, given }: { tool: Tool; connection: Connection; given: string | undefined }) {
-  const schema: Schema = isObject(tool.inputSchema) ? tool.inputSchema : NO_SCHEMA;
+function schemaOf(tool: Tool | undefined): Schema {
+  return isObject(tool?.inputSchema) ? tool.inputSchema : NO_SCHEMA;
+}
+
+function ToolDetail({ tool, connection }: { tool: Tool; connection: Connection }) {
+  const schema = schemaOf(tool);
   const kept = connection.drafts;
-  const [draft, setDraftState] = useState<Draft>(() => (given === undefined ? (kept.get(tool.name) ?? begin(schema, undefined)) : begin(schema, given)));
+  const [draft, setDraftState] = useState<Draft>(() => kept.get(tool.name) ?? begin(schema, undefined));
   const [errors, setErrors] = useState<ReadonlyMap<string, string>>(new Map());
   const [words, setWords] = useState("");
   const element = useRef<HTMLFormElement>(null);
@@ -69,9 +75,6 @@ function ToolDetail({ tool, connection, given }: { tool: Tool; connection: Conne
     setDraftState(next);
     if (errors.size > 0 && next.text === undefined) void show(next, next.value);
   };
-  useEffect(() => {
-    if (given !== undefined) kept.set(tool.name, draft);
-  }, []);
 
   /** Check a value, and show what is wrong with it unless something else stands there by now. */
   const show = async (of: Draft, value: Json): Promise<ReadonlyMap<string, string>> => {
