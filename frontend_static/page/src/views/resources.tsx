@@ -95,15 +95,24 @@ function variablesOf(template: string): readonly string[] {
   }
 }
 
+/** Operators whose variables leave nothing behind where they are left out, not even what stands before them (RFC 6570, 3.2). */
+const LEFT_OUT = /\{[?&#./]([^}]*)\}/g;
+
+/** Variables without which a template expands to something with a hole. */
+function requiredOf(template: string): ReadonlySet<string> {
+  return new Set(variablesOf(template.replace(LEFT_OUT, "")));
+}
+
 function TemplateDetail({ template, connection }: { template: ResourceTemplateType; connection: Connection }) {
   const [values, setValues] = useTexts(connection, draftKey("template", template.uriTemplate));
   const [wrong, setWrong] = useState<ReadonlySet<string>>(new Set());
-  const names = variablesOf(template.uriTemplate);
+  const names = [...new Set(variablesOf(template.uriTemplate))];
+  const required = requiredOf(template.uriTemplate);
   const show = (): void => {
-    const missing = new Set(names.filter((name) => !own(values, name)));
+    const missing = new Set(names.filter((name) => required.has(name) && !own(values, name)));
     setWrong(missing);
     if (missing.size > 0) return;
-    const uri = new UriTemplate(template.uriTemplate).expand(values);
+    const uri = new UriTemplate(template.uriTemplate).expand(Object.fromEntries(names.map((name) => [name, own(values, name)]).filter(([, value]) => value)));
     go(["server", connection.name, "resources", uri]);
     connection.call("resource", uri, {});
   };
@@ -119,7 +128,7 @@ function TemplateDetail({ template, connection }: { template: ResourceTemplateTy
       </header>
       <form class="arguments-form stack" noValidate onSubmit={(event) => (event.preventDefault(), show())}>
         <Fill
-          blanks={names.map((name) => ({ name, required: true }))}
+          blanks={names.map((name) => ({ name, required: required.has(name) }))}
           values={values}
           setValues={setValues}
           wrong={wrong}
