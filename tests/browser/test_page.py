@@ -279,6 +279,80 @@ def test_what_was_typed_outlives_a_reload_and_a_way_back_also_over_what_a_link_b
     tab.quiet()
 
 
+def got(tab):
+    """The arguments of the newest call, as the showcase got them."""
+    tab.shows("done", ".call .badge")
+    return json.loads(tab.page.locator(".call pre").first.inner_text())
+
+
+def test_a_choice_of_whole_shapes_has_a_form(tab):
+    tab.go("server/showcase/tools/either-shape")
+    tab.connected()
+    tab.call()
+    tab.shows("must have id, or name and kind", ".field.wrong .error")
+    kind = tab.page.get_by_label("Kind of choice")
+    assert kind.locator("option").all_inner_texts() == ["object with id", 'object with kind "named"']
+    kind.select_option(index=1)
+    tab.page.locator('.field[data-pointer="/kind"]').wait_for()
+    tab.page.reload()
+    tab.page.locator('.field[data-pointer="/name"] textarea').fill("Ada")
+    tab.accessible()
+    tab.call()
+    assert got(tab) == {"kind": "named", "name": "Ada"}
+    tab.quiet()
+
+
+def test_of_two_members_either_is_enough_and_what_has_no_field_is_listed(tab):
+    tab.go("server/showcase/tools/either-member")
+    tab.connected()
+    tab.call()
+    tab.shows("As a whole: must have owner, or id", ".arguments-form .error")
+    assert tab.page.locator(".field.wrong").count() == 0
+    tab.accessible()
+    tab.page.get_by_label("id", exact=True).fill("7")
+    tab.page.locator(".arguments-form .error").filter(visible=True).wait_for(state="detached")
+    tab.call()
+    assert got(tab) == {"id": "7"}
+    tab.quiet()
+
+
+def test_choices_are_told_apart_and_mistakes_said_in_plain_words(tab):
+    tab.go("server/showcase/tools/alike")
+    tab.connected()
+    values = tab.page.get_by_label("value", exact=True).locator("option")
+    assert values.all_inner_texts() == ["–", '"1"', "1", '"true"', "true", "plain"]
+    parts = tab.page.get_by_label("Kind of part").locator("option")
+    assert parts.all_inner_texts() == ['object with kind "a"', 'object with kind "b"']
+    tab.call()
+    tab.shows("As a whole: must have at least 1 member", ".arguments-form .error")
+    tab.shows("Not called: one mistake in the arguments", "[aria-live]")
+    tab.page.get_by_label("level", exact=True).fill("0")
+    tab.shows("must be at least 1", ".field.wrong .error")
+    tab.go("server/showcase/tools/nowhere")
+    tab.page.get_by_label("x", exact=True).fill("1")
+    tab.call()
+    tab.shows('its reference "#/$defs/gone" leads nowhere.', ".arguments-form .banner")
+    assert "static" not in tab.page.locator(".arguments-form .banner").inner_text()
+    tab.quiet()
+
+
+def test_variables_of_a_template_that_leave_nothing_behind_may_be_left_out(tab):
+    tab.go("server/showcase/resources")
+    tab.connected()
+    tab.page.get_by_role("link").filter(has_text="file").click()
+    tab.page.get_by_role("button", name="Read").click()
+    tab.shows("is required", ".field.wrong")
+    assert tab.page.locator(".field.wrong").count() == 1
+    tab.page.get_by_label("path").fill("a/b")
+    lang = tab.page.get_by_label("lang")
+    lang.fill("de")
+    lang.fill("")
+    tab.page.get_by_role("button", name="Read").click()
+    tab.shows("read file:///a/b", ".call pre")
+    assert tab.page.locator(".call pre").first.inner_text() == "read file:///a/b"
+    tab.quiet()
+
+
 def test_progress_is_shown_and_several_calls_run_and_are_cancelled_one_by_one(tab):
     tab.go("server/demo/tools/slow")
     tab.connected()

@@ -44,6 +44,34 @@ ORDER: dict[str, Any] = {
     "required": ["customer", "address", "items"],
 }
 EMPTY = {"type": "object"}
+
+
+def one_of(*names: str, **shape: Any) -> dict[str, Any]:
+    """An object with one member of its own, and what else it may have."""
+    return {
+        "properties": {name: {"type": "string"} for name in names} | shape,
+        "required": [*names, *shape],
+    }
+
+
+FORMS: dict[str, dict[str, Any]] = {
+    "either-shape": {"type": "object", "oneOf": [one_of("id"), one_of("name", kind={"const": "named"})]},
+    "either-member": {
+        "type": "object",
+        "properties": {"owner": {"type": "string"}, "id": {"type": "string"}},
+        "anyOf": [{"required": ["owner"]}, {"required": ["id"]}],
+    },
+    "alike": {
+        "type": "object",
+        "properties": {
+            "value": {"enum": ["1", 1, "true", True, "plain"]},
+            "part": {"oneOf": [one_of("x", kind={"const": "a"}), one_of("x", kind={"const": "b"})]},
+            "level": {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "null"}]},
+        },
+        "minProperties": 1,
+    },
+    "nowhere": {"type": "object", "properties": {"x": {"$ref": "#/$defs/gone"}}},
+}
 TOOLS = [
     {
         "name": "order",
@@ -58,6 +86,7 @@ TOOLS = [
         "inputSchema": EMPTY,
     },
     {"name": "wrong", "description": "Fails.", "inputSchema": EMPTY},
+    *({"name": name, "inputSchema": schema} for name, schema in FORMS.items()),
     {"name": "invite", "description": "Asks to visit an address.", "inputSchema": EMPTY},
     {
         "name": BAD,
@@ -66,6 +95,7 @@ TOOLS = [
         "inputSchema": {**EMPTY, "properties": {BAD: {"title": BAD, "description": BAD}}},
     },
 ]
+TEMPLATE = "file:///{+path}{?q,lang*}"
 BLOCKS = {
     "sound": [{"type": "audio", "mimeType": "audio/wav", "data": SILENCE}],
     "links": [
@@ -84,7 +114,7 @@ def say(**message: Any) -> None:
 
 
 def call(request_id: Any, name: str, arguments: dict[str, Any]) -> None:
-    if name == "order":
+    if name == "order" or name in FORMS:
         text = json.dumps(arguments)
         say(
             id=request_id,
@@ -107,7 +137,7 @@ def answer(message: dict[str, Any]) -> None:
     method, request_id = message.get("method"), message.get("id")
     if method == "initialize":
         info = {"name": "showcase", "title": BAD, "version": "1"}
-        capabilities = {"tools": {}, "logging": {}}
+        capabilities = {"tools": {}, "logging": {}, "resources": {}}
         result = {
             "protocolVersion": "2025-11-25",
             "capabilities": capabilities,
@@ -119,6 +149,13 @@ def answer(message: dict[str, Any]) -> None:
         say(id=request_id, result={"tools": TOOLS})
     elif method == "tools/call":
         call(request_id, message["params"]["name"], message["params"].get("arguments", {}))
+    elif method == "resources/list":
+        say(id=request_id, result={"resources": []})
+    elif method == "resources/templates/list":
+        say(id=request_id, result={"resourceTemplates": [{"name": "file", "uriTemplate": TEMPLATE}]})
+    elif method == "resources/read":
+        uri = message["params"]["uri"]
+        say(id=request_id, result={"contents": [{"uri": uri, "text": f"read {uri}"}]})
     elif method is None and request_id == "ask":
         text = json.dumps(message.get("result", message.get("error")))
         say(id=WAITING.pop(), result={"content": [{"type": "text", "text": text}]})

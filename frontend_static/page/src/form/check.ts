@@ -4,10 +4,12 @@
  */
 
 import { Validator, type Schema as CheckedSchema, type SchemaDraft } from "@cfworker/json-schema";
-import { escaped, isObject, type Json, type Schema } from "./schema.js";
+import { escaped, isObject, own, type Json, type Schema } from "./schema.js";
 
 /** Keywords whose error only says that something inside of them is wrong. */
-const OUTER = new Set(["properties", "items", "prefixItems", "additionalProperties", "patternProperties", "allOf", "anyOf", "oneOf", "$ref", "if", "then", "else", "required", "dependentSchemas"]);
+const OUTER = new Set(["properties", "items", "prefixItems", "additionalProperties", "patternProperties", "allOf", "$ref", "if", "then", "else", "dependentSchemas", "dependencies", "additionalItems", "unevaluatedItems", "unevaluatedProperties"]);
+/** Most ways of a choice that one message tells. */
+const MOST_WAYS = 4;
 const DRAFTS: readonly [RegExp, SchemaDraft][] = [[/draft-0?4/, "4"], [/draft-0?[67]/, "7"], [/2019-09/, "2019-09"]];
 
 /** The schema cannot be used to check anything. */
@@ -15,26 +17,96 @@ export class BadSchema extends Error {
   override readonly name = "BadSchema";
 }
 
+/** One thing that the validator found; `location` is the keyword's place in the schema. */
+interface Fault {
+  readonly pointer: string;
+  readonly keyword: string;
+  readonly location: string;
+  readonly error: string;
+}
+
+type Words = Map<string, string>;
+
 /**
  * What is wrong with a value: words by JSON pointer, `""` for the whole.
  *
  * @throws BadSchema
  */
-export function errorsOf(schema: Schema, value: Json, root: Schema): Map<string, string> {
-  const found = new Map<string, string>();
-  const outer = new Map<string, string>();
-  for (const { instanceLocation, keyword, error } of checked(schema, value, root)) {
-    const pointer = decodeURI(instanceLocation.replace(/^#/, ""));
-    const words = plain(error);
-    if (keyword === "required") missing(error, pointer, found);
-    else if (OUTER.has(keyword)) outer.set(pointer, outer.get(pointer) ?? words);
-    else if (!found.has(pointer)) found.set(pointer, words);
+export function errorsOf(schema: Schema, value: Json, root: Schema): Words {
+  const faults = checked(schema, value, root).map(({ instanceLocation, keyword, keywordLocation, error }) => ({
+    pointer: decodeURI(instanceLocation.replace(/^#/, "")),
+    keyword,
+    location: keywordLocation,
+    error,
+  }));
+  return wordsOf(faults);
+}
+
+function wordsOf(faults: readonly Fault[]): Words {
+  const found: Words = new Map();
+  const outer: Words = new Map();
+  for (let at = 0; at < faults.length; at += 1) {
+    const fault = faults[at] as Fault;
+    const inner = isChoice(fault) ? inside(faults, at) : [];
+    at += inner.length;
+    const said = isChoice(fault) ? ofChoice(fault, inner) : new Map([told(fault)]);
+    for (const [pointer, words] of said) {
+      const to = OUTER.has(fault.keyword) ? outer : found;
+      if (!to.has(pointer)) to.set(pointer, words);
+    }
   }
   // Something is wrong within, and nothing said what.
   for (const [pointer, words] of outer) {
     if (![...found.keys()].some((inner) => inner === pointer || inner.startsWith(`${pointer}/`))) found.set(pointer, words);
   }
   return found;
+}
+
+function isChoice({ keyword }: Fault): boolean {
+  return keyword === "anyOf" || keyword === "oneOf";
+}
+
+/** What was found inside of the choice at this place of the list; the validator puts it right behind, a `false` without location. */
+function inside(faults: readonly Fault[], at: number): readonly Fault[] {
+  const { location } = faults[at] as Fault;
+  const rest = faults.slice(at + 1);
+  const end = rest.findIndex((one) => !one.location.startsWith(`${location}/`) && one.keyword !== "false");
+  return end < 0 ? rest : rest.slice(0, end);
+}
+
+/** No way of a choice fits, or too many do. What is wrong is told of the only way that was meant, or of all together. */
+function ofChoice({ pointer, location, error }: Fault, inner: readonly Fault[]): Words {
+  const matches = Number(/\((\d+) matches/.exec(error)?.[1] ?? 0);
+  if (matches > 1) return new Map([[pointer, `fits ${matches} of the choices, and must fit one alone`]]);
+  const ways = new Map<string, Fault[]>();
+  for (const fault of inner) {
+    const way = fault.location.slice(location.length + 1).split("/", 1)[0] ?? "";
+    ways.set(way, [...(ways.get(way) ?? []), fault]);
+  }
+  const all = [...ways.values()];
+  const meant = all.filter((faults) => !faults.some((fault) => rulesOut(fault, pointer)));
+  if (meant.length === 1) return wordsOf(meant[0] ?? []);
+  return new Map([[pointer, eitherOf(meant.length > 0 ? meant : all, pointer)]]);
+}
+
+/** Whether a fault says that another way was meant: this one has another type, or another constant that tells them apart. */
+function rulesOut({ pointer, keyword }: Fault, at: string): boolean {
+  if (pointer === at) return ["type", "const", "enum", "false"].includes(keyword);
+  return keyword === "const" && pointer.startsWith(`${at}/`) && !pointer.includes("/", at.length + 1);
+}
+
+function eitherOf(ways: readonly (readonly Fault[])[], at: string): string {
+  const flat = ways.flat().filter(({ keyword }) => !OUTER.has(keyword));
+  const types = flat.map(({ error }) => TYPE.exec(error)).filter((type) => type !== null);
+  if (types.length === flat.length && types.length > 0) return `must be ${[...new Set(types.flatMap((type) => type[2]?.split('", "')))].join(" or ")}, not ${types[0]?.[1]}`;
+  if (flat.every(({ keyword, pointer }) => keyword === "required" && pointer === at)) return `must have ${some(ways.map((faults) => faults.filter(({ keyword }) => keyword === "required").map(({ error }) => nameIn(error)).join(" and ")))}`;
+  return some(ways.map((faults) => [...wordsOf(faults)].map(([pointer, words]) => `${pointer.slice(at.length + 1)} ${words}`.trim()).join(" and ")));
+}
+
+function some(ways: readonly string[]): string {
+  const different = [...new Set(ways)];
+  const more = different.length - MOST_WAYS;
+  return [...different.slice(0, MOST_WAYS), ...(more > 0 ? [`one of ${more} more ways`] : [])].join(", or ");
 }
 
 function checked(schema: Schema, value: Json, root: Schema) {
@@ -44,7 +116,7 @@ function checked(schema: Schema, value: Json, root: Schema) {
   try {
     return new Validator(bare(used) as CheckedSchema, draft, false).validate(bare(value)).errors;
   } catch (error) {
-    throw new BadSchema(error instanceof Error ? error.message : String(error));
+    throw new BadSchema(unusable(error instanceof Error ? error.message : String(error)));
   }
 }
 
@@ -57,14 +129,57 @@ function bare(value: unknown): unknown {
   return made;
 }
 
-/** What the validator says, to a person at a field. */
-function plain(error: string): string {
-  const type = /type "(.*?)" is invalid\. Expected "(.*)"/.exec(error);
-  if (type !== null) return `must be ${type[2]?.replaceAll('", "', " or ")}, not ${type[1]}`;
-  return error.replace(/^Instance /, "").replace(/^String /, "the text ").replace(/\.$/, "");
+/** Why the validator could do nothing with a schema. */
+function unusable(message: string): string {
+  const reference = /^Unresolved \$ref "(.*?)"\./.exec(message)?.[1];
+  if (reference !== undefined) return `its reference "${reference}" leads nowhere`;
+  const pattern = /^Invalid regular expression: \/(.*)\/\w*: /s.exec(message)?.[1];
+  return pattern === undefined ? message : `its pattern "${pattern}" is none that a browser understands`;
 }
 
-function missing(error: string, pointer: string, found: Map<string, string>): void {
-  const name = /required property "(.*)"/.exec(error)?.[1];
-  if (name !== undefined) found.set(`${pointer}/${escaped(name)}`, "is required");
+const TYPE = /type "(.*?)" is invalid\. Expected "(.*)"/;
+
+/** What the validator says, to a person at a field; given its words and the last number in them. */
+const PLAIN: Readonly<Record<string, (error: string, number: string) => string>> = {
+  false: () => "is not allowed",
+  not: () => "is what the schema rules out",
+  const: (error) => error.replace(/^Instance does not match (.*)\.$/s, "must be $1"),
+  enum: (error) => `must be one of ${(JSON.parse(error.slice(error.indexOf("["), -1)) as Json[]).map((one) => JSON.stringify(one)).join(", ")}`,
+  minProperties: (_, number) => `must have at least ${counted(number, "member")}`,
+  maxProperties: (_, number) => `must have at most ${counted(number, "member")}`,
+  propertyNames: (error) => `has a member with a name that does not fit: ${nameIn(error)}`,
+  minItems: (_, number) => `must have at least ${counted(number, "item")}`,
+  maxItems: (_, number) => `must have at most ${counted(number, "item")}`,
+  uniqueItems: (error) => error.replace(/^.* (\d+) and (\d+)\.$/, (_, one, two) => `has the same item twice, as ${Number(one) + 1} and ${Number(two) + 1}`),
+  contains: () => "has no item of the kind that it must have",
+  minLength: (_, number) => `must have at least ${counted(number, "character")}`,
+  maxLength: (_, number) => `must have at most ${counted(number, "character")}`,
+  minimum: (error, number) => (error.includes("or equal") ? `must be more than ${number}` : `must be at least ${number}`),
+  maximum: (error, number) => (error.includes("or equal") ? `must be less than ${number}` : `must be at most ${number}`),
+  exclusiveMinimum: (_, number) => `must be more than ${number}`,
+  exclusiveMaximum: (_, number) => `must be less than ${number}`,
+  multipleOf: (_, number) => `must be a multiple of ${number}`,
+  pattern: () => "does not match the pattern",
+  format: (error) => `is not in the format ${nameIn(error)}`,
+};
+
+/** Where a fault shows, and its words. */
+function told({ pointer, keyword, error }: Fault): [string, string] {
+  const name = nameIn(error);
+  if (keyword === "required") return [`${pointer}/${escaped(name)}`, "is required"];
+  const [, given, needed = ""] = /has "(.*)" but does not have "(.*)"\.$/.exec(error) ?? [];
+  if (given !== undefined) return [`${pointer}/${escaped(needed)}`, `is required where ${given} is given`];
+  const type = TYPE.exec(error);
+  if (type !== null) return [pointer, `must be ${type[2]?.replaceAll('", "', " or ")}, not ${type[1]}`];
+  const number = /(-?\d[-+.\de]*?)[^\d]*$/.exec(error)?.[1] ?? "";
+  return [pointer, own(PLAIN, keyword)?.(error, number) ?? error.replace(/^Instance /, "").replace(/\.$/, "")];
+}
+
+/** What the validator has in quotation marks. */
+function nameIn(error: string): string {
+  return /"(.*)"/s.exec(error)?.[1] ?? "";
+}
+
+function counted(number: string, thing: string): string {
+  return `${number} ${thing}${number === "1" ? "" : "s"}`;
 }

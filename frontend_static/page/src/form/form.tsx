@@ -1,7 +1,7 @@
 /** A form for a JSON Schema. What is drawn is decided in `schema.ts`. */
 
 import type { ComponentChildren } from "preact";
-import { useId, useRef, useState } from "preact/hooks";
+import { useId, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { Icon } from "../ui/icons.js";
 import {
   blank,
@@ -43,14 +43,54 @@ interface Shown {
   readonly required: boolean;
 }
 
-/** The form of a whole schema, which is one of an object. */
-export function SchemaForm({ schema, value, onChange, errors, oneLine = false }: { schema: Schema; value: Json | undefined; onChange: Change; errors: ReadonlyMap<string, string>; oneLine?: boolean }) {
+interface Whole {
+  schema: Schema;
+  value: Json | undefined;
+  onChange: Change;
+  errors: ReadonlyMap<string, string>;
+  oneLine?: boolean;
+}
+
+/** The form of a whole schema, which is one of an object; what is wrong and has no field stands below. */
+export function SchemaForm(whole: Whole) {
+  return (
+    <>
+      <WholeFields {...whole} />
+      <Fieldless errors={whole.errors} />
+    </>
+  );
+}
+
+function WholeFields({ schema, value, onChange, errors, oneLine = false }: Whole) {
   const place = { root: schema, pointer: "", errors, depth: 0, oneLine };
   const own = resolved(schema, schema);
   const field = fieldOf(own, value, schema);
-  if (field.kind !== "object") return <Labelled name="" schema={own} required value={value} change={onChange} place={place} />;
+  const several = variantsOf(own, schema).length > 0;
+  if (several || field.kind !== "object") return <Labelled name={several ? "choice" : ""} schema={own} required value={value} change={onChange} place={place} />;
   if (field.members.length + field.extra.length === 0 && own["additionalProperties"] === undefined) return <p class="muted">No arguments.</p>;
   return <Members field={field} value={value} change={onChange} place={place} />;
+}
+
+/** Errors that no field of the form shows; looked for in what was drawn, as every kind of field decides by itself what it shows. */
+function Fieldless({ errors }: { errors: ReadonlyMap<string, string> }) {
+  const here = useRef<HTMLUListElement>(null);
+  const [without, setWithout] = useState<readonly string[]>([]);
+  useLayoutEffect(() => {
+    const fields = here.current?.parentElement?.querySelectorAll<HTMLElement>("[data-pointer]") ?? [];
+    const shown = new Set([...fields].map((field) => field.dataset["pointer"]));
+    const found = [...errors.keys()].filter((pointer) => !shown.has(pointer));
+    if (!same(found, [...without])) setWithout(found);
+  });
+  const listed = without.filter((pointer) => errors.has(pointer));
+  return (
+    <ul ref={here} class="bad error" hidden={listed.length === 0}>
+      {listed.map((pointer) => (
+        <li key={pointer}>
+          {pointer === "" ? "As a whole: " : <code>{pointer}</code>} {errors.get(pointer)}
+        </li>
+      ))}
+    </ul>
+  );
 }
 
 /** One value with its name, what it is for, and what is wrong with it. */

@@ -94,24 +94,49 @@ function pointed(root: Schema, reference: string): unknown {
 export function variantsOf(schema: Schema, root: Schema): readonly Variant[] {
   const parts = schema["anyOf"] ?? schema["oneOf"];
   if (Array.isArray(parts) && !optionsOf(schema, root)) {
-    const { anyOf, oneOf, ...shared } = schema;
-    return parts.map((part) => {
-      const { title, description, default: preset, ...common } = shared;
-      const own = joined(common, resolved(part, root));
-      return { label: labelOf(own), schema: own };
-    });
+    const { anyOf, oneOf, title, description, default: preset, ...common } = schema;
+    const own = parts.map((part) => resolved(part, root));
+    if (own.every((part) => onlyRules(part, schema))) return [];
+    return toldApart(own.map((part) => ({ label: labelOf(part, typeOf(common)), schema: joined(common, part) })));
   }
   const { type } = schema;
   if (!Array.isArray(type) || type.length < 2) return [];
   return type.map((one) => ({ label: String(one), schema: { ...schema, type: one } }));
 }
 
-function labelOf(schema: Schema): string {
+/** What says nothing about the shape of a value. */
+const RULES = new Set(["required", "not", "title", "description", "$comment", "dependentRequired", "minProperties", "maxProperties"]);
+
+/** Whether a part of a choice has no shape of its own: `required` says which members there must be, of those beside it. */
+function onlyRules(part: Schema, schema: Schema): boolean {
+  return schema["properties"] !== undefined && Object.keys(part).every((name) => RULES.has(name) || (name === "type" && part[name] === "object"));
+}
+
+function toldApart(variants: readonly Variant[]): readonly Variant[] {
+  return variants.map((variant, index) => {
+    const alike = variants.filter(({ label }) => label === variant.label);
+    return alike.length < 2 ? variant : { ...variant, label: `${variant.label} ${index + 1}` };
+  });
+}
+
+/** @param type of all the parts of a choice. */
+function labelOf(schema: Schema, type = ""): string {
   if (typeof schema["title"] === "string") return schema["title"];
   if (schema["const"] !== undefined) return JSON.stringify(schema["const"]);
-  const type = typeOf(schema);
-  if (type === "array" && isObject(schema["items"])) return `list of ${typeOf(schema["items"] as Schema) || "anything"}`;
-  return type || "anything";
+  const own = typeOf(schema) || type;
+  if (own === "array" && isObject(schema["items"])) return `list of ${typeOf(schema["items"] as Schema) || "anything"}`;
+  if (own === "object") return `object${withMembers(schema)}`;
+  return own || "anything";
+}
+
+/** What tells an object from others: its constants, or else the names of what must be in it. */
+function withMembers(schema: Schema): string {
+  const properties = Object.entries(isObject(schema["properties"]) ? schema["properties"] : {});
+  const constants = properties.filter(([, part]) => isObject(part) && part["const"] !== undefined).map(([name, part]) => `${name} ${JSON.stringify(part["const"])}`);
+  const required: unknown[] = Array.isArray(schema["required"]) ? schema["required"] : [];
+  const names = required.length > 0 ? required : properties.map(([name]) => name);
+  const told = (constants.length > 0 ? constants : names).slice(0, 3).join(", ");
+  return told && ` with ${told}`;
 }
 
 /** The variant a value has; the first one that could be where there is no value. */
@@ -120,7 +145,16 @@ export function variantFor(variants: readonly Variant[], value: Json | undefined
   const budget = { left: MOST_STEPS };
   const fit = variants.findIndex(({ schema }) => fits(schema, value, root, budget));
   if (fit >= 0) return fit;
+  const meant = variants.findIndex(({ schema }) => hasConstants(schema, value));
+  if (meant >= 0) return meant;
   return Math.max(0, variants.findIndex(({ schema }) => typeOf(schema) === jsonType(value)));
+}
+
+/** Whether a value has all the constants that tell an object from others, be the rest as it may. */
+function hasConstants(schema: Schema, value: Json): boolean {
+  const constants = Object.entries(isObject(schema["properties"]) ? schema["properties"] : {}).filter(([, part]) => isObject(part) && part["const"] !== undefined);
+  const given: Record<string, any> = isObject(value) ? value : {};
+  return constants.length > 0 && constants.every(([name, part]) => same(own(given, name), part["const"]));
 }
 
 /** Whether a value has the shape of a schema: types, constants and members, no patterns; what is too long to look at fits. */
@@ -227,17 +261,22 @@ function asSchema(schema: unknown): Schema {
 function optionsOf(schema: Schema, root: Schema): readonly Option[] | undefined {
   if (Array.isArray(schema["enum"])) {
     const names: unknown[] = Array.isArray(schema["enumNames"]) ? schema["enumNames"] : [];
-    return schema["enum"].map((value, index) => ({ value, label: String(names[index] ?? labelOfValue(value)) }));
+    const values: Json[] = schema["enum"];
+    return values.map((value, index) => ({ value, label: String(names[index] ?? labelOfValue(value, values)) }));
   }
   const parts = schema["oneOf"] ?? schema["anyOf"];
   if (!Array.isArray(parts) || parts.length === 0) return undefined;
   const options = parts.map((part) => resolved(part, root));
   if (!options.every((part) => part["const"] !== undefined)) return undefined;
-  return options.map((part) => ({ value: part["const"], label: String(part["title"] ?? labelOfValue(part["const"])) }));
+  const values = options.map((part) => part["const"] as Json);
+  return options.map((part) => ({ value: part["const"], label: String(part["title"] ?? labelOfValue(part["const"], values)) }));
 }
 
-function labelOfValue(value: Json): string {
-  return typeof value === "string" ? value || "(empty text)" : JSON.stringify(value);
+/** A text stands for itself, and in quotation marks where another of the values looks the same. */
+function labelOfValue(value: Json, among: readonly Json[]): string {
+  if (typeof value !== "string") return JSON.stringify(value);
+  if (among.some((other) => typeof other !== "string" && JSON.stringify(other) === value)) return JSON.stringify(value);
+  return value || "(empty text)";
 }
 
 /** Whether a field shows this value as it is. A text in a field for numbers is what is being typed. */
@@ -289,7 +328,7 @@ export function initial(schema: unknown, root: Schema, depth = 0, budget: Budget
   if (own["default"] !== undefined) return structuredClone(own["default"]);
   if (own["const"] !== undefined) return own["const"];
   if (typeOf(own) !== "object" || depth > DEEPEST / 4) return undefined;
-  const field = objectField(own, undefined);
+  const field = objectField((depth === 0 ? variantsOf(own, root)[0]?.schema : undefined) ?? own, undefined);
   const made: [string, Json][] = [];
   for (const member of field.kind === "object" ? field.members : []) {
     const part = resolved(member.schema, root, 0, budget);

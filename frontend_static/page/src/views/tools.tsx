@@ -6,7 +6,7 @@ import { announce } from "../announce.js";
 import { check, type Verdict } from "../form/checker.js";
 import { SchemaForm } from "../form/form.js";
 import { useLink } from "../form/link.js";
-import { fieldOf, initial, isObject, resolved, type Json, type Schema } from "../form/schema.js";
+import { fieldOf, initial, isObject, resolved, variantsOf, type Json, type Schema } from "../form/schema.js";
 import { useKeys } from "../keys.js";
 import type { Connection, Draft } from "../mcp/connection.js";
 import { faultsOf, textOf } from "../mcp/lenient.js";
@@ -93,7 +93,7 @@ function ToolDetail({ tool, connection }: { tool: Tool; connection: Connection }
     if (element.current?.querySelector("[data-unfinished]")) return setWords("One of the fields is not JSON yet.");
     const found = await show(current, value);
     if (found.size > 0 && !anyway) {
-      announce(`${found.size} of the arguments are wrong`);
+      announce(found.size === 1 ? "Not called: one mistake in the arguments" : `Not called: ${found.size} mistakes in the arguments`);
       queueMicrotask(() => element.current?.querySelector<HTMLElement>("[aria-invalid=true]")?.focus());
       return;
     }
@@ -144,10 +144,8 @@ function linkTo(connection: Connection, tool: Tool, draft: Draft): string {
   return new URL(href(["server", connection.name, "tools", tool.name], { args }), location.href).href;
 }
 
-function wordsFor({ errors, unchecked }: Verdict): string {
-  if (unchecked) return `The arguments were not checked: ${unchecked}.`;
-  const whole = errors.get("");
-  return whole === undefined ? "" : `The arguments: ${whole}`;
+function wordsFor({ unchecked }: Verdict): string {
+  return unchecked && `The arguments were not checked: ${unchecked}.`;
 }
 
 function ToolHead({ tool }: { tool: Tool }) {
@@ -182,7 +180,8 @@ function Modes({ draft, setDraft, schema, setWords }: { draft: Draft; setDraft: 
     setWords("");
     setDraft({ value, text: undefined });
   };
-  const hidden = !raw && fieldOf(resolved(schema, schema), draft.value, schema).kind !== "object";
+  const own = resolved(schema, schema);
+  const hidden = !raw && variantsOf(own, schema).length === 0 && fieldOf(own, draft.value, schema).kind !== "object";
   return (
     <div class="row" role="group" aria-label="Look at the arguments as">
       <div class="segments">
