@@ -260,3 +260,73 @@ def test_other_transports_do_as_well(tab, order, transport):
         tab.connected()
         assert tab.session("demo")["id"] == session
     tab.quiet()
+
+
+def in_sight(element) -> bool:
+    """Whether all of an element's height is inside the list that scrolls."""
+    return element.evaluate(
+        """(one) => { const at = one.getBoundingClientRect(), box = one.closest(".list").getBoundingClientRect();
+            return at.height > 0 && at.top >= box.top - 1 && at.bottom <= box.bottom + 1; }"""
+    )
+
+
+def test_a_link_shows_in_the_list_where_it_leads(tab):
+    tab.page.set_viewport_size({"width": 1280, "height": 320})
+    tab.go("server/demo/tools")
+    tab.connected()
+    items = tab.page.locator(".choose-list a")
+    items.first.wait_for()
+    assert not in_sight(items.last)
+    last = items.last.get_attribute("href")
+    tab.go(f"sessions{last}".removeprefix("sessions#/"))
+    wait_until(lambda: in_sight(items.last), what="the chosen one to be scrolled to")
+    tab.page.reload()
+    tab.connected()
+    wait_until(lambda: in_sight(items.last), what="the chosen one to be scrolled to after a reload")
+    tab.quiet()
+
+
+def test_a_list_is_one_stop_of_tab_and_enter_leads_on_to_what_was_chosen(tab):
+    tab.go("server/demo/tools")
+    tab.connected()
+    tab.page.locator(".choose-list a").first.wait_for()
+    press = tab.page.keyboard.press
+    press("/")
+    tab.page.keyboard.type("slow")
+    press("Enter")
+    focused = tab.page.locator(":focus")
+    assert focused.get_attribute("href").endswith("tools/slow")
+    press("Enter")
+    detail = tab.page.get_by_role("region", name="slow", exact=True)
+    detail.and_(focused).wait_for()
+    detail.get_by_role("heading", name="slow").wait_for()
+    tab.page.get_by_role("searchbox", name="Filter tools").fill("")
+    press("ArrowDown")
+    assert focused.get_attribute("href").endswith("/" + tab.page.locator(".choose-list .name").first.inner_text())
+    press("ArrowDown")
+    press("Tab")
+    assert not focused.evaluate("(one) => one.closest('.choose-list') !== null"), "one Tab leaves the list"
+    press("Shift+Tab")
+    second = tab.page.locator(".choose-list a").nth(1)
+    assert focused.get_attribute("href") == second.get_attribute("href"), "and comes back where it was"
+    tab.accessible()
+    tab.quiet()
+
+
+@pytest.mark.parametrize(("width", "place"), [(360, "tools"), (360, "resources"), (360, "prompts"), (640, "tools")])
+def test_a_narrow_list_fits_and_many_servers_take_one_line(tab, width, place):
+    for name in ("demo", "fast", "showcase", "hostile", "everything"):
+        tab.go(f"server/{name}")
+        tab.connected()
+    tab.page.set_viewport_size({"width": width, "height": 740})
+    for name in ("demo", "everything"):
+        tab.go(f"server/{name}/{place}")
+        tab.connected()
+        tab.page.locator(".choose-list li").first.wait_for()
+        assert tab.page.evaluate("document.scrollingElement.scrollWidth") == width
+        field = tab.page.locator(".choose-list .filter").bounding_box()
+        assert field["x"] >= 0 and field["x"] + field["width"] <= width
+        assert tab.page.locator("header.top").bounding_box()["height"] < 100
+        current = tab.page.locator("header.top .connected [aria-current]").bounding_box()
+        assert current["x"] >= 0 and current["x"] + current["width"] <= width, "the current one is in sight"
+    tab.quiet()

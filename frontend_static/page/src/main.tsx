@@ -3,7 +3,7 @@
 import "./page.css";
 import "./manage.css";
 import { render, type ComponentChildren } from "preact";
-import { useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { announced } from "./announce.js";
 import { tellParent } from "./embedded.js";
 import { useKeys } from "./keys.js";
@@ -103,8 +103,12 @@ function Connected({ view }: { view: string }) {
 }
 
 function Tab({ to, current, children }: { to: string; current: boolean; children: ComponentChildren }) {
+  const element = useRef<HTMLAnchorElement>(null);
+  useEffect(() => {
+    if (current) element.current?.scrollIntoView({ block: "nearest", inline: "nearest" });
+  }, [current]);
   return (
-    <a href={to} aria-current={current ? "page" : undefined}>
+    <a ref={element} href={to} aria-current={current ? "page" : undefined}>
       {children}
     </a>
   );

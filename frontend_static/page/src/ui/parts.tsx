@@ -29,8 +29,8 @@ export function Badge({ kind = "", title, children }: { kind?: "" | "good" | "wa
   );
 }
 
-/** The field that `/` goes to; Escape empties it. */
-export function Filter({ label, value, onInput }: { label: string; value: string; onInput: (value: string) => void }) {
+/** The field that `/` goes to; Escape empties it, and Enter or ↓ goes on to what it filters where `onLeave` does. */
+export function Filter({ label, value, onInput, onLeave }: { label: string; value: string; onInput: (value: string) => void; onLeave?: () => void }) {
   const field = useRef<HTMLInputElement>(null);
   useKeys(() => [{ key: "/", words: label, run: () => field.current?.focus() }], [label]);
   return (
@@ -44,6 +44,10 @@ export function Filter({ label, value, onInput }: { label: string; value: string
       value={value}
       onInput={(event) => onInput(event.currentTarget.value)}
       onKeyDown={(event) => {
+        if (onLeave && !event.isComposing && ["Enter", "ArrowDown"].includes(event.key)) {
+          event.preventDefault();
+          return onLeave();
+        }
         if (event.key !== "Escape") return;
         if (value === "") event.currentTarget.blur();
         onInput("");
