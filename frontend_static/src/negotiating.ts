@@ -10,6 +10,8 @@ import { ConnectError, SessionGone, Unauthorized, UnknownServer, wordsOf } from 
 import type { SessionSnapshot } from "./resume.js";
 import type { SessionTransport } from "./session.js";
 import {
+  DoubtEvent,
+  GapEvent,
   NegotiatedEvent,
   StateEvent,
   type Negotiated,
@@ -183,11 +185,18 @@ export class NegotiatingTransport extends EventTarget {
       this.dispatchEvent(new StateEvent(state));
     };
     const options = { ...this.#options, onState };
-    if (name === "websocket") return new WebSocketClientTransport(url, options);
+    if (name === "websocket") return this.#tellsOn(new WebSocketClientTransport(url, options));
     if (this.#options.ticket !== undefined && this.#options.token === undefined && this.#options.ticket !== true) {
       throw new ConnectError("a ticket opens one request, and poll needs many: pass a token, or use the page's cookie");
     }
-    return new PollClientTransport(url, options);
+    return this.#tellsOn(new PollClientTransport(url, options));
+  }
+
+  /** Whoever listens to this transport hears the chosen one. */
+  #tellsOn(transport: SessionTransport): SessionTransport {
+    transport.addEventListener("gap", ({ dropped }) => this.dispatchEvent(new GapEvent(dropped)));
+    transport.addEventListener("doubt", ({ doubted }) => this.dispatchEvent(new DoubtEvent(doubted)));
+    return transport;
   }
 
   async #http(): Promise<AnyTransport> {

@@ -13,7 +13,7 @@ import { Liveness, PING_INTERVAL } from "./liveness.js";
 import { watchPage } from "./page.js";
 import { delayBefore, policyOf, type ReconnectPolicy } from "./reconnect.js";
 import { ClientEnd, isSnapshot, type LostAnswer, type Received, type SessionSnapshot } from "./resume.js";
-import { GapEvent, StateEvent, type TransportEvents, type TransportState } from "./states.js";
+import { DoubtEvent, GapEvent, StateEvent, type TransportEvents, type TransportState } from "./states.js";
 
 /** Longest time, in milliseconds, that received messages stay unacknowledged. */
 const ACK_INTERVAL = 1_000;
@@ -88,6 +88,7 @@ export class SessionTransport extends EventTarget {
   #ticker: ReturnType<typeof setInterval> | undefined;
   readonly #heartbeat: number;
   #liveness = new Liveness(0);
+  #doubted = false;
   #wake: (() => void) | undefined;
   #wokenAt = -Infinity;
   #unwatch: (() => void) | undefined;
@@ -280,6 +281,7 @@ export class SessionTransport extends EventTarget {
 
   #receive(link: Link, text: string): void {
     this.#liveness.heard(performance.now());
+    this.#tellDoubt(false);
     let received: Received;
     try {
       received = this.#end.receive(text);
@@ -336,6 +338,7 @@ export class SessionTransport extends EventTarget {
   #detach(): void {
     this.#end.lostLink();
     this.#link = undefined;
+    this.#doubted = false; // the state that follows says more
     clearInterval(this.#ticker);
     clearTimeout(this.#ackTimer);
     this.#ackTimer = undefined;
@@ -506,6 +509,13 @@ export class SessionTransport extends EventTarget {
     if (link === undefined || this.#end.plain || link.noticesSilence) return;
     this.#liveness.doubt(performance.now());
     link.send(PING);
+    this.#tellDoubt(true);
+  }
+
+  #tellDoubt(doubted: boolean): void {
+    if (doubted === this.#doubted) return;
+    this.#doubted = doubted;
+    this.dispatchEvent(new DoubtEvent(doubted));
   }
 
   get #justWoken(): boolean {

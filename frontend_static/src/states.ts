@@ -38,6 +38,16 @@ export class GapEvent extends Event {
   }
 }
 
+/**
+ * There is a reason to think that the link is dead, such as a network that went: the gateway is asked. Told again with
+ * false once something has arrived; a new state settles it as well.
+ */
+export class DoubtEvent extends Event {
+  constructor(readonly doubted: boolean) {
+    super("doubt");
+  }
+}
+
 /** What was chosen for an `http(s)://` address, and why each one before it was not. */
 export interface Negotiated {
   readonly transport: TransportName;
@@ -57,6 +67,7 @@ export class NegotiatedEvent extends Event {
 export interface TransportEvents {
   state: StateEvent;
   gap: GapEvent;
+  doubt: DoubtEvent;
   negotiated: NegotiatedEvent;
 }
 

@@ -99,6 +99,30 @@ for (const [what, given] of Object.entries({
   });
 }
 
+test("a doubt is told until something arrives, and is no state", async () => {
+  const page = new EventTarget();
+  globalThis.addEventListener = page.addEventListener.bind(page);
+  globalThis.removeEventListener = page.removeEventListener.bind(page);
+  const socket = new Socket(OPENED);
+  const transport = new NegotiatingTransport("http://127.0.0.1/x", { transports: ["websocket"], webSocket: () => socket });
+  const told = [];
+  transport.addEventListener("doubt", ({ doubted }) => told.push(doubted));
+  transport.addEventListener("gap", ({ dropped }) => told.push(dropped));
+  await transport.start();
+  page.dispatchEvent(new Event("offline"));
+  page.dispatchEvent(new Event("offline"));
+  assert.deepEqual(told, [true]);
+  assert.deepEqual(socket.sent.at(-1), { "mcp.ws": "ping" });
+  assert.equal(transport.state.kind, "open");
+  socket.come('{"mcp.ws":"pong"}');
+  assert.deepEqual(told, [true, false]);
+  socket.come('{"mcp.ws":"gap","dropped":3}');
+  assert.deepEqual(told, [true, false, 3], "whoever listens to the negotiating transport hears the chosen one");
+  transport.suspend();
+  delete globalThis.addEventListener;
+  delete globalThis.removeEventListener;
+});
+
 test("nothing saved is nothing to go on with", async () => {
   const { transport } = await started(OPENED, { resume: null });
   assert.equal(transport.state.resumed, false);

@@ -330,3 +330,20 @@ def test_a_narrow_list_fits_and_many_servers_take_one_line(tab, width, place):
         current = tab.page.locator("header.top .connected [aria-current]").bounding_box()
         assert current["x"] >= 0 and current["x"] + current["width"] <= width, "the current one is in sight"
     tab.quiet()
+
+
+def test_a_link_in_doubt_is_not_called_connected(tab):
+    tab.go("server/demo/tools/echo")
+    tab.connected()
+    bar = tab.page.get_by_role("navigation", name="Connected servers")
+    tab.page.context.set_offline(True)
+    tab.page.locator(".state[data-state=doubted]").filter(has_text="asking the gateway").wait_for()
+    assert tab.page.locator(".state .dot.good").count() == 0
+    assert "doubted" in bar.inner_text()
+    tab.page.context.set_offline(False)
+    tab.connected()
+    assert bar.locator(".dot.good").count() == 1
+    tab.page.get_by_label("text").fill("still here")
+    tab.call()
+    tab.shows("still here", ".call pre")
+    tab.quiet(network=True)

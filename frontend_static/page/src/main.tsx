@@ -16,7 +16,7 @@ import { Help } from "./ui/help.js";
 import { Icon } from "./ui/icons.js";
 import { lazy } from "./ui/lazy.js";
 import { Empty } from "./ui/parts.js";
-import { Dot } from "./ui/state.js";
+import { Dot, kindOf } from "./ui/state.js";
 import { Servers } from "./views/servers.js";
 
 // The MCP client is the largest part of the page, and comes when it is needed.
@@ -90,7 +90,7 @@ function Connected({ view }: { view: string }) {
           <Tab key={connection.name} to={href(["server", connection.name])} current={connection.name === name}>
             <Dot state={connection.state.value} />
             {connection.name}
-            <span class="visually-hidden">{connection.state.value.kind}</span>
+            <span class="visually-hidden">{kindOf(connection.state.value)}</span>
             {questions > 0 && <span class="count asks">{questions === 1 ? "asks" : `asks ${questions}`}</span>}
           </Tab>
         );

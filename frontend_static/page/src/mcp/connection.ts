@@ -38,7 +38,8 @@ const MOST_ENTRIES = 500;
 export type LinkState =
   | { readonly kind: "idle" }
   | { readonly kind: "connecting"; readonly words: string }
-  | { readonly kind: "connected"; readonly resumed: boolean }
+  /** `doubted`: the link may be dead, and the gateway was asked. */
+  | { readonly kind: "connected"; readonly resumed: boolean; readonly doubted: boolean }
   | { readonly kind: "reconnecting"; readonly attempt: number; readonly at: number; readonly reason: string }
   | { readonly kind: "closed"; readonly code: number; readonly words: string; readonly wanted: boolean; readonly refused: boolean };
 
@@ -172,6 +173,7 @@ export class Connection {
     this.#transport = transport;
     this.#wire = wire;
     transport.addEventListener("state", ({ state }) => mine === this.#epoch && this.#link(state));
+    transport.addEventListener("doubt", ({ doubted }) => mine === this.#epoch && this.#doubted(doubted));
     transport.addEventListener("gap", ({ dropped }) => this.note("link", `${dropped} progress or log messages were dropped while the link was down`));
     const client = this.#newClient(wire);
     if (saved?.discover) await client.connect(wire, { prior: { kind: "modern", discover: saved.discover as any }, timeout: PATIENCE });
@@ -229,6 +231,11 @@ export class Connection {
     }
   }
 
+  #doubted(doubted: boolean): void {
+    const state = this.state.peek();
+    if (state.kind === "connected") this.state.value = { ...state, doubted };
+  }
+
   /** The session was lost, and the client goes on in a new one, which knows nothing of what the old one was told. */
   #begunAnew(): void {
     this.note("link", "the session before is lost; this is a new one");
@@ -252,7 +259,7 @@ export class Connection {
   }
 
   #connected(resumed: boolean): void {
-    this.state.value = { kind: "connected", resumed };
+    this.state.value = { kind: "connected", resumed, doubted: false };
     announce(`${resumed ? "connected again" : "connected"} to ${this.name}`);
   }
 

@@ -5,8 +5,14 @@ import type { Connection, LinkState } from "../mcp/connection.js";
 
 const COLOURS = { idle: "", connecting: "warn", connected: "good", reconnecting: "warn", closed: "bad" } as const;
 
+/** The kind of a state in a word, where a link in doubt is not called connected. */
+export function kindOf(state: LinkState): string {
+  return state.kind === "connected" && state.doubted ? "doubted" : state.kind;
+}
+
 export function Dot({ state }: { state: LinkState }) {
-  const colour = state.kind === "closed" && state.wanted ? "" : COLOURS[state.kind];
+  const kind = kindOf(state);
+  const colour = kind === "doubted" ? "warn" : state.kind === "closed" && state.wanted ? "" : COLOURS[state.kind];
   return <span class={`dot ${colour}`} aria-hidden="true" />;
 }
 
@@ -14,7 +20,7 @@ export function Dot({ state }: { state: LinkState }) {
 export function StateLine({ connection }: { connection: Connection }) {
   const state = connection.state.value;
   return (
-    <span class="state" data-state={state.kind}>
+    <span class="state" data-state={kindOf(state)}>
       <Dot state={state} /> <Words state={state} />
     </span>
   );
@@ -27,7 +33,7 @@ function Words({ state }: { state: LinkState }) {
     case "connecting":
       return <>{state.words} …</>;
     case "connected":
-      return <>connected</>;
+      return <>{state.doubted ? "asking the gateway whether it is there …" : "connected"}</>;
     case "reconnecting":
       return <Countdown key={state.attempt} state={state} />;
     case "closed":
