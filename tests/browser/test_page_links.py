@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -347,3 +349,71 @@ def test_a_link_in_doubt_is_not_called_connected(tab):
     tab.call()
     tab.shows("still here", ".call pre")
     tab.quiet(network=True)
+
+
+def test_the_log_says_that_nothing_comes_until_a_level_is_chosen(tab):
+    tab.go("server/demo/log")
+    tab.connected()
+    level = tab.page.get_by_role("combobox", name="Log level")
+    assert level.locator("option:checked").inner_text() == "none is asked for"
+    tab.shows("logs nothing for a call that asks for no level", "section")
+    level.select_option("info")
+    tab.page.get_by_text("asks for no level").wait_for(state="detached")
+    open_demo(tab, "legacy", "log")
+    tab.go("server/d-legacy/log")
+    assert level.locator("option:checked").inner_text() == "as the server likes"
+    assert tab.page.get_by_text("asks for no level").count() == 0
+    tab.quiet()
+
+
+BREAKS_PROMISES = """
+import json, sys
+OBJECT = {"type": "object"}
+BLOB = {"type": "resource", "resource": {"uri": "x://y/four.bin?z", "mimeType": "x/y", "blob": "AAECAw=="}}
+for line in sys.stdin:
+    message = json.loads(line)
+    method, result = message["method"], None
+    if method == "initialize":
+        result = {"protocolVersion": "2025-11-25", "capabilities": {"tools": {}}, "serverInfo": {"name": "x", "version": "1"}}
+    elif method == "tools/list":
+        result = {"tools": [{"name": "promises", "inputSchema": OBJECT, "outputSchema": OBJECT}]}
+    elif method == "tools/call":
+        result = {"content": [BLOB]}
+    if "id" in message:
+        answer = {"result": result} if result else {"error": {"code": -32601, "message": "unknown"}}
+        print(json.dumps({"jsonrpc": "2.0", "id": message["id"], **answer}), flush=True)
+"""
+
+
+def test_structure_that_does_not_come_is_remarked_and_a_blob_is_measured_and_saved(open_tab, make_jupyter):
+    own = make_jupyter({"breaks": {"command": sys.executable, "args": ["-c", BREAKS_PROMISES]}})
+    tab = open_tab(own.url, own=own)
+    tab.go("server/breaks/tools/promises")
+    tab.connected()
+    tab.call()
+    tab.shows("holds no structured content", ".call .warn")
+    tab.shows("4 bytes of x/y", ".call")
+    with tab.page.expect_download() as saved:
+        tab.page.get_by_role("button", name="Save", exact=True).click()
+    assert saved.value.suggested_filename == "four.bin"
+    assert Path(saved.value.path()).read_bytes() == bytes(range(4))
+    tab.accessible()
+    tab.quiet()
+
+
+def test_with_colours_of_the_system_alone_it_is_seen_what_is_current_and_connected(open_tab):
+    tab = open_tab(forced_colors="active")
+    tab.go("server/demo/tools/echo")
+    tab.connected()
+    look = "(one) => { const { borderBottomColor, backgroundColor, outlineStyle } = getComputedStyle(one); return [borderBottomColor, backgroundColor, outlineStyle]; }"
+    for bar in (".tabs", "header.top .connected"):
+        current = tab.page.locator(f"{bar} a[aria-current]").evaluate(look)
+        other = tab.page.locator(f"{bar} a:not([aria-current])").first.evaluate(look)
+        assert current[0] != other[0], bar
+        assert other[0] == tab.page.locator("main").evaluate("() => getComputedStyle(document.body).backgroundColor")
+    assert tab.page.locator(".choose-list [aria-current]").evaluate(look)[2] == "solid"
+    good = tab.page.locator(".state .dot").evaluate(look)[1]
+    tab.page.get_by_role("button", name="Disconnect", exact=True).click()
+    tab.shows("closed", ".state")
+    assert tab.page.locator(".state .dot").evaluate(look)[1] != good
+    tab.quiet()

@@ -118,7 +118,7 @@ export class Connection {
   readonly droppedEntries = signal(0);
   readonly questions = new Questions();
   readonly roots: Signal<readonly Root[]> = signal([]);
-  /** Least level of log messages that is asked for; empty: whatever the server sends. */
+  /** Least level of log messages that is asked for; empty: none is asked for, and what comes is up to the era. */
   readonly level = signal("");
   /** Resources that are watched, with the number of their updates. */
   readonly watched: Signal<ReadonlyMap<string, number>> = signal(new Map());

@@ -1,6 +1,7 @@
 /** What a server sent as content. Text stays text; pictures and sound are data of known types; links lead to http(s) alone. */
 
 import { useState } from "preact/hooks";
+import { saveFile } from "../save.js";
 import { JsonTree } from "./json.js";
 import { CopyButton } from "./parts.js";
 
@@ -72,16 +73,22 @@ function structureOf(text: string): unknown {
   }
 }
 
-function Media({ data, type }: { data: unknown; type: unknown }) {
+/** Bytes that a base64 text stands for (RFC 4648 section 4); padding and white space are none. */
+export function sizeOf(base64: string): number {
+  return Math.floor((base64.replace(/[=\s]/g, "").length * 3) / 4);
+}
+
+/** @param name of the file that it is saved as. */
+function Media({ data, type, name = "data" }: { data: unknown; type: unknown; name?: string }) {
   const source = `data:${type};base64,${data}`;
-  const bytes = Math.floor((String(data).length * 3) / 4);
+  const size = sizeOf(String(data)).toLocaleString();
   if (!BASE64.test(String(data))) return <p class="block warn">Data of {String(type)} that are no base64.</p>;
   if (IMAGES.test(String(type))) {
     return (
       <figure class="block">
         <img src={source} alt={`image sent by the server, ${type}`} />
         <figcaption class="muted">
-          {String(type)}, {bytes.toLocaleString()} bytes
+          {String(type)}, {size} bytes <Save data={String(data)} name={name} />
         </figcaption>
       </figure>
     );
@@ -91,16 +98,41 @@ function Media({ data, type }: { data: unknown; type: unknown }) {
       <figure class="block">
         <audio controls src={source} aria-label={`sound sent by the server, ${type}`} />
         <figcaption class="muted">
-          {String(type)}, {bytes.toLocaleString()} bytes
+          {String(type)}, {size} bytes <Save data={String(data)} name={name} />
         </figcaption>
       </figure>
     );
   }
   return (
     <p class="block muted">
-      {bytes.toLocaleString()} bytes of {String(type)}, which this page does not show.
+      {size} bytes of {String(type)}, which this page does not show. <Save data={String(data)} name={name} />
     </p>
   );
+}
+
+/** As a file, and of no type: whatever a server sends, the browser must not open it. */
+function Save({ data, name }: { data: string; name: string }) {
+  const [wrong, setWrong] = useState("");
+  const save = (): void => {
+    try {
+      saveFile(name, Uint8Array.from(atob(data), (character) => character.charCodeAt(0)), "application/octet-stream");
+    } catch {
+      setWrong("This is no base64.");
+    }
+  };
+  return (
+    <>
+      <button type="button" class="quiet" onClick={save}>
+        Save
+      </button>
+      {wrong && <span class="warn">{wrong}</span>}
+    </>
+  );
+}
+
+/** The last part of an address, as the name of a file. */
+function fileNameOf(uri: unknown): string {
+  return /([^/?#\\]+)[/]*(?:[?#].*)?$/.exec(String(uri))?.[1] ?? "data";
 }
 
 /** An address: one of http(s) leads there, any other is a text. */
@@ -139,7 +171,7 @@ export function ResourceContents({ contents }: { contents: any }) {
       <p class="muted">
         <Address uri={String(contents?.uri)} /> {type}
       </p>
-      {typeof contents?.text === "string" ? <TextBlock text={contents.text} /> : <Media data={contents?.blob ?? ""} type={type || "application/octet-stream"} />}
+      {typeof contents?.text === "string" ? <TextBlock text={contents.text} /> : <Media data={contents?.blob ?? ""} type={type || "application/octet-stream"} name={fileNameOf(contents?.uri)} />}
     </div>
   );
 }

@@ -1,5 +1,6 @@
 /** Calls: what runs, and what became of the others. */
 
+import type { Tool } from "@modelcontextprotocol/client";
 import { useEffect, useState } from "preact/hooks";
 import { check, type Verdict } from "../form/checker.js";
 import type { Json } from "../form/schema.js";
@@ -107,6 +108,9 @@ function Result({ call, result, odd, connection }: { call: Call; result: any; od
     <>
       {isError && <p class="bad strong">The tool reports an error.</p>}
       {Array.isArray(content) && <Contents blocks={content} />}
+      {structuredContent === undefined && !isError && toolOf(call, connection)?.outputSchema !== undefined && (
+        <p class="warn">The tool has an output schema, and its answer holds no structured content, which MCP then requires.</p>
+      )}
       {structuredContent !== undefined && <Structured call={call} value={structuredContent} connection={connection} />}
       {Array.isArray(contents) && contents.map((one, index) => <ResourceContents key={index} contents={one} />)}
       {Array.isArray(messages) &&
@@ -126,9 +130,12 @@ function Result({ call, result, odd, connection }: { call: Call; result: any; od
   );
 }
 
+function toolOf(call: Call, connection: Connection): Tool | undefined {
+  return call.kind === "tool" ? connection.tools.value.items?.find(({ name }) => name === call.name) : undefined;
+}
+
 function Structured({ call, value, connection }: { call: Call; value: Json; connection: Connection }) {
-  const tool = connection.tools.value.items?.find(({ name }) => name === call.name);
-  const wrong = useMisfit(tool?.outputSchema, value);
+  const wrong = useMisfit(toolOf(call, connection)?.outputSchema, value);
   return (
     <div class="block">
       <p class="muted">structured content</p>

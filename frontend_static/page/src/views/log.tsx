@@ -19,7 +19,7 @@ export function Log({ connection }: { connection: Connection }) {
         <label class="inline">
           Log level{" "}
           <select value={connection.level.value} disabled={!takesLevel(connection)} onChange={(event) => void connection.setLevel(event.currentTarget.value)}>
-            <option value="">as the server likes</option>
+            <option value="">{asksEach(connection) ? "none is asked for" : "as the server likes"}</option>
             {LEVELS.map((level) => (
               <option key={level}>{level}</option>
             ))}
@@ -31,7 +31,8 @@ export function Log({ connection }: { connection: Connection }) {
         </button>
       </div>
       {connection.droppedEntries.value > 0 && <p class="muted">{connection.droppedEntries.value} older entries were dropped.</p>}
-      {shown.length === 0 && <Empty>Nothing here.</Empty>}
+      {asksEach(connection) && connection.level.value === "" && <p class="muted">In this revision of MCP a server logs nothing for a call that asks for no level: choose one, and call after that.</p>}
+      {shown.length === 0 && <Empty>{entries.length === 0 ? "Nothing here." : `None of ${entries.length} matches.`}</Empty>}
       <ul class="log">
         {shown.map((entry) => (
           <li key={entry.number}>
@@ -47,10 +48,14 @@ export function Log({ connection }: { connection: Connection }) {
   );
 }
 
-/** In the modern era each call asks for its own messages; before, the server offers to be told. */
+/** In the modern era each call asks for its own messages, and gets none otherwise. */
+function asksEach(connection: Connection): boolean {
+  return connection.info.value?.era === "modern";
+}
+
+/** Before that era, the server offers to be told. */
 function takesLevel(connection: Connection): boolean {
-  const info = connection.info.value;
-  return info?.era === "modern" || info?.capabilities["logging"] !== undefined;
+  return asksEach(connection) || connection.info.value?.capabilities["logging"] !== undefined;
 }
 
 function Data({ data }: { data: unknown }) {

@@ -5,6 +5,7 @@ import { announce } from "../announce.js";
 import { bytes, clock, milliseconds } from "../format.js";
 import { useKeys } from "../keys.js";
 import { go, route } from "../route.js";
+import { saveFile } from "../save.js";
 import type { TapState } from "../tap.js";
 import { Detail } from "../traffic/detail.js";
 import { FilterError, parseFilter, textOf, towardOf, type Test } from "../traffic/filter.js";
@@ -276,11 +277,7 @@ function TapLine({ state, paused }: { state: TapState; paused: boolean }) {
 /** A recording that `mcp-ws-inspect open` reads. */
 function download(shown: readonly Row[]): void {
   const header = { format: "mcp-ws-recording", version: 1, time: shown[0]?.record.time ?? Date.now() / 1000, gateway: new URL(".", location.href.split("#")[0]).href.replace(/mcp-ws\/$/, ""), instance: tap.instance || null, program: "mcp-ws-ide page" };
-  const blob = new Blob([JSON.stringify(header), "\n", ...shown.flatMap((row) => [lineOf(row), "\n"])], { type: "application/x-ndjson" });
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(blob);
-  link.download = `mcp-traffic-${new Date().toISOString().slice(0, 19).replace(/[:T]/g, "-")}.jsonl`;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+  const lines = [JSON.stringify(header), ...shown.map(lineOf)];
+  saveFile(`mcp-traffic-${new Date().toISOString().slice(0, 19).replace(/[:T]/g, "-")}.jsonl`, new Blob(lines.map((line) => `${line}\n`)), "application/x-ndjson");
   announce(`${shown.length} messages exported`);
 }
