@@ -345,17 +345,19 @@ class DefinitionFile:
         except FileNotFoundError:
             return Snapshot("", MISSING)
         except OSError as error:
-            raise DefinitionError(f"cannot be read: {error.strerror}") from None
+            raise DefinitionError(f"it cannot be read: {error.strerror}") from None
         if len(data) > MAX_FILE_BYTES:
-            raise DefinitionError(f"is larger than {MAX_FILE_BYTES} bytes")
+            raise DefinitionError(f"it is larger than {MAX_FILE_BYTES} bytes")
         try:
             text = data.decode("utf-8-sig")
-            _Text(text)
+            if text.strip():
+                _Text(text)
         except UnicodeDecodeError:
-            raise DefinitionError("is not UTF-8; save it as UTF-8 by hand") from None
+            raise DefinitionError("it is not UTF-8; save it as UTF-8 by hand") from None
         except (ValueError, RecursionError) as error:
             raise DefinitionError(f"{error}; repair it by hand") from None
-        return Snapshot(text, self._version(data), data.startswith(b"\xef\xbb\xbf"))
+        # One with nothing in it, as an editor or `touch` makes it, is filled like a new one.
+        return Snapshot(text if text.strip() else "", self._version(data), data.startswith(b"\xef\xbb\xbf"))
 
     def write(self, before: Snapshot, text: str) -> str:
         """Put ``text`` in the place of what was read; returns the new version.
@@ -366,7 +368,7 @@ class DefinitionFile:
         """
         data = (b"\xef\xbb\xbf" if before.bom else b"") + text.encode()
         if len(data) > MAX_FILE_BYTES:
-            raise DefinitionError(f"would be larger than {MAX_FILE_BYTES} bytes")
+            raise DefinitionError(f"it would be larger than {MAX_FILE_BYTES} bytes")
         if reason := self.read_only():
             raise DefinitionError(reason)
         if self.read().version != before.version:
@@ -374,7 +376,7 @@ class DefinitionFile:
         try:
             write_private(Path(self.path), data)
         except OSError as error:
-            raise DefinitionError(f"cannot be written: {error.strerror}") from None
+            raise DefinitionError(f"it cannot be written: {error.strerror}") from None
         return self._version(data)
 
     def _version(self, data: bytes) -> str:

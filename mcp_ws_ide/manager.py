@@ -21,6 +21,7 @@ from mcp_ws_ide import config
 from mcp_ws_ide.config import Problem, ServerSpec
 from mcp_ws_ide.consents import Consent, Consents
 from mcp_ws_ide.definitions import (
+    MISSING,
     Changed,
     DefinitionError,
     DefinitionFile,
@@ -197,7 +198,7 @@ class Manager:
         try:
             return self._file.read()
         except DefinitionError as error:
-            raise Refused(409, f"{self.path} {error}") from None
+            raise Refused(409, f"{self.path}: {error}") from None
 
     def _stored(self, before: Snapshot, name: str) -> Any:
         try:
@@ -313,6 +314,11 @@ class Manager:
     def _at(self, version: str) -> Snapshot:
         before = self._read()
         if before.version != version:
+            if before.version == MISSING:
+                raise Refused(
+                    412,
+                    f"{self.path} was removed meanwhile; look at the entry again, and saving it makes a new file",
+                )
             raise Refused(412, f"{self.path} has changed meanwhile; look at it again")
         return before
 

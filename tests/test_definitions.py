@@ -130,6 +130,22 @@ def test_a_file_that_changed_after_it_was_read_is_not_overwritten_and_nothing_is
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("data", [b"", b"\n", b"\xef\xbb\xbf"])
+def test_a_file_with_nothing_in_it_is_as_good_as_none_and_still_told_from_it(tmp_path, data):
+    path = tmp_path / "mcp.json"
+    path.write_bytes(data)
+    file = DefinitionFile(str(path), lambda data: sha256(data).hexdigest())
+    before = file.read()
+    assert before.text == ""
+    assert before.version != "none"
+    path.unlink()
+    with pytest.raises(Changed):
+        file.write(before, with_entry("", "new", {"command": "true"}))
+    path.write_bytes(data)
+    file.write(before, with_entry(before.text, "new", {"command": "true"}))
+    assert json.loads(path.read_text("utf-8-sig")) == {"mcpServers": {"new": {"command": "true"}}}
+
+
 # --- what comes back to its place ----------------------------------------------------------------------
 
 SECRET = "s3cr3t-value"

@@ -304,7 +304,9 @@ def test_a_list_is_one_stop_of_tab_and_enter_leads_on_to_what_was_chosen(tab):
     detail.get_by_role("heading", name="slow").wait_for()
     tab.page.get_by_role("searchbox", name="Filter tools").fill("")
     press("ArrowDown")
-    assert focused.get_attribute("href").endswith("/" + tab.page.locator(".choose-list .name").first.inner_text())
+    assert focused.get_attribute("href").endswith(
+        "/" + tab.page.locator(".choose-list .name").first.inner_text()
+    )
     press("ArrowDown")
     press("Tab")
     assert not focused.evaluate("(one) => one.closest('.choose-list') !== null"), "one Tab leaves the list"
@@ -315,7 +317,9 @@ def test_a_list_is_one_stop_of_tab_and_enter_leads_on_to_what_was_chosen(tab):
     tab.quiet()
 
 
-@pytest.mark.parametrize(("width", "place"), [(360, "tools"), (360, "resources"), (360, "prompts"), (640, "tools")])
+@pytest.mark.parametrize(
+    ("width", "place"), [(360, "tools"), (360, "resources"), (360, "prompts"), (640, "tools")]
+)
 def test_a_narrow_list_fits_and_many_servers_take_one_line(tab, width, place):
     for name in ("demo", "fast", "showcase", "hostile", "everything"):
         tab.go(f"server/{name}")
@@ -410,7 +414,9 @@ def test_with_colours_of_the_system_alone_it_is_seen_what_is_current_and_connect
         current = tab.page.locator(f"{bar} a[aria-current]").evaluate(look)
         other = tab.page.locator(f"{bar} a:not([aria-current])").first.evaluate(look)
         assert current[0] != other[0], bar
-        assert other[0] == tab.page.locator("main").evaluate("() => getComputedStyle(document.body).backgroundColor")
+        assert other[0] == tab.page.locator("main").evaluate(
+            "() => getComputedStyle(document.body).backgroundColor"
+        )
     assert tab.page.locator(".choose-list [aria-current]").evaluate(look)[2] == "solid"
     good = tab.page.locator(".state .dot").evaluate(look)[1]
     tab.page.get_by_role("button", name="Disconnect", exact=True).click()

@@ -377,7 +377,6 @@ async def test_of_many_writers_who_saw_the_same_file_one_wins(manager):
 
 BROKEN = [
     '{"mcpServers": {',
-    "",
     "[1]",
     '{"mcpServers": [1',
     '{"mcpServers": 5}',
@@ -395,9 +394,33 @@ def test_a_file_with_a_mistake_is_left_as_it_is(manager, text):
             "PUT", f"{name}/definition", {"entry": {"command": "true"}}, said["version"]
         )
     assert status == 409
-    assert "mcp.json" in said["message"]
+    assert "mcp.json: " in said["message"]
     assert "by hand" in said["message"]
     assert manager.file.read_text() == text
+
+
+@pytest.mark.parametrize("text", ["", " \n"])
+def test_a_file_with_nothing_in_it_is_filled_like_a_new_one(manager, text):
+    manager.write(text)
+    seen = manager.preview("new", {"command": "true"})
+    status, _ = manager.request(
+        "PUT", "new/definition", {"entry": {"command": "true"}, "consent": seen["digest"]}, seen["version"]
+    )
+    assert status == 201
+    assert json.loads(manager.file.read_text()) == {"mcpServers": {"new": {"command": "true"}}}
+
+
+def test_a_file_that_is_gone_is_said_and_made_anew_by_who_looks_again(manager):
+    manager.write('{"mcpServers": {}}')
+    seen = manager.preview("new", {"command": "true"})
+    manager.file.unlink()
+    body = {"entry": {"command": "true"}, "consent": seen["digest"]}
+    status, said = manager.request("PUT", "new/definition", body, seen["version"])
+    assert status == 412
+    assert "was removed meanwhile" in said["message"]
+    assert not manager.file.exists()
+    again = manager.preview("new", {"command": "true"})
+    assert manager.request("PUT", "new/definition", body, again["version"])[0] == 201
 
 
 def test_a_linked_a_protected_and_a_foreign_file_are_read_only_with_the_reason(manager, tmp_path):
