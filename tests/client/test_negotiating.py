@@ -341,13 +341,19 @@ async def test_the_shutdown_of_the_gateway_reaches_a_polling_client(make_jupyter
     assert "1012" in states[-1].reason
 
 
-async def test_a_message_that_the_gateway_refuses_ends_a_poll_session_in_words(own):
+async def test_a_message_that_a_proxy_refuses_ends_a_poll_session_in_words(own, tmp_path):
+    rest = f"location / {{ proxy_pass http://127.0.0.1:{own.port}; proxy_set_header Host $http_host; }}"
+    proxy = Nginx(f"server {{ listen 127.0.0.1:PORT; client_max_body_size 1m; {rest} }}", tmp_path)
     states: list = []
     options = {"transports": ("poll",), "reconnect": FAST, "on_state": states.append}
-    async with connect(f"{own.url}mcp-ws/servers/fast", token=own.token, **options) as client:
-        with pytest.raises(MCPError, match="413"):
-            await client.call_tool("echo", {"text": "x" * (13 << 20)})
-    assert type(states[-1]).__name__ == "Lost"
+    try:
+        url = f"http://127.0.0.1:{proxy.port}/mcp-ws/servers/fast"
+        async with connect(url, token=own.token, **options) as client:
+            with pytest.raises(MCPError, match="413"):
+                await client.call_tool("echo", {"text": "x" * (2 << 20)})
+        assert type(states[-1]).__name__ == "Lost"
+    finally:
+        proxy.stop()
 
 
 @pytest.mark.parametrize("transport", ["http", "websocket", "poll"])
