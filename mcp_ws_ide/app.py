@@ -250,7 +250,7 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         10.0,
         min=0.1,
         help="""Seconds a server may take to answer the question for its era. Default 10. Afterwards it is offered a
-        handshake, for which it has six times as long, as it has for a client's own. Then requests get an error.""",
+        handshake, for which it has six times as long; for a client's own thirty times. Then requests get an error.""",
     ).tag(config=True)
     park_timeout = Float(
         600.0,

@@ -178,7 +178,7 @@ class Server:
     def refusal_to(self, principal: str) -> str | None:
         """:attr:`refusal`, with how the server last failed this user where that is what it comes from."""
         refusal, last = self.refusal, self.last_exit(principal)
-        if refusal is None or last is None or refusal != self.crash_loop.refusal:
+        if refusal is None or last is None or self.stopped or self.spec.disabled_reason is not None:
             return refusal
         return f"{refusal}; the last time: {last.reason}"
 

@@ -41,8 +41,6 @@ HIGH_WATER: Final = 1 << 20
 ANSWER_ENDS: Final = 2048
 """How much of either end of an unusable message is searched for the id it answers."""
 
-HANDSHAKE_FACTOR: Final = 6
-"""How many times as long as for the probe a handshake is waited for: a first start may download the server."""
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +50,8 @@ class Upstream(ABC):
 
     era: Era
     shared: bool
+    handshake_factor = 6
+    """How many times as long as for the probe a handshake is waited for: a first start may download the server."""
 
     def __init__(self, gateway: Gateway, server: Server, owner: str, label: str | None) -> None:
         self._gateway = gateway
@@ -210,12 +210,14 @@ class Upstream(ABC):
 
     @property
     def _handshake_timeout(self) -> float:
-        return HANDSHAKE_FACTOR * self._gateway.limits.probe_timeout
+        return self.handshake_factor * self._gateway.limits.probe_timeout
 
     @property
     def _in_time(self) -> str:
         """What a server did not do that answered no handshake, in words."""
-        return f"initialize within {self._handshake_timeout:g} s ({HANDSHAKE_FACTOR} times probe_timeout)"
+        return (
+            f"initialize within {self._handshake_timeout:g} s ({self.handshake_factor} times probe_timeout)"
+        )
 
     # --- toward the server ----------------------------------------------------------------------
 
@@ -365,6 +367,8 @@ class PrivateUpstream(Upstream):
 
     era = Era.LEGACY
     shared = False
+    handshake_factor = 30
+    """Its client may be in no hurry, and have no bound of its own; what is being downloaded is not to be cut off."""
 
     def __init__(self, gateway: Gateway, server: Server, session: Session) -> None:
         super().__init__(gateway, server, session.info.principal, session.id)
