@@ -47,18 +47,19 @@ async def test_a_call_survives_the_loss_of_its_link(jupyter, mode):
         )
         async with Client(transport, mode=mode) as client:
             seen: list[float] = []
+            cuts: list[str | None] = []
 
             async def progress(done, total, message):
                 seen.append(done)
                 if len(seen) in (2, 4):
-                    link.cut("reset")
+                    cuts.append(link.cut("reset"))  # None: what was read ahead of the first one came after it
 
             result = await client.call_tool("slow", {"steps": 6, "delay": 0.05}, progress_callback=progress)
             assert result.content[0].text == "6 steps done"
             assert seen == [1, 2, 3, 4, 5, 6]
     assert isinstance(states[0], Connected)
     assert states[0].resumable
-    assert names(states).count("Resumed") == 2
+    assert names(states).count("Resumed") == cuts.count("reset") >= 1
     assert "Lost" not in names(states)
 
 
