@@ -56,26 +56,20 @@ class CloseCode(IntEnum):
     UPSTREAM_ENDED = 4502
 
 
-FINAL_CODES: Final = frozenset(
-    {
-        CloseCode.NORMAL,
-        CloseCode.PROTOCOL_ERROR,
-        CloseCode.UNSUPPORTED_DATA,
-        CloseCode.INVALID_TEXT,
-        CloseCode.TOO_BIG,
-        CloseCode.NO_HELLO,
-        CloseCode.REVOKED,
-        CloseCode.SUPERSEDED,
-        CloseCode.UPSTREAM_ENDED,
-    }
-)
-"""Close codes after which coming back would repeat the same end, or is not wanted."""
-
 VIOLATIONS: Final = frozenset(
     {CloseCode.PROTOCOL_ERROR, CloseCode.UNSUPPORTED_DATA, CloseCode.INVALID_TEXT, CloseCode.TOO_BIG}
 )
 """Close codes of whoever cannot take what the other end sent: that message can neither be skipped nor replayed, so the
 session ends with the link (docs/binding.md, section 4)."""
+
+FINAL_CODES: Final = VIOLATIONS | {
+    CloseCode.NORMAL,
+    CloseCode.NO_HELLO,
+    CloseCode.REVOKED,
+    CloseCode.SUPERSEDED,
+    CloseCode.UPSTREAM_ENDED,
+}
+"""Close codes after which coming back would repeat the same end, or is not wanted."""
 
 
 class UnknownSubprotocol(ValueError):
