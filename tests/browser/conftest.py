@@ -151,12 +151,14 @@ def tab(open_tab: Callable[..., Tab]) -> Tab:
 
 
 class Road:
-    """A TCP connection to the gateway that can be cut, and mended."""
+    """A TCP connection to the gateway that can be cut, and mended; or held, and released."""
 
     def __init__(self, port: int) -> None:
         self._target = port
         self._links: list[socket.socket] = []
         self._open = True
+        self._flowing = threading.Event()
+        self._flowing.set()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -173,10 +175,10 @@ class Road:
                 for source, drain in ((link, onward), (onward, link)):
                     threading.Thread(target=self._carry, args=(source, drain), daemon=True).start()
 
-    @staticmethod
-    def _carry(source: socket.socket, drain: socket.socket) -> None:
+    def _carry(self, source: socket.socket, drain: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
+                self._flowing.wait()
                 drain.sendall(data)
         for end in (source, drain):
             with contextlib.suppress(OSError):
@@ -193,7 +195,15 @@ class Road:
     def mend(self) -> None:
         self._open = True
 
+    def hold(self) -> None:
+        """What is sent from now on waits until it is released; no end is told."""
+        self._flowing.clear()
+
+    def release(self) -> None:
+        self._flowing.set()
+
     def close(self) -> None:
+        self.release()
         self.cut()
         self._listener.close()
 

@@ -338,15 +338,17 @@ def test_a_narrow_list_fits_and_many_servers_take_one_line(tab, width, place):
     tab.quiet()
 
 
-def test_a_link_in_doubt_is_not_called_connected(tab):
+def test_a_link_in_doubt_is_not_called_connected(open_tab, gateway, road):
+    tab = open_tab(gateway.url.replace(f":{gateway.port}", f":{road.port}"))
     tab.go("server/demo/tools/echo")
     tab.connected()
     bar = tab.page.get_by_role("navigation", name="Connected servers")
-    tab.page.context.set_offline(True)
+    road.hold()
+    tab.page.evaluate("dispatchEvent(new Event('offline'))")
     tab.page.locator(".state[data-state=doubted]").filter(has_text="asking the gateway").wait_for()
     assert tab.page.locator(".state .dot.good").count() == 0
     assert "doubted" in bar.inner_text()
-    tab.page.context.set_offline(False)
+    road.release()
     tab.connected()
     assert bar.locator(".dot.good").count() == 1
     tab.page.get_by_label("text").fill("still here")
