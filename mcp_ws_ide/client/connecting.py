@@ -5,9 +5,7 @@ from __future__ import annotations
 import ssl as ssl_module
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, TypedDict, Unpack, cast
-
-from mcp import ClientSession
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack, cast
 
 from mcp_ws_ide.client.links import Token
 from mcp_ws_ide.client.negotiating import TRANSPORTS, NegotiatingTransport, negotiating_transport
@@ -16,10 +14,8 @@ from mcp_ws_ide.client.transport import WebSocketTransport, websocket_transport
 from mcp_ws_ide.discovery import check_name, endpoint_url, find_gateway
 from mcp_ws_ide.headers import brings_credential, check_headers
 
-try:
-    from mcp import Client
-except ImportError:  # mcp 1.x
-    Client = None
+if TYPE_CHECKING:
+    from mcp import ClientSession
 
 
 def connect(
@@ -61,10 +57,12 @@ def connect(
         reconnect=reconnect,
         on_state=on_state,
     )
-    if Client is not None:
-        client: AbstractAsyncContextManager[Any] = Client(transport, mode=mode, **client_options)
-        return client
-    return _session(transport, client_options)
+    try:
+        from mcp import Client
+    except ImportError:  # mcp 1.x
+        return _session(transport, client_options)
+    client: AbstractAsyncContextManager[Any] = Client(transport, mode=mode, **client_options)
+    return client
 
 
 def transport_for(
@@ -145,6 +143,8 @@ class Endpoint:
 
 @asynccontextmanager
 async def _session(transport: Any, options: dict[str, Any]) -> AsyncIterator[ClientSession]:
+    from mcp import ClientSession
+
     async with transport as (read, write), ClientSession(read, write, **options) as session:
         await session.initialize()
         yield session

@@ -18,12 +18,11 @@ from typing import Any, Final
 
 import anyio
 import httpx2
-from mcp.client.streamable_http import streamable_http_client
 
 from mcp_ws_ide.client.links import LinkOpener, NoTls, Opener, Token, refusal
 from mcp_ws_ide.client.poll import PollOpener
 from mcp_ws_ide.client.states import Negotiated, Reconnect, State
-from mcp_ws_ide.client.transport import WebSocketTransport, as_message, as_text, verbatim
+from mcp_ws_ide.client.transport import WebSocketTransport, verbatim
 from mcp_ws_ide.discovery import split_address
 from mcp_ws_ide.errors import ConnectError, Unauthorized, UnknownServer, UnusableArgument
 from mcp_ws_ide.headers import check_headers
@@ -188,6 +187,8 @@ async def _streamable_http(
     url: str, headers: dict[str, str], ssl: ssl_module.SSLContext | None
 ) -> AsyncIterator[tuple[Any, Any]]:
     """The SDK's own transport, of either major."""
+    from mcp.client.streamable_http import streamable_http_client
+
     http: Any = import_module("httpx2" if find_spec("mcp_types") else "httpx")  # what mcp 2.x, 1.x take
     timeout = http.Timeout(30.0, read=SSE_TIMEOUT)
     async with (
@@ -243,6 +244,8 @@ def negotiating_transport(
         UnusableArgument: the address is none, or a transport unknown.
         UnusableHeader: one of ``headers`` is not the user's to set.
     """
+    from mcp_ws_ide.sdk import as_message, as_text
+
     return NegotiatingTransport(
         url,
         (transports,) if isinstance(transports, str) else tuple(transports),

@@ -1,7 +1,7 @@
-"""A resumable session as a pair of SDK streams.
+"""A resumable session as a pair of streams.
 
-Owns the link and three tasks (one reads and reconnects, one writes, one acknowledges); knows the SDK's stream
-types. What is sent when, and what a loss means, is decided by :class:`mcp_ws_ide.core.resume.ClientEnd`.
+Owns the link and three tasks (one reads and reconnects, one writes, one acknowledges). What is sent when, and what a
+loss means, is decided by :class:`mcp_ws_ide.core.resume.ClientEnd`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from typing import Any, Final
 
 import anyio
 import anyio.lowlevel
-from mcp.shared.message import SessionMessage
 from websockets.exceptions import ConnectionClosed
 
 from mcp_ws_ide import binding
@@ -35,21 +34,6 @@ from mcp_ws_ide.client.states import (
 from mcp_ws_ide.core.channel import ACK_WITH_DATA
 from mcp_ws_ide.core.resume import ClientEnd, Event, Violation
 from mcp_ws_ide.errors import ConnectError, ConnectionLost, Unauthorized, UnknownServer
-
-try:  # mcp 2.x
-    from mcp_types import jsonrpc_message_adapter
-
-    def parse_message(data: bytes) -> Any:
-        """One JSON-RPC message as the SDK models it."""
-        return jsonrpc_message_adapter.validate_json(data, by_name=False)
-
-except ImportError:  # mcp 1.x
-    from mcp.types import JSONRPCMessage
-
-    def parse_message(data: bytes) -> Any:
-        """One JSON-RPC message as the SDK models it."""
-        return JSONRPCMessage.model_validate_json(data)
-
 
 SEND_TIMEOUT: Final = 2.0
 """Seconds that leaving waits for messages which are on their way out."""
@@ -416,22 +400,8 @@ async def _write(link: Link, frames: list[bytes]) -> None:
             await link.send(frame, text=True)
 
 
-def as_message(data: bytes) -> SessionMessage | Exception:
-    """As the SDK's transports do: what cannot be parsed is handed over as an exception."""
-    try:
-        return SessionMessage(parse_message(data))
-    except ValueError as error:
-        return error
-
-
 def _too_late(where: str, policy: Reconnect, reason: str) -> ConnectionLost:
     return ConnectionLost(f"{where} was not reached again within {policy.give_up_after:g} s: {reason}")
-
-
-def as_text(message: SessionMessage) -> bytes:
-    """A message of the SDK as JSON."""
-    text: str = message.message.model_dump_json(by_alias=True, exclude_unset=True)
-    return text.encode()
 
 
 def verbatim(data: bytes) -> bytes:
@@ -487,4 +457,6 @@ def websocket_transport(
     if ssl is not None:
         options["ssl"] = ssl
     opener = LinkOpener(url, token, headers or {}, options)
+    from mcp_ws_ide.sdk import as_message, as_text
+
     return WebSocketTransport(opener, reconnect, on_state, as_message, as_text)

@@ -114,7 +114,7 @@ class InProcessTransport(TaskedTransport):
     # --- messages -------------------------------------------------------------------------------
 
     async def _read(self) -> None:
-        from mcp_ws_ide.client.transport import as_text
+        from mcp_ws_ide.sdk import as_text
 
         async for message in self._from_server:
             await self._reading.wait()
@@ -153,7 +153,7 @@ class InProcessTransport(TaskedTransport):
                     await self._wake.wait()
 
     async def _write_one(self, data: bytes) -> None:
-        from mcp_ws_ide.client.transport import as_message
+        from mcp_ws_ide.sdk import as_message
 
         message = as_message(data)
         if isinstance(message, Exception):

@@ -23,7 +23,7 @@ from mcp_ws_ide.client import (
     negotiating_transport,
     websocket_transport,
 )
-from mcp_ws_ide.client.transport import as_message
+from mcp_ws_ide.sdk import as_message
 from tests.chaos import ChaosLink
 from tests.conftest import DEMO, FAST_SERVER, MODERN, Jupyter, until
 

@@ -12,7 +12,7 @@ import pytest
 from mcp.shared.message import SessionMessage
 
 from mcp_ws_ide.client import Lost, Reconnect, Resumed, websocket_transport
-from mcp_ws_ide.client.transport import parse_message
+from mcp_ws_ide.sdk import parse_message
 from tests.chaos import ChaosLink
 from tests.conftest import FAST_SERVER, MODERN, Jupyter, until
 

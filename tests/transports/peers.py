@@ -339,7 +339,7 @@ class InProcess(Bridging):
         return None
 
     async def run(self, read_stream: Any, write_stream: Any, _: Any) -> None:
-        from mcp_ws_ide.client.transport import as_message, as_text
+        from mcp_ws_ide.sdk import as_message, as_text
 
         async def read() -> bytes:
             await self._flowing.wait()
