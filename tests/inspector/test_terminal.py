@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
+import pty
 import re
+import select
 import shutil
+import signal
+import struct
 import subprocess
 import sys
+import termios
 import uuid
 from collections.abc import AsyncIterator, Callable
 
-import psutil
 import pytest
 
+from mcp_ws_ide.inspector.app.leaving import LEAVE
 from mcp_ws_ide.inspector.recording import Header
 from tests.conftest import Jupyter, Peer, until
 from tests.inspector.records import Transcript, call
@@ -102,15 +108,40 @@ async def test_it_attaches_without_arguments_shows_traffic_and_quits(jupyter, te
     await terminal.until(lambda: terminal.ended == "0", "the end")
 
 
-async def test_it_ends_with_its_terminal_also_where_hang_ups_are_ignored(jupyter):
-    command = ["sh", "-c", "trap '' HUP; exec \"$@\"", "sh", sys.executable, "-m", "mcp_ws_ide.inspector.cli"]
-    variables = {**jupyter.environment, "TERM": "xterm-256color", "PYTHONPATH": os.getcwd()}
-    terminal = Terminal(command, variables)
-    await terminal.until(lambda: "LIVE" in terminal.screen, "the link")
-    shell = psutil.Process(int(terminal.run("display-message", "-p", "#{pane_pid}")))
-    (inspector,) = shell.children()
-    terminal.run("kill-server")
-    await until(lambda: not inspector.is_running() or inspector.status() == psutil.STATUS_ZOMBIE)
+def take_terminal(controlling: bool) -> None:
+    """In a child: standard input is its terminal, and whoever started it ignored the signal of its end."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    os.setsid()
+    if controlling:
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+@pytest.mark.parametrize("controlling", [True, False], ids=["told", "untold"])
+@pytest.mark.parametrize("shown", [b"\x1b[?1049h", b"Traffic", b"LIVE"], ids=["at-start", "painting", "live"])
+def test_it_ends_with_its_terminal(jupyter, controlling, shown):
+    """Also where it is not told by a signal; and where nobody reads what it paints meanwhile."""
+    ours, its = pty.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    inspector = subprocess.Popen(
+        [sys.executable, "-m", "mcp_ws_ide.inspector.cli"],
+        stdin=its,
+        stdout=its,
+        stderr=its,
+        env={**jupyter.environment, "TERM": "xterm-256color"},
+        preexec_fn=lambda: take_terminal(controlling),
+    )
+    os.close(its)
+    try:
+        painted = b""
+        while shown not in painted:
+            readable, _, _ = select.select([ours], [], [], 30)
+            assert readable, painted[-2000:]
+            painted += os.read(ours, 65536)
+        os.close(ours)
+        assert inspector.wait(LEAVE - 3) != 0, "it ended in order, and did not have to be ended"
+    finally:
+        inspector.kill()
+        inspector.wait(10)
 
 
 async def test_a_recording_opens_from_a_recording_and_q_comes_back(tmp_path):

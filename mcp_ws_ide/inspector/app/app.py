@@ -29,7 +29,6 @@ from mcp_ws_ide.inspector.app.reading import Reading
 from mcp_ws_ide.inspector.app.rows import Line, Rows
 from mcp_ws_ide.inspector.app.sending import Sending
 from mcp_ws_ide.inspector.app.traffic import Traffic
-from mcp_ws_ide.inspector.collecting import stop_on_signals
 from mcp_ws_ide.inspector.gateway_client import GatewayClient
 from mcp_ws_ide.inspector.model import filters
 from mcp_ws_ide.inspector.model.filters import FilterTooSlow
@@ -99,6 +98,7 @@ class InspectorApp(Finding, Reading, Files, Sending):
 
     def on_mount(self) -> None:
         """Begin."""
+        self.watch_for_the_end()
         self.query_one("#keys", Line).show(
             [
                 (
@@ -286,11 +286,10 @@ def run(find: Callable[[], RunningGateway] | Playback, *, private: bool = False)
         "LINES",
     ):  # some terminals (JupyterLab's) set them once; the terminal itself knows
         os.environ.pop(stale, None)
-    stop_on_signals()  # whoever started the terminal may ignore SIGHUP, and so would we when it closes
     journal = None
     while True:
         app = InspectorApp(find, journal, private=private)
-        app.run()
+        app.run_to_the_end()
         if not app.opening:
             return app.return_code or 0
         if (code := run(Playback(app.opening))) != 0:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from textual.app import App, ComposeResult
+from textual.app import ComposeResult
 from textual.timer import Timer
 from textual.widgets import ContentSwitcher
 
@@ -14,6 +14,7 @@ from mcp_ws_ide.inspector.app import header
 from mcp_ws_ide.inspector.app.detail import Detail
 from mcp_ws_ide.inspector.app.dialogues import Prompt
 from mcp_ws_ide.inspector.app.header import SCREENS
+from mcp_ws_ide.inspector.app.leaving import Leaving
 from mcp_ws_ide.inspector.app.panes import Capabilities, Ladder, Pane, Problems, Sessions, Stats
 from mcp_ws_ide.inspector.app.rows import Line, Part, Rows, clean
 from mcp_ws_ide.inspector.app.traffic import Traffic
@@ -26,7 +27,7 @@ from mcp_ws_ide.inspector.saved import SavedFilters
 from mcp_ws_ide.inspector.watch import Watch
 
 
-class Desk(App[None]):
+class Desk(Leaving):
     """The screens, the detail pane and the lines around them; the keys are given a meaning by its subclasses."""
 
     def __init__(
