@@ -30,10 +30,14 @@ export class Liveness {
     this.#heard = this.#ticked = now;
   }
 
-  /** Something arrived. */
-  heard(now: number): void {
+  /**
+   * Something arrived; `answer` where it is what was asked for. Anything else may have been on its way before the link died,
+   * so it leaves the question open, with time for what stands behind it.
+   */
+  heard(now: number, answer: boolean): void {
     this.#heard = now;
-    this.#deadline = undefined;
+    if (answer) this.#deadline = undefined;
+    else if (this.#deadline !== undefined) this.#deadline = Math.max(this.#deadline, now + DOUBT_TIMEOUT);
     this.#questions = 0;
   }
 

@@ -29,7 +29,7 @@ export class Violation extends Error {
 }
 
 /** What a frame from the gateway changed, besides data. */
-export type Event = "opened" | "resumed" | "gone" | "gap" | "nothing";
+export type Event = "opened" | "resumed" | "gone" | "gap" | "pong" | "nothing";
 
 /** What became of a frame. */
 export interface Received {
@@ -260,7 +260,7 @@ export class ClientEnd {
       case "ping":
         return { write: [encodeControl({ "mcp.ws": "pong" })], event: "nothing" };
       case "pong":
-        return NOTHING;
+        return { write: [], event: "pong" };
       default:
         throw new Violation(`the control frame "${control["mcp.ws"]}" has no place here`);
     }

@@ -280,14 +280,14 @@ export class SessionTransport extends EventTarget {
   }
 
   #receive(link: Link, text: string): void {
-    this.#liveness.heard(performance.now());
-    this.#tellDoubt(false);
     let received: Received;
     try {
       received = this.#end.receive(text);
     } catch (error) {
       return this.#drop(link, { code: CloseCode.PROTOCOL_ERROR, reason: wordsOf(error) });
     }
+    this.#liveness.heard(performance.now(), received.event === "pong");
+    if (received.event === "pong") this.#tellDoubt(false);
     for (const frame of received.write) link.send(frame);
     if (received.event === "gap") this.dispatchEvent(new GapEvent(this.#end.gap));
     else if (received.data === undefined) this.#makeRoom();

@@ -91,12 +91,12 @@ test("delays are drawn below a bound that doubles up to its maximum", () => {
 });
 
 /** What each second from 1 on says. */
-function seconds(liveness, from, to, heard = () => false) {
+function seconds(liveness, from, to, heard = () => false, answer = true) {
   const told = [];
   for (let second = from; second <= to; second += 1) {
     const verdict = liveness.tick(second * 1000);
     if (verdict !== "alive") told.push([second, verdict]);
-    if (heard(second)) liveness.heard(second * 1000);
+    if (heard(second)) liveness.heard(second * 1000, answer);
     if (verdict === "dead") break;
   }
   return told;
@@ -119,12 +119,23 @@ test("a doubt is settled sooner", () => {
   assert.deepEqual(seconds(liveness, 1, 100), [[DOUBT_TIMEOUT / 1000 + 1, "dead"]]);
 });
 
+test("what arrives late answers no question, and what stands behind it has time", () => {
+  const liveness = new Liveness(0);
+  liveness.doubt(500);
+  assert.deepEqual(seconds(liveness, 1, 100, (second) => second <= 9, false), [[9 + DOUBT_TIMEOUT / 1000 + 1, "dead"]]);
+  const answered = new Liveness(0);
+  answered.doubt(500);
+  answered.heard(900, false);
+  answered.heard(1000, true);
+  assert.deepEqual(seconds(answered, 1, 20), []);
+});
+
 test("a clock that jumped is no proof, but not for ever", () => {
   const liveness = new Liveness(0);
   seconds(liveness, 1, 21); // asked at 20 s
   assert.equal(liveness.tick(600_000), "ask");
   assert.equal(liveness.tick(601_000), "alive");
-  liveness.heard(601_500);
+  liveness.heard(601_500, true);
   const throttled = [1, 2, 3, 4, 5].map((minute) => liveness.tick(601_500 + minute * 60_000));
   assert.deepEqual(throttled, ["ask", "ask", "ask", "dead", "dead"]);
 });

@@ -100,7 +100,7 @@ async def test_a_page_that_may_have_lost_its_network_looks_after_its_link_at_onc
         await driver.connect(endpoint(own, "fast", link), options={"token": own.token})
         swallow(link)
         await driver.page.evaluate("dispatchEvent(new Event('offline'))")
-        await until(lambda: "resumed" in driver.states)
+        await until(lambda: "resumed" in driver.states, 30)  # without a hint it takes 40 s
         assert await driver.do("call", tool="echo", args={"text": "back"}) == "back"
 
 
