@@ -1,7 +1,7 @@
 /** Keys of the page. A view says what its keys do; `?` lists them. */
 
 import { signal } from "@preact/signals";
-import { useEffect } from "preact/hooks";
+import { useLayoutEffect } from "preact/hooks";
 
 export interface Key {
   /** As in `KeyboardEvent.key`; `Ctrl+` before it means Ctrl or Cmd. */
@@ -18,7 +18,8 @@ export const keys = signal<readonly Key[]>([]);
 
 /** Keys in force while a component is there. */
 export function useKeys(made: () => readonly Key[], inputs: readonly unknown[] = []): void {
-  useEffect(() => {
+  // At once: a key that follows a click finds what the click has changed.
+  useLayoutEffect(() => {
     const mine = made();
     keys.value = [...mine, ...keys.peek()];
     return () => {
