@@ -314,6 +314,9 @@ class WebSocketTransport(TaskedTransport):
         """Queue one message, also while the link is down; see :meth:`Transport.send`."""
         self._check_open()
         data, refused = self._peer.fit(message)
+        if data is not message:
+            limit = f"{self._where} takes at most {self._peer.max_message_bytes} (its max_message_bytes)"
+            self._noise(f"a message of {len(message)} bytes was not sent: {limit}")
         if refused:
             asyncio.get_running_loop().call_soon(self._deliver, refused)
         frame = self._peer.send(data) if data else None
