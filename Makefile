@@ -17,9 +17,10 @@ FRONTEND_SOURCES := $(shell find $(FRONTEND) \( -name node_modules -o -name buil
 PAGE_BUILT := mcp_ws_ide/static/page.json
 PAGE_SOURCES := $(shell find $(FRONTEND)/page $(FRONTEND)/src -type f)
 NODE22 := .npm-env/node22/.installed
+ENVIRONMENTS := $(STAMP) $(NODE_STAMP) $(FRONTEND_BUILT) $(PAGE_BUILT) $(NODE22) $(CODE_SERVER_STAMP) $(MCP1_STAMP) $(AGENTS_STAMP) $(LAB_STAMP)
 PORT ?= 8888
 
-.PHONY: help run lab frontend page test test-quick check interop interop-ides binder soak bench bench-http bench-memory bench-tap screenshots clean
+.PHONY: help run lab frontend page environments test test-quick check interop interop-ides binder soak bench bench-http bench-memory bench-tap screenshots clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -74,7 +75,7 @@ $(CODE_SERVER_STAMP): tests/interop/code_server/package.json | $(STAMP)
 $(MCP1_STAMP): pyproject.toml
 	$(PYTHON) -m venv .venv-mcp1
 	.venv-mcp1/bin/python -m pip install --quiet --upgrade pip
-	.venv-mcp1/bin/python -m pip install --quiet --editable ".[langchain]" "mcp[ws]<2"
+	MCP_WS_IDE_SKIP_FRONTEND=1 .venv-mcp1/bin/python -m pip install --quiet --editable ".[langchain]" "mcp[ws]<2"
 	@touch $@
 
 # JupyterLab and Notebook, for make lab and for the tests, which install the wheel there.
@@ -88,7 +89,7 @@ $(LAB_STAMP): pyproject.toml
 $(AGENTS_STAMP): pyproject.toml
 	$(PYTHON) -m venv .venv-agents
 	.venv-agents/bin/python -m pip install --quiet --upgrade pip
-	.venv-agents/bin/python -m pip install --quiet --editable ".[openai-agents]" "mcp>=2"
+	MCP_WS_IDE_SKIP_FRONTEND=1 .venv-agents/bin/python -m pip install --quiet --editable ".[openai-agents]" "mcp>=2"
 	@touch $@
 
 # What make bench-http compares with; an environment of its own, since mcp-proxy needs the SDK 1.x.
@@ -110,8 +111,10 @@ frontend: $(FRONTEND_BUILT) $(PAGE_BUILT) ## build the TypeScript client and the
 
 page: $(PAGE_BUILT) ## build the page alone
 
-test: $(STAMP) $(NODE_STAMP) $(FRONTEND_BUILT) $(PAGE_BUILT) $(NODE22) $(CODE_SERVER_STAMP) $(MCP1_STAMP) $(AGENTS_STAMP) $(LAB_STAMP) ## install what the tests need, then run them all
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 --dist loadfile --durations 20
+environments: $(ENVIRONMENTS) ## install what the tests need; make -j 3 does it side by side
+
+test: $(ENVIRONMENTS) ## install what the tests need, then run them all
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 3 --dist loadfile --durations 20
 
 test-quick: $(STAMP) ## the tests that need neither Node nor Chromium, without the heavy ones
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m "not node and not chromium and not heavy and not soak"
