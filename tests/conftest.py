@@ -18,6 +18,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
@@ -177,6 +178,31 @@ class Jupyter:
 class NoRedirect(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, *args: Any, **kwargs: Any) -> None:
         return None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_left() -> Iterator[None]:
+    """Every process that the tests start has ended when they have, also those that nobody waits for."""
+    mark = f"MCP_WS_TESTS_{os.getpid()}"
+    os.environ[mark] = "1"
+
+    def left() -> list[psutil.Process]:
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if mark in process.environ() and process.pid != os.getpid():
+                    found.append(process)
+        return found
+
+    yield
+    try:
+        wait_until(lambda: not left(), what="the end of all processes")
+    except AssertionError as error:
+        processes = left()
+        commands = [" ".join(process.cmdline())[:300] for process in processes]
+        for process in processes:
+            process.kill()
+        raise AssertionError(f"{len(commands)} processes are left: {commands}") from error
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ const result = await client.callTool({ name: tool, arguments: JSON.parse(args) }
 if (result.isError) throw new Error(JSON.stringify(result));
 console.log(result.content[0].text);
 if (tools.some((found) => found.name === "slow")) {
-  await client.callTool({ name: "slow", arguments: { steps: 2, delay: 0.01 } }, { onprogress: (p) => progress.push(p.progress) });
+  await client.callTool({ name: "slow", arguments: { steps: 2, delay: 0.2 } }, { onprogress: (p) => progress.push(p.progress) });
   if (progress.join() !== "1,2") throw new Error(`progress ${progress}`);
 }
 await client.close();

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -44,7 +45,9 @@ def background(tmp_path) -> Iterator[Callable[..., None]]:
     def run(port: int, *command: str) -> None:
         log = tmp_path / f"{port}.log"
         with log.open("wb") as file:
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file)
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True
+            )
         started.append(process)
 
         def listens() -> bool:
@@ -56,7 +59,7 @@ def background(tmp_path) -> Iterator[Callable[..., None]]:
 
     yield run
     for process in started:
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)  # Node's launcher starts it as a child
         process.wait()
 
 
