@@ -451,7 +451,8 @@ export class SessionTransport extends EventTarget {
     if (!this.#running) return Promise.reject(new Error(`the transport is closed: ${this.#closedBecause()}`));
     const text = JSON.stringify(message);
     const limit = this.#end.maxMessageBytes;
-    if (text.length > limit / 3 && byteLength(text) > limit) return this.#refuse(message, byteLength(text));
+    const size = text.length > limit / 3 ? byteLength(text) : 0; // counted only where it may matter
+    if (size > limit) return this.#refuse(message, size);
     if (this.#parked.length > 0 || this.#end.channel.full) {
       return new Promise((sent, failed) => this.#parked.push({ text, message, sent, failed }));
     }
