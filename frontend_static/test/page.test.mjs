@@ -1,7 +1,7 @@
 // The parts of the page without any drawing: forms of schemas, what stands between client and transport, addresses.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { errorsOf } from "../build/page/form/check.js";
+import { errorsOf, understood } from "../build/page/form/check.js";
 import { blank, changed, fieldOf, initial, resolved, typedNumber, variantFor, variantsOf } from "../build/page/form/schema.js";
 import { CALL, Wire } from "../build/page/mcp/wire.js";
 import { href, parseHash } from "../build/page/route.js";
@@ -108,6 +108,17 @@ test("errors are at their fields, in words", () => {
   assert.match(errors.get("/n"), /must be/);
   assert.equal(errorsOf(schema, { x: 1 }, schema).size, 0);
   assert.throws(() => errorsOf({ $ref: "#/nowhere" }, {}, { $ref: "#/nowhere" }), { name: "BadSchema" });
+});
+
+test("a pattern that is none of JavaScript's is left out, and the rest is checked", () => {
+  const wide = { type: "object", properties: { pattern: { type: "string", pattern: "(?i)^a" }, n: { minimum: 5 } }, default: { pattern: "(" } };
+  const { schema, left } = understood({ ...wide, anyOf: [{ properties: { x: { pattern: "\\Ab", maxLength: 2 } } }], const: { pattern: "(?i)" } });
+  assert.deepEqual(left, ["(?i)^a", "\\Ab"]);
+  assert.deepEqual(schema.properties, { pattern: { type: "string" }, n: { minimum: 5 } });
+  assert.deepEqual(schema.anyOf, [{ properties: { x: { maxLength: 2 } } }]);
+  assert.deepEqual([schema.default, schema.const], [{ pattern: "(" }, { pattern: "(?i)" }]);
+  const fine = { properties: { pattern: { pattern: "^a$" } } };
+  assert.deepEqual(understood(fine), { schema: fine, left: [] });
 });
 
 test("typing a number loses nothing on the way", () => {

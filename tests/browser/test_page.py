@@ -333,6 +333,16 @@ def test_choices_are_told_apart_and_mistakes_said_in_plain_words(tab):
     tab.call()
     tab.shows('its reference "#/$defs/gone" leads nowhere.', ".arguments-form .banner")
     assert "static" not in tab.page.locator(".arguments-form .banner").inner_text()
+    tab.go("server/showcase/tools/pythonic")
+    tab.page.get_by_label("x", exact=True).fill("Ab")
+    tab.page.get_by_label("n", exact=True).fill("1")
+    tab.call()
+    tab.shows('without the pattern "(?i)^a", which no browser understands', ".arguments-form .banner")
+    tab.shows("must be at least 5", ".field.wrong .error")
+    tab.page.get_by_label("n", exact=True).fill("5")
+    tab.page.locator(".arguments-form .error").filter(visible=True).wait_for(state="detached")
+    tab.call()
+    assert got(tab) == {"x": "Ab", "n": 5}
     tab.quiet()
 
 

@@ -71,6 +71,10 @@ FORMS: dict[str, dict[str, Any]] = {
         "minProperties": 1,
     },
     "nowhere": {"type": "object", "properties": {"x": {"$ref": "#/$defs/gone"}}},
+    "pythonic": {
+        "type": "object",
+        "properties": {"x": {"type": "string", "pattern": "(?i)^a"}, "n": {"type": "integer", "minimum": 5}},
+    },
 }
 TOOLS = [
     {

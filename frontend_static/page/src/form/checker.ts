@@ -10,12 +10,19 @@ export interface Asked {
   readonly value: Json;
 }
 
-export type Answer = { readonly ready: true } | { readonly errors: Map<string, string> } | { readonly unusable: string };
+export type Answer = { readonly ready: true } | { readonly errors: Map<string, string>; readonly left: readonly string[] } | { readonly unusable: string };
 
-/** What a check found: words by JSON pointer; or why there was none, in a sentence. */
+/** What a check found: words by JSON pointer; what it did not look at, and why there was none, in words or empty. */
 export interface Verdict {
   readonly errors: ReadonlyMap<string, string>;
+  readonly left: string;
   readonly unchecked: string;
+}
+
+/** What was not checked, for a person; `what` begins the sentence. */
+export function notChecked(what: string, { left, unchecked }: Omit<Verdict, "errors">): string {
+  if (unchecked) return `${what} not checked: ${unchecked}.`;
+  return left && `${what} checked without ${left}.`;
 }
 
 /** Milliseconds that one check may take. */
@@ -44,7 +51,7 @@ async function checkNow(asked: Asked): Promise<Verdict> {
 }
 
 function unchecked(why: string): Verdict {
-  return { errors: new Map(), unchecked: why };
+  return { errors: new Map(), left: "", unchecked: why };
 }
 
 /** A worker that has loaded. */
@@ -57,8 +64,14 @@ async function answered(made: Worker, asked: Asked): Promise<Verdict> {
   const answer = within(made, MOST_TIME, "the check took too long (a pattern of the schema may never end)", (data) => data);
   made.postMessage(asked);
   const found = await answer;
-  if ("errors" in found) return { errors: found.errors, unchecked: "" };
+  if ("errors" in found) return { errors: found.errors, left: patterns(found.left), unchecked: "" };
   return unchecked("unusable" in found ? `the schema cannot be used: ${found.unusable}` : "the check failed");
+}
+
+function patterns(left: readonly string[]): string {
+  const [first, ...more] = left;
+  if (first === undefined) return "";
+  return `the pattern "${first}"${more.length > 0 ? ` and ${more.length} more` : ""}, which no browser understands`;
 }
 
 /** The worker's next message; where none comes, the worker is ended. */

@@ -1,13 +1,14 @@
 /** The worker that checks values, one at a time; it may be ended at any moment. See `checker.ts`. */
 
-import { errorsOf } from "./check.js";
+import { errorsOf, understood } from "./check.js";
 import type { Asked, Answer } from "./checker.js";
 
 const scope = globalThis as unknown as { postMessage(message: Answer): void; onmessage: (event: { data: Asked }) => void };
 
 scope.onmessage = ({ data: { schema, value } }) => {
   try {
-    scope.postMessage({ errors: errorsOf(schema, value, schema) });
+    const used = understood(schema);
+    scope.postMessage({ errors: errorsOf(used.schema, value, used.schema), left: used.left });
   } catch (error) {
     scope.postMessage({ unusable: error instanceof Error ? error.message : String(error) });
   }

@@ -2,7 +2,7 @@
 
 import type { Tool } from "@modelcontextprotocol/client";
 import { useEffect, useState } from "preact/hooks";
-import { check, type Verdict } from "../form/checker.js";
+import { check, notChecked, type Verdict } from "../form/checker.js";
 import type { Json } from "../form/schema.js";
 import type { Call } from "../mcp/calls.js";
 import type { Connection } from "../mcp/connection.js";
@@ -159,8 +159,7 @@ function useMisfit(schema: object | undefined, value: Json): string {
   return wrong;
 }
 
-function misfit({ errors, unchecked }: Verdict): string {
-  if (unchecked) return `It was not compared with the tool's output schema: ${unchecked}.`;
-  const wrong = [...errors].map(([pointer, words]) => `${pointer || "the whole"}: ${words}`).join("; ");
-  return wrong && `It does not fit the tool's output schema: ${wrong}`;
+function misfit(verdict: Verdict): string {
+  const wrong = [...verdict.errors].map(([pointer, words]) => `${pointer || "the whole"}: ${words}`).join("; ");
+  return wrong ? `It does not fit the tool's output schema: ${wrong}` : notChecked("Its structure was", verdict);
 }

@@ -1,7 +1,7 @@
 /** What the server asks the user, inline: nothing else waits for the answer. */
 
 import { useRef, useState } from "preact/hooks";
-import { check } from "../form/checker.js";
+import { check, notChecked } from "../form/checker.js";
 import { SchemaForm } from "../form/form.js";
 import { initial, type Json } from "../form/schema.js";
 import type { Connection } from "../mcp/connection.js";
@@ -43,7 +43,7 @@ function FormQuestion({ question, from }: Asked) {
     const found = await check(schema, of ?? {});
     if (newest.current !== of) return false;
     setErrors(found.errors);
-    setUnchecked(found.unchecked);
+    setUnchecked(notChecked("It was", found));
     return found.errors.size === 0;
   };
   const change = (next: Json | undefined): void => {
@@ -61,7 +61,7 @@ function FormQuestion({ question, from }: Asked) {
       <h3>{from} asks you</h3>
       <p class="said">{String(question.params.message)}</p>
       <SchemaForm schema={schema} value={value} onChange={change} errors={errors} oneLine />
-      {unchecked && <p class="warn">It was not checked: {unchecked}.</p>}
+      {unchecked && <p class="warn">{unchecked}</p>}
       <p class="muted">Your answer goes to this server. Do not give passwords or keys here.</p>
       <Answers question={question} accept="Accept" />
     </form>

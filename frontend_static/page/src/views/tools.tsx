@@ -3,7 +3,7 @@
 import type { Tool } from "@modelcontextprotocol/client";
 import { useMemo, useRef, useState } from "preact/hooks";
 import { announce } from "../announce.js";
-import { check, type Verdict } from "../form/checker.js";
+import { check, notChecked } from "../form/checker.js";
 import { SchemaForm } from "../form/form.js";
 import { useLink } from "../form/link.js";
 import { fieldOf, initial, isObject, resolved, variantsOf, type Json, type Schema } from "../form/schema.js";
@@ -81,7 +81,7 @@ function ToolDetail({ tool, connection }: { tool: Tool; connection: Connection }
     const found = await check(schema, value);
     if (newest.current === of) {
       setErrors(found.errors);
-      setWords(wordsFor(found));
+      setWords(notChecked("The arguments were", found));
     }
     return found.errors;
   };
@@ -142,10 +142,6 @@ function inQuestion(event: KeyboardEvent): boolean {
 function linkTo(connection: Connection, tool: Tool, draft: Draft): string {
   const args = draft.text ?? JSON.stringify(draft.value);
   return new URL(href(["server", connection.name, "tools", tool.name], { args }), location.href).href;
-}
-
-function wordsFor({ unchecked }: Verdict): string {
-  return unchecked && `The arguments were not checked: ${unchecked}.`;
 }
 
 function ToolHead({ tool }: { tool: Tool }) {
