@@ -15,7 +15,7 @@ import {
   NegotiatedEvent,
   StateEvent,
   type Negotiated,
-  type TransportEvents,
+  TransportEventTarget,
   type TransportName,
   type TransportState,
 } from "./states.js";
@@ -59,7 +59,7 @@ export interface NegotiatingOptions extends Omit<WebSocketTransportOptions, "res
   readonly onNegotiated?: ((negotiated: Negotiated) => void) | undefined;
 }
 
-export class NegotiatingTransport extends EventTarget {
+export class NegotiatingTransport extends TransportEventTarget {
   onmessage?: ((message: any, extra?: any) => void) | undefined;
   onclose?: (() => void) | undefined;
   onerror?: ((error: Error) => void) | undefined;
@@ -110,20 +110,6 @@ export class NegotiatingTransport extends EventTarget {
   /** Whether closing a request's stream cancels it, as with HTTP of 2026-07-28; the SDK 2.x asks. */
   get hasPerRequestStream(): boolean {
     return this.#active?.hasPerRequestStream ?? false;
-  }
-
-  override addEventListener<Type extends keyof TransportEvents>(
-    type: Type,
-    listener: (event: TransportEvents[Type]) => void,
-    options?: AddEventListenerOptions | boolean,
-  ): void;
-  override addEventListener(
-    type: string,
-    listener: EventListenerOrEventListenerObject | null,
-    options?: AddEventListenerOptions | boolean,
-  ): void;
-  override addEventListener(type: string, listener: any, options?: AddEventListenerOptions | boolean): void {
-    super.addEventListener(type, listener, options);
   }
 
   setProtocolVersion(version: string): void {

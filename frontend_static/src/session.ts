@@ -13,7 +13,7 @@ import { Liveness, PING_INTERVAL } from "./liveness.js";
 import { watchPage } from "./page.js";
 import { delayBefore, policyOf, type ReconnectPolicy } from "./reconnect.js";
 import { ClientEnd, isSnapshot, type LostAnswer, type Received, type SessionSnapshot } from "./resume.js";
-import { DoubtEvent, GapEvent, StateEvent, type TransportEvents, type TransportState } from "./states.js";
+import { DoubtEvent, GapEvent, StateEvent, TransportEventTarget, type TransportState } from "./states.js";
 
 /** Longest time, in milliseconds, that received messages stay unacknowledged. */
 const ACK_INTERVAL = 1_000;
@@ -61,7 +61,7 @@ type Greeting = "opened" | "resumed" | "gone";
  * beyond it `send` waits. Nothing is lost and nothing comes twice while the session lives. Where it is lost, each open
  * request gets an error answer whose `data.outcome` is `not_sent` or `unknown`.
  */
-export class SessionTransport extends EventTarget {
+export class SessionTransport extends TransportEventTarget {
   // `any`: the message types of both SDK majors must fit, and neither is imported.
   onmessage?: ((message: any, extra?: any) => void) | undefined;
   onclose?: (() => void) | undefined;
@@ -116,20 +116,6 @@ export class SessionTransport extends EventTarget {
   /** Messages that wait to be acknowledged by the gateway, or to be sent. */
   get pending(): number {
     return this.#end.channel.unacked + this.#parked.length;
-  }
-
-  override addEventListener<Type extends keyof TransportEvents>(
-    type: Type,
-    listener: (event: TransportEvents[Type]) => void,
-    options?: AddEventListenerOptions | boolean,
-  ): void;
-  override addEventListener(
-    type: string,
-    listener: EventListenerOrEventListenerObject | null,
-    options?: AddEventListenerOptions | boolean,
-  ): void;
-  override addEventListener(type: string, listener: any, options?: AddEventListenerOptions | boolean): void {
-    super.addEventListener(type, listener, options);
   }
 
   setProtocolVersion(version: string): void {

@@ -40,7 +40,7 @@ export class GapEvent extends Event {
 
 /**
  * There is a reason to think that the link is dead, such as a network that went: the gateway is asked. Told again with
- * false once something has arrived; a new state settles it as well.
+ * false once it has answered; a new state settles it as well.
  */
 export class DoubtEvent extends Event {
   constructor(readonly doubted: boolean) {
@@ -71,3 +71,19 @@ export interface TransportEvents {
   negotiated: NegotiatedEvent;
 }
 
+/** A target of these events, whose listeners are given their types. */
+export class TransportEventTarget extends EventTarget {
+  override addEventListener<Type extends keyof TransportEvents>(
+    type: Type,
+    listener: (event: TransportEvents[Type]) => void,
+    options?: AddEventListenerOptions | boolean,
+  ): void;
+  override addEventListener(
+    type: string,
+    listener: EventListenerOrEventListenerObject | null,
+    options?: AddEventListenerOptions | boolean,
+  ): void;
+  override addEventListener(type: string, listener: any, options?: AddEventListenerOptions | boolean): void {
+    super.addEventListener(type, listener, options);
+  }
+}
