@@ -21,6 +21,8 @@ const ACK_INTERVAL = 1_000;
 const TICK = 1_000;
 /** Milliseconds after a page woke within which a loss that comes to light is one that happened while it slept. */
 const JUST_WOKEN = 10_000;
+/** Milliseconds after which a link that knows no control frames has evidently carried something. */
+const PROVEN_AFTER = 40_000;
 /** Milliseconds that closing waits for the other end. */
 const CLOSE_TIMEOUT = 2_000;
 
@@ -90,6 +92,10 @@ export class SessionTransport extends TransportEventTarget {
   #liveness = new Liveness(0);
   #doubted = false;
   #wake: (() => void) | undefined;
+  /** Attempts to come back since a link last carried something; 0 while none was needed. */
+  #attempt = 0;
+  #deadline = 0;
+  #adoptedAt = 0;
   #wokenAt = -Infinity;
   #unwatch: (() => void) | undefined;
 
@@ -134,6 +140,7 @@ export class SessionTransport extends TransportEventTarget {
     if (this.#running) throw new Error("this transport is started already; Client.connect() starts it by itself");
     this.#running = true;
     this.#stop = new AbortController();
+    this.#attempt = 0;
     this.#enter({ kind: "connecting" });
     try {
       this.#begin();
@@ -257,7 +264,9 @@ export class SessionTransport extends TransportEventTarget {
     this.#link = link;
     this.#liveness = new Liveness(performance.now(), this.#heartbeat);
     if (open.resumable && !link.noticesSilence) this.#ticker = setInterval(() => this.#tick(), Math.min(TICK, this.#heartbeat / 2));
+    this.#adoptedAt = performance.now();
     for (const frame of write) link.send(frame);
+    if (this.#attempt > 0 && open.resumable) link.send(PING); // its answer shows that the link carries more than its greeting
     for (const message of this.#arrived) this.#handMessage(message);
     this.#arrived = [];
     link.listen({ frame: (text) => this.#receive(link, text), ended: (end) => this.#lost(end) });
@@ -274,6 +283,7 @@ export class SessionTransport extends TransportEventTarget {
     }
     this.#liveness.heard(performance.now(), received.event === "pong");
     if (received.event === "pong") this.#tellDoubt(false);
+    if (received.event === "pong" || this.#end.plain) this.#attempt = 0;
     for (const frame of received.write) link.send(frame);
     if (received.event === "gap") this.dispatchEvent(new GapEvent(this.#end.gap));
     else if (received.data === undefined) this.#makeRoom();
@@ -317,6 +327,7 @@ export class SessionTransport extends TransportEventTarget {
   }
 
   #lost(end: LinkEnd): void {
+    if (this.#end.plain && performance.now() - this.#adoptedAt > PROVEN_AFTER) this.#attempt = 0;
     this.#detach();
     this.#comeBack(end).catch((error: unknown) => this.#giveUp(error, end.code));
   }
@@ -344,14 +355,15 @@ export class SessionTransport extends TransportEventTarget {
       throw new ConnectionLost(`${this.#opener.where} ended the link: ${reason}`);
     }
     if (this.#end.plain) this.#startOver(`the link was lost (${reason}), and the server cannot resume`);
-    let deadline = performance.now() + policy.giveUpAfter;
-    for (let attempt = 1; ; attempt += 1) {
+    if (this.#attempt === 0) this.#deadline = performance.now() + policy.giveUpAfter;
+    for (;;) {
+      const attempt = (this.#attempt += 1);
       const delay = attempt === 1 && this.#justWoken ? 0 : delayBefore(attempt, policy);
-      if (performance.now() + delay > deadline) throw this.#tooLate(policy, reason);
+      if (performance.now() + delay > this.#deadline) throw this.#tooLate(policy, reason);
       this.#enter({ kind: "reconnecting", attempt, delay, reason });
       if (await this.#pause(delay)) {
-        deadline = performance.now() + policy.giveUpAfter;
-        attempt = 1;
+        this.#deadline = performance.now() + policy.giveUpAfter;
+        this.#attempt = 1;
       }
       try {
         if ((await this.#openLink()) !== "gone") return;

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from tornado.web import Application
 from websockets.asyncio.server import serve
 
 from tests.chaos import ChaosLink
-from tests.client.test_negotiating import NETWORKS, locations, url_through
+from tests.client.test_negotiating import NETWORKS, OnlyGreetings, locations, url_through
 from tests.conftest import until
 from tests.frontend.conftest import QUICK, Refused, endpoint, in_chromium, session_of
 from tests.interop.nginx import Nginx
@@ -73,6 +74,28 @@ async def test_a_transport_is_never_exchanged_under_a_session(own, networks, dri
             await call
         assert refused.value.error["data"] == {"outcome": "unknown"}
         assert [event["transport"] for event in driver.named("negotiated")] == ["websocket"]
+
+
+@pytest.mark.node
+async def test_links_that_carry_only_their_greeting_are_attempts_and_come_to_an_end(own, drivers):
+    network = {"closed": False}
+    target = f"{own.url}mcp-ws/servers/fast/poll"
+    routes = [(r"/.*", OnlyGreetings, {"target": target, "state": network})]
+    server = Application(routes).listen(0, "127.0.0.1")
+    (port,) = {sock.getsockname()[1] for sock in server._sockets.values()}
+    driver = await drivers("node", own)
+    policy = {"firstDelay": 20, "maxDelay": 100, "giveUpAfter": 2000}
+    options = {"token": own.token, "reconnect": policy}
+    await driver.connect(f"http://127.0.0.1:{port}/mcp-ws/servers/fast", kind="poll", options=options)
+    network["closed"] = True
+    with pytest.raises(Refused, match="not reached again within 2 s"):
+        await driver.do("call", tool="slow", args={"steps": 1, "delay": 60})
+    server.stop()
+    attempts = [state["attempt"] for state in driver.named("state") if state["kind"] == "reconnecting"]
+    assert attempts == list(range(1, len(attempts) + 1))
+    assert "resumed" in driver.states, "the greeting passed"
+    for session in own.rest("GET", "sessions")[1]["sessions"]:  # it would wait for its client
+        own.rest("DELETE", f"sessions/{session['id']}")
 
 
 @pytest.mark.node
