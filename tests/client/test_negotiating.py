@@ -239,10 +239,10 @@ def test_an_address_that_none_can_be_is_a_connect_error_everywhere(url):
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 async def test_a_poll_session_survives_cuts_and_runs_each_call_once(own, mode):
-    states: list = []
+    cut = []
     async with ChaosLink(own.port, 3) as network:
         url = f"http://127.0.0.1:{network.port}/mcp-ws/servers/fast"
-        options = {"token": own.token, "transports": ("poll",), "reconnect": FAST, "on_state": states.append}
+        options = {"token": own.token, "transports": ("poll",), "reconnect": FAST}
         async with connect(url, mode=mode, **options) as client:
 
             async def work(number: int) -> None:
@@ -252,11 +252,11 @@ async def test_a_poll_session_survives_cuts_and_runs_each_call_once(own, mode):
             for start in range(0, 40, 5):
                 calls = [asyncio.ensure_future(work(n)) for n in range(start, start + 5)]
                 await asyncio.sleep(0)
-                network.cut_all()
+                cut.append(network.cut_all())
                 await asyncio.gather(*calls)
             tally = json.loads((await client.call_tool("tally", {})).content[0].text)
     assert tally["twice"] == []
-    assert any(type(state).__name__ == "Resumed" for state in states) or network.accepted > 8
+    assert all(cut), "a cut costs a POST, which is repeated, and seldom the link"
 
 
 class OnlyGreetings(RequestHandler):
