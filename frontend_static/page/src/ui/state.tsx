@@ -46,15 +46,25 @@ function Words({ state }: { state: LinkState }) {
   }
 }
 
+/** Those of docs/binding.md, section 9, and what a browser says by itself. */
 const CLOSE_WORDS: Record<number, string> = {
   1000: "normally",
   1001: "the gateway went away",
+  1002: "a frame that broke the protocol",
+  1003: "a frame that is no text",
   1006: "no connection",
+  1007: "a frame that is no UTF-8",
   1008: "against a rule",
+  1009: "a message that is too large",
+  1011: "a failure of the gateway",
+  1012: "the gateway restarts",
+  1013: "the gateway is full",
+  4400: "no first frame",
   4401: "the credential has expired",
   4403: "the credential was revoked",
+  4404: "the session is gone",
   4409: "taken over elsewhere",
-  4410: "the session is gone",
+  4413: "too much was queued",
   4502: "the server ended",
 };
 
