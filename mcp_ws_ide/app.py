@@ -36,6 +36,7 @@ from mcp_ws_ide.tokens import TicketStore, TokenStore
 from mcp_ws_ide.transports.oauth import Authorizations
 
 HERE = Path(__file__).parent
+LIMITS = Limits()
 HANDSHAKES_PER_TURN = 2
 """Handshakes per turn of the event loop: about a millisecond, in which open links wait."""
 
@@ -184,76 +185,84 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         Default True. Everything configured by hand takes precedence over them.""",
     ).tag(config=True)
     max_sessions = Int(
-        10_000, min=1, help="Most sessions in all (count). Default 10,000. One more is refused with 503."
+        LIMITS.max_sessions,
+        min=1,
+        help="Most sessions in all (count). Default 10,000. One more is refused with 503.",
     ).tag(config=True)
     max_sessions_per_principal = Int(
-        10_000, min=1, help="Most sessions of one user (count). Default 10,000. One more is refused with 503."
+        LIMITS.max_sessions_per_principal,
+        min=1,
+        help="Most sessions of one user (count). Default 10,000. One more is refused with 503.",
     ).tag(config=True)
     max_processes = Int(
-        64,
+        LIMITS.max_processes,
         min=1,
         help="""Most server processes in all (count). Default 64. A legacy session has one of its own; the modern
         sessions of a user share one per server. A request that would start one more gets an error.""",
     ).tag(config=True)
     max_in_flight = Int(
-        1024,
+        LIMITS.max_in_flight,
         min=1,
         help="Most unanswered requests of one session (count). Default 1024. One more gets an error.",
     ).tag(config=True)
     max_message_bytes = Int(
-        10 << 20,
+        LIMITS.max_message_bytes,
         min=1024,
         help="""Longest message in either direction (bytes). Default 10 MiB. A longer one closes the link with 1009;
         a longer line of a server is dropped and said.""",
     ).tag(config=True)
     max_queued_bytes = Int(
-        16 << 20,
+        LIMITS.max_queued_bytes,
         min=1024,
         help="""Most bytes that wait for a client which does not read (bytes). Default 16 MiB. Above it the link is
         closed with 1008; a resumable session may come back.""",
     ).tag(config=True)
     max_links_per_second = Int(
-        0, min=0, help="Most new links per second in all (count). Default 0: no limit. One more gets 429."
+        LIMITS.max_links_per_second,
+        min=0,
+        help="Most new links per second in all (count). Default 0: no limit. One more gets 429.",
     ).tag(config=True)
     grace = Float(
-        900.0,
+        LIMITS.grace,
         min=0.0,
         help="""Seconds a resumable session waits for its client after a loss. Default 900. Afterwards its
         requests are cancelled and its processes end; the client learns that the session is gone.""",
     ).tag(config=True)
     window_frames = Int(
-        4096,
+        LIMITS.window_frames,
         min=16,
         help="""Most messages that either side of a resumable session keeps until they are acknowledged (count).
         Default 4096. Beyond it progress and logs give way; answers alone beyond it end the session with 4413.""",
     ).tag(config=True)
     window_bytes = Int(
-        4 << 20, min=1024, help="The same in bytes. Default 4 MiB. One larger message always fits."
+        LIMITS.window_bytes,
+        min=1024,
+        help="The same in bytes. Default 4 MiB. One larger message always fits.",
     ).tag(config=True)
     hello_timeout = Float(
-        30.0,
+        LIMITS.hello_timeout,
         min=0.1,
         help="Seconds a resumable link may take to say open or resume. Default 30. Then it is closed with 4400.",
     ).tag(config=True)
     drain_timeout = Float(
-        2.0,
+        LIMITS.drain_timeout,
         min=0.0,
         help="""Seconds that running requests have to finish when the server shuts down. Default 2. Afterwards they
         get an error that says whether they may have run.""",
     ).tag(config=True)
     idle_timeout = Float(
-        60.0,
+        LIMITS.idle_timeout,
         min=0.0,
         help="Seconds a shared server process is kept after its last session left. Default 60.",
     ).tag(config=True)
     probe_timeout = Float(
-        10.0,
+        LIMITS.probe_timeout,
         min=0.1,
         help="""Seconds a server may take to answer the question for its era. Default 10. Afterwards it is offered a
         handshake, for which it has six times as long; for a client's own thirty times. Then requests get an error.""",
     ).tag(config=True)
     park_timeout = Float(
-        600.0,
+        LIMITS.park_timeout,
         min=1.0,
         help="""Seconds that a call to a server of the handshake era waits for its client's answer to a question of the
         server (sampling, elicitation, roots). Default 600. Afterwards the call is cancelled at the server.""",
@@ -281,7 +290,7 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         built-in rules. With any pattern every watched message is parsed. One that takes 20 ms hides all text.""",
     ).tag(config=True)
     tap_grace = Float(
-        60.0,
+        LIMITS.tap_grace,
         min=0.0,
         help="""Seconds that the tap remembers a user's traffic after their last watcher left, so that one which
         comes back misses nothing. Default 60. At most 10,000 records and about 16 MiB for each such user.""",
@@ -307,7 +316,7 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
     ).tag(config=True)
 
     oauth_timeout = Float(
-        300.0,
+        LIMITS.oauth_timeout,
         min=1.0,
         help="""Seconds that requests to a remote server with OAuth wait for the user's authorization. Default 300.
         Afterwards they get an error that names the page; the next request asks anew.""",

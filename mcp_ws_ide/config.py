@@ -44,6 +44,12 @@ _NUMBERS: Final[Mapping[str, tuple[type, float]]] = {
 }
 """Numeric settings under ``mcp_ws``: what they are, and the least value."""
 _LIMITS: Final = frozenset({"max_message_bytes", "connect_timeout", "read_timeout", "reconnect_timeout"})
+TIMEOUTS: Final[Mapping[str, float]] = {
+    "connect_timeout": 10.0,
+    "read_timeout": 300.0,
+    "reconnect_timeout": 60.0,
+}
+"""Seconds, where nothing is configured."""
 SETTINGS: Final = ("sharing", "bridge", "tools", "ca_file", "oauth", *_NUMBERS)
 """Keys under ``mcp_ws``."""
 _MAX_NUMBER: Final = 1 << 53
@@ -143,6 +149,10 @@ class ServerSpec:
     disabled_reason: str | None = None
     consent: str | None = None
     written: Mapping[str, Any] = field(default_factory=dict)
+
+    def timeout(self, name: str) -> float:
+        """Seconds of one of the :data:`TIMEOUTS`, as configured or by default."""
+        return self.limits.get(name, TIMEOUTS[name])
 
     def censored(self) -> dict[str, Any]:
         """What may be shown: names of variables and headers, never their values, nor what a variable stands for."""

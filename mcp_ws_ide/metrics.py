@@ -131,7 +131,7 @@ class GatewayCollector(Collector):
         registry.unregister(self)
 
     def describe(self) -> Iterable[Metric]:
-        """Names without values: registration must not walk the gateway."""
+        """Nothing: registration must not walk the gateway."""
         return []
 
     def collect(self) -> Iterator[Metric]:

@@ -124,7 +124,7 @@ class Session:
         self._link_full = False
         self._held_back = False
         self._stalled_by: set[Upstream] = set()
-        """Whether the server has no room for what the client sends."""
+        """Those that have no room for what the client sends."""
         self._final: tuple[CloseCode, str] | None = None
         """Why the session ends as soon as its client has come back for the rest."""
 

@@ -367,8 +367,6 @@ class Posting(ServerLookup):
         self.clear_header("Content-Type")
         self.finish()
 
-    # --- what every method of the endpoint needs ------------------------------------------------
-
 
 @lru_cache(maxsize=64)
 def _accepted(header: str) -> frozenset[str]:

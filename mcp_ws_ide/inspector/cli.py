@@ -138,7 +138,7 @@ def _parser() -> argparse.ArgumentParser:
     tail = _command(known, "tail", run_tail, "print messages and events as they happen")
     tail.add_argument("--json", action="store_true", help="one JSON object per record")
     tail.add_argument("--server", help="only this server")
-    tail.add_argument("--session", help="only this session (its whole id)")
+    tail.add_argument("--session", help="only this session (its id, or how it begins)")
     commands.add(known, _command, duration)
     _command(known, "servers", run_servers, "list the configured servers")
     _command(known, "sessions", run_sessions, "list your live sessions")

@@ -1,7 +1,7 @@
 """Servers that are Python objects in Jupyter's own process: an SDK server, or a callable that returns one.
 
-The one module of the gateway that uses the SDK, and only once such a server is configured. The object shares
-Jupyter's process and event loop: what blocks or exits there does so to all of Jupyter.
+Beside the OAuth flow the one part of the gateway that uses the SDK, and only once such a server is configured. The
+object shares Jupyter's process and event loop: what blocks or exits there does so to all of Jupyter.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class InProcessTransport(TaskedTransport):
         return cls(
             spec.target or "",
             max_message_bytes=supplies.max_message_bytes,
-            load_timeout=spec.limits.get("connect_timeout", 10.0),
+            load_timeout=spec.timeout("connect_timeout"),
         )
 
     def __init__(

@@ -178,8 +178,8 @@ class Remote:
             spec.url or "",
             spec.headers,
             ca_file=spec.ca_file,
-            connect_timeout=spec.limits.get("connect_timeout", 10.0),
-            read_timeout=spec.limits.get("read_timeout", 300.0),
+            connect_timeout=spec.timeout("connect_timeout"),
+            read_timeout=spec.timeout("read_timeout"),
             authorization=authorization,
         )
 
@@ -327,7 +327,7 @@ class RemoteTransport(TaskedTransport):
     @classmethod
     def from_spec(cls, spec: ServerSpec, supplies: Supplies) -> Self:
         """The address, headers and bounds of the configuration."""
-        reconnect_timeout = spec.limits.get("reconnect_timeout", DEFAULT_BOUNDS.reconnect_timeout)
+        reconnect_timeout = spec.timeout("reconnect_timeout")
         return cls(Remote.from_spec(spec, supplies), Bounds(supplies.max_message_bytes, reconnect_timeout))
 
     def __init__(self, remote: Remote, bounds: Bounds = DEFAULT_BOUNDS) -> None:

@@ -39,7 +39,7 @@ class UnixTransport(Transport, asyncio.Protocol):
         return cls(
             unquote(urlsplit(spec.url or "").path),
             max_message_bytes=supplies.max_message_bytes,
-            connect_timeout=spec.limits.get("connect_timeout", 10.0),
+            connect_timeout=spec.timeout("connect_timeout"),
         )
 
     def __init__(

@@ -87,8 +87,8 @@ class WebSocketTransport(TaskedTransport):
             spec.headers,
             ca_file=spec.ca_file,
             max_message_bytes=supplies.max_message_bytes,
-            connect_timeout=spec.limits.get("connect_timeout", 10.0),
-            reconnect_timeout=spec.limits.get("reconnect_timeout", 60.0),
+            connect_timeout=spec.timeout("connect_timeout"),
+            reconnect_timeout=spec.timeout("reconnect_timeout"),
         )
 
     def __init__(

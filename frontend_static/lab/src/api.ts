@@ -9,7 +9,7 @@ import { ServerConnection } from '@jupyterlab/services';
 /** A configured server; `GET api/servers`. */
 export interface Server {
   readonly name: string;
-  readonly state: 'idle' | 'running' | 'failed' | 'disabled';
+  readonly state: 'idle' | 'running' | 'failed' | 'stopped' | 'disabled';
   /** Why it cannot serve, or how it last ended; empty otherwise. */
   readonly reason: string;
   readonly sessions: number;
@@ -25,7 +25,6 @@ export interface Session {
   readonly attached: boolean;
   readonly user_agent: string;
   readonly in_flight: number;
-  readonly client?: { readonly name?: string; readonly version?: string } | null;
 }
 
 /** For which programs `POST api/servers/{name}/entry` writes an entry. */

@@ -125,8 +125,5 @@ function frequency(seconds: number): { interval: number; backoff: boolean; max: 
 
 /** The program behind a session, in a word or two. */
 export function clientOf(session: Session, browser: string): string {
-  if (session.client?.name) {
-    return session.client.name;
-  }
   return session.user_agent.startsWith('Mozilla/') ? browser : session.user_agent.split(' ')[0] || session.link;
 }
