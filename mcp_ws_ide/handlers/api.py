@@ -1,8 +1,8 @@
 """``{base_url}mcp-ws/api/…``: what the page, the inspector and operators ask and order.
 
 Everything needs Jupyter's own credential (a gateway token opens MCP endpoints alone) and the authorizer's
-``execute`` on ``mcp``. A user sees and ends only sessions and tokens of their own; servers are everybody's: counts are of all
-users, and restarting or stopping one ends all its processes.
+``execute`` on ``mcp``. A user sees and ends only sessions and tokens of their own. Servers are everybody's: counts
+are of all users, and restarting or stopping one ends all its processes.
 """
 
 from __future__ import annotations
