@@ -18,7 +18,6 @@ from mcp_ws_ide.core.era import MODERN_VERSION
 from mcp_ws_ide.core.legacy_server import (
     CAPABILITIES_KEY,
     CLIENT_INFO_KEY,
-    LEGACY_VERSION,
     LIST_CHANGED,
     LOG_LEVELS,
     MAX_URIS,
@@ -30,8 +29,6 @@ from mcp_ws_ide.core.session import SessionCore
 from mcp_ws_ide.errors import GATEWAY_ERRORS, INTERNAL_ERROR, INVALID_PARAMS, LIMIT_EXCEEDED
 from mcp_ws_ide.messages import IdKey, Kind, Message
 
-HANDSHAKE_VERSIONS: Final = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
-"""Revisions a client may be told that it speaks."""
 REFUSALS: Final = frozenset({-32601, -32022})
 """Errors with which a server without a handshake answers ``initialize``."""
 MAX_ROUNDS: Final = 10
@@ -86,7 +83,7 @@ class LegacyClient:
         self._core = core
         self._server_name = server_name
         self._original = original
-        self._version = LEGACY_VERSION
+        self._version = messages.NEWEST_HANDSHAKE
         self._envelope: dict[str, Any] = {}
         self._initializing: Pending | None = None
         self._offered: dict[str, Any] = {}
@@ -150,7 +147,7 @@ class LegacyClient:
     def _initialize(self, message: Message, pending: Pending) -> list[Effect]:
         params = members_of(message.params)
         version = text_of(bytes(params.get("protocolVersion", b"")))
-        self._version = version if version in HANDSHAKE_VERSIONS else LEGACY_VERSION
+        self._version = version if version in messages.HANDSHAKE_VERSIONS else messages.NEWEST_HANDSHAKE
         self._envelope = {
             messages.PROTOCOL_VERSION_KEY: MODERN_VERSION,
             CLIENT_INFO_KEY: params.get("clientInfo", Raw(b"{}")),

@@ -23,8 +23,6 @@ from mcp_ws_ide.core.session import CANCELLED
 from mcp_ws_ide.errors import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND
 from mcp_ws_ide.messages import Kind, Message
 
-LEGACY_VERSION: Final = "2025-11-25"
-"""The revision the gateway offers to servers that need a handshake: the last one that has it."""
 UNSUPPORTED_VERSION: Final = -32022
 URL_ELICITATION_REQUIRED: Final = -32042
 """How a 2025-11-25 server says that a page must be visited before the call can succeed."""
@@ -196,7 +194,11 @@ class LegacyServer:
             info = meta.get(CLIENT_INFO_KEY, info)
             capabilities = meta.get(CAPABILITIES_KEY, {})
         step = Step()
-        params = {"protocolVersion": LEGACY_VERSION, "capabilities": capabilities, "clientInfo": info}
+        params = {
+            "protocolVersion": messages.NEWEST_HANDSHAKE,
+            "capabilities": capabilities,
+            "clientInfo": info,
+        }
         self._ask(step, "initialize", encode(params), self._initialized)
         return step
 

@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from tornado.httputil import HTTPServerRequest
 
 
-LEGACY_VERSIONS: Final = frozenset({"2024-10-07", "2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"})
 PRIMED_SINCE: Final = "2025-11-25"
 """The first revision whose clients expect an event without data at the start of a stream."""
 STATUS: Final = {-32700: 400, -32600: 400, -32602: 400, -32020: 400, -32021: 400, -32022: 400, -32601: 404}
@@ -145,7 +144,10 @@ class Posting(ServerLookup):
             return None
         version = self.request.headers.get("MCP-Protocol-Version")
         meta = messages.params_of(message).meta
-        if (meta is not None and len(memoryview(meta.version))) or version not in (None, *LEGACY_VERSIONS):
+        if (meta is not None and len(memoryview(meta.version))) or version not in (
+            None,
+            *messages.HANDSHAKE_VERSIONS,
+        ):
             return self._modern(server, message)
         return self._legacy(server, message)
 

@@ -37,6 +37,7 @@ from mcp_ws_ide.errors import ConnectError
 from mcp_ws_ide.ide_entries import IDES, entry
 from mcp_ws_ide.inspector.gateway_client import GatewayClient
 from mcp_ws_ide.inspector.sanitise import visible
+from mcp_ws_ide.messages import NEWEST_HANDSHAKE
 
 START: Final = 30.0
 """Seconds that the gateway may take to start."""
@@ -197,7 +198,7 @@ class PrivateGateway:
 
     def _initialize(self) -> dict[str, Any]:
         client = {"name": "mcp-ws-inspect", "version": "1"}
-        params = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client}
+        params = {"protocolVersion": NEWEST_HANDSHAKE, "capabilities": {}, "clientInfo": client}
         question = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}
         headers = {"Authorization": f"Bearer {self._token}"}
         with connect(

@@ -22,6 +22,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx2
 import msgspec
 
+from mcp_ws_ide import messages
 from mcp_ws_ide.errors import TransportError
 from mcp_ws_ide.files import write_private
 from mcp_ws_ide.tasks import TaskGroupOwner
@@ -42,8 +43,6 @@ CALLBACK: Final = "mcp-ws/oauth/callback"
 """Where the authorization server sends the browser, below the public URL."""
 ANSWER_TIMEOUT: Final = 30.0
 """Seconds for each answer of an authorization server, and for the challenge of the MCP server."""
-PROTOCOL_VERSION: Final = "2025-11-25"
-"""Told to the provider, so that it asks for a token of this server alone (RFC 8707)."""
 SDK_LOGGER: Final = "mcp.client.auth"
 
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -268,8 +267,9 @@ class Authorization:
 
     async def _drive(self, challenge: httpx2.Response) -> None:
         """Run the provider's flow on a challenge that is there already, until it would send the request again."""
+        # The version lets the provider ask for a token of this server alone (RFC 8707).
         request = httpx2.Request(
-            "POST", str(self.spec.url), headers={"MCP-Protocol-Version": PROTOCOL_VERSION}
+            "POST", str(self.spec.url), headers={"MCP-Protocol-Version": messages.NEWEST_HANDSHAKE}
         )
         before = self._storage.access_token
         stepping_up = challenge.status_code == 403

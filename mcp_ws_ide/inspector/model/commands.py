@@ -19,13 +19,12 @@ from mcp_ws_ide.ide_entries import TOKEN_VARIABLE
 from mcp_ws_ide.inspector.model.journal import Journal
 from mcp_ws_ide.inspector.model.records import Kind, Lane, part
 from mcp_ws_ide.inspector.model.store import TRUNCATED, Store
-from mcp_ws_ide.messages import PROTOCOL_VERSION_KEY
+from mcp_ws_ide.messages import NEWEST_HANDSHAKE, PROTOCOL_VERSION_KEY
 
 TOKEN: Final = TOKEN_VARIABLE
 INITIALIZED: Final = '{"jsonrpc":"2.0","method":"notifications/initialized"}'
 NAMED: Final = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 """Members of ``params`` that the header ``Mcp-Name`` repeats (MCP 2026-07-28, streamable-http)."""
-HANDSHAKE: Final = "2025-11-25"
 _OUTSIDE_ASCII: Final = re.compile(r"[^\x20-\x7e]")
 
 
@@ -96,7 +95,7 @@ def _initialize(store: Store, request: int) -> str:
                     return ascii_json(store.body(row).text)
                 break
     params = {
-        "protocolVersion": HANDSHAKE,
+        "protocolVersion": NEWEST_HANDSHAKE,
         "capabilities": {},
         "clientInfo": {"name": "mcp-ws-inspect", "version": "1"},
     }
@@ -137,7 +136,7 @@ def curl(call: Call) -> str:
     if not call.initialize:
         version = part(call.content, "params", "_meta", PROTOCOL_VERSION_KEY)
         return _post(call.http, call.message, _modern_headers(call, version))
-    version = str(part(_content(call.initialize), "params", "protocolVersion") or HANDSHAKE)
+    version = str(part(_content(call.initialize), "params", "protocolVersion") or NEWEST_HANDSHAKE)
     session = ['"Mcp-Session-Id: $session"', shlex.quote(f"MCP-Protocol-Version: {_header(version)}")]
     begin = _post(call.http, call.initialize, [], "-D - -o /dev/null")
     read = "tr -d '\\r' | sed -n 's/^[Mm][Cc][Pp]-[Ss]ession-[Ii]d: //p'"
