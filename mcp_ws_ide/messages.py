@@ -356,6 +356,15 @@ def one_line(data: bytes) -> bytes:
     return data
 
 
+def text_in(raw: bytes) -> str | None:
+    """The string that raw JSON is; None where it is anything else."""
+    try:
+        value = msgspec.json.decode(raw)
+    except msgspec.DecodeError:
+        return None
+    return value if isinstance(value, str) else None
+
+
 def with_id(message: Message, raw_id: bytes) -> bytes:
     """The message with another id; payload and unknown members as they came."""
     return _assemble(message, raw_id, message.params, message.result)

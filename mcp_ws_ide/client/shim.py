@@ -33,6 +33,7 @@ from mcp_ws_ide.errors import ConnectError, UnusableArgument, UnusableHeader
 from mcp_ws_ide.headers import brings_credential, check_headers
 from mcp_ws_ide.ide_entries import IDES, TOKEN_VARIABLE, entry
 from mcp_ws_ide.inspector.gateway_client import GatewayClient
+from mcp_ws_ide.messages import one_line
 
 MAX_LINE_BYTES: Final = 64 << 20
 """Longest line of stdin."""
@@ -270,8 +271,7 @@ async def _to_stdout(read: Any) -> None:
     out = sys.stdout.buffer
     try:
         async for message in read:
-            # A line break stands only between tokens in JSON, where a blank means the same.
-            out.write(message.replace(b"\r", b" ").replace(b"\n", b" ") + b"\n")
+            out.write(one_line(message) + b"\n")
             out.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

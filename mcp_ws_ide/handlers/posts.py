@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
 from tornado.iostream import StreamClosedError
 
 from mcp_ws_ide import messages
@@ -205,14 +204,14 @@ class Posting(ServerLookup):
                 f'params._meta must hold "{messages.PROTOCOL_VERSION_KEY}", as the header says this version'
             )
             return INVALID_PARAMS, words
-        if headers.get("MCP-Protocol-Version") != _text(version):
+        if headers.get("MCP-Protocol-Version") != messages.text_in(version):
             return HEADER_MISMATCH, "the header MCP-Protocol-Version must equal the version in params._meta"
         if headers.get("Mcp-Method") != message.method_name:
             return HEADER_MISMATCH, "the header Mcp-Method must equal the method"
         member = NAMED_BY.get(message.method_name)
         if member is not None:
             named = messages.member(message.params, member)
-            if named and _decoded(headers.get("Mcp-Name")) != _text(named):
+            if named and _decoded(headers.get("Mcp-Name")) != messages.text_in(named):
                 return HEADER_MISMATCH, f"the header Mcp-Name must equal params.{member}"
         return None
 
@@ -386,14 +385,6 @@ def _event(event_id: str, data: bytes) -> bytes:
     """A server-sent event; one line of data, as JSON may be written without line breaks."""
     head = b"id: %b\n" % event_id.encode() if event_id else b""
     return head + b"event: message\ndata: " + messages.one_line(data) + b"\n\n"
-
-
-def _text(raw: bytes) -> str | None:
-    try:
-        value = msgspec.json.decode(raw)
-    except msgspec.DecodeError:
-        return None
-    return value if isinstance(value, str) else None
 
 
 def _decoded(header: str | None) -> str | None:

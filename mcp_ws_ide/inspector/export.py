@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, TextIO
 
 from mcp_ws_ide import __version__
+from mcp_ws_ide.inspector.model.difference import content_of
 from mcp_ws_ide.inspector.model.filters import Filter
 from mcp_ws_ide.inspector.model.journal import Journal
 from mcp_ws_ide.inspector.model.records import CLIENT_LEG, Kind, Lane, Status
@@ -80,7 +81,7 @@ def _record(journal: Journal, row: int) -> str:
         record["detail"] = record.pop("raw")
     twin = store.linked(store.twin, row)
     if twin is not None and store.lane_of(row) is Lane.UPSTREAM_OUT and store.kind_of(row) is Kind.REQUEST:
-        record |= {"origin_session": store.session_of(twin), "origin_id": _loads(store.body(twin).id)}
+        record |= {"origin_session": store.session_of(twin), "origin_id": content_of(store.body(twin).id)}
     if store.kind_of(row) in (Kind.RESPONSE, Kind.ERROR):
         record["method"] = None
     return json.dumps(record)
@@ -127,7 +128,7 @@ def _row(journal: Journal, row: int) -> dict[str, Any]:
         "kind": store.kind_of(row).name.lower(),
         "method": store.method_of(row) or None,
         "target": store.target_of(row) or None,
-        "id": _loads(body.id) if body.id else None,
+        "id": content_of(body.id) if body.id else None,
         "status": None if store.status_of(row) is Status.NONE else store.status_of(row).name.lower(),
         "latency_ms": _milliseconds(store.latency_of(row)),
         "size": store.size[index],
@@ -144,13 +145,6 @@ def _row(journal: Journal, row: int) -> dict[str, Any]:
 
 def _milliseconds(value: float | None) -> float | None:
     return None if value is None else round(value, 3)
-
-
-def _loads(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text
 
 
 # --- HAR -----------------------------------------------------------------------------------------

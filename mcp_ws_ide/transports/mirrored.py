@@ -60,7 +60,10 @@ class MirroredHeaders:
         method = message.method_name
         headers = {"MCP-Protocol-Version": encode_value(version), "Mcp-Method": encode_value(method)}
         member = NAMED_BY.get(method)
-        if member is not None and (name := _text(messages.member(message.params, member))) is not None:
+        if (
+            member is not None
+            and (name := messages.text_in(messages.member(message.params, member))) is not None
+        ):
             headers["Mcp-Name"] = encode_value(name)
             if method == "tools/call" and name in self._tools:
                 headers |= self._parameters(message, self._tools[name])
@@ -130,11 +133,3 @@ def _valid(token: Any, schema: dict[str, Any]) -> bool:
         and isinstance(declared, str)
         and declared in _TYPES
     )
-
-
-def _text(raw: bytes) -> str | None:
-    try:
-        value = msgspec.json.decode(raw)
-    except msgspec.DecodeError:
-        return None
-    return value if isinstance(value, str) else None
