@@ -7,11 +7,12 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
-from tests.conftest import FAST_SERVER, Peer, wait_until
+from tests.conftest import FAST_SERVER, Jupyter, Peer, wait_until
 
 FAMILY = """
 import subprocess, sys, os
@@ -31,18 +32,19 @@ def family(tag: str) -> list[psutil.Process]:
     return found
 
 
+def with_a_family(folder: Path, tag: str) -> dict[str, Any]:
+    """The fast server, with two children that end by SIGKILL alone, one of them in a session of its own."""
+    script = folder / "family.py"
+    script.write_text(FAMILY)
+    arguments = ["-I", "-S", str(script), *FAST_SERVER["args"]]
+    return {"command": sys.executable, "args": arguments, "env": {"FAMILY_TAG": tag}}
+
+
 @pytest.mark.heavy
 @pytest.mark.parametrize("way", ["SIGKILL", "SIGINT", "SIGHUP", "SIGTERM", "shutdown"])
 async def test_no_process_is_left_when_jupyter_ends(make_jupyter, tmp_path: Path, way: str):
-    script = tmp_path / "family.py"
-    script.write_text(FAMILY)
     tag = f"{os.getpid()}-{way}"
-    server = {
-        "command": sys.executable,
-        "args": ["-I", "-S", str(script), *FAST_SERVER["args"]],
-        "env": {"FAMILY_TAG": tag},
-    }
-    own = make_jupyter({"fast": server})
+    own = make_jupyter({"fast": with_a_family(tmp_path, tag)})
     links = [await own.connect("fast") for _ in range(10)]
     for link in links:
         await Peer(link).initialize()
@@ -57,3 +59,37 @@ async def test_no_process_is_left_when_jupyter_ends(make_jupyter, tmp_path: Path
     await asyncio.to_thread(wait_until, lambda: not family(tag), 20.0, "the end of every server process")
     await asyncio.to_thread(own.process.wait, 15)
     await asyncio.gather(*(link.wait_closed() for link in links))
+
+
+def supervisor_of(jupyter: Jupyter) -> psutil.Process:
+    children = psutil.Process(jupyter.process.pid).children()
+    (found,) = [child for child in children if "supervisor.py" in " ".join(child.cmdline())]
+    return found
+
+
+async def test_no_server_is_left_when_its_supervisor_is_killed_and_the_next_one_starts(
+    make_jupyter, tmp_path
+):
+    tag = f"{os.getpid()}-orphans"
+    own = make_jupyter({"fast": with_a_family(tmp_path, tag)})
+    async with own.connect("fast") as link:
+        await Peer(link).initialize()
+        wait_until(lambda: len(family(tag)) == 3, what="a server with two grandchildren")
+        supervisor_of(own).kill()
+        await asyncio.to_thread(wait_until, lambda: not family(tag), 10.0, "the end of every server process")
+        await link.wait_closed()
+        assert link.close_code == 4502
+    async with own.connect("fast") as link:
+        assert "result" in await Peer(link).initialize()
+
+
+async def test_a_supervisor_that_hangs_leaves_nothing_when_jupyter_ends(make_jupyter, tmp_path):
+    tag = f"{os.getpid()}-hanging"
+    own = make_jupyter({"fast": with_a_family(tmp_path, tag)})
+    async with own.connect("fast") as link:
+        await Peer(link).initialize()
+        wait_until(lambda: len(family(tag)) == 3, what="a server with two grandchildren")
+        supervisor_of(own).suspend()
+        own.process.terminate()
+        await asyncio.to_thread(own.process.wait, 20)
+        await asyncio.to_thread(wait_until, lambda: not family(tag), 10.0, "the end of every server process")

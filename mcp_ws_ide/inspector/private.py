@@ -26,6 +26,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -109,7 +110,7 @@ class PrivateGateway:
                     env=environment,
                     pass_fds=[lock.fileno()],  # held until both of us have ended
                     start_new_session=True,  # Ctrl-C is ours: we end it in order
-                    preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+                    preexec_fn=partial(_end_with_parent, os.getpid()) if sys.platform == "linux" else None,
                 )
             stack.callback(self._stop)
             self._wait_ready()
@@ -294,9 +295,11 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _end_with_parent() -> None:
-    """In the child: the kernel ends it should we be killed."""
+def _end_with_parent(parent: int) -> None:
+    """In the child: the kernel ends it should we be killed; who was killed before that is seen to be gone."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 @contextlib.contextmanager

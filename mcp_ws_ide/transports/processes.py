@@ -19,12 +19,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from mcp_ws_ide.errors import TransportError
+from mcp_ws_ide.transports.supervisor import LINUX, marked
 
 SPAWN_TIMEOUT: Final = 10.0
 """Seconds the supervisor has to report a start."""
 CLOSE_TIMEOUT: Final = 2.0
 """Seconds the supervisor has to kill everything and leave."""
 
+ORPHAN_ROUNDS: Final = 20
+"""Looks for processes without a supervisor; those that are killed may have started others meanwhile."""
 PROGRAM: Final = Path(__file__).with_name("supervisor.py")
 
 log = logging.getLogger(__name__)
@@ -198,7 +201,7 @@ class ProcessSupervisor:
         except OSError:
             data = b""
         if not data:
-            return self._lost()
+            return self._ended()
         *lines, self._buffer = (self._buffer + data).split(b"\n")
         for line in lines:
             self._report(json.loads(line))
@@ -219,14 +222,23 @@ class ProcessSupervisor:
         if not process.started.done():
             process.started.set_exception(TransportError(report["reason"]))
 
-    def _lost(self) -> None:
-        """The supervisor is gone, and by its design every server with it."""
+    def _ended(self) -> None:
+        """The supervisor ended by itself, or was killed; then nobody else ends its servers."""
+        program, self._program = self._program, None
+        processes = self._lost()
+        if program is not None:
+            kill_orphans(program.pid, processes)
+            program.poll()
+
+    def _lost(self) -> list[Process]:
+        """Every server is lost with the supervisor. Returns them."""
         self._forget()
-        processes, self._processes = self._processes, {}
-        for process in processes.values():
+        processes, self._processes = list(self._processes.values()), {}
+        for process in processes:
             if not process.started.done():
                 process.started.set_exception(TransportError("the process supervisor ended"))
             process.has_exited(-signal.SIGKILL)
+        return processes
 
     def _forget(self) -> None:
         self._out.clear()
@@ -239,16 +251,32 @@ class ProcessSupervisor:
     async def aclose(self) -> None:
         """End the supervisor, which kills whatever still runs. Idempotent and bounded."""
         self._closed = True
-        self._lost()
+        processes = self._lost()
         program, self._program = self._program, None
         if program is not None:
-            await asyncio.to_thread(_wait, program)
+            await asyncio.to_thread(_wait, program, processes)
 
 
-def _wait(program: subprocess.Popen[bytes]) -> None:
+def _wait(program: subprocess.Popen[bytes], processes: Sequence[Process]) -> None:
     try:
         program.wait(CLOSE_TIMEOUT)
     except subprocess.TimeoutExpired:
         log.warning("the process supervisor did not end in %s s; killed", CLOSE_TIMEOUT)
         os.kill(program.pid, signal.SIGKILL)
         program.wait()
+        kill_orphans(program.pid, processes)
+
+
+def kill_orphans(supervisor_pid: int, processes: Sequence[Process]) -> None:
+    """Kill the servers of a killed supervisor, and what they have started (elsewhere than on Linux: their groups)."""
+    if not LINUX:
+        for process in processes:
+            with contextlib.suppress(OSError):
+                os.killpg(process.pid, signal.SIGKILL)
+    for _ in range(ORPHAN_ROUNDS):
+        pids = marked(supervisor_pid)
+        for pid in pids:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        if not pids:
+            return

@@ -31,6 +31,7 @@ import subprocess
 import sys
 from typing import Any
 
+PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 MARKER = "MCP_WS_UPSTREAM"
 """Environment variable that tells which server a descendant belongs to."""
@@ -106,6 +107,7 @@ class Supervisor:
                 close_fds=True,
                 start_new_session=True,
                 umask=0o077,
+                preexec_fn=end_with_parent if LINUX else None,
             )
         except (OSError, ValueError) as error:
             self._send({"op": "failed", "id": request["id"], "reason": spawn_error(error, request)})
@@ -121,7 +123,7 @@ class Supervisor:
             if known == server_id:
                 with contextlib.suppress(OSError):
                     os.killpg(pid, number)
-        for pid in marked(f"{os.getpid()}-{server_id}"):
+        for pid in marked(os.getpid(), server_id):
             with contextlib.suppress(OSError):
                 os.kill(pid, number)
 
@@ -166,14 +168,22 @@ def children_of(parent: int) -> list[int]:
         return []
 
 
-def marked(marker: str) -> list[int]:
-    """Pids of the processes that belong to one server, by their environment (Linux)."""
+def end_with_parent() -> None:
+    """In a server: the kernel kills it should the supervisor be killed."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def marked(supervisor: int, server_id: int | None = None) -> list[int]:
+    """Pids of what belongs to a server of a supervisor, or to any of its servers, by their environment (Linux)."""
     found = []
-    wanted = f"{MARKER}={marker}".encode()
+    wanted = f"{MARKER}={supervisor}-{'' if server_id is None else server_id}".encode()
     for entry in os.listdir("/proc") if LINUX else []:
         if entry.isdigit():
             with contextlib.suppress(OSError), open(f"/proc/{entry}/environ", "rb") as file:
-                if wanted in file.read().split(b"\0"):
+                variables = file.read().split(b"\0")
+                if wanted in variables or (
+                    server_id is None and any(v.startswith(wanted) for v in variables)
+                ):
                     found.append(int(entry))
     return found
 
