@@ -22,7 +22,7 @@ from mcp_ws_ide.discovery import RunningGateway, find_gateway
 from mcp_ws_ide.errors import ConnectError, UnusableArgument
 from mcp_ws_ide.inspector import commands
 from mcp_ws_ide.inspector.choosing import Ambiguous, address
-from mcp_ws_ide.inspector.collecting import stop_on_signals
+from mcp_ws_ide.inspector.collecting import end_with_reader, stop_on_signals
 from mcp_ws_ide.inspector.commands import Find
 from mcp_ws_ide.inspector.gateway_client import GatewayClient
 from mcp_ws_ide.inspector.model.filters import FilterError, FilterTooSlow
@@ -115,9 +115,18 @@ def _guarded(run: Callable[[], int], unreachable: int = 1) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # Whoever read our output has gone. Python would complain once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read our output has gone.
+        _let_go_of_stdout()
         return 0
+    except OSError as error:
+        print(f"mcp-ws-inspect: {visible(str(error))}", file=sys.stderr)
+        _let_go_of_stdout()
+        return 2
+
+
+def _let_go_of_stdout() -> None:
+    """Python flushes it once more at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _several_lines(text: str) -> str:
@@ -200,6 +209,8 @@ def run_attach(find: Find, options: argparse.Namespace) -> int:
 
 def run_tail(find: Find, options: argparse.Namespace) -> int:
     """``tail``."""
+    stop_on_signals()
+    end_with_reader()
     terminal = sys.stdout.isatty()
     colour = terminal and "NO_COLOR" not in os.environ
     dropped = 0

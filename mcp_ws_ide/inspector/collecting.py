@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import select
 import signal
+import stat
+import sys
+import threading
 from collections.abc import Callable, Mapping
 from typing import Final, NoReturn
 
@@ -13,6 +18,7 @@ from mcp_ws_ide.inspector.model.journal import Journal
 from mcp_ws_ide.inspector.recording import gap_line
 from mcp_ws_ide.inspector.watch import Gap, Watch
 
+_reader_gone = threading.Event()
 LOOK: Final = 0.05
 """Seconds between two looks at what came in."""
 TOO_LATE: Final = frozenset({"status", "lat", "is"})
@@ -23,10 +29,30 @@ def stop_on_signals() -> None:
     """Let SIGTERM and SIGHUP end the program in order, as Ctrl-C does."""
 
     def stop(number: int, frame: object) -> NoReturn:
-        raise SystemExit(128 + number)
+        raise SystemExit(0 if _reader_gone.is_set() else 128 + number)
 
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, stop)
+
+
+def end_with_reader() -> None:
+    """End the program when nobody can read its standard output any more, also while there is nothing to write.
+
+    Needs :func:`stop_on_signals`.
+    """
+    output, main = sys.stdout.fileno(), threading.main_thread().ident
+    mode = os.fstat(output).st_mode
+    if main is None or not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)):
+        return
+
+    def watch() -> None:
+        poll = select.poll()
+        poll.register(output, 0)  # errors and hang-ups are always told
+        poll.poll()
+        _reader_gone.set()
+        signal.pthread_kill(main, signal.SIGHUP)
+
+    threading.Thread(target=watch, name="reader", daemon=True).start()
 
 
 def collect(

@@ -17,7 +17,7 @@ from typing import Any, Final, TextIO
 from mcp_ws_ide.discovery import RunningGateway, check_name, endpoint_url, find_gateway
 from mcp_ws_ide.errors import ConnectError, UnusableArgument
 from mcp_ws_ide.inspector import export, report
-from mcp_ws_ide.inspector.collecting import Sieve, collect, stop_on_signals
+from mcp_ws_ide.inspector.collecting import Sieve, collect, end_with_reader, stop_on_signals
 from mcp_ws_ide.inspector.gateway_client import GatewayClient
 from mcp_ws_ide.inspector.model.difference import Path
 from mcp_ws_ide.inspector.model.filters import Filter, literal, parse
@@ -63,6 +63,8 @@ def run_record(find: Find, options: argparse.Namespace) -> int:
     say_if_unknown(client, options.server)
     header = Header(time.time(), gateway.url, instance if isinstance(instance, str) else None)
     stop_on_signals()
+    if options.output == STANDARD:
+        end_with_reader()
     with closing(sieve), Recorder(options.output, header, overwrite=options.force) as recorder:
         if options.output != STANDARD:
             say(f"recording {gateway.url} to {options.output}; Ctrl-C ends it")
@@ -119,6 +121,8 @@ def _journal(find: Find, options: argparse.Namespace) -> Iterator[tuple[Journal,
             say(
                 f"watching {gateway.url}; Ctrl-C ends it and shows what was seen (or give --for 30s, or a FILE)"
             )
+        stop_on_signals()
+        end_with_reader()
         try:
             collect(find, take, options.seconds, sieve.scope)
         except KeyboardInterrupt:

@@ -88,6 +88,32 @@ async def test_nothing_outlives_it_when_it_is_killed(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["mcp-ws-inspect-mine"], "the next one cleans up"
 
 
+async def test_nothing_outlives_it_when_it_is_killed_as_it_starts(tmp_path):
+    def ours() -> list[psutil.Process]:
+        named = f"--config={tmp_path}"
+        return [p for p in psutil.process_iter(["cmdline"]) if named in " ".join(p.info["cmdline"] or [])]
+
+    for _ in range(3):
+        process = await asyncio.create_subprocess_exec(
+            *COMMAND,
+            "--",
+            *WRAPPED,
+            env=environment(tmp_path),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        await until(lambda pid=process.pid: psutil.Process(pid).children(), 20)
+        process.kill()
+        await process.wait()
+        await until(lambda: not ours(), 20, "the end of the gateway")
+
+
+async def test_it_ends_when_nobody_reads_it_any_more(tmp_path):
+    process, _ = await start(tmp_path, "--", *WRAPPED)
+    process._transport.get_pipe_transport(1).close()
+    assert await asyncio.wait_for(process.wait(), 20) == 0
+
+
 async def test_one_that_runs_keeps_its_files_when_another_starts(tmp_path):
     process, _ = await start(tmp_path, "--", *WRAPPED)
     try:

@@ -55,7 +55,7 @@ class Leaving(App[None]):
             self.leave(128 + signal.SIGHUP)
 
     def run_to_the_end(self) -> None:
-        """As :meth:`run`; SIGTERM and SIGHUP end it in order."""
+        """As :meth:`run`; SIGINT, SIGTERM and SIGHUP end it in order."""
         with self._told_by_signals(), forgiving_terminal():
             try:
                 self.run()
@@ -65,11 +65,13 @@ class Leaving(App[None]):
 
     @contextlib.contextmanager
     def _told_by_signals(self) -> Iterator[None]:
-        for number in (signal.SIGTERM, signal.SIGHUP):
+        interrupt = signal.getsignal(signal.SIGINT)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda number, frame: self.leave(128 + number))
         try:
             yield
         finally:
+            signal.signal(signal.SIGINT, interrupt)
             stop_on_signals()
 
 

@@ -26,9 +26,22 @@ class Pane(Rows):
         super().__init__(**options)
         self._journal = journal
 
+    _seen: object = None
+    """What was painted last."""
+
     def update(self) -> None:
         """Look again at the journal."""
         self.changed()
+
+    def changed(self) -> None:
+        """Repaint where something that is to be seen is different."""
+        self._settle()
+        width, end = max(1, self.size.width - 1), min(self.count(), self.top + self.body_height)
+        lines = [self.parts(index, width) for index in range(self.top, end)]
+        seen = (self.size, self.top, self.cursor, self.count(), self.heading(width), self.empty(), lines)
+        if seen != self._seen:
+            self._seen = seen
+            self.refresh()
 
     def stay(self, item: object, items: Sequence[object]) -> None:
         """Keep the cursor on what it was on, wherever that is now; then repaint."""
@@ -163,18 +176,23 @@ class Ladder(Pane):
         self._view = View(journal.store, filters.of_session("\0"))
         self.session: str | None = None
         self._following = True
+        self._applied: tuple[str | None, int] | None = None
+        """Of which session and how many records the view is."""
 
     def choose(self, session: str | None) -> None:
         """Show this session."""
         if session != self.session:
             self.session = session
+            self._applied = None
             self._view.apply(filters.of_session(session) if session else filters.of_session("\0"))
             self._following = True
             self.cursor = max(0, self.count() - 1)
 
     def update(self) -> None:
         """Everything of the session anew: rows of a shared server belong to it only once they have a twin."""
-        if self.session is not None:
+        state = self.session, self._journal.store.end
+        if self.session is not None and state != self._applied:
+            self._applied = state
             self._view.apply(filters.of_session(self.session))
         if self._following:
             self.cursor = max(0, self.count() - 1)
