@@ -135,6 +135,20 @@ def test_a_wrong_token_is_said_and_never_printed(jupyter):
     assert "wr0ng-one" not in done.stderr
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+def test_a_full_disk_is_said_in_words(jupyter):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*COMMAND, "servers"],
+            env=jupyter.environment,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=30,
+        )
+    assert (done.returncode, done.stderr) == (2, "mcp-ws-inspect: [Errno 28] No space left on device\n")
+
+
 def test_no_server_is_said(tmp_path):
     done = run(None, "servers", JUPYTER_RUNTIME_DIR=str(tmp_path))
     assert (done.returncode, "no running Jupyter" in done.stderr) == (1, True)

@@ -167,3 +167,19 @@ async def test_a_subscription_that_stays_open_is_no_problem(tmp_path):
         await person.press("6")
         await person.until(lambda: "Problems(1)" in person.screen(), "the call alone")
         assert ["tools/call" in line for line in person.lines(Problems)] == [True]
+
+
+async def test_a_screen_is_painted_again_only_when_something_on_it_is_new(tmp_path):
+    t = Transcript()
+    lines = [t.message("c>", call(1, "echo")), t.message("c<", done(1))]
+    async with opened(tmp_path, lines) as person:
+        for key in "13456":
+            await person.press(key)
+            pane, painted = person.app.current, []
+            pane.update()
+            pane.refresh = lambda *_, painted=painted, **__: painted.append(1)
+            person.app._refresh_pane(pane)
+            assert painted == [], type(pane).__name__
+            pane.cursor, pane._seen = 0, None
+            person.app._refresh_pane(pane)
+            assert painted == [1], type(pane).__name__

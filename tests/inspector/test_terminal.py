@@ -17,6 +17,7 @@ import termios
 import uuid
 from collections.abc import AsyncIterator, Callable
 
+import psutil
 import pytest
 
 from mcp_ws_ide.inspector.app.leaving import LEAVE
@@ -142,6 +143,14 @@ def test_it_ends_with_its_terminal(jupyter, controlling, shown):
     finally:
         inspector.kill()
         inspector.wait(10)
+
+
+async def test_an_interrupt_ends_it_with_its_code(terminal):
+    await terminal.until(lambda: "LIVE" in terminal.screen, "the link")
+    shell = psutil.Process(int(terminal.run("display-message", "-p", "#{pane_pid}")))
+    (inspector,) = shell.children()
+    inspector.send_signal(signal.SIGINT)
+    await terminal.until(lambda: terminal.ended == "130", "the end")
 
 
 async def test_a_recording_opens_from_a_recording_and_q_comes_back(tmp_path):
