@@ -42,6 +42,8 @@ GATEWAY_CLOSING = -31005
 """The gateway shuts down; ``data.outcome`` says whether the request may have run."""
 SESSION_LOST = -31006
 """Written by the client itself: link and session are lost; ``data.outcome`` says what may have happened."""
+CANCELLED = -31007
+"""The client cancelled the request; the HTTP response that was open for it ends so."""
 GATEWAY_ERRORS = range(-31099, -30999)
 """Codes that are a gateway's, and say nothing about the server behind it."""
 

@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 
+from mcp_ws_ide import messages
 from mcp_ws_ide.config import Configuration, ServerSpec
 from mcp_ws_ide.core.era import Era
 from mcp_ws_ide.core.gather import UNAVAILABLE_KEY
 from mcp_ws_ide.core.group import ACKNOWLEDGE_TIME
 from mcp_ws_ide.core.tools import ToolRules
-from mcp_ws_ide.gateway import Gateway, Limits, LinkInfo
+from mcp_ws_ide.errors import CANCELLED
+from mcp_ws_ide.gateway import Gateway, HttpLink, Limits, LinkInfo, Stream
 from mcp_ws_ide.gateway.group import GroupTransport
 from mcp_ws_ide.gateway.server import Server
 from tests.conftest import MODERN, TESTS, until
@@ -418,3 +420,33 @@ async def test_a_server_of_each_sessions_own_tells_http_what_to_do(odd):
     gateway.servers["odd"].era = Era.MODERN
     answer = await Client(gateway, "http").ask("tools/list")
     assert "sharing: never" in answer["error"]["message"]
+
+
+async def test_calls_that_an_http_client_cancels_leave_nothing_behind(odd):
+    """The server answers none of them."""
+    configure, _ = odd
+    gateway = configure("silent")
+    link = HttpLink(16, 1 << 20)
+    session = gateway.open_http_session(gateway.servers["odd"], link, LinkInfo("me", link="http"))
+
+    def post(**members: Any) -> Stream | None:
+        message = messages.parse(json.dumps({"jsonrpc": "2.0", **members}).encode())
+        stream = link.open_request(message) if "id" in members else None
+        session.take(message, time.perf_counter())
+        return stream
+
+    shaken = post(id=0, method="initialize", params={})
+    assert shaken is not None
+    await until(lambda: shaken.last)
+    for number in range(1, 101):
+        call = {"name": "t", "arguments": {"calls": 1000}, "_meta": {"progressToken": number}}
+        stream = post(id=number, method="tools/call", params=call)
+        post(method="notifications/cancelled", params={"requestId": number})
+        assert stream is not None
+        assert stream.last, "its response ends"
+        answer = json.loads(stream.take()[1])
+        assert (answer["id"], answer["error"]["code"]) == (number, CANCELLED)
+    assert len(link._streams) == 1, "what GET reads"
+    assert (link._by_id, link._by_token, session.core.pending) == ({}, {}, {})
+    link.send(b'{"jsonrpc":"2.0","id":7,"result":{}}')
+    assert link.queued_bytes == 0, "a late answer is nobody's"

@@ -238,8 +238,10 @@ class HttpLink:
     # --- Link -----------------------------------------------------------------------------------
 
     def send(self, data: bytes) -> None:
-        """Sort one message of the server onto its stream."""
+        """Sort one message of the server onto its stream; an answer that nothing waits for has none."""
         stream, last = self._stream_of(data)
+        if stream is None:
+            return
         stream.numbered += 1
         self._keep(stream.name, stream.numbered, data)
         if stream.reader or stream is self._general:
@@ -250,11 +252,13 @@ class HttpLink:
             stream.finish()
             self._forget(stream)
 
-    def _stream_of(self, data: bytes) -> tuple[Stream, bool]:
+    def _stream_of(self, data: bytes) -> tuple[Stream | None, bool]:
         message = messages.parse(data)
         if message.kind is Kind.RESPONSE:
             stream = self._by_id.pop(message.id_key, None)
-            return (self._general, False) if stream is None else (stream, True)
+            if stream is None and message.id == b"null":
+                return self._general, False
+            return stream, True
         if message.method == b'"notifications/progress"':
             token = messages.token_key(bytes(messages.params_of(message).progress_token))
             stream = self._by_token.get(token) if token is not None else None

@@ -26,6 +26,7 @@ from mcp_ws_ide.core.resume import GatewayEnd, Overflow, Violation
 from mcp_ws_ide.core.session import SessionCore
 from mcp_ws_ide.core.tools import ToolRules, refusal, visible
 from mcp_ws_ide.errors import (
+    CANCELLED,
     GATEWAY_CLOSING,
     INTERNAL_ERROR,
     RESPONSE_TOO_LARGE,
@@ -175,6 +176,9 @@ class Session:
             return self._refuse_closing(effect)
         if type(effect) is Forward:
             self._try_forward(effect)
+            cancels = message.kind is messages.Kind.NOTIFICATION and effect.pending is not None
+            if cancels and self.http_link is not None:
+                self._answer_cancelled(effect.pending)
         elif type(effect) is Deliver:
             self.deliver(effect.data)
         elif type(effect) is Drop:
@@ -191,6 +195,13 @@ class Session:
             log.exception("a message for server %s could not be passed on", self.server.name)
             if effect.pending is not None:
                 self.fail(effect.pending, INTERNAL_ERROR, "internal error of the gateway; its log says more")
+
+    def _answer_cancelled(self, pending: Pending | None) -> None:
+        """Over HTTP a cancelled request has a response open, which no server need ever end."""
+        if pending is not None and not self.ended:
+            words = "the client cancelled the request"
+            error = messages.error_response(pending.raw_id, CANCELLED, words, {"outcome": "unknown"})
+            self._deliver(error, pending, 0.0, False)
 
     def _forbidden(self, effect: Forward) -> bool:
         """Whether allow and deny lists stop a call; then it has been answered."""

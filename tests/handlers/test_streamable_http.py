@@ -11,6 +11,7 @@ import httpx
 import pytest
 from websockets.exceptions import InvalidStatus
 
+from mcp_ws_ide.errors import CANCELLED
 from tests.conftest import FAST_SERVER, MODERN, Jupyter, Peer, until
 from tests.handlers.test_resume import Resumer
 from tests.handlers.test_security import cookie_of
@@ -328,6 +329,19 @@ async def test_what_belongs_to_no_request_comes_over_get(http, jupyter):
             _, changed = await anext(lines(response))
         assert changed["method"] == "notifications/tools/list_changed"
         await asyncio.gather(*calls)
+
+
+async def test_a_cancelled_call_ends_its_response_at_once(http):
+    await http.initialize()
+    call = asyncio.create_task(http.legacy(1, "slow", {"steps": 1, "delay": 3600}))
+    cancel = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}}
+    async with asyncio.timeout(20):
+        while not call.done():  # one that comes before the call cancels nothing
+            assert (await http.post(cancel)).status_code == 202
+        answer = await call
+    said = events(answer) if "event-stream" in answer.headers["Content-Type"] else [("", answer.json())]
+    assert (said[-1][1]["id"], said[-1][1]["error"]["code"]) == (1, CANCELLED)
+    assert (await http.legacy(2, "echo", {"text": "x"})).json()["id"] == 2
 
 
 async def test_a_broken_stream_is_replayed_after_the_last_event_id(http):
