@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from mcp_ws_ide import messages
@@ -450,3 +451,28 @@ async def test_calls_that_an_http_client_cancels_leave_nothing_behind(odd):
     assert (link._by_id, link._by_token, session.core.pending) == ({}, {}, {})
     link.send(b'{"jsonrpc":"2.0","id":7,"result":{}}')
     assert link.queued_bytes == 0, "a late answer is nobody's"
+
+
+def processes_of(notes: Path) -> list[int]:
+    """The processes that have this file as an argument."""
+    return [p.pid for p in psutil.process_iter(["cmdline"]) if str(notes) in (p.info["cmdline"] or ())]
+
+
+@pytest.mark.parametrize("then", ["restart", "take out"])
+async def test_restarts_at_once_leave_no_process_that_nobody_counts(odd, tmp_path, then):
+    """What was started ahead waits to be taken; a session makes each restart wait for the end of its process."""
+    configure, _ = odd
+    gateway = configure("silent", prewarm=2)
+    server = gateway.servers["odd"]
+    client = Client(gateway)
+    await client.ask("initialize", _meta=None, protocolVersion="2025-11-25", capabilities={})
+    await until(lambda: server.warm is not None and len(server.warm) == 2)
+    restarts = [asyncio.create_task(gateway.restart(server)) for _ in range(2)]
+    await until(lambda: client.session.ended)
+    if then == "take out":
+        gateway.configure(Configuration({}, []))
+    await asyncio.gather(*restarts)
+    assert (server.warm is None) == (then == "take out")
+    expected = 2 if then == "restart" else 0
+    await until(lambda: gateway.process_count() == expected)
+    await until(lambda: len(processes_of(tmp_path / "notes")) == expected)

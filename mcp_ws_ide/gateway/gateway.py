@@ -127,17 +127,23 @@ class Gateway:
             self._prewarm(server)
 
     def _prewarm(self, server: Server) -> None:
-        if server.spec.prewarm and _has_process(server) and server.refusal is None:
+        """Start processes ahead, unless that is done already."""
+        if server.spec.prewarm and _has_process(server) and server.refusal is None and server.warm is None:
             server.warm = WarmPool(self, server)
             server.warm.fill()
+
+    def _end_prewarmed(self, server: Server) -> None:
+        """End the processes that were started ahead; returns at once."""
+        pool, server.warm = server.warm, None
+        if pool is not None:
+            self.tasks.spawn(pool.aclose(), f"end what waits of {server.name}")
 
     def _retire(self, server: Server) -> None:
         """No new session gets it; it goes with its last one."""
         in_use = {session.server for session in self.sessions.values()}
         self._retired = {old for old in self._retired if old.upstreams or old in in_use}
         self._retired.add(server)
-        if server.warm is not None:
-            self.tasks.spawn(server.warm.aclose(), f"retire {server.name}")
+        self._end_prewarmed(server)
         for upstream in list(server.shared.values()):
             if not upstream.users:
                 upstream.close()
@@ -389,7 +395,7 @@ class Gateway:
         """End every process of a server and forget what was learnt about it; how many there were."""
         server.stopped = False
         ended = await self._end_processes(server)
-        if server.refusal is None:
+        if self.servers.get(server.name) is server:  # it may have been taken out meanwhile
             self._prewarm(server)
         return ended
 
@@ -399,8 +405,7 @@ class Gateway:
         server.crash_loop.reset()
         server.forget()
         server.shared.clear()
-        if server.warm is not None:
-            self.tasks.spawn(server.warm.aclose(), f"restart {server.name}")
+        self._end_prewarmed(server)
         for session in [s for s in self.sessions.values() if s.server is server]:
             session.server_restarted()
         await asyncio.gather(*(upstream.aclose() for upstream in upstreams))
