@@ -2,7 +2,7 @@
 
 Ties the file (:mod:`mcp_ws_ide.definitions`), what entries mean (:mod:`mcp_ws_ide.config`) and what was agreed to
 (:mod:`mcp_ws_ide.consents`) together; knows nothing of HTTP. The order of its two writes is such that after a crash
-in between an entry waits for a consent, and never runs without one.
+in between an entry waits for a consent, and never runs without one; whoever saves may be cancelled, the writes not.
 """
 
 from __future__ import annotations
@@ -329,22 +329,43 @@ class Manager:
             raise Refused(409, f"{self.path}: {error}") from None
 
     async def _write(self, name: str, before: Snapshot, text: str, consent: Consent | None) -> str:
-        """The consent first: what stands in the file meanwhile does not match it, and so waits. Returns the version."""
-        past = self._consents.of(self._key, name)
+        """Keep the consent and write the file, in words where that fails. Returns the version."""
+        loop = asyncio.get_running_loop()
         try:
-            if consent != past:
-                await asyncio.to_thread(self._consents.set, self._key, name, consent)
-            return await asyncio.to_thread(self._file.write, before, text)
-        except BaseException as error:
+            return await _to_its_end(
+                loop.run_in_executor(None, self._write_both, name, before, text, consent)
+            )
+        except Changed as error:
+            raise Refused(412, f"{self.path}: {error}") from None
+        except DefinitionError as error:
+            raise Refused(409, f"{self.path}: {error}") from None
+        except OSError as error:
+            raise Refused(500, f"the consent cannot be kept: {error.strerror}") from None
+
+    def _write_both(self, name: str, before: Snapshot, text: str, consent: Consent | None) -> str:
+        """The consent first: what stands in the file meanwhile does not match it, and so waits."""
+        past = self._consents.of(self._key, name)
+        if consent != past:
+            self._consents.set(self._key, name, consent)
+        try:
+            return self._file.write(before, text)
+        except Exception:
             if consent != past:
                 self._consents.set(self._key, name, past)
-            if isinstance(error, Changed):
-                raise Refused(412, f"{self.path}: {error}") from None
-            if isinstance(error, DefinitionError):
-                raise Refused(409, f"{self.path}: {error}") from None
-            if isinstance(error, OSError):
-                raise Refused(500, f"the consent cannot be kept: {error.strerror}") from None
             raise
+
+
+async def _to_its_end(writing: asyncio.Future[str]) -> str:
+    """What a thread has written. Nothing stops it: who is cancelled meanwhile holds on to the lock until it is done."""
+    cancelled: asyncio.CancelledError | None = None
+    while not writing.done():
+        try:
+            await asyncio.wait({writing})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
+    return writing.result()
 
 
 def launch_view(entry: Mapping[str, Any], spec: ServerSpec) -> dict[str, Any]:

@@ -1,0 +1,100 @@
+"""Changing the user's own file, where the write is cut off; the rest is asked over REST (handlers/test_manager.py)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from mcp_ws_ide import config
+from mcp_ws_ide.config import Configuration, ServerSpec
+from mcp_ws_ide.consents import Consents
+from mcp_ws_ide.definitions import Snapshot
+from mcp_ws_ide.manager import Manager, Refused
+from tests.conftest import until
+
+CHANGED = {"command": "sh", "args": ["-c", "other"]}
+
+
+class Slow:
+    """A manager whose writes of the file wait for :attr:`go_on`."""
+
+    def __init__(self, home: Path) -> None:
+        self.path = home / "mcp.json"
+        self.path.write_text(json.dumps({"mcpServers": {"s": {"command": "true"}}}))
+        self.go_on, self.writing = threading.Event(), threading.Event()
+        self.manager = Manager(
+            str(self.path), Consents(home / "consents.json"), allowed=True, reload=self.reload
+        )
+        self._write = self.manager._file.write
+        self.manager._file.write = self.write  # type: ignore[method-assign]
+
+    def write(self, before: Snapshot, text: str) -> str:
+        self.writing.set()
+        assert self.go_on.wait(20)
+        return self._write(before, text)
+
+    def load(self) -> Configuration:
+        return config.load({}, [str(self.path)], [], os.environ, consent=self.manager.needed)
+
+    def reload(self, force: bool = False) -> Mapping[str, ServerSpec]:
+        return self.load().servers
+
+    def begin(self) -> asyncio.Task[object]:
+        """Save the entry without a consent."""
+        version = self.manager._file.read().version
+        return asyncio.create_task(self.manager.save("s", CHANGED, version, None, "me"))
+
+    def entry(self) -> object:
+        return json.loads(self.path.read_text())["mcpServers"]["s"]
+
+
+@pytest.fixture
+def slow(tmp_path):
+    slow = Slow(tmp_path)
+    yield slow
+    slow.go_on.set()
+
+
+async def test_a_save_that_is_cancelled_while_it_writes_starts_nothing_without_a_consent(slow):
+    assert slow.load().servers["s"].disabled_reason is None, "nobody has to agree to what was written by hand"
+    saving = slow.begin()
+    await until(slow.writing.is_set)
+    saving.cancel()
+    await asyncio.wait({saving}, timeout=0)
+    slow.go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await saving
+    await until(lambda: slow.entry() == CHANGED)
+    waiting = slow.load().servers["s"]
+    assert waiting.consent is not None, "what stands there waits for one"
+    assert waiting.disabled_reason is not None
+
+
+async def test_who_saves_next_waits_until_a_cancelled_save_has_been_written(slow):
+    first = slow.begin()
+    await until(slow.writing.is_set)
+    second = slow.begin()
+    first.cancel()
+    slow.go_on.set()
+    with pytest.raises(Refused) as refused:
+        await second
+    assert refused.value.status == 412
+    assert slow.entry() == CHANGED
+    assert slow.load().servers["s"].consent is not None
+
+
+async def test_a_write_that_fails_leaves_the_consent_as_it_was(slow):
+    saving = slow.begin()
+    await until(slow.writing.is_set)
+    slow.path.write_text(json.dumps({"mcpServers": {"s": {"command": "false"}}}))
+    slow.go_on.set()
+    with pytest.raises(Refused) as refused:
+        await saving
+    assert refused.value.status == 412
+    assert slow.load().servers["s"].consent is None
