@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from mcp_ws_ide.gateway.warm import WarmPool
 
 CRASH_WINDOW: Final = 60.0
-"""Seconds in which crashes are counted together."""
+"""Seconds in which crashes are counted together; as long without one, and the delays begin anew."""
 CRASH_LIMIT: Final = 5
 """Crashes within the window that open the breaker."""
 BREAKER_SECONDS: Final = 30.0
 """How long an open breaker refuses new processes."""
 BACKOFF_FIRST: Final = 0.5
 BACKOFF_LAST: Final = 30.0
-"""Delay before the process after the first crash, doubled with each more, in seconds."""
+"""Delay before the process after the first crash, doubled with each more up to the last, in seconds."""
 _T = TypeVar("_T")
 STOPPED: Final = "it was stopped by hand; restart it to use it again"
 STDERR_LINES: Final = 500
@@ -44,10 +44,15 @@ class CrashLoop:
         self._now = now
         self._jitter = jitter
         self._crashes: deque[float] = deque(maxlen=CRASH_LIMIT)
+        self._backoff = 0.0
+        """The delay after the last of the crashes in a row, before jitter."""
 
     def crashed(self) -> None:
         """A process ended unasked, or could not be started."""
-        self._crashes.append(self._now())
+        now = self._now()
+        in_row = self._crashes and now - self._crashes[-1] < CRASH_WINDOW
+        self._backoff = min(2 * self._backoff, BACKOFF_LAST) if in_row else BACKOFF_FIRST
+        self._crashes.append(now)
 
     def reset(self) -> None:
         """An operator asked for a fresh start."""
@@ -72,12 +77,9 @@ class CrashLoop:
 
     def delay(self) -> float:
         """Seconds to wait before the next process, with jitter."""
-        now = self._now()
-        recent = sum(1 for moment in self._crashes if now - moment < CRASH_WINDOW)
-        if recent == 0:
+        if not self._crashes:
             return 0.0
-        full = min(BACKOFF_FIRST * 2.0 ** (recent - 1), BACKOFF_LAST)
-        return max(0.0, self._crashes[-1] + full * (0.5 + self._jitter() / 2) - now)
+        return max(0.0, self._crashes[-1] + self._backoff * (0.5 + self._jitter() / 2) - self._now())
 
 
 class Exit(NamedTuple):
