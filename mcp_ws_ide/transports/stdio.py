@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from mcp_ws_ide.errors import TransportClosed, TransportError
+from mcp_ws_ide.tasks import TaskGroupOwner
 from mcp_ws_ide.transports.base import Receiver, Supplies, Transport
 from mcp_ws_ide.transports.lines import MessageLines, printable
 from mcp_ws_ide.transports.processes import Process, ProcessSupervisor
@@ -119,6 +120,7 @@ class StdioTransport(Transport):
         self._ended_itself = False
         self._unwanted = False
         self._drained = asyncio.Event()
+        self._ending = TaskGroupOwner()
         self._closing: asyncio.Task[None] | None = None
         self._finished = asyncio.Event()
 
@@ -303,8 +305,7 @@ class StdioTransport(Transport):
 
     def _begin_close(self) -> asyncio.Task[None]:
         if self._closing is None:
-            context = contextvars.Context()
-            self._closing = self._loop.create_task(self._end(), name=f"end {self._name}", context=context)
+            self._closing = self._ending.spawn(self._end(), f"end {self._name}")
         return self._closing
 
     async def close(self) -> None:
@@ -314,9 +315,21 @@ class StdioTransport(Transport):
             await asyncio.shield(self._begin_close())
 
     async def _end(self) -> None:
+        """End the process, and tell the receiver once it has ended; also where a mistake of ours comes in between."""
+        assert self._process is not None
+        try:
+            await self._end_process(self._process)
+        except Exception:
+            self._fault = "internal error of the gateway; its log says more"
+            raise
+        finally:
+            self._close_descriptors()
+            receiver, self._receiver = self._receiver, None
+            if receiver is not None:
+                receiver.transport_closed(self._reason(self._process.code))
+
+    async def _end_process(self, process: Process) -> None:
         """EOF, SIGTERM, SIGKILL; then whatever the process left behind. Bounded by the graces."""
-        process = self._process
-        assert process is not None
         self._drop_stdin()
         self.resume_reading()  # a server that blocks on its output cannot see the end of its input
         for grace, number in ((self._eof_grace, signal.SIGTERM), (self._term_grace, signal.SIGKILL)):
@@ -330,10 +343,6 @@ class StdioTransport(Transport):
         process.kill(signal.SIGKILL)  # grandchildren
         await _happens(self._drained, DRAIN_TIMEOUT)
         self._stderr_readable_rest()
-        self._close_descriptors()
-        receiver, self._receiver = self._receiver, None
-        if receiver is not None:
-            receiver.transport_closed(self._reason(process.code))
 
     def _stderr_readable_rest(self) -> None:
         if self._stderr >= 0:

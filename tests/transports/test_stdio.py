@@ -13,7 +13,7 @@ import pytest
 
 from mcp_ws_ide.errors import TransportClosed, TransportError
 from mcp_ws_ide.transports.lines import LineSplitter
-from mcp_ws_ide.transports.processes import ProcessSupervisor
+from mcp_ws_ide.transports.processes import Process, ProcessSupervisor
 from mcp_ws_ide.transports.stdio import StdioTransport
 from tests.conftest import until
 from tests.transports.peers import Recorder
@@ -123,6 +123,22 @@ async def test_a_server_that_closes_its_stdin_and_stays_is_said_to_have_done_so(
     transport.send(b"{}")
     await until(lambda: receiver.reasons, 20)
     assert "its stdin is closed" in receiver.reasons[0]
+
+
+async def test_a_mistake_while_a_server_ends_is_logged_and_the_end_told(
+    supervisor, receiver, monkeypatch, caplog
+):
+    def fails(process: Process, number: int) -> None:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(Process, "kill", fails)
+    transport = python(supervisor, "")
+    await transport.connect(receiver)
+    await until(lambda: receiver.reasons)
+    assert receiver.reasons == ["internal error of the gateway; its log says more"]
+    await until(lambda: "a bug" in caplog.text)
+    with pytest.raises(TransportClosed):
+        transport.send(b"{}")
 
 
 async def test_a_server_that_does_not_read_is_ended(supervisor, receiver):
