@@ -56,7 +56,6 @@ class Runtime:
         self._app = app
         self._gateway: Gateway | None = None
         self._collector: GatewayCollector | None = None
-        self._active = False
         self._documents: dict[str, Any] = {}
         """What the configuration files held when they could last be read, by path."""
         self.check_origin = bool(app.check_origin)

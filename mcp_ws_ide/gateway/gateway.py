@@ -7,7 +7,7 @@ import logging
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -73,7 +73,6 @@ class Gateway:
     def __init__(
         self,
         limits: Limits,
-        on_activity: Callable[[], None] = lambda: None,
         authorizations: Authorizations | None = None,
         redact_patterns: Sequence[str] = (),
         secrets: Iterable[str] = (),
@@ -94,7 +93,6 @@ class Gateway:
         self.unread: list[Any] = []
         """Those that are of a whole file, whose servers nobody knows."""
         self.closing = False
-        self.on_activity = on_activity
         self._per_principal: dict[str, int] = {}
         self._retired: set[Server] = set()
         self._supervisor = ProcessSupervisor()

@@ -124,11 +124,6 @@ class Transport(ABC):
         """Process id of a local server, else None."""
         return None
 
-    @property
-    def stderr_tail(self) -> list[str]:
-        """The newest stderr lines of a local server, oldest first."""
-        return []
-
     @abstractmethod
     async def close(self) -> None:
         """Let the server end, then make it end. Afterwards no process, descriptor or task is left."""

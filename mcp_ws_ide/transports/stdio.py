@@ -34,7 +34,9 @@ READ_BYTES: Final = 1 << 18
 PIPE_BYTES: Final = 1 << 20
 """Size asked for the pipes (Linux): fewer wake-ups for large messages."""
 STDERR_BYTES: Final = 256 << 10
-"""How much of a server's stderr is kept, in bytes."""
+"""How much of one line of a server's stderr is kept, in bytes."""
+LAST_WORDS: Final = 3
+"""Lines of stderr that are quoted when a server has ended."""
 DRAIN_TIMEOUT: Final = 1.0
 """Seconds to read what a server left in its pipe after it ended."""
 
@@ -113,8 +115,7 @@ class StdioTransport(Transport):
         self._lines = MessageLines(max_message_bytes, "stdout")
         self._reading = False
         self._stderr_text = b""
-        self._stderr_lines: deque[str] = deque()
-        self._stderr_size = 0
+        self._last_words: deque[str] = deque(maxlen=LAST_WORDS)
         self._fault = ""
         self._pipe_broke = False
         self._ended_itself = False
@@ -122,7 +123,6 @@ class StdioTransport(Transport):
         self._drained = asyncio.Event()
         self._ending = TaskGroupOwner()
         self._closing: asyncio.Task[None] | None = None
-        self._finished = asyncio.Event()
 
     def __repr__(self) -> str:
         return f"<StdioTransport {self._name} pid={self.pid} queued={self._queued}>"
@@ -194,10 +194,7 @@ class StdioTransport(Transport):
                 self._keep_stderr(printable(line.rstrip()))
 
     def _keep_stderr(self, line: str) -> None:
-        self._stderr_lines.append(line)
-        self._stderr_size += len(line)
-        while self._stderr_size > STDERR_BYTES:
-            self._stderr_size -= len(self._stderr_lines.popleft())
+        self._last_words.append(line)
         if self._receiver is not None:
             self._receiver.noise_received("stderr", line)
 
@@ -212,11 +209,6 @@ class StdioTransport(Transport):
         if not self._reading and self._stdout >= 0 and not self._drained.is_set():
             self._reading = True
             self._watch(self._loop.add_reader, self._stdout, self._stdout_readable)
-
-    @property
-    def stderr_tail(self) -> list[str]:
-        """The newest stderr lines, oldest first."""
-        return list(self._stderr_lines)
 
     # --- send -----------------------------------------------------------------------------------
 
@@ -352,7 +344,7 @@ class StdioTransport(Transport):
         # Whoever writes to a process that dies notices its pipe first; why it died says more.
         died = self._pipe_broke and self._ended_itself
         words = _exit_words(code) if died or not self._fault else self._fault
-        tail = " | ".join(line.strip() for line in list(self._stderr_lines)[-3:])
+        tail = " | ".join(line.strip() for line in self._last_words)
         return f"{words}; stderr: {tail[-400:]}" if tail and code != 0 else words
 
     def _drop_stdin(self) -> None:

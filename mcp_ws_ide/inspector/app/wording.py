@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Final
 
-from mcp_ws_ide.inspector.app.rows import Part, clean, fit
+from mcp_ws_ide.inspector.app.rows import Part, fit
 from mcp_ws_ide.inspector.model.records import Kind, Lane, Status
 from mcp_ws_ide.inspector.model.store import MARKED, PROBLEM, TRUNCATED, Store
 
@@ -150,8 +150,3 @@ def traffic_line(store: Store, row: int, width: int, now: float) -> list[Part]:
         (f"{word:<5} ", style),
         (f"{waited:>6}{wide} {size:>5}", ""),
     ]
-
-
-def short_session(session: str) -> str:
-    """A session's id, short."""
-    return clean(session[:12])

@@ -67,9 +67,3 @@ class View:
     def place(self, row: int) -> int:
         """The index of ``row``, or of the first one after it."""
         return bisect_left(self.rows, row)
-
-    def near(self, row: int) -> int | None:
-        """``row`` if it passes, else the next, else the last; None when nothing passes."""
-        if not self.rows:
-            return None
-        return self.rows[min(self.place(row), len(self.rows) - 1)]
