@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from mcp_ws_ide.binding import SERVER_NAME
 from mcp_ws_ide.core.tools import ToolRules
-from mcp_ws_ide.errors import ConfigError, UnusableHeader
+from mcp_ws_ide.errors import UnusableHeader
 from mcp_ws_ide.headers import brings_credential, check_headers
 from mcp_ws_ide.redaction import HIDDEN, is_secret_name
 from mcp_ws_ide.transports import TRANSPORTS
@@ -182,7 +182,14 @@ class ServerSpec:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One finding. ``severity`` is ``error`` (a server is missing or disabled) or ``notice``."""
+    """A mistake in the configuration.
+
+    Attributes:
+        source: the file, or :data:`TRAIT`.
+        key: dotted path inside it, ``""`` for the whole.
+        reason: what is wrong and what to do.
+        severity: ``error`` (a server is missing or disabled) or ``notice``.
+    """
 
     source: str
     key: str
@@ -190,7 +197,8 @@ class Problem:
     severity: str = "error"
 
     def __str__(self) -> str:
-        return str(ConfigError(self.source, self.key, self.reason))
+        where = f"{self.source}: {self.key}" if self.key else self.source
+        return f"{where}: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)

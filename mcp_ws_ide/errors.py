@@ -4,8 +4,8 @@
 
     McpWsError
     ├── MalformedMessage        a peer sent something that is not a JSON-RPC message (carries the code)
-    ├── ConfigError             a mistake in the configuration: file, key, reason
     ├── TransportError          a server could not be reached or started
+    │   ├── NotAttempted        it was not even tried: switched off, or it failed too often lately
     │   └── TransportClosed     it was reached once, and is gone
     ├── LimitExceeded           a configured bound was hit (carries its name)
     ├── RecordingError          the inspector's: a recording cannot be written or read
@@ -63,23 +63,6 @@ class MalformedMessage(McpWsError):
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(reason)
         self.code = code
-        self.reason = reason
-
-
-class ConfigError(McpWsError):
-    """A mistake in the configuration.
-
-    Attributes:
-        source: the file, or ``"trait servers"``.
-        key: dotted path inside it, ``""`` for the whole.
-        reason: what is wrong and what to do.
-    """
-
-    def __init__(self, source: str, key: str, reason: str) -> None:
-        where = f"{source}: {key}" if key else source
-        super().__init__(f"{where}: {reason}")
-        self.source = source
-        self.key = key
         self.reason = reason
 
 
