@@ -120,11 +120,7 @@ class Runtime:
         for problem in configuration.problems:
             if problem in gateway.problems:
                 continue  # said already
-            level = (
-                self._app.log.info
-                if getattr(problem, "severity", "error") == "notice"
-                else self._app.log.warning
-            )
+            level = self._app.log.info if problem.severity == "notice" else self._app.log.warning
             level("mcp-ws-ide: %s", problem)
         gateway.configure(configuration)
 

@@ -8,12 +8,19 @@ import os
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from mcp_ws_ide.binding import CloseCode, Window
-from mcp_ws_ide.config import MAX_MEMBERS, Configuration, ServerSpec, child_environment, known_secrets
+from mcp_ws_ide.config import (
+    MAX_MEMBERS,
+    Configuration,
+    Problem,
+    ServerSpec,
+    child_environment,
+    known_secrets,
+)
 from mcp_ws_ide.core.resume import GatewayEnd
 from mcp_ws_ide.errors import LimitExceeded
 from mcp_ws_ide.gateway.group import GroupTransport
@@ -89,8 +96,8 @@ class Gateway:
         self.metrics = Metrics()
         self.servers: dict[str, Server] = {}
         self.sessions: dict[str, Session] = {}
-        self.problems: list[Any] = []
-        self.unread: list[Any] = []
+        self.problems: list[Problem] = []
+        self.unread: list[Problem] = []
         """Those that are of a whole file, whose servers nobody knows."""
         self.closing = False
         self._per_principal: dict[str, int] = {}

@@ -21,7 +21,7 @@ from tornado import web
 
 from mcp_ws_ide import __version__
 from mcp_ws_ide.binding import CloseCode
-from mcp_ws_ide.config import read_rules
+from mcp_ws_ide.config import Problem, read_rules
 from mcp_ws_ide.gateway import Session
 from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.handlers.auth import GatewayHandler, credential_of
@@ -83,13 +83,13 @@ class ApiHandler(GatewayHandler, APIHandler):
         return server
 
 
-def problem_model(problem: Any) -> dict[str, str]:
+def problem_model(problem: Problem) -> dict[str, str]:
     """A finding as REST shows it."""
     return {
         "source": problem.source,
         "key": problem.key,
         "reason": problem.reason,
-        "severity": getattr(problem, "severity", "error"),
+        "severity": problem.severity,
     }
 
 
