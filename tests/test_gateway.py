@@ -22,6 +22,7 @@ from mcp_ws_ide.errors import CANCELLED
 from mcp_ws_ide.gateway import Gateway, HttpLink, Limits, LinkInfo, Stream
 from mcp_ws_ide.gateway.group import GroupTransport
 from mcp_ws_ide.gateway.server import Server
+from mcp_ws_ide.gateway.trial import try_server
 from tests.conftest import MODERN, TESTS, until
 
 ODD = str(TESTS / "servers" / "odd.py")
@@ -143,6 +144,17 @@ async def test_a_handshake_of_the_client_itself_is_waited_for_longer_but_not_for
     assert client.session.ended
     assert "did not answer initialize" in gateway.servers["odd"].last_exit("me").reason
     await until(lambda: not gateway.process_count(), what="the end of the process")
+
+
+async def test_a_try_waits_for_a_handshake_as_long_as_an_upstream_does(odd):
+    configure, notes = odd
+    gateway = configure("mute")
+    gateway.limits = Limits(probe_timeout=0.1)
+    async with asyncio.timeout(20):
+        report = await try_server(gateway, gateway.servers["odd"].spec, "me")
+    assert not report.ok
+    assert "did not answer in time" in report.error
+    assert notes().count("initialize") == 1
 
 
 async def test_one_error_does_not_make_a_modern_server_a_server_of_the_handshake_era(odd):

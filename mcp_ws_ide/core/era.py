@@ -6,7 +6,7 @@ Source: MCP 2026-07-28, ``server/discover``; before it, MCP 2025-11-25, ``initia
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -40,14 +40,18 @@ class _Error(msgspec.Struct):
     message: str = ""
 
 
-def probe(client_version: str) -> bytes:
-    """The gateway's own ``server/discover`` request."""
-    meta = {
+def probe_meta(client_version: str) -> dict[str, Any]:
+    """The ``_meta`` of a request of the gateway's own."""
+    return {
         messages.PROTOCOL_VERSION_KEY: MODERN_VERSION,
         "io.modelcontextprotocol/clientInfo": {"name": "mcp-ws-ide", "version": client_version},
         "io.modelcontextprotocol/clientCapabilities": {},
     }
-    params = msgspec.json.encode({"_meta": meta})
+
+
+def probe(client_version: str) -> bytes:
+    """The gateway's own ``server/discover`` request."""
+    params = msgspec.json.encode({"_meta": probe_meta(client_version)})
     return b'{"jsonrpc":"2.0","id":%b,"method":"server/discover","params":%b}' % (PROBE_ID, params)
 
 

@@ -14,6 +14,7 @@ from mcp_ws_ide import __version__, messages
 from mcp_ws_ide.core import era as eras
 from mcp_ws_ide.core.era import Era
 from mcp_ws_ide.errors import LimitExceeded, MalformedMessage, TransportClosed, TransportError
+from mcp_ws_ide.gateway.upstream import HANDSHAKE_FACTOR
 from mcp_ws_ide.transports import Transport
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 HANDSHAKE_VERSION: Final = "2025-11-25"
 """The newest revision with a handshake."""
-FIRST_START: Final = 60.0
-"""Seconds for a handshake: a first start may download the server."""
 MAX_STDERR: Final = 100
 MAX_PAGES: Final = 20
 """Pages of a list of tools that are counted."""
@@ -122,6 +121,7 @@ class Trial:
     def __init__(self, gateway: Gateway, server: Server, principal: str) -> None:
         self._gateway, self._server, self._principal = gateway, server, principal
         self._probe_seconds = gateway.limits.probe_timeout
+        self._handshake_seconds = HANDSHAKE_FACTOR * self._probe_seconds
         self.report = Report()
 
     async def run(self) -> Report:
@@ -157,7 +157,7 @@ class Trial:
 
     async def _probe(self, talk: _Conversation) -> Era | None:
         """The era that it shows; None where it did not survive the question."""
-        meta = _meta()
+        meta = eras.probe_meta(__version__)
         try:
             answer = await talk.ask("server/discover", {"_meta": meta}, self._probe_seconds)
         except TimeoutError:
@@ -177,7 +177,7 @@ class Trial:
             "capabilities": {},
             "clientInfo": {"name": "mcp-ws-ide", "version": __version__},
         }
-        answer = await talk.ask("initialize", params, FIRST_START)
+        answer = await talk.ask("initialize", params, self._handshake_seconds)
         if answer.error:
             raise _Failed(
                 f"it refused the handshake: {_decode(answer.error).get('message', 'no reason given')}"
@@ -209,11 +209,6 @@ class Trial:
             if not isinstance(cursor, str):
                 break
         self.report.tools = count
-
-
-def _meta() -> dict[str, Any]:
-    found: dict[str, Any] = _decode(eras.probe(__version__))["params"]["_meta"]
-    return found
 
 
 def _info_of(answer: messages.Message) -> Any:

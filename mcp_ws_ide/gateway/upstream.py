@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 HIGH_WATER: Final = 1 << 20
 """Bytes waiting for a server that is not ready, above which its clients are not read."""
 
+HANDSHAKE_FACTOR: Final = 6
+"""How many times as long as for the probe a handshake is waited for: a first start may download the server."""
+
 ANSWER_ENDS: Final = 2048
 """How much of either end of an unusable message is searched for the id it answers."""
 
@@ -50,8 +53,7 @@ class Upstream(ABC):
 
     era: Era
     shared: bool
-    handshake_factor = 6
-    """How many times as long as for the probe a handshake is waited for: a first start may download the server."""
+    handshake_factor = HANDSHAKE_FACTOR
 
     def __init__(self, gateway: Gateway, server: Server, owner: str, label: str | None) -> None:
         self._gateway = gateway
