@@ -35,19 +35,6 @@ MODERN = {
 }
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The slowest files first, so that all processes that run tests end at about the same time."""
-
-    def rank(item: pytest.Item) -> int:
-        return 0 if item.path in heavy else 1 if item.path in slow else 2
-
-    heavy = {item.path for item in items if item.get_closest_marker("heavy")}
-    slow = {
-        item.path for item in items if item.get_closest_marker("node") or item.get_closest_marker("chromium")
-    }
-    items.sort(key=rank)
-
-
 def wait_until(condition: Callable[[], Any], seconds: float = 15.0, what: str = "the condition") -> Any:
     """Poll a condition, bounded."""
     end = time.monotonic() + seconds

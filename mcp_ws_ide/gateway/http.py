@@ -9,6 +9,7 @@ Tornado; the handlers read :class:`Stream`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import time
 from collections import deque
@@ -92,11 +93,10 @@ class Stream:
         """The next event; None when there was none within ``timeout`` s, or none follows (see :attr:`last`)."""
         if not self._queue and not self.last and self.reader:
             self._wake.clear()
-            try:
+            # What comes at the very moment of the timeout is there as well.
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(timeout):
                     await self._wake.wait()
-            except TimeoutError:
-                return None
         return self.take() if self._queue else None
 
     def take(self) -> tuple[str, bytes]:
