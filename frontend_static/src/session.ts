@@ -22,7 +22,7 @@ const TICK = 1_000;
 /** Milliseconds after a page woke within which a loss that comes to light is one that happened while it slept. */
 const JUST_WOKEN = 10_000;
 /** Milliseconds after which a link that knows no control frames has evidently carried something. */
-const PROVEN_AFTER = 40_000;
+const PROVEN_AFTER = 2 * PING_INTERVAL;
 /** Milliseconds that closing waits for the other end. */
 const CLOSE_TIMEOUT = 2_000;
 

@@ -25,9 +25,8 @@ class Pane(Rows):
     def __init__(self, journal: Journal, **options: Any) -> None:
         super().__init__(**options)
         self._journal = journal
-
-    _seen: object = None
-    """What was painted last."""
+        self._seen: object = None
+        """What was painted last."""
 
     def update(self) -> None:
         """Look again at the journal."""

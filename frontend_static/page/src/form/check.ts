@@ -160,7 +160,9 @@ function bare(value: unknown): unknown {
 /** Why the validator could do nothing with a schema. */
 function unusable(message: string): string {
   const reference = /^Unresolved \$ref "(.*?)"\./.exec(message)?.[1];
-  return reference === undefined ? message : `its reference "${reference}" leads nowhere`;
+  if (reference !== undefined) return `its reference "${reference}" leads nowhere`;
+  const pattern = /^Invalid regular expression: \/(.*)\/\w*: /s.exec(message)?.[1]; // of patternProperties
+  return pattern === undefined ? message : `its pattern "${pattern}" is none that a browser understands`;
 }
 
 const TYPE = /type "(.*?)" is invalid\. Expected "(.*)"/;
