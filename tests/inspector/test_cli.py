@@ -149,6 +149,18 @@ def test_a_full_disk_is_said_in_words(jupyter):
     assert (done.returncode, done.stderr) == (2, "mcp-ws-inspect: [Errno 28] No space left on device\n")
 
 
+async def test_tail_ends_when_nobody_reads_it_though_nothing_is_to_be_written(jupyter):
+    process = await tail(jupyter, "tail", "--session", "none-has-this-id")
+    await asyncio.wait_for(process.stdout.readline(), 20)  # that it watches
+    process._transport.get_pipe_transport(1).close()
+    try:
+        assert await asyncio.wait_for(process.wait(), 20) == 0, (await process.stderr.read()).decode()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
 def test_no_server_is_said(tmp_path):
     done = run(None, "servers", JUPYTER_RUNTIME_DIR=str(tmp_path))
     assert (done.returncode, "no running Jupyter" in done.stderr) == (1, True)
