@@ -116,7 +116,7 @@ async def odd(gateway, tmp_path):
 
 
 @pytest.mark.parametrize("sharing", ["auto", "always", "never"])
-@pytest.mark.parametrize("behaviour", ["exits", "silent"])
+@pytest.mark.parametrize("behaviour", ["exits", "exits-late", "silent"])
 async def test_a_server_that_knows_nothing_before_initialize_is_bridged(odd, behaviour, sharing):
     configure, notes = odd
     gateway = configure(behaviour, sharing=sharing)
@@ -155,6 +155,15 @@ async def test_a_try_waits_for_a_handshake_as_long_as_an_upstream_does(odd):
     assert not report.ok
     assert "did not answer in time" in report.error
     assert notes().count("initialize") == 1
+
+
+@pytest.mark.parametrize("behaviour", ["exits", "exits-late"])
+async def test_a_try_starts_a_server_again_that_ends_on_the_probe(odd, behaviour):
+    configure, notes = odd
+    gateway = configure(behaviour)
+    report = await try_server(gateway, gateway.servers["odd"].spec, "me")
+    assert (report.ok, report.era, report.tools) == (True, Era.LEGACY, 1), report
+    assert notes().count("start") == 2
 
 
 async def test_one_error_does_not_make_a_modern_server_a_server_of_the_handshake_era(odd):

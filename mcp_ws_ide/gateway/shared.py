@@ -44,6 +44,8 @@ class SharedUpstream(Upstream):
         self._idle: asyncio.TimerHandle | None = None
         self._probed = False
         """Whether it was sent a probe; one that ends on it is started again, without."""
+        self._probe_open = False
+        """Whether the process that runs now was sent the probe, and has not answered it."""
         self._probe_error = ""
         self._bridge: LegacyServer | None = None
         self._group: GroupTransport | None = None
@@ -79,13 +81,14 @@ class SharedUpstream(Upstream):
             return self.ready()
         if self.server.era is Era.LEGACY or self._probed:
             return self._shake_hands()
-        self._probed = True
+        self._probed = self._probe_open = True
         self._await(self._probe_unanswered, self._gateway.limits.probe_timeout)
         self.send(eras.probe(__version__))
 
     @property
     def _probing(self) -> bool:
-        return self._deadline is not None and self._bridge is None
+        """Whether its end may come from the probe, which it may read late: also behind the handshake that followed."""
+        return self._deadline is not None and self._probe_open
 
     @property
     def _for_its_sessions(self) -> bool:
@@ -94,6 +97,9 @@ class SharedUpstream(Upstream):
 
     def _probe_answered(self, answer: messages.Message) -> None:
         """Positive evidence alone makes a server modern; whether it is of the handshake era, a handshake shows."""
+        if code_of(answer.error) == SESSION_LOST:
+            return  # the link ended on the probe; what its end means is decided there
+        self._probe_open = False
         if eras.read_probe(answer) is Era.MODERN:
             self._answered()
             self._bridge = None  # it may have been slow, and have been tried with a handshake meanwhile
@@ -101,8 +107,6 @@ class SharedUpstream(Upstream):
             return self.ready()
         if self._bridge is not None:
             return  # the handshake will tell
-        if code_of(answer.error) == SESSION_LOST:
-            return  # the link ended on the probe; what its end means is decided there
         self._answered()
         if words := eras.refused_probe(answer):
             self._fail_waiting(words)
@@ -130,7 +134,8 @@ class SharedUpstream(Upstream):
             return self._end(reason)
         words = f"{reason}; it is started again for a handshake, since some servers end on anything before it"
         self._tell("upstream_closed", self._gateway.tap.redactor.text(words))
-        self._transport = None
+        self._transport = self._bridge = None
+        self._probe_open = False
         self.start()
 
     def _send_away(self) -> None:

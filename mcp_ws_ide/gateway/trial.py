@@ -54,7 +54,8 @@ class _Conversation:
         self.transport: Transport | None = None
         self.stderr: list[str] = []
         self._answers: dict[bytes, asyncio.Future[messages.Message]] = {}
-        self._ended = ""
+        self.ended = ""
+        """Why it has ended, in words; empty while it has not."""
         self._id = 0
 
     def message_received(self, message: bytes) -> None:
@@ -73,7 +74,7 @@ class _Conversation:
 
     def transport_closed(self, reason: str) -> None:
         """See :class:`~mcp_ws_ide.transports.base.Receiver`."""
-        self._ended = reason
+        self.ended = reason
         for waiting in self._answers.values():
             if not waiting.done():
                 waiting.set_exception(_Failed(reason))
@@ -83,8 +84,8 @@ class _Conversation:
 
     def send(self, message: dict[str, Any]) -> None:
         """Send one message."""
-        if self.transport is None or self._ended:
-            raise _Failed(self._ended or "it has ended")
+        if self.transport is None or self.ended:
+            raise _Failed(self.ended or "it has ended")
         try:
             self.transport.send(json.dumps({"jsonrpc": "2.0", **message}).encode())
         except TransportClosed as error:
@@ -149,7 +150,12 @@ class Trial:
         try:
             if probe and (era := await self._probe(talk)) is not Era.LEGACY:
                 return era
-            await self._shake_hands(talk)
+            try:
+                await self._shake_hands(talk)
+            except _Failed:
+                if probe and talk.ended and self.report.era != Era.LEGACY:
+                    return None  # it may have read the probe late
+                raise
             return Era.LEGACY
         finally:
             await transport.close()

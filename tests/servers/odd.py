@@ -60,7 +60,9 @@ def main():
             if behaviour == "mute":
                 continue
         elif not shaken:
-            if behaviour == "exits":
+            if behaviour == "exits-late":  # reads what was sent when the gateway has given up the probe
+                sys.stdin.readline()
+            if behaviour.startswith("exits"):
                 os._exit(1)
             if behaviour in ("silent", "mute"):
                 continue
