@@ -121,4 +121,4 @@ class UnusableHeader(UnusableArgument):
 
 
 class ConnectionLost(ConnectError):
-    """The Python client was connected and has given up; found in ``WebSocketTransport.error``."""
+    """The Python client was connected and has given up; found in ``SessionTransport.error``."""

@@ -12,7 +12,7 @@ from typing import Any
 from mcp_ws_ide.client.connecting import connect
 from mcp_ws_ide.client.negotiating import NegotiatingTransport, negotiating_transport
 from mcp_ws_ide.client.states import Connected, Gap, Lost, Negotiated, Reconnect, Reconnecting, Resumed, State
-from mcp_ws_ide.client.transport import WebSocketTransport, websocket_transport
+from mcp_ws_ide.client.transport import SessionTransport, websocket_transport
 from mcp_ws_ide.errors import (
     ConnectError,
     ConnectionLost,
@@ -34,13 +34,13 @@ __all__ = [
     "Reconnect",
     "Reconnecting",
     "Resumed",
+    "SessionTransport",
     "State",
     "Unauthorized",
     "UnknownServer",
     "UnusableArgument",
     "UnusableHeader",
     "WebSocketClientTransport",
-    "WebSocketTransport",
     "connect",
     "negotiating_transport",
     "websocket_transport",

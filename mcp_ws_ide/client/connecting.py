@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack, cast
 from mcp_ws_ide.client.links import Token
 from mcp_ws_ide.client.negotiating import TRANSPORTS, NegotiatingTransport, negotiating_transport
 from mcp_ws_ide.client.states import Reconnect, State
-from mcp_ws_ide.client.transport import WebSocketTransport, websocket_transport
+from mcp_ws_ide.client.transport import SessionTransport, websocket_transport
 from mcp_ws_ide.discovery import check_name, endpoint_url, find_gateway
 from mcp_ws_ide.headers import brings_credential, check_headers
 
@@ -67,7 +67,7 @@ def connect(
 
 def transport_for(
     where: str, transports: Sequence[str] | None, **options: Any
-) -> WebSocketTransport | NegotiatingTransport:
+) -> SessionTransport | NegotiatingTransport:
     """A ``ws://`` address means WebSocket; an ``http://`` one, or named transports, what works of them."""
     if transports is None and where.startswith("ws"):
         return websocket_transport(where, **options)
@@ -133,9 +133,9 @@ class Endpoint:
         as_websocket = self._transports is None and where.startswith("http")
         self.url = f"ws{where.removeprefix('http')}" if as_websocket else where
         self._options |= {"token": token, "transports": self._transports}
-        self.link: WebSocketTransport | NegotiatingTransport | None = None
+        self.link: SessionTransport | NegotiatingTransport | None = None
 
-    def transport(self) -> WebSocketTransport | NegotiatingTransport:
+    def transport(self) -> SessionTransport | NegotiatingTransport:
         """A transport for one more connection."""
         self.link = transport_for(self.url, **self._options)
         return self.link

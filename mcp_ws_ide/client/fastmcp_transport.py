@@ -11,7 +11,7 @@ from mcp import ClientSession
 
 from mcp_ws_ide.client.connecting import Endpoint, LinkOptions
 from mcp_ws_ide.client.negotiating import NegotiatingTransport
-from mcp_ws_ide.client.transport import WebSocketTransport
+from mcp_ws_ide.client.transport import SessionTransport
 
 
 class WebSocketClientTransport(ClientTransport):
@@ -29,7 +29,7 @@ class WebSocketClientTransport(ClientTransport):
         self.url = self._endpoint.url
 
     @property
-    def link(self) -> WebSocketTransport | NegotiatingTransport | None:
+    def link(self) -> SessionTransport | NegotiatingTransport | None:
         """The transport of the newest connection; its ``state`` and ``states()`` tell how it fares."""
         return self._endpoint.link
 

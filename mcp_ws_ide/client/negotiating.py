@@ -22,7 +22,7 @@ import httpx2
 from mcp_ws_ide.client.links import LinkOpener, NoTls, Opener, Token, refusal
 from mcp_ws_ide.client.poll import PollOpener
 from mcp_ws_ide.client.states import Negotiated, Reconnect, State
-from mcp_ws_ide.client.transport import WebSocketTransport, verbatim
+from mcp_ws_ide.client.transport import SessionTransport, verbatim
 from mcp_ws_ide.discovery import split_address
 from mcp_ws_ide.errors import ConnectError, Unauthorized, UnknownServer, UnusableArgument
 from mcp_ws_ide.headers import check_headers
@@ -44,7 +44,7 @@ class NegotiatingTransport:
 
     Attributes:
         negotiated: what was chosen, and why not the others; None before it is entered.
-        active: the :class:`~mcp_ws_ide.client.transport.WebSocketTransport` in use; None with ``http``.
+        active: the :class:`~mcp_ws_ide.client.transport.SessionTransport` in use; None with ``http``.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class NegotiatingTransport:
         _check(url, transports)
         check_headers(headers, token=token is not None)
         self.negotiated: Negotiated | None = None
-        self.active: WebSocketTransport | None = None
+        self.active: SessionTransport | None = None
         self._url, self._transports = url, transports
         self._token, self._headers, self._ssl = token, headers, ssl
         self._reconnect, self._on_state = reconnect, on_state
@@ -105,7 +105,7 @@ class NegotiatingTransport:
             await self._probe()
             candidate = _streamable_http(self._url, self._opener("http").credential(), self._ssl)
         else:
-            candidate = transport = WebSocketTransport(
+            candidate = transport = SessionTransport(
                 self._opener(name), self._reconnect, self._on_state, *self._codec
             )
             self.active = transport

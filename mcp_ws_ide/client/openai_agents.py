@@ -10,7 +10,7 @@ from agents.mcp.server import _MCPServerWithClientSession
 
 from mcp_ws_ide.client.connecting import Endpoint, split_options
 from mcp_ws_ide.client.negotiating import NegotiatingTransport
-from mcp_ws_ide.client.transport import WebSocketTransport
+from mcp_ws_ide.client.transport import SessionTransport
 
 
 class MCPServerWebSocket(_MCPServerWithClientSession):
@@ -45,7 +45,7 @@ class MCPServerWebSocket(_MCPServerWithClientSession):
         self._name = name or f"websocket: {self.url.partition('?')[0]}"
 
     @property
-    def link(self) -> WebSocketTransport | NegotiatingTransport | None:
+    def link(self) -> SessionTransport | NegotiatingTransport | None:
         """The transport of the newest connection; its ``state`` and ``states()`` tell how it fares."""
         return self._endpoint.link
 

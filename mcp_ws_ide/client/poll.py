@@ -1,6 +1,6 @@
 """A link made of POSTs (docs/binding.md, section 11), for networks that break WebSocket and event streams.
 
-:class:`PollConnection` stands where :class:`~mcp_ws_ide.client.transport.WebSocketTransport` expects a WebSocket: one
+:class:`PollConnection` stands where :class:`~mcp_ws_ide.client.transport.SessionTransport` expects a WebSocket: one
 POST carries what is sent, another one is held until something comes. A POST that fails is repeated, since the gateway
 knows which frames it has seen; when that does not help the link is lost, and the session resumes on another.
 """

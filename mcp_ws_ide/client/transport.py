@@ -44,12 +44,12 @@ PROVEN_AFTER: Final = 2 * PING_INTERVAL
 INBOX: Final = 64
 """Messages that wait for the SDK before the link is not read."""
 STATES_KEPT: Final = 100
-"""Newest states that wait for a slow reader of :meth:`WebSocketTransport.states`."""
+"""Newest states that wait for a slow reader of :meth:`SessionTransport.states`."""
 
 log = logging.getLogger(__name__)
 
 
-class WebSocketTransport:
+class SessionTransport:
     """An async context manager that yields ``(read, write)`` streams; use :func:`websocket_transport`.
 
     Attributes:
@@ -91,7 +91,7 @@ class WebSocketTransport:
         self._stack = AsyncExitStack()
 
     def __repr__(self) -> str:
-        return f"<WebSocketTransport {self._opener.where} {self.state}>"
+        return f"<SessionTransport {self._opener.where} {self.state}>"
 
     async def __aenter__(self) -> tuple[Any, Any]:
         event = await self._open_link()
@@ -423,7 +423,7 @@ def websocket_transport(
     open_timeout: float = 30.0,
     reconnect: Reconnect | None = Reconnect(),  # noqa: B008 - immutable
     on_state: Callable[[State], None] | None = None,
-) -> WebSocketTransport:
+) -> SessionTransport:
     """An MCP transport over WebSocket whose session survives the loss of its link.
 
     Args:
@@ -436,7 +436,7 @@ def websocket_transport(
         open_timeout: seconds for a connection and its handshake.
         reconnect: how to come back after a loss; None never does.
         on_state: called with each new :data:`~mcp_ws_ide.client.states.State`; see also
-            :meth:`WebSocketTransport.states`.
+            :meth:`SessionTransport.states`.
 
     Messages that the SDK sends while there is no link are queued, up to the window (4,096 messages, 4 MiB);
     beyond it sending waits. Where the gateway resumes, nothing is lost and nothing comes twice; where the
@@ -459,4 +459,4 @@ def websocket_transport(
     opener = LinkOpener(url, token, headers or {}, options)
     from mcp_ws_ide.sdk import as_message, as_text
 
-    return WebSocketTransport(opener, reconnect, on_state, as_message, as_text)
+    return SessionTransport(opener, reconnect, on_state, as_message, as_text)
