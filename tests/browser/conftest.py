@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import socket
 import sys
 import threading
@@ -15,18 +14,11 @@ from typing import Any
 
 import pytest
 
+from tests.chromium import CHROMIUM, LAUNCH
 from tests.conftest import DEMO, FAST_SERVER, TESTS, Jupyter, wait_until
 from tests.interop.conftest import PACKAGES, need, node
 
 ROOT = Path(__file__).parents[2]
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 AXE = ROOT / "frontend_static" / "node_modules" / "axe-core" / "axe.min.js"
 SHOWCASE = {"command": sys.executable, "args": ["-I", "-S", str(TESTS / "servers" / "showcase.py")]}
 HOSTILE = {"command": sys.executable, "args": ["-I", "-S", str(TESTS / "servers" / "hostile.py")]}
@@ -45,7 +37,7 @@ def chromium() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        browser = playwright.chromium.launch(**LAUNCH)
         yield browser
         browser.close()
 

@@ -13,14 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.chromium import LAUNCH
 from tests.conftest import Jupyter
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = ROOT / ".venv-lab"
 """Made by make; has JupyterLab and what the package depends on."""
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 NODE = ("node", "nodejs", "npm", "npx")
 SERVERS = {
     "demo": {"command": "python", "args": ["-m", "mcp_ws_ide.demo"]},
@@ -99,7 +98,7 @@ def chromium() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        browser = playwright.chromium.launch(**LAUNCH)
         yield browser.new_context(viewport={"width": 1280, "height": 800})
         browser.close()
 

@@ -15,6 +15,7 @@ import pytest
 from websockets.sync.client import connect
 
 from tests.browser import lab
+from tests.chromium import CHROMIUM
 from tests.conftest import Jupyter
 
 pytestmark = [pytest.mark.heavy]
@@ -44,7 +45,7 @@ def jupyter(installed: None, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    if lab.CHROMIUM is None:
+    if CHROMIUM is None:
         assert not os.environ.get("CI"), "chromium is missing"
         pytest.skip("no chromium on this machine")
     with lab.chromium() as running:

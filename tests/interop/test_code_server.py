@@ -17,7 +17,7 @@ from websockets.asyncio.client import connect as websocket
 from websockets.exceptions import InvalidStatus
 
 from mcp_ws_ide.client import Unauthorized, connect
-from tests.browser.conftest import ARGUMENTS, CHROMIUM
+from tests.chromium import CHROMIUM, LAUNCH
 from tests.conftest import DEMO, FAST_SERVER, MODERN, Jupyter, Peer, wait_until
 from tests.interop.conftest import ROOT, echo_on_the_page, free_port, need, node
 from tests.interop.proxies import Outside, ThroughAProxy
@@ -197,7 +197,7 @@ async def test_the_page_works_below_absproxy(outside):
     from playwright.async_api import async_playwright
 
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        browser = await playwright.chromium.launch(**LAUNCH)
         context = await browser.new_context()
         name, _, value = outside.headers["Cookie"].partition("=")
         await context.add_cookies([{"name": name, "value": value, "url": outside.url}])

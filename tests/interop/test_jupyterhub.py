@@ -21,7 +21,7 @@ import pytest
 from websockets.asyncio.client import connect as websocket
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from tests.browser.conftest import ARGUMENTS, CHROMIUM
+from tests.chromium import CHROMIUM, LAUNCH
 from tests.conftest import DEMO, FAST_SERVER, MODERN, Peer, until, wait_until
 from tests.interop.conftest import PACKAGES, echo_on_the_page, free_port, need, node
 from tests.interop.proxies import Outside, ThroughAProxy
@@ -393,7 +393,7 @@ async def test_the_page_works_after_a_login_at_the_hub(ana):
     from playwright.async_api import async_playwright
 
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        browser = await playwright.chromium.launch(**LAUNCH)
         page = await browser.new_page()
         complaints: list[str] = []
         page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)

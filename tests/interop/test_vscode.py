@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.conftest import ARGUMENTS, CHROMIUM
 from tests.chaos import ChaosLink
+from tests.chromium import CHROMIUM, LAUNCH
 from tests.conftest import DEMO, until
 from tests.interop.conftest import ROOT, need
 from tests.interop.test_code_server import CodeServer
@@ -73,7 +73,7 @@ async def vscode(tmp_path) -> AsyncIterator:
     code_server = CodeServer(home, FOLDER / "out" / "node" / "entry.js", "--disable-workspace-trust")
 
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        browser = await playwright.chromium.launch(**LAUNCH)
         context = await browser.new_context(viewport={"width": 1400, "height": 900})
         name, _, value = code_server.cookie.partition("=")
         await context.add_cookies([{"name": name, "value": value, "url": code_server.url}])
