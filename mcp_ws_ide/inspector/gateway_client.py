@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
+import threading
 import urllib.error
 import urllib.request
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import closing
-from typing import Any, Final
+from typing import Any, Final, ParamSpec, TypeVar
 from urllib.parse import quote, urlencode
 
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
@@ -20,6 +23,10 @@ from mcp_ws_ide.errors import ConnectError, Unauthorized
 TIMEOUT: Final = 15.0
 """Seconds for one REST call."""
 MAX_RECORDS_BYTES: Final = 64 << 20
+
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -120,6 +127,32 @@ class GatewayClient:
             raise ConnectError(f"the gateway closed the tap: {error}") from None
         except (OSError, WebSocketException) as error:
             raise ConnectError(f"{self._gateway.url} cannot be reached: {error}") from None
+
+
+async def in_thread(call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    """As :func:`asyncio.to_thread`, but a gateway that hangs does not keep the process from ending."""
+    loop = asyncio.get_running_loop()
+    outcome: asyncio.Future[_T] = loop.create_future()
+
+    def run() -> None:
+        result, error = None, None
+        try:
+            result = call(*args, **kwargs)
+        except Exception as raised:
+            error = raised
+        with contextlib.suppress(RuntimeError):  # nobody waits any more: the loop is closed
+            loop.call_soon_threadsafe(settle, result, error)
+
+    def settle(result: Any, error: Exception | None) -> None:
+        if outcome.done():  # cancelled
+            return
+        if error is not None:
+            outcome.set_exception(error)
+        else:
+            outcome.set_result(result)
+
+    threading.Thread(target=run, daemon=True, name=f"gateway {call.__name__}").start()
+    return await outcome
 
 
 def get_json(url: str, headers: dict[str, str]) -> dict[str, Any]:

@@ -109,6 +109,20 @@ async def test_it_attaches_without_arguments_shows_traffic_and_quits(jupyter, te
     await terminal.until(lambda: terminal.ended == "0", "the end")
 
 
+async def test_q_ends_it_at_once_also_when_the_gateway_hangs(jupyter, terminal, request):
+    await terminal.until(lambda: "LIVE" in terminal.screen, "the link")
+    jupyter.process.send_signal(signal.SIGSTOP)
+    request.addfinalizer(lambda: jupyter.process.send_signal(signal.SIGCONT))
+    hanging = psutil.Process(jupyter.process.pid)
+    await until(lambda: hanging.status() == psutil.STATUS_STOPPED)
+    shell = psutil.Process(int(terminal.run("display-message", "-p", "#{pane_pid}")))
+    (inspector,) = shell.children()
+    await terminal.until(lambda: len(inspector.net_connections("tcp")) > 1, "a question beside the tap")
+    terminal.keys("q")
+    async with asyncio.timeout(5):
+        await terminal.until(lambda: terminal.ended == "0", "the end")
+
+
 def take_terminal(controlling: bool) -> None:
     """In a child: standard input is its terminal, and whoever started it ignored the signal of its end."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)

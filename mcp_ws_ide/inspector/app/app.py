@@ -6,7 +6,6 @@ What the keys do is beside it: :mod:`.finding` (filter, search, jump), :mod:`.re
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from collections.abc import Callable, Iterable
@@ -29,7 +28,7 @@ from mcp_ws_ide.inspector.app.reading import Reading
 from mcp_ws_ide.inspector.app.rows import Line, Rows
 from mcp_ws_ide.inspector.app.sending import Sending
 from mcp_ws_ide.inspector.app.traffic import Traffic
-from mcp_ws_ide.inspector.gateway_client import GatewayClient
+from mcp_ws_ide.inspector.gateway_client import GatewayClient, in_thread
 from mcp_ws_ide.inspector.model import filters
 from mcp_ws_ide.inspector.model.filters import FilterTooSlow
 from mcp_ws_ide.inspector.model.journal import Changes
@@ -176,8 +175,8 @@ class InspectorApp(Finding, Reading, Files, Sending):
             return
         client = GatewayClient(gateway)
         try:
-            sessions = await asyncio.to_thread(client.call, "GET", "sessions")
-            servers = await asyncio.to_thread(client.call, "GET", "servers")
+            sessions = await in_thread(client.call, "GET", "sessions")
+            servers = await in_thread(client.call, "GET", "servers")
         except ConnectError:
             return
         live = sessions.get("sessions") or []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
@@ -15,7 +14,7 @@ from mcp_ws_ide.inspector.app import connecting
 from mcp_ws_ide.inspector.app.desk import Desk
 from mcp_ws_ide.inspector.app.dialogues import Choice, Copying, Question, Report
 from mcp_ws_ide.inspector.app.rows import Part, clean
-from mcp_ws_ide.inspector.gateway_client import GatewayClient
+from mcp_ws_ide.inspector.gateway_client import GatewayClient, in_thread
 from mcp_ws_ide.inspector.model import commands
 from mcp_ws_ide.inspector.model.difference import content_of
 from mcp_ws_ide.inspector.model.records import Kind
@@ -117,9 +116,9 @@ class Sending(Desk):
         _, fault, parameters = FAULTS[index]
         try:
             if fault:
-                self._tell(await asyncio.to_thread(client.inject_fault, session, fault, **parameters))
+                self._tell(await in_thread(client.inject_fault, session, fault, **parameters))
             else:
-                await asyncio.to_thread(client.call, "DELETE", f"sessions/{session}/faults")
+                await in_thread(client.call, "DELETE", f"sessions/{session}/faults")
                 self._tell("nothing is armed any more")
         except ConnectError as error:
             self._warn(str(error))
