@@ -1,7 +1,8 @@
 """MCP servers as child processes: one JSON object a line over stdin and stdout (MCP transports, stdio).
 
 Raw non-blocking pipes on the event loop: one read call serves many lines, all lines of one turn of the
-loop go out in one write. stderr is always drained. Knows bytes and processes; JSON-RPC is the caller's.
+loop go out in one write. stderr is always drained, at a bounded share of the loop's time. Knows bytes and
+processes; JSON-RPC is the caller's.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -33,6 +35,14 @@ READ_BYTES: Final = 1 << 18
 """Most bytes taken from a pipe at once."""
 PIPE_BYTES: Final = 1 << 20
 """Size asked for the pipes (Linux): fewer wake-ups for large messages."""
+STDERR_READ: Final = 16 << 10
+"""Most bytes taken from stderr at once."""
+STDERR_SHARE: Final = 0.1
+"""Most of the event loop's time that stderr may take; a server that floods it waits at its pipe meanwhile."""
+STDERR_PIPE: Final = 64 << 10
+"""What the pipe of stderr holds (Linux; other systems: less)."""
+SHORT_PAUSE: Final = 0.001
+"""Seconds that are not worth a timer."""
 STDERR_BYTES: Final = 256 << 10
 """How much of one line of a server's stderr is kept, in bytes."""
 LAST_WORDS: Final = 3
@@ -115,6 +125,7 @@ class StdioTransport(Transport):
         self._lines = MessageLines(max_message_bytes, "stdout")
         self._reading = False
         self._stderr_text = b""
+        self._stderr_pause: asyncio.TimerHandle | None = None
         self._last_words: deque[str] = deque(maxlen=LAST_WORDS)
         self._fault = ""
         self._pipe_broke = False
@@ -150,7 +161,7 @@ class StdioTransport(Transport):
                 os.close(descriptor)
         self._receiver = receiver
         self.resume_reading()
-        self._watch(self._loop.add_reader, self._stderr, self._stderr_readable)
+        self._watch_stderr()
         if self._process.code is not None:
             self._exited(self._process.code)
 
@@ -180,11 +191,24 @@ class StdioTransport(Transport):
         self._lines.feed(data, self._receiver)
 
     def _stderr_readable(self) -> None:
-        data = _read(self._stderr)
-        if data is None:
-            return
-        if not data:
+        began = time.perf_counter()
+        if not self._read_stderr():
             self._loop.remove_reader(self._stderr)
+            return
+        pause = (time.perf_counter() - began) * (1 / STDERR_SHARE - 1)
+        if pause > SHORT_PAUSE:
+            self._loop.remove_reader(self._stderr)
+            self._stderr_pause = self._loop.call_later(pause, self._watch_stderr)
+
+    def _watch_stderr(self) -> None:
+        self._watch(self._loop.add_reader, self._stderr, self._stderr_readable)
+
+    def _read_stderr(self) -> bool:
+        """Take in what is there, to a bound; False at the end."""
+        data = _read(self._stderr, STDERR_READ)
+        if data is None:
+            return True
+        if not data:
             lines, self._stderr_text = [self._stderr_text], b""
         else:
             *lines, rest = (self._stderr_text + data).split(b"\n")
@@ -192,6 +216,7 @@ class StdioTransport(Transport):
         for line in lines:
             if line.strip():
                 self._keep_stderr(printable(line.rstrip()))
+        return bool(data)
 
     def _keep_stderr(self, line: str) -> None:
         self._last_words.append(line)
@@ -334,11 +359,13 @@ class StdioTransport(Transport):
         await _happens(process.exited, 2.0)
         process.kill(signal.SIGKILL)  # grandchildren
         await _happens(self._drained, DRAIN_TIMEOUT)
-        self._stderr_readable_rest()
+        self._read_last_words()
 
-    def _stderr_readable_rest(self) -> None:
-        if self._stderr >= 0:
-            self._stderr_readable()
+    def _read_last_words(self) -> None:
+        """What its pipe still holds; no more, since somebody else may go on writing."""
+        for _ in range(STDERR_PIPE // STDERR_READ + 1):
+            if not self._read_stderr():
+                break
 
     def _reason(self, code: int | None) -> str:
         # Whoever writes to a process that dies notices its pipe first; why it died says more.
@@ -364,6 +391,8 @@ class StdioTransport(Transport):
 
     def _close_descriptors(self) -> None:
         self.pause_reading()
+        if self._stderr_pause is not None:
+            self._stderr_pause.cancel()
         if self._stderr >= 0:
             self._loop.remove_reader(self._stderr)
         for descriptor in (self._stdin, self._stdout, self._stderr):
@@ -380,10 +409,10 @@ def find_program(command: str, environment: Mapping[str, str]) -> str | None:
     return shutil.which(command, path=path)
 
 
-def _read(descriptor: int) -> bytes | None:
-    """What a pipe holds; ``b""`` at its end; None when nothing is there."""
+def _read(descriptor: int, size: int = READ_BYTES) -> bytes | None:
+    """What a pipe holds, up to ``size`` bytes; ``b""`` at its end; None when nothing is there."""
     try:
-        return os.read(descriptor, READ_BYTES)
+        return os.read(descriptor, size)
     except BlockingIOError:
         return None
     except OSError:

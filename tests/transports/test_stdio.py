@@ -98,6 +98,31 @@ async def test_the_end_of_a_server_is_said_with_code_and_last_words(supervisor, 
     assert receiver.reasons == [words]
 
 
+async def test_what_floods_stderr_leaves_the_event_loop_to_others(supervisor, receiver):
+    """A share of the loop's time, however fast the machine: a server that writes at will would take most of it."""
+    flood = f"import os, threading\nthreading.Thread(target=lambda: [os.write(2, b'x\\n' * 999) for _ in iter(int, 1)], daemon=True).start()\n{CAT}"
+    transport = python(supervisor, flood)
+    await transport.connect(receiver)
+    await until(lambda: receiver.noise)
+    began, used = time.monotonic(), time.thread_time()
+    for number in range(50):
+        transport.send(b'{"n":%d}' % number)
+        await until(lambda number=number: len(receiver.messages) > number)
+    await until(lambda: time.monotonic() > began + 1)
+    assert time.thread_time() - used < 0.4 * (time.monotonic() - began)
+    assert len(receiver.noise) > 1000, "it is still read"
+    await transport.close()
+
+
+async def test_the_last_words_are_the_last_also_behind_much_else(supervisor, receiver):
+    ending = "import os, sys\nos.write(2, b'x\\n' * 30_000 + b'that is why\\n')\nos._exit(3)"
+    transport = python(supervisor, ending)
+    await transport.connect(receiver)
+    await until(lambda: receiver.reasons)
+    assert receiver.reasons[0].endswith("x | x | that is why")
+    assert receiver.noise.count(("stderr", "x")) == 30_000
+
+
 @pytest.mark.parametrize(
     ("end", "words"),
     [("sys.exit(4)", "it exited with code 4"), ("os.kill(os.getpid(), 9)", "it was ended by SIGKILL")],
