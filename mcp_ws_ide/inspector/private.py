@@ -53,6 +53,11 @@ LOCK: Final = "lock"
 PREFIX: Final = "MCP_WS_WRAPPED_"
 LAUNCHERS: Final = re.compile(r"(python[\d.]*|node|deno|bun|npx|bunx|uvx?|pipx|sh|bash)(\.exe)?$")
 """Commands that run another program, which is what the server is named after."""
+JUPYTER: Final = (
+    "import sys; sys.modules['rfc3987_syntax'] = None; from jupyter_server.serverapp import main; main()"
+)
+"""Jupyter without a grammar of IRIs, which jsonschema compiles at import, for more than half of the time that a start
+takes; no schema of Jupyter's events asks for one."""
 ADVICE: Final = (
     "What follows -- must start an MCP server that speaks over its stdin and stdout, as in: "
     "mcp-ws-inspect -- python my_server.py"
@@ -99,8 +104,8 @@ class PrivateGateway:
                 self._process = subprocess.Popen(
                     [
                         sys.executable,
-                        "-m",
-                        "jupyter_server",
+                        "-c",
+                        JUPYTER,
                         "--no-browser",
                         f"--config={home / 'config.json'}",
                     ],
