@@ -20,6 +20,9 @@ NODE22 := .npm-env/node22/.installed
 ENVIRONMENTS := $(STAMP) $(NODE_STAMP) $(FRONTEND_BUILT) $(PAGE_BUILT) $(NODE22) $(CODE_SERVER_STAMP) $(MCP1_STAMP) $(AGENTS_STAMP) $(LAB_STAMP)
 PORT ?= 8888
 
+# Into an environment for tests, which has no pip of its own; what is never imported there is never compiled.
+install_into = $(BIN)/python -m pip --python $(1)/bin/python install --quiet --no-compile
+
 .PHONY: help run lab frontend page environments test test-quick check interop interop-ides binder soak bench bench-http bench-memory bench-tap screenshots clean
 
 help:
@@ -37,7 +40,7 @@ $(VENV)/.run: $(BIN)/python pyproject.toml hatch_build.py $(FRONTEND_SOURCES)
 
 $(STAMP): $(BIN)/python pyproject.toml hatch_build.py
 	@echo "installing; what has changed of the front end is built, which takes about a minute the first time"
-	$(BIN)/python -m pip install --quiet --editable ".[test,check]"
+	$(BIN)/python -m pip install --quiet --no-compile --editable ".[test,check]"
 	@touch $@ $(VENV)/.run
 
 $(NODE_STAMP): tests/interop/package.json | $(STAMP)
@@ -72,24 +75,22 @@ $(CODE_SERVER_STAMP): tests/interop/code_server/package.json | $(STAMP)
 	@touch $@
 
 # The Python SDK 1.x cannot live beside 2.x; its client runs from an environment of its own.
-$(MCP1_STAMP): pyproject.toml
-	$(PYTHON) -m venv .venv-mcp1
-	.venv-mcp1/bin/python -m pip install --quiet --upgrade pip
-	MCP_WS_IDE_SKIP_FRONTEND=1 .venv-mcp1/bin/python -m pip install --quiet --editable ".[langchain]" "mcp[ws]<2"
+$(MCP1_STAMP): pyproject.toml | $(BIN)/python
+	$(PYTHON) -m venv --without-pip .venv-mcp1
+	MCP_WS_IDE_SKIP_FRONTEND=1 $(call install_into,.venv-mcp1) --editable ".[langchain]" "mcp[ws]<2"
 	@touch $@
 
 # JupyterLab and Notebook, for make lab and for the tests, which install the wheel there.
 $(LAB_STAMP): pyproject.toml
 	$(PYTHON) -m venv .venv-lab
 	.venv-lab/bin/python -m pip install --quiet --upgrade pip
-	MCP_WS_IDE_SKIP_FRONTEND=1 .venv-lab/bin/python -m pip install --quiet --editable ".[lab]" "jupyterlab==4.6.*" "notebook==7.6.*" ipykernel
+	MCP_WS_IDE_SKIP_FRONTEND=1 .venv-lab/bin/python -m pip install --quiet --no-compile --editable ".[lab]" "jupyterlab==4.6.*" "notebook==7.6.*" ipykernel
 	@touch $@
 
 # openai-agents wants an older websockets than the tests should run with.
-$(AGENTS_STAMP): pyproject.toml
-	$(PYTHON) -m venv .venv-agents
-	.venv-agents/bin/python -m pip install --quiet --upgrade pip
-	MCP_WS_IDE_SKIP_FRONTEND=1 .venv-agents/bin/python -m pip install --quiet --editable ".[openai-agents]" "mcp>=2"
+$(AGENTS_STAMP): pyproject.toml | $(BIN)/python
+	$(PYTHON) -m venv --without-pip .venv-agents
+	MCP_WS_IDE_SKIP_FRONTEND=1 $(call install_into,.venv-agents) --editable ".[openai-agents]" "mcp>=2"
 	@touch $@
 
 # What make bench-http compares with; an environment of its own, since mcp-proxy needs the SDK 1.x.
@@ -114,7 +115,7 @@ page: $(PAGE_BUILT) ## build the page alone
 environments: $(ENVIRONMENTS) ## install what the tests need; make -j 3 does it side by side
 
 test: $(ENVIRONMENTS) ## install what the tests need, then run them all
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 3 --dist loadfile --durations 20
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder --durations 20
 
 test-quick: $(STAMP) ## the tests that need neither Node nor Chromium, without the heavy ones
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m "not node and not chromium and not heavy and not soak"

@@ -174,13 +174,17 @@ class TicketStore:
     def issue(self, principal: str, username: str, server: str, credential: tuple[str, str, str]) -> str:
         """A ticket that opens one link to ``server`` within :data:`TICKET_LIFETIME`."""
         now = self._now()
-        self._tickets = {digest: ticket for digest, ticket in self._tickets.items() if ticket.expires > now}
-        if len(self._tickets) >= MAX_TICKETS:
+        while self._tickets and (len(self._tickets) >= MAX_TICKETS or self._oldest.expires <= now):
             del self._tickets[next(iter(self._tickets))]
         secret = secrets.token_urlsafe(32)
         ticket = Ticket(principal, username, server, now + TICKET_LIFETIME, credential)
         self._tickets[_digest(secret)] = ticket
         return secret
+
+    @property
+    def _oldest(self) -> Ticket:
+        """All live equally long, so it is also the first to expire."""
+        return next(iter(self._tickets.values()))
 
     def redeem(self, secret: str, server: str) -> Ticket | None:
         """Use up a ticket; None if it is unknown, used, expired or for another server."""

@@ -14,6 +14,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,13 @@ async def until(condition: Callable[[], Any], seconds: float = 15.0, what: str =
         while not (value := condition()):
             await asyncio.sleep(0.01)
     return value
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with a heavy test first, then those with many: at the end no process waits long for another's file."""
+    heavy = {item.path for item in items if item.get_closest_marker("heavy")}
+    tests = Counter(item.path for item in items)
+    items.sort(key=lambda item: (item.path not in heavy, -tests[item.path], item.path))
 
 
 def hang_up() -> None:

@@ -65,7 +65,8 @@ async def chaos(
     assert tally == {"runs": calls, "twice": []}
     assert made >= cuts - 1, "not every cut found a link to hurt"
     if kind == "websocket":  # of a poll link, most cuts only cost a POST, which is repeated
-        assert states.count("resumed") >= cuts // 4, "some cuts hit a link that is just being made"
+        assert states.count("reconnecting") >= cuts // 4, "each cut ends a link, or an attempt to make one"
+        assert states.count("resumed") >= cuts // 10, "some cuts hit a link that is just being made"
     else:
         assert link.accepted > cuts // 2, "each cut ends a connection"
     assert states.count("open") == 1, "no session was started over"
@@ -77,7 +78,7 @@ async def chaos(
 @pytest.mark.heavy
 @pytest.mark.parametrize(("runtime", "era"), QUICK)
 async def test_cut_links_lose_and_repeat_nothing(make_jupyter, drivers, runtime, era):
-    size = {"calls": 2000, "cuts": 40} if runtime == NODE else {"calls": 1000, "cuts": 20}
+    size = {"calls": 1000, "cuts": 40} if runtime == NODE else {"calls": 500, "cuts": 20}
     await chaos(frontend_jupyter(make_jupyter, GRACE), drivers, runtime, era, seed=1, **size)
 
 

@@ -178,15 +178,14 @@ async def test_e_writes_what_the_filter_shows(desk, tmp_path):
     await desk.write("id:1 | id:2")
     await desk.press("enter")
     for name in ("out.har", "out.json", "out.jsonl", "out.jsonl.zst"):
-        await desk.press("e")
-        await desk.press(*["backspace"] * 40)
+        await desk.press("e", "ctrl+u")
         await desk.write(name)
         await desk.press("enter")
         assert stat.S_IMODE(os.stat(tmp_path / name).st_mode) == 0o600
     again = Recording(str(tmp_path / "out.jsonl.zst"))
     assert len([line for batch in again.batches() for line in batch]) == 4
     again.close()
-    await desk.press("e", *["backspace"] * 40, *"out.har", "enter")
+    await desk.press("e", "ctrl+u", *"out.har", "enter")
     assert "is there already" in desk.screen()
     await desk.press("escape")
     assert desk.app.traffic.count() == 4, "Esc closed the question, and nothing else"
