@@ -610,10 +610,10 @@ async def test_a_flood_of_connections_is_bounded(make):
         await asyncio.sleep(60)
 
     async with Server(handler) as server:
-        client = await make(server.url, connect_timeout=2)
+        client = await make(server.url, connect_timeout=6)  # for which one waits for a connection to become free
         for number in range(300):
             client.send("tools/call", {"name": "x"}, number)
-        await until(lambda: len(client.receiver.messages) == 300 - 256)
+        await until(lambda: len(client.receiver.messages) >= 300 - 256)
         for answer in map(json.loads, client.receiver.messages):
             assert "open already" in answer["error"]["message"]
             assert outcome(answer) == "not_sent"
