@@ -15,9 +15,9 @@ import json
 import os
 import re
 import signal
-import stat
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,6 +27,7 @@ import anyio.lowlevel
 from mcp_ws_ide import __version__
 from mcp_ws_ide.binding import SERVER_NAME
 from mcp_ws_ide.client.negotiating import raw_transport
+from mcp_ws_ide.client.standard_io import MAX_LINE_BYTES, Stdout, stdin_lines
 from mcp_ws_ide.client.states import Lost, Negotiated, Reconnect, Reconnecting, Resumed, State
 from mcp_ws_ide.discovery import RunningGateway, check_name, endpoint_url, find_gateway
 from mcp_ws_ide.errors import ConnectError, UnusableArgument, UnusableHeader
@@ -35,12 +36,12 @@ from mcp_ws_ide.ide_entries import IDES, TOKEN_VARIABLE, entry
 from mcp_ws_ide.inspector.gateway_client import GatewayClient
 from mcp_ws_ide.messages import one_line
 
-MAX_LINE_BYTES: Final = 64 << 20
-"""Longest line of stdin."""
 RESUMING: Final = ("websocket", "poll")
 """Transports on which a session survives the loss of a connection, in the order in which they are tried."""
 LAST_ANSWERS: Final = 10.0
 """Seconds after the end of stdin in which open requests may still be answered."""
+LAST_LINES: Final = 5.0
+"""Seconds after that in which what has come may still be read."""
 
 HEADER_LINE: Final = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\x20-\x7e]*?)[ \t]*")
 """A header as RFC 9110 (sections 5.1 and 5.5) has it, within ASCII."""
@@ -197,19 +198,25 @@ async def _carry(url: str, token: str | None, headers: dict[str, str], options: 
         ):
             print(f"mcp-ws-connect: {state}", file=sys.stderr)
 
+    if sys.stdout is None:
+        raise UnusableArgument("stdout is closed: nobody could read what the server says")
     policy = Reconnect(give_up_after=options.give_up_after)
     transports = RESUMING if options.transport is None else (options.transport,)
     address = f"http{url.removeprefix('ws')}" if url.startswith("ws") else url
     negotiating = raw_transport(
         address, transports=transports, token=token, headers=headers, reconnect=policy, on_state=tell
     )
-    whole = True
+    whole, problem = True, ""
     async with negotiating as (read, write), anyio.create_task_group() as group:
         transport = negotiating.active
         assert transport is not None
+        out = await Stdout.open()
 
         async def down() -> None:
-            await _to_stdout(read)
+            nonlocal problem
+            problem = await _to_stdout(read, out)
+            with anyio.move_on_after(LAST_LINES), suppress(OSError):
+                await out.finish()
             group.cancel_scope.cancel()
 
         async def up() -> None:
@@ -217,19 +224,27 @@ async def _carry(url: str, token: str | None, headers: dict[str, str], options: 
             whole = await _from_stdin(write)
             await write.aclose()
             await transport.settle(LAST_ANSWERS)
-            while read.statistics().current_buffer_used:  # what has come is still printed
-                await anyio.lowlevel.checkpoint()
-            for error in transport.abandon("stdin ended before the answer came"):
-                whole = False
-                sys.stdout.buffer.write(error + b"\n")
-            sys.stdout.buffer.flush()
+            with anyio.move_on_after(LAST_LINES) as patience, suppress(OSError):
+                while read.statistics().current_buffer_used:  # what has come is still printed
+                    await anyio.lowlevel.checkpoint()
+                for error in transport.abandon("stdin ended before the answer came"):
+                    whole = False
+                    await out.write(error)
+                await out.finish()
+            whole = whole and not patience.cancelled_caught
+            group.cancel_scope.cancel()
+
+        async def unread() -> None:
+            await out.gone()
             group.cancel_scope.cancel()
 
         # An IDE ends what it launched by a signal: leave properly, so that the session ends too.
         for number in (signal.SIGTERM, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(number, group.cancel_scope.cancel)
-        group.start_soon(down)
-        group.start_soon(up)
+        for task in (down, up, unread):
+            group.start_soon(task)
+    if problem:
+        raise UnusableArgument(f"stdout cannot be written: {problem}")
     lost = negotiating.active is None or negotiating.active.error is not None
     return 1 if lost or not whole else 0
 
@@ -237,7 +252,7 @@ async def _carry(url: str, token: str | None, headers: dict[str, str], options: 
 async def _from_stdin(write: Any) -> bool:
     """Until the end of stdin, or of the session. Returns whether every line was passed on."""
     try:
-        readline = await _stdin_lines()
+        readline = await stdin_lines()
         while line := await readline():
             if line.strip():
                 await write.send(line.strip())
@@ -249,32 +264,16 @@ async def _from_stdin(write: Any) -> bool:
     return True
 
 
-async def _stdin_lines() -> Callable[[], Awaitable[bytes]]:
-    """What reads a line: on the event loop where stdin is a pipe or a terminal, in a thread where it is a file."""
-    if sys.stdin is None:
-        return _nothing
-    mode = os.fstat(sys.stdin.fileno()).st_mode
-    if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or sys.stdin.isatty()):
-        return lambda: asyncio.to_thread(sys.stdin.buffer.readline)
-    reader = asyncio.StreamReader(limit=MAX_LINE_BYTES)
-    loop = asyncio.get_running_loop()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    return reader.readline
-
-
-async def _nothing() -> bytes:
-    return b""
-
-
-async def _to_stdout(read: Any) -> None:
-    """Until the session ends, or nobody reads any more."""
-    out = sys.stdout.buffer
+async def _to_stdout(read: Any, out: Stdout) -> str:
+    """Until the session ends, or nobody reads any more. Returns why no more can be written, where that is a defect."""
     try:
         async for message in read:
-            out.write(one_line(message) + b"\n")
-            out.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            await out.write(one_line(message))
+    except (BrokenPipeError, ConnectionResetError):
+        pass
+    except OSError as error:  # a full disk, say
+        return error.strerror or str(error)
+    return ""
 
 
 if __name__ == "__main__":

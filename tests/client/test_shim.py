@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
+from mcp_ws_ide.client.shim import LAST_ANSWERS, LAST_LINES
 from mcp_ws_ide.ide_entries import IDES
 from tests.chaos import ChaosLink
 from tests.conftest import FAST_SERVER, MODERN, Jupyter, wait_until
@@ -197,6 +199,67 @@ def test_a_signal_ends_the_session_at_once(jupyter, number):
     process.send_signal(number)
     process.wait(10)
     wait_until(lambda: len(sessions()) == before - 1, what="the end of the session")
+
+
+@pytest.fixture
+def launched(jupyter):
+    """It, with pipes, connected; and what sends it a call whose answer has ``size`` bytes."""
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    process = subprocess.Popen([*COMMAND, "fast"], env=jupyter.environment, **pipes)
+
+    def call(number: int, size: int) -> None:
+        params = {"name": "echo", "arguments": {"text": "x" * size}, "_meta": MODERN}
+        message = {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params}
+        process.stdin.write(json.dumps(message).encode() + b"\n")
+        process.stdin.flush()
+
+    call(0, 1)
+    assert json.loads(process.stdout.readline())["id"] == 0
+    with process:
+        yield process, call
+        process.kill()
+
+
+def test_the_end_of_stdin_is_heard_also_while_nobody_reads_stdout(launched):
+    process, call = launched
+    for number in range(1, 41):
+        call(number, 100_000)
+    process.stdin.close()
+    assert process.wait(LAST_ANSWERS + LAST_LINES + 15) == 1, "not everything could be said"
+
+
+def test_what_comes_when_stdin_has_ended_is_whole_for_who_reads_late(launched):
+    process, call = launched
+    for number in range(1, 41):
+        call(number, 100_000)
+    process.stdin.close()
+    assert [json.loads(line)["id"] for line in process.stdout] == list(range(1, 41))
+    assert process.wait(20) == 0
+
+
+def test_it_ends_when_nobody_reads_stdout_any_more_also_while_idle(jupyter, launched):
+    process, _ = launched
+    process.stdout.close()
+    assert process.wait(20) == 0
+    assert process.stderr.read() == b""
+    wait_until(lambda: jupyter.rest("GET", "health")[1]["sessions"] == 0)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+def test_a_full_disk_is_said_in_words(jupyter):
+    request = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"_meta": MODERN}})
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [*COMMAND, "fast"],
+            input=request.encode() + b"\n",
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=60,
+            check=False,
+            env=jupyter.environment,
+        )
+    assert done.returncode == 2
+    assert done.stderr == b"mcp-ws-connect: stdout cannot be written: No space left on device\n"
 
 
 def test_stdin_may_be_a_file_or_nothing(jupyter, tmp_path):

@@ -610,7 +610,8 @@ async def test_a_flood_of_connections_is_bounded(make):
         await asyncio.sleep(60)
 
     async with Server(handler) as server:
-        client = await make(server.url, connect_timeout=6)  # for which one waits for a connection to become free
+        # As long as this one waits for a connection to become free.
+        client = await make(server.url, connect_timeout=6)
         for number in range(300):
             client.send("tools/call", {"name": "x"}, number)
         await until(lambda: len(client.receiver.messages) >= 300 - 256)

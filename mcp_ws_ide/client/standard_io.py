@@ -1,0 +1,94 @@
+"""stdin and stdout by lines, on the event loop where they are pipes: a side that stands still holds up nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, Final
+
+import anyio
+
+MAX_LINE_BYTES: Final = 64 << 20
+"""Longest line of stdin."""
+
+
+async def stdin_lines() -> Callable[[], Awaitable[bytes]]:
+    """What reads a line, ``b""`` at the end; in a thread where stdin is a file.
+
+    The reader raises ValueError for a line above :data:`MAX_LINE_BYTES`.
+    """
+    if sys.stdin is None:
+        return _nothing
+    if not _is_pipe(sys.stdin) and not sys.stdin.isatty():
+        return lambda: asyncio.to_thread(sys.stdin.buffer.readline)
+    reader = asyncio.StreamReader(limit=MAX_LINE_BYTES)
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    return reader.readline
+
+
+async def _nothing() -> bytes:
+    return b""
+
+
+class Stdout:
+    """Where lines go; use :meth:`open`. Its methods raise OSError where nobody reads any more, or a disk is full."""
+
+    def __init__(self, writer: asyncio.StreamWriter | None) -> None:
+        self._writer = writer
+
+    @classmethod
+    async def open(cls) -> Stdout:
+        """On the event loop where stdout is a pipe; files and terminals are written to at once."""
+        if not _is_pipe(sys.stdout) or _is_one_socket(sys.stdin, sys.stdout):
+            return cls(None)
+        loop = asyncio.get_running_loop()
+        protocol = asyncio.StreamReaderProtocol(asyncio.StreamReader())
+        transport, _ = await loop.connect_write_pipe(lambda: protocol, sys.stdout)
+        return cls(asyncio.StreamWriter(transport, protocol, None, loop))
+
+    async def write(self, line: bytes) -> None:
+        """Write a line; returns when so much of what was written is taken that more may follow."""
+        if self._writer is not None:
+            self._writer.write(line + b"\n")
+            return await self._writer.drain()
+        try:
+            sys.stdout.buffer.write(line + b"\n")
+            sys.stdout.buffer.flush()
+        except OSError:
+            os.dup2(
+                os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+            )  # what is left is not tried again at exit
+            raise
+
+    async def gone(self) -> None:
+        """Wait until nobody reads any more, also while nothing is written; of a file or terminal that is not known."""
+        if self._writer is None:
+            await anyio.sleep_forever()
+        else:
+            with suppress(OSError):
+                await self._writer.wait_closed()
+
+    async def finish(self) -> None:
+        """Wait until everything is taken, and close it."""
+        if self._writer is not None:
+            self._writer.close()
+            await self._writer.wait_closed()
+
+
+def _is_pipe(stream: Any) -> bool:
+    mode = os.fstat(stream.fileno()).st_mode
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+
+
+def _is_one_socket(*streams: Any) -> bool:
+    """Whether both are the same: what can be read from it is then no sign that nobody reads what is written."""
+    return (
+        len({os.fstat(stream.fileno()).st_ino for stream in streams if stream is not None})
+        == 1
+        < len(streams)
+    )
