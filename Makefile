@@ -115,7 +115,7 @@ page: $(PAGE_BUILT) ## build the page alone
 environments: $(ENVIRONMENTS) ## install what the tests need; make -j 3 does it side by side
 
 test: $(ENVIRONMENTS) ## install what the tests need, then run them all
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder --durations 20
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations 20
 
 test-quick: $(STAMP) ## the tests that need neither Node nor Chromium, without the heavy ones
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m "not node and not chromium and not heavy and not soak"

@@ -10,7 +10,7 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mcp_ws_ide import config
@@ -104,7 +104,8 @@ ENTRY = st.fixed_dictionaries(
 
 def load(tmp_path: Path, document: object, **environ: str) -> config.Configuration:
     path = tmp_path / "mcp.json"
-    path.write_text(document if isinstance(document, str) else json.dumps(document))
+    text = document if isinstance(document, str) else json.dumps(document)
+    path.write_bytes(text.encode(errors="surrogatepass"))
     return config.load({}, [str(path)], [], environ)
 
 
@@ -669,6 +670,7 @@ def test_equal_files_make_equal_specs_and_any_difference_shows(tmp_path):
     JSON
     | st.builds(lambda key, entry: {key: {"a": entry}}, st.sampled_from(["mcpServers", "servers"]), ENTRY)
 )
+@example("\ud800")
 def test_no_content_raises(tmp_path_factory, document):
     configuration = load(tmp_path_factory.getbasetemp(), document, A="1", B="http://[")
     assert all(problem.reason for problem in configuration.problems)

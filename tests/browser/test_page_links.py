@@ -159,6 +159,8 @@ def test_a_cut_is_shown_counted_down_and_survived(open_tab, gateway, road):
     state.filter(has_text=re.compile(r"attempt [3-9].* in \d+ s")).wait_for()
     tab.picture("reconnecting")
     tab.accessible()
+    # Long enough before it comes back by itself.
+    state.filter(has_text=re.compile(r"in ([4-9]|\d\d) s")).wait_for()
     road.mend()
     tab.page.get_by_role("button", name="Try now").click()
     tab.connected()
