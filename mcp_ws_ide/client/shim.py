@@ -225,6 +225,7 @@ async def _carry(url: str, token: str | None, headers: dict[str, str], options: 
             await write.aclose()
             await transport.settle(LAST_ANSWERS)
             with anyio.move_on_after(LAST_LINES) as patience, suppress(OSError):
+                await anyio.lowlevel.checkpoint()  # what has just been given to down() is in no buffer
                 while read.statistics().current_buffer_used:  # what has come is still printed
                     await anyio.lowlevel.checkpoint()
                 for error in transport.abandon("stdin ended before the answer came"):

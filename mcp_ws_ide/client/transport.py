@@ -82,6 +82,8 @@ class SessionTransport:
         self._writing = anyio.Lock()
         self._room = anyio.Event()
         self._answered = anyio.Event()
+        self._passing = False
+        """Whether something that the link brought is on its way to the session."""
         self._all_sent = anyio.Event()
         self._attempt = 0
         """Attempts to come back since a link was last known to carry frames beyond its greeting."""
@@ -119,10 +121,13 @@ class SessionTransport:
         await self._stack.__aexit__(None, None, None)
 
     async def settle(self, timeout: float) -> None:
-        """After the write stream was closed: wait until no request is open, at most ``timeout`` seconds."""
+        """After the write stream was closed: wait until every request has its answer in the read stream.
+
+        Returns after ``timeout`` seconds at the latest.
+        """
         with anyio.move_on_after(timeout):
             await self._all_sent.wait()
-            while self._end.waiting and self.error is None:
+            while (self._end.waiting or self._passing) and self.error is None:
                 self._answered = anyio.Event()
                 await self._answered.wait()
 
@@ -232,6 +237,7 @@ class SessionTransport:
         try:
             while True:
                 data = await link.recv(decode=False)
+                self._passing = True
                 message, write, event = end.receive(data)
                 await _write(link, write)
                 if event is Event.PONG or end.plain:
@@ -242,13 +248,15 @@ class SessionTransport:
                     self._made_room()
                 else:
                     await to_session.send(self._decode(message))
-                    self._answered.set()
+                self._passing = False
+                self._answered.set()
         except ConnectionClosed:
             pass
         except Violation as error:
             await link.close(CloseCode.PROTOCOL_ERROR, str(error)[:120])
         if end.plain and anyio.current_time() - since > PROVEN_AFTER:
             self._attempt = 0
+        self._passing = False
         end.lost_link()
         self._link = None
         self._note_close(link)
