@@ -44,7 +44,7 @@ class Stdout:
     @classmethod
     async def open(cls) -> Stdout:
         """On the event loop where stdout is a pipe; files and terminals are written to at once."""
-        if not _is_pipe(sys.stdout) or _is_one_socket(sys.stdin, sys.stdout):
+        if not _is_pipe(sys.stdout) or _is_stdin_too():
             return cls(None)
         loop = asyncio.get_running_loop()
         protocol = asyncio.StreamReaderProtocol(asyncio.StreamReader())
@@ -60,9 +60,8 @@ class Stdout:
             sys.stdout.buffer.write(line + b"\n")
             sys.stdout.buffer.flush()
         except OSError:
-            os.dup2(
-                os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-            )  # what is left is not tried again at exit
+            # What is left in the buffer is not tried again at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise
 
     async def gone(self) -> None:
@@ -85,10 +84,6 @@ def _is_pipe(stream: Any) -> bool:
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
-def _is_one_socket(*streams: Any) -> bool:
-    """Whether both are the same: what can be read from it is then no sign that nobody reads what is written."""
-    return (
-        len({os.fstat(stream.fileno()).st_ino for stream in streams if stream is not None})
-        == 1
-        < len(streams)
-    )
+def _is_stdin_too() -> bool:
+    """Whether stdout is stdin's socket: what can be read from it is then no sign that nobody reads what is written."""
+    return sys.stdin is not None and os.path.sameopenfile(sys.stdin.fileno(), sys.stdout.fileno())

@@ -257,6 +257,7 @@ class SessionTransport:
         if end.plain and anyio.current_time() - since > PROVEN_AFTER:
             self._attempt = 0
         self._passing = False
+        self._answered.set()
         end.lost_link()
         self._link = None
         self._note_close(link)
