@@ -23,7 +23,7 @@ from pathlib import Path
 from bench import HERE, TOKEN, Rig, spread
 from websockets.sync.client import connect
 
-from mcp_ws_ide import messages
+from mcp_ws_ide.core import messages
 from mcp_ws_ide.tap import Tap, Watcher
 
 STATES = {

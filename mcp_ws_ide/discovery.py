@@ -16,7 +16,7 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 
 from jupyter_core.paths import jupyter_runtime_dir
 
-from mcp_ws_ide.binding import ENDPOINT_NAME
+from mcp_ws_ide.core.binding import ENDPOINT_NAME
 from mcp_ws_ide.errors import ConnectError, UnusableArgument
 
 _PAGES = re.compile(

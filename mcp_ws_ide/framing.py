@@ -17,8 +17,8 @@ from websockets.frames import BINARY, CLOSE, CONT, PONG, TEXT, Close, Frame
 from websockets.protocol import SERVER, State
 from websockets.protocol import Protocol as WebSocketProtocol
 
-from mcp_ws_ide.binding import VIOLATIONS, CloseCode, close_code_for, close_reason
-from mcp_ws_ide.messages import is_text
+from mcp_ws_ide.core.binding import VIOLATIONS, CloseCode, close_code_for, close_reason
+from mcp_ws_ide.core.messages import is_text
 
 try:
     from websockets.speedups import apply_mask

@@ -16,10 +16,10 @@ from typing import Final
 
 import msgspec
 
-from mcp_ws_ide import messages
-from mcp_ws_ide.binding import CloseCode
+from mcp_ws_ide.core import messages
+from mcp_ws_ide.core.binding import CloseCode
+from mcp_ws_ide.core.messages import Kind, Message
 from mcp_ws_ide.errors import MalformedMessage
-from mcp_ws_ide.messages import Kind, Message
 from mcp_ws_ide.redaction import HIDDEN, Redactor
 
 HISTORY_RECORDS: Final = 10_000
@@ -41,7 +41,7 @@ MAX_ASKED: Final = 4096
 """Requests whose answers a watcher of methods still waits for."""
 
 _KINDS: Final = ("request", "notification", "response")
-"""By :class:`~mcp_ws_ide.messages.Kind`."""
+"""By :class:`~mcp_ws_ide.core.messages.Kind`."""
 _HEAD: Final = re.compile(
     rb'\{"jsonrpc":"2\.0","id":(-?\d{1,18}|"[^"\\]{0,256}"),"(?:(result|error)"|method":"([^"\\]{1,128})")'
 )

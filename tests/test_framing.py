@@ -9,7 +9,7 @@ from websockets.frames import BINARY, CLOSE, CONT, PING, PONG, TEXT, Close, Fram
 from websockets.protocol import CLIENT, SERVER, State
 from websockets.protocol import Protocol as Reference
 
-from mcp_ws_ide.binding import CloseCode
+from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.framing import FrameLayer
 
 

@@ -12,11 +12,11 @@ from typing import Any
 import psutil
 import pytest
 
-from mcp_ws_ide import messages
 from mcp_ws_ide.config import Configuration, ServerSpec
+from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.era import Era
-from mcp_ws_ide.core.gather import UNAVAILABLE_KEY
 from mcp_ws_ide.core.group import ACKNOWLEDGE_TIME
+from mcp_ws_ide.core.group_merge import UNAVAILABLE_KEY
 from mcp_ws_ide.core.tools import ToolRules
 from mcp_ws_ide.errors import CANCELLED
 from mcp_ws_ide.gateway import Gateway, HttpLink, Limits, LinkInfo, Stream

@@ -8,9 +8,9 @@ import tracemalloc
 
 import pytest
 
-from mcp_ws_ide import messages
 from mcp_ws_ide import tap as tap_module
-from mcp_ws_ide.binding import CloseCode
+from mcp_ws_ide.core import messages
+from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.handlers.tap import read_place, read_scope
 from mcp_ws_ide.redaction import RAW_LIMIT, REDACT_LIMIT
 from mcp_ws_ide.tap import BATCH_BYTES, HISTORY_RECORDS, Scope, Tap, Watcher

@@ -1,7 +1,7 @@
 /**
  * The wire contract with a gateway (docs/binding.md): subprotocols, close codes, control frames.
  *
- * Pure text and data; knows no socket and no session. Mirrors `mcp_ws_ide/binding.py`.
+ * Pure text and data; knows no socket and no session. Mirrors `mcp_ws_ide/core/binding.py`.
  */
 
 export const SUBPROTOCOL_RESUME = "mcp.resume.v1";

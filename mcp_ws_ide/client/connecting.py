@@ -11,8 +11,8 @@ from mcp_ws_ide.client.links import Token
 from mcp_ws_ide.client.negotiating import TRANSPORTS, NegotiatingTransport, negotiating_transport
 from mcp_ws_ide.client.states import Reconnect, State
 from mcp_ws_ide.client.transport import SessionTransport, websocket_transport
+from mcp_ws_ide.core.headers import brings_credential, check_headers
 from mcp_ws_ide.discovery import check_name, endpoint_url, find_gateway
-from mcp_ws_ide.headers import brings_credential, check_headers
 
 if TYPE_CHECKING:
     from mcp import ClientSession

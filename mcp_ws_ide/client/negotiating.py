@@ -23,9 +23,9 @@ from mcp_ws_ide.client.links import LinkOpener, NoTls, Opener, Token, refusal
 from mcp_ws_ide.client.poll import PollOpener
 from mcp_ws_ide.client.states import Negotiated, Reconnect, State
 from mcp_ws_ide.client.transport import SessionTransport, verbatim
+from mcp_ws_ide.core.headers import check_headers
 from mcp_ws_ide.discovery import split_address
 from mcp_ws_ide.errors import ConnectError, Unauthorized, UnknownServer, UnusableArgument
-from mcp_ws_ide.headers import check_headers
 
 TRANSPORTS: Final = ("http", "websocket", "poll")
 """What can be negotiated, in the order in which it is tried unless told otherwise."""

@@ -16,8 +16,10 @@ import anyio
 import httpx2
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError
 
-from mcp_ws_ide import __version__, messages
-from mcp_ws_ide.binding import (
+from mcp_ws_ide import __version__
+from mcp_ws_ide.client.links import Opener, Token, check_for_tls, refusal
+from mcp_ws_ide.core import messages
+from mcp_ws_ide.core.binding import (
     CLIENT_USER_AGENT,
     SUBPROTOCOL_RESUME,
     CloseCode,
@@ -26,7 +28,6 @@ from mcp_ws_ide.binding import (
     poll_close,
     poll_head,
 )
-from mcp_ws_ide.client.links import Opener, Token, check_for_tls, refusal
 from mcp_ws_ide.errors import ConnectError
 
 NDJSON: Final = "application/x-ndjson"

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mcp_ws_ide.binding import FINAL_CODES as FINAL_CODES
+from mcp_ws_ide.core.binding import FINAL_CODES as FINAL_CODES
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,6 @@ import anyio
 import anyio.lowlevel
 from websockets.exceptions import ConnectionClosed
 
-from mcp_ws_ide import binding
-from mcp_ws_ide.binding import SUBPROTOCOL_RESUME, CloseCode
 from mcp_ws_ide.client.links import PING_INTERVAL, Link, LinkOpener, Opener, Token
 from mcp_ws_ide.client.states import (
     FINAL_CODES,
@@ -31,6 +29,8 @@ from mcp_ws_ide.client.states import (
     Resumed,
     State,
 )
+from mcp_ws_ide.core import binding
+from mcp_ws_ide.core.binding import SUBPROTOCOL_RESUME, CloseCode
 from mcp_ws_ide.core.channel import ACK_WITH_DATA
 from mcp_ws_ide.core.resume import ClientEnd, Event, Violation
 from mcp_ws_ide.errors import ConnectError, ConnectionLost, Unauthorized, UnknownServer

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
-from mcp_ws_ide import binding
+from mcp_ws_ide.core import binding
 
 ACK_FRAMES: Final = 8
 """Unacknowledged data frames after which a side acknowledges at once."""

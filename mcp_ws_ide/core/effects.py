@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from mcp_ws_ide.messages import IdKey, Message, Params
+from mcp_ws_ide.core.messages import IdKey, Message, Params
 
 
 class Pending(msgspec.Struct, gc=False, eq=False):

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from mcp_ws_ide import messages
+from mcp_ws_ide.core import messages
 from mcp_ws_ide.errors import GATEWAY_ERRORS, METHOD_NOT_FOUND
 
 MODERN_VERSION: Final = "2026-07-28"

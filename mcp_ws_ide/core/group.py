@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from mcp_ws_ide import messages
-from mcp_ws_ide.core.gather import (
+from mcp_ws_ide.core import messages
+from mcp_ws_ide.core.bridges.legacy_client import RESOURCE_NOT_FOUND
+from mcp_ws_ide.core.bridges.legacy_server import SERVER_INFO_KEY
+from mcp_ws_ide.core.group_merge import (
     DISCOVER,
     LISTS,
     SEPARATOR,
@@ -21,12 +23,10 @@ from mcp_ws_ide.core.gather import (
     Names,
     offers_none,
 )
-from mcp_ws_ide.core.legacy_client import RESOURCE_NOT_FOUND
-from mcp_ws_ide.core.legacy_server import SERVER_INFO_KEY
+from mcp_ws_ide.core.messages import Kind, Message
 from mcp_ws_ide.core.payload import code_of, encode, members_of, text_of, texts_of, words_of
 from mcp_ws_ide.core.session import CANCELLED
 from mcp_ws_ide.errors import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND
-from mcp_ws_ide.messages import Kind, Message
 
 ACKNOWLEDGE_TIME: Final = 5.0
 """Seconds that a subscription waits for the members that do not acknowledge it."""

@@ -20,11 +20,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Generic, TypeVar
 
-from mcp_ws_ide import messages
+from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.effects import Deliver, Drop, Pending, Reply
+from mcp_ws_ide.core.messages import Kind, Message, Params
 from mcp_ws_ide.core.session import CANCELLED, DROPPABLE
 from mcp_ws_ide.errors import METHOD_NOT_FOUND, MalformedMessage
-from mcp_ws_ide.messages import Kind, Message, Params
 
 LISTEN = "subscriptions/listen"
 PROGRESS = "notifications/progress"

@@ -19,11 +19,11 @@ from typing import Final
 
 import msgspec
 
-from mcp_ws_ide import binding, messages
-from mcp_ws_ide.binding import Control, ControlError, Window
+from mcp_ws_ide.core import binding, messages
+from mcp_ws_ide.core.binding import Control, ControlError, Window
 from mcp_ws_ide.core.channel import PositionError, ReliableChannel
+from mcp_ws_ide.core.messages import IdKey, Kind
 from mcp_ws_ide.errors import LIMIT_EXCEEDED, SESSION_LOST, MalformedMessage
-from mcp_ws_ide.messages import IdKey, Kind
 
 OVERFLOW_FACTOR: Final = 2
 """While a link is up, this many windows may be unacknowledged: a slow network is not a lost client."""

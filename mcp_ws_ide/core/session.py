@@ -14,11 +14,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from mcp_ws_ide import messages
+from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.effects import Deliver, Drop, Effect, Forward, Pending, Reply
 from mcp_ws_ide.core.era import MODERN_VERSION, Era
+from mcp_ws_ide.core.messages import IdKey, Kind, Message
 from mcp_ws_ide.errors import INVALID_REQUEST, LIMIT_EXCEEDED, METHOD_NOT_FOUND, MalformedMessage
-from mcp_ws_ide.messages import IdKey, Kind, Message
 
 CANCELLED = "notifications/cancelled"
 DROPPABLE = frozenset({b'"notifications/progress"', b'"notifications/message"'})

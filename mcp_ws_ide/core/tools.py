@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 import msgspec
 from msgspec import Raw
 
-from mcp_ws_ide import messages
+from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.payload import members_of
 from mcp_ws_ide.errors import INVALID_PARAMS
 

@@ -12,7 +12,6 @@ from typing import Final
 
 import msgspec
 
-from mcp_ws_ide.binding import CloseCode, Window
 from mcp_ws_ide.config import (
     MAX_MEMBERS,
     Configuration,
@@ -21,6 +20,7 @@ from mcp_ws_ide.config import (
     child_environment,
     known_secrets,
 )
+from mcp_ws_ide.core.binding import CloseCode, Window
 from mcp_ws_ide.core.resume import GatewayEnd
 from mcp_ws_ide.errors import LimitExceeded
 from mcp_ws_ide.gateway.group import GroupTransport

@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Self
 
-from mcp_ws_ide import __version__, messages
-from mcp_ws_ide.binding import CloseCode
+from mcp_ws_ide import __version__
+from mcp_ws_ide.core import messages
+from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.core.group import Group, Out
 from mcp_ws_ide.errors import LimitExceeded, TransportClosed, TransportError
 from mcp_ws_ide.gateway.session import LinkInfo, Session

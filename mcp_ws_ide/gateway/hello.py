@@ -6,8 +6,8 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from mcp_ws_ide import binding
-from mcp_ws_ide.binding import CloseCode, Control, ControlError
+from mcp_ws_ide.core import binding
+from mcp_ws_ide.core.binding import CloseCode, Control, ControlError
 from mcp_ws_ide.core.resume import Refused
 from mcp_ws_ide.errors import LimitExceeded
 from mcp_ws_ide.gateway.faults import WORDS

@@ -16,10 +16,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from mcp_ws_ide import messages
-from mcp_ws_ide.binding import CloseCode
+from mcp_ws_ide.core import messages
+from mcp_ws_ide.core.binding import CloseCode
+from mcp_ws_ide.core.messages import IdKey, Kind
 from mcp_ws_ide.errors import MalformedMessage
-from mcp_ws_ide.messages import IdKey, Kind
 
 MAX_QUEUED_BYTES: Final = 8 << 20
 """Bytes that wait for one HTTP response before its oldest events give way."""

@@ -15,8 +15,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from mcp_ws_ide import messages
-from mcp_ws_ide.binding import VIOLATIONS, CloseCode, close_reason, poll_close, poll_head
+from mcp_ws_ide.core import messages
+from mcp_ws_ide.core.binding import VIOLATIONS, CloseCode, close_reason, poll_close, poll_head
 from mcp_ws_ide.core.tools import ToolRules
 
 HOLD: Final = 25.0

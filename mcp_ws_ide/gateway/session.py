@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
-from mcp_ws_ide import binding, messages
-from mcp_ws_ide.binding import FRAGILE_MAX_BYTES, CloseCode, ControlError
+from mcp_ws_ide.core import binding, messages
 from mcp_ws_ide.core import era as eras
-from mcp_ws_ide.core import legacy_client
+from mcp_ws_ide.core.binding import FRAGILE_MAX_BYTES, CloseCode, ControlError
+from mcp_ws_ide.core.bridges import legacy_client
+from mcp_ws_ide.core.bridges.legacy_client import LegacyClient
 from mcp_ws_ide.core.channel import ACK_WITH_DATA
 from mcp_ws_ide.core.effects import Abandon, Again, Deliver, Drop, Effect, Forward, Pending
 from mcp_ws_ide.core.era import Era
-from mcp_ws_ide.core.legacy_client import LegacyClient
 from mcp_ws_ide.core.resume import GatewayEnd, Overflow, Violation
 from mcp_ws_ide.core.session import SessionCore
 from mcp_ws_ide.core.tools import ToolRules, refusal, visible

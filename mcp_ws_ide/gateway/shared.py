@@ -10,11 +10,12 @@ import secrets
 import time
 from typing import TYPE_CHECKING
 
-from mcp_ws_ide import __version__, messages
+from mcp_ws_ide import __version__
 from mcp_ws_ide.core import era as eras
+from mcp_ws_ide.core import messages
+from mcp_ws_ide.core.bridges.legacy_server import LegacyServer, Step
 from mcp_ws_ide.core.effects import Deliver, Drop, Forward, Pending, Reply
 from mcp_ws_ide.core.era import Era
-from mcp_ws_ide.core.legacy_server import LegacyServer, Step
 from mcp_ws_ide.core.multiplexer import Multiplexer
 from mcp_ws_ide.core.payload import code_of, words_of
 from mcp_ws_ide.errors import SESSION_LOST, UPSTREAM_LOST, UPSTREAM_UNAVAILABLE

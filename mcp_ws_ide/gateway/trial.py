@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from mcp_ws_ide import __version__, messages
+from mcp_ws_ide import __version__
 from mcp_ws_ide.core import era as eras
+from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.era import Era
 from mcp_ws_ide.errors import LimitExceeded, MalformedMessage, TransportClosed, TransportError
 from mcp_ws_ide.gateway.upstream import HANDSHAKE_FACTOR

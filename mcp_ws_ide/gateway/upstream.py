@@ -16,7 +16,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from mcp_ws_ide import messages
+from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.effects import Deliver, Drop, Forward, Pending, Reply
 from mcp_ws_ide.core.era import Era
 from mcp_ws_ide.errors import (

@@ -15,8 +15,8 @@ from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.utils import ensure_async
 from tornado import httputil, web
 
-from mcp_ws_ide import binding
-from mcp_ws_ide.binding import CloseCode
+from mcp_ws_ide.core import binding
+from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.core.tools import ToolRules
 from mcp_ws_ide.tokens import TOKEN_PREFIX, Ticket
 

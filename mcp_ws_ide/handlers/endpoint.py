@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jupyter_server.auth.decorator import ws_authenticated
 
-from mcp_ws_ide import binding
+from mcp_ws_ide.core import binding
 from mcp_ws_ide.errors import LimitExceeded
 from mcp_ws_ide.gateway import Hello, LinkInfo
 from mcp_ws_ide.gateway.server import Server

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
-from mcp_ws_ide.binding import CloseCode
+from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.framing import FrameLayer
 from mcp_ws_ide.handlers.streams import ByteStream
 from mcp_ws_ide.turns import Turns

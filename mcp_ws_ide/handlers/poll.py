@@ -14,8 +14,8 @@ from typing import Final
 from jupyter_server.auth.decorator import ws_authenticated
 from tornado.iostream import StreamClosedError
 
-from mcp_ws_ide import binding, messages
-from mcp_ws_ide.binding import CloseCode, ControlError, PollClose, PollHead
+from mcp_ws_ide.core import binding, messages
+from mcp_ws_ide.core.binding import CloseCode, ControlError, PollClose, PollHead
 from mcp_ws_ide.errors import LimitExceeded
 from mcp_ws_ide.gateway import Hello, LinkInfo, PollLink
 from mcp_ws_ide.handlers.auth import EndpointHandler

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from tornado.iostream import StreamClosedError
 
-from mcp_ws_ide import messages
-from mcp_ws_ide.binding import CloseCode
+from mcp_ws_ide.core import messages
+from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.core.effects import Pending
+from mcp_ws_ide.core.messages import Kind, Message
 from mcp_ws_ide.core.payload import code_of
 from mcp_ws_ide.core.tools import ToolRules
 from mcp_ws_ide.errors import (
@@ -34,7 +35,6 @@ from mcp_ws_ide.errors import (
 from mcp_ws_ide.gateway import Exchange, HttpLink, LinkInfo, Session, Stream
 from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.handlers.auth import ServerLookup, Watched
-from mcp_ws_ide.messages import Kind, Message
 
 if TYPE_CHECKING:
     from asyncio import Future

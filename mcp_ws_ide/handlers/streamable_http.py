@@ -11,7 +11,7 @@ import time
 from jupyter_server.auth.decorator import ws_authenticated
 from tornado import web
 
-from mcp_ws_ide.binding import CloseCode
+from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.handlers.posts import Owed, Posting
 from mcp_ws_ide.handlers.repeats import head_of

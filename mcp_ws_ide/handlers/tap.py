@@ -9,8 +9,8 @@ from typing import Final
 
 from jupyter_server.auth.decorator import ws_authenticated
 
-from mcp_ws_ide import binding
-from mcp_ws_ide.binding import CloseCode
+from mcp_ws_ide.core import binding
+from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.handlers.link import WebSocketLink
 from mcp_ws_ide.handlers.upgrade import UpgradeHandler
 from mcp_ws_ide.tap import Scope, Tap, Watcher, method_pattern

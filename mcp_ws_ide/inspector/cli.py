@@ -17,7 +17,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 from mcp_ws_ide import __version__
-from mcp_ws_ide.binding import ENDPOINT_NAME
+from mcp_ws_ide.core.binding import ENDPOINT_NAME
 from mcp_ws_ide.discovery import RunningGateway, find_gateway
 from mcp_ws_ide.errors import ConnectError, UnusableArgument
 from mcp_ws_ide.inspector import commands

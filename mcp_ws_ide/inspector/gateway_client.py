@@ -16,7 +16,7 @@ from urllib.parse import quote, urlencode
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.sync.client import connect
 
-from mcp_ws_ide.binding import TAP_SUBPROTOCOL
+from mcp_ws_ide.core.binding import TAP_SUBPROTOCOL
 from mcp_ws_ide.discovery import RunningGateway, websocket_url
 from mcp_ws_ide.errors import ConnectError, Unauthorized
 

@@ -33,12 +33,12 @@ from typing import Any, BinaryIO, Final
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.sync.client import connect
 
+from mcp_ws_ide.core.messages import NEWEST_HANDSHAKE
 from mcp_ws_ide.discovery import RunningGateway, endpoint_url
 from mcp_ws_ide.errors import ConnectError
 from mcp_ws_ide.ide_entries import IDES, entry
 from mcp_ws_ide.inspector.gateway_client import GatewayClient
 from mcp_ws_ide.inspector.sanitise import visible
-from mcp_ws_ide.messages import NEWEST_HANDSHAKE
 
 START: Final = 30.0
 """Seconds that the gateway may take to start."""

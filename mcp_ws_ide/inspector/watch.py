@@ -18,7 +18,7 @@ import msgspec
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
-from mcp_ws_ide.binding import TAP_SUBPROTOCOL
+from mcp_ws_ide.core.binding import TAP_SUBPROTOCOL
 from mcp_ws_ide.discovery import RunningGateway, websocket_url
 from mcp_ws_ide.errors import ConnectError
 from mcp_ws_ide.inspector.gateway_client import MAX_RECORDS_BYTES, GatewayClient, in_thread

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx2
 import msgspec
 
-from mcp_ws_ide import messages
+from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.era import PROBE_ID
+from mcp_ws_ide.core.messages import IdKey, Kind, Message
 from mcp_ws_ide.errors import (
     HEADER_MISMATCH,
     INTERNAL_ERROR,
@@ -29,7 +30,6 @@ from mcp_ws_ide.errors import (
     UPSTREAM_UNAVAILABLE,
     MalformedMessage,
 )
-from mcp_ws_ide.messages import IdKey, Kind, Message
 from mcp_ws_ide.transports import batch
 from mcp_ws_ide.transports.base import Receiver
 from mcp_ws_ide.transports.lines import over_limit, printable, too_large

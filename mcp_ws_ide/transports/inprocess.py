@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import anyio
 
-from mcp_ws_ide import messages
+from mcp_ws_ide.core import messages
+from mcp_ws_ide.core.messages import Kind
 from mcp_ws_ide.errors import INVALID_REQUEST, TransportError
-from mcp_ws_ide.messages import Kind
 from mcp_ws_ide.transports.base import Receiver, Supplies
 from mcp_ws_ide.transports.lines import END_BYTES, over_limit, too_large
 from mcp_ws_ide.transports.tasked import CLOSE_TIMEOUT, TaskedTransport, within

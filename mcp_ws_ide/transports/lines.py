@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from mcp_ws_ide import messages
+from mcp_ws_ide.core import messages
 from mcp_ws_ide.errors import RESPONSE_TOO_LARGE
 from mcp_ws_ide.transports.base import Receiver
 

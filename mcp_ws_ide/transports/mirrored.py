@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import msgspec
 
-from mcp_ws_ide import messages
-from mcp_ws_ide.messages import Message
+from mcp_ws_ide.core import messages
+from mcp_ws_ide.core.messages import Message
 
 NAMED_BY: Final = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 """The member of params that ``Mcp-Name`` repeats, by method."""

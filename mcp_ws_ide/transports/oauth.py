@@ -22,7 +22,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx2
 import msgspec
 
-from mcp_ws_ide import messages
+from mcp_ws_ide.core import messages
 from mcp_ws_ide.errors import TransportError
 from mcp_ws_ide.files import write_private
 from mcp_ws_ide.tasks import TaskGroupOwner

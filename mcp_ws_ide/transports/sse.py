@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import httpx2
 
-from mcp_ws_ide import messages
+from mcp_ws_ide.core import messages
+from mcp_ws_ide.core.messages import Kind, Message
 from mcp_ws_ide.errors import METHOD_NOT_FOUND, UPSTREAM_LOST, UPSTREAM_UNAVAILABLE, TransportError
-from mcp_ws_ide.messages import Kind, Message
 from mcp_ws_ide.transports.base import Receiver
 from mcp_ws_ide.transports.lines import over_limit
 from mcp_ws_ide.transports.remote import (

@@ -28,8 +28,15 @@ from websockets.exceptions import (
 )
 from websockets.typing import Subprotocol
 
-from mcp_ws_ide import __version__, messages
-from mcp_ws_ide.binding import CLIENT_USER_AGENT, FINAL_CODES, SUBPROTOCOL_MCP, SUBPROTOCOL_RESUME, CloseCode
+from mcp_ws_ide import __version__
+from mcp_ws_ide.core import messages
+from mcp_ws_ide.core.binding import (
+    CLIENT_USER_AGENT,
+    FINAL_CODES,
+    SUBPROTOCOL_MCP,
+    SUBPROTOCOL_RESUME,
+    CloseCode,
+)
 from mcp_ws_ide.core.resume import ClientEnd, Event, Violation
 from mcp_ws_ide.errors import TransportError
 from mcp_ws_ide.transports.base import Receiver, Supplies

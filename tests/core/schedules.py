@@ -14,8 +14,7 @@ from collections import deque
 from types import ModuleType
 from typing import Any
 
-from mcp_ws_ide import binding, messages
-from mcp_ws_ide.core import channel, resume
+from mcp_ws_ide.core import binding, channel, messages, resume
 
 GRACE = 100.0
 

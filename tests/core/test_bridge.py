@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from mcp_ws_ide import messages
+from mcp_ws_ide.core import messages
+from mcp_ws_ide.core.bridges.legacy_client import MAX_ROUNDS, LegacyClient
+from mcp_ws_ide.core.bridges.legacy_server import MAX_PARKED, MAX_QUESTIONS, MAX_URIS, LegacyServer, Step
 from mcp_ws_ide.core.effects import Abandon, Again, Deliver, Effect, Forward
-from mcp_ws_ide.core.legacy_client import MAX_ROUNDS, LegacyClient
-from mcp_ws_ide.core.legacy_server import MAX_PARKED, MAX_QUESTIONS, MAX_URIS, LegacyServer, Step
 from mcp_ws_ide.core.session import SessionCore
 
 SUB = messages.SUBSCRIPTION_ID_KEY

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from mcp_ws_ide import messages
-from mcp_ws_ide.core.gather import LEAST_ITEM_BYTES, LISTS, MAX_LIST_BYTES, MAX_PAGES, UNAVAILABLE_KEY
+from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.group import ACKNOWLEDGE_TIME, Group, Out
+from mcp_ws_ide.core.group_merge import LEAST_ITEM_BYTES, LISTS, MAX_LIST_BYTES, MAX_PAGES, UNAVAILABLE_KEY
 
 SUB = messages.SUBSCRIPTION_ID_KEY
 

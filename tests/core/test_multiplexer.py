@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mcp_ws_ide import messages
+from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.effects import Deliver, Drop, Forward, Pending, Reply
 from mcp_ws_ide.core.multiplexer import Multiplexer
 from mcp_ws_ide.core.session import SessionCore

@@ -10,8 +10,7 @@ from types import ModuleType
 
 import pytest
 
-from mcp_ws_ide import binding
-from mcp_ws_ide.core import channel, resume
+from mcp_ws_ide.core import binding, channel, resume
 from mcp_ws_ide.core.channel import PositionError, ReliableChannel
 from mcp_ws_ide.core.resume import ClientEnd, Event, GatewayEnd, Overflow, Violation
 from mcp_ws_ide.errors import LIMIT_EXCEEDED

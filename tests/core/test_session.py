@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from mcp_ws_ide import messages
+from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.effects import Deliver, Drop, Forward, Reply
 from mcp_ws_ide.core.era import Era, probe, read_probe, refuse_modern
 from mcp_ws_ide.core.session import SessionCore

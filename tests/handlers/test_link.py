@@ -11,7 +11,7 @@ from websockets.frames import PONG, TEXT, Frame
 from websockets.protocol import CLIENT
 from websockets.protocol import Protocol as Client
 
-from mcp_ws_ide.binding import CloseCode
+from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.handlers.link import HIGH_WATER, MAX_QUEUED_BYTES, Heartbeat, WebSocketLink
 from mcp_ws_ide.handlers.streams import ByteStream, SocketStream
 from tests.conftest import until

@@ -15,8 +15,8 @@ import pytest
 import trustme
 
 from mcp_ws_ide.core.era import Era, probe, read_probe, refused_probe
+from mcp_ws_ide.core.messages import parse
 from mcp_ws_ide.errors import TransportClosed, TransportError
-from mcp_ws_ide.messages import parse
 from mcp_ws_ide.transports import http
 from mcp_ws_ide.transports.http import HttpTransport
 from mcp_ws_ide.transports.mirrored import MAX_ANNOTATIONS, annotated

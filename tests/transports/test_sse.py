@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from mcp_ws_ide.core.era import Era, probe, read_probe, refused_probe
+from mcp_ws_ide.core.messages import parse
 from mcp_ws_ide.errors import TransportError
-from mcp_ws_ide.messages import parse
 from mcp_ws_ide.transports.remote import Bounds, Remote
 from mcp_ws_ide.transports.sse import SseTransport
 from tests.conftest import until

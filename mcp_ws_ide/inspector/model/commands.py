@@ -15,11 +15,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from mcp_ws_ide.core.messages import NEWEST_HANDSHAKE, PROTOCOL_VERSION_KEY
 from mcp_ws_ide.ide_entries import TOKEN_VARIABLE
 from mcp_ws_ide.inspector.model.journal import Journal
 from mcp_ws_ide.inspector.model.records import Kind, Lane, part
 from mcp_ws_ide.inspector.model.store import TRUNCATED, Store
-from mcp_ws_ide.messages import NEWEST_HANDSHAKE, PROTOCOL_VERSION_KEY
 
 TOKEN: Final = TOKEN_VARIABLE
 INITIALIZED: Final = '{"jsonrpc":"2.0","method":"notifications/initialized"}'

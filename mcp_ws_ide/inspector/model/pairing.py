@@ -27,6 +27,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
+from mcp_ws_ide.core.messages import SUBSCRIPTION_ID_KEY, IdKey
 from mcp_ws_ide.inspector.model.records import (
     CLIENT_LEG,
     TO_SERVER,
@@ -39,7 +40,6 @@ from mcp_ws_ide.inspector.model.records import (
     value_key,
 )
 from mcp_ws_ide.inspector.model.store import NONE, Store
-from mcp_ws_ide.messages import SUBSCRIPTION_ID_KEY, IdKey
 
 MAX_OPEN: Final = 100_000
 ENDS: Final = frozenset({"link_closed", "upstream_closed"})

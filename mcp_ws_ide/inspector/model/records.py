@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from mcp_ws_ide import messages
+from mcp_ws_ide.core import messages
 from mcp_ws_ide.errors import MalformedMessage
 
 

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from mcp_ws_ide import messages
+from mcp_ws_ide.core import messages
+from mcp_ws_ide.core.messages import PROTOCOL_VERSION_KEY
 from mcp_ws_ide.errors import MalformedMessage
 from mcp_ws_ide.inspector.model.records import CLIENT_LEG, TO_SERVER, Kind, Lane, Record, part, value_key
-from mcp_ws_ide.messages import PROTOCOL_VERSION_KEY
 
 if TYPE_CHECKING:
     from mcp_ws_ide.inspector.model.schemas import Schemas

@@ -12,10 +12,8 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw
 
-from mcp_ws_ide import messages
-from mcp_ws_ide.core.effects import Abandon, Again, Deliver, Effect, Forward, Pending
-from mcp_ws_ide.core.era import MODERN_VERSION
-from mcp_ws_ide.core.legacy_server import (
+from mcp_ws_ide.core import messages
+from mcp_ws_ide.core.bridges.legacy_server import (
     CAPABILITIES_KEY,
     CLIENT_INFO_KEY,
     LIST_CHANGED,
@@ -24,10 +22,12 @@ from mcp_ws_ide.core.legacy_server import (
     QUESTIONS,
     SERVER_INFO_KEY,
 )
+from mcp_ws_ide.core.effects import Abandon, Again, Deliver, Effect, Forward, Pending
+from mcp_ws_ide.core.era import MODERN_VERSION
+from mcp_ws_ide.core.messages import IdKey, Kind, Message
 from mcp_ws_ide.core.payload import code_of, encode, members_of, object_of, text_of, texts_of, words_of
 from mcp_ws_ide.core.session import SessionCore
 from mcp_ws_ide.errors import GATEWAY_ERRORS, INTERNAL_ERROR, INVALID_PARAMS, LIMIT_EXCEEDED
-from mcp_ws_ide.messages import IdKey, Kind, Message
 
 REFUSALS: Final = frozenset({-32601, -32022})
 """Errors with which a server without a handshake answers ``initialize``."""

@@ -13,11 +13,11 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw
 
-from mcp_ws_ide import messages
+from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.era import MODERN_VERSION
+from mcp_ws_ide.core.messages import Message
 from mcp_ws_ide.core.payload import code_of, encode, items_of, members_of, object_of, text_of, words_of
 from mcp_ws_ide.errors import METHOD_NOT_FOUND
-from mcp_ws_ide.messages import Message
 
 SEPARATOR: Final = "__"
 """Between a member's name and that of its tool: model providers allow letters, digits, ``_`` and ``-`` alone."""

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mcp_ws_ide import binding
-from mcp_ws_ide.binding import CloseCode
+from mcp_ws_ide.core import binding
+from mcp_ws_ide.core.binding import CloseCode
 
 ROOT = Path(__file__).parents[1]
 

@@ -16,12 +16,12 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw
 
-from mcp_ws_ide import messages
+from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.era import MODERN_VERSION
+from mcp_ws_ide.core.messages import Kind, Message
 from mcp_ws_ide.core.payload import code_of, encode, members_of, object_of, text_of, texts_of, words_of
 from mcp_ws_ide.core.session import CANCELLED
 from mcp_ws_ide.errors import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND
-from mcp_ws_ide.messages import Kind, Message
 
 UNSUPPORTED_VERSION: Final = -32022
 URL_ELICITATION_REQUIRED: Final = -32042

@@ -6,8 +6,8 @@ import pytest
 
 from mcp_ws_ide.client import MCPServerWebSocket, WebSocketClientTransport, connect, negotiating_transport
 from mcp_ws_ide.client import websocket_transport as over_websocket
+from mcp_ws_ide.core.headers import check_headers
 from mcp_ws_ide.errors import UnusableHeader
-from mcp_ws_ide.headers import check_headers
 
 URL = "https://host/mcp-ws/servers/x"
 

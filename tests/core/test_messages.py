@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_ws_ide import messages
+from mcp_ws_ide.core import messages
+from mcp_ws_ide.core.messages import Kind
 from mcp_ws_ide.errors import INVALID_REQUEST, PARSE_ERROR, MalformedMessage
-from mcp_ws_ide.messages import Kind
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=20),
