@@ -26,8 +26,8 @@ from mcp_ws_ide.consents import Consents
 from mcp_ws_ide.gateway import Gateway, Limits, PollLink
 from mcp_ws_ide.handlers import ROUTES
 from mcp_ws_ide.handlers.auth import CHECK_SECONDS, CredentialWatch
-from mcp_ws_ide.handlers.link import Heartbeat
 from mcp_ws_ide.handlers.repeats import Admissions, RepeatRouter
+from mcp_ws_ide.links.websocket import Heartbeat
 from mcp_ws_ide.manager import Manager
 from mcp_ws_ide.metrics import GatewayCollector
 from mcp_ws_ide.redaction import BadPattern, Redactor

@@ -2,9 +2,9 @@
 
 from mcp_ws_ide.gateway.gateway import Gateway, Limits
 from mcp_ws_ide.gateway.hello import Hello
-from mcp_ws_ide.gateway.http import Exchange, HttpLink, Stream
-from mcp_ws_ide.gateway.poll import PollLink
 from mcp_ws_ide.gateway.session import Link, LinkInfo, Session
+from mcp_ws_ide.links.http import Exchange, HttpLink, Stream
+from mcp_ws_ide.links.poll import PollLink
 
 __all__ = [
     "Exchange",

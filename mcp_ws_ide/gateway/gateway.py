@@ -24,11 +24,11 @@ from mcp_ws_ide.core.binding import CloseCode, Window
 from mcp_ws_ide.core.resume import GatewayEnd
 from mcp_ws_ide.errors import LimitExceeded
 from mcp_ws_ide.gateway.group import GroupTransport
-from mcp_ws_ide.gateway.http import HttpLink
 from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.gateway.session import Link, LinkInfo, Session
 from mcp_ws_ide.gateway.shared import SharedUpstream
 from mcp_ws_ide.gateway.warm import WarmPool
+from mcp_ws_ide.links.http import HttpLink
 from mcp_ws_ide.metrics import Metrics, ServerCounters, ServerGauges
 from mcp_ws_ide.redaction import Redactor
 from mcp_ws_ide.tap import Tap

@@ -35,9 +35,9 @@ from mcp_ws_ide.errors import (
     MalformedMessage,
 )
 from mcp_ws_ide.gateway.faults import Faults
-from mcp_ws_ide.gateway.http import HttpLink
 from mcp_ws_ide.gateway.shared import SharedUpstream
 from mcp_ws_ide.gateway.upstream import PrivateUpstream, Upstream
+from mcp_ws_ide.links.http import HttpLink
 from mcp_ws_ide.tokens import new_resume_token
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from tornado import web
 from mcp_ws_ide.gateway import PollLink, Session
 from mcp_ws_ide.gateway.faults import Faults
 from mcp_ws_ide.handlers.api import ApiHandler
-from mcp_ws_ide.handlers.link import WebSocketLink
-from mcp_ws_ide.handlers.streams import ByteStream, OnData, OnEnd
+from mcp_ws_ide.links.streams import ByteStream, OnData, OnEnd
+from mcp_ws_ide.links.websocket import WebSocketLink
 
 MAX_SECONDS: Final = 600.0
 MAX_DELAY_MS: Final = 10_000.0

@@ -11,8 +11,8 @@ from jupyter_server.auth.decorator import ws_authenticated
 
 from mcp_ws_ide.core import binding
 from mcp_ws_ide.core.binding import CloseCode
-from mcp_ws_ide.handlers.link import WebSocketLink
 from mcp_ws_ide.handlers.upgrade import UpgradeHandler
+from mcp_ws_ide.links.websocket import WebSocketLink
 from mcp_ws_ide.tap import Scope, Tap, Watcher, method_pattern
 
 MAX_COMMAND_BYTES: Final = 4096

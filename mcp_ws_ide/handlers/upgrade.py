@@ -8,7 +8,7 @@ import binascii
 from tornado.websocket import WebSocketProtocol13
 
 from mcp_ws_ide.handlers.auth import EndpointHandler
-from mcp_ws_ide.handlers.streams import ByteStream, take_stream
+from mcp_ws_ide.links.streams import ByteStream, take_stream
 
 
 class UpgradeHandler(EndpointHandler):

@@ -10,7 +10,7 @@ from websockets.protocol import CLIENT, SERVER, State
 from websockets.protocol import Protocol as Reference
 
 from mcp_ws_ide.core.binding import CloseCode
-from mcp_ws_ide.framing import FrameLayer
+from mcp_ws_ide.links.framing import FrameLayer
 
 
 def masked(opcode: int, data: bytes, fin: bool = True) -> bytes:

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from mcp_ws_ide.core.binding import CloseCode
-from mcp_ws_ide.framing import FrameLayer
-from mcp_ws_ide.handlers.streams import ByteStream
+from mcp_ws_ide.links.framing import FrameLayer
+from mcp_ws_ide.links.streams import ByteStream
 from mcp_ws_ide.turns import Turns
 
 HIGH_WATER: Final = 1 << 20

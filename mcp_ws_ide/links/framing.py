@@ -4,7 +4,7 @@ Built on the sans-I/O ``Protocol`` of ``websockets``, which parses, checks and a
 module adds what it leaves to its user: putting fragments together and checking the UTF-8 of messages.
 One kind of frame takes a shorter way: a whole, final, masked text frame within the limit, which is nearly
 all there is. Everything else, and everything illegal, is the ``Protocol``'s (benchmarks/bench.py measures
-the gain, tests/test_framing.py compares the two). It performs no I/O and knows nothing of MCP.
+the gain, tests/links/test_framing.py compares the two). It performs no I/O and knows nothing of MCP.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ from websockets.protocol import CLIENT
 from websockets.protocol import Protocol as Client
 
 from mcp_ws_ide.core.binding import CloseCode
-from mcp_ws_ide.handlers.link import HIGH_WATER, MAX_QUEUED_BYTES, Heartbeat, WebSocketLink
-from mcp_ws_ide.handlers.streams import ByteStream, SocketStream
+from mcp_ws_ide.links.streams import ByteStream, SocketStream
+from mcp_ws_ide.links.websocket import HIGH_WATER, MAX_QUEUED_BYTES, Heartbeat, WebSocketLink
 from tests.conftest import until
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from mcp_ws_ide.gateway.http import Stream
+from mcp_ws_ide.links.http import Stream
 
 
 async def test_an_answer_that_comes_as_the_patience_ends_is_not_lost():
