@@ -24,7 +24,7 @@ from bench import HERE, TOKEN, Rig, spread
 from websockets.sync.client import connect
 
 from mcp_ws_ide.core import messages
-from mcp_ws_ide.tap import Tap, Watcher
+from mcp_ws_ide.observe.tap import Tap, Watcher
 
 STATES = {
     "nobody": (0, 0, ""),

@@ -29,8 +29,8 @@ from mcp_ws_ide.handlers.auth import CHECK_SECONDS, CredentialWatch
 from mcp_ws_ide.handlers.repeats import Admissions, RepeatRouter
 from mcp_ws_ide.links.websocket import Heartbeat
 from mcp_ws_ide.manager import Manager
-from mcp_ws_ide.metrics import GatewayCollector
-from mcp_ws_ide.redaction import BadPattern, Redactor
+from mcp_ws_ide.observe.metrics import GatewayCollector
+from mcp_ws_ide.observe.redaction import BadPattern, Redactor
 from mcp_ws_ide.tasks import Turnstile
 from mcp_ws_ide.tokens import TicketStore, TokenStore
 from mcp_ws_ide.transports.oauth import Authorizations

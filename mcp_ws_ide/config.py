@@ -20,7 +20,7 @@ from mcp_ws_ide.core.binding import SERVER_NAME
 from mcp_ws_ide.core.headers import brings_credential, check_headers
 from mcp_ws_ide.core.tools import ToolRules
 from mcp_ws_ide.errors import UnusableHeader
-from mcp_ws_ide.redaction import HIDDEN, is_secret_name
+from mcp_ws_ide.observe.redaction import HIDDEN, is_secret_name
 from mcp_ws_ide.transports import TRANSPORTS
 from mcp_ws_ide.transports.oauth import is_private
 

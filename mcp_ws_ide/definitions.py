@@ -24,7 +24,7 @@ from mcp_ws_ide.config import (
     without_comments,
 )
 from mcp_ws_ide.files import write_private
-from mcp_ws_ide.redaction import HIDDEN
+from mcp_ws_ide.observe.redaction import HIDDEN
 
 SECTIONS: Final = ("mcpServers", "servers")
 """Keys of a file that hold servers by name, in the order in which they are read."""

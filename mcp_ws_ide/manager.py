@@ -32,7 +32,7 @@ from mcp_ws_ide.definitions import (
     without_entry,
 )
 from mcp_ws_ide.files import same_file
-from mcp_ws_ide.redaction import HIDDEN
+from mcp_ws_ide.observe.redaction import HIDDEN
 from mcp_ws_ide.transports.stdio import find_program
 
 _CODE: Final = re.compile(

@@ -29,9 +29,9 @@ from mcp_ws_ide.gateway.session import Link, LinkInfo, Session
 from mcp_ws_ide.gateway.shared import SharedUpstream
 from mcp_ws_ide.gateway.warm import WarmPool
 from mcp_ws_ide.links.http import HttpLink
-from mcp_ws_ide.metrics import Metrics, ServerCounters, ServerGauges
-from mcp_ws_ide.redaction import Redactor
-from mcp_ws_ide.tap import Tap
+from mcp_ws_ide.observe.metrics import Metrics, ServerCounters, ServerGauges
+from mcp_ws_ide.observe.redaction import Redactor
+from mcp_ws_ide.observe.tap import Tap
 from mcp_ws_ide.tasks import TaskGroupOwner
 from mcp_ws_ide.tokens import new_resume_token
 from mcp_ws_ide.transports import TRANSPORTS, Supplies, Transport, make_transport

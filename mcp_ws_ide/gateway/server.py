@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 from mcp_ws_ide.config import ServerSpec
 from mcp_ws_ide.core.era import Era
 from mcp_ws_ide.errors import NotAttempted
-from mcp_ws_ide.metrics import ServerCounters
+from mcp_ws_ide.observe.metrics import ServerCounters
 from mcp_ws_ide.transports.base import Transport
 
 if TYPE_CHECKING:

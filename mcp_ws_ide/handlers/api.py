@@ -26,8 +26,8 @@ from mcp_ws_ide.gateway import Session
 from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.handlers.auth import GatewayHandler, credential_of
 from mcp_ws_ide.ide_entries import IDES, entry
+from mcp_ws_ide.observe.process_usage import Usage, measure
 from mcp_ws_ide.tokens import MAX_LIFETIME, TICKET_LIFETIME
-from mcp_ws_ide.usage import Usage, measure
 
 if TYPE_CHECKING:
     from mcp_ws_ide.gateway.upstream import Upstream

@@ -13,7 +13,7 @@ from mcp_ws_ide.core import binding
 from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.handlers.upgrade import UpgradeHandler
 from mcp_ws_ide.links.websocket import WebSocketLink
-from mcp_ws_ide.tap import Scope, Tap, Watcher, method_pattern
+from mcp_ws_ide.observe.tap import Scope, Tap, Watcher, method_pattern
 
 MAX_COMMAND_BYTES: Final = 4096
 """Watchers have nothing to say; a message above this size closes the link."""

@@ -173,7 +173,7 @@ async def test_metrics_count_what_happened(make_jupyter):
 
 
 def test_operations_lists_every_metric(jupyter):
-    from mcp_ws_ide.metrics import GatewayCollector, Metrics, ServerGauges
+    from mcp_ws_ide.observe.metrics import GatewayCollector, Metrics, ServerGauges
 
     metrics = Metrics()
     metrics.server("s")

@@ -13,7 +13,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from mcp_ws_ide.handlers import ROUTES
-from mcp_ws_ide.redaction import Redactor
+from mcp_ws_ide.observe.redaction import Redactor
 from tests.conftest import Jupyter, Peer
 
 EVIL = "https://evil.example"

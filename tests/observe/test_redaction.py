@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_ws_ide.redaction import HIDDEN, RAW_LIMIT, BadPattern, Redactor
+from mcp_ws_ide.observe.redaction import HIDDEN, RAW_LIMIT, BadPattern, Redactor
 from mcp_ws_ide.transports.remote import BAD_PROXY, status_words
 
 CANARY = "c4n4ryc4n4ryc4n4ry"

@@ -8,12 +8,12 @@ import tracemalloc
 
 import pytest
 
-from mcp_ws_ide import tap as tap_module
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.handlers.tap import read_place, read_scope
-from mcp_ws_ide.redaction import RAW_LIMIT, REDACT_LIMIT
-from mcp_ws_ide.tap import BATCH_BYTES, HISTORY_RECORDS, Scope, Tap, Watcher
+from mcp_ws_ide.observe import tap as tap_module
+from mcp_ws_ide.observe.redaction import RAW_LIMIT, REDACT_LIMIT
+from mcp_ws_ide.observe.tap import BATCH_BYTES, HISTORY_RECORDS, Scope, Tap, Watcher
 
 CANARY = "c4n4ryc4n4ryc4n4ry"
 

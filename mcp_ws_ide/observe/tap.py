@@ -20,7 +20,7 @@ from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.core.messages import Kind, Message
 from mcp_ws_ide.errors import MalformedMessage
-from mcp_ws_ide.redaction import HIDDEN, Redactor
+from mcp_ws_ide.observe.redaction import HIDDEN, Redactor
 
 HISTORY_RECORDS: Final = 10_000
 """Records that one principal's feed holds."""
