@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from mcp_ws_ide.config import (
+from mcp_ws_ide.config.load import (
     MAX_MEMBERS,
     Configuration,
     Problem,

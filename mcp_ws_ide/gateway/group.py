@@ -22,7 +22,7 @@ from mcp_ws_ide.gateway.shared import SharedUpstream
 from mcp_ws_ide.transports.base import Receiver, Supplies, Transport
 
 if TYPE_CHECKING:
-    from mcp_ws_ide.config import ServerSpec
+    from mcp_ws_ide.config.load import ServerSpec
     from mcp_ws_ide.gateway.gateway import Gateway
 
 

@@ -20,7 +20,7 @@ from jupyter_server.utils import ensure_async
 from tornado import web
 
 from mcp_ws_ide import __version__
-from mcp_ws_ide.config import Problem, read_rules
+from mcp_ws_ide.config.load import Problem, read_rules
 from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.gateway import Session
 from mcp_ws_ide.gateway.server import Server

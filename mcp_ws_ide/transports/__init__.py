@@ -14,7 +14,7 @@ from mcp_ws_ide.transports.unix import UnixTransport
 from mcp_ws_ide.transports.websocket import WebSocketTransport
 
 if TYPE_CHECKING:
-    from mcp_ws_ide.config import ServerSpec
+    from mcp_ws_ide.config.load import ServerSpec
 
 TRANSPORTS: Final[Mapping[str, type[Transport]]] = {
     transport.kind: transport

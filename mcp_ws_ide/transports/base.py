@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 from mcp_ws_ide.transports.processes import ProcessSupervisor
 
 if TYPE_CHECKING:
-    from mcp_ws_ide.config import ServerSpec
+    from mcp_ws_ide.config.load import ServerSpec
     from mcp_ws_ide.transports.oauth import Authorizations
 
 

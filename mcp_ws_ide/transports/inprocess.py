@@ -24,7 +24,7 @@ from mcp_ws_ide.transports.lines import END_BYTES, over_limit, too_large
 from mcp_ws_ide.transports.tasked import CLOSE_TIMEOUT, TaskedTransport, within
 
 if TYPE_CHECKING:
-    from mcp_ws_ide.config import ServerSpec
+    from mcp_ws_ide.config.load import ServerSpec
 
 _PRIVATE: Final = ("_lowlevel_server", "_mcp_server")
 """Where ``MCPServer`` (SDK 2.x) and ``FastMCP`` (SDK 1.x, fastmcp) keep the server that takes streams."""

@@ -37,7 +37,7 @@ from mcp_ws_ide.transports.remote import (
 )
 
 if TYPE_CHECKING:
-    from mcp_ws_ide.config import ServerSpec
+    from mcp_ws_ide.config.load import ServerSpec
 
 CALLBACK: Final = "mcp-ws/oauth/callback"
 """Where the authorization server sends the browser, below the public URL."""

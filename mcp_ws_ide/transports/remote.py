@@ -28,7 +28,7 @@ from mcp_ws_ide.transports.base import Supplies
 from mcp_ws_ide.transports.tasked import TaskedTransport
 
 if TYPE_CHECKING:
-    from mcp_ws_ide.config import ServerSpec
+    from mcp_ws_ide.config.load import ServerSpec
     from mcp_ws_ide.transports.oauth import Authorization
 
 MAX_CONNECTIONS: Final = 256

@@ -29,7 +29,7 @@ from mcp_ws_ide.transports.processes import Process, ProcessSupervisor
 from mcp_ws_ide.turns import Turns
 
 if TYPE_CHECKING:
-    from mcp_ws_ide.config import ServerSpec
+    from mcp_ws_ide.config.load import ServerSpec
 
 READ_BYTES: Final = 1 << 18
 """Most bytes taken from a pipe at once."""

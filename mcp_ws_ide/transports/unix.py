@@ -12,7 +12,7 @@ from mcp_ws_ide.transports.base import Receiver, Supplies, Transport
 from mcp_ws_ide.transports.lines import MessageLines
 
 if TYPE_CHECKING:
-    from mcp_ws_ide.config import ServerSpec
+    from mcp_ws_ide.config.load import ServerSpec
 
 CLOSE_TIMEOUT: Final = 2.0
 """Seconds to write what is queued before the connection is cut."""

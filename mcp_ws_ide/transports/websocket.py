@@ -44,7 +44,7 @@ from mcp_ws_ide.transports.remote import BAD_PROXY, backoff, status_words, tls_c
 from mcp_ws_ide.transports.tasked import CLOSE_TIMEOUT, TaskedTransport, within
 
 if TYPE_CHECKING:
-    from mcp_ws_ide.config import ServerSpec
+    from mcp_ws_ide.config.load import ServerSpec
 
 PING_INTERVAL: Final = 20.0
 """Seconds between Pings, and to wait for each answer: a dead link is noticed within two of them."""

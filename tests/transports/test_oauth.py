@@ -13,7 +13,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from mcp_ws_ide.config import ServerSpec
+from mcp_ws_ide.config.load import ServerSpec
 from mcp_ws_ide.transports.oauth import Authorizations, is_private
 from mcp_ws_ide.transports.remote import Unauthorized
 

@@ -1,7 +1,7 @@
 """Entries of the user's own ``mcp.json``: read, shown without secrets, changed in place.
 
 Only the text of the one entry changes; comments, order and form of everything else stay. Knows the file and its
-syntax; what an entry means is :mod:`mcp_ws_ide.config`'s, whether it may be started :mod:`mcp_ws_ide.consents`'.
+syntax; what an entry means is :mod:`mcp_ws_ide.config.load`'s, whether it may be started :mod:`mcp_ws_ide.config.consents`'.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from mcp_ws_ide.config import (
+from mcp_ws_ide.config.load import (
     MAX_FILE_BYTES,
     SETTINGS,
     censor_args,

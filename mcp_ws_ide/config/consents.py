@@ -2,7 +2,7 @@
 
 An entry that was written through the gateway (or changed since) is started only after somebody has consented to
 exactly what it would run. Kept here: which entries need that, and the digest of what was agreed to. Knows nothing
-of what the digested parts mean; :func:`mcp_ws_ide.config.launch_parts` says what they are.
+of what the digested parts mean; :func:`mcp_ws_ide.config.load.launch_parts` says what they are.
 """
 
 from __future__ import annotations

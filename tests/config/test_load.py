@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mcp_ws_ide import config
+from mcp_ws_ide.config.load import load as config
 
 KEYS = [
     "a",

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcp_ws_ide.config import parse_text
-from mcp_ws_ide.definitions import (
+from mcp_ws_ide.config.document import (
     Changed,
     DefinitionError,
     DefinitionFile,
@@ -20,6 +19,7 @@ from mcp_ws_ide.definitions import (
     with_entry,
     without_entry,
 )
+from mcp_ws_ide.config.load import parse_text
 
 NAMES = st.sampled_from(["a", "b", "c.d", "e-f", "new"])
 TEXTS = st.text(st.sampled_from('ab{}[],:"/*\\ \n\tü😀'), max_size=8)

@@ -1,7 +1,7 @@
 """Changing the user's own ``mcp.json`` through the gateway: checked, agreed to, then written.
 
-Ties the file (:mod:`mcp_ws_ide.definitions`), what entries mean (:mod:`mcp_ws_ide.config`) and what was agreed to
-(:mod:`mcp_ws_ide.consents`) together; knows nothing of HTTP. The order of its two writes is such that after a crash
+Ties the file (:mod:`mcp_ws_ide.config.document`), what entries mean (:mod:`mcp_ws_ide.config.load`) and what was agreed to
+(:mod:`mcp_ws_ide.config.consents`) together; knows nothing of HTTP. The order of its two writes is such that after a crash
 in between an entry waits for a consent, and never runs without one; whoever saves may be cancelled, the writes not.
 """
 
@@ -17,10 +17,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from mcp_ws_ide import config
-from mcp_ws_ide.config import Problem, ServerSpec
-from mcp_ws_ide.consents import Consent, Consents
-from mcp_ws_ide.definitions import (
+from mcp_ws_ide.config.consents import Consent, Consents
+from mcp_ws_ide.config.document import (
     MISSING,
     Changed,
     DefinitionError,
@@ -31,6 +29,8 @@ from mcp_ws_ide.definitions import (
     with_entry,
     without_entry,
 )
+from mcp_ws_ide.config.load import Problem, ServerSpec
+from mcp_ws_ide.config.load import load as config
 from mcp_ws_ide.files import same_file
 from mcp_ws_ide.observe.redaction import HIDDEN
 from mcp_ws_ide.transports.stdio import find_program

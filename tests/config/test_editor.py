@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from mcp_ws_ide import config
-from mcp_ws_ide.config import Configuration, ServerSpec
-from mcp_ws_ide.consents import Consents
-from mcp_ws_ide.definitions import Snapshot
-from mcp_ws_ide.manager import Manager, Refused
+from mcp_ws_ide.config.consents import Consents
+from mcp_ws_ide.config.document import Snapshot
+from mcp_ws_ide.config.editor import Manager, Refused
+from mcp_ws_ide.config.load import Configuration, ServerSpec
+from mcp_ws_ide.config.load import load as config
 from tests.conftest import until
 
 CHANGED = {"command": "sh", "args": ["-c", "other"]}
