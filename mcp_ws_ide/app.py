@@ -22,13 +22,13 @@ from tornado.routing import PathMatches, Rule
 from traitlets import Bool, Dict, Float, Int, List, TraitError, Unicode, validate
 
 from mcp_ws_ide import __version__
+from mcp_ws_ide.admissions import Admissions, RepeatRouter
 from mcp_ws_ide.config.consents import Consents
 from mcp_ws_ide.config.editor import Manager
 from mcp_ws_ide.config.load import load as config
 from mcp_ws_ide.gateway import Gateway, Limits, PollLink
 from mcp_ws_ide.handlers import ROUTES
 from mcp_ws_ide.handlers.auth import CHECK_SECONDS, CredentialWatch
-from mcp_ws_ide.handlers.repeats import Admissions, RepeatRouter
 from mcp_ws_ide.links.websocket import Heartbeat
 from mcp_ws_ide.observe.metrics import GatewayCollector
 from mcp_ws_ide.observe.redaction import BadPattern, Redactor

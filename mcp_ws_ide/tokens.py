@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 
 from mcp_ws_ide.core.tools import ToolRules
-from mcp_ws_ide.files import write_private
+from mcp_ws_ide.private_files import write_private
 
 TOKEN_PREFIX: Final = "mcpws_"  # noqa: S105 - how a token is recognised, not a token
 MAX_LIFETIME: Final = 366 * 86400

@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from mcp_ws_ide.files import same_file, write_private
+from mcp_ws_ide.private_files import same_file, write_private
 
 log = logging.getLogger(__name__)
 

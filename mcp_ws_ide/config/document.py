@@ -23,8 +23,8 @@ from mcp_ws_ide.config.load import (
     parse_text,
     without_comments,
 )
-from mcp_ws_ide.files import write_private
 from mcp_ws_ide.observe.redaction import HIDDEN
+from mcp_ws_ide.private_files import write_private
 
 SECTIONS: Final = ("mcpServers", "servers")
 """Keys of a file that hold servers by name, in the order in which they are read."""

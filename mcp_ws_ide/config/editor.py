@@ -31,8 +31,8 @@ from mcp_ws_ide.config.document import (
 )
 from mcp_ws_ide.config.load import Problem, ServerSpec
 from mcp_ws_ide.config.load import load as config
-from mcp_ws_ide.files import same_file
 from mcp_ws_ide.observe.redaction import HIDDEN
+from mcp_ws_ide.private_files import same_file
 from mcp_ws_ide.transports.stdio import find_program
 
 _CODE: Final = re.compile(

@@ -11,10 +11,10 @@ import time
 from jupyter_server.auth.decorator import ws_authenticated
 from tornado import web
 
+from mcp_ws_ide.admissions import head_of
 from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.gateway.server import Server
-from mcp_ws_ide.handlers.posts import Owed, Posting
-from mcp_ws_ide.handlers.repeats import head_of
+from mcp_ws_ide.handlers.post_exchange import Owed, Posting
 from mcp_ws_ide.handlers.upgrade import UpgradeHandler
 
 

@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.links.framing import FrameLayer
 from mcp_ws_ide.links.streams import ByteStream
-from mcp_ws_ide.turns import Turns
+from mcp_ws_ide.write_batching import Turns
 
 HIGH_WATER: Final = 1 << 20
 """Bytes a client has not taken, above which its own server is not read."""

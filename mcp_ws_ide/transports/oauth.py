@@ -24,7 +24,7 @@ import msgspec
 
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.errors import TransportError
-from mcp_ws_ide.files import write_private
+from mcp_ws_ide.private_files import write_private
 from mcp_ws_ide.tasks import TaskGroupOwner
 from mcp_ws_ide.transports.remote import (
     ERROR_BYTES,

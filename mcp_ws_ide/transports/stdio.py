@@ -26,7 +26,7 @@ from mcp_ws_ide.tasks import TaskGroupOwner
 from mcp_ws_ide.transports.base import Receiver, Supplies, Transport
 from mcp_ws_ide.transports.lines import MessageLines, printable
 from mcp_ws_ide.transports.processes import Process, ProcessSupervisor
-from mcp_ws_ide.turns import Turns
+from mcp_ws_ide.write_batching import Turns
 
 if TYPE_CHECKING:
     from mcp_ws_ide.config.load import ServerSpec

@@ -10,7 +10,7 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 import httpx
 import pytest
 
-from mcp_ws_ide.handlers.repeats import ADMITTED_FOR
+from mcp_ws_ide.admissions import ADMITTED_FOR
 from tests.conftest import MODERN, Jupyter, until
 from tests.handlers.test_security import cookie_of
 from tests.handlers.test_streamable_http import Http, events

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from mcp_ws_ide.turns import AT_ONCE, LONE_TURNS, Turns
+from mcp_ws_ide.write_batching import AT_ONCE, LONE_TURNS, Turns
 
 
 class Writer:

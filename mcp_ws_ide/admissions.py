@@ -27,7 +27,7 @@ from tornado.routing import Router
 
 from mcp_ws_ide.core.tools import ToolRules
 from mcp_ws_ide.handlers.auth import Credential, Watched, credential_of, refusal, words_of
-from mcp_ws_ide.handlers.posts import COMMIT_AFTER, Owed, Posting
+from mcp_ws_ide.handlers.post_exchange import COMMIT_AFTER, Owed, Posting
 
 if TYPE_CHECKING:
     from asyncio import Future
