@@ -15,9 +15,9 @@ from mcp_ws_ide.observe.metrics import ServerCounters
 from mcp_ws_ide.transports.base import Transport
 
 if TYPE_CHECKING:
+    from mcp_ws_ide.gateway.prewarm import WarmPool
     from mcp_ws_ide.gateway.shared import SharedUpstream
     from mcp_ws_ide.gateway.upstream import Upstream
-    from mcp_ws_ide.gateway.warm import WarmPool
 
 CRASH_WINDOW: Final = 60.0
 """Seconds in which crashes are counted together; as long without one, and the delays begin anew."""

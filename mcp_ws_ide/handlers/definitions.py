@@ -13,7 +13,7 @@ from jupyter_server.auth.decorator import authorized
 from tornado import web
 
 from mcp_ws_ide.config.editor import Manager, Refused
-from mcp_ws_ide.gateway.trial import try_server
+from mcp_ws_ide.gateway.try_server import try_server
 from mcp_ws_ide.handlers.api import ApiHandler, problem_model
 
 

@@ -22,7 +22,7 @@ from mcp_ws_ide.errors import CANCELLED
 from mcp_ws_ide.gateway import Gateway, HttpLink, Limits, LinkInfo, Stream
 from mcp_ws_ide.gateway.group import GroupTransport
 from mcp_ws_ide.gateway.server import Server
-from mcp_ws_ide.gateway.trial import try_server
+from mcp_ws_ide.gateway.try_server import try_server
 from tests.conftest import MODERN, TESTS, until
 
 ODD = str(TESTS / "servers" / "odd.py")
