@@ -20,7 +20,7 @@ import anyio
 import httpx2
 
 from mcp_ws_ide.client.links import LinkOpener, NoTls, Opener, Token, refusal
-from mcp_ws_ide.client.poll import PollOpener
+from mcp_ws_ide.client.poll_socket import PollOpener
 from mcp_ws_ide.client.states import Negotiated, Reconnect, State
 from mcp_ws_ide.client.transport import SessionTransport, verbatim
 from mcp_ws_ide.core.headers import check_headers

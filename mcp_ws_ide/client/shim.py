@@ -26,15 +26,15 @@ import anyio.lowlevel
 
 from mcp_ws_ide import __version__
 from mcp_ws_ide.client.negotiating import raw_transport
-from mcp_ws_ide.client.standard_io import MAX_LINE_BYTES, Stdout, stdin_lines
 from mcp_ws_ide.client.states import Lost, Negotiated, Reconnect, Reconnecting, Resumed, State
+from mcp_ws_ide.client.stdio_lines import MAX_LINE_BYTES, Stdout, stdin_lines
 from mcp_ws_ide.core.binding import SERVER_NAME
 from mcp_ws_ide.core.headers import brings_credential, check_headers
 from mcp_ws_ide.core.messages import one_line
 from mcp_ws_ide.discovery import RunningGateway, check_name, endpoint_url, find_gateway
 from mcp_ws_ide.errors import ConnectError, UnusableArgument, UnusableHeader
 from mcp_ws_ide.ide_entries import IDES, TOKEN_VARIABLE, entry
-from mcp_ws_ide.inspector.gateway_client import GatewayClient
+from mcp_ws_ide.rest_client import GatewayClient
 
 RESUMING: Final = ("websocket", "poll")
 """Transports on which a session survives the loss of a connection, in the order in which they are tried."""

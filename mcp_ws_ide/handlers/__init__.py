@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from mcp_ws_ide.handlers import api, definitions
+from mcp_ws_ide.handlers import api
+from mcp_ws_ide.handlers import editor as definitions
 from mcp_ws_ide.handlers.endpoint import ServerEndpointHandler
 from mcp_ws_ide.handlers.faults import FaultsHandler
 from mcp_ws_ide.handlers.oauth import CallbackHandler
 from mcp_ws_ide.handlers.page import PageHandler
-from mcp_ws_ide.handlers.poll import PollHandler, ProbeHandler
+from mcp_ws_ide.handlers.poll_requests import PollHandler, ProbeHandler
 from mcp_ws_ide.handlers.static import StaticHandler
 from mcp_ws_ide.handlers.tap import TapHandler
 

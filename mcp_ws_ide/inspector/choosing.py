@@ -10,8 +10,8 @@ from urllib.parse import quote, urlunsplit
 
 from mcp_ws_ide.discovery import RunningGateway, find_gateway, running_gateways, split_address
 from mcp_ws_ide.errors import ConnectError
-from mcp_ws_ide.inspector.gateway_client import GatewayClient, get_json
 from mcp_ws_ide.inspector.sanitise import visible
+from mcp_ws_ide.rest_client import GatewayClient, get_json
 
 QUICK: Final = 3.0
 """Seconds in which a server that runs here says whether it has a gateway."""

@@ -24,11 +24,11 @@ from mcp_ws_ide.inspector import commands
 from mcp_ws_ide.inspector.choosing import Ambiguous, address
 from mcp_ws_ide.inspector.collecting import end_with_reader, stop_on_signals
 from mcp_ws_ide.inspector.commands import Find
-from mcp_ws_ide.inspector.gateway_client import GatewayClient
 from mcp_ws_ide.inspector.model.filters import FilterError, FilterTooSlow
 from mcp_ws_ide.inspector.recording import RecordingError
 from mcp_ws_ide.inspector.sanitise import visible
 from mcp_ws_ide.inspector.tail import format_record
+from mcp_ws_ide.rest_client import GatewayClient
 
 WRAP: Final = (
     "Run the MCP server COMMAND behind a gateway of its own on this machine, print how to connect to it, and "

@@ -18,13 +18,13 @@ from mcp_ws_ide.discovery import RunningGateway, check_name, endpoint_url, find_
 from mcp_ws_ide.errors import ConnectError, UnusableArgument
 from mcp_ws_ide.inspector import export, report
 from mcp_ws_ide.inspector.collecting import Sieve, collect, end_with_reader, stop_on_signals
-from mcp_ws_ide.inspector.gateway_client import GatewayClient
 from mcp_ws_ide.inspector.model.difference import Path
 from mcp_ws_ide.inspector.model.filters import Filter, literal, parse
 from mcp_ws_ide.inspector.model.journal import Journal
 from mcp_ws_ide.inspector.recording import STANDARD, Header, Recorder, Recording, RecordingError
 from mcp_ws_ide.inspector.replay import Outcome, Replay, lines, script
 from mcp_ws_ide.inspector.sanitise import visible
+from mcp_ws_ide.rest_client import GatewayClient
 
 MANY: Final = 20_000_000
 """Records that a command on a file holds; more than a file of some GiB has."""

@@ -21,7 +21,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 from mcp_ws_ide.core.binding import TAP_SUBPROTOCOL
 from mcp_ws_ide.discovery import RunningGateway, websocket_url
 from mcp_ws_ide.errors import ConnectError
-from mcp_ws_ide.inspector.gateway_client import MAX_RECORDS_BYTES, GatewayClient, in_thread
+from mcp_ws_ide.rest_client import MAX_RECORDS_BYTES, GatewayClient, in_thread
 
 DELAYS: Final = (0.5, 1.0, 2.0, 4.0, 8.0)
 """Seconds before each further attempt; the last one stays."""

@@ -17,7 +17,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_ws_ide.client import Connected, Reconnect, Resumed, links, websocket_transport
 from mcp_ws_ide.discovery import RunningGateway
 from mcp_ws_ide.errors import ConnectError
-from mcp_ws_ide.inspector.gateway_client import GatewayClient
+from mcp_ws_ide.rest_client import GatewayClient
 from tests.conftest import FAST_SERVER, QUICK, Jupyter, Peer, until
 from tests.handlers.test_tap import tapped
 

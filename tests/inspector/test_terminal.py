@@ -20,7 +20,7 @@ from collections.abc import AsyncIterator, Callable
 import psutil
 import pytest
 
-from mcp_ws_ide.inspector.app.leaving import LEAVE
+from mcp_ws_ide.inspector.app.shutdown import LEAVE
 from mcp_ws_ide.inspector.recording import Header
 from tests.conftest import Jupyter, Peer, until
 from tests.inspector.records import Transcript, call

@@ -19,22 +19,22 @@ from textual.widgets import Input
 
 from mcp_ws_ide.discovery import RunningGateway
 from mcp_ws_ide.errors import ConnectError
+from mcp_ws_ide.inspector.app.detail_actions import Reading
 from mcp_ws_ide.inspector.app.dialogues import Prompt
 from mcp_ws_ide.inspector.app.files import Files
-from mcp_ws_ide.inspector.app.finding import Finding
+from mcp_ws_ide.inspector.app.filter_actions import Finding
 from mcp_ws_ide.inspector.app.header import SCREENS
 from mcp_ws_ide.inspector.app.panes import Ladder, Pane, Problems, Sessions, Stats
-from mcp_ws_ide.inspector.app.reading import Reading
 from mcp_ws_ide.inspector.app.rows import Line, Rows
-from mcp_ws_ide.inspector.app.sending import Sending
+from mcp_ws_ide.inspector.app.send_actions import Sending
 from mcp_ws_ide.inspector.app.traffic import Traffic
-from mcp_ws_ide.inspector.gateway_client import GatewayClient, in_thread
 from mcp_ws_ide.inspector.model import filters
 from mcp_ws_ide.inspector.model.filters import FilterTooSlow
 from mcp_ws_ide.inspector.model.journal import Changes
 from mcp_ws_ide.inspector.playback import Playback
 from mcp_ws_ide.inspector.recording import gap_line
 from mcp_ws_ide.inspector.watch import Gap
+from mcp_ws_ide.rest_client import GatewayClient, in_thread
 
 FRAME: Final = 1 / 20
 """Seconds between two looks at what came in."""

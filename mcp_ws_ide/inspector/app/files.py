@@ -7,7 +7,7 @@ import os
 import time
 
 from mcp_ws_ide.inspector import export
-from mcp_ws_ide.inspector.app.desk import Desk
+from mcp_ws_ide.inspector.app.app_base import Desk
 from mcp_ws_ide.inspector.playback import Playback
 from mcp_ws_ide.inspector.recording import Header, Recorder, RecordingError
 

@@ -14,9 +14,9 @@ from mcp_ws_ide.inspector.app import header
 from mcp_ws_ide.inspector.app.detail import Detail
 from mcp_ws_ide.inspector.app.dialogues import Prompt
 from mcp_ws_ide.inspector.app.header import SCREENS
-from mcp_ws_ide.inspector.app.leaving import Leaving
 from mcp_ws_ide.inspector.app.panes import Capabilities, Ladder, Pane, Problems, Sessions, Stats
 from mcp_ws_ide.inspector.app.rows import Line, Part, Rows, clean
+from mcp_ws_ide.inspector.app.shutdown import Leaving
 from mcp_ws_ide.inspector.app.traffic import Traffic
 from mcp_ws_ide.inspector.model import filters
 from mcp_ws_ide.inspector.model.filters import Filter, FilterTooSlow

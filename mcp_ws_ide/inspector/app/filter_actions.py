@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mcp_ws_ide.inspector.app.desk import Desk
+from mcp_ws_ide.inspector.app.app_base import Desk
 from mcp_ws_ide.inspector.model import filters
 from mcp_ws_ide.inspector.model.filters import Filter, FilterTooSlow
 from mcp_ws_ide.inspector.model.store import PROBLEM

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mcp_ws_ide.inspector.app import header
-from mcp_ws_ide.inspector.app.desk import Desk
+from mcp_ws_ide.inspector.app.app_base import Desk
 from mcp_ws_ide.inspector.app.dialogues import Help, Report
 from mcp_ws_ide.inspector.app.rows import Part, clean
 from mcp_ws_ide.inspector.model import difference

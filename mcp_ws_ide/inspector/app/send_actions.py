@@ -11,14 +11,14 @@ from textual import work
 from mcp_ws_ide.errors import ConnectError
 from mcp_ws_ide.inspector import replay
 from mcp_ws_ide.inspector.app import connecting
-from mcp_ws_ide.inspector.app.desk import Desk
+from mcp_ws_ide.inspector.app.app_base import Desk
 from mcp_ws_ide.inspector.app.dialogues import Choice, Copying, Question, Report
 from mcp_ws_ide.inspector.app.rows import Part, clean
-from mcp_ws_ide.inspector.gateway_client import GatewayClient, in_thread
 from mcp_ws_ide.inspector.model import commands
 from mcp_ws_ide.inspector.model.difference import content_of
 from mcp_ws_ide.inspector.model.records import Kind
 from mcp_ws_ide.inspector.playback import Playback
+from mcp_ws_ide.rest_client import GatewayClient, in_thread
 
 FAULTS: Final[tuple[tuple[str, str, dict[str, Any]], ...]] = (
     ("cut the link", "cut", {}),
