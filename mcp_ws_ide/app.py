@@ -23,9 +23,9 @@ from traitlets import Bool, Dict, Float, Int, List, TraitError, Unicode, validat
 
 from mcp_ws_ide import __version__
 from mcp_ws_ide.admissions import Admissions, RepeatRouter
+from mcp_ws_ide.config import load as config
 from mcp_ws_ide.config.consents import Consents
 from mcp_ws_ide.config.editor import Manager
-from mcp_ws_ide.config.load import load as config
 from mcp_ws_ide.gateway import Gateway, Limits, PollLink
 from mcp_ws_ide.handlers import ROUTES
 from mcp_ws_ide.handlers.auth import CHECK_SECONDS, CredentialWatch

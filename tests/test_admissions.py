@@ -1,4 +1,4 @@
-"""POSTs whose head was admitted a moment ago (handlers/repeats.py): shorter, and no less strict."""
+"""POSTs whose head was admitted a moment ago (admissions.py): shorter, and no less strict."""
 
 from __future__ import annotations
 

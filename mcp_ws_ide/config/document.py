@@ -1,7 +1,7 @@
 """Entries of the user's own ``mcp.json``: read, shown without secrets, changed in place.
 
-Only the text of the one entry changes; comments, order and form of everything else stay. Knows the file and its
-syntax; what an entry means is :mod:`mcp_ws_ide.config.load`'s, whether it may be started :mod:`mcp_ws_ide.config.consents`'.
+Only the text of that entry changes; comments, order and formatting of the rest stay. This module knows the file and its
+syntax; :mod:`.load` knows what an entry means, and :mod:`.consents` whether it may be started.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Changing the user's own ``mcp.json`` through the gateway: checked, agreed to, then written.
 
-Ties the file (:mod:`mcp_ws_ide.config.document`), what entries mean (:mod:`mcp_ws_ide.config.load`) and what was agreed to
-(:mod:`mcp_ws_ide.config.consents`) together; knows nothing of HTTP. The order of its two writes is such that after a crash
-in between an entry waits for a consent, and never runs without one; whoever saves may be cancelled, the writes not.
+Connects the file (:mod:`.document`), the meaning of entries (:mod:`.load`) and the consents (:mod:`.consents`). It
+knows nothing of HTTP. The two writes are ordered so that a crash between them leaves an entry that waits for consent,
+never one that runs without it. A caller may be cancelled while it saves; the writes are not.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+from mcp_ws_ide.config import load as config
 from mcp_ws_ide.config.consents import Consent, Consents
 from mcp_ws_ide.config.document import (
     MISSING,
@@ -30,7 +31,6 @@ from mcp_ws_ide.config.document import (
     without_entry,
 )
 from mcp_ws_ide.config.load import Problem, ServerSpec
-from mcp_ws_ide.config.load import load as config
 from mcp_ws_ide.observe.redaction import HIDDEN
 from mcp_ws_ide.private_files import same_file
 from mcp_ws_ide.transports.stdio import find_program

@@ -1,4 +1,4 @@
-"""Changing the user's own file, where the write is cut off; the rest is asked over REST (handlers/test_manager.py)."""
+"""Changing the user's own file, where the write is cut off; the rest is asked over REST (handlers/test_editor.py)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from mcp_ws_ide.config import load as config
 from mcp_ws_ide.config.consents import Consents
 from mcp_ws_ide.config.document import Snapshot
 from mcp_ws_ide.config.editor import Manager, Refused
 from mcp_ws_ide.config.load import Configuration, ServerSpec
-from mcp_ws_ide.config.load import load as config
 from tests.conftest import until
 
 CHANGED = {"command": "sh", "args": ["-c", "other"]}

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mcp_ws_ide.config.load import load as config
+from mcp_ws_ide.config import load as config
 
 KEYS = [
     "a",
@@ -289,7 +289,7 @@ def test_every_mistake_names_file_key_and_reason(tmp_path, document, key, word):
 
 
 def examples() -> list[str]:
-    text = (Path(__file__).parents[1] / "docs" / "configuration.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text(encoding="utf-8")
     return re.findall(r"```json\n(.*?)```", text, re.DOTALL)
 
 

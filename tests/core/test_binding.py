@@ -11,7 +11,7 @@ import pytest
 from mcp_ws_ide.core import binding
 from mcp_ws_ide.core.binding import CloseCode
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
