@@ -22,13 +22,14 @@ from tornado.routing import PathMatches, Rule
 from traitlets import Bool, Dict, Float, Int, List, TraitError, Unicode, validate
 
 from mcp_ws_ide import __version__
-from mcp_ws_ide.admissions import Admissions, RepeatRouter
+from mcp_ws_ide.admissions import Admissions
 from mcp_ws_ide.config import load as config
 from mcp_ws_ide.config.consents import Consents
 from mcp_ws_ide.config.editor import Manager
+from mcp_ws_ide.credentials import CHECK_SECONDS, CredentialWatch
 from mcp_ws_ide.gateway import Gateway, Limits, PollLink
 from mcp_ws_ide.handlers import ROUTES
-from mcp_ws_ide.handlers.auth import CHECK_SECONDS, CredentialWatch
+from mcp_ws_ide.handlers.repeated_post import RepeatRouter
 from mcp_ws_ide.links.websocket import Heartbeat
 from mcp_ws_ide.observe.metrics import GatewayCollector
 from mcp_ws_ide.observe.redaction import BadPattern, Redactor
@@ -69,7 +70,7 @@ class Runtime:
         self.tokens = TokenStore(Path(app.tokens_file))
         self.polls: dict[str, PollLink] = {}
         """Open poll links by their id."""
-        self.admissions = Admissions(self)
+        self.admissions = Admissions(self.tokens.alive)
         self._ticks = 0
         self.trials: set[str] = set()
         """Users who try a server now."""
@@ -397,7 +398,7 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
             re.escape(url_path_join(web_app.settings["base_url"], "/mcp-ws/servers/")) + ".*"
         )
         # Not add_handlers: Jupyter's takes handler classes only.
-        web_app.default_router.rules.insert(0, Rule(repeats, RepeatRouter(self.runtime.admissions)))
+        web_app.default_router.rules.insert(0, Rule(repeats, RepeatRouter(self.runtime)))
         self.handlers.extend(ROUTES)
 
     async def _start_jupyter_server_extension(self, serverapp: Any) -> None:

@@ -22,9 +22,10 @@ from tornado import web
 from mcp_ws_ide import __version__
 from mcp_ws_ide.config.load import Problem, read_rules
 from mcp_ws_ide.core.binding import CloseCode
+from mcp_ws_ide.credentials import credential_of
 from mcp_ws_ide.gateway import Session
 from mcp_ws_ide.gateway.server import Server
-from mcp_ws_ide.handlers.auth import GatewayHandler, credential_of
+from mcp_ws_ide.handlers.auth import GatewayHandler
 from mcp_ws_ide.ide_entries import IDES, entry
 from mcp_ws_ide.observe.process_usage import Usage, measure
 from mcp_ws_ide.tokens import MAX_LIFETIME, TICKET_LIFETIME

@@ -24,6 +24,7 @@ from mcp_ws_ide.core.effects import Pending
 from mcp_ws_ide.core.messages import Kind, Message
 from mcp_ws_ide.core.payload import code_of
 from mcp_ws_ide.core.tools import ToolRules
+from mcp_ws_ide.credentials import Watched
 from mcp_ws_ide.errors import (
     HEADER_MISMATCH,
     INVALID_PARAMS,
@@ -34,7 +35,7 @@ from mcp_ws_ide.errors import (
 )
 from mcp_ws_ide.gateway import Exchange, HttpLink, LinkInfo, Session, Stream
 from mcp_ws_ide.gateway.server import Server
-from mcp_ws_ide.handlers.auth import ServerLookup, Watched
+from mcp_ws_ide.handlers.auth import ServerLookup
 
 if TYPE_CHECKING:
     from asyncio import Future

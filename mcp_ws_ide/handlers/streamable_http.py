@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import time
 
+import tornado
 from jupyter_server.auth.decorator import ws_authenticated
 from tornado import web
 
-from mcp_ws_ide.admissions import head_of
+from mcp_ws_ide.admissions import ADMITTED_FOR, Admission, head_of
 from mcp_ws_ide.core.binding import CloseCode
+from mcp_ws_ide.credentials import credential_of
 from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.handlers.post_exchange import Owed, Posting
 from mcp_ws_ide.handlers.upgrade import UpgradeHandler
@@ -32,8 +34,26 @@ class StreamableHttpHandler(Posting, UpgradeHandler):
     async def post(self, name: str) -> None:
         """One message of a client."""
         await self.check_authorized("execute", "mcp")
-        self.runtime.admissions.remember(self._head, self)
+        if self.repeatable:
+            self.runtime.admissions.remember(self._head, self._admission(name))
         await self.take(name)
+
+    def _admission(self, name: str) -> Admission:
+        headers = {
+            "Server": f"TornadoServer/{tornado.version}",
+            "X-Content-Type-Options": "nosniff",
+            **self.settings.get("headers", {}),
+            "Content-Security-Policy": self.content_security_policy,
+        }
+        return Admission(
+            server=name,
+            principal=self.principal,
+            credential=credential_of(self),
+            token_id=self.token_id,
+            tools=self.token_tools,
+            headers=headers,
+            until=time.monotonic() + ADMITTED_FOR,
+        )
 
     @ws_authenticated
     async def delete(self, name: str) -> None:
