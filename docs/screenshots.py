@@ -1,4 +1,4 @@
-"""``make screenshots``: the pictures of docs/inspector.md, of the real program on real traffic.
+"""``make screenshots``: the pictures of docs/guides/inspector.md, of the real program on real traffic.
 
 Starts a Jupyter server with the extension and two servers, lets clients of both eras talk (a resumed link, a cancelled
 call, a round of questions, a server that crashes, violations, a call that hangs), drives the inspector by its

@@ -1,4 +1,4 @@
-"""``make screenshots``: the pictures of docs/jupyterlab.md, of a real JupyterLab with the wheel installed.
+"""``make screenshots``: the pictures of docs/guides/jupyterlab.md, of a real JupyterLab with the wheel installed.
 
 Uses what the tests use to start and drive it, and writes PNG to docs/images.
 """
@@ -30,7 +30,7 @@ def main() -> None:
 
 
 def photograph(page: lab.LabPage) -> None:
-    """Drive JupyterLab through what docs/jupyterlab.md tells."""
+    """Drive JupyterLab through what docs/guides/jupyterlab.md tells."""
 
     def shot(name: str) -> None:
         page.page.mouse.move(700, 790)

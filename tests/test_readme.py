@@ -48,7 +48,7 @@ def test_the_python_examples_work(jupyter):
 
 
 def test_links_lead_somewhere():
-    for document in [ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("[A-Z]*.md")]:
+    for document in [ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("[A-Z]*.md")]:
         for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", document.read_text()):
             if "://" not in target:
                 assert (document.parent / target).exists(), f"{document.name}: {target}"

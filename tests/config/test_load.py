@@ -289,7 +289,9 @@ def test_every_mistake_names_file_key_and_reason(tmp_path, document, key, word):
 
 
 def examples() -> list[str]:
-    text = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "docs" / "guides" / "configure-servers.md").read_text(
+        encoding="utf-8"
+    )
     return re.findall(r"```json\n(.*?)```", text, re.DOTALL)
 
 

@@ -75,7 +75,7 @@ def test_headers_may_be_split_over_lines():
 
 def test_every_close_code_is_documented_and_has_words_on_the_page():
     (section,) = re.findall(
-        r"^## 9\. Close codes$(.*?)^## 10", (ROOT / "docs/binding.md").read_text(), re.M | re.S
+        r"^## 9\. Close codes$(.*?)^## 10", (ROOT / "docs/reference/binding.md").read_text(), re.M | re.S
     )
     documented = {
         int(code) for row in re.findall(r"^\| ([\d, ]+) \|", section, re.M) for code in row.split(",")

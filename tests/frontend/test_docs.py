@@ -1,4 +1,4 @@
-"""The package as it is packed, and what docs/typescript.md and the README show of it."""
+"""The package as it is packed, and what docs/guides/typescript.md and the README show of it."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def blocks(path: str, language: str) -> list[str]:
 
 
 def test_the_examples_of_the_documentation_work(own, installed):
-    simple, _in_a_page, _over_a_reload, negotiating = blocks("docs/typescript.md", "ts")
+    simple, _in_a_page, _over_a_reload, negotiating = blocks("docs/guides/typescript.md", "ts")
     assert "echo" in (printed := run(installed, simple, own))
     assert "kind: 'open'" in printed
     without_client = negotiating.replace("import { Client, ", "import { ")

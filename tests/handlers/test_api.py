@@ -178,7 +178,7 @@ def test_operations_lists_every_metric(jupyter):
     metrics = Metrics()
     metrics.server("s")
     families = {family.name for family in GatewayCollector(metrics, lambda: {"s": ServerGauges()}).collect()}
-    text = (ROOT / "docs" / "operations.md").read_text()
+    text = (ROOT / "docs" / "operate" / "operations.md").read_text()
     assert {name for name in families if f"`{name}" not in text} == set()
     assert families <= set(re.findall(r"mcp_ws_[a-z_]+?(?=_total`|`)", text))
 
@@ -190,7 +190,7 @@ def test_every_trait_has_help_with_its_default_and_stands_in_the_docs():
         if name in vars(MCPWebSocketApp)
     }
     assert len(traits) >= 10
-    text = (ROOT / "docs" / "configuration.md").read_text()
+    text = (ROOT / "docs" / "guides" / "configure-servers.md").read_text()
     for name, trait in traits.items():
         assert "efault" in trait.help, name
         assert f"| `{name}` |" in text, name
