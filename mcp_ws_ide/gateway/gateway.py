@@ -26,8 +26,9 @@ from mcp_ws_ide.errors import LimitExceeded
 from mcp_ws_ide.gateway.group import GroupTransport
 from mcp_ws_ide.gateway.prewarm import WarmPool
 from mcp_ws_ide.gateway.server import Server
-from mcp_ws_ide.gateway.session import Link, LinkInfo, Session
+from mcp_ws_ide.gateway.session import Session
 from mcp_ws_ide.gateway.shared import SharedUpstream
+from mcp_ws_ide.links.base import Link, LinkInfo
 from mcp_ws_ide.links.http import HttpLink
 from mcp_ws_ide.observe.metrics import Metrics, ServerCounters, ServerGauges
 from mcp_ws_ide.observe.redaction import Redactor

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Self
 
 from mcp_ws_ide import __version__
@@ -17,8 +16,9 @@ from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.core.group import Group, Out
 from mcp_ws_ide.errors import LimitExceeded, TransportClosed, TransportError
-from mcp_ws_ide.gateway.session import LinkInfo, Session
+from mcp_ws_ide.gateway.session import Session
 from mcp_ws_ide.gateway.shared import SharedUpstream
+from mcp_ws_ide.links.base import LinkInfo
 from mcp_ws_ide.transports.base import Receiver, Supplies, Transport
 
 if TYPE_CHECKING:
@@ -180,11 +180,3 @@ class _MemberLink:
     def set_reading(self, reading: bool) -> None:
         """The member's server is full, or has room again."""
         self._group.member_full(self._member, not reading)
-
-    def bind(
-        self,
-        on_message: Callable[[bytes, float], None],
-        on_closed: Callable[[int, str], None],
-        on_full: Callable[[bool], None],
-    ) -> None:
-        """A session keeps its group for life."""

@@ -11,7 +11,8 @@ from mcp_ws_ide.core.binding import CloseCode, Control, ControlError
 from mcp_ws_ide.core.resume import Refused
 from mcp_ws_ide.errors import LimitExceeded
 from mcp_ws_ide.gateway.faults import WORDS
-from mcp_ws_ide.gateway.session import Link, LinkInfo, Session
+from mcp_ws_ide.gateway.session import Session
+from mcp_ws_ide.links.base import LinkInfo, Rebindable
 from mcp_ws_ide.tokens import resume_digest
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 class Hello:
     """Owns a link until its first frame says which session it belongs to."""
 
-    def __init__(self, gateway: Gateway, server: Server, link: Link, info: LinkInfo) -> None:
+    def __init__(self, gateway: Gateway, server: Server, link: Rebindable, info: LinkInfo) -> None:
         self._gateway, self._server, self._link, self._info = gateway, server, link, info
         timeout = gateway.limits.hello_timeout
         words = f"neither open nor resume came within {timeout:g} s"

@@ -10,9 +10,7 @@ import asyncio
 import logging
 import secrets
 import time
-from typing import TYPE_CHECKING, Final, Protocol
-
-import msgspec
+from typing import TYPE_CHECKING, Final
 
 from mcp_ws_ide.core import binding, messages
 from mcp_ws_ide.core import era as eras
@@ -37,12 +35,11 @@ from mcp_ws_ide.errors import (
 from mcp_ws_ide.gateway.faults import Faults
 from mcp_ws_ide.gateway.shared import SharedUpstream
 from mcp_ws_ide.gateway.upstream import PrivateUpstream, Upstream
+from mcp_ws_ide.links.base import Link, LinkInfo
 from mcp_ws_ide.links.http import HttpLink
 from mcp_ws_ide.tokens import new_resume_token
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from mcp_ws_ide.gateway.gateway import Gateway
     from mcp_ws_ide.gateway.server import Server
 
@@ -52,47 +49,6 @@ MALFORMED_LIMIT: Final = 5
 _SURELY_DATA: Final = b'{"jsonrpc"'
 
 log = logging.getLogger(__name__)
-
-
-class LinkInfo(msgspec.Struct, frozen=True):
-    """What is known of a link's peer when it opens."""
-
-    principal: str
-    remote: str = ""
-    user_agent: str = ""
-    subprotocol: str | None = None
-    fragile: bool = False
-    token_id: str | None = None
-    """The gateway token it was opened with, if any."""
-    tools: ToolRules | None = None
-    """What the gateway token allows."""
-    link: str = "websocket"
-    """``websocket``, ``http`` or ``poll``; ``group`` where a group is the client."""
-
-
-class Link(Protocol):
-    """One physical client connection, as sessions see it. Nothing here waits."""
-
-    def send(self, data: bytes) -> None:
-        """Queue one message."""
-
-    def close(self, code: CloseCode, reason: str) -> None:
-        """Send what is queued, then close."""
-
-    def set_reading(self, reading: bool) -> None:
-        """Stop or go on reading from the client."""
-
-    def bind(
-        self,
-        on_message: Callable[[bytes, float], None],
-        on_closed: Callable[[int, str], None],
-        on_full: Callable[[bool], None],
-    ) -> None:
-        """Hand the link to another owner."""
-
-    @property
-    def queued_bytes(self) -> int:
-        """Bytes the client has not taken yet."""
 
 
 class Session:

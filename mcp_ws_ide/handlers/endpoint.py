@@ -6,10 +6,11 @@ from jupyter_server.auth.decorator import ws_authenticated
 
 from mcp_ws_ide.core import binding
 from mcp_ws_ide.errors import LimitExceeded
-from mcp_ws_ide.gateway import Hello, LinkInfo
+from mcp_ws_ide.gateway import Hello
 from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.handlers.post_exchange import EVENT_STREAM
 from mcp_ws_ide.handlers.streamable_http import StreamableHttpHandler
+from mcp_ws_ide.links.base import LinkInfo
 from mcp_ws_ide.links.websocket import WebSocketLink
 
 

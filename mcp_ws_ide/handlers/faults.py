@@ -14,9 +14,10 @@ from typing import Any, Final
 from jupyter_server.auth.decorator import authorized
 from tornado import web
 
-from mcp_ws_ide.gateway import PollLink, Session
+from mcp_ws_ide.gateway import Session
 from mcp_ws_ide.gateway.faults import Faults
 from mcp_ws_ide.handlers.api import ApiHandler
+from mcp_ws_ide.links.poll import PollLink
 from mcp_ws_ide.links.streams import ByteStream, OnData, OnEnd
 from mcp_ws_ide.links.websocket import WebSocketLink
 

@@ -17,8 +17,10 @@ from tornado.iostream import StreamClosedError
 from mcp_ws_ide.core import binding, messages
 from mcp_ws_ide.core.binding import CloseCode, ControlError, PollClose, PollHead
 from mcp_ws_ide.errors import LimitExceeded
-from mcp_ws_ide.gateway import Hello, LinkInfo, PollLink
+from mcp_ws_ide.gateway import Hello
 from mcp_ws_ide.handlers.auth import EndpointHandler
+from mcp_ws_ide.links.base import LinkInfo
+from mcp_ws_ide.links.poll import PollLink
 
 NDJSON: Final = "application/x-ndjson"
 SLACK_BYTES: Final = 2 << 20

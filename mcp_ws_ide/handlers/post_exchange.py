@@ -33,9 +33,11 @@ from mcp_ws_ide.errors import (
     LimitExceeded,
     MalformedMessage,
 )
-from mcp_ws_ide.gateway import Exchange, HttpLink, LinkInfo, Session, Stream
+from mcp_ws_ide.gateway import Session
 from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.handlers.auth import ServerLookup
+from mcp_ws_ide.links.base import LinkInfo
+from mcp_ws_ide.links.http import Exchange, HttpLink, Stream
 
 if TYPE_CHECKING:
     from asyncio import Future

@@ -1,6 +1,6 @@
 """Streamable HTTP without HTTP: where a session's messages go when each response is a stream of its own.
 
-Two kinds of :class:`~mcp_ws_ide.gateway.session.Link`. :class:`Exchange` carries one modern request: one POST,
+Two kinds of :class:`~mcp_ws_ide.links.base.Link`. :class:`Exchange` carries one modern request: one POST,
 its notifications, its answer (MCP 2026-07-28, basic/transports/streamable-http). :class:`HttpLink` carries a
 handshake-era session: many POSTs, and one GET for what belongs to no request (MCP 2025-11-25). Neither knows
 Tornado; the handlers read :class:`Stream`.
@@ -126,14 +126,6 @@ class Exchange:
 
     def set_reading(self, reading: bool) -> None:
         """The request was read as a whole."""
-
-    def bind(
-        self,
-        on_message: Callable[[bytes, float], None],
-        on_closed: Callable[[int, str], None],
-        on_full: Callable[[bool], None],
-    ) -> None:
-        """One exchange has one owner."""
 
 
 def _is_last(data: bytes) -> bool:
@@ -294,11 +286,3 @@ class HttpLink:
     def set_reading(self, reading: bool) -> None:
         """Each POST was read as a whole; what a full server cannot take waits in the gateway, bounded by
         ``max_in_flight`` requests."""
-
-    def bind(
-        self,
-        on_message: Callable[[bytes, float], None],
-        on_closed: Callable[[int, str], None],
-        on_full: Callable[[bool], None],
-    ) -> None:
-        """A session keeps its link for life."""

@@ -12,12 +12,13 @@ import logging
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.binding import VIOLATIONS, CloseCode, close_reason, poll_close, poll_head
 from mcp_ws_ide.core.tools import ToolRules
+from mcp_ws_ide.links.base import OnClosed, OnFull, OnMessage
 
 HOLD: Final = 25.0
 """Seconds a POST without frames is held when nothing waits for the client."""
@@ -30,13 +31,9 @@ HIGH_WATER: Final = 1 << 20
 
 log = logging.getLogger(__name__)
 
-OnMessage = Callable[[bytes, float], None]
-OnClosed = Callable[[int, str], None]
-OnFull = Callable[[bool], None]
-
 
 class PollLink:
-    """One link. Implements :class:`mcp_ws_ide.gateway.Link`.
+    """One link. Implements :class:`mcp_ws_ide.links.base.Rebindable`.
 
     Args:
         principal, server, tools: who opened it, and for what; nobody else may POST to it.

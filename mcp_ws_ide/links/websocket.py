@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from mcp_ws_ide.core.binding import CloseCode
+from mcp_ws_ide.links.base import OnClosed, OnFull, OnMessage
 from mcp_ws_ide.links.framing import FrameLayer
 from mcp_ws_ide.links.streams import ByteStream
 from mcp_ws_ide.write_batching import Turns
@@ -31,17 +32,13 @@ MISSED_PONGS: Final = 2
 
 log = logging.getLogger(__name__)
 
-OnMessage = Callable[[bytes, float], None]
-OnClosed = Callable[[int, str], None]
-OnFull = Callable[[bool], None]
-
 
 def _ignore_full(full: bool) -> None:
     """For owners that cannot slow their source."""
 
 
 class WebSocketLink:
-    """One open WebSocket. Implements :class:`mcp_ws_ide.gateway.Link`."""
+    """One open WebSocket. Implements :class:`mcp_ws_ide.links.base.Rebindable`."""
 
     __slots__ = (
         "__weakref__",

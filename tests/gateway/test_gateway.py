@@ -19,10 +19,12 @@ from mcp_ws_ide.core.group import ACKNOWLEDGE_TIME
 from mcp_ws_ide.core.group_merge import UNAVAILABLE_KEY
 from mcp_ws_ide.core.tools import ToolRules
 from mcp_ws_ide.errors import CANCELLED
-from mcp_ws_ide.gateway import Gateway, HttpLink, Limits, LinkInfo, Stream
+from mcp_ws_ide.gateway import Gateway, Limits
 from mcp_ws_ide.gateway.group import GroupTransport
 from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.gateway.try_server import try_server
+from mcp_ws_ide.links.base import LinkInfo
+from mcp_ws_ide.links.http import HttpLink, Stream
 from tests.conftest import MODERN, TESTS, until
 
 ODD = str(TESTS / "servers" / "odd.py")
@@ -46,9 +48,6 @@ class HeldLink:
 
     def set_reading(self, reading: bool) -> None:
         self.reading.append(reading)
-
-    def bind(self, *_: Any) -> None:
-        pass
 
 
 @pytest.mark.parametrize("meta", [{}, {"_meta": MODERN}])
