@@ -21,6 +21,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 from mcp_ws_ide.core.binding import TAP_SUBPROTOCOL
 from mcp_ws_ide.discovery import RunningGateway, websocket_url
 from mcp_ws_ide.errors import ConnectError
+from mcp_ws_ide.observe.tap_record import AttachedRecord, GapRecord, TapRecord
 from mcp_ws_ide.rest_client import MAX_RECORDS_BYTES, GatewayClient, in_thread
 
 DELAYS: Final = (0.5, 1.0, 2.0, 4.0, 8.0)
@@ -41,18 +42,9 @@ class Gap:
     count: int | None = None
 
 
-class _Head(msgspec.Struct):
-    """What matters of a record here (docs/inspector.md, The tap)."""
-
-    seq: int = 0
-    kind: str = ""
-    event: str | None = None
-    detail: str | None = None
-    instance: str = ""
-    count: int | None = None
-
-
-_decode = msgspec.json.Decoder(_Head).decode
+_decode = msgspec.json.Decoder(TapRecord).decode
+_decode_attached = msgspec.json.Decoder(AttachedRecord).decode
+_decode_gap = msgspec.json.Decoder(GapRecord).decode
 
 
 class Watch:
@@ -149,18 +141,19 @@ class Watch:
 
     def _take_in(self, text: str) -> None:
         """Keep a text for the reader, and where it ends; what concerns the link alone is dealt with here."""
+        line = text[text.rfind("\n") + 1 :]
         try:
-            newest = _decode(text[text.rfind("\n") + 1 :])
+            newest = _decode(line)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
             self._waiting.append(text)  # the reader will say so
             return
-        if newest.event == "attached" and newest.instance:
-            self._place = newest.instance, newest.seq
+        if newest.event == "attached" and (instance := _decode_attached(line).instance):
+            self._place = instance, newest.seq
             return
         if self._place is not None:
             self._place = self._place[0], newest.seq
         if newest.kind == "gap":
-            self._gap(newest.detail or "records are missing here", newest.count)
+            self._gap(newest.detail or "records are missing here", _decode_gap(line).count)
         else:
             self._waiting.append(text)
 

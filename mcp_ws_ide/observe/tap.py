@@ -21,6 +21,7 @@ from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.core.messages import Kind, Message
 from mcp_ws_ide.errors import MalformedMessage
 from mcp_ws_ide.observe.redaction import HIDDEN, Redactor
+from mcp_ws_ide.observe.tap_record import NO_ID, AttachedRecord, GapRecord, TapRecord, encode
 
 HISTORY_RECORDS: Final = 10_000
 """Records that one principal's feed holds."""
@@ -50,46 +51,6 @@ _TROUBLE: Final = frozenset({"dropped", "link_lost", "upstream_closed", "log_lev
 """Events that somebody who asks for errors wants to see."""
 
 
-class Record(msgspec.Struct, gc=False):
-    """One observation, as watchers receive it (docs/inspector.md)."""
-
-    seq: int
-    time: float
-    mono: float
-    server: str = ""
-    session: str | None = None
-    leg: str | None = None
-    direction: str | None = None
-    kind: str = "event"
-    method: str | None = None
-    id: msgspec.Raw | None = None
-    size: int = 0
-    raw: str | None = None
-    truncated: bool = False
-    event: str | None = None
-    detail: str | None = None
-    drops: int = 0
-    origin_session: str | None = None
-    origin_id: msgspec.Raw | None = None
-
-
-class Attached(Record):
-    """The first record of a link: which feed this is, and after which number it starts."""
-
-    instance: str = ""
-
-
-class Gap(Record):
-    """What a watcher has missed: records ``from`` … ``to`` of the feed. None where nobody counted them."""
-
-    from_: int | None = msgspec.field(name="from", default=None)
-    to: int | None = None
-    count: int | None = None
-
-
-_encode = msgspec.json.Encoder().encode
-
-
 class Scope(msgspec.Struct, frozen=True):
     """What a watcher wants to see. Empty means everything.
 
@@ -107,7 +68,7 @@ class Scope(msgspec.Struct, frozen=True):
     direction: str = ""
     errors: bool = False
 
-    def accepts(self, record: Record, asked: Asked) -> bool:
+    def accepts(self, record: TapRecord, asked: Asked) -> bool:
         """Whether a record belongs to it; ``asked`` remembers the requests of one watcher."""
         if self.servers and record.server not in self.servers:
             return False
@@ -125,7 +86,7 @@ class Scope(msgspec.Struct, frozen=True):
 EVERYTHING: Final = Scope()
 
 
-def _is_trouble(record: Record) -> bool:
+def _is_trouble(record: TapRecord) -> bool:
     if record.kind == "response":
         return record.raw is not None and '"isError":true' in record.raw.replace(" ", "")
     return record.kind in ("error", "malformed") or record.event in _TROUBLE
@@ -137,23 +98,22 @@ class Asked:
     def __init__(self) -> None:
         self._open: dict[tuple[str, str | None, str | None, str | None, bytes], None] = {}
 
-    def is_about(self, record: Record, methods: re.Pattern[str]) -> bool:
+    def is_about(self, record: TapRecord, methods: re.Pattern[str]) -> bool:
         """Whether a record is of one of the methods."""
         if record.method is not None:
             wanted = methods.fullmatch(record.method) is not None
-            if wanted and record.id is not None:
+            if wanted and record.id != NO_ID:
                 self._remember(record)
             return wanted
-        if record.id is None:
+        if record.id == NO_ID:
             return False
         back = "out" if record.direction == "in" else "in"
         key = (record.server, record.session, record.leg, back, bytes(record.id))
         return self._open.pop(key, 0) is None
 
-    def _remember(self, record: Record) -> None:
+    def _remember(self, record: TapRecord) -> None:
         if len(self._open) >= MAX_ASKED:
             del self._open[next(iter(self._open))]
-        assert record.id is not None
         self._open[(record.server, record.session, record.leg, record.direction, bytes(record.id))] = None
 
 
@@ -201,12 +161,12 @@ class Watcher:
             self.next = max(after + 1, feed.first)
             if self.next > after + 1:
                 gap = (after + 1, self.next - 1, self.next - 1 - after)
-        attached = Attached(self.next - 1, *_clock(), event="attached", instance=feed.instance)
-        self._first = [_encode(attached)]
+        attached = AttachedRecord(self.next - 1, *_clock(), event="attached", instance=feed.instance)
+        self._first = [encode(attached)]
         if gap is not None:
             self._first.append(self._gap(*gap))
 
-    def lose(self, record: Record, token: str | None) -> bool:
+    def lose(self, record: TapRecord, token: str | None) -> bool:
         """The oldest record gives way before it was taken; returns whether the watcher would have got it."""
         self.next = record.seq + 1
         if not self.sees(record, token):
@@ -215,7 +175,7 @@ class Watcher:
         self._missed = [self._missed[0] if self._missed else record.seq, record.seq]
         return True
 
-    def sees(self, record: Record, token: str | None) -> bool:
+    def sees(self, record: TapRecord, token: str | None) -> bool:
         """Whether a record is one that it asked for, and may see."""
         if self.everything:
             return True
@@ -252,8 +212,8 @@ class Watcher:
         else:
             words = f"{count} records are missing here: they gave way to newer ones"
         at = end if end is not None else self.next - 1
-        return _encode(
-            Gap(
+        return encode(
+            GapRecord(
                 *(at, *_clock()),
                 kind="gap",
                 event="gap",
@@ -269,7 +229,7 @@ class Watcher:
 class _Held(msgspec.Struct, gc=False):
     """A record of a feed, and its line once somebody wanted it."""
 
-    record: Record
+    record: TapRecord
     token: str | None
     weight: int
     line: bytes | None = None
@@ -295,9 +255,9 @@ class Feed:
         self.drops = 0
         self._bytes = 0
         self._ring: list[_Held | None] = [None] * HISTORY_RECORDS
-        """Record n at n modulo its length."""
+        """TapRecord n at n modulo its length."""
 
-    def append(self, record: Record, token: str | None) -> None:
+    def append(self, record: TapRecord, token: str | None) -> None:
         """Take the next record, whose number is ``seq + 1``."""
         seq = record.seq
         weight = OVERHEAD if record.raw is None else OVERHEAD + 2 * len(record.raw)
@@ -338,7 +298,7 @@ class Feed:
             if everything or sees(held.record, held.token):
                 line = held.line
                 if line is None:
-                    line = held.line = _encode(held.record)
+                    line = held.line = encode(held.record)
                 size += len(line)
                 lines.append(line)
             seq += 1
@@ -355,7 +315,7 @@ class _Look(msgspec.Struct, gc=False):
     data: bytes
     kind: str
     method: str | None
-    id: msgspec.Raw | None
+    id: msgspec.Raw
     text: str
     truncated: bool
     tail: bytes = b""
@@ -474,7 +434,7 @@ class Tap:
         now, size = time.monotonic(), len(data)
         wall = now + self._wall
         # fmt: off
-        record = Record(
+        record = TapRecord(
             feed.seq + 1, wall, now, server, session, leg, direction,
             memo.kind, memo.method, memo.id, size, memo.text, memo.truncated,
         )
@@ -510,7 +470,7 @@ class Tap:
         feed = self._feeds.get(owner)
         if feed is None:
             return
-        record = Record(feed.seq + 1, *_clock(), server, session)
+        record = TapRecord(feed.seq + 1, *_clock(), server, session)
         record.event, record.detail = event, self.redactor.text(detail) or None
         feed.append(record, token)
 
@@ -519,7 +479,7 @@ class Tap:
         feed = self._feeds.get(owner)
         if feed is None:
             return
-        record = Record(feed.seq + 1, *_clock(), server, session, "upstream", "in", "noise")
+        record = TapRecord(feed.seq + 1, *_clock(), server, session, "upstream", "in", "noise")
         record.event, record.size, record.raw = source, len(text), self.redactor.text(text)
         feed.append(record, None)
 
@@ -534,7 +494,7 @@ def _clock() -> tuple[float, float]:
     return time.time(), time.monotonic()
 
 
-def _describe(data: bytes, message: Message | None) -> tuple[str, str | None, msgspec.Raw | None]:
+def _describe(data: bytes, message: Message | None) -> tuple[str, str | None, msgspec.Raw]:
     """Kind, method and id."""
     if message is None:
         if (head := _HEAD.match(data)) is not None:
@@ -545,14 +505,14 @@ def _describe(data: bytes, message: Message | None) -> tuple[str, str | None, ms
         try:
             message = messages.parse(data)
         except MalformedMessage:
-            return "malformed", None, None
+            return "malformed", None, NO_ID
     kind = _KINDS[message.kind]
     if message.kind is Kind.RESPONSE and message.error:
         kind = "error"
     method = message.method_name or None
     if method is not None and len(method) > METHOD_LIMIT:
         method = method[:METHOD_LIMIT]
-    return kind, method, msgspec.Raw(message.id) if message.id else None
+    return kind, method, msgspec.Raw(message.id) if message.id else NO_ID
 
 
 def method_pattern(globs: Collection[str]) -> re.Pattern[str]:

@@ -203,7 +203,7 @@ def test_nothing_is_built_while_nobody_watches(monkeypatch):
     def built(*args):
         raise AssertionError("a record was built")
 
-    monkeypatch.setattr(tap_module, "Record", built)
+    monkeypatch.setattr(tap_module, "TapRecord", built)
     tap = Tap()
     watched(tap, owner="you")
     report(tap, call(1))

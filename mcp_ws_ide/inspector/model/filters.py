@@ -404,10 +404,6 @@ def _prefix(value: str) -> Test:
     return _NameTest("session", re.compile(re.escape(value).replace(r"\*", ".*")), "sessions")
 
 
-def _link_test(value: str) -> Test:
-    raise ValueError("the gateway does not say yet which link a record belongs to; use session:")
-
-
 def _word(words: Mapping[str, frozenset[int]], column: str) -> Callable[[str], Test]:
     def make(value: str) -> Test:
         codes = [codes for word, codes in words.items() if word.startswith(value.lower())]
@@ -501,7 +497,6 @@ KEYS: Final[dict[str, Callable[[str], Test]]] = {
     "tool": _glob("target"),
     "server": _glob("server"),
     "session": _prefix,
-    "link": _link_test,
     "kind": _word({kind.name.lower(): frozenset({kind}) for kind in Kind}, "kind"),
     "status": _word({status.name.lower(): frozenset({status}) for status in Status}, "status"),
     "dir": _word(TOWARD, "lane"),

@@ -19,7 +19,6 @@ from mcp_ws_ide.inspector.model.pairing import Outcome, Pairing
 from mcp_ws_ide.inspector.model.records import (
     CLIENT_LEG,
     Kind,
-    Record,
     Status,
     content_of,
     decode,
@@ -28,6 +27,7 @@ from mcp_ws_ide.inspector.model.records import (
 from mcp_ws_ide.inspector.model.statistics import Statistics
 from mcp_ws_ide.inspector.model.store import MAX_RECORDS, MAX_SPILL, PROBLEM, Store
 from mcp_ws_ide.inspector.model.violations import ORPHAN, Judge, Violation
+from mcp_ws_ide.observe.tap_record import TapRecord
 
 MAX_PROBLEMS: Final = 5000
 """Problems kept, the newest; counts go on."""
@@ -126,11 +126,11 @@ class Journal:
     def gap(self, moment: float, mono: float, reason: str) -> Changes:
         """Say that from here on something may be missing: nobody watched, for ``reason``."""
         changes = Changes(self.store.end, self.store.end)
-        self.add(Record(time=moment, mono=mono, kind="gap", method="gap", raw=reason), changes)
+        self.add(TapRecord(time=moment, mono=mono, kind="gap", method="gap", raw=reason), changes)
         changes.end = self.store.end
         return changes
 
-    def add(self, record: Record, changes: Changes) -> None:
+    def add(self, record: TapRecord, changes: Changes) -> None:
         """Take one record."""
         content = content_of(record)
         target = _target(content) if record.kind in ("request", "notification") else ""
@@ -145,21 +145,21 @@ class Journal:
         if record.kind == "response":
             self._learn(record, row, content)
 
-    def _learn(self, record: Record, row: int, content: dict[str, Any]) -> None:
+    def _learn(self, record: TapRecord, row: int, content: dict[str, Any]) -> None:
         method = self.store.method_of(row)
         if method in INTRODUCTIONS or method in LISTS:
             if record.server not in self.catalogues and len(self.catalogues) >= MAX_PROBLEMS:
                 return
             self.catalogues.setdefault(record.server, Catalogue()).learn(method, content)
 
-    def _count_drops(self, record: Record) -> None:
+    def _count_drops(self, record: TapRecord) -> None:
         if record.kind == "gap":
             self.drops = 0  # the next link counts anew
         if record.drops > self.drops:
             self.missed += record.drops - self.drops
             self.drops = record.drops
 
-    def _finish(self, record: Record, row: int, outcome: Outcome) -> None:
+    def _finish(self, record: TapRecord, row: int, outcome: Outcome) -> None:
         kind = self.store.kind_of(row)
         if outcome.request is not None:
             self.statistics.finished(outcome.request)
@@ -167,7 +167,7 @@ class Journal:
             for request in outcome.changed:
                 self.statistics.finished(request)
 
-    def _judge(self, record: Record, row: int, content: dict[str, Any], outcome: Outcome) -> None:
+    def _judge(self, record: TapRecord, row: int, content: dict[str, Any], outcome: Outcome) -> None:
         kind, lane = self.store.kind_of(row), self.store.lane_of(row)
         if kind in (Kind.EVENT, Kind.NOISE, Kind.GAP):
             return self._alarm(record, row, kind, bool(outcome.changed))
@@ -183,7 +183,7 @@ class Journal:
         if outcome.token is not None:
             self.judge.answered(record, outcome.token)
 
-    def _alarm(self, record: Record, row: int, kind: Kind, lost: bool) -> None:
+    def _alarm(self, record: TapRecord, row: int, kind: Kind, lost: bool) -> None:
         if kind is Kind.GAP:
             self._report(row, Violation("gap", record.raw or "", "the inspector was not attached"))
         elif record.event == "dropped" and self._orphan == (row - 1, record.session):
@@ -191,7 +191,7 @@ class Journal:
         elif record.event in ALARMING or (record.event == "upstream_closed" and self._was_used(record, lost)):
             self._report(row, Violation(record.event or "event", record.detail or "", "event of the gateway"))
 
-    def _was_used(self, record: Record, lost: bool) -> bool:
+    def _was_used(self, record: TapRecord, lost: bool) -> bool:
         party = self.parties.get(record.session or "")
         return lost or (party is not None and not party.closed)
 
@@ -240,7 +240,7 @@ class Journal:
 
     # --- sessions ---------------------------------------------------------------------------------
 
-    def _party(self, record: Record, row: int) -> None:
+    def _party(self, record: TapRecord, row: int) -> None:
         if record.session is None:
             return
         party = self.parties.get(record.session)
@@ -258,7 +258,7 @@ class Journal:
             if (spoken := self.judge.spoken(record)) is not None:
                 party.era, party.revision = ("modern" if spoken.modern else "legacy"), spoken.revision
 
-    def _new_party(self, record: Record, row: int) -> Party:
+    def _new_party(self, record: TapRecord, row: int) -> Party:
         assert record.session is not None
         party = self.parties[record.session] = Party(record.session, record.server, record.time, row=row)
         if len(self.parties) > MAX_PROBLEMS:

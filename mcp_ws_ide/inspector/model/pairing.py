@@ -33,13 +33,13 @@ from mcp_ws_ide.inspector.model.records import (
     TO_SERVER,
     Kind,
     Lane,
-    Record,
     Status,
     id_key,
     part,
     value_key,
 )
 from mcp_ws_ide.inspector.model.store import NONE, Store
+from mcp_ws_ide.observe.tap_record import TapRecord
 
 MAX_OPEN: Final = 100_000
 ENDS: Final = frozenset({"link_closed", "upstream_closed"})
@@ -89,7 +89,7 @@ class Pairing:
         self._notes: Recent[list[int]] = Recent()
         self._began: set[str] = set()
 
-    def add(self, row: int, record: Record, content: dict[str, Any]) -> Outcome:
+    def add(self, row: int, record: TapRecord, content: dict[str, Any]) -> Outcome:
         """Link one row; rows must come in order."""
         outcome = Outcome()
         kind = self._store.kind_of(row)
@@ -108,7 +108,7 @@ class Pairing:
 
     # --- requests and answers ---------------------------------------------------------------------
 
-    def _request(self, row: int, record: Record, content: dict[str, Any], outcome: Outcome) -> None:
+    def _request(self, row: int, record: TapRecord, content: dict[str, Any], outcome: Outcome) -> None:
         lane = self._store.lane_of(row)
         identifier = id_key(record.id)
         if lane is Lane.NONE or identifier is None:
@@ -133,7 +133,7 @@ class Pairing:
         self._request_twin(row, record, lane, identifier, outcome)
 
     def _request_twin(
-        self, row: int, record: Record, lane: Lane, identifier: IdKey, outcome: Outcome
+        self, row: int, record: TapRecord, lane: Lane, identifier: IdKey, outcome: Outcome
     ) -> None:
         """The same request on the leg it came from."""
         if lane is Lane.UPSTREAM_OUT:
@@ -152,7 +152,7 @@ class Pairing:
             self._link(self._store.twin, twin, row)
             outcome.changed.append(twin)
 
-    def _answer(self, row: int, record: Record, content: dict[str, Any], outcome: Outcome) -> None:
+    def _answer(self, row: int, record: TapRecord, content: dict[str, Any], outcome: Outcome) -> None:
         lane = self._store.lane_of(row)
         identifier = id_key(record.id)
         if lane is Lane.NONE:
@@ -175,7 +175,7 @@ class Pairing:
         if isinstance(state, str):
             self._states.put((record.server, key[1], hash(state)), request)
 
-    def _pair(self, request: int, row: int, record: Record, status: Status, outcome: Outcome) -> None:
+    def _pair(self, request: int, row: int, record: TapRecord, status: Status, outcome: Outcome) -> None:
         store, first = self._store, self._store.first
         store.pair[request - first], store.pair[row - first] = row, request
         store.method[row - first] = store.method[request - first]
@@ -193,7 +193,7 @@ class Pairing:
 
     # --- notifications ----------------------------------------------------------------------------
 
-    def _notification(self, row: int, record: Record, content: dict[str, Any], outcome: Outcome) -> None:
+    def _notification(self, row: int, record: TapRecord, content: dict[str, Any], outcome: Outcome) -> None:
         lane = self._store.lane_of(row)
         if lane is Lane.NONE:
             return
@@ -205,7 +205,7 @@ class Pairing:
                 self._store.target[index] = self._store.target[parent - self._store.first]
         self._verbatim_twin(row, record, lane, outcome)
 
-    def _parent(self, record: Record, lane: Lane, content: dict[str, Any], outcome: Outcome) -> int | None:
+    def _parent(self, record: TapRecord, lane: Lane, content: dict[str, Any], outcome: Outcome) -> int | None:
         params = content.get("params")
         if record.method == "notifications/progress":
             token = value_key(part(params, "progressToken"))
@@ -217,7 +217,9 @@ class Pairing:
             return None
         return self.open.get((*_scope(record, lane, True), subscription))
 
-    def _cancelled(self, record: Record, lane: Lane, request: IdKey | None, outcome: Outcome) -> int | None:
+    def _cancelled(
+        self, record: TapRecord, lane: Lane, request: IdKey | None, outcome: Outcome
+    ) -> int | None:
         """A sender cancels what it asked itself; a server also takes back a subscription."""
         if request is None:
             return None
@@ -229,7 +231,7 @@ class Pairing:
                 return row
         return None
 
-    def _verbatim_twin(self, row: int, record: Record, lane: Lane, outcome: Outcome) -> None:
+    def _verbatim_twin(self, row: int, record: TapRecord, lane: Lane, outcome: Outcome) -> None:
         """The same message of the session on the other leg, where no request links them: verbatim, and in order."""
         if record.session is None or record.raw is None:
             return
@@ -250,7 +252,7 @@ class Pairing:
 
     # --- ends -------------------------------------------------------------------------------------
 
-    def _event(self, record: Record, outcome: Outcome) -> None:
+    def _event(self, record: TapRecord, outcome: Outcome) -> None:
         scope = record.session or f"\0{record.server}"
         if record.event == "link_opened":
             self._began.add(scope)
@@ -287,13 +289,13 @@ class Pairing:
             column[row - self._store.first] = other
 
 
-def _scope(record: Record, lane: Lane, answers: bool) -> tuple[str, bool, bool]:
+def _scope(record: TapRecord, lane: Lane, answers: bool) -> tuple[str, bool, bool]:
     """Where an id counts: of the sender's own requests, or of the other side's with ``answers``."""
-    scope = record.session or record.link or f"\0{record.server}"
+    scope = record.session or f"\0{record.server}"
     return scope, lane in CLIENT_LEG, (lane in TO_SERVER) != answers
 
 
-def _key(record: Record, lane: Lane, identifier: IdKey, answers: bool = False) -> Key:
+def _key(record: TapRecord, lane: Lane, identifier: IdKey, answers: bool = False) -> Key:
     return (*_scope(record, lane, answers), identifier)
 
 

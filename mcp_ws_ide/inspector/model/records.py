@@ -13,30 +13,7 @@ import msgspec
 
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.errors import MalformedMessage
-
-
-class Record(msgspec.Struct):
-    """One tap record."""
-
-    seq: int = 0
-    time: float = 0.0
-    mono: float = 0.0
-    server: str = ""
-    session: str | None = None
-    link: str | None = None
-    leg: str | None = None
-    direction: str | None = None
-    kind: str = "event"
-    method: str | None = None
-    id: msgspec.Raw = msgspec.Raw()
-    size: int = 0
-    raw: str | None = None
-    truncated: bool = False
-    event: str | None = None
-    detail: str | None = None
-    drops: int = 0
-    origin_session: str | None = None
-    origin_id: msgspec.Raw = msgspec.Raw()
+from mcp_ws_ide.observe.tap_record import TapRecord
 
 
 class Kind(IntEnum):
@@ -91,11 +68,11 @@ LANES: Final = {
 TO_SERVER: Final = frozenset({Lane.CLIENT_IN, Lane.UPSTREAM_OUT})
 CLIENT_LEG: Final = frozenset({Lane.CLIENT_IN, Lane.CLIENT_OUT})
 
-_decode = msgspec.json.Decoder(Record).decode
+_decode = msgspec.json.Decoder(TapRecord).decode
 _read = msgspec.json.Decoder().decode
 
 
-def decode(line: str) -> Record:
+def decode(line: str) -> TapRecord:
     """One record.
 
     Raises:
@@ -104,12 +81,12 @@ def decode(line: str) -> Record:
     return _decode(line)
 
 
-def lane_of(record: Record) -> Lane:
+def lane_of(record: TapRecord) -> Lane:
     """The lane of a message; ``NONE`` for anything else."""
     return LANES.get((record.leg or "", record.direction or ""), Lane.NONE)
 
 
-def content_of(record: Record) -> dict[str, Any]:
+def content_of(record: TapRecord) -> dict[str, Any]:
     """The message of a record; ``{}`` when it was cut, withheld or is no JSON object."""
     if record.raw is None or record.truncated or record.kind in ("noise", "event"):
         return {}

@@ -22,7 +22,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, Any, Final, Protocol
 
-from mcp_ws_ide.inspector.model.records import KINDS, Kind, Lane, Record, Status, id_text, lane_of
+from mcp_ws_ide.inspector.model.records import KINDS, Kind, Lane, Status, id_text, lane_of
+from mcp_ws_ide.observe.tap_record import TapRecord
 
 MAX_RECORDS: Final = 1_000_000
 MAX_SPILL: Final = 1 << 30
@@ -136,7 +137,7 @@ class Store:
         """Give the spill file back."""
         self._spill.close()
 
-    def append(self, record: Record, target: str = "") -> int:
+    def append(self, record: TapRecord, target: str = "") -> int:
         """Keep a record; returns its row."""
         identifier = id_text(record.id)
         text = (record.raw if record.kind != "event" else record.detail) or ""

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.messages import PROTOCOL_VERSION_KEY
 from mcp_ws_ide.errors import MalformedMessage
-from mcp_ws_ide.inspector.model.records import CLIENT_LEG, TO_SERVER, Kind, Lane, Record, part, value_key
+from mcp_ws_ide.inspector.model.records import CLIENT_LEG, TO_SERVER, Kind, Lane, part, value_key
+from mcp_ws_ide.observe.tap_record import TapRecord
 
 if TYPE_CHECKING:
     from mcp_ws_ide.inspector.model.schemas import Schemas
@@ -79,7 +80,7 @@ class Judge:
 
     def judge(
         self,
-        record: Record,
+        record: TapRecord,
         kind: Kind,
         lane: Lane,
         content: dict[str, Any],
@@ -97,7 +98,7 @@ class Judge:
         return [self._cited(record, violation) for violation in found] if found else found
 
     def _content(
-        self, record: Record, kind: Kind, lane: Lane, content: dict[str, Any], method: str, target: str
+        self, record: TapRecord, kind: Kind, lane: Lane, content: dict[str, Any], method: str, target: str
     ) -> list[Violation]:
         found: list[Violation] = []
         spoken = self.spoken(record)
@@ -116,7 +117,7 @@ class Judge:
             found += self._against_schema(record.server, kind, content, target)
         return found
 
-    def _learn(self, record: Record, method: str, content: dict[str, Any]) -> None:
+    def _learn(self, record: TapRecord, method: str, content: dict[str, Any]) -> None:
         tools = part(content, "result", "tools")
         if method == "tools/list" and isinstance(tools, list):
             if self._schemas is None:
@@ -141,11 +142,11 @@ class Judge:
             for text in self._schemas.output(server, tool, result.get("structuredContent")):
                 yield Violation("output-schema", text, "MCP 2025-11-25, server/tools: Output Schema")
 
-    def spoken(self, record: Record) -> Spoken | None:
+    def spoken(self, record: TapRecord) -> Spoken | None:
         """What is spoken where this message passed; None while that is unknown."""
         return self._spoken.get((_scope(record), record.leg))
 
-    def _listen(self, record: Record, kind: Kind, method: str, content: dict[str, Any]) -> None:
+    def _listen(self, record: TapRecord, kind: Kind, method: str, content: dict[str, Any]) -> None:
         """Each leg for itself: the gateway may translate between the eras."""
         if kind is Kind.REQUEST:
             version = part(content, "params", "_meta", PROTOCOL_VERSION_KEY)
@@ -156,20 +157,20 @@ class Judge:
         elif kind is Kind.RESPONSE and method == "initialize":
             self._hear(record, False, part(content, "result", "protocolVersion"))
 
-    def _hear(self, record: Record, modern: bool, version: Any) -> None:
+    def _hear(self, record: TapRecord, modern: bool, version: Any) -> None:
         before = self.spoken(record)
         revision = version[:20] if isinstance(version, str) else ""
         if before is None or before.modern != modern or (revision and revision != before.revision):
             _remember(self._spoken, (_scope(record), record.leg), Spoken(modern, revision))
 
-    def _cited(self, record: Record, violation: Violation) -> Violation:
+    def _cited(self, record: TapRecord, violation: Violation) -> Violation:
         """With the section of the revision that is spoken."""
         spoken = self.spoken(record)
         if spoken is None or spoken.revision not in REVISIONS or not violation.section.startswith(WRITTEN):
             return violation
         return replace(violation, section=f"MCP {spoken.revision},{violation.section[len(WRITTEN) :]}")
 
-    def _notification(self, record: Record, method: str, content: dict[str, Any]) -> Iterator[Violation]:
+    def _notification(self, record: TapRecord, method: str, content: dict[str, Any]) -> Iterator[Violation]:
         if method != "notifications/progress":
             return
         progress, token = (
@@ -193,7 +194,7 @@ class Judge:
             )
         _remember(self._progress, key, float(progress))
 
-    def answered(self, record: Record, token: messages.IdKey | None) -> None:
+    def answered(self, record: TapRecord, token: messages.IdKey | None) -> None:
         """A request has its answer: its progress token may be used again."""
         for direction in ("clientin", "clientout", "upstreamin", "upstreamout"):
             self._progress.pop((_scope(record), direction, token), None)
@@ -226,11 +227,11 @@ def _remember(table: dict[Any, Any], key: Any, value: Any) -> None:
         del table[next(iter(table))]
 
 
-def _scope(record: Record) -> str:
+def _scope(record: TapRecord) -> str:
     return record.session or f"\0{record.server}"
 
 
-def _malformed(record: Record) -> Violation:
+def _malformed(record: TapRecord) -> Violation:
     reason = "it is no JSON-RPC message"
     if not record.truncated and record.raw is not None:
         try:
