@@ -6,7 +6,7 @@ import { href } from "../route.js";
 import { Icon } from "../ui/icons.js";
 import { JsonTree } from "../ui/json.js";
 import { Badge, CopyButton } from "../ui/parts.js";
-import { parsed, type Row } from "./rows.js";
+import { parsed, type Row } from "./row.js";
 
 export function Detail({ row, onClose, onJump }: { row: Row; onClose: () => void; onJump: (row: Row) => void }) {
   const { pair } = row;
@@ -93,7 +93,7 @@ function Message({ row, title }: { row: Row; title: string }) {
   );
 }
 
-const KINDS = { pending: "accent", ok: "good", failed: "bad", error: "bad", lost: "bad" } as const;
+const KINDS = { pending: "accent", ok: "good", failed: "bad", error: "bad", cancelled: "warn", lost: "bad", input: "accent", unknown: "warn" } as const;
 
 export function StatusBadge({ row: { status } }: { row: Row }) {
   return status === "" ? null : <Badge kind={KINDS[status]}>{status}</Badge>;

@@ -1,14 +1,16 @@
 /**
- * The filter language of the inspector (docs/inspector.md, The filter language), over rows.
+ * The filter language of the traffic view: from a line of text to a test of a row.
  *
- * What it leaves out, with a reason: regular expressions (nothing can stop one that takes forever in a page) and marks.
+ * The language of `mcp-ws-inspect` (docs/inspector.md, The filter language); both are tested against
+ * tests/vectors/filters.json. Left out are regular expressions, since a page cannot stop one that takes forever, and marks.
  */
 
-import { isTrouble, type Row } from "./rows.js";
+import { isTrouble, KINDS, STATUSES, textOf, type Row } from "./row.js";
 
 export type Test = (row: Row) => boolean;
 
 export class FilterError extends Error {
+  override readonly name = "FilterError";
   /** @param position index of the character at fault. */
   constructor(
     message: string,
@@ -19,100 +21,91 @@ export class FilterError extends Error {
 }
 
 /** Characters of a filter. */
-const MOST = 2_000;
-/** Brackets and `!` within each other. */
-const DEEPEST = 50;
-
-const CHOICES: Record<string, readonly string[]> = {
-  kind: ["request", "response", "error", "notification", "malformed", "noise", "event", "gap"],
-  status: ["pending", "ok", "failed", "error", "lost"],
-  dir: ["server", "client"],
-  leg: ["client", "upstream"],
-  is: ["problem", "truncated", "linked"],
-};
-const KEYS = ["tool", "method", "server", "session", "kind", "status", "dir", "leg", "lat", "size", "id", "since", "is"];
+const MAX_CHARACTERS = 2_000;
+/** Nested parentheses and `!`. */
+const MAX_DEPTH = 50;
+/** For the test that compares both implementations. */
+export const LIMITS = { characters: MAX_CHARACTERS, depth: MAX_DEPTH };
 
 /**
- * Understand a filter; the empty one matches everything.
+ * Parse a filter. An empty filter matches every row.
  *
  * @throws FilterError with the position of the mistake.
  */
 export function parseFilter(text: string): Test {
-  if (text.length > MOST) throw new FilterError(`a filter has at most ${MOST} characters`, MOST);
-  const parser = new Parser(text);
+  if (text.length > MAX_CHARACTERS) throw new FilterError(`the filter is longer than ${MAX_CHARACTERS} characters`, MAX_CHARACTERS);
   if (text.trim() === "") return () => true;
+  const parser = new Parser(text);
   const test = parser.either(0);
   parser.end();
   return test;
 }
 
+// --- the grammar ---------------------------------------------------------------------------------
+
+/** Recursive descent: either := all ('|' all)*, all := not+, not := '!' not | '(' either ')' | term. */
 class Parser {
   #at = 0;
   constructor(readonly text: string) {}
 
   either(depth: number): Test {
-    const tests = [this.#both(depth)];
-    while (this.#takes("|")) tests.push(this.#both(depth));
+    const tests = [this.#all(depth)];
+    while (this.#takes("|")) tests.push(this.#all(depth));
     return tests.length === 1 ? (tests[0] as Test) : (row) => tests.some((test) => test(row));
   }
 
-  #both(depth: number): Test {
-    const tests = [this.#one(depth)];
-    while (this.#takes("&") || !/^$|[|)]/.test(this.#next())) tests.push(this.#one(depth));
+  #all(depth: number): Test {
+    const tests = [this.#not(depth)];
+    while (this.#takes("&") || !/^$|[|)]/.test(this.#next())) tests.push(this.#not(depth));
     return tests.length === 1 ? (tests[0] as Test) : (row) => tests.every((test) => test(row));
   }
 
-  #one(depth: number): Test {
-    if (depth > DEEPEST) throw this.#wrong("too many brackets within each other");
+  #not(depth: number): Test {
+    const next = this.#next();
+    if (depth > MAX_DEPTH) throw this.#error(`parentheses and "!" are nested deeper than ${MAX_DEPTH}`);
     if (this.#takes("!")) {
-      const test = this.#one(depth + 1);
+      const test = this.#not(depth + 1);
       return (row) => !test(row);
     }
     if (this.#takes("(")) {
       const opened = this.#at - 1;
       const test = this.either(depth + 1);
-      if (!this.#takes(")")) throw new FilterError("this bracket is not closed", opened);
+      if (!this.#takes(")")) throw new FilterError('"(" is not closed', opened);
       return test;
     }
-    return this.#term();
+    if (next === "" || "&|)".includes(next)) throw this.#error("a term is missing here");
+    return this.#term(next);
   }
 
-  #term(): Test {
-    const next = this.#next();
-    if (next === "") throw this.#wrong("something is missing here");
-    if ("&|)".includes(next)) throw this.#wrong(`a term is missing before ${next}`);
-    if (next === "~") throw this.#wrong("regular expressions are for mcp-ws-inspect; write the text itself here");
-    const key = /^([a-z]+):/.exec(this.text.slice(this.#at))?.[1];
-    if (key === undefined || next === '"') {
-      const word = this.#value();
-      return (row) => textOf(row).includes(word);
+  #term(next: string): Test {
+    if (next === "~") throw this.#error("regular expressions are not supported on this page; write the text itself, or use mcp-ws-inspect");
+    const name = /^([a-z]+):/.exec(this.text.slice(this.#at))?.[1];
+    if (name === undefined) {
+      const text = this.#value();
+      return (row) => `${row.id}\n${textOf(row)}`.includes(text);
     }
-    if (!KEYS.includes(key)) throw this.#wrong(`${key}: is unknown; known: ${KEYS.join(", ")}`);
-    this.#at += key.length + 1;
+    const key = Object.hasOwn(KEYS, name) ? KEYS[name] : undefined;
+    if (key === undefined) throw this.#error(`key "${name}" is not known; known keys: ${Object.keys(KEYS).join(", ")}`);
+    this.#at += name.length + 1;
     const start = this.#at;
-    if (key === "id") return idTest(this.#raw(), start);
-    const value = this.#value();
-    return testOf(key, value, start);
+    const value = key.type === "id" ? this.#raw() : this.#value();
+    if (value === "") throw new FilterError(`${name}: needs a value`, start);
+    return key.test(value, start);
   }
 
-  /** A word, or a text in quotes. */
+  /** A word, or the text between quotes. */
   #value(): string {
-    const start = this.#at;
     const raw = this.#raw();
-    if (!raw.startsWith('"')) return raw;
-    try {
-      return String(JSON.parse(raw));
-    } catch {
-      throw new FilterError("this text is no valid string", start);
-    }
+    return raw.startsWith('"') ? raw.slice(1, -1).replace(/\\(.)/gs, "$1") : raw;
   }
 
+  /** A word, or a text with its quotes; empty where there is neither. */
   #raw(): string {
     const rest = this.text.slice(this.#at);
-    const found = rest.startsWith('"') ? /^"(?:[^"\\]|\\.)*"/.exec(rest) : /^[^\s()&|"]+/.exec(rest);
-    if (found === null) throw this.#wrong(rest.startsWith('"') ? "this quotation mark is not closed" : "a value is missing here");
-    this.#at += found[0].length;
-    return found[0];
+    const match = rest.startsWith('"') ? /^"(?:[^"\\]|\\.)*"/.exec(rest) : /^[^\s()&|"]*/.exec(rest);
+    if (match === null) throw this.#error("the quotation mark is not closed");
+    this.#at += match[0].length;
+    return match[0];
   }
 
   #takes(sign: string): boolean {
@@ -121,111 +114,163 @@ class Parser {
     return true;
   }
 
-  /** The next character that is no space; empty at the end. */
+  /** The next character that is not a space; empty at the end. */
   #next(): string {
     while (/\s/.test(this.text[this.#at] ?? "")) this.#at += 1;
     return this.text[this.#at] ?? "";
   }
 
   end(): void {
-    if (this.#next() !== "") throw this.#wrong("nothing is open that this could close");
+    if (this.#next() !== "") throw this.#error('")" closes nothing');
   }
 
-  #wrong(message: string): FilterError {
+  #error(message: string): FilterError {
     return new FilterError(message, this.#at);
   }
 }
 
-function testOf(key: string, value: string, at: number): Test {
-  if (value === "") throw new FilterError("a value is missing here", at);
-  const choices = CHOICES[key];
-  if (choices !== undefined && !choices.includes(value)) throw new FilterError(`${key}: is one of ${choices.join(", ")}`, at);
-  switch (key) {
-    case "tool":
-      return globTest(value, (row) => row.target);
-    case "method":
-      return globTest(value, (row) => row.method);
-    case "server":
-      return globTest(value, (row) => row.record.server);
-    case "session":
-      return ({ record }) => (record.session ?? record.origin_session ?? "").startsWith(value);
-    case "kind":
-      return ({ record }) => record.kind === value;
-    case "status":
-      return ({ status }) => status === value;
-    case "dir":
-      return ({ record }) => towardOf(record.leg, record.direction) === value;
-    case "leg":
-      return ({ record }) => record.leg === value;
-    case "is":
-      return flagTest(value);
-    case "since":
-      return sinceTest(value, at);
-    default:
-      return comparison(key, value, at);
-  }
+// --- the keys ------------------------------------------------------------------------------------
+
+interface Key {
+  readonly type: "glob" | "prefix" | "word" | "comparison" | "id" | "time" | "flag";
+  /** What its value may be, where only some words are allowed. */
+  readonly values?: readonly string[];
+  /** What a unit behind a number multiplies it by. */
+  readonly units?: Readonly<Record<string, number>>;
+  /** @param at where `value` begins, for mistakes in it. */
+  readonly test: (value: string, at: number) => Test;
 }
 
-function globTest(glob: string, of: (row: Row) => string): Test {
-  const pattern = glob.replace(/[.+^${}()|[\]\\]/g, "\\$&").replace(/\*+/g, ".*").replace(/\?/g, ".");
-  const whole = new RegExp(`^(?:${pattern})$`, "s");
-  return (row) => whole.test(of(row));
-}
+const FLAGS: Readonly<Record<string, Test>> = {
+  linked: (row) => row.linked,
+  problem: isTrouble,
+  truncated: ({ record }) => record.truncated,
+};
+/** Milliseconds. */
+const LATENCY_UNITS = { "": 1, ms: 1, s: 1000 };
+/** Bytes. */
+const SIZE_UNITS = { "": 1, k: 2 ** 10, m: 2 ** 20, g: 2 ** 30 };
+/** Seconds. */
+const TIME_UNITS = { s: 1, m: 60, h: 3_600, d: 86_400 };
 
-/** Toward whom a message goes; empty of what is none. */
-export function towardOf(leg: string | null, direction: string | null): "server" | "client" | "" {
-  if (leg === null || direction === null) return "";
-  return (leg === "client") === (direction === "in") ? "server" : "client";
-}
-
-function flagTest(flag: string): Test {
-  if (flag === "problem") return isTrouble;
-  if (flag === "truncated") return ({ record }) => record.truncated;
-  return ({ pair }) => pair !== undefined;
-}
-
-function idTest(raw: string, at: number): Test {
-  if (!/^("(?:[^"\\]|\\.)*"|-?\d[\d.eE+-]*)$/.test(raw)) throw new FilterError('an id is a number, or a text in quotes: id:7, id:"7"', at);
-  return ({ id }) => id === raw;
-}
-
-const SCALE: Record<string, Record<string, number>> = {
-  lat: { "": 1, ms: 1, s: 1_000, m: 60_000 },
-  size: { "": 1, k: 1 << 10, m: 1 << 20, g: 2 ** 30 },
+export const KEYS: Readonly<Record<string, Key>> = {
+  tool: glob((row) => row.target),
+  method: glob((row) => row.method),
+  server: glob((row) => row.record.server),
+  session: { type: "prefix", test: sessionTest },
+  kind: word(KINDS, (row) => row.kind),
+  status: word(STATUSES, (row) => row.status),
+  dir: word(["server", "client"], (row) => row.toward),
+  leg: word(["client", "upstream"], (row) => (row.toward === "" ? "" : (row.record.leg ?? ""))),
+  lat: comparison(LATENCY_UNITS, (row) => row.latency),
+  size: comparison(SIZE_UNITS, (row) => row.record.size),
+  id: { type: "id", test: idTest },
+  since: { type: "time", units: TIME_UNITS, test: sinceTest },
+  is: { type: "flag", values: Object.keys(FLAGS), test: flagTest },
 };
 
-function comparison(key: string, value: string, at: number): Test {
-  const found = /^(>=|<=|>|<|=)?(\d+(?:\.\d+)?)([a-z]*)$/.exec(value);
-  const scale = SCALE[key]?.[found?.[3] ?? ""];
-  if (found === null || scale === undefined) {
-    const units = Object.keys(SCALE[key] ?? {}).filter((unit) => unit !== "");
-    throw new FilterError(`${key}: takes a number, as in ${key}:>500, with one of ${units.join(", ")} behind it`, at);
-  }
-  const limit = Number(found[2]) * scale;
-  const of = key === "lat" ? (row: Row) => row.latency : (row: Row) => row.record.size;
-  const sign = found[1] ?? "=";
-  return (row) => {
-    const number = of(row);
-    if (number === undefined) return false;
-    if (sign === ">") return number > limit;
-    if (sign === ">=") return number >= limit;
-    if (sign === "<") return number < limit;
-    return sign === "<=" ? number <= limit : Math.round(number) === Math.round(limit);
+/** `*`, `?` and `[…]` as in file names. */
+function glob(of: (row: Row) => string): Key {
+  const test = (value: string): Test => {
+    const pattern = new RegExp(`^(?:${globPattern(value)})$`, "s");
+    return (row) => of(row) !== "" && pattern.test(of(row));
   };
+  return { type: "glob", test };
+}
+
+function globPattern(value: string): string {
+  return value.replace(/\*+|\?|\[(!?)(\]?[^\]]*)\]|[^]/g, (part, not: string | undefined, members: string | undefined) => {
+    if (part.startsWith("*")) return ".*";
+    if (part === "?") return ".";
+    if (members === undefined) return escaped(part);
+    const set = `[${not ? "^" : ""}${members.replace(/[\\\]^[]/g, "\\$&")}]`;
+    return isPattern(set) ? set : "(?!)";
+  });
+}
+
+function isPattern(source: string): boolean {
+  try {
+    return Boolean(new RegExp(source));
+  } catch {
+    return false;
+  }
+}
+
+function escaped(text: string): string {
+  return text.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&");
+}
+
+/** The beginning of a session's id. What a session causes on a shared upstream belongs to it. */
+function sessionTest(value: string): Test {
+  const pattern = new RegExp(`^${escaped(value).replaceAll("\\*", ".*")}`);
+  return ({ record }) => pattern.test(record.session ?? record.origin_session ?? "");
+}
+
+/** One of `values`, or the beginning of some. */
+function word(values: readonly string[], of: (row: Row) => string): Key {
+  const test = (value: string, at: number): Test => {
+    const wanted = new Set(values.filter((each) => each.startsWith(value.toLowerCase())));
+    if (wanted.size === 0) throw unknownValue(value, values, at);
+    return (row) => wanted.has(of(row));
+  };
+  return { type: "word", values, test };
+}
+
+function unknownValue(value: string, values: readonly string[], at: number): FilterError {
+  return new FilterError(`value "${value}" is not known; known values: ${values.join(", ")}`, at);
+}
+
+function flagTest(value: string, at: number): Test {
+  const test = Object.hasOwn(FLAGS, value) ? FLAGS[value] : undefined;
+  if (test === undefined) throw unknownValue(value, Object.keys(FLAGS), at);
+  return test;
+}
+
+/** A number or a string as JSON, with its type; any other word is taken for a string. */
+function idTest(value: string): Test {
+  const id = value.startsWith('"') || /^-?\d+(\.\d+)?([eE][+-]?\d+)?$/.test(value) ? value : JSON.stringify(value);
+  return (row) => row.id === id;
+}
+
+const OPERATORS: Readonly<Record<string, (number: number, limit: number) => boolean>> = {
+  ">": (number, limit) => number > limit,
+  ">=": (number, limit) => number >= limit,
+  "<": (number, limit) => number < limit,
+  "<=": (number, limit) => number <= limit,
+  "=": (number, limit) => number === limit,
+};
+
+function comparison(units: Readonly<Record<string, number>>, of: (row: Row) => number | undefined): Key {
+  const test = (value: string, at: number): Test => {
+    const match = /^(>=|<=|>|<|=)?(\d+(?:\.\d+)?)([a-z]*)$/.exec(value.toLowerCase());
+    const unit = match?.[3] !== undefined && Object.hasOwn(units, match[3]) ? units[match[3]] : undefined;
+    const compare = OPERATORS[match?.[1] ?? "="];
+    if (match === null || unit === undefined || compare === undefined) {
+      throw new FilterError(`"${value}" is not a comparison; write >500, <=20 or =3, with a unit of ${Object.keys(units).filter(Boolean).join(", ")} if you like`, at);
+    }
+    const limit = Number(match[2]) * unit;
+    return (row) => {
+      const number = of(row);
+      return number !== undefined && compare(number, limit);
+    };
+  };
+  return { type: "comparison", units, test };
 }
 
 function sinceTest(value: string, at: number): Test {
-  const ago = /^(\d+(?:\.\d+)?)([smhd])$/.exec(value);
-  const clock = /^(\d{1,2}):(\d{2})(?::(\d{2}))?$/.exec(value);
-  const seconds: Record<string, number> = { s: 1, m: 60, h: 3600, d: 86400 };
-  let start: number;
-  if (ago !== null) start = Date.now() / 1000 - Number(ago[1]) * (seconds[ago[2] ?? ""] ?? 1);
-  else if (clock !== null) start = new Date().setHours(Number(clock[1]), Number(clock[2]), Number(clock[3] ?? 0), 0) / 1000;
-  else throw new FilterError("since: takes 30s, 10m, 2h, or a time such as 21:05", at);
+  const start = ago(value) ?? today(value);
+  if (start === undefined) throw new FilterError(`"${value}" is not a time; write 30s, 10m, 2h or 21:05`, at);
   return ({ record }) => record.time >= start;
 }
 
-/** What words are looked for in. */
-export function textOf({ record }: Row): string {
-  return record.raw ?? record.detail ?? "";
+function ago(value: string): number | undefined {
+  const match = /^(\d+)([smhd])$/.exec(value);
+  return match === null ? undefined : Date.now() / 1000 - Number(match[1]) * TIME_UNITS[match[2] as keyof typeof TIME_UNITS];
+}
+
+function today(value: string): number | undefined {
+  const match = /^(\d{1,2}):(\d{1,2})(?::(\d{1,2}))?$/.exec(value);
+  if (match === null) return undefined;
+  const [hour, minute, second] = [Number(match[1]), Number(match[2]), Number(match[3] ?? 0)];
+  return hour > 23 || minute > 59 || second > 59 ? undefined : new Date().setHours(hour, minute, second, 0) / 1000;
 }

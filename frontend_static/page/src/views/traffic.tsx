@@ -8,10 +8,10 @@ import { go, route } from "../route.js";
 import { saveFile } from "../save.js";
 import type { TapState } from "../tap.js";
 import { Detail } from "../traffic/detail.js";
-import { FilterError, parseFilter, textOf, towardOf, type Test } from "../traffic/filter.js";
+import { FilterError, parseFilter, type Test } from "../traffic/filter.js";
 import { rows, tap } from "../traffic/held.js";
 import { VirtualList } from "../traffic/list.js";
-import { isTrouble, lineOf, type Row } from "../traffic/rows.js";
+import { isTrouble, lineOf, textOf, type Row } from "../traffic/row.js";
 import { Banner, Empty } from "../ui/parts.js";
 
 /** How a message went. */
@@ -209,7 +209,7 @@ function indexOf(shown: readonly Row[], row: Row): number {
 
 function Cells({ row, onOpen }: { row: Row; onOpen: () => void }) {
   const { record } = row;
-  const toward = towardOf(record.leg, record.direction);
+  const { toward } = row;
   const arrow = toward === "" || record.leg === null ? "" : ARROWS[`${record.leg} ${toward}`];
   if (record.kind === "gap") {
     return <span class="whole">⚠ {record.detail}</span>;
