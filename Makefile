@@ -23,7 +23,7 @@ PORT ?= 8888
 # Into an environment for tests, which has no pip of its own; what is never imported there is never compiled.
 install_into = $(BIN)/python -m pip --python $(1)/bin/python install --quiet --no-compile
 
-.PHONY: help run lab frontend page environments test test-quick check interop interop-ides binder soak bench bench-http bench-memory bench-tap screenshots clean
+.PHONY: help run lab frontend page environments test test-quick check coverage interop interop-ides binder soak bench bench-http bench-memory bench-tap screenshots clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -121,10 +121,14 @@ test-quick: $(STAMP) ## the tests that need neither Node nor Chromium, without t
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m "not node and not chromium and not heavy and not soak"
 
 check: $(STAMP) ## lint, types, direction of imports
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pre-commit run --all-files
+
+coverage: $(ENVIRONMENTS) ## the tests, with branch coverage of the package and of the processes they start
+	rm -rf .cache/coverage
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/coverage run -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --show-missing --skip-covered --fail-under 90
+	$(BIN)/coverage report --include '*/core/*' --fail-under 100
 
 interop: ## fresh environments: beside jupyter-ai (mcp 1.x) and with mcp 2.x, from a wheel
 	$(PYTHON) tests/interop/environments.py
