@@ -30,8 +30,8 @@ from mcp_ws_ide.credentials import CHECK_SECONDS, CredentialWatch
 from mcp_ws_ide.gateway import Gateway, Limits
 from mcp_ws_ide.handlers import ROUTES
 from mcp_ws_ide.handlers.repeated_post import RepeatRouter
+from mcp_ws_ide.links.heartbeat import Heartbeat
 from mcp_ws_ide.links.poll import PollLink
-from mcp_ws_ide.links.websocket import Heartbeat
 from mcp_ws_ide.observe.metrics import GatewayCollector
 from mcp_ws_ide.observe.redaction import BadPattern, Redactor
 from mcp_ws_ide.tasks import Turnstile

@@ -10,8 +10,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Final
 
 from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.links.base import OnClosed, OnFull, OnMessage
@@ -229,38 +228,3 @@ class WebSocketLink:
         )
         if on_closed is not None:
             on_closed(self._frames.close_code or 1006, self._frames.close_reason)
-
-
-class Beating(Protocol):
-    """A link that notices when its peer is gone."""
-
-    closed: bool
-
-    def heartbeat(self, now: float) -> None:
-        """Called about once a second."""
-
-
-class Heartbeat:
-    """One clock for all links."""
-
-    def __init__(self) -> None:
-        self._links: set[Beating] = set()
-
-    def add(self, link: Beating) -> None:
-        """Watch over a link until it is closed."""
-        self._links.add(link)
-
-    async def run(self, on_tick: Callable[[], Any]) -> None:
-        """Beat once a second until cancelled."""
-        while True:
-            await asyncio.sleep(1.0)
-            now = time.monotonic()
-            for link in list(self._links):
-                if link.closed:
-                    self._links.discard(link)
-                else:
-                    link.heartbeat(now)
-            try:
-                on_tick()
-            except Exception:  # one failed chore must not end pings, expiry and reloads for good
-                log.exception("a periodic task failed")

@@ -13,7 +13,7 @@ from websockets.protocol import Protocol as Client
 
 from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.links.streams import ByteStream, SocketStream
-from mcp_ws_ide.links.websocket import HIGH_WATER, MAX_QUEUED_BYTES, Heartbeat, WebSocketLink
+from mcp_ws_ide.links.websocket import HIGH_WATER, MAX_QUEUED_BYTES, WebSocketLink
 from tests.conftest import until
 
 
@@ -92,21 +92,6 @@ async def test_a_peer_that_answers_stays(rig):
         rig.link.heartbeat(now + 26 * beat)
         rig.from_client(PONG, b"mcp")
     assert rig.stream.open
-
-
-async def test_the_clock_forgets_closed_links_and_survives_a_failing_chore(rig):
-    beats, heartbeat = [], Heartbeat()
-    heartbeat.add(rig.link)
-    rig.stream.close()
-
-    def chore() -> None:
-        beats.append(1)
-        raise RuntimeError("chore")
-
-    task = asyncio.create_task(heartbeat.run(chore))
-    await until(lambda: len(beats) == 2)
-    task.cancel()
-    assert not heartbeat._links
 
 
 async def test_messages_of_one_tick_leave_in_one_write(rig):

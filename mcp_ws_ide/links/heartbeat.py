@@ -1,0 +1,52 @@
+"""One clock for the heartbeats of all links, and for the gateway's own periodic chores.
+
+When a link pings, and how long it waits for the answer, is the link's business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+TICK: Final = 1.0
+"""Seconds between two beats."""
+
+log = logging.getLogger(__name__)
+
+
+class Beating(Protocol):
+    """A link that notices when its peer is gone."""
+
+    closed: bool
+
+    def heartbeat(self, now: float) -> None:
+        """Check the peer; called every :data:`TICK` seconds with ``time.monotonic()``."""
+
+
+class Heartbeat:
+    """Calls every link, then one chore, once per :data:`TICK`."""
+
+    def __init__(self) -> None:
+        self._links: set[Beating] = set()
+
+    def add(self, link: Beating) -> None:
+        """Call ``link`` until it is closed."""
+        self._links.add(link)
+
+    async def run(self, on_tick: Callable[[], Any]) -> None:
+        """Beat until cancelled; an exception of ``on_tick`` is logged and the clock goes on."""
+        while True:
+            await asyncio.sleep(TICK)
+            now = time.monotonic()
+            for link in list(self._links):
+                if link.closed:
+                    self._links.discard(link)
+                else:
+                    link.heartbeat(now)
+            try:
+                on_tick()
+            except Exception:  # one failed chore must not stop pings, expiry and reloads for good
+                log.exception("a periodic task failed")
