@@ -22,28 +22,37 @@ Codes of our own lie outside -32768…-32000, which JSON-RPC 2.0 section 5.1 res
 from __future__ import annotations
 
 PARSE_ERROR = -32700
+"""The message is not JSON; ``id`` is null. Five malformed messages close the link with 1002."""
 INVALID_REQUEST = -32600
+"""The message is not one JSON-RPC 2.0 message, has a duplicate member, or reuses the id of an open request;
+``id`` is null."""
 METHOD_NOT_FOUND = -32601
+"""The method does not exist in the era of the session: ``initialize`` in the modern era, or a modern request to a
+server of the handshake era where the bridge is off."""
 INVALID_PARAMS = -32602
+"""The parameters cannot be used: for example the ``requestState`` of a parked call that has timed out."""
 INTERNAL_ERROR = -32603
+"""The server's answer is not a JSON-RPC message, or the gateway failed on it; ``data.outcome`` is ``unknown``."""
 HEADER_MISMATCH = -32020
-"""A header says something else than the body it repeats (MCP 2026-07-28, streamable-http)."""
+"""A header contradicts the part of the body that it repeats (MCP 2026-07-28, streamable-http)."""
 
 UPSTREAM_LOST = -31001
-"""The server ended before it answered; ``data.outcome`` says whether the request may have run."""
+"""The server ended, or the connection to a remote one broke, before it answered. ``data.outcome``: ``unknown`` (the
+request may have run) or ``not_sent`` (safe to retry)."""
 UPSTREAM_UNAVAILABLE = -31002
-"""The server could not be started or reached; nothing was sent."""
+"""The server could not be started or reached; ``data.outcome`` is ``not_sent``."""
 LIMIT_EXCEEDED = -31003
-"""A limit of the gateway was hit; ``data.limit`` names it."""
+"""A limit of the gateway is reached. ``data.limit`` names the trait; ``data.outcome`` is ``not_sent``."""
 RESPONSE_TOO_LARGE = -31004
-"""The answer exceeds what this peer can receive, or the limit; the request ran, its answer was withheld."""
-
+"""The answer is larger than this peer can receive, or than ``max_message_bytes``. The request ran."""
 GATEWAY_CLOSING = -31005
-"""The gateway shuts down; ``data.outcome`` says whether the request may have run."""
+"""The gateway is shutting down; ``data.outcome`` says whether the request may have run."""
 SESSION_LOST = -31006
-"""Written by the client itself: link and session are lost; ``data.outcome`` says what may have happened."""
+"""Link and session are lost. Written by the end that lost them: the client, or a gateway in front of this one.
+``data.outcome`` says whether the request may have run."""
 CANCELLED = -31007
-"""The client cancelled the request; the HTTP response that was open for it ends so."""
+"""The client cancelled the request. Only over HTTP in the handshake era, where the open response has to end;
+``data.outcome`` says whether the request may have run."""
 GATEWAY_ERRORS = range(-31099, -30999)
 """Codes that are a gateway's, and say nothing about the server behind it."""
 

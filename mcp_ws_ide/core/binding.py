@@ -38,22 +38,39 @@ class CloseCode(IntEnum):
     """Why a link was closed (RFC 6455 section 7.4, and the private range of docs/binding.md)."""
 
     NORMAL = 1000
+    """The session has ended normally; a client that sends it ends its session."""
     GOING_AWAY = 1001
+    """The gateway is going away, or ends a link of plain ``mcp``; Python SDK 1.x gets it in place of most codes."""
     PROTOCOL_ERROR = 1002
+    """A broken frame, five malformed messages, or an impossible count. Ends the session."""
     UNSUPPORTED_DATA = 1003
+    """A binary message. Ends the session."""
     INVALID_TEXT = 1007
+    """A text message that is not valid UTF-8. Ends the session."""
     POLICY = 1008
+    """The client does not read: more than ``max_queued_bytes`` wait for it. A resumable session can be resumed."""
     TOO_BIG = 1009
+    """A message larger than ``max_message_bytes``. Ends the session."""
     INTERNAL = 1011
+    """An internal error of the gateway."""
     SERVICE_RESTART = 1012
+    """The gateway is shutting down; a resumable session is gone."""
     TRY_AGAIN_LATER = 1013
+    """There is no room for a new session; the reason names the limit."""
     NO_HELLO = 4400
+    """The first frame was neither ``open`` nor ``resume``, or none came within ``hello_timeout``."""
     EXPIRED = 4401
+    """The credential has expired or does not hold any more."""
     REVOKED = 4403
+    """The gateway token was revoked, or the credential does not allow this any more."""
     GONE = 4404
+    """The session is gone: its grace period is over, or the gateway restarted."""
     SUPERSEDED = 4409
+    """Another link of the same session took over."""
     OVERFLOW = 4413
+    """More answers wait than the window holds; the session has ended."""
     UPSTREAM_ENDED = 4502
+    """The session's own server ended, or the server that ``open`` asked for cannot start."""
 
 
 VIOLATIONS: Final = frozenset(

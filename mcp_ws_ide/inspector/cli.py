@@ -59,11 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _wrapping(arguments: Sequence[str], command: Sequence[str]) -> argparse.Namespace:
     """The options of ``mcp-ws-inspect [OPTIONS] -- COMMAND ARGS``."""
-    usage = "mcp-ws-inspect [--name NAME] [--port PORT] [--json] -- COMMAND [ARGS …]"
-    parser = argparse.ArgumentParser(prog="mcp-ws-inspect", usage=usage, description=WRAP)
-    parser.add_argument("--name", help="what the server is called (default: after its program)")
-    parser.add_argument("--port", type=port, help="port of the gateway (default: a free one)")
-    parser.add_argument("--json", action="store_true", help="without a terminal: one JSON object per record")
+    parser = _wrap_parser()
     options = parser.parse_args(arguments)
     if not command:
         parser.error("a command is missing after --")
@@ -71,6 +67,15 @@ def _wrapping(arguments: Sequence[str], command: Sequence[str]) -> argparse.Name
         parser.error(f"{options.name!r} is no server name; use letters, digits and . _ -")
     options.command = list(command)
     return options
+
+
+def _wrap_parser() -> argparse.ArgumentParser:
+    usage = "mcp-ws-inspect [--name NAME] [--port PORT] [--json] -- COMMAND [ARGS …]"
+    parser = argparse.ArgumentParser(prog="mcp-ws-inspect", usage=usage, description=WRAP)
+    parser.add_argument("--name", help="what the server is called (default: after its program)")
+    parser.add_argument("--port", type=port, help="port of the gateway (default: a free one)")
+    parser.add_argument("--json", action="store_true", help="without a terminal: one JSON object per record")
+    return parser
 
 
 def run_wrapped(options: argparse.Namespace) -> int:

@@ -116,7 +116,7 @@ Snapshot = Callable[[], dict[str, ServerGauges]]
 
 
 class GatewayCollector(Collector):
-    """Presents :class:`Metrics` under the names ``mcp_ws_*`` (docs/operations.md lists them)."""
+    """Presents :class:`Metrics` under the names ``mcp_ws_*`` (docs/reference/metrics.md lists them)."""
 
     def __init__(self, metrics: Metrics, snapshot: Snapshot) -> None:
         self._metrics = metrics
@@ -142,10 +142,14 @@ class GatewayCollector(Collector):
 
     def _gauges(self) -> Iterator[Metric]:
         links = GaugeMetricFamily("mcp_ws_links", "Open client links", labels=["server", "era"])
-        sessions = GaugeMetricFamily("mcp_ws_sessions", "Live sessions", labels=["server", "era"])
-        processes = GaugeMetricFamily("mcp_ws_processes", "Live server processes", labels=["server"])
+        sessions = GaugeMetricFamily(
+            "mcp_ws_sessions", "Sessions, attached and detached", labels=["server", "era"]
+        )
+        processes = GaugeMetricFamily(
+            "mcp_ws_processes", "Server processes that run or start", labels=["server"]
+        )
         in_flight = GaugeMetricFamily(
-            "mcp_ws_requests_in_flight", "Client requests unanswered", labels=["server"]
+            "mcp_ws_requests_in_flight", "Client requests without an answer", labels=["server"]
         )
         queued = GaugeMetricFamily(
             "mcp_ws_queued_bytes", "Bytes accepted and not yet taken by server or client", labels=["server"]
@@ -161,17 +165,15 @@ class GatewayCollector(Collector):
         yield from (links, sessions, processes, in_flight, queued)
 
     def _counters(self) -> Iterator[Metric]:
-        count = CounterMetricFamily(
-            "mcp_ws_messages", "Messages by direction", labels=["server", "direction"]
-        )
-        size = CounterMetricFamily(
-            "mcp_ws_bytes", "Message bytes by direction", labels=["server", "direction"]
-        )
+        count = CounterMetricFamily("mcp_ws_messages", "Messages passed", labels=["server", "direction"])
+        size = CounterMetricFamily("mcp_ws_bytes", "Bytes of messages passed", labels=["server", "direction"])
         dropped = CounterMetricFamily(
-            "mcp_ws_messages_dropped", "Messages nobody could be given", labels=["server"]
+            "mcp_ws_messages_dropped",
+            "Messages dropped because they belong to no request: late answers, untagged notifications",
+            labels=["server"],
         )
         restarts = CounterMetricFamily(
-            "mcp_ws_process_restarts", "Server processes that ended unasked", labels=["server"]
+            "mcp_ws_process_restarts", "Server processes that exited unasked", labels=["server"]
         )
         for name, counters in self._metrics.servers.items():
             count.add_metric([name, "client_to_server"], counters.messages_in)
@@ -180,29 +182,41 @@ class GatewayCollector(Collector):
             size.add_metric([name, "server_to_client"], counters.bytes_out)
             dropped.add_metric([name], counters.dropped)
             restarts.add_metric([name], counters.restarts)
-        refusals = CounterMetricFamily("mcp_ws_refusals", "Links refused, by reason", labels=["reason"])
+        refusals = CounterMetricFamily(
+            "mcp_ws_refusals",
+            "Refused links and requests; a limit counts under its name, a session ended by a full window as window",
+            labels=["reason"],
+        )
         for reason, number in self._metrics.refusals.items():
             refusals.add_metric([reason], number)
-        resumes = CounterMetricFamily("mcp_ws_resumes", "What became of lost links", labels=["outcome"])
+        resumes = CounterMetricFamily(
+            "mcp_ws_resumes",
+            "Sessions that lost their link, by outcome: resumed, gone or expired",
+            labels=["outcome"],
+        )
         for outcome, number in self._metrics.resumes.items():
             resumes.add_metric([outcome], number)
         replayed = CounterMetricFamily("mcp_ws_messages_replayed", "Messages sent again after a resume")
         replayed.add_metric([], self._metrics.replayed)
         gaps = CounterMetricFamily(
-            "mcp_ws_gap_messages", "Progress and logs that gave way while clients were away"
+            "mcp_ws_gap_messages", "Progress and log messages dropped from the windows of detached sessions"
         )
         gaps.add_metric([], self._metrics.gap_messages)
         yield from (resumes, replayed, gaps)
-        drops = CounterMetricFamily("mcp_ws_tap_drops", "Records that slow watchers missed")
+        drops = CounterMetricFamily(
+            "mcp_ws_tap_drops", "Records that slow watchers missed, counted for each watcher"
+        )
         drops.add_metric([], self._metrics.tap_drops)
         yield from (count, size, dropped, restarts, refusals, drops)
 
     def _latencies(self) -> Iterator[Metric]:
         total = HistogramMetricFamily(
-            "mcp_ws_request_seconds", "From a request's arrival to its answer's departure", labels=["server"]
+            "mcp_ws_request_seconds",
+            "Seconds from the arrival of a request to the departure of its answer",
+            labels=["server"],
         )
         upstream = HistogramMetricFamily(
-            "mcp_ws_upstream_seconds", "The part of it spent in the server and its pipes", labels=["server"]
+            "mcp_ws_upstream_seconds", "Seconds of that spent in the server and its pipes", labels=["server"]
         )
         for name, counters in self._metrics.servers.items():
             total.add_metric([name], counters.total.cumulative(), counters.total.sum)

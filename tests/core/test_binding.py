@@ -73,14 +73,7 @@ def test_headers_may_be_split_over_lines():
     assert binding.offered_subprotocols(["a, b", " c ,"]) == ["a", "b", "c"]
 
 
-def test_every_close_code_is_documented_and_has_words_on_the_page():
-    (section,) = re.findall(
-        r"^## 9\. Close codes$(.*?)^## 10", (ROOT / "docs/reference/binding.md").read_text(), re.M | re.S
-    )
-    documented = {
-        int(code) for row in re.findall(r"^\| ([\d, ]+) \|", section, re.M) for code in row.split(",")
-    }
+def test_every_close_code_has_words_on_the_page():
     page = (ROOT / "frontend_static/page/src/ui/state.tsx").read_text()
     worded = {int(code) for code in re.findall(r"^  (\d{4}): \"", page, re.M)}
-    assert set(CloseCode) <= documented
     assert worded == set(CloseCode) | {1006}

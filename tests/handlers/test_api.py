@@ -172,28 +172,15 @@ async def test_metrics_count_what_happened(make_jupyter):
         await until(lambda: metric(jupyter, "mcp_ws_process_restarts_total", server="fast") == 1)
 
 
-def test_operations_lists_every_metric(jupyter):
-    from mcp_ws_ide.observe.metrics import GatewayCollector, Metrics, ServerGauges
-
-    metrics = Metrics()
-    metrics.server("s")
-    families = {family.name for family in GatewayCollector(metrics, lambda: {"s": ServerGauges()}).collect()}
-    text = (ROOT / "docs" / "operate" / "operations.md").read_text()
-    assert {name for name in families if f"`{name}" not in text} == set()
-    assert families <= set(re.findall(r"mcp_ws_[a-z_]+?(?=_total`|`)", text))
-
-
-def test_every_trait_has_help_with_its_default_and_stands_in_the_docs():
+def test_every_trait_has_help_with_its_default():
     traits = {
         name: trait
         for name, trait in MCPWebSocketApp.class_own_traits(config=True).items()
         if name in vars(MCPWebSocketApp)
     }
     assert len(traits) >= 10
-    text = (ROOT / "docs" / "guides" / "configure-servers.md").read_text()
     for name, trait in traits.items():
         assert "efault" in trait.help, name
-        assert f"| `{name}` |" in text, name
 
 
 async def test_messages_count_as_activity_and_idle_links_do_not(make_jupyter):
