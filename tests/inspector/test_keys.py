@@ -26,7 +26,7 @@ from tests.inspector.records import Transcript, call, done
 from tests.inspector.test_app import EVIL, Seat, client, echo, seat
 from tests.inspector.test_commands import written
 
-DOCS = Path(__file__).parents[2] / "docs" / "guides" / "inspector.md"
+DOCS = Path(__file__).parents[2] / "docs" / "reference" / "inspector.md"
 WRITTEN = {
     "slash": "/",
     "escape": "Esc",

@@ -1,4 +1,4 @@
-"""docs/guides/nginx.conf, run: WebSocket, resume and event streams through a real nginx with TLS."""
+"""docs/operate/nginx.conf, run: WebSocket, resume and event streams through a real nginx with TLS."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tests.conftest import DEMO, FAST_SERVER, MODERN, Jupyter, until
 from tests.handlers.test_tls import Certificates
 from tests.interop.nginx import Nginx
 
-CONFIGURATION = Path(__file__).parents[2] / "docs" / "guides" / "nginx.conf"
+CONFIGURATION = Path(__file__).parents[2] / "docs" / "operate" / "nginx.conf"
 
 
 def documented(jupyter: Jupyter, certificates: Certificates) -> str:
-    """docs/guides/nginx.conf with the ports and certificates of this test."""
+    """docs/operate/nginx.conf with the ports and certificates of this test."""
     served = CONFIGURATION.read_text()
     for there, here in (
         ("listen 443 ssl", "listen 127.0.0.1:PORT ssl"),
