@@ -245,6 +245,7 @@ def run_servers(find: Find, options: argparse.Namespace) -> int:
             f"{server['name']:<20} {server['state']:<9} {server['era']:<8} {server['sessions']:>4} sessions"
         )
         print(visible(f"{line}  {server['reason']}").rstrip())
+    sys.stdout.flush()  # in one file, the problems stand below the list
     for problem in answer["problems"]:
         print(
             visible(f"{problem['severity']}: {problem['source']}: {problem['key']}: {problem['reason']}"),
@@ -270,7 +271,7 @@ def run_mint(find: Find, options: argparse.Namespace) -> int:
     if any(rules.values()):
         body["tools"] = {key: patterns for key, patterns in rules.items() if patterns}
     token = GatewayClient(find()).call("POST", "tokens", body)
-    print(token["token"])
+    print(token["token"], flush=True)  # nothing is said to be shown where the disk is full
     print(f"id {token['id']}, good for {', '.join(token['servers'])}; shown this once", file=sys.stderr)
     return 0
 

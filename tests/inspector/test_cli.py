@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
 import subprocess
 import sys
 
@@ -14,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcp_ws_ide.inspector.sanitise import visible
-from tests.conftest import Jupyter, Peer, until
+from tests.conftest import Jupyter, Peer, interrupt, until
 
 COMMAND = [sys.executable, "-m", "mcp_ws_ide.inspector.cli"]
 
@@ -68,8 +67,7 @@ async def watched(jupyter: Jupyter, process: asyncio.subprocess.Process, wanted:
 async def test_tail_finds_the_server_and_shows_both_legs_without_secrets(jupyter):
     process = await tail(jupyter)
     lines = await watched(jupyter, process, "w4tch-me")
-    process.send_signal(signal.SIGINT)
-    assert await process.wait() == 130
+    assert await interrupt(process) == 130
     text = "".join(lines)
     assert "client →" in text
     assert "← server" in text
@@ -80,8 +78,7 @@ async def test_tail_finds_the_server_and_shows_both_legs_without_secrets(jupyter
 async def test_tail_json_prints_one_object_per_record(jupyter):
     process = await tail(jupyter, "tail", "--json", "--server", "fast")
     records = [json.loads(line) for line in await watched(jupyter, process, "w4tch-json")]
-    process.send_signal(signal.SIGINT)
-    await process.wait()
+    assert await interrupt(process) == 130
     assert {(r["leg"], r["direction"]) for r in records if r["leg"]} == {
         (leg, direction) for leg in ("client", "upstream") for direction in ("in", "out")
     }
@@ -136,10 +133,12 @@ def test_a_wrong_token_is_said_and_never_printed(jupyter):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
-def test_a_full_disk_is_said_in_words(jupyter):
+@pytest.mark.parametrize("arguments", [("servers",), ("token", "mint", "--server", "fast")], ids=" ".join)
+def test_a_full_disk_is_said_in_words(jupyter, arguments):
+    """And nothing else: not how to use a token that was never printed."""
     with open("/dev/full", "w") as full:
         done = subprocess.run(
-            [*COMMAND, "servers"],
+            [*COMMAND, *arguments],
             env=jupyter.environment,
             stdout=full,
             stderr=subprocess.PIPE,
