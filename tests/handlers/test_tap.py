@@ -431,7 +431,8 @@ async def test_planted_secrets_appear_in_no_record_file_log_or_metric(make_jupyt
         await tap.until(lambda r: r["kind"] == "noise")
         records = json.dumps(tap.seen, ensure_ascii=False)
     inspector.send_signal(signal.SIGINT)
-    printed = (await inspector.communicate())[0].decode()
+    async with asyncio.timeout(20):
+        printed = (await inspector.communicate())[0].decode()
     rest = [
         jupyter.rest("GET", path)[1]
         for path in ("servers", "servers/leaky", "servers/far", "sessions", "tokens")

@@ -51,7 +51,8 @@ async def record(
     await traffic()
     await until(lambda: unpacked(path).count(b"link_closed") >= 2, what="the end of the traffic in the file")
     process.send_signal(signal.SIGINT)
-    out, err = await process.communicate()
+    async with asyncio.timeout(20):
+        out, err = await process.communicate()
     return subprocess.CompletedProcess([], process.returncode, out.decode(), err.decode())
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +15,7 @@ from websockets.asyncio.client import connect
 
 from mcp_ws_ide.inspector import private
 from mcp_ws_ide.inspector.private import server_name
-from tests.conftest import FAST_SERVER, Peer, until
+from tests.conftest import FAST_SERVER, Peer, interrupt, until
 from tests.inspector.test_cli import COMMAND
 from tests.inspector.test_terminal import TMUX, Terminal
 
@@ -67,8 +66,8 @@ async def test_it_serves_shows_what_passes_and_leaves_nothing(tmp_path):
         family_ = family(process.pid)
         assert len(family_) >= 2
     finally:
-        process.send_signal(signal.SIGINT)
-    assert await process.wait() == 130
+        code = await interrupt(process)
+    assert code == 130
     assert not [one for one in family_ if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
     assert list(tmp_path.iterdir()) == []
 
@@ -116,8 +115,8 @@ async def test_one_that_runs_keeps_its_files_when_another_starts(tmp_path):
         assert done.returncode == 1
         assert list(tmp_path.iterdir()) == before
     finally:
-        process.send_signal(signal.SIGINT)
-    assert await process.wait() == 130
+        code = await interrupt(process)
+    assert code == 130
 
 
 def run(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
