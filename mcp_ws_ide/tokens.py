@@ -17,9 +17,9 @@ from typing import Final
 import msgspec
 
 from mcp_ws_ide.core.tools import ToolRules
-from mcp_ws_ide.private_files import write_private
+from mcp_ws_ide.private_files import PrivateJsonFile, UnreadableFile
 
-TOKEN_PREFIX: Final = "mcpws_"  # noqa: S105 - how a token is recognised, not a token
+TOKEN_PREFIX: Final = "mcpws_"  # noqa: S105 - identifies tokens, and is no secret itself
 MAX_LIFETIME: Final = 366 * 86400
 """Longest lifetime of a gateway token, in seconds."""
 TICKET_LIFETIME: Final = 60.0
@@ -30,7 +30,10 @@ log = logging.getLogger(__name__)
 
 
 class GatewayToken(msgspec.Struct):
-    """A token as it is stored. Times are seconds since the epoch."""
+    """A gateway token as stored: the digest of its secret, its principal and its rights.
+
+    Times are seconds since the epoch.
+    """
 
     id: str
     digest: str
@@ -44,7 +47,7 @@ class GatewayToken(msgspec.Struct):
     last_used: float | None = None
 
     def public(self) -> dict[str, object]:
-        """What its owner may read."""
+        """Return what the token's owner may see, as REST presents it."""
         return {
             "id": self.id,
             "servers": self.servers,
@@ -57,31 +60,29 @@ class GatewayToken(msgspec.Struct):
 
 
 class TokenStore:
-    """The gateway tokens, kept in one file of mode 0600.
+    """The gateway tokens, kept in one private file. A file that cannot be read counts as empty.
 
     Args:
-        path: the file; its directory is made with mode 0700.
-        now: the clock.
+        path: the file.
+        now: the clock, in seconds since the epoch.
     """
 
     def __init__(self, path: Path, *, now: Callable[[], float] = time.time) -> None:
-        self._path = path
+        self._file = PrivateJsonFile(path, list[GatewayToken])
         self._now = now
         self._tokens: dict[str, GatewayToken] = {}
         self._load()
 
     def _load(self) -> None:
         try:
-            stored = msgspec.json.decode(self._path.read_bytes(), type=list[GatewayToken])
-        except FileNotFoundError:
-            return
-        except (OSError, msgspec.DecodeError) as error:
-            log.error("gateway tokens in %s are unreadable and were ignored: %s", self._path, error)
+            stored = self._file.read() or []
+        except UnreadableFile as error:
+            log.error("gateway tokens are lost; create new ones: %s", error)
             return
         self._tokens = {token.digest: token for token in stored if token.expires > self._now()}
 
     def _save(self) -> None:
-        write_private(self._path, msgspec.json.encode(list(self._tokens.values())))
+        self._file.write(list(self._tokens.values()))
 
     def mint(
         self,
@@ -92,7 +93,19 @@ class TokenStore:
         note: str = "",
         tools: ToolRules | None = None,
     ) -> tuple[str, GatewayToken]:
-        """A new token for these servers: its secret, shown this once, and what is stored of it."""
+        """Create a token for these servers; return its secret, which cannot be shown again, and the stored token.
+
+        Args:
+            principal: owner of the token.
+            username: the owner's name, for logs.
+            servers: names of the servers it gives access to.
+            expires_in: lifetime in seconds.
+            note: what the owner wrote about it.
+            tools: which tools it gives access to; None means all.
+
+        Raises:
+            OSError: no token was created.
+        """
         self._forget_expired()
         secret = TOKEN_PREFIX + secrets.token_urlsafe(32)
         now = self._now()
@@ -116,7 +129,7 @@ class TokenStore:
         return secret, token
 
     def find(self, secret: str) -> GatewayToken | None:
-        """The token of this secret, unless it is unknown, revoked or expired."""
+        """Return the token with this secret, and note its use; None if it is unknown, revoked or expired."""
         token = self._tokens.get(_digest(secret))
         if token is None or token.expires <= self._now():
             return None
@@ -124,25 +137,29 @@ class TokenStore:
         return token
 
     def of(self, principal: str) -> list[GatewayToken]:
-        """The tokens a principal has minted and that still live."""
+        """Return the tokens of a principal that have not expired."""
         now = self._now()
         return [
             token for token in self._tokens.values() if token.principal == principal and token.expires > now
         ]
 
     def alive(self, token_id: str) -> bool:
-        """Whether the token of this id is still good."""
+        """Return whether the token with this id is neither revoked nor expired."""
         now = self._now()
         return any(token.id == token_id and token.expires > now for token in self._tokens.values())
 
     def revoke(self, principal: str, token_id: str) -> bool:
-        """Forget a token of this principal; False if there is none."""
+        """Revoke a token of this principal; return False if there is none.
+
+        Raises:
+            OSError: the token was not revoked.
+        """
         for digest, token in self._tokens.items():
             if token.id == token_id and token.principal == principal:
                 del self._tokens[digest]
                 try:
                     self._save()
-                except BaseException:  # else it would be good again after a restart, without a word
+                except BaseException:  # otherwise the token would silently be valid again after a restart
                     self._tokens[digest] = token
                     raise
                 return True

@@ -1,8 +1,8 @@
-"""Which entries of a configuration file a user has agreed to have started.
+"""Consents: which entries of a configuration file a user has agreed to start.
 
-An entry that was written through the gateway (or changed since) is started only after somebody has consented to
-exactly what it would run. Kept here: which entries need that, and the digest of what was agreed to. Knows nothing
-of what the digested parts mean; :func:`mcp_ws_ide.config.load.launch_parts` says what they are.
+An entry that was written through the gateway, or changed since, is started only after somebody has consented to
+exactly what it would run. Owns which entries need consent, and the digest of what was agreed to. Knows nothing of what
+the digested parts mean; see :func:`mcp_ws_ide.config.entry.launch_parts`.
 """
 
 from __future__ import annotations
@@ -18,100 +18,99 @@ from typing import Any
 
 import msgspec
 
-from mcp_ws_ide.private_files import same_file, write_private
+from mcp_ws_ide.private_files import PrivateJsonFile, UnreadableFile, same_file
 
 log = logging.getLogger(__name__)
 
 
 class Consent(msgspec.Struct):
-    """What was agreed to: ``digest`` is ``""`` while nothing was. ``at`` in seconds since the epoch."""
+    """A consent: the ``digest`` agreed to (``""`` while nothing is), the user, and seconds since the epoch."""
 
     digest: str = ""
     by: str = ""
     at: float = 0.0
 
 
-class _Stored(msgspec.Struct):
+class _ConsentFile(msgspec.Struct):
     key: str
     entries: dict[str, dict[str, Consent]]
+    """By path of the configuration file and name of the server."""
     strict: bool = False
 
 
 class Consents:
-    """The consents, kept in one file of mode 0600, beside the key of their digests.
+    """The consents, kept in one private file beside the key of their digests.
 
-    The key makes a digest worthless as a guess: it can only be had from the gateway, and tells nothing of the secrets
-    that went into it. A file that cannot be read means that nothing was agreed to, for every entry of every file
-    that :meth:`needed` is asked about.
+    The key makes digests useless to guess from: only the gateway can compute one, and none reveals the secrets that
+    went into it. If the file cannot be read, every entry that :meth:`needed` is asked about needs a new consent.
 
     Args:
-        path: the file; its directory is made with mode 0700.
-        now: the clock.
+        path: the file.
+        now: the clock, in seconds since the epoch.
     """
 
     def __init__(self, path: Path, *, now: Callable[[], float] = time.time) -> None:
-        self._path = path
+        self._file = PrivateJsonFile(path, _ConsentFile)
         self._now = now
         self._key = secrets.token_hex(32)
         self._entries: dict[str, dict[str, Consent]] = {}
         self._strict = False
-        """Whether entries of which nothing is known need a consent, too: what was known of them is lost."""
+        """Whether entries without a record need consent too, because the records were lost."""
         self._load()
 
     def _load(self) -> None:
         try:
-            stored = msgspec.json.decode(self._path.read_bytes(), type=_Stored)
-        except FileNotFoundError:
-            return
-        except (OSError, msgspec.DecodeError) as error:
-            log.error("consents in %s are unreadable, so every entry needs a new one: %s", self._path, error)
+            stored = self._file.read()
+        except UnreadableFile as error:
+            log.error("consents are lost, so every entry needs a new one: %s", error)
             self._strict = True
             return
-        self._key, self._entries, self._strict = stored.key, stored.entries, stored.strict
+        if stored is not None:
+            self._key, self._entries, self._strict = stored.key, stored.entries, stored.strict
 
     def _save(self, entries: dict[str, dict[str, Consent]]) -> None:
-        write_private(self._path, msgspec.json.encode(_Stored(self._key, entries, self._strict)))
+        self._file.write(_ConsentFile(self._key, entries, self._strict))
         self._entries = entries
 
     def key_of(self, file: str) -> str:
-        """Under which path this file is known: consents outlive another spelling of it."""
+        """Return the path under which a file is recorded, however ``file`` spells it."""
         return next((known for known in self._entries if same_file(known, file)), file)
 
     def seal(self, data: bytes) -> str:
-        """A digest that only this installation can make."""
+        """Return a digest that only this installation can compute."""
         return hmac.new(self._key.encode(), data, hashlib.sha256).hexdigest()
 
     def digest(self, file: str, name: str, launch: Mapping[str, Any]) -> str:
-        """What is to be agreed to, for one entry of one file."""
+        """Return the digest to consent to, for entry ``name`` of ``file`` that runs ``launch``."""
         return self.seal(msgspec.json.encode([file, name, launch], order="deterministic"))
 
     def needed(self, file: str, name: str, digest: str) -> bool:
-        """Whether somebody has to agree to this digest before the entry is started."""
-        known = self._entries.get(file, {}).get(name)
-        if known is None:
+        """Return whether this digest needs consent before the entry is started."""
+        consent = self._entries.get(file, {}).get(name)
+        if consent is None:
             return self._strict
-        return not hmac.compare_digest(known.digest, digest)
+        return not hmac.compare_digest(consent.digest, digest)
 
     def of(self, file: str, name: str) -> Consent | None:
-        """What is known of an entry; None of one that needs no consent."""
+        """Return the record of an entry; None if the entry needs no consent."""
         return self._entries.get(file, {}).get(name)
 
     def set(self, file: str, name: str, consent: Consent | None) -> None:
-        """Remember this of an entry; None forgets it.
+        """Replace the record of an entry; None removes it.
 
         Raises:
             OSError: nothing was changed.
         """
-        entries = {path: dict(known) for path, known in self._entries.items()}
+        entries = {path: dict(of_file) for path, of_file in self._entries.items()}
         of_file = entries.setdefault(file, {})
         if consent is None:
             of_file.pop(name, None)
         else:
             of_file[name] = consent
-        self._save({path: known for path, known in entries.items() if known})
+        self._save({path: of_file for path, of_file in entries.items() if of_file})
 
     def grant(self, file: str, name: str, digest: str, by: str) -> None:
-        """A user agrees to what ``digest`` stands for.
+        """Record that user ``by`` consents to what ``digest`` stands for.
 
         Raises:
             OSError: nothing was changed.
