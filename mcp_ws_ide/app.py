@@ -25,7 +25,9 @@ from mcp_ws_ide import __version__
 from mcp_ws_ide.admissions import Admissions
 from mcp_ws_ide.config import load as config
 from mcp_ws_ide.config.consents import Consents
-from mcp_ws_ide.config.editor import Manager
+from mcp_ws_ide.config.editor import ConfigEditor
+from mcp_ws_ide.config.spec import Configuration, ServerSpec
+from mcp_ws_ide.config.watcher import ConfigWatcher
 from mcp_ws_ide.credentials import CHECK_SECONDS, CredentialWatch
 from mcp_ws_ide.gateway import Gateway, Limits
 from mcp_ws_ide.handlers import ROUTES
@@ -75,7 +77,7 @@ class Runtime:
         self._ticks = 0
         self.trials: set[str] = set()
         """Users who try a server now."""
-        self.manager = Manager(
+        self.manager = ConfigEditor(
             os.path.join(jupyter_config_dir(), "mcp.json"),
             Consents(Path(app.consents_file)),
             allowed=bool(app.allow_editing),
@@ -103,7 +105,7 @@ class Runtime:
             redact_patterns=list(app.redact_patterns),
             secrets=app.own_secrets(),
         )
-        self._watcher = config.ConfigWatcher(self._app.configuration_paths())
+        self._watcher = ConfigWatcher(self._app.configuration_paths())
         self._configure(gateway)
         self._collector = GatewayCollector(gateway.metrics, gateway.gauges)
         self._collector.register()
@@ -111,7 +113,7 @@ class Runtime:
         gateway.tasks.spawn(self.heartbeat.run(self._tick), "heartbeat")
         return gateway
 
-    def reload(self, force: bool = False) -> dict[str, config.ServerSpec]:
+    def reload(self, force: bool = False) -> dict[str, ServerSpec]:
         """Put the configuration to use as it is now, where a file changed or ``force``; returns its servers."""
         gateway = self.gateway
         if self._watcher.changed() or force:
@@ -373,9 +375,7 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         """Every file that may define servers."""
         return [*self.server_files, *(os.path.join(path, "mcp.json") for path in jupyter_config_path())]
 
-    def load_configuration(
-        self, consent: config.ConsentCheck, documents: dict[str, Any]
-    ) -> config.Configuration:
+    def load_configuration(self, consent: config.ConsentCheck, documents: dict[str, Any]) -> Configuration:
         """Read the servers anew; ``consent`` tells what must not be started yet, ``documents`` what files held."""
         packages = config.installed_packages() if self.entry_points else ()
         files, directories = list(self.server_files), jupyter_config_path()

@@ -1,8 +1,8 @@
-"""Changing the user's own ``mcp.json`` through the gateway: checked, agreed to, then written.
+"""Changes the user's own ``mcp.json`` through the gateway: checks an entry, takes consent, then writes.
 
-Connects the file (:mod:`.document`), the meaning of entries (:mod:`.load`) and the consents (:mod:`.consents`). It
-knows nothing of HTTP. The two writes are ordered so that a crash between them leaves an entry that waits for consent,
-never one that runs without it. A caller may be cancelled while it saves; the writes are not.
+Connects the file (:mod:`.document`), the meaning of entries (:mod:`.entry`) and the consents (:mod:`.consents`).
+Knows nothing of HTTP beyond status codes. Consent and file are written in this order, so that a crash between the two
+leaves an entry that awaits consent, never one that runs without it. A cancelled caller does not interrupt the writes.
 """
 
 from __future__ import annotations
@@ -11,65 +11,40 @@ import asyncio
 import json
 import logging
 import os
-import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
-from mcp_ws_ide.config import load as config
 from mcp_ws_ide.config.consents import Consent, Consents
-from mcp_ws_ide.config.document import (
-    MISSING,
-    Changed,
-    DefinitionError,
-    DefinitionFile,
-    Snapshot,
-    restored,
-    shown,
-    with_entry,
-    without_entry,
-)
-from mcp_ws_ide.config.load import Problem, ServerSpec
-from mcp_ws_ide.observe.redaction import HIDDEN
+from mcp_ws_ide.config.document import MISSING, DefinitionFile, FileChanged, Snapshot
+from mcp_ws_ide.config.entry import launch_parts
+from mcp_ws_ide.config.entry_check import check_entry
+from mcp_ws_ide.config.json_edit import DefinitionError, with_entry, without_entry
+from mcp_ws_ide.config.launch_view import launch_view
+from mcp_ws_ide.config.masking import masked, unmasked
+from mcp_ws_ide.config.spec import ConfigProblem, ServerSpec
 from mcp_ws_ide.private_files import same_file
-from mcp_ws_ide.transports.stdio import find_program
-
-_CODE: Final = re.compile(
-    r"(LD|DYLD|GIT|UV|PIP|PIPX|NPM_CONFIG|YARN|PNPM|BUN|DENO|COREPACK|NVM|CONDA|MAMBA|PIXI|POETRY|HATCH|BUNDLE|GEM|CARGO|RUSTUP"
-    r"|RUSTC|DOTNET|NUGET|DOCKER|CONTAINER|PODMAN|NIX|XDG|BASH_FUNC|MAVEN|GRADLE|JBANG|PHP|JULIA|PLAYWRIGHT|PUPPETEER)_.*"
-    r"|PYTHON.*|PERL5.*|RUBY(OPT|LIB)|RUSTC|NODE_(OPTIONS|PATH)|ELECTRON_RUN_AS_NODE|PHPRC|VIRTUAL_ENV|GCONV_PATH"
-    r"|ENV|BASH_ENV|ZDOTDIR|SHELL(OPTS)?|BASHOPTS|IFS|PATH|PATHEXT|CDPATH|HOME|EDITOR|VISUAL|PAGER|BROWSER|SSH_ASKPASS"
-    r"|_?JAVA_(TOOL_)?OPTIONS|JDK_JAVA_OPTIONS|JAVA_HOME|CLASSPATH|LUA_(PATH|CPATH|INIT).*|R_(PROFILE|ENVIRON|LIBS).*"
-    r"|GO(FLAGS|PROXY|PRIVATE|NOSUMDB|SUMDB|INSECURE|TOOLCHAIN|ROOT|PATH|ENV)|OPENSSL_(CONF|MODULES|ENGINES)",
-    re.IGNORECASE,
-)
-"""Variables that decide which code a program runs, or from where a launcher (uvx, npx, …) fetches it. Without regard
-to case: npm and others read their own in any."""
-_WAY: Final = re.compile(
-    r".*_PROXY|SSL_CERT_.*|SSLKEYLOGFILE|.*_CA_(BUNDLE|CERTS?|FILE|PATH)|NODE_(TLS_.*|USE_.*_CA)|RES_OPTIONS|HOSTALIASES|LOCALDOMAIN",
-    re.IGNORECASE,
-)
-"""Variables that decide through whom a program reaches the network, or whom it trusts there."""
 
 log = logging.getLogger(__name__)
 
 
 class Reload(Protocol):
-    """Puts the configuration to use as it is now, where a file changed or ``force``; returns its servers."""
+    """Applies the configuration if a file changed, or if ``force``; returns the servers by name."""
 
     def __call__(self, force: bool = False) -> Mapping[str, ServerSpec]:
         """See the class."""
 
 
-class Refused(Exception):
-    """A change that is not made, in words; ``status`` is that of HTTP.
+class EditRefused(Exception):
+    """A change was refused, and nothing was changed; the message says why.
 
     Attributes:
-        problems: what is wrong with an entry, all of it, where that is the reason.
+        status: HTTP status.
+        problems: everything wrong with the entry, if that is the reason.
     """
 
-    def __init__(self, status: int, message: str, problems: list[Problem] | None = None) -> None:
+    def __init__(self, status: int, message: str, problems: list[ConfigProblem] | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.problems = problems or []
@@ -80,23 +55,26 @@ class Preview:
     """What an entry would run.
 
     Attributes:
-        digest: what a consent to it names; None while the entry has errors.
-        launch: for people: program, arguments, directory, names of variables (:func:`launch_view`).
+        digest: identifies what a user consents to; None while the entry has errors.
+        launch: program, arguments, directory, names of variables, for people (:func:`~.launch_view.launch_view`).
+        problems: everything wrong with the entry.
         spec: the server; None while the entry has errors.
+        entry: the entry, secrets filled in.
     """
 
     digest: str | None
     launch: dict[str, Any]
-    problems: list[Problem]
+    problems: list[ConfigProblem]
     spec: ServerSpec | None
     entry: dict[str, Any]
 
 
-class Manager:
-    """The one file that may be changed, and the consents to what stands in it.
+class ConfigEditor:
+    """Edits the one file that may be changed, and keeps the consents to its entries.
 
     Args:
         path: the user's own ``mcp.json``; it need not exist.
+        consents: where consents are kept.
         allowed: whether anything may be changed.
         reload: see :class:`Reload`.
     """
@@ -110,338 +88,264 @@ class Manager:
         self._reload = reload
         self._lock = asyncio.Lock()
 
-    # --- asking ---------------------------------------------------------------------------------
+    # --- reading --------------------------------------------------------------------------------
 
     def needed(self, spec: ServerSpec, entry: Mapping[str, Any]) -> str | None:
-        """The digest of what somebody has to agree to before this entry is started; see :func:`config.load`."""
+        """Return the digest that needs consent before this entry is started; a :data:`~.load.ConsentCheck`."""
         if not self._is_own(spec.source):
             return None
         digest = self._digest(spec, entry)
         return digest if self._consents.needed(self._key, spec.name, digest) else None
 
     def _is_own(self, source: str) -> bool:
-        """Whether a server comes from the one file, by whatever path the gateway was told of it."""
+        """Return whether a server comes from the editable file, however its path is spelled."""
         return source == self.path or same_file(source, self.path)
 
     def _digest(self, spec: ServerSpec, entry: Mapping[str, Any]) -> str:
-        return self._consents.digest(self._key, spec.name, config.launch_parts(spec, entry))
+        return self._consents.digest(self._key, spec.name, launch_parts(spec, entry))
 
     def read_only(self, source: str | None = None) -> str:
-        """Why an entry of this source cannot be changed, or a new one added; ``""`` if it can."""
+        """Return why an entry of ``source`` cannot be changed, or a new one added; ``""`` if it can."""
         if not self._allowed:
-            return "changing servers is switched off (MCPWebSocketApp.allow_editing)"
+            return "editing servers is disabled; set MCPWebSocketApp.allow_editing to enable it"
         if source is not None and not self._is_own(source):
-            return f"it is defined in {source}; only entries of {self.path} are changed here"
+            return f"it is defined in {source}; only entries of {self.path} can be edited here"
         reason = self._file.read_only()
         return f"{self.path}: {reason}" if reason else ""
 
     def definition(self, spec: ServerSpec) -> dict[str, Any]:
-        """An entry for a browser, with what is agreed to of it.
+        """Return an entry for a browser, and the consent to it.
 
         Raises:
-            Refused: it cannot be changed here.
+            EditRefused: the entry cannot be edited.
         """
         if reason := self.read_only(spec.source):
-            raise Refused(409, reason)
+            raise EditRefused(409, reason)
         before = self._read()
-        entry = self._stored(before, spec.name)
+        entry = self._stored_entry(before, spec.name)
         if not isinstance(entry, dict):
-            raise Refused(
-                409, f"{self.path}: its entry is not one of an object of servers; change it by hand"
+            raise EditRefused(
+                409, f"{self.path}: the entry is not in an object of servers; change it by hand"
             )
         return self._model(spec.name, entry, before.version)
 
     def _model(self, name: str, entry: dict[str, Any], version: str) -> dict[str, Any]:
-        """An entry as it stands in this version of the file."""
-        known = self._consents.of(self._key, name)
-        preview = self._preview(name, shown(entry), entry)
+        """Return an entry in this version of the file, as REST presents it."""
+        consent = self._consents.of(self._key, name)
+        preview = self._preview(name, masked(entry), entry)
         usable = preview.spec is not None and preview.spec.disabled_reason is None
         return {
             "name": name,
             "file": self.path,
             "version": version,
-            "entry": shown(entry),
-            "consent": None if known is None else {"by": known.by, "at": known.at},
+            "entry": masked(entry),
+            "consent": None if consent is None else {"by": consent.by, "at": consent.at},
             "awaits": usable and self._consents.needed(self._key, name, preview.digest or ""),
             "digest": preview.digest,
             "launch": preview.launch,
         }
 
     def preview(self, name: str, entry: dict[str, Any]) -> tuple[Preview, str]:
-        """What an entry that is not saved would run, and the version of the file.
+        """Return what an unsaved entry would run, and the version of the file.
 
         Raises:
-            Refused: no entry of this name can be changed or added here.
+            EditRefused: an entry with this name cannot be changed or added.
         """
         self._check_name(name)
         before = self._read()
-        return self._preview(name, entry, self._restored(name, entry, before)), before.version
+        return self._preview(name, entry, self._unmasked(name, entry, before)), before.version
 
     def _preview(self, name: str, seen: Mapping[str, Any], entry: dict[str, Any]) -> Preview:
-        spec, problems = config.check_entry(name, self.path, entry, os.environ)
+        """Preview an entry; ``seen`` is the entry as the browser sees it, secrets masked."""
+        spec, problems = check_entry(name, self.path, entry, os.environ)
         if spec is None:
             return Preview(None, {}, problems, None, entry)
         view = launch_view(seen, spec)
         if spec.kind == "stdio" and spec.disabled_reason is None and view["program"] is None:
-            words = f"command not found: {view['command']!r}; install it, or give its full path"
-            problems = [*problems, Problem(self.path, f"{name}.command", words, "notice")]
+            reason = f"command not found: {view['command']!r}; install it, or give its full path"
+            problems = [*problems, ConfigProblem(self.path, f"{name}.command", reason, "notice")]
         return Preview(self._digest(spec, entry), view, problems, spec, entry)
 
     def _check_name(self, name: str) -> ServerSpec | None:
-        known = self._reload().get(name)
-        reason = self.read_only(known.source if known is not None else None)
+        """Return the configured server of this name, or None; refuse if it cannot be edited."""
+        configured = self._reload().get(name)
+        reason = self.read_only(configured.source if configured is not None else None)
         if reason:
-            raise Refused(409 if self._allowed else 403, reason)
-        return known
+            raise EditRefused(409 if self._allowed else 403, reason)
+        return configured
 
     def _read(self) -> Snapshot:
         try:
             return self._file.read()
         except DefinitionError as error:
-            raise Refused(409, f"{self.path}: {error}") from None
+            raise EditRefused(409, f"{self.path}: {error}") from None
 
-    def _stored(self, before: Snapshot, name: str) -> Any:
+    def _stored_entry(self, before: Snapshot, name: str) -> Any:
         try:
             return before.entry(name)
         except DefinitionError as error:
-            raise Refused(409, f"{self.path}: {error}") from None
+            raise EditRefused(409, f"{self.path}: {error}") from None
 
-    def _restored(self, name: str, entry: dict[str, Any], before: Snapshot) -> dict[str, Any]:
-        stored = self._stored(before, name)
+    def _unmasked(self, name: str, entry: dict[str, Any], before: Snapshot) -> dict[str, Any]:
+        stored = self._stored_entry(before, name)
         try:
-            found = restored(entry, stored if isinstance(stored, dict) else None)
-            json.dumps(found, ensure_ascii=False, allow_nan=False).encode()
+            complete = unmasked(entry, stored if isinstance(stored, dict) else None)
+            json.dumps(complete, ensure_ascii=False, allow_nan=False).encode()
         except DefinitionError as error:
-            raise Refused(422, str(error)) from None
+            raise EditRefused(422, str(error)) from None
         except (ValueError, RecursionError):
-            raise Refused(422, "the entry has a lone surrogate, or a number that JSON has not") from None
-        return dict(found)
+            reason = "the entry contains a lone surrogate, or a number that JSON cannot represent"
+            raise EditRefused(422, reason) from None
+        return dict(complete)
 
     # --- changing -------------------------------------------------------------------------------
 
     async def save(
         self, name: str, entry: dict[str, Any], version: str, agreed: str | None, by: str
     ) -> tuple[bool, dict[str, Any]]:
-        """Write an entry; returns whether it is a new one, and what stands there now (:meth:`definition`). Without a
-        consent to exactly what it runs it is written, and not started.
+        """Write an entry; return whether it is new, and its :meth:`definition` now.
+
+        Without consent to exactly what it runs, the entry is written but not started.
 
         Args:
-            version: of the file that was looked at.
-            agreed: the digest of a preview.
+            version: version of the file that the user reviewed.
+            agreed: digest of the preview that the user consents to, or None.
+            by: the user.
 
         Raises:
-            Refused: nothing was changed.
+            EditRefused: nothing was changed.
         """
         async with self._lock:
-            known = self._check_name(name)
-            before = self._at(version)
-            if known is not None and self._stored(before, name) is None:
-                raise Refused(409, f"{self.path}: its entry is in a list; change it by hand")
-            preview = self._preview(name, entry, self._restored(name, entry, before))
+            configured = self._check_name(name)
+            before = self._at_version(version)
+            if configured is not None and self._stored_entry(before, name) is None:
+                raise EditRefused(409, f"{self.path}: the entry is in a list; change it by hand")
+            preview = self._preview(name, entry, self._unmasked(name, entry, before))
             if preview.digest is None:
-                raise Refused(422, "the entry has mistakes", preview.problems)
+                raise EditRefused(422, "the entry has mistakes", preview.problems)
             if agreed is not None and agreed != preview.digest:
-                raise Refused(409, "what it would run is not what was agreed to; look at it again")
-            text = self._changed(before, lambda: with_entry(before.text, name, preview.entry))
+                raise EditRefused(409, "the entry would not run what was agreed to; preview it again")
+            text = self._changed(lambda: with_entry(before.text, name, preview.entry))
             consent = self._consent_for(name, preview.digest, agreed, by, before)
             written = await self._write(name, before, text, consent)
             self._reload(force=True)
             model = self._model(name, preview.entry, written)
-        log.info("user %r %s the server %s in %s", by, "changed" if known else "added", name, self.path)
-        return known is None, model
+        verb = "added" if configured is None else "changed"
+        log.info("user %r %s the server %s in %s", by, verb, name, self.path)
+        return configured is None, model
 
     def _consent_for(
         self, name: str, digest: str, agreed: str | None, by: str, before: Snapshot
     ) -> Consent | None:
-        """What is to be remembered of an entry; None of one that was written by hand and runs the same."""
+        """Return the consent to keep with an entry; None for one that was written by hand and runs the same."""
         if agreed is not None:
             return Consent(digest, by, time.time())
-        known = self._consents.of(self._key, name)
-        if known is not None:
-            return known if known.digest == digest else Consent()
-        stored = self._stored(before, name)
-        spec = (
-            config.check_entry(name, self.path, stored, os.environ)[0] if isinstance(stored, dict) else None
-        )
-        same = spec is not None and self._digest(spec, stored) == digest
-        return None if same else Consent()
+        consent = self._consents.of(self._key, name)
+        if consent is not None:
+            return consent if consent.digest == digest else Consent()
+        stored = self._stored_entry(before, name)
+        spec = check_entry(name, self.path, stored, os.environ)[0] if isinstance(stored, dict) else None
+        runs_the_same = spec is not None and self._digest(spec, stored) == digest
+        return None if runs_the_same else Consent()
 
     async def remove(self, name: str, version: str, by: str) -> None:
-        """Take an entry out of the file; live sessions keep the server they have.
+        """Remove an entry from the file; live sessions keep their server.
 
         Raises:
-            Refused: nothing was changed.
+            EditRefused: nothing was changed.
         """
         async with self._lock:
             if self._check_name(name) is None:
-                raise Refused(404, f"there is no server {name!r}")
-            before = self._at(version)
-            text = self._changed(before, lambda: without_entry(before.text, name))
-            await self._write(name, before, text, self._consents.of(self._key, name))
-            if self._consents.of(self._key, name) is not None:
-                self._forget(name)
+                raise EditRefused(404, f"server {name!r} is not configured")
+            before = self._at_version(version)
+            text = self._changed(lambda: without_entry(before.text, name))
+            consent = self._consents.of(self._key, name)
+            await self._write(name, before, text, consent)
+            if consent is not None:
+                self._forget_consent(name)
             self._reload(force=True)
         log.info("user %r removed the server %s from %s", by, name, self.path)
 
-    def _forget(self, name: str) -> None:
-        """Of an entry that is gone. What cannot be forgotten lets another one of its name wait: no harm."""
+    def _forget_consent(self, name: str) -> None:
+        """Forget the consent to a removed entry. A failure is harmless: a new entry of that name awaits consent."""
         try:
             self._consents.set(self._key, name, None)
         except OSError as error:
             log.warning("the consent to the server %s cannot be removed: %s", name, error)
 
     async def agree(self, name: str, digest: str, by: str) -> None:
-        """A user agrees to what an entry of the file runs.
+        """Record that a user consents to what an entry of the file runs.
 
         Raises:
-            Refused: it is not what was looked at.
+            EditRefused: the entry is not the one that was reviewed.
         """
         async with self._lock:
-            known = self._check_name(name)
-            if known is None:
-                raise Refused(404, f"there is no server {name!r}")
-            if known.consent is None:
-                raise Refused(409, f"the server {name!r} awaits no consent")
-            if known.consent != digest:
-                raise Refused(409, "what it would run is not what was looked at; look at it again")
+            configured = self._check_name(name)
+            if configured is None:
+                raise EditRefused(404, f"server {name!r} is not configured")
+            if configured.consent is None:
+                raise EditRefused(409, f"server {name!r} does not await consent")
+            if configured.consent != digest:
+                raise EditRefused(409, "the entry would not run what was reviewed; review it again")
             try:
                 self._consents.grant(self._key, name, digest, by)
             except OSError as error:
-                raise Refused(500, f"the consent cannot be kept: {error.strerror}") from None
+                raise EditRefused(500, f"the consent cannot be saved: {error.strerror}") from None
             self._reload(force=True)
-        log.info("user %r agreed to start the server %s of %s", by, name, self.path)
+        log.info("user %r consented to start the server %s of %s", by, name, self.path)
 
-    def _at(self, version: str) -> Snapshot:
+    def _at_version(self, version: str) -> Snapshot:
         before = self._read()
-        if before.version != version:
-            if before.version == MISSING:
-                raise Refused(
-                    412,
-                    f"{self.path} was removed meanwhile; look at the entry again, and saving it makes a new file",
-                )
-            raise Refused(412, f"{self.path} has changed meanwhile; look at it again")
-        return before
+        if before.version == version:
+            return before
+        if before.version == MISSING:
+            reason = "was removed in the meantime; reload the entry, then saving it creates a new file"
+        else:
+            reason = "has changed in the meantime; reload it and try again"
+        raise EditRefused(412, f"{self.path} {reason}")
 
-    def _changed(self, before: Snapshot, change: Callable[[], str]) -> str:
+    def _changed(self, change: Callable[[], str]) -> str:
         try:
             return change()
         except DefinitionError as error:
-            raise Refused(409, f"{self.path}: {error}") from None
+            raise EditRefused(409, f"{self.path}: {error}") from None
 
     async def _write(self, name: str, before: Snapshot, text: str, consent: Consent | None) -> str:
-        """Keep the consent and write the file, in words where that fails. Returns the version."""
+        """Keep the consent and write the file in a thread; return the new version."""
         loop = asyncio.get_running_loop()
         try:
-            return await _to_its_end(
-                loop.run_in_executor(None, self._write_both, name, before, text, consent)
-            )
-        except Changed as error:
-            raise Refused(412, f"{self.path}: {error}") from None
+            return await _completed(loop.run_in_executor(None, self._write_both, name, before, text, consent))
+        except FileChanged as error:
+            raise EditRefused(412, f"{self.path}: {error}") from None
         except DefinitionError as error:
-            raise Refused(409, f"{self.path}: {error}") from None
+            raise EditRefused(409, f"{self.path}: {error}") from None
         except OSError as error:
-            raise Refused(500, f"the consent cannot be kept: {error.strerror}") from None
+            raise EditRefused(500, f"the consent cannot be saved: {error.strerror}") from None
 
     def _write_both(self, name: str, before: Snapshot, text: str, consent: Consent | None) -> str:
-        """The consent first: what stands in the file meanwhile does not match it, and so waits."""
-        past = self._consents.of(self._key, name)
-        if consent != past:
+        """Write consent, then file: the old content of the file does not match the new consent, and so awaits one."""
+        previous = self._consents.of(self._key, name)
+        if consent != previous:
             self._consents.set(self._key, name, consent)
         try:
             return self._file.write(before, text)
         except Exception:
-            if consent != past:
-                self._consents.set(self._key, name, past)
+            if consent != previous:
+                self._consents.set(self._key, name, previous)
             raise
 
 
-async def _to_its_end(writing: asyncio.Future[str]) -> str:
-    """What a thread has written. Nothing stops it: who is cancelled meanwhile holds on to the lock until it is done."""
+async def _completed(write: asyncio.Future[str]) -> str:
+    """Return the result of a write in a thread, which cannot be stopped.
+
+    A cancelled caller waits for it too, and so keeps the editor's lock until the write is done.
+    """
     cancelled: asyncio.CancelledError | None = None
-    while not writing.done():
+    while not write.done():
         try:
-            await asyncio.wait({writing})
+            await asyncio.wait({write})
         except asyncio.CancelledError as error:
             cancelled = error
     if cancelled is not None:
         raise cancelled
-    return writing.result()
-
-
-def launch_view(entry: Mapping[str, Any], spec: ServerSpec) -> dict[str, Any]:
-    """What an entry would run, for people: as it is written, with what is hidden said to be so.
-
-    ``program`` is the file that would be started, or None; ``values`` has what may be seen of variables; ``notes``
-    say what one could overlook.
-    """
-    environment = config.child_environment(spec, os.environ)
-    args = [_text(arg) for arg in entry.get("args") or () if isinstance(arg, (str, dict))]
-    usable = spec.command and spec.disabled_reason is None
-    written = spec.censored()
-    settings = entry.get("mcp_ws")
-    return {
-        "kind": spec.kind,
-        "command": _text(entry.get("command")),
-        "program": find_program(spec.command or "", environment) if usable else None,
-        "args": args,
-        "cwd": written.get("cwd"),
-        "env": sorted(spec.env),
-        "values": _values(entry.get("env"), spec),
-        "url": _text(entry.get("url")),
-        "headers": sorted(spec.headers),
-        "python": written.get("python"),
-        "group": written.get("group", []),
-        "ca_file": spec.ca_file,
-        "oauth": _oauth(settings.get("oauth") if isinstance(settings, dict) else None, spec),
-        "notes": _notes(entry, spec),
-    }
-
-
-def _notes(entry: Mapping[str, Any], spec: ServerSpec) -> list[str]:
-    hidden = [str(index + 1) for index, arg in enumerate(entry.get("args") or ()) if isinstance(arg, dict)]
-    notes = [
-        f"{name} changes which code a program runs, or from where it is fetched"
-        for name in spec.env
-        if _CODE.fullmatch(name)
-    ]
-    notes += [
-        f"{name} decides through whom it reaches the network, or whom it trusts there"
-        for name in spec.env
-        if _WAY.fullmatch(name)
-    ]
-    if hidden:
-        notes.append(f"of the arguments, {', '.join(hidden)} cannot be seen in whole: the file has them")
-    if spec.kind == "python":
-        notes.append("it is imported into Jupyter's own process")
-    if spec.ca_file is not None:
-        notes.append(f"it trusts the certificates of {spec.ca_file}, and no others")
-    return notes
-
-
-def _values(given: Any, spec: ServerSpec) -> dict[str, str]:
-    """Of the variables: what was typed just now, and what is no secret; the browser knows no more."""
-    if isinstance(given, list):
-        given = {item.get("name"): item.get("value") for item in given if isinstance(item, dict)}
-    values = given if isinstance(given, dict) else {}
-    return {name: _value(name, values.get(name)) for name in sorted(spec.env)}
-
-
-def _value(name: str, value: Any) -> str:
-    return HIDDEN if value is None or isinstance(value, dict) else config.censor_value(name, str(value))
-
-
-def _oauth(given: Any, spec: ServerSpec) -> dict[str, str] | None:
-    """How tokens are got: what may be seen of it."""
-    if spec.oauth is None:
-        return None
-    values = given if isinstance(given, dict) else {}
-    return {
-        key: HIDDEN if key == "client_secret" else _text(values.get(key)) or HIDDEN
-        for key in sorted(spec.oauth)
-    }
-
-
-def _text(value: Any) -> str | None:
-    if isinstance(value, dict):
-        return str(value.get("shown", HIDDEN))
-    return value if isinstance(value, str) else None
+    return write.result()

@@ -12,14 +12,9 @@ from typing import Final
 
 import msgspec
 
-from mcp_ws_ide.config.load import (
-    MAX_MEMBERS,
-    Configuration,
-    Problem,
-    ServerSpec,
-    child_environment,
-    known_secrets,
-)
+from mcp_ws_ide.config.environment import child_environment
+from mcp_ws_ide.config.secrets import known_secrets
+from mcp_ws_ide.config.spec import MAX_MEMBERS, ConfigProblem, Configuration, ServerSpec
 from mcp_ws_ide.core.binding import CloseCode, Window
 from mcp_ws_ide.core.resume import GatewayEnd
 from mcp_ws_ide.errors import LimitExceeded
@@ -97,8 +92,8 @@ class Gateway:
         self.metrics = Metrics()
         self.servers: dict[str, Server] = {}
         self.sessions: dict[str, Session] = {}
-        self.problems: list[Problem] = []
-        self.unread: list[Problem] = []
+        self.problems: list[ConfigProblem] = []
+        self.unread: list[ConfigProblem] = []
         """Those that are of a whole file, whose servers nobody knows."""
         self.closing = False
         self._per_principal: dict[str, int] = {}

@@ -22,7 +22,7 @@ from mcp_ws_ide.links.base import LinkInfo
 from mcp_ws_ide.transports.base import Receiver, Supplies, Transport
 
 if TYPE_CHECKING:
-    from mcp_ws_ide.config.load import ServerSpec
+    from mcp_ws_ide.config.spec import ServerSpec
     from mcp_ws_ide.gateway.gateway import Gateway
 
 

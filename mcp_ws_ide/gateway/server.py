@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
-from mcp_ws_ide.config.load import ServerSpec
+from mcp_ws_ide.config.spec import ServerSpec
 from mcp_ws_ide.core.era import Era
 from mcp_ws_ide.errors import NotAttempted
 from mcp_ws_ide.observe.metrics import ServerCounters
@@ -123,7 +123,7 @@ class StderrLog:
 
 
 class Server:
-    """The live side of a :class:`~mcp_ws_ide.config.load.ServerSpec`."""
+    """The live side of a :class:`~mcp_ws_ide.config.spec.ServerSpec`."""
 
     def __init__(
         self,

@@ -19,7 +19,7 @@ from mcp_ws_ide.gateway.upstream import HANDSHAKE_FACTOR
 from mcp_ws_ide.transports import Transport
 
 if TYPE_CHECKING:
-    from mcp_ws_ide.config.load import ServerSpec
+    from mcp_ws_ide.config.spec import ServerSpec
     from mcp_ws_ide.gateway.gateway import Gateway
     from mcp_ws_ide.gateway.server import Server
 

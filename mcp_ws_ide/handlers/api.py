@@ -20,7 +20,9 @@ from jupyter_server.utils import ensure_async
 from tornado import web
 
 from mcp_ws_ide import __version__
-from mcp_ws_ide.config.load import Problem, read_rules
+from mcp_ws_ide.config.entry import read_rules
+from mcp_ws_ide.config.secrets import censored_spec
+from mcp_ws_ide.config.spec import ConfigProblem
 from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.credentials import credential_of
 from mcp_ws_ide.gateway import Session
@@ -84,7 +86,7 @@ class ApiHandler(GatewayHandler, APIHandler):
         return server
 
 
-def problem_model(problem: Problem) -> dict[str, str]:
+def problem_model(problem: ConfigProblem) -> dict[str, str]:
     """A finding as REST shows it."""
     return {
         "source": problem.source,
@@ -130,7 +132,7 @@ class ServersHandler(ApiHandler):
 
     def server_model(self, server: Server, refused: str, used: dict[int, Usage]) -> dict[str, Any]:
         """A server as REST shows it: no environment, no secrets."""
-        model: dict[str, Any] = server.spec.censored()
+        model: dict[str, Any] = censored_spec(server.spec)
         mine = sorted((u for u in server.upstreams if u.owner == self.principal), key=lambda u: u.started)
         redact, unresolved = self.runtime.gateway.tap.redactor.text, server.spec.unresolved
 

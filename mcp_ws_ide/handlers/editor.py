@@ -12,7 +12,7 @@ from typing import Any
 from jupyter_server.auth.decorator import authorized
 from tornado import web
 
-from mcp_ws_ide.config.editor import Manager, Refused
+from mcp_ws_ide.config.editor import ConfigEditor, EditRefused
 from mcp_ws_ide.gateway.try_server import try_server
 from mcp_ws_ide.handlers.api import ApiHandler, problem_model
 
@@ -21,7 +21,7 @@ class ManagerHandler(ApiHandler):
     """Base: refusals of the manager as answers."""
 
     @property
-    def manager(self) -> Manager:
+    def manager(self) -> ConfigEditor:
         """Who changes the file."""
         return self.runtime.manager
 
@@ -55,7 +55,7 @@ class ManagerHandler(ApiHandler):
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """A refusal says everything that is wrong with an entry."""
         error = kwargs.get("exc_info", (None, None, None))[1]
-        if not isinstance(error, Refused):
+        if not isinstance(error, EditRefused):
             return super().write_error(status_code, **kwargs)
         self.set_status(error.status)
         problems = [problem_model(problem) for problem in error.problems]
@@ -63,7 +63,7 @@ class ManagerHandler(ApiHandler):
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         """A refusal is no failure."""
-        if isinstance(value, Refused):
+        if isinstance(value, EditRefused):
             self.log.debug("%s %s: %s", value.status, self.request.path, value)
         else:
             super().log_exception(typ, value, tb)
@@ -148,15 +148,17 @@ class TryHandler(ManagerHandler):
         body = self.body("entry", "consent")
         preview, _ = self.manager.preview(name, self._entry_of(body))
         if preview.spec is None or preview.digest is None:
-            raise Refused(422, "the entry has mistakes", preview.problems)
+            raise EditRefused(422, "the entry has mistakes", preview.problems)
         if self._digest_of(body, "consent") != preview.digest:
-            raise Refused(409, "what it would run is not what was agreed to; look at it again")
+            raise EditRefused(409, "what it would run is not what was agreed to; look at it again")
         spec = preview.spec
         if spec.disabled_reason is not None or spec.group:
-            raise Refused(409, spec.disabled_reason or "a group starts nothing of its own; try its members")
+            raise EditRefused(
+                409, spec.disabled_reason or "a group starts nothing of its own; try its members"
+            )
         running = self.runtime.trials
         if self.principal in running:
-            raise Refused(409, "another server is being tried; wait until that is over")
+            raise EditRefused(409, "another server is being tried; wait until that is over")
         running.add(self.principal)
         try:
             report = await try_server(self.runtime.gateway, spec, self.principal)

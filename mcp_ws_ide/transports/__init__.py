@@ -1,10 +1,15 @@
-"""Every way to reach a server, by kind. To add one, write its file and name it here (CONTRIBUTING.md)."""
+"""The transports: every way to reach a server, by kind.
+
+To add one, write its file, register it here and name its kind in :data:`mcp_ws_ide.config.spec.URL_SCHEMES`
+(CONTRIBUTING.md has the steps).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from mcp_ws_ide.config.spec import ServerSpec
 from mcp_ws_ide.transports.base import Supplies, Transport
 from mcp_ws_ide.transports.http import HttpTransport
 from mcp_ws_ide.transports.inprocess import InProcessTransport
@@ -12,9 +17,6 @@ from mcp_ws_ide.transports.sse import SseTransport
 from mcp_ws_ide.transports.stdio import StdioTransport
 from mcp_ws_ide.transports.unix import UnixTransport
 from mcp_ws_ide.transports.websocket import WebSocketTransport
-
-if TYPE_CHECKING:
-    from mcp_ws_ide.config.load import ServerSpec
 
 TRANSPORTS: Final[Mapping[str, type[Transport]]] = {
     transport.kind: transport
@@ -27,15 +29,15 @@ TRANSPORTS: Final[Mapping[str, type[Transport]]] = {
         InProcessTransport,
     )
 }
-"""The transports by kind; configuration and gateway know no others."""
+"""The transports by kind."""
 
 __all__ = ["TRANSPORTS", "Supplies", "Transport", "make_transport"]
 
 
 def make_transport(spec: ServerSpec, supplies: Supplies) -> Transport:
-    """A transport for a configured server, not connected yet.
+    """Return a transport for a configured server, not connected yet.
 
     Raises:
-        TransportError: the configuration cannot work, in words.
+        TransportError: the configuration cannot work.
     """
     return TRANSPORTS[spec.kind].from_spec(spec, supplies)

@@ -1,8 +1,8 @@
 """The seam between the gateway and the servers: connect, send, receive, close.
 
-A transport carries JSON-RPC messages, as bytes, to *one* live server and back. It knows nothing of
-sessions; the gateway knows nothing of pipes, sockets or HTTP. ``tests/transports/test_contract.py`` holds
-every transport to what is said here.
+A transport carries JSON-RPC messages, as bytes, to *one* live server and back. It knows nothing of sessions; the
+gateway knows nothing of pipes, sockets or HTTP. ``tests/transports/test_contract.py`` holds every transport to this
+contract.
 """
 
 from __future__ import annotations
@@ -12,52 +12,81 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 
+from mcp_ws_ide.config.spec import ServerSpec
 from mcp_ws_ide.transports.processes import ProcessSupervisor
 
 if TYPE_CHECKING:
-    from mcp_ws_ide.config.load import ServerSpec
-    from mcp_ws_ide.transports.oauth import Authorizations
+    import httpx2
 
 
 class Receiver(Protocol):
-    """Who reads a transport. Exactly one per transport; all calls come on the event loop's thread.
+    """Receives what a transport reads. Each transport has exactly one; all calls run on the event loop's thread.
 
-    No method may raise or block; a transport calls them synchronously, in the order things happened.
+    A transport calls these methods synchronously, in the order of events; none may raise or block.
     """
 
     def message_received(self, message: bytes) -> None:
-        """One JSON object as the server wrote it, without the line end. May be pretty much anything
-        that looks like an object: the caller validates it."""
+        """Take one JSON object as the server wrote it, without the line end.
+
+        It may be anything that looks like an object; the receiver validates it.
+        """
 
     def noise_received(self, source: str, text: str) -> None:
-        """What is worth showing and no message. ``source`` is ``"stdout"`` or ``"stderr"`` for output of a
-        server, ``"transport"`` for what the transport itself has to say (a lost stream, a resumed link)."""
+        """Take text that is worth showing and is not a message.
+
+        ``source`` is ``"stdout"`` or ``"stderr"`` for output of the server, and ``"transport"`` for reports of the
+        transport itself (a lost stream, a resumed link).
+        """
 
     def transport_closed(self, reason: str) -> None:
-        """The server is gone, for the reason given in words. Called exactly once, after the last
-        message, also after :meth:`Transport.close`; never called if ``connect`` raised."""
+        """Take note that the server is gone, and why.
+
+        Called exactly once, after the last message, also after :meth:`Transport.close`; never called if ``connect``
+        raised.
+        """
 
     def write_paused(self, paused: bool) -> None:
-        """The send buffer rose above (``True``) or fell below (``False``) the high-water mark."""
+        """Take note that the send buffer rose above (``True``) or fell below (``False``) the high-water mark."""
+
+
+class Authorizer(Protocol):
+    """Authorizes the HTTP requests of one principal to one server, and asks the user for consent where needed."""
+
+    @property
+    def authorized(self) -> bool:
+        """Whether the server has accepted a token, or wants none, and no user is being waited for."""
+
+    async def send(self, client: httpx2.AsyncClient, request: httpx2.Request) -> httpx2.Response:
+        """Send a request as ``client.send(request, stream=True)`` does, with the token."""
+
+    async def prepare(self, client: httpx2.AsyncClient, request: httpx2.Request) -> None:
+        """Obtain a token if the server, asked with a harmless request, wants one."""
+
+
+class Authorizers(Protocol):
+    """The authorizers of all servers and principals."""
+
+    def of(self, spec: ServerSpec, principal: str) -> Authorizer:
+        """Return the authorizer of this server and principal."""
 
 
 @dataclass(frozen=True, slots=True)
 class Supplies:
-    """What the gateway gives to a transport besides the configuration of its server.
+    """What a transport needs from the gateway, besides the configuration of its server.
 
     Attributes:
-        supervisor: who starts and kills processes.
-        environment: the complete environment of a server process.
-        max_message_bytes: longest message, either way.
+        supervisor: starts and kills processes.
+        environment: complete environment of a server process.
+        max_message_bytes: longest message in either direction.
         principal: whose attachment it is.
-        authorizations: what users have authorized at remote servers; None where nothing can be authorized.
+        authorizations: authorizers for remote servers with OAuth; None if OAuth is not possible here.
     """
 
     supervisor: ProcessSupervisor
     environment: Mapping[str, str]
     max_message_bytes: int
     principal: str = ""
-    authorizations: Authorizations | None = None
+    authorizations: Authorizers | None = None
 
 
 class Transport(ABC):
@@ -65,37 +94,36 @@ class Transport(ABC):
 
     Life: ``connect`` once, then any number of ``send``, then ``close``.
 
-    Cancellation: a cancelled ``connect`` leaves nothing behind. ``close`` is idempotent, may be called in any
-    state and from a cancelled task, and is bounded in time; cancelling it does not stop the end it began.
+    Cancellation: a cancelled ``connect`` leaves nothing behind. ``close`` is idempotent, bounded in time, and may be
+    called in any state and from a cancelled task; cancelling it does not stop the shutdown it began.
 
-    Errors: ``connect`` raises :class:`~mcp_ws_ide.errors.TransportError`; afterwards the end of the server is
-    told by :meth:`Receiver.transport_closed` alone. Where one request fails and the server lives on (HTTP),
-    the transport answers it with a JSON-RPC error whose ``data.outcome`` is ``not_sent`` or ``unknown``.
-    Nothing a server sends is buffered without bound or raises.
+    Errors: ``connect`` raises :class:`~mcp_ws_ide.errors.TransportError`; afterwards only
+    :meth:`Receiver.transport_closed` reports the end of the server. If one request fails and the server lives on
+    (HTTP), the transport answers it with a JSON-RPC error whose ``data.outcome`` is ``not_sent`` or ``unknown``.
+    Nothing a server sends is buffered without bound, or raises.
     """
 
     kind: ClassVar[str]
-    """Short name shown to people, and the ``type`` in configurations: ``stdio``, ``http``, …"""
-    schemes: ClassVar[tuple[str, ...]] = ()
-    """URL schemes that mean this kind."""
+    """Short name shown to users, and the ``type`` in configurations: a key of
+    :data:`mcp_ws_ide.config.spec.URL_SCHEMES`."""
     process: ClassVar[bool] = False
-    """Whether an attachment is a process of its own, which ``max_processes`` counts."""
+    """Whether an attachment is a process of its own, which counts against ``max_processes``."""
 
     @classmethod
     @abstractmethod
     def from_spec(cls, spec: ServerSpec, supplies: Supplies) -> Self:
-        """A transport for a configured server, not connected yet.
+        """Return a transport for a configured server, not connected yet.
 
         Raises:
-            TransportError: the configuration cannot work, in words.
+            TransportError: the configuration cannot work.
         """
 
     @abstractmethod
     async def connect(self, receiver: Receiver) -> None:
-        """Start the server or open the link to it.
+        """Start the server, or open the link to it.
 
         Raises:
-            TransportError: in words a user can act on (command not found, permission, exit code …).
+            TransportError: it failed; the message tells the user what to do (command not found, permission, …).
         """
 
     @abstractmethod
@@ -108,7 +136,7 @@ class Transport(ABC):
 
     @abstractmethod
     def pause_reading(self) -> None:
-        """Stop calling ``message_received`` until :meth:`resume_reading`; the server feels it."""
+        """Stop calling ``message_received`` until :meth:`resume_reading`; back-pressure reaches the server."""
 
     @abstractmethod
     def resume_reading(self) -> None:
@@ -126,4 +154,4 @@ class Transport(ABC):
 
     @abstractmethod
     async def close(self) -> None:
-        """Let the server end, then make it end. Afterwards no process, descriptor or task is left."""
+        """Let the server end, then force it to. Afterwards no process, descriptor or task is left."""

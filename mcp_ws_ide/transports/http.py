@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import re
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import httpx2
 import msgspec
@@ -41,18 +41,15 @@ from mcp_ws_ide.transports.remote import (
     EVENT_STREAM,
     JSON,
     Bounds,
-    Failure,
     Remote,
     RemoteTransport,
+    RequestFailed,
     backoff,
     media_of,
     read_body,
     status_words,
 )
 from mcp_ws_ide.transports.tasked import CLOSE_TIMEOUT, within
-
-if TYPE_CHECKING:
-    pass
 
 MIN_RETRY: Final = 0.1
 MAX_RETRY: Final = 30.0
@@ -123,7 +120,6 @@ class HttpTransport(RemoteTransport):
     """One attachment to a Streamable HTTP server; a message over the limit becomes an error of its request."""
 
     kind = "http"
-    schemes = ("http", "https")
 
     def __init__(self, remote: Remote, bounds: Bounds = DEFAULT_BOUNDS) -> None:
         super().__init__(remote, bounds)
@@ -243,12 +239,12 @@ class HttpTransport(RemoteTransport):
             except _Relist:
                 await self._list_tools(exchange)
                 await self._post(exchange)
-            except Failure:
+            except RequestFailed:
                 if not exchange.last_event:
                     raise
             if not exchange.answered:
                 await self._resume(exchange)
-        except Failure as failure:
+        except RequestFailed as failure:
             self._failed(exchange, failure)
         except Exception:
             self._answer_error(
@@ -314,19 +310,19 @@ class HttpTransport(RemoteTransport):
             return  # 202: whatever else it says, nobody waits for it
         if media != JSON or status in (202, 204):
             words = f"{self._where} answered {status} with {media[:60]!r} in place of JSON"
-            raise Failure(words, sent=True)
+            raise RequestFailed(words, sent=True)
         body = await read_body(response, self._max_message, self._remote.read_timeout)
         if body is None:
             return self._too_large(exchange, "the answer")
         await self._reading.wait()
         await self._take_body(exchange, messages.one_line(body.strip()))
         if not exchange.answered:
-            raise Failure(f"{self._where} answered with what is no answer to the request", sent=True)
+            raise RequestFailed(f"{self._where} answered with what is no answer to the request", sent=True)
 
     def _session_of(self, response: httpx2.Response) -> str:
         found = str(response.headers.get("mcp-session-id", ""))
         if found and not _SESSION_ID.fullmatch(found):
-            raise Failure(f"{self._where} gave an unusable Mcp-Session-Id", sent=True)
+            raise RequestFailed(f"{self._where} gave an unusable Mcp-Session-Id", sent=True)
         return found
 
     async def _read_error(self, exchange: _Exchange, response: httpx2.Response) -> None:
@@ -339,7 +335,7 @@ class HttpTransport(RemoteTransport):
             self._take_error(exchange, body)
         if not exchange.answered:
             words = status_words(self._where, status, body)
-            raise Failure(words, sent=status >= 500, status=status)
+            raise RequestFailed(words, sent=status >= 500, status=status)
         if exchange.message.kind is not Kind.REQUEST:
             self._noise(f"a message was not taken: {status_words(self._where, status, body)}")
 
@@ -439,7 +435,7 @@ class HttpTransport(RemoteTransport):
         outcome = {"outcome": "unknown" if sent else "not_sent"}
         self._answer(exchange, messages.error_response(exchange.message.id, code, words, outcome))
 
-    def _failed(self, exchange: _Exchange, failure: Failure) -> None:
+    def _failed(self, exchange: _Exchange, failure: RequestFailed) -> None:
         """What a request gets that got no answer; the attachment goes on where there is one."""
         words, message = str(failure), exchange.message
         if message.kind is not Kind.REQUEST:
@@ -463,7 +459,7 @@ class HttpTransport(RemoteTransport):
         loop, attempt = asyncio.get_running_loop(), 0
         broken = f"{self._where} ended the response before the answer"
         if exchange.version is not None or not exchange.last_event:
-            raise Failure(broken, sent=True)
+            raise RequestFailed(broken, sent=True)
         deadline = loop.time() + self._reconnect_timeout
         while not exchange.answered:
             attempt += 1
@@ -471,14 +467,16 @@ class HttpTransport(RemoteTransport):
             seen = exchange.last_event
             try:
                 await self._replay(exchange)
-            except Failure as failure:
+            except RequestFailed as failure:
                 if failure.status:
                     raise
                 broken = str(failure)
             if exchange.last_event != seen:
                 deadline, attempt = loop.time() + self._reconnect_timeout, 0
             if loop.time() > deadline:
-                raise Failure(f"{broken}; it was not resumed within {self._reconnect_timeout:g} s", sent=True)
+                raise RequestFailed(
+                    f"{broken}; it was not resumed within {self._reconnect_timeout:g} s", sent=True
+                )
 
     async def _replay(self, exchange: _Exchange) -> None:
         headers = self._session_headers() | {"Accept": EVENT_STREAM, "Last-Event-ID": exchange.last_event}
@@ -489,7 +487,7 @@ class HttpTransport(RemoteTransport):
                 return self._begin_close(self._gone_words())
             if 400 <= status < 500 or (status < 300 and media_of(response) != EVENT_STREAM):
                 words = f"{self._where} ended the response before the answer and cannot replay it ({status})"
-                raise Failure(words, sent=True, status=status)
+                raise RequestFailed(words, sent=True, status=status)
             if status < 300:
                 await self._read_events(exchange, response)
 
@@ -512,7 +510,7 @@ class HttpTransport(RemoteTransport):
                     if status < 300:
                         opened = True
                         await self._read_events(state, response)
-            except Failure as failure:
+            except RequestFailed as failure:
                 self._noise(f"the event stream broke: {failure}")
             attempt = 1 if loop.time() - began > STEADY else attempt + 1
             await asyncio.sleep(max(state.retry or 0.0, backoff(attempt)))
@@ -537,7 +535,7 @@ class HttpTransport(RemoteTransport):
         self._session = self._version = ""
 
     async def _delete(self) -> None:
-        with contextlib.suppress(Failure):
+        with contextlib.suppress(RequestFailed):
             async with self._remote.open("DELETE", self._session_headers()):
                 pass
 

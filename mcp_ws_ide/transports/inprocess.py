@@ -12,19 +12,17 @@ import importlib
 import inspect
 import logging
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import Any, Final, Self
 
 import anyio
 
+from mcp_ws_ide.config.spec import ServerSpec
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.messages import Kind
 from mcp_ws_ide.errors import INVALID_REQUEST, TransportError
 from mcp_ws_ide.transports.base import Receiver, Supplies
 from mcp_ws_ide.transports.lines import END_BYTES, over_limit, too_large
 from mcp_ws_ide.transports.tasked import CLOSE_TIMEOUT, TaskedTransport, within
-
-if TYPE_CHECKING:
-    from mcp_ws_ide.config.load import ServerSpec
 
 _PRIVATE: Final = ("_lowlevel_server", "_mcp_server")
 """Where ``MCPServer`` (SDK 2.x) and ``FastMCP`` (SDK 1.x, fastmcp) keep the server that takes streams."""

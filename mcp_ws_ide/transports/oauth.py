@@ -16,28 +16,26 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 import msgspec
 
+from mcp_ws_ide.config.spec import ServerSpec, is_confidential_url, is_loopback_host
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.errors import TransportError
-from mcp_ws_ide.private_files import write_private
+from mcp_ws_ide.private_files import PrivateJsonFile, UnreadableFile
 from mcp_ws_ide.tasks import TaskGroupOwner
 from mcp_ws_ide.transports.remote import (
     ERROR_BYTES,
-    Failure,
-    Unauthorized,
+    AuthorizationMissing,
+    RequestFailed,
     check_coding,
     new_client,
     origin,
     read_body,
 )
-
-if TYPE_CHECKING:
-    from mcp_ws_ide.config.load import ServerSpec
 
 CALLBACK: Final = "mcp-ws/oauth/callback"
 """Where the authorization server sends the browser, below the public URL."""
@@ -45,7 +43,6 @@ ANSWER_TIMEOUT: Final = 30.0
 """Seconds for each answer of an authorization server, and for the challenge of the MCP server."""
 SDK_LOGGER: Final = "mcp.client.auth"
 
-_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _ERROR: Final = re.compile(r"[a-z_]{1,60}")
 _SCOPE_VALUE: Final = re.compile(r'\bscope="?([^",]*)')
 _SCOPE_PARAMETER: Final = re.compile(r'\bscope="?[^",]*"?\s*,?\s*')
@@ -57,13 +54,7 @@ for _name in ("oauth2", "utils"):  # it logs answers that it cannot read, and so
 log = logging.getLogger(__name__)
 
 
-def is_private(url: str) -> bool:
-    """Whether what is sent there can be read on no wire: ``https``, or this very machine."""
-    parts = urlsplit(url)
-    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
-
-
-class _Stored(msgspec.Struct):
+class _StoredAuthorization(msgspec.Struct):
     """One file. The first members say what the others are good for: under another configuration they are not used."""
 
     server: str
@@ -85,29 +76,29 @@ class _Stored(msgspec.Struct):
 class _Storage:
     """The SDK's ``TokenStorage``, over one file of mode 0600."""
 
-    def __init__(self, path: Path, fresh: _Stored, client: Mapping[str, Any] | None) -> None:
-        self._path = path
+    def __init__(self, path: Path, fresh: _StoredAuthorization, client: Mapping[str, Any] | None) -> None:
+        self._file = PrivateJsonFile(path, _StoredAuthorization)
         self._client = client
         self.stored = self._load(fresh)
         self.context: Any = None
         """Of the provider that runs; what it has discovered is kept with its tokens."""
 
-    def _load(self, fresh: _Stored) -> _Stored:
+    def _load(self, fresh: _StoredAuthorization) -> _StoredAuthorization:
+        """Return what is stored, if it was stored for the same server, principal and configuration as ``fresh``."""
         try:
-            found = msgspec.json.decode(self._path.read_bytes(), type=_Stored)
-        except FileNotFoundError:
-            return fresh
-        except (OSError, msgspec.DecodeError) as error:
-            log.error("%s is unreadable and was ignored: %s", self._path, type(error).__name__)
+            stored = self._file.read()
+        except UnreadableFile as error:
+            log.error("an authorization is lost, so a new one is needed: %s", error)
             return fresh
         names = ("server", "principal", "url", "settings")
-        return found if all(getattr(found, name) == getattr(fresh, name) for name in names) else fresh
+        same = stored is not None and all(getattr(stored, name) == getattr(fresh, name) for name in names)
+        return stored if stored is not None and same else fresh
 
     def _save(self) -> None:
-        directory = self._path.parent
+        directory = self._file.path.parent
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         directory.chmod(0o700)
-        write_private(self._path, msgspec.json.encode(self.stored))
+        self._file.write(self.stored)
 
     @property
     def access_token(self) -> str:
@@ -159,7 +150,7 @@ class Authorization:
         self._redirect_uri = owner.redirect_uri
         url = str(spec.url)
         digest = hashlib.sha256(msgspec.json.encode(sorted(self._settings.items()))).hexdigest()
-        fresh = _Stored(spec.name, principal, url, digest, self._redirect_uri)
+        fresh = _StoredAuthorization(spec.name, principal, url, digest, self._redirect_uri)
         name = hashlib.sha256(f"{spec.name}\0{principal}".encode()).hexdigest()[:40]
         self._storage = _Storage(owner.directory / f"{name}.json", fresh, self._configured_client())
         self._flow: asyncio.Task[str] | None = None
@@ -182,7 +173,7 @@ class Authorization:
         }
 
     @property
-    def held(self) -> bool:
+    def authorized(self) -> bool:
         """Whether the server has taken the token (or wants none), and no page waits for the user."""
         return self._taken and self.page is None
 
@@ -192,7 +183,7 @@ class Authorization:
         """As ``client.send(request, stream=True)``, with the token; after a challenge once more, with a new one.
 
         Raises:
-            Unauthorized: the server wants an authorization, and there was none in time.
+            AuthorizationMissing: the server wants an authorization, and there was none in time.
         """
         used = self._sign(request)
         response = await client.send(request, stream=True)
@@ -208,7 +199,7 @@ class Authorization:
         """Send a request that says nothing, and get a token if the server wants one.
 
         Raises:
-            Unauthorized: there was none in time.
+            AuthorizationMissing: there was none in time.
         """
         used = self._sign(request)
         try:
@@ -242,7 +233,7 @@ class Authorization:
         await asyncio.wait([flow])
         words = "the gateway is closing" if flow.cancelled() else flow.result()
         if words:
-            raise Unauthorized(f"server {self.spec.name!r} wants to be authorized; {words}")
+            raise AuthorizationMissing(f"server {self.spec.name!r} wants to be authorized; {words}")
         self._taken = True
 
     # --- the flow -------------------------------------------------------------------------------
@@ -252,7 +243,7 @@ class Authorization:
         self._refusal = ""
         try:
             await self._drive(challenge)
-        except (Failure, TransportError) as failure:
+        except (RequestFailed, TransportError) as failure:
             return str(failure)
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
             return f"the authorization server broke off: {type(error).__name__}"
@@ -300,7 +291,7 @@ class Authorization:
         configured = self._settings.get("scope", "").split()
         if configured and not set(wanted[1].split() if wanted else [""]) <= set(configured):
             words = "it wants more than the configured scope; add to mcp_ws.oauth.scope, or leave that out"
-            raise Failure(words, sent=False)
+            raise RequestFailed(words, sent=False)
 
     def _provider(self, *, stale: bool) -> Any:
         """The SDK's, told what is known already, and whether the token was refused as such (``stale``) or for its
@@ -312,7 +303,7 @@ class Authorization:
             raise TransportError(_NEEDS_MCP_2) from None
         if not issubclass(OAuthClientProvider, httpx2.Auth):
             raise TransportError(_NEEDS_MCP_2)
-        loopback = urlsplit(self._redirect_uri).hostname in _LOOPBACK
+        loopback = is_loopback_host(urlsplit(self._redirect_uri).hostname)
         metadata = OAuthClientMetadata(
             redirect_uris=[self._redirect_uri],
             client_name="mcp-ws-ide",
@@ -351,9 +342,9 @@ class Authorization:
 
     async def _ask(self, client: httpx2.AsyncClient, request: httpx2.Request) -> httpx2.Response:
         """One request to the authorization server, or for metadata; bounded in time and size."""
-        if not is_private(str(request.url)):
+        if not is_confidential_url(str(request.url)):
             words = f"{origin(request.url)} is no https address; nothing secret is sent there"
-            raise Failure(words, sent=False)
+            raise RequestFailed(words, sent=False)
         request.headers["Accept-Encoding"] = "identity"
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT):
@@ -365,10 +356,10 @@ class Authorization:
                     await response.aclose()
         except TimeoutError:
             words = f"{origin(request.url)} did not answer within {ANSWER_TIMEOUT:g} s"
-            raise Failure(words, sent=False) from None
+            raise RequestFailed(words, sent=False) from None
         if body is None:
             words = f"{origin(request.url)} answered with more than {ERROR_BYTES} bytes"
-            raise Failure(words, sent=False)
+            raise RequestFailed(words, sent=False)
         self._refusal = _refusal_of(response.status_code, body)
         headers = [
             (name, value) for name, value in response.headers.multi_items() if name.lower() not in _FRAMING
@@ -382,8 +373,8 @@ class Authorization:
     async def _publish(self, page: str) -> None:
         """Show where the user is to consent; the SDK's ``redirect_handler``."""
         state = parse_qs(urlsplit(page).query).get("state", [""])[0]
-        if not is_private(page) or not state or len(page) > 8192:
-            raise Failure("the authorization page has no https address", sent=False)
+        if not is_confidential_url(page) or not state or len(page) > 8192:
+            raise RequestFailed("the authorization page has no https address", sent=False)
         self._choose_client_authentication()
         self._answer = asyncio.get_running_loop().create_future()
         self.page, self.page_expires = page, time.time() + self._owner.timeout
@@ -415,13 +406,15 @@ class Authorization:
         except TimeoutError:
             words = f"nobody gave it within {self._owner.timeout:g} s (oauth_timeout); call again, then open the page"
             where = self._owner.where(self.spec.name)
-            raise Failure(f"{words} that stands under authorization.url of {where}", sent=False) from None
+            raise RequestFailed(
+                f"{words} that stands under authorization.url of {where}", sent=False
+            ) from None
         finally:
             self._unpublish()
         if "code" not in answer:
             error = answer.get("error", "")
             shown = error if _ERROR.fullmatch(error) else "no code"
-            raise Failure(f"it was not given ({shown})", sent=False)
+            raise RequestFailed(f"it was not given ({shown})", sent=False)
         return AuthorizationCodeResult(code=answer["code"], state=answer.get("state"), iss=answer.get("iss"))
 
     def _unpublish(self) -> None:

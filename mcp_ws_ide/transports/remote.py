@@ -18,18 +18,15 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import Any, Final, Self
 
 import httpx2
 
 from mcp_ws_ide import __version__
+from mcp_ws_ide.config.spec import ServerSpec
 from mcp_ws_ide.errors import TransportError
-from mcp_ws_ide.transports.base import Supplies
+from mcp_ws_ide.transports.base import Authorizer, Supplies
 from mcp_ws_ide.transports.tasked import TaskedTransport
-
-if TYPE_CHECKING:
-    from mcp_ws_ide.config.load import ServerSpec
-    from mcp_ws_ide.transports.oauth import Authorization
 
 MAX_CONNECTIONS: Final = 256
 """Connections of one attachment at once, event streams included."""
@@ -60,7 +57,7 @@ for _name in ("httpx2", "httpcore2"):  # at INFO they log addresses, whose query
         logging.getLogger(_name).setLevel(logging.WARNING)
 
 
-class Failure(Exception):
+class RequestFailed(Exception):
     """A request that got no answer of the server.
 
     Attributes:
@@ -83,7 +80,7 @@ class Failure(Exception):
         return 400 <= self.status < 500 and not self.refused
 
 
-class Unauthorized(Failure):
+class AuthorizationMissing(RequestFailed):
     """The server wants an authorization that it did not get; the request did not run."""
 
     def __init__(self, words: str) -> None:
@@ -134,7 +131,7 @@ class Remote:
         connect_timeout: seconds for a connection, or for one of the pool to become free.
         read_timeout: seconds of silence after which a response counts as lost, and for the whole of one that is
             no event stream.
-        authorization: where the token comes from, if it comes by OAuth.
+        authorizer: adds OAuth tokens to requests; None if the server is used without OAuth.
 
     Raises:
         TransportError: ``ca_file``, or a proxy of the environment, cannot be used.
@@ -148,9 +145,9 @@ class Remote:
         ca_file: str | None = None,
         connect_timeout: float = 10.0,
         read_timeout: float = 300.0,
-        authorization: Authorization | None = None,
+        authorizer: Authorizer | None = None,
     ) -> None:
-        self._authorization = authorization
+        self._authorizer = authorizer
         self.url = httpx2.URL(url)
         self.connect_timeout = connect_timeout
         self.read_timeout = read_timeout
@@ -169,18 +166,18 @@ class Remote:
         Raises:
             TransportError: ``ca_file`` cannot be used, or OAuth is not possible here.
         """
-        authorization = None
+        authorizer = None
         if spec.oauth is not None:
             if supplies.authorizations is None:
                 raise TransportError("OAuth needs a public address of the gateway, and there is none")
-            authorization = supplies.authorizations.of(spec, supplies.principal)
+            authorizer = supplies.authorizations.of(spec, supplies.principal)
         return cls(
             spec.url or "",
             spec.headers,
             ca_file=spec.ca_file,
             connect_timeout=spec.timeout("connect_timeout"),
             read_timeout=spec.timeout("read_timeout"),
-            authorization=authorization,
+            authorizer=authorizer,
         )
 
     @property
@@ -206,7 +203,7 @@ class Remote:
             on_sent: called as soon as the request has left.
 
         Raises:
-            Failure: there is no response, or reading it in the block failed.
+            RequestFailed: there is no response, or reading it in the block failed.
         """
         progress = _Progress(None if endless else self.read_timeout, on_sent)
         build = partial(
@@ -232,7 +229,7 @@ class Remote:
                     target = onward
                 finally:
                     await response.aclose()
-            raise Failure(f"{self.where} redirects in a circle", sent=False, refused=True)
+            raise RequestFailed(f"{self.where} redirects in a circle", sent=False, refused=True)
 
     async def _answer(self, request: httpx2.Request, progress: _Progress) -> httpx2.Response:
         try:
@@ -246,20 +243,20 @@ class Remote:
 
     @contextlib.contextmanager
     def _failures(self, progress: _Progress) -> Iterator[None]:
-        """What goes wrong in the block, as a :class:`Failure`."""
+        """What goes wrong in the block, as a :class:`RequestFailed`."""
         try:
             yield
         except httpx2.SSEError as error:
-            raise Failure(f"{self.where}: {error}", sent=True) from None
+            raise RequestFailed(f"{self.where}: {error}", sent=True) from None
         except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
-            raise Failure(self._words(error), sent=progress.sent) from None
+            raise RequestFailed(self._words(error), sent=progress.sent) from None
         except (OSError, ssl.SSLError) as error:
-            raise Failure(f"{self.where}: {error}", sent=progress.sent) from None
+            raise RequestFailed(f"{self.where}: {error}", sent=progress.sent) from None
 
     async def _send(self, request: httpx2.Request) -> httpx2.Response:
-        if self._authorization is None:
+        if self._authorizer is None:
             return await self._client.send(request, stream=True)
-        return await self._authorization.send(self._client, request)
+        return await self._authorizer.send(self._client, request)
 
     async def prepare(self, method: str, headers: Mapping[str, str], content: bytes | None = None) -> None:
         """Get an authorization, if the server wants one and there is none: a person takes longer over it than any
@@ -268,15 +265,15 @@ class Remote:
         Raises:
             TransportError: it was not given.
         """
-        if self._authorization is None or self._authorization.held:
+        if self._authorizer is None or self._authorizer.authorized:
             return
         request = self._client.build_request(method, self.url, headers=headers, content=content)
         try:
             with contextlib.suppress(httpx2.HTTPError, httpx2.InvalidURL, OSError):
-                await self._authorization.prepare(self._client, request)
+                await self._authorizer.prepare(self._client, request)
         except BaseException as error:
             await self.aclose()
-            if isinstance(error, Unauthorized):
+            if isinstance(error, AuthorizationMissing):
                 raise TransportError(str(error)) from None
             raise
 
@@ -373,7 +370,7 @@ async def read_body(response: httpx2.Response, limit: int, seconds: float) -> by
     """The whole body; None if it is longer than ``limit`` bytes.
 
     Raises:
-        Failure: it did not end within ``seconds``, however busily it trickled.
+        RequestFailed: it did not end within ``seconds``, however busily it trickled.
     """
     parts, size = [], 0
     try:
@@ -388,8 +385,8 @@ async def read_body(response: httpx2.Response, limit: int, seconds: float) -> by
     return b"".join(parts)
 
 
-def _unfinished(where: str, seconds: float) -> Failure:
-    return Failure(f"{where} did not finish its answer within {seconds:g} s (read_timeout)", sent=True)
+def _unfinished(where: str, seconds: float) -> RequestFailed:
+    return RequestFailed(f"{where} did not finish its answer within {seconds:g} s (read_timeout)", sent=True)
 
 
 def media_of(response: httpx2.Response) -> str:
@@ -453,7 +450,7 @@ def _redirect(response: httpx2.Response, method: str) -> httpx2.URL | None:
     """Where to go on; None if the response is no redirect.
 
     Raises:
-        Failure: it leads elsewhere, or would change the method.
+        RequestFailed: it leads elsewhere, or would change the method.
     """
     location = response.headers.get("location")
     if response.status_code not in (301, 302, 303, 307, 308) or location is None:
@@ -462,13 +459,15 @@ def _redirect(response: httpx2.Response, method: str) -> httpx2.URL | None:
     try:
         there = here.join(location)
     except (httpx2.InvalidURL, ValueError):
-        raise Failure(f"{origin(here)} redirects to no valid address", sent=False, refused=True) from None
+        raise RequestFailed(
+            f"{origin(here)} redirects to no valid address", sent=False, refused=True
+        ) from None
     if origin(there) != origin(here):
         words = f"{origin(here)} redirects to another origin, {origin(there)}, which is not followed"
-        raise Failure(f"{words}; configure that address if you trust it", sent=False, refused=True)
+        raise RequestFailed(f"{words}; configure that address if you trust it", sent=False, refused=True)
     if method != "GET" and response.status_code < 307:
         words = f"{origin(here)} redirects to {path_of(there)} with {response.status_code}"
-        raise Failure(
+        raise RequestFailed(
             f"{words}, which would drop the message; configure that address", sent=False, refused=True
         )
     return there
@@ -479,7 +478,7 @@ def check_coding(response: httpx2.Response) -> None:
     coding = response.headers.get("content-encoding", "identity").strip().lower()
     if coding not in ("", "identity"):
         words = f"{origin(response.request.url)} compressed its answer ({coding[:40]!r}), unasked"
-        raise Failure(words, sent=True, status=response.status_code)
+        raise RequestFailed(words, sent=True, status=response.status_code)
 
 
 def _keep_alive(response: httpx2.Response) -> None:

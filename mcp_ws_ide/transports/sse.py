@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING
 
 import httpx2
 
@@ -23,17 +22,14 @@ from mcp_ws_ide.transports.remote import (
     EVENT_STREAM,
     JSON,
     Bounds,
-    Failure,
     Remote,
     RemoteTransport,
+    RequestFailed,
     media_of,
     origin,
     read_body,
     status_words,
 )
-
-if TYPE_CHECKING:
-    pass
 
 
 class SseTransport(RemoteTransport):
@@ -76,8 +72,8 @@ class SseTransport(RemoteTransport):
             async with self._remote.open("GET", {"Accept": EVENT_STREAM}, endless=True) as response:
                 await self._check(response)
                 await self._read_events(response, opened, receiver)
-            raise Failure("the server ended the event stream", sent=True)
-        except Failure as failure:
+            raise RequestFailed("the server ended the event stream", sent=True)
+        except RequestFailed as failure:
             if opened.done():
                 self._begin_close(str(failure))
             else:
@@ -97,26 +93,26 @@ class SseTransport(RemoteTransport):
                     self._deliver(messages.one_line(event.data.encode()))
         except httpx2.SSEError:
             words = f"{self._where} sent an event {over_limit(self._max_message)}"
-            raise Failure(words, sent=True) from None
+            raise RequestFailed(words, sent=True) from None
 
     async def _check(self, response: httpx2.Response) -> None:
         if response.status_code >= 300:
             body = await read_body(response, ERROR_BYTES, self._remote.read_timeout) or b""
-            raise Failure(status_words(self._where, response.status_code, body), sent=False)
+            raise RequestFailed(status_words(self._where, response.status_code, body), sent=False)
         if media_of(response) != EVENT_STREAM:
             words = (
                 f"{self._where} answers GET with no event stream; is it a Streamable HTTP server (type http)?"
             )
-            raise Failure(words, sent=False)
+            raise RequestFailed(words, sent=False)
 
     def _endpoint_of(self, data: str) -> httpx2.URL:
         try:
             endpoint = self._remote.url.join(data.strip())
         except (httpx2.InvalidURL, ValueError):
-            raise Failure(f"{self._where} names no valid address for messages", sent=False) from None
+            raise RequestFailed(f"{self._where} names no valid address for messages", sent=False) from None
         if origin(endpoint) != origin(self._remote.url):
             words = f"{self._where} wants messages sent to another origin, {origin(endpoint)}"
-            raise Failure(f"{words}, which is refused", sent=False)
+            raise RequestFailed(f"{words}, which is refused", sent=False)
         return endpoint
 
     # --- sending --------------------------------------------------------------------------------
@@ -152,7 +148,7 @@ class SseTransport(RemoteTransport):
     async def _send(self, message: Message) -> None:
         try:
             await self._post(message)
-        except Failure as failure:
+        except RequestFailed as failure:
             self._failed(message, failure)
         finally:
             self._queued -= len(message.data)
@@ -163,9 +159,11 @@ class SseTransport(RemoteTransport):
         async with opened as response:
             body = await read_body(response, ERROR_BYTES, self._remote.read_timeout) or b""
             if (status := response.status_code) >= 300:
-                raise Failure(status_words(self._where, status, body), sent=status >= 500, status=status)
+                raise RequestFailed(
+                    status_words(self._where, status, body), sent=status >= 500, status=status
+                )
 
-    def _failed(self, message: Message, failure: Failure) -> None:
+    def _failed(self, message: Message, failure: RequestFailed) -> None:
         """The stream may live on: only what was to be sent has failed."""
         if message.kind is not Kind.REQUEST:
             return self._noise(f"a message was not taken: {failure}")

@@ -13,23 +13,20 @@ import contextvars
 import fcntl
 import logging
 import os
-import shutil
 import signal
-import sys
 import time
 from collections import deque
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import Any, Final, Self
 
+from mcp_ws_ide.config.environment import find_program
+from mcp_ws_ide.config.spec import ServerSpec
 from mcp_ws_ide.errors import TransportClosed, TransportError
 from mcp_ws_ide.tasks import TaskGroupOwner
 from mcp_ws_ide.transports.base import Receiver, Supplies, Transport
 from mcp_ws_ide.transports.lines import MessageLines, printable
 from mcp_ws_ide.transports.processes import Process, ProcessSupervisor
 from mcp_ws_ide.write_batching import Turns
-
-if TYPE_CHECKING:
-    from mcp_ws_ide.config.load import ServerSpec
 
 READ_BYTES: Final = 1 << 18
 """Most bytes taken from a pipe at once."""
@@ -399,14 +396,6 @@ class StdioTransport(Transport):
             if descriptor >= 0:
                 os.close(descriptor)
         self._stdin = self._stdout = self._stderr = -1
-
-
-def find_program(command: str, environment: Mapping[str, str]) -> str | None:
-    """The program's path: Jupyter's own ``bin`` first, so that its environment's servers are found."""
-    if os.sep in command:
-        return command
-    path = os.pathsep.join([os.path.dirname(sys.executable), environment.get("PATH", os.defpath)])
-    return shutil.which(command, path=path)
 
 
 def _read(descriptor: int, size: int = READ_BYTES) -> bytes | None:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Final, Self, cast
+from typing import Final, Self, cast
 from urllib.parse import unquote, urlsplit
 
+from mcp_ws_ide.config.spec import ServerSpec
 from mcp_ws_ide.errors import TransportClosed, TransportError
 from mcp_ws_ide.transports.base import Receiver, Supplies, Transport
 from mcp_ws_ide.transports.lines import MessageLines
-
-if TYPE_CHECKING:
-    from mcp_ws_ide.config.load import ServerSpec
 
 CLOSE_TIMEOUT: Final = 2.0
 """Seconds to write what is queued before the connection is cut."""
@@ -31,7 +29,6 @@ class UnixTransport(Transport, asyncio.Protocol):
     """
 
     kind = "unix"
-    schemes = ("unix",)
 
     @classmethod
     def from_spec(cls, spec: ServerSpec, supplies: Supplies) -> Self:

@@ -12,7 +12,7 @@ import logging
 import ssl
 from collections import deque
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection
@@ -29,6 +29,7 @@ from websockets.exceptions import (
 from websockets.typing import Subprotocol
 
 from mcp_ws_ide import __version__
+from mcp_ws_ide.config.spec import ServerSpec
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.binding import (
     CLIENT_USER_AGENT,
@@ -42,9 +43,6 @@ from mcp_ws_ide.errors import TransportError
 from mcp_ws_ide.transports.base import Receiver, Supplies
 from mcp_ws_ide.transports.remote import BAD_PROXY, backoff, status_words, tls_context
 from mcp_ws_ide.transports.tasked import CLOSE_TIMEOUT, TaskedTransport, within
-
-if TYPE_CHECKING:
-    from mcp_ws_ide.config.load import ServerSpec
 
 PING_INTERVAL: Final = 20.0
 """Seconds between Pings, and to wait for each answer: a dead link is noticed within two of them."""
@@ -84,7 +82,6 @@ class WebSocketTransport(TaskedTransport):
     """
 
     kind = "ws"
-    schemes = ("ws", "wss")
 
     @classmethod
     def from_spec(cls, spec: ServerSpec, supplies: Supplies) -> Self:

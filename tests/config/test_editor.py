@@ -11,28 +11,28 @@ from pathlib import Path
 
 import pytest
 
-from mcp_ws_ide.config import load as config
 from mcp_ws_ide.config.consents import Consents
 from mcp_ws_ide.config.document import Snapshot
-from mcp_ws_ide.config.editor import Manager, Refused
-from mcp_ws_ide.config.load import Configuration, ServerSpec
+from mcp_ws_ide.config.editor import ConfigEditor, EditRefused
+from mcp_ws_ide.config.load import load as load_configuration
+from mcp_ws_ide.config.spec import Configuration, ServerSpec
 from tests.conftest import until
 
 CHANGED = {"command": "sh", "args": ["-c", "other"]}
 
 
 class Slow:
-    """A manager whose writes of the file wait for :attr:`go_on`."""
+    """An editor whose writes of the file wait for :attr:`go_on`."""
 
     def __init__(self, home: Path) -> None:
         self.path = home / "mcp.json"
         self.path.write_text(json.dumps({"mcpServers": {"s": {"command": "true"}}}))
         self.go_on, self.writing = threading.Event(), threading.Event()
-        self.manager = Manager(
+        self.editor = ConfigEditor(
             str(self.path), Consents(home / "consents.json"), allowed=True, reload=self.reload
         )
-        self._write = self.manager._file.write
-        self.manager._file.write = self.write  # type: ignore[method-assign]
+        self._write = self.editor._file.write
+        self.editor._file.write = self.write  # type: ignore[method-assign]
 
     def write(self, before: Snapshot, text: str) -> str:
         self.writing.set()
@@ -40,15 +40,15 @@ class Slow:
         return self._write(before, text)
 
     def load(self) -> Configuration:
-        return config.load({}, [str(self.path)], [], os.environ, consent=self.manager.needed)
+        return load_configuration({}, [str(self.path)], [], os.environ, consent=self.editor.needed)
 
     def reload(self, force: bool = False) -> Mapping[str, ServerSpec]:
         return self.load().servers
 
     def begin(self) -> asyncio.Task[object]:
         """Save the entry without a consent."""
-        version = self.manager._file.read().version
-        return asyncio.create_task(self.manager.save("s", CHANGED, version, None, "me"))
+        version = self.editor._file.read().version
+        return asyncio.create_task(self.editor.save("s", CHANGED, version, None, "me"))
 
     def entry(self) -> object:
         return json.loads(self.path.read_text())["mcpServers"]["s"]
@@ -82,7 +82,7 @@ async def test_who_saves_next_waits_until_a_cancelled_save_has_been_written(slow
     second = slow.begin()
     first.cancel()
     slow.go_on.set()
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(EditRefused) as refused:
         await second
     assert refused.value.status == 412
     assert slow.entry() == CHANGED
@@ -94,7 +94,7 @@ async def test_a_write_that_fails_leaves_the_consent_as_it_was(slow):
     await until(slow.writing.is_set)
     slow.path.write_text(json.dumps({"mcpServers": {"s": {"command": "false"}}}))
     slow.go_on.set()
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(EditRefused) as refused:
         await saving
     assert refused.value.status == 412
     assert slow.load().servers["s"].consent is None

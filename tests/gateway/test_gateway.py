@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
-from mcp_ws_ide.config.load import Configuration, ServerSpec
+from mcp_ws_ide.config.spec import Configuration, ServerSpec
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.era import Era
 from mcp_ws_ide.core.group import ACKNOWLEDGE_TIME

@@ -152,7 +152,7 @@ async def test_a_file_changed_between_preview_and_consent_starts_nothing(manager
     _, saved = manager.save("new", marking(tmp_path / "harmless"), agree=False)
     manager.write(json.dumps({"mcpServers": {"new": marking(mark)}}))
     status, said = manager.request("POST", "new/consent", {"digest": saved["digest"]})
-    assert (status, "look at it again" in said["message"]) == (409, True)
+    assert (status, "review it again" in said["message"]) == (409, True)
     assert await refused(manager.jupyter, "new")
     assert not mark.exists()
 
@@ -417,7 +417,7 @@ def test_a_file_that_is_gone_is_said_and_made_anew_by_who_looks_again(manager):
     body = {"entry": {"command": "true"}, "consent": seen["digest"]}
     status, said = manager.request("PUT", "new/definition", body, seen["version"])
     assert status == 412
-    assert "was removed meanwhile" in said["message"]
+    assert "was removed in the meantime" in said["message"]
     assert not manager.file.exists()
     again = manager.preview("new", {"command": "true"})
     assert manager.request("PUT", "new/definition", body, again["version"])[0] == 201
@@ -440,7 +440,7 @@ def test_a_linked_a_protected_and_a_foreign_file_are_read_only_with_the_reason(m
     assert manager.request("DELETE", "a/definition", version="x")[0] == 409
     manager.file.unlink()
     manager.file.mkdir()
-    assert "no regular file" in manager.jupyter.rest("GET", "servers")[1]["editing"]["refused"]
+    assert "not a regular file" in manager.jupyter.rest("GET", "servers")[1]["editing"]["refused"]
     assert "defined in" in read_only(manager, "fast")
     assert manager.request("PUT", "fast/definition", {"entry": {"command": "true"}}, "none")[0] == 409
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from mcp_ws_ide.config.load import ServerSpec
+from mcp_ws_ide.config.spec import ServerSpec
 from mcp_ws_ide.transports import Supplies, Transport, make_transport
 from mcp_ws_ide.transports.processes import ProcessSupervisor
 from tests.conftest import MODERN, until, wait_until
@@ -158,7 +158,7 @@ def test_an_object_of_sdk_1_serves_in_process(run_program, mcp1_python):
 
 OAUTH = """
 import asyncio, pathlib, sys, httpx2
-from mcp_ws_ide.config.load import ServerSpec
+from mcp_ws_ide.config.spec import ServerSpec
 from mcp_ws_ide.transports.oauth import Authorizations
 
 async def main():

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from websockets.asyncio.server import serve
 
-from mcp_ws_ide.config.load import ServerSpec
+from mcp_ws_ide.config.spec import ServerSpec
 from mcp_ws_ide.transports import Supplies, Transport, make_transport
 from mcp_ws_ide.transports.processes import ProcessSupervisor
 from tests.conftest import Jupyter

@@ -12,7 +12,7 @@ import pytest
 import trustme
 from websockets.asyncio.server import serve
 
-from mcp_ws_ide.config.load import ServerSpec
+from mcp_ws_ide.config.spec import ServerSpec
 from mcp_ws_ide.errors import LIMIT_EXCEEDED, TransportError
 from mcp_ws_ide.transports import Supplies, make_transport, websocket
 from mcp_ws_ide.transports.websocket import WebSocketTransport

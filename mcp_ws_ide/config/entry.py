@@ -1,0 +1,382 @@
+"""Reads one server's entry, in any of the dialects of ``mcp.json``, into a :class:`~.spec.ServerSpec`.
+
+Knows nothing of files or of other servers. Key names and ``type`` spellings are data here; kinds and URL rules are in
+:mod:`.spec`, variables in :mod:`.environment`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from mcp_ws_ide.config.environment import UnresolvedVariable, substitute
+from mcp_ws_ide.config.spec import (
+    DEFAULT_TIMEOUTS,
+    GROUP,
+    MAX_MEMBERS,
+    OAUTH_KINDS,
+    SHARING,
+    URL_SCHEMES,
+    ServerSpec,
+    check_url,
+    is_confidential_url,
+    kind_of_url,
+)
+from mcp_ws_ide.core.binding import SERVER_NAME
+from mcp_ws_ide.core.headers import brings_credential, check_headers
+from mcp_ws_ide.core.tools import ToolRules
+from mcp_ws_ide.errors import UnusableHeader
+
+KNOWN_KEYS: Final = frozenset(
+    {"command", "args", "env", "cwd", "url", "headers", "type", "transport", "python", "group", "mcp_ws", "name",
+     "disabled", "enabled", "description", "timeout", "alwaysAllow", "autoApprove", "dev"}
+)  # fmt: skip
+"""Keys of an entry that are read, or that other programs use and that are ignored silently."""
+UNSUPPORTED_KEYS: Final = {"envFile": 'not supported, ignored; put the variables under "env"'}
+"""Keys of other programs that change how a server runs, and what to do instead."""
+SWITCHED_OFF: Final = 'switched off by "disabled" or "enabled"'
+"""Reason of a server that its author disabled."""
+
+_KIND_OF_KEY: Final = {"command": "stdio", "url": "http", "python": "python", "group": GROUP}
+"""The four keys one of which says how a server is reached, and the kind that it implies before its URL is known."""
+_KIND_OF_TYPE: Final = {
+    **{kind: kind for kind in URL_SCHEMES},
+    "streamable-http": "http",
+    "streamable_http": "http",
+    "streamablehttp": "http",
+    "websocket": "ws",
+}
+"""Spellings of ``type`` in the dialects, in lower case, and the kind that each means."""
+_NUMBERS: Final[Mapping[str, tuple[type, float]]] = {
+    "prewarm": (int, 0),
+    "idle_timeout": (float, 0),
+    "max_message_bytes": (int, 1024),
+    "connect_timeout": (float, 0.1),
+    "read_timeout": (float, 0.1),
+    "reconnect_timeout": (float, 0),
+}
+"""Numeric settings under ``mcp_ws``: their type and least value."""
+_LIMITS: Final = frozenset({"max_message_bytes", *DEFAULT_TIMEOUTS})
+SETTINGS: Final = ("sharing", "bridge", "tools", "ca_file", "oauth", *_NUMBERS)
+"""Keys under ``mcp_ws``."""
+_MAX_NUMBER: Final = 1 << 53
+_OAUTH_SETTINGS: Final = frozenset({"scope", "client_id", "client_secret"})
+_OAUTH_TEXT: Final = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]+")
+"""RFC 6749, appendix A: visible ASCII and space, without quotes and backslashes."""
+_TARGET: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+_HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_WRITTEN: Final = ("command", "args", "cwd", "url", "target", "group")
+"""Attributes that are shown as written, with their variables."""
+
+
+class EntryError(ValueError):
+    """A mistake in one server's entry.
+
+    Attributes:
+        key: dotted path inside the entry.
+        reason: what is wrong, and what to do.
+    """
+
+    def __init__(self, key: str, reason: str) -> None:
+        super().__init__(reason)
+        self.key = key
+        self.reason = reason
+
+
+class _Unusable(Exception):
+    """An entry is well formed, but cannot be used here; the message becomes its ``disabled_reason``."""
+
+
+def read_entry(name: str, source: str, entry: Mapping[str, Any], environ: Mapping[str, str]) -> ServerSpec:
+    """Read one entry; ``environ`` supplies the values of its variables.
+
+    An entry that is well formed but cannot be used here (a variable is not set) has a ``disabled_reason``.
+
+    Raises:
+        EntryError: the entry has a mistake.
+    """
+    settings = _read_settings(_typed(entry, "mcp_ws", dict, {}))
+    raw = _raw_values(entry)
+    _check_group(name, raw["group"])
+    has_variables = "${" in (raw["url"] or "")
+    kind = _kind(entry, None if has_variables else raw["url"])
+    try:
+        if _is_switched_off(entry):
+            raise _Unusable(SWITCHED_OFF)
+        values = {key: substitute(value, environ) for key, value in raw.items()}
+        if kind == "stdio" and not values["command"]:
+            raise _Unusable('"command" is empty once its variables are filled in')
+        kind = _kind(entry, values["url"])
+        _check_remote(values)
+        _check_oauth(kind, values)
+    except (_Unusable, UnresolvedVariable) as reason:
+        return ServerSpec(name, source, kind, **raw, **settings, disabled_reason=str(reason))
+    written = {key: raw[key] for key in _WRITTEN if raw[key] != values[key]}
+    return ServerSpec(name, source, kind, **values, **settings, written=written)
+
+
+def launch_parts(spec: ServerSpec, entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what decides which program runs, or which address receives which credential: what a user consents to.
+
+    Program, arguments, directory and address have their variables filled in. Environment and headers are taken as
+    written, so that a renewed password needs no new consent.
+    """
+    return {
+        "kind": spec.kind,
+        "command": spec.command,
+        "args": spec.args,
+        "cwd": spec.cwd,
+        "url": spec.url,
+        "python": spec.target,
+        "group": spec.group,
+        "ca_file": spec.ca_file,
+        "env": _pairs(entry, "env"),
+        "headers": _pairs(entry, "headers"),
+        "oauth": _read_oauth(entry.get("mcp_ws") or {}),
+    }
+
+
+def read_rules(key: str, value: Any) -> ToolRules:
+    """Read the allow and deny lists of tools from their JSON object; ``key`` is where it stands.
+
+    Raises:
+        EntryError: the object has another shape.
+    """
+    if not isinstance(value, dict) or not value or set(value) - {"allow", "deny"}:
+        raise EntryError(key, 'must be an object with "allow" and "deny", each a list of patterns')
+    for list_name, patterns in value.items():
+        if not isinstance(patterns, list) or not all(isinstance(p, str) and p for p in patterns):
+            raise EntryError(f"{key}.{list_name}", 'must be a list of tool names; "*" matches any characters')
+    allow = tuple(value["allow"]) if "allow" in value else None
+    return ToolRules(allow, tuple(value.get("deny", ())))
+
+
+# --- how the server is reached ----------------------------------------------------------------------
+
+
+def _raw_values(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the attributes of a spec whose texts may contain variables, as written."""
+    return {
+        "command": _typed(entry, "command", str, None),
+        "args": tuple(_strings(entry, "args")),
+        "env": _pairs(entry, "env"),
+        "cwd": _typed(entry, "cwd", str, None),
+        "url": _typed(entry, "url", str, None),
+        "headers": _pairs(entry, "headers"),
+        "target": _typed(entry, "python", str, None),
+        "group": tuple(_strings(entry, "group")),
+        "oauth": _read_oauth(entry.get("mcp_ws") or {}),
+    }
+
+
+def _check_group(name: str, members: Sequence[str]) -> None:
+    for index, member in enumerate(members):
+        if not SERVER_NAME.fullmatch(member):
+            raise EntryError(f"group[{index}]", f"{member!r} is not a valid server name")
+        if member == name or member in members[:index]:
+            reason = f"{member!r} is the group itself" if member == name else f"{member!r} is listed twice"
+            raise EntryError(f"group[{index}]", f"{reason}; remove it")
+    if len(members) > MAX_MEMBERS:
+        raise EntryError("group", f"has {len(members)} members; at most {MAX_MEMBERS} are allowed")
+
+
+def _is_switched_off(entry: Mapping[str, Any]) -> bool:
+    for key in ("disabled", "enabled"):
+        if not isinstance(entry.get(key, False), bool):
+            raise EntryError(key, "must be true or false")
+    return entry.get("disabled") is True or entry.get("enabled") is False
+
+
+def _kind(entry: Mapping[str, Any], url: str | None) -> str:
+    """Return the kind of an entry. ``url`` is None until its variables are filled in; then ``type`` alone decides."""
+    present = [key for key in _KIND_OF_KEY if entry.get(key)]
+    if len(present) != 1:
+        given = " and ".join(present) or "none"
+        reason = f'exactly one of "command", "url", "python" and "group" is needed, given: {given}'
+        raise EntryError("command", reason)
+    declared = _declared_kind(entry)
+    kind = _kind_at(url, declared) if present[0] == "url" else _KIND_OF_KEY[present[0]]
+    if declared not in (None, kind):
+        key = "type" if entry.get("type") is not None else "transport"
+        raise EntryError(key, f"{declared!r} contradicts the {present[0]}, which means {kind!r}; remove one")
+    return kind
+
+
+def _kind_at(url: str | None, declared: str | None) -> str:
+    if url is None:
+        return declared or _KIND_OF_KEY["url"]
+    try:
+        kind = kind_of_url(url)
+    except ValueError as error:
+        raise EntryError("url", str(error)) from None
+    return "sse" if declared == "sse" and kind == "http" else kind
+
+
+def _declared_kind(entry: Mapping[str, Any]) -> str | None:
+    for key in ("type", "transport"):
+        value = _typed(entry, key, str, None)
+        if value is not None:
+            if value.lower() not in _KIND_OF_TYPE:
+                known = ", ".join(sorted(URL_SCHEMES))
+                raise EntryError(key, f"{value!r} is unknown; use one of {known}")
+            return _KIND_OF_TYPE[value.lower()]
+    return None
+
+
+def _check_remote(values: Mapping[str, Any]) -> None:
+    """Check that URL, headers and target can be used, variables filled in."""
+    if values["target"] is not None and not _TARGET.fullmatch(values["target"]):
+        raise EntryError("python", 'must be "module:object", as in "my_package.server:mcp"')
+    if values["url"] is not None:
+        try:
+            check_url(values["url"])
+        except ValueError as error:
+            raise EntryError("url", str(error)) from None
+    try:
+        check_headers(values["headers"])
+    except UnusableHeader as error:
+        raise EntryError(f"headers.{error.name}", error.reason) from None
+    for name, value in values["headers"].items():
+        if not _HEADER_VALUE.fullmatch(value):
+            raise EntryError(f"headers.{name}", "must be one line of Latin-1 text")
+
+
+# --- settings of the gateway, under "mcp_ws" --------------------------------------------------------
+
+
+def _read_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Read the settings without variables; :func:`_read_oauth` reads the one that may have some."""
+    values: dict[str, Any] = {}
+    limits: dict[str, float] = {}
+    for name, value in settings.items():
+        key = f"mcp_ws.{name}"
+        if name == "oauth":
+            continue
+        if name in _LIMITS:
+            limits[name] = _number(key, value, *_NUMBERS[name])
+        elif name in _NUMBERS:
+            values[name] = _number(key, value, *_NUMBERS[name])
+        else:
+            values[name] = _read_setting(name, key, value)
+    return {**values, "limits": limits}
+
+
+def _read_setting(name: object, key: str, value: Any) -> Any:
+    if name == "sharing":
+        if value not in SHARING:
+            raise EntryError(key, f"must be one of {', '.join(SHARING)}")
+        return value
+    if name == "bridge":
+        if not isinstance(value, bool):
+            raise EntryError(key, "must be true or false")
+        return value
+    if name == "tools":
+        return read_rules(key, value)
+    if name == "ca_file":
+        return os.path.expanduser(_checked_type(key, value, str, None) or "") or None
+    raise EntryError(key, f"unknown setting; known settings: {', '.join(SETTINGS)}")
+
+
+def _read_oauth(settings: Mapping[str, Any]) -> dict[str, str] | None:
+    """Read ``true``, or an object with what is known of the OAuth client."""
+    value = settings.get("oauth", False)
+    if isinstance(value, bool):
+        return {} if value else None
+    if not isinstance(value, dict) or set(value) - _OAUTH_SETTINGS:
+        known = ", ".join(sorted(_OAUTH_SETTINGS))
+        raise EntryError("mcp_ws.oauth", f"must be true or an object with any of {known}")
+    for name, text in value.items():
+        key = f"mcp_ws.oauth.{name}"
+        if not isinstance(text, str) or not text:
+            raise EntryError(key, "must be a text, and not empty")
+        _check_text(key, text)
+    if "client_secret" in value and "client_id" not in value:
+        raise EntryError("mcp_ws.oauth.client_secret", 'needs a "client_id"')
+    return dict(value)
+
+
+def _check_oauth(kind: str, values: Mapping[str, Any]) -> None:
+    """Check that tokens can be obtained and sent, variables filled in."""
+    oauth = values["oauth"]
+    if oauth is None:
+        return
+    if kind not in OAUTH_KINDS:
+        reason = f'is only for servers of type http and sse, and this is of type "{kind}"; remove it'
+        raise EntryError("mcp_ws.oauth", reason)
+    if brings_credential(values["headers"]):
+        raise EntryError(
+            "mcp_ws.oauth", "cannot be combined with an Authorization header; remove one of them"
+        )
+    if not is_confidential_url(values["url"]):
+        reason = "needs an https URL, or one of this machine, because tokens are sent there"
+        raise EntryError("mcp_ws.oauth", reason)
+    for name, text in oauth.items():
+        if not _OAUTH_TEXT.fullmatch(text):
+            reason = "must be ASCII text without quotes and backslashes, and not empty"
+            raise EntryError(f"mcp_ws.oauth.{name}", reason)
+
+
+def _number(key: str, value: Any, kind: type, least: float) -> float:
+    """Return a number in range. JSON also has 1e999, thousand-digit numbers and, in Python, NaN; all are refused."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not least <= value < _MAX_NUMBER or value != kind(value):
+        noun = "whole number" if kind is int else "number"
+        raise EntryError(key, f"must be a {noun}, {least:g} or more")
+    converted: float = kind(value)
+    return converted
+
+
+# --- values of JSON ---------------------------------------------------------------------------------
+
+
+def _typed(entry: Mapping[str, Any], key: str, kind: type, default: Any) -> Any:
+    """Return ``entry[key]`` if it has the right type; ``default`` if it is missing or null."""
+    return _checked_type(key, entry.get(key), kind, default)
+
+
+def _checked_type(key: str, value: Any, kind: type, default: Any) -> Any:
+    if value is not None and not isinstance(value, kind):
+        nouns: dict[type, str] = {str: "a text", dict: "an object", list: "a list"}
+        raise EntryError(key, f"must be {nouns[kind]}, not {type(value).__name__}")
+    if isinstance(value, str):
+        _check_text(key, value)
+    return default if value is None else value
+
+
+def _check_text(key: str, text: str) -> None:
+    """Check for what no process accepts: a NUL, or half of a surrogate pair, which JSON can write."""
+    if "\0" in text:
+        raise EntryError(key, "must not contain a NUL character")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise EntryError(key, "must not contain a lone surrogate (\\ud800 to \\udfff)")
+
+
+def _strings(entry: Mapping[str, Any], key: str) -> list[str]:
+    values = _typed(entry, key, list, [])
+    for index, value in enumerate(values):
+        if not isinstance(value, str):
+            raise EntryError(f"{key}[{index}]", "must be a text; put it in quotes")
+        _check_text(f"{key}[{index}]", value)
+    return list(values)
+
+
+def _pairs(entry: Mapping[str, Any], key: str) -> dict[str, str]:
+    """Return an object of texts, or jupyter-ai's list of ``{"name": …, "value": …}``, as a dict."""
+    value = entry.get(key)
+    if isinstance(value, list):
+        if not all(isinstance(item, dict) and isinstance(item.get("name"), str) for item in value):
+            raise EntryError(key, 'must be a list of objects with "name" and "value"')
+        value = {item["name"]: item.get("value") for item in value}
+    if value is not None and not isinstance(value, dict):
+        raise EntryError(key, "must be an object of texts")
+    pairs = {}
+    for name, item in (value or {}).items():
+        if isinstance(item, bool) or not isinstance(item, (str, int, float)):
+            raise EntryError(f"{key}.{name}", "must be a text; put it in quotes")
+        if not isinstance(name, str) or not name or "=" in name:
+            raise EntryError(f"{key}.{name}", "is not a usable name: it is empty or contains '='")
+        _check_text(f"{key}.{name}", f"{name}{item}")
+        pairs[name] = str(item)
+    return pairs

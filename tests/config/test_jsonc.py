@@ -1,0 +1,33 @@
+"""JSON with comments: what VS Code writes is read, and mistakes are placed where they are."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.config.loading import load, only_problem
+
+
+def test_comments_and_trailing_commas_are_accepted(tmp_path):
+    configuration = load(
+        tmp_path,
+        r"""// as VS Code writes it
+        {"servers": { /* one
+            of them */
+            "a": {"command": "x", "args": ["http://h/*y*/", "a,]", "\\", "//"],},
+        },}""",
+    )
+    assert configuration.problems == []
+    assert configuration.servers["a"].args == ("http://h/*y*/", "a,]", "\\", "//")
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ('{ // one\n /* two\n */ "a": oops}', "line 3, column 10"),
+        ('{"mcpServers": {}} /* no end', "line 1, column 20"),
+        ('{"mcpServers": {}} /*/', "line 1, column 20"),
+        ('{"mcpServers": {,}}', "line 1, column 17"),
+    ],
+)
+def test_a_mistake_in_a_file_with_comments_is_placed_where_it_is(tmp_path, text, place):
+    assert place in only_problem(load(tmp_path, text)).reason

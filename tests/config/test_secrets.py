@@ -1,0 +1,134 @@
+"""No secret of a configuration is shown, and ordinary texts are shown as they are."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from mcp_ws_ide.config.secrets import censor_args, censor_text, censored_spec, known_secrets
+from mcp_ws_ide.config.spec import ServerSpec
+from mcp_ws_ide.observe.redaction import HIDDEN
+from tests.config.loading import one
+
+SECRETS = [
+    ["--token", "T0P"],
+    ["--api-key=T0P"],
+    ["--key", "T0P"],
+    ["API_KEY=T0P"],
+    ["https://u:T0P@host/"],
+    ["https://u:p@T0P@host/"],
+    ["--url=https://host/?x=1&access_token=T0P#f"],
+    ["--header", "x-api-key: T0P"],
+    ["--header=Authorization: Bearer T0P"],
+    ["Basic T0P"],
+    ['{"Authorization": "T0P"}'],
+    ["ghp_T0P000000000"],
+]
+
+
+@pytest.mark.parametrize("args", SECRETS)
+def test_what_is_shown_holds_no_secret(args):
+    spec = ServerSpec(
+        "a",
+        "s",
+        command="x",
+        args=(*args, "plain"),
+        url="https://u:T0P@host/?api_key=T0P",
+        env={"KEY": "T0P"},
+        headers={"Authorization": "T0P"},
+    )
+    shown = censored_spec(spec)
+    assert "T0P" not in json.dumps(shown)
+    assert shown["args"][-1] == "plain"
+    assert (shown["env"], shown["headers"]) == (["KEY"], ["Authorization"])
+
+
+def test_what_a_variable_stands_for_is_not_shown(tmp_path):
+    entry = {"command": "${env:V}/x", "args": ["--v", "${env:V}", "-x${V:-d}"], "cwd": "/${V}"}
+    spec = one(tmp_path, entry, V="T0P-value")
+    assert spec.args[1] == "T0P-value"
+    shown = censored_spec(spec)
+    assert (shown["command"], shown["args"], shown["cwd"]) == (entry["command"], entry["args"], "/${V}")
+    assert spec.unresolved("command not found: 'T0P-value/x'") == "command not found: '${env:V}/x'"
+    for entry in ({"url": "https://x/${V}"}, {"python": "a:${V}"}, {"group": ["${V}"]}):
+        assert "T0P" not in json.dumps(censored_spec(one(tmp_path, entry, V="T0P")))
+
+
+@pytest.mark.parametrize(
+    ("entry", "secret"),
+    [
+        ({"command": "x", "args": ["run", "${env:API_KEY}"]}, "T0P-value"),
+        ({"command": "x", "args": ["db=${DB_PASSWORD:-none}/main"]}, "T0P-value"),
+        ({"command": "x", "args": ["${env:HOST}:${env:API_KEY}@db"]}, "host:T0P-value"),
+        ({"url": "https://x/${env:API_KEY}/mcp"}, "T0P-value"),
+        ({"command": "x", "args": ["${env:HOST}"]}, None),
+    ],
+)
+def test_what_a_variable_with_the_name_of_a_secret_stands_for_is_known_as_one(tmp_path, entry, secret):
+    spec = one(tmp_path, entry, API_KEY="T0P-value", DB_PASSWORD="T0P-value", HOST="host")
+    assert known_secrets([spec]) == ({secret} if secret else set())
+
+
+@pytest.mark.parametrize(
+    "arg",
+    ["-y", "@scope/server", "--port=8080", "https://host:8080/p?q=1", "/home/me/monkey", "C:\\x", "a:b"],
+)
+def test_ordinary_arguments_are_shown_as_they_are(arg):
+    assert censor_args([arg]) == [arg]
+
+
+HOSTILE = [
+    "a",
+    "a://",
+    "?",
+    "?key",
+    "?a",
+    "bearer ",
+    "token",
+    "-",
+    "auth://",
+    "&token",
+    "://x@",
+    "pat",
+    "key: ",
+]
+
+
+@pytest.mark.parametrize("unit", HOSTILE)
+def test_hiding_credentials_takes_time_in_proportion_to_the_text(unit):
+    """The ends make that nothing matches where much could."""
+
+    def seconds(length: int) -> float:
+        began = time.process_time()
+        for end in ("", " ", "=", ":"):
+            censor_text(unit * (length // len(unit)) + end)
+        return time.process_time() - began
+
+    seconds(1000)
+    assert seconds(16_000) < 60 * max(seconds(1000), 0.001)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "https://me:PLANTED@host/",
+            "wss://PLANTED@host",
+            "http://h/?a=b&token=PLANTED",
+            "?x;sig-key=PLANTED",
+        ),
+        *(
+            "http://h/?next=http://i/?token=PLANTED",
+            "Bearer PLANTED",
+            "x: basic  PLANTED",
+            "note: token: PLANTED",
+        ),
+        *("X-Api-Key: PLANTED", '"secret" : "PLANTED"', "my.token: PLANTED", "sk-PLANTEDPLANTED"),
+    ],
+)
+def test_credentials_are_hidden_by_what_stands_before_them(text):
+    shown = censor_text(text)
+    assert "PLANTED" not in shown
+    assert HIDDEN in shown
