@@ -5,6 +5,7 @@ Some speak Streamable HTTP; the others launch ``mcp-ws-connect``, which resumes.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -82,3 +83,11 @@ def entry(ide: str, name: str, base_url: str, token: str | None) -> dict[str, An
     """
     http = f"{base_url}mcp-ws/servers/{name}"
     return IDES[ide](name, http, f"ws{http.removeprefix('http')}", token)
+
+
+def grouped_entries(name: str, base_url: str, token: str | None) -> list[tuple[list[str], dict[str, Any]]]:
+    """The different entries of one server, each with the IDEs that it is for; arguments as of :func:`entry`."""
+    groups: dict[str, list[str]] = {}
+    for ide in IDES:
+        groups.setdefault(json.dumps(entry(ide, name, base_url, token)), []).append(ide)
+    return [(ides, entry(ides[0], name, base_url, token)) for ides in groups.values()]

@@ -31,7 +31,7 @@ TLS_PATIENCE: Final = 3.0
 Token = str | Callable[[], str]
 
 
-class Link(Protocol):
+class ClientLink(Protocol):
     """One connection to a gateway: text frames both ways, until it is closed.
 
     ``send`` and ``recv`` raise :class:`websockets.exceptions.ConnectionClosed` when it is over.
@@ -117,7 +117,7 @@ class Opener(ABC):
             raise ConnectError(f"no token for {self.where}: {type(error).__name__}: {error}") from error
 
     @abstractmethod
-    async def open(self, *, resume: bool, nothing_else: bool = False) -> Link:
+    async def open(self, *, resume: bool, nothing_else: bool = False) -> ClientLink:
         """A link, preferably one that resumes; ``nothing_else`` where a session is to be resumed.
 
         Raises:
@@ -151,7 +151,7 @@ class LinkOpener(Opener):
             **options,
         }
 
-    async def open(self, *, resume: bool, nothing_else: bool = False) -> Link:
+    async def open(self, *, resume: bool, nothing_else: bool = False) -> ClientLink:
         """See :meth:`Opener.open`."""
         offers: list[Sequence[str]] = [[SUBPROTOCOL_MCP], []]
         if nothing_else:
@@ -170,7 +170,7 @@ class LinkOpener(Opener):
                 return link
         raise AssertionError("the last offer either opens or raises")
 
-    async def _open(self, offered: Sequence[str]) -> Link:
+    async def _open(self, offered: Sequence[str]) -> ClientLink:
         headers, options = self.credential(), dict(self._options)
         if offered:
             options["subprotocols"] = offered
@@ -202,19 +202,19 @@ class LinkOpener(Opener):
                 raise _OfferRefused(refused) from None
             raise refused from None
 
-    async def _connect(self, options: dict[str, Any]) -> Link:
+    async def _connect(self, options: dict[str, Any]) -> ClientLink:
         """A server without TLS may wait for ever for the end of what it takes for a request: look, before we wait."""
         if urlsplit(self.url).scheme == "wss":
             patience = min(TLS_PATIENCE, self.open_timeout / 2)
             try:
                 link: Any = await open_websocket(self.url, ssl_handshake_timeout=patience, **options)
-                return cast(Link, link)
+                return cast(ClientLink, link)
             except ConnectionAbortedError as error:
                 if error.errno is not None:  # the network's, and not that of asyncio's patience
                     raise
             await check_for_tls(self.url)
         link = await open_websocket(self.url, **options)
-        return cast(Link, link)
+        return cast(ClientLink, link)
 
 
 _refused_resume: set[str] = set()

@@ -79,7 +79,7 @@ class PollOpener(Opener):
 
 
 class PollConnection:
-    """One link. Implements :class:`~mcp_ws_ide.client.links.Link`."""
+    """One link. Implements :class:`~mcp_ws_ide.client.links.ClientLink`."""
 
     subprotocol = SUBPROTOCOL_RESUME
 

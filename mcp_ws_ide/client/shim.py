@@ -28,6 +28,7 @@ from mcp_ws_ide import __version__
 from mcp_ws_ide.client.negotiating import raw_transport
 from mcp_ws_ide.client.states import Lost, Negotiated, Reconnect, Reconnecting, Resumed, State
 from mcp_ws_ide.client.stdio_lines import MAX_LINE_BYTES, Stdout, stdin_lines
+from mcp_ws_ide.client.transport import SessionTransport
 from mcp_ws_ide.core.binding import SERVER_NAME
 from mcp_ws_ide.core.headers import brings_credential, check_headers
 from mcp_ws_ide.core.messages import one_line
@@ -190,64 +191,79 @@ def _read_headers(path: str) -> dict[str, str]:
 
 
 async def _carry(url: str, token: str | None, headers: dict[str, str], options: argparse.Namespace) -> int:
-    def tell(state: State) -> None:
-        if options.quiet:
-            return
-        if isinstance(state, (Reconnecting, Resumed, Lost)) or (
-            isinstance(state, Negotiated) and state.refused
-        ):
-            print(f"mcp-ws-connect: {state}", file=sys.stderr)
-
     if sys.stdout is None:
         raise UnusableArgument("stdout is closed: nobody could read what the server says")
-    policy = Reconnect(give_up_after=options.give_up_after)
-    transports = RESUMING if options.transport is None else (options.transport,)
     address = f"http{url.removeprefix('ws')}" if url.startswith("ws") else url
     negotiating = raw_transport(
-        address, transports=transports, token=token, headers=headers, reconnect=policy, on_state=tell
+        address,
+        transports=RESUMING if options.transport is None else (options.transport,),
+        token=token,
+        headers=headers,
+        reconnect=Reconnect(give_up_after=options.give_up_after),
+        on_state=None if options.quiet else _report_state,
     )
-    whole, problem = True, ""
     async with negotiating as (read, write), anyio.create_task_group() as group:
-        transport = negotiating.active
-        assert transport is not None
-        out = await Stdout.open()
-
-        async def down() -> None:
-            nonlocal problem
-            problem = await _to_stdout(read, out)
-            with anyio.move_on_after(LAST_LINES), suppress(OSError):
-                await out.finish()
-            group.cancel_scope.cancel()
-
-        async def up() -> None:
-            nonlocal whole
-            whole = await _from_stdin(write)
-            await write.aclose()
-            await transport.settle(LAST_ANSWERS)
-            with anyio.move_on_after(LAST_LINES) as patience, suppress(OSError):
-                await anyio.lowlevel.checkpoint()  # what has just been given to down() is in no buffer
-                while read.statistics().current_buffer_used:  # what has come is still printed
-                    await anyio.lowlevel.checkpoint()
-                for error in transport.abandon("stdin ended before the answer came"):
-                    whole = False
-                    await out.write(error)
-                await out.finish()
-            whole = whole and not patience.cancelled_caught
-            group.cancel_scope.cancel()
-
-        async def unread() -> None:
-            await out.gone()
-            group.cancel_scope.cancel()
-
+        assert negotiating.active is not None
+        pipe = _Pipe(read, write, await Stdout.open(), negotiating.active, group.cancel_scope)
         # An IDE ends what it launched by a signal: leave properly, so that the session ends too.
         for number in (signal.SIGTERM, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(number, group.cancel_scope.cancel)
-        for task in (down, up, unread):
+        for task in (pipe.down, pipe.up, pipe.until_unread):
             group.start_soon(task)
-    if problem:
-        raise UnusableArgument(f"stdout cannot be written: {problem}")
+    if pipe.problem:
+        raise UnusableArgument(f"stdout cannot be written: {pipe.problem}")
     lost = negotiating.active is None or negotiating.active.error is not None
-    return 1 if lost or not whole else 0
+    return 1 if lost or not pipe.complete else 0
+
+
+def _report_state(state: State) -> None:
+    if isinstance(state, (Reconnecting, Resumed, Lost)) or (isinstance(state, Negotiated) and state.refused):
+        print(f"mcp-ws-connect: {state}", file=sys.stderr)
+
+
+class _Pipe:
+    """stdin and stdout on one session; the first of its three tasks to end ends the others.
+
+    Attributes:
+        complete: whether every line of stdin was sent and every request answered.
+        problem: why stdout cannot be written; ``""`` if it can.
+    """
+
+    def __init__(
+        self, read: Any, write: Any, out: Stdout, transport: SessionTransport, scope: anyio.CancelScope
+    ) -> None:
+        self.complete = True
+        self.problem = ""
+        self._read, self._write, self._out = read, write, out
+        self._transport, self._scope = transport, scope
+
+    async def down(self) -> None:
+        """Print the server's messages until the session ends."""
+        self.problem = await _to_stdout(self._read, self._out)
+        with anyio.move_on_after(LAST_LINES), suppress(OSError):
+            await self._out.finish()
+        self._scope.cancel()
+
+    async def up(self) -> None:
+        """Send stdin to its end, wait for the answers that are still due, print what has come."""
+        self.complete = await _from_stdin(self._write)
+        await self._write.aclose()
+        await self._transport.settle(LAST_ANSWERS)
+        with anyio.move_on_after(LAST_LINES) as patience, suppress(OSError):
+            await anyio.lowlevel.checkpoint()  # what has just been given to down() is in no buffer
+            while self._read.statistics().current_buffer_used:
+                await anyio.lowlevel.checkpoint()
+            for error in self._transport.abandon("stdin ended before the answer came"):
+                self.complete = False
+                await self._out.write(error)
+            await self._out.finish()
+        self.complete = self.complete and not patience.cancelled_caught
+        self._scope.cancel()
+
+    async def until_unread(self) -> None:
+        """Wait until nobody reads stdout any more."""
+        await self._out.gone()
+        self._scope.cancel()
 
 
 async def _from_stdin(write: Any) -> bool:

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections import deque
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from typing import Final
+
+import anyio
 
 from mcp_ws_ide.core.binding import FINAL_CODES as FINAL_CODES
+
+STATES_KEPT: Final = 100
+"""Newest states that wait for a slow reader of :meth:`StateFeed.states`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,3 +94,44 @@ class Reconnect:
         clients of one gateway do not come back at once."""
         bound = min(self.max_delay, self.first_delay * 2.0 ** min(attempt - 1, 32))
         return bound * jitter()
+
+
+class StateFeed:
+    """The states of one transport, for any number of slow readers."""
+
+    def __init__(self) -> None:
+        self._kept: deque[State] = deque(maxlen=STATES_KEPT)
+        self._count = 0
+        self._closed = False
+        self._changed = anyio.Event()
+
+    def add(self, state: State) -> None:
+        """Append the newest state."""
+        self._kept.append(state)
+        self._count += 1
+        self._wake()
+
+    def close(self) -> None:
+        """End every :meth:`states`."""
+        self._closed = True
+        self._wake()
+
+    def _wake(self) -> None:
+        changed, self._changed = self._changed, anyio.Event()
+        changed.set()
+
+    async def states(self) -> AsyncIterator[State]:
+        """Each state from the newest on, until :meth:`close` or :class:`Lost`; a reader that lags by more than
+        :data:`STATES_KEPT` misses the oldest."""
+        seen = max(0, self._count - 1)
+        while True:
+            kept_from = self._count - len(self._kept)
+            for state in list(self._kept)[max(0, seen - kept_from) :]:
+                yield state
+                if isinstance(state, Lost):
+                    return
+            seen = max(seen, self._count)
+            if self._closed:
+                return
+            if seen == self._count:
+                await self._changed.wait()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import ssl as ssl_module
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, suppress
 from types import TracebackType
@@ -18,7 +17,7 @@ import anyio
 import anyio.lowlevel
 from websockets.exceptions import ConnectionClosed
 
-from mcp_ws_ide.client.links import PING_INTERVAL, Link, LinkOpener, Opener, Token
+from mcp_ws_ide.client.links import PING_INTERVAL, ClientLink, LinkOpener, Opener, Token
 from mcp_ws_ide.client.states import (
     FINAL_CODES,
     Connected,
@@ -28,6 +27,7 @@ from mcp_ws_ide.client.states import (
     Reconnecting,
     Resumed,
     State,
+    StateFeed,
 )
 from mcp_ws_ide.core import binding
 from mcp_ws_ide.core.binding import SUBPROTOCOL_RESUME, CloseCode
@@ -43,8 +43,6 @@ PROVEN_AFTER: Final = 2 * PING_INTERVAL
 """Seconds after which a link that knows no control frames has evidently carried a Ping and its answer."""
 INBOX: Final = 64
 """Messages that wait for the SDK before the link is not read."""
-STATES_KEPT: Final = 100
-"""Newest states that wait for a slow reader of :meth:`SessionTransport.states`."""
 
 log = logging.getLogger(__name__)
 
@@ -74,11 +72,9 @@ class SessionTransport:
         self._reconnect = reconnect
         self._on_state = on_state
         self._decode, self._encode = decode, encode
-        self._state_changed = anyio.Event()
-        self._states: deque[State] = deque(maxlen=STATES_KEPT)
-        self._states_seen = 0
+        self._feed = StateFeed()
         self._end = ClientEnd()
-        self._link: Link | None = None
+        self._link: ClientLink | None = None
         self._writing = anyio.Lock()
         self._room = anyio.Event()
         self._answered = anyio.Event()
@@ -88,7 +84,6 @@ class SessionTransport:
         self._attempt = 0
         """Attempts to come back since a link was last known to carry frames beyond its greeting."""
         self._deadline = 0.0
-        self._leaving = False
         self._sending = False
         self._stack = AsyncExitStack()
 
@@ -137,25 +132,12 @@ class SessionTransport:
 
     async def states(self) -> AsyncIterator[State]:
         """Every state from the newest on, until the transport is left or :class:`Lost`."""
-        seen = max(0, self._states_seen - 1)
-        while True:
-            kept_from = self._states_seen - len(self._states)
-            for state in list(self._states)[max(0, seen - kept_from) :]:
-                yield state
-                if isinstance(state, Lost):
-                    return
-            seen = max(seen, self._states_seen)
-            if self._leaving:
-                return
-            if seen == self._states_seen:
-                await self._state_changed.wait()
+        async for state in self._feed.states():
+            yield state
 
     def _enter(self, state: State) -> None:
         self.state = state
-        self._states.append(state)
-        self._states_seen += 1
-        changed, self._state_changed = self._state_changed, anyio.Event()
-        changed.set()
+        self._feed.add(state)
         if self._on_state is not None:
             try:
                 self._on_state(state)
@@ -187,7 +169,7 @@ class SessionTransport:
             raise
         return event
 
-    async def _greet(self, link: Link) -> Event:
+    async def _greet(self, link: ClientLink) -> Event:
         end = self._end
         if link.subprotocol != SUBPROTOCOL_RESUME:
             if end.resumable:
@@ -323,7 +305,7 @@ class SessionTransport:
         for error in errors:
             await to_session.send(self._decode(error))
 
-    def _note_close(self, link: Link) -> None:
+    def _note_close(self, link: ClientLink) -> None:
         self.close_code, self.close_reason = link.close_code or 1006, link.close_reason
 
     # --- sending --------------------------------------------------------------------------------
@@ -376,7 +358,6 @@ class SessionTransport:
 
     async def _finish_sending(self, write: Any) -> None:
         """What the session has handed over still goes out, within :data:`SEND_TIMEOUT`."""
-        self._leaving = True
         write.close()
         with anyio.move_on_after(SEND_TIMEOUT, shield=True):
             await self._all_sent.wait()
@@ -393,16 +374,16 @@ class SessionTransport:
                     await link.close()
                     group.cancel_scope.cancel()
             self._note_close(link)
-        self._state_changed.set()
+        self._feed.close()
 
 
-async def _drain(link: Link) -> None:
+async def _drain(link: ClientLink) -> None:
     with suppress(ConnectionClosed):
         while True:
             await link.recv(decode=False)
 
 
-async def _write(link: Link, frames: list[bytes]) -> None:
+async def _write(link: ClientLink, frames: list[bytes]) -> None:
     """A link that ends meanwhile is noticed by the reader."""
     with suppress(ConnectionClosed):
         for frame in frames:
@@ -418,7 +399,7 @@ def verbatim(data: bytes) -> bytes:
     return data
 
 
-def _close_words(link: Link) -> str:
+def _close_words(link: ClientLink) -> str:
     return f"closed with {link.close_code} {link.close_reason or ''}".strip()
 
 

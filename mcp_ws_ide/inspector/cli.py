@@ -53,7 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = ["attach" if sys.stdout.isatty() and sys.stdin.isatty() else "tail", *arguments]
     options = _parser().parse_args(arguments)
     return _guarded(
-        lambda: _run(options), 2 if options.run in (commands.run_check, commands.run_replay) else 1
+        lambda: _run(options),
+        2 if options.run in (commands.run_check, commands.run_replay) else 1,
     )
 
 

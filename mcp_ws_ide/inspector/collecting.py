@@ -16,7 +16,7 @@ from mcp_ws_ide.discovery import RunningGateway
 from mcp_ws_ide.inspector.model.filters import Filter, FilterError, parse
 from mcp_ws_ide.inspector.model.journal import Journal
 from mcp_ws_ide.inspector.recording import gap_line
-from mcp_ws_ide.inspector.watch import Gap, Watch
+from mcp_ws_ide.inspector.watch import MissedRecords, Watch
 
 _reader_gone = threading.Event()
 LOOK: Final = 0.05
@@ -85,7 +85,7 @@ async def _collect(watch: Watch, take: Callable[[list[str]], None], seconds: flo
 
 def _drain(watch: Watch, take: Callable[[list[str]], None]) -> None:
     while (item := watch.take()) is not None:
-        if isinstance(item, Gap):
+        if isinstance(item, MissedRecords):
             take([gap_line(item.time, item.mono, item.reason)])
         else:
             take(item.split("\n"))

@@ -22,7 +22,7 @@ from mcp_ws_ide.inspector.model.difference import Path
 from mcp_ws_ide.inspector.model.filters import Filter, literal, parse
 from mcp_ws_ide.inspector.model.journal import Journal
 from mcp_ws_ide.inspector.recording import STANDARD, Header, Recorder, Recording, RecordingError
-from mcp_ws_ide.inspector.replay import Outcome, Replay, lines, script
+from mcp_ws_ide.inspector.replay import Replay, ReplayOutcome, lines, script
 from mcp_ws_ide.inspector.sanitise import visible
 from mcp_ws_ide.rest_client import GatewayClient
 
@@ -32,6 +32,8 @@ WAITS: Final = 5.0
 """Seconds after which an open request counts as pending on a live gateway."""
 
 Find = Callable[[], RunningGateway]
+AddCommand = Callable[..., argparse.ArgumentParser]
+"""Adds a command to the command line: of the subparsers, its name, its function and its help."""
 
 
 def say(text: str) -> None:
@@ -214,7 +216,7 @@ def run_replay(find: Find, options: argparse.Namespace) -> int:
 async def _replay(replay: Replay, quiet: bool) -> tuple[int, int]:
     sent = different = 0
 
-    def show(outcome: Outcome) -> None:
+    def show(outcome: ReplayOutcome) -> None:
         for line in lines(outcome, visible):
             print(line, flush=True)
 
@@ -268,10 +270,17 @@ def categories(text: str) -> tuple[str, ...]:
     return names
 
 
-def add(
-    commands: Any, command: Callable[..., argparse.ArgumentParser], duration: Callable[[str], float]
-) -> None:
+def add(commands: Any, command: AddCommand, duration: Callable[[str], float]) -> None:
     """Add the commands of this module to the parser."""
+    _add_record(commands, command, duration)
+    _add_open(commands, command)
+    _add_replay(commands, command, duration)
+    _add_stats(commands, command, duration)
+    _add_check(commands, command, duration)
+    _add_export(commands, command)
+
+
+def _add_record(commands: Any, command: AddCommand, duration: Callable[[str], float]) -> None:
     record = command(commands, "record", run_record, "write what passes to a file, until interrupted")
     record.add_argument(
         "-o", "--output", required=True, metavar="FILE", help="FILE.jsonl, FILE.jsonl.zst, or -"
@@ -284,9 +293,13 @@ def add(
     )
     record.add_argument("--for", dest="seconds", type=duration, metavar="TIME", help="stop after 30s, 5m, …")
 
+
+def _add_open(commands: Any, command: AddCommand) -> None:
     opened = command(commands, "open", run_open, "the full-screen inspector on a recording")
     opened.add_argument("file", metavar="FILE")
 
+
+def _add_replay(commands: Any, command: AddCommand, duration: Callable[[str], float]) -> None:
     replay = command(
         commands, "replay", run_replay, "send a recording's requests again, and compare the answers"
     )
@@ -303,6 +316,8 @@ def add(
     )
     replay.add_argument("--quiet", action="store_true", help="show only what differs")
 
+
+def _add_stats(commands: Any, command: AddCommand, duration: Callable[[str], float]) -> None:
     stats = command(
         commands, "stats", run_stats, "how often, how fast, how large, per server, method and tool"
     )
@@ -311,6 +326,8 @@ def add(
     orders = ("count", "errors", "p50", "p95", "max", "size")
     stats.add_argument("--sort", choices=orders, default="count", help="what comes first (default count)")
 
+
+def _add_check(commands: Any, command: AddCommand, duration: Callable[[str], float]) -> None:
     check = command(
         commands, "check", run_check, "look for what is wrong; ends with 1 when something is found"
     )
@@ -321,6 +338,8 @@ def add(
     words = "count only requests that waited so long (default 0s in a file, 5s live)"
     check.add_argument("--pending-after", type=duration, metavar="TIME", help=words)
 
+
+def _add_export(commands: Any, command: AddCommand) -> None:
     exported = command(commands, "export", run_export, "a recording for other programs")
     exported.add_argument("file", metavar="FILE", help="a recording; - is standard input")
     exported.add_argument("--format", choices=export.FORMATS, default="json")

@@ -6,7 +6,7 @@ import time
 
 from mcp_ws_ide.discovery import RunningGateway
 from mcp_ws_ide.inspector.recording import Recording, RecordingError
-from mcp_ws_ide.inspector.watch import Gap
+from mcp_ws_ide.inspector.watch import MissedRecords
 
 
 class Playback:
@@ -36,7 +36,7 @@ class Playback:
             time.strftime("%Y-%m-%d %H:%M", time.localtime(header.time)) if header.time else "(no header)"
         )
 
-    def take(self) -> str | Gap | None:
+    def take(self) -> str | MissedRecords | None:
         """The next records; None at the end, or where the file cannot be read further."""
         try:
             batch = next(self._batches, None)

@@ -36,7 +36,7 @@ from websockets.sync.client import connect
 from mcp_ws_ide.core.messages import NEWEST_HANDSHAKE
 from mcp_ws_ide.discovery import RunningGateway, endpoint_url
 from mcp_ws_ide.errors import ConnectError
-from mcp_ws_ide.ide_entries import IDES, entry
+from mcp_ws_ide.ide_entries import grouped_entries
 from mcp_ws_ide.inspector.sanitise import visible
 from mcp_ws_ide.rest_client import GatewayClient
 
@@ -239,17 +239,9 @@ class PrivateGateway:
         yield f"http       http{url.removeprefix('ws')}"
         yield f"page       {self.gateway.url}mcp-ws/?token={self._token}"
         yield f"token      {self._token}"
-        for title, names in entries():
-            yield f"\n{title}:"
-            yield json.dumps(entry(names[0], self.name, self.gateway.url, self._token), indent=2)
-
-
-def entries() -> list[tuple[str, list[str]]]:
-    """IDEs with the same entry, together."""
-    found: dict[str, list[str]] = {}
-    for name in IDES:
-        found.setdefault(json.dumps(entry(name, "s", "http://h/", "t")), []).append(name)
-    return [(", ".join(names), names) for names in found.values()]
+        for ides, entry in grouped_entries(self.name, self.gateway.url, self._token):
+            yield f"\n{', '.join(ides)}:"
+            yield json.dumps(entry, indent=2)
 
 
 def server_name(command: Sequence[str]) -> str:

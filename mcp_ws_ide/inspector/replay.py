@@ -23,7 +23,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 from mcp_ws_ide.errors import ConnectError, Unauthorized
-from mcp_ws_ide.inspector.model.commands import INITIALIZED, Call
+from mcp_ws_ide.inspector.model.copy_forms import INITIALIZED, Call
 from mcp_ws_ide.inspector.model.difference import Difference, Path, differences
 from mcp_ws_ide.inspector.model.journal import Journal
 from mcp_ws_ide.inspector.model.records import Kind, Lane, Status, part
@@ -36,7 +36,7 @@ NOT_SENT: Final = frozenset({"notifications/cancelled", "notifications/progress"
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ReplayStep:
     """Something a client sent. ``answer`` is None for a notification."""
 
     row: int
@@ -53,16 +53,16 @@ class Step:
 class Script:
     """What is to be sent, what was left out and why, and how the clients answered questions."""
 
-    steps: list[Step] = field(default_factory=list)
+    steps: list[ReplayStep] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
     answers: dict[tuple[str, str], deque[dict[str, Any]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ReplayOutcome:
     """What became of one request: where its answer differs, or why there is none."""
 
-    step: Step
+    step: ReplayStep
     found: list[Difference]
     failure: str = ""
 
@@ -108,7 +108,7 @@ def _add(journal: Journal, row: int, found: Script) -> None:
         answer = _content(journal, pair)
     message, target = _content(journal, row), store.target_of(row)
     seq, session = store.seq[row - store.first], store.session_of(row)
-    found.steps.append(Step(row, seq, session, store.server_of(row), method, target, message, answer))
+    found.steps.append(ReplayStep(row, seq, session, store.server_of(row), method, target, message, answer))
 
 
 def _add_answer(journal: Journal, row: int, found: Script) -> None:
@@ -159,7 +159,7 @@ class Replay:
         self._questions: dict[str, dict[str, str]] = {}
         self._ids = itertools.count(1)
 
-    async def run(self) -> AsyncIterator[Outcome]:
+    async def run(self) -> AsyncIterator[ReplayOutcome]:
         """Send everything; yields what became of each request."""
         last = {step.session: step.row for step in self._script.steps}
         try:
@@ -187,7 +187,7 @@ class Replay:
         headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
         return _Opening(self._url, headers)
 
-    async def _send(self, step: Step) -> Outcome | None:
+    async def _send(self, step: ReplayStep) -> ReplayOutcome | None:
         link = await self._link(step.session)
         message = self._adapted(step.message)
         try:
@@ -199,14 +199,14 @@ class Replay:
                 await link.send(json.dumps(message))
                 answer = await self._answer(link, step, message["id"])
         except TimeoutError:
-            return Outcome(step, [], f"no answer within {self._timeout:g} s")
+            return ReplayOutcome(step, [], f"no answer within {self._timeout:g} s")
         except ConnectionClosed as error:
             await self._leave(step.session)
-            return Outcome(step, [], f"the link was closed before the answer: {error}")
+            return ReplayOutcome(step, [], f"the link was closed before the answer: {error}")
         self._learn(step.answer, answer)
-        return Outcome(step, list(differences(_bare(step.answer), _bare(answer), self._ignore)))
+        return ReplayOutcome(step, list(differences(_bare(step.answer), _bare(answer), self._ignore)))
 
-    async def _answer(self, link: ClientConnection, step: Step, wanted: int) -> dict[str, Any]:
+    async def _answer(self, link: ClientConnection, step: ReplayStep, wanted: int) -> dict[str, Any]:
         while True:
             message = json.loads(await link.recv())
             if "method" in message:
@@ -287,7 +287,7 @@ class _Opening:
         await self._connect.__aexit__(*error)
 
 
-async def again(call: Call, token: str, before: dict[str, Any]) -> Outcome:
+async def again(call: Call, token: str, before: dict[str, Any]) -> ReplayOutcome:
     """Send one request on a link of its own, after its handshake where it needs one, and compare.
 
     Raises:
@@ -296,13 +296,14 @@ async def again(call: Call, token: str, before: dict[str, Any]) -> Outcome:
     opening = [json.loads(call.initialize), json.loads(INITIALIZED)] if call.initialize else []
     method = str(call.content.get("method"))
     steps = [
-        Step(0, 0, "", call.server, "", "", message, {} if "id" in message else None) for message in opening
+        ReplayStep(0, 0, "", call.server, "", "", message, {} if "id" in message else None)
+        for message in opening
     ]
-    steps.append(Step(1, 0, "", call.server, method, "", call.content, before))
+    steps.append(ReplayStep(1, 0, "", call.server, method, "", call.content, before))
     return [outcome async for outcome in Replay(Script(steps), call.websocket, token).run()][-1]
 
 
-def lines(outcome: Outcome, show: Callable[[str], str]) -> Iterator[str]:
+def lines(outcome: ReplayOutcome, show: Callable[[str], str]) -> Iterator[str]:
     """One request for people; ``show`` makes text of a peer harmless."""
     step = outcome.step
     sign = "=" if outcome.same else "≠"

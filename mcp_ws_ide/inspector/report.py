@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 from mcp_ws_ide.inspector.model.journal import ALARMING, ENDLESS, Journal
 from mcp_ws_ide.inspector.model.records import CLIENT_LEG, Kind, Status, part
-from mcp_ws_ide.inspector.model.statistics import Line
+from mcp_ws_ide.inspector.model.statistics import OperationStats
 from mcp_ws_ide.inspector.model.violations import CODES
 from mcp_ws_ide.inspector.sanitise import visible
 
@@ -260,11 +260,11 @@ def stats_json(journal: Journal, order: str) -> str:
 
 def _sessions(journal: Journal) -> list[tuple[tuple[str, str, str], int]]:
     """How many sessions of which server, era and revision; at most the newest ones that are remembered."""
-    counts = Counter((party.server, party.era, party.revision) for party in journal.parties.values())
+    counts = Counter((party.server, party.era, party.revision) for party in journal.sessions.values())
     return sorted(counts.items())
 
 
-def _members(line: Line) -> dict[str, Any]:
+def _members(line: OperationStats) -> dict[str, Any]:
     return {
         "server": line.server,
         "method": line.method,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from pathlib import Path
 from typing import Final
 
 from jupyter_core.paths import jupyter_data_dir
+
+from mcp_ws_ide.private_files import write_private
 
 MAX_FILTERS: Final = 200
 MAX_BYTES: Final = 512 << 10
@@ -55,8 +56,4 @@ class SavedFilters:
         return saved
 
     def _write(self, texts: list[str]) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        new = self._path.with_name(f"{self._path.name}.{os.getpid()}")
-        new.write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
-        new.chmod(0o600)
-        new.replace(self._path)
+        write_private(self._path, "".join(f"{text}\n" for text in texts).encode())

@@ -33,7 +33,7 @@ PING: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Gap:
+class MissedRecords:
     """Here something is missing: ``count`` records, or None where nobody knows how many, or whether any."""
 
     time: float
@@ -63,7 +63,7 @@ class Watch:
         self._find = find
         self._scope = dict(scope or {})
         self._link: ClientConnection | None = None
-        self._waiting: deque[str | Gap] = deque()
+        self._waiting: deque[str | MissedRecords] = deque()
         self._room = asyncio.Event()
         self.gateway: RunningGateway | None = None
         self.state = "connecting"
@@ -80,7 +80,7 @@ class Watch:
         latency = self._link.latency if self._link is not None else 0.0
         return latency or None
 
-    def take(self) -> str | Gap | None:
+    def take(self) -> str | MissedRecords | None:
         """The oldest text or gap that waits."""
         if not self._waiting:
             return None
@@ -159,7 +159,7 @@ class Watch:
 
     def _gap(self, reason: str, count: int | None) -> None:
         self.gaps += 1
-        self._waiting.append(Gap(time.time(), time.monotonic(), reason, count))
+        self._waiting.append(MissedRecords(time.time(), time.monotonic(), reason, count))
 
     def _reason(self, error: Exception) -> str:
         if isinstance(error, InvalidStatus) and self.gateway is not None:

@@ -20,7 +20,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from mcp_ws_ide.discovery import RunningGateway
-from mcp_ws_ide.inspector.watch import Gap, Watch
+from mcp_ws_ide.inspector.watch import MissedRecords, Watch
 from tests.chaos import ChaosLink
 from tests.conftest import FAST_SERVER, QUICK, TESTS, Jupyter, Peer, until
 
@@ -145,7 +145,7 @@ async def test_an_inspector_that_loses_its_link_loses_and_repeats_nothing(jupyte
         await until(lambda: f"n{number}" in ids(), what="the newest record")
         assert ids() == [f"n{n}" for n in range(1, number + 1)]
         assert watch.reconnects == 4
-        assert not any(isinstance(item, Gap) for item in texts)
+        assert not any(isinstance(item, MissedRecords) for item in texts)
         running.cancel()
 
 
@@ -168,7 +168,7 @@ async def test_an_inspector_is_told_that_another_gateway_answers(make_jupyter):
         return any(isinstance(item, str) and '"new"' in item for item in found)
 
     await until(arrived, what="new traffic")
-    gaps = [item for item in found if isinstance(item, Gap)]
+    gaps = [item for item in found if isinstance(item, MissedRecords)]
     assert [gap.count for gap in gaps] == [None]
     assert "restarted" in gaps[0].reason
     running.cancel()

@@ -13,7 +13,7 @@ import pytest
 from mcp_ws_ide.discovery import RunningGateway
 from mcp_ws_ide.inspector.app.app import InspectorApp
 from mcp_ws_ide.inspector.app.detail import Detail, Text
-from mcp_ws_ide.inspector.app.dialogues import Help, Prompt
+from mcp_ws_ide.inspector.app.dialogs import Help, Prompt
 from mcp_ws_ide.inspector.app.panes import Capabilities, Ladder, Pane, Problems, Sessions, Stats
 from mcp_ws_ide.inspector.app.rows import Line, Rows
 from mcp_ws_ide.inspector.model.records import Kind, Status

@@ -13,7 +13,7 @@ import sys
 
 import pytest
 
-from mcp_ws_ide.inspector.model.commands import FORMS, TOKEN, NoCommand, ascii_json, call_of
+from mcp_ws_ide.inspector.model.copy_forms import FORMS, TOKEN, NoCommand, ascii_json, call_of
 from tests.conftest import MODERN
 from tests.inspector.records import Transcript, call, done
 

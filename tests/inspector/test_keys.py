@@ -15,7 +15,8 @@ from textual.binding import Binding
 from mcp_ws_ide.client import Resumed, connect
 from mcp_ws_ide.inspector.app.app import InspectorApp
 from mcp_ws_ide.inspector.app.detail import wrapped
-from mcp_ws_ide.inspector.app.dialogues import HELP, Choice, Copying, Question, Report
+from mcp_ws_ide.inspector.app.dialogs import Choice, Copying, Question, ReportScreen
+from mcp_ws_ide.inspector.app.keys import HELP
 from mcp_ws_ide.inspector.app.rows import Rows
 from mcp_ws_ide.inspector.model.records import Kind, Status
 from mcp_ws_ide.inspector.playback import Playback
@@ -84,7 +85,7 @@ def test_what_help_names_exists():
 # --- a recording on the screens ----------------------------------------------------------------------
 
 
-class Desk(Seat):
+class Keyboard(Seat):
     """Someone who looks at a recording."""
 
 
@@ -110,7 +111,7 @@ async def desk(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     app = InspectorApp(Playback(str(written(tmp_path / "r.jsonl", lines()))))
     async with app.run_test(size=(120, 40)) as pilot:
-        person = Desk(app, pilot)
+        person = Keyboard(app, pilot)
         await person.until(lambda: len(person.store) == 5, "the records")
         await person.until(lambda: "5 rec" in person.head, "the header")
         yield person
@@ -156,7 +157,7 @@ async def test_d_compares_two_marked_rows(desk):
     await desk.press("d")
     assert "0 are marked" in told(desk)
     await desk.press("g", "j", "m", "j", "j", "m", "d")
-    assert isinstance(desk.app.screen, Report)
+    assert isinstance(desk.app.screen, ReportScreen)
     await desk.until(lambda: "result.b: new, 2" in desk.screen(), "the difference")
     await desk.press("escape")
 

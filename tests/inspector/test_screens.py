@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from mcp_ws_ide.inspector.app.app import InspectorApp
-from mcp_ws_ide.inspector.app.dialogues import HELP, Report
+from mcp_ws_ide.inspector.app.dialogs import ReportScreen
+from mcp_ws_ide.inspector.app.keys import HELP
 from mcp_ws_ide.inspector.app.panes import Capabilities, Ladder, Problems, Sessions
 from mcp_ws_ide.inspector.model.filters import parse
 from mcp_ws_ide.inspector.playback import Playback
@@ -63,7 +64,7 @@ async def test_a_line_that_is_cut_ends_in_a_sign_and_v_shows_all_of_it(tmp_path)
         assert line.rstrip(" │█").endswith("…")
         assert "second" not in person.screen()
         await person.press("v")
-        assert isinstance(person.app.screen, Report)
+        assert isinstance(person.app.screen, ReportScreen)
         shown = " ".join(person.screen().replace("│", " ").split())
         assert "word59" in shown
         assert "second line" in shown

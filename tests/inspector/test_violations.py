@@ -183,5 +183,5 @@ def test_the_era_of_a_session_is_known_from_its_first_request(talk):
     talk.event("link_closed", "1000 bye")
     talk.send("c>", call(1, **META), session="m")
     talk.send("c>", {"id": 1, "method": "ping"}, session="u")
-    known = {name: (party.era, party.revision) for name, party in talk.journal.parties.items()}
+    known = {name: (party.era, party.revision) for name, party in talk.journal.sessions.items()}
     assert known == {"s1": ("legacy", "2025-06-18"), "m": ("modern", "2026-07-28"), "u": ("", "")}

@@ -13,27 +13,27 @@ from typing import Any, ClassVar, Final
 
 from textual import events, work
 from textual.app import SystemCommand
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.screen import Screen
 from textual.widgets import Input
 
 from mcp_ws_ide.discovery import RunningGateway
 from mcp_ws_ide.errors import ConnectError
-from mcp_ws_ide.inspector.app.detail_actions import Reading
-from mcp_ws_ide.inspector.app.dialogues import Prompt
-from mcp_ws_ide.inspector.app.files import Files
-from mcp_ws_ide.inspector.app.filter_actions import Finding
-from mcp_ws_ide.inspector.app.header import SCREENS
+from mcp_ws_ide.inspector.app.detail_actions import DetailActions
+from mcp_ws_ide.inspector.app.dialogs import Prompt
+from mcp_ws_ide.inspector.app.file_actions import FileActions
+from mcp_ws_ide.inspector.app.filter_actions import FilterActions
+from mcp_ws_ide.inspector.app.keys import APP_BINDINGS, FOOTER, SCREENS
 from mcp_ws_ide.inspector.app.panes import Ladder, Pane, Problems, Sessions, Stats
 from mcp_ws_ide.inspector.app.rows import Line, Rows
-from mcp_ws_ide.inspector.app.send_actions import Sending
+from mcp_ws_ide.inspector.app.send_actions import SendActions
 from mcp_ws_ide.inspector.app.traffic import Traffic
 from mcp_ws_ide.inspector.model import filters
 from mcp_ws_ide.inspector.model.filters import FilterTooSlow
 from mcp_ws_ide.inspector.model.journal import Changes
 from mcp_ws_ide.inspector.playback import Playback
 from mcp_ws_ide.inspector.recording import gap_line
-from mcp_ws_ide.inspector.watch import Gap
+from mcp_ws_ide.inspector.watch import MissedRecords
 from mcp_ws_ide.rest_client import GatewayClient, in_thread
 
 FRAME: Final = 1 / 20
@@ -48,7 +48,7 @@ POLL: Final = 2.0
 """Seconds between two questions about sessions and servers."""
 
 
-class InspectorApp(Finding, Reading, Files, Sending):
+class InspectorApp(FilterActions, DetailActions, FileActions, SendActions):
     """``mcp-ws-inspect``: every message, both ways, live."""
 
     TITLE = "mcp-ws-inspect"
@@ -57,55 +57,12 @@ class InspectorApp(Finding, Reading, Files, Sending):
     #tabs { background: $boost; }
     ContentSwitcher { height: 1fr; }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [
-        *(Binding(str(number), f"screen({name!r})", name.title()) for number, name in enumerate(SCREENS, 1)),
-        # With priority, so that they act before the next key is given to whoever has the focus.
-        Binding("slash", "filter", "Filter", priority=True),
-        Binding("ctrl+f", "search", "Search", priority=True),
-        Binding("escape", "leave", "Back"),
-        Binding("f", "follow", "Follow"),
-        Binding("p", "pause", "Pause"),
-        Binding("x", "pair", "Pair"),
-        Binding("t", "twin", "Other leg"),
-        Binding("m", "mark", "Mark"),
-        Binding("M", "marked_only", "Marked only"),
-        Binding("n", "match(1)", "Next match"),
-        Binding("N", "match(-1)", "Previous match"),
-        Binding("l", "fold", "Fold legs"),
-        Binding("s", "sort", "Sort"),
-        Binding("y", "copy", "Copy"),
-        Binding("r", "again", "Send again"),
-        Binding("E", "faults", "Break the link"),
-        Binding("R", "record", "Record"),
-        Binding("e", "export", "Export"),
-        Binding("o", "open", "Open a recording"),
-        Binding("d", "difference", "Compare marked"),
-        Binding("semicolon", "comment", "Comment"),
-        Binding("w", "wrap", "Wrap lines"),
-        Binding("v", "whole", "View what is cut off"),
-        Binding("c", "connecting", "How to connect"),
-        Binding("ctrl+s", "keep_filter", "Keep the filter", priority=True),
-        Binding("up", "earlier(-1)", show=False, priority=True),
-        Binding("down", "earlier(1)", show=False, priority=True),
-        Binding("right_square_bracket,right", "tab(1)", "Next tab"),
-        Binding("left_square_bracket,left", "tab(-1)", "Previous tab"),
-        Binding("tab,shift+tab", "other_pane", "Other pane", priority=True),
-        Binding("question_mark", "help", "Help"),
-        Binding("q", "quit", "Quit"),
-        Binding("ctrl+c", "interrupt", "Quit", priority=True, show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = APP_BINDINGS
 
     def on_mount(self) -> None:
         """Begin."""
         self.watch_for_the_end()
-        self.query_one("#keys", Line).show(
-            [
-                (
-                    " / filter  f follow  p pause  ↵ detail  x pair  m mark  l fold  ? help  q quit",
-                    "dim",
-                )
-            ]
-        )
+        self.query_one("#keys", Line).show([(FOOTER, "dim")])
         self.traffic.focus()
         self.run_worker(self.tap.run(), name="watch", exclusive=True, group="watch")
         self._beats = [self.set_interval(FRAME, self.frame), self.set_interval(POLL, self.poll)]
@@ -145,7 +102,7 @@ class InspectorApp(Finding, Reading, Files, Sending):
     def _take_in(self) -> list[Changes]:
         end, found = time.monotonic() + BUDGET, []
         while time.monotonic() < end and (item := self.tap.take()) is not None:
-            if isinstance(item, Gap):
+            if isinstance(item, MissedRecords):
                 found.append(self.journal.gap(item.time, self.now, item.reason))
                 self.journal.missed += item.count or 0
                 self._keep([gap_line(item.time, self.now, item.reason)])

@@ -12,11 +12,11 @@ from textual.widgets import ContentSwitcher
 from mcp_ws_ide.discovery import RunningGateway
 from mcp_ws_ide.inspector.app import header
 from mcp_ws_ide.inspector.app.detail import Detail
-from mcp_ws_ide.inspector.app.dialogues import Prompt
-from mcp_ws_ide.inspector.app.header import SCREENS
+from mcp_ws_ide.inspector.app.dialogs import Prompt
+from mcp_ws_ide.inspector.app.keys import SCREENS
 from mcp_ws_ide.inspector.app.panes import Capabilities, Ladder, Pane, Problems, Sessions, Stats
 from mcp_ws_ide.inspector.app.rows import Line, Part, Rows, clean
-from mcp_ws_ide.inspector.app.shutdown import Leaving
+from mcp_ws_ide.inspector.app.shutdown import ShutdownApp
 from mcp_ws_ide.inspector.app.traffic import Traffic
 from mcp_ws_ide.inspector.model import filters
 from mcp_ws_ide.inspector.model.filters import Filter, FilterTooSlow
@@ -27,7 +27,7 @@ from mcp_ws_ide.inspector.saved import SavedFilters
 from mcp_ws_ide.inspector.watch import Watch
 
 
-class Desk(Leaving):
+class AppBase(ShutdownApp):
     """The screens, the detail pane and the lines around them; the keys are given a meaning by its subclasses."""
 
     def __init__(
@@ -152,7 +152,7 @@ class Desk(Leaving):
     def _choose_ladder(self, row: int | None) -> None:
         """The session of the row, or of the Sessions screen, else the newest one."""
         ladder = self.ladder
-        ladder.choose(self._session_of(row) or ladder.session or next(reversed(self.journal.parties), None))
+        ladder.choose(self._session_of(row) or ladder.session or next(reversed(self.journal.sessions), None))
 
     def _session_of(self, row: int | None) -> str | None:
         """The session of the row, or the one chosen on the Sessions screen."""

@@ -10,8 +10,8 @@ from textual import events
 from textual.app import ComposeResult
 from textual.containers import Vertical
 
+from mcp_ws_ide.inspector.app.columns import LANES, clock, durations, milliseconds, request_of, status, what
 from mcp_ws_ide.inspector.app.rows import Line, Part, Rows, clean
-from mcp_ws_ide.inspector.app.wording import LANES, clock, durations, milliseconds, request_of, status, what
 from mcp_ws_ide.inspector.model.journal import Journal
 from mcp_ws_ide.inspector.model.pretty import pretty
 from mcp_ws_ide.inspector.model.records import CLIENT_LEG, Kind, Status

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from mcp_ws_ide.inspector.app import header
-from mcp_ws_ide.inspector.app.app_base import Desk
-from mcp_ws_ide.inspector.app.dialogues import Help, Report
+from mcp_ws_ide.inspector.app.app_base import AppBase
+from mcp_ws_ide.inspector.app.dialogs import Help, ReportScreen
 from mcp_ws_ide.inspector.app.rows import Part, clean
 from mcp_ws_ide.inspector.model import difference
 from mcp_ws_ide.inspector.model.difference import content_of
 from mcp_ws_ide.inspector.model.store import MARKED
 
 
-class Reading(Desk):
+class DetailActions(AppBase):
     """Marks and comments, the detail pane, what is cut off, differences, help."""
 
     def action_mark(self) -> None:
@@ -51,7 +51,7 @@ class Reading(Desk):
         lines: list[list[Part]] = [self.detail.headline(row) for row in rows]
         found = list(difference.differences(one, other, varying=frozenset()))
         lines += [[(clean(str(place)), "")] for place in found[:1000]] or [[("they are the same", "good")]]
-        self.push_screen(Report(f"{len(found)} differences", lines))
+        self.push_screen(ReportScreen(f"{len(found)} differences", lines))
 
     def action_whole(self) -> None:
         """The line under the cursor, the filter and the header, whatever their length."""
@@ -66,7 +66,7 @@ class Reading(Desk):
         if text := self.traffic.filter.text.strip():
             lines += [[("", "")], [("filter  ", "accent"), (clean(text), "")]]
         state = header.state(self.tap, self.journal, self._rates)
-        self.push_screen(Report("In full", [*lines, [("", "")], state]))
+        self.push_screen(ReportScreen("In full", [*lines, [("", "")], state]))
 
     def action_wrap(self) -> None:
         """Break long lines of the detail pane."""

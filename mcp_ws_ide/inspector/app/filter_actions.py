@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from mcp_ws_ide.inspector.app.app_base import Desk
+from mcp_ws_ide.inspector.app.app_base import AppBase
 from mcp_ws_ide.inspector.model import filters
 from mcp_ws_ide.inspector.model.filters import Filter, FilterTooSlow
 from mcp_ws_ide.inspector.model.store import PROBLEM
 
 
-class Finding(Desk):
+class FilterActions(AppBase):
     """Filter and search, follow and pause, from a row to what belongs to it."""
 
     def action_filter(self) -> None:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import time
 from typing import Final
 
+from mcp_ws_ide.inspector.app.columns import amount
+from mcp_ws_ide.inspector.app.keys import SCREENS
 from mcp_ws_ide.inspector.app.panes import Problems
 from mcp_ws_ide.inspector.app.rows import Part, clean
 from mcp_ws_ide.inspector.app.traffic import Traffic
-from mcp_ws_ide.inspector.app.wording import amount
 from mcp_ws_ide.inspector.model.journal import Journal
 from mcp_ws_ide.inspector.playback import Playback
 from mcp_ws_ide.inspector.watch import Watch
-
-SCREENS: Final = ("sessions", "traffic", "ladder", "stats", "capabilities", "problems")
 
 SHORT: Final = {"sessions": "Sess", "capabilities": "Caps"}
 """What a screen is called where there is little room."""

@@ -7,13 +7,13 @@ from typing import Any, Final
 
 from rich.cells import cell_len
 
+from mcp_ws_ide.inspector.app.columns import WIDE, amount, clock, milliseconds, status, what
 from mcp_ws_ide.inspector.app.rows import Part, Rows, clean, fit, one_line
-from mcp_ws_ide.inspector.app.wording import WIDE, amount, clock, milliseconds, status, what
 from mcp_ws_ide.inspector.model import filters
 from mcp_ws_ide.inspector.model.catalogue import Catalogue
-from mcp_ws_ide.inspector.model.journal import Journal, Party, Problem
+from mcp_ws_ide.inspector.model.journal import Journal, SeenSession, TrafficProblem
 from mcp_ws_ide.inspector.model.records import Kind, Lane, Status
-from mcp_ws_ide.inspector.model.statistics import Line
+from mcp_ws_ide.inspector.model.statistics import OperationStats
 from mcp_ws_ide.inspector.model.view import View
 
 ORDERS: Final = ("count", "errors", "p50", "p95", "max", "size")
@@ -60,24 +60,24 @@ class Sessions(Pane):
     def __init__(self, journal: Journal, **options: Any) -> None:
         super().__init__(journal, **options)
         self._live: dict[str, dict[str, Any]] = {}
-        self._parties: list[Party] = []
+        self._parties: list[SeenSession] = []
 
     def refreshed(self, live: list[dict[str, Any]]) -> None:
         """Take what the gateway says of its sessions."""
         self._live = {str(session.get("id")): session for session in live}
         for name, session in self._live.items():
             # Kept for when the session is over; of one whose beginning passed unseen only the gateway knows.
-            if (party := self._journal.parties.get(name)) is not None and not party.era:
+            if (party := self._journal.sessions.get(name)) is not None and not party.era:
                 party.era = str(session.get("era") or "")
 
     def update(self) -> None:
         """Live sessions first, the newest first."""
         before = self.session
-        known = dict(self._journal.parties)
+        known = dict(self._journal.sessions)
         for name, session in self._live.items():
             if name not in known:
                 opened = float(session.get("created") or 0)
-                known[name] = Party(name, str(session.get("server")), opened)
+                known[name] = SeenSession(name, str(session.get("server")), opened)
         self._parties = sorted(known.values(), key=lambda p: (p.id in self._live, p.opened), reverse=True)
         self.stay(before, [party.id for party in self._parties])
 
@@ -149,18 +149,18 @@ def _session_widths(width: int) -> tuple[int, int]:
     return (17, 24) if width >= WIDE else (7, 11)
 
 
-def _era(party: Party, live: dict[str, Any] | None, whole: bool = True) -> str:
+def _era(party: SeenSession, live: dict[str, Any] | None, whole: bool = True) -> str:
     era = party.era or str((live or {}).get("era") or "")
     return f"{era} {party.revision}".strip() if whole else era
 
 
-def _client(party: Party, live: dict[str, Any] | None) -> str:
+def _client(party: SeenSession, live: dict[str, Any] | None) -> str:
     """Who it says it is, and where from."""
     known = live or {}
     return f"{known.get('user_agent') or party.client} {known.get('remote') or party.remote}".strip()
 
 
-def _link(party: Party, live: dict[str, Any] | None) -> tuple[str, str]:
+def _link(party: SeenSession, live: dict[str, Any] | None) -> tuple[str, str]:
     """How it is connected, or with which code and reason it ended."""
     if live is not None and not party.closed:  # the answer of the gateway may be older than the traffic
         return (f"● {live.get('link', '')}", "good") if live.get("attached") else ("◌ waits", "warn")
@@ -285,7 +285,7 @@ class Stats(Pane):
 
     def __init__(self, journal: Journal, **options: Any) -> None:
         super().__init__(journal, **options)
-        self._lines: list[Line] = []
+        self._lines: list[OperationStats] = []
         self.order = "count"
 
     def sort(self) -> None:
@@ -300,7 +300,7 @@ class Stats(Pane):
         self.stay(id(before) if before is not None else None, [id(line) for line in self._lines])
 
     @property
-    def chosen(self) -> Line | None:
+    def chosen(self) -> OperationStats | None:
         """The line under the cursor."""
         return self._lines[self.cursor] if self.cursor < len(self._lines) else None
 
@@ -344,7 +344,7 @@ class Problems(Pane):
     def __init__(self, journal: Journal, **options: Any) -> None:
         super().__init__(journal, **options)
         self._waiting: list[int] = []
-        self._problems: list[Problem] = []
+        self._problems: list[TrafficProblem] = []
         self.now = 0.0
 
     def update(self) -> None:

@@ -12,12 +12,13 @@ from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
+from mcp_ws_ide.inspector.app.keys import ROWS_BINDINGS
 from mcp_ws_ide.inspector.sanitise import visible
 
 Part = tuple[str, str]
@@ -133,15 +134,7 @@ class Line(Painted):
 class Rows(Painted, can_focus=True):
     """A list with a cursor. Subclasses say how many lines there are and what each shows."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("down,j", "move(1)", "Down", show=False),
-        Binding("up,k", "move(-1)", "Up", show=False),
-        Binding("pagedown,ctrl+d", "page(1)", "Page down", show=False),
-        Binding("pageup,ctrl+u", "page(-1)", "Page up", show=False),
-        Binding("home,g", "first", "First", show=False),
-        Binding("end,G", "last", "Last", show=False),
-        Binding("enter", "choose", "Open", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = ROWS_BINDINGS
     DEFAULT_CSS = """
     Rows { height: 1fr; }
     """

@@ -10,11 +10,11 @@ from textual import work
 
 from mcp_ws_ide.errors import ConnectError
 from mcp_ws_ide.inspector import replay
-from mcp_ws_ide.inspector.app import connecting
-from mcp_ws_ide.inspector.app.app_base import Desk
-from mcp_ws_ide.inspector.app.dialogues import Choice, Copying, Question, Report
+from mcp_ws_ide.inspector.app import how_to_connect
+from mcp_ws_ide.inspector.app.app_base import AppBase
+from mcp_ws_ide.inspector.app.dialogs import Choice, Copying, Question, ReportScreen
 from mcp_ws_ide.inspector.app.rows import Part, clean
-from mcp_ws_ide.inspector.model import commands
+from mcp_ws_ide.inspector.model import copy_forms
 from mcp_ws_ide.inspector.model.difference import content_of
 from mcp_ws_ide.inspector.model.records import Kind
 from mcp_ws_ide.inspector.playback import Playback
@@ -32,7 +32,7 @@ FAULTS: Final[tuple[tuple[str, str, dict[str, Any]], ...]] = (
 """Faults as they are offered; docs/inspector.md says what each does."""
 
 
-class Sending(Desk):
+class SendActions(AppBase):
     """Whatever leaves the inspector."""
 
     def action_copy(self) -> None:
@@ -43,12 +43,12 @@ class Sending(Desk):
         base = self.tap.gateway.url if self.tap.gateway is not None else "http://HOST/"
         text = self.journal.store.body(row).text
         forms: dict[str, Callable[[], str]] = {"message": lambda: text}
-        for name, form in commands.FORMS.items():
+        for name, form in copy_forms.FORMS.items():
             forms[name] = partial(self._as_command, form, row, base)
         self.push_screen(Copying(forms))
 
-    def _as_command(self, form: Callable[[commands.Call], str], row: int, base: str) -> str:
-        return form(commands.call_of(self.journal, row, base))
+    def _as_command(self, form: Callable[[copy_forms.Call], str], row: int, base: str) -> str:
+        return form(copy_forms.call_of(self.journal, row, base))
 
     def action_connecting(self) -> None:
         """How a client connects to the servers of this gateway."""
@@ -57,8 +57,8 @@ class Sending(Desk):
         lines: list[list[Part]] = []
         for name in names if gateway is not None else []:
             token = gateway.token if gateway is not None and self._private else ""
-            lines += connecting.lines(gateway.url, name, token) if gateway is not None else []
-        self.push_screen(Report("How to connect", lines or [[("no server is known yet", "dim")]]))
+            lines += how_to_connect.lines(gateway.url, name, token) if gateway is not None else []
+        self.push_screen(ReportScreen("How to connect", lines or [[("no server is known yet", "dim")]]))
 
     def action_again(self) -> None:
         """Send the request once more, if the person means it."""
@@ -66,8 +66,8 @@ class Sending(Desk):
         if isinstance(self.tap, Playback) or gateway is None or row is None:
             return self._warn("a recording has no gateway; use: mcp-ws-inspect replay FILE --against URL")
         try:
-            call = commands.call_of(self.journal, row, gateway.url)
-        except commands.NoCommand as error:
+            call = copy_forms.call_of(self.journal, row, gateway.url)
+        except copy_forms.NoCommand as error:
             return self._warn(str(error))
         name = f"{call.content.get('method')} {self.journal.store.target_of(row)}".strip()
 
@@ -78,7 +78,7 @@ class Sending(Desk):
         self.push_screen(Question(f"Send {name} to {call.server} again?", "sends it"), sure)
 
     @work(exclusive=True, group="again")
-    async def send_again(self, call: commands.Call, row: int, token: str) -> None:
+    async def send_again(self, call: copy_forms.Call, row: int, token: str) -> None:
         """Send it on a link of its own, and show how the answer differs."""
         store = self.journal.store
         seen = store.linked(store.pair, row) if store.kind_of(row) is Kind.REQUEST else row
@@ -92,7 +92,7 @@ class Sending(Desk):
         lines: list[list[Part]] = [[(line, "")] for line in replay.lines(outcome, clean)]
         if outcome.same:
             return self._tell("it was answered as before")
-        self.push_screen(Report("The answer differs", lines))
+        self.push_screen(ReportScreen("The answer differs", lines))
 
     def action_faults(self) -> None:
         """Break the link of the session on purpose."""

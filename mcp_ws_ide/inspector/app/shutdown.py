@@ -29,7 +29,7 @@ LOOK: Final = 2.0
 """Seconds between two looks whether the terminal is still there."""
 
 
-class Leaving(App[None]):
+class ShutdownApp(App[None]):
     """Ends when it is told to, whatever it is doing."""
 
     _told: int | None = None

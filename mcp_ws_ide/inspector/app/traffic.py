@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from mcp_ws_ide.inspector.app.columns import traffic_heading, traffic_line
 from mcp_ws_ide.inspector.app.rows import Part, Rows
-from mcp_ws_ide.inspector.app.wording import traffic_heading, traffic_line
 from mcp_ws_ide.inspector.model import filters
 from mcp_ws_ide.inspector.model.filters import Filter
 from mcp_ws_ide.inspector.model.journal import Changes, Journal

@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from mcp_ws_ide.inspector.model.catalogue import INTRODUCTIONS, LISTS, Catalogue
-from mcp_ws_ide.inspector.model.pairing import Outcome, Pairing
+from mcp_ws_ide.inspector.model.pairing import Pairing, PairingOutcome
 from mcp_ws_ide.inspector.model.records import (
     CLIENT_LEG,
     Kind,
@@ -40,7 +40,7 @@ ALARMING: Final = frozenset({"link_lost", "dropped", "log_level_stripped"})
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class TrafficProblem:
     """Something that deserves a look."""
 
     row: int
@@ -57,7 +57,7 @@ class Changes:
 
 
 @dataclass(slots=True)
-class Party:
+class SeenSession:
     """A session as the traffic shows it."""
 
     id: str
@@ -91,7 +91,7 @@ class Journal:
         self.statistics = Statistics(self.store)
         self.judge = Judge()
         self._max_problems = max_problems
-        self.problems: deque[Problem] = deque()
+        self.problems: deque[TrafficProblem] = deque()
         """The newest; what both legs show is here once, with the leg that showed it first."""
         self._violations: dict[int, list[Violation]] = {}
         self.problem_counts: Counter[str] = Counter()
@@ -99,7 +99,7 @@ class Journal:
         """The newest answer to nothing, and its session."""
         self.comments: dict[int, str] = {}
         """What the person at the keyboard wrote to a row."""
-        self.parties: dict[str, Party] = {}
+        self.sessions: dict[str, SeenSession] = {}
         self.catalogues: dict[str, Catalogue] = {}
         self.drops = 0
         self.missed = 0
@@ -159,7 +159,7 @@ class Journal:
             self.missed += record.drops - self.drops
             self.drops = record.drops
 
-    def _finish(self, record: TapRecord, row: int, outcome: Outcome) -> None:
+    def _finish(self, record: TapRecord, row: int, outcome: PairingOutcome) -> None:
         kind = self.store.kind_of(row)
         if outcome.request is not None:
             self.statistics.finished(outcome.request)
@@ -167,7 +167,7 @@ class Journal:
             for request in outcome.changed:
                 self.statistics.finished(request)
 
-    def _judge(self, record: TapRecord, row: int, content: dict[str, Any], outcome: Outcome) -> None:
+    def _judge(self, record: TapRecord, row: int, content: dict[str, Any], outcome: PairingOutcome) -> None:
         kind, lane = self.store.kind_of(row), self.store.lane_of(row)
         if kind in (Kind.EVENT, Kind.NOISE, Kind.GAP):
             return self._alarm(record, row, kind, bool(outcome.changed))
@@ -192,7 +192,7 @@ class Journal:
             self._report(row, Violation(record.event or "event", record.detail or "", "event of the gateway"))
 
     def _was_used(self, record: TapRecord, lost: bool) -> bool:
-        party = self.parties.get(record.session or "")
+        party = self.sessions.get(record.session or "")
         return lost or (party is not None and not party.closed)
 
     def _report(self, row: int, violation: Violation) -> None:
@@ -203,7 +203,7 @@ class Journal:
         ):
             return
         self.problem_counts[violation.code] += 1
-        self.problems.append(Problem(row, violation))
+        self.problems.append(TrafficProblem(row, violation))
         self._violations.setdefault(row, []).append(violation)
         if len(self.problems) > self._max_problems:
             self._violations.pop(self.problems.popleft().row, None)
@@ -243,7 +243,7 @@ class Journal:
     def _party(self, record: TapRecord, row: int) -> None:
         if record.session is None:
             return
-        party = self.parties.get(record.session)
+        party = self.sessions.get(record.session)
         if party is None:
             party = self._new_party(record, row)
         if record.kind == "event":
@@ -258,12 +258,14 @@ class Journal:
             if (spoken := self.judge.spoken(record)) is not None:
                 party.era, party.revision = ("modern" if spoken.modern else "legacy"), spoken.revision
 
-    def _new_party(self, record: TapRecord, row: int) -> Party:
+    def _new_party(self, record: TapRecord, row: int) -> SeenSession:
         assert record.session is not None
-        party = self.parties[record.session] = Party(record.session, record.server, record.time, row=row)
-        if len(self.parties) > MAX_PROBLEMS:
-            gone = next((key for key, old in self.parties.items() if old.closed), next(iter(self.parties)))
-            del self.parties[gone]
+        party = self.sessions[record.session] = SeenSession(
+            record.session, record.server, record.time, row=row
+        )
+        if len(self.sessions) > MAX_PROBLEMS:
+            gone = next((key for key, old in self.sessions.items() if old.closed), next(iter(self.sessions)))
+            del self.sessions[gone]
         return party
 
 

@@ -61,7 +61,7 @@ class Recent(OrderedDict[Any, Value], Generic[Value]):
 
 
 @dataclass(slots=True)
-class Outcome:
+class PairingOutcome:
     """What a row brought to light."""
 
     request: int | None = None
@@ -89,9 +89,9 @@ class Pairing:
         self._notes: Recent[list[int]] = Recent()
         self._began: set[str] = set()
 
-    def add(self, row: int, record: TapRecord, content: dict[str, Any]) -> Outcome:
+    def add(self, row: int, record: TapRecord, content: dict[str, Any]) -> PairingOutcome:
         """Link one row; rows must come in order."""
-        outcome = Outcome()
+        outcome = PairingOutcome()
         kind = self._store.kind_of(row)
         if kind is Kind.REQUEST:
             self._request(row, record, content, outcome)
@@ -108,7 +108,7 @@ class Pairing:
 
     # --- requests and answers ---------------------------------------------------------------------
 
-    def _request(self, row: int, record: TapRecord, content: dict[str, Any], outcome: Outcome) -> None:
+    def _request(self, row: int, record: TapRecord, content: dict[str, Any], outcome: PairingOutcome) -> None:
         lane = self._store.lane_of(row)
         identifier = id_key(record.id)
         if lane is Lane.NONE or identifier is None:
@@ -133,7 +133,7 @@ class Pairing:
         self._request_twin(row, record, lane, identifier, outcome)
 
     def _request_twin(
-        self, row: int, record: TapRecord, lane: Lane, identifier: IdKey, outcome: Outcome
+        self, row: int, record: TapRecord, lane: Lane, identifier: IdKey, outcome: PairingOutcome
     ) -> None:
         """The same request on the leg it came from."""
         if lane is Lane.UPSTREAM_OUT:
@@ -152,7 +152,7 @@ class Pairing:
             self._link(self._store.twin, twin, row)
             outcome.changed.append(twin)
 
-    def _answer(self, row: int, record: TapRecord, content: dict[str, Any], outcome: Outcome) -> None:
+    def _answer(self, row: int, record: TapRecord, content: dict[str, Any], outcome: PairingOutcome) -> None:
         lane = self._store.lane_of(row)
         identifier = id_key(record.id)
         if lane is Lane.NONE:
@@ -175,7 +175,9 @@ class Pairing:
         if isinstance(state, str):
             self._states.put((record.server, key[1], hash(state)), request)
 
-    def _pair(self, request: int, row: int, record: TapRecord, status: Status, outcome: Outcome) -> None:
+    def _pair(
+        self, request: int, row: int, record: TapRecord, status: Status, outcome: PairingOutcome
+    ) -> None:
         store, first = self._store, self._store.first
         store.pair[request - first], store.pair[row - first] = row, request
         store.method[row - first] = store.method[request - first]
@@ -193,7 +195,9 @@ class Pairing:
 
     # --- notifications ----------------------------------------------------------------------------
 
-    def _notification(self, row: int, record: TapRecord, content: dict[str, Any], outcome: Outcome) -> None:
+    def _notification(
+        self, row: int, record: TapRecord, content: dict[str, Any], outcome: PairingOutcome
+    ) -> None:
         lane = self._store.lane_of(row)
         if lane is Lane.NONE:
             return
@@ -205,7 +209,9 @@ class Pairing:
                 self._store.target[index] = self._store.target[parent - self._store.first]
         self._verbatim_twin(row, record, lane, outcome)
 
-    def _parent(self, record: TapRecord, lane: Lane, content: dict[str, Any], outcome: Outcome) -> int | None:
+    def _parent(
+        self, record: TapRecord, lane: Lane, content: dict[str, Any], outcome: PairingOutcome
+    ) -> int | None:
         params = content.get("params")
         if record.method == "notifications/progress":
             token = value_key(part(params, "progressToken"))
@@ -218,7 +224,7 @@ class Pairing:
         return self.open.get((*_scope(record, lane, True), subscription))
 
     def _cancelled(
-        self, record: TapRecord, lane: Lane, request: IdKey | None, outcome: Outcome
+        self, record: TapRecord, lane: Lane, request: IdKey | None, outcome: PairingOutcome
     ) -> int | None:
         """A sender cancels what it asked itself; a server also takes back a subscription."""
         if request is None:
@@ -231,7 +237,7 @@ class Pairing:
                 return row
         return None
 
-    def _verbatim_twin(self, row: int, record: TapRecord, lane: Lane, outcome: Outcome) -> None:
+    def _verbatim_twin(self, row: int, record: TapRecord, lane: Lane, outcome: PairingOutcome) -> None:
         """The same message of the session on the other leg, where no request links them: verbatim, and in order."""
         if record.session is None or record.raw is None:
             return
@@ -252,7 +258,7 @@ class Pairing:
 
     # --- ends -------------------------------------------------------------------------------------
 
-    def _event(self, record: TapRecord, outcome: Outcome) -> None:
+    def _event(self, record: TapRecord, outcome: PairingOutcome) -> None:
         scope = record.session or f"\0{record.server}"
         if record.event == "link_opened":
             self._began.add(scope)
@@ -263,7 +269,7 @@ class Pairing:
             client = record.event == "link_closed"
             self._settle(lambda key: key[0] == scope and (client or not key[1]), Status.LOST, outcome)
 
-    def _settle(self, concerns: Any, status: Status, outcome: Outcome) -> None:
+    def _settle(self, concerns: Any, status: Status, outcome: PairingOutcome) -> None:
         for key in [key for key in self.open if concerns(key)]:
             row = self.open.pop(key)
             if self._store.holds(row):
@@ -271,7 +277,7 @@ class Pairing:
                     self._set(row, status)
                 outcome.changed.append(row)
 
-    def _doubt(self, outcome: Outcome) -> None:
+    def _doubt(self, outcome: PairingOutcome) -> None:
         """Something is missing: what was open may have been answered. An answer that comes after all is still its."""
         for row in list(self.open.values()):
             if self._store.holds(row) and self._store.status_of(row) is Status.PENDING:

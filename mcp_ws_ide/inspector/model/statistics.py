@@ -23,7 +23,7 @@ BAD: Final = frozenset({Status.FAILED, Status.ERROR, Status.LOST})
 
 
 @dataclass(slots=True)
-class Line:
+class OperationStats:
     """What is known of one kind of request. Durations in milliseconds, ``size`` in bytes of both directions."""
 
     server: str
@@ -58,7 +58,7 @@ class Statistics:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self.lines: dict[tuple[str, str, str], Line] = {}
+        self.lines: dict[tuple[str, str, str], OperationStats] = {}
 
     def finished(self, request: int) -> None:
         """Count a request that has its answer, or will not get one."""
@@ -76,7 +76,7 @@ class Statistics:
         line.size += store.size[answer - store.first]
         self._duration(line, request)
 
-    def _duration(self, line: Line, request: int) -> None:
+    def _duration(self, line: OperationStats, request: int) -> None:
         store = self._store
         latency = store.latency_of(request)
         if latency is None:
@@ -93,17 +93,17 @@ class Statistics:
             line.upstream += latency - upstream
             line.upstream_count += 1
 
-    def _line(self, request: int) -> Line:
+    def _line(self, request: int) -> OperationStats:
         store = self._store
         key = store.server_of(request), store.method_of(request), store.target_of(request)
         if key not in self.lines and len(self.lines) >= MAX_LINES:
             key = OTHER, OTHER, OTHER
         line = self.lines.get(key)
         if line is None:
-            line = self.lines[key] = Line(*key)
+            line = self.lines[key] = OperationStats(*key)
         return line
 
-    def ordered(self, by: str = "count") -> list[Line]:
+    def ordered(self, by: str = "count") -> list[OperationStats]:
         """Lines, the greatest first; ``by``: ``count``, ``errors``, ``p50``, ``p95``, ``max`` or ``size``."""
         keys = {
             "count": lambda line: line.count,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 
-from mcp_ws_ide.ide_entries import IDES, TOKEN_VARIABLE, entry
+from mcp_ws_ide.ide_entries import TOKEN_VARIABLE, grouped_entries
 from mcp_ws_ide.inspector.app.rows import Part, clean
 
 
@@ -18,12 +18,7 @@ def lines(base: str, server: str, token: str = "") -> list[list[Part]]:
         [("  http       ", "dim"), (clean(http), "")],
         [("  token      ", "dim"), (token or f"mcp-ws-inspect token mint --server {clean(server)}", "")],
     ]
-    entries: dict[str, list[str]] = {}
-    for name in IDES:
-        entries.setdefault(json.dumps(entry(name, server, base, token or f"${TOKEN_VARIABLE}")), []).append(
-            name
-        )
-    for text, names in entries.items():
-        found.append([(f"  {', '.join(names)}: ", "note"), (clean(text), "")])
+    for ides, entry in grouped_entries(server, base, token or f"${TOKEN_VARIABLE}"):
+        found.append([(f"  {', '.join(ides)}: ", "note"), (clean(json.dumps(entry)), "")])
     found.append([("", "")])
     return found

@@ -7,12 +7,12 @@ import os
 import time
 
 from mcp_ws_ide.inspector import export
-from mcp_ws_ide.inspector.app.app_base import Desk
+from mcp_ws_ide.inspector.app.app_base import AppBase
 from mcp_ws_ide.inspector.playback import Playback
 from mcp_ws_ide.inspector.recording import Header, Recorder, RecordingError
 
 
-class Files(Desk):
+class FileActions(AppBase):
     """Recording, export, and the way to another recording."""
 
     def action_record(self) -> None:

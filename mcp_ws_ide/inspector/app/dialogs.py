@@ -12,55 +12,10 @@ from textual.screen import ModalScreen
 from textual.widgets import Input
 
 from mcp_ws_ide.inspector.app.detail import Text
+from mcp_ws_ide.inspector.app.keys import HELP, HELP_INDENT
 from mcp_ws_ide.inspector.app.rows import Line, Part, clean
 from mcp_ws_ide.inspector.model import filters
 from mcp_ws_ide.inspector.model.filters import Filter, FilterError
-
-HELP: Final = """\
-1 … 6         Sessions, Traffic, Ladder, Stats, Capabilities, Problems
-/             filter; Enter applies, Esc clears and closes; ↑ ↓ earlier ones, Ctrl+S keeps this one or forgets it
-Ctrl+F        search: the same language, but nothing is hidden
-n, N          to the next, previous match; without a search: to the next, previous problem
-j k ↓ ↑       move
-g G           first, last
-Ctrl+D Ctrl+U a page down, up
-f             follow the newest row
-p             pause: the screen stands still, records are kept
-Enter         open and close the detail pane; on Sessions: only that session; on Stats: only those requests
-[ ] ← →       tabs of the detail pane
-Tab           from the list to the detail pane and back
-w             wrap the lines of the detail pane
-v             view what is cut off: all of the line, of the filter and of the header
-x             to the other half of the pair
-t             to the same message on the other leg
-m             mark the row
-M             only marked rows
-;             comment on the row
-d             compare the two marked rows
-l             fold legs: one row per operation
-s             sort Stats by the next column
-y             copy the message; y again: as websocat, curl, Python (through the terminal, OSC 52)
-r             send the request again and compare the answers
-E             break the session's link on purpose, where the gateway allows it
-R             record from now on, or stop
-e             write what the filter shows to .jsonl, .json or .har
-o             open a recording; q comes back
-c             how to connect a client
-?             this help
-Ctrl+P        palette, with themes
-q, Ctrl+C     quit
-
-Filter        tool:run*  method:tools/*  server:git  session:9f3a  kind:error  status:failed  dir:server  \
-leg:upstream  lat:>500  size:>10k  id:7  id:"7"  since:10m  is:marked  ~regex  word  "two words"
-              side by side: and    |  or    !  not    ( )  group
-
-Status        … pending   OK   FAIL isError   ERR JSON-RPC error   CXL cancelled   LOST link or server ended   \
-ASK input_required   ? not watched
-Direction     c client   g gateway   s server
-"""
-"""A line each: keys, and what they do from column :data:`HELP_INDENT` on."""
-HELP_INDENT: Final = 14
-
 
 MAX_COPIED: Final = 1 << 20
 """Characters that are sent to a terminal's clipboard; most take less."""
@@ -68,13 +23,15 @@ MAX_SHOWN: Final = 20_000
 """Characters of them that are shown."""
 
 
-class Report(ModalScreen[None]):
+class ReportScreen(ModalScreen[None]):
     """Lines to read."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,question_mark,enter", "dismiss", "Close")]
     DEFAULT_CSS = """
-    Report { align: center middle; }
-    Report Vertical { width: 100%; max-width: 118; height: 100%; max-height: 36; border: round $primary; padding: 0 1; }
+    ReportScreen { align: center middle; }
+    ReportScreen Vertical {
+        width: 100%; max-width: 118; height: 100%; max-height: 36; border: round $primary; padding: 0 1;
+    }
     """
 
     def __init__(self, title: str, lines: list[list[Part]], indent: int = 4) -> None:
@@ -95,7 +52,7 @@ class Report(ModalScreen[None]):
         self.text.focus()
 
 
-class Help(Report):
+class Help(ReportScreen):
     """Keys and words."""
 
     def __init__(self) -> None:

@@ -1,0 +1,180 @@
+"""The keys of the terminal inspector: one table, from which bindings, help and the line at the bottom are made.
+
+A new key is one entry here and a method ``action_…`` in the module of its kind: filter_actions, detail_actions,
+file_actions or send_actions. Keys of the filter language and of dialogs are not here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from textual.binding import Binding, BindingType
+
+SCREENS: Final = ("sessions", "traffic", "ladder", "stats", "capabilities", "problems")
+"""The screens, by the number that opens them, from 1."""
+HELP_INDENT: Final = 14
+"""Column of the help screen at which descriptions begin."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyHelp:
+    """One line of help, and the bindings that it describes.
+
+    Attributes:
+        keys: the keys as help writes them.
+        help: what they do.
+        app: bindings of the whole application.
+        rows: bindings of every list of rows.
+        footer: key and word for the line at the bottom; ``""`` where they are not shown there.
+    """
+
+    keys: str
+    help: str
+    app: tuple[Binding, ...] = ()
+    rows: tuple[Binding, ...] = ()
+    footer: str = ""
+
+
+KEYS: Final[tuple[KeyHelp, ...]] = (
+    KeyHelp(
+        f"1 … {len(SCREENS)}",
+        ", ".join(name.title() for name in SCREENS),
+        tuple(
+            Binding(str(number), f"screen({name!r})", name.title()) for number, name in enumerate(SCREENS, 1)
+        ),
+    ),
+    # With priority, so that they act before the next key is given to the focused widget.
+    KeyHelp(
+        "/",
+        "filter: Enter applies it, Esc clears it and closes",
+        (Binding("slash", "filter", "Filter", priority=True),),
+        footer="/ filter",
+    ),
+    KeyHelp(
+        "↑ ↓ Ctrl+S",
+        "while you type a filter: earlier filters; save this filter, or remove it from the saved ones",
+        (
+            Binding("up", "earlier(-1)", show=False, priority=True),
+            Binding("down", "earlier(1)", show=False, priority=True),
+            Binding("ctrl+s", "keep_filter", "Save the filter", priority=True),
+        ),
+    ),
+    KeyHelp(
+        "Ctrl+F",
+        "search: the filter language, but nothing is hidden",
+        (Binding("ctrl+f", "search", "Search", priority=True),),
+    ),
+    KeyHelp(
+        "n, N",
+        "next, previous match; without a search: next, previous problem",
+        (Binding("n", "match(1)", "Next match"), Binding("N", "match(-1)", "Previous match")),
+    ),
+    KeyHelp(
+        "j k ↓ ↑",
+        "move",
+        rows=(
+            Binding("down,j", "move(1)", "Down", show=False),
+            Binding("up,k", "move(-1)", "Up", show=False),
+        ),
+    ),
+    KeyHelp(
+        "g G",
+        "first row, last row",
+        rows=(
+            Binding("home,g", "first", "First", show=False),
+            Binding("end,G", "last", "Last", show=False),
+        ),
+    ),
+    KeyHelp(
+        "Ctrl+D Ctrl+U",
+        "page down, page up",
+        rows=(
+            Binding("pagedown,ctrl+d", "page(1)", "Page down", show=False),
+            Binding("pageup,ctrl+u", "page(-1)", "Page up", show=False),
+        ),
+    ),
+    KeyHelp("f", "follow the newest row", (Binding("f", "follow", "Follow"),), footer="f follow"),
+    KeyHelp(
+        "p", "pause the display; records are still kept", (Binding("p", "pause", "Pause"),), footer="p pause"
+    ),
+    KeyHelp(
+        "Enter",
+        "open or close the detail pane; on Sessions: show only that session; on Stats: only those requests",
+        rows=(Binding("enter", "choose", "Open", show=False),),
+        footer="↵ detail",
+    ),
+    KeyHelp(
+        "[ ] ← →",
+        "tabs of the detail pane",
+        (
+            Binding("right_square_bracket,right", "tab(1)", "Next tab"),
+            Binding("left_square_bracket,left", "tab(-1)", "Previous tab"),
+        ),
+    ),
+    KeyHelp(
+        "Tab",
+        "switch between the list and the detail pane",
+        (Binding("tab,shift+tab", "other_pane", "Other pane", priority=True),),
+    ),
+    KeyHelp("w", "wrap lines in the detail pane", (Binding("w", "wrap", "Wrap lines"),)),
+    KeyHelp(
+        "v",
+        "show truncated text in full: the row, the filter and the header",
+        (Binding("v", "whole", "Show in full"),),
+    ),
+    KeyHelp(
+        "x",
+        "go to the other half of the pair: request or response",
+        (Binding("x", "pair", "Pair"),),
+        footer="x pair",
+    ),
+    KeyHelp("t", "go to the same message on the other leg", (Binding("t", "twin", "Other leg"),)),
+    KeyHelp("m", "mark the row, or unmark it", (Binding("m", "mark", "Mark"),), footer="m mark"),
+    KeyHelp("M", "show only marked rows", (Binding("M", "marked_only", "Marked only"),)),
+    KeyHelp(";", "comment on the row", (Binding("semicolon", "comment", "Comment"),)),
+    KeyHelp("d", "compare the two marked rows", (Binding("d", "difference", "Compare marked"),)),
+    KeyHelp("l", "fold legs: one row per operation", (Binding("l", "fold", "Fold legs"),), footer="l fold"),
+    KeyHelp("s", "sort Stats by the next column", (Binding("s", "sort", "Sort"),)),
+    KeyHelp(
+        "y",
+        "copy the message; y again: copy it as websocat, curl or Python (through the terminal, OSC 52)",
+        (Binding("y", "copy", "Copy"),),
+    ),
+    KeyHelp("r", "send the request again and compare the responses", (Binding("r", "again", "Send again"),)),
+    KeyHelp(
+        "E",
+        "inject a fault into the session's link, if the gateway allows it",
+        (Binding("E", "faults", "Inject a fault"),),
+    ),
+    KeyHelp("R", "start recording, or stop", (Binding("R", "record", "Record"),)),
+    KeyHelp("e", "export the filtered rows to .jsonl, .json or .har", (Binding("e", "export", "Export"),)),
+    KeyHelp("o", "open a recording; q returns", (Binding("o", "open", "Open a recording"),)),
+    KeyHelp("c", "how to connect a client", (Binding("c", "connecting", "How to connect"),)),
+    KeyHelp("Esc", "close what is open; else back to Traffic", (Binding("escape", "leave", "Back"),)),
+    KeyHelp("?", "this help", (Binding("question_mark", "help", "Help"),), footer="? help"),
+    KeyHelp("Ctrl+P", "command palette, with themes"),
+    KeyHelp(
+        "q, Ctrl+C",
+        "quit",
+        (Binding("q", "quit", "Quit"), Binding("ctrl+c", "interrupt", "Quit", priority=True, show=False)),
+        footer="q quit",
+    ),
+)
+
+APP_BINDINGS: Final[list[BindingType]] = [binding for key in KEYS for binding in key.app]
+ROWS_BINDINGS: Final[list[BindingType]] = [binding for key in KEYS for binding in key.rows]
+FOOTER: Final = f" {'  '.join(key.footer for key in KEYS if key.footer)}"
+
+_LEGEND: Final = """\
+Filter        tool:run*  method:tools/*  server:git  session:9f3a  kind:error  status:failed  dir:server  \
+leg:upstream  lat:>500  size:>10k  id:7  id:"7"  since:10m  is:marked  ~regex  word  "two words"
+              side by side: and    |  or    !  not    ( )  group
+
+Status        … pending   OK   FAIL isError   ERR JSON-RPC error   CXL cancelled   LOST link or server ended   \
+ASK input_required   ? response may have been missed
+Direction     c client   g gateway   s server
+"""
+
+HELP: Final = "\n".join([*(f"{key.keys:<{HELP_INDENT}}{key.help}" for key in KEYS), "", _LEGEND])
+"""The help screen, a line each: keys, and from column :data:`HELP_INDENT` on what they do."""
