@@ -27,7 +27,7 @@ from mcp_ws_ide.inspector import cli
 from mcp_ws_ide.observe.metrics import GatewayCollector, Metrics
 
 REFERENCE: Final = Path(__file__).parent / "reference"
-OPENAPI: Final = Path(inspect.getfile(MCPWebSocketApp)).parent / "handlers" / "openapi.json"
+(OPENAPI,) = Path(inspect.getfile(MCPWebSocketApp)).parent.glob("handlers/**/openapi.json")
 NOTICE: Final = "<!-- Written by docs/generate.py from {source}; edit that, then run make docs. -->\n\n"
 
 
@@ -96,11 +96,7 @@ def command_line() -> str:
 def commands(parser: argparse.ArgumentParser, title: str = "", level: int = 2) -> Iterator[str]:
     """The section of a parser, and those of its subcommands."""
     groups = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
-    positional = " ".join(
-        label(action).strip("`")
-        for action in parser._actions
-        if not action.option_strings and action not in groups
-    )
+    positional = " ".join(placeholder(action) for action in parser._actions if not action.option_strings)
     heading = title or f"{parser.prog} {positional}".strip()
     rows = [
         (cell(label(action)), cell(explained(action)))
@@ -120,6 +116,14 @@ def sentence(text: str) -> str:
     """A paragraph that begins and ends as one."""
     text = flat(text)
     return f"{text[0].upper()}{text[1:].removesuffix('.')}.\n" if text else ""
+
+
+def placeholder(action: argparse.Action) -> str:
+    """What stands for a positional argument in the synopsis; nothing for the choice of a subcommand."""
+    if isinstance(action, argparse._SubParsersAction):
+        return ""
+    name = str(action.metavar or action.dest.upper())
+    return f"[{name}]" if action.nargs == "?" else name
 
 
 def label(action: argparse.Action) -> str:

@@ -175,11 +175,14 @@ def test_every_mistake_names_file_key_and_reason(tmp_path, document, key, word):
     assert str(problem).startswith(problem.source)
 
 
+GUIDES = Path(__file__).parents[2] / "docs" / "guides"
+
+
 def examples() -> list[str]:
-    text = (Path(__file__).parents[2] / "docs" / "guides" / "configure-servers.md").read_text(
-        encoding="utf-8"
-    )
-    return re.findall(r"```json\n(.*?)```", text, re.DOTALL)
+    """Every entry that the guides show, page by page."""
+    pages = ("configure-servers", "groups", "remote-servers", "oauth")
+    texts = [(GUIDES / f"{page}.md").read_text(encoding="utf-8") for page in pages]
+    return [example for text in texts for example in re.findall(r"```json\n(.*?)```", text, re.DOTALL)]
 
 
 def test_every_example_of_the_documentation_works(tmp_path):
@@ -191,12 +194,14 @@ def test_every_example_of_the_documentation_works(tmp_path):
         ["git", "search"],
         ["time"],
         ["notes"],
+        ["search"],
         ["desk"],
         ["search", "old", "lab", "local", "mine"],
         ["far"],
+        ["far"],
     ]
-    assert [spec.kind for spec in found[4].servers.values()] == ["http", "sse", "ws", "unix", "python"]
-    desk = found.pop(3)
+    assert [spec.kind for spec in found[5].servers.values()] == ["http", "sse", "ws", "unix", "python"]
+    desk = found.pop(4)
     assert [problem.key for problem in desk.problems] == ["mcpServers.desk.group"], (
         "its members are elsewhere"
     )

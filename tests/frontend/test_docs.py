@@ -1,4 +1,4 @@
-"""The package as it is packed, and what docs/guides/typescript.md and the README show of it."""
+"""The package as it is packed, and what docs/guides/typescript.md and its own README show of it."""
 
 from __future__ import annotations
 
@@ -68,8 +68,6 @@ def test_the_examples_of_the_documentation_work(own, installed):
     assert "echo" in run(installed, CLIENT + without_client, own)
 
 
-def test_the_examples_of_the_readmes_work(own, installed):
-    (readme,) = blocks("README.md", "js")
-    assert "echo" in run(installed, CLIENT + readme, own)
+def test_the_example_of_the_package_works(own, installed):
     (package,) = blocks("frontend_static/README.md", "ts")
     assert "echo" in run(installed, package, own)
