@@ -10,6 +10,7 @@ LAB_STAMP := .venv-lab/.installed
 MCP1_STAMP := .venv-mcp1/.installed
 AGENTS_STAMP := .venv-agents/.installed
 PEERS_STAMP := .peers/.installed
+DOCS_STAMP := $(VENV)/.docs
 FRONTEND := frontend_static
 FRONTEND_STAMP := $(FRONTEND)/node_modules/.installed
 FRONTEND_BUILT := $(FRONTEND)/build/.built
@@ -29,7 +30,7 @@ KEPT := HOME PATH LANG TMPDIR CI PIP_% NPM_CONFIG_% npm_config_% SSL_CERT_FILE S
 CLEAN := env -i $(foreach name,$(filter $(KEPT),$(.VARIABLES)),$(name)="$$$(name)")
 PYTEST := $(CLEAN) PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
 
-.PHONY: help run lab frontend page environments test test-quick check format coverage interop interop-ides binder soak bench bench-http bench-memory bench-tap screenshots clean
+.PHONY: help run lab frontend page environments test test-quick check format coverage interop interop-ides binder soak bench bench-http bench-memory bench-tap docs docs-serve screenshots clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -167,6 +168,17 @@ bench-memory: $(STAMP) $(NODE_STAMP) ## memory of 32 agents on one shared server
 
 bench-tap: $(STAMP) ## what the tap costs a message, watched and not
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python benchmarks/tap.py
+
+$(DOCS_STAMP): pyproject.toml | $(VENV)/.run
+	MCP_WS_IDE_SKIP_FRONTEND=1 $(BIN)/python -m pip install --quiet --editable ".[docs]"
+	@touch $@
+
+docs: $(DOCS_STAMP) ## write the generated references, then the site, in .cache/site; a broken link fails
+	$(BIN)/python docs/generate.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir .cache/site
+
+docs-serve: $(DOCS_STAMP) ## the site on http://127.0.0.1:8000, built again when a page changes
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
 
 screenshots: $(STAMP) $(NODE_STAMP) $(PAGE_BUILT) $(LAB_STAMP) ## the pictures of the documentation, of real traffic
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python docs/screenshots.py
