@@ -171,163 +171,171 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
     template_paths = [str(HERE / "templates")]
 
     servers = Dict(
-        help="""MCP servers by name, in the form of mcp.json's "mcpServers": each a mapping with command, args,
-        env, cwd. Default: none. They take precedence over every file."""
+        help="""MCP servers by name, in the form of "mcpServers" in mcp.json: for each name a mapping with command,
+        args, env, cwd. Default: none. They take precedence over every file."""
     ).tag(config=True)
     server_files = List(
         Unicode(),
-        help="""Paths of mcp.json files read before those of Jupyter's config directories. Default: none.
-        Files are re-read when they change; live sessions keep the server they have.""",
+        help="""Paths of mcp.json files that are read before those in Jupyter's configuration directories. Default:
+        none. A changed file is read again; open sessions keep the server they have.""",
     ).tag(config=True)
     entry_points = Bool(
         True,
-        help="""Whether servers of installed packages (entry points of the group "mcp_ws_ide.servers") are taken over.
-        Default True. Everything configured by hand takes precedence over them.""",
+        help="""Whether to add the servers of installed packages (entry points of the group "mcp_ws_ide.servers").
+        Default True. Servers that you configure take precedence over them.""",
     ).tag(config=True)
     max_sessions = Int(
         LIMITS.max_sessions,
         min=1,
-        help="Most sessions in all (count). Default 10,000. One more is refused with 503.",
+        help="Maximum number of sessions in total. Default 10,000. Further ones are refused with 503.",
     ).tag(config=True)
     max_sessions_per_principal = Int(
         LIMITS.max_sessions_per_principal,
         min=1,
-        help="Most sessions of one user (count). Default 10,000. One more is refused with 503.",
+        help="Maximum number of sessions of one user. Default 10,000. Further ones are refused with 503.",
     ).tag(config=True)
     max_processes = Int(
         LIMITS.max_processes,
         min=1,
-        help="""Most server processes in all (count). Default 64. A legacy session has one of its own; the modern
-        sessions of a user share one per server. A request that would start one more gets an error.""",
+        help="""Maximum number of server processes in total. Default 64. A handshake-era session has a process of
+        its own; the modern sessions of a user share one per server. A request that needs one more gets an
+        error.""",
     ).tag(config=True)
     max_in_flight = Int(
         LIMITS.max_in_flight,
         min=1,
-        help="Most unanswered requests of one session (count). Default 1024. One more gets an error.",
+        help="Maximum number of unanswered requests of one session. Default 1024. Further ones get an error.",
     ).tag(config=True)
     max_message_bytes = Int(
         LIMITS.max_message_bytes,
         min=1024,
-        help="""Longest message in either direction (bytes). Default 10 MiB. A longer one closes the link with 1009;
-        a longer line of a server is dropped and said.""",
+        help="""Maximum length of a message in either direction, in bytes. Default 10 MiB. A longer one closes the
+        link with 1009; a longer line from a server is dropped and reported on the tap, and the request that
+        it answers gets error -31004.""",
     ).tag(config=True)
     max_queued_bytes = Int(
         LIMITS.max_queued_bytes,
         min=1024,
-        help="""Most bytes that wait for a client which does not read (bytes). Default 16 MiB. Above it the link is
-        closed with 1008; a resumable session may come back.""",
+        help="""Maximum number of bytes queued for a client that does not read. Default 16 MiB. Above it the link is
+        closed with 1008; a resumable session can be resumed.""",
     ).tag(config=True)
     max_links_per_second = Int(
         LIMITS.max_links_per_second,
         min=0,
-        help="Most new links per second in all (count). Default 0: no limit. One more gets 429.",
+        help="Maximum number of new links per second, in total. Default 0: no limit. Further ones get 429.",
     ).tag(config=True)
     grace = Float(
         LIMITS.grace,
         min=0.0,
-        help="""Seconds a resumable session waits for its client after a loss. Default 900. Afterwards its
-        requests are cancelled and its processes end; the client learns that the session is gone.""",
+        help="""Grace period: seconds that a resumable session waits for its client after its link is lost. Default
+        900. After that its requests are cancelled and its processes end; the client learns that the session
+        is gone.""",
     ).tag(config=True)
     window_frames = Int(
         LIMITS.window_frames,
         min=16,
-        help="""Most messages that either side of a resumable session keeps until they are acknowledged (count).
-        Default 4096. Beyond it progress and logs give way; answers alone beyond it end the session with 4413.""",
+        help="""Maximum number of unacknowledged messages that either side of a resumable session keeps. Default
+        4096. Beyond it progress and log messages are dropped; if responses alone exceed it, the session
+        ends with 4413.""",
     ).tag(config=True)
     window_bytes = Int(
         LIMITS.window_bytes,
         min=1024,
-        help="The same in bytes. Default 4 MiB. One larger message always fits.",
+        help="""Maximum size of the unacknowledged messages that either side of a resumable session keeps, in bytes.
+        Default 4 MiB. One message larger than this always fits.""",
     ).tag(config=True)
     hello_timeout = Float(
         LIMITS.hello_timeout,
         min=0.1,
-        help="Seconds a resumable link may take to say open or resume. Default 30. Then it is closed with 4400.",
+        help="""Seconds within which a resumable link must send open or resume. Default 30. After that it is closed
+        with 4400.""",
     ).tag(config=True)
     drain_timeout = Float(
         LIMITS.drain_timeout,
         min=0.0,
-        help="""Seconds that running requests have to finish when the server shuts down. Default 2. Afterwards they
+        help="""Seconds that running requests have to finish when the server shuts down. Default 2. After that they
         get an error that says whether they may have run.""",
     ).tag(config=True)
     idle_timeout = Float(
         LIMITS.idle_timeout,
         min=0.0,
-        help="Seconds a shared server process is kept after its last session left. Default 60.",
+        help="Seconds that a shared server process is kept after its last session has ended. Default 60.",
     ).tag(config=True)
     probe_timeout = Float(
         LIMITS.probe_timeout,
         min=0.1,
-        help="""Seconds a server may take to answer the question for its era. Default 10. Afterwards it is offered a
-        handshake, for which it has six times as long; for a client's own thirty times. Then requests get an error.""",
+        help="""Seconds that a server may take to answer the gateway's era probe. Default 10. After that the gateway
+        offers it a handshake and waits six times as long, or thirty times for a client's own handshake.
+        Then requests get an error.""",
     ).tag(config=True)
     park_timeout = Float(
         LIMITS.park_timeout,
         min=1.0,
-        help="""Seconds that a call to a server of the handshake era waits for its client's answer to a question of the
-        server (sampling, elicitation, roots). Default 600. Afterwards the call is cancelled at the server.""",
+        help="""Seconds that a call to a handshake-era server waits for its client to answer a question of the
+        server (sampling, elicitation, roots). Default 600. After that the call is cancelled at the server.""",
     ).tag(config=True)
     websocket = Bool(
         True,
-        help="""Whether MCP endpoints answer a WebSocket handshake. Default True. False ignores the upgrade, so that
-        clients fall back to Streamable HTTP on the same URL.""",
+        help="""Whether MCP endpoints accept WebSocket handshakes. Default True. With False the upgrade is ignored,
+        so that clients fall back to Streamable HTTP on the same URL.""",
     ).tag(config=True)
     check_origin = Bool(
         True,
-        help="""Whether a request from a foreign web page is refused even with a valid token. Default True.
-        False leaves the check to Jupyter, which skips it for tokens; prefer ServerApp.allow_origin.""",
+        help="""Whether to refuse requests from pages of a foreign Origin even if they carry a valid token. Default
+        True. False leaves the check to Jupyter, which skips it for tokens; prefer ServerApp.allow_origin.""",
     ).tag(config=True)
     credential_check_interval = Int(
         int(CHECK_SECONDS),
         min=1,
-        help="""Seconds between two checks whether the Jupyter credentials behind open links still hold. Default 30.
-        A link whose credential does not is closed with 4401. Gateway tokens are checked every second.""",
+        help="""Seconds between two checks of the Jupyter credentials behind open links. Default 30. A link whose
+        credential no longer holds is closed with 4401. Gateway tokens are checked every second.""",
     ).tag(config=True)
     redact_patterns = List(
         Unicode(),
-        help="""Regular expressions (of the package "regex") of what nobody may see on the tap: what matches within a
-        text of a message, of an event or of a server's stderr is hidden. Default: none. They come on top of the
-        built-in rules. With any pattern every watched message is parsed. One that takes 20 ms hides all text.""",
+        help="""Regular expressions (of the package "regex") for text to redact on the tap, in addition to the
+        built-in rules: in strings of messages, in events and in stderr of servers. Default: none. With any
+        pattern, every watched message is parsed. A pattern that takes longer than 20 ms makes the tap
+        withhold all text.""",
     ).tag(config=True)
     tap_grace = Float(
         LIMITS.tap_grace,
         min=0.0,
-        help="""Seconds that the tap remembers a user's traffic after their last watcher left, so that one which
-        comes back misses nothing. Default 60. At most 10,000 records and about 16 MiB for each such user.""",
+        help="""Seconds that the tap keeps a user's records after their last watcher has left, so that a watcher
+        that reconnects misses nothing. Default 60. At most 10,000 records or about 16 MiB per user.""",
     ).tag(config=True)
     allow_faults = Bool(
         False,
-        help="""Whether links of sessions may be broken on purpose over REST, to test clients. Default False. True needs
-        the authorizer's "execute" on "mcp-faults" as well; a user can break only what is theirs.""",
+        help="""Whether links of sessions may be broken on purpose over REST, to test clients. Default False.
+        Callers also need the authorizer's "execute" on "mcp-faults"; users can break only their own links.""",
     ).tag(config=True)
     allow_editing = Bool(
         True,
-        help="""Whether entries of the user's own mcp.json may be added, changed and removed over REST and on the page.
-        Default True. Needs the authorizer's "write" on "mcp" as well; nothing is started from such an entry before a
-        user has agreed to what it runs. False leaves the file to editors.""",
+        help="""Whether entries of the user's own mcp.json may be added, changed and removed over REST and on the
+        page. Default True. Callers also need the authorizer's "write" on "mcp"; nothing is started from
+        such an entry until a user has agreed to what it runs. With False only editors change the file.""",
     ).tag(config=True)
     consents_file = Unicode(
-        help="File that keeps which entries users have agreed to start (mode 0600). Default: mcp_ws_ide/consents.json "
-        "in Jupyter's data directory.",
+        help="""File with the consents of users to start entries (mode 0600). Default: mcp_ws_ide/consents.json in
+        Jupyter's data directory.""",
     ).tag(config=True)
     tokens_file = Unicode(
-        help="File that keeps the hashes of gateway tokens (mode 0600). Default: mcp_ws_ide/tokens.json in Jupyter's "
-        "data directory.",
+        help="""File with the hashes of gateway tokens (mode 0600). Default: mcp_ws_ide/tokens.json in Jupyter's
+        data directory.""",
     ).tag(config=True)
 
     oauth_timeout = Float(
         LIMITS.oauth_timeout,
         min=1.0,
         help="""Seconds that requests to a remote server with OAuth wait for the user's authorization. Default 300.
-        Afterwards they get an error that names the page; the next request asks anew.""",
+        After that they get an error that names the page to open; the next request starts a new attempt.""",
     ).tag(config=True)
     public_url = Unicode(
-        help="""Address of this Jupyter server as browsers know it, with the base URL: authorization servers send the
-        browser back to {public_url}mcp-ws/oauth/callback. Default: the address it listens on.""",
+        help="""Address of this Jupyter server as browsers see it, including the base URL: authorization servers
+        send the browser back to {public_url}mcp-ws/oauth/callback. Default: the address it listens on.""",
     ).tag(config=True)
     oauth_directory = Unicode(
-        help="Directory that keeps the OAuth tokens of remote servers (mode 0700, files 0600). Default: "
-        "mcp_ws_ide/oauth in Jupyter's data directory.",
+        help="""Directory with the OAuth tokens of remote servers (mode 0700, files 0600). Default: mcp_ws_ide/oauth
+        in Jupyter's data directory.""",
     ).tag(config=True)
 
     def _tokens_file_default(self) -> str:
