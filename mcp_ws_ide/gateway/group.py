@@ -1,49 +1,56 @@
 """A group of servers as a transport: one connection, which is a session of its own on each member.
 
-To its upstream a group is one more modern server. :class:`~mcp_ws_ide.core.group.Group` decides what goes to whom; here
-the members' sessions are opened, and closed with the connection. Each is a session like any other: with the member's
-limits, allow and deny lists, bridge and sharing.
+To its upstream a group is one more modern server. :class:`~mcp_ws_ide.core.group.Group` decides which member a message
+goes to; here the sessions on the members are opened, and ended with the connection. They are sessions like any other:
+with the member's limits, allow and deny lists, bridge and sharing.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Self
+from collections.abc import Mapping
+from typing import Self
 
 from mcp_ws_ide import __version__
+from mcp_ws_ide.config.spec import ServerSpec
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.core.group import Group, Out
 from mcp_ws_ide.errors import LimitExceeded, TransportClosed, TransportError
+from mcp_ws_ide.gateway.message_transport import MessageTransport
+from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.gateway.session import Session
-from mcp_ws_ide.gateway.shared import SharedUpstream
+from mcp_ws_ide.gateway.session_registry import SessionRegistry
 from mcp_ws_ide.links.base import LinkInfo
-from mcp_ws_ide.transports.base import Receiver, Supplies, Transport
-
-if TYPE_CHECKING:
-    from mcp_ws_ide.config.spec import ServerSpec
-    from mcp_ws_ide.gateway.gateway import Gateway
+from mcp_ws_ide.transports.base import Receiver, Supplies
 
 
-class GroupTransport(Transport):
+class GroupTransport(MessageTransport):
     """One attachment to a group.
 
     Args:
-        name: of the group.
-        members: names of configured servers; one that is unknown, or cannot be used, is said with each list.
-        principal: whose sessions these are.
+        servers: the configured servers, by name; a member that is missing, or cannot be used, is named in each list.
+        sessions: where the sessions on the members are opened.
+        principal: the owner of these sessions.
         stateless: whether it is for one exchange over HTTP, so that no member starts a process for it alone.
     """
 
     kind = "group"
 
     def __init__(
-        self, gateway: Gateway, name: str, members: tuple[str, ...], principal: str, *, stateless: bool
+        self,
+        servers: Mapping[str, Server],
+        sessions: SessionRegistry,
+        group: Server,
+        principal: str,
+        *,
+        stateless: bool,
     ) -> None:
-        self._gateway = gateway
-        self._info = LinkInfo(principal, f"group {name}", link="http" if stateless else "group")
-        self._group = Group(name, members, __version__)
+        self._servers = servers
+        self._registry = sessions
+        self._info = LinkInfo(principal, f"group {group.name}", link="http" if stateless else "group")
+        self._group = Group(group.name, group.members, __version__)
         self._sessions: dict[str, Session] = {}
         self._held = False
         """Whether the client reads slowly."""
@@ -90,8 +97,7 @@ class GroupTransport(Transport):
         names one call alone, and cannot be guessed."""
         for server in {session.server for session in self._sessions.values()}:
             for upstream in server.upstreams:
-                if isinstance(upstream, SharedUpstream):
-                    upstream.abandon(state)
+                upstream.abandon(state)
 
     def tick(self, now: float) -> None:
         """Called about once a second (``now``: ``time.monotonic``)."""
@@ -120,17 +126,17 @@ class GroupTransport(Transport):
         session = self._sessions.get(member)
         if session is not None:
             return session
-        server = self._gateway.servers.get(member)
+        server = self._servers.get(member)
         if server is None or server.members:
             return f"there is no server {member!r}"
         refusal = server.refusal_to(self._info.principal)
         if refusal is not None:
             return f"server {member!r} cannot start: {refusal}"
         try:
-            self._gateway.check_admission(self._info.principal)
+            self._registry.check_admission(self._info.principal)
         except LimitExceeded as error:
             return str(error)
-        session = self._gateway.open_session(server, _MemberLink(self, member), self._info)
+        session = self._registry.open(server, _MemberLink(self, member), self._info)
         self._sessions[member] = session
         return session
 

@@ -1,7 +1,7 @@
-"""Server processes that are started before anybody asks for them (``mcp_ws.prewarm``).
+"""Server processes that are started before a session needs them (``mcp_ws.prewarm``).
 
-For servers whose process cannot be shared, a session waits for its start: half a second for a Python server. A
-:class:`WarmPool` keeps a few ready. What one of them says before it is taken is kept for whoever takes it.
+Where a process cannot be shared, a session waits for its start: half a second for a Python server. A
+:class:`PrewarmPool` keeps a few processes ready. Whatever a process sends before it is taken is kept for its taker.
 """
 
 from __future__ import annotations
@@ -11,68 +11,69 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from mcp_ws_ide.errors import LimitExceeded, NotAttempted, TransportError
-from mcp_ws_ide.transports import Transport
-from mcp_ws_ide.transports.base import Receiver
-
-if TYPE_CHECKING:
-    from mcp_ws_ide.gateway.gateway import Gateway
-    from mcp_ws_ide.gateway.server import Server
+from mcp_ws_ide.gateway.server import Server
+from mcp_ws_ide.tasks import TaskGroupOwner
+from mcp_ws_ide.transports.base import Receiver, Transport
 
 KEPT_EVENTS: Final = 1000
-"""Lines that a process may say before it is taken; older ones are forgotten."""
+"""Events (lines, mostly) of a process that are kept until it is taken; the oldest are dropped."""
 
 log = logging.getLogger(__name__)
 
 
-class _Waiting:
-    """The receiver of a process that nobody has taken yet, and afterwards of whoever has."""
+class _Relay:
+    """The receiver of a prewarmed process: keeps its events, then passes them to whoever takes the process."""
 
     def __init__(self, on_closed: Callable[[str], None]) -> None:
         self._on_closed = on_closed
-        self._taken_by: Receiver | None = None
+        self._taker: Receiver | None = None
         self._kept: deque[Callable[[Receiver], None]] = deque(maxlen=KEPT_EVENTS)
 
     def taken_by(self, receiver: Receiver) -> None:
-        """From now on everything goes to ``receiver``, beginning with what was kept."""
-        self._taken_by = receiver
+        """Pass the kept events, and all later ones, to ``receiver``."""
+        self._taker = receiver
         while self._kept:
             self._kept.popleft()(receiver)
 
     def _pass(self, event: Callable[[Receiver], None]) -> None:
-        if self._taken_by is None:
+        if self._taker is None:
             self._kept.append(event)
         else:
-            event(self._taken_by)
+            event(self._taker)
 
     def message_received(self, message: bytes) -> None:
-        """See :class:`Receiver`."""
+        """See :class:`~mcp_ws_ide.transports.base.Receiver`."""
         self._pass(lambda receiver: receiver.message_received(message))
 
     def noise_received(self, source: str, text: str) -> None:
-        """See :class:`Receiver`."""
+        """See :class:`~mcp_ws_ide.transports.base.Receiver`."""
         self._pass(lambda receiver: receiver.noise_received(source, text))
 
     def write_paused(self, paused: bool) -> None:
-        """See :class:`Receiver`."""
+        """See :class:`~mcp_ws_ide.transports.base.Receiver`."""
         self._pass(lambda receiver: receiver.write_paused(paused))
 
     def transport_closed(self, reason: str) -> None:
-        """See :class:`Receiver`."""
-        if self._taken_by is None:
+        """See :class:`~mcp_ws_ide.transports.base.Receiver`."""
+        if self._taker is None:
             self._on_closed(reason)
         else:
-            self._taken_by.transport_closed(reason)
+            self._taker.transport_closed(reason)
 
 
-class WarmPool:
-    """The processes of one server that wait to be taken."""
+class PrewarmPool:
+    """The prewarmed processes of one server.
 
-    def __init__(self, gateway: Gateway, server: Server) -> None:
-        self._gateway, self._server = gateway, server
-        self._ready: deque[tuple[Transport, _Waiting]] = deque()
+    Args:
+        tasks: owner of the tasks that start processes.
+    """
+
+    def __init__(self, tasks: TaskGroupOwner, server: Server) -> None:
+        self._tasks, self._server = tasks, server
+        self._ready: deque[tuple[Transport, _Relay]] = deque()
         self._filling = False
         self._closed = False
         self._wake = asyncio.Event()
@@ -81,20 +82,20 @@ class WarmPool:
         return len(self._ready)
 
     def take(self, receiver: Receiver) -> Transport | None:
-        """A process that is ready, given to ``receiver``; None if there is none. Another one is started."""
+        """Hand a ready process to ``receiver``, and start its replacement; None if no process is ready."""
         if not self._ready:
             self.fill()
             return None
-        transport, waiting = self._ready.popleft()
-        waiting.taken_by(receiver)
+        transport, relay = self._ready.popleft()
+        relay.taken_by(receiver)
         self.fill()
         return transport
 
     def fill(self) -> None:
-        """Begin to start what is missing; returns at once."""
+        """Start the missing processes in the background."""
         if not self._filling and not self._closed and len(self._ready) < self._server.spec.prewarm:
             self._filling = True
-            self._gateway.tasks.spawn(self._fill(), f"prewarm {self._server.name}")
+            self._tasks.spawn(self._fill(), f"prewarm {self._server.name}")
 
     async def _fill(self) -> None:
         try:
@@ -107,30 +108,32 @@ class WarmPool:
             failed = isinstance(error, TransportError) and not isinstance(error, NotAttempted)
             if failed and self._server.refusal is None:
                 self._server.crash_loop.crashed()
-            log.warning("server %s could not be started ahead: %s", self._server.name, error)
+            log.warning("server %s could not be prewarmed: %s", self._server.name, error)
         finally:
             self._filling = False
 
     async def _start_one(self) -> None:
-        self._gateway.check_processes(self._server, wanted=1)
+        self._server.check_processes(wanted=1)
         transport = self._server.new_transport()
-        waiting = _Waiting(lambda reason: self._lost(transport, reason))
-        await transport.connect(waiting)
-        self._ready.append((transport, waiting))
+        relay = _Relay(lambda reason: self._lost(transport, reason))
+        await transport.connect(relay)
+        self._ready.append((transport, relay))
         if self._closed:
             await self.aclose()
 
     def _lost(self, transport: Transport, reason: str) -> None:
-        """It ended before anybody took it."""
+        """Replace a process that exited before it was taken."""
         self._ready = deque(entry for entry in self._ready if entry[0] is not transport)
         if not self._closed:
-            log.warning("server %s ended before anybody used it: %s", self._server.name, reason)
+            log.warning(
+                "server %s exited before its prewarmed process was used: %s", self._server.name, reason
+            )
             self._server.crash_loop.crashed()
             self._server.failed("", reason)
             self.fill()
 
     async def aclose(self) -> None:
-        """End what nobody has taken."""
+        """End the processes that nobody has taken; start no more."""
         self._closed = True
         self._wake.set()
         ready, self._ready = self._ready, deque()

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
 
 from mcp_ws_ide.core import binding
 from mcp_ws_ide.core.binding import CloseCode, Control, ControlError
 from mcp_ws_ide.core.resume import Refused
 from mcp_ws_ide.errors import LimitExceeded
 from mcp_ws_ide.gateway.faults import WORDS
-from mcp_ws_ide.gateway.session import Session
+from mcp_ws_ide.gateway.gateway import Gateway
+from mcp_ws_ide.gateway.resumable import ResumableSession
+from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.links.base import LinkInfo, Rebindable
 from mcp_ws_ide.tokens import resume_digest
-
-if TYPE_CHECKING:
-    from mcp_ws_ide.gateway.gateway import Gateway
-    from mcp_ws_ide.gateway.server import Server
 
 
 class Hello:
@@ -59,8 +56,7 @@ class Hello:
         except LimitExceeded as error:
             self._gateway.metrics.refusals[error.limit] += 1
             return self._link.close(CloseCode.TRY_AGAIN_LATER, str(error))
-        session = self._gateway.open_session(self._server, self._link, self._info, resumable=True)
-        self._bind(session)
+        self._bind(self._gateway.open_resumable_session(self._server, self._link, self._info))
 
     def _resume(self, control: Control) -> None:
         assert control.token is not None
@@ -85,17 +81,17 @@ class Hello:
         if not session.ended:
             self._bind(session)
 
-    def _refuse_on_purpose(self, session: Session, for_good: bool) -> None:
+    def _refuse_on_purpose(self, session: ResumableSession, for_good: bool) -> None:
         session.observe("fault", f"resume refused: {'gone' if for_good else 'later'}")
         if not for_good:
             return self._link.close(CloseCode.TRY_AGAIN_LATER, WORDS)
         session.end(CloseCode.GONE, WORDS)
         self._gone(WORDS)
 
-    def _bind(self, session: Session) -> None:
+    def _bind(self, session: ResumableSession) -> None:
         link = self._link
         link.bind(
-            lambda data, now: session.receive_counted(link, data, now),
+            lambda data, now: session.receive_frame(link, data, now),
             lambda code, reason: session.link_lost(link, code, reason),
             session.link_full,
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from mcp_ws_ide import __version__
 from mcp_ws_ide.core import era as eras
@@ -19,14 +19,11 @@ from mcp_ws_ide.core.era import Era
 from mcp_ws_ide.core.multiplexer import Multiplexer
 from mcp_ws_ide.core.payload import code_of, words_of
 from mcp_ws_ide.errors import SESSION_LOST, UPSTREAM_LOST, UPSTREAM_UNAVAILABLE
-from mcp_ws_ide.gateway.upstream import Upstream
+from mcp_ws_ide.gateway.message_transport import MessageTransport
+from mcp_ws_ide.gateway.server import Server
+from mcp_ws_ide.gateway.services import Services
+from mcp_ws_ide.gateway.upstream import Upstream, UpstreamUser
 from mcp_ws_ide.transports.base import Transport
-
-if TYPE_CHECKING:
-    from mcp_ws_ide.gateway.gateway import Gateway
-    from mcp_ws_ide.gateway.group import GroupTransport
-    from mcp_ws_ide.gateway.server import Server
-    from mcp_ws_ide.gateway.session import Session
 
 
 class SharedUpstream(Upstream):
@@ -36,12 +33,17 @@ class SharedUpstream(Upstream):
     """
 
     def __init__(
-        self, gateway: Gateway, server: Server, principal: str, sole_owner: Session | None = None
+        self,
+        services: Services,
+        server: Server,
+        principal: str,
+        sole_user: UpstreamUser | None = None,
+        on_leaving: Callable[[SharedUpstream], None] = lambda upstream: None,
     ) -> None:
-        super().__init__(gateway, server, principal, sole_owner.id if sole_owner else None)
-        self.principal = principal
-        self.mux: Multiplexer[Session] = Multiplexer(sole_owner)
-        self._users: set[Session] = set()
+        super().__init__(services, server, principal, sole_user)
+        self.mux: Multiplexer[UpstreamUser] = Multiplexer(sole_user)
+        self._on_leaving = on_leaving
+        self._users: set[UpstreamUser] = set()
         self._idle: asyncio.TimerHandle | None = None
         self._probed = False
         """Whether it was sent a probe; one that ends on it is started again, without."""
@@ -49,18 +51,18 @@ class SharedUpstream(Upstream):
         """Whether the process that runs now was sent the probe, and has not answered it."""
         self._probe_error = ""
         self._bridge: LegacyServer | None = None
-        self._group: GroupTransport | None = None
+        self._group: MessageTransport | None = None
         """The transport, where the server is a group."""
 
     @property
-    def era(self) -> Era:  # type: ignore[override]
+    def era(self) -> Era:
         """The era spoken to the server."""
         return Era.LEGACY if self._bridge is not None else Era.MODERN
 
     @property
-    def shared(self) -> bool:  # type: ignore[override]
+    def shared(self) -> bool:
         """Whether it is for all sessions of its principal."""
-        return self.mux.sole_owner is None
+        return self._sole_user is None
 
     @property
     def users(self) -> int:
@@ -68,11 +70,11 @@ class SharedUpstream(Upstream):
         return len(self._users)
 
     def _new_transport(self) -> Transport:
-        session = self.mux.sole_owner
-        if not self.server.members or session is None:
-            return super()._new_transport()
-        self._group = self._gateway.group_transport(self.server, self.owner, stateless=session.stateless)
-        return self._group
+        session = self._sole_user
+        stateless = session is not None and session.stateless
+        transport = self.server.new_transport(self.owner, stateless=stateless)
+        self._group = transport if isinstance(transport, MessageTransport) else None
+        return transport
 
     # --- which era the server speaks --------------------------------------------------------------
 
@@ -83,7 +85,7 @@ class SharedUpstream(Upstream):
         if self.server.era is Era.LEGACY or self._probed:
             return self._shake_hands()
         self._probed = self._probe_open = True
-        self._await(self._probe_unanswered, self._gateway.limits.probe_timeout)
+        self._await(self._probe_unanswered, self._services.limits.probe_timeout)
         self.send(eras.probe(__version__))
 
     @property
@@ -94,7 +96,7 @@ class SharedUpstream(Upstream):
     @property
     def _for_its_sessions(self) -> bool:
         """Whether its sessions can stay with this process if the server needs a handshake."""
-        return self.mux.sole_owner is not None or self.server.spec.sharing == "always"
+        return self._sole_user is not None or self.server.spec.sharing == "always"
 
     def _probe_answered(self, answer: messages.Message) -> None:
         """Positive evidence alone makes a server modern; whether it is of the handshake era, a handshake shows."""
@@ -134,7 +136,7 @@ class SharedUpstream(Upstream):
             self._refuse_waiting()
             return self._end(reason)
         words = f"{reason}; it is started again for a handshake, since some servers end on anything before it"
-        self._tell("upstream_closed", self._gateway.tap.redactor.text(words))
+        self._tell("upstream_closed", self._tap.redactor.text(words))
         self._transport = self._bridge = None
         self._probe_open = False
         self.start()
@@ -156,7 +158,7 @@ class SharedUpstream(Upstream):
             if forward.pending is not None:
                 session.fail(forward.pending, UPSTREAM_UNAVAILABLE, f"server {self.server.name!r}: {words}")
 
-    def _dismiss(self) -> list[tuple[Session, Forward]]:
+    def _dismiss(self) -> list[tuple[UpstreamUser, Forward]]:
         """End it; returns what its sessions had for it."""
         waiting, self._waiting = self._waiting, []
         for session in list(self._users):
@@ -169,19 +171,21 @@ class SharedUpstream(Upstream):
     def _shake_hands(self) -> None:
         params = self._waiting[0][1].message.params if self._waiting else b"{}"
         self._bridge = LegacyServer(
-            shared=self.mux.sole_owner is None,
+            shared=self._sole_user is None,
             new_state=lambda: secrets.token_urlsafe(32),
-            park_time=self._gateway.limits.park_timeout,
+            park_time=self._services.limits.park_timeout,
         )
-        self._await(self._not_shaken, self._handshake_timeout)
+        self._await(self._handshake_timed_out, self._handshake_timeout)
         self._perform(self._bridge.start(params, __version__))
 
-    def _not_shaken(self) -> None:
+    def _handshake_timed_out(self) -> None:
         silent = self._probed and not self._probe_error
         words = "answered neither server/discover nor" if silent else "did not answer"
-        self._fail_waiting(f"{self._probe_error}it {words} {self._in_time}")
+        self._fail_waiting(f"{self._probe_error}it {words} {self._deadline_text}")
 
-    def _perform(self, step: Step, pending: Pending | None = None, session: Session | None = None) -> None:
+    def _perform(
+        self, step: Step, pending: Pending | None = None, session: UpstreamUser | None = None
+    ) -> None:
         for data in step.to_server:
             self.send(messages.one_line(data), pending, session)
         now = time.perf_counter()
@@ -216,14 +220,14 @@ class SharedUpstream(Upstream):
         if self._bridge is not None and self._ready:
             self._perform(self._bridge.expire(now))
 
-    def attach(self, session: Session) -> None:
+    def attach(self, session: UpstreamUser) -> None:
         """``session`` uses this upstream from now on."""
         self._users.add(session)
         if self._idle is not None:
             self._idle.cancel()
             self._idle = None
 
-    def detach(self, session: Session) -> None:
+    def detach(self, session: UpstreamUser) -> None:
         """``session`` is gone for good: cancel what it left in flight."""
         for data in self.mux.drop(session.core.pending.values()):
             if self._bridge is None:
@@ -241,31 +245,27 @@ class SharedUpstream(Upstream):
             session.set_reading(True, self)
         self._users.discard(session)
         if not self._users and not self.closed:
-            self._idle = self._gateway.loop.call_later(self._idle_timeout(), self._close_if_idle)
+            self._idle = self._services.loop.call_later(self._idle_timeout(), self._close_if_idle)
 
     def _idle_timeout(self) -> float:
-        if self.mux.sole_owner is not None:
+        if self._sole_user is not None:
             return 0.0
         configured = self.server.spec.idle_timeout
-        return self._gateway.limits.idle_timeout if configured is None else configured
+        return self._services.limits.idle_timeout if configured is None else configured
 
     def _close_if_idle(self) -> None:
         if self._bridge is not None and self._bridge.parked:  # its client comes back as another session
-            self._idle = self._gateway.loop.call_later(self._idle_timeout() or 1.0, self._close_if_idle)
+            self._idle = self._services.loop.call_later(self._idle_timeout() or 1.0, self._close_if_idle)
         elif not self._users:
-            self._leave_pool()
+            self._on_leaving(self)
             self.close()
-
-    def _leave_pool(self) -> None:
-        if self.server.shared.get(self.principal) is self:
-            del self.server.shared[self.principal]
 
     def close(self) -> None:
         """End the server and forget it, so that the next session starts a new one."""
-        self._leave_pool()
+        self._on_leaving(self)
         super().close()
 
-    def _transmit(self, session: Session, effect: Forward) -> None:
+    def _transmit(self, session: UpstreamUser, effect: Forward) -> None:
         pending = effect.pending
         if (
             pending is not None
@@ -279,13 +279,13 @@ class SharedUpstream(Upstream):
         step = self._bridge.from_client(messages.parse(data), session, time.monotonic())
         self._perform(step, pending, session)
 
-    def _seen_by(self, session: Session | None) -> str | None:
+    def _seen_by(self, session: UpstreamUser | None) -> str | None:
         """Behind a bridge one message may be for several sessions: then only the owner sees it."""
-        shared_bridge = self._bridge is not None and self.mux.sole_owner is None
+        shared_bridge = self._bridge is not None and self._sole_user is None
         return None if shared_bridge else super()._seen_by(session)
 
-    def _meant_for(self, message: messages.Message) -> Session | None:
-        return self.mux.sole_owner or self.mux.addressee(message)
+    def _meant_for(self, message: messages.Message) -> UpstreamUser | None:
+        return self._sole_user or self.mux.addressee(message)
 
     def _received(self, message: messages.Message, now: float) -> None:
         waiting = self._probed and self._deadline is not None
@@ -309,9 +309,40 @@ class SharedUpstream(Upstream):
 
     def ended(self, reason: str) -> None:
         """Modern sessions outlive the process: each open request ends with an error, the next starts anew."""
-        self._leave_pool()
+        self._on_leaving(self)
         self._answered()
         for session in list(self._users):  # first: what fails may lead to another request
             session.shared_lost(self)
         for session, pending in self.mux.fail_all():
             session.fail(pending, UPSTREAM_LOST, f"server {self.server.name!r} ended: {reason}")
+
+
+class SharedPool:
+    """The upstreams that sessions of one principal share: at most one for each server and principal."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._upstreams: dict[tuple[Server, str], SharedUpstream] = {}
+
+    def get(self, server: Server, principal: str) -> SharedUpstream:
+        """Return the upstream that this principal's sessions share; start it if there is none."""
+        upstream = self._upstreams.get((server, principal))
+        if upstream is None or upstream.closed:
+            upstream = SharedUpstream(self._services, server, principal, on_leaving=self._forget_one)
+            self._upstreams[server, principal] = upstream
+            upstream.start()
+        return upstream
+
+    def _forget_one(self, upstream: SharedUpstream) -> None:
+        key = upstream.server, upstream.owner
+        if self._upstreams.get(key) is upstream:
+            del self._upstreams[key]
+
+    def of_server(self, server: Server) -> list[SharedUpstream]:
+        """Return the upstreams of this server."""
+        return [upstream for upstream in self._upstreams.values() if upstream.server is server]
+
+    def forget(self, server: Server) -> None:
+        """Let the next session start a new upstream of this server; the old ones go on for their sessions."""
+        for upstream in self.of_server(server):
+            self._forget_one(upstream)

@@ -6,22 +6,20 @@ import asyncio
 import json
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
 from mcp_ws_ide import __version__
+from mcp_ws_ide.config.spec import ServerSpec
 from mcp_ws_ide.core import era as eras
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.era import Era
 from mcp_ws_ide.errors import LimitExceeded, MalformedMessage, TransportClosed, TransportError
+from mcp_ws_ide.gateway.gateway import Gateway
+from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.gateway.upstream import HANDSHAKE_FACTOR
 from mcp_ws_ide.transports import Transport
-
-if TYPE_CHECKING:
-    from mcp_ws_ide.config.spec import ServerSpec
-    from mcp_ws_ide.gateway.gateway import Gateway
-    from mcp_ws_ide.gateway.server import Server
 
 HANDSHAKE_VERSION: Final = "2025-11-25"
 """The newest revision with a handshake."""
@@ -143,7 +141,7 @@ class Trial:
 
     async def _attempt(self, *, probe: bool) -> Era | None:
         """One process or link; None where it ended on the probe, as servers of the handshake era may."""
-        self._gateway.check_processes(self._server, wanted=1)
+        self._server.check_processes(wanted=1)
         talk = _Conversation()
         transport = self._server.new_transport(self._principal)
         await transport.connect(talk)

@@ -1,8 +1,8 @@
-"""Live attachments to servers: what all have in common, and the kind that is one session's own (the other: shared.py).
+"""A live attachment to a server: what private and shared upstreams have in common.
 
-An upstream owns its transport from the first byte to the last. Messages that arrive before the server is
-ready wait in order; when the server ends, every request it owes an answer gets an error that says whether
-it may have run.
+An upstream owns its transport from the first byte to the last. Messages that arrive before the server is ready wait in
+order. When the server exits, every unanswered request fails with an error whose ``data.outcome`` says whether it may
+have run. Sessions are known only as :class:`UpstreamUser`.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from mcp_ws_ide.core import messages
-from mcp_ws_ide.core.effects import Deliver, Drop, Forward, Pending, Reply
+from mcp_ws_ide.core.effects import Drop, Forward, Pending
 from mcp_ws_ide.core.era import Era
+from mcp_ws_ide.core.session import SessionCore
 from mcp_ws_ide.errors import (
     INTERNAL_ERROR,
     UPSTREAM_UNAVAILABLE,
@@ -28,46 +28,104 @@ from mcp_ws_ide.errors import (
     TransportClosed,
     TransportError,
 )
+from mcp_ws_ide.gateway.server import Server
+from mcp_ws_ide.gateway.services import Services
 from mcp_ws_ide.transports.base import Transport
-
-if TYPE_CHECKING:
-    from mcp_ws_ide.gateway.gateway import Gateway
-    from mcp_ws_ide.gateway.server import Server
-    from mcp_ws_ide.gateway.session import Session
 
 HIGH_WATER: Final = 1 << 20
 """Bytes waiting for a server that is not ready, above which its clients are not read."""
 
 HANDSHAKE_FACTOR: Final = 6
-"""How many times as long as for the probe a handshake is waited for: a first start may download the server."""
+"""Time for a handshake, in multiples of ``probe_timeout``: a first start may download the server."""
 
 ANSWER_ENDS: Final = 2048
-"""How much of either end of an unusable message is searched for the id it answers."""
-
+"""Bytes at either end of an unusable message that are searched for the id it answers."""
 
 log = logging.getLogger(__name__)
 
 
-class Upstream(ABC):
-    """What both kinds have in common; also the :class:`~mcp_ws_ide.transports.base.Receiver`."""
+class UpstreamUser(Protocol):
+    """A session, as an upstream sees it. No method waits."""
 
-    era: Era
-    shared: bool
+    id: str
+    core: SessionCore
+
+    def __hash__(self) -> int: ...
+
+    @property
+    def ended(self) -> bool:
+        """Whether the session has ended."""
+
+    @property
+    def token_for_upstream(self) -> str | None:
+        """The gateway token whose holder may see this session's traffic with the server; None if nobody may."""
+
+    def deliver(self, data: bytes, answered: Pending | None, received: float, droppable: bool) -> None:
+        """Pass a message of the server on to the client.
+
+        Args:
+            answered: the request it answers, if any.
+            received: when its bytes arrived (``time.perf_counter``).
+            droppable: whether it may be dropped when the window is full.
+        """
+
+    def fail(self, pending: Pending, code: int, text: str) -> None:
+        """Answer a request with an error, unless it was answered or cancelled."""
+
+    def set_reading(self, reading: bool, upstream: Upstream) -> None:
+        """Stop or resume reading from the client; a client is read when all of its upstreams agree."""
+
+    # --- called by shared upstreams ---------------------------------------------------------------
+
+    @property
+    def stateless(self) -> bool:
+        """Whether the session is one exchange over HTTP, whose client comes back as another session."""
+
+    def forward_modern(self, effect: Forward) -> None:
+        """Choose an upstream again for a message that its upstream gives back."""
+
+    def refuse_modern(self, effect: Forward) -> None:
+        """Answer a request that its upstream gives back: the server speaks only the handshake era."""
+
+    def shared_lost(self, upstream: Upstream) -> None:
+        """Forget an upstream that is gone; the next request starts a new one."""
+
+    # --- called by private upstreams --------------------------------------------------------------
+
+    def private_lost(self, upstream: Upstream, reason: str) -> None:
+        """End the session, whose own server is gone."""
+
+    def handshake_refused(self, pending: Pending, answer: messages.Message) -> None:
+        """Deal with a server that answers ``initialize`` with an error: it may speak only the modern era."""
+
+
+class Upstream(ABC):
+    """One attachment to a server; also the :class:`~mcp_ws_ide.transports.base.Receiver` of its transport.
+
+    Args:
+        owner: the principal whose upstream it is.
+        sole_user: the session that has it to itself, if any.
+    """
+
     handshake_factor = HANDSHAKE_FACTOR
 
-    def __init__(self, gateway: Gateway, server: Server, owner: str, label: str | None) -> None:
-        self._gateway = gateway
+    def __init__(
+        self, services: Services, server: Server, owner: str, sole_user: UpstreamUser | None
+    ) -> None:
+        self._services = services
+        self._tap = services.tap
         self.server = server
         self.started = time.time()
         self.owner = owner
-        self._label = label
+        self._sole_user = sole_user
+        self._label = sole_user.id if sole_user is not None else None
         self._transport: Transport | None = None
-        self._waiting: list[tuple[Session, Forward]] = []
+        self._waiting: list[tuple[UpstreamUser, Forward]] = []
         self._waiting_bytes = 0
         self._transport_paused = False
         self._held = False
         """Whether it is not to be read."""
-        self._stalled: set[Session] = set()
+        self._stalled: set[UpstreamUser] = set()
         self._ready = False
         self._closing = False
         self._unwanted = asyncio.Event()
@@ -78,23 +136,33 @@ class Upstream(ABC):
 
     @property
     @abstractmethod
+    def era(self) -> Era:
+        """The era spoken to the server."""
+
+    @property
+    @abstractmethod
+    def shared(self) -> bool:
+        """Whether all sessions of its principal use it."""
+
+    @property
+    @abstractmethod
     def users(self) -> int:
-        """Sessions that use it."""
+        """The number of sessions that use it."""
 
     # --- life ---------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Begin to start the server; returns at once."""
-        self._gateway.tasks.spawn(self._start(), f"start {self.server.name}")
+        self._services.tasks.spawn(self._start(), f"start {self.server.name}")
 
     async def _start(self) -> None:
         try:
-            if not self.server.warm:  # one that was started ahead is counted already
-                self._gateway.check_processes(self.server)
+            if not self.server.prewarmed:  # a prewarmed process is counted already
+                self.server.check_processes()
             await self._wait_for_turn(self.server.crash_loop.delay())
             if self._closing:
                 return self._end("ended before it was started")
-            transport = self._warm_transport()
+            transport = self._prewarmed_transport()
             if transport is None:
                 transport = self._new_transport()
                 await transport.connect(self)
@@ -119,9 +187,8 @@ class Upstream(ABC):
             self._end("internal error of the gateway; its log says more")
             await transport.close()
 
-    def _warm_transport(self) -> Transport | None:
-        """A process that was started ahead."""
-        return self.server.warm.take(self) if self.server.warm is not None else None
+    def _prewarmed_transport(self) -> Transport | None:
+        return self.server.prewarmed.take(self) if self.server.prewarmed is not None else None
 
     def _new_transport(self) -> Transport:
         return self.server.new_transport(self.owner)
@@ -159,7 +226,7 @@ class Upstream(ABC):
         self._closing = True
         self._unwanted.set()
         if self._transport is not None:
-            self._gateway.tasks.spawn(self._transport.close(), f"close {self.server.name}")
+            self._services.tasks.spawn(self._transport.close(), f"close {self.server.name}")
 
     async def aclose(self) -> None:
         """End the server and wait until it has ended."""
@@ -170,7 +237,7 @@ class Upstream(ABC):
 
     def transport_closed(self, reason: str) -> None:
         """The server is gone."""
-        reason = self._gateway.tap.redactor.text(reason)  # it may quote the server's last words
+        reason = self._tap.redactor.text(reason)  # it may quote the server's last words
         if not self._closing:
             self.server.counters.restarts += 1
             self.server.crash_loop.crashed()
@@ -180,7 +247,7 @@ class Upstream(ABC):
     def _end(self, reason: str, *, failed: bool = True) -> None:
         if self.closed:
             return
-        reason = self._gateway.tap.redactor.text(reason)
+        reason = self._tap.redactor.text(reason)
         self.closed = True
         self._ready = False
         self.server.upstreams.discard(self)
@@ -203,7 +270,7 @@ class Upstream(ABC):
             self._deadline = None
             too_late()
 
-        self._deadline = self._gateway.loop.call_later(seconds, expired)
+        self._deadline = self._services.loop.call_later(seconds, expired)
 
     def _answered(self) -> None:
         if self._deadline is not None:
@@ -212,10 +279,10 @@ class Upstream(ABC):
 
     @property
     def _handshake_timeout(self) -> float:
-        return self.handshake_factor * self._gateway.limits.probe_timeout
+        return self.handshake_factor * self._services.limits.probe_timeout
 
     @property
-    def _in_time(self) -> str:
+    def _deadline_text(self) -> str:
         """What a server did not do that answered no handshake, in words."""
         return (
             f"initialize within {self._handshake_timeout:g} s ({self.handshake_factor} times probe_timeout)"
@@ -233,7 +300,7 @@ class Upstream(ABC):
         """Bytes that wait for the server."""
         return self._waiting_bytes + (self._transport.queued_bytes if self._transport is not None else 0)
 
-    def forward(self, session: Session, effect: Forward) -> None:
+    def forward(self, session: UpstreamUser, effect: Forward) -> None:
         """Send a client's message, now or as soon as the server is ready."""
         if self._ready:
             self._transmit(session, effect)
@@ -245,16 +312,16 @@ class Upstream(ABC):
             session.set_reading(False, self)
 
     @abstractmethod
-    def _transmit(self, session: Session, effect: Forward) -> None: ...
+    def _transmit(self, session: UpstreamUser, effect: Forward) -> None: ...
 
-    def send(self, data: bytes, pending: Pending | None = None, session: Session | None = None) -> None:
+    def send(self, data: bytes, pending: Pending | None = None, session: UpstreamUser | None = None) -> None:
         """Hand one line to the transport; ``session`` is the one whose ``pending`` request it carries."""
         transport = self._transport
         if transport is None:
             return
-        if self._gateway.tap.active:
+        if self._tap.active:
             origin = (session.id, pending.raw_id) if pending is not None and session is not None else None
-            self._gateway.tap.message(
+            self._tap.message(
                 *(self.owner, self.server.name, self._label, "upstream", "out", data),
                 origin=origin,
                 token=self._seen_by(session),
@@ -292,7 +359,7 @@ class Upstream(ABC):
             self._observe(message, None)
             log.debug("server %s sent a malformed message: %s", self.server.name, error)
             return self._unusable(message, now, f"the server's answer is no JSON-RPC message: {error}")
-        if self._gateway.tap.active:
+        if self._tap.active:
             self._observe(message, parsed)
         try:
             self._received(parsed, now)
@@ -302,7 +369,7 @@ class Upstream(ABC):
 
     def _observe(self, data: bytes, message: messages.Message | None) -> None:
         """Show what came from the server on the tap."""
-        tap = self._gateway.tap
+        tap = self._tap
         tap.message(
             *(self.owner, self.server.name, self._label, "upstream", "in", data),
             message=message,
@@ -310,18 +377,18 @@ class Upstream(ABC):
         )
 
     @abstractmethod
-    def _meant_for(self, message: messages.Message) -> Session | None:
+    def _meant_for(self, message: messages.Message) -> UpstreamUser | None:
         """The session whose message of the server this is; None where that is not known before it is dealt with."""
 
     def _tell(self, event: str, detail: str) -> None:
         """Say something of this upstream on the tap."""
-        session = self._gateway.sessions.get(self._label or "")
-        token = session.sees_upstream if session is not None else None
-        self._gateway.tap.event(self.owner, self.server.name, self._label, event, detail, token=token)
+        session = self._sole_user
+        token = session.token_for_upstream if session is not None and not session.ended else None
+        self._tap.event(self.owner, self.server.name, self._label, event, detail, token=token)
 
-    def _seen_by(self, session: Session | None) -> str | None:
+    def _seen_by(self, session: UpstreamUser | None) -> str | None:
         """The gateway token whose holder may see a message that passes for this session."""
-        return session.sees_upstream if session is not None else None
+        return session.token_for_upstream if session is not None else None
 
     def _unusable(self, message: bytes, now: float, words: str) -> None:
         """Nobody gets this message; if it was an answer, its request still gets one."""
@@ -339,7 +406,7 @@ class Upstream(ABC):
         """Output that is no message stays visible in the tap and the log."""
         if source == "stderr":
             self.server.stderr(self.owner).add(self.pid, text)
-        tap = self._gateway.tap
+        tap = self._tap
         tap.noise(self.owner, self.server.name, self._label, source, text)
         if log.isEnabledFor(logging.DEBUG):
             log.debug("%s of server %s: %s", source, self.server.name, tap.redactor.text(text))
@@ -356,70 +423,12 @@ class Upstream(ABC):
         if held and self._ready and self._transport is not None:
             self._transport.resume_reading()
 
-    def tick(self, now: float) -> None:  # noqa: B027 - most have nothing to do
-        """Called about once a second (``now``: ``time.monotonic``)."""
+    def abandon(self, state: str) -> None:  # noqa: B027 - most upstreams park no calls
+        """End the parked call that waits for this ``requestState``, if it has one."""
+
+    def tick(self, now: float) -> None:  # noqa: B027 - most upstreams have nothing to do
+        """Do what is due; called about once a second (``now``: ``time.monotonic``)."""
 
     def _dropped(self, effect: Drop) -> None:
         self.server.counters.dropped += 1
         self._tell("dropped", effect.reason)
-
-
-class PrivateUpstream(Upstream):
-    """A legacy session's own server process: every message passes verbatim, in both directions."""
-
-    era = Era.LEGACY
-    shared = False
-    handshake_factor = 30
-    """Its client may be in no hurry, and have no bound of its own; what is being downloaded is not to be cut off."""
-
-    def __init__(self, gateway: Gateway, server: Server, session: Session) -> None:
-        super().__init__(gateway, server, session.info.principal, session.id)
-        self._session = session
-
-    @property
-    def users(self) -> int:
-        """Sessions that use it."""
-        return 1
-
-    def _transmit(self, session: Session, effect: Forward) -> None:
-        self.send(messages.one_line(effect.message.data), effect.pending, session)
-        if effect.pending is not None and effect.pending.method == "initialize":
-            self._answered()
-            self._await(partial(self._not_shaken, effect.pending), self._handshake_timeout)
-
-    def _not_shaken(self, initialize: Pending) -> None:
-        """A server that answers no handshake is no use; its client may know no bound of its own."""
-        if self._session.core.pending.get(initialize.key) is not initialize:
-            return  # cancelled
-        words = f"it did not answer {self._in_time}"
-        log.warning("server %s: %s", self.server.name, words)
-        self.server.failed(self.owner, words)
-        self._session.upstream_lost(self, f"server {self.server.name!r}: {words}")
-        self.close()
-
-    def close(self) -> None:
-        """End the server because nobody needs it; returns at once."""
-        self._answered()
-        super().close()
-
-    def _meant_for(self, message: messages.Message) -> Session | None:
-        return self._session
-
-    def _received(self, message: messages.Message, now: float) -> None:
-        effect = self._session.core.from_legacy_server(message)
-        if type(effect) is Deliver:
-            shaken = effect.answered is not None and effect.answered.method == "initialize"
-            if shaken:
-                self._answered()
-            if shaken and message.error and effect.answered is not None:
-                return self._session.handshake_refused(effect.answered, message)
-            self._session.deliver(effect.data, effect.answered, now, effect.droppable)
-        elif type(effect) is Reply:
-            self.send(effect.data)
-        elif type(effect) is Drop:
-            self._dropped(effect)
-
-    def ended(self, reason: str) -> None:
-        """A legacy session does not survive its server: what it negotiated is gone."""
-        self._answered()
-        self._session.upstream_lost(self, f"server {self.server.name!r}: {reason}")

@@ -33,7 +33,7 @@ from mcp_ws_ide.observe.process_usage import Usage, measure
 from mcp_ws_ide.tokens import MAX_LIFETIME, TICKET_LIFETIME
 
 if TYPE_CHECKING:
-    from mcp_ws_ide.gateway.upstream import Upstream
+    from mcp_ws_ide.gateway.server import LiveUpstream
 
 DEFAULT_LIFETIME: Final = 30 * 86400
 """Lifetime of a gateway token that is minted without one, in seconds."""
@@ -160,7 +160,7 @@ class ServersHandler(ApiHandler):
         }
 
 
-def process_model(upstream: Upstream, used: dict[int, Usage]) -> dict[str, Any]:
+def process_model(upstream: LiveUpstream, used: dict[int, Usage]) -> dict[str, Any]:
     """A process, or the attachment to a remote server, as REST shows it."""
     usage = used.get(upstream.pid or 0)
     return {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mcp_ws_ide.gateway.server import BREAKER_SECONDS, CRASH_LIMIT, CrashLoop
+from mcp_ws_ide.gateway.crash_loop import BREAKER_SECONDS, CRASH_LIMIT, CrashLoop
 
 
 class Crashes:

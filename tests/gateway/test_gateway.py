@@ -51,13 +51,13 @@ class HeldLink:
 
 
 @pytest.mark.parametrize("meta", [{}, {"_meta": MODERN}])
-async def test_a_mistake_while_attaching_answers_whoever_waits(meta, caplog):
+async def test_a_mistake_while_attaching_answers_whoever_waits(meta, caplog, monkeypatch):
     gateway = Gateway(Limits())
 
-    def fails(spec: ServerSpec, principal: str) -> None:
+    def fails(*_: Any, **__: Any) -> None:
         raise ValueError("a bug")
 
-    gateway._make_transport = fails
+    monkeypatch.setattr("mcp_ws_ide.gateway.server_registry.make_transport", fails)
     gateway.configure(Configuration({"a": ServerSpec("a", "test", command="x")}, []))
     link = HeldLink()
     session = gateway.open_session(gateway.servers["a"], link, LinkInfo("me"))
@@ -94,8 +94,14 @@ class Client:
 
 
 @pytest.fixture
-async def gateway():
-    gateway = Gateway(Limits(probe_timeout=0.5))
+def limits():
+    """The limits of the gateway; a test that needs others parametrizes it."""
+    return Limits(probe_timeout=0.5)
+
+
+@pytest.fixture
+async def gateway(limits):
+    gateway = Gateway(limits)
     yield gateway
     await gateway.aclose()
 
@@ -133,10 +139,10 @@ async def test_a_server_that_says_nothing_at_all_is_said_to(odd):
     assert "neither server/discover nor initialize" in answer["error"]["message"]
 
 
+@pytest.mark.parametrize("limits", [Limits(probe_timeout=0.1)])
 async def test_a_handshake_of_the_client_itself_is_waited_for_longer_but_not_for_ever(odd):
     configure, _ = odd
     gateway = configure("mute")
-    gateway.limits = Limits(probe_timeout=0.1)
     client = Client(gateway)
     answer = await client.ask("initialize", _meta=None)
     assert "did not answer initialize within 3 s (30 times probe_timeout)" in answer["error"]["message"]
@@ -145,10 +151,10 @@ async def test_a_handshake_of_the_client_itself_is_waited_for_longer_but_not_for
     await until(lambda: not gateway.process_count(), what="the end of the process")
 
 
+@pytest.mark.parametrize("limits", [Limits(probe_timeout=0.1)])
 async def test_a_try_waits_for_a_handshake_as_long_as_an_upstream_does(odd):
     configure, notes = odd
     gateway = configure("mute")
-    gateway.limits = Limits(probe_timeout=0.1)
     async with asyncio.timeout(20):
         report = await try_server(gateway, gateway.servers["odd"].spec, "me")
     assert not report.ok
@@ -302,7 +308,7 @@ class Reader:
 
 
 async def attached(gateway: Gateway, group: Server) -> tuple[GroupTransport, Reader]:
-    transport, reader = gateway.group_transport(group, "me", stateless=False), Reader()
+    transport, reader = gateway.group_transport(group, "me", False), Reader()
     await transport.connect(reader)
     return transport, reader
 
@@ -382,11 +388,11 @@ async def test_a_cancelled_list_shows_nothing_that_is_denied(odd):
     assert [m["result"] for m in client.link.sent if m.get("id") == 50 and "result" in m] == [{"tools": []}]
 
 
+@pytest.mark.parametrize("limits", [Limits(probe_timeout=0.5, max_processes=1)])
 @pytest.mark.parametrize("behaviour", ["silent", "exits"])
 async def test_finding_out_what_a_server_speaks_takes_one_place_among_the_processes(odd, behaviour):
     configure, _ = odd
     gateway = configure(behaviour)
-    gateway.limits = Limits(probe_timeout=0.5, max_processes=1)
     client = Client(gateway)
     assert (await client.ask("tools/list"))["result"]["tools"]
     answer = await Client(gateway).ask("tools/list")
@@ -414,10 +420,10 @@ async def test_a_client_waits_until_the_last_of_its_full_processes_has_room(odd)
     configure, _ = odd
     client = Client(configure("silent"))
     await client.ask("tools/list")
-    one = client.session._own_upstream()
-    other = client.session._own_upstream()
+    one = client.session.attachments._own_upstream()
+    other = client.session.attachments._own_upstream()
     for upstream, full in ((one, True), (other, True), (one, False), (other, False)):
-        client.session.set_reading(not full, upstream)
+        client.session.attachments.set_reading(not full, upstream)
     assert client.link.reading == [False, False, True]
     one.close()
     other.close()
@@ -486,13 +492,13 @@ async def test_restarts_at_once_leave_no_process_that_nobody_counts(odd, tmp_pat
     server = gateway.servers["odd"]
     client = Client(gateway)
     await client.ask("initialize", _meta=None, protocolVersion="2025-11-25", capabilities={})
-    await until(lambda: server.warm is not None and len(server.warm) == 2)
+    await until(lambda: server.prewarmed is not None and len(server.prewarmed) == 2)
     restarts = [asyncio.create_task(gateway.restart(server)) for _ in range(2)]
     await until(lambda: client.session.ended)
     if then == "take out":
         gateway.configure(Configuration({}, []))
     await asyncio.gather(*restarts)
-    assert (server.warm is None) == (then == "take out")
+    assert (server.prewarmed is None) == (then == "take out")
     expected = 2 if then == "restart" else 0
     await until(lambda: gateway.process_count() == expected)
     await until(lambda: len(processes_of(tmp_path / "notes")) == expected)

@@ -21,7 +21,7 @@ from mcp_ws_ide.errors import (
     UPSTREAM_LOST,
     UPSTREAM_UNAVAILABLE,
 )
-from mcp_ws_ide.gateway.server import CRASH_LIMIT
+from mcp_ws_ide.gateway.crash_loop import CRASH_LIMIT
 from tests.conftest import FAST_SERVER, MODERN, Jupyter, Peer, until
 
 SDK_1_AGENT = "Python/3.11 websockets/15.0.1"

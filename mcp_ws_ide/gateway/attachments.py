@@ -1,0 +1,344 @@
+"""The server side of a session: which upstreams it uses, and the bridge for a client of the handshake era.
+
+A client of the handshake era has a private upstream, or a bridge to a modern server. Modern messages go to a shared
+upstream, to an upstream of the session's own, or to a second one of its own where the client asks for logs. Knows
+nothing of links, windows and tool rules: that is the session's business, seen here as :class:`ClientSide`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from mcp_ws_ide.core import era as eras
+from mcp_ws_ide.core import messages
+from mcp_ws_ide.core.bridges import legacy_client
+from mcp_ws_ide.core.bridges.legacy_client import LegacyClient
+from mcp_ws_ide.core.effects import Abandon, Again, Deliver, Effect, Forward, Pending
+from mcp_ws_ide.core.era import Era
+from mcp_ws_ide.core.messages import Kind
+from mcp_ws_ide.core.session import SessionCore
+from mcp_ws_ide.errors import GATEWAY_CLOSING, LimitExceeded
+from mcp_ws_ide.gateway.private import PrivateUpstream
+from mcp_ws_ide.gateway.server import Server
+from mcp_ws_ide.gateway.services import Services
+from mcp_ws_ide.gateway.shared import SharedPool, SharedUpstream
+from mcp_ws_ide.gateway.upstream import Upstream
+
+
+class ClientSide(Protocol):
+    """The client side of a session, as its attachments see it."""
+
+    id: str
+    core: SessionCore
+    server: Server
+    ended: bool
+    stateless: bool
+
+    @property
+    def closing(self) -> bool:
+        """Whether the gateway is shutting down."""
+
+    @property
+    def reads_slowly(self) -> bool:
+        """Whether the link is full."""
+
+    @property
+    def token_for_upstream(self) -> str | None:
+        """The gateway token whose holder may see the traffic with the server; None if nobody may."""
+
+    def send(self, data: bytes, answered: Pending | None, received: float, droppable: bool) -> None:
+        """Send a message to the client; parameters as of :meth:`Attachments.deliver`."""
+
+    def observe(self, event: str, detail: str) -> None:
+        """Report an event of the session on the tap."""
+
+    def set_reading(self, reading: bool) -> None:
+        """Stop or resume reading from the client."""
+
+    def private_upstream_lost(self, reason: str) -> None:
+        """Fail what waits, then end the session."""
+
+
+class Attachments:
+    """The upstreams of one session; implements :class:`~mcp_ws_ide.gateway.upstream.UpstreamUser`.
+
+    Attributes:
+        stalled_by: upstreams that have no room for what the client sends.
+        held: whether upstreams of the session's own are not read, because its client reads slowly.
+    """
+
+    def __init__(self, services: Services, pool: SharedPool, client: ClientSide, principal: str) -> None:
+        self.id = client.id
+        self.core = client.core
+        self.stateless = client.stateless
+        self.stalled_by: set[Upstream] = set()
+        self.held = False
+        self._services = services
+        self._pool = pool
+        self._client = client
+        self._principal = principal
+        self._server = client.server
+        self._private: PrivateUpstream | None = None
+        self._shared: SharedUpstream | None = None
+        self._logging: SharedUpstream | None = None
+        """The upstream for requests that ask for logs."""
+        self._bridge: LegacyClient | None = None
+        self._bridge_timer: asyncio.TimerHandle | None = None
+        """Calls the bridge again after a delay it asked for."""
+        self._initialize: Forward | None = None
+        """The client's ``initialize``, which a bridge may have to answer after all."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the session has ended."""
+        return self._client.ended
+
+    @property
+    def legacy(self) -> bool:
+        """Whether the client speaks the handshake era to an upstream or a bridge."""
+        return self._private is not None or self._bridge is not None
+
+    @property
+    def token_for_upstream(self) -> str | None:
+        """The gateway token whose holder may see the traffic with the server; None if nobody may."""
+        return self._client.token_for_upstream
+
+    # --- from the client ------------------------------------------------------------------------
+
+    def forward(self, effect: Forward) -> None:
+        """Pass a client's message on to the upstream of its era, or to the bridge."""
+        if self._bridge is None and not effect.modern and self._needs_bridge:
+            self._bridge = LegacyClient(self.core, self._server.name)
+        if self._bridge is not None:
+            self._perform(self._bridge.from_client(effect), 0.0)
+        elif effect.modern:
+            self.forward_modern(effect)
+        else:
+            if effect.message.method == b'"initialize"':
+                self._initialize = effect
+            self._private_upstream().forward(self, effect)
+
+    def forward_modern(self, effect: Forward) -> None:
+        """Pass a modern message on to the upstream it belongs to."""
+        if not self._may_forward_modern():
+            return self.refuse_modern(effect)
+        upstream = self._modern_upstream(effect)
+        if upstream is None:
+            self._client.observe("dropped", "the server it belongs to is gone")
+        else:
+            upstream.forward(self, effect)
+
+    def refuse_modern(self, effect: Forward) -> None:
+        """Answer a modern request that no upstream can serve: the server speaks only the handshake era."""
+        if effect.pending is not None and effect.message.kind is Kind.REQUEST:
+            self.core.answered(effect.pending)
+            refuse = eras.refuse_stateless if self._server.era is Era.MODERN else eras.refuse_modern
+            self.deliver(refuse(effect.pending.raw_id, self._server.name))
+
+    def refuse_closing(self, effect: Forward) -> None:
+        """Answer a request that arrives while the gateway shuts down."""
+        if effect.pending is not None:
+            self.fail(effect.pending, GATEWAY_CLOSING, "the gateway is shutting down; try again later")
+
+    # --- toward the client ----------------------------------------------------------------------
+
+    def deliver(
+        self, data: bytes, answered: Pending | None = None, received: float = 0.0, droppable: bool = False
+    ) -> None:
+        """Pass a message of the server on to the client, through the bridge if there is one.
+
+        Args:
+            answered: the request it answers, if any.
+            received: when the bytes of the upstream arrived (``time.perf_counter``); 0.0 for the gateway's own.
+            droppable: whether it may be dropped (see :class:`~mcp_ws_ide.core.effects.Deliver`).
+        """
+        if self._client.ended:
+            return
+        if self._bridge is not None:
+            return self._perform(self._bridge.to_client(data, answered), received)
+        self._client.send(data, answered, received, droppable)
+
+    def fail(self, pending: Pending, code: int, text: str) -> None:
+        """Answer a request with an error, unless it was answered or cancelled."""
+        data = self.core.fail(pending, code, text)
+        if data is not None:
+            self.deliver(data)
+
+    # --- the bridge for a client of the handshake era -------------------------------------------
+
+    @property
+    def _needs_bridge(self) -> bool:
+        """Whether a client of the handshake era is bridged from its first message on."""
+        spec = self._server.spec
+        return (
+            spec.bridge and self._private is None and (self._server.needs_bridge or spec.sharing == "always")
+        )
+
+    def handshake_refused(self, pending: Pending, answer: messages.Message) -> None:
+        """Bridge the client if the server, which answered ``initialize`` with an error, may speak the modern era."""
+        initialize, self._initialize = self._initialize, None
+        bridged = (
+            self._server.spec.bridge and initialize is not None and legacy_client.refuses_handshake(answer)
+        )
+        if not bridged or initialize is None or self._server.era is Era.LEGACY:
+            return self.deliver(answer.data, pending)
+        if self._private is not None:
+            self._private.close()
+            self._private = None
+        self.core.pending[pending.key] = pending
+        self._server.refuses_handshake = True
+        self._bridge = LegacyClient(self.core, self._server.name, answer.data)
+        self._perform(self._bridge.from_client(initialize), 0.0)
+
+    def _perform(self, effects: list[Effect], received: float) -> None:
+        """Perform what the bridge makes of one message."""
+        for effect in effects:
+            if self._client.ended:
+                return
+            if type(effect) is Forward:
+                self._forward_bridged(effect)
+            elif type(effect) is Deliver:
+                self._client.send(effect.data, effect.answered, received, effect.droppable)
+            elif type(effect) is Abandon:
+                for upstream in (self._shared, self._logging):
+                    if upstream is not None:
+                        upstream.abandon(effect.state)
+            elif type(effect) is Again:
+                self._bridge_timer = self._services.loop.call_later(effect.delay, self._call_bridge_again)
+
+    def _call_bridge_again(self) -> None:
+        if self._bridge is not None and not self._client.ended:
+            self._perform(self._bridge.again(), 0.0)
+
+    def _forward_bridged(self, effect: Forward) -> None:
+        if self._client.closing and effect.message.kind is Kind.REQUEST:
+            return self.refuse_closing(effect)
+        self.forward_modern(effect)
+
+    # --- which upstream -------------------------------------------------------------------------
+
+    def _private_upstream(self) -> PrivateUpstream:
+        if self._private is None:
+            self._private = PrivateUpstream(self._services, self._server, self._principal, self)
+            self._private.start()
+            self._hold_new(self._private)
+        return self._private
+
+    def _may_forward_modern(self) -> bool:
+        if self.stateless and self._has_own_process and not self._server.members:
+            return False
+        return self._server.era is not Era.LEGACY or self._server.spec.bridge
+
+    @property
+    def _has_own_process(self) -> bool:
+        """Whether modern messages of this session go to an upstream that no other session uses."""
+        sharing = self._server.spec.sharing
+        if self._server.members:
+            return True
+        return sharing == "never" or (self._server.era is Era.LEGACY and sharing != "always")
+
+    def _modern_upstream(self, effect: Forward) -> SharedUpstream | None:
+        """Choose the upstream for a modern message; None if it cancels a request of an upstream that is gone."""
+        pending = effect.pending
+        if effect.message.kind is not Kind.REQUEST and pending is not None:
+            return self._holder_of(pending)
+        own = self._has_own_process
+        wants_logs = effect.params.meta is not None and len(memoryview(effect.params.meta.log_level))
+        if wants_logs and not own and self._server.spec.sharing != "always":
+            logging_upstream = self._logging_upstream()
+            if logging_upstream is not None:
+                return logging_upstream
+        if self._shared is None:
+            self._shared = self._own_upstream() if own else self._pooled_upstream()
+        return self._shared
+
+    def _holder_of(self, pending: Pending) -> SharedUpstream | None:
+        for upstream in (self._shared, self._logging):
+            if upstream is not None and upstream.mux.owns(pending):
+                return upstream
+        return None
+
+    def _logging_upstream(self) -> SharedUpstream | None:
+        """The upstream for logs, which is the session's own: log notifications do not name a request. None if the
+        limit on processes forbids it."""
+        if self._logging is None:
+            try:
+                self._server.check_processes(wanted=1)
+            except LimitExceeded as error:
+                self._client.observe("log_level_stripped", str(error))
+                return None
+            self._logging = self._own_upstream()
+        return self._logging
+
+    def _pooled_upstream(self) -> SharedUpstream:
+        upstream = self._pool.get(self._server, self._principal)
+        upstream.attach(self)
+        return upstream
+
+    def _own_upstream(self) -> SharedUpstream:
+        upstream = SharedUpstream(self._services, self._server, self._principal, sole_user=self)
+        upstream.attach(self)
+        upstream.start()
+        self._hold_new(upstream)
+        return upstream
+
+    # --- flow control ---------------------------------------------------------------------------
+
+    def set_reading(self, reading: bool, upstream: Upstream) -> None:
+        """Stop reading from the client while any of its upstreams is full."""
+        if reading:
+            self.stalled_by.discard(upstream)
+        else:
+            self.stalled_by.add(upstream)
+        if not self._client.ended and not (reading and self.stalled_by):
+            self._client.set_reading(reading)
+
+    def hold(self, hold: bool) -> None:
+        """Stop or resume reading from the upstreams of the session's own, so that the server feels a slow client."""
+        if hold == self.held:
+            return
+        attached = (self._private, self._shared, self._logging)
+        own = [upstream for upstream in attached if upstream is not None and not upstream.shared]
+        self.held = hold and bool(own)
+        for upstream in own:
+            if hold:
+                upstream.pause_reading()
+            else:
+                upstream.resume_reading()
+
+    def _hold_new(self, upstream: Upstream) -> None:
+        if self._client.reads_slowly:
+            self.held = True
+            upstream.pause_reading()
+
+    # --- ends -----------------------------------------------------------------------------------
+
+    def private_lost(self, upstream: Upstream, reason: str) -> None:
+        """End the session, whose private upstream is gone."""
+        if upstream is self._private and not self._client.ended:
+            self._private = None
+            self._client.private_upstream_lost(reason)
+
+    def shared_lost(self, upstream: Upstream) -> None:
+        """Forget an upstream that is gone; the next request starts a new one."""
+        if self._shared is upstream:
+            self._shared = None
+        if self._logging is upstream:
+            self._logging = None
+
+    def server_restarted(self) -> None:
+        """End the session if it has a private upstream, whose process is being replaced or stopped."""
+        if self._private is not None:
+            done = "stopped" if self._server.stopped else "restarted"
+            self.private_lost(self._private, f"server {self._server.name!r} was {done} by its owner")
+
+    def close(self) -> None:
+        """Leave all upstreams: the session has ended."""
+        for shared in (self._shared, self._logging):
+            if shared is not None:
+                shared.detach(self)
+        if self._private is not None:
+            self._private.close()
+        if self._bridge_timer is not None:
+            self._bridge_timer.cancel()

@@ -1,0 +1,88 @@
+"""The private upstream of a session of the handshake era: every message passes verbatim, in both directions."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import Final
+
+from mcp_ws_ide.core import messages
+from mcp_ws_ide.core.effects import Deliver, Drop, Forward, Pending, Reply
+from mcp_ws_ide.core.era import Era
+from mcp_ws_ide.gateway.server import Server
+from mcp_ws_ide.gateway.services import Services
+from mcp_ws_ide.gateway.upstream import Upstream, UpstreamUser
+
+PATIENT_HANDSHAKE_FACTOR: Final = 30
+"""Time for a client's own handshake, in multiples of ``probe_timeout``: the client may wait as long as it likes, and a
+download of the server must not be cut off."""
+
+log = logging.getLogger(__name__)
+
+
+class PrivateUpstream(Upstream):
+    """A server process, or connection, of one session alone."""
+
+    handshake_factor = PATIENT_HANDSHAKE_FACTOR
+
+    def __init__(self, services: Services, server: Server, owner: str, session: UpstreamUser) -> None:
+        super().__init__(services, server, owner, session)
+        self._session = session
+
+    @property
+    def era(self) -> Era:
+        """The era spoken to the server."""
+        return Era.LEGACY
+
+    @property
+    def shared(self) -> bool:
+        """Whether all sessions of its principal use it."""
+        return False
+
+    @property
+    def users(self) -> int:
+        """The number of sessions that use it."""
+        return 1
+
+    def _transmit(self, session: UpstreamUser, effect: Forward) -> None:
+        self.send(messages.one_line(effect.message.data), effect.pending, session)
+        if effect.pending is not None and effect.pending.method == "initialize":
+            self._answered()
+            self._await(partial(self._handshake_timed_out, effect.pending), self._handshake_timeout)
+
+    def _handshake_timed_out(self, initialize: Pending) -> None:
+        """A server that answers no handshake is no use; its client may know no bound of its own."""
+        if self._session.core.pending.get(initialize.key) is not initialize:
+            return  # cancelled
+        words = f"it did not answer {self._deadline_text}"
+        log.warning("server %s: %s", self.server.name, words)
+        self.server.failed(self.owner, words)
+        self._session.private_lost(self, f"server {self.server.name!r}: {words}")
+        self.close()
+
+    def close(self) -> None:
+        """End the server because nobody needs it; returns at once."""
+        self._answered()
+        super().close()
+
+    def _meant_for(self, message: messages.Message) -> UpstreamUser | None:
+        return self._session
+
+    def _received(self, message: messages.Message, now: float) -> None:
+        effect = self._session.core.from_legacy_server(message)
+        if type(effect) is Deliver:
+            shaken = effect.answered is not None and effect.answered.method == "initialize"
+            if shaken:
+                self._answered()
+            if shaken and message.error and effect.answered is not None:
+                return self._session.handshake_refused(effect.answered, message)
+            self._session.deliver(effect.data, effect.answered, now, effect.droppable)
+        elif type(effect) is Reply:
+            self.send(effect.data)
+        elif type(effect) is Drop:
+            self._dropped(effect)
+
+    def ended(self, reason: str) -> None:
+        """A legacy session does not survive its server: what it negotiated is gone."""
+        self._answered()
+        self._session.private_lost(self, f"server {self.server.name!r}: {reason}")

@@ -1,0 +1,213 @@
+"""A session that outlives its links (``mcp.resume.v1``, docs/binding.md section 6).
+
+It keeps what its client has not acknowledged; when its link is lost, it is detached for at most the grace period, and
+goes on with the next link. What may be resumed, and from where, :class:`~mcp_ws_ide.core.resume.GatewayEnd` decides.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Final, Protocol
+
+from mcp_ws_ide.core import binding
+from mcp_ws_ide.core.binding import CloseCode, ControlError, Window
+from mcp_ws_ide.core.channel import ACK_WITH_DATA
+from mcp_ws_ide.core.era import Era
+from mcp_ws_ide.core.resume import GatewayEnd, Overflow, Violation
+from mcp_ws_ide.gateway.server import Server
+from mcp_ws_ide.gateway.services import Services
+from mcp_ws_ide.gateway.session import Session, SessionOwner, tool_rules
+from mcp_ws_ide.gateway.shared import SharedPool
+from mcp_ws_ide.links.base import Link, LinkInfo
+from mcp_ws_ide.tokens import new_resume_token
+
+_SURELY_DATA: Final = b'{"jsonrpc"'
+"""How most data frames begin; no control frame does."""
+
+
+class ResumableOwner(SessionOwner, Protocol):
+    """The registry of the sessions, as a resumable session sees it."""
+
+    ack_due: set[ResumableSession]
+    """Sessions that have something to acknowledge within a second."""
+
+    def session_attached(self, session: ResumableSession, replayed: int) -> None:
+        """Note that a session was resumed on a new link, with this many messages replayed."""
+
+    def session_detached(self, session: ResumableSession, code: int, reason: str) -> None:
+        """Note that a session has lost its link."""
+
+
+class ResumableSession(Session):
+    """One client's conversation with one server, over one link after the other."""
+
+    resumption: GatewayEnd
+    _owner: ResumableOwner
+    shutdown_code = CloseCode.SERVICE_RESTART
+
+    def __init__(
+        self,
+        services: Services,
+        owner: ResumableOwner,
+        pool: SharedPool,
+        server: Server,
+        link: Link,
+        info: LinkInfo,
+    ) -> None:
+        super().__init__(services, owner, pool, server, link, info)
+        limits = services.limits
+        token, digest = new_resume_token(self.id)
+        window = Window(limits.window_frames, limits.window_bytes)
+        # Answers to what may be in flight must never end a session whose client is there.
+        live = Window(4 * limits.max_in_flight, limits.max_queued_bytes)
+        self.resumption = GatewayEnd(link, digest, window, limits.grace, live)
+        self._metrics = services.metrics
+        self._final: tuple[CloseCode, str] | None = None
+        """How the session ends as soon as its client has fetched the rest; None while it goes on."""
+        link.send(self.resumption.opened(self.id, token, limits.message_bytes(server.spec)))
+
+    @property
+    def era(self) -> str:
+        """The era in use."""
+        return Era.LEGACY if self._final is not None else super().era
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes that wait for the client, including those it has not acknowledged."""
+        return max(self.resumption.channel.unacked_bytes, super().queued_bytes)
+
+    # --- from the client ------------------------------------------------------------------------
+
+    def receive_frame(self, link: Link, data: bytes, now: float) -> None:
+        """Take a frame of a link: a message, which is counted and acknowledged, or a control frame."""
+        end = self.resumption
+        if self.ended or not end.received(link):
+            return
+        if not data.startswith(_SURELY_DATA) and self._control(end, link, data):
+            return
+        self.receive(data, now)
+        channel = end.channel
+        if channel.accept(len(data)):
+            self._acknowledge_or_hold(end, link)
+        elif channel.received - channel.acked == 1:
+            self._owner.ack_due.add(self)
+
+    def _acknowledge_or_hold(self, end: GatewayEnd, link: Link) -> None:
+        """Acknowledge at once, unless the server is full: withholding acknowledgements makes the client keep to its
+        window, while control frames, which make room in the other direction, are still read."""
+        channel, window = end.channel, end.window
+        if not self.attachments.stalled_by:
+            link.send(channel.take_ack())
+        elif (
+            channel.unacked_received > 2 * window.bytes
+            or channel.received - channel.acked > 2 * window.frames
+        ):
+            link.set_reading(False)  # the client does not keep to its window
+
+    def _control(self, end: GatewayEnd, link: Link, data: bytes) -> bool:
+        """Process a control frame; return False if ``data`` is not one."""
+        try:
+            control = binding.parse_control(data)
+            if control is None:
+                return False
+            for frame in end.control(control):
+                link.send(frame)
+        except (ControlError, Violation) as error:
+            link.close(CloseCode.PROTOCOL_ERROR, str(error))
+        if self.attachments.held:
+            self._update_flow()
+        return True
+
+    def send_ack(self) -> None:
+        """Acknowledge what was received lately, if there is a link and the server has room."""
+        channel = self.resumption.channel
+        if self._link is not None and channel.owes_ack and not self.attachments.stalled_by:
+            self._link.send(channel.take_ack())
+
+    # --- toward the client ----------------------------------------------------------------------
+
+    def _write(self, data: bytes, droppable: bool) -> bool:
+        """Keep a message until it is acknowledged, and hand it to the link; return False if that ended the session."""
+        channel, link = self.resumption.channel, self._link
+        if not channel.push_if_room(data, droppable) and not self._keep(data, droppable):
+            return False
+        if link is not None:
+            if channel.received - channel.acked >= ACK_WITH_DATA and not self.attachments.stalled_by:
+                link.send(channel.take_ack())
+            link.send(data)
+        return True
+
+    def _keep(self, data: bytes, droppable: bool) -> bool:
+        """Keep a message though the window is full; return False if that ended the session."""
+        channel = self.resumption.channel
+        dropped = channel.dropped
+        try:
+            self.resumption.push(data, droppable)
+        except Overflow as error:
+            self._metrics.refusals["window"] += 1
+            self.end(CloseCode.OVERFLOW, str(error))
+            return False
+        if channel.dropped > dropped:
+            self._metrics.gap_messages += channel.dropped - dropped
+        self._update_flow()
+        return True
+
+    # --- flow control ---------------------------------------------------------------------------
+
+    def set_reading(self, reading: bool) -> None:
+        """Resume reading from the client; it is stopped by withholding acknowledgements instead."""
+        if reading:
+            super().set_reading(True)
+            self.send_ack()
+
+    def _update_flow(self) -> None:
+        """Hold the upstreams of the session's own while its client reads slowly, or its window is full.
+
+        Not while the session is detached: a server must be able to finish its work then.
+        """
+        self.attachments.hold(self._link is not None and (self._link_full or self.resumption.channel.full))
+
+    # --- links come and go ----------------------------------------------------------------------
+
+    def resume(self, link: Link, info: LinkInfo, presented: bytes, recv: int, now: float) -> None:
+        """Go on with a new link; the previous one, if it is still open, is superseded.
+
+        Args:
+            presented: digest of the token that the client presented.
+            recv: data frames that the client has received.
+
+        Raises:
+            Refused: the session cannot go on from there.
+        """
+        token, digest = new_resume_token(self.id)
+        frames = self.resumption.resume(link, presented, recv, token, digest, now)
+        superseded, self._link, self.info = self._link, link, info
+        self._rules = tool_rules(self.server, info)
+        self._link_full = False
+        if superseded is not None:
+            superseded.close(CloseCode.SUPERSEDED, "another link of this client took over")
+        for frame in frames:
+            link.send(frame)
+        self._owner.session_attached(self, len(frames) - 1)
+        self._update_flow()
+        if self._final is not None:
+            self.close_link(*self._final)
+
+    def link_lost(self, link: Link, code: int, reason: str) -> None:
+        """Detach the session from a link that is gone; end it if its client said so or cannot go on."""
+        if self.ended or link is not self._link:
+            return
+        confirmed = self._final is not None and code == self._final[0]
+        if code == CloseCode.NORMAL or code in binding.VIOLATIONS or confirmed:
+            return self.link_closed(code, reason)
+        self.resumption.detach(link, time.monotonic())
+        self._link = None
+        self._owner.session_detached(self, code, reason)
+        self._update_flow()
+
+    def private_upstream_lost(self, reason: str) -> None:
+        """Fail what waits for the session's private upstream, then let the client fetch the rest."""
+        self._fail_private(reason)
+        # The session ends as soon as its client has fetched the rest, which its close frame confirms.
+        self._final = (CloseCode.UPSTREAM_ENDED, reason)
+        self.close_link(*self._final)

@@ -1,0 +1,242 @@
+"""All sessions: how many are admitted, how they are found again, when detached and unused ones end.
+
+Knows nothing of upstreams and configuration; a :class:`~mcp_ws_ide.gateway.gateway.Gateway` has one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict
+from typing import Final
+
+from mcp_ws_ide.core.binding import CloseCode
+from mcp_ws_ide.errors import LimitExceeded
+from mcp_ws_ide.gateway.resumable import ResumableSession
+from mcp_ws_ide.gateway.server import Server
+from mcp_ws_ide.gateway.services import Services
+from mcp_ws_ide.gateway.session import Session
+from mcp_ws_ide.gateway.shared import SharedPool
+from mcp_ws_ide.links.base import Link, LinkInfo
+from mcp_ws_ide.links.http import HttpLink
+
+UNKNOWN_SESSION: Final = "no such session: it ended, expired, or was never yours"
+"""The one answer to every token that resumes nothing, so that it reveals nothing."""
+REMEMBERED_ENDS: Final = 1000
+"""Ended sessions whose reason is kept, for clients that come back too late."""
+DRAIN_POLL: Final = 0.05
+"""Seconds between two checks whether the last requests were answered."""
+
+log = logging.getLogger(__name__)
+
+
+class SessionRegistry:
+    """The sessions of one gateway; implements :class:`~mcp_ws_ide.gateway.resumable.ResumableOwner`.
+
+    Attributes:
+        sessions: by session id.
+        http_sessions: handshake-era sessions over HTTP, by ``Mcp-Session-Id``.
+        closing: whether the gateway is shutting down.
+        ack_due: resumable sessions that have something to acknowledge within a second.
+    """
+
+    def __init__(self, services: Services, pool: SharedPool) -> None:
+        self.sessions: dict[str, Session] = {}
+        self.http_sessions: dict[str, Session] = {}
+        self.closing = False
+        self.ack_due: set[ResumableSession] = set()
+        self._services = services
+        self._limits = services.limits
+        self._metrics = services.metrics
+        self._pool = pool
+        self._per_principal: dict[str, int] = {}
+        self._detached: set[ResumableSession] = set()
+        self._ends: OrderedDict[str, tuple[ResumableSession, str]] = OrderedDict()
+        self._links_this_second = (0, 0)
+
+    # --- admission ------------------------------------------------------------------------------
+
+    def check_admission(self, principal: str) -> None:
+        """Check that one more session of this principal fits.
+
+        Raises:
+            LimitExceeded: it does not; the text names the trait to raise.
+        """
+        if self.closing:
+            raise LimitExceeded("closing", "the gateway is shutting down")
+        if len(self.sessions) >= self._limits.max_sessions:
+            raise LimitExceeded("max_sessions", f"{len(self.sessions)} sessions are open (max_sessions)")
+        most = self._limits.max_sessions_per_principal
+        if self._per_principal.get(principal, 0) >= most:
+            reason = f"you have {most} sessions open (max_sessions_per_principal)"
+            raise LimitExceeded("max_sessions_per_principal", reason)
+
+    def check_link_rate(self) -> None:
+        """Count one more link.
+
+        Raises:
+            LimitExceeded: there are too many in this second.
+        """
+        limit = self._limits.max_links_per_second
+        second, count = self._links_this_second
+        now = int(time.monotonic())
+        count = count + 1 if second == now else 1
+        self._links_this_second = (now, count)
+        if limit and count > limit:
+            raise LimitExceeded(
+                "max_links_per_second", f"more than {limit} links in a second (max_links_per_second)"
+            )
+
+    # --- open and find --------------------------------------------------------------------------
+
+    def open(self, server: Server, link: Link, info: LinkInfo) -> Session:
+        """Open a session that ends with its link."""
+        session = Session(self._services, self, self._pool, server, link, info)
+        self._add(session)
+        return session
+
+    def open_resumable(self, server: Server, link: Link, info: LinkInfo) -> ResumableSession:
+        """Open a session that may outlive its link."""
+        session = ResumableSession(self._services, self, self._pool, server, link, info)
+        self._add(session)
+        return session
+
+    def open_http(self, server: Server, link: HttpLink, info: LinkInfo) -> Session:
+        """Open a handshake-era session over HTTP."""
+        session = self.open(server, link, info)
+        self.http_sessions[link.id] = session
+        return session
+
+    def _add(self, session: Session) -> None:
+        info, server = session.info, session.server
+        self.sessions[session.id] = session
+        self._per_principal[info.principal] = self._per_principal.get(info.principal, 0) + 1
+        server.sessions += 1
+        if info.link != "http":
+            log.info("session %s opened: server %s, from %s", session.id, server.name, info.remote)
+        session.observe("link_opened", f"{info.remote} {info.user_agent}")
+
+    def of_resume_token(
+        self, token: str, digest: bytes, principal: str, server: str
+    ) -> tuple[ResumableSession | None, str]:
+        """Return the session that a resume token belongs to, or None and the reason why there is none.
+
+        A token of another principal, or for another server, reads exactly as an unknown one.
+        """
+        session_id = token.partition(".")[0]
+        session, reason = self.sessions.get(session_id), UNKNOWN_SESSION
+        if session is None and session_id in self._ends:
+            session, reason = self._ends[session_id]
+        if (
+            not isinstance(session, ResumableSession)
+            or not session.resumption.knows(digest)
+            or session.info.principal != principal
+            or session.server.name != server
+        ):
+            return None, UNKNOWN_SESSION
+        return (None, reason) if session.ended else (session, "")
+
+    def server_to_resume(self, name: str, principal: str) -> Server | None:
+        """Return the server of this name on which a session of this principal may go on, though the server was removed
+        from the configuration or cannot be started now."""
+        for session in self.sessions.values():
+            if session.server.name == name and session.info.principal == principal and session.resumption:
+                return session.server
+        return None
+
+    # --- called by sessions ---------------------------------------------------------------------
+
+    def session_detached(self, session: ResumableSession, code: int, reason: str) -> None:
+        """Note that a resumable session has lost its link."""
+        self._detached.add(session)
+        log.info("session %s detached: %s %s", session.id, code, reason)
+        session.observe("link_lost", f"{code} {reason}")
+
+    def session_attached(self, session: ResumableSession, replayed: int) -> None:
+        """Note that a session was resumed on a new link, with this many messages replayed."""
+        self._detached.discard(session)
+        self._metrics.resumes["resumed"] += 1
+        self._metrics.replayed += replayed
+        log.info("session %s resumed: %d messages replayed", session.id, replayed)
+        session.observe("resumed", f"{replayed} replayed")
+
+    def session_ended(self, session: Session, code: int, reason: str) -> None:
+        """Forget a session; each session calls this once."""
+        del self.sessions[session.id]
+        session.server.sessions -= 1
+        if (link := session.http_link) is not None:
+            self.http_sessions.pop(link.id, None)
+        if isinstance(session, ResumableSession):
+            self._detached.discard(session)
+            self.ack_due.discard(session)
+            if code != CloseCode.NORMAL:
+                self._remember_end(session, reason)
+        self._count_ended(session.info.principal)
+        if session.info.link != "http":  # an exchange is as frequent as a call
+            log.info("session %s closed: %s %s", session.id, code, reason)
+        session.observe("link_closed", f"{code} {reason}")
+
+    def _count_ended(self, principal: str) -> None:
+        left = self._per_principal[principal] - 1
+        if left:
+            self._per_principal[principal] = left
+        else:
+            del self._per_principal[principal]
+
+    def _remember_end(self, session: ResumableSession, reason: str) -> None:
+        session.resumption.forget()
+        self._ends[session.id] = (session, f"the session ended: {reason}")
+        if len(self._ends) > REMEMBERED_ENDS:
+            self._ends.popitem(last=False)
+
+    # --- in time --------------------------------------------------------------------------------
+
+    def tick(self, now: float) -> None:
+        """Acknowledge what is due, and end sessions after their grace period; called about once a second.
+
+        Args:
+            now: ``time.monotonic``.
+        """
+        due, self.ack_due = self.ack_due, set()
+        for session in due:
+            session.send_ack()
+        for session in [s for s in self._detached if s.resumption.expired(now)]:
+            self._metrics.resumes["expired"] += 1
+            patience = session.resumption.patience
+            session.end(CloseCode.GONE, f"nobody came back within {patience:g} s (grace)")
+        self._expire_http(now)
+
+    def _expire_http(self, now: float) -> None:
+        """End HTTP sessions that were not used for the grace period: HTTP clients may leave without a word."""
+        for session in list(self.http_sessions.values()):
+            link = session.http_link
+            if link is not None and link.idle and now - link.last_used > self._limits.grace:
+                session.end(CloseCode.GONE, f"not used for {self._limits.grace:g} s (grace)")
+
+    def token_revoked(self, token_id: str) -> None:
+        """End the sessions that a gateway token opened."""
+        for session in self._opened_by(token_id):
+            session.end(CloseCode.REVOKED, "the gateway token was revoked")
+
+    def token_expired(self, token_id: str) -> None:
+        """Close the links that a gateway token opened; a resumable session may come back with another token."""
+        for session in self._opened_by(token_id):
+            if session.http_link is not None:  # it has no link to come back on
+                session.end(CloseCode.EXPIRED, "the gateway token has expired")
+            else:
+                session.close_link(CloseCode.EXPIRED, "the gateway token has expired")
+
+    def _opened_by(self, token_id: str) -> list[Session]:
+        return [session for session in self.sessions.values() if session.info.token_id == token_id]
+
+    async def drain(self) -> None:
+        """Let requests finish for at most ``drain_timeout`` s; end each session as soon as it has none in flight."""
+        end = time.monotonic() + self._limits.drain_timeout
+        while self.sessions:
+            over = time.monotonic() >= end
+            for session in list(self.sessions.values()):
+                if over or not session.core.pending:
+                    session.end_for_shutdown()
+            if self.sessions:
+                await asyncio.sleep(DRAIN_POLL)
