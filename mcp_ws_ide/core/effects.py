@@ -32,13 +32,13 @@ class Pending(msgspec.Struct, gc=False, eq=False):
 
 
 class Deliver(msgspec.Struct, gc=False, frozen=True):
-    """Send ``data`` to the session's client.
+    """Send ``message`` to the session's client.
 
-    ``answered`` is the request it answers, if it does. ``droppable`` messages (progress, logs) give way where
-    a client that is away has more waiting than its window holds.
+    ``answered`` is the request it answers, if it answers one. ``droppable`` messages (progress, logs) are dropped
+    when more waits for a detached client than its window holds.
     """
 
-    data: bytes
+    message: Message
     answered: Pending | None = None
     droppable: bool = False
 
@@ -56,9 +56,9 @@ class Forward(msgspec.Struct, gc=False, frozen=True):
 
 
 class Reply(msgspec.Struct, gc=False, frozen=True):
-    """Send ``data`` back to the upstream a message came from."""
+    """Send ``message`` back to the upstream that a message came from."""
 
-    data: bytes
+    message: Message
 
 
 class Drop(msgspec.Struct, gc=False, frozen=True):

@@ -49,10 +49,10 @@ def probe_meta(client_version: str) -> dict[str, Any]:
     }
 
 
-def probe(client_version: str) -> bytes:
-    """The gateway's own ``server/discover`` request."""
+def probe(client_version: str) -> messages.Message:
+    """Build the gateway's own ``server/discover`` request."""
     params = msgspec.json.encode({"_meta": probe_meta(client_version)})
-    return b'{"jsonrpc":"2.0","id":%b,"method":"server/discover","params":%b}' % (PROBE_ID, params)
+    return messages.request(PROBE_ID, "server/discover", params)
 
 
 def read_probe(answer: messages.Message) -> Era:
@@ -79,19 +79,19 @@ def refused_probe(answer: messages.Message) -> str:
     return error.message or "no reason was given" if error.code in GATEWAY_ERRORS else ""
 
 
-def refuse_modern(raw_id: bytes, server: str) -> bytes:
+def refuse_modern(raw_id: bytes, server: str) -> messages.Message:
     """What a modern request to a legacy server gets: -32601, on which dual-era clients fall back."""
     text = (
         f"Method not found: the server {server!r} speaks only MCP revisions before {MODERN_VERSION}; "
         "connect with the initialize handshake"
     )
-    return messages.error_response(raw_id, METHOD_NOT_FOUND, text, {"outcome": "not_sent"})
+    return messages.error(raw_id, METHOD_NOT_FOUND, text, {"outcome": "not_sent"})
 
 
-def refuse_stateless(raw_id: bytes, server: str) -> bytes:
+def refuse_stateless(raw_id: bytes, server: str) -> messages.Message:
     """What a modern request over HTTP gets from a server of which each session has its own."""
     text = (
         f"Method not found: each session has the server {server!r} for itself (sharing: never), and a request over "
         "HTTP belongs to no session; connect over WebSocket, or with the initialize handshake"
     )
-    return messages.error_response(raw_id, METHOD_NOT_FOUND, text, {"outcome": "not_sent"})
+    return messages.error(raw_id, METHOD_NOT_FOUND, text, {"outcome": "not_sent"})

@@ -32,6 +32,7 @@ ACKNOWLEDGE_TIME: Final = 5.0
 """Seconds that a subscription waits for the members that do not acknowledge it."""
 MAX_EARLY: Final = 1000
 """Notifications that are kept until the subscription they belong to is acknowledged; more are not kept back."""
+ACKNOWLEDGED: Final = "notifications/subscriptions/acknowledged"
 NAMED: Final = frozenset({"tools/call", "prompts/get"})
 
 
@@ -39,8 +40,8 @@ NAMED: Final = frozenset({"tools/call", "prompts/get"})
 class Out:
     """What is to be sent: to members by name, and to the client."""
 
-    to_members: list[tuple[str, bytes]] = field(default_factory=list)
-    to_client: list[bytes] = field(default_factory=list)
+    to_members: list[tuple[str, Message]] = field(default_factory=list)
+    to_client: list[Message] = field(default_factory=list)
 
 
 @dataclass(slots=True, eq=False)
@@ -67,7 +68,7 @@ class _Listening:
     """When the client is told without those that are missing; 0 before the first tick."""
     told: bool = False
     """Whether the client has the acknowledgement."""
-    early: dict[bytes, None] = field(default_factory=dict)
+    early: dict[bytes, Message] = field(default_factory=dict)
     """What came before it, each once."""
 
 
@@ -109,8 +110,8 @@ class Group:
         if method == DISCOVER or method in LISTS:
             self._gathering[number] = Gathering(message, self._members, self._names)
             params = messages.with_member(message.params, "cursor", b"")  # all pages are given at once
-            data = messages.rebuild(message, message.id, params=params)
-            out.to_members += [(member, data) for member in self._members]
+            one = messages.rebuild(message, message.id, params=params)
+            out.to_members += [(member, one) for member in self._members]
         elif method in NAMED:
             self._named(number, message, out)
         elif method == "resources/read":
@@ -120,7 +121,7 @@ class Group:
         elif method == "subscriptions/listen":
             self._listen(number, message, out)
         elif method == "ping":
-            out.to_client.append(b'{"jsonrpc":"2.0","id":%d,"result":{"resultType":"complete"}}' % number)
+            out.to_client.append(messages.response(message.id, b'{"resultType":"complete"}'))
         else:
             _error(
                 out,
@@ -157,17 +158,17 @@ class Group:
         """To the member that listed an address; an unlisted one, as of a template, to each in turn."""
         owner = self._owner(uri)
         if owner is not None:
-            return self._send(number, owner, message.data, out)
+            return self._send(number, owner, message, out)
         first, *left = self._members
         self._attempts[number] = _Attempts(message, left)
-        self._send(number, first, message.data, out)
+        self._send(number, first, message, out)
 
     def _owner(self, uri: str) -> str | None:
         return next((owners[uri] for owners in self._owners.values() if uri in owners), None)
 
-    def _send(self, number: int, member: str, data: bytes, out: Out) -> None:
+    def _send(self, number: int, member: str, message: Message, out: Out) -> None:
         self._routes[number] = member
-        out.to_members.append((member, data))
+        out.to_members.append((member, message))
 
     def _listen(self, number: int, message: Message, out: Out) -> None:
         wanted = members_of(messages.member(message.params, "notifications"))
@@ -189,7 +190,7 @@ class Group:
         elif (member := self._routes.pop(number, None)) is not None:
             concerned = {member}
             self._attempts.pop(number, None)
-        out.to_members += [(member, message.data) for member in self._members if member in concerned]
+        out.to_members += [(member, message) for member in self._members if member in concerned]
 
     # --- from a member --------------------------------------------------------------------------
 
@@ -210,8 +211,8 @@ class Group:
         numbers += [n for n, g in self._gathering.items() if member in g.missing]
         numbers += [n for n, li in self._listening.items() if member in li.open]
         for number in numbers:
-            error = messages.error_response(b"%d" % number, INTERNAL_ERROR, reason, {"outcome": "unknown"})
-            self._response(member, messages.parse(error), out)
+            error = messages.error(b"%d" % number, INTERNAL_ERROR, reason, {"outcome": "unknown"})
+            self._response(member, error, out)
         return out
 
     def _response(self, member: str, message: Message, out: Out) -> None:
@@ -228,10 +229,10 @@ class Group:
             if attempts.refusal is None or _weight(message.error) >= _weight(attempts.refusal.error):
                 attempts.refusal = message
             if attempts.left:
-                return self._send(number, attempts.left.pop(0), attempts.message.data, out)
+                return self._send(number, attempts.left.pop(0), attempts.message, out)
             message = attempts.refusal
         self._attempts.pop(number, None)
-        out.to_client.append(message.data)
+        out.to_client.append(message)
 
     def _gather(self, number: int, gathering: Gathering, member: str, message: Message, out: Out) -> None:
         cursor = b""
@@ -241,8 +242,8 @@ class Group:
             cursor = gathering.add(member, message.result)
         if cursor:
             params = messages.with_member(gathering.message.params, "cursor", cursor)
-            data = messages.rebuild(gathering.message, message.id, params=params)
-            out.to_members.append((member, data))
+            next_page = messages.rebuild(gathering.message, message.id, params=params)
+            out.to_members.append((member, next_page))
             return
         gathering.missing.discard(member)
         if gathering.missing:
@@ -261,13 +262,13 @@ class Group:
         meta = messages.params_of(message).meta
         number = _number(bytes(meta.subscription_id)) if meta is not None else 0
         listening = self._listening.get(number)
-        if message.method_name == "notifications/subscriptions/acknowledged":
+        if message.method_name == ACKNOWLEDGED:
             if listening is not None:
                 self._acknowledged(number, listening, member, message, out)
         elif listening is not None and not listening.told and len(listening.early) < MAX_EARLY:
-            listening.early[message.data] = None
+            listening.early[message.data] = message
         else:
-            out.to_client.append(message.data)
+            out.to_client.append(message)
 
     def _acknowledged(
         self, number: int, listening: _Listening, member: str, message: Message, out: Out
@@ -315,11 +316,8 @@ class Group:
         if notes:
             meta[UNAVAILABLE_KEY] = {member: notes[member] for member in self._members if member in notes}
         params = {"_meta": meta, "notifications": listening.honored}
-        out.to_client.append(
-            b'{"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":%b}'
-            % encode(params)
-        )
-        out.to_client += listening.early
+        out.to_client.append(messages.notification(ACKNOWLEDGED, encode(params)))
+        out.to_client += listening.early.values()
         listening.early = {}
 
     def _listen_ended(
@@ -336,7 +334,7 @@ class Group:
         del self._listening[number]
         left = [other for other in self._members if other in listening.open]
         out.to_members += [(other, _cancellation(number)) for other in left]
-        out.to_client.append(message.data)
+        out.to_client.append(message)
 
 
 def _weight(error: bytes) -> int:
@@ -351,9 +349,9 @@ def _number(raw: bytes) -> int:
     return int(raw) if raw.isdigit() and len(raw) < 20 else 0
 
 
-def _cancellation(number: int) -> bytes:
-    return b'{"jsonrpc":"2.0","method":"%b","params":{"requestId":%d}}' % (CANCELLED.encode(), number)
+def _cancellation(number: int) -> Message:
+    return messages.notification(CANCELLED, b'{"requestId":%d}' % number)
 
 
 def _error(out: Out, number: int, code: int, words: str) -> None:
-    out.to_client.append(messages.error_response(b"%d" % number, code, words))
+    out.to_client.append(messages.error(b"%d" % number, code, words))

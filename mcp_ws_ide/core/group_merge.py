@@ -186,14 +186,14 @@ class Gathering:
             owners |= dict.fromkeys(self._uris.get(member, ()), member)
         return owners
 
-    def answer(self, number: int, meta: dict[str, Any]) -> bytes:
+    def answer(self, number: int, meta: dict[str, Any]) -> Message:
         """The answer to the client.
 
         Args:
             meta: what ``_meta`` says besides which members had no part in it, or not all of it.
         """
         if not self._pages:
-            return b'{"jsonrpc":"2.0","id":%d,"error":%b}' % (number, self._error)
+            return messages.failure(b"%d" % number, self._error)
         result: dict[str, Any] = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
         if self._key:
             items = [item for member in self._members for item in self._items.get(member, ())]
@@ -202,7 +202,7 @@ class Gathering:
             result |= self._all_discovered()
         if self._notes:
             meta = {**meta, UNAVAILABLE_KEY: self._notes}
-        return b'{"jsonrpc":"2.0","id":%d,"result":%b}' % (number, encode({**result, "_meta": meta}))
+        return messages.response(b"%d" % number, encode({**result, "_meta": meta}))
 
     def _all_discovered(self) -> dict[str, Any]:
         capabilities: dict[str, Any] = {}

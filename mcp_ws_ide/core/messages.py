@@ -365,32 +365,85 @@ def text_in(raw: bytes) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def with_id(message: Message, raw_id: bytes) -> bytes:
-    """The message with another id; payload and unknown members as they came."""
-    return _assemble(message, raw_id, message.params, message.result)
+# --- build ----------------------------------------------------------------------------------------
 
 
-def rebuild(message: Message, raw_id: bytes, *, params: bytes = b"", result: bytes = b"") -> bytes:
-    """The message with another id and another payload."""
-    return _assemble(message, raw_id, params, result)
+def request(raw_id: bytes, method: str, params: bytes) -> Message:
+    """Build a request; ``raw_id`` and ``params`` are JSON."""
+    return _build(Kind.REQUEST, raw_id, _encode(method), params=params)
 
 
-def _assemble(message: Message, raw_id: bytes, params: bytes, result: bytes) -> bytes:
+def notification(method: str, params: bytes = b"") -> Message:
+    """Build a notification; ``params`` is JSON, ``b""`` for none."""
+    return _build(Kind.NOTIFICATION, b"", _encode(method), params=params)
+
+
+def response(raw_id: bytes, result: bytes) -> Message:
+    """Build a response; ``raw_id`` and ``result`` are JSON."""
+    return _build(Kind.RESPONSE, raw_id, b"", result=result)
+
+
+def failure(raw_id: bytes, error: bytes) -> Message:
+    """Build an error response from an error object (JSON-RPC 2.0 section 5.1); an empty ``raw_id`` becomes ``null``."""
+    return _build(Kind.RESPONSE, raw_id or b"null", b"", error=error)
+
+
+def error(raw_id: bytes, code: int, text: str, data: dict[str, Any] | None = None) -> Message:
+    """Build an error response (JSON-RPC 2.0 section 5.1); an empty ``raw_id`` becomes ``null``."""
+    members: dict[str, Any] = {"code": code, "message": text}
+    if data is not None:
+        members["data"] = data
+    return failure(raw_id, _encode(members))
+
+
+def error_response(raw_id: bytes, code: int, text: str, data: dict[str, Any] | None = None) -> bytes:
+    """Return the bytes of :func:`error`, for callers that only write them."""
+    return error(raw_id, code, text, data).data
+
+
+def with_id(message: Message, raw_id: bytes) -> Message:
+    """Return the message with another id; payload and unknown members stay as they came."""
+    return _build(
+        *(message.kind, raw_id, message.method, message.params, message.result, message.error, message.extra)
+    )
+
+
+def rebuild(message: Message, raw_id: bytes, *, params: bytes = b"", result: bytes = b"") -> Message:
+    """Return the message with another id and another payload; an error and unknown members stay as they came."""
+    return _build(message.kind, raw_id, message.method, params, result, message.error, message.extra)
+
+
+def _build(
+    kind: Kind,
+    raw_id: bytes,
+    method: bytes,
+    params: bytes = b"",
+    result: bytes = b"",
+    error: bytes = b"",
+    extra: bytes = b"",
+) -> Message:
+    message = Message.__new__(Message)
+    message.kind, message.id, message.method = kind, raw_id, method
+    message.params, message.result, message.error, message.extra = params, result, error, extra
     parts = [b'{"jsonrpc":"2.0"']
     if raw_id:
         parts += (b',"id":', raw_id)
-    if message.method:
-        parts += (b',"method":', message.method)
+    if method:
+        parts += (b',"method":', method)
     if params:
         parts += (b',"params":', params)
     if result:
         parts += (b',"result":', result)
-    if message.error:
-        parts += (b',"error":', message.error)
-    if message.extra:
-        parts.append(message.extra)
+    if error:
+        parts += (b',"error":', error)
+    if extra:
+        parts.append(extra)
     parts.append(b"}")
-    return b"".join(parts)
+    message.data = b"".join(parts)
+    return message
+
+
+# --- parts of a payload ---------------------------------------------------------------------------
 
 
 def member(payload: bytes, name: str) -> bytes:
@@ -427,11 +480,3 @@ def answered_id(head: bytes, tail: bytes) -> bytes:
     if found is None and _PAYLOAD_FIRST.match(head):
         found = _ID_LAST.search(tail)
     return found[1] if found is not None else b""
-
-
-def error_response(raw_id: bytes, code: int, text: str, data: dict[str, Any] | None = None) -> bytes:
-    """A JSON-RPC error response (JSON-RPC 2.0 section 5.1); an empty ``raw_id`` becomes ``null``."""
-    error: dict[str, Any] = {"code": code, "message": text}
-    if data is not None:
-        error["data"] = data
-    return b'{"jsonrpc":"2.0","id":%b,"error":%b}' % (raw_id or b"null", _encode(error))

@@ -57,10 +57,10 @@ class Multiplexer(Generic[Owner]):
         entry = self._entries.get(pending.upstream_id)
         return entry is not None and entry[1] is pending
 
-    def outbound(self, owner: Owner, message: Message, params: Params, pending: Pending | None) -> bytes:
-        """The bytes to send to the server for a client's message."""
+    def outbound(self, owner: Owner, message: Message, params: Params, pending: Pending | None) -> Message:
+        """Return what to send to the server for a client's message."""
         if pending is None:
-            return message.data
+            return message
         if message.kind is Kind.NOTIFICATION:
             return self._cancellation(message, pending)
         self._next_id += 1
@@ -82,7 +82,7 @@ class Multiplexer(Generic[Owner]):
             payload = messages.with_meta(payload, messages.LOG_LEVEL_KEY, b"")
         return payload
 
-    def _cancellation(self, message: Message, pending: Pending) -> bytes:
+    def _cancellation(self, message: Message, pending: Pending) -> Message:
         raw_id = b"%d" % pending.upstream_id
         self._entries.pop(pending.upstream_id, None)
         return messages.rebuild(
@@ -95,7 +95,7 @@ class Multiplexer(Generic[Owner]):
             return self._response(message)
         if message.kind is Kind.REQUEST:
             text = "requests from server to client do not exist since 2026-07-28: use input_required"
-            return None, Reply(messages.error_response(message.id, METHOD_NOT_FOUND, text))
+            return None, Reply(messages.error(message.id, METHOD_NOT_FOUND, text))
         return self._notification(message)
 
     def _response(self, message: Message) -> tuple[Owner | None, Deliver | Drop]:
@@ -121,7 +121,7 @@ class Multiplexer(Generic[Owner]):
         if params.meta is not None and (tag := bytes(params.meta.subscription_id)):
             return self._tagged(message, messages.SUBSCRIPTION_ID_KEY, tag)
         if self.sole_owner is not None:
-            return self.sole_owner, Deliver(message.data, None, message.method in DROPPABLE)
+            return self.sole_owner, Deliver(message, None, message.method in DROPPABLE)
         return self._drop("names no request, and the server is shared")
 
     def addressee(self, message: Message) -> Owner | None:
@@ -144,7 +144,7 @@ class Multiplexer(Generic[Owner]):
         if entry is None or type(effect) is not Deliver:
             return owner, effect
         del self._entries[entry[1].upstream_id]
-        return owner, Deliver(effect.data, entry[1])
+        return owner, Deliver(effect.message, entry[1])
 
     def _tagged(self, message: Message, member: str, tag: bytes) -> tuple[Owner | None, Deliver | Drop]:
         """Deliver a notification to the owner of the request its ``member`` names."""
@@ -165,7 +165,7 @@ class Multiplexer(Generic[Owner]):
         self.dropped += 1
         return None, Drop(reason)
 
-    def drop(self, pending: Iterable[Pending]) -> list[bytes]:
+    def drop(self, pending: Iterable[Pending]) -> list[Message]:
         """Forget requests of a session that left; return the cancellations to send for them."""
         mine = [entry.upstream_id for entry in pending if self.owns(entry)]
         for upstream_id in mine:
@@ -200,8 +200,6 @@ def _upstream_id(tag: bytes) -> int:
     return key if type(key) is int else 0
 
 
-def _cancel(upstream_id: int) -> bytes:
-    return (
-        b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":%d,'
-        b'"reason":"the client went away"}}' % upstream_id
-    )
+def _cancel(upstream_id: int) -> Message:
+    params = b'{"requestId":%d,"reason":"the client went away"}' % upstream_id
+    return messages.notification(CANCELLED, params)

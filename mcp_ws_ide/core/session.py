@@ -54,13 +54,13 @@ class SessionCore:
         key = message.id_key
         if key in self.pending:
             words = f"the id {message.id.decode()} is already in flight; use every id once"
-            return Deliver(messages.error_response(b"", INVALID_REQUEST, words))
+            return Deliver(messages.error(b"", INVALID_REQUEST, words))
         if len(self.pending) >= self._max_in_flight:
             return Deliver(_over_limit(message.id, self._max_in_flight))
         params = messages.params_of(message)
         modern = params.meta is not None and len(memoryview(params.meta.version)) > 0
         if modern and message.method == b'"initialize"':  # a process that many share must not see it
-            return Deliver(messages.error_response(message.id, METHOD_NOT_FOUND, NO_HANDSHAKE))
+            return Deliver(messages.error(message.id, METHOD_NOT_FOUND, NO_HANDSHAKE))
         self.eras.add(Era.MODERN if modern else Era.LEGACY)
         pending = Pending(key, message.id, message.method_name, now, modern=modern)
         self.pending[key] = pending
@@ -99,19 +99,19 @@ class SessionCore:
         if message.kind is Kind.RESPONSE:
             pending = self.pending.get(message.id_key)
             if pending is None:
-                return Deliver(message.data)
+                return Deliver(message)
             if pending.modern:
                 return Drop("answers a request that went to another server process")
             del self.pending[pending.key]
-            return Deliver(message.data, pending)
+            return Deliver(message, pending)
         if message.kind is Kind.REQUEST:
             key = message.id_key
             if key in self.asked:
                 words = f"the id {message.id.decode()} is already in flight"
-                return Reply(messages.error_response(b"", INVALID_REQUEST, words))
+                return Reply(messages.error(b"", INVALID_REQUEST, words))
             self.asked.add(key)
-            return Deliver(message.data)
-        return Deliver(message.data, None, message.method in DROPPABLE)
+            return Deliver(message)
+        return Deliver(message, None, message.method in DROPPABLE)
 
     def answered(self, pending: Pending) -> None:
         """A shared upstream answered this request."""
@@ -124,7 +124,7 @@ class SessionCore:
         del self.pending[pending.key]
         return True
 
-    def fail(self, pending: Pending, code: int, text: str) -> bytes | None:
+    def fail(self, pending: Pending, code: int, text: str) -> Message | None:
         """The error that ends a request which will get no answer; None if it is no longer waited for.
 
         ``data.outcome`` is ``"not_sent"`` (safe to retry) or ``"unknown"`` (it may have run).
@@ -132,10 +132,10 @@ class SessionCore:
         if not self._forget(pending):
             return None
         outcome = "unknown" if pending.sent else "not_sent"
-        return messages.error_response(pending.raw_id, code, text, {"outcome": outcome})
+        return messages.error(pending.raw_id, code, text, {"outcome": outcome})
 
 
-def _over_limit(raw_id: bytes, limit: int) -> bytes:
+def _over_limit(raw_id: bytes, limit: int) -> Message:
     text = f"{limit} requests of this session are in flight already; wait for answers (max_in_flight)"
     data: dict[str, Any] = {"limit": "max_in_flight", "outcome": "not_sent"}
-    return messages.error_response(raw_id, LIMIT_EXCEEDED, text, data)
+    return messages.error(raw_id, LIMIT_EXCEEDED, text, data)

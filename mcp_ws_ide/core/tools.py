@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Raw
 
 from mcp_ws_ide.core import messages
+from mcp_ws_ide.core.messages import Message
 from mcp_ws_ide.core.payload import members_of
 from mcp_ws_ide.errors import INVALID_PARAMS
 
@@ -44,7 +45,7 @@ class _Call(msgspec.Struct):
     name: str = ""
 
 
-def refusal(rules: tuple[ToolRules, ...], raw_id: bytes, params: bytes) -> bytes | None:
+def refusal(rules: tuple[ToolRules, ...], raw_id: bytes, params: bytes) -> Message | None:
     """The error for a ``tools/call`` that the rules forbid; None if they permit it.
 
     It reads like the error for a tool that does not exist.
@@ -52,14 +53,14 @@ def refusal(rules: tuple[ToolRules, ...], raw_id: bytes, params: bytes) -> bytes
     try:
         name = msgspec.json.decode(params, type=_Call).name
     except (msgspec.DecodeError, RecursionError):
-        return messages.error_response(raw_id, INVALID_PARAMS, "params.name must be a text")
+        return messages.error(raw_id, INVALID_PARAMS, "params.name must be a text")
     alike = [member for member in members_of(params) if member.casefold() == "name" and member != "name"]
     if alike:  # some servers match members without regard to case, and would take this one
         words = f"where tools are restricted, params must not hold {alike[0]!r} beside 'name'"
-        return messages.error_response(raw_id, INVALID_PARAMS, words)
+        return messages.error(raw_id, INVALID_PARAMS, words)
     if all(rule.permit(name) for rule in rules):
         return None
-    return messages.error_response(raw_id, INVALID_PARAMS, f"Unknown tool: {name[:200]}")
+    return messages.error(raw_id, INVALID_PARAMS, f"Unknown tool: {name[:200]}")
 
 
 def visible(rules: tuple[ToolRules, ...], result: bytes) -> bytes:

@@ -11,12 +11,11 @@ import asyncio
 from typing import Protocol
 
 from mcp_ws_ide.core import era as eras
-from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.bridges import legacy_client
 from mcp_ws_ide.core.bridges.legacy_client import LegacyClient
 from mcp_ws_ide.core.effects import Abandon, Again, Deliver, Effect, Forward, Pending
 from mcp_ws_ide.core.era import Era
-from mcp_ws_ide.core.messages import Kind
+from mcp_ws_ide.core.messages import Kind, Message
 from mcp_ws_ide.core.session import SessionCore
 from mcp_ws_ide.errors import GATEWAY_CLOSING, LimitExceeded
 from mcp_ws_ide.gateway.private import PrivateUpstream
@@ -47,7 +46,7 @@ class ClientSide(Protocol):
     def token_for_upstream(self) -> str | None:
         """The gateway token whose holder may see the traffic with the server; None if nobody may."""
 
-    def send(self, data: bytes, answered: Pending | None, received: float, droppable: bool) -> None:
+    def send(self, message: Message, answered: Pending | None, received: float, droppable: bool) -> None:
         """Send a message to the client; parameters as of :meth:`Attachments.deliver`."""
 
     def observe(self, event: str, detail: str) -> None:
@@ -144,7 +143,11 @@ class Attachments:
     # --- toward the client ----------------------------------------------------------------------
 
     def deliver(
-        self, data: bytes, answered: Pending | None = None, received: float = 0.0, droppable: bool = False
+        self,
+        message: Message,
+        answered: Pending | None = None,
+        received: float = 0.0,
+        droppable: bool = False,
     ) -> None:
         """Pass a message of the server on to the client, through the bridge if there is one.
 
@@ -156,14 +159,14 @@ class Attachments:
         if self._client.ended:
             return
         if self._bridge is not None:
-            return self._perform(self._bridge.to_client(data, answered), received)
-        self._client.send(data, answered, received, droppable)
+            return self._perform(self._bridge.to_client(message, answered), received)
+        self._client.send(message, answered, received, droppable)
 
     def fail(self, pending: Pending, code: int, text: str) -> None:
         """Answer a request with an error, unless it was answered or cancelled."""
-        data = self.core.fail(pending, code, text)
-        if data is not None:
-            self.deliver(data)
+        error = self.core.fail(pending, code, text)
+        if error is not None:
+            self.deliver(error)
 
     # --- the bridge for a client of the handshake era -------------------------------------------
 
@@ -175,20 +178,20 @@ class Attachments:
             spec.bridge and self._private is None and (self._server.needs_bridge or spec.sharing == "always")
         )
 
-    def handshake_refused(self, pending: Pending, answer: messages.Message) -> None:
+    def handshake_refused(self, pending: Pending, answer: Message) -> None:
         """Bridge the client if the server, which answered ``initialize`` with an error, may speak the modern era."""
         initialize, self._initialize = self._initialize, None
         bridged = (
             self._server.spec.bridge and initialize is not None and legacy_client.refuses_handshake(answer)
         )
         if not bridged or initialize is None or self._server.era is Era.LEGACY:
-            return self.deliver(answer.data, pending)
+            return self.deliver(answer, pending)
         if self._private is not None:
             self._private.close()
             self._private = None
         self.core.pending[pending.key] = pending
         self._server.refuses_handshake = True
-        self._bridge = LegacyClient(self.core, self._server.name, answer.data)
+        self._bridge = LegacyClient(self.core, self._server.name, answer)
         self._perform(self._bridge.from_client(initialize), 0.0)
 
     def _perform(self, effects: list[Effect], received: float) -> None:
@@ -199,7 +202,7 @@ class Attachments:
             if type(effect) is Forward:
                 self._forward_bridged(effect)
             elif type(effect) is Deliver:
-                self._client.send(effect.data, effect.answered, received, effect.droppable)
+                self._client.send(effect.message, effect.answered, received, effect.droppable)
             elif type(effect) is Abandon:
                 for upstream in (self._shared, self._logging):
                     if upstream is not None:

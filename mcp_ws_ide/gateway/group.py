@@ -17,6 +17,7 @@ from mcp_ws_ide.config.spec import ServerSpec
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.core.group import Group, Out
+from mcp_ws_ide.core.messages import Message
 from mcp_ws_ide.errors import LimitExceeded, TransportClosed, TransportError
 from mcp_ws_ide.gateway.message_transport import MessageTransport
 from mcp_ws_ide.gateway.server import Server
@@ -105,21 +106,21 @@ class GroupTransport(MessageTransport):
             self._perform(self._group.tick(now))
 
     def _perform(self, out: Out) -> None:
-        for data in out.to_client:
+        for message in out.to_client:
             # Not within a call of the upstream's own: it has not finished sending yet.
-            self._loop.call_soon(self._deliver, data)
-        for member, data in out.to_members:
+            self._loop.call_soon(self._deliver, message)
+        for member, message in out.to_members:
             session = self._session(member)
             if isinstance(session, str):
                 self._perform(self._group.lost(member, session))
             else:
-                session.receive(data, time.perf_counter())
+                session.take(message, time.perf_counter())
                 if self._held:
                     session.link_full(True)  # it may have begun just now, or have got a server of its own
 
-    def _deliver(self, data: bytes) -> None:
+    def _deliver(self, message: Message) -> None:
         if self._receiver is not None:
-            self._receiver.message_received(data)
+            self._receiver.message_received(message.data)
 
     def _session(self, member: str) -> Session | str:
         """The session on a member; the reason where there can be none."""

@@ -6,9 +6,9 @@ import logging
 from functools import partial
 from typing import Final
 
-from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.effects import Deliver, Drop, Forward, Pending, Reply
 from mcp_ws_ide.core.era import Era
+from mcp_ws_ide.core.messages import Message
 from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.gateway.services import Services
 from mcp_ws_ide.gateway.upstream import Upstream, UpstreamUser
@@ -45,7 +45,7 @@ class PrivateUpstream(Upstream):
         return 1
 
     def _transmit(self, session: UpstreamUser, effect: Forward) -> None:
-        self.send(messages.one_line(effect.message.data), effect.pending, session)
+        self.send(effect.message, effect.pending, session)
         if effect.pending is not None and effect.pending.method == "initialize":
             self._answered()
             self._await(partial(self._handshake_timed_out, effect.pending), self._handshake_timeout)
@@ -65,10 +65,10 @@ class PrivateUpstream(Upstream):
         self._answered()
         super().close()
 
-    def _meant_for(self, message: messages.Message) -> UpstreamUser | None:
+    def _meant_for(self, message: Message) -> UpstreamUser | None:
         return self._session
 
-    def _received(self, message: messages.Message, now: float) -> None:
+    def _received(self, message: Message, now: float) -> None:
         effect = self._session.core.from_legacy_server(message)
         if type(effect) is Deliver:
             shaken = effect.answered is not None and effect.answered.method == "initialize"
@@ -76,9 +76,9 @@ class PrivateUpstream(Upstream):
                 self._answered()
             if shaken and message.error and effect.answered is not None:
                 return self._session.handshake_refused(effect.answered, message)
-            self._session.deliver(effect.data, effect.answered, now, effect.droppable)
+            self._session.deliver(effect.message, effect.answered, now, effect.droppable)
         elif type(effect) is Reply:
-            self.send(effect.data)
+            self.send(effect.message)
         elif type(effect) is Drop:
             self._dropped(effect)
 

@@ -15,7 +15,7 @@ from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.binding import FRAGILE_MAX_BYTES, CloseCode
 from mcp_ws_ide.core.effects import Deliver, Drop, Forward, Pending
 from mcp_ws_ide.core.era import Era
-from mcp_ws_ide.core.messages import Kind
+from mcp_ws_ide.core.messages import Kind, Message
 from mcp_ws_ide.core.resume import GatewayEnd
 from mcp_ws_ide.core.session import SessionCore
 from mcp_ws_ide.core.tools import ToolRules, refusal, visible
@@ -139,7 +139,7 @@ class Session:
             return self._refuse_malformed(error)
         self.take(message, now)
 
-    def take(self, message: messages.Message, now: float) -> None:
+    def take(self, message: Message, now: float) -> None:
         """Take one message of the client that is parsed already; otherwise as :meth:`receive`."""
         self._note_in(message.data, message)
         effect = self.core.from_client(message, now)
@@ -151,7 +151,7 @@ class Session:
             if cancels and self.http_link is not None:
                 self._answer_cancelled(effect.pending)
         elif type(effect) is Deliver:
-            self.attachments.deliver(effect.data)
+            self.attachments.deliver(effect.message)
         elif type(effect) is Drop:
             self.server.counters.dropped += 1
             self.observe("dropped", effect.reason)
@@ -183,12 +183,12 @@ class Session:
         """End the HTTP response of a cancelled request: the server need not answer it."""
         if pending is not None and not self.ended:
             text = "the client cancelled the request"
-            error = messages.error_response(pending.raw_id, CANCELLED, text, {"outcome": "unknown"})
+            error = messages.error(pending.raw_id, CANCELLED, text, {"outcome": "unknown"})
             self.send(error, pending, 0.0, False)
 
     def _refuse_malformed(self, error: MalformedMessage) -> None:
         self._malformed += 1
-        self.attachments.deliver(messages.error_response(b"", error.code, error.reason))
+        self.attachments.deliver(messages.error(b"", error.code, error.reason))
         if self._malformed >= MALFORMED_LIMIT:
             self.end(
                 CloseCode.PROTOCOL_ERROR, f"{MALFORMED_LIMIT} malformed messages; the last: {error.reason}"
@@ -196,7 +196,7 @@ class Session:
 
     # --- toward the client ----------------------------------------------------------------------
 
-    def send(self, data: bytes, answered: Pending | None, received: float, droppable: bool) -> None:
+    def send(self, message: Message, answered: Pending | None, received: float, droppable: bool) -> None:
         """Send one message to the client, as far as tool rules and its limits allow.
 
         Args:
@@ -204,12 +204,12 @@ class Session:
             received: when the bytes of the upstream arrived (``time.perf_counter``); 0.0 for the gateway's own.
             droppable: whether it may be dropped when the window is full.
         """
-        if self._rules and b'"tools"' in data:
-            data = self._visible(data)
-        if self.info.fragile and len(data) > FRAGILE_MAX_BYTES:
-            data = self._too_large(data, answered)
-        self._note_out(data)
-        if not self._write(data, droppable):
+        if self._rules and message.result and b'"tools"' in message.result:
+            message = self._visible(message)
+        if self.info.fragile and len(message.data) > FRAGILE_MAX_BYTES:
+            message = self._too_large(message, answered)
+        self._note_out(message)
+        if not self._write(message.data, droppable):
             return
         if answered is not None:
             counters = self.server.counters
@@ -217,7 +217,7 @@ class Session:
             if received and answered.sent:
                 counters.upstream.observe(received - answered.sent)
         if self.faults is not None and self.faults.take_duplicate():
-            self._send_again(data)
+            self._send_again(message)
 
     def _write(self, data: bytes, droppable: bool) -> bool:
         """Hand a message to the link; return False if that ended the session."""
@@ -225,27 +225,26 @@ class Session:
             self._link.send(data)
         return True
 
-    def _send_again(self, data: bytes) -> None:
+    def _send_again(self, message: Message) -> None:
         """Send a message twice, as an injected fault; to the session it is one more message."""
         faults, self.faults = self.faults, None
-        self.send(data, None, 0.0, False)
+        self.send(message, None, 0.0, False)
         self.faults = faults
 
-    def _visible(self, data: bytes) -> bytes:
+    def _visible(self, message: Message) -> Message:
         """Hide forbidden tools from any result with a list of tools, not from answers to ``tools/list`` alone: a client
         may reuse an id before the answer to its cancelled request has come."""
-        message = messages.parse(data)
         if not messages.member(message.result, "tools").lstrip().startswith(b"["):
-            return data
+            return message
         return messages.rebuild(message, message.id, result=visible(self._rules, message.result))
 
-    def _too_large(self, data: bytes, answered: Pending | None) -> bytes:
+    def _too_large(self, message: Message, answered: Pending | None) -> Message:
         text = (
-            f"the message has {len(data)} bytes, and this client (Python SDK 1.x websocket_client) can receive "
+            f"the message has {len(message.data)} bytes, and this client (Python SDK 1.x websocket_client) can receive "
             f"{FRAGILE_MAX_BYTES}; use websocket_transport of mcp_ws_ide.client"
         )
         self.observe("dropped", text)
-        return messages.error_response(answered.raw_id if answered else b"", RESPONSE_TOO_LARGE, text)
+        return messages.error(answered.raw_id if answered else b"", RESPONSE_TOO_LARGE, text)
 
     # --- counters and tap -----------------------------------------------------------------------
 
@@ -260,7 +259,7 @@ class Session:
         tool rules hide some of it from the client."""
         return None if self._rules else self.info.token_id
 
-    def _note_in(self, data: bytes, message: messages.Message | None) -> None:
+    def _note_in(self, data: bytes, message: Message | None) -> None:
         size = len(data)
         self.messages_in += 1
         self.bytes_in += size
@@ -274,7 +273,8 @@ class Session:
                 token=self.info.token_id,
             )
 
-    def _note_out(self, data: bytes) -> None:
+    def _note_out(self, message: Message) -> None:
+        data = message.data
         size = len(data)
         self.messages_out += 1
         self.bytes_out += size
@@ -284,6 +284,7 @@ class Session:
         if self._tap.active:
             self._tap.message(
                 *(self.info.principal, self.server.name, self.id, "client", "out", data),
+                message=message,
                 token=self.info.token_id,
             )
 

@@ -12,10 +12,10 @@ from collections.abc import Callable
 
 from mcp_ws_ide import __version__
 from mcp_ws_ide.core import era as eras
-from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.bridges.legacy_server import LegacyServer, Step
 from mcp_ws_ide.core.effects import Deliver, Drop, Forward, Pending, Reply
 from mcp_ws_ide.core.era import Era
+from mcp_ws_ide.core.messages import Kind, Message
 from mcp_ws_ide.core.multiplexer import Multiplexer
 from mcp_ws_ide.core.payload import code_of, words_of
 from mcp_ws_ide.errors import SESSION_LOST, UPSTREAM_LOST, UPSTREAM_UNAVAILABLE
@@ -98,7 +98,7 @@ class SharedUpstream(Upstream):
         """Whether its sessions can stay with this process if the server needs a handshake."""
         return self._sole_user is not None or self.server.spec.sharing == "always"
 
-    def _probe_answered(self, answer: messages.Message) -> None:
+    def _probe_answered(self, answer: Message) -> None:
         """Positive evidence alone makes a server modern; whether it is of the handshake era, a handshake shows."""
         if code_of(answer.error) == SESSION_LOST:
             return  # the link ended on the probe; what its end means is decided there
@@ -186,13 +186,13 @@ class SharedUpstream(Upstream):
     def _perform(
         self, step: Step, pending: Pending | None = None, session: UpstreamUser | None = None
     ) -> None:
-        for data in step.to_server:
-            self.send(messages.one_line(data), pending, session)
+        for message in step.to_server:
+            self.send(message, pending, session)
         now = time.perf_counter()
-        for data in step.to_clients:
-            self._route(messages.parse(data), now)
+        for message in step.to_clients:
+            self._route(message, now)
 
-    def _from_legacy(self, bridge: LegacyServer, message: messages.Message) -> None:
+    def _from_legacy(self, bridge: LegacyServer, message: Message) -> None:
         self._perform(bridge.from_server(message, time.monotonic()))
         if self._deadline is None or not (bridge.ready or bridge.failure):
             return
@@ -229,11 +229,11 @@ class SharedUpstream(Upstream):
 
     def detach(self, session: UpstreamUser) -> None:
         """``session`` is gone for good: cancel what it left in flight."""
-        for data in self.mux.drop(session.core.pending.values()):
+        for cancellation in self.mux.drop(session.core.pending.values()):
             if self._bridge is None:
-                self.send(data)
+                self.send(cancellation)
             else:
-                self._perform(self._bridge.from_client(messages.parse(data), session, time.monotonic()))
+                self._perform(self._bridge.from_client(cancellation, session, time.monotonic()))
         if (
             self._bridge is not None and not session.stateless
         ):  # who speaks HTTP comes back as another session
@@ -270,40 +270,39 @@ class SharedUpstream(Upstream):
         if (
             pending is not None
             and session.core.pending.get(pending.key) is not pending
-            and effect.message.kind is messages.Kind.REQUEST
+            and effect.message.kind is Kind.REQUEST
         ):
             return  # cancelled while it waited
-        data = self.mux.outbound(session, effect.message, effect.params, pending)
+        message = self.mux.outbound(session, effect.message, effect.params, pending)
         if self._bridge is None:
-            return self.send(messages.one_line(data), pending, session)
-        step = self._bridge.from_client(messages.parse(data), session, time.monotonic())
-        self._perform(step, pending, session)
+            return self.send(message, pending, session)
+        self._perform(self._bridge.from_client(message, session, time.monotonic()), pending, session)
 
     def _seen_by(self, session: UpstreamUser | None) -> str | None:
         """Behind a bridge one message may be for several sessions: then only the owner sees it."""
         shared_bridge = self._bridge is not None and self._sole_user is None
         return None if shared_bridge else super()._seen_by(session)
 
-    def _meant_for(self, message: messages.Message) -> UpstreamUser | None:
+    def _meant_for(self, message: Message) -> UpstreamUser | None:
         return self._sole_user or self.mux.addressee(message)
 
-    def _received(self, message: messages.Message, now: float) -> None:
+    def _received(self, message: Message, now: float) -> None:
         waiting = self._probed and self._deadline is not None
-        if waiting and message.id == eras.PROBE_ID and message.kind is messages.Kind.RESPONSE:
+        if waiting and message.id == eras.PROBE_ID and message.kind is Kind.RESPONSE:
             return self._probe_answered(message)
         if self._bridge is not None:
             return self._from_legacy(self._bridge, message)
         self._route(message, now)
 
-    def _route(self, message: messages.Message, now: float) -> None:
+    def _route(self, message: Message, now: float) -> None:
         """Give a message of a modern server to whom it belongs."""
         owner, effect = self.mux.inbound(message)
         if type(effect) is Deliver and owner is not None:
             if effect.answered is not None:
                 owner.core.answered(effect.answered)
-            owner.deliver(effect.data, effect.answered, now, effect.droppable)
+            owner.deliver(effect.message, effect.answered, now, effect.droppable)
         elif type(effect) is Reply:
-            self.send(effect.data)
+            self.send(effect.message)
         elif type(effect) is Drop:
             self._dropped(effect)
 

@@ -18,6 +18,7 @@ from typing import Final, Protocol
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.effects import Drop, Forward, Pending
 from mcp_ws_ide.core.era import Era
+from mcp_ws_ide.core.messages import Message
 from mcp_ws_ide.core.session import SessionCore
 from mcp_ws_ide.errors import (
     INTERNAL_ERROR,
@@ -60,7 +61,7 @@ class UpstreamUser(Protocol):
     def token_for_upstream(self) -> str | None:
         """The gateway token whose holder may see this session's traffic with the server; None if nobody may."""
 
-    def deliver(self, data: bytes, answered: Pending | None, received: float, droppable: bool) -> None:
+    def deliver(self, message: Message, answered: Pending | None, received: float, droppable: bool) -> None:
         """Pass a message of the server on to the client.
 
         Args:
@@ -95,7 +96,7 @@ class UpstreamUser(Protocol):
     def private_lost(self, upstream: Upstream, reason: str) -> None:
         """End the session, whose own server is gone."""
 
-    def handshake_refused(self, pending: Pending, answer: messages.Message) -> None:
+    def handshake_refused(self, pending: Pending, answer: Message) -> None:
         """Deal with a server that answers ``initialize`` with an error: it may speak only the modern era."""
 
 
@@ -314,15 +315,19 @@ class Upstream(ABC):
     @abstractmethod
     def _transmit(self, session: UpstreamUser, effect: Forward) -> None: ...
 
-    def send(self, data: bytes, pending: Pending | None = None, session: UpstreamUser | None = None) -> None:
-        """Hand one line to the transport; ``session`` is the one whose ``pending`` request it carries."""
+    def send(
+        self, message: Message, pending: Pending | None = None, session: UpstreamUser | None = None
+    ) -> None:
+        """Hand a message to the transport; ``session`` is the one whose ``pending`` request it carries."""
         transport = self._transport
         if transport is None:
             return
+        data = messages.one_line(message.data)
         if self._tap.active:
             origin = (session.id, pending.raw_id) if pending is not None and session is not None else None
             self._tap.message(
                 *(self.owner, self.server.name, self._label, "upstream", "out", data),
+                message=message,
                 origin=origin,
                 token=self._seen_by(session),
             )
@@ -346,28 +351,32 @@ class Upstream(ABC):
 
     # --- from the server ------------------------------------------------------------------------
 
-    def message_received(self, message: bytes) -> None:
-        """One line of the server."""
+    def message_received(self, data: bytes) -> None:
+        """Take one line of the server."""
         now = time.perf_counter()
-        if not messages.is_text(message):
-            self._observe(message, None)
-            self.noise_received("stdout", f"a line of {len(message)} bytes that is not UTF-8")
-            return self._unusable(message, now, "the server's answer is not valid UTF-8")
+        if not messages.is_text(data):
+            self._observe(data, None)
+            self.noise_received("stdout", f"a line of {len(data)} bytes that is not UTF-8")
+            return self._unusable(data, now, "the server's answer is not valid UTF-8")
         try:
-            parsed = messages.parse(message)
+            message = messages.parse(data)
         except MalformedMessage as error:
-            self._observe(message, None)
+            self._observe(data, None)
             log.debug("server %s sent a malformed message: %s", self.server.name, error)
-            return self._unusable(message, now, f"the server's answer is no JSON-RPC message: {error}")
-        if self._tap.active:
-            self._observe(message, parsed)
-        try:
-            self._received(parsed, now)
-        except Exception:  # a mistake of ours costs one message, never the rest of what was read
-            log.exception("a message of server %s could not be passed on", self.server.name)
-            self._unusable(message, now, "internal error of the gateway; its log says more")
+            return self._unusable(data, now, f"the server's answer is no JSON-RPC message: {error}")
+        self._take(data, message, now)
 
-    def _observe(self, data: bytes, message: messages.Message | None) -> None:
+    def _take(self, data: bytes, message: Message, now: float) -> None:
+        """Take a message of the server; ``data`` is how it was written."""
+        if self._tap.active:
+            self._observe(data, message)
+        try:
+            self._received(message, now)
+        except Exception:  # an internal error costs one message, never the rest of what was read
+            log.exception("a message of server %s could not be passed on", self.server.name)
+            self._unusable(data, now, "internal error of the gateway; its log says more")
+
+    def _observe(self, data: bytes, message: Message | None) -> None:
         """Show what came from the server on the tap."""
         tap = self._tap
         tap.message(
@@ -377,7 +386,7 @@ class Upstream(ABC):
         )
 
     @abstractmethod
-    def _meant_for(self, message: messages.Message) -> UpstreamUser | None:
+    def _meant_for(self, message: Message) -> UpstreamUser | None:
         """The session whose message of the server this is; None where that is not known before it is dealt with."""
 
     def _tell(self, event: str, detail: str) -> None:
@@ -390,17 +399,17 @@ class Upstream(ABC):
         """The gateway token whose holder may see a message that passes for this session."""
         return session.token_for_upstream if session is not None else None
 
-    def _unusable(self, message: bytes, now: float, words: str) -> None:
+    def _unusable(self, data: bytes, now: float, reason: str) -> None:
         """Nobody gets this message; if it was an answer, its request still gets one."""
         self.server.counters.dropped += 1
-        raw_id = messages.answered_id(message[:ANSWER_ENDS], message[-ANSWER_ENDS:])
+        raw_id = messages.answered_id(data[:ANSWER_ENDS], data[-ANSWER_ENDS:])
         if raw_id:
             with contextlib.suppress(MalformedMessage):
-                error = messages.error_response(raw_id, INTERNAL_ERROR, words, {"outcome": "unknown"})
-                self._received(messages.parse(error), now)
+                error = messages.error(raw_id, INTERNAL_ERROR, reason, {"outcome": "unknown"})
+                self._received(error, now)
 
     @abstractmethod
-    def _received(self, message: messages.Message, now: float) -> None: ...
+    def _received(self, message: Message, now: float) -> None: ...
 
     def noise_received(self, source: str, text: str) -> None:
         """Output that is no message stays visible in the tap and the log."""

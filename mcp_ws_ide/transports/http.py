@@ -345,7 +345,7 @@ class HttpTransport(RemoteTransport):
             error = messages.parse(body)
             if error.error:
                 self._check_mismatch(exchange, error)
-                self._answer(exchange, messages.with_id(error, exchange.message.id))
+                self._answer(exchange, messages.with_id(error, exchange.message.id).data)
 
     def _check_mismatch(self, exchange: _Exchange, error: Message) -> None:
         """Raises :class:`_Relist` where headers are missing that a tool list would tell of: nothing has run."""

@@ -55,8 +55,8 @@ class Old:
         (self.initialized,), _ = self.server(id=self.initialize["id"], result=result)
 
     @staticmethod
-    def read(lines: list[bytes]) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in lines]
+    def read(lines: list[messages.Message]) -> list[dict[str, Any]]:
+        return [json.loads(line.data) for line in lines]
 
     def step(self, step: Step) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         return self.read(step.to_server), self.read(step.to_clients)
@@ -99,7 +99,7 @@ def test_the_handshake_introduces_the_client_and_a_shared_server_gets_the_gatewa
 def test_a_refused_handshake_is_said():
     bridge = LegacyServer(shared=False, new_state=str, park_time=1)
     (line,) = bridge.start(b"{}", "0").to_server
-    bridge.from_server(message(id=json.loads(line)["id"], error={"code": -1, "message": "no"}), 0.0)
+    bridge.from_server(message(id=json.loads(line.data)["id"], error={"code": -1, "message": "no"}), 0.0)
     assert not bridge.ready
     assert bridge.failure == "it refused the handshake: no"
 
@@ -339,7 +339,7 @@ class New:
         """What goes to the server, what to the client."""
         forwarded = [json.loads(e.message.data) for e in effects if isinstance(e, Forward)]
         self.delays += [e.delay for e in effects if isinstance(e, Again)]
-        return forwarded, [json.loads(e.data) for e in effects if isinstance(e, Deliver)]
+        return forwarded, [json.loads(e.message.data) for e in effects if isinstance(e, Deliver)]
 
     def client(self, **members: Any) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         effect = self.core.from_client(message(**members), 0.0)
@@ -352,7 +352,7 @@ class New:
         pending = self.core.pending.get(sent.id_key) if sent.id and not sent.method else None
         if pending is not None:
             self.core.answered(pending)
-        return self.split(self.bridge.to_client(sent.data, pending))
+        return self.split(self.bridge.to_client(sent, pending))
 
     def again(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         return self.split(self.bridge.again())
@@ -374,13 +374,13 @@ def test_the_handshake_is_answered_from_discover():
 
 def test_a_server_that_answers_nothing_gives_its_own_error():
     core = SessionCore(10)
-    original = messages.error_response(b'"i"', -32601, "no such method")
+    original = messages.error(b'"i"', -32601, "no such method")
     bridge = LegacyClient(core, "s", original)
     effect = core.from_client(message(id="i", method="initialize", params={}), 0.0)
     bridge.from_client(effect)
-    answer = messages.error_response(b'"i"', -32601, "other words")
+    answer = messages.error(b'"i"', -32601, "other words")
     (delivered,) = bridge.to_client(answer, core.pending["i"])
-    assert delivered.data == original
+    assert delivered.message is original
 
 
 def test_the_envelope_comes_and_what_results_gained_goes():
@@ -406,7 +406,7 @@ def test_input_required_becomes_questions_and_another_round_with_the_state_byte_
     data = f'{{"jsonrpc":"2.0","id":1,"result":{{"resultType":"input_required","inputRequests":{requests},"requestState":{state}}}}}'
     pending = new.core.pending[1]
     new.core.answered(pending)
-    effects = new.bridge.to_client(data.encode(), pending)
+    effects = new.bridge.to_client(messages.parse(data.encode()), pending)
     first, second = new.split(effects)[1]
     assert {first["method"], second["method"]} == {"roots/list", "elicitation/create"}
     assert new.client(id=first["id"], result={"roots": []}) == ([], [])

@@ -24,7 +24,9 @@ class Rig:
         self.group = Group("team", members or ("a", "b"), "1")
 
     def read(self, out: Out) -> tuple[list[tuple[str, dict[str, Any]]], list[dict[str, Any]]]:
-        return [(m, json.loads(d)) for m, d in out.to_members], [json.loads(d) for d in out.to_client]
+        return [(m, json.loads(one.data)) for m, one in out.to_members], [
+            json.loads(one.data) for one in out.to_client
+        ]
 
     def client(self, number: int, method: str, **params: Any) -> Any:
         return self.read(self.group.from_client(message(id=number, method=method, params=params)))
@@ -311,9 +313,9 @@ def test_what_a_group_answers_has_a_size_that_no_number_of_members_exceeds(metho
     items = [{"name": f"t{n}", "uri": f"x://{n}", "description": "x" * length} for n in range(count)]
     for member in "dcba":
         out = rig.group.from_member(member, message(id=1, result={key: items}))
-    (data,) = out.to_client
-    assert len(data) < MAX_LIST_BYTES + 4096
-    result = json.loads(data)["result"]
+    (answer,) = out.to_client
+    assert len(answer.data) < MAX_LIST_BYTES + 4096
+    result = json.loads(answer.result)
     assert set(result["_meta"][UNAVAILABLE_KEY]) == {"a", "b"}, "those for whom there was no room left"
     assert len(result[key]) == 2 * count
 
@@ -344,11 +346,11 @@ def test_a_name_gets_its_prefix_wherever_it_stands_and_the_rest_stays_as_it_came
     rig = Rig("a")
     rig.client(1, "tools/list")
     answer = '{"jsonrpc":"2.0","id":1,"result":{"tools":[' + item + "]}}"
-    (data,) = rig.group.from_member("a", messages.parse(answer.encode())).to_client
-    (tool,) = json.loads(data)["result"]["tools"]
+    (merged,) = rig.group.from_member("a", messages.parse(answer.encode())).to_client
+    (tool,) = json.loads(merged.data)["result"]["tools"]
     assert tool == {**json.loads(item), "name": 'a__t"é'}
-    assert b"1.10" in data
-    assert data.count(b'"a__') == 1
+    assert b"1.10" in merged.data
+    assert merged.data.count(b'"a__') == 1
 
 
 def test_a_tool_whose_name_would_read_as_another_members_is_left_out_and_said():

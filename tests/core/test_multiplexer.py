@@ -28,7 +28,7 @@ class Client:
         effect = self.core.from_client(messages.parse(json.dumps(message).encode()), 0.0)
         if not isinstance(effect, Forward):
             return None
-        return json.loads(self.mux.outbound(self, effect.message, effect.params, effect.pending))
+        return json.loads(self.mux.outbound(self, effect.message, effect.params, effect.pending).data)
 
     def call(self, request_id: Any, method: str = "tools/call", **meta: Any) -> dict[str, Any]:
         sent = self.send(
@@ -47,7 +47,7 @@ def inbound(mux: Multiplexer[Client], message: dict[str, Any]) -> tuple[Client |
     if isinstance(effect, Deliver):
         if effect.answered is not None:
             owner.core.answered(effect.answered)
-        return owner, json.loads(effect.data)
+        return owner, json.loads(effect.message.data)
     return owner, effect
 
 
@@ -165,13 +165,13 @@ def test_a_request_of_the_server_is_answered_in_words(mux):
     owner, effect = inbound(mux, {"jsonrpc": "2.0", "id": 1, "method": "sampling/createMessage"})
     assert owner is None
     assert isinstance(effect, Reply)
-    assert json.loads(effect.data)["error"]["code"] == -32601
+    assert json.loads(effect.message.data)["error"]["code"] == -32601
 
 
 def test_a_client_that_leaves_has_its_requests_cancelled_and_no_others(mux):
     a, b = Client(mux), Client(mux)
     mine, kept = {a.call(1)["id"], a.call(2)["id"]}, b.call(1)["id"]
-    cancels = [json.loads(data) for data in mux.drop(a.core.pending.values())]
+    cancels = [json.loads(cancel.data) for cancel in mux.drop(a.core.pending.values())]
     assert {cancel["params"]["requestId"] for cancel in cancels} == mine
     assert inbound(mux, {"jsonrpc": "2.0", "id": kept, "result": {}})[0] is b
 
@@ -190,7 +190,7 @@ def test_payload_bytes_pass_untouched(mux):
     message = messages.parse(b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":%b}' % params)
     effect = SessionCore(9).from_client(message, 0.0)
     assert isinstance(effect, Forward)
-    assert params in mux.outbound("owner", effect.message, effect.params, effect.pending)
+    assert params in mux.outbound("owner", effect.message, effect.params, effect.pending).data
 
 
 @pytest.mark.parametrize("seed", range(50))

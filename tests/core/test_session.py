@@ -17,7 +17,7 @@ def parse(**message: object) -> messages.Message:
 
 def error_of(effect: object) -> dict:
     assert isinstance(effect, Deliver)
-    return json.loads(effect.data)
+    return json.loads(effect.message.data)
 
 
 MODERN = {"_meta": {messages.PROTOCOL_VERSION_KEY: "2026-07-28"}}
@@ -67,7 +67,7 @@ def test_requests_above_the_limit_are_refused_with_its_name():
 def test_a_legacy_servers_question_gets_exactly_one_answer():
     core = SessionCore(10)
     question = parse(id="q", method="roots/list")
-    assert core.from_legacy_server(question).data == question.data
+    assert core.from_legacy_server(question).message is question
     assert isinstance(core.from_legacy_server(question), Reply)
     assert isinstance(core.from_client(parse(id="q", result={}), 0.0), Forward)
     assert isinstance(core.from_client(parse(id="q", result={}), 0.0), Drop)
@@ -90,13 +90,15 @@ def test_a_lost_request_says_whether_it_may_have_run():
     first = core.from_client(parse(id=1, method="a"), 0.0).pending
     second = core.from_client(parse(id="2", method="a"), 0.0).pending
     first.sent = 1.0
-    lost = json.loads(core.fail(first, UPSTREAM_LOST, "gone"))
+    lost = json.loads(core.fail(first, UPSTREAM_LOST, "gone").data)
     assert lost == {
         "jsonrpc": "2.0",
         "id": 1,
         "error": {"code": UPSTREAM_LOST, "message": "gone", "data": {"outcome": "unknown"}},
     }
-    assert json.loads(core.fail(second, UPSTREAM_LOST, "gone"))["error"]["data"] == {"outcome": "not_sent"}
+    assert json.loads(core.fail(second, UPSTREAM_LOST, "gone").data)["error"]["data"] == {
+        "outcome": "not_sent"
+    }
     assert core.fail(second, UPSTREAM_LOST, "gone") is None
 
 
@@ -108,7 +110,7 @@ def test_notifications_go_where_the_session_speaks():
 
 
 def test_the_probe_is_read_cautiously():
-    request = messages.parse(probe("1.0"))
+    request = probe("1.0")
     assert request.method_name == "server/discover"
     assert read_probe(parse(id=0, result={"supportedVersions": ["2025-11-25", "2026-07-28"]})) is Era.MODERN
     assert read_probe(parse(id=0, result={"supportedVersions": ["2025-11-25"]})) is Era.LEGACY
@@ -119,7 +121,7 @@ def test_the_probe_is_read_cautiously():
 
 
 def test_a_legacy_server_refuses_modern_requests_so_that_clients_fall_back():
-    refusal = json.loads(refuse_modern(b'"x"', "files"))
+    refusal = json.loads(refuse_modern(b'"x"', "files").data)
     assert refusal["id"] == "x"
     assert refusal["error"]["code"] == METHOD_NOT_FOUND
     assert "files" in refusal["error"]["message"]

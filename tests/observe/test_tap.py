@@ -356,8 +356,10 @@ def test_a_message_with_another_id_is_redacted_like_the_first(payload, hidden):
     data = f'{{"jsonrpc":"2.0","id":1,"method":"m","params":{payload}}}'.encode()
     message = messages.parse(data)
     report(tap, data, message=message)
-    tap.message("me", "s", None, "upstream", "out", messages.with_id(message, b"2"))
-    tap.message("me", "s", None, "upstream", "out", messages.with_id(message, b'"sk-%s"' % CANARY.encode()))
+    tap.message("me", "s", None, "upstream", "out", messages.with_id(message, b"2").data)
+    tap.message(
+        "me", "s", None, "upstream", "out", messages.with_id(message, b'"sk-%s"' % CANARY.encode()).data
+    )
     first, second, third = records(watcher)
     assert [r["id"] for r in (first, second)] == [1, 2]
     assert json.loads(first["raw"])["params"] == json.loads(second["raw"])["params"]

@@ -26,7 +26,7 @@ from mcp_ws_ide.core.effects import Abandon, Again, Deliver, Effect, Forward, Pe
 from mcp_ws_ide.core.era import MODERN_VERSION
 from mcp_ws_ide.core.messages import IdKey, Kind, Message
 from mcp_ws_ide.core.payload import code_of, encode, members_of, object_of, text_of, texts_of, words_of
-from mcp_ws_ide.core.session import SessionCore
+from mcp_ws_ide.core.session import CANCELLED, SessionCore
 from mcp_ws_ide.errors import GATEWAY_ERRORS, INTERNAL_ERROR, INVALID_PARAMS, LIMIT_EXCEEDED
 
 REFUSALS: Final = frozenset({-32601, -32022})
@@ -79,7 +79,7 @@ class LegacyClient:
     :meth:`from_client` and :meth:`to_client` return effects in the order in which they are to be performed.
     """
 
-    def __init__(self, core: SessionCore, server_name: str, original: bytes = b"") -> None:
+    def __init__(self, core: SessionCore, server_name: str, original: Message | None = None) -> None:
         self._core = core
         self._server_name = server_name
         self._original = original
@@ -127,7 +127,7 @@ class LegacyClient:
         if effect.pending is not None:  # a cancellation
             call = self._calls.pop(effect.pending.key, None)
             waits_for_client = call is not None and call.waiting
-            return _abandoned(call) if waits_for_client else [_forward(message.data, effect.pending)]
+            return _abandoned(call) if waits_for_client else [_forward(message, effect.pending)]
         return []  # roots/list_changed and progress have no counterpart
 
     def _request(self, message: Message, pending: Pending) -> list[Effect]:
@@ -162,14 +162,14 @@ class LegacyClient:
         if level not in LOG_LEVELS:
             self._core.answered(pending)
             words = f"params.level must be one of {', '.join(LOG_LEVELS)}"
-            return [Deliver(messages.error_response(pending.raw_id, INVALID_PARAMS, words), pending)]
+            return [Deliver(messages.error(pending.raw_id, INVALID_PARAMS, words), pending)]
         self._envelope[messages.LOG_LEVEL_KEY] = level
         return [self._local(pending), *(self._relisten() if self._listening else [])]
 
     def _local(self, pending: Pending) -> Deliver:
         """An empty result, given here."""
         self._core.answered(pending)
-        return Deliver(b'{"jsonrpc":"2.0","id":%b,"result":{}}' % pending.raw_id, pending)
+        return Deliver(messages.response(pending.raw_id, b"{}"), pending)
 
     def _modern(self, call: _Round) -> Forward:
         members: dict[str, Any] = dict(members_of(call.message.params))
@@ -185,11 +185,7 @@ class LegacyClient:
     def _send(self, pending: Pending, method: str, params: dict[str, Any]) -> Forward:
         """A request of the bridge's own making."""
         payload = encode({**params, "_meta": self._envelope})
-        return _forward(
-            b'{"jsonrpc":"2.0","id":%b,"method":"%b","params":%b}'
-            % (pending.raw_id, method.encode(), payload),
-            pending,
-        )
+        return _forward(messages.request(pending.raw_id, method, payload), pending)
 
     # --- subscriptions ----------------------------------------------------------------------------
 
@@ -198,7 +194,7 @@ class LegacyClient:
         if not uri:
             self._core.answered(pending)
             words = "params.uri must be a text"
-            return [Deliver(messages.error_response(pending.raw_id, INVALID_PARAMS, words), pending)]
+            return [Deliver(messages.error(pending.raw_id, INVALID_PARAMS, words), pending)]
         if wanted and len(self._uris) >= MAX_URIS and uri not in self._uris:
             return self._not_subscribed(
                 [(pending, uri)], LIMIT_EXCEEDED, f"you follow {MAX_URIS} resources already"
@@ -223,7 +219,7 @@ class LegacyClient:
                 effects.append(self._local(pending))
                 continue
             self._core.answered(pending)
-            effects.append(Deliver(messages.error_response(pending.raw_id, code, words), pending))
+            effects.append(Deliver(messages.error(pending.raw_id, code, words), pending))
         return effects
 
     def _relisten(self) -> list[Effect]:
@@ -276,10 +272,10 @@ class LegacyClient:
         return effects
 
     def _all_may_have_changed(self) -> list[Effect]:
-        notes: list[dict[str, Any]] = [{"method": method} for method in self._lists().values()]
+        changed = [messages.notification(method) for method in self._lists().values()]
         updated = "notifications/resources/updated"
-        notes += [{"method": updated, "params": {"uri": uri}} for uri in sorted(self._uris)]
-        return [Deliver(encode({"jsonrpc": "2.0", **note})) for note in notes]
+        changed += [messages.notification(updated, encode({"uri": uri})) for uri in sorted(self._uris)]
+        return [Deliver(message) for message in changed]
 
     def _lost(self) -> list[Effect]:
         """The subscription ended, or its server did: it is made again, after a while."""
@@ -319,10 +315,8 @@ class LegacyClient:
         if listen is None:
             return []
         self._core.pending.pop(listen.key, None)
-        data = (
-            b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":%b}}' % listen.raw_id
-        )
-        return [_forward(data, listen)]
+        cancellation = messages.notification(CANCELLED, b'{"requestId":%b}' % listen.raw_id)
+        return [_forward(cancellation, listen)]
 
     def _offers(self, capability: str, member: str) -> bool:
         offered = self._offered.get(capability)
@@ -330,14 +324,13 @@ class LegacyClient:
 
     # --- toward the client ------------------------------------------------------------------------
 
-    def to_client(self, data: bytes, answered: Pending | None) -> list[Effect]:
+    def to_client(self, message: Message, answered: Pending | None) -> list[Effect]:
         """What becomes of a message of a modern server, or of an error that stands for its answer."""
-        message = messages.parse(data)
         if message.kind is Kind.RESPONSE:
             return self._response(message, answered)
         if message.kind is Kind.NOTIFICATION:
             return self._notification(message)
-        return [Deliver(data)]
+        return [Deliver(message)]
 
     def _response(self, message: Message, answered: Pending | None) -> list[Effect]:
         if self._listen is not None and self._listen.raw_id == message.id:
@@ -350,7 +343,7 @@ class LegacyClient:
             return []
         call = self._calls.pop(message.id_key, None)
         if call is None or message.error or answered is None:
-            return [Deliver(message.data, answered)]
+            return [Deliver(message, answered)]
         return self._result(call, message, answered)
 
     def _result(self, call: _Round, message: Message, answered: Pending) -> list[Effect]:
@@ -389,10 +382,7 @@ class LegacyClient:
         members: dict[str, Any] = dict(members_of(bytes(request.params)))
         if request.method == "elicitation/create" and members.get("mode") == b'"url"':
             members.setdefault("elicitationId", name)
-        return Deliver(
-            b'{"jsonrpc":"2.0","id":%b,"method":%b,"params":%b}'
-            % (encode(name), encode(request.method), encode(members))
-        )
+        return Deliver(messages.request(encode(name), request.method, encode(members)))
 
     def _answered(self, message: Message) -> list[Effect]:
         """The client answered one of our questions."""
@@ -413,14 +403,14 @@ class LegacyClient:
 
     def _fail(self, call: _Round, words: str) -> list[Effect]:
         self._core.answered(call.pending)
-        return [Deliver(messages.error_response(call.pending.raw_id, INTERNAL_ERROR, words), call.pending)]
+        return [Deliver(messages.error(call.pending.raw_id, INTERNAL_ERROR, words), call.pending)]
 
     def _discovered(self, message: Message) -> list[Effect]:
         pending, self._initializing = self._initializing, None
         assert pending is not None
         if message.error:
-            original = b"" if code_of(message.error) in GATEWAY_ERRORS else self._original
-            return [Deliver(original or message.data, pending)]
+            original = None if code_of(message.error) in GATEWAY_ERRORS else self._original
+            return [Deliver(original or message, pending)]
         result = members_of(message.result)
         self._offered = object_of(bytes(result.get("capabilities", b"{}")))
         meta = members_of(bytes(result.get("_meta", b"{}")))
@@ -434,19 +424,18 @@ class LegacyClient:
         }
         if "instructions" in result:
             answer["instructions"] = result["instructions"]
-        data = b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (pending.raw_id, encode(answer))
-        return [Deliver(data, pending)]
+        return [Deliver(messages.response(pending.raw_id, encode(answer)), pending)]
 
     def _notification(self, message: Message) -> list[Effect]:
         method = message.method_name
-        if method == "notifications/cancelled":
+        if method == CANCELLED:
             raw_id = bytes(messages.params_of(message).request_id)
             return self._lost() if self._listen is not None and self._listen.raw_id == raw_id else []
         meta = messages.params_of(message).meta
         tag = bytes(meta.subscription_id) if meta is not None else b""
         if not tag:
             droppable = method in ("notifications/progress", "notifications/message")
-            return [Deliver(message.data, None, droppable)]
+            return [Deliver(message, None, droppable)]
         if method == "notifications/subscriptions/acknowledged":
             return self._acknowledged(tag, messages.member(message.params, "notifications"))
         if self._listen is None or tag != self._listen.raw_id:
@@ -467,8 +456,7 @@ def _abandoned(call: _Round | None) -> list[Effect]:
     return [Abandon(text_of(call.state))] if call is not None and call.state else []
 
 
-def _forward(data: bytes, pending: Pending) -> Forward:
-    message = messages.parse(data)
+def _forward(message: Message, pending: Pending) -> Forward:
     pending.modern, pending.upstream_id = (
         True,
         pending.upstream_id if message.kind is Kind.NOTIFICATION else 0,

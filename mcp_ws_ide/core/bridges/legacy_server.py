@@ -83,8 +83,8 @@ _INTERNAL: Final = "mcp-ws-"
 class Step:
     """What is to be written: lines to the server, and modern messages toward the clients."""
 
-    to_server: list[bytes] = field(default_factory=list)
-    to_clients: list[bytes] = field(default_factory=list)
+    to_server: list[Message] = field(default_factory=list)
+    to_clients: list[Message] = field(default_factory=list)
 
 
 @dataclass(slots=True, eq=False)
@@ -208,7 +208,7 @@ class LegacyServer:
             return
         self._result = members_of(answer.result)
         self._capabilities = object_of(bytes(self._result.get("capabilities", b"{}")))
-        step.to_server.append(b'{"jsonrpc":"2.0","method":"notifications/initialized"}')
+        step.to_server.append(messages.notification("notifications/initialized"))
         self.ready = True
 
     def _ask(self, step: Step, method: str, params: bytes, then: Callable[[Message, Step], None]) -> None:
@@ -216,10 +216,7 @@ class LegacyServer:
         self._internal_count += 1
         name = f"{_INTERNAL}{self._internal_count}"
         self._internal[name] = then
-        step.to_server.append(
-            b'{"jsonrpc":"2.0","id":"%b","method":"%b","params":%b}'
-            % (name.encode(), method.encode(), params)
-        )
+        step.to_server.append(messages.request(encode(name), method, params))
 
     # --- from a client --------------------------------------------------------------------------
 
@@ -236,7 +233,7 @@ class LegacyServer:
         elif message.method_name == CANCELLED:
             self._cancelled(message, step)
         elif message.method_name == "notifications/roots/list_changed" and not self._shared:
-            step.to_server.append(b'{"jsonrpc":"2.0","method":"notifications/roots/list_changed"}')
+            step.to_server.append(messages.notification("notifications/roots/list_changed"))
         return step
 
     def _request(self, number: int, message: Message, owner: Hashable, now: float, step: Step) -> None:
@@ -320,7 +317,7 @@ class LegacyServer:
         for question in (*call.asked, *call.unasked):
             _refuse(step, question, words)
         params = encode({"requestId": call.server_id, "reason": words})
-        step.to_server.append(b'{"jsonrpc":"2.0","method":"%b","params":%b}' % (CANCELLED.encode(), params))
+        step.to_server.append(messages.notification(CANCELLED, params))
 
     def abandon(self, state: str) -> Step:
         """Nobody will come back with this ``requestState``."""
@@ -459,7 +456,7 @@ class LegacyServer:
     def _question(self, message: Message, now: float, step: Step) -> None:
         method = message.method_name
         if method == "ping":
-            step.to_server.append(b'{"jsonrpc":"2.0","id":%b,"result":{}}' % message.id)
+            step.to_server.append(messages.response(message.id, b"{}"))
             return
         self._question_count += 1
         question = _Question(f"q{self._question_count}", message.id, method, message.params)
@@ -489,7 +486,7 @@ class LegacyServer:
             self._progress(message, step)
         elif method == "notifications/message":
             if any(call.wants_logs for call in self._calls.values()):
-                step.to_clients.append(message.data)
+                step.to_clients.append(message)
         elif method == CANCELLED:
             self._withdrawn(bytes(messages.params_of(message).request_id))
 
@@ -578,10 +575,8 @@ class LegacyServer:
             "_meta": {messages.SUBSCRIPTION_ID_KEY: listen.client_id},
             "notifications": listen.honored,
         }
-        step.to_clients.append(
-            b'{"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":%b}'
-            % encode(params)
-        )
+        acknowledged = "notifications/subscriptions/acknowledged"
+        step.to_clients.append(messages.notification(acknowledged, encode(params)))
 
     def _end_listen(self, number: int, step: Step) -> None:
         listen = self._listens.pop(number)
@@ -643,15 +638,15 @@ def _elicitations(error: bytes) -> list[dict[str, Any]]:
 
 
 def _result(step: Step, number: int, result: bytes) -> None:
-    step.to_clients.append(b'{"jsonrpc":"2.0","id":%d,"result":%b}' % (number, result))
+    step.to_clients.append(messages.response(b"%d" % number, result))
 
 
 def _error(step: Step, number: int, code: int, words: str, data: dict[str, Any] | None = None) -> None:
-    step.to_clients.append(messages.error_response(b"%d" % number, code, words, data))
+    step.to_clients.append(messages.error(b"%d" % number, code, words, data))
 
 
 def _refuse(step: Step, question: _Question, words: str, code: int = INTERNAL_ERROR) -> None:
-    step.to_server.append(messages.error_response(question.raw_id, code, words))
+    step.to_server.append(messages.error(question.raw_id, code, words))
 
 
 def _answer(step: Step, question: _Question, response: Raw | None) -> None:
@@ -662,7 +657,7 @@ def _answer(step: Step, question: _Question, response: Raw | None) -> None:
         if members_of(bytes(response))
         else bytes(response)
     )
-    step.to_server.append(b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (question.raw_id, result))
+    step.to_server.append(messages.response(question.raw_id, result))
 
 
 def _number(raw: bytes) -> int:
