@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from mcp_ws_ide.core import messages
-from mcp_ws_ide.core.bridges.legacy_client import RESOURCE_NOT_FOUND
-from mcp_ws_ide.core.bridges.legacy_server import SERVER_INFO_KEY
+from mcp_ws_ide.core.bridges.client_subscription import RESOURCE_NOT_FOUND
+from mcp_ws_ide.core.bridges.methods import ACKNOWLEDGED, SERVER_INFO_KEY
 from mcp_ws_ide.core.group_merge import (
     DISCOVER,
     LISTS,
@@ -23,8 +23,8 @@ from mcp_ws_ide.core.group_merge import (
     Names,
     offers_none,
 )
+from mcp_ws_ide.core.lenient_json import encode, error_code, error_text, members_of, text_of, texts_of
 from mcp_ws_ide.core.messages import Kind, Message
-from mcp_ws_ide.core.payload import code_of, encode, members_of, text_of, texts_of, words_of
 from mcp_ws_ide.core.session import CANCELLED
 from mcp_ws_ide.errors import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND
 
@@ -32,7 +32,6 @@ ACKNOWLEDGE_TIME: Final = 5.0
 """Seconds that a subscription waits for the members that do not acknowledge it."""
 MAX_EARLY: Final = 1000
 """Notifications that are kept until the subscription they belong to is acknowledged; more are not kept back."""
-ACKNOWLEDGED: Final = "notifications/subscriptions/acknowledged"
 NAMED: Final = frozenset({"tools/call", "prompts/get"})
 
 
@@ -329,7 +328,7 @@ class Group:
         if member in listening.missing and listening.open:
             listening.missing.discard(member)
             if message.error and not offers_none(message.error):
-                listening.notes[member] = words_of(message.error)
+                listening.notes[member] = error_text(message.error)
             return self._acknowledge(number, listening, out)
         del self._listening[number]
         left = [other for other in self._members if other in listening.open]
@@ -341,7 +340,7 @@ def _weight(error: bytes) -> int:
     """How much a refusal says: that there are no resources at all, that there is none of this address, or more."""
     if offers_none(error):
         return 0
-    return 1 if code_of(error) in (INVALID_PARAMS, RESOURCE_NOT_FOUND) else 2
+    return 1 if error_code(error) in (INVALID_PARAMS, RESOURCE_NOT_FOUND) else 2
 
 
 def _number(raw: bytes) -> int:

@@ -15,8 +15,16 @@ from msgspec import Raw
 
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.era import MODERN_VERSION
+from mcp_ws_ide.core.lenient_json import (
+    encode,
+    error_code,
+    error_text,
+    items_of,
+    members_of,
+    object_of,
+    text_of,
+)
 from mcp_ws_ide.core.messages import Message
-from mcp_ws_ide.core.payload import code_of, encode, items_of, members_of, object_of, text_of, words_of
 from mcp_ws_ide.errors import METHOD_NOT_FOUND
 
 SEPARATOR: Final = "__"
@@ -118,7 +126,7 @@ class Gathering:
         """A member answers with an error."""
         self._error = self._error or error
         if not offers_none(error):
-            self._note(member, words_of(error))
+            self._note(member, error_text(error))
 
     def add(self, member: str, result: bytes) -> bytes:
         """Take over a member's result. Returns the cursor (JSON) of the page to fetch next; ``b""`` for none."""
@@ -222,7 +230,7 @@ class Gathering:
 
 def offers_none(error: bytes) -> bool:
     """Whether a server says that it has no such list; not a gateway, which says what became of the request."""
-    return code_of(error) == METHOD_NOT_FOUND and not messages.member(error, "data")
+    return error_code(error) == METHOD_NOT_FOUND and not messages.member(error, "data")
 
 
 def _name(item: bytes) -> str:

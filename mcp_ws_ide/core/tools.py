@@ -11,8 +11,8 @@ import msgspec
 from msgspec import Raw
 
 from mcp_ws_ide.core import messages
+from mcp_ws_ide.core.lenient_json import members_of
 from mcp_ws_ide.core.messages import Message
-from mcp_ws_ide.core.payload import members_of
 from mcp_ws_ide.errors import INVALID_PARAMS
 
 

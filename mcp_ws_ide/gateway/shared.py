@@ -12,12 +12,13 @@ from collections.abc import Callable
 
 from mcp_ws_ide import __version__
 from mcp_ws_ide.core import era as eras
-from mcp_ws_ide.core.bridges.legacy_server import LegacyServer, Step
+from mcp_ws_ide.core.bridges.legacy_server import LegacyServer
+from mcp_ws_ide.core.bridges.step import Step
 from mcp_ws_ide.core.effects import Deliver, Drop, Forward, Pending, Reply
 from mcp_ws_ide.core.era import Era
+from mcp_ws_ide.core.lenient_json import error_code, error_text
 from mcp_ws_ide.core.messages import Kind, Message
 from mcp_ws_ide.core.multiplexer import Multiplexer
-from mcp_ws_ide.core.payload import code_of, words_of
 from mcp_ws_ide.errors import SESSION_LOST, UPSTREAM_LOST, UPSTREAM_UNAVAILABLE
 from mcp_ws_ide.gateway.message_transport import MessageTransport
 from mcp_ws_ide.gateway.server import Server
@@ -100,7 +101,7 @@ class SharedUpstream(Upstream):
 
     def _probe_answered(self, answer: Message) -> None:
         """Positive evidence alone makes a server modern; whether it is of the handshake era, a handshake shows."""
-        if code_of(answer.error) == SESSION_LOST:
+        if error_code(answer.error) == SESSION_LOST:
             return  # the link ended on the probe; what its end means is decided there
         self._probe_open = False
         if eras.read_probe(answer) is Era.MODERN:
@@ -114,7 +115,7 @@ class SharedUpstream(Upstream):
         if words := eras.refused_probe(answer):
             self._fail_waiting(words)
         elif self.server.spec.bridge:
-            self._probe_error = f"it answered server/discover with {words_of(answer.error)!r}; "
+            self._probe_error = f"it answered server/discover with {error_text(answer.error)!r}; "
             self._shake_hands()
         else:
             self.server.era = Era.LEGACY

@@ -21,8 +21,8 @@ from tornado.iostream import StreamClosedError
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.core.effects import Pending
+from mcp_ws_ide.core.lenient_json import error_code
 from mcp_ws_ide.core.messages import Kind, Message
-from mcp_ws_ide.core.payload import code_of
 from mcp_ws_ide.core.tools import ToolRules
 from mcp_ws_ide.credentials import Watched
 from mcp_ws_ide.errors import (
@@ -356,7 +356,7 @@ class Posting(ServerLookup):
 
     def _answer(self, data: bytes, statuses: dict[int, int]) -> None:
         if statuses and (error := messages.parse(data).error):
-            self.set_status(statuses.get(code_of(error), 200))
+            self.set_status(statuses.get(error_code(error), 200))
         self.set_header("Content-Type", "application/json")
         self.finish(data)
 

@@ -10,7 +10,9 @@ import pytest
 
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.bridges.legacy_client import MAX_ROUNDS, LegacyClient
-from mcp_ws_ide.core.bridges.legacy_server import MAX_PARKED, MAX_QUESTIONS, MAX_URIS, LegacyServer, Step
+from mcp_ws_ide.core.bridges.legacy_server import MAX_PARKED, MAX_QUESTIONS, LegacyServer
+from mcp_ws_ide.core.bridges.methods import MAX_URIS
+from mcp_ws_ide.core.bridges.step import Step
 from mcp_ws_ide.core.effects import Abandon, Again, Deliver, Effect, Forward
 from mcp_ws_ide.core.session import SessionCore
 

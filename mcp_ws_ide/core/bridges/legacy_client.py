@@ -13,34 +13,34 @@ import msgspec
 from msgspec import Raw
 
 from mcp_ws_ide.core import messages
-from mcp_ws_ide.core.bridges.legacy_server import (
+from mcp_ws_ide.core.bridges.client_subscription import ClientSubscription, empty_result, forward_modern
+from mcp_ws_ide.core.bridges.methods import (
     CAPABILITIES_KEY,
     CLIENT_INFO_KEY,
-    LIST_CHANGED,
     LOG_LEVELS,
-    MAX_URIS,
     QUESTIONS,
     SERVER_INFO_KEY,
 )
-from mcp_ws_ide.core.effects import Abandon, Again, Deliver, Effect, Forward, Pending
+from mcp_ws_ide.core.effects import Abandon, Deliver, Effect, Forward, Pending
 from mcp_ws_ide.core.era import MODERN_VERSION
+from mcp_ws_ide.core.lenient_json import (
+    encode,
+    error_code,
+    members_of,
+    object_of,
+    text_of,
+)
 from mcp_ws_ide.core.messages import IdKey, Kind, Message
-from mcp_ws_ide.core.payload import code_of, encode, members_of, object_of, text_of, texts_of, words_of
 from mcp_ws_ide.core.session import CANCELLED, SessionCore
-from mcp_ws_ide.errors import GATEWAY_ERRORS, INTERNAL_ERROR, INVALID_PARAMS, LIMIT_EXCEEDED
+from mcp_ws_ide.errors import GATEWAY_ERRORS, INTERNAL_ERROR, INVALID_PARAMS
 
 REFUSALS: Final = frozenset({-32601, -32022})
 """Errors with which a server without a handshake answers ``initialize``."""
 MAX_ROUNDS: Final = 10
 """Rounds of questions in one call, as the SDKs bound it."""
-RESOURCE_NOT_FOUND: Final = -32002
-"""What servers of the handshake era answer to a subscription they do not take."""
-AGAIN_FIRST: Final = 1.0
-AGAIN_LAST: Final = 30.0
-"""Seconds until a lost subscription is tried again: doubled from the first to the last."""
 
-_INTERNAL: Final = "\0mcp-ws-"
 _INTERNAL_JSON: Final = b'"\\u0000mcp-ws-'
+"""How :data:`INTERNAL_ID` begins in JSON."""
 _QUESTION: Final = "mcp-ws-q"
 
 
@@ -86,29 +86,8 @@ class LegacyClient:
         self._version = messages.NEWEST_HANDSHAKE
         self._envelope: dict[str, Any] = {}
         self._initializing: Pending | None = None
-        self._offered: dict[str, Any] = {}
         self._calls: dict[IdKey, _Round] = {}
-        self._uris: set[str] = set()
-        self._listening = False
-        self._listen_count = 0
-        self._listen: Pending | None = None
-        """The subscription whose notifications count."""
-        self._next_listen: Pending | None = None
-        """Its successor, not acknowledged yet."""
-        self._subscribing: list[tuple[Pending, str]] = []
-        """Requests of the client that the next subscription will answer, and what they subscribe to, if anything."""
-        self._covered: list[tuple[Pending, str]] = []
-        """Those that :attr:`_next_listen` answers."""
-        self._stale = False
-        """Whether more was asked for since :attr:`_next_listen` was sent."""
-        self._refuses = False
-        """Whether the server takes no subscription at all."""
-        self._failures = 0
-        """Attempts in a row at which there was no server."""
-        self._waits = False
-        """Whether another attempt follows."""
-        self._missed = False
-        """Whether changes may have been missed, which the client is told as soon as it can hear of new ones."""
+        self._subscription = ClientSubscription(core, self._send)
         self._questions = 0
 
     # --- from the client ------------------------------------------------------------------------
@@ -122,12 +101,11 @@ class LegacyClient:
             assert effect.pending is not None
             return self._request(message, effect.pending)
         if message.method_name == "notifications/initialized":
-            self._listening = True
-            return self._relisten()
+            return self._subscription.start()
         if effect.pending is not None:  # a cancellation
             call = self._calls.pop(effect.pending.key, None)
             waits_for_client = call is not None and call.waiting
-            return _abandoned(call) if waits_for_client else [_forward(message, effect.pending)]
+            return _abandoned(call) if waits_for_client else [forward_modern(message, effect.pending)]
         return []  # roots/list_changed and progress have no counterpart
 
     def _request(self, message: Message, pending: Pending) -> list[Effect]:
@@ -135,14 +113,14 @@ class LegacyClient:
         if method == "initialize":
             return self._initialize(message, pending)
         if method == "ping":
-            return [self._local(pending)]
+            return [empty_result(self._core, pending)]
         if method == "logging/setLevel":
             return self._set_level(message, pending)
         if method in ("resources/subscribe", "resources/unsubscribe"):
-            return self._subscribe(message, pending, method == "resources/subscribe")
+            return self._subscription.change(message, pending, method == "resources/subscribe")
         call = _Round(pending, message)
         self._calls[pending.key] = call
-        return [*self.again(), self._modern(call)]
+        return [*self._subscription.again(), self._modern(call)]
 
     def _initialize(self, message: Message, pending: Pending) -> list[Effect]:
         params = members_of(message.params)
@@ -164,12 +142,7 @@ class LegacyClient:
             words = f"params.level must be one of {', '.join(LOG_LEVELS)}"
             return [Deliver(messages.error(pending.raw_id, INVALID_PARAMS, words), pending)]
         self._envelope[messages.LOG_LEVEL_KEY] = level
-        return [self._local(pending), *(self._relisten() if self._listening else [])]
-
-    def _local(self, pending: Pending) -> Deliver:
-        """An empty result, given here."""
-        self._core.answered(pending)
-        return Deliver(messages.response(pending.raw_id, b"{}"), pending)
+        return [empty_result(self._core, pending), *self._subscription.renew()]
 
     def _modern(self, call: _Round) -> Forward:
         members: dict[str, Any] = dict(members_of(call.message.params))
@@ -180,147 +153,16 @@ class LegacyClient:
             if call.state:
                 members["requestState"] = Raw(call.state)
         message = call.message
-        return _forward(messages.rebuild(message, message.id, params=encode(members)), call.pending)
+        return forward_modern(messages.rebuild(message, message.id, params=encode(members)), call.pending)
 
     def _send(self, pending: Pending, method: str, params: dict[str, Any]) -> Forward:
         """A request of the bridge's own making."""
         payload = encode({**params, "_meta": self._envelope})
-        return _forward(messages.request(pending.raw_id, method, payload), pending)
-
-    # --- subscriptions ----------------------------------------------------------------------------
-
-    def _subscribe(self, message: Message, pending: Pending, wanted: bool) -> list[Effect]:
-        uri = text_of(messages.member(message.params, "uri"))
-        if not uri:
-            self._core.answered(pending)
-            words = "params.uri must be a text"
-            return [Deliver(messages.error(pending.raw_id, INVALID_PARAMS, words), pending)]
-        if wanted and len(self._uris) >= MAX_URIS and uri not in self._uris:
-            return self._not_subscribed(
-                [(pending, uri)], LIMIT_EXCEEDED, f"you follow {MAX_URIS} resources already"
-            )
-        (self._uris.add if wanted else self._uris.discard)(uri)
-        self._subscribing.append((pending, uri if wanted else ""))
-        self._listening, self._refuses = True, False
-        return self._relisten()
-
-    def _waited_for(self, done: list[tuple[Pending, str]]) -> list[tuple[Pending, str]]:
-        return [entry for entry in done if self._core.pending.get(entry[0].key) is entry[0]]
-
-    def _confirm(self, done: list[tuple[Pending, str]]) -> list[Effect]:
-        """The subscription says what was asked for: answer who asked."""
-        return [self._local(pending) for pending, _ in self._waited_for(done)]
-
-    def _not_subscribed(self, asked: list[tuple[Pending, str]], code: int, words: str) -> list[Effect]:
-        """Tell who asked that nothing will come; who asked for less has it all the same."""
-        effects: list[Effect] = []
-        for pending, uri in self._waited_for(asked):
-            if not uri:
-                effects.append(self._local(pending))
-                continue
-            self._core.answered(pending)
-            effects.append(Deliver(messages.error(pending.raw_id, code, words), pending))
-        return effects
-
-    def _relisten(self) -> list[Effect]:
-        """A new subscription in place of the old one, which ends when this one is acknowledged. One at a time: what
-        is asked for meanwhile goes into the one after it."""
-        if self._next_listen is not None:
-            self._stale = True
-            return []
-        wanted: dict[str, Any] = dict.fromkeys(self._lists(), True)
-        if self._uris:
-            wanted["resourceSubscriptions"] = sorted(self._uris)
-        covered, self._subscribing = self._subscribing, []
-        if not wanted:
-            ended, self._listen = self._end(self._listen), None
-            return [*ended, *self._confirm(covered)]
-        self._listen_count += 1
-        name = f"{_INTERNAL}{self._listen_count}"
-        pending = Pending(name, encode(name), "subscriptions/listen", 0.0, modern=True)
-        self._core.pending[name] = pending
-        self._next_listen, self._covered = pending, covered
-        return [self._send(pending, "subscriptions/listen", {"notifications": wanted})]
-
-    def _lists(self) -> dict[str, str]:
-        """Lists whose changes the server tells: the name in a subscription, and the notification."""
-        return {
-            name: method
-            for method, (name, capability) in LIST_CHANGED.items()
-            if self._offers(capability, "listChanged")
-        }
-
-    def _acknowledged(self, tag: bytes, honored: bytes) -> list[Effect]:
-        if self._next_listen is None or tag != self._next_listen.raw_id:
-            return []
-        old, self._listen, self._next_listen = self._listen, self._next_listen, None
-        covered, self._covered = self._covered, []
-        self._failures = 0
-        taken = set(texts_of(messages.member(honored, "resourceSubscriptions")))
-        refused = [entry for entry in covered if entry[1] and entry[1] not in taken]
-        self._uris.difference_update(uri for _, uri in refused)
-        effects = [*self._end(old), *self._confirm([entry for entry in covered if entry not in refused])]
-        effects += self._not_subscribed(
-            refused, RESOURCE_NOT_FOUND, "the server does not let this be followed"
-        )
-        if self._missed:
-            self._missed = False
-            effects += self._all_may_have_changed()
-        if self._stale:
-            self._stale = False
-            effects += self._relisten()
-        return effects
-
-    def _all_may_have_changed(self) -> list[Effect]:
-        changed = [messages.notification(method) for method in self._lists().values()]
-        updated = "notifications/resources/updated"
-        changed += [messages.notification(updated, encode({"uri": uri})) for uri in sorted(self._uris)]
-        return [Deliver(message) for message in changed]
-
-    def _lost(self) -> list[Effect]:
-        """The subscription ended, or its server did: it is made again, after a while."""
-        self._listen, self._missed = None, True
-        return [] if self._next_listen is not None else self._later()
-
-    def _refused(self, message: Message) -> list[Effect]:
-        """There is no server just now, or it takes no such subscription; whatever it took before goes on."""
-        self._next_listen, self._stale = None, False
-        covered = [*self._covered, *self._subscribing]
-        self._covered, self._subscribing = [], []
-        self._uris.difference_update(uri for _, uri in covered)
-        code = code_of(message.error)
-        words = words_of(message.error) if message.error else "the server ended the subscription at once"
-        effects = self._not_subscribed(covered, code or INTERNAL_ERROR, words)
-        if code in GATEWAY_ERRORS:
-            return [*effects, *self._later()]
-        self._refuses = self._listen is None
-        return effects
-
-    def _later(self) -> list[Effect]:
-        if self._waits:
-            return []
-        self._waits = True
-        delay = min(AGAIN_FIRST * 2**self._failures, AGAIN_LAST)
-        self._failures += 1
-        return [Again(delay)]
+        return forward_modern(messages.request(pending.raw_id, method, payload), pending)
 
     def again(self) -> list[Effect]:
-        """The delay of an :class:`Again` is over, or the client says something: subscribe if nothing is subscribed."""
-        self._waits = False
-        if not self._listening or self._refuses or self._listen is not None or self._next_listen is not None:
-            return []
-        return self._relisten()
-
-    def _end(self, listen: Pending | None) -> list[Effect]:
-        if listen is None:
-            return []
-        self._core.pending.pop(listen.key, None)
-        cancellation = messages.notification(CANCELLED, b'{"requestId":%b}' % listen.raw_id)
-        return [_forward(cancellation, listen)]
-
-    def _offers(self, capability: str, member: str) -> bool:
-        offered = self._offered.get(capability)
-        return isinstance(offered, dict) and offered.get(member) is True
+        """Try again what an :class:`Again` was returned for: its delay is over."""
+        return self._subscription.again()
 
     # --- toward the client ------------------------------------------------------------------------
 
@@ -333,10 +175,9 @@ class LegacyClient:
         return [Deliver(message)]
 
     def _response(self, message: Message, answered: Pending | None) -> list[Effect]:
-        if self._listen is not None and self._listen.raw_id == message.id:
-            return self._lost()
-        if self._next_listen is not None and self._next_listen.raw_id == message.id:
-            return self._refused(message)
+        effects = self._subscription.response(message)
+        if effects is not None:
+            return effects
         if message.id_key == (self._initializing.key if self._initializing is not None else None):
             return self._discovered(message)
         if message.id.startswith(_INTERNAL_JSON):
@@ -409,16 +250,17 @@ class LegacyClient:
         pending, self._initializing = self._initializing, None
         assert pending is not None
         if message.error:
-            original = None if code_of(message.error) in GATEWAY_ERRORS else self._original
+            original = None if error_code(message.error) in GATEWAY_ERRORS else self._original
             return [Deliver(original or message, pending)]
         result = members_of(message.result)
-        self._offered = object_of(bytes(result.get("capabilities", b"{}")))
+        offered = object_of(bytes(result.get("capabilities", b"{}")))
+        self._subscription.capabilities = offered
         meta = members_of(bytes(result.get("_meta", b"{}")))
         answer: dict[str, Any] = {
             "protocolVersion": self._version,
             "capabilities": {
                 "logging": {},
-                **self._offered,
+                **offered,
             },  # the bridge takes the level, whatever the server says
             "serverInfo": meta.get(SERVER_INFO_KEY, {"name": self._server_name, "version": "unknown"}),
         }
@@ -430,15 +272,15 @@ class LegacyClient:
         method = message.method_name
         if method == CANCELLED:
             raw_id = bytes(messages.params_of(message).request_id)
-            return self._lost() if self._listen is not None and self._listen.raw_id == raw_id else []
+            return self._subscription.cancelled(raw_id)
         meta = messages.params_of(message).meta
         tag = bytes(meta.subscription_id) if meta is not None else b""
         if not tag:
             droppable = method in ("notifications/progress", "notifications/message")
             return [Deliver(message, None, droppable)]
         if method == "notifications/subscriptions/acknowledged":
-            return self._acknowledged(tag, messages.member(message.params, "notifications"))
-        if self._listen is None or tag != self._listen.raw_id:
+            return self._subscription.acknowledged(tag, messages.member(message.params, "notifications"))
+        if not self._subscription.is_current(tag):
             return []
         params = messages.with_meta(message.params, messages.SUBSCRIPTION_ID_KEY, b"")
         if messages.member(params, "_meta") == b"{}":
@@ -448,20 +290,12 @@ class LegacyClient:
 
 def refuses_handshake(answer: Message) -> bool:
     """Whether an error to ``initialize`` is that of a server that knows no handshake."""
-    return code_of(answer.error) in REFUSALS
+    return error_code(answer.error) in REFUSALS
 
 
 def _abandoned(call: _Round | None) -> list[Effect]:
     """Whoever keeps a call open behind its ``requestState`` need not wait."""
     return [Abandon(text_of(call.state))] if call is not None and call.state else []
-
-
-def _forward(message: Message, pending: Pending) -> Forward:
-    pending.modern, pending.upstream_id = (
-        True,
-        pending.upstream_id if message.kind is Kind.NOTIFICATION else 0,
-    )
-    return Forward(message, True, messages.params_of(message), pending)
 
 
 def _legacy_result(result: bytes) -> bytes:

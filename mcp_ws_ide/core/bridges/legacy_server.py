@@ -17,59 +17,38 @@ import msgspec
 from msgspec import Raw
 
 from mcp_ws_ide.core import messages
+from mcp_ws_ide.core.bridges.methods import (
+    CACHEABLE,
+    CAPABILITIES_KEY,
+    CLIENT_INFO_KEY,
+    ENVELOPE,
+    INTERACTIVE,
+    LIST_CHANGED,
+    LOG_LEVELS,
+    QUESTIONS,
+    SERVER_INFO_KEY,
+)
+from mcp_ws_ide.core.bridges.server_subscriptions import OnAnswer, ServerSubscriptions, ignore
+from mcp_ws_ide.core.bridges.step import Step
 from mcp_ws_ide.core.era import MODERN_VERSION
+from mcp_ws_ide.core.lenient_json import (
+    encode,
+    error_code,
+    error_text,
+    members_of,
+    object_of,
+    text_of,
+)
 from mcp_ws_ide.core.messages import Kind, Message
-from mcp_ws_ide.core.payload import code_of, encode, members_of, object_of, text_of, texts_of, words_of
 from mcp_ws_ide.core.session import CANCELLED
 from mcp_ws_ide.errors import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND
 
 UNSUPPORTED_VERSION: Final = -32022
 URL_ELICITATION_REQUIRED: Final = -32042
 """How a 2025-11-25 server says that a page must be visited before the call can succeed."""
-INTERACTIVE: Final = frozenset({"tools/call", "prompts/get", "resources/read"})
-"""Requests whose result may be ``input_required``."""
-CACHEABLE: Final = frozenset(
-    {"tools/list", "prompts/list", "resources/list", "resources/templates/list", "resources/read"}
-)
-"""Requests whose result carries ``ttlMs`` and ``cacheScope``."""
-QUESTIONS: Final = {
-    "sampling/createMessage": "sampling",
-    "elicitation/create": "elicitation",
-    "roots/list": "roots",
-}
-"""What a server may ask, and the client capability that it needs."""
-LIST_CHANGED: Final = {
-    "notifications/tools/list_changed": ("toolsListChanged", "tools"),
-    "notifications/prompts/list_changed": ("promptsListChanged", "prompts"),
-    "notifications/resources/list_changed": ("resourcesListChanged", "resources"),
-}
-"""Notification, the member of a subscription that asks for it, the server capability it needs."""
-LOG_LEVELS: Final = (
-    "debug",
-    "info",
-    "notice",
-    "warning",
-    "error",
-    "critical",
-    "alert",
-    "emergency",
-)
 MAX_PARKED: Final = 256
 """Calls of one server that may be parked at once."""
 
-CLIENT_INFO_KEY: Final = "io.modelcontextprotocol/clientInfo"
-CAPABILITIES_KEY: Final = "io.modelcontextprotocol/clientCapabilities"
-SERVER_INFO_KEY: Final = "io.modelcontextprotocol/serverInfo"
-ENVELOPE: Final = (
-    messages.PROTOCOL_VERSION_KEY,
-    CLIENT_INFO_KEY,
-    CAPABILITIES_KEY,
-    messages.LOG_LEVEL_KEY,
-)
-"""Members of ``_meta`` that a server of the handshake era does not know."""
-
-MAX_URIS: Final = 1024
-"""Resources that may be followed on one connection; those beyond it are not promised."""
 MAX_QUESTIONS: Final = 64
 MAX_QUESTION_BYTES: Final = 1 << 20
 """Questions of one call, and bytes of them, that wait while its client is away."""
@@ -77,14 +56,6 @@ MAX_GHOSTS: Final = 1024
 """Calls that were given up and may still lead to a question."""
 
 _INTERNAL: Final = "mcp-ws-"
-
-
-@dataclass(slots=True)
-class Step:
-    """What is to be written: lines to the server, and modern messages toward the clients."""
-
-    to_server: list[Message] = field(default_factory=list)
-    to_clients: list[Message] = field(default_factory=list)
 
 
 @dataclass(slots=True, eq=False)
@@ -115,19 +86,6 @@ class _Call:
     """Its answer, if that came while it was parked."""
     state: str = ""
     deadline: float = 0.0
-
-
-@dataclass(slots=True, eq=False)
-class _Listen:
-    """A ``subscriptions/listen`` request."""
-
-    client_id: int
-    asked: set[str]
-    """Changes of lists that the client wants to hear of, whether or not the server promises to tell."""
-    honored: dict[str, Any]
-    uris: set[str]
-    missing: set[str]
-    """URIs whose ``resources/subscribe`` is not answered yet."""
 
 
 class LegacyServer:
@@ -161,13 +119,10 @@ class LegacyServer:
         self._parked: dict[str, _Call] = {}
         self._again: dict[str, tuple[Hashable, float]] = {}
         """``requestState`` of calls that failed for want of a visited page: they are simply made again."""
-        self._listens: dict[int, _Listen] = {}
-        self._subscribed: dict[str, set[int]] = {}
-        self._unanswered: dict[str, list[_Listen]] = {}
-        """URIs whose ``resources/subscribe`` is not answered yet, and who waits for that."""
+        self._subscriptions = ServerSubscriptions(self._ask)
         self._orphans: list[_Question] = []
         """Questions that came while no call was open; the next call takes them along."""
-        self._internal: dict[str, Callable[[Message, Step], None]] = {}
+        self._internal: dict[str, OnAnswer] = {}
         self._internal_count = 0
         self._question_count = 0
         self._log_level = b""
@@ -187,31 +142,21 @@ class LegacyServer:
                 server gets to know the gateway instead.
             client_version: the gateway's own version.
         """
-        meta = object_of(messages.member(first_params, "_meta"))
-        info: Any = {"name": "mcp-ws-ide", "version": client_version}
-        capabilities: Any = {"sampling": {}, "elicitation": {}}
-        if not self._shared:
-            info = meta.get(CLIENT_INFO_KEY, info)
-            capabilities = meta.get(CAPABILITIES_KEY, {})
         step = Step()
-        params = {
-            "protocolVersion": messages.NEWEST_HANDSHAKE,
-            "capabilities": capabilities,
-            "clientInfo": info,
-        }
+        params = _initialize_params(first_params, client_version, self._shared)
         self._ask(step, "initialize", encode(params), self._initialized)
         return step
 
     def _initialized(self, answer: Message, step: Step) -> None:
         if answer.error:
-            self.failure = f"it refused the handshake: {words_of(answer.error)}"
+            self.failure = f"it refused the handshake: {error_text(answer.error)}"
             return
         self._result = members_of(answer.result)
         self._capabilities = object_of(bytes(self._result.get("capabilities", b"{}")))
         step.to_server.append(messages.notification("notifications/initialized"))
         self.ready = True
 
-    def _ask(self, step: Step, method: str, params: bytes, then: Callable[[Message, Step], None]) -> None:
+    def _ask(self, step: Step, method: str, params: bytes, then: OnAnswer) -> None:
         """A request of the bridge's own."""
         self._internal_count += 1
         name = f"{_INTERNAL}{self._internal_count}"
@@ -248,7 +193,7 @@ class LegacyServer:
         if method == "ping":
             return _result(step, number, b'{"resultType":"complete"}')
         if method == "subscriptions/listen":
-            return self._listen(number, message, step)
+            return self._subscriptions.listen(number, message, self._capabilities, step)
         if (level := meta.get(messages.LOG_LEVEL_KEY)) is not None and level not in LOG_LEVELS:
             words = f"{messages.LOG_LEVEL_KEY} must be one of {', '.join(LOG_LEVELS)}"
             return _error(step, number, INVALID_PARAMS, words)
@@ -281,26 +226,15 @@ class LegacyServer:
         params = encode({"level": level})
         if params != self._log_level:
             self._log_level = params
-            self._ask(step, "logging/setLevel", params, _ignore)
+            self._ask(step, "logging/setLevel", params, ignore)
 
     def _discover(self, number: int, step: Step) -> None:
-        result: dict[str, Any] = {
-            "resultType": "complete",
-            "supportedVersions": [MODERN_VERSION],
-            "capabilities": {k: v for k, v in self._capabilities.items() if k != "tasks"},
-            "ttlMs": 0,
-            "cacheScope": "private",
-        }
-        if "instructions" in self._result:
-            result["instructions"] = self._result["instructions"]
-        if "serverInfo" in self._result:
-            result["_meta"] = {SERVER_INFO_KEY: self._result["serverInfo"]}
-        _result(step, number, encode(result))
+        _result(step, number, encode(_discovered(self._result, self._capabilities)))
 
     def _cancelled(self, message: Message, step: Step) -> None:
         number = _number(bytes(messages.params_of(message).request_id))
-        if number in self._listens:
-            return self._end_listen(number, step)
+        if number in self._subscriptions:
+            return self._subscriptions.end(number, step)
         call = self._by_client.get(number)
         if call is not None:
             self._give_up(call, "cancelled by the client", step)
@@ -423,7 +357,7 @@ class LegacyServer:
             return  # cancelled, or never asked
         if not call.client_id:
             call.answer = message
-        elif message.error and code_of(message.error) == URL_ELICITATION_REQUIRED:
+        elif message.error and error_code(message.error) == URL_ELICITATION_REQUIRED:
             self._ask_to_visit(call, message, now, step)
         else:
             self._deliver(call, message, step)
@@ -476,12 +410,9 @@ class LegacyServer:
     def _notification(self, message: Message, step: Step) -> None:
         method = message.method_name
         if method in LIST_CHANGED:
-            self._tell(
-                message, [n for n, li in self._listens.items() if LIST_CHANGED[method][0] in li.asked], step
-            )
+            self._subscriptions.list_changed(message, step)
         elif method == "notifications/resources/updated":
-            uri = text_of(messages.member(message.params, "uri"))
-            self._tell(message, self._followers(uri), step)
+            self._subscriptions.resource_updated(message, step)
         elif method == "notifications/progress":
             self._progress(message, step)
         elif method == "notifications/message":
@@ -489,18 +420,6 @@ class LegacyServer:
                 step.to_clients.append(message)
         elif method == CANCELLED:
             self._withdrawn(bytes(messages.params_of(message).request_id))
-
-    def _followers(self, uri: str) -> list[int]:
-        """Who follows a resource, or what it is a part of."""
-        cuts = [at for at, character in enumerate(uri) if character in "/?#"]
-        above = [uri, *(uri[:at] for at in cuts), *(uri[: at + 1] for at in cuts)]
-        found = {number for subscribed in above for number in self._subscribed.get(subscribed, ())}
-        return [number for number in self._listens if number in found]
-
-    def _tell(self, message: Message, listens: list[int], step: Step) -> None:
-        for number in listens:
-            params = messages.with_meta(message.params or b"{}", messages.SUBSCRIPTION_ID_KEY, b"%d" % number)
-            step.to_clients.append(messages.rebuild(message, b"", params=params))
 
     def _progress(self, message: Message, step: Step) -> None:
         call = self._calls.get(_number(bytes(messages.params_of(message).progress_token)))
@@ -515,81 +434,31 @@ class LegacyServer:
         for call in self._calls.values():
             call.unasked = [q for q in call.unasked if q.raw_id != raw_id]
 
-    # --- subscriptions ----------------------------------------------------------------------------
 
-    def _listen(self, number: int, message: Message, step: Step) -> None:
-        wanted = members_of(messages.member(message.params, "notifications"))
-        asked = {name for name, _ in LIST_CHANGED.values() if bytes(wanted.get(name, b"")) == b"true"}
-        honored: dict[str, Any] = {
-            name: True
-            for name, capability in LIST_CHANGED.values()
-            if name in asked and self._offers(capability, "listChanged")
-        }
-        # Servers of the Python SDK 1.x take subscriptions and do not say so: what counts is their answer.
-        uris = (
-            texts_of(bytes(wanted.get("resourceSubscriptions", b"")))
-            if "resources" in self._capabilities
-            else []
-        )
-        room = MAX_URIS - len(self._subscribed)
-        known = [uri for uri in dict.fromkeys(uris) if uri in self._subscribed]
-        new = [uri for uri in dict.fromkeys(uris) if uri not in self._subscribed]
-        listen = _Listen(number, asked, honored, {*known, *new[:room]}, set())
-        self._listens[number] = listen
-        for uri in listen.uris:
-            users = self._subscribed.setdefault(uri, set())
-            if not users:
-                self._subscribe(uri, step)
-            users.add(number)
-            if uri in self._unanswered:
-                listen.missing.add(uri)
-                self._unanswered[uri].append(listen)
-        if not listen.missing:
-            self._acknowledge(listen, step)
-
-    def _offers(self, capability: str, member: str) -> bool:
-        offered = self._capabilities.get(capability)
-        return isinstance(offered, dict) and offered.get(member) is True
-
-    def _subscribe(self, uri: str, step: Step) -> None:
-        waiting = self._unanswered[uri] = []
-
-        def answered(answer: Message, step: Step) -> None:
-            if self._unanswered.get(uri) is waiting:
-                del self._unanswered[uri]
-                if answer.error:
-                    self._subscribed.pop(uri, None)
-            for listen in waiting:
-                listen.missing.discard(uri)
-                if answer.error:
-                    listen.uris.discard(uri)
-                if not listen.missing and self._listens.get(listen.client_id) is listen:
-                    self._acknowledge(listen, step)
-
-        self._ask(step, "resources/subscribe", encode({"uri": uri}), answered)
-
-    def _acknowledge(self, listen: _Listen, step: Step) -> None:
-        if listen.uris:
-            listen.honored["resourceSubscriptions"] = sorted(listen.uris)
-        params = {
-            "_meta": {messages.SUBSCRIPTION_ID_KEY: listen.client_id},
-            "notifications": listen.honored,
-        }
-        acknowledged = "notifications/subscriptions/acknowledged"
-        step.to_clients.append(messages.notification(acknowledged, encode(params)))
-
-    def _end_listen(self, number: int, step: Step) -> None:
-        listen = self._listens.pop(number)
-        for uri in listen.uris:
-            users = self._subscribed.get(uri, set())
-            users.discard(number)
-            if not users:
-                self._subscribed.pop(uri, None)
-                self._ask(step, "resources/unsubscribe", encode({"uri": uri}), _ignore)
+def _initialize_params(first_params: bytes, client_version: str, shared: bool) -> dict[str, Any]:
+    meta = {} if shared else object_of(messages.member(first_params, "_meta"))
+    gateway = {"name": "mcp-ws-ide", "version": client_version}
+    return {
+        "protocolVersion": messages.NEWEST_HANDSHAKE,
+        "capabilities": {"sampling": {}, "elicitation": {}} if shared else meta.get(CAPABILITIES_KEY, {}),
+        "clientInfo": meta.get(CLIENT_INFO_KEY, gateway),
+    }
 
 
-def _ignore(answer: Message, step: Step) -> None:
-    """For requests whose answer changes nothing."""
+def _discovered(initialized: dict[str, Raw], capabilities: dict[str, Any]) -> dict[str, Any]:
+    """Return the result of ``server/discover`` from that of ``initialize``."""
+    result: dict[str, Any] = {
+        "resultType": "complete",
+        "supportedVersions": [MODERN_VERSION],
+        "capabilities": {name: value for name, value in capabilities.items() if name != "tasks"},
+        "ttlMs": 0,
+        "cacheScope": "private",
+    }
+    if "instructions" in initialized:
+        result["instructions"] = initialized["instructions"]
+    if "serverInfo" in initialized:
+        result["_meta"] = {SERVER_INFO_KEY: initialized["serverInfo"]}
+    return result
 
 
 def _modern_result(method: str, result: bytes) -> bytes:

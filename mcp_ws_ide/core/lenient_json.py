@@ -62,12 +62,12 @@ def texts_of(raw: bytes) -> list[str]:
         return []
 
 
-def code_of(error: bytes) -> int:
+def error_code(error: bytes) -> int:
     """The code of a JSON-RPC error object; 0 if it has none."""
     found = value_of(messages.member(error, "code"))
     return found if isinstance(found, int) else 0
 
 
-def words_of(error: bytes) -> str:
+def error_text(error: bytes) -> str:
     """The message of a JSON-RPC error object, at most 300 characters of it."""
     return text_of(messages.member(error, "message"))[:300] or "no reason was given"

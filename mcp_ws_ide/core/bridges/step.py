@@ -1,0 +1,15 @@
+"""What the bridge to a server of the handshake era makes of one message. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from mcp_ws_ide.core.messages import Message
+
+
+@dataclass(slots=True)
+class Step:
+    """What to write: messages of the handshake era to the server, modern messages toward the clients."""
+
+    to_server: list[Message] = field(default_factory=list)
+    to_clients: list[Message] = field(default_factory=list)
