@@ -258,9 +258,9 @@ def test_a_cancelled_request_waits_for_nothing():
 VECTORS = Path(__file__).parents[1] / "vectors"
 
 
-@pytest.mark.parametrize("path", sorted(VECTORS.glob("*.json")), ids=lambda path: path.stem)
-def test_vectors(path):
-    document = json.loads(path.read_text())
+@pytest.mark.parametrize("name", ["client", "control", "gateway"])
+def test_vectors(name):
+    document = json.loads((VECTORS / f"{name}.json").read_text())
     for case in document["cases"]:
         getattr(sys.modules[__name__], f"check_{document['kind']}")(case)
 
