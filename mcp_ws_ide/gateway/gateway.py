@@ -17,7 +17,7 @@ from mcp_ws_ide.gateway.services import Limits, Services
 from mcp_ws_ide.gateway.session import Session
 from mcp_ws_ide.gateway.session_registry import SessionRegistry
 from mcp_ws_ide.gateway.shared import SharedPool
-from mcp_ws_ide.links.base import Link, LinkInfo
+from mcp_ws_ide.links.base import Link, LinkInfo, Rebindable
 from mcp_ws_ide.links.http import HttpLink
 from mcp_ws_ide.observe.metrics import Metrics, ServerGauges
 from mcp_ws_ide.observe.redaction import Redactor
@@ -146,7 +146,7 @@ class Gateway:
         """Open a session that ends with its link."""
         return self._sessions.open(server, link, info)
 
-    def open_resumable_session(self, server: Server, link: Link, info: LinkInfo) -> ResumableSession:
+    def open_resumable_session(self, server: Server, link: Rebindable, info: LinkInfo) -> ResumableSession:
         """Open a session that may outlive its link."""
         return self._sessions.open_resumable(server, link, info)
 

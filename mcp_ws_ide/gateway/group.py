@@ -19,7 +19,7 @@ from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.core.group import Group, Out
 from mcp_ws_ide.core.messages import Message
 from mcp_ws_ide.errors import LimitExceeded, TransportClosed, TransportError
-from mcp_ws_ide.gateway.message_transport import MessageTransport
+from mcp_ws_ide.gateway.message_transport import MessageReceiver, MessageTransport
 from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.gateway.session import Session
 from mcp_ws_ide.gateway.session_registry import SessionRegistry
@@ -57,7 +57,7 @@ class GroupTransport(MessageTransport):
         """Whether the client reads slowly."""
         self._full: set[str] = set()
         """Members whose servers have no room for what the client sends."""
-        self._receiver: Receiver | None = None
+        self._receiver: MessageReceiver | None = None
         self._loop = asyncio.get_running_loop()
 
     @classmethod
@@ -66,19 +66,29 @@ class GroupTransport(MessageTransport):
         raise TransportError("a group is attached to by the gateway alone")
 
     async def connect(self, receiver: Receiver) -> None:
-        """Members are attached to when something goes to them."""
+        """Begin; a session on a member is opened when a message goes to it.
+
+        Raises:
+            TransportError: the receiver does not take parsed messages.
+        """
+        if not isinstance(receiver, MessageReceiver):
+            raise TransportError("a group needs a receiver of parsed messages")
         self._receiver = receiver
 
     def send(self, message: bytes) -> None:
-        """Hand a modern message to the members it concerns."""
+        """Send a message that is not parsed yet."""
+        self.send_message(messages.parse(message))
+
+    def send_message(self, message: Message) -> None:
+        """Send a modern message to the members that it concerns."""
         if self._receiver is None:
             raise TransportClosed("the group is closed")
-        self._perform(self._group.from_client(messages.parse(message)))
+        self._perform(self._group.from_client(message))
 
-    def from_member(self, member: str, data: bytes) -> None:
-        """A member has said something."""
+    def from_member(self, member: str, message: Message) -> None:
+        """Take a message of a member."""
         if self._receiver is not None:
-            self._perform(self._group.from_member(member, messages.parse(data)))
+            self._perform(self._group.from_member(member, message))
 
     def member_ended(self, member: str, reason: str) -> None:
         """A member's session is over; the next message to it opens another."""
@@ -120,7 +130,7 @@ class GroupTransport(MessageTransport):
 
     def _deliver(self, message: Message) -> None:
         if self._receiver is not None:
-            self._receiver.message_received(message.data)
+            self._receiver.parsed_received(message)
 
     def _session(self, member: str) -> Session | str:
         """The session on a member; the reason where there can be none."""
@@ -176,9 +186,9 @@ class _MemberLink:
     def __init__(self, group: GroupTransport, member: str) -> None:
         self._group, self._member = group, member
 
-    def send(self, data: bytes) -> None:
-        """What the member has to say."""
-        self._group.from_member(self._member, data)
+    def deliver(self, message: Message) -> None:
+        """Pass on a message of the member."""
+        self._group.from_member(self._member, message)
 
     def close(self, code: CloseCode, reason: str) -> None:
         """The session was ended from its side."""

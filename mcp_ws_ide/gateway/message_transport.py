@@ -1,14 +1,28 @@
-"""A transport whose other end is in the gateway itself."""
+"""A transport whose other end is in the gateway itself: what passes is parsed already, and stays so."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import Protocol, runtime_checkable
 
-from mcp_ws_ide.transports.base import Transport
+from mcp_ws_ide.core.messages import Message
+from mcp_ws_ide.transports.base import Receiver, Transport
+
+
+@runtime_checkable
+class MessageReceiver(Receiver, Protocol):
+    """A receiver that takes parsed messages as well."""
+
+    def parsed_received(self, message: Message) -> None:
+        """Take one message; otherwise as :meth:`~mcp_ws_ide.transports.base.Receiver.message_received`."""
 
 
 class MessageTransport(Transport):
-    """A transport to sessions of the gateway, which may keep calls parked."""
+    """A transport to sessions here, which may keep calls parked. Its receiver is a :class:`MessageReceiver`."""
+
+    @abstractmethod
+    def send_message(self, message: Message) -> None:
+        """Send one parsed message; otherwise as :meth:`~mcp_ws_ide.transports.base.Transport.send`."""
 
     @abstractmethod
     def abandon(self, state: str) -> None:

@@ -13,12 +13,13 @@ from mcp_ws_ide.core import binding
 from mcp_ws_ide.core.binding import CloseCode, ControlError, Window
 from mcp_ws_ide.core.channel import ACK_WITH_DATA
 from mcp_ws_ide.core.era import Era
+from mcp_ws_ide.core.messages import Message
 from mcp_ws_ide.core.resume import GatewayEnd, Overflow, Violation
 from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.gateway.services import Services
 from mcp_ws_ide.gateway.session import Session, SessionOwner, tool_rules
 from mcp_ws_ide.gateway.shared import SharedPool
-from mcp_ws_ide.links.base import Link, LinkInfo
+from mcp_ws_ide.links.base import LinkInfo, Rebindable
 from mcp_ws_ide.tokens import new_resume_token
 
 _SURELY_DATA: Final = b'{"jsonrpc"'
@@ -43,6 +44,7 @@ class ResumableSession(Session):
 
     resumption: GatewayEnd
     _owner: ResumableOwner
+    _link: Rebindable | None
     shutdown_code = CloseCode.SERVICE_RESTART
 
     def __init__(
@@ -51,7 +53,7 @@ class ResumableSession(Session):
         owner: ResumableOwner,
         pool: SharedPool,
         server: Server,
-        link: Link,
+        link: Rebindable,
         info: LinkInfo,
     ) -> None:
         super().__init__(services, owner, pool, server, link, info)
@@ -78,7 +80,7 @@ class ResumableSession(Session):
 
     # --- from the client ------------------------------------------------------------------------
 
-    def receive_frame(self, link: Link, data: bytes, now: float) -> None:
+    def receive_frame(self, link: Rebindable, data: bytes, now: float) -> None:
         """Take a frame of a link: a message, which is counted and acknowledged, or a control frame."""
         end = self.resumption
         if self.ended or not end.received(link):
@@ -92,7 +94,7 @@ class ResumableSession(Session):
         elif channel.received - channel.acked == 1:
             self._owner.ack_due.add(self)
 
-    def _acknowledge_or_hold(self, end: GatewayEnd, link: Link) -> None:
+    def _acknowledge_or_hold(self, end: GatewayEnd, link: Rebindable) -> None:
         """Acknowledge at once, unless the server is full: withholding acknowledgements makes the client keep to its
         window, while control frames, which make room in the other direction, are still read."""
         channel, window = end.channel, end.window
@@ -104,7 +106,7 @@ class ResumableSession(Session):
         ):
             link.set_reading(False)  # the client does not keep to its window
 
-    def _control(self, end: GatewayEnd, link: Link, data: bytes) -> bool:
+    def _control(self, end: GatewayEnd, link: Rebindable, data: bytes) -> bool:
         """Process a control frame; return False if ``data`` is not one."""
         try:
             control = binding.parse_control(data)
@@ -126,9 +128,9 @@ class ResumableSession(Session):
 
     # --- toward the client ----------------------------------------------------------------------
 
-    def _write(self, data: bytes, droppable: bool) -> bool:
+    def _write(self, message: Message, droppable: bool) -> bool:
         """Keep a message until it is acknowledged, and hand it to the link; return False if that ended the session."""
-        channel, link = self.resumption.channel, self._link
+        channel, link, data = self.resumption.channel, self._link, message.data
         if not channel.push_if_room(data, droppable) and not self._keep(data, droppable):
             return False
         if link is not None:
@@ -169,7 +171,7 @@ class ResumableSession(Session):
 
     # --- links come and go ----------------------------------------------------------------------
 
-    def resume(self, link: Link, info: LinkInfo, presented: bytes, recv: int, now: float) -> None:
+    def resume(self, link: Rebindable, info: LinkInfo, presented: bytes, recv: int, now: float) -> None:
         """Go on with a new link; the previous one, if it is still open, is superseded.
 
         Args:
@@ -193,7 +195,7 @@ class ResumableSession(Session):
         if self._final is not None:
             self.close_link(*self._final)
 
-    def link_lost(self, link: Link, code: int, reason: str) -> None:
+    def link_lost(self, link: Rebindable, code: int, reason: str) -> None:
         """Detach the session from a link that is gone; end it if its client said so or cannot go on."""
         if self.ended or link is not self._link:
             return

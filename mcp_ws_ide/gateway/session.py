@@ -209,7 +209,7 @@ class Session:
         if self.info.fragile and len(message.data) > FRAGILE_MAX_BYTES:
             message = self._too_large(message, answered)
         self._note_out(message)
-        if not self._write(message.data, droppable):
+        if not self._write(message, droppable):
             return
         if answered is not None:
             counters = self.server.counters
@@ -219,10 +219,10 @@ class Session:
         if self.faults is not None and self.faults.take_duplicate():
             self._send_again(message)
 
-    def _write(self, data: bytes, droppable: bool) -> bool:
+    def _write(self, message: Message, droppable: bool) -> bool:
         """Hand a message to the link; return False if that ended the session."""
         if self._link is not None:
-            self._link.send(data)
+            self._link.deliver(message)
         return True
 
     def _send_again(self, message: Message) -> None:

@@ -18,7 +18,7 @@ from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.gateway.services import Services
 from mcp_ws_ide.gateway.session import Session
 from mcp_ws_ide.gateway.shared import SharedPool
-from mcp_ws_ide.links.base import Link, LinkInfo
+from mcp_ws_ide.links.base import Link, LinkInfo, Rebindable
 from mcp_ws_ide.links.http import HttpLink
 
 UNKNOWN_SESSION: Final = "no such session: it ended, expired, or was never yours"
@@ -96,7 +96,7 @@ class SessionRegistry:
         self._add(session)
         return session
 
-    def open_resumable(self, server: Server, link: Link, info: LinkInfo) -> ResumableSession:
+    def open_resumable(self, server: Server, link: Rebindable, info: LinkInfo) -> ResumableSession:
         """Open a session that may outlive its link."""
         session = ResumableSession(self._services, self, self._pool, server, link, info)
         self._add(session)

@@ -20,7 +20,6 @@ from mcp_ws_ide.core.lenient_json import error_code, error_text
 from mcp_ws_ide.core.messages import Kind, Message
 from mcp_ws_ide.core.multiplexer import Multiplexer
 from mcp_ws_ide.errors import SESSION_LOST, UPSTREAM_LOST, UPSTREAM_UNAVAILABLE
-from mcp_ws_ide.gateway.message_transport import MessageTransport
 from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.gateway.services import Services
 from mcp_ws_ide.gateway.upstream import Upstream, UpstreamUser
@@ -52,8 +51,6 @@ class SharedUpstream(Upstream):
         """Whether the process that runs now was sent the probe, and has not answered it."""
         self._probe_error = ""
         self._bridge: LegacyServer | None = None
-        self._group: MessageTransport | None = None
-        """The transport, where the server is a group."""
 
     @property
     def era(self) -> Era:
@@ -73,9 +70,7 @@ class SharedUpstream(Upstream):
     def _new_transport(self) -> Transport:
         session = self._sole_user
         stateless = session is not None and session.stateless
-        transport = self.server.new_transport(self.owner, stateless=stateless)
-        self._group = transport if isinstance(transport, MessageTransport) else None
-        return transport
+        return self.server.new_transport(self.owner, stateless=stateless)
 
     # --- which era the server speaks --------------------------------------------------------------
 

@@ -29,6 +29,7 @@ from mcp_ws_ide.errors import (
     TransportClosed,
     TransportError,
 )
+from mcp_ws_ide.gateway.message_transport import MessageTransport
 from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.gateway.services import Services
 from mcp_ws_ide.transports.base import Transport
@@ -121,6 +122,8 @@ class Upstream(ABC):
         self._sole_user = sole_user
         self._label = sole_user.id if sole_user is not None else None
         self._transport: Transport | None = None
+        self._group: MessageTransport | None = None
+        """The transport, if the server is a group."""
         self._waiting: list[tuple[UpstreamUser, Forward]] = []
         self._waiting_bytes = 0
         self._transport_paused = False
@@ -163,7 +166,8 @@ class Upstream(ABC):
             await self._wait_for_turn(self.server.crash_loop.delay())
             if self._closing:
                 return self._end("ended before it was started")
-            transport = self._prewarmed_transport()
+            prewarmed = self.server.prewarmed
+            transport = prewarmed.take(self) if prewarmed is not None else None
             if transport is None:
                 transport = self._new_transport()
                 await transport.connect(self)
@@ -176,6 +180,7 @@ class Upstream(ABC):
             log.exception("server %s could not be attached to", self.server.name)
             return self._end("internal error of the gateway; its log says more")
         self._transport = transport
+        self._group = transport if isinstance(transport, MessageTransport) else None
         if self._closing:
             return await transport.close()
         what = transport.kind if transport.pid is None else f"pid {transport.pid}"
@@ -187,9 +192,6 @@ class Upstream(ABC):
             log.exception("what waited for server %s could not be sent", self.server.name)
             self._end("internal error of the gateway; its log says more")
             await transport.close()
-
-    def _prewarmed_transport(self) -> Transport | None:
-        return self.server.prewarmed.take(self) if self.server.prewarmed is not None else None
 
     def _new_transport(self) -> Transport:
         return self.server.new_transport(self.owner)
@@ -332,7 +334,10 @@ class Upstream(ABC):
                 token=self._seen_by(session),
             )
         try:
-            transport.send(data)
+            if self._group is not None:
+                self._group.send_message(message)
+            else:
+                transport.send(data)
         except TransportClosed:
             return  # transport_closed fails what is pending
         if pending is not None:
@@ -365,6 +370,10 @@ class Upstream(ABC):
             log.debug("server %s sent a malformed message: %s", self.server.name, error)
             return self._unusable(data, now, f"the server's answer is no JSON-RPC message: {error}")
         self._take(data, message, now)
+
+    def parsed_received(self, message: Message) -> None:
+        """Take one message of a server that is in the gateway itself."""
+        self._take(message.data, message, time.perf_counter())
 
     def _take(self, data: bytes, message: Message, now: float) -> None:
         """Take a message of the server; ``data`` is how it was written."""

@@ -12,6 +12,7 @@ from typing import Protocol
 import msgspec
 
 from mcp_ws_ide.core.binding import CloseCode
+from mcp_ws_ide.core.messages import Message
 from mcp_ws_ide.core.tools import ToolRules
 
 OnMessage = Callable[[bytes, float], None]
@@ -43,7 +44,7 @@ class LinkInfo(msgspec.Struct, frozen=True):
 class Link(Protocol):
     """One physical client connection. No method waits."""
 
-    def send(self, data: bytes) -> None:
+    def deliver(self, message: Message) -> None:
         """Queue one message."""
 
     def close(self, code: CloseCode, reason: str) -> None:
@@ -58,7 +59,10 @@ class Link(Protocol):
 
 
 class Rebindable(Link, Protocol):
-    """A link that a resume handshake reads first and then hands to a session."""
+    """A link that carries control frames as well; a resume handshake reads it first and then hands it to a session."""
+
+    def send(self, data: bytes) -> None:
+        """Queue one frame: a message or a control frame."""
 
     def bind(self, on_message: OnMessage, on_closed: OnClosed, on_full: OnFull) -> None:
         """Replace the link's callbacks; the next message goes to the new ``on_message``."""

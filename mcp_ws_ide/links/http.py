@@ -18,8 +18,7 @@ from typing import Final
 
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.binding import CloseCode
-from mcp_ws_ide.core.messages import IdKey, Kind
-from mcp_ws_ide.errors import MalformedMessage
+from mcp_ws_ide.core.messages import IdKey, Kind, Message
 
 MAX_QUEUED_BYTES: Final = 8 << 20
 """Bytes that wait for one HTTP response before its oldest events give way."""
@@ -115,9 +114,9 @@ class Exchange:
         self.stream = Stream("x")
         self.closed = False
 
-    def send(self, data: bytes) -> None:
+    def deliver(self, message: Message) -> None:
         """An event; the last one if it is the answer."""
-        self.stream.put("", data, last=_is_last(data))
+        self.stream.put("", message.data, last=_is_last(message))
 
     def close(self, code: CloseCode, reason: str) -> None:
         """Nothing follows."""
@@ -128,12 +127,8 @@ class Exchange:
         """The request was read as a whole."""
 
 
-def _is_last(data: bytes) -> bool:
+def _is_last(message: Message) -> bool:
     """Whether nothing follows: the answer, or the server taking back a subscription."""
-    try:
-        message = messages.parse(data)
-    except MalformedMessage:
-        return True
     return message.kind is Kind.RESPONSE or message.method == b'"notifications/cancelled"'
 
 
@@ -170,7 +165,7 @@ class HttpLink:
 
     # --- from HTTP ------------------------------------------------------------------------------
 
-    def open_request(self, message: messages.Message) -> Stream:
+    def open_request(self, message: Message) -> Stream:
         """The stream that will carry the answer to a request."""
         self._opened += 1
         stream = Stream(f"p{self._opened}")
@@ -229,11 +224,12 @@ class HttpLink:
 
     # --- Link -----------------------------------------------------------------------------------
 
-    def send(self, data: bytes) -> None:
+    def deliver(self, message: Message) -> None:
         """Sort one message of the server onto its stream; an answer that nothing waits for has none."""
-        stream, last = self._stream_of(data)
+        stream, last = self._stream_of(message)
         if stream is None:
             return
+        data = message.data
         stream.numbered += 1
         self._keep(stream.name, stream.numbered, data)
         if stream.reader or stream is self._general:
@@ -244,8 +240,7 @@ class HttpLink:
             stream.finish()
             self._forget(stream)
 
-    def _stream_of(self, data: bytes) -> tuple[Stream | None, bool]:
-        message = messages.parse(data)
+    def _stream_of(self, message: Message) -> tuple[Stream | None, bool]:
         if message.kind is Kind.RESPONSE:
             stream = self._by_id.pop(message.id_key, None)
             if stream is None and message.id == b"null":

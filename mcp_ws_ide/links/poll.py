@@ -152,6 +152,10 @@ class PollLink:
         """Bytes the client has not fetched yet."""
         return self._queued
 
+    def deliver(self, message: messages.Message) -> None:
+        """Queue one message."""
+        self.send(message.data)
+
     def send(self, data: bytes) -> None:
         """Queue one frame."""
         if self.closing or self.closed:

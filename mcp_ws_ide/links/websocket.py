@@ -13,6 +13,7 @@ import time
 from typing import Final
 
 from mcp_ws_ide.core.binding import CloseCode
+from mcp_ws_ide.core.messages import Message
 from mcp_ws_ide.links.base import OnClosed, OnFull, OnMessage
 from mcp_ws_ide.links.framing import FrameLayer
 from mcp_ws_ide.links.streams import ByteStream
@@ -115,8 +116,12 @@ class WebSocketLink:
         """Bytes the client has not taken yet."""
         return self._queued
 
-    def send(self, data: bytes) -> None:
+    def deliver(self, message: Message) -> None:
         """Queue one message."""
+        self.send(message.data)
+
+    def send(self, data: bytes) -> None:
+        """Queue one frame."""
         if self.closing:
             return
         self._frames.send_text(data)

@@ -40,8 +40,8 @@ class HeldLink:
         self.closes: list[tuple[int, str]] = []
         self.reading: list[bool] = []
 
-    def send(self, data: bytes) -> None:
-        self.sent.append(json.loads(data))
+    def deliver(self, message: messages.Message) -> None:
+        self.sent.append(json.loads(message.data))
 
     def close(self, code: int, reason: str) -> None:
         self.closes.append((code, reason))
@@ -293,6 +293,9 @@ class Reader:
     def message_received(self, message: bytes) -> None:
         self.received.append(json.loads(message))
 
+    def parsed_received(self, message: messages.Message) -> None:
+        self.message_received(message.data)
+
     def noise_received(self, source: str, text: str) -> None:
         pass
 
@@ -475,7 +478,7 @@ async def test_calls_that_an_http_client_cancels_leave_nothing_behind(odd):
         assert (answer["id"], answer["error"]["code"]) == (number, CANCELLED)
     assert len(link._streams) == 1, "what GET reads"
     assert (link._by_id, link._by_token, session.core.pending) == ({}, {}, {})
-    link.send(b'{"jsonrpc":"2.0","id":7,"result":{}}')
+    link.deliver(messages.response(b"7", b"{}"))
     assert link.queued_bytes == 0, "a late answer is nobody's"
 
 
