@@ -32,7 +32,7 @@ from mcp_ws_ide.client.states import (
 from mcp_ws_ide.core import binding
 from mcp_ws_ide.core.binding import SUBPROTOCOL_RESUME, CloseCode
 from mcp_ws_ide.core.channel import ACK_WITH_DATA
-from mcp_ws_ide.core.resume import ClientEnd, Event, Violation
+from mcp_ws_ide.core.resume import ClientEnd, Event, ProtocolViolation
 from mcp_ws_ide.errors import ConnectError, ConnectionLost, Unauthorized, UnknownServer
 
 SEND_TIMEOUT: Final = 2.0
@@ -156,7 +156,7 @@ class SessionTransport:
         try:
             async with self._writing:
                 event = await self._greet(link)
-        except (ConnectionClosed, Violation, TimeoutError) as error:
+        except (ConnectionClosed, ProtocolViolation, TimeoutError) as error:
             with anyio.CancelScope(shield=True):
                 await link.close(
                     CloseCode.GOING_AWAY
@@ -173,7 +173,7 @@ class SessionTransport:
         end = self._end
         if link.subprotocol != SUBPROTOCOL_RESUME:
             if end.resumable:
-                raise Violation("it does not resume any more")
+                raise ProtocolViolation("it does not resume any more")
             queued = end.start_plain()
             self._link = link
             await _write(link, queued)
@@ -188,7 +188,7 @@ class SessionTransport:
             await link.close()
             return event
         if event not in (Event.OPENED, Event.RESUMED):
-            raise Violation("the gateway's first frame is neither opened nor resumed")
+            raise ProtocolViolation("the gateway's first frame is neither opened nor resumed")
         self._link = link
         await _write(link, [*write, binding.PING] if self._attempt else write)
         if event is Event.OPENED:
@@ -234,7 +234,7 @@ class SessionTransport:
                 self._answered.set()
         except ConnectionClosed:
             pass
-        except Violation as error:
+        except ProtocolViolation as error:
             await link.close(CloseCode.PROTOCOL_ERROR, str(error)[:120])
         if end.plain and anyio.current_time() - since > PROVEN_AFTER:
             self._attempt = 0

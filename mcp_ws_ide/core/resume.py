@@ -29,11 +29,11 @@ OVERFLOW_FACTOR: Final = 2
 """While a link is up, this many windows may be unacknowledged: a slow network is not a lost client."""
 
 
-class Violation(Exception):
+class ProtocolViolation(Exception):
     """The peer broke the protocol: close with 1002 and these words."""
 
 
-class Refused(Exception):
+class ResumeRefused(Exception):
     """A resume that cannot be: answer ``gone`` with these words, then close 4404."""
 
 
@@ -101,14 +101,14 @@ class GatewayEnd:
             What to write: ``resumed``, then everything the client has not received.
 
         Raises:
-            Refused: the session has expired, or its buffer cannot serve that position.
+            ResumeRefused: the session has expired, or its buffer cannot serve that position.
         """
         if self.expired(now):
-            raise Refused("the session has expired")
+            raise ResumeRefused("the session has expired")
         try:
             replay = self.channel.replay_after(recv)
         except PositionError as error:
-            raise Refused(str(error)) from None
+            raise ResumeRefused(str(error)) from None
         self._previous, self._token = presented, digest
         self.link, self.deadline, self._left = link, None, None
         self.replayed += len(replay)
@@ -158,7 +158,7 @@ class GatewayEnd:
         """A control frame of the current link; returns what to write.
 
         Raises:
-            Violation: it has no business here.
+            ProtocolViolation: it has no business here.
         """
         if control.kind == "ack":
             _acknowledge(self.channel, control)
@@ -167,7 +167,7 @@ class GatewayEnd:
             return [binding.PONG]
         if control.kind == "pong":
             return []
-        raise Violation(f"the control frame {control.kind!r} has no place here")
+        raise ProtocolViolation(f"the control frame {control.kind!r} has no place here")
 
     def forget(self) -> None:
         """The session is over: keep the tokens, so that its client can be told, and nothing else."""
@@ -323,7 +323,7 @@ class ClientEnd:
             The message for the SDK, if it is one; what to write now; what changed.
 
         Raises:
-            Violation: the gateway broke the protocol.
+            ProtocolViolation: the gateway broke the protocol.
         """
         if self.plain:
             self._note_answer(data)
@@ -331,11 +331,11 @@ class ClientEnd:
         try:
             control = binding.parse_control(data)
         except ControlError as error:
-            raise Violation(str(error)) from None
+            raise ProtocolViolation(str(error)) from None
         if control is not None:
             return self._control(control)
         if not self.live:
-            raise Violation("data before opened or resumed")
+            raise ProtocolViolation("data before opened or resumed")
         self._note_answer(data)
         if self.channel.accept(len(data)):
             return data, [self.channel.take_ack()], Event.NOTHING
@@ -369,11 +369,11 @@ class ClientEnd:
             return None, [binding.PONG], Event.NOTHING
         if kind == "pong":
             return None, [], Event.PONG
-        raise Violation(f"the control frame {kind!r} has no place here")
+        raise ProtocolViolation(f"the control frame {kind!r} has no place here")
 
     def _opened(self, control: Control) -> tuple[None, list[bytes], Event]:
         if self._token or control.window is None:
-            raise Violation("opened, but this session was open")
+            raise ProtocolViolation("opened, but this session was open")
         assert control.session is not None
         assert control.token is not None
         self.session, self._token, self.grace = control.session, control.token, control.grace or 0.0
@@ -388,11 +388,11 @@ class ClientEnd:
         assert control.token is not None
         assert control.recv is not None
         if not self._token or self.live:
-            raise Violation("resumed, but nothing was to be resumed")
+            raise ProtocolViolation("resumed, but nothing was to be resumed")
         try:
             replay = self.channel.replay_after(control.recv)
         except PositionError as error:
-            raise Violation(str(error)) from None
+            raise ProtocolViolation(str(error)) from None
         self._token, self.live = control.token, True
         self.replayed = len(replay)
         self._written = self.channel.sent
@@ -443,4 +443,4 @@ def _acknowledge(channel: ReliableChannel, control: Control) -> None:
     try:
         channel.acknowledge(control.recv or 0)
     except PositionError as error:
-        raise Violation(str(error)) from None
+        raise ProtocolViolation(str(error)) from None

@@ -14,7 +14,7 @@ from mcp_ws_ide.core.binding import CloseCode, ControlError, Window
 from mcp_ws_ide.core.channel import ACK_WITH_DATA
 from mcp_ws_ide.core.era import Era
 from mcp_ws_ide.core.messages import Message
-from mcp_ws_ide.core.resume import GatewayEnd, Overflow, Violation
+from mcp_ws_ide.core.resume import GatewayEnd, Overflow, ProtocolViolation
 from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.gateway.services import Services
 from mcp_ws_ide.gateway.session import Session, SessionOwner, tool_rules
@@ -114,7 +114,7 @@ class ResumableSession(Session):
                 return False
             for frame in end.control(control):
                 link.send(frame)
-        except (ControlError, Violation) as error:
+        except (ControlError, ProtocolViolation) as error:
             link.close(CloseCode.PROTOCOL_ERROR, str(error))
         if self.attachments.held:
             self._update_flow()
@@ -179,7 +179,7 @@ class ResumableSession(Session):
             recv: data frames that the client has received.
 
         Raises:
-            Refused: the session cannot go on from there.
+            ResumeRefused: the session cannot go on from there.
         """
         token, digest = new_resume_token(self.id)
         frames = self.resumption.resume(link, presented, recv, token, digest, now)

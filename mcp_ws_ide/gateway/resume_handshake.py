@@ -7,7 +7,7 @@ import time
 
 from mcp_ws_ide.core import binding
 from mcp_ws_ide.core.binding import CloseCode, Control, ControlError
-from mcp_ws_ide.core.resume import Refused
+from mcp_ws_ide.core.resume import ResumeRefused
 from mcp_ws_ide.errors import LimitExceeded
 from mcp_ws_ide.gateway.faults import WORDS
 from mcp_ws_ide.gateway.gateway import Gateway
@@ -76,7 +76,7 @@ class Hello:
             return self._refuse_on_purpose(session, session.faults.for_good)
         try:
             session.resume(self._link, self._info, presented, control.recv, time.monotonic())
-        except Refused as error:
+        except ResumeRefused as error:
             return self._gone(str(error))
         if not session.ended:
             self._bind(session)

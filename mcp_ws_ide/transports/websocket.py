@@ -38,7 +38,7 @@ from mcp_ws_ide.core.binding import (
     SUBPROTOCOL_RESUME,
     CloseCode,
 )
-from mcp_ws_ide.core.resume import ClientEnd, Event, Violation
+from mcp_ws_ide.core.resume import ClientEnd, Event, ProtocolViolation
 from mcp_ws_ide.errors import TransportError
 from mcp_ws_ide.transports.base import Receiver, Supplies
 from mcp_ws_ide.transports.remote import BAD_PROXY, backoff, status_words, tls_context
@@ -154,7 +154,7 @@ class WebSocketTransport(TaskedTransport):
         try:
             async with asyncio.timeout(self._connect_timeout):
                 event = await self._greet(link)
-        except (ConnectionClosed, Violation, TimeoutError) as error:
+        except (ConnectionClosed, ProtocolViolation, TimeoutError) as error:
             link.transport.abort()
             words = (
                 _close_words(error)
@@ -214,14 +214,14 @@ class WebSocketTransport(TaskedTransport):
         peer = self._peer
         if link.subprotocol != SUBPROTOCOL_RESUME:
             if peer.resumable:
-                raise Violation("it does not resume any more")
+                raise ProtocolViolation("it does not resume any more")
             return self._adopt(link, peer.start_plain(), Event.OPENED)
         await link.send(peer.hello(), text=True)
         _, frames, event = peer.receive(await link.recv(decode=False))
         if event is Event.GONE:
             return event
         if event not in (Event.OPENED, Event.RESUMED):
-            raise Violation("the first frame is neither opened nor resumed")
+            raise ProtocolViolation("the first frame is neither opened nor resumed")
         return self._adopt(link, frames, event)
 
     def _adopt(self, link: ClientConnection, frames: list[bytes], event: Event) -> Event:
@@ -263,7 +263,7 @@ class WebSocketTransport(TaskedTransport):
             reason = _close_words(error)
             if reason.startswith("1009"):
                 reason += f" (the limit is {self._max_message}, max_message_bytes)"
-        except Violation as error:
+        except ProtocolViolation as error:
             link.transport.abort()
             raise TransportError(f"{self._where} broke the protocol: {error}") from None
         finally:

@@ -196,7 +196,7 @@ class World:
             if control is not None:
                 link.down.extend(session.end.control(control))
                 return
-        except self.module.Violation as error:
+        except self.module.ProtocolViolation as error:
             raise Broken(f"gateway sees a violation: {error}") from None
         session.heard.append(frame.decode())
         if session.end.channel.accept(len(frame)):
@@ -225,7 +225,7 @@ class World:
                 frames = session.end.resume(
                     link, digest(control.token), control.recv, token, digest(token), self.now
                 )
-            except self.module.Refused as error:
+            except self.module.ResumeRefused as error:
                 session.over, session, reason = "refused", None, str(error)
                 if not expired:
                     raise Broken(f"refused: {reason}") from None
@@ -242,7 +242,7 @@ class World:
     def client_receives(self, link: Link, frame: bytes) -> None:
         try:
             data, write, event = self.client.receive(frame)
-        except self.module.Violation as error:
+        except self.module.ProtocolViolation as error:
             raise Broken(f"client sees a violation: {error}") from None
         link.up.extend(write)
         if data is not None:

@@ -12,7 +12,7 @@ import pytest
 
 from mcp_ws_ide.core import binding, channel, resume
 from mcp_ws_ide.core.channel import PositionError, ReliableChannel
-from mcp_ws_ide.core.resume import ClientEnd, Event, GatewayEnd, Overflow, Violation
+from mcp_ws_ide.core.resume import ClientEnd, Event, GatewayEnd, Overflow, ProtocolViolation
 from mcp_ws_ide.errors import LIMIT_EXCEEDED
 from tests.core.schedules import Broken, run
 
@@ -236,13 +236,13 @@ def test_a_message_larger_than_the_window_passes():
 def test_control_frames_without_business_are_violations():
     end, client = GatewayEnd(object(), b"d", binding.Window(), 60), ClientEnd()
     for kind in ("gone", "open"):
-        with pytest.raises(Violation):
+        with pytest.raises(ProtocolViolation):
             end.control(binding.Control(kind))
-    with pytest.raises(Violation):
+    with pytest.raises(ProtocolViolation):
         client.receive(b'{"mcp.ws":"resumed","recv":0,"token":"t"}')
-    with pytest.raises(Violation):
+    with pytest.raises(ProtocolViolation):
         client.receive(b'{"jsonrpc":"2.0","id":1,"result":{}}')
-    with pytest.raises(Violation):
+    with pytest.raises(ProtocolViolation):
         client.receive(b'{"mcp.ws":"ack"}')
 
 
@@ -278,7 +278,7 @@ def check_client(case: dict) -> None:
             assert (written is not None) == step["written"], where
         elif does == "receive":
             if "violation" in step:
-                with pytest.raises(Violation):
+                with pytest.raises(ProtocolViolation):
                     client.receive(value.encode())
                 continue
             data, write, event = client.receive(value.encode())
@@ -314,7 +314,7 @@ def check_gateway(case: dict) -> None:
             if not counts:
                 continue
             if "violation" in step:
-                with pytest.raises(Violation):
+                with pytest.raises(ProtocolViolation):
                     end.control(control)
                 continue
             write = end.control(control) if control is not None else []
@@ -331,7 +331,7 @@ def check_gateway(case: dict) -> None:
                 continue
             fresh = sys.intern(step["link"])
             if "refused" in step:
-                with pytest.raises(resume.Refused):
+                with pytest.raises(resume.ResumeRefused):
                     end.resume(fresh, digest(value["token"]), value["recv"], "x", b"x", step["now"])
                 continue
             frames = end.resume(
