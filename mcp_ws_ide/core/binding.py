@@ -1,6 +1,6 @@
-"""The wire contract between the gateway and its clients: subprotocols, close codes, header credentials.
+"""The wire contract between the gateway and its clients: subprotocols, close codes, control frames, poll bodies.
 
-The normative text is docs/binding.md. Pure data and string handling: no sockets, no HTTP library.
+The normative text is docs/binding.md. Pure data and string handling: knows no sockets and no HTTP library.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ TAP_SUBPROTOCOL: Final = "mcp.tap.v1"
 
 SERVER_NAME: Final = re.compile(r"[A-Za-z0-9._-]+")
 ENDPOINT_NAME: Final = re.compile(r"[A-Za-z0-9._-]+|(?:\+[A-Za-z0-9._-]+)+")
-"""A server's name, or ``+a+b``: several servers as one."""
+"""A server's name, or ``+a+b``: a group of servers."""
 
 CLIENT_USER_AGENT: Final = "mcp-ws-ide-client"
-"""Start of the User-Agent our own client sends: it copes with every close code."""
+"""Start of the User-Agent of this project's client, which handles every close code."""
 
 FRAGILE_MAX_BYTES: Final = 1 << 20
-"""Receive cap of Python SDK 1.x's ``websocket_client``, in bytes."""
+"""Longest message that ``websocket_client`` of Python SDK 1.x can receive, in bytes."""
 
 
 class CloseCode(IntEnum):
@@ -76,8 +76,8 @@ class CloseCode(IntEnum):
 VIOLATIONS: Final = frozenset(
     {CloseCode.PROTOCOL_ERROR, CloseCode.UNSUPPORTED_DATA, CloseCode.INVALID_TEXT, CloseCode.TOO_BIG}
 )
-"""Close codes of whoever cannot take what the other end sent: that message can neither be skipped nor replayed, so the
-session ends with the link (docs/binding.md, section 4)."""
+"""Close codes of a peer that cannot take what the other side sent. That message can be neither skipped nor replayed, so
+the session ends with the link (docs/binding.md, section 4)."""
 
 FINAL_CODES: Final = VIOLATIONS | {
     CloseCode.NORMAL,
@@ -86,23 +86,23 @@ FINAL_CODES: Final = VIOLATIONS | {
     CloseCode.SUPERSEDED,
     CloseCode.UPSTREAM_ENDED,
 }
-"""Close codes after which coming back would repeat the same end, or is not wanted."""
+"""Close codes after which reconnecting would fail in the same way, or is not wanted."""
 
 
 class UnknownSubprotocol(ValueError):
-    """Every subprotocol that was offered is unknown here."""
+    """Subprotocols were offered, and the gateway knows none of them."""
 
 
 def offered_subprotocols(headers: Iterable[str]) -> list[str]:
-    """The entries of all ``Sec-WebSocket-Protocol`` header lines, in order."""
+    """Return the entries of all ``Sec-WebSocket-Protocol`` header lines, in order."""
     return [entry.strip() for line in headers for entry in line.split(",") if entry.strip()]
 
 
 def select_subprotocol(offered: Sequence[str]) -> str | None:
-    """The subprotocol to answer with; None answers without one.
+    """Return the subprotocol to answer with; None to answer without one.
 
     Raises:
-        UnknownSubprotocol: something was offered, and nothing of it is known.
+        UnknownSubprotocol: subprotocols were offered, and none of them is known.
     """
     candidates = [entry for entry in offered if not carries_token(entry)]
     for known in (SUBPROTOCOL_RESUME, SUBPROTOCOL_MCP):
@@ -119,12 +119,12 @@ def select_subprotocol(offered: Sequence[str]) -> str | None:
 
 
 def carries_token(entry: str) -> bool:
-    """Whether a subprotocol entry is a credential, which must never be echoed."""
+    """Return whether a subprotocol entry is a credential, which must never be echoed."""
     return entry.startswith((AUTH_PREFIX, JUPYTER_TOKEN_PREFIX))
 
 
 def token_from_subprotocols(offered: Sequence[str]) -> str | None:
-    """The credential among the offered subprotocols: ``mcp.auth.<base64url>`` first, then Jupyter's form."""
+    """Return the credential among the offered subprotocols: ``mcp.auth.<base64url>`` first, then Jupyter's form."""
     for entry in offered:
         if entry.startswith(AUTH_PREFIX):
             return _decode_token(entry.removeprefix(AUTH_PREFIX))
@@ -135,7 +135,7 @@ def token_from_subprotocols(offered: Sequence[str]) -> str | None:
 
 
 def _decode_token(text: str) -> str:
-    """A token that cannot be decoded is a wrong token, not a fault."""
+    """Decode a token; one that cannot be decoded becomes a wrong token, not an error."""
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True).decode()
     except (binascii.Error, UnicodeDecodeError, ValueError):
@@ -143,10 +143,10 @@ def _decode_token(text: str) -> str:
 
 
 def is_fragile(subprotocol: str | None, user_agent: str) -> bool:
-    """Whether the peer is Python SDK 1.x's client.
+    """Return whether the peer is the client of Python SDK 1.x.
 
-    It turns every close code but 1000 and 1001 into an exception group, and cannot receive more than
-    1 MiB: see docs/binding.md, section 4.
+    It turns every close code except 1000 and 1001 into an exception group, and cannot receive messages above 1 MiB: see
+    docs/binding.md, section 4.
     """
     return (
         subprotocol == SUBPROTOCOL_MCP and "websockets/" in user_agent and CLIENT_USER_AGENT not in user_agent
@@ -154,14 +154,14 @@ def is_fragile(subprotocol: str | None, user_agent: str) -> bool:
 
 
 def close_code_for(code: CloseCode, fragile: bool) -> CloseCode:
-    """``code``, or what stands for it toward a fragile peer."""
+    """Return ``code``, or its replacement for a fragile peer."""
     if not fragile or code in (CloseCode.NORMAL, CloseCode.GOING_AWAY):
         return code
     return CloseCode.GOING_AWAY
 
 
 def close_reason(text: str) -> str:
-    """``text`` cut to the 123 bytes that fit a close frame (RFC 6455 section 5.5)."""
+    """Return ``text`` cut to the 123 bytes that fit into a close frame (RFC 6455 section 5.5)."""
     raw = text.encode()
     return text if len(raw) <= 123 else raw[:120].decode(errors="ignore") + "…"
 
@@ -170,11 +170,11 @@ def close_reason(text: str) -> str:
 
 
 class ControlError(ValueError):
-    """A control frame with a missing or ill-typed member."""
+    """A control frame that is unknown, or has a missing or ill-typed member."""
 
 
 class Window(msgspec.Struct, frozen=True):
-    """What either side buffers: data frames, and their bytes."""
+    """The limit of unacknowledged data frames that either side keeps: their number, and their bytes."""
 
     frames: int = 4096
     bytes: int = 4 << 20
@@ -184,7 +184,7 @@ _Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Control(msgspec.Struct, omit_defaults=True):
-    """A JSON object with the member ``mcp.ws`` and without ``jsonrpc``; it is not counted."""
+    """A control frame: a JSON object with the member ``mcp.ws`` and without ``jsonrpc``. It is not counted."""
 
     kind: str = msgspec.field(name="mcp.ws")
     token: str | None = None
@@ -196,7 +196,7 @@ class Control(msgspec.Struct, omit_defaults=True):
     reason: str | None = None
     dropped: _Count | None = None
     jsonrpc: Raw = Raw()
-    """Only to tell that a frame is data."""
+    """Present in a data frame only."""
 
 
 _REQUIRED: Final = {
@@ -223,11 +223,13 @@ _encode_control = msgspec.json.Encoder().encode
 
 
 def parse_control(data: bytes) -> Control | None:
-    """The control frame that ``data`` is; None for a data frame, whether or not that is a message. A frame without
-    the bytes ``"mcp.ws"`` is data, even if it writes that name with an escape: data frames are not decoded to be told.
+    """Parse a control frame; return None for a data frame, whether or not that is a valid message.
+
+    A frame without the bytes ``"mcp.ws"`` is data, even if it writes that name with an escape: data frames are not
+    decoded here.
 
     Raises:
-        ControlError: a control frame that says too little, or nothing known.
+        ControlError: the control frame is unknown, or a member is missing or ill-typed.
     """
     if data.startswith(b'{"jsonrpc"') or b'"mcp.ws"' not in data:
         return None
@@ -236,15 +238,15 @@ def parse_control(data: bytes) -> Control | None:
     except (msgspec.DecodeError, RecursionError) as error:
         if not _is_control(data):
             return None
-        raise ControlError(f"a control frame of the wrong shape: {error}") from None
+        raise ControlError(f"malformed control frame: {error}") from None
     if len(memoryview(control.jsonrpc)):
         return None
     required = _REQUIRED.get(control.kind)
     if required is None:
-        raise ControlError(f"an unknown control frame: {control.kind[:40]!r}")
+        raise ControlError(f"unknown control frame {control.kind[:40]!r}")
     for member in required:
         if getattr(control, member) is None:
-            raise ControlError(f'the control frame {control.kind!r} needs the member "{member}"')
+            raise ControlError(f"control frame {control.kind!r} lacks the member {member!r}")
     return control
 
 
@@ -257,17 +259,17 @@ def _is_control(data: bytes) -> bool:
 
 
 def encode_control(control: Control) -> bytes:
-    """The frame of a :class:`Control`."""
+    """Encode a control frame."""
     return _encode_control(control)
 
 
 def ack(recv: int) -> bytes:
-    """``recv`` data frames were processed."""
+    """Encode an acknowledgement: ``recv`` data frames were processed."""
     return b'{"mcp.ws":"ack","recv":%d}' % recv
 
 
 def gap(dropped: int) -> bytes:
-    """``dropped`` data frames stood here and gave way."""
+    """Encode a gap: ``dropped`` data frames were dropped here."""
     return b'{"mcp.ws":"gap","dropped":%d}' % dropped
 
 
@@ -290,41 +292,41 @@ class PollClose(msgspec.Struct, tag_field="mcp.ws", tag="close"):
 
 
 def poll_head(link: str, sent: int, recv: int) -> bytes:
-    """The first line: before these frames the sender sent ``sent`` and received ``recv`` on this link."""
+    """Encode the first line of a body: before its frames, the sender had sent ``sent`` and received ``recv`` frames."""
     return _encode_control(PollHead(link=link, sent=sent, recv=recv))
 
 
 def poll_close(code: int, reason: str) -> bytes:
-    """The last line of a link."""
+    """Encode the last line of a link."""
     return _encode_control(PollClose(code=code, reason=reason))
 
 
 HELLO: Final = re.compile(rb'\s*\{\s*"(?:mcp\.ws|token|recv)"\s*:')
-"""How the first frame of a link begins."""
+"""How the first frame of a resumable link begins."""
 
 
 def is_poll_head(body: bytes) -> bool:
-    """Whether a body begins with the line that names its link, however that is written."""
+    """Return whether a body begins with the line that names its link, in whatever JSON spelling."""
     try:
         _decode_head(body.lstrip().partition(b"\n")[0])
     except (msgspec.DecodeError, RecursionError):
-        return body.lstrip().startswith(b'{"mcp.ws":"poll"')  # to be refused as one
+        return body.lstrip().startswith(b'{"mcp.ws":"poll"')  # to be refused as a malformed head
     return True
 
 
 def parse_poll(body: bytes) -> tuple[PollHead, list[bytes], PollClose | None]:
-    """The lines of one body or answer: head, frames, and the end of the link if it says so.
+    """Parse one body or answer into its head, its frames, and the end of the link if it has one.
 
     Raises:
-        ControlError: there is no head, or the link's end is of another shape.
+        ControlError: the head is missing or malformed, or the end is malformed.
     """
     lines = [line for line in body.split(b"\n") if line.strip()]
     try:
         head = _decode_head(lines[0] if lines else b"")
         end = _decode_end(lines[-1]) if len(lines) > 1 and _CLOSE.match(lines[-1]) else None
     except (msgspec.DecodeError, RecursionError) as error:
-        words = 'the first line must be {"mcp.ws":"poll","link":…,"sent":…}'
-        raise ControlError(f"{words}: {error}") from None
+        expected = '{"mcp.ws":"poll","link":…,"sent":…}'
+        raise ControlError(f"malformed poll body: {error}; the first line must be {expected}") from None
     return head, lines[1 : len(lines) - (end is not None)], end
 
 

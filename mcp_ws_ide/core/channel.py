@@ -1,13 +1,13 @@
 """Exactly-once delivery over successive links: one side's counters and its buffer of unacknowledged frames.
 
 Pure, and the same on both sides (docs/binding.md, section 6). Positions are implicit: the n-th data frame of a
-direction has position n, and nothing on the wire says so. Invariants:
+direction has position n, which never appears on the wire. Invariants:
 
-1. ``base`` ≤ what the peer has acknowledged ≤ ``sent``; the buffer holds the frames of positions
-   ``base + 1`` … ``sent`` and nothing else.
-2. A frame leaves the buffer only when the peer has acknowledged it, or as part of a gap that stands where it
-   stood and weighs as many positions.
-3. ``received`` counts data frames after they were taken, so that what is acknowledged was processed.
+1. ``base`` ≤ what the peer has acknowledged ≤ ``sent``; the buffer holds exactly the frames of positions
+   ``base + 1`` … ``sent``.
+2. A frame leaves the buffer only when the peer has acknowledged it, or when a gap replaces it, in its place and with as
+   many positions.
+3. ``received`` counts data frames after they were processed, so that only processed frames are acknowledged.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from typing import Final
 from mcp_ws_ide.core import binding
 
 ACK_FRAMES: Final = 8
-"""Unacknowledged data frames after which a side acknowledges at once."""
+"""Unacknowledged data frames after which a side acknowledges immediately."""
 ACK_WITH_DATA: Final = 7
-"""Unacknowledged data frames after which an acknowledgement goes along with data that is sent anyway: two
-frames in one write cost less than two writes."""
+"""Unacknowledged data frames after which an acknowledgement is sent along with other data: two frames in one write cost
+less than two writes."""
 ACK_SHARE: Final = 8
-"""A side also acknowledges at once when it has taken one part in this many of the window's bytes."""
+"""A side also acknowledges immediately after receiving this fraction (one eighth) of the window's bytes."""
 
 
 class PositionError(ValueError):
-    """The peer named a position that cannot be: it acknowledges what was never sent, or asks for what it
+    """The peer named an impossible position: it acknowledges frames that were never sent, or asks for frames that it
     acknowledged before."""
 
 
@@ -36,6 +36,15 @@ class ReliableChannel:
 
     Args:
         max_frames, max_bytes: the window: how much unacknowledged data this side keeps.
+
+    Attributes:
+        base: frames that the peer has acknowledged.
+        sent: frames sent, in all.
+        received: frames of the peer that were processed, in all.
+        acked: the count that was acknowledged to the peer last.
+        unacked_received: bytes received since then.
+        unacked_bytes: bytes in the buffer.
+        dropped: frames that gaps have replaced, in all.
     """
 
     __slots__ = (
@@ -58,31 +67,28 @@ class ReliableChannel:
         self.sent = 0
         self.received = 0
         self.acked = 0
-        """The count that was acknowledged to the peer last."""
         self.unacked_received = 0
-        """Bytes taken since then."""
         self.unacked_bytes = 0
         self.dropped = 0
-        """Frames that gave way to gaps, in all."""
         self._entries: deque[tuple[bytes, int, bool]] = deque()
-        """Data, weight in positions, whether it may give way. A gap has the data ``b""``."""
+        """Data, weight in positions, and whether it may be dropped. A gap has the data ``b""``."""
 
     def set_window(self, max_frames: int, max_bytes: int) -> None:
-        """What either side keeps; it also says when bytes alone are worth an acknowledgement."""
+        """Set the window; it also determines after how many bytes to acknowledge."""
         self.max_frames = max_frames
         self.max_bytes = max_bytes
         self._ack_bytes = max(1, max_bytes // ACK_SHARE)
 
     @property
     def kept(self) -> int:
-        """Entries of the buffer; a gap is one, however many positions it stands for."""
+        """Entries of the buffer; a gap is one entry, however many positions it weighs."""
         return len(self._entries)
 
     # --- sending --------------------------------------------------------------------------------
 
     @property
     def unacked(self) -> int:
-        """Frames of this side that the peer has not acknowledged."""
+        """Frames that the peer has not acknowledged."""
         return self.sent - self.base
 
     @property
@@ -91,13 +97,13 @@ class ReliableChannel:
         return len(self._entries) >= self.max_frames or self.unacked_bytes >= self.max_bytes
 
     def push(self, data: bytes, droppable: bool = False) -> None:
-        """Take the next data frame into the buffer. Whether there is room is the caller's question."""
+        """Add the next data frame to the buffer, even if the window is full."""
         self._entries.append((data, 1, droppable))
         self.unacked_bytes += len(data)
         self.sent += 1
 
     def push_if_room(self, data: bytes, droppable: bool) -> bool:
-        """As :meth:`push` where there is room; else returns False and changes nothing. The usual way."""
+        """Add the next data frame to the buffer if the window has room; otherwise return False and change nothing."""
         entries, size = self._entries, self.unacked_bytes
         if len(entries) >= self.max_frames or size >= self.max_bytes:
             return False
@@ -107,7 +113,7 @@ class ReliableChannel:
         return True
 
     def push_gap(self) -> None:
-        """The next data frame gives way before it was kept: there is no room even for that."""
+        """Drop the next data frame instead of keeping it; a gap takes its position."""
         self.sent += 1
         self.dropped += 1
         if self._entries and not self._entries[-1][0]:
@@ -116,13 +122,13 @@ class ReliableChannel:
             self._entries.append((b"", 1, False))
 
     def acknowledge(self, recv: int) -> None:
-        """The peer has processed ``recv`` frames: forget them.
+        """Forget the first ``recv`` frames, which the peer has processed.
 
         Raises:
-            PositionError: more than were sent. An older count than a known one is stale, not wrong.
+            PositionError: ``recv`` exceeds what was sent. A count below a known one is stale, not wrong.
         """
         if recv > self.sent:
-            raise PositionError(f"{recv} frames acknowledged, {self.sent} sent")
+            raise PositionError(f"{recv} frames are acknowledged, but {self.sent} were sent")
         entries = self._entries
         while self.base < recv:
             data, weight, droppable = entries[0]
@@ -135,21 +141,21 @@ class ReliableChannel:
                 entries[0] = (data, weight - step, droppable)
 
     def replay_after(self, recv: int) -> list[bytes]:
-        """Everything the peer has not received, to be written to a new link, gaps included.
+        """Return everything that the peer has not received, gaps included, to be written to a new link.
 
         Raises:
-            PositionError: the peer received more than was sent, or less than it acknowledged.
+            PositionError: the peer claims to have received more than was sent, or less than it acknowledged.
         """
         if recv < self.base:
-            raise PositionError(f"frames after {recv} are gone: {self.base} were acknowledged")
+            raise PositionError(f"frames after {recv} are gone: {self.base} were acknowledged before")
         self.acknowledge(recv)
         return [data or binding.gap(weight) for data, weight, _ in self._entries]
 
     def make_room(self) -> int:
-        """Replace the oldest frames that may give way by gaps until an eighth of the window is free.
+        """Replace the oldest droppable frames with gaps until an eighth of the window is free.
 
         Returns:
-            How many frames gave way: 0 if the window is not :attr:`full`, or nothing in it can give way.
+            The number of frames dropped: 0 if the window is not :attr:`full`, or holds no droppable frame.
         """
         if not self.full:
             return 0
@@ -175,10 +181,10 @@ class ReliableChannel:
     # --- receiving ------------------------------------------------------------------------------
 
     def accept(self, size: int, weight: int = 1) -> bool:
-        """Count a data frame of ``size`` bytes that was processed (or a gap of ``weight`` of them).
+        """Count a processed data frame of ``size`` bytes, or a gap of ``weight`` frames.
 
         Returns:
-            Whether it should be acknowledged now rather than within a second.
+            Whether to acknowledge now rather than within a second.
         """
         self.received += weight
         self.unacked_received += size
@@ -186,11 +192,11 @@ class ReliableChannel:
 
     @property
     def owes_ack(self) -> bool:
-        """Whether anything was received and not acknowledged."""
+        """Whether anything was received and is not acknowledged."""
         return self.received > self.acked
 
     def take_ack(self) -> bytes:
-        """The acknowledgement to send now."""
+        """Return the acknowledgement to send now, and count it as sent."""
         self.acked = self.received
         self.unacked_received = 0
         return binding.ack(self.received)

@@ -1,13 +1,13 @@
 """The two ends of a resumable session (``mcp.resume.v1``, docs/binding.md section 6).
 
-Pure: frames, links (any object, compared by identity) and the time go in; frames to write and messages to
-process come out. :class:`GatewayEnd` is the gateway's, :class:`ClientEnd` that of any client. Rules:
+Pure: frames, links (any object, compared by identity) and the time go in; frames to write and messages to process come
+out. :class:`GatewayEnd` is the gateway's end, :class:`ClientEnd` that of a client. Rules:
 
-1. Only the current link counts: whatever a superseded one still brings is ignored.
-2. A resume is answered only to the newest token, or to the one before it until the client has shown that it
-   knows the newest.
+1. Only the current link counts: frames of a superseded link are ignored.
+2. A session is resumed only with the newest token, or with the one before it until the client has shown that it knows
+   the newest.
 3. Data leaves a buffer only when the peer has acknowledged it.
-4. What cannot be promised is said: a request that a loss leaves unanswered gets an error with
+4. Undeliverable requests fail with an explicit outcome: a request that a loss leaves unanswered gets an error with
    ``data.outcome``: ``not_sent`` (safe to retry) or ``unknown`` (it may have run).
 """
 
@@ -26,19 +26,19 @@ from mcp_ws_ide.core.messages import IdKey, Kind
 from mcp_ws_ide.errors import LIMIT_EXCEEDED, SESSION_LOST, MalformedMessage
 
 OVERFLOW_FACTOR: Final = 2
-"""While a link is up, this many windows may be unacknowledged: a slow network is not a lost client."""
+"""Windows that may be unacknowledged while a link is open: a slow network is not a lost client."""
 
 
 class ProtocolViolation(Exception):
-    """The peer broke the protocol: close with 1002 and these words."""
+    """The peer broke the protocol: close with 1002; the text is the reason."""
 
 
 class ResumeRefused(Exception):
-    """A resume that cannot be: answer ``gone`` with these words, then close 4404."""
+    """A session cannot be resumed: answer ``gone``, then close with 4404; the text is the reason."""
 
 
 class Overflow(Exception):
-    """Responses alone exceed the window: close 4413, end the session, say so."""
+    """Responses alone exceed the window: close with 4413 and end the session; the text is the reason."""
 
 
 class GatewayEnd:
@@ -47,9 +47,13 @@ class GatewayEnd:
     Args:
         link: the link that opened it.
         digest: of the token that ``opened`` carries; tokens themselves are not kept.
-        window: what either side buffers.
-        grace: seconds a detached session lives.
-        live: what may be unacknowledged while a link is up, if that is more than :data:`OVERFLOW_FACTOR` windows.
+        window: the limit of what either side keeps unacknowledged.
+        grace: the grace period, in seconds.
+        live: what may be unacknowledged while a link is open, if that is more than :data:`OVERFLOW_FACTOR` windows.
+
+    Attributes:
+        deadline: when the detached session expires, on the caller's clock; None while it is attached.
+        replayed: frames written a second time, in all.
     """
 
     __slots__ = (
@@ -69,21 +73,19 @@ class GatewayEnd:
         )
         self.grace = grace
         self.deadline: float | None = None
-        """When a detached session expires, on the caller's clock; None while attached."""
         self.replayed = 0
-        """Frames written a second time, in all."""
         self._left: float | None = None
         self._token = digest
         self._previous: bytes | None = None
 
     def opened(self, session: str, token: str, max_message_bytes: int | None = None) -> bytes:
-        """The answer to ``open``; it says how long a message may be, where that is known."""
+        """Encode the answer to ``open``, with the longest message in bytes if that is known."""
         control = Control("opened", token=token, session=session, grace=self.grace, window=self.window)
         control.max_message_bytes = max_message_bytes
         return binding.encode_control(control)
 
     def knows(self, digest: bytes) -> bool:
-        """Whether a token with this digest may resume the session. Takes the same time for every token."""
+        """Return whether a token with this digest may resume the session, in constant time."""
         newest = hmac.compare_digest(digest, self._token)
         return hmac.compare_digest(digest, self._previous or self._token) or newest
 
@@ -93,15 +95,16 @@ class GatewayEnd:
         """Attach ``link``, which presented a token that :meth:`knows` accepts.
 
         Args:
-            presented: the digest of that token; it stays good until the client shows that it has the new one.
-            recv: data frames the client has received so far.
-            token, digest: the new token, and what is kept of it.
+            presented: the digest of that token, which stays valid until the client shows that it has the new one.
+            recv: data frames that the client has received so far.
+            token, digest: the new token, and its digest.
+            now: the caller's clock, in seconds.
 
         Returns:
-            What to write: ``resumed``, then everything the client has not received.
+            What to write: ``resumed``, then everything that the client has not received.
 
         Raises:
-            ResumeRefused: the session has expired, or its buffer cannot serve that position.
+            ResumeRefused: the session has expired, or its buffer does not reach back to that position.
         """
         if self.expired(now):
             raise ResumeRefused("the session has expired")
@@ -112,13 +115,13 @@ class GatewayEnd:
         self._previous, self._token = presented, digest
         self.link, self.deadline, self._left = link, None, None
         self.replayed += len(replay)
-        # `resumed` says how much was received, which is an acknowledgement.
+        # `resumed` carries the count of received frames, which acknowledges them.
         self.channel.take_ack()
         head = Control("resumed", recv=self.channel.received, token=token)
         return [binding.encode_control(head), *replay]
 
     def detach(self, link: object, now: float) -> bool:
-        """``link`` is gone. Returns whether the session is detached now: a superseded link changes nothing."""
+        """Detach the session, whose ``link`` is gone; return False, and change nothing, for a superseded link."""
         if link is not self.link:
             return False
         self.link, self.deadline = None, now + self.patience
@@ -126,28 +129,28 @@ class GatewayEnd:
 
     @property
     def patience(self) -> float:
-        """Seconds that the session waits for its client."""
+        """Seconds for which the session waits for its client."""
         return self.grace if self._left is None else self._left
 
     def leave(self, seconds: float, now: float) -> None:
-        """The client leaves, and may come back within ``seconds``: from now on, or from the loss of its link.
+        """Shorten the wait for a client that leaves to ``seconds``, from now or from the loss of its link.
 
-        Never longer than the time of grace. Whoever resumes has come back, and the whole time of grace holds again.
+        The wait never exceeds the grace period. A resume restores the full grace period.
         """
         self._left = min(seconds, self.grace)
         if self.deadline is not None:
             self.deadline = min(self.deadline, now + self._left)
 
     def expires_in(self, now: float) -> float | None:
-        """Seconds until the session expires; None while a link is there."""
+        """Return the seconds until the session expires; None while it is attached."""
         return None if self.deadline is None else max(0.0, self.deadline - now)
 
     def expired(self, now: float) -> bool:
-        """Whether the grace time is over."""
+        """Return whether the grace period is over."""
         return self.deadline is not None and now >= self.deadline
 
     def received(self, link: object) -> bool:
-        """A frame arrived. Returns whether it counts: not on a link that was superseded."""
+        """Note that a frame arrived; return whether it counts: not if its link was superseded."""
         if link is not self.link:
             return False
         if self._previous is not None:
@@ -155,10 +158,10 @@ class GatewayEnd:
         return True
 
     def control(self, control: Control) -> list[bytes]:
-        """A control frame of the current link; returns what to write.
+        """Process a control frame of the current link; return the frames to write.
 
         Raises:
-            ProtocolViolation: it has no business here.
+            ProtocolViolation: a client must not send this control frame.
         """
         if control.kind == "ack":
             _acknowledge(self.channel, control)
@@ -167,17 +170,17 @@ class GatewayEnd:
             return [binding.PONG]
         if control.kind == "pong":
             return []
-        raise ProtocolViolation(f"the control frame {control.kind!r} has no place here")
+        raise ProtocolViolation(f"a client must not send the control frame {control.kind!r}")
 
     def forget(self) -> None:
-        """The session is over: keep the tokens, so that its client can be told, and nothing else."""
+        """Release the buffer of a session that has ended; keep the tokens, to tell its client the reason."""
         self.channel = ReliableChannel(0, 0)
 
     def push(self, data: bytes, droppable: bool) -> None:
         """Keep a message to the client until it is acknowledged; the caller writes it if there is a link.
 
         Raises:
-            Overflow: too much is unacknowledged that must not give way.
+            Overflow: too many messages are unacknowledged that must not be dropped.
         """
         channel = self.channel
         if channel.push_if_room(data, droppable):
@@ -188,8 +191,8 @@ class GatewayEnd:
             if droppable:
                 return channel.push_gap()
             raise Overflow(
-                f"{channel.unacked} messages, {channel.unacked_bytes} bytes wait for the client; "
-                "the window is full of answers (window_frames, window_bytes)"
+                f"{channel.unacked} messages ({channel.unacked_bytes} bytes) wait for the client, and the window is "
+                "full of answers; raise MCPWebSocketApp.window_frames or window_bytes"
             )
         channel.push(data, droppable)
 
@@ -199,14 +202,19 @@ class GatewayEnd:
 
 
 class Waiting(msgspec.Struct):
-    """A request of the client without an answer, and its position among the frames."""
+    """An unanswered request of the client.
+
+    Attributes:
+        raw_id: its id, as JSON.
+        position: its position among the frames.
+    """
 
     raw_id: bytes
     position: int
 
 
 class Event(Enum):
-    """What a frame from the gateway changed, besides data."""
+    """What a frame from the gateway changed."""
 
     OPENED = "opened"
     RESUMED = "resumed"
@@ -217,10 +225,20 @@ class Event(Enum):
 
 
 class ClientEnd:
-    """A client's end: what to write, what to hand to the SDK, what became of each request.
+    """A client's end: what to write, what to hand to the SDK, and the outcome of each request.
 
-    Use: after connecting, write :meth:`hello`; feed frames to :meth:`receive`; send messages through
-    :meth:`send`; after a loss, :meth:`lost_link`; to end, :meth:`give_up`.
+    After connecting, write :meth:`hello`; pass frames to :meth:`receive`; send messages through :meth:`send`. After a
+    loss, call :meth:`lost_link`; to end, call :meth:`give_up`.
+
+    Attributes:
+        max_message_bytes: the longest message that the gateway accepts, if it has announced that.
+        live: whether data frames may be written now.
+        legacy: whether the client has sent ``initialize``: then no other session can take over.
+        waiting: unanswered requests, by id.
+        replayed: frames written again at the last resume.
+        gap: messages that the last ``gap`` frame stands for.
+        gone_reason: the reason in the last ``gone`` frame.
+        plain: whether the gateway does not resume: what is written counts as delivered.
     """
 
     def __init__(self) -> None:
@@ -228,39 +246,32 @@ class ClientEnd:
         self.session = ""
         self.grace = 0.0
         self.max_message_bytes: int | None = None
-        """Longest message that the gateway takes, where it said so."""
         self.live = False
-        """Whether data frames may be written now."""
         self.legacy = False
-        """Whether the client has sent ``initialize``: then no other session can take over."""
         self.waiting: dict[IdKey, Waiting] = {}
         self.replayed = 0
-        """Frames written again at the last resume."""
         self.gap = 0
-        """Messages that the last ``gap`` frame stood for."""
         self.gone_reason = ""
-        """What the last ``gone`` frame said."""
         self.plain = False
-        """Whether the gateway does not resume: what is written counts as delivered."""
         self._token = ""
         self._written = 0
 
     @property
     def resumable(self) -> bool:
-        """Whether there is a session to go on with."""
+        """Whether there is a session to resume."""
         return bool(self._token)
 
     def hello(self) -> bytes:
-        """The first frame on a new link."""
+        """Return the first frame for a new link."""
         if self._token:
             return binding.encode_control(Control("resume", token=self._token, recv=self.channel.received))
         return binding.encode_control(Control("open"))
 
     def fit(self, data: bytes) -> tuple[bytes, bytes]:
-        """What can be sent for a message of the SDK, and what the SDK is told instead; ``b""`` is nothing.
+        """Return what to send for a message of the SDK, and what to answer the SDK instead; ``b""`` for nothing.
 
-        The gateway ends a session that brings a message above its limit. So a request is answered here, a response
-        becomes an error that reaches the server, and a notification goes nowhere.
+        The gateway ends a session that sends a message above its limit. Therefore a request is answered here, a
+        response becomes an error that reaches the server, and a notification is dropped.
         """
         limit = self.max_message_bytes
         if limit is None or len(data) <= limit:
@@ -269,17 +280,18 @@ class ClientEnd:
             message = messages.parse(data)
         except MalformedMessage:
             return data, b""
-        words = (
-            f"the message has {len(data)} bytes, and the gateway takes at most {limit} (max_message_bytes)"
+        text = (
+            f"the message has {len(data)} bytes, and the gateway accepts at most {limit}; "
+            "raise MCPWebSocketApp.max_message_bytes"
         )
-        shown = {"limit": "max_message_bytes", "outcome": "not_sent"}
-        error = messages.error_response(message.id, LIMIT_EXCEEDED, words, shown)
+        details = {"limit": "max_message_bytes", "outcome": "not_sent"}
+        error = messages.error_response(message.id, LIMIT_EXCEEDED, text, details)
         if message.kind is Kind.REQUEST:
             return b"", error
         return (error if message.kind is Kind.RESPONSE else b""), b""
 
     def send(self, data: bytes) -> bytes | None:
-        """Take a message of the SDK. Returns it if it is to be written now; else it is kept for later."""
+        """Take a message of the SDK; return it if it is to be written now, None if it is kept for the next link."""
         self.channel.push(data)
         self._note_request(data)
         if not self.live:
@@ -293,7 +305,7 @@ class ClientEnd:
             self.channel.acknowledge(self._written)
 
     def start_plain(self) -> list[bytes]:
-        """The peer speaks plain ``mcp``: no hello, no counters. Returns what was queued, to be written now."""
+        """Go on without resumption, as the peer speaks plain ``mcp``; return the queued messages, to be written now."""
         self.plain = self.live = True
         queued = self.channel.replay_after(self.channel.base)
         self._note_written()
@@ -317,10 +329,10 @@ class ClientEnd:
             return
 
     def receive(self, data: bytes) -> tuple[bytes | None, list[bytes], Event]:
-        """A frame from the gateway.
+        """Process a frame from the gateway.
 
         Returns:
-            The message for the SDK, if it is one; what to write now; what changed.
+            The message for the SDK, if the frame is one; the frames to write now; what changed.
 
         Raises:
             ProtocolViolation: the gateway broke the protocol.
@@ -335,7 +347,7 @@ class ClientEnd:
         if control is not None:
             return self._control(control)
         if not self.live:
-            raise ProtocolViolation("data before opened or resumed")
+            raise ProtocolViolation("data arrived before opened or resumed")
         self._note_answer(data)
         if self.channel.accept(len(data)):
             return data, [self.channel.take_ack()], Event.NOTHING
@@ -369,11 +381,11 @@ class ClientEnd:
             return None, [binding.PONG], Event.NOTHING
         if kind == "pong":
             return None, [], Event.PONG
-        raise ProtocolViolation(f"the control frame {kind!r} has no place here")
+        raise ProtocolViolation(f"a gateway must not send the control frame {kind!r}")
 
     def _opened(self, control: Control) -> tuple[None, list[bytes], Event]:
         if self._token or control.window is None:
-            raise ProtocolViolation("opened, but this session was open")
+            raise ProtocolViolation("opened arrived for a session that is open already")
         assert control.session is not None
         assert control.token is not None
         self.session, self._token, self.grace = control.session, control.token, control.grace or 0.0
@@ -388,7 +400,7 @@ class ClientEnd:
         assert control.token is not None
         assert control.recv is not None
         if not self._token or self.live:
-            raise ProtocolViolation("resumed, but nothing was to be resumed")
+            raise ProtocolViolation("resumed arrived without a resume")
         try:
             replay = self.channel.replay_after(control.recv)
         except PositionError as error:
@@ -400,14 +412,14 @@ class ClientEnd:
         return None, [self.channel.take_ack(), *replay], Event.RESUMED
 
     def lost_link(self) -> None:
-        """The link is gone; messages are kept until the next one."""
+        """Note that the link is gone; messages are kept until the next one."""
         self.live = False
 
     def start_over(self, reason: str) -> list[bytes]:
-        """The session is gone, and the client can do with a new one (it has not shaken hands).
+        """Begin a new session in place of one that is gone; only for a client that has not sent ``initialize``.
 
-        What was never written is kept for the new session; of everything else that waits, the outcome is
-        unknown.
+        Messages that were never written are kept for the new session; all other waiting requests fail with the outcome
+        ``unknown``.
 
         Returns:
             The errors to hand to the SDK.
@@ -424,7 +436,7 @@ class ClientEnd:
         return errors
 
     def give_up(self, reason: str) -> list[bytes]:
-        """Nothing will come any more: the errors to hand to the SDK, one for each request without an answer."""
+        """End for good; return the errors to hand to the SDK, one for each unanswered request."""
         self.live = False
         return self._fail(reason, only_written=False)
 

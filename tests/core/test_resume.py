@@ -97,7 +97,7 @@ MUTANTS = {
     ),
     "the client sends before it is resumed": (
         "resume",
-        '        """The link is gone; messages are kept until the next one."""\n        self.live = False',
+        '        """Note that the link is gone; messages are kept until the next one."""\n        self.live = False',
         '        """"""',
     ),
     "what may have run is called not sent": ("resume", '"unknown" if written else "not_sent"', '"not_sent"'),

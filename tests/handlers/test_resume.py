@@ -255,7 +255,7 @@ async def test_impossible_counts_are_refused(jupyter):
     await client.open()
     await client.link.send('{"mcp.ws":"ack","recv":5}')
     code, reason = await client.closed()
-    assert (code, reason) == (1002, "5 frames acknowledged, 0 sent")
+    assert (code, reason) == (1002, "5 frames are acknowledged, but 0 were sent")
     assert (await client.resume())["mcp.ws"] == "gone"
     await client.open()
     client.vanish()
