@@ -2,7 +2,7 @@
 
 Interleaved rounds on one machine: gateway, echo, gateway, echo … The process that is measured runs on one
 core; the load client and the MCP server run on another. CPU is that of the measured process alone, all
-threads, from the scheduler's accounting. Prints Markdown; docs/performance.md explains it.
+threads, from the scheduler's accounting. Prints Markdown; docs/operate/performance.md explains it.
 """
 
 from __future__ import annotations

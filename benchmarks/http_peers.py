@@ -2,7 +2,7 @@
 
 Interleaved rounds on one machine, as in bench.py: what is measured runs on one core with everything it starts
 but the MCP server; that and the load client run on another. Sessions are opened before the clock starts and
-ended after it stops. Needs Linux. Prints Markdown; docs/performance.md explains it.
+ended after it stops. Needs Linux. Prints Markdown; docs/operate/performance.md explains it.
 
 (Not named ``http.py``: a script's folder comes first on the import path, before the standard library.)
 """

@@ -72,7 +72,7 @@ class _NoConnection:
 
 
 class CredentialWatch:
-    """Asks Jupyter's identity provider again and again whether open links may stay (docs/binding.md, 3).
+    """Asks Jupyter's identity provider again and again whether open links may stay (docs/reference/binding.md, 3).
 
     An expired cookie, a changed token or a revoked hub token thus ends a link within the interval
     ``credential_check_interval``, plus the time the provider itself caches.

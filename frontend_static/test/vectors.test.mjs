@@ -1,4 +1,4 @@
-// The vectors that the Python implementation runs as well (tests/vectors/, docs/binding.md section 6).
+// The vectors that the Python implementation runs as well (tests/vectors/, docs/reference/binding.md section 6).
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";

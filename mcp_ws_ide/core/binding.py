@@ -1,6 +1,6 @@
 """The wire contract between the gateway and its clients: subprotocols, close codes, control frames, poll bodies.
 
-The normative text is docs/binding.md. Pure data and string handling: knows no sockets and no HTTP library.
+The normative text is docs/reference/binding.md. Pure data and string handling: knows no sockets and no HTTP library.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ FRAGILE_MAX_BYTES: Final = 1 << 20
 
 
 class CloseCode(IntEnum):
-    """Why a link was closed (RFC 6455 section 7.4, and the private range of docs/binding.md)."""
+    """Why a link was closed (RFC 6455 section 7.4, and the private range of docs/reference/binding.md)."""
 
     NORMAL = 1000
     """The session has ended normally; a client that sends it ends its session."""
@@ -77,7 +77,7 @@ VIOLATIONS: Final = frozenset(
     {CloseCode.PROTOCOL_ERROR, CloseCode.UNSUPPORTED_DATA, CloseCode.INVALID_TEXT, CloseCode.TOO_BIG}
 )
 """Close codes of a peer that cannot take what the other side sent. That message can be neither skipped nor replayed, so
-the session ends with the link (docs/binding.md, section 4)."""
+the session ends with the link (docs/reference/binding.md, section 4)."""
 
 FINAL_CODES: Final = VIOLATIONS | {
     CloseCode.NORMAL,
@@ -146,7 +146,7 @@ def is_fragile(subprotocol: str | None, user_agent: str) -> bool:
     """Return whether the peer is the client of Python SDK 1.x.
 
     It turns every close code except 1000 and 1001 into an exception group, and cannot receive messages above 1 MiB: see
-    docs/binding.md, section 4.
+    docs/reference/binding.md, section 4.
     """
     return (
         subprotocol == SUBPROTOCOL_MCP and "websockets/" in user_agent and CLIENT_USER_AGENT not in user_agent
@@ -166,7 +166,7 @@ def close_reason(text: str) -> str:
     return text if len(raw) <= 123 else raw[:120].decode(errors="ignore") + "…"
 
 
-# --- control frames of mcp.resume.v1 (docs/binding.md, section 6) ---------------------------------
+# --- control frames of mcp.resume.v1 (docs/reference/binding.md, section 6) ---------------------------------
 
 
 class ControlError(ValueError):
@@ -273,7 +273,7 @@ def gap(dropped: int) -> bytes:
     return b'{"mcp.ws":"gap","dropped":%d}' % dropped
 
 
-# --- poll link (docs/binding.md, section 11) --------------------------------------------------------
+# --- poll link (docs/reference/binding.md, section 11) --------------------------------------------------------
 
 
 class PollHead(msgspec.Struct, tag_field="mcp.ws", tag="poll"):

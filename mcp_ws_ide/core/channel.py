@@ -1,7 +1,7 @@
 """Exactly-once delivery over successive links: one side's counters and its buffer of unacknowledged frames.
 
-Pure, and the same on both sides (docs/binding.md, section 6). Positions are implicit: the n-th data frame of a
-direction has position n, which never appears on the wire. Invariants:
+Pure, and the same on both sides (docs/reference/binding.md, section 6). Positions are implicit: the n-th data frame
+of a direction has position n, which never appears on the wire. Invariants:
 
 1. ``base`` ≤ what the peer has acknowledged ≤ ``sent``; the buffer holds exactly the frames of positions
    ``base + 1`` … ``sent``.

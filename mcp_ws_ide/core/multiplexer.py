@@ -1,6 +1,6 @@
 """Many modern sessions on one server process: ids toward the server, and the way back.
 
-Pure. Exactly these members are rewritten (docs/binding.md, section 8):
+Pure. Exactly these members are rewritten (docs/reference/binding.md, section 7):
 
 =====================================================  ================================================
 client → server                                        server → client

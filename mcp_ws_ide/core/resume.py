@@ -1,4 +1,4 @@
-"""The two ends of a resumable session (``mcp.resume.v1``, docs/binding.md section 6).
+"""The two ends of a resumable session (``mcp.resume.v1``, docs/reference/binding.md section 6).
 
 Pure: frames, links (any object, compared by identity) and the time go in; frames to write and messages to process come
 out. :class:`GatewayEnd` is the gateway's end, :class:`ClientEnd` that of a client. Rules:

@@ -1,4 +1,4 @@
-"""A session that outlives its links (``mcp.resume.v1``, docs/binding.md section 6).
+"""A session that outlives its links (``mcp.resume.v1``, docs/reference/binding.md section 6).
 
 It keeps what its client has not acknowledged; when its link is lost, it is detached for at most the grace period, and
 goes on with the next link. What may be resumed, and from where, :class:`~mcp_ws_ide.core.resume.GatewayEnd` decides.

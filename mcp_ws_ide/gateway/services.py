@@ -17,7 +17,7 @@ from mcp_ws_ide.tasks import TaskGroupOwner
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """Bounds of the gateway; each is a trait of the same name (docs/configuration.md). Times are in seconds."""
+    """Limits of the gateway; each is a trait of the same name (docs/reference/traits.md). Times are in seconds."""
 
     max_sessions: int = 10_000
     max_sessions_per_principal: int = 10_000

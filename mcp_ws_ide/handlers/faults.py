@@ -28,7 +28,7 @@ FAULTS: Final = {
     "duplicate": ("count",),
     "refuse_resume": ("how", "count"),
 }
-"""Each fault and its parameters; docs/inspector.md says what they do."""
+"""Each fault and its parameters; docs/guides/test-reconnecting.md says what they do."""
 
 
 class FaultsHandler(ApiHandler):

@@ -32,7 +32,7 @@ class LinkInfo(msgspec.Struct, frozen=True):
     user_agent: str = ""
     subprotocol: str | None = None
     fragile: bool = False
-    """Whether the client survives only the close codes 1000 and 1001 (docs/binding.md, section 4)."""
+    """Whether the client survives only the close codes 1000 and 1001 (docs/reference/binding.md, section 4)."""
     token_id: str | None = None
     """The gateway token that opened the link, if any."""
     tools: ToolRules | None = None

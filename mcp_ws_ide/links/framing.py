@@ -47,7 +47,7 @@ class FrameLayer:
 
     Args:
         max_size: longest message to accept, in bytes.
-        fragile: close with 1000 or 1001 only (docs/binding.md, section 4).
+        fragile: close with 1000 or 1001 only (docs/reference/binding.md, section 4).
     """
 
     def __init__(self, max_size: int, *, fragile: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""A client link made of POSTs: for networks that break both WebSocket and event streams (docs/binding.md, 11).
+"""A client link made of POSTs, for networks that break WebSocket and event streams (docs/reference/binding.md, 11).
 
 :class:`PollLink` holds what waits between two of them. It counts frames per direction, because HTTP may deliver
 a body twice; everything else (acknowledgement, replay, who the session belongs to) is the business of

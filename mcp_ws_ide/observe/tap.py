@@ -1,9 +1,8 @@
-"""The tap: what passes the gateway, for those who may watch. Bounded, redacting, never in the way.
+"""The tap: the live feed of everything that passes the gateway, redacted and bounded (docs/reference/tap.md).
 
-Nothing is built for a principal whom nobody watches. What is reported goes, without its secrets, into one bounded
-history a principal (:class:`Feed`); each watcher has a place in it. A watcher that falls out of the history, because it
-is slow or was away, is told exactly what it has missed (promise 6 of docs/architecture.md); reporting costs the same
-however many watch.
+Nothing is built for a principal whom nobody watches. Redacted records go into one bounded history per principal
+(:class:`Feed`), and each watcher has a position in it. A watcher that falls out of the history, because it is slow or
+was disconnected, learns exactly which records it has missed. Reporting costs the same however many watchers there are.
 """
 
 from __future__ import annotations

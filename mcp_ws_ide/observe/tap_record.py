@@ -1,4 +1,4 @@
-"""The tap record: its members and types on the wire, defined once (docs/inspector.md, The tap).
+"""The tap record: its members and types on the wire, defined once (docs/reference/tap.md, Records).
 
 The gateway writes these records, the inspector and recordings read them, and the page's TypeScript is tested against
 tests/vectors/tap_record.json, which a test derives from here. Knows nothing of feeds, watchers or display.

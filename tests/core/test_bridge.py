@@ -1,4 +1,4 @@
-"""The era bridge as transcripts: what goes in on one side, what comes out on the other (docs/eras.md)."""
+"""The era bridge as transcripts: what goes in on one side, what comes out on the other (docs/reference/eras.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The poll link on the wire: bodies and answers as lines of JSON (docs/binding.md, section 11)."""
+"""The poll link on the wire: bodies and answers as lines of JSON (docs/reference/binding.md, section 11)."""
 
 from __future__ import annotations
 

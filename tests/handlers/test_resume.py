@@ -1,4 +1,4 @@
-"""``mcp.resume.v1`` at the endpoint of a real server, frame by frame (docs/binding.md, section 6)."""
+"""``mcp.resume.v1`` at the endpoint of a real server, frame by frame (docs/reference/binding.md, section 6)."""
 
 from __future__ import annotations
 

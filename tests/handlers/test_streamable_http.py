@@ -1,4 +1,4 @@
-"""Streamable HTTP at the endpoint, request by request (docs/binding.md, section 10)."""
+"""Streamable HTTP at the endpoint, request by request (docs/reference/binding.md, section 10)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clients of one era on real servers that speak only the other (docs/eras.md)."""
+"""Clients of one era on real servers that speak only the other (docs/reference/eras.md)."""
 
 from __future__ import annotations
 

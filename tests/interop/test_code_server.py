@@ -192,7 +192,7 @@ def test_an_entry_asked_for_through_absproxy_has_the_public_address(outside):
 @pytest.mark.chromium
 async def test_the_page_works_below_absproxy(outside):
     if "absproxy" not in outside.url:
-        pytest.skip("/proxy/ hides its prefix from the page, which docs/ides.md says")
+        pytest.skip("/proxy/ hides its prefix from the page, which docs/operate/proxies.md says")
     need(CHROMIUM is not None, "chromium")
     from playwright.async_api import async_playwright
 

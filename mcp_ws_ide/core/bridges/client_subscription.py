@@ -1,4 +1,4 @@
-"""The subscriptions of a client of the handshake era, as one modern subscription (docs/eras.md). Pure.
+"""The subscriptions of a client of the handshake era, as one modern subscription (docs/reference/eras.md). Pure.
 
 All resources and lists that the client follows go into one ``subscriptions/listen``. A change makes a new one, which
 replaces the old one when the server acknowledges it; a lost one is made again, and then everything is announced as

@@ -1,4 +1,4 @@
-"""A client of the handshake era, seen as one of 2026-07-28: the other half of the era bridge (docs/eras.md).
+"""A client of the handshake era, seen as one of 2026-07-28: the other half of the era bridge (docs/reference/eras.md).
 
 Pure. It stands between one session's client and its modern server: answers the handshake from ``server/discover``, puts
 the envelope on each request and takes it off each result, turns ``input_required`` into questions to the client and

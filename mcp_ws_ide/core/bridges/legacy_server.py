@@ -1,4 +1,4 @@
-"""A server of the handshake era, seen as one of 2026-07-28: half of the era bridge (docs/eras.md).
+"""A server of the handshake era, seen as one of 2026-07-28: half of the era bridge (docs/reference/eras.md).
 
 Pure. On one side stand the messages a :class:`~mcp_ws_ide.core.multiplexer.Multiplexer` sends to and takes from a
 modern server, with integer ids of the gateway; on the other what the old server speaks. The bridge owns the

@@ -1,4 +1,4 @@
-"""Modern subscriptions at a server of the handshake era (docs/eras.md). Pure.
+"""Modern subscriptions at a server of the handshake era (docs/reference/eras.md). Pure.
 
 A ``subscriptions/listen`` becomes one ``resources/subscribe`` for each resource that nobody follows yet; it is
 acknowledged when the server has answered these. A notification of the server is copied for each subscription it

@@ -1,7 +1,7 @@
 /**
  * The filter language of the traffic view: from a line of text to a test of a row.
  *
- * The language of `mcp-ws-inspect` (docs/inspector.md, The filter language); both are tested against
+ * The language of `mcp-ws-inspect` (docs/reference/inspector.md, Filters); both are tested against
  * tests/vectors/filters.json. Left out are regular expressions, since a page cannot stop one that takes forever, and marks.
  */
 
