@@ -1,4 +1,4 @@
-"""Instructions from the core to whoever performs I/O. Performing one enqueues; it never waits."""
+"""Instructions from the core to the shells that perform I/O. Performing one enqueues; it never waits."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from mcp_ws_ide.core.messages import IdKey, Message, Params
 
 
 class Pending(msgspec.Struct, gc=False, eq=False):
-    """One request a client waits for.
+    """One request that a client waits for.
 
     Attributes:
         key: the client's id, decoded.
-        raw_id: the client's id, as JSON; goes back verbatim.
-        method: what was asked.
-        received: when the request reached the gateway (seconds, the caller's clock).
-        sent: when it was handed to the upstream; 0.0 as long as it was not.
-        progress_token: the client's own token as JSON, ``b""`` when it asked for none.
-        modern: whether it is of the era without a handshake.
-        upstream_id: the id used toward a shared upstream; 0 where ids are not rewritten.
+        raw_id: the client's id, as JSON; it goes back verbatim.
+        method: the requested method.
+        received: when the request reached the gateway, in seconds on the caller's clock.
+        sent: when it was handed to the upstream; 0.0 until then.
+        progress_token: the client's own token as JSON; ``b""`` if it asked for no progress.
+        modern: whether it is of the modern era.
+        upstream_id: the id used toward a shared upstream; 0 if ids are not rewritten.
     """
 
     key: IdKey
@@ -46,7 +46,7 @@ class Deliver(msgspec.Struct, gc=False, frozen=True):
 class Forward(msgspec.Struct, gc=False, frozen=True):
     """Hand a client's message to the session's upstream of this era.
 
-    ``pending`` is the new entry of a request, or the entry that a cancellation names.
+    ``pending`` is the new entry of a request, or that of the request which a cancellation names.
     """
 
     message: Message
@@ -62,19 +62,19 @@ class Reply(msgspec.Struct, gc=False, frozen=True):
 
 
 class Drop(msgspec.Struct, gc=False, frozen=True):
-    """Nobody can be given this message; ``reason`` says why, for the tap and the metrics."""
+    """Drop a message that belongs to nobody; ``reason`` is for the tap."""
 
     reason: str
 
 
 class Abandon(msgspec.Struct, gc=False, frozen=True):
-    """Nobody will come back with this ``requestState``: what waits for it may end."""
+    """End the call that is parked under this ``requestState``: its client will not come back."""
 
     state: str
 
 
 class Again(msgspec.Struct, gc=False, frozen=True):
-    """Ask whoever returned this again, ``delay`` seconds from now."""
+    """Call the bridge that returned this again, ``delay`` seconds from now."""
 
     delay: float
 

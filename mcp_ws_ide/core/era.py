@@ -1,4 +1,4 @@
-"""Which of the two protocol eras a server speaks, read from its answer to one probe. Pure.
+"""The two protocol eras, and the probe that shows which of them a server speaks. Pure.
 
 Source: MCP 2026-07-28, ``server/discover``; before it, MCP 2025-11-25, ``initialize``.
 """
@@ -14,18 +14,18 @@ from mcp_ws_ide.core import messages
 from mcp_ws_ide.errors import GATEWAY_ERRORS, METHOD_NOT_FOUND
 
 MODERN_VERSION: Final = "2026-07-28"
-"""The first revision without a handshake; versions are dates and compare as text."""
+"""The first revision without a handshake; versions are dates, and compare as strings."""
 
 MODERN_ERRORS: Final = frozenset({-32020, -32021, -32022})
-"""Codes only a modern server answers with (HeaderMismatch, MissingRequiredClientCapability,
+"""Error codes that only servers of the modern era use (HeaderMismatch, MissingRequiredClientCapability,
 UnsupportedProtocolVersion)."""
 
 PROBE_ID: Final = b"0"
-"""Id of the gateway's own probe; the multiplexer counts from 1."""
+"""Id of the probe; the multiplexer counts from 1."""
 
 
 class Era(StrEnum):
-    """How a server is spoken to."""
+    """The era spoken to a server."""
 
     LEGACY = "legacy"
     MODERN = "modern"
@@ -41,7 +41,7 @@ class _Error(msgspec.Struct):
 
 
 def probe_meta(client_version: str) -> dict[str, Any]:
-    """The ``_meta`` of a request of the gateway's own."""
+    """Return the ``_meta`` of the gateway's own requests."""
     return {
         messages.PROTOCOL_VERSION_KEY: MODERN_VERSION,
         "io.modelcontextprotocol/clientInfo": {"name": "mcp-ws-ide", "version": client_version},
@@ -56,7 +56,7 @@ def probe(client_version: str) -> messages.Message:
 
 
 def read_probe(answer: messages.Message) -> Era:
-    """The era that the answer to :func:`probe` shows; anything but positive evidence is legacy."""
+    """Return the era that an answer to :func:`probe` shows; the modern one only on positive evidence."""
     try:
         if answer.error:
             code = msgspec.json.decode(answer.error, type=_Error).code
@@ -68,8 +68,8 @@ def read_probe(answer: messages.Message) -> Era:
 
 
 def refused_probe(answer: messages.Message) -> str:
-    """What a gateway, this one or another in between, says in the server's place to the probe, or to the handshake
-    after it; ``""`` if the answer is a server's own."""
+    """Return the reason if a gateway (this one, or one in between) answered probe or handshake in place of the server;
+    ``""`` if the answer is the server's own."""
     if not answer.error:
         return ""
     try:
@@ -80,18 +80,18 @@ def refused_probe(answer: messages.Message) -> str:
 
 
 def refuse_modern(raw_id: bytes, server: str) -> messages.Message:
-    """What a modern request to a legacy server gets: -32601, on which dual-era clients fall back."""
+    """Refuse a modern request to a server of the handshake era: -32601 makes clients of both eras fall back."""
     text = (
-        f"Method not found: the server {server!r} speaks only MCP revisions before {MODERN_VERSION}; "
+        f"Method not found: server {server!r} speaks only MCP revisions before {MODERN_VERSION}; "
         "connect with the initialize handshake"
     )
     return messages.error(raw_id, METHOD_NOT_FOUND, text, {"outcome": "not_sent"})
 
 
 def refuse_stateless(raw_id: bytes, server: str) -> messages.Message:
-    """What a modern request over HTTP gets from a server of which each session has its own."""
+    """Refuse a modern request over HTTP to a server whose processes are not shared."""
     text = (
-        f"Method not found: each session has the server {server!r} for itself (sharing: never), and a request over "
-        "HTTP belongs to no session; connect over WebSocket, or with the initialize handshake"
+        f"Method not found: each session has a process of server {server!r} to itself (sharing: never), and a modern "
+        "request over HTTP belongs to no session; connect over WebSocket, or with the initialize handshake"
     )
     return messages.error(raw_id, METHOD_NOT_FOUND, text, {"outcome": "not_sent"})

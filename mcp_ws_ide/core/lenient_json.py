@@ -1,6 +1,6 @@
-"""Parts of a payload, read forgivingly: whatever is not of the shape that is asked for reads as empty. Pure.
+"""Lenient access to the parts of a payload: whatever is missing or ill-typed reads as empty. Pure.
 
-For the bridge and for groups, which look deeper into messages than routing does.
+For bridges and groups, which look deeper into messages than routing does.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ encode = msgspec.json.Encoder().encode
 
 
 def members_of(payload: bytes) -> dict[str, Raw]:
-    """The members of a JSON object, each as raw JSON."""
+    """Return the members of a JSON object, each as raw JSON."""
     try:
         return _object(payload) if payload else {}
     except (msgspec.DecodeError, RecursionError):
@@ -27,7 +27,7 @@ def members_of(payload: bytes) -> dict[str, Raw]:
 
 
 def items_of(payload: bytes) -> list[Raw]:
-    """The items of a JSON array, each as raw JSON."""
+    """Return the items of a JSON array, each as raw JSON."""
     try:
         return _list(payload) if payload else []
     except (msgspec.DecodeError, RecursionError):
@@ -35,7 +35,7 @@ def items_of(payload: bytes) -> list[Raw]:
 
 
 def value_of(raw: bytes) -> Any:
-    """A JSON value; None if it is none."""
+    """Decode any JSON value; None if it is not valid JSON."""
     try:
         return msgspec.json.decode(raw)
     except (msgspec.DecodeError, RecursionError):
@@ -43,19 +43,19 @@ def value_of(raw: bytes) -> Any:
 
 
 def object_of(raw: bytes) -> dict[str, Any]:
-    """A JSON object, decoded to the bottom."""
-    found = value_of(raw)
-    return found if isinstance(found, dict) else {}
+    """Decode a JSON object completely."""
+    value = value_of(raw)
+    return value if isinstance(value, dict) else {}
 
 
 def text_of(raw: bytes) -> str:
-    """A JSON string."""
-    found = value_of(raw)
-    return found if isinstance(found, str) else ""
+    """Decode a JSON string."""
+    value = value_of(raw)
+    return value if isinstance(value, str) else ""
 
 
 def texts_of(raw: bytes) -> list[str]:
-    """A JSON array of strings."""
+    """Decode a JSON array of strings."""
     try:
         return _texts(raw)
     except (msgspec.DecodeError, RecursionError):
@@ -63,11 +63,11 @@ def texts_of(raw: bytes) -> list[str]:
 
 
 def error_code(error: bytes) -> int:
-    """The code of a JSON-RPC error object; 0 if it has none."""
-    found = value_of(messages.member(error, "code"))
-    return found if isinstance(found, int) else 0
+    """Return the code of a JSON-RPC error object; 0 if it has none."""
+    code = value_of(messages.member(error, "code"))
+    return code if isinstance(code, int) else 0
 
 
 def error_text(error: bytes) -> str:
-    """The message of a JSON-RPC error object, at most 300 characters of it."""
+    """Return the message of a JSON-RPC error object, cut to 300 characters."""
     return text_of(messages.member(error, "message"))[:300] or "no reason was given"

@@ -1,8 +1,8 @@
-"""Classify, check and rewrite JSON-RPC messages, keeping the payload as the bytes it came as.
+"""Parse, check, build and rewrite JSON-RPC messages; payloads keep the bytes they came as.
 
-A message is read once into a :class:`Message`: the envelope members as raw JSON, nothing deeper.
-Only what routing needs is decoded further, on demand. This module knows JSON-RPC 2.0 and the names of
-the MCP members that carry ids; it knows nothing of sessions, links or I/O.
+A message is parsed once into a :class:`Message`: the envelope members as raw JSON, nothing deeper. Only what routing
+needs is decoded further, on demand. This module knows JSON-RPC 2.0 and the names of the MCP members that carry ids; it
+knows nothing of sessions, links or I/O.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from msgspec import Raw
 from mcp_ws_ide.errors import INVALID_REQUEST, PARSE_ERROR, MalformedMessage
 
 HANDSHAKE_VERSIONS: Final = ("2024-10-07", "2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
-"""Revisions whose sessions begin with ``initialize``, the oldest first."""
+"""MCP revisions of the handshake era, whose sessions begin with ``initialize``; oldest first."""
 NEWEST_HANDSHAKE: Final = HANDSHAKE_VERSIONS[-1]
 PROTOCOL_VERSION_KEY: Final = "io.modelcontextprotocol/protocolVersion"
 SUBSCRIPTION_ID_KEY: Final = "io.modelcontextprotocol/subscriptionId"
 LOG_LEVEL_KEY: Final = "io.modelcontextprotocol/logLevel"
 
 MAX_ID_BYTES: Final = 1024
-"""Longest id accepted, in bytes of JSON: ids are kept while a request is in flight."""
+"""Longest id accepted, in bytes of JSON; ids are kept while a request is in flight."""
 
 IdKey = str | int | float
-"""A request id as Python compares it: ``7`` and ``7.0`` are one number, ``"7"`` is another id."""
+"""A decoded request id: ``7`` and ``7.0`` are the same id, ``"7"`` is another."""
 
 
 class Kind(IntEnum):
-    """What a message is, by its members (JSON-RPC 2.0 sections 4 and 5)."""
+    """The kind of a message, which its members determine (JSON-RPC 2.0 sections 4 and 5)."""
 
     REQUEST = 0
     NOTIFICATION = 1
@@ -39,7 +39,7 @@ class Kind(IntEnum):
 
 
 class Envelope(msgspec.Struct, gc=False):
-    """The members of a JSON-RPC message as raw JSON, empty when absent."""
+    """The members of a JSON-RPC message as raw JSON; empty if absent."""
 
     jsonrpc: Raw = Raw()
     id: Raw = Raw()
@@ -50,12 +50,13 @@ class Envelope(msgspec.Struct, gc=False):
 
 
 class Message:
-    """One JSON-RPC message: its members as raw JSON (``b""`` when absent), and the bytes it came as.
+    """One JSON-RPC message: its members as raw JSON, and the whole as bytes. Never changed once it is made.
 
     Attributes:
-        id, method, params, result, error: raw JSON bytes.
-        extra: members JSON-RPC does not know, ready to be appended to a rewritten envelope.
-        data: the whole message as it came.
+        kind: request, notification or response.
+        id, method, params, result, error: raw JSON bytes; ``b""`` if absent.
+        extra: members that JSON-RPC does not define, as ``,"name":value…``, to append to a rewritten envelope.
+        data: the whole message, as it came or was built.
     """
 
     __slots__ = ("data", "error", "extra", "id", "kind", "method", "params", "result")
@@ -77,18 +78,18 @@ class Message:
 
     @property
     def method_name(self) -> str:
-        """The method, decoded; ``""`` for a response."""
+        """The decoded method; ``""`` for a response."""
         name = _METHOD_NAMES.get(self.method)
         return name if name is not None else _decode_method(self.method)
 
     @property
     def id_key(self) -> IdKey:
-        """The id, decoded (see :data:`IdKey`). Only for messages that have one."""
+        """The decoded id (see :data:`IdKey`); only for messages that have one."""
         return decode_id(self.id)
 
 
 class Meta(msgspec.Struct, gc=False):
-    """The members of ``params._meta`` and ``result._meta`` that routing looks at."""
+    """The members of ``params._meta`` and ``result._meta`` that routing needs."""
 
     version: Raw = msgspec.field(name=PROTOCOL_VERSION_KEY, default=Raw())
     progress_token: Raw = msgspec.field(name="progressToken", default=Raw())
@@ -97,7 +98,7 @@ class Meta(msgspec.Struct, gc=False):
 
 
 class Params(msgspec.Struct, gc=False):
-    """The members of ``params`` that routing looks at."""
+    """The members of ``params`` that routing needs."""
 
     meta: Meta | None = msgspec.field(name="_meta", default=None)
     progress_token: Raw = msgspec.field(name="progressToken", default=Raw())
@@ -135,7 +136,7 @@ _COMMA: Final = re.compile(rb"[ \t\r\n]*,")
 _ESCAPE: Final = re.compile(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # a pair
     rb"|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})"  # half of one
-    rb"|\\."  # any other escape, so that \\\\ud800 is not taken for one
+    rb"|\\."  # any other escape, so that \\\\ud800 is not taken for half a pair
 )
 
 _decode_envelope = msgspec.json.Decoder(Envelope).decode
@@ -146,17 +147,17 @@ _encode = msgspec.json.Encoder().encode
 
 
 def parse(data: bytes) -> Message:
-    """Read one message.
+    """Parse one message.
+
+    An escaped half of a surrogate pair, which most parsers refuse, becomes U+FFFD: a string that was cut in the middle
+    of an emoji does not cost the message.
 
     Args:
         data: one JSON object, UTF-8.
 
-    An escaped half of a surrogate pair, which stands for no character and which most parsers refuse, becomes
-    U+FFFD: a message is not lost for a string that was cut in the middle of an emoji.
-
     Raises:
-        MalformedMessage: not JSON (-32700), or not one JSON-RPC 2.0 message (-32600). Batches are
-            refused: MCP has none since 2025-06-18.
+        MalformedMessage: not JSON (-32700), or not one JSON-RPC 2.0 message (-32600). Batches are refused: MCP has none
+            since 2025-06-18.
     """
     try:
         envelope = _decode_envelope(data)
@@ -176,14 +177,14 @@ def parse(data: bytes) -> Message:
 def _without_lone_surrogates(data: bytes) -> bytes:
     if b"\\ud" not in data and b"\\uD" not in data:
         return data
-    return _ESCAPE.sub(lambda found: found[0] if found[1] is None else b"\\ufffd", data)
+    return _ESCAPE.sub(lambda match: match[0] if match[1] is None else b"\\ufffd", data)
 
 
 def _is_canonical(envelope: Envelope, size: int) -> bool:
-    """Whether the envelope holds each known member at most once and nothing else, without white space.
+    """Return whether a message has each known member at most once, no other member, and no white space.
 
-    Then its length is exactly the sum of its parts; a duplicate, an unknown member, an escaped key or a
-    blank makes it longer. The common case costs additions instead of a second parse.
+    Then its length is exactly the sum of its parts; a duplicate, an unknown member, an escaped key or a blank makes it
+    longer. The common case costs a few additions instead of a second parse.
     """
     total = 1
     for overhead, raw in (
@@ -204,8 +205,8 @@ def _unknown_members(data: bytes) -> bytes:
     """Check for duplicate members; return the unknown ones as ``,"name":value…``.
 
     Raises:
-        MalformedMessage: a member occurs twice. JSON parsers disagree on which one counts, so that a
-            duplicate ``id`` or ``method`` could mean one thing here and another behind the pipe.
+        MalformedMessage: a member occurs twice. JSON parsers disagree on which one counts, so that a duplicate ``id``
+            or ``method`` could mean one thing here and another to the server.
     """
     members = {name: bytes(raw) for name, raw in _decode_object(data).items()}
     _refuse_duplicates(data, members)
@@ -215,15 +216,17 @@ def _unknown_members(data: bytes) -> bytes:
 
 
 def _refuse_duplicates(data: bytes, members: dict[str, bytes]) -> None:
-    """Walk from member to member. Of a duplicate the decoder gives the last value: the first is another one, or the
-    name comes again."""
+    """Walk from member to member, and refuse duplicates.
+
+    For a duplicate the decoder returns the last value: then either the first value differs, or the name comes again.
+    """
     seen = set()
     at = data.index(b"{") + 1
     while (key := _MEMBER_NAME.match(data, at)) is not None:
         name = _decode_str(key[1])
         value = members[name]
         if name in seen or not data.startswith(value, key.end()):
-            raise MalformedMessage(INVALID_REQUEST, f"the member {name!r} occurs twice")
+            raise MalformedMessage(INVALID_REQUEST, f"member {name!r} occurs twice")
         seen.add(name)
         comma = _COMMA.match(data, key.end() + len(value))
         if comma is None:
@@ -233,46 +236,48 @@ def _refuse_duplicates(data: bytes, members: dict[str, bytes]) -> None:
 
 def _not_an_object(data: bytes) -> str:
     if data.lstrip()[:1] == b"[":
-        return "batches are not supported: send one JSON-RPC object per message"
+        return "batches are not supported; send one JSON-RPC object per message"
     return "a message is one JSON object"
 
 
 def _classify(message: Message, version: bytes) -> Kind:
     if version != _VERSION:
-        raise MalformedMessage(INVALID_REQUEST, 'the member "jsonrpc" must be "2.0"')
+        raise MalformedMessage(INVALID_REQUEST, 'member "jsonrpc" must be "2.0"')
     if message.id:
         _check_id(message.id)
     if message.method:
         _check_call(message)
         return Kind.REQUEST if message.id else Kind.NOTIFICATION
     if bool(message.result) == bool(message.error):
-        raise MalformedMessage(INVALID_REQUEST, 'a message has "method", or one of "result" and "error"')
+        raise MalformedMessage(
+            INVALID_REQUEST, 'a message must have "method", or one of "result" and "error"'
+        )
     if not message.id:
-        raise MalformedMessage(INVALID_REQUEST, 'a response needs an "id"')
+        raise MalformedMessage(INVALID_REQUEST, 'a response must have an "id"')
     return Kind.RESPONSE
 
 
 def _check_call(message: Message) -> None:
     if message.result or message.error:
-        raise MalformedMessage(INVALID_REQUEST, 'a message with "method" has no "result" or "error"')
+        raise MalformedMessage(INVALID_REQUEST, 'a message with "method" must not have "result" or "error"')
     if message.method[0] != ord('"'):
-        raise MalformedMessage(INVALID_REQUEST, 'the member "method" must be a string')
+        raise MalformedMessage(INVALID_REQUEST, 'member "method" must be a string')
     if message.params and message.params[0] not in b"{[":
-        raise MalformedMessage(INVALID_REQUEST, 'the member "params" must be an object')
+        raise MalformedMessage(INVALID_REQUEST, 'member "params" must be an object')
     if message.id == b"null":
         raise MalformedMessage(INVALID_REQUEST, "the id of a request must not be null")
 
 
 def _check_id(raw: bytes) -> None:
     if raw[0] in b"tf{[":
-        raise MalformedMessage(INVALID_REQUEST, "an id is a string or a number")
+        raise MalformedMessage(INVALID_REQUEST, "an id must be a string or a number")
     if len(raw) > MAX_ID_BYTES:
-        raise MalformedMessage(INVALID_REQUEST, f"an id has at most {MAX_ID_BYTES} bytes")
+        raise MalformedMessage(INVALID_REQUEST, f"an id must have at most {MAX_ID_BYTES} bytes")
     decode_id(raw)
 
 
 def _canonical(method: bytes) -> bytes:
-    """A method without escapes that need not be: it is compared as bytes, here and behind the pipe."""
+    """Return a method without needless escapes: methods are compared as bytes."""
     if b"\\" not in method:
         return method
     try:
@@ -291,14 +296,14 @@ def _decode_method(raw: bytes) -> str:
 
 
 def decode_id(raw: bytes) -> IdKey:
-    """The id as a Python value; ``null`` becomes ``"\\0null"``, which no wire string equals by accident.
+    """Decode an id; ``null`` becomes ``"\\0null"``, which equals no id on the wire.
 
     Raises:
         MalformedMessage: a number outside the range of a double.
     """
     if (
         raw.isdigit() and len(raw) <= MAX_ID_BYTES
-    ):  # Python refuses to read thousands of digits, in its own way
+    ):  # Python refuses to parse thousands of digits, with an error of its own
         return int(raw)
     try:
         value = msgspec.json.decode(raw)
@@ -308,7 +313,7 @@ def decode_id(raw: bytes) -> IdKey:
 
 
 def token_key(raw: bytes) -> IdKey | None:
-    """A progress token as Python compares it; None if it is of a shape that can name nothing."""
+    """Decode a progress token; None if it cannot name a request."""
     if not raw or len(raw) > MAX_ID_BYTES:
         return None
     try:
@@ -319,12 +324,12 @@ def token_key(raw: bytes) -> IdKey | None:
 
 
 def params_of(message: Message) -> Params:
-    """What routing needs from ``params``; the defaults when they are absent or of another shape."""
+    """Return what routing needs of ``params``; defaults if they are absent or ill-typed."""
     return _read_params(message.params) if message.params else NO_PARAMS
 
 
 def result_meta(message: Message) -> Meta:
-    """What routing needs from ``result._meta``."""
+    """Return what routing needs of ``result._meta``."""
     return _read_params(message.result).meta or NO_META if message.result else NO_META
 
 
@@ -336,7 +341,7 @@ def _read_params(raw: bytes) -> Params:
 
 
 def is_text(data: bytes) -> bool:
-    """Whether ``data`` is valid UTF-8 (RFC 6455 section 8.1)."""
+    """Return whether ``data`` is valid UTF-8 (RFC 6455 section 8.1)."""
     if data.isascii():
         return True
     try:
@@ -347,9 +352,9 @@ def is_text(data: bytes) -> bool:
 
 
 def one_line(data: bytes) -> bytes:
-    """``data`` without raw line breaks, for newline framing (MCP transports, stdio).
+    """Return ``data`` without raw line breaks, for newline framing (MCP transports, stdio).
 
-    In valid JSON a raw CR or LF stands only between tokens, where a blank means the same.
+    Valid JSON has a raw CR or LF only between tokens, where a blank is equivalent.
     """
     if b"\n" in data or b"\r" in data:
         return data.translate(_LINE_BREAKS)
@@ -357,7 +362,7 @@ def one_line(data: bytes) -> bytes:
 
 
 def text_in(raw: bytes) -> str | None:
-    """The string that raw JSON is; None where it is anything else."""
+    """Return a JSON string, decoded; None for any other JSON."""
     try:
         value = msgspec.json.decode(raw)
     except msgspec.DecodeError:
@@ -447,7 +452,7 @@ def _build(
 
 
 def member(payload: bytes, name: str) -> bytes:
-    """One member of the JSON object ``payload``; ``b""`` if it has none."""
+    """Return one member of the JSON object ``payload``; ``b""`` if it is absent."""
     try:
         return bytes(_decode_object(payload).get(name, b""))
     except (msgspec.DecodeError, RecursionError):
@@ -455,7 +460,7 @@ def member(payload: bytes, name: str) -> bytes:
 
 
 def with_member(payload: bytes, name: str, value: bytes) -> bytes:
-    """The JSON object ``payload`` with one member replaced (``b""`` removes it)."""
+    """Return the JSON object ``payload`` with one member replaced (``b""`` removes it)."""
     members = _decode_object(payload)
     if value:
         members[name] = Raw(value)
@@ -465,18 +470,18 @@ def with_member(payload: bytes, name: str, value: bytes) -> bytes:
 
 
 def with_meta(payload: bytes, name: str, value: bytes) -> bytes:
-    """The JSON object ``payload`` with one member of its ``_meta`` replaced (``b""`` removes it)."""
+    """Return the JSON object ``payload`` with one member of its ``_meta`` replaced (``b""`` removes it)."""
     members = _decode_object(payload)
     members["_meta"] = Raw(with_member(bytes(members.get("_meta", b"{}")), name, value))
     return _encode(members)
 
 
 def answered_id(head: bytes, tail: bytes) -> bytes:
-    """The id, as JSON, of a response of which only the two ends are known; ``b""`` if they do not show it.
+    """Return the id, as JSON, of a response of which only both ends are known; ``b""`` if they do not show it.
 
-    SDKs write the id before the payload or as the last member; an id anywhere else is not guessed.
+    SDKs write the id before the payload or as the last member; an id anywhere else is not found.
     """
-    found = _ID_FIRST.match(head)
-    if found is None and _PAYLOAD_FIRST.match(head):
-        found = _ID_LAST.search(tail)
-    return found[1] if found is not None else b""
+    match = _ID_FIRST.match(head)
+    if match is None and _PAYLOAD_FIRST.match(head):
+        match = _ID_LAST.search(tail)
+    return match[1] if match is not None else b""

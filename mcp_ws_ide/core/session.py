@@ -1,13 +1,12 @@
 """One client's conversation: which requests are in flight, and in which era it speaks.
 
-Pure: messages and the time go in, effects come out. Rules, in the order they are applied to a message
-from the client:
+Pure: messages and the time go in, effects come out. Rules, in the order in which they apply to a message of the client:
 
-1. A request whose id is in flight is refused with ``id: null`` (with the id it would answer the first).
+1. A request whose id is in flight is refused with ``id: null``: with its id the refusal would answer the first request.
 2. A request above the in-flight limit is refused with its own id.
-3. A request with a protocol version in ``_meta`` is modern; every other one is legacy. A modern ``initialize`` is
-   refused: it must not reach a process that others share.
-4. A cancellation goes where the request it names went; a response, where the question came from.
+3. A request with a protocol version in ``_meta`` is of the modern era, every other one of the handshake era. A modern
+   ``initialize`` is refused: it must not reach a process that sessions share.
+4. A cancellation goes where the request that it names went; a response goes where its request came from.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from mcp_ws_ide.errors import INVALID_REQUEST, LIMIT_EXCEEDED, METHOD_NOT_FOUND,
 
 CANCELLED = "notifications/cancelled"
 DROPPABLE = frozenset({b'"notifications/progress"', b'"notifications/message"'})
-"""Methods (as JSON) of the notifications that may give way when a client is away for too long."""
+"""Methods (as JSON) of the notifications that may be dropped when the window is full."""
 
 NO_HANDSHAKE = (
     f"Method not found: {MODERN_VERSION} has no initialize; send it without a protocol version in _meta to speak "
@@ -31,19 +30,22 @@ NO_HANDSHAKE = (
 
 
 class SessionCore:
-    """The state of one session. Not thread-safe; never waits."""
+    """The requests of one session. Not thread-safe; never waits.
+
+    Attributes:
+        pending: unanswered requests of the client, by id.
+        asked: ids of the unanswered requests of a server of the handshake era.
+        eras: the eras that the client has used so far.
+    """
 
     def __init__(self, max_in_flight: int) -> None:
         self._max_in_flight = max_in_flight
         self.pending: dict[IdKey, Pending] = {}
-        """Requests of the client that wait for an answer."""
         self.asked: set[IdKey] = set()
-        """Requests of a legacy server that wait for the client's answer."""
         self.eras: set[Era] = set()
-        """The eras the client has used so far."""
 
     def from_client(self, message: Message, now: float) -> Effect:
-        """What becomes of a message from the client."""
+        """Return what to do with a message of the client."""
         if message.kind is Kind.REQUEST:
             return self._request(message, now)
         if message.kind is Kind.RESPONSE:
@@ -53,13 +55,15 @@ class SessionCore:
     def _request(self, message: Message, now: float) -> Effect:
         key = message.id_key
         if key in self.pending:
-            words = f"the id {message.id.decode()} is already in flight; use every id once"
-            return Deliver(messages.error(b"", INVALID_REQUEST, words))
+            text = f"the id {message.id.decode()} is already in flight; use every id once"
+            return Deliver(messages.error(b"", INVALID_REQUEST, text))
         if len(self.pending) >= self._max_in_flight:
             return Deliver(_over_limit(message.id, self._max_in_flight))
         params = messages.params_of(message)
         modern = params.meta is not None and len(memoryview(params.meta.version)) > 0
-        if modern and message.method == b'"initialize"':  # a process that many share must not see it
+        if (
+            modern and message.method == b'"initialize"'
+        ):  # sessions that share a process must not initialize it
             return Deliver(messages.error(message.id, METHOD_NOT_FOUND, NO_HANDSHAKE))
         self.eras.add(Era.MODERN if modern else Era.LEGACY)
         pending = Pending(key, message.id, message.method_name, now, modern=modern)
@@ -69,7 +73,7 @@ class SessionCore:
     def _response(self, message: Message) -> Effect:
         key = message.id_key
         if key not in self.asked:
-            return Drop("answers no question of the server")
+            return Drop("answers no request of the server")
         self.asked.discard(key)
         return Forward(message, False, messages.NO_PARAMS)
 
@@ -95,7 +99,7 @@ class SessionCore:
             return None
 
     def from_legacy_server(self, message: Message) -> Effect:
-        """What becomes of a message from the session's own legacy upstream: it passes verbatim."""
+        """Return what to do with a message of the session's private upstream: it passes verbatim."""
         if message.kind is Kind.RESPONSE:
             pending = self.pending.get(message.id_key)
             if pending is None:
@@ -107,25 +111,25 @@ class SessionCore:
         if message.kind is Kind.REQUEST:
             key = message.id_key
             if key in self.asked:
-                words = f"the id {message.id.decode()} is already in flight"
-                return Reply(messages.error(b"", INVALID_REQUEST, words))
+                text = f"the id {message.id.decode()} is already in flight; use every id once"
+                return Reply(messages.error(b"", INVALID_REQUEST, text))
             self.asked.add(key)
             return Deliver(message)
         return Deliver(message, None, message.method in DROPPABLE)
 
     def answered(self, pending: Pending) -> None:
-        """A shared upstream answered this request."""
+        """Forget a request that was answered."""
         self._forget(pending)
 
     def _forget(self, pending: Pending) -> bool:
-        """Whether this very request was waited for; another one may use its id by now."""
+        """Forget a request; return False if it is no longer waited for: another one may use its id by now."""
         if self.pending.get(pending.key) is not pending:
             return False
         del self.pending[pending.key]
         return True
 
     def fail(self, pending: Pending, code: int, text: str) -> Message | None:
-        """The error that ends a request which will get no answer; None if it is no longer waited for.
+        """Return the error that ends a request; None if the request is no longer waited for.
 
         ``data.outcome`` is ``"not_sent"`` (safe to retry) or ``"unknown"`` (it may have run).
         """
@@ -136,6 +140,6 @@ class SessionCore:
 
 
 def _over_limit(raw_id: bytes, limit: int) -> Message:
-    text = f"{limit} requests of this session are in flight already; wait for answers (max_in_flight)"
+    text = f"max_in_flight ({limit}) is reached; wait for answers or raise MCPWebSocketApp.max_in_flight"
     data: dict[str, Any] = {"limit": "max_in_flight", "outcome": "not_sent"}
     return messages.error(raw_id, LIMIT_EXCEEDED, text, data)

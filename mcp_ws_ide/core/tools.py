@@ -1,6 +1,7 @@
-"""Which tools of a server a client may see and call: allow and deny lists, of the server and of a gateway token. Pure.
+"""Allow and deny lists of a server and of a gateway token: the tools that a client may see and call. Pure.
 
-Patterns are those of :mod:`fnmatch`, on whole names, case-sensitive. What is denied is neither listed nor callable.
+Patterns are those of :mod:`fnmatch`; they match whole names, case-sensitively. A denied tool is neither listed nor
+callable.
 """
 
 from __future__ import annotations
@@ -20,15 +21,15 @@ class ToolRules(msgspec.Struct, frozen=True):
     """Allow and deny lists.
 
     Attributes:
-        allow: patterns, one of which a name must match; None allows every name.
-        deny: patterns, none of which it may match.
+        allow: patterns of which a name must match one; None allows every name.
+        deny: patterns of which a name must match none.
     """
 
     allow: tuple[str, ...] | None = None
     deny: tuple[str, ...] = ()
 
     def permit(self, name: str) -> bool:
-        """Whether a tool of this name may be used."""
+        """Return whether a tool of this name may be used."""
         allowed = self.allow is None or any(fnmatchcase(name, pattern) for pattern in self.allow)
         return allowed and not any(fnmatchcase(name, pattern) for pattern in self.deny)
 
@@ -46,25 +47,27 @@ class _Call(msgspec.Struct):
 
 
 def refusal(rules: tuple[ToolRules, ...], raw_id: bytes, params: bytes) -> Message | None:
-    """The error for a ``tools/call`` that the rules forbid; None if they permit it.
+    """Return the error for a ``tools/call`` that the rules forbid; None if they permit it.
 
-    It reads like the error for a tool that does not exist.
+    The error reads like the one for a tool that does not exist.
     """
     try:
         name = msgspec.json.decode(params, type=_Call).name
     except (msgspec.DecodeError, RecursionError):
-        return messages.error(raw_id, INVALID_PARAMS, "params.name must be a text")
+        return messages.error(raw_id, INVALID_PARAMS, "params.name must be a string")
     alike = [member for member in members_of(params) if member.casefold() == "name" and member != "name"]
-    if alike:  # some servers match members without regard to case, and would take this one
-        words = f"where tools are restricted, params must not hold {alike[0]!r} beside 'name'"
-        return messages.error(raw_id, INVALID_PARAMS, words)
+    if alike:  # some servers ignore the case of members, and would take this one
+        text = (
+            f"params has {alike[0]!r} beside 'name', which is refused where tools are restricted; remove it"
+        )
+        return messages.error(raw_id, INVALID_PARAMS, text)
     if all(rule.permit(name) for rule in rules):
         return None
     return messages.error(raw_id, INVALID_PARAMS, f"Unknown tool: {name[:200]}")
 
 
 def visible(rules: tuple[ToolRules, ...], result: bytes) -> bytes:
-    """A result of ``tools/list`` without what the rules forbid; what stays keeps its bytes."""
+    """Return a result of ``tools/list`` without forbidden tools; the others keep their bytes."""
     try:
         tools = msgspec.json.decode(result, type=_List).tools
         kept = [tool for tool in tools if all(rule.permit(_name(tool)) for rule in rules)]

@@ -119,7 +119,7 @@ def test_headers_come_from_a_file(jupyter, tmp_path):
         ("Bad Name: s3cret\n", "line 1"),
         ("Host: s3cret\n", "'Host' cannot be set: the transport sets it from the address"),
         ("Cookie: x\nSec-WebSocket-Key: s3cret\n", "line 2"),
-        ("Authorization: x\nauthorization: s3cret\n", "stands twice (once as 'Authorization')"),
+        ("Authorization: x\nauthorization: s3cret\n", "occurs twice (also as 'Authorization')"),
     ):
         file.write_text(text)
         wrong = run(jupyter, url, "--header-file", str(file))

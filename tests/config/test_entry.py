@@ -42,7 +42,7 @@ from tests.config.loading import ENTRY, JSON, load, one, only_problem
         (
             {"mcpServers": {"a": {"url": "http://x", "headers": {"A\r\nB": "x"}}}},
             "mcpServers.a.headers.A\\r\\nB",
-            "no header name",
+            "not a valid header name",
         ),
         (
             {"mcpServers": {"a": {"url": "http://x", "headers": {"Mcp-Session-Id": "x"}}}},
