@@ -1,8 +1,8 @@
-"""Several servers presented as one: names prefixed, lists merged, everything else routed. Pure.
+"""A group of servers presented as one: names prefixed, lists merged, everything else routed. Pure.
 
-Everybody speaks modern here: the client's requests have integer ids of the gateway, and each member answers under the
-same id, since it has the client to itself. What a tool or prompt is called at the client is ``member__name``;
-addresses of resources stay as they are, and belong to the member that listed them.
+All sides speak the modern era: requests of the client have integer ids of the gateway, and each member answers under
+the same id, as its session serves this client alone. Clients see tools and prompts as ``member__name``; URIs of
+resources stay as they are, and belong to the member that listed them.
 """
 
 from __future__ import annotations
@@ -29,15 +29,16 @@ from mcp_ws_ide.core.session import CANCELLED
 from mcp_ws_ide.errors import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND
 
 ACKNOWLEDGE_TIME: Final = 5.0
-"""Seconds that a subscription waits for the members that do not acknowledge it."""
+"""Seconds for which a subscription waits for the acknowledgements of all members."""
 MAX_EARLY: Final = 1000
-"""Notifications that are kept until the subscription they belong to is acknowledged; more are not kept back."""
+"""Notifications that are kept until their subscription is acknowledged; further ones are passed on at once."""
 NAMED: Final = frozenset({"tools/call", "prompts/get"})
+"""Requests that name a tool or prompt, and so the member they go to."""
 
 
 @dataclass(slots=True)
 class Out:
-    """What is to be sent: to members by name, and to the client."""
+    """What to send: to members by name, and to the client."""
 
     to_members: list[tuple[str, Message]] = field(default_factory=list)
     to_client: list[Message] = field(default_factory=list)
@@ -45,39 +46,45 @@ class Out:
 
 @dataclass(slots=True, eq=False)
 class _Attempts:
-    """A request that goes from member to member until one does not refuse it."""
+    """A request that goes from member to member until one accepts it."""
 
     message: Message
     left: list[str]
     refusal: Message | None = None
-    """The answer so far that says most."""
+    """The most telling error so far."""
 
 
 @dataclass(slots=True, eq=False)
 class _Listening:
+    """A subscription of the client at all members.
+
+    Attributes:
+        missing: members that have not acknowledged it.
+        open: members whose subscription has not ended.
+        honored, uris: what the members promise.
+        notes: why members have no part in it.
+        deadline: when it is acknowledged without the missing members; 0 before the first tick.
+        acknowledged: whether the client has the acknowledgement.
+        early: notifications that came before it, each once, by their bytes.
+    """
+
     missing: set[str]
-    """Members that have not acknowledged it."""
     open: set[str]
-    """Members whose subscription has not ended."""
     honored: dict[str, Any] = field(default_factory=dict)
     uris: dict[str, None] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
-    """Why members have no part in it."""
     deadline: float = 0.0
-    """When the client is told without those that are missing; 0 before the first tick."""
-    told: bool = False
-    """Whether the client has the acknowledgement."""
+    acknowledged: bool = False
     early: dict[bytes, Message] = field(default_factory=dict)
-    """What came before it, each once."""
 
 
 class Group:
     """The members of one connection.
 
     Args:
-        name: what the group is called.
-        members: names of servers, in the order in which their things are listed.
-        version: the gateway's own.
+        name: the group's name.
+        members: names of servers, in the order in which their tools, prompts and resources are listed.
+        version: the gateway's version.
     """
 
     def __init__(self, name: str, members: Sequence[str], version: str) -> None:
@@ -89,14 +96,14 @@ class Group:
         self._attempts: dict[int, _Attempts] = {}
         self._listening: dict[int, _Listening] = {}
         self._owners: dict[str, dict[str, str]] = {}
-        """Which member listed a resource, and which a template, by the list they are in."""
+        """The member that listed a URI, by the method of the list (resources or templates)."""
         self._silent: set[str] = set()
-        """Members that let a subscription wait in vain: until they acknowledge one, none waits for them."""
+        """Members that failed to acknowledge a subscription in time; none waits for them until they acknowledge one."""
 
     # --- from the client ------------------------------------------------------------------------
 
     def from_client(self, message: Message) -> Out:
-        """A modern message of the client."""
+        """Take a modern message of the client."""
         out = Out()
         if message.kind is Kind.REQUEST:
             self._request(int(message.id), message, out)
@@ -108,7 +115,7 @@ class Group:
         method = message.method_name
         if method == DISCOVER or method in LISTS:
             self._gathering[number] = Gathering(message, self._members, self._names)
-            params = messages.with_member(message.params, "cursor", b"")  # all pages are given at once
+            params = messages.with_member(message.params, "cursor", b"")  # all pages are returned at once
             one = messages.rebuild(message, message.id, params=params)
             out.to_members += [(member, one) for member in self._members]
         elif method in NAMED:
@@ -126,18 +133,16 @@ class Group:
                 out,
                 number,
                 METHOD_NOT_FOUND,
-                f"Method not found: {method} is not carried to groups of servers",
+                f"Method not found: {method} is not supported by groups of servers",
             )
 
     def _named(self, number: int, message: Message, out: Out) -> None:
-        found = self._names.split(text_of(messages.member(message.params, "name")))
-        if found is None:
+        target = self._names.split(text_of(messages.member(message.params, "name")))
+        if target is None:
             kind = "tool" if message.method_name == "tools/call" else "prompt"
-            words = (
-                f"Unknown {kind}: names begin with one of {', '.join(m + SEPARATOR for m in self._members)}"
-            )
-            return _error(out, number, INVALID_PARAMS, words)
-        member, name = found
+            prefixes = ", ".join(member + SEPARATOR for member in self._members)
+            return _error(out, number, INVALID_PARAMS, f"Unknown {kind}: names begin with one of {prefixes}")
+        member, name = target
         params = messages.with_member(message.params, "name", encode(name))
         self._send(number, member, messages.rebuild(message, message.id, params=params), out)
 
@@ -146,15 +151,15 @@ class Group:
         uri = text_of(messages.member(ref, "uri"))
         if uri:
             return self._of_uri(number, message, uri, out)
-        found = self._names.split(text_of(messages.member(ref, "name")))
-        if found is None:
+        target = self._names.split(text_of(messages.member(ref, "name")))
+        if target is None:
             return _error(out, number, INVALID_PARAMS, "Unknown prompt")
-        member, name = found
+        member, name = target
         params = messages.with_member(message.params, "ref", messages.with_member(ref, "name", encode(name)))
         self._send(number, member, messages.rebuild(message, message.id, params=params), out)
 
     def _of_uri(self, number: int, message: Message, uri: str, out: Out) -> None:
-        """To the member that listed an address; an unlisted one, as of a template, to each in turn."""
+        """Send a request to the member that listed its URI; for an unlisted URI, as of a template, to each in turn."""
         owner = self._owner(uri)
         if owner is not None:
             return self._send(number, owner, message, out)
@@ -194,7 +199,7 @@ class Group:
     # --- from a member --------------------------------------------------------------------------
 
     def from_member(self, member: str, message: Message) -> Out:
-        """A modern message of one member."""
+        """Take a modern message of one member."""
         out = Out()
         if message.kind is Kind.RESPONSE:
             self._response(member, message, out)
@@ -203,7 +208,7 @@ class Group:
         return out
 
     def lost(self, member: str, reason: str) -> Out:
-        """A member's session is over: what it owes gets an error."""
+        """Fail what waits for a member, whose session has ended."""
         out = Out()
         self._silent.discard(member)
         numbers = [n for n, m in self._routes.items() if m == member]
@@ -257,14 +262,14 @@ class Group:
 
     def _notification(self, member: str, message: Message, out: Out) -> None:
         if message.method_name == CANCELLED:
-            return self._taken_back(member, message, out)
+            return self._ended_by_member(member, message, out)
         meta = messages.params_of(message).meta
         number = _number(bytes(meta.subscription_id)) if meta is not None else 0
         listening = self._listening.get(number)
         if message.method_name == ACKNOWLEDGED:
             if listening is not None:
                 self._acknowledged(number, listening, member, message, out)
-        elif listening is not None and not listening.told and len(listening.early) < MAX_EARLY:
+        elif listening is not None and not listening.acknowledged and len(listening.early) < MAX_EARLY:
             listening.early[message.data] = message
         else:
             out.to_client.append(message)
@@ -281,18 +286,22 @@ class Group:
         listening.missing.discard(member)
         self._acknowledge(number, listening, out)
 
-    def _taken_back(self, member: str, message: Message, out: Out) -> None:
-        """A server cancels nothing but subscriptions."""
+    def _ended_by_member(self, member: str, message: Message, out: Out) -> None:
+        """End a subscription; a server cancels nothing else."""
         number = _number(bytes(messages.params_of(message).request_id))
         listening = self._listening.get(number)
         if listening is not None and member in listening.open:
             self._listen_ended(number, listening, member, message, out)
 
     def tick(self, now: float) -> Out:
-        """Subscriptions wait for no member too long. Called about once a second (``now``: the caller's clock, in s)."""
+        """Acknowledge subscriptions that have waited too long; called about once a second.
+
+        Args:
+            now: the caller's clock, in seconds.
+        """
         out = Out()
         for number, listening in self._listening.items():
-            if listening.told:
+            if listening.acknowledged:
                 continue
             if not listening.deadline:
                 listening.deadline = now + ACKNOWLEDGE_TIME
@@ -302,15 +311,15 @@ class Group:
         return out
 
     def _acknowledge(self, number: int, listening: _Listening, out: Out) -> None:
-        """Tell the client, once, as soon as there is a member to hear of and nobody to wait for."""
-        heard = bool(listening.open - listening.missing)
-        if listening.told or not heard or listening.missing - self._silent:
+        """Acknowledge to the client, once, as soon as a member has answered and none is waited for."""
+        answered = bool(listening.open - listening.missing)
+        if listening.acknowledged or not answered or listening.missing - self._silent:
             return
-        listening.told = True
+        listening.acknowledged = True
         if listening.uris:
             listening.honored["resourceSubscriptions"] = list(listening.uris)
-        words = "it has not acknowledged the subscription; what it tells later is passed on"
-        notes = listening.notes | dict.fromkeys(listening.missing, words)
+        note = "it has not acknowledged the subscription; later notifications of it are passed on"
+        notes = listening.notes | dict.fromkeys(listening.missing, note)
         meta: dict[str, Any] = {messages.SUBSCRIPTION_ID_KEY: number}
         if notes:
             meta[UNAVAILABLE_KEY] = {member: notes[member] for member in self._members if member in notes}
@@ -322,8 +331,8 @@ class Group:
     def _listen_ended(
         self, number: int, listening: _Listening, member: str, message: Message, out: Out
     ) -> None:
-        """A member listens no more. One that never did is not missed; else the whole subscription ends, so that its
-        client subscribes anew and nothing is lost in silence."""
+        """Go on without a member that never acknowledged; otherwise end the whole subscription, so that the client
+        subscribes again and misses nothing."""
         listening.open.discard(member)
         if member in listening.missing and listening.open:
             listening.missing.discard(member)
@@ -337,14 +346,14 @@ class Group:
 
 
 def _weight(error: bytes) -> int:
-    """How much a refusal says: that there are no resources at all, that there is none of this address, or more."""
+    """Rank an error: the member has no resources at all (0), none with this URI (1), or says more (2)."""
     if offers_none(error):
         return 0
     return 1 if error_code(error) in (INVALID_PARAMS, RESOURCE_NOT_FOUND) else 2
 
 
 def _number(raw: bytes) -> int:
-    """An id of the gateway; 0 for what is none."""
+    """Decode an id of the gateway; 0 if it is not one."""
     return int(raw) if raw.isdigit() and len(raw) < 20 else 0
 
 
@@ -352,5 +361,5 @@ def _cancellation(number: int) -> Message:
     return messages.notification(CANCELLED, b'{"requestId":%d}' % number)
 
 
-def _error(out: Out, number: int, code: int, words: str) -> None:
-    out.to_client.append(messages.error(b"%d" % number, code, words))
+def _error(out: Out, number: int, code: int, text: str) -> None:
+    out.to_client.append(messages.error(b"%d" % number, code, text))

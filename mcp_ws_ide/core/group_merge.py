@@ -1,7 +1,7 @@
-"""What the members of a group answer to one request, made into one answer. Pure.
+"""Merge the answers of a group's members to one request into one answer. Pure.
 
-Items are read and labelled when they come, page by page, and kept as the bytes they are: there is no moment at which
-everything has to be decoded at once. Who is asked, and when, is not known here (:mod:`mcp_ws_ide.core.group`).
+Items are read and renamed as they come, page by page, and kept as bytes: nothing requires decoding everything at once.
+Which members are asked, and when, is the business of :mod:`mcp_ws_ide.core.group`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from mcp_ws_ide.core.messages import Message
 from mcp_ws_ide.errors import METHOD_NOT_FOUND
 
 SEPARATOR: Final = "__"
-"""Between a member's name and that of its tool: model providers allow letters, digits, ``_`` and ``-`` alone."""
+"""Separates the names of a member and of its tool; model providers allow only letters, digits, ``_`` and ``-``."""
 DISCOVER: Final = "server/discover"
 LISTS: Final = {
     "tools/list": "tools",
@@ -36,17 +36,17 @@ LISTS: Final = {
     "resources/list": "resources",
     "resources/templates/list": "resourceTemplates",
 }
-"""Requests that all members answer, and the member of the result that is merged."""
+"""Requests that all members answer, and the key of the merged result."""
 MAX_PAGES: Final = 100
 """Pages of one list that are fetched from a member."""
 MAX_LIST_BYTES: Final = 8 << 20
-"""Bytes of one merged answer; what would make it longer is left out."""
+"""Longest merged answer, in bytes; items beyond it are omitted."""
 LEAST_ITEM_BYTES: Final = 128
-"""What an item counts at least, so that the number of items is bounded too."""
+"""Bytes that an item counts at least, which bounds the number of items too."""
 UNAVAILABLE_KEY: Final = "mcp-ws-ide/unavailable"
-"""Member of ``_meta`` that says which members had no part in a result, or not all of it, and why."""
+"""Member of ``_meta`` with the members that are missing from a result, wholly or in part, and the reasons."""
 MAX_NOTE: Final = 500
-"""Characters of what is said of one member."""
+"""Longest reason for one member, in characters."""
 _ROOM: Final = f"the answer of a group has at most {MAX_LIST_BYTES >> 20} MiB in all"
 
 _NAME_FIRST: Final = re.compile(rb'\s*\{\s*"name"\s*:\s*"')
@@ -66,9 +66,9 @@ _read_addressed = msgspec.json.Decoder(_Addressed).decode
 
 
 class Names:
-    """What tools and prompts of the members are called at the client: ``member__name``.
+    """The names that clients see for tools and prompts of the members: ``member__name``.
 
-    Of a name that begins with several members' the longest one counts.
+    If a name begins with the names of several members, the longest one counts.
     """
 
     def __init__(self, members: Sequence[str]) -> None:
@@ -79,20 +79,20 @@ class Names:
         }
         self._raw = {member: encode(prefix)[1:-1] for member, prefix in self._prefixes.items()}
 
-    def split(self, label: str) -> tuple[str, str] | None:
-        """The member, and its own name for what the client calls ``label``."""
+    def split(self, name: str) -> tuple[str, str] | None:
+        """Return the member that a client's name belongs to, and the member's own name."""
         for member, prefix in self._prefixes.items():
-            if label.startswith(prefix):
-                return member, label[len(prefix) :]
+            if name.startswith(prefix):
+                return member, name[len(prefix) :]
         return None
 
     def misread(self, member: str, name: str) -> bool:
-        """Whether a member's name would read as another member's."""
+        """Return whether a name of a member, with its prefix, reads as a name of another member."""
         longer = self._longer[member]
         return bool(longer) and (self._prefixes[member] + name).startswith(longer)
 
-    def labelled(self, member: str, name: str, item: bytes) -> bytes:
-        """The JSON object ``item``, whose ``name`` this is, as the client sees it."""
+    def prefixed(self, member: str, name: str, item: bytes) -> bytes:
+        """Return the JSON object ``item``, whose ``name`` this is, with the prefix of its member."""
         head = _NAME_FIRST.match(item)
         if head is None or item.count(b'"name"') > 1 or b"\\u" in item:  # it may have a second, escaped one
             return messages.with_member(item, "name", encode(self._prefixes[member] + name))
@@ -105,7 +105,7 @@ class Gathering:
 
     Attributes:
         message: the request.
-        missing: members that have not answered, or not to the end.
+        missing: members that have not answered, or not with their last page.
     """
 
     def __init__(self, message: Message, members: Sequence[str], names: Names) -> None:
@@ -123,13 +123,13 @@ class Gathering:
         self._size = 0
 
     def failed(self, member: str, error: bytes) -> None:
-        """A member answers with an error."""
+        """Take the error of a member."""
         self._error = self._error or error
         if not offers_none(error):
             self._note(member, error_text(error))
 
     def add(self, member: str, result: bytes) -> bytes:
-        """Take over a member's result. Returns the cursor (JSON) of the page to fetch next; ``b""`` for none."""
+        """Take a member's result; return the cursor (JSON) of the page to fetch next, ``b""`` for none."""
         page = members_of(result)
         self._pages[member] = self._pages.get(member, 0) + 1
         if not self._key:
@@ -141,35 +141,33 @@ class Gathering:
             return b""
         if self._pages[member] < MAX_PAGES:
             return cursor
-        self._note(member, f"its list goes on after {MAX_PAGES} pages, which is all a group shows")
+        self._note(member, f"its list has more than {MAX_PAGES} pages, which is all that a group shows")
         return b""
 
     def _add_discovered(self, member: str, result: dict[str, Raw], size: int) -> None:
         if self._size + size > MAX_LIST_BYTES:
-            return self._note(member, f"what it says of itself is left out: {_ROOM}")
+            return self._note(member, f"its description is omitted: {_ROOM}")
         self._size += size
         self._discovered[member] = result
 
     def _add_items(self, member: str, items: list[Raw]) -> bool:
-        """Whether all of them fit."""
+        """Keep the items of a page; return whether all of them fit."""
         kept = self._items.setdefault(member, [])
         for position, raw in enumerate(items):
             item = bytes(raw)
-            labelled = self._labelled(member, item)
-            size = len(labelled or item) + 1
-            if size < LEAST_ITEM_BYTES:
-                size = LEAST_ITEM_BYTES
+            shown = self._shown(member, item)
+            size = max(len(shown or item) + 1, LEAST_ITEM_BYTES)
             if self._size + size > MAX_LIST_BYTES:
                 left = len(items) - position
-                self._note(member, f"{left} or more of its {self._key} are left out: {_ROOM}")
+                self._note(member, f"{left} or more of its {self._key} are omitted: {_ROOM}")
                 return False
             self._size += size
-            if labelled:
-                kept.append(labelled)
+            if shown:
+                kept.append(shown)
         return True
 
-    def _labelled(self, member: str, item: bytes) -> bytes:
-        """An item as the client sees it; ``b""`` for one that nobody could call."""
+    def _shown(self, member: str, item: bytes) -> bytes:
+        """Return an item as the client sees it; ``b""`` for one that no client could call."""
         if not self._named:
             if address := _address(item):
                 self._uris.setdefault(member, []).append(address)
@@ -178,27 +176,30 @@ class Gathering:
         if not name:
             return b""
         if self._names.misread(member, name):
-            self._note(member, f"{name[:100]!r} is left out: with its prefix it reads as another member's")
+            self._note(
+                member, f"{name[:100]!r} is omitted: with its prefix it reads as a name of another member"
+            )
             return b""
-        return self._names.labelled(member, name, item)
+        return self._names.prefixed(member, name, item)
 
-    def _note(self, member: str, words: str) -> None:
+    def _note(self, member: str, reason: str) -> None:
         known = self._notes.get(member)
-        self._notes[member] = (words if known is None else f"{known}; {words}")[:MAX_NOTE]
+        self._notes[member] = (reason if known is None else f"{known}; {reason}")[:MAX_NOTE]
 
     @property
     def owners(self) -> dict[str, str]:
-        """Which member listed an address; the first one in the order of the members."""
+        """The member that listed a URI; the first one in the order of the members."""
         owners: dict[str, str] = {}
         for member in reversed(self._members):
             owners |= dict.fromkeys(self._uris.get(member, ()), member)
         return owners
 
     def answer(self, number: int, meta: dict[str, Any]) -> Message:
-        """The answer to the client.
+        """Return the answer to the client.
 
         Args:
-            meta: what ``_meta`` says besides which members had no part in it, or not all of it.
+            number: id of the request.
+            meta: members of ``_meta``, to which :data:`UNAVAILABLE_KEY` is added where members are missing.
         """
         if not self._pages:
             return messages.failure(b"%d" % number, self._error)
@@ -222,14 +223,14 @@ class Gathering:
                 known |= {key: flag for key, flag in object_of(value).items() if flag or key not in known}
             if text := text_of(bytes(result.get("instructions", b""))):
                 instructions.append(f"{member}: {text}")
-        found: dict[str, Any] = {"supportedVersions": [MODERN_VERSION], "capabilities": capabilities}
+        merged: dict[str, Any] = {"supportedVersions": [MODERN_VERSION], "capabilities": capabilities}
         if instructions:
-            found["instructions"] = "\n\n".join(instructions)
-        return found
+            merged["instructions"] = "\n\n".join(instructions)
+        return merged
 
 
 def offers_none(error: bytes) -> bool:
-    """Whether a server says that it has no such list; not a gateway, which says what became of the request."""
+    """Return whether an error of a server means that it has no such list; a gateway's error has ``data``."""
     return error_code(error) == METHOD_NOT_FOUND and not messages.member(error, "data")
 
 
@@ -242,7 +243,7 @@ def _name(item: bytes) -> str:
 
 def _address(item: bytes) -> str:
     try:
-        found = _read_addressed(item)
+        addressed = _read_addressed(item)
     except (msgspec.DecodeError, RecursionError):
         return ""
-    return found.uri or found.template
+    return addressed.uri or addressed.template

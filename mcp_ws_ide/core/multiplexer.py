@@ -1,6 +1,6 @@
-"""Many modern sessions on one server process: ids toward the server, and the way back.
+"""Many modern sessions on one server: rewrites ids toward the server, and back. Pure.
 
-Pure. Exactly these members are rewritten (docs/reference/binding.md, section 7):
+Exactly these members are rewritten (docs/reference/binding.md, section 7):
 
 =====================================================  ================================================
 client → server                                        server → client
@@ -11,14 +11,14 @@ client → server                                        server → client
 \\                                                      ``_meta[…/subscriptionId]``, also in the result
 =====================================================  ================================================
 
-Invariant: an entry exists from :meth:`Multiplexer.outbound` until its response, its cancellation or the
-end of its owner; whatever names no entry is nobody's, and is dropped and counted, never broadcast.
+Invariant: an entry exists from :meth:`Multiplexer.outbound` until its response, its cancellation or the end of its
+owner. A message of the server that names no entry is dropped and counted, never broadcast.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.effects import Deliver, Drop, Pending, Reply
@@ -26,20 +26,23 @@ from mcp_ws_ide.core.messages import Kind, Message, Params
 from mcp_ws_ide.core.session import CANCELLED, DROPPABLE
 from mcp_ws_ide.errors import METHOD_NOT_FOUND, MalformedMessage
 
-LISTEN = "subscriptions/listen"
-PROGRESS = "notifications/progress"
-MAX_TAG_BYTES = 32
-"""No id of ours is longer; what a server names with more is nobody's."""
+LISTEN: Final = "subscriptions/listen"
+PROGRESS: Final = "notifications/progress"
+MAX_TAG_BYTES: Final = 32
+"""Longest id of the gateway, in bytes of JSON; a longer one of a server names no request."""
 
 Owner = TypeVar("Owner")
 
 
 class Multiplexer(Generic[Owner]):
-    """The table of one shared upstream. ``Owner`` is whatever stands for a session; hashed by identity.
+    """The requests in flight of one shared upstream. ``Owner`` stands for a session; it is hashed by identity.
 
     Args:
-        sole_owner: set when the upstream serves one session alone: then messages that name no request
-            (logs) can be attributed, and log levels stay in the requests.
+        sole_owner: the session, if the upstream serves one session alone: then messages that name no request (logs) are
+            its own, and log levels stay in the requests.
+
+    Attributes:
+        dropped: messages of the server that named no entry: late answers, untagged notifications.
     """
 
     def __init__(self, sole_owner: Owner | None = None) -> None:
@@ -47,18 +50,17 @@ class Multiplexer(Generic[Owner]):
         self._next_id = 0
         self._entries: dict[int, tuple[Owner, Pending]] = {}
         self.dropped = 0
-        """Messages of the server that named no entry: late answers, untagged notifications."""
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def owns(self, pending: Pending) -> bool:
-        """Whether this request is in flight here."""
+        """Return whether this request is in flight here."""
         entry = self._entries.get(pending.upstream_id)
         return entry is not None and entry[1] is pending
 
     def outbound(self, owner: Owner, message: Message, params: Params, pending: Pending | None) -> Message:
-        """Return what to send to the server for a client's message."""
+        """Return the message to send to the server for one of a client."""
         if pending is None:
             return message
         if message.kind is Kind.NOTIFICATION:
@@ -90,11 +92,11 @@ class Multiplexer(Generic[Owner]):
         )
 
     def inbound(self, message: Message) -> tuple[Owner | None, Deliver | Reply | Drop]:
-        """Whose a message of the server is, and what becomes of it."""
+        """Return the owner of a message of the server, and what to do with it."""
         if message.kind is Kind.RESPONSE:
             return self._response(message)
         if message.kind is Kind.REQUEST:
-            text = "requests from server to client do not exist since 2026-07-28: use input_required"
+            text = "a server must not send requests since 2026-07-28; use input_required"
             return None, Reply(messages.error(message.id, METHOD_NOT_FOUND, text))
         return self._notification(message)
 
@@ -125,7 +127,7 @@ class Multiplexer(Generic[Owner]):
         return self._drop("names no request, and the server is shared")
 
     def addressee(self, message: Message) -> Owner | None:
-        """Whose a message of the server will be, by the request that it names; None where it names none."""
+        """Return the owner of the request that a message of the server names; None if it names none."""
         if message.kind is Kind.REQUEST:
             return None
         if message.kind is Kind.RESPONSE:
@@ -136,7 +138,7 @@ class Multiplexer(Generic[Owner]):
         return entry[0] if entry is not None else None
 
     def _ended_by_server(self, message: Message, tag: bytes) -> tuple[Owner | None, Deliver | Drop]:
-        """A server takes back a subscription: its request will get no other answer."""
+        """Deliver the end of a subscription, whose request will get no other answer."""
         entry = self._entries.get(_upstream_id(tag))
         if entry is not None and entry[1].method != LISTEN:
             return self._drop("a server cannot cancel a client's request")
@@ -147,7 +149,7 @@ class Multiplexer(Generic[Owner]):
         return owner, Deliver(effect.message, entry[1])
 
     def _tagged(self, message: Message, member: str, tag: bytes) -> tuple[Owner | None, Deliver | Drop]:
-        """Deliver a notification to the owner of the request its ``member`` names."""
+        """Deliver a notification to the owner of the request that its ``member`` names."""
         entry = self._entries.get(_upstream_id(tag))
         if entry is None:
             return self._drop(f"{member} names no request in flight")
@@ -157,7 +159,7 @@ class Multiplexer(Generic[Owner]):
         else:
             own = pending.progress_token if member == "progressToken" else pending.raw_id
             if not own:
-                return self._drop("progress that was not asked for")
+                return self._drop("progress that the client did not ask for")
             params = messages.with_member(message.params, member, own)
         return owner, Deliver(messages.rebuild(message, b"", params=params), None, member == "progressToken")
 
@@ -166,20 +168,20 @@ class Multiplexer(Generic[Owner]):
         return None, Drop(reason)
 
     def drop(self, pending: Iterable[Pending]) -> list[Message]:
-        """Forget requests of a session that left; return the cancellations to send for them."""
+        """Forget the requests of a session that has ended; return the cancellations to send for them."""
         mine = [entry.upstream_id for entry in pending if self.owns(entry)]
         for upstream_id in mine:
             del self._entries[upstream_id]
         return [_cancel(upstream_id) for upstream_id in mine]
 
     def fail_all(self) -> list[tuple[Owner, Pending]]:
-        """The server is gone: forget and return everything in flight."""
+        """Forget and return everything in flight: the server is gone."""
         entries, self._entries = list(self._entries.values()), {}
         return entries
 
 
 def _tag_of(method: str, params: Params) -> bytes:
-    """What names the request that a notification is about."""
+    """Return the JSON that names the request of a notification; ``b""`` if it names none."""
     if method == PROGRESS:
         return bytes(params.progress_token)
     if method == CANCELLED:
@@ -188,7 +190,7 @@ def _tag_of(method: str, params: Params) -> bytes:
 
 
 def _upstream_id(tag: bytes) -> int:
-    """The id a tag names; some servers turn numbers into strings, so ``"7"`` is read as 7 here."""
+    """Return the id that a tag names, 0 for none; some servers turn numbers into strings, so ``"7"`` reads as 7."""
     if not tag or len(tag) > MAX_TAG_BYTES:
         return 0
     try:

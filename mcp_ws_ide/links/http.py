@@ -20,7 +20,7 @@ from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.core.messages import IdKey, Kind, Message
 
-MAX_QUEUED_BYTES: Final = 8 << 20
+MAX_STREAM_BYTES: Final = 8 << 20
 """Bytes that wait for one HTTP response before its oldest events give way."""
 GENERAL: Final = "g"
 """Name of the stream that GET reads: messages that belong to no request."""
@@ -61,7 +61,7 @@ class Stream:
         """One more event. A client that does not read loses the oldest; the answer comes last and stays."""
         self._queue.append((event_id, data))
         self._bytes += len(data)
-        while self._bytes > MAX_QUEUED_BYTES and len(self._queue) > 1:
+        while self._bytes > MAX_STREAM_BYTES and len(self._queue) > 1:
             self.drop_oldest()
         self.last = self.last or last
         self._ready()

@@ -443,7 +443,7 @@ def test_what_the_client_does_not_offer_ends_the_call_in_words():
     new = New(offered={})
     new.call(1)
     _, (failed,) = ask(new)
-    assert "does not offer" in failed["error"]["message"]
+    assert "lacks the capability" in failed["error"]["message"]
 
 
 def test_a_cancelled_call_asks_nothing_more():
@@ -618,7 +618,7 @@ def test_questions_that_cannot_be_read_end_their_call():
     new = New()
     new.call(1)
     _, (failed,) = new.server(id=1, result={"resultType": "input_required", "inputRequests": [1]})
-    assert "cannot be read" in failed["error"]["message"]
+    assert "malformed" in failed["error"]["message"]
     assert not new.core.pending
 
 

@@ -301,7 +301,7 @@ def test_a_list_without_end_is_cut_and_that_is_said():
     }
     _, (answer,) = rig.member("a", id=2, result=huge)
     assert [tool["name"] for tool in answer["result"]["tools"]] == ["a__s"]
-    assert "1 or more of its tools are left out" in answer["result"]["_meta"][UNAVAILABLE_KEY]["a"]
+    assert "1 or more of its tools are omitted" in answer["result"]["_meta"][UNAVAILABLE_KEY]["a"]
 
 
 @pytest.mark.parametrize("method, key", list(LISTS.items()))
@@ -359,7 +359,7 @@ def test_a_tool_whose_name_would_read_as_another_members_is_left_out_and_said():
     rig.member("a", id=1, result={"tools": [{"name": "b__c"}, {"name": "d"}]})
     _, (answer,) = rig.member("a__b", id=1, result={"tools": [{"name": "c"}]})
     assert [tool["name"] for tool in answer["result"]["tools"]] == ["a__d", "a__b__c"]
-    assert "'b__c' is left out" in answer["result"]["_meta"][UNAVAILABLE_KEY]["a"]
+    assert "'b__c' is omitted" in answer["result"]["_meta"][UNAVAILABLE_KEY]["a"]
     assert rig.client(2, "tools/call", name="a__b__c")[0][0][0] == "a__b"
 
 

@@ -88,10 +88,14 @@ class ClientSubscription:
         uri = text_of(messages.member(message.params, "uri"))
         if not uri:
             self._core.answered(pending)
-            reason = "params.uri must be a text"
+            reason = "params.uri must be a string"
             return [Deliver(messages.error(pending.raw_id, INVALID_PARAMS, reason), pending)]
         if subscribe and len(self._uris) >= MAX_URIS and uri not in self._uris:
-            return self._fail([(pending, uri)], LIMIT_EXCEEDED, f"you follow {MAX_URIS} resources already")
+            return self._fail(
+                [(pending, uri)],
+                LIMIT_EXCEEDED,
+                f"you follow {MAX_URIS} resources already; unsubscribe from one",
+            )
         (self._uris.add if subscribe else self._uris.discard)(uri)
         self._waiting.append((pending, uri if subscribe else ""))
         self._wanted, self._refused = True, False
@@ -176,7 +180,7 @@ class ClientSubscription:
         return None
 
     def cancelled(self, raw_id: bytes) -> list[Effect]:
-        """The server has ended the request of this id."""
+        """Take note that the server has ended the request of this id (JSON)."""
         return self._lost() if self.is_current(raw_id) else []
 
     def acknowledged(self, tag: bytes, honored: bytes) -> list[Effect]:
@@ -195,7 +199,9 @@ class ClientSubscription:
         refused = [entry for entry in covered if entry[1] and entry[1] not in taken]
         self._uris.difference_update(uri for _, uri in refused)
         effects = [*self._end(old), *self._confirm([entry for entry in covered if entry not in refused])]
-        effects += self._fail(refused, RESOURCE_NOT_FOUND, "the server does not let this be followed")
+        effects += self._fail(
+            refused, RESOURCE_NOT_FOUND, "the server does not accept a subscription to this resource"
+        )
         if self._missed:
             self._missed = False
             effects += self._announce_all()

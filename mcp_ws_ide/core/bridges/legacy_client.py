@@ -1,8 +1,8 @@
-"""A client of the handshake era, seen as one of 2026-07-28: the other half of the era bridge (docs/reference/eras.md).
+"""The bridge that presents a client of the handshake era as one of 2026-07-28 (docs/reference/eras.md). Pure.
 
-Pure. It stands between one session's client and its modern server: answers the handshake from ``server/discover``, puts
-the envelope on each request and takes it off each result, turns ``input_required`` into questions to the client and
-their answers into another round of the same call, and keeps one ``subscriptions/listen`` for all subscriptions.
+It stands between one session's client and its modern server: answers the handshake from ``server/discover``, adds the
+envelope to each request and removes it from each result, turns ``input_required`` into requests to the client and their
+answers into another round of the same call, and keeps one ``subscriptions/listen`` for all subscriptions.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from mcp_ws_ide.core.era import MODERN_VERSION
 from mcp_ws_ide.core.lenient_json import (
     encode,
     error_code,
+    error_text,
     members_of,
     object_of,
     text_of,
@@ -35,13 +36,14 @@ from mcp_ws_ide.core.session import CANCELLED, SessionCore
 from mcp_ws_ide.errors import GATEWAY_ERRORS, INTERNAL_ERROR, INVALID_PARAMS
 
 REFUSALS: Final = frozenset({-32601, -32022})
-"""Errors with which a server without a handshake answers ``initialize``."""
+"""Error codes with which servers without a handshake answer ``initialize``."""
 MAX_ROUNDS: Final = 10
-"""Rounds of questions in one call, as the SDKs bound it."""
+"""Most rounds of questions in one call; the SDKs have the same limit."""
 
 _INTERNAL_JSON: Final = b'"\\u0000mcp-ws-'
-"""How :data:`INTERNAL_ID` begins in JSON."""
+"""Start of :data:`~mcp_ws_ide.core.bridges.client_subscription.INTERNAL_ID` in JSON."""
 _QUESTION: Final = "mcp-ws-q"
+"""Start of the ids of questions to the client."""
 
 
 class _InputRequest(msgspec.Struct):
@@ -56,7 +58,14 @@ class _Result(msgspec.Struct):
 
 
 class _Round:
-    """One call, and the questions whose answers it waits for."""
+    """One call, which may take several rounds.
+
+    Attributes:
+        rounds: rounds of questions so far.
+        state: the server's ``requestState``, as JSON.
+        waiting: the server's keys of unanswered questions, by their ids toward the client.
+        responses: the client's answers, by the server's keys.
+    """
 
     def __init__(self, pending: Pending, message: Message) -> None:
         self.pending = pending
@@ -71,12 +80,12 @@ class LegacyClient:
     """The bridge of one session.
 
     Args:
-        core: the session's; the bridge enters requests of its own there.
-        server_name: told to clients of servers that do not introduce themselves.
-        original: the server's answer to the client's ``initialize``, if it refused that: what the client gets when the
-            server turns out to answer nothing else either.
+        core: the session's; the bridge enters its own requests there.
+        server_name: the server's name for clients, if the server does not introduce itself.
+        original: the server's refusal of the client's ``initialize``, if there was one; the client gets it if the
+            server does not answer ``server/discover`` either.
 
-    :meth:`from_client` and :meth:`to_client` return effects in the order in which they are to be performed.
+    Methods return effects in the order in which they are to be performed.
     """
 
     def __init__(self, core: SessionCore, server_name: str, original: Message | None = None) -> None:
@@ -93,7 +102,7 @@ class LegacyClient:
     # --- from the client ------------------------------------------------------------------------
 
     def from_client(self, effect: Forward) -> list[Effect]:
-        """What becomes of a message that the core would forward to a server of the client's era."""
+        """Take a message that the core would forward to a server of the client's era."""
         message = effect.message
         if message.kind is Kind.RESPONSE:
             return self._answered(message)
@@ -106,7 +115,7 @@ class LegacyClient:
             call = self._calls.pop(effect.pending.key, None)
             waits_for_client = call is not None and call.waiting
             return _abandoned(call) if waits_for_client else [forward_modern(message, effect.pending)]
-        return []  # roots/list_changed and progress have no counterpart
+        return []  # roots/list_changed and progress have no modern counterpart
 
     def _request(self, message: Message, pending: Pending) -> list[Effect]:
         method = message.method_name
@@ -135,12 +144,12 @@ class LegacyClient:
         return [self._send(pending, "server/discover", {})]
 
     def _set_level(self, message: Message, pending: Pending) -> list[Effect]:
-        """From now on each request asks for logs; the subscription too, so that all go to one process."""
+        """Make each request ask for logs from now on; the subscription too, so that all go to one process."""
         level = text_of(messages.member(message.params, "level"))
         if level not in LOG_LEVELS:
             self._core.answered(pending)
-            words = f"params.level must be one of {', '.join(LOG_LEVELS)}"
-            return [Deliver(messages.error(pending.raw_id, INVALID_PARAMS, words), pending)]
+            text = f"params.level must be one of {', '.join(LOG_LEVELS)}"
+            return [Deliver(messages.error(pending.raw_id, INVALID_PARAMS, text), pending)]
         self._envelope[messages.LOG_LEVEL_KEY] = level
         return [empty_result(self._core, pending), *self._subscription.renew()]
 
@@ -156,18 +165,18 @@ class LegacyClient:
         return forward_modern(messages.rebuild(message, message.id, params=encode(members)), call.pending)
 
     def _send(self, pending: Pending, method: str, params: dict[str, Any]) -> Forward:
-        """A request of the bridge's own making."""
+        """Build a request of the bridge's own."""
         payload = encode({**params, "_meta": self._envelope})
         return forward_modern(messages.request(pending.raw_id, method, payload), pending)
 
     def again(self) -> list[Effect]:
-        """Try again what an :class:`Again` was returned for: its delay is over."""
+        """Repeat what an :class:`~mcp_ws_ide.core.effects.Again` was returned for: its delay is over."""
         return self._subscription.again()
 
     # --- toward the client ------------------------------------------------------------------------
 
     def to_client(self, message: Message, answered: Pending | None) -> list[Effect]:
-        """What becomes of a message of a modern server, or of an error that stands for its answer."""
+        """Take a message of the modern server, or an error in place of its answer."""
         if message.kind is Kind.RESPONSE:
             return self._response(message, answered)
         if message.kind is Kind.NOTIFICATION:
@@ -189,12 +198,12 @@ class LegacyClient:
 
     def _result(self, call: _Round, message: Message, answered: Pending) -> list[Effect]:
         try:
-            found = msgspec.json.decode(message.result, type=_Result)
+            result = msgspec.json.decode(message.result, type=_Result)
         except (msgspec.DecodeError, RecursionError):
             if text_of(messages.member(message.result, "resultType")) == "input_required":
-                return self._fail(call, "the server asks for input in a shape that cannot be read")
-            found = _Result()
-        if found.kind != "input_required":
+                return self._fail(call, "the server's input_required result is malformed")
+            result = _Result()
+        if result.kind != "input_required":
             return [
                 Deliver(
                     messages.rebuild(message, message.id, result=_legacy_result(message.result)), answered
@@ -204,16 +213,18 @@ class LegacyClient:
         if call.rounds > MAX_ROUNDS:
             return self._fail(call, f"the server asked for input more than {MAX_ROUNDS} times")
         capabilities = members_of(bytes(self._envelope.get(CAPABILITIES_KEY, b"{}")))
-        for request in found.requests.values():
+        for request in result.requests.values():
             needed = QUESTIONS.get(request.method)
             if needed is None or needed not in capabilities:
-                return self._fail(call, f"the server asks {request.method}, which the client does not offer")
-        self._core.pending[answered.key] = answered  # it is still open
+                return self._fail(
+                    call, f"the server sent {request.method}, for which the client lacks the capability"
+                )
+        self._core.pending[answered.key] = answered  # the call is still open
         self._calls[answered.key] = call
-        call.state, call.responses = bytes(found.state), {}
-        if not found.requests:
+        call.state, call.responses = bytes(result.state), {}
+        if not result.requests:
             return [self._modern(call)]
-        return [self._question(call, key, request) for key, request in found.requests.items()]
+        return [self._question(call, key, request) for key, request in result.requests.items()]
 
     def _question(self, call: _Round, key: str, request: _InputRequest) -> Deliver:
         self._questions += 1
@@ -226,7 +237,7 @@ class LegacyClient:
         return Deliver(messages.request(encode(name), request.method, encode(members)))
 
     def _answered(self, message: Message) -> list[Effect]:
-        """The client answered one of our questions."""
+        """Take the client's answer to a question; the last one starts another round."""
         name = message.id_key
         call = next((call for call in self._calls.values() if name in call.waiting), None)
         if call is None:
@@ -237,14 +248,14 @@ class LegacyClient:
             return []
         if message.error:
             self._calls.pop(call.pending.key)
-            words = text_of(messages.member(message.error, "message"))
-            return [*self._fail(call, f"the client refused to answer: {words[:300]}"), *_abandoned(call)]
+            reason = f"the client refused to answer: {error_text(message.error)}"
+            return [*self._fail(call, reason), *_abandoned(call)]
         call.responses[key] = Raw(message.result)
         return [] if call.waiting else [self._modern(call)]
 
-    def _fail(self, call: _Round, words: str) -> list[Effect]:
+    def _fail(self, call: _Round, reason: str) -> list[Effect]:
         self._core.answered(call.pending)
-        return [Deliver(messages.error(call.pending.raw_id, INTERNAL_ERROR, words), call.pending)]
+        return [Deliver(messages.error(call.pending.raw_id, INTERNAL_ERROR, reason), call.pending)]
 
     def _discovered(self, message: Message) -> list[Effect]:
         pending, self._initializing = self._initializing, None
@@ -261,7 +272,7 @@ class LegacyClient:
             "capabilities": {
                 "logging": {},
                 **offered,
-            },  # the bridge takes the level, whatever the server says
+            },  # the bridge takes the level, whatever the server offers
             "serverInfo": meta.get(SERVER_INFO_KEY, {"name": self._server_name, "version": "unknown"}),
         }
         if "instructions" in result:
@@ -289,17 +300,17 @@ class LegacyClient:
 
 
 def refuses_handshake(answer: Message) -> bool:
-    """Whether an error to ``initialize`` is that of a server that knows no handshake."""
+    """Return whether an error to ``initialize`` is that of a server without a handshake."""
     return error_code(answer.error) in REFUSALS
 
 
 def _abandoned(call: _Round | None) -> list[Effect]:
-    """Whoever keeps a call open behind its ``requestState`` need not wait."""
+    """Return the effect that ends a call which is parked behind its ``requestState``."""
     return [Abandon(text_of(call.state))] if call is not None and call.state else []
 
 
 def _legacy_result(result: bytes) -> bytes:
-    """A result without what 2026-07-28 added: strict clients refuse an unknown member in an empty result."""
+    """Return a result without the members of 2026-07-28: strict clients refuse unknown members in an empty result."""
     members = members_of(result)
     for name in ("resultType", "ttlMs", "cacheScope"):
         members.pop(name, None)

@@ -1,10 +1,9 @@
-"""A server of the handshake era, seen as one of 2026-07-28: half of the era bridge (docs/reference/eras.md).
+"""The bridge that presents a server of the handshake era as one of 2026-07-28 (docs/reference/eras.md). Pure.
 
-Pure. On one side stand the messages a :class:`~mcp_ws_ide.core.multiplexer.Multiplexer` sends to and takes from a
-modern server, with integer ids of the gateway; on the other what the old server speaks. The bridge owns the
-handshake, subscriptions, the log level, and calls that are *parked*: a question of the server (sampling, elicitation,
-roots) becomes an ``input_required`` result, while its call stays open behind the gateway until the client comes back
-with the answers and the ``requestState`` it was given.
+On one side are the messages that a :class:`~mcp_ws_ide.core.multiplexer.Multiplexer` exchanges with a modern server,
+with integer ids of the gateway; on the other those of the old server. The bridge owns the handshake, subscriptions, the
+log level, and parked calls: a question of the server (sampling, elicitation, roots) becomes an ``input_required``
+result, and its call stays open at the server until the client comes back with the answers and the ``requestState``.
 """
 
 from __future__ import annotations
@@ -45,17 +44,19 @@ from mcp_ws_ide.errors import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND
 
 UNSUPPORTED_VERSION: Final = -32022
 URL_ELICITATION_REQUIRED: Final = -32042
-"""How a 2025-11-25 server says that a page must be visited before the call can succeed."""
+"""Error code of a 2025-11-25 server: the user must visit a page before the call can succeed."""
 MAX_PARKED: Final = 256
 """Calls of one server that may be parked at once."""
 
 MAX_QUESTIONS: Final = 64
+"""Questions of one parked call that wait for its client."""
 MAX_QUESTION_BYTES: Final = 1 << 20
-"""Questions of one call, and bytes of them, that wait while its client is away."""
+"""Bytes of params of these questions."""
 MAX_GHOSTS: Final = 1024
-"""Calls that were given up and may still lead to a question."""
+"""Calls that were given up, and may still lead to a question, that are remembered."""
 
 _INTERNAL: Final = "mcp-ws-"
+"""Start of the ids of the bridge's own requests."""
 
 
 @dataclass(slots=True, eq=False)
@@ -68,22 +69,29 @@ class _Question:
 
 @dataclass(slots=True, eq=False)
 class _Call:
-    """A request that is open at the server."""
+    """A request that is open at the server.
+
+    Attributes:
+        owner: the session it belongs to.
+        capabilities: those that its client declared.
+        client_id: the id that its answer goes to; 0 while it is parked.
+        asked: questions that the client was given and has not answered.
+        unasked: questions that came while it was parked.
+        answer: its answer, if that came while it was parked.
+        state: its ``requestState`` while it is parked.
+        deadline: when a parked call is given up, on the caller's clock.
+    """
 
     server_id: int
     method: str
     owner: Hashable
     capabilities: frozenset[str]
     client_id: int
-    """The id its answer goes to; 0 while it is parked."""
     wants_progress: bool = False
     wants_logs: bool = False
     asked: list[_Question] = field(default_factory=list)
-    """Questions the client was given and has not answered."""
     unasked: list[_Question] = field(default_factory=list)
-    """Questions that came while it was parked."""
     answer: Message | None = None
-    """Its answer, if that came while it was parked."""
     state: str = ""
     deadline: float = 0.0
 
@@ -92,15 +100,15 @@ class LegacyServer:
     """The bridge of one connection to one server.
 
     Args:
-        shared: whether clients of several sessions use it. Then nothing is attributed by guessing.
-        new_state: makes an unguessable text for each parked call.
-        park_time: seconds a parked call waits for its client.
+        shared: whether several sessions use it; then no message is attributed by guessing.
+        new_state: makes an unguessable string for each parked call.
+        park_time: seconds for which a parked call waits for its client.
 
-    A ``requestState`` is good for whoever shows it, since over HTTP each exchange is a session of its own: it cannot
-    be guessed, and a connection to a server belongs to one principal.
+    Any session may present a ``requestState``, since over HTTP each exchange is a session of its own: it cannot be
+    guessed, and a connection to a server belongs to one principal.
 
-    Use: write what :meth:`start` returns, feed what the server says to :meth:`from_server`; once :attr:`ready`, feed
-    modern messages to :meth:`from_client`. :attr:`failure` says why it never became ready.
+    Write what :meth:`start` returns, and pass messages of the server to :meth:`from_server`; once :attr:`ready`, pass
+    modern messages to :meth:`from_client`. :attr:`failure` is the reason why it never became ready.
     """
 
     def __init__(self, *, shared: bool, new_state: Callable[[], str], park_time: float) -> None:
@@ -113,15 +121,15 @@ class LegacyServer:
         self._capabilities: dict[str, Any] = {}
         self._calls: dict[int, _Call] = {}
         self._by_client: dict[int, _Call] = {}
-        """Calls that are not parked, by the id their client waits for."""
+        """Calls that are not parked, by the id that their client waits for."""
         self._ghosts: dict[int, Hashable] = {}
-        """Whose the given-up calls were that the server has not answered: a question may still be for one of them."""
+        """Owners of given-up calls that the server has not answered; a question may still be for one of them."""
         self._parked: dict[str, _Call] = {}
         self._again: dict[str, tuple[Hashable, float]] = {}
-        """``requestState`` of calls that failed for want of a visited page: they are simply made again."""
+        """Owner and deadline, by ``requestState``, of calls that failed until a page is visited; they are repeated."""
         self._subscriptions = ServerSubscriptions(self._ask)
         self._orphans: list[_Question] = []
-        """Questions that came while no call was open; the next call takes them along."""
+        """Questions that came while no call was open; the next call asks them."""
         self._internal: dict[str, OnAnswer] = {}
         self._internal_count = 0
         self._question_count = 0
@@ -129,18 +137,18 @@ class LegacyServer:
 
     @property
     def parked(self) -> int:
-        """Calls that wait for their client."""
+        """The number of parked calls."""
         return len(self._parked)
 
     # --- handshake ------------------------------------------------------------------------------
 
     def start(self, first_params: bytes, client_version: str) -> Step:
-        """The handshake.
+        """Begin the handshake.
 
         Args:
-            first_params: ``params`` of the request that made the server start: its client is introduced. A shared
-                server gets to know the gateway instead.
-            client_version: the gateway's own version.
+            first_params: ``params`` (JSON) of the request that made the server start. Its client is introduced to the
+                server; to a shared server, the gateway is.
+            client_version: the gateway's version.
         """
         step = Step()
         params = _initialize_params(first_params, client_version, self._shared)
@@ -157,7 +165,7 @@ class LegacyServer:
         self.ready = True
 
     def _ask(self, step: Step, method: str, params: bytes, then: OnAnswer) -> None:
-        """A request of the bridge's own."""
+        """Send a request of the bridge's own."""
         self._internal_count += 1
         name = f"{_INTERNAL}{self._internal_count}"
         self._internal[name] = then
@@ -166,10 +174,10 @@ class LegacyServer:
     # --- from a client --------------------------------------------------------------------------
 
     def from_client(self, message: Message, owner: Hashable, now: float) -> Step:
-        """A modern message whose id is an integer of the gateway.
+        """Take a modern message whose id is an integer of the gateway.
 
         Args:
-            owner: whose it is; compared by equality.
+            owner: the session it comes from; compared by equality.
             now: the caller's clock, in seconds.
         """
         step = Step()
@@ -187,7 +195,13 @@ class LegacyServer:
         version = meta.get(messages.PROTOCOL_VERSION_KEY)
         if version != MODERN_VERSION:
             data = {"supported": [MODERN_VERSION], "requested": str(version)}
-            return _error(step, number, UNSUPPORTED_VERSION, f"only {MODERN_VERSION} is bridged", data)
+            return _error(
+                step,
+                number,
+                UNSUPPORTED_VERSION,
+                f"unsupported protocol version {str(version)!r}; the bridge supports {MODERN_VERSION}",
+                data,
+            )
         if method == "server/discover":
             return self._discover(number, step)
         if method == "ping":
@@ -195,8 +209,8 @@ class LegacyServer:
         if method == "subscriptions/listen":
             return self._subscriptions.listen(number, message, self._capabilities, step)
         if (level := meta.get(messages.LOG_LEVEL_KEY)) is not None and level not in LOG_LEVELS:
-            words = f"{messages.LOG_LEVEL_KEY} must be one of {', '.join(LOG_LEVELS)}"
-            return _error(step, number, INVALID_PARAMS, words)
+            text = f"{messages.LOG_LEVEL_KEY} must be one of {', '.join(LOG_LEVELS)}"
+            return _error(step, number, INVALID_PARAMS, text)
         state = messages.member(message.params, "requestState") if method in INTERACTIVE else b""
         if state:
             return self._retry(number, message, owner, text_of(state), meta, now, step)
@@ -239,8 +253,8 @@ class LegacyServer:
         if call is not None:
             self._give_up(call, "cancelled by the client", step)
 
-    def _give_up(self, call: _Call, words: str, step: Step) -> None:
-        """Nobody waits for this call any more: refuse its questions, cancel it."""
+    def _give_up(self, call: _Call, reason: str, step: Step) -> None:
+        """Refuse the questions of a call that nobody waits for any more, and cancel it."""
         del self._calls[call.server_id]
         self._by_client.pop(call.client_id, None)
         if call.method in INTERACTIVE and self._shared and call.answer is None:
@@ -249,12 +263,12 @@ class LegacyServer:
                 del self._ghosts[next(iter(self._ghosts))]
         self._parked.pop(call.state, None)
         for question in (*call.asked, *call.unasked):
-            _refuse(step, question, words)
-        params = encode({"requestId": call.server_id, "reason": words})
+            _refuse(step, question, reason)
+        params = encode({"requestId": call.server_id, "reason": reason})
         step.to_server.append(messages.notification(CANCELLED, params))
 
     def abandon(self, state: str) -> Step:
-        """Nobody will come back with this ``requestState``."""
+        """Give up the call that is parked under this ``requestState``."""
         step = Step()
         self._again.pop(state, None)
         if (call := self._parked.get(state)) is not None:
@@ -262,7 +276,7 @@ class LegacyServer:
         return step
 
     def owner_left(self, owner: Hashable) -> Step:
-        """A session is over: its parked calls have nobody to come back."""
+        """Give up the parked calls of a session that has ended."""
         step = Step()
         for call in [c for c in self._calls.values() if c.owner == owner and not c.client_id]:
             self._give_up(call, "the client went away", step)
@@ -270,7 +284,7 @@ class LegacyServer:
         return step
 
     def expire(self, now: float) -> Step:
-        """End the calls whose client did not come back in time."""
+        """Give up the parked calls whose clients did not come back in time."""
         step = Step()
         for call in [c for c in self._parked.values() if now >= c.deadline and not c.client_id]:
             self._give_up(call, f"the client did not answer within {self._park_time:g} s", step)
@@ -289,13 +303,13 @@ class LegacyServer:
         now: float,
         step: Step,
     ) -> None:
-        """A client comes back with answers."""
+        """Resume a parked call, whose client has come back with answers."""
         if self._again.pop(state, None) is not None:
             return self._call(number, message, owner, meta, now, step)
         call = self._parked.get(state)
         if call is None or call.method != message.method_name:
-            words = "this requestState is unknown, used or expired; make the call again without it"
-            return _error(step, number, INVALID_PARAMS, words)
+            text = "this requestState is unknown, used or expired; make the call again without it"
+            return _error(step, number, INVALID_PARAMS, text)
         del self._parked[state]
         call.client_id, call.owner, call.state = number, owner, ""
         self._by_client[number] = call
@@ -311,17 +325,17 @@ class LegacyServer:
             self._park(call, unasked, now, step)
 
     def _put(self, question: _Question, call: _Call, now: float, step: Step) -> None:
-        """Ask the client of a call, at once or when it is back."""
+        """Ask the client of a call, now or when it comes back."""
         needed = QUESTIONS[question.method]
         if needed not in call.capabilities:
-            return _refuse(step, question, f"the client does not offer {needed}", METHOD_NOT_FOUND)
+            return _refuse(step, question, f"the client lacks the capability {needed!r}", METHOD_NOT_FOUND)
         if not call.client_id:
             waiting = sum(len(other.params) for other in call.unasked) + len(question.params)
             if len(call.unasked) >= MAX_QUESTIONS or waiting > MAX_QUESTION_BYTES:
-                return _refuse(step, question, "too many questions wait for this client already")
+                return _refuse(step, question, "too many questions wait for this client")
             call.unasked.append(question)
         elif len(self._parked) >= MAX_PARKED:
-            _refuse(step, question, f"{MAX_PARKED} calls wait for their clients already")
+            _refuse(step, question, f"{MAX_PARKED} calls are parked already")
         else:
             self._park(call, [question], now, step)
 
@@ -336,7 +350,7 @@ class LegacyServer:
     # --- from the server --------------------------------------------------------------------------
 
     def from_server(self, message: Message, now: float) -> Step:
-        """A message of the server."""
+        """Take a message of the server."""
         step = Step()
         if message.kind is Kind.RESPONSE:
             self._response(message, now, step)
@@ -354,7 +368,7 @@ class LegacyServer:
         call = self._calls.get(_number(message.id.strip(b'"')))  # some servers turn numbers into strings
         if call is None:
             self._ghosts.pop(_number(message.id.strip(b'"')), None)
-            return  # cancelled, or never asked
+            return  # cancelled, or never sent
         if not call.client_id:
             call.answer = message
         elif message.error and error_code(message.error) == URL_ELICITATION_REQUIRED:
@@ -369,7 +383,7 @@ class LegacyServer:
         step.to_clients.append(messages.rebuild(answer, b"%d" % call.client_id, result=result))
 
     def _ask_to_visit(self, call: _Call, answer: Message, now: float, step: Step) -> None:
-        """-32042 becomes ``input_required``; with the answers the client makes the call again."""
+        """Turn -32042 into ``input_required``; with the client's answers the call is repeated."""
         elicitations = _elicitations(answer.error)
         if not elicitations or "elicitation" not in call.capabilities:
             return self._deliver(call, answer, step)
@@ -395,11 +409,12 @@ class LegacyServer:
         self._question_count += 1
         question = _Question(f"q{self._question_count}", message.id, method, message.params)
         if method not in QUESTIONS:
-            return _refuse(step, question, f"clients are not asked {method}", METHOD_NOT_FOUND)
+            return _refuse(step, question, f"Method not found: {method}", METHOD_NOT_FOUND)
         calls = [c for c in self._calls.values() if c.method in INTERACTIVE and c.answer is None]
         if len({c.owner for c in calls} | set(self._ghosts.values())) > 1:
-            words = "several clients share this server, and nothing tells which of them is meant"
-            return _refuse(step, question, words)
+            return _refuse(
+                step, question, "several clients share this server, and the question names none of them"
+            )
         if calls:
             waiting = [c for c in calls if c.client_id] or calls
             return self._put(question, waiting[-1], now, step)
@@ -429,7 +444,7 @@ class LegacyServer:
             step.to_clients.append(messages.rebuild(message, b"", params=params))
 
     def _withdrawn(self, raw_id: bytes) -> None:
-        """The server takes a question back; one the client has been given stays, and its answer is dropped there."""
+        """Withdraw a question that the server cancelled; if the client has it already, its answer is dropped later."""
         self._orphans = [q for q in self._orphans if q.raw_id != raw_id]
         for call in self._calls.values():
             call.unasked = [q for q in call.unasked if q.raw_id != raw_id]
@@ -462,7 +477,7 @@ def _discovered(initialized: dict[str, Raw], capabilities: dict[str, Any]) -> di
 
 
 def _modern_result(method: str, result: bytes) -> bytes:
-    """A result with the members that 2026-07-28 requires."""
+    """Return a result with the members that 2026-07-28 requires."""
     members = members_of(result)
     if not members and result.strip() != b"{}":
         return result
@@ -474,7 +489,7 @@ def _modern_result(method: str, result: bytes) -> bytes:
 
 
 def _without_envelope(params: bytes) -> bytes:
-    """``params`` as the handshake era knows them."""
+    """Return ``params`` without the members of 2026-07-28."""
     members = members_of(params)
     for name in ("inputResponses", "requestState"):
         members.pop(name, None)
@@ -498,10 +513,12 @@ def _input_required(requests: dict[str, Any], state: str) -> bytes:
 
 
 def _elicitations(error: bytes) -> list[dict[str, Any]]:
-    """The pages of a -32042."""
+    """Return the pages that a -32042 asks to be visited."""
     try:
-        found = msgspec.json.decode(error, type=dict[str, Any])["data"]["elicitations"]
-        return [{k: v for k, v in entry.items() if k not in ("elicitationId", "task")} for entry in found]
+        elicitations = msgspec.json.decode(error, type=dict[str, Any])["data"]["elicitations"]
+        return [
+            {k: v for k, v in entry.items() if k not in ("elicitationId", "task")} for entry in elicitations
+        ]
     except (msgspec.DecodeError, RecursionError, LookupError, TypeError, AttributeError):
         return []
 
@@ -510,17 +527,17 @@ def _result(step: Step, number: int, result: bytes) -> None:
     step.to_clients.append(messages.response(b"%d" % number, result))
 
 
-def _error(step: Step, number: int, code: int, words: str, data: dict[str, Any] | None = None) -> None:
-    step.to_clients.append(messages.error(b"%d" % number, code, words, data))
+def _error(step: Step, number: int, code: int, text: str, data: dict[str, Any] | None = None) -> None:
+    step.to_clients.append(messages.error(b"%d" % number, code, text, data))
 
 
-def _refuse(step: Step, question: _Question, words: str, code: int = INTERNAL_ERROR) -> None:
-    step.to_server.append(messages.error(question.raw_id, code, words))
+def _refuse(step: Step, question: _Question, reason: str, code: int = INTERNAL_ERROR) -> None:
+    step.to_server.append(messages.error(question.raw_id, code, reason))
 
 
 def _answer(step: Step, question: _Question, response: Raw | None) -> None:
     if response is None:
-        return _refuse(step, question, "the client gave no answer to this")
+        return _refuse(step, question, "the client did not answer this question")
     result = (
         messages.with_member(bytes(response), "resultType", b"")
         if members_of(bytes(response))

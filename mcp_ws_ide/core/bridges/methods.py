@@ -50,4 +50,4 @@ ENVELOPE: Final = (
 """Members of ``_meta`` that a server of the handshake era does not know."""
 
 MAX_URIS: Final = 1024
-"""Resources that may be followed on one connection; those beyond it are not promised."""
+"""Resources that may be followed on one connection; subscriptions beyond that are not acknowledged."""
