@@ -198,8 +198,8 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         LIMITS.max_processes,
         min=1,
         help="""Maximum number of server processes in total. Default 64. A handshake-era session has a process of
-        its own; the modern sessions of a user share one per server. A request that needs one more gets an
-        error.""",
+        its own; the modern sessions of a user share one per server. Remote servers do not count. A
+        request that needs one more gets an error.""",
     ).tag(config=True)
     max_in_flight = Int(
         LIMITS.max_in_flight,
@@ -209,9 +209,10 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
     max_message_bytes = Int(
         LIMITS.max_message_bytes,
         min=1024,
-        help="""Maximum length of a message in either direction, in bytes. Default 10 MiB. A longer one closes the
-        link with 1009; a longer line from a server is dropped and reported on the tap, and the request that
-        it answers gets error -31004.""",
+        help="""Maximum length of a message in either direction, in bytes. Default 10 MiB. A longer one closes
+        the link with 1009 and ends the session (the clients of this project do not send one); a longer
+        line from a server is dropped and reported on the tap, and the request that it answers gets error
+        -31004.""",
     ).tag(config=True)
     max_queued_bytes = Int(
         LIMITS.max_queued_bytes,
