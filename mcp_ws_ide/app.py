@@ -8,42 +8,27 @@ import os
 import re
 import shlex
 import sys
-import time
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from jupyter_core.paths import jupyter_config_dir, jupyter_config_path, jupyter_data_dir
+from jupyter_core.paths import jupyter_data_dir
 from jupyter_server.extension.application import ExtensionApp, ExtensionAppJinjaMixin
 from jupyter_server.utils import url_path_join
 from tornado.routing import PathMatches, Rule
 from traitlets import Bool, Dict, Float, Int, List, TraitError, Unicode, validate
 
 from mcp_ws_ide import __version__
-from mcp_ws_ide.admissions import Admissions
-from mcp_ws_ide.config import load as config
-from mcp_ws_ide.config.consents import Consents
-from mcp_ws_ide.config.editor import ConfigEditor
-from mcp_ws_ide.config.spec import Configuration, ServerSpec
-from mcp_ws_ide.config.watcher import ConfigWatcher
-from mcp_ws_ide.credentials import CHECK_SECONDS, CredentialWatch
-from mcp_ws_ide.gateway import Gateway, Limits
+from mcp_ws_ide.credentials import CHECK_SECONDS
+from mcp_ws_ide.gateway import Limits
 from mcp_ws_ide.handlers import ROUTES
 from mcp_ws_ide.handlers.repeated_post import RepeatRouter
-from mcp_ws_ide.links.heartbeat import Heartbeat
-from mcp_ws_ide.links.poll import PollLink
-from mcp_ws_ide.observe.metrics import GatewayCollector
 from mcp_ws_ide.observe.redaction import BadPattern, Redactor
-from mcp_ws_ide.tasks import Turnstile
-from mcp_ws_ide.tokens import TicketStore, TokenStore
-from mcp_ws_ide.transports.oauth import Authorizations
+from mcp_ws_ide.runtime import Host, Runtime, Settings
 
 HERE = Path(__file__).parent
 LIMITS = Limits()
-HANDSHAKES_PER_TURN = 2
-"""Handshakes per turn of the event loop: about a millisecond, in which open links wait."""
 
 
 def inspect_command() -> str:
@@ -52,111 +37,6 @@ def inspect_command() -> str:
     return shlex.join(
         [str(program)] if program.exists() else [sys.executable, "-m", "mcp_ws_ide.inspector.cli"]
     )
-
-
-class Runtime:
-    """What the handlers share. The gateway is made on first use, because it needs the running loop."""
-
-    def __init__(self, app: MCPWebSocketApp) -> None:
-        self._app = app
-        self._gateway: Gateway | None = None
-        self._collector: GatewayCollector | None = None
-        self._documents: dict[str, Any] = {}
-        """What the configuration files held when they could last be read, by path."""
-        self.check_origin = bool(app.check_origin)
-        self.websocket = bool(app.websocket)
-        self.allow_faults = bool(app.allow_faults)
-        self.heartbeat = Heartbeat()
-        self.turnstile = Turnstile(HANDSHAKES_PER_TURN)
-        self.credentials = CredentialWatch(lambda: app.serverapp.web_app)
-        self.tickets = TicketStore()
-        self.tokens = TokenStore(Path(app.tokens_file))
-        self.polls: dict[str, PollLink] = {}
-        """Open poll links by their id."""
-        self.admissions = Admissions(self.tokens.alive)
-        self._ticks = 0
-        self.trials: set[str] = set()
-        """Users who try a server now."""
-        self.manager = ConfigEditor(
-            os.path.join(jupyter_config_dir(), "mcp.json"),
-            Consents(Path(app.consents_file)),
-            allowed=bool(app.allow_editing),
-            reload=self.reload,
-        )
-
-    def add_poll_link(self, link: PollLink) -> None:
-        """Keep a link until it is closed."""
-        self.polls[link.id] = link
-        self.heartbeat.add(link)
-
-    @property
-    def gateway(self) -> Gateway:
-        """The gateway, started if it was not."""
-        if self._gateway is None:
-            self._gateway = self._start()
-        return self._gateway
-
-    def _start(self) -> Gateway:
-        app = self._app
-        authorizations = Authorizations(Path(app.oauth_directory), app.browser_url, app.oauth_timeout)
-        gateway = Gateway(
-            app.limits(),
-            authorizations=authorizations,
-            redact_patterns=list(app.redact_patterns),
-            secrets=app.own_secrets(),
-        )
-        self._watcher = ConfigWatcher(self._app.configuration_paths())
-        self._configure(gateway)
-        self._collector = GatewayCollector(gateway.metrics, gateway.gauges)
-        self._collector.register()
-        self._messages = 0
-        gateway.tasks.spawn(self.heartbeat.run(self._tick), "heartbeat")
-        return gateway
-
-    def reload(self, force: bool = False) -> dict[str, ServerSpec]:
-        """Put the configuration to use as it is now, where a file changed or ``force``; returns its servers."""
-        gateway = self.gateway
-        if self._watcher.changed() or force:
-            self._configure(gateway)
-        return {name: server.spec for name, server in self.gateway.servers.items()}
-
-    def _configure(self, gateway: Gateway) -> None:
-        configuration = self._app.load_configuration(self.manager.needed, self._documents)
-        for problem in configuration.problems:
-            if problem in gateway.problems:
-                continue  # said already
-            level = self._app.log.info if problem.severity == "notice" else self._app.log.warning
-            level("mcp-ws-ide: %s", problem)
-        gateway.configure(configuration)
-
-    def _tick(self) -> None:
-        """Once a second: activity, credentials, changed configuration."""
-        assert self._gateway is not None
-        gateway = self._gateway
-        messages = sum(c.messages_in + c.messages_out for c in gateway.metrics.servers.values())
-        if messages != self._messages:
-            self._messages = messages
-            self._app.note_activity()
-        in_use = {s.info.token_id for s in gateway.sessions.values() if s.info.token_id}
-        for token_id in in_use | gateway.tap.tokens:
-            if not self.tokens.alive(token_id):
-                gateway.token_expired(token_id)
-        gateway.tick(time.monotonic())
-        self.polls = {link.id: link for link in self.polls.values() if not link.closed}
-        self._ticks += 1
-        if self._ticks % self._app.credential_check_interval == 0:
-            gateway.tasks.spawn(self.credentials.check(), "credential check")
-        if self._ticks % 2 == 0 and self._watcher.changed():
-            self._app.log.info("mcp-ws-ide: the configuration changed")
-            self._configure(gateway)
-
-    async def aclose(self) -> None:
-        """End the gateway, within about five seconds."""
-        if self._collector is not None:
-            self._collector.unregister()
-            self._collector = None
-        if self._gateway is not None:
-            await self._gateway.aclose()
 
 
 class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
@@ -376,23 +256,34 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         assert self.serverapp is not None
         return self.public_url or str(self.serverapp.connection_url)
 
-    def limits(self) -> Limits:
-        """The bounds, from the traits of the same names."""
-        return Limits(**{field: getattr(self, field) for field in Limits.__struct_fields__})
+    def _runtime_settings(self) -> Settings:
+        return Settings(
+            limits=Limits(**{field: getattr(self, field) for field in Limits.__struct_fields__}),
+            servers=dict(self.servers),
+            server_files=tuple(self.server_files),
+            entry_points=bool(self.entry_points),
+            websocket=bool(self.websocket),
+            check_origin=bool(self.check_origin),
+            credential_check_interval=int(self.credential_check_interval),
+            redact_patterns=tuple(self.redact_patterns),
+            allow_faults=bool(self.allow_faults),
+            allow_editing=bool(self.allow_editing),
+            consents_file=Path(self.consents_file),
+            tokens_file=Path(self.tokens_file),
+            oauth_directory=Path(self.oauth_directory),
+            oauth_timeout=float(self.oauth_timeout),
+        )
 
-    def configuration_paths(self) -> Iterable[str]:
-        """Every file that may define servers."""
-        return [*self.server_files, *(os.path.join(path, "mcp.json") for path in jupyter_config_path())]
-
-    def load_configuration(self, consent: config.ConsentCheck, documents: dict[str, Any]) -> Configuration:
-        """Read the servers anew; ``consent`` tells what must not be started yet, ``documents`` what files held."""
-        packages = config.installed_packages() if self.entry_points else ()
-        files, directories = list(self.server_files), jupyter_config_path()
-        return config.load(dict(self.servers), files, directories, os.environ, packages, consent, documents)
+    def _host(self) -> Host:
+        serverapp = self.serverapp
+        assert serverapp is not None
+        return Host(
+            self.log, lambda: serverapp.web_app, self.browser_url, self.own_secrets, self.note_activity
+        )
 
     def initialize_settings(self) -> None:
         """Make the state that handlers find in Tornado's settings."""
-        self.runtime = Runtime(self)
+        self.runtime = Runtime(self._runtime_settings(), self._host())
         self.settings["mcp_ws_ide_runtime"] = self.runtime
         assert self.serverapp is not None
         scrubbed = self.serverapp.web_app.settings.setdefault("extra_log_scrub_param_keys", [])

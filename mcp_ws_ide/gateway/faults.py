@@ -1,6 +1,6 @@
 """Faults of a session that are ordered on purpose, so that authors of clients can test what they do then.
 
-Knows what is armed; the session and its handshake ask, and handlers/faults.py orders. Nothing is armed by itself.
+Knows what is armed; the session and its handshake ask, and handlers/api/faults.py orders. Nothing is armed by itself.
 """
 
 from __future__ import annotations

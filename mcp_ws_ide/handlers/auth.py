@@ -1,195 +1,41 @@
-"""Who asks, and from where: credentials, principal, Origin, authorizer. Decided before a byte flows."""
+"""Authentication of MCP endpoints and the tap: every way to present a credential, before a byte flows."""
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlparse
+from typing import Any, Final
 
 from jupyter_server.auth.decorator import allow_unauthenticated
 from jupyter_server.auth.identity import IdentityProvider, User
-from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.utils import ensure_async
 from tornado import web
 
 from mcp_ws_ide.core import binding
 from mcp_ws_ide.core.tools import ToolRules
-from mcp_ws_ide.credentials import Watched, credential_of, principal_of
+from mcp_ws_ide.credentials import Watched, credential_of
+from mcp_ws_ide.handlers.base import GatewayHandler
 from mcp_ws_ide.tokens import TOKEN_PREFIX, Ticket
 
-if TYPE_CHECKING:
-    from mcp_ws_ide.app import Runtime
-    from mcp_ws_ide.gateway.server import Server
-
 EXPOSED: Final = "Mcp-Session-Id, MCP-Protocol-Version, WWW-Authenticate, Retry-After"
+"""Response headers that pages of an allowed Origin may read."""
 ALLOWED: Final = (
     "Authorization, Content-Type, Accept, Last-Event-ID, Mcp-Session-Id, MCP-Protocol-Version, Mcp-Method, "
     "Mcp-Name, X-XSRFToken"
 )
-"""Headers that pages of an allowed Origin may read and send."""
+"""Request headers that pages of an allowed Origin may send."""
 _PARAMETER: Final = re.compile(r"(?i)mcp-param-[!#$%&'*+.^_`|~0-9a-z-]+")
-"""Headers that repeat arguments of a tool (MCP 2026-07-28, basic/transports): only its schema knows their names."""
-log = logging.getLogger(__name__)
+"""Headers that repeat arguments of a tool (MCP 2026-07-28, basic/transports); only its schema knows their names."""
 
 
-def origin_allowed(handler: JupyterHandler) -> bool:
-    """Whether the request's Origin is this server's own or one that ``allow_origin`` names.
-
-    Stricter than Jupyter, which skips the check for token requests. Requests without an Origin come from
-    scripts and pass, unless the browser says that they are cross-site.
-    """
-    headers = handler.request.headers
-    origin = headers.get("Origin") or headers.get("Sec-Websocket-Origin")
-    if handler.allow_origin == "*":
-        return True
-    if origin is None:
-        return bool(headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin", "same-site"))
-    origin = origin.lower()
-    if _authority(origin) == headers.get("Host", "").lower() and origin != "null":
-        return True
-    if handler.allow_origin:
-        return bool(handler.allow_origin.lower() == origin)
-    pattern = handler.allow_origin_pat
-    return bool(pattern and _matches(pattern, origin))
-
-
-def good_for(servers: Sequence[str], name: str) -> bool:
-    """Whether a credential for these servers opens the one of this name; a group in a URL, if it opens each member."""
+def token_covers(servers: Sequence[str], name: str) -> bool:
+    """Whether a gateway token for ``servers`` opens ``name``: one of them, or ``+a+b`` where it covers each member."""
     members = [part for part in name.split("+") if part] if name.startswith("+") else []
     return name in servers or (bool(members) and all(member in servers for member in members))
 
 
-def _authority(origin: str) -> str:
-    try:
-        return urlparse(origin).netloc
-    except ValueError:  # not an Origin at all, as "http://[::1"
-        return ""
-
-
-def _matches(pattern: Any, origin: str) -> bool:
-    """``allow_origin_pat`` must match the whole Origin: a prefix match would allow ``…example.com.evil``."""
-    return re.fullmatch(pattern, origin) is not None
-
-
-def refusal(runtime: Runtime, status: int, reason: str, message: str) -> web.HTTPError:
-    """An error to raise; ``reason`` labels the metric ``mcp_ws_refusals``."""
-    runtime.gateway.metrics.refusals[reason] += 1
-    return web.HTTPError(status, message)
-
-
-def words_of(error: BaseException | None) -> str:
-    """What an HTTP error says, or nothing."""
-    if not isinstance(error, web.HTTPError) or not error.log_message:
-        return ""
-    return error.log_message % error.args if error.args else error.log_message.replace("%%", "%")
-
-
-class ServerLookup:
-    """From a name in a URL to its server, for whatever can refuse."""
-
-    if TYPE_CHECKING:
-
-        @property
-        def runtime(self) -> Runtime: ...
-        @property
-        def principal(self) -> str: ...
-        def refuse(self, status: int, reason: str, message: str) -> web.HTTPError: ...
-
-    def find_server(self, name: str) -> Server:
-        """The configured server, or 404."""
-        server = self.runtime.gateway.find(name)
-        if server is None:
-            gateway = self.runtime.gateway
-            known = ", ".join(sorted(gateway.servers)) or "none"
-            unread = "".join(f"; a file of servers cannot be used: {problem}" for problem in gateway.unread)
-            words = f"there is no server {name!r}; configured: {known}{unread}"
-            raise self.refuse(404, "unknown_server", words)
-        return server
-
-    def usable_server(self, name: str) -> Server:
-        """The configured server, or 404; 502 if it cannot be started now."""
-        server = self.find_server(name)
-        refusal = server.refusal_to(self.principal)
-        if refusal is not None:
-            raise self.refuse(
-                502, "server", f"server {server.name!r} cannot start: {server.spec.unresolved(refusal)}"
-            )
-        return server
-
-    def server_for_hello(self, name: str) -> Server:
-        """As :meth:`usable_server`, but a session of this user may go on where no new one could begin."""
-        gateway = self.runtime.gateway
-        server = gateway.find(name)
-        if server is None or server.refusal is not None:
-            server = gateway.server_to_resume(name, self.principal)
-        return server or self.usable_server(name)
-
-    def message_limit(self, server: Server) -> int:
-        """Longest message of a server, in bytes."""
-        return self.runtime.gateway.message_limit(server.spec)
-
-
-class GatewayHandler(JupyterHandler):
-    """What the handlers of this extension share: the runtime, JSON errors, the Origin policy."""
-
-    def initialize(self, **kwargs: Any) -> None:
-        """Tornado's constructor hook."""
-        super().initialize(**kwargs)
-        self.error_headers: dict[str, str] = {}
-        """Headers of an error answer; Tornado forgets those that were set before the error."""
-
-    @property
-    def runtime(self) -> Runtime:
-        """The extension's state."""
-        return self.settings["mcp_ws_ide_runtime"]
-
-    @property
-    def principal(self) -> str:
-        """The owner of what this request makes or sees."""
-        return principal_of(self.identity_provider, self.current_user)
-
-    def refuse(self, status: int, reason: str, message: str) -> web.HTTPError:
-        """An error to raise; ``reason`` labels the metric ``mcp_ws_refusals``."""
-        return refusal(self.runtime, status, reason, message)
-
-    def origin_is_allowed(self) -> bool:
-        """Whether the request's Origin may use this server."""
-        return origin_allowed(self)
-
-    def check_policy(self) -> None:
-        """Refuse a foreign Origin, whatever the credential says."""
-        if not self.runtime.check_origin or origin_allowed(self):
-            return
-        headers = self.request.headers
-        origin = headers.get("Origin") or headers.get("Sec-Websocket-Origin")
-        words = f"Origin {origin} is not allowed; see ServerApp.allow_origin"
-        if origin is None:
-            words = (
-                "the browser says that another site sent this (Sec-Fetch-Site), and it has no Origin to allow"
-            )
-        raise self.refuse(403, "origin", words)
-
-    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
-        """Tornado would log a refusal with its whole URL, and so with a token in it."""
-        if isinstance(value, web.HTTPError):
-            self.log.debug("%s %s: %s", value.status_code, self.request.path, value.log_message)
-        else:
-            self.log.error("%s %s failed", self.request.method, self.request.path, exc_info=(typ, value, tb))
-
-    def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """Errors are JSON: ``{"message": …}``."""
-        error = kwargs.get("exc_info", (None, None, None))[1]
-        message = words_of(error) or self._reason
-        self.set_header("Content-Type", "application/json")
-        for name, value in self.error_headers.items():
-            self.set_header(name, value)
-        self.finish({"message": message, "status": status_code})
-
-
-class EndpointHandler(ServerLookup, GatewayHandler):
-    """Base of the WebSocket endpoints: every way to present a credential (docs/binding.md, section 3)."""
+class EndpointHandler(GatewayHandler):
+    """Base of the WebSocket endpoints: every way to present a credential (docs/reference/binding.md, section 3)."""
 
     token_id: str | None = None
     token_tools: ToolRules | None = None
@@ -260,7 +106,7 @@ class EndpointHandler(ServerLookup, GatewayHandler):
         self._become(token.principal, token.username)
 
     def _token_opens(self, servers: list[str], server: str) -> bool:
-        return good_for(servers, server)
+        return token_covers(servers, server)
 
     def _use_ticket(self, secret: str, server: str) -> None:
         ticket = self.runtime.tickets.redeem(secret, server)
@@ -285,7 +131,7 @@ class EndpointHandler(ServerLookup, GatewayHandler):
         if self.current_user is None:
             raise self._anonymous()
         unknown_origin = self.cookie_needs_origin and "Origin" not in self.request.headers
-        if unknown_origin and self._by_cookie() and self.runtime.check_origin:
+        if unknown_origin and self._by_cookie() and self.runtime.settings.check_origin:
             raise self.refuse(403, "origin", "a cookie needs an Origin header; use a token outside a browser")
 
     def _anonymous(self) -> web.HTTPError:

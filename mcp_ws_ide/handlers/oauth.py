@@ -12,7 +12,8 @@ from typing import Any, Final
 from jupyter_server.auth.decorator import authorized
 from tornado import web
 
-from mcp_ws_ide.handlers.auth import GatewayHandler, words_of
+from mcp_ws_ide.handlers.base import GatewayHandler
+from mcp_ws_ide.handlers.requester import http_error_message
 
 PARAMETERS: Final = ("state", "code", "iss", "error")
 MAX_PARAMETER: Final = 8192
@@ -71,7 +72,7 @@ class CallbackHandler(GatewayHandler):
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """A person reads it."""
         error = kwargs.get("exc_info", (None, None, None))[1]
-        self._page(f"{words_of(error) or self._reason}")
+        self._page(f"{http_error_message(error) or self._reason}")
 
     def _page(self, words: str) -> None:
         self.set_header("Content-Type", "text/html; charset=UTF-8")

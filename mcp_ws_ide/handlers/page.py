@@ -9,7 +9,7 @@ from jupyter_server.auth.decorator import authorized
 from jupyter_server.extension.handler import ExtensionHandlerJinjaMixin, ExtensionHandlerMixin
 from tornado import web
 
-from mcp_ws_ide.handlers.auth import GatewayHandler
+from mcp_ws_ide.handlers.base import GatewayHandler
 from mcp_ws_ide.handlers.static import STATIC
 
 CONTENT_SECURITY_POLICY = (

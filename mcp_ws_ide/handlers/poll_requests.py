@@ -1,7 +1,7 @@
 """``…/poll`` and ``…/probe``: the link for networks that pass only POSTs, and how a client finds that out.
 
-Bodies and answers are lines of JSON (docs/binding.md, section 11). Which frames they are and what becomes of them is
-decided in :mod:`mcp_ws_ide.gateway`; here are media types, status codes and waiting.
+Bodies and responses are lines of JSON (docs/reference/binding.md, section 11). What the frames mean is decided in
+:mod:`mcp_ws_ide.gateway`; here are media types, status codes and waiting.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from mcp_ws_ide.core.binding import CloseCode, ControlError, PollClose, PollHead
 from mcp_ws_ide.errors import LimitExceeded
 from mcp_ws_ide.gateway import Hello
 from mcp_ws_ide.handlers.auth import EndpointHandler
-from mcp_ws_ide.links.base import LinkInfo
+from mcp_ws_ide.handlers.post_exchange import RETRY_AFTER
+from mcp_ws_ide.handlers.requester import link_info, resumable_server, usable_server
 from mcp_ws_ide.links.poll import PollLink
 
 NDJSON: Final = "application/x-ndjson"
@@ -61,7 +62,7 @@ class PollHandler(EndpointHandler):
 
     def _open(self, name: str, body: bytes) -> PollLink:
         """A new link, whose first frame is the body."""
-        server = self.server_for_hello(name)
+        server = resumable_server(self, name)
         hello = body.strip()
         if binding.HELLO.match(hello) is None or b"\n" in hello:
             words = 'the first body must be one line, {"mcp.ws":"open"} or a "resume"'
@@ -69,20 +70,11 @@ class PollHandler(EndpointHandler):
         try:
             self.runtime.gateway.check_link_rate()
         except LimitExceeded as error:
-            self.error_headers["Retry-After"] = "5"
+            self.error_headers["Retry-After"] = RETRY_AFTER
             raise self.refuse(429, error.limit, str(error)) from None
         gateway = self.runtime.gateway
         link = PollLink(self.principal, server.name, gateway.limits.max_queued_bytes, self.token_tools)
-        agent = self.request.headers.get("User-Agent", "")[:200]
-        info = LinkInfo(
-            self.principal,
-            self.request.remote_ip or "",
-            agent,
-            binding.SUBPROTOCOL_RESUME,
-            token_id=self.token_id,
-            tools=self.token_tools,
-            link="poll",
-        )
+        info = link_info(self, "poll", binding.SUBPROTOCOL_RESUME)
         greeting = Hello(gateway, server, link, info)
         link.start(greeting.receive, greeting.closed)
         self.runtime.add_poll_link(link)
@@ -119,7 +111,7 @@ class PollHandler(EndpointHandler):
     def _check_sizes(self, name: str, link: PollLink, frames: list[bytes]) -> None:
         server = self.runtime.gateway.find(name)
         limit = (
-            self.message_limit(server)
+            self.runtime.gateway.message_limit(server.spec)
             if server is not None
             else self.runtime.gateway.limits.max_message_bytes
         )
@@ -165,8 +157,8 @@ class ProbeHandler(EndpointHandler):
         """Name the transports that are on: at once as JSON, or as a stream, open for :data:`PROBE_HOLD` s; or say why
         the server cannot be used."""
         await self.check_authorized("execute", "mcp")
-        self.usable_server(name)
-        offered = ["http", *(["websocket"] if self.runtime.websocket else []), "poll"]
+        usable_server(self, name)
+        offered = ["http", *(["websocket"] if self.runtime.settings.websocket else []), "poll"]
         if self.request.headers.get("Accept") == "application/json":
             return self.finish({"transports": offered})
         self.set_header("Content-Type", "text/event-stream")

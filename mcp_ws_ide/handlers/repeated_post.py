@@ -1,6 +1,6 @@
 """Answers a POST whose head was admitted a moment ago (admissions.py), without Tornado's request handler.
 
-What depends on the message or the session is checked each time (post_exchange.py).
+Everything that depends on the message or the session is still checked each time (:mod:`.post_exchange`).
 """
 
 from __future__ import annotations
@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from asyncio import Future
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache, lru_cache
 from http.client import responses
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from jupyter_server.prometheus.metrics import HTTP_REQUEST_DURATION_SECONDS
@@ -21,13 +22,11 @@ from tornado.routing import Router
 
 from mcp_ws_ide.admissions import Admission
 from mcp_ws_ide.credentials import Watched
-from mcp_ws_ide.handlers.auth import refusal, words_of
-from mcp_ws_ide.handlers.post_exchange import COMMIT_AFTER, Owed, Posting
-
-if TYPE_CHECKING:
-    from asyncio import Future
-
-    from mcp_ws_ide.app import Runtime
+from mcp_ws_ide.handlers.post_exchange import PostExchange
+from mcp_ws_ide.handlers.post_headers import JSON
+from mcp_ws_ide.handlers.post_response import COMMIT_AFTER, PendingResponse
+from mcp_ws_ide.handlers.requester import http_error_message
+from mcp_ws_ide.runtime import Runtime
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +40,7 @@ class RepeatRouter(Router):
     def find_handler(
         self, request: httputil.HTTPServerRequest, **kwargs: Any
     ) -> httputil.HTTPMessageDelegate | None:
-        """A delegate for a repeated head."""
+        """Return a delegate if the request's head was admitted lately."""
         admission = self._runtime.admissions.find(request)
         return None if admission is None else Repeat(self._runtime, request, admission)
 
@@ -54,16 +53,16 @@ class Repeat(httputil.HTTPMessageDelegate):
         self._chunks: list[bytes] = []
 
     def data_received(self, chunk: bytes) -> None:
-        """A piece of the body."""
+        """Keep a piece of the body."""
         self._chunks.append(chunk)
 
     def finish(self) -> None:
-        """The body is whole."""
+        """Handle the request: its body is complete."""
         self._post.start(b"".join(self._chunks))
 
 
-class RepeatedPost(Posting):
-    """One such POST, with what of Tornado's ``RequestHandler`` its answer needs."""
+class RepeatedPost:
+    """One such POST; a :class:`~.post_response.Responder` on the bare HTTP connection."""
 
     def __init__(self, runtime: Runtime, request: httputil.HTTPServerRequest, admission: Admission) -> None:
         assert request.connection is not None
@@ -78,61 +77,7 @@ class RepeatedPost(Posting):
         self._headers = dict(admission.headers)
         self._unsent = b""
         self._begun = False
-
-    def start(self, body: bytes) -> None:
-        """Take the message. A lone answer that is soon there needs no task; all else gets one."""
-        self.request.body = body
-        if not self._runtime.admissions.still_holds(self._admission):  # it may have taken its time
-            return self._fail(401, "the credential does not hold any more; send the request again")
-        self._connection.set_close_callback(self.client_left)  # type: ignore[attr-defined]
-        with self._errors():
-            owed = self.begin(self._admission.server)
-            if owed is not None:
-                self._await(owed)
-
-    def _await(self, owed: Owed) -> None:
-        stream = self._reading = owed.stream
-        timer: asyncio.TimerHandle | None = None
-
-        def ready() -> None:
-            stream.on_ready = None
-            if timer is not None:
-                timer.cancel()
-            if stream.reader and stream.last and len(stream) == 1:
-                self._reading = None
-                with self._errors():
-                    self._answer(stream.take()[1], owed.statuses)
-                self._loop.call_soon(owed.done)  # not within the session's own delivery
-            else:
-                self._runtime.gateway.tasks.spawn(self._rest(owed), "POST")
-
-        if len(stream) or stream.last:
-            return ready()
-        stream.on_ready = ready
-        timer = self._loop.call_later(COMMIT_AFTER, ready)
-
-    async def _rest(self, owed: Owed) -> None:
-        with self._errors():
-            await self._respond(owed, patience=0.0)
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except web.HTTPError as error:
-            self._fail(error.status_code, words_of(error))
-        except Exception:
-            log.exception("a POST to %s failed", self._admission.server)
-            self._fail(500, "")
-
-    def _fail(self, status: int, words: str) -> None:
-        if self._begun:
-            return self.finish()
-        self._headers |= self.error_headers
-        self.set_status(status)
-        self.set_header("Content-Type", "application/json")
-        body = {"message": words or responses.get(status, ""), "status": status}
-        self.finish(msgspec.json.encode(body))
+        self._exchange = PostExchange(self)
 
     @property
     def runtime(self) -> Runtime:
@@ -141,38 +86,90 @@ class RepeatedPost(Posting):
 
     @property
     def principal(self) -> str:
-        """Whoever was admitted with this head."""
+        """The principal that was admitted with this head."""
         return self._admission.principal
 
+    def start(self, body: bytes) -> None:
+        """Handle the message. An answer that is alone and quick needs no task; everything else gets one."""
+        self.request.body = body
+        if not self._runtime.admissions.still_holds(self._admission):  # the body may have been slow
+            return self._fail(401, "the credential is no longer valid; send the request again")
+        self._connection.set_close_callback(self._exchange.writer.client_left)  # type: ignore[attr-defined]
+        with self._errors():
+            response = self._exchange.begin(self._admission.server)
+            if response is not None:
+                self._await(response)
+
+    def _await(self, response: PendingResponse) -> None:
+        writer = self._exchange.writer
+        stream = writer.reading = response.stream
+        timer: asyncio.TimerHandle | None = None
+
+        def ready() -> None:
+            stream.on_ready = None
+            if timer is not None:
+                timer.cancel()
+            if stream.reader and stream.last and len(stream) == 1:
+                writer.reading = None
+                with self._errors():
+                    writer.answer(stream.take()[1], response.statuses)
+                self._loop.call_soon(response.done)  # not within the session's own delivery
+            else:
+                self._runtime.gateway.tasks.spawn(self._respond(response), "POST")
+
+        if len(stream) or stream.last:
+            return ready()
+        stream.on_ready = ready
+        timer = self._loop.call_later(COMMIT_AFTER, ready)
+
+    async def _respond(self, response: PendingResponse) -> None:
+        with self._errors():
+            await self._exchange.writer.respond(response, patience=0.0)
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except web.HTTPError as error:
+            self._fail(error.status_code, http_error_message(error))
+        except Exception:
+            log.exception("a POST to server %s failed", self._admission.server)
+            self._fail(500, "")
+
+    def _fail(self, status: int, message: str) -> None:
+        if self._begun:
+            return self.finish()
+        self._headers |= self.error_headers
+        self.set_status(status)
+        self.set_header("Content-Type", JSON)
+        body = {"message": message or responses.get(status, ""), "status": status}
+        self.finish(msgspec.json.encode(body))
+
+    # --- Responder ------------------------------------------------------------------------------
+
     def watch_credential(self, watched: Watched) -> None:
-        """As of a handler."""
+        """Close ``watched`` when the Jupyter credential of this request stops being valid."""
         if self.token_id is None:
             self._runtime.credentials.add(self._admission.credential, self.principal, watched)
 
-    def refuse(self, status: int, reason: str, message: str) -> web.HTTPError:
-        """As of a handler."""
-        return refusal(self._runtime, status, reason, message)
-
-    # --- what Posting responds with -------------------------------------------------------------
-
-    def set_status(self, status: int) -> None:
-        """Of the answer; 200 unless set."""
+    def set_status(self, status: int, /) -> None:
+        """Set the HTTP status; 200 by default."""
         self._status = status
 
-    def set_header(self, name: str, value: str) -> None:
-        """Of the answer."""
+    def set_header(self, name: str, value: str, /) -> None:
+        """Set a response header."""
         self._headers[name] = value
 
-    def clear_header(self, name: str) -> None:
-        """Of the answer."""
+    def clear_header(self, name: str, /) -> None:
+        """Remove a response header."""
         self._headers.pop(name, None)
 
-    def write(self, data: bytes) -> None:
-        """More of the body, for :meth:`flush`."""
+    def write(self, data: bytes, /) -> None:
+        """Append to the body, for :meth:`flush` or :meth:`finish`."""
         self._unsent += data
 
     def flush(self) -> Future[None]:
-        """Send what was written. Raises ``StreamClosedError``, awaited."""
+        """Send what was written. Raises ``StreamClosedError`` when awaited, if the client is gone."""
         data, self._unsent = self._unsent, b""
         if self._begun:
             return self._connection.write(data)
@@ -181,8 +178,8 @@ class RepeatedPost(Posting):
         start = httputil.ResponseStartLine("", self._status, responses[self._status])
         return self._connection.write_headers(start, httputil.HTTPHeaders(self._headers), data)
 
-    def finish(self, data: bytes = b"") -> None:
-        """The answer is whole."""
+    def finish(self, data: bytes = b"", /) -> None:
+        """Complete the response."""
         self._unsent += data
         if not self._begun:
             self.set_header("Content-Length", str(len(self._unsent)))

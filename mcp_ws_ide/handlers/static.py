@@ -9,7 +9,7 @@ from typing import Final
 from jupyter_server.auth.decorator import allow_unauthenticated
 from tornado import web
 
-from mcp_ws_ide.handlers.auth import GatewayHandler
+from mcp_ws_ide.handlers.base import GatewayHandler
 
 STATIC: Final = Path(__file__).parents[1] / "static"
 TYPES: Final = {

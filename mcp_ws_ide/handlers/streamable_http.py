@@ -1,7 +1,7 @@
-"""Streamable HTTP on the MCP endpoint, for both eras (docs/binding.md, section 10).
+"""Streamable HTTP on the MCP endpoint, for both eras (docs/reference/binding.md, section 10).
 
-POST, DELETE, OPTIONS, and the GET of the handshake era: ``Last-Event-ID``, and what belongs to no request. What a
-POST means is in posts.py.
+POST, DELETE, and the GET of the handshake era: ``Last-Event-ID``, and messages that belong to no request. What a POST
+means is in :mod:`.post_exchange`.
 """
 
 from __future__ import annotations
@@ -16,27 +16,36 @@ from mcp_ws_ide.admissions import ADMITTED_FOR, Admission, head_of
 from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.credentials import credential_of
 from mcp_ws_ide.gateway.server import Server
-from mcp_ws_ide.handlers.post_exchange import Owed, Posting
-from mcp_ws_ide.handlers.upgrade import UpgradeHandler
+from mcp_ws_ide.handlers.auth import EndpointHandler
+from mcp_ws_ide.handlers.post_exchange import PostExchange, response_end
+from mcp_ws_ide.handlers.post_response import PendingResponse
+from mcp_ws_ide.handlers.requester import find_server
 
 
-class StreamableHttpHandler(Posting, UpgradeHandler):
-    """POST, DELETE, OPTIONS and the event stream of GET."""
+class StreamableHttpHandler(EndpointHandler):
+    """POST, DELETE and the event stream of GET."""
 
-    # --- requests -------------------------------------------------------------------------------
+    _exchange: PostExchange | None = None
 
     async def prepare(self) -> None:
-        """Note the head as it came, before authentication gives the credential another form."""
+        """Note the head as it came, before authentication rewrites the credential."""
         self._head = head_of(self.request)
         await super().prepare()
 
+    @property
+    def exchange(self) -> PostExchange:
+        """This request and its response."""
+        if self._exchange is None:
+            self._exchange = PostExchange(self)
+        return self._exchange
+
     @ws_authenticated
     async def post(self, name: str) -> None:
-        """One message of a client."""
+        """Take one message of a client."""
         await self.check_authorized("execute", "mcp")
         if self.repeatable:
             self.runtime.admissions.remember(self._head, self._admission(name))
-        await self.take(name)
+        await self.exchange.run(name)
 
     def _admission(self, name: str) -> Admission:
         headers = {
@@ -59,48 +68,47 @@ class StreamableHttpHandler(Posting, UpgradeHandler):
     async def delete(self, name: str) -> None:
         """End a handshake-era session."""
         await self.check_authorized("execute", "mcp")
-        server = self.find_server(name)
+        server = find_server(self, name)
         if "Mcp-Session-Id" not in self.request.headers:
             return self.not_allowed()
-        session, _ = self._known_session(server)
+        session, _ = self.exchange.known_session(server)
         session.end(CloseCode.NORMAL, "ended by its client")
         self.set_status(204)
         self.finish()
 
     async def stream(self, server: Server) -> None:
-        """GET: what belongs to no request, or what follows ``Last-Event-ID``."""
-        _, link = self._known_session(server)
+        """Answer GET: messages that belong to no request, or everything after ``Last-Event-ID``."""
+        exchange = self.exchange
+        _, link = exchange.known_session(server)
         last = self.request.headers.get("Last-Event-ID")
         stream = link.open_general() if last is None else link.replay(last)
         if stream is None:
-            raise self.refuse(400, "session", "that event is forgotten; nothing can be replayed after it")
+            message = (
+                f"Last-Event-ID {last[:100]!r} is unknown or no longer kept; nothing can be replayed after it"
+            )
+            raise self.refuse(400, "session", message)
         self.set_header("Mcp-Session-Id", link.id)
-        self._commit()
+        exchange.writer.commit()
         if last is None:
-            self.write(self._priming(stream))
+            self.write(exchange.priming(stream))
         await self.flush()
-
-        def done() -> None:
-            stream.leave()
-            link.last_used = time.monotonic()
-
-        await self._respond(Owed(stream, True, {}, done), committed=True)
+        response = PendingResponse(stream, True, {}, response_end(stream, link))
+        await exchange.writer.respond(response, committed=True)
 
     def not_allowed(self) -> None:
-        """405, with what is allowed."""
+        """Answer 405 and list what is allowed."""
         self.error_headers = {"Allow": "POST"}
-        words = "POST a message"
-        if self.runtime.websocket:
+        message = "this method is not allowed; POST a message"
+        if self.runtime.settings.websocket:
             self.error_headers["Upgrade"] = "websocket"
-            words += ", or connect with a WebSocket"
-        raise web.HTTPError(405, words)
+            message += ", or connect with a WebSocket"
+        raise web.HTTPError(405, message)
 
     def on_connection_close(self) -> None:
-        """Tornado's hook."""
-        self.client_left()
+        """Tornado's hook: the client is gone."""
+        if self._exchange is not None:
+            self._exchange.writer.client_left()
         super().on_connection_close()
-
-    # --- shared with the WebSocket side ---------------------------------------------------------
 
     def is_http_session(self) -> bool:
         """Whether the request names a session that lives on HTTP."""

@@ -11,7 +11,8 @@ from jupyter_server.auth.decorator import ws_authenticated
 
 from mcp_ws_ide.core import binding
 from mcp_ws_ide.core.binding import CloseCode
-from mcp_ws_ide.handlers.upgrade import UpgradeHandler
+from mcp_ws_ide.handlers.auth import EndpointHandler
+from mcp_ws_ide.handlers.upgrade import check_handshake, upgrade, wants_upgrade
 from mcp_ws_ide.links.websocket import WebSocketLink
 from mcp_ws_ide.observe.tap import Scope, Tap, Watcher, method_pattern
 
@@ -38,16 +39,16 @@ class BadQuery(ValueError):
     """A query parameter that cannot be meant, in words."""
 
 
-class TapHandler(UpgradeHandler):
+class TapHandler(EndpointHandler):
     """A WebSocket of subprotocol ``mcp.tap.v1``; each text message holds records, one a line."""
 
     @ws_authenticated
     async def get(self) -> None:
         """Upgrade and start to watch. The query says what, and from where on."""
         await self.check_authorized("read", "mcp-tap")
-        if not self.wants_upgrade():
+        if not wants_upgrade(self.request):
             raise self.refuse(426, "handshake", "the tap is a WebSocket of subprotocol mcp.tap.v1")
-        key = self.check_handshake()
+        key = check_handshake(self)
         if binding.TAP_SUBPROTOCOL not in self.offered:
             raise self.refuse(400, "subprotocol", f"offer the subprotocol {binding.TAP_SUBPROTOCOL!r}")
         tap, principal = self.runtime.gateway.tap, self.principal
@@ -57,7 +58,7 @@ class TapHandler(UpgradeHandler):
             tap.check_place(principal, after, instance)
         except ValueError as error:
             raise self.refuse(400, "query", str(error)) from None
-        link = WebSocketLink(await self.upgrade(key, binding.TAP_SUBPROTOCOL), MAX_COMMAND_BYTES)
+        link = WebSocketLink(upgrade(self, key, binding.TAP_SUBPROTOCOL), MAX_COMMAND_BYTES)
         self.runtime.heartbeat.add(link)
         self.watch_credential(link)
         feed = TapFeed(tap, link, scope, self.token_id)

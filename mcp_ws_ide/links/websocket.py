@@ -174,7 +174,7 @@ class WebSocketLink:
             self._full = False
             self._on_full(False)
 
-    # --- faults on purpose (handlers/faults.py) ---------------------------------------------------
+    # --- faults on purpose (faulty_stream.py) -----------------------------------------------------
 
     @property
     def stream(self) -> ByteStream:

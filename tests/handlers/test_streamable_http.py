@@ -368,7 +368,7 @@ async def test_an_event_that_never_was_is_refused_in_words(http, event):
     await http.legacy(1, "slow", {"steps": 1, "delay": 0})
     asked = {**http.headers, "Accept": "text/event-stream", "Last-Event-ID": event}
     answer = await http.client.get(http.url, headers=asked, timeout=5)
-    assert (answer.status_code, "forgotten" in answer.json()["message"]) == (400, True)
+    assert (answer.status_code, "no longer kept" in answer.json()["message"]) == (400, True)
 
 
 async def test_what_is_replayed_has_no_hole(make_jupyter):

@@ -14,7 +14,7 @@ from tornado import web
 
 from mcp_ws_ide.config.editor import ConfigEditor, EditRefused
 from mcp_ws_ide.gateway.try_server import try_server
-from mcp_ws_ide.handlers.api import ApiHandler, problem_model
+from mcp_ws_ide.handlers.api.base import ApiHandler, problem_model
 
 
 class ManagerHandler(ApiHandler):

@@ -13,7 +13,7 @@ from tornado import web
 
 from mcp_ws_ide.gateway import Session
 from mcp_ws_ide.gateway.faults import Faults
-from mcp_ws_ide.handlers.api import ApiHandler
+from mcp_ws_ide.handlers.api.base import ApiHandler
 from mcp_ws_ide.links.faulty_stream import FaultyStream
 from mcp_ws_ide.links.poll import PollLink
 from mcp_ws_ide.links.websocket import WebSocketLink
@@ -74,7 +74,7 @@ class FaultsHandler(ApiHandler):
         self.finish()
 
     def _session(self, session_id: str) -> Session:
-        if not self.runtime.allow_faults:
+        if not self.runtime.settings.allow_faults:
             words = "fault injection is off; set MCPWebSocketApp.allow_faults = True where clients are tested"
             raise web.HTTPError(403, words)
         return self.session_of(session_id)

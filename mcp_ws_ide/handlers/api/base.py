@@ -1,0 +1,67 @@
+"""What all REST handlers share: authentication as Jupyter does it, the Origin check, JSON bodies, look-ups.
+
+Every call needs Jupyter's own credential (a gateway token opens MCP endpoints and the tap only) and a permission of
+Jupyter's authorizer: ``execute`` on ``mcp`` unless the handler says otherwise.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from jupyter_server.base.handlers import APIHandler
+from tornado import web
+
+from mcp_ws_ide.config.spec import ConfigProblem
+from mcp_ws_ide.gateway import Session
+from mcp_ws_ide.gateway.server import Server
+from mcp_ws_ide.handlers.base import GatewayHandler
+
+
+class ApiHandler(GatewayHandler, APIHandler):
+    """Base: JSON in, JSON out, the Origin policy of the endpoints."""
+
+    async def prepare(self) -> None:
+        """Authenticate as Jupyter does, then apply the stricter Origin policy."""
+        await super().prepare()
+        if self.current_user is None:
+            raise self.refuse(401, "credential", "a credential is missing or wrong")
+        self.check_policy()
+        self._track_activity = False
+
+    def body(self, *known: str) -> dict[str, Any]:
+        """The request's JSON object; a member that is not one of ``known``, if any are given, is refused: it may be
+        a misspelt one."""
+        try:
+            value = json.loads(self.request.body or b"{}")
+        except (ValueError, RecursionError):
+            raise web.HTTPError(400, "the body is not JSON") from None
+        if not isinstance(value, dict):
+            raise web.HTTPError(400, "the body must be a JSON object")
+        if known and (unknown := ", ".join(repr(name[:100]) for name in sorted(value) if name not in known)):
+            raise web.HTTPError(400, f"the body must not have {unknown[:500]}; known: {', '.join(known)}")
+        return value
+
+    def session_of(self, session_id: str) -> Session:
+        """The caller's session of this id, or 404: another user's reads as unknown."""
+        session = self.runtime.gateway.sessions.get(session_id)
+        if session is None or session.info.principal != self.principal:
+            raise web.HTTPError(404, "there is no such session")
+        return session
+
+    def server_named(self, name: object) -> Server:
+        """The server of this name, or 404."""
+        server = self.runtime.gateway.servers.get(name) if isinstance(name, str) else None
+        if server is None:
+            raise web.HTTPError(404, f"there is no server {str(name)[:100]!r}")
+        return server
+
+
+def problem_model(problem: ConfigProblem) -> dict[str, str]:
+    """A finding as REST shows it."""
+    return {
+        "source": problem.source,
+        "key": problem.key,
+        "reason": problem.reason,
+        "severity": problem.severity,
+    }

@@ -1,0 +1,44 @@
+"""``api/health`` and ``api/openapi.json``: the gateway's state in a few numbers, and a description of this API."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from jupyter_server.auth.decorator import authorized
+from tornado import web
+
+from mcp_ws_ide import __version__
+from mcp_ws_ide.handlers.api.base import ApiHandler
+
+OPENAPI: Final = Path(__file__).parents[1] / "openapi.json"
+
+
+class HealthHandler(ApiHandler):
+    """``api/health``."""
+
+    @web.authenticated
+    @authorized("execute", resource="mcp")
+    async def get(self) -> None:
+        """Whether the gateway serves, in a few numbers."""
+        gateway = self.runtime.gateway
+        self.finish(
+            {
+                "status": "closing" if gateway.closing else "ok",
+                "version": __version__,
+                "sessions": len(gateway.sessions),
+                "links": sum(session.attached for session in gateway.sessions.values()),
+                "processes": gateway.process_count(),
+            }
+        )
+
+
+class OpenApiHandler(ApiHandler):
+    """``api/openapi.json``."""
+
+    @web.authenticated
+    @authorized("execute", resource="mcp")
+    async def get(self) -> None:
+        """This interface, described."""
+        self.set_header("Content-Type", "application/json")
+        self.finish(OPENAPI.read_bytes())

@@ -1,0 +1,130 @@
+"""``api/tokens``, ``api/tickets`` and ``api/servers/{name}/entry``: credentials for MCP clients.
+
+A user sees and revokes only gateway tokens of their own.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from jupyter_server.auth.decorator import authorized
+from tornado import web
+
+from mcp_ws_ide.config.entry import read_rules
+from mcp_ws_ide.credentials import credential_of
+from mcp_ws_ide.handlers.api.base import ApiHandler
+from mcp_ws_ide.ide_entries import IDES, entry
+from mcp_ws_ide.tokens import MAX_LIFETIME, TICKET_LIFETIME
+
+DEFAULT_LIFETIME: Final = 30 * 86400
+"""Lifetime of a gateway token that is minted without one, in seconds."""
+
+NO_ADDRESS: Final = frozenset({"", "localhost", "127.0.0.1", "[::1]"})
+"""What a client on a Unix socket writes as ``Host``; a forwarded port would be named."""
+NO_PORT: Final = (
+    "Jupyter listens on a Unix socket, which MCP clients cannot use: start it without --sock, or ask for the entry "
+    "at the address of the proxy or the forwarded port through which it is reached"
+)
+
+
+class TokensHandler(ApiHandler):
+    """``api/tokens``."""
+
+    @web.authenticated
+    @authorized("execute", resource="mcp")
+    async def get(self) -> None:
+        """The caller's gateway tokens, without their secrets."""
+        self.finish({"tokens": [token.public() for token in self.runtime.tokens.of(self.principal)]})
+
+    @web.authenticated
+    @authorized("execute", resource="mcp")
+    async def post(self) -> None:
+        """Mint a token for named servers."""
+        body = self.body("servers", "expires_in", "note", "tools")
+        servers = body.get("servers")
+        if not isinstance(servers, list) or not servers:
+            raise web.HTTPError(400, '"servers" must be a list of server names')
+        names = [self.server_named(name).name for name in servers]
+        note = body.get("note", "")
+        if not isinstance(note, str) or len(note) > 200 or not note.isprintable():
+            raise web.HTTPError(400, '"note" must be one line of at most 200 printable characters')
+        try:
+            tools = read_rules("tools", body["tools"]) if body.get("tools") is not None else None
+        except ValueError as error:
+            raise web.HTTPError(400, f'"tools" {error}') from None
+        username, lifetime = str(self.current_user.username), _lifetime(body.get("expires_in"))
+        secret, token = self.runtime.tokens.mint(self.principal, username, names, lifetime, note, tools)
+        self.set_status(201)
+        self.set_header("Cache-Control", "no-store")
+        self.finish({**token.public(), "token": secret})
+
+
+def _lifetime(value: object) -> float:
+    if value is None:
+        return DEFAULT_LIFETIME
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise web.HTTPError(400, '"expires_in" must be a number of seconds')
+    if not 0 < value <= MAX_LIFETIME:  # false for NaN too
+        raise web.HTTPError(400, f'"expires_in" must lie between 0 and {MAX_LIFETIME} seconds')
+    return float(value)
+
+
+class TokenHandler(ApiHandler):
+    """``api/tokens/{id}``."""
+
+    @web.authenticated
+    @authorized("execute", resource="mcp")
+    async def delete(self, token_id: str) -> None:
+        """Revoke a token and drop the links it opened."""
+        if not self.runtime.tokens.revoke(self.principal, token_id):
+            raise web.HTTPError(404, "there is no such token")
+        self.runtime.gateway.token_revoked(token_id)
+        self.set_status(204)
+        self.finish()
+
+
+class TicketsHandler(ApiHandler):
+    """``api/tickets``."""
+
+    @web.authenticated
+    @authorized("execute", resource="mcp")
+    async def post(self) -> None:
+        """A one-time ticket for ``?ticket=``, for clients that can set no header."""
+        server = self.server_named(self.body("server").get("server"))
+        username = str(self.current_user.username)
+        ticket = self.runtime.tickets.issue(self.principal, username, server.name, credential_of(self))
+        self.set_status(201)
+        self.set_header("Cache-Control", "no-store")
+        self.finish({"ticket": ticket, "expires_in": TICKET_LIFETIME})
+
+
+class EntryHandler(ApiHandler):
+    """``api/servers/{name}/entry``."""
+
+    @web.authenticated
+    @authorized("execute", resource="mcp")
+    async def post(self, name: str) -> None:
+        """What to write into an IDE's configuration, with a fresh gateway token unless ``token`` is false."""
+        server, body = self.server_named(name), self.body("ide", "token", "expires_in")
+        ide = body.get("ide")
+        if ide not in IDES:
+            raise web.HTTPError(400, f'"ide" must be one of {", ".join(sorted(IDES))}')
+        self._check_for_port()
+        token = None
+        if body.get("token", True) is not False:
+            token, _ = self.runtime.tokens.mint(
+                self.principal,
+                str(self.current_user.username),
+                [server.name],
+                _lifetime(body.get("expires_in")),
+                f"for {ide}",
+            )
+        base = f"{self.request.protocol}://{self.request.host}{self.base_url}"
+        self.set_header("Cache-Control", "no-store")
+        self.finish(entry(ide, server.name, base, token))
+
+    def _check_for_port(self) -> None:
+        """On a Unix socket the address we were asked at is a proxy's in front of it, or nobody's."""
+        forwarded = "X-Forwarded-For" in self.request.headers
+        if self.serverapp.sock and not forwarded and self.request.host in NO_ADDRESS:
+            raise web.HTTPError(409, NO_PORT)

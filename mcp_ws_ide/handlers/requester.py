@@ -1,0 +1,111 @@
+"""The request as every endpoint sees it: whose it is, which server its URL names, and how it is refused.
+
+A request reaches an endpoint as a Tornado handler or as a :class:`~.repeated_post.RepeatedPost`;
+:class:`Requester` is what the two share. How the principal was authenticated is in :mod:`.auth`.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+from tornado import web
+from tornado.httputil import HTTPServerRequest
+
+from mcp_ws_ide.core.tools import ToolRules
+from mcp_ws_ide.gateway.server import Server
+from mcp_ws_ide.links.base import LinkInfo
+from mcp_ws_ide.runtime import Runtime
+
+MAX_USER_AGENT: Final = 200
+"""Characters of ``User-Agent`` that are kept."""
+
+
+class Requester(Protocol):
+    """An authenticated request to an MCP endpoint."""
+
+    request: HTTPServerRequest
+    token_id: str | None
+    """The gateway token that was presented, if any."""
+    token_tools: ToolRules | None
+    """The tools that this token allows; None for all."""
+
+    @property
+    def runtime(self) -> Runtime:
+        """The extension's state."""
+
+    @property
+    def principal(self) -> str:
+        """The owner of what the request creates."""
+
+
+def refusal(runtime: Runtime, status: int, reason: str, message: str) -> web.HTTPError:
+    """Return an HTTP error to raise, and count it under the label ``reason`` of ``mcp_ws_refusals``."""
+    runtime.gateway.metrics.refusals[reason] += 1
+    return web.HTTPError(status, message)
+
+
+def http_error_message(error: BaseException | None) -> str:
+    """The message of an HTTP error; empty for any other exception."""
+    if not isinstance(error, web.HTTPError) or not error.log_message:
+        return ""
+    return error.log_message % error.args if error.args else error.log_message.replace("%%", "%")
+
+
+def link_info(
+    requester: Requester, link: str, subprotocol: str | None = None, *, fragile: bool = False
+) -> LinkInfo:
+    """Describe the link that a request opens; ``link`` is ``websocket``, ``http`` or ``poll``."""
+    request = requester.request
+    return LinkInfo(
+        requester.principal,
+        request.remote_ip or "",
+        request.headers.get("User-Agent", "")[:MAX_USER_AGENT],
+        subprotocol,
+        fragile,
+        requester.token_id,
+        requester.token_tools,
+        link,
+    )
+
+
+def find_server(requester: Requester, name: str) -> Server:
+    """The server, or the group ``+a+b``, that a URL names.
+
+    Raises:
+        HTTPError: 404, no such server is configured.
+    """
+    gateway = requester.runtime.gateway
+    server = gateway.find(name)
+    if server is None:
+        configured = ", ".join(sorted(gateway.servers)) or "none"
+        unread = "".join(f"; a configuration file cannot be read: {problem}" for problem in gateway.unread)
+        message = f"server {name!r} is not configured; configured servers: {configured}{unread}"
+        raise refusal(requester.runtime, 404, "unknown_server", message)
+    return server
+
+
+def usable_server(requester: Requester, name: str) -> Server:
+    """The server that a URL names, if a session on it can start.
+
+    Raises:
+        HTTPError: 404, no such server is configured; 502, it cannot be started now.
+    """
+    server = find_server(requester, name)
+    reason = server.refusal_to(requester.principal)
+    if reason is not None:
+        message = f"server {server.name!r} cannot start: {server.spec.unresolved(reason)}"
+        raise refusal(requester.runtime, 502, "server", message)
+    return server
+
+
+def resumable_server(requester: Requester, name: str) -> Server:
+    """The server that a URL names, if a session on it can start or one of this principal's can resume.
+
+    Raises:
+        HTTPError: as of :func:`usable_server`.
+    """
+    gateway = requester.runtime.gateway
+    server = gateway.find(name)
+    if server is None or server.refusal is not None:
+        server = gateway.server_to_resume(name, requester.principal)
+    return server or usable_server(requester, name)

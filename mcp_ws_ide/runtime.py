@@ -1,0 +1,201 @@
+"""What the extension's traits start: the gateway, its credential stores and its periodic chores.
+
+Owns start, configuration reloads, the chores of each second, and stop. Knows neither traits nor handlers:
+:class:`Settings` holds the values, :class:`Host` the few things that only the surrounding application can do.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from jupyter_core.paths import jupyter_config_dir, jupyter_config_path
+from tornado import web
+
+from mcp_ws_ide.admissions import Admissions
+from mcp_ws_ide.config import load as config
+from mcp_ws_ide.config.consents import Consents
+from mcp_ws_ide.config.editor import ConfigEditor
+from mcp_ws_ide.config.spec import Configuration, ServerSpec
+from mcp_ws_ide.config.watcher import ConfigWatcher
+from mcp_ws_ide.credentials import CredentialWatch
+from mcp_ws_ide.gateway import Gateway, Limits
+from mcp_ws_ide.links.heartbeat import Heartbeat
+from mcp_ws_ide.links.poll import PollLink
+from mcp_ws_ide.observe.metrics import GatewayCollector
+from mcp_ws_ide.tasks import Turnstile
+from mcp_ws_ide.tokens import TicketStore, TokenStore
+from mcp_ws_ide.transports.oauth import Authorizations
+
+HANDSHAKES_PER_TURN: Final = 2
+"""Handshakes per turn of the event loop: about a millisecond, in which open links wait."""
+RELOAD_TICKS: Final = 2
+"""Ticks of the heartbeat between two checks whether a configuration file changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The values of the extension's traits, which describe each of them."""
+
+    limits: Limits
+    servers: dict[str, Any]
+    server_files: tuple[str, ...]
+    entry_points: bool
+    websocket: bool
+    check_origin: bool
+    credential_check_interval: int
+    redact_patterns: tuple[str, ...]
+    allow_faults: bool
+    allow_editing: bool
+    consents_file: Path
+    tokens_file: Path
+    oauth_directory: Path
+    oauth_timeout: float
+
+    @property
+    def configuration_paths(self) -> list[str]:
+        """Every file that may define servers."""
+        return [*self.server_files, *(os.path.join(path, "mcp.json") for path in jupyter_config_path())]
+
+    def load_configuration(self, consent: config.ConsentCheck, documents: dict[str, Any]) -> Configuration:
+        """Read all configured servers.
+
+        Args:
+            consent: tells which entries must not be started yet.
+            documents: what each file held when it could last be read; used for a file that is malformed now.
+        """
+        packages = config.installed_packages() if self.entry_points else ()
+        files, directories = list(self.server_files), jupyter_config_path()
+        return config.load(dict(self.servers), files, directories, os.environ, packages, consent, documents)
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What the runtime asks of the application that it runs in."""
+
+    log: logging.Logger
+    web_app: Callable[[], web.Application]
+    """Tornado's application, whose identity provider checks credentials."""
+    browser_url: Callable[[], str]
+    """URL of this server as browsers know it, with the base URL."""
+    secrets: Callable[[], list[str]]
+    """The application's own secrets, which the tap must redact."""
+    note_activity: Callable[[], None]
+    """Tell the idle culler that messages passed."""
+
+
+class Runtime:
+    """The state that all handlers share. The gateway starts on first use, because it needs the running loop."""
+
+    def __init__(self, settings: Settings, host: Host) -> None:
+        self.settings = settings
+        self._host = host
+        self._gateway: Gateway | None = None
+        self._collector: GatewayCollector | None = None
+        self._documents: dict[str, Any] = {}
+        """What the configuration files held when they could last be read, by path."""
+        self._ticks = 0
+        self._messages = 0
+        self.heartbeat = Heartbeat()
+        self.turnstile = Turnstile(HANDSHAKES_PER_TURN)
+        self.credentials = CredentialWatch(host.web_app)
+        self.tickets = TicketStore()
+        self.tokens = TokenStore(settings.tokens_file)
+        self.polls: dict[str, PollLink] = {}
+        """Open poll links by their id."""
+        self.admissions = Admissions(self.tokens.alive)
+        self.trials: set[str] = set()
+        """Principals that are trying a server at this moment."""
+        self.manager = ConfigEditor(
+            os.path.join(jupyter_config_dir(), "mcp.json"),
+            Consents(settings.consents_file),
+            allowed=settings.allow_editing,
+            reload=self.reload,
+        )
+
+    def add_poll_link(self, link: PollLink) -> None:
+        """Keep a link until it is closed."""
+        self.polls[link.id] = link
+        self.heartbeat.add(link)
+
+    @property
+    def gateway(self) -> Gateway:
+        """The gateway, started if it was not."""
+        if self._gateway is None:
+            self._gateway = self._start()
+        return self._gateway
+
+    def _start(self) -> Gateway:
+        settings = self.settings
+        authorizations = Authorizations(
+            settings.oauth_directory, self._host.browser_url, settings.oauth_timeout
+        )
+        gateway = Gateway(
+            settings.limits,
+            authorizations=authorizations,
+            redact_patterns=list(settings.redact_patterns),
+            secrets=self._host.secrets(),
+        )
+        self._watcher = ConfigWatcher(settings.configuration_paths)
+        self._configure(gateway)
+        self._collector = GatewayCollector(gateway.metrics, gateway.gauges)
+        self._collector.register()
+        gateway.tasks.spawn(self.heartbeat.run(self._tick), "heartbeat")
+        return gateway
+
+    def reload(self, force: bool = False) -> dict[str, ServerSpec]:
+        """Apply the configuration if a file changed, or if ``force`` is set.
+
+        Returns:
+            The configured servers by name.
+        """
+        gateway = self.gateway
+        if self._watcher.changed() or force:
+            self._configure(gateway)
+        return {name: server.spec for name, server in self.gateway.servers.items()}
+
+    def _configure(self, gateway: Gateway) -> None:
+        configuration = self.settings.load_configuration(self.manager.needed, self._documents)
+        for problem in configuration.problems:
+            if problem in gateway.problems:
+                continue  # logged already
+            level = self._host.log.info if problem.severity == "notice" else self._host.log.warning
+            level("mcp-ws-ide: %s", problem)
+        gateway.configure(configuration)
+
+    def _tick(self) -> None:
+        """Run the chores of one second: activity, credentials, changed configuration."""
+        assert self._gateway is not None
+        gateway = self._gateway
+        messages = sum(c.messages_in + c.messages_out for c in gateway.metrics.servers.values())
+        if messages != self._messages:
+            self._messages = messages
+            self._host.note_activity()
+        self._expire_tokens(gateway)
+        gateway.tick(time.monotonic())
+        self.polls = {link.id: link for link in self.polls.values() if not link.closed}
+        self._ticks += 1
+        if self._ticks % self.settings.credential_check_interval == 0:
+            gateway.tasks.spawn(self.credentials.check(), "credential check")
+        if self._ticks % RELOAD_TICKS == 0 and self._watcher.changed():
+            self._host.log.info("mcp-ws-ide: the configuration changed")
+            self._configure(gateway)
+
+    def _expire_tokens(self, gateway: Gateway) -> None:
+        in_use = {s.info.token_id for s in gateway.sessions.values() if s.info.token_id}
+        for token_id in in_use | gateway.tap.tokens:
+            if not self.tokens.alive(token_id):
+                gateway.token_expired(token_id)
+
+    async def aclose(self) -> None:
+        """Stop the gateway, within about five seconds."""
+        if self._collector is not None:
+            self._collector.unregister()
+            self._collector = None
+        if self._gateway is not None:
+            await self._gateway.aclose()
