@@ -118,7 +118,7 @@ test("a pattern that is none of JavaScript's is left out, and the rest is checke
   assert.deepEqual(schema.anyOf, [{ properties: { x: { maxLength: 2 } } }]);
   assert.deepEqual([schema.default, schema.const], [{ pattern: "(" }, { pattern: "(?i)" }]);
   const named = { patternProperties: { "(?i)a": {} } };
-  assert.throws(() => errorsOf(named, { a: 1 }, named), /its pattern "\(\?i\)a" is none that a browser understands/);
+  assert.throws(() => errorsOf(named, { a: 1 }, named), /its pattern "\(\?i\)a" is not valid in JavaScript/);
   const fine = { properties: { pattern: { pattern: "^a$" } } };
   assert.deepEqual(understood(fine), { schema: fine, left: [] });
 });

@@ -98,10 +98,10 @@ def test_servers_show_state_memory_and_problems_and_can_be_stopped_and_started(t
     tab.picture("servers")
     line.get_by_role("link", name="fast").click()
     tab.page.get_by_role("button", name="Stop").click()
-    tab.shows("stopped by hand", ".banner")
+    tab.shows("stopped", ".banner")
     assert managed.processes("fast") == []
     assert call(managed, "fast", "tools/list") == 502
-    tab.page.get_by_role("button", name="Start again").click()
+    tab.page.get_by_role("button", name="Start", exact=True).click()
     tab.page.get_by_role("button", name="Restart").wait_for()
     assert call(managed, "fast", "tools/list") == 200
     tab.shows(str(managed.processes("fast")[0]["pid"]), "td.mono")
@@ -116,7 +116,7 @@ def test_a_filter_leaves_the_servers_that_have_its_text(tab, managed):
     row(tab, "fast").wait_for(state="detached")
     assert row(tab, "loud").count() == 1
     tab.page.keyboard.type("x")
-    tab.shows("None of them matches", ".empty")
+    tab.shows("No servers match the filter", ".empty")
     tab.page.keyboard.press("Escape")
     row(tab, "fast").wait_for()
     tab.quiet()
@@ -124,7 +124,7 @@ def test_a_filter_leaves_the_servers_that_have_its_text(tab, managed):
 
 def test_stderr_is_followed_and_stays_text(tab, managed):
     tab.go("servers/loud")
-    tab.shows("Nothing was written")
+    tab.shows("has written nothing to stderr")
     handshake(managed, "loud")
     tab.shows("asked <img src=x onerror=1> initialize", "pre.stderr .line")
     assert tab.page.locator("pre.stderr img").count() == 0
@@ -135,12 +135,12 @@ def test_stderr_is_followed_and_stays_text(tab, managed):
 
 def test_an_entry_for_an_ide_and_a_token_that_is_shown_once(tab, managed):
     tab.go("servers/fast")
-    tab.page.get_by_text("Use it elsewhere").click()
+    tab.page.get_by_text("Connect other programs").click()
     tab.page.get_by_label("Entry for").select_option("cursor")
-    tab.page.get_by_role("button", name="Show the entry").click()
+    tab.page.get_by_role("button", name="Show entry").click()
     tab.shows('"mcpServers"', "pre.said-block")
-    tab.page.get_by_label("What the token is for").fill("my laptop")
-    tab.page.get_by_role("button", name="Make a token").click()
+    tab.page.get_by_label("Note").fill("my laptop")
+    tab.page.get_by_role("button", name="Create token").click()
     secret = tab.page.locator("code.secret").inner_text()
     assert secret.startswith("mcpws_")
     tab.picture("elsewhere")
@@ -162,22 +162,22 @@ def test_a_pasted_entry_is_reviewed_tried_agreed_to_and_serves(tab, managed, tmp
     tab.page.get_by_text("Paste an entry").click()
     entry = {**FAST_SERVER, "env": {"LD_LIBRARY_PATH": "/x", "API_KEY": SECRET}}
     text = "// from a README\n" + json.dumps({"mcpServers": {"pasted": entry}}, indent=1)
-    tab.page.get_by_label("An entry to paste").fill(text)
+    tab.page.get_by_label("Entry to paste").fill(text)
     assert tab.page.get_by_label("Program").input_value() == sys.executable
     tab.picture("add")
     tab.accessible()
-    tab.page.get_by_role("button", name="Review what it runs").click()
+    tab.page.get_by_role("button", name="Review").click()
     dialogue = tab.page.get_by_role("dialog")
     dialogue.get_by_text(FAST_SERVER["args"][-1]).wait_for()
     dialogue.get_by_text("LD_LIBRARY_PATH changes which code").wait_for()
     assert SECRET not in dialogue.inner_text()
     tab.accessible()
     assert not (managed.home / "config" / "mcp.json").exists()
-    dialogue.get_by_role("button", name="try it once").click()
-    dialogue.get_by_text(re.compile(r"It works: .* modern era, 1 tool,")).wait_for()
+    dialogue.get_by_role("button", name="test once").click()
+    dialogue.get_by_text(re.compile(r"Success: .* modern era, 1 tool,")).wait_for()
     tab.picture("consent")
     assert not (managed.home / "config" / "mcp.json").exists(), "a try saves nothing"
-    dialogue.get_by_role("button", name="Agree, and save").click()
+    dialogue.get_by_role("button", name="Allow and save").click()
     tab.page.get_by_role("heading", name="pasted", exact=True).wait_for()
     assert call(managed, "pasted", "tools/list") == 200
     stored = json.loads((managed.home / "config" / "mcp.json").read_text())["mcpServers"]["pasted"]
@@ -204,8 +204,8 @@ def test_nothing_of_what_would_run_is_invisible_or_in_another_order(tab, managed
         "args": args,
         "env": {"UV_INDEX_URL": "https://evil.example", "API_KEY": SECRET},
     }
-    tab.page.get_by_label("The entry", exact=True).fill(json.dumps(entry, ensure_ascii=False))
-    tab.page.get_by_role("button", name="Review what it runs").click()
+    tab.page.get_by_label("Entry", exact=True).fill(json.dumps(entry, ensure_ascii=False))
+    tab.page.get_by_role("button", name="Review").click()
     dialogue = tab.page.get_by_role("dialog")
     dialogue.get_by_text("UV_INDEX_URL changes which code").wait_for()
     shown = [code.text_content() for code in dialogue.locator(".argv code").all()]
@@ -236,12 +236,12 @@ def test_what_is_saved_without_a_consent_waits_and_is_started_after_one(tab, man
     for number, argument in enumerate(FAST_SERVER["args"], 1):
         tab.page.get_by_role("button", name="Add an argument").click()
         tab.page.get_by_label(f"Arguments, {number}", exact=True).fill(argument)
-    tab.page.get_by_role("button", name="Review what it runs").click()
-    tab.page.get_by_role("button", name="Save, start nothing").click()
-    tab.shows("awaits consent", ".badge")
+    tab.page.get_by_role("button", name="Review").click()
+    tab.page.get_by_role("button", name="Save without starting").click()
+    tab.shows("needs consent", ".badge")
     assert call(managed, "later", "tools/list") == 502
-    tab.page.get_by_role("button", name="Look at it").click()
-    tab.page.get_by_role("dialog").get_by_role("button", name="Agree", exact=True).click()
+    tab.page.get_by_role("button", name="Review").click()
+    tab.page.get_by_role("dialog").get_by_role("button", name="Allow", exact=True).click()
     tab.shows("idle", ".badge")
     assert call(managed, "later", "tools/list") == 200
     tab.quiet()
@@ -252,7 +252,7 @@ def test_mistakes_are_shown_at_their_fields_while_they_are_made(tab):
     tab.page.get_by_label("Name", exact=True).fill("a b")
     tab.shows("letters, digits", ".field .error")
     tab.page.get_by_label("Name", exact=True).fill("new")
-    tab.page.get_by_label("What it is").select_option("url")
+    tab.page.get_by_label("Kind of server").select_option("url")
     tab.page.get_by_label("Address").fill("gopher://example.org")
     tab.shows("scheme 'gopher' is unknown", ".field .error")
     assert tab.page.get_by_label("Address").get_attribute("aria-invalid") == "true"
@@ -264,10 +264,10 @@ def test_mistakes_are_shown_at_their_fields_while_they_are_made(tab):
     tab.accessible()
     tab.picture("mistakes")
     tab.page.get_by_role("button", name="JSON").click()
-    tab.page.get_by_label("The entry", exact=True).fill('{"command": 5, "args": [1]}')
+    tab.page.get_by_label("Entry", exact=True).fill('{"command": 5, "args": [1]}')
     tab.shows("must be a text", ".problems li")
-    tab.page.get_by_role("button", name="Review what it runs").click()
-    tab.shows("Something is wrong with the entry", ".banner")
+    tab.page.get_by_role("button", name="Review").click()
+    tab.shows("The entry has errors", ".banner")
     assert tab.page.get_by_role("dialog").count() == 0
     tab.quiet()
 
@@ -280,11 +280,11 @@ def test_changing_keeps_secrets_that_the_browser_never_sees_and_removing_asks_fi
     answers: list[Any] = []
     tab.page.on("response", lambda answer: answers.append(answer) if "/servers/mine" in answer.url else None)
     tab.go("servers/mine")
-    tab.page.get_by_role("link", name="Change").click()
+    tab.page.get_by_role("link", name="Edit").click()
     tab.page.get_by_label("Environment, value of REGION").wait_for()
     tab.page.get_by_label("Environment, value of REGION").fill("eu")
-    tab.page.get_by_role("button", name="Review what it runs").click()
-    tab.page.get_by_role("button", name="Agree, and save").click()
+    tab.page.get_by_role("button", name="Review").click()
+    tab.page.get_by_role("button", name="Allow and save").click()
     tab.page.get_by_role("heading", name="mine", exact=True).wait_for()
     changed = {**entry, "env": {"API_KEY": SECRET, "REGION": "eu"}}
     assert json.loads(file.read_text())["mcpServers"]["mine"] == changed
@@ -292,10 +292,10 @@ def test_changing_keeps_secrets_that_the_browser_never_sees_and_removing_asks_fi
     assert len(bodies) >= 3
     assert SECRET not in "".join(bodies)
     tab.page.get_by_role("button", name="Remove").click()
-    tab.page.get_by_role("button", name="Keep it").click()
+    tab.page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
     assert "mine" in file.read_text()
     tab.page.get_by_role("button", name="Remove").click()
-    tab.page.get_by_role("button", name="Remove it").click()
+    tab.page.get_by_role("dialog").get_by_role("button", name="Remove").click()
     tab.page.get_by_role("region", name="Table of servers").wait_for()
     assert json.loads(file.read_text()) == {"mcpServers": {}}
     tab.quiet()
@@ -305,16 +305,16 @@ def test_a_file_that_changed_under_the_form_is_said_and_not_overwritten(tab, man
     tab.go("servers?add=1")
     tab.page.get_by_label("Name", exact=True).fill("new")
     tab.page.get_by_label("Program").fill("true")
-    tab.page.get_by_role("button", name="Review what it runs").click()
-    tab.page.get_by_role("button", name="Agree, and save").wait_for()
+    tab.page.get_by_role("button", name="Review").click()
+    tab.page.get_by_role("button", name="Allow and save").wait_for()
     file = managed.home / "config" / "mcp.json"
     file.parent.mkdir(exist_ok=True)
     file.write_text('{"mcpServers": {}}\n')
-    tab.page.get_by_role("button", name="Agree, and save").click()
+    tab.page.get_by_role("button", name="Allow and save").click()
     tab.shows("has changed meanwhile", ".banner")
     assert file.read_text() == '{"mcpServers": {}}\n'
-    tab.page.get_by_role("button", name="Review what it runs").click()
-    tab.page.get_by_role("button", name="Agree, and save").click()
+    tab.page.get_by_role("button", name="Review").click()
+    tab.page.get_by_role("button", name="Allow and save").click()
     tab.page.get_by_role("heading", name="new", exact=True).wait_for()
     assert "new" in json.loads(file.read_text())["mcpServers"]
 
@@ -337,7 +337,7 @@ def test_sessions_appear_lead_to_their_traffic_and_can_be_ended(tab, open_tab, m
     assert tab.page.get_by_label("Filter the traffic").input_value() == f"session:{session[:8]}"
     tab.go("sessions")
     line.get_by_role("button", name=re.compile("End the session")).click()
-    tab.page.get_by_role("dialog").get_by_role("button", name="End the session").click()
+    tab.page.get_by_role("dialog").get_by_role("button", name="End session").click()
     line.wait_for(state="detached")
     tab.shows("link closed", ".events li")
     tab.quiet()
@@ -372,7 +372,7 @@ def test_traffic_is_live_paired_filtered_and_shown_in_full(tab, managed):
     tab.picture("traffic")
     tab.accessible()
     tab.page.keyboard.press("x")
-    detail.get_by_text("To its request").wait_for()
+    detail.get_by_text("Go to request").wait_for()
     tab.page.keyboard.press("Escape")
     detail.wait_for(state="detached")
     tab.quiet()
@@ -383,17 +383,17 @@ def test_a_mistake_in_a_filter_is_shown_at_its_character(tab, managed):
     call(managed, "fast", "tools/list")
     messages(tab).first.wait_for()
     before = messages(tab).count()
-    for text, at, words in (
-        ("kind:requests", 6, "is one of request"),
+    for text, at, message in (
+        ("kind:requests", 6, "known values: request"),
         ("tool:a (lat:>5", 8, "not closed"),
-        ("size:>10x", 6, "takes a number"),
-        ("colour:red", 1, "colour: is unknown"),
+        ("size:>10x", 6, "is not a comparison"),
+        ("colour:red", 1, 'key "colour" is not known'),
         ("a | ", 5, "missing"),
         ("~a+", 1, "regular expressions"),
     ):
         tab.page.get_by_label("Filter the traffic").fill(text)
         tab.shows(f"character {at}:", "#filter-error")
-        tab.shows(words, "#filter-error")
+        tab.shows(message, "#filter-error")
         assert messages(tab).count() == before, "the last good filter stays in force"
     tab.picture("filter-mistake")
     tab.accessible()
@@ -423,13 +423,13 @@ def test_pause_holds_the_view_find_goes_through_it_and_clear_empties_it(tab, man
         )
     messages(tab).filter(has_text="⇐").nth(2).wait_for()
     tab.page.keyboard.press("p")
-    tab.page.get_by_role("button", name="Go on").wait_for()
+    tab.page.get_by_role("button", name="Resume").wait_for()
     count = messages(tab).count()
     call(managed, "fast", "tools/list", own="later")
-    tab.page.get_by_role("button", name=re.compile(r"Go on \(\d+ new\)")).wait_for()
+    tab.page.get_by_role("button", name=re.compile(r"Resume \(\d+ new\)")).wait_for()
     assert messages(tab).count() == count
     tab.page.keyboard.press("Control+f")
-    tab.page.get_by_label("Find a text").fill("needle-1")
+    tab.page.get_by_label("Find text").fill("needle-1")
     tab.page.keyboard.press("Enter")
     chosen = tab.page.locator("[role=option][aria-selected=true]")
     chosen.wait_for()
@@ -440,7 +440,7 @@ def test_pause_holds_the_view_find_goes_through_it_and_clear_empties_it(tab, man
     tab.page.keyboard.press("p")
     wait_until(lambda: messages(tab).count() > count)
     tab.page.get_by_role("button", name="Clear").click()
-    tab.shows("Nothing has passed")
+    tab.shows("No traffic since")
     tab.quiet()
 
 
@@ -481,7 +481,7 @@ def test_a_lost_tap_goes_on_where_it_was_cut_with_nothing_lost_and_nothing_twice
         tab.page.locator("[data-tap=waiting]").wait_for()
         call(managed, "fast", "tools/list", own="meanwhile")
         road.mend()
-        tab.page.get_by_role("button", name="Now").click()
+        tab.page.get_by_role("button", name="Reconnect now").click()
         messages(tab).filter(has_text="meanwhile").first.wait_for()
         call(managed, "fast", "tools/list", own="after")
         messages(tab).filter(has_text="after").nth(1).wait_for()
@@ -507,7 +507,7 @@ def test_what_the_gateway_does_not_remember_is_said_where_it_is_missing(open_tab
         tab.page.locator("[data-tap=waiting]").wait_for()
         wait_until(lambda: instance(own) != before, 30, "the end of the grace time")
         road.mend()
-        tab.shows("nobody counted", "[role=option]")
+        tab.page.locator("[role=option].gap").wait_for()
         tab.quiet(network=True)
     finally:
         road.close()
@@ -526,7 +526,7 @@ def instance(jupyter: Jupyter) -> str:
 def test_a_flood_is_held_in_bounds_and_what_gave_way_is_counted(tab, managed):
     live(tab)
     call(managed, "fast", "tools/call", {"name": "flood", "arguments": {"count": 21_000, "size": 10}})
-    wait_until(lambda: "have given way" in tab.page.locator(".traffic-count").inner_text(), 60)
+    wait_until(lambda: "older messages were dropped" in tab.page.locator(".traffic-count").inner_text(), 60)
     tab.page.get_by_role("button", name="Pause").click()  # or what is chosen gives way too
     assert messages(tab).count() < 100, "only what can be seen is in the page"
     tab.page.get_by_role("listbox", name="Messages").focus()

@@ -177,7 +177,7 @@ def test_what_breaks_mcp_is_shown_with_a_remark_and_hides_nothing_else(tab):
     tab.go("server/hostile/tools/no-type")
     tab.connected()
     tab.shows(
-        "2 of 11 tools cannot be shown: number 9 has no name, number 10 is no object.", ".choose-list .banner"
+        "2 of 11 tools cannot be shown: number 9 has no name, number 10 is not an object.", ".choose-list .banner"
     )
     assert tab.page.get_by_label("tools", exact=True).get_by_role("listitem").count() == 9
     tab.shows("inputSchema.type", ".detail-head .banner")
@@ -192,7 +192,7 @@ def test_what_breaks_mcp_is_shown_with_a_remark_and_hides_nothing_else(tab):
         tab.call()
         tab.shows(words, ".call pre")
         remark = tab.page.locator(".call .banner").inner_text()
-        assert remark.startswith("This answer is not as MCP has it: ")
+        assert remark.startswith("This result does not conform to MCP: ")
         assert fault in remark
         assert "{" not in remark
     tab.picture("faulty")
@@ -221,9 +221,9 @@ def test_nothing_is_cut_off_at_320_pixels(open_tab, place):
 def test_a_server_stopped_by_hand_is_said_once_and_can_be_started_there(tab, gateway):
     assert gateway.rest("POST", "servers/hostile/stop")[0] < 300
     tab.go("server/hostile")
-    tab.shows("hostile was stopped by hand.", ".banner.bad")
+    tab.shows("hostile is stopped.", ".banner.bad")
     assert tab.page.locator(".banner.bad").inner_text().count("stopped") == 1
-    tab.page.get_by_role("button", name="Start it and connect").click()
+    tab.page.get_by_role("button", name="Start and connect").click()
     tab.connected()
     tab.quiet(network=True)
 
@@ -237,13 +237,13 @@ def test_what_a_form_cannot_show_stays_as_json_and_nothing_is_lost(tab):
     }
     tab.go(f"server/showcase/tools/order?{urllib.parse.urlencode({'args': json.dumps(given)})}")
     tab.connected()
-    tab.shows("Kept as JSON", ".field")
+    tab.shows("Shown as JSON", ".field")
     tab.page.get_by_role("button", name="JSON").click()
     raw = tab.page.get_by_label("Arguments as JSON")
     assert json.loads(raw.input_value()) == given
     raw.fill('{"customer": ')
     tab.page.get_by_role("button", name="Form").click()
-    tab.shows("no JSON object", ".banner")
+    tab.shows("not a JSON object", ".banner")
     assert raw.input_value() == '{"customer": '
     raw.fill(json.dumps({**given, "customer": "Ada"}))
     tab.page.get_by_role("button", name="Form").click()
@@ -325,19 +325,19 @@ def test_choices_are_told_apart_and_mistakes_said_in_plain_words(tab):
     assert parts.all_inner_texts() == ['object with kind "a"', 'object with kind "b"']
     tab.call()
     tab.shows("As a whole: must have at least 1 member", ".arguments-form .error")
-    tab.shows("Not called: one mistake in the arguments", "[aria-live]")
+    tab.shows("Not called: 1 invalid argument", "[aria-live]")
     tab.page.get_by_label("level", exact=True).fill("0")
     tab.shows("must be at least 1", ".field.wrong .error")
     tab.go("server/showcase/tools/nowhere")
     tab.page.get_by_label("x", exact=True).fill("1")
     tab.call()
-    tab.shows('its reference "#/$defs/gone" leads nowhere.', ".arguments-form .banner")
+    tab.shows('its reference "#/$defs/gone" does not resolve.', ".arguments-form .banner")
     assert "static" not in tab.page.locator(".arguments-form .banner").inner_text()
     tab.go("server/showcase/tools/pythonic")
     tab.page.get_by_label("x", exact=True).fill("Ab")
     tab.page.get_by_label("n", exact=True).fill("1")
     tab.call()
-    tab.shows('without the pattern "(?i)^a", which no browser understands', ".arguments-form .banner")
+    tab.shows('without the pattern "(?i)^a", which is not valid in JavaScript', ".arguments-form .banner")
     tab.shows("must be at least 5", ".field.wrong .error")
     tab.page.get_by_label("n", exact=True).fill("5")
     tab.page.locator(".arguments-form .error").filter(visible=True).wait_for(state="detached")
@@ -414,13 +414,13 @@ def test_both_eras_answer_questions_of_the_server(tab, era):
     tab.page.get_by_label("prompt").fill("what is six times seven?")
     tab.call()
     tab.shows("six times seven", ".question")
-    tab.page.get_by_label("Your answer in the model's place").fill("42")
+    tab.page.get_by_label("Your response in place of the model").fill("42")
     tab.picture(f"sampling-{era}")
     tab.accessible()
     tab.page.keyboard.press("Control+Enter")
     tab.shows("the model says: 42", ".call pre")
     tab.page.get_by_role("link", name="About").click()
-    tab.page.get_by_label("A further root").fill("file:///home/ada")
+    tab.page.get_by_label("New root").fill("file:///home/ada")
     tab.page.get_by_role("button", name="Add", exact=True).click()
     tab.page.get_by_role("button", name="Ping").click()
     tab.shows("answered after", "[role=status]")
@@ -448,7 +448,7 @@ def test_pictures_sound_and_errors_are_shown_as_such(tab):
     tab.picture("sound")
     tab.go("server/showcase/tools/wrong")
     tab.call()
-    tab.shows("The tool reports an error", ".call")
+    tab.shows("The tool reported an error", ".call")
     tab.accessible()
     tab.quiet()
 
@@ -568,10 +568,10 @@ def test_keys_lead_through_the_page(tab):
     tab.page.keyboard.press("Enter")
     assert tab.page.url.endswith("tools/add")
     tab.page.keyboard.press("?")
-    tab.page.get_by_role("dialog", name="Keys").wait_for()
+    tab.page.get_by_role("dialog", name="Keyboard shortcuts").wait_for()
     tab.picture("keys")
     tab.page.keyboard.press("Escape")
-    tab.page.get_by_role("dialog", name="Keys").wait_for(state="detached")
+    tab.page.get_by_role("dialog", name="Keyboard shortcuts").wait_for(state="detached")
     tab.page.keyboard.press("2")
     assert tab.page.url.endswith("#/sessions")
     tab.quiet()

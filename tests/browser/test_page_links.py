@@ -41,7 +41,7 @@ def test_a_reload_goes_on_with_the_session_and_its_calls(tab, era):
     start_slowly(tab)
     tab.page.reload()
     tab.connected()
-    tab.shows("over a reload", ".call.running")
+    tab.shows("continued after reload", ".call.running")
     tab.page.locator(".call.running progress[value]").wait_for()
     assert tab.page.get_by_label("steps").input_value() == "60", "what was typed is still there"
     tab.picture(f"reload-{era}")
@@ -137,7 +137,7 @@ def test_a_tab_that_is_closed_leaves_no_session_for_long(open_tab, gateway):
     ended.go("server/fast")
     ended.connected()
     ended.page.get_by_role("button", name="Disconnect", exact=True).click()
-    ended.shows("closed (1000, normally)", ".state")
+    ended.shows("closed (1000, normal)", ".state")
     ended.quiet()
     closed.page.close(run_before_unload=True)
 
@@ -162,7 +162,7 @@ def test_a_cut_is_shown_counted_down_and_survived(open_tab, gateway, road):
     # Long enough before it comes back by itself.
     state.filter(has_text=re.compile(r"in ([4-9]|\d\d) s")).wait_for()
     road.mend()
-    tab.page.get_by_role("button", name="Try now").click()
+    tab.page.get_by_role("button", name="Reconnect now").click()
     tab.connected()
     tab.shows("40 steps done", ".call pre")
     assert tab.session("demo")["id"] == session
@@ -200,7 +200,7 @@ def test_a_token_that_expires_is_said_and_replaced(tab, gateway):
     token = gateway.rest("POST", "tokens", mint)[1]["token"]
     tab.go("connect")
     tab.page.get_by_label("Address of the MCP endpoint").fill(f"{gateway.url}mcp-ws/servers/fast")
-    tab.page.get_by_label("Token, where").fill(token)
+    tab.page.get_by_label("Token, if").fill(token)
     tab.page.get_by_label("Name on this page").fill("elsewhere")
     tab.page.get_by_role("button", name="Connect", exact=True).click()
     tab.connected()
@@ -211,7 +211,7 @@ def test_a_token_that_expires_is_said_and_replaced(tab, gateway):
     assert "token" in tab.page.locator(".banner.bad").inner_text()
     fresh = gateway.rest("POST", "tokens", {"servers": ["fast"]})[1]["token"]
     tab.page.get_by_label("New token").fill(fresh)
-    tab.page.get_by_role("button", name="Connect with it").click()
+    tab.page.get_by_role("button", name="Connect", exact=True).click()
     tab.connected()
     tab.quiet(network=True)
 
@@ -347,7 +347,7 @@ def test_a_link_in_doubt_is_not_called_connected(open_tab, gateway, road):
     bar = tab.page.get_by_role("navigation", name="Connected servers")
     road.hold()
     tab.page.evaluate("dispatchEvent(new Event('offline'))")
-    tab.page.locator(".state[data-state=doubted]").filter(has_text="asking the gateway").wait_for()
+    tab.page.locator(".state[data-state=doubted]").filter(has_text="checking the connection").wait_for()
     assert tab.page.locator(".state .dot.good").count() == 0
     assert "doubted" in bar.inner_text()
     road.release()
@@ -363,14 +363,14 @@ def test_the_log_says_that_nothing_comes_until_a_level_is_chosen(tab):
     tab.go("server/demo/log")
     tab.connected()
     level = tab.page.get_by_role("combobox", name="Log level")
-    assert level.locator("option:checked").inner_text() == "none is asked for"
-    tab.shows("logs nothing for a call that asks for no level", "section")
+    assert level.locator("option:checked").inner_text() == "no log messages"
+    tab.shows("only for calls that request a level", "section")
     level.select_option("info")
-    tab.page.get_by_text("asks for no level").wait_for(state="detached")
+    tab.page.get_by_text("only for calls that request a level").wait_for(state="detached")
     open_demo(tab, "legacy", "log")
     tab.go("server/d-legacy/log")
-    assert level.locator("option:checked").inner_text() == "as the server likes"
-    assert tab.page.get_by_text("asks for no level").count() == 0
+    assert level.locator("option:checked").inner_text() == "server default"
+    assert tab.page.get_by_text("only for calls that request a level").count() == 0
     tab.quiet()
 
 
@@ -399,7 +399,7 @@ def test_structure_that_does_not_come_is_remarked_and_a_blob_is_measured_and_sav
     tab.go("server/breaks/tools/promises")
     tab.connected()
     tab.call()
-    tab.shows("holds no structured content", ".call .warn")
+    tab.shows("has no structured content", ".call .warn")
     tab.shows("4 bytes of x/y", ".call")
     with tab.page.expect_download() as saved:
         tab.page.get_by_role("button", name="Save", exact=True).click()

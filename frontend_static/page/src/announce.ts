@@ -1,10 +1,11 @@
-/** The live region: what a screen reader says. */
+/** The live region that screen readers read aloud. */
 
 import { signal } from "@preact/signals";
 
 export const announced = signal("");
 
-/** Say something once. */
-export function announce(words: string): void {
-  announced.value = announced.peek() === words ? `${words}\u00a0` : words;
+/** Have a message read aloud once. */
+export function announce(message: string): void {
+  // A message equal to the one before would not be read again.
+  announced.value = announced.peek() === message ? `${message}\u00a0` : message;
 }

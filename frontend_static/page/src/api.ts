@@ -4,13 +4,13 @@
 export const baseUrl = document.documentElement.dataset["baseUrl"] ?? "/";
 
 export interface Process {
-  /** None of a remote server. */
+  /** Null for a remote server. */
   readonly pid: number | null;
   readonly era: string;
   readonly shared: boolean;
   readonly sessions: number;
   readonly started: number;
-  /** Resident bytes and processor seconds, with children; null unless they were asked for. */
+  /** Resident bytes and processor seconds, with children; null unless requested with `usage=1`. */
   readonly memory: number | null;
   readonly cpu: number | null;
 }
@@ -29,7 +29,7 @@ export interface Server {
   readonly restarts: number;
   readonly address: string;
   readonly last_exit: { readonly at: number; readonly reason: string } | null;
-  /** Why its entry cannot be changed here; empty if it can. */
+  /** Why its entry cannot be edited here; empty if it can. */
   readonly read_only: string;
   readonly awaits_consent: boolean;
 }
@@ -61,13 +61,13 @@ export interface Session {
   readonly resumable: boolean;
   readonly queued_bytes: number;
   readonly in_flight: number;
-  /** Seconds until it ends when nobody comes back; null while a link is there. */
+  /** Seconds until it ends unless its client resumes it; null while it has a link. */
   readonly expires_in: number | null;
   readonly messages: { readonly in: number; readonly out: number };
   readonly bytes: { readonly in: number; readonly out: number };
 }
 
-/** The gateway refused, with its words; `status` 0: it could not be reached. */
+/** The gateway refused a request; `message` is its reason. `status` 0: the gateway could not be reached. */
 export class ApiError extends Error {
   override readonly name = "ApiError";
   constructor(
@@ -79,7 +79,7 @@ export class ApiError extends Error {
   }
 }
 
-export interface Asked {
+export interface RequestOptions {
   readonly method?: "GET" | "POST" | "PUT" | "DELETE";
   /** Sent as JSON. */
   readonly body?: unknown;
@@ -90,18 +90,18 @@ export interface Asked {
 }
 
 /**
- * Ask the gateway.
+ * Send a request to the gateway's REST API.
  *
- * @param path below `mcp-ws/api/`; names in it must be encoded by the caller.
- * @throws ApiError it refused or is out of reach.
+ * @param path below `mcp-ws/api/`; the caller encodes names in it.
+ * @throws ApiError the gateway refused the request or cannot be reached.
  */
-export async function rest<T = unknown>(path: string, asked: Asked = {}): Promise<T> {
-  return (await answerOf(path, asked)).body as T;
+export async function rest<T = unknown>(path: string, options: RequestOptions = {}): Promise<T> {
+  return (await answerOf(path, options)).body as T;
 }
 
-/** The same with the headers of the answer, for an ETag. */
-export async function answerOf(path: string, asked: Asked = {}): Promise<{ body: unknown; headers: Headers }> {
-  const { method = "GET", body, headers, ...rest } = asked;
+/** The same, with the headers of the answer. */
+export async function answerOf(path: string, options: RequestOptions = {}): Promise<{ body: unknown; headers: Headers }> {
+  const { method = "GET", body, headers, ...rest } = options;
   const init: RequestInit = {
     ...rest,
     method,
@@ -114,16 +114,16 @@ export async function answerOf(path: string, asked: Asked = {}): Promise<{ body:
   try {
     response = await fetch(`${baseUrl}mcp-ws/api/${path}`, init);
   } catch (error) {
-    if (asked.signal?.aborted) throw error;
+    if (options.signal?.aborted) throw error;
     throw new ApiError(0, "the gateway cannot be reached");
   }
   const text = await response.text();
   const answer = text ? parsed(text) : {};
   if (response.ok && answer !== undefined && !response.redirected) return { body: answer, headers: response.headers };
   if (response.redirected || (response.ok && answer === undefined)) {
-    throw new ApiError(401, "the login has expired: reload the page to log in again");
+    throw new ApiError(401, "the login has expired; reload the page to log in again");
   }
-  throw new ApiError(response.status, wordsOf(answer) || response.statusText || `status ${response.status}`, answer);
+  throw new ApiError(response.status, messageIn(answer) || response.statusText || `status ${response.status}`, answer);
 }
 
 function parsed(text: string): unknown {
@@ -134,7 +134,7 @@ function parsed(text: string): unknown {
   }
 }
 
-function wordsOf(answer: unknown): string {
+function messageIn(answer: unknown): string {
   const message = (answer as { message?: unknown } | undefined)?.message;
   return typeof message === "string" ? message : "";
 }

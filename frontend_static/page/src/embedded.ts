@@ -1,10 +1,10 @@
-/** Tells the page around this one where the user is, so that it can name its panel and come back there. */
+/** Tells the page around this one which route is shown, so that it can title its panel and restore the route. */
 
 import { effect } from "@preact/signals";
 import { route } from "./route.js";
 import { embedded } from "./theme.js";
 
-/** Send `{type: "mcp-ws-route", route: "#/…"}` now and at each change; only to a page of our own origin. */
+/** Send `{type: "mcp-ws-route", route: "#/…"}` now and at each change; only to a page of the same origin. */
 export function tellParent(): void {
   if (!embedded || window.parent === window) return;
   effect(() => {

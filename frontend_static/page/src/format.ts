@@ -1,4 +1,4 @@
-/** Numbers and times for people. */
+/** Numbers and times for display. */
 
 const UNITS = ["B", "KiB", "MiB", "GiB", "TiB"];
 

@@ -1,4 +1,4 @@
-/** Keys of the page. A view says what its keys do; `?` lists them. */
+/** Keyboard shortcuts. Each view registers its own; `?` lists those in force. */
 
 import { signal } from "@preact/signals";
 import { useLayoutEffect } from "preact/hooks";
@@ -6,19 +6,20 @@ import { useLayoutEffect } from "preact/hooks";
 export interface Key {
   /** As in `KeyboardEvent.key`; `Ctrl+` before it means Ctrl or Cmd. */
   readonly key: string;
-  readonly words: string;
-  /** Returns false where it has nothing to do. */
+  /** What it does, as the help lists it; empty to leave it out. */
+  readonly label: string;
+  /** Returns false to let other handlers have the key. */
   readonly run: (event: KeyboardEvent) => unknown;
-  /** Whether it also works while something is typed. */
+  /** Whether it also works while the user types into a field. */
   readonly typing?: boolean;
 }
 
-/** All keys in force, the newest first. */
+/** All keys in force, the newest first: a view's keys take precedence over the page's. */
 export const keys = signal<readonly Key[]>([]);
 
-/** Keys in force while a component is there. */
+/** Register keys while a component is mounted. */
 export function useKeys(made: () => readonly Key[], inputs: readonly unknown[] = []): void {
-  // At once: a key that follows a click finds what the click has changed.
+  // In the layout phase: a key pressed right after a click must see what the click changed.
   useLayoutEffect(() => {
     const mine = made();
     keys.value = [...mine, ...keys.peek()];

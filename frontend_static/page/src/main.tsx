@@ -1,4 +1,4 @@
-/** The page: header, views, help. What a view shows is its own business. */
+/** The page: header, views and help. Knows nothing of what a view shows. */
 
 import "./page.css";
 import "./manage.css";
@@ -19,7 +19,7 @@ import { Empty } from "./ui/parts.js";
 import { Dot, kindOf } from "./ui/state.js";
 import { Servers } from "./views/servers.js";
 
-// The MCP client is the largest part of the page, and comes when it is needed.
+// The MCP client is the largest part of the page; it is loaded when a view needs it.
 const ServerClient = lazy(() => import("./views/client.js"));
 const Connect = lazy(() => import("./views/connect.js"));
 const Sessions = lazy(() => import("./views/sessions.js"));
@@ -34,16 +34,16 @@ const VIEWS = [
 function Page() {
   const [help, setHelp] = useState(false);
   useKeys(() => [
-    ...VIEWS.map(({ name, title, key }) => ({ key, words: title, run: () => go([name]) })),
-    { key: "t", words: "light, dark, as the system", run: () => !embedded && nextTheme() },
-    { key: "Escape", words: "leave a field", typing: true, run: () => (document.querySelector("dialog[open]") ? false : (document.activeElement as HTMLElement | null)?.blur()) },
-    { key: "?", words: "this help", run: () => setHelp(true) },
+    ...VIEWS.map(({ name, title, key }) => ({ key, label: title, run: () => go([name]) })),
+    { key: "t", label: "switch theme: system, light, dark", run: () => !embedded && nextTheme() },
+    { key: "Escape", label: "leave the field", typing: true, run: () => (document.querySelector("dialog[open]") ? false : (document.activeElement as HTMLElement | null)?.blur()) },
+    { key: "?", label: "show this help", run: () => setHelp(true) },
   ]);
   return (
     <>
       <Header onHelp={() => setHelp(true)} />
       <main id="main" tabIndex={-1}>
-        <Guard key={route.value.parts.slice(0, route.value.parts[0] === "server" ? 2 : 1).join("/")} what="This view">
+        <Guard key={route.value.parts.slice(0, route.value.parts[0] === "server" ? 2 : 1).join("/")} what="this view">
           <View />
         </Guard>
       </main>
@@ -72,14 +72,14 @@ function Header({ onHelp }: { onHelp: () => void }) {
       <Connected view={view} />
       <span class="spring" />
       {!embedded && <ThemeButton />}
-      <button type="button" class="quiet" aria-label="Keys" title="Keys (?)" onClick={onHelp}>
+      <button type="button" class="quiet" aria-label="Keyboard shortcuts" title="Keyboard shortcuts (?)" onClick={onHelp}>
         <Icon name="help" />
       </button>
     </header>
   );
 }
 
-/** The servers this tab is connected to. */
+/** The servers that this tab is connected to. */
 function Connected({ view }: { view: string }) {
   const name = view === "server" ? route.value.parts[1] : undefined;
   return (
@@ -91,7 +91,7 @@ function Connected({ view }: { view: string }) {
             <Dot state={connection.state.value} />
             {connection.name}
             <span class="visually-hidden">{kindOf(connection.state.value)}</span>
-            {questions > 0 && <span class="count asks">{questions === 1 ? "asks" : `asks ${questions}`}</span>}
+            {questions > 0 && <span class="count asks">{questions === 1 ? "1 question" : `${questions} questions`}</span>}
           </Tab>
         );
       })}
@@ -114,12 +114,12 @@ function Tab({ to, current, children }: { to: string; current: boolean; children
   );
 }
 
-const THEMES = { system: { icon: "system", words: "as the system" }, light: { icon: "sun", words: "light" }, dark: { icon: "moon", words: "dark" } } as const;
+const THEMES = { system: { icon: "system", label: "system" }, light: { icon: "sun", label: "light" }, dark: { icon: "moon", label: "dark" } } as const;
 
 function ThemeButton() {
-  const { icon, words } = THEMES[theme.value];
+  const { icon, label } = THEMES[theme.value];
   return (
-    <button type="button" class="quiet" aria-label={`Theme: ${words}`} title={`Theme: ${words} (t)`} onClick={nextTheme}>
+    <button type="button" class="quiet" aria-label={`Theme: ${label}`} title={`Theme: ${label} (t)`} onClick={nextTheme}>
       <Icon name={icon} />
     </button>
   );
@@ -135,13 +135,13 @@ function View() {
   return (
     <section class="view">
       <Empty>
-        There is nothing at this address. <a href={href(["servers"])}>Servers</a>
+        This page does not exist. <a href={href(["servers"])}>Go to Servers</a>
       </Empty>
     </section>
   );
 }
 
-/** Jupyter has taken the token into a cookie; it must not stay where others may read it. */
+/** Remove the token from the address: Jupyter has stored it in a cookie, and others may read the address. */
 function forgetToken(): void {
   const url = new URL(location.href);
   if (!url.searchParams.has("token")) return;
@@ -149,8 +149,8 @@ function forgetToken(): void {
   history.replaceState(history.state, "", url);
 }
 
-/** Sessions of the page before a reload go on. Once this is done their connections are there, or a view would make others. */
-async function goOn(): Promise<void> {
+/** Resume the sessions that the page had before a reload, before a view opens new ones. */
+async function resumeSessions(): Promise<void> {
   if (sessionStorage.getItem(SAVED) !== null) void (await import("./mcp/connections.js")).restore();
 }
 
@@ -158,4 +158,4 @@ forgetToken();
 forbidCompiling();
 followTheme();
 tellParent();
-void goOn().finally(() => render(<Page />, document.body));
+void resumeSessions().finally(() => render(<Page />, document.body));

@@ -1,4 +1,4 @@
-/** Answers of the gateway that are asked for again and again, as long as somebody looks. */
+/** Answers of the gateway that are polled while a component shows them. */
 
 import { signal, type Signal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
@@ -7,25 +7,25 @@ import { ApiError, rest, type Servers, type Session } from "./api.js";
 export class Polled<T> {
   /** The newest answer. */
   readonly value: Signal<T | undefined> = signal(undefined);
-  /** Why there is no newer one. */
+  /** Why the newest request failed; undefined if it did not. */
   readonly error: Signal<ApiError | undefined> = signal(undefined);
   #watchers = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
-  #asking: Promise<void> | undefined;
+  #pending: Promise<void> | undefined;
 
-  /** @param every milliseconds between two questions; none are asked while the page is hidden. */
+  /** @param every milliseconds between two requests; none are sent while the page is hidden. */
   constructor(
     readonly ask: () => Promise<T>,
     readonly every: number,
   ) {}
 
-  /** Ask now. */
+  /** Request it now. */
   refresh(): Promise<void> {
-    this.#asking ??= this.#ask().finally(() => (this.#asking = undefined));
-    return this.#asking;
+    this.#pending ??= this.#request().finally(() => (this.#pending = undefined));
+    return this.#pending;
   }
 
-  async #ask(): Promise<void> {
+  async #request(): Promise<void> {
     clearTimeout(this.#timer);
     try {
       this.value.value = await this.ask();
@@ -41,7 +41,7 @@ export class Polled<T> {
     else void this.refresh();
   }
 
-  /** Keep it fresh until the function that is returned is called. */
+  /** Poll until the returned function is called. */
   watch(): () => void {
     this.#watchers += 1;
     if (this.#watchers === 1) void this.refresh();
@@ -52,7 +52,7 @@ export class Polled<T> {
   }
 }
 
-/** Keep an answer fresh while a component is there. */
+/** Poll an answer while a component is mounted. */
 export function usePolled<T>(polled: Polled<T>): { value: T | undefined; error: ApiError | undefined } {
   useEffect(() => polled.watch(), [polled]);
   return { value: polled.value.value, error: polled.error.value };
@@ -60,5 +60,11 @@ export function usePolled<T>(polled: Polled<T>): { value: T | undefined; error: 
 
 /** The gateway's servers. */
 export const servers = new Polled(() => rest<Servers>("servers"), 5_000);
-/** The caller's sessions. */
+/** The servers with memory and processor time of their processes, for which the gateway inspects every process. */
+export const serversWithUsage = new Polled(async () => {
+  const answer = await rest<Servers>("servers?usage=1");
+  servers.value.value = answer;
+  return answer;
+}, 3_000);
+/** The user's sessions. */
 export const sessions = new Polled(() => rest<{ sessions: Session[] }>("sessions").then((answer) => answer.sessions), 2_000);

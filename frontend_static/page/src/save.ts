@@ -1,6 +1,6 @@
-/** Hands something to the user as a file. */
+/** Downloads of content that the page holds. */
 
-/** Save it under a name that the browser may change; a dialogue is up to the browser. */
+/** Download `content` as a file; the browser may change the name or ask for a place. */
 export function saveFile(name: string, content: BlobPart, type: string): void {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob([content], { type }));

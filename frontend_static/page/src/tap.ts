@@ -1,9 +1,9 @@
-/** The gateway's tap (docs/inspector.md): a WebSocket of records that goes on where it was cut. */
+/** The gateway's tap (docs/guides/inspector.md): a live feed of records over a WebSocket that reconnects without gaps. */
 
 import { signal, type Signal } from "@preact/signals";
 import { ApiError, baseUrl, rest } from "./api.js";
 
-/** One record, as the gateway writes it. */
+/** One record, as the gateway sends it; tests/vectors/tap_record.json holds both sides to one table. */
 export interface TapRecord {
   readonly seq: number;
   /** Epoch seconds. */
@@ -35,13 +35,14 @@ export type TapState =
   | { readonly kind: "off" }
   | { readonly kind: "connecting" }
   | { readonly kind: "live" }
-  /** `at`: when it is tried again, in milliseconds of `Date.now()`. */
-  | { readonly kind: "waiting"; readonly attempt: number; readonly at: number; readonly words: string }
-  | { readonly kind: "refused"; readonly words: string };
+  /** `at`: time of the next attempt, in milliseconds of `Date.now()`. */
+  | { readonly kind: "waiting"; readonly attempt: number; readonly at: number; readonly reason: string }
+  | { readonly kind: "refused"; readonly reason: string };
 
 const PROTOCOL = "mcp.tap.v1";
+/** Milliseconds before the first reconnect; doubled with each attempt, up to MAX_DELAY. */
 const FIRST_DELAY = 500;
-const LONGEST_DELAY = 15_000;
+const MAX_DELAY = 15_000;
 
 export class Tap {
   readonly state: Signal<TapState> = signal({ kind: "off" });
@@ -55,20 +56,20 @@ export class Tap {
   #watchers = 0;
 
   /**
-   * @param query what to see (docs/inspector.md, Filters).
-   * @param take gets the records, JSON objects, in their order.
+   * @param query filters of the feed (docs/guides/inspector.md, Filters).
+   * @param take receives the records in order, one JSON object a line.
    */
   constructor(query: Record<string, string>, take: (lines: readonly string[]) => void) {
     this.#query = query;
     this.#take = take;
   }
 
-  /** Which run of the gateway the numbers belong to. */
+  /** Id of the gateway instance that numbers the records. */
   get instance(): string {
     return this.#instance;
   }
 
-  /** Watch until the function that is returned is called; then the next one goes on from there. */
+  /** Watch until the returned function is called. The next watcher continues from there. */
   watch(): () => void {
     this.#watchers += 1;
     if (this.#watchers === 1) this.#open();
@@ -78,7 +79,7 @@ export class Tap {
     };
   }
 
-  /** Try now. */
+  /** Reconnect now. */
   retry(): void {
     if (this.#link !== undefined || this.#watchers === 0) return;
     clearTimeout(this.#timer);
@@ -86,8 +87,8 @@ export class Tap {
   }
 
   #open(): void {
-    const place = this.#instance ? { after: String(this.#after), instance: this.#instance } : {};
-    const search = new URLSearchParams({ ...this.#query, ...place });
+    const position = this.#instance ? { after: String(this.#after), instance: this.#instance } : {};
+    const search = new URLSearchParams({ ...this.#query, ...position });
     const url = new URL(`${baseUrl}mcp-ws/api/tap?${search}`, location.href);
     url.protocol = url.protocol.replace("http", "ws");
     this.state.value = { kind: "connecting" };
@@ -116,15 +117,15 @@ export class Tap {
   async #lost(code: number, reason: string): Promise<void> {
     const wasLive = this.state.peek().kind === "live";
     this.#link = undefined;
-    const words = reason || (wasLive ? `the link was lost (${code})` : await why());
+    const message = reason || (wasLive ? `the connection was lost (${code})` : await refusal());
     if (this.#watchers === 0 || this.#link !== undefined) return;
-    if (words.startsWith(REFUSED)) {
-      this.state.value = { kind: "refused", words: words.slice(REFUSED.length) };
+    if (message.startsWith(REFUSED)) {
+      this.state.value = { kind: "refused", reason: message.slice(REFUSED.length) };
       return;
     }
     this.#attempt += 1;
-    const delay = Math.min(FIRST_DELAY * 2 ** (this.#attempt - 1), LONGEST_DELAY) * (0.5 + Math.random() / 2);
-    this.state.value = { kind: "waiting", attempt: this.#attempt, at: Date.now() + delay, words };
+    const delay = Math.min(FIRST_DELAY * 2 ** (this.#attempt - 1), MAX_DELAY) * (0.5 + Math.random() / 2);
+    this.state.value = { kind: "waiting", attempt: this.#attempt, at: Date.now() + delay, reason: message };
     this.#timer = setTimeout(() => this.#open(), delay);
   }
 
@@ -139,13 +140,13 @@ export class Tap {
 
 const REFUSED = "refused: ";
 
-/** Why a handshake failed, which a browser does not tell: a plain request gets the same refusal. */
-async function why(): Promise<string> {
+/** Why a handshake failed. A browser does not say; a plain request to the same URL gets the same refusal. */
+async function refusal(): Promise<string> {
   try {
     await rest("tap");
   } catch (error) {
     if (error instanceof ApiError && [401, 403].includes(error.status)) return REFUSED + error.message;
     if (error instanceof ApiError && error.status === 0) return error.message;
   }
-  return "the link could not be opened";
+  return "the connection could not be opened";
 }

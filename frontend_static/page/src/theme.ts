@@ -1,14 +1,14 @@
-/** Light, dark or as the system; inside JupyterLab as the Lab. */
+/** The theme: light, dark or the system's; inside JupyterLab, JupyterLab's. */
 
 import { effect, signal } from "@preact/signals";
 
 export type Theme = "system" | "light" | "dark";
 const KEY = "mcp-ws-theme";
 
-/** Whether the page is a panel of another one: `?embed=lab`. Then that one says how it looks. */
+/** Whether the page is a panel of JupyterLab (`?embed=lab`), which then sets the theme. */
 export const embedded = new URLSearchParams(location.search).get("embed") === "lab";
 
-/** What the user chose. */
+/** The user's choice. */
 export const theme = signal<Theme>(embedded ? "system" : stored());
 
 function stored(): Theme {
@@ -20,21 +20,21 @@ function stored(): Theme {
   }
 }
 
-/** Choose the next theme. */
+/** Switch to the next theme. */
 export function nextTheme(): void {
   theme.value = theme.value === "system" ? "light" : theme.value === "light" ? "dark" : "system";
   try {
     localStorage.setItem(KEY, theme.value);
   } catch {
-    // storage is forbidden: chosen for this page only
+    // storage is forbidden: the choice lasts until the page is closed
   }
 }
 
 const VARIABLE = /^--jp-[a-z0-9-]+$/;
-/** A value that only names colours, sizes and fonts: nothing that loads anything. */
+/** Values of colours, sizes and fonts only: nothing that loads a resource. */
 const VALUE = /^[\w\s#%.,()'"+/-]{1,200}$/;
 
-/** Follow what was chosen, and the page around this one. */
+/** Apply the user's choice and, inside JupyterLab, its theme. */
 export function followTheme(): void {
   const root = document.documentElement;
   if (embedded) root.dataset["embed"] = "lab";

@@ -1,15 +1,15 @@
 /**
- * Whether a value fits a JSON Schema; pure. A server's schema may take for ever: a page calls this in a worker alone, see
- * `checker.ts`.
+ * Validation of a value against a JSON Schema, with messages for people; pure. A server's schema may take forever, so the
+ * page calls this only in a worker (`checker.ts`).
  */
 
 import { Validator, type Schema as CheckedSchema, type SchemaDraft } from "@cfworker/json-schema";
 import { escaped, isObject, own, type Json, type Schema } from "./schema.js";
 
-/** Keywords whose error only says that something inside of them is wrong. */
+/** Keywords whose error only says that something inside them is wrong. */
 const OUTER = new Set(["properties", "items", "prefixItems", "additionalProperties", "patternProperties", "allOf", "$ref", "if", "then", "else", "dependentSchemas", "dependencies", "additionalItems", "unevaluatedItems", "unevaluatedProperties"]);
-/** Most ways of a choice that one message tells. */
-const MOST_WAYS = 4;
+/** Alternatives of a choice that one message names. */
+const MAX_ALTERNATIVES = 4;
 const DRAFTS: readonly [RegExp, SchemaDraft][] = [[/draft-0?4/, "4"], [/draft-0?[67]/, "7"], [/2019-09/, "2019-09"]];
 
 /** The schema cannot be used to check anything. */
@@ -17,7 +17,7 @@ export class BadSchema extends Error {
   override readonly name = "BadSchema";
 }
 
-/** One thing that the validator found; `location` is the keyword's place in the schema. */
+/** One error of the validator; `location` is the keyword's place in the schema. */
 interface Fault {
   readonly pointer: string;
   readonly keyword: string;
@@ -25,31 +25,32 @@ interface Fault {
   readonly error: string;
 }
 
-type Words = Map<string, string>;
+/** Messages by JSON pointer. */
+type Messages = Map<string, string>;
 
 /**
- * What is wrong with a value: words by JSON pointer, `""` for the whole.
+ * Validate a value: messages by JSON pointer, `""` for the whole.
  *
- * @throws BadSchema
+ * @throws BadSchema the schema cannot be used.
  */
-export function errorsOf(schema: Schema, value: Json, root: Schema): Words {
+export function errorsOf(schema: Schema, value: Json, root: Schema): Messages {
   const faults = checked(schema, value, root).map(({ instanceLocation, keyword, keywordLocation, error }) => ({
     pointer: decodeURI(instanceLocation.replace(/^#/, "")),
     keyword,
     location: keywordLocation,
     error,
   }));
-  return wordsOf(faults);
+  return messagesOf(faults);
 }
 
-/** Keywords whose values are no schemas. */
+/** Keywords whose values are not schemas. */
 const VALUES = new Set(["const", "enum", "default", "examples"]);
-/** Keywords whose members are schemas by names that are anybody's. */
+/** Keywords whose members are schemas under arbitrary names. */
 const NAMED = new Set(["properties", "$defs", "definitions", "dependentSchemas"]);
 
 /**
- * A schema without the patterns that a browser does not understand, so that all the rest can be checked; and these patterns.
- * A pattern of Python or Rust, as servers write them, is not always one of JavaScript.
+ * Remove patterns that are not valid in JavaScript, so that the rest of a schema can be checked; returns them as `left`.
+ * Servers write patterns in the dialect of Python or Rust.
  */
 export function understood(schema: Schema): { readonly schema: Schema; readonly left: readonly string[] } {
   const left = new Set<string>();
@@ -70,31 +71,29 @@ export function understood(schema: Schema): { readonly schema: Schema; readonly 
   return { schema: members(schema) as Schema, left: [...left] };
 }
 
-function wordsOf(faults: readonly Fault[]): Words {
-  const found: Words = new Map();
-  const outer: Words = new Map();
+function messagesOf(faults: readonly Fault[]): Messages {
+  const result: Messages = new Map();
+  const outer: Messages = new Map();
   for (let at = 0; at < faults.length; at += 1) {
     const fault = faults[at] as Fault;
-    const inner = isChoice(fault) ? inside(faults, at) : [];
-    at += inner.length;
-    const said = isChoice(fault) ? ofChoice(fault, inner) : new Map([told(fault)]);
-    for (const [pointer, words] of said) {
-      const to = OUTER.has(fault.keyword) ? outer : found;
-      if (!to.has(pointer)) to.set(pointer, words);
-    }
+    const within = isChoice(fault) ? inside(faults, at) : [];
+    at += within.length;
+    const messages = isChoice(fault) ? ofChoice(fault, within) : new Map([messageOf(fault)]);
+    const target = OUTER.has(fault.keyword) ? outer : result;
+    for (const [pointer, message] of messages) if (!target.has(pointer)) target.set(pointer, message);
   }
-  // Something is wrong within, and nothing said what.
-  for (const [pointer, words] of outer) {
-    if (![...found.keys()].some((inner) => inner === pointer || inner.startsWith(`${pointer}/`))) found.set(pointer, words);
+  // Something inside is wrong, and no other error says what.
+  for (const [pointer, message] of outer) {
+    if (![...result.keys()].some((other) => other === pointer || other.startsWith(`${pointer}/`))) result.set(pointer, message);
   }
-  return found;
+  return result;
 }
 
 function isChoice({ keyword }: Fault): boolean {
   return keyword === "anyOf" || keyword === "oneOf";
 }
 
-/** What was found inside of the choice at this place of the list; the validator puts it right behind, a `false` without location. */
+/** The errors inside the choice at index `at`; the validator lists them right after it, and `false` without a location. */
 function inside(faults: readonly Fault[], at: number): readonly Fault[] {
   const { location } = faults[at] as Fault;
   const rest = faults.slice(at + 1);
@@ -102,10 +101,10 @@ function inside(faults: readonly Fault[], at: number): readonly Fault[] {
   return end < 0 ? rest : rest.slice(0, end);
 }
 
-/** No way of a choice fits, or too many do. What is wrong is told of the only way that was meant, or of all together. */
-function ofChoice({ pointer, location, error }: Fault, inner: readonly Fault[]): Words {
+/** No alternative of a choice matches, or too many do. If only one can have been meant, its errors are shown; else one message about all. */
+function ofChoice({ pointer, location, error }: Fault, inner: readonly Fault[]): Messages {
   const matches = Number(/\((\d+) matches/.exec(error)?.[1] ?? 0);
-  if (matches > 1) return new Map([[pointer, `fits ${matches} of the choices, and must fit one alone`]]);
+  if (matches > 1) return new Map([[pointer, `matches ${matches} of the alternatives, but must match exactly one`]]);
   const ways = new Map<string, Fault[]>();
   for (const fault of inner) {
     const way = fault.location.slice(location.length + 1).split("/", 1)[0] ?? "";
@@ -113,11 +112,11 @@ function ofChoice({ pointer, location, error }: Fault, inner: readonly Fault[]):
   }
   const all = [...ways.values()];
   const meant = all.filter((faults) => !faults.some((fault) => rulesOut(fault, pointer)));
-  if (meant.length === 1) return wordsOf(meant[0] ?? []);
+  if (meant.length === 1) return messagesOf(meant[0] ?? []);
   return new Map([[pointer, eitherOf(meant.length > 0 ? meant : all, pointer)]]);
 }
 
-/** Whether a fault says that another way was meant: this one has another type, or another constant that tells them apart. */
+/** Whether an error shows that another alternative was meant: this one has another type, or another distinguishing constant. */
 function rulesOut({ pointer, keyword }: Fault, at: string): boolean {
   if (pointer === at) return ["type", "const", "enum", "false"].includes(keyword);
   return keyword === "const" && pointer.startsWith(`${at}/`) && !pointer.includes("/", at.length + 1);
@@ -128,13 +127,13 @@ function eitherOf(ways: readonly (readonly Fault[])[], at: string): string {
   const types = flat.map(({ error }) => TYPE.exec(error)).filter((type) => type !== null);
   if (types.length === flat.length && types.length > 0) return `must be ${[...new Set(types.flatMap((type) => type[2]?.split('", "')))].join(" or ")}, not ${types[0]?.[1]}`;
   if (flat.every(({ keyword, pointer }) => keyword === "required" && pointer === at)) return `must have ${some(ways.map((faults) => faults.filter(({ keyword }) => keyword === "required").map(({ error }) => nameIn(error)).join(" and ")))}`;
-  return some(ways.map((faults) => [...wordsOf(faults)].map(([pointer, words]) => `${pointer.slice(at.length + 1)} ${words}`.trim()).join(" and ")));
+  return some(ways.map((faults) => [...messagesOf(faults)].map(([pointer, message]) => `${pointer.slice(at.length + 1)} ${message}`.trim()).join(" and ")));
 }
 
 function some(ways: readonly string[]): string {
   const different = [...new Set(ways)];
-  const more = different.length - MOST_WAYS;
-  return [...different.slice(0, MOST_WAYS), ...(more > 0 ? [`one of ${more} more ways`] : [])].join(", or ");
+  const more = different.length - MAX_ALTERNATIVES;
+  return [...different.slice(0, MAX_ALTERNATIVES), ...(more > 0 ? [`one of ${more} more alternatives`] : [])].join(", or ");
 }
 
 function checked(schema: Schema, value: Json, root: Schema) {
@@ -148,7 +147,7 @@ function checked(schema: Schema, value: Json, root: Schema) {
   }
 }
 
-/** The same JSON without prototypes, in which the validator would find members named `constructor` or `toString`. */
+/** The same JSON without prototypes: the validator would find members such as `constructor` there. */
 function bare(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(bare);
   if (!isObject(value)) return value;
@@ -157,29 +156,29 @@ function bare(value: unknown): unknown {
   return made;
 }
 
-/** Why the validator could do nothing with a schema. */
+/** Why the validator cannot use a schema. */
 function unusable(message: string): string {
   const reference = /^Unresolved \$ref "(.*?)"\./.exec(message)?.[1];
-  if (reference !== undefined) return `its reference "${reference}" leads nowhere`;
+  if (reference !== undefined) return `its reference "${reference}" does not resolve`;
   const pattern = /^Invalid regular expression: \/(.*)\/\w*: /s.exec(message)?.[1]; // of patternProperties
-  return pattern === undefined ? message : `its pattern "${pattern}" is none that a browser understands`;
+  return pattern === undefined ? message : `its pattern "${pattern}" is not valid in JavaScript`;
 }
 
 const TYPE = /type "(.*?)" is invalid\. Expected "(.*)"/;
 
-/** What the validator says, to a person at a field; given its words and the last number in them. */
+/** The validator's errors as messages beside a field, from its text and the last number in it. */
 const PLAIN: Readonly<Record<string, (error: string, number: string) => string>> = {
   false: () => "is not allowed",
-  not: () => "is what the schema rules out",
+  not: () => "is excluded by the schema",
   const: (error) => error.replace(/^Instance does not match (.*)\.$/s, "must be $1"),
   enum: (error) => `must be one of ${(JSON.parse(error.slice(error.indexOf("["), -1)) as Json[]).map((one) => JSON.stringify(one)).join(", ")}`,
   minProperties: (_, number) => `must have at least ${counted(number, "member")}`,
   maxProperties: (_, number) => `must have at most ${counted(number, "member")}`,
-  propertyNames: (error) => `has a member with a name that does not fit: ${nameIn(error)}`,
+  propertyNames: (error) => `has a member with an invalid name: ${nameIn(error)}`,
   minItems: (_, number) => `must have at least ${counted(number, "item")}`,
   maxItems: (_, number) => `must have at most ${counted(number, "item")}`,
-  uniqueItems: (error) => error.replace(/^.* (\d+) and (\d+)\.$/, (_, one, two) => `has the same item twice, as ${Number(one) + 1} and ${Number(two) + 1}`),
-  contains: () => "has no item of the kind that it must have",
+  uniqueItems: (error) => error.replace(/^.* (\d+) and (\d+)\.$/, (_, one, two) => `items ${Number(one) + 1} and ${Number(two) + 1} are equal`),
+  contains: () => "lacks a required item",
   minLength: (_, number) => `must have at least ${counted(number, "character")}`,
   maxLength: (_, number) => `must have at most ${counted(number, "character")}`,
   minimum: (error, number) => (error.includes("or equal") ? `must be more than ${number}` : `must be at least ${number}`),
@@ -191,19 +190,19 @@ const PLAIN: Readonly<Record<string, (error: string, number: string) => string>>
   format: (error) => `is not in the format ${nameIn(error)}`,
 };
 
-/** Where a fault shows, and its words. */
-function told({ pointer, keyword, error }: Fault): [string, string] {
+/** The pointer where an error is shown, and its message. */
+function messageOf({ pointer, keyword, error }: Fault): [string, string] {
   const name = nameIn(error);
   if (keyword === "required") return [`${pointer}/${escaped(name)}`, "is required"];
   const [, given, needed = ""] = /has "(.*)" but does not have "(.*)"\.$/.exec(error) ?? [];
-  if (given !== undefined) return [`${pointer}/${escaped(needed)}`, `is required where ${given} is given`];
+  if (given !== undefined) return [`${pointer}/${escaped(needed)}`, `is required together with ${given}`];
   const type = TYPE.exec(error);
   if (type !== null) return [pointer, `must be ${type[2]?.replaceAll('", "', " or ")}, not ${type[1]}`];
   const number = /(-?\d[-+.\de]*?)[^\d]*$/.exec(error)?.[1] ?? "";
   return [pointer, own(PLAIN, keyword)?.(error, number) ?? error.replace(/^Instance /, "").replace(/\.$/, "")];
 }
 
-/** What the validator has in quotation marks. */
+/** The text between quotation marks in an error of the validator. */
 function nameIn(error: string): string {
   return /"(.*)"/s.exec(error)?.[1] ?? "";
 }

@@ -1,6 +1,6 @@
 /**
- * Has values checked against schemas of servers, in a worker and for a limited time: a `pattern` can take for ever, and must
- * not stop the page. Knows nothing of what a schema means.
+ * Validates values against schemas of servers, in a worker and with a time limit: a `pattern` may run forever, and must not
+ * block the page. Knows nothing of what a schema means.
  */
 
 import type { Json, Schema } from "./schema.js";
@@ -12,28 +12,31 @@ export interface Asked {
 
 export type Answer = { readonly ready: true } | { readonly errors: Map<string, string>; readonly left: readonly string[] } | { readonly unusable: string };
 
-/** What a check found: words by JSON pointer; what it did not look at, and why there was none, in words or empty. */
+/** The result of a check. */
 export interface Verdict {
+  /** Error messages by JSON pointer. */
   readonly errors: ReadonlyMap<string, string>;
+  /** What the check had to ignore; empty if nothing. */
   readonly left: string;
+  /** Why nothing was checked; empty if it was. */
   readonly unchecked: string;
 }
 
-/** What was not checked, for a person; `what` begins the sentence. */
+/** A sentence about what was not checked; empty if everything was. `what` begins it: `The arguments were`. */
 export function notChecked(what: string, { left, unchecked }: Omit<Verdict, "errors">): string {
   if (unchecked) return `${what} not checked: ${unchecked}.`;
   return left && `${what} checked without ${left}.`;
 }
 
 /** Milliseconds that one check may take. */
-const MOST_TIME = 500;
-/** Milliseconds within which the worker has to be there; it comes over the network. */
-const MOST_LOADING = 20_000;
+const CHECK_TIMEOUT = 500;
+/** Milliseconds within which the worker must have loaded over the network. */
+const LOAD_TIMEOUT = 20_000;
 
 let worker: Promise<Worker> | undefined;
 let last: Promise<unknown> = Promise.resolve();
 
-/** Check a value; never rejected, and bounded in time. One check after the other. */
+/** Check a value. Never rejects, and is bounded in time; checks run one after another. */
 export function check(schema: Schema, value: Json): Promise<Verdict> {
   const mine = last.then(() => checkNow({ schema, value }));
   last = mine;
@@ -57,29 +60,29 @@ function unchecked(why: string): Verdict {
 /** A worker that has loaded. */
 function started(): Promise<Worker> {
   const made = new Worker(document.documentElement.dataset["checker"] ?? "", { type: "module" });
-  return within(made, MOST_LOADING, "the part of the page that checks could not be loaded", () => made);
+  return within(made, LOAD_TIMEOUT, "the validator could not be loaded", () => made);
 }
 
 async function answered(made: Worker, asked: Asked): Promise<Verdict> {
-  const answer = within(made, MOST_TIME, "the check took too long (a pattern of the schema may never end)", (data) => data);
+  const answer = within(made, CHECK_TIMEOUT, "validation took too long (a pattern of the schema may never end)", (data) => data);
   made.postMessage(asked);
-  const found = await answer;
-  if ("errors" in found) return { errors: found.errors, left: patterns(found.left), unchecked: "" };
-  return unchecked("unusable" in found ? `the schema cannot be used: ${found.unusable}` : "the check failed");
+  const data = await answer;
+  if ("errors" in data) return { errors: data.errors, left: patterns(data.left), unchecked: "" };
+  return unchecked("unusable" in data ? `the schema cannot be used: ${data.unusable}` : "validation failed");
 }
 
 function patterns(left: readonly string[]): string {
   const [first, ...more] = left;
   if (first === undefined) return "";
-  return `the pattern "${first}"${more.length > 0 ? ` and ${more.length} more` : ""}, which no browser understands`;
+  return `the pattern "${first}"${more.length > 0 ? ` and ${more.length} more` : ""}, which is not valid in JavaScript`;
 }
 
-/** The worker's next message; where none comes, the worker is ended. */
-function within<T>(made: Worker, time: number, words: string, take: (data: Answer) => T): Promise<T> {
+/** The worker's next message; without one in time, the worker is terminated. */
+function within<T>(made: Worker, time: number, failure: string, take: (data: Answer) => T): Promise<T> {
   return new Promise((resolve, reject) => {
     const fail = (): void => {
       made.terminate();
-      reject(new Error(words));
+      reject(new Error(failure));
     };
     const timer = setTimeout(fail, time);
     made.onerror = () => (clearTimeout(timer), fail());

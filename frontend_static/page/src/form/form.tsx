@@ -1,8 +1,9 @@
-/** A form for a JSON Schema. What is drawn is decided in `schema.ts`. */
+/** A form for a JSON Schema. `schema.ts` decides which field shows a value; `inputs.tsx` has the inputs of single values. */
 
 import type { ComponentChildren } from "preact";
 import { useId, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { Icon } from "../ui/icons.js";
+import { Choice, Choices, JsonField, NumberField, Text, type Change, type Place, type Shown } from "./inputs.js";
 import {
   blank,
   changed,
@@ -11,7 +12,6 @@ import {
   own,
   resolved,
   same,
-  typedNumber,
   typeOf,
   variantFor,
   variantsOf,
@@ -21,28 +21,6 @@ import {
   type Schema,
 } from "./schema.js";
 
-type Change = (value: Json | undefined) => void;
-
-interface Place {
-  readonly root: Schema;
-  /** JSON pointer of the value. */
-  readonly pointer: string;
-  readonly errors: ReadonlyMap<string, string>;
-  readonly depth: number;
-  /** Whether texts have one line, so that Enter answers. */
-  readonly oneLine: boolean;
-}
-
-interface Shown {
-  readonly schema: Schema;
-  readonly value: Json | undefined;
-  readonly change: Change;
-  readonly place: Place;
-  readonly id: string;
-  readonly label: string;
-  readonly required: boolean;
-}
-
 interface Whole {
   schema: Schema;
   value: Json | undefined;
@@ -51,7 +29,7 @@ interface Whole {
   oneLine?: boolean;
 }
 
-/** The form of a whole schema, which is one of an object; what is wrong and has no field stands below. */
+/** The form of a whole schema, usually an object's. Errors without a field are listed below. */
 export function SchemaForm(whole: Whole) {
   return (
     <>
@@ -71,15 +49,15 @@ function WholeFields({ schema, value, onChange, errors, oneLine = false }: Whole
   return <Members field={field} value={value} change={onChange} place={place} />;
 }
 
-/** Errors that no field of the form shows; looked for in what was drawn, as every kind of field decides by itself what it shows. */
+/** Errors that no field shows. Found in the rendered form, since each kind of field decides which members it shows. */
 function Fieldless({ errors }: { errors: ReadonlyMap<string, string> }) {
   const here = useRef<HTMLUListElement>(null);
   const [without, setWithout] = useState<readonly string[]>([]);
   useLayoutEffect(() => {
     const fields = here.current?.parentElement?.querySelectorAll<HTMLElement>("[data-pointer]") ?? [];
     const shown = new Set([...fields].map((field) => field.dataset["pointer"]));
-    const found = [...errors.keys()].filter((pointer) => !shown.has(pointer));
-    if (!same(found, [...without])) setWithout(found);
+    const missing = [...errors.keys()].filter((pointer) => !shown.has(pointer));
+    if (!same(missing, [...without])) setWithout(missing);
   });
   const listed = without.filter((pointer) => errors.has(pointer));
   return (
@@ -93,7 +71,7 @@ function Fieldless({ errors }: { errors: ReadonlyMap<string, string> }) {
   );
 }
 
-/** One value with its name, what it is for, and what is wrong with it. */
+/** One value with its name, description and error. */
 function Labelled({ name, schema, required, value, change, place, onRemove }: { name: string; schema: Schema; required: boolean; value: Json | undefined; change: Change; place: Place; onRemove?: () => void }) {
   const id = useId();
   const own = resolved(schema, place.root);
@@ -132,8 +110,8 @@ function Labelled({ name, schema, required, value, change, place, onRemove }: { 
 }
 
 function hintOf(schema: Schema): string {
-  const words = [typeOf(schema), schema["format"], bounds(schema)].filter((word) => typeof word === "string" && word !== "");
-  return words.join(" · ");
+  const hints = [typeOf(schema), schema["format"], bounds(schema)].filter((hint) => typeof hint === "string" && hint !== "");
+  return hints.join(" · ");
 }
 
 function bounds(schema: Schema): string {
@@ -145,12 +123,12 @@ function bounds(schema: Schema): string {
     typeof exclusiveMaximum === "number" && `< ${exclusiveMaximum}`,
     minLength > 1 && `at least ${minLength} characters`,
     maxLength !== undefined && `at most ${maxLength} characters`,
-    typeof pattern === "string" && `like ${pattern}`,
+    typeof pattern === "string" && `matches ${pattern}`,
   ];
   return parts.filter(Boolean).join(", ");
 }
 
-/** Where a value may have several shapes, a choice among them; what was typed for another one is kept. */
+/** A choice among the shapes that a value may have. What was typed for another shape is kept. */
 function Variants(shown: Shown) {
   const { schema, value, place, change, label } = shown;
   const variants = variantsOf(schema, place.root);
@@ -211,86 +189,11 @@ function Value(shown: Shown) {
     case "json":
       return (
         <>
-          {field.because && <p class="warn" id={`${id}-why`}>Kept as JSON: {field.because}.</p>}
+          {field.because && <p class="warn" id={`${id}-why`}>Shown as JSON: {field.because}.</p>}
           <JsonField {...shown} />
         </>
       );
   }
-}
-
-function described({ id, place, schema, required }: Shown) {
-  const wrong = place.errors.has(place.pointer);
-  const by = [typeof schema["description"] === "string" && `${id}-hint`, wrong && `${id}-error`].filter(Boolean).join(" ");
-  return { id, "aria-invalid": wrong, "aria-describedby": by || undefined, "aria-required": required };
-}
-
-function Text({ format, ...shown }: Shown & { format: string }) {
-  const { schema, value, change, required } = shown;
-  const example = Array.isArray(schema["examples"]) ? schema["examples"].find((one) => typeof one === "string") : undefined;
-  const common = {
-    ...described(shown),
-    value: typeof value === "string" ? value : "",
-    placeholder: value === "" ? "empty text" : (example ?? own(placeholders, format) ?? ""),
-    spellcheck: false,
-    onInput: (event: { currentTarget: { value: string } }) => {
-      const text = event.currentTarget.value;
-      change(text === "" && !required ? undefined : text);
-    },
-  };
-  const short = (format !== "" || shown.place.oneLine || schema["maxLength"] <= 100) && !common.value.includes("\n");
-  if (short) return <input type="text" autocomplete="off" {...common} />;
-  return <textarea class="grow" rows={1} {...common} />;
-}
-
-const placeholders: Record<string, string> = { date: "2026-01-31", "date-time": "2026-01-31T12:00:00Z", email: "name@example.org", uri: "https://…" };
-
-function NumberField(shown: Shown) {
-  const { value, change } = shown;
-  const [typed, setTyped] = useState("");
-  const text = value !== undefined && same(typedNumber(typed), value) ? typed : value === undefined ? "" : String(value);
-  const input = (event: { currentTarget: { value: string } }): void => {
-    setTyped(event.currentTarget.value);
-    change(typedNumber(event.currentTarget.value));
-  };
-  return (
-    <>
-      <input {...described(shown)} type="text" inputMode="decimal" autocomplete="off" value={text} onInput={input} />
-      {typeof value === "number" && Number.isInteger(value) && !Number.isSafeInteger(value) && <p class="warn">Beyond 2⁵³: a browser does not hold this number exactly.</p>}
-    </>
-  );
-}
-
-function Choice({ options, ...shown }: Shown & { options: readonly { value: Json; label: string }[] }) {
-  const { value, change } = shown;
-  const at = options.findIndex((option) => value !== undefined && same(option.value, value));
-  return (
-    <select {...described(shown)} value={String(at)} onChange={(event) => change(options[Number(event.currentTarget.value)]?.value)}>
-      <option value="-1">–</option>
-      {options.map(({ label }, index) => (
-        <option key={index} value={String(index)}>
-          {label}
-        </option>
-      ))}
-    </select>
-  );
-}
-
-function Choices({ options, ...shown }: Shown & { options: readonly { value: Json; label: string }[] }) {
-  const { value, change, id, required } = shown;
-  const items = Array.isArray(value) ? value : [];
-  const toggle = (option: Json, on: boolean): void => {
-    const next = options.map((one) => one.value).filter((one) => (same(one, option) ? on : items.some((item) => same(item, one))));
-    change(next.length === 0 && !required ? undefined : next);
-  };
-  return (
-    <div role="group" aria-labelledby={`${id}-label`} class="choices" id={id}>
-      {options.map((option, index) => (
-        <label key={index}>
-          <input type="checkbox" checked={items.some((item) => same(item, option.value))} onChange={(event) => toggle(option.value, event.currentTarget.checked)} /> {option.label}
-        </label>
-      ))}
-    </div>
-  );
 }
 
 function Nested({ id, children }: { id: string; children: ComponentChildren }) {
@@ -315,7 +218,7 @@ function ObjectField({ field, ...shown }: Shown & { field: Field & { kind: "obje
       <Members field={field} value={value} change={change} place={{ ...place, depth: place.depth + 1 }} />
       {!required && (
         <button type="button" class="quiet" onClick={() => change(undefined)}>
-          Leave {label} out
+          Omit {label}
         </button>
       )}
     </Nested>
@@ -354,7 +257,7 @@ function AddMember({ taken, add }: { taken: (name: string) => boolean; add: (nam
   };
   return (
     <div class="row add">
-      <input type="text" aria-label="Name of a further member" placeholder="further member" value={name} onInput={(event) => setName(event.currentTarget.value)} />
+      <input type="text" aria-label="Name of a new member" placeholder="new member" value={name} onInput={(event) => setName(event.currentTarget.value)} />
       <button type="button" disabled={name === "" || taken(name)} onClick={done}>
         <Icon name="plus" /> Add
       </button>
@@ -392,37 +295,4 @@ function ArrayField({ field, ...shown }: Shown & { field: Field & { kind: "array
       )}
     </Nested>
   );
-}
-
-/** Any value, as JSON; a text that is none yet stays as it was typed. */
-function JsonField(shown: Shown) {
-  const { value, change } = shown;
-  const [typed, setTyped] = useState<string | undefined>();
-  const [wrong, setWrong] = useState("");
-  const text = typed !== undefined && (wrong !== "" || same(parsed(typed), value)) ? typed : value === undefined ? "" : JSON.stringify(value, null, 2);
-  const input = (event: { currentTarget: { value: string } }): void => {
-    const now = event.currentTarget.value;
-    setTyped(now);
-    if (now.trim() === "") {
-      setWrong("");
-      return change(undefined);
-    }
-    const next = parsed(now);
-    setWrong(next === undefined ? "This is not JSON yet." : "");
-    if (next !== undefined) change(next);
-  };
-  return (
-    <>
-      <textarea {...described(shown)} data-unfinished={wrong !== "" || undefined} class="grow" rows={1} placeholder="JSON" spellcheck={false} value={text} onInput={input} />
-      {wrong && <p class="bad">{wrong}</p>}
-    </>
-  );
-}
-
-function parsed(text: string): Json | undefined {
-  try {
-    return JSON.parse(text) as Json;
-  } catch {
-    return undefined;
-  }
 }

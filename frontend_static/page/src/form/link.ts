@@ -1,14 +1,14 @@
-/** What a link brings into a form; knows no form. */
+/** Arguments that a link brings into a form. Knows nothing of the form. */
 
 import { useLayoutEffect, useState } from "preact/hooks";
 import { go, route } from "../route.js";
 
 /**
- * Have what a link brought taken once, and take it out of the address: there it would come again with each reload and each
- * way back, over what was typed since.
+ * Take the arguments of a link once, and remove them from the route: there they would overwrite what was typed since at
+ * every reload and every step back.
  *
- * @param ready whether there is something yet to take it.
- * @returns how many links were taken.
+ * @param ready whether the form exists that takes them.
+ * @returns how many links were taken so far.
  */
 export function useLink(given: string | undefined, ready: boolean, take: (given: string) => void): number {
   const [taken, setTaken] = useState(0);

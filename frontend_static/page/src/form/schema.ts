@@ -1,11 +1,11 @@
 /**
- * From a JSON Schema and a value to what a form shows; pure, without any drawing.
+ * From a JSON Schema and a value to the fields of a form. Pure: renders nothing.
  *
- * The value is what counts. A form is one way to look at it: what a field cannot show is shown as JSON in its place, and
- * stays as it is until the user changes it.
+ * The value is authoritative and the form only a view of it: a value that its field cannot show is shown as JSON, and stays
+ * as it is until the user changes it.
  *
- * Schemas are a server's: nothing here runs their regular expressions, and what follows references does so for a bounded
- * number of steps. Whether a value fits is found out in `check.ts`, by a worker.
+ * Schemas come from servers and are untrusted: nothing here runs their regular expressions, and following references is
+ * bounded in steps. `check.ts` validates values, in a worker.
  */
 
 export type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
@@ -24,7 +24,7 @@ export type Field =
   | { readonly kind: "object"; readonly members: readonly Member[]; readonly extra: readonly string[]; readonly more: Schema | undefined }
   | { readonly kind: "array"; readonly items: readonly Schema[]; readonly more: Schema | undefined }
   | { readonly kind: "null" }
-  /** `because` says why the form has nothing better; empty where the schema allows anything. */
+  /** `because`: why the form has no better field; empty where the schema allows any value. */
   | { readonly kind: "json"; readonly because: string };
 
 export interface Option {
@@ -44,11 +44,12 @@ export interface Variant {
   readonly schema: Schema;
 }
 
-const DEEPEST = 32;
-/** Most steps of one walk through a schema: references that double at each level would never end. */
-const MOST_STEPS = 2_000;
+/** Nested references and schemas that are followed. */
+const MAX_DEPTH = 32;
+/** Steps of one walk through a schema: references that double at each level would never end. */
+const MAX_STEPS = 2_000;
 
-/** What a walk may still do. */
+/** The steps that a walk has left. */
 interface Budget {
   left: number;
 }
@@ -58,9 +59,9 @@ function spend(budget: Budget): boolean {
   return budget.left >= 0;
 }
 
-/** A schema with its references followed and its `allOf` joined. */
-export function resolved(schema: unknown, root: Schema, depth = 0, budget: Budget = { left: MOST_STEPS }): Schema {
-  if (schema === true || schema === undefined || depth > DEEPEST || !spend(budget)) return {};
+/** A schema with its references resolved and its `allOf` merged. */
+export function resolved(schema: unknown, root: Schema, depth = 0, budget: Budget = { left: MAX_STEPS }): Schema {
+  if (schema === true || schema === undefined || depth > MAX_DEPTH || !spend(budget)) return {};
   if (schema === false) return { not: {} };
   if (!isObject(schema)) return {};
   const { $ref, allOf, ...own } = schema as Schema;
@@ -77,49 +78,49 @@ function joined(first: Schema, second: Schema): Schema {
   return result;
 }
 
-/** What `#/a/b` points to; undefined where that is nothing, or in another document. */
+/** The target of a reference `#/a/b`; undefined where there is none, or in another document. */
 function pointed(root: Schema, reference: string): unknown {
   if (reference === "#") return root;
   if (!reference.startsWith("#/")) return undefined;
-  let found: any = root;
+  let target: any = root;
   for (const part of reference.slice(2).split("/")) {
     const name = decodeURIComponent(part).replaceAll("~1", "/").replaceAll("~0", "~");
-    if (found === null || typeof found !== "object" || !Object.hasOwn(found, name)) return undefined;
-    found = found[name];
+    if (target === null || typeof target !== "object" || !Object.hasOwn(target, name)) return undefined;
+    target = target[name];
   }
-  return found;
+  return target;
 }
 
-/** The shapes among which a value is to be chosen; none where there is only one. */
+/** The shapes that a value may have; none where there is only one. */
 export function variantsOf(schema: Schema, root: Schema): readonly Variant[] {
   const parts = schema["anyOf"] ?? schema["oneOf"];
   if (Array.isArray(parts) && !optionsOf(schema, root)) {
     const { anyOf, oneOf, title, description, default: preset, ...common } = schema;
     const own = parts.map((part) => resolved(part, root));
     if (own.every((part) => onlyRules(part, schema))) return [];
-    return toldApart(own.map((part) => ({ label: labelOf(part, typeOf(common)), schema: joined(common, part) })));
+    return withDistinctLabels(own.map((part) => ({ label: labelOf(part, typeOf(common)), schema: joined(common, part) })));
   }
   const { type } = schema;
   if (!Array.isArray(type) || type.length < 2) return [];
   return type.map((one) => ({ label: String(one), schema: { ...schema, type: one } }));
 }
 
-/** What says nothing about the shape of a value. */
+/** Keywords that say nothing about the shape of a value. */
 const RULES = new Set(["required", "not", "title", "description", "$comment", "dependentRequired", "minProperties", "maxProperties"]);
 
-/** Whether a part of a choice has no shape of its own: `required` says which members there must be, of those beside it. */
+/** Whether a part of a choice has no shape of its own, such as a `required` of members defined beside the choice. */
 function onlyRules(part: Schema, schema: Schema): boolean {
   return schema["properties"] !== undefined && Object.keys(part).every((name) => RULES.has(name) || (name === "type" && part[name] === "object"));
 }
 
-function toldApart(variants: readonly Variant[]): readonly Variant[] {
+function withDistinctLabels(variants: readonly Variant[]): readonly Variant[] {
   return variants.map((variant, index) => {
     const alike = variants.filter(({ label }) => label === variant.label);
     return alike.length < 2 ? variant : { ...variant, label: `${variant.label} ${index + 1}` };
   });
 }
 
-/** @param type of all the parts of a choice. */
+/** @param type type shared by all parts of the choice. */
 function labelOf(schema: Schema, type = ""): string {
   if (typeof schema["title"] === "string") return schema["title"];
   if (schema["const"] !== undefined) return JSON.stringify(schema["const"]);
@@ -129,20 +130,20 @@ function labelOf(schema: Schema, type = ""): string {
   return own || "anything";
 }
 
-/** What tells an object from others: its constants, or else the names of what must be in it. */
+/** What distinguishes an object: its constants, else the names of its required members. */
 function withMembers(schema: Schema): string {
   const properties = Object.entries(isObject(schema["properties"]) ? schema["properties"] : {});
   const constants = properties.filter(([, part]) => isObject(part) && part["const"] !== undefined).map(([name, part]) => `${name} ${JSON.stringify(part["const"])}`);
   const required: unknown[] = Array.isArray(schema["required"]) ? schema["required"] : [];
   const names = required.length > 0 ? required : properties.map(([name]) => name);
-  const told = (constants.length > 0 ? constants : names).slice(0, 3).join(", ");
-  return told && ` with ${told}`;
+  const traits = (constants.length > 0 ? constants : names).slice(0, 3).join(", ");
+  return traits && ` with ${traits}`;
 }
 
-/** The variant a value has; the first one that could be where there is no value. */
+/** The index of the variant that a value has; 0 without a value. */
 export function variantFor(variants: readonly Variant[], value: Json | undefined, root: Schema): number {
   if (value === undefined) return 0;
-  const budget = { left: MOST_STEPS };
+  const budget = { left: MAX_STEPS };
   const fit = variants.findIndex(({ schema }) => fits(schema, value, root, budget));
   if (fit >= 0) return fit;
   const meant = variants.findIndex(({ schema }) => hasConstants(schema, value));
@@ -192,7 +193,7 @@ function jsonType(value: Json): string {
   return typeof value;
 }
 
-/** The one type of a schema, as far as it says; an integer is an integer. */
+/** The one type of a schema, given or implied; empty where it is open. */
 export function typeOf(schema: Schema): string {
   const { type } = schema;
   if (typeof type === "string") return type;
@@ -202,10 +203,10 @@ export function typeOf(schema: Schema): string {
   return "";
 }
 
-/** How a value is shown; `schema` is resolved, and has one shape. */
+/** The field that shows a value; `schema` is resolved and has one shape. */
 export function fieldOf(schema: Schema, value: Json | undefined, root: Schema): Field {
   const field = wantedField(schema, value, root);
-  return value === undefined || shows(field, value) ? field : { kind: "json", because: `the form has no field for ${described(value)} here` };
+  return value === undefined || shows(field, value) ? field : { kind: "json", because: `this field cannot show ${described(value)}` };
 }
 
 function wantedField(schema: Schema, value: Json | undefined, root: Schema): Field {
@@ -257,7 +258,7 @@ function asSchema(schema: unknown): Schema {
   return isObject(schema) ? schema : {};
 }
 
-/** What may be chosen, of `enum` or of constants with titles. */
+/** The options of an `enum`, or of constants with titles. */
 function optionsOf(schema: Schema, root: Schema): readonly Option[] | undefined {
   if (Array.isArray(schema["enum"])) {
     const names: unknown[] = Array.isArray(schema["enumNames"]) ? schema["enumNames"] : [];
@@ -272,14 +273,14 @@ function optionsOf(schema: Schema, root: Schema): readonly Option[] | undefined 
   return options.map((part) => ({ value: part["const"], label: String(part["title"] ?? labelOfValue(part["const"], values)) }));
 }
 
-/** A text stands for itself, and in quotation marks where another of the values looks the same. */
+/** A text is its own label, quoted where another value would look the same. */
 function labelOfValue(value: Json, among: readonly Json[]): string {
   if (typeof value !== "string") return JSON.stringify(value);
   if (among.some((other) => typeof other !== "string" && JSON.stringify(other) === value)) return JSON.stringify(value);
   return value || "(empty text)";
 }
 
-/** Whether a field shows this value as it is. A text in a field for numbers is what is being typed. */
+/** Whether a field can show this value. A text in a number field is a number being typed. */
 function shows(field: Field, value: Json): boolean {
   switch (field.kind) {
     case "text":
@@ -313,7 +314,7 @@ function described(value: Json): string {
   return text.length > 40 ? `this ${typeof value}` : text;
 }
 
-/** Whether two values are the same JSON. */
+/** Whether two values are equal as JSON. */
 export function same(first: Json | undefined, second: Json | undefined): boolean {
   if (first === second) return true;
   if (typeof first !== "object" || typeof second !== "object" || first === null || second === null) return false;
@@ -322,12 +323,12 @@ export function same(first: Json | undefined, second: Json | undefined): boolean
   return names.every((name) => Object.hasOwn(second, name) && same((first as any)[name], (second as any)[name]));
 }
 
-/** What a form begins with: defaults, constants, and the objects that must be there. */
-export function initial(schema: unknown, root: Schema, depth = 0, budget: Budget = { left: MOST_STEPS }): Json | undefined {
+/** The initial value of a form: defaults, constants, and required objects. */
+export function initial(schema: unknown, root: Schema, depth = 0, budget: Budget = { left: MAX_STEPS }): Json | undefined {
   const own = resolved(schema, root, 0, budget);
   if (own["default"] !== undefined) return structuredClone(own["default"]);
   if (own["const"] !== undefined) return own["const"];
-  if (typeOf(own) !== "object" || depth > DEEPEST / 4) return undefined;
+  if (typeOf(own) !== "object" || depth > MAX_DEPTH / 4) return undefined;
   const field = objectField((depth === 0 ? variantsOf(own, root)[0]?.schema : undefined) ?? own, undefined);
   const made: [string, Json][] = [];
   for (const member of field.kind === "object" ? field.members : []) {
@@ -338,7 +339,7 @@ export function initial(schema: unknown, root: Schema, depth = 0, budget: Budget
   return Object.fromEntries(made);
 }
 
-/** What a new item begins with: something of its type, so that there is something to see. */
+/** The initial value of a new item: an empty value of its type, so that its field is shown. */
 export function blank(schema: unknown, root: Schema): Json {
   const own = resolved(schema, root);
   const begun = initial(own, root);
@@ -351,14 +352,14 @@ export function blank(schema: unknown, root: Schema): Json {
   return blanks[field.kind] ?? null;
 }
 
-/** What a text typed into a field for numbers is: a number, where it is one. */
+/** The value of a text typed into a number field: a number if it is one, else the text. */
 export function typedNumber(text: string): Json | undefined {
   if (text.trim() === "") return undefined;
   const number = Number(text);
   return Number.isFinite(number) && /^\s*[-+]?(\d|\.\d)/.test(text) && !/[xob]/i.test(text) ? number : text;
 }
 
-/** A value as it is after one part of it changed; undefined removes the part. */
+/** A copy of a value with one member or item changed; undefined removes it. */
 export function changed(value: Json | undefined, name: string | number, part: Json | undefined): Json {
   if (Array.isArray(value)) {
     const items = [...value];
@@ -376,7 +377,7 @@ export function escaped(name: string | number): string {
   return String(name).replaceAll("~", "~0").replaceAll("/", "~1");
 }
 
-/** A member that is one by itself: `constructor` of an empty object is none. */
+/** An own member of an object: `constructor` of an empty object is undefined. */
 export function own<T>(object: Readonly<Record<string, T>> | undefined, name: string): T | undefined {
   return object !== undefined && Object.hasOwn(object, name) ? object[name] : undefined;
 }

@@ -1,4 +1,4 @@
-/** The worker that checks values, one at a time; it may be ended at any moment. See `checker.ts`. */
+/** The worker that validates values, one at a time; `checker.ts` may terminate it at any moment. */
 
 import { errorsOf, understood } from "./check.js";
 import type { Asked, Answer } from "./checker.js";

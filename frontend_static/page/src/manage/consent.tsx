@@ -1,7 +1,9 @@
-/** What an entry would run, shown in full before anything is started. */
+/** The consent dialog: what an entry would run, in full, before anything is started. */
 
 import { useState } from "preact/hooks";
-import { Banner, Dialog } from "../ui/parts.js";
+import { useAttempt } from "../ui/attempt.js";
+import { Dialog } from "../ui/dialog.js";
+import { Banner } from "../ui/parts.js";
 import type { Launch, Report } from "./definitions.js";
 import { Visible } from "./visible.js";
 
@@ -9,33 +11,24 @@ interface Props {
   title: string;
   launch: Launch;
   file: string;
-  /** What the button that agrees says. */
+  /** Label of the button that gives consent. */
   yes: string;
   onAgree: () => Promise<void>;
-  /** Save, and start nothing. */
+  /** Save without consent: nothing is started. */
   onLater?: () => Promise<void>;
+  /** Give consent for one trial run. */
   onTry?: () => Promise<Report>;
   onClose: () => void;
 }
 
 export function ConsentDialog({ title, launch, file, yes, onAgree, onLater, onTry, onClose }: Props) {
-  const [wrong, setWrong] = useState("");
-  const [busy, setBusy] = useState("");
+  const { busy, error, attempt } = useAttempt();
   const [report, setReport] = useState<Report | undefined>();
-  const doing = (what: string, action: () => Promise<void>) => async (): Promise<void> => {
-    setBusy(what);
-    setWrong("");
-    try {
-      await action();
-    } catch (error) {
-      setWrong((error as Error).message);
-    }
-    setBusy("");
-  };
+  const running = (name: string, action: () => Promise<unknown>) => (): void => void attempt(name, action);
   return (
     <Dialog title={title} onClose={onClose}>
       <div class="stack">
-        <p>{PROMISE[launch.kind] ?? "Jupyter will connect to this address, with the headers of the entry:"}</p>
+        <p>{EFFECTS[launch.kind] ?? "Jupyter will connect to this address, sending the headers of the entry:"}</p>
         <LaunchTable launch={launch} />
         {launch.notes.map((note) => (
           <Banner key={note} kind="warn">
@@ -43,22 +36,22 @@ export function ConsentDialog({ title, launch, file, yes, onAgree, onLater, onTr
           </Banner>
         ))}
         <p class="muted">
-          It is written to <code>{file}</code>. If what it runs is changed later, you are asked again.
+          The entry is stored in <code>{file}</code>. If what it runs changes, you are asked again.
         </p>
-        {report && <ReportOf report={report} />}
-        {wrong && <Banner kind="bad">{wrong}</Banner>}
+        {report && <TrialReport report={report} />}
+        {error && <Banner kind="bad">{error}</Banner>}
         <div class="row wrap">
-          <button type="button" class="primary" disabled={busy !== ""} onClick={doing("yes", onAgree)}>
+          <button type="button" class="primary" disabled={busy !== ""} onClick={running("yes", onAgree)}>
             {yes}
           </button>
           {onTry && (
-            <button type="button" disabled={busy !== ""} onClick={doing("try", async () => setReport(await onTry()))}>
-              {busy === "try" ? "Trying …" : "Agree, and try it once"}
+            <button type="button" disabled={busy !== ""} onClick={running("try", async () => setReport(await onTry()))}>
+              {busy === "try" ? "Testing …" : "Allow and test once"}
             </button>
           )}
           {onLater && (
-            <button type="button" disabled={busy !== ""} onClick={doing("later", onLater)}>
-              Save, start nothing
+            <button type="button" disabled={busy !== ""} onClick={running("later", onLater)}>
+              Save without starting
             </button>
           )}
           <button type="button" onClick={onClose}>
@@ -70,10 +63,11 @@ export function ConsentDialog({ title, launch, file, yes, onAgree, onLater, onTr
   );
 }
 
-const PROMISE: Record<string, string> = {
-  stdio: "Jupyter will run this program, as you, with access to all your files:",
-  python: "Jupyter will import this into its own process, where it can do whatever Jupyter can:",
-  group: "These servers will be presented as one; each has a consent of its own:",
+/** What consent allows, by kind of entry. */
+const EFFECTS: Record<string, string> = {
+  stdio: "Jupyter will run this program as your user, with access to all your files:",
+  python: "Jupyter will import this object into its own process, where it can do anything Jupyter can:",
+  group: "These servers will be combined into one; each needs its own consent:",
 };
 
 function LaunchTable({ launch }: { launch: Launch }) {
@@ -84,10 +78,10 @@ function LaunchTable({ launch }: { launch: Launch }) {
           {launch.program !== null && launch.program !== launch.command && (
             <span class="muted">
               {" "}
-              found at <Visible text={launch.program} />
+              resolved to <Visible text={launch.program} />
             </span>
           )}
-          {launch.kind === "stdio" && launch.program === null && <span class="warn"> not found now</span>}
+          {launch.kind === "stdio" && launch.program === null && <span class="warn"> not found</span>}
         </Line>
         {launch.args.length > 0 && (
           <tr>
@@ -96,7 +90,7 @@ function LaunchTable({ launch }: { launch: Launch }) {
               <ol class="argv">
                 {launch.args.map((arg, index) => (
                   <li key={index}>
-                    {arg === null ? <i>no text</i> : <Visible text={arg} />}
+                    {arg === null ? <i>not a text</i> : <Visible text={arg} />}
                   </li>
                 ))}
               </ol>
@@ -107,7 +101,7 @@ function LaunchTable({ launch }: { launch: Launch }) {
         {launch.cwd === null && launch.kind === "stdio" && (
           <tr>
             <th scope="row">Directory</th>
-            <td>that of Jupyter</td>
+            <td>Jupyter's working directory</td>
           </tr>
         )}
         <Line name="Address" value={launch.url} />
@@ -116,7 +110,7 @@ function LaunchTable({ launch }: { launch: Launch }) {
         <Pairs name="Variables" pairs={launch.env.map((name) => [name, launch.values[name] ?? ""])} />
         <Line name="Headers" value={launch.headers.join(", ") || null} />
         <Line name="Certificates" value={launch.ca_file} />
-        {launch.oauth && <Pairs name="OAuth" pairs={Object.entries(launch.oauth)} empty="without a client of its own" />}
+        {launch.oauth && <Pairs name="OAuth" pairs={Object.entries(launch.oauth)} empty="no client ID configured" />}
       </tbody>
     </table>
   );
@@ -152,18 +146,18 @@ function Pairs({ name, pairs, empty }: { name: string; pairs: readonly (readonly
   );
 }
 
-function ReportOf({ report }: { report: Report }) {
+function TrialReport({ report }: { report: Report }) {
   return (
     <div class={`banner ${report.ok ? "" : "bad"}`} role="status">
       {report.ok ? (
         <p>
-          It works: <b>{[report.server || "a server without a name", report.version].filter(Boolean).join(" ")}</b>, {report.era} era, {report.tools === 1 ? "1 tool" : `${report.tools ?? 0} tools`}, after {report.seconds} s. It was ended again.
+          Success: <b>{[report.server || "unnamed server", report.version].filter(Boolean).join(" ")}</b>, {report.era} era, {report.tools === 1 ? "1 tool" : `${report.tools ?? 0} tools`}, after {report.seconds} s. The server was stopped again.
         </p>
       ) : (
-        <p>It does not work: {report.error}</p>
+        <p>Failed: {report.error}</p>
       )}
       {report.stderr.length > 0 && (
-        <pre class="stderr" tabIndex={0} aria-label="Its stderr">
+        <pre class="stderr" tabIndex={0} aria-label="stderr">
           {report.stderr.join("\n")}
         </pre>
       )}

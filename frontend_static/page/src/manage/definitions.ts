@@ -2,10 +2,10 @@
 
 import { rest, type Problem } from "../api.js";
 
-/** An entry as in mcp.json; what may be a secret is a {@link Hidden}. */
+/** An entry of mcp.json; values that may be secret are {@link Hidden}. */
 export type Entry = Record<string, any>;
 
-/** Stands for what is stored; sent back, it keeps it. */
+/** Stands for a stored value that is not shown; sent back unchanged, it keeps the value. */
 export interface Hidden {
   readonly hidden: string;
   readonly shown?: string;
@@ -22,7 +22,7 @@ export interface Launch {
   readonly args: readonly (string | null)[];
   readonly cwd: string | null;
   readonly env: readonly string[];
-  /** What may be seen of the variables' values. */
+  /** The variables' values, as far as they may be shown. */
   readonly values: Readonly<Record<string, string>>;
   readonly url: string | null;
   readonly headers: readonly string[];
@@ -70,12 +70,12 @@ export function read(name: string): Promise<Definition> {
   return rest(path(name, "definition"));
 }
 
-/** What an entry would run, and what is wrong with it. Starts nothing. */
+/** What an entry would run, and its problems. Starts nothing. */
 export function preview(name: string, entry: Entry, signal?: AbortSignal): Promise<Preview> {
   return rest(path(name, "preview"), { method: "POST", body: { entry }, ...(signal && { signal }) });
 }
 
-/** @param consent the digest of the preview that the user agreed to; without it nothing is started. */
+/** @param consent digest of the preview that the user allowed; without it nothing is started. */
 export function save(name: string, entry: Entry, version: string, consent?: string): Promise<Definition> {
   return rest(path(name, "definition"), { method: "PUT", headers: { "If-Match": `"${version}"` }, body: { entry, ...(consent && { consent }) } });
 }
@@ -89,7 +89,7 @@ export function agree(name: string, digest: string): Promise<void> {
   return rest(path(name, "consent"), { method: "POST", body: { digest } });
 }
 
-/** Start it once, ask what it is, end it. */
+/** Start the server once, initialize it, list its tools, and end it. */
 export function tryOnce(name: string, entry: Entry, consent: string): Promise<Report> {
   return rest(path(name, "try"), { method: "POST", body: { entry, consent } });
 }

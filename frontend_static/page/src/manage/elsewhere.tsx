@@ -1,8 +1,10 @@
-/** Using a server from elsewhere: entries for IDEs, gateway tokens. */
+/** Using a server from other programs: configuration entries for IDEs, and gateway tokens. */
 
 import { useEffect, useState } from "preact/hooks";
 import { rest } from "../api.js";
-import { Banner, Columns, CopyButton } from "../ui/parts.js";
+import { useAttempt } from "../ui/attempt.js";
+import { Banner, CopyButton } from "../ui/parts.js";
+import { Table } from "../ui/table.js";
 
 const IDES = {
   vscode: "VS Code",
@@ -26,40 +28,38 @@ interface Token {
 
 export function Elsewhere({ name }: { name: string }) {
   const [tokens, setTokens] = useState<readonly Token[]>([]);
-  const [wrong, setWrong] = useState("");
-  const attempt = async (action: () => Promise<void>): Promise<void> => {
-    setWrong("");
-    try {
+  const { error, attempt } = useAttempt();
+  const run = async (action: () => Promise<unknown>): Promise<void> => {
+    await attempt("run", async () => {
       await action();
       setTokens((await rest<{ tokens: Token[] }>("tokens")).tokens.filter(({ servers }) => servers.includes(name)));
-    } catch (error) {
-      setWrong((error as Error).message);
-    }
+    });
   };
-  useEffect(() => void attempt(async () => {}), [name]);
+  useEffect(() => void run(async () => {}), [name]);
   return (
     <details class="card elsewhere">
       <summary>
-        <h3>Use it elsewhere: IDEs, tokens</h3>
+        <h3>Connect other programs: IDE entries, tokens</h3>
       </summary>
       <div class="stack">
-        {wrong && <Banner kind="bad">{wrong}</Banner>}
-        <IdeEntry name={name} attempt={attempt} />
-        <Minting name={name} attempt={attempt} />
-        {tokens.length > 0 && <Tokens tokens={tokens} onRevoke={(id) => void attempt(() => rest(`tokens/${id}`, { method: "DELETE" }))} />}
+        {error && <Banner kind="bad">{error}</Banner>}
+        <IdeEntry name={name} run={run} />
+        <NewToken name={name} run={run} />
+        {tokens.length > 0 && <Tokens tokens={tokens} onRevoke={(id) => void run(() => rest(`tokens/${id}`, { method: "DELETE" }))} />}
       </div>
     </details>
   );
 }
 
-type Attempt = (action: () => Promise<void>) => Promise<void>;
+/** Run an action, then list the tokens again; failures are shown above. */
+type Run = (action: () => Promise<unknown>) => Promise<void>;
 
-function IdeEntry({ name, attempt }: { name: string; attempt: Attempt }) {
+function IdeEntry({ name, run }: { name: string; run: Run }) {
   const [ide, setIde] = useState<keyof typeof IDES>("vscode");
   const [withToken, setWithToken] = useState(false);
   const [text, setText] = useState("");
   const make = (): void =>
-    void attempt(async () => {
+    void run(async () => {
       const entry = await rest(`servers/${encodeURIComponent(name)}/entry`, { method: "POST", body: { ide, token: withToken } });
       setText(JSON.stringify(entry, null, 2));
     });
@@ -69,24 +69,24 @@ function IdeEntry({ name, attempt }: { name: string; attempt: Attempt }) {
         <label class="inline">
           Entry for{" "}
           <select value={ide} onChange={(event) => (setIde(event.currentTarget.value as keyof typeof IDES), setText(""))}>
-            {Object.entries(IDES).map(([key, words]) => (
+            {Object.entries(IDES).map(([key, label]) => (
               <option key={key} value={key}>
-                {words}
+                {label}
               </option>
             ))}
           </select>
         </label>
         <label class="inline">
-          <input type="checkbox" checked={withToken} onChange={(event) => (setWithToken(event.currentTarget.checked), setText(""))} /> with a new token, good for 30 days
+          <input type="checkbox" checked={withToken} onChange={(event) => (setWithToken(event.currentTarget.checked), setText(""))} /> with a new token, valid for 30 days
         </label>
         <button type="button" onClick={make}>
-          Show the entry
+          Show entry
         </button>
       </div>
       {text && (
         <div class="block">
           <div class="block-tools">
-            <CopyButton text={() => text} label="Copy the entry" />
+            <CopyButton text={() => text} label="Copy entry" />
           </div>
           <pre class="said-block" tabIndex={0}>
             {text}
@@ -97,12 +97,12 @@ function IdeEntry({ name, attempt }: { name: string; attempt: Attempt }) {
   );
 }
 
-function Minting({ name, attempt }: { name: string; attempt: Attempt }) {
+function NewToken({ name, run }: { name: string; run: Run }) {
   const [note, setNote] = useState("");
   const [days, setDays] = useState(30);
   const [secret, setSecret] = useState("");
-  const mint = (): void =>
-    void attempt(async () => {
+  const create = (): void =>
+    void run(async () => {
       const { token } = await rest<{ token: string }>("tokens", { method: "POST", body: { servers: [name], note, expires_in: days * DAY } });
       setSecret(token);
       setNote("");
@@ -111,24 +111,24 @@ function Minting({ name, attempt }: { name: string; attempt: Attempt }) {
     <>
       <div class="row wrap">
         <label class="inline">
-          New token, good for{" "}
+          New token, valid for{" "}
           <select value={days} onChange={(event) => setDays(Number(event.currentTarget.value))}>
             {DAYS.map((count) => (
               <option key={count} value={count}>
-                {count === 1 ? "a day" : `${count} days`}
+                {count === 1 ? "1 day" : `${count} days`}
               </option>
             ))}
           </select>
         </label>
-        <input type="text" class="filter" aria-label="What the token is for" placeholder="what it is for" maxLength={200} value={note} onInput={(event) => setNote(event.currentTarget.value)} />
-        <button type="button" onClick={mint}>
-          Make a token
+        <input type="text" class="filter" aria-label="Note" placeholder="note, such as the program" maxLength={200} value={note} onInput={(event) => setNote(event.currentTarget.value)} />
+        <button type="button" onClick={create}>
+          Create token
         </button>
       </div>
       {secret && (
         <Banner>
           <span class="row wrap">
-            This is shown once: <code class="secret">{secret}</code> <CopyButton text={() => secret} label="Copy the token" />
+            Copy it now; it is shown only once: <code class="secret">{secret}</code> <CopyButton text={() => secret} label="Copy token" />
             <button type="button" onClick={() => setSecret("")}>
               Done
             </button>
@@ -141,23 +141,20 @@ function Minting({ name, attempt }: { name: string; attempt: Attempt }) {
 
 function Tokens({ tokens, onRevoke }: { tokens: readonly Token[]; onRevoke: (id: string) => void }) {
   return (
-    <table class="data">
-      <Columns names={["Token", "Servers", "Good until", "Last used", ""]} />
-      <tbody>
-        {tokens.map((token) => (
-          <tr key={token.id}>
-            <td>{token.note || <span class="mono">{token.id}</span>}</td>
-            <td>{token.servers.join(", ")}</td>
-            <td>{new Date(token.expires * 1000).toLocaleDateString()}</td>
-            <td>{token.last_used === null ? "never" : new Date(token.last_used * 1000).toLocaleString()}</td>
-            <td>
-              <button type="button" class="danger" aria-label={`Revoke the token ${token.note || token.id}`} onClick={() => onRevoke(token.id)}>
-                Revoke
-              </button>
-            </td>
-          </tr>
-        ))}
-      </tbody>
-    </table>
+    <Table columns={["Token", "Servers", "Expires", "Last used", ""]}>
+      {tokens.map((token) => (
+        <tr key={token.id}>
+          <td>{token.note || <span class="mono">{token.id}</span>}</td>
+          <td>{token.servers.join(", ")}</td>
+          <td>{new Date(token.expires * 1000).toLocaleDateString()}</td>
+          <td>{token.last_used === null ? "never" : new Date(token.last_used * 1000).toLocaleString()}</td>
+          <td>
+            <button type="button" class="danger" aria-label={`Revoke the token ${token.note || token.id}`} onClick={() => onRevoke(token.id)}>
+              Revoke
+            </button>
+          </td>
+        </tr>
+      ))}
+    </Table>
   );
 }

@@ -1,4 +1,4 @@
-/** Fields of an entry: texts, lists, names with values; what is hidden stays so until it is typed anew. */
+/** Fields of an entry: texts, lists, and names with values. A hidden value stays hidden until the user replaces it. */
 
 import type { ComponentChildren } from "preact";
 import { useId } from "preact/hooks";
@@ -6,8 +6,8 @@ import { Icon } from "../ui/icons.js";
 import { isHidden, type Hidden } from "./definitions.js";
 
 type Value = string | Hidden;
-/** What is wrong, by the key that the gateway names. */
-export type Wrong = ReadonlyMap<string, string>;
+/** Error messages by the key that the gateway names. */
+export type Errors = ReadonlyMap<string, string>;
 
 interface TextProps {
   label: string;
@@ -26,12 +26,12 @@ export function TextField({ label, value, onInput, error, placeholder, help, dis
       <label for={id}>{label}</label>
       <ValueInput id={id} value={value} onInput={onInput} error={error} placeholder={placeholder} disabled={disabled} />
       {help && <p class="description muted">{help}</p>}
-      <Error id={id} error={error} />
+      <FieldError id={id} error={error} />
     </div>
   );
 }
 
-function Error({ id, error }: { id: string; error: string | undefined }) {
+function FieldError({ id, error }: { id: string; error: string | undefined }) {
   return error === undefined ? null : (
     <p class="error bad" id={`${id}-error`}>
       {error}
@@ -62,15 +62,15 @@ function ValueInput({ id, label, value, onInput, error, placeholder, disabled }:
       autocomplete="off"
       spellcheck={false}
       disabled={disabled}
-      placeholder={hidden ? `${value.shown ?? "••••"} (kept; type to replace)` : placeholder}
+      placeholder={hidden ? `${value.shown ?? "••••"} (unchanged; type to replace)` : placeholder}
       value={hidden ? "" : value}
       onInput={(event) => onInput(event.currentTarget.value)}
     />
   );
 }
 
-/** A list of texts, one each. */
-export function ListField({ label, name, values, onChange, wrong, add }: { label: string; name: string; values: readonly Value[]; onChange: (values: Value[]) => void; wrong: Wrong; add: string }) {
+/** A list of texts, one field each. */
+export function ListField({ label, name, values, onChange, errors, add }: { label: string; name: string; values: readonly Value[]; onChange: (values: Value[]) => void; errors: Errors; add: string }) {
   const id = useId();
   return (
     <fieldset class="field plain">
@@ -78,13 +78,13 @@ export function ListField({ label, name, values, onChange, wrong, add }: { label
       {values.map((value, index) => (
         <div key={index}>
           <div class="row">
-            <ValueInput id={`${id}-${index}`} label={`${label}, ${index + 1}`} value={value} error={wrong.get(`${name}[${index}]`)} onInput={(text) => onChange(values.map((old, at) => (at === index ? text : old)))} />
+            <ValueInput id={`${id}-${index}`} label={`${label}, ${index + 1}`} value={value} error={errors.get(`${name}[${index}]`)} onInput={(text) => onChange(values.map((old, at) => (at === index ? text : old)))} />
             <Remove label={`Remove ${label}, ${index + 1}`} onClick={() => onChange(values.filter((_, at) => at !== index))} />
           </div>
-          <Error id={`${id}-${index}`} error={wrong.get(`${name}[${index}]`)} />
+          <FieldError id={`${id}-${index}`} error={errors.get(`${name}[${index}]`)} />
         </div>
       ))}
-      <Error id={id} error={wrong.get(name)} />
+      <FieldError id={id} error={errors.get(name)} />
       <button type="button" onClick={() => onChange([...values, ""])}>
         {add}
       </button>
@@ -92,8 +92,8 @@ export function ListField({ label, name, values, onChange, wrong, add }: { label
   );
 }
 
-/** Names with values, as of variables and headers. */
-export function PairsField({ label, name, pairs, onChange, wrong, add, example }: { label: string; name: string; pairs: readonly (readonly [string, Value])[]; onChange: (pairs: (readonly [string, Value])[]) => void; wrong: Wrong; add: string; example: string }) {
+/** Names with values: environment variables, headers. */
+export function PairsField({ label, name, pairs, onChange, errors, add, example }: { label: string; name: string; pairs: readonly (readonly [string, Value])[]; onChange: (pairs: (readonly [string, Value])[]) => void; errors: Errors; add: string; example: string }) {
   const id = useId();
   return (
     <fieldset class="field plain">
@@ -102,20 +102,19 @@ export function PairsField({ label, name, pairs, onChange, wrong, add, example }
         <div key={index}>
           <div class="row">
             <input type="text" class="mono name" aria-label={`${label}, name ${index + 1}`} spellcheck={false} autocomplete="off" placeholder="NAME" value={key} onInput={(event) => onChange(pairs.map((old, at) => (at === index ? [event.currentTarget.value, value] : old)))} />
-            <ValueInput id={`${id}-${index}`} label={`${label}, value of ${key || index + 1}`} value={value} placeholder={example} error={wrong.get(`${name}.${key}`)} onInput={(text) => onChange(pairs.map((old, at) => (at === index ? [key, text] : old)))} />
-            <Remove label={`Remove ${key || "it"}`} onClick={() => onChange(pairs.filter((_, at) => at !== index))} />
+            <ValueInput id={`${id}-${index}`} label={`${label}, value of ${key || index + 1}`} value={value} placeholder={example} error={errors.get(`${name}.${key}`)} onInput={(text) => onChange(pairs.map((old, at) => (at === index ? [key, text] : old)))} />
+            <Remove label={`Remove ${key || `pair ${index + 1}`}`} onClick={() => onChange(pairs.filter((_, at) => at !== index))} />
           </div>
-          <Error id={`${id}-${index}`} error={wrong.get(`${name}.${key}`)} />
+          <FieldError id={`${id}-${index}`} error={errors.get(`${name}.${key}`)} />
         </div>
       ))}
-      <Error id={id} error={wrong.get(name)} />
+      <FieldError id={id} error={errors.get(name)} />
       <button type="button" onClick={() => onChange([...pairs, ["", ""]])}>
         {add}
       </button>
     </fieldset>
   );
 }
-
 
 function Remove({ label, onClick }: { label: string; onClick: () => void }) {
   return (

@@ -1,4 +1,4 @@
-/** Servers out of a text that somebody copied from a README or another program's configuration. */
+/** Reads servers from text copied from a README or another program's configuration. */
 
 import type { Entry } from "./definitions.js";
 
@@ -10,11 +10,11 @@ export interface Pasted {
 /**
  * Read `mcpServers`, `servers`, `mcp_servers`, a mapping of servers, one entry, or a `claude mcp add-json` command's JSON.
  *
- * @throws Error it is none of them, in words.
+ * @throws Error the text is none of these.
  */
 export function readPasted(text: string): readonly Pasted[] {
   const value = parseLoose(text);
-  if (typeof value !== "object" || value === null) throw new Error("This is no JSON object.");
+  if (typeof value !== "object" || value === null) throw new Error("the text is not a JSON object");
   const document = value as Record<string, any>;
   const mcp = document["mcp"];
   const inner = document["mcpServers"] ?? document["servers"] ?? document["mcp_servers"] ?? (typeof mcp === "object" && mcp !== null ? mcp["servers"] : undefined);
@@ -24,9 +24,9 @@ export function readPasted(text: string): readonly Pasted[] {
     const { name, ...entry } = document;
     return [{ name: typeof name === "string" ? name : "", entry }];
   }
-  const found = entriesOf(document).filter(({ entry }) => isEntry(entry));
-  if (found.length === 0) throw new Error('No server is in it: what is needed is "mcpServers", "servers", or an object with "command" or "url".');
-  return found;
+  const servers = entriesOf(document).filter(({ entry }) => isEntry(entry));
+  if (servers.length === 0) throw new Error('the text contains no server; paste "mcpServers", "servers", or an object with "command" or "url"');
+  return servers;
 }
 
 function entriesOf(servers: Record<string, any>): Pasted[] {
@@ -41,16 +41,16 @@ function isEntry(value: Record<string, any>): boolean {
   return ["command", "url", "python", "group"].some((key) => key in value);
 }
 
-/** JSON, also with comments and trailing commas, and without the braces around it. */
+/** Parse JSON, allowing comments, trailing commas, and missing outer braces. */
 function parseLoose(text: string): unknown {
-  const plain = text.replace(/"(?:\\.|[^"\\\n])*"|\/\/[^\n]*|\/\*[\s\S]*?\*\//g, (found) => (found.startsWith('"') ? found : " ")).replace(/"(?:\\.|[^"\\\n])*"|,(?=\s*[}\]])/g, (found) => (found.startsWith('"') ? found : ""));
+  const plain = text.replace(/"(?:\\.|[^"\\\n])*"|\/\/[^\n]*|\/\*[\s\S]*?\*\//g, (part) => (part.startsWith('"') ? part : " ")).replace(/"(?:\\.|[^"\\\n])*"|,(?=\s*[}\]])/g, (part) => (part.startsWith('"') ? part : ""));
   try {
     return JSON.parse(plain);
   } catch (error) {
     try {
       return JSON.parse(`{${plain.trim().replace(/,$/, "")}}`);
     } catch {
-      throw new Error(`This is no JSON: ${(error as Error).message}`);
+      throw new Error(`the text is not valid JSON: ${(error as Error).message}`);
     }
   }
 }

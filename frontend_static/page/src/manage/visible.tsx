@@ -1,30 +1,30 @@
-/** Texts that somebody else wrote, shown so that nothing in them is invisible or changes the order of what is read. */
+/** Untrusted texts, rendered so that no character is invisible or changes the reading order. */
 
-/** What is not seen: control, format and unassigned characters, lone surrogates, separators and spaces but the usual one, and ignorable ones. */
-const UNSEEN = /[\p{C}\p{Z}\p{Default_Ignorable_Code_Point}\u2800]/u;
+/** Invisible characters: control, format, unassigned and ignorable ones, lone surrogates, separators, and spaces other than U+0020. */
+const INVISIBLE = /[\p{C}\p{Z}\p{Default_Ignorable_Code_Point}\u2800]/u;
 
 export interface Piece {
   readonly text: string;
-  /** Whether it stands for something that is not seen. */
+  /** Whether it is an escape of an invisible character. */
   readonly escaped: boolean;
 }
 
-/** A text in pieces; what is not seen is written as in JSON. A text that begins or ends with space, or is empty, is put in quotes. */
+/** Split a text into pieces, with invisible characters escaped as in JSON. An empty text, or one with space at either end, is quoted. */
 export function pieces(text: string): readonly Piece[] {
-  const found: Piece[] = [];
+  const result: Piece[] = [];
   const add = (piece: string, escaped: boolean): void => {
-    const last = found.at(-1);
-    if (last?.escaped === escaped) found[found.length - 1] = { text: last.text + piece, escaped };
-    else found.push({ text: piece, escaped });
+    const last = result.at(-1);
+    if (last?.escaped === escaped) result[result.length - 1] = { text: last.text + piece, escaped };
+    else result.push({ text: piece, escaped });
   };
   const quoted = text.trim() !== text || text === "";
   if (quoted) add('"', true);
   for (const character of text) {
-    const unseen = character !== " " && UNSEEN.test(character);
-    add(unseen ? escape(character) : character, unseen);
+    const invisible = character !== " " && INVISIBLE.test(character);
+    add(invisible ? escape(character) : character, invisible);
   }
   if (quoted) add('"', true);
-  return found;
+  return result;
 }
 
 function escape(character: string): string {
@@ -33,7 +33,7 @@ function escape(character: string): string {
   return short[character] ?? (code > 0xffff ? `\\u{${code.toString(16)}}` : `\\u${code.toString(16).padStart(4, "0")}`);
 }
 
-/** A text in a line of its own direction, each character in the order in which it is written. */
+/** Render an untrusted text left to right, each character in the order in which it is stored. */
 export function Visible({ text }: { text: string }) {
   return (
     <code class="visible" dir="ltr">

@@ -1,9 +1,9 @@
 /**
- * The servers this tab is connected to, and how they survive a reload.
+ * The servers that this tab is connected to, and how they survive a reload.
  *
- * What a session needs to go on is written into the tab's sessionStorage when the page ends and taken out when it is loaded
- * again: while the page lives nothing is there, so a duplicated tab finds nothing to steal. A lock by the session's id makes
- * sure of that. A tab that does not come back within {@link LEFT} has its sessions ended by the gateway.
+ * What is needed to resume a session is written to the tab's sessionStorage when the page ends and removed when it loads
+ * again: while the page lives nothing is stored, so a duplicated tab finds no session to take. A lock named after the session
+ * ensures that. The gateway ends the sessions of a tab that is not back within {@link RESUME_WITHIN}.
  */
 
 import { rest } from "../api.js";
@@ -11,12 +11,12 @@ import { Connection, type SavedConnection } from "./connection.js";
 import { connections, SAVED } from "./registry.js";
 import { gatewayTarget, type Target } from "./target.js";
 
-/** Seconds after which the gateway ends what nobody came back to. */
-const LEFT = 30;
-/** Milliseconds to wait for the lock of a session, which the page before this one may still hold. */
-const LOCKED = 3_000;
+/** Seconds after which the gateway ends sessions that were left and not resumed. */
+const RESUME_WITHIN = 30;
+/** Milliseconds to wait for the lock of a session, which the previous load may still hold. */
+const LOCK_TIMEOUT = 3_000;
 
-/** Open a connection, or take the one that is there. */
+/** Open a connection, or return the open one of that name. */
 export function open(target: Target, token?: string): Connection {
   const known = connections.peek().find(({ name }) => name === target.name);
   if (known !== undefined) return known;
@@ -46,7 +46,7 @@ export async function remove(connection: Connection): Promise<void> {
 
 const held = new Set<string>();
 
-/** Hold the lock of a session as long as this page lives. */
+/** Hold the lock of a session while this page lives. */
 function hold(session: string): void {
   if (session === "" || held.has(session) || navigator.locks === undefined) return;
   held.add(session);
@@ -57,11 +57,11 @@ function lockOf(session: string): string {
   return `mcp-ws-session-${session}`;
 }
 
-/** Whether no other tab has the session. */
+/** Whether no other tab holds the session. */
 async function isFree(session: string): Promise<boolean> {
-  if (navigator.locks === undefined) return true; // a page without https: there are no locks
+  if (navigator.locks === undefined) return true; // without https there are no locks
   try {
-    const signal = AbortSignal.timeout(LOCKED);
+    const signal = AbortSignal.timeout(LOCK_TIMEOUT);
     await navigator.locks.request(lockOf(session), { signal }, () => undefined);
     return true;
   } catch {
@@ -69,27 +69,27 @@ async function isFree(session: string): Promise<boolean> {
   }
 }
 
-/** Write down what goes on after a reload; what does not fit ends. */
+/** Store what is needed to resume after a reload; sessions that do not fit end. */
 function leave(event: PageTransitionEvent): void {
-  if (event.persisted) return; // kept as it is, and shown again
+  if (event.persisted) return; // kept in memory, and may be shown again
   const saved = connections.peek().flatMap((connection) => connection.suspend() ?? []);
   if (saved.length === 0) return;
   try {
     sessionStorage.setItem(SAVED, JSON.stringify(saved));
   } catch {
-    // Storage is full or forbidden: the sessions are over all the same.
+    // Storage is full or forbidden: the sessions cannot be resumed.
   }
   for (const { session, target } of saved) {
-    if (target.url !== "") continue; // another gateway: its time of grace applies
-    rest(`sessions/${session.session}?after=${LEFT}`, { method: "DELETE", keepalive: true }).catch(() => undefined);
+    if (target.url !== "") continue; // another gateway: its own grace period applies
+    rest(`sessions/${session.session}?after=${RESUME_WITHIN}`, { method: "DELETE", keepalive: true }).catch(() => undefined);
   }
 }
 
-/** Take over what an earlier load of this tab left. */
+/** Resume what the previous load of this tab left. */
 export async function restore(): Promise<void> {
-  const found = taken();
+  const left = takeSaved();
   await Promise.all(
-    found.map(async (saved) => {
+    left.map(async (saved) => {
       const connection = add(new Connection(saved.target));
       const free = await isFree(saved.session.session);
       await connection.connect(free ? saved : undefined);
@@ -97,12 +97,12 @@ export async function restore(): Promise<void> {
   );
 }
 
-function taken(): readonly SavedConnection[] {
+function takeSaved(): readonly SavedConnection[] {
   try {
     const text = sessionStorage.getItem(SAVED);
     sessionStorage.removeItem(SAVED);
-    const found = JSON.parse(text ?? "[]") as readonly SavedConnection[];
-    return found.filter(({ version }) => version === 1);
+    const saved = JSON.parse(text ?? "[]") as readonly SavedConnection[];
+    return saved.filter(({ version }) => version === 1);
   } catch {
     return [];
   }

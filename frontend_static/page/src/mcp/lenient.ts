@@ -1,7 +1,7 @@
 /**
- * What a server sent that is not as MCP has it: shown all the same, with a remark in words.
+ * Definitions and results that do not conform to MCP: they are shown nevertheless, with a remark.
  *
- * Knows the SDK's schemas; knows nothing of requests.
+ * Knows the SDK's schemas and nothing of requests.
  */
 
 import { specTypeSchemas } from "@modelcontextprotocol/client";
@@ -9,14 +9,15 @@ import { isObject } from "../form/schema.js";
 
 type TypeName = "Tool" | "Resource" | "ResourceTemplate" | "Prompt" | "CallToolResult" | "ReadResourceResult" | "GetPromptResult";
 
-const MOST_FAULTS = 3;
+/** Faults named in one remark. */
+const MAX_FAULTS = 3;
 
-/** In what a value is not as MCP has it; empty where it is. */
+/** How a value deviates from MCP; empty where it conforms. */
 export function faultsOf(type: TypeName, value: unknown): string {
   const checked = specTypeSchemas[type]["~standard"].validate(value) as { issues?: readonly Issue[] };
-  const found = (checked.issues ?? []).map(({ path = [], message }) => `${placeOf(path) || "the whole"}: ${plain(message)}`);
-  const more = found.length - MOST_FAULTS;
-  return found.slice(0, MOST_FAULTS).join("; ") + (more > 0 ? `; and ${more} more` : "");
+  const faults = (checked.issues ?? []).map(({ path = [], message }) => `${placeOf(path) || "(root)"}: ${plain(message)}`);
+  const more = faults.length - MAX_FAULTS;
+  return faults.slice(0, MAX_FAULTS).join("; ") + (more > 0 ? `; and ${more} more` : "");
 }
 
 interface Issue {
@@ -32,32 +33,32 @@ function placeOf(path: NonNullable<Issue["path"]>): string {
 }
 
 function plain(message: string): string {
-  if (message === "Invalid input") return "it is none of the kinds that MCP knows";
-  return message.replace(/^Invalid (input|option): /, "").replace(/^Invalid /, "it is no valid ");
+  if (message === "Invalid input") return "not one of the types that MCP defines";
+  return message.replace(/^Invalid (input|option): /, "").replace(/^Invalid /, "not a valid ");
 }
 
-/** Whether an answer came, and the SDK refused what it says. */
+/** Whether an answer arrived that the SDK rejected as invalid. */
 export function refusesAnswer(error: unknown): boolean {
   const { code } = error as { code?: unknown };
   return code === "INVALID_RESULT" || code === "UNSUPPORTED_RESULT_TYPE";
 }
 
-/** A remark on an answer that was refused. */
+/** A remark on an answer that the SDK rejected. */
 export function remarkOn(error: Error, type: TypeName, answer: unknown): string {
   const said = error.message.replace(/^Invalid result for [^:]*: /, "");
   const faults = faultsOf(type, answer) || (/[[{]/.test(said) ? "" : said);
-  return `This answer is not as MCP has it${faults && `: ${faults}`}. It is shown as it came.`;
+  return `This result does not conform to MCP${faults && `: ${faults}`}. It is shown as received.`;
 }
 
-/** The items of a list that can be told apart, and words about those that cannot. */
+/** The items of a list that have a usable key, and a message about the others. */
 export function usable(items: readonly unknown[], what: string, key: string): { items: readonly any[]; error: string } {
   const good = items.filter((item) => isObject(item) && typeof item[key] === "string");
-  const bad = items.flatMap((item, index) => (good.includes(item) ? [] : [`number ${index + 1} ${isObject(item) ? `has no ${key}` : "is no object"}`]));
-  const error = bad.length === 0 ? "" : `${bad.length} of ${items.length} ${what} cannot be shown: ${bad.slice(0, MOST_FAULTS).join(", ")}${bad.length > MOST_FAULTS ? " …" : ""}.`;
+  const bad = items.flatMap((item, index) => (good.includes(item) ? [] : [`number ${index + 1} ${isObject(item) ? `has no ${key}` : "is not an object"}`]));
+  const error = bad.length === 0 ? "" : `${bad.length} of ${items.length} ${what} cannot be shown: ${bad.slice(0, MAX_FAULTS).join(", ")}${bad.length > MAX_FAULTS ? " …" : ""}.`;
   return { items: good, error };
 }
 
-/** A text of a definition; empty where it is none. */
+/** A text member of a definition; empty where it is not a text. */
 export function textOf(value: unknown): string {
   return typeof value === "string" ? value : "";
 }

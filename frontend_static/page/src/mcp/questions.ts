@@ -1,4 +1,4 @@
-/** What a server asks the user in between: a form, an address to visit, an answer of a model. */
+/** Requests of a server to the user: a form, a URL to visit, a model's response (elicitation and sampling). */
 
 import { signal, type Signal } from "@preact/signals";
 
@@ -8,10 +8,10 @@ export interface Question {
   readonly number: number;
   readonly kind: QuestionKind;
   readonly params: any;
-  /** Give the answer; the question is gone afterwards. */
+  /** Answer, which closes the question. */
   readonly answer: (result: any) => void;
-  /** Refuse with an error. */
-  readonly refuse: (words: string) => void;
+  /** Refuse with an error, which closes the question. */
+  readonly refuse: (reason: string) => void;
 }
 
 let count = 0;
@@ -20,23 +20,23 @@ let count = 0;
 export class Questions {
   readonly open: Signal<readonly Question[]> = signal([]);
 
-  /** Ask the user; rejected where the server, or the user, gives up. */
+  /** Ask the user; rejected where the user refuses or the server withdraws the request. */
   ask(kind: QuestionKind, params: any, given: AbortSignal): Promise<any> {
     count += 1;
     const number = count;
     return new Promise((resolve, reject) => {
-      const gone = (): void => {
+      const close = (): void => {
         this.open.value = this.open.peek().filter((question) => question.number !== number);
       };
-      const refuse = (words: string): void => {
-        gone();
-        reject(Object.assign(new Error(words), { code: -1 }));
+      const refuse = (reason: string): void => {
+        close();
+        reject(Object.assign(new Error(reason), { code: -1 }));
       };
       const answer = (result: any): void => {
-        gone();
+        close();
         resolve(result);
       };
-      given.addEventListener("abort", () => refuse("it is not waited for any more"));
+      given.addEventListener("abort", () => refuse("the request was withdrawn"));
       if (!given.aborted) this.open.value = [...this.open.peek(), { number, kind, params, answer, refuse }];
     });
   }

@@ -1,4 +1,4 @@
-/** The connections of this tab, for those parts of the page that do without the MCP client. */
+/** The connections of this tab, for parts of the page that do not load the MCP client. */
 
 import { signal } from "@preact/signals";
 import type { Connection } from "./connection.js";
@@ -11,5 +11,5 @@ export function connectionOf(name: string): Connection | undefined {
   return connections.value.find((connection) => connection.name === name);
 }
 
-/** Where sessionStorage keeps sessions over a reload. Frames of one tab share it: each has a name of its own. */
+/** Key in sessionStorage of the sessions to resume after a reload. Frames of a tab share the storage, so it includes the frame's name. */
 export const SAVED = `mcp-ws-sessions${window.name ? `-${window.name}` : ""}`;

@@ -1,6 +1,6 @@
 /**
- * What the SDK takes from `_shims`. Its validator checks nothing: schemas are a server's, and must not run in the page's
- * thread. What does not fit is shown with a remark, which `form/checker.ts` finds in a worker.
+ * Replaces the SDK's `_shims`. This validator checks nothing: a server's schemas must not run in the page's thread.
+ * `form/checker.ts` checks values in a worker, and the page shows mismatches as remarks.
  */
 
 export const CORS_IS_POSSIBLE = true;

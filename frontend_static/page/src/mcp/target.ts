@@ -1,26 +1,26 @@
-/** What the page connects to. */
+/** What the page connects to: an endpoint, with the transports and era to try. */
 
 import type { TransportName } from "../../../src/states.js";
 import { baseUrl } from "../api.js";
 
 export type Era = "auto" | "modern" | "legacy";
 
-/** Revision of the modern era that is asked for by name. */
+/** MCP revision of the modern era. */
 export const MODERN = "2026-07-28";
 
 export interface Target {
-  /** Name in the page's address. */
+  /** Name on this page, as in its routes. */
   readonly name: string;
-  /** Address of the MCP endpoint; empty: the gateway's server of that name. */
+  /** URL of the MCP endpoint; empty: this gateway's server of that name. */
   readonly url: string;
   readonly transports: readonly TransportName[];
   readonly era: Era;
 }
 
-/** Those that resume come first. */
+/** Transports in the order to try them: those that resume come first. */
 export const ORDER: readonly TransportName[] = ["websocket", "poll", "http"];
 
-/** The gateway's server of a name. */
+/** The target for a server of this gateway. */
 export function gatewayTarget(name: string): Target {
   return { name, url: "", transports: ORDER, era: "auto" };
 }

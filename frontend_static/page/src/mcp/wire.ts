@@ -1,9 +1,11 @@
 /**
- * Stands between the SDK's client and a transport, so that a client made after a reload goes on where another one stopped.
+ * A layer between the SDK's client and a transport that lets a client created after a reload continue the session of the
+ * client before it.
  *
- * The session still knows that one's requests: ids of the new client are moved beyond them, a call that waits for its answer
- * gets a new owner (its next request is not sent, but takes over the answer), a question of the server that was not answered
- * is asked again, and the handshake is answered from memory. Without anything saved it hands messages on.
+ * The session still has the old client's requests. Ids of the new client are therefore moved beyond the old ones; a call
+ * without an answer is adopted (the new client's request for it is not sent, but receives the answer); questions of the
+ * server without an answer are delivered again; and the handshake is answered from memory. Without saved state it only
+ * passes messages through.
  */
 
 import type { AnyTransport } from "../../../src/negotiating.js";
@@ -18,21 +20,21 @@ interface Message {
   error?: unknown;
 }
 
-/** Member of `_meta` by which a call is known across a reload; it never leaves the page. */
+/** Member of `_meta` that identifies a call across a reload; removed before a message leaves the page. */
 export const CALL = "mcp-ws-ide/call";
 const SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId";
 
-/** What the next client has to know. */
+/** State that the next client needs. */
 export interface WireSnapshot {
-  /** Numbers below this one are used up. */
+  /** The lowest numeric id that is not used yet. */
   readonly next: number;
   /** The server's answer to `initialize`, in a session that began with one. */
   readonly initialized: Record<string, unknown> | undefined;
-  /** Open requests by their call; with the answer that came where that is a question the user had not answered. */
+  /** Open requests by call. `asked`: the answer received, where that is a question the user has not answered. */
   readonly calls: Readonly<Record<string, { readonly id: Id; readonly asked?: Message }>>;
-  /** Requests of the server without an answer. */
+  /** Requests from the server without an answer. */
   readonly asked: readonly Message[];
-  /** Subscriptions that nobody listens to any more. */
+  /** Subscriptions of the old client, to be cancelled. */
   readonly listens: readonly Id[];
 }
 
@@ -40,7 +42,7 @@ export class Wire implements AnyTransport {
   onmessage?: ((message: any, extra?: any) => void) | undefined;
   onclose?: (() => void) | undefined;
   onerror?: ((error: Error) => void) | undefined;
-  /** Told of every message, before it is sent or handed on. */
+  /** Called with every message before it is sent or delivered. */
   onframe?: ((direction: "in" | "out", message: Message) => void) | undefined;
   readonly #inner: AnyTransport;
   readonly #saved: WireSnapshot | undefined;
@@ -87,7 +89,7 @@ export class Wire implements AnyTransport {
   async start(): Promise<void> {
     await this.#inner.start();
     for (const id of this.#saved?.listens ?? []) {
-      const params = { requestId: id, reason: "the page was loaded again" };
+      const params = { requestId: id, reason: "the page was reloaded" };
       await this.#inner.send({ jsonrpc: "2.0", method: "notifications/cancelled", params });
     }
   }
@@ -96,19 +98,19 @@ export class Wire implements AnyTransport {
     return this.#inner.close();
   }
 
-  /** Once the client is connected: ask again what the server had asked and nobody answered. */
+  /** Deliver the server's unanswered requests again; call this once the client is connected. */
   askAgain(): void {
     for (const message of this.#saved?.asked ?? []) this.#received(message);
   }
 
-  /** The newest result that came for a call, as it came; it is forgotten here. */
+  /** Take the newest result of a call, as received. */
   takeAnswer(key: string): unknown {
     const answer = this.#answers.get(key);
     this.#answers.delete(key);
     return answer;
   }
 
-  /** @param running calls that are still waited for. */
+  /** @param running keys of the calls without an answer. */
   snapshot(running: ReadonlySet<string>): WireSnapshot {
     return {
       next: this.#next,
@@ -128,7 +130,7 @@ export class Wire implements AnyTransport {
     return this.#inner.send(outgoing, options);
   }
 
-  /** What is to be sent; undefined where it was dealt with here. */
+  /** The message to send; undefined where it was handled here. */
   #outgoing(message: Message): Message | undefined {
     if (message.method === undefined) {
       this.#asked.delete(message.id as Id);
@@ -201,7 +203,7 @@ export class Wire implements AnyTransport {
     return this.#incomingNotification(message);
   }
 
-  /** An answer nobody waits for any more, as after a cancellation, is dropped; nobody yet, it is kept for who takes the call over. */
+  /** An answer to no open request is dropped (the request was cancelled), or kept for a call that is not adopted yet. */
   #incomingAnswer(message: Message): Message | undefined {
     const id = message.id as Id;
     const mine = this.#toClient.get(id);
@@ -247,7 +249,7 @@ function reply(message: Message): Message {
   return { jsonrpc: "2.0", id: message.id } as Message;
 }
 
-/** A message without the mark of its call, and that mark. */
+/** A message without the key of its call, and that key. */
 function withoutCall(message: Message): { key: string | undefined; rest: Message } {
   const meta = message.params?.["_meta"] as Record<string, unknown> | undefined;
   const key = meta?.[CALL];

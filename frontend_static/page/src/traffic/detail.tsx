@@ -1,4 +1,4 @@
-/** One row in full: facts, the message as a tree or a text, and its answer or request beside it. */
+/** One row in full: its facts, the message as a tree or text, and the request or answer that belongs to it. */
 
 import { useState } from "preact/hooks";
 import { bytes, clock, milliseconds } from "../format.js";
@@ -21,10 +21,10 @@ export function Detail({ row, onClose, onJump }: { row: Row; onClose: () => void
         <span class="spring" />
         {pair !== undefined && (
           <button type="button" onClick={() => onJump(pair)}>
-            {answer ? "To its request" : "To its answer"} <kbd>x</kbd>
+            {answer ? "Go to request" : "Go to answer"} <kbd>x</kbd>
           </button>
         )}
-        <button type="button" class="quiet" aria-label="Close the message" title="Close (Esc)" onClick={onClose}>
+        <button type="button" class="quiet" aria-label="Close message" title="Close (Esc)" onClick={onClose}>
           <Icon name="close" />
         </button>
       </header>
@@ -40,7 +40,7 @@ function Facts({ row }: { row: Row }) {
   const facts: [string, string][] = [
     ["time", clock(record.time, true)],
     ["server", record.server],
-    ["leg", record.leg === null ? "" : `${record.leg}, ${record.direction === "in" ? "into" : "out of"} the gateway`],
+    ["leg", record.leg === null ? "" : `${record.leg}, ${record.direction === "in" ? "to" : "from"} the gateway`],
     ["id", row.id],
     ["size", record.size ? bytes(record.size) : ""],
     ["latency", latency === undefined ? "" : milliseconds(latency)],
@@ -79,22 +79,23 @@ function Message({ row, title }: { row: Row; title: string }) {
     <section class="message">
       <div class="row">
         {title && <h3>{title}</h3>}
-        {record.truncated && <Badge kind="warn">cut by the gateway</Badge>}
+        {record.truncated && <Badge kind="warn">truncated by the gateway</Badge>}
         <span class="spring" />
         {tree && (
           <button type="button" class="quiet" aria-pressed={plain} onClick={() => setPlain(!plain)}>
             text
           </button>
         )}
-        <CopyButton text={() => text} label={`Copy the ${title.toLowerCase() || "message"}`} />
+        <CopyButton text={() => text} label={`Copy ${title.toLowerCase() || "message"}`} />
       </div>
-      {tree && !plain ? <JsonTree value={value} open={6} /> : <pre tabIndex={0}>{text || "(nothing was said)"}</pre>}
+      {tree && !plain ? <JsonTree value={value} open={6} /> : <pre tabIndex={0}>{text || "(empty)"}</pre>}
     </section>
   );
 }
 
 const KINDS = { pending: "accent", ok: "good", failed: "bad", error: "bad", cancelled: "warn", lost: "bad", input: "accent", unknown: "warn" } as const;
 
+/** Status of a call; nothing for other rows. */
 export function StatusBadge({ row: { status } }: { row: Row }) {
   return status === "" ? null : <Badge kind={KINDS[status]}>{status}</Badge>;
 }

@@ -1,10 +1,10 @@
-/** The traffic that this tab holds, while it is looked at and after. */
+/** The traffic that this tab keeps, also while another view is shown. */
 
 import { Tap } from "../tap.js";
 import { Rows } from "./rows.js";
 
-/** Milliseconds in which records are gathered before they are shown. */
-const GATHER = 100;
+/** Milliseconds for which records are collected before they are shown together. */
+const BATCH_INTERVAL = 100;
 
 export const rows = new Rows();
 let waiting: string[] = [];
@@ -12,7 +12,7 @@ let timer: ReturnType<typeof setTimeout> | undefined;
 
 function take(lines: readonly string[]): void {
   waiting.push(...lines);
-  timer ??= setTimeout(flush, GATHER);
+  timer ??= setTimeout(flush, BATCH_INTERVAL);
 }
 
 function flush(): void {
@@ -22,5 +22,5 @@ function flush(): void {
   rows.add(lines);
 }
 
-/** Everything of this user, from the moment somebody looks. */
+/** All traffic of this user, from when the view is first opened. */
 export const tap = new Tap({}, take);

@@ -1,4 +1,4 @@
-/** What a server sent as content. Text stays text; pictures and sound are data of known types; links lead to http(s) alone. */
+/** Content from a server. Text stays text; images and audio are inline data of known types; only http(s) links are clickable. */
 
 import { useState } from "preact/hooks";
 import { saveFile } from "../save.js";
@@ -8,7 +8,7 @@ import { CopyButton } from "./parts.js";
 const IMAGES = /^image\/(png|jpeg|gif|webp)$/;
 const SOUNDS = /^audio\/(wav|x-wav|wave|mpeg|mp3|ogg|webm|mp4|aac|flac)$/;
 const BASE64 = /^[A-Za-z0-9+/=\s]*$/;
-/** Characters of a text that are shown before a button shows all. */
+/** Characters of a text shown before a button shows all. */
 const LONG = 20_000;
 
 /** The blocks of a result or a message. */
@@ -39,7 +39,7 @@ export function Content({ block }: { block: any }) {
   }
 }
 
-/** A text, as it is; one that is JSON can be looked at as a tree. */
+/** A text, verbatim; JSON can also be shown as a tree. */
 export function TextBlock({ text }: { text: string }) {
   const [all, setAll] = useState(false);
   const [tree, setTree] = useState(false);
@@ -73,16 +73,16 @@ function structureOf(text: string): unknown {
   }
 }
 
-/** Bytes that a base64 text stands for (RFC 4648 section 4); padding and white space are none. */
+/** Bytes that a base64 text encodes (RFC 4648 section 4), without padding and white space. */
 export function sizeOf(base64: string): number {
   return Math.floor((base64.replace(/[=\s]/g, "").length * 3) / 4);
 }
 
-/** @param name of the file that it is saved as. */
+/** @param name suggested name of the saved file. */
 function Media({ data, type, name = "data" }: { data: unknown; type: unknown; name?: string }) {
   const source = `data:${type};base64,${data}`;
   const size = sizeOf(String(data)).toLocaleString();
-  if (!BASE64.test(String(data))) return <p class="block warn">Data of {String(type)} that are no base64.</p>;
+  if (!BASE64.test(String(data))) return <p class="block warn">This {String(type)} content is not valid base64.</p>;
   if (IMAGES.test(String(type))) {
     return (
       <figure class="block">
@@ -96,7 +96,7 @@ function Media({ data, type, name = "data" }: { data: unknown; type: unknown; na
   if (SOUNDS.test(String(type))) {
     return (
       <figure class="block">
-        <audio controls src={source} aria-label={`sound sent by the server, ${type}`} />
+        <audio controls src={source} aria-label={`audio sent by the server, ${type}`} />
         <figcaption class="muted">
           {String(type)}, {size} bytes <Save data={String(data)} name={name} />
         </figcaption>
@@ -105,19 +105,19 @@ function Media({ data, type, name = "data" }: { data: unknown; type: unknown; na
   }
   return (
     <p class="block muted">
-      {size} bytes of {String(type)}, which this page does not show. <Save data={String(data)} name={name} />
+      {size} bytes of {String(type)}, which this page cannot display. <Save data={String(data)} name={name} />
     </p>
   );
 }
 
-/** As a file, and of no type: whatever a server sends, the browser must not open it. */
+/** Saved without a content type: the browser must not open what a server sends. */
 function Save({ data, name }: { data: string; name: string }) {
   const [wrong, setWrong] = useState("");
   const save = (): void => {
     try {
       saveFile(name, Uint8Array.from(atob(data), (character) => character.charCodeAt(0)), "application/octet-stream");
     } catch {
-      setWrong("This is no base64.");
+      setWrong("The content is not valid base64.");
     }
   };
   return (
@@ -130,12 +130,12 @@ function Save({ data, name }: { data: string; name: string }) {
   );
 }
 
-/** The last part of an address, as the name of a file. */
+/** The last part of a URI, as the name of a file. */
 function fileNameOf(uri: unknown): string {
   return /([^/?#\\]+)[/]*(?:[?#].*)?$/.exec(String(uri))?.[1] ?? "data";
 }
 
-/** An address: one of http(s) leads there, any other is a text. */
+/** A URI: a link if it is http(s), else text. */
 export function Address({ uri }: { uri: string }) {
   return isWeb(uri) ? (
     <a href={uri} target="_blank" rel="noopener noreferrer">

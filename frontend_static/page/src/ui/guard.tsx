@@ -1,30 +1,30 @@
-/** Keeps a mistake in what is drawn inside from the rest of the page, and says it. */
+/** An error boundary: a rendering error inside shows a message in its place and leaves the rest of the page usable. */
 
 import { Component, type ComponentChildren } from "preact";
 import { Banner } from "./parts.js";
 
 interface Props {
-  /** What stands here, as the beginning of a sentence. */
+  /** What is rendered here, for the error message: `this tool`. */
   readonly what: string;
-  /** What else the user may do, as a sentence. */
+  /** What else the user can do, as a sentence. */
   readonly instead?: string;
   readonly children: ComponentChildren;
 }
 
-/** Give it a key, so that something else at its place is drawn afresh. */
-export class Guard extends Component<Props, { words: string | undefined }> {
-  override state = { words: undefined };
+/** Give it a `key`, so that other content at the same place starts without the error. */
+export class Guard extends Component<Props, { message: string | undefined }> {
+  override state = { message: undefined };
 
-  static override getDerivedStateFromError(error: unknown): { words: string } {
-    return { words: error instanceof Error ? error.message : String(error) };
+  static override getDerivedStateFromError(error: unknown): { message: string } {
+    return { message: error instanceof Error ? error.message : String(error) };
   }
 
-  override render({ what, instead = "", children }: Props, { words }: { words: string | undefined }) {
-    if (words === undefined) return children;
+  override render({ what, instead = "", children }: Props, { message }: { message: string | undefined }) {
+    if (message === undefined) return children;
     return (
       <Banner kind="bad">
-        {what} cannot be drawn: {words}. {instead}{" "}
-        <button type="button" onClick={() => this.setState({ words: undefined })}>
+        Cannot display {what}: {message}. {instead}{" "}
+        <button type="button" onClick={() => this.setState({ message: undefined })}>
           Try again
         </button>
       </Banner>

@@ -1,21 +1,21 @@
-/** The keys in force, on `?`. */
+/** The keyboard shortcuts in force, on `?`. */
 
 import { keys } from "../keys.js";
-import { Dialog } from "./parts.js";
+import { Dialog } from "./dialog.js";
 
 export function Help({ onClose }: { onClose: () => void }) {
   const seen = new Set<string>();
-  const shown = keys.value.filter(({ key, words }) => words !== "" && !seen.has(key) && seen.add(key));
+  const shown = keys.value.filter(({ key, label }) => label !== "" && !seen.has(key) && seen.add(key));
   return (
-    <Dialog title="Keys" onClose={onClose}>
+    <Dialog title="Keyboard shortcuts" onClose={onClose}>
       <table class="keys">
         <tbody>
-          {shown.map(({ key, words }) => (
+          {shown.map(({ key, label }) => (
             <tr key={key}>
               <th scope="row">
                 <kbd>{key}</kbd>
               </th>
-              <td>{words}</td>
+              <td>{label}</td>
             </tr>
           ))}
           <tr>

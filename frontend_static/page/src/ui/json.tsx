@@ -1,13 +1,13 @@
-/** A value as a tree that opens and closes. */
+/** A JSON value as a tree with branches that fold. */
 
 import { useState } from "preact/hooks";
 
-/** Members that are shown before a button shows more. */
-const AT_ONCE = 100;
-/** Characters of a text that are shown before a button shows all. */
+/** Members shown before a button shows more. */
+const FIRST_MEMBERS = 100;
+/** Characters of a text shown before a button shows all. */
 const LONG = 2_000;
 
-/** @param open levels that are open at first. */
+/** @param open how many levels are unfolded at first. */
 export function JsonTree({ value, name, open = 2 }: { value: unknown; name?: string; open?: number }) {
   if (typeof value !== "object" || value === null) {
     return (
@@ -22,7 +22,7 @@ export function JsonTree({ value, name, open = 2 }: { value: unknown; name?: str
 
 function Branch({ value, name, open }: { value: object; name: string | undefined; open: number }) {
   const [isOpen, setOpen] = useState(open > 0);
-  const [shown, setShown] = useState(AT_ONCE);
+  const [shown, setShown] = useState(FIRST_MEMBERS);
   const entries = Object.entries(value);
   const summary = Array.isArray(value) ? `[${entries.length}]` : `{${entries.length}}`;
   if (entries.length === 0) {
@@ -41,8 +41,8 @@ function Branch({ value, name, open }: { value: object; name: string | undefined
       </summary>
       {isOpen && entries.slice(0, shown).map(([key, item]) => <JsonTree key={key} name={key} value={item} open={open - 1} />)}
       {isOpen && entries.length > shown && (
-        <button type="button" class="quiet" onClick={() => setShown(shown + 10 * AT_ONCE)}>
-          {entries.length - shown} more …
+        <button type="button" class="quiet" onClick={() => setShown(shown + 10 * FIRST_MEMBERS)}>
+          show {(entries.length - shown).toLocaleString()} more …
         </button>
       )}
     </details>
@@ -62,7 +62,7 @@ function Leaf({ value }: { value: unknown }) {
     <>
       <span class={`json-${kind}`}>{text.slice(0, LONG)}…</span>{" "}
       <button type="button" class="quiet" onClick={() => setAll(true)}>
-        all {text.length} characters
+        show all {text.length.toLocaleString()} characters
       </button>
     </>
   );

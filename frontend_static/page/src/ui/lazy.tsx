@@ -1,4 +1,4 @@
-/** A view that is loaded when it is shown first. */
+/** Views whose code is loaded when they are first shown. */
 
 import type { ComponentType } from "preact";
 import { useEffect, useState } from "preact/hooks";
@@ -16,7 +16,7 @@ export function lazy<Props extends object>(load: () => Promise<{ default: Compon
           Loaded = module.default;
           show(1);
         },
-        () => setError("A part of the page could not be loaded."),
+        () => setError("Part of the page could not be loaded."),
       );
     }, []);
     if (Loaded !== undefined) return <Loaded {...props} />;
@@ -26,7 +26,7 @@ export function lazy<Props extends object>(load: () => Promise<{ default: Compon
         <Banner kind="bad">
           {error}{" "}
           <button type="button" onClick={() => location.reload()}>
-            Load the page again
+            Reload the page
           </button>
         </Banner>
       </div>

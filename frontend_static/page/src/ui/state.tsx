@@ -1,11 +1,11 @@
-/** How a connection is, in a dot and words. */
+/** The state of a connection: a dot and a text. */
 
 import { useEffect, useState } from "preact/hooks";
 import type { Connection, LinkState } from "../mcp/connection.js";
 
 const COLOURS = { idle: "", connecting: "warn", connected: "good", reconnecting: "warn", closed: "bad" } as const;
 
-/** The kind of a state in a word, where a link in doubt is not called connected. */
+/** The state in one word; a link that may be dead counts as `doubted`, not as connected. */
 export function kindOf(state: LinkState): string {
   return state.kind === "connected" && state.doubted ? "doubted" : state.kind;
 }
@@ -16,56 +16,56 @@ export function Dot({ state }: { state: LinkState }) {
   return <span class={`dot ${colour}`} aria-hidden="true" />;
 }
 
-/** Always visible, and always true. */
+/** Always visible, and never says connected of a link in doubt. */
 export function StateLine({ connection }: { connection: Connection }) {
   const state = connection.state.value;
   return (
     <span class="state" data-state={kindOf(state)}>
-      <Dot state={state} /> <Words state={state} />
+      <Dot state={state} /> <StateText state={state} />
     </span>
   );
 }
 
-function Words({ state }: { state: LinkState }) {
+function StateText({ state }: { state: LinkState }) {
   switch (state.kind) {
     case "idle":
       return <>not connected</>;
     case "connecting":
-      return <>{state.words} …</>;
+      return <>{state.step} …</>;
     case "connected":
-      return <>{state.doubted ? "asking the gateway whether it is there …" : "connected"}</>;
+      return <>{state.doubted ? "checking the connection …" : "connected"}</>;
     case "reconnecting":
       return <Countdown key={state.attempt} state={state} />;
     case "closed":
       return (
         <>
           closed ({state.code}
-          {CLOSE_WORDS[state.code] ? `, ${CLOSE_WORDS[state.code]}` : ""})
+          {CLOSE_REASONS[state.code] ? `, ${CLOSE_REASONS[state.code]}` : ""})
         </>
       );
   }
 }
 
-/** Those of docs/binding.md, section 9, and what a browser says by itself. */
-const CLOSE_WORDS: Record<number, string> = {
-  1000: "normally",
-  1001: "the gateway went away",
-  1002: "a frame that broke the protocol",
-  1003: "a frame that is no text",
-  1006: "no connection",
-  1007: "a frame that is no UTF-8",
-  1008: "against a rule",
-  1009: "a message that is too large",
-  1011: "a failure of the gateway",
-  1012: "the gateway restarts",
-  1013: "the gateway is full",
-  4400: "no first frame",
-  4401: "the credential has expired",
-  4403: "the credential was revoked",
-  4404: "the session is gone",
-  4409: "taken over elsewhere",
-  4413: "too much was queued",
-  4502: "the server ended",
+/** Meaning of close codes: those of docs/binding.md section 9, and those that browsers set. */
+const CLOSE_REASONS: Record<number, string> = {
+  1000: "normal",
+  1001: "gateway shut down",
+  1002: "protocol error",
+  1003: "unsupported frame type",
+  1006: "connection lost",
+  1007: "invalid UTF-8",
+  1008: "policy violation",
+  1009: "message too large",
+  1011: "internal error of the gateway",
+  1012: "gateway restarting",
+  1013: "gateway overloaded",
+  4400: "no opening frame",
+  4401: "credential expired",
+  4403: "credential revoked",
+  4404: "session gone",
+  4409: "resumed by another client",
+  4413: "queue limit exceeded",
+  4502: "server exited",
 };
 
 function Countdown({ state }: { state: LinkState & { kind: "reconnecting" } }) {

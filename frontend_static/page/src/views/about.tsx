@@ -1,16 +1,17 @@
-/** What the server says about itself, and what it is told about this client. */
+/** What the server says about itself, and the roots that this client tells it. */
 
 import { useState } from "preact/hooks";
 import type { Connection } from "../mcp/connection.js";
 import { endpointOf } from "../mcp/target.js";
 import { JsonTree } from "../ui/json.js";
 import { Banner } from "../ui/parts.js";
+import { Facts } from "../ui/table.js";
 
 export function About({ connection }: { connection: Connection }) {
   const info = connection.info.value;
   if (info === undefined) return <section class="view" aria-label="About" />;
-  const rows: readonly [string, string][] = [
-    ["Server", `${info.name || "(it gives no name)"} ${info.version}`],
+  const facts: readonly [string, string][] = [
+    ["Server", `${info.name || "(unnamed)"} ${info.version}`],
     ["Protocol", `${info.protocol} (${info.era === "modern" ? "modern era" : "handshake era"})`],
     ["Transport", info.transport],
     ["Endpoint", endpointOf(connection.target)],
@@ -18,22 +19,7 @@ export function About({ connection }: { connection: Connection }) {
   ];
   return (
     <section class="view" aria-label="About">
-      <table class="data about">
-        <tbody>
-          {rows.map(([name, value]) => (
-            <tr key={name}>
-              <th scope="row">{name}</th>
-              <td>{value}</td>
-            </tr>
-          ))}
-          {Object.entries(info.refused).map(([name, words]) => (
-            <tr key={name}>
-              <th scope="row">Not by {name}</th>
-              <td>{words}</td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
+      <Facts facts={[...facts, ...Object.entries(info.refused).map(([name, reason]) => [`Not ${name}`, reason] as const)]} />
       <Ping connection={connection} />
       {info.instructions && (
         <>
@@ -49,12 +35,12 @@ export function About({ connection }: { connection: Connection }) {
 }
 
 function Ping({ connection }: { connection: Connection }) {
-  const [words, setWords] = useState("");
+  const [result, setResult] = useState("");
   const ping = (): void => {
-    setWords("…");
+    setResult("…");
     connection.ping().then(
-      (took) => setWords(`answered after ${took.toFixed(1)} ms`),
-      (error: unknown) => setWords(error instanceof Error ? error.message : String(error)),
+      (took) => setResult(`answered after ${took.toFixed(1)} ms`),
+      (error: unknown) => setResult(error instanceof Error ? error.message : String(error)),
     );
   };
   return (
@@ -62,26 +48,26 @@ function Ping({ connection }: { connection: Connection }) {
       <button type="button" onClick={ping}>
         Ping
       </button>
-      <span class="muted" role="status">{words}</span>
+      <span class="muted" role="status">{result}</span>
     </div>
   );
 }
 
-/** Directories that the server is told it may work in. */
+/** The roots: directories that the server is told it may work in. */
 function Roots({ connection }: { connection: Connection }) {
   const [uri, setUri] = useState("");
-  const [wrong, setWrong] = useState("");
+  const [error, setError] = useState("");
   const roots = connection.roots.value;
   const add = (): void => {
-    if (!uri.startsWith("file:///")) return setWrong("A root begins with file:///");
-    setWrong("");
+    if (!uri.startsWith("file:///")) return setError("A root must start with file:///");
+    setError("");
     setUri("");
     void connection.setRoots([...roots.filter((root) => root.uri !== uri), { uri }]);
   };
   return (
     <>
       <h2>Roots</h2>
-      <p class="muted">Directories that the server is told it may work in. Nothing enforces them.</p>
+      <p class="muted">Directories that the server is told it may work in. They are not enforced.</p>
       <ul class="stack">
         {roots.map((root) => (
           <li key={root.uri} class="row">
@@ -93,10 +79,10 @@ function Roots({ connection }: { connection: Connection }) {
         ))}
       </ul>
       <form class="row" onSubmit={(event) => (event.preventDefault(), add())}>
-        <input type="text" aria-label="A further root" placeholder="file:///home/me/project" aria-invalid={wrong !== ""} value={uri} onInput={(event) => setUri(event.currentTarget.value)} />
+        <input type="text" aria-label="New root" placeholder="file:///home/me/project" aria-invalid={error !== ""} value={uri} onInput={(event) => setUri(event.currentTarget.value)} />
         <button type="submit">Add</button>
       </form>
-      {wrong && <Banner kind="bad">{wrong}</Banner>}
+      {error && <Banner kind="bad">{error}</Banner>}
     </>
   );
 }

@@ -1,19 +1,19 @@
-/** Calls: what runs, and what became of the others. */
+/** Calls: those running, and the results of the others. */
 
 import type { Tool } from "@modelcontextprotocol/client";
 import { useEffect, useState } from "preact/hooks";
 import { check, notChecked, type Verdict } from "../form/checker.js";
 import type { Json } from "../form/schema.js";
-import type { Call } from "../mcp/calls.js";
+import type { Call } from "../mcp/call.js";
 import type { Connection } from "../mcp/connection.js";
 import { Contents, ResourceContents } from "../ui/content.js";
 import { Guard } from "../ui/guard.js";
 import { JsonTree } from "../ui/json.js";
 import { Badge, Banner, CopyButton, Empty } from "../ui/parts.js";
 
-/** @param only of one tool, prompt or resource; else all. */
+/** @param only those of one tool, prompt or resource; else all. */
 export function Calls({ connection, only }: { connection: Connection; only?: { kind: string; name: string } }) {
-  const all = connection.calls.value;
+  const all = connection.calls.all.value;
   const shown = only ? all.filter((call) => call.kind === only.kind && call.name === only.name) : all;
   if (shown.length === 0) return only ? null : <Empty>No calls yet.</Empty>;
   return (
@@ -42,14 +42,14 @@ function CallCard({ call, connection, named, first }: { call: Call; connection: 
       {running && <Running call={call} />}
       <div class="result">
         {state.kind === "done" && (
-          <Guard what="This result">
+          <Guard what="this result">
             {state.remark && <Banner kind="warn">{state.remark}</Banner>}
             <Result call={call} result={state.result} odd={state.remark !== undefined} connection={connection} />
           </Guard>
         )}
         {state.kind === "failed" && (
           <>
-            <pre class="bad" role="alert">{state.words}</pre>
+            <pre class="bad" role="alert">{state.message}</pre>
             {state.data !== undefined && <JsonTree value={state.data} />}
           </>
         )}
@@ -78,7 +78,7 @@ function Elapsed({ call }: { call: Call }) {
   const took = (call.ended ?? Date.now()) - call.began;
   return (
     <span class="muted elapsed">
-      {call.continued && "over a reload · "}
+      {call.continued && "continued after reload · "}
       {running && took < 1_000 ? "" : took < 1_000 ? `${took} ms` : `${(took / 1_000).toFixed(running ? 0 : 1)} s`}
     </span>
   );
@@ -95,21 +95,21 @@ function Running({ call }: { call: Call }) {
       </span>
       <span class="spring" />
       <button type="button" onClick={() => call.cancel()}>
-        Cancel the call
+        Cancel
       </button>
     </div>
   );
 }
 
-/** @param odd whether it is not what MCP says, so that all of it is shown at once. */
+/** @param odd whether the result does not conform to MCP, so that all of it is shown unfolded. */
 function Result({ call, result, odd, connection }: { call: Call; result: any; odd: boolean; connection: Connection }) {
   const { contents, messages, content, structuredContent, isError } = result ?? {};
   return (
     <>
-      {isError && <p class="bad strong">The tool reports an error.</p>}
+      {isError && <p class="bad strong">The tool reported an error.</p>}
       {Array.isArray(content) && <Contents blocks={content} />}
       {structuredContent === undefined && !isError && toolOf(call, connection)?.outputSchema !== undefined && (
-        <p class="warn">The tool has an output schema, and its answer holds no structured content, which MCP then requires.</p>
+        <p class="warn">The tool has an output schema, but its result has no structured content, which MCP requires then.</p>
       )}
       {structuredContent !== undefined && <Structured call={call} value={structuredContent} connection={connection} />}
       {Array.isArray(contents) && contents.map((one, index) => <ResourceContents key={index} contents={one} />)}
@@ -122,8 +122,8 @@ function Result({ call, result, odd, connection }: { call: Call; result: any; od
         ))}
       {call.kind === "prompt" && result?.description && <p class="muted">{String(result.description)}</p>}
       <details class="whole" open={odd}>
-        <summary class="muted">whole result</summary>
-        <CopyButton text={() => JSON.stringify(result, null, 2)} label="Copy the result" />
+        <summary class="muted">full result</summary>
+        <CopyButton text={() => JSON.stringify(result, null, 2)} label="Copy result" />
         <JsonTree value={result} open={1} />
       </details>
     </>
@@ -131,35 +131,35 @@ function Result({ call, result, odd, connection }: { call: Call; result: any; od
 }
 
 function toolOf(call: Call, connection: Connection): Tool | undefined {
-  return call.kind === "tool" ? connection.tools.value.items?.find(({ name }) => name === call.name) : undefined;
+  return call.kind === "tool" ? connection.lists.tools.value.items?.find(({ name }) => name === call.name) : undefined;
 }
 
 function Structured({ call, value, connection }: { call: Call; value: Json; connection: Connection }) {
-  const wrong = useMisfit(toolOf(call, connection)?.outputSchema, value);
+  const mismatch = useMismatch(toolOf(call, connection)?.outputSchema, value);
   return (
     <div class="block">
       <p class="muted">structured content</p>
-      {wrong && <p class="warn">{wrong}</p>}
+      {mismatch && <p class="warn">{mismatch}</p>}
       <JsonTree value={value} open={3} />
     </div>
   );
 }
 
-/** What is wrong with a value, once that is known. */
-function useMisfit(schema: object | undefined, value: Json): string {
-  const [wrong, setWrong] = useState("");
+/** How a value violates a schema, once it was checked. */
+function useMismatch(schema: object | undefined, value: Json): string {
+  const [mismatch, setMismatch] = useState("");
   useEffect(() => {
     let current = true;
-    setWrong("");
-    if (schema !== undefined) void check(schema, value).then((verdict) => current && setWrong(misfit(verdict)));
+    setMismatch("");
+    if (schema !== undefined) void check(schema, value).then((verdict) => current && setMismatch(mismatchIn(verdict)));
     return () => {
       current = false;
     };
   }, [schema, value]);
-  return wrong;
+  return mismatch;
 }
 
-function misfit(verdict: Verdict): string {
-  const wrong = [...verdict.errors].map(([pointer, words]) => `${pointer || "the whole"}: ${words}`).join("; ");
-  return wrong ? `It does not fit the tool's output schema: ${wrong}` : notChecked("Its structure was", verdict);
+function mismatchIn(verdict: Verdict): string {
+  const errors = [...verdict.errors].map(([pointer, message]) => `${pointer || "(root)"}: ${message}`).join("; ");
+  return errors ? `Does not match the tool's output schema: ${errors}` : notChecked("The structured content was", verdict);
 }

@@ -1,4 +1,4 @@
-/** One server as a client sees it: state, questions, and a tab for each kind of thing it offers. */
+/** One connected server: state, questions, and a tab for each kind of thing it offers. */
 
 import { useEffect, useState } from "preact/hooks";
 import { rest } from "../api.js";
@@ -6,6 +6,7 @@ import type { Connection } from "../mcp/connection.js";
 import { openServer, remove } from "../mcp/connections.js";
 import { connectionOf } from "../mcp/registry.js";
 import { go, href, route } from "../route.js";
+import { useAttempt } from "../ui/attempt.js";
 import { Guard } from "../ui/guard.js";
 import { Icon } from "../ui/icons.js";
 import { Badge, Banner, Empty } from "../ui/parts.js";
@@ -30,7 +31,7 @@ export default function ServerClient({ name }: { name: string }) {
       <Tabs connection={connection} />
       <Trouble connection={connection} />
       <Questions connection={connection} />
-      <Guard key={route.value.parts[2]} what="This tab">
+      <Guard key={route.value.parts[2]} what="this tab">
         <Body connection={connection} />
       </Guard>
     </div>
@@ -62,7 +63,7 @@ function Head({ connection }: { connection: Connection }) {
       <span class="spring" />
       {kind === "reconnecting" && (
         <button type="button" onClick={() => connection.tryNow()}>
-          Try now
+          Reconnect now
         </button>
       )}
       {kind === "closed" ? (
@@ -81,39 +82,35 @@ function Head({ connection }: { connection: Connection }) {
   );
 }
 
-/** A server of this gateway that somebody has stopped. */
+/** A server of this gateway that the user has stopped. */
 function Stopped({ connection }: { connection: Connection }) {
-  const [wrong, setWrong] = useState("");
+  const { busy, error, attempt } = useAttempt();
   const start = async (): Promise<void> => {
-    try {
-      await rest(`servers/${encodeURIComponent(connection.name)}/restart`, { method: "POST" });
-      await connection.connect();
-    } catch (error) {
-      setWrong((error as Error).message);
-    }
+    await rest(`servers/${encodeURIComponent(connection.name)}/restart`, { method: "POST" });
+    await connection.connect();
   };
   return (
     <Banner kind="bad">
       <span class="row wrap">
-        {connection.name} was stopped by hand.
-        <button type="button" onClick={() => void start()}>
-          Start it and connect
+        {connection.name} is stopped.
+        <button type="button" disabled={busy !== ""} onClick={() => void attempt("start", start)}>
+          Start and connect
         </button>
-        <a href={href(["servers", connection.name])}>What it ran and said</a>
+        <a href={href(["servers", connection.name])}>Details and stderr</a>
       </span>
-      {wrong && <p>{wrong}</p>}
+      {error && <p>{error}</p>}
     </Banner>
   );
 }
 
 function Trouble({ connection }: { connection: Connection }) {
   const state = connection.state.value;
-  if (state.kind === "reconnecting") return <Banner kind="warn">{(state.reason || "The link is lost").replace(/\.$/, "")}. Calls wait; nothing is lost as long as the session lives.</Banner>;
+  if (state.kind === "reconnecting") return <Banner kind="warn">{(state.reason || "The link was lost").replace(/\.$/, "")}. Calls wait for the link; nothing is lost while the session lives.</Banner>;
   if (state.kind !== "closed" || state.wanted) return null;
-  if (!connection.target.url && BY_HAND.test(state.words)) return <Stopped connection={connection} />;
+  if (!connection.target.url && STOPPED.test(state.reason)) return <Stopped connection={connection} />;
   return (
     <Banner kind="bad">
-      {state.words || "The connection has ended."}
+      {state.reason || "The connection has ended."}
       {state.refused && (connection.target.url ? <NewToken connection={connection} /> : <LogIn />)}
     </Banner>
   );
@@ -134,28 +131,28 @@ function NewToken({ connection }: { connection: Connection }) {
   return (
     <form class="row wrap" onSubmit={(event) => (event.preventDefault(), void connection.connect(undefined, token))}>
       <input type="password" class="filter" autocomplete="off" aria-label="New token" placeholder="new token" value={token} onInput={(event) => setToken(event.currentTarget.value)} />
-      <button type="submit">Connect with it</button>
+      <button type="submit">Connect</button>
     </form>
   );
 }
 
-/** What the gateway says of a server that somebody has stopped. */
-const BY_HAND = /was stopped by (hand|its owner)/;
+/** The gateway's reason for a server that a user has stopped. */
+const STOPPED = /\bwas stopped\b/;
 
 const TABS = ["tools", "resources", "prompts", "calls", "log", "about"] as const;
 const TITLES = { tools: "Tools", resources: "Resources", prompts: "Prompts", calls: "Calls", log: "Log", about: "About" };
 
 function Tabs({ connection }: { connection: Connection }) {
   const current = route.value.parts[2] ?? "tools";
-  const running = connection.calls.value.filter((call) => call.state.value.kind === "running").length;
+  const running = connection.calls.all.value.filter((call) => call.state.value.kind === "running").length;
   const counts: Record<string, number | undefined> = {
-    tools: connection.tools.value.items?.length,
-    resources: connection.resources.value.items && connection.resources.value.items.length + (connection.templates.value.items?.length ?? 0),
-    prompts: connection.prompts.value.items?.length,
+    tools: connection.lists.tools.value.items?.length,
+    resources: connection.lists.resources.value.items && connection.lists.resources.value.items.length + (connection.lists.templates.value.items?.length ?? 0),
+    prompts: connection.lists.prompts.value.items?.length,
     calls: running || undefined,
   };
   return (
-    <nav class="tabs" aria-label={`Parts of ${connection.name}`}>
+    <nav class="tabs" aria-label={`Sections of ${connection.name}`}>
       {TABS.map((tab) => (
         <a key={tab} href={href(["server", connection.name, tab])} aria-current={tab === current ? "page" : undefined}>
           {TITLES[tab]}
@@ -181,7 +178,7 @@ function Body({ connection }: { connection: Connection }) {
         <div class="view">
           <div class="row">
             <span class="spring" />
-            <button type="button" onClick={() => connection.clearCalls()}>
+            <button type="button" onClick={() => connection.calls.clear()}>
               Clear
             </button>
           </div>
@@ -193,6 +190,6 @@ function Body({ connection }: { connection: Connection }) {
     case "about":
       return <About connection={connection} />;
     default:
-      return <Empty>There is nothing at this address.</Empty>;
+      return <Empty>This page does not exist.</Empty>;
   }
 }

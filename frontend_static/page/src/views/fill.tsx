@@ -1,4 +1,4 @@
-/** Named texts to fill in, of a prompt or a template, with the server's suggestions. */
+/** Fields for the arguments of a prompt or the variables of a template, with the server's suggestions. */
 
 import { useEffect, useId, useState } from "preact/hooks";
 import { isObject, own } from "../form/schema.js";
@@ -20,12 +20,12 @@ interface Props {
 
 type Texts = Record<string, string>;
 
-/** What was typed for one thing of a server, kept as long as its connection: key of its draft among those of the tools. */
+/** Key of the draft of a prompt or template among the drafts of a connection, which tools use as well. */
 export function draftKey(kind: "prompt" | "template", name: string): string {
   return JSON.stringify([kind, name]);
 }
 
-/** The texts typed for the thing with this key, and how to set them. */
+/** The texts typed so far for a draft, kept with the connection, and how to set them. */
 export function useTexts(connection: Connection, key: string): [Texts, (values: Texts) => void] {
   const [values, setValues] = useState<Texts>(() => textsIn(connection.drafts.get(key)?.value));
   const set = (next: Texts): void => {
@@ -35,10 +35,10 @@ export function useTexts(connection: Connection, key: string): [Texts, (values: 
   return [values, set];
 }
 
-/** Those members of a value that are texts. */
+/** The members of a value that are texts. */
 export function textsIn(value: unknown): Texts {
-  const found = Object.entries(isObject(value) ? value : {});
-  return Object.fromEntries(found.filter(([, text]) => typeof text === "string"));
+  const members = Object.entries(isObject(value) ? value : {});
+  return Object.fromEntries(members.filter(([, text]) => typeof text === "string"));
 }
 
 export function Fill({ blanks, values, setValues, complete, wrong }: Props) {
@@ -51,7 +51,7 @@ export function Fill({ blanks, values, setValues, complete, wrong }: Props) {
   );
 }
 
-/** Milliseconds without typing after which suggestions are asked for. */
+/** Milliseconds without typing after which suggestions are requested. */
 const PAUSE = 150;
 
 function OneBlank({ blank, value, set, complete, wrong }: { blank: Blank; value: string; set: (value: string) => void; complete: Props["complete"]; wrong: boolean }) {

@@ -1,7 +1,8 @@
-/** What the server said without being asked, and what became of the link. */
+/** The log of a connection: the server's messages and notifications, and events of the link. */
 
 import { useState } from "preact/hooks";
-import type { Connection, Entry } from "../mcp/connection.js";
+import type { Connection } from "../mcp/connection.js";
+import type { Entry } from "../mcp/log.js";
 import { JsonTree } from "../ui/json.js";
 import { Badge, Empty, Filter } from "../ui/parts.js";
 
@@ -9,7 +10,7 @@ const LEVELS = ["debug", "info", "notice", "warning", "error", "critical", "aler
 
 export function Log({ connection }: { connection: Connection }) {
   const [filter, setFilter] = useState("");
-  const entries = connection.entries.value;
+  const entries = connection.log.entries.value;
   const wanted = filter.toLowerCase();
   const shown = entries.filter((entry) => textOf(entry).toLowerCase().includes(wanted)).reverse();
   return (
@@ -19,27 +20,27 @@ export function Log({ connection }: { connection: Connection }) {
         <label class="inline">
           Log level{" "}
           <select value={connection.level.value} disabled={!takesLevel(connection)} onChange={(event) => void connection.setLevel(event.currentTarget.value)}>
-            <option value="">{asksEach(connection) ? "none is asked for" : "as the server likes"}</option>
+            <option value="">{asksEach(connection) ? "no log messages" : "server default"}</option>
             {LEVELS.map((level) => (
               <option key={level}>{level}</option>
             ))}
           </select>
         </label>
         <span class="spring" />
-        <button type="button" onClick={() => (connection.entries.value = [])}>
+        <button type="button" onClick={() => (connection.log.clear())}>
           Clear
         </button>
       </div>
-      {connection.droppedEntries.value > 0 && <p class="muted">{connection.droppedEntries.value} older entries were dropped.</p>}
-      {asksEach(connection) && connection.level.value === "" && <p class="muted">In this revision of MCP a server logs nothing for a call that asks for no level: choose one, and call after that.</p>}
-      {shown.length === 0 && <Empty>{entries.length === 0 ? "Nothing here." : `None of ${entries.length} matches.`}</Empty>}
+      {connection.log.dropped.value > 0 && <p class="muted">{connection.log.dropped.value.toLocaleString()} older entries were dropped.</p>}
+      {asksEach(connection) && connection.level.value === "" && <p class="muted">In this revision of MCP, a server sends log messages only for calls that request a level. Select a level, then call.</p>}
+      {shown.length === 0 && <Empty>{entries.length === 0 ? "The log is empty." : "No entries match the filter."}</Empty>}
       <ul class="log">
         {shown.map((entry) => (
           <li key={entry.number}>
             <time class="muted mono">{new Date(entry.time).toLocaleTimeString([], { hour12: false })}</time>
             <Badge kind={kindOf(entry)}>{entry.level || entry.kind}</Badge>
-            <span class="words">
-              {entry.words} {entry.data !== undefined && <Data data={entry.data} />}
+            <span class="message">
+              {entry.message} {entry.data !== undefined && <Data data={entry.data} />}
             </span>
           </li>
         ))}
@@ -48,12 +49,12 @@ export function Log({ connection }: { connection: Connection }) {
   );
 }
 
-/** In the modern era each call asks for its own messages, and gets none otherwise. */
+/** Whether log messages are requested with each call (modern era). */
 function asksEach(connection: Connection): boolean {
   return connection.info.value?.era === "modern";
 }
 
-/** Before that era, the server offers to be told. */
+/** Whether the server accepts a log level: in the handshake era only with the capability `logging`. */
 function takesLevel(connection: Connection): boolean {
   return asksEach(connection) || connection.info.value?.capabilities["logging"] !== undefined;
 }
@@ -62,8 +63,8 @@ function Data({ data }: { data: unknown }) {
   return typeof data === "string" ? <span class="mono">{data}</span> : <JsonTree value={data} open={1} />;
 }
 
-function textOf({ words, level, kind, data }: Entry): string {
-  return `${kind} ${level} ${words} ${data === undefined ? "" : JSON.stringify(data)}`;
+function textOf({ message, level, kind, data }: Entry): string {
+  return `${kind} ${level} ${message} ${data === undefined ? "" : JSON.stringify(data)}`;
 }
 
 function kindOf({ kind, level }: Entry): "" | "bad" | "warn" | "accent" {

@@ -15,19 +15,19 @@ import { Calls } from "./calls.js";
 import { draftKey, Fill, textsIn, useTexts } from "./fill.js";
 
 export function Prompts({ connection, chosen, given }: { connection: Connection; chosen: string | undefined; given: string | undefined }) {
-  const { items, error } = connection.prompts.value;
+  const { items, error } = connection.lists.prompts.value;
   const prompt = items?.find(({ name }) => name === chosen);
   const links = useLink(given, prompt !== undefined, (args) => connection.drafts.set(draftKey("prompt", prompt?.name ?? ""), { value: texts(args), text: undefined }));
-  const listed = items?.map(({ name, title, description }) => ({ key: name, title: textOf(title) || name, words: textOf(description), href: href(["server", connection.name, "prompts", name]) }));
+  const listed = items?.map(({ name, title, description }) => ({ key: name, title: textOf(title) || name, description: textOf(description), href: href(["server", connection.name, "prompts", name]) }));
   return (
-    <Choose label="prompts" items={listed} error={error} asking={connection.state.value.kind !== "closed"} chosen={chosen} back={href(["server", connection.name, "prompts"])}>
+    <Choose label="prompts" items={listed} error={error} loading={connection.state.value.kind !== "closed"} chosen={chosen} back={href(["server", connection.name, "prompts"])}>
       {prompt && given === undefined && (
-        <Guard key={`${links} ${prompt.name}`} what="This prompt">
+        <Guard key={`${links} ${prompt.name}`} what="this prompt">
           <PromptDetail prompt={prompt} connection={connection} />
         </Guard>
       )}
-      {!prompt && chosen !== undefined && items !== undefined && <Empty>There is no prompt named {chosen}.</Empty>}
-      {chosen === undefined && <Empty>Choose a prompt.</Empty>}
+      {!prompt && chosen !== undefined && items !== undefined && <Empty>The server has no prompt named {chosen}.</Empty>}
+      {chosen === undefined && <Empty>Select a prompt.</Empty>}
     </Choose>
   );
 }
@@ -49,15 +49,15 @@ function PromptDetail({ prompt, connection }: { prompt: Prompt; connection: Conn
     const missing = new Set(blanks.filter(({ name, required }) => required && !own(values, name)).map(({ name }) => name));
     setWrong(missing);
     const given = Object.fromEntries(Object.entries(values).filter(([, value]) => value !== ""));
-    if (missing.size === 0) connection.call("prompt", prompt.name, given);
+    if (missing.size === 0) connection.calls.start("prompt", prompt.name, given);
   };
-  useKeys(() => [{ key: "Ctrl+Enter", words: "get the prompt", typing: true, run: get }], [values]);
+  useKeys(() => [{ key: "Ctrl+Enter", label: "get the prompt", typing: true, run: get }], [values]);
   return (
     <>
       <header class="detail-head">
         <h2>{textOf(prompt.title) || prompt.name}</h2>
         {prompt.description && <p class="said">{String(prompt.description)}</p>}
-        {faults && <Banner kind="warn">This definition is not as MCP has it: {faults}.</Banner>}
+        {faults && <Banner kind="warn">This definition does not conform to MCP: {faults}.</Banner>}
       </header>
       <form class="arguments-form stack" noValidate onSubmit={(event) => (event.preventDefault(), get())}>
         <Fill blanks={blanks} values={values} setValues={setValues} wrong={wrong} complete={(name, value) => connection.complete({ type: "ref/prompt", name: prompt.name }, name, value, others(values, name))} />

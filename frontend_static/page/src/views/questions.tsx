@@ -1,4 +1,4 @@
-/** What the server asks the user, inline: nothing else waits for the answer. */
+/** The server's questions to the user, inline: the rest of the page stays usable. */
 
 import { useRef, useState } from "preact/hooks";
 import { check, notChecked } from "../form/checker.js";
@@ -14,10 +14,10 @@ export function Questions({ connection }: { connection: Connection }) {
   const open = connection.questions.open.value;
   if (open.length === 0) return null;
   return (
-    <section class="questions" aria-label="The server asks">
+    <section class="questions" aria-label="Questions from the server">
       {open.map((question) => (
         <article key={question.number} class="card question">
-          <Guard what="This question">
+          <Guard what="this question">
             {question.kind === "form" && <FormQuestion question={question} from={connection.name} />}
             {question.kind === "url" && <UrlQuestion question={question} from={connection.name} />}
             {question.kind === "sampling" && <SamplingQuestion question={question} from={connection.name} />}
@@ -40,11 +40,11 @@ function FormQuestion({ question, from }: Asked) {
   const newest = useRef(value);
   const [unchecked, setUnchecked] = useState("");
   const show = async (of: Json | undefined): Promise<boolean> => {
-    const found = await check(schema, of ?? {});
+    const verdict = await check(schema, of ?? {});
     if (newest.current !== of) return false;
-    setErrors(found.errors);
-    setUnchecked(notChecked("It was", found));
-    return found.errors.size === 0;
+    setErrors(verdict.errors);
+    setUnchecked(notChecked("Your answer was", verdict));
+    return verdict.errors.size === 0;
   };
   const change = (next: Json | undefined): void => {
     newest.current = next;
@@ -53,16 +53,16 @@ function FormQuestion({ question, from }: Asked) {
   };
   const accept = async (): Promise<void> => {
     const { current } = newest;
-    // Where it cannot be checked, the server will say what it does not like.
+    // Where it cannot be checked here, the server will check it.
     if (await show(current)) question.answer({ action: "accept", content: current ?? {} });
   };
   return (
     <form class="stack" noValidate onSubmit={(event) => (event.preventDefault(), void accept())} onKeyDown={(event) => event.key === "Enter" && (event.ctrlKey || event.metaKey) && (event.preventDefault(), void accept())}>
-      <h3>{from} asks you</h3>
+      <h3>Question from {from}</h3>
       <p class="said">{String(question.params.message)}</p>
       <SchemaForm schema={schema} value={value} onChange={change} errors={errors} oneLine />
       {unchecked && <p class="warn">{unchecked}</p>}
-      <p class="muted">Your answer goes to this server. Do not give passwords or keys here.</p>
+      <p class="muted">Your answer is sent to this server. Do not enter passwords or keys.</p>
       <Answers question={question} accept="Accept" />
     </form>
   );
@@ -78,7 +78,7 @@ function Answers({ question, accept, disabled = false }: { question: Question; a
         Decline
       </button>
       <button type="button" onClick={() => question.answer({ action: "cancel" })}>
-        Close without an answer
+        Close without answering
       </button>
     </div>
   );
@@ -90,16 +90,16 @@ function UrlQuestion({ question, from }: Asked) {
     window.open(url, "_blank", "noopener,noreferrer");
     question.answer({ action: "accept" });
   };
-  const fit = isWeb(url);
+  const web = isWeb(url);
   return (
-    <form class="stack" onSubmit={(event) => (event.preventDefault(), fit && visit())}>
-      <h3>{from} asks you to visit an address</h3>
+    <form class="stack" onSubmit={(event) => (event.preventDefault(), web && visit())}>
+      <h3>{from} asks you to open a URL</h3>
       <p class="said">{String(question.params.message)}</p>
       <p>
         <code class="uri">{url}</code>
       </p>
-      {fit ? <p class="muted">Look at the name of the host: {new URL(url).host}. It opens in a new tab.</p> : <p class="bad">This is no http(s) address; it is not opened.</p>}
-      <Answers question={question} accept="Open it" disabled={!fit} />
+      {web ? <p class="muted">Check the host name: {new URL(url).host}. The URL opens in a new tab.</p> : <p class="bad">This is not an http(s) URL; it cannot be opened.</p>}
+      <Answers question={question} accept="Open" disabled={!web} />
     </form>
   );
 }
@@ -110,7 +110,7 @@ function SamplingQuestion({ question, from }: Asked) {
   const send = (): void => question.answer({ role: "assistant", model: "a person", stopReason: "endTurn", content: { type: "text", text } });
   return (
     <form class="stack" onSubmit={(event) => (event.preventDefault(), send())} onKeyDown={(event) => event.key === "Enter" && (event.ctrlKey || event.metaKey) && (event.preventDefault(), send())}>
-      <h3>{from} asks for an answer of a model</h3>
+      <h3>{from} requests a model response</h3>
       {systemPrompt && <p class="muted said">{String(systemPrompt)}</p>}
       {messages.map((message: any, index: number) => (
         <div key={index}>
@@ -119,16 +119,16 @@ function SamplingQuestion({ question, from }: Asked) {
         </div>
       ))}
       <details>
-        <summary>What else it wants</summary>
+        <summary>Other parameters</summary>
         <JsonTree value={others} />
       </details>
       <label>
-        Your answer in the model's place
+        Your response in place of the model
         <textarea class="grow" rows={2} value={text} onInput={(event) => setText(event.currentTarget.value)} />
       </label>
       <div class="row">
         <button type="submit" class="primary">
-          Answer
+          Send
         </button>
         <button type="button" onClick={() => question.refuse("the user declined")}>
           Decline

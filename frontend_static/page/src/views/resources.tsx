@@ -1,4 +1,4 @@
-/** The resources of a server, and templates of further ones. */
+/** The resources and resource templates of a server. */
 
 import { UriTemplate, type Resource, type ResourceTemplateType } from "@modelcontextprotocol/client";
 import { useEffect, useState } from "preact/hooks";
@@ -15,46 +15,46 @@ import { Calls } from "./calls.js";
 import { draftKey, Fill, useTexts } from "./fill.js";
 import { others } from "./prompts.js";
 
-/** Before the name of a template in an address of the page. */
+/** Marks a template in a route. */
 const TEMPLATE = "template:";
 
 export function Resources({ connection, chosen }: { connection: Connection; chosen: string | undefined }) {
-  const { items, error } = connection.resources.value;
-  const templates = connection.templates.value;
+  const { items, error } = connection.lists.resources.value;
+  const templates = connection.lists.templates.value;
   const place = (key: string): string => href(["server", connection.name, "resources", key]);
   const listed = items && [
-    ...items.map(({ uri, name, title, description }) => ({ key: uri, title: textOf(title) || textOf(name) || uri, words: textOf(description) || uri, href: place(uri) })),
+    ...items.map(({ uri, name, title, description }) => ({ key: uri, title: textOf(title) || textOf(name) || uri, description: textOf(description) || uri, href: place(uri) })),
     ...(templates.items ?? []).map(({ uriTemplate, name, title, description }) => ({
       key: TEMPLATE + uriTemplate,
       title: `${textOf(title) || textOf(name)} …`,
-      words: textOf(description) || uriTemplate,
+      description: textOf(description) || uriTemplate,
       href: place(TEMPLATE + uriTemplate),
     })),
   ];
   const template = templates.items?.find(({ uriTemplate }) => TEMPLATE + uriTemplate === chosen);
   const resource = items?.find(({ uri }) => uri === chosen);
   return (
-    <Choose label="resources" items={listed} error={error || templates.error} asking={connection.state.value.kind !== "closed"} chosen={chosen} back={href(["server", connection.name, "resources"])}>
+    <Choose label="resources" items={listed} error={error || templates.error} loading={connection.state.value.kind !== "closed"} chosen={chosen} back={href(["server", connection.name, "resources"])}>
       {template && (
-        <Guard key={chosen} what="This template">
+        <Guard key={chosen} what="this template">
           <TemplateDetail template={template} connection={connection} />
         </Guard>
       )}
       {!template && chosen !== undefined && items !== undefined && (
-        <Guard key={chosen} what="This resource">
+        <Guard key={chosen} what="this resource">
           <ResourceDetail uri={chosen} resource={resource} connection={connection} />
         </Guard>
       )}
-      {chosen === undefined && <Empty>Choose a resource.</Empty>}
+      {chosen === undefined && <Empty>Select a resource.</Empty>}
     </Choose>
   );
 }
 
-/** @param resource what the list says about it; one of a template is in no list. */
+/** @param resource its entry in the list; undefined for a resource of a template. */
 function ResourceDetail({ uri, resource, connection }: { uri: string; resource: Resource | undefined; connection: Connection }) {
-  const updates = connection.watched.value.get(uri);
-  const read = (): void => void connection.call("resource", uri, {});
-  useKeys(() => [{ key: "Ctrl+Enter", words: "read the resource", typing: true, run: read }]);
+  const updates = connection.subscriptions.watched.value.get(uri);
+  const read = (): void => void connection.calls.start("resource", uri, {});
+  useKeys(() => [{ key: "Ctrl+Enter", label: "read the resource", typing: true, run: read }]);
   useEffect(() => {
     if (updates !== undefined && updates > 0) read();
   }, [updates]);
@@ -76,11 +76,11 @@ function ResourceDetail({ uri, resource, connection }: { uri: string; resource: 
         <button type="button" class="primary" onClick={read}>
           Read
         </button>
-        <button type="button" aria-pressed={updates !== undefined} disabled={!subscribes} onClick={() => void connection.watch(uri, updates === undefined)}>
+        <button type="button" aria-pressed={updates !== undefined} disabled={!subscribes} onClick={() => void connection.subscriptions.watch(uri, updates === undefined)}>
           {updates === undefined ? "Watch" : "Stop watching"}
         </button>
-        {updates !== undefined && <span class="muted" data-updates={updates}>{updates === 1 ? "1 update" : `${updates} updates`}, each read at once</span>}
-        {!subscribes && <span class="muted">The server tells no changes of single resources.</span>}
+        {updates !== undefined && <span class="muted" data-updates={updates}>{updates === 1 ? "1 update" : `${updates} updates`}, each read automatically</span>}
+        {!subscribes && <span class="muted">The server does not announce changes of single resources.</span>}
       </div>
       <Calls connection={connection} only={{ kind: "resource", name: uri }} />
     </>
@@ -95,12 +95,12 @@ function variablesOf(template: string): readonly string[] {
   }
 }
 
-/** Operators whose variables leave nothing behind where they are left out, not even what stands before them (RFC 6570, 3.2). */
-const LEFT_OUT = /\{[?&#./]([^}]*)\}/g;
+/** Expressions that expand to nothing without their variables, including their prefix (RFC 6570 section 3.2). */
+const OPTIONAL = /\{[?&#./]([^}]*)\}/g;
 
-/** Variables without which a template expands to something with a hole. */
+/** Variables without which a template expands to an incomplete URI. */
 function requiredOf(template: string): ReadonlySet<string> {
-  return new Set(variablesOf(template.replace(LEFT_OUT, "")));
+  return new Set(variablesOf(template.replace(OPTIONAL, "")));
 }
 
 function TemplateDetail({ template, connection }: { template: ResourceTemplateType; connection: Connection }) {
@@ -114,9 +114,9 @@ function TemplateDetail({ template, connection }: { template: ResourceTemplateTy
     if (missing.size > 0) return;
     const uri = new UriTemplate(template.uriTemplate).expand(Object.fromEntries(names.map((name) => [name, own(values, name)]).filter(([, value]) => value)));
     go(["server", connection.name, "resources", uri]);
-    connection.call("resource", uri, {});
+    connection.calls.start("resource", uri, {});
   };
-  useKeys(() => [{ key: "Ctrl+Enter", words: "read the resource", typing: true, run: show }], [values]);
+  useKeys(() => [{ key: "Ctrl+Enter", label: "read the resource", typing: true, run: show }], [values]);
   return (
     <>
       <header class="detail-head">

@@ -1,4 +1,4 @@
-/** The caller's sessions, and what becomes of their links. */
+/** The user's sessions, and what happens to their links. */
 
 import { signal } from "@preact/signals";
 import { useEffect, useState } from "preact/hooks";
@@ -7,54 +7,59 @@ import { bytes, clock, duration } from "../format.js";
 import { sessions, usePolled } from "../polled.js";
 import { href } from "../route.js";
 import { Tap, type TapRecord } from "../tap.js";
-import { Badge, Banner, Confirm, Empty, Filter, matches, WideTable } from "../ui/parts.js";
+import { Confirm } from "../ui/dialog.js";
+import { Badge, Banner } from "../ui/parts.js";
+import { FilteredTable } from "../ui/table.js";
 
-/** Events that are held. */
-const MOST_EVENTS = 200;
+/** Events kept, the newest. */
+const MAX_EVENTS = 200;
 const events = signal<readonly TapRecord[]>([]);
 const tap = new Tap({ kind: "event" }, (lines) => {
   const fresh = lines.filter((line) => line !== "").map((line) => JSON.parse(line) as TapRecord);
-  events.value = [...events.peek(), ...fresh].slice(-MOST_EVENTS);
+  events.value = [...events.peek(), ...fresh].slice(-MAX_EVENTS);
   void sessions.refresh();
 });
 
 export default function Sessions() {
   const { value, error } = usePolled(sessions);
   useEffect(() => tap.watch(), []);
-  const [filter, setFilter] = useState("");
   const [ending, setEnding] = useState<Session | undefined>();
-  const shown = value?.filter((session) => matches(filter, session.server, session.id, session.user_agent, session.remote));
   return (
     <section class="view" aria-label="Sessions">
-      {error && <Banner kind="bad">{error.message}</Banner>}
-      <div class="row wrap">
-        <Filter label="Filter sessions" value={filter} onInput={setFilter} />
-        <span class="muted">{value === undefined ? "" : value.length === 1 ? "1 session" : `${value.length} sessions`}</span>
-      </div>
-      {value === undefined && !error && <Empty>Asking …</Empty>}
-      {shown?.length === 0 && value?.length !== 0 && <Empty>None of them matches.</Empty>}
-      {value?.length === 0 && <Empty>You have no session. Connect to a server, here or with any MCP client.</Empty>}
-      {shown !== undefined && shown.length > 0 && (
-        <WideTable label="Table of sessions" kind="sessions" columns={COLUMNS}>
-          {shown.map((session) => (
-            <Line key={session.id} session={session} onEnd={setEnding} />
-          ))}
-        </WideTable>
-      )}
-      <h2>What happened</h2>
-      {tap.state.value.kind === "refused" && <Banner kind="warn">The gateway does not show it: {(tap.state.value as { words: string }).words}</Banner>}
-      {events.value.length === 0 && <p class="muted">Nothing since this was opened.</p>}
-      <ul class="log events">
-        {[...events.value].reverse().map((event) => (
-          <Event key={`${event.seq} ${event.time}`} event={event} />
-        ))}
-      </ul>
+      <FilteredTable
+        label="sessions"
+        columns={COLUMNS}
+        items={value}
+        error={error?.message ?? ""}
+        textsOf={({ server, id, user_agent, remote }) => [server, id, user_agent, remote]}
+        empty="You have no sessions. Connect to a server, here or with any MCP client."
+        tools={<span class="muted">{value === undefined ? "" : value.length === 1 ? "1 session" : `${value.length} sessions`}</span>}
+        row={(session) => <Line key={session.id} session={session} onEnd={setEnding} />}
+      />
+      <Events />
       {ending && <End session={ending} onClose={() => setEnding(undefined)} />}
     </section>
   );
 }
 
-const COLUMNS = ["Server", "Session", "Client", "Era", "Link", "#In flight", "#Queue", "#To the server", "#To the client", "Since", ""];
+/** What happened to the links of the sessions since this tab first watched. */
+function Events() {
+  const state = tap.state.value;
+  return (
+    <>
+      <h2>Events</h2>
+      {state.kind === "refused" && <Banner kind="warn">The gateway does not show events: {state.reason}</Banner>}
+      {events.value.length === 0 && <p class="muted">No events since this page was opened.</p>}
+      <ul class="log events">
+        {[...events.value].reverse().map((event) => (
+          <Event key={`${event.seq} ${event.time}`} event={event} />
+        ))}
+      </ul>
+    </>
+  );
+}
+
+const COLUMNS = ["Server", "Session", "Client", "Era", "Link", "#In flight", "#Queued", "#To server", "#To client", "Age", ""];
 
 function Line({ session, onEnd }: { session: Session; onEnd: (session: Session) => void }) {
   return (
@@ -91,7 +96,7 @@ function Line({ session, onEnd }: { session: Session; onEnd: (session: Session) 
   );
 }
 
-/** The client in short: a browser by its name, a program by how it calls itself. */
+/** The client in short: the name of a browser, or what a program calls itself. */
 function clientOf({ user_agent, remote }: Session): string {
   const browser = /\b(Firefox|Edg|OPR|HeadlessChrome|Chrome|Version)\/(\d+)/.exec(user_agent.includes("Mozilla/") ? user_agent : "");
   if (browser !== null) return `${NAMES[browser[1] ?? ""] ?? browser[1]} ${browser[2]}`;
@@ -101,9 +106,9 @@ function clientOf({ user_agent, remote }: Session): string {
 const NAMES: Record<string, string> = { Edg: "Edge", OPR: "Opera", HeadlessChrome: "Chrome", Version: "Safari" };
 
 function LinkState({ session }: { session: Session }) {
-  const words = session.link === "http" ? "HTTP" : session.subprotocol || session.link;
-  if (session.attached) return <Badge kind="good">{words}</Badge>;
-  return <Badge kind="warn">{session.resumable ? "away, may resume" : "away"}</Badge>;
+  const link = session.link === "http" ? "HTTP" : session.subprotocol || session.link;
+  if (session.attached) return <Badge kind="good">{link}</Badge>;
+  return <Badge kind="warn">{session.resumable ? "detached, may resume" : "detached"}</Badge>;
 }
 
 const TROUBLE = ["link_lost", "upstream_closed", "dropped", "fault"];
@@ -114,7 +119,7 @@ function Event({ event }: { event: TapRecord }) {
     <li>
       <time class="muted mono">{clock(event.time)}</time>
       <Badge kind={TROUBLE.includes(name) || event.kind === "gap" ? "warn" : name === "resumed" ? "good" : ""}>{name.replace(/_/g, " ")}</Badge>
-      <span class="words">
+      <span class="message">
         {event.server} {event.session && <span class="mono muted">{event.session.slice(0, 8)} </span>}
         <span class="muted">{event.detail}</span>
       </span>
@@ -132,8 +137,8 @@ function End({ session, onClose }: { session: Session; onClose: () => void }) {
     await sessions.refresh();
   };
   return (
-    <Confirm title="End the session?" yes="End the session" act={end} onClose={onClose}>
-      Session <code>{session.id.slice(0, 8)}</code> of {session.server}, {clientOf(session)}. Its requests are cancelled, and a process of its own ends.
+    <Confirm title="End the session?" yes="End session" act={end} onClose={onClose}>
+      Session <code>{session.id.slice(0, 8)}</code> of {session.server}, {clientOf(session)}. Its open requests are cancelled, and its private process, if any, exits.
     </Confirm>
   );
 }

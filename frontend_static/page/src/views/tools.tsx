@@ -1,4 +1,4 @@
-/** The tools of a server: what they take, and calls. */
+/** The tools of a server: their arguments, and calls. */
 
 import type { Tool } from "@modelcontextprotocol/client";
 import { useMemo, useRef, useState } from "preact/hooks";
@@ -18,25 +18,25 @@ import { Badge, Banner, CopyButton, Empty } from "../ui/parts.js";
 import { Calls } from "./calls.js";
 
 export function Tools({ connection, chosen, given }: { connection: Connection; chosen: string | undefined; given: string | undefined }) {
-  const { items, error } = connection.tools.value;
+  const { items, error } = connection.lists.tools.value;
   const tool = items?.find(({ name }) => name === chosen);
   const links = useLink(given, tool !== undefined, (args) => connection.drafts.set(tool?.name ?? "", begin(schemaOf(tool), args)));
   const place = (name: string): string => href(["server", connection.name, "tools", name]);
-  const listed = items?.map(({ name, title, description }) => ({ key: name, title: name, words: textOf(description) || textOf(title), href: place(name) }));
+  const listed = items?.map(({ name, title, description }) => ({ key: name, title: name, description: textOf(description) || textOf(title), href: place(name) }));
   return (
-    <Choose label="tools" items={listed} error={error} asking={connection.state.value.kind !== "closed"} chosen={chosen} back={href(["server", connection.name, "tools"])}>
+    <Choose label="tools" items={listed} error={error} loading={connection.state.value.kind !== "closed"} chosen={chosen} back={href(["server", connection.name, "tools"])}>
       {tool && given === undefined && (
-        <Guard key={`${links} ${tool.name}`} what="This tool">
+        <Guard key={`${links} ${tool.name}`} what="this tool">
           <ToolDetail tool={tool} connection={connection} />
         </Guard>
       )}
-      {!tool && chosen !== undefined && items !== undefined && <Empty>There is no tool named {chosen}.</Empty>}
-      {chosen === undefined && <Empty>Choose a tool.</Empty>}
+      {!tool && chosen !== undefined && items !== undefined && <Empty>The server has no tool named {chosen}.</Empty>}
+      {chosen === undefined && <Empty>Select a tool.</Empty>}
     </Choose>
   );
 }
 
-/** @param given arguments that a link brought, as JSON. */
+/** @param given arguments from a link, as JSON. */
 function begin(schema: Schema, given: string | undefined): Draft {
   const value = initial(schema, schema) ?? {};
   if (given === undefined) return { value, text: undefined };
@@ -61,78 +61,87 @@ function schemaOf(tool: Tool | undefined): Schema {
 
 function ToolDetail({ tool, connection }: { tool: Tool; connection: Connection }) {
   const schema = schemaOf(tool);
-  const kept = connection.drafts;
-  const [draft, setDraftState] = useState<Draft>(() => kept.get(tool.name) ?? begin(schema, undefined));
-  const [errors, setErrors] = useState<ReadonlyMap<string, string>>(new Map());
-  const [words, setWords] = useState("");
-  const element = useRef<HTMLFormElement>(null);
+  const { draft, setDraft, errors, problem, setProblem, form, call, reset } = useToolCall(tool, schema, connection);
   const connected = ["connected", "reconnecting"].includes(connection.state.value.kind);
-
-  const newest = useRef(draft);
-  const setDraft = (next: Draft): void => {
-    newest.current = next;
-    kept.set(tool.name, next);
-    setDraftState(next);
-    if (errors.size > 0 && next.text === undefined) void show(next, next.value);
-  };
-
-  /** Check a value, and show what is wrong with it unless something else stands there by now. */
-  const show = async (of: Draft, value: Json): Promise<ReadonlyMap<string, string>> => {
-    const found = await check(schema, value);
-    if (newest.current === of) {
-      setErrors(found.errors);
-      setWords(notChecked("The arguments were", found));
-    }
-    return found.errors;
-  };
-  /** What was typed last is called with, be it drawn yet or not. */
-  const call = async (anyway: boolean): Promise<void> => {
-    const { current } = newest;
-    const value = current.text === undefined ? current.value : objectOf(current.text);
-    if (value === undefined) return setWords("These arguments are no JSON object.");
-    if (element.current?.querySelector("[data-unfinished]")) return setWords("One of the fields is not JSON yet.");
-    const found = await show(current, value);
-    if (found.size > 0 && !anyway) {
-      announce(found.size === 1 ? "Not called: one mistake in the arguments" : `Not called: ${found.size} mistakes in the arguments`);
-      queueMicrotask(() => element.current?.querySelector<HTMLElement>("[aria-invalid=true]")?.focus());
-      return;
-    }
-    connection.call("tool", tool.name, value);
-  };
-  useKeys(() => [{ key: "Ctrl+Enter", words: "call the tool", typing: true, run: (event) => !inQuestion(event) && connected && void call(false) }], [connected]);
-
+  useKeys(() => [{ key: "Ctrl+Enter", label: "call the tool", typing: true, run: (event) => !inQuestion(event) && connected && void call(false) }], [connected]);
   return (
     <>
       <ToolHead tool={tool} />
-      <form ref={element} class="arguments-form stack" noValidate aria-label={`Arguments of ${tool.name}`} onSubmit={(event) => (event.preventDefault(), void call(false))}>
-        <Modes draft={draft} setDraft={setDraft} schema={schema} setWords={setWords} />
+      <form ref={form} class="arguments-form stack" noValidate aria-label={`Arguments of ${tool.name}`} onSubmit={(event) => (event.preventDefault(), void call(false))}>
+        <Modes draft={draft} setDraft={setDraft} schema={schema} setProblem={setProblem} />
         {draft.text === undefined ? (
-          <Guard what="The form" instead="The arguments can be given as JSON.">
+          <Guard what="the form" instead="Enter the arguments as JSON.">
             <SchemaForm schema={schema} value={draft.value} onChange={(value) => setDraft({ value: value ?? {}, text: undefined })} errors={errors} />
           </Guard>
         ) : (
           <RawArguments text={draft.text} setText={(text) => setDraft({ value: draft.value, text })} errors={errors} />
         )}
-        {words && <Banner kind="bad">{words}</Banner>}
+        {problem && <Banner kind="bad">{problem}</Banner>}
         <div class="row wrap">
           <button type="submit" class="primary" disabled={!connected} title="Ctrl+Enter">
             Call
           </button>
           {errors.size > 0 && (
             <button type="button" disabled={!connected} onClick={() => void call(true)}>
-              Call all the same
+              Call anyway
             </button>
           )}
           <span class="spring" />
-          <button type="button" class="quiet" onClick={() => (setErrors(new Map()), setWords(""), setDraft(begin(schema, undefined)))}>
+          <button type="button" class="quiet" onClick={reset}>
             Reset
           </button>
-          <CopyButton label="Copy a link to this tool with these arguments" text={() => linkTo(connection, tool, draft)} />
+          <CopyButton label="Copy link with these arguments" text={() => linkTo(connection, tool, draft)} />
         </div>
       </form>
       <Calls connection={connection} only={{ kind: "tool", name: tool.name }} />
     </>
   );
+}
+
+/** The arguments of a tool as they are typed, their errors, and the call with them. */
+function useToolCall(tool: Tool, schema: Schema, connection: Connection) {
+  const kept = connection.drafts;
+  const [draft, setDraftState] = useState<Draft>(() => kept.get(tool.name) ?? begin(schema, undefined));
+  const [errors, setErrors] = useState<ReadonlyMap<string, string>>(new Map());
+  const [problem, setProblem] = useState("");
+  const form = useRef<HTMLFormElement>(null);
+  /** The newest draft, be it rendered yet or not. */
+  const newest = useRef(draft);
+  const setDraft = (next: Draft): void => {
+    newest.current = next;
+    kept.set(tool.name, next);
+    setDraftState(next);
+    if (errors.size > 0 && next.text === undefined) void validate(next, next.value);
+  };
+  /** Check a value, and show its errors unless the draft has changed since. */
+  const validate = async (of: Draft, value: Json): Promise<ReadonlyMap<string, string>> => {
+    const verdict = await check(schema, value);
+    if (newest.current === of) {
+      setErrors(verdict.errors);
+      setProblem(notChecked("The arguments were", verdict));
+    }
+    return verdict.errors;
+  };
+  /** @param anyway whether to call in spite of errors. */
+  const call = async (anyway: boolean): Promise<void> => {
+    const { current } = newest;
+    const value = current.text === undefined ? current.value : objectOf(current.text);
+    if (value === undefined) return setProblem("The arguments are not a JSON object.");
+    if (form.current?.querySelector("[data-unfinished]")) return setProblem("A field does not contain valid JSON yet.");
+    const { size } = await validate(current, value);
+    if (size > 0 && !anyway) {
+      announce(size === 1 ? "Not called: 1 invalid argument" : `Not called: ${size} invalid arguments`);
+      queueMicrotask(() => form.current?.querySelector<HTMLElement>("[aria-invalid=true]")?.focus());
+      return;
+    }
+    connection.calls.start("tool", tool.name, value);
+  };
+  const reset = (): void => {
+    setErrors(new Map());
+    setProblem("");
+    setDraft(begin(schema, undefined));
+  };
+  return { draft, setDraft, errors, problem, setProblem, form, call, reset };
 }
 
 function inQuestion(event: KeyboardEvent): boolean {
@@ -152,13 +161,13 @@ function ToolHead({ tool }: { tool: Tool }) {
       <div class="row wrap">
         <h2>{String(tool.title ?? hints.title ?? tool.name)}</h2>
         {(tool.title ?? hints.title ?? tool.name) !== tool.name && <code class="muted">{tool.name}</code>}
-        {hints.readOnlyHint === true && <Badge kind="good">reads only</Badge>}
-        {hints.destructiveHint === true && hints.readOnlyHint !== true && <Badge kind="warn">may destroy</Badge>}
+        {hints.readOnlyHint === true && <Badge kind="good">read-only</Badge>}
+        {hints.destructiveHint === true && hints.readOnlyHint !== true && <Badge kind="warn">destructive</Badge>}
         {hints.idempotentHint === true && <Badge>idempotent</Badge>}
-        {hints.openWorldHint === true && <Badge>reaches outside</Badge>}
+        {hints.openWorldHint === true && <Badge>open world</Badge>}
       </div>
       {tool.description && <p class="said">{String(tool.description)}</p>}
-      {faults && <Banner kind="warn">This definition is not as MCP has it: {faults}.</Banner>}
+      {faults && <Banner kind="warn">This definition does not conform to MCP: {faults}.</Banner>}
       <details>
         <summary class="muted">definition</summary>
         <JsonTree value={tool} open={2} />
@@ -167,19 +176,19 @@ function ToolHead({ tool }: { tool: Tool }) {
   );
 }
 
-/** Form or JSON: two looks at the same arguments. */
-function Modes({ draft, setDraft, schema, setWords }: { draft: Draft; setDraft: (draft: Draft) => void; schema: Schema; setWords: (words: string) => void }) {
+/** Form or JSON: two views of the same arguments. */
+function Modes({ draft, setDraft, schema, setProblem }: { draft: Draft; setDraft: (draft: Draft) => void; schema: Schema; setProblem: (problem: string) => void }) {
   const raw = draft.text !== undefined;
   const toForm = (): void => {
     const value = objectOf(draft.text ?? "");
-    if (value === undefined) return setWords("This is no JSON object, which a form could show. It stays as it is.");
-    setWords("");
+    if (value === undefined) return setProblem("This is not a JSON object, so the form cannot show it.");
+    setProblem("");
     setDraft({ value, text: undefined });
   };
   const own = resolved(schema, schema);
   const hidden = !raw && variantsOf(own, schema).length === 0 && fieldOf(own, draft.value, schema).kind !== "object";
   return (
-    <div class="row" role="group" aria-label="Look at the arguments as">
+    <div class="row" role="group" aria-label="Edit the arguments as">
       <div class="segments">
         <button type="button" aria-pressed={!raw} onClick={() => raw && toForm()}>
           Form
@@ -188,7 +197,7 @@ function Modes({ draft, setDraft, schema, setWords }: { draft: Draft; setDraft: 
           JSON
         </button>
       </div>
-      {hidden && <span class="warn">This tool's arguments fit no form.</span>}
+      {hidden && <span class="warn">These arguments cannot be edited in a form.</span>}
     </div>
   );
 }
@@ -204,9 +213,9 @@ function RawArguments({ text, setText, errors }: { text: string; setText: (text:
         value={text}
         onInput={(event) => setText(event.currentTarget.value)}
       />
-      {[...errors].map(([pointer, words]) => (
+      {[...errors].map(([pointer, message]) => (
         <p key={pointer} class="bad error">
-          <code>{pointer || "/"}</code> {words}
+          <code>{pointer || "/"}</code> {message}
         </p>
       ))}
     </>

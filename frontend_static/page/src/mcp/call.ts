@@ -1,0 +1,68 @@
+/** One call: a request that the user made, from start to answer. */
+
+import { signal, type Signal } from "@preact/signals";
+
+export type CallKind = "tool" | "prompt" | "resource";
+
+export interface Progress {
+  readonly progress: number;
+  readonly total?: number | undefined;
+  readonly message?: string | undefined;
+}
+
+export type CallState =
+  | { readonly kind: "running" }
+  | { readonly kind: "done"; readonly result: any; /** How the result deviates from MCP, in a sentence. */ readonly remark?: string }
+  | { readonly kind: "failed"; readonly message: string; readonly data?: unknown }
+  | { readonly kind: "cancelled" };
+
+/** What is kept of a call over a reload. */
+export interface SavedCall {
+  readonly key: string;
+  readonly kind: CallKind;
+  readonly name: string;
+  readonly args: any;
+  readonly began: number;
+}
+
+export class Call implements SavedCall {
+  readonly state: Signal<CallState> = signal({ kind: "running" });
+  readonly progress: Signal<Progress | undefined> = signal(undefined);
+  readonly stop = new AbortController();
+  /** Milliseconds since 1970. */
+  readonly began: number;
+  ended: number | undefined;
+  /** Whether an earlier load of the page started it. */
+  readonly continued: boolean;
+
+  constructor(
+    readonly key: string,
+    readonly kind: CallKind,
+    readonly name: string,
+    readonly args: any,
+    saved?: SavedCall,
+  ) {
+    this.began = saved?.began ?? Date.now();
+    this.continued = saved !== undefined;
+  }
+
+  get running(): boolean {
+    return this.state.peek().kind === "running";
+  }
+
+  end(state: CallState): void {
+    if (!this.running) return;
+    this.ended = Date.now();
+    this.state.value = state;
+  }
+
+  cancel(): void {
+    this.end({ kind: "cancelled" });
+    this.stop.abort("cancelled by the user");
+  }
+
+  saved(): SavedCall {
+    const { key, kind, name, args, began } = this;
+    return { key, kind, name, args, began };
+  }
+}
