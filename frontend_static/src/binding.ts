@@ -1,14 +1,14 @@
 /**
- * The wire contract with a gateway (docs/binding.md): subprotocols, close codes, control frames.
+ * The wire contract with a gateway (docs/reference/binding.md): subprotocols, close codes, control frames.
  *
- * Pure text and data; knows no socket and no session. Mirrors `mcp_ws_ide/core/binding.py`.
+ * Pure: knows nothing of sockets and sessions. Mirrors `mcp_ws_ide/core/binding.py`.
  */
 
 export const SUBPROTOCOL_RESUME = "mcp.resume.v1";
 export const SUBPROTOCOL_MCP = "mcp";
 const AUTH_PREFIX = "mcp.auth.";
 
-/** Why a link was closed (RFC 6455 section 7.4, and docs/binding.md section 9). */
+/** Close codes (RFC 6455 section 7.4 and docs/reference/binding.md section 9). */
 export const CloseCode = {
   NORMAL: 1000,
   GOING_AWAY: 1001,
@@ -17,7 +17,7 @@ export const CloseCode = {
   ABNORMAL: 1006,
   INVALID_TEXT: 1007,
   TOO_BIG: 1009,
-  /** What this client closes a link with that it gives up on: pages may only send 1000, which ends the session. */
+  /** This client abandons a link. 1000 would end the session, and a page may send no other code below 3000. */
   DROPPED: 4000,
   NO_HELLO: 4400,
   REVOKED: 4403,
@@ -25,7 +25,7 @@ export const CloseCode = {
   UPSTREAM_ENDED: 4502,
 } as const;
 
-/** Close codes after which coming back would repeat the same end, or is not wanted. */
+/** Close codes after which reconnecting would end in the same way, or is not wanted. */
 export const FINAL_CODES: ReadonlySet<number> = new Set([
   CloseCode.NORMAL,
   CloseCode.PROTOCOL_ERROR,
@@ -38,13 +38,13 @@ export const FINAL_CODES: ReadonlySet<number> = new Set([
   CloseCode.UPSTREAM_ENDED,
 ]);
 
-/** Error code of the answers this client writes itself, when link and session are lost. */
+/** Error code of the answers that this client creates when link and session are lost. */
 export const SESSION_LOST = -31006;
 
-/** Error code of what goes beyond a limit. */
+/** Error code for exceeding a limit. */
 export const LIMIT_EXCEEDED = -31003;
 
-/** What either side buffers: data frames, and their bytes. */
+/** How much unacknowledged data each side buffers: frames, and their bytes. */
 export interface Window {
   readonly frames: number;
   readonly bytes: number;
@@ -52,7 +52,7 @@ export interface Window {
 
 export const DEFAULT_WINDOW: Window = { frames: 4096, bytes: 4 << 20 };
 
-/** A JSON object with the member `mcp.ws` and without `jsonrpc`; it is not counted. */
+/** A control frame: a JSON object with the member `mcp.ws` and without `jsonrpc`. Not counted as data. */
 export type Control =
   | { readonly "mcp.ws": "open" }
   | { readonly "mcp.ws": "resume"; readonly token: string; readonly recv: number }
@@ -60,10 +60,10 @@ export type Control =
       readonly "mcp.ws": "opened";
       readonly session: string;
       readonly token: string;
-      /** Seconds that a session without a link lives. */
+      /** Grace period in seconds: how long a detached session is kept. */
       readonly grace: number;
       readonly window: Window;
-      /** Longest message that the gateway takes. */
+      /** Longest message that the gateway accepts, in bytes. */
       readonly max_message_bytes?: number | null;
     }
   | { readonly "mcp.ws": "resumed"; readonly recv: number; readonly token: string }
@@ -73,7 +73,7 @@ export type Control =
   | { readonly "mcp.ws": "ping" }
   | { readonly "mcp.ws": "pong" };
 
-/** A control frame with a missing or ill-typed member. */
+/** A control frame that is unknown, or has a missing or ill-typed member. */
 export class ControlError extends Error {
   override readonly name = "ControlError";
 }
@@ -104,7 +104,7 @@ export function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** The value of a JSON text; undefined where it is none. */
+/** The value of a JSON text; undefined where it is not JSON. */
 export function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
@@ -114,31 +114,31 @@ export function parseJson(text: string): unknown {
 }
 
 /**
- * The control frame that a frame is; undefined for a data frame, whether or not that is a message. A frame that writes
- * the name with an escape is data.
+ * Read a frame as a control frame; undefined for a data frame, valid message or not. A frame that spells `mcp.ws` with an
+ * escape is data.
  *
  * @param text the frame.
  * @param value the same, parsed.
- * @throws ControlError it says too little, or nothing known.
+ * @throws ControlError the control frame is unknown, or a member is missing or ill-typed.
  */
 export function asControl(text: string, value: unknown): Control | undefined {
   if (!text.includes('"mcp.ws"') || !isObject(value) || !("mcp.ws" in value) || "jsonrpc" in value) return undefined;
   const kind = value["mcp.ws"];
   if (typeof kind !== "string" || !Object.hasOwn(MEMBERS, kind)) {
-    throw new ControlError(`an unknown control frame: ${JSON.stringify(kind).slice(0, 40)}`);
+    throw new ControlError(`unknown control frame ${JSON.stringify(kind).slice(0, 40)}`);
   }
   for (const [member, check] of Object.entries(MEMBERS[kind as Control["mcp.ws"]])) {
-    if (!check(value[member])) throw new ControlError(`the control frame "${kind}" needs a proper member "${member}"`);
+    if (!check(value[member])) throw new ControlError(`control frame "${kind}" has no valid member "${member}"`);
   }
   return value as Control;
 }
 
-/** The frame of a control. */
+/** The text of a control frame. */
 export function encodeControl(control: Control): string {
   return JSON.stringify(control);
 }
 
-/** The subprotocol entry that carries a credential: `mcp.auth.` and its unpadded base64url (docs/binding.md section 3). */
+/** The subprotocol entry that carries a credential: `mcp.auth.` and its unpadded base64url (docs/reference/binding.md section 3). */
 export function authSubprotocol(token: string): string {
   const binary = Array.from(new TextEncoder().encode(token), (byte) => String.fromCharCode(byte)).join("");
   return AUTH_PREFIX + btoa(binary).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");

@@ -1,23 +1,23 @@
 /**
  * Exactly-once delivery over successive links: a client's counters and its buffer of unacknowledged frames.
  *
- * Pure (docs/binding.md section 6). Positions are implicit: the n-th data frame of a direction has position n, and
- * nothing on the wire says so. Invariants:
+ * Pure (docs/reference/binding.md section 6). Positions are implicit: the n-th data frame of a direction has position n;
+ * the frame itself does not carry it. Invariants:
  *
  * 1. `base` ≤ what the peer has acknowledged ≤ `sent`; the buffer holds the frames of positions `base + 1` … `sent`.
  * 2. A frame leaves the buffer only when the peer has acknowledged it.
- * 3. `received` counts data frames after they were taken, so that what is acknowledged was processed.
+ * 3. `received` counts data frames after they were processed, so that what is acknowledged was processed.
  *
- * Mirrors `mcp_ws_ide/core/channel.py`, without gaps toward the peer: a client never drops what it has taken.
+ * Mirrors `mcp_ws_ide/core/channel.py`, without gaps toward the peer: a client never drops what it has accepted.
  */
 
 import { encodeControl, type Window } from "./binding.js";
 
 /** Unacknowledged data frames after which a side acknowledges at once. */
 const ACK_FRAMES = 8;
-/** Unacknowledged data frames after which an acknowledgement goes along with data that is sent anyway. */
+/** Unacknowledged data frames after which an acknowledgement is sent along with outgoing data. */
 export const ACK_WITH_DATA = 7;
-/** A side also acknowledges at once when it has taken one part in this many of the window's bytes. */
+/** A side also acknowledges at once after this fraction (1/n) of the window's bytes. */
 const ACK_SHARE = 8;
 
 const encoder = new TextEncoder();
@@ -27,7 +27,7 @@ export function byteLength(text: string): number {
   return encoder.encode(text).byteLength;
 }
 
-/** The peer names a position that cannot be: it acknowledges what was never sent, or asks for what it acknowledged. */
+/** The peer named an impossible position: it acknowledged what was never sent, or requested what it had acknowledged. */
 export class PositionError extends Error {
   override readonly name = "PositionError";
 }
@@ -40,11 +40,11 @@ interface Kept {
 export class ReliableChannel {
   /** Frames of this side that the peer has acknowledged. */
   base = 0;
-  /** Frames of this side, in all. */
+  /** Data frames of this side, in total. */
   sent = 0;
-  /** Frames of the peer, in all. */
+  /** Data frames received from the peer, in total. */
   received = 0;
-  /** The count that was acknowledged to the peer last. */
+  /** The count acknowledged to the peer last. */
   acked = 0;
   unackedBytes = 0;
   #receivedBytes = 0;
@@ -57,7 +57,7 @@ export class ReliableChannel {
   }
 
   /**
-   * A side that goes on where another one of the same session stopped.
+   * A channel that continues where another one of the same session stopped.
    *
    * @param kept its unacknowledged frames, the oldest first.
    */
@@ -69,7 +69,7 @@ export class ReliableChannel {
     return channel;
   }
 
-  /** What the peer has not acknowledged, the oldest first. */
+  /** The frames that the peer has not acknowledged, oldest first. */
   get kept(): string[] {
     return Array.from(this.#kept, ({ data }) => data);
   }
@@ -78,7 +78,7 @@ export class ReliableChannel {
     return this.#window;
   }
 
-  /** What either side keeps; it also says when bytes alone are worth an acknowledgement. */
+  /** The window; it also determines after how many bytes an acknowledgement is due. */
   set window(window: Window) {
     this.#window = window;
   }
@@ -88,12 +88,12 @@ export class ReliableChannel {
     return this.sent - this.base;
   }
 
-  /** Whether the window is used up. */
+  /** Whether the window is full. */
   get full(): boolean {
     return this.#kept.length >= this.#window.frames || this.unackedBytes >= this.#window.bytes;
   }
 
-  /** Take the next data frame into the buffer. Whether there is room is the caller's question. */
+  /** Add the next data frame to the buffer. The caller checks that there is space. */
   push(data: string): void {
     const bytes = byteLength(data);
     this.#kept.push({ data, bytes });
@@ -102,12 +102,12 @@ export class ReliableChannel {
   }
 
   /**
-   * The peer has processed `recv` frames: forget them. An older count than a known one is stale, not wrong.
+   * The peer has processed `recv` frames: drop them. A count lower than an earlier one is stale, not an error.
    *
-   * @throws PositionError more than were sent.
+   * @throws PositionError the count exceeds the frames sent.
    */
   acknowledge(recv: number): void {
-    if (recv > this.sent) throw new PositionError(`${recv} frames acknowledged, ${this.sent} sent`);
+    if (recv > this.sent) throw new PositionError(`the peer acknowledged ${recv} frames, but ${this.sent} were sent`);
     const done = recv - this.base;
     if (done <= 0) return;
     for (const { bytes } of this.#kept.splice(0, done)) this.unackedBytes -= bytes;
@@ -115,18 +115,18 @@ export class ReliableChannel {
   }
 
   /**
-   * Everything the peer has not received, to be written to a new link.
+   * The frames that the peer has not received, to be sent on a new link.
    *
    * @throws PositionError the peer received more than was sent, or less than it acknowledged.
    */
   replayAfter(recv: number): string[] {
-    if (recv < this.base) throw new PositionError(`frames after ${recv} are gone: ${this.base} were acknowledged`);
+    if (recv < this.base) throw new PositionError(`the peer requested frames after ${recv}, but had acknowledged ${this.base}`);
     this.acknowledge(recv);
     return this.#kept.map(({ data }) => data);
   }
 
   /**
-   * Count a data frame of `bytes` that was taken, or a gap of `weight` of them.
+   * Count a data frame of `bytes` bytes that was processed, or a gap of `weight` frames.
    *
    * @returns whether it should be acknowledged now rather than within a second.
    */
@@ -136,12 +136,12 @@ export class ReliableChannel {
     return this.received - this.acked >= ACK_FRAMES || this.#receivedBytes * ACK_SHARE >= this.#window.bytes;
   }
 
-  /** Whether anything was received and not acknowledged. */
+  /** Whether a received frame is not acknowledged yet. */
   get owesAck(): boolean {
     return this.received > this.acked;
   }
 
-  /** Whether an acknowledgement should go along with data that is sent now. */
+  /** Whether an acknowledgement is due along with data that is sent now. */
   get owesAckWithData(): boolean {
     return this.received - this.acked >= ACK_WITH_DATA;
   }

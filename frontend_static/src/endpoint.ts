@@ -1,27 +1,27 @@
 /**
- * One MCP endpoint and the credential for it: addresses, subprotocols, headers (docs/binding.md section 3).
+ * One MCP endpoint and the credential for it: addresses, subprotocols, headers (docs/reference/binding.md section 3).
  *
- * Knows how a request is made, not what it is for.
+ * Knows how requests are made, and nothing of their purpose.
  */
 
 import { authSubprotocol, isObject, parseJson } from "./binding.js";
-import { ConnectError, Unauthorized, UnknownServer, wordsOf } from "./errors.js";
+import { ConnectError, Unauthorized, UnknownServer, messageOf } from "./errors.js";
 
-/** A credential, or a function that gives a fresh one for each link. */
+/** A credential, or a function that returns a fresh one for each link. */
 export type Token = string | (() => string | Promise<string>);
 
-/** How a client presents itself. Without any of these a page of the same origin uses its cookie. */
+/** The client's credentials. Without any of these, a page of the same origin uses its cookie. */
 export interface Credentials {
   /** A Jupyter or gateway token: sent as subprotocol with WebSocket, in the `Authorization` header otherwise. */
   readonly token?: Token | undefined;
   /**
-   * One-time tickets in place of a subprotocol: `true` asks the gateway for one before each link, with the token or the
-   * cookie; a function gives one. Only for WebSocket: a ticket opens one request.
+   * Single-use tickets in place of a subprotocol: `true` requests one from the gateway before each link, with the token or
+   * cookie; a function returns one. For WebSocket only: a ticket opens one request.
    */
   readonly ticket?: true | (() => string | Promise<string>) | undefined;
-  /** Further headers of every HTTP request; a page cannot set any for WebSocket. */
+  /** Additional headers of every HTTP request; a page cannot set headers of a WebSocket. */
   readonly headers?: Readonly<Record<string, string>> | undefined;
-  /** In place of the global `fetch`. */
+  /** Used in place of the global `fetch`. */
   readonly fetch?: typeof globalThis.fetch | undefined;
 }
 
@@ -33,34 +33,34 @@ export class Endpoint {
 
   /**
    * @param url address of an MCP endpoint, `ws(s)://` or `http(s)://`; in a page it may be relative.
-   * @throws ConnectError it is no such address.
+   * @throws ConnectError the address is not valid.
    */
   constructor(url: string | URL, credentials: Credentials) {
     this.#url = parsed(url);
     this.#credentials = credentials;
   }
 
-  /** The address for messages: a query may hold a token. */
+  /** The address for error messages, without its query, which may hold a token. */
   get where(): string {
     return `${this.#url.protocol}//${this.#url.host}${this.#url.pathname}`;
   }
 
-  /** The address over HTTP, or that of something below it. */
+  /** The address over HTTP, or that of a path below it. */
   httpUrl(below = ""): URL {
     const url = withScheme(this.#url, "http");
     if (below) url.pathname = `${url.pathname.replace(/\/+$/, "")}/${below}`;
     return url;
   }
 
-  /** What identifies the endpoint, without any credential of this client's. */
+  /** Identifies the endpoint, without this client's credentials. */
   get key(): string {
     return this.#url.href;
   }
 
   /**
-   * The address and the credential among the subprotocols of a new WebSocket.
+   * The address of a new WebSocket, and the subprotocol that carries the credential.
    *
-   * @throws ConnectError the credential cannot be had.
+   * @throws ConnectError the credential could not be obtained.
    */
   async socket(): Promise<{ url: URL; protocols: string[] }> {
     const url = withScheme(this.#url, "ws");
@@ -73,9 +73,9 @@ export class Endpoint {
   }
 
   /**
-   * The headers of one HTTP request: credential, what Jupyter asks of a page that has only a cookie, and the caller's own.
+   * The headers of one HTTP request: credential, the XSRF token that Jupyter requires with a cookie, and the caller's own.
    *
-   * @throws ConnectError the credential cannot be had, or a value cannot be sent.
+   * @throws ConnectError the credential could not be obtained, or a value is not a valid header.
    */
   async headers(): Promise<Record<string, string>> {
     const headers: Record<string, string> = { ...this.#credentials.headers };
@@ -83,24 +83,24 @@ export class Endpoint {
     const xsrf = token ? undefined : xsrfCookie();
     if (token) headers["Authorization"] = `Bearer ${token}`;
     if (xsrf) headers["X-XSRFToken"] = xsrf;
-    for (const [name, value] of Object.entries(headers)) this.#checkPrintable(name, value);
+    for (const [name, value] of Object.entries(headers)) this.#checkPrintable(`the header ${name}`, value);
     return headers;
   }
 
   /**
-   * `fetch`, with the page's cookies where the origin is its own.
+   * `fetch`, with the page's cookies for its own origin.
    *
-   * @throws ConnectError it was redirected, which a gateway never does, unless the caller deals with that.
+   * @throws ConnectError the answer is a redirect, which a gateway never sends, unless `init` handles redirects.
    */
   async fetch(url: URL, init: RequestInit): Promise<Response> {
     const fetch = this.#credentials.fetch ?? globalThis.fetch;
     const response = await fetch(url, { credentials: "same-origin", redirect: "manual", cache: "no-store", ...init });
     const redirected = response.type === "opaqueredirect" || (response.status >= 300 && response.status < 400);
     if (!redirected || init.redirect !== undefined) return response;
-    throw new ConnectError(`${this.where} is redirected: a login has expired, or the server behind a proxy is stopped`);
+    throw new ConnectError(`${this.where} is redirected: the login has expired, or the server behind a proxy is not running`);
   }
 
-  /** Ask the probe; with POST, which calls are made of, where something forbids GET. */
+  /** Request the probe; with POST, as calls do, where something forbids GET. */
   async probe(init: RequestInit): Promise<Response> {
     const url = this.httpUrl("probe");
     const response = await this.fetch(url, init);
@@ -124,14 +124,14 @@ export class Endpoint {
     try {
       return await source();
     } catch (error) {
-      // Whoever gives credentials may be out of reach for the same reason as the gateway is: worth another attempt.
-      throw new ConnectError(`no ${what} for ${this.where}: ${wordsOf(error)}`);
+      // The source of credentials may be unreachable for the same reason as the gateway: worth retrying.
+      throw new ConnectError(`could not obtain the ${what} for ${this.where}: ${messageOf(error)}`);
     }
   }
 
   async #requestTicket(): Promise<string> {
     const [base, server] = split(this.#url);
-    if (base === undefined) throw new ConnectError(`${this.where} is no address of a gateway, which would give tickets`);
+    if (base === undefined) throw new ConnectError(`${this.where} is not the address of a gateway, so it issues no tickets`);
     const url = this.httpUrl();
     url.pathname = `${base}/mcp-ws/api/tickets`;
     url.search = "";
@@ -145,42 +145,42 @@ export class Endpoint {
   }
 
   /**
-   * The outcome of a request that may fail on the way.
+   * Run a request, turning network failures into ConnectError.
    *
-   * @throws ConnectError it did.
+   * @throws ConnectError the endpoint cannot be reached.
    */
   async reach<T>(request: () => Promise<T>): Promise<T> {
     try {
       return await request();
     } catch (error) {
       if (error instanceof ConnectError) throw error;
-      throw new ConnectError(`${this.where} cannot be reached: ${wordsOf(error)}${foreignHint(this.#url)}`);
+      throw new ConnectError(`${this.where} cannot be reached: ${messageOf(error)}${foreignHint(this.#url)}`);
     }
   }
 
-  /** An HTTP answer that is a refusal, as the error to throw. */
+  /** The error for an HTTP answer that is a refusal. */
   refusal(status: number, body: string, phrase: string): ConnectError {
     const answer = parseJson(body);
-    const said = isObject(answer) && typeof answer["message"] === "string" ? answer["message"].slice(0, 500) : "";
-    const words = said || phrase || "no reason was given";
+    const message = isObject(answer) && typeof answer["message"] === "string" ? answer["message"].slice(0, 500) : "";
+    const reason = message || phrase || "no reason was given";
     if (status === 401 || status === 403) {
-      return new Unauthorized(`${this.where} refused the credential (${status}): ${words}`);
+      return new Unauthorized(`${this.where} refused the credential (${status}): ${reason}`);
     }
-    if (status === 404) return new UnknownServer(`${this.where} is unknown (404): ${words}`);
-    return new ConnectError(`${this.where} answered ${status}: ${words}`);
+    if (status === 404) return new UnknownServer(`${this.where} is unknown (404): ${reason}`);
+    return new ConnectError(`${this.where} answered ${status}: ${reason}`);
   }
 
   #checkPrintable(name: string, value: string): void {
     // Checked here, since engines repeat the value in their errors.
     if (PRINTABLE.test(value)) return;
-    throw new ConnectError(`the value of ${name} for ${this.where} is not one line of printable ASCII text`);
+    throw new ConnectError(`${name} for ${this.where} is not one line of printable ASCII text`);
   }
 }
 
-/** What a server without a probe answers to a GET, or a network that forbids it. */
+/** Status codes of servers without a probe, and of networks that forbid GET. */
 export const NO_PROBE: ReadonlySet<number> = new Set([400, 404, 405, 406, 415]);
 
-/** Whether an error answer has the shape of a gateway's. */
+/** Whether an error answer has the form of a gateway's. */
 export function isOurs(body: string): boolean {
   const answer = parseJson(body);
   return isObject(answer) && "message" in answer && "status" in answer;
@@ -193,10 +193,10 @@ function parsed(url: string | URL): URL {
   try {
     result = new URL(text, globalThis.location?.href);
   } catch {
-    throw new ConnectError(`"${shown}" is no address`);
+    throw new ConnectError(`"${shown}" is not a valid address`);
   }
   if (!/^(ws|http)s?:$/.test(result.protocol)) {
-    throw new ConnectError(`"${shown}" is no ws://, wss://, http:// or https:// address`);
+    throw new ConnectError(`"${shown}" is not a ws://, wss://, http:// or https:// address`);
   }
   result.hash = "";
   return result;
@@ -218,9 +218,9 @@ function xsrfCookie(): string | undefined {
   return found?.[1];
 }
 
-/** A browser does not tell a page why a request to another origin failed. */
+/** A hint for requests to another origin: a browser does not tell a page why they failed. */
 function foreignHint(url: URL): string {
   const here = globalThis.location?.origin;
   if (here === undefined || here === withScheme(url, "http").origin) return "";
-  return `, or does not admit pages of ${here} (ServerApp.allow_origin)`;
+  return `, or does not allow pages of ${here} (ServerApp.allow_origin)`;
 }

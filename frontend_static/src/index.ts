@@ -1,4 +1,4 @@
-/** MCP over resumable WebSockets, for browsers and Node (docs/typescript.md). */
+/** MCP over resumable WebSockets, for browsers and Node (docs/guides/typescript.md). */
 
 export type { Credentials, Token } from "./endpoint.js";
 export { ConnectError, ConnectionLost, MessageTooLarge, SessionGone, Unauthorized, UnknownServer } from "./errors.js";

@@ -1,21 +1,21 @@
-/** What a page tells about its life and its network. Nothing happens where there is no page. */
+/** The page's lifecycle and network events. Without a page (Node), there are none. */
 
-/** What is to be done. */
+/** What the events mean to a session. */
 export interface PageEvents {
-  /** The page or its network is back: whatever was waited for may work now. */
+  /** The page or its network is back: reconnecting may work now. */
   wake(): void;
   /** The network may be gone. */
   doubt(): void;
-  /** The page ends, and nobody will come back. */
+  /** The page ends and will not be shown again. */
   leave(): void;
 }
 
 type Handler = (event: Event) => void;
 
 /**
- * Listen, until the function that is returned is called.
+ * Listen until the returned function is called.
  *
- * `online` and `offline` are hints and no more: a gateway on the same machine is there without any network.
+ * `online` and `offline` are only hints: a gateway on the same machine needs no network.
  */
 export function watchPage(events: PageEvents): () => void {
   const scope = globalThis as Partial<Pick<Window, "addEventListener" | "removeEventListener">>;

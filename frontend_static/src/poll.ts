@@ -1,8 +1,9 @@
 /**
- * A link made of POSTs (docs/binding.md section 11).
+ * A link made of POST requests (docs/reference/binding.md section 11).
  *
- * One POST carries what is sent, another one is held until something comes. A POST that fails is repeated, since the
- * gateway knows which frames it has seen; when that does not help the link is lost, and the session resumes on another.
+ * One POST carries what this side sends; another is held by the gateway until it has something to send. A failed POST is
+ * repeated, since the gateway knows which frames it has received; if that fails too, the link is lost and the session
+ * resumes on another.
  */
 
 import { CloseCode, isObject, parseJson } from "./binding.js";
@@ -10,16 +11,15 @@ import { byteLength } from "./channel.js";
 import type { Endpoint } from "./endpoint.js";
 import { ConnectError } from "./errors.js";
 import { Link, type LinkEnd, type Opener } from "./link.js";
+import { POST_RETRY_DELAYS } from "./reconnect.js";
 
-/** Size in bytes above which a body takes no further frame. */
+/** Bytes above which no further frame is added to a body. */
 const BODY_BYTES = 1 << 20;
-/** Milliseconds without an answer after which a POST has failed; the gateway holds one for 25 s. */
+/** Milliseconds without an answer after which a POST has failed; the gateway holds a POST for up to 25 s. */
 const ANSWER_TIMEOUT = 45_000;
-/** Milliseconds before each repetition of a failed POST. */
-const RETRY_DELAYS = [100, 500, 2_000];
-/** Status codes of proxies that lost patience or their upstream: worth a repetition. */
-const PASSING: ReadonlySet<number> = new Set([429, 502, 503, 504]);
-/** Status codes that a repetition of the same frames would get again, on any link. */
+/** Status codes of proxies that timed out or lost their upstream: worth repeating. */
+const TRANSIENT: ReadonlySet<number> = new Set([429, 502, 503, 504]);
+/** Status codes that the same frames would get again, on any link. */
 const REFUSED: ReadonlySet<number> = new Set([400, 413, 415]);
 
 export class PollOpener implements Opener {
@@ -36,17 +36,17 @@ export class PollOpener implements Opener {
     return this.#endpoint.where;
   }
 
-  /** A link on which nothing was sent yet; its first frame is what may be refused. */
+  /** A link on which nothing was sent yet; a refusal comes with its first frame. */
   async open(): Promise<Link> {
     const headers = { ...(await this.#endpoint.headers()), "Content-Type": "application/x-ndjson" };
     return new PollLink(this.#endpoint, headers);
   }
 }
 
-/** The lines of one answer. */
+/** One answer, parsed. */
 interface Answer {
   readonly link: string;
-  /** Frames the gateway sent on this link before these. */
+  /** Frames that the gateway sent on this link before these. */
   readonly sent: number;
   readonly frames: readonly string[];
   readonly end: LinkEnd | undefined;
@@ -71,7 +71,7 @@ class PollLink extends Link {
   }
 
   send(frame: string): void {
-    this.#outbox.push(frame); // JSON.stringify leaves no raw line break in it
+    this.#outbox.push(frame); // one line: JSON.stringify escapes line breaks
     if (!this.#sending) void this.#empty();
   }
 
@@ -94,7 +94,7 @@ class PollLink extends Link {
       this.#sent = 1;
       this.#take(text);
       if (this.#id === "") {
-        throw new ConnectError(`${this.#endpoint.where} answers no poll link: ${text.slice(0, 100)}`);
+        throw new ConnectError(`${this.#endpoint.where} did not answer as a poll link: ${text.slice(0, 100)}`);
       }
     } catch (error) {
       return this.#break({ code: CloseCode.ABNORMAL, reason: "", error: error as ConnectError });
@@ -112,7 +112,7 @@ class PollLink extends Link {
     if (answer !== undefined) this.#take(answer, false);
   }
 
-  /** One POST after the other that is held until something waits. */
+  /** Keep one POST open for the gateway's frames. */
   async #hold(): Promise<void> {
     while (!this.#over) {
       const answer = await this.#post(this.#head());
@@ -131,29 +131,29 @@ class PollLink extends Link {
     return { status: response.status, text: await response.text(), phrase: response.statusText };
   }
 
-  /** POST, again if the network lost it. Undefined where the link is lost. */
+  /** POST, repeated after transient failures. Undefined where the link is lost. */
   async #post(body: string): Promise<string | undefined> {
     let status = 0;
-    for (const delay of [0, ...RETRY_DELAYS]) {
+    for (const delay of [0, ...POST_RETRY_DELAYS]) {
       await new Promise((resolve) => setTimeout(resolve, delay));
       if (this.#over) return undefined;
       const answer = await this.#fetch(body).catch(() => undefined);
       if (answer?.status === 200) return answer.text;
       status = answer?.status ?? 0;
-      if (status !== 0 && !PASSING.has(status)) break;
+      if (status !== 0 && !TRANSIENT.has(status)) break;
     }
     this.#break(brokenBy(status));
     return undefined;
   }
 
-  /** @param whole whether everything the gateway has sent must be here; not while a held POST is under way. */
+  /** @param whole whether all frames sent so far must have arrived; not so while a held POST is open. */
   #take(text: string, whole = true): void {
     const answer = parseAnswer(text);
-    if (answer === undefined) return this.#break({ code: CloseCode.ABNORMAL, reason: "an answer of another shape" });
+    if (answer === undefined) return this.#break({ code: CloseCode.ABNORMAL, reason: "the gateway sent a malformed answer" });
     this.#id = answer.link;
     if (!whole && answer.frames.length === 0 && answer.end === undefined) return;
     if (answer.sent > this.#received) {
-      return this.#break({ code: CloseCode.ABNORMAL, reason: "an answer was lost on its way, and what it held" });
+      return this.#break({ code: CloseCode.ABNORMAL, reason: "an answer with frames was lost" });
     }
     const fresh = answer.frames.slice(this.#received - answer.sent);
     this.#received += fresh.length;
@@ -161,7 +161,7 @@ class PollLink extends Link {
     if (answer.end !== undefined) this.#leave(answer.end);
   }
 
-  /** The gateway has said its last, and is told that this was heard; or this side says its own. */
+  /** Confirm the gateway's close, or send this side's. */
   #leave(end: LinkEnd): void {
     if (this.#over) return;
     const frames = this.#outbox.splice(0);
@@ -169,8 +169,8 @@ class PollLink extends Link {
     const body = [this.#head(), ...(this.#sending ? [] : frames), goodbye].join("\n");
     this.#stop.abort();
     const url = this.#endpoint.httpUrl("poll");
-    const said = this.#endpoint.fetch(url, { method: "POST", headers: this.#headers, body, keepalive: true });
-    void said.catch(() => undefined).then(() => this.finish(end)); // it will notice
+    const sent = this.#endpoint.fetch(url, { method: "POST", headers: this.#headers, body, keepalive: true });
+    void sent.catch(() => undefined).then(() => this.finish(end)); // the gateway notices the silence
   }
 
   #break(end: LinkEnd): void {
@@ -185,9 +185,9 @@ class PollLink extends Link {
 }
 
 function brokenBy(status: number): LinkEnd {
-  if (!REFUSED.has(status)) return { code: CloseCode.ABNORMAL, reason: status === 0 ? "" : `a body got ${status}` };
+  if (!REFUSED.has(status)) return { code: CloseCode.ABNORMAL, reason: status === 0 ? "" : `a POST was answered with ${status}` };
   const code = status === 413 ? CloseCode.TOO_BIG : CloseCode.PROTOCOL_ERROR;
-  return { code, reason: `the gateway refused a body with ${status}` };
+  return { code, reason: `the gateway refused a POST with ${status}` };
 }
 
 function parseAnswer(text: string): Answer | undefined {

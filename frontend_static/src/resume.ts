@@ -1,11 +1,11 @@
 /**
- * A client's end of a resumable session (`mcp.resume.v1`, docs/binding.md section 6).
+ * A client's side of a resumable session (`mcp.resume.v1`, docs/reference/binding.md section 6).
  *
- * Pure: frames go in; frames to write and messages to hand on come out. Rules:
+ * Pure: frames go in; frames to send and messages to deliver come out. Rules:
  *
  * 1. Data leaves the buffer only when the gateway has acknowledged it.
- * 2. What cannot be promised is said: a request that a loss leaves unanswered gets an error with `data.outcome`:
- *    `not_sent` (safe to retry) or `unknown` (it may have run).
+ * 2. A request that a loss leaves without an answer fails with an explicit `data.outcome`: `not_sent` (safe to retry) or
+ *    `unknown` (it may have run).
  *
  * Mirrors `ClientEnd` of `mcp_ws_ide/core/resume.py`; both run `tests/vectors/client.json`.
  */
@@ -28,23 +28,23 @@ export class Violation extends Error {
   override readonly name = "Violation";
 }
 
-/** What a frame from the gateway changed, besides data. */
+/** What a frame from the gateway changed, apart from delivering data. */
 export type Event = "opened" | "resumed" | "gone" | "gap" | "pong" | "nothing";
 
-/** What became of a frame. */
+/** The result of processing a frame. */
 export interface Received {
-  /** The data frame; undefined where it was a control frame. */
+  /** The data frame; undefined for a control frame. */
   readonly data?: string;
-  /** What the data frame holds as JSON; undefined where it is none. */
+  /** The data frame as JSON; undefined where it is not JSON. */
   readonly message?: unknown;
-  /** What to write now. */
+  /** Frames to send now. */
   readonly write: readonly string[];
   readonly event: Event;
 }
 
 export type RequestId = string | number;
 
-/** An error answer this end writes because a loss left a request without one. */
+/** The error that answers a request whose answer was lost. */
 export interface LostAnswer {
   readonly jsonrpc: "2.0";
   readonly id: RequestId;
@@ -55,39 +55,39 @@ export interface LostAnswer {
   };
 }
 
-/** A request without an answer, and its position among the frames. */
+/** A request without an answer, and its position among the sent frames. */
 interface Waiting {
   readonly id: RequestId;
   position: number;
 }
 
 /**
- * What a session needs to go on in another page: plain JSON. It holds the token that resumes the session, and messages that
- * were not acknowledged: keep it as secret as a credential, and use it once.
+ * What another page needs to resume a session, as plain JSON. It contains the resume token and unacknowledged messages:
+ * treat it like a credential, and use it once.
  */
 export interface SessionSnapshot {
   readonly version: 1;
   /** The session's public id. */
   readonly session: string;
   readonly token: string;
-  /** Seconds that the session lives without a link. */
+  /** Grace period in seconds: how long the session is kept without a link. */
   readonly grace: number;
   readonly window: Window;
-  /** Longest message that the gateway takes, in bytes. */
+  /** Longest message that the gateway accepts, in bytes. */
   readonly maxMessageBytes?: number;
-  /** Messages of this side that were acknowledged, and of the other side that were taken. */
+  /** Messages of this side that were acknowledged, and messages received from the other side. */
   readonly acknowledged: number;
   readonly received: number;
-  /** Messages of this side that were not acknowledged. */
+  /** Messages of this side that were not acknowledged, oldest first. */
   readonly kept: readonly string[];
   readonly legacy: boolean;
   /** Requests without an answer. */
   readonly waiting: readonly RequestId[];
-  /** Messages for this side that were taken, and are still to be handed on. */
+  /** Messages received and not delivered yet. */
   readonly arrived?: readonly unknown[];
 }
 
-/** Whether a value, which somebody kept meanwhile, is a snapshot of this version. */
+/** Whether a value is a snapshot of this version; it may come from storage. */
 export function isSnapshot(value: unknown): value is SessionSnapshot {
   if (!isObject(value) || value["version"] !== 1 || !isObject(value["window"])) return false;
   const { session, token, legacy, kept, waiting, arrived = [] } = value;
@@ -105,34 +105,34 @@ export function isSnapshot(value: unknown): value is SessionSnapshot {
 const NOTHING: Received = { write: [], event: "nothing" };
 
 /**
- * Use: after connecting, write {@link hello}; feed frames to {@link receive}; send messages through {@link send}; after a
- * loss, {@link lostLink}; to end, {@link giveUp}.
+ * Use: after connecting, send {@link hello}; pass frames to {@link receive} and messages to {@link send}; after a loss, call
+ * {@link lostLink}; to end, {@link giveUp}.
  */
 export class ClientEnd {
   channel = new ReliableChannel(DEFAULT_WINDOW);
   /** The session's public id. */
   session = "";
-  /** Seconds that the session lives without a link. */
+  /** Grace period in seconds: how long the session is kept without a link. */
   grace = 0;
-  /** Longest message that the gateway takes, in bytes, where it said so. */
+  /** Longest message that the gateway accepts, in bytes; infinite where it announced none. */
   maxMessageBytes = Infinity;
-  /** Whether data frames may be written now. */
+  /** Whether data frames may be sent now. */
   live = false;
-  /** Whether the client has sent `initialize`: then no other session can take over. */
+  /** Whether the client has sent `initialize`: then a new session cannot replace this one. */
   legacy = false;
-  /** Whether the gateway does not resume: what is written counts as delivered. */
+  /** Whether the server does not resume: what is sent counts as delivered. */
   plain = false;
-  /** Frames written again at the last resume. */
+  /** Frames sent again at the last resume. */
   replayed = 0;
-  /** Messages that the last `gap` frame stood for. */
+  /** Messages that the last `gap` frame replaced. */
   gap = 0;
-  /** What the last `gone` frame said. */
+  /** Reason of the last `gone` frame. */
   goneReason = "";
   #waiting = new Map<string, Waiting>();
   #token = "";
   #written = 0;
 
-  /** The end of a session that was left with {@link snapshot}. */
+  /** Continue a session that was left with {@link snapshot}. */
   static continued(saved: SessionSnapshot): ClientEnd {
     const end = new ClientEnd();
     end.session = saved.session;
@@ -146,7 +146,7 @@ export class ClientEnd {
     return end;
   }
 
-  /** How another end goes on with this session; undefined where there is nothing to go on with. */
+  /** What another client needs to resume this session; undefined where it cannot be resumed. */
   snapshot(): SessionSnapshot | undefined {
     if (!this.resumable) return undefined;
     const { session, grace, legacy, channel, maxMessageBytes } = this;
@@ -165,7 +165,7 @@ export class ClientEnd {
     };
   }
 
-  /** Whether there is a session to go on with. */
+  /** Whether there is a session to resume. */
   get resumable(): boolean {
     return this.#token !== "";
   }
@@ -182,10 +182,10 @@ export class ClientEnd {
   }
 
   /**
-   * Take a message of the SDK.
+   * Accept a message from the SDK.
    *
-   * @param message what `text` holds, where that is known already.
-   * @returns whether it is to be written now; else it is kept for later.
+   * @param message the parsed `text`, where the caller has it.
+   * @returns whether to send it now; else it is kept until there is a link.
    */
   send(text: string, message: unknown = parseJson(text)): boolean {
     this.channel.push(text);
@@ -200,7 +200,7 @@ export class ClientEnd {
     if (this.plain) this.channel.acknowledge(this.#written);
   }
 
-  /** The peer speaks plain `mcp`: no hello, no counters. Returns what was queued, to be written now. */
+  /** The peer speaks plain `mcp`: no hello, no counters. Returns the queued messages, to be sent now. */
   startPlain(): string[] {
     this.plain = this.live = true;
     const queued = this.channel.replayAfter(this.channel.base);
@@ -209,7 +209,7 @@ export class ClientEnd {
   }
 
   #noteRequest(message: unknown): void {
-    if (!isObject(message)) return; // the gateway answers it with an error of its own
+    if (!isObject(message)) return; // the gateway answers it with an error
     const { id, method, params } = message;
     if (typeof method !== "string") return;
     if (isRequestId(id)) {
@@ -221,7 +221,7 @@ export class ClientEnd {
   }
 
   /**
-   * A frame from the gateway.
+   * Process a frame from the gateway.
    *
    * @throws Violation the gateway broke the protocol.
    */
@@ -229,7 +229,7 @@ export class ClientEnd {
     const message = parseJson(text);
     const control = this.plain ? undefined : checked(text, message);
     if (control !== undefined) return this.#control(control);
-    if (!this.live) throw new Violation("data before opened or resumed");
+    if (!this.live) throw new Violation("the gateway sent data before opened or resumed");
     this.#noteAnswer(message);
     if (this.plain) return { ...NOTHING, data: text, message };
     const write = this.channel.accept(byteLength(text)) ? [this.channel.takeAck()] : [];
@@ -262,12 +262,12 @@ export class ClientEnd {
       case "pong":
         return { write: [], event: "pong" };
       default:
-        throw new Violation(`the control frame "${control["mcp.ws"]}" has no place here`);
+        throw new Violation(`control frame "${control["mcp.ws"]}" is not allowed here`);
     }
   }
 
   #opened(control: Control & { "mcp.ws": "opened" }): Received {
-    if (this.resumable) throw new Violation("opened, but this session was open");
+    if (this.resumable) throw new Violation("the gateway sent opened for an open session");
     this.session = control.session;
     this.#token = control.token;
     this.grace = control.grace;
@@ -277,11 +277,11 @@ export class ClientEnd {
   }
 
   #resumed(control: Control & { "mcp.ws": "resumed" }): Received {
-    if (!this.resumable || this.live) throw new Violation("resumed, but nothing was to be resumed");
+    if (!this.resumable || this.live) throw new Violation("the gateway sent resumed, but no session was to be resumed");
     const replay = positioned(() => this.channel.replayAfter(control.recv));
     this.#token = control.token;
     this.replayed = replay.length;
-    // At least one frame, which tells the gateway that the new token has arrived.
+    // At least one frame, to confirm the new token.
     return { write: [this.channel.takeAck(), ...this.#goLive(replay)], event: "resumed" };
   }
 
@@ -291,16 +291,16 @@ export class ClientEnd {
     return queued;
   }
 
-  /** The link is gone; messages are kept until the next one. */
+  /** The link was lost; messages are kept for the next one. */
   lostLink(): void {
     this.live = false;
   }
 
   /**
-   * The session is gone, and the client can do with a new one (it has not shaken hands). What was never written is kept
-   * for the new session; of everything else that waits, the outcome is unknown.
+   * The session is gone, and a new one can replace it (there was no handshake). Messages never sent are kept for the new
+   * session; for other open requests, the outcome is unknown.
    *
-   * @returns the answers to hand to the SDK.
+   * @returns the answers to deliver to the SDK.
    */
   startOver(reason: string): LostAnswer[] {
     const answers = this.#fail(reason, true);
@@ -315,7 +315,7 @@ export class ClientEnd {
     return answers;
   }
 
-  /** Nothing will come any more: the answers to hand to the SDK, one for each request without one. */
+  /** No answer will arrive any more: returns an error for each open request, to be delivered to the SDK. */
   giveUp(reason: string): LostAnswer[] {
     this.live = false;
     return this.#fail(reason, false);
@@ -338,7 +338,7 @@ function isRequestId(value: unknown): value is RequestId {
   return typeof value === "string" || typeof value === "number";
 }
 
-/** `7` is not `"7"`. */
+/** A key under which `7` and `"7"` differ. */
 function keyOf(id: RequestId): string {
   return `${typeof id} ${id}`;
 }

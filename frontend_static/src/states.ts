@@ -1,13 +1,16 @@
-/** What a transport tells about its link. */
+/** The states and events of a transport. */
 
-/** The newest one is the transport's `state`; each is told as an event `state`, but for the end by `suspend()`. Times are in milliseconds. */
+/**
+ * The state of a transport, as its `state` and in each event `state`; only `suspend()` sets it without an event. Times are in
+ * milliseconds.
+ */
 export type TransportState =
   /** The first link is being made. */
   | { readonly kind: "connecting" }
   /**
-   * A session has begun, or, where `resumed`, goes on. One that is not resumed and follows another says that the session
-   * before it is lost. `session` is its public id, empty where it is not resumable; `replayed` counts the messages of
-   * this side that were sent again.
+   * A session was opened, or `resumed`. If an earlier session was open and this one is not resumed, the earlier one is lost.
+   * `session` is its public id, empty where it is not resumable; `replayed` counts the messages of this side that were sent
+   * again.
    */
   | {
       readonly kind: "open";
@@ -16,22 +19,22 @@ export type TransportState =
       readonly resumed: boolean;
       readonly replayed: number;
     }
-  /** The link is lost. Attempt number `attempt` (from 1) follows in `delay`, or as soon as the page wakes or is online. */
+  /** The link was lost. Attempt number `attempt` (from 1) follows in `delay`, or as soon as the page wakes or is online. */
   | { readonly kind: "reconnecting"; readonly attempt: number; readonly delay: number; readonly reason: string }
   /**
-   * It is over. `code` is how the last link ended (RFC 6455 section 7.4); `error` is there unless `close()` or
-   * `suspend()` was called: then every open request has got an answer with `data.outcome`.
+   * The transport has ended. `code` is the close code of the last link (RFC 6455 section 7.4). `error` is set unless `close()`
+   * or `suspend()` was called; every open request has then received an error with `data.outcome`.
    */
   | { readonly kind: "closed"; readonly code: number; readonly reason: string; readonly error?: Error };
 
-/** The transport has entered a state. */
+/** The transport entered a state. */
 export class StateEvent extends Event {
   constructor(readonly state: TransportState) {
     super("state");
   }
 }
 
-/** So many progress or log messages gave way while the link was down. */
+/** The gateway dropped this many progress or log messages while the link was down. */
 export class GapEvent extends Event {
   constructor(readonly dropped: number) {
     super("gap");
@@ -39,8 +42,8 @@ export class GapEvent extends Event {
 }
 
 /**
- * There is a reason to think that the link is dead, such as a network that went: the gateway is asked. Told again with
- * false once it has answered; a new state settles it as well.
+ * There is a reason to think that the link is dead, such as a lost network; a ping was sent. Dispatched again with false
+ * once the gateway has answered; a new state ends the doubt as well.
  */
 export class DoubtEvent extends Event {
   constructor(readonly doubted: boolean) {
@@ -48,7 +51,7 @@ export class DoubtEvent extends Event {
   }
 }
 
-/** What was chosen for an `http(s)://` address, and why each one before it was not. */
+/** The transport chosen for an `http(s)://` address, and why each one before it did not work. */
 export interface Negotiated {
   readonly transport: TransportName;
   readonly refused: Readonly<Partial<Record<TransportName, string>>>;
@@ -71,7 +74,7 @@ export interface TransportEvents {
   negotiated: NegotiatedEvent;
 }
 
-/** A target of these events, whose listeners are given their types. */
+/** An event target with typed listeners. */
 export class TransportEventTarget extends EventTarget {
   override addEventListener<Type extends keyof TransportEvents>(
     type: Type,

@@ -1,11 +1,11 @@
-/** The transports that an application makes: one address, one kind of link. */
+/** The transports with one kind of link each: WebSocket, poll. */
 
 import { Endpoint, type Credentials } from "./endpoint.js";
 import { PollOpener } from "./poll.js";
 import { SessionTransport, type SessionOptions } from "./session.js";
 import { WebSocketOpener, type WebSocketFactory } from "./websocket.js";
 
-/** Milliseconds for a connection and its handshake, unless told otherwise. */
+/** Milliseconds for a connection and its handshake; the default. */
 export const OPEN_TIMEOUT = 30_000;
 
 export interface TransportOptions extends Credentials, SessionOptions {
@@ -14,15 +14,15 @@ export interface TransportOptions extends Credentials, SessionOptions {
 }
 
 export interface WebSocketTransportOptions extends TransportOptions {
-  /** Makes a WebSocket, in place of the global one: for headers in Node, or for the package `ws`. */
+  /** Creates a WebSocket in place of the global class: for headers in Node, or for the package `ws`. */
   readonly webSocket?: WebSocketFactory | undefined;
 }
 
-/** An MCP transport over WebSocket whose session survives the loss of its link. Servers of plain `mcp` work without that. */
+/** An MCP transport over WebSocket whose session survives the loss of its link; with servers of plain `mcp`, it does not. */
 export class WebSocketClientTransport extends SessionTransport {
   /**
    * @param url address of an MCP endpoint; `http(s)://` is read as `ws(s)://`, and in a page it may be relative.
-   * @throws ConnectError it is no such address.
+   * @throws ConnectError the address is not valid.
    */
   constructor(url: string | URL, options: WebSocketTransportOptions = {}) {
     const endpoint = new Endpoint(url, options);
@@ -30,11 +30,11 @@ export class WebSocketClientTransport extends SessionTransport {
   }
 }
 
-/** The same over POSTs alone, for networks that break WebSocket and event streams. */
+/** The same over POST requests only, for networks that break WebSocket and event streams. */
 export class PollClientTransport extends SessionTransport {
   /**
    * @param url address of an MCP endpoint of a gateway.
-   * @throws ConnectError it is no such address.
+   * @throws ConnectError the address is not valid.
    */
   constructor(url: string | URL, options: TransportOptions = {}) {
     super(new PollOpener(new Endpoint(url, options), options.openTimeout ?? OPEN_TIMEOUT), options);

@@ -1,11 +1,11 @@
-/** Opening one WebSocket, and every way in which that fails, in words. */
+/** Opening WebSockets, with an explanation for every way in which that fails. */
 
 import { CloseCode, isObject, parseJson, SUBPROTOCOL_MCP, SUBPROTOCOL_RESUME } from "./binding.js";
 import { isOurs, type Endpoint } from "./endpoint.js";
-import { ConnectError, wordsOf } from "./errors.js";
+import { ConnectError, messageOf } from "./errors.js";
 import { Link, type Opener, type Wish } from "./link.js";
 
-/** What is needed of a WebSocket: the standard one, and that of the package `ws`. */
+/** What is needed of a WebSocket: the standard class and that of the package `ws` both have it. */
 export interface WebSocketLike {
   binaryType: string;
   readonly protocol: string;
@@ -20,7 +20,7 @@ export interface WebSocketLike {
 
 export type WebSocketFactory = (url: string, protocols: string[]) => WebSocketLike;
 
-/** Endpoints that refused a link because of the subprotocols offered; remembered as long as the page lives. */
+/** Endpoints that refused the subprotocol `mcp.resume.v1`; remembered while the page lives. */
 const refusedResume = new Set<string>();
 
 export class WebSocketOpener implements Opener {
@@ -29,7 +29,7 @@ export class WebSocketOpener implements Opener {
 
   /**
    * @param openTimeout milliseconds for a connection and its handshake.
-   * @param create in place of the global `WebSocket`.
+   * @param create used in place of the global `WebSocket`.
    */
   constructor(
     endpoint: Endpoint,
@@ -74,7 +74,7 @@ export class WebSocketOpener implements Opener {
     try {
       socket = this.#create(url.href, [...offered, ...protocols]);
     } catch (error) {
-      throw new ConnectError(`${this.where} cannot be opened from here: ${wordsOf(error)}`);
+      throw new ConnectError(`${this.where} cannot be opened by this page: ${messageOf(error)}`);
     }
     return this.#opened(socket, signal);
   }
@@ -92,7 +92,7 @@ export class WebSocketOpener implements Opener {
         signal.removeEventListener("abort", aborted);
       };
       const fail = (error: unknown): void => {
-        if (settled) return; // closing what never opened is an error of its own, told at once
+        if (settled) return; // closing a socket that never opened dispatches another error
         settle();
         reject(error);
         socket.close();
@@ -103,16 +103,16 @@ export class WebSocketOpener implements Opener {
         settle();
         resolve(link);
       });
-      // Either one ends it: Node 22 tells an error and never a close.
+      // Either event ends the attempt: Node 22 dispatches an error and no close.
       socket.addEventListener("error", (event) => fail(new HandshakeFailed(detailOf(event))));
       socket.addEventListener("close", ({ reason }) => fail(new HandshakeFailed(reason)));
     });
   }
 
   /**
-   * Why a handshake failed, which browsers do not tell: the same endpoint is asked over HTTP.
+   * Why a handshake failed. Browsers do not say, so the same endpoint is requested over HTTP.
    *
-   * @returns undefined where the subprotocols may be at fault: a server that is no gateway of ours may want others.
+   * @returns undefined where the subprotocols may be the reason: a server other than this gateway may require others.
    */
   async #reasonFor(failure: HandshakeFailed, signal: AbortSignal): Promise<ConnectError | undefined> {
     const within = AbortSignal.any([signal, AbortSignal.timeout(this.openTimeout)]);
@@ -128,25 +128,25 @@ export class WebSocketOpener implements Opener {
   }
 }
 
-const BLOCKED = "the gateway answers, but the WebSocket handshake failed; something on the way may block or cut it";
+const BLOCKED = "the gateway answers, but the WebSocket handshake failed; something on the network path may block WebSocket";
 
-/** Whether an answer is that of a gateway of ours to which the way is open. */
+/** Whether an answer is the probe's of this gateway, which admitted the request. */
 function isProbed(body: string): boolean {
   const answer = parseJson(body);
   return isObject(answer) && Array.isArray(answer["transports"]);
 }
 
-/** A WebSocket did not open. */
+/** The WebSocket did not open. */
 class HandshakeFailed extends Error {
   get details(): string {
     return this.message ? ` (${this.message})` : "";
   }
 }
 
-/** Node tells something, browsers nothing. */
+/** The error's detail: Node gives one, browsers none. */
 function detailOf(event: unknown): string {
   const { message, error } = event as { message?: unknown; error?: unknown };
-  if (error instanceof Error) return wordsOf(error);
+  if (error instanceof Error) return messageOf(error);
   return typeof message === "string" ? message : "";
 }
 
@@ -168,7 +168,7 @@ class WebSocketLink extends Link {
   }
 
   send(frame: string): void {
-    this.#socket.send(frame); // dropped silently where it is closing; the close event follows
+    this.#socket.send(frame); // silently dropped while the socket is closing; the close event follows
   }
 
   close(code: number, reason: string): void {
@@ -177,12 +177,12 @@ class WebSocketLink extends Link {
 
   #message(data: unknown): void {
     if (typeof data === "string") return this.deliver(data);
-    this.close(CloseCode.DROPPED, "a binary message");
+    this.close(CloseCode.DROPPED, "binary message");
     this.finish({ code: CloseCode.UNSUPPORTED_DATA, reason: "the peer sent a binary message" });
   }
 }
 
-/** What fits the 123 bytes of a close frame (RFC 6455 section 5.5), whatever the characters. */
+/** Shorten a reason to the 123 bytes of a close frame (RFC 6455 section 5.5), whatever the characters. */
 function fitting(reason: string): string {
   return reason.slice(0, 40);
 }

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { PositionError, ReliableChannel } from "../dist/channel.js";
 import { DOUBT_TIMEOUT, Liveness, PING_INTERVAL } from "../dist/liveness.js";
-import { delayBefore, policyOf } from "../dist/reconnect.js";
+import { retryDelay, policyOf } from "../dist/reconnect.js";
 import { ClientEnd, Violation } from "../dist/resume.js";
 
 const OPENED = '{"mcp.ws":"opened","session":"S","token":"T","grace":60,"window":{"frames":4,"bytes":100}}';
@@ -82,9 +82,9 @@ test("frames of the client have no place in what comes from the gateway", () => 
 
 test("delays are drawn below a bound that doubles up to its maximum", () => {
   const policy = policyOf({ firstDelay: 100, maxDelay: 1000 });
-  const bounds = [1, 2, 3, 4, 5, 50].map((attempt) => delayBefore(attempt, policy, () => 1));
+  const bounds = [1, 2, 3, 4, 5, 50].map((attempt) => retryDelay(attempt, policy, () => 1));
   assert.deepEqual(bounds, [100, 200, 400, 800, 1000, 1000]);
-  assert.equal(delayBefore(3, policy, () => 0.25), 100);
+  assert.equal(retryDelay(3, policy, () => 0.25), 100);
   assert.equal(policyOf(false), undefined);
   assert.throws(() => policyOf({ maxDelay: -1 }), /reconnect\.maxDelay/);
   assert.throws(() => policyOf({ giveUpAfter: Number.NaN }), RangeError);

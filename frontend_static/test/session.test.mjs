@@ -1,4 +1,4 @@
-// A session that is left and gone on with, over sockets whose frames come exactly when they should.
+// A session that is suspended and resumed, over sockets whose frames arrive exactly when the test says so.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { NegotiatingTransport, WebSocketClientTransport } from "../dist/index.js";
@@ -40,7 +40,7 @@ async function started(greeting, options = {}) {
 
 const turn = () => new Promise((resolve) => setTimeout(resolve));
 
-test("what has arrived when a session is left, and was not handed on, is handed on where it goes on", async () => {
+test("messages received and not delivered when a session is suspended are delivered where it is resumed", async () => {
   const { socket, transport, got } = await started(OPENED);
   for (const id of [1, 2, 3, 4]) await transport.send({ jsonrpc: "2.0", id, method: "m" });
   for (const id of [1, 2, 3]) socket.come(`{"jsonrpc":"2.0","id":${id},"result":{}}`); // in one turn
@@ -48,7 +48,7 @@ test("what has arrived when a session is left, and was not handed on, is handed 
   assert.equal(transport.state.kind, "closed");
   assert.deepEqual(saved.waiting, [4]);
   await turn();
-  assert.deepEqual(got, [1], "nothing is handed on afterwards");
+  assert.deepEqual(got, [1], "nothing is delivered afterwards");
   const next = await started('{"mcp.ws":"resumed","recv":4,"token":"T2"}', { resume: saved });
   assert.deepEqual(next.socket.sent[0], { "mcp.ws": "resume", token: "T", recv: 3 });
   next.socket.come('{"jsonrpc":"2.0","id":4,"result":{}}');
@@ -57,20 +57,20 @@ test("what has arrived when a session is left, and was not handed on, is handed 
   next.transport.suspend(); // its timers would keep this process
 });
 
-test("a message above the gateway's limit is refused before it is sent, and the session goes on", async () => {
+test("a message above the gateway's limit is refused before it is sent, and the session continues", async () => {
   const limited = OPENED.replace("}}", '},"max_message_bytes":100}');
   const first = await started(limited);
   const { socket, transport } = await started('{"mcp.ws":"resumed","recv":0,"token":"T2"}', { resume: first.transport.suspend() });
   const before = socket.sent.length;
   const large = { jsonrpc: "2.0", id: 1, method: "m", params: { text: "ä".repeat(60) } };
-  await assert.rejects(transport.send(large), { name: "MessageTooLarge", message: /takes at most 100/ });
+  await assert.rejects(transport.send(large), { name: "MessageTooLarge", message: /accepts at most 100/ });
   assert.equal(socket.sent.length, before);
   await transport.send({ jsonrpc: "2.0", id: 2, method: "m" });
   assert.equal(socket.sent.at(-1).id, 2);
   transport.suspend();
 });
 
-test("in place of a response above the limit the server gets an error", async () => {
+test("a response above the limit is replaced by an error", async () => {
   const { socket, transport } = await started(OPENED.replace("}}", '},"max_message_bytes":300}'));
   await transport.send({ jsonrpc: "2.0", id: 7, result: { text: "x".repeat(400) } });
   assert.deepEqual([socket.sent.at(-1).id, socket.sent.at(-1).error.code], [7, -31003]);
@@ -86,12 +86,12 @@ for (const [what, given] of Object.entries({
   "of another version": { ...SNAPSHOT, version: 2 },
   "that is empty": {},
   "that is a text": "text",
-  "with a count that is none": { ...SNAPSHOT, received: "3" },
-  "with messages that are none": { ...SNAPSHOT, kept: [1] },
+  "with an invalid count": { ...SNAPSHOT, received: "3" },
+  "with invalid messages": { ...SNAPSHOT, kept: [1] },
 })) {
-  test(`a snapshot ${what} is refused in words, and the transport can be started without it`, async () => {
+  test(`a snapshot ${what} is refused with a reason, and the transport can be started without it`, async () => {
     const transport = new WebSocketClientTransport(WHERE, { resume: given, webSocket: () => new Socket(OPENED) });
-    await assert.rejects(transport.start(), { name: "SessionGone", message: /no snapshot/ });
+    await assert.rejects(transport.start(), { name: "SessionGone", message: /not a snapshot/ });
     assert.equal(transport.state.error.name, "SessionGone");
     await transport.start();
     assert.equal(transport.state.kind, "open");
@@ -99,7 +99,7 @@ for (const [what, given] of Object.entries({
   });
 }
 
-test("a doubt is told until something arrives, and is no state", async () => {
+test("a doubt is dispatched until a pong arrives, and is not a state", async () => {
   const page = new EventTarget();
   globalThis.addEventListener = page.addEventListener.bind(page);
   globalThis.removeEventListener = page.removeEventListener.bind(page);
@@ -117,18 +117,18 @@ test("a doubt is told until something arrives, and is no state", async () => {
   socket.come('{"mcp.ws":"pong"}');
   assert.deepEqual(told, [true, false]);
   socket.come('{"mcp.ws":"gap","dropped":3}');
-  assert.deepEqual(told, [true, false, 3], "whoever listens to the negotiating transport hears the chosen one");
+  assert.deepEqual(told, [true, false, 3], "the negotiating transport dispatches the events of the chosen one");
   transport.suspend();
   delete globalThis.addEventListener;
   delete globalThis.removeEventListener;
 });
 
-test("nothing saved is nothing to go on with", async () => {
+test("resume: null opens a new session", async () => {
   const { transport } = await started(OPENED, { resume: null });
   assert.equal(transport.state.resumed, false);
   transport.suspend();
 });
 
-test("a snapshot of another kind of transport is refused in words", () => {
+test("a snapshot of another kind of transport is refused with a reason", () => {
   assert.throws(() => new NegotiatingTransport("http://127.0.0.1/x", { resume: SNAPSHOT }), /names no transport/);
 });

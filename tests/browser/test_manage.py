@@ -139,7 +139,7 @@ def test_an_entry_for_an_ide_and_a_token_that_is_shown_once(tab, managed):
     tab.page.get_by_label("Entry for").select_option("cursor")
     tab.page.get_by_role("button", name="Show entry").click()
     tab.shows('"mcpServers"', "pre.said-block")
-    tab.page.get_by_label("Note").fill("my laptop")
+    tab.page.get_by_label("Note for the token").fill("my laptop")
     tab.page.get_by_role("button", name="Create token").click()
     secret = tab.page.locator("code.secret").inner_text()
     assert secret.startswith("mcpws_")

@@ -70,7 +70,7 @@ async def test_headers_can_be_set_in_node(own, drivers):
         ({}, "fast", "Unauthorized", "(401)"),
         (None, "nope", "UnknownServer", "no server 'nope'"),
         ({"token": "secret\n"}, "fast", "ConnectError", "the token for"),
-        ({"tokens": [None]}, "fast", "ConnectError", "no token for"),
+        ({"tokens": [None]}, "fast", "ConnectError", "could not obtain the token for"),
     ],
 )
 @pytest.mark.node

@@ -88,7 +88,7 @@ async def test_links_that_carry_only_their_greeting_are_attempts_and_come_to_an_
     options = {"token": own.token, "reconnect": policy}
     await driver.connect(f"http://127.0.0.1:{port}/mcp-ws/servers/fast", kind="poll", options=options)
     network["closed"] = True
-    with pytest.raises(Refused, match="not reached again within 2 s"):
+    with pytest.raises(Refused, match="could not be reached again within 2 s"):
         await driver.do("call", tool="slow", args={"steps": 1, "delay": 60})
     server.stop()
     attempts = [state["attempt"] for state in driver.named("state") if state["kind"] == "reconnecting"]
@@ -193,7 +193,7 @@ async def test_a_redirect_is_told_and_not_followed(drivers, own, kind):
     server = await serve(None, "127.0.0.1", 0, process_request=redirect)
     driver = await drivers("node", own)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/mcp-ws/servers/x"
-    with pytest.raises(Refused, match="is redirected: a login has expired"):
+    with pytest.raises(Refused, match="is redirected: the login has expired"):
         await driver.connect(url, kind=kind, options={"transports": ["http", "websocket"]})
     assert asked
     assert not [path for path in asked if path.startswith("/hub")]

@@ -120,7 +120,7 @@ function NewToken({ name, run }: { name: string; run: Run }) {
             ))}
           </select>
         </label>
-        <input type="text" class="filter" aria-label="Note" placeholder="note, such as the program" maxLength={200} value={note} onInput={(event) => setNote(event.currentTarget.value)} />
+        <input type="text" class="filter" aria-label="Note for the token" placeholder="note, such as the program" maxLength={200} value={note} onInput={(event) => setNote(event.currentTarget.value)} />
         <button type="button" onClick={create}>
           Create token
         </button>
