@@ -177,7 +177,8 @@ def test_what_breaks_mcp_is_shown_with_a_remark_and_hides_nothing_else(tab):
     tab.go("server/hostile/tools/no-type")
     tab.connected()
     tab.shows(
-        "2 of 11 tools cannot be shown: number 9 has no name, number 10 is not an object.", ".choose-list .banner"
+        "2 of 11 tools cannot be shown: number 9 has no name, number 10 is not an object.",
+        ".choose-list .banner",
     )
     assert tab.page.get_by_label("tools", exact=True).get_by_role("listitem").count() == 9
     tab.shows("inputSchema.type", ".detail-head .banner")

@@ -26,6 +26,12 @@ export function milliseconds(value: number): string {
   return value < 10_000 ? `${Math.round(value)} ms` : `${(value / 1000).toFixed(1)} s`;
 }
 
+/** The name of an era as the docs use it; empty while it is unknown. @param era as the gateway's REST API gives it. */
+export function eraName(era: string): string {
+  if (era === "legacy") return "handshake";
+  return era === "unknown" ? "" : era;
+}
+
 /** @param epoch seconds. */
 export function clock(epoch: number, fraction = false): string {
   const time = new Date(epoch * 1000);

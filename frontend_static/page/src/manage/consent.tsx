@@ -1,6 +1,7 @@
 /** The consent dialog: what an entry would run, in full, before anything is started. */
 
 import { useState } from "preact/hooks";
+import { eraName } from "../format.js";
 import { useAttempt } from "../ui/attempt.js";
 import { Dialog } from "../ui/dialog.js";
 import { Banner } from "../ui/parts.js";
@@ -151,7 +152,7 @@ function TrialReport({ report }: { report: Report }) {
     <div class={`banner ${report.ok ? "" : "bad"}`} role="status">
       {report.ok ? (
         <p>
-          Success: <b>{[report.server || "unnamed server", report.version].filter(Boolean).join(" ")}</b>, {report.era} era, {report.tools === 1 ? "1 tool" : `${report.tools ?? 0} tools`}, after {report.seconds} s. The server was stopped again.
+          Success: <b>{[report.server || "unnamed server", report.version].filter(Boolean).join(" ")}</b>, {eraName(report.era)} era, {report.tools === 1 ? "1 tool" : `${report.tools ?? 0} tools`}, after {report.seconds} s. The server was stopped again.
         </p>
       ) : (
         <p>Failed: {report.error}</p>

@@ -1,6 +1,7 @@
 /** What the server says about itself, and the roots that this client tells it. */
 
 import { useState } from "preact/hooks";
+import { eraName } from "../format.js";
 import type { Connection } from "../mcp/connection.js";
 import { endpointOf } from "../mcp/target.js";
 import { JsonTree } from "../ui/json.js";
@@ -12,7 +13,7 @@ export function About({ connection }: { connection: Connection }) {
   if (info === undefined) return <section class="view" aria-label="About" />;
   const facts: readonly [string, string][] = [
     ["Server", `${info.name || "(unnamed)"} ${info.version}`],
-    ["Protocol", `${info.protocol} (${info.era === "modern" ? "modern era" : "handshake era"})`],
+    ["Protocol", `${info.protocol} (${eraName(info.era)} era)`],
     ["Transport", info.transport],
     ["Endpoint", endpointOf(connection.target)],
     ["Session", connection.session.value || "(not resumable)"],

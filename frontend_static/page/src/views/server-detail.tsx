@@ -3,7 +3,7 @@
 import { useState } from "preact/hooks";
 import { announce } from "../announce.js";
 import { rest, type Server } from "../api.js";
-import { bytes, clock, duration } from "../format.js";
+import { bytes, clock, duration, eraName } from "../format.js";
 import { ConsentDialog } from "../manage/consent.js";
 import { agree, read, remove, type Definition } from "../manage/definitions.js";
 import { Elsewhere } from "../manage/elsewhere.js";
@@ -146,7 +146,7 @@ function ServerFacts({ server }: { server: Server }) {
       facts={[
         command ? ["Command", <span class="mono">{command}</span>] : ["Address", server.address],
         ["Transport", server.transport],
-        ["Era", server.era],
+        ["Era", eraName(server.era)],
         ["Sharing", server.sharing],
         ["Sessions", String(server.sessions)],
         ["Crashes", String(server.restarts)],
@@ -168,7 +168,7 @@ function Processes({ server }: { server: Server }) {
         {server.processes.map((process) => (
           <tr key={process.pid ?? process.started}>
             <td class="mono">{process.pid ?? "remote"}</td>
-            <td>{process.era}</td>
+            <td>{eraName(process.era)}</td>
             <td>{process.shared ? (process.sessions === 1 ? "1 session" : `${process.sessions} sessions`) : "1 session (private)"}</td>
             <td class="number">{process.memory === null ? "" : bytes(process.memory)}</td>
             <td class="number">{process.cpu === null ? "" : `${process.cpu.toFixed(1)} s`}</td>

@@ -1,7 +1,7 @@
 /** The gateway's servers: all of them in a table, or one in detail. */
 
 import type { Problem, Server } from "../api.js";
-import { bytes, duration } from "../format.js";
+import { bytes, duration, eraName } from "../format.js";
 import { useKeys } from "../keys.js";
 import { serversWithUsage, usePolled } from "../polled.js";
 import { go, href, route } from "../route.js";
@@ -82,7 +82,7 @@ function Line({ server }: { server: Server }) {
         <ServerState server={server} />
       </td>
       <td>{server.transport}</td>
-      <td>{server.era === "unknown" ? "" : server.era}</td>
+      <td>{eraName(server.era)}</td>
       <td class="number">{server.sessions}</td>
       <td class="number">{server.processes.length}</td>
       <td class="number">{memory ? bytes(memory) : ""}</td>

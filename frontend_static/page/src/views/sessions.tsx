@@ -3,7 +3,7 @@
 import { signal } from "@preact/signals";
 import { useEffect, useState } from "preact/hooks";
 import { ApiError, rest, type Session } from "../api.js";
-import { bytes, clock, duration } from "../format.js";
+import { bytes, clock, duration, eraName } from "../format.js";
 import { sessions, usePolled } from "../polled.js";
 import { href } from "../route.js";
 import { Tap, type TapRecord } from "../tap.js";
@@ -71,7 +71,7 @@ function Line({ session, onEnd }: { session: Session; onEnd: (session: Session) 
         {session.id.slice(0, 8)}
       </td>
       <td title={`${session.user_agent} from ${session.remote}`}>{clientOf(session)}</td>
-      <td>{session.era}</td>
+      <td>{eraName(session.era)}</td>
       <td>
         <LinkState session={session} />
       </td>
