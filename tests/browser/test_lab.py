@@ -102,7 +102,7 @@ def test_from_a_card_to_a_call_and_to_the_end_of_its_session(page):
     assert page.page.locator(".lm-TabBar-tab.lm-mod-current", has_text="MCP: demo").count() == 1
     page.open_running()
     label = page.sessions.locator(".jp-RunningSessions-itemLabel")
-    assert label.inner_text() == "live · demo · browser"
+    assert label.inner_text() == "attached · demo · browser"
     assert label.evaluate("label => label.scrollWidth <= label.clientWidth"), "it is cut off"
     page.sessions.hover()
     page.sessions.get_by_title("End session").click()
@@ -126,7 +126,7 @@ def test_all_sessions_are_ended_after_one_question(page):
         page.status("MCP: 2").wait_for(timeout=20_000)
         page.open_running()
         assert page.sessions.all_inner_texts() == [
-            f"live · {name} · a-client/1" for name in ("demo", "notes")
+            f"attached · {name} · a-client/1" for name in ("demo", "notes")
         ]
         page.run("mcp-ws-ide:end-all")
         page.page.locator(".jp-Dialog").get_by_role("button", name="End All").click()
@@ -205,11 +205,11 @@ def test_a_gateway_that_does_not_answer_is_said_and_found_again(page):
 
 COMMANDS = {
     "mcp-ws-ide:open": "The MCP page could not be opened",
-    "mcp-ws-ide:open-server": "No MCP server could be opened",
+    "mcp-ws-ide:open-server": "The MCP server could not be opened",
     "mcp-ws-ide:restart": "The MCP server could not be restarted",
     "mcp-ws-ide:end-all": "The MCP sessions could not be ended",
-    "mcp-ws-ide:copy-endpoint": "No MCP endpoint URL was copied",
-    "mcp-ws-ide:copy-entry": "No MCP entry was copied",
+    "mcp-ws-ide:copy-endpoint": "The MCP endpoint URL could not be copied",
+    "mcp-ws-ide:copy-entry": "The MCP entry could not be copied",
 }
 
 
@@ -219,8 +219,8 @@ def test_every_command_of_a_disabled_gateway_says_what_to_do(page):
     page.status("MCP: off").wait_for(timeout=30_000)
     for command, failed in COMMANDS.items():
         page.run(command)
-        todo = 'Run "jupyter server extension enable mcp_ws_ide", then restart Jupyter.'
-        page.toast(f"{failed}: no MCP gateway here. {todo}").wait_for()
+        todo = 'run "jupyter server extension enable mcp_ws_ide", then restart Jupyter'
+        page.toast(f"{failed}: no MCP gateway here; {todo}").wait_for()
     assert page.page.locator(".mcp-Panel").count() == 0
     assert page.page.locator(".jp-Dialog").count() == 0
 

@@ -1,6 +1,6 @@
 /**
- * The gateway's REST interface, as far as JupyterLab needs it. Credential, XSRF token and base URL are the
- * business of `ServerConnection`. Knows no widget and keeps nothing.
+ * The part of the gateway's REST API that JupyterLab needs. `ServerConnection` supplies credential, XSRF token and base
+ * URL. Knows nothing of widgets and keeps no state.
  */
 
 import { URLExt } from '@jupyterlab/coreutils';
@@ -10,7 +10,7 @@ import { ServerConnection } from '@jupyterlab/services';
 export interface Server {
   readonly name: string;
   readonly state: 'idle' | 'running' | 'failed' | 'stopped' | 'disabled';
-  /** Why it cannot serve, or how it last ended; empty otherwise. */
+  /** Why it cannot be used, or how it last exited; empty otherwise. */
   readonly reason: string;
   readonly sessions: number;
 }
@@ -21,17 +21,17 @@ export interface Session {
   readonly server: string;
   readonly era: string;
   readonly link: string;
-  /** False while the client is away and may come back. */
+  /** False while the session is detached: its client may resume it. */
   readonly attached: boolean;
   readonly user_agent: string;
   readonly in_flight: number;
 }
 
-/** For which programs `POST api/servers/{name}/entry` writes an entry. */
+/** Programs for which `POST api/servers/{name}/entry` returns an entry. */
 export const IDES = ['claude', 'cursor', 'jupyter-ai', 'notebook-intelligence', 'vscode', 'vscode-command'] as const;
 export type Ide = (typeof IDES)[number];
 
-/** The gateway refused, or cannot be reached; `message` is for the user. `status` is 0 without an answer. */
+/** The gateway refused a request or cannot be reached; `message` is for the user. `status` is 0 without an answer. */
 export class GatewayError extends Error {
   constructor(
     message: string,
@@ -44,17 +44,17 @@ export class GatewayError extends Error {
 export class Api {
   constructor(readonly settings: ServerConnection.ISettings) {}
 
-  /** The address of something below `{base_url}mcp-ws/`. */
+  /** The URL of a path below `{base_url}mcp-ws/`. */
   url(...path: string[]): string {
     return URLExt.join(this.settings.baseUrl, 'mcp-ws', ...path.map(encodeURIComponent));
   }
 
-  /** The page, in the form that fits into a panel. `route` starts with `#`. */
+  /** The URL of the page, by default in the form for a panel. `route` starts with `#`. */
   pageUrl(route: string, embedded = true): string {
     return `${this.url()}/${embedded ? '?embed=lab' : ''}${route}`;
   }
 
-  /** Where MCP clients connect: `ws://…` or `wss://…`. */
+  /** The URL that MCP clients connect to: `ws://…` or `wss://…`. */
   endpointUrl(server: string): string {
     return this.url('servers', server).replace(/^http/, 'ws');
   }
@@ -71,12 +71,12 @@ export class Api {
     await this.ask('DELETE', ['sessions', id]);
   }
 
-  /** Returns how many processes, or connections to a remote server, were ended. */
+  /** Restart a server; returns how many of its processes, or connections to a remote server, were ended. */
   async restart(server: string): Promise<number> {
     return (await this.ask<{ ended: number }>('POST', ['servers', server, 'restart'], {})).ended;
   }
 
-  /** A configuration entry for another program; with `token`, a fresh gateway token is in it. */
+  /** A configuration entry for another program; with `token`, it contains a new gateway token. */
   async entry(server: string, ide: Ide, token: boolean): Promise<unknown> {
     return this.ask('POST', ['servers', server, 'entry'], { ide, token });
   }
@@ -97,7 +97,7 @@ export class Api {
   }
 }
 
-/** What the gateway says in the body of a refusal, if it says something. */
+/** The reason in the body of a refusal; empty without one. */
 function reasonIn(text: string): string {
   try {
     const { message, reason } = JSON.parse(text);

@@ -1,4 +1,4 @@
-/** What can be done from the palette, the menu and the cards. Whatever goes wrong is told in plain words. */
+/** The commands of the palette, the menu and the launcher cards. Failures are shown as notifications. */
 
 import type { JupyterFrontEnd } from '@jupyterlab/application';
 import { Clipboard, Dialog, InputDialog, Notification, showDialog } from '@jupyterlab/apputils';
@@ -23,7 +23,7 @@ export const CommandIds = {
   copyEntry: 'mcp-ws-ide:copy-entry'
 } as const;
 
-/** Shows the page at a route; `key` brings a panel back. No panel where the application has no place for one. */
+/** Shows the page at a route; `key` restores a panel. Returns no panel where the application has no place for one. */
 export type Show = (route: string, key?: string) => PagePanel | undefined;
 
 type Arguments = ReadonlyPartialJSONObject;
@@ -44,13 +44,13 @@ export class Commands {
       caption: args => this.openCaption(args),
       icon: serverIcon
     });
-    this.add(CommandIds.openServer, trans.__('No MCP server could be opened'), () => this.openServer(), {
+    this.add(CommandIds.openServer, trans.__('The MCP server could not be opened'), () => this.openServer(), {
       label: trans.__('Open MCP Server…'),
       icon: serverIcon
     });
     this.add(CommandIds.inspect, trans.__('The MCP inspector could not be opened'), () => this.inspect(), {
       label: args => (args['card'] ? trans.__('Inspector') : trans.__('Open MCP Inspector in a Terminal')),
-      caption: trans.__('Watch all MCP traffic in a terminal'),
+      caption: trans.__('Watch MCP traffic in a terminal'),
       icon: inspectorIcon,
       isVisible: () => hasTerminals(this.app)
     });
@@ -60,32 +60,32 @@ export class Commands {
     this.add(CommandIds.endAll, trans.__('The MCP sessions could not be ended'), () => this.endAll(), {
       label: trans.__('End All MCP Sessions…')
     });
-    this.add(CommandIds.copyEndpoint, trans.__('No MCP endpoint URL was copied'), args => this.copyEndpoint(args), {
+    this.add(CommandIds.copyEndpoint, trans.__('The MCP endpoint URL could not be copied'), args => this.copyEndpoint(args), {
       label: trans.__('Copy MCP Endpoint URL…')
     });
-    this.add(CommandIds.copyEntry, trans.__('No MCP entry was copied'), args => this.copyEntry(args), {
+    this.add(CommandIds.copyEntry, trans.__('The MCP entry could not be copied'), args => this.copyEntry(args), {
       label: trans.__('Copy MCP Entry for Another Program…')
     });
   }
 
-  /** End one session; without a question, as terminals and kernels are shut down there. */
+  /** End one session, without confirmation: the running panel shuts down terminals and kernels that way, too. */
   end(id: string): void {
-    void this.told(this.trans.__('The MCP session could not be ended'), () => this.gateway.endSession(id));
+    void this.notified(this.trans.__('The MCP session could not be ended'), () => this.gateway.endSession(id));
   }
 
-  /** End all sessions, when the user has been asked already. */
+  /** End all sessions; the caller has asked the user. */
   async endAllNow(): Promise<void> {
-    await this.told(this.trans.__('Not all MCP sessions could be ended'), () => this.gateway.endAll());
+    await this.notified(this.trans.__('Some MCP sessions could not be ended'), () => this.gateway.endAll());
   }
 
-  /** `failed` begins what the user is told when it goes wrong. */
+  /** @param failed beginning of the notification if the command fails. */
   private add(
     id: string,
     failed: string,
     run: (args: Arguments) => unknown,
     options: Partial<CommandRegistry.ICommandOptions>
   ): void {
-    const execute = (args: Arguments): Promise<unknown> => this.told(failed, async () => run(args));
+    const execute = (args: Arguments): Promise<unknown> => this.notified(failed, async () => run(args));
     this.app.commands.addCommand(id, { ...options, execute } as CommandRegistry.ICommandOptions);
   }
 
@@ -130,11 +130,11 @@ export class Commands {
     const { trans } = this;
     const server = await this.choose(trans.__('Restart MCP server'), args, trans.__('Restart'));
     if (server !== undefined) {
-      const told =
+      const message =
         (await this.gateway.restart(server)) > 0
-          ? trans.__('MCP server %1: its processes were ended; the next request starts a new one', server)
-          : trans.__('MCP server %1: no process of it was running; the next request starts one', server);
-      Notification.success(told, { autoClose: 5000 });
+          ? trans.__('MCP server %1: processes ended; the next request starts a new one', server)
+          : trans.__('MCP server %1: no process was running; the next request starts one', server);
+      Notification.success(message, { autoClose: 5000 });
     }
   }
 
@@ -143,7 +143,7 @@ export class Commands {
     const { trans } = this;
     const answer = await showDialog({
       title: trans.__('End all MCP sessions?'),
-      body: trans.__('Their clients are disconnected, and unanswered requests are cancelled.'),
+      body: trans.__('Their clients are disconnected, and open requests are cancelled.'),
       buttons: [
         Dialog.cancelButton({ label: trans.__('Cancel') }),
         Dialog.warnButton({ label: trans.__('End All') })
@@ -159,7 +159,7 @@ export class Commands {
     const server = await this.choose(trans.__('Copy MCP endpoint URL'), args, trans.__('Copy'));
     if (server !== undefined) {
       Clipboard.copyToSystem(this.gateway.api.endpointUrl(server));
-      Notification.success(trans.__('The endpoint URL of %1 was copied. It holds no credential.', server), {
+      Notification.success(trans.__('Copied the endpoint URL of %1. It contains no credential.', server), {
         autoClose: 5000
       });
     }
@@ -167,7 +167,7 @@ export class Commands {
 
   private async copyEntry(args: Arguments): Promise<void> {
     const { trans } = this;
-    const server = await this.choose(trans.__('Copy an entry for which MCP server?'), args, trans.__('Next'));
+    const server = await this.choose(trans.__('Copy MCP entry for which server?'), args, trans.__('Next'));
     if (server === undefined) {
       return;
     }
@@ -177,7 +177,7 @@ export class Commands {
       okLabel: trans.__('Copy'),
       checkbox: {
         label: trans.__('With a new token'),
-        caption: trans.__('Good for this server, for 30 days'),
+        caption: trans.__('Valid for this server, for 30 days'),
         checked: true
       }
     });
@@ -185,14 +185,14 @@ export class Commands {
       const token = answer.isChecked !== false;
       const entry = await this.gateway.api.entry(server, answer.value as Ide, token);
       Clipboard.copyToSystem(JSON.stringify(entry, null, 2));
-      const told = token
-        ? trans.__('The entry for %1 was copied. Its token is a password for this server, for 30 days.', server)
-        : trans.__('The entry for %1 was copied. It holds no credential.', server);
-      Notification.success(told, { autoClose: 8000 });
+      const message = token
+        ? trans.__('Copied the entry for %1. Its token gives access to this server for 30 days; keep it secret.', server)
+        : trans.__('Copied the entry for %1. It contains no credential.', server);
+      Notification.success(message, { autoClose: 8000 });
     }
   }
 
-  /** The server that is meant; undefined when the user changed their mind. */
+  /** The server in the arguments, else the one that the user selects; undefined if the user cancels. */
   private async choose(title: string, args: Arguments, okLabel = this.trans.__('Open')): Promise<string | undefined> {
     await this.reached();
     const given = serverArgument(args);
@@ -201,14 +201,14 @@ export class Commands {
     }
     const items = this.gateway.servers.map(({ name }) => name);
     if (items.length === 0) {
-      throw new Error(this.trans.__('no MCP server is configured. Add one on the MCP page, or in mcp.json.'));
+      throw new Error(this.trans.__('no MCP server is configured; add one on the MCP page or in mcp.json'));
     }
     const current = Math.max(0, items.indexOf(serverIn(this.currentRoute()) ?? ''));
     const answer = await InputDialog.getItem({ title, items, current, okLabel });
     return answer.button.accept ? (answer.value ?? undefined) : undefined;
   }
 
-  /** Throws, in words that say what to do, where there is no gateway to do anything with. */
+  /** Throws where there is no gateway, with a message that says what to do. */
   private async reached(): Promise<void> {
     try {
       await this.gateway.reached();
@@ -216,9 +216,9 @@ export class Commands {
       if (this.gateway.reach !== 'absent') {
         throw error;
       }
-      // JupyterLab cuts what it tells after 140 characters.
+      // JupyterLab truncates notifications after 140 characters.
       const command = 'jupyter server extension enable mcp_ws_ide';
-      throw new Error(this.trans.__('no MCP gateway here. Run "%1", then restart Jupyter.', command));
+      throw new Error(this.trans.__('no MCP gateway here; run "%1", then restart Jupyter', command));
     }
   }
 
@@ -227,27 +227,27 @@ export class Commands {
     return typeof route === 'string' ? route : '';
   }
 
-  /** Run, and tell the user what went wrong if something did. */
-  private async told<T>(failed: string, run: () => Promise<T>): Promise<T | undefined> {
+  /** Run an action, and notify the user if it fails. */
+  private async notified<T>(failed: string, run: () => Promise<T>): Promise<T | undefined> {
     try {
       return await run();
     } catch (error) {
-      Notification.error(`${failed}: ${this.words(error)}`, { autoClose: false });
+      Notification.error(`${failed}: ${this.reason(error)}`, { autoClose: false });
       return undefined;
     }
   }
 
-  private words(error: unknown): string {
+  private reason(error: unknown): string {
     const { trans } = this;
     if (!(error instanceof GatewayError)) {
       return error instanceof Error ? error.message : String(error);
     }
     switch (error.status) {
       case 0:
-        return trans.__('the Jupyter server cannot be reached (%1). Try again when it runs.', error.message);
+        return trans.__('the Jupyter server cannot be reached (%1); try again when it is running', error.message);
       case 401:
       case 403:
-        return trans.__('Jupyter refused it (%1). Log in again, or ask whoever runs this server.', error.message);
+        return trans.__('Jupyter refused the request (%1); log in again, or ask the administrator of this server', error.message);
       default:
         return error.message;
     }

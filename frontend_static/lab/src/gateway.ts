@@ -1,6 +1,6 @@
 /**
- * What JupyterLab knows about the gateway: its servers and the user's sessions, looked at again and again while
- * the window is visible. Every part of the extension reads this one model; none asks on its own.
+ * What JupyterLab knows about the gateway: its servers and the user's sessions, polled while the window is visible.
+ * Every part of the extension reads this model; none polls on its own.
  */
 
 import { Poll } from '@lumino/polling';
@@ -10,14 +10,15 @@ import { type ISignal, Signal } from '@lumino/signaling';
 import type { Api, GatewayError, Server, Session } from './api';
 
 /**
- * Whether the gateway answers: `unknown` before the first answer, `absent` where the server has none, `refused` when
- * the user is not logged in any more or may not use it.
+ * Whether the gateway answers: `unknown` before the first answer, `absent` if the Jupyter server has no gateway, `refused`
+ * if the user is no longer logged in or lacks permission.
  */
 export type Reach = 'unknown' | 'reachable' | 'unreachable' | 'refused' | 'absent';
 
 export const IGateway = new Token<Gateway>('mcp-ws-ide:IGateway', 'Servers and sessions of the MCP gateway.');
 
-const SLOWEST_SECONDS = 60;
+/** Longest poll interval in seconds while the gateway cannot be reached. */
+const MAX_SECONDS = 60;
 
 export class Gateway {
   constructor(
@@ -26,7 +27,7 @@ export class Gateway {
   ) {
     this.poll = new Poll({
       name: 'mcp-ws-ide:gateway',
-      factory: () => this.look(),
+      factory: () => this.update(),
       frequency: frequency(seconds),
       standby: 'when-hidden'
     });
@@ -35,29 +36,29 @@ export class Gateway {
   servers: readonly Server[] = [];
   sessions: readonly Session[] = [];
   reach: Reach = 'unknown';
-  /** Why it is not reachable, as far as that is known. */
+  /** Why the gateway cannot be reached; empty if it can. */
   problem = '';
 
-  /** Something that is shown has changed. */
+  /** Emitted when the model has changed. */
   get changed(): ISignal<this, void> {
     return this._changed;
   }
 
-  /** How often it looks, in seconds; less often while the gateway cannot be reached. */
+  /** The poll interval in seconds; longer while the gateway cannot be reached. */
   set interval(seconds: number) {
     this.poll.frequency = frequency(seconds);
   }
 
-  /** Look now, and be done when the answer is there. */
+  /** Poll now, and wait for the answer. */
   async refresh(): Promise<void> {
     await this.poll.refresh();
     await this.poll.tick;
   }
 
-  /** Throws unless the gateway answers; where it did not the last time, it is asked again, now and also when hidden. */
+  /** Throws unless the gateway answers. If it did not the last time, it is polled again, also while hidden. */
   async reached(): Promise<void> {
     if (this.reach !== 'reachable') {
-      await this.look();
+      await this.update();
     }
   }
 
@@ -69,7 +70,7 @@ export class Gateway {
     }
   }
 
-  /** End all of the user's sessions: those that live now, not only those that are shown. */
+  /** End all of the user's current sessions, not only those known to this model. */
   async endAll(): Promise<number> {
     try {
       const sessions = await this.api.sessions();
@@ -84,7 +85,7 @@ export class Gateway {
     }
   }
 
-  /** Returns how many processes, or connections to a remote server, were ended. */
+  /** Restart a server; returns how many of its processes, or connections to a remote server, were ended. */
   async restart(server: string): Promise<number> {
     try {
       return await this.api.restart(server);
@@ -93,19 +94,19 @@ export class Gateway {
     }
   }
 
-  private async look(): Promise<void> {
+  private async update(): Promise<void> {
     try {
       const [servers, sessions] = await Promise.all([this.api.servers(), this.api.sessions()]);
-      this.show({ servers, sessions, reach: 'reachable', problem: '' });
+      this.set({ servers, sessions, reach: 'reachable', problem: '' });
     } catch (error) {
       const { status, message } = error as GatewayError;
       const reach = status === 404 ? 'absent' : status === 401 || status === 403 ? 'refused' : 'unreachable';
-      this.show({ servers: reach === 'absent' ? [] : this.servers, sessions: [], reach, problem: message });
-      throw error; // the poll waits longer each time
+      this.set({ servers: reach === 'absent' ? [] : this.servers, sessions: [], reach, problem: message });
+      throw error; // makes the poll back off
     }
   }
 
-  private show(seen: Pick<Gateway, 'servers' | 'sessions' | 'reach' | 'problem'>): void {
+  private set(seen: Pick<Gateway, 'servers' | 'sessions' | 'reach' | 'problem'>): void {
     const text = JSON.stringify(seen);
     if (text !== this.shown) {
       this.shown = text;
@@ -120,10 +121,10 @@ export class Gateway {
 }
 
 function frequency(seconds: number): { interval: number; backoff: boolean; max: number } {
-  return { interval: seconds * 1000, backoff: true, max: Math.max(seconds, SLOWEST_SECONDS) * 1000 };
+  return { interval: seconds * 1000, backoff: true, max: Math.max(seconds, MAX_SECONDS) * 1000 };
 }
 
-/** The program behind a session, in a word or two. */
+/** The client of a session, in a word or two. */
 export function clientOf(session: Session, browser: string): string {
   return session.user_agent.startsWith('Mozilla/') ? browser : session.user_agent.split(' ')[0] || session.link;
 }

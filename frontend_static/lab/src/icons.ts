@@ -1,4 +1,4 @@
-/** Our two icons; registered by making them. */
+/** The icons of the extension; creating them registers them. */
 
 import { LabIcon } from '@jupyterlab/ui-components';
 

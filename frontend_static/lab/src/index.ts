@@ -1,6 +1,6 @@
 /**
- * The JupyterLab extension: its plugins, and which parts of the application each needs. Notebook 7 lacks some of
- * them; what needs those is then absent, and the page opens in a tab of the browser.
+ * The JupyterLab extension: its plugins, and the parts of the application that each needs. Notebook 7 lacks some of them:
+ * the plugins that need those do nothing there, and the page opens in a browser tab.
  */
 
 import { ILabShell, ILayoutRestorer, type JupyterFrontEnd, type JupyterFrontEndPlugin } from '@jupyterlab/application';
@@ -23,7 +23,7 @@ import { RunningMcpSessions } from './running';
 import { Preferences } from './settings';
 import { StatusItem } from './status';
 
-const ICommands = new Token<Commands>('mcp-ws-ide:ICommands', 'What can be done with MCP servers and sessions.');
+const ICommands = new Token<Commands>('mcp-ws-ide:ICommands', 'Commands for MCP servers and sessions.');
 const IPreferences = new Token<Preferences>('mcp-ws-ide:IPreferences', 'Settings of the MCP extension.');
 const SETTINGS = 'mcp-ws-ide:plugin';
 
@@ -31,7 +31,7 @@ function bundle(translator: ITranslator | null): TranslationBundle {
   return (translator ?? nullTranslator).load('mcp_ws_ide');
 }
 
-/** Its id is that of the settings. */
+/** The id must be that of the settings schema. */
 const settings: JupyterFrontEndPlugin<Preferences> = {
   id: SETTINGS,
   description: 'Settings of the MCP extension.',
@@ -42,7 +42,7 @@ const settings: JupyterFrontEndPlugin<Preferences> = {
     const preferences = new Preferences();
     registry?.load(SETTINGS).then(
       loaded => preferences.follow(loaded),
-      error => console.warn('mcp-ws-ide: the settings could not be loaded; defaults apply.', error)
+      error => console.warn('mcp-ws-ide: the settings could not be loaded; using the defaults', error)
     );
     return preferences;
   }
@@ -50,7 +50,7 @@ const settings: JupyterFrontEndPlugin<Preferences> = {
 
 const gateway: JupyterFrontEndPlugin<Gateway> = {
   id: 'mcp-ws-ide:gateway',
-  description: 'Watches the servers and sessions of the MCP gateway.',
+  description: 'Polls the servers and sessions of the MCP gateway.',
   autoStart: true,
   provides: IGateway,
   requires: [IPreferences],
@@ -65,7 +65,7 @@ const gateway: JupyterFrontEndPlugin<Gateway> = {
 
 const page: JupyterFrontEndPlugin<Commands> = {
   id: 'mcp-ws-ide:page',
-  description: 'The MCP page as a panel, and the commands.',
+  description: 'The MCP page as a panel, and the MCP commands.',
   autoStart: true,
   provides: ICommands,
   requires: [IGateway, IPreferences],
@@ -93,7 +93,7 @@ const page: JupyterFrontEndPlugin<Commands> = {
   }
 };
 
-/** How the page is shown in JupyterLab: in the panel that shows it already, or in a new one. */
+/** Shows the page in JupyterLab: in the panel that shows it already, or in a new one. */
 function panels(
   shell: ILabShell,
   api: Api,
@@ -137,7 +137,7 @@ const cards: JupyterFrontEndPlugin<void> = {
     launcher: ILauncher | null
   ) => {
     if (launcher) {
-      // The terminals' plugin may come later than we do.
+      // The plugin of terminals may be activated later.
       void app.restored.then(() => addCards(launcher, watched, preferences, () => hasTerminals(app)));
     }
   }
@@ -145,7 +145,7 @@ const cards: JupyterFrontEndPlugin<void> = {
 
 const running: JupyterFrontEndPlugin<void> = {
   id: 'mcp-ws-ide:running',
-  description: 'MCP sessions among the running things.',
+  description: 'MCP sessions in the running panel.',
   autoStart: true,
   requires: [IGateway, ICommands],
   optional: [IRunningSessionManagers, ITranslator],
@@ -167,7 +167,7 @@ const running: JupyterFrontEndPlugin<void> = {
 
 const status: JupyterFrontEndPlugin<void> = {
   id: 'mcp-ws-ide:status',
-  description: 'Live MCP sessions and the gateway in the status bar.',
+  description: 'MCP sessions and the state of the gateway in the status bar.',
   autoStart: true,
   requires: [IGateway, IPreferences],
   optional: [IStatusBar, ITranslator, ILabShell],

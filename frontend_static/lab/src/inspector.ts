@@ -1,7 +1,7 @@
 /**
- * The inspector in a terminal of JupyterLab.
+ * The inspector in a JupyterLab terminal.
  *
- * It needs no credential from here: Jupyter's terminals carry the server's address in `JUPYTER_SERVER_URL`, and the
+ * The extension passes no credential: Jupyter's terminals carry the server's address in `JUPYTER_SERVER_URL`, and the
  * inspector, which runs as the same user, reads the token from `JUPYTER_TOKEN`, `JUPYTERHUB_API_TOKEN` or Jupyter's
  * own record of its running servers.
  */
@@ -18,7 +18,7 @@ export function hasTerminals(app: JupyterFrontEnd): boolean {
   return app.commands.hasCommand(CREATE) && app.serviceManager.terminals.isAvailable();
 }
 
-/** What is typed: the user's choice, or the program of the server's own environment. */
+/** The command to type: the user's setting, else the program of the Jupyter server's environment. */
 export function inspectorCommand(chosen: string): string {
   return chosen.trim() || PageConfig.getOption('mcpWsInspect') || 'mcp-ws-inspect';
 }

@@ -1,4 +1,4 @@
-/** Cards in the launcher: one for each server, one for the inspector. */
+/** Launcher cards: one for each server, one for the inspector. */
 
 import type { ILauncher } from '@jupyterlab/launcher';
 import type { IDisposable } from '@lumino/disposable';
@@ -10,7 +10,7 @@ import type { Preferences } from './settings';
 const CATEGORY = 'MCP';
 const AFTER_SERVERS = 1000;
 
-/** Keep the cards equal to what is configured, from now on. */
+/** Keep the cards in step with the configured servers and the settings. */
 export function addCards(launcher: ILauncher, gateway: Gateway, preferences: Preferences, inspector: () => boolean): void {
   let shown = '';
   let cards: IDisposable[] = [];
@@ -18,7 +18,7 @@ export function addCards(launcher: ILauncher, gateway: Gateway, preferences: Pre
     const wanted = preferences.launcherCards ? wantedCards(gateway, inspector()) : [];
     const text = JSON.stringify(wanted);
     if (text === shown) {
-      return; // the launcher draws itself anew at every change
+      return; // the launcher rerenders at every change
     }
     shown = text;
     cards.forEach(card => card.dispose());

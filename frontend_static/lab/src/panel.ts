@@ -1,6 +1,6 @@
 /**
- * The page as a panel of JupyterLab. The page itself does everything; the panel gives it a place, the theme, a
- * title, and its route back after a reload.
+ * The page as a panel of JupyterLab. The panel supplies theme and title, and restores the route after a reload; everything
+ * else is up to the page.
  */
 
 import { type IThemeManager, MainAreaWidget } from '@jupyterlab/apputils';
@@ -12,15 +12,15 @@ import type { Api } from './api';
 import { serverIcon } from './icons';
 import { themeMessage } from './theme';
 
-/** The route of a server's view; none means the overview. */
+/** The route of a server's view; without a server, of the overview. */
 export function routeOf(server?: string): string {
   return server === undefined ? '#/servers' : `#/server/${encodeURIComponent(server)}`;
 }
 
-/** The server that a route shows, if it shows one. */
+/** The server that a route shows; undefined for other routes. */
 export function serverIn(route: string): string | undefined {
-  const found = /^#\/server\/([^/?]+)/.exec(route);
-  return found?.[1] === undefined ? undefined : decodeURIComponent(found[1]);
+  const match = /^#\/server\/([^/?]+)/.exec(route);
+  return match?.[1] === undefined ? undefined : decodeURIComponent(match[1]);
 }
 
 class Page extends IFrame {
@@ -30,10 +30,10 @@ class Page extends IFrame {
   ) {
     super();
     this.addClass('mcp-Panel');
-    // It is of our own origin: a sandbox that lets it run as such would keep it from nothing. Its CSP is strict.
+    // Same origin: a sandbox that lets the page run would restrict nothing. The page's CSP is strict.
     this.frame.removeAttribute('sandbox');
     this.frame.title = options.trans.__('MCP');
-    this.frame.name = options.key; // under which the page finds its sessions again
+    this.frame.name = options.key; // the page finds its sessions under this name
     this.frame.addEventListener('load', this.loaded);
     window.addEventListener('message', this.follow);
     options.themes?.themeChanged.connect(this.sendTheme, this);
@@ -61,7 +61,7 @@ class Page extends IFrame {
     this.frame.contentWindow?.postMessage(themeMessage(this.options.themes), location.origin);
   }
 
-  /** Remember where the page says that the user went. */
+  /** Remember the route that the page reports. */
   private readonly follow = ({ origin, source, data }: MessageEvent): void => {
     if (origin !== location.origin || source !== this.frame.contentWindow || data?.type !== 'mcp-ws-route') {
       return;
@@ -73,7 +73,7 @@ class Page extends IFrame {
     }
   };
 
-  /** Lumino sees no click inside a frame, and would take another panel for the current one. */
+  /** Lumino does not see clicks inside a frame and would consider another panel current. */
   private readonly touched = (): void => {
     this.node.dispatchEvent(new FocusEvent('focus'));
   };
@@ -92,10 +92,10 @@ export class PagePanel extends MainAreaWidget<Page> {
     this.label();
   }
 
-  /** What tells this panel from others, and finds it after a reload; the route may have changed since. */
+  /** Identifies this panel, also after a reload; unlike the route, it never changes. */
   readonly key: string;
 
-  /** Where the page is: `#/…`. */
+  /** The page's route: `#/…`. */
   get route(): string {
     return this.content.route;
   }

@@ -1,4 +1,4 @@
-/** MCP sessions in the panel of running things. */
+/** MCP sessions in the running panel. */
 
 import type { IRunningSessions } from '@jupyterlab/running';
 import type { TranslationBundle } from '@jupyterlab/translation';
@@ -8,7 +8,7 @@ import type { Session } from './api';
 import { clientOf, type Gateway } from './gateway';
 import { serverIcon } from './icons';
 
-/** What the panel can ask for; errors are told to the user there. */
+/** The actions of the panel; they notify the user of failures. */
 export interface Actions {
   open(server: string): void;
   end(session: Session): void;
@@ -25,7 +25,7 @@ export class RunningMcpSessions implements IRunningSessions.IManager {
     this.shutdownLabel = trans.__('End session');
     this.shutdownAllLabel = trans.__('End All');
     this.shutdownAllConfirmationText = trans.__(
-      'End all of your MCP sessions? Their clients are disconnected, and unanswered requests are cancelled.'
+      'End all your MCP sessions? Their clients are disconnected, and open requests are cancelled.'
     );
     gateway.changed.connect(() => this.runningChanged.emit());
   }
@@ -56,13 +56,13 @@ export class RunningMcpSessions implements IRunningSessions.IManager {
     this.actions.endAll();
   }
 
-  /** The state in a word; it comes first, because the panel is narrow and cuts what is long. */
+  /** The state in one word; it comes first because the panel is narrow and truncates labels. */
   private brief(session: Session): string {
-    return session.attached ? this.trans.__('live') : this.trans.__('away');
+    return session.attached ? this.trans.__('attached') : this.trans.__('detached');
   }
 
   private state(session: Session): string {
-    return session.attached ? this.trans.__('connected') : this.trans.__('waiting for its client');
+    return session.attached ? this.trans.__('attached') : this.trans.__('detached, waiting for its client');
   }
 
   private details(session: Session): string {
@@ -72,7 +72,7 @@ export class RunningMcpSessions implements IRunningSessions.IManager {
       trans.__('Client: %1', session.user_agent || trans.__('unknown')),
       trans.__('State: %1', this.state(session)),
       trans.__('Link: %1, era: %2', session.link, session.era),
-      trans.__('Unanswered requests: %1', String(session.in_flight)),
+      trans.__('Open requests: %1', String(session.in_flight)),
       trans.__('Session: %1', session.id)
     ].join('\n');
   }

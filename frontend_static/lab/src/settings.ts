@@ -1,4 +1,4 @@
-/** The user's settings, as typed values; the defaults are those of schema/plugin.json. */
+/** The user's settings as typed values; the defaults equal those of schema/plugin.json. */
 
 import type { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { type ISignal, Signal } from '@lumino/signaling';
@@ -14,7 +14,7 @@ export class Preferences {
     return this._changed;
   }
 
-  /** Follow the registry from now on. */
+  /** Follow the settings registry. */
   follow(settings: ISettingRegistry.ISettings): void {
     const read = (): void => {
       const { statusBar, launcherCards, pollInterval, inspectorCommand } = settings.composite;

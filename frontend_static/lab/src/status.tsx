@@ -1,4 +1,4 @@
-/** The item in the status bar: how many sessions live, and whether the gateway answers. */
+/** The status bar item: the number of sessions, and whether the gateway answers. */
 
 import { TextItem } from '@jupyterlab/statusbar';
 import type { TranslationBundle } from '@jupyterlab/translation';
@@ -47,19 +47,19 @@ export class StatusItem extends ReactWidget {
       case 'reachable':
         return {
           text: trans.__('MCP: %1', String(count)),
-          title: trans._n('%1 live MCP session; the gateway is reachable', '%1 live MCP sessions; the gateway is reachable', count)
+          title: trans._n('%1 MCP session; the gateway is reachable', '%1 MCP sessions; the gateway is reachable', count)
         };
       case 'absent':
         return {
           text: trans.__('MCP: off'),
-          title: trans.__('This Jupyter server has no MCP gateway: enable its extension mcp_ws_ide')
+          title: trans.__('This Jupyter server has no MCP gateway; enable the server extension mcp_ws_ide')
         };
       case 'unknown':
-        return { text: trans.__('MCP: …'), title: trans.__('Looking for the MCP gateway') };
+        return { text: trans.__('MCP: …'), title: trans.__('Connecting to the MCP gateway') };
       case 'refused':
         return {
           text: trans.__('MCP: refused'),
-          title: trans.__('The MCP gateway refused the request (%1): log in again, or ask whoever runs this server', gateway.problem)
+          title: trans.__('The MCP gateway refused the request (%1); log in again, or ask the administrator of this server', gateway.problem)
         };
       default:
         return {

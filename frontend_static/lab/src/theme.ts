@@ -1,10 +1,10 @@
-/** Tells the page in a panel which theme JupyterLab has. */
+/** Passes JupyterLab's theme to the page in a panel. */
 
 import type { IThemeManager } from '@jupyterlab/apputils';
 
 const GRADES = (name: string, grades: number[]): string[] => grades.map(grade => `--jp-${name}${grade}`);
 
-/** What the page takes over: colours and fonts. */
+/** The CSS variables that the page adopts: colours and fonts. */
 export const VARIABLES = [
   ...GRADES('layout-color', [0, 1, 2, 3, 4]),
   ...GRADES('inverse-layout-color', [0, 1, 2, 3]),
@@ -30,7 +30,7 @@ export const VARIABLES = [
   '--jp-input-border-color'
 ];
 
-/** What the page is sent. */
+/** The message to the page. */
 export interface ThemeMessage {
   readonly type: 'mcp-ws-theme';
   readonly dark: boolean;
@@ -39,11 +39,11 @@ export interface ThemeMessage {
 
 export function themeMessage(themes: IThemeManager | null): ThemeMessage {
   const style = getComputedStyle(document.body);
-  const found = VARIABLES.map(name => [name, style.getPropertyValue(name).trim()] as const);
+  const values = VARIABLES.map(name => [name, style.getPropertyValue(name).trim()] as const);
   return {
     type: 'mcp-ws-theme',
     dark: isDark(themes),
-    variables: Object.fromEntries(found.filter(([, value]) => value !== ''))
+    variables: Object.fromEntries(values.filter(([, value]) => value !== ''))
   };
 }
 
