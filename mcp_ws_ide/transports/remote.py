@@ -1,8 +1,7 @@
-"""HTTP toward remote servers, for every transport made of it: one pooled client, and each failure in words.
+"""HTTP to remote servers, for every transport based on it: one pooled client, and an explanation of each failure.
 
-Decides what leaves this machine: credentials come from the configuration alone, cookies are not kept, a redirect
-is followed within its origin and with its method, TLS is verified. Reads the configuration of such servers. Knows
-nothing of JSON-RPC.
+Decides what leaves this machine: credentials come only from the configuration, cookies are not kept, a redirect is
+followed only within its origin and with its method, TLS is verified. Knows nothing of JSON-RPC.
 """
 
 from __future__ import annotations
@@ -29,73 +28,78 @@ from mcp_ws_ide.transports.base import Authorizer, Supplies
 from mcp_ws_ide.transports.tasked import TaskedTransport
 
 MAX_CONNECTIONS: Final = 256
-"""Connections of one attachment at once, event streams included."""
+"""Most simultaneous connections of one attachment, event streams included."""
 KEEPALIVE_EXPIRY: Final = 4.0
-"""Seconds an idle connection is kept: less than the 5 s after which common servers close theirs, since a request
-that meets the close has an unknown outcome."""
+"""Seconds to keep an idle connection: less than the 5 s after which common servers close theirs, because a request
+that crosses the close has an unknown outcome."""
 WRITE_TIMEOUT: Final = 30.0
-"""Seconds a server may take no byte of a request."""
+"""Seconds after which a request fails of which the server accepts no byte."""
 MAX_REDIRECTS: Final = 3
+"""Most redirects of one request."""
 ERROR_BYTES: Final = 64 << 10
-"""How much of the body of an error is read."""
+"""Bytes that are read of the body of an error."""
+EVENT_OVERHEAD: Final = 1024
+"""Bytes allowed for the field names of an event, which count toward its size."""
 EVENT_STREAM: Final = "text/event-stream"
 JSON: Final = "application/json"
 DISCOVER: Final = b'"server/discover"'
-"""The method, as JSON, by which servers are asked what they speak."""
+"""The method, as JSON, that asks a server for its protocol versions (MCP 2026-07-28)."""
 
 BAD_PROXY: Final = (
-    "the proxy that the environment names (http_proxy, https_proxy, ws_proxy, all_proxy …) is no usable address: "
-    "scheme://host:port is, with user and password before the host where it wants them"
+    "the proxy named in the environment (http_proxy, https_proxy, ws_proxy, all_proxy …) is not a usable address; "
+    "use scheme://host:port, with user and password before the host if it wants them"
 )
-"""Its own words would repeat the address, and with it the password."""
+"""Replaces the library's message, which would repeat the address and with it the password."""
+
+UNTRUSTED_HINT: Final = "if its certificate is signed by a private authority, set ca_file"
 
 _KEEPALIVE: Final = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
-"""A peer that vanished from a silent stream is noticed after two minutes (Linux names; others' defaults stay)."""
+"""Detects within two minutes that the peer of a silent stream has vanished (Linux names; defaults elsewhere)."""
 
-for _name in ("httpx2", "httpcore2"):  # at INFO they log addresses, whose query may be a credential
+for _name in ("httpx2", "httpcore2"):  # at INFO they log URLs, whose query may be a credential
     if logging.getLogger(_name).level == logging.NOTSET:
         logging.getLogger(_name).setLevel(logging.WARNING)
 
 
 class RequestFailed(Exception):
-    """A request that got no answer of the server.
+    """The server did not answer a request; the message says why and what to do.
 
     Attributes:
-        sent: whether it may have reached the server; if not, it is safe to try again.
-        status: the HTTP status, 0 if there was none.
-        refused: whether the answer shows that something is there which is no MCP server for us: it says
-            nothing about the server's era.
+        sent: whether the request may have reached the server; if not, retrying is safe.
+        status: HTTP status, 0 if there was none.
+        refused: whether something answered that cannot be used as an MCP server here, so that the failure says nothing
+            about the server's era.
     """
 
-    def __init__(self, words: str, *, sent: bool, status: int = 0, refused: bool = False) -> None:
-        super().__init__(words)
+    def __init__(self, reason: str, *, sent: bool, status: int = 0, refused: bool = False) -> None:
+        super().__init__(reason)
         self.sent = sent
         self.status = status
         self.refused = refused or status in (401, 403, 407, 408, 429) or status >= 500
 
     @property
     def of_older_server(self) -> bool:
-        """Whether a server of the handshake era refuses so what comes before ``initialize``: with any 4xx, in text or
-        HTML (MCP 2026-07-28, basic/transports/streamable-http, backward compatibility)."""
+        """Whether a server of the handshake era refuses a request before ``initialize`` in this way: with any 4xx, in
+        text or HTML (MCP 2026-07-28, basic/transports/streamable-http, backward compatibility)."""
         return 400 <= self.status < 500 and not self.refused
 
 
 class AuthorizationMissing(RequestFailed):
-    """The server wants an authorization that it did not get; the request did not run."""
+    """The server wants an authorization, and there was none in time; the request did not run."""
 
-    def __init__(self, words: str) -> None:
-        super().__init__(words, sent=False, refused=True)
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason, sent=False, refused=True)
 
 
 class _Progress:
-    """How far a request got, by what the HTTP client traces.
+    """How far a request has got, from the HTTP client's trace events.
 
     Args:
-        seconds: from the end of the request to the head of its response; None waits for ever.
+        seconds: timeout from the end of the request to the head of its response; None for none.
         on_sent: called as soon as the request has left.
 
     Attributes:
-        sent: whether any of it may have reached the server.
+        sent: whether any part of it may have reached the server.
     """
 
     def __init__(self, seconds: float | None, on_sent: Callable[[], None] | None) -> None:
@@ -105,12 +109,12 @@ class _Progress:
         self._clock = asyncio.timeout(None)
 
     def bounded(self) -> asyncio.Timeout:
-        """The bound of one attempt; a redirect begins another."""
+        """Return the timeout of one attempt; a redirect begins another attempt."""
         self._clock = asyncio.timeout(None)
         return self._clock
 
     async def trace(self, event: str, _: Any) -> None:
-        """An event of the client's ``trace`` extension."""
+        """Take an event of the client's ``trace`` extension."""
         self.sent = self.sent or event.endswith("send_request_headers.started")
         if event.endswith("send_request_body.complete"):
             if self._seconds is not None:
@@ -122,19 +126,19 @@ class _Progress:
 
 
 class Remote:
-    """One remote server's address, and the client for it.
+    """The address of one remote server, and the HTTP client for it.
 
     Args:
-        url: of the endpoint.
-        headers: configured ones, sent with every request.
+        url: URL of the endpoint.
+        headers: configured headers, sent with every request.
         ca_file: certificates to trust instead of the system's.
-        connect_timeout: seconds for a connection, or for one of the pool to become free.
-        read_timeout: seconds of silence after which a response counts as lost, and for the whole of one that is
-            no event stream.
+        connect_timeout: seconds to open a connection, or for one of the pool to become free.
+        read_timeout: seconds of silence after which a response counts as lost; also the limit for a whole response that
+            is not an event stream.
         authorizer: adds OAuth tokens to requests; None if the server is used without OAuth.
 
     Raises:
-        TransportError: ``ca_file``, or a proxy of the environment, cannot be used.
+        TransportError: ``ca_file``, or the proxy in the environment, cannot be used.
     """
 
     def __init__(
@@ -161,7 +165,7 @@ class Remote:
 
     @classmethod
     def from_spec(cls, spec: ServerSpec, supplies: Supplies) -> Self:
-        """The remote server that a configuration names.
+        """Return the remote server that a spec names.
 
         Raises:
             TransportError: ``ca_file`` cannot be used, or OAuth is not possible here.
@@ -169,7 +173,7 @@ class Remote:
         authorizer = None
         if spec.oauth is not None:
             if supplies.authorizations is None:
-                raise TransportError("OAuth needs a public address of the gateway, and there is none")
+                raise TransportError("OAuth is not possible here: the gateway has no public URL")
             authorizer = supplies.authorizations.of(spec, supplies.principal)
         return cls(
             spec.url or "",
@@ -182,7 +186,7 @@ class Remote:
 
     @property
     def where(self) -> str:
-        """The address for messages: userinfo and query may be credentials."""
+        """The address for messages, without userinfo and query, which may be credentials."""
         return f"{origin(self.url)}{path_of(self.url)}"
 
     @contextlib.asynccontextmanager
@@ -196,10 +200,11 @@ class Remote:
         endless: bool = False,
         on_sent: Callable[[], None] | None = None,
     ) -> AsyncIterator[httpx2.Response]:
-        """One request; the response's body is still to be read, and closed at the end of the block.
+        """Send a request; the block reads the body of its response, which is closed at the end.
 
         Args:
-            endless: silence of the response is no fault; that the peer has vanished shows on the TCP level.
+            url: another URL than the endpoint's.
+            endless: whether the response may be silent for ever; TCP detects a peer that has vanished.
             on_sent: called as soon as the request has left.
 
         Raises:
@@ -217,39 +222,39 @@ class Remote:
         target = url or self.url
         with self._failures(progress):
             for _ in range(MAX_REDIRECTS + 1):
-                response = await self._answer(build(url=target), progress)
+                response = await self._response(build(url=target), progress)
                 try:
-                    onward = _redirect(response, method)
-                    if onward is None:
+                    redirect = _redirect(response, method)
+                    if redirect is None:
                         if endless:
-                            _keep_alive(response)
+                            _detect_vanished_peer(response)
                         check_coding(response)
                         yield response
                         return
-                    target = onward
+                    target = redirect
                 finally:
                     await response.aclose()
             raise RequestFailed(f"{self.where} redirects in a circle", sent=False, refused=True)
 
-    async def _answer(self, request: httpx2.Request, progress: _Progress) -> httpx2.Response:
+    async def _response(self, request: httpx2.Request, progress: _Progress) -> httpx2.Response:
         try:
             async with progress.bounded():
                 response = await self._send(request)
         except TimeoutError:
             raise _unfinished(self.where, self.read_timeout) from None
-        # Events and JSON are UTF-8, whatever the Content-Type says; Python knows stranger codecs.
+        # Events and JSON are UTF-8, whatever codec the Content-Type names.
         response.encoding = "utf-8"
         return response
 
     @contextlib.contextmanager
     def _failures(self, progress: _Progress) -> Iterator[None]:
-        """What goes wrong in the block, as a :class:`RequestFailed`."""
+        """Turn the HTTP client's errors in the block into :class:`RequestFailed`."""
         try:
             yield
         except httpx2.SSEError as error:
             raise RequestFailed(f"{self.where}: {error}", sent=True) from None
         except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError) as error:
-            raise RequestFailed(self._words(error), sent=progress.sent) from None
+            raise RequestFailed(self._explanation(error), sent=progress.sent) from None
         except (OSError, ssl.SSLError) as error:
             raise RequestFailed(f"{self.where}: {error}", sent=progress.sent) from None
 
@@ -259,11 +264,13 @@ class Remote:
         return await self._authorizer.send(self._client, request)
 
     async def prepare(self, method: str, headers: Mapping[str, str], content: bytes | None = None) -> None:
-        """Get an authorization, if the server wants one and there is none: a person takes longer over it than any
-        request may wait for its answer. Anything else that is wrong shows with the first message.
+        """Obtain an authorization if the server wants one and there is none.
+
+        This comes before any message, because a user takes longer than a request may wait for its answer. Any other
+        failure shows with the first message.
 
         Raises:
-            TransportError: it was not given.
+            TransportError: the authorization was not given.
         """
         if self._authorizer is None or self._authorizer.authorized:
             return
@@ -277,21 +284,21 @@ class Remote:
                 raise TransportError(str(error)) from None
             raise
 
-    def _words(self, error: Exception) -> str:
+    def _explanation(self, error: Exception) -> str:
         where, timeout = self.where, self._timeout
         if isinstance(error, httpx2.ConnectTimeout):
             return f"{where} did not accept a connection within {timeout.connect:g} s (connect_timeout)"
         if isinstance(error, httpx2.PoolTimeout):
-            return f"{MAX_CONNECTIONS} requests to {where} are open already; wait for answers"
+            return f"{MAX_CONNECTIONS} requests to {where} are open already; wait for their answers"
         if isinstance(error, httpx2.ReadTimeout):
             return f"{where} was silent for {timeout.read:g} s (read_timeout)"
         if isinstance(error, httpx2.WriteTimeout):
-            return f"{where} took no byte of the request for {WRITE_TIMEOUT:g} s"
-        words = str(error) or type(error).__name__
+            return f"{where} accepted no byte of the request for {WRITE_TIMEOUT:g} s"
+        detail = str(error) or type(error).__name__
         if isinstance(error, httpx2.ConnectError):
-            hint = "; is the certificate trusted (ca_file)?" if "certificate" in words.lower() else ""
-            return f"{where} cannot be reached: {words}{hint}"
-        return f"{where} broke off: {words}"
+            hint = f"; {UNTRUSTED_HINT}" if "certificate" in detail.lower() else ""
+            return f"{where} cannot be reached: {detail}{hint}"
+        return f"{where} broke off: {detail}"
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -300,11 +307,11 @@ class Remote:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What an attachment over HTTP takes at most.
+    """Limits of one attachment over HTTP.
 
     Attributes:
-        max_message_bytes: longest message of the server.
-        reconnect_timeout: seconds for which a broken response is asked for again, where the server can replay it.
+        max_message_bytes: longest message from the server.
+        reconnect_timeout: seconds for which a broken response is requested again, if the server can replay it.
         high_water: queued bytes above which ``write_paused`` is called.
         max_queued_bytes: queued bytes above which requests are refused, or the server counts as stuck.
     """
@@ -319,11 +326,11 @@ DEFAULT_BOUNDS: Final = Bounds()
 
 
 class RemoteTransport(TaskedTransport):
-    """Base of the transports that are made of HTTP requests to one :class:`Remote`."""
+    """Base of the transports that consist of HTTP requests to one :class:`Remote`."""
 
     @classmethod
     def from_spec(cls, spec: ServerSpec, supplies: Supplies) -> Self:
-        """The address, headers and bounds of the configuration."""
+        """Return a transport with the address, headers and limits of a spec."""
         reconnect_timeout = spec.timeout("reconnect_timeout")
         return cls(Remote.from_spec(spec, supplies), Bounds(supplies.max_message_bytes, reconnect_timeout))
 
@@ -340,15 +347,15 @@ class RemoteTransport(TaskedTransport):
 def new_client(
     headers: Mapping[str, str], ca_file: str | None, timeout: httpx2.Timeout
 ) -> httpx2.AsyncClient:
-    """A client that keeps no cookie, follows no redirect and verifies TLS.
+    """Return a client that keeps no cookies, follows no redirects and verifies TLS.
 
     Raises:
-        TransportError: ``ca_file``, or a proxy of the environment, cannot be used.
+        TransportError: ``ca_file``, or the proxy in the environment, cannot be used.
     """
     merged = httpx2.Headers({"User-Agent": f"mcp-ws-ide/{__version__}", "Accept-Encoding": "identity"})
-    merged.update(headers)  # as HTTP compares names: whoever writes "user-agent" replaces ours
-    # trust_env: a server behind the company's proxy is to be reached as by the gateway's child processes,
-    # which are given the same proxy variables. (netrc is not read by this client.)
+    merged.update(headers)  # names compare as in HTTP: a configured "user-agent" replaces ours
+    # trust_env: a server behind a company's proxy is reached as the gateway's child processes reach it, which receive
+    # the same proxy variables. This client does not read netrc.
     try:
         return httpx2.AsyncClient(
             verify=tls_context(ca_file),
@@ -360,17 +367,17 @@ def new_client(
             limits=httpx2.Limits(max_connections=MAX_CONNECTIONS, keepalive_expiry=KEEPALIVE_EXPIRY),
         )
     except ImportError:
-        words = "a SOCKS proxy, which the environment names, needs the package httpx2[socks]"
-        raise TransportError(words) from None
+        reason = "the environment names a SOCKS proxy, which needs the package httpx2[socks]; install it"
+        raise TransportError(reason) from None
     except (ValueError, httpx2.InvalidURL):
         raise TransportError(BAD_PROXY) from None
 
 
 async def read_body(response: httpx2.Response, limit: int, seconds: float) -> bytes | None:
-    """The whole body; None if it is longer than ``limit`` bytes.
+    """Return the whole body; None if it is longer than ``limit`` bytes.
 
     Raises:
-        RequestFailed: it did not end within ``seconds``, however busily it trickled.
+        RequestFailed: it did not end within ``seconds``, even if it kept trickling.
     """
     parts, size = [], 0
     try:
@@ -389,56 +396,56 @@ def _unfinished(where: str, seconds: float) -> RequestFailed:
     return RequestFailed(f"{where} did not finish its answer within {seconds:g} s (read_timeout)", sent=True)
 
 
-def media_of(response: httpx2.Response) -> str:
-    """The media type, without parameters, in lower case."""
+def media_type(response: httpx2.Response) -> str:
+    """Return the media type, without parameters, in lower case."""
     return str(response.headers.get("content-type", "")).partition(";")[0].strip().lower()
 
 
-def status_words(where: str, status: int, body: bytes) -> str:
-    """A refusal in words a user can act on; ``body`` is shown if it is short text."""
+def status_message(where: str, status: int, body: bytes) -> str:
+    """Return what an HTTP error means and what to do; ``body`` is quoted if it is short text."""
     hints = {
-        401: "it refused the credential, or wants one: set it under headers",
+        401: "it refused the credential, or wants one; set it under headers",
         403: "it refused the credential; check headers",
-        404: "there is nothing at this address",
-        405: "it takes no messages at this address; is it the MCP endpoint?",
-        407: "a credential is missing for the proxy",
+        404: "there is nothing at this address; check the url",
+        405: "it accepts no messages at this address; is it the MCP endpoint?",
+        407: "the proxy wants a credential",
         413: "the message is too large for it",
         429: "too many requests",
     }
-    words = hints.get(status, "")
+    hint = hints.get(status, "")
     text = body[:200].decode(errors="replace").strip()
     shown = text if text and text.isprintable() and not text.startswith("<") else ""
-    return f"{where} answered {status}" + "".join(f": {part}" for part in (words, shown) if part)
+    return f"{where} answered {status}" + "".join(f": {part}" for part in (hint, shown) if part)
 
 
 def backoff(attempt: int) -> float:
-    """Seconds before attempt number ``attempt`` (from 1) to come back, with full jitter."""
+    """Return the seconds to wait before reconnect attempt ``attempt`` (from 1), with full jitter."""
     return min(30.0, 0.5 * 2.0 ** min(attempt - 1, 16)) * random.random()  # noqa: S311 - no secret
 
 
 def origin(url: httpx2.URL) -> str:
-    """Scheme, host and port, without userinfo."""
+    """Return scheme, host and port, without userinfo."""
     port = f":{url.port}" if url.port is not None else ""
     host = f"[{url.host}]" if ":" in url.host else url.host
     return f"{url.scheme}://{host}{port}"
 
 
 def path_of(url: httpx2.URL) -> str:
-    """The path as it travels, percent escapes and all, without the query."""
+    """Return the path as it is sent, with percent escapes, without the query."""
     return url.raw_path.partition(b"?")[0].decode("ascii", "replace")
 
 
 def tls_context(ca_file: str | None) -> ssl.SSLContext:
-    """A context that verifies certificates and host names.
+    """Return a context that verifies certificates and host names.
 
     Raises:
-        TransportError: the file cannot be used.
+        TransportError: ``ca_file`` cannot be used.
     """
     try:
         return _tls_context(ca_file, os.stat(ca_file).st_mtime_ns if ca_file is not None else 0)
     except (OSError, ssl.SSLError) as error:
-        words = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
-        raise TransportError(f"ca_file {ca_file} cannot be used: {words}") from None
+        detail = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
+        raise TransportError(f"ca_file {ca_file} cannot be used: {detail}") from None
 
 
 @lru_cache(maxsize=16)
@@ -447,10 +454,10 @@ def _tls_context(ca_file: str | None, _changed: int) -> ssl.SSLContext:
 
 
 def _redirect(response: httpx2.Response, method: str) -> httpx2.URL | None:
-    """Where to go on; None if the response is no redirect.
+    """Return the target of a redirect; None if the response is not one.
 
     Raises:
-        RequestFailed: it leads elsewhere, or would change the method.
+        RequestFailed: the target has another origin, or the redirect would change the method.
     """
     location = response.headers.get("location")
     if response.status_code not in (301, 302, 303, 307, 308) or location is None:
@@ -460,28 +467,34 @@ def _redirect(response: httpx2.Response, method: str) -> httpx2.URL | None:
         there = here.join(location)
     except (httpx2.InvalidURL, ValueError):
         raise RequestFailed(
-            f"{origin(here)} redirects to no valid address", sent=False, refused=True
+            f"{origin(here)} redirects to an invalid address", sent=False, refused=True
         ) from None
     if origin(there) != origin(here):
-        words = f"{origin(here)} redirects to another origin, {origin(there)}, which is not followed"
-        raise RequestFailed(f"{words}; configure that address if you trust it", sent=False, refused=True)
+        reason = f"{origin(here)} redirects to another origin, {origin(there)}, which is not followed"
+        raise RequestFailed(f"{reason}; configure that URL if you trust it", sent=False, refused=True)
     if method != "GET" and response.status_code < 307:
-        words = f"{origin(here)} redirects to {path_of(there)} with {response.status_code}"
-        raise RequestFailed(
-            f"{words}, which would drop the message; configure that address", sent=False, refused=True
-        )
+        reason = f"{origin(here)} redirects to {path_of(there)} with {response.status_code}"
+        cure = "which would drop the message; configure that URL"
+        raise RequestFailed(f"{reason}, {cure}", sent=False, refused=True)
     return there
 
 
 def check_coding(response: httpx2.Response) -> None:
-    """Compression was not asked for, and could blow up a small answer beyond every bound."""
+    """Check that a response is not compressed: it was not requested, and could inflate a small body past every limit.
+
+    Raises:
+        RequestFailed: it is.
+    """
     coding = response.headers.get("content-encoding", "identity").strip().lower()
     if coding not in ("", "identity"):
-        words = f"{origin(response.request.url)} compressed its answer ({coding[:40]!r}), unasked"
-        raise RequestFailed(words, sent=True, status=response.status_code)
+        reason = (
+            f"{origin(response.request.url)} compressed its answer ({coding[:40]!r}), which was not requested"
+        )
+        raise RequestFailed(reason, sent=True, status=response.status_code)
 
 
-def _keep_alive(response: httpx2.Response) -> None:
+def _detect_vanished_peer(response: httpx2.Response) -> None:
+    """Turn on TCP keep-alive for the connection of a response."""
     stream = response.extensions.get("network_stream")
     raw = stream.get_extra_info("socket") if stream is not None else None
     if raw is None:

@@ -1,6 +1,6 @@
-"""Remote servers over HTTP+SSE, the transport of MCP 2024-11-05: one event stream down, a POST for each message up.
+"""Remote servers over HTTP+SSE (MCP 2024-11-05, transports): messages arrive on one event stream and leave by POST.
 
-The stream is the session: it cannot be resumed, so its end is the end of the attachment.
+The stream is the session. It cannot be resumed, so the attachment ends with it.
 """
 
 from __future__ import annotations
@@ -19,21 +19,22 @@ from mcp_ws_ide.transports.remote import (
     DEFAULT_BOUNDS,
     DISCOVER,
     ERROR_BYTES,
+    EVENT_OVERHEAD,
     EVENT_STREAM,
     JSON,
     Bounds,
     Remote,
     RemoteTransport,
     RequestFailed,
-    media_of,
+    media_type,
     origin,
     read_body,
-    status_words,
+    status_message,
 )
 
 
 class SseTransport(RemoteTransport):
-    """One event stream of a server; a message over the limit ends the attachment."""
+    """One event stream from a server; a message over the limit ends the attachment."""
 
     kind = "sse"
 
@@ -45,7 +46,7 @@ class SseTransport(RemoteTransport):
         self._wake = asyncio.Event()
 
     async def connect(self, receiver: Receiver) -> None:
-        """Open the stream and wait for the address of the POSTs; see :meth:`Transport.connect`."""
+        """Open the stream and wait for the URL of the POSTs; see :meth:`Transport.connect`."""
         seconds = self._remote.connect_timeout
         await self._remote.prepare("GET", {"Accept": EVENT_STREAM})
         opened: asyncio.Future[httpx2.URL] = asyncio.get_running_loop().create_future()
@@ -56,23 +57,23 @@ class SseTransport(RemoteTransport):
         except TimeoutError:
             self._receiver = None
             await self.close()
-            words = f"{self._where} opened no event stream within {seconds:g} s (connect_timeout)"
-            raise TransportError(words) from None
+            reason = f"{self._where} did not open an event stream within {seconds:g} s (connect_timeout)"
+            raise TransportError(reason) from None
         except BaseException:
             self._receiver = None
             await self.close()
             raise
-        if self._closing is None:  # the stream may have ended again by now
+        if self._closing is None:  # otherwise the stream has already ended again
             self._spawn(self._write(), "write")
 
-    # --- the stream -----------------------------------------------------------------------------
+    # --- the event stream -----------------------------------------------------------------------------
 
     async def _read(self, opened: asyncio.Future[httpx2.URL], receiver: Receiver) -> None:
         try:
             async with self._remote.open("GET", {"Accept": EVENT_STREAM}, endless=True) as response:
                 await self._check(response)
                 await self._read_events(response, opened, receiver)
-            raise RequestFailed("the server ended the event stream", sent=True)
+            raise RequestFailed(f"{self._where} ended the event stream", sent=True)
         except RequestFailed as failure:
             if opened.done():
                 self._begin_close(str(failure))
@@ -83,8 +84,9 @@ class SseTransport(RemoteTransport):
         self, response: httpx2.Response, opened: asyncio.Future[httpx2.URL], receiver: Receiver
     ) -> None:
         try:
-            # The size of an event counts its field names too; some room for them.
-            async for event in httpx2.EventSource(response, max_event_size=self._max_message + 1024):
+            async for event in httpx2.EventSource(
+                response, max_event_size=self._max_message + EVENT_OVERHEAD
+            ):
                 if event.event == "endpoint" and not opened.done():
                     self._receiver = receiver
                     opened.set_result(self._endpoint_of(event.data))
@@ -92,27 +94,27 @@ class SseTransport(RemoteTransport):
                     await self._reading.wait()
                     self._deliver(messages.one_line(event.data.encode()))
         except httpx2.SSEError:
-            words = f"{self._where} sent an event {over_limit(self._max_message)}"
-            raise RequestFailed(words, sent=True) from None
+            reason = f"{self._where} sent an event {over_limit(self._max_message)}"
+            raise RequestFailed(reason, sent=True) from None
 
     async def _check(self, response: httpx2.Response) -> None:
         if response.status_code >= 300:
             body = await read_body(response, ERROR_BYTES, self._remote.read_timeout) or b""
-            raise RequestFailed(status_words(self._where, response.status_code, body), sent=False)
-        if media_of(response) != EVENT_STREAM:
-            words = (
-                f"{self._where} answers GET with no event stream; is it a Streamable HTTP server (type http)?"
-            )
-            raise RequestFailed(words, sent=False)
+            raise RequestFailed(status_message(self._where, response.status_code, body), sent=False)
+        if media_type(response) != EVENT_STREAM:
+            reason = f"{self._where} does not answer GET with an event stream"
+            raise RequestFailed(f"{reason}; is it a Streamable HTTP server (type http)?", sent=False)
 
     def _endpoint_of(self, data: str) -> httpx2.URL:
         try:
             endpoint = self._remote.url.join(data.strip())
         except (httpx2.InvalidURL, ValueError):
-            raise RequestFailed(f"{self._where} names no valid address for messages", sent=False) from None
+            raise RequestFailed(f"{self._where} names an invalid URL for messages", sent=False) from None
         if origin(endpoint) != origin(self._remote.url):
-            words = f"{self._where} wants messages sent to another origin, {origin(endpoint)}"
-            raise RequestFailed(f"{words}, which is refused", sent=False)
+            reason = (
+                f"{self._where} wants messages sent to another origin, {origin(endpoint)}, which is refused"
+            )
+            raise RequestFailed(reason, sent=False)
         return endpoint
 
     # --- sending --------------------------------------------------------------------------------
@@ -125,16 +127,18 @@ class SseTransport(RemoteTransport):
         self._wake.set()
         self._check_flow()
         if self._queued > self._max_queued:
-            self._begin_close(f"{self._queued} bytes wait for {self._where}")
+            self._begin_close(self._stuck_reason)
 
     @property
     def queued_bytes(self) -> int:
-        """Bytes the server has not taken yet."""
+        """Bytes the server has not accepted yet."""
         return self._queued
 
     async def _write(self) -> None:
-        """One POST after the other: the server answers each at once, and their order is that of the session. The
-        probe alone goes beside them, since an older server may hold what it does not understand."""
+        """Send one POST after the other, in the order of the session; the server answers each at once.
+
+        Only the probe is sent beside them, because an older server may hold a request that it does not understand.
+        """
         while True:
             while self._out:
                 message = self._out.popleft()
@@ -160,13 +164,13 @@ class SseTransport(RemoteTransport):
             body = await read_body(response, ERROR_BYTES, self._remote.read_timeout) or b""
             if (status := response.status_code) >= 300:
                 raise RequestFailed(
-                    status_words(self._where, status, body), sent=status >= 500, status=status
+                    status_message(self._where, status, body), sent=status >= 500, status=status
                 )
 
     def _failed(self, message: Message, failure: RequestFailed) -> None:
-        """The stream may live on: only what was to be sent has failed."""
+        """Report that one message failed; the stream may live on."""
         if message.kind is not Kind.REQUEST:
-            return self._noise(f"a message was not taken: {failure}")
+            return self._noise(f"a message was not accepted: {failure}")
         code = UPSTREAM_LOST if failure.sent else UPSTREAM_UNAVAILABLE
         if message.method == DISCOVER and (failure.of_older_server or failure.status >= 500):
             code = METHOD_NOT_FOUND

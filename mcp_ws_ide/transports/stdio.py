@@ -334,7 +334,7 @@ class StdioTransport(Transport):
         try:
             await self._end_process(self._process)
         except Exception:
-            self._fault = "internal error of the gateway; its log says more"
+            self._fault = "internal error of the gateway; see its log"
             raise
         finally:
             self._close_descriptors()
@@ -426,7 +426,7 @@ async def _happens(event: asyncio.Event, seconds: float) -> bool:
 
 def _exit_words(code: int | None) -> str:
     if code is None:
-        return "it was told to end"
+        return "the gateway closed it"
     if code >= 0:
         return f"it exited with code {code}"
     try:

@@ -1,4 +1,7 @@
-"""What transports that are made of tasks have in common: one receiver, a gate for reading, flow control, one end."""
+"""Base of the transports that run in tasks: one receiver, a gate for reading, flow control, and one end.
+
+Knows nothing of how messages travel.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,17 @@ from mcp_ws_ide.transports.base import Receiver, Transport
 
 CLOSE_TIMEOUT: Final = 2.0
 """Seconds for each step of closing."""
+MAX_REASON: Final = 1000
+"""Characters of a reason that are kept."""
+CLOSED_REASON: Final = "the gateway closed it"
+INTERNAL_ERROR_REASON: Final = "internal error of the gateway; see its log"
 
 
 class TaskedTransport(Transport):
     """Base of the transports that read and write in tasks of their own.
 
     Args:
-        where: the server's address for messages, without credentials.
+        where: address of the server for messages, without credentials.
         high_water: queued bytes above which ``write_paused`` is called.
         max_queued_bytes: queued bytes above which the server counts as stuck.
     """
@@ -41,20 +48,20 @@ class TaskedTransport(Transport):
         return f"<{type(self).__name__} {self._where} queued={self.queued_bytes} {self._fault}>"
 
     def pause_reading(self) -> None:
-        """Leave what comes where it is."""
+        """Stop reading; see :meth:`Transport.pause_reading`."""
         self._reading.clear()
 
     def resume_reading(self) -> None:
-        """Go on reading."""
+        """Continue reading."""
         self._reading.set()
 
     def _check_open(self) -> None:
-        """Raises :class:`TransportClosed` where :meth:`send` must."""
+        """Raise :class:`TransportClosed` if nothing can be sent."""
         if self._receiver is None or self._closing is not None:
-            raise TransportClosed(self._fault or "it is not connected")
+            raise TransportClosed(self._fault or "the transport is not connected")
 
     def _check_flow(self) -> None:
-        """Call when :attr:`queued_bytes` has changed."""
+        """Pause or resume the writer; call it when :attr:`queued_bytes` has changed."""
         queued = self.queued_bytes
         changes = queued <= self._high_water // 2 if self._paused else queued > self._high_water
         if changes and self._receiver is not None:
@@ -65,34 +72,36 @@ class TaskedTransport(Transport):
         if self._receiver is not None:
             self._receiver.message_received(message)
 
-    def _noise(self, words: str) -> None:
+    def _noise(self, text: str) -> None:
         if self._receiver is not None:
-            self._receiver.noise_received("transport", words)
+            self._receiver.noise_received("transport", text)
+
+    @property
+    def _stuck_reason(self) -> str:
+        return f"{self.queued_bytes} bytes are queued for {self._where}, which does not read them"
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[Any]:
-        """Run a task without which the transport cannot go on: its failure, a mistake of ours, is its end."""
+        """Run a task that the transport needs: its failure, an internal error, ends the transport."""
         return self._tasks.spawn(self._guard(coroutine), f"{name} {self._where}")
 
     async def _guard(self, coroutine: Coroutine[Any, Any, None]) -> None:
         try:
             await coroutine
         except Exception:
-            self._begin_close("internal error of the gateway; its log says more")
+            self._begin_close(INTERNAL_ERROR_REASON)
             raise
 
     # --- close ----------------------------------------------------------------------------------
 
     def _begin_close(self, reason: str) -> None:
-        """End it, for the reason given in words; the first one counts."""
+        """Begin to close, for a reason that goes to logs; the first reason counts."""
         if self._closing is None:
-            self._fault = "".join(
-                c if c.isprintable() else "\ufffd" for c in reason[:1000]
-            )  # it goes to logs
+            self._fault = "".join(c if c.isprintable() else "\ufffd" for c in reason[:MAX_REASON])
             self._closing = self._ending.spawn(self._end(), f"end {self._where}")
 
     async def close(self) -> None:
         """See :meth:`Transport.close`."""
-        self._begin_close("it was told to end")
+        self._begin_close(CLOSED_REASON)
         assert self._closing is not None
         await asyncio.shield(self._closing)
 
@@ -107,18 +116,18 @@ class TaskedTransport(Transport):
                 receiver.transport_closed(self._fault)
 
     async def _finish(self) -> None:
-        """Let go out what is queued; bounded. The tasks still run."""
+        """Send what is queued, within bounds. The tasks still run."""
 
     @abstractmethod
     async def _hang_up(self) -> None:
-        """Release what is left; the tasks have ended."""
+        """Release what is left, after the tasks have ended."""
 
 
-async def within(seconds: float, waited: Awaitable[Any]) -> bool:
-    """Whether it came to its end in time."""
+async def within(seconds: float, awaitable: Awaitable[Any]) -> bool:
+    """Wait for ``awaitable`` at most ``seconds``; return whether it finished."""
     try:
         async with asyncio.timeout(seconds):
-            await waited
+            await awaitable
     except TimeoutError:
         return False
     return True

@@ -102,7 +102,7 @@ class UnixTransport(Transport, asyncio.Protocol):
         if not self._fault:
             self._fault = f"the connection broke: {error}" if error else "the server closed the connection"
             if self._closing:
-                self._fault = "it was told to end"
+                self._fault = "the gateway closed it"
         self._stop_watching()
         self._lost.set()
         self._tell_closed()

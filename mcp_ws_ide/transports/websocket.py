@@ -41,7 +41,7 @@ from mcp_ws_ide.core.binding import (
 from mcp_ws_ide.core.resume import ClientEnd, Event, ProtocolViolation
 from mcp_ws_ide.errors import TransportError
 from mcp_ws_ide.transports.base import Receiver, Supplies
-from mcp_ws_ide.transports.remote import BAD_PROXY, backoff, status_words, tls_context
+from mcp_ws_ide.transports.remote import BAD_PROXY, backoff, status_message, tls_context
 from mcp_ws_ide.transports.tasked import CLOSE_TIMEOUT, TaskedTransport, within
 
 PING_INTERVAL: Final = 20.0
@@ -187,7 +187,7 @@ class WebSocketTransport(TaskedTransport):
             )
         except InvalidStatus as error:
             response = error.response
-            words = status_words(self._where, response.status_code, bytes(response.body or b""))
+            words = status_message(self._where, response.status_code, bytes(response.body or b""))
             if response.status_code in (400, 500, 501):  # may be about the offer
                 raise _OfferRefused(words) from None
             raise TransportError(words) from None

@@ -93,7 +93,7 @@ async def test_sdk_2_serves_the_handshake_era(serve, kind):
     conversation = await begin(kind, serve(sys.executable, kind))
     await handshake(conversation)
     await conversation.transport.close()
-    assert conversation.receiver.reasons == ["it was told to end"]
+    assert conversation.receiver.reasons == ["the gateway closed it"]
 
 
 @pytest.mark.heavy
@@ -153,7 +153,7 @@ asyncio.run(asyncio.wait_for(main(), 30))
 @pytest.mark.heavy
 def test_an_object_of_sdk_1_serves_in_process(run_program, mcp1_python):
     printed = run_program(mcp1_python, "-c", IN_PROCESS % INITIALIZE, str(ROOT / "tests" / "servers"))
-    assert printed.split("\n")[:3] == ["2025-11-25", "hello", "closed: it was told to end"]
+    assert printed.split("\n")[:3] == ["2025-11-25", "hello", "closed: the gateway closed it"]
 
 
 OAUTH = """

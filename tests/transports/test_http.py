@@ -17,7 +17,7 @@ import trustme
 from mcp_ws_ide.core.era import Era, probe, read_probe, refused_probe
 from mcp_ws_ide.core.messages import parse
 from mcp_ws_ide.errors import TransportClosed, TransportError
-from mcp_ws_ide.transports import http
+from mcp_ws_ide.transports import http, http_exchange
 from mcp_ws_ide.transports.http import HttpTransport
 from mcp_ws_ide.transports.mirrored import MAX_ANNOTATIONS, annotated
 from mcp_ws_ide.transports.remote import Bounds, Remote
@@ -337,12 +337,20 @@ OTHER_ID = {"jsonrpc": "2.0", "id": 99, "result": {}}
 @pytest.mark.parametrize(
     ("media", "body", "words"),
     [
-        ("application/json", json.dumps(OTHER_ID).encode(), "no answer to the request"),
-        ("application/json", b'{"jsonrpc":"2.0","id":"1","result":{}}', "no answer to the request"),
-        ("application/json", b"[1,", "no answer to the request"),
-        ("application/json", b"", "no answer to the request"),
-        ("application/json", b'{"jsonrpc":"2.0","id":1,"result":"\xff"}', "no answer to the request"),
-        ("application/json", b'{"jsonrpc":"2.0","id":1,"result":{},"id":1}', "no answer to the request"),
+        ("application/json", json.dumps(OTHER_ID).encode(), "without the answer to the request"),
+        ("application/json", b'{"jsonrpc":"2.0","id":"1","result":{}}', "without the answer to the request"),
+        ("application/json", b"[1,", "without the answer to the request"),
+        ("application/json", b"", "without the answer to the request"),
+        (
+            "application/json",
+            b'{"jsonrpc":"2.0","id":1,"result":"\xff"}',
+            "without the answer to the request",
+        ),
+        (
+            "application/json",
+            b'{"jsonrpc":"2.0","id":1,"result":{},"id":1}',
+            "without the answer to the request",
+        ),
         ("text/html", b"<html>", "text/html"),
         ("text/event-stream", event(OTHER_ID) + b"\n\n", "before the answer"),
         ("text/event-stream", b"data: nonsense\n\n", "before the answer"),
@@ -411,7 +419,7 @@ ANSWER = b'{"jsonrpc":"2.0","id":1,"result":{}}'
         (b'[{"deep":' + b"[" * 100_000 + b"]" * 100_000 + b"}]", "nested too deeply", False),
         (b"[" + b"1," * 100_000 + b"1]", "more than 1000 messages", False),
         (b"[%b" % ANSWER, "broken", False),
-        (b"[]", "no answer to the request", False),
+        (b"[]", "without the answer to the request", False),
     ],
 )
 async def test_a_batch_that_is_none_is_said(make, body, words, answered):
@@ -708,7 +716,7 @@ async def test_the_general_stream_comes_back_after_its_loss(make):
 
 @pytest.mark.parametrize("delay", [b"9" * 400, b"-" + b"9" * 400, b"1e9", b"", b"9" * 5000])
 async def test_a_delay_no_clock_can_hold_is_bounded(make, delay, monkeypatch):
-    monkeypatch.setattr(http, "MAX_RETRY", 0.2)
+    monkeypatch.setattr(http_exchange, "MAX_RETRY", 0.2)
 
     async def handler(request: Request) -> None:
         if request.method == "POST" and request.message["method"] == "initialize":
@@ -740,7 +748,7 @@ async def test_a_forgotten_session_ends_the_attachment_with_words(make):
         answer = await client.ask("tools/list", number=1, modern=False)
         assert outcome(answer) == "not_sent"
         await until(lambda: client.receiver.reasons)
-        assert "does not know the session" in client.receiver.reasons[0]
+        assert "no longer knows the session" in client.receiver.reasons[0]
         assert all(request.method != "DELETE" for request in server.requests)
 
 
@@ -896,7 +904,7 @@ async def test_a_notification_answered_with_an_endless_stream_holds_up_nothing(m
 
 
 async def test_a_notification_that_is_not_answered_holds_up_what_follows_for_a_while_alone(make, monkeypatch):
-    monkeypatch.setattr(http, "TAKEN_TIMEOUT", 0.2)
+    monkeypatch.setattr(http, "NOTIFICATION_TIMEOUT", 0.2)
 
     async def handler(request: Request) -> None:
         if request.message.get("method") == "initialize":

@@ -53,7 +53,7 @@ async def test_an_object_of_the_sdk_serves_both_eras(name):
     assert sum(b"notifications/progress" in message for message in other.messages) == 3
     await modern.close()
     await handshake.close()
-    assert one.reasons == other.reasons == ["it was told to end"]
+    assert one.reasons == other.reasons == ["the gateway closed it"]
 
 
 @pytest.mark.parametrize(
@@ -104,5 +104,5 @@ async def test_closing_in_the_midst_of_messages_leaves_no_error_behind(turns, to
     for _ in range(turns):
         await asyncio.sleep(0)
     await transport.close()
-    assert receiver.reasons == ["it was told to end"]
+    assert receiver.reasons == ["the gateway closed it"]
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []

@@ -75,9 +75,9 @@ async def test_a_second_endpoint_moves_nothing(attach):
         (b"event: endpoint\ndata: http://127.0.0.1:1/messages", "another origin"),
         (b"event: endpoint\ndata: //evil.invalid/messages", "another origin"),
         (b"event: endpoint\ndata: file:///etc/passwd", "another origin"),
-        (b"event: endpoint\ndata: http://[::1", "no valid address"),
-        (b"data: " + ANSWER, "opened no event stream within"),
-        (b": nothing", "opened no event stream within"),
+        (b"event: endpoint\ndata: http://[::1", "an invalid URL"),
+        (b"data: " + ANSWER, "did not open an event stream within"),
+        (b": nothing", "did not open an event stream within"),
         (b"data: " + b"x" * 200_000, "limit"),
         (None, "ended the event stream"),
     ],
@@ -124,7 +124,7 @@ async def test_a_stream_that_ends_as_soon_as_it_is_open_is_told_once_and_leaves_
         transport, receiver = await attach(server.url)
         await until(lambda: receiver.reasons)
         await transport.close()
-        assert receiver.reasons == ["the server ended the event stream"]
+        assert [reason.partition(" ")[2] for reason in receiver.reasons] == ["ended the event stream"]
     assert asyncio.all_tasks() == before
 
 

@@ -229,7 +229,7 @@ async def test_a_private_authority_can_be_named(tmp_path: Path):
     transport, receiver = WebSocketTransport(url, {}, ca_file=str(tmp_path / "ca.pem")), Recorder()
     await transport.connect(receiver)
     await transport.close()
-    assert receiver.reasons == ["it was told to end"]
+    assert receiver.reasons == ["the gateway closed it"]
     server.close()
 
 

@@ -1,0 +1,66 @@
+"""The session with a Streamable HTTP server of the handshake era (MCP 2025-11-25, basic/transports).
+
+Owns its id and protocol version, and the headers made of them. Knows nothing of messages.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from typing import Final
+
+import httpx2
+
+from mcp_ws_ide.transports.remote import Remote, RequestFailed
+
+_SESSION_ID: Final = re.compile(r"[\x21-\x7e]{1,1024}")
+_VERSION: Final = re.compile(r"[0-9A-Za-z._-]{1,64}")
+
+
+class HandshakeSession:
+    """The session of one attachment; there is none before a response has opened it."""
+
+    def __init__(self, remote: Remote) -> None:
+        self._remote = remote
+        self.id = ""
+        """``Mcp-Session-Id``; ``""`` if there is no session, or the server is stateless."""
+        self._version = ""
+        self.gone = False
+        """Whether the server no longer knows the session."""
+
+    @property
+    def gone_reason(self) -> str:
+        """Why an attachment ends whose session is gone."""
+        return f"{self._remote.where} no longer knows the session (404)"
+
+    def headers(self) -> dict[str, str]:
+        """Return the headers of every request in the session."""
+        headers = {"Mcp-Session-Id": self.id} if self.id else {}
+        return {**headers, "MCP-Protocol-Version": self._version} if self._version else headers
+
+    def open(self, response: httpx2.Response) -> None:
+        """Take the session id from the response to ``initialize``.
+
+        Raises:
+            RequestFailed: the id cannot be used.
+        """
+        session_id = str(response.headers.get("mcp-session-id", ""))
+        if session_id and not _SESSION_ID.fullmatch(session_id):
+            raise RequestFailed(f"{self._remote.where} sent an unusable Mcp-Session-Id", sent=True)
+        self.id = session_id
+
+    def negotiated(self, version: str) -> None:
+        """Take the protocol version of the server's answer to ``initialize``; an unusable one is not sent back."""
+        self._version = version if _VERSION.fullmatch(version) else ""
+
+    async def end(self) -> None:
+        """Tell the server that the session ends, if there is one that it still knows."""
+        if self.id and not self.gone:
+            with contextlib.suppress(RequestFailed):
+                async with self._remote.open("DELETE", self.headers()):
+                    pass
+
+    def forget(self) -> None:
+        """Go on without a session."""
+        self.id = self._version = ""
+        self.gone = False
