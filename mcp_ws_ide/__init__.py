@@ -1,19 +1,22 @@
-"""The WebSocket home for the Model Context Protocol: a gateway inside Jupyter, and its inspector."""
+"""A WebSocket gateway for the Model Context Protocol inside Jupyter Server, its clients and its inspector.
+
+Imports no other module of the package but the version, so that clients start quickly.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-__version__ = "0.1.0"
+from mcp_ws_ide.version import __version__ as __version__
 
 
 def _jupyter_server_extension_points() -> list[dict[str, Any]]:
-    """Tell Jupyter Server where the extension app is; imported late, so that clients stay light."""
+    """Tell Jupyter Server where the extension app is; imported only when asked, so that clients start quickly."""
     from mcp_ws_ide.app import MCPWebSocketApp
 
     return [{"module": "mcp_ws_ide", "app": MCPWebSocketApp}]
 
 
 def _jupyter_labextension_paths() -> list[dict[str, str]]:
-    """Where the built JupyterLab extension is in a checkout; ``jupyter-builder develop`` links it from there."""
+    """Tell ``jupyter-builder develop`` where the built JupyterLab extension is in a checkout."""
     return [{"src": "labextension", "dest": "mcp-ws-ide"}]

@@ -19,13 +19,13 @@ from jupyter_server.utils import url_path_join
 from tornado.routing import PathMatches, Rule
 from traitlets import Bool, Dict, Float, Int, List, TraitError, Unicode, validate
 
-from mcp_ws_ide import __version__
 from mcp_ws_ide.credentials import CHECK_SECONDS
 from mcp_ws_ide.gateway import Limits
 from mcp_ws_ide.handlers import ROUTES
 from mcp_ws_ide.handlers.repeated_post import RepeatRouter
 from mcp_ws_ide.observe.redaction import BadPattern, Redactor
 from mcp_ws_ide.runtime import Host, Runtime, Settings
+from mcp_ws_ide.version import __version__
 
 HERE = Path(__file__).parent
 LIMITS = Limits()

@@ -14,11 +14,11 @@ import anyio
 from websockets.asyncio.client import connect as open_websocket
 from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI, NegotiationError
 
-from mcp_ws_ide import __version__
 from mcp_ws_ide.core.binding import CLIENT_USER_AGENT, SUBPROTOCOL_MCP, SUBPROTOCOL_RESUME
 from mcp_ws_ide.core.headers import check_headers
 from mcp_ws_ide.discovery import split_address
 from mcp_ws_ide.errors import ConnectError, Unauthorized, UnknownServer
+from mcp_ws_ide.version import __version__
 
 CLOSE_TIMEOUT: Final = 5.0
 """Seconds to wait for the peer's close frame."""

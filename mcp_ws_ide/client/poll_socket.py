@@ -16,7 +16,6 @@ import anyio
 import httpx2
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError
 
-from mcp_ws_ide import __version__
 from mcp_ws_ide.client.links import Opener, Token, check_for_tls, refusal
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.binding import (
@@ -29,6 +28,7 @@ from mcp_ws_ide.core.binding import (
     poll_head,
 )
 from mcp_ws_ide.errors import ConnectError
+from mcp_ws_ide.version import __version__
 
 NDJSON: Final = "application/x-ndjson"
 BODY_BYTES: Final = 1 << 20

@@ -24,7 +24,6 @@ from typing import Any, Final
 import anyio
 import anyio.lowlevel
 
-from mcp_ws_ide import __version__
 from mcp_ws_ide.client.negotiating import raw_transport
 from mcp_ws_ide.client.states import Lost, Negotiated, Reconnect, Reconnecting, Resumed, State
 from mcp_ws_ide.client.stdio_lines import MAX_LINE_BYTES, Stdout, stdin_lines
@@ -36,6 +35,7 @@ from mcp_ws_ide.discovery import RunningGateway, check_name, endpoint_url, find_
 from mcp_ws_ide.errors import ConnectError, UnusableArgument, UnusableHeader
 from mcp_ws_ide.ide_entries import IDES, TOKEN_VARIABLE, entry
 from mcp_ws_ide.rest_client import GatewayClient
+from mcp_ws_ide.version import __version__
 
 RESUMING: Final = ("websocket", "poll")
 """Transports on which a session survives the loss of a connection, in the order in which they are tried."""

@@ -12,7 +12,6 @@ import time
 from collections.abc import Mapping
 from typing import Self
 
-from mcp_ws_ide import __version__
 from mcp_ws_ide.config.spec import ServerSpec
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.binding import CloseCode
@@ -25,6 +24,7 @@ from mcp_ws_ide.gateway.session import Session
 from mcp_ws_ide.gateway.session_registry import SessionRegistry
 from mcp_ws_ide.links.base import LinkInfo
 from mcp_ws_ide.transports.base import Receiver, Supplies
+from mcp_ws_ide.version import __version__
 
 
 class GroupTransport(MessageTransport):

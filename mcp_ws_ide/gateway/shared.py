@@ -10,7 +10,6 @@ import secrets
 import time
 from collections.abc import Callable
 
-from mcp_ws_ide import __version__
 from mcp_ws_ide.core import era as eras
 from mcp_ws_ide.core.bridges.legacy_server import LegacyServer
 from mcp_ws_ide.core.bridges.step import Step
@@ -24,6 +23,7 @@ from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.gateway.services import Services
 from mcp_ws_ide.gateway.upstream import Upstream, UpstreamUser
 from mcp_ws_ide.transports.base import Transport
+from mcp_ws_ide.version import __version__
 
 
 class SharedUpstream(Upstream):

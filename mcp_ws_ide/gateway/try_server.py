@@ -10,7 +10,6 @@ from typing import Any, Final
 
 import msgspec
 
-from mcp_ws_ide import __version__
 from mcp_ws_ide.config.spec import ServerSpec
 from mcp_ws_ide.core import era as eras
 from mcp_ws_ide.core import messages
@@ -20,6 +19,7 @@ from mcp_ws_ide.gateway.gateway import Gateway
 from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.gateway.upstream import HANDSHAKE_FACTOR
 from mcp_ws_ide.transports import Transport
+from mcp_ws_ide.version import __version__
 
 HANDSHAKE_VERSION: Final = "2025-11-25"
 """The newest revision with a handshake."""

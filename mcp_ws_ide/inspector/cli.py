@@ -16,7 +16,6 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any, Final
 
-from mcp_ws_ide import __version__
 from mcp_ws_ide.core.binding import ENDPOINT_NAME
 from mcp_ws_ide.discovery import RunningGateway, find_gateway
 from mcp_ws_ide.errors import ConnectError, UnusableArgument
@@ -29,6 +28,7 @@ from mcp_ws_ide.inspector.recording import RecordingError
 from mcp_ws_ide.inspector.sanitise import visible
 from mcp_ws_ide.inspector.tail import format_record
 from mcp_ws_ide.rest_client import GatewayClient
+from mcp_ws_ide.version import __version__
 
 WRAP: Final = (
     "Run the MCP server COMMAND behind a gateway of its own on this machine, print how to connect to it, and "

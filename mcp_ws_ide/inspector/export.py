@@ -13,13 +13,13 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, TextIO
 
-from mcp_ws_ide import __version__
 from mcp_ws_ide.inspector.model.difference import content_of
 from mcp_ws_ide.inspector.model.filters import Filter
 from mcp_ws_ide.inspector.model.journal import Journal
 from mcp_ws_ide.inspector.model.records import CLIENT_LEG, Kind, Lane, Status
 from mcp_ws_ide.inspector.model.store import MARKED, TRUNCATED
 from mcp_ws_ide.inspector.recording import Header, Recorder, RecordingError
+from mcp_ws_ide.version import __version__
 
 FORMATS: Final = ("json", "har")
 SUFFIXES: Final = (".jsonl", ".jsonl.zst", ".json", ".har")

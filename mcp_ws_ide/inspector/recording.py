@@ -29,8 +29,8 @@ from types import TracebackType
 from typing import IO, Any, Final, Self
 from urllib.parse import urlsplit, urlunsplit
 
-from mcp_ws_ide import __version__
 from mcp_ws_ide.errors import McpWsError
+from mcp_ws_ide.version import __version__
 
 FORMAT: Final = "mcp-ws-recording"
 VERSION: Final = 1

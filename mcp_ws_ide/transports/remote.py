@@ -21,11 +21,11 @@ from typing import Any, Final, Self
 
 import httpx2
 
-from mcp_ws_ide import __version__
 from mcp_ws_ide.config.spec import ServerSpec
 from mcp_ws_ide.errors import TransportError
 from mcp_ws_ide.transports.base import Authorizer, Supplies
 from mcp_ws_ide.transports.tasked import TaskedTransport
+from mcp_ws_ide.version import __version__
 
 MAX_CONNECTIONS: Final = 256
 """Most simultaneous connections of one attachment, event streams included."""

@@ -28,7 +28,6 @@ from websockets.exceptions import (
 )
 from websockets.typing import Subprotocol
 
-from mcp_ws_ide import __version__
 from mcp_ws_ide.config.spec import ServerSpec
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.binding import (
@@ -43,6 +42,7 @@ from mcp_ws_ide.errors import TransportError
 from mcp_ws_ide.transports.base import Receiver, Supplies
 from mcp_ws_ide.transports.remote import BAD_PROXY, backoff, status_message, tls_context
 from mcp_ws_ide.transports.tasked import CLOSE_TIMEOUT, TaskedTransport, within
+from mcp_ws_ide.version import __version__
 
 PING_INTERVAL: Final = 20.0
 """Seconds between Pings, and to wait for each answer: a dead link is noticed within two of them."""

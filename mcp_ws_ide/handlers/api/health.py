@@ -8,8 +8,8 @@ from typing import Final
 from jupyter_server.auth.decorator import authorized
 from tornado import web
 
-from mcp_ws_ide import __version__
 from mcp_ws_ide.handlers.api.base import ApiHandler
+from mcp_ws_ide.version import __version__
 
 OPENAPI: Final = Path(__file__).parents[1] / "openapi.json"
 
