@@ -24,7 +24,8 @@ from bench import HERE, TOKEN, Rig, spread
 from websockets.sync.client import connect
 
 from mcp_ws_ide.core import messages
-from mcp_ws_ide.observe.tap import Tap, Watcher
+from mcp_ws_ide.observe.feed import Watcher
+from mcp_ws_ide.observe.tap import Tap
 
 STATES = {
     "nobody": (0, 0, ""),

@@ -14,7 +14,9 @@ from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.handlers.auth import EndpointHandler
 from mcp_ws_ide.handlers.upgrade import check_handshake, upgrade, wants_upgrade
 from mcp_ws_ide.links.websocket import WebSocketLink
-from mcp_ws_ide.observe.tap import Scope, Tap, Watcher, method_pattern
+from mcp_ws_ide.observe.feed import Watcher
+from mcp_ws_ide.observe.scope import Scope, method_pattern
+from mcp_ws_ide.observe.tap import Tap
 
 MAX_COMMAND_BYTES: Final = 4096
 """Watchers have nothing to say; a message above this size closes the link."""

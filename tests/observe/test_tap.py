@@ -11,9 +11,12 @@ import pytest
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.handlers.tap import read_place, read_scope
+from mcp_ws_ide.observe import feed as feed_module
 from mcp_ws_ide.observe import tap as tap_module
+from mcp_ws_ide.observe.feed import BATCH_BYTES, HISTORY_RECORDS, Watcher
 from mcp_ws_ide.observe.redaction import RAW_LIMIT, REDACT_LIMIT
-from mcp_ws_ide.observe.tap import BATCH_BYTES, HISTORY_RECORDS, Scope, Tap, Watcher
+from mcp_ws_ide.observe.scope import Scope
+from mcp_ws_ide.observe.tap import Tap
 
 CANARY = "c4n4ryc4n4ryc4n4ry"
 
@@ -119,7 +122,7 @@ def test_large_records_are_bounded_in_bytes_too():
     assert len(watcher.take()) < BATCH_BYTES * 2, "a gap comes alone"
     assert len(watcher.take()) < BATCH_BYTES + 2 * RAW_LIMIT, "a batch is bounded"
     held = len(records(watcher)) * RAW_LIMIT * 2
-    assert held < tap_module.HISTORY_BYTES
+    assert held < feed_module.HISTORY_BYTES
 
 
 def test_a_watcher_is_woken_once_per_batch_and_sees_only_its_owners():

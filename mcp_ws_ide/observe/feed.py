@@ -1,0 +1,227 @@
+"""One principal's history of records, and the watchers that read it, each from its own position.
+
+A watcher that falls behind the oldest record, because it is slow or was disconnected, gets a gap record with the exact
+number of records it missed. Knows neither redaction nor links.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from mcp_ws_ide.core.binding import CloseCode
+from mcp_ws_ide.observe.scope import EVERYTHING, Asked, Scope
+from mcp_ws_ide.observe.tap_record import AttachedRecord, GapRecord, TapRecord, encode
+
+HISTORY_RECORDS: Final = 10_000
+"""Records that one feed keeps."""
+HISTORY_BYTES: Final = 16 << 20
+"""Bytes of memory that the records of one feed take, approximately."""
+OVERHEAD: Final = 600
+"""Bytes that a record is counted with, besides twice its text."""
+BATCH_RECORDS: Final = 500
+"""Records that a watcher takes at a time."""
+BATCH_BYTES: Final = 256 << 10
+"""Bytes of records that a watcher takes at a time."""
+
+
+def clock() -> tuple[float, float]:
+    """Unix time and monotonic time, in seconds."""
+    return time.time(), time.monotonic()
+
+
+class Watcher:
+    """One subscriber and its position in a feed.
+
+    Args:
+        wake: called when records become available after :meth:`take` returned none.
+        token: the gateway token it subscribed with, which limits it to that token's sessions; None for no limit.
+        close: ends the subscription, with a close code and the reason.
+
+    Attributes:
+        drops: how many records it has missed because it was too slow.
+        next: number of the next record to take.
+    """
+
+    def __init__(
+        self,
+        wake: Callable[[], None],
+        scope: Scope = EVERYTHING,
+        token: str | None = None,
+        close: Callable[[CloseCode, str], None] = lambda code, reason: None,
+    ) -> None:
+        self.wake = wake
+        self.close = close
+        self.token = token
+        self.drops = 0
+        self.everything = scope == EVERYTHING and token is None
+        self._scope = scope
+        self._asked = Asked()
+        self._feed: Feed | None = None
+        self.next = 0
+        self._first: list[bytes] = []
+        self._missed: list[int] = []
+        self._told = 0
+        """Drops that it was told of."""
+
+    def attach(self, feed: Feed, after: int | None, instance: str | None) -> None:
+        """Start in ``feed``: after record ``after`` of the feed ``instance``, or with the next new record."""
+        self._feed = feed
+        self.next = feed.seq + 1
+        gap: tuple[int | None, int | None, int | None] | None = None
+        if after is not None and instance != feed.instance:
+            self.next, gap = feed.first, (None, None, None)
+        elif after is not None:
+            self.next = max(after + 1, feed.first)
+            if self.next > after + 1:
+                gap = (after + 1, self.next - 1, self.next - 1 - after)
+        attached = AttachedRecord(self.next - 1, *clock(), event="attached", instance=feed.instance)
+        self._first = [encode(attached)]
+        if gap is not None:
+            self._first.append(self._gap(*gap))
+
+    def lose(self, record: TapRecord, token: str | None) -> bool:
+        """Count a record that is discarded before it was taken; return whether the watcher would have got it."""
+        self.next = record.seq + 1
+        if not self.sees(record, token):
+            return False
+        self.drops += 1
+        self._missed = [self._missed[0] if self._missed else record.seq, record.seq]
+        return True
+
+    def sees(self, record: TapRecord, token: str | None) -> bool:
+        """Whether the watcher asked for ``record`` and may see it; ``token`` is that of the record's session."""
+        if self.everything:
+            return True
+        if self.token is not None and token != self.token:
+            return False
+        return self._scope.accepts(record, self._asked)
+
+    def take(self) -> bytes:
+        """Take the next records, at most a batch, as one JSON object per line; ``b""`` if there are none.
+
+        ``attached`` and gaps come alone.
+        """
+        if self._first:
+            return self._first.pop(0)
+        if self._missed:
+            start, end = self._missed
+            self._missed = []
+            lost, self._told = self.drops - self._told, self.drops
+            return self._gap(start, end, lost)
+        return self._batch()
+
+    def _batch(self) -> bytes:
+        feed = self._feed
+        if feed is None:
+            return b""
+        lines = feed.lines(self)
+        if not lines and self not in feed.sleeping:
+            feed.sleeping.append(self)
+        return b"\n".join(lines)
+
+    def _gap(self, start: int | None, end: int | None, count: int | None) -> bytes:
+        if count is None:
+            detail = "records may be missing and were not counted: the gateway restarted, or nobody watched for a while"
+        else:
+            detail = f"{count} records are missing: newer records displaced them before they were read"
+        at = end if end is not None else self.next - 1
+        return encode(
+            GapRecord(
+                *(at, *clock()),
+                kind="gap",
+                event="gap",
+                detail=detail,
+                drops=self.drops,
+                from_=start,
+                to=end,
+                count=count,
+            )
+        )
+
+
+class _Held(msgspec.Struct, gc=False):
+    """A record of a feed, and its line once a watcher has taken it."""
+
+    record: TapRecord
+    token: str | None
+    weight: int
+    line: bytes | None = None
+
+
+class Feed:
+    """The newest records of one principal, numbered from 1, and their watchers.
+
+    A full feed discards its oldest record, so that reporting never waits for a watcher.
+
+    Attributes:
+        instance: random id that distinguishes this feed's numbers from those of any other feed, also after a restart.
+        seq, first: numbers of the newest record and of the oldest one kept.
+        sleeping: watchers that have taken all records.
+        ends: when the feed is discarded (``time.monotonic``); None while it is watched.
+        drops: records that its watchers have missed.
+    """
+
+    def __init__(self) -> None:
+        self.instance = secrets.token_hex(8)
+        self.seq = 0
+        self.first = 1
+        self.watchers: list[Watcher] = []
+        self.sleeping: list[Watcher] = []
+        self.ends: float | None = None
+        self.drops = 0
+        self._bytes = 0
+        self._ring: list[_Held | None] = [None] * HISTORY_RECORDS
+        """Record n is at index n modulo the length."""
+
+    def append(self, record: TapRecord, token: str | None) -> None:
+        """Add a record, whose number must be ``seq + 1``; ``token`` as of :meth:`Watcher.sees`."""
+        seq = record.seq
+        weight = OVERHEAD if record.raw is None else OVERHEAD + 2 * len(record.raw)
+        total = self._bytes + weight
+        if seq - self.first >= HISTORY_RECORDS or total > HISTORY_BYTES:
+            total -= self._make_room(seq, total)
+        self._ring[seq % HISTORY_RECORDS] = _Held(record, token, weight)
+        self._bytes = total
+        self.seq = seq
+        if self.sleeping:
+            sleeping, self.sleeping = self.sleeping, []
+            for watcher in sleeping:
+                watcher.wake()
+
+    def _make_room(self, seq: int, total: int) -> int:
+        """Discard the oldest records until record ``seq`` fits; return the bytes that this frees."""
+        freed = 0
+        while self.first < seq and (seq - self.first >= HISTORY_RECORDS or total - freed > HISTORY_BYTES):
+            index = self.first % HISTORY_RECORDS
+            old = self._ring[index]
+            assert old is not None
+            self._ring[index] = None
+            freed += old.weight
+            for watcher in self.watchers:
+                if watcher.next == self.first:
+                    self.drops += watcher.lose(old.record, old.token)
+            self.first += 1
+        return freed
+
+    def lines(self, watcher: Watcher) -> list[bytes]:
+        """Return the next records that ``watcher`` sees, at most a batch, and advance it."""
+        ring, size = self._ring, 0
+        lines: list[bytes] = []
+        seq, sees, everything = watcher.next, watcher.sees, watcher.everything
+        while seq <= self.seq and size < BATCH_BYTES and len(lines) < BATCH_RECORDS:
+            held = ring[seq % HISTORY_RECORDS]
+            assert held is not None
+            if everything or sees(held.record, held.token):
+                line = held.line
+                if line is None:
+                    line = held.line = encode(held.record)
+                size += len(line)
+                lines.append(line)
+            seq += 1
+        watcher.next = seq
+        return lines
