@@ -1,5 +1,5 @@
-// Bundles the page into mcp_ws_ide/static/. Names hold a hash of the content, and page.json says which to load: files of
-// two versions never meet. Each is there compressed as well. `--watch` builds again when a source changes.
+// Bundles the page into mcp_ws_ide/static/. File names contain a hash of the content, and page.json names the files to load,
+// so that files of two versions are never mixed. Each file is also compressed. `--watch` rebuilds when a source changes.
 import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -12,7 +12,7 @@ const here = fileURLToPath(new URL(".", import.meta.url));
 const LICENCES = "third-party-licenses.json";
 const out = fileURLToPath(new URL("../../mcp_ws_ide/static/", import.meta.url));
 
-/** Each file also as `.gz`, as it is served. */
+/** Compress each file as `.gz`, the form in which it is served. */
 async function pack(names) {
   const packing = names.map(async (name) => {
     const packed = await promisify(gzip)(await readFile(join(out, name)), { level: 9 });
@@ -22,7 +22,7 @@ async function pack(names) {
   return Promise.all(packing);
 }
 
-/** Writes page.json once everything it names is there, then removes what is left of an earlier build. */
+/** Writes page.json once all files that it names exist, then removes the files of earlier builds. */
 const manifest = {
   name: "manifest",
   setup(build) {

@@ -1,5 +1,5 @@
-// The notices of everything of other people that is in the page, in the form that JupyterLab's builder writes them. Asks
-// the bundler what went in; some of that brings code of further packages, between comments that name where it is from.
+// The license notices of all third-party code in the page, in the format of JupyterLab's builder. The bundler's metafile lists
+// the packages; some contain code of further packages, between comments that name their source.
 import { readFile, readdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -21,7 +21,7 @@ HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTIO
 FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
 `;
 
-/** The text of the file. `here` is what the metafile's paths begin at. Fails where a package has no notice to be found. */
+/** The text of the file. `here` is the base of the metafile's paths. Throws where a package has no notice. */
 export async function licences(metafile, here) {
   const packages = await Promise.all([...(await bundled(metafile, here))].sort().map(notice));
   return `${JSON.stringify({ packages }, null, 1)}\n`;
@@ -48,7 +48,7 @@ async function notice(name) {
   return { name, versionInfo: version, licenseId: license, extractedText: texts.join("\n\n") };
 }
 
-/** For a package without a file: what its package.json states. */
+/** For a package without a license file: what its package.json states. */
 function stated(name, license, author) {
   if (license !== "MIT" || !author) throw new Error(`${name} (${license}) comes without a notice: add it to licences.mjs`);
   const who = typeof author === "string" ? author : author.name;

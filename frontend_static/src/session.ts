@@ -2,24 +2,23 @@
  * A resumable session as a transport of the MCP SDKs.
  *
  * Owns the link and the callbacks. {@link ClientEnd} decides what is sent and what a loss means, an {@link Opener} makes
- * links, {@link Attempts} times reconnecting, {@link Heartbeat} detects dead links.
+ * links, {@link Attempts} times reconnecting, {@link Heartbeat} detects dead links, {@link Outbox} sends and
+ * {@link Delivery} delivers.
  */
 
-import { CloseCode, encodeControl, FINAL_CODES, isObject, LIMIT_EXCEEDED } from "./binding.js";
-import { byteLength } from "./channel.js";
+import { CloseCode, encodeControl, FINAL_CODES, isObject } from "./binding.js";
 import { Delivery } from "./delivery.js";
-import { ConnectError, ConnectionLost, messageOf, MessageTooLarge, SessionGone, Unauthorized } from "./errors.js";
+import { ConnectError, ConnectionLost, messageOf, SessionGone, Unauthorized } from "./errors.js";
 import { greet, type Greeting } from "./greeting.js";
 import { Heartbeat } from "./heartbeat.js";
 import { closeAndWait, describeEnd, type Link, type LinkEnd, type Opener } from "./link.js";
 import { PING_INTERVAL } from "./liveness.js";
+import { Outbox } from "./outbox.js";
 import { watchPage } from "./page.js";
 import { Attempts, policyOf, type ReconnectPolicy } from "./reconnect.js";
 import { ClientEnd, isSnapshot, type LostAnswer, type Received, type SessionSnapshot } from "./resume.js";
 import { DoubtEvent, GapEvent, StateEvent, TransportEventTarget, type TransportState } from "./states.js";
 
-/** Milliseconds that received messages stay unacknowledged, at most. */
-const ACK_INTERVAL = 1_000;
 /** Milliseconds after a page woke up within which a loss is taken to have happened while it slept. */
 const JUST_WOKEN = 10_000;
 /** Milliseconds after which a plain link, which has no pings, counts as working. */
@@ -40,14 +39,6 @@ export interface SessionOptions {
   readonly resume?: SessionSnapshot | undefined;
   /** Called with each new state; the same as the event `state`. */
   readonly onState?: ((state: TransportState) => void) | undefined;
-}
-
-/** A message that waits for space in the window. */
-interface Parked {
-  readonly text: string;
-  readonly message: unknown;
-  readonly sent: () => void;
-  readonly failed: (error: Error) => void;
 }
 
 /**
@@ -75,13 +66,12 @@ export class SessionTransport extends TransportEventTarget {
   #link: Link | undefined;
   #running = false;
   #stop = new AbortController();
-  #parked: Parked[] = [];
   /** Messages that the resumed session had received and not delivered. */
   #arrived: readonly unknown[] = [];
+  readonly #outbox = new Outbox(() => this.#end);
   readonly #delivery = new Delivery((run) => this.#guarded(run));
   readonly #attempts = new Attempts();
   readonly #heartbeat: Heartbeat;
-  #ackTimer: ReturnType<typeof setTimeout> | undefined;
   #adoptedAt = 0;
   #wokenAt = -Infinity;
   #unwatch: (() => void) | undefined;
@@ -111,7 +101,7 @@ export class SessionTransport extends TransportEventTarget {
 
   /** How many messages wait to be sent, or for the gateway's acknowledgement. */
   get pending(): number {
-    return this.#end.channel.unacked + this.#parked.length;
+    return this.#end.channel.unacked + this.#outbox.waiting;
   }
 
   setProtocolVersion(version: string): void {
@@ -221,6 +211,7 @@ export class SessionTransport extends TransportEventTarget {
   /** Use a link for the session from now on. */
   #adopt(link: Link, write: readonly string[], open: Omit<TransportState & { kind: "open" }, "kind">): void {
     this.#link = link;
+    this.#outbox.attach(link);
     if (open.resumable && !link.noticesSilence) this.#heartbeat.start();
     this.#adoptedAt = performance.now();
     for (const frame of write) link.send(frame);
@@ -229,7 +220,7 @@ export class SessionTransport extends TransportEventTarget {
     this.#arrived = [];
     link.listen({ frame: (text) => this.#receive(link, text), ended: (end) => this.#lost(end) });
     this.#enter({ kind: "open", ...open });
-    this.#makeRoom();
+    this.#outbox.makeRoom();
   }
 
   #receive(link: Link, text: string): void {
@@ -243,9 +234,9 @@ export class SessionTransport extends TransportEventTarget {
     if (received.event === "pong" || this.#end.plain) this.#attempts.reset();
     for (const frame of received.write) link.send(frame);
     if (received.event === "gap") this.dispatchEvent(new GapEvent(this.#end.gap));
-    else if (received.data === undefined) this.#makeRoom();
+    else if (received.data === undefined) this.#outbox.makeRoom();
     else this.#take(received.message, received.data);
-    this.#scheduleAck();
+    this.#outbox.scheduleAck();
   }
 
   #take(message: unknown, text: string): void {
@@ -274,8 +265,7 @@ export class SessionTransport extends TransportEventTarget {
     this.#end.lostLink();
     this.#link = undefined;
     this.#heartbeat.stop();
-    clearTimeout(this.#ackTimer);
-    this.#ackTimer = undefined;
+    this.#outbox.detach();
   }
 
   // --- reconnecting -----------------------------------------------------------------------------
@@ -331,10 +321,7 @@ export class SessionTransport extends TransportEventTarget {
     const error = cause instanceof ConnectionLost || cause instanceof Unauthorized ? cause : new ConnectionLost(reason);
     this.#running = false;
     this.#unwatch?.();
-    for (const { text, message, sent } of this.#parked.splice(0)) {
-      this.#end.send(text, message); // answered like the rest, with outcome not_sent
-      sent();
-    }
+    this.#outbox.handOver(); // answered like the rest, with outcome not_sent
     this.#answer(this.#end.giveUp(reason));
     const run = (): void => {
       this.onerror?.(error);
@@ -359,50 +346,11 @@ export class SessionTransport extends TransportEventTarget {
    */
   send(message: unknown, _options?: unknown): Promise<void> {
     if (!this.#running) return Promise.reject(new Error(`the transport is closed: ${this.#closedBecause()}`));
-    const text = JSON.stringify(message);
-    const limit = this.#end.maxMessageBytes;
-    const size = text.length > limit / 3 ? byteLength(text) : 0; // only counted where it may exceed the limit
-    if (size > limit) return this.#refuse(message, size);
-    if (this.#parked.length > 0 || this.#end.channel.full) {
-      return new Promise((sent, failed) => this.#parked.push({ text, message, sent, failed }));
-    }
-    this.#write(text, message);
-    return Promise.resolve();
-  }
-
-  #refuse(message: unknown, size: number): Promise<void> {
-    const reason = `the message has ${size} bytes; the gateway accepts at most ${this.#end.maxMessageBytes} (max_message_bytes)`;
-    if (!isObject(message) || "method" in message || "error" in message) return Promise.reject(new MessageTooLarge(reason));
-    const data = { limit: "max_message_bytes", outcome: "not_sent" };
-    return this.send({ jsonrpc: "2.0", id: message["id"], error: { code: LIMIT_EXCEEDED, message: reason, data } });
+    return this.#outbox.send(message);
   }
 
   #closedBecause(): string {
     return this.#state.kind === "closed" ? this.#state.reason || "it was closed" : "it is not open";
-  }
-
-  #write(text: string, message: unknown): void {
-    const { channel } = this.#end;
-    const link = this.#link;
-    if (!this.#end.send(text, message) || link === undefined) return;
-    if (channel.owesAckWithData && !this.#end.plain) link.send(channel.takeAck());
-    link.send(text);
-  }
-
-  #makeRoom(): void {
-    while (this.#parked.length > 0 && !this.#end.channel.full) {
-      const { text, message, sent } = this.#parked.shift() as Parked;
-      this.#write(text, message);
-      sent();
-    }
-  }
-
-  #scheduleAck(): void {
-    if (this.#ackTimer !== undefined || this.#end.plain || !this.#end.channel.owesAck) return;
-    this.#ackTimer = setTimeout(() => {
-      this.#ackTimer = undefined;
-      if (this.#end.live && this.#end.channel.owesAck) this.#link?.send(this.#end.channel.takeAck());
-    }, ACK_INTERVAL);
   }
 
   #woken(): void {
@@ -422,7 +370,7 @@ export class SessionTransport extends TransportEventTarget {
    */
   suspend(): SessionSnapshot | undefined {
     if (!this.#running || !this.#end.resumable) return undefined;
-    for (const { text, message } of this.#parked.splice(0)) this.#end.send(text, message);
+    this.#outbox.handOver();
     const arrived = [...this.#arrived, ...this.#delivery.messages];
     const snapshot = { ...(this.#end.snapshot() as SessionSnapshot), arrived };
     const link = this.#link;
@@ -444,7 +392,7 @@ export class SessionTransport extends TransportEventTarget {
     this.#running = false;
     const closed = new ConnectError("the transport was closed");
     this.#unwatch?.();
-    for (const { failed } of this.#parked.splice(0)) failed(closed);
+    this.#outbox.fail(closed);
     this.#delivery.clear();
     const link = this.#link;
     this.#detach();

@@ -1,4 +1,4 @@
-// The parts of the page without any drawing: forms of schemas, what stands between client and transport, addresses.
+// The parts of the page without rendering: fields of schemas, the layer between client and transport, routes.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { errorsOf, understood } from "../build/page/form/check.js";
@@ -25,7 +25,7 @@ test("references are followed, also those that lead back to themselves", () => {
   assert.deepEqual(resolved({ $ref: "#/$defs/a" }, loop), {});
 });
 
-test("references that double at each level end, whoever follows them", () => {
+test("following references that double at each level ends", () => {
   const names = [...Array(40).keys()];
   const $defs = Object.fromEntries(names.map((at) => [`d${at}`, { allOf: [{ $ref: `#/$defs/d${at + 1}` }, { $ref: `#/$defs/d${at + 1}` }] }]));
   const root = { $defs, type: "object", properties: { deep: { $ref: "#/$defs/d0" } }, required: ["deep"] };
@@ -35,7 +35,7 @@ test("references that double at each level end, whoever follows them", () => {
   assert.equal(variantFor(variants, { s: `${"a".repeat(40)}!` }, {}), 0);
 });
 
-test("members may have names that JavaScript's objects have themselves", () => {
+test("members may have names of JavaScript properties", () => {
   const names = ["__proto__", "constructor", "toString"];
   const properties = Object.fromEntries(names.map((name) => [name, { type: "string" }]));
   const schema = { type: "object", properties, required: [...names, "valueOf"] };
@@ -49,7 +49,7 @@ test("members may have names that JavaScript's objects have themselves", () => {
   assert.equal(JSON.stringify(changed(value, "__proto__", undefined)), '{"constructor":"x","toString":"x","valueOf":"x"}');
 });
 
-test("a form begins with defaults, constants and the objects that must be there", () => {
+test("a form starts with defaults, constants and required objects", () => {
   const schema = {
     type: "object",
     properties: {
@@ -63,7 +63,7 @@ test("a form begins with defaults, constants and the objects that must be there"
   assert.deepEqual(initial(schema, schema), { a: 3, b: { c: "x" } });
 });
 
-test("a value that its field cannot show is shown as JSON, and kept", () => {
+test("a value that its field cannot show is kept and shown as JSON", () => {
   const kindOf = (schema, value) => fieldOf(schema, value, schema).kind;
   assert.equal(kindOf({ type: "string" }, "x"), "text");
   assert.equal(kindOf({ type: "string" }, 7), "json");
@@ -87,7 +87,7 @@ test("members that a schema does not name are shown as well", () => {
   assert.deepEqual(fieldOf({ type: "object", additionalProperties: { type: "number" } }, {}, {}).more, { type: "number" });
 });
 
-test("a value says which of several shapes it has", () => {
+test("the shape of a value selects its variant", () => {
   const optional = { anyOf: [{ type: "string" }, { type: "null" }], default: null };
   assert.deepEqual(variantsOf(optional, {}).map(({ label }) => label), ["string", "null"]);
   assert.equal(variantFor(variantsOf(optional, {}), null, {}), 1);
@@ -96,7 +96,7 @@ test("a value says which of several shapes it has", () => {
   assert.deepEqual(variantsOf({ type: "string" }, {}), []);
 });
 
-test("errors are at their fields, in words", () => {
+test("errors have a message and the pointer of their field", () => {
   const schema = {
     type: "object",
     properties: { "a/b": { type: "array", items: { type: "integer" } }, n: { anyOf: [{ type: "string" }, { type: "null" }] } },
@@ -110,7 +110,7 @@ test("errors are at their fields, in words", () => {
   assert.throws(() => errorsOf({ $ref: "#/nowhere" }, {}, { $ref: "#/nowhere" }), { name: "BadSchema" });
 });
 
-test("a pattern that is none of JavaScript's is left out, and the rest is checked", () => {
+test("a pattern that is not valid in JavaScript is left out, and the rest is checked", () => {
   const wide = { type: "object", properties: { pattern: { type: "string", pattern: "(?i)^a" }, n: { minimum: 5 } }, default: { pattern: "(" } };
   const { schema, left } = understood({ ...wide, anyOf: [{ properties: { x: { pattern: "\\Ab", maxLength: 2 } } }], const: { pattern: "(?i)" } });
   assert.deepEqual(left, ["(?i)^a", "\\Ab"]);
@@ -123,11 +123,11 @@ test("a pattern that is none of JavaScript's is left out, and the rest is checke
   assert.deepEqual(understood(fine), { schema: fine, left: [] });
 });
 
-test("typing a number loses nothing on the way", () => {
+test("a number that is being typed keeps its text", () => {
   assert.deepEqual(["", " ", "1", "-1.5e3", "1e", "-", "0x10", "Infinity", ".5"].map(typedNumber), [undefined, undefined, 1, -1500, "1e", "-", "0x10", "Infinity", 0.5]);
 });
 
-test("one part changes and the others stay", () => {
+test("changing one member keeps the others", () => {
   const before = { a: [1, 2, 3], b: null };
   assert.deepEqual(changed(before, "a", changed(before.a, 1, undefined)), { a: [1, 3], b: null });
   assert.deepEqual(changed(before, "b", undefined), { a: [1, 2, 3] });
@@ -139,7 +139,7 @@ test("one part changes and the others stay", () => {
 
 // --- addresses -----------------------------------------------------------------------------------
 
-test("addresses of the page hold any name", () => {
+test("routes can contain any name", () => {
   const parts = ["server", "a/b ü", "tools", "<img>?#%"];
   assert.deepEqual(parseHash(href(parts, { args: '{"a": "&=#"}', none: undefined })), { parts, query: { args: '{"a": "&=#"}' } });
   assert.deepEqual(parseHash("#/server/%zz").parts, ["server", "%zz"]);
@@ -158,7 +158,7 @@ function wired(saved) {
 
 const call = (id, key) => ({ jsonrpc: "2.0", id, method: "tools/call", params: { name: "t", _meta: { [CALL]: key, progressToken: id } } });
 
-test("without anything saved ids stay, and the mark of a call never leaves the page", async () => {
+test("without saved state ids stay, and the key of a call never leaves the page", async () => {
   const { wire, inner, got } = wired();
   await wire.send(call(0, "k"));
   assert.deepEqual(inner.sent, [{ jsonrpc: "2.0", id: 0, method: "tools/call", params: { name: "t", _meta: { progressToken: 0 } } }]);
@@ -167,7 +167,7 @@ test("without anything saved ids stay, and the mark of a call never leaves the p
   assert.deepEqual(got, [{ jsonrpc: "2.0", id: 0, result: {} }], "an answer counts once");
 });
 
-test("an answer that comes before its call is taken over is kept for it", async () => {
+test("an answer that arrives before its call is adopted is kept for it", async () => {
   const first = wired();
   await first.wire.send(call(4, "k"));
   const { wire, inner, got } = wired(JSON.parse(JSON.stringify(first.wire.snapshot(new Set(["k"])))));
@@ -179,7 +179,7 @@ test("an answer that comes before its call is taken over is kept for it", async 
   assert.deepEqual(inner.sent, []);
 });
 
-test("a client made later takes over open calls, and its own ids lie beyond theirs", async () => {
+test("a later client adopts open calls, and its own ids lie beyond theirs", async () => {
   const first = wired();
   await first.wire.send(call(4, "k"));
   const saved = JSON.parse(JSON.stringify(first.wire.snapshot(new Set(["k"]))));
@@ -198,7 +198,7 @@ test("a client made later takes over open calls, and its own ids lie beyond thei
   assert.equal(inner.sent[1].params.requestId, 1, "it is over: nothing to translate");
 });
 
-test("a cancellation names the id that the server knows", async () => {
+test("a cancellation carries the id that the server knows", async () => {
   const { wire, inner } = wired({ next: 10, calls: {}, asked: [], listens: [] });
   await wire.send(call(0, "k"));
   await wire.send({ jsonrpc: "2.0", method: "notifications/cancelled", params: { requestId: 0 } });
@@ -206,7 +206,7 @@ test("a cancellation names the id that the server knows", async () => {
   assert.deepEqual(wire.snapshot(new Set(["k"])).calls, {});
 });
 
-test("the handshake is answered from memory, and questions are asked again until they are answered", async () => {
+test("the handshake is answered from memory, and unanswered questions are delivered again", async () => {
   const first = wired();
   await first.wire.send({ jsonrpc: "2.0", id: 0, method: "initialize", params: {} });
   first.inner.onmessage({ jsonrpc: "2.0", id: 0, result: { capabilities: { tools: {} } } });
@@ -223,7 +223,7 @@ test("the handshake is answered from memory, and questions are asked again until
   assert.deepEqual(got[0].result, { capabilities: { tools: {} } });
 });
 
-test("a question that came as the answer of a call is given to the client that takes the call over", async () => {
+test("a question that arrived as the answer of a call is delivered to the client that adopts the call", async () => {
   const first = wired();
   await first.wire.send(call(3, "k"));
   const asked = { jsonrpc: "2.0", id: 3, result: { resultType: "input_required", requestState: "s" } };
@@ -236,7 +236,7 @@ test("a question that came as the answer of a call is given to the client that t
   assert.equal(inner.sent.length, 1, "the call goes on with the answer");
 });
 
-test("subscriptions of the client before are cancelled", async () => {
+test("subscriptions of the previous client are cancelled", async () => {
   const first = wired();
   await first.wire.send({ jsonrpc: "2.0", id: "listen:0", method: "subscriptions/listen", params: {} });
   const { wire, inner } = wired(first.wire.snapshot(new Set()));
@@ -248,7 +248,7 @@ test("subscriptions of the client before are cancelled", async () => {
 
 // --- the session itself ---------------------------------------------------------------------------
 
-test("a session goes on at another end, with what was not acknowledged and who waits", () => {
+test("a snapshot continues a session with its unacknowledged messages and open requests", () => {
   const end = new ClientEnd();
   end.receive('{"mcp.ws":"opened","session":"5e55","token":"t1","grace":9,"window":{"frames":64,"bytes":4096}}');
   for (const id of [1, 2, 3]) end.send(JSON.stringify({ jsonrpc: "2.0", id, method: "x" }));

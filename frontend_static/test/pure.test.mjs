@@ -58,7 +58,7 @@ test("a request that was cancelled or answered gets no other answer", () => {
   assert.deepEqual(end.giveUp("over").map(({ id }) => id), ["7"]);
 });
 
-test("a request of the server's with the id of an open one is no answer to it", () => {
+test("a request from the server with the id of an open one is not its answer", () => {
   const end = opened();
   end.send('{"jsonrpc":"2.0","id":1,"method":"m"}');
   end.receive('{"jsonrpc":"2.0","id":1,"method":"roots/list"}');
@@ -76,11 +76,11 @@ test("a plain server has no counters: what was written counts as delivered", () 
   assert.deepEqual(end.giveUp("x").map(({ error }) => error.data.outcome), ["unknown", "unknown"]);
 });
 
-test("frames of the client have no place in what comes from the gateway", () => {
+test("the gateway must not send the client's control frames", () => {
   assert.throws(() => opened().receive('{"mcp.ws":"open"}'), Violation);
 });
 
-test("delays are drawn below a bound that doubles up to its maximum", () => {
+test("retry delays are random below a bound that doubles up to its maximum", () => {
   const policy = policyOf({ firstDelay: 100, maxDelay: 1000 });
   const bounds = [1, 2, 3, 4, 5, 50].map((attempt) => retryDelay(attempt, policy, () => 1));
   assert.deepEqual(bounds, [100, 200, 400, 800, 1000, 1000]);
@@ -102,7 +102,7 @@ function seconds(liveness, from, to, heard = () => false, answer = true) {
   return told;
 }
 
-test("silence is asked about, and no answer means a dead link", () => {
+test("silence causes a ping, and no answer means a dead link", () => {
   const ask = PING_INTERVAL / 1000;
   assert.deepEqual(seconds(new Liveness(0), 1, 100), [[ask, "ask"], [2 * ask + 1, "dead"]]);
 });
@@ -119,7 +119,7 @@ test("a doubt is settled sooner", () => {
   assert.deepEqual(seconds(liveness, 1, 100), [[DOUBT_TIMEOUT / 1000 + 1, "dead"]]);
 });
 
-test("what arrives late answers no question, and what stands behind it has time", () => {
+test("late frames do not answer a ping, but give the frames behind them time", () => {
   const liveness = new Liveness(0);
   liveness.doubt(500);
   assert.deepEqual(seconds(liveness, 1, 100, (second) => second <= 9, false), [[9 + DOUBT_TIMEOUT / 1000 + 1, "dead"]]);
@@ -130,7 +130,7 @@ test("what arrives late answers no question, and what stands behind it has time"
   assert.deepEqual(seconds(answered, 1, 20), []);
 });
 
-test("a clock that jumped is no proof, but not for ever", () => {
+test("a clock that jumped is no proof of a dead link, but not forever", () => {
   const liveness = new Liveness(0);
   seconds(liveness, 1, 21); // asked at 20 s
   assert.equal(liveness.tick(600_000), "ask");

@@ -125,6 +125,6 @@ function run(seed) {
   assert.deepEqual(got, numbers(gateway.said), `seed ${seed}: gateway to client`);
 }
 
-test(`${SCHEDULES} random schedules lose, double and reorder nothing`, () => {
+test(`${SCHEDULES} random schedules lose, double and reorder no message`, () => {
   for (let seed = 1; seed <= SCHEDULES; seed += 1) run(seed);
 });

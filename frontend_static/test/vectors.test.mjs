@@ -43,6 +43,6 @@ for (const { name, steps } of vectors("client")) {
   });
 }
 
-test("a token travels as unpadded base64url of its UTF-8", () => {
+test("a token is sent as unpadded base64url of its UTF-8", () => {
   assert.equal(authSubprotocol("a?>é"), "mcp.auth.YT8-w6k");
 });

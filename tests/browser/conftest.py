@@ -1,4 +1,4 @@
-"""The page in a real Chromium, against a real gateway: one browser and one gateway for each file of tests."""
+"""The page in a real Chromium against a real gateway: one browser and one gateway per test module."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ AXE = ROOT / "frontend_static" / "node_modules" / "axe-core" / "axe.min.js"
 SHOWCASE = {"command": sys.executable, "args": ["-I", "-S", str(TESTS / "servers" / "showcase.py")]}
 HOSTILE = {"command": sys.executable, "args": ["-I", "-S", str(TESTS / "servers" / "hostile.py")]}
 PICTURES = os.environ.get("MCP_WS_PICTURES")
-"""Directory that gets a picture of what each test saw; none are taken without it."""
+"""Directory for pictures of the page as the tests see it; unset: none are taken."""
 WATCH_POLICY = "addEventListener('securitypolicyviolation', (e) => console.error(`policy: ${e.violatedDirective} ${e.blockedURI}`))"
 NETWORK = re.compile(r"WebSocket connection to|net::ERR_|Failed to load resource")
-"""What Chromium itself says about a network that fails; the page has no say in it."""
+"""Chromium's own messages about network failures, which the page cannot suppress."""
 
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """A browser; as long as it is there, Playwright's own event loop runs, and no coroutine can be a test."""
+    """A browser. While it exists, Playwright's event loop runs, so tests cannot be coroutines."""
     need(CHROMIUM is not None, "chromium")
     need((ROOT / "mcp_ws_ide" / "static" / "page.json").exists(), "the page ('make page')")
     from playwright.sync_api import sync_playwright
@@ -44,7 +44,7 @@ def chromium() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jupyter]:
-    """A gateway with the demo, a server of npm, and one of things that the page must show or not obey."""
+    """A gateway with the demo, a server from npm, and servers with content that is unusual or hostile."""
     everything = PACKAGES / "@modelcontextprotocol" / "server-everything" / "dist" / "index.js"
     servers = {
         "demo": DEMO,
@@ -60,7 +60,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jupyter]:
 
 
 class Tab:
-    """One tab of the page; ``complaints`` are errors on its console and breaches of its policy."""
+    """One tab of the page; ``complaints`` are console errors and violations of the content security policy."""
 
     def __init__(self, page: Any, gateway: Jupyter, url: str) -> None:
         self.page, self.gateway = page, gateway
@@ -76,7 +76,7 @@ class Tab:
         self.page.get_by_role("navigation", name="Views").wait_for()
 
     def go(self, place: str, query: str = "") -> None:
-        """To a place of the page, such as ``server/demo/tools/echo``."""
+        """Go to a route of the page, such as ``server/demo/tools/echo``."""
         self.page.goto(f"{self.root}{query}#/{place}")
 
     def connected(self) -> None:
@@ -89,19 +89,19 @@ class Tab:
         self.page.get_by_role("button", name="Call", exact=True).click()
 
     def session(self, server: str) -> dict[str, Any] | None:
-        """The newest session with a server, as the gateway lists it."""
+        """Return the newest session with a server, as the gateway lists it."""
         sessions = self.gateway.rest("GET", "sessions")[1]["sessions"]
         return next((found for found in reversed(sessions) if found["server"] == server), None)
 
     def picture(self, name: str, width: int = 1280, height: int = 800) -> None:
-        """What is to be seen, as a file, where pictures are wanted."""
+        """Save a picture of the page, if pictures are wanted."""
         if PICTURES is None:
             return
         self.page.set_viewport_size({"width": width, "height": height})
         self.page.screenshot(path=str(Path(PICTURES) / f"page-{name}.png"))
 
     def accessible(self) -> None:
-        """No violation that axe calls serious or critical."""
+        """Assert that axe finds no serious or critical violation."""
         self.page.evaluate(AXE.read_text())
         found = self.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
         serious = [
@@ -113,7 +113,7 @@ class Tab:
         assert serious == []
 
     def quiet(self, *, network: bool = False) -> None:
-        """Nothing was complained about; ``network`` excuses what Chromium says about one that was cut."""
+        """Assert that there were no complaints; ``network``: except Chromium's about a network that was cut."""
         complaints = [said for said in self.complaints if not (network and NETWORK.search(said))]
         assert complaints == []
 
@@ -143,7 +143,7 @@ def tab(open_tab: Callable[..., Tab]) -> Tab:
 
 
 class Road:
-    """A TCP connection to the gateway that can be cut, and mended; or held, and released."""
+    """A TCP proxy to the gateway that can be cut and mended, or held and released."""
 
     def __init__(self, port: int) -> None:
         self._target = port
@@ -177,7 +177,7 @@ class Road:
                 end.shutdown(socket.SHUT_RDWR)
 
     def cut(self) -> None:
-        """Lose every link, and let none through until it is mended."""
+        """Close every connection, and accept none until mended."""
         self._open = False
         for link in self._links:
             with contextlib.suppress(OSError):
@@ -188,7 +188,7 @@ class Road:
         self._open = True
 
     def hold(self) -> None:
-        """What is sent from now on waits until it is released; no end is told."""
+        """Delay all data until released, without closing a connection."""
         self._flowing.clear()
 
     def release(self) -> None:

@@ -1,4 +1,4 @@
-"""A real JupyterLab with the wheel installed, without Node, and a Chromium that looks at it."""
+"""A real JupyterLab with the wheel installed and without Node, shown in Chromium."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.conftest import Jupyter
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = ROOT / ".venv-lab"
-"""Made by make; has JupyterLab and what the package depends on."""
+"""Created by make; contains JupyterLab and the dependencies of the package."""
 
 NODE = ("node", "nodejs", "npm", "npx")
 SERVERS = {
@@ -29,7 +29,7 @@ SETTINGS = {"@jupyterlab/apputils-extension/notification": {"fetchNews": "false"
 
 
 def run(*command: str | Path, **options: Any) -> str:
-    """Run a program; what it printed."""
+    """Run a program; return its output."""
     done = subprocess.run(
         [str(part) for part in command], capture_output=True, text=True, check=False, timeout=280, **options
     )
@@ -38,7 +38,7 @@ def run(*command: str | Path, **options: Any) -> str:
 
 
 def build_wheel(folder: Path, source: Path = ROOT) -> Path:
-    """The wheel of the sources; the front end is built where it is not up to date."""
+    """Build the wheel; the front end is rebuilt if it is out of date."""
     path = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
     pip = (sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation")
     run(*pip, "--wheel-dir", folder, source, env={**os.environ, "PATH": path})
@@ -47,7 +47,7 @@ def build_wheel(folder: Path, source: Path = ROOT) -> Path:
 
 
 def install(wheel: Path) -> None:
-    """Put the wheel into the environment of JupyterLab, whatever was there."""
+    """Install the wheel into JupyterLab's environment, replacing an earlier one."""
     linked = ENVIRONMENT / "share" / "jupyter" / "labextensions" / "mcp-ws-ide"
     if linked.is_symlink():  # by jupyter-builder develop: pip would write through it
         linked.unlink()
@@ -56,7 +56,7 @@ def install(wheel: Path) -> None:
 
 
 def path_without_node(folder: Path) -> str:
-    """A PATH with JupyterLab's environment and all programs of the system but Node's."""
+    """Return a PATH with JupyterLab's environment and the system's programs, without Node."""
     folder.mkdir()
     for directory in ("/usr/bin", "/bin"):
         for program in Path(directory).iterdir():
@@ -69,7 +69,7 @@ def path_without_node(folder: Path) -> str:
 
 
 def start(home: Path, servers: dict[str, Any] = SERVERS) -> Jupyter:
-    """Jupyter with JupyterLab and these servers; questions about news are answered already."""
+    """Start Jupyter with JupyterLab and these servers; JupyterLab does not ask about news."""
     settings = home / "settings"
     for plugin, chosen in SETTINGS.items():
         file = settings / f"{plugin}.jupyterlab-settings"
@@ -94,7 +94,7 @@ def start(home: Path, servers: dict[str, Any] = SERVERS) -> Jupyter:
 
 @contextmanager
 def chromium() -> Iterator[Any]:
-    """A browser, as one user's: tabs share its cookies and its cache."""
+    """A browser context of one user: tabs share cookies and cache."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -114,7 +114,7 @@ class LabPage:
         self.page.on("console", self._heard)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.terminal = ""
-        """What the terminals of this page have shown, as it came."""
+        """Return what the terminals of this page have shown so far."""
         self.page.on("websocket", self._linked)
         self.page.goto(f"{jupyter.url}lab?reset&token={jupyter.token}")
         self.card("demo").wait_for(timeout=60_000)
@@ -133,14 +133,14 @@ class LabPage:
             self.terminal += rest[0]
 
     def wait_until(self, condition: Callable[[], Any], what: str, seconds: float = 30.0) -> None:
-        """Wait for something that the page's events tell; they come in only while the page is asked."""
+        """Wait for a condition on page events, which arrive only while Playwright is called."""
         end = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < end, f"{what} did not come within {seconds} s"
             self.page.wait_for_timeout(50)
 
     def saved(self, text: str) -> None:
-        """Wait until JupyterLab has saved a layout with this in it."""
+        """Wait until JupyterLab has saved a layout that contains this text."""
         folder = self.jupyter.home / "workspaces"
         self.wait_until(lambda: any(text in file.read_text() for file in folder.iterdir()), "the layout")
 
@@ -150,7 +150,7 @@ class LabPage:
         return section.locator(".jp-LauncherCard", has_text=name)
 
     def run(self, command: str, **arguments: Any) -> None:
-        """Run a command of JupyterLab, and do not wait for it."""
+        """Run a command of JupyterLab without waiting for its end."""
         self.page.evaluate(
             "([id, args]) => { void window.jupyterapp.commands.execute(id, args) }", [command, arguments]
         )
@@ -162,20 +162,20 @@ class LabPage:
         box.click()
 
     def status(self, text: str) -> Any:
-        """The status bar's item, when it says this."""
+        """Return the status bar item with this text."""
         return self.page.locator(".mcp-Status", has_text=text)
 
     def toast(self, text: str) -> Any:
-        """A notification that says this."""
+        """Return the notification with this text."""
         return self.page.locator(".Toastify__toast", has_text=text)
 
     @property
     def frame(self) -> Any:
-        """The page in the panel that is seen."""
+        """The page in the visible panel."""
         return self.page.frame_locator(".mcp-Panel:visible iframe")
 
     def call(self, tool: str, **arguments: str) -> None:
-        """Call a tool in the panel that is seen, with its form, and wait for the text in its result."""
+        """Call a tool in the visible panel with its form, and wait for a text in the result."""
         self.frame.locator("[aria-label=tools]").get_by_role("link", name=tool).first.click(timeout=30_000)
         form = self.frame.get_by_role("form", name=f"Arguments of {tool}")
         for name, value in arguments.items():
@@ -186,10 +186,10 @@ class LabPage:
 
     @property
     def sessions(self) -> Any:
-        """What the panel of running things lists."""
+        """The MCP sessions in the running panel."""
         return self.page.locator(".mcp-Running")
 
     def open_running(self) -> None:
-        """Show the panel of running things."""
+        """Show the running panel."""
         self.page.locator(".mcp-Status .jp-StatusBar-TextItem").click()
         self.page.locator(".jp-RunningSessions", has_text="MCP sessions").wait_for()

@@ -190,7 +190,7 @@ def test_settings_take_away_cards_and_status(page):
 
 
 @pytest.mark.chromium
-def test_a_gateway_that_does_not_answer_is_said_and_found_again(page):
+def test_an_unreachable_gateway_is_shown_and_found_again(page):
     page.status("MCP: 0").wait_for()
     page.page.route("**/mcp-ws/api/**", lambda route: route.abort())
     page.status("MCP: unreachable").wait_for(timeout=30_000)
@@ -226,7 +226,7 @@ def test_every_command_of_a_disabled_gateway_says_what_to_do(page):
 
 
 @pytest.mark.chromium
-def test_a_restart_says_what_became_of_it(page):
+def test_a_restart_reports_its_result(page):
     page.jupyter.rest("POST", "servers/notes/restart")  # an earlier test may have left a process
     page.run("mcp-ws-ide:restart", server="notes")
     page.toast("MCP server notes: no process of it was running").wait_for()

@@ -108,7 +108,7 @@ def test_servers_show_state_memory_and_problems_and_can_be_stopped_and_started(t
     tab.quiet()
 
 
-def test_a_filter_leaves_the_servers_that_have_its_text(tab, managed):
+def test_a_filter_shows_the_servers_that_contain_its_text(tab, managed):
     tab.go("servers")
     row(tab, "fast").wait_for()
     tab.page.keyboard.press("/")
@@ -122,7 +122,7 @@ def test_a_filter_leaves_the_servers_that_have_its_text(tab, managed):
     tab.quiet()
 
 
-def test_stderr_is_followed_and_stays_text(tab, managed):
+def test_stderr_is_followed_and_rendered_as_text(tab, managed):
     tab.go("servers/loud")
     tab.shows("has written nothing to stderr")
     handshake(managed, "loud")
@@ -156,7 +156,7 @@ def test_an_entry_for_an_ide_and_a_token_that_is_shown_once(tab, managed):
 # --- the manager --------------------------------------------------------------------------------------
 
 
-def test_a_pasted_entry_is_reviewed_tried_agreed_to_and_serves(tab, managed, tmp_path):
+def test_a_pasted_entry_is_reviewed_tested_allowed_and_serves(tab, managed, tmp_path):
     tab.go("servers")
     tab.page.get_by_role("link", name="Add a server").click()
     tab.page.get_by_text("Paste an entry").click()
@@ -185,7 +185,7 @@ def test_a_pasted_entry_is_reviewed_tried_agreed_to_and_serves(tab, managed, tmp
     tab.quiet()
 
 
-def test_nothing_of_what_would_run_is_invisible_or_in_another_order(tab, managed):
+def test_the_review_shows_no_character_invisibly_or_out_of_order(tab, managed):
     tab.go("servers?add=1")
     tab.page.get_by_label("Name", exact=True).fill("hostile")
     tab.page.get_by_role("button", name="JSON").click()
@@ -229,7 +229,7 @@ LEFT_EDGE = """(element, place) => {
 }"""
 
 
-def test_what_is_saved_without_a_consent_waits_and_is_started_after_one(tab, managed):
+def test_an_entry_saved_without_consent_starts_only_after_consent(tab, managed):
     tab.go("servers?add=1")
     tab.page.get_by_label("Name", exact=True).fill("later")
     tab.page.get_by_label("Program").fill(FAST_SERVER["command"])
@@ -247,7 +247,7 @@ def test_what_is_saved_without_a_consent_waits_and_is_started_after_one(tab, man
     tab.quiet()
 
 
-def test_mistakes_are_shown_at_their_fields_while_they_are_made(tab):
+def test_errors_appear_beside_their_fields_while_typing(tab):
     tab.go("servers?add=1")
     tab.page.get_by_label("Name", exact=True).fill("a b")
     tab.shows("letters, digits", ".field .error")
@@ -272,7 +272,7 @@ def test_mistakes_are_shown_at_their_fields_while_they_are_made(tab):
     tab.quiet()
 
 
-def test_changing_keeps_secrets_that_the_browser_never_sees_and_removing_asks_first(tab, managed):
+def test_editing_keeps_secrets_that_the_browser_never_sees_and_removing_asks_first(tab, managed):
     file = managed.home / "config" / "mcp.json"
     file.parent.mkdir(exist_ok=True)
     entry = {**FAST_SERVER, "env": {"API_KEY": SECRET, "REGION": "${env:HOME}"}, "odd": SECRET}
@@ -301,7 +301,7 @@ def test_changing_keeps_secrets_that_the_browser_never_sees_and_removing_asks_fi
     tab.quiet()
 
 
-def test_a_file_that_changed_under_the_form_is_said_and_not_overwritten(tab, managed):
+def test_a_file_that_changed_under_the_form_is_reported_and_not_overwritten(tab, managed):
     tab.go("servers?add=1")
     tab.page.get_by_label("Name", exact=True).fill("new")
     tab.page.get_by_label("Program").fill("true")
@@ -411,7 +411,7 @@ def test_a_mistake_in_a_filter_is_shown_at_its_character(tab, managed):
     tab.quiet()
 
 
-def test_pause_holds_the_view_find_goes_through_it_and_clear_empties_it(tab, managed):
+def test_pause_freezes_the_list_find_steps_through_it_and_clear_empties_it(tab, managed):
     live(tab)
     for number in range(3):
         call(
@@ -453,7 +453,7 @@ def exported(tab: Tab, directory: Path) -> list[str]:
     return [line for batch in Recording(str(path)).batches() for line in batch]
 
 
-def test_what_is_exported_is_a_recording_of_what_is_shown(tab, managed, tmp_path):
+def test_an_export_is_a_recording_of_the_messages_shown(tab, managed, tmp_path):
     live(tab)
     call(managed, "fast", "tools/call", {"name": "echo", "arguments": {"text": "x"}}, own=9007199254740993)
     call(managed, "fast", "tools/list", own=2)
@@ -470,7 +470,7 @@ def test_what_is_exported_is_a_recording_of_what_is_shown(tab, managed, tmp_path
     tab.quiet()
 
 
-def test_a_lost_tap_goes_on_where_it_was_cut_with_nothing_lost_and_nothing_twice(open_tab, managed, tmp_path):
+def test_a_lost_tap_reconnects_without_losing_or_repeating_records(open_tab, managed, tmp_path):
     road = Road(managed.port)
     try:
         tab = open_tab(f"http://127.0.0.1:{road.port}/user/a%40b/", own=managed)
@@ -494,7 +494,7 @@ def test_a_lost_tap_goes_on_where_it_was_cut_with_nothing_lost_and_nothing_twice
         road.close()
 
 
-def test_what_the_gateway_does_not_remember_is_said_where_it_is_missing(open_tab, make_jupyter):
+def test_records_that_the_gateway_no_longer_has_show_as_a_gap(open_tab, make_jupyter):
     own = make_jupyter({"fast": FAST_SERVER}, "--MCPWebSocketApp.tap_grace=0")
     road = Road(own.port)
     try:
@@ -514,7 +514,7 @@ def test_what_the_gateway_does_not_remember_is_said_where_it_is_missing(open_tab
 
 
 def instance(jupyter: Jupyter) -> str:
-    """Whose numbers a new watcher gets: another one once the feed of earlier watchers is forgotten."""
+    """Return the instance id that a new watcher gets: a new one once the gateway has dropped the feed."""
     from websockets.sync.client import connect
 
     headers = {"Authorization": f"Bearer {jupyter.token}"}
@@ -523,7 +523,7 @@ def instance(jupyter: Jupyter) -> str:
         return json.loads(link.recv(5))["instance"]
 
 
-def test_a_flood_is_held_in_bounds_and_what_gave_way_is_counted(tab, managed):
+def test_a_flood_stays_within_bounds_and_dropped_messages_are_counted(tab, managed):
     live(tab)
     call(managed, "fast", "tools/call", {"name": "flood", "arguments": {"count": 21_000, "size": 10}})
     wait_until(lambda: "older messages were dropped" in tab.page.locator(".traffic-count").inner_text(), 60)

@@ -14,7 +14,7 @@ from tests.servers.hostile import NAMES, STUCK
 
 pytestmark = [pytest.mark.chromium, pytest.mark.node]
 BUDGET = 150 * 1024
-"""Most bytes that the files of the page may take on the network as it opens, with a server or without."""
+"""Bytes that the page's files may take on the network when it opens, at most, with or without a server."""
 
 
 def holds(field, text):
@@ -30,7 +30,7 @@ def test_the_page_lists_the_servers_and_forgets_the_token(tab):
 
 
 @pytest.mark.parametrize("place", ["servers", "sessions", "traffic", "server/demo/tools/echo"])
-def test_opening_the_page_fetches_no_more_than_it_should(open_tab, place):
+def test_opening_the_page_stays_within_its_budget(open_tab, place):
     tab = open_tab()
     sizes: dict[str, float] = {}
     names: dict[str, str] = {}
@@ -58,7 +58,7 @@ def test_opening_the_page_fetches_no_more_than_it_should(open_tab, place):
     tab.quiet()
 
 
-def test_the_files_of_the_page_come_compressed_once_and_nothing_else_does(gateway):
+def test_only_the_files_of_the_page_are_served_precompressed(gateway):
     status, _, page = gateway.request("GET", "mcp-ws/", headers={"Authorization": f"token {gateway.token}"})
     assert status == 200
     name = re.findall(r"/mcp-ws/static/(page-\w+\.js)", page.decode())[0]
@@ -93,7 +93,7 @@ def test_a_page_that_was_not_built_says_how_to_build_it(make_jupyter, tmp_path):
     assert "make page" in text.decode()
 
 
-def test_a_form_of_nested_optional_and_repeated_parts_is_what_the_tool_gets(tab):
+def test_a_form_with_nested_optional_and_repeated_parts_sends_what_was_typed(tab):
     tab.go("server/showcase/tools/order")
     tab.connected()
     form = tab.page.get_by_role("form", name="Arguments of order")
@@ -155,7 +155,7 @@ def test_a_pattern_that_never_ends_stops_neither_the_page_nor_a_call(tab):
     tab.quiet()
 
 
-def test_members_may_have_names_that_javascript_has_itself(tab):
+def test_members_may_have_names_of_javascript_properties(tab):
     tab.go("server/hostile/tools/names")
     tab.connected()
     tab.call()
@@ -173,7 +173,7 @@ def test_members_may_have_names_that_javascript_has_itself(tab):
     tab.quiet()
 
 
-def test_what_breaks_mcp_is_shown_with_a_remark_and_hides_nothing_else(tab):
+def test_what_does_not_conform_to_mcp_is_shown_with_a_remark_and_hides_nothing_else(tab):
     tab.go("server/hostile/tools/no-type")
     tab.connected()
     tab.shows(
@@ -219,7 +219,7 @@ def test_nothing_is_cut_off_at_320_pixels(open_tab, place):
     tab.picture(f"narrow-{place.split('/')[0]}", 320, 640)
 
 
-def test_a_server_stopped_by_hand_is_said_once_and_can_be_started_there(tab, gateway):
+def test_a_stopped_server_is_shown_once_and_can_be_started_there(tab, gateway):
     assert gateway.rest("POST", "servers/hostile/stop")[0] < 300
     tab.go("server/hostile")
     tab.shows("hostile is stopped.", ".banner.bad")
@@ -255,7 +255,7 @@ def test_what_a_form_cannot_show_stays_as_json_and_nothing_is_lost(tab):
     tab.quiet()
 
 
-def test_what_was_typed_outlives_a_reload_and_a_way_back_also_over_what_a_link_brought(tab):
+def test_typed_arguments_survive_a_reload_and_a_step_back_and_win_over_those_of_a_link(tab):
     tab.go(f"server/demo/tools/echo?{urllib.parse.urlencode({'args': json.dumps({'text': 'of a link'})})}")
     tab.connected()
     field = tab.page.get_by_role("form", name="Arguments of echo").get_by_label("text")
@@ -281,7 +281,7 @@ def test_what_was_typed_outlives_a_reload_and_a_way_back_also_over_what_a_link_b
 
 
 def got(tab):
-    """The arguments of the newest call, as the showcase got them."""
+    """Return the arguments of the newest call, as the showcase server received them."""
     tab.shows("done", ".call .badge")
     return json.loads(tab.page.locator(".call pre").first.inner_text())
 
@@ -303,7 +303,7 @@ def test_a_choice_of_whole_shapes_has_a_form(tab):
     tab.quiet()
 
 
-def test_of_two_members_either_is_enough_and_what_has_no_field_is_listed(tab):
+def test_of_two_members_either_is_enough_and_errors_without_a_field_are_listed(tab):
     tab.go("server/showcase/tools/either-member")
     tab.connected()
     tab.call()
@@ -317,7 +317,7 @@ def test_of_two_members_either_is_enough_and_what_has_no_field_is_listed(tab):
     tab.quiet()
 
 
-def test_choices_are_told_apart_and_mistakes_said_in_plain_words(tab):
+def test_choices_have_distinct_labels_and_errors_are_in_plain_english(tab):
     tab.go("server/showcase/tools/alike")
     tab.connected()
     values = tab.page.get_by_label("value", exact=True).locator("option")
@@ -347,7 +347,7 @@ def test_choices_are_told_apart_and_mistakes_said_in_plain_words(tab):
     tab.quiet()
 
 
-def test_variables_of_a_template_that_leave_nothing_behind_may_be_left_out(tab):
+def test_optional_variables_of_a_template_may_be_left_out(tab):
     tab.go("server/showcase/resources")
     tab.connected()
     tab.page.get_by_role("link").filter(has_text="file").click()
@@ -432,7 +432,7 @@ def test_both_eras_answer_questions_of_the_server(tab, era):
     tab.quiet()
 
 
-def test_pictures_sound_and_errors_are_shown_as_such(tab):
+def test_images_audio_and_errors_are_shown_as_such(tab):
     tab.go("server/everything/tools/get-tiny-image")
     tab.connected()
     tab.call()
@@ -477,7 +477,7 @@ def test_watched_resources_are_read_again_when_they_change(tab):
     tab.quiet()
 
 
-def test_log_messages_come_at_the_level_that_was_asked_for(tab):
+def test_log_messages_have_the_requested_level(tab):
     tab.go("server/demo/log")
     tab.connected()
     tab.page.get_by_role("combobox", name="Log level").select_option("warning")
@@ -516,7 +516,7 @@ def test_templates_and_prompts_are_filled_in_with_suggestions(tab):
     tab.quiet()
 
 
-def test_text_of_a_server_never_becomes_more_than_text(tab):
+def test_text_from_a_server_is_never_rendered_as_markup(tab):
     tab.go("server/showcase/tools")
     tab.connected()
     title = tab.page.title()
@@ -539,7 +539,7 @@ def test_text_of_a_server_never_becomes_more_than_text(tab):
     tab.quiet()
 
 
-def test_an_address_that_a_server_asks_to_visit_is_shown_first(tab):
+def test_a_url_that_a_server_asks_to_open_is_shown_first(tab):
     tab.go("server/showcase/tools/invite")
     tab.connected()
     tab.call()
@@ -554,7 +554,7 @@ def test_an_address_that_a_server_asks_to_visit_is_shown_first(tab):
     tab.quiet()
 
 
-def test_keys_lead_through_the_page(tab):
+def test_the_page_can_be_used_with_the_keyboard(tab):
     tab.go("server/demo/tools")
     tab.connected()
     tab.page.locator(".choose-list li").first.wait_for()
@@ -608,7 +608,7 @@ def test_every_view_is_accessible_and_fits_a_narrow_screen(open_tab, scheme):
     tab.quiet()
 
 
-def test_inside_a_lab_the_page_takes_its_theme_from_its_parent_alone(tab, open_tab):
+def test_inside_jupyterlab_the_page_takes_its_theme_from_its_parent_only(tab, open_tab):
     tab.page.goto(f"{tab.gateway.url}login")
     tab.page.evaluate(
         """async (src) => {

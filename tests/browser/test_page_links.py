@@ -1,4 +1,4 @@
-"""What becomes of the page's sessions when it is loaded again, when its link is cut, and when the other end goes."""
+"""The page's sessions over reloads, lost links, and servers or gateways that end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def start_slowly(tab, steps: int = 60, delay: float = 0.05) -> None:
 
 
 def open_demo(tab, era: str, tool: str) -> str:
-    """Connect to the demo in an era; returns the connection's name."""
+    """Connect to the demo in an era; return the connection's name."""
     tab.go("connect")
     tab.page.get_by_role("combobox", name="Server").select_option("demo")
     tab.page.get_by_label("Name on this page").fill(f"d-{era}")
@@ -35,7 +35,7 @@ def open_demo(tab, era: str, tool: str) -> str:
 
 
 @pytest.mark.parametrize("era", ["modern", "legacy"])
-def test_a_reload_goes_on_with_the_session_and_its_calls(tab, era):
+def test_a_reload_resumes_the_session_and_its_calls(tab, era):
     open_demo(tab, era, "slow")
     session = tab.session("demo")["id"]
     start_slowly(tab)
@@ -71,7 +71,7 @@ def test_a_question_is_asked_again_after_a_reload(tab, era):
     tab.quiet()
 
 
-def test_what_is_watched_is_watched_after_a_reload(tab):
+def test_watched_resources_stay_watched_after_a_reload(tab):
     tab.go("server/demo/resources/demo%3A%2F%2Fcounter")
     tab.connected()
     tab.page.get_by_role("button", name="Watch").click()
@@ -99,7 +99,7 @@ def test_nothing_secret_is_in_storage_while_the_page_lives_nor_in_its_address(ta
     tab.quiet()
 
 
-def test_two_tabs_have_a_session_each_and_a_copied_one_cannot_take_it(open_tab):
+def test_two_tabs_have_a_session_each_and_a_duplicated_tab_cannot_take_it(open_tab):
     first = open_tab()
     first.go("server/fast")
     first.connected()
@@ -148,7 +148,7 @@ def test_a_tab_that_is_closed_leaves_no_session_for_long(open_tab, gateway):
     wait_until(lambda: 0 < (expires_in() or 0) <= 30, what="the short time that the page asked for")
 
 
-def test_a_cut_is_shown_counted_down_and_survived(open_tab, gateway, road):
+def test_a_cut_link_is_shown_with_a_countdown_and_resumed(open_tab, gateway, road):
     tab = open_tab(gateway.url.replace(str(gateway.port), str(road.port)))
     tab.go("server/demo/tools/slow")
     tab.connected()
@@ -172,7 +172,7 @@ def test_a_cut_is_shown_counted_down_and_survived(open_tab, gateway, road):
     tab.quiet(network=True)
 
 
-def test_a_server_that_crashes_is_said_and_connected_to_again(tab):
+def test_a_crashed_server_is_shown_and_can_be_reconnected(tab):
     open_demo(tab, "legacy", "crash")
     tab.call()
     tab.page.locator(".call.failed").wait_for()
@@ -188,14 +188,14 @@ def test_a_server_that_crashes_is_said_and_connected_to_again(tab):
     tab.quiet()
 
 
-def test_a_server_that_ends_at_its_start_is_said_with_its_last_words(tab):
+def test_a_server_that_exits_at_start_is_shown_with_the_end_of_its_stderr(tab):
     tab.go("server/broken")
     tab.shows("boom: cannot start", ".banner")
     tab.page.locator(".state[data-state=closed]").wait_for()
     tab.quiet(network=True)
 
 
-def test_a_token_that_expires_is_said_and_replaced(tab, gateway):
+def test_an_expired_token_is_shown_and_can_be_replaced(tab, gateway):
     mint = {"servers": ["fast"], "expires_in": 4}
     token = gateway.rest("POST", "tokens", mint)[1]["token"]
     tab.go("connect")
@@ -216,7 +216,7 @@ def test_a_token_that_expires_is_said_and_replaced(tab, gateway):
     tab.quiet(network=True)
 
 
-def test_a_login_that_is_over_is_said(tab):
+def test_an_expired_login_is_shown(tab):
     tab.go("server/fast")
     tab.connected()
     tab.page.context.clear_cookies()
@@ -228,7 +228,7 @@ def test_a_login_that_is_over_is_said(tab):
     tab.quiet(network=True)
 
 
-def test_a_login_that_is_over_while_the_link_is_lost_is_said(open_tab, gateway, road):
+def test_a_login_that_expires_while_the_link_is_lost_is_shown(open_tab, gateway, road):
     tab = open_tab(gateway.url.replace(str(gateway.port), str(road.port)))
     tab.go("server/fast")
     tab.connected()
@@ -240,14 +240,14 @@ def test_a_login_that_is_over_while_the_link_is_lost_is_said(open_tab, gateway, 
     tab.quiet(network=True)
 
 
-def test_a_server_that_is_unknown_is_said(tab):
+def test_an_unknown_server_is_shown(tab):
     tab.go("server/nowhere")
     tab.shows("unknown (404)", ".banner")
     tab.quiet(network=True)
 
 
 @pytest.mark.parametrize(("order", "transport"), [("poll only", "poll"), ("HTTP only", "http")])
-def test_other_transports_do_as_well(tab, order, transport):
+def test_other_transports_work_as_well(tab, order, transport):
     tab.go("connect")
     tab.page.get_by_role("combobox", name="Server").select_option("demo")
     tab.page.get_by_label("Transport").select_option(order)
@@ -267,14 +267,14 @@ def test_other_transports_do_as_well(tab, order, transport):
 
 
 def in_sight(element) -> bool:
-    """Whether all of an element's height is inside the list that scrolls."""
+    """Return whether the whole height of an element is visible in its scrolling list."""
     return element.evaluate(
         """(one) => { const at = one.getBoundingClientRect(), box = one.closest(".list").getBoundingClientRect();
             return at.height > 0 && at.top >= box.top - 1 && at.bottom <= box.bottom + 1; }"""
     )
 
 
-def test_a_link_shows_in_the_list_where_it_leads(tab):
+def test_the_item_of_a_link_is_scrolled_into_view(tab):
     tab.page.set_viewport_size({"width": 1280, "height": 320})
     tab.go("server/demo/tools")
     tab.connected()
@@ -290,7 +290,7 @@ def test_a_link_shows_in_the_list_where_it_leads(tab):
     tab.quiet()
 
 
-def test_a_list_is_one_stop_of_tab_and_enter_leads_on_to_what_was_chosen(tab):
+def test_a_list_is_one_tab_stop_and_enter_leads_into_the_chosen_item(tab):
     tab.go("server/demo/tools")
     tab.connected()
     tab.page.locator(".choose-list a").first.wait_for()
@@ -359,7 +359,7 @@ def test_a_link_in_doubt_is_not_called_connected(open_tab, gateway, road):
     tab.quiet(network=True)
 
 
-def test_the_log_says_that_nothing_comes_until_a_level_is_chosen(tab):
+def test_the_log_explains_that_nothing_arrives_until_a_level_is_selected(tab):
     tab.go("server/demo/log")
     tab.connected()
     level = tab.page.get_by_role("combobox", name="Log level")
@@ -393,7 +393,7 @@ for line in sys.stdin:
 """
 
 
-def test_structure_that_does_not_come_is_remarked_and_a_blob_is_measured_and_saved(open_tab, make_jupyter):
+def test_missing_structured_content_is_flagged_and_a_blob_is_measured_and_saved(open_tab, make_jupyter):
     own = make_jupyter({"breaks": {"command": sys.executable, "args": ["-c", BREAKS_PROMISES]}})
     tab = open_tab(own.url, own=own)
     tab.go("server/breaks/tools/promises")
@@ -409,7 +409,7 @@ def test_structure_that_does_not_come_is_remarked_and_a_blob_is_measured_and_sav
     tab.quiet()
 
 
-def test_with_colours_of_the_system_alone_it_is_seen_what_is_current_and_connected(open_tab):
+def test_in_forced_colours_the_current_and_connected_items_are_visible(open_tab):
     tab = open_tab(forced_colors="active")
     tab.go("server/demo/tools/echo")
     tab.connected()

@@ -1,4 +1,4 @@
-"""The TypeScript client under Node and in a page: one driver, told what to do by JSON commands."""
+"""The TypeScript client under Node and in a page: one driver, controlled by JSON commands."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ RUNTIMES = [
 
 
 def in_chromium(test):
-    """Marks of a test that needs a page."""
+    """Return the marks of a test that needs a page."""
     return pytest.mark.node(pytest.mark.chromium(test))
 
 
@@ -64,7 +64,7 @@ class Driver:
             future.set_result(event["value"])
 
     def start(self, do: str, **given: Any) -> asyncio.Future[Any]:
-        """Begin a command; ``last`` is its number."""
+        """Start a command; ``last`` is its number."""
         self.last = next(self._numbers)
         self._open[self.last] = future = asyncio.get_running_loop().create_future()
         line = json.dumps({"n": self.last, "do": do, **given})
@@ -89,7 +89,7 @@ class Driver:
 
     @property
     def states(self) -> list[str]:
-        """Kinds of the states told so far; ``resumed`` for a session that goes on."""
+        """The kinds of all states so far; ``resumed`` for a resumed session."""
         return ["resumed" if s.get("resumed") else s["kind"] for s in self.named("state")]
 
 
@@ -131,7 +131,7 @@ async def node_driver(stack: AsyncExitStack, program: str) -> Driver:
 
 
 async def page_driver(stack: AsyncExitStack, url: str, cookie: bool = False) -> tuple[Driver, Any]:
-    """A driver in a page of the gateway's own origin, under the page's own content security policy."""
+    """A driver in a page of the gateway's origin, under the page's content security policy."""
     need(CHROMIUM is not None, "chromium")
     from playwright.async_api import async_playwright
 
@@ -177,7 +177,7 @@ def frontend_jupyter(make: Callable[..., Jupyter], *arguments: str, **options: A
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory, frontend: Path) -> Any:
-    """A Jupyter of this module's."""
+    """A Jupyter for this module."""
     statics = f"--ServerApp.extra_static_paths=['{BUILT.parent}']"
     servers = {"fast": FAST_SERVER, "demo": DEMO}
     running = Jupyter(tmp_path_factory.mktemp("frontend"), servers, statics)
@@ -189,7 +189,7 @@ def own(tmp_path_factory: pytest.TempPathFactory, frontend: Path) -> Any:
 async def drivers(
     frontend: Path, request: pytest.FixtureRequest
 ) -> AsyncIterator[Callable[..., Awaitable[Driver]]]:
-    """Make drivers: ``await drivers("node", jupyter)``; ``link`` is what stands before the gateway."""
+    """Make drivers: ``await drivers("node", jupyter)``; ``link`` is a proxy before the gateway."""
     async with AsyncExitStack() as stack:
 
         async def make(
@@ -208,12 +208,12 @@ async def drivers(
 
 
 def endpoint(jupyter: Jupyter, name: str = "fast", link: ChaosLink | None = None) -> str:
-    """The WebSocket address, through ``link`` where there is one."""
+    """Return the WebSocket URL, through ``link`` if given."""
     url = jupyter.endpoint(name)
     return url if link is None else url.replace(str(jupyter.port), str(link.port))
 
 
 def session_of(jupyter: Jupyter, driver: Driver) -> dict[str, Any] | None:
-    """The driver's session, as the gateway lists it."""
+    """Return the driver's session, as the gateway lists it."""
     sessions = jupyter.rest("GET", "sessions")[1]["sessions"]
     return next((found for found in sessions if found["id"] == driver.session), None)

@@ -1,4 +1,4 @@
-"""Links that are cut again and again, the client being the TypeScript one: nothing is lost, nothing comes twice."""
+"""The TypeScript client on links that are cut again and again: nothing is lost or delivered twice."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ERAS = [
 ]
 """Kind of link, major of the SDK, mode."""
 ENDS = {"reset", "close", "truncate", "half-open"}
-"""What counts as a cut; links that only get slow come on top."""
+"""Faults that count as a cut; slow links come on top."""
 NODE, PAGE = (runtime.values[0] for runtime in RUNTIMES)
 QUICK = [
     *(pytest.param(NODE, era, marks=RUNTIMES[0].marks) for era in ERAS),

@@ -50,7 +50,7 @@ async def test_calls_progress_and_cancellation(own, drivers, runtime, kind, sdk,
 
 @pytest.mark.parametrize(("runtime", "kind", "sdk", "mode"), CLIENTS[:8])  # a page gets one message at a time
 async def test_an_answer_does_not_overtake_the_progress_before_it(own, drivers, runtime, kind, sdk, mode):
-    """The server writes all of it at once, and so it arrives."""
+    """The server writes both at once, so they arrive together."""
     driver = await drivers(runtime, own)
     await driver.connect(endpoint(own), kind=kind, sdk=sdk, mode=mode, options={"token": own.token})
     key = f"{runtime}{kind}{sdk}{mode}"
@@ -82,7 +82,9 @@ async def test_a_call_survives_the_loss_of_its_link(own, drivers, runtime):
 
 @pytest.mark.node
 @pytest.mark.parametrize(("runtime", "kind"), [("node22", "websocket"), ("node", "poll")])
-async def test_no_answer_is_lost_or_doubled_where_a_session_is_left_among_them(own, drivers, runtime, kind):
+async def test_no_answer_is_lost_or_doubled_when_a_session_is_suspended_among_them(
+    own, drivers, runtime, kind
+):
     driver = await drivers(runtime, own)
     given = {"kind": kind, "url": endpoint(own, "demo"), "options": {"token": own.token}}
     rounds = await driver.do("leave", calls=30, rounds=10, **given)
@@ -135,7 +137,7 @@ async def test_giving_up_ends_every_request_with_its_outcome(make_jupyter, drive
 
 @pytest.mark.node
 @pytest.mark.parametrize("mode", ["2026-07-28", "legacy"])
-async def test_a_session_that_is_gone_starts_over_or_is_lost_in_words(make_jupyter, drivers, mode):
+async def test_a_session_that_is_gone_starts_over_or_fails_with_a_reason(make_jupyter, drivers, mode):
     jupyter = frontend_jupyter(make_jupyter, "--MCPWebSocketApp.grace=0")
     async with ChaosLink(jupyter.port, 1) as link:
         driver = await drivers("node", jupyter)
@@ -161,7 +163,7 @@ async def test_a_session_that_is_gone_starts_over_or_is_lost_in_words(make_jupyt
 
 @pytest.mark.node
 @pytest.mark.parametrize("code", [1000, 1002, 1009, 4403, 4409, 4502])
-async def test_ends_that_would_repeat_themselves_do_not_loop(drivers, own, code):
+async def test_close_codes_that_would_repeat_themselves_do_not_cause_a_loop(drivers, own, code):
     from websockets.asyncio.server import serve
 
     attempts = []

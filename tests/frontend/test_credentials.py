@@ -1,4 +1,4 @@
-"""How the TypeScript client presents itself, and what it says when it is refused."""
+"""The TypeScript client's credentials, and its errors when it is refused."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def test_a_ticket_is_fetched_for_each_link(own, drivers, runtime):
 
 
 @pytest.mark.node
-async def test_tickets_may_come_from_elsewhere(own, drivers):
+async def test_tickets_may_come_from_a_function(own, drivers):
     status, answer = own.rest("POST", "tickets", {"server": "fast"})
     assert status == 201
     driver = await drivers("node", own)
@@ -64,7 +64,7 @@ async def test_headers_can_be_set_in_node(own, drivers):
     [("node", "websocket"), ("node22", "websocket"), ("node", "poll"), ("node", "negotiate")],
 )
 @pytest.mark.parametrize(
-    ("options", "name", "kind_of_error", "words"),
+    ("options", "name", "kind_of_error", "reason"),
     [
         ({"token": "wrong"}, "fast", "Unauthorized", "refused the credential (401): a credential is missing"),
         ({}, "fast", "Unauthorized", "(401)"),
@@ -74,13 +74,15 @@ async def test_headers_can_be_set_in_node(own, drivers):
     ],
 )
 @pytest.mark.node
-async def test_refusals_are_told_in_words(own, drivers, runtime, kind, options, name, kind_of_error, words):
+async def test_refusals_raise_errors_with_a_reason(
+    own, drivers, runtime, kind, options, name, kind_of_error, reason
+):
     driver = await drivers(runtime, own)
     given = {"token": own.token} if options is None else options
     with pytest.raises(Refused) as refused:
         await driver.connect(endpoint(own, name), kind=kind, options=given)
     assert refused.value.error["name"] == kind_of_error
-    assert words in refused.value.error["message"]
+    assert reason in refused.value.error["message"]
     assert "secret" not in refused.value.error["message"]
     if kind != "negotiate":
         assert driver.states == ["connecting", "closed"]
@@ -97,18 +99,18 @@ async def test_a_page_learns_why_it_is_refused(own, drivers):
 
 @pytest.mark.node
 @pytest.mark.parametrize("runtime", ["node", "node22"])
-async def test_where_nobody_listens_it_is_said(drivers, own, unused_tcp_port, runtime):
+async def test_an_unreachable_address_is_reported(drivers, own, unused_tcp_port, runtime):
     driver = await drivers(runtime, own)
     with pytest.raises(Refused, match=r"cannot be reached: .*ECONNREFUSED"):
         await driver.connect(f"ws://127.0.0.1:{unused_tcp_port}/mcp-ws/servers/x")
     with pytest.raises(Refused) as refused:
         await driver.connect(f"http://127.0.0.1:{unused_tcp_port}/mcp-ws/servers/x", kind="negotiate")
-    words = refused.value.error["message"]
-    assert words.count("cannot be reached") == 1, "what all transports say is said once"
+    message = refused.value.error["message"]
+    assert message.count("cannot be reached") == 1, "a reason that all transports share is reported once"
 
 
 @pytest.mark.node
-async def test_where_transports_fail_for_reasons_of_their_own_each_is_said(drivers, own, unused_tcp_port):
+async def test_transports_that_fail_for_different_reasons_report_each(drivers, own, unused_tcp_port):
     driver = await drivers("node", own)
     url = f"http://127.0.0.1:{unused_tcp_port}/mcp-ws/servers/x"
     options = {"tickets": ["one"]}
@@ -118,14 +120,14 @@ async def test_where_transports_fail_for_reasons_of_their_own_each_is_said(drive
 
 @pytest.mark.node
 @pytest.mark.parametrize("address", ["ftp://host/x", "no address", "http://[::1/", "http://h:99999/"])
-async def test_what_is_no_address_is_said_at_once(drivers, own, address):
+async def test_an_invalid_address_fails_at_once(drivers, own, address):
     driver = await drivers("node", own)
     with pytest.raises(Refused, match=r"ConnectError: .*address"):
         await driver.connect(address, options={"token": "t"})
 
 
 @pytest.mark.node
-async def test_a_fresh_token_is_asked_for_with_each_link_and_trouble_with_it_heals(own, drivers):
+async def test_a_fresh_token_is_requested_for_each_link_and_its_failures_are_retried(own, drivers):
     async with ChaosLink(own.port, 1) as link:
         driver = await drivers("node", own)
         await driver.connect(endpoint(own, "fast", link), options={"tokens": [own.token, None, own.token]})
@@ -138,7 +140,7 @@ async def test_a_fresh_token_is_asked_for_with_each_link_and_trouble_with_it_hea
 
 @pytest.mark.node
 @pytest.mark.parametrize("runtime", ["node", "node22"])
-async def test_a_credential_that_is_refused_later_ends_it_in_words(own, drivers, runtime):
+async def test_a_credential_that_is_refused_later_ends_the_session_with_a_reason(own, drivers, runtime):
     async with ChaosLink(own.port, 1) as link:
         driver = await drivers(runtime, own)
         await driver.connect(endpoint(own, "fast", link), options={"tokens": [own.token, "expired"]})
@@ -153,8 +155,8 @@ async def test_a_credential_that_is_refused_later_ends_it_in_words(own, drivers,
 
 @pytest.mark.node
 @pytest.mark.parametrize(("runtime", "wanted"), [("node", "mcp"), ("node", None), ("node22", "mcp")])
-async def test_a_plain_server_that_wants_just_one_subprotocol_gets_it(drivers, own, runtime, wanted):
-    """It refuses every handshake that offers something else, as strict servers do."""
+async def test_a_plain_server_that_accepts_only_one_subprotocol_gets_it(drivers, own, runtime, wanted):
+    """Like strict servers, it refuses every handshake that offers another one."""
     offers = []
 
     def strict(connection, request):

@@ -1,4 +1,4 @@
-"""Networks that block, and a page's life: what the TypeScript client makes of them."""
+"""The TypeScript client on networks that block, and over the lifecycle of a page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.frontend.conftest import QUICK, Refused, endpoint, in_chromium, sessi
 from tests.interop.nginx import Nginx
 
 LONG = {**QUICK, "firstDelay": 1e9, "maxDelay": 1e9, "giveUpAfter": 1e10}
-"""Nobody waits for this: only a reason to try at once ends it."""
+"""Longer than a test: only an event that triggers an immediate attempt ends the wait."""
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,9 @@ def networks(own, tmp_path_factory):
 @pytest.mark.parametrize(
     ("network", "sdk", "mode"), [("open", 1, "legacy"), *((network, 2, "auto") for network in NETWORKS)]
 )
-async def test_it_works_on_every_network_and_says_how(own, networks, drivers, network, sdk, mode):
+async def test_it_works_on_every_network_and_reports_the_transport(
+    own, networks, drivers, network, sdk, mode
+):
     driver = await drivers("node", own)
     url = url_through(networks, network)
     await driver.connect(url, kind="negotiate", sdk=sdk, mode=mode, options={"token": own.token})
@@ -47,7 +49,7 @@ async def test_it_works_on_every_network_and_says_how(own, networks, drivers, ne
 
 
 @pytest.mark.node
-async def test_the_order_is_the_callers(own, networks, drivers):
+async def test_the_caller_determines_the_order(own, networks, drivers):
     driver = await drivers("node", own)
     url = url_through(networks, "blocks upgrade", "fast")
     order = ["websocket", "poll", "http"]
@@ -58,8 +60,8 @@ async def test_the_order_is_the_callers(own, networks, drivers):
 
 
 @pytest.mark.node
-async def test_a_transport_is_never_exchanged_under_a_session(own, networks, drivers):
-    """The upgrade is blocked later: the session goes on being a WebSocket's, and ends as one."""
+async def test_a_session_never_changes_its_transport(own, networks, drivers):
+    """The upgrade is blocked later: the session stays with WebSocket, and ends."""
     async with ChaosLink(own.port, 1) as link:
         driver = await drivers("node", own)
         policy = {**QUICK, "giveUpAfter": 1000}
@@ -77,7 +79,7 @@ async def test_a_transport_is_never_exchanged_under_a_session(own, networks, dri
 
 
 @pytest.mark.node
-async def test_links_that_carry_only_their_greeting_are_attempts_and_come_to_an_end(own, drivers):
+async def test_links_that_carry_only_the_greeting_count_as_failed_attempts(own, drivers):
     network = {"closed": False}
     target = f"{own.url}mcp-ws/servers/fast/poll"
     routes = [(r"/.*", OnlyGreetings, {"target": target, "state": network})]
@@ -99,7 +101,7 @@ async def test_links_that_carry_only_their_greeting_are_attempts_and_come_to_an_
 
 
 @pytest.mark.node
-async def test_a_link_that_is_only_half_open_is_found_out(own, drivers):
+async def test_a_half_open_link_is_detected(own, drivers):
     async with ChaosLink(own.port, 1) as link:
         driver = await drivers("node", own)
         await driver.connect(endpoint(own, "fast", link), options={"token": own.token, "heartbeat": 200})
@@ -111,13 +113,13 @@ async def test_a_link_that_is_only_half_open_is_found_out(own, drivers):
 
 
 def swallow(link: ChaosLink) -> None:
-    """What is sent on the open links from now on reaches nobody, and no end is told."""
+    """Discard all data on the open links from now on, without closing them."""
     for pair in link._open:
         pair.latency = 3600.0
 
 
 @in_chromium
-async def test_a_page_that_may_have_lost_its_network_looks_after_its_link_at_once(own, drivers):
+async def test_a_page_that_may_have_lost_its_network_checks_its_link_at_once(own, drivers):
     async with ChaosLink(own.port, 1) as link:
         driver = await drivers("chromium", own, link)
         await driver.connect(endpoint(own, "fast", link), options={"token": own.token})
@@ -128,7 +130,7 @@ async def test_a_page_that_may_have_lost_its_network_looks_after_its_link_at_onc
 
 
 @in_chromium
-async def test_a_page_whose_network_is_back_does_not_wait_any_longer(own, drivers):
+async def test_a_page_whose_network_is_back_reconnects_at_once(own, drivers):
     async with ChaosLink(own.port, 1) as link:
         driver = await drivers("chromium", own, link)
         options = {"token": own.token, "reconnect": LONG}
@@ -151,9 +153,9 @@ STAND_STILL = """() => {
 
 
 @in_chromium
-async def test_a_page_that_stood_still_goes_on_where_it_was(own, drivers):
-    """A headless Chromium freezes nothing, so the page is blocked; as after a freeze, it learns first that it wakes,
-    and then of the loss."""
+async def test_a_page_that_was_frozen_resumes(own, drivers):
+    """Headless Chromium does not freeze pages, so the page is blocked. As after a freeze, it first sees the wake-up event
+    and then the loss."""
     async with ChaosLink(own.port, 1) as link:
         driver = await drivers("chromium", own, link)
         options = {"token": own.token, "reconnect": LONG}
@@ -170,8 +172,8 @@ async def test_a_page_that_stood_still_goes_on_where_it_was(own, drivers):
 
 @in_chromium
 @pytest.mark.parametrize("kind", ["websocket", "poll"])
-async def test_a_page_that_ends_takes_its_session_along(own, drivers, kind):
-    """Else the session, and in the handshake era its process, would wait for the time of grace."""
+async def test_a_page_that_ends_ends_its_session(own, drivers, kind):
+    """Otherwise the session, and in the handshake era its process, would live on for the grace period."""
     driver = await drivers("chromium", own)
     await driver.connect(endpoint(own), kind=kind, mode="legacy", options={"token": own.token})
     assert session_of(own, driver) is not None
@@ -181,7 +183,7 @@ async def test_a_page_that_ends_takes_its_session_along(own, drivers, kind):
 
 @pytest.mark.node
 @pytest.mark.parametrize("kind", ["websocket", "negotiate"])
-async def test_a_redirect_is_told_and_not_followed(drivers, own, kind):
+async def test_a_redirect_is_reported_and_not_followed(drivers, own, kind):
     asked = []
 
     def redirect(connection, request):
@@ -203,7 +205,7 @@ async def test_a_redirect_is_told_and_not_followed(drivers, own, kind):
 @pytest.mark.node
 @pytest.mark.parametrize("kind", ["websocket", "poll", "negotiate"])
 async def test_closing_while_it_connects_ends_the_attempt(drivers, own, kind):
-    """Somebody takes the connection and never says a word."""
+    """The other side accepts the connection and never answers."""
     silent = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{silent.sockets[0].getsockname()[1]}/mcp-ws/servers/x"
     driver = await drivers("node", own)

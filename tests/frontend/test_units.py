@@ -1,4 +1,4 @@
-"""The TypeScript client's own tests: the vectors, schedules, and everything without I/O."""
+"""The TypeScript client's unit tests: vectors, random schedules, and all parts without I/O."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ def program(request, node22):
     return node22 if request.param == "Node 22" else node()
 
 
-def test_the_vectors_and_the_pure_parts(frontend, program):
+def test_the_vectors_and_the_parts_without_io_pass(frontend, program):
     files = sorted(str(path) for path in (frontend / "test").glob("*.test.mjs"))
     done = subprocess.run(
         [program, "--test", "--test-reporter=tap", *files], capture_output=True, text=True, timeout=100
     )
     assert done.returncode == 0, done.stdout[-4000:]
-    found = re.search(r"# pass (\d+)", done.stdout)
-    assert found is not None
-    assert int(found[1]) >= 72, done.stdout[-500:]
+    passed = re.search(r"# pass (\d+)", done.stdout)
+    assert passed is not None
+    assert int(passed[1]) >= 200, done.stdout[-500:]
 
 
-def test_the_package_holds_what_it_promises_and_needs_nothing_of_node(frontend, run_npm):
+def test_the_package_contains_its_files_and_imports_nothing_from_node(frontend, run_npm):
     manifest = json.loads((frontend / "package.json").read_text())
     assert "dependencies" not in manifest
     (packed,) = json.loads(run_npm("pack", "--dry-run", "--json", "--ignore-scripts"))

@@ -1,4 +1,4 @@
-// Bundles the driver for a page, and what the unit tests take of the page itself.
+// Bundles the driver for a page, and the parts of the page that the unit tests import.
 import { build } from "esbuild";
 
 await build({
@@ -12,7 +12,7 @@ await build({
   logLevel: "warning",
 });
 
-// Parts of the page that need none, for the unit tests.
+// Parts of the page that do not need a browser, for the unit tests.
 const page = new URL("../../page/src/", import.meta.url).pathname;
 await build({
   entryPoints: [`${page}form/schema.ts`, `${page}form/check.ts`, `${page}mcp/wire.ts`, `${page}route.ts`, `${page}traffic/filter.ts`, `${page}traffic/row.ts`, `${page}traffic/rows.ts`],

@@ -1,4 +1,4 @@
-// Clients of both SDK majors over our transports, told what to do by JSON commands: under Node and in a page alike.
+// Clients of both SDK majors over our transports, controlled by JSON commands, under Node and in a page.
 import { Client, StreamableHTTPClientTransport } from "@modelcontextprotocol/client";
 import { CfWorkerJsonSchemaValidator } from "@modelcontextprotocol/client/validators/cf-worker";
 import { Client as Client1 } from "@modelcontextprotocol/sdk/client/index.js";
@@ -16,7 +16,7 @@ function makeClient(sdk, mode) {
   return new Client(INFO, { jsonSchemaValidator: new CfWorkerJsonSchemaValidator(), ...versionNegotiation });
 }
 
-/** What JSON cannot say: credentials that change from link to link. */
+/** Credentials that change from link to link, which JSON cannot express. */
 function optionsOf({ tokens, tickets, headersInNode, ...options }, sdk) {
   const next = (list) => () => {
     const value = list.length > 1 ? list.shift() : list[0];
@@ -29,7 +29,7 @@ function optionsOf({ tokens, tickets, headersInNode, ...options }, sdk) {
   return { streamableHttp: sdk === 1 ? StreamableHttp1 : StreamableHTTPClientTransport, ...options };
 }
 
-/** What an error says, as JSON. */
+/** An error as JSON. */
 export const described = (error) => ({ name: error.name, message: error.message, code: error.code, data: error.data });
 
 export class Driver {
@@ -41,12 +41,12 @@ export class Driver {
   #answers = new Map();
   #progress = new Map();
 
-  /** @param tell takes each event. */
+  /** @param tell receives each event. */
   constructor(tell) {
     this.#tell = tell;
   }
 
-  /** Carry out `{n, do, …}`; the reply is told as `{n, value}` or `{n, error}`. */
+  /** Execute `{n, do, …}`; the reply is the event `{n, value}` or `{n, error}`. */
   async handle({ n, do: what, ...given }) {
     try {
       this.#tell({ n, value: (await this[what](given, n)) ?? null });
@@ -71,7 +71,7 @@ export class Driver {
     return client.getServerVersion?.() ?? null;
   }
 
-  /** Counts below the SDK, which would hide a second answer or a lost progress. */
+  /** Counts below the SDK, which would hide a second answer or a lost progress message. */
   #watch(transport) {
     const { onmessage } = transport;
     transport.onmessage = (message, extra) => {
@@ -133,17 +133,17 @@ export class Driver {
     return { done, wrong, doubled, disordered, progress };
   }
 
-  /** Several at once, before anything else can happen in between. */
+  /** Several commands at once, in one turn of the event loop. */
   async burst({ calls }) {
     return Promise.all(calls.map((call, index) => this.call(call, `burst ${index}`).catch(described)));
   }
 
-  /** Whatever is asked of a transport that is not a request of the SDK's. */
+  /** Calls a transport's method, other than the SDK's requests. */
   async raw({ message }) {
     await this.#transport.send(message);
   }
 
-  /** Rounds of `calls` at once whose session is left after the first answer and goes on elsewhere: the ids that were answered. */
+  /** Rounds of `calls` at once whose session is suspended after the first answer and resumed elsewhere: returns the answered ids. */
   async leave({ kind, url, options, calls, rounds }) {
     const meta = {
       "io.modelcontextprotocol/protocolVersion": "2026-07-28",
@@ -177,7 +177,7 @@ export class Driver {
     await this.#client.close();
   }
 
-  /** Where the SDK does not have the transport yet. */
+  /** Before the SDK has the transport. */
   async abandon() {
     await this.#transport.close();
   }

@@ -1,4 +1,4 @@
-// The driver under Node: a command a line on stdin, an event a line on stdout.
+// The driver under Node: one command per line on stdin, one event per line on stdout.
 import { createInterface } from "node:readline";
 import { Driver } from "./core.mjs";
 
