@@ -32,7 +32,7 @@ CHOICES: Final = {
     "leg": ("client", "upstream"),
     "errors": ("0", "1"),
 }
-"""Filters with fixed values; docs/inspector.md says what they mean."""
+"""Filters with fixed values; docs/reference/tap.md says what they mean."""
 FILTERS: Final = ("server", "session", "kind", "method", "direction", "leg", "errors")
 OTHERS: Final = ("after", "instance", "token")
 

@@ -1,5 +1,5 @@
 """Remote servers over WebSocket: one JSON-RPC message a frame, resumable where the peer speaks ``mcp.resume.v1``
-(docs/binding.md, section 6), as another gateway of this project does.
+(docs/reference/binding.md, section 6), as another gateway of this project does.
 
 Owns the link and what is written to it; what a loss means is decided by :class:`~mcp_ws_ide.core.resume.ClientEnd`.
 """

@@ -1,4 +1,4 @@
-/** Entries of the user's mcp.json over REST (docs/servers.md). */
+/** Entries of the user's mcp.json over REST (docs/guides/manage-servers.md). */
 
 import { rest, type Problem } from "../api.js";
 

@@ -46,7 +46,7 @@ function StateText({ state }: { state: LinkState }) {
   }
 }
 
-/** Meaning of close codes: those of docs/binding.md section 9, and those that browsers set. */
+/** Meaning of close codes: those of docs/reference/binding.md section 9, and those that browsers set. */
 const CLOSE_REASONS: Record<number, string> = {
   1000: "normal",
   1001: "gateway shut down",
