@@ -74,7 +74,7 @@ class GatewayClient:
 
         Args:
             fault: ``cut``, ``half_open`` (seconds), ``delay`` (ms, seconds), ``duplicate`` (count) or
-                ``refuse_resume`` (how: ``gone`` or ``later``, count). docs/inspector.md says what they do.
+                ``refuse_resume`` (how: ``gone`` or ``later``, count). docs/guides/test-reconnecting.md describes them.
         """
         answer = self.call("POST", f"sessions/{quote(session)}/faults", {"fault": fault, **parameters})
         return str(answer.get("detail", fault))

@@ -1,4 +1,4 @@
-"""From an ``http(s)://`` address to a transport that works on this network (docs/binding.md, section 12).
+"""From an ``http(s)://`` address to a transport that works on this network (docs/reference/binding.md, section 12).
 
 Chosen once, before anything is sent, and kept: a session never changes its transport. What was chosen, and why what
 stands before it was not, is told as :class:`~mcp_ws_ide.client.states.Negotiated`.
