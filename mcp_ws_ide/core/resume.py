@@ -191,8 +191,8 @@ class GatewayEnd:
             if droppable:
                 return channel.push_gap()
             raise Overflow(
-                f"{channel.unacked} messages ({channel.unacked_bytes} bytes) wait for the client, and the window is "
-                "full of answers; raise MCPWebSocketApp.window_frames or window_bytes"
+                f"the window is full of answers: {channel.unacked} messages ({channel.unacked_bytes} bytes); "
+                "raise MCPWebSocketApp.window_frames or window_bytes"
             )
         channel.push(data, droppable)
 

@@ -55,8 +55,7 @@ class CrashLoop:
         if left <= 0:
             return None
         return (
-            f"it failed {CRASH_LIMIT} times within {CRASH_WINDOW:.0f} s; "
-            f"the next attempt is possible in {left:.0f} s, or after a restart by hand"
+            f"it failed {CRASH_LIMIT} times within {CRASH_WINDOW:.0f} s; retry in {left:.0f} s, or restart it"
         )
 
     def _breaker_left(self) -> float:

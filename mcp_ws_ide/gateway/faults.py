@@ -1,6 +1,7 @@
-"""Faults of a session that are ordered on purpose, so that authors of clients can test what they do then.
+"""Injected faults of a session, with which authors of clients test how they recover.
 
-Knows what is armed; the session and its handshake ask, and handlers/api/faults.py orders. Nothing is armed by itself.
+Knows what is armed; the session and its resume handshake ask, and handlers/api/faults.py arms. Nothing is armed
+by default.
 """
 
 from __future__ import annotations
@@ -9,16 +10,17 @@ from typing import Final
 
 import msgspec
 
-WORDS: Final = "refused by an injected fault"
+INJECTED: Final = "refused by an injected fault"
+"""The reason of a refused resume."""
 
 
 class Faults(msgspec.Struct):
-    """What is armed for one session.
+    """The faults that are armed for one session.
 
     Attributes:
-        duplicates: messages to the client that are still to be sent twice.
-        refusals: resumes that are still to be refused.
-        for_good: whether a refusal ends the session (``gone``), or asks to come back later (1013).
+        duplicates: number of further messages to the client to send twice.
+        refusals: number of further resumes to refuse.
+        for_good: whether a refusal ends the session (``gone``), or asks the client to try again later (1013).
     """
 
     duplicates: int = 0
@@ -26,14 +28,14 @@ class Faults(msgspec.Struct):
     for_good: bool = True
 
     def take_duplicate(self) -> bool:
-        """Whether this message is to be sent twice."""
+        """Return whether to send this message twice, and count it."""
         if self.duplicates:
             self.duplicates -= 1
             return True
         return False
 
     def take_refusal(self) -> bool:
-        """Whether this resume is to be refused."""
+        """Return whether to refuse this resume, and count it."""
         if self.refusals:
             self.refusals -= 1
             return True

@@ -62,8 +62,8 @@ class GroupTransport(MessageTransport):
 
     @classmethod
     def from_spec(cls, spec: ServerSpec, supplies: Supplies) -> Self:
-        """Not this way: a group needs the gateway and a principal."""
-        raise TransportError("a group is attached to by the gateway alone")
+        """Fail: a group needs the gateway's sessions, and a principal."""
+        raise TransportError("only the gateway can attach to a group")
 
     async def connect(self, receiver: Receiver) -> None:
         """Begin; a session on a member is opened when a message goes to it.
@@ -91,33 +91,35 @@ class GroupTransport(MessageTransport):
             self._perform(self._group.from_member(member, message))
 
     def member_ended(self, member: str, reason: str) -> None:
-        """A member's session is over; the next message to it opens another."""
+        """Fail what waits for a member, whose session has ended; the next message opens another session."""
         self.member_full(member, False)
         if self._sessions.pop(member, None) is not None and self._receiver is not None:
             self._perform(self._group.lost(member, reason))
 
     def member_full(self, member: str, full: bool) -> None:
-        """A member's server takes its input too slowly, or fast enough again: the client waits for the slowest."""
+        """Take note that a member's server is full, or has room again; the client waits for the slowest member."""
         was_full = bool(self._full)
         (self._full.add if full else self._full.discard)(member)
         if self._receiver is not None and bool(self._full) != was_full:
             self._receiver.write_paused(bool(self._full))
 
     def abandon(self, state: str) -> None:
-        """Nobody will come back with this ``requestState``: whichever member keeps a call for it may end that. A state
-        names one call alone, and cannot be guessed."""
+        """End the call that is parked under this ``requestState``, at whichever member keeps it.
+
+        A state names one call only, and cannot be guessed.
+        """
         for server in {session.server for session in self._sessions.values()}:
             for upstream in server.upstreams:
                 upstream.abandon(state)
 
     def tick(self, now: float) -> None:
-        """Called about once a second (``now``: ``time.monotonic``)."""
+        """Acknowledge subscriptions that have waited too long; called about once a second."""
         if self._receiver is not None:
             self._perform(self._group.tick(now))
 
     def _perform(self, out: Out) -> None:
         for message in out.to_client:
-            # Not within a call of the upstream's own: it has not finished sending yet.
+            # Not within a call of the upstream: it has not finished sending yet.
             self._loop.call_soon(self._deliver, message)
         for member, message in out.to_members:
             session = self._session(member)
@@ -126,20 +128,20 @@ class GroupTransport(MessageTransport):
             else:
                 session.take(message, time.perf_counter())
                 if self._held:
-                    session.link_full(True)  # it may have begun just now, or have got a server of its own
+                    session.link_full(True)  # the session may be new, or have a new upstream
 
     def _deliver(self, message: Message) -> None:
         if self._receiver is not None:
             self._receiver.parsed_received(message)
 
     def _session(self, member: str) -> Session | str:
-        """The session on a member; the reason where there can be none."""
+        """Return the session on a member, or the reason why there can be none."""
         session = self._sessions.get(member)
         if session is not None:
             return session
         server = self._servers.get(member)
         if server is None or server.members:
-            return f"there is no server {member!r}"
+            return f"server {member!r} is not configured"
         refusal = server.refusal_to(self._info.principal)
         if refusal is not None:
             return f"server {member!r} cannot start: {refusal}"
@@ -152,7 +154,7 @@ class GroupTransport(MessageTransport):
         return session
 
     def pause_reading(self) -> None:
-        """Let each member's own server feel that the client reads slowly."""
+        """Stop reading from the members' own upstreams: the client reads slowly."""
         self._held = True
         for session in self._sessions.values():
             session.link_full(True)
@@ -165,7 +167,7 @@ class GroupTransport(MessageTransport):
 
     @property
     def queued_bytes(self) -> int:
-        """Nothing waits here: members count their own."""
+        """Always 0: the sessions on the members count what waits."""
         return 0
 
     async def close(self) -> None:
@@ -191,9 +193,9 @@ class _MemberLink:
         self._group.from_member(self._member, message)
 
     def close(self, code: CloseCode, reason: str) -> None:
-        """The session was ended from its side."""
+        """Take note that the session has ended."""
         self._group.member_ended(self._member, reason)
 
     def set_reading(self, reading: bool) -> None:
-        """The member's server is full, or has room again."""
+        """Take note that the member's server is full, or has room again."""
         self._group.member_full(self._member, not reading)

@@ -51,17 +51,17 @@ class PrivateUpstream(Upstream):
             self._await(partial(self._handshake_timed_out, effect.pending), self._handshake_timeout)
 
     def _handshake_timed_out(self, initialize: Pending) -> None:
-        """A server that answers no handshake is no use; its client may know no bound of its own."""
+        """End the session: a server that answers no handshake is no use, and its client may have no deadline."""
         if self._session.core.pending.get(initialize.key) is not initialize:
             return  # cancelled
-        words = f"it did not answer {self._deadline_text}"
-        log.warning("server %s: %s", self.server.name, words)
-        self.server.failed(self.owner, words)
-        self._session.private_lost(self, f"server {self.server.name!r}: {words}")
+        reason = f"it did not answer {self._deadline_text}"
+        log.warning("server %s: %s", self.server.name, reason)
+        self.server.failed(self.owner, reason)
+        self._session.private_lost(self, f"server {self.server.name!r}: {reason}")
         self.close()
 
     def close(self) -> None:
-        """End the server because nobody needs it; returns at once."""
+        """End the server in the background: nobody needs it."""
         self._answered()
         super().close()
 
@@ -71,10 +71,10 @@ class PrivateUpstream(Upstream):
     def _received(self, message: Message, now: float) -> None:
         effect = self._session.core.from_legacy_server(message)
         if type(effect) is Deliver:
-            shaken = effect.answered is not None and effect.answered.method == "initialize"
-            if shaken:
+            handshake = effect.answered is not None and effect.answered.method == "initialize"
+            if handshake:
                 self._answered()
-            if shaken and message.error and effect.answered is not None:
+            if handshake and message.error and effect.answered is not None:
                 return self._session.handshake_refused(effect.answered, message)
             self._session.deliver(effect.message, effect.answered, now, effect.droppable)
         elif type(effect) is Reply:
@@ -83,6 +83,6 @@ class PrivateUpstream(Upstream):
             self._dropped(effect)
 
     def ended(self, reason: str) -> None:
-        """A legacy session does not survive its server: what it negotiated is gone."""
+        """End the session: what it negotiated is gone with its server."""
         self._answered()
         self._session.private_lost(self, f"server {self.server.name!r}: {reason}")

@@ -1,4 +1,4 @@
-"""The first frame of a link that speaks ``mcp.resume.v1``: a new session, or one that goes on."""
+"""The first frame of a link that speaks ``mcp.resume.v1``: it opens a session, or resumes one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mcp_ws_ide.core import binding
 from mcp_ws_ide.core.binding import CloseCode, Control, ControlError
 from mcp_ws_ide.core.resume import ResumeRefused
 from mcp_ws_ide.errors import LimitExceeded
-from mcp_ws_ide.gateway.faults import WORDS
+from mcp_ws_ide.gateway.faults import INJECTED
 from mcp_ws_ide.gateway.gateway import Gateway
 from mcp_ws_ide.gateway.resumable import ResumableSession
 from mcp_ws_ide.gateway.server import Server
@@ -17,19 +17,19 @@ from mcp_ws_ide.links.base import LinkInfo, Rebindable
 from mcp_ws_ide.tokens import resume_digest
 
 
-class Hello:
-    """Owns a link until its first frame says which session it belongs to."""
+class ResumeHandshake:
+    """Owns a link until its first frame names the session it belongs to; closes it if that frame does not come."""
 
     def __init__(self, gateway: Gateway, server: Server, link: Rebindable, info: LinkInfo) -> None:
         self._gateway, self._server, self._link, self._info = gateway, server, link, info
         timeout = gateway.limits.hello_timeout
-        words = f"neither open nor resume came within {timeout:g} s"
+        reason = f"no open or resume within {timeout:g} s (hello_timeout)"
         self._timer: asyncio.TimerHandle = gateway.loop.call_later(
-            timeout, link.close, CloseCode.NO_HELLO, words
+            timeout, link.close, CloseCode.NO_HELLO, reason
         )
 
     def receive(self, data: bytes, now: float) -> None:
-        """The first frame."""
+        """Take the first frame."""
         self._timer.cancel()
         try:
             control = binding.parse_control(data)
@@ -40,17 +40,19 @@ class Hello:
         elif control is not None and control.kind == "resume":
             self._resume(control)
         else:
-            self._link.close(CloseCode.NO_HELLO, 'the first frame must be {"mcp.ws":"open"} or a "resume"')
+            self._link.close(
+                CloseCode.NO_HELLO, 'the first frame must be {"mcp.ws":"open"} or {"mcp.ws":"resume",…}'
+            )
 
     def closed(self, code: int, reason: str) -> None:
-        """The link ended before it said anything."""
+        """Take note that the link was closed before its first frame."""
         self._timer.cancel()
 
     def _open(self) -> None:
         server = self._server
         if server is not self._gateway.find(server.name) or server.refusal is not None:
-            words = server.refusal_to(self._info.principal) or "it was taken out of the configuration"
-            return self._link.close(CloseCode.UPSTREAM_ENDED, f"server {server.name!r}: {words}")
+            reason = server.refusal_to(self._info.principal) or "it was removed from the configuration"
+            return self._link.close(CloseCode.UPSTREAM_ENDED, f"server {server.name!r}: {reason}")
         try:
             self._gateway.check_admission(self._info.principal)
         except LimitExceeded as error:
@@ -62,16 +64,16 @@ class Hello:
         assert control.token is not None
         assert control.recv is not None
         presented = resume_digest(control.token)
-        session, words = self._gateway.session_of_token(
+        session, reason = self._gateway.session_of_token(
             control.token, presented, self._info.principal, self._server.name
         )
         if session is not None and session.info.link != self._info.link:
-            words = (
-                f"this session belongs to a {session.info.link} link; kinds of link never mix on one session"
+            reason = (
+                f"this session belongs to {session.info.link} links; use one kind of link for one session"
             )
             session = None
         if session is None:
-            return self._gone(words)
+            return self._gone(reason)
         if session.faults is not None and session.faults.take_refusal():
             return self._refuse_on_purpose(session, session.faults.for_good)
         try:
@@ -84,9 +86,9 @@ class Hello:
     def _refuse_on_purpose(self, session: ResumableSession, for_good: bool) -> None:
         session.observe("fault", f"resume refused: {'gone' if for_good else 'later'}")
         if not for_good:
-            return self._link.close(CloseCode.TRY_AGAIN_LATER, WORDS)
-        session.end(CloseCode.GONE, WORDS)
-        self._gone(WORDS)
+            return self._link.close(CloseCode.TRY_AGAIN_LATER, INJECTED)
+        session.end(CloseCode.GONE, INJECTED)
+        self._gone(INJECTED)
 
     def _bind(self, session: ResumableSession) -> None:
         link = self._link

@@ -170,7 +170,7 @@ class Server:
         refusal, last = self.refusal, self.last_exit(principal)
         if refusal is None or last is None or self.stopped or self.spec.disabled_reason is not None:
             return refusal
-        return f"{refusal}; the last time: {last.reason}"
+        return f"{refusal}; last failure: {last.reason}"
 
     @property
     def state(self) -> str:

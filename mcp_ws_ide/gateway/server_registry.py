@@ -149,7 +149,10 @@ class ServerRegistry:
             return
         count = sum(each.process_count(ending=False) for each in self.all) + wanted
         if count > self._services.limits.max_processes:
-            raise LimitExceeded("max_processes", f"{count - 1} server processes are running (max_processes)")
+            raise LimitExceeded(
+                "max_processes",
+                f"{count - 1} server processes are running; stop one or raise MCPWebSocketApp.max_processes",
+            )
 
     def process_count(self) -> int:
         """Return the number of server processes that run, start or end."""

@@ -1,4 +1,4 @@
-"""All sessions: how many are admitted, how they are found again, when detached and unused ones end.
+"""All sessions: admits them, finds them again, and ends those that are detached or unused for too long.
 
 Knows nothing of upstreams and configuration; a :class:`~mcp_ws_ide.gateway.gateway.Gateway` has one.
 """
@@ -65,12 +65,16 @@ class SessionRegistry:
         """
         if self.closing:
             raise LimitExceeded("closing", "the gateway is shutting down")
-        if len(self.sessions) >= self._limits.max_sessions:
-            raise LimitExceeded("max_sessions", f"{len(self.sessions)} sessions are open (max_sessions)")
+        most = self._limits.max_sessions
+        if len(self.sessions) >= most:
+            text = f"max_sessions ({most}) is reached; close a session or raise MCPWebSocketApp.max_sessions"
+            raise LimitExceeded("max_sessions", text)
         most = self._limits.max_sessions_per_principal
         if self._per_principal.get(principal, 0) >= most:
-            reason = f"you have {most} sessions open (max_sessions_per_principal)"
-            raise LimitExceeded("max_sessions_per_principal", reason)
+            raise LimitExceeded(
+                "max_sessions_per_principal",
+                f"you have {most} sessions open; close one or raise MCPWebSocketApp.max_sessions_per_principal",
+            )
 
     def check_link_rate(self) -> None:
         """Count one more link.
@@ -85,7 +89,8 @@ class SessionRegistry:
         self._links_this_second = (now, count)
         if limit and count > limit:
             raise LimitExceeded(
-                "max_links_per_second", f"more than {limit} links in a second (max_links_per_second)"
+                "max_links_per_second",
+                f"more than {limit} links in one second; wait or raise MCPWebSocketApp.max_links_per_second",
             )
 
     # --- open and find --------------------------------------------------------------------------
@@ -204,7 +209,7 @@ class SessionRegistry:
         for session in [s for s in self._detached if s.resumption.expired(now)]:
             self._metrics.resumes["expired"] += 1
             patience = session.resumption.patience
-            session.end(CloseCode.GONE, f"nobody came back within {patience:g} s (grace)")
+            session.end(CloseCode.GONE, f"the client did not come back within {patience:g} s (grace)")
         self._expire_http(now)
 
     def _expire_http(self, now: float) -> None:

@@ -1,6 +1,6 @@
-"""The attachment of modern sessions to a server: shared by a principal's sessions, or one session's own.
+"""The upstream of modern sessions: shared by the sessions of one principal, or one session's own.
 
-It finds out which era the server speaks; where that is the handshake's, a bridge stands before it.
+It detects which era the server speaks, and bridges a server of the handshake era.
 """
 
 from __future__ import annotations
@@ -27,9 +27,11 @@ from mcp_ws_ide.version import __version__
 
 
 class SharedUpstream(Upstream):
-    """One server process for the modern sessions of one principal, or for one session alone.
+    """One attachment to a server for the modern sessions of one principal, or for one session alone.
 
-    It speaks modern to the sessions; where the server needs a handshake, a bridge stands before it.
+    Args:
+        sole_user: the session that has it to itself, if any.
+        on_leaving: called when new sessions must not use it any more.
     """
 
     def __init__(
@@ -46,9 +48,9 @@ class SharedUpstream(Upstream):
         self._users: set[UpstreamUser] = set()
         self._idle: asyncio.TimerHandle | None = None
         self._probed = False
-        """Whether it was sent a probe; one that ends on it is started again, without."""
+        """Whether the server was sent a probe; one that exits on it is started again, without."""
         self._probe_open = False
-        """Whether the process that runs now was sent the probe, and has not answered it."""
+        """Whether the running process was sent the probe, and has not answered it."""
         self._probe_error = ""
         self._bridge: LegacyServer | None = None
 
@@ -59,12 +61,12 @@ class SharedUpstream(Upstream):
 
     @property
     def shared(self) -> bool:
-        """Whether it is for all sessions of its principal."""
+        """Whether all sessions of its principal use it."""
         return self._sole_user is None
 
     @property
     def users(self) -> int:
-        """Sessions that use it."""
+        """The number of sessions that use it."""
         return len(self._users)
 
     def _new_transport(self) -> Transport:
@@ -72,90 +74,92 @@ class SharedUpstream(Upstream):
         stateless = session is not None and session.stateless
         return self.server.new_transport(self.owner, stateless=stateless)
 
-    # --- which era the server speaks --------------------------------------------------------------
+    # --- era detection ----------------------------------------------------------------------------
 
     def connected(self) -> None:
-        """Find out the server's era before anything else is sent, unless it is known."""
+        """Detect the server's era before anything else is sent, unless it is known."""
         if self.server.era is Era.MODERN:
             return self.ready()
         if self.server.era is Era.LEGACY or self._probed:
-            return self._shake_hands()
+            return self._start_handshake()
         self._probed = self._probe_open = True
         self._await(self._probe_unanswered, self._services.limits.probe_timeout)
         self.send(eras.probe(__version__))
 
     @property
     def _probing(self) -> bool:
-        """Whether its end may come from the probe, which it may read late: also behind the handshake that followed."""
+        """Whether the server may exit because of the probe, which it may read late, even after the handshake."""
         return self._deadline is not None and self._probe_open
 
     @property
     def _for_its_sessions(self) -> bool:
-        """Whether its sessions can stay with this process if the server needs a handshake."""
+        """Whether its sessions can keep this process if the server needs a handshake."""
         return self._sole_user is not None or self.server.spec.sharing == "always"
 
     def _probe_answered(self, answer: Message) -> None:
-        """Positive evidence alone makes a server modern; whether it is of the handshake era, a handshake shows."""
+        """Take positive evidence of the modern era; otherwise try a handshake."""
         if error_code(answer.error) == SESSION_LOST:
-            return  # the link ended on the probe; what its end means is decided there
+            return  # the link was lost on the probe; transport_closed decides what that means
         self._probe_open = False
         if eras.read_probe(answer) is Era.MODERN:
             self._answered()
-            self._bridge = None  # it may have been slow, and have been tried with a handshake meanwhile
+            self._bridge = None  # the answer may have come after a handshake was started
             self.server.era = Era.MODERN
             return self.ready()
         if self._bridge is not None:
-            return  # the handshake will tell
+            return  # the handshake decides
         self._answered()
-        if words := eras.refused_probe(answer):
-            self._fail_waiting(words)
+        if reason := eras.refused_probe(answer):
+            self._fail_waiting(reason)
         elif self.server.spec.bridge:
             self._probe_error = f"it answered server/discover with {error_text(answer.error)!r}; "
-            self._shake_hands()
+            self._start_handshake()
         else:
             self.server.era = Era.LEGACY
             self._refuse_waiting()
 
     def _probe_unanswered(self) -> None:
-        """Some servers say nothing before ``initialize``: only that can tell them from one that hangs."""
+        """Try a handshake: some servers answer nothing before ``initialize``."""
         if self.server.spec.bridge:
-            self._shake_hands()
+            self._start_handshake()
         else:
             self._refuse_waiting()
 
     def transport_closed(self, reason: str) -> None:
-        """The server is gone. One that ends on a probe may be of the handshake era, and is asked again by name."""
+        """Start a server that exited on the probe again, for a handshake; otherwise fail what waits for it."""
         if not self._probing or self._closing:
             return super().transport_closed(reason)
         self._answered()
         if not self.server.spec.bridge:
             self._refuse_waiting()
             return self._end(reason)
-        words = f"{reason}; it is started again for a handshake, since some servers end on anything before it"
-        self._tell("upstream_closed", self._tap.redactor.text(words))
+        detail = (
+            f"{reason}; it is started again for a handshake, since some servers exit on anything before it"
+        )
+        self._tell("upstream_closed", self._tap.redactor.text(detail))
         self._transport = self._bridge = None
         self._probe_open = False
         self.start()
 
     def _send_away(self) -> None:
-        """This process is not for its sessions: each gets one of its own."""
+        """Give each session a process of its own: they cannot share this one."""
         for session, forward in self._dismiss():
             session.forward_modern(forward)
 
     def _refuse_waiting(self) -> None:
-        """It did not say what it speaks, and may not be asked with a handshake."""
+        """Refuse what waits: the server did not answer the probe, and the bridge is off."""
         for session, forward in self._dismiss():
             session.refuse_modern(forward)
 
-    def _fail_waiting(self, words: str) -> None:
-        """It is no use now; that it is never any use has not been shown."""
-        self.server.failed(self.owner, words)
+    def _fail_waiting(self, reason: str) -> None:
+        """Fail what waits; the next request tries the server again."""
+        self.server.failed(self.owner, reason)
         for session, forward in self._dismiss():
             if forward.pending is not None:
-                session.fail(forward.pending, UPSTREAM_UNAVAILABLE, f"server {self.server.name!r}: {words}")
+                session.fail(forward.pending, UPSTREAM_UNAVAILABLE, f"server {self.server.name!r}: {reason}")
 
     def _dismiss(self) -> list[tuple[UpstreamUser, Forward]]:
-        """End it; returns what its sessions had for it."""
+        """End the upstream; return what its sessions had for it."""
         waiting, self._waiting = self._waiting, []
         for session in list(self._users):
             session.shared_lost(self)
@@ -164,7 +168,7 @@ class SharedUpstream(Upstream):
 
     # --- the bridge to a server of the handshake era ----------------------------------------------
 
-    def _shake_hands(self) -> None:
+    def _start_handshake(self) -> None:
         params = self._waiting[0][1].message.params if self._waiting else b"{}"
         self._bridge = LegacyServer(
             shared=self._sole_user is None,
@@ -176,8 +180,8 @@ class SharedUpstream(Upstream):
 
     def _handshake_timed_out(self) -> None:
         silent = self._probed and not self._probe_error
-        words = "answered neither server/discover nor" if silent else "did not answer"
-        self._fail_waiting(f"{self._probe_error}it {words} {self._deadline_text}")
+        failed = "answered neither server/discover nor" if silent else "did not answer"
+        self._fail_waiting(f"{self._probe_error}it {failed} {self._deadline_text}")
 
     def _perform(
         self, step: Step, pending: Pending | None = None, session: UpstreamUser | None = None
@@ -195,7 +199,7 @@ class SharedUpstream(Upstream):
         self._answered()
         self.server.era = None if bridge.failure else Era.LEGACY
         if bridge.failure:
-            # Where nobody answered, or a gateway in between did, the server has refused nothing.
+            # If nobody answered, or a gateway in between did, the server itself has refused nothing.
             self._fail_waiting(self._probe_error + (eras.refused_probe(message) or bridge.failure))
         elif self._for_its_sessions:
             self.ready()
@@ -203,36 +207,34 @@ class SharedUpstream(Upstream):
             self._send_away()
 
     def abandon(self, state: str) -> None:
-        """Nobody will come back with this ``requestState``."""
+        """End the parked call that waits for this ``requestState``, if there is one."""
         if self._bridge is not None and self._ready:
             self._perform(self._bridge.abandon(state))
         if self._group is not None:
             self._group.abandon(state)
 
     def tick(self, now: float) -> None:
-        """Calls whose client did not come back in time are ended."""
+        """End parked calls whose clients did not come back in time; called about once a second."""
         if self._group is not None:
             self._group.tick(now)
         if self._bridge is not None and self._ready:
             self._perform(self._bridge.expire(now))
 
     def attach(self, session: UpstreamUser) -> None:
-        """``session`` uses this upstream from now on."""
+        """Take note that ``session`` uses this upstream from now on."""
         self._users.add(session)
         if self._idle is not None:
             self._idle.cancel()
             self._idle = None
 
     def detach(self, session: UpstreamUser) -> None:
-        """``session`` is gone for good: cancel what it left in flight."""
+        """Cancel what ``session`` left in flight: it has ended."""
         for cancellation in self.mux.drop(session.core.pending.values()):
             if self._bridge is None:
                 self.send(cancellation)
             else:
                 self._perform(self._bridge.from_client(cancellation, session, time.monotonic()))
-        if (
-            self._bridge is not None and not session.stateless
-        ):  # who speaks HTTP comes back as another session
+        if self._bridge is not None and not session.stateless:  # an HTTP client comes back as another session
             self._perform(self._bridge.owner_left(session))
         self._waiting = [entry for entry in self._waiting if entry[0] is not session]
         self._waiting_bytes = sum(len(forward.message.data) for _, forward in self._waiting)
@@ -250,14 +252,14 @@ class SharedUpstream(Upstream):
         return self._services.limits.idle_timeout if configured is None else configured
 
     def _close_if_idle(self) -> None:
-        if self._bridge is not None and self._bridge.parked:  # its client comes back as another session
+        if self._bridge is not None and self._bridge.parked:  # their clients come back as other sessions
             self._idle = self._services.loop.call_later(self._idle_timeout() or 1.0, self._close_if_idle)
         elif not self._users:
             self._on_leaving(self)
             self.close()
 
     def close(self) -> None:
-        """End the server and forget it, so that the next session starts a new one."""
+        """End the server; the next session starts a new one."""
         self._on_leaving(self)
         super().close()
 
@@ -275,7 +277,7 @@ class SharedUpstream(Upstream):
         self._perform(self._bridge.from_client(message, session, time.monotonic()), pending, session)
 
     def _seen_by(self, session: UpstreamUser | None) -> str | None:
-        """Behind a bridge one message may be for several sessions: then only the owner sees it."""
+        """Return None behind a shared bridge: a message may be for several sessions, and only the owner may see it."""
         shared_bridge = self._bridge is not None and self._sole_user is None
         return None if shared_bridge else super()._seen_by(session)
 
@@ -291,7 +293,7 @@ class SharedUpstream(Upstream):
         self._route(message, now)
 
     def _route(self, message: Message, now: float) -> None:
-        """Give a message of a modern server to whom it belongs."""
+        """Deliver a message of a modern server to the session it belongs to."""
         owner, effect = self.mux.inbound(message)
         if type(effect) is Deliver and owner is not None:
             if effect.answered is not None:
@@ -303,10 +305,10 @@ class SharedUpstream(Upstream):
             self._dropped(effect)
 
     def ended(self, reason: str) -> None:
-        """Modern sessions outlive the process: each open request ends with an error, the next starts anew."""
+        """Fail what is in flight; the sessions go on, and their next request starts a new process."""
         self._on_leaving(self)
         self._answered()
-        for session in list(self._users):  # first: what fails may lead to another request
+        for session in list(self._users):  # first, since a failure may lead to another request
             session.shared_lost(self)
         for session, pending in self.mux.fail_all():
             session.fail(pending, UPSTREAM_LOST, f"server {self.server.name!r} ended: {reason}")

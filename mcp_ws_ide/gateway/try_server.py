@@ -1,4 +1,4 @@
-"""Start a server once, ask what it is, end it: what somebody wants to know before an entry is saved."""
+"""Try a server: start it once, ask for its era, name and tools, and end it, before an entry is saved."""
 
 from __future__ import annotations
 
@@ -22,15 +22,26 @@ from mcp_ws_ide.transports import Transport
 from mcp_ws_ide.version import __version__
 
 HANDSHAKE_VERSION: Final = "2025-11-25"
-"""The newest revision with a handshake."""
+"""The newest revision of the handshake era."""
 MAX_STDERR: Final = 100
+"""Lines of stderr that a report keeps."""
 MAX_PAGES: Final = 20
-"""Pages of a list of tools that are counted."""
+"""Pages of ``tools/list`` that are counted."""
 
 
 @dataclass
-class Report:
-    """What came of it. ``error`` says in words why ``ok`` is False; ``seconds`` from the start to the last answer."""
+class TrialReport:
+    """The outcome of a trial.
+
+    Attributes:
+        ok: whether the server answered.
+        error: why not, for the user.
+        era: ``legacy``, ``modern`` or ``unknown``.
+        server, version: how the server introduces itself.
+        tools: the number of its tools; None if that was not learnt.
+        seconds: time from the start to the last answer.
+        stderr: its newest lines of stderr.
+    """
 
     ok: bool = False
     error: str = ""
@@ -43,18 +54,18 @@ class Report:
 
 
 class _Failed(Exception):
-    """It cannot be used, in words."""
+    """The server cannot be used; the text is for the user."""
 
 
 class _Conversation:
-    """The receiver of the one transport, and the requests it waits for."""
+    """The receiver of a trial's transport, and the requests that wait for answers."""
 
     def __init__(self) -> None:
         self.transport: Transport | None = None
         self.stderr: list[str] = []
         self._answers: dict[bytes, asyncio.Future[messages.Message]] = {}
         self.ended = ""
-        """Why it has ended, in words; empty while it has not."""
+        """Why the server exited; empty while it runs."""
         self._id = 0
 
     def message_received(self, message: bytes) -> None:
@@ -79,23 +90,23 @@ class _Conversation:
                 waiting.set_exception(_Failed(reason))
 
     def write_paused(self, paused: bool) -> None:
-        """What is sent here is short."""
+        """Ignore it: what is sent here is short."""
 
     def send(self, message: dict[str, Any]) -> None:
         """Send one message."""
         if self.transport is None or self.ended:
-            raise _Failed(self.ended or "it has ended")
+            raise _Failed(self.ended or "it exited")
         try:
             self.transport.send(json.dumps({"jsonrpc": "2.0", **message}).encode())
         except TransportClosed as error:
             raise _Failed(str(error)) from None
 
     async def ask(self, method: str, params: dict[str, Any], seconds: float) -> messages.Message:
-        """A request and its answer.
+        """Send a request; return its answer.
 
         Raises:
-            _Failed: the server has ended.
-            TimeoutError: it says nothing.
+            _Failed: the server exited.
+            TimeoutError: it did not answer within ``seconds``.
         """
         self._id += 1
         raw_id = str(self._id).encode()
@@ -110,22 +121,22 @@ class _Conversation:
 
 
 class Trial:
-    """One try of a server that is in no configuration.
+    """One trial of a server that is in no configuration.
 
     Args:
-        gateway: whose limits and processes it uses.
-        server: a server of its own, not the configured one.
-        principal: who tries it.
+        gateway: the gateway whose limits apply.
+        server: a server made for this trial, not the configured one.
+        principal: the user who tries it.
     """
 
     def __init__(self, gateway: Gateway, server: Server, principal: str) -> None:
         self._gateway, self._server, self._principal = gateway, server, principal
         self._probe_seconds = gateway.limits.probe_timeout
         self._handshake_seconds = HANDSHAKE_FACTOR * self._probe_seconds
-        self.report = Report()
+        self.report = TrialReport()
 
-    async def run(self) -> Report:
-        """Start, ask, end; bounded, and never raises for what a server does."""
+    async def run(self) -> TrialReport:
+        """Start the server, ask it, and end it; bounded in time, and never raises for what a server does."""
         started = time.monotonic()
         try:
             era = await self._attempt(probe=True)
@@ -135,12 +146,12 @@ class Trial:
         except (_Failed, TransportError, LimitExceeded) as error:
             self.report.error = str(error)
         except TimeoutError:
-            self.report.error = "it was started, and did not answer in time"
+            self.report.error = "it was started, but did not answer in time"
         self.report.seconds = round(time.monotonic() - started, 3)
         return self.report
 
     async def _attempt(self, *, probe: bool) -> Era | None:
-        """One process or link; None where it ended on the probe, as servers of the handshake era may."""
+        """Try one process or connection; None if it ended on the probe, as servers of the handshake era may."""
         self._server.check_processes(wanted=1)
         talk = _Conversation()
         transport = self._server.new_transport(self._principal)
@@ -150,10 +161,10 @@ class Trial:
             if probe and (era := await self._probe(talk)) is not Era.LEGACY:
                 return era
             try:
-                await self._shake_hands(talk)
+                await self._handshake(talk)
             except _Failed:
                 if probe and talk.ended and self.report.era != Era.LEGACY:
-                    return None  # it may have read the probe late
+                    return None  # the server may have read the probe late
                 raise
             return Era.LEGACY
         finally:
@@ -161,7 +172,7 @@ class Trial:
             self.report.stderr = talk.stderr
 
     async def _probe(self, talk: _Conversation) -> Era | None:
-        """The era that it shows; None where it did not survive the question."""
+        """Probe the server; return the era that it shows, None if it exited."""
         meta = eras.probe_meta(__version__)
         try:
             answer = await talk.ask("server/discover", {"_meta": meta}, self._probe_seconds)
@@ -176,7 +187,7 @@ class Trial:
         await self._count_tools(talk, {"_meta": meta})
         return Era.MODERN
 
-    async def _shake_hands(self, talk: _Conversation) -> None:
+    async def _handshake(self, talk: _Conversation) -> None:
         params = {
             "protocolVersion": HANDSHAKE_VERSION,
             "capabilities": {},
@@ -185,7 +196,7 @@ class Trial:
         answer = await talk.ask("initialize", params, self._handshake_seconds)
         if answer.error:
             raise _Failed(
-                f"it refused the handshake: {_decode(answer.error).get('message', 'no reason given')}"
+                f"it refused the handshake: {_decode(answer.error).get('message', 'no reason was given')}"
             )
         self.report.era = Era.LEGACY
         result = _decode(answer.result)
@@ -202,7 +213,7 @@ class Trial:
             self.report.version = str(info.get("version") or "")[:100]
 
     async def _count_tools(self, talk: _Conversation, params: dict[str, Any]) -> None:
-        """The tools of all pages; a server without any answers with an error."""
+        """Count the tools of all pages; a server without tools answers with an error."""
         count, cursor = 0, None
         for _ in range(MAX_PAGES):
             page = {**params, **({"cursor": cursor} if cursor else {})}
@@ -223,12 +234,12 @@ def _info_of(answer: messages.Message) -> Any:
 
 def _decode(data: bytes) -> dict[str, Any]:
     try:
-        found = msgspec.json.decode(data)
+        value = msgspec.json.decode(data)
     except (msgspec.DecodeError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return value if isinstance(value, dict) else {}
 
 
-async def try_server(gateway: Gateway, spec: ServerSpec, principal: str) -> Report:
-    """Start a server once and end it again; it serves nobody meanwhile."""
+async def try_server(gateway: Gateway, spec: ServerSpec, principal: str) -> TrialReport:
+    """Start a server once and end it again; it serves no session."""
     return await Trial(gateway, gateway.unlisted(spec), principal).run()

@@ -128,13 +128,13 @@ class Upstream(ABC):
         self._waiting_bytes = 0
         self._transport_paused = False
         self._held = False
-        """Whether it is not to be read."""
+        """Whether the server is not to be read, because its client reads slowly."""
         self._stalled: set[UpstreamUser] = set()
         self._ready = False
         self._closing = False
         self._unwanted = asyncio.Event()
         self._deadline: asyncio.TimerHandle | None = None
-        """Until when the server has to answer the probe, or the handshake."""
+        """When the server must have answered the probe, or the handshake."""
         self.closed = False
         server.upstreams.add(self)
 
@@ -156,7 +156,7 @@ class Upstream(ABC):
     # --- life ---------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin to start the server; returns at once."""
+        """Start the server in the background."""
         self._services.tasks.spawn(self._start(), f"start {self.server.name}")
 
     async def _start(self) -> None:
@@ -165,7 +165,7 @@ class Upstream(ABC):
                 self.server.check_processes()
             await self._wait_for_turn(self.server.crash_loop.delay())
             if self._closing:
-                return self._end("ended before it was started")
+                return self._end("it was ended before it was started")
             prewarmed = self.server.prewarmed
             transport = prewarmed.take(self) if prewarmed is not None else None
             if transport is None:
@@ -176,7 +176,7 @@ class Upstream(ABC):
             if failed and self.server.refusal is None:
                 self.server.crash_loop.crashed()
             return self._end(str(error), failed=failed)
-        except Exception:  # a mistake of ours must not leave anybody waiting
+        except Exception:  # an internal error must not leave a request without an answer
             log.exception("server %s could not be attached to", self.server.name)
             return self._end("internal error of the gateway; its log says more")
         self._transport = transport
@@ -197,17 +197,17 @@ class Upstream(ABC):
         return self.server.new_transport(self.owner)
 
     async def _wait_for_turn(self, delay: float) -> None:
-        """The delay after a crash; cut short when the upstream is not wanted any more."""
+        """Wait for the backoff after a crash, or until the upstream is no longer wanted."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(delay):
                 await self._unwanted.wait()
 
     def connected(self) -> None:
-        """The transport is up."""
+        """Go on: the transport is connected."""
         self.ready()
 
     def ready(self) -> None:
-        """Send what has waited; from now on everything goes straight through."""
+        """Send what has waited; from now on messages are sent at once."""
         self._ready = True
         waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
         for session, forward in waiting:
@@ -223,7 +223,7 @@ class Upstream(ABC):
         return self._closing
 
     def close(self) -> None:
-        """End the server because nobody needs it; returns at once."""
+        """End the server in the background: nobody needs it."""
         if self._closing:
             return
         self._closing = True
@@ -232,15 +232,15 @@ class Upstream(ABC):
             self._services.tasks.spawn(self._transport.close(), f"close {self.server.name}")
 
     async def aclose(self) -> None:
-        """End the server and wait until it has ended."""
+        """End the server, and wait for that."""
         self._closing = True
         self._unwanted.set()
         if self._transport is not None:
             await self._transport.close()
 
     def transport_closed(self, reason: str) -> None:
-        """The server is gone."""
-        reason = self._tap.redactor.text(reason)  # it may quote the server's last words
+        """Fail what waits for the server, which is gone."""
+        reason = self._tap.redactor.text(reason)  # it may quote stderr of the server
         if not self._closing:
             self.server.counters.restarts += 1
             self.server.crash_loop.crashed()
@@ -266,7 +266,7 @@ class Upstream(ABC):
 
     @abstractmethod
     def ended(self, reason: str) -> None:
-        """Tell everybody who was waiting for the server."""
+        """Tell the sessions that use it that the server is gone."""
 
     def _await(self, too_late: Callable[[], None], seconds: float) -> None:
         def expired() -> None:
@@ -286,7 +286,7 @@ class Upstream(ABC):
 
     @property
     def _deadline_text(self) -> str:
-        """What a server did not do that answered no handshake, in words."""
+        """What the server failed to answer in time, for an error text."""
         return (
             f"initialize within {self._handshake_timeout:g} s ({self.handshake_factor} times probe_timeout)"
         )
@@ -295,7 +295,7 @@ class Upstream(ABC):
 
     @property
     def pid(self) -> int | None:
-        """Process id, when there is one."""
+        """The process id, if it has one."""
         return self._transport.pid if self._transport is not None else None
 
     @property
@@ -304,7 +304,7 @@ class Upstream(ABC):
         return self._waiting_bytes + (self._transport.queued_bytes if self._transport is not None else 0)
 
     def forward(self, session: UpstreamUser, effect: Forward) -> None:
-        """Send a client's message, now or as soon as the server is ready."""
+        """Send a client's message, now or when the server is ready."""
         if self._ready:
             self._transmit(session, effect)
         else:
@@ -344,7 +344,7 @@ class Upstream(ABC):
             pending.sent = time.perf_counter()
 
     def write_paused(self, paused: bool) -> None:
-        """The server takes its input too slowly, or fast enough again."""
+        """Take note that the server takes its input too slowly, or fast enough again."""
         self._transport_paused = paused
         if not paused:
             self._wake_stalled()
@@ -357,7 +357,7 @@ class Upstream(ABC):
     # --- from the server ------------------------------------------------------------------------
 
     def message_received(self, data: bytes) -> None:
-        """Take one line of the server."""
+        """Take one message of the server, as it was written."""
         now = time.perf_counter()
         if not messages.is_text(data):
             self._observe(data, None)
@@ -368,7 +368,7 @@ class Upstream(ABC):
         except MalformedMessage as error:
             self._observe(data, None)
             log.debug("server %s sent a malformed message: %s", self.server.name, error)
-            return self._unusable(data, now, f"the server's answer is no JSON-RPC message: {error}")
+            return self._unusable(data, now, f"the server's answer is not a JSON-RPC message: {error}")
         self._take(data, message, now)
 
     def parsed_received(self, message: Message) -> None:
@@ -386,7 +386,7 @@ class Upstream(ABC):
             self._unusable(data, now, "internal error of the gateway; its log says more")
 
     def _observe(self, data: bytes, message: Message | None) -> None:
-        """Show what came from the server on the tap."""
+        """Report a message of the server on the tap."""
         tap = self._tap
         tap.message(
             *(self.owner, self.server.name, self._label, "upstream", "in", data),
@@ -396,20 +396,20 @@ class Upstream(ABC):
 
     @abstractmethod
     def _meant_for(self, message: Message) -> UpstreamUser | None:
-        """The session whose message of the server this is; None where that is not known before it is dealt with."""
+        """Return the session that a message of the server is for; None if that is not known yet."""
 
     def _tell(self, event: str, detail: str) -> None:
-        """Say something of this upstream on the tap."""
+        """Report an event of this upstream on the tap."""
         session = self._sole_user
         token = session.token_for_upstream if session is not None and not session.ended else None
         self._tap.event(self.owner, self.server.name, self._label, event, detail, token=token)
 
     def _seen_by(self, session: UpstreamUser | None) -> str | None:
-        """The gateway token whose holder may see a message that passes for this session."""
+        """Return the gateway token whose holder may see a message for this session."""
         return session.token_for_upstream if session is not None else None
 
     def _unusable(self, data: bytes, now: float, reason: str) -> None:
-        """Nobody gets this message; if it was an answer, its request still gets one."""
+        """Drop a message of the server; if it was an answer, its request gets an error instead."""
         self.server.counters.dropped += 1
         raw_id = messages.answered_id(data[:ANSWER_ENDS], data[-ANSWER_ENDS:])
         if raw_id:
@@ -421,7 +421,7 @@ class Upstream(ABC):
     def _received(self, message: Message, now: float) -> None: ...
 
     def noise_received(self, source: str, text: str) -> None:
-        """Output that is no message stays visible in the tap and the log."""
+        """Report output that is not a message on the tap and in the log."""
         if source == "stderr":
             self.server.stderr(self.owner).add(self.pid, text)
         tap = self._tap
@@ -430,7 +430,7 @@ class Upstream(ABC):
             log.debug("%s of server %s: %s", source, self.server.name, tap.redactor.text(text))
 
     def pause_reading(self) -> None:
-        """Let the server feel that its client reads slowly; not before it is ready, for which it has to be read."""
+        """Stop reading from the server, whose client reads slowly; not before it is ready, which requires reading."""
         self._held = True
         if self._ready and self._transport is not None:
             self._transport.pause_reading()

@@ -6,7 +6,7 @@ from jupyter_server.auth.decorator import ws_authenticated
 
 from mcp_ws_ide.core import binding
 from mcp_ws_ide.errors import LimitExceeded
-from mcp_ws_ide.gateway import Hello
+from mcp_ws_ide.gateway import ResumeHandshake
 from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.handlers.post_exchange import RETRY_AFTER
 from mcp_ws_ide.handlers.post_headers import EVENT_STREAM
@@ -67,7 +67,7 @@ class ServerEndpointHandler(StreamableHttpHandler):
         self.runtime.heartbeat.add(link)
         self.watch_credential(link)
         if subprotocol == binding.SUBPROTOCOL_RESUME:
-            hello = Hello(gateway, server, link, info)
+            hello = ResumeHandshake(gateway, server, link, info)
             link.start(hello.receive, hello.closed)
         else:
             session = gateway.open_session(server, link, info)

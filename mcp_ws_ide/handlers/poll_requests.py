@@ -17,7 +17,7 @@ from tornado.iostream import StreamClosedError
 from mcp_ws_ide.core import binding, messages
 from mcp_ws_ide.core.binding import CloseCode, ControlError, PollClose, PollHead
 from mcp_ws_ide.errors import LimitExceeded
-from mcp_ws_ide.gateway import Hello
+from mcp_ws_ide.gateway import ResumeHandshake
 from mcp_ws_ide.handlers.auth import EndpointHandler
 from mcp_ws_ide.handlers.post_exchange import RETRY_AFTER
 from mcp_ws_ide.handlers.requester import link_info, resumable_server, usable_server
@@ -75,7 +75,7 @@ class PollHandler(EndpointHandler):
         gateway = self.runtime.gateway
         link = PollLink(self.principal, server.name, gateway.limits.max_queued_bytes, self.token_tools)
         info = link_info(self, "poll", binding.SUBPROTOCOL_RESUME)
-        greeting = Hello(gateway, server, link, info)
+        greeting = ResumeHandshake(gateway, server, link, info)
         link.start(greeting.receive, greeting.closed)
         self.runtime.add_poll_link(link)
         link.receive(0, [hello], time.perf_counter())

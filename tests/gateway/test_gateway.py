@@ -374,7 +374,7 @@ async def test_a_member_that_was_taken_out_is_not_reached_through_a_group(odd):
     assert (await Client(gateway, "http", group).ask("tools/list"))["result"]["tools"]
     gateway.configure(Configuration({}, []))
     answer = await Client(gateway, "http", group).ask("tools/list")
-    assert "there is no server 'odd'" in answer["error"]["message"]
+    assert "server 'odd' is not configured" in answer["error"]["message"]
 
 
 async def test_a_cancelled_list_shows_nothing_that_is_denied(odd):

@@ -365,7 +365,7 @@ async def test_an_answer_with_half_an_emoji_arrives(peer, legacy):
 async def test_an_answer_that_is_no_message_ends_its_request_in_words(peer, legacy):
     answer = await _raw_answer(peer, legacy, r'"result":{"resultType":"complete","text":"\x"}')
     assert answer["error"]["code"] == -32603
-    assert "no JSON-RPC message" in answer["error"]["message"]
+    assert "not a JSON-RPC message" in answer["error"]["message"]
     assert answer["error"]["data"] == {"outcome": "unknown"}
 
 

@@ -407,7 +407,7 @@ async def test_a_session_goes_on_though_its_server_left_the_configuration(make_j
     assert (await client.data())["id"] == 2
     late.link = await late.connect()
     await late.link.send('{"mcp.ws":"open"}')
-    assert await late.closed() == (4502, "server 'fast': it was taken out of the configuration")
+    assert await late.closed() == (4502, "server 'fast': it was removed from the configuration")
     await client.link.close()
     await until(lambda: jupyter.rest("GET", "health")[1]["sessions"] == 0)
     with pytest.raises(InvalidStatus) as refused:
