@@ -278,12 +278,7 @@ def _check_id(raw: bytes) -> None:
 
 def _canonical(method: bytes) -> bytes:
     """Return a method without needless escapes: methods are compared as bytes."""
-    if b"\\" not in method:
-        return method
-    try:
-        return _encode(_decode_str(method))
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return method
+    return _encode(_decode_str(method)) if b"\\" in method and method[0] == ord('"') else method
 
 
 def _decode_method(raw: bytes) -> str:

@@ -77,3 +77,36 @@ def test_every_close_code_has_words_on_the_page():
     page = (ROOT / "frontend_static/page/src/ui/state.tsx").read_text()
     worded = {int(code) for code in re.findall(r"^  (\d{4}): \"", page, re.M)}
     assert worded == set(CloseCode) | {1006}
+
+
+# --- poll bodies ----------------------------------------------------------------------------------
+
+
+def test_a_poll_body_is_a_head_its_frames_and_perhaps_the_end_of_the_link():
+    lines = [
+        binding.poll_head("L", 3, 5),
+        b'{"jsonrpc":"2.0","method":"a"}',
+        b"",
+        binding.poll_close(4404, "gone"),
+    ]
+    head, frames, end = binding.parse_poll(b"\n".join(lines))
+    assert (head.link, head.sent, head.recv) == ("L", 3, 5)
+    assert frames == [b'{"jsonrpc":"2.0","method":"a"}']
+    assert end is not None
+    assert (end.code, end.reason) == (4404, "gone")
+    assert binding.parse_poll(lines[0])[1:] == ([], None)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{}", b'{"mcp.ws":"poll"}', b'{"mcp.ws":"poll","link":"L","sent":0}\n{"mcp.ws":"close"}']
+)
+def test_a_malformed_poll_body_is_refused_with_what_is_expected(body):
+    with pytest.raises(binding.ControlError, match="the first line must be"):
+        binding.parse_poll(body)
+
+
+def test_a_poll_head_is_recognised_in_any_spelling():
+    assert binding.is_poll_head(b' { "link":"L", "sent":0, "mcp.ws" : "poll" }\nx')
+    assert binding.is_poll_head(b'{"mcp.ws":"poll","sent":-1}'), "to be refused as malformed"
+    assert not binding.is_poll_head(b'{"jsonrpc":"2.0","method":"a"}')
+    assert not binding.is_poll_head(b"")

@@ -712,3 +712,176 @@ def test_only_so_many_resources_are_followed():
     assert listen(old, 2, "a://1")[0] == []
     _, (acknowledged,) = listen(old, 3, "b://1")
     assert acknowledged["params"]["notifications"] == {}
+
+
+# --- the edges of both bridges --------------------------------------------------------------------
+
+
+def test_an_old_server_that_takes_back_a_question_is_not_answered():
+    old = Old()
+    old.client(1, "tools/call", name="t")
+    old.server(id="s1", method="elicitation/create", params={"message": "?"})
+    old.server(id="s2", method="elicitation/create", params={"message": "another"})
+    old.server(method="notifications/cancelled", params={"requestId": "s2"})
+    to_server, _ = old.cancel(1)
+    assert to_server == [], "a parked call is not in flight under this id"
+    to_server, _ = old.step(old.bridge.owner_left("A"))
+    assert [sent.get("id") for sent in to_server] == ["s1", None]
+
+
+def test_logs_and_progress_reach_only_clients_that_asked_for_them():
+    old = Old()
+    progress = {"method": "notifications/progress", "params": {"progressToken": 1, "progress": 1}}
+    log = {"method": "notifications/message", "params": {"level": "info", "data": "x"}}
+    old.client(1, "tools/call", name="t")
+    assert old.server(**progress) == old.server(**log) == ([], [])
+    old.client(2, "tools/call", name="t", _meta={"progressToken": 2, messages.LOG_LEVEL_KEY: "info"})
+    _, (told,) = old.server(method="notifications/progress", params={"progressToken": 2, "progress": 1})
+    assert told["params"]["progressToken"] == 2
+    assert old.server(**log)[1][0]["method"] == "notifications/message"
+    assert old.server(method="notifications/unknown") == ([], [])
+
+
+def test_a_client_tells_its_own_server_that_its_roots_changed_and_no_shared_one():
+    note = message(method="notifications/roots/list_changed")
+    for shared, expected in ((False, ["notifications/roots/list_changed"]), (True, [])):
+        old = Old(shared=shared)
+        to_server, _ = old.step(old.bridge.from_client(note, "A", 0.0))
+        assert [sent["method"] for sent in to_server] == expected
+        assert old.step(old.bridge.from_client(message(method="notifications/x"), "A", 0.0)) == ([], [])
+
+
+def test_a_cancellation_of_what_is_not_in_flight_changes_nothing():
+    assert Old().cancel(7) == ([], [])
+
+
+def test_only_so_many_given_up_calls_are_remembered(monkeypatch):
+    monkeypatch.setattr("mcp_ws_ide.core.bridges.legacy_server.MAX_GHOSTS", 1)
+    old = Old(shared=True)
+    for number in (1, 2):
+        old.client(number, "tools/call", name="t")
+        old.cancel(number)
+    assert list(old.bridge._ghosts) == [2]
+
+
+def test_a_page_to_visit_is_an_error_for_a_client_that_cannot_be_asked():
+    old = Old()
+    old.client(1, "tools/call", name="t")
+    _, (answer,) = old.server(id=1, error={"code": -32042, "message": "visit", "data": {}})
+    assert answer["error"]["code"] == -32042
+
+
+@pytest.mark.parametrize("result", ["text", [1], None])
+def test_a_result_that_is_no_object_passes_as_it_is(result):
+    old = Old()
+    old.client(1, "tools/call", name="t")
+    assert old.server(id=1, result=result)[1] == [{"jsonrpc": "2.0", "id": 1, "result": result}]
+
+
+def test_a_server_without_a_name_or_instructions_is_discovered_without():
+    states = map(str, itertools.count())
+    bridge = LegacyServer(shared=False, new_state=lambda: next(states), park_time=1)
+    (line,) = bridge.start(b"{}", "0").to_server
+    bridge.from_server(message(id=json.loads(line.data)["id"], result={"capabilities": {}}), 0.0)
+    step = bridge.from_client(message(id=1, method="server/discover", params={"_meta": meta()}), "A", 0.0)
+    result = json.loads(step.to_clients[0].result)
+    assert not {"instructions", "_meta"} & set(result)
+
+
+def test_a_request_of_a_modern_server_passes_as_it_is():
+    request = message(id=1, method="ping")
+    (effect,) = New().bridge.to_client(request, None)
+    assert effect.message is request
+
+
+def test_a_notification_without_a_subscription_passes_and_logs_may_be_dropped():
+    new = New()
+    for method, droppable in (("notifications/message", True), ("notifications/x", False)):
+        (effect,) = new.bridge.to_client(message(method=method, params={}), None)
+        assert effect.droppable is droppable
+    assert new.server(method="notifications/x", params={"_meta": {SUB: "old"}}) == ([], [])
+
+
+def test_a_question_with_an_address_gets_an_id_and_a_call_without_a_state_goes_on():
+    new = New()
+    new.call(1)
+    requests = {"k": {"method": "elicitation/create", "params": {"mode": "url", "url": "https://x"}}}
+    _, (question,) = new.server(id=1, result={"resultType": "input_required", "inputRequests": requests})
+    assert question["params"]["elicitationId"] == question["id"]
+    (again,), _ = new.client(id=question["id"], result={"action": "accept"})
+    assert "requestState" not in again["params"]
+    assert new.server(id=1, result={"resultType": "input_required"})[0], (
+        "without a question it goes on at once"
+    )
+
+
+def test_a_result_of_another_type_is_a_complete_one():
+    new = New()
+    new.call(1)
+    _, (answer,) = new.server(id=1, result={"resultType": 7, "content": []})
+    assert answer["result"] == {"content": []}
+
+
+def test_what_the_old_protocol_alone_knows_goes_nowhere():
+    new = New()
+    assert new.client(method="notifications/roots/list_changed") == ([], [])
+
+
+def test_an_answer_after_its_call_was_given_up_is_ignored():
+    new = New()
+    new.call(1)
+    _, (question,) = ask(new)
+    new.core.pending.clear()
+    assert new.client(id=question["id"], result={}) == ([], [])
+    assert new.bridge._calls == {}
+
+
+def test_an_answer_to_a_replaced_subscription_is_ignored():
+    assert New().server(id="\0mcp-ws-99", result={}) == ([], [])
+
+
+def test_instructions_of_a_modern_server_reach_the_client():
+    core = SessionCore(9)
+    bridge = LegacyClient(core, "s")
+    bridge.from_client(core.from_client(message(id=1, method="initialize", params={}), 0.0))
+    result = {"supportedVersions": ["2026-07-28"], "capabilities": {}, "instructions": "be kind"}
+    (answer,) = bridge.to_client(message(id=1, result=result), core.pending[1])
+    assert json.loads(answer.message.result)["instructions"] == "be kind"
+
+
+def test_results_keep_meta_that_is_not_the_servers_name():
+    new = New()
+    new.call(1)
+    _, (answer,) = new.server(id=1, result={"content": [], "_meta": {"x": 1}})
+    assert answer["result"]["_meta"] == {"x": 1}
+
+
+def test_a_client_subscribes_to_an_address_and_to_so_many_of_them(monkeypatch):
+    monkeypatch.setattr("mcp_ws_ide.core.bridges.client_subscription.MAX_URIS", 1)
+    new = New()
+    _, (refused,) = new.client(id=1, method="resources/subscribe", params={})
+    assert refused["error"]["message"] == "params.uri must be a string"
+    new.client(id=2, method="resources/subscribe", params={"uri": "a://1"})
+    _, (full,) = new.client(id=3, method="resources/subscribe", params={"uri": "a://2"})
+    assert "unsubscribe from one" in full["error"]["message"]
+
+
+def test_without_lists_the_last_unsubscription_ends_the_subscription():
+    new = New(capabilities={"resources": {}})
+    (first,), _ = new.client(id=1, method="resources/subscribe", params={"uri": "a://1"})
+    acknowledge(new, first, ["a://1"])
+    (cancel,), (answer,) = new.client(id=2, method="resources/unsubscribe", params={"uri": "a://1"})
+    assert (cancel["params"]["requestId"], answer["result"]) == (first["id"], {})
+
+
+def test_a_refused_subscription_still_unsubscribes():
+    new = New(capabilities={"resources": {}})
+    (first,), _ = new.client(id=1, method="resources/subscribe", params={"uri": "a://1"})
+    new.client(id=2, method="resources/unsubscribe", params={"uri": "a://1"})
+    _, answers = new.server(id=first["id"], error={"code": -32601, "message": "no"})
+    assert [("error" in answer, answer["id"]) for answer in answers] == [(True, 1), (False, 2)]
+
+
+def test_an_acknowledgement_of_an_unknown_subscription_is_ignored():
+    note = {"method": "notifications/subscriptions/acknowledged", "params": {"_meta": {SUB: "x"}}}
+    assert New().server(**note) == ([], [])

@@ -424,3 +424,33 @@ def test_an_item_that_is_no_tool_takes_nobody_down():
     rig.member("a", id=1, result={"tools": [5, {}, {"name": "t"}]})
     _, (answer,) = rig.member("b", id=1, result={"tools": [{"name": "u"}]})
     assert [tool["name"] for tool in answer["result"]["tools"]] == ["a__t", "b__u"]
+
+
+def test_what_a_group_has_no_use_for_goes_nowhere():
+    rig = Rig()
+    assert rig.read(rig.group.from_client(message(method="notifications/initialized"))) == ([], [])
+    assert rig.read(rig.group.from_client(message(id=1, result={}))) == ([], [])
+    assert rig.member("a", id=1, method="ping") == ([], [])
+    assert rig.member("a", method="notifications/subscriptions/acknowledged", params={}) == ([], [])
+
+
+def test_a_completion_for_a_prompt_of_no_member_is_refused():
+    _, (answer,) = Rig().client(1, "completion/complete", ref={"type": "ref/prompt", "name": "nobody__p"})
+    assert answer["error"]["message"] == "Unknown prompt"
+
+
+@pytest.mark.parametrize("item", [7, {"uri": 7}, {"title": "no address"}])
+def test_a_resource_without_a_readable_address_is_listed_and_belongs_to_nobody(item):
+    rig = Rig("a", "b")
+    rig.client(1, "resources/list")
+    rig.member("b", id=1, result={"resources": []})
+    _, (answer,) = rig.member("a", id=1, result={"resources": [item]})
+    assert answer["result"]["resources"] == [item]
+    assert rig.group._owners["resources/list"] == {}
+
+
+def test_members_without_instructions_make_a_group_without():
+    rig = Rig("a")
+    rig.client(1, "server/discover")
+    _, (answer,) = rig.member("a", id=1, result={"capabilities": {}})
+    assert "instructions" not in answer["result"]

@@ -6,7 +6,7 @@ import pytest
 
 from mcp_ws_ide.client import MCPServerWebSocket, WebSocketClientTransport, connect, negotiating_transport
 from mcp_ws_ide.client import websocket_transport as over_websocket
-from mcp_ws_ide.core.headers import check_headers
+from mcp_ws_ide.core.headers import brings_credential, check_headers
 from mcp_ws_ide.errors import UnusableHeader
 
 URL = "https://host/mcp-ws/servers/x"
@@ -70,3 +70,8 @@ def test_everything_that_takes_headers_refuses_them_before_it_connects(make, hea
     with pytest.raises(UnusableHeader, match=word) as refused:
         make(URL.replace("https", "wss"), token="t", headers=headers)
     assert "s3cret" not in str(refused.value)
+
+
+def test_an_authorization_among_the_headers_makes_a_token_needless():
+    assert brings_credential(["X-A", "AUTHORIZATION"])
+    assert not brings_credential(["X-A"])

@@ -233,3 +233,67 @@ def test_a_member_that_occurs_twice_is_refused_however_it_is_written(text):
 def test_members_nobody_knows_stay_whatever_the_blanks_around_them():
     data = b' {\n"jsonrpc" : "2.0" ,\t"a \\"b" : { "c": 1 } , "id" : 3 , "method" : "m" } '
     assert messages.parse(data).extra == b',"a \\"b":{ "c": 1 }'
+
+
+def test_messages_that_are_built_read_like_those_that_are_parsed():
+    built = [
+        messages.request(b"7", "tools/list", b'{"a":1}'),
+        messages.notification("a"),
+        messages.notification("a", b"{}"),
+        messages.response(b'"x"', b"{}"),
+        messages.failure(b"", b'{"code":1}'),
+        messages.error(b"2", -5, "no", {"outcome": "not_sent"}),
+    ]
+    for message in built:
+        parsed = messages.parse(message.data)
+        for name in ("kind", "id", "method", "params", "result", "error", "extra", "data"):
+            assert getattr(message, name) == getattr(parsed, name), name
+    assert messages.error_response(b"2", -5, "no") == messages.error(b"2", -5, "no").data
+
+
+def test_a_message_shows_itself_without_its_payload():
+    text = repr(messages.parse(b'{"jsonrpc":"2.0","id":7,"method":"a","params":{"secret":1}}'))
+    assert text == '<Message REQUEST "a" id=7 59 bytes>'
+
+
+def test_a_method_is_compared_without_needless_escapes():
+    message = messages.parse(b'{"jsonrpc":"2.0","method":"tools\\u002flist"}')
+    assert (message.method, message.method_name) == (b'"tools/list"', "tools/list")
+    assert messages.parse(b'{"jsonrpc":"2.0","id":1,"result":{}}').method_name == ""
+
+
+def test_only_so_many_methods_are_remembered(monkeypatch):
+    monkeypatch.setattr(messages, "_METHOD_NAMES_LIMIT", 0)
+    assert (
+        messages.parse(b'{"jsonrpc":"2.0","method":"never-seen-before"}').method_name == "never-seen-before"
+    )
+    assert b'"never-seen-before"' not in messages._METHOD_NAMES
+
+
+@pytest.mark.parametrize(
+    ("raw", "key"),
+    [(b"7", 7), (b'"a"', "a"), (b"1.5", 1.5), (b"", None), (b"true", None), (b"[1]", None), (b"1e999", None)],
+)
+def test_a_progress_token_is_a_string_or_a_number(raw, key):
+    assert messages.token_key(raw) == key
+
+
+def test_a_progress_token_has_a_longest_length():
+    assert messages.token_key(b'"%b"' % (b"x" * 2000)) is None
+
+
+def test_a_result_without_meta_has_empty_meta():
+    assert messages.result_meta(messages.response(b"1", b"{}")) is messages.NO_META
+    assert messages.result_meta(messages.failure(b"1", b"{}")) is messages.NO_META
+
+
+@pytest.mark.parametrize(("raw", "text"), [(b'"a"', "a"), (b"7", None), (b"x", None)])
+def test_a_string_is_read_from_json_that_is_one(raw, text):
+    assert messages.text_in(raw) == text
+
+
+@pytest.mark.parametrize(
+    ("payload", "value"), [(b'{"a":1.10}', b"1.10"), (b'{"b":1}', b""), (b"[", b""), (b"[1]", b"")]
+)
+def test_a_member_is_found_or_empty(payload, value):
+    assert messages.member(payload, "a") == value

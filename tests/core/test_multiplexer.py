@@ -249,3 +249,25 @@ def test_a_subscription_that_its_server_takes_back_is_over(mux):
     assert not a.core.pending
     inbound(mux, {**cancelled, "params": {"requestId": a.call("y", "tools/call")["id"]}})
     assert len(mux) == len(a.core.pending) == 1, "a call still gets its answer"
+
+
+def test_the_addressee_of_a_message_is_known_before_it_is_delivered(mux):
+    a, b = Client(mux), Client(mux)
+    call, listen = a.call(1, progressToken="p")["id"], b.call(2, "subscriptions/listen")["id"]
+
+    def addressee(**members: Any) -> Client | None:
+        return mux.addressee(messages.parse(json.dumps({"jsonrpc": "2.0", **members}).encode()))
+
+    assert addressee(id=call, result={}) is a
+    assert addressee(id="x", result={}) is None
+    assert addressee(id=9, method="ping") is None
+    assert addressee(method="notifications/progress", params={"progressToken": call}) is a
+    assert addressee(method="notifications/cancelled", params={"requestId": listen}) is b
+    assert addressee(method="notifications/x", params={"_meta": {SUB: listen}}) is b
+    assert addressee(method="notifications/x") is None
+    assert len(mux) == 2, "nothing is taken"
+
+
+def test_a_message_that_is_no_request_passes_as_it_is(mux):
+    note = messages.parse(b'{"jsonrpc":"2.0","method":"notifications/x"}')
+    assert mux.outbound("owner", note, messages.NO_PARAMS, None) is note

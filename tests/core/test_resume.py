@@ -357,3 +357,91 @@ def check_control(case: dict) -> None:
         control = binding.parse_control(data)
         assert control is not None
         assert json.loads(binding.encode_control(control)) == case["is"]
+
+
+def test_a_client_that_leaves_shortens_the_wait_and_a_resume_restores_it():
+    link = object()
+    end = GatewayEnd(link, b"d", binding.Window(), 60)
+    assert end.expires_in(0.0) is None
+    end.leave(5.0, 0.0)
+    assert end.detach(link, 10.0)
+    assert (end.patience, end.expires_in(12.0), end.expired(14.9), end.expired(15.0)) == (
+        5.0,
+        3.0,
+        False,
+        True,
+    )
+    end.leave(1.0, 11.0)
+    assert end.deadline == 12.0
+    end.resume(object(), b"d", 0, "T", b"e", 11.5)
+    assert (end.patience, end.deadline) == (60, None)
+
+
+def test_pings_are_answered_and_pongs_noted_at_both_ends():
+    end, client = GatewayEnd(object(), b"d", binding.Window(), 60), ClientEnd()
+    assert end.control(binding.Control("ping")) == [binding.PONG]
+    assert end.control(binding.Control("pong")) == []
+    assert client.receive(binding.PING) == (None, [binding.PONG], Event.NOTHING)
+    assert client.receive(binding.PONG) == (None, [], Event.PONG)
+    with pytest.raises(ProtocolViolation, match="must not send"):
+        client.receive(b'{"mcp.ws":"open"}')
+
+
+def test_a_session_that_ended_keeps_its_tokens_and_nothing_else():
+    end = GatewayEnd(object(), b"d", binding.Window(), 60)
+    end.push(b"x", droppable=False)
+    end.forget()
+    assert (end.knows(b"d"), end.channel.unacked) == (True, 0)
+
+
+def test_a_client_without_a_limit_or_with_a_malformed_message_sends_it_as_it_is():
+    client = ClientEnd()
+    assert client.fit(b"x" * 100) == (b"x" * 100, b"")
+    client.max_message_bytes = 10
+    assert client.fit(b"x" * 100) == (b"x" * 100, b""), "the gateway refuses it"
+    client.send(b"no message")
+    assert client.waiting == {}
+
+
+def test_a_plain_session_counts_what_is_written_as_delivered():
+    client = ClientEnd()
+    request = b'{"jsonrpc":"2.0","id":1,"method":"m"}'
+    assert not client.resumable
+    assert client.send(request) is None
+    assert client.start_plain() == [request]
+    assert client.channel.unacked == 0
+    assert client.send(b'{"jsonrpc":"2.0","method":"n"}') is not None
+    answer = b'{"jsonrpc":"2.0","id":1,"result":{}}'
+    assert client.receive(answer) == (answer, [], Event.NOTHING)
+    assert client.receive(b"no message") == (b"no message", [], Event.NOTHING)
+    assert client.waiting == {}
+
+
+@pytest.mark.parametrize("request_id", [[1], {"a": 1}])
+def test_a_cancellation_of_an_impossible_id_forgets_nothing(request_id):
+    client = ClientEnd()
+    client.send(b'{"jsonrpc":"2.0","id":1,"method":"m"}')
+    note = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": request_id}}
+    client.send(json.dumps(note).encode())
+    assert set(client.waiting) == {1}
+
+
+def test_a_gateway_that_resumes_from_an_impossible_position_breaks_the_protocol():
+    client = ClientEnd()
+    client.receive(GatewayEnd(object(), b"d", binding.Window(), 60).opened("S", "T"))
+    with pytest.raises(ProtocolViolation, match="open already"):
+        client.receive(GatewayEnd(object(), b"d", binding.Window(), 60).opened("S", "T"))
+    client.lost_link()
+    assert json.loads(client.hello()) == {"mcp.ws": "resume", "token": "T", "recv": 0}
+    with pytest.raises(ProtocolViolation, match="5 frames"):
+        client.receive(b'{"mcp.ws":"resumed","recv":5,"token":"T2"}')
+
+
+def test_a_resume_before_the_buffer_is_refused():
+    link = object()
+    end = GatewayEnd(link, b"d", binding.Window(), 60)
+    end.push(b"x", droppable=False)
+    end.control(binding.Control("ack", recv=1))
+    end.detach(link, 0.0)
+    with pytest.raises(resume.ResumeRefused, match="are gone"):
+        end.resume(object(), b"d", 0, "T", b"e", 1.0)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.effects import Deliver, Drop, Forward, Reply
-from mcp_ws_ide.core.era import Era, probe, read_probe, refuse_modern
+from mcp_ws_ide.core.era import Era, probe, read_probe, refuse_modern, refuse_stateless, refused_probe
 from mcp_ws_ide.core.session import SessionCore
 from mcp_ws_ide.errors import INVALID_REQUEST, LIMIT_EXCEEDED, METHOD_NOT_FOUND, UPSTREAM_LOST
 
@@ -150,3 +152,39 @@ def test_a_late_end_of_a_request_leaves_the_next_one_of_its_id_alone():
     core.answered(first.pending)
     assert core.fail(first.pending, UPSTREAM_LOST, "late") is None
     assert core.pending == {7: second.pending}
+
+
+def test_a_refusal_in_the_servers_place_is_told_from_the_servers_own():
+    assert refused_probe(parse(id=0, result={})) == ""
+    assert refused_probe(parse(id=0, error={"code": -32601, "message": "no"})) == ""
+    assert refused_probe(parse(id=0, error={"code": "x"})) == ""
+    assert refused_probe(parse(id=0, error={"code": UPSTREAM_LOST, "message": "down"})) == "down"
+    assert refused_probe(parse(id=0, error={"code": UPSTREAM_LOST})) == "no reason was given"
+
+
+def test_a_modern_exchange_over_http_is_refused_where_no_process_is_shared():
+    refusal = json.loads(refuse_stateless(b'"x"', "files").data)
+    assert (refusal["id"], refusal["error"]["code"]) == ("x", METHOD_NOT_FOUND)
+    assert refusal["error"]["data"] == {"outcome": "not_sent"}
+
+
+@pytest.mark.parametrize("request_id", ["x" * 2000, [1], {"a": 1}, True])
+def test_a_cancellation_of_an_impossible_id_is_dropped(request_id):
+    core = SessionCore(10)
+    core.from_client(parse(id=1, method="a"), 0.0)
+    note = parse(method="notifications/cancelled", params={"requestId": request_id})
+    assert (1 in core.pending, isinstance(core.from_client(note, 0.0), Drop | Forward)) == (True, True)
+    assert isinstance(core.from_client(parse(method="notifications/cancelled", params={}), 0.0), Drop)
+
+
+def test_a_server_may_answer_what_nobody_asked_and_its_client_sees_it():
+    answer = parse(id=99, result={})
+    assert SessionCore(10).from_legacy_server(answer).message is answer
+
+
+def test_a_server_that_uses_an_id_twice_is_refused():
+    core = SessionCore(10)
+    core.from_legacy_server(parse(id=1, method="ping"))
+    effect = core.from_legacy_server(parse(id=1, method="ping"))
+    assert isinstance(effect, Reply)
+    assert json.loads(effect.message.data)["error"]["code"] == INVALID_REQUEST

@@ -232,7 +232,7 @@ class LegacyClient:
         call.waiting[name] = key
         self._core.asked.add(name)
         members: dict[str, Any] = dict(members_of(bytes(request.params)))
-        if request.method == "elicitation/create" and members.get("mode") == b'"url"':
+        if request.method == "elicitation/create" and text_of(bytes(members.get("mode", b""))) == "url":
             members.setdefault("elicitationId", name)
         return Deliver(messages.request(encode(name), request.method, encode(members)))
 
