@@ -74,9 +74,7 @@ class Multiplexer(Generic[Owner]):
         )
 
     def _outbound_params(self, message: Message, params: Params, pending: Pending, raw_id: bytes) -> bytes:
-        payload, meta = message.params, params.meta
-        if meta is None:
-            return payload
+        payload, meta = message.params, params.meta or messages.NO_META
         if token := bytes(meta.progress_token):
             pending.progress_token = token
             payload = messages.with_meta(payload, "progressToken", raw_id)

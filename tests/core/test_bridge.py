@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from mcp_ws_ide.core import messages
-from mcp_ws_ide.core.bridges.legacy_client import MAX_ROUNDS, LegacyClient
+from mcp_ws_ide.core.bridges.legacy_client import MAX_ROUNDS, LegacyClient, refuses_handshake
 from mcp_ws_ide.core.bridges.legacy_server import MAX_PARKED, MAX_QUESTIONS, LegacyServer
 from mcp_ws_ide.core.bridges.methods import MAX_URIS
 from mcp_ws_ide.core.bridges.step import Step
 from mcp_ws_ide.core.effects import Abandon, Again, Deliver, Effect, Forward
 from mcp_ws_ide.core.session import SessionCore
+from mcp_ws_ide.errors import UPSTREAM_LOST
 
 SUB = messages.SUBSCRIPTION_ID_KEY
 CAPABILITIES = {
@@ -885,3 +886,50 @@ def test_a_refused_subscription_still_unsubscribes():
 def test_an_acknowledgement_of_an_unknown_subscription_is_ignored():
     note = {"method": "notifications/subscriptions/acknowledged", "params": {"_meta": {SUB: "x"}}}
     assert New().server(**note) == ([], [])
+
+
+def test_a_state_that_names_no_call_ends_nothing():
+    assert Old().step(Old().bridge.abandon("unknown")) == ([], [])
+
+
+def test_a_subscription_that_ends_before_the_servers_answer_is_not_acknowledged():
+    old = Old()
+    (subscribe,), _ = listen(old, 1, "a://1")
+    (unsubscribe,), _ = old.cancel(1)
+    assert unsubscribe["method"] == "resources/unsubscribe"
+    (again,), _ = listen(old, 2, "a://1")
+    assert old.server(id=subscribe["id"], result={}) == ([], []), "the answer belongs to the first attempt"
+    _, (acknowledged,) = old.server(id=again["id"], result={})
+    assert acknowledged["params"]["_meta"][SUB] == 2
+
+
+def test_an_error_of_a_modern_server_reaches_the_client():
+    new = New()
+    new.call(1)
+    _, (answer,) = new.server(id=1, error={"code": -5, "message": "no"})
+    assert answer["error"]["code"] == -5
+
+
+def test_a_notification_of_the_subscription_loses_its_id_and_nothing_else():
+    new = New()
+    (first,), _ = new.client(method="notifications/initialized")
+    acknowledge(new, first)
+    _, (bare,) = new.server(method="notifications/x", params={"_meta": {SUB: first["id"]}})
+    _, (kept,) = new.server(method="notifications/x", params={"_meta": {SUB: first["id"], "y": 1}})
+    assert (bare["params"], kept["params"]) == ({}, {"_meta": {"y": 1}})
+
+
+@pytest.mark.parametrize(("code", "refuses"), [(-32601, True), (-32022, True), (-32603, False)])
+def test_some_errors_show_that_a_server_has_no_handshake(code, refuses):
+    assert refuses_handshake(messages.error(b"1", code, "no")) is refuses
+
+
+def test_one_attempt_at_a_time_is_scheduled():
+    new = New()
+    (first,), _ = new.client(method="notifications/initialized")
+    acknowledge(new, first)
+    lost = {"code": UPSTREAM_LOST, "message": "gone"}
+    new.server(id=first["id"], error=lost)
+    (second,), _ = new.client(id=1, method="resources/subscribe", params={"uri": "a://1"})
+    new.server(id=second["id"], error=lost)
+    assert len(new.delays) == 1

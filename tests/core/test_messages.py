@@ -297,3 +297,8 @@ def test_a_string_is_read_from_json_that_is_one(raw, text):
 )
 def test_a_member_is_found_or_empty(payload, value):
     assert messages.member(payload, "a") == value
+
+
+def test_a_message_on_one_line_stays_as_it_is():
+    line = b'{"jsonrpc":"2.0","method":"a"}'
+    assert messages.one_line(line) is line

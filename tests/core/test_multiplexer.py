@@ -231,7 +231,9 @@ def test_a_pending_entry_says_where_it_is_in_flight(mux):
     assert not mux.owns(Pending(1, b"1", "x", 0.0, upstream_id=pending.upstream_id))
 
 
-@pytest.mark.parametrize("tag", ["{}", "[1]", "true", "1.5", "9" * 5000, '"' + "9" * 5000 + '"', "null"])
+@pytest.mark.parametrize(
+    "tag", ["{}", "[1]", "true", "1.5", "1e999", "9" * 5000, '"' + "9" * 5000 + '"', "null"]
+)
 @pytest.mark.parametrize("member", ["progressToken", "requestId"])
 def test_odd_tags_of_a_server_name_nobody_and_raise_nothing(tag, member):
     method = "progress" if member == "progressToken" else "cancelled"

@@ -188,3 +188,9 @@ def test_a_server_that_uses_an_id_twice_is_refused():
     effect = core.from_legacy_server(parse(id=1, method="ping"))
     assert isinstance(effect, Reply)
     assert json.loads(effect.message.data)["error"]["code"] == INVALID_REQUEST
+
+
+def test_notifications_of_a_server_pass_and_progress_may_be_dropped():
+    core = SessionCore(10)
+    assert core.from_legacy_server(parse(method="notifications/progress", params={})).droppable
+    assert not core.from_legacy_server(parse(method="notifications/x")).droppable
