@@ -62,7 +62,7 @@ class Reply(msgspec.Struct, gc=False, frozen=True):
 
 
 class Drop(msgspec.Struct, gc=False, frozen=True):
-    """Drop a message that belongs to nobody; ``reason`` is for the tap."""
+    """Drop a message that belongs to no session; ``reason`` is for the tap."""
 
     reason: str
 

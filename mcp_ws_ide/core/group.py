@@ -31,7 +31,7 @@ from mcp_ws_ide.errors import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND
 ACKNOWLEDGE_TIME: Final = 5.0
 """Seconds for which a subscription waits for the acknowledgements of all members."""
 MAX_EARLY: Final = 1000
-"""Notifications that are kept until their subscription is acknowledged; further ones are passed on at once."""
+"""Notifications that are kept until their subscription is acknowledged; further ones are passed on immediately."""
 NAMED: Final = frozenset({"tools/call", "prompts/get"})
 """Requests that name a tool or prompt, and so the member they go to."""
 
@@ -346,7 +346,7 @@ class Group:
 
 
 def _weight(error: bytes) -> int:
-    """Rank an error: the member has no resources at all (0), none with this URI (1), or says more (2)."""
+    """Rank an error: the member has no resources at all (0), none with this URI (1), or another error (2)."""
     if offers_none(error):
         return 0
     return 1 if error_code(error) in (INVALID_PARAMS, RESOURCE_NOT_FOUND) else 2

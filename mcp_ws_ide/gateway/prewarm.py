@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class _Relay:
-    """The receiver of a prewarmed process: keeps its events, then passes them to whoever takes the process."""
+    """The receiver of a prewarmed process: keeps its events, then passes them to the taker."""
 
     def __init__(self, on_closed: Callable[[str], None]) -> None:
         self._on_closed = on_closed
@@ -133,7 +133,7 @@ class PrewarmPool:
             self.fill()
 
     async def aclose(self) -> None:
-        """End the processes that nobody has taken; start no more."""
+        """End the processes that were not taken, and start no more."""
         self._closed = True
         self._wake.set()
         ready, self._ready = self._ready, deque()

@@ -61,7 +61,7 @@ class PrivateUpstream(Upstream):
         self.close()
 
     def close(self) -> None:
-        """End the server in the background: nobody needs it."""
+        """End the server in the background, as it is no longer needed."""
         self._answered()
         super().close()
 

@@ -75,7 +75,7 @@ class PrewarmedProcesses(Protocol):
         """Hand a process to ``receiver``; None if none is ready."""
 
     async def aclose(self) -> None:
-        """End the processes that nobody has taken."""
+        """End the processes that were not taken."""
 
 
 class TransportFactory(Protocol):

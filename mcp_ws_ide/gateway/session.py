@@ -32,14 +32,12 @@ from mcp_ws_ide.gateway.faults import Faults
 from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.gateway.services import Services
 from mcp_ws_ide.gateway.shared import SharedPool
+from mcp_ws_ide.gateway.upstream import INTERNAL
 from mcp_ws_ide.links.base import Link, LinkInfo
 from mcp_ws_ide.links.http import HttpLink
 
 MALFORMED_LIMIT: Final = 5
 """Malformed messages after which a link is closed with 1002."""
-
-INTERNAL: Final = "internal error of the gateway; its log says more"
-"""What a client is told of an exception in the gateway."""
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +60,7 @@ class Session:
         messages_in, messages_out, bytes_in, bytes_out: what has passed between client and gateway.
         stateless: whether it is one exchange over HTTP, whose client comes back as another session.
         resumption: the gateway's end of ``mcp.resume.v1``; None for a session that ends with its link.
-        faults: injected faults; None unless somebody tests the client.
+        faults: injected faults; None unless a client is being tested.
     """
 
     resumption: GatewayEnd | None = None

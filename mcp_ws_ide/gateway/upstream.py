@@ -43,6 +43,9 @@ HANDSHAKE_FACTOR: Final = 6
 ANSWER_ENDS: Final = 2048
 """Bytes at either end of an unusable message that are searched for the id it answers."""
 
+INTERNAL: Final = "internal error of the gateway; see its log"
+"""The text of errors that an exception in the gateway causes."""
+
 log = logging.getLogger(__name__)
 
 
@@ -178,7 +181,7 @@ class Upstream(ABC):
             return self._end(str(error), failed=failed)
         except Exception:  # an internal error must not leave a request without an answer
             log.exception("server %s could not be attached to", self.server.name)
-            return self._end("internal error of the gateway; its log says more")
+            return self._end(INTERNAL)
         self._transport = transport
         self._group = transport if isinstance(transport, MessageTransport) else None
         if self._closing:
@@ -190,7 +193,7 @@ class Upstream(ABC):
             self.connected()
         except Exception:
             log.exception("what waited for server %s could not be sent", self.server.name)
-            self._end("internal error of the gateway; its log says more")
+            self._end(INTERNAL)
             await transport.close()
 
     def _new_transport(self) -> Transport:
@@ -207,7 +210,7 @@ class Upstream(ABC):
         self.ready()
 
     def ready(self) -> None:
-        """Send what has waited; from now on messages are sent at once."""
+        """Send what has waited; later messages are sent immediately."""
         self._ready = True
         waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
         for session, forward in waiting:
@@ -223,7 +226,7 @@ class Upstream(ABC):
         return self._closing
 
     def close(self) -> None:
-        """End the server in the background: nobody needs it."""
+        """End the server in the background, as it is no longer needed."""
         if self._closing:
             return
         self._closing = True
@@ -383,7 +386,7 @@ class Upstream(ABC):
             self._received(message, now)
         except Exception:  # an internal error costs one message, never the rest of what was read
             log.exception("a message of server %s could not be passed on", self.server.name)
-            self._unusable(data, now, "internal error of the gateway; its log says more")
+            self._unusable(data, now, INTERNAL)
 
     def _observe(self, data: bytes, message: Message | None) -> None:
         """Report a message of the server on the tap."""

@@ -1,4 +1,4 @@
-"""Random schedules over both ends of a resumable session, checked against what was promised.
+"""Random schedules over both ends of a resumable session, checked against its guarantees.
 
 One :class:`World` has a client, a gateway and a server that answers. A seed decides what happens: messages,
 cuts that lose what is under way, half-open links, resumes, supersessions, acknowledgements, naps beyond the
@@ -20,7 +20,7 @@ GRACE = 100.0
 
 
 class Broken(AssertionError):
-    """A promise does not hold."""
+    """A guarantee does not hold."""
 
 
 def digest(token: str) -> bytes:
@@ -39,7 +39,7 @@ class Link:
 
 
 class Session:
-    """The gateway's record of a session, with what its server got and said."""
+    """The gateway's record of a session, with what its server received and sent."""
 
     def __init__(self, end: Any, name: str) -> None:
         self.end = end
@@ -54,7 +54,7 @@ class Session:
 
 
 class World:
-    """Everything, at one moment. ``resume_module`` may be a mutant."""
+    """The state of client, gateway and server. ``resume_module`` may be a mutant."""
 
     def __init__(self, seed: int, resume_module: ModuleType = resume) -> None:
         self.module = resume_module
@@ -295,7 +295,7 @@ class World:
             self.link.up.append(self.client.channel.take_ack())
 
     def drop(self, link: Link, keep_up: int = 0) -> None:
-        """Both sides notice; a part of what was on its way up still arrives."""
+        """Cut the link: both sides notice, and a part of what is in flight to the gateway still arrives."""
         for _ in range(min(keep_up, len(link.up))):
             if link.gateway_sees:
                 self.gateway_receives(link, link.up.popleft())
@@ -321,7 +321,7 @@ class World:
             self.drop(self.link, self.random.randrange(4))
 
     def half_open(self) -> None:
-        """The client gives the link up, the gateway does not notice: frames may still arrive there."""
+        """Let the client give up the link unnoticed by the gateway, where frames may still arrive."""
         if self.link is not None:
             self.client_loses(self.link)
 
@@ -331,7 +331,7 @@ class World:
                 return self.gateway_loses(link)
 
     def stale_link(self) -> None:
-        """A superseded link still brings an acknowledgement and a message; neither may count."""
+        """Let a superseded link deliver an acknowledgement and a message; neither may count."""
         session = self.session
         if session is None or session.over:
             return
@@ -342,7 +342,7 @@ class World:
                 return
 
     def stranger(self) -> None:
-        """A token that a later one has replaced opens nothing, once the client has shown that it has it."""
+        """Check that a replaced token resumes nothing once the client has shown that it has the newer one."""
         session = self.session
         if session is None or session.over:
             return
@@ -364,7 +364,7 @@ class World:
     # --- what must hold -------------------------------------------------------------------------
 
     def heal(self) -> None:
-        """Connect for good and let everything arrive."""
+        """Connect for good, and let everything arrive."""
         for _ in range(6000):
             if self.over:
                 return
@@ -400,7 +400,7 @@ class World:
                 raise Broken("positions are miscounted")
 
     def check_session(self, complete: bool = False) -> None:
-        """Exactly once and in order, both ways, in the session that ends or has come to rest."""
+        """Check that a finished session delivered exactly once and in order, both ways."""
         session = self.session
         if session is None:
             return
@@ -444,7 +444,7 @@ class World:
 
 
 def run(seed: int, steps: int = 150, resume_module: ModuleType = resume) -> None:
-    """One schedule; a failure names its seed."""
+    """Run one schedule; a failure names its seed."""
     try:
         World(seed, resume_module).run(steps)
     except Broken as error:

@@ -39,7 +39,7 @@ def test_only_unknown_subprotocols_are_refused():
         binding.select_subprotocol(["graphql-ws"])
 
 
-def test_tokens_are_read_from_subprotocols():
+def test_a_token_is_read_from_the_subprotocols():
     encoded = base64.urlsafe_b64encode("s€cret/+".encode()).decode().rstrip("=")
     assert binding.token_from_subprotocols([f"mcp.auth.{encoded}", "mcp"]) == "s€cret/+"
     assert binding.token_from_subprotocols(["v1.token.websocket.jupyter.org.abc"]) == "abc"
@@ -50,7 +50,7 @@ def test_an_undecodable_token_is_a_wrong_token():
     assert binding.token_from_subprotocols(["mcp.auth.!!!"]) not in (None, "")
 
 
-def test_only_the_sdk_client_of_old_is_fragile():
+def test_only_the_client_of_python_sdk_1_is_fragile():
     agent = "Python/3.11 websockets/15.0"
     assert binding.is_fragile("mcp", agent)
     assert not binding.is_fragile(None, agent)
@@ -58,7 +58,7 @@ def test_only_the_sdk_client_of_old_is_fragile():
     assert not binding.is_fragile("mcp", "node")
 
 
-def test_a_fragile_peer_gets_no_code_but_1000_and_1001():
+def test_a_fragile_peer_receives_only_close_codes_1000_and_1001():
     for code in CloseCode:
         assert binding.close_code_for(code, fragile=True) in (1000, 1001)
         assert binding.close_code_for(code, fragile=False) is code
@@ -73,7 +73,7 @@ def test_headers_may_be_split_over_lines():
     assert binding.offered_subprotocols(["a, b", " c ,"]) == ["a", "b", "c"]
 
 
-def test_every_close_code_has_words_on_the_page():
+def test_every_close_code_is_documented():
     page = (ROOT / "frontend_static/page/src/ui/state.tsx").read_text()
     worded = {int(code) for code in re.findall(r"^  (\d{4}): \"", page, re.M)}
     assert worded == set(CloseCode) | {1006}

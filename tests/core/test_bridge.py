@@ -77,7 +77,7 @@ class Old:
         return self.step(self.bridge.from_client(sent, owner, self.now))
 
     def ask(self, number: int, question: str = "s1", owner: str = "A") -> dict[str, Any]:
-        """A call of a tool whose server asks; what the client gets."""
+        """Call a tool whose server asks a question; return what the client gets."""
         self.client(number, "tools/call", owner, name="t")
         to_server, (asked,) = self.server(
             id=question, method="elicitation/create", params={"message": "name?"}
@@ -86,7 +86,7 @@ class Old:
         return asked
 
 
-def test_the_handshake_introduces_the_client_and_a_shared_server_gets_the_gateway():
+def test_the_handshake_introduces_the_client_but_to_a_shared_server_the_gateway():
     assert Old().initialize["params"] == {
         "protocolVersion": "2025-11-25",
         "capabilities": OFFERED,
@@ -99,7 +99,7 @@ def test_the_handshake_introduces_the_client_and_a_shared_server_gets_the_gatewa
     assert shared.bridge.ready
 
 
-def test_a_refused_handshake_is_said():
+def test_a_refused_handshake_is_reported():
     bridge = LegacyServer(shared=False, new_state=str, park_time=1)
     (line,) = bridge.start(b"{}", "0").to_server
     bridge.from_server(message(id=json.loads(line.data)["id"], error={"code": -1, "message": "no"}), 0.0)
@@ -118,7 +118,7 @@ def test_discover_is_answered_from_the_handshake():
     assert (result["resultType"], result["ttlMs"], result["cacheScope"]) == ("complete", 0, "private")
 
 
-def test_the_envelope_goes_and_what_results_need_comes():
+def test_the_envelope_is_removed_and_results_get_their_required_members():
     old = Old()
     (sent,), _ = old.client(5, "tools/list", cursor="c", _meta={"progressToken": 5, "traceparent": "x"})
     assert sent == {
@@ -136,14 +136,14 @@ def test_the_envelope_goes_and_what_results_need_comes():
     assert old.server(id=7, error={"code": -5, "message": "x"})[1][0]["error"]["code"] == -5
 
 
-def test_an_unknown_version_gets_the_supported_ones():
+def test_an_unsupported_version_is_refused_with_the_supported_ones():
     old = Old()
     _, (answer,) = old.client(1, "tools/list", _meta={messages.PROTOCOL_VERSION_KEY: "2027-01-01"})
     assert answer["error"]["code"] == -32022
     assert answer["error"]["data"] == {"supported": ["2026-07-28"], "requested": "2027-01-01"}
 
 
-def test_pings_are_answered_on_the_spot():
+def test_the_bridge_answers_pings():
     old = Old()
     assert old.server(id="p", method="ping")[0] == [{"jsonrpc": "2.0", "id": "p", "result": {}}]
     assert old.client(1, "ping") == ([], [{"jsonrpc": "2.0", "id": 1, "result": {"resultType": "complete"}}])
@@ -221,7 +221,7 @@ def test_only_so_many_calls_are_parked():
     assert (refused["id"], refused["error"]["code"]) == ("more", -32603)
 
 
-def test_a_question_is_put_to_nobody_when_it_could_be_anybodys():
+def test_a_question_that_could_be_for_several_clients_is_refused():
     old = Old(shared=True)
     old.client(1, "tools/call", "A", name="t")
     old.client(2, "tools/call", "B", name="t")
@@ -243,7 +243,7 @@ def test_a_client_is_not_asked_what_it_does_not_offer():
     assert refused["error"]["code"] == -32601
 
 
-def test_a_question_outside_of_calls_waits_for_the_next_one():
+def test_a_question_outside_a_call_waits_for_the_next_call():
     old = Old()
     assert old.server(id="r", method="roots/list") == ([], [])
     assert old.client(1, "tools/list")[1] == []
@@ -254,7 +254,7 @@ def test_a_question_outside_of_calls_waits_for_the_next_one():
     assert "no call is open" in refused["error"]["message"]
 
 
-def test_a_page_to_visit_becomes_a_question_and_the_call_is_made_again():
+def test_a_page_to_visit_becomes_a_question_and_the_call_is_repeated():
     old = Old()
     old.client(1, "tools/call", name="t")
     page = {"mode": "url", "url": "https://x", "message": "log in", "elicitationId": "e"}
@@ -267,7 +267,7 @@ def test_a_page_to_visit_becomes_a_question_and_the_call_is_made_again():
     assert (again["id"], again["params"]) == (2, {"name": "t"})
 
 
-def test_logs_come_while_a_request_asked_for_them():
+def test_logs_pass_while_a_request_asks_for_them():
     old = Old()
     log = {"method": "notifications/message", "params": {"level": "info", "data": "x"}}
     assert old.server(**log) == ([], [])
@@ -285,7 +285,7 @@ def listen(old: Old, number: int, *uris: str, **wanted: bool) -> tuple[list[dict
     return old.client(number, "subscriptions/listen", f"owner {number}", notifications=filters)
 
 
-def test_subscriptions_are_counted_and_each_hears_what_it_asked_for():
+def test_each_subscription_receives_only_what_it_asked_for():
     old = Old(shared=True)
     (subscribe,), acknowledged = listen(old, 1, "a://1", toolsListChanged=True)
     assert (subscribe["method"], subscribe["params"], acknowledged) == (
@@ -339,7 +339,7 @@ class New:
         _, (self.initialized,) = self.server(id="i", result=result)
 
     def split(self, effects: list[Effect]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """What goes to the server, what to the client."""
+        """Split effects into messages to the server and to the client."""
         forwarded = [json.loads(e.message.data) for e in effects if isinstance(e, Forward)]
         self.delays += [e.delay for e in effects if isinstance(e, Again)]
         return forwarded, [json.loads(e.message.data) for e in effects if isinstance(e, Deliver)]
@@ -375,7 +375,7 @@ def test_the_handshake_is_answered_from_discover():
     assert "resultType" not in result
 
 
-def test_a_server_that_answers_nothing_gives_its_own_error():
+def test_a_server_that_refuses_discovery_too_answers_with_its_first_error():
     core = SessionCore(10)
     original = messages.error(b'"i"', -32601, "no such method")
     bridge = LegacyClient(core, "s", original)
@@ -386,7 +386,7 @@ def test_a_server_that_answers_nothing_gives_its_own_error():
     assert delivered.message is original
 
 
-def test_the_envelope_comes_and_what_results_gained_goes():
+def test_the_envelope_is_added_and_results_lose_their_modern_members():
     new = New()
     sent = new.call(1, _meta={"progressToken": "p"})
     assert sent["params"]["_meta"][messages.PROTOCOL_VERSION_KEY] == "2026-07-28"
@@ -440,7 +440,7 @@ def test_a_client_that_refuses_to_answer_ends_its_call():
     assert not new.core.pending
 
 
-def test_what_the_client_does_not_offer_ends_the_call_in_words():
+def test_a_question_beyond_the_clients_capabilities_ends_the_call():
     new = New(offered={})
     new.call(1)
     _, (failed,) = ask(new)
@@ -500,7 +500,7 @@ def acknowledge(new: New, listen_request: dict[str, Any], uris: list[str] | None
     return new.server(method="notifications/subscriptions/acknowledged", params=params)
 
 
-def test_a_lost_subscription_is_made_again_and_the_client_told_what_it_may_have_missed():
+def test_a_lost_subscription_is_renewed_and_possible_changes_are_announced():
     new = New()
     (listen_request,), _ = new.client(id=1, method="resources/subscribe", params={"uri": "a://1"})
     acknowledge(new, listen_request)
@@ -520,7 +520,7 @@ def test_a_lost_subscription_is_made_again_and_the_client_told_what_it_may_have_
     assert new.delays == [1, 1], "a success begins anew"
 
 
-def test_while_there_is_no_server_a_subscription_is_tried_again_and_again():
+def test_a_subscription_is_retried_while_the_server_is_down():
     new = New()
     (sent,), _ = new.client(method="notifications/initialized")
     for _ in range(7):
@@ -533,7 +533,7 @@ def test_while_there_is_no_server_a_subscription_is_tried_again_and_again():
     assert new.again() == ([], []), "once at a time"
 
 
-def test_a_server_that_dies_while_more_is_subscribed_is_not_forgotten():
+def test_a_subscription_is_retried_after_the_server_died_while_another_was_pending():
     new = New()
     (first,), _ = new.client(method="notifications/initialized")
     acknowledge(new, first)
@@ -558,7 +558,7 @@ def test_a_server_that_takes_no_subscription_is_asked_once():
     assert (failed["id"], failed["error"]["code"]) == (2, -32601)
 
 
-def test_a_resource_that_cannot_be_followed_is_said():
+def test_a_resource_that_cannot_be_followed_is_refused():
     new = New()
     (first,), _ = new.client(id=1, method="resources/subscribe", params={"uri": "a://1"})
     _, (failed,) = acknowledge(new, first, [])
@@ -567,7 +567,7 @@ def test_a_resource_that_cannot_be_followed_is_said():
     assert second["params"]["notifications"]["resourceSubscriptions"] == ["a://2"]
 
 
-def test_subscriptions_asked_for_in_a_burst_are_made_two_at_most():
+def test_a_burst_of_subscriptions_makes_at_most_two_requests():
     new = New()
     sent: list[dict[str, Any]] = []
     for number in range(90):
@@ -585,7 +585,7 @@ def test_subscriptions_asked_for_in_a_burst_are_made_two_at_most():
     assert [answer["id"] for answer in answers] == list(range(1, 90))
 
 
-def test_a_log_level_moves_the_subscription_and_must_be_one():
+def test_a_log_level_renews_the_subscription_and_must_be_valid():
     new = New()
     (listen_request,), _ = new.client(method="notifications/initialized")
     acknowledge(new, listen_request)
@@ -597,7 +597,7 @@ def test_a_log_level_moves_the_subscription_and_must_be_one():
     assert "emergency" in refused["error"]["message"]
 
 
-def test_whoever_holds_a_call_is_told_that_nobody_will_come_back():
+def test_a_call_that_its_client_gives_up_is_abandoned_at_the_server():
     for leave in ("refuse", "cancel"):
         new = New()
         new.call(1)
@@ -615,7 +615,7 @@ def test_whoever_holds_a_call_is_told_that_nobody_will_come_back():
         assert [effect.state for effect in effects if isinstance(effect, Abandon)] == ["the-state"], leave
 
 
-def test_questions_that_cannot_be_read_end_their_call():
+def test_malformed_questions_end_their_call():
     new = New()
     new.call(1)
     _, (failed,) = new.server(id=1, result={"resultType": "input_required", "inputRequests": [1]})
@@ -632,7 +632,7 @@ def test_an_abandoned_call_ends_at_its_server():
 
 
 @pytest.mark.parametrize("state", [7, None, {"a": 1}, [], True])
-def test_a_state_that_is_no_text_never_makes_the_call_again(state):
+def test_a_state_that_is_not_a_string_is_refused(state):
     old = Old()
     to_server, (refused,) = old.client(1, "tools/call", name="t", requestState=state)
     assert to_server == []
@@ -648,7 +648,7 @@ def test_a_second_subscriber_waits_for_the_servers_answer_too():
     assert all(note["params"]["notifications"] == {} for note in acknowledged)
 
 
-def test_an_update_concerns_what_lies_below_and_not_what_begins_alike():
+def test_an_update_concerns_resources_below_it_but_not_similar_names():
     old = Old()
     (subscribe,), _ = listen(old, 1, "a://dir")
     old.server(id=subscribe["id"], result={})
@@ -657,13 +657,13 @@ def test_an_update_concerns_what_lies_below_and_not_what_begins_alike():
         assert len(notes) == told, uri
 
 
-def test_a_log_level_that_is_none_is_refused():
+def test_an_invalid_log_level_is_refused():
     old = Old()
     to_server, (refused,) = old.client(1, "tools/list", _meta={messages.LOG_LEVEL_KEY: "loud"})
     assert (to_server, refused["error"]["code"]) == ([], -32602)
 
 
-def test_an_answer_under_a_number_made_a_text_is_an_answer():
+def test_an_answer_whose_id_became_a_string_is_accepted():
     old = Old()
     old.client(1, "tools/list")
     _, (answer,) = old.server(id="1", result={"tools": []})
@@ -683,7 +683,7 @@ def test_only_so_many_calls_wait_for_a_page():
     assert str(MAX_PARKED) in answer["error"]["message"]
 
 
-def test_a_question_after_its_client_left_is_put_to_nobody_else():
+def test_a_question_after_its_client_left_is_not_asked_of_another():
     old = Old(shared=True)
     old.client(1, "tools/call", "A", name="t")
     old.cancel(1, "A")
@@ -718,7 +718,7 @@ def test_only_so_many_resources_are_followed():
 # --- the edges of both bridges --------------------------------------------------------------------
 
 
-def test_an_old_server_that_takes_back_a_question_is_not_answered():
+def test_a_question_that_the_server_withdraws_is_not_answered():
     old = Old()
     old.client(1, "tools/call", name="t")
     old.server(id="s1", method="elicitation/create", params={"message": "?"})
@@ -773,7 +773,7 @@ def test_a_page_to_visit_is_an_error_for_a_client_that_cannot_be_asked():
 
 
 @pytest.mark.parametrize("result", ["text", [1], None])
-def test_a_result_that_is_no_object_passes_as_it_is(result):
+def test_a_result_that_is_not_an_object_passes_unchanged(result):
     old = Old()
     old.client(1, "tools/call", name="t")
     assert old.server(id=1, result=result)[1] == [{"jsonrpc": "2.0", "id": 1, "result": result}]
@@ -789,7 +789,7 @@ def test_a_server_without_a_name_or_instructions_is_discovered_without():
     assert not {"instructions", "_meta"} & set(result)
 
 
-def test_a_request_of_a_modern_server_passes_as_it_is():
+def test_a_request_of_a_modern_server_passes_unchanged():
     request = message(id=1, method="ping")
     (effect,) = New().bridge.to_client(request, None)
     assert effect.message is request
@@ -803,7 +803,7 @@ def test_a_notification_without_a_subscription_passes_and_logs_may_be_dropped():
     assert new.server(method="notifications/x", params={"_meta": {SUB: "old"}}) == ([], [])
 
 
-def test_a_question_with_an_address_gets_an_id_and_a_call_without_a_state_goes_on():
+def test_an_elicitation_by_url_has_an_id_and_a_call_needs_no_state():
     new = New()
     new.call(1)
     requests = {"k": {"method": "elicitation/create", "params": {"mode": "url", "url": "https://x"}}}
@@ -823,7 +823,7 @@ def test_a_result_of_another_type_is_a_complete_one():
     assert answer["result"] == {"content": []}
 
 
-def test_what_the_old_protocol_alone_knows_goes_nowhere():
+def test_notifications_without_a_modern_counterpart_are_dropped():
     new = New()
     assert new.client(method="notifications/roots/list_changed") == ([], [])
 
@@ -857,7 +857,7 @@ def test_results_keep_meta_that_is_not_the_servers_name():
     assert answer["result"]["_meta"] == {"x": 1}
 
 
-def test_a_client_subscribes_to_an_address_and_to_so_many_of_them(monkeypatch):
+def test_a_subscription_needs_a_uri_and_their_number_is_limited(monkeypatch):
     monkeypatch.setattr("mcp_ws_ide.core.bridges.client_subscription.MAX_URIS", 1)
     new = New()
     _, (refused,) = new.client(id=1, method="resources/subscribe", params={})

@@ -1,4 +1,4 @@
-"""Several servers as one: transcripts of what goes to whom."""
+"""A group of servers, as transcripts of what goes to which member and to the client."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_lists_are_merged_in_the_order_of_the_members_over_all_pages():
     assert answer["result"]["resultType"] == "complete"
 
 
-def test_a_member_that_fails_is_said_and_takes_nobody_down():
+def test_a_member_that_fails_is_named_and_the_others_still_answer():
     rig = Rig()
     rig.client(1, "tools/list")
     rig.member("a", id=1, error={"code": -31002, "message": "no such command"})
@@ -110,7 +110,7 @@ def test_an_unlisted_resource_is_asked_of_each_member_in_turn():
 
 
 @pytest.mark.parametrize("order", ["abc", "cba", "bac"])
-def test_of_several_refusals_the_one_that_says_most_is_told(order):
+def test_of_several_errors_the_most_telling_one_is_returned(order):
     rig = Rig(*order)
     rig.client(1, "resources/read", uri="y://1")
     refusals = {
@@ -202,7 +202,7 @@ def test_a_subscription_goes_on_without_a_member_that_does_not_acknowledge_it():
     assert rig.member("mute", **changed)[1], "late, but heard"
 
 
-def test_a_change_before_the_acknowledgement_is_told_after_it():
+def test_a_change_before_the_acknowledgement_is_delivered_after_it():
     rig = Rig()
     rig.client(5, "subscriptions/listen", notifications={"toolsListChanged": True})
     acknowledge(rig, "a", 5)
@@ -216,7 +216,7 @@ def test_a_change_before_the_acknowledgement_is_told_after_it():
     assert rig.member("a", **changed)[1]
 
 
-def test_a_member_that_is_known_to_be_mute_is_not_waited_for_again_until_it_speaks():
+def test_a_mute_member_is_not_waited_for_again_until_it_acknowledges_one():
     rig = Rig("a", "mute")
     rig.client(5, "subscriptions/listen", notifications={})
     acknowledge(rig, "a", 5)
@@ -238,7 +238,7 @@ def test_a_subscription_that_nobody_acknowledges_waits():
     assert acknowledge(rig, "b", 5)[1], "there is something to hear of now"
 
 
-def test_a_mute_member_that_ends_after_all_does_not_end_the_subscription():
+def test_a_mute_member_that_exits_does_not_end_the_subscription():
     rig = Rig("a", "mute")
     rig.client(5, "subscriptions/listen", notifications={})
     acknowledge(rig, "a", 5)
@@ -252,7 +252,7 @@ def cancelled_by(rig: Rig, member: str, number: int) -> Any:
     return rig.member(member, method="notifications/cancelled", params={"requestId": number})
 
 
-def test_a_subscription_that_one_member_takes_back_ends_at_the_others():
+def test_a_subscription_that_one_member_ends_is_ended_at_the_others():
     rig = Rig("a", "b", "c")
     rig.client(5, "subscriptions/listen", notifications={"toolsListChanged": True})
     for member in "abc":
@@ -267,7 +267,7 @@ def test_a_subscription_that_one_member_takes_back_ends_at_the_others():
     assert cancelled_by(rig, "a", 5) == ([], []), "it is over"
 
 
-def test_a_subscription_that_one_member_takes_back_at_once_goes_on_with_the_others():
+def test_a_subscription_that_one_member_refuses_goes_on_with_the_others():
     rig = Rig()
     rig.client(5, "subscriptions/listen", notifications={"toolsListChanged": True})
     assert cancelled_by(rig, "a", 5) == ([], [])
@@ -284,7 +284,7 @@ def test_a_member_cancels_no_request_of_the_client():
     assert rig.member("a", id=1, result={"content": []})[1]
 
 
-def test_a_list_without_end_is_cut_and_that_is_said():
+def test_an_endless_list_is_cut_and_the_member_named():
     rig = Rig("a")
     to_members, _ = rig.client(1, "tools/list")
     pages = 0
@@ -306,7 +306,7 @@ def test_a_list_without_end_is_cut_and_that_is_said():
 
 @pytest.mark.parametrize("method, key", list(LISTS.items()))
 @pytest.mark.parametrize("length", [0, 3 << 20])
-def test_what_a_group_answers_has_a_size_that_no_number_of_members_exceeds(method, key, length):
+def test_the_answer_of_a_group_is_bounded_whatever_the_number_of_members(method, key, length):
     rig = Rig(*"abcd")
     rig.client(1, method)
     count = 1 if length else MAX_LIST_BYTES // 2 // LEAST_ITEM_BYTES
@@ -320,7 +320,7 @@ def test_what_a_group_answers_has_a_size_that_no_number_of_members_exceeds(metho
     assert len(result[key]) == 2 * count
 
 
-def test_what_servers_say_of_themselves_is_bounded_too():
+def test_the_descriptions_of_the_members_are_bounded_too():
     rig = Rig("a", "b")
     rig.client(1, "server/discover")
     result = {"capabilities": {"tools": {}}, "instructions": "x" * (5 << 20)}
@@ -342,7 +342,7 @@ def test_what_servers_say_of_themselves_is_bounded_too():
         '{"name":"t\\"é","inputSchema":{"properties":{"name":{"name":"name"}}},"x":1.10}',
     ],
 )
-def test_a_name_gets_its_prefix_wherever_it_stands_and_the_rest_stays_as_it_came(item):
+def test_a_name_is_prefixed_wherever_it_stands_and_the_rest_keeps_its_bytes(item):
     rig = Rig("a")
     rig.client(1, "tools/list")
     answer = '{"jsonrpc":"2.0","id":1,"result":{"tools":[' + item + "]}}"
@@ -353,7 +353,7 @@ def test_a_name_gets_its_prefix_wherever_it_stands_and_the_rest_stays_as_it_came
     assert merged.data.count(b'"a__') == 1
 
 
-def test_a_tool_whose_name_would_read_as_another_members_is_left_out_and_said():
+def test_a_tool_whose_name_reads_as_another_members_is_omitted_and_reported():
     rig = Rig("a", "a__b")
     rig.client(1, "tools/list")
     rig.member("a", id=1, result={"tools": [{"name": "b__c"}, {"name": "d"}]})
@@ -363,7 +363,7 @@ def test_a_tool_whose_name_would_read_as_another_members_is_left_out_and_said():
     assert rig.client(2, "tools/call", name="a__b__c")[0][0][0] == "a__b"
 
 
-def test_a_resource_that_is_listed_no_more_belongs_to_nobody():
+def test_a_resource_that_is_no_longer_listed_has_no_owner():
     rig = Rig()
     for uri in ("x://1", "x://2"):
         rig.client(1, "resources/list")
@@ -373,7 +373,7 @@ def test_a_resource_that_is_listed_no_more_belongs_to_nobody():
     assert rig.client(3, "resources/read", uri="x://1")[0][0][0] == "a", "asked of each in turn"
 
 
-def test_a_great_many_subscriptions_are_acknowledged_at_once():
+def test_a_great_many_subscriptions_are_acknowledged_together():
     rig = Rig()
     uris = [f"x://{number}" for number in range(50_000)]
     rig.client(1, "subscriptions/listen", notifications={"resourceSubscriptions": uris})
@@ -397,7 +397,7 @@ def test_cancellations_go_where_the_request_is():
     assert rig.cancel(3) == []
 
 
-def test_a_lost_member_answers_for_what_it_owes():
+def test_requests_to_a_lost_member_fail():
     rig = Rig()
     rig.client(1, "tools/call", name="a__t")
     rig.client(2, "tools/list")
@@ -412,13 +412,13 @@ def test_a_lost_member_answers_for_what_it_owes():
 
 
 @pytest.mark.parametrize("method", ["logging/setLevel", "tasks/list"])
-def test_what_groups_do_not_carry_is_said(method):
+def test_an_unsupported_method_is_refused(method):
     _, (answer,) = Rig().client(1, method)
     assert answer["error"]["code"] == -32601
     assert Rig().client(1, "ping")[1][0]["result"] == {"resultType": "complete"}
 
 
-def test_an_item_that_is_no_tool_takes_nobody_down():
+def test_an_item_that_is_not_a_tool_is_omitted():
     rig = Rig()
     rig.client(1, "tools/list")
     rig.member("a", id=1, result={"tools": [5, {}, {"name": "t"}]})
@@ -426,7 +426,7 @@ def test_an_item_that_is_no_tool_takes_nobody_down():
     assert [tool["name"] for tool in answer["result"]["tools"]] == ["a__t", "b__u"]
 
 
-def test_what_a_group_has_no_use_for_goes_nowhere():
+def test_messages_that_a_group_does_not_support_are_dropped():
     rig = Rig()
     assert rig.read(rig.group.from_client(message(method="notifications/initialized"))) == ([], [])
     assert rig.read(rig.group.from_client(message(id=1, result={}))) == ([], [])
@@ -440,7 +440,7 @@ def test_a_completion_for_a_prompt_of_no_member_is_refused():
 
 
 @pytest.mark.parametrize("item", [7, {"uri": 7}, {"title": "no address"}])
-def test_a_resource_without_a_readable_address_is_listed_and_belongs_to_nobody(item):
+def test_a_resource_without_a_valid_uri_is_listed_and_has_no_owner(item):
     rig = Rig("a", "b")
     rig.client(1, "resources/list")
     rig.member("b", id=1, result={"resources": []})

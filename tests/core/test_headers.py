@@ -19,7 +19,7 @@ def over_negotiated(url, **options):
 @pytest.mark.parametrize(
     "name", ["Authorization", "Cookie", "Origin", "User-Agent", "X-GitHub-Token", "MCP-Else"]
 )
-def test_what_proxies_ask_for_may_be_set(name):
+def test_headers_that_proxies_need_may_be_set(name):
     check_headers([name])
     check_headers(["X-One", "X-Two"], token=True)
 
@@ -48,7 +48,7 @@ def test_what_proxies_ask_for_may_be_set(name):
         (["X", "Y", "X"], "X", "twice"),
     ],
 )
-def test_others_are_refused_by_name_and_with_the_reason(names, named, word):
+def test_other_headers_are_refused_with_name_and_reason(names, named, word):
     with pytest.raises(UnusableHeader) as refused:
         check_headers(names)
     assert named in str(refused.value)
@@ -72,6 +72,6 @@ def test_everything_that_takes_headers_refuses_them_before_it_connects(make, hea
     assert "s3cret" not in str(refused.value)
 
 
-def test_an_authorization_among_the_headers_makes_a_token_needless():
+def test_an_authorization_header_replaces_a_token():
     assert brings_credential(["X-A", "AUTHORIZATION"])
     assert not brings_credential(["X-A"])

@@ -22,11 +22,11 @@ DEEP = b"[" * 100_000
     ],
 )
 @pytest.mark.parametrize("raw", [b"", b"x", b'{"code":"7"', DEEP])
-def test_what_cannot_be_read_is_empty(read, empty, raw):
+def test_invalid_json_reads_as_empty(read, empty, raw):
     assert read(raw) == empty
 
 
-def test_what_is_of_another_type_is_empty():
+def test_a_value_of_another_type_reads_as_empty():
     assert lenient_json.members_of(b"[1]") == {}
     assert lenient_json.items_of(b'{"a":1}') == []
     assert lenient_json.object_of(b"[1]") == {}
@@ -35,7 +35,7 @@ def test_what_is_of_another_type_is_empty():
     assert lenient_json.error_code(b'{"code":"7"}') == 0
 
 
-def test_values_are_read_as_deep_as_they_are_asked_for():
+def test_values_are_decoded_as_deep_as_requested():
     assert {name: bytes(raw) for name, raw in lenient_json.members_of(b'{"a":1.10}').items()} == {
         "a": b"1.10"
     }

@@ -1,4 +1,4 @@
-"""Messages are read once, checked, and rewritten without touching the payload."""
+"""Messages are parsed once, checked, built, and rewritten without touching the payload."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ JSON = st.recursive(
 IDS = st.integers(-(2**70), 2**70) | st.text(max_size=20)
 
 
-def test_kinds_are_told_apart_by_their_members():
+def test_the_members_determine_the_kind():
     assert messages.parse(b'{"jsonrpc":"2.0","id":1,"method":"a"}').kind is Kind.REQUEST
     assert messages.parse(b'{"jsonrpc":"2.0","method":"a"}').kind is Kind.NOTIFICATION
     assert messages.parse(b'{"jsonrpc":"2.0","id":1,"result":{}}').kind is Kind.RESPONSE
@@ -60,7 +60,7 @@ def test_members_keep_their_bytes():
         (b'{"jsonrpc":"2.0","id":1,"method":"a","result":1}', INVALID_REQUEST, "result"),
     ],
 )
-def test_malformed_messages_are_refused_in_words(data: bytes, code: int, word: str):
+def test_malformed_messages_are_refused_with_a_reason(data: bytes, code: int, word: str):
     with pytest.raises(MalformedMessage) as caught:
         messages.parse(data)
     assert caught.value.code == code
@@ -82,7 +82,7 @@ def test_a_duplicate_member_cannot_be_smuggled(data: bytes):
         messages.parse(data)
 
 
-def test_duplicates_inside_the_payload_are_the_servers_business():
+def test_duplicates_inside_the_payload_pass():
     data = b'{"jsonrpc":"2.0","id":7,"method":"a","params":{"id":1,"id":2}}'
     assert messages.parse(data).params == b'{"id":1,"id":2}'
 
@@ -134,7 +134,7 @@ def test_pretty_printed_json_becomes_one_line_of_the_same_meaning():
     assert json.loads(line) == json.loads(pretty)
 
 
-def test_params_of_another_shape_mean_nothing_to_routing():
+def test_ill_typed_params_do_not_affect_routing():
     for params in (b"[1]", b'{"_meta":5}', b'{"_meta":{"progressToken":1e999}}'):
         message = messages.parse(b'{"jsonrpc":"2.0","id":1,"method":"a","params":%b}' % params)
         messages.params_of(message)  # no exception is the point: the payload is opaque
@@ -172,7 +172,7 @@ def test_text_is_checked_for_utf8():
         (b"xxxx", b'"id":5}', b""),
     ],
 )
-def test_the_id_of_an_answer_shows_at_either_end_or_not_at_all(head, tail, found):
+def test_the_id_of_a_cut_answer_is_found_at_either_end(head, tail, found):
     assert messages.answered_id(head, tail) == found
 
 
@@ -184,7 +184,7 @@ def test_the_id_of_an_answer_shows_at_either_end_or_not_at_all(head, tail, found
         (rb"\\ud83d \ud83d", "\\ud83d \ufffd"),
     ],
 )
-def test_half_a_surrogate_pair_costs_no_message(text, expected):
+def test_half_a_surrogate_pair_is_repaired(text, expected):
     parsed = messages.parse(b'{"jsonrpc":"2.0","id":1,"result":{"text":"%b"}}' % text)
     assert json.loads(parsed.result) == {"text": expected}
     assert json.loads(parsed.data)["result"] == {"text": expected}
@@ -198,13 +198,13 @@ def test_a_number_of_any_length_passes_whatever_the_white_space(number):
 
 
 @pytest.mark.parametrize("raw", [b"9" * 5000, b"-" + b"9" * 5000, b"1e999"])
-def test_a_number_that_no_parser_holds_is_no_id(raw):
+def test_a_number_beyond_the_range_of_a_double_is_not_an_id(raw):
     with pytest.raises(MalformedMessage, match="unusable id"):
         messages.decode_id(raw)
 
 
-def test_a_long_message_written_with_blanks_takes_little_time():
-    """As json.dumps writes it; a callback for each of its values would take seconds."""
+def test_a_long_message_with_blanks_parses_quickly():
+    """As json.dumps writes it; one callback for each of its values would take seconds."""
     tools = [{"name": f"t{number}", "inputSchema": {"type": "object"}} for number in range(150_000)]
     data = json.dumps({"jsonrpc": "2.0", "id": 1, "result": {"tools": tools}}).encode()
     plain = data.replace(b", ", b",").replace(b": ", b":")
@@ -230,12 +230,12 @@ def test_a_member_that_occurs_twice_is_refused_however_it_is_written(text):
         messages.parse(text.encode())
 
 
-def test_members_nobody_knows_stay_whatever_the_blanks_around_them():
+def test_unknown_members_are_kept_whatever_the_blanks_around_them():
     data = b' {\n"jsonrpc" : "2.0" ,\t"a \\"b" : { "c": 1 } , "id" : 3 , "method" : "m" } '
     assert messages.parse(data).extra == b',"a \\"b":{ "c": 1 }'
 
 
-def test_messages_that_are_built_read_like_those_that_are_parsed():
+def test_built_messages_equal_parsed_ones():
     built = [
         messages.request(b"7", "tools/list", b'{"a":1}'),
         messages.notification("a"),
@@ -251,7 +251,7 @@ def test_messages_that_are_built_read_like_those_that_are_parsed():
     assert messages.error_response(b"2", -5, "no") == messages.error(b"2", -5, "no").data
 
 
-def test_a_message_shows_itself_without_its_payload():
+def test_the_repr_of_a_message_omits_its_payload():
     text = repr(messages.parse(b'{"jsonrpc":"2.0","id":7,"method":"a","params":{"secret":1}}'))
     assert text == '<Message REQUEST "a" id=7 59 bytes>'
 
@@ -288,7 +288,7 @@ def test_a_result_without_meta_has_empty_meta():
 
 
 @pytest.mark.parametrize(("raw", "text"), [(b'"a"', "a"), (b"7", None), (b"x", None)])
-def test_a_string_is_read_from_json_that_is_one(raw, text):
+def test_only_a_json_string_is_decoded_as_text(raw, text):
     assert messages.text_in(raw) == text
 
 
@@ -299,6 +299,6 @@ def test_a_member_is_found_or_empty(payload, value):
     assert messages.member(payload, "a") == value
 
 
-def test_a_message_on_one_line_stays_as_it_is():
+def test_a_message_on_one_line_is_not_copied():
     line = b'{"jsonrpc":"2.0","method":"a"}'
     assert messages.one_line(line) is line

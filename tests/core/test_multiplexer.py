@@ -83,7 +83,7 @@ def test_progress_carries_the_clients_own_token(mux):
     assert note["params"] == {"progressToken": "p", "progress": 0.5}
 
 
-def test_progress_nobody_asked_for_is_dropped(mux):
+def test_unrequested_progress_is_dropped(mux):
     a = Client(mux)
     upstream = a.call(1)["id"]
     for token in (upstream, 99, "x", None):
@@ -144,7 +144,7 @@ def test_untagged_notifications_are_never_broadcast(mux):
         assert isinstance(effect, Drop)
 
 
-def test_a_sole_owner_gets_what_names_no_request():
+def test_a_sole_owner_receives_messages_that_name_no_request():
     mux: Multiplexer[Any] = Multiplexer(sole_owner="me")
     owner, effect = mux.inbound(
         messages.parse(b'{"jsonrpc":"2.0","method":"notifications/message","params":{}}')
@@ -161,7 +161,7 @@ def test_log_levels_are_stripped_where_the_server_is_shared(mux):
     assert kept["params"]["_meta"][messages.LOG_LEVEL_KEY] == "debug"
 
 
-def test_a_request_of_the_server_is_answered_in_words(mux):
+def test_a_request_of_the_server_is_answered_with_an_error(mux):
     owner, effect = inbound(mux, {"jsonrpc": "2.0", "id": 1, "method": "sampling/createMessage"})
     assert owner is None
     assert isinstance(effect, Reply)
@@ -235,7 +235,7 @@ def test_a_pending_entry_says_where_it_is_in_flight(mux):
     "tag", ["{}", "[1]", "true", "1.5", "1e999", "9" * 5000, '"' + "9" * 5000 + '"', "null"]
 )
 @pytest.mark.parametrize("member", ["progressToken", "requestId"])
-def test_odd_tags_of_a_server_name_nobody_and_raise_nothing(tag, member):
+def test_odd_tags_of_a_server_name_no_request_and_do_not_raise(tag, member):
     method = "progress" if member == "progressToken" else "cancelled"
     line = f'{{"jsonrpc":"2.0","method":"notifications/{method}","params":{{"{member}":{tag}}}}}'
     owner, effect = Multiplexer().inbound(messages.parse(line.encode()))
@@ -243,7 +243,7 @@ def test_odd_tags_of_a_server_name_nobody_and_raise_nothing(tag, member):
     assert isinstance(effect, Drop)
 
 
-def test_a_subscription_that_its_server_takes_back_is_over(mux):
+def test_a_subscription_that_its_server_cancels_has_ended(mux):
     a = Client(mux)
     cancelled = {"jsonrpc": "2.0", "method": "notifications/cancelled"}
     inbound(mux, {**cancelled, "params": {"requestId": a.call("x", "subscriptions/listen")["id"]}})
@@ -270,6 +270,6 @@ def test_the_addressee_of_a_message_is_known_before_it_is_delivered(mux):
     assert len(mux) == 2, "nothing is taken"
 
 
-def test_a_message_that_is_no_request_passes_as_it_is(mux):
+def test_a_message_without_a_request_passes_unchanged(mux):
     note = messages.parse(b'{"jsonrpc":"2.0","method":"notifications/x"}')
     assert mux.outbound("owner", note, messages.NO_PARAMS, None) is note

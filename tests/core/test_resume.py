@@ -172,7 +172,7 @@ def test_acknowledging_what_was_never_sent_is_a_violation():
     assert (side.base, side.unacked, side.unacked_bytes) == (1, 0, 0)
 
 
-def test_a_peer_that_lost_part_of_a_gap_gets_the_rest_of_it():
+def test_a_peer_that_lost_part_of_a_gap_receives_the_rest():
     side = ReliableChannel(8, 1000)
     for _ in range(8):
         side.push(b"p", droppable=True)
@@ -180,7 +180,7 @@ def test_a_peer_that_lost_part_of_a_gap_gets_the_rest_of_it():
     assert side.replay_after(1)[0] == b'{"mcp.ws":"gap","dropped":1}'
 
 
-def test_what_the_gateway_would_not_take_is_answered_by_the_client():
+def test_a_message_above_the_gateways_limit_is_answered_by_the_client():
     client = ClientEnd()
     gateway = GatewayEnd(object(), b"d", binding.Window(), 60)
     client.receive(gateway.opened("S", "T", 100))
@@ -206,7 +206,7 @@ def test_answers_alone_beyond_the_window_are_an_overflow_while_detached():
         end.push(b"r", droppable=False)
 
 
-def test_while_a_link_is_up_nothing_gives_way_within_two_windows():
+def test_while_a_link_is_open_nothing_is_dropped_within_two_windows():
     end = GatewayEnd(object(), b"d", binding.Window(16, 10_000), 60)
     for _ in range(32):
         end.push(b"p", droppable=True)
@@ -218,7 +218,7 @@ def test_while_a_link_is_up_nothing_gives_way_within_two_windows():
         end.push(b"r", droppable=False)  # gaps do not use up the room of answers
 
 
-def test_the_announced_window_says_when_bytes_are_acknowledged():
+def test_the_announced_window_determines_when_bytes_are_acknowledged():
     client = ClientEnd()
     client.receive(
         b'{"mcp.ws":"opened","session":"s","token":"t","grace":1,"window":{"frames":64,"bytes":800}}'
@@ -233,7 +233,7 @@ def test_a_message_larger_than_the_window_passes():
     assert end.channel.full
 
 
-def test_control_frames_without_business_are_violations():
+def test_unexpected_control_frames_are_violations():
     end, client = GatewayEnd(object(), b"d", binding.Window(), 60), ClientEnd()
     for kind in ("gone", "open"):
         with pytest.raises(ProtocolViolation):
@@ -246,7 +246,7 @@ def test_control_frames_without_business_are_violations():
         client.receive(b'{"mcp.ws":"ack"}')
 
 
-def test_a_cancelled_request_waits_for_nothing():
+def test_a_cancelled_request_is_no_longer_waiting():
     client = ClientEnd()
     client.send(b'{"jsonrpc":"2.0","id":1,"method":"m"}')
     client.send(b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}')

@@ -1,4 +1,4 @@
-"""What one client's messages become."""
+"""How the core of a session routes messages."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_requests_above_the_limit_are_refused_with_its_name():
     assert refusal["error"]["data"] == {"limit": "max_in_flight", "outcome": "not_sent"}
 
 
-def test_a_legacy_servers_question_gets_exactly_one_answer():
+def test_a_question_of_a_legacy_server_is_answered_exactly_once():
     core = SessionCore(10)
     question = parse(id="q", method="roots/list")
     assert core.from_legacy_server(question).message is question
@@ -87,7 +87,7 @@ def test_a_cancellation_follows_its_request():
         assert isinstance(core.from_client(parse(method="notifications/cancelled", params=params), 0.0), Drop)
 
 
-def test_a_lost_request_says_whether_it_may_have_run():
+def test_the_error_of_a_lost_request_tells_whether_it_may_have_run():
     core = SessionCore(10)
     first = core.from_client(parse(id=1, method="a"), 0.0).pending
     second = core.from_client(parse(id="2", method="a"), 0.0).pending
@@ -104,7 +104,7 @@ def test_a_lost_request_says_whether_it_may_have_run():
     assert core.fail(second, UPSTREAM_LOST, "gone") is None
 
 
-def test_notifications_go_where_the_session_speaks():
+def test_notifications_follow_the_era_of_the_session():
     core = SessionCore(10)
     assert not core.from_client(parse(method="notifications/x"), 0.0).modern
     core.from_client(parse(id=1, method="tools/list", params=MODERN), 0.0)
@@ -137,14 +137,14 @@ def test_a_cancellation_goes_where_its_request_waits_even_before_that_was_sent()
     assert cancel.modern
 
 
-def test_only_what_was_asked_of_it_can_be_answered_by_a_legacy_server():
+def test_a_legacy_server_cannot_answer_a_request_sent_to_another():
     core = SessionCore(10)
     core.from_client(parse(id=1, method="tools/list", params=MODERN), 0.0)
     assert isinstance(core.from_legacy_server(parse(id=1, result={"forged": True})), Drop)
     assert 1 in core.pending
 
 
-def test_a_late_end_of_a_request_leaves_the_next_one_of_its_id_alone():
+def test_a_late_answer_does_not_affect_the_next_request_with_the_same_id():
     core = SessionCore(10)
     first = core.from_client(parse(id=7, method="a", params=MODERN), 0.0)
     core.from_client(parse(method="notifications/cancelled", params={"requestId": 7}), 0.0)
@@ -154,7 +154,7 @@ def test_a_late_end_of_a_request_leaves_the_next_one_of_its_id_alone():
     assert core.pending == {7: second.pending}
 
 
-def test_a_refusal_in_the_servers_place_is_told_from_the_servers_own():
+def test_a_gateways_refusal_is_distinguished_from_the_servers():
     assert refused_probe(parse(id=0, result={})) == ""
     assert refused_probe(parse(id=0, error={"code": -32601, "message": "no"})) == ""
     assert refused_probe(parse(id=0, error={"code": "x"})) == ""
@@ -177,7 +177,7 @@ def test_a_cancellation_of_an_impossible_id_is_dropped(request_id):
     assert isinstance(core.from_client(parse(method="notifications/cancelled", params={}), 0.0), Drop)
 
 
-def test_a_server_may_answer_what_nobody_asked_and_its_client_sees_it():
+def test_an_unexpected_answer_of_a_private_server_reaches_the_client():
     answer = parse(id=99, result={})
     assert SessionCore(10).from_legacy_server(answer).message is answer
 

@@ -1,4 +1,4 @@
-"""When a server that crashes is started again; the clock is the test's."""
+"""Crash backoff and breaker, on a clock of the test."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Crashes:
         self.loop.crashed()
 
     def crash_after(self, seconds: float) -> float:
-        """The delay after the crash, in seconds; the clock is then where the next process starts."""
+        """Crash after this time; return the delay in seconds, with the clock at the start of the next process."""
         self.now += seconds
         self.loop.crashed()
         delay = self.loop.delay()
@@ -40,7 +40,7 @@ def test_delays_double_up_to_the_last_until_there_was_no_crash_for_a_minute(live
     assert [server.crash_after(lives) for _ in delays] == delays
 
 
-def test_a_minute_without_a_crash_begins_anew():
+def test_after_a_minute_without_a_crash_the_delays_start_over():
     server = Crashes()
     for _ in range(1100):
         server.crash_after(0.0)
@@ -53,7 +53,7 @@ def test_jitter_takes_at_most_half_of_a_delay():
     assert [server.crash_after(0.0) for _ in range(3)] == [0.25, 0.5, 1]
 
 
-def test_time_since_the_crash_counts_and_a_restart_by_hand_forgets_everything():
+def test_time_since_the_crash_counts_and_a_restart_by_hand_resets_everything():
     server = Crashes()
     assert server.loop.delay() == 0, "nothing has crashed"
     for _ in range(4):

@@ -1,4 +1,4 @@
-"""The gateway without HTTP: links that a test holds, and what becomes of mistakes of our own."""
+"""The gateway without HTTP: era detection, groups, flow control, restarts and internal errors."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ODD = str(TESTS / "servers" / "odd.py")
 
 
 class HeldLink:
-    """A client's link."""
+    """A link that keeps what it was told to do."""
 
     queued_bytes = 0
 
@@ -51,7 +51,7 @@ class HeldLink:
 
 
 @pytest.mark.parametrize("meta", [{}, {"_meta": MODERN}])
-async def test_a_mistake_while_attaching_answers_whoever_waits(meta, caplog, monkeypatch):
+async def test_an_internal_error_while_attaching_fails_the_waiting_requests(meta, caplog, monkeypatch):
     gateway = Gateway(Limits())
 
     def fails(*_: Any, **__: Any) -> None:
@@ -108,7 +108,7 @@ async def gateway(limits):
 
 @pytest.fixture
 async def odd(gateway, tmp_path):
-    """A function that configures an odd server, and what it was sent."""
+    """Return a function that configures an odd server, and one that returns what the server was sent."""
     notes = tmp_path / "notes"
 
     def configure(behaviour: str, **options: Any) -> Gateway:
@@ -133,14 +133,14 @@ async def test_a_server_that_knows_nothing_before_initialize_is_bridged(odd, beh
     assert notes().count("server/discover") == 1
 
 
-async def test_a_server_that_says_nothing_at_all_is_said_to(odd):
+async def test_a_server_that_answers_nothing_is_reported(odd):
     configure, _ = odd
     answer = await Client(configure("mute")).ask("tools/list")
     assert "neither server/discover nor initialize" in answer["error"]["message"]
 
 
 @pytest.mark.parametrize("limits", [Limits(probe_timeout=0.1)])
-async def test_a_handshake_of_the_client_itself_is_waited_for_longer_but_not_for_ever(odd):
+async def test_a_clients_own_handshake_times_out_later(odd):
     configure, _ = odd
     gateway = configure("mute")
     client = Client(gateway)
@@ -152,7 +152,7 @@ async def test_a_handshake_of_the_client_itself_is_waited_for_longer_but_not_for
 
 
 @pytest.mark.parametrize("limits", [Limits(probe_timeout=0.1)])
-async def test_a_try_waits_for_a_handshake_as_long_as_an_upstream_does(odd):
+async def test_a_trial_waits_for_a_handshake_as_long_as_an_upstream_does(odd):
     configure, notes = odd
     gateway = configure("mute")
     async with asyncio.timeout(20):
@@ -163,7 +163,7 @@ async def test_a_try_waits_for_a_handshake_as_long_as_an_upstream_does(odd):
 
 
 @pytest.mark.parametrize("behaviour", ["exits", "exits-late"])
-async def test_a_try_starts_a_server_again_that_ends_on_the_probe(odd, behaviour):
+async def test_a_trial_restarts_a_server_that_exits_on_the_probe(odd, behaviour):
     configure, notes = odd
     gateway = configure(behaviour)
     report = await try_server(gateway, gateway.servers["odd"].spec, "me")
@@ -179,7 +179,7 @@ async def test_one_error_does_not_make_a_modern_server_a_server_of_the_handshake
     assert gateway.servers["odd"].era == "modern"
 
 
-async def test_a_server_slow_to_answer_the_probe_is_still_found_to_be_modern(odd):
+async def test_a_server_slow_to_answer_the_probe_is_still_detected_as_modern(odd):
     configure, notes = odd
     gateway = configure("slow-modern")
     assert (await Client(gateway).ask("tools/list"))["result"]["tools"]
@@ -197,14 +197,14 @@ async def test_a_refused_handshake_starts_no_bridge_where_the_server_is_not_mode
     assert not gateway.servers["odd"].needs_bridge
 
 
-async def test_without_the_bridge_a_server_that_ends_on_a_probe_has_not_crashed(odd):
+async def test_without_the_bridge_exiting_on_the_probe_is_not_a_crash(odd):
     configure, _ = odd
     gateway = configure("exits", bridge=False)
     assert (await Client(gateway).ask("tools/list"))["error"]["code"] == -32601
     assert gateway.servers["odd"].crash_loop.delay() == 0
 
 
-async def test_a_mistake_while_sending_what_waited_answers_whoever_waits(odd, monkeypatch):
+async def test_an_internal_error_while_sending_fails_the_waiting_requests(odd, monkeypatch):
     configure, _ = odd
     gateway = configure("silent")
 
@@ -219,7 +219,7 @@ async def test_a_mistake_while_sending_what_waited_answers_whoever_waits(odd, mo
 ASKABLE = {**MODERN, "io.modelcontextprotocol/clientCapabilities": {"elicitation": {}}}
 
 
-async def test_exchanges_with_a_group_are_told_apart_by_a_server_they_share(odd):
+async def test_a_shared_server_distinguishes_exchanges_with_a_group(odd):
     configure, _ = odd
     gateway = configure("silent", sharing="always")
     group = gateway.find("+odd")
@@ -234,7 +234,7 @@ async def test_exchanges_with_a_group_are_told_apart_by_a_server_they_share(odd)
 
 
 def group_of(gateway: Gateway, notes: Path, **members: str) -> Server:
-    """A group of odd servers: names, and how they behave."""
+    """Configure a group of odd servers: names, and how they behave."""
     specs = {
         name: ServerSpec(
             name, "test", command=sys.executable, args=["-I", "-S", ODD, behaviour, str(notes / name)]
@@ -250,7 +250,7 @@ def group_of(gateway: Gateway, notes: Path, **members: str) -> Server:
 
 
 @pytest.mark.parametrize("how", ["refuses", "cancels"])
-async def test_a_question_nobody_answers_ends_at_the_member_that_asked_it(gateway, tmp_path, how):
+async def test_an_unanswered_question_ends_at_the_member_that_asked(gateway, tmp_path, how):
     client = Client(gateway, server=group_of(gateway, tmp_path, one="silent", two="silent"))
     await client.ask("initialize", None, protocolVersion="2025-11-25", capabilities={"elicitation": {}})
     client.say(id=50, method="tools/call", params={"name": "two__t", "arguments": {"calls": 1}})
@@ -284,7 +284,7 @@ async def test_a_member_that_acknowledges_no_subscription_is_not_waited_for_long
 
 
 class Reader:
-    """Who reads a group's transport."""
+    """A receiver of a group's transport."""
 
     def __init__(self) -> None:
         self.received: list[dict[str, Any]] = []
@@ -367,7 +367,7 @@ async def test_a_group_takes_no_more_than_its_slowest_member(gateway, tmp_path):
     await transport.close()
 
 
-async def test_a_member_that_was_taken_out_is_not_reached_through_a_group(odd):
+async def test_a_removed_member_is_not_reached_through_a_group(odd):
     configure, _ = odd
     gateway = configure("silent", sharing="always")
     group = gateway.find("+odd")
@@ -377,7 +377,7 @@ async def test_a_member_that_was_taken_out_is_not_reached_through_a_group(odd):
     assert "server 'odd' is not configured" in answer["error"]["message"]
 
 
-async def test_a_cancelled_list_shows_nothing_that_is_denied(odd):
+async def test_a_cancelled_list_shows_no_denied_tools(odd):
     configure, _ = odd
     gateway = configure("silent", tools=ToolRules(deny=("t",)))
     client = Client(gateway)
@@ -393,7 +393,7 @@ async def test_a_cancelled_list_shows_nothing_that_is_denied(odd):
 
 @pytest.mark.parametrize("limits", [Limits(probe_timeout=0.5, max_processes=1)])
 @pytest.mark.parametrize("behaviour", ["silent", "exits"])
-async def test_finding_out_what_a_server_speaks_takes_one_place_among_the_processes(odd, behaviour):
+async def test_era_detection_counts_as_one_process(odd, behaviour):
     configure, _ = odd
     gateway = configure(behaviour)
     client = Client(gateway)
@@ -403,7 +403,7 @@ async def test_finding_out_what_a_server_speaks_takes_one_place_among_the_proces
 
 
 @pytest.mark.parametrize("meta", [MODERN, None])
-async def test_a_process_of_ones_own_is_not_read_while_its_client_is_not(odd, monkeypatch, meta):
+async def test_a_sessions_own_process_is_not_read_while_its_client_reads_slowly(odd, monkeypatch, meta):
     configure, _ = odd
     client = Client(configure("silent"))
     if meta is None:
@@ -444,7 +444,7 @@ async def test_a_shared_process_is_read_though_one_client_reads_slowly(odd, monk
     assert held == []
 
 
-async def test_a_server_of_each_sessions_own_tells_http_what_to_do(odd):
+async def test_a_server_with_unshared_processes_refuses_http_with_a_cure(odd):
     configure, _ = odd
     gateway = configure("modern-later", sharing="never")
     gateway.servers["odd"].era = Era.MODERN
@@ -483,13 +483,13 @@ async def test_calls_that_an_http_client_cancels_leave_nothing_behind(odd):
 
 
 def processes_of(notes: Path) -> list[int]:
-    """The processes that have this file as an argument."""
+    """Return the processes that have this file as an argument."""
     return [p.pid for p in psutil.process_iter(["cmdline"]) if str(notes) in (p.info["cmdline"] or ())]
 
 
 @pytest.mark.parametrize("then", ["restart", "take out"])
-async def test_restarts_at_once_leave_no_process_that_nobody_counts(odd, tmp_path, then):
-    """What was started ahead waits to be taken; a session makes each restart wait for the end of its process."""
+async def test_simultaneous_restarts_leave_no_uncounted_process(odd, tmp_path, then):
+    """With prewarmed processes, and a session whose process each restart has to end."""
     configure, _ = odd
     gateway = configure("silent", prewarm=2)
     server = gateway.servers["odd"]

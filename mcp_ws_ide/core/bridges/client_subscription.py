@@ -229,7 +229,9 @@ class ClientSubscription:
         self._covered, self._waiting = [], []
         self._uris.difference_update(uri for _, uri in covered)
         code = error_code(message.error)
-        reason = error_text(message.error) if message.error else "the server ended the subscription at once"
+        reason = (
+            error_text(message.error) if message.error else "the server ended the subscription immediately"
+        )
         effects = self._fail(covered, code or INTERNAL_ERROR, reason)
         if code in GATEWAY_ERRORS:
             return [*effects, *self._later()]

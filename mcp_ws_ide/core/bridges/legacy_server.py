@@ -254,7 +254,7 @@ class LegacyServer:
             self._give_up(call, "cancelled by the client", step)
 
     def _give_up(self, call: _Call, reason: str, step: Step) -> None:
-        """Refuse the questions of a call that nobody waits for any more, and cancel it."""
+        """Cancel a call that is no longer waited for, and refuse its questions."""
         del self._calls[call.server_id]
         self._by_client.pop(call.client_id, None)
         if call.method in INTERACTIVE and self._shared and call.answer is None:
@@ -272,7 +272,7 @@ class LegacyServer:
         step = Step()
         self._again.pop(state, None)
         if (call := self._parked.get(state)) is not None:
-            self._give_up(call, "the client gave no answer", step)
+            self._give_up(call, "the client did not answer", step)
         return step
 
     def owner_left(self, owner: Hashable) -> Step:
