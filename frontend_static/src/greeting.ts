@@ -11,7 +11,7 @@ interface GreetOptions {
   readonly where: string;
   /** Milliseconds within which the gateway must answer. */
   readonly openTimeout: number;
-  /** Aborted when nobody waits for the link any longer. */
+  /** Aborted when the link is no longer wanted. */
   readonly signal: AbortSignal;
 }
 
@@ -21,7 +21,12 @@ interface GreetOptions {
  * @param first takes that frame at once, and whatever else listens to the link from there on; throws where it is invalid.
  * @throws ConnectError there was no valid answer. The link is closed then.
  */
-export function greet(link: Link, hello: string, { where, openTimeout, signal }: GreetOptions, first: (text: string) => Greeting): Promise<Greeting> {
+export function greet(
+  link: Link,
+  hello: string,
+  { where, openTimeout, signal }: GreetOptions,
+  first: (text: string) => Greeting,
+): Promise<Greeting> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => fail(`no answer within ${openTimeout / 1000} s`), openTimeout);
     const aborted = (): void => fail("the transport was closed", CloseCode.NORMAL);

@@ -107,23 +107,23 @@ export function Choices({ options, ...shown }: Shown & { options: readonly { val
 export function JsonField(shown: Shown) {
   const { value, change } = shown;
   const [typed, setTyped] = useState<string | undefined>();
-  const [wrong, setWrong] = useState("");
-  const text = typed !== undefined && (wrong !== "" || same(parsed(typed), value)) ? typed : value === undefined ? "" : JSON.stringify(value, null, 2);
+  const [error, setError] = useState("");
+  const text = typed !== undefined && (error !== "" || same(parsed(typed), value)) ? typed : value === undefined ? "" : JSON.stringify(value, null, 2);
   const input = (event: { currentTarget: { value: string } }): void => {
     const now = event.currentTarget.value;
     setTyped(now);
     if (now.trim() === "") {
-      setWrong("");
+      setError("");
       return change(undefined);
     }
     const next = parsed(now);
-    setWrong(next === undefined ? "This is not valid JSON yet." : "");
+    setError(next === undefined ? "This is not valid JSON yet." : "");
     if (next !== undefined) change(next);
   };
   return (
     <>
-      <textarea {...described(shown)} data-unfinished={wrong !== "" || undefined} class="grow" rows={1} placeholder="JSON" spellcheck={false} value={text} onInput={input} />
-      {wrong && <p class="bad">{wrong}</p>}
+      <textarea {...described(shown)} data-unfinished={error !== "" || undefined} class="grow" rows={1} placeholder="JSON" spellcheck={false} value={text} onInput={input} />
+      {error && <p class="bad">{error}</p>}
     </>
   );
 }

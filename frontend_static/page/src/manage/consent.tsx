@@ -152,7 +152,8 @@ function TrialReport({ report }: { report: Report }) {
     <div class={`banner ${report.ok ? "" : "bad"}`} role="status">
       {report.ok ? (
         <p>
-          Success: <b>{[report.server || "unnamed server", report.version].filter(Boolean).join(" ")}</b>, {eraName(report.era)} era, {report.tools === 1 ? "1 tool" : `${report.tools ?? 0} tools`}, after {report.seconds} s. The server was stopped again.
+          Success: <b>{[report.server || "unnamed server", report.version].filter(Boolean).join(" ")}</b>, {eraName(report.era)} era,{" "}
+          {report.tools === 1 ? "1 tool" : `${report.tools ?? 0} tools`}, after {report.seconds} s. The server was stopped again.
         </p>
       ) : (
         <p>Failed: {report.error}</p>

@@ -69,21 +69,35 @@ function ValueInput({ id, label, value, onInput, error, placeholder, disabled }:
   );
 }
 
+interface SeveralProps {
+  label: string;
+  /** Name of the member of the entry, as the gateway's errors name it. */
+  name: string;
+  errors: Errors;
+  /** Label of the button that adds one. */
+  add: string;
+}
+
 /** A list of texts, one field each. */
-export function ListField({ label, name, values, onChange, errors, add }: { label: string; name: string; values: readonly Value[]; onChange: (values: Value[]) => void; errors: Errors; add: string }) {
+export function ListField({ label, name, values, onChange, errors, add }: SeveralProps & { values: readonly Value[]; onChange: (values: Value[]) => void }) {
   const id = useId();
+  const replace = (index: number, text: string): void => onChange(values.map((old, at) => (at === index ? text : old)));
   return (
     <fieldset class="field plain">
       <legend>{label}</legend>
-      {values.map((value, index) => (
-        <div key={index}>
-          <div class="row">
-            <ValueInput id={`${id}-${index}`} label={`${label}, ${index + 1}`} value={value} error={errors.get(`${name}[${index}]`)} onInput={(text) => onChange(values.map((old, at) => (at === index ? text : old)))} />
-            <Remove label={`Remove ${label}, ${index + 1}`} onClick={() => onChange(values.filter((_, at) => at !== index))} />
+      {values.map((value, index) => {
+        const error = errors.get(`${name}[${index}]`);
+        const title = `${label}, ${index + 1}`;
+        return (
+          <div key={index}>
+            <div class="row">
+              <ValueInput id={`${id}-${index}`} label={title} value={value} error={error} onInput={(text) => replace(index, text)} />
+              <Remove label={`Remove ${title}`} onClick={() => onChange(values.filter((_, at) => at !== index))} />
+            </div>
+            <FieldError id={`${id}-${index}`} error={error} />
           </div>
-          <FieldError id={`${id}-${index}`} error={errors.get(`${name}[${index}]`)} />
-        </div>
-      ))}
+        );
+      })}
       <FieldError id={id} error={errors.get(name)} />
       <button type="button" onClick={() => onChange([...values, ""])}>
         {add}
@@ -92,22 +106,51 @@ export function ListField({ label, name, values, onChange, errors, add }: { labe
   );
 }
 
+type Pair = readonly [name: string, value: Value];
+
+interface PairsProps extends SeveralProps {
+  pairs: readonly Pair[];
+  onChange: (pairs: Pair[]) => void;
+  /** Placeholder of a value. */
+  example: string;
+}
+
 /** Names with values: environment variables, headers. */
-export function PairsField({ label, name, pairs, onChange, errors, add, example }: { label: string; name: string; pairs: readonly (readonly [string, Value])[]; onChange: (pairs: (readonly [string, Value])[]) => void; errors: Errors; add: string; example: string }) {
+export function PairsField({ label, name, pairs, onChange, errors, add, example }: PairsProps) {
   const id = useId();
+  const replace = (index: number, pair: Pair): void => onChange(pairs.map((old, at) => (at === index ? pair : old)));
   return (
     <fieldset class="field plain">
       <legend>{label}</legend>
-      {pairs.map(([key, value], index) => (
-        <div key={index}>
-          <div class="row">
-            <input type="text" class="mono name" aria-label={`${label}, name ${index + 1}`} spellcheck={false} autocomplete="off" placeholder="NAME" value={key} onInput={(event) => onChange(pairs.map((old, at) => (at === index ? [event.currentTarget.value, value] : old)))} />
-            <ValueInput id={`${id}-${index}`} label={`${label}, value of ${key || index + 1}`} value={value} placeholder={example} error={errors.get(`${name}.${key}`)} onInput={(text) => onChange(pairs.map((old, at) => (at === index ? [key, text] : old)))} />
-            <Remove label={`Remove ${key || `pair ${index + 1}`}`} onClick={() => onChange(pairs.filter((_, at) => at !== index))} />
+      {pairs.map(([key, value], index) => {
+        const error = errors.get(`${name}.${key}`);
+        return (
+          <div key={index}>
+            <div class="row">
+              <input
+                type="text"
+                class="mono name"
+                aria-label={`${label}, name ${index + 1}`}
+                spellcheck={false}
+                autocomplete="off"
+                placeholder="NAME"
+                value={key}
+                onInput={(event) => replace(index, [event.currentTarget.value, value])}
+              />
+              <ValueInput
+                id={`${id}-${index}`}
+                label={`${label}, value of ${key || index + 1}`}
+                value={value}
+                placeholder={example}
+                error={error}
+                onInput={(text) => replace(index, [key, text])}
+              />
+              <Remove label={`Remove ${key || `pair ${index + 1}`}`} onClick={() => onChange(pairs.filter((_, at) => at !== index))} />
+            </div>
+            <FieldError id={`${id}-${index}`} error={error} />
           </div>
-          <FieldError id={`${id}-${index}`} error={errors.get(`${name}.${key}`)} />
-        </div>
-      ))}
+        );
+      })}
       <FieldError id={id} error={errors.get(name)} />
       <button type="button" onClick={() => onChange([...pairs, ["", ""]])}>
         {add}

@@ -43,7 +43,8 @@ function isEntry(value: Record<string, any>): boolean {
 
 /** Parse JSON, allowing comments, trailing commas, and missing outer braces. */
 function parseLoose(text: string): unknown {
-  const plain = text.replace(/"(?:\\.|[^"\\\n])*"|\/\/[^\n]*|\/\*[\s\S]*?\*\//g, (part) => (part.startsWith('"') ? part : " ")).replace(/"(?:\\.|[^"\\\n])*"|,(?=\s*[}\]])/g, (part) => (part.startsWith('"') ? part : ""));
+  const withoutComments = text.replace(/"(?:\\.|[^"\\\n])*"|\/\/[^\n]*|\/\*[\s\S]*?\*\//g, (part) => (part.startsWith('"') ? part : " "));
+  const plain = withoutComments.replace(/"(?:\\.|[^"\\\n])*"|,(?=\s*[}\]])/g, (part) => (part.startsWith('"') ? part : ""));
   try {
     return JSON.parse(plain);
   } catch (error) {

@@ -9,7 +9,7 @@ import type { Wire } from "./wire.js";
 /** Milliseconds for the handshake, lists and other short requests. */
 export const REQUEST_TIMEOUT = 60_000;
 
-/** What a server told about itself when the client connected. */
+/** What a server said about itself when the client connected. */
 export interface Info {
   readonly name: string;
   readonly version: string;

@@ -112,12 +112,12 @@ function Media({ data, type, name = "data" }: { data: unknown; type: unknown; na
 
 /** Saved without a content type: the browser must not open what a server sends. */
 function Save({ data, name }: { data: string; name: string }) {
-  const [wrong, setWrong] = useState("");
+  const [error, setError] = useState("");
   const save = (): void => {
     try {
       saveFile(name, Uint8Array.from(atob(data), (character) => character.charCodeAt(0)), "application/octet-stream");
     } catch {
-      setWrong("The content is not valid base64.");
+      setError("The content is not valid base64.");
     }
   };
   return (
@@ -125,7 +125,7 @@ function Save({ data, name }: { data: string; name: string }) {
       <button type="button" class="quiet" onClick={save}>
         Save
       </button>
-      {wrong && <span class="warn">{wrong}</span>}
+      {error && <span class="warn">{error}</span>}
     </>
   );
 }

@@ -15,7 +15,8 @@ interface Props {
   values: Readonly<Record<string, string>>;
   setValues: (values: Record<string, string>) => void;
   complete: (name: string, value: string) => Promise<readonly string[]>;
-  wrong: ReadonlySet<string>;
+  /** Names of the required fields that are empty. */
+  missing: ReadonlySet<string>;
 }
 
 type Texts = Record<string, string>;
@@ -41,11 +42,11 @@ export function textsIn(value: unknown): Texts {
   return Object.fromEntries(members.filter(([, text]) => typeof text === "string"));
 }
 
-export function Fill({ blanks, values, setValues, complete, wrong }: Props) {
+export function Fill({ blanks, values, setValues, complete, missing }: Props) {
   return (
     <>
       {blanks.map((blank) => (
-        <OneBlank key={blank.name} blank={blank} value={own(values, blank.name) ?? ""} set={(value) => setValues({ ...values, [blank.name]: value })} complete={complete} wrong={wrong.has(blank.name)} />
+        <OneBlank key={blank.name} blank={blank} value={own(values, blank.name) ?? ""} set={(value) => setValues({ ...values, [blank.name]: value })} complete={complete} missing={missing.has(blank.name)} />
       ))}
     </>
   );
@@ -54,7 +55,15 @@ export function Fill({ blanks, values, setValues, complete, wrong }: Props) {
 /** Milliseconds without typing after which suggestions are requested. */
 const PAUSE = 150;
 
-function OneBlank({ blank, value, set, complete, wrong }: { blank: Blank; value: string; set: (value: string) => void; complete: Props["complete"]; wrong: boolean }) {
+interface OneBlankProps {
+  blank: Blank;
+  value: string;
+  set: (value: string) => void;
+  complete: Props["complete"];
+  missing: boolean;
+}
+
+function OneBlank({ blank, value, set, complete, missing }: OneBlankProps) {
   const id = useId();
   const [offers, setOffers] = useState<readonly string[]>([]);
   const [asking, setAsking] = useState(false);
@@ -68,7 +77,7 @@ function OneBlank({ blank, value, set, complete, wrong }: { blank: Blank; value:
     };
   }, [value, asking]);
   return (
-    <div class={`field ${wrong ? "wrong" : ""}`}>
+    <div class={`field ${missing ? "wrong" : ""}`}>
       <div class="row label">
         <label for={id}>
           {blank.name}
@@ -82,7 +91,7 @@ function OneBlank({ blank, value, set, complete, wrong }: { blank: Blank; value:
         autocomplete="off"
         list={offers.length > 0 ? `${id}-offers` : undefined}
         aria-required={blank.required}
-        aria-invalid={wrong}
+        aria-invalid={missing}
         aria-describedby={blank.description ? `${id}-hint` : undefined}
         value={value}
         onFocus={() => setAsking(true)}
@@ -94,7 +103,7 @@ function OneBlank({ blank, value, set, complete, wrong }: { blank: Blank; value:
           <option key={offer} value={offer} />
         ))}
       </datalist>
-      {wrong && <p class="bad error">is required</p>}
+      {missing && <p class="bad error">is required</p>}
     </div>
   );
 }

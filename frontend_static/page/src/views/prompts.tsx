@@ -42,14 +42,14 @@ function texts(given: string): Record<string, string> {
 
 function PromptDetail({ prompt, connection }: { prompt: Prompt; connection: Connection }) {
   const [values, setValues] = useTexts(connection, draftKey("prompt", prompt.name));
-  const [wrong, setWrong] = useState<ReadonlySet<string>>(new Set());
+  const [missing, setMissing] = useState<ReadonlySet<string>>(new Set());
   const blanks = (Array.isArray(prompt.arguments) ? prompt.arguments : []).map(({ name, description, required }) => ({ name, description, required: required === true }));
   const faults = useMemo(() => faultsOf("Prompt", prompt), [prompt]);
   const get = (): void => {
-    const missing = new Set(blanks.filter(({ name, required }) => required && !own(values, name)).map(({ name }) => name));
-    setWrong(missing);
+    const unset = new Set(blanks.filter(({ name, required }) => required && !own(values, name)).map(({ name }) => name));
+    setMissing(unset);
     const given = Object.fromEntries(Object.entries(values).filter(([, value]) => value !== ""));
-    if (missing.size === 0) connection.calls.start("prompt", prompt.name, given);
+    if (unset.size === 0) connection.calls.start("prompt", prompt.name, given);
   };
   useKeys(() => [{ key: "Ctrl+Enter", label: "get the prompt", typing: true, run: get }], [values]);
   return (
@@ -60,7 +60,7 @@ function PromptDetail({ prompt, connection }: { prompt: Prompt; connection: Conn
         {faults && <Banner kind="warn">This definition does not conform to MCP: {faults}.</Banner>}
       </header>
       <form class="arguments-form stack" noValidate onSubmit={(event) => (event.preventDefault(), get())}>
-        <Fill blanks={blanks} values={values} setValues={setValues} wrong={wrong} complete={(name, value) => connection.complete({ type: "ref/prompt", name: prompt.name }, name, value, others(values, name))} />
+        <Fill blanks={blanks} values={values} setValues={setValues} missing={missing} complete={(name, value) => connection.complete({ type: "ref/prompt", name: prompt.name }, name, value, others(values, name))} />
         <div class="row">
           <button type="submit" class="primary">
             Get

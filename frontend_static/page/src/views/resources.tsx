@@ -105,13 +105,13 @@ function requiredOf(template: string): ReadonlySet<string> {
 
 function TemplateDetail({ template, connection }: { template: ResourceTemplateType; connection: Connection }) {
   const [values, setValues] = useTexts(connection, draftKey("template", template.uriTemplate));
-  const [wrong, setWrong] = useState<ReadonlySet<string>>(new Set());
+  const [missing, setMissing] = useState<ReadonlySet<string>>(new Set());
   const names = [...new Set(variablesOf(template.uriTemplate))];
   const required = requiredOf(template.uriTemplate);
   const show = (): void => {
-    const missing = new Set(names.filter((name) => required.has(name) && !own(values, name)));
-    setWrong(missing);
-    if (missing.size > 0) return;
+    const unset = new Set(names.filter((name) => required.has(name) && !own(values, name)));
+    setMissing(unset);
+    if (unset.size > 0) return;
     const uri = new UriTemplate(template.uriTemplate).expand(Object.fromEntries(names.map((name) => [name, own(values, name)]).filter(([, value]) => value)));
     go(["server", connection.name, "resources", uri]);
     connection.calls.start("resource", uri, {});
@@ -131,7 +131,7 @@ function TemplateDetail({ template, connection }: { template: ResourceTemplateTy
           blanks={names.map((name) => ({ name, required: required.has(name) }))}
           values={values}
           setValues={setValues}
-          wrong={wrong}
+          missing={missing}
           complete={(name, value) => connection.complete({ type: "ref/resource", uri: template.uriTemplate }, name, value, others(values, name))}
         />
         <div class="row">
