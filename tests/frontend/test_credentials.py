@@ -68,7 +68,7 @@ async def test_headers_can_be_set_in_node(own, drivers):
     [
         ({"token": "wrong"}, "fast", "Unauthorized", "refused the credential (401): a credential is missing"),
         ({}, "fast", "Unauthorized", "(401)"),
-        (None, "nope", "UnknownServer", "no server 'nope'"),
+        (None, "nope", "UnknownServer", "server 'nope' is not configured"),
         ({"token": "secret\n"}, "fast", "ConnectError", "the token for"),
         ({"tokens": [None]}, "fast", "ConnectError", "could not obtain the token for"),
     ],
@@ -93,7 +93,7 @@ async def test_a_page_learns_why_it_is_refused(own, drivers):
     driver = await drivers("chromium", own)
     with pytest.raises(Refused, match=r"Unauthorized: .*\(401\): a credential is missing or wrong"):
         await driver.connect(endpoint(own), options={"token": "wrong"})
-    with pytest.raises(Refused, match=r"UnknownServer: .*there is no server 'nope'"):
+    with pytest.raises(Refused, match=r"UnknownServer: .*server 'nope' is not configured"):
         await driver.connect(endpoint(own, "nope"), options={"token": own.token})
 
 

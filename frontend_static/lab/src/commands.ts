@@ -60,7 +60,8 @@ export class Commands {
     this.add(CommandIds.endAll, trans.__('The MCP sessions could not be ended'), () => this.endAll(), {
       label: trans.__('End All MCP Sessions…')
     });
-    this.add(CommandIds.copyEndpoint, trans.__('The MCP endpoint URL could not be copied'), args => this.copyEndpoint(args), {
+    const notCopied = trans.__('The MCP endpoint URL could not be copied');
+    this.add(CommandIds.copyEndpoint, notCopied, args => this.copyEndpoint(args), {
       label: trans.__('Copy MCP Endpoint URL…')
     });
     this.add(CommandIds.copyEntry, trans.__('The MCP entry could not be copied'), args => this.copyEntry(args), {
@@ -186,7 +187,7 @@ export class Commands {
       const entry = await this.gateway.api.entry(server, answer.value as Ide, token);
       Clipboard.copyToSystem(JSON.stringify(entry, null, 2));
       const message = token
-        ? trans.__('Copied the entry for %1. Its token gives access to this server for 30 days; keep it secret.', server)
+        ? trans.__('Copied the entry for %1. Its token gives access to this server for 30 days.', server)
         : trans.__('Copied the entry for %1. It contains no credential.', server);
       Notification.success(message, { autoClose: 8000 });
     }
@@ -247,7 +248,10 @@ export class Commands {
         return trans.__('the Jupyter server cannot be reached (%1); try again when it is running', error.message);
       case 401:
       case 403:
-        return trans.__('Jupyter refused the request (%1); log in again, or ask the administrator of this server', error.message);
+        return trans.__(
+          'Jupyter refused the request (%1); log in again, or ask the administrator of this server',
+          error.message
+        );
       default:
         return error.message;
     }

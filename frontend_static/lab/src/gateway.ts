@@ -10,8 +10,8 @@ import { type ISignal, Signal } from '@lumino/signaling';
 import type { Api, GatewayError, Server, Session } from './api';
 
 /**
- * Whether the gateway answers: `unknown` before the first answer, `absent` if the Jupyter server has no gateway, `refused`
- * if the user is no longer logged in or lacks permission.
+ * Whether the gateway answers: `unknown` before the first answer, `absent` if the Jupyter server has no gateway,
+ * `refused` if the user is no longer logged in or lacks permission.
  */
 export type Reach = 'unknown' | 'reachable' | 'unreachable' | 'refused' | 'absent';
 

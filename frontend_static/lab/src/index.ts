@@ -1,6 +1,6 @@
 /**
- * The JupyterLab extension: its plugins, and the parts of the application that each needs. Notebook 7 lacks some of them:
- * the plugins that need those do nothing there, and the page opens in a browser tab.
+ * The JupyterLab extension: its plugins, and the parts of the application that each needs. Notebook 7 lacks some of
+ * them: the plugins that need those do nothing there, and the page opens in a browser tab.
  */
 
 import { ILabShell, ILayoutRestorer, type JupyterFrontEnd, type JupyterFrontEndPlugin } from '@jupyterlab/application';

@@ -1,6 +1,6 @@
 /**
- * The page as a panel of JupyterLab. The panel supplies theme and title, and restores the route after a reload; everything
- * else is up to the page.
+ * The page as a panel of JupyterLab. The panel supplies theme and title, and restores the route after a reload;
+ * everything else is up to the page.
  */
 
 import { type IThemeManager, MainAreaWidget } from '@jupyterlab/apputils';

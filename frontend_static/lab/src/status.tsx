@@ -47,7 +47,11 @@ export class StatusItem extends ReactWidget {
       case 'reachable':
         return {
           text: trans.__('MCP: %1', String(count)),
-          title: trans._n('%1 MCP session; the gateway is reachable', '%1 MCP sessions; the gateway is reachable', count)
+          title: trans._n(
+            '%1 MCP session; the gateway is reachable',
+            '%1 MCP sessions; the gateway is reachable',
+            count
+          )
         };
       case 'absent':
         return {
@@ -59,7 +63,10 @@ export class StatusItem extends ReactWidget {
       case 'refused':
         return {
           text: trans.__('MCP: refused'),
-          title: trans.__('The MCP gateway refused the request (%1); log in again, or ask the administrator of this server', gateway.problem)
+          title: trans.__(
+            'The MCP gateway refused the request (%1); log in again, or ask the administrator of this server',
+            gateway.problem
+          )
         };
       default:
         return {

@@ -129,8 +129,8 @@ function Remove({ name, onClose }: { name: string; onClose: () => void }) {
   const act = async (): Promise<void> => {
     await remove(name);
     announce(`${name} was removed`);
+    go(["servers"]); // first: this view would go on requesting a server that no longer exists
     await serversWithUsage.refresh();
-    go(["servers"]);
   };
   return (
     <Confirm title={`Remove ${name}?`} yes="Remove" act={act} onClose={onClose}>
