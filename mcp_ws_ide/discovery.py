@@ -1,6 +1,6 @@
-"""Find a running gateway: Jupyter's own record of its servers, or what the environment says.
+"""Find a running gateway, from Jupyter's record of its servers or from environment variables.
 
-Reads files only; imports neither Jupyter Server nor the gateway, so that clients and tools start quickly.
+Only reads files; imports neither Jupyter Server nor the gateway, so that clients and tools start quickly.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from mcp_ws_ide.errors import ConnectError, UnusableArgument
 _PAGES = re.compile(
     r"(?P<base>(?>(?:.*?/user/[^/]+)?).*?)/(?:lab|tree|notebooks|edit|doc|consoles|terminals|voila|mcp-ws)(?:/.*)?$"
 )
-"""The address of a page of Jupyter, as it is copied from a browser; a user may be called ``lab``."""
+"""The address of a Jupyter page as copied from a browser; note that a user may be called ``lab``."""
 
 
 ON_SOCKET: Final = "http+unix://"
@@ -31,11 +31,11 @@ ON_SOCKET: Final = "http+unix://"
 
 @dataclass(frozen=True, slots=True)
 class RunningGateway:
-    """Where a Jupyter server listens, and the credential for it.
+    """The address of a Jupyter server, and the credential for it.
 
     Attributes:
-        url: its base URL, ending in ``/``.
-        token: its token; ``""`` when it needs none or it is not known.
+        url: base URL, ending in ``/``.
+        token: its token; ``""`` if it needs none or it is not known.
     """
 
     url: str
@@ -45,9 +45,9 @@ class RunningGateway:
 
 
 def running_gateways() -> list[RunningGateway]:
-    """The Jupyter servers of this user that are alive, newest first; those on a Unix socket after all others."""
+    """Return this user's live Jupyter servers, newest first; servers on a Unix socket come last."""
     files = sorted(Path(jupyter_runtime_dir()).glob("jpserver-*.json"), key=_modified, reverse=True)
-    found = []
+    gateways = []
     for path in files:
         try:
             record = json.loads(path.read_text())
@@ -57,8 +57,8 @@ def running_gateways() -> list[RunningGateway]:
         except (OSError, ValueError, KeyError):
             continue
         if gateway.pid is not None and _alive(gateway.pid):
-            found.append(gateway)
-    return sorted(found, key=lambda gateway: gateway.url.startswith(ON_SOCKET))
+            gateways.append(gateway)
+    return sorted(gateways, key=lambda gateway: gateway.url.startswith(ON_SOCKET))
 
 
 def _modified(path: Path) -> float:
@@ -84,14 +84,14 @@ def find_gateway(
     token_file: str | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> RunningGateway:
-    """The gateway to use: the arguments, else the environment, else the newest that runs.
+    """Return the gateway to use: from the arguments, else from the environment, else the newest running one.
 
-    The environment is ``JUPYTER_SERVER_URL`` (set in Jupyter's terminals) with ``JUPYTER_TOKEN`` or
+    The environment variables are ``JUPYTER_SERVER_URL`` (set in Jupyter's terminals) with ``JUPYTER_TOKEN`` or
     ``JUPYTERHUB_API_TOKEN``.
 
     Raises:
-        UnusableArgument: the address is none, or the token file cannot be read.
-        ConnectError: there is none, or it has no TCP port.
+        UnusableArgument: the address is invalid, or the token file cannot be read.
+        ConnectError: no server is running, or it has no TCP port.
     """
     token = (
         token
@@ -121,17 +121,17 @@ def _read_token(path: str | None) -> str | None:
         token = Path(path).read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
         raise UnusableArgument(f"the token file {path} cannot be read: {error}") from None
-    if not token:  # another credential in its place would be a surprise
+    if not token:  # falling back to another credential would be a surprise
         raise UnusableArgument(f"the token file {path} is empty")
     return token
 
 
 def normal_url(url: str) -> str:
-    """A Jupyter base URL with its scheme and a final slash, without query and without the path of a page.
+    """Return a Jupyter base URL with scheme and final slash, without query and without the path of a page.
 
     Raises:
-        UnusableArgument: it is no http(s) URL.
-        ConnectError: it is that of a Unix socket.
+        UnusableArgument: it is not an http(s) URL.
+        ConnectError: it is the address of a Unix socket.
     """
     _check_for_port(url)
     parts = split_address(url if "://" in url else f"http://{url}", ("http", "https"))
@@ -144,30 +144,30 @@ def _check_for_port(url: str) -> None:
     if url.startswith(ON_SOCKET):
         socket = unquote(url.removeprefix(ON_SOCKET).partition("/")[0])
         raise ConnectError(
-            f"Jupyter listens on the Unix socket {socket} only; MCP clients and tools need a TCP port: "
+            f"Jupyter listens only on the Unix socket {socket}, but MCP clients and tools need a TCP port; "
             "start it without --sock"
         )
 
 
 def split_address(url: str, schemes: Sequence[str]) -> SplitResult:
-    """The parts of an address that can be connected to.
+    """Return the parts of an address that can be connected to.
 
     Args:
-        schemes: those that it may have.
+        schemes: the accepted schemes.
 
     Raises:
-        UnusableArgument: it has another scheme, no host, or a port that none is. The query is not repeated: it may
-            hold a token.
+        UnusableArgument: the scheme is not accepted, the host is missing, or the port is invalid. The query is not
+            repeated in the message, as it may contain a token.
     """
     try:
         parts = urlsplit(url)
         usable = parts.scheme in schemes and parts.hostname and parts.port != 0
-    except ValueError:  # a port out of range, or half a bracket
+    except ValueError:  # a port out of range, or an unbalanced bracket
         usable = False
     if not usable:
         form = " or ".join(f"{scheme}://HOST:PORT/…" for scheme in schemes)
         raise UnusableArgument(
-            f"{url.partition('?')[0]!r} is no address; give {form}, with a PORT from 1 to 65535 or none"
+            f"{url.partition('?')[0]!r} is not a valid address; give {form}, with an optional PORT from 1 to 65535"
         )
     return parts
 
@@ -180,25 +180,25 @@ def _same_place(one: str, other: str) -> bool:
 
 
 def endpoint_url(gateway: RunningGateway, server: str) -> str:
-    """The WebSocket URL of one server.
+    """Return the WebSocket URL of a server.
 
     Raises:
-        UnusableArgument: ``server`` is no server name.
+        UnusableArgument: ``server`` is not a server name.
     """
     check_name(server)
     return websocket_url(gateway, f"servers/{quote(server, safe='+')}")
 
 
 def check_name(server: str) -> None:
-    """Refuse what cannot be the name of a server, before a gateway is looked for.
+    """Refuse an invalid server name before a gateway is looked for.
 
     Raises:
-        UnusableArgument: it is none.
+        UnusableArgument: ``server`` is not a server name.
     """
     if not ENDPOINT_NAME.fullmatch(server):
         raise UnusableArgument(f"{server!r} is neither a server name nor a ws:// or http:// URL")
 
 
 def websocket_url(gateway: RunningGateway, path: str) -> str:
-    """The ``ws``/``wss`` URL of a path below ``mcp-ws/``."""
+    """Return the ``ws``/``wss`` URL of a path below ``mcp-ws/``."""
     return f"ws{gateway.url.removeprefix('http')}mcp-ws/{path}"

@@ -1,6 +1,6 @@
-"""The entries by which IDEs and agents find a server of the gateway. Pure.
+"""Configuration entries with which IDEs and agents connect to a server of the gateway. Performs no I/O.
 
-Some speak Streamable HTTP; the others launch ``mcp-ws-connect``, which resumes.
+Some IDEs speak Streamable HTTP; the others launch ``mcp-ws-connect``, whose sessions resume.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def _vscode_command(name: str, http: str, websocket: str, token: str | None) -> 
 
 
 def _ask_vscode(name: str, token: str | None, entry_with: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
-    """Without a token VS Code asks for one and keeps it in its own store."""
+    """Without a token, let VS Code ask for one and keep it in its own store."""
     if token is not None:
         return {"servers": {name: entry_with(token)}}
     asked = {
@@ -42,7 +42,7 @@ def _ask_vscode(name: str, token: str | None, entry_with: Callable[[str], dict[s
 
 
 def _cursor(name: str, http: str, websocket: str, token: str | None) -> dict[str, Any]:
-    """``.cursor/mcp.json``; without a token it is taken from the environment."""
+    """``.cursor/mcp.json``; without a token it refers to the environment variable."""
     header = f"Bearer {token or f'${{env:{TOKEN_VARIABLE}}}'}"
     return {"mcpServers": {name: {"url": http, "headers": {"Authorization": header}}}}
 
@@ -69,24 +69,24 @@ IDES: Final[dict[str, Callable[[str, str, str, str | None], dict[str, Any]]]] = 
     "jupyter-ai": _jupyter_ai,
     "notebook-intelligence": _command,
 }
-"""What can be asked for, by name."""
+"""The known IDEs and agents, by name."""
 
 
 def entry(ide: str, name: str, base_url: str, token: str | None) -> dict[str, Any]:
-    """The configuration entry of one server for one IDE.
+    """Return the configuration entry of one server for one IDE.
 
     Args:
         ide: a key of :data:`IDES`.
-        name: the server.
-        base_url: of the Jupyter server, with its final slash.
-        token: what to put in; None leaves it to the IDE, or to the environment.
+        name: name of the server.
+        base_url: base URL of the Jupyter server, with its final slash.
+        token: written into the entry; None leaves it to the IDE or the environment.
     """
     http = f"{base_url}mcp-ws/servers/{name}"
     return IDES[ide](name, http, f"ws{http.removeprefix('http')}", token)
 
 
 def grouped_entries(name: str, base_url: str, token: str | None) -> list[tuple[list[str], dict[str, Any]]]:
-    """The different entries of one server, each with the IDEs that it is for; arguments as of :func:`entry`."""
+    """Return the distinct entries of one server, each with the IDEs that it is for; for arguments see :func:`entry`."""
     groups: dict[str, list[str]] = {}
     for ide in IDES:
         groups.setdefault(json.dumps(entry(ide, name, base_url, token)), []).append(ide)

@@ -1,7 +1,7 @@
-"""Tools and results as notebooks can show them: ``%load_ext mcp_ws_ide.notebook``.
+"""Show tools and results in notebooks: ``%load_ext mcp_ws_ide.notebook``.
 
-Then what a client returns (``await client.list_tools()``, ``await client.call_tool(…)``, …) shows as tables, text
-and pictures, with either major of the SDK. What a server wrote is only ever text: nothing of it becomes HTML.
+Results of a client (``await client.list_tools()``, ``await client.call_tool(…)``, …) are then shown as tables, text
+and images, with either major of the SDK. Everything a server wrote is shown as text; none of it becomes HTML.
 """
 
 from __future__ import annotations
@@ -17,39 +17,39 @@ except ImportError:  # SDK 1.x
     from mcp import types
 
 PICTURES: Final = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
-"""Media types of pictures that are shown; an SVG could hold a script."""
+"""Media types of images that are shown; SVG is excluded because it can contain scripts."""
 SOUNDS: Final = frozenset({"audio/wav", "audio/x-wav", "audio/mpeg", "audio/ogg", "audio/webm"})
 SHOWN_CHARACTERS: Final = 20_000
-"""How much of one text is shown."""
+"""Characters of one text that are shown."""
 
 
 def load_ipython_extension(ipython: Any) -> None:
-    """Let IPython show tools and results; called by ``%load_ext``."""
+    """Register the formatters; called by ``%load_ext``."""
     formatter = ipython.display_formatter.formatters["text/html"]
     for shown, show in FORMATS.items():
         formatter.for_type(shown, show)
 
 
 def unload_ipython_extension(ipython: Any) -> None:
-    """Undo :func:`load_ipython_extension`; called by ``%unload_ext``."""
+    """Remove the formatters; called by ``%unload_ext``."""
     formatter = ipython.display_formatter.formatters["text/html"]
     for shown in FORMATS:
         formatter.pop(shown, None)
 
 
 def _plain(value: Any) -> dict[str, Any]:
-    """The value as it was on the wire; the majors of the SDK name their attributes differently."""
+    """Return the value as it was on the wire; the majors of the SDK name their attributes differently."""
     plain: dict[str, Any] = value.model_dump(by_alias=True, mode="json", exclude_none=True)
     return plain
 
 
 def tools_html(result: Any) -> str:
-    """A table of tools."""
+    """Return a table of tools."""
     return _tools(_plain(result)["tools"])
 
 
 def tool_html(tool: Any) -> str:
-    """One tool."""
+    """Return a table of one tool."""
     return _tools([_plain(tool)])
 
 
@@ -62,7 +62,7 @@ def _tools(tools: Iterable[dict[str, Any]]) -> str:
         )
         for tool in tools
     )
-    return f"<table><thead>{_row('tool', 'what it does', 'arguments', cell='th')}</thead><tbody>{rows}</tbody></table>"
+    return f"<table><thead>{_row('tool', 'description', 'arguments', cell='th')}</thead><tbody>{rows}</tbody></table>"
 
 
 def _row(*cells: str, cell: str = "td") -> str:
@@ -85,11 +85,11 @@ def _arguments(schema: dict[str, Any]) -> str:
 
 
 def result_html(result: Any) -> str:
-    """What a tool returned."""
+    """Return the result of a tool call."""
     plain = _plain(result)
     parts = [_content(content) for content in plain.get("content", [])]
     if plain.get("isError"):
-        parts.insert(0, "<b>The tool reports an error.</b>")
+        parts.insert(0, "<b>The tool reported an error.</b>")
     if "structuredContent" in plain:
         parts.append(_details("structured content", plain["structuredContent"]))
     return "".join(parts) or "<i>no content</i>"
@@ -100,14 +100,14 @@ def _content(content: dict[str, Any]) -> str:
     if kind == "text":
         return f"<pre>{_text(content['text'])}</pre>"
     if kind == "image" and media in PICTURES:
-        return f'<img alt="a picture of {media}" src="data:{media};base64,{escape(content["data"])}">'
+        return f'<img alt="image ({media})" src="data:{media};base64,{escape(content["data"])}">'
     if kind == "audio" and media in SOUNDS:
         return f'<audio controls src="data:{media};base64,{escape(content["data"])}"></audio>'
     return _details(str(kind), content)
 
 
 def contents_html(result: Any) -> str:
-    """What a resource holds."""
+    """Return the contents of a resource."""
     contents = _plain(result).get("contents", [])
     return "".join(
         f"<p><code>{_text(content.get('uri', ''))}</code></p>"
@@ -133,4 +133,4 @@ FORMATS: Final[dict[type, Callable[[Any], str]]] = {
     types.CallToolResult: result_html,
     types.ReadResourceResult: contents_html,
 }
-"""How each type of the SDK is shown."""
+"""The formatter of each SDK type."""

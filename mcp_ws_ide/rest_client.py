@@ -1,4 +1,4 @@
-"""The inspector's way to a gateway: REST calls and the tap."""
+"""A synchronous client of a gateway's REST interface and of its tap."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _T = TypeVar("_T")
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A redirect would carry the token elsewhere; the gateway never sends one."""
+    """Refuses redirects, which would carry the token elsewhere; the gateway never sends one."""
 
     def redirect_request(self, *args: Any, **kwargs: Any) -> None:
         return None
@@ -40,9 +40,9 @@ _opener = urllib.request.build_opener(_NoRedirect)
 
 
 class GatewayClient:
-    """Talks to one gateway.
+    """Calls one gateway.
 
-    Raises :class:`Unauthorized` or :class:`ConnectError`, in words.
+    Methods raise :class:`Unauthorized` or :class:`ConnectError`.
     """
 
     def __init__(self, gateway: RunningGateway, timeout: float = TIMEOUT) -> None:
@@ -50,7 +50,7 @@ class GatewayClient:
         self._timeout = timeout
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        """One REST call below ``mcp-ws/api/``; an empty answer becomes ``{}``."""
+        """Make one REST call below ``mcp-ws/api/``; return its JSON object, ``{}`` for an empty response."""
         data = None if body is None else json.dumps(body).encode()
         url = f"{self._gateway.url}mcp-ws/api/{path}"
         request = urllib.request.Request(url, data, self._headers(), method=method)  # noqa: S310 - http(s) only
@@ -66,15 +66,17 @@ class GatewayClient:
         try:
             answer: dict[str, Any] = json.loads(text or b"{}")
         except ValueError:
-            raise ConnectError(f"{url} does not answer with JSON; is this a Jupyter server?") from None
+            raise ConnectError(
+                f"{url} does not answer with JSON; check that it is a Jupyter server"
+            ) from None
         return answer
 
     def inject_fault(self, session: str, fault: str, **parameters: Any) -> str:
-        """Break the link of a session on purpose; returns what was done, in words.
+        """Inject a fault into the link of a session; return a description of what was done.
 
         Args:
             fault: ``cut``, ``half_open`` (seconds), ``delay`` (ms, seconds), ``duplicate`` (count) or
-                ``refuse_resume`` (how: ``gone`` or ``later``, count). docs/guides/test-reconnecting.md describes them.
+                ``refuse_resume`` (how: ``gone`` or ``later``, count); see docs/guides/test-reconnecting.md.
         """
         answer = self.call("POST", f"sessions/{quote(session)}/faults", {"fault": fault, **parameters})
         return str(answer.get("detail", fault))
@@ -86,28 +88,33 @@ class GatewayClient:
         return headers
 
     def refused(self, status: int, body: bytes) -> ConnectError:
-        """What an HTTP status of the gateway means, in words."""
+        """Return the error for an HTTP status of the gateway."""
         try:
-            words = str(json.loads(body)["message"])
-        except (ValueError, KeyError, TypeError):
-            words = ""
+            answer = json.loads(body)
+        except ValueError:
+            answer = None
+        message = str(answer["message"]) if isinstance(answer, dict) and "message" in answer else ""
         if status in (401, 403):
             hint = "give a token with --token-file or JUPYTER_TOKEN"
-            return Unauthorized(f"{self._gateway.url} refused ({status}): {words or 'no credential'}; {hint}")
-        if status == 404 and not words.startswith("there is no"):
-            return ConnectError(
-                f"{self._gateway.url} has no MCP gateway: is mcp-ws-ide installed in that server?"
+            return Unauthorized(
+                f"{self._gateway.url} refused ({status}): {message or 'no credential'}; {hint}"
             )
-        return ConnectError(f"{self._gateway.url} answered {status}: {words}")
+        if status == 404 and not (
+            isinstance(answer, dict) and "status" in answer
+        ):  # Jupyter's, not the gateway's
+            return ConnectError(
+                f"{self._gateway.url} has no MCP gateway; check that mcp-ws-ide is installed in that server"
+            )
+        return ConnectError(f"{self._gateway.url} answered {status}: {message}")
 
     def attached(self) -> dict[str, Any]:
-        """The tap's greeting: that it opens to this credential, and whose numbers it gives (``instance``)."""
+        """Return the first record of the tap, whose ``instance`` identifies the feed; proves access to the tap."""
         with closing(self.records()) as records:
             greeting: dict[str, Any] = json.loads(next(records))
             return greeting
 
     def records(self, **filters: str | None) -> Generator[str]:
-        """Tap records as JSON text, one each, until the gateway ends the link."""
+        """Yield tap records as JSON text until the gateway closes the link."""
         query = urlencode({key: value for key, value in filters.items() if value})
         url = websocket_url(self._gateway, f"api/tap{'?' + query if query else ''}")
         headers = {"Authorization": f"token {self._gateway.token}"} if self._gateway.token else {}
@@ -130,7 +137,7 @@ class GatewayClient:
 
 
 async def in_thread(call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-    """As :func:`asyncio.to_thread`, but a gateway that hangs does not keep the process from ending."""
+    """As :func:`asyncio.to_thread`, but a gateway that hangs does not keep the process from exiting."""
     loop = asyncio.get_running_loop()
     outcome: asyncio.Future[_T] = loop.create_future()
 
@@ -140,7 +147,7 @@ async def in_thread(call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs)
             result = call(*args, **kwargs)
         except Exception as raised:
             error = raised
-        with contextlib.suppress(RuntimeError):  # nobody waits any more: the loop is closed
+        with contextlib.suppress(RuntimeError):  # nothing waits any more: the loop is closed
             loop.call_soon_threadsafe(settle, result, error)
 
     def settle(result: Any, error: Exception | None) -> None:
@@ -156,22 +163,22 @@ async def in_thread(call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs)
 
 
 def get_json(url: str, headers: dict[str, str]) -> dict[str, Any]:
-    """A JSON object of a server that is no gateway, such as a hub; no redirect is followed.
+    """Return a JSON object from a server other than a gateway, such as a hub; redirects are not followed.
 
     Raises:
-        ConnectError: it refuses, cannot be reached or answers with something else.
+        ConnectError: the server refuses, cannot be reached, or answers with something else.
     """
     request = urllib.request.Request(url, None, headers)  # noqa: S310 - http(s) only
     try:
         with _opener.open(request, timeout=TIMEOUT) as response:
-            found = json.loads(response.read())
+            answer = json.loads(response.read())
     except urllib.error.HTTPError as error:
         kind = Unauthorized if error.code in (401, 403) else ConnectError
         raise kind(f"{url} answered {error.code}: {error.reason}") from None
     except (urllib.error.URLError, TimeoutError, OSError) as error:
         raise ConnectError(f"{url} cannot be reached: {getattr(error, 'reason', error)}") from None
     except ValueError:
-        found = None
-    if not isinstance(found, dict):
+        answer = None
+    if not isinstance(answer, dict):
         raise ConnectError(f"{url} does not answer with a JSON object")
-    return found
+    return answer

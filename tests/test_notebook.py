@@ -61,7 +61,7 @@ async def test_tools_and_results_of_a_real_server_are_shown(jupyter, shell):
         assert media == "data:image/png"
         assert base64.b64decode(data).startswith(b"\x89PNG")
         failed = show(shell, await client.call_tool("fail", {}))
-        assert "reports an error" in failed.text
+        assert "reported an error" in failed.text
         assert "demo://" in show(shell, await client.read_resource("demo://item/7")).text
 
 

@@ -1,9 +1,9 @@
-"""The Python client: MCP over WebSocket for both majors of the SDK.
+"""The Python client: MCP over WebSocket, for both majors of the MCP SDK.
 
-``websocket_transport(url)`` is what ``mcp.Client`` (2.x) and ``ClientSession`` (1.x) take as transport;
-``negotiating_transport(url)`` picks one that the network lets through;
-``connect(name_or_url)`` gives a client that is ready to use. ``MCPServerWebSocket`` (pydantic-ai) and
-``WebSocketClientTransport`` (fastmcp) are there when those frameworks are.
+- :func:`connect` returns a client that is ready to use, from a server's name or URL.
+- :func:`websocket_transport` returns a transport for ``mcp.Client`` (2.x) or ``ClientSession`` (1.x).
+- :func:`negotiating_transport` returns the first transport that works on this network.
+- ``MCPServerWebSocket`` (pydantic-ai) and ``WebSocketClientTransport`` (fastmcp) need those frameworks installed.
 """
 
 from importlib import import_module
@@ -50,7 +50,7 @@ _FRAMEWORKS = {"MCPServerWebSocket": "pydantic_ai", "WebSocketClientTransport": 
 
 
 def __getattr__(name: str) -> Any:
-    """Import what needs a framework only when it is asked for."""
+    """Import the classes that need a framework on first use."""
     if name not in _FRAMEWORKS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     extra = _FRAMEWORKS[name].removesuffix("_transport").replace("_", "-")

@@ -31,21 +31,21 @@ def connect(
     on_state: Callable[[State], None] | None = None,
     **client_options: Any,
 ) -> AbstractAsyncContextManager[Any]:
-    """A connected MCP client.
+    """Return a connected MCP client.
 
     Args:
-        name_or_url: name of a configured server, or the URL of an endpoint: ``ws://`` means WebSocket,
-            ``http://`` whatever works (see :func:`~mcp_ws_ide.client.negotiating.negotiating_transport`).
-        token: credential; found with the gateway when omitted.
-        url: base URL of the Jupyter server; found when omitted.
-        mode: as of ``mcp.Client``: ``auto``, ``legacy`` or a protocol version (mcp 2.x only).
-        transports: which transports to try, in this order, of ``http``, ``websocket`` and ``poll``.
-        headers, ssl, reconnect, on_state: as of :func:`websocket_transport`.
+        name_or_url: name of a configured server, or URL of an endpoint: ``ws://`` for a WebSocket, ``http://`` for
+            the first transport that works (see :func:`~mcp_ws_ide.client.negotiating.negotiating_transport`).
+        token: credential; if omitted, the credential of the discovered gateway is used.
+        url: base URL of the Jupyter server; discovered if omitted.
+        mode: as in ``mcp.Client``: ``auto``, ``legacy`` or a protocol version (mcp 2.x only).
+        transports: transports to try, in order: ``http``, ``websocket``, ``poll``.
+        headers, ssl, reconnect, on_state: see :func:`websocket_transport`.
         client_options: passed to ``mcp.Client`` (2.x) or ``ClientSession`` (1.x).
 
     Returns:
-        An async context manager that yields an entered ``mcp.Client``, or an initialised ``ClientSession``
-        on mcp 1.x. Raises as :func:`websocket_transport` does.
+        An async context manager that yields an entered ``mcp.Client``, or on mcp 1.x an initialized
+        ``ClientSession``. Entering it raises the same errors as :func:`websocket_transport`.
     """
     where, credential = address(name_or_url, token, url, headers)
     transport = transport_for(
@@ -68,7 +68,7 @@ def connect(
 def transport_for(
     where: str, transports: Sequence[str] | None, **options: Any
 ) -> SessionTransport | NegotiatingTransport:
-    """A ``ws://`` address means WebSocket; an ``http://`` one, or named transports, what works of them."""
+    """Return a WebSocket transport for ``ws://``, a negotiating one for ``http://`` or explicit ``transports``."""
     if transports is None and where.startswith("ws"):
         return websocket_transport(where, **options)
     url = f"http{where.removeprefix('ws')}" if where.startswith("ws") else where
@@ -81,23 +81,24 @@ def address(
     url: str | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> tuple[str, Token | None]:
-    """The endpoint's URL and the credential for it; a name is looked up at the gateway that is found, and its
-    credential used unless ``headers`` bring one.
+    """Return the URL of the endpoint and the credential for it.
+
+    A name is looked up at the discovered gateway, whose credential is used unless ``headers`` contain one.
 
     Raises:
-        ConnectError: there is no gateway.
-        UnusableArgument: the name is none.
+        ConnectError: no gateway was found.
+        UnusableArgument: the name is not a valid server name.
     """
     if name_or_url.startswith(("ws://", "wss://", "http://", "https://")):
         return name_or_url, token
     check_name(name_or_url)
     gateway = find_gateway(url, token if isinstance(token, str) else None)
-    found = None if brings_credential(headers or {}) else gateway.token
-    return endpoint_url(gateway, name_or_url), token or found
+    own_token = None if brings_credential(headers or {}) else gateway.token
+    return endpoint_url(gateway, name_or_url), token or own_token
 
 
 class LinkOptions(TypedDict, total=False):
-    """What the adapters of agent frameworks take besides a name or a URL, as :func:`connect` does."""
+    """Options that the adapters of agent frameworks accept besides a name or URL; see :func:`connect`."""
 
     token: Token | None
     headers: Mapping[str, str] | None
@@ -108,20 +109,20 @@ class LinkOptions(TypedDict, total=False):
 
 
 def split_options(options: Mapping[str, Any]) -> tuple[LinkOptions, dict[str, Any]]:
-    """Keywords of an adapter: those of the link, and those of its framework."""
+    """Split the keyword arguments of an adapter into link options and options of its framework."""
     ours = {name: value for name, value in options.items() if name in LinkOptions.__annotations__}
     return cast(LinkOptions, ours), {name: value for name, value in options.items() if name not in ours}
 
 
 class Endpoint:
-    """Where an adapter connects to, again and again: a WebSocket, unless ``transports`` names others.
+    """The endpoint that an adapter connects to, repeatedly; over WebSocket unless ``transports`` is given.
 
     Attributes:
-        url: of the endpoint; ``http://`` is written as ``ws://`` where only a WebSocket will do.
-        link: the newest transport; its ``state`` and ``states()`` tell how it fares.
+        url: of the endpoint; ``http://`` is rewritten to ``ws://`` if only a WebSocket is allowed.
+        link: the newest transport; see its ``state`` and ``states()``.
 
     Raises:
-        ConnectError: there is no gateway, the name is none, or a header is not the user's to set.
+        ConnectError: no gateway was found, the name is not a server name, or a header may not be set by the user.
     """
 
     def __init__(self, name_or_url: str, **options: Unpack[LinkOptions]) -> None:
@@ -136,7 +137,7 @@ class Endpoint:
         self.link: SessionTransport | NegotiatingTransport | None = None
 
     def transport(self) -> SessionTransport | NegotiatingTransport:
-        """A transport for one more connection."""
+        """Return a transport for another connection."""
         self.link = transport_for(self.url, **self._options)
         return self.link
 

@@ -15,12 +15,12 @@ from mcp_ws_ide.client.transport import SessionTransport
 
 
 class WebSocketClientTransport(ClientTransport):
-    """What ``fastmcp.Client(…)`` takes.
+    """A transport for ``fastmcp.Client(…)``.
 
     Args:
-        name_or_url: name of a configured server, whose gateway and credential are found, or a URL; ``http://`` stands
-            for ``ws://`` there, unless ``transports`` names what to try.
-        options: ``token``, ``headers``, ``ssl``, ``transports``, ``reconnect``, ``on_state``, as of
+        name_or_url: name of a configured server (its gateway and credential are discovered), or a URL; ``http://``
+            means ``ws://`` unless ``transports`` is given.
+        options: ``token``, ``headers``, ``ssl``, ``transports``, ``reconnect``, ``on_state``; see
             :func:`~mcp_ws_ide.client.connect`.
     """
 
@@ -30,7 +30,7 @@ class WebSocketClientTransport(ClientTransport):
 
     @property
     def link(self) -> SessionTransport | NegotiatingTransport | None:
-        """The transport of the newest connection; its ``state`` and ``states()`` tell how it fares."""
+        """The transport of the newest connection; see its ``state`` and ``states()``."""
         return self._endpoint.link
 
     def __repr__(self) -> str:
@@ -40,7 +40,7 @@ class WebSocketClientTransport(ClientTransport):
     async def connect_session(
         self, *, transport_options: TransportOptions | None = None, **session_kwargs: Any
     ) -> AsyncGenerator[ClientSession, None]:
-        """A link, and a session on it that is not initialised yet."""
+        """Open a link and yield a session on it that is not yet initialized."""
         options = transport_options or TransportOptions()
         async with (
             self._endpoint.transport() as (read, write),

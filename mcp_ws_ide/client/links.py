@@ -1,4 +1,4 @@
-"""What a link is to a client; opening one WebSocket, and every way in which that fails, in words."""
+"""A client's link: its protocol, how a WebSocket is opened, and the error for each way in which that fails."""
 
 from __future__ import annotations
 
@@ -23,53 +23,53 @@ from mcp_ws_ide.version import __version__
 CLOSE_TIMEOUT: Final = 5.0
 """Seconds to wait for the peer's close frame."""
 PING_INTERVAL: Final = 20.0
-"""Seconds between Pings, and to wait for each answer: a dead link is noticed within two of them."""
+"""Seconds between Pings, and to wait for each Pong: a dead link is detected within twice this time."""
 
 TLS_PATIENCE: Final = 3.0
-"""Seconds without an answer to a TLS handshake after which one looks whether the port speaks TLS at all."""
+"""Seconds without an answer to a TLS handshake after which the port is checked for plain HTTP."""
 
 Token = str | Callable[[], str]
 
 
 class ClientLink(Protocol):
-    """One connection to a gateway: text frames both ways, until it is closed.
+    """One physical connection to a gateway that carries text frames in both directions.
 
-    ``send`` and ``recv`` raise :class:`websockets.exceptions.ConnectionClosed` when it is over.
+    ``send`` and ``recv`` raise :class:`websockets.exceptions.ConnectionClosed` once the link is closed.
     """
 
     @property
     def subprotocol(self) -> str | None:
-        """What was agreed upon."""
+        """The negotiated WebSocket subprotocol."""
 
     @property
     def close_code(self) -> int | None:
-        """How it ended (RFC 6455 section 7.4); None while it is open."""
+        """The close code (RFC 6455 section 7.4); None while the link is open."""
 
     @property
     def close_reason(self) -> str | None:
-        """Why it ended, in words."""
+        """The close reason."""
 
     async def send(self, message: bytes, text: bool | None = None) -> None:
         """Send one text frame."""
 
     async def recv(self, decode: bool | None = None) -> bytes:
-        """The next frame."""
+        """Return the next frame."""
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
-        """Close it; bounded."""
+        """Close the link; returns within a bounded time."""
 
 
 class Opener(ABC):
-    """Knows one endpoint and the credential for it.
+    """Opens links to one endpoint, with its credential.
 
     Args:
-        url: its address.
-        token: a credential, or a function that gives a fresh one for each link.
-        headers: further headers of every request.
+        url: address of the endpoint.
+        token: a credential, or a function that returns a fresh one for each link.
+        headers: additional headers of every request.
         open_timeout: seconds for a connection and its handshake.
 
     Raises:
-        UnusableHeader: one of ``headers`` is not the user's to set.
+        UnusableHeader: one of ``headers`` may not be set by the user.
     """
 
     def __init__(
@@ -83,28 +83,28 @@ class Opener(ABC):
 
     @property
     def where(self) -> str:
-        """The address for messages: a query may hold a token."""
+        """The address for messages, without user information and query, which may contain a token."""
         parts = urlsplit(self.url)
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
     def below(self, name: str) -> str:
-        """The address of something of the endpoint's, as it stands: a decoded path would be another one."""
+        """Return the address of a resource below the endpoint; the path is not decoded, which could change it."""
         parts = urlsplit(self.url)
         return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{name}"))
 
     def credential(self) -> dict[str, str]:
-        """The headers of one request.
+        """Return the headers of one request.
 
         Raises:
-            ConnectError: the function that gives tokens failed, or a header has an impossible value.
+            ConnectError: the token function failed, or a header value is not printable ASCII.
         """
         headers = dict(self._headers)
         if token := self._current_token():
             headers["Authorization"] = f"Bearer {token}"
-        for name, value in headers.items():  # checked here, since libraries repeat the value in their errors
+        for name, value in headers.items():  # checked here because libraries repeat the value in their errors
             if not (value.isascii() and value.isprintable()):
                 raise ConnectError(
-                    f"the value of {name} for {self.where} is not one line of printable ASCII text"
+                    f"the value of header {name!r} for {self.where} is not one line of printable ASCII text"
                 )
         return headers
 
@@ -113,28 +113,28 @@ class Opener(ABC):
             return self._token
         try:
             return self._token()
-        except Exception as error:  # whoever gives tokens may be out of reach for the same reason as we are
+        except Exception as error:  # the token service may be unreachable for the same reason as the gateway
             raise ConnectError(f"no token for {self.where}: {type(error).__name__}: {error}") from error
 
     @abstractmethod
     async def open(self, *, resume: bool, nothing_else: bool = False) -> ClientLink:
-        """A link, preferably one that resumes; ``nothing_else`` where a session is to be resumed.
+        """Open a link, preferably a resumable one; with ``nothing_else``, only a resumable one, to resume a session.
 
         Raises:
-            Unauthorized, UnknownServer, ConnectError: as :func:`websocket_transport` documents.
+            Unauthorized, UnknownServer, ConnectError: see :func:`websocket_transport`.
         """
 
 
 class LinkOpener(Opener):
-    """Opens WebSockets, and remembers which subprotocols were refused.
+    """Opens WebSockets and remembers which endpoints refused the resumable subprotocol.
 
     Args:
         url: ``ws://`` or ``wss://`` address.
-        token, headers: as of :class:`Opener`.
-        options: passed to ``websockets``' ``connect``.
+        token, headers: see :class:`Opener`.
+        options: passed to ``connect`` of ``websockets``.
 
     Raises:
-        UnusableArgument: the address is none.
+        UnusableArgument: the address is not a valid ws:// or wss:// URL.
     """
 
     def __init__(
@@ -182,35 +182,38 @@ class LinkOpener(Opener):
             refused = refusal(
                 where, response.status_code, bytes(response.body or b""), response.reason_phrase
             )
-            if response.status_code in (400, 500, 501):  # may be about the offer: try another
+            if response.status_code in (400, 500, 501):  # may concern the offered subprotocol: try another
                 raise _OfferRefused(refused) from None
             raise refused from None
-        except InvalidURI:  # of a redirect, or one with a fragment
-            raise ConnectError(f"{where} is no ws:// or wss:// address") from None
+        except InvalidURI:  # the target of a redirect, or a URL with a fragment
+            raise ConnectError(f"{where} is not a ws:// or wss:// address") from None
         except ssl_module.SSLError as error:
             if not isinstance(error, ssl_module.SSLCertVerificationError):
                 await check_for_tls(self.url)
-            words = f"{where}: TLS failed ({error.reason or error}); is the certificate trusted?"
-            raise ConnectError(words) from None
+            detail = f"{where}: TLS handshake failed ({error.reason or error}); check that the certificate is trusted"
+            raise ConnectError(detail) from None
         except TimeoutError:
             raise ConnectError(f"{where} did not answer within {options['open_timeout']:g} s") from None
         except OSError as error:
             raise ConnectError(f"{where} cannot be reached: {error.strerror or error}") from None
         except InvalidHandshake as error:
-            refused = ConnectError(f"{where} does not answer as a WebSocket server: {error}")
+            refused = ConnectError(f"{where} is not a WebSocket server: {error}")
             if isinstance(error, NegotiationError):
                 raise _OfferRefused(refused) from None
             raise refused from None
 
     async def _connect(self, options: dict[str, Any]) -> ClientLink:
-        """A server without TLS may wait for ever for the end of what it takes for a request: look, before we wait."""
+        """Open a WebSocket; check for plain HTTP if a ``wss://`` server does not answer the TLS handshake.
+
+        Such a server may wait indefinitely for the end of what it takes for an HTTP request.
+        """
         if urlsplit(self.url).scheme == "wss":
             patience = min(TLS_PATIENCE, self.open_timeout / 2)
             try:
                 link: Any = await open_websocket(self.url, ssl_handshake_timeout=patience, **options)
                 return cast(ClientLink, link)
             except ConnectionAbortedError as error:
-                if error.errno is not None:  # the network's, and not that of asyncio's patience
+                if error.errno is not None:  # a network error, not asyncio's handshake timeout
                     raise
             await check_for_tls(self.url)
         link = await open_websocket(self.url, **options)
@@ -218,7 +221,7 @@ class LinkOpener(Opener):
 
 
 _refused_resume: set[str] = set()
-"""Addresses that refused a link because of the subprotocols offered; remembered for the process's life."""
+"""Endpoints that refused a link because of the offered subprotocols; kept for the lifetime of the process."""
 
 
 class _OfferRefused(Exception):
@@ -228,16 +231,16 @@ class _OfferRefused(Exception):
 
 
 class NoTls(ConnectError):
-    """The address begins with ``wss`` or ``https``, and its port serves HTTP in the clear."""
+    """The URL begins with ``wss`` or ``https``, but the port serves plain HTTP."""
 
 
 async def check_for_tls(url: str) -> None:
-    """Ask a port that does not answer TLS whether it serves HTTP; nothing but ``HEAD /`` is sent.
+    """Check whether a port that does not answer TLS serves plain HTTP; only ``HEAD /`` is sent.
 
-    A server that speaks TLS answers such a request with 400, an address that begins with https, an alert or nothing.
+    A TLS server answers such a request with 400, with a redirect to https, with an alert, or not at all.
 
     Raises:
-        NoTls: it does.
+        NoTls: the port serves plain HTTP.
     """
     parts = urlsplit(url)
     answer = b""
@@ -248,17 +251,17 @@ async def check_for_tls(url: str) -> None:
                 answer = await stream.receive()
     if answer.startswith(b"HTTP/") and answer[9:12] != b"400" and b"https://" not in answer:
         where = parts.netloc.rpartition("@")[2]
-        raise NoTls(f"{where} serves HTTP without TLS: write ws:// or http://, not wss:// or https://")
+        raise NoTls(f"{where} serves HTTP without TLS; use ws:// or http:// instead of wss:// or https://")
 
 
 def refusal(where: str, status: int, body: bytes, phrase: str) -> ConnectError:
-    """An HTTP answer that is a refusal, as the error to raise."""
-    words = _message(body) or phrase or "no reason was given"
+    """Return the error for an HTTP response that refuses a request."""
+    detail = _message(body) or phrase or "no reason given"
     if status in (401, 403):
-        return Unauthorized(f"{where} refused the credential ({status}): {words}")
+        return Unauthorized(f"{where} refused the credential ({status}): {detail}")
     if status == 404:
-        return UnknownServer(f"{where} is unknown (404): {words}")
-    return ConnectError(f"{where} answered {status}: {words}")
+        return UnknownServer(f"{where} does not exist (404): {detail}")
+    return ConnectError(f"{where} answered {status}: {detail}")
 
 
 def _message(body: bytes) -> str:

@@ -1,7 +1,7 @@
-"""From an ``http(s)://`` address to a transport that works on this network (docs/reference/binding.md, section 12).
+"""Choose a transport that works on this network, for an ``http(s)://`` address (docs/reference/binding.md, section 12).
 
-Chosen once, before anything is sent, and kept: a session never changes its transport. What was chosen, and why what
-stands before it was not, is told as :class:`~mcp_ws_ide.client.states.Negotiated`.
+The choice is made once, before anything is sent, and kept: a session never changes its transport. The chosen transport
+and the reasons why earlier ones failed are reported as :class:`~mcp_ws_ide.client.states.Negotiated`.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ from mcp_ws_ide.discovery import split_address
 from mcp_ws_ide.errors import ConnectError, Unauthorized, UnknownServer, UnusableArgument
 
 TRANSPORTS: Final = ("http", "websocket", "poll")
-"""What can be negotiated, in the order in which it is tried unless told otherwise."""
+"""Transports that can be negotiated, in the default order."""
 FIRST_EVENT: Final = 3.0
-"""Seconds in which the first event of an event stream must arrive."""
+"""Seconds within which the first event of an event stream must arrive."""
 NO_PROBE: Final = frozenset({400, 404, 405, 406, 415})
-"""Status codes with which a server that knows no probe, or what stands before it, refuses one."""
+"""Status codes with which a server without a probe endpoint, or a proxy in front of it, refuses the probe."""
 SSE_TIMEOUT: Final = 300.0
-"""Seconds without a byte after which an event stream counts as lost; the gateway sends one every 15 s."""
+"""Seconds without a byte after which an event stream counts as lost; the gateway sends a comment every 15 s."""
 
 log = logging.getLogger(__name__)
 
 
 class NegotiatingTransport:
-    """An async context manager that yields ``(read, write)`` streams; use :func:`negotiating_transport`.
+    """An async context manager that yields ``(read, write)`` streams; created by :func:`negotiating_transport`.
 
     Attributes:
-        negotiated: what was chosen, and why not the others; None before it is entered.
+        negotiated: the chosen transport and why the others failed; None before it is entered.
         active: the :class:`~mcp_ws_ide.client.transport.SessionTransport` in use; None with ``http``.
     """
 
@@ -78,18 +78,18 @@ class NegotiatingTransport:
             try:
                 streams = await self._enter(name)
             except NoTls:
-                raise  # no transport can heal that
+                raise  # no other transport helps
             except ConnectError as error:
                 refused[name] = error
                 if name == "http" and isinstance(error, (Unauthorized, UnknownServer)):
-                    break  # nobody stands between us and whoever says so
+                    break  # the gateway itself refused: no proxy is in the way
                 continue
             self.negotiated = Negotiated(name, {other: str(error) for other, error in refused.items()})
             log.info("%s: %s", self._url.partition("?")[0], self.negotiated)
             if self._on_state is not None:
                 try:
                     self._on_state(self.negotiated)
-                except Exception:  # the watcher's mistake must not end the session
+                except Exception:  # an error in the callback must not end the session
                     log.exception("on_state failed for %s", self.negotiated)
             return streams
         raise _nothing_works(refused)
@@ -127,10 +127,12 @@ class NegotiatingTransport:
         return LinkOpener("ws" + self._url.removeprefix("http"), self._token, self._headers, options)
 
     async def _probe(self) -> None:
-        """Whether an event reaches us at once. A server that knows no probe is believed to serve HTTP.
+        """Check that the network passes an event through without buffering.
+
+        A server without a probe endpoint is assumed to serve Streamable HTTP.
 
         Raises:
-            ConnectError: it does not, or the gateway refused us.
+            ConnectError: no event arrived in time, or the gateway refused the request.
         """
         opener = self._opener("http")
         headers = {**opener.credential(), "Accept": "text/event-stream"}
@@ -140,15 +142,17 @@ class NegotiatingTransport:
                 with anyio.fail_after(FIRST_EVENT):
                     await _first_event(client, opener.below("probe"), headers, opener.where)
         except TimeoutError:
-            words = f"no event of a stream arrived within {FIRST_EVENT:g} s: nothing answers, or something buffers it"
-            raise ConnectError(words) from None
+            detail = (
+                f"no event arrived within {FIRST_EVENT:g} s; no response, or a proxy buffers event streams"
+            )
+            raise ConnectError(detail) from None
         except (httpx2.HTTPError, OSError) as error:
-            words = f"{opener.where} cannot be reached: {str(error).strip() or type(error).__name__}"
-            raise ConnectError(words) from None
+            detail = f"{opener.where} cannot be reached: {str(error).strip() or type(error).__name__}"
+            raise ConnectError(detail) from None
 
 
 async def _first_event(client: httpx2.AsyncClient, url: str, headers: dict[str, str], where: str) -> None:
-    """Wait for an event, on a GET or where something forbids that on a POST, which calls are made of."""
+    """Wait for the first event of a GET; if GET is not allowed, of a POST, which is what calls use."""
     for method in ("GET", "POST"):
         async with client.stream(method, url, headers=headers) as response:
             if response.status_code == 200:
@@ -157,20 +161,22 @@ async def _first_event(client: httpx2.AsyncClient, url: str, headers: dict[str, 
             if _is_ours(body):
                 raise refusal(where, response.status_code, body, response.reason_phrase)
             if response.status_code not in NO_PROBE:
-                words = response.reason_phrase or "no reason was given"
-                raise ConnectError(f"{where} answered {response.status_code}: {words}")
+                detail = response.reason_phrase or "no reason given"
+                raise ConnectError(f"{where} answered {response.status_code}: {detail}")
 
 
 async def _some_of(response: httpx2.Response) -> None:
     if not response.headers.get("Content-Type", "").startswith("text/event-stream"):
-        raise ConnectError("something on the way answers in the gateway's place")
+        raise ConnectError("something between client and gateway answers in its place; check the proxy")
     async for _ in response.aiter_bytes():
         return
-    raise ConnectError("the stream ended without an event: something on the way cuts it")
+    raise ConnectError(
+        "the event stream ended without an event; something between client and gateway cuts it off"
+    )
 
 
 def _is_ours(body: bytes) -> bool:
-    """Whether an error has the shape of a gateway's."""
+    """Return whether an error body has the gateway's format."""
     try:
         answer = json.loads(body)
     except ValueError:
@@ -186,10 +192,12 @@ def _verify(ssl: ssl_module.SSLContext | None) -> ssl_module.SSLContext | bool:
 async def _streamable_http(
     url: str, headers: dict[str, str], ssl: ssl_module.SSLContext | None
 ) -> AsyncIterator[tuple[Any, Any]]:
-    """The SDK's own transport, of either major."""
+    """Enter the SDK's own transport, of either major."""
     from mcp.client.streamable_http import streamable_http_client
 
-    http: Any = import_module("httpx2" if find_spec("mcp_types") else "httpx")  # what mcp 2.x, 1.x take
+    http: Any = import_module(
+        "httpx2" if find_spec("mcp_types") else "httpx"
+    )  # the libraries of mcp 2.x and 1.x
     timeout = http.Timeout(30.0, read=SSE_TIMEOUT)
     async with (
         http.AsyncClient(headers=headers, timeout=timeout, verify=_verify(ssl)) as client,
@@ -202,17 +210,17 @@ def _check(url: str, transports: Sequence[str]) -> None:
     split_address(url, ("http", "https"))
     unknown = [name for name in transports if name not in TRANSPORTS]
     if unknown or not transports:
-        raise UnusableArgument(f"unknown transports {unknown}; name some of {', '.join(TRANSPORTS)}")
+        raise UnusableArgument(f"unknown transports {unknown}; known transports: {', '.join(TRANSPORTS)}")
 
 
 def _nothing_works(refused: Mapping[str, ConnectError]) -> ConnectError:
     names: dict[str, list[str]] = {}
     for name, error in refused.items():
         names.setdefault(str(error), []).append(name)
-    words = "; ".join(f"{', '.join(same)}: {reason}" for reason, same in names.items())
+    detail = "; ".join(f"{', '.join(same)}: {reason}" for reason, same in names.items())
     kinds = {type(error) for error in refused.values()}
     kind = kinds.pop() if len(kinds) == 1 else ConnectError
-    return kind(words)
+    return kind(detail)
 
 
 def negotiating_transport(
@@ -227,22 +235,22 @@ def negotiating_transport(
     open_timeout: float = 10.0,
     max_size: int = 10 << 20,
 ) -> NegotiatingTransport:
-    """An MCP transport over whatever works: Streamable HTTP, WebSocket, or POSTs alone.
+    """Return an MCP transport that uses the first method that works: Streamable HTTP, WebSocket, or plain POSTs.
 
     Args:
         url: ``http://`` or ``https://`` address of an MCP endpoint.
-        transports: which ones to try, in this order. Only ``websocket`` and ``poll`` resume.
-        token, headers, ssl, reconnect, on_state, max_size: as of
+        transports: transports to try, in order. Only ``websocket`` and ``poll`` are resumable.
+        token, headers, ssl, reconnect, on_state, max_size: see
             :func:`~mcp_ws_ide.client.transport.websocket_transport`.
         open_timeout: seconds for each attempt.
 
     Returns:
-        An async context manager that yields ``(read, write)``. Entering raises :class:`ConnectError` with the
-        reason of each transport; :class:`Unauthorized` or :class:`UnknownServer` where that is what all say.
+        An async context manager that yields ``(read, write)``. Entering it raises :class:`ConnectError` with the
+        reason of each transport, or :class:`Unauthorized` or :class:`UnknownServer` if all attempts failed with it.
 
     Raises:
-        UnusableArgument: the address is none, or a transport unknown.
-        UnusableHeader: one of ``headers`` is not the user's to set.
+        UnusableArgument: the address is invalid, or a transport is unknown.
+        UnusableHeader: one of ``headers`` may not be set by the user.
     """
     from mcp_ws_ide.sdk import as_message, as_text
 
@@ -269,7 +277,7 @@ def raw_transport(
     reconnect: Reconnect | None,
     on_state: Callable[[State], None] | None,
 ) -> NegotiatingTransport:
-    """As :func:`negotiating_transport`, of those that resume, with streams of JSON text as ``bytes``."""
+    """As :func:`negotiating_transport`, with resumable transports only and streams of JSON text as ``bytes``."""
     return NegotiatingTransport(
         url,
         transports,

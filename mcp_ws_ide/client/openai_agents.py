@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-# Private, but it is what the framework's own servers extend by create_streams, and the only such class.
+# Private, but the framework's own servers extend it through create_streams, and no public class offers that.
 from agents.mcp.server import _MCPServerWithClientSession
 
 from mcp_ws_ide.client.connecting import Endpoint, split_options
@@ -14,19 +14,19 @@ from mcp_ws_ide.client.transport import SessionTransport
 
 
 class MCPServerWebSocket(_MCPServerWithClientSession):
-    """A server for ``Agent(mcp_servers=[…])`` whose calls survive the loss of their connection.
+    """A server for ``Agent(mcp_servers=[…])`` whose calls survive the loss of a link.
 
-    Use it as ``async with``, or ``connect()`` and ``cleanup()`` in one task.
+    Use it with ``async with``, or call ``connect()`` and ``cleanup()`` in the same task.
 
     Args:
-        name_or_url: name of a configured server, whose gateway and credential are found, or a URL; ``http://`` stands
-            for ``ws://`` there, unless ``transports`` names what to try.
-        name: as the framework shows it; the endpoint's URL unless given.
-        cache_tools_list: whether the tools are listed once.
-        client_session_timeout_seconds: for an answer. None waits, as a call may outlive several links; the
-            framework's own servers give up after 5 s.
-        options: ``token``, ``headers``, ``ssl``, ``transports``, ``reconnect``, ``on_state``, as of
-            :func:`~mcp_ws_ide.client.connect`, and everything else that the framework's servers take.
+        name_or_url: name of a configured server (its gateway and credential are discovered), or a URL; ``http://``
+            means ``ws://`` unless ``transports`` is given.
+        name: as the framework shows it; default: the endpoint's URL.
+        cache_tools_list: list the tools only once.
+        client_session_timeout_seconds: timeout of one response. None waits indefinitely, because a call may outlive
+            several links; the framework's own servers time out after 5 s.
+        options: ``token``, ``headers``, ``ssl``, ``transports``, ``reconnect``, ``on_state``, see
+            :func:`~mcp_ws_ide.client.connect`, and every other option of the framework's servers.
     """
 
     def __init__(
@@ -46,14 +46,14 @@ class MCPServerWebSocket(_MCPServerWithClientSession):
 
     @property
     def link(self) -> SessionTransport | NegotiatingTransport | None:
-        """The transport of the newest connection; its ``state`` and ``states()`` tell how it fares."""
+        """The transport of the newest connection; see its ``state`` and ``states()``."""
         return self._endpoint.link
 
     @property
     def name(self) -> str:
-        """As the framework shows it, and as it prefixes tools that two servers share."""
+        """The name that the framework shows, and with which it prefixes tools that two servers share."""
         return self._name
 
     def create_streams(self) -> AbstractAsyncContextManager[Any]:
-        """The framework's hook."""
+        """Called by the framework to open the streams."""
         return self._endpoint.transport()

@@ -1,8 +1,9 @@
-"""A link made of POSTs (docs/binding.md, section 11), for networks that break WebSocket and event streams.
+"""A link made of POSTs (docs/reference/binding.md, section 11), for networks that break WebSockets and event streams.
 
-:class:`PollConnection` stands where :class:`~mcp_ws_ide.client.transport.SessionTransport` expects a WebSocket: one
-POST carries what is sent, another one is held until something comes. A POST that fails is repeated, since the gateway
-knows which frames it has seen; when that does not help the link is lost, and the session resumes on another.
+:class:`PollConnection` takes the place of the WebSocket in :class:`~mcp_ws_ide.client.transport.SessionTransport`:
+one POST carries frames to the gateway, another is held open until frames arrive. A failed POST is repeated, because
+the gateway knows which frames it has received; if that does not help, the link is lost and the session resumes on
+another link.
 """
 
 from __future__ import annotations
@@ -32,28 +33,28 @@ from mcp_ws_ide.version import __version__
 
 NDJSON: Final = "application/x-ndjson"
 BODY_BYTES: Final = 1 << 20
-"""Size above which a body takes no further frame."""
+"""Bytes above which no further frame is added to a body."""
 HOLD: Final = 25.0
-"""Seconds the gateway holds a POST that has nothing to answer."""
+"""Seconds for which the gateway holds a POST while it has nothing to send."""
 ANSWER_TIMEOUT: Final = HOLD + 20.0
-"""Seconds without an answer after which a POST has failed."""
+"""Seconds without a response after which a POST has failed."""
 RETRY_DELAYS: Final = (0.1, 0.5, 2.0)
 """Seconds before each repetition of a failed POST."""
 PASSING: Final = frozenset({429, 502, 503, 504})
-"""Status codes of proxies that lost patience or their upstream: worth a repetition."""
+"""Status codes of temporary proxy failures, after which a POST is repeated."""
 REFUSED: Final = frozenset({400, 413, 415})
-"""Status codes that a repetition of the same frames would get again, on any link."""
+"""Status codes that a repetition of the same frames would receive again, on any link."""
 CLOSE_TIMEOUT: Final = 2.0
-"""Seconds that saying goodbye may take."""
+"""Seconds that closing may take."""
 
 
 class PollOpener(Opener):
-    """Knows how to reach one endpoint by POST.
+    """Opens poll links to one endpoint.
 
     Args:
         url: ``http://`` or ``https://`` address of an MCP endpoint.
-        token, headers: as of :class:`Opener`.
-        ssl: a context with your own certificates.
+        token, headers: see :class:`Opener`.
+        ssl: a context with custom certificates.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class PollOpener(Opener):
         self._ssl = ssl
 
     async def open(self, *, resume: bool, nothing_else: bool = False) -> PollConnection:
-        """A link on which nothing was sent yet; its first frame is what may be refused."""
+        """Return a link on which nothing was sent yet; a refusal is reported by its first frame."""
         headers = httpx2.Headers({"User-Agent": f"{CLIENT_USER_AGENT}/{__version__}", "Content-Type": NDJSON})
         headers.update(self.credential())
         timeout = httpx2.Timeout(self.open_timeout, read=ANSWER_TIMEOUT)
@@ -79,7 +80,7 @@ class PollOpener(Opener):
 
 
 class PollConnection:
-    """One link. Implements :class:`~mcp_ws_ide.client.links.ClientLink`."""
+    """One poll link. Implements :class:`~mcp_ws_ide.client.links.ClientLink`."""
 
     subprotocol = SUBPROTOCOL_RESUME
 
@@ -99,7 +100,7 @@ class PollConnection:
         self._holding: anyio.CancelScope | None = None
 
     async def send(self, message: str | bytes, text: bool | None = None) -> None:
-        """Send one frame; returns when the gateway has it.
+        """Send one frame; returns when the gateway has received it.
 
         Raises:
             ConnectionClosed: the link is lost.
@@ -120,16 +121,18 @@ class PollConnection:
         try:
             response = await self._client.post(self._url, content=hello)
         except (httpx2.HTTPError, OSError) as error:
-            words = str(error).strip() or type(error).__name__
-            if isinstance(error, httpx2.ConnectTimeout) or "WRONG_VERSION_NUMBER" in words:
+            detail = str(error).strip() or type(error).__name__
+            if isinstance(error, httpx2.ConnectTimeout) or "WRONG_VERSION_NUMBER" in detail:
                 await check_for_tls(self._url)
-            raise ConnectError(f"{self._where} cannot be reached: {words}") from None
+            raise ConnectError(f"{self._where} cannot be reached: {detail}") from None
         if response.status_code != 200:
             raise refusal(self._where, response.status_code, response.content, response.reason_phrase)
         self._sent = 1
         self._take(response.content)
         if not self._link:
-            raise ConnectError(f"{self._where} answers no poll link: {response.content[:100]!r}")
+            raise ConnectError(
+                f"{self._where} is not a poll endpoint; it answered {response.content[:100]!r}"
+            )
 
     async def _send_some(self) -> None:
         frames: list[bytes] = []
@@ -144,10 +147,10 @@ class PollConnection:
             self._take(answer, whole=False)
 
     async def recv(self, decode: bool | None = None) -> bytes:
-        """The next frame.
+        """Return the next frame.
 
         Raises:
-            ConnectionClosed: the link is over; see :attr:`close_code`.
+            ConnectionClosed: the link is closed; see :attr:`close_code`.
         """
         while not self._inbox:
             if self._end is not None:

@@ -11,13 +11,13 @@ from mcp_ws_ide.client.fastmcp_transport import WebSocketClientTransport
 
 
 class MCPServerWebSocket(MCPToolset[Any]):
-    """A toolset for ``Agent(toolsets=[…])`` whose calls survive the loss of their connection.
+    """A toolset for ``Agent(toolsets=[…])`` whose calls survive the loss of a link.
 
     Args:
-        name_or_url: name of a configured server, whose gateway and credential are found, or a URL; ``http://`` stands
-            for ``ws://`` there, unless ``transports`` names what to try.
-        options: ``token``, ``headers``, ``ssl``, ``transports``, ``reconnect``, ``on_state``, as of
-            :func:`~mcp_ws_ide.client.connect`, and everything else that ``MCPToolset`` takes.
+        name_or_url: name of a configured server (its gateway and credential are discovered), or a URL; ``http://``
+            means ``ws://`` unless ``transports`` is given.
+        options: ``token``, ``headers``, ``ssl``, ``transports``, ``reconnect``, ``on_state``, see
+            :func:`~mcp_ws_ide.client.connect`, and every other option of ``MCPToolset``.
     """
 
     def __init__(self, name_or_url: str, **options: Any) -> None:

@@ -1,9 +1,9 @@
-"""``mcp-ws-connect``: a stdio MCP server that is a resumable client, over WebSocket or where that is blocked POSTs.
+"""``mcp-ws-connect``: a stdio MCP server that forwards to a gateway, over WebSocket or, where that is blocked, POSTs.
 
-For everything that can launch a command and nothing else. Lines of stdin go to the gateway, its messages to
-stdout, byte for byte; a lost connection is not noticed by whoever launched it.
+For programs that can only launch a command. Lines of stdin are sent to the gateway and its messages are written to
+stdout, byte for byte. The session resumes after a lost link; the launching program does not notice.
 
-Exit codes: 0 stdin ended, 1 refused, not reached or lost for good, 2 wrong usage or a file that cannot be used,
+Exit codes: 0 end of stdin; 1 refused, unreachable or lost for good; 2 wrong usage or an unusable file;
 130 interrupted.
 """
 
@@ -38,14 +38,14 @@ from mcp_ws_ide.rest_client import GatewayClient
 from mcp_ws_ide.version import __version__
 
 RESUMING: Final = ("websocket", "poll")
-"""Transports on which a session survives the loss of a connection, in the order in which they are tried."""
+"""Transports on which a session survives the loss of its link, in the order in which they are tried."""
 LAST_ANSWERS: Final = 10.0
-"""Seconds after the end of stdin in which open requests may still be answered."""
+"""Seconds to wait, after the end of stdin, for responses to open requests."""
 LAST_LINES: Final = 5.0
-"""Seconds after that in which what has come may still be read."""
+"""Seconds, after that, for the reader of stdout to take what was received."""
 
 HEADER_LINE: Final = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\x20-\x7e]*?)[ \t]*")
-"""A header as RFC 9110 (sections 5.1 and 5.5) has it, within ASCII."""
+"""A header field (RFC 9110 sections 5.1 and 5.5), limited to ASCII."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -72,48 +72,56 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mcp-ws-connect",
-        description="Carry stdin and stdout to an MCP server of a gateway, and come back after a loss. "
-        "'mcp-ws-connect config IDE NAME' prints the entry that makes an IDE do so.",
+        description="Forward stdin and stdout to an MCP server behind a gateway, and reconnect automatically. "
+        "'mcp-ws-connect config IDE NAME' prints the configuration entry for an IDE.",
     )
     parser.add_argument("--version", action="version", version=__version__)
-    parser.add_argument("target", metavar="NAME|URL", help="a configured server, or a ws:// or http:// URL")
+    parser.add_argument(
+        "target", metavar="NAME|URL", help="name of a configured server, or a ws:// or http:// URL"
+    )
     _add_common(parser)
     parser.add_argument(
         "--transport",
         choices=RESUMING,
-        help="use this one only (default: websocket, and poll where the network blocks it)",
+        help="use only this transport (default: websocket, or poll if the network blocks WebSockets)",
     )
     parser.add_argument(
         "--header-file",
-        help="file with further headers, 'Name: value' a line: what a proxy in front asks for",
+        help="file with additional headers, one 'Name: value' per line, for example for a proxy in front",
     )
     parser.add_argument(
-        "--give-up-after", type=_amount, default=3600.0, metavar="SECONDS", help="after a loss; default 3600"
+        "--give-up-after",
+        type=_amount,
+        default=3600.0,
+        metavar="SECONDS",
+        help="give up reconnecting after this time (default 3600)",
     )
-    parser.add_argument("--quiet", action="store_true", help="say nothing about losses on stderr")
+    parser.add_argument("--quiet", action="store_true", help="do not report lost links on stderr")
     return parser
 
 
 def _config_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="mcp-ws-connect config", description="Print an entry for an IDE.")
     parser.add_argument("ide", choices=sorted(IDES))
-    parser.add_argument("name", metavar="NAME", help="a configured server")
+    parser.add_argument("name", metavar="NAME", help="name of a configured server")
     _add_common(parser)
     parser.add_argument(
-        "--no-token", action="store_true", help="mint none: the IDE asks, or the environment has it"
+        "--no-token",
+        action="store_true",
+        help="do not mint a token: the IDE asks for one, or the environment provides it",
     )
     parser.add_argument(
-        "--days", type=_amount, default=30.0, help="lifetime of the minted token (default 30)"
+        "--days", type=_amount, default=30.0, help="lifetime of the minted token, in days (default 30)"
     )
     return parser
 
 
 def _amount(text: str) -> float:
-    """A positive number; ``inf`` is one."""
+    """Return a positive number; ``inf`` is allowed."""
     try:
         value = float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number; give one above 0") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number; give a number above 0") from None
     if not value > 0:  # false for NaN too
         raise argparse.ArgumentTypeError(f"{text} is not above 0")
     return value
@@ -122,7 +130,7 @@ def _amount(text: str) -> float:
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--url", help="base URL of the Jupyter server (default: the running one)")
     parser.add_argument(
-        "--token-file", help=f"file with the token (default: {TOKEN_VARIABLE}, or the server's)"
+        "--token-file", help=f"file with the token (default: {TOKEN_VARIABLE}, or the running server's token)"
     )
 
 
@@ -135,19 +143,19 @@ def _target(options: argparse.Namespace, headers: Mapping[str, str]) -> tuple[st
     check_name(options.target)
     gateway = find_gateway(options.url, token, options.token_file)
     given = token is not None or options.token_file is not None
-    found = gateway.token if given or not brings_credential(headers) else None
-    return endpoint_url(gateway, options.target), found
+    header = gateway.token if given or not brings_credential(headers) else None
+    return endpoint_url(gateway, options.target), header
 
 
 def _print_entry(options: argparse.Namespace) -> int:
     if not SERVER_NAME.fullmatch(options.name):
         raise UnusableArgument(
-            f"{options.name!r} is no name of a server; several under one name are a group in mcp.json"
+            f"{options.name!r} is not a server name; to combine servers under one name, define a group in mcp.json"
         )
     gateway = find_gateway(options.url, None, options.token_file)
     client = GatewayClient(gateway)
     if options.no_token:
-        client.call("GET", f"servers/{options.name}")  # a mistyped name is refused here, not in the IDE
+        client.call("GET", f"servers/{options.name}")  # so that a mistyped name fails here and not in the IDE
         token = None
     else:
         token = _mint(client, gateway, options)
@@ -166,11 +174,11 @@ def _mint(client: GatewayClient, gateway: RunningGateway, options: argparse.Name
 
 
 def _read_headers(path: str) -> dict[str, str]:
-    """The headers in a file; from a file, because arguments are seen by every user of the machine.
+    """Return the headers in a file; not from arguments, which every user of the machine can see.
 
     Raises:
-        UnusableArgument: it cannot be read; or a line is no header (RFC 9110 section 5), or none that can be set.
-            Its value is not repeated.
+        UnusableArgument: the file cannot be read, a line is not a header field (RFC 9110 section 5), or a header may
+            not be set. Values are not repeated in the message.
     """
     try:
         lines = Path(path).read_text().splitlines()
@@ -179,20 +187,20 @@ def _read_headers(path: str) -> dict[str, str]:
     headers: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
         if line.strip():
-            found = HEADER_LINE.fullmatch(line)
-            if found is None:
-                raise UnusableArgument(f"line {number} of {path} is no header; write Name: value")
+            header = HEADER_LINE.fullmatch(line)
+            if header is None:
+                raise UnusableArgument(f"line {number} of {path} is not a header; write 'Name: value'")
             try:
-                check_headers([*headers, found[1]])
+                check_headers([*headers, header[1]])
             except UnusableHeader as error:
                 raise UnusableArgument(f"line {number} of {path}: {error}") from None
-            headers[found[1]] = found[2]
+            headers[header[1]] = header[2]
     return headers
 
 
 async def _carry(url: str, token: str | None, headers: dict[str, str], options: argparse.Namespace) -> int:
     if sys.stdout is None:
-        raise UnusableArgument("stdout is closed: nobody could read what the server says")
+        raise UnusableArgument("stdout is closed; nothing can read the server's messages")
     address = f"http{url.removeprefix('ws')}" if url.startswith("ws") else url
     negotiating = raw_transport(
         address,
@@ -205,7 +213,7 @@ async def _carry(url: str, token: str | None, headers: dict[str, str], options: 
     async with negotiating as (read, write), anyio.create_task_group() as group:
         assert negotiating.active is not None
         pipe = _Pipe(read, write, await Stdout.open(), negotiating.active, group.cancel_scope)
-        # An IDE ends what it launched by a signal: leave properly, so that the session ends too.
+        # An IDE ends what it launched with a signal: leave in order, so that the session ends too.
         for number in (signal.SIGTERM, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(number, group.cancel_scope.cancel)
         for task in (pipe.down, pipe.up, pipe.until_unread):
@@ -217,15 +225,29 @@ async def _carry(url: str, token: str | None, headers: dict[str, str], options: 
 
 
 def _report_state(state: State) -> None:
-    if isinstance(state, (Reconnecting, Resumed, Lost)) or (isinstance(state, Negotiated) and state.refused):
-        print(f"mcp-ws-connect: {state}", file=sys.stderr)
+    if message := _description(state):
+        print(f"mcp-ws-connect: {message}", file=sys.stderr)
+
+
+def _description(state: State) -> str:
+    """Return what to report of a state; ``""`` for the expected ones."""
+    match state:
+        case Negotiated(transport, refused) if refused:
+            return f"using {transport}; {'; '.join(f'{name}: {reason}' for name, reason in refused.items())}"
+        case Reconnecting(attempt, delay, reason):
+            return f"the link was lost ({reason}); reconnecting in {delay:.1f} s (attempt {attempt})"
+        case Resumed(replayed):
+            return f"the session was resumed; {replayed} messages were sent again"
+        case Lost(reason):
+            return f"the session was lost: {reason}"
+    return ""
 
 
 class _Pipe:
-    """stdin and stdout on one session; the first of its three tasks to end ends the others.
+    """Carries stdin and stdout over one session in three tasks; when one ends, it cancels the others.
 
     Attributes:
-        complete: whether every line of stdin was sent and every request answered.
+        complete: whether every line of stdin was sent and every request got its response.
         problem: why stdout cannot be written; ``""`` if it can.
     """
 
@@ -238,22 +260,22 @@ class _Pipe:
         self._transport, self._scope = transport, scope
 
     async def down(self) -> None:
-        """Print the server's messages until the session ends."""
+        """Write the server's messages to stdout until the session ends."""
         self.problem = await _to_stdout(self._read, self._out)
         with anyio.move_on_after(LAST_LINES), suppress(OSError):
             await self._out.finish()
         self._scope.cancel()
 
     async def up(self) -> None:
-        """Send stdin to its end, wait for the answers that are still due, print what has come."""
+        """Send stdin to its end, wait for outstanding responses, and write what was received."""
         self.complete = await _from_stdin(self._write)
         await self._write.aclose()
         await self._transport.settle(LAST_ANSWERS)
         with anyio.move_on_after(LAST_LINES) as patience, suppress(OSError):
-            await anyio.lowlevel.checkpoint()  # what has just been given to down() is in no buffer
+            await anyio.lowlevel.checkpoint()  # a message just handed to down() is in no buffer
             while self._read.statistics().current_buffer_used:
                 await anyio.lowlevel.checkpoint()
-            for error in self._transport.abandon("stdin ended before the answer came"):
+            for error in self._transport.abandon("stdin ended before the response arrived"):
                 self.complete = False
                 await self._out.write(error)
             await self._out.finish()
@@ -261,20 +283,20 @@ class _Pipe:
         self._scope.cancel()
 
     async def until_unread(self) -> None:
-        """Wait until nobody reads stdout any more."""
+        """Wait until nothing reads stdout any more."""
         await self._out.gone()
         self._scope.cancel()
 
 
 async def _from_stdin(write: Any) -> bool:
-    """Until the end of stdin, or of the session. Returns whether every line was passed on."""
+    """Send lines until stdin or the session ends. Return whether every line was sent."""
     try:
         readline = await stdin_lines()
         while line := await readline():
             if line.strip():
                 await write.send(line.strip())
     except ValueError:
-        print(f"mcp-ws-connect: a line of stdin has more than {MAX_LINE_BYTES} bytes", file=sys.stderr)
+        print(f"mcp-ws-connect: a line of stdin exceeds {MAX_LINE_BYTES} bytes", file=sys.stderr)
         return False
     except (anyio.ClosedResourceError, anyio.BrokenResourceError):
         return True
@@ -282,13 +304,13 @@ async def _from_stdin(write: Any) -> bool:
 
 
 async def _to_stdout(read: Any, out: Stdout) -> str:
-    """Until the session ends, or nobody reads any more. Returns why no more can be written, where that is a defect."""
+    """Write messages until the session ends or nothing reads stdout. Return the error if stdout cannot be written."""
     try:
         async for message in read:
             await out.write(one_line(message))
     except (BrokenPipeError, ConnectionResetError):
         pass
-    except OSError as error:  # a full disk, say
+    except OSError as error:  # for example a full disk
         return error.strerror or str(error)
     return ""
 

@@ -1,4 +1,4 @@
-"""What a transport tells about its link, and how it comes back. Pure."""
+"""The states of a transport's link, and the policy by which a lost link is replaced. Performs no I/O."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ STATES_KEPT: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """A session has begun; a second one of these says that the session before it is lost.
+    """A session has begun. A second one of these means that the previous session is lost.
 
     Attributes:
-        resumable: whether it survives the loss of its link.
-        session: its public id; ``""`` where it is not resumable.
+        resumable: whether the session survives the loss of its link.
+        session: public id of the session; ``""`` if it is not resumable.
     """
 
     resumable: bool
@@ -31,7 +31,7 @@ class Connected:
 
 @dataclass(frozen=True, slots=True)
 class Reconnecting:
-    """The link is lost. Attempt number ``attempt`` (from 1) follows in ``delay`` seconds."""
+    """The link is lost; attempt number ``attempt`` (from 1) follows in ``delay`` seconds."""
 
     attempt: int
     delay: float
@@ -40,21 +40,21 @@ class Reconnecting:
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """The session goes on; ``replayed`` messages of this side were sent again."""
+    """The session was resumed; ``replayed`` messages of this side were sent again."""
 
     replayed: int
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """``dropped`` progress or log messages gave way while the link was down."""
+    """``dropped`` progress or log messages were dropped while the link was down."""
 
     dropped: int
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """It is over; every open request has got an error with ``data.outcome``."""
+    """The session is lost for good; every open request failed with an error that has ``data.outcome``."""
 
     reason: str
 
@@ -65,7 +65,7 @@ class Negotiated:
 
     Attributes:
         transport: ``http``, ``websocket`` or ``poll``.
-        refused: why each one before it was not, by name.
+        refused: why each transport tried before failed, by its name.
     """
 
     transport: str
@@ -77,11 +77,11 @@ State = Negotiated | Connected | Reconnecting | Resumed | Gap | Lost
 
 @dataclass(frozen=True, slots=True)
 class Reconnect:
-    """How a lost link is made anew: full-jitter backoff, a deadline.
+    """How a lost link is replaced: full-jitter backoff with a deadline.
 
     Attributes:
         first_delay: upper bound of the first delay, in seconds; doubled with each attempt.
-        max_delay: what the bound is doubled up to, in seconds.
+        max_delay: limit of that bound, in seconds.
         give_up_after: seconds after the loss at which the transport gives up.
     """
 
@@ -90,14 +90,14 @@ class Reconnect:
     give_up_after: float = 900.0
 
     def delay(self, attempt: int, jitter: Callable[[], float] = random.random) -> float:
-        """Seconds before attempt number ``attempt`` (from 1): anything up to the bound, so that a thousand
-        clients of one gateway do not come back at once."""
+        """Return the seconds before attempt number ``attempt`` (from 1): a random share of the bound, so that many
+        clients of one gateway do not reconnect at the same moment."""
         bound = min(self.max_delay, self.first_delay * 2.0 ** min(attempt - 1, 32))
         return bound * jitter()
 
 
 class StateFeed:
-    """The states of one transport, for any number of slow readers."""
+    """The states of one transport, for any number of readers."""
 
     def __init__(self) -> None:
         self._kept: deque[State] = deque(maxlen=STATES_KEPT)
@@ -106,13 +106,13 @@ class StateFeed:
         self._changed = anyio.Event()
 
     def add(self, state: State) -> None:
-        """Append the newest state."""
+        """Append a state."""
         self._kept.append(state)
         self._count += 1
         self._wake()
 
     def close(self) -> None:
-        """End every :meth:`states`."""
+        """End every :meth:`states` iterator."""
         self._closed = True
         self._wake()
 
@@ -121,8 +121,10 @@ class StateFeed:
         changed.set()
 
     async def states(self) -> AsyncIterator[State]:
-        """Each state from the newest on, until :meth:`close` or :class:`Lost`; a reader that lags by more than
-        :data:`STATES_KEPT` misses the oldest."""
+        """Yield each state from the newest on, until :meth:`close` or :class:`Lost`.
+
+        A reader that falls behind by more than :data:`STATES_KEPT` states misses the oldest.
+        """
         seen = max(0, self._count - 1)
         while True:
             kept_from = self._count - len(self._kept)

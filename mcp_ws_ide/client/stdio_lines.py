@@ -1,4 +1,4 @@
-"""stdin and stdout by lines, on the event loop where they are pipes: a side that stands still holds up nothing else."""
+"""stdin and stdout by lines; on the event loop if they are pipes, so that a blocked side blocks nothing else."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from typing import Any, Final
 import anyio
 
 MAX_LINE_BYTES: Final = 64 << 20
-"""Longest line of stdin."""
+"""Longest line of stdin, in bytes."""
 
 
 async def stdin_lines() -> Callable[[], Awaitable[bytes]]:
-    """What reads a line, ``b""`` at the end; in a thread where stdin is a file.
+    """Return a function that reads a line, or ``b""`` at the end; in a thread if stdin is a file.
 
-    The reader raises ValueError for a line above :data:`MAX_LINE_BYTES`.
+    The function raises ValueError for a line longer than :data:`MAX_LINE_BYTES`.
     """
     if sys.stdin is None:
         return _nothing
@@ -36,14 +36,14 @@ async def _nothing() -> bytes:
 
 
 class Stdout:
-    """Where lines go; use :meth:`open`. Its methods raise OSError where nobody reads any more, or a disk is full."""
+    """Writes lines to stdout; see :meth:`open`. Methods raise OSError if the reader is gone or a disk is full."""
 
     def __init__(self, writer: asyncio.StreamWriter | None) -> None:
         self._writer = writer
 
     @classmethod
     async def open(cls) -> Stdout:
-        """On the event loop where stdout is a pipe; files and terminals are written to at once."""
+        """Open stdout: on the event loop if it is a pipe; files and terminals are written to directly."""
         if not _is_pipe(sys.stdout) or _is_stdin_too():
             return cls(None)
         loop = asyncio.get_running_loop()
@@ -52,7 +52,7 @@ class Stdout:
         return cls(asyncio.StreamWriter(transport, protocol, None, loop))
 
     async def write(self, line: bytes) -> None:
-        """Write a line; returns when so much of what was written is taken that more may follow."""
+        """Write a line; returns when enough is consumed to write more."""
         if self._writer is not None:
             self._writer.write(line + b"\n")
             return await self._writer.drain()
@@ -60,12 +60,12 @@ class Stdout:
             sys.stdout.buffer.write(line + b"\n")
             sys.stdout.buffer.flush()
         except OSError:
-            # What is left in the buffer is not tried again at exit.
+            # The rest of the buffer is not written again at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise
 
     async def gone(self) -> None:
-        """Wait until nobody reads any more, also while nothing is written; of a file or terminal that is not known."""
+        """Wait until the reader is gone, even while nothing is written; never returns for a file or terminal."""
         if self._writer is None:
             await anyio.sleep_forever()
         else:
@@ -73,7 +73,7 @@ class Stdout:
                 await self._writer.wait_closed()
 
     async def finish(self) -> None:
-        """Wait until everything is taken, and close it."""
+        """Wait until everything is consumed, then close."""
         if self._writer is not None:
             self._writer.close()
             await self._writer.wait_closed()
@@ -85,5 +85,5 @@ def _is_pipe(stream: Any) -> bool:
 
 
 def _is_stdin_too() -> bool:
-    """Whether stdout is stdin's socket: what can be read from it is then no sign that nobody reads what is written."""
+    """Return whether stdout is the same socket as stdin: readable data then does not show that the reader is gone."""
     return sys.stdin is not None and os.path.sameopenfile(sys.stdin.fileno(), sys.stdout.fileno())

@@ -1,7 +1,7 @@
 """A resumable session as a pair of streams.
 
-Owns the link and three tasks (one reads and reconnects, one writes, one acknowledges). What is sent when, and what a
-loss means, is decided by :class:`mcp_ws_ide.core.resume.ClientEnd`.
+Owns the link and three tasks: one reads and reconnects, one writes, one acknowledges. What to send, and what a lost
+link means, is decided by :class:`mcp_ws_ide.core.resume.ClientEnd`.
 """
 
 from __future__ import annotations
@@ -36,23 +36,23 @@ from mcp_ws_ide.core.resume import ClientEnd, Event, ProtocolViolation
 from mcp_ws_ide.errors import ConnectError, ConnectionLost, Unauthorized, UnknownServer
 
 SEND_TIMEOUT: Final = 2.0
-"""Seconds that leaving waits for messages which are on their way out."""
+"""Seconds that closing waits for messages that are being sent."""
 ACK_INTERVAL: Final = 1.0
-"""Longest time, in seconds, that received messages stay unacknowledged."""
+"""Longest time, in seconds, for which received messages stay unacknowledged."""
 PROVEN_AFTER: Final = 2 * PING_INTERVAL
-"""Seconds after which a link that knows no control frames has evidently carried a Ping and its answer."""
+"""Seconds after which a link without control frames must have carried a Ping and its Pong."""
 INBOX: Final = 64
-"""Messages that wait for the SDK before the link is not read."""
+"""Messages queued for the SDK before the transport stops reading the link."""
 
 log = logging.getLogger(__name__)
 
 
 class SessionTransport:
-    """An async context manager that yields ``(read, write)`` streams; use :func:`websocket_transport`.
+    """An async context manager that yields ``(read, write)`` streams; created by :func:`websocket_transport`.
 
     Attributes:
         state: the newest :data:`~mcp_ws_ide.client.states.State`.
-        close_code, close_reason: how the newest link ended (RFC 6455 section 7.4); None before the first end.
+        close_code, close_reason: how the newest link was closed (RFC 6455 section 7.4); None before the first close.
         error: set when the transport has given up.
     """
 
@@ -79,10 +79,10 @@ class SessionTransport:
         self._room = anyio.Event()
         self._answered = anyio.Event()
         self._passing = False
-        """Whether something that the link brought is on its way to the session."""
+        """Whether a received message is being passed to the session."""
         self._all_sent = anyio.Event()
         self._attempt = 0
-        """Attempts to come back since a link was last known to carry frames beyond its greeting."""
+        """Reconnect attempts since a link last carried frames beyond the handshake."""
         self._deadline = 0.0
         self._sending = False
         self._stack = AsyncExitStack()
@@ -93,7 +93,7 @@ class SessionTransport:
     async def __aenter__(self) -> tuple[Any, Any]:
         event = await self._open_link()
         if event is Event.GONE:
-            raise ConnectError(f"{self._opener.where} answers a new session with gone")
+            raise ConnectError(f"{self._opener.where} answered a new session with 'gone'")
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._close)
             to_session, read = anyio.create_memory_object_stream[Any](INBOX)
@@ -112,11 +112,11 @@ class SessionTransport:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # The body's error is not passed to the task group, which would wrap it into an exception group.
+        # The error of the body is not passed to the task group, which would wrap it in an exception group.
         await self._stack.__aexit__(None, None, None)
 
     async def settle(self, timeout: float) -> None:
-        """After the write stream was closed: wait until every request has its answer in the read stream.
+        """After the write stream was closed, wait until every request has its response in the read stream.
 
         Returns after ``timeout`` seconds at the latest.
         """
@@ -127,11 +127,11 @@ class SessionTransport:
                 await self._answered.wait()
 
     def abandon(self, reason: str) -> list[bytes]:
-        """Nobody will wait any more: an error for each request that is still open, as JSON."""
+        """Give up waiting; return an error response, as JSON, for each open request."""
         return self._end.give_up(reason)
 
     async def states(self) -> AsyncIterator[State]:
-        """Every state from the newest on, until the transport is left or :class:`Lost`."""
+        """Yield every state from the newest on, until the transport is closed or :class:`Lost`."""
         async for state in self._feed.states():
             yield state
 
@@ -141,16 +141,16 @@ class SessionTransport:
         if self._on_state is not None:
             try:
                 self._on_state(state)
-            except Exception:  # the watcher's mistake must not end the session
+            except Exception:  # an error in the callback must not end the session
                 log.exception("on_state failed for %s", state)
 
     # --- links ----------------------------------------------------------------------------------
 
     async def _open_link(self) -> Event:
-        """A new link, the session opened or resumed on it, and everything replayed.
+        """Open a link, open or resume the session on it, and replay unacknowledged messages.
 
         Raises:
-            ConnectError: as :func:`websocket_transport` says.
+            ConnectError: see :func:`websocket_transport`.
         """
         link = await self._opener.open(resume=self._reconnect is not None, nothing_else=self._end.resumable)
         try:
@@ -160,9 +160,9 @@ class SessionTransport:
             with anyio.CancelScope(shield=True):
                 await link.close(
                     CloseCode.GOING_AWAY
-                )  # 1000 would end the session, which may be attached already
-            words = _close_words(link) if isinstance(error, ConnectionClosed) else str(error)
-            raise ConnectError(f"{self._opener.where} opened no session: {words}") from None
+                )  # 1000 would end the session, which may already be attached
+            detail = _close_text(link) if isinstance(error, ConnectionClosed) else str(error)
+            raise ConnectError(f"{self._opener.where} did not open a session: {detail}") from None
         except BaseException:
             with anyio.CancelScope(shield=True):
                 await link.close()
@@ -173,7 +173,7 @@ class SessionTransport:
         end = self._end
         if link.subprotocol != SUBPROTOCOL_RESUME:
             if end.resumable:
-                raise ProtocolViolation("it does not resume any more")
+                raise ProtocolViolation("the server no longer supports resume")
             queued = end.start_plain()
             self._link = link
             await _write(link, queued)
@@ -188,7 +188,7 @@ class SessionTransport:
             await link.close()
             return event
         if event not in (Event.OPENED, Event.RESUMED):
-            raise ProtocolViolation("the gateway's first frame is neither opened nor resumed")
+            raise ProtocolViolation("the gateway's first frame is neither 'opened' nor 'resumed'")
         self._link = link
         await _write(link, [*write, binding.PING] if self._attempt else write)
         if event is Event.OPENED:
@@ -199,7 +199,7 @@ class SessionTransport:
         return event
 
     async def _run(self, to_session: Any, from_session: Any) -> None:
-        """Read; when the link is lost, make another; when that is hopeless, say what became of each request."""
+        """Read; replace a lost link; when that is impossible, fail each open request with its outcome."""
         async with to_session:
             try:
                 while True:
@@ -208,12 +208,12 @@ class SessionTransport:
             except ConnectionLost as error:
                 await self._give_up(error, to_session, from_session)
             except (anyio.ClosedResourceError, anyio.BrokenResourceError):
-                return  # the session has left
+                return  # the session was closed
             finally:
                 from_session.close()
 
     async def _read(self, to_session: Any) -> None:
-        """Until the link ends."""
+        """Read until the link is closed."""
         link, end, since = self._link, self._end, anyio.current_time()
         assert link is not None
         try:
@@ -245,16 +245,18 @@ class SessionTransport:
         self._note_close(link)
 
     async def _come_back(self, to_session: Any) -> None:
-        """A new link for the session, or a new session if nothing was negotiated in the old one.
+        """Open a link for the session; open a new session if nothing was negotiated in the lost one.
 
         Raises:
-            ConnectionLost: it is hopeless, or takes too long.
+            ConnectionLost: reconnecting cannot help, or took longer than the policy allows.
         """
         policy, reason = self._reconnect, f"{self.close_code} {self.close_reason or ''}".strip()
         if policy is None or self.close_code in FINAL_CODES:
-            raise ConnectionLost(f"{self._opener.where} ended the link: {reason}")
+            raise ConnectionLost(f"{self._opener.where} closed the link: {reason}")
         if self._end.plain:
-            await self._start_over(f"the link was lost ({reason}), and the server cannot resume", to_session)
+            await self._start_over(
+                f"the link was lost ({reason}) and the server does not support resume", to_session
+            )
         if self._attempt == 0:
             self._deadline = anyio.current_time() + policy.give_up_after
         while True:
@@ -275,14 +277,16 @@ class SessionTransport:
             except ConnectionLost:
                 raise
             except (Unauthorized, UnknownServer) as error:
-                raise ConnectionLost(str(error)) from None  # trying again cannot heal that
+                raise ConnectionLost(str(error)) from None  # retrying cannot help
             except ConnectError as error:
                 reason = str(error)
             else:
                 await self._start_over(f"the session is gone: {self._end.gone_reason}", to_session)
 
     async def _start_over(self, reason: str, to_session: Any) -> None:
-        if self._end.legacy:  # what was negotiated is lost, and only the session's owner can negotiate anew
+        if (
+            self._end.legacy
+        ):  # the negotiated state is lost, and only the user of the session can negotiate again
             raise ConnectionLost(reason)
         async with self._writing:
             errors = self._end.start_over(reason)
@@ -293,7 +297,7 @@ class SessionTransport:
         self.error = error
         self._made_room()
         self._answered.set()
-        # What the session is about to send gets an answer like the rest: it was not sent.
+        # Requests that the session still sends fail as well, with the outcome not_sent.
         with anyio.move_on_after(SEND_TIMEOUT):
             while self._sending or from_session.statistics().tasks_waiting_send:
                 await anyio.lowlevel.checkpoint()
@@ -311,7 +315,7 @@ class SessionTransport:
     # --- sending --------------------------------------------------------------------------------
 
     async def _send_all(self, from_session: Any, to_session: Any) -> None:
-        """Until the session closes the stream. While the window is full the session waits: nothing is lost."""
+        """Send until the session closes the stream. While the window is full, sending waits; nothing is dropped."""
         try:
             async for message in from_session:
                 self._sending = True
@@ -322,10 +326,10 @@ class SessionTransport:
                 elif refused:
                     await self._hand_over([refused], to_session)
                 else:
-                    log.warning("a notification above the gateway's max_message_bytes was not sent")
+                    log.warning("a notification larger than the gateway's max_message_bytes was not sent")
                 self._sending = False
         except (anyio.ClosedResourceError, anyio.BrokenResourceError):
-            return  # given up; a later send of the session raises
+            return  # the transport gave up; the next send of the session raises
         finally:
             self._all_sent.set()
 
@@ -333,7 +337,7 @@ class SessionTransport:
         async with self._writing:
             written, channel = self._end.send(data), self._end.channel
             if written is not None and self._link is not None:
-                with suppress(ConnectionClosed):  # it is kept, and written again to the next link
+                with suppress(ConnectionClosed):  # it is kept, and sent again on the next link
                     if channel.received - channel.acked >= ACK_WITH_DATA and not self._end.plain:
                         await self._link.send(channel.take_ack(), text=True)
                     await self._link.send(written, text=True)
@@ -347,7 +351,7 @@ class SessionTransport:
         self._room.set()
 
     async def _acknowledge(self) -> None:
-        """Nothing stays unacknowledged for much longer than :data:`ACK_INTERVAL`."""
+        """Send an acknowledgment at least every :data:`ACK_INTERVAL` seconds."""
         while True:
             await anyio.sleep(ACK_INTERVAL)
             end, link = self._end, self._link
@@ -357,7 +361,7 @@ class SessionTransport:
     # --- leaving --------------------------------------------------------------------------------
 
     async def _finish_sending(self, write: Any) -> None:
-        """What the session has handed over still goes out, within :data:`SEND_TIMEOUT`."""
+        """Send what the session has handed over, within :data:`SEND_TIMEOUT`."""
         write.close()
         with anyio.move_on_after(SEND_TIMEOUT, shield=True):
             await self._all_sent.wait()
@@ -370,7 +374,7 @@ class SessionTransport:
                 async with anyio.create_task_group() as group:
                     group.start_soon(
                         _drain, link
-                    )  # the peer's close frame stands behind what nobody has read
+                    )  # the peer's close frame follows messages that nothing reads any more
                     await link.close()
                     group.cancel_scope.cancel()
             self._note_close(link)
@@ -384,22 +388,22 @@ async def _drain(link: ClientLink) -> None:
 
 
 async def _write(link: ClientLink, frames: list[bytes]) -> None:
-    """A link that ends meanwhile is noticed by the reader."""
+    """Send frames; a link that closes meanwhile is detected by the reader."""
     with suppress(ConnectionClosed):
         for frame in frames:
             await link.send(frame, text=True)
 
 
 def _too_late(where: str, policy: Reconnect, reason: str) -> ConnectionLost:
-    return ConnectionLost(f"{where} was not reached again within {policy.give_up_after:g} s: {reason}")
+    return ConnectionLost(f"{where} could not be reached again within {policy.give_up_after:g} s: {reason}")
 
 
 def verbatim(data: bytes) -> bytes:
-    """For streams of JSON text."""
+    """As :func:`websocket_transport`, with streams of JSON text as ``bytes``."""
     return data
 
 
-def _close_words(link: ClientLink) -> str:
+def _close_text(link: ClientLink) -> str:
     return f"closed with {link.close_code} {link.close_reason or ''}".strip()
 
 
@@ -414,34 +418,34 @@ def websocket_transport(
     reconnect: Reconnect | None = Reconnect(),  # noqa: B008 - immutable
     on_state: Callable[[State], None] | None = None,
 ) -> SessionTransport:
-    """An MCP transport over WebSocket whose session survives the loss of its link.
+    """Return an MCP transport over WebSocket whose session survives the loss of its link.
 
     Args:
         url: ``ws://`` or ``wss://`` address of an MCP endpoint.
-        token: a Jupyter or gateway token, sent in the ``Authorization`` header; or a function that returns a
-            fresh one for each link.
-        headers: further headers of the handshake; a token is one of its own.
-        ssl: for ``wss``: a context with your own certificates.
-        max_size: longest message to accept, in bytes.
+        token: a Jupyter or gateway token, sent in the ``Authorization`` header, or a function that returns a fresh
+            one for each link.
+        headers: additional headers of the handshake; not ``Authorization`` if ``token`` is given.
+        ssl: for ``wss``: a context with custom certificates.
+        max_size: largest message to accept, in bytes.
         open_timeout: seconds for a connection and its handshake.
-        reconnect: how to come back after a loss; None never does.
+        reconnect: how to replace a lost link; None disables reconnecting.
         on_state: called with each new :data:`~mcp_ws_ide.client.states.State`; see also
             :meth:`SessionTransport.states`.
 
-    Messages that the SDK sends while there is no link are queued, up to the window (4,096 messages, 4 MiB);
-    beyond it sending waits. Where the gateway resumes, nothing is lost and nothing comes twice; where the
-    session is lost, each open request ends with an error whose ``data.outcome`` is ``not_sent`` or
-    ``unknown``. A client that has not shaken hands (2026-07-28) then goes on in a new session; for others the
-    read stream ends. A server that speaks plain ``mcp`` works, without resume.
+    Messages that the SDK sends while there is no link are queued up to the window (4,096 messages, 4 MiB); beyond it,
+    sending waits. If the gateway supports resume, no message is lost or duplicated. If the session is lost, each open
+    request fails with an error whose ``data.outcome`` is ``not_sent`` or ``unknown``; a modern client (2026-07-28, no
+    handshake) then continues in a new session, for others the read stream ends. A server that only speaks the
+    subprotocol ``mcp`` works, without resume.
 
     Returns:
-        An async context manager that yields ``(read, write)``: pass it to ``mcp.Client`` (2.x), or enter it
-        and pass the streams to ``ClientSession`` (1.x). Entering raises :class:`Unauthorized` (401, 403),
+        An async context manager that yields ``(read, write)``: pass it to ``mcp.Client`` (2.x), or enter it and pass
+        the streams to ``ClientSession`` (1.x). Entering it raises :class:`Unauthorized` (401, 403),
         :class:`UnknownServer` (404) or :class:`ConnectError`. No close code raises.
 
     Raises:
-        UnusableArgument: the address is none.
-        UnusableHeader: one of ``headers`` is not the user's to set.
+        UnusableArgument: the address is invalid.
+        UnusableHeader: one of ``headers`` may not be set by the user.
     """
     options: dict[str, Any] = {"max_size": max_size, "open_timeout": open_timeout}
     if ssl is not None:

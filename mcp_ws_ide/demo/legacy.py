@@ -1,4 +1,4 @@
-"""What the demo does differently on mcp 1.x: questions are requests to the client, in its session."""
+"""The demo's parts for mcp 1.x: questions are requests to the client, within its session."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ Server = FastMCP
 
 
 class Answer(BaseModel):
-    """What the tool elicit asks for."""
+    """The form of the tool ``elicit``."""
 
     name: str
     agree: bool = True
 
 
 def add_questions(server: Any) -> None:
-    """Tools that ask the client something."""
+    """Add the tools that ask the client a question."""
 
     @server.tool()
     async def elicit(ctx: Context) -> str:
@@ -49,27 +49,27 @@ def add_questions(server: Any) -> None:
     @server.tool()
     async def roots(ctx: Context) -> str:
         """Ask the client for its roots."""
-        found = await ctx.session.list_roots()
-        return ", ".join(str(root.uri) for root in found.roots) or "none"
+        result = await ctx.session.list_roots()
+        return ", ".join(str(root.uri) for root in result.roots) or "none"
 
 
 def add_subscriptions(server: Any) -> None:
-    """``resources/subscribe``; a process serves one session, which is told of every change."""
+    """``resources/subscribe``; a process serves one session, which is notified of every change."""
 
     @server._mcp_server.subscribe_resource()
     async def subscribe(uri: Any) -> None:
-        """Accept."""
+        """Accept every subscription."""
 
     @server._mcp_server.unsubscribe_resource()
     async def unsubscribe(uri: Any) -> None:
-        """Accept."""
+        """Accept every cancellation."""
 
 
 async def resource_changed(ctx: Any, uri: str) -> None:
-    """Tell the client."""
+    """Notify the client."""
     await ctx.session.send_resource_updated(uri)
 
 
 async def tools_changed(ctx: Any) -> None:
-    """Tell the client."""
+    """Notify the client."""
     await ctx.session.send_tool_list_changed()

@@ -1,5 +1,5 @@
-"""What the demo does differently on mcp 2.x: questions to the client work in both eras through resolvers,
-changes reach ``subscriptions/listen`` and, for clients of the handshake era, their own session."""
+"""The demo's parts for mcp 2.x: questions to the client work in both eras through resolvers; changes are sent to
+``subscriptions/listen`` and, for clients of the handshake era, to their own session."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ MODERN = "2026-07-28"
 
 
 class Answer(BaseModel):
-    """What the tool elicit asks for."""
+    """The form of the tool ``elicit``."""
 
     name: str
     agree: bool = True
@@ -55,7 +55,7 @@ def _ask_roots() -> ListRoots:
 
 
 def add_questions(server: Any) -> None:
-    """Tools that ask the client something."""
+    """Add the tools that ask the client a question."""
 
     @server.tool()
     async def elicit(answer: Annotated[Answer, Resolve(_ask_name)]) -> str:
@@ -69,13 +69,13 @@ def add_questions(server: Any) -> None:
         return f"the model says: {getattr(content, 'text', content)}"
 
     @server.tool()
-    async def roots(found: Annotated[ListRootsResult, Resolve(_ask_roots)]) -> str:
+    async def roots(result: Annotated[ListRootsResult, Resolve(_ask_roots)]) -> str:
         """Ask the client for its roots."""
-        return ", ".join(str(root.uri) for root in found.roots) or "none"
+        return ", ".join(str(root.uri) for root in result.roots) or "none"
 
 
 def add_subscriptions(server: Any) -> None:
-    """``resources/subscribe`` of the handshake era; the SDK serves ``subscriptions/listen`` by itself."""
+    """``resources/subscribe`` of the handshake era; the SDK itself serves ``subscriptions/listen``."""
 
     async def accept(ctx: Any, params: Any) -> EmptyResult:
         return EmptyResult()
@@ -90,14 +90,14 @@ def _is_modern(ctx: Any) -> bool:
 
 
 async def resource_changed(ctx: Any, uri: str) -> None:
-    """Tell subscribers of either era."""
+    """Notify subscribers of either era."""
     await ctx.notify_resource_updated(uri)
     if not _is_modern(ctx):
         await ctx.session.send_resource_updated(uri)
 
 
 async def tools_changed(ctx: Any) -> None:
-    """Tell listeners of either era."""
+    """Notify listeners of either era."""
     await ctx.notify_tools_changed()
     if not _is_modern(ctx):
         await ctx.session.send_tool_list_changed()

@@ -1,7 +1,7 @@
-"""``make run``: start Jupyter with the extension and the demo server, and say how to use it.
+"""``make run``: start Jupyter with the extension and the demo server, and print how to use it.
 
-Prints, each on a line of its own, the page URL, the WebSocket URL, a Python snippet and a command that
-watches the traffic; all four work as printed.
+Prints the page URL, the WebSocket URL, a Python snippet and a command that watches the traffic, one per line; all four
+work as printed.
 """
 
 from __future__ import annotations
@@ -17,10 +17,13 @@ from pathlib import Path
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Print, then become the Jupyter server."""
+    """Print the addresses, then become the Jupyter server."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--port", type=int, default=8888, help="port to listen on (the next free one is taken)"
+        "--port",
+        type=int,
+        default=8888,
+        help="port to listen on; if it is taken, the next free one (default 8888)",
     )
     parser.add_argument("--lab", action="store_true", help="start JupyterLab, which must be installed")
     options = parser.parse_args(argv)
@@ -45,7 +48,7 @@ def main(argv: list[str] | None = None) -> None:
     ]
     if os.geteuid() == 0:
         arguments.append("--allow-root")
-    # The token travels in the environment: an argument would show it to every user of the machine.
+    # The token is passed in the environment: an argument would be visible to every user of the machine.
     os.execve(sys.executable, arguments, {**os.environ, "JUPYTER_TOKEN": token})  # noqa: S606 - an argv list
 
 

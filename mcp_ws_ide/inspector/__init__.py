@@ -1,1 +1,1 @@
-"""``mcp-ws-inspect``: watch a running gateway from a terminal, and manage its tokens."""
+"""``mcp-ws-inspect``: watch the MCP traffic of a gateway in a terminal, and manage gateway tokens."""

@@ -1,4 +1,4 @@
-"""Which gateway is meant: the address given, one behind a JupyterHub, or one of several that run here."""
+"""Choose the gateway: the given address, one behind a JupyterHub, or one of several that run on this machine."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from mcp_ws_ide.inspector.sanitise import visible
 from mcp_ws_ide.rest_client import GatewayClient, get_json
 
 QUICK: Final = 3.0
-"""Seconds in which a server that runs here says whether it has a gateway."""
+"""Seconds within which a local server must answer the question whether it has a gateway."""
 REDIRECT: Final = "/hub/user-redirect"
 
 
 class Ambiguous(Exception):
-    """Several gateways run, and nobody can be asked which one is meant. The text lists them."""
+    """Several gateways are running and there is no terminal to ask which one to use; the text lists them."""
 
 
 def address(
     url: str | None, token_file: str | None = None, environ: Mapping[str, str] = os.environ
 ) -> str | None:
-    """The base URL to use, or None when discovery finds the only one.
+    """Return the base URL to use, or None if discovery finds the only one.
 
     Raises:
-        ConnectError: the address is behind a hub that does not say whose server is meant.
-        Ambiguous: there are several, and there is no terminal to ask on.
+        ConnectError: the address is behind a hub that does not name the user's server.
+        Ambiguous: several gateways are running, and there is no terminal to ask on.
     """
     url = url or environ.get("JUPYTER_SERVER_URL")
     if url is not None:
         return _behind_hub(url, token_file, environ) if REDIRECT in url else url
-    found = running_gateways()
-    if len(found) > 1:
-        found = [gateway for gateway in found if _has_gateway(gateway)] or found[:1]
-    if len(found) < 2:
-        return found[0].url if found else None
-    return _ask(found).url
+    gateways = running_gateways()
+    if len(gateways) > 1:
+        gateways = [gateway for gateway in gateways if _has_gateway(gateway)] or gateways[:1]
+    if len(gateways) < 2:
+        return gateways[0].url if gateways else None
+    return _ask(gateways).url
 
 
 def _has_gateway(gateway: RunningGateway) -> bool:
@@ -50,19 +50,19 @@ def _has_gateway(gateway: RunningGateway) -> bool:
     return True
 
 
-def _ask(found: list[RunningGateway], read: IO[str] | None = None) -> RunningGateway:
-    lines = [f"  {number}  {_described(gateway)}" for number, gateway in enumerate(found, 1)]
+def _ask(gateways: list[RunningGateway], read: IO[str] | None = None) -> RunningGateway:
+    lines = [f"  {number}  {_described(gateway)}" for number, gateway in enumerate(gateways, 1)]
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise Ambiguous("\n".join(["several gateways run here; name one with --url:", *lines]))
-    print("\n".join(["Several gateways run here:", *lines]), file=sys.stderr)
+        raise Ambiguous("\n".join(["several gateways are running; choose one with --url:", *lines]))
+    print("\n".join(["Several gateways are running:", *lines]), file=sys.stderr)
     while True:
-        print(f"Which one? [1-{len(found)}, default 1] ", end="", file=sys.stderr, flush=True)
+        print(f"Which one? [1-{len(gateways)}, default 1] ", end="", file=sys.stderr, flush=True)
         text = (read or sys.stdin).readline()
         if not text:
             raise KeyboardInterrupt
         choice = text.strip() or "1"
-        if choice.isascii() and choice.isdigit() and 1 <= int(choice) <= len(found):
-            return found[int(choice) - 1]
+        if choice.isascii() and choice.isdigit() and 1 <= int(choice) <= len(gateways):
+            return gateways[int(choice) - 1]
 
 
 def _described(gateway: RunningGateway) -> str:
@@ -70,16 +70,16 @@ def _described(gateway: RunningGateway) -> str:
 
 
 def _behind_hub(url: str, token_file: str | None, environ: Mapping[str, str]) -> str:
-    """``…/hub/user-redirect/…`` means the server of whoever the token belongs to."""
+    """Resolve ``…/hub/user-redirect/…`` to the server of the token's user."""
     parts = split_address(url if "://" in url else f"https://{url}", ("http", "https"))
     prefix = parts.path[: parts.path.index(REDIRECT)]
     hub = find_gateway(
         urlunsplit((parts.scheme, parts.netloc, f"{prefix}/hub/", "", "")), None, token_file, environ
     )
     if not hub.token:
-        raise ConnectError(f"{url} needs a token of the hub: give --token-file, or set JUPYTERHUB_API_TOKEN")
+        raise ConnectError(f"{url} needs a hub token; give --token-file or set JUPYTERHUB_API_TOKEN")
     user = get_json(f"{hub.url}api/user", {"Authorization": f"token {hub.token}"})
     name = user.get("name")
     if not isinstance(name, str) or user.get("kind", "user") != "user":
-        raise ConnectError(f"the token belongs to no user of {hub.url}; give https://HUB/user/NAME/")
+        raise ConnectError(f"the token does not belong to a user of {hub.url}; give https://HUB/user/NAME/")
     return urlunsplit((parts.scheme, parts.netloc, f"{prefix}/user/{quote(name, safe='@~')}/", "", ""))

@@ -1,7 +1,7 @@
 """The command line ``mcp-ws-inspect``.
 
-Exit codes: 0 done, 1 the gateway refused or cannot be reached, 2 wrong usage or a file that cannot be used,
-130 interrupted. ``check`` and ``replay`` tell 1, something was found or differs, from 2, it could not be done.
+Exit codes: 0 success; 1 the gateway refused or cannot be reached; 2 wrong usage or an unusable file; 130 interrupted.
+``check`` and ``replay``: 1 something was found or differs; 2 the command could not be done.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from mcp_ws_ide.rest_client import GatewayClient
 from mcp_ws_ide.version import __version__
 
 WRAP: Final = (
-    "Run the MCP server COMMAND behind a gateway of its own on this machine, print how to connect to it, and "
-    "watch: on the full screen, or line by line where there is no terminal. Everything ends with the inspector."
+    "Run the MCP server COMMAND behind a private gateway on this machine, print how to connect to it, and show its "
+    "traffic: full-screen, or line by line without a terminal. Gateway and server end with the inspector."
 )
 OF_WRAP: Final = frozenset({"--name", "--port"})
 """Options before ``--`` that take a value."""
@@ -40,7 +40,7 @@ UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code."""
+    """Run one command; return the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if "--" in arguments:
         cut = arguments.index("--")
@@ -59,13 +59,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _wrapping(arguments: Sequence[str], command: Sequence[str]) -> argparse.Namespace:
-    """The options of ``mcp-ws-inspect [OPTIONS] -- COMMAND ARGS``."""
+    """Parse the options of ``mcp-ws-inspect [OPTIONS] -- COMMAND ARGS``."""
     parser = _wrap_parser()
     options = parser.parse_args(arguments)
     if not command:
-        parser.error("a command is missing after --")
+        parser.error("COMMAND is missing after --")
     if options.name is not None and not ENDPOINT_NAME.fullmatch(options.name):
-        parser.error(f"{options.name!r} is no server name; use letters, digits and . _ -")
+        parser.error(f"{options.name!r} is not a server name; use letters, digits and . _ -")
     options.command = list(command)
     return options
 
@@ -73,14 +73,16 @@ def _wrapping(arguments: Sequence[str], command: Sequence[str]) -> argparse.Name
 def _wrap_parser() -> argparse.ArgumentParser:
     usage = "mcp-ws-inspect [--name NAME] [--port PORT] [--json] -- COMMAND [ARGS …]"
     parser = argparse.ArgumentParser(prog="mcp-ws-inspect", usage=usage, description=WRAP)
-    parser.add_argument("--name", help="what the server is called (default: after its program)")
-    parser.add_argument("--port", type=port, help="port of the gateway (default: a free one)")
-    parser.add_argument("--json", action="store_true", help="without a terminal: one JSON object per record")
+    parser.add_argument("--name", help="name of the server (default: derived from its program)")
+    parser.add_argument("--port", type=port, help="port of the gateway (default: a free port)")
+    parser.add_argument(
+        "--json", action="store_true", help="without a terminal: print one JSON object per record"
+    )
     return parser
 
 
 def run_wrapped(options: argparse.Namespace) -> int:
-    """``-- COMMAND ARGS``."""
+    """Run ``mcp-ws-inspect -- COMMAND ARGS``."""
     from mcp_ws_ide.inspector.private import CannotWrap, PrivateGateway, announce
 
     stop_on_signals()
@@ -107,7 +109,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _guarded(run: Callable[[], int], unreachable: int = 1) -> int:
-    """The exit code of ``run``, whatever it meets; what went wrong is said."""
+    """Run a command and report its errors; return the exit code."""
     try:
         code = run()
         sys.stdout.flush()
@@ -121,7 +123,7 @@ def _guarded(run: Callable[[], int], unreachable: int = 1) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # Whoever read our output has gone.
+        # The reader of our output is gone.
         _let_go_of_stdout()
         return 0
     except OSError as error:
@@ -131,7 +133,7 @@ def _guarded(run: Callable[[], int], unreachable: int = 1) -> int:
 
 
 def _let_go_of_stdout() -> None:
-    """Python flushes it once more at exit."""
+    """Redirect stdout to nowhere: Python flushes it once more at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -142,37 +144,47 @@ def _several_lines(text: str) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mcp-ws-inspect",
-        description="Watch the MCP traffic of a running gateway, and manage its tokens. "
-        "Without a command: attach, at the Jupyter server that runs here; tail where there is no terminal. "
-        "With '-- COMMAND ARGS': run that MCP server behind a gateway of its own, and watch it.",
+        description="Watch the MCP traffic of a running gateway, and manage gateway tokens. "
+        "Without a command: 'attach' to the running Jupyter server, or 'tail' if there is no terminal. "
+        "With '-- COMMAND ARGS': run that MCP server behind a private gateway and watch it.",
     )
     parser.add_argument("--version", action="version", version=__version__)
     known = parser.add_subparsers(required=True, metavar="COMMAND")
 
     _command(known, "attach", run_attach, "open the full-screen inspector")
-    tail = _command(known, "tail", run_tail, "print messages and events as they happen")
-    tail.add_argument("--json", action="store_true", help="one JSON object per record")
-    tail.add_argument("--server", help="only this server")
-    tail.add_argument("--session", help="only this session (its id, or how it begins)")
+    tail = _command(known, "tail", run_tail, "print messages and events as they pass")
+    tail.add_argument("--json", action="store_true", help="print one JSON object per record")
+    tail.add_argument("--server", help="show only this server")
+    tail.add_argument("--session", help="show only this session (id, or beginning of it)")
     commands.add(known, _command, duration)
     _command(known, "servers", run_servers, "list the configured servers")
     _command(known, "sessions", run_sessions, "list your live sessions")
 
     token = known.add_parser("token", help="mint, list or revoke gateway tokens")
     actions = token.add_subparsers(required=True, metavar="ACTION")
-    mint = _command(actions, "mint", run_mint, "mint a token and print it, this once")
+    mint = _command(actions, "mint", run_mint, "mint a token and print it (shown only once)")
     mint.add_argument(
-        "--server", action="append", required=True, help="a server it is good for; may be repeated"
+        "--server",
+        action="append",
+        required=True,
+        help="a server that the token gives access to; may be repeated",
     )
     mint.add_argument(
-        "--expires", type=duration, default=30 * 86400, help="lifetime such as 1h or 30d (default 30d)"
+        "--expires", type=duration, default=30 * 86400, help="lifetime, for example 1h or 30d (default 30d)"
     )
-    mint.add_argument("--allow-tool", action="append", metavar="PATTERN", help="only tools of these names")
-    mint.add_argument("--deny-tool", action="append", metavar="PATTERN", help="no tools of these names")
-    mint.add_argument("--note", default="", help="what it is for")
+    mint.add_argument(
+        "--allow-tool",
+        action="append",
+        metavar="PATTERN",
+        help="allow only tools that match; may be repeated",
+    )
+    mint.add_argument(
+        "--deny-tool", action="append", metavar="PATTERN", help="deny tools that match; may be repeated"
+    )
+    mint.add_argument("--note", default="", help="description of its purpose")
     _command(actions, "list", run_list, "list your tokens, without their secrets")
-    revoke = _command(actions, "revoke", run_revoke, "revoke a token and drop the links it opened")
-    revoke.add_argument("id", help="the token's id, as listed")
+    revoke = _command(actions, "revoke", run_revoke, "revoke a token and close the links opened with it")
+    revoke.add_argument("id", help="the token's id; see 'token list'")
     return parser
 
 
@@ -180,41 +192,41 @@ def _command(known: Any, name: str, run: Any, help_text: str) -> argparse.Argume
     parser: argparse.ArgumentParser = known.add_parser(name, help=help_text, description=help_text)
     parser.add_argument("--url", help="base URL of the Jupyter server (default: the running one)")
     parser.add_argument(
-        "--token-file", help="file with the token (default: JUPYTER_TOKEN, or the running server's)"
+        "--token-file", help="file with the token (default: JUPYTER_TOKEN, or the running server's token)"
     )
     parser.set_defaults(run=run)
     return parser
 
 
 def duration(text: str) -> float:
-    """Seconds from ``90s``, ``15m``, ``12h`` or ``30d``."""
-    found = re.fullmatch(r"(\d+)([smhd]?)", text)
-    if found is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no duration; write 90s, 15m, 12h or 30d")
-    return float(found[1]) * UNITS[found[2] or "s"]
+    """Return the seconds of ``90s``, ``15m``, ``12h`` or ``30d``."""
+    match = re.fullmatch(r"(\d+)([smhd]?)", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a duration; write 90s, 15m, 12h or 30d")
+    return float(match[1]) * UNITS[match[2] or "s"]
 
 
 def port(text: str) -> int:
-    """A TCP port to listen on."""
+    """Return a TCP port."""
     if not (text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= 65535):
-        raise argparse.ArgumentTypeError(f"{text!r} is no port; give a number from 1 to 65535")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port; give a number from 1 to 65535")
     return int(text)
 
 
 def run_attach(find: Find, options: argparse.Namespace) -> int:
-    """``attach``: the full-screen inspector."""
+    """Run ``attach``: the full-screen inspector."""
     if not (sys.stdout.isatty() and sys.stdin.isatty()):
-        print("mcp-ws-inspect: attach needs a terminal; use 'tail' for a pipe", file=sys.stderr)
+        print("mcp-ws-inspect: attach needs a terminal; use 'tail' in a pipe", file=sys.stderr)
         return 2
     # Imported here: the other commands must start quickly.
     from mcp_ws_ide.inspector.app.app import run
 
-    GatewayClient(find()).attached()  # a refusal is better read in the shell than on a screen
+    GatewayClient(find()).attached()  # report a refusal in the shell, not on a screen that closes at once
     return run(find)
 
 
 def run_tail(find: Find, options: argparse.Namespace) -> int:
-    """``tail``."""
+    """Run ``tail``."""
     stop_on_signals()
     end_with_reader()
     terminal = sys.stdout.isatty()
@@ -234,12 +246,12 @@ def run_tail(find: Find, options: argparse.Namespace) -> int:
             dropped = record["drops"]
         width = shutil.get_terminal_size().columns if terminal else 10_000
         print(format_record(record, width, colour), flush=True)
-    print("mcp-ws-inspect: the gateway ended", file=sys.stderr)
+    print("mcp-ws-inspect: the gateway closed the connection", file=sys.stderr)
     return 1
 
 
 def run_servers(find: Find, options: argparse.Namespace) -> int:
-    """``servers``."""
+    """Run ``servers``."""
     answer = GatewayClient(find()).call("GET", "servers")
     for server in answer["servers"]:
         line = (
@@ -256,7 +268,7 @@ def run_servers(find: Find, options: argparse.Namespace) -> int:
 
 
 def run_sessions(find: Find, options: argparse.Namespace) -> int:
-    """``sessions``."""
+    """Run ``sessions``."""
     for session in GatewayClient(find()).call("GET", "sessions")["sessions"]:
         link = session["link"] if session["attached"] else "(waiting)"
         counts = f"{session['in_flight']} in flight, {session['messages']['in']} in, {session['messages']['out']} out"
@@ -266,19 +278,19 @@ def run_sessions(find: Find, options: argparse.Namespace) -> int:
 
 
 def run_mint(find: Find, options: argparse.Namespace) -> int:
-    """``token mint``: the token alone on stdout."""
+    """Run ``token mint``; only the token goes to stdout."""
     body = {"servers": options.server, "expires_in": options.expires, "note": options.note}
     rules = {"allow": options.allow_tool, "deny": options.deny_tool}
     if any(rules.values()):
         body["tools"] = {key: patterns for key, patterns in rules.items() if patterns}
     token = GatewayClient(find()).call("POST", "tokens", body)
-    print(token["token"], flush=True)  # nothing is said to be shown where the disk is full
-    print(f"id {token['id']}, good for {', '.join(token['servers'])}; shown this once", file=sys.stderr)
+    print(token["token"], flush=True)  # if the disk is full, nothing is reported as shown
+    print(f"id {token['id']}, valid for {', '.join(token['servers'])}; shown only once", file=sys.stderr)
     return 0
 
 
 def run_list(find: Find, options: argparse.Namespace) -> int:
-    """``token list``."""
+    """Run ``token list``."""
     for token in GatewayClient(find()).call("GET", "tokens")["tokens"]:
         print(
             visible(
@@ -289,9 +301,9 @@ def run_list(find: Find, options: argparse.Namespace) -> int:
 
 
 def run_revoke(find: Find, options: argparse.Namespace) -> int:
-    """``token revoke``."""
+    """Run ``token revoke``."""
     if not re.fullmatch(r"[0-9a-f]{1,64}", options.id):
-        print(f"mcp-ws-inspect: {visible(options.id)!r} is no token id; see 'token list'", file=sys.stderr)
+        print(f"mcp-ws-inspect: {visible(options.id)!r} is not a token id; see 'token list'", file=sys.stderr)
         return 2
     GatewayClient(find()).call("DELETE", f"tokens/{options.id}")
     print("revoked", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Live records for the commands without a screen: for a while, or until interrupted. Reconnects, and marks gaps."""
+"""Collect live records for commands without a screen, for a time or until interrupted; reconnects, and marks gaps."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from mcp_ws_ide.inspector.watch import MissedRecords, Watch
 
 _reader_gone = threading.Event()
 LOOK: Final = 0.05
-"""Seconds between two looks at what came in."""
+"""Seconds between two looks at received records."""
 TOO_LATE: Final = frozenset({"status", "lat", "is"})
-"""Keys of a filter that are decided only after a record was written."""
+"""Filter keys that are decided only after a record was written."""
 
 
 def stop_on_signals() -> None:
-    """Let SIGTERM and SIGHUP end the program in order, as Ctrl-C does."""
+    """Let SIGTERM and SIGHUP end the program in order, like Ctrl-C."""
 
     def stop(number: int, frame: object) -> NoReturn:
         raise SystemExit(0 if _reader_gone.is_set() else 128 + number)
@@ -36,9 +36,9 @@ def stop_on_signals() -> None:
 
 
 def end_with_reader() -> None:
-    """End the program when nobody can read its standard output any more, also while there is nothing to write.
+    """End the program when the reader of its standard output is gone, even while there is nothing to write.
 
-    Needs :func:`stop_on_signals`.
+    Requires :func:`stop_on_signals`.
     """
     output, main = sys.stdout.fileno(), threading.main_thread().ident
     mode = os.fstat(output).st_mode
@@ -47,7 +47,7 @@ def end_with_reader() -> None:
 
     def watch() -> None:
         poll = select.poll()
-        poll.register(output, 0)  # errors and hang-ups are always told
+        poll.register(output, 0)  # errors and hang-ups are always reported
         poll.poll()
         _reader_gone.set()
         signal.pthread_kill(main, signal.SIGHUP)
@@ -61,10 +61,10 @@ def collect(
     seconds: float | None,
     scope: Mapping[str, str],
 ) -> None:
-    """Give every batch of records to ``take``; returns after ``seconds``, or when interrupted raises.
+    """Pass every batch of records to ``take``; return after ``seconds``, or raise when interrupted.
 
     Args:
-        scope: what the gateway is asked for (docs/inspector.md, Filters); ``{}`` for everything.
+        scope: filters for the gateway (docs/reference/tap.md, Filters); ``{}`` for everything.
     """
     asyncio.run(_collect(Watch(find, scope), take, seconds))
 
@@ -92,52 +92,54 @@ def _drain(watch: Watch, take: Callable[[list[str]], None]) -> None:
 
 
 class Sieve:
-    """Lets through the records that match a filter, as they come; gaps always pass.
+    """Passes the records that match a filter, as they come; gaps always pass.
 
     Attributes:
-        scope: what of it the gateway can decide, as parameters of the tap.
+        scope: the part of the filter that the gateway can apply, as parameters of the tap.
 
     Raises:
-        FilterError: the filter asks for what is known only later.
+        FilterError: the filter depends on what is known only later.
     """
 
     def __init__(self, text: str) -> None:
         self._filter: Filter = parse(text)
         self._journal: Journal | None = None
         if late := sorted(self._filter.keys & TOO_LATE):
-            words = f"{late[0]}: is known only later; record everything, and filter when you open it"
-            raise FilterError(words, text.find(f"{late[0]}:"))
+            message = (
+                f"{late[0]}: is known only later; record without it, and filter when you open the recording"
+            )
+            raise FilterError(message, text.find(f"{late[0]}:"))
         self.scope = _scope(self._filter)
         if text.strip():
-            # A short memory: enough to know to which request an answer belongs.
+            # A short memory: enough to know which request a response belongs to.
             self._journal = Journal(max_records=50_000, max_spill=128 << 20)
 
     def passed(self, lines: list[str]) -> list[str]:
-        """Those of ``lines`` that match."""
+        """Return the matching ``lines``."""
         journal = self._journal
         if journal is None:
             return lines
-        found = []
+        passed = []
         for line in lines:
             changes = journal.feed([line])
             row = changes.end - 1
             if changes.end > changes.start and (
                 journal.store.method_of(row) == "gap" or self._filter.matches(journal.store, row)
             ):
-                found.append(line)
-        return found
+                passed.append(line)
+        return passed
 
     def close(self) -> None:
-        """Give the memory back."""
+        """Free the memory."""
         if self._journal is not None:
             self._journal.close()
 
 
 def _scope(filter_: Filter) -> dict[str, str]:
-    """What the gateway may leave out without harm to the rest of the filter.
+    """Return the filters that the gateway can apply without changing the result of the rest.
 
-    Only servers, by their names: to say which tool or method an answer is of, or that a shared server's answer
-    belongs to a session, takes requests that the gateway would leave out as well.
+    Only servers, by name: to tell the tool or method of a response, or the session of a shared server's response,
+    requests are needed that the gateway would then leave out.
     """
     names = [value for key, value in filter_.required if key == "server"]
     plain = [name.replace("[[]", "[") for name in names]

@@ -1,7 +1,7 @@
-"""The commands about recordings: ``record``, ``open``, ``replay``, ``stats``, ``check``, ``export``.
+"""The commands for recordings: ``record``, ``open``, ``replay``, ``stats``, ``check``, ``export``.
 
-``check`` and ``replay`` end with 0 when all is well, 1 when something was found or differs, 2 when they could
-not be done; the others with 0, 1 when the gateway refused or cannot be reached, 2 when a file cannot be used.
+Exit codes of ``check`` and ``replay``: 0 all is well; 1 something was found or differs; 2 the command could not be
+done. Of the others: 0 success; 1 the gateway refused or cannot be reached; 2 a file cannot be used.
 """
 
 from __future__ import annotations
@@ -27,41 +27,41 @@ from mcp_ws_ide.inspector.sanitise import visible
 from mcp_ws_ide.rest_client import GatewayClient
 
 MANY: Final = 20_000_000
-"""Records that a command on a file holds; more than a file of some GiB has."""
+"""Records that a command holds at most; a file of several GiB has fewer."""
 WAITS: Final = 5.0
 """Seconds after which an open request counts as pending on a live gateway."""
 
 Find = Callable[[], RunningGateway]
 AddCommand = Callable[..., argparse.ArgumentParser]
-"""Adds a command to the command line: of the subparsers, its name, its function and its help."""
+"""Adds a command to the command line; takes the subparsers, its name, its function and its help."""
 
 
 def say(text: str) -> None:
-    """A sentence on standard error, where it does not mix with what was asked for."""
+    """Print a message on stderr, separate from the command's output."""
     print(f"mcp-ws-inspect: {visible(text)}", file=sys.stderr)
 
 
 def say_if_unknown(client: GatewayClient, server: str | None) -> None:
-    """A word on ``--server`` where there is none of that name yet: it may still be configured."""
-    if not server or server.startswith("+"):  # several, which exist by being asked for
+    """Warn if ``--server`` names a server that does not exist yet; it may still be configured."""
+    if not server or server.startswith("+"):  # a group, which exists once it is requested
         return
     try:
-        known = [found["name"] for found in client.call("GET", "servers")["servers"]]
+        known = [entry["name"] for entry in client.call("GET", "servers")["servers"]]
     except ConnectError:
-        return  # a gateway token may watch, and not ask
+        return  # a gateway token may watch, but not list servers
     if server not in known:
-        say(f"the gateway has no server {server!r} now; configured: {', '.join(known) or 'none'}")
+        say(f"server {server!r} is not configured yet; configured servers: {', '.join(known) or 'none'}")
 
 
 # --- record --------------------------------------------------------------------------------------
 
 
 def run_record(find: Find, options: argparse.Namespace) -> int:
-    """``record``."""
+    """Run ``record``."""
     sieve = Sieve(_narrowed(options.filter, options))
     gateway = find()
     client = GatewayClient(gateway)
-    instance = client.attached().get("instance")  # a refusal comes before the file
+    instance = client.attached().get("instance")  # a refusal comes before the file is created
     say_if_unknown(client, options.server)
     header = Header(time.time(), gateway.url, instance if isinstance(instance, str) else None)
     stop_on_signals()
@@ -69,7 +69,7 @@ def run_record(find: Find, options: argparse.Namespace) -> int:
         end_with_reader()
     with closing(sieve), Recorder(options.output, header, overwrite=options.force) as recorder:
         if options.output != STANDARD:
-            say(f"recording {gateway.url} to {options.output}; Ctrl-C ends it")
+            say(f"recording {gateway.url} to {options.output}; press Ctrl-C to stop")
         try:
             collect(find, lambda batch: recorder.write(sieve.passed(batch)), options.seconds, sieve.scope)
         finally:
@@ -78,7 +78,7 @@ def run_record(find: Find, options: argparse.Namespace) -> int:
 
 
 def _narrowed(text: str, options: argparse.Namespace) -> str:
-    """A filter that also asks for what ``--server`` and ``--session`` name."""
+    """Return the filter combined with ``--server`` and ``--session``."""
     parts = [("server", options.server), ("session", options.session)]
     narrowed = [f"{key}:{literal(value)}" for key, value in parts if value]
     return " ".join([f"({text})" if narrowed and text.strip() else text, *narrowed]).strip()
@@ -88,7 +88,7 @@ def _narrowed(text: str, options: argparse.Namespace) -> str:
 
 
 def load(path: str, take: Callable[[list[str]], object], journal: Journal) -> Header:
-    """Give the batches of a file to ``take``, which fills the journal; what is wrong with its end is said."""
+    """Pass the batches of a file to ``take``, which fills the journal; report what is wrong with its end."""
     recording = Recording(path)
     with closing(recording):
         for batch in recording.batches():
@@ -96,15 +96,15 @@ def load(path: str, take: Callable[[list[str]], object], journal: Journal) -> He
     if recording.note:
         say(recording.note)
     if unreadable := journal.problem_counts["unreadable"]:
-        say(f"{path}: {unreadable} lines are no records and were left out")
+        say(f"{path}: {unreadable} lines are not records and were skipped")
     return recording.header
 
 
 @contextmanager
 def _journal(find: Find, options: argparse.Namespace) -> Iterator[tuple[Journal, Header]]:
-    """What a file holds, or what passes the gateway for a while."""
+    """Yield the traffic in a file, or of the live gateway for a while."""
     if options.file is not None and options.seconds is not None:
-        raise RecordingError("--for is how long to watch a gateway; leave it out, or the FILE")
+        raise RecordingError("--for limits how long a live gateway is watched; give either --for or FILE")
     journal = Journal(max_records=MANY, max_spill=1 << 40, max_problems=1_000_000)
     sieve = Sieve(_narrowed("", options))
     with closing(journal), closing(sieve):
@@ -121,7 +121,7 @@ def _journal(find: Find, options: argparse.Namespace) -> Iterator[tuple[Journal,
         say_if_unknown(client, options.server)
         if options.seconds is None:
             say(
-                f"watching {gateway.url}; Ctrl-C ends it and shows what was seen (or give --for 30s, or a FILE)"
+                f"watching {gateway.url}; press Ctrl-C to stop and see the result (or give --for 30s, or a FILE)"
             )
         stop_on_signals()
         end_with_reader()
@@ -133,14 +133,14 @@ def _journal(find: Find, options: argparse.Namespace) -> Iterator[tuple[Journal,
 
 
 def run_stats(find: Find, options: argparse.Namespace) -> int:
-    """``stats``."""
+    """Run ``stats``."""
     with _journal(find, options) as (journal, _):
         print((report.stats_json if options.json else report.stats_table)(journal, options.sort))
     return 130 if options.interrupted else 0
 
 
 def run_check(find: Find, options: argparse.Namespace) -> int:
-    """``check``."""
+    """Run ``check``."""
     with _journal(find, options) as (journal, _):
         after = options.pending_after
         if after is None:
@@ -153,7 +153,7 @@ def run_check(find: Find, options: argparse.Namespace) -> int:
 
 
 def run_export(find: Find, options: argparse.Namespace) -> int:
-    """``export``."""
+    """Run ``export``."""
     filter_: Filter | None = parse(options.filter) if options.filter.strip() else None
     with closing(Journal(max_records=MANY, max_spill=1 << 40)) as journal:
         header = load(options.file, journal.feed, journal)
@@ -177,9 +177,9 @@ def _output(path: str, overwrite: bool) -> Iterator[TextIO]:
 
 
 def run_open(find: Find, options: argparse.Namespace) -> int:
-    """``open``: the screens, on a recording."""
+    """Run ``open``: the full-screen inspector on a recording."""
     if options.file == STANDARD:
-        say("the keyboard is read from standard input: save the recording to a file, and open that")
+        say("open reads the keyboard from standard input; save the recording to a file first")
         return 2
     if not (sys.stdout.isatty() and sys.stdin.isatty()):
         say("open needs a terminal; use 'stats', 'check' or 'export' in a pipe")
@@ -193,23 +193,23 @@ def run_open(find: Find, options: argparse.Namespace) -> int:
 
 
 def run_replay(find: Find, options: argparse.Namespace) -> int:
-    """``replay``."""
+    """Run ``replay``."""
     with closing(Journal(max_records=MANY, max_spill=1 << 40)) as journal:
         load(options.file, journal.feed, journal)
-        found = script(journal, options.server or "", options.session or "")
-    servers = {step.server for step in found.steps}
-    if not any(step.answer is not None for step in found.steps):
-        _left_out(found.left_out)
-        say("the recording holds no request that could be sent again")
+        replayed = script(journal, options.server or "", options.session or "")
+    servers = {step.server for step in replayed.steps}
+    if not any(step.answer is not None for step in replayed.steps):
+        _left_out(replayed.left_out)
+        say("the recording holds no request that can be replayed")
         return 2
     if len(servers) > 1:
-        say(f"the recording is of several servers ({', '.join(sorted(servers))}); choose one with --server")
+        say(f"the recording covers several servers ({', '.join(sorted(servers))}); choose one with --server")
         return 2
     url, token = target(options)
-    replay = Replay(found, url, token, timeout=options.timeout, ignore=options.ignore)
+    replay = Replay(replayed, url, token, timeout=options.timeout, ignore=options.ignore)
     sent, different = asyncio.run(_replay(replay, options.quiet))
-    _left_out(found.left_out)
-    print(f"{sent} requests sent again, {different} answered differently")
+    _left_out(replayed.left_out)
+    print(f"{sent} requests replayed, {different} with a different response")
     return 1 if different and options.exit_code else 0
 
 
@@ -230,11 +230,11 @@ async def _replay(replay: Replay, quiet: bool) -> tuple[int, int]:
 
 def _left_out(counts: dict[str, int]) -> None:
     for reason, count in counts.items():
-        say(f"{count} not sent again: {reason}")
+        say(f"{count} not replayed: {reason}")
 
 
 def target(options: argparse.Namespace) -> tuple[str, str]:
-    """The endpoint's WebSocket URL and its credential, from a URL or the name of a server."""
+    """Return the endpoint's WebSocket URL and its credential, from a URL or a server's name."""
     against: str = options.against
     if not against.startswith(("ws://", "wss://", "http://", "https://")):
         check_name(against)
@@ -244,14 +244,14 @@ def target(options: argparse.Namespace) -> tuple[str, str]:
     base, mark, name = url.partition("/mcp-ws/servers/")
     if not mark or not name:
         raise UnusableArgument(
-            f"{against!r} is no endpoint; give http://HOST:PORT/mcp-ws/servers/NAME, or a server's name"
+            f"{against!r} is not an endpoint; give http://HOST:PORT/mcp-ws/servers/NAME, or a server's name"
         )
     gateway = find_gateway(base, None, options.token_file)
     return endpoint_url(gateway, name.strip("/")), gateway.token
 
 
 def path(text: str) -> Path:
-    """As :class:`Path`, for the command line."""
+    """Return a :class:`Path` given on the command line."""
     try:
         return Path(text)
     except ValueError as error:
@@ -259,13 +259,13 @@ def path(text: str) -> Path:
 
 
 def categories(text: str) -> tuple[str, ...]:
-    """Names for ``--fail-on``."""
+    """Return the names given to ``--fail-on``."""
     names = tuple(name.strip() for name in text.split(",") if name.strip())
     unknown = [name for name in names if name not in report.NAMES]
     if unknown or not names:
         known = ", ".join([*report.CATEGORIES, *sorted(report.NAMES - set(report.CATEGORIES))])
         raise argparse.ArgumentTypeError(
-            f"{', '.join(unknown) or 'nothing'} cannot be looked for; known are {known}"
+            f"{', '.join(unknown) or 'nothing'} cannot be checked; known names: {known}"
         )
     return names
 
@@ -281,77 +281,94 @@ def add(commands: Any, command: AddCommand, duration: Callable[[str], float]) ->
 
 
 def _add_record(commands: Any, command: AddCommand, duration: Callable[[str], float]) -> None:
-    record = command(commands, "record", run_record, "write what passes to a file, until interrupted")
+    record = command(commands, "record", run_record, "record traffic to a file, until interrupted")
     record.add_argument(
-        "-o", "--output", required=True, metavar="FILE", help="FILE.jsonl, FILE.jsonl.zst, or -"
+        "-o",
+        "--output",
+        required=True,
+        metavar="FILE",
+        help="FILE.jsonl, FILE.jsonl.zst, or - for standard output",
     )
-    record.add_argument("--force", action="store_true", help="overwrite the file")
-    record.add_argument("--server", help="only this server")
-    record.add_argument("--session", help="only sessions whose id begins so")
+    record.add_argument("--force", action="store_true", help="overwrite an existing file")
+    record.add_argument("--server", help="record only this server")
+    record.add_argument("--session", help="record only sessions whose id begins with this")
     record.add_argument(
-        "--filter", default="", help="only what matches, in the filter language of the screens"
+        "--filter", default="", help="record only what matches; the same filter language as on the screens"
     )
-    record.add_argument("--for", dest="seconds", type=duration, metavar="TIME", help="stop after 30s, 5m, …")
+    record.add_argument(
+        "--for",
+        dest="seconds",
+        type=duration,
+        metavar="TIME",
+        help="stop after this time, for example 30s or 5m",
+    )
 
 
 def _add_open(commands: Any, command: AddCommand) -> None:
-    opened = command(commands, "open", run_open, "the full-screen inspector on a recording")
+    opened = command(commands, "open", run_open, "open the full-screen inspector on a recording")
     opened.add_argument("file", metavar="FILE")
 
 
 def _add_replay(commands: Any, command: AddCommand, duration: Callable[[str], float]) -> None:
     replay = command(
-        commands, "replay", run_replay, "send a recording's requests again, and compare the answers"
+        commands, "replay", run_replay, "send a recording's requests again and compare the responses"
     )
-    replay.add_argument("file", metavar="FILE", help="a recording; - is standard input")
-    replay.add_argument("--against", required=True, metavar="URL", help="endpoint, or name, of a server")
-    words = "end with 1 when an answer differs (the default)"
-    replay.add_argument("--exit-code", action=argparse.BooleanOptionalAction, default=True, help=words)
-    replay.add_argument("--server", help="only what was sent to this server")
-    replay.add_argument("--session", help="only sessions whose id begins so")
-    words = "a place that may differ, such as result.content[*].text; may be repeated"
-    replay.add_argument("--ignore", type=path, action="append", default=[], metavar="PATH", help=words)
+    replay.add_argument("file", metavar="FILE", help="a recording; - for standard input")
     replay.add_argument(
-        "--timeout", type=duration, default=30.0, metavar="TIME", help="for one answer (default 30s)"
+        "--against", required=True, metavar="URL", help="endpoint or name of the server to send them to"
     )
-    replay.add_argument("--quiet", action="store_true", help="show only what differs")
+    help_text = "exit with 1 if a response differs (default)"
+    replay.add_argument("--exit-code", action=argparse.BooleanOptionalAction, default=True, help=help_text)
+    replay.add_argument("--server", help="replay only requests to this server")
+    replay.add_argument("--session", help="replay only sessions whose id begins with this")
+    help_text = "a path that may differ, for example result.content[*].text; may be repeated"
+    replay.add_argument("--ignore", type=path, action="append", default=[], metavar="PATH", help=help_text)
+    replay.add_argument(
+        "--timeout", type=duration, default=30.0, metavar="TIME", help="timeout of one response (default 30s)"
+    )
+    replay.add_argument("--quiet", action="store_true", help="print only differences")
 
 
 def _add_stats(commands: Any, command: AddCommand, duration: Callable[[str], float]) -> None:
     stats = command(
-        commands, "stats", run_stats, "how often, how fast, how large, per server, method and tool"
+        commands, "stats", run_stats, "print counts, durations and sizes per server, method and tool"
     )
     _source(stats, duration)
-    stats.add_argument("--json", action="store_true", help="one JSON object")
+    stats.add_argument("--json", action="store_true", help="print one JSON object")
     orders = ("count", "errors", "p50", "p95", "max", "size")
-    stats.add_argument("--sort", choices=orders, default="count", help="what comes first (default count)")
+    stats.add_argument("--sort", choices=orders, default="count", help="sort order (default count)")
 
 
 def _add_check(commands: Any, command: AddCommand, duration: Callable[[str], float]) -> None:
-    check = command(
-        commands, "check", run_check, "look for what is wrong; ends with 1 when something is found"
-    )
+    check = command(commands, "check", run_check, "check traffic for problems; exit with 1 if any is found")
     _source(check, duration)
-    words = f"what to look for, with commas between (default {','.join(report.DEFAULT)})"
-    check.add_argument("--fail-on", type=categories, default=report.DEFAULT, metavar="WHAT", help=words)
+    help_text = f"comma-separated problems to look for (default {','.join(report.DEFAULT)})"
+    check.add_argument("--fail-on", type=categories, default=report.DEFAULT, metavar="WHAT", help=help_text)
     check.add_argument("--format", choices=list(report.FORMATS), default="text")
-    words = "count only requests that waited so long (default 0s in a file, 5s live)"
-    check.add_argument("--pending-after", type=duration, metavar="TIME", help=words)
+    help_text = "report requests as pending after this time (default 0s in a file, 5s live)"
+    check.add_argument("--pending-after", type=duration, metavar="TIME", help=help_text)
 
 
 def _add_export(commands: Any, command: AddCommand) -> None:
-    exported = command(commands, "export", run_export, "a recording for other programs")
-    exported.add_argument("file", metavar="FILE", help="a recording; - is standard input")
+    exported = command(commands, "export", run_export, "convert a recording for other programs")
+    exported.add_argument("file", metavar="FILE", help="a recording; - for standard input")
     exported.add_argument("--format", choices=export.FORMATS, default="json")
-    exported.add_argument("--filter", default="", help="only what matches")
-    exported.add_argument("-o", "--output", default=STANDARD, metavar="FILE", help="default: standard output")
-    exported.add_argument("--force", action="store_true", help="overwrite the file")
+    exported.add_argument("--filter", default="", help="export only what matches")
+    exported.add_argument(
+        "-o", "--output", default=STANDARD, metavar="FILE", help="output file (default: standard output)"
+    )
+    exported.add_argument("--force", action="store_true", help="overwrite an existing file")
 
 
 def _source(parser: argparse.ArgumentParser, duration: Callable[[str], float]) -> None:
     parser.add_argument(
-        "file", metavar="FILE", nargs="?", help="a recording, - for standard input; else live"
+        "file",
+        metavar="FILE",
+        nargs="?",
+        help="a recording, or - for standard input (default: watch the live gateway)",
     )
     parser.add_argument("--server", help="only this server")
-    parser.add_argument("--for", dest="seconds", type=duration, metavar="TIME", help="how long to watch live")
+    parser.add_argument(
+        "--for", dest="seconds", type=duration, metavar="TIME", help="how long to watch the live gateway"
+    )
     parser.set_defaults(interrupted=False, session=None)

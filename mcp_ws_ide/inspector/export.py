@@ -1,8 +1,8 @@
-"""A journal in forms that other programs read: JSON, and HAR 1.2 for the tools of browsers.
+"""Export a journal for other programs: as JSON, or as HAR 1.2 for browser tools.
 
-In the HAR each answered or open request is an entry, as if it had been a POST of its own, with the time on
-the server's leg as ``wait``; and each session is one more entry of kind ``websocket``, whose
-``_webSocketMessages`` (what Chrome writes and reads) are all its messages on the client's leg.
+In HAR, each request is an entry, as if it were a POST of its own, with the time on the server leg as ``wait``. Each
+session is another entry of type ``websocket`` whose ``_webSocketMessages`` (written and read by Chrome) are all its
+messages on the client leg.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ SUFFIXES: Final = (".jsonl", ".jsonl.zst", ".json", ".har")
 
 
 def export(journal: Journal, header: Header, form: str, filter_: Filter | None = None) -> Iterator[str]:
-    """The text of one export, in pieces.
+    """Yield the text of an export, in pieces.
 
     Args:
-        journal: what is exported.
-        header: where it was watched.
+        journal: the traffic to export.
+        header: describes where it was recorded.
         form: one of :data:`FORMATS`.
-        filter_: which rows; None means all.
+        filter_: the rows to export; None for all.
     """
     store = journal.store
     rows = filter_.rows(store) if filter_ is not None else range(store.first, store.end)
@@ -40,10 +40,10 @@ def export(journal: Journal, header: Header, form: str, filter_: Filter | None =
 
 
 def write(journal: Journal, header: Header, path: str, rows: Sequence[int]) -> None:
-    """Write rows to a new file that its owner alone may read; its name says the form (:data:`SUFFIXES`).
+    """Write rows to a new private file whose suffix gives the format (:data:`SUFFIXES`).
 
     Raises:
-        RecordingError: it is there already, or cannot be written.
+        RecordingError: the file exists, or cannot be written.
     """
     if ".jsonl" in os.path.basename(path):
         with Recorder(path, header) as recorder:
@@ -57,7 +57,7 @@ def write(journal: Journal, header: Header, path: str, rows: Sequence[int]) -> N
 
 
 def _record(journal: Journal, row: int) -> str:
-    """A row as the tap sent it, as far as it was kept."""
+    """Return a row as the tap sent it, as far as it was kept."""
     store = journal.store
     members = _row(journal, row)
     names = (
@@ -88,17 +88,17 @@ def _record(journal: Journal, row: int) -> str:
 
 
 def private_file(path: str, overwrite: bool = False) -> TextIO:
-    """A text file that its owner alone may read.
+    """Open a text file for writing that only its owner may read.
 
     Raises:
-        RecordingError: it is there already, or cannot be written.
+        RecordingError: the file exists, or cannot be written.
     """
 
     try:
         flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_TRUNC if overwrite else os.O_EXCL)
         return open(os.open(path, flags, 0o600), "w", encoding="utf-8", errors="replace")
     except FileExistsError:
-        raise RecordingError(f"{path} is there already; give another name, or --force") from None
+        raise RecordingError(f"{path} exists; choose another name, or overwrite it with --force") from None
     except (OSError, ValueError) as error:
         raise RecordingError(f"{path} cannot be written: {getattr(error, 'strerror', error)}") from None
 
@@ -118,7 +118,7 @@ def _row(journal: Journal, row: int) -> dict[str, Any]:
     store = journal.store
     index, body = row - store.first, store.body(row)
     lane = store.lane_of(row)
-    found: dict[str, Any] = {
+    members: dict[str, Any] = {
         "seq": store.seq[index],
         "time": store.time[index],
         "server": store.server_of(row),
@@ -138,9 +138,9 @@ def _row(journal: Journal, row: int) -> dict[str, Any]:
     }
     for name, column in (("pair", store.pair), ("parent", store.parent), ("other_leg", store.twin)):
         other = store.linked(column, row)
-        found[name] = None if other is None else store.seq[other - store.first]
-    found["raw"] = body.text
-    return found
+        members[name] = None if other is None else store.seq[other - store.first]
+    members["raw"] = body.text
+    return members
 
 
 def _milliseconds(value: float | None) -> float | None:

@@ -1,4 +1,4 @@
-"""A recording in the place of a live tap: gives its records as fast as they are taken."""
+"""A recording in place of a live tap: returns its records as fast as they are taken."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from mcp_ws_ide.inspector.watch import MissedRecords
 
 
 class Playback:
-    """Looks like a :class:`~mcp_ws_ide.inspector.watch.Watch` that is never live.
+    """Has the interface of a :class:`~mcp_ws_ide.inspector.watch.Watch` that is never live.
 
     Raises:
-        RecordingError: the file is no recording, or cannot be read.
+        RecordingError: the file is not a recording, or cannot be read.
     """
 
     state = "file"
@@ -28,29 +28,29 @@ class Playback:
         self._batches = self._recording.batches()
         header = self._recording.header
         self.header = header
-        self.words = ""
+        self.problem = ""
         self.ended = False
-        """Whether all was taken that can be."""
+        """Whether everything readable was taken."""
         self.gateway = RunningGateway(header.gateway) if header.gateway else None
         self.begun = (
             time.strftime("%Y-%m-%d %H:%M", time.localtime(header.time)) if header.time else "(no header)"
         )
 
     def take(self) -> str | MissedRecords | None:
-        """The next records; None at the end, or where the file cannot be read further."""
+        """Return the next records; None at the end, or if the file cannot be read further."""
         try:
             batch = next(self._batches, None)
         except RecordingError as error:
-            self.words, batch = str(error), None
+            self.problem, batch = str(error), None
         if batch is None:
             self.ended = True
-            self.words = self.words or self._recording.note
+            self.problem = self.problem or self._recording.note
             return None
         return "\n".join(batch)
 
     async def run(self) -> None:
-        """Nothing has to be watched."""
+        """Do nothing: a file needs no watching."""
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""
         self._recording.close()

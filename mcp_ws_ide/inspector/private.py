@@ -1,12 +1,11 @@
-"""``mcp-ws-inspect -- COMMAND ARGS``: one server behind a gateway of its own, for as long as it is watched.
+"""``mcp-ws-inspect -- COMMAND ARGS``: one server behind a private gateway that lives as long as the inspector.
 
-The gateway is a Jupyter server with this extension alone, a child of this process: on a free port of the
-loopback interface, with a token made for the occasion and configuration in a temporary directory.
-Whatever ends this process ends the gateway, and the gateway ends the server. The directory of one that was killed is
-removed by the next one that starts.
+The gateway is a Jupyter server with only this extension, a child of this process: on a free port of the loopback
+interface, with a random token and its configuration in a temporary directory. When this process ends for any reason,
+the gateway ends, and with it the server. The directory of a killed inspector is removed by the next one that starts.
 
-Command, arguments and environment reach the gateway as variables of its own environment: nothing of them is
-written to disk, and ``${…}`` in them means nothing.
+Command, arguments and environment are passed to the gateway as environment variables: they are not written to disk,
+and ``${…}`` in them is not expanded.
 """
 
 from __future__ import annotations
@@ -43,30 +42,30 @@ from mcp_ws_ide.rest_client import GatewayClient
 START: Final = 30.0
 """Seconds that the gateway may take to start."""
 FIRST_ANSWER: Final = 15.0
-"""Seconds that are waited for the server's first answer; a server that loads for longer goes on loading."""
+"""Seconds to wait for the server's first response; a server that takes longer goes on loading."""
 STOP: Final = 10.0
-"""Seconds that the gateway may take to end its server and itself."""
+"""Seconds that the gateway may take to end its server and exit."""
 STDERR_LINES: Final = 20
 HOME_PREFIX: Final = "mcp-ws-inspect-"
 LOCK: Final = "lock"
-"""In a gateway's directory, a file that is locked as long as the directory is in use."""
+"""A file in the gateway's directory that is locked while the directory is in use."""
 PREFIX: Final = "MCP_WS_WRAPPED_"
 LAUNCHERS: Final = re.compile(r"(python[\d.]*|node|deno|bun|npx|bunx|uvx?|pipx|sh|bash)(\.exe)?$")
-"""Commands that run another program, which is what the server is named after."""
+"""Commands that run another program; the server is named after that program."""
 JUPYTER: Final = (
     "import sys; sys.modules['rfc3987_syntax'] = None; from jupyter_server.serverapp import main; main()"
 )
-"""Jupyter without a grammar of IRIs, which jsonschema compiles at import, for more than half of the time that a start
-takes; no schema of Jupyter's events asks for one."""
+"""Starts Jupyter without the grammar of IRIs, which jsonschema compiles at import and which takes more than half of the
+start time; no schema of Jupyter's events needs it."""
 ADVICE: Final = (
-    "What follows -- must start an MCP server that speaks over its stdin and stdout, as in: "
+    "COMMAND after -- must start an MCP server that uses stdin and stdout, for example: "
     "mcp-ws-inspect -- python my_server.py"
 )
 PR_SET_PDEATHSIG: Final = 1
 
 
 class CannotWrap(Exception):
-    """The command cannot be run, or its server does not speak; the text says why.
+    """The command cannot be run, or its server does not speak MCP; the text says why.
 
     Attributes:
         code: the exit code.
@@ -78,7 +77,7 @@ class CannotWrap(Exception):
 
 
 class PrivateGateway:
-    """A gateway with one server. Use as a context manager.
+    """A gateway with one server; use it as a context manager.
 
     Raises:
         CannotWrap: the command does not exist, or the gateway does not start.
@@ -113,8 +112,8 @@ class PrivateGateway:
                     stdout=log,
                     stderr=log,
                     env=environment,
-                    pass_fds=[lock.fileno()],  # held until both of us have ended
-                    start_new_session=True,  # Ctrl-C is ours: we end it in order
+                    pass_fds=[lock.fileno()],  # held until both processes have exited
+                    start_new_session=True,  # Ctrl-C goes to the inspector, which ends the gateway in order
                     preexec_fn=partial(_end_with_parent, os.getpid()) if sys.platform == "linux" else None,
                 )
             stack.callback(self._stop)
@@ -127,12 +126,14 @@ class PrivateGateway:
             self._stack.close()
 
     def _configure(self, home: Path) -> dict[str, str]:
-        """Write the configuration; returns the gateway's environment."""
+        """Write the configuration; return the gateway's environment."""
         passed = {f"{PREFIX}ARG_{number}": text for number, text in enumerate(self._command)}
         command, *arguments = (f"${{env:{name}}}" for name in passed)
         variables = {name: f"${{env:{PREFIX}ENV_{name}}}" for name in os.environ if _is_plain(name)}
         passed |= {f"{PREFIX}ENV_{name}": os.environ[name] for name in variables}
-        variables.setdefault("TMPDIR", tempfile.gettempdir())  # the gateway's own ends with it
+        variables.setdefault(
+            "TMPDIR", tempfile.gettempdir()
+        )  # the gateway's own TMPDIR is removed at the end
         spec = {"command": command, "args": arguments, "env": variables, "cwd": os.getcwd()}
         servers = home / "mcp.json"
         servers.write_text(json.dumps({"mcpServers": {self.name: spec}}))
@@ -151,7 +152,7 @@ class PrivateGateway:
         (home / "config.json").write_text(json.dumps(options))
         kept = {name: text for name, text in os.environ.items() if not name.startswith(("JUPYTER", PREFIX))}
         places = {"JUPYTER_RUNTIME_DIR": str(home / "runtime"), "JUPYTER_DATA_DIR": str(home / "data")}
-        # No configuration but ours; Jupyter makes an empty directory for it among the temporary ones.
+        # Only this configuration; Jupyter creates an empty configuration directory in TMPDIR.
         own = {"JUPYTER_NO_CONFIG": "1", "TMPDIR": str(home), "JUPYTER_TOKEN": self._token}
         return {**kept, **passed, **places, **own}
 
@@ -166,7 +167,7 @@ class PrivateGateway:
                 return
             time.sleep(0.05)
         tail = "\n".join(self._log.read_text(errors="replace").splitlines()[-STDERR_LINES:])
-        raise CannotWrap(f"the gateway did not start; its last words:\n{tail}", 1)
+        raise CannotWrap(f"the gateway did not start; the end of its log:\n{tail}", 1)
 
     def _stop(self) -> None:
         process = self._process
@@ -176,21 +177,21 @@ class PrivateGateway:
         try:
             process.wait(STOP)
         except subprocess.TimeoutExpired:
-            process.kill()  # its supervisor ends the server then
+            process.kill()  # its supervisor then ends the server
             process.wait(STOP)
 
     # --- the server ---------------------------------------------------------------------------------
 
     def greet(self) -> str:
-        """Ask the server who it is; returns a line that says so, or that it has not answered yet.
+        """Send ``initialize`` to the server; return one line about its response, or that there is none yet.
 
         Raises:
-            CannotWrap: it ended, or does not speak MCP; with the last lines of its stderr.
+            CannotWrap: it exited or does not speak MCP; with the last lines of its stderr.
         """
         try:
             answer = self._initialize()
         except TimeoutError:
-            return f"no answer within {FIRST_ANSWER:g} s: it may still be loading, or be no MCP server"
+            return f"no response within {FIRST_ANSWER:g} s; the server may still be loading, or not be an MCP server"
         except (ConnectionClosed, InvalidStatus, WebSocketException, OSError, ValueError) as error:
             raise self._failure(str(error)) from None
         if "error" in answer:
@@ -200,7 +201,7 @@ class PrivateGateway:
         info = result.get("serverInfo") if isinstance(result, dict) else None
         known = info if isinstance(info, dict) else {}
         who = " ".join(str(known.get(key) or "") for key in ("name", "version")).strip()
-        return f"answered by {who}" if who else "the server answers"
+        return f"connected to {who}" if who else "the server responds"
 
     def _initialize(self) -> dict[str, Any]:
         client = {"name": "mcp-ws-inspect", "version": "1"}
@@ -219,20 +220,20 @@ class PrivateGateway:
                 if not isinstance(answer, dict) or answer.get("id") != 1:
                     continue
                 if answer.get("method") == "initialize":
-                    raise ValueError("it sends back what it is asked, so it is no MCP server")
+                    raise ValueError("it echoes requests, so it is not an MCP server")
                 if "method" not in answer:
                     return answer
 
-    def _failure(self, words: str) -> CannotWrap:
+    def _failure(self, detail: str) -> CannotWrap:
         lines: list[str] = []
         with contextlib.suppress(ConnectError):
             lines = GatewayClient(self.gateway).call("GET", f"servers/{self.name}").get("stderr") or []
         said = "\n".join(f"    {line}" for line in lines[-STDERR_LINES:])
         tail = f"; the last lines of its stderr:\n{said}" if said else "; it wrote nothing to stderr"
-        return CannotWrap(f"{self._command[0]} does not serve: {words}{tail}\n{ADVICE}", 1)
+        return CannotWrap(f"{self._command[0]} is not a working MCP server: {detail}{tail}\n{ADVICE}", 1)
 
     def lines(self) -> Iterator[str]:
-        """How to connect to it."""
+        """Yield lines that tell how to connect to the server."""
         url = endpoint_url(self.gateway, self.name)
         yield f"server     {self.name}"
         yield f"websocket  {url}"
@@ -245,11 +246,11 @@ class PrivateGateway:
 
 
 def server_name(command: Sequence[str]) -> str:
-    """A name for the server: of the program, or of what a launcher runs."""
-    words = [os.path.basename(command[0])]
-    if LAUNCHERS.fullmatch(words[0]) and not {"-c", "-e"} & set(command):
-        words = [os.path.basename(word) for word in command[1:] if not word.startswith("-")] or words
-    stem = re.sub(r"\.(py|js|mjs|ts|sh|exe)$", "", words[0])
+    """Return a name for the server, from its program or from the program that a launcher runs."""
+    detail = [os.path.basename(command[0])]
+    if LAUNCHERS.fullmatch(detail[0]) and not {"-c", "-e"} & set(command):
+        detail = [os.path.basename(word) for word in command[1:] if not word.startswith("-")] or detail
+    stem = re.sub(r"\.(py|js|mjs|ts|sh|exe)$", "", detail[0])
     return re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-.")[:60] or "server"
 
 
@@ -267,7 +268,7 @@ def _is_plain(name: str) -> bool:
 
 
 def _locked(home: Path) -> BinaryIO:
-    """The lock of a new directory; it gets its name when it is held, so that nobody takes it for a stale one's."""
+    """Create the lock of a new directory; it is renamed once it is held, so that it is never taken for a stale one."""
     nameless = home / f"{LOCK}.new"
     lock = nameless.open("wb")
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -276,9 +277,9 @@ def _locked(home: Path) -> BinaryIO:
 
 
 def _remove_stale() -> None:
-    """Remove what earlier ones left that were killed: their directories, which nobody locks any more."""
+    """Remove the directories of killed inspectors, which nothing locks any more."""
     for home in Path(tempfile.gettempdir()).glob(f"{HOME_PREFIX}*"):
-        with contextlib.suppress(OSError):  # another user's, in use, or just being made or removed
+        with contextlib.suppress(OSError):  # another user's, in use, or just being created or removed
             if home.is_symlink() or home.stat().st_uid != os.getuid():
                 continue
             with (home / LOCK).open("rb") as lock:
@@ -293,7 +294,7 @@ def _free_port() -> int:
 
 
 def _end_with_parent(parent: int) -> None:
-    """In the child: the kernel ends it should we be killed; who was killed before that is seen to be gone."""
+    """In the child: have the kernel end it when the parent dies; exit if the parent is dead already."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:
         os._exit(1)
@@ -301,7 +302,7 @@ def _end_with_parent(parent: int) -> None:
 
 @contextlib.contextmanager
 def _undisturbed() -> Iterator[None]:
-    """A second Ctrl-C does not interrupt the cleaning up, which is bounded."""
+    """Ignore a second Ctrl-C during the cleanup, which is bounded."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before: Mapping[int, Any] = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
     try:
@@ -312,7 +313,7 @@ def _undisturbed() -> Iterator[None]:
 
 
 def announce(private: PrivateGateway, who: str) -> None:
-    """Say on standard error how to connect; what passes goes to standard output."""
+    """Print on stderr how to connect; traffic goes to stdout."""
     for line in private.lines():
         print("\n".join(visible(part) for part in line.split("\n")), file=sys.stderr)
     print(f"\n{visible(who)}\n", file=sys.stderr, flush=True)

@@ -1,19 +1,19 @@
-"""Recordings: a header line, then tap records as they came, one a line; compressed where the name says ``.zst``.
+"""Recordings: a header line, then one tap record per line as received; compressed if the name ends in ``.zst``.
 
 ====================  =====================================================================================
 header                meaning
 ====================  =====================================================================================
 ``format``            ``mcp-ws-recording``
-``version``           :data:`VERSION`; a reader refuses a newer one
-``time``              epoch seconds at which it was begun
+``version``           :data:`VERSION`; readers refuse newer versions
+``time``              start, as Unix time in seconds
 ``gateway``           base URL of the gateway, without credential
-``instance``          which run of the gateway it was, as far as the gateway said; else null
-``program``           what wrote it
+``instance``          identifies the tap feed, if the gateway reported one; else null
+``program``           the program that wrote it
 ====================  =====================================================================================
 
-Every batch is handed to the kernel at once (of a compressed file: as a whole block), so that a crash costs
-at most the line that was being written; :func:`read` goes up to the last whole line and says what is missing.
-Knows nothing of what records mean.
+Each batch is handed to the kernel at once (compressed: as a complete block), so that a crash loses at most the line
+being written; :class:`Recording` reads up to the last complete line and reports what is missing. Knows nothing of what
+records mean.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from mcp_ws_ide.version import __version__
 FORMAT: Final = "mcp-ws-recording"
 VERSION: Final = 1
 MAX_LINE: Final = 64 << 20
-"""Bytes of one line; a longer one is no record."""
+"""Longest line, in bytes; a longer one is not a record."""
 CHUNK: Final = 256 << 10
 SMALL: Final = 4 << 10
-"""Compressed bytes that are taken at a time: what unfolds from them is held in memory."""
+"""Compressed bytes that are read at a time; the decompressed data is held in memory."""
 ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 STANDARD: Final = "-"
-"""The name that means standard input or output."""
+"""The file name for standard input or output."""
 
 
 class RecordingError(McpWsError):
@@ -50,7 +50,7 @@ class RecordingError(McpWsError):
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a recording says of itself; ``version`` 0 means that it has no header (``tail --json``)."""
+    """The header of a recording; ``version`` 0 means that it has none (output of ``tail --json``)."""
 
     time: float = 0.0
     gateway: str = ""
@@ -58,7 +58,7 @@ class Header:
     version: int = VERSION
 
     def line(self) -> str:
-        """As it is written."""
+        """Return the header as a line of JSON."""
         members: dict[str, Any] = {
             "format": FORMAT,
             "version": self.version,
@@ -76,7 +76,7 @@ def _without_credential(url: str) -> str:
 
 
 def gap_line(moment: float, mono: float, reason: str) -> str:
-    """The record that says that from here on something may be missing."""
+    """Return a record that marks a gap: records may be missing here."""
     return json.dumps({"time": moment, "mono": mono, "kind": "gap", "method": "gap", "raw": reason})
 
 
@@ -84,10 +84,10 @@ def gap_line(moment: float, mono: float, reason: str) -> str:
 
 
 class Recorder:
-    """Writes one recording; readable by its owner alone. Use as a context manager, or :meth:`close` it.
+    """Writes one recording, readable only by its owner; use it as a context manager, or :meth:`close` it.
 
     Raises:
-        RecordingError: the file is there already, or cannot be written. After that nothing more is written.
+        RecordingError: the file exists, or cannot be written; afterwards nothing more is written.
     """
 
     def __init__(self, path: str, header: Header, *, overwrite: bool = False) -> None:
@@ -111,7 +111,7 @@ class Recorder:
         self.close()
 
     def write(self, lines: Iterable[str]) -> None:
-        """Append records, JSON text each, and hand them to the kernel."""
+        """Append records, each as JSON text, and hand them to the kernel."""
         whole = [line for line in lines if line]
         if whole:
             self._write("\n".join(whole) + "\n")
@@ -133,7 +133,7 @@ class Recorder:
             raise RecordingError(f"{self.path} cannot be written: {error.strerror or error}") from None
 
     def close(self) -> None:
-        """End it; may be called twice."""
+        """Finish the file; may be called twice."""
         if self._file.closed:
             return
         try:
@@ -148,11 +148,11 @@ def _create(path: str, overwrite: bool) -> io.FileIO:
         return io.FileIO(os.dup(sys.stdout.fileno()), "wb")
     flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_TRUNC if overwrite else os.O_EXCL)
     try:
-        if _is_device(path):  # a pipe or a device is there by intention
+        if _is_device(path):  # a pipe or a device was given on purpose
             flags = os.O_WRONLY | os.O_CLOEXEC
         descriptor = os.open(path, flags, 0o600)
     except FileExistsError:
-        raise RecordingError(f"{path} is there already; give another name, or --force") from None
+        raise RecordingError(f"{path} exists; choose another name, or overwrite it with --force") from None
     except (OSError, ValueError) as error:
         raise RecordingError(f"{path} cannot be written: {getattr(error, 'strerror', error)}") from None
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -169,20 +169,20 @@ def _is_device(path: str) -> bool:
 
 
 def _zstd() -> Any:
-    """The standard library's module (Python 3.14), else the package ``zstandard``; told apart by ``ZstdFile``."""
+    """Return the standard library's module (Python 3.14), which has ``ZstdFile``, or the package ``zstandard``."""
     try:
         from compression import zstd  # type: ignore[import-not-found, unused-ignore]
     except ImportError:
         try:
             import zstandard as zstd
         except ImportError:
-            words = "compressed recordings need zstandard: pip install 'mcp-ws-ide[zstd]', or leave .zst off"
-            raise RecordingError(words) from None
+            reason = "compressed recordings need zstandard; pip install 'mcp-ws-ide[zstd]', or use a name without .zst"
+            raise RecordingError(reason) from None
     return zstd
 
 
 def _compressor() -> Callable[[bytes, bool], bytes]:
-    """A function of data and whether it is the last; each call ends a block."""
+    """Return a function of data and a flag for the last piece; each call ends a block."""
     zstd = _zstd()
     if hasattr(zstd, "ZstdFile"):
         standard = zstd.ZstdCompressor()
@@ -202,11 +202,11 @@ def _decompressor() -> Any:
 
 
 class Recording:
-    """One recording, read once from front to back.
+    """One recording, read once from start to end.
 
     Attributes:
-        header: what it says of itself.
-        note: what is wrong with its end, in words; ``""`` while all is well.
+        header: its header.
+        note: what is wrong with the end of the file; ``""`` if nothing is.
     """
 
     def __init__(self, path: str) -> None:
@@ -222,24 +222,24 @@ class Recording:
             raise
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""
         self._file.close()
 
     def _read_header(self) -> Header:
         first = next(self._pieces, b"")
         try:
-            found = json.loads(first)
+            header = json.loads(first)
         except (ValueError, RecursionError):
-            found = None
-        if not isinstance(found, dict):
-            raise RecordingError(f"{self.path} is no recording: it does not begin with a JSON object")
-        if "format" not in found and "kind" in found and "mono" in found:
-            self._first = first  # records alone, as ``tail --json`` prints them
+            header = None
+        if not isinstance(header, dict):
+            raise RecordingError(f"{self.path} is not a recording: it does not begin with a JSON object")
+        if "format" not in header and "kind" in header and "mono" in header:
+            self._first = first  # only records, as printed by ``tail --json``
             return Header(version=0)
-        return _header(self.path, found)
+        return _header(self.path, header)
 
     def batches(self, size: int = 500) -> Iterator[list[str]]:
-        """The records, ``size`` at a time.
+        """Yield the records, ``size`` at a time.
 
         Raises:
             RecordingError: the file cannot be read further.
@@ -258,13 +258,15 @@ class Recording:
         for data in self._data():
             *lines, rest = (rest + data).split(b"\n")
             if len(rest) > MAX_LINE:
-                raise RecordingError(f"{self.path} is no recording: a line of more than {MAX_LINE >> 20} MiB")
+                raise RecordingError(
+                    f"{self.path} is not a recording: it has a line of more than {MAX_LINE >> 20} MiB"
+                )
             yield from (line for line in lines if line.strip())
         if rest.strip():
             if _is_whole(rest):
                 yield rest
             else:
-                self._cut(f"{len(rest)} bytes of an unfinished line were left out")
+                self._cut(f"{len(rest)} bytes of an incomplete line were skipped")
 
     def _data(self) -> Iterator[bytes]:
         try:
@@ -282,35 +284,35 @@ class Recording:
         machine = _decompressor()
         while data:
             try:
-                if machine.eof:  # frames may follow each other, as ``cat`` leaves them
+                if machine.eof:  # frames may follow each other, as ``cat`` produces them
                     machine = _decompressor()
                 yield machine.decompress(data)
-            except Exception as error:  # each library has its own; a damaged file ends here
+            except Exception as error:  # each library has its own error; a damaged file ends here
                 if isinstance(error, (RecordingError, MemoryError)):
                     raise
-                self._cut(f"what follows is damaged: {error}")
+                self._cut(f"the rest is damaged: {error}")
                 return
             data = machine.unused_data or self._file.read(SMALL)
         if not machine.eof:
-            self._cut("the compressed data has no end")
+            self._cut("the compressed data is incomplete")
 
-    def _cut(self, words: str) -> None:
-        self.note = self.note or f"{self.path} was cut off: {words}"
+    def _cut(self, reason: str) -> None:
+        self.note = self.note or f"{self.path} is truncated: {reason}"
 
 
-def _header(path: str, found: dict[str, Any]) -> Header:
-    if found.get("format") != FORMAT:
+def _header(path: str, header: dict[str, Any]) -> Header:
+    if header.get("format") != FORMAT:
         raise RecordingError(
-            f"{path} is no recording of mcp-ws-inspect: format {str(found.get('format'))[:40]!r}"
+            f"{path} is not a recording of mcp-ws-inspect: its format is {str(header.get('format'))[:40]!r}"
         )
-    version = found.get("version")
+    version = header.get("version")
     if isinstance(version, bool) or not isinstance(version, int) or version < 1:
-        raise RecordingError(f"{path} says no version of its format; is it damaged?")
+        raise RecordingError(f"{path} has no valid format version; it may be damaged")
     if version > VERSION:
         raise RecordingError(
-            f"{path} is a recording of version {version}; mcp-ws-ide {__version__} reads up to {VERSION}: upgrade it"
+            f"{path} has format version {version}, but mcp-ws-ide {__version__} reads up to {VERSION}; upgrade it"
         )
-    moment, gateway, instance = found.get("time"), found.get("gateway"), found.get("instance")
+    moment, gateway, instance = header.get("time"), header.get("gateway"), header.get("instance")
     return Header(
         float(moment) if isinstance(moment, (int, float)) else 0.0,
         gateway if isinstance(gateway, str) else "",
@@ -329,7 +331,7 @@ def _is_whole(line: bytes) -> bool:
 
 def _open(path: str) -> IO[bytes]:
     try:
-        # Buffered for whole reads, but a pipe gives what it has: a live stream must not wait for more.
+        # Unbuffered, so that a pipe returns what it has: a live stream must not wait for more.
         return open(os.dup(sys.stdin.fileno()) if path == STANDARD else path, "rb", buffering=0)
     except (OSError, ValueError) as error:
         raise RecordingError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None

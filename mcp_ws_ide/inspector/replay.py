@@ -1,11 +1,11 @@
-"""Ask again what a recording's clients asked, in order, and say where the answers differ.
+"""Replay a recording: send its clients' requests again, in order, and report where the responses differ.
 
-Each session of the recording gets a link of its own, opened before its first request and closed after its
-last. One request is under way at a time. What the server asks meanwhile is answered as the recording's
-client answered the same method, in order; a round of questions (MCP 2026-07-28) takes the state of the live one.
+Each session of the recording gets its own link, opened before its first request and closed after its last. One request
+is in flight at a time. Requests of the server are answered as the recording's client answered the same method, in
+order; rounds of input_required (MCP 2026-07-28) use the live ``requestState``.
 
-Not asked again: what was cut, holds a hidden secret, got no answer in the recording, or repeats an
-id in flight. Each is counted with its reason.
+Not replayed, and counted by reason: requests that were truncated, contain a redacted secret, or have no complete
+response in the recording.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from mcp_ws_ide.inspector.model.violations import HIDDEN
 
 OPEN_TIMEOUT: Final = 15.0
 NOT_SENT: Final = frozenset({"notifications/cancelled", "notifications/progress"})
-"""Notifications about requests of the recording, which mean nothing here."""
+"""Notifications about the recording's own requests, which would be meaningless here."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayStep:
-    """Something a client sent. ``answer`` is None for a notification."""
+    """A message that a client sent. ``answer`` is the recorded response; None for a notification."""
 
     row: int
     seq: int
@@ -51,7 +51,7 @@ class ReplayStep:
 
 @dataclass(slots=True)
 class Script:
-    """What is to be sent, what was left out and why, and how the clients answered questions."""
+    """The messages to send, those left out by reason, and how the clients answered the server's requests."""
 
     steps: list[ReplayStep] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
@@ -60,72 +60,72 @@ class Script:
 
 @dataclass(frozen=True, slots=True)
 class ReplayOutcome:
-    """What became of one request: where its answer differs, or why there is none."""
+    """The result of one replayed request: the differences of its response, or why there is none."""
 
     step: ReplayStep
-    found: list[Difference]
+    differences: list[Difference]
     failure: str = ""
 
     @property
     def same(self) -> bool:
-        """Whether it was answered as before."""
-        return not self.found and not self.failure
+        """Whether the response is the same as in the recording."""
+        return not self.differences and not self.failure
 
 
 # --- what is to be sent --------------------------------------------------------------------------
 
 
 def script(journal: Journal, server: str = "", session: str = "") -> Script:
-    """Read what the clients of a journal sent."""
-    store, found = journal.store, Script()
+    """Return the script of what the clients of a journal sent."""
+    store, script = journal.store, Script()
     for row in range(store.first, store.end):
         if (server and store.server_of(row) != server) or not store.session_of(row).startswith(session):
             continue
         lane, kind = store.lane_of(row), store.kind_of(row)
         if lane is Lane.CLIENT_IN and kind in (Kind.REQUEST, Kind.NOTIFICATION):
-            _add(journal, row, found)
+            _add(journal, row, script)
         elif lane is Lane.CLIENT_IN and kind in (Kind.RESPONSE, Kind.ERROR):
-            _add_answer(journal, row, found)
-    return found
+            _add_answer(journal, row, script)
+    return script
 
 
-def _add(journal: Journal, row: int, found: Script) -> None:
+def _add(journal: Journal, row: int, script: Script) -> None:
     store = journal.store
     method, answer = store.method_of(row), None
     if method in NOT_SENT:
         return
     if reason := _unusable(journal, row):
-        found.left_out[reason] += 1
+        script.left_out[reason] += 1
         return
     if store.kind_of(row) is Kind.REQUEST:
         pair = store.linked(store.pair, row)
         if pair is None or store.status_of(row) is Status.CANCELLED:
-            found.left_out["without an answer in the recording"] += 1
+            script.left_out["no response in the recording"] += 1
             return
         if store.has(pair, TRUNCATED):
-            found.left_out["with an answer that was cut"] += 1
+            script.left_out["the response was truncated"] += 1
             return
         answer = _content(journal, pair)
     message, target = _content(journal, row), store.target_of(row)
     seq, session = store.seq[row - store.first], store.session_of(row)
-    found.steps.append(ReplayStep(row, seq, session, store.server_of(row), method, target, message, answer))
+    script.steps.append(ReplayStep(row, seq, session, store.server_of(row), method, target, message, answer))
 
 
-def _add_answer(journal: Journal, row: int, found: Script) -> None:
-    """Keep how a client answered a question of the server."""
+def _add_answer(journal: Journal, row: int, script: Script) -> None:
+    """Keep how a client answered a request of the server."""
     store = journal.store
     question = store.linked(store.pair, row)
     if question is not None and not _unusable(journal, row):
         key = store.session_of(row), store.method_of(question)
-        found.answers.setdefault(key, deque()).append(_content(journal, row))
+        script.answers.setdefault(key, deque()).append(_content(journal, row))
 
 
 def _unusable(journal: Journal, row: int) -> str:
     if journal.store.has(row, TRUNCATED):
-        return "cut by the gateway"
+        return "truncated by the gateway"
     text = journal.store.body(row).text
     if HIDDEN in text:
-        return "with hidden secrets"
+        return "contains redacted secrets"
     return "" if _content(journal, row) else "unreadable"
 
 
@@ -148,9 +148,9 @@ class Replay:
     """
 
     def __init__(
-        self, found: Script, url: str, token: str, *, timeout: float = 30.0, ignore: Sequence[Path] = ()
+        self, script: Script, url: str, token: str, *, timeout: float = 30.0, ignore: Sequence[Path] = ()
     ) -> None:
-        self._script = found
+        self._script = script
         self._url, self._token = url, token
         self._timeout = timeout
         self._ignore = ignore
@@ -160,7 +160,7 @@ class Replay:
         self._ids = itertools.count(1)
 
     async def run(self) -> AsyncIterator[ReplayOutcome]:
-        """Send everything; yields what became of each request."""
+        """Send all messages; yield the outcome of each request."""
         last = {step.session: step.row for step in self._script.steps}
         try:
             for step in self._script.steps:
@@ -199,10 +199,10 @@ class Replay:
                 await link.send(json.dumps(message))
                 answer = await self._answer(link, step, message["id"])
         except TimeoutError:
-            return ReplayOutcome(step, [], f"no answer within {self._timeout:g} s")
+            return ReplayOutcome(step, [], f"no response within {self._timeout:g} s")
         except ConnectionClosed as error:
             await self._leave(step.session)
-            return ReplayOutcome(step, [], f"the link was closed before the answer: {error}")
+            return ReplayOutcome(step, [], f"the link was closed before the response: {error}")
         self._learn(step.answer, answer)
         return ReplayOutcome(step, list(differences(_bare(step.answer), _bare(answer), self._ignore)))
 
@@ -216,19 +216,19 @@ class Replay:
                 return dict(message)
 
     def _reply(self, session: str, question: dict[str, Any]) -> dict[str, Any]:
-        """As the recording's client answered the same method."""
+        """Answer as the recording's client answered the same method."""
         waiting = self._script.answers.get((session, str(question.get("method"))))
         if waiting:
             return {**waiting.popleft(), "id": question["id"]}
         if question.get("method") == "ping":
             return {"jsonrpc": "2.0", "id": question["id"], "result": {}}
-        error = {"code": -32601, "message": "the recording has no answer to this"}
+        error = {"code": -32601, "message": "the recording has no answer to this method"}
         return {"jsonrpc": "2.0", "id": question["id"], "error": error}
 
     # --- rounds of questions ----------------------------------------------------------------------
 
     def _learn(self, before: dict[str, Any], after: dict[str, Any]) -> None:
-        """Which live state, and which names of questions, stand for those of the recording."""
+        """Map the recorded ``requestState`` and names of input requests to the live ones."""
         old, new = part(before, "result", "requestState"), part(after, "result", "requestState")
         if not isinstance(old, str) or not isinstance(new, str):
             return
@@ -250,7 +250,7 @@ class Replay:
 
 
 def _bare(answer: dict[str, Any]) -> dict[str, Any]:
-    """What of an answer is compared. Names of questions may be made up anew each time."""
+    """Return the part of a response that is compared; names of input requests may differ on each run."""
     bare = {name: value for name, value in answer.items() if name not in ("jsonrpc", "id")}
     asked = part(bare, "result", "inputRequests")
     if isinstance(asked, dict):
@@ -259,7 +259,7 @@ def _bare(answer: dict[str, Any]) -> dict[str, Any]:
 
 
 class _Opening:
-    """A link, whose refusal is said in words."""
+    """Opens a link; raises a refusal as ConnectError."""
 
     def __init__(self, url: str, headers: dict[str, str]) -> None:
         self._url = url
@@ -277,9 +277,9 @@ class _Opening:
             return await self._connect.__aenter__()
         except InvalidStatus as error:
             status = error.response.status_code
-            words = bytes(error.response.body or b"")[:300].decode(errors="replace").strip()
+            detail = bytes(error.response.body or b"")[:300].decode(errors="replace").strip()
             kind = Unauthorized if status in (401, 403) else ConnectError
-            raise kind(f"{self._url} refused ({status}): {words}") from None
+            raise kind(f"{self._url} refused ({status}): {detail}") from None
         except (OSError, WebSocketException, TimeoutError) as error:
             raise ConnectError(f"{self._url} cannot be reached: {error or type(error).__name__}") from None
 
@@ -288,7 +288,7 @@ class _Opening:
 
 
 async def again(call: Call, token: str, before: dict[str, Any]) -> ReplayOutcome:
-    """Send one request on a link of its own, after its handshake where it needs one, and compare.
+    """Send one request on its own link, after a handshake if its era has one, and compare the response.
 
     Raises:
         ConnectError: the endpoint refuses, or cannot be reached.
@@ -304,14 +304,14 @@ async def again(call: Call, token: str, before: dict[str, Any]) -> ReplayOutcome
 
 
 def lines(outcome: ReplayOutcome, show: Callable[[str], str]) -> Iterator[str]:
-    """One request for people; ``show`` makes text of a peer harmless."""
+    """Yield the lines that report one request; ``show`` escapes a peer's text."""
     step = outcome.step
     sign = "=" if outcome.same else "≠"
     name = " ".join(filter(None, (f"#{step.seq}", step.session[:4], step.method, step.target)))
     yield show(f"{sign} {name}")
     if outcome.failure:
         yield show(f"    {outcome.failure}")
-    for difference in outcome.found[:50]:
+    for difference in outcome.differences[:50]:
         yield show(f"    {difference}")
-    if len(outcome.found) > 50:
-        yield f"    … and {len(outcome.found) - 50} more"
+    if len(outcome.differences) > 50:
+        yield f"    … and {len(outcome.differences) - 50} more"

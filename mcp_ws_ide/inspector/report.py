@@ -1,4 +1,4 @@
-"""What ``stats`` and ``check`` say of a journal: tables, findings, JUnit. Pure; prints nothing."""
+"""The results of ``stats`` and ``check`` on a journal: tables, findings, JUnit. Performs no I/O."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from mcp_ws_ide.inspector.sanitise import visible
 
 CATEGORIES: Final = {
     "error": "requests answered with a JSON-RPC error",
-    "failed": "tools that answered isError",
-    "lost": "requests whose link or server ended before the answer",
-    "pending": "requests without an answer",
-    "dup-id": "ids used again while in flight",
-    "violation": "rules of JSON-RPC or MCP that a message breaks",
-    "event": "links lost, records dropped, servers that ended while in use",
-    "gap": "times in which nobody recorded",
+    "failed": "tool results with isError",
+    "lost": "requests whose link or server ended before the response",
+    "pending": "requests without a response",
+    "dup-id": "ids reused while in flight",
+    "violation": "messages that violate a rule of JSON-RPC or MCP",
+    "event": "links lost, records dropped, servers that exited while in use",
+    "gap": "times in which nothing was recorded",
 }
-"""What can be looked for, and what it means."""
+"""The categories that ``check`` can look for, and their meaning."""
 NAMES: Final = frozenset(CATEGORIES) | CODES
-"""Everything that ``--fail-on`` takes: categories, and codes of single violations."""
+"""All values of ``--fail-on``: categories, and codes of single violations."""
 DEFAULT: Final = ("error", "violation", "pending", "dup-id")
 MAX_SHOWN: Final = 1000
-"""Findings of one category that are listed; all are counted."""
+"""Findings listed per category; all are counted."""
 _BY_STATUS: Final = {
     Status.ERROR: "error",
     Status.FAILED: "failed",
@@ -42,7 +42,7 @@ _EVENTS: Final = frozenset({*ALARMING, "upstream_closed"})
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was found. ``code`` is its category, or the violation's own code."""
+    """One finding. ``code`` is its category, or the code of the violation."""
 
     category: str
     code: str
@@ -56,10 +56,10 @@ class Finding:
 
 
 def findings(journal: Journal, pending_after: float = 0.0) -> Iterator[Finding]:
-    """Everything that was found, in order of the rows of each kind.
+    """Yield all findings; each kind in order of its rows.
 
     Args:
-        journal: what was watched.
+        journal: the traffic.
         pending_after: seconds that a request must have waited, at the last record, to count as pending.
     """
     yield from _of_requests(journal, pending_after)
@@ -84,12 +84,12 @@ def _category(code: str) -> str:
 
 
 def _is_repeated(journal: Journal, row: int) -> bool:
-    """Whether the same message is on the client's leg, too."""
+    """Return whether the same message was also seen on the client leg."""
     return _on_clients_leg(journal, row) != row
 
 
 def _on_clients_leg(journal: Journal, row: int) -> int:
-    """The row of the same message on the client's leg, which says the session; itself where there is none."""
+    """Return the row of the same message on the client leg, which has the session; the row itself if there is none."""
     store = journal.store
     twin = None if store.lane_of(row) in CLIENT_LEG else store.linked(store.twin, row)
     return row if twin is None else twin
@@ -108,10 +108,10 @@ def _of_requests(journal: Journal, pending_after: float) -> Iterator[Finding]:
             continue
         if category == "pending" and (store.mono[index] > limit or store.method_of(row) in ENDLESS):
             continue
-        yield _finding(journal, row, category, category, _words(journal, row, category))
+        yield _finding(journal, row, category, category, _description(journal, row, category))
 
 
-def _words(journal: Journal, row: int, category: str) -> str:
+def _description(journal: Journal, row: int, category: str) -> str:
     store = journal.store
     if category == "pending":
         return f"open for {store.mono[-1] - store.mono[row - store.first]:.1f} s at the end"
@@ -121,7 +121,7 @@ def _words(journal: Journal, row: int, category: str) -> str:
     try:
         content = json.loads(store.body(answer).text)
     except (ValueError, RecursionError):
-        return "the answer was cut"
+        return "the response was truncated"
     if category == "error":
         return f"{part(content, 'error', 'code')}: {part(content, 'error', 'message')}"
     texts = part(content, "result", "content")
@@ -148,14 +148,14 @@ def _finding(journal: Journal, row: int, category: str, code: str, text: str, se
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What ``check`` found of what it was told to fail on."""
+    """The result of ``check`` for the categories it was to fail on."""
 
     fail_on: tuple[str, ...]
     counts: Counter[str]
     shown: list[Finding]
     records: int
     gaps: int = 0
-    """Times in which nobody recorded: what passed then was not checked."""
+    """Times in which nothing was recorded; what passed then was not checked."""
 
     @property
     def passed(self) -> bool:
@@ -178,10 +178,10 @@ def judge(journal: Journal, fail_on: Collection[str], pending_after: float = 0.0
 
 
 def as_text(verdict: Verdict) -> str:
-    """A line per finding, and one that sums up."""
+    """Return a line per finding, and a summary."""
     lines = [visible(_line(finding)) for finding in verdict.shown]
-    found = ", ".join(f"{count} {name}" for name, count in verdict.counts.items()) or "nothing found"
-    lines.append(f"{'ok' if verdict.passed else 'FAILED'}: {found} in {verdict.records} records")
+    summary = ", ".join(f"{count} {name}" for name, count in verdict.counts.items()) or "nothing summary"
+    lines.append(f"{'ok' if verdict.passed else 'FAILED'}: {summary} in {verdict.records} records")
     if note := _incomplete(verdict):
         lines.append(f"note: {note}")
     return "\n".join(lines)
@@ -190,9 +190,9 @@ def as_text(verdict: Verdict) -> str:
 def _incomplete(verdict: Verdict) -> str:
     if not verdict.gaps:
         return ""
-    hint = "" if "gap" in verdict.fail_on else "; --fail-on gap makes that a failure"
+    hint = "" if "gap" in verdict.fail_on else "; use --fail-on gap to make that a failure"
     gaps = "1 gap" if verdict.gaps == 1 else f"{verdict.gaps} gaps"
-    return f"the check is incomplete: {gaps}, whose messages nobody saw{hint}"
+    return f"the check is incomplete: {gaps}, in which messages were missed{hint}"
 
 
 def _line(finding: Finding) -> str:
@@ -202,7 +202,7 @@ def _line(finding: Finding) -> str:
 
 
 def as_json(verdict: Verdict) -> str:
-    """One object: ``ok``, ``records``, ``gaps``, ``counts`` by name, ``findings``."""
+    """Return one JSON object: ``ok``, ``records``, ``gaps``, ``counts`` by name, ``findings``."""
     members = {
         "ok": verdict.passed,
         "records": verdict.records,
@@ -215,7 +215,7 @@ def as_json(verdict: Verdict) -> str:
 
 
 def as_junit(verdict: Verdict) -> str:
-    """A test case for each thing that was looked for."""
+    """Return JUnit XML with a test case per category."""
     suite = ElementTree.Element(
         "testsuite",
         name="mcp-ws-inspect check",
@@ -244,7 +244,7 @@ FORMATS: Final = {"text": as_text, "json": as_json, "junit": as_junit}
 
 
 def stats_json(journal: Journal, order: str) -> str:
-    """One object: ``records``, ``dropped``, ``sessions`` by server and era, ``operations``; milliseconds."""
+    """Return one JSON object: ``records``, ``dropped``, ``sessions`` by server and era, ``operations`` (ms)."""
     store = journal.store
     members = {
         "records": len(store) + store.forgotten,
@@ -259,8 +259,8 @@ def stats_json(journal: Journal, order: str) -> str:
 
 
 def _sessions(journal: Journal) -> list[tuple[tuple[str, str, str], int]]:
-    """How many sessions of which server, era and revision; at most the newest ones that are remembered."""
-    counts = Counter((party.server, party.era, party.revision) for party in journal.sessions.values())
+    """Return the number of sessions per server, era and revision, of the sessions that are still remembered."""
+    counts = Counter((session.server, session.era, session.revision) for session in journal.sessions.values())
     return sorted(counts.items())
 
 
@@ -285,7 +285,7 @@ def _rounded(value: float | None) -> float | None:
 
 
 def stats_table(journal: Journal, order: str) -> str:
-    """Columns for people; durations in milliseconds."""
+    """Return a table of operations; durations in milliseconds."""
     head = ("server", "method", "target", "count", "err", "p50", "p95", "p99", "max", "gw+", "bytes")
     rows = [[_cell(value) for value in _members(line).values()] for line in journal.statistics.ordered(order)]
     widths = [max(len(row[column]) for row in [list(head), *rows]) for column in range(len(head))]
@@ -297,7 +297,7 @@ def stats_table(journal: Journal, order: str) -> str:
         ]
         lines.append("  ".join(cells).rstrip())
     if not rows:
-        lines.append("(no request was answered)")
+        lines.append("(no request got a response)")
     for (server, era, revision), count in _sessions(journal):
         spoken = f"{era} {revision}".strip() or "era not seen"
         lines.append(visible(f"{count} {'session' if count == 1 else 'sessions'} of {server}: {spoken}"))

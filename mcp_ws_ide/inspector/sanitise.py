@@ -1,4 +1,4 @@
-"""What a peer wrote, made harmless for a terminal: every control and direction character is escaped."""
+"""Make text of a peer safe for a terminal: control and direction characters are escaped."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _UNSAFE: Final = re.compile(
 
 
 def visible(text: str) -> str:
-    """``text`` with C0, C1, bidirectional and invisible characters as ``\\xNN`` or ``\\uNNNN``."""
+    """Return ``text`` with C0, C1, bidirectional and invisible characters as ``\\xNN`` or ``\\uNNNN``."""
     return _UNSAFE.sub(_escape, text)
 
 
-def _escape(found: re.Match[str]) -> str:
-    code = ord(found[0])
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
     if code < 0x100:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

@@ -1,4 +1,4 @@
-"""Filters that a person keeps, one a line, in Jupyter's data directory; what cannot be read or written is no error."""
+"""Saved filters, one per line in Jupyter's data directory; a file that cannot be read or written is not an error."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_BYTES: Final = 512 << 10
 
 
 class SavedFilters:
-    """The filters of one person, and those of this run. ``texts``: saved ones, oldest first."""
+    """A user's saved filters and those used in this run. ``texts``: saved filters, oldest first."""
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path or Path(jupyter_data_dir()) / "mcp-ws-inspect" / "filters"
@@ -30,19 +30,19 @@ class SavedFilters:
         return []
 
     def used(self, text: str) -> None:
-        """Remember for this run."""
+        """Remember a filter for this run."""
         text = text.strip()
         if text:
             self._recent = [*(other for other in self._recent if other != text), text][-MAX_FILTERS:]
 
     def around(self, text: str, step: int) -> str:
-        """The one before (``step`` -1) or after ``text`` among the saved and, newer, the used ones."""
+        """Return the filter before (``step`` -1) or after ``text``, among saved filters and then used ones."""
         known = [*self.texts, *(other for other in self._recent if other not in self.texts), ""]
         place = known.index(text) if text in known else len(known) - 1
         return known[max(0, min(len(known) - 1, place + step))]
 
     def toggle(self, text: str) -> bool | None:
-        """Save, or forget what is saved; returns whether it is saved now, None if that failed."""
+        """Save a filter, or remove a saved one; return whether it is saved now, None if that failed."""
         text = " ".join(text.split())
         if not text:
             return None

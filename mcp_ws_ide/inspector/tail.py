@@ -1,4 +1,4 @@
-"""One line per tap record, for people."""
+"""Format a tap record as one line."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COLOURS: Final = {
 
 
 def format_record(record: dict[str, Any], width: int, colour: bool) -> str:
-    """A record as one line of at most ``width`` characters, safe for a terminal."""
+    """Return a record as one line of at most ``width`` characters, safe for a terminal."""
     moment = (
         time.strftime("%H:%M:%S", time.localtime(record["time"])) + f".{int(record['time'] % 1 * 1000):03d}"
     )

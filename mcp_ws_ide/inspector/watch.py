@@ -1,6 +1,6 @@
-"""The tap, watched without end: reconnects by itself, goes on where it was, and says where something is missing.
+"""Watch a tap indefinitely: reconnect, continue at the same record, and report missing records.
 
-Knows the link and the numbers of records, and nothing of what they mean or of who shows them.
+Knows the link and the numbers of records, but not what records mean or how they are shown.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from mcp_ws_ide.observe.tap_record import AttachedRecord, GapRecord, TapRecord
 from mcp_ws_ide.rest_client import MAX_RECORDS_BYTES, GatewayClient, in_thread
 
 DELAYS: Final = (0.5, 1.0, 2.0, 4.0, 8.0)
-"""Seconds before each further attempt; the last one stays."""
+"""Seconds before each reconnect attempt; the last value repeats."""
 MAX_WAITING: Final = 256
-"""Texts that wait for the reader; with more, the link is not read, and the gateway drops and counts."""
+"""Messages queued for the reader; with more, the link is not read, and the gateway drops and counts records."""
 PING: Final = 5.0
 """Seconds between pings, which measure the round trip."""
 
 
 @dataclass(frozen=True, slots=True)
 class MissedRecords:
-    """Here something is missing: ``count`` records, or None where nobody knows how many, or whether any."""
+    """Records are missing here: ``count`` of them, or None if the number is unknown."""
 
     time: float
     mono: float
@@ -51,11 +51,11 @@ class Watch:
     """One watcher of one gateway.
 
     Args:
-        scope: parameters of the tap that say what to show; ``{}`` for everything.
+        scope: filter parameters of the tap; ``{}`` for everything.
 
     Attributes:
         state: ``connecting``, ``live`` or ``waiting``.
-        words: why it is not live.
+        problem: why it is not live.
         next_try: ``time.monotonic`` of the next attempt, while waiting.
     """
 
@@ -67,21 +67,21 @@ class Watch:
         self._room = asyncio.Event()
         self.gateway: RunningGateway | None = None
         self.state = "connecting"
-        self.words = ""
+        self.problem = ""
         self.next_try = 0.0
         self.reconnects = 0
         self.gaps = 0
         self._place: tuple[str, int] | None = None
-        """Instance and number of the newest record; None until the gateway has told them."""
+        """Instance of the feed and number of the newest record; None until the gateway has sent them."""
 
     @property
     def round_trip(self) -> float | None:
-        """Seconds; None while it is not known."""
+        """Round trip in seconds; None while it is unknown."""
         latency = self._link.latency if self._link is not None else 0.0
         return latency or None
 
     def take(self) -> str | MissedRecords | None:
-        """The oldest text or gap that waits."""
+        """Return the oldest queued text or gap; None if there is none."""
         if not self._waiting:
             return None
         item = self._waiting.popleft()
@@ -93,19 +93,19 @@ class Watch:
         """Watch until cancelled."""
         attempt, attached = 0, False
         while True:
-            before = self.words
+            before = self.problem
             try:
                 async with await self._open() as link:
-                    self._link, self.state, self.words = link, "live", ""
+                    self._link, self.state, self.problem = link, "live", ""
                     if attached:
                         self.reconnects += 1
-                        if self._place is None:  # a gateway that numbers nothing
+                        if self._place is None:  # an older gateway that does not number records
                             self._gap(f"reconnected after: {before}", None)
                     attempt, attached = 0, True
                     await self._read(link)
-                    self.words = "the gateway ended"
+                    self.problem = "the gateway closed the connection"
             except (ConnectError, OSError, WebSocketException) as error:
-                self.words = self._reason(error)
+                self.problem = self._reason(error)
             finally:
                 self._link = None
             await self._pause(DELAYS[min(attempt, len(DELAYS) - 1)])
@@ -140,12 +140,12 @@ class Watch:
                 await self._room.wait()
 
     def _take_in(self, text: str) -> None:
-        """Keep a text for the reader, and where it ends; what concerns the link alone is dealt with here."""
+        """Queue a text for the reader and remember its position; records about the link itself are handled here."""
         line = text[text.rfind("\n") + 1 :]
         try:
             newest = _decode(line)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
-            self._waiting.append(text)  # the reader will say so
+            self._waiting.append(text)  # the reader will report it
             return
         if newest.event == "attached" and (instance := _decode_attached(line).instance):
             self._place = instance, newest.seq
@@ -164,7 +164,7 @@ class Watch:
     def _reason(self, error: Exception) -> str:
         if isinstance(error, InvalidStatus) and self.gateway is not None:
             if error.response.status_code == HTTPStatus.BAD_REQUEST:
-                self._place = None  # it does not take our place for one: begin anew
+                self._place = None  # the gateway does not accept the position: start anew
             body = bytes(error.response.body or b"")
             return str(GatewayClient(self.gateway).refused(error.response.status_code, body))
         if isinstance(error, ConnectionClosed):

@@ -101,7 +101,7 @@ async def test_it_works_on_every_network_and_says_how(own, networks, network, mo
     ("status", "kind", "words"),
     [
         (200, "text/event-stream", "without an event"),
-        (200, "text/html", "in the gateway's place"),
+        (200, "text/html", "in its place"),
         (403, "", "403"),
     ],
 )
@@ -171,7 +171,7 @@ async def test_an_address_with_tls_for_a_port_without_is_said_at_once(own, trans
         if transports is None
         else negotiating_transport(f"http{url[2:]}", transports=transports, **options)
     )
-    with pytest.raises(ConnectError, match="without TLS: write ws:// or http://"):
+    with pytest.raises(ConnectError, match="without TLS; use ws:// or http://"):
         async with asyncio.timeout(20), entering:
             pass
 
@@ -232,7 +232,7 @@ def test_what_cannot_be_negotiated_is_said_at_once(url, transports):
 )
 def test_an_address_that_none_can_be_is_a_connect_error_everywhere(url):
     for attempt in (connect, websocket_transport, lambda given: negotiating_transport(f"http{given[2:]}")):
-        with pytest.raises(ConnectError, match=r"is no address.*65535") as refused:
+        with pytest.raises(ConnectError, match=r"is not a valid address.*65535") as refused:
             attempt(url)
         assert "s3cret" not in str(refused.value)
 
@@ -295,7 +295,7 @@ async def test_links_that_carry_only_their_greeting_are_attempts_and_come_to_an_
     async with connect(f"http://127.0.0.1:{port}/mcp-ws/servers/fast", **options) as client:
         await client.list_tools()
         network["closed"] = True
-        with pytest.raises(MCPError, match="not reached again within 2 s"):
+        with pytest.raises(MCPError, match="could not be reached again within 2 s"):
             await asyncio.wait_for(client.call_tool("slow", {"steps": 1, "delay": 60}), 15)
     server.stop()
     attempts = [state.attempt for state in states if type(state).__name__ == "Reconnecting"]

@@ -87,11 +87,11 @@ def test_mistakes_end_in_words(jupyter):
         (["config", "vscode", "+fast+git"], 2, "a group in mcp.json"),
         (["config", "vscode", "fast", "--days", "nan"], 2, "not above 0"),
         (["fast", "--give-up-after", "-1"], 2, "not above 0"),
-        (["fast", "--give-up-after", "1h"], 2, "'1h' is no number; give one above 0"),
+        (["fast", "--give-up-after", "1h"], 2, "'1h' is not a number; give a number above 0"),
         (["fast", "--token-file", "/dev/null"], 2, "is empty"),
         (["localhost:8888/x"], 2, "http:// URL"),
         (["ftp://x/y"], 2, "http:// URL"),
-        (["http://"], 2, "is no address"),
+        (["http://"], 2, "is not a valid address"),
         (["ws://localhost:99999/mcp-ws/servers/fast"], 2, "65535"),
         (["config", "vscode", "fast", "--url", "http://localhost:99999"], 2, "65535"),
         (["fast", "--token-file", "/no/such/file"], 2, "cannot be read"),
@@ -320,7 +320,7 @@ def test_what_a_lost_session_leaves_open_is_answered_in_words(make_jupyter, era,
     wait_until(lambda: [s["in_flight"] for s in first.rest("GET", "sessions")[1]["sessions"]] == running)
     first.process.kill()
     first.process.wait()
-    while b"Reconnecting" not in process.stderr.readline():
+    while b"reconnecting in" not in process.stderr.readline():
         pass
     say(id="late", method="tools/call", params={**slow, "arguments": {"steps": 1, "delay": 0}})
     make_jupyter({"fast": FAST_SERVER}, port=first.port)

@@ -204,6 +204,6 @@ def test_a_directory_without_room_for_any_file_is_said(monkeypatch):
     t = Transcript()
     row = t.send("c>", call(1))
     assert "not kept" in t.journal.store.body(row).text
-    assert "no file" in t.journal.store.trouble
+    assert "cannot create the spill file" in t.journal.store.trouble
     assert json.loads(json.dumps(list(parse("call").rows(t.journal.store)))) == []
     t.journal.close()

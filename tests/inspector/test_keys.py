@@ -158,7 +158,7 @@ async def test_d_compares_two_marked_rows(desk):
     assert "0 are marked" in told(desk)
     await desk.press("g", "j", "m", "j", "j", "m", "d")
     assert isinstance(desk.app.screen, ReportScreen)
-    await desk.until(lambda: "result.b: new, 2" in desk.screen(), "the difference")
+    await desk.until(lambda: "result.b: added, 2" in desk.screen(), "the difference")
     await desk.press("escape")
 
 
@@ -187,7 +187,7 @@ async def test_e_writes_what_the_filter_shows(desk, tmp_path):
     assert len([line for batch in again.batches() for line in batch]) == 4
     again.close()
     await desk.press("e", "ctrl+u", *"out.har", "enter")
-    assert "is there already" in desk.screen()
+    assert "exists; choose another name" in desk.screen()
     await desk.press("escape")
     assert desk.app.traffic.count() == 4, "Esc closed the question, and nothing else"
 
@@ -218,7 +218,7 @@ async def test_o_leaves_for_another_recording_and_says_what_is_none(desk, tmp_pa
 
 async def test_what_a_recording_cannot_do_is_said(desk):
     await desk.press("E")
-    assert "no links to break" in told(desk)
+    assert "a recording has no links" in told(desk)
     for key in ("r", "R"):
         await desk.press(key)
         assert len(desk.app.screen_stack) == 1
@@ -267,7 +267,7 @@ async def test_r_sends_a_request_again_only_when_confirmed(jupyter):
         await person.until(lambda: "sends it" in person.screen(), "the question")
         await person.press("enter")
         await person.until(lambda: sent() > before, "the request")
-        await person.until(lambda: "answered as before" in told(person), "the comparison")
+        await person.until(lambda: "the response is the same as before" in told(person), "the comparison")
 
 
 async def test_c_says_how_to_connect_without_a_token(jupyter):

@@ -137,9 +137,9 @@ def test_a_command_that_cannot_be_run_is_refused_with_2(tmp_path):
     for arguments, words in (
         (["no-such-command"], "command not found: no-such-command"),
         ([str(plain)], "not executable"),
-        ([], "a command is missing"),
-        (["--port", "99999", "--", "cat"], "'99999' is no port; give a number from 1 to 65535"),
-        (["--port", "0", "--", "cat"], "is no port"),
+        ([], "COMMAND is missing"),
+        (["--port", "99999", "--", "cat"], "'99999' is not a port; give a number from 1 to 65535"),
+        (["--port", "0", "--", "cat"], "is not a port"),
     ):
         done = run(tmp_path, *([] if "--" in arguments else ["--"]), *arguments)
         assert (done.returncode, words in done.stderr) == (2, True), done.stderr
@@ -153,7 +153,7 @@ def test_a_server_that_dies_at_once_is_said_with_its_last_words(tmp_path):
     finally:
         del os.environ["WRAPPED_VARIABLE"]
     assert done.returncode == 1
-    assert "does not serve" in done.stderr
+    assert "is not a working MCP server" in done.stderr
     assert "no key in ${HOME} ${HOME} too" in done.stderr, "arguments and environment arrive as they are"
     assert list(tmp_path.iterdir()) == []
 
@@ -161,7 +161,7 @@ def test_a_server_that_dies_at_once_is_said_with_its_last_words(tmp_path):
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        (["cat"], "it sends back what it is asked, so it is no MCP server"),
+        (["cat"], "it echoes requests, so it is not an MCP server"),
         (["sh", "-c", "exec <&-; exit 4"], "it exited with code 4"),
         (["sh", "-c", "kill -9 $$"], "it was ended by SIGKILL"),
     ],
@@ -178,7 +178,7 @@ def test_a_command_that_does_not_answer_is_said_in_a_sentence(monkeypatch, capsy
     with private.PrivateGateway(["sleep", "1000"], None, None) as gateway:
         private.announce(gateway, gateway.greet())
     last = capsys.readouterr().err.rstrip().splitlines()[-1]
-    assert last == "no answer within 0.5 s: it may still be loading, or be no MCP server"
+    assert last == "no response within 0.5 s; the server may still be loading, or not be an MCP server"
 
 
 @pytest.mark.parametrize(

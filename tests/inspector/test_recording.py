@@ -57,12 +57,12 @@ def test_a_file_cut_anywhere_opens_up_to_its_last_whole_line_and_says_so(tmp_pat
     try:
         read, note = everything(path)
     except RecordingError as error:
-        assert "no recording" in str(error), "not even the header is there"
+        assert "not a recording" in str(error), "not even the header is there"
         return
     assert read == lines[: len(read)]
     if read != lines:
         whole = name == "r.jsonl" and not note  # cut exactly after a line
-        assert whole or "cut off" in note
+        assert whole or "is truncated" in note
 
 
 def test_a_process_that_is_killed_loses_nothing_that_was_written(tmp_path):
@@ -105,12 +105,12 @@ def test_frames_that_follow_each_other_are_one_recording(tmp_path):
     ("text", "words"),
     [
         (json.dumps({"format": "mcp-ws-recording", "version": VERSION + 1}), f"version {VERSION + 1}"),
-        (json.dumps({"format": "mcp-ws-recording", "version": "1"}), "no version"),
-        (json.dumps({"format": "har", "version": 1}), "no recording of mcp-ws-inspect"),
-        ("[1, 2]", "no recording"),
-        ("", "no recording"),
-        ("\x00\x01\x02", "no recording"),
-        ("[" * 100_000, "no recording"),
+        (json.dumps({"format": "mcp-ws-recording", "version": "1"}), "no valid format version"),
+        (json.dumps({"format": "har", "version": 1}), "not a recording of mcp-ws-inspect"),
+        ("[1, 2]", "not a recording"),
+        ("", "not a recording"),
+        ("\x00\x01\x02", "not a recording"),
+        ("[" * 100_000, "not a recording"),
     ],
 )
 def test_what_is_no_recording_or_too_new_is_refused_in_words(tmp_path, text, words):

@@ -94,10 +94,10 @@ async def test_sessions_say_client_and_end_in_their_own_columns_and_the_era_with
 
 async def test_a_recording_with_nothing_in_it_says_so_and_asks_for_no_client(tmp_path):
     async with opened(tmp_path, []) as person:
-        await person.until(lambda: "holds no records" in person.screen(), "the words")
+        await person.until(lambda: "contains no records" in person.screen(), "the words")
         for key in "123456":
             await person.press(key)
-            await person.until(lambda: "holds no records" in person.screen(), f"the words on {key}")
+            await person.until(lambda: "contains no records" in person.screen(), f"the words on {key}")
             assert "onnect a client" not in person.screen()
 
 
@@ -106,7 +106,7 @@ async def test_a_recording_that_is_being_read_says_so(tmp_path, monkeypatch):
     app = InspectorApp(Playback(str(written(tmp_path / "r.jsonl", []))))
     async with app.run_test(size=(80, 24)) as pilot:
         person = Seat(app, pilot)
-        await person.until(lambda: "being read" in person.screen(), "the words")
+        await person.until(lambda: "Reading the recording" in person.screen(), "the words")
 
 
 async def test_a_ladder_has_no_empty_durations(tmp_path):

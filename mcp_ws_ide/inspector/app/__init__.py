@@ -1,1 +1,1 @@
-"""The full-screen inspector, on Textual. Decides how things look; what is true is decided in ``model``."""
+"""The full-screen inspector, built on Textual. Decides how traffic is shown; ``model`` decides what it means."""

@@ -1,7 +1,8 @@
-"""The application: its keys, and how often it looks at the traffic.
+"""The application: frames, polling, and the events of its widgets.
 
-What the keys do is beside it: :mod:`.finding` (filter, search, jump), :mod:`.reading` (details, marks, comments),
-:mod:`.files` (record, export, open), :mod:`.sending` (copy, send again, faults). All share the :mod:`.desk`.
+Keys are listed in :mod:`.keys`; their actions are in :mod:`.filter_actions` (filter, search, jump),
+:mod:`.detail_actions` (details, marks, comments), :mod:`.file_actions` (record, export, open) and
+:mod:`.send_actions` (copy, send again, faults). All extend :mod:`.app_base`.
 """
 
 from __future__ import annotations
@@ -37,19 +38,19 @@ from mcp_ws_ide.inspector.watch import MissedRecords
 from mcp_ws_ide.rest_client import GatewayClient, in_thread
 
 FRAME: Final = 1 / 20
-"""Seconds between two looks at what came in."""
+"""Seconds between two looks at received records."""
 BUDGET: Final = 0.02
-"""Seconds of one frame in which records are taken in; the rest waits for the next one."""
+"""Seconds of a frame that are spent on received records; the rest waits for the next frame."""
 BUSY: Final = 2000
-"""Records a second above which only every second frame is painted: nobody reads faster."""
+"""Records per second above which only every second frame is painted: nobody reads faster."""
 SLOW: Final = 10
-"""Frames between two updates of the header and of every screen but Traffic."""
+"""Frames between two updates of the header and of every screen except Traffic."""
 POLL: Final = 2.0
-"""Seconds between two questions about sessions and servers."""
+"""Seconds between two requests for sessions and servers."""
 
 
 class InspectorApp(FilterActions, DetailActions, FileActions, SendActions):
-    """``mcp-ws-inspect``: every message, both ways, live."""
+    """``mcp-ws-inspect``: every message, in both directions, live."""
 
     TITLE = "mcp-ws-inspect"
     CSS = """
@@ -60,7 +61,7 @@ class InspectorApp(FilterActions, DetailActions, FileActions, SendActions):
     BINDINGS: ClassVar[list[BindingType]] = APP_BINDINGS
 
     def on_mount(self) -> None:
-        """Begin."""
+        """Start watching."""
         self.watch_for_the_end()
         self.query_one("#keys", Line).show([(FOOTER, "dim")])
         self.traffic.focus()
@@ -69,7 +70,7 @@ class InspectorApp(FilterActions, DetailActions, FileActions, SendActions):
         self.show_state()
 
     def on_unmount(self) -> None:
-        """Give the files back; the journal is kept for coming back from a recording."""
+        """Close files; the journal is kept for returning from a recording."""
         for timer in self._beats:
             timer.stop()
         self._stop_recording()
@@ -79,7 +80,7 @@ class InspectorApp(FilterActions, DetailActions, FileActions, SendActions):
             self.journal.close()
 
     def frame(self) -> None:
-        """Take in what came, for at most :data:`BUDGET`, and repaint what is to be seen."""
+        """Take in received records, for at most :data:`BUDGET` seconds, and repaint what is visible."""
         self._fresh += self._take_in()
         self._frames += 1
         slow = self._frames % SLOW == 0
@@ -100,24 +101,24 @@ class InspectorApp(FilterActions, DetailActions, FileActions, SendActions):
             self.detail.show(self.row)
 
     def _take_in(self) -> list[Changes]:
-        end, found = time.monotonic() + BUDGET, []
+        end, changes = time.monotonic() + BUDGET, []
         while time.monotonic() < end and (item := self.tap.take()) is not None:
             if isinstance(item, MissedRecords):
-                found.append(self.journal.gap(item.time, self.now, item.reason))
+                changes.append(self.journal.gap(item.time, self.now, item.reason))
                 self.journal.missed += item.count or 0
                 self._keep([gap_line(item.time, self.now, item.reason)])
             else:
                 lines = item.split("\n")
-                found.append(self.journal.feed(lines))
+                changes.append(self.journal.feed(lines))
                 self._keep(lines)
                 self._learn_clock()
-        return found
+        return changes
 
     def _learn_clock(self) -> None:
         store = self.journal.store
         if len(store):
             offset = store.mono[-1] - time.monotonic()
-            # What waited on the way looks old; the greatest difference is the nearest to the truth.
+            # Delayed records look old; the greatest difference is closest to the truth.
             self._offset = (
                 offset
                 if self._offset is None or abs(offset - self._offset) > 60
@@ -126,7 +127,7 @@ class InspectorApp(FilterActions, DetailActions, FileActions, SendActions):
 
     @work(exclusive=True, group="poll")
     async def poll(self) -> None:
-        """Ask for sessions and servers; what cannot be asked is shown as it was."""
+        """Request sessions and servers; if that fails, the last known ones stay on the screen."""
         gateway = self.tap.gateway
         if gateway is None or self.tap.state != "live":
             return
@@ -142,7 +143,7 @@ class InspectorApp(FilterActions, DetailActions, FileActions, SendActions):
         self.capabilities.refreshed(servers.get("servers") or [])
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Where text is written, ``/`` and Tab are text or the dialogue's own."""
+        """While text is edited, ``/`` and Tab belong to the text or to the dialog."""
         if action in ("filter", "search", "other_pane"):
             return not self.prompt.is_open and len(self.screen_stack) == 1
         if action in ("earlier", "keep_filter"):
@@ -150,11 +151,11 @@ class InspectorApp(FilterActions, DetailActions, FileActions, SendActions):
         return True
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Say at once what is wrong."""
+        """Report errors in the input immediately."""
         self.prompt.check(event.value)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Do what was asked for, if it is right."""
+        """Act on the input if it is valid."""
         purpose, text = self.prompt.purpose, event.value
         if purpose in Prompt.FILTERS:
             filter_ = self.prompt.check(text)
@@ -170,11 +171,11 @@ class InspectorApp(FilterActions, DetailActions, FileActions, SendActions):
             self._close_prompt()
 
     def action_interrupt(self) -> None:
-        """Ctrl-C ends a program, also a full-screen one."""
+        """Exit on Ctrl-C, also in full-screen mode."""
         self.exit(return_code=130)
 
     def on_click(self, event: events.Click) -> None:
-        """A click on the name of a screen opens it."""
+        """Open the screen whose name was clicked."""
         number = self.tabs.part_at(event.x) if event.widget is self.tabs else None
         if number is not None and number < len(SCREENS):
             self.action_screen(SCREENS[number])
@@ -185,14 +186,14 @@ class InspectorApp(FilterActions, DetailActions, FileActions, SendActions):
             self.detail.show(self.row)
 
     def on_rows_chosen(self, event: Rows.Chosen) -> None:
-        """Enter."""
+        """Act on Enter, depending on the screen."""
         rows = event.rows
         if isinstance(rows, Sessions):
             self._only(f"session:{rows.session}" if rows.session else "")
         elif isinstance(rows, Stats) and rows.chosen is not None:
             line = rows.chosen
-            words = [("server", line.server), ("method", line.method), ("tool", line.target)]
-            self._only(" ".join(f"{key}:{filters.literal(value)}" for key, value in words if value))
+            terms = [("server", line.server), ("method", line.method), ("tool", line.target)]
+            self._only(" ".join(f"{key}:{filters.literal(value)}" for key, value in terms if value))
         elif isinstance(rows, Problems) and rows.row is not None:
             self.jump(rows.row)
             self._toggle_detail(True)
@@ -200,47 +201,46 @@ class InspectorApp(FilterActions, DetailActions, FileActions, SendActions):
             self._toggle_detail(not self.detail.is_open)
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        """What the palette offers, besides Textual's own."""
+        """Add the inspector's commands to the palette."""
         yield from super().get_system_commands(screen)
         for name in SCREENS:
             yield SystemCommand(
-                name.title(), f"Show the screen {name.title()}", lambda name=name: self.action_screen(name)
+                name.title(), f"Show the {name.title()} screen", lambda name=name: self.action_screen(name)
             )
         actions: tuple[tuple[str, str, Callable[[], None]], ...] = (
             ("Filter", "Show only what matches", self.action_filter),
-            ("Search", "Go to what matches", self.action_search),
-            ("Follow", "Stay with the newest row, or not", self.action_follow),
-            ("Pause", "Let the screen stand still, or go on", self.action_pause),
+            ("Search", "Go to a match", self.action_search),
+            ("Follow", "Follow the newest row, or stop following", self.action_follow),
+            ("Pause", "Pause the display, or resume it", self.action_pause),
             ("Fold legs", "One row per operation", self.action_fold),
             ("Marked only", "Only rows that are marked", self.action_marked_only),
             ("Problems only", "Only rows with a problem", lambda: self._only("is:problem")),
-            ("Record", "Record from now on, or stop", self.action_record),
-            ("Export", "Write what the filter shows to a file", self.action_export),
-            ("Open a recording", "Look at a file; q comes back", self.action_open),
-            ("Send again", "Send the request once more and compare", self.action_again),
-            ("Compare marked", "Where the two marked rows differ", self.action_difference),
+            ("Record", "Start recording, or stop", self.action_record),
+            ("Export", "Write the filtered rows to a file", self.action_export),
+            ("Open a recording", "Show a recording; q returns", self.action_open),
+            ("Send again", "Send the request again and compare the responses", self.action_again),
+            ("Compare marked", "Show how the two marked rows differ", self.action_difference),
             ("How to connect", "Addresses and IDE entries", self.action_connecting),
-            ("View what is cut off", "All of the line, the filter and the header", self.action_whole),
+            ("Show in full", "The whole row, filter and header", self.action_whole),
             ("Help", "Keys and the filter language", self.action_help),
         )
         for text in self.saved.texts:
-            yield SystemCommand(
-                f"Filter {text}", "A filter that was kept", lambda text=text: self._only(text)
-            )
+            yield SystemCommand(f"Filter {text}", "Apply a saved filter", lambda text=text: self._only(text))
         yield from (SystemCommand(*action) for action in actions)
 
 
 def run(find: Callable[[], RunningGateway] | Playback, *, private: bool = False) -> int:
-    """Open the inspector on a gateway or a recording; returns the exit code.
+    """Open the inspector on a gateway or a recording; return the exit code.
 
-    ``private``: the gateway is this inspector's own, so that its token may be shown.
+    Leaving a recording that was opened with ``o`` returns to what was shown before.
 
-    From a recording that was opened with ``o``, leaving leads back to what was shown before.
+    Args:
+        private: the gateway belongs to this inspector, so that its token may be shown.
     """
     for stale in (
         "COLUMNS",
         "LINES",
-    ):  # some terminals (JupyterLab's) set them once; the terminal itself knows
+    ):  # some terminals (JupyterLab's) set them only once; the terminal itself knows its size
         os.environ.pop(stale, None)
     journal = None
     while True:
@@ -257,13 +257,13 @@ def run(find: Callable[[], RunningGateway] | Playback, *, private: bool = False)
             journal.close()
             journal = None
         else:
-            journal.gap(time.time(), app.now, "a recording was looked at")
+            journal.gap(time.time(), app.now, "a recording was open")
 
 
 def run_file(path: str) -> int:
     """Open the inspector on a recording.
 
     Raises:
-        RecordingError: it cannot be read.
+        RecordingError: the file cannot be read.
     """
     return run(Playback(path))

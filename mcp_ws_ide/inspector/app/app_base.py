@@ -1,4 +1,4 @@
-"""What every part of the application shares: the widgets, where the cursor is, what is said, the present screen."""
+"""What all parts of the application share: widgets, cursor, messages, and the current screen."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from mcp_ws_ide.inspector.watch import Watch
 
 
 class AppBase(ShutdownApp):
-    """The screens, the detail pane and the lines around them; the keys are given a meaning by its subclasses."""
+    """The screens, the detail pane and the lines around them; subclasses implement the keys."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class AppBase(ShutdownApp):
         self.tap: Watch | Playback = find if isinstance(find, Playback) else Watch(find)
         self.saved = SavedFilters()
         self.opening = ""
-        """The recording that is to be opened next, when the person asked for one."""
+        """The recording to open next, if the user asked for one."""
         self._recorder: Recorder | None = None
         self._search: Filter | None = None
         self._frames = 0
@@ -75,7 +75,7 @@ class AppBase(ShutdownApp):
         self._live_sessions: int | None = None
 
     def compose(self) -> ComposeResult:
-        """From top to bottom."""
+        """Lay out the widgets from top to bottom."""
         yield self.head
         yield self.tabs
         with self.switcher:
@@ -86,29 +86,29 @@ class AppBase(ShutdownApp):
 
     @property
     def current(self) -> Rows:
-        """The screen that is to be seen."""
+        """The visible screen."""
         return self.panes[self.switcher.current or "traffic"]
 
     @property
     def now(self) -> float:
-        """The gateway's monotonic clock, as far as its records told it; in a recording, that of its last record."""
+        """The gateway's monotonic clock, estimated from its records; in a recording, the time of its last record."""
         if isinstance(self.tap, Playback):
             return self.journal.store.mono[-1] if len(self.journal.store) else 0.0
         return time.monotonic() + (self._offset or 0.0)
 
     @property
     def row(self) -> int | None:
-        """The row of the store under the cursor of the present screen."""
+        """The row of the store under the cursor of the visible screen."""
         current = self.current
         return current.row if isinstance(current, (Traffic, Pane)) else None
 
     def show_state(self) -> None:
-        """Header and tabs."""
+        """Update header and tabs."""
         self._measure()
         for pane in self.panes.values():
-            pane.say_nothing(header.nothing(self.tap, self.journal, pane in self._of_clients))
-        words = self.journal.store.trouble
-        trouble: list[Part] = [(f" {clean(words)} ", "bad")] if words else []
+            pane.explain_empty(header.nothing(self.tap, self.journal, pane in self._of_clients))
+        message = self.journal.store.trouble
+        trouble: list[Part] = [(f" {clean(message)} ", "bad")] if message else []
         recording = (
             [("● REC ", "bad"), (f"{self._recorder.records:,} ", "")] if self._recorder is not None else []
         )
@@ -123,14 +123,14 @@ class AppBase(ShutdownApp):
             self._rates = ((store.end - rows) / (now - since), (self.journal.bytes - size) / (now - since))
             self._seen = now, store.end, self.journal.bytes
 
-    def _warn(self, words: str) -> None:
-        self.notify(clean(words), severity="warning", timeout=5, markup=False)
+    def _warn(self, message: str) -> None:
+        self.notify(clean(message), severity="warning", timeout=5, markup=False)
 
-    def _tell(self, words: str) -> None:
-        self.notify(clean(words), timeout=4, markup=False)
+    def _tell(self, message: str) -> None:
+        self.notify(clean(message), timeout=4, markup=False)
 
     def action_screen(self, name: str) -> None:
-        """To another screen."""
+        """Switch to another screen."""
         before = self.row
         if name == "ladder":
             self._choose_ladder(before)
@@ -150,12 +150,12 @@ class AppBase(ShutdownApp):
         pane.update()
 
     def _choose_ladder(self, row: int | None) -> None:
-        """The session of the row, or of the Sessions screen, else the newest one."""
+        """Choose the session of the row or of the Sessions screen, else the newest one."""
         ladder = self.ladder
         ladder.choose(self._session_of(row) or ladder.session or next(reversed(self.journal.sessions), None))
 
     def _session_of(self, row: int | None) -> str | None:
-        """The session of the row, or the one chosen on the Sessions screen."""
+        """Return the session of the row, or the one selected on the Sessions screen."""
         store = self.journal.store
         if self.current is self.sessions:
             return self.sessions.session
@@ -173,13 +173,13 @@ class AppBase(ShutdownApp):
         self.show_state()
 
     def _give_up(self, error: FilterTooSlow) -> None:
-        """A filter that takes too long is taken away: the screen must not stand still."""
-        self._warn(f"{error}; it was cleared")
+        """Clear a filter that takes too long: the screen must not freeze."""
+        self._warn(f"{error}; the filter was cleared")
         self.traffic.apply(filters.parse(""))
         self.show_state()
 
     def jump(self, row: int) -> None:
-        """To a row in Traffic, clearing what hides it."""
+        """Go to a row in Traffic; clear a filter that hides it."""
         if self.current is not self.traffic:
             self.action_screen("traffic")
         if not self.traffic.go_row(row):

@@ -1,4 +1,4 @@
-"""How records read: the words, glyphs and columns of every screen. Colour never says anything alone."""
+"""How records are shown: labels, symbols and columns of every screen. Colour is never the only sign."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ KINDS: Final[dict[Kind, tuple[str, str]]] = {
     Kind.GAP: ("GAP", "bad"),
 }
 FIXED: Final = 49
-"""Columns of a Traffic line that are not for what it is about."""
+"""Columns of a Traffic line besides its text."""
 WIDE: Final = 100
-"""Columns from which both legs and the overhead have columns of their own."""
+"""Width from which the server's and the gateway's share have columns of their own."""
 
 
 def clock(moment: float) -> str:
-    """Local time to the millisecond."""
+    """Return the local time with milliseconds."""
     return time.strftime("%H:%M:%S", time.localtime(moment)) + f".{int(moment % 1 * 1000):03d}"
 
 
 def milliseconds(value: float | None) -> str:
-    """A duration in few characters."""
+    """Return a short form of a duration."""
     if value is None:
         return ""
     if value < 10:
@@ -55,7 +55,7 @@ def milliseconds(value: float | None) -> str:
 
 
 def amount(size: float) -> str:
-    """Bytes, or a count, in at most six characters."""
+    """Return a size or count in at most six characters."""
     for unit in ("", "k", "M", "G"):
         if size < 10_000:
             return f"{size:.0f}{unit}"
@@ -64,13 +64,13 @@ def amount(size: float) -> str:
 
 
 def status(store: Store, row: int) -> tuple[str, str]:
-    """The word for what a row is or became, and its style."""
+    """Return the label of a row's status or kind, and its style."""
     known = STATUSES[store.status_of(row)]
     return known if known[0] else KINDS.get(store.kind_of(row), ("", ""))
 
 
 def what(store: Store, row: int) -> str:
-    """Method and target of a row, or the text of what is no message; not cleaned yet."""
+    """Return method and target of a row, or the text of a record that is not a message; not yet escaped."""
     kind = store.kind_of(row)
     method, target = store.method_of(row), store.target_of(row)
     if kind in (Kind.EVENT, Kind.NOISE, Kind.GAP, Kind.MALFORMED):
@@ -92,17 +92,17 @@ def what(store: Store, row: int) -> str:
             f" ↳{store.seq[parent - store.first]}" if parent is not None else ""
         )
     if kind in (Kind.RESPONSE, Kind.ERROR):
-        return f"↳ {short or 'answer'} {target}".rstrip()
+        return f"↳ {short or 'response'} {target}".rstrip()
     return f"{short} {target}".rstrip()
 
 
 def request_of(store: Store, row: int) -> int | None:
-    """The request a row is, or answers."""
+    """Return the request that a row is, or responds to."""
     return row if store.kind_of(row) is Kind.REQUEST else store.linked(store.pair, row)
 
 
 def durations(store: Store, row: int) -> tuple[float | None, float | None, float | None]:
-    """Total, upstream and gateway milliseconds of the operation of a row, as far as they are known."""
+    """Return total, upstream and gateway milliseconds of a row's operation, as far as they are known."""
     request = request_of(store, row)
     if request is None:
         return None, None, None
@@ -115,7 +115,7 @@ def durations(store: Store, row: int) -> tuple[float | None, float | None, float
 
 
 def traffic_heading(width: int) -> list[Part]:
-    """The head of the columns of :func:`traffic_line`."""
+    """Return the column headings of :func:`traffic_line`."""
     wide = "  upstr    gw+" if width >= WIDE else ""
     rest = max(8, width - FIXED - len(wide))
     return [
@@ -127,7 +127,7 @@ def traffic_heading(width: int) -> list[Part]:
 
 
 def traffic_line(store: Store, row: int, width: int, now: float) -> list[Part]:
-    """One row of Traffic; ``now`` is the monotonic time up to which a pending request has waited."""
+    """Return one row of Traffic; ``now`` is the monotonic time up to which a pending request has waited."""
     index = row - store.first
     word, style = status(store, row)
     flag = "●" if store.has(row, MARKED) else "!" if store.has(row, PROBLEM) else " "

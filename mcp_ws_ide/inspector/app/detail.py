@@ -1,4 +1,4 @@
-"""What is known of one row: the message laid out, its pair, what is related, timing, what it breaks."""
+"""The detail pane of one row: formatted message, pair, related rows, timing, raw text, violations."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from mcp_ws_ide.inspector.model.store import NONE, TRUNCATED
 TABS: Final = ("Message", "Pair", "Related", "Timing", "Raw", "Violations")
 MAX_RELATED: Final = 500
 MAX_PIECE: Final = 10_000
-"""Characters of one JSON token that are shown laid out."""
+"""Characters of one JSON token that are shown in formatted messages."""
 NEIGHBOURS: Final = 20_000
-"""Rows after a request in which what is related to it is looked for."""
+"""Rows after a request that are searched for related rows."""
 NO_DURATION: Final = {
-    Status.PENDING: "no answer yet",
-    Status.UNKNOWN: "the answer may have passed unseen",
-    Status.CANCELLED: "it was cancelled before it was answered",
-    Status.LOST: "its link or server ended first",
+    Status.PENDING: "no response yet",
+    Status.UNKNOWN: "the response may have been missed",
+    Status.CANCELLED: "it was cancelled before a response arrived",
+    Status.LOST: "its link or server ended before a response arrived",
 }
-"""Why a request took no known time."""
+"""Why the duration of a request is unknown."""
 _WORDS: Final = re.compile(r"\S+|\s+")
 _PIECES: Final = {
     "key": "key",
@@ -42,7 +42,7 @@ _PIECES: Final = {
 
 
 class Text(Rows):
-    """Lines of parts that can be scrolled."""
+    """Lines of text that can be scrolled."""
 
     def __init__(self, *, wrap: bool = False, indent: int = 0, **options: Any) -> None:
         super().__init__(**options)
@@ -53,16 +53,16 @@ class Text(Rows):
         self.lines: list[list[Part]] = []
 
     def count(self) -> int:
-        """Lines."""
+        """Return the number of lines."""
         return len(self.lines)
 
     def set_wrap(self, wrap: bool) -> None:
-        """Break long lines, or cut them at the edge."""
+        """Wrap long lines, or truncate them at the edge."""
         self.wrap = wrap
         self._lay_out()
 
     def on_resize(self, event: events.Resize) -> None:
-        """Break anew."""
+        """Wrap lines to the new width."""
         if self.wrap:
             self._lay_out()
 
@@ -75,11 +75,11 @@ class Text(Rows):
         self.changed()
 
     def parts(self, index: int, width: int) -> list[Part]:
-        """A line."""
+        """Return a line."""
         return self.lines[index]
 
     def show(self, lines: list[list[Part]], keep: bool = False) -> None:
-        """Show these, from the top unless told to ``keep`` the place."""
+        """Show lines, from the top unless ``keep`` is set."""
         self._whole = lines
         if not keep:
             self.top = 0
@@ -87,13 +87,13 @@ class Text(Rows):
 
 
 def wrapped(line: list[Part], width: int, indent: int = 0) -> list[list[Part]]:
-    """A line as lines of at most ``width`` cells, broken between words where they fit; all but the first indented."""
+    """Wrap a line to ``width`` cells, between words where possible; all lines but the first are indented."""
     indent = indent if indent < width // 2 else 0
-    found: list[list[Part]] = [[]]
+    lines: list[list[Part]] = [[]]
     room = width
 
     def begin() -> int:
-        found.append([(" " * indent, "")] if indent else [])
+        lines.append([(" " * indent, "")] if indent else [])
         return width - indent
 
     for text, style in line:
@@ -109,14 +109,14 @@ def wrapped(line: list[Part], width: int, indent: int = 0) -> list[list[Part]]:
                     room = 0  # a wide character: on the next line
                     continue
                 piece = word[start : start + max(1, length)]
-                found[-1].append((piece, style))
+                lines[-1].append((piece, style))
                 room -= cell_len(piece)
                 start += len(piece)
-    return found
+    return lines
 
 
 def _fitting(text: str, start: int, room: int) -> int:
-    """How many characters from ``start`` on take at most ``room`` cells."""
+    """Return how many characters from ``start`` on fit into ``room`` cells."""
     if text.isascii():
         return min(room, len(text) - start)
     used = 0
@@ -144,28 +144,28 @@ class Detail(Vertical):
         self.row: int | None = None
 
     def compose(self) -> ComposeResult:
-        """Tabs and text."""
+        """Lay out tabs and text."""
         yield self.tabs
         yield self.text
 
     @property
     def is_open(self) -> bool:
-        """Whether it is to be seen."""
+        """Whether the pane is visible."""
         return self.has_class("open")
 
     def turn(self, step: int) -> None:
-        """To another tab."""
+        """Switch to another tab."""
         self.tab = (self.tab + step) % len(TABS)
         self.show(self.row)
 
     def on_click(self, event: events.Click) -> None:
-        """A click on a tab opens it."""
+        """Open the tab that was clicked."""
         if event.widget is self.tabs and (number := self.tabs.part_at(event.x)) is not None:
             self.tab = number
             self.show(self.row)
 
     def show(self, row: int | None) -> None:
-        """Show a row in the present tab; cheap when nothing has changed."""
+        """Show a row in the current tab; does nothing if nothing has changed."""
         self.row = row
         store = self._journal.store
         if not self.is_open:
@@ -173,7 +173,7 @@ class Detail(Vertical):
         if row is None or not store.holds(row):
             self._shown = ()
             self._tabs()
-            return self.text.show([[("no row", "dim")]])
+            return self.text.show([[("no row is selected", "dim")]])
         extent = store.end if TABS[self.tab] == "Related" and store.status_of(row) is Status.PENDING else 0
         comment = self._journal.comments.get(row)
         state = (row, self.tab, store.status_of(row), store.pair[row - store.first], extent, comment)
@@ -186,8 +186,8 @@ class Detail(Vertical):
         self.text.show(lines, keep)
 
     def _labels(self) -> list[str]:
-        found = len(self._journal.problems_of(self.row)) if self.row is not None else 0
-        names = [*TABS[:-1], f"Violations({found})" if found else "Violations"]
+        count = len(self._journal.problems_of(self.row)) if self.row is not None else 0
+        names = [*TABS[:-1], f"Violations({count})" if count else "Violations"]
         return [f"[{name}]" if number == self.tab else f" {name} " for number, name in enumerate(names)]
 
     def _tabs(self) -> None:
@@ -200,7 +200,7 @@ class Detail(Vertical):
     # --- tabs ---------------------------------------------------------------------------------------
 
     def headline(self, row: int) -> list[Part]:
-        """A row in one line."""
+        """Return a row in one line."""
         store = self._journal.store
         word, style = status(store, row)
         index = row - store.first
@@ -217,7 +217,9 @@ class Detail(Vertical):
         store = self._journal.store
         lines: list[list[Part]] = [self.headline(row)]
         if store.has(row, TRUNCATED):
-            lines.append([(f"cut by the gateway: {store.size[row - store.first]} bytes in all", "warn")])
+            lines.append(
+                [(f"truncated by the gateway: the message has {store.size[row - store.first]} bytes", "warn")]
+            )
         text = store.body(row).text
         if store.kind_of(row) in (Kind.EVENT, Kind.NOISE, Kind.GAP):
             return lines + [[(_bounded(line), "")] for line in text.split("\n")]
@@ -236,8 +238,8 @@ class Detail(Vertical):
         if other is not None:
             return self._laid_out(other)
         if store.status_of(row) is Status.PENDING:
-            return [[("no answer yet", "warn")]]
-        return [[("it has no pair", "dim")]]
+            return [[("no response yet", "warn")]]
+        return [[("this row has no pair", "dim")]]
 
     def _related(self, row: int) -> list[list[Part]]:
         rows = related(self._journal, row)
@@ -245,13 +247,13 @@ class Detail(Vertical):
         lines = []
         for other in rows:
             lines.append([("▶ " if other == row else "  ", "accent"), *self.headline(other)])
-        return lines or [[(f"nothing is related to #{store.seq[row - store.first]}", "dim")]]
+        return lines or [[(f"no rows are related to #{store.seq[row - store.first]}", "dim")]]
 
     def _timing(self, row: int) -> list[list[Part]]:
         store = self._journal.store
         request = request_of(store, row)
         if request is None:
-            return [[("no request, so no duration", "dim")]]
+            return [[("not part of a request, so there is no duration", "dim")]]
         lines = [*self._shares(request), [("", "")]]
         start = store.mono[request - store.first]
         for other in related(self._journal, request):
@@ -260,7 +262,7 @@ class Detail(Vertical):
         return lines
 
     def _shares(self, request: int) -> list[list[Part]]:
-        """What the operation took, in all and on each side; on the server's leg, what it took there first."""
+        """Return the operation's duration in total and per side; on the server leg, first the leg's own."""
         store = self._journal.store
         lines: list[list[Part]] = []
         twin = store.linked(store.twin, request)
@@ -269,7 +271,7 @@ class Detail(Vertical):
             here = store.latency_of(request)
             lines.append([(f"{'this leg':<10} {_took(here)}  {_bar(here, here)}", "accent")])
             if alone or twin is None:
-                return [*lines, [("the client's leg of it was not seen", "dim")]]
+                return [*lines, [("not seen on the client leg", "dim")]]
             request = twin
         total, upstream, overhead = durations(store, request)
         shares = (("total", total, ""), ("upstream", upstream, "note"), ("gateway", overhead, "warn"))
@@ -277,7 +279,7 @@ class Detail(Vertical):
             [(f"{name:<10} {_took(share)}  {_bar(share, total)}", style)] for name, share, style in shares
         ]
         if total is None:
-            lines.append([(NO_DURATION.get(store.status_of(request), "it was not answered"), "dim")])
+            lines.append([(NO_DURATION.get(store.status_of(request), "there was no response"), "dim")])
         return lines
 
     def _raw(self, row: int) -> list[list[Part]]:
@@ -290,11 +292,11 @@ class Detail(Vertical):
         for violation in self._journal.problems_of(row):
             lines.append([(f"! {violation.code}: ", "bad"), (clean(violation.text), "")])
             lines.append([(f"  {violation.section}", "dim")])
-        return lines or [[("it breaks no rule that can be decided", "good")]]
+        return lines or [[("no violation found", "good")]]
 
 
 def _bounded(piece: str) -> str:
-    """A piece as it may be drawn; what nobody reads to its end is cut, Raw has all of it."""
+    """Return a token as it may be drawn, truncated if it is very long; the Raw tab has all of it."""
     if len(piece) <= MAX_PIECE:
         return clean(piece)
     return f"{clean(piece[:MAX_PIECE])}… ({len(piece) - MAX_PIECE:,} more characters; see Raw)"
@@ -309,7 +311,7 @@ def _bar(part: float | None, whole: float | None) -> str:
 
 
 def related(journal: Journal, row: int) -> list[int]:
-    """The rows of one operation: request and answer on both legs, what names it, rounds before and after."""
+    """Return the rows of one operation: request and response on both legs, rows that refer to them, other rounds."""
     store = journal.store
     request = request_of(store, row)
     if request is None:
@@ -321,15 +323,15 @@ def related(journal: Journal, row: int) -> list[int]:
     for column in (store.twin, store.parent):
         if (other := store.linked(column, request)) is not None:
             roots.add(other)
-    found = set(roots) | {row}
+    rows = set(roots) | {row}
     for root in roots:
         if (answer := store.linked(store.pair, root)) is not None:
-            found.add(answer)
+            rows.add(answer)
     low, high = request - store.first, min(len(store), request - store.first + NEIGHBOURS)
     for index, parent in enumerate(store.parent[low:high], low):
-        if parent != NONE and parent in roots and len(found) < MAX_RELATED:
-            found.add(index + store.first)
-    for other in list(found):  # a further round has its own answers
+        if parent != NONE and parent in roots and len(rows) < MAX_RELATED:
+            rows.add(index + store.first)
+    for other in list(rows):  # another round has its own responses
         if store.kind_of(other) is Kind.REQUEST and (answer := store.linked(store.pair, other)) is not None:
-            found.add(answer)
-    return sorted(found)
+            rows.add(answer)
+    return sorted(rows)

@@ -1,4 +1,4 @@
-"""Keys that show more of a row, note something at it or compare it with another."""
+"""Keys that show more of a row, annotate it or compare it with another."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from mcp_ws_ide.inspector.model.store import MARKED
 
 
 class DetailActions(AppBase):
-    """Marks and comments, the detail pane, what is cut off, differences, help."""
+    """Marks and comments, detail pane, truncated text, comparison, help."""
 
     def action_mark(self) -> None:
-        """Mark, or not."""
+        """Mark the row, or unmark it."""
         row, store = self.row, self.journal.store
         if row is not None and store.holds(row):
             store.set_flag(row, MARKED, not store.has(row, MARKED))
             self.current.changed()
 
     def action_comment(self) -> None:
-        """Write something to the row."""
+        """Comment on the row."""
         row = self.row
         if row is not None and self.journal.store.holds(row):
             self.prompt.open("comment", self.journal.comments.get(row, ""))
@@ -40,21 +40,23 @@ class DetailActions(AppBase):
         self.detail.show(row)
 
     def action_difference(self) -> None:
-        """Compare the two marked rows, or the marked one with that under the cursor."""
+        """Compare the two marked rows, or the marked row with the one under the cursor."""
         store = self.journal.store
         rows = [index + store.first for index, flags in enumerate(store.flags) if flags & MARKED]
         if len(rows) == 1 and self.row is not None and self.row != rows[0]:
             rows.append(self.row)
         if len(rows) != 2:
-            return self._warn(f"mark two rows with m, then d compares them; {len(rows)} are marked")
+            return self._warn(f"d compares two rows marked with m; {len(rows)} are marked")
         one, other = (content_of(store.body(row).text) for row in rows)
         lines: list[list[Part]] = [self.detail.headline(row) for row in rows]
-        found = list(difference.differences(one, other, varying=frozenset()))
-        lines += [[(clean(str(place)), "")] for place in found[:1000]] or [[("they are the same", "good")]]
-        self.push_screen(ReportScreen(f"{len(found)} differences", lines))
+        differences = list(difference.differences(one, other, varying=frozenset()))
+        lines += [[(clean(str(place)), "")] for place in differences[:1000]] or [
+            [("the messages are the same", "good")]
+        ]
+        self.push_screen(ReportScreen(f"{len(differences)} differences", lines))
 
     def action_whole(self) -> None:
-        """The line under the cursor, the filter and the header, whatever their length."""
+        """Show the row under the cursor, the filter and the header in full."""
         current, row = self.current, self.row
         if row is not None and self.journal.store.holds(row):
             lines = [
@@ -69,15 +71,15 @@ class DetailActions(AppBase):
         self.push_screen(ReportScreen("In full", [*lines, [("", "")], state]))
 
     def action_wrap(self) -> None:
-        """Break long lines of the detail pane."""
+        """Wrap long lines of the detail pane, or truncate them."""
         self.detail.text.set_wrap(not self.detail.text.wrap)
 
     def action_tab(self, step: int) -> None:
-        """Another tab of the detail pane."""
+        """Switch to another tab of the detail pane."""
         self.detail.turn(step)
 
     def action_other_pane(self) -> None:
-        """From the list to the detail pane and back."""
+        """Move the focus between list and detail pane."""
         detail = self.detail
         text = detail.text
         if detail.is_open and self.focused is not text:
@@ -86,9 +88,9 @@ class DetailActions(AppBase):
             self.current.focus()
 
     def action_sort(self) -> None:
-        """Order Stats."""
+        """Sort Stats by the next column."""
         self.stats.sort()
 
     def action_help(self) -> None:
-        """Keys and words."""
+        """Show the help screen."""
         self.push_screen(Help())

@@ -1,4 +1,4 @@
-"""What lies over the screens for a moment: help, a report, a question, a choice of forms to copy, the prompt."""
+"""Dialogs over the screens: help, a report, a question, a choice, copying a message, the prompt."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from mcp_ws_ide.inspector.model import filters
 from mcp_ws_ide.inspector.model.filters import Filter, FilterError
 
 MAX_COPIED: Final = 1 << 20
-"""Characters that are sent to a terminal's clipboard; most take less."""
+"""Characters that are sent to a terminal's clipboard; most terminals accept less."""
 MAX_SHOWN: Final = 20_000
-"""Characters of them that are shown."""
+"""Characters of the copied text that are shown."""
 
 
 class ReportScreen(ModalScreen[None]):
-    """Lines to read."""
+    """A screen of text."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,question_mark,enter", "dismiss", "Close")]
     DEFAULT_CSS = """
@@ -40,20 +40,20 @@ class ReportScreen(ModalScreen[None]):
         self._title, self._lines = title, lines
 
     def compose(self) -> ComposeResult:
-        """Title and text."""
+        """Lay out title and text."""
         with Vertical():
             yield self.heading
             yield self.text
 
     def on_mount(self) -> None:
-        """Fill it."""
+        """Fill in title and text."""
         self.heading.show([(clean(self._title), "head"), ("   Esc closes", "dim")])
         self.text.show(self._lines)
         self.text.focus()
 
 
 class Help(ReportScreen):
-    """Keys and words."""
+    """The help screen: keys, filter language, status and direction."""
 
     def __init__(self) -> None:
         lines = HELP.splitlines()
@@ -63,7 +63,7 @@ class Help(ReportScreen):
 
 
 class Question(ModalScreen[bool]):
-    """Something to confirm."""
+    """A question to confirm."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "answer(True)", "Yes"),
@@ -76,27 +76,27 @@ class Question(ModalScreen[bool]):
 
     def __init__(self, text: str, yes: str) -> None:
         super().__init__()
-        self.words, self.hint = Line(), Line()
+        self.message, self.hint = Line(), Line()
         self._text, self._yes = text, yes
 
     def compose(self) -> ComposeResult:
-        """The question, and what the keys mean."""
+        """Lay out the question and the keys that answer it."""
         with Vertical():
-            yield self.words
+            yield self.message
             yield self.hint
 
     def on_mount(self) -> None:
-        """Fill it."""
-        self.words.show([(clean(self._text), "")])
-        self.hint.show([(f"Enter {self._yes}, Esc does not", "dim")])
+        """Fill in question and keys."""
+        self.message.show([(clean(self._text), "")])
+        self.hint.show([(f"Enter {self._yes}, Esc cancels", "dim")])
 
     def action_answer(self, yes: bool) -> None:
-        """Done."""
+        """Close the dialog with the answer."""
         self.dismiss(yes)
 
 
 class Choice(ModalScreen[int]):
-    """One of several, by its number; none is -1."""
+    """A choice by number; returns the index, or -1 for none."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(str(number), f"choose({number})", show=False) for number in range(1, 10)),
@@ -113,18 +113,18 @@ class Choice(ModalScreen[int]):
         self._title, self._choices = title, choices
 
     def compose(self) -> ComposeResult:
-        """A line for each."""
+        """Lay out a line for each choice."""
         with Vertical():
             yield from self.lines
 
     def on_mount(self) -> None:
-        """Fill them."""
-        self.lines[0].show([(clean(self._title), "head"), ("   Esc does nothing", "dim")])
-        for number, (line, words) in enumerate(zip(self.lines[1:], self._choices, strict=True), 1):
-            line.show([(f"{number}  ", "accent"), (clean(words), "")])
+        """Fill in the choices."""
+        self.lines[0].show([(clean(self._title), "head"), ("   Esc cancels", "dim")])
+        for number, (line, message) in enumerate(zip(self.lines[1:], self._choices, strict=True), 1):
+            line.show([(f"{number}  ", "accent"), (clean(message), "")])
 
     def action_choose(self, number: int) -> None:
-        """Done."""
+        """Close the dialog with the choice."""
         if number <= len(self._choices):
             self.dismiss(number - 1)
 
@@ -149,14 +149,14 @@ class Copying(ModalScreen[None]):
         self.form = next(iter(forms))
 
     def compose(self) -> ComposeResult:
-        """Forms, what happened, the text."""
+        """Lay out forms, result and text."""
         with Vertical():
             yield self.tabs
             yield self.hint
             yield self.text
 
     def on_mount(self) -> None:
-        """Begin with the first."""
+        """Show the first form."""
         self.text.focus()
         self.action_turn(0)
 
@@ -168,15 +168,15 @@ class Copying(ModalScreen[None]):
         self.tabs.show([*tabs, (" y next form, Esc closes", "dim")])
         try:
             text = self._forms[self.form]()
-        except Exception as error:  # NoCommand, in words for the user
+        except Exception as error:  # NoCommand, whose text is for the user
             self.hint.show([(clean(str(error)), "warn")])
             self.text.show([])
             return
         if len(text) > MAX_COPIED:
-            self.hint.show([("too long for a clipboard: e writes it to a file", "warn")])
+            self.hint.show([("too long for a clipboard; press e to write it to a file", "warn")])
         else:
             self.app.copy_to_clipboard(text)
-            self.hint.show([("copied, if the terminal allows it (OSC 52)", "good")])
+            self.hint.show([("copied, if the terminal supports it (OSC 52)", "good")])
         self.text.show([[(clean(line), "")] for line in text[:MAX_SHOWN].split("\n")])
 
     def _style(self, name: str) -> str:
@@ -184,19 +184,19 @@ class Copying(ModalScreen[None]):
 
 
 class Prompt(Vertical):
-    """The line in which a filter, a search, a comment or a file's name is written, and what is wrong with it."""
+    """The input line for a filter, a search, a comment or a file name, and the error below it."""
 
     DEFAULT_CSS = """
     Prompt { height: 2; }
     Prompt Input { border: none; height: 1; padding: 0; background: $surface; }
     """
     HINTS: Final[dict[str, str]] = {
-        "filter": "filter: Enter applies, Esc clears, ↑ ↓ earlier ones, Ctrl+S keeps it; tool: status: lat:>500 ~regex",
-        "search": "search: Enter goes there, Esc ends it; tool: status: lat:>500 ~regex …",
-        "comment": "comment: Enter keeps it and marks the row; an empty one takes it away",
+        "filter": "filter: Enter applies it, Esc clears it, ↑ ↓ earlier, Ctrl+S saves it; tool: status: lat:>500",
+        "search": "search: Enter goes to the next match, Esc ends the search; tool: status: lat:>500 ~regex …",
+        "comment": "comment: Enter saves it and marks the row; an empty comment removes it",
         "record": "record to: FILE.jsonl or FILE.jsonl.zst; Enter starts, R stops",
-        "export": "write what the filter shows to: FILE.jsonl (a recording), FILE.json or FILE.har",
-        "open": "open a recording: its file",
+        "export": "export the filtered rows to: FILE.jsonl (a recording), FILE.json or FILE.har",
+        "open": "open a recording: its file name",
     }
     FILTERS: Final = frozenset({"filter", "search"})
 
@@ -209,37 +209,37 @@ class Prompt(Vertical):
 
     @property
     def is_open(self) -> bool:
-        """Whether it is to be seen."""
+        """Whether the prompt is visible."""
         return bool(self.display)
 
     def compose(self) -> ComposeResult:
-        """Input and hint."""
+        """Lay out input and hint."""
         yield self.field
         yield self.hint
 
     def open(self, purpose: str, text: str) -> None:
-        """Ask."""
+        """Open the prompt."""
         self.purpose = purpose
         self.display = True
         self.write(text)
-        self.screen.set_focus(self.field)  # at once: the next key may be waiting already
+        self.screen.set_focus(self.field)  # at once: the next key may already be waiting
 
     def write(self, text: str) -> None:
-        """Put this in."""
+        """Replace the input."""
         self.field.value = text
         self.field.cursor_position = len(text)
         self.check(text)
 
     def close(self) -> None:
-        """Enough."""
+        """Close the prompt."""
         self.display = False
 
-    def say(self, words: str, style: str = "bad") -> None:
-        """Below the line."""
-        self.hint.show([(clean(words), style)])
+    def say(self, message: str, style: str = "bad") -> None:
+        """Show a message below the input."""
+        self.hint.show([(clean(message), style)])
 
     def check(self, text: str) -> Filter | None:
-        """The filter, or None and a caret under the mistake; None too where no filter is asked for."""
+        """Return the filter, or None after showing a caret under the error; None if the input is not a filter."""
         self.say(self.HINTS[self.purpose], "dim")
         if self.purpose not in self.FILTERS:
             return None
@@ -247,8 +247,8 @@ class Prompt(Vertical):
             return filters.parse(text)
         except FilterError as error:
             column = max(0, min(error.position, self.size.width - 2) if self.size.width else error.position)
-            words = f"^ {error}"
-            if column + len(words) > max(40, self.size.width) and len(str(error)) + 2 < column:
-                words, column = f"{error} ^", column - len(str(error)) - 1
-            self.hint.show([(" " * column + clean(words), "bad")])
+            message = f"^ {error}"
+            if column + len(message) > max(40, self.size.width) and len(str(error)) + 2 < column:
+                message, column = f"{error} ^", column - len(str(error)) - 1
+            self.hint.show([(" " * column + clean(message), "bad")])
             return None

@@ -13,12 +13,12 @@ from mcp_ws_ide.inspector.recording import Header, Recorder, RecordingError
 
 
 class FileActions(AppBase):
-    """Recording, export, and the way to another recording."""
+    """Record, export, and open a recording."""
 
     def action_record(self) -> None:
-        """Record from now on, or stop."""
+        """Start recording, or stop."""
         if isinstance(self.tap, Playback):
-            self._warn("this is a recording; e writes a part of it to another file")
+            self._warn("this is a recording; press e to export rows of it to another file")
         elif self._recorder is not None:
             self._stop_recording()
             self.show_state()
@@ -26,7 +26,7 @@ class FileActions(AppBase):
             self.prompt.open("record", time.strftime("mcp-%Y%m%d-%H%M%S.jsonl"))
 
     def _keep(self, lines: list[str]) -> None:
-        """Into the recording, while there is one."""
+        """Write records to the recording, if one is running."""
         if self._recorder is not None:
             try:
                 self._recorder.write(lines)
@@ -48,13 +48,13 @@ class FileActions(AppBase):
         return Header(time.time(), gateway.url if gateway is not None else "")
 
     def action_export(self) -> None:
-        """Write what the filter shows to a file."""
+        """Write the filtered rows to a file."""
         self.prompt.open("export", time.strftime("mcp-%Y%m%d-%H%M%S.har"))
 
     def _export(self, path: str) -> str:
         form = next((form for form in export.SUFFIXES if path.endswith(form)), None)
         if form is None:
-            return f"name it {', '.join(export.SUFFIXES)}"
+            return f"unknown file format; use one of {', '.join(export.SUFFIXES)}"
         try:
             rows = list(self.traffic.view.rows)
             export.write(self.journal, self._header(), path, rows)
@@ -64,11 +64,11 @@ class FileActions(AppBase):
         return ""
 
     def action_open(self) -> None:
-        """Look at a recording."""
+        """Open a recording."""
         self.prompt.open("open", "")
 
     def _use_file(self, purpose: str, text: str) -> str:
-        """Record to, write to or open a file; returns what is wrong."""
+        """Record to, export to or open a file; return the error, or ``""``."""
         path = os.path.expanduser(text)
         try:
             if purpose == "record":

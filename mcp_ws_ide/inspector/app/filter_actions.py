@@ -1,4 +1,4 @@
-"""Keys that filter, search and go from row to row."""
+"""Keys that filter, search and move between rows."""
 
 from __future__ import annotations
 
@@ -11,31 +11,35 @@ from mcp_ws_ide.inspector.model.store import PROBLEM
 
 
 class FilterActions(AppBase):
-    """Filter and search, follow and pause, from a row to what belongs to it."""
+    """Filter and search, follow and pause, and go to related rows."""
 
     def action_filter(self) -> None:
-        """Write a filter."""
+        """Edit the filter."""
         if self.current is not self.traffic:
             self.action_screen("traffic")
         self.prompt.open("filter", self.traffic.filter.text)
 
     def action_search(self) -> None:
-        """Write a search."""
+        """Edit the search."""
         if self.current is not self.traffic:
             self.action_screen("traffic")
         self.prompt.open("search", self._search.text if self._search else "")
 
     def action_earlier(self, step: int) -> None:
-        """Another of the filters that were kept or used."""
+        """Insert another saved or used filter."""
         self.prompt.write(self.saved.around(self.prompt.field.value.strip(), step))
 
     def action_keep_filter(self) -> None:
-        """Keep the filter for other days, or forget it."""
+        """Save the filter, or remove it from the saved filters."""
         if self.prompt.check(self.prompt.field.value) is None:
             return
         kept = self.saved.toggle(self.prompt.field.value)
-        words = {True: "kept; ↑ finds it again", False: "forgotten", None: "it could not be kept"}[kept]
-        self.prompt.say(words, "good" if kept is not None else "bad")
+        message = {
+            True: "saved; ↑ brings it back",
+            False: "removed from the saved filters",
+            None: "the filter could not be saved",
+        }[kept]
+        self.prompt.say(message, "good" if kept is not None else "bad")
 
     def _close_prompt(self) -> None:
         self.prompt.close()
@@ -49,7 +53,7 @@ class FilterActions(AppBase):
             self.action_match(1)
 
     def action_leave(self) -> None:
-        """Close what is open, then clear the filter."""
+        """Close what is open, else clear the filter."""
         prompt, detail = self.prompt, self.detail
         if prompt.is_open:
             prompt.close()
@@ -69,43 +73,43 @@ class FilterActions(AppBase):
         self.show_state()
 
     def action_follow(self) -> None:
-        """Follow, or stay."""
+        """Follow the newest row, or stop following."""
         self.traffic.follow(not self.traffic.following)
         self.show_state()
 
     def action_pause(self) -> None:
-        """Stand still, or go on."""
+        """Pause the display, or resume it."""
         self.traffic.pause(not self.traffic.paused)
         self.show_state()
 
     def action_pair(self) -> None:
-        """To the other half."""
-        self._jump(self.journal.store.pair, "it has no pair")
+        """Go to the other half of the pair."""
+        self._jump(self.journal.store.pair, "this row has no pair")
 
     def action_twin(self) -> None:
-        """To the other leg."""
-        self._jump(self.journal.store.twin, "it is not known on the other leg")
+        """Go to the same message on the other leg."""
+        self._jump(self.journal.store.twin, "this message was not seen on the other leg")
 
-    def _jump(self, column: Any, words: str) -> None:
+    def _jump(self, column: Any, message: str) -> None:
         row, store = self.row, self.journal.store
         other = store.linked(column, row) if row is not None else None
         if other is None:
-            self.notify(words, severity="warning", timeout=3, markup=False)
+            self.notify(message, severity="warning", timeout=3, markup=False)
         else:
             self.jump(other)
 
     def action_marked_only(self) -> None:
-        """Only what is marked."""
+        """Show only marked rows, or all."""
         self.traffic.marked_only = not self.traffic.marked_only
         self._filter(self.traffic.filter)
 
     def action_fold(self) -> None:
-        """One row per operation."""
+        """Show one row per operation, or all."""
         self.traffic.folding = not self.traffic.folding
         self._filter(self.traffic.filter)
 
     def action_match(self, step: int) -> None:
-        """To the next match of the search; without one, to the next problem."""
+        """Go to the next match of the search; without a search, to the next problem."""
         traffic, store = self.traffic, self.journal.store
         if self.current is not traffic:
             self.action_screen("traffic")

@@ -1,4 +1,4 @@
-"""What the lines above the screens say, and an empty screen. Pure."""
+"""The text of the lines above the screens, and of an empty screen. Performs no I/O."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from mcp_ws_ide.inspector.playback import Playback
 from mcp_ws_ide.inspector.watch import Watch
 
 SHORT: Final = {"sessions": "Sess", "capabilities": "Caps"}
-"""What a screen is called where there is little room."""
+"""Names of screens in narrow windows."""
 
 
 def state(watch: Watch | Playback, journal: Journal, rates: tuple[float, float]) -> list[Part]:
-    """The link, what passes (``rates``: records and bytes a second), what is open or missing."""
+    """Return the state of the link, the rates (records and bytes per second), and what is open or missing."""
     store = journal.store
     where = clean(watch.gateway.url) if watch.gateway is not None else ""
     if watch.state == "live":
@@ -38,17 +38,17 @@ def state(watch: Watch | Playback, journal: Journal, rates: tuple[float, float])
         return [
             (" ■ FILE ", "accent"),
             (f"{clean(watch.path)} · {store.end:,} rec · ", ""),
-            (f"{clean(watch.words)} · " if watch.words else "", "warn"),
+            (f"{clean(watch.problem)} · " if watch.problem else "", "warn"),
             (f"recorded {watch.begun} at {where}", "dim"),
         ]
     if watch.state == "waiting":
         left = max(0.0, watch.next_try - time.monotonic())
-        return [(f" ◌ NOT CONNECTED, again in {left:.0f}s ", "bad"), (clean(watch.words), "")]
-    return [(" ◌ connecting … ", "warn"), (f"{where} {clean(watch.words)}", "dim")]
+        return [(f" ◌ NOT CONNECTED, reconnecting in {left:.0f}s ", "bad"), (clean(watch.problem), "")]
+    return [(" ◌ connecting … ", "warn"), (f"{where} {clean(watch.problem)}", "dim")]
 
 
 def tabs(journal: Journal, traffic: Traffic, current: str | None, now: float, width: int) -> list[Part]:
-    """The screens, how the rows of Traffic are shown, the filter."""
+    """Return the screens, the display switches and the filter."""
     problems = sum(journal.problem_counts.values()) + len(journal.overdue(now - Problems.WAITS))
     parts: list[Part] = []
     for number, name in enumerate(SCREENS, 1):
@@ -66,21 +66,21 @@ def tabs(journal: Journal, traffic: Traffic, current: str | None, now: float, wi
         ("folded", traffic.folding),
         ("marked", traffic.marked_only),
     ]
-    words = " ".join(word for word, on in switches if on)
-    parts.append((f" {words} ", "warn" if traffic.paused else "dim"))
+    switched = " ".join(word for word, on in switches if on)
+    parts.append((f" {switched} ", "warn" if traffic.paused else "dim"))
     if traffic.filter.text.strip():
         parts.append((f"/{clean(traffic.filter.text)}", "accent"))
     return parts
 
 
 def nothing(tap: Watch | Playback, journal: Journal, of_clients: bool) -> str:
-    """Why a screen is empty, unless it is for want of clients; ``of_clients``: whether it shows only what they do."""
+    """Return why a screen is empty, other than for lack of clients; ``of_clients``: it shows only what clients do."""
     if isinstance(tap, Playback):
         if not tap.ended:
-            return "The recording is being read …"
+            return "Reading the recording …"
         if not len(journal.store):
-            return "The recording holds no records."
-        return "The recording holds nothing of the kind." if of_clients else ""
+            return "The recording contains no records."
+        return "The recording contains nothing to show on this screen." if of_clients else ""
     if tap.state != "live" and not len(journal.store):
-        return "Not connected to the gateway; the first line says why."
+        return "Not connected to the gateway; see the first line for the reason."
     return ""

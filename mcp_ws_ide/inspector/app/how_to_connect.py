@@ -1,5 +1,7 @@
-"""How a client connects to a server of the gateway, for reading and copying. With a token only where the gateway is one
-of this inspector's own, and its token good for nothing else."""
+"""How to connect a client to a server of the gateway, for reading and copying.
+
+The token is included only if the gateway is private to this inspector, where it gives access to nothing else.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +12,15 @@ from mcp_ws_ide.inspector.app.rows import Part, clean
 
 
 def lines(base: str, server: str, token: str = "") -> list[list[Part]]:
-    """Addresses, and the entry for each IDE; those with the same entry together."""
+    """Return addresses and the entry for each IDE; IDEs with the same entry share a line."""
     http = f"{base}mcp-ws/servers/{server}"
-    found: list[list[Part]] = [
+    result: list[list[Part]] = [
         [(clean(server), "head")],
         [("  websocket  ", "dim"), (clean(f"ws{http.removeprefix('http')}"), "")],
         [("  http       ", "dim"), (clean(http), "")],
         [("  token      ", "dim"), (token or f"mcp-ws-inspect token mint --server {clean(server)}", "")],
     ]
     for ides, entry in grouped_entries(server, base, token or f"${TOKEN_VARIABLE}"):
-        found.append([(f"  {', '.join(ides)}: ", "note"), (clean(json.dumps(entry)), "")])
-    found.append([("", "")])
-    return found
+        result.append([(f"  {', '.join(ides)}: ", "note"), (clean(json.dumps(entry)), "")])
+    result.append([("", "")])
+    return result

@@ -1,4 +1,4 @@
-"""The screens beside Traffic: Sessions, Ladder, Stats, Capabilities, Problems."""
+"""The screens other than Traffic: Sessions, Ladder, Stats, Capabilities, Problems."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ ORDERS: Final = ("count", "errors", "p50", "p95", "max", "size")
 
 
 class Pane(Rows):
-    """A screen over the journal; ``update`` is called while it is to be seen."""
+    """A screen over the journal; ``update`` is called while it is visible."""
 
     def __init__(self, journal: Journal, **options: Any) -> None:
         super().__init__(**options)
         self._journal = journal
         self._seen: object = None
-        """What was painted last."""
+        """What was last painted."""
 
     def update(self) -> None:
-        """Look again at the journal."""
+        """Update from the journal."""
         self.changed()
 
     def changed(self) -> None:
-        """Repaint where something that is to be seen is different."""
+        """Repaint if anything visible has changed."""
         self._settle()
         width, end = max(1, self.size.width - 1), min(self.count(), self.top + self.body_height)
         lines = [self.parts(index, width) for index in range(self.top, end)]
@@ -43,59 +43,61 @@ class Pane(Rows):
             self.refresh()
 
     def stay(self, item: object, items: Sequence[object]) -> None:
-        """Keep the cursor on what it was on, wherever that is now; then repaint."""
+        """Keep the cursor on its item, wherever that is now; then repaint."""
         if item is not None:
             self.cursor = next((index for index, other in enumerate(items) if other == item), self.cursor)
         self.changed()
 
     @property
     def row(self) -> int | None:
-        """The row of the store that the cursor stands for."""
+        """The row of the store under the cursor."""
         return None
 
 
 class Sessions(Pane):
-    """Who is connected, and who was."""
+    """Connected sessions, and sessions that have ended."""
 
     def __init__(self, journal: Journal, **options: Any) -> None:
         super().__init__(journal, **options)
         self._live: dict[str, dict[str, Any]] = {}
-        self._parties: list[SeenSession] = []
+        self._sessions: list[SeenSession] = []
 
     def refreshed(self, live: list[dict[str, Any]]) -> None:
-        """Take what the gateway says of its sessions."""
+        """Take the sessions that the gateway reports."""
         self._live = {str(session.get("id")): session for session in live}
-        for name, session in self._live.items():
-            # Kept for when the session is over; of one whose beginning passed unseen only the gateway knows.
-            if (party := self._journal.sessions.get(name)) is not None and not party.era:
-                party.era = str(session.get("era") or "")
+        for name, live_session in self._live.items():
+            # Kept for when the session has ended; if its beginning was not seen, only the gateway knows the era.
+            if (session := self._journal.sessions.get(name)) is not None and not session.era:
+                session.era = str(live_session.get("era") or "")
 
     def update(self) -> None:
-        """Live sessions first, the newest first."""
+        """Sort live sessions first, each part newest first."""
         before = self.session
         known = dict(self._journal.sessions)
-        for name, session in self._live.items():
+        for name, live_session in self._live.items():
             if name not in known:
-                opened = float(session.get("created") or 0)
-                known[name] = SeenSession(name, str(session.get("server")), opened)
-        self._parties = sorted(known.values(), key=lambda p: (p.id in self._live, p.opened), reverse=True)
-        self.stay(before, [party.id for party in self._parties])
+                opened = float(live_session.get("created") or 0)
+                known[name] = SeenSession(name, str(live_session.get("server")), opened)
+        self._sessions = sorted(
+            known.values(), key=lambda seen: (seen.id in self._live, seen.opened), reverse=True
+        )
+        self.stay(before, [session.id for session in self._sessions])
 
     @property
     def session(self) -> str | None:
         """The id of the session under the cursor."""
-        return self._parties[self.cursor].id if self.cursor < len(self._parties) else None
+        return self._sessions[self.cursor].id if self.cursor < len(self._sessions) else None
 
     def count(self) -> int:
-        """Sessions."""
-        return len(self._parties)
+        """Return the number of sessions."""
+        return len(self._sessions)
 
     def empty(self) -> str:
-        """Nobody there."""
-        return self.nothing or "No session yet. Connect a client to the gateway."
+        """Return the text for no sessions."""
+        return self.nothing or "No sessions yet. Connect a client to the gateway (c shows how)."
 
     def heading(self, width: int) -> list[Part]:
-        """Columns."""
+        """Return the column headings."""
         era, link = _session_widths(width)
         return [
             (
@@ -106,69 +108,69 @@ class Sessions(Pane):
         ]
 
     def parts(self, index: int, width: int) -> list[Part]:
-        """One session."""
-        party = self._parties[index]
-        live = self._live.get(party.id)
+        """Return one session."""
+        session = self._sessions[index]
+        live = self._live.get(session.id)
         era, link = _session_widths(width)
-        words, style = _link(party, live)
+        link_text, style = _link(session, live)
         return [
-            (fit(party.id, 8) + " ", "note"),
-            (fit(party.server, 12) + " ", ""),
-            (fit(_era(party, live, width >= WIDE), era) + " ", "dim"),
-            (fit(words, link) + " ", style),
+            (fit(session.id, 8) + " ", "note"),
+            (fit(session.server, 12) + " ", ""),
+            (fit(_era(session, live, width >= WIDE), era) + " ", "dim"),
+            (fit(link_text, link) + " ", style),
             (f"{(live or {}).get('in_flight') or '':>4} ", "warn"),
-            (f"{amount(party.messages):>6} {party.resumes or '':>3} ", ""),
+            (f"{amount(session.messages):>6} {session.resumes or '':>3} ", ""),
             (f"{amount((live or {}).get('queued_bytes') or 0):>5}  ", ""),
-            (clean(_client(party, live)), "dim"),
+            (clean(_client(session, live)), "dim"),
         ]
 
     def whole(self, index: int) -> list[list[Part]]:
-        """All of one session, a member a line."""
-        party = self._parties[index]
-        live = self._live.get(party.id)
-        words, style = _link(party, live)
+        """Return all that is known of a session, one item per line."""
+        session = self._sessions[index]
+        live = self._live.get(session.id)
+        link_text, style = _link(session, live)
         known = {
-            "session": party.id,
-            "server": party.server,
-            "era": _era(party, live) or "not seen",
-            "opened": clock(party.opened),
-            "client": _client(party, live) or "not seen",
-            "messages": f"{party.messages} seen on the client's leg",
-            "resumed": f"{party.resumes} times",
+            "session": session.id,
+            "server": session.server,
+            "era": _era(session, live) or "not seen",
+            "opened": clock(session.opened),
+            "client": _client(session, live) or "not seen",
+            "messages": f"{session.messages} seen on the client leg",
+            "resumed": f"{session.resumes} times",
             "open": f"{(live or {}).get('in_flight') or 0} requests",
-            "unack": f"{(live or {}).get('queued_bytes') or 0} bytes that the client has not acknowledged or taken",
+            "unack": f"{(live or {}).get('queued_bytes') or 0} bytes not acknowledged by the client or its link",
         }
         lines: list[list[Part]] = [
             [(f"{name:<9} ", "key"), (clean(text), "")] for name, text in known.items()
         ]
-        return [*lines, [(f"{'link':<9} ", "key"), (one_line(words), style)]]
+        return [*lines, [(f"{'link':<9} ", "key"), (one_line(link_text), style)]]
 
 
 def _session_widths(width: int) -> tuple[int, int]:
-    """Of the columns ``era``, with the revision where there is room, and ``link``."""
+    """Return the widths of ``era``, which includes the revision in wide windows, and of ``link``."""
     return (17, 24) if width >= WIDE else (7, 11)
 
 
-def _era(party: SeenSession, live: dict[str, Any] | None, whole: bool = True) -> str:
-    era = party.era or str((live or {}).get("era") or "")
-    return f"{era} {party.revision}".strip() if whole else era
+def _era(session: SeenSession, live: dict[str, Any] | None, whole: bool = True) -> str:
+    era = session.era or str((live or {}).get("era") or "")
+    return f"{era} {session.revision}".strip() if whole else era
 
 
-def _client(party: SeenSession, live: dict[str, Any] | None) -> str:
-    """Who it says it is, and where from."""
+def _client(session: SeenSession, live: dict[str, Any] | None) -> str:
+    """Return the client's user agent and address."""
     known = live or {}
-    return f"{known.get('user_agent') or party.client} {known.get('remote') or party.remote}".strip()
+    return f"{known.get('user_agent') or session.client} {known.get('remote') or session.remote}".strip()
 
 
-def _link(party: SeenSession, live: dict[str, Any] | None) -> tuple[str, str]:
-    """How it is connected, or with which code and reason it ended."""
-    if live is not None and not party.closed:  # the answer of the gateway may be older than the traffic
+def _link(session: SeenSession, live: dict[str, Any] | None) -> tuple[str, str]:
+    """Return how the session is connected, or the code and reason with which it ended."""
+    if live is not None and not session.closed:  # the gateway's answer may be older than the traffic
         return (f"● {live.get('link', '')}", "good") if live.get("attached") else ("◌ waits", "warn")
-    return (f"○ {party.closed}", "dim") if party.closed else ("?", "dim")
+    return (f"○ {session.closed}", "dim") if session.closed else ("?", "dim")
 
 
 class Ladder(Pane):
-    """One session as a sequence: client, gateway, server."""
+    """One session as a sequence diagram: client, gateway, server."""
 
     def __init__(self, journal: Journal, **options: Any) -> None:
         super().__init__(journal, **options)
@@ -176,10 +178,10 @@ class Ladder(Pane):
         self.session: str | None = None
         self._following = True
         self._applied: tuple[str | None, int] | None = None
-        """Of which session and how many records the view is."""
+        """Session and number of records for which the view was made."""
 
     def choose(self, session: str | None) -> None:
-        """Show this session."""
+        """Show a session."""
         if session != self.session:
             self.session = session
             self._applied = None
@@ -188,7 +190,7 @@ class Ladder(Pane):
             self.cursor = max(0, self.count() - 1)
 
     def update(self) -> None:
-        """Everything of the session anew: rows of a shared server belong to it only once they have a twin."""
+        """Rebuild the session's rows: rows of a shared server belong to it only once they have a twin."""
         state = self.session, self._journal.store.end
         if self.session is not None and state != self._applied:
             self._applied = state
@@ -198,7 +200,7 @@ class Ladder(Pane):
         self.changed()
 
     def go(self, index: int) -> None:
-        """Leaving the last row ends following."""
+        """Move the cursor; leaving the last row ends following."""
         super().go(index)
         self._following = self.cursor >= self.count() - 1
 
@@ -209,21 +211,23 @@ class Ladder(Pane):
         return rows[self.cursor] if self.cursor < len(rows) else None
 
     def count(self) -> int:
-        """Rows of the session."""
+        """Return the number of the session's rows."""
         return len(self._view)
 
     def empty(self) -> str:
-        """What to do."""
-        return self.nothing or "No session is chosen. Choose one on screen 1, or a row of one on screen 2."
+        """Return the text for an empty ladder."""
+        return (
+            self.nothing or "No session is selected. Select one on screen 1, or one of its rows on screen 2."
+        )
 
     def heading(self, width: int) -> list[Part]:
-        """The three lifelines."""
+        """Return the names of the three lifelines."""
         lane = _lane_width(width)
         names = f"{'client':<{lane}} {'gateway':<{max(8, lane - 5)}}server"
         return [(f"{clean(self.session or '')[:12]:<13}{names}", "")]
 
     def parts(self, index: int, width: int) -> list[Part]:
-        """One arrow."""
+        """Return one arrow."""
         store, row = self._journal.store, self._view.rows[index]
         if not store.holds(row):
             return [("(forgotten)", "dim")]
@@ -263,7 +267,7 @@ def _arrow(text: str, width: int, right: bool) -> str:
 
 
 def _ruled(text: str, width: int) -> str:
-    """``text`` with a line behind it, up to ``width`` cells."""
+    """Return ``text`` followed by a line, ``width`` cells in all."""
     return text + "─" * (width - cell_len(text))
 
 
@@ -281,7 +285,7 @@ def _ladder_word(journal: Journal, row: int) -> tuple[str, str]:
 
 
 class Stats(Pane):
-    """How often, how fast, how large."""
+    """Counts, durations and sizes per operation."""
 
     def __init__(self, journal: Journal, **options: Any) -> None:
         super().__init__(journal, **options)
@@ -289,31 +293,31 @@ class Stats(Pane):
         self.order = "count"
 
     def sort(self) -> None:
-        """By the next column."""
+        """Sort by the next column."""
         self.order = ORDERS[(ORDERS.index(self.order) + 1) % len(ORDERS)]
         self.update()
 
     def update(self) -> None:
-        """Order anew."""
+        """Sort again."""
         before = self.chosen
         self._lines = self._journal.statistics.ordered(self.order)
         self.stay(id(before) if before is not None else None, [id(line) for line in self._lines])
 
     @property
     def chosen(self) -> OperationStats | None:
-        """The line under the cursor."""
+        """The operation under the cursor."""
         return self._lines[self.cursor] if self.cursor < len(self._lines) else None
 
     def count(self) -> int:
-        """Lines."""
+        """Return the number of operations."""
         return len(self._lines)
 
     def empty(self) -> str:
-        """Nothing."""
-        return self.nothing or "No request has been answered yet."
+        """Return the text for no operations."""
+        return self.nothing or "No request has been completed yet."
 
     def heading(self, width: int) -> list[Part]:
-        """Columns; the one that orders has an arrow."""
+        """Return the column headings; an arrow marks the sort order."""
         names = [f"{name + ('▼' if name == self.order else ''):>7}" for name in ORDERS[:-1]]
         size = f"{'size' + ('▼' if self.order == 'size' else ''):>7}"
         return [
@@ -321,7 +325,7 @@ class Stats(Pane):
         ]
 
     def parts(self, index: int, width: int) -> list[Part]:
-        """One line."""
+        """Return one operation."""
         line = self._lines[index]
         name = f"{line.server} {line.method} {line.target}"
         p50, p95 = milliseconds(line.quantile(0.5)), milliseconds(line.quantile(0.95))
@@ -336,10 +340,10 @@ class Stats(Pane):
 
 
 class Problems(Pane):
-    """What deserves a look: requests that wait, violations, losses."""
+    """Requests that wait, violations and losses."""
 
     WAITS = 5.0
-    """Seconds after which an open request is a problem."""
+    """Seconds after which an open request counts as a problem."""
 
     def __init__(self, journal: Journal, **options: Any) -> None:
         super().__init__(journal, **options)
@@ -348,7 +352,7 @@ class Problems(Pane):
         self.now = 0.0
 
     def update(self) -> None:
-        """Longest waits first, then the newest problems."""
+        """Sort the longest waits first, then the newest problems."""
         keys = self._keys()
         before = keys[self.cursor] if self.cursor < len(keys) else None
         store = self._journal.store
@@ -357,7 +361,7 @@ class Problems(Pane):
         self.stay(before, self._keys())
 
     def _keys(self) -> list[tuple[str, int]]:
-        """What each line is of."""
+        """Return what identifies each line."""
         return [
             *(("waits", row) for row in self._waiting),
             *(("problem", id(problem)) for problem in self._problems),
@@ -365,26 +369,26 @@ class Problems(Pane):
 
     @property
     def row(self) -> int | None:
-        """The row of the store."""
+        """The row of the store under the cursor."""
         if self.cursor < len(self._waiting):
             return self._waiting[self.cursor]
         index = self.cursor - len(self._waiting)
         return self._problems[index].row if index < len(self._problems) else None
 
     def count(self) -> int:
-        """Waits and problems."""
+        """Return the number of waiting requests and problems."""
         return len(self._waiting) + len(self._problems)
 
     def empty(self) -> str:
-        """All well."""
-        return self.nothing or "Nothing is wrong that can be seen from here."
+        """Return the text for no problems."""
+        return self.nothing or "No problems found."
 
     def heading(self, width: int) -> list[Part]:
-        """Columns."""
+        """Return the column headings."""
         return [(f"{'#':>7} {'time':<12} sess {'problem':<15} what", "")]
 
     def parts(self, index: int, width: int) -> list[Part]:
-        """One problem."""
+        """Return one problem."""
         store = self._journal.store
         if index < len(self._waiting):
             row = self._waiting[index]
@@ -410,14 +414,14 @@ class Problems(Pane):
     def _head(self, row: int) -> list[Part]:
         store = self._journal.store
         if not store.holds(row):
-            return [("        (forgotten)       ", "dim")]
+            return [("        (removed)         ", "dim")]
         index = row - store.first
         moment = f"{store.seq[index]:>7} {clock(store.time[index])} "
         return [(moment, "dim"), (fit(store.session_of(row)[:4], 4) + " ", "note")]
 
 
 class Capabilities(Pane):
-    """What each server said it can do, as its answers showed it."""
+    """Identity, capabilities, tools, prompts and resources of each server, from its own responses."""
 
     def __init__(self, journal: Journal, **options: Any) -> None:
         super().__init__(journal, **options)
@@ -425,16 +429,16 @@ class Capabilities(Pane):
         self._servers: list[dict[str, Any]] = []
 
     def refreshed(self, servers: list[dict[str, Any]]) -> None:
-        """Take what the gateway says of its servers."""
+        """Take the servers that the gateway reports."""
         self._servers = servers
 
     @property
     def servers(self) -> list[str]:
-        """Their names."""
+        """The names of the servers."""
         return [str(server.get("name")) for server in self._servers]
 
     def update(self) -> None:
-        """Lay out anew."""
+        """Rebuild the lines."""
         lines: list[list[Part]] = []
         catalogues = self._journal.catalogues
         known = [str(server.get("name")) for server in self._servers]
@@ -446,35 +450,35 @@ class Capabilities(Pane):
         self.changed()
 
     def count(self) -> int:
-        """Lines."""
+        """Return the number of lines."""
         return len(self._lines)
 
     def empty(self) -> str:
-        """Nothing."""
-        return self.nothing or "No server is known yet."
+        """Return the text for no servers."""
+        return self.nothing or "No servers known yet."
 
     def parts(self, index: int, width: int) -> list[Part]:
-        """A line; of what a server wrote in several lines, the first."""
+        """Return a line; if a server's text has several lines, the first."""
         return [(text.partition("\n")[0], style) for text, style in self._lines[index]]
 
     def whole(self, index: int) -> list[list[Part]]:
-        """The line with all that is kept of it."""
+        """Return all lines of the text under the cursor."""
         first, *rest = ("".join(text for text, _ in self._lines[index])).split("\n")
         return [[(line, "")] for line in (first.strip(), *rest)]
 
 
 def _server_line(name: str, model: dict[str, Any]) -> list[Part]:
-    words = " ".join(str(model.get(key) or "") for key in ("transport", "era", "state"))
+    about = " ".join(str(model.get(key) or "") for key in ("transport", "era", "state"))
     return [
         (clean(name) + "  ", "head"),
-        (clean(words) + "  ", "dim"),
+        (clean(about) + "  ", "dim"),
         (one_line(str(model.get("reason") or "")), "bad"),
     ]
 
 
 def _catalogue_lines(catalogue: Catalogue | None) -> list[list[Part]]:
     if catalogue is None:
-        return [[("    nothing of it was seen", "dim")]]
+        return [[("    no responses of this server seen yet", "dim")]]
     lines: list[list[Part]] = []
     if catalogue.who:
         lines.append(
@@ -495,5 +499,5 @@ def _catalogue_lines(catalogue: Catalogue | None) -> list[list[Part]]:
 
 
 def _lines(text: str) -> str:
-    """Text of a peer, with its line ends."""
+    """Escape a peer's text, keeping line ends."""
     return "\n".join(clean(line) for line in text.splitlines())

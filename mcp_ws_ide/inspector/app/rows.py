@@ -1,7 +1,7 @@
-"""A list of lines that is drawn from what is visible alone, however long it is.
+"""A list that draws only its visible lines, however long it is.
 
-Textual's own scrolling widgets lay out anew when their size changes, many times a second here; this one keeps
-its position itself and only repaints. Whatever it draws went through :func:`~..sanitise.visible`.
+Textual's own scrolling widgets redo their layout when their size changes, which would be many times a second here;
+this one keeps its position itself and only repaints. All text it draws was escaped by :func:`~..sanitise.visible`.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ STYLES: Final = ("dim", "good", "bad", "warn", "note", "head", "accent", "string
 
 
 def clean(text: str) -> str:
-    """Text of a peer as it may be drawn."""
+    """Escape a peer's text for drawing."""
     return text if text.isascii() and text.isprintable() else visible(text)
 
 
 def one_line(text: str) -> str:
-    """Text of a peer without line ends and runs of blanks."""
+    """Escape a peer's text, and replace line ends and runs of blanks by one blank."""
     return clean(" ".join(text.split()))
 
 
 def fit(text: str, width: int) -> str:
-    """``text`` in exactly ``width`` cells; what is too long ends in ``…``."""
+    """Return ``text`` in exactly ``width`` cells; longer text ends in ``…``."""
     text = clean(text)
     if len(text) <= width and text.isascii():
         return text.ljust(width)
@@ -47,7 +47,7 @@ def fit(text: str, width: int) -> str:
 
 
 class Painted(Widget):
-    """Draws lines of parts in the styles of the theme."""
+    """Draws lines of styled parts in the theme's colours."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"painted--{name}" for name in STYLES}
     DEFAULT_CSS = """
@@ -73,7 +73,7 @@ class Painted(Widget):
         return super().render_lines(crop)
 
     def paint(self, parts: list[Part], width: int, chosen: bool = False) -> Strip:
-        """One line, filled to ``width`` or cut with a ``…``; reversed when it is ``chosen``."""
+        """Return one line, padded to ``width`` or truncated with ``…``; reversed if it is ``chosen``."""
         segments = [Segment(text, self._style(name, chosen)) for text, name in parts]
         strip = Strip(segments)
         if strip.cell_length > width:
@@ -81,25 +81,25 @@ class Painted(Widget):
         return strip.adjust_cell_length(width, self._style("", chosen))
 
     def _style(self, name: str, chosen: bool) -> Style:
-        found = self._painting.get((name, chosen))
-        if found is None:
-            found = self.rich_style
-            if chosen:  # of one colour: reversed ones side by side are hard to read
-                found += Style(reverse=True)
+        style = self._painting.get((name, chosen))
+        if style is None:
+            style = self.rich_style
+            if chosen:  # in one colour: several reversed colours side by side are hard to read
+                style += Style(reverse=True)
             elif name:
-                found += self.get_component_rich_style(f"painted--{name}", partial=True) + self._colour(name)
-            self._painting[name, chosen] = found
-        return found
+                style += self.get_component_rich_style(f"painted--{name}", partial=True) + self._colour(name)
+            self._painting[name, chosen] = style
+        return style
 
     def _colour(self, name: str) -> Style:
-        """The colour of a style, mixed with what is below: a terminal knows no transparency."""
+        """Return the colour of a style, mixed with the background: terminals have no transparency."""
         below, styles = self.background_colors[1], self.get_component_styles(f"painted--{name}")
         colour = below.get_contrast_text(styles.color.a) if styles.auto_color else styles.color
         return Style(color=(below + colour).rich_color)
 
 
 class Line(Painted):
-    """One line that is repainted when it says something else."""
+    """One line that is repainted when its text changes."""
 
     DEFAULT_CSS = "Line { height: 1; }"
 
@@ -108,18 +108,18 @@ class Line(Painted):
         self._parts: list[Part] = []
 
     def show(self, parts: list[Part]) -> None:
-        """Say this."""
+        """Show this text."""
         if parts != self._parts:
             self._parts = parts
             self.refresh()
 
     @property
     def text(self) -> str:
-        """What it says."""
+        """The text of the line."""
         return "".join(text for text, _ in self._parts)
 
     def part_at(self, x: int) -> int | None:
-        """The number of the part in column ``x``."""
+        """Return the number of the part in column ``x``."""
         for number, (text, _) in enumerate(self._parts):
             x -= cell_len(text)
             if x < 0:
@@ -127,12 +127,12 @@ class Line(Painted):
         return None
 
     def render_line(self, y: int) -> Strip:
-        """As Textual asks."""
+        """Render for Textual."""
         return self.paint(self._parts if y == 0 else [], self.size.width)
 
 
 class Rows(Painted, can_focus=True):
-    """A list with a cursor. Subclasses say how many lines there are and what each shows."""
+    """A list with a cursor. Subclasses provide the number of lines and the content of each."""
 
     BINDINGS: ClassVar[list[BindingType]] = ROWS_BINDINGS
     DEFAULT_CSS = """
@@ -140,7 +140,7 @@ class Rows(Painted, can_focus=True):
     """
 
     class Moved(Message):
-        """The cursor is elsewhere."""
+        """The cursor has moved."""
 
         def __init__(self, rows: Rows) -> None:
             super().__init__()
@@ -152,7 +152,7 @@ class Rows(Painted, can_focus=True):
             return self.rows
 
     class Chosen(Moved):
-        """Enter, or a second click, on a line."""
+        """A line was opened with Enter or a second click."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -160,45 +160,45 @@ class Rows(Painted, can_focus=True):
         self.top = 0
         self.shows_cursor = True
         self.nothing = ""
-        """Why nothing can be shown, where that is not for want of clients."""
+        """Why the list is empty, if not for lack of clients."""
 
-    # --- what subclasses say ------------------------------------------------------------------------
+    # --- provided by subclasses --------------------------------------------------------------------
 
     def count(self) -> int:
-        """How many lines there are."""
+        """Return the number of lines."""
         return 0
 
     def heading(self, width: int) -> list[Part] | None:
-        """The line above, or None."""
+        """Return the heading, or None."""
         return None
 
     def parts(self, index: int, width: int) -> list[Part]:
-        """What line ``index`` shows."""
+        """Return the content of line ``index``."""
         return []
 
     def whole(self, index: int) -> list[list[Part]]:
-        """All that is known of line ``index``, however wide."""
+        """Return all that is known of line ``index``, however wide."""
         return [self.parts(index, 200)]
 
     def empty(self) -> str:
-        """What is said when there is no line."""
+        """Return the text shown if there is no line."""
         return ""
 
-    def say_nothing(self, words: str) -> None:
-        """Say why there is no line; ``""`` where nobody has done anything yet."""
-        if words != self.nothing:
-            self.nothing = words
+    def explain_empty(self, reason: str) -> None:
+        """Set why there is no line; ``""`` if nothing has happened yet."""
+        if reason != self.nothing:
+            self.nothing = reason
             self.refresh()
 
     # --- drawing ------------------------------------------------------------------------------------
 
     @property
     def body_height(self) -> int:
-        """Lines that fit."""
+        """The number of lines that fit."""
         return max(1, self.size.height - (self.heading(self.size.width) is not None))
 
     def render_line(self, y: int) -> Strip:
-        """As Textual asks."""
+        """Render for Textual."""
         width = max(1, self.size.width - 1)
         heading = self.heading(width)
         if heading is not None:
@@ -213,7 +213,7 @@ class Rows(Painted, can_focus=True):
         return Strip([*line, Segment(self._thumb(y), self._style("", False))], width + 1)
 
     def _thumb(self, y: int) -> str:
-        """The character of the scroll bar beside line ``y``."""
+        """Return the character of the scroll bar beside line ``y``."""
         height, count = self.body_height, self.count()
         if count <= height:
             return " "
@@ -222,12 +222,12 @@ class Rows(Painted, can_focus=True):
         return "█" if start <= y < start + size else "│"
 
     def changed(self) -> None:
-        """Lines were added or are different: keep the position within bounds and repaint."""
+        """Keep the position within bounds and repaint, after lines were added or changed."""
         self._settle()
         self.refresh()
 
     def on_resize(self, event: events.Resize) -> None:
-        """Its size is known, or another one: what is at the top depends on it."""
+        """Adjust the position to the new size."""
         self._settle()
 
     def _settle(self) -> None:
@@ -241,7 +241,7 @@ class Rows(Painted, can_focus=True):
         self.top = max(0, min(self.top, self.count() - height))
 
     def go(self, index: int) -> None:
-        """Put the cursor there."""
+        """Move the cursor to a line."""
         if not self.shows_cursor:
             self.top = index
         self.cursor = index
@@ -256,19 +256,19 @@ class Rows(Painted, can_focus=True):
         return self.cursor if self.shows_cursor else self.top
 
     def action_move(self, lines: int) -> None:
-        """Up or down."""
+        """Move up or down."""
         self.go(self._at + lines)
 
     def action_page(self, pages: int) -> None:
-        """A screenful up or down."""
+        """Move a screenful up or down."""
         self.go(max(0, self._at + pages * max(1, self.body_height - 1)))
 
     def action_first(self) -> None:
-        """To the first line."""
+        """Go to the first line."""
         self.go(0)
 
     def action_last(self) -> None:
-        """To the last line."""
+        """Go to the last line."""
         self.go(self.count() - 1)
 
     def action_choose(self) -> None:
@@ -277,17 +277,17 @@ class Rows(Painted, can_focus=True):
             self.post_message(self.Chosen(self))
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
-        """Three lines down."""
+        """Move three lines down."""
         event.stop()
         self.action_move(3)
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
-        """Three lines up."""
+        """Move three lines up."""
         event.stop()
         self.go(max(0, self._at - 3))
 
     def on_click(self, event: events.Click) -> None:
-        """The cursor goes to the line; a second click opens it; the scroll bar jumps."""
+        """Move the cursor to the clicked line; a second click opens it; the scroll bar jumps."""
         y = event.y - (self.heading(self.size.width) is not None)
         if y < 0 or not self.count():
             return

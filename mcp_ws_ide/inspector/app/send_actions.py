@@ -1,4 +1,4 @@
-"""Keys that reach out: copy a request as a command, send it again, break a link, say how to connect."""
+"""Keys that act outside the inspector: copy a request, send it again, inject a fault, show how to connect."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from mcp_ws_ide.rest_client import GatewayClient, in_thread
 FAULTS: Final[tuple[tuple[str, str, dict[str, Any]], ...]] = (
     ("cut the link", "cut", {}),
     ("half-open for 60 s: neither read nor write", "half_open", {"seconds": 60}),
-    ("delay what the gateway writes by 1 s, for 60 s", "delay", {"ms": 1000, "seconds": 60}),
+    ("delay the gateway's messages by 1 s, for 60 s", "delay", {"ms": 1000, "seconds": 60}),
     ("send the next message twice", "duplicate", {"count": 1}),
-    ("answer the next resume with gone", "refuse_resume", {"how": "gone"}),
-    ("refuse the next three resumes for now", "refuse_resume", {"how": "later", "count": 3}),
-    ("disarm what is armed", "", {}),
+    ("answer the next resume with 'gone'", "refuse_resume", {"how": "gone"}),
+    ("refuse the next three resumes temporarily", "refuse_resume", {"how": "later", "count": 3}),
+    ("cancel pending faults", "", {}),
 )
-"""Faults as they are offered; docs/inspector.md says what each does."""
+"""The faults on offer; docs/guides/test-reconnecting.md describes them."""
 
 
 class SendActions(AppBase):
-    """Whatever leaves the inspector."""
+    """Actions with effects outside the inspector."""
 
     def action_copy(self) -> None:
-        """The message, into the clipboard of the terminal; once more: as a command."""
+        """Copy the message to the terminal's clipboard, or as a command."""
         row = self.row
         if row is None or not self.journal.store.holds(row):
             return
@@ -51,17 +51,17 @@ class SendActions(AppBase):
         return form(copy_forms.call_of(self.journal, row, base))
 
     def action_connecting(self) -> None:
-        """How a client connects to the servers of this gateway."""
+        """Show how a client connects to the servers of this gateway."""
         gateway = self.tap.gateway
         names = self.capabilities.servers or sorted(self.journal.catalogues)
         lines: list[list[Part]] = []
         for name in names if gateway is not None else []:
             token = gateway.token if gateway is not None and self._private else ""
             lines += how_to_connect.lines(gateway.url, name, token) if gateway is not None else []
-        self.push_screen(ReportScreen("How to connect", lines or [[("no server is known yet", "dim")]]))
+        self.push_screen(ReportScreen("How to connect", lines or [[("no servers known yet", "dim")]]))
 
     def action_again(self) -> None:
-        """Send the request once more, if the person means it."""
+        """Send the request again after confirmation."""
         gateway, row = self.tap.gateway, self.row
         if isinstance(self.tap, Playback) or gateway is None or row is None:
             return self._warn("a recording has no gateway; use: mcp-ws-inspect replay FILE --against URL")
@@ -79,7 +79,7 @@ class SendActions(AppBase):
 
     @work(exclusive=True, group="again")
     async def send_again(self, call: copy_forms.Call, row: int, token: str) -> None:
-        """Send it on a link of its own, and show how the answer differs."""
+        """Send the request on its own link and show how the response differs."""
         store = self.journal.store
         seen = store.linked(store.pair, row) if store.kind_of(row) is Kind.REQUEST else row
         before = content_of(store.body(seen).text) if seen is not None else {}
@@ -88,37 +88,37 @@ class SendActions(AppBase):
         except ConnectError as error:
             return self._warn(str(error))
         if seen is None and not outcome.failure:
-            return self._tell("it was answered; there is no earlier answer to compare with")
+            return self._tell("response received; there is no earlier one to compare it with")
         lines: list[list[Part]] = [[(line, "")] for line in replay.lines(outcome, clean)]
         if outcome.same:
-            return self._tell("it was answered as before")
-        self.push_screen(ReportScreen("The answer differs", lines))
+            return self._tell("the response is the same as before")
+        self.push_screen(ReportScreen("The response differs", lines))
 
     def action_faults(self) -> None:
-        """Break the link of the session on purpose."""
+        """Inject a fault into the session's link."""
         gateway, session = self.tap.gateway, self._session_of(self.row)
         if isinstance(self.tap, Playback) or gateway is None:
-            return self._warn("a recording has no links to break")
+            return self._warn("a recording has no links; faults need a live gateway")
         if session is None:
-            return self._warn("choose a session first, or a row of one")
+            return self._warn("select a session, or one of its rows, first")
 
         def chosen(index: int | None) -> None:
             if index is not None and index >= 0:
                 self.inject(GatewayClient(gateway), session, index)
 
         self.push_screen(
-            Choice(f"Session {session[:8]}: which fault?", [words for words, *_ in FAULTS]), chosen
+            Choice(f"Session {session[:8]}: inject which fault?", [label for label, *_ in FAULTS]), chosen
         )
 
     @work(exclusive=True, group="faults")
     async def inject(self, client: GatewayClient, session: str, index: int) -> None:
-        """Order a fault, and say what came of it."""
+        """Inject a fault and report the result."""
         _, fault, parameters = FAULTS[index]
         try:
             if fault:
                 self._tell(await in_thread(client.inject_fault, session, fault, **parameters))
             else:
                 await in_thread(client.call, "DELETE", f"sessions/{session}/faults")
-                self._tell("nothing is armed any more")
+                self._tell("pending faults were cancelled")
         except ConnectError as error:
             self._warn(str(error))

@@ -1,7 +1,7 @@
-"""The end of the application from outside: a signal, or a terminal that is gone.
+"""End the application from outside: on a signal, or when its terminal is gone.
 
-What the handler of a signal raises ends whichever task of Textual runs just then, and not always the application; and
-Textual reads a terminal that is gone over and over without a pause.
+An exception raised in a signal handler ends whichever Textual task is running, and not always the application; and
+Textual reads from a terminal that is gone in an endless loop.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from textual.app import App
 from mcp_ws_ide.inspector.collecting import stop_on_signals
 
 LEAVE: Final = 15.0
-"""Seconds that leaving in order may take, with the end of a gateway of our own."""
+"""Seconds that an orderly exit may take, including the end of a private gateway."""
 TERMINAL: Final = 0
 """The file descriptor from which Textual reads."""
 LOOK: Final = 2.0
-"""Seconds between two looks whether the terminal is still there."""
+"""Seconds between two checks whether the terminal is still there."""
 
 
 class ShutdownApp(App[None]):
-    """Ends when it is told to, whatever it is doing."""
+    """An application that exits when told to, whatever it is doing."""
 
     _told: int | None = None
     _serving: asyncio.AbstractEventLoop | None = None
 
     def watch_for_the_end(self) -> None:
-        """Called when messages are handled."""
+        """Start watching for the end; called once messages are handled."""
         self._serving = asyncio.get_running_loop()
         if self._told is not None:
             self.exit(return_code=self._told)
@@ -44,7 +44,7 @@ class ShutdownApp(App[None]):
             self.set_interval(LOOK, self._look_at_terminal)
 
     def leave(self, code: int) -> None:
-        """Exit with a code, within :data:`LEAVE`; the handler of a signal may call it at any time."""
+        """Exit with a code, within :data:`LEAVE`; may be called from a signal handler."""
         insist(code)
         self._told = code
         if self._serving is not None:
@@ -55,12 +55,12 @@ class ShutdownApp(App[None]):
             self.leave(128 + signal.SIGHUP)
 
     def run_to_the_end(self) -> None:
-        """As :meth:`run`; SIGINT, SIGTERM and SIGHUP end it in order."""
+        """As :meth:`run`; SIGINT, SIGTERM and SIGHUP exit in order."""
         with self._told_by_signals(), forgiving_terminal():
             try:
                 self.run()
             except BaseException:
-                insist(1)  # its threads may go on, and the process with them
+                insist(1)  # its threads may continue, and with them the process
                 raise
 
     @contextlib.contextmanager
@@ -76,19 +76,21 @@ class ShutdownApp(App[None]):
 
 
 class Forgiving:
-    """A stream whose errors are nobody's: the first one would end the thread that writes for Textual, and then all who
-    wait for it would wait for ever."""
+    """A stream that ignores errors.
+
+    The first error would end the thread that writes for Textual, and everything waiting for that thread would hang.
+    """
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
 
     def write(self, text: str) -> None:
-        """Write, where that is possible."""
+        """Write, if possible."""
         with contextlib.suppress(OSError):
             self._stream.write(text)
 
     def flush(self) -> None:
-        """Flush, where that is possible."""
+        """Flush, if possible."""
         with contextlib.suppress(OSError):
             self._stream.flush()
 
@@ -98,7 +100,7 @@ class Forgiving:
 
 @contextlib.contextmanager
 def forgiving_terminal() -> Iterator[None]:
-    """Textual writes to ``sys.__stderr__``."""
+    """Make Textual's output stream (``sys.__stderr__``) ignore errors."""
     before: Any = sys.__stderr__
     setattr(sys, "__stderr__", Forgiving(before))  # noqa: B010 - it is declared constant
     try:
@@ -108,7 +110,7 @@ def forgiving_terminal() -> Iterator[None]:
 
 
 def is_gone(terminal: int) -> bool:
-    """Whether nobody is at the other end of this terminal any more."""
+    """Return whether the other end of this terminal is gone."""
     try:
         termios.tcgetattr(terminal)
     except termios.error as error:
@@ -117,7 +119,7 @@ def is_gone(terminal: int) -> bool:
 
 
 def insist(code: int) -> None:
-    """End the process with a code after :data:`LEAVE`, whatever still keeps it."""
+    """End the process with a code after :data:`LEAVE`, even if something keeps it alive."""
     timer = threading.Timer(LEAVE, os._exit, (code,))
     timer.daemon = True
     timer.start()

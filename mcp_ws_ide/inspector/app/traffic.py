@@ -13,7 +13,7 @@ from mcp_ws_ide.inspector.model.view import View
 
 
 class Traffic(Rows):
-    """Rows of the store that pass the filter. ``following`` keeps the cursor on the newest one."""
+    """The rows of the store that pass the filter. ``following`` keeps the cursor on the newest row."""
 
     def __init__(self, journal: Journal, **options: Any) -> None:
         super().__init__(**options)
@@ -27,28 +27,28 @@ class Traffic(Rows):
         self._held: list[Changes] = []
         self.now = 0.0
 
-    # --- what it shows ------------------------------------------------------------------------------
+    # --- content ------------------------------------------------------------------------------------
 
     def count(self) -> int:
-        """Rows that pass."""
+        """Return the number of rows that pass."""
         return len(self.view)
 
     def heading(self, width: int) -> list[Part]:
-        """Names of the columns."""
+        """Return the column headings."""
         return traffic_heading(width)
 
     def parts(self, index: int, width: int) -> list[Part]:
-        """One row."""
+        """Return one row."""
         row = self.view.rows[index]
         if not self._journal.store.holds(row):
-            return [("(forgotten: the oldest rows go when too many are held)", "dim")]
+            return [("(removed: only the newest rows are kept)", "dim")]
         return traffic_line(self._journal.store, row, width, self.now)
 
     def empty(self) -> str:
-        """What to do when nothing is there."""
+        """Return the text for an empty list."""
         if len(self._journal.store) and (self.filter.text or self.marked_only or self.folding):
             return "Nothing matches. Esc clears the filter."
-        return self.nothing or "Nothing has passed yet. Connect a client to the gateway."
+        return self.nothing or "No traffic yet. Connect a client to the gateway (c shows how)."
 
     @property
     def row(self) -> int | None:
@@ -62,7 +62,7 @@ class Traffic(Rows):
     # --- changes ------------------------------------------------------------------------------------
 
     def update(self, changes: list[Changes], now: float) -> None:
-        """Take in what happened; while paused it is only remembered."""
+        """Show new and changed rows; while paused, only remember them."""
         if self.paused:
             self._hold(changes)
             return
@@ -84,14 +84,14 @@ class Traffic(Rows):
             self._held = [Changes(self._held[0].start, self._held[-1].end, changed[-100_000:])]
 
     def pause(self, paused: bool) -> None:
-        """Stand still, or catch up."""
+        """Pause the display, or catch up."""
         self.paused = paused
         if not paused:
             held, self._held = self._held, []
             self.update(held, self.now)
 
     def apply(self, filter_: Filter | None = None) -> None:
-        """Show what passes the filter and the switches; the cursor stays where it can."""
+        """Apply filter and switches; the cursor stays on its row if possible."""
         self.filter = filter_ or self.filter
         row = self.row
         wanted = [self.filter] if self.filter.text.strip() else []
@@ -111,18 +111,18 @@ class Traffic(Rows):
         self.post_message(self.Moved(self))
 
     def follow(self, following: bool) -> None:
-        """Stay with the newest row, or not."""
+        """Follow the newest row, or stop following."""
         self.following = following
         if following:
             self.pause(False)
             self.go_last()
 
     def go_last(self) -> None:
-        """To the newest row."""
+        """Go to the newest row."""
         self.go(self.count() - 1)
 
     def go_row(self, row: int) -> bool:
-        """To a row of the store; False when the filter hides it."""
+        """Go to a row of the store; return False if the filter hides it."""
         index = self.view.place(row)
         if index >= self.count() or self.view.rows[index] != row:
             return False
@@ -131,22 +131,22 @@ class Traffic(Rows):
         return True
 
     def action_move(self, lines: int) -> None:
-        """Moving away ends following."""
+        """Move; moving up ends following."""
         self.following = self.following and lines > 0
         super().action_move(lines)
 
     def action_page(self, pages: int) -> None:
-        """Likewise."""
+        """Page; paging up ends following."""
         self.following = self.following and pages > 0
         super().action_page(pages)
 
     def action_first(self) -> None:
-        """Likewise."""
+        """Go to the first row; ends following."""
         self.following = False
         super().action_first()
 
     def go(self, index: int) -> None:
-        """Leaving the last row ends following."""
+        """Go to a row; leaving the last row ends following."""
         if index < self.count() - 1:
             self.following = False
         super().go(index)

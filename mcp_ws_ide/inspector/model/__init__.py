@@ -1,1 +1,1 @@
-"""What the inspector knows of the traffic: stored, paired, filtered, counted, judged. Free of Textual."""
+"""The traffic as the inspector understands it: stored, paired, filtered, counted, checked. Free of Textual."""

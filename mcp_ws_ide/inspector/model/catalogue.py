@@ -1,6 +1,6 @@
-"""What a server said of itself: who it is, what it can do, which tools, prompts and resources it lists.
+"""A server's identity, capabilities, tools, prompts and resources, learned from its own responses.
 
-Taken from answers that passed on the server's leg; a list in pages is gathered over its pages.
+Uses responses on the server leg; a paginated list is collected over its pages.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ LISTS: Final = {
 }
 INTRODUCTIONS: Final = frozenset({"initialize", "server/discover"})
 MAX_ITEMS: Final = 1000
-"""Entries kept of one list."""
+"""Entries kept per list."""
 MAX_TEXT: Final = 200
 """Characters kept of a name."""
 MAX_DESCRIPTION: Final = 2000
@@ -35,7 +35,7 @@ class Catalogue:
     items: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
 
     def learn(self, method: str, content: dict[str, Any]) -> None:
-        """Take an answer to ``method``."""
+        """Learn from a response to ``method``."""
         result = part(content, "result")
         if not isinstance(result, dict):
             return
@@ -49,10 +49,12 @@ class Catalogue:
         name, version = part(info, "name"), part(info, "version")
         if isinstance(name, str):
             self.who = f"{name} {version if isinstance(version, str) else ''}".strip()[:MAX_TEXT]
-        found = result.get("supportedVersions") or [result.get("protocolVersion")]
-        if isinstance(found, list):
+        versions = result.get("supportedVersions") or [result.get("protocolVersion")]
+        if isinstance(versions, list):
             new = [
-                version for version in found[:20] if isinstance(version, str) and version not in self.versions
+                version
+                for version in versions[:20]
+                if isinstance(version, str) and version not in self.versions
             ]
             self.versions = [*self.versions, *(version[:20] for version in new)][-20:]
         offered = result.get("capabilities")

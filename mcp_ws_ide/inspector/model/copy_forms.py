@@ -1,8 +1,8 @@
-"""A request that was seen, as a command that asks it again: websocat, curl, Python. Pure.
+"""Recorded requests as commands that send them again: websocat, curl, Python. Performs no I/O.
 
-None holds a secret: each takes the token from the environment variable :data:`TOKEN`. A request of the
-handshake era brings its handshake along, with the ``initialize`` that its session began with where that was seen.
-What is pasted into a shell is printable ASCII: everything else of a message is written as a JSON escape.
+The commands contain no secret; they read the token from the environment variable :data:`TOKEN`. A request of the
+handshake era includes its handshake, with the ``initialize`` of its session if that was seen. Commands are printable
+ASCII; other characters of a message are written as JSON escapes.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class NoCommand(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request to ask again. ``initialize`` is ``""`` for a modern one; ``base`` is Jupyter's URL."""
+    """A request to send again. ``initialize`` is ``""`` for a modern one; ``base`` is Jupyter's base URL."""
 
     base: str
     server: str
@@ -44,33 +44,33 @@ class Call:
 
     @property
     def http(self) -> str:
-        """The endpoint, for HTTP."""
+        """The endpoint's HTTP URL."""
         return f"{self.base}mcp-ws/servers/{self.server}"
 
     @property
     def websocket(self) -> str:
-        """The endpoint, for WebSocket."""
+        """The endpoint's WebSocket URL."""
         return f"ws{self.http.removeprefix('http')}"
 
 
 def call_of(journal: Journal, row: int, base: str) -> Call:
-    """The request of a row: its own, or the one it answers, as the client sent it.
+    """Return the request that a row is, or responds to, as the client sent it.
 
     Raises:
-        NoCommand: a client sent no such request, or it was cut.
+        NoCommand: no client sent such a request, or it was truncated.
     """
     store = journal.store
     request = row if store.kind_of(row) is Kind.REQUEST else store.linked(store.pair, row)
     if request is not None and store.lane_of(request) is Lane.UPSTREAM_OUT:
         request = store.linked(store.twin, request)
     if request is None or store.lane_of(request) is not Lane.CLIENT_IN:
-        raise NoCommand("only a client's request, or its answer, can be asked again")
+        raise NoCommand("only a client's request, or its response, can be sent again")
     if store.has(request, TRUNCATED):
-        raise NoCommand("the gateway cut this message: its text is not whole")
+        raise NoCommand("the gateway truncated this message, so it cannot be sent again")
     text = store.body(request).text
     content = _content(text)
     if not content:
-        raise NoCommand("this message cannot be read")
+        raise NoCommand("this message is not valid JSON")
     modern = part(content, "params", "_meta", PROTOCOL_VERSION_KEY) is not None
     initialize = "" if modern or content.get("method") == "initialize" else _initialize(store, request)
     return Call(base, store.server_of(request), ascii_json(text), content, initialize)
@@ -85,7 +85,7 @@ def _content(text: str) -> dict[str, Any]:
 
 
 def _initialize(store: Store, request: int) -> str:
-    """The newest ``initialize`` of the session before ``request``, else a plain one."""
+    """Return the newest ``initialize`` of the session before ``request``, else a default one."""
     method, session = store.names.number("initialize"), store.session[request - store.first]
     for index in range(request - store.first - 1, max(-1, request - store.first - 100_000), -1):
         if store.method[index] == method and store.session[index] == session:
@@ -103,12 +103,12 @@ def _initialize(store: Store, request: int) -> str:
 
 
 def ascii_json(text: str) -> str:
-    """The same JSON on one line of printable ASCII; numbers, order and duplicates stay as they are."""
+    """Return the same JSON on one line of printable ASCII; numbers, order and duplicates are unchanged."""
 
-    def escape(found: re.Match[str]) -> str:
-        code = ord(found[0])
+    def escape(match: re.Match[str]) -> str:
+        code = ord(match[0])
         if code in (0x09, 0x0A, 0x0D):
-            return " "  # only between tokens: within strings JSON has them escaped
+            return " "  # only between tokens: inside strings JSON escapes them
         if code < 0x10000:
             return f"\\u{code:04x}"
         high, low = divmod(code - 0x10000, 0x400)
@@ -121,7 +121,7 @@ def ascii_json(text: str) -> str:
 
 
 def websocat(call: Call) -> str:
-    """``websocat``, which prints what comes until it is interrupted."""
+    """Return a ``websocat`` command; it prints messages until interrupted."""
     messages = [call.initialize, INITIALIZED, call.message] if call.initialize else [call.message]
     lines = " ".join(shlex.quote(message) for message in messages)
     header = f'-H="Authorization: Bearer ${TOKEN}"'
@@ -132,7 +132,7 @@ def websocat(call: Call) -> str:
 
 
 def curl(call: Call) -> str:
-    """``curl``; in the handshake era three of them, with the session's id in between."""
+    """Return a ``curl`` command; in the handshake era three commands that share the session id."""
     if not call.initialize:
         version = part(call.content, "params", "_meta", PROTOCOL_VERSION_KEY)
         return _post(call.http, call.message, _modern_headers(call, version))
@@ -161,7 +161,7 @@ def _modern_headers(call: Call, version: object) -> list[str]:
 
 
 def _header(value: str) -> str:
-    """A header's value, in printable ASCII or encoded as MCP 2026-07-28 wants it."""
+    """Return a header value: printable ASCII as it is, everything else encoded as in MCP 2026-07-28."""
     plain = value.isascii() and value.isprintable() and value == value.strip() and value
     if plain and not value.startswith("=?"):
         return value
@@ -182,14 +182,14 @@ def _post(url: str, message: str, headers: list[str], options: str = "-N") -> st
 
 
 def python(call: Call) -> str:
-    """A program with this project's client where that has a method for it, else with ``websockets``."""
+    """Return a program that uses this project's client if that has a method for the request, else ``websockets``."""
     params = call.content.get("params")
     plain = _client_call(str(call.content.get("method")), params if isinstance(params, dict) else {})
     return _raw_program(call) if plain is None else _client_program(call, plain)
 
 
 def _client_call(method: str, params: dict[str, Any]) -> str | None:
-    """The call of the SDK's client; None where the request has members that it could not carry."""
+    """Return the call of the SDK's client; None if the request has members that the call cannot carry."""
     rest = set(params) - {"_meta"}
     name, uri, given = params.get("name"), params.get("uri"), params.get("arguments", {})
     if method == "tools/call" and isinstance(name, str) and rest <= {"name", "arguments"}:
@@ -245,4 +245,4 @@ def _raw_program(call: Call) -> str:
 
 
 FORMS: Final[dict[str, Callable[[Call], str]]] = {"websocat": websocat, "curl": curl, "Python": python}
-"""What a request can be copied as, besides the message itself."""
+"""The commands that a request can be copied as, by name."""

@@ -1,7 +1,7 @@
-"""Where two JSON values differ, leaving out what must differ between two runs. Pure.
+"""Compare two JSON values, ignoring what must differ between two runs. Performs no I/O.
 
-Left out everywhere: members named in :data:`VARYING`, moments of time (two strings that are both RFC 3339
-timestamps), and paths that the user names. ``1`` and ``1.0`` are the same number, ``true`` and ``1`` are not.
+Always ignored: members named in :data:`VARYING`, and timestamps (both strings are RFC 3339). The user can name more
+paths. ``1`` and ``1.0`` are equal, ``true`` and ``1`` are not.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 VARYING: Final = frozenset({"_meta", "progressToken", "requestState", "taskId"})
-"""Members that two runs may fill differently: ids, progress tokens, metadata, opaque states."""
+"""Members that may differ between runs: ids, progress tokens, metadata, opaque states."""
 MAX_DEPTH: Final = 500
-"""Levels that are compared; what lies below counts as one value."""
+"""Levels that are compared; deeper values are compared as a whole."""
 SHOWN: Final = 120
-"""Characters of a value in a sentence."""
+"""Characters of a value in a message."""
 MISSING: Final = object()
 _MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?")
 _STEP: Final = re.compile(r"[^.\[\]]+|\[(\d+|\*)\]")
@@ -25,7 +25,7 @@ _STEP: Final = re.compile(r"[^.\[\]]+|\[(\d+|\*)\]")
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One place. ``before`` or ``after`` is :data:`MISSING` where only the other has it."""
+    """One difference. ``before`` or ``after`` is :data:`MISSING` if only the other value has it."""
 
     path: str
     before: Any
@@ -33,9 +33,9 @@ class Difference:
 
     def __str__(self) -> str:
         if self.after is MISSING:
-            return f"{self.path}: gone, was {_shown(self.before)}"
+            return f"{self.path}: removed, was {_shown(self.before)}"
         if self.before is MISSING:
-            return f"{self.path}: new, {_shown(self.after)}"
+            return f"{self.path}: added, {_shown(self.after)}"
         return f"{self.path}: {_shown(self.before)} → {_shown(self.after)}"
 
 
@@ -48,20 +48,22 @@ def _shown(value: Any) -> str:
 
 
 class Path:
-    """A place that is left out: ``result.content[0].text``; ``*`` is any one step, ``**`` any number.
+    """A path to ignore: ``result.content[0].text``; ``*`` is any one step, ``**`` any number of steps.
 
     Raises:
-        ValueError: it cannot be read.
+        ValueError: the text is not a path.
     """
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self._steps = [found[1] or found[0] for found in _STEP.finditer(text)]
+        self._steps = [step[1] or step[0] for step in _STEP.finditer(text)]
         if not self._steps or _STEP.sub("", text).strip("."):
-            raise ValueError(f"{text!r} is no path; write result.content[0].text, with * for any one step")
+            raise ValueError(
+                f"{text!r} is not a path; write for example result.content[0].text, with * for any one step"
+            )
 
     def covers(self, steps: Sequence[str]) -> bool:
-        """Whether this place is meant."""
+        """Return whether this path is meant."""
         return _covers(self._steps, steps)
 
 
@@ -76,7 +78,7 @@ def _covers(pattern: Sequence[str], steps: Sequence[str]) -> bool:
 def differences(
     before: Any, after: Any, ignore: Sequence[Path] = (), varying: frozenset[str] = VARYING
 ) -> Iterator[Difference]:
-    """Places where ``after`` is not ``before``, in order."""
+    """Yield the differences between ``before`` and ``after``, in order."""
     return _compare(before, after, (), ignore, varying)
 
 
@@ -125,12 +127,13 @@ def _same(before: Any, after: Any) -> bool:
 
 def _written(steps: Sequence[str]) -> str:
     return (
-        "".join(f"[{step}]" if step.isdigit() else f".{step}" for step in steps).lstrip(".") or "(all of it)"
+        "".join(f"[{step}]" if step.isdigit() else f".{step}" for step in steps).lstrip(".")
+        or "(whole value)"
     )
 
 
 def content_of(text: str) -> Any:
-    """What is compared: the message, or its text where it is no whole JSON."""
+    """Return the JSON value to compare, or the text if it is not complete JSON."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

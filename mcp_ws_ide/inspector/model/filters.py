@@ -1,26 +1,27 @@
-"""The filter language: from a line of text to a test over the columns of a store.
+"""The filter language: parses text into a test over the columns of a store.
 
 ====================  =====================================================================================
 term                  matches
 ====================  =====================================================================================
 ``tool:run*``         rows whose tool, prompt or resource matches; ``*`` and ``?`` as in file names
 ``method: server:``   likewise
-``session:9f3a``      sessions whose id begins so
+``session:9f3a``      sessions whose id begins with this
 ``kind:request``      ``request response error notification malformed noise event gap``
 ``status:failed``     ``pending ok failed error cancelled lost input unknown``
 ``dir:server``        messages toward the ``server`` or the ``client``
-``leg:client``        messages on the ``client``'s or the ``upstream``'s leg
-``lat:>500``          milliseconds from request to answer; ``> >= < <= =``
+``leg:client``        messages on the ``client`` leg or on the server leg, ``upstream``
+``lat:>500``          milliseconds from request to response; ``> >= < <= =``
 ``size:>10k``         bytes; ``k`` and ``m`` mean 1024 and 1048576
 ``id:7  id:"7"``      the id as JSON, with its type
 ``since:10m``         rows of the last ``s``, ``m``, ``h``; or ``since:21:05``
 ``is:marked``         ``marked problem truncated linked``
 ``~regex``            a regular expression in the text of the message
-``word  "two words"`` that text, exactly
+``word  "two words"`` exactly this text
 ====================  =====================================================================================
 
-Terms side by side must all match; ``|`` is or, ``!`` not, ``( )`` group, ``&`` may be written. Each test is
-computed for all rows at once, as a byte per row: a million rows take some tens of milliseconds.
+Adjacent terms must all match; ``|`` is or, ``!`` is not, ``( )`` groups, ``&`` is optional. Each test is computed for
+all rows at once, with a byte per row: a million rows take some tens of milliseconds. tests/vectors/filters.json holds
+cases for this implementation and the page's.
 """
 
 from __future__ import annotations
@@ -44,14 +45,14 @@ from mcp_ws_ide.inspector.model.records import CLIENT_LEG, TO_SERVER, Kind, Lane
 from mcp_ws_ide.inspector.model.store import MARKED, NONE, PROBLEM, TRUNCATED, Names, Store
 
 Test = Callable[[Store, int, int], bytes | bytearray]
-"""For the rows from … to, a byte each: 1 where it matches, else 0."""
+"""Returns a byte for each row from … to: 1 if it matches, else 0."""
 
 MAX_FILTER: Final = 2000
-"""Characters of a filter."""
+"""Longest filter, in characters."""
 MAX_DEPTH: Final = 50
-"""Brackets and ``!`` within each other."""
+"""Deepest nesting of parentheses and ``!``."""
 REGEX_TIME: Final = 1.0
-"""Seconds of a regular expression for one look at the store, in which the screen stands still."""
+"""Seconds that a regular expression may take per pass over the store, while the screen stands still."""
 UNITS: Final = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 NEGATE: Final = bytes([1, 0]) + bytes(254)
@@ -65,7 +66,7 @@ _COMPARISON: Final = re.compile(r"(>=|<=|>|<|=)?(\d+(?:\.\d+)?)([a-z]*)")
 
 
 class FilterError(ValueError):
-    """The filter cannot be read. ``position`` is the index of the character at fault."""
+    """The filter is invalid. ``position`` is the index of the offending character."""
 
     def __init__(self, text: str, position: int) -> None:
         super().__init__(text)
@@ -73,11 +74,11 @@ class FilterError(ValueError):
 
 
 class FilterTooSlow(Exception):
-    """A regular expression of the filter takes longer than :data:`REGEX_TIME` on what it is asked about."""
+    """A regular expression of the filter takes longer than :data:`REGEX_TIME`."""
 
 
 class _Limited:
-    """A regular expression that gives up after :data:`REGEX_TIME`, over all texts of one test."""
+    """A regular expression that gives up after :data:`REGEX_TIME`, for all texts of one test."""
 
     def __init__(self, pattern: Any) -> None:
         self._pattern = pattern
@@ -87,7 +88,7 @@ class _Limited:
         """As :meth:`re.Pattern.search`.
 
         Raises:
-            FilterTooSlow: the time is over.
+            FilterTooSlow: the time is used up.
         """
         left = self._end - time.monotonic()
         try:
@@ -95,18 +96,18 @@ class _Limited:
                 return self._pattern.search(data, start, end, timeout=left)
         except TimeoutError:
             pass
-        raise FilterTooSlow(f"the regular expression took more than {REGEX_TIME:g} s; write a simpler one")
+        raise FilterTooSlow(f"the regular expression took more than {REGEX_TIME:g} s; use a simpler one")
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """A filter that was understood.
+    """A parsed filter.
 
     Attributes:
         text: as it was written.
-        changing: whether a row may begin or cease to match after it was stored (status, latency, marks).
-        keys: the keys it asks for, such as ``tool``.
-        required: keys with their values that every row must match, whatever else is asked for.
+        changing: whether a stored row may start or stop matching later (status, latency, marks).
+        keys: the keys used in it, such as ``tool``.
+        required: pairs of key and value that every matching row must satisfy.
     """
 
     text: str
@@ -116,7 +117,7 @@ class Filter:
     required: tuple[tuple[str, str], ...] = ()
 
     def rows(self, store: Store, start: int | None = None, end: int | None = None) -> array[int]:
-        """The rows of ``start`` … ``end`` (default: all that are held) that match, in order."""
+        """Return the matching rows of ``start`` … ``end`` (default: all held rows), in order."""
         low = store.first if start is None else max(start, store.first)
         high = store.end if end is None else min(end, store.end)
         if low >= high:
@@ -124,15 +125,15 @@ class Filter:
         return array("Q", compress(range(low, high), self._test(store, low, high)))
 
     def matches(self, store: Store, row: int) -> bool:
-        """Whether one row matches."""
+        """Return whether one row matches."""
         return store.holds(row) and bool(self._test(store, row, row + 1)[0])
 
 
 def parse(text: str) -> Filter:
-    """Understand a filter; the empty one matches everything.
+    """Parse a filter; an empty one matches everything.
 
     Raises:
-        FilterError: with the position of the mistake.
+        FilterError: the filter is invalid; has the position of the error.
     """
     if len(text) > MAX_FILTER:
         raise FilterError(f"a filter has at most {MAX_FILTER} characters", MAX_FILTER)
@@ -142,7 +143,7 @@ def parse(text: str) -> Filter:
     test = parser.either(0)
     parser.blanks()
     if parser.position < len(text):
-        raise FilterError("this ')' closes nothing", parser.position)
+        raise FilterError("this ')' has no matching '('", parser.position)
     return Filter(text, parser.changing, test, frozenset(parser.keys), tuple(parser.required))
 
 
@@ -184,7 +185,7 @@ class _Parser:
     def _not(self, depth: int) -> Test:
         character, start = self._next(), self.position
         if depth > MAX_DEPTH:
-            raise FilterError("too many brackets within each other", start)
+            raise FilterError("parentheses are nested too deeply", start)
         if character == "!":
             self.position += 1
             before = len(self.required)
@@ -206,18 +207,18 @@ class _Parser:
         return test
 
     def _term(self) -> Test:
-        found = _TOKEN.match(self.text, self.position)
-        if found and found[2]:
+        match = _TOKEN.match(self.text, self.position)
+        if match and match[2]:
             self.position += 1
             return self._regex()
-        if found and found[3]:
-            return self._keyed(found[3])
+        if match and match[3]:
+            return self._keyed(match[3])
         return _text_test(self._value())
 
     def _keyed(self, key: str) -> Test:
         start = self.position
         if key not in KEYS:
-            raise FilterError(f"there is no {key!r}; known are {', '.join(sorted(KEYS))}", start)
+            raise FilterError(f"unknown key {key!r}; known keys: {', '.join(sorted(KEYS))}", start)
         self.position += len(key) + 1
         self.keys.add(key)
         at = self.position
@@ -225,7 +226,7 @@ class _Parser:
             return self._id(at)
         value = self._value()
         if not value:
-            raise FilterError(f"{key}: wants a value", at)
+            raise FilterError(f"{key}: needs a value", at)
         self.changing = self.changing or key in CHANGING
         self.required.append((key, value))
         try:
@@ -234,65 +235,65 @@ class _Parser:
             raise FilterError(str(error), at) from None
 
     def _id(self, at: int) -> Test:
-        found = _STRING.match(self.text, at) or _WORD.match(self.text, at)
-        if found is None:
-            raise FilterError('id: wants a number, or a string in quotes: id:7 or id:"7"', at)
-        self.position = found.end()
-        return _id_test(found[0] if found[0][0] == '"' or _is_number(found[0]) else json.dumps(found[0]))
+        match = _STRING.match(self.text, at) or _WORD.match(self.text, at)
+        if match is None:
+            raise FilterError('id: needs a number, or a string in quotes: id:7 or id:"7"', at)
+        self.position = match.end()
+        return _id_test(match[0] if match[0][0] == '"' or _is_number(match[0]) else json.dumps(match[0]))
 
     def _value(self) -> str:
         if self.text[self.position : self.position + 1] == '"':
             return self._quoted()
-        found = _WORD.match(self.text, self.position)
-        if found is None:
+        match = _WORD.match(self.text, self.position)
+        if match is None:
             return ""
-        self.position = found.end()
-        return found[0]
+        self.position = match.end()
+        return match[0]
 
     def _quoted(self) -> str:
-        found = _STRING.match(self.text, self.position)
-        if found is None:
+        match = _STRING.match(self.text, self.position)
+        if match is None:
             raise FilterError("this quote is not closed", self.position)
-        self.position = found.end()
-        return re.sub(r"\\(.)", r"\1", found[0][1:-1])
+        self.position = match.end()
+        return re.sub(r"\\(.)", r"\1", match[0][1:-1])
 
     def _regex(self) -> Test:
         at = self.position
         if self.text[at : at + 1] == '"':
-            # Within quotes only \" is an escape: the rest belongs to the expression.
-            found = _STRING.match(self.text, at)
-            if found is None:
+            # Inside quotes, only \" is an escape: the rest belongs to the expression.
+            match = _STRING.match(self.text, at)
+            if match is None:
                 raise FilterError("this quote is not closed", at)
-            source, at = found[0][1:-1].replace('\\"', '"'), at + 1
-            self.position = found.end()
+            source, at = match[0][1:-1].replace('\\"', '"'), at + 1
+            self.position = match.end()
         else:
             end = re.compile(r"\s|$").search(self.text, at)
             source = self.text[at : end.start() if end else None]
             self.position += len(source)
         if not source:
-            raise FilterError("~ wants a regular expression", at)
+            raise FilterError("~ needs a regular expression", at)
         try:
-            re.compile(source.encode())  # it points at a mistake more exactly
+            re.compile(source.encode())  # its error has a more exact position
             pattern = regex.compile(source.encode(), regex.MULTILINE)
         except (re.error, regex.error) as error:
-            raise FilterError(f"regular expression: {error.msg}", at + (error.pos or 0)) from None
+            raise FilterError(f"invalid regular expression: {error.msg}", at + (error.pos or 0)) from None
         return lambda store, start, end: store.matching(_Limited(pattern), start, end)
 
 
 def literal(value: str) -> str:
-    """A value of the filter language that means itself."""
+    """Quote a value so that it has no special meaning in the filter language."""
     escaped = "".join(f"[{c}]" if c in "*?[" else c for c in value)
     return '"' + escaped.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def both(one: Filter, other: Filter) -> Filter:
-    """What matches two filters."""
+    """Return a filter for what matches both filters."""
     text = " ".join(filter(None, (one.text, other.text)))
     return Filter(text, one.changing or other.changing, _and([one._test, other._test]))
 
 
 def folded() -> Filter:
-    """One row per operation: no answers whose request is known, nothing twice that passed both legs."""
+    """Return a filter for one row per operation: no paired responses, no second copy on the other leg."""
 
     def test(store: Store, start: int, end: int) -> bytes:
         answers = _code_test("kind", frozenset({Kind.RESPONSE, Kind.ERROR}))(store, start, end)
@@ -305,7 +306,7 @@ def folded() -> Filter:
 
 
 def of_session(session: str) -> Filter:
-    """What belongs to one session, also on the leg of a shared server where the twin says so."""
+    """Return a filter for the rows of one session, including those of a shared server that have a twin in it."""
 
     def test(store: Store, start: int, end: int) -> bytes:
         number = store.sessions.number(session)
@@ -380,7 +381,7 @@ def _numbers(store: Store, column: str, start: int, end: int) -> array[Any]:
 
 
 class _NameTest:
-    """Whether the name in a column matches; each name is looked at once, not once per row."""
+    """Tests the name in a column; each name is tested once, not once per row."""
 
     def __init__(self, column: str, pattern: re.Pattern[str], names: str = "names") -> None:
         self._column, self._pattern, self._names = column, pattern, names
@@ -408,7 +409,7 @@ def _word(words: Mapping[str, frozenset[int]], column: str) -> Callable[[str], T
     def make(value: str) -> Test:
         codes = [codes for word, codes in words.items() if word.startswith(value.lower())]
         if not codes:
-            raise ValueError(f"{value!r} is none of {', '.join(words)}")
+            raise ValueError(f"{value!r} is not one of {', '.join(words)}")
         return _code_test(column, frozenset[int]().union(*codes))
 
     return make
@@ -418,12 +419,12 @@ def _is(value: str) -> Test:
     if value == "linked":
         return lambda store, start, end: _set(store, store.parent, start, end)
     if value not in FLAGS:
-        raise ValueError(f"{value!r} is none of linked, {', '.join(FLAGS)}")
+        raise ValueError(f"{value!r} is not one of linked, {', '.join(FLAGS)}")
     return _flag_test(FLAGS[value])
 
 
 def _set(store: Store, column: array[int], start: int, end: int) -> bytes:
-    """Which rows have a row in a column of rows."""
+    """Return which rows have a row in a column of rows."""
     return bytes([other != NONE for other in _slice(store, column, start, end)])
 
 
@@ -437,21 +438,21 @@ def _id_test(identifier: str) -> Test:
 
     def test(store: Store, start: int, end: int) -> bytearray:
         column = _slice(store, store.id_hash, start, end)
-        found = bytearray(map(digest.__eq__, column))
-        position = found.find(1)
-        while position >= 0:  # the hash narrows, the text decides
-            found[position] = store.body(start + position).id == identifier
-            position = found.find(1, position + 1)
-        return found
+        match = bytearray(map(digest.__eq__, column))
+        position = match.find(1)
+        while position >= 0:  # the hash narrows the search, the text decides
+            match[position] = store.body(start + position).id == identifier
+            position = match.find(1, position + 1)
+        return match
 
     return test
 
 
 def _comparison(value: str, units: dict[str, int]) -> tuple[str, float]:
-    found = _COMPARISON.fullmatch(value.lower())
-    if found is None or found[3] not in units:
-        raise ValueError(f"{value!r} is no comparison; write >500, <=20 or =3")
-    return found[1] or "=", float(found[2]) * units[found[3]]
+    match = _COMPARISON.fullmatch(value.lower())
+    if match is None or match[3] not in units:
+        raise ValueError(f"{value!r} is not a comparison; write for example >500, <=20 or =3")
+    return match[1] or "=", float(match[2]) * units[match[3]]
 
 
 def _number_test(column: str, sign: str, limit: float) -> Test:
@@ -481,13 +482,13 @@ def _size(value: str) -> Test:
 
 
 def _since(value: str) -> Test:
-    if found := re.fullmatch(r"(\d+)([smhd])", value):
-        limit = time.time() - int(found[1]) * SECONDS[found[2]]
+    if match := re.fullmatch(r"(\d+)([smhd])", value):
+        limit = time.time() - int(match[1]) * SECONDS[match[2]]
     else:
         try:
             clock = datetime.strptime(value, "%H:%M:%S" if value.count(":") == 2 else "%H:%M").time()
         except ValueError:
-            raise ValueError(f"{value!r} is no time; write 30s, 10m, 2h or 21:05") from None
+            raise ValueError(f"{value!r} is not a time; write for example 30s, 10m, 2h or 21:05") from None
         limit = datetime.combine(datetime.now().date(), clock).timestamp()
     return _number_test("time", ">=", limit)
 
@@ -508,4 +509,4 @@ KEYS: Final[dict[str, Callable[[str], Test]]] = {
     "is": _is,
 }
 CHANGING: Final = frozenset({"status", "lat", "is", "tool", "method"})
-"""Keys of columns that an answer or a key press may still change."""
+"""Keys of columns that a response or the user may still change."""

@@ -1,7 +1,6 @@
-"""Everything the inspector knows, fed one batch of records at a time.
+"""Everything the inspector knows, fed with batches of records.
 
-Owns the store and what is derived from it; knows nothing of links, files or screens. Methods are not safe
-to call from several threads.
+Owns the store and what is derived from it; knows nothing of links, files or screens. Not thread-safe.
 """
 
 from __future__ import annotations
@@ -30,18 +29,18 @@ from mcp_ws_ide.inspector.model.violations import ORPHAN, Judge, Violation
 from mcp_ws_ide.observe.tap_record import TapRecord
 
 MAX_PROBLEMS: Final = 5000
-"""Problems kept, the newest; counts go on."""
+"""Problems kept, newest first out of all; the counts include older ones."""
 TARGETS: Final = ("name", "uri", "taskId")
-"""Members of ``params`` that say what a request is about."""
+"""Members of ``params`` that name the target of a request."""
 ENDLESS: Final = frozenset({"subscriptions/listen"})
-"""Requests that stay open as long as they are of use."""
+"""Requests that stay open for as long as they are useful."""
 ALARMING: Final = frozenset({"link_lost", "dropped", "log_level_stripped"})
-"""Events that a person should see; besides, a server that ended while somebody used it."""
+"""Events that are problems; so is the exit of a server in use."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrafficProblem:
-    """Something that deserves a look."""
+    """A problem of one row."""
 
     row: int
     violation: Violation
@@ -49,7 +48,7 @@ class TrafficProblem:
 
 @dataclass(slots=True)
 class Changes:
-    """What a batch did: rows ``start`` … ``end`` are new, rows in ``changed`` are older and differ now."""
+    """The effect of a batch: rows ``start`` … ``end`` are new, older rows in ``changed`` have changed."""
 
     start: int
     end: int
@@ -58,27 +57,27 @@ class Changes:
 
 @dataclass(slots=True)
 class SeenSession:
-    """A session as the traffic shows it."""
+    """A session as seen in the traffic."""
 
     id: str
     server: str
     opened: float
     client: str = ""
-    """What it calls itself (``User-Agent``)."""
+    """The client's ``User-Agent``."""
     remote: str = ""
     closed: str = ""
-    """Code and reason with which it ended; empty while it lives."""
+    """Code and reason with which the session ended; empty while it lives."""
     era: str = ""
-    """``legacy`` with a handshake, ``modern`` without; empty until a request of the client told."""
+    """``legacy`` with a handshake, ``modern`` without; empty until a request of the client shows it."""
     revision: str = ""
-    """The MCP revision that was agreed on, or is asked for; empty while it is unknown."""
+    """The negotiated or requested MCP revision; empty while it is unknown."""
     messages: int = 0
     resumes: int = 0
     row: int = 0
 
 
 class Journal:
-    """The model behind every screen and every command."""
+    """The model behind every screen and command."""
 
     def __init__(
         self,
@@ -92,13 +91,13 @@ class Journal:
         self.judge = Judge()
         self._max_problems = max_problems
         self.problems: deque[TrafficProblem] = deque()
-        """The newest; what both legs show is here once, with the leg that showed it first."""
+        """The newest problems; one seen on both legs is listed once, with the leg that showed it first."""
         self._violations: dict[int, list[Violation]] = {}
         self.problem_counts: Counter[str] = Counter()
         self._orphan: tuple[int, str | None] = -1, None
-        """The newest answer to nothing, and its session."""
+        """The newest response without a request, and its session."""
         self.comments: dict[int, str] = {}
-        """What the person at the keyboard wrote to a row."""
+        """The user's comments, by row."""
         self.sessions: dict[str, SeenSession] = {}
         self.catalogues: dict[str, Catalogue] = {}
         self.drops = 0
@@ -107,11 +106,11 @@ class Journal:
         self.bytes = 0
 
     def close(self) -> None:
-        """Give the spill file back."""
+        """Close the spill file."""
         self.store.close()
 
     def feed(self, lines: Iterable[str]) -> Changes:
-        """Take records as the tap sends them."""
+        """Add records as sent by the tap."""
         changes = Changes(self.store.end, self.store.end)
         for line in lines:
             try:
@@ -124,14 +123,14 @@ class Journal:
         return changes
 
     def gap(self, moment: float, mono: float, reason: str) -> Changes:
-        """Say that from here on something may be missing: nobody watched, for ``reason``."""
+        """Add a gap: records may be missing here, because of ``reason``."""
         changes = Changes(self.store.end, self.store.end)
         self.add(TapRecord(time=moment, mono=mono, kind="gap", method="gap", raw=reason), changes)
         changes.end = self.store.end
         return changes
 
     def add(self, record: TapRecord, changes: Changes) -> None:
-        """Take one record."""
+        """Add one record."""
         content = content_of(record)
         target = _target(content) if record.kind in ("request", "notification") else ""
         row = self.store.append(record, target)
@@ -141,7 +140,7 @@ class Journal:
         self._count_drops(record)
         self._finish(record, row, outcome)
         self._judge(record, row, content, outcome)
-        self._party(record, row)
+        self._learn_session(record, row)
         if record.kind == "response":
             self._learn(record, row, content)
 
@@ -154,7 +153,7 @@ class Journal:
 
     def _count_drops(self, record: TapRecord) -> None:
         if record.kind == "gap":
-            self.drops = 0  # the next link counts anew
+            self.drops = 0  # the next link starts counting again
         if record.drops > self.drops:
             self.missed += record.drops - self.drops
             self.drops = record.drops
@@ -172,28 +171,30 @@ class Journal:
         if kind in (Kind.EVENT, Kind.NOISE, Kind.GAP):
             return self._alarm(record, row, kind, bool(outcome.changed))
         method = self.store.method_of(row)
-        found = self.judge.judge(
+        violations = self.judge.judge(
             record, kind, lane, content, method, outcome.duplicate is not None, self.store.target_of(row)
         )
         if outcome.orphan:
-            found.append(ORPHAN)
+            violations.append(ORPHAN)
             self._orphan = row, record.session
-        for violation in found:
+        for violation in violations:
             self._report(row, violation)
         if outcome.token is not None:
             self.judge.answered(record, outcome.token)
 
     def _alarm(self, record: TapRecord, row: int, kind: Kind, lost: bool) -> None:
         if kind is Kind.GAP:
-            self._report(row, Violation("gap", record.raw or "", "the inspector was not attached"))
+            self._report(row, Violation("gap", record.raw or "", "the inspector was not connected"))
         elif record.event == "dropped" and self._orphan == (row - 1, record.session):
-            self.store.set_flag(row, PROBLEM)  # the gateway says of the answer what was found already
+            self.store.set_flag(row, PROBLEM)  # the gateway's event reports what was already found
         elif record.event in ALARMING or (record.event == "upstream_closed" and self._was_used(record, lost)):
-            self._report(row, Violation(record.event or "event", record.detail or "", "event of the gateway"))
+            self._report(
+                row, Violation(record.event or "event", record.detail or "", "reported by the gateway")
+            )
 
     def _was_used(self, record: TapRecord, lost: bool) -> bool:
-        party = self.sessions.get(record.session or "")
-        return lost or (party is not None and not party.closed)
+        session = self.sessions.get(record.session or "")
+        return lost or (session is not None and not session.closed)
 
     def _report(self, row: int, violation: Violation) -> None:
         self.store.set_flag(row, PROBLEM)
@@ -212,14 +213,14 @@ class Journal:
         return self._violations.get(row, [])
 
     def problems_of(self, row: int) -> list[Violation]:
-        """What is wrong with a row: with the message it is, on either leg."""
+        """Return the problems of a row's message, on either leg."""
         if not self.store.holds(row) or not self.store.has(row, PROBLEM):
             return []
         twin = self.store.linked(self.store.twin, row)
         return [*self._own_problems(row), *(self._own_problems(twin) if twin is not None else [])]
 
     def waiting(self) -> list[int]:
-        """Requests that are open, oldest first, each on one leg; at most 10,000 are looked at."""
+        """Return open requests, oldest first, each on one leg; examines at most 10,000."""
         store = self.store
         return [
             row
@@ -230,7 +231,7 @@ class Journal:
         ]
 
     def overdue(self, limit: float) -> list[int]:
-        """Of :meth:`waiting`, those that were asked before ``limit`` (monotonic) and are to be answered some day."""
+        """Return those of :meth:`waiting` that were sent before ``limit`` (monotonic) and should get a response."""
         store = self.store
         return [
             row
@@ -240,33 +241,33 @@ class Journal:
 
     # --- sessions ---------------------------------------------------------------------------------
 
-    def _party(self, record: TapRecord, row: int) -> None:
+    def _learn_session(self, record: TapRecord, row: int) -> None:
         if record.session is None:
             return
-        party = self.sessions.get(record.session)
-        if party is None:
-            party = self._new_party(record, row)
+        session = self.sessions.get(record.session)
+        if session is None:
+            session = self._new_session(record, row)
         if record.kind == "event":
             if record.event == "link_opened":
-                party.remote, _, party.client = (record.detail or "").partition(" ")
+                session.remote, _, session.client = (record.detail or "").partition(" ")
             elif record.event == "resumed":
-                party.resumes += 1
+                session.resumes += 1
             elif record.event == "link_closed":
-                party.closed = record.detail or "closed"
+                session.closed = record.detail or "closed"
         elif self.store.lane_of(row) in CLIENT_LEG:
-            party.messages += 1
+            session.messages += 1
             if (spoken := self.judge.spoken(record)) is not None:
-                party.era, party.revision = ("modern" if spoken.modern else "legacy"), spoken.revision
+                session.era, session.revision = ("modern" if spoken.modern else "legacy"), spoken.revision
 
-    def _new_party(self, record: TapRecord, row: int) -> SeenSession:
+    def _new_session(self, record: TapRecord, row: int) -> SeenSession:
         assert record.session is not None
-        party = self.sessions[record.session] = SeenSession(
+        session = self.sessions[record.session] = SeenSession(
             record.session, record.server, record.time, row=row
         )
         if len(self.sessions) > MAX_PROBLEMS:
             gone = next((key for key, old in self.sessions.items() if old.closed), next(iter(self.sessions)))
             del self.sessions[gone]
-        return party
+        return session
 
 
 def _target(content: dict[str, Any]) -> str:

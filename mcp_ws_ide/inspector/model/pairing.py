@@ -1,24 +1,24 @@
-"""Which rows belong together: requests and answers, progress, cancels, subscriptions, rounds, both legs.
+"""Link related rows: requests and responses, progress, cancellations, subscriptions, rounds, both legs.
 
-A request is known by (scope, leg, sender, typed id): two sides of one link may use the same id at once, and
-``7`` is not ``"7"``. The scope is the session, which outlives its links, else the link, else the server.
+A request is identified by (scope, leg, sender, typed id): both sides of a link may use the same id at once, and ``7``
+is not ``"7"``. The scope is the session, which outlives its links, or else the server.
 
 =================================================  ==================================================
 row                                                linked to
 =================================================  ==================================================
-response, error                                    its request, both ways (``pair``)
+response, error                                    its request, in both directions (``pair``)
 ``notifications/progress``                         the request of its ``progressToken`` (``parent``)
 ``notifications/cancelled``                        the request of its ``requestId`` (``parent``)
 a notification with a ``subscriptionId``           the ``subscriptions/listen`` (``parent``)
-a request with a ``requestState``                  the request that was answered with it (``parent``)
-a message on the server's leg                      the same message on the client's leg (``twin``)
-an answer whose request was not seen               the same answer on the other leg (``twin``)
+a request with a ``requestState``                  the request whose response had it (``parent``)
+a message on the server leg                        the same message on the client leg (``twin``)
+a response whose request was not seen              the same response on the other leg (``twin``)
 =================================================  ==================================================
 
-Rounds of questions are linked by ``requestState`` or not at all: nothing else of them is exact. Legs are
-linked by what the gateway says of a request's origin; what a session's own process says, by being the same.
+Rounds of input_required are linked only by ``requestState``, as nothing else about them is exact. Legs are linked by
+the origin that the gateway records for a request; for a session's private process, by identical messages.
 
-Bounds: at most :data:`MAX_OPEN` requests, tokens and states each are remembered, oldest forgotten first.
+Bounds: at most :data:`MAX_OPEN` requests, tokens and states each are remembered; the oldest are forgotten first.
 """
 
 from __future__ import annotations
@@ -43,18 +43,18 @@ from mcp_ws_ide.observe.tap_record import TapRecord
 
 MAX_OPEN: Final = 100_000
 ENDS: Final = frozenset({"link_closed", "upstream_closed"})
-"""Events after which no answer comes."""
+"""Events after which no response comes."""
 
 Key = tuple[str, bool, bool, IdKey]
-"""Scope, whether it is the client's leg, whether the client's side asks, id."""
+"""Scope, whether it is the client leg, whether the client side asks, id."""
 Value = TypeVar("Value")
 
 
 class Recent(OrderedDict[Any, Value], Generic[Value]):
-    """A dictionary that forgets its oldest entry above :data:`MAX_OPEN`."""
+    """A dictionary that drops its oldest entry above :data:`MAX_OPEN`."""
 
     def put(self, key: Any, value: Value) -> None:
-        """Remember."""
+        """Add an entry."""
         self[key] = value
         if len(self) > MAX_OPEN:
             self.popitem(last=False)
@@ -62,18 +62,18 @@ class Recent(OrderedDict[Any, Value], Generic[Value]):
 
 @dataclass(slots=True)
 class PairingOutcome:
-    """What a row brought to light."""
+    """What was learned from a row."""
 
     request: int | None = None
-    """The request that this row answers, or None."""
+    """The request that this row responds to, or None."""
     duplicate: int | None = None
-    """The open request whose id this request uses again."""
+    """The open request whose id this request reuses."""
     orphan: bool = False
-    """An answer to no request that was seen."""
+    """Whether it is a response without a request."""
     token: IdKey | None = None
     """The progress token that is free again."""
     changed: list[int] = field(default_factory=list)
-    """Earlier rows whose columns are different now."""
+    """Earlier rows whose columns have changed."""
 
 
 class Pairing:
@@ -82,7 +82,7 @@ class Pairing:
     def __init__(self, store: Store) -> None:
         self._store = store
         self.open: Recent[int] = Recent()
-        """Requests without an answer, oldest first."""
+        """Requests without a response, oldest first."""
         self._tokens: Recent[int] = Recent()
         self._token_of: Recent[tuple[Any, IdKey]] = Recent()
         self._states: Recent[int] = Recent()
@@ -90,7 +90,7 @@ class Pairing:
         self._began: set[str] = set()
 
     def add(self, row: int, record: TapRecord, content: dict[str, Any]) -> PairingOutcome:
-        """Link one row; rows must come in order."""
+        """Link one row; rows must be added in order."""
         outcome = PairingOutcome()
         kind = self._store.kind_of(row)
         if kind is Kind.REQUEST:
@@ -106,7 +106,7 @@ class Pairing:
             self._began.clear()
         return outcome
 
-    # --- requests and answers ---------------------------------------------------------------------
+    # --- requests and responses --------------------------------------------------------------------
 
     def _request(self, row: int, record: TapRecord, content: dict[str, Any], outcome: PairingOutcome) -> None:
         lane = self._store.lane_of(row)
@@ -135,10 +135,10 @@ class Pairing:
     def _request_twin(
         self, row: int, record: TapRecord, lane: Lane, identifier: IdKey, outcome: PairingOutcome
     ) -> None:
-        """The same request on the leg it came from."""
+        """Link a request to the same request on the leg it came from."""
         if lane is Lane.UPSTREAM_OUT:
             origin, session, client_asks = id_key(record.origin_id), record.origin_session, True
-        elif lane is Lane.CLIENT_OUT:  # a server's question keeps its id
+        elif lane is Lane.CLIENT_OUT:  # a server's request keeps its id
             origin, session, client_asks = identifier, record.session, False
         else:
             return
@@ -157,7 +157,7 @@ class Pairing:
         identifier = id_key(record.id)
         if lane is Lane.NONE:
             return
-        if identifier is None:  # an error to what could not be read
+        if identifier is None:  # an error response to an unreadable message
             return self._set(row, _status(self._store.kind_of(row), content))
         key = _key(record, lane, identifier, answers=True)
         request = self.open.pop(key, None)
@@ -226,7 +226,7 @@ class Pairing:
     def _cancelled(
         self, record: TapRecord, lane: Lane, request: IdKey | None, outcome: PairingOutcome
     ) -> int | None:
-        """A sender cancels what it asked itself; a server also takes back a subscription."""
+        """Return the cancelled request: senders cancel their own requests, and a server may end a subscription."""
         if request is None:
             return None
         for answers in (False, True):
@@ -238,7 +238,7 @@ class Pairing:
         return None
 
     def _verbatim_twin(self, row: int, record: TapRecord, lane: Lane, outcome: PairingOutcome) -> None:
-        """The same message of the session on the other leg, where no request links them: verbatim, and in order."""
+        """Link the same message of the session on the other leg, if no request links them: verbatim, and in order."""
         if record.session is None or record.raw is None:
             return
         toward = lane in TO_SERVER
@@ -278,7 +278,7 @@ class Pairing:
                 outcome.changed.append(row)
 
     def _doubt(self, outcome: PairingOutcome) -> None:
-        """Something is missing: what was open may have been answered. An answer that comes after all is still its."""
+        """Mark open requests as unknown: records are missing, and responses with them. Late responses still pair."""
         for row in list(self.open.values()):
             if self._store.holds(row) and self._store.status_of(row) is Status.PENDING:
                 self._set(row, Status.UNKNOWN)
@@ -296,7 +296,7 @@ class Pairing:
 
 
 def _scope(record: TapRecord, lane: Lane, answers: bool) -> tuple[str, bool, bool]:
-    """Where an id counts: of the sender's own requests, or of the other side's with ``answers``."""
+    """Return the scope of an id: the sender's own requests or, with ``answers``, those of the other side."""
     scope = record.session or f"\0{record.server}"
     return scope, lane in CLIENT_LEG, (lane in TO_SERVER) != answers
 

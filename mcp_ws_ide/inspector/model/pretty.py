@@ -1,7 +1,7 @@
-"""JSON laid out for reading, token by token: numbers, duplicates and order stay as they came.
+"""Format JSON for reading, token by token: numbers, duplicates and order are unchanged.
 
-Nothing is parsed into objects, so that depth and length cost no more than time in proportion, and a message
-that was cut in the middle is laid out up to there.
+Nothing is parsed into objects, so that the time is proportional to the length at any depth, and a truncated message is
+formatted up to its end.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from typing import Final
 
 Piece = tuple[str, str]
-"""Text, and what it is: ``key``, ``string``, ``number``, ``word``, ``mark`` or ``other``."""
+"""Text, and its kind: ``key``, ``string``, ``number``, ``word``, ``mark`` or ``other``."""
 
 MAX_LINES: Final = 20_000
-"""Lines that are laid out; nobody scrolls further."""
+"""Lines that are formatted; nobody scrolls further."""
 MAX_INDENT: Final = 24
-"""Levels that are still indented further."""
+"""Levels up to which the indent grows."""
 _TOKEN: Final = re.compile(
     r'("[^"\\]*(?:\\.[^"\\]*)*"?)|(-?\d[\d.eE+-]*)|(true|false|null)|([{}\[\],:])|\s+|(.)', re.DOTALL
 )
@@ -24,7 +24,7 @@ _KINDS: Final = {1: "string", 2: "number", 3: "word", 5: "other"}
 
 
 def pretty(text: str) -> list[list[Piece]]:
-    """The lines of ``text``, each as pieces."""
+    """Return the lines of ``text``, each as pieces."""
     lines: list[list[Piece]] = [[]]
     depth = 0
     previous = ""
@@ -42,7 +42,7 @@ def pretty(text: str) -> list[list[Piece]]:
             depth += 1
         previous = piece
         if len(lines) > MAX_LINES:
-            lines.append([("… there is more; see Raw", "other")])
+            lines.append([("… truncated here; see Raw", "other")])
             break
     return lines
 
@@ -52,8 +52,8 @@ def _indent(depth: int) -> list[Piece]:
 
 
 def _pieces(text: str) -> Iterator[tuple[str, str]]:
-    for found in _TOKEN.finditer(text):
-        if found[4]:
-            yield "mark", found[4]
-        elif found.lastindex:
-            yield _KINDS[found.lastindex], found[0]
+    for match in _TOKEN.finditer(text):
+        if match[4]:
+            yield "mark", match[4]
+        elif match.lastindex:
+            yield _KINDS[match.lastindex], match[0]

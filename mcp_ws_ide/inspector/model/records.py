@@ -1,7 +1,6 @@
-"""Tap records as the inspector reads them, and the codes its columns hold.
+"""Decode tap records, and the codes in the columns of the store.
 
-Knows the wire form of docs/inspector.md and nothing of where records come from or how they are shown.
-Members that a newer gateway adds are ignored, those an older one lacks have their default.
+Knows the wire form (:mod:`mcp_ws_ide.observe.tap_record`), but not where records come from or how they are shown.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from mcp_ws_ide.observe.tap_record import TapRecord
 
 
 class Kind(IntEnum):
-    """What a row is."""
+    """The kind of a row."""
 
     REQUEST = 0
     RESPONSE = 1
@@ -30,7 +29,7 @@ class Kind(IntEnum):
 
 
 class Lane(IntEnum):
-    """On which leg a message went, and where to; ``NONE`` for events."""
+    """The leg and direction of a message; ``NONE`` for events."""
 
     NONE = 0
     CLIENT_IN = 1
@@ -40,22 +39,22 @@ class Lane(IntEnum):
 
 
 class Status(IntEnum):
-    """What became of a request; its answer carries the same."""
+    """The status of a request; its response has the same."""
 
     NONE = 0
     PENDING = 1
     OK = 2
     FAILED = 3
-    """A result that says ``isError``."""
+    """A result with ``isError``."""
     ERROR = 4
     """A JSON-RPC error."""
     CANCELLED = 5
     LOST = 6
     """Its link or server ended first."""
     INPUT = 7
-    """``input_required``: the client is to come back with answers (MCP 2026-07-28)."""
+    """``input_required``: the client must send answers (MCP 2026-07-28)."""
     UNKNOWN = 8
-    """The inspector did not watch when the answer may have passed."""
+    """The inspector was not watching when the response may have passed."""
 
 
 KINDS: Final = {kind.name.lower(): kind for kind in Kind}
@@ -73,21 +72,21 @@ _read = msgspec.json.Decoder().decode
 
 
 def decode(line: str) -> TapRecord:
-    """One record.
+    """Decode one record.
 
     Raises:
-        msgspec.DecodeError: it is none.
+        msgspec.DecodeError: the line is not a record.
     """
     return _decode(line)
 
 
 def lane_of(record: TapRecord) -> Lane:
-    """The lane of a message; ``NONE`` for anything else."""
+    """Return the lane of a message; ``NONE`` for anything else."""
     return LANES.get((record.leg or "", record.direction or ""), Lane.NONE)
 
 
 def content_of(record: TapRecord) -> dict[str, Any]:
-    """The message of a record; ``{}`` when it was cut, withheld or is no JSON object."""
+    """Return the message of a record; ``{}`` if it was truncated, withheld or is not a JSON object."""
     if record.raw is None or record.truncated or record.kind in ("noise", "event"):
         return {}
     try:
@@ -98,7 +97,7 @@ def content_of(record: TapRecord) -> dict[str, Any]:
 
 
 def part(content: Any, *path: str) -> Any:
-    """The member below ``path``; None when it is absent or something on the way is no object."""
+    """Return the member at ``path``; None if it is absent or a parent is not an object."""
     for name in path:
         if not isinstance(content, dict):
             return None
@@ -107,13 +106,13 @@ def part(content: Any, *path: str) -> Any:
 
 
 def id_text(raw: msgspec.Raw) -> bytes:
-    """An id as JSON; ``b""`` when there is none."""
+    """Return an id as JSON; ``b""`` if there is none."""
     text = bytes(raw)
     return b"" if text == b"null" else text
 
 
 def id_key(raw: msgspec.Raw) -> messages.IdKey | None:
-    """An id as pairing compares it: ``7`` and ``7.0`` are one, ``"7"`` is another; None when there is none."""
+    """Return an id as pairing compares it: ``7`` and ``7.0`` are equal, ``"7"`` differs; None if there is none."""
     text = id_text(raw)
     try:
         return messages.decode_id(text) if text else None
@@ -122,5 +121,5 @@ def id_key(raw: msgspec.Raw) -> messages.IdKey | None:
 
 
 def value_key(value: Any) -> messages.IdKey | None:
-    """As :func:`id_key`, of a value that is decoded already."""
+    """As :func:`id_key`, for a decoded value."""
     return value if isinstance(value, (str, int, float)) and not isinstance(value, bool) else None

@@ -1,9 +1,9 @@
-"""Arguments and structured results of tools against the schemas that the server listed (MCP, server/tools).
+"""Check arguments and structured results of tools against the schemas that the server listed (MCP, server/tools).
 
-Schemas are learned from answers to ``tools/list`` that passed whole; a tool whose schema was not seen is not
-judged. They come from peers, so that judging is bounded: nothing is fetched, a regular expression has a time
-limit, a whole judgement has :data:`BUDGET`, and a schema that exceeds it :data:`STRIKES` times is left alone.
-``format`` is not asserted, as JSON Schema 2020-12 section 7.2.1 has it.
+Schemas are learned from complete responses to ``tools/list``; tools whose schema was not seen are not checked. Schemas
+come from peers, so checking is bounded: nothing is fetched, a regular expression has a time limit, a check has
+:data:`BUDGET`, and a schema that exceeds it :data:`STRIKES` times is no longer used. ``format`` is not asserted (JSON
+Schema 2020-12 section 7.2.1).
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from referencing.exceptions import Unresolvable
 from mcp_ws_ide.inspector.model.records import part
 
 BUDGET: Final = 0.02
-"""Seconds for one judgement."""
+"""Seconds for one check."""
 PATTERN: Final = 0.005
 """Seconds for one regular expression on one string."""
 STRIKES: Final = 3
 MAX_TOOLS: Final = 5000
-"""Tools whose schemas are remembered, over all servers; the oldest go."""
+"""Tools whose schemas are kept, over all servers; the oldest are dropped first."""
 MAX_FAULTS: Final = 5
-"""Faults of one message that are told."""
+"""Errors reported per message."""
 UNBOUNDED: Final = ("patternProperties", "unevaluatedProperties", "unevaluatedItems")
-"""Keywords that jsonschema judges with regular expressions of its own; a schema with one is left alone."""
+"""Keywords for which jsonschema uses its own regular expressions, without a time limit; such schemas are not used."""
 
 Keyword = Callable[[Any, Any, Any, Any], Iterator[ValidationError]]
 
 
 class TooLong(Exception):
-    """The judgement would take too long."""
+    """The check takes too long."""
 
 
 class Schemas:
-    """What is known of the tools of each server."""
+    """The schemas of each server's tools."""
 
     def __init__(self) -> None:
         self._tools: dict[tuple[str, str], tuple[Any, Any]] = {}
@@ -50,7 +50,7 @@ class Schemas:
         self._end = 0.0
 
     def learn(self, server: str, tools: list[Any]) -> None:
-        """Take the tools of an answer to ``tools/list``."""
+        """Learn the tools of a response to ``tools/list``."""
         for tool in tools[:MAX_TOOLS]:
             name = part(tool, "name")
             if isinstance(name, str):
@@ -65,15 +65,15 @@ class Schemas:
             del self._tools[next(iter(self._tools))]
 
     def arguments(self, server: str, tool: str, arguments: Any) -> list[str]:
-        """What is wrong with the arguments of a call, in words; nothing where that cannot be decided."""
+        """Return the errors in the arguments of a call; none if that cannot be decided."""
         return self._faults(server, tool, 0, {} if arguments is None else arguments)
 
     def output(self, server: str, tool: str, content: Any) -> list[str]:
-        """What is wrong with ``structuredContent``; a tool with an ``outputSchema`` must give it."""
+        """Return the errors in ``structuredContent``; a tool with an ``outputSchema`` must return it."""
         validator = self._tools.get((server, tool), (None, None))[1]
         if content is None:
             return (
-                ["the tool has an outputSchema, its result no structuredContent"]
+                ["the tool has an outputSchema, but its result has no structuredContent"]
                 if validator is not None
                 else []
             )
@@ -85,23 +85,23 @@ class Schemas:
         if validator is None or self._strikes.get(key, 0) >= STRIKES:
             return []
         self._end = time.monotonic() + BUDGET
-        found = []
+        errors = []
         try:
             for error in validator.iter_errors(value):
-                found.append(_words(error))
-                if len(found) >= MAX_FAULTS:
+                errors.append(_message(error))
+                if len(errors) >= MAX_FAULTS:
                     break
         except TooLong:
             self._strikes[key] = self._strikes.get(key, 0) + 1
             return []
         except (Unresolvable, SchemaError, RecursionError, ValueError, TypeError, KeyError, AttributeError):
-            return []  # the schema itself is broken: nothing is certain then
-        return found
+            return []  # the schema itself is broken, so nothing is certain
+        return errors
 
-    # --- validators that cannot run away ----------------------------------------------------------
+    # --- bounded validators -------------------------------------------------------------------------
 
     def _validator(self, schema: Any) -> Any:
-        """A bounded validator; None for what is no schema, or none that can be judged in bounded time."""
+        """Return a bounded validator; None if it is not a schema, or checking it cannot be bounded."""
         if not isinstance(schema, dict):
             return None
         try:
@@ -113,19 +113,19 @@ class Schemas:
             return None
 
     def _bounded(self, base: Any) -> Any:
-        found = self._classes.get(base)
-        if found is None:
-            keywords: dict[str, Any] = {name: self._timed(judge) for name, judge in base.VALIDATORS.items()}
+        bounded = self._classes.get(base)
+        if bounded is None:
+            keywords: dict[str, Any] = {name: self._timed(check) for name, check in base.VALIDATORS.items()}
             keywords["pattern"] = self._timed(_pattern)
             extend: Any = validators.extend
-            found = self._classes[base] = extend(base, keywords)
-        return found
+            bounded = self._classes[base] = extend(base, keywords)
+        return bounded
 
-    def _timed(self, judge: Keyword) -> Keyword:
+    def _timed(self, check: Keyword) -> Keyword:
         def timed(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
             if time.monotonic() > self._end:
                 raise TooLong
-            yield from judge(validator, value, instance, schema) or ()
+            yield from check(validator, value, instance, schema) or ()
 
         return timed
 
@@ -136,13 +136,13 @@ def _pattern(validator: Any, pattern: Any, instance: Any, schema: Any) -> Iterat
     try:
         matches = regex.search(pattern, instance, timeout=PATTERN) is not None
     except (TimeoutError, regex.error):
-        return  # not decided
+        return  # cannot be decided
     if not matches:
         yield ValidationError(f"it does not match {pattern[:100]!r}")
 
 
 def _mentions(value: Any, names: tuple[str, ...]) -> bool:
-    """Whether a key of these is anywhere in ``value``; without recursion, however deep it is."""
+    """Return whether ``value`` contains one of these keys, at any depth; not recursive."""
     waiting = [value]
     while waiting:
         item = waiting.pop()
@@ -155,7 +155,7 @@ def _mentions(value: Any, names: tuple[str, ...]) -> bool:
     return False
 
 
-def _words(error: ValidationError) -> str:
+def _message(error: ValidationError) -> str:
     place = "".join(
         f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.absolute_path
     ).lstrip(".")

@@ -1,8 +1,8 @@
-"""How often, how fast, how large: per method and target of each server.
+"""Counts, durations and sizes per server, method and target.
 
-Only finished requests count, once each, on the client's leg (on the server's where there is no other).
-Durations of the newest :data:`WINDOW` requests of a line are kept, so that the quantiles are exact for
-these; counts and sums go on.
+Only completed requests count, once each, on the client leg (on the server leg if there is no other). The durations of
+an operation's newest :data:`WINDOW` requests are kept, so that quantiles are exact for these; counts and sums include
+all.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from mcp_ws_ide.inspector.model.records import Lane, Status
 from mcp_ws_ide.inspector.model.store import OTHER, Store
 
 WINDOW: Final = 4096
-"""Durations kept per line."""
+"""Durations kept per operation."""
 MAX_LINES: Final = 2000
-"""Lines kept; peers choose the names. What comes later counts as :data:`OTHER`."""
+"""Operations kept, as peers choose the names; further ones count as :data:`OTHER`."""
 BAD: Final = frozenset({Status.FAILED, Status.ERROR, Status.LOST})
 
 
 @dataclass(slots=True)
 class OperationStats:
-    """What is known of one kind of request. Durations in milliseconds, ``size`` in bytes of both directions."""
+    """Statistics of one operation. Durations in milliseconds; ``size`` in bytes, in both directions."""
 
     server: str
     method: str
@@ -39,7 +39,7 @@ class OperationStats:
     newest: array[float] = field(default_factory=lambda: array("f"))
 
     def quantile(self, share: float) -> float | None:
-        """The duration that ``share`` of the newest requests did not exceed; None without any."""
+        """Return the duration that ``share`` of the newest requests did not exceed; None without any."""
         if not self.newest:
             return None
         ordered = sorted(self.newest)
@@ -47,21 +47,21 @@ class OperationStats:
 
     @property
     def overhead(self) -> float | None:
-        """Mean milliseconds that the gateway added, where both legs were seen."""
+        """Mean milliseconds added by the gateway, where both legs were seen."""
         if not self.upstream_count:
             return None
         return self.upstream / self.upstream_count
 
 
 class Statistics:
-    """Lines by (server, method, target)."""
+    """Operations by (server, method, target)."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self.lines: dict[tuple[str, str, str], OperationStats] = {}
 
     def finished(self, request: int) -> None:
-        """Count a request that has its answer, or will not get one."""
+        """Count a request that has its response, or will not get one."""
         store = self._store
         lane = store.lane_of(request)
         if lane in (Lane.UPSTREAM_IN, Lane.UPSTREAM_OUT) and store.linked(store.twin, request) is not None:
@@ -104,7 +104,7 @@ class Statistics:
         return line
 
     def ordered(self, by: str = "count") -> list[OperationStats]:
-        """Lines, the greatest first; ``by``: ``count``, ``errors``, ``p50``, ``p95``, ``max`` or ``size``."""
+        """Return operations, greatest first, by ``count``, ``errors``, ``p50``, ``p95``, ``max`` or ``size``."""
         keys = {
             "count": lambda line: line.count,
             "errors": lambda line: line.errors,

@@ -1,13 +1,13 @@
-"""Where records are kept: numbers in arrays, texts in a file that has no name.
+"""The store of records: numbers in arrays, texts in an unlinked file.
 
-A row is an absolute number that stays the same while the row is held; ``first`` ≤ row < ``end``. Each row
-costs about 80 bytes of memory; its text lies in a spill file that was unlinked when it was made, so that it
-ends with the process and nobody else can open it.
+A row is an absolute number that does not change while the row is held; ``first`` ≤ row < ``end``. Each row takes about
+80 bytes of memory; its text is in a spill file that is unlinked on creation, so that it disappears with the process and
+nobody else can open it.
 
-Bounds: at most ``max_records`` rows and ``max_spill`` bytes of text; whichever is reached first, the oldest
-rows go, a sixteenth of the records or one segment of the file at a time, and ``forgotten`` counts them.
+Bounds: at most ``max_records`` rows and ``max_spill`` bytes of text. When either is reached, the oldest rows are
+removed, a sixteenth of the records or one segment of the file at a time; ``forgotten`` counts them.
 
-Knows nothing of what the columns mean together (pairing, statistics) nor of how they are shown.
+Knows nothing of how columns relate (pairing, statistics) or how they are shown.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ MAX_RECORDS: Final = 1_000_000
 MAX_SPILL: Final = 1 << 30
 """Bytes of text in the spill file."""
 SEGMENT: Final = 64 << 20
-"""Bytes after which another spill file is begun; the unit in which text is forgotten."""
+"""Bytes after which another spill file is started; the unit in which text is removed."""
 WRITE_AT: Final = 256 << 10
 """Bytes of text that wait in memory before they are written."""
 MAP_ABOVE: Final = 1 << 20
 """Ranges above this many bytes are mapped for a search, smaller ones read."""
 MAX_NAMES: Final = 200_000
 MAX_NAME: Final = 256
-"""Characters kept of a name; peers choose them."""
+"""Characters kept of a name, as peers choose them."""
 OTHER: Final = "(others)"
 
 TRUNCATED: Final = 1
@@ -50,14 +50,14 @@ _STATUSES: Final = tuple(Status)
 
 
 class Pattern(Protocol):
-    """What is searched for: a compiled regular expression, or something that searches as one."""
+    """A search pattern: a compiled regular expression, or an object that searches like one."""
 
     def search(self, data: bytes | mmap.mmap, start: int, end: int, /) -> Any:
-        """The first match within ``start`` … ``end``, or None."""
+        """Return the first match within ``start`` … ``end``, or None."""
 
 
 class Names:
-    """Texts by number, each kept once; what does not fit any more is :data:`OTHER`."""
+    """Texts by number, each kept once; further texts are :data:`OTHER`."""
 
     def __init__(self, limit: int = MAX_NAMES) -> None:
         self._limit = limit
@@ -65,22 +65,22 @@ class Names:
         self.texts: list[str] = [""]
 
     def number(self, text: str) -> int:
-        """The number of ``text``."""
-        found = self._numbers.get(text)
-        return found if found is not None else self._add(text[:MAX_NAME])
+        """Return the number of ``text``."""
+        number = self._numbers.get(text)
+        return number if number is not None else self._add(text[:MAX_NAME])
 
     def _add(self, text: str) -> int:
         if len(self.texts) >= self._limit:
             text = OTHER
-        found = self._numbers.setdefault(text, len(self.texts))
-        if found == len(self.texts):
+        number = self._numbers.setdefault(text, len(self.texts))
+        if number == len(self.texts):
             self.texts.append(text)
-        return found
+        return number
 
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """The text of a row: the id as JSON (``""`` when there is none), and the message or detail."""
+    """The text of a row: the id as JSON (``""`` if there is none), and the message or detail."""
 
     id: str
     text: str
@@ -89,7 +89,7 @@ class Body:
 class Store:
     """Rows in the order of arrival.
 
-    The columns are public and read-only for everybody but pairing; index them with ``row - first``.
+    The columns are public, and read-only for everything except pairing; index them with ``row - first``.
     """
 
     def __init__(self, max_records: int = MAX_RECORDS, max_spill: int = MAX_SPILL) -> None:
@@ -126,19 +126,19 @@ class Store:
 
     @property
     def end(self) -> int:
-        """The row that will come next."""
+        """The next row."""
         return self.first + len(self.seq)
 
     def holds(self, row: int) -> bool:
-        """Whether ``row`` is still here."""
+        """Return whether ``row`` is still held."""
         return self.first <= row < self.end
 
     def close(self) -> None:
-        """Give the spill file back."""
+        """Close the spill file."""
         self._spill.close()
 
     def append(self, record: TapRecord, target: str = "") -> int:
-        """Keep a record; returns its row."""
+        """Append a record; return its row."""
         identifier = id_text(record.id)
         text = (record.raw if record.kind != "event" else record.detail) or ""
         entry = b"%b\n%b\n" % (identifier, text.encode(errors="replace"))
@@ -182,10 +182,10 @@ class Store:
     # --- one row ---------------------------------------------------------------------------------
 
     def body(self, row: int) -> Body:
-        """The text of a row.
+        """Return the text of a row.
 
         Raises:
-            KeyError: the row is not held any more.
+            KeyError: the row is no longer held.
         """
         if not self.holds(row):
             raise KeyError(row)
@@ -198,49 +198,49 @@ class Store:
 
     @property
     def trouble(self) -> str:
-        """Why texts are missing; ``""`` while none is."""
+        """Why texts are missing; ``""`` if none is."""
         return self._spill.trouble
 
     def method_of(self, row: int) -> str:
-        """The method, or the name of an event."""
+        """Return the method, or the name of an event."""
         return self.names.texts[self.method[row - self.first]]
 
     def target_of(self, row: int) -> str:
-        """The tool, prompt or resource it is about; of an answer, that of its request."""
+        """Return the tool, prompt or resource; of a response, that of its request."""
         return self.names.texts[self.target[row - self.first]]
 
     def server_of(self, row: int) -> str:
-        """The server's name."""
+        """Return the server's name."""
         return self.names.texts[self.server[row - self.first]]
 
     def session_of(self, row: int) -> str:
-        """The session's id; ``""`` on the leg of a shared server."""
+        """Return the session's id; ``""`` on the server leg of a shared upstream."""
         return self.sessions.texts[self.session[row - self.first]]
 
     def kind_of(self, row: int) -> Kind:
-        """What it is."""
+        """Return the kind."""
         return _KINDS[self.kind[row - self.first]]
 
     def lane_of(self, row: int) -> Lane:
-        """Where it went."""
+        """Return leg and direction."""
         return _LANES[self.lane[row - self.first]]
 
     def status_of(self, row: int) -> Status:
-        """What became of it."""
+        """Return the status."""
         return _STATUSES[self.status[row - self.first]]
 
     def latency_of(self, row: int) -> float | None:
-        """Milliseconds from request to answer, None while there is no answer."""
+        """Return the milliseconds from request to response; None without a response."""
         latency = self.latency[row - self.first]
         return latency if latency >= 0 else None
 
     def linked(self, column: array[int], row: int) -> int | None:
-        """The row that ``column`` (``pair``, ``parent``, ``twin``) names, if it is still held."""
+        """Return the row in ``column`` (``pair``, ``parent``, ``twin``), if it is still held."""
         other = column[row - self.first]
         return other if other != NONE and self.holds(other) else None
 
     def has(self, row: int, flag: int) -> bool:
-        """Whether a flag is set."""
+        """Return whether a flag is set."""
         return bool(self.flags[row - self.first] & flag)
 
     def set_flag(self, row: int, flag: int, on: bool = True) -> None:
@@ -251,26 +251,26 @@ class Store:
     # --- search ----------------------------------------------------------------------------------
 
     def matching(self, pattern: Pattern, start: int, end: int) -> bytearray:
-        """For each row of ``start`` … ``end``, 1 if its id or text matches, else 0."""
-        found = bytearray(end - start)
+        """Return, for each row of ``start`` … ``end``, 1 if its id or text matches, else 0."""
+        matches = bytearray(end - start)
         if start >= end:
-            return found
+            return matches
         low, high = start - self.first, end - self.first
         last = self.offset[high - 1] + self.length[high - 1]
         for base, data, begin, stop in self._spill.ranges(self.offset[low], last):
             for row in self._matches(pattern, base, data, begin, stop):
-                found[row - low] = 1
-        return found
+                matches[row - low] = 1
+        return matches
 
     def _matches(
         self, pattern: Pattern, base: int, data: bytes | mmap.mmap, position: int, stop: int
     ) -> Iterator[int]:
-        """Indexes of rows whose text matches; ``base`` is the offset of ``data[0]``."""
+        """Yield indexes of rows whose text matches; ``base`` is the offset of ``data[0]``."""
         while position < stop and (match := pattern.search(data, position, stop)):
             index = bisect_right(self.offset, base + match.start()) - 1
             begin = self.offset[index] - base
             position = begin + self.length[index]
-            # Found across the border of two rows: look again within this one.
+            # A match across the border of two rows: search again within this one.
             if match.end() <= position or pattern.search(data, begin, position):
                 yield index
 
@@ -284,20 +284,20 @@ class Spill:
         self._end = 0
         self._buffer = bytearray()
         self.trouble = ""
-        """Why texts could not be kept, since when some are missing."""
+        """Why texts could not be kept, if any are missing."""
 
     @property
     def segments(self) -> int:
-        """How many files there are."""
+        """The number of files."""
         return len(self._files)
 
     @property
     def size(self) -> int:
-        """Bytes held."""
+        """The bytes held."""
         return self._end - self._starts[0] if self._starts else 0
 
     def write(self, entry: bytes) -> int:
-        """Append; returns the offset."""
+        """Append text; return its offset."""
         if not self._files or self._end - self._starts[-1] >= SEGMENT:
             self._flush()
             self._begin_segment()
@@ -312,13 +312,13 @@ class Spill:
         try:
             file: IO[bytes] = tempfile.TemporaryFile(prefix="mcp-ws-inspect-", buffering=0)  # noqa: SIM115
         except OSError as error:
-            self.trouble = f"no file for texts: {error.strerror}"
-            file = open(os.devnull, "r+b", buffering=0)  # noqa: SIM115 - reads as nothing
+            self.trouble = f"cannot create the spill file: {error.strerror}"
+            file = open(os.devnull, "r+b", buffering=0)  # noqa: SIM115 - reads as empty
         self._files.append(file)
         self._starts.append(self._end)
 
     def _flush(self) -> None:
-        """Write what waits at its place. What cannot be written (a full disk) is missing, and said."""
+        """Write buffered text. Text that cannot be written (a full disk) is missing, which is reported."""
         if not self._buffer:
             return
         view = memoryview(bytes(self._buffer))
@@ -330,17 +330,17 @@ class Spill:
                 written = os.pwrite(descriptor, view, position)
                 view, position = view[written:], position + written
         except OSError as error:
-            self.trouble = f"texts are not kept: {error.strerror}"
+            self.trouble = f"cannot write the spill file: {error.strerror}"
 
     def read(self, offset: int, length: int) -> bytes:
-        """``length`` bytes at ``offset``, within one segment; what could not be written reads as zeros."""
+        """Return ``length`` bytes at ``offset``, within one segment; bytes that could not be written read as zeros."""
         self._flush()
         segment = bisect_right(self._starts, offset) - 1
-        found = os.pread(self._files[segment].fileno(), length, offset - self._starts[segment])
-        return found.ljust(length, b"\0")
+        data = os.pread(self._files[segment].fileno(), length, offset - self._starts[segment])
+        return data.ljust(length, b"\0")
 
     def ranges(self, start: int, stop: int) -> Iterator[tuple[int, bytes | mmap.mmap, int, int]]:
-        """The bytes of ``start`` … ``stop``, a piece per segment: offset of ``data[0]``, data, begin, end."""
+        """Yield the bytes of ``start`` … ``stop``, per segment: offset of ``data[0]``, data, begin, end."""
         self._flush()
         ends = [*self._starts[1:], self._end]
         for file, begin, end in zip(self._files, self._starts, ends, strict=True):
@@ -356,13 +356,13 @@ class Spill:
                     yield begin, data, low - begin, high - begin
 
     def drop_segment(self) -> int:
-        """Forget the oldest file; returns the offset at which the next begins."""
+        """Remove the oldest file; return the offset at which the next begins."""
         self._files.pop(0).close()
         del self._starts[0]
         return self._starts[0]
 
     def close(self) -> None:
-        """Give the files back."""
+        """Close the files."""
         for file in self._files:
             file.close()
         self._files.clear()

@@ -1,4 +1,4 @@
-"""A list of rows that a filter lets through, kept up to date as the store changes. Free of Textual."""
+"""The rows that pass a filter, kept up to date as the store changes. Free of Textual."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mcp_ws_ide.inspector.model.journal import Changes
 from mcp_ws_ide.inspector.model.store import Store
 
 TAIL: Final = 4096
-"""Changed rows this near to the end are tested together, older ones one by one."""
+"""Changed rows this close to the end are tested together, older ones one by one."""
 
 
 class View:
@@ -31,7 +31,7 @@ class View:
         return len(self.rows)
 
     def apply(self, filter_: Filter | None) -> None:
-        """Show what passes ``filter_``; everything with None."""
+        """Show what passes ``filter_``; None for everything."""
         self._filter = filter_ or parse("")
         self._upto = self._store.end
         self._own = None if filter_ is None else filter_.rows(self._store)
@@ -41,7 +41,7 @@ class View:
         self.rows = range(self._store.first, self._upto) if self._own is None else self._own
 
     def update(self, changes: Sequence[Changes]) -> None:
-        """Take in what happened since the last call, oldest first."""
+        """Apply what happened since the last call, oldest first."""
         start, self._upto = self._upto, self._store.end
         own = self._own
         if own is not None:
@@ -65,5 +65,5 @@ class View:
             del own[place]
 
     def place(self, row: int) -> int:
-        """The index of ``row``, or of the first one after it."""
+        """Return the index of ``row``, or of the first one after it."""
         return bisect_left(self.rows, row)

@@ -1,8 +1,8 @@
-"""What a message breaks: JSON-RPC 2.0 and the rules of MCP that can be decided exactly from what was seen.
+"""Check messages against JSON-RPC 2.0 and the rules of MCP that can be decided exactly from what was seen.
 
-A rule speaks only when it is certain: a message that was cut or withheld is not judged by its content, and
-an answer is held against its request only when that was seen. Each finding names the section it comes from, of the
-revision that is spoken there; written here is ``MCP 2025-11-25``, which it stays where the revision is unknown.
+A rule applies only if it is certain: the content of a truncated or withheld message is not checked, and a response is
+checked against its request only if that was seen. Each violation cites the section of the revision in use; written here
+is ``MCP 2025-11-25``, which also stays if the revision is unknown.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from mcp_ws_ide.inspector.model.schemas import Schemas
 
 HIDDEN: Final = "••••"
-"""What the gateway writes in the place of a secret."""
+"""The gateway's replacement for a secret."""
 WRITTEN: Final = "MCP 2025-11-25,"
-"""How the sections of the revisions that share a rule are written here."""
+"""How the citation of a section that several revisions share is written here."""
 REVISIONS: Final = frozenset({"2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"})
-"""Revisions that have what is cited; a peer may claim any other."""
+"""Revisions that have the cited sections; a peer may claim any other."""
 CAPABILITIES_KEY: Final = "io.modelcontextprotocol/clientCapabilities"
 GONE: Final = frozenset(
     {
@@ -39,7 +39,7 @@ GONE: Final = frozenset(
         "roots/list",
     }
 )
-"""Requests that do not exist since 2026-07-28."""
+"""Requests that no longer exist in 2026-07-28."""
 LISTS: Final = {
     "tools/list": "tools",
     "prompts/list": "prompts",
@@ -47,12 +47,12 @@ LISTS: Final = {
     "resources/templates/list": "resourceTemplates",
 }
 CACHED: Final = frozenset({*LISTS, "resources/read", "server/discover"})
-"""Methods whose complete results carry ``ttlMs`` and ``cacheScope``."""
+"""Methods whose complete results have ``ttlMs`` and ``cacheScope``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One rule that one message breaks."""
+    """One rule that a message violates."""
 
     code: str
     text: str
@@ -61,16 +61,16 @@ class Violation:
 
 @dataclass(frozen=True, slots=True)
 class Spoken:
-    """What is spoken on one leg of a session. ``revision`` is what the newest request or answer said of it."""
+    """The protocol on one leg of a session. ``revision`` is that of the newest request or response."""
 
     modern: bool
     revision: str
 
 
 class Judge:
-    """Judges messages one after the other; remembers what each leg of a session speaks, and the progress of each token.
+    """Checks messages in order; remembers the protocol of each leg of a session, and the progress of each token.
 
-    Bounds: :data:`MAX_REMEMBERED` legs and tokens, oldest forgotten first.
+    Bounds: :data:`MAX_REMEMBERED` legs and tokens; the oldest are forgotten first.
     """
 
     def __init__(self) -> None:
@@ -88,40 +88,40 @@ class Judge:
         duplicate: bool,
         target: str = "",
     ) -> list[Violation]:
-        """What a message breaks; ``method`` and ``target`` are its own, or those of the request it answers."""
+        """Return the violations of a message; ``method`` and ``target`` are its own, or those of its request."""
         if kind is Kind.MALFORMED:
             return [_malformed(record)]
         self._listen(record, kind, method, content)
-        found = [DUPLICATE] if duplicate else []
+        violations = [DUPLICATE] if duplicate else []
         if content:
-            found += self._content(record, kind, lane, content, method, target)
-        return [self._cited(record, violation) for violation in found] if found else found
+            violations += self._content(record, kind, lane, content, method, target)
+        return [self._cited(record, violation) for violation in violations] if violations else violations
 
     def _content(
         self, record: TapRecord, kind: Kind, lane: Lane, content: dict[str, Any], method: str, target: str
     ) -> list[Violation]:
-        found: list[Violation] = []
+        violations: list[Violation] = []
         spoken = self.spoken(record)
         modern = spoken.modern if spoken is not None else None
         if kind is Kind.REQUEST:
-            found += _request(lane, method, content, modern)
+            violations += _request(lane, method, content, modern)
         elif kind is Kind.ERROR:
-            found += _error(content)
+            violations += _error(content)
         elif kind is Kind.RESPONSE:
-            found += _result(method, content, modern)
+            violations += _result(method, content, modern)
             self._learn(record, method, content)
         elif kind is Kind.NOTIFICATION:
-            found += self._notification(record, method, content)
-        # Once, not on both legs; and not where a secret was hidden, which is not what its sender wrote.
+            violations += self._notification(record, method, content)
+        # Once, not on both legs; and not where a secret was redacted, which is not what the sender wrote.
         if method == "tools/call" and lane in CLIENT_LEG and HIDDEN not in (record.raw or ""):
-            found += self._against_schema(record.server, kind, content, target)
-        return found
+            violations += self._against_schema(record.server, kind, content, target)
+        return violations
 
     def _learn(self, record: TapRecord, method: str, content: dict[str, Any]) -> None:
         tools = part(content, "result", "tools")
         if method == "tools/list" and isinstance(tools, list):
             if self._schemas is None:
-                # Imported here: most commands never need it, and it takes a tenth of a second.
+                # Imported here: most commands do not need it, and it takes a tenth of a second.
                 from mcp_ws_ide.inspector.model.schemas import Schemas
 
                 self._schemas = Schemas()
@@ -143,11 +143,11 @@ class Judge:
                 yield Violation("output-schema", text, "MCP 2025-11-25, server/tools: Output Schema")
 
     def spoken(self, record: TapRecord) -> Spoken | None:
-        """What is spoken where this message passed; None while that is unknown."""
+        """Return the protocol where this message passed; None while it is unknown."""
         return self._spoken.get((_scope(record), record.leg))
 
     def _listen(self, record: TapRecord, kind: Kind, method: str, content: dict[str, Any]) -> None:
-        """Each leg for itself: the gateway may translate between the eras."""
+        """Learn the protocol of each leg separately: the gateway may translate between the eras."""
         if kind is Kind.REQUEST:
             version = part(content, "params", "_meta", PROTOCOL_VERSION_KEY)
             if version is not None or method == "server/discover":
@@ -164,7 +164,7 @@ class Judge:
             _remember(self._spoken, (_scope(record), record.leg), Spoken(modern, revision))
 
     def _cited(self, record: TapRecord, violation: Violation) -> Violation:
-        """With the section of the revision that is spoken."""
+        """Return the violation with the citation of the revision in use."""
         spoken = self.spoken(record)
         if spoken is None or spoken.revision not in REVISIONS or not violation.section.startswith(WRITTEN):
             return violation
@@ -195,7 +195,7 @@ class Judge:
         _remember(self._progress, key, float(progress))
 
     def answered(self, record: TapRecord, token: messages.IdKey | None) -> None:
-        """A request has its answer: its progress token may be used again."""
+        """Forget the progress token of a completed request, which may be reused."""
         for direction in ("clientin", "clientout", "upstreamin", "upstreamout"):
             self._progress.pop((_scope(record), direction, token), None)
 
@@ -208,15 +208,15 @@ CODES: Final = frozenset(
         *("progress-shape", "result-shape", "result-type", "server-request", "tool-shape"),
     }
 )
-"""Every code that a :class:`Violation` of this module may have."""
+"""All codes of the :class:`Violation` objects of this module."""
 
 DUPLICATE: Final = Violation(
     "dup-id",
-    "the id is that of a request still in flight",
+    "the id is already used by a request in flight",
     "MCP 2025-11-25, basic: Requests",
 )
 ORPHAN: Final = Violation(
-    "orphan", "answers no request of this session", "JSON-RPC 2.0, section 5: Response object"
+    "orphan", "response to no request of this session", "JSON-RPC 2.0, section 5: Response object"
 )
 
 
@@ -232,7 +232,7 @@ def _scope(record: TapRecord) -> str:
 
 
 def _malformed(record: TapRecord) -> Violation:
-    reason = "it is no JSON-RPC message"
+    reason = "not a JSON-RPC message"
     if not record.truncated and record.raw is not None:
         try:
             messages.parse(record.raw.encode(errors="replace"))
@@ -244,7 +244,7 @@ def _malformed(record: TapRecord) -> Violation:
 def _request(lane: Lane, method: str, content: dict[str, Any], modern: bool | None) -> Iterator[Violation]:
     identifier = content.get("id")
     if isinstance(identifier, float):
-        yield Violation("id-type", "an id is a string or an integer", "MCP 2025-11-25, basic: Requests")
+        yield Violation("id-type", "an id must be a string or an integer", "MCP 2025-11-25, basic: Requests")
     if not isinstance(content.get("params", {}), dict):
         yield Violation("params-shape", "params must be an object", "MCP 2025-11-25, schema: JSONRPCRequest")
     if method == "tools/call" and not isinstance(part(content, "params", "name"), str):
@@ -254,7 +254,7 @@ def _request(lane: Lane, method: str, content: dict[str, Any], modern: bool | No
     if modern and lane not in TO_SERVER:
         yield Violation(
             "server-request",
-            "a server asks nothing by request: it answers input_required",
+            "a server sends no requests in this revision; it responds with input_required",
             "MCP 2026-07-28, basic: Requests",
         )
     elif modern:
@@ -320,7 +320,7 @@ def _input_required(result: dict[str, Any]) -> Iterator[Violation]:
 def _shape(method: str, result: dict[str, Any]) -> Iterator[Violation]:
     if method == "tools/call" and not isinstance(result.get("content"), list):
         yield Violation(
-            "result-shape", "the result lacks the list content", "MCP 2025-11-25, schema: CallToolResult"
+            "result-shape", "the result lacks the list 'content'", "MCP 2025-11-25, schema: CallToolResult"
         )
     if method == "initialize":
         for key, kind in (("protocolVersion", str), ("capabilities", dict), ("serverInfo", dict)):
@@ -350,11 +350,11 @@ def _tools(items: list[Any]) -> Iterator[Violation]:
         if part(item, "inputSchema", "type") != "object":
             yield Violation(
                 "tool-shape",
-                f"the inputSchema of {name!r} must be of type object",
+                f"the inputSchema of {name!r} must have the type object",
                 "MCP 2025-11-25, schema: Tool",
             )
         if name in seen:
             yield Violation(
-                "tool-shape", f"two tools are called {name!r}", "MCP 2025-11-25, server/tools: Data Types"
+                "tool-shape", f"two tools have the name {name!r}", "MCP 2025-11-25, server/tools: Data Types"
             )
         seen.add(name)
