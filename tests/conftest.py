@@ -27,10 +27,11 @@ TESTS = Path(__file__).parent
 FAST_SERVER = {"command": sys.executable, "args": ["-I", "-S", str(TESTS / "servers" / "fast.py")]}
 DEMO = {"command": sys.executable, "args": ["-m", "mcp_ws_ide.demo"]}
 QUICK = str(TESTS / "quick")
-"""Before everything else on the path of every Python that tests start: see what is there."""
+"""Before everything else on the path of this Python and of those that tests start: see what is there."""
 for _name in [name for name in os.environ if name.startswith(("PYTHON", "JUPYTER")) and name != "PYTHONPATH"]:
     # No test may pass only because of how the caller has set up Python (PYTHONUNBUFFERED, ...) or Jupyter.
     del os.environ[_name]
+sys.path.insert(0, QUICK)
 os.environ["PYTHONPATH"] = os.pathsep.join([QUICK, *filter(None, [os.environ.get("PYTHONPATH")])])
 MODERN = {
     "io.modelcontextprotocol/protocolVersion": "2026-07-28",

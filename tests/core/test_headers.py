@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from mcp_ws_ide.client import MCPServerWebSocket, WebSocketClientTransport, connect, negotiating_transport
-from mcp_ws_ide.client import websocket_transport as over_websocket
+from mcp_ws_ide import client
 from mcp_ws_ide.core.headers import brings_credential, check_headers
 from mcp_ws_ide.errors import UnusableHeader
 
-URL = "https://host/mcp-ws/servers/x"
-
-
-def over_negotiated(url, **options):
-    return negotiating_transport(url.replace("wss", "https"), **options)
+ADDRESS = "host/mcp-ws/servers/x"
 
 
 @pytest.mark.parametrize(
@@ -56,7 +51,14 @@ def test_other_headers_are_refused_with_name_and_reason(names, named, word):
 
 
 @pytest.mark.parametrize(
-    "make", [over_websocket, over_negotiated, connect, WebSocketClientTransport, MCPServerWebSocket]
+    ("make", "scheme"),  # by name: two of them import a framework, seconds that only this test should take
+    [
+        ("websocket_transport", "wss"),
+        ("negotiating_transport", "https"),
+        ("connect", "wss"),
+        ("WebSocketClientTransport", "wss"),
+        ("MCPServerWebSocket", "wss"),
+    ],
 )
 @pytest.mark.parametrize(
     ("headers", "word"),
@@ -66,9 +68,9 @@ def test_other_headers_are_refused_with_name_and_reason(names, named, word):
         ({"authorization": "s3cret"}, "beside a token"),
     ],
 )
-def test_everything_that_takes_headers_refuses_them_before_it_connects(make, headers, word):
+def test_everything_that_takes_headers_refuses_them_before_it_connects(make, scheme, headers, word):
     with pytest.raises(UnusableHeader, match=word) as refused:
-        make(URL.replace("https", "wss"), token="t", headers=headers)
+        getattr(client, make)(f"{scheme}://{ADDRESS}", token="t", headers=headers)
     assert "s3cret" not in str(refused.value)
 
 

@@ -7,22 +7,26 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from fastmcp import Client
-from pydantic_ai import Agent
-from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart, ToolCallPart, ToolReturnPart
-from pydantic_ai.models.function import AgentInfo, FunctionModel
 
-from mcp_ws_ide.client import MCPServerWebSocket, Negotiated, Reconnect, Resumed, WebSocketClientTransport
+from mcp_ws_ide import client
+from mcp_ws_ide.client import Negotiated, Reconnect, Resumed
 from tests.chaos import ChaosLink
 from tests.conftest import Jupyter, until
+
+if TYPE_CHECKING:  # the frameworks take seconds to import, in every worker that collects this file
+    from pydantic_ai.messages import ModelMessage, ModelResponse
+    from pydantic_ai.models.function import AgentInfo
 
 FAST = Reconnect(first_delay=0.01, max_delay=0.05)
 
 
 def slow_then_bump(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
     """A model that calls two tools in turn, and then says what they returned."""
+    from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart, ToolReturnPart
+
     returned = [p.content for m in messages for p in m.parts if isinstance(p, ToolReturnPart)]
     if not returned:
         assert {"slow", "bump"} <= {tool.name for tool in info.function_tools}
@@ -35,6 +39,9 @@ def slow_then_bump(messages: list[ModelMessage], info: AgentInfo) -> ModelRespon
 @pytest.mark.parametrize("scheme", ["ws", "http"])
 async def test_an_agents_calls_survive_two_cuts_and_run_once(jupyter, scheme):
     """Also where the address is written as for HTTP: what is called WebSocket is one."""
+    from pydantic_ai import Agent
+    from pydantic_ai.models.function import FunctionModel
+
     states: list = []
     async with ChaosLink(jupyter.port, 5) as link:
         url = jupyter.endpoint("demo").replace(str(jupyter.port), str(link.port)).replace("ws", scheme, 1)
@@ -45,7 +52,7 @@ async def test_an_agents_calls_survive_two_cuts_and_run_once(jupyter, scheme):
             if len(seen) in (2, 4):
                 link.cut("reset")
 
-        server = MCPServerWebSocket(
+        server = client.MCPServerWebSocket(
             url,
             headers={"Authorization": f"Bearer {jupyter.token}"},
             reconnect=FAST,
@@ -64,22 +71,24 @@ async def test_an_agents_server_degrades_only_where_it_was_told_to(jupyter):
     states: list = []
     url = f"{jupyter.url}mcp-ws/servers/demo"
     options = {"token": jupyter.token, "transports": ("poll", "http"), "on_state": states.append}
-    async with MCPServerWebSocket(url, **options) as server:
+    async with client.MCPServerWebSocket(url, **options) as server:
         assert {"slow", "bump"} <= {tool.name for tool in await server.list_tools()}
     assert [state.transport for state in states if isinstance(state, Negotiated)] == ["poll"]
 
 
 async def test_fastmcps_client_works_through_cuts(jupyter):
+    from fastmcp import Client
+
     async with ChaosLink(jupyter.port, 6) as link:
         url = jupyter.endpoint("demo").replace(str(jupyter.port), str(link.port))
-        transport = WebSocketClientTransport(url, token=jupyter.token, reconnect=FAST)
+        transport = client.WebSocketClientTransport(url, token=jupyter.token, reconnect=FAST)
 
         async def progress(done, total, message):
             if done == 2:
                 link.cut("reset")
 
-        async with Client(transport) as client:
-            result = await client.call_tool("slow", {"steps": 4, "delay": 0.05}, progress_handler=progress)
+        async with Client(transport) as connected:
+            result = await connected.call_tool("slow", {"steps": 4, "delay": 0.05}, progress_handler=progress)
             assert result.content[0].text == "4 steps done"
             assert isinstance(transport.link.state, Resumed)
 
