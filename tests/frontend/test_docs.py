@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.frontend.conftest import FRONTEND, ROOT
-from tests.interop.conftest import node
+from tests.interop.conftest import node, npm
 
 pytestmark = [pytest.mark.node]
 CLIENT = """
@@ -26,11 +26,10 @@ SHOW = (
 def installed(frontend, tmp_path_factory) -> Path:
     """A folder with the packed package and the SDKs in its node_modules."""
     folder = tmp_path_factory.mktemp("app")
-    program = Path(node() or "")
     subprocess.run(
-        [program.with_name("npm"), "pack", "--ignore-scripts", "--silent", f"--pack-destination={folder}"],
+        [npm(), "pack", "--ignore-scripts", "--silent", f"--pack-destination={folder}"],
         cwd=frontend,
-        env={"PATH": f"{program.parent}:/usr/bin:/bin", "HOME": str(folder)},
+        env={"PATH": f"{Path(npm()).parent}:/usr/bin:/bin", "HOME": str(folder)},
         check=True,
         capture_output=True,
         timeout=60,

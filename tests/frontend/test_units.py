@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from tests.frontend.conftest import FRONTEND
-from tests.interop.conftest import node
+from tests.interop.conftest import node, npm
 
 pytestmark = [pytest.mark.node]
 
@@ -45,12 +46,9 @@ def test_the_package_contains_its_files_and_imports_nothing_from_node(frontend, 
 @pytest.fixture
 def run_npm(frontend):
     def run(*arguments: str) -> str:
-        program = node()
-        assert program is not None
-        environment = {"PATH": f"{program.rsplit('/', 1)[0]}:/usr/bin:/bin", "HOME": "/tmp"}
-        npm = program.rsplit("/", 1)[0] + "/npm"
+        environment = {"PATH": f"{Path(npm()).parent}:/usr/bin:/bin", "HOME": "/tmp"}
         done = subprocess.run(
-            [npm, *arguments], cwd=frontend, env=environment, capture_output=True, text=True, timeout=60
+            [npm(), *arguments], cwd=frontend, env=environment, capture_output=True, text=True, timeout=60
         )
         assert done.returncode == 0, done.stderr
         return done.stdout

