@@ -11,6 +11,7 @@ import hashlib
 import json
 import random
 from collections import deque
+from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
@@ -21,6 +22,12 @@ GRACE = 100.0
 
 class Broken(AssertionError):
     """A guarantee does not hold."""
+
+
+@lru_cache(maxsize=1024)
+def id_of(text: str) -> Any:
+    """The id of a message; None where it has none."""
+    return json.loads(text).get("id")
 
 
 def digest(token: str) -> bytes:
@@ -131,11 +138,9 @@ class World:
         session = self.session
         if session is None or session.over:
             return
-        answered = {json.loads(text).get("id") for text in session.said}
+        answered = {id_of(text) for text in session.said}
         open_requests = [
-            json.loads(text)["id"]
-            for text in session.heard
-            if '"id"' in text and json.loads(text)["id"] not in answered
+            id_of(text) for text in session.heard if '"id"' in text and id_of(text) not in answered
         ]
         if open_requests and self.random.random() < 0.6:
             self.say(session, {"id": self.random.choice(open_requests), "result": {}}, droppable=False)
@@ -426,10 +431,10 @@ class World:
     def check_end(self) -> None:
         if not self.over:
             self.check_session(complete=True)
-            answered = {json.loads(text).get("id") for session in self.sessions for text in session.said}
+            answered = {id_of(text) for session in self.sessions for text in session.said}
             for number in self.requests:
                 if number not in self.outcomes and number in answered and self.session is not None:
-                    mine = {json.loads(text).get("id") for text in self.session.said}
+                    mine = {id_of(text) for text in self.session.said}
                     if number in mine:
                         raise Broken(f"the answer to {number} was lost")
                 if (
