@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections.abc import Iterator
 
 import pytest
 from mcp.shared.exceptions import MCPError
@@ -16,9 +17,10 @@ from tests.interop.test_python_2 import elicit, roots, sample, text_of
 CALLBACKS = {"elicitation_callback": elicit, "sampling_callback": sample, "list_roots_callback": roots}
 
 
-@pytest.fixture
-def several(make_jupyter, tmp_path) -> Jupyter:
-    old = tmp_path / "old.py"
+@pytest.fixture(scope="module")
+def several(tmp_path_factory) -> Iterator[Jupyter]:
+    home = tmp_path_factory.mktemp("several")
+    old = home / "old.py"
     old.write_text(
         "import json, sys\n"
         "for line in sys.stdin:\n"
@@ -31,15 +33,18 @@ def several(make_jupyter, tmp_path) -> Jupyter:
         "    if 'id' in m: print(json.dumps({'jsonrpc': '2.0', 'id': m['id'], **({'result': r} if r else {'error': e})}),\n"
         "                        flush=True)\n"
     )
-    return make_jupyter(
+    running = Jupyter(
+        home,
         {
             "demo": DEMO,
             "fast": FAST_SERVER,
             "old": {"command": sys.executable, "args": [str(old)]},
             "gone": {"command": "no-such-command"},
             "team": {"group": ["demo", "fast", "gone"], "mcp_ws": {"tools": {"deny": ["demo__crash"]}}},
-        }
+        },
     )
+    yield running
+    running.stop()
 
 
 @pytest.mark.parametrize("mode", ["legacy", "2026-07-28"])
@@ -90,9 +95,10 @@ async def test_a_subscription_hears_of_changes_in_any_member(several):
                 break
 
 
-async def test_the_death_of_a_member_is_said_and_the_others_go_on(several):
-    url = several.endpoint("demo").replace("servers/demo", "servers/+fast+demo")
-    async with connect(url, token=several.token, mode="2026-07-28") as client:
+async def test_the_death_of_a_member_is_said_and_the_others_go_on(make_jupyter):
+    own = make_jupyter({"demo": DEMO, "fast": FAST_SERVER})
+    url = own.endpoint("demo").replace("servers/demo", "servers/+fast+demo")
+    async with connect(url, token=own.token, mode="2026-07-28") as client:
         with pytest.raises(MCPError) as lost:
             await client.call_tool("fast__crash", {})
         assert lost.value.error.data == {"outcome": "unknown"}
@@ -114,13 +120,14 @@ async def test_a_token_opens_a_group_only_with_every_member(several):
             pass
 
 
-@pytest.mark.parametrize(
-    "members", [["team"], ["demo", "demo"], ["a b"], "demo", [f"s{n}" for n in range(33)]]
-)
-def test_a_group_of_another_shape_is_a_mistake_in_words(make_jupyter, members):
-    jupyter = make_jupyter({"team": {"group": members}})
-    (problem,) = jupyter.rest("GET", "servers")[1]["problems"]
-    assert problem["key"].startswith("mcpServers.team.group")
+def test_a_group_of_another_shape_is_a_mistake_in_words(make_jupyter):
+    many = [f"s{n}" for n in range(33)]
+    shapes = {"itself": ["itself"], "twice": ["demo", "demo"], "bad": ["a b"], "text": "demo", "many": many}
+    jupyter = make_jupyter({name: {"group": members} for name, members in shapes.items()})
+    problems = jupyter.rest("GET", "servers")[1]["problems"]
+    assert sorted(problem["key"].split(".")[1] for problem in problems) == sorted(shapes)
+    for problem in problems:
+        assert problem["key"].startswith(f"mcpServers.{problem['key'].split('.')[1]}.group")
 
 
 def test_groups_share_one_label_in_the_metrics(several):
