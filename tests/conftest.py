@@ -25,7 +25,6 @@ from websockets.asyncio.client import ClientConnection, connect
 
 TESTS = Path(__file__).parent
 FAST_SERVER = {"command": sys.executable, "args": ["-I", "-S", str(TESTS / "servers" / "fast.py")]}
-DEMO = {"command": sys.executable, "args": ["-m", "mcp_ws_ide.demo"]}
 QUICK = str(TESTS / "quick")
 """Before everything else on the path of this Python and of those that tests start: see what is there."""
 for _name in [name for name in os.environ if name.startswith(("PYTHON", "JUPYTER")) and name != "PYTHONPATH"]:
@@ -33,6 +32,7 @@ for _name in [name for name in os.environ if name.startswith(("PYTHON", "JUPYTER
     del os.environ[_name]
 sys.path.insert(0, QUICK)
 os.environ["PYTHONPATH"] = os.pathsep.join([QUICK, *filter(None, [os.environ.get("PYTHONPATH")])])
+DEMO = {"command": sys.executable, "args": ["-m", "mcp_ws_ide.demo"], "env": {"PYTHONPATH": QUICK}}
 MODERN = {
     "io.modelcontextprotocol/protocolVersion": "2026-07-28",
     "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
@@ -240,8 +240,8 @@ def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jupyter]:
     servers = {
         "fast": FAST_SERVER,
         "demo": DEMO,
-        "git": {"command": "mcp-server-git"},
-        "time": {"command": "mcp-server-time"},
+        "git": {"command": "mcp-server-git", "env": {"PYTHONPATH": QUICK}},
+        "time": {"command": "mcp-server-time", "env": {"PYTHONPATH": QUICK}},
         "absent": {"command": "no-such-command"},
         "unset": {"command": "x", "env": {"A": "${NO_SUCH_VARIABLE}"}},
     }
