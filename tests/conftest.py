@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import ssl
@@ -17,7 +18,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import psutil
 import pytest
@@ -40,7 +41,11 @@ MODERN = {
 }
 
 
-def wait_until(condition: Callable[[], Any], seconds: float = 15.0, what: str = "the condition") -> Any:
+BOUND: Final = 60.0
+"""Seconds that a test waits for what must come: an end to a hang, and no measure of how fast the machine is."""
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = BOUND, what: str = "the condition") -> Any:
     """Poll a condition, bounded."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -50,7 +55,7 @@ def wait_until(condition: Callable[[], Any], seconds: float = 15.0, what: str = 
     raise AssertionError(f"{what} did not come true within {seconds} s")
 
 
-async def until(condition: Callable[[], Any], seconds: float = 15.0, what: str = "the condition") -> Any:
+async def until(condition: Callable[[], Any], seconds: float = BOUND, what: str = "the condition") -> Any:
     """As :func:`wait_until`, on an event loop."""
     async with asyncio.timeout(seconds):
         while not (value := condition()):
@@ -58,15 +63,27 @@ async def until(condition: Callable[[], Any], seconds: float = 15.0, what: str =
     return value
 
 
+def free_port() -> int:
+    """A TCP port of the loopback interface that nobody listens on, and that no outgoing connection gets.
+
+    The system gives those from 32768 on: one could take the port before a server has it, or while a server restarts.
+    """
+    while True:
+        port = random.randrange(10_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
 async def interrupt(process: asyncio.subprocess.Process) -> int:
     """Send a child SIGINT and return its exit code; one that goes on is killed, and a failure."""
     process.send_signal(signal.SIGINT)
     try:
-        return await asyncio.wait_for(process.wait(), 20)
+        return await asyncio.wait_for(process.wait(), BOUND)
     except TimeoutError:
         process.kill()
         await process.wait()
-        raise AssertionError("SIGINT did not end it within 20 s") from None
+        raise AssertionError(f"SIGINT did not end it within {BOUND} s") from None
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -106,9 +123,7 @@ class Jupyter:
         self.home = home
         self.configuration = home / "mcp.json"
         self.configuration.write_text(json.dumps({"mcpServers": servers}))
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = port or probe.getsockname()[1]
+        self.port = port or free_port()
         self.tls = tls
         scheme = "http" if tls is None else "https"
         self.url = f"{scheme}://127.0.0.1:{self.port}{base_url}"
@@ -153,7 +168,7 @@ class Jupyter:
                 return self.rest("GET", "health")[0] == 200
             return False
 
-        wait_until(answers, 30, "Jupyter's start")
+        wait_until(answers, what="Jupyter's start")
 
     def stop(self) -> None:
         if self.process.poll() is None:
@@ -172,7 +187,7 @@ class Jupyter:
         request = urllib.request.Request(self.url + path, data, headers or {}, method=method)
         opener = urllib.request.build_opener(NoRedirect, urllib.request.HTTPSHandler(context=self.tls))
         try:
-            with opener.open(request, timeout=20) as response:
+            with opener.open(request, timeout=BOUND) as response:
                 return response.status, dict(response.headers), response.read()
         except urllib.error.HTTPError as error:
             return error.code, dict(error.headers), error.read()
@@ -194,6 +209,7 @@ class Jupyter:
             "subprotocols": ["mcp"],
             "max_size": None,
             "compression": None,
+            "open_timeout": BOUND,
         }
         if self.tls is not None:
             defaults["ssl"] = self.tls
@@ -276,7 +292,7 @@ class Peer:
         await self.link.send(json.dumps({"jsonrpc": "2.0", **message}))
 
     async def receive(self) -> dict[str, Any]:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(BOUND):
             return json.loads(await self.link.recv())
 
     async def call(

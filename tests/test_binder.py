@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import venv
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import wait_until
+from tests.conftest import free_port, wait_until
 
 ROOT = Path(__file__).parents[1]
 pytestmark = [pytest.mark.binder]
@@ -83,9 +82,7 @@ async def test_the_notebook_connects_calls_is_cut_and_goes_on(fresh):
     assert "mcp_ws_ide" in fresh.run("jupyter", "server", "extension", "list")
     workspaces = fresh.run("jupyter", "lab", "workspaces", "export")
     assert {"notebook:binder/demo.ipynb", "terminal:1"} <= set(json.loads(workspaces)["data"])
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = ["binder/start", "jupyter", "lab", "--no-browser", "--allow-root", f"--ServerApp.port={port}"]
     lab = fresh.start(*command, "--ServerApp.ip=127.0.0.1")
     try:

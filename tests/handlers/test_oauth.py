@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import httpx
 import pytest
 
-from tests.conftest import MODERN, QUICK, Jupyter, Peer, wait_until
+from tests.conftest import MODERN, QUICK, Jupyter, Peer, free_port, wait_until
 
 ROOT = Path(__file__).parents[2]
 USERS = {"alice-token": "alice", "bob-token": "bob", "test-token-0123456789": "root"}
@@ -28,11 +28,7 @@ class Protected:
     """``tests/servers/oauth.py`` in a process of its own."""
 
     def __init__(self, kind: str) -> None:
-        ports = []
-        with socket.socket() as one, socket.socket() as other:
-            for probe in (one, other):
-                probe.bind(("127.0.0.1", 0))
-                ports.append(probe.getsockname()[1])
+        ports = [free_port(), free_port()]
         self.url, self.issuer = f"http://127.0.0.1:{ports[0]}/{PATHS[kind]}", f"http://127.0.0.1:{ports[1]}"
         self.kind = kind
         program = [sys.executable, str(ROOT / "tests/servers/oauth.py"), *map(str, ports), kind]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -35,13 +34,6 @@ def npm() -> str:
     """Path of npm; Node is beside it."""
     beside = Path(sys.executable).with_name("npm")
     return str(beside) if beside.exists() else shutil.which("npm") or "npm"
-
-
-def free_port() -> int:
-    """A TCP port of the loopback interface that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def need(present: bool, what: str) -> None:

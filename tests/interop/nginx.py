@@ -8,7 +8,7 @@ import socket
 import subprocess
 from pathlib import Path
 
-from tests.conftest import wait_until
+from tests.conftest import free_port, wait_until
 from tests.interop.conftest import need
 
 
@@ -23,9 +23,7 @@ class Nginx:
     def __init__(self, served: str, folder: Path) -> None:
         self.program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
         need(self.program is not None, "nginx")
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         temporary = "".join(
             f"{name}_temp_path {folder}/{name};"
             for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")

@@ -18,8 +18,8 @@ from websockets.exceptions import InvalidStatus
 
 from mcp_ws_ide.client import Unauthorized, connect
 from tests.chromium import CHROMIUM, LAUNCH
-from tests.conftest import DEMO, FAST_SERVER, MODERN, Jupyter, Peer, wait_until
-from tests.interop.conftest import ROOT, echo_on_the_page, free_port, need, node
+from tests.conftest import DEMO, FAST_SERVER, MODERN, Jupyter, Peer, free_port, wait_until
+from tests.interop.conftest import ROOT, echo_on_the_page, need, node
 from tests.interop.proxies import Outside, ThroughAProxy
 
 pytestmark = [pytest.mark.node, pytest.mark.heavy]

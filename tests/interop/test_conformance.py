@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import wait_until
+from tests.conftest import free_port, wait_until
 from tests.interop.conftest import PACKAGES
 
 SUITE = PACKAGES / "@modelcontextprotocol" / "conformance" / "dist" / "index.js"
@@ -29,12 +29,6 @@ WORSE_THROUGH_THE_GATEWAY = {
 }
 SCENARIOS = {"2025-11-25": 33, "2026-07-28": 40}
 """How many scenarios each revision has at least, the tasks extension aside."""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture

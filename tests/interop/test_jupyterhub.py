@@ -22,8 +22,8 @@ from websockets.asyncio.client import connect as websocket
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.chromium import CHROMIUM, LAUNCH
-from tests.conftest import DEMO, FAST_SERVER, MODERN, Peer, until, wait_until
-from tests.interop.conftest import PACKAGES, echo_on_the_page, free_port, need, node
+from tests.conftest import DEMO, FAST_SERVER, MODERN, Peer, free_port, until, wait_until
+from tests.interop.conftest import PACKAGES, echo_on_the_page, need, node
 from tests.interop.proxies import Outside, ThroughAProxy
 
 pytestmark = [pytest.mark.node, pytest.mark.heavy]

@@ -16,7 +16,7 @@ import pytest
 from mcp_ws_ide.config.spec import ServerSpec
 from mcp_ws_ide.transports import Supplies, Transport, make_transport
 from mcp_ws_ide.transports.processes import ProcessSupervisor
-from tests.conftest import MODERN, until, wait_until
+from tests.conftest import MODERN, free_port, until, wait_until
 from tests.transports.peers import Recorder
 
 ROOT = Path(__file__).parents[2]
@@ -33,9 +33,7 @@ def serve() -> Iterator[Callable[[str, str], str]]:
     running: list[subprocess.Popen[bytes]] = []
 
     def start(python: str, kind: str) -> str:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         program = ROOT / "tests" / "servers" / "over_http.py"
         running.append(subprocess.Popen([python, str(program), kind, str(port)], cwd="/"))
 
