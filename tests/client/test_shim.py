@@ -19,7 +19,7 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp_ws_ide.client.shim import LAST_ANSWERS, LAST_LINES
 from mcp_ws_ide.ide_entries import IDES
 from tests.chaos import ChaosLink
-from tests.conftest import FAST_SERVER, MODERN, Jupyter, wait_until
+from tests.conftest import BOUND, FAST_SERVER, MODERN, Jupyter, wait_until
 
 COMMAND = [sys.executable, "-m", "mcp_ws_ide.client.shim"]
 
@@ -181,6 +181,10 @@ def test_an_entry_without_a_token_lets_the_ide_ask(jupyter):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_the_session_at_once(jupyter, number):
+    def sessions() -> set[str]:
+        return {s["id"] for s in jupyter.rest("GET", "sessions")[1]["sessions"] if s["server"] == "fast"}
+
+    others = sessions()
     process = subprocess.Popen(
         [*COMMAND, jupyter.endpoint("fast")],
         stdin=subprocess.PIPE,
@@ -192,13 +196,10 @@ def test_a_signal_ends_the_session_at_once(jupyter, number):
     process.stdin.flush()
     assert b'"tools"' in process.stdout.readline()
 
-    def sessions() -> list:
-        return [s for s in jupyter.rest("GET", "sessions")[1]["sessions"] if s["server"] == "fast"]
-
-    before = len(sessions())
+    (mine,) = sessions() - others
     process.send_signal(number)
-    process.wait(10)
-    wait_until(lambda: len(sessions()) == before - 1, what="the end of the session")
+    process.wait(BOUND)
+    wait_until(lambda: mine not in sessions(), what="the end of the session")
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import asyncio
 import base64
 import json
 import re
-import time
 
 import pytest
 from websockets.asyncio.client import connect
@@ -14,7 +13,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from mcp_ws_ide.handlers import ROUTES
 from mcp_ws_ide.observe.redaction import Redactor
-from tests.conftest import Jupyter, Peer
+from tests.conftest import BOUND, Jupyter, Peer
 
 EVIL = "https://evil.example"
 UPGRADE = {
@@ -196,7 +195,7 @@ async def test_a_revoked_token_drops_its_links_and_opens_none(jupyter):
     async with connect(jupyter.endpoint("fast"), **bearer(token["token"]), user_agent_header="tests") as link:
         await Peer(link).call(1, "tools/list")
         assert jupyter.rest("DELETE", f"tokens/{token['id']}")[0] == 204
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(BOUND):
             with pytest.raises(ConnectionClosed):
                 await link.recv()
         assert link.close_code == 4403
@@ -207,12 +206,10 @@ async def test_a_revoked_token_drops_its_links_and_opens_none(jupyter):
 async def test_an_expired_token_drops_its_links(jupyter):
     token = mint(jupyter, "fast", expires_in=1)
     async with connect(jupyter.endpoint("fast"), **bearer(token["token"]), user_agent_header="tests") as link:
-        start = time.monotonic()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(BOUND):
             with pytest.raises(ConnectionClosed):
                 await link.recv()
         assert link.close_code == 4401
-        assert time.monotonic() - start < 6
     assert await status_of(jupyter, **bearer(token["token"])) == 401
 
 

@@ -140,10 +140,10 @@ def test_a_catastrophic_regular_expression_gives_up_in_time():
     t = Transcript()
     for number in range(200):
         t.send("c>", call(number, "a" * 60))
-    start = time.monotonic()
+    start = time.process_time()
     with pytest.raises(FilterTooSlow, match="simpler"):
         parse(SLOW.replace("$", "!")).rows(t.journal.store)
-    assert time.monotonic() - start < 10 * REGEX_TIME
+    assert time.process_time() - start < 10 * REGEX_TIME
     t.journal.close()
 
 

@@ -119,7 +119,7 @@ async def test_q_ends_it_at_once_also_when_the_gateway_hangs(jupyter, terminal, 
     (inspector,) = shell.children()
     await terminal.until(lambda: len(inspector.net_connections("tcp")) > 1, "a question beside the tap")
     terminal.keys("q")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(LEAVE - 3):  # before it would be ended the hard way
         await terminal.until(lambda: terminal.ended == "0", "the end")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import httpx
 import pytest
 
 from mcp_ws_ide.client import Reconnect, connect
-from tests.conftest import DEMO, FAST_SERVER, MODERN, Jupyter, until
+from tests.conftest import BOUND, DEMO, FAST_SERVER, MODERN, Jupyter, until
 from tests.handlers.test_tls import Certificates
 from tests.interop.nginx import Nginx
 
@@ -65,7 +64,7 @@ async def test_an_event_stream_is_not_held_back(nginx):
     url = f"https://127.0.0.1:{proxy.port}/mcp-ws/servers/fast"
     params = {
         "name": "slow",
-        "arguments": {"steps": 1, "delay": 6},
+        "arguments": {"steps": 1, "delay": 600},
         "_meta": {**MODERN, "progressToken": 1},
     }
     headers = {
@@ -76,14 +75,12 @@ async def test_an_event_stream_is_not_held_back(nginx):
         "Mcp-Name": "slow",
     }
     message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
-    started = time.monotonic()
     async with (
-        httpx.AsyncClient(verify=certificates.trusting, timeout=20) as client,
+        httpx.AsyncClient(verify=certificates.trusting, timeout=BOUND) as client,
         client.stream("POST", url, json=message, headers=headers) as response,
     ):
         async for line in response.aiter_lines():
             if line.startswith("data: "):
                 break
-        assert '"progress":0' in line
-        assert time.monotonic() - started < 5, "the first event came before the call had ended"
+        assert '"progress":0' in line, "the first event came before the call had ended"
     await until(lambda: jupyter.rest("GET", "health")[1]["sessions"] == 0, what="the cancellation")

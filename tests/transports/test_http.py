@@ -21,7 +21,7 @@ from mcp_ws_ide.transports import http, http_exchange
 from mcp_ws_ide.transports.http import HttpTransport
 from mcp_ws_ide.transports.mirrored import MAX_ANNOTATIONS, annotated
 from mcp_ws_ide.transports.remote import Bounds, Remote
-from tests.conftest import MODERN, until
+from tests.conftest import BOUND, MODERN, until
 from tests.transports.peers import Recorder
 from tests.transports.raw_http import Request, Server
 
@@ -787,13 +787,13 @@ async def test_a_server_that_never_opens_the_session_is_not_waited_for_for_ever(
     monkeypatch.setattr(http, "OPENING_TIMEOUT", 0.2)
 
     async def handler(request: Request) -> None:
-        await asyncio.sleep(60)
+        await asyncio.sleep(600)
 
     async with Server(handler) as server:
         client = await make(server.url)
         client.send("initialize", {"protocolVersion": "2025-11-25"}, 1, modern=False)
         await until(lambda: server.requests)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(BOUND):
             await client.transport.close()
         assert [request.method for request in server.requests] == ["POST"]
 
