@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+import subprocess
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,7 @@ import pytest
 
 from tests.chaos import ChaosLink
 from tests.chromium import CHROMIUM, LAUNCH
-from tests.conftest import DEMO, FAST_SERVER, Jupyter
+from tests.conftest import BOUND, DEMO, FAST_SERVER, Jupyter
 from tests.interop.conftest import need, node
 
 ROOT = Path(__file__).parents[2]
@@ -93,41 +96,64 @@ class Driver:
         return ["resumed" if s.get("resumed") else s["kind"] for s in self.named("state")]
 
 
-async def node_driver(stack: AsyncExitStack, program: str) -> Driver:
-    process = await asyncio.create_subprocess_exec(
-        program,
-        str(FRONTEND / "test" / "driver" / "node.mjs"),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        limit=64 << 20,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    stdin, stdout = process.stdin, process.stdout
+class Node:
+    """A Node process for the tests of a module, one after the other; each has a driver of its own in it."""
 
-    async def write(line: str) -> None:
-        stdin.write(line.encode() + b"\n")
-        await stdin.drain()
+    def __init__(self, program: str) -> None:
+        script = str(FRONTEND / "test" / "driver" / "node.mjs")
+        self.process = subprocess.Popen([program, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._tell: Callable[[str], object] = str
+        threading.Thread(target=self._read, daemon=True).start()
 
-    driver = Driver(write)
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            with contextlib.suppress(RuntimeError):  # the loop of a test that is over
+                self._tell(line.decode())
 
-    async def read() -> None:
-        async for line in stdout:
-            driver.told(line.decode())
+    async def write(self, line: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(line.encode() + b"\n")
+        self.process.stdin.flush()
 
-    reader = asyncio.create_task(read())
+    async def driver(self) -> Driver:
+        """A new driver, told of on the running loop; what the one before it had open is closed."""
+        loop, begun, driver = asyncio.get_running_loop(), asyncio.Event(), Driver(self.write)
 
-    async def end() -> None:
-        stdin.close()
+        def told(line: str) -> None:
+            if begun.is_set():
+                driver.told(line)
+            elif json.loads(line).get("n") == "fresh":  # until then, it is the driver before it that tells
+                begun.set()
+
+        self._tell = lambda line: loop.call_soon_threadsafe(told, line)
+        await self.write(json.dumps({"n": "fresh", "do": "fresh"}))
+        await asyncio.wait_for(begun.wait(), BOUND)
+        return driver
+
+    def end(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
         try:
-            await asyncio.wait_for(process.wait(), 10)
-        except TimeoutError:
-            process.kill()
-            await process.wait()
-        await reader
+            self.process.wait(BOUND)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
 
-    stack.push_async_callback(end)
-    return driver
+
+@pytest.fixture(scope="module")
+def node_process() -> Iterator[Callable[[str], Node]]:
+    """The Node process of a program, started where there is none or the last one has ended."""
+    running: dict[str, Node] = {}
+
+    def of(program: str) -> Node:
+        if program not in running or running[program].process.poll() is not None:
+            running[program] = Node(program)
+        return running[program]
+
+    yield of
+    for one in running.values():
+        one.end()
 
 
 async def page_driver(stack: AsyncExitStack, url: str, cookie: bool = False) -> tuple[Driver, Any]:
@@ -187,7 +213,7 @@ def own(tmp_path_factory: pytest.TempPathFactory, frontend: Path) -> Any:
 
 @pytest.fixture
 async def drivers(
-    frontend: Path, request: pytest.FixtureRequest
+    frontend: Path, request: pytest.FixtureRequest, node_process: Callable[[str], Node]
 ) -> AsyncIterator[Callable[..., Awaitable[Driver]]]:
     """Make drivers: ``await drivers("node", jupyter)``; ``link`` is a proxy before the gateway."""
     async with AsyncExitStack() as stack:
@@ -198,7 +224,7 @@ async def drivers(
             if runtime != "chromium":
                 program = request.getfixturevalue("node22") if runtime == "node22" else node()
                 assert program is not None
-                return await node_driver(stack, program)
+                return await node_process(program).driver()
             port = jupyter.port if link is None else link.port
             url = jupyter.url.replace(str(jupyter.port), str(port))
             driver, driver.page = await page_driver(stack, f"{url}mcp-ws/?token={jupyter.token}", **options)
