@@ -139,7 +139,7 @@ async def test_refusals_are_not_taken_for_a_bad_network(own):
     with pytest.raises(Unauthorized, match="401"):
         async with negotiating_transport(url, token="wrong"):
             pass
-    with pytest.raises(UnknownServer, match="no server 'nope'"):
+    with pytest.raises(UnknownServer, match="server 'nope' is not configured"):
         async with negotiating_transport(url.replace("demo", "nope"), token=own.token):
             pass
     with pytest.raises(Unauthorized, match=r"websocket: .*401.*poll: .*401"):

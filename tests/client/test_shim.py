@@ -79,7 +79,7 @@ def test_lines_pass_verbatim_and_open_requests_are_answered_after_the_end_of_std
 
 def test_mistakes_end_in_words(jupyter):
     for arguments, code, word in (
-        (["nope"], 1, "there is no server"),
+        (["nope"], 1, "is not configured"),
         (["no/name"], 2, "server name"),
         ([], 2, "NAME|URL"),
         (["config", "emacs", "fast"], 2, "invalid choice"),
