@@ -589,7 +589,7 @@ async def test_a_server_that_refuses_to_be_asked_what_it_speaks_is_an_older_one(
 
     async with Server(handler) as server:
         client = await make(server.url)
-        client.transport.send(probe("1"))
+        client.transport.send(probe("1").data)
         refused = await client.answer(0)
         assert refused["error"]["code"] == -32601
         assert str(status) in refused["error"]["message"]

@@ -177,7 +177,7 @@ async def test_a_body_that_trickles_holds_up_the_messages_behind_it_for_a_bounde
 async def test_a_server_that_refuses_to_be_asked_what_it_speaks_is_an_older_one(attach, status):
     async with Server(Legacy(taken=status)) as server:
         transport, receiver = await attach(server.url)
-        transport.send(probe("1"))
+        transport.send(probe("1").data)
         await until(lambda: receiver.messages)
         answer = parse(receiver.messages[0])
         assert refused_probe(answer) == ""
@@ -201,6 +201,6 @@ async def test_a_probe_that_is_held_holds_up_no_handshake(attach):
 
     async with Server(handler) as server:
         transport, receiver = await attach(server.url)
-        transport.send(probe("0"))
+        transport.send(probe("0").data)
         transport.send(b'{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}')
         await until(lambda: ANSWER in receiver.messages, what="the answer to the handshake")
