@@ -1,4 +1,4 @@
-"""Batches of JSON-RPC messages, which MCP had in 2025-03-26 alone. Pure."""
+"""Batches of JSON-RPC messages, which only MCP 2025-03-26 allows. Pure."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from typing import Final
 import msgspec
 
 MAX_ITEMS: Final = 1000
-"""Messages of one batch; what follows is dropped, in words."""
+"""Most messages of one batch; the rest is dropped and reported."""
 
 _items_of = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 def items(data: bytes) -> Iterator[bytes]:
-    """The messages of a batch, one after the other.
+    """Yield the messages of a batch.
 
     Raises:
-        ValueError: it is broken, or nested or too long from some message on, in words.
+        ValueError: the batch is not valid JSON; or, at the message concerned, it is nested or too long.
     """
     try:
-        found = _items_of(data)
+        raw_items = _items_of(data)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"a broken batch: {error}") from None
+        raise ValueError(f"not valid JSON: {error}") from None
     except RecursionError:
-        raise ValueError("a batch with a message that is nested too deeply") from None
-    for number, item in enumerate(found):
+        raise ValueError("a message in it is nested too deeply") from None
+    for number, item in enumerate(raw_items):
         message = bytes(item)
         if number == MAX_ITEMS:
-            raise ValueError(f"a batch of more than {MAX_ITEMS} messages")
+            raise ValueError(f"it has more than {MAX_ITEMS} messages")
         if message[:1] == b"[":
-            raise ValueError("a batch in a batch")
+            raise ValueError("it contains a batch")
         yield message

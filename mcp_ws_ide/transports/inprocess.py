@@ -1,7 +1,7 @@
 """Servers that are Python objects in Jupyter's own process: an SDK server, or a callable that returns one.
 
-Beside the OAuth flow the one part of the gateway that uses the SDK, and only once such a server is configured. The
-object shares Jupyter's process and event loop: what blocks or exits there does so to all of Jupyter.
+Besides the OAuth flow, this is the only part of the gateway that uses the SDK, and only when such a server is
+configured. The object shares Jupyter's process and event loop: if it blocks or exits, so does all of Jupyter.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ from mcp_ws_ide.transports.base import Receiver, Supplies
 from mcp_ws_ide.transports.lines import END_BYTES, over_limit, too_large
 from mcp_ws_ide.transports.tasked import CLOSE_TIMEOUT, TaskedTransport, within
 
+MAX_DETAIL: Final = 500
+"""Characters of an error's message that are shown."""
 _PRIVATE: Final = ("_lowlevel_server", "_mcp_server")
-"""Where ``MCPServer`` (SDK 2.x) and ``FastMCP`` (SDK 1.x, fastmcp) keep the server that takes streams."""
+"""Where ``MCPServer`` (SDK 2.x) and ``FastMCP`` (SDK 1.x, fastmcp) keep the server that runs on streams."""
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +37,7 @@ class InProcessTransport(TaskedTransport):
 
     Args:
         target: ``module:object``.
-        max_message_bytes: longest answer; a longer one becomes an error.
+        max_message_bytes: longest message from the object; a longer answer is replaced by an error.
         load_timeout: seconds for the import, and for a callable to return.
         high_water: queued bytes above which ``write_paused`` is called.
         max_queued_bytes: queued bytes above which the server counts as stuck.
@@ -45,7 +47,7 @@ class InProcessTransport(TaskedTransport):
 
     @classmethod
     def from_spec(cls, spec: ServerSpec, supplies: Supplies) -> Self:
-        """The object that the configuration names."""
+        """Return a transport for the object that a spec names."""
         return cls(
             spec.target or "",
             max_message_bytes=supplies.max_message_bytes,
@@ -72,41 +74,43 @@ class InProcessTransport(TaskedTransport):
         self._server_write, self._from_server = anyio.create_memory_object_stream[Any](0)
 
     async def connect(self, receiver: Receiver) -> None:
-        """Import the object and start its run; see :meth:`Transport.connect`."""
+        """Import the object and run it; see :meth:`Transport.connect`."""
         try:
             async with asyncio.timeout(self._load_timeout):
                 server = await self._load()
                 options = server.create_initialization_options()
         except TimeoutError:
-            words = f"{self._where} was not loaded within {self._load_timeout:g} s (connect_timeout)"
-            raise TransportError(words) from None
+            limit = f"{self._load_timeout:g} s (connect_timeout)"
+            raise TransportError(f"{self._where} was not loaded within {limit}") from None
         except (Exception, SystemExit) as error:
             if isinstance(error, TransportError):
                 raise
-            raise TransportError(f"{self._where} cannot be loaded: {_words(error)}") from error
+            raise TransportError(f"{self._where} cannot be loaded: {_error_text(error)}") from error
         self._receiver = receiver
         self._spawn(self._serve(server, options), "serve")
         self._spawn(self._read(), "read")
         self._spawn(self._write(), "write")
 
     async def _load(self) -> Any:
-        found = _low_level(await asyncio.to_thread(_import, self._where))
-        if callable(found) and (isinstance(found, type) or not _is_server(found)):
-            found = found()
-            found = _low_level(await found if inspect.isawaitable(found) else found)
-        if not _is_server(found):
-            words = f"{self._where} is no server: neither it nor what it returns has run() and"
-            raise TransportError(f"{words} create_initialization_options(), as those of the MCP SDK have")
-        return found
+        server = _low_level(await asyncio.to_thread(_import, self._where))
+        if callable(server) and (isinstance(server, type) or not _is_server(server)):
+            server = server()
+            server = _low_level(await server if inspect.isawaitable(server) else server)
+        if not _is_server(server):
+            methods = "run() and create_initialization_options(), as servers of the MCP SDK have"
+            raise TransportError(
+                f"{self._where} is not a server: neither it nor what it returns has {methods}"
+            )
+        return server
 
     async def _serve(self, server: Any, options: Any) -> None:
-        reason = "the server object ended its run"
+        reason = "the server object returned from run()"
         try:
             async with self._server_read, self._server_write:
                 await server.run(self._server_read, self._server_write, options)
         except Exception as error:
             log.warning("server object %s failed", self._where, exc_info=error)
-            reason = f"the server object failed: {_words(error)}"
+            reason = f"the server object failed: {_error_text(error)}"
         self._begin_close(reason)
 
     # --- messages -------------------------------------------------------------------------------
@@ -117,10 +121,11 @@ class InProcessTransport(TaskedTransport):
         async for message in self._from_server:
             await self._reading.wait()
             data = as_text(message)
-            self._deliver(data if len(data) <= self._max_message else self._withheld(data))
+            self._deliver(data if len(data) <= self._max_message else self._replaced(data))
         self._drained.set()
 
-    def _withheld(self, data: bytes) -> bytes:
+    def _replaced(self, data: bytes) -> bytes:
+        """Return the error that replaces an answer over the limit."""
         self._noise(f"a message of {len(data)} bytes was dropped, {over_limit(self._max_message)}")
         raw_id = messages.answered_id(data[:END_BYTES], data[-END_BYTES:])
         return too_large(raw_id, f"the answer has {len(data)} bytes", self._max_message)
@@ -133,15 +138,15 @@ class InProcessTransport(TaskedTransport):
         self._wake.set()
         self._check_flow()
         if self._queued > self._max_queued:
-            self._begin_close(f"{self._queued} bytes wait for the server object")
+            self._begin_close(self._stuck_reason)
 
     @property
     def queued_bytes(self) -> int:
-        """Bytes the object has not taken yet."""
+        """Bytes the object has not accepted yet."""
         return self._queued
 
     async def _write(self) -> None:
-        # Either end of the stream closes in the midst of a message where the attachment or the object ends.
+        # Either end of the stream may close during a message, when the attachment or the object ends.
         with contextlib.suppress(anyio.ClosedResourceError, anyio.BrokenResourceError):
             async with self._to_server:
                 while True:
@@ -162,19 +167,19 @@ class InProcessTransport(TaskedTransport):
         self._check_flow()
 
     def _refuse(self, data: bytes, error: Exception) -> None:
-        """What the SDK cannot read, the server cannot answer."""
+        """Answer a message that the SDK cannot read, since the server never sees it."""
         message = messages.parse(data)
-        words = f"the SDK of this server cannot read the message: {str(error)[:500]}"
+        reason = f"the SDK of this server cannot read the message: {str(error)[:MAX_DETAIL]}"
         if message.kind is Kind.REQUEST:
             outcome = {"outcome": "not_sent"}
-            self._deliver(messages.error_response(message.id, INVALID_REQUEST, words, outcome))
+            self._deliver(messages.error_response(message.id, INVALID_REQUEST, reason, outcome))
         else:
-            self._noise(words)
+            self._noise(reason)
 
     # --- close ----------------------------------------------------------------------------------
 
     async def _finish(self) -> None:
-        """The end of its input is how a server is told to end."""
+        """End the server's input, which asks it to end, and drain its output."""
         self._to_server.close()
         self._reading.set()
         await within(CLOSE_TIMEOUT, self._drained.wait())
@@ -186,10 +191,10 @@ class InProcessTransport(TaskedTransport):
 
 def _import(target: str) -> Any:
     module, _, path = target.partition(":")
-    found: Any = importlib.import_module(module)
+    value: Any = importlib.import_module(module)
     for name in path.split("."):
-        found = getattr(found, name)
-    return found
+        value = getattr(value, name)
+    return value
 
 
 def _low_level(server: Any) -> Any:
@@ -199,11 +204,12 @@ def _low_level(server: Any) -> Any:
     return server
 
 
-def _is_server(found: Any) -> bool:
-    return all(callable(getattr(found, name, None)) for name in ("run", "create_initialization_options"))
+def _is_server(value: Any) -> bool:
+    return all(callable(getattr(value, name, None)) for name in ("run", "create_initialization_options"))
 
 
-def _words(error: BaseException) -> str:
+def _error_text(error: BaseException) -> str:
+    """Return type and message of an error; those of the first three errors in a group."""
     if isinstance(error, BaseExceptionGroup):
-        return "; ".join(_words(inner) for inner in error.exceptions[:3])
-    return f"{type(error).__name__}: {str(error)[:500]}"
+        return "; ".join(_error_text(inner) for inner in error.exceptions[:3])
+    return f"{type(error).__name__}: {str(error)[:MAX_DETAIL]}"

@@ -1,4 +1,4 @@
-"""One JSON object a line: cuts a byte stream into messages, bounded. Knows nothing of pipes or sockets."""
+"""One JSON object per line: splits a byte stream into messages, within limits. Knows nothing of pipes or sockets."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from mcp_ws_ide.errors import RESPONSE_TOO_LARGE
 from mcp_ws_ide.transports.base import Receiver
 
 END_BYTES: Final = 2048
-"""What is kept of either end of a line that is over the limit, to tell whose answer it was."""
+"""Bytes kept of each end of a line over the limit, to find the request that it answers."""
 NOISE_CHARACTERS: Final = 2000
-"""How much of a line that is no message is passed on."""
+"""Characters passed on of a line that is not a message."""
 
 
 class MessageLines:
     """Passes the lines of a server to its receiver.
 
     Args:
-        limit: longest line, in bytes; a longer one is skipped and reported as noise; if it was an answer, an
-            error of that id takes its place.
-        source: what the noise is said to come from.
+        limit: longest line, in bytes. A longer one is dropped and reported as noise; an answer is replaced by an error
+            with its id.
+        source: source of the noise (:meth:`Receiver.noise_received`).
     """
 
     def __init__(self, limit: int, source: str) -> None:
@@ -34,15 +34,16 @@ class MessageLines:
             if line[:1] == b"{":
                 receiver.message_received(line)
             elif stripped := line.strip():
-                self._odd_line(stripped, receiver)
+                self._take_unusual(stripped, receiver)
         if self._splitter.skipped:
             size, self._splitter.skipped = self._splitter.skipped, 0
-            words = f"a line of {size} bytes was dropped, {over_limit(self._limit)}"
-            receiver.noise_received(self._source, words)
+            report = f"a line of {size} bytes was dropped, {over_limit(self._limit)}"
+            receiver.noise_received(self._source, report)
             if raw_id := messages.answered_id(*self._splitter.ends):
                 receiver.message_received(too_large(raw_id, f"the answer has {size} bytes", self._limit))
 
-    def _odd_line(self, stripped: bytes, receiver: Receiver) -> None:
+    def _take_unusual(self, stripped: bytes, receiver: Receiver) -> None:
+        """Take a line that does not begin with a brace: an indented message, or noise."""
         if stripped[:1] == b"{":
             receiver.message_received(stripped)
         else:
@@ -50,7 +51,7 @@ class MessageLines:
 
 
 class LineSplitter:
-    """Cuts a byte stream into lines, in time proportional to its length."""
+    """Splits a byte stream into lines, in time linear in its length."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -58,12 +59,12 @@ class LineSplitter:
         self._size = 0
         self._skipping = False
         self.skipped = 0
-        """Size of the last line that was over the limit; the reader resets it."""
+        """Size of the last line over the limit, in bytes; the caller resets it to 0."""
         self.ends = (b"", b"")
-        """How that line began and ended, :data:`END_BYTES` each."""
+        """The first and last :data:`END_BYTES` of that line."""
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The lines that ``data`` completes, without their ends."""
+        """Return the lines that ``data`` completes, without line ends."""
         lines = []
         start, end = 0, data.find(b"\n")
         while end >= 0:
@@ -102,15 +103,15 @@ class LineSplitter:
 
 
 def over_limit(limit: int) -> str:
-    """Says which limit was exceeded."""
-    return f"over the limit of {limit} (max_message_bytes)"
+    """Say which limit was exceeded, in bytes."""
+    return f"over the limit of {limit} bytes (max_message_bytes)"
 
 
 def too_large(raw_id: bytes, what: str, limit: int) -> bytes:
-    """The error that takes the place of an answer over the limit."""
+    """Return the JSON-RPC error that replaces an answer over the limit."""
     return messages.error_response(raw_id, RESPONSE_TOO_LARGE, f"{what}, {over_limit(limit)}")
 
 
 def printable(line: bytes) -> str:
-    """The beginning of what is no message, as text."""
+    """Return the beginning of a line as text."""
     return line[: NOISE_CHARACTERS * 4].decode(errors="replace")[:NOISE_CHARACTERS]

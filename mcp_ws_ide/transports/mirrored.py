@@ -1,4 +1,4 @@
-"""The headers that repeat a modern message (MCP 2026-07-28, basic/transports: standard and custom headers). Pure."""
+"""The headers that mirror a modern message (MCP 2026-07-28, basic/transports: standard and custom headers). Pure."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.messages import Message
 
 NAMED_BY: Final = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
-"""The member of params that ``Mcp-Name`` repeats, by method."""
+"""The member of params that ``Mcp-Name`` mirrors, by method."""
 MAX_TOOLS: Final = 1000
-"""Tools whose ``x-mcp-header`` annotations are remembered."""
+"""Most tools whose ``x-mcp-header`` annotations are remembered."""
 MAX_DEPTH: Final = 16
-"""Nesting of properties that is searched for annotations."""
+"""Deepest nesting of properties that is searched for annotations."""
 MAX_ANNOTATIONS: Final = 64
-"""Annotations of one tool: servers commonly take a hundred headers, or some KiB of them."""
+"""Most annotations of one tool; servers commonly accept a hundred headers, or a few KiB of them."""
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
 _PLAIN: Final = re.compile(r"[\x20-\x7e]*")
@@ -29,7 +29,7 @@ Path = tuple[str, ...]
 
 
 def encode_value(text: str) -> str:
-    """A header value: as it is, or as ``=?base64?…?=`` where it would not survive."""
+    """Return a header value: the text itself, or ``=?base64?…?=`` if a header would not preserve it."""
     if _PLAIN.fullmatch(text) and text == text.strip() and not _ENCODED.fullmatch(text):
         return text
     return f"=?base64?{base64.b64encode(text.encode()).decode()}?="
@@ -50,13 +50,13 @@ class _Call(msgspec.Struct):
 
 
 class MirroredHeaders:
-    """Makes the headers of each message, and learns from the tool lists that pass by."""
+    """Derives the headers of each message; learns the custom ones of tools from the tool lists that pass."""
 
     def __init__(self) -> None:
         self._tools: dict[str, dict[Path, str]] = {}
 
     def of(self, message: Message, version: str) -> dict[str, str]:
-        """The headers of a modern request."""
+        """Return the headers of a modern request."""
         method = message.method_name
         headers = {"MCP-Protocol-Version": encode_value(version), "Mcp-Method": encode_value(method)}
         member = NAMED_BY.get(method)
@@ -86,7 +86,7 @@ class MirroredHeaders:
         return headers
 
     def learn(self, answer: Message) -> None:
-        """Take note of an answer to ``tools/list``."""
+        """Learn the annotations in an answer to ``tools/list``."""
         try:
             tools = msgspec.json.decode(answer.result, type=_Tools).tools
         except (msgspec.DecodeError, RecursionError):
@@ -100,15 +100,17 @@ class MirroredHeaders:
 
 
 def annotated(schema: Any) -> dict[Path, str]:
-    """Which properties carry ``x-mcp-header``, and the header's last part; nothing if one of them is invalid, or if
-    they are more than :data:`MAX_ANNOTATIONS`. Takes time proportional to the schema."""
-    found: dict[str, tuple[Path, str]] = {}
-    return dict(found.values()) if _collect(schema, (), found) else {}
+    """Return the properties with ``x-mcp-header``: the path of each, and the token that ends its header name.
+
+    Empty if any annotation is invalid, or if there are more than :data:`MAX_ANNOTATIONS`. Takes time linear in the
+    schema.
+    """
+    annotations: dict[str, tuple[Path, str]] = {}
+    return dict(annotations.values()) if _collect(schema, (), annotations) else {}
 
 
-def _collect(schema: Any, path: Path, found: dict[str, tuple[Path, str]]) -> bool:
-    """Returns whether every annotation is valid: a token, of a plain type, used once. ``found`` goes by the token
-    in lower case."""
+def _collect(schema: Any, path: Path, annotations: dict[str, tuple[Path, str]]) -> bool:
+    """Collect annotations by token in lower case; return whether all are valid: a token, used once, of a plain type."""
     properties = schema.get("properties") if isinstance(schema, dict) else None
     if not isinstance(properties, dict) or len(path) >= MAX_DEPTH:
         return True
@@ -117,10 +119,14 @@ def _collect(schema: Any, path: Path, found: dict[str, tuple[Path, str]]) -> boo
             continue
         token = inner.get("x-mcp-header")
         if token is not None:
-            if not _valid(token, inner) or token.lower() in found or len(found) >= MAX_ANNOTATIONS:
+            if (
+                not _valid(token, inner)
+                or token.lower() in annotations
+                or len(annotations) >= MAX_ANNOTATIONS
+            ):
                 return False
-            found[token.lower()] = (*path, name), token
-        if not _collect(inner, (*path, name), found):
+            annotations[token.lower()] = (*path, name), token
+        if not _collect(inner, (*path, name), annotations):
             return False
     return True
 

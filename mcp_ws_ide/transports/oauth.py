@@ -1,9 +1,9 @@
-"""OAuth toward remote servers (MCP 2025-11-25 and 2026-07-28, basic/authorization): tokens, and how to get them.
+"""OAuth for remote servers (MCP 2025-11-25 and 2026-07-28, basic/authorization): obtains, keeps and sends tokens.
 
 The flow itself (discovery, registration, PKCE, refresh, step-up) is the SDK's ``OAuthClientProvider``, imported once
-a server needs it. Here is what a gateway adds: whose token it is, where it is kept, who is asked for consent and who
-waits. Requests are not sent through the provider, which lets one at a time pass: it is asked only after a
-challenge. Knows nothing of JSON-RPC and of the handler that takes the browser's answer.
+a server needs it. This module adds what a gateway needs: whose token it is, where it is kept, which user is asked for
+authorization and which requests wait. Requests do not pass through the provider, which allows only one at a time; it
+runs only after a challenge. Knows nothing of JSON-RPC, or of the handler that receives the browser's answer.
 """
 
 from __future__ import annotations
@@ -38,16 +38,19 @@ from mcp_ws_ide.transports.remote import (
 )
 
 CALLBACK: Final = "mcp-ws/oauth/callback"
-"""Where the authorization server sends the browser, below the public URL."""
+"""Path below the public URL to which authorization servers send the browser back."""
 ANSWER_TIMEOUT: Final = 30.0
-"""Seconds for each answer of an authorization server, and for the challenge of the MCP server."""
+"""Seconds for each response of an authorization server, and for the challenge of the MCP server."""
 SDK_LOGGER: Final = "mcp.client.auth"
+"""Parent of the loggers of the SDK's flow."""
+MAX_PAGE_URL: Final = 8192
+"""Longest URL of an authorization page, in characters."""
 
 _ERROR: Final = re.compile(r"[a-z_]{1,60}")
 _SCOPE_VALUE: Final = re.compile(r'\bscope="?([^",]*)')
 _SCOPE_PARAMETER: Final = re.compile(r'\bscope="?[^",]*"?\s*,?\s*')
 
-for _name in ("oauth2", "utils"):  # it logs answers that it cannot read, and so what is in them
+for _name in ("oauth2", "utils"):  # it logs responses that it cannot parse, secrets included
     if logging.getLogger(f"{SDK_LOGGER}.{_name}").level == logging.NOTSET:
         logging.getLogger(f"{SDK_LOGGER}.{_name}").setLevel(logging.CRITICAL + 1)
 
@@ -55,7 +58,7 @@ log = logging.getLogger(__name__)
 
 
 class _StoredAuthorization(msgspec.Struct):
-    """One file. The first members say what the others are good for: under another configuration they are not used."""
+    """One file. The members up to ``settings`` say for which configuration the others are valid."""
 
     server: str
     principal: str
@@ -63,25 +66,25 @@ class _StoredAuthorization(msgspec.Struct):
     settings: str
     """Digest of the configured client and scope."""
     redirect_uri: str
-    """What the client was registered with."""
+    """Redirect URI with which the client was registered."""
     tokens: dict[str, Any] | None = None
     client: dict[str, Any] | None = None
-    """What the registration brought; None for a configured client."""
+    """Result of the client registration; None for a configured client."""
     metadata: dict[str, Any] | None = None
-    """Of the authorization server (RFC 8414): where to refresh."""
+    """Metadata of the authorization server (RFC 8414), which a refresh needs."""
     resource: dict[str, Any] | None = None
-    """Of the MCP server (RFC 9728)."""
+    """Metadata of the MCP server as a protected resource (RFC 9728)."""
 
 
 class _Storage:
-    """The SDK's ``TokenStorage``, over one file of mode 0600."""
+    """The SDK's ``TokenStorage`` over one private file."""
 
     def __init__(self, path: Path, fresh: _StoredAuthorization, client: Mapping[str, Any] | None) -> None:
         self._file = PrivateJsonFile(path, _StoredAuthorization)
         self._client = client
         self.stored = self._load(fresh)
         self.context: Any = None
-        """Of the provider that runs; what it has discovered is kept with its tokens."""
+        """Context of the running provider, whose discoveries are stored with its tokens."""
 
     def _load(self, fresh: _StoredAuthorization) -> _StoredAuthorization:
         """Return what is stored, if it was stored for the same server, principal and configuration as ``fresh``."""
@@ -102,31 +105,31 @@ class _Storage:
 
     @property
     def access_token(self) -> str:
-        """Empty if there is none."""
+        """The stored access token; ``""`` if there is none."""
         return str((self.stored.tokens or {}).get("access_token", ""))
 
     async def get_tokens(self) -> Any:
-        """What was stored last."""
+        """Return the stored tokens, or None."""
         from mcp.shared.auth import OAuthToken
 
         return None if self.stored.tokens is None else OAuthToken.model_validate(self.stored.tokens)
 
     async def set_tokens(self, tokens: Any) -> None:
-        """Keep them, with what a refresh needs."""
+        """Store tokens, and what a refresh needs."""
         self.stored.tokens = _dump(tokens)
         self.stored.metadata = _dump(self.context.oauth_metadata)
         self.stored.resource = _dump(self.context.protected_resource_metadata)
         self._save()
 
     async def get_client_info(self) -> Any:
-        """The configured client, else the registered one."""
+        """Return the configured client, else the registered one, else None."""
         from mcp.shared.auth import OAuthClientInformationFull
 
         client = self._client or self.stored.client
         return None if client is None else OAuthClientInformationFull.model_validate(client)
 
     async def set_client_info(self, client_info: Any) -> None:
-        """Keep a registration; the next authorization uses it again."""
+        """Store a registration for later authorizations."""
         self.stored.client = _dump(client_info)
         self._save()
 
@@ -136,12 +139,14 @@ def _dump(model: Any) -> dict[str, Any] | None:
 
 
 class Authorization:
-    """What one principal may do at one server: the token, and at most one flow that gets a new one.
+    """One principal's authorization at one server: the token, and at most one flow that obtains a new one.
+
+    Implements :class:`~mcp_ws_ide.transports.base.Authorizer`.
 
     Args:
-        owner: of the page that is waited for and of the tasks.
+        owner: owns the tasks and the pages that wait for users.
         spec: the server; its ``oauth`` is not None.
-        principal: whose token it is. Nobody else's request carries it.
+        principal: owner of the token, which is sent only with this principal's requests.
     """
 
     def __init__(self, owner: Authorizations, spec: ServerSpec, principal: str) -> None:
@@ -156,10 +161,11 @@ class Authorization:
         self._flow: asyncio.Task[str] | None = None
         self._answer: asyncio.Future[Mapping[str, str]] | None = None
         self._refusal = ""
-        self._taken = False
+        self._accepted = False
         self.page: str | None = None
-        """Where the user is to consent, while that is waited for."""
+        """URL of the page where the user is to authorize, while the flow waits for it."""
         self.page_expires = 0.0
+        """When the flow stops waiting for that page, in seconds since the epoch."""
 
     def _configured_client(self) -> dict[str, Any] | None:
         if "client_id" not in self._settings:
@@ -174,20 +180,20 @@ class Authorization:
 
     @property
     def authorized(self) -> bool:
-        """Whether the server has taken the token (or wants none), and no page waits for the user."""
-        return self._taken and self.page is None
+        """Whether the server has accepted the token, or wants none, and no page waits for the user."""
+        return self._accepted and self.page is None
 
     # --- requests -------------------------------------------------------------------------------
 
     async def send(self, client: httpx2.AsyncClient, request: httpx2.Request) -> httpx2.Response:
-        """As ``client.send(request, stream=True)``, with the token; after a challenge once more, with a new one.
+        """Send a request with the token; after a challenge, send it again with a new one.
 
         Raises:
             AuthorizationMissing: the server wants an authorization, and there was none in time.
         """
         used = self._sign(request)
         response = await client.send(request, stream=True)
-        # A goodbye is not worth asking a person for.
+        # Ending a session is not worth asking a user.
         if not self._is_refused(response) or request.method == "DELETE":
             return response
         await response.aclose()
@@ -196,7 +202,7 @@ class Authorization:
         return await client.send(request, stream=True)
 
     async def prepare(self, client: httpx2.AsyncClient, request: httpx2.Request) -> None:
-        """Send a request that says nothing, and get a token if the server wants one.
+        """Send a harmless request, and obtain a token if the server wants one.
 
         Raises:
             AuthorizationMissing: there was none in time.
@@ -213,7 +219,7 @@ class Authorization:
 
     def _is_refused(self, response: httpx2.Response) -> bool:
         refused = _is_challenge(response)
-        self._taken = not refused
+        self._accepted = not refused
         return refused
 
     def _sign(self, request: httpx2.Request) -> str:
@@ -223,23 +229,25 @@ class Authorization:
         return token
 
     async def _renew(self, refused: str, challenge: httpx2.Response) -> None:
-        """Return once there is another token than the refused one. All who need it wait for the same flow, which
-        goes on when they leave: the user may be on that page."""
+        """Return once the stored token is no longer the refused one.
+
+        All requests wait for the same flow. It continues when they stop waiting, because the user may be on its page.
+        """
         if self._storage.access_token != refused:
             return
         if self._flow is None or self._flow.done():
             self._flow = self._owner.tasks.spawn(self._run(challenge), f"authorize {self.spec.name}")
         flow = self._flow
         await asyncio.wait([flow])
-        words = "the gateway is closing" if flow.cancelled() else flow.result()
-        if words:
-            raise AuthorizationMissing(f"server {self.spec.name!r} wants to be authorized; {words}")
-        self._taken = True
+        reason = "the gateway is shutting down" if flow.cancelled() else flow.result()
+        if reason:
+            raise AuthorizationMissing(f"server {self.spec.name!r} needs authorization: {reason}")
+        self._accepted = True
 
     # --- the flow -------------------------------------------------------------------------------
 
     async def _run(self, challenge: httpx2.Response) -> str:
-        """Get a token; returns why there is none, in words, empty if there is one."""
+        """Obtain a token; return why there is none, or ``""``."""
         self._refusal = ""
         try:
             await self._drive(challenge)
@@ -247,18 +255,21 @@ class Authorization:
             return str(failure)
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
             return f"the authorization server broke off: {type(error).__name__}"
-        except Exception as error:  # of the SDK, whose words quote what was answered
+        except Exception as error:  # from the SDK, whose messages quote responses
             log.debug("server %s: the authorization failed with %s", self.spec.name, type(error).__name__)
-            said = f" ({self._refusal})" if self._refusal else ""
-            return f"{_WORDS.get(type(error).__name__, 'the answers cannot be used')}{said}"
+            detail = f" ({self._refusal})" if self._refusal else ""
+            reason = _FLOW_FAILURES.get(
+                type(error).__name__, "the authorization server's responses cannot be used"
+            )
+            return f"{reason}{detail}"
         finally:
             self._unpublish()
         log.info("server %s: authorized", self.spec.name)
         return ""
 
     async def _drive(self, challenge: httpx2.Response) -> None:
-        """Run the provider's flow on a challenge that is there already, until it would send the request again."""
-        # The version lets the provider ask for a token of this server alone (RFC 8707).
+        """Run the provider's flow on a challenge already received, until it would send the request again."""
+        # The version makes the provider request a token for this server only (RFC 8707).
         request = httpx2.Request(
             "POST", str(self.spec.url), headers={"MCP-Protocol-Version": messages.NEWEST_HANDSHAKE}
         )
@@ -271,31 +282,34 @@ class Authorization:
             outgoing = await anext(flow)
             while True:
                 if outgoing is not request:
-                    answer = await self._ask(client, outgoing)
+                    response = await self._request(client, outgoing)
                 elif self._storage.access_token != before:
                     return
                 else:
                     self._check_registration()
-                    answer = self._repeat(challenge, request)
-                outgoing = await flow.asend(answer)
+                    response = self._repeated(challenge, request)
+                outgoing = await flow.asend(response)
 
     @asynccontextmanager
     async def _client(self) -> AsyncIterator[httpx2.AsyncClient]:
-        """For authorization servers alone: it has none of the configured headers, and lives as long as the flow."""
+        """Return a client for authorization servers, without the configured headers; it lives as long as the flow."""
         async with new_client({}, self.spec.ca_file, httpx2.Timeout(ANSWER_TIMEOUT)) as client:
             yield client
 
     def _check_scope(self, challenge: httpx2.Response) -> None:
-        """A configured scope is the most that is asked for: asking the user for it again would change nothing."""
+        """Refuse a challenge for more than the configured scope: asking the user again would change nothing."""
         wanted = _SCOPE_VALUE.search(challenge.headers.get("www-authenticate", ""))
         configured = self._settings.get("scope", "").split()
         if configured and not set(wanted[1].split() if wanted else [""]) <= set(configured):
-            words = "it wants more than the configured scope; add to mcp_ws.oauth.scope, or leave that out"
-            raise RequestFailed(words, sent=False)
+            reason = "it wants more than the configured scope; extend or remove mcp_ws.oauth.scope"
+            raise RequestFailed(reason, sent=False)
 
     def _provider(self, *, stale: bool) -> Any:
-        """The SDK's, told what is known already, and whether the token was refused as such (``stale``) or for its
-        scopes, of which a refresh brings no more."""
+        """Return the SDK's provider, with what is already known.
+
+        Args:
+            stale: whether the token itself was refused, rather than its scopes, to which a refresh adds nothing.
+        """
         try:
             from mcp.client.auth import OAuthClientProvider
             from mcp.shared.auth import OAuthClientMetadata, OAuthMetadata, ProtectedResourceMetadata
@@ -315,8 +329,8 @@ class Authorization:
         storage.context = context = provider.context
         if storage.stored.metadata is not None:
             context.oauth_metadata = OAuthMetadata.model_validate(storage.stored.metadata)
-            # The token was refused, whatever the clock says; without this, it would not be refreshed. Without
-            # metadata, the refresh would go to an address that is only guessed.
+            # The token was refused whatever the clock says; otherwise it would not be refreshed. Without metadata, the
+            # refresh would go to a guessed address.
             context.token_expiry_time = 1.0 if stale else None
         if storage.stored.resource is not None:
             resource = ProtectedResourceMetadata.model_validate(storage.stored.resource)
@@ -325,26 +339,26 @@ class Authorization:
         return provider
 
     def _check_registration(self) -> None:
-        """A client registered with another address of ours (the port has changed) can refresh, and do no more."""
+        """Drop a registration with another redirect URI (the port has changed): it can refresh, but not authorize."""
         storage = self._storage
         if storage.stored.redirect_uri != self._redirect_uri:
             storage.stored.redirect_uri, storage.stored.client = self._redirect_uri, None
             if "client_id" not in self._settings:
                 storage.context.client_info = None
 
-    def _repeat(self, challenge: httpx2.Response, request: httpx2.Request) -> httpx2.Response:
-        """The challenge, with the configured scope in place of the one that the server names."""
-        asked = challenge.headers.get("www-authenticate", "")
+    def _repeated(self, challenge: httpx2.Response, request: httpx2.Request) -> httpx2.Response:
+        """Return the challenge with the configured scope instead of the one that the server names."""
+        value = challenge.headers.get("www-authenticate", "")
         if scope := self._settings.get("scope"):
-            asked = f'Bearer scope="{scope}", {_SCOPE_PARAMETER.sub("", asked).partition(" ")[2]}'
-        headers = {"WWW-Authenticate": asked}
+            value = f'Bearer scope="{scope}", {_SCOPE_PARAMETER.sub("", value).partition(" ")[2]}'
+        headers = {"WWW-Authenticate": value}
         return httpx2.Response(challenge.status_code, headers=headers, request=request)
 
-    async def _ask(self, client: httpx2.AsyncClient, request: httpx2.Request) -> httpx2.Response:
-        """One request to the authorization server, or for metadata; bounded in time and size."""
+    async def _request(self, client: httpx2.AsyncClient, request: httpx2.Request) -> httpx2.Response:
+        """Send one request to the authorization server, or for metadata; bounded in time and size."""
         if not is_confidential_url(str(request.url)):
-            words = f"{origin(request.url)} is no https address; nothing secret is sent there"
-            raise RequestFailed(words, sent=False)
+            reason = f"{origin(request.url)} is not an https URL, so no secret is sent there"
+            raise RequestFailed(reason, sent=False)
         request.headers["Accept-Encoding"] = "identity"
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT):
@@ -355,11 +369,11 @@ class Authorization:
                 finally:
                     await response.aclose()
         except TimeoutError:
-            words = f"{origin(request.url)} did not answer within {ANSWER_TIMEOUT:g} s"
-            raise RequestFailed(words, sent=False) from None
+            reason = f"{origin(request.url)} did not answer within {ANSWER_TIMEOUT:g} s"
+            raise RequestFailed(reason, sent=False) from None
         if body is None:
-            words = f"{origin(request.url)} answered with more than {ERROR_BYTES} bytes"
-            raise RequestFailed(words, sent=False)
+            reason = f"{origin(request.url)} answered with more than {ERROR_BYTES} bytes"
+            raise RequestFailed(reason, sent=False)
         self._refusal = _refusal_of(response.status_code, body)
         headers = [
             (name, value) for name, value in response.headers.multi_items() if name.lower() not in _FRAMING
@@ -371,32 +385,32 @@ class Authorization:
     # --- the page -------------------------------------------------------------------------------
 
     async def _publish(self, page: str) -> None:
-        """Show where the user is to consent; the SDK's ``redirect_handler``."""
+        """Publish the page where the user is to authorize; the SDK's ``redirect_handler``."""
         state = parse_qs(urlsplit(page).query).get("state", [""])[0]
-        if not is_confidential_url(page) or not state or len(page) > 8192:
-            raise RequestFailed("the authorization page has no https address", sent=False)
+        if not is_confidential_url(page) or not state or len(page) > MAX_PAGE_URL:
+            raise RequestFailed("the authorization page is not at a usable https URL", sent=False)
         self._choose_client_authentication()
         self._answer = asyncio.get_running_loop().create_future()
         self.page, self.page_expires = page, time.time() + self._owner.timeout
         self._owner.expect(state, self)
         log.warning(
-            "server %s waits for an authorization; its page stands under authorization.url of %s (for %g s)",
+            "server %s needs authorization: open the page in authorization.url of %s within %g s",
             self.spec.name,
             self._owner.where(self.spec.name),
             self._owner.timeout,
         )
 
     def _choose_client_authentication(self) -> None:
-        """RFC 6749 wants every server to take Basic; some announce that they take only a form."""
+        """Use a form if the server accepts only that, although RFC 6749 requires every server to accept Basic."""
         context = self._storage.context
         if "client_secret" not in self._settings or context.oauth_metadata is None:
             return
         supported = context.oauth_metadata.token_endpoint_auth_methods_supported or ["client_secret_basic"]
         if "client_secret_basic" not in supported and "client_secret_post" in supported:
-            context.client_info.token_endpoint_auth_method = "client_secret_post"  # noqa: S105 - no secret
+            context.client_info.token_endpoint_auth_method = "client_secret_post"  # noqa: S105 - a method, not a secret
 
     async def _answered(self) -> Any:
-        """What the browser brought; the SDK's ``callback_handler``."""
+        """Return the parameters that the browser brought back; the SDK's ``callback_handler``."""
         from mcp.client.auth import AuthorizationCodeResult
 
         assert self._answer is not None
@@ -404,17 +418,17 @@ class Authorization:
             async with asyncio.timeout(self._owner.timeout):
                 answer = await self._answer
         except TimeoutError:
-            words = f"nobody gave it within {self._owner.timeout:g} s (oauth_timeout); call again, then open the page"
-            where = self._owner.where(self.spec.name)
-            raise RequestFailed(
-                f"{words} that stands under authorization.url of {where}", sent=False
-            ) from None
+            limit = f"{self._owner.timeout:g} s (oauth_timeout)"
+            cure = (
+                f"call again, then open the page in authorization.url of {self._owner.where(self.spec.name)}"
+            )
+            raise RequestFailed(f"nobody authorized it within {limit}; {cure}", sent=False) from None
         finally:
             self._unpublish()
         if "code" not in answer:
             error = answer.get("error", "")
             shown = error if _ERROR.fullmatch(error) else "no code"
-            raise RequestFailed(f"it was not given ({shown})", sent=False)
+            raise RequestFailed(f"the authorization was not given ({shown})", sent=False)
         return AuthorizationCodeResult(code=answer["code"], state=answer.get("state"), iss=answer.get("iss"))
 
     def _unpublish(self) -> None:
@@ -422,18 +436,18 @@ class Authorization:
         self._owner.forget(self)
 
     def take(self, answer: Mapping[str, str]) -> None:
-        """The parameters with which the browser came back."""
+        """Take the parameters that the browser brought back."""
         if self._answer is not None and not self._answer.done():
             self._answer.set_result(dict(answer))
 
 
 class Authorizations:
-    """All authorizations of a gateway, and the pages that wait for their users.
+    """All authorizations of a gateway, and the pages that wait for users.
 
     Args:
-        directory: of the files; made with mode 0700.
-        public_url: returns the address of the Jupyter server as browsers know it, with its base URL.
-        timeout: seconds that a page is waited for.
+        directory: directory of the private files; created with mode 0700.
+        public_url: returns the URL of the Jupyter server as browsers see it, with its base URL.
+        timeout: seconds to wait for a user to authorize.
     """
 
     def __init__(self, directory: Path, public_url: Callable[[], str], timeout: float) -> None:
@@ -445,38 +459,41 @@ class Authorizations:
 
     @property
     def redirect_uri(self) -> str:
-        """Where authorization servers send the browser."""
+        """URL to which authorization servers send the browser back."""
         return f"{self._public_url().rstrip('/')}/{CALLBACK}"
 
     def where(self, name: str) -> str:
-        """The address that shows a server's page to the user who is to open it."""
+        """Return the REST URL that shows a user the authorization page of a server."""
         return f"{self._public_url().rstrip('/')}/mcp-ws/api/servers/{name}"
 
     def of(self, spec: ServerSpec, principal: str) -> Authorization:
-        """The one of this server and principal; another address or client begins anew."""
+        """Return the authorization of this server and principal; a new one after its address or client has changed."""
         known = self._known.get((spec.name, principal))
-        if known is None or _what_counts(known.spec) != _what_counts(spec):
+        if known is None or _identity(known.spec) != _identity(spec):
             known = self._known[spec.name, principal] = Authorization(self, spec, principal)
         return known
 
     def pending(self, name: str, principal: str) -> Authorization | None:
-        """The one that waits for this principal to open its page, if there is one."""
+        """Return the authorization that waits for this principal to open its page, or None."""
         known = self._known.get((name, principal))
         return known if known is not None and known.page is not None else None
 
     def expect(self, state: str, authorization: Authorization) -> None:
-        """The browser will come back with ``state``."""
+        """Register an authorization whose browser will return with ``state``."""
         self._expected[state] = authorization
 
     def forget(self, authorization: Authorization) -> None:
-        """Whoever comes back for it now is too late."""
+        """Stop expecting the browser of an authorization."""
         self._expected = {
             state: known for state, known in self._expected.items() if known is not authorization
         }
 
     def complete(self, principal: str, answer: Mapping[str, str]) -> str | None:
-        """Take the answer of a browser: the name of the server, or None if this principal is not waited for with
-        this ``state``. A state is good once; another principal does not use it up."""
+        """Take the parameters that a browser brought back; return the name of the server.
+
+        Return None if no authorization of this principal expects this ``state``. A state is valid once; another
+        principal does not use it up.
+        """
         authorization = self._expected.get(answer.get("state", ""))
         if authorization is None or authorization.principal != principal:
             return None
@@ -485,23 +502,24 @@ class Authorizations:
         return authorization.spec.name
 
     async def aclose(self) -> None:
-        """End the flows; who waits is told."""
+        """Cancel the flows; requests that wait for them fail."""
         await self.tasks.aclose(timeout=1.0)
 
 
-def _what_counts(spec: ServerSpec) -> tuple[Any, ...]:
+def _identity(spec: ServerSpec) -> tuple[Any, ...]:
+    """Return what an authorization is valid for."""
     return spec.url, spec.oauth, spec.ca_file
 
 
 def _is_challenge(response: httpx2.Response) -> bool:
-    """RFC 6750, section 3; the second is a step-up to more scopes."""
+    """Return whether a response asks for a token (RFC 6750, section 3), or for one with more scopes (403)."""
     if response.status_code == 403:
         return "insufficient_scope" in response.headers.get("www-authenticate", "")
     return response.status_code == 401
 
 
 def _refusal_of(status: int, body: bytes) -> str:
-    """Status and error code of a refusal (RFC 6749, section 5.2); nothing else of the answer is shown."""
+    """Return status and error code of a refusal (RFC 6749, section 5.2); nothing else of it may be shown."""
     if status < 400:
         return ""
     try:
@@ -516,9 +534,9 @@ class _Error(msgspec.Struct):
 
 
 _FRAMING: Final = frozenset({"content-encoding", "content-length", "transfer-encoding"})
-_NEEDS_MCP_2: Final = 'OAuth needs version 2 of the package "mcp"; update it, or put a token under headers'
-_WORDS: Final = {
+_NEEDS_MCP_2: Final = 'OAuth needs version 2 of the package "mcp"; update it, or set a token under headers'
+_FLOW_FAILURES: Final = {
     "OAuthRegistrationError": "the authorization server registered no client; configure a client_id that it knows",
-    "OAuthTokenError": "the authorization server gave no token",
-    "OAuthFlowError": "what the server says about its authorization server does not fit together",
+    "OAuthTokenError": "the authorization server issued no token",
+    "OAuthFlowError": "the server's metadata about its authorization server is inconsistent",
 }

@@ -1,4 +1,7 @@
-"""The gateway's side of the supervisor: asks it to start and kill server processes, hears of their end."""
+"""The gateway's side of the process supervisor: requests starts and kills, and receives reports of exits.
+
+Knows the control protocol (:mod:`.supervisor` documents it); knows nothing of MCP.
+"""
 
 from __future__ import annotations
 
@@ -22,19 +25,19 @@ from mcp_ws_ide.errors import TransportError
 from mcp_ws_ide.transports.supervisor import LINUX, marked
 
 SPAWN_TIMEOUT: Final = 10.0
-"""Seconds the supervisor has to report a start."""
+"""Seconds for the supervisor to report a start."""
 CLOSE_TIMEOUT: Final = 2.0
-"""Seconds the supervisor has to kill everything and leave."""
-
+"""Seconds for the supervisor to kill every process and exit."""
 ORPHAN_ROUNDS: Final = 20
-"""Looks for processes without a supervisor; those that are killed may have started others meanwhile."""
+"""Most searches for processes of a dead supervisor; killed ones may have started others in the meantime."""
 PROGRAM: Final = Path(__file__).with_name("supervisor.py")
+"""The supervisor, which runs as a program of its own."""
 
 log = logging.getLogger(__name__)
 
 
 class Process:
-    """One server process as the gateway knows it."""
+    """A server process, as the gateway knows it."""
 
     def __init__(self, supervisor: ProcessSupervisor, server_id: int, on_exit: Callable[[int], None]) -> None:
         self._supervisor = supervisor
@@ -47,11 +50,11 @@ class Process:
         self.exited = asyncio.Event()
 
     def kill(self, number: signal.Signals) -> None:
-        """Signal the process, its group, and every descendant that is known to be its own."""
+        """Signal the process, its group, and every known descendant."""
         self._supervisor.request({"op": "kill", "id": self._id, "signal": int(number)})
 
     def has_exited(self, code: int) -> None:
-        """Called by the supervisor's reader."""
+        """Record the exit; called when the supervisor reports it."""
         if self.code is None:
             self.code = code
             self.exited.set()
@@ -59,7 +62,7 @@ class Process:
 
 
 class _Request:
-    """One line for the supervisor that has not left yet, with the descriptors that ride on its first byte."""
+    """A line for the supervisor that has not left yet, and the descriptors sent with its first byte."""
 
     __slots__ = ("data", "descriptors", "process")
 
@@ -72,7 +75,7 @@ class _Request:
 
 
 class ProcessSupervisor:
-    """Starts the supervisor when it is first needed, and again if it died."""
+    """Starts the supervisor when it is first needed, and again after it has died."""
 
     def __init__(self) -> None:
         self._control: socket.socket | None = None
@@ -109,10 +112,17 @@ class ProcessSupervisor:
         descriptors: tuple[int, int, int],
         on_exit: Callable[[int], None],
     ) -> Process:
-        """Start a program with these descriptors as stdin, stdout and stderr.
+        """Start a program; return its process.
+
+        Args:
+            argv: program and arguments.
+            env: its complete environment.
+            cwd: working directory; None means the supervisor's.
+            descriptors: stdin, stdout and stderr of the process.
+            on_exit: called with the exit code.
 
         Raises:
-            TransportError: it could not be started, in words.
+            TransportError: it could not be started.
         """
         if self._control is None:
             self._start()
@@ -135,25 +145,25 @@ class ProcessSupervisor:
         return process
 
     def _take_back(self, request: _Request) -> None:
-        """Nobody waits for this start any more; what it may have started is killed.
+        """Withdraw a start that nobody waits for; kill the process if it may have been started.
 
-        Unless its first byte has left it must not leave: the descriptors are about to be closed.
+        A request of which no byte has left must not leave: its descriptors are about to be closed.
         """
         assert request.process is not None
         if request.descriptors:
-            with contextlib.suppress(ValueError):  # the supervisor ended meanwhile
+            with contextlib.suppress(ValueError):  # the supervisor has ended in the meantime
                 self._out.remove(request)
             self._processes.pop(request.process._id, None)
         else:
             request.process.kill(signal.SIGKILL)
 
     def request(self, line: dict[str, Any]) -> None:
-        """Send a short request; without a supervisor there is nothing left to ask for."""
+        """Send a short request; without a supervisor there is nothing left to request."""
         if self._control is not None:
             self._send(_Request(line))
 
     def _send(self, request: _Request) -> None:
-        """Requests leave whole and in order, as the socket has room."""
+        """Queue a request; requests leave whole and in order, as the socket has room."""
         self._out.append(request)
         if not self._watching_writable:
             self._flush()
@@ -167,19 +177,19 @@ class ProcessSupervisor:
                 break
             except OSError as error:
                 self._out.popleft()
-                self._not_sent(request, error)
+                self._fail_request(request, error)
                 continue
             request.data, request.descriptors = request.data[sent:], ()
             if not request.data:
                 self._out.popleft()
         self._watch_writable(bool(self._out))
 
-    def _not_sent(self, request: _Request, error: OSError) -> None:
-        log.warning("the process supervisor does not listen: %s", error)
+    def _fail_request(self, request: _Request, error: OSError) -> None:
+        log.warning("the process supervisor does not respond: %s", error)
         if request.process is not None and not request.process.started.done():
             self._processes.pop(request.process._id, None)
             request.process.started.set_exception(
-                TransportError(f"the process supervisor does not listen ({error})")
+                TransportError(f"the process supervisor does not respond ({error})")
             )
 
     def _watch_writable(self, wanted: bool) -> None:
@@ -204,9 +214,9 @@ class ProcessSupervisor:
             return self._ended()
         *lines, self._buffer = (self._buffer + data).split(b"\n")
         for line in lines:
-            self._report(json.loads(line))
+            self._take_report(json.loads(line))
 
-    def _report(self, report: dict[str, Any]) -> None:
+    def _take_report(self, report: dict[str, Any]) -> None:
         process = self._processes.get(report["id"])
         if process is None:
             return
@@ -223,7 +233,7 @@ class ProcessSupervisor:
             process.started.set_exception(TransportError(report["reason"]))
 
     def _ended(self) -> None:
-        """The supervisor ended by itself, or was killed; then nobody else ends its servers."""
+        """Kill the servers of a supervisor that exited or was killed; nobody else would."""
         program, self._program = self._program, None
         processes = self._lost()
         if program is not None:
@@ -231,7 +241,7 @@ class ProcessSupervisor:
             program.poll()
 
     def _lost(self) -> list[Process]:
-        """Every server is lost with the supervisor. Returns them."""
+        """Report every server as killed, since each is lost with the supervisor; return them."""
         self._forget()
         processes, self._processes = list(self._processes.values()), {}
         for process in processes:
@@ -241,6 +251,7 @@ class ProcessSupervisor:
         return processes
 
     def _forget(self) -> None:
+        """Drop the control socket and what is queued for it."""
         self._out.clear()
         if self._control is not None:
             self._watch_writable(False)
@@ -249,7 +260,7 @@ class ProcessSupervisor:
             self._control = None
 
     async def aclose(self) -> None:
-        """End the supervisor, which kills whatever still runs. Idempotent and bounded."""
+        """End the supervisor, which kills every process that still runs. Idempotent and bounded in time."""
         self._closed = True
         processes = self._lost()
         program, self._program = self._program, None
@@ -261,14 +272,14 @@ def _wait(program: subprocess.Popen[bytes], processes: Sequence[Process]) -> Non
     try:
         program.wait(CLOSE_TIMEOUT)
     except subprocess.TimeoutExpired:
-        log.warning("the process supervisor did not end in %s s; killed", CLOSE_TIMEOUT)
+        log.warning("the process supervisor did not exit within %s s and was killed", CLOSE_TIMEOUT)
         os.kill(program.pid, signal.SIGKILL)
         program.wait()
         kill_orphans(program.pid, processes)
 
 
 def kill_orphans(supervisor_pid: int, processes: Sequence[Process]) -> None:
-    """Kill the servers of a killed supervisor, and what they have started (elsewhere than on Linux: their groups)."""
+    """Kill the servers of a killed supervisor and their descendants; on systems other than Linux, their groups."""
     if not LINUX:
         for process in processes:
             with contextlib.suppress(OSError):

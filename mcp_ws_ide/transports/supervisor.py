@@ -1,11 +1,11 @@
 """The process that owns every server process of one gateway, so that none outlives it.
 
-Run as ``python -I -S supervisor.py FD`` in a session of its own; standard library only. It starts servers
-on request, reports their end, and kills every descendant when its control socket closes, which the kernel
-does however the gateway dies. On Linux it is a subreaper: daemons that leave their parent come to it.
+Runs as ``python -I -S supervisor.py FD`` in a session of its own, with the standard library only. It starts servers on
+request, reports their exit, and kills every descendant when its control socket closes; the kernel closes the socket
+however the gateway dies. On Linux it is a subreaper: daemons that leave their parent become its children.
 
-Control protocol: a stream socket; JSON objects, one a line. A ``spawn`` line carries three descriptors
-(stdin, stdout, stderr of the child) as SCM_RIGHTS. See :mod:`mcp_ws_ide.transports.processes` for the peer.
+Control protocol: a stream socket that carries JSON objects, one per line. A ``spawn`` line carries three descriptors
+(stdin, stdout and stderr of the child) as SCM_RIGHTS. The peer is :mod:`mcp_ws_ide.transports.processes`.
 
 ======================================================  ====================================================
 gateway → supervisor                                    supervisor → gateway
@@ -34,12 +34,12 @@ from typing import Any
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 MARKER = "MCP_WS_UPSTREAM"
-"""Environment variable that tells which server a descendant belongs to."""
+"""Environment variable that says which server a descendant belongs to."""
 LINUX = sys.platform.startswith("linux")
 
 
 class Supervisor:
-    """State of the supervisor: its servers, and the socket to the gateway."""
+    """The servers, and the control socket to the gateway."""
 
     def __init__(self, control: socket.socket) -> None:
         self._control = control
@@ -49,7 +49,7 @@ class Supervisor:
         """By pid: the gateway's id and the process."""
 
     def run(self) -> None:
-        """Serve until the gateway is gone, then leave nothing behind."""
+        """Serve until the gateway is gone, then kill every server."""
         wake_read, wake_write = os.pipe()
         os.set_blocking(wake_write, False)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
@@ -136,7 +136,7 @@ class Supervisor:
         self._reap_adopted()
 
     def _reap_adopted(self) -> None:
-        """Collect orphans that came here; the children of ours are collected by pid above."""
+        """Reap adopted orphans; our own children are reaped by pid above."""
         for pid in children_of(os.getpid()):
             if pid not in self._children:
                 with contextlib.suppress(OSError):
@@ -148,19 +148,19 @@ class Supervisor:
 
 
 def spawn_error(error: Exception, request: dict[str, Any]) -> str:
-    """A failed start in words a user can act on."""
+    """Explain a failed start, and say what to do."""
     command, cwd = request["argv"][0], request["cwd"]
     if cwd is not None and not os.path.isdir(cwd):
-        return f"the working directory {cwd!r} does not exist"
+        return f"the working directory {cwd!r} does not exist; create it, or correct cwd"
     if isinstance(error, FileNotFoundError):
         return f"command not found: {command!r}; install it, or give its full path"
     if isinstance(error, PermissionError):
-        return f"permission denied: {command!r} is not executable"
+        return f"permission denied: {command!r} is not executable; check its permissions"
     return f"{command!r} could not be started: {error}"
 
 
 def children_of(parent: int) -> list[int]:
-    """Pids of the direct children (Linux; elsewhere none are known)."""
+    """Return the pids of the direct children (Linux; empty elsewhere)."""
     try:
         with open(f"/proc/{parent}/task/{parent}/children", "rb") as file:
             return [int(pid) for pid in file.read().split()]
@@ -169,13 +169,13 @@ def children_of(parent: int) -> list[int]:
 
 
 def end_with_parent() -> None:
-    """In a server: the kernel kills it should the supervisor be killed."""
+    """Let the kernel kill this process if the supervisor is killed; called in the server's process."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def marked(supervisor: int, server_id: int | None = None) -> list[int]:
-    """Pids of what belongs to a server of a supervisor, or to any of its servers, by their environment (Linux)."""
-    found = []
+    """Return the pids that belong to one server of a supervisor, or to any, by their environment (Linux)."""
+    pids = []
     wanted = f"{MARKER}={supervisor}-{'' if server_id is None else server_id}".encode()
     for entry in os.listdir("/proc") if LINUX else []:
         if entry.isdigit():
@@ -184,12 +184,12 @@ def marked(supervisor: int, server_id: int | None = None) -> list[int]:
                 if wanted in variables or (
                     server_id is None and any(v.startswith(wanted) for v in variables)
                 ):
-                    found.append(int(entry))
-    return found
+                    pids.append(int(entry))
+    return pids
 
 
 def kill_everything() -> None:
-    """Kill every descendant and wait for it; new ones that appear meanwhile too."""
+    """Kill every descendant and wait for it, including new ones that appear in the meantime."""
     while True:
         pids = [int(pid) for pid in children_of(os.getpid())]
         for pid in pids:
@@ -203,9 +203,9 @@ def kill_everything() -> None:
 
 
 def main() -> None:
-    """Start, given the number of the control socket."""
+    """Run the supervisor; the argument is the descriptor of the control socket."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # A handler, not SIG_IGN: what is ignored stays ignored in the servers after exec.
+        # A handler, not SIG_IGN: ignored signals would stay ignored in the servers after exec.
         signal.signal(number, lambda *_: None)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if LINUX:

@@ -1,4 +1,4 @@
-"""MCP servers that listen on a Unix socket: one JSON object a line, as over stdio; one connection, one attachment."""
+"""MCP servers that listen on a Unix socket: one JSON object per line, as over stdio; one connection per attachment."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from mcp_ws_ide.transports.base import Receiver, Supplies, Transport
 from mcp_ws_ide.transports.lines import MessageLines
 
 CLOSE_TIMEOUT: Final = 2.0
-"""Seconds to write what is queued before the connection is cut."""
+"""Seconds to write what is queued before the connection is aborted."""
 
 
 class UnixTransport(Transport, asyncio.Protocol):
     """One connection to a Unix socket.
 
     Args:
-        path: of the socket.
-        max_message_bytes: longest line, as of :class:`~mcp_ws_ide.transports.lines.MessageLines`.
-        connect_timeout: seconds for the connection.
+        path: path of the socket.
+        max_message_bytes: longest line (:class:`~mcp_ws_ide.transports.lines.MessageLines`).
+        connect_timeout: seconds to connect.
         high_water: queued bytes above which ``write_paused`` is called.
         max_queued_bytes: queued bytes above which the server counts as stuck.
-        write_timeout: seconds without progress above the high-water mark after which it counts as stuck.
+        write_timeout: seconds without progress, above the high-water mark, after which the server counts as stuck.
     """
 
     kind = "unix"
 
     @classmethod
     def from_spec(cls, spec: ServerSpec, supplies: Supplies) -> Self:
-        """``unix:///path``; percent escapes in the path are undone."""
+        """Return a transport for ``unix:///path``; percent escapes in the path are decoded."""
         return cls(
             unquote(urlsplit(spec.url or "").path),
             max_message_bytes=supplies.max_message_bytes,
@@ -73,11 +73,13 @@ class UnixTransport(Transport, asyncio.Protocol):
             async with asyncio.timeout(self._connect_timeout):
                 await self._loop.create_unix_connection(lambda: self, self._path)
         except TimeoutError:
-            words = f"the socket {self._path} did not accept within {self._connect_timeout:g} s"
-            raise TransportError(words) from None
+            limit = f"{self._connect_timeout:g} s (connect_timeout)"
+            raise TransportError(
+                f"the socket {self._path} did not accept a connection within {limit}"
+            ) from None
         except OSError as error:
-            words = f"the socket {self._path} cannot be reached: {error.strerror or error}"
-            raise TransportError(f"{words}; does the server run?") from None
+            reason = f"the socket {self._path} cannot be reached: {error.strerror or error}"
+            raise TransportError(f"{reason}; is the server running?") from None
         self._receiver = receiver
         if self._lost.is_set():
             self._tell_closed()
@@ -87,7 +89,7 @@ class UnixTransport(Transport, asyncio.Protocol):
     # --- asyncio.Protocol -----------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Called by the event loop; nothing is read before ``connect`` has the receiver."""
+        """Called by the event loop. Nothing is read before ``connect`` has set the receiver."""
         self._wire = cast(asyncio.Transport, transport)
         self._wire.set_write_buffer_limits(high=self._high_water)
         self._wire.pause_reading()
@@ -100,7 +102,9 @@ class UnixTransport(Transport, asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """Called by the event loop."""
         if not self._fault:
-            self._fault = f"the connection broke: {error}" if error else "the server closed the connection"
+            self._fault = (
+                f"the connection broke off: {error}" if error else "the server closed the connection"
+            )
             if self._closing:
                 self._fault = "the gateway closed it"
         self._stop_watching()
@@ -119,7 +123,7 @@ class UnixTransport(Transport, asyncio.Protocol):
             self._receiver.write_paused(True)
 
     def resume_writing(self) -> None:
-        """Called by the event loop below it."""
+        """Called by the event loop below the high-water mark."""
         self._stop_watching()
         if self._receiver is not None:
             self._receiver.write_paused(False)
@@ -133,11 +137,11 @@ class UnixTransport(Transport, asyncio.Protocol):
         self._wire.write(message + b"\n")
         self._sent += len(message) + 1
         if self.queued_bytes > self._max_queued:
-            self._fail(f"{self.queued_bytes} bytes wait for the server to read them")
+            self._fail(f"{self.queued_bytes} bytes are queued for the server, which does not read them")
 
     @property
     def queued_bytes(self) -> int:
-        """Bytes the socket has not taken yet."""
+        """Bytes the socket has not accepted yet."""
         return self._wire.get_write_buffer_size() if self._wire is not None else 0
 
     def _watch_progress(self) -> None:
@@ -148,7 +152,7 @@ class UnixTransport(Transport, asyncio.Protocol):
         if self._sent - self.queued_bytes > taken:
             self._watch_progress()
         else:
-            self._fail(f"it has not read its input for {self._write_timeout:g} s")
+            self._fail(f"the server has not read its input for {self._write_timeout:g} s")
 
     def _stop_watching(self) -> None:
         if self._stuck is not None:
@@ -168,7 +172,7 @@ class UnixTransport(Transport, asyncio.Protocol):
             self._wire.pause_reading()
 
     def resume_reading(self) -> None:
-        """Go on reading it."""
+        """Continue reading the socket."""
         if self._wire is not None:
             self._wire.resume_reading()
 

@@ -1,7 +1,7 @@
-"""Remote servers over WebSocket: one JSON-RPC message a frame, resumable where the peer speaks ``mcp.resume.v1``
-(docs/reference/binding.md, section 6), as another gateway of this project does.
+"""Remote servers over WebSocket: one JSON-RPC message per frame, resumable if the server supports ``mcp.resume.v1``.
 
-Owns the link and what is written to it; what a loss means is decided by :class:`~mcp_ws_ide.core.resume.ClientEnd`.
+Another gateway of this project does (docs/reference/binding.md, section 6). Owns the link and what is written to it;
+:class:`~mcp_ws_ide.core.resume.ClientEnd` decides what a lost link means.
 """
 
 from __future__ import annotations
@@ -40,28 +40,28 @@ from mcp_ws_ide.core.binding import (
 from mcp_ws_ide.core.resume import ClientEnd, Event, ProtocolViolation
 from mcp_ws_ide.errors import TransportError
 from mcp_ws_ide.transports.base import Receiver, Supplies
-from mcp_ws_ide.transports.remote import BAD_PROXY, backoff, status_message, tls_context
+from mcp_ws_ide.transports.remote import BAD_PROXY, UNTRUSTED_HINT, backoff, status_message, tls_context
 from mcp_ws_ide.transports.tasked import CLOSE_TIMEOUT, TaskedTransport, within
 from mcp_ws_ide.version import __version__
 
 PING_INTERVAL: Final = 20.0
-"""Seconds between Pings, and to wait for each answer: a dead link is noticed within two of them."""
+"""Seconds between Pings, and to wait for each Pong; a dead link is detected within two intervals."""
 ACK_INTERVAL: Final = 1.0
-"""Longest time, in seconds, that received messages stay unacknowledged."""
+"""Seconds after which received messages are acknowledged at the latest."""
 OFFERS: Final = (
     (Subprotocol(SUBPROTOCOL_RESUME), Subprotocol(SUBPROTOCOL_MCP)),
     (Subprotocol(SUBPROTOCOL_MCP),),
     None,
 )
-"""What is offered in turn while a server refuses the offer."""
+"""Subprotocols to offer, one offer after another while the server refuses."""
 
 
 _wire_log: Final = logging.getLogger(f"{__name__}.wire")
-_wire_log.setLevel(logging.WARNING)  # below that it logs the headers of handshakes, credentials and all
+_wire_log.setLevel(logging.WARNING)  # at DEBUG it logs the headers of handshakes, credentials included
 
 
 class _OfferRefused(TransportError):
-    """The server may take another offer of subprotocols."""
+    """The server refused an offer of subprotocols, and may accept another."""
 
 
 class WebSocketTransport(TaskedTransport):
@@ -69,11 +69,11 @@ class WebSocketTransport(TaskedTransport):
 
     Args:
         url: ``ws://`` or ``wss://`` address.
-        headers: configured ones, of every handshake.
+        headers: configured headers, sent with every handshake.
         ca_file: certificates to trust instead of the system's.
         max_message_bytes: longest message; a longer one ends the attachment.
         connect_timeout: seconds for a connection and its handshake.
-        reconnect_timeout: seconds for which a resumable session tries to come back.
+        reconnect_timeout: seconds for which a resumable session tries to reconnect.
         high_water: queued bytes above which ``write_paused`` is called.
         max_queued_bytes: queued bytes above which the server counts as stuck.
 
@@ -85,7 +85,7 @@ class WebSocketTransport(TaskedTransport):
 
     @classmethod
     def from_spec(cls, spec: ServerSpec, supplies: Supplies) -> Self:
-        """The address, headers and bounds of the configuration."""
+        """Return a transport with the address, headers and limits of a spec."""
         return cls(
             spec.url or "",
             spec.headers,
@@ -128,7 +128,7 @@ class WebSocketTransport(TaskedTransport):
     # --- links ----------------------------------------------------------------------------------
 
     async def connect(self, receiver: Receiver) -> None:
-        """Open the link, and on it the session; see :meth:`Transport.connect`."""
+        """Open a link, then a session on it; see :meth:`Transport.connect`."""
         for number, offer in enumerate(OFFERS):
             try:
                 event = await self._open(offer)
@@ -138,17 +138,17 @@ class WebSocketTransport(TaskedTransport):
             else:
                 break
         if event is Event.GONE:
-            raise TransportError(f"{self._where} answers a new session with gone")
+            raise TransportError(f"{self._where} answered the opening of a new session with gone")
         self._receiver = receiver
         self._spawn(self._run(), "read")
         self._spawn(self._keep_alive(), "ping")
         self._spawn(self._acknowledge(), "acknowledge")
 
     async def _open(self, offer: tuple[Subprotocol, ...] | None) -> Event:
-        """A new link, with the session opened or resumed on it.
+        """Open a link, and open or resume the session on it.
 
         Raises:
-            TransportError: in words.
+            TransportError: it failed.
         """
         link = await self._dial(offer)
         try:
@@ -156,12 +156,11 @@ class WebSocketTransport(TaskedTransport):
                 event = await self._greet(link)
         except (ConnectionClosed, ProtocolViolation, TimeoutError) as error:
             link.transport.abort()
-            words = (
-                _close_words(error)
-                if isinstance(error, ConnectionClosed)
-                else str(error) or "it said nothing"
-            )
-            raise TransportError(f"{self._where} opened no session: {words}") from None
+            if isinstance(error, ConnectionClosed):
+                detail = _close_reason(error)
+            else:
+                detail = str(error) or f"timed out after {self._connect_timeout:g} s (connect_timeout)"
+            raise TransportError(f"{self._where} did not open a session: {detail}") from None
         except BaseException:
             link.transport.abort()
             raise
@@ -187,34 +186,34 @@ class WebSocketTransport(TaskedTransport):
             )
         except InvalidStatus as error:
             response = error.response
-            words = status_message(self._where, response.status_code, bytes(response.body or b""))
-            if response.status_code in (400, 500, 501):  # may be about the offer
-                raise _OfferRefused(words) from None
-            raise TransportError(words) from None
+            reason = status_message(self._where, response.status_code, bytes(response.body or b""))
+            if response.status_code in (400, 500, 501):  # may concern the offer
+                raise _OfferRefused(reason) from None
+            raise TransportError(reason) from None
         except InvalidURI:
-            raise TransportError(f"{self._where} is no ws:// or wss:// address") from None
+            raise TransportError(f"{self._where} is not a valid ws:// or wss:// URL") from None
         except ssl.SSLError as error:
-            words = (
-                f"{self._where}: TLS failed ({error.reason or error}); is the certificate trusted (ca_file)?"
-            )
-            raise TransportError(words) from None
+            raise TransportError(
+                f"{self._where}: TLS failed ({error.reason or error}); {UNTRUSTED_HINT}"
+            ) from None
         except TimeoutError:
-            words = f"{self._where} did not answer within {self._connect_timeout:g} s (connect_timeout)"
-            raise TransportError(words) from None
+            limit = f"{self._connect_timeout:g} s (connect_timeout)"
+            raise TransportError(f"{self._where} did not answer within {limit}") from None
         except OSError as error:
             raise TransportError(f"{self._where} cannot be reached: {error.strerror or error}") from None
         except (InvalidProxy, ProxyError, ImportError, ValueError) as error:
-            raise TransportError(f"{self._where} cannot be reached: {_proxy_words(error)}") from None
+            raise TransportError(f"{self._where} cannot be reached: {_proxy_failure(error)}") from None
         except InvalidHandshake as error:
-            raise _OfferRefused(f"{self._where} does not answer as a WebSocket server: {error}") from None
+            raise _OfferRefused(f"{self._where} is not a WebSocket server: {error}") from None
         except WebSocketException as error:
             raise TransportError(f"{self._where} cannot be reached: {error}") from None
 
     async def _greet(self, link: ClientConnection) -> Event:
+        """Open or resume the session on a new link."""
         peer = self._peer
         if link.subprotocol != SUBPROTOCOL_RESUME:
             if peer.resumable:
-                raise ProtocolViolation("it does not resume any more")
+                raise ProtocolViolation("it no longer supports mcp.resume.v1")
             return self._adopt(link, peer.start_plain(), Event.OPENED)
         await link.send(peer.hello(), text=True)
         _, frames, event = peer.receive(await link.recv(decode=False))
@@ -233,17 +232,17 @@ class WebSocketTransport(TaskedTransport):
         return event
 
     async def _run(self) -> None:
-        """Read; when the link is lost, come back where that can be."""
+        """Read from one link after another, until the session ends."""
         try:
             while True:
                 reason = await self._read()
-                await self._come_back(reason)
+                await self._reconnect(reason)
         except TransportError as error:
             self._tell(self._peer.give_up(str(error)))
             self._begin_close(str(error))
 
     async def _read(self) -> str:
-        """Until the link ends; returns why it did."""
+        """Read until the link ends; return why it did."""
         link, peer = self._link, self._peer
         assert link is not None
         try:
@@ -257,38 +256,38 @@ class WebSocketTransport(TaskedTransport):
                 if message is not None:
                     self._deliver(messages.one_line(message))
                 elif event is Event.GAP:
-                    self._noise(f"{peer.gap} progress or log messages were lost while the link was down")
+                    self._noise(f"{peer.gap} progress or log messages were dropped while the link was lost")
                 self._check_flow()
         except ConnectionClosed as error:
-            reason = _close_words(error)
+            reason = _close_reason(error)
             if reason.startswith("1009"):
-                reason += f" (the limit is {self._max_message}, max_message_bytes)"
+                reason += f" (the limit is {self._max_message} bytes, max_message_bytes)"
         except ProtocolViolation as error:
             link.transport.abort()
-            raise TransportError(f"{self._where} broke the protocol: {error}") from None
+            raise TransportError(f"{self._where} violated the protocol: {error}") from None
         finally:
             peer.lost_link()
             self._link = None
         return reason
 
-    async def _come_back(self, reason: str) -> None:
-        """A new link for the session; or a new session, where nothing was negotiated in the old one.
+    async def _reconnect(self, reason: str) -> None:
+        """Resume the session on a new link, or open a new session if nothing was negotiated in the old one.
 
         Raises:
-            TransportError: neither can be.
+            TransportError: neither is possible.
         """
         code = int(reason.partition(" ")[0])
         if self._peer.plain or code in FINAL_CODES or self._reconnect_timeout == 0:
-            raise TransportError(f"{self._where} ended the link: {reason}")
-        self._noise(f"the link was lost ({reason}); the session waits")
+            raise TransportError(f"{self._where} closed the link: {reason}")
+        self._noise(f"the link was lost ({reason}); reconnecting")
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._reconnect_timeout
         while True:
             self._attempt += 1
             delay = backoff(self._attempt)
             if loop.time() + delay > deadline:
-                words = f"was not reached again within {self._reconnect_timeout:g} s (reconnect_timeout)"
-                raise TransportError(f"{self._where} {words}: {reason}")
+                limit = f"{self._reconnect_timeout:g} s (reconnect_timeout)"
+                raise TransportError(f"{self._where} could not be reached again within {limit}: {reason}")
             await asyncio.sleep(delay)
             try:
                 event = await self._open((Subprotocol(SUBPROTOCOL_RESUME),))
@@ -296,13 +295,13 @@ class WebSocketTransport(TaskedTransport):
                 reason = str(error)
                 continue
             if event is Event.RESUMED:
-                return self._noise(f"the session was resumed, {self._peer.replayed} messages were sent again")
+                return self._noise(f"the session was resumed; {self._peer.replayed} messages were replayed")
             if event is Event.OPENED:
-                return self._noise("a new session has begun")
-            self._start_over(f"{self._where} does not know the session any more: {self._peer.gone_reason}")
+                return self._noise("a new session was opened")
+            self._start_over(f"{self._where} no longer knows the session: {self._peer.gone_reason}")
 
     def _start_over(self, reason: str) -> None:
-        """The peer has lost the session. What was negotiated in a handshake cannot be made anew from here."""
+        """Go on after the peer lost the session; impossible after a handshake, which only the client can repeat."""
         if self._peer.legacy:
             raise TransportError(reason)
         self._noise(reason)
@@ -319,7 +318,9 @@ class WebSocketTransport(TaskedTransport):
         self._check_open()
         data, refused = self._peer.fit(message)
         if data is not message:
-            limit = f"{self._where} takes at most {self._peer.max_message_bytes} (its max_message_bytes)"
+            limit = (
+                f"{self._where} accepts at most {self._peer.max_message_bytes} bytes (its max_message_bytes)"
+            )
             self._noise(f"a message of {len(message)} bytes was not sent: {limit}")
         if refused:
             asyncio.get_running_loop().call_soon(self._deliver, refused)
@@ -328,10 +329,10 @@ class WebSocketTransport(TaskedTransport):
             self._write([frame])
         self._check_flow()
         if self.queued_bytes > self._max_queued:
-            self._begin_close(f"{self.queued_bytes} bytes wait for {self._where}")
+            self._begin_close(self._stuck_reason)
 
     def _write(self, frames: list[bytes], first: bool = False) -> None:
-        """Queue frames; control frames ``first``, since the peer may be waiting for them in order to read on."""
+        """Queue frames; control frames ``first``, because the peer may need them to continue reading."""
         if frames:
             if first:
                 self._out.extendleft(reversed(frames))
@@ -341,7 +342,7 @@ class WebSocketTransport(TaskedTransport):
             self._wake.set()
 
     async def _write_all(self, link: ClientConnection) -> None:
-        """Until this link is not the current one any more, or ends; the reader notices the latter."""
+        """Write until this link is no longer the current one, or ends; the reader detects the latter."""
         with contextlib.suppress(ConnectionClosed):
             while link is self._link:
                 if not self._out:
@@ -358,13 +359,13 @@ class WebSocketTransport(TaskedTransport):
 
     @property
     def queued_bytes(self) -> int:
-        """Bytes the peer has not acknowledged; toward one that does not acknowledge, not written yet."""
+        """Bytes the peer has not acknowledged; without acknowledgements, bytes not written yet."""
         return self._out_bytes if self._peer.plain else max(self._out_bytes, self._peer.channel.unacked_bytes)
 
     # --- liveness -------------------------------------------------------------------------------
 
     async def _keep_alive(self) -> None:
-        """Ping by our own clock: while nothing is read on purpose, a Pong would not be seen."""
+        """Ping from a timer of our own: while reading is paused, a Pong would not be seen."""
         while True:
             await asyncio.sleep(PING_INTERVAL)
             link = self._link
@@ -377,7 +378,7 @@ class WebSocketTransport(TaskedTransport):
                 if self._reading.is_set():
                     link.transport.abort()
             except ConnectionClosed:
-                continue  # the reader knows
+                continue  # the reader handles it
 
     async def _acknowledge(self) -> None:
         while True:
@@ -393,7 +394,7 @@ class WebSocketTransport(TaskedTransport):
             await within(CLOSE_TIMEOUT, self._flushed.wait())
 
     async def _hang_up(self) -> None:
-        """Close with 1000, which ends the session; a peer that does not even read gets no goodbye."""
+        """Close with 1000, which ends the session; abort a link whose peer does not read."""
         link = self._last_link
         if link is None:
             return
@@ -403,24 +404,24 @@ class WebSocketTransport(TaskedTransport):
 
 
 class _Connect(websocket_connect):
-    """Follows no redirect: configured headers would go along."""
+    """Refuses redirects, which would take the configured headers along."""
 
     def process_redirect(self, exc: Exception) -> Exception | str:
         return exc
 
 
-def _proxy_words(error: Exception) -> str:
-    """Never the proxy's address: a credential may be any part of it that was not understood."""
+def _proxy_failure(error: Exception) -> str:
+    """Explain the failure of a proxy without its address, of which any part may be a credential."""
     if isinstance(error, ProxyError):
         status = getattr(getattr(error, "response", None), "status_code", None)
-        hint = "; it wants a credential" if status == 407 else ""
+        hint = "; the proxy wants a credential" if status == 407 else ""
         return f"the proxy refused the connection ({status}){hint}" if status else "the proxy broke off"
     if isinstance(error, ImportError):
-        return "a SOCKS proxy, which the environment names, needs the package python-socks"
-    return BAD_PROXY if isinstance(error, InvalidProxy) else f"its address cannot be used, or {BAD_PROXY}"
+        return "the environment names a SOCKS proxy, which needs the package python-socks; install it"
+    return BAD_PROXY if isinstance(error, InvalidProxy) else f"its URL cannot be used, or {BAD_PROXY}"
 
 
-def _close_words(error: ConnectionClosed) -> str:
-    """Code and reason of whoever closed first; 1006 where nobody said so."""
+def _close_reason(error: ConnectionClosed) -> str:
+    """Return close code and reason of the side that closed first; 1006 if neither sent a Close frame."""
     frame = error.rcvd if error.rcvd_then_sent or error.sent is None else error.sent
     return f"{frame.code:d} {frame.reason}".strip() if frame is not None else "1006"

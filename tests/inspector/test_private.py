@@ -162,8 +162,8 @@ def test_a_server_that_dies_at_once_is_said_with_its_last_words(tmp_path):
     ("command", "words"),
     [
         (["cat"], "it echoes requests, so it is not an MCP server"),
-        (["sh", "-c", "exec <&-; exit 4"], "it exited with code 4"),
-        (["sh", "-c", "kill -9 $$"], "it was ended by SIGKILL"),
+        (["sh", "-c", "exec <&-; exit 4"], "the process exited with code 4"),
+        (["sh", "-c", "kill -9 $$"], "the process was killed by SIGKILL"),
     ],
 )
 def test_a_command_that_is_no_mcp_server_is_said_with_what_to_do(tmp_path, command, words):

@@ -151,7 +151,9 @@ async def test_reasons_in_several_lines_are_one(tmp_path):
     async with opened(tmp_path, lines) as person:
         await person.press("6")
         await person.until(lambda: person.lines(Problems), "the problem")
-        assert any("upstream_closed it exited with code 3" in line for line in person.lines(Problems))
+        assert any(
+            "upstream_closed the process exited with code 3" in line for line in person.lines(Problems)
+        )
         person.app.capabilities.refreshed([{"name": "x", "state": "failed", "reason": "    a\n   b"}])
         await person.press("5")
         assert any(line.endswith("  a b") for line in person.lines(Capabilities))

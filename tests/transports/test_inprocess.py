@@ -61,7 +61,7 @@ async def test_an_object_of_the_sdk_serves_both_eras(name):
     [
         ("no_such_module:server", "No module named"),
         (f"{OBJECTS}:nothing", "has no attribute 'nothing'"),
-        (f"{OBJECTS}:not_a_server", "is no server"),
+        (f"{OBJECTS}:not_a_server", "is not a server"),
         (f"{OBJECTS}:broken", "RuntimeError: no database"),
     ],
 )

@@ -65,7 +65,7 @@ def challenge(metadata: str) -> tuple[int, dict[str, str], str]:
 
 async def test_metadata_in_clear_from_another_machine_is_not_asked_for(tmp_path):
     words = await refusal(tmp_path, lambda _: {"/mcp": challenge("http://meta.invalid/x")})
-    assert "http://meta.invalid is no https address" in words
+    assert "http://meta.invalid is not an https URL" in words
 
 
 async def test_an_endless_answer_is_not_read(tmp_path):
@@ -78,8 +78,8 @@ async def test_an_endless_answer_is_not_read(tmp_path):
 @pytest.mark.parametrize(
     ("page", "issuer", "word"),
     [
-        ("http://evil.example/authorize", None, "no https address"),
-        ("https://fine.example/authorize", "https://other.example", "does not fit together"),
+        ("http://evil.example/authorize", None, "not at a usable https URL"),
+        ("https://fine.example/authorize", "https://other.example", "is inconsistent"),
     ],
 )
 async def test_an_authorization_server_that_cannot_be_trusted_is_refused(tmp_path, page, issuer, word):

@@ -54,7 +54,7 @@ async def test_messages_come_back_in_order_and_whole(supervisor, receiver):
     assert receiver.messages == sent
     assert transport.queued_bytes == 0
     await transport.close()
-    assert receiver.reasons == ["it exited with code 0"]
+    assert receiver.reasons == ["the process exited with code 0"]
     with pytest.raises(TransportClosed):
         transport.send(b"{}")
 
@@ -88,8 +88,8 @@ async def test_a_start_that_fails_is_said_in_words(supervisor, receiver, options
 @pytest.mark.parametrize(
     ("code", "words"),
     [
-        ("import sys; sys.exit('because')", "it exited with code 1; stderr: because"),
-        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "it was ended by SIGKILL"),
+        ("import sys; sys.exit('because')", "the process exited with code 1; stderr: because"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "the process was killed by SIGKILL"),
     ],
 )
 async def test_the_end_of_a_server_is_said_with_code_and_last_words(supervisor, receiver, code, words):
@@ -125,7 +125,10 @@ async def test_the_last_words_are_the_last_also_behind_much_else(supervisor, rec
 
 @pytest.mark.parametrize(
     ("end", "words"),
-    [("sys.exit(4)", "it exited with code 4"), ("os.kill(os.getpid(), 9)", "it was ended by SIGKILL")],
+    [
+        ("sys.exit(4)", "the process exited with code 4"),
+        ("os.kill(os.getpid(), 9)", "the process was killed by SIGKILL"),
+    ],
 )
 async def test_a_server_that_dies_is_said_with_its_end_and_not_with_its_broken_pipe(
     supervisor, receiver, end, words
@@ -146,7 +149,7 @@ async def test_a_server_that_closes_its_stdin_and_stays_is_said_to_have_done_so(
     await until(lambda: receiver.noise, 10)
     transport.send(b"{}")
     await until(lambda: receiver.reasons, 20)
-    assert "its stdin is closed" in receiver.reasons[0]
+    assert "closed its stdin" in receiver.reasons[0]
 
 
 async def test_a_mistake_while_a_server_ends_is_logged_and_the_end_told(
@@ -159,7 +162,7 @@ async def test_a_mistake_while_a_server_ends_is_logged_and_the_end_told(
     transport = python(supervisor, "")
     await transport.connect(receiver)
     await until(lambda: receiver.reasons)
-    assert receiver.reasons == ["internal error of the gateway; its log says more"]
+    assert receiver.reasons == ["internal error of the gateway; see its log"]
     await until(lambda: "a bug" in caplog.text)
     with pytest.raises(TransportClosed):
         transport.send(b"{}")
@@ -207,7 +210,7 @@ async def test_a_stubborn_server_and_its_daemon_are_killed(supervisor, receiver)
     daemon = int(receiver.messages[0].split(b":")[1].rstrip(b"}"))
     async with asyncio.timeout(BOUND):
         await asyncio.gather(transport.close(), transport.close())
-    assert receiver.reasons == ["it was ended by SIGKILL"]
+    assert receiver.reasons == ["the process was killed by SIGKILL"]
     await until(lambda: not psutil.pid_exists(daemon), what="the end of the daemon")
 
 
@@ -260,7 +263,7 @@ async def test_many_starts_at_once_with_large_environments_all_succeed(superviso
         transport.send(b'{"n":1}')
     await until(lambda: all(receiver.messages == [b'{"n":1}'] for receiver in receivers))
     await asyncio.gather(*(transport.close() for transport in transports))
-    assert {receiver.reasons[0] for receiver in receivers} == {"it exited with code 0"}
+    assert {receiver.reasons[0] for receiver in receivers} == {"the process exited with code 0"}
 
 
 async def test_a_start_given_up_while_it_waits_for_the_supervisor_leaves_nothing(supervisor):
@@ -289,5 +292,5 @@ async def test_a_server_that_closes_its_stdout_is_ended(supervisor, receiver):
     transport = python(supervisor, "import os, time; os.close(1); time.sleep(600)", eof_grace=0.2)
     await transport.connect(receiver)
     await until(lambda: receiver.reasons)
-    assert receiver.reasons == ["it closed its stdout and did not end"]
+    assert receiver.reasons == ["the process closed its stdout and did not exit"]
     assert not psutil.pid_exists(transport.pid)

@@ -65,7 +65,7 @@ async def test_a_message_above_the_limit_of_the_next_gateway_fails_alone(make_ju
     assert errors == {1: LIMIT_EXCEEDED, 2: None}
     notification = {"jsonrpc": "2.0", "method": "n", "params": {"text": "x" * 200_000}}
     transport.send(json.dumps(notification).encode())
-    dropped = [text for _, text in receiver.noise if "takes at most 100000 (its max_message_bytes)" in text]
+    dropped = [text for _, text in receiver.noise if "accepts at most 100000 bytes (its max_message_bytes)" in text]
     assert len(dropped) == 2, "a notification has no answer, so nothing else would tell"
     await transport.close()
 
@@ -187,7 +187,7 @@ async def test_a_server_that_opens_no_session_is_given_up_in_time():
         await link.wait_closed()
 
     server, url = await scripted(silent, subprotocols=["mcp.resume.v1"])
-    with pytest.raises(TransportError, match="opened no session"):
+    with pytest.raises(TransportError, match="did not open a session"):
         await WebSocketTransport(url, {}, connect_timeout=0.3).connect(Recorder())
     server.close()
 
