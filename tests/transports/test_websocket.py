@@ -65,7 +65,9 @@ async def test_a_message_above_the_limit_of_the_next_gateway_fails_alone(make_ju
     assert errors == {1: LIMIT_EXCEEDED, 2: None}
     notification = {"jsonrpc": "2.0", "method": "n", "params": {"text": "x" * 200_000}}
     transport.send(json.dumps(notification).encode())
-    dropped = [text for _, text in receiver.noise if "accepts at most 100000 bytes (its max_message_bytes)" in text]
+    dropped = [
+        text for _, text in receiver.noise if "accepts at most 100000 bytes (its max_message_bytes)" in text
+    ]
     assert len(dropped) == 2, "a notification has no answer, so nothing else would tell"
     await transport.close()
 
