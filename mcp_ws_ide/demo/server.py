@@ -82,7 +82,7 @@ def _add_plain_tools(server: Any) -> None:
 def _add_slow_tools(server: Any) -> None:
     @server.tool()
     async def slow(ctx: Context, steps: int = 5, delay: float = 0.2) -> str:
-        """Take a number of steps of `delay` seconds each and report progress after each; can be cancelled."""
+        """Take a number of steps, each of so many seconds, and report progress after each; can be cancelled."""
         for step in range(steps):
             await anyio.sleep(delay)
             await ctx.report_progress(step + 1, steps, f"step {step + 1}")
