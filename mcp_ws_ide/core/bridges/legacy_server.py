@@ -203,7 +203,7 @@ class LegacyServer:
                 data,
             )
         if method == "server/discover":
-            return self._discover(number, step)
+            return _result(step, number, encode(_discovered(self._result, self._capabilities)))
         if method == "ping":
             return _result(step, number, b'{"resultType":"complete"}')
         if method == "subscriptions/listen":
@@ -241,9 +241,6 @@ class LegacyServer:
         if params != self._log_level:
             self._log_level = params
             self._ask(step, "logging/setLevel", params, ignore)
-
-    def _discover(self, number: int, step: Step) -> None:
-        _result(step, number, encode(_discovered(self._result, self._capabilities)))
 
     def _cancelled(self, message: Message, step: Step) -> None:
         number = _number(bytes(messages.params_of(message).request_id))

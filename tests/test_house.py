@@ -1,0 +1,47 @@
+"""The shape of the code base: nothing grows past what one can read. (.importlinter keeps imports in order.)"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import mcp_ws_ide
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "mcp_ws_ide"
+MAX_CLASS_LINES = 350
+MAX_FUNCTION_LINES = 50
+
+
+def long_definitions() -> Iterator[str]:
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                limit = MAX_CLASS_LINES
+            elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                limit = MAX_FUNCTION_LINES
+            else:
+                continue
+            lines = (node.end_lineno or 0) - node.lineno + 1
+            if lines > limit:
+                yield f"{path.relative_to(ROOT)}:{node.lineno} {node.name}: {lines} lines, at most {limit}"
+
+
+def test_no_class_and_no_function_is_too_long():
+    assert list(long_definitions()) == []
+
+
+@pytest.mark.parametrize("manifest", ["frontend_static/package.json", "frontend_static/lab/package.json"])
+def test_the_npm_packages_have_the_version_of_the_python_package(manifest):
+    assert json.loads((ROOT / manifest).read_text())["version"] == mcp_ws_ide.__version__
+
+
+def test_make_check_runs_what_pre_commit_runs():
+    recipe = re.search(r"^check:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.M)
+    assert recipe is not None
+    assert "pre-commit run --all-files" in recipe.group(1)
