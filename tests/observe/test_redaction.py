@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcp_ws_ide.observe.redaction import HIDDEN, RAW_LIMIT, BadPattern, Redactor
-from mcp_ws_ide.transports.remote import BAD_PROXY, status_words
+from mcp_ws_ide.transports.remote import BAD_PROXY, status_message
 
 CANARY = "c4n4ryc4n4ryc4n4ry"
 
@@ -253,8 +253,8 @@ def test_names_upon_names_take_linear_time(unit):
 
 @pytest.mark.parametrize("status", [401, 403, 404, 405, 407, 413, 429])
 def test_the_advice_of_the_gateway_itself_is_shown_and_a_secret_beside_it_is_not(status):
-    words = status_words("far.example", status, b"more words that it said")
+    words = status_message("far.example", status, b"more words that it said")
     assert Redactor().text(words) == words
-    told = status_words("far.example", status, f"api_key: {CANARY}".encode())
+    told = status_message("far.example", status, f"api_key: {CANARY}".encode())
     assert CANARY not in Redactor().text(told)
     assert Redactor().text(BAD_PROXY) == BAD_PROXY
