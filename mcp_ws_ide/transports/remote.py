@@ -408,7 +408,7 @@ def status_message(where: str, status: int, body: bytes) -> str:
         403: "it refused the credential; check headers",
         404: "there is nothing at this address; check the url",
         405: "it accepts no messages at this address; is it the MCP endpoint?",
-        407: "the proxy wants a credential",
+        407: "it is a proxy that wants a credential, in its address",
         413: "the message is too large for it",
         429: "too many requests",
     }
