@@ -66,3 +66,8 @@ class Rebindable(Link, Protocol):
 
     def bind(self, on_message: OnMessage, on_closed: OnClosed, on_full: OnFull) -> None:
         """Replace the link's callbacks; the next message goes to the new ``on_message``."""
+
+
+def slow_consumer(queued: int, limit: int) -> str:
+    """The reason to close a link whose client does not read."""
+    return f"slow consumer: {queued} bytes are queued, at most {limit} are allowed (max_queued_bytes)"

@@ -14,7 +14,7 @@ from mcp_ws_ide.links.streams import ByteStream, OnData, OnEnd
 
 
 class FaultyStream(ByteStream):
-    """Stands between a link and its stream: holds back what is written, or lets nothing pass at all."""
+    """Sits between a link and its stream and delays written bytes, or passes nothing in either direction."""
 
     def __init__(self, inner: ByteStream) -> None:
         self._inner = inner
@@ -29,11 +29,11 @@ class FaultyStream(ByteStream):
         self.frozen = False
 
     def start(self, on_data: OnData, on_end: OnEnd) -> None:
-        """It has been started before."""
+        """Start the inner stream."""
         self._inner.start(on_data, on_end)
 
     def freeze(self, seconds: float) -> None:
-        """Neither read nor write any more; close after ``seconds``."""
+        """Stop reading and writing; close after ``seconds``."""
         self._inner.set_reading(False)
         self.frozen = True
         self._held.clear()
@@ -41,16 +41,16 @@ class FaultyStream(ByteStream):
         self._later(seconds, self.close)
 
     def slow_down(self, delay: float, seconds: float) -> None:
-        """Hold back what is written within the next ``seconds`` by ``delay`` each."""
+        """Delay each write of the next ``seconds`` by ``delay`` seconds."""
         self._delay, self._until = delay, self._loop.time() + seconds
 
     @property
     def delaying(self) -> bool:
-        """Whether what is written now is held back."""
+        """Whether a write is delayed now."""
         return self._loop.time() < self._until
 
     def write(self, data: bytes) -> bool:
-        """As of :class:`ByteStream`."""
+        """Send ``data``, now or after the delay."""
         if self.frozen:
             return True
         if not self._held and not self.delaying:
@@ -74,7 +74,7 @@ class FaultyStream(ByteStream):
         self._timers.add(handle)
 
     def _release(self) -> None:
-        """Let go, in order, of what has waited long enough."""
+        """Write, in order, what has waited long enough."""
         written = True
         while self._held and self._held[0][0] <= self._loop.time() + 0.001:
             _, data = self._held.popleft()
@@ -93,12 +93,12 @@ class FaultyStream(ByteStream):
             self.on_written()
 
     def set_reading(self, reading: bool) -> None:
-        """As of :class:`ByteStream`."""
+        """Pause or resume reading."""
         if not self.frozen:
             self._inner.set_reading(reading)
 
     def close(self) -> None:
-        """As of :class:`ByteStream`."""
+        """Close at once and discard delayed bytes."""
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()

@@ -1,10 +1,10 @@
-"""The WebSocket frame layer of the gateway: bytes in, whole text messages out (RFC 6455).
+"""The WebSocket frame layer of a client link: bytes in, complete text messages out (RFC 6455).
 
-Built on the sans-I/O ``Protocol`` of ``websockets``, which parses, checks and answers frames; this
-module adds what it leaves to its user: putting fragments together and checking the UTF-8 of messages.
-One kind of frame takes a shorter way: a whole, final, masked text frame within the limit, which is nearly
-all there is. Everything else, and everything illegal, is the ``Protocol``'s (benchmarks/bench.py measures
-the gain, tests/links/test_framing.py compares the two). It performs no I/O and knows nothing of MCP.
+Built on the sans-I/O ``Protocol`` of ``websockets``, which parses, checks and answers frames; this module adds what
+that leaves to its user: joining fragments and checking that messages are UTF-8. Nearly every frame is a final, masked
+text frame within the size limit: those are decoded here directly. All others, and all illegal ones, go through
+``Protocol`` (benchmarks/bench.py measures the gain, tests/links/test_framing.py compares the two paths). Performs no
+I/O and knows nothing of MCP.
 """
 
 from __future__ import annotations
@@ -22,19 +22,20 @@ from mcp_ws_ide.core.messages import is_text
 
 try:
     from websockets.speedups import apply_mask
-except ImportError:  # a platform without the compiled part
+except ImportError:  # a platform without the compiled extension
     from websockets.utils import apply_mask
 
 _OPEN: Final = State.OPEN
 _ABNORMAL: Final = 1006
+"""The close code of a connection that ended without a close frame (RFC 6455 section 7.1.5)."""
 _FINAL_TEXT: Final = 0x81
-"""First byte of a text frame that is a whole message, without extension bits (RFC 6455 section 5.2)."""
+"""First byte of a final text frame without extension bits (RFC 6455 section 5.2)."""
 _quiet = logging.getLogger(__name__)
-_quiet.setLevel(logging.WARNING)  # opening and closing are the gateway's to log
+_quiet.setLevel(logging.WARNING)  # the gateway logs opening and closing itself
 
 
 class _GentleProtocol(WebSocketProtocol):
-    """Fails a fragile peer with 1001, the only other code it survives being 1000."""
+    """Fails a fragile client with 1001; the only other code that it survives is 1000."""
 
     def fail(self, code: int, reason: str = "") -> None:
         super().fail(code if code == CloseCode.NORMAL or code == _ABNORMAL else CloseCode.GOING_AWAY, reason)
@@ -43,11 +44,11 @@ class _GentleProtocol(WebSocketProtocol):
 class FrameLayer:
     """One server-side WebSocket, after the handshake.
 
-    Feed it what the socket brings with :meth:`receive`; write what :meth:`data_to_send` returns.
+    Pass received bytes to :meth:`receive`; write what :meth:`data_to_send` returns.
 
     Args:
-        max_size: longest message to accept, in bytes.
-        fragile: close with 1000 or 1001 only (docs/reference/binding.md, section 4).
+        max_size: length of the longest message to accept, in bytes.
+        fragile: whether to close with 1000 or 1001 only (docs/reference/binding.md, section 4).
     """
 
     def __init__(self, max_size: int, *, fragile: bool = False) -> None:
@@ -56,7 +57,9 @@ class FrameLayer:
         self._fragile = fragile
         self._max_size = max_size
         self._head = b""
-        self._owed = 0
+        """The beginning of a frame whose header is incomplete."""
+        self._remaining = 0
+        """Bytes of the current frame that ``Protocol`` still has to get."""
         self._in_message = False
         self._fragments = bytearray()
         self._out: list[bytes] = []
@@ -75,8 +78,11 @@ class FrameLayer:
 
     @property
     def close_code(self) -> int | None:
-        """None while open; the code of our close frame, if the peer broke the protocol; else that of the peer's, or
-        1006 when none came: then nobody knows what it got."""
+        """The close code; None while the WebSocket is open.
+
+        After a violation by the peer: the code that was sent to it. Otherwise the code that the peer sent, or 1006 if
+        it sent none, because then it is unknown what it has received.
+        """
         if self._protocol.state is _OPEN:
             return None
         end = self._violation or self._protocol.close_rcvd
@@ -84,11 +90,11 @@ class FrameLayer:
 
     @property
     def close_reason(self) -> str:
-        """The reason given with :attr:`close_code`; where only this side closed, its own and the code it sent."""
+        """The reason that belongs to :attr:`close_code`; if only this side closed, its own reason and code."""
         end, sent = self._violation or self._protocol.close_rcvd, self._protocol.close_sent
         if end is not None or sent is None:
             return end.reason if end is not None else ""
-        return f"{sent.reason} (closed by the gateway with {sent.code}, which nobody confirmed)".lstrip()
+        return f"{sent.reason} (closed by the gateway with {sent.code}; the client did not confirm)".lstrip()
 
     @property
     def _violation(self) -> Close | None:
@@ -96,17 +102,17 @@ class FrameLayer:
         return sent if sent is not None and sent.code in VIOLATIONS else None
 
     def receive(self, data: bytes) -> list[bytes]:
-        """Take bytes from the socket; return the text messages they complete.
+        """Take bytes from the socket and return the text messages that they complete.
 
-        Violations end the link: afterwards :attr:`open` is False and :meth:`data_to_send` holds the
-        close frame (1002, 1003, 1007 or 1009).
+        A violation closes the WebSocket: then :attr:`open` is False and :meth:`data_to_send` returns the close frame
+        (1002, 1003, 1007 or 1009).
         """
         messages: list[bytes] = []
         if self._head:
             data, self._head = self._head + data, b""
         position, end = 0, len(data)
         while position < end and self._protocol.state is _OPEN:
-            if self._owed:
+            if self._remaining:
                 position += self._continue(data, position, messages)
                 continue
             start, size = _header(data, position, end)
@@ -124,16 +130,16 @@ class FrameLayer:
                 self._complete(apply_mask(data[start:stop], data[start - 4 : start]), messages)
                 position = stop
             else:
-                self._owed = stop - position
-        if position < end:  # closing: only the peer's close frame still counts
+                self._remaining = stop - position
+        if position < end:  # closing: only the peer's close frame still matters
             self._protocol.receive_data(data[position:])
             self._protocol.events_received()
         return messages
 
     def _continue(self, data: bytes, position: int, messages: list[bytes]) -> int:
-        """Give ``Protocol`` the frame that it is in the midst of; return how much of ``data`` that was."""
-        size = min(self._owed, len(data) - position)
-        self._owed -= size
+        """Pass the rest of the current frame to ``Protocol``; return how many bytes of ``data`` it took."""
+        size = min(self._remaining, len(data) - position)
+        self._remaining -= size
         self._feed(data[position : position + size], messages)
         return size
 
@@ -144,7 +150,7 @@ class FrameLayer:
                 break
 
     def receive_eof(self) -> None:
-        """The socket ended."""
+        """Note that the socket has ended."""
         self._protocol.receive_eof()
 
     def _take(self, frame: Frame, messages: list[bytes]) -> bool:
@@ -191,14 +197,14 @@ class FrameLayer:
             self._protocol.send_ping(b"mcp")
 
     def close(self, code: CloseCode, reason: str = "") -> None:
-        """Start the closing handshake, unless it has started."""
+        """Start the closing handshake, if it has not started yet."""
         try:
             self._protocol.send_close(close_code_for(code, self._fragile), close_reason(reason))
         except InvalidState:
             return
 
     def data_to_send(self) -> list[bytes]:
-        """What is to be written, in order. ``b""`` at the end means: then close the socket."""
+        """Return the bytes to write, in order. A last item ``b""`` means: then close the socket."""
         control = self._protocol.data_to_send()
         if not control:
             out, self._out = self._out, []
@@ -209,9 +215,9 @@ class FrameLayer:
 
 
 def _header(data: bytes, position: int, end: int) -> tuple[int, int]:
-    """Where the payload of the frame at ``position`` starts, and its size; ``(0, 0)`` if more bytes are needed.
+    """Return the start and size of the payload of the frame at ``position``; ``(0, 0)`` if more bytes are needed.
 
-    An unmasked frame, which is illegal here, counts as if it had a mask: the ``Protocol`` fails it anyway.
+    An unmasked frame, which is illegal here, is measured as if it had a mask; ``Protocol`` rejects it anyway.
     """
     if end - position < 2:
         return 0, 0

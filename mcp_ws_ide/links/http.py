@@ -1,8 +1,8 @@
-"""Streamable HTTP without HTTP: where a session's messages go when each response is a stream of its own.
+"""The links of Streamable HTTP: they distribute a session's messages over the responses that carry them.
 
-Two kinds of :class:`~mcp_ws_ide.links.base.Link`. :class:`Exchange` carries one modern request: one POST,
-its notifications, its answer (MCP 2026-07-28, basic/transports/streamable-http). :class:`HttpLink` carries a
-handshake-era session: many POSTs, and one GET for what belongs to no request (MCP 2025-11-25). Neither knows
+Two kinds of :class:`~mcp_ws_ide.links.base.Link`. :class:`Exchange` carries one modern request: one POST, its
+notifications and its answer (MCP 2026-07-28, basic/transports/streamable-http). :class:`HttpLink` carries a
+handshake-era session: many POSTs, and one GET for messages that belong to no request (MCP 2025-11-25). Neither knows
 Tornado; the handlers read :class:`Stream`.
 """
 
@@ -21,20 +21,21 @@ from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.core.messages import IdKey, Kind, Message
 
 MAX_STREAM_BYTES: Final = 8 << 20
-"""Bytes that wait for one HTTP response before its oldest events give way."""
+"""Bytes queued for one HTTP response, above which its oldest events are dropped."""
 GENERAL: Final = "g"
 """Name of the stream that GET reads: messages that belong to no request."""
 
 
 class Stream:
-    """What one HTTP response has to carry: events in order, until the last one.
+    """The events that one HTTP response has to carry, in order.
 
     Attributes:
-        name: first part of its event ids.
-        last: whether nothing follows what is queued.
+        name: first part of the event ids.
+        last: whether nothing follows the queued events.
         reader: whether a response takes the events.
-        on_ready: called once, and forgotten, when there is an event, none follows, or the response is gone;
-            for a response without a task that waits in :meth:`next`.
+        numbered: number of the newest event that has an id.
+        on_ready: called once when there is an event, none follows, or the response is gone; for a response that has
+            no task waiting in :meth:`next`.
     """
 
     __slots__ = ("_bytes", "_queue", "_wake", "last", "name", "numbered", "on_ready", "reader")
@@ -54,11 +55,11 @@ class Stream:
 
     @property
     def queued_bytes(self) -> int:
-        """Bytes that wait for the response."""
+        """Bytes that the response has not taken yet."""
         return self._bytes
 
     def put(self, event_id: str, data: bytes, last: bool = False) -> None:
-        """One more event. A client that does not read loses the oldest; the answer comes last and stays."""
+        """Queue an event. A client that does not read loses the oldest ones; the answer is last and is kept."""
         self._queue.append((event_id, data))
         self._bytes += len(data)
         while self._bytes > MAX_STREAM_BYTES and len(self._queue) > 1:
@@ -73,40 +74,40 @@ class Stream:
             call()
 
     def drop_oldest(self) -> None:
-        """Make room."""
+        """Drop the oldest event."""
         self._bytes -= len(self._queue.popleft()[1])
 
     def finish(self) -> None:
-        """Nothing follows."""
+        """End the stream after the queued events."""
         self.last = True
         self._ready()
 
     def leave(self) -> None:
-        """The response is gone; what follows can only be replayed."""
+        """Note that the response is gone; its events can only be replayed from now on."""
         self.reader = False
         self._queue.clear()
         self._bytes = 0
         self._ready()
 
     async def next(self, timeout: float) -> tuple[str, bytes] | None:
-        """The next event; None when there was none within ``timeout`` s, or none follows (see :attr:`last`)."""
+        """Return the next event; None if none came within ``timeout`` seconds or none follows (:attr:`last`)."""
         if not self._queue and not self.last and self.reader:
             self._wake.clear()
-            # What comes at the very moment of the timeout is there as well.
+            # An event that arrives at the moment of the timeout is returned below.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(timeout):
                     await self._wake.wait()
         return self.take() if self._queue else None
 
     def take(self) -> tuple[str, bytes]:
-        """The next event, which is there."""
+        """Return the next event; there must be one."""
         event = self._queue.popleft()
         self._bytes -= len(event[1])
         return event
 
 
 class Exchange:
-    """The link of one modern request: it ends with its answer."""
+    """The link of one modern request; it ends with the answer."""
 
     queued_bytes = 0
 
@@ -115,28 +116,28 @@ class Exchange:
         self.closed = False
 
     def deliver(self, message: Message) -> None:
-        """An event; the last one if it is the answer."""
+        """Queue an event, as the last one if it is the answer."""
         self.stream.put("", message.data, last=_is_last(message))
 
     def close(self, code: CloseCode, reason: str) -> None:
-        """Nothing follows."""
+        """End the response; HTTP has no place for code and reason."""
         self.closed = True
         self.stream.finish()
 
     def set_reading(self, reading: bool) -> None:
-        """The request was read as a whole."""
+        """Do nothing: the request has been read completely."""
 
 
 def _is_last(message: Message) -> bool:
-    """Whether nothing follows: the answer, or the server taking back a subscription."""
+    """Whether nothing follows: the answer, or the server's cancellation of a subscription."""
     return message.kind is Kind.RESPONSE or message.method == b'"notifications/cancelled"'
 
 
 class HttpLink:
-    """The link of a handshake-era HTTP session: sorts what the server says onto the open responses.
+    """The link of a handshake-era HTTP session: assigns the server's messages to the open responses.
 
     Args:
-        max_events, max_bytes: what is kept for ``Last-Event-ID``, and for a GET that has not come yet.
+        max_events, max_bytes: limits of the events kept for ``Last-Event-ID``, and for a GET that has not come yet.
     """
 
     def __init__(self, max_events: int, max_bytes: int) -> None:
@@ -155,18 +156,18 @@ class HttpLink:
 
     @property
     def queued_bytes(self) -> int:
-        """Bytes that no response has taken yet; what is kept for replay was taken once."""
+        """Bytes that no response has taken yet, without those kept for replay."""
         return sum(stream.queued_bytes for stream in self._streams.values())
 
     @property
     def readers(self) -> int:
-        """Open responses."""
+        """The number of open responses."""
         return sum(stream.reader for stream in self._streams.values())
 
     # --- from HTTP ------------------------------------------------------------------------------
 
     def open_request(self, message: Message) -> Stream:
-        """The stream that will carry the answer to a request."""
+        """Return the stream that will carry the answer to a request."""
         self._opened += 1
         stream = Stream(f"p{self._opened}")
         self._streams[stream.name] = stream
@@ -178,7 +179,7 @@ class HttpLink:
         return stream
 
     def open_general(self) -> Stream:
-        """The stream for a GET; an older one ends, since its client has evidently lost it."""
+        """Return the stream for a GET. An older GET ends: its client has evidently lost it."""
         if self._general.reader:
             self._general.finish()
             self._general = self._streams[GENERAL] = self._renewed(self._general)
@@ -187,7 +188,7 @@ class HttpLink:
 
     @property
     def idle(self) -> bool:
-        """Whether no response is open. What is owed may never come: a server does not answer a cancelled call."""
+        """Whether no response is open. Pending answers do not count: a server may never answer a cancelled call."""
         return self.readers == 0
 
     def _renewed(self, old: Stream) -> Stream:
@@ -196,14 +197,14 @@ class HttpLink:
         return fresh
 
     def replay(self, last_event_id: str) -> Stream | None:
-        """The stream that an event id names, with everything after that event; None if it is forgotten."""
+        """Return the stream that an event id names, from after that event on; None if events of it are not kept."""
         name, _, number = last_event_id.partition(".")
         if not (number.isascii() and number.isdigit() and len(number) < 20):
             return None
         old, seen = self._streams.get(name), int(number)
         kept = [(n, data) for stream, n, data in self._log if stream == name and n > seen]
         newest = old.numbered if old is not None else kept[-1][0] if kept else -1
-        if newest - seen != len(kept):  # some of it is forgotten, or there never was such an event
+        if newest - seen != len(kept):  # some are not kept any more, or there never was such an event
             return None
         fresh = Stream(name)
         for n, data in kept:
@@ -225,7 +226,7 @@ class HttpLink:
     # --- Link -----------------------------------------------------------------------------------
 
     def deliver(self, message: Message) -> None:
-        """Sort one message of the server onto its stream; an answer that nothing waits for has none."""
+        """Queue a message of the server on its stream; drop an answer that no request waits for."""
         stream, last = self._stream_of(message)
         if stream is None:
             return
@@ -254,8 +255,10 @@ class HttpLink:
         return self._unrelated(), False
 
     def _unrelated(self) -> Stream:
-        """Where a message goes that names no request: with one request open it can only be its; else to the
-        GET, and without one to the newest request."""
+        """The stream for a message that names no request.
+
+        That of the only open request, if there is just one; else the GET; without a GET, the newest request.
+        """
         reading = [stream for stream in self._by_id.values() if stream.reader]
         if len(reading) == 1 or (reading and not self._general.reader):
             return reading[-1]
@@ -273,11 +276,13 @@ class HttpLink:
             del self._by_token[token]
 
     def close(self, code: CloseCode, reason: str) -> None:
-        """Every response ends."""
+        """End every response."""
         self.closed = True
         for stream in self._streams.values():
             stream.finish()
 
     def set_reading(self, reading: bool) -> None:
-        """Each POST was read as a whole; what a full server cannot take waits in the gateway, bounded by
-        ``max_in_flight`` requests."""
+        """Do nothing: each POST has been read completely.
+
+        Messages that a full server cannot take wait in the gateway, at most ``max_in_flight`` requests.
+        """

@@ -1,8 +1,8 @@
 """A client link made of POSTs, for networks that break WebSocket and event streams (docs/reference/binding.md, 11).
 
-:class:`PollLink` holds what waits between two of them. It counts frames per direction, because HTTP may deliver
-a body twice; everything else (acknowledgement, replay, who the session belongs to) is the business of
-``mcp.resume.v1``, whose frames it carries. It knows nothing of Tornado.
+:class:`PollLink` queues frames between two POSTs. It numbers the frames of each direction, because HTTP may deliver a
+body twice. Everything else (acknowledgement, replay, which session it is) is up to ``mcp.resume.v1``, whose frames it
+carries. It knows nothing of Tornado.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from typing import Final
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.binding import VIOLATIONS, CloseCode, close_reason, poll_close, poll_head
 from mcp_ws_ide.core.tools import ToolRules
-from mcp_ws_ide.links.base import OnClosed, OnFull, OnMessage
+from mcp_ws_ide.links.base import OnClosed, OnFull, OnMessage, slow_consumer
 
 HOLD: Final = 25.0
-"""Seconds a POST without frames is held when nothing waits for the client."""
+"""Seconds that a POST without frames is held open while nothing is queued for the client."""
 GONE_AFTER: Final = 2 * HOLD + 5.0
-"""Seconds without a POST after which the client counts as gone."""
+"""Seconds without a POST after which the client is taken for gone."""
 ANSWER_BYTES: Final = 1 << 20
-"""Size above which an answer takes no further frame."""
+"""Bytes of a response, above which no further frame is added."""
 HIGH_WATER: Final = 1 << 20
-"""Bytes that wait for the client, above which its own server is not read."""
+"""Bytes queued for the client, above which the server is not read."""
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +36,8 @@ class PollLink:
     """One link. Implements :class:`mcp_ws_ide.links.base.Rebindable`.
 
     Args:
-        principal, server, tools: who opened it, and for what; nobody else may POST to it.
-        max_queued_bytes: bytes that wait for the client, above which the link is closed with 1008.
+        principal, server, tools: of the request that opened it; a POST with any other is refused.
+        max_queued_bytes: bytes queued for the client, above which the link is closed with 1008.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class PollLink:
         self._reading = asyncio.Event()
         self._reading.set()
         self._violated = 0
-        """The close code, if the client broke the protocol."""
+        """The close code, if the client violated the protocol; else 0."""
         self._on_message: OnMessage | None = None
         self._on_closed: OnClosed | None = None
         self._on_full: OnFull = lambda full: None
@@ -67,10 +67,13 @@ class PollLink:
     # --- from HTTP ------------------------------------------------------------------------------
 
     def receive(self, position: int, frames: Sequence[bytes], now: float) -> bool:
-        """The frames of one body, the first of which has this position; those that came before are skipped.
+        """Take the frames of one body; those that were received before are skipped.
+
+        Args:
+            position: number of the first of ``frames``.
 
         Returns:
-            False if frames before these are missing: then the link cannot go on.
+            False if frames before these are missing; then the link is closed.
         """
         if position > self._received:
             self._ended(1006, "frames are missing")
@@ -82,16 +85,16 @@ class PollLink:
             try:
                 self._on_message(frame, now)
             except Exception:
-                log.exception("a message of a client could not be dealt with")
-                self.close(CloseCode.INTERNAL, "internal error of the gateway; its log says more")
+                log.exception("handling a client's message failed")
+                self.close(CloseCode.INTERNAL, "internal error of the gateway; see its log")
         return True
 
     def client_closed(self, code: int, reason: str) -> None:
-        """The client's last word."""
+        """Take the client's close code and reason."""
         self._ended(code, reason)
 
     async def may_send(self) -> None:
-        """Wait while the server is full, at most :data:`HOLD` s: the client sends nothing until it is answered."""
+        """Wait while the server is full, at most :data:`HOLD` s; the client sends nothing before the response."""
         try:
             async with asyncio.timeout(HOLD):
                 await self._reading.wait()
@@ -99,7 +102,7 @@ class PollLink:
             return
 
     async def wait(self) -> None:
-        """Until there is something for the client, at most :data:`HOLD` s. A newer POST ends an older wait."""
+        """Wait for something to send to the client, at most :data:`HOLD` s. A newer POST ends an older wait."""
         self._held += 1
         turn = self._held
         self._wake.set()
@@ -113,11 +116,11 @@ class PollLink:
                 break
 
     def touch(self) -> None:
-        """A POST has come or was answered."""
+        """Note that a POST has arrived or been answered."""
         self._last_post = time.monotonic()
 
     def answer(self, *, with_frames: bool) -> bytes:
-        """The lines of an answer: what was received, then what waits; the last one says if the link is over."""
+        """Return the body of a response: a head line, queued frames, and a close line if the link has ended."""
         frames = self._take() if with_frames else []
         lines = [poll_head(self.id, self._sent - len(frames), self._received), *frames]
         if with_frames and self._end is not None and not self._queue:
@@ -140,16 +143,16 @@ class PollLink:
     # --- Link -----------------------------------------------------------------------------------
 
     def start(self, on_message: OnMessage, on_closed: OnClosed) -> None:
-        """Say who gets what the client sends. ``on_closed`` is called exactly once."""
+        """Set the callbacks. ``on_closed`` is called exactly once."""
         self._on_message, self._on_closed = on_message, on_closed
 
     def bind(self, on_message: OnMessage, on_closed: OnClosed, on_full: OnFull) -> None:
-        """Hand the link to another owner; the next message is its first."""
+        """Replace the callbacks; the next message goes to the new ``on_message``."""
         self._on_message, self._on_closed, self._on_full = on_message, on_closed, on_full
 
     @property
     def queued_bytes(self) -> int:
-        """Bytes the client has not fetched yet."""
+        """Bytes that the client has not fetched yet."""
         return self._queued
 
     def deliver(self, message: messages.Message) -> None:
@@ -167,18 +170,17 @@ class PollLink:
             self._full = True
             self._on_full(True)
         if self._queued > self._max_queued_bytes:
-            words = f"slow consumer: {self._queued} bytes wait to be read (max_queued_bytes)"
-            self.close(CloseCode.POLICY, words)
+            self.close(CloseCode.POLICY, slow_consumer(self._queued, self._max_queued_bytes))
 
     def set_reading(self, reading: bool) -> None:
-        """While the server is full no body is answered, and a client sends one at a time."""
+        """Pause or resume responses: a client sends its next body only after the response to the last one."""
         if reading:
             self._reading.set()
         else:
             self._reading.clear()
 
     def close(self, code: CloseCode, reason: str) -> None:
-        """Let the client fetch what is queued and the reason, if it comes within :data:`GONE_AFTER` s."""
+        """Close once the client has fetched queued frames, code and reason, or stayed away :data:`GONE_AFTER` s."""
         if self.closing or self.closed:
             return
         self.closing = True
@@ -189,7 +191,7 @@ class PollLink:
         self._wake.set()
 
     def heartbeat(self, now: float) -> None:
-        """Called about once a second (``now``: ``time.monotonic``): a client that does not POST is gone."""
+        """Close the link if the client has stopped sending POSTs; called every second with ``time.monotonic()``."""
         if now - self._last_post > GONE_AFTER:
             self._ended(1006, f"no POST for {GONE_AFTER:g} s")
 

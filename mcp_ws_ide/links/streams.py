@@ -1,8 +1,8 @@
-"""Byte streams under a link: the socket itself where that is possible, Tornado's stream elsewhere.
+"""The byte stream under a WebSocket link: the socket itself where possible, Tornado's stream for TLS.
 
-Tornado's stream costs a future, a task step and a second read per message. A plain TCP connection is taken
-from it after the handshake and read straight from the event loop; TLS stays with Tornado, which holds the
-state of the encryption. benchmarks/bench.py measures what this gains.
+Tornado's stream costs a future, a task step and a second read per message. So a plain TCP connection is taken from it
+after the handshake and read directly from the event loop; TLS stays with Tornado, which holds its state.
+benchmarks/bench.py measures the gain.
 """
 
 from __future__ import annotations
@@ -20,48 +20,48 @@ from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
 from mcp_ws_ide.tasks import TaskGroupOwner
 
 READ_BYTES: Final = 1 << 18
-"""Most bytes taken from a socket at once."""
+"""Bytes to read from a socket at once."""
 
 _shared_buffer = bytearray(READ_BYTES)
-"""One for all links: what was read is copied out before anything else runs."""
+"""Shared by all links: data is copied out before anything else runs."""
 
 OnData = Callable[[bytes], None]
 OnEnd = Callable[[], None]
 
 
 class ByteStream(ABC):
-    """Bytes in by callback, bytes out without waiting. ``on_end`` is called exactly once."""
+    """A connection that delivers bytes by callback and writes without waiting."""
 
     on_written: Callable[[], None]
-    """Called when everything that was written has left."""
+    """Called when all written bytes have been sent."""
 
     pending = 0
-    """Bytes that were written and have not left."""
+    """Bytes that were written and not sent yet."""
 
     @abstractmethod
     def start(self, on_data: OnData, on_end: OnEnd) -> None:
-        """Begin to read."""
+        """Start reading. ``on_end`` is called exactly once, when the stream ends or is closed."""
 
     @abstractmethod
     def write(self, data: bytes) -> bool:
-        """Send; False if some of it waits, in which case ``on_written`` follows."""
+        """Send ``data``; return False if part of it has to wait, in which case ``on_written`` follows."""
 
     @abstractmethod
     def set_reading(self, reading: bool) -> None:
-        """Stop or go on reading."""
+        """Pause or resume reading."""
 
     @abstractmethod
     def close(self) -> None:
-        """End at once; what waits to be sent is given up."""
+        """Close at once and discard unsent bytes."""
 
 
 def take_stream(stream: IOStream, tasks: TaskGroupOwner) -> ByteStream:
-    """The quickest way to use a stream whose HTTP exchange is over."""
+    """Return the fastest byte stream for a Tornado stream whose HTTP exchange is over."""
     if isinstance(stream, SSLIOStream) or stream.writing() or stream.closed():
         return TornadoStream(stream, tasks)
-    # A client that sends frames before it has seen the 101 is early, not wrong: keep what is there.
+    # A client may send frames before it has seen the 101; keep what has arrived.
     early = stream.read_bytes(READ_BYTES, partial=True)
-    if stream.closed():  # it left while it was being admitted
+    if stream.closed():  # the client left during the handshake
         return TornadoStream(stream, tasks)
     received = early.result() if isinstance(early, asyncio.Future) and early.done() else b""
     taken = stream.socket.dup()
@@ -85,7 +85,7 @@ class SocketStream(ByteStream):
         self._on_end: OnEnd | None = None
 
     def start(self, on_data: OnData, on_end: OnEnd) -> None:
-        """Begin to read."""
+        """Start reading."""
         self._on_data, self._on_end = on_data, on_end
         if self._early:
             early, self._early = self._early, b""
@@ -105,7 +105,7 @@ class SocketStream(ByteStream):
             self._on_data(bytes(memoryview(_shared_buffer)[:size]))
 
     def write(self, data: bytes) -> bool:
-        """Send what the socket takes now, the rest when it has room."""
+        """Send what the socket takes now, and the rest when it has room."""
         if self._on_end is None:
             return True
         if self._out:
@@ -141,7 +141,7 @@ class SocketStream(ByteStream):
         self.on_written()
 
     def set_reading(self, reading: bool) -> None:
-        """Stop or go on reading."""
+        """Pause or resume reading."""
         if reading == self._reading or self._on_end is None:
             return
         self._reading = reading
@@ -151,7 +151,7 @@ class SocketStream(ByteStream):
             self._loop.remove_reader(self._socket)
 
     def close(self) -> None:
-        """End at once."""
+        """Close at once."""
         on_end = self._on_end
         if on_end is None:
             return
@@ -165,7 +165,7 @@ class SocketStream(ByteStream):
 
 
 class TornadoStream(ByteStream):
-    """Tornado's stream; the only one that can do TLS."""
+    """Tornado's stream, the only one that supports TLS."""
 
     def __init__(self, stream: IOStream, tasks: TaskGroupOwner) -> None:
         self._stream = stream
@@ -173,7 +173,7 @@ class TornadoStream(ByteStream):
         self._resumed: asyncio.Future[None] | None = None
 
     def start(self, on_data: OnData, on_end: OnEnd) -> None:
-        """Begin to read."""
+        """Start reading."""
         self._tasks.spawn(self._read(on_data, on_end), "link reader")
 
     async def _read(self, on_data: OnData, on_end: OnEnd) -> None:
@@ -190,7 +190,7 @@ class TornadoStream(ByteStream):
             on_end()
 
     def write(self, data: bytes) -> bool:
-        """Send; Tornado keeps what the socket does not take."""
+        """Send ``data``; Tornado queues what the socket does not take."""
         try:
             future = self._stream.write(data)
         except StreamClosedError:
@@ -198,15 +198,15 @@ class TornadoStream(ByteStream):
         if future.done():
             return True
         self.pending += len(data)
-        future.add_done_callback(lambda _: self._left(len(data)))
+        future.add_done_callback(lambda _: self._sent(len(data)))
         future.add_done_callback(lambda _: None if self._stream.writing() else self.on_written())
         return False
 
-    def _left(self, size: int) -> None:
+    def _sent(self, size: int) -> None:
         self.pending -= size
 
     def set_reading(self, reading: bool) -> None:
-        """Stop or go on reading; what is under way is still delivered."""
+        """Pause or resume reading; a read that is in progress still delivers its data."""
         if not reading and self._resumed is None:
             self._resumed = asyncio.get_running_loop().create_future()
         elif reading and self._resumed is not None:
@@ -215,6 +215,6 @@ class TornadoStream(ByteStream):
             self._resumed = None
 
     def close(self) -> None:
-        """End at once."""
+        """Close at once."""
         self.set_reading(True)
         self._stream.close()

@@ -1,7 +1,6 @@
-"""A client link: bytes of a stream in, messages out, and back.
+"""A WebSocket link: frames, heartbeats and back-pressure of one client connection.
 
-One write for what comes in one turn of the loop, one clock for the heartbeats of all links. It knows frames and
-back-pressure; what a message means is the business of whoever owns it.
+Messages of one turn of the event loop share one write. What a message means is up to the link's owner.
 """
 
 from __future__ import annotations
@@ -14,27 +13,27 @@ from typing import Final
 
 from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.core.messages import Message
-from mcp_ws_ide.links.base import OnClosed, OnFull, OnMessage
+from mcp_ws_ide.links.base import OnClosed, OnFull, OnMessage, slow_consumer
 from mcp_ws_ide.links.framing import FrameLayer
 from mcp_ws_ide.links.streams import ByteStream
 from mcp_ws_ide.write_batching import Turns
 
 HIGH_WATER: Final = 1 << 20
-"""Bytes a client has not taken, above which its own server is not read."""
+"""Bytes queued for a client, above which the server is not read."""
 MAX_QUEUED_BYTES: Final = 16 << 20
-"""Bytes a client has not taken, above which its link is closed, unless configured."""
+"""Bytes queued for a client, above which its link is closed, unless configured."""
 CLOSE_TIMEOUT: Final = 5.0
-"""Seconds the peer has to answer a close frame."""
+"""Seconds that the client has to answer a close frame."""
 PING_INTERVAL: Final = (20.0, 25.0)
-"""Seconds between Pings, drawn from this range: load balancers cut idle links at 60 s."""
+"""Range of seconds between Pings; each interval is random. Load balancers cut links that are idle for 60 s."""
 MISSED_PONGS: Final = 2
-"""Unanswered Pings after which a link is dropped."""
+"""Unanswered Pings after which a link is closed."""
 
 log = logging.getLogger(__name__)
 
 
 def _ignore_full(full: bool) -> None:
-    """For owners that cannot slow their source."""
+    """The callback of owners that cannot slow down their source."""
 
 
 class WebSocketLink:
@@ -87,12 +86,12 @@ class WebSocketLink:
         self.closed = False
 
     def start(self, on_message: OnMessage, on_closed: OnClosed, on_full: OnFull = _ignore_full) -> None:
-        """Begin to read. ``on_closed`` is called exactly once."""
+        """Start reading. ``on_closed`` is called exactly once."""
         self.bind(on_message, on_closed, on_full)
         self._stream.start(self._received, self._ended)
 
     def bind(self, on_message: OnMessage, on_closed: OnClosed, on_full: OnFull = _ignore_full) -> None:
-        """Hand the link to another owner; the next message is its first."""
+        """Replace the callbacks; the next message goes to the new ``on_message``."""
         self._on_message, self._on_closed, self._on_full = on_message, on_closed, on_full
 
     def _received(self, data: bytes) -> None:
@@ -104,8 +103,8 @@ class WebSocketLink:
             try:
                 self._on_message(message, now)
             except Exception:
-                log.exception("a message of a client could not be dealt with")
-                self.close(CloseCode.INTERNAL, "internal error of the gateway; its log says more")
+                log.exception("handling a client's message failed")
+                self.close(CloseCode.INTERNAL, "internal error of the gateway; see its log")
         if frames.has_control:
             self._schedule_flush()
 
@@ -113,7 +112,7 @@ class WebSocketLink:
 
     @property
     def queued_bytes(self) -> int:
-        """Bytes the client has not taken yet."""
+        """Bytes that the client has not taken yet."""
         return self._queued
 
     def deliver(self, message: Message) -> None:
@@ -142,8 +141,7 @@ class WebSocketLink:
             self._full = True
             self._on_full(True)
         if self._queued > self._max_queued_bytes:
-            words = f"slow consumer: {self._queued} bytes wait to be read (max_queued_bytes)"
-            self.close(CloseCode.POLICY, words)
+            self.close(CloseCode.POLICY, slow_consumer(self._queued, self._max_queued_bytes))
 
     def _schedule_flush(self) -> None:
         if not self._scheduled:
@@ -151,7 +149,7 @@ class WebSocketLink:
             self._turns.wait(self._flush)
 
     def _flush(self) -> int:
-        """Write what is queued; returns how many frames that were."""
+        """Write the queued frames; return how many those were."""
         self._scheduled = False
         self._unflushed = 0
         if self.closed:
@@ -162,13 +160,13 @@ class WebSocketLink:
         if self._stream.write(b"".join(chunks)):
             self._written()
         else:
-            self._queued = self._stream.pending  # what has left meanwhile is not owed any more
+            self._queued = self._stream.pending  # without the bytes that were sent meanwhile
         if chunks[-1] == b"":
             self._stream.close()
         return (len(chunks) + 1) // 2
 
     def _written(self) -> None:
-        """The stream holds nothing back."""
+        """Note that the stream has sent everything."""
         self._queued = 0
         if self._full:
             self._full = False
@@ -178,31 +176,31 @@ class WebSocketLink:
 
     @property
     def stream(self) -> ByteStream:
-        """What it reads and writes."""
+        """The byte stream under the link."""
         return self._stream
 
     def interpose(self, stream: ByteStream) -> None:
-        """Write to ``stream`` from now on, which passes on what it likes to the one before."""
+        """Put ``stream`` between the link and its present stream; it decides what to pass on."""
         self._stream = stream
         stream.on_written = self._written
 
     def cut(self) -> None:
-        """End it without a word, as a network does."""
+        """Close the connection without a close frame, as a network failure does."""
         self._stream.close()
 
     # --- control --------------------------------------------------------------------------------
 
     def set_reading(self, reading: bool) -> None:
-        """Stop or go on reading; what was read already is still delivered."""
+        """Pause or resume reading; data that was read already is still delivered."""
         if not self.closed:
             self._stream.set_reading(reading)
 
     def heartbeat(self, now: float) -> None:
-        """Called about once a second: ping when it is time, drop a peer that does not answer."""
+        """Send a Ping when it is due, and close a link whose Pings stay unanswered."""
         if now < self._next_ping or self.closing:
             return
         if self._pings - self._frames.pongs >= MISSED_PONGS:
-            log.info("link dropped: %d pings without an answer", MISSED_PONGS)
+            log.info("link closed: %d pings without an answer", MISSED_PONGS)
             self._stream.close()
             return
         self._next_ping = now + random.uniform(*PING_INTERVAL)  # noqa: S311 - no secret
@@ -211,7 +209,7 @@ class WebSocketLink:
         self._schedule_flush()
 
     def close(self, code: CloseCode, reason: str) -> None:
-        """Send what is queued and a close frame; wait :data:`CLOSE_TIMEOUT` for the peer's."""
+        """Send queued messages and a close frame; wait :data:`CLOSE_TIMEOUT` s for the client's."""
         if self.closing or self.closed:
             return
         self._frames.close(code, reason)

@@ -138,7 +138,7 @@ async def test_close_is_said_once_and_nothing_passes_after_it(rig):
     assert [frame.opcode for frame in rig.frames()] == [8]
     assert (rig.client.close_rcvd.code, rig.messages) == (1001, [])
     rig.stream.close()
-    words = "bye (closed by the gateway with 1001, which nobody confirmed)"
+    words = "bye (closed by the gateway with 1001; the client did not confirm)"
     assert rig.closes == [(1006, words)], "the peer never confirmed it"
 
 
