@@ -1,9 +1,9 @@
-"""Heads of POSTs that passed every check a moment ago, and may be repeated without asking Jupyter again.
+"""Admissions: POST heads that passed all checks a moment ago and may repeat without asking Jupyter again.
 
-Jupyter's checks and Tornado's request handler cost several times what carrying a call does, and an HTTP client
-repeats the same head with each call. A head that was admitted may repeat for :data:`ADMITTED_FOR` seconds: same
-address, same URL, same headers except those that name the message. Whether a gateway token is still valid is checked
-each time. Heads without a token or with an Origin are never admitted: those of pages, and tickets.
+Jupyter's checks and Tornado's request handler cost several times as much as carrying a call, and an HTTP client sends
+the same head with each call. An admitted head may repeat for :data:`ADMITTED_FOR` seconds: same address, same URL, same
+headers except those that describe the message. A gateway token is checked each time. Heads without a token (tickets) or
+with an Origin (pages) are never admitted.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from mcp_ws_ide.credentials import Credential
 ADMITTED_FOR: Final = 5.0
 """Seconds for which an admitted head may be repeated."""
 MAX_ADMISSIONS: Final = 1000
-"""Heads remembered; one more forgets the oldest."""
+"""Heads that are remembered; one more forgets the oldest."""
 
 OF_THE_MESSAGE: Final = frozenset({"Content-Length", "Traceparent", "Tracestate", "Baggage"})
-"""Headers that differ from message to message and identify nobody (the last three: W3C Trace Context and Baggage)."""
+"""Headers that vary by message and identify no client (the last three: W3C Trace Context and Baggage)."""
 
 Head = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """What is known of every client that shows this head."""
+    """The result of the checks of one head."""
 
     server: str
     principal: str
@@ -39,16 +39,16 @@ class Admission:
     token_id: str | None
     tools: ToolRules | None
     headers: dict[str, str]
-    """The headers of every answer."""
+    """Headers that every response gets."""
     until: float
-    """``time.monotonic()`` after which it no longer holds."""
+    """``time.monotonic()`` at which it expires."""
 
 
 class Admissions:
-    """Heads that were admitted lately.
+    """The heads that were admitted lately.
 
     Args:
-        token_alive: whether the gateway token with this id is still valid.
+        token_alive: tells whether the gateway token with this id is still valid.
     """
 
     def __init__(self, token_alive: Callable[[str], bool]) -> None:
@@ -56,28 +56,28 @@ class Admissions:
         self._known: dict[Head, Admission] = {}
 
     def remember(self, head: Head, admission: Admission) -> None:
-        """A request with this head has just been admitted."""
-        self._known.pop(head, None)  # so that it is the youngest again
+        """Remember that a request with this head has just been admitted."""
+        self._known.pop(head, None)  # makes it the newest again
         if len(self._known) >= MAX_ADMISSIONS:
             del self._known[next(iter(self._known))]
         self._known[head] = admission
 
     def find(self, request: httputil.HTTPServerRequest) -> Admission | None:
-        """The admission of this request's head, if it still holds."""
+        """Return the admission of this request's head, if there is a valid one."""
         if request.method != "POST":
             return None
         known = self._known.get(head_of(request))
         return known if known is not None and self.still_holds(known) else None
 
     def still_holds(self, admission: Admission) -> bool:
-        """Whether an admission has neither expired nor lost its gateway token."""
+        """Whether an admission is still valid: not expired, and its gateway token alive."""
         if admission.until < time.monotonic():
             return False
         return admission.token_id is None or self._token_alive(admission.token_id)
 
 
 def head_of(request: httputil.HTTPServerRequest) -> Head:
-    """What an admission is good for."""
+    """The parts of a request that must be equal for an admission to apply."""
     pairs = request.headers.get_all()
     kept = [pair for pair in pairs if pair[0] not in OF_THE_MESSAGE and not pair[0].startswith("Mcp-")]
     return (request.uri, request.remote_ip, request.protocol, *kept)

@@ -1,22 +1,22 @@
-"""The error tree, and the JSON-RPC codes the gateway answers with.
+"""The error tree, and the JSON-RPC error codes that the gateway sends.
 
 ::
 
     McpWsError
-    ├── MalformedMessage        a peer sent something that is not a JSON-RPC message (carries the code)
-    ├── TransportError          a server could not be reached or started
-    │   ├── NotAttempted        it was not even tried: switched off, or it failed too often lately
-    │   └── TransportClosed     it was reached once, and is gone
-    ├── LimitExceeded           a configured bound was hit (carries its name)
-    ├── RecordingError          the inspector's: a recording cannot be written or read
+    ├── MalformedMessage        a peer sent something that is not a JSON-RPC message (has the error code)
+    ├── TransportError          a server could not be started or reached
+    │   ├── NotAttempted        no attempt was made: the server is disabled, or failed too often lately
+    │   └── TransportClosed     the connection to the server, or its process, has ended
+    ├── LimitExceeded           a configured limit was reached (has the trait's name)
+    ├── RecordingError          a recording cannot be written or read (inspector)
     └── ConnectError            the Python client could not connect
         ├── Unauthorized        401 or 403: the credential was refused
-        ├── UnknownServer       404: no server of that name
-        ├── UnusableArgument    an address, a name or a file was given that cannot be used
-        │   └── UnusableHeader  a header was configured that is not the user's to set (carries its name)
-        └── ConnectionLost      it was connected, and has given up coming back
+        ├── UnknownServer       404: no server of that name is configured
+        ├── UnusableArgument    an address, a name or a file cannot be used
+        │   └── UnusableHeader  a configured header cannot be sent (has its name)
+        └── ConnectionLost      the client was connected and has given up reconnecting
 
-Codes of our own lie outside -32768…-32000, which JSON-RPC 2.0 section 5.1 reserves.
+The gateway's own codes lie outside -32768…-32000, which JSON-RPC 2.0 section 5.1 reserves.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ CANCELLED = -31007
 """The client cancelled the request. Only over HTTP in the handshake era, where the open response has to end;
 ``data.outcome`` says whether the request may have run."""
 GATEWAY_ERRORS = range(-31099, -30999)
-"""Codes that are a gateway's, and say nothing about the server behind it."""
+"""Codes that come from a gateway and not from the server behind it."""
 
 
 class McpWsError(Exception):
@@ -62,11 +62,11 @@ class McpWsError(Exception):
 
 
 class MalformedMessage(McpWsError):
-    """A frame that is not one JSON-RPC message.
+    """A frame is not a JSON-RPC message.
 
     Attributes:
         code: JSON-RPC error code to answer with (-32700 or -32600).
-        reason: what is wrong, in words.
+        reason: what is wrong.
     """
 
     def __init__(self, code: int, reason: str) -> None:
@@ -80,18 +80,18 @@ class TransportError(McpWsError):
 
 
 class NotAttempted(TransportError):
-    """It was not even tried: the server is switched off, or has failed too often lately."""
+    """No attempt was made: the server is disabled, or has failed too often lately."""
 
 
 class TransportClosed(TransportError):
-    """The server was reached once and is gone."""
+    """The connection to the server, or its process, has ended."""
 
 
 class LimitExceeded(McpWsError):
-    """A configured bound was hit.
+    """A configured limit was reached.
 
     Attributes:
-        limit: the trait's name, so that an operator knows what to change.
+        limit: name of the trait to change.
     """
 
     def __init__(self, limit: str, reason: str) -> None:
@@ -108,19 +108,19 @@ class Unauthorized(ConnectError):
 
 
 class UnknownServer(ConnectError):
-    """The gateway has no server of that name (HTTP 404)."""
+    """No server of that name is configured at the gateway (HTTP 404)."""
 
 
 class UnusableArgument(ConnectError):
-    """An address, a name or a file was given that cannot be used; nothing was connected."""
+    """An address, a name or a file cannot be used; no connection was attempted."""
 
 
 class UnusableHeader(UnusableArgument):
-    """A header was configured that cannot be sent, or that only the transport may set.
+    """A configured header cannot be sent, or only the transport may set it.
 
     Attributes:
-        name: of the header.
-        reason: why, and what to do. The value is not repeated.
+        name: the header's name.
+        reason: why, and what to do; never contains the header's value.
     """
 
     def __init__(self, name: str, reason: str) -> None:
@@ -130,4 +130,4 @@ class UnusableHeader(UnusableArgument):
 
 
 class ConnectionLost(ConnectError):
-    """The Python client was connected and has given up; found in ``SessionTransport.error``."""
+    """The Python client was connected and has given up reconnecting; see ``SessionTransport.error``."""

@@ -1,4 +1,4 @@
-"""Owned background tasks: every task has an owner that sees its failure and ends it."""
+"""Background tasks with an owner, which logs their failures and cancels them when it is closed."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ log = logging.getLogger(__name__)
 class TaskGroupOwner:
     """A set of tasks that end with their owner.
 
-    Unlike :class:`asyncio.TaskGroup` it needs no enclosing ``async with`` (a Jupyter extension has
-    none), and one task's failure is logged instead of ending its siblings.
+    Unlike :class:`asyncio.TaskGroup` it needs no enclosing ``async with``, which a Jupyter extension does not have, and
+    a task's failure is logged instead of ending its siblings.
     """
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class TaskGroupOwner:
             log.error("task %s failed", task.get_name(), exc_info=error)
 
     async def aclose(self, timeout: float) -> None:
-        """Cancel what still runs and wait for it, at most ``timeout`` seconds."""
+        """Cancel the running tasks and wait for them, at most ``timeout`` seconds."""
         tasks = [task for task in self._tasks if task is not asyncio.current_task()]
         for task in tasks:
             task.cancel()
@@ -49,11 +49,11 @@ class TaskGroupOwner:
 class Turnstile:
     """Lets a few tasks pass per turn of the event loop, in order.
 
-    For work that comes in storms, as handshakes do when a network comes back: what else is ready gets its
-    turn in between.
+    For work that arrives in bursts, such as handshakes after a network failure: other work that is ready runs in
+    between.
 
     Args:
-        per_turn: how many pass in one turn.
+        per_turn: how many tasks pass in one turn.
     """
 
     def __init__(self, per_turn: int) -> None:
@@ -63,7 +63,7 @@ class Turnstile:
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def enter(self) -> None:
-        """Return at once, or when it is this task's turn."""
+        """Wait for this task's turn, if it is not due at once."""
         loop = asyncio.get_running_loop()
         if not self._turning:
             self._turning = True

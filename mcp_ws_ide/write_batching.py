@@ -1,8 +1,9 @@
-"""Writes at the end of the event loop's turn, all of them in one go; at once where they come one by one.
+"""Batches writes: messages of one turn of the event loop are written together at its end.
 
-What many clients ask for in one turn costs one write a pipe, not one a message. But a turn costs as much as a small
-write: a lone client would pay for two more of them with each call. So as long as turns bring a single message,
-messages are written as they come, and one in :data:`AT_ONCE` turns is waited for, to see whether that still holds.
+So the requests of many clients cost one write per pipe and turn, not one per message. But waiting for a turn costs as
+much as a small write, which a lone client would pay twice per call. So while turns bring a single message each,
+messages are written immediately, and only after :data:`AT_ONCE` of them a turn is awaited again, to see whether that
+still holds.
 """
 
 from __future__ import annotations
@@ -14,18 +15,18 @@ from typing import Final
 from weakref import WeakKeyDictionary
 
 LONE_TURNS: Final = 8
-"""Turns with a single message after which messages do not wait any more."""
+"""Consecutive turns with a single message, after which messages are written immediately."""
 AT_ONCE: Final = 64
-"""Messages that are then written at once, before a turn is looked at again."""
+"""Messages that are then written immediately, before a turn is awaited again."""
 
 Flush = Callable[[], int]
-"""Writes what has been queued; returns how many messages that were."""
+"""Writes the queued messages; returns how many those were."""
 
 _turns: WeakKeyDictionary[asyncio.AbstractEventLoop, Turns] = WeakKeyDictionary()
 
 
 class Turns:
-    """The writers of one event loop that wait for the end of its turn."""
+    """The writers of one event loop that wait for the end of the current turn."""
 
     __slots__ = ("_at_once", "_lone", "_loop", "_waiting")
 
@@ -37,7 +38,7 @@ class Turns:
 
     @classmethod
     def running(cls) -> Turns:
-        """Those of the running event loop."""
+        """Return the writers of the running event loop."""
         loop = asyncio.get_running_loop()
         if loop not in _turns:
             _turns[loop] = cls(loop)
@@ -45,14 +46,14 @@ class Turns:
 
     @property
     def at_once(self) -> bool:
-        """Whether a message is to be written now; asking counts as doing so."""
+        """Whether to write a message now; the caller must do so if it is True."""
         if self._at_once == 0 or self._waiting:
             return False
         self._at_once -= 1
         return True
 
     def wait(self, flush: Flush) -> None:
-        """Call ``flush`` at the end of this turn; it is the caller's to ask but once."""
+        """Call ``flush`` at the end of this turn. The caller must not ask twice in one turn."""
         if not self._waiting:
             self._loop.call_soon(self._end, context=contextvars.Context())
         self._waiting.append(flush)
@@ -63,8 +64,8 @@ class Turns:
         for flush in waiting:
             try:
                 messages += flush()
-            except Exception as error:  # the others are to be written all the same
-                context = {"message": "what was queued could not be written", "exception": error}
+            except Exception as error:  # one failure must not keep the others from writing
+                context = {"message": "queued messages could not be written", "exception": error}
                 self._loop.call_exception_handler(context)
         self._lone = self._lone + 1 if messages == 1 else 0
         if self._lone >= LONE_TURNS:

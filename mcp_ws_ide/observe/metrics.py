@@ -1,5 +1,8 @@
-"""Counters of the gateway, and their way to Prometheus. Counting is plain integer arithmetic on the hot
-path; Prometheus objects are made only when somebody scrapes Jupyter's ``/metrics``."""
+"""The gateway's counters, and their export to Prometheus.
+
+Counting is plain integer arithmetic on the hot path; Prometheus objects are created only when Jupyter's ``/metrics`` is
+scraped.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +51,7 @@ class Latency:
         self.sum += seconds
 
     def cumulative(self) -> list[tuple[str, float]]:
-        """Pairs of upper bound and cumulated count, as Prometheus wants them."""
+        """Return pairs of upper bound and cumulative count, as Prometheus needs them."""
         total, rows = 0, []
         for bound, count in zip((*map(str, BUCKETS), "+Inf"), self.counts, strict=True):
             total += count
@@ -57,7 +60,7 @@ class Latency:
 
 
 class ServerCounters:
-    """What is counted for one configured server, over its whole life."""
+    """The counters of one configured server; they are never reset."""
 
     __slots__ = (
         "bytes_in",
@@ -80,7 +83,7 @@ class ServerCounters:
 
 
 class ServerGauges:
-    """What can be counted only at this moment; see :data:`Snapshot`."""
+    """The gauges of one server, measured when they are read; see :data:`Snapshot`."""
 
     __slots__ = ("in_flight", "links", "processes", "queued_bytes", "sessions")
 
@@ -99,13 +102,13 @@ class Metrics:
         self.servers: dict[str, ServerCounters] = {}
         self.refusals: Counter[str] = Counter()
         self.resumes: Counter[str] = Counter()
-        """Resumed, gone (nothing to resume), expired (nobody came)."""
+        """By outcome: resumed, gone (nothing to resume), expired (the client did not reconnect)."""
         self.replayed = 0
         self.gap_messages = 0
         self.tap_drops = 0
 
     def server(self, name: str) -> ServerCounters:
-        """The counters of a server; they outlive changes of its configuration."""
+        """Return the counters of a server, which survive changes of its configuration."""
         counters = self.servers.get(name)
         if counters is None:
             counters = self.servers[name] = ServerCounters()
@@ -113,29 +116,30 @@ class Metrics:
 
 
 Snapshot = Callable[[], dict[str, ServerGauges]]
+"""Measures the gauges of all servers, by name."""
 
 
 class GatewayCollector(Collector):
-    """Presents :class:`Metrics` under the names ``mcp_ws_*`` (docs/reference/metrics.md lists them)."""
+    """Exports :class:`Metrics` under the names ``mcp_ws_*`` (docs/reference/metrics.md lists them)."""
 
     def __init__(self, metrics: Metrics, snapshot: Snapshot) -> None:
         self._metrics = metrics
         self._snapshot = snapshot
 
     def register(self, registry: CollectorRegistry = REGISTRY) -> None:
-        """Appear on ``/metrics``."""
+        """Add the metrics to ``/metrics``."""
         registry.register(self)
 
     def unregister(self, registry: CollectorRegistry = REGISTRY) -> None:
-        """Disappear from ``/metrics``."""
+        """Remove the metrics from ``/metrics``."""
         registry.unregister(self)
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing: registration must not walk the gateway."""
+        """Return nothing: registration must not collect from the gateway."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """One reading."""
+        """Read all metrics."""
         yield from self._gauges()
         yield from self._counters()
         yield from self._latencies()
@@ -146,13 +150,13 @@ class GatewayCollector(Collector):
             "mcp_ws_sessions", "Sessions, attached and detached", labels=["server", "era"]
         )
         processes = GaugeMetricFamily(
-            "mcp_ws_processes", "Server processes that run or start", labels=["server"]
+            "mcp_ws_processes", "Server processes, running or starting", labels=["server"]
         )
         in_flight = GaugeMetricFamily(
-            "mcp_ws_requests_in_flight", "Client requests without an answer", labels=["server"]
+            "mcp_ws_requests_in_flight", "Client requests without a response yet", labels=["server"]
         )
         queued = GaugeMetricFamily(
-            "mcp_ws_queued_bytes", "Bytes accepted and not yet taken by server or client", labels=["server"]
+            "mcp_ws_queued_bytes", "Bytes queued for servers and clients", labels=["server"]
         )
         for name, gauges in self._snapshot().items():
             for era, count in gauges.links.items():
@@ -165,15 +169,17 @@ class GatewayCollector(Collector):
         yield from (links, sessions, processes, in_flight, queued)
 
     def _counters(self) -> Iterator[Metric]:
-        count = CounterMetricFamily("mcp_ws_messages", "Messages passed", labels=["server", "direction"])
-        size = CounterMetricFamily("mcp_ws_bytes", "Bytes of messages passed", labels=["server", "direction"])
+        count = CounterMetricFamily("mcp_ws_messages", "Messages carried", labels=["server", "direction"])
+        size = CounterMetricFamily(
+            "mcp_ws_bytes", "Bytes of messages carried", labels=["server", "direction"]
+        )
         dropped = CounterMetricFamily(
             "mcp_ws_messages_dropped",
-            "Messages dropped because they belong to no request: late answers, untagged notifications",
+            "Messages dropped because they belong to no request: late responses, untagged notifications",
             labels=["server"],
         )
         restarts = CounterMetricFamily(
-            "mcp_ws_process_restarts", "Server processes that exited unasked", labels=["server"]
+            "mcp_ws_process_restarts", "Server processes that exited unexpectedly", labels=["server"]
         )
         for name, counters in self._metrics.servers.items():
             count.add_metric([name, "client_to_server"], counters.messages_in)
@@ -184,7 +190,7 @@ class GatewayCollector(Collector):
             restarts.add_metric([name], counters.restarts)
         refusals = CounterMetricFamily(
             "mcp_ws_refusals",
-            "Refused links and requests; a limit counts under its name, a session ended by a full window as window",
+            "Refused links and requests, by reason: a limit by its name, a session ended by a full window as window",
             labels=["reason"],
         )
         for reason, number in self._metrics.refusals.items():
@@ -196,7 +202,7 @@ class GatewayCollector(Collector):
         )
         for outcome, number in self._metrics.resumes.items():
             resumes.add_metric([outcome], number)
-        replayed = CounterMetricFamily("mcp_ws_messages_replayed", "Messages sent again after a resume")
+        replayed = CounterMetricFamily("mcp_ws_messages_replayed", "Messages replayed after a resume")
         replayed.add_metric([], self._metrics.replayed)
         gaps = CounterMetricFamily(
             "mcp_ws_gap_messages", "Progress and log messages dropped from the windows of detached sessions"
@@ -212,11 +218,13 @@ class GatewayCollector(Collector):
     def _latencies(self) -> Iterator[Metric]:
         total = HistogramMetricFamily(
             "mcp_ws_request_seconds",
-            "Seconds from the arrival of a request to the departure of its answer",
+            "Seconds from receiving a request to sending its response",
             labels=["server"],
         )
         upstream = HistogramMetricFamily(
-            "mcp_ws_upstream_seconds", "Seconds of that spent in the server and its pipes", labels=["server"]
+            "mcp_ws_upstream_seconds",
+            "Seconds of mcp_ws_request_seconds spent in the server and its pipes",
+            labels=["server"],
         )
         for name, counters in self._metrics.servers.items():
             total.add_metric([name], counters.total.cumulative(), counters.total.sum)

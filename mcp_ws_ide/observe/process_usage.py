@@ -1,4 +1,4 @@
-"""What server processes use: memory and processor time, with their children. Measured when asked for, never kept."""
+"""Memory and CPU time of server processes, including their children. Measured on demand, never stored."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ import psutil
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """``memory``: resident bytes. ``cpu``: seconds in user and system mode, with those of children that have ended."""
+    """What a process and its children use.
+
+    Attributes:
+        memory: resident bytes.
+        cpu: seconds in user and system mode, including those of children that have exited.
+        processes: how many processes were measured; 0 if none runs.
+    """
 
     memory: int
     cpu: float
@@ -19,12 +25,15 @@ class Usage:
 
 
 def measure(pids: Iterable[int]) -> dict[int, Usage]:
-    """By pid, of those that live. One pass over the machine's processes: call it off the event loop."""
+    """Return the usage of the processes that run, by pid.
+
+    Scans all processes of the machine, so call it outside the event loop.
+    """
     children: dict[int, list[int]] = {}
     for process in psutil.process_iter(["ppid"]):
         children.setdefault(process.info["ppid"], []).append(process.pid)
-    found = {pid: _measure(pid, children) for pid in pids}
-    return {pid: usage for pid, usage in found.items() if usage.processes}
+    usages = {pid: _measure(pid, children) for pid in pids}
+    return {pid: usage for pid, usage in usages.items() if usage.processes}
 
 
 def _measure(root: int, children: dict[int, list[int]]) -> Usage:
@@ -32,12 +41,12 @@ def _measure(root: int, children: dict[int, list[int]]) -> Usage:
     todo, seen = [root], {root}
     while todo:
         pid = todo.pop()
-        with contextlib.suppress(psutil.Error):  # it has ended meanwhile, or cannot be looked at
+        with contextlib.suppress(psutil.Error):  # it has exited meanwhile, or may not be inspected
             process = psutil.Process(pid)
             with process.oneshot():
                 times = process.cpu_times()
                 memory += process.memory_info().rss
-            cpu += sum(times[:4])  # user, system, and both of children that were waited for
+            cpu += sum(times[:4])  # user and system time, and those of children that were waited for
             count += 1
         fresh = [child for child in children.get(pid, ()) if child not in seen]
         seen.update(fresh)

@@ -1,10 +1,9 @@
-"""What must not be shown: secrets by their name, by their form, by their value, and by configured patterns.
+"""Redaction: hides secrets by their name, by their form, by their value, and by configured patterns.
 
-Owns the rules and nothing else: it knows neither who reports nor who watches. Every rule of its own takes time in
-proportion to the text; configured patterns are given a time limit.
+Owns the rules only: it knows neither the source of a text nor its watchers. The built-in rules take time in proportion
+to the text; configured patterns have a time limit.
 
-A message is looked at once for anything suspicious (:data:`_SUSPECT`), which is all that most messages cost; only
-those that have it are parsed.
+Each message is searched once for anything suspicious (:data:`_SUSPECT`), and only messages with a match are parsed.
 """
 
 from __future__ import annotations
@@ -17,16 +16,17 @@ from typing import Any, Final
 import msgspec
 
 RAW_LIMIT: Final = 16 * 1024
-"""Bytes of a message that are shown."""
+"""Bytes of a message that are shown; longer ones are truncated."""
 REDACT_LIMIT: Final = 1 << 20
-"""Messages above this size that may hold a secret are withheld instead of parsed."""
+"""Bytes of a message that may contain a secret, above which it is withheld instead of parsed."""
 PATTERN_SECONDS: Final = 0.02
-"""What one configured pattern may take for one text."""
+"""Seconds that one configured pattern may take for one text."""
 SHORTEST: Final = 6
-"""Characters of a known value below which it is not looked for: it would be found everywhere."""
+"""Characters of the shortest known value that is redacted; shorter ones would match everywhere."""
 MARGIN: Final = 512
-"""Bytes beyond the limit that are looked at, so that no secret is cut in two and its first half shown."""
+"""Bytes beyond :data:`RAW_LIMIT` that are searched, so that truncation never shows the first half of a secret."""
 HIDDEN: Final = "••••"
+"""Stands for redacted text."""
 
 _SUSPECT: Final = re.compile(
     # Every branch begins with a letter that is rare in JSON: the search skips all others quickly.
@@ -44,9 +44,9 @@ _SUSPECT: Final = re.compile(
     rb"|x(?:ox[abeprs]-)"
     rb"|g(?:lpat-|(?<=[?&;]sig)(?:nature)?=)"
     rb"|p(?:assphrase)"
-    rb"|\\u00[4-7]"  # a letter written as an escape: nobody does that but to hide a name
+    rb"|\\u00[4-7]"  # a letter written as an escape, which serves only to hide a name
 )
-"""Of a message in lower case. May find too much, never too little of what the rules below hide."""
+"""Searched in a message in lower case. May match too much, but always matches what the rules below redact."""
 _SUSPECT_TEXT: Final = re.compile(_SUSPECT.pattern.decode())
 
 _SECRET_NAME: Final = re.compile(
@@ -76,7 +76,7 @@ _VALUE: Final = re.compile(
 _OPTION: Final = re.compile(
     r"(?<![\w-])--?([A-Za-z][\w.-]{0,63})(?:[ \t]{1,4}|\\{0,3}[\"'],[ \t]{0,4}(?=\\{0,3}[\"']))(?!--)"
 )
-"""An option whose value is the next word, or the next string of a list."""
+"""A command line option whose value is the next word, or the next string of a list."""
 _WORD: Final = re.compile(r"\\{0,3}\"[^\"\n]*|\\{0,3}'[^'\n]*|[^\s\"',;})]+")
 _DIGEST: Final = re.compile(r"(?i)\bdigest[ \t]+\w+=[^\n]+")
 _WHOLE_LINE: Final = re.compile(
@@ -90,18 +90,18 @@ log = logging.getLogger(__name__)
 
 
 class BadPattern(ValueError):
-    """A configured pattern that cannot be used, in words."""
+    """A configured pattern cannot be used; the text says why."""
 
 
 class Redactor:
-    """Hides what the rules find. Made anew when the configuration changes.
+    """Redacts messages and texts. Replaced by a new one when the configuration changes.
 
     Args:
-        patterns: regular expressions (of the package ``regex``); what matches is hidden.
-        values: secrets that are known as such, as those of the configuration.
+        patterns: regular expressions (of the package ``regex``) for text to redact.
+        values: known secrets, such as those of the configuration.
 
     Raises:
-        BadPattern: one of the patterns is none.
+        BadPattern: one of the patterns cannot be used.
     """
 
     def __init__(self, patterns: Sequence[str] = (), values: Iterable[str] = ()) -> None:
@@ -111,31 +111,32 @@ class Redactor:
         probes = {max(_PLAIN_RUN.findall(value) or [value], key=len) for value in known}
         self._probe = re.compile("|".join(map(re.escape, sorted(probes))).encode()) if known else None
         self._withholding = False
-        self._found = 0
+        self._redacted = 0
 
     def message(self, data: bytes, known: int = 0) -> tuple[str, bool]:
-        """The text of a message without its secrets, and whether it was cut.
+        """Return the redacted text of a message, and whether it was truncated.
 
         Args:
-            known: so many bytes at its end were looked at before, as part of another message, and hold nothing.
+            known: how many bytes at the end of ``data`` were searched before, as part of another message, without a
+                match.
         """
         shown = data[: len(data) - known if known else RAW_LIMIT + MARGIN]
         suspect = _SUSPECT.search(shown.lower()) is not None
         if suspect or self._patterns or (self._probe is not None and self._probe.search(shown) is not None):
             if len(data) > REDACT_LIMIT:
-                return f"{HIDDEN} withheld: {len(data)} bytes that may hold a secret", True
+                return f"{HIDDEN} withheld: {len(data)} bytes that may contain a secret", True
             data = self._without_secrets(data)
         if len(data) > RAW_LIMIT:
             return data[:RAW_LIMIT].decode(errors="replace"), True
         return data.decode(errors="replace"), False
 
     def _without_secrets(self, data: bytes) -> bytes:
-        self._found = 0
+        self._redacted = 0
         try:
             clean = self._scrub(msgspec.json.decode(data), False)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-            return f"{HIDDEN} withheld: cannot be parsed and may hold a secret".encode()
-        return _encode(clean) if self._found else data  # what holds no secret is shown as it came
+            return f"{HIDDEN} withheld: cannot be parsed and may contain a secret".encode()
+        return _encode(clean) if self._redacted else data  # without a secret it is shown unchanged
 
     def _scrub(self, value: Any, in_schema: bool) -> Any:
         if isinstance(value, str):
@@ -145,12 +146,12 @@ class Redactor:
         return self._members(value, in_schema) if isinstance(value, dict) else value
 
     def _items(self, items: list[Any]) -> list[Any]:
-        """Of a list that may be a command line: what follows ``--password`` is hidden."""
+        """Redact a list, which may be a command line: the value after ``--password`` is hidden."""
         clean, hide = [], False
         for item in items:
             text = item if isinstance(item, str) else ""
             if hide and isinstance(item, (str, int, float)) and not text.startswith("--"):
-                self._found += 1
+                self._redacted += 1
                 clean.append(HIDDEN)
                 hide = False
             else:
@@ -159,9 +160,9 @@ class Redactor:
         return clean
 
     def _members(self, members: dict[str, Any], in_schema: bool) -> dict[str, Any]:
-        """``in_schema``: the members are described here (JSON Schema's ``properties``), not given."""
-        named = members.get("name", members.get("key"))  # {"name": "API_KEY", "value": "…"}
-        pair = isinstance(named, str) and is_secret_name(named)
+        """Redact an object; ``in_schema`` if its members are schemas (JSON Schema's ``properties``), not values."""
+        name = members.get("name", members.get("key"))  # {"name": "API_KEY", "value": "…"}
+        pair = isinstance(name, str) and is_secret_name(name)
         clean = {}
         for key, item in members.items():
             secret = is_secret_name(key) or (pair and key == "value")
@@ -170,20 +171,20 @@ class Redactor:
             elif in_schema and isinstance(item, dict):
                 clean[key] = self._described(item)
             else:
-                self._found += 1
+                self._redacted += 1
                 clean[key] = HIDDEN
         return clean
 
     def _described(self, schema: dict[str, Any]) -> dict[str, Any]:
-        """The schema of a secret: its examples are none of anybody's business."""
+        """Redact the schema of a secret, whose examples may be real."""
         hidden: dict[str, Any] = {
             name: HIDDEN for name in ("default", "const", "examples", "enum") if name in schema
         }
-        self._found += len(hidden)
+        self._redacted += len(hidden)
         return {**self._members(schema, False), **hidden}
 
     def text(self, text: str) -> str:
-        """Free text without its secrets, cut at :data:`RAW_LIMIT` characters."""
+        """Return redacted free text, truncated to :data:`RAW_LIMIT` characters."""
         return self._text(text[: RAW_LIMIT + MARGIN])[:RAW_LIMIT]
 
     def _text(self, text: str) -> str:
@@ -194,11 +195,11 @@ class Redactor:
             clean = _by_rule(clean)
         if self._patterns:
             clean = self._apply(clean)
-        self._found += clean != text
+        self._redacted += clean != text
         return clean
 
     def _apply(self, text: str) -> str:
-        """The configured patterns. One that takes too long is not tried again: everything is withheld instead."""
+        """Apply the configured patterns. After one has been too slow, all text is withheld instead."""
         if self._withholding:
             return f"{HIDDEN} withheld: a redact pattern is too slow"
         for pattern in self._patterns:
@@ -207,7 +208,7 @@ class Redactor:
             except TimeoutError:
                 self._withholding = True
                 log.error(
-                    "redact pattern %r took longer than %g s; the tap shows no text until it is mended",
+                    "redact pattern %r took longer than %g s; the tap withholds all text until you fix the pattern",
                     pattern.pattern,
                     PATTERN_SECONDS,
                 )
@@ -228,36 +229,38 @@ def _by_rule(text: str) -> str:
 
 
 def compile_pattern(pattern: str) -> Any:
-    """A configured pattern, ready to be used.
+    """Compile a configured pattern.
 
     Raises:
-        BadPattern: it is no regular expression, or matches everywhere.
+        BadPattern: it is no regular expression, or it matches everywhere.
     """
-    # Imported here: few configure patterns, and it takes time to load.
+    # Imported here: it takes time to load, and few configure patterns.
     import regex
 
     try:
         compiled = regex.compile(pattern)
     except regex.error as error:
-        raise BadPattern(f"{pattern!r} is no regular expression: {error}") from None
+        raise BadPattern(f"{pattern!r} is not a regular expression: {error}") from None
     if compiled.search("") is not None:
-        raise BadPattern(f"{pattern!r} matches the empty text, and so everywhere; name what is to be hidden")
+        raise BadPattern(
+            f"{pattern!r} matches the empty string, and so everywhere; describe the text to redact"
+        )
     return compiled
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether what has this name is not to be shown."""
+    """Whether a value of this name is a secret."""
     return _SECRET_NAME.search(name) is not None and _HARMLESS_NAME.search(name) is None
 
 
-def _hide_query(found: re.Match[str]) -> str:
-    if not is_secret_name(found[2]) and found[2].lower() not in _IN_QUERIES:
-        return found[0]
-    return f"{found[1]}{found[2]}={HIDDEN}"
+def _hide_query(parameter: re.Match[str]) -> str:
+    if not is_secret_name(parameter[2]) and parameter[2].lower() not in _IN_QUERIES:
+        return parameter[0]
+    return f"{parameter[1]}{parameter[2]}={HIDDEN}"
 
 
 def _hide_named(text: str, name_of: re.Pattern[str], value_of: re.Pattern[str]) -> str:
-    """Without the values of secret names. A harmless name hides nothing behind it: its value is looked through too."""
+    """Hide the values of secret names. The value of a harmless name is searched for further names."""
     parts, at, searched = [], 0, 0
     while (name := name_of.search(text, searched)) is not None:
         searched = name.end()
