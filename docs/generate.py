@@ -285,7 +285,7 @@ PAGES: Final[dict[str, tuple[Callable[[], str], str]]] = {
     "cli.md": (command_line, "mcp_ws_ide/inspector/cli.py and mcp_ws_ide/client/shim.py"),
     "errors.md": (error_codes, "mcp_ws_ide/errors.py and mcp_ws_ide/core/binding.py"),
     "metrics.md": (metrics, "mcp_ws_ide/observe/metrics.py"),
-    "rest.md": (rest, "mcp_ws_ide/handlers/openapi.json"),
+    "rest.md": (rest, "mcp_ws_ide/handlers/api/openapi.json"),
 }
 """What writes each page of docs/reference, and the source it names."""
 

@@ -1,4 +1,7 @@
-"""The Jupyter server extension: traits, routes, start and stop."""
+"""The Jupyter server extension: its traits, and the hooks that Jupyter Server calls.
+
+What the traits start is in :mod:`.runtime`, what the routes do in :mod:`.handlers`.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import shlex
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from jupyter_core.paths import jupyter_data_dir
@@ -29,10 +32,12 @@ from mcp_ws_ide.version import __version__
 
 HERE = Path(__file__).parent
 LIMITS = Limits()
+STOP_SECONDS: Final = 8.0
+"""Seconds that the gateway may take to stop."""
 
 
 def inspect_command() -> str:
-    """What starts the inspector of this environment in a shell; login shells may have another PATH."""
+    """Return a shell command that starts this environment's inspector, whatever the ``PATH`` of the shell."""
     program = Path(sys.executable).with_name("mcp-ws-inspect")
     return shlex.join(
         [str(program)] if program.exists() else [sys.executable, "-m", "mcp_ws_ide.inspector.cli"]
@@ -43,7 +48,7 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
     """A WebSocket gateway for the Model Context Protocol, inside Jupyter Server."""
 
     name = "mcp_ws_ide"
-    description = "Carries MCP clients over WebSocket to MCP servers"
+    description = "A WebSocket gateway from MCP clients to MCP servers"
     app_version = __version__
     default_url = "/mcp-ws/"
     extension_url = "/mcp-ws/"
@@ -52,39 +57,42 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
 
     servers = Dict(
         help="""MCP servers by name, in the form of "mcpServers" in mcp.json: for each name a mapping with command,
-        args, env, cwd. Default: none. They take precedence over every file."""
+        args, env, cwd. Default: none. They take precedence over servers of the same name in any file."""
     ).tag(config=True)
     server_files = List(
         Unicode(),
         help="""Paths of mcp.json files that are read before those in Jupyter's configuration directories. Default:
-        none. A changed file is read again; open sessions keep the server they have.""",
+        none. The first file that defines a name wins. A changed file is read again within seconds; open
+        sessions keep the server they have.""",
     ).tag(config=True)
     entry_points = Bool(
         True,
         help="""Whether to add the servers of installed packages (entry points of the group "mcp_ws_ide.servers").
-        Default True. Servers that you configure take precedence over them.""",
+        Default True. Servers that you configure take precedence over them. False ignores installed packages.""",
     ).tag(config=True)
     max_sessions = Int(
         LIMITS.max_sessions,
         min=1,
-        help="Maximum number of sessions in total. Default 10,000. Further ones are refused with 503.",
+        help="""Maximum number of sessions in total, attached and detached. Default 10,000. Further ones are refused
+        with 503.""",
     ).tag(config=True)
     max_sessions_per_principal = Int(
         LIMITS.max_sessions_per_principal,
         min=1,
-        help="Maximum number of sessions of one user. Default 10,000. Further ones are refused with 503.",
+        help="""Maximum number of sessions of one user, attached and detached. Default 10,000. Further ones are
+        refused with 503.""",
     ).tag(config=True)
     max_processes = Int(
         LIMITS.max_processes,
         min=1,
         help="""Maximum number of server processes in total. Default 64. A handshake-era session has a process of
         its own; the modern sessions of a user share one per server. Remote servers do not count. A
-        request that needs one more gets an error.""",
+        request that needs one more gets error -31003.""",
     ).tag(config=True)
     max_in_flight = Int(
         LIMITS.max_in_flight,
         min=1,
-        help="Maximum number of unanswered requests of one session. Default 1024. Further ones get an error.",
+        help="""Maximum number of unanswered requests of one session. Default 1024. Further ones get error -31003.""",
     ).tag(config=True)
     max_message_bytes = Int(
         LIMITS.max_message_bytes,
@@ -98,32 +106,35 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         LIMITS.max_queued_bytes,
         min=1024,
         help="""Maximum number of bytes queued for a client that does not read. Default 16 MiB. Above it the link is
-        closed with 1008; a resumable session can be resumed.""",
+        closed with 1008; a resumable session can be resumed. A low limit cuts slow clients off, a high one
+        costs memory for each.""",
     ).tag(config=True)
     max_links_per_second = Int(
         LIMITS.max_links_per_second,
         min=0,
-        help="Maximum number of new links per second, in total. Default 0: no limit. Further ones get 429.",
+        help="""Maximum number of new links per second, in total. Default 0: no limit. Further ones are refused with
+        429.""",
     ).tag(config=True)
     grace = Float(
         LIMITS.grace,
         min=0.0,
         help="""Grace period: seconds that a resumable session waits for its client after its link is lost. Default
-        900. After that its requests are cancelled and its processes end; the client learns that the session
-        is gone.""",
+        900. After that its requests are cancelled and its processes end; a client that comes later learns
+        that the session is gone. 0 ends a session within a second of losing its link; a long grace period
+        keeps processes and memory for clients that never return.""",
     ).tag(config=True)
     window_frames = Int(
         LIMITS.window_frames,
         min=16,
         help="""Maximum number of unacknowledged messages that either side of a resumable session keeps. Default
         4096. Beyond it progress and log messages are dropped; if responses alone exceed it, the session
-        ends with 4413.""",
+        ends with 4413. Also the number of events that an HTTP session keeps for Last-Event-ID.""",
     ).tag(config=True)
     window_bytes = Int(
         LIMITS.window_bytes,
         min=1024,
         help="""Maximum size of the unacknowledged messages that either side of a resumable session keeps, in bytes.
-        Default 4 MiB. One message larger than this always fits.""",
+        Default 4 MiB. One message larger than this always fits. Beyond it as with window_frames.""",
     ).tag(config=True)
     hello_timeout = Float(
         LIMITS.hello_timeout,
@@ -134,26 +145,28 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
     drain_timeout = Float(
         LIMITS.drain_timeout,
         min=0.0,
-        help="""Seconds that running requests have to finish when the server shuts down. Default 2. After that they
-        get an error that says whether they may have run.""",
+        help="""Seconds that running requests have to finish when Jupyter shuts down. Default 2. After that they get
+        error -31005, which says whether they may have run. 0 does not wait.""",
     ).tag(config=True)
     idle_timeout = Float(
         LIMITS.idle_timeout,
         min=0.0,
-        help="Seconds that a shared server process is kept after its last session has ended. Default 60.",
+        help="""Seconds that a shared server process is kept after its last session has ended. Default 60. 0 ends it
+        at once, so that the next session waits for a new start.""",
     ).tag(config=True)
     probe_timeout = Float(
         LIMITS.probe_timeout,
         min=0.1,
         help="""Seconds that a server may take to answer the gateway's era probe. Default 10. After that the gateway
         offers it a handshake and waits six times as long, or thirty times for a client's own handshake.
-        Then requests get an error.""",
+        Then requests get error -31002.""",
     ).tag(config=True)
     park_timeout = Float(
         LIMITS.park_timeout,
         min=1.0,
         help="""Seconds that a call to a handshake-era server waits for its client to answer a question of the
-        server (sampling, elicitation, roots). Default 600. After that the call is cancelled at the server.""",
+        server (sampling, elicitation, roots). Default 600. After that the call is cancelled at the server,
+        and a late answer gets error -32602.""",
     ).tag(config=True)
     websocket = Bool(
         True,
@@ -169,7 +182,8 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         int(CHECK_SECONDS),
         min=1,
         help="""Seconds between two checks of the Jupyter credentials behind open links. Default 30. A link whose
-        credential no longer holds is closed with 4401. Gateway tokens are checked every second.""",
+        credential is no longer valid is closed with 4401. Short intervals load a hub with requests.
+        Gateway tokens are checked every second.""",
     ).tag(config=True)
     redact_patterns = List(
         Unicode(),
@@ -182,7 +196,8 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         LIMITS.tap_grace,
         min=0.0,
         help="""Seconds that the tap keeps a user's records after their last watcher has left, so that a watcher
-        that reconnects misses nothing. Default 60. At most 10,000 records or about 16 MiB per user.""",
+        that reconnects misses nothing. Default 60. At most 10,000 records or about 16 MiB per user. 0
+        discards them within a second.""",
     ).tag(config=True)
     allow_faults = Bool(
         False,
@@ -237,7 +252,7 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         return list(proposal.value)
 
     def own_secrets(self) -> list[str]:
-        """What Jupyter itself keeps secret."""
+        """Return Jupyter's own secrets, which the tap must redact."""
         assert self.serverapp is not None
         token = getattr(self.serverapp.identity_provider, "token", "")
         return [token] if isinstance(token, str) else []
@@ -248,11 +263,13 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         if proposal.value and (
             parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment
         ):
-            raise TraitError("public_url must be an http or https address without a query, with the base URL")
+            raise TraitError(
+                f"public_url is {proposal.value!r}; use an http or https address with the base URL, without a query"
+            )
         return str(proposal.value)
 
     def browser_url(self) -> str:
-        """Address of this server for browsers: as configured, else as it listens."""
+        """Return the address of this server for browsers: ``public_url``, or the one it listens on."""
         assert self.serverapp is not None
         return self.public_url or str(self.serverapp.connection_url)
 
@@ -282,7 +299,7 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         )
 
     def initialize_settings(self) -> None:
-        """Make the state that handlers find in Tornado's settings."""
+        """Create the runtime, which handlers find in Tornado's settings, and keep secrets of URLs out of logs."""
         self.runtime = Runtime(self._runtime_settings(), self._host())
         self.settings["mcp_ws_ide_runtime"] = self.runtime
         assert self.serverapp is not None
@@ -292,18 +309,18 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         page_config["mcpWsInspect"] = inspect_command()
 
     def initialize_handlers(self) -> None:
-        """Register the routes; those of repeated POSTs come first, and pass on what they do not know."""
+        """Register the routes. The route for repeated POSTs comes first and passes on all other requests."""
         assert self.serverapp is not None
         web_app = self.serverapp.web_app
         repeats = PathMatches(
             re.escape(url_path_join(web_app.settings["base_url"], "/mcp-ws/servers/")) + ".*"
         )
-        # Not add_handlers: Jupyter's takes handler classes only.
+        # Not add_handlers, which takes only handler classes in Jupyter.
         web_app.default_router.rules.insert(0, Rule(repeats, RepeatRouter(self.runtime)))
         self.handlers.extend(ROUTES)
 
     async def _start_jupyter_server_extension(self, serverapp: Any) -> None:
-        """Start with the server rather than with the first request, so that mistakes are logged early."""
+        """Start the gateway with Jupyter, not with the first request, so that mistakes are logged early."""
         gateway = self.runtime.gateway
         logging.getLogger("mcp_ws_ide").parent = serverapp.log  # as Jupyter does with Tornado's loggers
         self.log.info(
@@ -311,19 +328,19 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         )
         if serverapp.allow_origin == "*":
             self.log.warning(
-                "mcp-ws-ide: allow_origin='*' lets every web page try to connect; name origins instead"
+                "mcp-ws-ide: allow_origin='*' lets every web page try to connect; list origins instead"
             )
 
     def note_activity(self) -> None:
-        """Messages are activity (never pings): an idle culler must not end a server that is in use."""
+        """Note that messages passed (pings do not count), so that an idle culler does not stop a server in use."""
         assert self.serverapp is not None
         times = self.serverapp.web_app.settings.setdefault("last_activity_times", {})
         times["mcp_ws_ide"] = datetime.now(tz=UTC)
 
     async def stop_extension(self) -> None:
-        """End the gateway; bounded, and no error of it keeps Jupyter alive."""
+        """Stop the gateway within :data:`STOP_SECONDS`; a failure must not keep Jupyter from stopping."""
         try:
-            async with asyncio.timeout(8.0):
+            async with asyncio.timeout(STOP_SECONDS):
                 await self.runtime.aclose()
         except Exception:
             self.log.exception("mcp-ws-ide did not stop cleanly")

@@ -1,7 +1,7 @@
-"""Gateway tokens and one-time tickets: credentials that open MCP endpoints, and the tap for what passes there.
+"""Gateway tokens and single-use tickets: credentials for MCP endpoints and for the tap of their own sessions.
 
-Secrets have 256 random bits and are stored as SHA-256 digests, compared by lookup of the digest. This
-module knows files and clocks; it knows nothing of HTTP.
+Secrets have 256 random bits and are stored as SHA-256 digests; they are compared by looking up the digest. This module
+knows files and clocks, but not HTTP.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ TOKEN_PREFIX: Final = "mcpws_"  # noqa: S105 - identifies tokens, and is no secr
 MAX_LIFETIME: Final = 366 * 86400
 """Longest lifetime of a gateway token, in seconds."""
 TICKET_LIFETIME: Final = 60.0
-"""Seconds a ticket is good for."""
+"""Seconds for which a ticket is valid."""
 MAX_TICKETS: Final = 10_000
+"""Tickets that are kept; one more invalidates the oldest."""
 
 log = logging.getLogger(__name__)
 
@@ -171,25 +172,25 @@ class TokenStore:
 
 
 class Ticket(msgspec.Struct):
-    """What a ticket stands for."""
+    """A ticket as stored: the request that it replaces."""
 
     principal: str
     username: str
     server: str
     expires: float
     credential: tuple[str, str, str]
-    """What it was got with, as :mod:`mcp_ws_ide.handlers.auth` has it: a link that the ticket opens ends with it."""
+    """The Jupyter credential that requested it, as of :mod:`.credentials`: the link of the ticket ends with it."""
 
 
 class TicketStore:
-    """One-time tickets, in memory: for those who can put a credential nowhere but in the URL."""
+    """Single-use tickets, in memory, for clients that can put a credential only into the URL."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
         self._tickets: dict[str, Ticket] = {}
 
     def issue(self, principal: str, username: str, server: str, credential: tuple[str, str, str]) -> str:
-        """A ticket that opens one link to ``server`` within :data:`TICKET_LIFETIME`."""
+        """Create a ticket that opens one link to ``server`` within :data:`TICKET_LIFETIME`; return its secret."""
         now = self._now()
         while self._tickets and (len(self._tickets) >= MAX_TICKETS or self._oldest.expires <= now):
             del self._tickets[next(iter(self._tickets))]
@@ -200,11 +201,11 @@ class TicketStore:
 
     @property
     def _oldest(self) -> Ticket:
-        """All live equally long, so it is also the first to expire."""
+        """The ticket that expires first: all have the same lifetime."""
         return next(iter(self._tickets.values()))
 
     def redeem(self, secret: str, server: str) -> Ticket | None:
-        """Use up a ticket; None if it is unknown, used, expired or for another server."""
+        """Invalidate a ticket and return it; None if it is unknown, used, expired or for another server."""
         ticket = self._tickets.pop(_digest(secret), None)
         if ticket is None or ticket.expires <= self._now() or ticket.server != server:
             return None
@@ -212,13 +213,13 @@ class TicketStore:
 
 
 def new_resume_token(session_id: str) -> tuple[str, bytes]:
-    """A token that resumes a session (its public id, then 256 random bits), and the digest that is kept of it."""
+    """Return a resume token (the session's public id, then 256 random bits) and the digest to store."""
     token = f"{session_id}.{secrets.token_urlsafe(32)}"
     return token, resume_digest(token)
 
 
 def resume_digest(token: str) -> bytes:
-    """What is kept of a resume token."""
+    """Return the digest that is stored of a resume token."""
     return hashlib.sha256(token.encode()).digest()
 
 

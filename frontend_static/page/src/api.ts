@@ -1,4 +1,4 @@
-/** REST of the gateway that served the page (handlers/openapi.json), typed. Credential: the page's cookie. */
+/** REST of the gateway that served the page (handlers/api/openapi.json), typed. Credential: the page's cookie. */
 
 /** Path of the Jupyter server, with a slash at its end. */
 export const baseUrl = document.documentElement.dataset["baseUrl"] ?? "/";

@@ -11,7 +11,7 @@ from tornado import web
 from mcp_ws_ide.handlers.api.base import ApiHandler
 from mcp_ws_ide.version import __version__
 
-OPENAPI: Final = Path(__file__).parents[1] / "openapi.json"
+OPENAPI: Final = Path(__file__).with_name("openapi.json")
 
 
 class HealthHandler(ApiHandler):
