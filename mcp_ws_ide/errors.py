@@ -16,7 +16,7 @@
         │   └── UnusableHeader  a configured header cannot be sent (has its name)
         └── ConnectionLost      the client was connected and has given up reconnecting
 
-The gateway's own codes lie outside -32768…-32000, which JSON-RPC 2.0 section 5.1 reserves.
+Codes of the gateway lie outside -32768…-32000, which JSON-RPC 2.0 section 5.1 reserves.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The Tornado side: every route of the extension, and nothing that decides what a message means."""
+"""The Tornado side: :data:`ROUTES` lists every route of the extension. What a message means is decided elsewhere."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mcp_ws_ide.handlers.tap import TapHandler
 
 _NAME = r"(?P<name>[A-Za-z0-9._-]+)"
 _ENDPOINT = r"(?P<name>[A-Za-z0-9._-]+|(?:\+[A-Za-z0-9._-]+)+)"
-"""A server, or ``+a+b``: several as one."""
+"""A server, or ``+a+b``, a group of servers."""
 
 ROUTES: list[tuple[str, type[Any]]] = [
     (rf"/mcp-ws/servers/{_ENDPOINT}/?", ServerEndpointHandler),
@@ -44,4 +44,4 @@ ROUTES: list[tuple[str, type[Any]]] = [
     (r"/mcp-ws/api/openapi.json", health.OpenApiHandler),
     (r"/mcp-ws/api/tap", TapHandler),
 ]
-"""Path below ``base_url`` and handler of everything this extension answers."""
+"""Paths below ``base_url``, and their handlers."""

@@ -35,7 +35,7 @@ def token_covers(servers: Sequence[str], name: str) -> bool:
 
 
 class EndpointHandler(GatewayHandler):
-    """Base of the WebSocket endpoints: every way to present a credential (docs/reference/binding.md, section 3)."""
+    """Base of MCP endpoints and the tap: accepts every kind of credential (docs/reference/binding.md, section 3)."""
 
     token_id: str | None = None
     token_tools: ToolRules | None = None
@@ -44,33 +44,34 @@ class EndpointHandler(GatewayHandler):
     _ticket: Ticket | None = None
 
     def watch_credential(self, watched: Watched) -> None:
-        """Tie ``watched`` to the Jupyter credential of this request, or to the one its ticket was got with."""
+        """Close ``watched`` when this request's Jupyter credential, or that of its ticket, stops being valid."""
         if self.token_id is None:
             credential = credential_of(self) if self._ticket is None else self._ticket.credential
             self.runtime.credentials.add(credential, self.principal, watched)
 
     @property
     def repeatable(self) -> bool:
-        """Whether the same head may pass again for a moment: it shows a token, and comes from no page."""
+        """Whether the same head may be admitted again for a moment: it has a token and comes from no page."""
         if "Origin" in self.request.headers:
             return False
         return self.token_id is not None or (self._owner is None and bool(self.token_authenticated))
 
     @property
     def principal(self) -> str:
-        """As of the gateway token or ticket, else as of Jupyter's user."""
+        """The owner of the gateway token or ticket, else Jupyter's user."""
         return self._owner if self._owner is not None else super().principal
 
     async def prepare(self) -> None:
-        """Authenticate; redirect nobody to a login page."""
-        if self.request.method == "OPTIONS":  # a preflight carries no credential; its answer, no data
+        """Authenticate, without a redirect to a login page."""
+        if self.request.method == "OPTIONS":  # a preflight has no credential and gets no data
             return self.check_policy()
         await self.runtime.turnstile.enter()
         server = self.path_kwargs.get("name", "")
         secret, ticket = self._presented_token(), self.get_query_argument("ticket", "")
         if not self.check_host():
-            self.runtime.tickets.redeem(ticket, server)  # whoever saw it there must not use it here
-            raise self.refuse(403, "host", "Host is not local; see ServerApp.allow_remote_access")
+            self.runtime.tickets.redeem(ticket, server)  # it may have been seen there
+            host = self.request.host
+            raise self.refuse(403, "host", f"Host {host!r} is not local; see ServerApp.allow_remote_access")
         if secret is not None and secret.startswith(TOKEN_PREFIX):
             self._use_gateway_token(secret, server)
         elif secret is None and ticket:
@@ -80,15 +81,14 @@ class EndpointHandler(GatewayHandler):
         self.check_policy()
 
     def _presented_token(self) -> str | None:
-        headers = self.request.headers
-        found = IdentityProvider.auth_header_pat.match(headers.get("Authorization", ""))
-        if found:
-            return str(found.group(2)).strip()
+        header = self.request.headers.get("Authorization", "")
+        if match := IdentityProvider.auth_header_pat.match(header):
+            return str(match.group(2)).strip()
         return binding.token_from_subprotocols(self.offered) or self.get_query_argument("token", "") or None
 
     @property
     def offered(self) -> list[str]:
-        """The subprotocols the client offers."""
+        """The subprotocols that the client offers."""
         return binding.offered_subprotocols(self.request.headers.get_list("Sec-WebSocket-Protocol"))
 
     def _use_gateway_token(self, secret: str, server: str) -> None:
@@ -98,10 +98,12 @@ class EndpointHandler(GatewayHandler):
                 401, "token", "the gateway token is unknown, expired or revoked; mint a new one"
             )
         if not self._token_opens(token.servers, server):
-            raise self.refuse(403, "token_scope", f"the gateway token is not good for the server {server!r}")
-        if token.tools is not None and server.startswith("+"):  # its patterns know the names without prefixes
-            words = "a gateway token with lists of tools opens no group in a URL; use a configured group"
-            raise self.refuse(403, "token_scope", words)
+            raise self.refuse(403, "token_scope", f"the gateway token does not cover server {server!r}")
+        if token.tools is not None and server.startswith("+"):  # its patterns know tools without prefixes
+            message = (
+                "a gateway token with lists of tools does not open a group in a URL; use a configured group"
+            )
+            raise self.refuse(403, "token_scope", message)
         self.token_id, self.token_tools = token.id, token.tools
         self._become(token.principal, token.username)
 
@@ -120,7 +122,7 @@ class EndpointHandler(GatewayHandler):
         self.current_user = self._jupyter_current_user = User(username)
 
     async def _use_jupyter(self, secret: str | None) -> None:
-        if secret is not None:  # one form for identity providers that read only the header
+        if secret is not None:  # some identity providers read only the header
             self.request.headers["Authorization"] = f"token {secret}"
         try:
             await super().prepare(_redirect_to_login=False)
@@ -135,15 +137,17 @@ class EndpointHandler(GatewayHandler):
             raise self.refuse(403, "origin", "a cookie needs an Origin header; use a token outside a browser")
 
     def _anonymous(self) -> web.HTTPError:
-        words = "a credential is missing or wrong; send the header Authorization with the value Bearer TOKEN"
-        return self.refuse(401, "credential", words)
+        message = (
+            "the credential is missing or wrong; send the header Authorization with the value Bearer TOKEN"
+        )
+        return self.refuse(401, "credential", message)
 
     def _by_cookie(self) -> bool:
         return "Cookie" in self.request.headers and not self.token_authenticated
 
     @allow_unauthenticated
     def options(self, *args: Any, **kwargs: Any) -> None:
-        """The preflight of a page of an allowed Origin; it carries no credential and no data."""
+        """Answer the preflight of a page of an allowed Origin (CORS)."""
         self.set_status(204)
         self.set_header("Access-Control-Allow-Methods", "GET, POST, DELETE, OPTIONS")
         asked = self.request.headers.get("Access-Control-Request-Headers", "").split(",")
@@ -153,7 +157,7 @@ class EndpointHandler(GatewayHandler):
         self.finish()
 
     def set_default_headers(self) -> None:
-        """CORS for an allowed Origin, on every answer, errors too."""
+        """Add the CORS headers of an allowed Origin to every response, errors included."""
         super().set_default_headers()
         origin = self.request.headers.get("Origin")
         if origin is None:
@@ -166,7 +170,7 @@ class EndpointHandler(GatewayHandler):
                 self.set_header("Access-Control-Allow-Credentials", "true")
 
     async def check_authorized(self, action: str, resource: str) -> None:
-        """Ask Jupyter's authorizer."""
+        """Refuse with 403 if Jupyter's authorizer does not allow ``action`` on ``resource``."""
         allowed = await ensure_async(self.authorizer.is_authorized(self, self.current_user, action, resource))
         if not allowed:
             raise self.refuse(403, "authorizer", f"you are not authorized to {action} on {resource}")

@@ -1,4 +1,4 @@
-"""``{base_url}mcp-ws/``: the page, as ``npm run build:page`` made it."""
+"""``{base_url}mcp-ws/``: the page, as built by ``npm run build:page``."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ CONTENT_SECURITY_POLICY = (
     "media-src data:; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 )
 MANIFEST: Final = STATIC / "page.json"
-"""Says which files the newest build consists of."""
+"""Names the files of the newest build."""
 
 NOT_BUILT: Final = (
-    "The page was not built. In a clone of the repository, run\n\n    make page\n\n"
+    "The page has not been built. In a clone of the repository, run\n\n    make page\n\n"
     "(or, with Node 22 or newer: cd frontend_static && npm install && npm run build:page), then reload. "
     "Installing the package (pip install .) builds it too, unless MCP_WS_IDE_SKIP_FRONTEND is set.\n"
     "The gateway itself works without the page.\n"
@@ -28,7 +28,7 @@ NOT_BUILT: Final = (
 
 
 def built_files() -> dict[str, str] | None:
-    """Names of ``script``, ``style`` and ``checker`` of the page, or None where it was not built."""
+    """Return the file names of ``script``, ``style`` and ``checker``; None if the page has not been built."""
     try:
         manifest = json.loads(MANIFEST.read_bytes())
         return {name: str(manifest[name]) for name in ("script", "style", "checker")}
@@ -37,18 +37,18 @@ def built_files() -> dict[str, str] | None:
 
 
 class PageHandler(ExtensionHandlerJinjaMixin, ExtensionHandlerMixin, GatewayHandler):
-    """A small MCP client and traffic view."""
+    """The page: an MCP client, the configuration of servers, and live traffic."""
 
     @property
     def content_security_policy(self) -> str:
-        """Scripts and styles of our own only."""
+        """Allow scripts and styles of this server only."""
         return CONTENT_SECURITY_POLICY
 
     @web.authenticated
     @authorized("execute", resource="mcp")
     async def get(self) -> None:
-        """The page; its data comes over REST."""
-        self.xsrf_token  # noqa: B018 - sets the cookie that the page's POSTs answer with
+        """Get the page, which loads its data over REST."""
+        self.xsrf_token  # noqa: B018 - sets the cookie that the page's POSTs send back
         self.check_policy()
         self.set_header("Cache-Control", "no-store")
         files = built_files()

@@ -1,4 +1,4 @@
-"""``…/poll`` and ``…/probe``: the link for networks that pass only POSTs, and how a client finds that out.
+"""``…/poll`` and ``…/probe``: the link for networks that pass only POSTs, and how a client detects such a network.
 
 Bodies and responses are lines of JSON (docs/reference/binding.md, section 11). What the frames mean is decided in
 :mod:`mcp_ws_ide.gateway`; here are media types, status codes and waiting.
@@ -25,9 +25,9 @@ from mcp_ws_ide.links.poll import PollLink
 
 NDJSON: Final = "application/x-ndjson"
 SLACK_BYTES: Final = 2 << 20
-"""What a body may hold beyond one message of the longest kind."""
+"""Bytes that a body may have beyond one message of maximum length."""
 PROBE_HOLD: Final = 10.0
-"""Seconds a probe's answer stays open: longer than a client waits for its first event."""
+"""Seconds for which the response to a probe stays open: longer than a client waits for its first event."""
 
 
 class PollHandler(EndpointHandler):
@@ -38,7 +38,7 @@ class PollHandler(EndpointHandler):
 
     @ws_authenticated
     async def post(self, name: str) -> None:
-        """A first body opens a link or resumes a session on it; each further one belongs to a link."""
+        """Open a link, or resume a session on one, with the first body; each further body belongs to its link."""
         await self.check_authorized("execute", "mcp")
         body = self._body()
         if binding.is_poll_head(body):
@@ -54,19 +54,21 @@ class PollHandler(EndpointHandler):
         body = self.request.body
         if len(body) > limit:
             raise self.refuse(
-                413, "max_message_bytes", f"a body has at most {limit} bytes; send fewer frames"
+                413,
+                "max_message_bytes",
+                f"the body has {len(body)} bytes, at most {limit} allowed; send fewer frames",
             )
         if not messages.is_text(body):
             raise self.refuse(400, "message", "the body must be valid UTF-8")
         return body
 
     def _open(self, name: str, body: bytes) -> PollLink:
-        """A new link, whose first frame is the body."""
+        """Open a link, with the body as its first frame."""
         server = resumable_server(self, name)
         hello = body.strip()
         if binding.HELLO.match(hello) is None or b"\n" in hello:
-            words = 'the first body must be one line, {"mcp.ws":"open"} or a "resume"'
-            raise self.refuse(400, "message", words)
+            message = 'the first body must be one line, {"mcp.ws":"open"} or a "resume"'
+            raise self.refuse(400, "message", message)
         try:
             self.runtime.gateway.check_link_rate()
         except LimitExceeded as error:
@@ -98,13 +100,13 @@ class PollHandler(EndpointHandler):
         await self._answer(link, with_frames=not frames)
 
     def _known(self, name: str, head: PollHead) -> PollLink:
-        """The link a head names; another user's, or another server's, reads as unknown."""
+        """Return the link that a head names; 410 if there is none, also for another user's or another server's."""
         link = self.runtime.polls.get(head.link)
-        server = self.runtime.gateway.find(name)  # a group may be written in several ways
+        server = self.runtime.gateway.find(name)  # a group has several spellings
         mine = (self.principal, server.name if server is not None else name, self.token_tools)
         if link is None or link.closed or (link.principal, link.server, link.tools) != mine:
             raise self.refuse(
-                410, "session", "there is no such link: it ended, or was never yours; resume on a new one"
+                410, "session", "there is no such link of yours, or it has ended; resume on a new one"
             )
         return link
 
@@ -116,7 +118,7 @@ class PollHandler(EndpointHandler):
             else self.runtime.gateway.limits.max_message_bytes
         )
         if any(len(frame) > limit for frame in frames):
-            link.close(CloseCode.TOO_BIG, f"a message has at most {limit} bytes (max_message_bytes)")
+            link.close(CloseCode.TOO_BIG, f"a message is longer than {limit} bytes (max_message_bytes)")
 
     def _finish(self, link: PollLink, end: PollClose) -> None:
         link.client_closed(end.code, end.reason)
@@ -126,7 +128,7 @@ class PollHandler(EndpointHandler):
         self.finish()
 
     async def _answer(self, link: PollLink, *, with_frames: bool) -> None:
-        """A body with frames is answered as soon as the server can take more, another one when something waits."""
+        """Respond to a body with frames as soon as the server can take more; to others when frames are queued."""
         self._link = link
         await (link.wait() if with_frames else link.may_send())
         if self._gone:
@@ -137,25 +139,28 @@ class PollHandler(EndpointHandler):
         self.finish(link.answer(with_frames=with_frames))
 
     def on_connection_close(self) -> None:
-        """What would have been answered waits for the next body."""
+        """Leave queued frames for the response to the next body."""
         self._gone = True
         super().on_connection_close()
 
 
 class ProbeHandler(EndpointHandler):
-    """``servers/{name}/probe``: one event at once, then silence. Who gets it in time can use event streams.
+    """``servers/{name}/probe``: one event at once, then silence. A client that gets it in time can use event streams.
 
-    Who only asks whether the endpoint is there, and opens to this credential, gets JSON.
+    A client that only checks whether the endpoint exists and accepts its credential asks for JSON instead.
     """
 
     cookie_needs_origin = False
-    """It changes nothing, tells nothing, and browsers send no Origin with a GET of a page's own."""
+    """A probe changes and reveals nothing, and browsers send no Origin with same-origin GETs."""
     _waker: asyncio.Event | None = None
 
     @ws_authenticated
     async def get(self, name: str) -> None:
-        """Name the transports that are on: at once as JSON, or as a stream, open for :data:`PROBE_HOLD` s; or say why
-        the server cannot be used."""
+        """Get the enabled transports, as JSON or in an event stream that stays open for :data:`PROBE_HOLD` s.
+
+        Raises:
+            HTTPError: 404 or 502, the server cannot be used.
+        """
         await self.check_authorized("execute", "mcp")
         usable_server(self, name)
         offered = ["http", *(["websocket"] if self.runtime.settings.websocket else []), "poll"]
@@ -177,11 +182,11 @@ class ProbeHandler(EndpointHandler):
 
     @ws_authenticated
     async def post(self, name: str) -> None:
-        """The same, where something on the way forbids GET: answers to POST may be held back as well."""
+        """Do the same for networks that block GET; some proxies buffer responses to POST as well."""
         await self.get(name)
 
     def on_connection_close(self) -> None:
-        """The client has seen enough."""
+        """End the probe: the client has closed it."""
         if self._waker is not None:
             self._waker.set()
         super().on_connection_close()

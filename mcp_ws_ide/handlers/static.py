@@ -1,4 +1,4 @@
-"""``{base_url}mcp-ws/static/``: the files of the page, compressed by its build. Knows nothing of what they hold."""
+"""``{base_url}mcp-ws/static/``: the files of the page, compressed by its build."""
 
 from __future__ import annotations
 
@@ -18,40 +18,40 @@ TYPES: Final = {
     ".txt": "text/plain; charset=utf-8",
 }
 FOR_EVER: Final = "public, max-age=31536000, immutable"
-"""Names hold a hash of the content: what a name stands for never changes."""
+"""Each name contains a hash of the content, so the content of a name never changes."""
 _FORBIDDEN: Final = re.compile(r"\s*q\s*=\s*0(\.0*)?\s*")
 
 
 def takes_gzip(accepted: str) -> bool:
-    """Whether a header Accept-Encoding allows gzip (RFC 9110, 12.5.3); ``q=0`` forbids it."""
-    codings = (one.partition(";") for one in accepted.split(","))
-    wishes = {name.strip().lower(): weight for name, _, weight in codings}
-    wish = wishes.get("gzip", wishes.get("*"))
-    return wish is not None and _FORBIDDEN.fullmatch(wish) is None
+    """Whether a header Accept-Encoding allows gzip (RFC 9110 section 12.5.3); ``q=0`` forbids it."""
+    codings = (coding.partition(";") for coding in accepted.split(","))
+    weights = {name.strip().lower(): weight for name, _, weight in codings}
+    weight = weights.get("gzip", weights.get("*"))
+    return weight is not None and _FORBIDDEN.fullmatch(weight) is None
 
 
 class StaticHandler(GatewayHandler):
-    """One file of the page. Like Jupyter's own static files, it needs no login: it is the same for everybody."""
+    """One file of the page. Needs no login, like Jupyter's own static files: it is the same for every user."""
 
     @property
     def content_security_policy(self) -> str:
-        """For the worker, whose policy is that of its own file."""
+        """The policy of the page's worker, which takes it from its own file."""
         return "default-src 'none'; script-src 'self'; frame-ancestors 'none'"
 
     def set_default_headers(self) -> None:
-        """Jupyter's, and that types are what they say."""
+        """Add to Jupyter's headers that browsers must not guess types."""
         super().set_default_headers()
         self.set_header("X-Content-Type-Options", "nosniff")
 
     @allow_unauthenticated
     async def get(self, name: str) -> None:
-        """The file, compressed where the client takes that."""
+        """Get the file, compressed if the client accepts gzip."""
         self.check_policy()
         path = STATIC / name  # the route lets no separator through
         kind = TYPES.get(path.suffix)
         packed = path.with_name(f"{name}.gz")
         if kind is None or not path.is_file():
-            raise web.HTTPError(404, "the page has no such file; load it again")
+            raise web.HTTPError(404, f"the page has no file {name[:100]!r}; reload the page")
         self.set_header("Content-Type", kind)
         self.set_header("Cache-Control", FOR_EVER)
         self.set_header("Vary", "Accept-Encoding")

@@ -1,4 +1,4 @@
-"""``{base_url}mcp-ws/api/tap``: the traffic, for those who may watch it."""
+"""``{base_url}mcp-ws/api/tap``: the WebSocket on which watchers receive records."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from mcp_ws_ide.observe.scope import Scope, method_pattern
 from mcp_ws_ide.observe.tap import Tap
 
 MAX_COMMAND_BYTES: Final = 4096
-"""Watchers have nothing to say; a message above this size closes the link."""
+"""Bytes of a watcher's message, above which its link is closed; watchers have nothing to send."""
 GATHER: Final = 0.02
-"""Seconds in which records are gathered for one write: a system call costs more than a record."""
+"""Seconds for which records are collected into one write: a system call costs more than a record."""
 MAX_VALUES: Final = 32
-"""Values of one filter."""
+"""Values that one filter may have."""
 MAX_VALUE: Final = 100
-"""Characters of one value."""
+"""Characters that one value may have."""
 CHOICES: Final = {
     "kind": ("request", "response", "error", "notification", "malformed", "noise", "event"),
     "direction": ("in", "out"),
@@ -38,7 +38,7 @@ OTHERS: Final = ("after", "instance", "token")
 
 
 class BadQuery(ValueError):
-    """A query parameter that cannot be meant, in words."""
+    """A query parameter is invalid; the text says why."""
 
 
 class TapHandler(EndpointHandler):
@@ -46,7 +46,7 @@ class TapHandler(EndpointHandler):
 
     @ws_authenticated
     async def get(self) -> None:
-        """Upgrade and start to watch. The query says what, and from where on."""
+        """Upgrade to a WebSocket and subscribe; the query has filters and the position to continue from."""
         await self.check_authorized("read", "mcp-tap")
         if not wants_upgrade(self.request):
             raise self.refuse(426, "handshake", "the tap is a WebSocket of subprotocol mcp.tap.v1")
@@ -67,7 +67,7 @@ class TapHandler(EndpointHandler):
         feed.start(lambda watcher: tap.subscribe(principal, watcher, after, instance))
 
     def _token_opens(self, servers: list[str], server: str) -> bool:
-        """Every gateway token opens the tap, and shows its own sessions."""
+        """Accept every gateway token; it shows only its own sessions."""
         return True
 
     def _query(self) -> dict[str, list[str]]:
@@ -75,15 +75,15 @@ class TapHandler(EndpointHandler):
 
 
 def read_scope(query: dict[str, list[str]]) -> Scope:
-    """What a watcher wants to see.
+    """Read the filters of a query.
 
     Raises:
-        BadQuery: a parameter is unknown, or a value is.
+        BadQuery: a parameter or a value is unknown.
     """
     for name in query:
         if name not in FILTERS and name not in OTHERS:
             known = ", ".join((*FILTERS, *OTHERS[:2]))
-            raise BadQuery(f"the tap knows no parameter {name[:MAX_VALUE]!r}; it has {known}")
+            raise BadQuery(f"the tap has no parameter {name[:MAX_VALUE]!r}; it has {known}")
     direction, leg, errors = (_only(query, name) for name in ("direction", "leg", "errors"))
     methods = _values(query, "method")
     return Scope(
@@ -98,7 +98,7 @@ def read_scope(query: dict[str, list[str]]) -> Scope:
 
 
 def _values(query: dict[str, list[str]], name: str) -> list[str]:
-    """The values of one filter: given several times, or with commas."""
+    """Return the values of one filter, which may be repeated or separated by commas."""
     values = [part.strip() for value in query.get(name, ()) for part in value.split(",")]
     values = list(dict.fromkeys(value for value in values if value))
     if len(values) > MAX_VALUES or any(len(value) > MAX_VALUE or value.count("*") > 4 for value in values):
@@ -115,28 +115,30 @@ def _values(query: dict[str, list[str]], name: str) -> list[str]:
 def _only(query: dict[str, list[str]], name: str) -> str:
     values = _values(query, name)
     if len(values) > 1:
-        raise BadQuery(f'"{name}" has one value')
+        raise BadQuery(f'"{name}" has {len(values)} values; it can have one')
     return values[0] if values else ""
 
 
 def read_place(query: dict[str, list[str]]) -> tuple[int | None, str | None]:
-    """The newest record a watcher has, and whose number that is.
+    """Return the number of the newest record that a watcher has, and the feed instance that the number belongs to.
 
     Raises:
-        BadQuery: only one of the two is given, or it cannot be a number.
+        BadQuery: only one of the two is given, or the number is malformed.
     """
     after, instance = query.get("after", [""])[-1], query.get("instance", [""])[-1]
     if not after and not instance:
         return None, None
     if not after or not instance:
-        raise BadQuery('"after" and "instance" belong together: a number means nothing without its instance')
+        raise BadQuery(
+            '"after" and "instance" must be given together: a number is valid for one instance only'
+        )
     if not (after.isascii() and after.isdigit() and len(after) <= 15):
         raise BadQuery(f'"after" is {after[:MAX_VALUE]!r}; it must be the "seq" of a record')
     return int(after), instance
 
 
 class TapFeed:
-    """Moves records from a watcher's place in the history to its link, no faster than the link takes them."""
+    """Sends records from a watcher's position in its feed, no faster than its link takes them."""
 
     def __init__(self, tap: Tap, link: WebSocketLink, scope: Scope, token: str | None) -> None:
         self._link = link
@@ -146,7 +148,7 @@ class TapFeed:
         self._watcher = Watcher(self._wake, scope, token, self._end)
 
     def start(self, subscribe: Callable[[Watcher], None]) -> None:
-        """Begin with what the watcher has missed, if it has been here before."""
+        """Subscribe and start sending, first the records that a returning watcher has missed."""
         subscribe(self._watcher)
         self._link.start(self._ignore, self._closed, self._link_full)
         self._pump()
@@ -169,7 +171,7 @@ class TapFeed:
             self._pump()
 
     def _ignore(self, message: bytes, now: float) -> None:
-        """Watchers only listen."""
+        """Ignore messages of watchers."""
 
     def _end(self, code: CloseCode, reason: str) -> None:
         self._link.close(code, reason)

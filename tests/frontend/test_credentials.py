@@ -66,7 +66,12 @@ async def test_headers_can_be_set_in_node(own, drivers):
 @pytest.mark.parametrize(
     ("options", "name", "kind_of_error", "reason"),
     [
-        ({"token": "wrong"}, "fast", "Unauthorized", "refused the credential (401): a credential is missing"),
+        (
+            {"token": "wrong"},
+            "fast",
+            "Unauthorized",
+            "refused the credential (401): the credential is missing",
+        ),
         ({}, "fast", "Unauthorized", "(401)"),
         (None, "nope", "UnknownServer", "server 'nope' is not configured"),
         ({"token": "secret\n"}, "fast", "ConnectError", "the token for"),
@@ -91,7 +96,7 @@ async def test_refusals_raise_errors_with_a_reason(
 @in_chromium
 async def test_a_page_learns_why_it_is_refused(own, drivers):
     driver = await drivers("chromium", own)
-    with pytest.raises(Refused, match=r"Unauthorized: .*\(401\): a credential is missing or wrong"):
+    with pytest.raises(Refused, match=r"Unauthorized: .*\(401\): the credential is missing or wrong"):
         await driver.connect(endpoint(own), options={"token": "wrong"})
     with pytest.raises(Refused, match=r"UnknownServer: .*server 'nope' is not configured"):
         await driver.connect(endpoint(own, "nope"), options={"token": own.token})

@@ -105,10 +105,10 @@ async def test_a_narrow_watcher_gets_what_it_asked_for(jupyter):
 async def test_mistakes_in_the_query_are_refused_in_words(jupyter):
     assert await refused(jupyter, sever="fast") == (
         400,
-        "the tap knows no parameter 'sever'; it has server, session, kind, method, direction, leg, errors, after, instance",
+        "the tap has no parameter 'sever'; it has server, session, kind, method, direction, leg, errors, after, instance",
     )
     assert "must be one of" in (await refused(jupyter, kind="all"))[1]
-    assert "belong together" in (await refused(jupyter, after=5))[1]
+    assert "must be given together" in (await refused(jupyter, after=5))[1]
     async with tapped(jupyter) as tap:
         instance = tap.seen[0]["instance"]
         assert "newest record" in (await refused(jupyter, after=10**12, instance=instance))[1]

@@ -19,19 +19,22 @@ from mcp_ws_ide.handlers.base import GatewayHandler
 
 
 class ApiHandler(GatewayHandler, APIHandler):
-    """Base: JSON in, JSON out, the Origin policy of the endpoints."""
+    """Base of the REST handlers."""
 
     async def prepare(self) -> None:
-        """Authenticate as Jupyter does, then apply the stricter Origin policy."""
+        """Authenticate as Jupyter does, then apply the stricter Origin check."""
         await super().prepare()
         if self.current_user is None:
-            raise self.refuse(401, "credential", "a credential is missing or wrong")
+            raise self.refuse(401, "credential", "the credential is missing or wrong")
         self.check_policy()
         self._track_activity = False
 
     def body(self, *known: str) -> dict[str, Any]:
-        """The request's JSON object; a member that is not one of ``known``, if any are given, is refused: it may be
-        a misspelt one."""
+        """Return the request's JSON object.
+
+        Raises:
+            HTTPError: 400, it is no JSON object, or has a member that is not in ``known``, perhaps misspelt.
+        """
         try:
             value = json.loads(self.request.body or b"{}")
         except (ValueError, RecursionError):
@@ -39,26 +42,26 @@ class ApiHandler(GatewayHandler, APIHandler):
         if not isinstance(value, dict):
             raise web.HTTPError(400, "the body must be a JSON object")
         if known and (unknown := ", ".join(repr(name[:100]) for name in sorted(value) if name not in known)):
-            raise web.HTTPError(400, f"the body must not have {unknown[:500]}; known: {', '.join(known)}")
+            raise web.HTTPError(400, f"unknown members {unknown[:500]}; the body may have {', '.join(known)}")
         return value
 
     def session_of(self, session_id: str) -> Session:
-        """The caller's session of this id, or 404: another user's reads as unknown."""
+        """Return the caller's session with this id; 404 if there is none, also for another user's."""
         session = self.runtime.gateway.sessions.get(session_id)
         if session is None or session.info.principal != self.principal:
-            raise web.HTTPError(404, "there is no such session")
+            raise web.HTTPError(404, f"session {session_id!r} does not exist")
         return session
 
     def server_named(self, name: object) -> Server:
-        """The server of this name, or 404."""
+        """Return the configured server with this name, or raise 404."""
         server = self.runtime.gateway.servers.get(name) if isinstance(name, str) else None
         if server is None:
-            raise web.HTTPError(404, f"there is no server {str(name)[:100]!r}")
+            raise web.HTTPError(404, f"server {str(name)[:100]!r} is not configured")
         return server
 
 
 def problem_model(problem: ConfigProblem) -> dict[str, str]:
-    """A finding as REST shows it."""
+    """A problem of the configuration, as REST shows it."""
     return {
         "source": problem.source,
         "key": problem.key,

@@ -1,7 +1,7 @@
-"""``{base_url}mcp-ws/api/servers/{name}/definition`` and what belongs to it: entries of the user's own ``mcp.json``.
+"""``api/servers/{name}/definition``, ``preview``, ``consent`` and ``try``: entries of the user's own ``mcp.json``.
 
-Everything here needs the authorizer's ``write`` on ``mcp``, besides what the rest of REST needs. Nothing is started
-for an entry before its digest, which only a preview tells, has come back.
+All calls also need the authorizer's ``write`` on ``mcp``. Nothing is started from an entry until a client has sent back
+its digest, which only a preview reveals.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from mcp_ws_ide.handlers.api.base import ApiHandler, problem_model
 
 
 class ManagerHandler(ApiHandler):
-    """Base: refusals of the manager as answers."""
+    """Base: the configuration editor, and its refusals as responses."""
 
     @property
     def manager(self) -> ConfigEditor:
-        """Who changes the file."""
+        """The editor of the file."""
         return self.runtime.manager
 
     @property
     def user_name(self) -> str:
-        """Who is said to have agreed."""
+        """The user that a consent is recorded for."""
         return self.principal
 
     def _entry_of(self, body: dict[str, Any]) -> dict[str, Any]:
         entry = body.get("entry")
         if not isinstance(entry, dict):
-            raise web.HTTPError(400, '"entry" must be an object, as in mcp.json')
+            raise web.HTTPError(400, '"entry" must be a JSON object, as in mcp.json')
         return entry
 
     def _digest_of(self, body: dict[str, Any], key: str) -> str | None:
@@ -45,15 +45,17 @@ class ManagerHandler(ApiHandler):
     def _version(self) -> str:
         version = self.request.headers.get("If-Match", "").strip().strip('"')
         if not version:
-            words = 'say in If-Match which "version" of the file you have looked at'
-            raise web.HTTPError(428, words)
+            message = (
+                'the header If-Match is missing; send the "version" of the file that the change is based on'
+            )
+            raise web.HTTPError(428, message)
         return version
 
     def compute_etag(self) -> None:
-        """The version of the file is the ETag; Tornado would make one of the answer."""
+        """Return None: the ETag is the version of the file, not Tornado's hash of the response."""
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """A refusal says everything that is wrong with an entry."""
+        """Write a refusal with all problems of the entry."""
         error = kwargs.get("exc_info", (None, None, None))[1]
         if not isinstance(error, EditRefused):
             return super().write_error(status_code, **kwargs)
@@ -62,7 +64,7 @@ class ManagerHandler(ApiHandler):
         self.finish({"message": str(error), "status": error.status, "problems": problems})
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
-        """A refusal is no failure."""
+        """Log a refusal as debug; it is not a failure of the gateway."""
         if isinstance(value, EditRefused):
             self.log.debug("%s %s: %s", value.status, self.request.path, value)
         else:
@@ -75,7 +77,7 @@ class DefinitionHandler(ManagerHandler):
     @web.authenticated
     @authorized("write", resource="mcp")
     async def get(self, name: str) -> None:
-        """The entry of the user's mcp.json, without secrets."""
+        """Get the entry from the user's mcp.json, without secrets."""
         server = self.server_named(name)
         self._finish_definition(self.manager.definition(server.spec))
 
@@ -87,7 +89,7 @@ class DefinitionHandler(ManagerHandler):
     @web.authenticated
     @authorized("write", resource="mcp")
     async def put(self, name: str) -> None:
-        """Write the entry."""
+        """Write the entry; without a consent it is not started."""
         body = self.body("entry", "consent")
         agreed = self._digest_of(body, "consent")
         entry, version = self._entry_of(body), self._version()
@@ -98,7 +100,7 @@ class DefinitionHandler(ManagerHandler):
     @web.authenticated
     @authorized("write", resource="mcp")
     async def delete(self, name: str) -> None:
-        """Remove the entry; live sessions keep the server they have."""
+        """Remove the entry; open sessions keep the server they have."""
         await self.manager.remove(name, self._version(), self.user_name)
         self.set_status(204)
         self.finish()
@@ -110,7 +112,7 @@ class PreviewHandler(ManagerHandler):
     @web.authenticated
     @authorized("write", resource="mcp")
     async def post(self, name: str) -> None:
-        """What an entry would run, and everything that is wrong with it. Starts nothing."""
+        """Show what an entry would run, and all its mistakes. Starts and saves nothing."""
         preview, version = self.manager.preview(name, self._entry_of(self.body("entry")))
         self.set_header("Cache-Control", "no-store")
         self.finish(
@@ -129,10 +131,10 @@ class ConsentHandler(ManagerHandler):
     @web.authenticated
     @authorized("write", resource="mcp")
     async def post(self, name: str) -> None:
-        """Agree to what the entry runs."""
+        """Agree to what the entry in the file runs."""
         digest = self._digest_of(self.body("digest"), "digest")
         if digest is None:
-            raise web.HTTPError(400, '"digest" must be that of what you agree to')
+            raise web.HTTPError(400, '"digest" is missing; send the "digest" of a preview')
         await self.manager.agree(name, digest, self.user_name)
         self.set_status(204)
         self.finish()
@@ -144,21 +146,23 @@ class TryHandler(ManagerHandler):
     @web.authenticated
     @authorized("write", resource="mcp")
     async def post(self, name: str) -> None:
-        """Start what was agreed to once, ask what it is, end it. Saves nothing."""
+        """Start the agreed entry once, ask for its name and tools, and end it. Saves nothing."""
         body = self.body("entry", "consent")
         preview, _ = self.manager.preview(name, self._entry_of(body))
         if preview.spec is None or preview.digest is None:
-            raise EditRefused(422, "the entry has mistakes", preview.problems)
+            raise EditRefused(422, 'the entry has mistakes; see "problems"', preview.problems)
         if self._digest_of(body, "consent") != preview.digest:
-            raise EditRefused(409, "what it would run is not what was agreed to; look at it again")
+            raise EditRefused(409, "the entry would run something else than you agreed to; preview it again")
         spec = preview.spec
         if spec.disabled_reason is not None or spec.group:
             raise EditRefused(
-                409, spec.disabled_reason or "a group starts nothing of its own; try its members"
+                409, spec.disabled_reason or "a group starts no process of its own; try its members"
             )
         running = self.runtime.trials
         if self.principal in running:
-            raise EditRefused(409, "another server is being tried; wait until that is over")
+            raise EditRefused(
+                409, "you are trying another server at the moment; wait until that has finished"
+            )
         running.add(self.principal)
         try:
             report = await try_server(self.runtime.gateway, spec, self.principal)

@@ -1,7 +1,7 @@
-"""``api/sessions/{id}/faults``: break a session's link on purpose, to test what its client does then.
+"""``api/sessions/{id}/faults``: break a session's link on purpose, to test its client.
 
 Off unless ``allow_faults`` is set; needs Jupyter's credential and the authorizer's ``execute`` on ``mcp-faults``. Each
-fault is bounded in time or number, concerns one session of the caller's own, and is told on the tap.
+fault has a bounded duration or count, affects one session of the caller, and is reported on the tap.
 """
 
 from __future__ import annotations
@@ -19,8 +19,11 @@ from mcp_ws_ide.links.poll import PollLink
 from mcp_ws_ide.links.websocket import WebSocketLink
 
 MAX_SECONDS: Final = 600.0
+"""Longest duration of a fault, in seconds."""
 MAX_DELAY_MS: Final = 10_000.0
+"""Longest delay of a message, in milliseconds."""
 MAX_COUNT: Final = 1000
+"""Messages or resumes that one fault may affect."""
 FAULTS: Final = {
     "cut": (),
     "half_open": ("seconds",),
@@ -37,13 +40,13 @@ class FaultsHandler(ApiHandler):
     @web.authenticated
     @authorized("execute", resource="mcp-faults")
     async def get(self, session_id: str) -> None:
-        """What is armed."""
+        """List the armed faults."""
         self.finish(armed(self._session(session_id)))
 
     @web.authenticated
     @authorized("execute", resource="mcp-faults")
     async def post(self, session_id: str) -> None:
-        """Order one fault."""
+        """Break the link now, or arm a fault."""
         session, body = self._session(session_id), self.body()
         fault = body.pop("fault", None)
         if fault not in FAULTS:
@@ -51,7 +54,7 @@ class FaultsHandler(ApiHandler):
         for name in body:
             if name not in FAULTS[fault]:
                 known = " and ".join(f'"{known}"' for known in FAULTS[fault]) or "no parameter"
-                raise web.HTTPError(400, f"{fault} does not know {name[:100]!r}; it has {known}")
+                raise web.HTTPError(400, f"fault {fault} has no parameter {name[:100]!r}; it has {known}")
         detail = getattr(self, f"_{fault}")(session, body)
         session.observe("fault", detail)
         self._perform(session, fault)
@@ -61,7 +64,7 @@ class FaultsHandler(ApiHandler):
     @web.authenticated
     @authorized("execute", resource="mcp-faults")
     async def delete(self, session_id: str) -> None:
-        """Disarm what has not happened yet; a link that is half-open is cut, since it has lost bytes."""
+        """Disarm all faults that have not happened yet. A half-open link is cut, because it has lost bytes."""
         session = self._session(session_id)
         session.faults = None
         stream = _faulty(session)
@@ -75,12 +78,12 @@ class FaultsHandler(ApiHandler):
 
     def _session(self, session_id: str) -> Session:
         if not self.runtime.settings.allow_faults:
-            words = "fault injection is off; set MCPWebSocketApp.allow_faults = True where clients are tested"
-            raise web.HTTPError(403, words)
+            message = "fault injection is off; set MCPWebSocketApp.allow_faults = True where you test clients"
+            raise web.HTTPError(403, message)
         return self.session_of(session_id)
 
     def _perform(self, session: Session, fault: str) -> None:
-        """What cannot be armed happens now, after the tap was told."""
+        """Cut the link, if that is the fault; called after the tap has reported it."""
         link = session.link
         if fault != "cut" or link is None:
             return
@@ -116,9 +119,9 @@ class FaultsHandler(ApiHandler):
     def _refuse_resume(self, session: Session, body: dict[str, Any]) -> str:
         how = body.get("how", "gone")
         if how not in ("gone", "later"):
-            raise web.HTTPError(400, '"how" must be gone or later')
+            raise web.HTTPError(400, f'"how" is {str(how)[:100]!r}; it must be gone or later')
         if session.resumption is None:
-            raise web.HTTPError(409, f"session {session.id} cannot be resumed anyway (mcp.resume.v1)")
+            raise web.HTTPError(409, f"session {session.id} is not resumable; connect with mcp.resume.v1")
         count = int(_number(body, "count", 1, 1, MAX_COUNT))
         session.faults = session.faults or Faults()
         session.faults.refusals, session.faults.for_good = count, how == "gone"
@@ -126,7 +129,7 @@ class FaultsHandler(ApiHandler):
 
 
 def armed(session: Session) -> dict[str, Any]:
-    """What is armed for a session, as REST shows it."""
+    """The armed faults of a session, as REST shows them."""
     faults, stream = session.faults or Faults(), _faulty(session)
     return {
         "duplicate": faults.duplicates,
@@ -142,7 +145,7 @@ def _faulty(session: Session) -> FaultyStream | None:
 
 
 def _stream(session: Session, fault: str) -> FaultyStream:
-    """The stream of a session's link, made ready to misbehave."""
+    """Return the stream of a session's link, wrapped in a :class:`FaultyStream`."""
     link = session.link
     if not isinstance(link, WebSocketLink) or link.closing:
         raise _no_link(session, fault)
@@ -154,12 +157,16 @@ def _stream(session: Session, fault: str) -> FaultyStream:
 
 def _no_link(session: Session, fault: str) -> web.HTTPError:
     if session.link is None:
-        return web.HTTPError(409, f"session {session.id} has no link now; wait until its client is back")
-    return web.HTTPError(409, f"a {session.info.link} link knows no {fault}; use a WebSocket")
+        return web.HTTPError(
+            409, f"session {session.id} has no link now; wait until its client has reconnected"
+        )
+    return web.HTTPError(409, f"a {session.info.link} link does not support {fault}; use a WebSocket")
 
 
 def _number(body: dict[str, Any], name: str, default: float, least: float, most: float) -> float:
     value = body.get(name, default)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
-        raise web.HTTPError(400, f'"{name}" must be a number from {least:g} to {most:g}')
+        raise web.HTTPError(
+            400, f'"{name}" is {str(value)[:100]!r}; it must be a number from {least:g} to {most:g}'
+        )
     return value

@@ -20,7 +20,7 @@ class HealthHandler(ApiHandler):
     @web.authenticated
     @authorized("execute", resource="mcp")
     async def get(self) -> None:
-        """Whether the gateway serves, in a few numbers."""
+        """Get the state of the gateway in a few numbers."""
         gateway = self.runtime.gateway
         self.finish(
             {
@@ -39,6 +39,6 @@ class OpenApiHandler(ApiHandler):
     @web.authenticated
     @authorized("execute", resource="mcp")
     async def get(self) -> None:
-        """This interface, described."""
+        """Get the OpenAPI description of this API."""
         self.set_header("Content-Type", "application/json")
         self.finish(OPENAPI.read_bytes())

@@ -25,7 +25,7 @@ class ServersHandler(ApiHandler):
     @web.authenticated
     @authorized("execute", resource="mcp")
     async def get(self) -> None:
-        """All configured servers, and what is wrong with the configuration."""
+        """List the configured servers and the problems of the configuration."""
         gateway = self.runtime.gateway
         refused = await self._editing_refused()
         used = await self.usage(gateway.servers.values())
@@ -41,20 +41,20 @@ class ServersHandler(ApiHandler):
         )
 
     async def _editing_refused(self) -> str:
-        """Why the caller may change nothing."""
+        """Return why the caller may not change entries; empty if they may."""
         user = self.current_user
         allowed = await ensure_async(self.authorizer.is_authorized(self, user, "write", "mcp"))
-        return "" if allowed else "you are not authorized to write on mcp"
+        return "" if allowed else "you are not authorized to write on mcp (Jupyter's authorizer)"
 
     async def usage(self, servers: Iterable[Server]) -> dict[int, Usage]:
-        """What the caller's processes use, by pid; nothing unless it is asked for."""
+        """Measure the caller's processes, by pid; only if the query has ``usage=1``."""
         if self.get_query_argument("usage", "0") != "1":
             return {}
         pids = [u.pid for server in servers for u in server.upstreams if u.owner == self.principal and u.pid]
         return await asyncio.to_thread(measure, pids) if pids else {}
 
     def server_model(self, server: Server, refused: str, used: dict[int, Usage]) -> dict[str, Any]:
-        """A server as REST shows it: no environment, no secrets."""
+        """A server as REST shows it, without its environment and secrets."""
         model: dict[str, Any] = censored_spec(server.spec)
         mine = sorted((u for u in server.upstreams if u.owner == self.principal), key=lambda u: u.started)
         redact, unresolved = self.runtime.gateway.tap.redactor.text, server.spec.unresolved
@@ -84,7 +84,7 @@ class ServersHandler(ApiHandler):
 
 
 def process_model(upstream: LiveUpstream, used: dict[int, Usage]) -> dict[str, Any]:
-    """A process, or the attachment to a remote server, as REST shows it."""
+    """A process, or the connection to a remote server, as REST shows it."""
     usage = used.get(upstream.pid or 0)
     return {
         "pid": upstream.pid,
@@ -103,7 +103,7 @@ class ServerHandler(ServersHandler):
     @web.authenticated
     @authorized("execute", resource="mcp")
     async def get(self, name: str) -> None:
-        """One server, with the newest lines of its stderr."""
+        """Get one server, with the newest lines of its stderr."""
         server = self.server_named(name)
         self.set_header("Cache-Control", "no-store")
         hide = self.runtime.gateway.tap.redactor.text
@@ -113,7 +113,7 @@ class ServerHandler(ServersHandler):
         self.finish({**model, **shown})
 
     def _authorization(self, server: Server) -> dict[str, Any]:
-        """The page on which the caller is to authorize the gateway, while that is waited for."""
+        """The page on which the caller has to authorize the gateway, while requests wait for that."""
         authorizations = self.runtime.gateway.authorizations
         pending = authorizations and authorizations.pending(server.name, self.principal)
         if not pending:
@@ -127,11 +127,11 @@ class RestartHandler(ApiHandler):
     @web.authenticated
     @authorized("execute", resource="mcp")
     async def post(self, name: str) -> None:
-        """End the server's processes; the next request starts a new one, and so it is refused to a disabled one."""
+        """End the server's processes; the next request starts a new one. Refused with 409 for a disabled server."""
         server = self.server_named(name)
         if (reason := server.spec.disabled_reason) is not None:
             hide = self.runtime.gateway.tap.redactor.text
-            raise web.HTTPError(409, hide(f"the server {name!r} is disabled: {reason}"))
+            raise web.HTTPError(409, hide(f"server {name!r} is disabled: {reason}"))
         ended = await self.runtime.gateway.restart(server)
         self.set_status(202)
         self.finish({"restarted": name, "ended": ended})
@@ -143,7 +143,7 @@ class StopHandler(ApiHandler):
     @web.authenticated
     @authorized("execute", resource="mcp")
     async def post(self, name: str) -> None:
-        """End the server's processes; nothing is started until it is restarted."""
+        """End the server's processes; none is started until the server is restarted."""
         await self.runtime.gateway.stop(self.server_named(name))
         self.set_status(202)
         self.finish({"stopped": name})
@@ -155,13 +155,15 @@ class StderrHandler(ApiHandler):
     @web.authenticated
     @authorized("execute", resource="mcp")
     async def get(self, name: str) -> None:
-        """Lines that the caller's processes have written to stderr, behind the line ``after``."""
+        """Get the lines after number ``after`` that the caller's processes have written to stderr."""
         server = self.server_named(name)
         text = self.get_query_argument("after", "0")
         if not (text.isascii() and text.isdigit() and len(text) <= 15):
-            raise web.HTTPError(400, '"after" must be the "next" of an earlier answer')
+            raise web.HTTPError(
+                400, f'"after" is {text[:100]!r}; it must be the "next" of an earlier response'
+            )
         after, kept = int(text), server.stderr(self.principal)
-        if after > kept.seq:  # of a gateway, or an entry, before this one
+        if after > kept.seq:  # numbered by an earlier gateway or entry
             after = 0
         lines = kept.after(after)
         hide = self.runtime.gateway.tap.redactor.text

@@ -19,7 +19,7 @@ class SessionsHandler(ApiHandler):
     @web.authenticated
     @authorized("execute", resource="mcp")
     async def get(self) -> None:
-        """The caller's live sessions."""
+        """List the caller's sessions."""
         sessions = [s for s in self.runtime.gateway.sessions.values() if s.info.principal == self.principal]
         self.finish({"sessions": [session_model(session) for session in sessions]})
 
@@ -53,7 +53,7 @@ class SessionHandler(ApiHandler):
     @web.authenticated
     @authorized("execute", resource="mcp")
     async def delete(self, session_id: str) -> None:
-        """End a session, or with ``after`` as soon as nobody came back within so many seconds."""
+        """End a session at once, or if it is detached and not resumed within ``after`` seconds."""
         session = self.session_of(session_id)
         after = _seconds(self.get_query_argument("after", "0"))
         if after > 0 and session.resumption is not None:
@@ -70,5 +70,5 @@ def _seconds(text: str) -> float:
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds < float("inf"):
-        raise web.HTTPError(400, '"after" must be a number of seconds')
+        raise web.HTTPError(400, f'"after" is {text[:100]!r}; it must be a number of seconds')
     return seconds

@@ -17,13 +17,13 @@ from mcp_ws_ide.ide_entries import IDES, entry
 from mcp_ws_ide.tokens import MAX_LIFETIME, TICKET_LIFETIME
 
 DEFAULT_LIFETIME: Final = 30 * 86400
-"""Lifetime of a gateway token that is minted without one, in seconds."""
+"""Lifetime of a gateway token, in seconds, if the request names none."""
 
 NO_ADDRESS: Final = frozenset({"", "localhost", "127.0.0.1", "[::1]"})
-"""What a client on a Unix socket writes as ``Host``; a forwarded port would be named."""
+"""Values of ``Host`` from a client on a Unix socket; a forwarded port would be part of it."""
 NO_PORT: Final = (
-    "Jupyter listens on a Unix socket, which MCP clients cannot use: start it without --sock, or ask for the entry "
-    "at the address of the proxy or the forwarded port through which it is reached"
+    "Jupyter listens on a Unix socket, which MCP clients cannot use; start it without --sock, or request the entry "
+    "through the proxy or the forwarded port that clients will use"
 )
 
 
@@ -33,13 +33,13 @@ class TokensHandler(ApiHandler):
     @web.authenticated
     @authorized("execute", resource="mcp")
     async def get(self) -> None:
-        """The caller's gateway tokens, without their secrets."""
+        """List the caller's gateway tokens, without their secrets."""
         self.finish({"tokens": [token.public() for token in self.runtime.tokens.of(self.principal)]})
 
     @web.authenticated
     @authorized("execute", resource="mcp")
     async def post(self) -> None:
-        """Mint a token for named servers."""
+        """Mint a gateway token for named servers."""
         body = self.body("servers", "expires_in", "note", "tools")
         servers = body.get("servers")
         if not isinstance(servers, list) or not servers:
@@ -65,7 +65,9 @@ def _lifetime(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise web.HTTPError(400, '"expires_in" must be a number of seconds')
     if not 0 < value <= MAX_LIFETIME:  # false for NaN too
-        raise web.HTTPError(400, f'"expires_in" must lie between 0 and {MAX_LIFETIME} seconds')
+        raise web.HTTPError(
+            400, f'"expires_in" is {str(value)[:100]}; it must be above 0 and at most {MAX_LIFETIME} seconds'
+        )
     return float(value)
 
 
@@ -75,9 +77,9 @@ class TokenHandler(ApiHandler):
     @web.authenticated
     @authorized("execute", resource="mcp")
     async def delete(self, token_id: str) -> None:
-        """Revoke a token and drop the links it opened."""
+        """Revoke a gateway token and close the links that it opened."""
         if not self.runtime.tokens.revoke(self.principal, token_id):
-            raise web.HTTPError(404, "there is no such token")
+            raise web.HTTPError(404, f"token {token_id!r} does not exist")
         self.runtime.gateway.token_revoked(token_id)
         self.set_status(204)
         self.finish()
@@ -89,7 +91,7 @@ class TicketsHandler(ApiHandler):
     @web.authenticated
     @authorized("execute", resource="mcp")
     async def post(self) -> None:
-        """A one-time ticket for ``?ticket=``, for clients that can set no header."""
+        """Get a single-use ticket for ``?ticket=``, for clients that cannot set headers."""
         server = self.server_named(self.body("server").get("server"))
         username = str(self.current_user.username)
         ticket = self.runtime.tickets.issue(self.principal, username, server.name, credential_of(self))
@@ -104,7 +106,7 @@ class EntryHandler(ApiHandler):
     @web.authenticated
     @authorized("execute", resource="mcp")
     async def post(self, name: str) -> None:
-        """What to write into an IDE's configuration, with a fresh gateway token unless ``token`` is false."""
+        """Get the entry for an IDE's configuration, with a new gateway token unless ``token`` is false."""
         server, body = self.server_named(name), self.body("ide", "token", "expires_in")
         ide = body.get("ide")
         if ide not in IDES:
@@ -124,7 +126,7 @@ class EntryHandler(ApiHandler):
         self.finish(entry(ide, server.name, base, token))
 
     def _check_for_port(self) -> None:
-        """On a Unix socket the address we were asked at is a proxy's in front of it, or nobody's."""
+        """Raise 409 if the entry would have no usable address: on a Unix socket, without a proxy in front of it."""
         forwarded = "X-Forwarded-For" in self.request.headers
         if self.serverapp.sock and not forwarded and self.request.host in NO_ADDRESS:
             raise web.HTTPError(409, NO_PORT)
