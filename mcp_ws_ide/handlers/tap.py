@@ -115,7 +115,7 @@ def _values(query: dict[str, list[str]], name: str) -> list[str]:
 def _only(query: dict[str, list[str]], name: str) -> str:
     values = _values(query, name)
     if len(values) > 1:
-        raise BadQuery(f'"{name}" has {len(values)} values; it can have one')
+        raise BadQuery(f'"{name}" has {len(values)} values; it takes one value')
     return values[0] if values else ""
 
 

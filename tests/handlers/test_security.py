@@ -242,7 +242,7 @@ def test_a_cookie_post_needs_the_xsrf_token(jupyter):
         ("tokens", {"servers": ["fast"], "expires_in": "1"}, "expires_in"),
         ("tokens", {"servers": ["fast"], "note": 5}, "note"),
         ("tokens", {"servers": ["fast"], "note": "\ud800"}, "note"),
-        ("tickets", {"server": 5}, "no server"),
+        ("tickets", {"server": 5}, "'5' is not configured"),
         ("tokens", [], "object"),
         ("tokens", {"servers": ["fast"], "expires": 1}, "'expires'; known: servers, expires_in, note, tools"),
         ("tickets", {"server": "fast", "name\ud800%s": 1}, "%s'; known: server"),

@@ -169,7 +169,7 @@ def test_configured_patterns_hide_what_they_match():
     assert redactor.text("stderr ACME-9999") == f"stderr {HIDDEN}"
 
 
-@pytest.mark.parametrize(("pattern", "words"), [("(", "no regular expression"), ("a*", "empty text")])
+@pytest.mark.parametrize(("pattern", "words"), [("(", "not a regular expression"), ("a*", "empty string")])
 def test_a_bad_pattern_is_said(pattern, words):
     with pytest.raises(BadPattern, match=words):
         Redactor([pattern])

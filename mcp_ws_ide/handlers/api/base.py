@@ -42,7 +42,9 @@ class ApiHandler(GatewayHandler, APIHandler):
         if not isinstance(value, dict):
             raise web.HTTPError(400, "the body must be a JSON object")
         if known and (unknown := ", ".join(repr(name[:100]) for name in sorted(value) if name not in known)):
-            raise web.HTTPError(400, f"unknown members {unknown[:500]}; the body may have {', '.join(known)}")
+            raise web.HTTPError(
+                400, f"the body has unknown members {unknown[:500]}; known: {', '.join(known)}"
+            )
         return value
 
     def session_of(self, session_id: str) -> Session:

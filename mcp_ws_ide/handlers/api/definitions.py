@@ -152,7 +152,7 @@ class TryHandler(ManagerHandler):
         if preview.spec is None or preview.digest is None:
             raise EditRefused(422, 'the entry has mistakes; see "problems"', preview.problems)
         if self._digest_of(body, "consent") != preview.digest:
-            raise EditRefused(409, "the entry would run something else than you agreed to; preview it again")
+            raise EditRefused(409, "the entry would run something else than you agreed to; review it again")
         spec = preview.spec
         if spec.disabled_reason is not None or spec.group:
             raise EditRefused(

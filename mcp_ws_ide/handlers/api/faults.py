@@ -121,7 +121,7 @@ class FaultsHandler(ApiHandler):
         if how not in ("gone", "later"):
             raise web.HTTPError(400, f'"how" is {str(how)[:100]!r}; it must be gone or later')
         if session.resumption is None:
-            raise web.HTTPError(409, f"session {session.id} is not resumable; connect with mcp.resume.v1")
+            raise web.HTTPError(409, f"session {session.id} cannot be resumed; connect with mcp.resume.v1")
         count = int(_number(body, "count", 1, 1, MAX_COUNT))
         session.faults = session.faults or Faults()
         session.faults.refusals, session.faults.for_good = count, how == "gone"
