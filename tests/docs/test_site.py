@@ -57,6 +57,27 @@ def test_links_and_paths_lead_to_something(page):
         assert (ROOT / target).exists(), target
 
 
+def test_code_names_pages_that_exist():
+    sources = [
+        path
+        for folder in (
+            "mcp_ws_ide",
+            "frontend_static/src",
+            "frontend_static/page",
+            "tests",
+            "benchmarks",
+            "binder",
+        )
+        for path in (ROOT / folder).rglob("*")
+        if path.suffix in {".py", ".ts", ".tsx", ".mjs", ".json", ".ipynb"}
+        and "node_modules" not in path.parts
+    ]
+    assert len(sources) > 300
+    for source in sources:
+        for page in re.findall(r"\bdocs/[\w/-]+\.(?:md|conf)\b", source.read_text(encoding="utf-8")):
+            assert (ROOT / page).exists(), f"{source.relative_to(ROOT)}: {page}"
+
+
 @pytest.mark.parametrize("name", ["CONTRIBUTING.md", "docs/contribute/architecture.md"])
 def test_every_module_that_is_named_exists(name):
     text = (ROOT / name).read_text(encoding="utf-8")
