@@ -39,7 +39,7 @@ async def start(home: Path, *arguments: str) -> tuple[asyncio.subprocess.Process
     )
     said: dict[str, str] = {}
     async with asyncio.timeout(60):
-        while "answered" not in said:
+        while "connected" not in said:
             line = (await process.stderr.readline()).decode()
             assert line, "it ended"
             word, _, rest = line.strip().partition(" ")
