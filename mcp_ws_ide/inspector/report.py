@@ -180,7 +180,7 @@ def judge(journal: Journal, fail_on: Collection[str], pending_after: float = 0.0
 def as_text(verdict: Verdict) -> str:
     """Return a line per finding, and a summary."""
     lines = [visible(_line(finding)) for finding in verdict.shown]
-    summary = ", ".join(f"{count} {name}" for name, count in verdict.counts.items()) or "nothing summary"
+    summary = ", ".join(f"{count} {name}" for name, count in verdict.counts.items()) or "nothing found"
     lines.append(f"{'ok' if verdict.passed else 'FAILED'}: {summary} in {verdict.records} records")
     if note := _incomplete(verdict):
         lines.append(f"note: {note}")
