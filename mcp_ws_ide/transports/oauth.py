@@ -241,7 +241,7 @@ class Authorization:
         await asyncio.wait([flow])
         reason = "the gateway is shutting down" if flow.cancelled() else flow.result()
         if reason:
-            raise AuthorizationMissing(f"server {self.spec.name!r} needs authorization: {reason}")
+            raise AuthorizationMissing(f"server {self.spec.name!r} is not authorized; {reason}")
         self._accepted = True
 
     # --- the flow -------------------------------------------------------------------------------
@@ -394,7 +394,7 @@ class Authorization:
         self.page, self.page_expires = page, time.time() + self._owner.timeout
         self._owner.expect(state, self)
         log.warning(
-            "server %s needs authorization: open the page in authorization.url of %s within %g s",
+            "server %s needs an authorization; open the page in authorization.url of %s within %g s",
             self.spec.name,
             self._owner.where(self.spec.name),
             self._owner.timeout,
