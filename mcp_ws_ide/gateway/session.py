@@ -206,11 +206,21 @@ class Session:
             message = self._visible(message)
         if self.info.fragile and len(message.data) > FRAGILE_MAX_BYTES:
             message = self._too_large(message, answered)
-        self._note_out(message)
+        data, counters = message.data, self.server.counters
+        size = len(data)
+        self.messages_out += 1
+        self.bytes_out += size
+        counters.messages_out += 1
+        counters.bytes_out += size
+        if self._tap.active:
+            self._tap.message(
+                *(self.info.principal, self.server.name, self.id, "client", "out", data),
+                message=message,
+                token=self.info.token_id,
+            )
         if not self._write(message, droppable):
             return
         if answered is not None:
-            counters = self.server.counters
             counters.total.observe(time.perf_counter() - answered.received)
             if received and answered.sent:
                 counters.upstream.observe(received - answered.sent)
@@ -267,21 +277,6 @@ class Session:
         if self._tap.active:
             self._tap.message(
                 *(self.info.principal, self.server.name, self.id, "client", "in", data),
-                message=message,
-                token=self.info.token_id,
-            )
-
-    def _note_out(self, message: Message) -> None:
-        data = message.data
-        size = len(data)
-        self.messages_out += 1
-        self.bytes_out += size
-        counters = self.server.counters
-        counters.messages_out += 1
-        counters.bytes_out += size
-        if self._tap.active:
-            self._tap.message(
-                *(self.info.principal, self.server.name, self.id, "client", "out", data),
                 message=message,
                 token=self.info.token_id,
             )
