@@ -74,20 +74,20 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         LIMITS.max_sessions,
         min=1,
         help="""Maximum number of sessions in total, attached and detached. Default 10,000. Further ones are refused
-        with 503.""",
+        with 503, or with close code 1013 on a resumable link.""",
     ).tag(config=True)
     max_sessions_per_principal = Int(
         LIMITS.max_sessions_per_principal,
         min=1,
         help="""Maximum number of sessions of one user, attached and detached. Default 10,000. Further ones are
-        refused with 503.""",
+        refused with 503, or with close code 1013 on a resumable link.""",
     ).tag(config=True)
     max_processes = Int(
         LIMITS.max_processes,
         min=1,
         help="""Maximum number of server processes in total. Default 64. A handshake-era session has a process of
         its own; the modern sessions of a user share one per server. Remote servers do not count. A
-        request that needs one more gets error -31003.""",
+        request that needs one more gets error -31002, which names this limit.""",
     ).tag(config=True)
     max_in_flight = Int(
         LIMITS.max_in_flight,
@@ -134,7 +134,8 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         LIMITS.window_bytes,
         min=1024,
         help="""Maximum size of the unacknowledged messages that either side of a resumable session keeps, in bytes.
-        Default 4 MiB. One message larger than this always fits. Beyond it as with window_frames.""",
+        Default 4 MiB. One message larger than this always fits. Beyond it messages are dropped as for
+        window_frames.""",
     ).tag(config=True)
     hello_timeout = Float(
         LIMITS.hello_timeout,

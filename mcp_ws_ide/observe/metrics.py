@@ -190,7 +190,7 @@ class GatewayCollector(Collector):
             restarts.add_metric([name], counters.restarts)
         refusals = CounterMetricFamily(
             "mcp_ws_refusals",
-            "Refused links and requests, by reason: a limit by its name, a session ended by a full window as window",
+            "Refused links and requests, by reason: a limit's name, or window for a session that a full window ended",
             labels=["reason"],
         )
         for reason, number in self._metrics.refusals.items():
@@ -223,7 +223,7 @@ class GatewayCollector(Collector):
         )
         upstream = HistogramMetricFamily(
             "mcp_ws_upstream_seconds",
-            "Seconds of mcp_ws_request_seconds spent in the server and its pipes",
+            "The part of mcp_ws_request_seconds that was spent in the server and its pipes",
             labels=["server"],
         )
         for name, counters in self._metrics.servers.items():

@@ -1,7 +1,7 @@
 """The transports: every way to reach a server, by kind.
 
 To add one, write its file, register it here and name its kind in :data:`mcp_ws_ide.config.spec.URL_SCHEMES`
-(CONTRIBUTING.md has the steps).
+(docs/contribute/transports.md has the steps).
 """
 
 from __future__ import annotations
