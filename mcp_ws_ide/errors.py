@@ -32,7 +32,7 @@ server of the handshake era where the bridge is off."""
 INVALID_PARAMS = -32602
 """The parameters cannot be used: for example the ``requestState`` of a parked call that has timed out."""
 INTERNAL_ERROR = -32603
-"""The server's answer is not a JSON-RPC message, or the gateway failed on it; ``data.outcome`` is ``unknown``."""
+"""The server's response is not a JSON-RPC message, or the gateway failed on it; ``data.outcome`` is ``unknown``."""
 HEADER_MISMATCH = -32020
 """A header contradicts the part of the body that it repeats (MCP 2026-07-28, streamable-http)."""
 
@@ -44,7 +44,7 @@ UPSTREAM_UNAVAILABLE = -31002
 LIMIT_EXCEEDED = -31003
 """A limit of the gateway is reached. ``data.limit`` names the trait; ``data.outcome`` is ``not_sent``."""
 RESPONSE_TOO_LARGE = -31004
-"""The answer is larger than this peer can receive, or than ``max_message_bytes``. The request ran."""
+"""The response is larger than this peer can receive, or than ``max_message_bytes``. The request ran."""
 GATEWAY_CLOSING = -31005
 """The gateway is shutting down; ``data.outcome`` says whether the request may have run."""
 SESSION_LOST = -31006

@@ -68,7 +68,7 @@ class CloseCode(IntEnum):
     SUPERSEDED = 4409
     """Another link of the same session took over."""
     OVERFLOW = 4413
-    """More answers wait than the window holds; the session has ended."""
+    """More responses wait than the window holds; the session has ended."""
     UPSTREAM_ENDED = 4502
     """The session's own server ended, or the server that ``open`` asked for cannot start."""
 
