@@ -102,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _config_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="mcp-ws-connect config", description="Print an entry for an IDE.")
-    parser.add_argument("ide", choices=sorted(IDES))
+    parser.add_argument("ide", choices=sorted(IDES), help="program that the entry is for")
     parser.add_argument("name", metavar="NAME", help="name of a configured server")
     _add_common(parser)
     parser.add_argument(

@@ -306,7 +306,7 @@ def _add_record(commands: Any, command: AddCommand, duration: Callable[[str], fl
 
 def _add_open(commands: Any, command: AddCommand) -> None:
     opened = command(commands, "open", run_open, "open the full-screen inspector on a recording")
-    opened.add_argument("file", metavar="FILE")
+    opened.add_argument("file", metavar="FILE", help="a recording")
 
 
 def _add_replay(commands: Any, command: AddCommand, duration: Callable[[str], float]) -> None:
@@ -344,7 +344,9 @@ def _add_check(commands: Any, command: AddCommand, duration: Callable[[str], flo
     _source(check, duration)
     help_text = f"comma-separated problems to look for (default {','.join(report.DEFAULT)})"
     check.add_argument("--fail-on", type=categories, default=report.DEFAULT, metavar="WHAT", help=help_text)
-    check.add_argument("--format", choices=list(report.FORMATS), default="text")
+    check.add_argument(
+        "--format", choices=list(report.FORMATS), default="text", help="format of the report (default text)"
+    )
     help_text = "report requests as pending after this time (default 0s in a file, 5s live)"
     check.add_argument("--pending-after", type=duration, metavar="TIME", help=help_text)
 
@@ -352,7 +354,9 @@ def _add_check(commands: Any, command: AddCommand, duration: Callable[[str], flo
 def _add_export(commands: Any, command: AddCommand) -> None:
     exported = command(commands, "export", run_export, "convert a recording for other programs")
     exported.add_argument("file", metavar="FILE", help="a recording; - for standard input")
-    exported.add_argument("--format", choices=export.FORMATS, default="json")
+    exported.add_argument(
+        "--format", choices=export.FORMATS, default="json", help="format to convert to (default json)"
+    )
     exported.add_argument("--filter", default="", help="export only what matches")
     exported.add_argument(
         "-o", "--output", default=STANDARD, metavar="FILE", help="output file (default: standard output)"
