@@ -78,7 +78,7 @@ class TokenStore:
         try:
             stored = self._file.read() or []
         except UnreadableFile as error:
-            log.error("gateway tokens are lost; create new ones: %s", error)
+            log.error("gateway tokens are lost; mint new ones: %s", error)
             return
         self._tokens = {token.digest: token for token in stored if token.expires > self._now()}
 

@@ -107,7 +107,7 @@ export class ReliableChannel {
    * @throws PositionError the count exceeds the frames sent.
    */
   acknowledge(recv: number): void {
-    if (recv > this.sent) throw new PositionError(`the peer acknowledged ${recv} frames, but ${this.sent} were sent`);
+    if (recv > this.sent) throw new PositionError(`the peer acknowledged ${recv} frames, but only ${this.sent} were sent`);
     const done = recv - this.base;
     if (done <= 0) return;
     for (const { bytes } of this.#kept.splice(0, done)) this.unackedBytes -= bytes;
@@ -120,7 +120,7 @@ export class ReliableChannel {
    * @throws PositionError the peer received more than was sent, or less than it acknowledged.
    */
   replayAfter(recv: number): string[] {
-    if (recv < this.base) throw new PositionError(`the peer requested frames after ${recv}, but had acknowledged ${this.base}`);
+    if (recv < this.base) throw new PositionError(`frames after ${recv} cannot be replayed: ${this.base} were acknowledged and are no longer kept`);
     this.acknowledge(recv);
     return this.#kept.map(({ data }) => data);
   }

@@ -166,7 +166,7 @@ export class Endpoint {
     if (status === 401 || status === 403) {
       return new Unauthorized(`${this.where} refused the credential (${status}): ${reason}`);
     }
-    if (status === 404) return new UnknownServer(`${this.where} is unknown (404): ${reason}`);
+    if (status === 404) return new UnknownServer(`${this.where} does not exist (404): ${reason}`);
     return new ConnectError(`${this.where} answered ${status}: ${reason}`);
   }
 

@@ -40,7 +40,7 @@ export function greet(
       settle();
       link.listen(undefined);
       link.close(code, reason);
-      reject(error ?? new ConnectError(`${where} opened no session: ${reason}`));
+      reject(error ?? new ConnectError(`${where} did not open a session: ${reason}`));
     };
     link.listen({
       frame: (text) => {

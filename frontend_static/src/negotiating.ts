@@ -85,7 +85,7 @@ export class NegotiatingTransport extends TransportEventTarget {
     this.#options = { openTimeout: NEGOTIATING_TIMEOUT, ...options };
     this.#endpoint = new Endpoint(url, options);
     if (options.resume && !TRANSPORTS.includes(options.resume.transport)) {
-      throw new ConnectError("the option resume names no transport; pass a snapshot of suspend() of this class");
+      throw new ConnectError("the option resume names no transport; pass a snapshot from suspend() of this class");
     }
     this.#transports = options.resume ? [options.resume.transport] : (options.transports ?? TRANSPORTS);
     const unknown = this.#transports.filter((name) => !TRANSPORTS.includes(name));
@@ -127,7 +127,7 @@ export class NegotiatingTransport extends TransportEventTarget {
    * @throws ConnectError all failed, with the reason of each; Unauthorized, UnknownServer or SessionGone where all failed so.
    */
   async start(): Promise<void> {
-    if (this.#starting) throw new Error("the transport is started already; Client.connect() starts it, so do not call start()");
+    if (this.#starting) throw new Error("the transport is already started; Client.connect() starts it, so do not call start()");
     this.#starting = true;
     const refused = new Map<TransportName, ConnectError>();
     for (const name of this.#transports) {
@@ -174,7 +174,7 @@ export class NegotiatingTransport extends TransportEventTarget {
     const options = { ...this.#options, onState };
     if (name === "websocket") return this.#forwarding(new WebSocketClientTransport(url, options));
     if (this.#options.ticket !== undefined && this.#options.token === undefined && this.#options.ticket !== true) {
-      throw new ConnectError("a ticket opens one request, and poll needs many; pass a token, or use the page's cookie");
+      throw new ConnectError("a ticket is valid for one request, but poll needs many; pass a token, or use the page's cookie");
     }
     return this.#forwarding(new PollClientTransport(url, options));
   }

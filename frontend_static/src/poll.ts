@@ -94,7 +94,7 @@ class PollLink extends Link {
       this.#sent = 1;
       this.#take(text);
       if (this.#id === "") {
-        throw new ConnectError(`${this.#endpoint.where} did not answer as a poll link: ${text.slice(0, 100)}`);
+        throw new ConnectError(`${this.#endpoint.where} is not a poll endpoint; it answered ${text.slice(0, 100)}`);
       }
     } catch (error) {
       return this.#break({ code: CloseCode.ABNORMAL, reason: "", error: error as ConnectError });

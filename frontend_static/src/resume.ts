@@ -229,7 +229,7 @@ export class ClientEnd {
     const message = parseJson(text);
     const control = this.plain ? undefined : checked(text, message);
     if (control !== undefined) return this.#control(control);
-    if (!this.live) throw new Violation("the gateway sent data before opened or resumed");
+    if (!this.live) throw new Violation("the gateway sent data before 'opened' or 'resumed'");
     this.#noteAnswer(message);
     if (this.plain) return { ...NOTHING, data: text, message };
     const write = this.channel.accept(byteLength(text)) ? [this.channel.takeAck()] : [];
@@ -267,7 +267,7 @@ export class ClientEnd {
   }
 
   #opened(control: Control & { "mcp.ws": "opened" }): Received {
-    if (this.resumable) throw new Violation("the gateway sent opened for an open session");
+    if (this.resumable) throw new Violation("the gateway sent 'opened', but the session was already open");
     this.session = control.session;
     this.#token = control.token;
     this.grace = control.grace;
@@ -277,7 +277,7 @@ export class ClientEnd {
   }
 
   #resumed(control: Control & { "mcp.ws": "resumed" }): Received {
-    if (!this.resumable || this.live) throw new Violation("the gateway sent resumed, but no session was to be resumed");
+    if (!this.resumable || this.live) throw new Violation("the gateway sent 'resumed', but no 'resume' had been sent");
     const replay = positioned(() => this.channel.replayAfter(control.recv));
     this.#token = control.token;
     this.replayed = replay.length;

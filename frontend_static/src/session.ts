@@ -117,7 +117,7 @@ export class SessionTransport extends TransportEventTarget {
    *   any other failure.
    */
   async start(): Promise<void> {
-    if (this.#running) throw new Error("the transport is started already; Client.connect() starts it, so do not call start()");
+    if (this.#running) throw new Error("the transport is already started; Client.connect() starts it, so do not call start()");
     this.#running = true;
     this.#stop = new AbortController();
     this.#attempts.reset();
@@ -135,7 +135,7 @@ export class SessionTransport extends TransportEventTarget {
     this.#unwatch = watchPage({
       wake: () => this.#woken(),
       doubt: () => this.#heartbeat.doubt(),
-      leave: () => this.#link?.close(CloseCode.NORMAL, "the page ended"),
+      leave: () => this.#link?.close(CloseCode.NORMAL, "the page was closed"),
     });
   }
 
@@ -147,7 +147,7 @@ export class SessionTransport extends TransportEventTarget {
     this.#end = new ClientEnd();
     if (saved === undefined) return;
     if (!isSnapshot(saved)) {
-      throw new SessionGone("the option resume is not a snapshot of suspend() of this version; start without it");
+      throw new SessionGone("the option resume is not a snapshot from suspend() of this version; start without it");
     }
     this.#end = ClientEnd.continued(saved);
     this.#arrived = saved.arrived ?? [];
@@ -184,8 +184,8 @@ export class SessionTransport extends TransportEventTarget {
 
   #startPlain(link: Link): Greeting {
     if (this.#end.resumable) {
-      link.close(CloseCode.DROPPED, "the server no longer resumes");
-      throw new ConnectError(`${this.#opener.where} no longer resumes sessions`);
+      link.close(CloseCode.DROPPED, "the server no longer supports resume");
+      throw new ConnectError(`${this.#opener.where} no longer supports resume`);
     }
     const queued = this.#end.startPlain();
     this.#adopt(link, queued, { resumable: false, session: "", resumed: false, replayed: 0 });
@@ -203,7 +203,7 @@ export class SessionTransport extends TransportEventTarget {
     } else if (event === "resumed") {
       this.#adopt(link, write, { resumable: true, session: end.session, resumed: true, replayed: end.replayed });
     } else {
-      throw new ConnectError("the gateway's first frame is not opened, resumed or gone");
+      throw new ConnectError("the gateway's first frame is not 'opened', 'resumed' or 'gone'");
     }
     return event;
   }

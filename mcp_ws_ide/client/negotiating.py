@@ -142,9 +142,7 @@ class NegotiatingTransport:
                 with anyio.fail_after(FIRST_EVENT):
                     await _first_event(client, opener.below("probe"), headers, opener.where)
         except TimeoutError:
-            detail = (
-                f"no event arrived within {FIRST_EVENT:g} s; no response, or a proxy buffers event streams"
-            )
+            detail = f"no event arrived within {FIRST_EVENT:g} s; no gateway responds, or a proxy buffers event streams"
             raise ConnectError(detail) from None
         except (httpx2.HTTPError, OSError) as error:
             detail = f"{opener.where} cannot be reached: {str(error).strip() or type(error).__name__}"
@@ -167,11 +165,11 @@ async def _first_event(client: httpx2.AsyncClient, url: str, headers: dict[str, 
 
 async def _some_of(response: httpx2.Response) -> None:
     if not response.headers.get("Content-Type", "").startswith("text/event-stream"):
-        raise ConnectError("something between client and gateway answers in its place; check the proxy")
+        raise ConnectError("something on the network path answers in place of the gateway; check the proxy")
     async for _ in response.aiter_bytes():
         return
     raise ConnectError(
-        "the event stream ended without an event; something between client and gateway cuts it off"
+        "the event stream ended without an event; something on the network path cuts event streams"
     )
 
 

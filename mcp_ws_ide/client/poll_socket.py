@@ -176,7 +176,7 @@ class PollConnection:
                     return bytes(response.content)
             if status in REFUSED:
                 code = CloseCode.TOO_BIG if status == 413 else CloseCode.PROTOCOL_ERROR
-                self.close_code, self.close_reason = code, f"the gateway refused a body with {status}"
+                self.close_code, self.close_reason = code, f"the gateway refused a POST with {status}"
                 break
             if delay is None or (status and status not in PASSING) or self._broken:
                 break

@@ -93,7 +93,7 @@ class DefinitionFile:
             if text.strip():
                 JsonText(text)
         except UnicodeDecodeError:
-            raise DefinitionError("it is not UTF-8; save it as UTF-8 by hand") from None
+            raise DefinitionError("it is not UTF-8; save it as UTF-8") from None
         except (ValueError, RecursionError) as error:
             raise DefinitionError(f"{error}; fix it by hand") from None
         return Snapshot(text if text.strip() else "", self._version(data), data.startswith(_BOM))

@@ -222,9 +222,11 @@ class ConfigEditor:
                 raise EditRefused(409, f"{self.path}: the entry is in a list; change it by hand")
             preview = self._preview(name, entry, self._unmasked(name, entry, before))
             if preview.digest is None:
-                raise EditRefused(422, "the entry has mistakes", preview.problems)
+                raise EditRefused(422, "the entry has errors", preview.problems)
             if agreed is not None and agreed != preview.digest:
-                raise EditRefused(409, "the entry would not run what was agreed to; preview it again")
+                raise EditRefused(
+                    409, "the entry would run something other than what was agreed to; preview it again"
+                )
             text = self._changed(lambda: with_entry(before.text, name, preview.entry))
             consent = self._consent_for(name, preview.digest, agreed, by, before)
             written = await self._write(name, before, text, consent)
@@ -286,7 +288,9 @@ class ConfigEditor:
             if configured.consent is None:
                 raise EditRefused(409, f"server {name!r} does not await consent")
             if configured.consent != digest:
-                raise EditRefused(409, "the entry would not run what was reviewed; review it again")
+                raise EditRefused(
+                    409, "the entry would run something other than what was reviewed; review it again"
+                )
             try:
                 self._consents.grant(self._key, name, digest, by)
             except OSError as error:
@@ -299,7 +303,7 @@ class ConfigEditor:
         if before.version == version:
             return before
         if before.version == MISSING:
-            reason = "was removed in the meantime; reload the entry, then saving it creates a new file"
+            reason = "was removed in the meantime; reload the entry, then save it to create a new file"
         else:
             reason = "has changed in the meantime; reload it and try again"
         raise EditRefused(412, f"{self.path} {reason}")

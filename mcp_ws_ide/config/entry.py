@@ -290,7 +290,7 @@ def _read_oauth(settings: Mapping[str, Any]) -> dict[str, str] | None:
     for name, text in value.items():
         key = f"mcp_ws.oauth.{name}"
         if not isinstance(text, str) or not text:
-            raise EntryError(key, "must be a text, and not empty")
+            raise EntryError(key, "must be a non-empty string")
         _check_text(key, text)
     if "client_secret" in value and "client_id" not in value:
         raise EntryError("mcp_ws.oauth.client_secret", 'needs a "client_id"')
@@ -314,7 +314,7 @@ def _check_oauth(kind: str, values: Mapping[str, Any]) -> None:
         raise EntryError("mcp_ws.oauth", reason)
     for name, text in oauth.items():
         if not _OAUTH_TEXT.fullmatch(text):
-            reason = "must be ASCII text without quotes and backslashes, and not empty"
+            reason = "must be non-empty ASCII text without quotes or backslashes"
             raise EntryError(f"mcp_ws.oauth.{name}", reason)
 
 
@@ -338,7 +338,7 @@ def _typed(entry: Mapping[str, Any], key: str, kind: type, default: Any) -> Any:
 
 def _checked_type(key: str, value: Any, kind: type, default: Any) -> Any:
     if value is not None and not isinstance(value, kind):
-        nouns: dict[type, str] = {str: "a text", dict: "an object", list: "a list"}
+        nouns: dict[type, str] = {str: "a string", dict: "an object", list: "a list"}
         raise EntryError(key, f"must be {nouns[kind]}, not {type(value).__name__}")
     if isinstance(value, str):
         _check_text(key, value)
@@ -357,24 +357,24 @@ def _strings(entry: Mapping[str, Any], key: str) -> list[str]:
     values = _typed(entry, key, list, [])
     for index, value in enumerate(values):
         if not isinstance(value, str):
-            raise EntryError(f"{key}[{index}]", "must be a text; put it in quotes")
+            raise EntryError(f"{key}[{index}]", "must be a string; put it in quotes")
         _check_text(f"{key}[{index}]", value)
     return list(values)
 
 
 def _pairs(entry: Mapping[str, Any], key: str) -> dict[str, str]:
-    """Return an object of texts, or jupyter-ai's list of ``{"name": …, "value": …}``, as a dict."""
+    """Return an object with strings as values, or jupyter-ai's list of ``{"name": …, "value": …}``, as a dict."""
     value = entry.get(key)
     if isinstance(value, list):
         if not all(isinstance(item, dict) and isinstance(item.get("name"), str) for item in value):
             raise EntryError(key, 'must be a list of objects with "name" and "value"')
         value = {item["name"]: item.get("value") for item in value}
     if value is not None and not isinstance(value, dict):
-        raise EntryError(key, "must be an object of texts")
+        raise EntryError(key, "must be an object with strings as values")
     pairs = {}
     for name, item in (value or {}).items():
         if isinstance(item, bool) or not isinstance(item, (str, int, float)):
-            raise EntryError(f"{key}.{name}", "must be a text; put it in quotes")
+            raise EntryError(f"{key}.{name}", "must be a string; put it in quotes")
         if not isinstance(name, str) or not name or "=" in name:
             raise EntryError(f"{key}.{name}", "is not a usable name: it is empty or contains '='")
         _check_text(f"{key}.{name}", f"{name}{item}")

@@ -27,7 +27,7 @@ _PLACEHOLDERS: Final[Mapping[str, Any]] = {
 def check_entry(
     name: str, source: str, entry: Mapping[str, Any], environ: Mapping[str, str]
 ) -> tuple[ServerSpec | None, list[ConfigProblem]]:
-    """Return the server that an entry describes, or None if it has mistakes, and every problem."""
+    """Return the server that an entry describes, or None if it has errors, and every problem."""
     reader = ConfigReader(environ)
     reader.read_object(source, "", {name: entry})
     problems = [problem for problem in reader.problems if problem.severity == "notice"]

@@ -217,7 +217,7 @@ class ConfigReader:
             if missing and spec.disabled_reason is None:
                 subject = "member" if len(missing) == 1 else "members"
                 verb = "is" if len(missing) == 1 else "are"
-                reason = f"{subject} {', '.join(missing)} {verb} not configured; the group works without"
+                reason = f"{subject} {', '.join(missing)} {verb} not configured; the group works without them"
                 self._report(spec.source, f"{self._keys[spec.name]}.group", reason)
 
 

@@ -128,7 +128,7 @@ class ReliableChannel:
             PositionError: ``recv`` exceeds what was sent. A count below a known one is stale, not wrong.
         """
         if recv > self.sent:
-            raise PositionError(f"{recv} frames are acknowledged, but {self.sent} were sent")
+            raise PositionError(f"the peer acknowledged {recv} frames, but only {self.sent} were sent")
         entries = self._entries
         while self.base < recv:
             data, weight, droppable = entries[0]
@@ -147,7 +147,9 @@ class ReliableChannel:
             PositionError: the peer claims to have received more than was sent, or less than it acknowledged.
         """
         if recv < self.base:
-            raise PositionError(f"frames after {recv} are gone: {self.base} were acknowledged before")
+            raise PositionError(
+                f"frames after {recv} cannot be replayed: {self.base} were acknowledged and are no longer kept"
+            )
         self.acknowledge(recv)
         return [data or binding.gap(weight) for data, weight, _ in self._entries]
 

@@ -91,7 +91,7 @@ def refuse_modern(raw_id: bytes, server: str) -> messages.Message:
 def refuse_stateless(raw_id: bytes, server: str) -> messages.Message:
     """Refuse a modern request over HTTP to a server whose processes are not shared."""
     text = (
-        f"Method not found: each session has a process of server {server!r} to itself (sharing: never), and a modern "
+        f"Method not found: server {server!r} gives each session a process of its own (sharing: never), but a modern "
         "request over HTTP belongs to no session; connect over WebSocket, or with the initialize handshake"
     )
     return messages.error(raw_id, METHOD_NOT_FOUND, text, {"outcome": "not_sent"})

@@ -318,7 +318,7 @@ class Group:
         listening.acknowledged = True
         if listening.uris:
             listening.honored["resourceSubscriptions"] = list(listening.uris)
-        note = "it has not acknowledged the subscription; later notifications of it are passed on"
+        note = "it has not acknowledged the subscription; its later notifications are passed on"
         notes = listening.notes | dict.fromkeys(listening.missing, note)
         meta: dict[str, Any] = {messages.SUBSCRIPTION_ID_KEY: number}
         if notes:

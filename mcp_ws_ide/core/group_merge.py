@@ -47,7 +47,7 @@ UNAVAILABLE_KEY: Final = "mcp-ws-ide/unavailable"
 """Member of ``_meta`` with the members that are missing from a result, wholly or in part, and the reasons."""
 MAX_NOTE: Final = 500
 """Longest reason for one member, in characters."""
-_ROOM: Final = f"the answer of a group has at most {MAX_LIST_BYTES >> 20} MiB in all"
+_ROOM: Final = f"a group's response is limited to {MAX_LIST_BYTES >> 20} MiB"
 
 _NAME_FIRST: Final = re.compile(rb'\s*\{\s*"name"\s*:\s*"')
 
@@ -141,7 +141,7 @@ class Gathering:
             return b""
         if self._pages[member] < MAX_PAGES:
             return cursor
-        self._note(member, f"its list has more than {MAX_PAGES} pages, which is all that a group shows")
+        self._note(member, f"its list has more than {MAX_PAGES} pages; a group shows no more")
         return b""
 
     def _add_discovered(self, member: str, result: dict[str, Raw], size: int) -> None:
@@ -159,7 +159,7 @@ class Gathering:
             size = max(len(shown or item) + 1, LEAST_ITEM_BYTES)
             if self._size + size > MAX_LIST_BYTES:
                 left = len(items) - position
-                self._note(member, f"{left} or more of its {self._key} are omitted: {_ROOM}")
+                self._note(member, f"at least {left} of its {self._key} are omitted: {_ROOM}")
                 return False
             self._size += size
             if shown:
@@ -177,7 +177,8 @@ class Gathering:
             return b""
         if self._names.misread(member, name):
             self._note(
-                member, f"{name[:100]!r} is omitted: with its prefix it reads as a name of another member"
+                member,
+                f"{name[:100]!r} is omitted: with its prefix it would look like a name of another member",
             )
             return b""
         return self._names.prefixed(member, name, item)

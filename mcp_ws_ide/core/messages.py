@@ -303,7 +303,7 @@ def decode_id(raw: bytes) -> IdKey:
     try:
         value = msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise MalformedMessage(INVALID_REQUEST, f"unusable id: {error}") from None
+        raise MalformedMessage(INVALID_REQUEST, f"invalid id: {error}") from None
     return "\0null" if value is None else value
 
 

@@ -101,7 +101,7 @@ class Multiplexer(Generic[Owner]):
     def _response(self, message: Message) -> tuple[Owner | None, Deliver | Drop]:
         entry = self._entries.pop(int(message.id), None) if message.id.isdigit() else None
         if entry is None:
-            return self._drop("answers no request in flight")
+            return self._drop("response to no request in flight")
         owner, pending = entry
         result = message.result
         if (
@@ -122,7 +122,7 @@ class Multiplexer(Generic[Owner]):
             return self._tagged(message, messages.SUBSCRIPTION_ID_KEY, tag)
         if self.sole_owner is not None:
             return self.sole_owner, Deliver(message, None, message.method in DROPPABLE)
-        return self._drop("names no request, and the server is shared")
+        return self._drop("notification for no request of a server that several sessions share")
 
     def addressee(self, message: Message) -> Owner | None:
         """Return the owner of the request that a message of the server names; None if it names none."""
@@ -150,14 +150,14 @@ class Multiplexer(Generic[Owner]):
         """Deliver a notification to the owner of the request that its ``member`` names."""
         entry = self._entries.get(_upstream_id(tag))
         if entry is None:
-            return self._drop(f"{member} names no request in flight")
+            return self._drop(f"{member} matches no request in flight")
         owner, pending = entry
         if member == messages.SUBSCRIPTION_ID_KEY:
             params = messages.with_meta(message.params, member, pending.raw_id)
         else:
             own = pending.progress_token if member == "progressToken" else pending.raw_id
             if not own:
-                return self._drop("progress that the client did not ask for")
+                return self._drop("progress that the client did not request")
             params = messages.with_member(message.params, member, own)
         return owner, Deliver(messages.rebuild(message, b"", params=params), None, member == "progressToken")
 
@@ -201,5 +201,5 @@ def _upstream_id(tag: bytes) -> int:
 
 
 def _cancel(upstream_id: int) -> Message:
-    params = b'{"requestId":%d,"reason":"the client went away"}' % upstream_id
+    params = b'{"requestId":%d,"reason":"the session has ended"}' % upstream_id
     return messages.notification(CANCELLED, params)

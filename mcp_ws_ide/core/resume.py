@@ -191,7 +191,7 @@ class GatewayEnd:
             if droppable:
                 return channel.push_gap()
             raise Overflow(
-                f"the window is full of answers: {channel.unacked} messages ({channel.unacked_bytes} bytes); "
+                f"the window is full of responses: {channel.unacked} messages ({channel.unacked_bytes} bytes); "
                 "raise MCPWebSocketApp.window_frames or window_bytes"
             )
         channel.push(data, droppable)
@@ -347,7 +347,7 @@ class ClientEnd:
         if control is not None:
             return self._control(control)
         if not self.live:
-            raise ProtocolViolation("data arrived before opened or resumed")
+            raise ProtocolViolation("data arrived before 'opened' or 'resumed'")
         self._note_answer(data)
         if self.channel.accept(len(data)):
             return data, [self.channel.take_ack()], Event.NOTHING
@@ -385,7 +385,7 @@ class ClientEnd:
 
     def _opened(self, control: Control) -> tuple[None, list[bytes], Event]:
         if self._token or control.window is None:
-            raise ProtocolViolation("opened arrived for a session that is open already")
+            raise ProtocolViolation("'opened' arrived, but the session was already open")
         assert control.session is not None
         assert control.token is not None
         self.session, self._token, self.grace = control.session, control.token, control.grace or 0.0
@@ -400,7 +400,7 @@ class ClientEnd:
         assert control.token is not None
         assert control.recv is not None
         if not self._token or self.live:
-            raise ProtocolViolation("resumed arrived without a resume")
+            raise ProtocolViolation("'resumed' arrived, but no 'resume' had been sent")
         try:
             replay = self.channel.replay_after(control.recv)
         except PositionError as error:

@@ -55,7 +55,7 @@ class SessionCore:
     def _request(self, message: Message, now: float) -> Effect:
         key = message.id_key
         if key in self.pending:
-            text = f"the id {message.id.decode()} is already in flight; use every id once"
+            text = f"the id {message.id.decode()} is already in flight; use each id only once"
             return Deliver(messages.error(b"", INVALID_REQUEST, text))
         if len(self.pending) >= self._max_in_flight:
             return Deliver(_over_limit(message.id, self._max_in_flight))
@@ -73,7 +73,7 @@ class SessionCore:
     def _response(self, message: Message) -> Effect:
         key = message.id_key
         if key not in self.asked:
-            return Drop("answers no request of the server")
+            return Drop("response to no request of the server")
         self.asked.discard(key)
         return Forward(message, False, messages.NO_PARAMS)
 
@@ -85,7 +85,7 @@ class SessionCore:
         params = messages.params_of(message)
         pending = self._named_by(params)
         if pending is None:
-            return Drop("cancels no request in flight")
+            return Drop("cancellation of no request in flight")
         del self.pending[pending.key]
         return Forward(message, pending.modern, params, pending)
 
@@ -105,13 +105,13 @@ class SessionCore:
             if pending is None:
                 return Deliver(message)
             if pending.modern:
-                return Drop("answers a request that went to another server process")
+                return Drop("response to a request that another server process received")
             del self.pending[pending.key]
             return Deliver(message, pending)
         if message.kind is Kind.REQUEST:
             key = message.id_key
             if key in self.asked:
-                text = f"the id {message.id.decode()} is already in flight; use every id once"
+                text = f"the id {message.id.decode()} is already in flight; use each id only once"
                 return Reply(messages.error(b"", INVALID_REQUEST, text))
             self.asked.add(key)
             return Deliver(message)

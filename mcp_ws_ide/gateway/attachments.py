@@ -124,7 +124,7 @@ class Attachments:
             return self.refuse_modern(effect)
         upstream = self._modern_upstream(effect)
         if upstream is None:
-            self._client.observe("dropped", "the server it belongs to is gone")
+            self._client.observe("dropped", "the server that it was for has ended")
         else:
             upstream.forward(self, effect)
 

@@ -222,7 +222,7 @@ class Gateway:
             async with asyncio.timeout(timeout):
                 await closing
         except TimeoutError:
-            log.warning("servers did not end within %s s; the supervisor ends them by force", timeout)
+            log.warning("servers did not exit within %s s; the supervisor kills them", timeout)
         finally:
             if self.authorizations is not None:
                 await self.authorizations.aclose()

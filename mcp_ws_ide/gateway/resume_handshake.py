@@ -68,9 +68,7 @@ class ResumeHandshake:
             control.token, presented, self._info.principal, self._server.name
         )
         if session is not None and session.info.link != self._info.link:
-            reason = (
-                f"this session belongs to {session.info.link} links; use one kind of link for one session"
-            )
+            reason = f"the session was opened over a link of kind {session.info.link}; resume it over the same kind"
             session = None
         if session is None:
             return self._gone(reason)

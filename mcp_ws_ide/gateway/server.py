@@ -18,7 +18,7 @@ from mcp_ws_ide.observe.metrics import ServerCounters
 from mcp_ws_ide.transports import TRANSPORTS
 from mcp_ws_ide.transports.base import Receiver, Transport
 
-STOPPED: Final = "it was stopped by hand; restart it to use it again"
+STOPPED: Final = "it was stopped; restart it to use it again"
 """Why a stopped server refuses clients."""
 KEPT_OWNERS: Final = 256
 """Users of one server whose last exit and stderr are kept."""

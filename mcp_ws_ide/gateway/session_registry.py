@@ -21,7 +21,7 @@ from mcp_ws_ide.gateway.shared import SharedPool
 from mcp_ws_ide.links.base import Link, LinkInfo, Rebindable
 from mcp_ws_ide.links.http import HttpLink
 
-UNKNOWN_SESSION: Final = "no such session: it ended, expired, or was never yours"
+UNKNOWN_SESSION: Final = "session not found: it ended, expired, or belongs to another user"
 """The one answer to every token that resumes nothing, so that it reveals nothing."""
 REMEMBERED_ENDS: Final = 1000
 """Ended sessions whose reason is kept, for clients that come back too late."""
@@ -209,7 +209,7 @@ class SessionRegistry:
         for session in [s for s in self._detached if s.resumption.expired(now)]:
             self._metrics.resumes["expired"] += 1
             patience = session.resumption.patience
-            session.end(CloseCode.GONE, f"the client did not come back within {patience:g} s (grace)")
+            session.end(CloseCode.GONE, f"the client did not reconnect within {patience:g} s (grace)")
         self._expire_http(now)
 
     def _expire_http(self, now: float) -> None:

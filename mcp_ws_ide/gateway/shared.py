@@ -133,9 +133,7 @@ class SharedUpstream(Upstream):
         if not self.server.spec.bridge:
             self._refuse_waiting()
             return self._end(reason)
-        detail = (
-            f"{reason}; it is started again for a handshake, since some servers exit on anything before it"
-        )
+        detail = f"{reason}; starting it again with a handshake, because some servers exit if anything else comes first"
         self._tell("upstream_closed", self._tap.redactor.text(detail))
         self._transport = self._bridge = None
         self._probe_open = False

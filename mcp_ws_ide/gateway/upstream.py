@@ -168,7 +168,7 @@ class Upstream(ABC):
                 self.server.check_processes()
             await self._wait_for_turn(self.server.crash_loop.delay())
             if self._closing:
-                return self._end("it was ended before it was started")
+                return self._end("it was stopped before it had started")
             prewarmed = self.server.prewarmed
             transport = prewarmed.take(self) if prewarmed is not None else None
             if transport is None:
@@ -180,7 +180,7 @@ class Upstream(ABC):
                 self.server.crash_loop.crashed()
             return self._end(str(error), failed=failed)
         except Exception:  # an internal error must not leave a request without an answer
-            log.exception("server %s could not be attached to", self.server.name)
+            log.exception("cannot attach to server %s", self.server.name)
             return self._end(INTERNAL)
         self._transport = transport
         self._group = transport if isinstance(transport, MessageTransport) else None
@@ -192,7 +192,7 @@ class Upstream(ABC):
         try:
             self.connected()
         except Exception:
-            log.exception("what waited for server %s could not be sent", self.server.name)
+            log.exception("the messages queued for server %s could not be sent", self.server.name)
             self._end(INTERNAL)
             await transport.close()
 

@@ -71,7 +71,9 @@ class EndpointHandler(GatewayHandler):
         if not self.check_host():
             self.runtime.tickets.redeem(ticket, server)  # it may have been seen there
             host = self.request.host
-            raise self.refuse(403, "host", f"Host {host!r} is not local; see ServerApp.allow_remote_access")
+            raise self.refuse(
+                403, "host", f"Host {host!r} is not local; to allow it, set ServerApp.allow_remote_access"
+            )
         if secret is not None and secret.startswith(TOKEN_PREFIX):
             self._use_gateway_token(secret, server)
         elif secret is None and ticket:
@@ -100,9 +102,7 @@ class EndpointHandler(GatewayHandler):
         if not self._token_opens(token.servers, server):
             raise self.refuse(403, "token_scope", f"the gateway token does not cover server {server!r}")
         if token.tools is not None and server.startswith("+"):  # its patterns know tools without prefixes
-            message = (
-                "a gateway token with lists of tools does not open a group in a URL; use a configured group"
-            )
+            message = "a gateway token limited to certain tools cannot open a group in a URL; use a configured group"
             raise self.refuse(403, "token_scope", message)
         self.token_id, self.token_tools = token.id, token.tools
         self._become(token.principal, token.username)

@@ -106,7 +106,7 @@ class PollHandler(EndpointHandler):
         mine = (self.principal, server.name if server is not None else name, self.token_tools)
         if link is None or link.closed or (link.principal, link.server, link.tools) != mine:
             raise self.refuse(
-                410, "session", "there is no such link of yours, or it has ended; resume on a new one"
+                410, "session", "the link has ended, does not exist or is not yours; resume on a new one"
             )
         return link
 

@@ -98,7 +98,11 @@ class PostExchange:
             self.writer.accepted()
             return None
         if message.kind is Kind.RESPONSE:
-            self.writer.answer_error(b"", INVALID_REQUEST, "servers of this era send no requests to answer")
+            self.writer.answer_error(
+                b"",
+                INVALID_REQUEST,
+                "servers of the modern era send no requests, so there is nothing to respond to",
+            )
             return None
         if message.method == b'"subscriptions/listen"' and not self._streams:
             text = f"subscriptions/listen needs {EVENT_STREAM} in Accept"

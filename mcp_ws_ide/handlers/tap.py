@@ -49,7 +49,9 @@ class TapHandler(EndpointHandler):
         """Upgrade to a WebSocket and subscribe; the query has filters and the position to continue from."""
         await self.check_authorized("read", "mcp-tap")
         if not wants_upgrade(self.request):
-            raise self.refuse(426, "handshake", "the tap is a WebSocket of subprotocol mcp.tap.v1")
+            raise self.refuse(
+                426, "handshake", "the tap is a WebSocket; connect with the subprotocol mcp.tap.v1"
+            )
         key = check_handshake(self)
         if binding.TAP_SUBPROTOCOL not in self.offered:
             raise self.refuse(400, "subprotocol", f"offer the subprotocol {binding.TAP_SUBPROTOCOL!r}")

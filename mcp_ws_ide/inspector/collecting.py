@@ -106,7 +106,7 @@ class Sieve:
         self._journal: Journal | None = None
         if late := sorted(self._filter.keys & TOO_LATE):
             message = (
-                f"{late[0]}: is known only later; record without it, and filter when you open the recording"
+                f"{late[0]}: is not known while recording; record without it, and filter the recording later"
             )
             raise FilterError(message, text.find(f"{late[0]}:"))
         self.scope = _scope(self._filter)

@@ -23,7 +23,7 @@ CATEGORIES: Final = {
     "dup-id": "ids reused while in flight",
     "violation": "messages that violate a rule of JSON-RPC or MCP",
     "event": "links lost, records dropped, servers that exited while in use",
-    "gap": "times in which nothing was recorded",
+    "gap": "periods in which nothing was recorded",
 }
 """The categories that ``check`` can look for, and their meaning."""
 NAMES: Final = frozenset(CATEGORIES) | CODES

@@ -76,7 +76,7 @@ class PollLink:
             False if frames before these are missing; then the link is closed.
         """
         if position > self._received:
-            self._ended(1006, "frames are missing")
+            self._ended(1006, f"frames {self._received} to {position - 1} are missing")
             return False
         for frame in frames[self._received - position :]:
             self._received += 1

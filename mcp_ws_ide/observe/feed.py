@@ -126,7 +126,7 @@ class Watcher:
 
     def _gap(self, start: int | None, end: int | None, count: int | None) -> bytes:
         if count is None:
-            detail = "records may be missing and were not counted: the gateway restarted, or nobody watched for a while"
+            detail = "records may be missing: the gateway restarted, or had no watcher for too long"
         else:
             detail = f"{count} records are missing: newer records displaced them before they were read"
         at = end if end is not None else self.next - 1

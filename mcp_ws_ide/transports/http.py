@@ -118,7 +118,9 @@ class HttpTransport(RemoteTransport):
         if not exchange.is_request:
             exchange.version = None
             if version is None and not self._handshake_era:
-                return self._noise("a message was not sent: no POST of the modern era carries it")
+                return self._noise(
+                    "a message was not sent: over HTTP, servers of the modern era accept only requests"
+                )
         elif version is None or is_initialize(parsed):
             self._handshake_era = True
         if self._queued + exchange.queued > self._max_queued:
@@ -281,7 +283,7 @@ class HttpTransport(RemoteTransport):
         await self._reading.wait()
         await self._responses.take(exchange, messages.one_line(body.strip()))
         if not exchange.answered:
-            raise RequestFailed(f"{self._where} sent a response without the answer to the request", sent=True)
+            raise RequestFailed(f"{self._where} sent a response that does not answer the request", sent=True)
 
     async def _read_error(self, exchange: Exchange, response: httpx2.Response) -> None:
         status = response.status_code
@@ -403,7 +405,7 @@ class HttpTransport(RemoteTransport):
                         opened = True
                         await self._responses.read_events(stream, response)
             except RequestFailed as failure:
-                self._noise(f"the event stream broke off: {failure}")
+                self._noise(f"the event stream was interrupted: {failure}")
             attempt = 1 if loop.time() - began > STEADY else attempt + 1
             await asyncio.sleep(max(stream.retry or 0.0, backoff(attempt)))
 

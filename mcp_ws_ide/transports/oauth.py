@@ -91,7 +91,7 @@ class _Storage:
         try:
             stored = self._file.read()
         except UnreadableFile as error:
-            log.error("an authorization is lost, so a new one is needed: %s", error)
+            log.error("a stored authorization is lost, so the gateway must be authorized again: %s", error)
             return fresh
         names = ("server", "principal", "url", "settings")
         same = stored is not None and all(getattr(stored, name) == getattr(fresh, name) for name in names)
@@ -254,7 +254,7 @@ class Authorization:
         except (RequestFailed, TransportError) as failure:
             return str(failure)
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
-            return f"the authorization server broke off: {type(error).__name__}"
+            return f"the request to the authorization server failed: {type(error).__name__}"
         except Exception as error:  # from the SDK, whose messages quote responses
             log.debug("server %s: the authorization failed with %s", self.spec.name, type(error).__name__)
             detail = f" ({self._refusal})" if self._refusal else ""
@@ -301,7 +301,7 @@ class Authorization:
         wanted = _SCOPE_VALUE.search(challenge.headers.get("www-authenticate", ""))
         configured = self._settings.get("scope", "").split()
         if configured and not set(wanted[1].split() if wanted else [""]) <= set(configured):
-            reason = "it wants more than the configured scope; extend or remove mcp_ws.oauth.scope"
+            reason = "it requires more than the configured scope; extend or remove mcp_ws.oauth.scope"
             raise RequestFailed(reason, sent=False)
 
     def _provider(self, *, stale: bool) -> Any:
@@ -422,13 +422,13 @@ class Authorization:
             cure = (
                 f"call again, then open the page in authorization.url of {self._owner.where(self.spec.name)}"
             )
-            raise RequestFailed(f"nobody authorized it within {limit}; {cure}", sent=False) from None
+            raise RequestFailed(f"the user did not authorize it within {limit}; {cure}", sent=False) from None
         finally:
             self._unpublish()
         if "code" not in answer:
             error = answer.get("error", "")
             shown = error if _ERROR.fullmatch(error) else "no code"
-            raise RequestFailed(f"the authorization was not given ({shown})", sent=False)
+            raise RequestFailed(f"the authorization was not granted ({shown})", sent=False)
         return AuthorizationCodeResult(code=answer["code"], state=answer.get("state"), iss=answer.get("iss"))
 
     def _unpublish(self) -> None:

@@ -246,7 +246,7 @@ class ProcessSupervisor:
         processes, self._processes = list(self._processes.values()), {}
         for process in processes:
             if not process.started.done():
-                process.started.set_exception(TransportError("the process supervisor ended"))
+                process.started.set_exception(TransportError("the process supervisor exited"))
             process.has_exited(-signal.SIGKILL)
         return processes
 

@@ -47,7 +47,7 @@ DISCOVER: Final = b'"server/discover"'
 
 BAD_PROXY: Final = (
     "the proxy named in the environment (http_proxy, https_proxy, ws_proxy, all_proxy …) is not a usable address; "
-    "use scheme://host:port, with user and password before the host if it wants them"
+    "use scheme://host:port, with user and password before the host if it requires them"
 )
 """Replaces the library's message, which would repeat the address and with it the password."""
 
@@ -234,7 +234,7 @@ class Remote:
                     target = redirect
                 finally:
                     await response.aclose()
-            raise RequestFailed(f"{self.where} redirects in a circle", sent=False, refused=True)
+            raise RequestFailed(f"{self.where} redirects in a loop", sent=False, refused=True)
 
     async def _response(self, request: httpx2.Request, progress: _Progress) -> httpx2.Response:
         try:
@@ -289,16 +289,16 @@ class Remote:
         if isinstance(error, httpx2.ConnectTimeout):
             return f"{where} did not accept a connection within {timeout.connect:g} s (connect_timeout)"
         if isinstance(error, httpx2.PoolTimeout):
-            return f"{MAX_CONNECTIONS} requests to {where} are open already; wait for their answers"
+            return f"{MAX_CONNECTIONS} requests to {where} are open, which is the maximum; wait for their responses"
         if isinstance(error, httpx2.ReadTimeout):
-            return f"{where} was silent for {timeout.read:g} s (read_timeout)"
+            return f"{where} sent nothing for {timeout.read:g} s (read_timeout)"
         if isinstance(error, httpx2.WriteTimeout):
             return f"{where} accepted no byte of the request for {WRITE_TIMEOUT:g} s"
         detail = str(error) or type(error).__name__
         if isinstance(error, httpx2.ConnectError):
             hint = f"; {UNTRUSTED_HINT}" if "certificate" in detail.lower() else ""
             return f"{where} cannot be reached: {detail}{hint}"
-        return f"{where} broke off: {detail}"
+        return f"the request to {where} failed: {detail}"
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -404,11 +404,11 @@ def media_type(response: httpx2.Response) -> str:
 def status_message(where: str, status: int, body: bytes) -> str:
     """Return what an HTTP error means and what to do; ``body`` is quoted if it is short text."""
     hints = {
-        401: "it refused the credential, or wants one; set it under headers",
+        401: "it requires a credential, or refused the one sent; set it under headers",
         403: "it refused the credential; check headers",
         404: "there is nothing at this address; check the url",
         405: "it accepts no messages at this address; is it the MCP endpoint?",
-        407: "it is a proxy that wants a credential, in its address",
+        407: "it is a proxy that requires a credential; put it into the proxy's address",
         413: "the message is too large for it",
         429: "too many requests",
     }

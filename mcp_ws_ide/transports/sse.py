@@ -111,9 +111,7 @@ class SseTransport(RemoteTransport):
         except (httpx2.InvalidURL, ValueError):
             raise RequestFailed(f"{self._where} names an invalid URL for messages", sent=False) from None
         if origin(endpoint) != origin(self._remote.url):
-            reason = (
-                f"{self._where} wants messages sent to another origin, {origin(endpoint)}, which is refused"
-            )
+            reason = f"{self._where} expects messages at another origin, {origin(endpoint)}, which is refused"
             raise RequestFailed(reason, sent=False)
         return endpoint
 

@@ -312,7 +312,7 @@ class StdioTransport(Transport):
                 self._exited_itself = number == signal.SIGTERM  # it needed no signal
                 break
             if self._drained.is_set() and not self._unwanted:
-                self._fault = self._fault or "the process closed its stdout and did not exit"
+                self._fault = self._fault or "the process closed its stdout but did not exit"
             process.kill(number)
         await within(KILL_TIMEOUT, process.exited.wait())
         process.kill(signal.SIGKILL)  # grandchildren

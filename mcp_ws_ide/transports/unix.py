@@ -102,9 +102,7 @@ class UnixTransport(Transport, asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """Called by the event loop."""
         if not self._fault:
-            self._fault = (
-                f"the connection broke off: {error}" if error else "the server closed the connection"
-            )
+            self._fault = f"the connection was lost: {error}" if error else "the server closed the connection"
             if self._closing:
                 self._fault = "the gateway closed it"
         self._stop_watching()

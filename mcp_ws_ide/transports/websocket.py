@@ -138,7 +138,7 @@ class WebSocketTransport(TaskedTransport):
             else:
                 break
         if event is Event.GONE:
-            raise TransportError(f"{self._where} answered the opening of a new session with gone")
+            raise TransportError(f"{self._where} answered a new session with 'gone'")
         self._receiver = receiver
         self._spawn(self._run(), "read")
         self._spawn(self._keep_alive(), "ping")
@@ -220,7 +220,7 @@ class WebSocketTransport(TaskedTransport):
         if event is Event.GONE:
             return event
         if event not in (Event.OPENED, Event.RESUMED):
-            raise ProtocolViolation("the first frame is neither opened nor resumed")
+            raise ProtocolViolation("the first frame is neither 'opened' nor 'resumed'")
         return self._adopt(link, frames, event)
 
     def _adopt(self, link: ClientConnection, frames: list[bytes], event: Event) -> Event:
@@ -414,8 +414,12 @@ def _proxy_failure(error: Exception) -> str:
     """Explain the failure of a proxy without its address, of which any part may be a credential."""
     if isinstance(error, ProxyError):
         status = getattr(getattr(error, "response", None), "status_code", None)
-        hint = "; the proxy wants a credential" if status == 407 else ""
-        return f"the proxy refused the connection ({status}){hint}" if status else "the proxy broke off"
+        hint = "; the proxy requires a credential; put it into the proxy's address" if status == 407 else ""
+        return (
+            f"the proxy refused the connection ({status}){hint}"
+            if status
+            else "the proxy closed the connection"
+        )
     if isinstance(error, ImportError):
         return "the environment names a SOCKS proxy, which needs the package python-socks; install it"
     return BAD_PROXY if isinstance(error, InvalidProxy) else f"its URL cannot be used, or {BAD_PROXY}"

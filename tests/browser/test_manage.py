@@ -265,7 +265,7 @@ def test_errors_appear_beside_their_fields_while_typing(tab):
     tab.picture("mistakes")
     tab.page.get_by_role("button", name="JSON").click()
     tab.page.get_by_label("Entry", exact=True).fill('{"command": 5, "args": [1]}')
-    tab.shows("must be a text", ".problems li")
+    tab.shows("must be a string", ".problems li")
     tab.page.get_by_role("button", name="Review").click()
     tab.shows("The entry has errors", ".banner")
     assert tab.page.get_by_role("dialog").count() == 0

@@ -242,7 +242,7 @@ def test_a_login_that_expires_while_the_link_is_lost_is_shown(open_tab, gateway,
 
 def test_an_unknown_server_is_shown(tab):
     tab.go("server/nowhere")
-    tab.shows("unknown (404)", ".banner")
+    tab.shows("does not exist (404)", ".banner")
     tab.quiet(network=True)
 
 
@@ -399,7 +399,7 @@ def test_missing_structured_content_is_flagged_and_a_blob_is_measured_and_saved(
     tab.go("server/breaks/tools/promises")
     tab.connected()
     tab.call()
-    tab.shows("has no structured content", ".call .warn")
+    tab.shows("requires structured content", ".call .warn")
     tab.shows("4 bytes of x/y", ".call")
     with tab.page.expect_download() as saved:
         tab.page.get_by_role("button", name="Save", exact=True).click()

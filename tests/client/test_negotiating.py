@@ -101,7 +101,7 @@ async def test_it_works_on_every_network_and_says_how(own, networks, network, mo
     ("status", "kind", "words"),
     [
         (200, "text/event-stream", "without an event"),
-        (200, "text/html", "in its place"),
+        (200, "text/html", "in place of the gateway"),
         (403, "", "403"),
     ],
 )

@@ -180,7 +180,7 @@ async def test_a_legacy_session_that_is_gone_is_lost_in_words(make_jupyter):
             with pytest.raises(MCPError) as lost:
                 await running
             assert lost.value.error.data == {"outcome": "unknown"}
-            assert "did not come back within 0 s" in str(transport.error)
+            assert "did not reconnect within 0 s" in str(transport.error)
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])

@@ -28,10 +28,10 @@ from tests.config.loading import ENTRY, JSON, load, one, only_problem
         ({"mcpServers": {"a": 5}}, "mcpServers.a", "object"),
         ({"mcpServers": {"a": {}}}, "mcpServers.a.command", "exactly one"),
         ({"mcpServers": {"a": {"command": "x", "url": "http://x"}}}, "mcpServers.a.command", "exactly one"),
-        ({"mcpServers": {"a": {"command": 5}}}, "mcpServers.a.command", "text"),
+        ({"mcpServers": {"a": {"command": 5}}}, "mcpServers.a.command", "string"),
         ({"mcpServers": {"a": {"command": "x", "args": "y"}}}, "mcpServers.a.args", "list"),
-        ({"mcpServers": {"a": {"command": "x", "args": [1]}}}, "mcpServers.a.args[0]", "text"),
-        ({"mcpServers": {"a": {"command": "x", "env": {"K": []}}}}, "mcpServers.a.env.K", "text"),
+        ({"mcpServers": {"a": {"command": "x", "args": [1]}}}, "mcpServers.a.args[0]", "string"),
+        ({"mcpServers": {"a": {"command": "x", "env": {"K": []}}}}, "mcpServers.a.env.K", "string"),
         ({"mcpServers": {"a": {"command": "x\0"}}}, "mcpServers.a.command", "NUL"),
         ({"mcpServers": {"a": {"url": "ftp://x"}}}, "mcpServers.a.url", "scheme"),
         ({"mcpServers": {"a": {"url": "https://"}}}, "mcpServers.a.url", "needs a host"),
@@ -78,7 +78,7 @@ from tests.config.loading import ENTRY, JSON, load, one, only_problem
             for value, more, key, word in [
                 (1, {}, "mcpServers.a.mcp_ws.oauth", "true or an object"),
                 ({"secret": "x"}, {}, "mcpServers.a.mcp_ws.oauth", "client_id, client_secret, scope"),
-                ({"client_id": ""}, {}, "mcpServers.a.mcp_ws.oauth.client_id", "not empty"),
+                ({"client_id": ""}, {}, "mcpServers.a.mcp_ws.oauth.client_id", "non-empty"),
                 ({"scope": 'a" b'}, {}, "mcpServers.a.mcp_ws.oauth.scope", "quotes"),
                 ({"client_secret": "x"}, {}, "mcpServers.a.mcp_ws.oauth.client_secret", "client_id"),
                 (True, {"headers": {"authorization": "x"}}, "mcpServers.a.mcp_ws.oauth", "header"),
@@ -89,7 +89,7 @@ from tests.config.loading import ENTRY, JSON, load, one, only_problem
         (
             {"mcpServers": {"a": {"url": "http://x", "mcp_ws": {"ca_file": 5}}}},
             "mcpServers.a.mcp_ws.ca_file",
-            "text",
+            "string",
         ),
         (
             {"mcpServers": {"a": {"command": "x", "mcp_ws": {"sharing": "yes"}}}},
@@ -143,7 +143,7 @@ from tests.config.loading import ENTRY, JSON, load, one, only_problem
             "contradicts",
         ),
         ({"mcpServers": {"a": {"url": "http://["}}}, "mcpServers.a.url", "valid URL"),
-        ({"mcpServers": {"a": {"url": 5}}}, "mcpServers.a.url", "text"),
+        ({"mcpServers": {"a": {"url": 5}}}, "mcpServers.a.url", "string"),
         (
             {"mcpServers": {"a": {"command": "x", "envFile": ".env"}}},
             "mcpServers.a.envFile",

@@ -36,7 +36,7 @@ def test_three_dialects_mean_the_same(tmp_path, document):
 def test_one_bad_server_leaves_the_others_alone(tmp_path):
     configuration = load(tmp_path, {"mcpServers": {"bad": {"command": 5}, "good": {"command": "x"}}})
     assert configuration.servers["good"].disabled_reason is None
-    assert "text" in (configuration.servers["bad"].disabled_reason or "")
+    assert "string" in (configuration.servers["bad"].disabled_reason or "")
 
 
 def test_files_that_cannot_be_read_are_said(tmp_path):
@@ -199,7 +199,7 @@ async def test_half_a_saved_edit_takes_no_server_away(make_jupyter):
     status, _, body = again.request("POST", "mcp-ws/servers/fast", {}, headers)
     words = json.loads(body)["message"]
     assert status == 404
-    assert f"cannot be used: {again.configuration}: not valid JSON" in words
+    assert f"cannot be read: {again.configuration}: not valid JSON" in words
     assert "line 2" in words
 
 

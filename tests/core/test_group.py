@@ -301,7 +301,7 @@ def test_an_endless_list_is_cut_and_the_member_named():
     }
     _, (answer,) = rig.member("a", id=2, result=huge)
     assert [tool["name"] for tool in answer["result"]["tools"]] == ["a__s"]
-    assert "1 or more of its tools are omitted" in answer["result"]["_meta"][UNAVAILABLE_KEY]["a"]
+    assert "at least 1 of its tools are omitted" in answer["result"]["_meta"][UNAVAILABLE_KEY]["a"]
 
 
 @pytest.mark.parametrize("method, key", list(LISTS.items()))

@@ -199,7 +199,7 @@ def test_a_number_of_any_length_passes_whatever_the_white_space(number):
 
 @pytest.mark.parametrize("raw", [b"9" * 5000, b"-" + b"9" * 5000, b"1e999"])
 def test_a_number_beyond_the_range_of_a_double_is_not_an_id(raw):
-    with pytest.raises(MalformedMessage, match="unusable id"):
+    with pytest.raises(MalformedMessage, match="invalid id"):
         messages.decode_id(raw)
 
 

@@ -153,7 +153,7 @@ async def test_a_session_that_is_gone_starts_over_or_fails_with_a_reason(make_ju
         assert refused.value.error["data"] == {"outcome": "unknown"}
         if mode == "legacy":
             assert driver.states[-1] == "closed"
-            assert "did not come back within 0 s" in driver.named("state")[-1]["reason"]
+            assert "did not reconnect within 0 s" in driver.named("state")[-1]["reason"]
         else:
             assert await driver.do("call", tool="echo", args={"text": "back"}) == "back"
             opened = [state for state in driver.named("state") if state["kind"] == "open"]

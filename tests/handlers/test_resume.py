@@ -254,7 +254,7 @@ async def test_impossible_counts_are_refused(jupyter):
     await client.open()
     await client.link.send('{"mcp.ws":"ack","recv":5}')
     code, reason = await client.closed()
-    assert (code, reason) == (1002, "5 frames are acknowledged, but 0 were sent")
+    assert (code, reason) == (1002, "the peer acknowledged 5 frames, but only 0 were sent")
     assert (await client.resume())["mcp.ws"] == "gone"
     await client.open()
     client.vanish()

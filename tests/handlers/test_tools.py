@@ -117,7 +117,7 @@ async def test_nesting_goes_round_no_list(narrowed):
 async def test_a_token_with_lists_opens_no_group_in_a_url(narrowed):
     token = mint(narrowed, "all", "demo", deny=["crash"])
     url = narrowed.endpoint("all").replace("servers/all", "servers/+all+demo")
-    with pytest.raises(Unauthorized, match="lists of tools"):
+    with pytest.raises(Unauthorized, match="limited to certain tools"):
         async with connect(url, token=token):
             pass
 

@@ -182,7 +182,7 @@ async def test_a_filter_decides_what_is_recorded(jupyter, tmp_path):
     assert "keep-me" in text, ended.stderr
     assert "leave-me" not in text
     refused = run(jupyter, "record", "-o", str(tmp_path / "x"), "--filter", "status:pending")
-    assert (refused.returncode, "known only later" in refused.stderr) == (2, True)
+    assert (refused.returncode, "not known while recording" in refused.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("command", [["record", "-o", "-"], ["stats"], ["check"]])

@@ -292,5 +292,5 @@ async def test_a_server_that_closes_its_stdout_is_ended(supervisor, receiver):
     transport = python(supervisor, "import os, time; os.close(1); time.sleep(600)", eof_grace=0.2)
     await transport.connect(receiver)
     await until(lambda: receiver.reasons)
-    assert receiver.reasons == ["the process closed its stdout and did not exit"]
+    assert receiver.reasons == ["the process closed its stdout but did not exit"]
     assert not psutil.pid_exists(transport.pid)

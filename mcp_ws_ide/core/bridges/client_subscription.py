@@ -94,7 +94,7 @@ class ClientSubscription:
             return self._fail(
                 [(pending, uri)],
                 LIMIT_EXCEEDED,
-                f"you follow {MAX_URIS} resources already; unsubscribe from one",
+                f"the session is subscribed to {MAX_URIS} resources, which is the maximum; unsubscribe from one",
             )
         (self._uris.add if subscribe else self._uris.discard)(uri)
         self._waiting.append((pending, uri if subscribe else ""))

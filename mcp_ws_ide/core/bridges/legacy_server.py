@@ -276,7 +276,7 @@ class LegacyServer:
         """Give up the parked calls of a session that has ended."""
         step = Step()
         for call in [c for c in self._calls.values() if c.owner == owner and not c.client_id]:
-            self._give_up(call, "the client went away", step)
+            self._give_up(call, "the session has ended", step)
         self._again = {state: entry for state, entry in self._again.items() if entry[0] != owner}
         return step
 
@@ -329,10 +329,10 @@ class LegacyServer:
         if not call.client_id:
             waiting = sum(len(other.params) for other in call.unasked) + len(question.params)
             if len(call.unasked) >= MAX_QUESTIONS or waiting > MAX_QUESTION_BYTES:
-                return _refuse(step, question, "too many questions wait for this client")
+                return _refuse(step, question, "too many questions are waiting for this client")
             call.unasked.append(question)
         elif len(self._parked) >= MAX_PARKED:
-            _refuse(step, question, f"{MAX_PARKED} calls are parked already")
+            _refuse(step, question, f"{MAX_PARKED} calls are parked, which is the maximum")
         else:
             self._park(call, [question], now, step)
 
@@ -388,7 +388,10 @@ class LegacyServer:
         self._by_client.pop(call.client_id, None)
         if len(self._again) >= MAX_PARKED:
             return _error(
-                step, call.client_id, INTERNAL_ERROR, f"{MAX_PARKED} calls wait for a page to be visited"
+                step,
+                call.client_id,
+                INTERNAL_ERROR,
+                f"{MAX_PARKED} calls are waiting for users to visit a page, which is the maximum; try again later",
             )
         state = self._new_state()
         self._again[state] = (call.owner, now + self._park_time)
@@ -410,13 +413,15 @@ class LegacyServer:
         calls = [c for c in self._calls.values() if c.method in INTERACTIVE and c.answer is None]
         if len({c.owner for c in calls} | set(self._ghosts.values())) > 1:
             return _refuse(
-                step, question, "several clients share this server, and the question names none of them"
+                step,
+                question,
+                "several clients share this server, and the request does not say which one it is for",
             )
         if calls:
             waiting = [c for c in calls if c.client_id] or calls
             return self._put(question, waiting[-1], now, step)
         if self._shared or len(self._orphans) >= len(QUESTIONS):
-            return _refuse(step, question, "no call is open through which a client could be asked")
+            return _refuse(step, question, "no call is open, so there is no client to ask")
         self._orphans.append(question)
 
     def _notification(self, message: Message, step: Step) -> None:

@@ -112,7 +112,7 @@ class PreviewHandler(ManagerHandler):
     @web.authenticated
     @authorized("write", resource="mcp")
     async def post(self, name: str) -> None:
-        """Show what an entry would run, and all its mistakes. Starts and saves nothing."""
+        """Show what an entry would run, and all its errors. Starts and saves nothing."""
         preview, version = self.manager.preview(name, self._entry_of(self.body("entry")))
         self.set_header("Cache-Control", "no-store")
         self.finish(
@@ -150,19 +150,15 @@ class TryHandler(ManagerHandler):
         body = self.body("entry", "consent")
         preview, _ = self.manager.preview(name, self._entry_of(body))
         if preview.spec is None or preview.digest is None:
-            raise EditRefused(422, 'the entry has mistakes; see "problems"', preview.problems)
+            raise EditRefused(422, 'the entry has errors; see "problems"', preview.problems)
         if self._digest_of(body, "consent") != preview.digest:
-            raise EditRefused(409, "the entry would run something else than you agreed to; review it again")
+            raise EditRefused(409, "the entry would run something other than you agreed to; review it again")
         spec = preview.spec
         if spec.disabled_reason is not None or spec.group:
-            raise EditRefused(
-                409, spec.disabled_reason or "a group starts no process of its own; try its members"
-            )
+            raise EditRefused(409, spec.disabled_reason or "a group has no process to test; test its members")
         running = self.runtime.trials
         if self.principal in running:
-            raise EditRefused(
-                409, "you are trying another server at the moment; wait until that has finished"
-            )
+            raise EditRefused(409, "you are testing a server already; wait until that test has finished")
         running.add(self.principal)
         try:
             report = await try_server(self.runtime.gateway, spec, self.principal)

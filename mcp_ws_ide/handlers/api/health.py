@@ -1,4 +1,4 @@
-"""``api/health`` and ``api/openapi.json``: the gateway's state in a few numbers, and a description of this API."""
+"""``api/health`` and ``api/openapi.json``: a summary of the gateway's state, and a description of this API."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class HealthHandler(ApiHandler):
     @web.authenticated
     @authorized("execute", resource="mcp")
     async def get(self) -> None:
-        """Get the state of the gateway in a few numbers."""
+        """Get a summary of the gateway's state."""
         gateway = self.runtime.gateway
         self.finish(
             {

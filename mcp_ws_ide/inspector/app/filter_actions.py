@@ -35,7 +35,7 @@ class FilterActions(AppBase):
             return
         kept = self.saved.toggle(self.prompt.field.value)
         message = {
-            True: "saved; ↑ brings it back",
+            True: "saved; ↑ recalls it",
             False: "removed from the saved filters",
             None: "the filter could not be saved",
         }[kept]

@@ -40,7 +40,7 @@ export function Text({ format, ...shown }: Shown & { format: string }) {
   const common = {
     ...described(shown),
     value: typeof value === "string" ? value : "",
-    placeholder: value === "" ? "empty text" : (example ?? own(placeholders, format) ?? ""),
+    placeholder: value === "" ? "empty string" : (example ?? own(placeholders, format) ?? ""),
     spellcheck: false,
     onInput: (event: { currentTarget: { value: string } }) => {
       const text = event.currentTarget.value;

@@ -277,7 +277,7 @@ function optionsOf(schema: Schema, root: Schema): readonly Option[] | undefined 
 function labelOfValue(value: Json, among: readonly Json[]): string {
   if (typeof value !== "string") return JSON.stringify(value);
   if (among.some((other) => typeof other !== "string" && JSON.stringify(other) === value)) return JSON.stringify(value);
-  return value || "(empty text)";
+  return value || "(empty string)";
 }
 
 /** Whether a field can show this value. A text in a number field is a number being typed. */

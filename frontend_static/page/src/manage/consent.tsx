@@ -91,7 +91,7 @@ function LaunchTable({ launch }: { launch: Launch }) {
               <ol class="argv">
                 {launch.args.map((arg, index) => (
                   <li key={index}>
-                    {arg === null ? <i>not a text</i> : <Visible text={arg} />}
+                    {arg === null ? <i>not a string</i> : <Visible text={arg} />}
                   </li>
                 ))}
               </ol>

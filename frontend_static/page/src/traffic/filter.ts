@@ -103,7 +103,7 @@ class Parser {
   #raw(): string {
     const rest = this.text.slice(this.#at);
     const match = rest.startsWith('"') ? /^"(?:[^"\\]|\\.)*"/.exec(rest) : /^[^\s()&|"]*/.exec(rest);
-    if (match === null) throw this.#error("the quotation mark is not closed");
+    if (match === null) throw this.#error("this quote is not closed");
     this.#at += match[0].length;
     return match[0];
   }

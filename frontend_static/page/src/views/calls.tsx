@@ -109,7 +109,7 @@ function Result({ call, result, odd, connection }: { call: Call; result: any; od
       {isError && <p class="bad strong">The tool reported an error.</p>}
       {Array.isArray(content) && <Contents blocks={content} />}
       {structuredContent === undefined && !isError && toolOf(call, connection)?.outputSchema !== undefined && (
-        <p class="warn">The tool has an output schema, but its result has no structured content, which MCP requires then.</p>
+        <p class="warn">The tool has an output schema, so MCP requires structured content, but the result has none.</p>
       )}
       {structuredContent !== undefined && <Structured call={call} value={structuredContent} connection={connection} />}
       {Array.isArray(contents) && contents.map((one, index) => <ResourceContents key={index} contents={one} />)}

@@ -105,7 +105,7 @@ function Stopped({ connection }: { connection: Connection }) {
 
 function Trouble({ connection }: { connection: Connection }) {
   const state = connection.state.value;
-  if (state.kind === "reconnecting") return <Banner kind="warn">{(state.reason || "The link was lost").replace(/\.$/, "")}. Calls wait for the link; nothing is lost while the session lives.</Banner>;
+  if (state.kind === "reconnecting") return <Banner kind="warn">{(state.reason || "The link was lost").replace(/\.$/, "")}. Calls wait for the link; nothing is lost as long as the session exists.</Banner>;
   if (state.kind !== "closed" || state.wanted) return null;
   if (!connection.target.url && STOPPED.test(state.reason)) return <Stopped connection={connection} />;
   return (
