@@ -39,10 +39,9 @@ c.JupyterHub.hub_bind_url = "http://127.0.0.1:{hub}"
 c.JupyterHub.db_url = "sqlite:///{home}/hub.sqlite"
 c.JupyterHub.cookie_secret_file = "{home}/cookie_secret"
 c.JupyterHub.pid_file = ""
-c.ConfigurableHTTPProxy.command = {proxy!r}
+c.ConfigurableHTTPProxy.should_start = False
 c.ConfigurableHTTPProxy.api_url = "http://127.0.0.1:{api}"
 c.ConfigurableHTTPProxy.auth_token = "{token}"
-c.ConfigurableHTTPProxy.pid_file = "{home}/proxy.pid"
 c.JupyterHub.authenticator_class = "dummy"
 c.DummyAuthenticator.password = "{password}"
 c.Authenticator.allowed_users = {users!r}
@@ -68,8 +67,6 @@ class Hub:
     def __init__(self, home: Path) -> None:
         self.home, self.log = home, home / "hub.log"
         self.public, self.hub, self.api = free_port(), free_port(), free_port()
-        program = node()
-        need(program is not None and PROXY.exists(), "Node with configurable-http-proxy")
         self.configuration = home / "jupyterhub_config.py"
         self.configuration.write_text(
             CONFIGURATION.format(
@@ -80,12 +77,34 @@ class Hub:
                     "password": PASSWORD,
                     "users": set(USERS),
                 },
-                **{"python": sys.executable, "proxy": [program, str(PROXY)]},
+                **{"python": sys.executable},
             )
         )
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith("JUPYTER")}
         self.family: set[psutil.Process] = set()
+        self.start_proxy()
         self.start()
+
+    def start_proxy(self) -> None:
+        """A Hub that starts its proxy also restarts it, which ends every link; in a cluster it is apart, as here."""
+        program = node()
+        need(program is not None and PROXY.exists(), "Node with configurable-http-proxy")
+        command = [program, str(PROXY), "--ip=127.0.0.1", f"--port={self.public}", "--api-ip=127.0.0.1"]
+        command += [f"--api-port={self.api}", f"--error-target=http://127.0.0.1:{self.hub}/hub/error"]
+        environment = {**self.environment, "CONFIGPROXY_AUTH_TOKEN": SERVICE_TOKEN}
+        with (self.home / "proxy.log").open("wb") as log:
+            proxy = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment
+            )
+        self.family.add(psutil.Process(proxy.pid))
+
+        def answers() -> bool:
+            assert proxy.poll() is None, (self.home / "proxy.log").read_text()[-3000:]
+            with contextlib.suppress(httpx.TransportError):
+                return bool(httpx.get(f"http://127.0.0.1:{self.api}/api/routes").status_code == 403)
+            return False
+
+        wait_until(answers, what="the proxy's start")
 
     def start(self) -> None:
         with self.log.open("ab") as log:
