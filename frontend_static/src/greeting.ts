@@ -28,7 +28,7 @@ export function greet(
   first: (text: string) => Greeting,
 ): Promise<Greeting> {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => fail(`no answer within ${openTimeout / 1000} s`), openTimeout);
+    const timer = setTimeout(() => fail(`no response within ${openTimeout / 1000} s`), openTimeout);
     const aborted = (): void => fail("the transport was closed", CloseCode.NORMAL);
     signal.addEventListener("abort", aborted);
     const settle = (): void => {

@@ -149,11 +149,11 @@ class PollLink extends Link {
   /** @param whole whether all frames sent so far must have arrived; not so while a held POST is open. */
   #take(text: string, whole = true): void {
     const answer = parseAnswer(text);
-    if (answer === undefined) return this.#break({ code: CloseCode.ABNORMAL, reason: "the gateway sent a malformed answer" });
+    if (answer === undefined) return this.#break({ code: CloseCode.ABNORMAL, reason: "the gateway sent a malformed response" });
     this.#id = answer.link;
     if (!whole && answer.frames.length === 0 && answer.end === undefined) return;
     if (answer.sent > this.#received) {
-      return this.#break({ code: CloseCode.ABNORMAL, reason: "an answer with frames was lost" });
+      return this.#break({ code: CloseCode.ABNORMAL, reason: "a response with frames was lost" });
     }
     const fresh = answer.frames.slice(this.#received - answer.sent);
     this.#received += fresh.length;

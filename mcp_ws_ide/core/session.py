@@ -140,6 +140,6 @@ class SessionCore:
 
 
 def _over_limit(raw_id: bytes, limit: int) -> Message:
-    text = f"max_in_flight ({limit}) is reached; wait for answers or raise MCPWebSocketApp.max_in_flight"
+    text = f"max_in_flight ({limit}) is reached; wait for responses or raise MCPWebSocketApp.max_in_flight"
     data: dict[str, Any] = {"limit": "max_in_flight", "outcome": "not_sent"}
     return messages.error(raw_id, LIMIT_EXCEEDED, text, data)

@@ -365,13 +365,13 @@ class Upstream(ABC):
         if not messages.is_text(data):
             self._observe(data, None)
             self.noise_received("stdout", f"a line of {len(data)} bytes that is not UTF-8")
-            return self._unusable(data, now, "the server's answer is not valid UTF-8")
+            return self._unusable(data, now, "the server's response is not valid UTF-8")
         try:
             message = messages.parse(data)
         except MalformedMessage as error:
             self._observe(data, None)
             log.debug("server %s sent a malformed message: %s", self.server.name, error)
-            return self._unusable(data, now, f"the server's answer is not a JSON-RPC message: {error}")
+            return self._unusable(data, now, f"the server's response is not a JSON-RPC message: {error}")
         self._take(data, message, now)
 
     def parsed_received(self, message: Message) -> None:

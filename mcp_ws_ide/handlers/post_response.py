@@ -123,7 +123,7 @@ class ResponseWriter:
             committed: whether the response is an event stream already.
 
         Raises:
-            HTTPError: 502, the session ended without an answer.
+            HTTPError: 502, the session ended before the response arrived.
         """
         self.reading = response.stream
         try:
@@ -147,7 +147,9 @@ class ResponseWriter:
             if not stream.reader:
                 return True
             if event is None and stream.last:
-                raise refusal(self._responder.runtime, 502, "server", "the session ended without an answer")
+                raise refusal(
+                    self._responder.runtime, 502, "server", "the session ended before the response arrived"
+                )
             if event is not None and stream.last and not len(stream):
                 self.answer(event[1], response.statuses)
                 return True

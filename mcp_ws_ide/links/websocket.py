@@ -200,7 +200,7 @@ class WebSocketLink:
         if now < self._next_ping or self.closing:
             return
         if self._pings - self._frames.pongs >= MISSED_PONGS:
-            log.info("link closed: %d pings without an answer", MISSED_PONGS)
+            log.info("link closed: %d pings without a pong", MISSED_PONGS)
             self._stream.close()
             return
         self._next_ping = now + random.uniform(*PING_INTERVAL)  # noqa: S311 - no secret

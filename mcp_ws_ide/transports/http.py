@@ -279,7 +279,7 @@ class HttpTransport(RemoteTransport):
             raise RequestFailed(reason, sent=True)
         body = await read_body(response, self._max_message, self._remote.read_timeout)
         if body is None:
-            return exchange.fail_too_large("the answer", self._max_message)
+            return exchange.fail_too_large("the response", self._max_message)
         await self._reading.wait()
         await self._responses.take(exchange, messages.one_line(body.strip()))
         if not exchange.answered:
@@ -353,7 +353,7 @@ class HttpTransport(RemoteTransport):
     async def _resume(self, exchange: Exchange) -> None:
         """Request the rest of a response that ended before the answer, if the server can replay it."""
         loop, attempt = asyncio.get_running_loop(), 0
-        reason = f"{self._where} ended the response before the answer"
+        reason = f"{self._where} ended the event stream before the response"
         if exchange.version is not None or not exchange.last_event:
             raise RequestFailed(reason, sent=True)
         deadline = loop.time() + self._reconnect_timeout
@@ -380,7 +380,7 @@ class HttpTransport(RemoteTransport):
             if status == 404 and self._session.id:
                 return self._session_gone(exchange, sent=True)
             if 400 <= status < 500 or (status < 300 and media_type(response) != EVENT_STREAM):
-                reason = f"{self._where} ended the response before the answer and cannot replay it ({status})"
+                reason = f"{self._where} ended the event stream before the response and cannot replay it ({status})"
                 raise RequestFailed(reason, sent=True, status=status)
             if status < 300:
                 await self._responses.read_events(exchange, response)

@@ -56,7 +56,7 @@ class ResponseReader:
                     return
         except httpx2.SSEError:
             self._noise(f"an event was dropped, {over_limit(self._limit)}")
-            exchange.fail_too_large("an event of the answer", self._limit)
+            exchange.fail_too_large("an event of the response", self._limit)
 
     async def take(self, exchange: Exchange, data: bytes) -> None:
         """Take one message, or a batch (MCP 2025-03-26 only)."""
@@ -84,7 +84,7 @@ class ResponseReader:
             self._note_answer(exchange, message)
             exchange.answer(data)
         else:
-            self._noise(f"an answer was dropped: no request has its id {printable(message.id[:80])}")
+            self._noise(f"a response was dropped: no request has its id {printable(message.id[:80])}")
 
 
 def _same_id(one: bytes, other: bytes) -> bool:

@@ -128,7 +128,7 @@ class InProcessTransport(TaskedTransport):
         """Return the error that replaces an answer over the limit."""
         self._noise(f"a message of {len(data)} bytes was dropped, {over_limit(self._max_message)}")
         raw_id = messages.answered_id(data[:END_BYTES], data[-END_BYTES:])
-        return too_large(raw_id, f"the answer has {len(data)} bytes", self._max_message)
+        return too_large(raw_id, f"the response has {len(data)} bytes", self._max_message)
 
     def send(self, message: bytes) -> None:
         """Queue one message; see :meth:`Transport.send`."""

@@ -40,7 +40,7 @@ class MessageLines:
             report = f"a line of {size} bytes was dropped, {over_limit(self._limit)}"
             receiver.noise_received(self._source, report)
             if raw_id := messages.answered_id(*self._splitter.ends):
-                receiver.message_received(too_large(raw_id, f"the answer has {size} bytes", self._limit))
+                receiver.message_received(too_large(raw_id, f"the response has {size} bytes", self._limit))
 
     def _take_unusual(self, stripped: bytes, receiver: Receiver) -> None:
         """Take a line that does not begin with a brace: an indented message, or noise."""

@@ -393,7 +393,9 @@ async def read_body(response: httpx2.Response, limit: int, seconds: float) -> by
 
 
 def _unfinished(where: str, seconds: float) -> RequestFailed:
-    return RequestFailed(f"{where} did not finish its answer within {seconds:g} s (read_timeout)", sent=True)
+    return RequestFailed(
+        f"{where} did not finish its response within {seconds:g} s (read_timeout)", sent=True
+    )
 
 
 def media_type(response: httpx2.Response) -> str:
@@ -487,9 +489,7 @@ def check_coding(response: httpx2.Response) -> None:
     """
     coding = response.headers.get("content-encoding", "identity").strip().lower()
     if coding not in ("", "identity"):
-        reason = (
-            f"{origin(response.request.url)} compressed its answer ({coding[:40]!r}), which was not requested"
-        )
+        reason = f"{origin(response.request.url)} compressed its response ({coding[:40]!r}), which was not requested"
         raise RequestFailed(reason, sent=True, status=response.status_code)
 
 

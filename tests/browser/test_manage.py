@@ -367,7 +367,7 @@ def test_traffic_is_live_paired_filtered_and_shown_in_full(tab, managed):
     messages(tab).first.click()
     tab.page.keyboard.press("Enter")
     detail = tab.page.get_by_role("complementary", name="Message")
-    detail.get_by_role("heading", name="Answer").wait_for()
+    detail.get_by_role("heading", name="Response").wait_for()
     assert detail.get_by_text("find <b>me</b>").count() == 2
     tab.picture("traffic")
     tab.accessible()

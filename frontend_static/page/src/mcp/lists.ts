@@ -74,7 +74,7 @@ export class Lists {
     let cursor: string | undefined;
     for (let page = 0; page < MAX_PAGES; page += 1) {
       const answer = await this.#page(client, method, cursor);
-      if (!Array.isArray(answer?.[member])) throw new Error(`the answer to ${method} contains no list "${member}"`);
+      if (!Array.isArray(answer?.[member])) throw new Error(`the response to ${method} contains no list "${member}"`);
       items.push(...answer[member]);
       if (typeof answer.nextCursor !== "string") return usable(items, name, key);
       cursor = answer.nextCursor;

@@ -21,7 +21,7 @@ export function Detail({ row, onClose, onJump }: { row: Row; onClose: () => void
         <span class="spring" />
         {pair !== undefined && (
           <button type="button" onClick={() => onJump(pair)}>
-            {answer ? "Go to request" : "Go to answer"} <kbd>x</kbd>
+            {answer ? "Go to request" : "Go to response"} <kbd>x</kbd>
           </button>
         )}
         <button type="button" class="quiet" aria-label="Close message" title="Close (Esc)" onClick={onClose}>
@@ -30,7 +30,7 @@ export function Detail({ row, onClose, onJump }: { row: Row; onClose: () => void
       </header>
       <Facts row={row} />
       <Message row={first} title={second === undefined ? "" : "Request"} />
-      {second !== undefined && <Message row={second} title={second.record.kind === "error" ? "Error" : "Answer"} />}
+      {second !== undefined && <Message row={second} title={second.record.kind === "error" ? "Error" : "Response"} />}
     </aside>
   );
 }

@@ -74,7 +74,7 @@ function useTrafficKeys(filter: Filter, list: List, find: Find): void {
       { key: "f", label: "follow the newest message", run: () => list.setFollow(true) },
       { key: "c", label: "clear", run: list.clear },
       { key: "e", label: "export the messages shown", run: () => exportRows(shown) },
-      { key: "x", label: "jump between request and answer", run: () => (chosen?.pair === undefined ? false : list.jump(chosen.pair)) },
+      { key: "x", label: "jump between request and response", run: () => (chosen?.pair === undefined ? false : list.jump(chosen.pair)) },
       { key: "Enter", label: "open the message", run: (event) => (chosen === undefined || isButton(event) ? false : list.setOpen(true)) },
       { key: "Escape", label: "close the message", run: () => (open ? list.setOpen(false) : false) },
     ],
