@@ -54,7 +54,7 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The session is lost for good; every open request failed with an error that has ``data.outcome``."""
+    """The session is lost; every open request failed with an error that has ``data.outcome``."""
 
     reason: str
 

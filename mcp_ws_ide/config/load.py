@@ -25,7 +25,7 @@ ENTRY_POINTS: Final = "mcp_ws_ide.servers"
 TRAIT: Final = "trait MCPWebSocketApp.servers"
 """Source of the servers in Jupyter's own configuration."""
 AWAITS_CONSENT: Final = "awaits consent: review what it would run and agree to it on the gateway's page"
-"""Reason of a server that nobody has consented to yet."""
+"""Reason of a server that awaits consent."""
 _SECTIONS: Final = ("mcpServers", "servers", "mcp_servers")
 """Keys under which the dialects keep their servers."""
 _MAX_CHARACTERS: Final = 500

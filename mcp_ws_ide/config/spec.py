@@ -185,6 +185,6 @@ def is_loopback_host(host: str | None) -> bool:
 
 
 def is_confidential_url(url: str) -> bool:
-    """Return whether nobody on the network can read what is sent to ``url``: ``https``, or this machine."""
+    """Return whether what is sent to ``url`` cannot be read on the network: ``https``, or this machine."""
     parts = urlsplit(url)
     return parts.scheme == "https" or (parts.scheme == "http" and is_loopback_host(parts.hostname))

@@ -68,7 +68,7 @@ class Drop(msgspec.Struct, gc=False, frozen=True):
 
 
 class Abandon(msgspec.Struct, gc=False, frozen=True):
-    """End the call that is parked under this ``requestState``: its client will not come back."""
+    """End the call that is parked under this ``requestState``: its client will not retry it."""
 
     state: str
 

@@ -98,7 +98,7 @@ class Group:
         self._owners: dict[str, dict[str, str]] = {}
         """The member that listed a URI, by the method of the list (resources or templates)."""
         self._silent: set[str] = set()
-        """Members that failed to acknowledge a subscription in time; none waits for them until they acknowledge one."""
+        """Members that failed to acknowledge a subscription in time; the next one does not wait for them."""
 
     # --- from the client ------------------------------------------------------------------------
 
@@ -208,7 +208,7 @@ class Group:
         return out
 
     def lost(self, member: str, reason: str) -> Out:
-        """Fail what waits for a member, whose session has ended."""
+        """Fail the requests to a member after its session has ended."""
         out = Out()
         self._silent.discard(member)
         numbers = [n for n, m in self._routes.items() if m == member]

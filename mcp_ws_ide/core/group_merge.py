@@ -92,7 +92,7 @@ class Names:
         return bool(longer) and (self._prefixes[member] + name).startswith(longer)
 
     def prefixed(self, member: str, name: str, item: bytes) -> bytes:
-        """Return the JSON object ``item``, whose ``name`` this is, with the prefix of its member."""
+        """Return the JSON object ``item``, which has this ``name``, with the prefix of its member."""
         head = _NAME_FIRST.match(item)
         if head is None or item.count(b'"name"') > 1 or b"\\u" in item:  # it may have a second, escaped one
             return messages.with_member(item, "name", encode(self._prefixes[member] + name))

@@ -17,7 +17,7 @@ from msgspec import Raw
 from mcp_ws_ide.errors import INVALID_REQUEST, PARSE_ERROR, MalformedMessage
 
 HANDSHAKE_VERSIONS: Final = ("2024-10-07", "2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
-"""MCP revisions of the handshake era, whose sessions begin with ``initialize``; oldest first."""
+"""MCP revisions of the handshake era, in which sessions begin with ``initialize``; oldest first."""
 NEWEST_HANDSHAKE: Final = HANDSHAKE_VERSIONS[-1]
 PROTOCOL_VERSION_KEY: Final = "io.modelcontextprotocol/protocolVersion"
 SUBSCRIPTION_ID_KEY: Final = "io.modelcontextprotocol/subscriptionId"

@@ -136,7 +136,7 @@ class Multiplexer(Generic[Owner]):
         return entry[0] if entry is not None else None
 
     def _ended_by_server(self, message: Message, tag: bytes) -> tuple[Owner | None, Deliver | Drop]:
-        """Deliver the end of a subscription, whose request will get no other answer."""
+        """Deliver the end of a subscription; its request gets no other response."""
         entry = self._entries.get(_upstream_id(tag))
         if entry is not None and entry[1].method != LISTEN:
             return self._drop("a server cannot cancel a client's request")

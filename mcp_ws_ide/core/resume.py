@@ -121,7 +121,7 @@ class GatewayEnd:
         return [binding.encode_control(head), *replay]
 
     def detach(self, link: object, now: float) -> bool:
-        """Detach the session, whose ``link`` is gone; return False, and change nothing, for a superseded link."""
+        """Detach the session from ``link``, which is lost; return False, and change nothing, for a superseded link."""
         if link is not self.link:
             return False
         self.link, self.deadline = None, now + self.patience
@@ -436,7 +436,7 @@ class ClientEnd:
         return errors
 
     def give_up(self, reason: str) -> list[bytes]:
-        """End for good; return the errors to hand to the SDK, one for each unanswered request."""
+        """End the session; return the errors to hand to the SDK, one for each unanswered request."""
         self.live = False
         return self._fail(reason, only_written=False)
 

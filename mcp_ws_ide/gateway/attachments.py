@@ -44,7 +44,7 @@ class ClientSide(Protocol):
 
     @property
     def token_for_upstream(self) -> str | None:
-        """The gateway token whose holder may see the traffic with the server; None if nobody may."""
+        """The gateway token whose holder may see the traffic with the server; None if no one may."""
 
     def send(self, message: Message, answered: Pending | None, received: float, droppable: bool) -> None:
         """Send a message to the client; parameters as of :meth:`Attachments.deliver`."""
@@ -56,7 +56,7 @@ class ClientSide(Protocol):
         """Stop or resume reading from the client."""
 
     def private_upstream_lost(self, reason: str) -> None:
-        """Fail what waits, then end the session."""
+        """Fail the waiting requests, then end the session."""
 
 
 class Attachments:
@@ -100,7 +100,7 @@ class Attachments:
 
     @property
     def token_for_upstream(self) -> str | None:
-        """The gateway token whose holder may see the traffic with the server; None if nobody may."""
+        """The gateway token whose holder may see the traffic with the server; None if no one may."""
         return self._client.token_for_upstream
 
     # --- from the client ------------------------------------------------------------------------
@@ -318,7 +318,7 @@ class Attachments:
     # --- ends -----------------------------------------------------------------------------------
 
     def private_lost(self, upstream: Upstream, reason: str) -> None:
-        """End the session, whose private upstream is gone."""
+        """End the session, because its private upstream has ended."""
         if upstream is self._private and not self._client.ended:
             self._private = None
             self._client.private_upstream_lost(reason)
@@ -331,7 +331,7 @@ class Attachments:
             self._logging = None
 
     def server_restarted(self) -> None:
-        """End the session if it has a private upstream, whose process is being replaced or stopped."""
+        """End the session if it has a private upstream: the process is being replaced or stopped."""
         if self._private is not None:
             done = "stopped" if self._server.stopped else "restarted"
             self.private_lost(self._private, f"server {self._server.name!r} was {done} by its owner")

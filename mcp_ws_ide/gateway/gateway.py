@@ -84,7 +84,7 @@ class Gateway:
 
     @property
     def unread(self) -> list[ConfigProblem]:
-        """Problems of whole files, whose servers are therefore unknown."""
+        """Problems of whole files, which make their servers unknown."""
         return self._servers.unread
 
     def find(self, name: str) -> Server | None:
@@ -171,7 +171,7 @@ class Gateway:
         self.tap.end_token(token_id, CloseCode.REVOKED, "the gateway token was revoked")
 
     def token_expired(self, token_id: str) -> None:
-        """Close the links and watchers that a gateway token opened; a resumable session may come back with another."""
+        """Close the links and watchers that a gateway token opened; a resumable session may be resumed with another."""
         self._sessions.token_expired(token_id)
         self.tap.end_token(token_id, CloseCode.EXPIRED, "the gateway token has expired")
 
@@ -208,7 +208,7 @@ class Gateway:
 
     async def aclose(self, timeout: float = 3.0) -> None:
         """End everything: refuse new requests, let running ones finish, close links with 1001 (1012 if the client can
-        come back), end servers by EOF, then by force.
+        resume), end servers by EOF, then by signals.
 
         Bounded by about ``drain_timeout`` + ``timeout`` s.
         """

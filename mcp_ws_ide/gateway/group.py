@@ -91,13 +91,13 @@ class GroupTransport(MessageTransport):
             self._perform(self._group.from_member(member, message))
 
     def member_ended(self, member: str, reason: str) -> None:
-        """Fail what waits for a member, whose session has ended; the next message opens another session."""
+        """Fail the requests to a member after its session has ended; the next message opens another session."""
         self.member_full(member, False)
         if self._sessions.pop(member, None) is not None and self._receiver is not None:
             self._perform(self._group.lost(member, reason))
 
     def member_full(self, member: str, full: bool) -> None:
-        """Take note that a member's server is full, or has room again; the client waits for the slowest member."""
+        """Record that a member's server is full, or has room again; the client waits for the slowest member."""
         was_full = bool(self._full)
         (self._full.add if full else self._full.discard)(member)
         if self._receiver is not None and bool(self._full) != was_full:
@@ -167,7 +167,7 @@ class GroupTransport(MessageTransport):
 
     @property
     def queued_bytes(self) -> int:
-        """Always 0: the sessions on the members count what waits."""
+        """Always 0: the sessions of the members count their queued bytes."""
         return 0
 
     async def close(self) -> None:
@@ -193,9 +193,9 @@ class _MemberLink:
         self._group.from_member(self._member, message)
 
     def close(self, code: CloseCode, reason: str) -> None:
-        """Take note that the session has ended."""
+        """Record that the session has ended."""
         self._group.member_ended(self._member, reason)
 
     def set_reading(self, reading: bool) -> None:
-        """Take note that the member's server is full, or has room again."""
+        """Record that the member's server is full, or has room again."""
         self._group.member_full(self._member, not reading)

@@ -1,4 +1,4 @@
-"""A transport whose other end is in the gateway itself: what passes is parsed already, and stays so."""
+"""A transport whose other end is in the gateway itself: messages pass in parsed form."""
 
 from __future__ import annotations
 

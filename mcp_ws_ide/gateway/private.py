@@ -51,7 +51,7 @@ class PrivateUpstream(Upstream):
             self._await(partial(self._handshake_timed_out, effect.pending), self._handshake_timeout)
 
     def _handshake_timed_out(self, initialize: Pending) -> None:
-        """End the session: a server that answers no handshake is no use, and its client may have no deadline."""
+        """End the session: the server is useless without a handshake, and the client may have no deadline."""
         if self._session.core.pending.get(initialize.key) is not initialize:
             return  # cancelled
         reason = f"it did not answer {self._deadline_text}"

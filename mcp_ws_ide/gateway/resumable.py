@@ -208,7 +208,7 @@ class ResumableSession(Session):
         self._update_flow()
 
     def private_upstream_lost(self, reason: str) -> None:
-        """Fail what waits for the session's private upstream, then let the client fetch the rest."""
+        """Fail the requests that wait for the session's private upstream, then let the client fetch the rest."""
         self._fail_private(reason)
         # The session ends as soon as its client has fetched the rest, which its close frame confirms.
         self._final = (CloseCode.UPSTREAM_ENDED, reason)

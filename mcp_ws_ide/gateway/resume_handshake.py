@@ -45,7 +45,7 @@ class ResumeHandshake:
             )
 
     def closed(self, code: int, reason: str) -> None:
-        """Take note that the link was closed before its first frame."""
+        """Record that the link was closed before its first frame."""
         self._timer.cancel()
 
     def _open(self) -> None:

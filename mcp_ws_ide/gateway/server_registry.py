@@ -41,7 +41,7 @@ class ServerRegistry:
     Attributes:
         servers: the configured servers, by name.
         problems: findings of the configuration.
-        unread: problems of whole files, whose servers are therefore unknown.
+        unread: problems of whole files, which make their servers unknown.
     """
 
     def __init__(

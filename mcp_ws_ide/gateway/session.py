@@ -58,7 +58,7 @@ class Session:
     Attributes:
         created: seconds since the epoch.
         messages_in, messages_out, bytes_in, bytes_out: what has passed between client and gateway.
-        stateless: whether it is one exchange over HTTP, whose client comes back as another session.
+        stateless: whether it is one exchange over HTTP; the client returns as another session.
         resumption: the gateway's end of ``mcp.resume.v1``; None for a session that ends with its link.
         faults: injected faults; None unless a client is being tested.
     """
@@ -305,12 +305,12 @@ class Session:
     # --- ends -----------------------------------------------------------------------------------
 
     def close_link(self, code: CloseCode, reason: str) -> None:
-        """Close the link, if there is one; a resumable session may come back."""
+        """Close the link, if there is one; a resumable session may be resumed."""
         if self._link is not None:
             self._link.close(code, reason)
 
     def private_upstream_lost(self, reason: str) -> None:
-        """Fail what waits for the session's private upstream, then end the session (docs/reference/binding.md, 6.5)."""
+        """Fail the requests to the session's private upstream, then end the session (docs/reference/binding.md, 6.5)."""
         self._fail_private(reason)
         self.end(CloseCode.UPSTREAM_ENDED, reason)
 
@@ -319,7 +319,7 @@ class Session:
             self.attachments.fail(pending, UPSTREAM_LOST, reason)
 
     def end_for_shutdown(self) -> None:
-        """Fail what waits, then end the session: the gateway is shutting down."""
+        """Fail the waiting requests, then end the session: the gateway is shutting down."""
         for pending in list(self.core.pending.values()):
             self.attachments.fail(
                 pending, GATEWAY_CLOSING, "the gateway shut down before the server answered"

@@ -24,7 +24,7 @@ from mcp_ws_ide.links.http import HttpLink
 UNKNOWN_SESSION: Final = "session not found: it ended, expired, or belongs to another user"
 """The one answer to every token that resumes nothing, so that it reveals nothing."""
 REMEMBERED_ENDS: Final = 1000
-"""Ended sessions whose reason is kept, for clients that come back too late."""
+"""Ended sessions whose reason is kept, for clients that return too late."""
 DRAIN_POLL: Final = 0.05
 """Seconds between two checks whether the last requests were answered."""
 
@@ -225,9 +225,9 @@ class SessionRegistry:
             session.end(CloseCode.REVOKED, "the gateway token was revoked")
 
     def token_expired(self, token_id: str) -> None:
-        """Close the links that a gateway token opened; a resumable session may come back with another token."""
+        """Close the links that a gateway token opened; a resumable session may be resumed with another token."""
         for session in self._opened_by(token_id):
-            if session.http_link is not None:  # it has no link to come back on
+            if session.http_link is not None:  # it has no link that could be resumed
                 session.end(CloseCode.EXPIRED, "the gateway token has expired")
             else:
                 session.close_link(CloseCode.EXPIRED, "the gateway token has expired")

@@ -30,7 +30,7 @@ class SharedUpstream(Upstream):
     """One attachment to a server for the modern sessions of one principal, or for one session alone.
 
     Args:
-        sole_user: the session that has it to itself, if any.
+        sole_user: the session that uses it alone, if any.
         on_leaving: called when new sessions must not use it any more.
     """
 
@@ -126,7 +126,7 @@ class SharedUpstream(Upstream):
             self._refuse_waiting()
 
     def transport_closed(self, reason: str) -> None:
-        """Start a server that exited on the probe again, for a handshake; otherwise fail what waits for it."""
+        """Start a server that exited on the probe again, for a handshake; otherwise fail the waiting requests."""
         if not self._probing or self._closing:
             return super().transport_closed(reason)
         self._answered()
@@ -145,12 +145,12 @@ class SharedUpstream(Upstream):
             session.forward_modern(forward)
 
     def _refuse_waiting(self) -> None:
-        """Refuse what waits: the server did not answer the probe, and the bridge is off."""
+        """Refuse the waiting requests: the server did not answer the probe, and the bridge is off."""
         for session, forward in self._dismiss():
             session.refuse_modern(forward)
 
     def _fail_waiting(self, reason: str) -> None:
-        """Fail what waits; the next request tries the server again."""
+        """Fail the waiting requests; the next request tries the server again."""
         self.server.failed(self.owner, reason)
         for session, forward in self._dismiss():
             if forward.pending is not None:
@@ -197,7 +197,7 @@ class SharedUpstream(Upstream):
         self._answered()
         self.server.era = None if bridge.failure else Era.LEGACY
         if bridge.failure:
-            # If nobody answered, or a gateway in between did, the server itself has refused nothing.
+            # Without an answer, or with one of a gateway in between, the server itself has refused nothing.
             self._fail_waiting(self._probe_error + (eras.refused_probe(message) or bridge.failure))
         elif self._for_its_sessions:
             self.ready()
@@ -212,14 +212,14 @@ class SharedUpstream(Upstream):
             self._group.abandon(state)
 
     def tick(self, now: float) -> None:
-        """End parked calls whose clients did not come back in time; called about once a second."""
+        """End parked calls whose clients did not return in time; called about once a second."""
         if self._group is not None:
             self._group.tick(now)
         if self._bridge is not None and self._ready:
             self._perform(self._bridge.expire(now))
 
     def attach(self, session: UpstreamUser) -> None:
-        """Take note that ``session`` uses this upstream from now on."""
+        """Record that ``session`` uses this upstream from now on."""
         self._users.add(session)
         if self._idle is not None:
             self._idle.cancel()
@@ -232,7 +232,7 @@ class SharedUpstream(Upstream):
                 self.send(cancellation)
             else:
                 self._perform(self._bridge.from_client(cancellation, session, time.monotonic()))
-        if self._bridge is not None and not session.stateless:  # an HTTP client comes back as another session
+        if self._bridge is not None and not session.stateless:  # an HTTP client returns as another session
             self._perform(self._bridge.owner_left(session))
         self._waiting = [entry for entry in self._waiting if entry[0] is not session]
         self._waiting_bytes = sum(len(forward.message.data) for _, forward in self._waiting)
@@ -250,7 +250,7 @@ class SharedUpstream(Upstream):
         return self._services.limits.idle_timeout if configured is None else configured
 
     def _close_if_idle(self) -> None:
-        if self._bridge is not None and self._bridge.parked:  # their clients come back as other sessions
+        if self._bridge is not None and self._bridge.parked:  # their clients return as other sessions
             self._idle = self._services.loop.call_later(self._idle_timeout() or 1.0, self._close_if_idle)
         elif not self._users:
             self._on_leaving(self)

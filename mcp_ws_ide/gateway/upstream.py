@@ -63,7 +63,7 @@ class UpstreamUser(Protocol):
 
     @property
     def token_for_upstream(self) -> str | None:
-        """The gateway token whose holder may see this session's traffic with the server; None if nobody may."""
+        """The gateway token whose holder may see this session's traffic with the server; None if no one may."""
 
     def deliver(self, message: Message, answered: Pending | None, received: float, droppable: bool) -> None:
         """Pass a message of the server on to the client.
@@ -84,7 +84,7 @@ class UpstreamUser(Protocol):
 
     @property
     def stateless(self) -> bool:
-        """Whether the session is one exchange over HTTP, whose client comes back as another session."""
+        """Whether the session is one exchange over HTTP; the client returns as another session."""
 
     def forward_modern(self, effect: Forward) -> None:
         """Choose an upstream again for a message that its upstream gives back."""
@@ -98,7 +98,7 @@ class UpstreamUser(Protocol):
     # --- called by private upstreams --------------------------------------------------------------
 
     def private_lost(self, upstream: Upstream, reason: str) -> None:
-        """End the session, whose own server is gone."""
+        """End the session, because its own server has ended."""
 
     def handshake_refused(self, pending: Pending, answer: Message) -> None:
         """Deal with a server that answers ``initialize`` with an error: it may speak only the modern era."""
@@ -109,7 +109,7 @@ class Upstream(ABC):
 
     Args:
         owner: the principal whose upstream it is.
-        sole_user: the session that has it to itself, if any.
+        sole_user: the session that uses it alone, if any.
     """
 
     handshake_factor = HANDSHAKE_FACTOR
@@ -206,7 +206,7 @@ class Upstream(ABC):
                 await self._unwanted.wait()
 
     def connected(self) -> None:
-        """Go on: the transport is connected."""
+        """Continue now that the transport is connected."""
         self.ready()
 
     def ready(self) -> None:
@@ -242,7 +242,7 @@ class Upstream(ABC):
             await self._transport.close()
 
     def transport_closed(self, reason: str) -> None:
-        """Fail what waits for the server, which is gone."""
+        """Fail the requests that wait for the server, which has ended."""
         reason = self._tap.redactor.text(reason)  # it may quote stderr of the server
         if not self._closing:
             self.server.counters.restarts += 1
@@ -347,7 +347,7 @@ class Upstream(ABC):
             pending.sent = time.perf_counter()
 
     def write_paused(self, paused: bool) -> None:
-        """Take note that the server takes its input too slowly, or fast enough again."""
+        """Record that the server takes its input too slowly, or fast enough again."""
         self._transport_paused = paused
         if not paused:
             self._wake_stalled()
@@ -433,7 +433,7 @@ class Upstream(ABC):
             log.debug("%s of server %s: %s", source, self.server.name, tap.redactor.text(text))
 
     def pause_reading(self) -> None:
-        """Stop reading from the server, whose client reads slowly; not before it is ready, which requires reading."""
+        """Stop reading from the server while a client reads slowly; not before it is ready, which requires reading."""
         self._held = True
         if self._ready and self._transport is not None:
             self._transport.pause_reading()

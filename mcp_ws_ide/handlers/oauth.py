@@ -37,7 +37,7 @@ class CallbackHandler(GatewayHandler):
         return CONTENT_SECURITY_POLICY
 
     async def prepare(self) -> None:
-        """Authenticate without a redirect to the login page, whose URL would put the code into logs."""
+        """Authenticate without a redirect to the login page, because its URL would put the code into logs."""
         try:
             await super().prepare(_redirect_to_login=False)
         except web.HTTPError:

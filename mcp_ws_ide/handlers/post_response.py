@@ -193,7 +193,7 @@ class ResponseWriter:
         self._responder.set_header("X-Accel-Buffering", "no")
 
     def answer(self, data: bytes, statuses: dict[int, int]) -> None:
-        """Answer with one JSON-RPC message, whose error code chooses the HTTP status."""
+        """Answer with one JSON-RPC message; its error code determines the HTTP status."""
         if statuses and (error := messages.parse(data).error):
             self._responder.set_status(statuses.get(error_code(error), 200))
         self._responder.set_header("Content-Type", JSON)

@@ -155,7 +155,7 @@ class Verdict:
     shown: list[Finding]
     records: int
     gaps: int = 0
-    """Times in which nothing was recorded; what passed then was not checked."""
+    """Periods in which nothing was recorded; their messages were not checked."""
 
     @property
     def passed(self) -> bool:

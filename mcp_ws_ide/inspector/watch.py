@@ -164,7 +164,7 @@ class Watch:
     def _reason(self, error: Exception) -> str:
         if isinstance(error, InvalidStatus) and self.gateway is not None:
             if error.response.status_code == HTTPStatus.BAD_REQUEST:
-                self._place = None  # the gateway does not accept the position: start anew
+                self._place = None  # the gateway does not accept the position: start without one
             body = bytes(error.response.body or b"")
             return str(GatewayClient(self.gateway).refused(error.response.status_code, body))
         if isinstance(error, ConnectionClosed):

@@ -24,7 +24,7 @@ OnFull = Callable[[bool], None]
 
 
 class LinkInfo(msgspec.Struct, frozen=True):
-    """What the gateway knows of the client when its link opens."""
+    """What the gateway knows about the client when its link opens."""
 
     principal: str
     remote: str = ""

@@ -74,7 +74,7 @@ class FaultyStream(ByteStream):
         self._timers.add(handle)
 
     def _release(self) -> None:
-        """Write, in order, what has waited long enough."""
+        """Write, in order, the data that has been delayed long enough."""
         written = True
         while self._held and self._held[0][0] <= self._loop.time() + 0.001:
             _, data = self._held.popleft()

@@ -48,5 +48,5 @@ class Heartbeat:
                     link.heartbeat(now)
             try:
                 on_tick()
-            except Exception:  # one failed chore must not stop pings, expiry and reloads for good
+            except Exception:  # one failed task must not stop pings, expiry and reloads
                 log.exception("a periodic task failed")

@@ -179,7 +179,7 @@ class Feed:
         """Record n is at index n modulo the length."""
 
     def append(self, record: TapRecord, token: str | None) -> None:
-        """Add a record, whose number must be ``seq + 1``; ``token`` as of :meth:`Watcher.sees`."""
+        """Add a record with the number ``seq + 1``; ``token`` as of :meth:`Watcher.sees`."""
         seq = record.seq
         weight = OVERHEAD if record.raw is None else OVERHEAD + 2 * len(record.raw)
         total = self._bytes + weight

@@ -176,7 +176,7 @@ class Redactor:
         return clean
 
     def _described(self, schema: dict[str, Any]) -> dict[str, Any]:
-        """Redact the schema of a secret, whose examples may be real."""
+        """Redact the schema of a secret: its examples may be real secrets."""
         hidden: dict[str, Any] = {
             name: HIDDEN for name in ("default", "const", "examples", "enum") if name in schema
         }

@@ -67,7 +67,7 @@ class AttachedRecord(TapRecord):
 
 
 class GapRecord(TapRecord):
-    """What a watcher has missed, ``kind`` "gap": records ``from`` to ``to``; each None where nobody counted them."""
+    """What a watcher has missed, ``kind`` "gap": records ``from`` to ``to``; each None if unknown."""
 
     from_: int | None = msgspec.field(name="from", default=None)
     to: int | None = None

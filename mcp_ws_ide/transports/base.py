@@ -39,14 +39,14 @@ class Receiver(Protocol):
         """
 
     def transport_closed(self, reason: str) -> None:
-        """Take note that the server is gone, and why.
+        """Record that the server has ended, and why.
 
         Called exactly once, after the last message, also after :meth:`Transport.close`; never called if ``connect``
         raised.
         """
 
     def write_paused(self, paused: bool) -> None:
-        """Take note that the send buffer rose above (``True``) or fell below (``False``) the high-water mark."""
+        """Record that the send buffer rose above (``True``) or fell below (``False``) the high-water mark."""
 
 
 class Authorizer(Protocol):
@@ -54,13 +54,13 @@ class Authorizer(Protocol):
 
     @property
     def authorized(self) -> bool:
-        """Whether the server has accepted a token, or wants none, and no user is being waited for."""
+        """Whether the server has accepted a token or requires none, and no authorization is pending."""
 
     async def send(self, client: httpx2.AsyncClient, request: httpx2.Request) -> httpx2.Response:
         """Send a request as ``client.send(request, stream=True)`` does, with the token."""
 
     async def prepare(self, client: httpx2.AsyncClient, request: httpx2.Request) -> None:
-        """Obtain a token if the server, asked with a harmless request, wants one."""
+        """Obtain a token if the server's response to a harmless request requires one."""
 
 
 class Authorizers(Protocol):

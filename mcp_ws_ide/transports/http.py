@@ -246,7 +246,7 @@ class HttpTransport(RemoteTransport):
             await self._read(exchange, response)
 
     async def _list_tools(self, exchange: Exchange) -> None:
-        """Learn which arguments of a call must be repeated in headers; nobody may have listed the tools here yet."""
+        """Learn which arguments of a call must be repeated in headers; the tools may not have been listed yet."""
         assert exchange.version is not None
         meta = messages.with_member(messages.member(exchange.message.params, "_meta"), "progressToken", b"")
         params = b'{"_meta":%b}' % meta
@@ -273,7 +273,7 @@ class HttpTransport(RemoteTransport):
         if media == EVENT_STREAM:
             return await self._responses.read_events(exchange, response)
         if exchange.answered:
-            return  # 202: nobody waits for anything else in it
+            return  # 202: the body is irrelevant
         if media != JSON or status in (202, 204):
             reason = f"{self._where} answered {status} with {media[:60]!r} instead of JSON"
             raise RequestFailed(reason, sent=True)
@@ -343,7 +343,7 @@ class HttpTransport(RemoteTransport):
     # --- the session of the handshake era -------------------------------------------------------
 
     def _session_gone(self, exchange: Exchange | None, *, sent: bool) -> None:
-        """End the attachment, whose session the server no longer knows."""
+        """End the attachment, because the server no longer knows its session."""
         reason = self._session.gone_reason
         self._session.gone = True
         if exchange is not None:

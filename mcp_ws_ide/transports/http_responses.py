@@ -26,7 +26,7 @@ class ResponseReader:
         deliver: takes the server's own requests and notifications.
         noise: takes reports of what was dropped.
         note_answer: looks at each answer before it is delivered.
-        reading: cleared while the receiver wants no more.
+        reading: cleared while the receiver has paused reading.
         limit: longest message, in bytes.
     """
 

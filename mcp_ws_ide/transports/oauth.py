@@ -84,7 +84,7 @@ class _Storage:
         self._client = client
         self.stored = self._load(fresh)
         self.context: Any = None
-        """Context of the running provider, whose discoveries are stored with its tokens."""
+        """Context of the running provider; its discoveries are stored with the tokens."""
 
     def _load(self, fresh: _StoredAuthorization) -> _StoredAuthorization:
         """Return what is stored, if it was stored for the same server, principal and configuration as ``fresh``."""
@@ -180,7 +180,7 @@ class Authorization:
 
     @property
     def authorized(self) -> bool:
-        """Whether the server has accepted the token, or wants none, and no page waits for the user."""
+        """Whether the server has accepted the token or requires none, and no page waits for the user."""
         return self._accepted and self.page is None
 
     # --- requests -------------------------------------------------------------------------------
@@ -189,7 +189,7 @@ class Authorization:
         """Send a request with the token; after a challenge, send it again with a new one.
 
         Raises:
-            AuthorizationMissing: the server wants an authorization, and there was none in time.
+            AuthorizationMissing: the server requires an authorization, and none was given in time.
         """
         used = self._sign(request)
         response = await client.send(request, stream=True)
@@ -202,10 +202,10 @@ class Authorization:
         return await client.send(request, stream=True)
 
     async def prepare(self, client: httpx2.AsyncClient, request: httpx2.Request) -> None:
-        """Send a harmless request, and obtain a token if the server wants one.
+        """Send a harmless request, and obtain a token if the server requires one.
 
         Raises:
-            AuthorizationMissing: there was none in time.
+            AuthorizationMissing: no authorization was given in time.
         """
         used = self._sign(request)
         try:
@@ -255,7 +255,7 @@ class Authorization:
             return str(failure)
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
             return f"the request to the authorization server failed: {type(error).__name__}"
-        except Exception as error:  # from the SDK, whose messages quote responses
+        except Exception as error:  # of the SDK; its messages quote responses
             log.debug("server %s: the authorization failed with %s", self.spec.name, type(error).__name__)
             detail = f" ({self._refusal})" if self._refusal else ""
             reason = _FLOW_FAILURES.get(

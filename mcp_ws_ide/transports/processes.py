@@ -145,7 +145,7 @@ class ProcessSupervisor:
         return process
 
     def _take_back(self, request: _Request) -> None:
-        """Withdraw a start that nobody waits for; kill the process if it may have been started.
+        """Withdraw a start that was cancelled; kill the process if it may have been started.
 
         A request of which no byte has left must not leave: its descriptors are about to be closed.
         """
@@ -233,7 +233,7 @@ class ProcessSupervisor:
             process.started.set_exception(TransportError(report["reason"]))
 
     def _ended(self) -> None:
-        """Kill the servers of a supervisor that exited or was killed; nobody else would."""
+        """Kill the servers that a dead supervisor has left."""
         program, self._program = self._program, None
         processes = self._lost()
         if program is not None:

@@ -56,7 +56,7 @@ UNTRUSTED_HINT: Final = "if its certificate is signed by a private authority, se
 _KEEPALIVE: Final = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
 """Detects within two minutes that the peer of a silent stream has vanished (Linux names; defaults elsewhere)."""
 
-for _name in ("httpx2", "httpcore2"):  # at INFO they log URLs, whose query may be a credential
+for _name in ("httpx2", "httpcore2"):  # at INFO they log URLs, and a query may be a credential
     if logging.getLogger(_name).level == logging.NOTSET:
         logging.getLogger(_name).setLevel(logging.WARNING)
 
@@ -85,7 +85,7 @@ class RequestFailed(Exception):
 
 
 class AuthorizationMissing(RequestFailed):
-    """The server wants an authorization, and there was none in time; the request did not run."""
+    """The server requires an authorization, and none was given in time; the request did not run."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason, sent=False, refused=True)
@@ -264,7 +264,7 @@ class Remote:
         return await self._authorizer.send(self._client, request)
 
     async def prepare(self, method: str, headers: Mapping[str, str], content: bytes | None = None) -> None:
-        """Obtain an authorization if the server wants one and there is none.
+        """Obtain an authorization if the server requires one and there is none.
 
         This comes before any message, because a user takes longer than a request may wait for its answer. Any other
         failure shows with the first message.

@@ -3,7 +3,7 @@
 On one side are the messages that a :class:`~mcp_ws_ide.core.multiplexer.Multiplexer` exchanges with a modern server,
 with integer ids of the gateway; on the other those of the old server. The bridge owns the handshake, subscriptions, the
 log level, and parked calls: a question of the server (sampling, elicitation, roots) becomes an ``input_required``
-result, and its call stays open at the server until the client comes back with the answers and the ``requestState``.
+result, and its call stays open at the server until the client repeats it with the answers and the ``requestState``.
 """
 
 from __future__ import annotations
@@ -281,7 +281,7 @@ class LegacyServer:
         return step
 
     def expire(self, now: float) -> Step:
-        """Give up the parked calls whose clients did not come back in time."""
+        """Give up the parked calls whose clients did not return in time."""
         step = Step()
         for call in [c for c in self._parked.values() if now >= c.deadline and not c.client_id]:
             self._give_up(call, f"the client did not answer within {self._park_time:g} s", step)
@@ -300,7 +300,7 @@ class LegacyServer:
         now: float,
         step: Step,
     ) -> None:
-        """Resume a parked call, whose client has come back with answers."""
+        """Resume a parked call with the answers of its client."""
         if self._again.pop(state, None) is not None:
             return self._call(number, message, owner, meta, now, step)
         call = self._parked.get(state)
@@ -322,7 +322,7 @@ class LegacyServer:
             self._park(call, unasked, now, step)
 
     def _put(self, question: _Question, call: _Call, now: float, step: Step) -> None:
-        """Ask the client of a call, now or when it comes back."""
+        """Ask the client of a call, now or when it repeats the call."""
         needed = QUESTIONS[question.method]
         if needed not in call.capabilities:
             return _refuse(step, question, f"the client lacks the capability {needed!r}", METHOD_NOT_FOUND)

@@ -1,6 +1,6 @@
 """Modern subscriptions at a server of the handshake era (docs/reference/eras.md). Pure.
 
-A ``subscriptions/listen`` becomes one ``resources/subscribe`` for each resource that nobody follows yet; it is
+A ``subscriptions/listen`` becomes one ``resources/subscribe`` for each resource that no subscription follows yet; it is
 acknowledged when the server has answered these. A notification of the server is copied for each subscription it
 concerns.
 """
@@ -126,7 +126,7 @@ class ServerSubscriptions:
         step.to_clients.append(messages.notification(ACKNOWLEDGED, encode(params)))
 
     def end(self, number: int, step: Step) -> None:
-        """End a subscription that its client cancelled; unsubscribe from what nobody else follows."""
+        """End a subscription that its client cancelled; unsubscribe from resources that no other one follows."""
         listen = self._listens.pop(number)
         for uri in listen.uris:
             users = self._subscribed.get(uri, set())

@@ -42,7 +42,7 @@ FRAME: Final = 1 / 20
 BUDGET: Final = 0.02
 """Seconds of a frame that are spent on received records; the rest waits for the next frame."""
 BUSY: Final = 2000
-"""Records per second above which only every second frame is painted: nobody reads faster."""
+"""Records per second above which only every second frame is painted: faster updates are unreadable."""
 SLOW: Final = 10
 """Frames between two updates of the header and of every screen except Traffic."""
 POLL: Final = 2.0

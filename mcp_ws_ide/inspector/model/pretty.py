@@ -14,7 +14,7 @@ Piece = tuple[str, str]
 """Text, and its kind: ``key``, ``string``, ``number``, ``word``, ``mark`` or ``other``."""
 
 MAX_LINES: Final = 20_000
-"""Lines that are formatted; nobody scrolls further."""
+"""Lines that are formatted; the rest is cut."""
 MAX_INDENT: Final = 24
 """Levels up to which the indent grows."""
 _TOKEN: Final = re.compile(
