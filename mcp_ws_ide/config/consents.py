@@ -41,8 +41,8 @@ class _ConsentFile(msgspec.Struct):
 class Consents:
     """The consents, kept in one private file beside the key of their digests.
 
-    The key makes digests useless to guess from: only the gateway can compute one, and none reveals the secrets that
-    went into it. If the file cannot be read, every entry that :meth:`needed` is asked about needs a new consent.
+    Only the gateway can compute a digest, which takes the key, and no digest reveals the secrets that went into it.
+    If the file cannot be read, every entry that :meth:`needed` is asked about needs a new consent.
 
     Args:
         path: the file.

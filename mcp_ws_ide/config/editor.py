@@ -327,7 +327,7 @@ class ConfigEditor:
             raise EditRefused(500, f"the consent cannot be saved: {error.strerror}") from None
 
     def _write_both(self, name: str, before: Snapshot, text: str, consent: Consent | None) -> str:
-        """Write consent, then file: the old content of the file does not match the new consent, and so awaits one."""
+        """Write the consent, then the file: in between, the old entry does not match it, and so awaits consent."""
         previous = self._consents.of(self._key, name)
         if consent != previous:
             self._consents.set(self._key, name, consent)

@@ -40,7 +40,7 @@ SWITCHED_OFF: Final = 'switched off by "disabled" or "enabled"'
 """Reason of a server that its author disabled."""
 
 _KIND_OF_KEY: Final = {"command": "stdio", "url": "http", "python": "python", "group": GROUP}
-"""The four keys one of which says how a server is reached, and the kind that it implies before its URL is known."""
+"""The keys that say how a server is reached (an entry has one of the four), with the kind that each implies."""
 _KIND_OF_TYPE: Final = {
     **{kind: kind for kind in URL_SCHEMES},
     "streamable-http": "http",

@@ -34,7 +34,7 @@ OAUTH_KINDS: Final = frozenset({"http", "sse"})
 SHARING: Final = ("auto", "never", "always")
 """Values of :attr:`ServerSpec.sharing`."""
 MAX_MEMBERS: Final = 32
-"""Most servers in one group."""
+"""Maximum number of servers in one group."""
 DEFAULT_TIMEOUTS: Final[Mapping[str, float]] = {
     "connect_timeout": 10.0,
     "read_timeout": 300.0,

@@ -42,7 +42,7 @@ MAX_PAGES: Final = 100
 MAX_LIST_BYTES: Final = 8 << 20
 """Longest merged answer, in bytes; items beyond it are omitted."""
 LEAST_ITEM_BYTES: Final = 128
-"""Bytes that an item counts at least, which bounds the number of items too."""
+"""Bytes that an item counts as, if it is smaller; this bounds the number of items too."""
 UNAVAILABLE_KEY: Final = "mcp-ws-ide/unavailable"
 """Member of ``_meta`` with the members that are missing from a result, wholly or in part, and the reasons."""
 MAX_NOTE: Final = 500

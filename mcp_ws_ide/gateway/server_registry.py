@@ -1,7 +1,7 @@
 """All servers: those configured, those removed that still serve a session, and groups named by a URL.
 
-Implements :class:`~mcp_ws_ide.gateway.server.TransportFactory`: it makes their transports, and holds all of their
-processes below ``max_processes``. Knows nothing of sessions.
+Implements :class:`~mcp_ws_ide.gateway.server.TransportFactory`: it makes their transports, and keeps the number of
+their processes within ``max_processes``. Knows nothing of sessions.
 """
 
 from __future__ import annotations

@@ -310,7 +310,7 @@ class Session:
             self._link.close(code, reason)
 
     def private_upstream_lost(self, reason: str) -> None:
-        """Fail the requests to the session's private upstream, then end the session (docs/reference/binding.md, 6.5)."""
+        """Fail the requests to the private upstream, then end the session (docs/reference/binding.md, 6.5)."""
         self._fail_private(reason)
         self.end(CloseCode.UPSTREAM_ENDED, reason)
 

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 MAX_ITEMS: Final = 1000
-"""Most messages of one batch; the rest is dropped and reported."""
+"""Maximum number of messages of one batch; the rest is dropped and reported."""
 
 _items_of = msgspec.json.Decoder(list[msgspec.Raw]).decode
 

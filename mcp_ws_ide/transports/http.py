@@ -53,7 +53,7 @@ from mcp_ws_ide.transports.tasked import CLOSE_TIMEOUT, INTERNAL_ERROR_REASON, w
 STEADY: Final = 5.0
 """Seconds after which an event stream counts as having worked, so that the next delay is short again."""
 MAX_PAGES: Final = 20
-"""Most pages of a tool list that are requested for one call."""
+"""Maximum number of pages of a tool list that are requested for one call."""
 OPENING_TIMEOUT: Final = 5.0
 """Seconds that closing waits for the answer to an ``initialize`` that has left, to end its session."""
 NOTIFICATION_TIMEOUT: Final = 10.0

@@ -14,11 +14,11 @@ from mcp_ws_ide.core.messages import Message
 NAMED_BY: Final = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 """The member of params that ``Mcp-Name`` mirrors, by method."""
 MAX_TOOLS: Final = 1000
-"""Most tools whose ``x-mcp-header`` annotations are remembered."""
+"""Maximum number of tools whose ``x-mcp-header`` annotations are remembered."""
 MAX_DEPTH: Final = 16
 """Deepest nesting of properties that is searched for annotations."""
 MAX_ANNOTATIONS: Final = 64
-"""Most annotations of one tool; servers commonly accept a hundred headers, or a few KiB of them."""
+"""Maximum number of annotations of one tool; servers commonly accept a hundred headers, or a few KiB of them."""
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")
 _PLAIN: Final = re.compile(r"[\x20-\x7e]*")

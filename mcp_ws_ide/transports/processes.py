@@ -29,7 +29,7 @@ SPAWN_TIMEOUT: Final = 10.0
 CLOSE_TIMEOUT: Final = 2.0
 """Seconds for the supervisor to kill every process and exit."""
 ORPHAN_ROUNDS: Final = 20
-"""Most searches for processes of a dead supervisor; killed ones may have started others in the meantime."""
+"""Maximum number of searches for processes of a dead supervisor; killed ones may have started others meanwhile."""
 PROGRAM: Final = Path(__file__).with_name("supervisor.py")
 """The supervisor, which runs as a program of its own."""
 

@@ -28,14 +28,14 @@ from mcp_ws_ide.transports.tasked import TaskedTransport
 from mcp_ws_ide.version import __version__
 
 MAX_CONNECTIONS: Final = 256
-"""Most simultaneous connections of one attachment, event streams included."""
+"""Maximum number of simultaneous connections of one attachment, event streams included."""
 KEEPALIVE_EXPIRY: Final = 4.0
 """Seconds to keep an idle connection: less than the 5 s after which common servers close theirs, because a request
 that crosses the close has an unknown outcome."""
 WRITE_TIMEOUT: Final = 30.0
-"""Seconds after which a request fails of which the server accepts no byte."""
+"""Seconds after which a request fails if the server accepts no byte of it."""
 MAX_REDIRECTS: Final = 3
-"""Most redirects of one request."""
+"""Maximum number of redirects of one request."""
 ERROR_BYTES: Final = 64 << 10
 """Bytes that are read of the body of an error."""
 EVENT_OVERHEAD: Final = 1024

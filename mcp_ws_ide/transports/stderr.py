@@ -16,7 +16,7 @@ from typing import Any, Final
 from mcp_ws_ide.transports.lines import printable
 
 READ_BYTES: Final = 16 << 10
-"""Most bytes taken from stderr in one read."""
+"""Maximum number of bytes taken from stderr in one read."""
 LOOP_SHARE: Final = 0.1
 """Largest share of the event loop's time for stderr; a server that floods it waits at its pipe in the meantime."""
 SHORTEST_PAUSE: Final = 0.001

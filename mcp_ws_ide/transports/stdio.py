@@ -27,7 +27,7 @@ from mcp_ws_ide.transports.tasked import CLOSED_REASON, INTERNAL_ERROR_REASON, w
 from mcp_ws_ide.write_batching import Turns
 
 READ_BYTES: Final = 1 << 18
-"""Most bytes taken from stdout in one read."""
+"""Maximum number of bytes taken from stdout in one read."""
 PIPE_BYTES: Final = 1 << 20
 """Size requested for the pipes of messages (Linux), for fewer wake-ups with large messages."""
 DRAIN_TIMEOUT: Final = 1.0

@@ -38,7 +38,7 @@ from mcp_ws_ide.errors import GATEWAY_ERRORS, INTERNAL_ERROR, INVALID_PARAMS
 REFUSALS: Final = frozenset({-32601, -32022})
 """Error codes with which servers without a handshake answer ``initialize``."""
 MAX_ROUNDS: Final = 10
-"""Most rounds of questions in one call; the SDKs have the same limit."""
+"""Maximum number of rounds of questions in one call; the SDKs have the same limit."""
 
 _INTERNAL_JSON: Final = b'"\\u0000mcp-ws-'
 """Start of :data:`~mcp_ws_ide.core.bridges.client_subscription.INTERNAL_ID` in JSON."""
