@@ -387,12 +387,8 @@ class LegacyServer:
         del self._calls[call.server_id]
         self._by_client.pop(call.client_id, None)
         if len(self._again) >= MAX_PARKED:
-            return _error(
-                step,
-                call.client_id,
-                INTERNAL_ERROR,
-                f"{MAX_PARKED} calls are waiting for users to visit a page, which is the maximum; try again later",
-            )
+            text = f"{MAX_PARKED} calls are waiting for users to visit a page, which is the maximum; try again later"
+            return _error(step, call.client_id, INTERNAL_ERROR, text)
         state = self._new_state()
         self._again[state] = (call.owner, now + self._park_time)
         requests = {
@@ -412,11 +408,8 @@ class LegacyServer:
             return _refuse(step, question, f"Method not found: {method}", METHOD_NOT_FOUND)
         calls = [c for c in self._calls.values() if c.method in INTERACTIVE and c.answer is None]
         if len({c.owner for c in calls} | set(self._ghosts.values())) > 1:
-            return _refuse(
-                step,
-                question,
-                "several clients share this server, and the request does not say which one it is for",
-            )
+            reason = "several clients share this server, and the request does not say which one it is for"
+            return _refuse(step, question, reason)
         if calls:
             waiting = [c for c in calls if c.client_id] or calls
             return self._put(question, waiting[-1], now, step)
