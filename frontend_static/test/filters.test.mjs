@@ -23,7 +23,7 @@ test("the page knows the keys, values and units of the table", () => {
 test("what the page leaves out is an error that names the reason", () => {
   assert.deepEqual(differences.filter(({ page }) => page.startsWith("refused")).map(({ term }) => term), ["~regex", "is:marked"]);
   assert.throws(() => parseFilter("~regex"), /regular expressions are not supported on this page/);
-  assert.throws(() => parseFilter("is:marked"), /"marked" is not known/);
+  assert.throws(() => parseFilter("is:marked"), /"marked" is not one of/);
 });
 
 for (const { filter, matches, page = matches } of cases) {

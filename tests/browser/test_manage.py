@@ -384,10 +384,10 @@ def test_a_mistake_in_a_filter_is_shown_at_its_character(tab, managed):
     messages(tab).first.wait_for()
     before = messages(tab).count()
     for text, at, message in (
-        ("kind:requests", 6, "known values: request"),
+        ("kind:requests", 6, "is not one of request"),
         ("tool:a (lat:>5", 8, "not closed"),
         ("size:>10x", 6, "is not a comparison"),
-        ("colour:red", 1, 'key "colour" is not known'),
+        ("colour:red", 1, 'unknown key "colour"'),
         ("a | ", 5, "missing"),
         ("~a+", 1, "regular expressions"),
     ):

@@ -33,7 +33,7 @@ export const LIMITS = { characters: MAX_CHARACTERS, depth: MAX_DEPTH };
  * @throws FilterError with the position of the mistake.
  */
 export function parseFilter(text: string): Test {
-  if (text.length > MAX_CHARACTERS) throw new FilterError(`the filter is longer than ${MAX_CHARACTERS} characters`, MAX_CHARACTERS);
+  if (text.length > MAX_CHARACTERS) throw new FilterError(`a filter has at most ${MAX_CHARACTERS} characters`, MAX_CHARACTERS);
   if (text.trim() === "") return () => true;
   const parser = new Parser(text);
   const test = parser.either(0);
@@ -70,7 +70,7 @@ class Parser {
     if (this.#takes("(")) {
       const opened = this.#at - 1;
       const test = this.either(depth + 1);
-      if (!this.#takes(")")) throw new FilterError('"(" is not closed', opened);
+      if (!this.#takes(")")) throw new FilterError('this "(" is not closed', opened);
       return test;
     }
     if (next === "" || "&|)".includes(next)) throw this.#error("a term is missing here");
@@ -85,7 +85,7 @@ class Parser {
       return (row) => `${row.id}\n${textOf(row)}`.includes(text);
     }
     const key = Object.hasOwn(KEYS, name) ? KEYS[name] : undefined;
-    if (key === undefined) throw this.#error(`key "${name}" is not known; known keys: ${Object.keys(KEYS).join(", ")}`);
+    if (key === undefined) throw this.#error(`unknown key "${name}"; known keys: ${Object.keys(KEYS).join(", ")}`);
     this.#at += name.length + 1;
     const start = this.#at;
     const value = key.type === "id" ? this.#raw() : this.#value();
@@ -121,7 +121,7 @@ class Parser {
   }
 
   end(): void {
-    if (this.#next() !== "") throw this.#error('")" closes nothing');
+    if (this.#next() !== "") throw this.#error('this ")" has no matching "("');
   }
 
   #error(message: string): FilterError {
@@ -217,7 +217,7 @@ function word(values: readonly string[], of: (row: Row) => string): Key {
 }
 
 function unknownValue(value: string, values: readonly string[], at: number): FilterError {
-  return new FilterError(`value "${value}" is not known; known values: ${values.join(", ")}`, at);
+  return new FilterError(`"${value}" is not one of ${values.join(", ")}`, at);
 }
 
 function flagTest(value: string, at: number): Test {
@@ -246,7 +246,7 @@ function comparison(units: Readonly<Record<string, number>>, of: (row: Row) => n
     const unit = match?.[3] !== undefined && Object.hasOwn(units, match[3]) ? units[match[3]] : undefined;
     const compare = OPERATORS[match?.[1] ?? "="];
     if (match === null || unit === undefined || compare === undefined) {
-      throw new FilterError(`"${value}" is not a comparison; write >500, <=20 or =3, with a unit of ${Object.keys(units).filter(Boolean).join(", ")} if you like`, at);
+      throw new FilterError(`"${value}" is not a comparison; write for example >500, <=20 or =3, with a unit of ${Object.keys(units).filter(Boolean).join(", ")} if you like`, at);
     }
     const limit = Number(match[2]) * unit;
     return (row) => {
@@ -259,7 +259,7 @@ function comparison(units: Readonly<Record<string, number>>, of: (row: Row) => n
 
 function sinceTest(value: string, at: number): Test {
   const start = ago(value) ?? today(value);
-  if (start === undefined) throw new FilterError(`"${value}" is not a time; write 30s, 10m, 2h or 21:05`, at);
+  if (start === undefined) throw new FilterError(`"${value}" is not a time; write for example 30s, 10m, 2h or 21:05`, at);
   return ({ record }) => record.time >= start;
 }
 
