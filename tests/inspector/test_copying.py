@@ -116,7 +116,7 @@ def test_what_cannot_be_asked_again_is_said():
     cut = t.send("c>", call(1), truncated=True)
     question = t.send("c<", {"id": 1, "method": "roots/list"})
     note = t.send("c>", {"method": "notifications/initialized"})
-    for row, words in ((cut, "cut"), (question, "client's request"), (note, "client's request")):
+    for row, words in ((cut, "truncated"), (question, "client's request"), (note, "client's request")):
         with pytest.raises(NoCommand, match=words):
             call_of(t.journal, row, "http://h/")
 

@@ -146,7 +146,9 @@ async def test_reasons_in_several_lines_are_one(tmp_path):
     t = Transcript()
     lines = [
         t.message("c>", call(1)),
-        t.line(kind="event", event="upstream_closed", detail="\n      it exited\n\n   with   code 3"),
+        t.line(
+            kind="event", event="upstream_closed", detail="\n      the process exited\n\n   with   code 3"
+        ),
     ]
     async with opened(tmp_path, lines) as person:
         await person.press("6")

@@ -312,7 +312,7 @@ class Spill:
         try:
             file: IO[bytes] = tempfile.TemporaryFile(prefix="mcp-ws-inspect-", buffering=0)  # noqa: SIM115
         except OSError as error:
-            self.trouble = f"cannot create the spill file: {error.strerror}"
+            self.trouble = f"cannot create the temporary file for message texts: {error.strerror}"
             file = open(os.devnull, "r+b", buffering=0)  # noqa: SIM115 - reads as empty
         self._files.append(file)
         self._starts.append(self._end)
@@ -330,7 +330,7 @@ class Spill:
                 written = os.pwrite(descriptor, view, position)
                 view, position = view[written:], position + written
         except OSError as error:
-            self.trouble = f"cannot write the spill file: {error.strerror}"
+            self.trouble = f"cannot write the temporary file for message texts: {error.strerror}"
 
     def read(self, offset: int, length: int) -> bytes:
         """Return ``length`` bytes at ``offset``, within one segment; bytes that could not be written read as zeros."""
