@@ -324,9 +324,9 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         """Start the gateway with Jupyter, not with the first request, so that mistakes are logged early."""
         gateway = self.runtime.gateway
         logging.getLogger("mcp_ws_ide").parent = serverapp.log  # as Jupyter does with Tornado's loggers
-        self.log.info(
-            "mcp-ws-ide %s: %d servers at %smcp-ws/", __version__, len(gateway.servers), serverapp.base_url
-        )
+        number = len(gateway.servers)
+        count = f"{number} server{'' if number == 1 else 's'}"
+        self.log.info("mcp-ws-ide %s: %s at %smcp-ws/", __version__, count, serverapp.base_url)
         if serverapp.allow_origin == "*":
             self.log.warning(
                 "mcp-ws-ide: allow_origin='*' lets every web page try to connect; list origins instead"
