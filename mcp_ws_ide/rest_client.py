@@ -19,6 +19,7 @@ from websockets.sync.client import connect
 from mcp_ws_ide.core.binding import TAP_SUBPROTOCOL
 from mcp_ws_ide.discovery import RunningGateway, websocket_url
 from mcp_ws_ide.errors import ConnectError, Unauthorized
+from mcp_ws_ide.tokens import TOKEN_PREFIX
 
 TIMEOUT: Final = 15.0
 """Seconds for one REST call."""
@@ -96,6 +97,8 @@ class GatewayClient:
         message = str(answer["message"]) if isinstance(answer, dict) and "message" in answer else ""
         if status in (401, 403):
             hint = "give a token with --token-file or JUPYTER_TOKEN"
+            if self._gateway.token.startswith(TOKEN_PREFIX):
+                hint = "a gateway token opens servers only; give Jupyter's token with --token-file or JUPYTER_TOKEN"
             return Unauthorized(
                 f"{self._gateway.url} refused ({status}): {message or 'no credential'}; {hint}"
             )

@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import sys
+import time
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any, Final
@@ -260,10 +261,8 @@ def run_servers(find: Find, options: argparse.Namespace) -> int:
         print(visible(f"{line}  {server['reason']}").rstrip())
     sys.stdout.flush()  # in one file, the problems stand below the list
     for problem in answer["problems"]:
-        print(
-            visible(f"{problem['severity']}: {problem['source']}: {problem['key']}: {problem['reason']}"),
-            file=sys.stderr,
-        )
+        parts = (problem["severity"], problem["source"], problem["key"], problem["reason"])
+        print(visible(": ".join(part for part in parts if part)), file=sys.stderr)
     return 0
 
 
@@ -292,11 +291,9 @@ def run_mint(find: Find, options: argparse.Namespace) -> int:
 def run_list(find: Find, options: argparse.Namespace) -> int:
     """Run ``token list``."""
     for token in GatewayClient(find()).call("GET", "tokens")["tokens"]:
-        print(
-            visible(
-                f"{token['id']} {','.join(token['servers'])} expires={token['expires']:.0f} {token['note']}"
-            )
-        )
+        expires = time.strftime("%Y-%m-%d %H:%M", time.localtime(token["expires"]))
+        line = f"{token['id']} {','.join(token['servers'])} expires {expires} {token['note']}"
+        print(visible(line).rstrip())
     return 0
 
 

@@ -6,6 +6,7 @@ import json
 import time
 from typing import Any, Final
 
+from mcp_ws_ide.inspector.model.records import target_in
 from mcp_ws_ide.inspector.sanitise import visible
 
 ARROWS: Final = {
@@ -44,8 +45,15 @@ def _what(record: dict[str, Any]) -> str:
         return visible(f"* {record['event']} {record['detail'] or ''}")
     if record["kind"] == "noise":
         return visible(f"{record['event']}: {record['raw']}")
-    identifier = "" if record["id"] is None else f"id={json.dumps(record['id'])} "
-    text = (
-        f"{record['kind']:<12} {record['method'] or ''} {identifier}{record['size']} B {record['raw'] or ''}"
-    )
-    return visible(text)
+    identifier = "" if record["id"] is None else f"id={json.dumps(record['id'])}"
+    parts = (record["method"], _target(record), identifier, f"{record['size']} B", record["raw"])
+    return visible(f"{record['kind']:<12} {' '.join(part for part in parts if part)}")
+
+
+def _target(record: dict[str, Any]) -> str:
+    if not record["method"] or not record["raw"]:
+        return ""
+    try:
+        return target_in(json.loads(record["raw"]))
+    except (ValueError, RecursionError):  # shortened by the gateway, or nested too deeply
+        return ""

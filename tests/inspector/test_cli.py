@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -70,6 +71,7 @@ async def test_tail_finds_the_server_and_shows_both_legs_without_secrets(jupyter
     assert await interrupt(process) == 130
     text = "".join(lines)
     assert "client →" in text
+    assert "tools/call echo id=" in text
     assert "← server" in text
     assert "hunter2" not in text
     assert jupyter.token not in text
@@ -87,12 +89,16 @@ async def test_tail_json_prints_one_object_per_record(jupyter):
     assert [r["seq"] for r in records] == sorted(r["seq"] for r in records)
 
 
-def test_tokens_are_minted_listed_and_revoked(jupyter):
+def test_tokens_are_minted_listed_and_revoked(jupyter, tmp_path):
     minted = run(jupyter, "token", "mint", "--server", "fast", "--expires", "1h", "--note", "for a test")
     assert minted.stdout.startswith("mcpws_")
     listed = run(jupyter, "token", "list").stdout
-    assert "for a test" in listed
+    assert re.search(r"fast expires \d{4}-\d\d-\d\d \d\d:\d\d for a test$", listed, re.M)
     token_id = next(line.split()[0] for line in listed.splitlines() if "for a test" in line)
+    file = tmp_path / "agent.token"
+    file.write_text(minted.stdout)
+    refused = run(jupyter, "servers", "--token-file", str(file))
+    assert "a gateway token opens servers only" in refused.stderr
     assert run(jupyter, "token", "revoke", token_id).returncode == 0
     assert "for a test" not in run(jupyter, "token", "list").stdout
     assert run(jupyter, "token", "revoke", token_id).returncode == 1

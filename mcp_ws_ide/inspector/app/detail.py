@@ -98,7 +98,11 @@ def wrapped(line: list[Part], width: int, indent: int = 0) -> list[list[Part]]:
 
     for text, style in line:
         for word in _WORDS.findall(text):
-            if room < cell_len(word) <= width - indent and not word.isspace():
+            if word.isspace():
+                if indent and cell_len(word) >= room:
+                    room = 0  # a line that is indented does not begin with the space between two words
+                    continue
+            elif room < cell_len(word) <= width - indent:
                 room = begin()
             start = 0
             while start < len(word):

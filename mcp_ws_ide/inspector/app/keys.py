@@ -174,6 +174,8 @@ leg:upstream  lat:>500  size:>10k  id:7  id:"7"  since:10m  is:marked  ~regex  w
 Status        … pending   OK   FAIL isError   ERR JSON-RPC error   CXL cancelled   LOST link or server ended   \
 ASK input_required   ? response may have been missed
 Direction     c client   g gateway   s server
+Columns       total  ms from request to response   upstr  of these in the server   gw+  of these in the gateway   \
+size  bytes
 """
 
 HELP: Final = "\n".join([*(f"{key.keys:<{HELP_INDENT}}{key.help}" for key in KEYS), "", _LEGEND])

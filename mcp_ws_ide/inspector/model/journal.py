@@ -21,7 +21,7 @@ from mcp_ws_ide.inspector.model.records import (
     Status,
     content_of,
     decode,
-    part,
+    target_in,
 )
 from mcp_ws_ide.inspector.model.statistics import Statistics
 from mcp_ws_ide.inspector.model.store import MAX_RECORDS, MAX_SPILL, PROBLEM, Store
@@ -30,8 +30,6 @@ from mcp_ws_ide.observe.tap_record import TapRecord
 
 MAX_PROBLEMS: Final = 5000
 """Problems kept, newest first out of all; the counts include older ones."""
-TARGETS: Final = ("name", "uri", "taskId")
-"""Members of ``params`` that name the target of a request."""
 ENDLESS: Final = frozenset({"subscriptions/listen"})
 """Requests that stay open for as long as they are useful."""
 ALARMING: Final = frozenset({"link_lost", "dropped", "log_level_stripped"})
@@ -132,7 +130,7 @@ class Journal:
     def add(self, record: TapRecord, changes: Changes) -> None:
         """Add one record."""
         content = content_of(record)
-        target = _target(content) if record.kind in ("request", "notification") else ""
+        target = target_in(content) if record.kind in ("request", "notification") else ""
         row = self.store.append(record, target)
         outcome = self.pairing.add(row, record, content)
         changes.changed += outcome.changed
@@ -268,11 +266,3 @@ class Journal:
             gone = next((key for key, old in self.sessions.items() if old.closed), next(iter(self.sessions)))
             del self.sessions[gone]
         return session
-
-
-def _target(content: dict[str, Any]) -> str:
-    params = part(content, "params")
-    for name in TARGETS:
-        if isinstance(value := part(params, name), str):
-            return value
-    return ""

@@ -57,6 +57,8 @@ class Status(IntEnum):
     """The inspector was not watching when the response may have passed."""
 
 
+TARGETS: Final = ("name", "uri", "taskId")
+"""Members of ``params`` that name the target of a request."""
 KINDS: Final = {kind.name.lower(): kind for kind in Kind}
 LANES: Final = {
     ("client", "in"): Lane.CLIENT_IN,
@@ -103,6 +105,15 @@ def part(content: Any, *path: str) -> Any:
             return None
         content = content.get(name)
     return content
+
+
+def target_in(content: Any) -> str:
+    """Return what a request or notification is about: a tool, prompt, resource or task; ``""`` if nothing."""
+    params = part(content, "params")
+    for name in TARGETS:
+        if isinstance(value := part(params, name), str):
+            return value
+    return ""
 
 
 def id_text(raw: msgspec.Raw) -> bytes:
