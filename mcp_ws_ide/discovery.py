@@ -120,7 +120,8 @@ def _read_token(path: str | None) -> str | None:
     try:
         token = Path(path).read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise UnusableArgument(f"the token file {path} cannot be read: {error}") from None
+        reason = getattr(error, "strerror", None) or error
+        raise UnusableArgument(f"the token file {path} cannot be read: {reason}") from None
     if not token:  # falling back to another credential would be a surprise
         raise UnusableArgument(f"the token file {path} is empty")
     return token

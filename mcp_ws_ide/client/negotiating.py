@@ -214,8 +214,9 @@ def _check(url: str, transports: Sequence[str]) -> None:
 def _nothing_works(refused: Mapping[str, ConnectError]) -> ConnectError:
     names: dict[str, list[str]] = {}
     for name, error in refused.items():
-        names.setdefault(str(error), []).append(name)
-    detail = "; ".join(f"{', '.join(same)}: {reason}" for reason, same in names.items())
+        answer = str(error).replace("ws", "http", 1) if str(error).startswith("ws") else str(error)
+        names.setdefault(answer, []).append(name)  # the same answer over two transports is reported once
+    detail = "; ".join(f"{', '.join(same)}: {refused[same[0]]}" for same in names.values())
     kinds = {type(error) for error in refused.values()}
     kind = kinds.pop() if len(kinds) == 1 else ConnectError
     return kind(detail)

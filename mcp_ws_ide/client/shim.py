@@ -32,7 +32,7 @@ from mcp_ws_ide.core.binding import SERVER_NAME
 from mcp_ws_ide.core.headers import brings_credential, check_headers
 from mcp_ws_ide.core.messages import one_line
 from mcp_ws_ide.discovery import RunningGateway, check_name, endpoint_url, find_gateway
-from mcp_ws_ide.errors import ConnectError, UnusableArgument, UnusableHeader
+from mcp_ws_ide.errors import ConnectError, Unauthorized, UnusableArgument, UnusableHeader
 from mcp_ws_ide.ide_entries import IDES, TOKEN_VARIABLE, entry
 from mcp_ws_ide.rest_client import GatewayClient
 from mcp_ws_ide.version import __version__
@@ -63,10 +63,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"mcp-ws-connect: {error}", file=sys.stderr)
         return 2
     except ConnectError as error:
-        print(f"mcp-ws-connect: {error}", file=sys.stderr)
+        print(f"mcp-ws-connect: {error}{_cure(error, options)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _cure(error: ConnectError, options: argparse.Namespace) -> str:
+    """Return what to do about an error, as far as the command line tells; ``""`` if it does not."""
+    if "target" not in options:
+        return ""
+    if "://" in options.target and "/mcp-ws/servers/" not in options.target:
+        return "; the address of a server behind a gateway ends in /mcp-ws/servers/NAME"
+    if isinstance(error, Unauthorized):
+        return f"; give a token with --token-file or {TOKEN_VARIABLE}"
+    return ""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -183,7 +194,8 @@ def _read_headers(path: str) -> dict[str, str]:
     try:
         lines = Path(path).read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UnusableArgument(f"the header file {path} cannot be read: {error}") from None
+        reason = getattr(error, "strerror", None) or error
+        raise UnusableArgument(f"the header file {path} cannot be read: {reason}") from None
     headers: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
         if line.strip():

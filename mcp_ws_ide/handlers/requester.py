@@ -77,11 +77,16 @@ def find_server(requester: Requester, name: str) -> Server:
     gateway = requester.runtime.gateway
     server = gateway.find(name)
     if server is None:
-        configured = ", ".join(sorted(gateway.servers)) or "none"
-        unread = "".join(f"; a configuration file cannot be read: {problem}" for problem in gateway.unread)
-        message = f"server {name!r} is not configured; configured servers: {configured}{unread}"
-        raise refusal(requester.runtime, 404, "unknown_server", message)
+        raise refusal(requester.runtime, 404, "unknown_server", not_configured(requester.runtime, name))
     return server
+
+
+def not_configured(runtime: Runtime, name: str) -> str:
+    """Return the message about an unknown server: which servers there are, and which files cannot be read."""
+    gateway = runtime.gateway
+    configured = ", ".join(sorted(gateway.servers)) or "none"
+    unread = "".join(f"; a configuration file cannot be read: {problem}" for problem in gateway.unread)
+    return f"server {name!r} is not configured; configured servers: {configured}{unread}"
 
 
 def usable_server(requester: Requester, name: str) -> Server:

@@ -83,7 +83,7 @@ def test_mistakes_end_in_words(jupyter):
         (["no/name"], 2, "server name"),
         ([], 2, "NAME|URL"),
         (["config", "emacs", "fast"], 2, "invalid choice"),
-        (["config", "vscode", "nope"], 1, "no server"),
+        (["config", "vscode", "nope"], 1, "configured servers: "),
         (["config", "vscode", "+fast+git"], 2, "a group in mcp.json"),
         (["config", "vscode", "fast", "--days", "nan"], 2, "not above 0"),
         (["fast", "--give-up-after", "-1"], 2, "not above 0"),
@@ -94,7 +94,9 @@ def test_mistakes_end_in_words(jupyter):
         (["http://"], 2, "is not a valid address"),
         (["ws://localhost:99999/mcp-ws/servers/fast"], 2, "65535"),
         (["config", "vscode", "fast", "--url", "http://localhost:99999"], 2, "65535"),
-        (["fast", "--token-file", "/no/such/file"], 2, "cannot be read"),
+        (["fast", "--token-file", "/no/such/file"], 2, "cannot be read: No such file or directory\n"),
+        ([jupyter.url], 1, "ends in /mcp-ws/servers/NAME"),
+        ([f"{jupyter.url}mcp-ws/servers/fast"], 1, "; give a token with --token-file or MCP_WS_TOKEN"),
         (["fast", "--url", "http://127.0.0.1:9/"], 1, "reached"),
     ):
         done = run(jupyter, *arguments)

@@ -16,6 +16,7 @@ from mcp_ws_ide.config.spec import ConfigProblem
 from mcp_ws_ide.gateway import Session
 from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.handlers.base import GatewayHandler
+from mcp_ws_ide.handlers.requester import not_configured
 
 
 class ApiHandler(GatewayHandler, APIHandler):
@@ -58,7 +59,7 @@ class ApiHandler(GatewayHandler, APIHandler):
         """Return the configured server with this name, or raise 404."""
         server = self.runtime.gateway.servers.get(name) if isinstance(name, str) else None
         if server is None:
-            raise web.HTTPError(404, f"server {str(name)[:100]!r} is not configured")
+            raise web.HTTPError(404, not_configured(self.runtime, str(name)[:100]))
         return server
 
 
