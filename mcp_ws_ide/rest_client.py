@@ -61,9 +61,7 @@ class GatewayClient:
         except urllib.error.HTTPError as error:
             raise self.refused(error.code, error.read(10_000)) from None
         except (urllib.error.URLError, TimeoutError, OSError) as error:
-            raise ConnectError(
-                f"{self._gateway.url} cannot be reached: {getattr(error, 'reason', error)}"
-            ) from None
+            raise self._unreachable(getattr(error, "reason", error)) from None
         try:
             answer: dict[str, Any] = json.loads(text or b"{}")
         except ValueError:
@@ -87,6 +85,12 @@ class GatewayClient:
         if self._gateway.token:
             headers["Authorization"] = f"token {self._gateway.token}"
         return headers
+
+    def _unreachable(self, reason: object) -> ConnectError:
+        detail = getattr(reason, "strerror", None) or reason
+        return ConnectError(
+            f"{self._gateway.url} cannot be reached: {detail}; check that Jupyter is running at this address"
+        )
 
     def refused(self, status: int, body: bytes) -> ConnectError:
         """Return the error for an HTTP status of the gateway."""
@@ -136,7 +140,7 @@ class GatewayClient:
         except ConnectionClosed as error:
             raise ConnectError(f"the gateway closed the tap: {error}") from None
         except (OSError, WebSocketException) as error:
-            raise ConnectError(f"{self._gateway.url} cannot be reached: {error}") from None
+            raise self._unreachable(error) from None
 
 
 async def in_thread(call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:

@@ -117,7 +117,11 @@ def test_servers_and_sessions_are_listed(jupyter):
         (["nonsense"], 2, "invalid choice"),
         (["token", "mint", "--server", "x", "--expires", "soon"], 2, "duration"),
         (["token", "revoke", "../x"], 2, "token id"),
-        (["servers", "--url", "http://127.0.0.1:9/"], 1, "reached"),
+        (
+            ["servers", "--url", "http://127.0.0.1:9/"],
+            1,
+            "reached: Connection refused; check that Jupyter is running",
+        ),
         (["servers", "--url", "ftp://x"], 2, "address"),
         (["servers", "--url", "http://localhost:99999"], 2, "65535"),
         (["servers", "--url", "http://[::1/hub/user-redirect/"], 2, "address"),
