@@ -153,7 +153,7 @@ async def test_a_message_over_the_limit_ends_the_attachment_in_words():
 @pytest.mark.parametrize(
     ("status", "words"),
     [
-        (HTTPStatus.UNAUTHORIZED, "refused the credential"),
+        (HTTPStatus.UNAUTHORIZED, "requires a credential"),
         (HTTPStatus.NOT_FOUND, "nothing at this address"),
         (HTTPStatus.FOUND, "302"),
         (HTTPStatus.INTERNAL_SERVER_ERROR, "500"),
