@@ -20,6 +20,8 @@ from mcp_ws_ide.credentials import Credential
 
 ADMITTED_FOR: Final = 5.0
 """Seconds for which an admitted head may be repeated."""
+BODY_SECONDS: Final = 5.0
+"""Seconds that the body of an admitted head may take beyond that: a call at the very end is a call like any other."""
 MAX_ADMISSIONS: Final = 1000
 """Heads that are remembered; one more forgets the oldest."""
 
@@ -69,9 +71,9 @@ class Admissions:
         known = self._known.get(head_of(request))
         return known if known is not None and self.still_holds(known) else None
 
-    def still_holds(self, admission: Admission) -> bool:
-        """Whether an admission is still valid: not expired, and its gateway token alive."""
-        if admission.until < time.monotonic():
+    def still_holds(self, admission: Admission, extra: float = 0.0) -> bool:
+        """Whether an admission is still valid: not expired for longer than ``extra`` seconds, and its token alive."""
+        if admission.until + extra < time.monotonic():
             return False
         return admission.token_id is None or self._token_alive(admission.token_id)
 

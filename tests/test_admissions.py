@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncIterator
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
 import pytest
 
-from mcp_ws_ide.admissions import ADMITTED_FOR
+from mcp_ws_ide.admissions import ADMITTED_FOR, BODY_SECONDS, Admission, Admissions
 from tests.conftest import MODERN, Jupyter, until
 from tests.handlers.test_security import cookie_of
 from tests.handlers.test_streamable_http import Http, events
@@ -149,6 +150,16 @@ async def test_an_admission_ends(http, jupyter):
     async with asyncio.timeout(ADMITTED_FOR + 5):
         while served(jupyter)[0] == before:
             await http.modern(1, "tools/list")
+
+
+@pytest.mark.parametrize(("expired", "holds"), [(0.5, True), (BODY_SECONDS + 0.5, False)])
+def test_a_body_that_ends_just_after_its_admission_is_taken(expired, holds):
+    """The call that is under way when an admission expires was refused with 401, which no client repeats."""
+    until = time.monotonic() - expired
+    admission = Admission("fast", "me", ("", "", ""), "token", None, {}, until)
+    assert not Admissions(lambda token: True).still_holds(admission)
+    assert Admissions(lambda token: True).still_holds(admission, BODY_SECONDS) is holds
+    assert not Admissions(lambda token: False).still_holds(admission, BODY_SECONDS)
 
 
 async def test_a_client_that_leaves_ends_its_exchange_on_the_short_way_too(http, jupyter):

@@ -20,7 +20,7 @@ from jupyter_server.prometheus.metrics import HTTP_REQUEST_DURATION_SECONDS
 from tornado import httputil, web
 from tornado.routing import Router
 
-from mcp_ws_ide.admissions import Admission
+from mcp_ws_ide.admissions import BODY_SECONDS, Admission
 from mcp_ws_ide.credentials import Watched
 from mcp_ws_ide.handlers.post_exchange import PostExchange
 from mcp_ws_ide.handlers.post_headers import JSON
@@ -92,7 +92,8 @@ class RepeatedPost:
     def start(self, body: bytes) -> None:
         """Handle the message. An answer that is alone and quick needs no task; everything else gets one."""
         self.request.body = body
-        if not self._runtime.admissions.still_holds(self._admission):  # the body may have been slow
+        # The body may have been slow.
+        if not self._runtime.admissions.still_holds(self._admission, BODY_SECONDS):
             return self._fail(401, "the credential is no longer valid; send the request again")
         self._connection.set_close_callback(self._exchange.writer.client_left)  # type: ignore[attr-defined]
         with self._errors():
