@@ -25,7 +25,7 @@ from mcp_ws_ide.client import (
 )
 from mcp_ws_ide.sdk import as_message
 from tests.chaos import ChaosLink
-from tests.conftest import DEMO, FAST_SERVER, MODERN, Jupyter, until
+from tests.conftest import BOUND, DEMO, FAST_SERVER, MODERN, Jupyter, until
 
 FAST = Reconnect(first_delay=0.01, max_delay=0.05, give_up_after=20)
 
@@ -202,7 +202,7 @@ async def test_refusals_that_cannot_heal_do_not_loop(jupyter, status):
     url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
     transport = websocket_transport(url, reconnect=FAST)
     async with transport as (read, _):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(BOUND):
             with pytest.raises(anyio.EndOfStream):
                 await read.receive()
         assert str(status) in str(transport.error)
@@ -224,7 +224,7 @@ async def test_ends_that_would_repeat_themselves_do_not_loop(code):
 
     server = await serve(once, "127.0.0.1", 0, subprotocols=["mcp.resume.v1"])
     transport = websocket_transport(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/", reconnect=FAST)
-    async with transport as (read, _), asyncio.timeout(10):
+    async with transport as (read, _), asyncio.timeout(BOUND):
         with pytest.raises(anyio.EndOfStream):
             await read.receive()
         assert f"{code} because" in str(transport.error)
@@ -256,7 +256,7 @@ async def test_a_plain_server_works_visibly_without_resume():
     states: list = []
     url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
     transport = websocket_transport(url, reconnect=FAST, on_state=states.append)
-    async with asyncio.timeout(10), Client(transport, mode="2026-07-28") as client:
+    async with asyncio.timeout(BOUND), Client(transport, mode="2026-07-28") as client:
         with pytest.raises(MCPError) as lost:
             await client.call_tool("once", {})
         assert lost.value.error.data == {"outcome": "unknown"}
@@ -321,7 +321,7 @@ async def test_leaving_is_prompt_and_proper_while_nobody_reads_what_has_come(jup
 async def test_leaving_while_disconnected_does_not_hang(jupyter):
     states: list = []
     async with ChaosLink(jupyter.port, 1) as link:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(BOUND):
             async with websocket_transport(
                 through(jupyter, link),
                 token=jupyter.token,
@@ -444,7 +444,7 @@ async def test_giving_up_is_in_time_and_answers_what_could_not_even_be_queued():
         reconnect=Reconnect(first_delay=0.01, max_delay=0.02, give_up_after=0.5),
         on_state=states.append,
     )
-    async with asyncio.timeout(10), Client(transport, mode="2026-07-28") as client:
+    async with asyncio.timeout(BOUND), Client(transport, mode="2026-07-28") as client:
         await until(lambda: "Reconnecting" in names(states))
         calls = [client.call_tool("x", {"text": "z" * 1000}) for _ in range(6)]
         results = await asyncio.gather(*calls, return_exceptions=True)

@@ -10,7 +10,7 @@ from websockets.asyncio.server import serve
 
 from tests.chaos import ChaosLink
 from tests.client.test_negotiating import NETWORKS, OnlyGreetings, locations, url_through
-from tests.conftest import until
+from tests.conftest import BOUND, until
 from tests.frontend.conftest import QUICK, Refused, endpoint, in_chromium, session_of
 from tests.interop.nginx import Nginx
 
@@ -214,6 +214,6 @@ async def test_closing_while_it_connects_ends_the_attempt(drivers, own, kind):
     await until(lambda: "connecting" in driver.states)
     await driver.do("abandon")
     with pytest.raises(Refused, match=r"closed"):
-        await asyncio.wait_for(connecting, 10)
+        await asyncio.wait_for(connecting, BOUND)
     assert driver.states.count("connecting") == 1
     silent.close()

@@ -11,7 +11,7 @@ import pytest
 from mcp.shared.exceptions import MCPError
 
 from mcp_ws_ide.client import ConnectError, Unauthorized, connect
-from tests.conftest import DEMO, FAST_SERVER, Jupyter, until
+from tests.conftest import BOUND, DEMO, FAST_SERVER, Jupyter, until
 from tests.interop.test_python_2 import elicit, roots, sample, text_of
 
 CALLBACKS = {"elicitation_callback": elicit, "sampling_callback": sample, "list_roots_callback": roots}
@@ -89,7 +89,7 @@ async def test_a_subscription_hears_of_changes_in_any_member(several):
         client.listen(tools_list_changed=True) as changes,
     ):
         await client.call_tool("demo__grow", {})
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(BOUND):
             async for event in changes:
                 assert "Tool" in type(event).__name__
                 break

@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import httpx
 import pytest
 
-from tests.conftest import MODERN, QUICK, Jupyter, Peer, free_port, wait_until
+from tests.conftest import BOUND, MODERN, QUICK, Jupyter, Peer, free_port, wait_until
 
 ROOT = Path(__file__).parents[2]
 USERS = {"alice-token": "alice", "bob-token": "bob", "test-token-0123456789": "root"}
@@ -95,7 +95,7 @@ async def page_of(jupyter: Jupyter, user: str = "alice") -> str:
     def shown() -> str:
         return server_of(jupyter, user).get("authorization", {}).get("url", "")
 
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(BOUND):
         while not (page := await asyncio.to_thread(shown)):
             await asyncio.sleep(0.02)
     return page

@@ -17,7 +17,7 @@ from mcp_ws_ide.inspector.app.dialogs import Help, Prompt
 from mcp_ws_ide.inspector.app.panes import Capabilities, Ladder, Pane, Problems, Sessions, Stats
 from mcp_ws_ide.inspector.app.rows import Line, Rows
 from mcp_ws_ide.inspector.model.records import Kind, Status
-from tests.conftest import FAST_SERVER, Jupyter, Peer
+from tests.conftest import BOUND, FAST_SERVER, Jupyter, Peer
 
 SIZE = (80, 24)
 EVIL = "\x1b]2;0wned\x07\u202etxt[bold]x[/]\x9b31m"
@@ -39,7 +39,7 @@ class Seat:
 
     async def until(self, condition: Callable[[], Any], what: str = "the condition") -> Any:
         try:
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(BOUND):
                 while not (value := condition()):
                     await self.pilot.pause(0.02)
         except TimeoutError:

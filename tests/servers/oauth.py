@@ -158,7 +158,7 @@ class StepUp:
 @server.tool()
 async def meet() -> str:
     """Return once two calls are here."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await meeting.wait()
     return "met"
 

@@ -273,7 +273,7 @@ async def test_cancelling_a_modern_request_closes_its_response(make):
         client.send("tools/call", {"name": "slow"}, 1)
         await until(lambda: server.requests)
         client.send("notifications/cancelled", {"requestId": 1}, modern=False)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(BOUND):
             await closed.wait()
         assert [request.message["method"] for request in server.requests] == ["tools/call"]
         assert client.receiver.messages == []
