@@ -154,7 +154,7 @@ async def test_a_session_resumes_on_another_poll_link_and_on_no_other_kind(jupyt
         await link.send(json.dumps({**resume, "token": resumed["token"]}))
         gone = json.loads(await link.recv())
         assert gone["mcp.ws"] == "gone"
-        assert "one kind of link" in gone["reason"]
+        assert "resume it over the same kind" in gone["reason"]
 
 
 async def test_a_goodbye_ends_the_session_and_any_other_end_keeps_it(jupyter, client):
