@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
-
-import pytest
 
 from tests.conftest import TESTS
 
@@ -40,7 +37,6 @@ def test_children_of_tests_have_default_signals_and_no_settings_of_python(tmp_pa
     assert [name for name in names if name.startswith(("PYTHON", "JUPYTER"))] == ["PYTHONPATH"]
 
 
-@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 def test_make_passes_on_only_the_variables_it_names():
     kept = {
         "HOME": "/h o'me",
