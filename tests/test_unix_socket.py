@@ -91,7 +91,7 @@ def on_socket(tmp_path_factory) -> Iterator[OnSocket]:
 def test_commands_say_that_a_port_is_needed(on_socket, module, arguments):
     done = on_socket.run(module, *arguments)
     assert done.returncode == 1
-    assert f"the Unix socket {on_socket.path} only" in done.stderr
+    assert f"only on the Unix socket {on_socket.path}" in done.stderr
     assert "TCP port" in done.stderr
 
 
