@@ -61,15 +61,18 @@ class Message:
 
     __slots__ = ("data", "error", "extra", "id", "kind", "method", "params", "result")
 
-    def __init__(self, data: bytes, envelope: Envelope, extra: bytes) -> None:
+    def __init__(self, data: bytes, envelope: Envelope) -> None:
         self.data = data
         self.id = bytes(envelope.id)
-        self.method = _canonical(bytes(envelope.method))
+        self.method = method = bytes(envelope.method)
         self.params = bytes(envelope.params)
         self.result = bytes(envelope.result)
         self.error = bytes(envelope.error)
-        self.extra = extra
-        self.kind = _classify(self, bytes(envelope.jsonrpc))
+        version = bytes(envelope.jsonrpc)
+        self.extra = b"" if _is_canonical(self, version) else _unknown_members(data)
+        if b"\\" in method:
+            self.method = _without_escapes(method)
+        self.kind = _classify(self, version)
 
     def __repr__(self) -> str:
         return (
@@ -160,8 +163,7 @@ def parse(data: bytes) -> Message:
             since 2025-06-18.
     """
     try:
-        envelope = _decode_envelope(data)
-        extra = b"" if _is_canonical(envelope, len(data)) else _unknown_members(data)
+        return Message(data, _decode_envelope(data))
     except msgspec.ValidationError:
         raise MalformedMessage(INVALID_REQUEST, _not_an_object(data)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
@@ -171,7 +173,6 @@ def parse(data: bytes) -> Message:
         raise MalformedMessage(PARSE_ERROR, f"not valid JSON: {error}") from None
     except RecursionError:
         raise MalformedMessage(PARSE_ERROR, "JSON is nested too deeply") from None
-    return Message(data, envelope, extra)
 
 
 def _without_lone_surrogates(data: bytes) -> bytes:
@@ -180,25 +181,26 @@ def _without_lone_surrogates(data: bytes) -> bytes:
     return _ESCAPE.sub(lambda match: match[0] if match[1] is None else b"\\ufffd", data)
 
 
-def _is_canonical(envelope: Envelope, size: int) -> bool:
+def _is_canonical(message: Message, version: bytes) -> bool:
     """Return whether a message has each known member at most once, no other member, and no white space.
 
     Then its length is exactly the sum of its parts; a duplicate, an unknown member, an escaped key or a blank makes it
     longer. The common case costs a few additions instead of a second parse.
     """
-    total = 1
-    for overhead, raw in (
-        (11, envelope.jsonrpc),  # len('"jsonrpc":') plus the comma or brace that follows
-        (6, envelope.id),
-        (10, envelope.method),
-        (10, envelope.params),
-        (10, envelope.result),
-        (9, envelope.error),
-    ):
-        length = len(memoryview(raw))
-        if length:
-            total += overhead + length
-    return total == size
+    size = 1  # each member adds its name, quotes and colon, plus the comma or brace that follows
+    if version:
+        size += 11 + len(version)
+    if message.id:
+        size += 6 + len(message.id)
+    if message.method:
+        size += 10 + len(message.method)
+    if message.params:
+        size += 10 + len(message.params)
+    if message.result:
+        size += 10 + len(message.result)
+    if message.error:
+        size += 9 + len(message.error)
+    return size == len(message.data)
 
 
 def _unknown_members(data: bytes) -> bytes:
@@ -276,9 +278,9 @@ def _check_id(raw: bytes) -> None:
     decode_id(raw)
 
 
-def _canonical(method: bytes) -> bytes:
+def _without_escapes(method: bytes) -> bytes:
     """Return a method without needless escapes: methods are compared as bytes."""
-    return _encode(_decode_str(method)) if b"\\" in method and method[0] == ord('"') else method
+    return _encode(_decode_str(method)) if method[0] == ord('"') else method
 
 
 def _decode_method(raw: bytes) -> str:
@@ -425,6 +427,12 @@ def _build(
     message = Message.__new__(Message)
     message.kind, message.id, message.method = kind, raw_id, method
     message.params, message.result, message.error, message.extra = params, result, error, extra
+    if not extra and raw_id and result and not (method or params or error):
+        message.data = b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (raw_id, result)
+        return message
+    if not extra and raw_id and method and params and not (result or error):
+        message.data = b'{"jsonrpc":"2.0","id":%b,"method":%b,"params":%b}' % (raw_id, method, params)
+        return message
     parts = [b'{"jsonrpc":"2.0"']
     if raw_id:
         parts += (b',"id":', raw_id)
