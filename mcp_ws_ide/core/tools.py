@@ -6,15 +6,19 @@ callable.
 
 from __future__ import annotations
 
+import json
+import unicodedata
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
+from typing import Final
 
 import msgspec
 from msgspec import Raw
 
 from mcp_ws_ide.core import messages
-from mcp_ws_ide.core.lenient_json import members_of
-from mcp_ws_ide.core.messages import Message
-from mcp_ws_ide.errors import INVALID_PARAMS
+from mcp_ws_ide.core.lenient_json import encode, members_of
+from mcp_ws_ide.core.messages import Kind, Message
+from mcp_ws_ide.errors import INVALID_PARAMS, INVALID_REQUEST
 
 
 class ToolRules(msgspec.Struct, frozen=True):
@@ -38,43 +42,133 @@ class _Tool(msgspec.Struct):
     name: str = ""
 
 
-class _List(msgspec.Struct):
-    tools: list[Raw] = []
-
-
 class _Call(msgspec.Struct):
     name: str = ""
 
 
-def refusal(rules: tuple[ToolRules, ...], raw_id: bytes, params: bytes) -> Message | None:
-    """Return the error for a ``tools/call`` that the rules forbid; None if they permit it.
+CALL: Final = "tools/call"
+"""The method that runs a tool."""
 
-    The error reads like the one for a tool that does not exist.
+
+def problem(rules: tuple[ToolRules, ...], message: Message) -> tuple[int, str] | None:
+    """Return the code and text of the error for a message of a client that must not pass; None if it may.
+
+    Besides calls of tools that a rule forbids, this refuses what a server could read as another message. JSON parsers
+    differ: some ignore the case of member names (Go, and others if told to), take the first of two members of one name,
+    or end a string at U+0000. The rules are checked against one reading, so there must be no other.
+
+    A forbidden call gets the error of a tool that does not exist.
+
+    Args:
+        rules: all of them must permit the tool.
+        message: a message of the client; it must be forwarded as :func:`~mcp_ws_ide.core.messages.with_id` builds it.
     """
+    text = _other_reading(message)
+    if text is None and message.method_name == CALL and message.kind is not Kind.REQUEST:
+        text = f"{CALL} needs an id where tools are restricted"
+    if text is not None:
+        return INVALID_REQUEST, text
+    text = _forbidden(rules, message.params) if message.method_name == CALL else None
+    return None if text is None else (INVALID_PARAMS, text)
+
+
+def _forbidden(rules: tuple[ToolRules, ...], params: bytes) -> str | None:
     try:
         name = msgspec.json.decode(params, type=_Call).name
     except (msgspec.DecodeError, RecursionError):
-        return messages.error(raw_id, INVALID_PARAMS, "params.name must be a string")
-    alike = [member for member in members_of(params) if member.casefold() == "name" and member != "name"]
-    if alike:  # some servers ignore the case of members, and would take this one
-        text = (
-            f"params has {alike[0]!r} beside 'name', which is refused where tools are restricted; remove it"
-        )
-        return messages.error(raw_id, INVALID_PARAMS, text)
-    if all(rule.permit(name) for rule in rules):
-        return None
-    return messages.error(raw_id, INVALID_PARAMS, f"Unknown tool: {name[:200]}")
+        return "params.name must be a string"
+    text = _other_call(params, name)
+    if text is None and not all(rule.permit(name) for rule in rules):
+        return f"Unknown tool: {name[:200]}"
+    return text
 
 
-def visible(rules: tuple[ToolRules, ...], result: bytes) -> bytes:
-    """Return a result of ``tools/list`` without forbidden tools; the others keep their bytes."""
+def visible(rules: tuple[ToolRules, ...], message: Message) -> Message:
+    """Return a result without forbidden tools; a message without a list of tools is returned as it came.
+
+    The other tools keep their bytes.
+    """
+    members = members_of(message.result)
+    lists = [name for name in members if name == "tools" or _folded(name) == "tools"]
+    if not lists:
+        return message
+    for name in lists:
+        if bytes(memoryview(members[name])[:1]) == b"[":
+            members[name] = Raw(encode(_permitted(rules, members[name])))
+    return messages.rebuild(message, message.id, result=encode(members))
+
+
+def _permitted(rules: tuple[ToolRules, ...], tools: Raw) -> list[Raw]:
     try:
-        tools = msgspec.json.decode(result, type=_List).tools
-        kept = [tool for tool in tools if all(rule.permit(_name(tool)) for rule in rules)]
+        listed = msgspec.json.decode(tools, type=list[Raw])
+        return [tool for tool in listed if all(rule.permit(_name(tool)) for rule in rules)]
     except (msgspec.DecodeError, RecursionError):
-        kept = []
-    return messages.with_member(result, "tools", msgspec.json.encode(kept))
+        return []
 
 
 def _name(tool: Raw) -> str:
     return msgspec.json.decode(tool, type=_Tool).name
+
+
+# --- other readings of a message ------------------------------------------------------------------
+
+_REFUSED: Final = "refused where tools are restricted"
+
+
+def _folded(name: str) -> str:
+    """Return a name as the most tolerant parsers compare it.
+
+    They ignore case by Unicode's rules (U+212A for ``k``, U+017F for ``s``, U+0131 for ``i``), compatibility forms and
+    accents, dashes and underscores (Go's encoding/json/v2), white space and control characters, and whatever follows a
+    U+0000 (parsers in C).
+    """
+    plain = unicodedata.normalize("NFKD", name.partition("\0")[0])
+    return "".join(character for character in plain.upper().casefold() if character.isalnum())
+
+
+_ENVELOPE: Final = {_folded(name): name for name in ("jsonrpc", "id", "method", "params", "result", "error")}
+_PARAMS: Final = {
+    _folded(name): name for name in ("name", "arguments", "_meta", "task", "inputResponses", "requestState")
+}
+
+
+def _other_reading(message: Message) -> str | None:
+    """Return what is ambiguous about an envelope; None if nothing is."""
+    method = message.method_name
+    if method != CALL and _folded(method) == _folded(CALL):
+        return f"method {method[:200]!r} reads like {CALL!r}, {_REFUSED}"
+    if not message.extra:
+        return None
+    return _alike("the message", members_of(b"{%b}" % message.extra[1:]), _ENVELOPE)
+
+
+def _other_call(params: bytes, name: str) -> str | None:
+    """Return what is ambiguous about the params of a call; None if nothing is."""
+    if "\0" in name:
+        return f"params.name contains U+0000, {_REFUSED}"
+    members = members_of(params)
+    if len(encode(members)) != len(params):  # white space, escapes or duplicates
+        try:
+            names = _names(params)
+        except (ValueError, RecursionError) as error:
+            return f"params cannot be searched for duplicate members: {error}"
+        if len(names) > len(members):
+            twice = next(member for member in members if names.count(member) > 1)
+            return f"params has {twice[:200]!r} twice, {_REFUSED}; remove one"
+    return _alike("params", members, _PARAMS)
+
+
+def _names(params: bytes) -> list[str]:
+    """Return the names of all members of a JSON object, in order and with duplicates."""
+    outermost: list[str] = json.loads(
+        params, object_pairs_hook=lambda pairs: [pair[0] for pair in pairs], parse_int=str, parse_float=str
+    )
+    return outermost
+
+
+def _alike(where: str, members: Iterable[str], known: dict[str, str]) -> str | None:
+    for member in members:
+        name = known.get(_folded(member), member)
+        if name != member:
+            return f"{where} has {member[:200]!r}, which some servers read as {name!r}, {_REFUSED}; remove it"
+    return None

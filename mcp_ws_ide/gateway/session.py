@@ -18,7 +18,7 @@ from mcp_ws_ide.core.era import Era
 from mcp_ws_ide.core.messages import Kind, Message
 from mcp_ws_ide.core.resume import GatewayEnd
 from mcp_ws_ide.core.session import SessionCore
-from mcp_ws_ide.core.tools import ToolRules, refusal, visible
+from mcp_ws_ide.core.tools import ToolRules, problem, visible
 from mcp_ws_ide.errors import (
     CANCELLED,
     GATEWAY_CLOSING,
@@ -157,25 +157,32 @@ class Session:
     def _try_forward(self, effect: Forward) -> None:
         """Forward a message; an internal error fails only this request, and never costs the link."""
         try:
-            if self._rules and effect.message.method == b'"tools/call"' and self._forbidden(effect):
-                return
-            self.attachments.forward(effect)
+            permitted = self._permitted(effect) if self._rules else effect
+            if permitted is not None:
+                self.attachments.forward(permitted)
         except Exception:
             log.exception("a message for server %s could not be passed on", self.server.name)
             if effect.pending is not None:
                 self.attachments.fail(effect.pending, INTERNAL_ERROR, INTERNAL)
 
-    def _forbidden(self, effect: Forward) -> bool:
-        """Answer a call that allow and deny lists forbid; return whether they do."""
-        pending = effect.pending
-        if pending is None:
-            return False
-        error = refusal(self._rules, pending.raw_id, effect.message.params)
-        if error is None:
-            return False
-        self.core.answered(pending)
-        self.send(error, pending, 0.0, False)
-        return True
+    def _permitted(self, effect: Forward) -> Forward | None:
+        """Return what allow and deny lists let pass, rebuilt so that no server reads it differently; None if nothing.
+
+        A forbidden request is answered, a forbidden response fails what it answers, a forbidden notification is lost.
+        """
+        message, pending = effect.message, effect.pending
+        refused = problem(self._rules, message)
+        if refused is None:
+            passes = messages.with_id(message, message.id)
+            return Forward(passes, effect.modern, effect.params, pending)
+        if message.kind is Kind.RESPONSE:
+            return Forward(messages.error(message.id, *refused), effect.modern, effect.params, pending)
+        if message.kind is Kind.REQUEST and pending is not None:
+            self.core.answered(pending)
+            self.send(messages.error(message.id, *refused), pending, 0.0, False)
+        else:
+            self.observe("dropped", refused[1])
+        return None
 
     def _answer_cancelled(self, pending: Pending | None) -> None:
         """End the HTTP response of a cancelled request: the server need not answer it."""
@@ -202,8 +209,10 @@ class Session:
             received: when the bytes of the upstream arrived (``time.perf_counter``); 0.0 for the gateway's own.
             droppable: whether it may be dropped when the window is full.
         """
-        if self._rules and message.result and b'"tools"' in message.result:
-            message = self._visible(message)
+        if (
+            self._rules and message.result
+        ):  # also of another request: a client may reuse the id of a cancelled one
+            message = visible(self._rules, message)
         if self.info.fragile and len(message.data) > FRAGILE_MAX_BYTES:
             message = self._too_large(message, answered)
         data, counters = message.data, self.server.counters
@@ -238,13 +247,6 @@ class Session:
         faults, self.faults = self.faults, None
         self.send(message, None, 0.0, False)
         self.faults = faults
-
-    def _visible(self, message: Message) -> Message:
-        """Hide forbidden tools from any result with a list of tools, not from answers to ``tools/list`` alone: a client
-        may reuse an id before the answer to its cancelled request has come."""
-        if not messages.member(message.result, "tools").lstrip().startswith(b"["):
-            return message
-        return messages.rebuild(message, message.id, result=visible(self._rules, message.result))
 
     def _too_large(self, message: Message, answered: Pending | None) -> Message:
         text = (

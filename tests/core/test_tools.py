@@ -6,18 +6,26 @@ import json
 
 import pytest
 
-from mcp_ws_ide.core.tools import ToolRules, refusal, visible
-from mcp_ws_ide.errors import INVALID_PARAMS
+from mcp_ws_ide.core import messages
+from mcp_ws_ide.core.tools import ToolRules, problem, visible
+from mcp_ws_ide.errors import INVALID_PARAMS, INVALID_REQUEST
+
+DENY = (ToolRules(deny=("secret",)),)
 
 
 def refused(params: bytes, *rules: ToolRules) -> str | None:
     """The text of the error for a call; None if it is permitted."""
-    error = refusal(rules, b"1", params)
+    call = messages.request(b"1", "tools/call", params)
+    error = problem(rules, call)
     if error is None:
         return None
-    answer = json.loads(error.data)
-    assert (answer["id"], answer["error"]["code"]) == (1, INVALID_PARAMS)
-    return answer["error"]["message"]
+    assert error[0] == INVALID_PARAMS
+    return error[1]
+
+
+def shown(result: bytes, *rules: ToolRules) -> bytes:
+    """A result as the client gets it."""
+    return visible(rules, messages.response(b"1", result)).result
 
 
 def test_a_name_must_match_an_allowed_pattern_and_no_denied_one():
@@ -45,12 +53,116 @@ def test_a_second_name_in_another_case_is_refused():
     assert "'Name'" in text
 
 
+@pytest.mark.parametrize(
+    "params",
+    [
+        '{"name":"a","NAME":"secret"}',
+        '{"Name":"secret","name":"a"}',
+        '{"name":"a","n\\u0061Me":"secret"}',
+        '{"name":"a","na_me":"secret"}',
+        '{"name":"a","n-ame":"secret"}',
+        '{"name":"a"," name":"secret"}',
+        '{"name":"a","name\\u0000x":"secret"}',
+        '{"name":"a","\\uff4e\\uff41\\uff4d\\uff45":"secret"}',
+        '{"name":"a","arguments":{},"Arguments":{"x":1}}',
+        '{"name":"a","ta\u017fk":{}}',
+        '{"name":"a","tas\u212a":{}}',
+        '{"name":"a","input_responses":{}}',
+    ],
+)
+def test_a_member_that_some_parser_takes_for_a_known_one_is_refused(params):
+    text = refused(params.encode(), *DENY)
+    assert text is not None
+    assert "which some servers read as" in text
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        b'{"name":"secret","name":"a"}',
+        b'{"name":"secret", "n\\u0061me":"a"}',
+        b'{"arguments":{"name":"x"},"name":"secret","name":"a"}',
+        b'{"name":"a","arguments":{},"arguments":{}}',
+        b'{"name":"secret","arguments":' + b'{"a":' * 50 + b"1" + b"}" * 50 + b',"name":"a"}',
+    ],
+)
+def test_a_duplicate_member_of_params_is_refused(params):
+    text = refused(params, *DENY)
+    assert text is not None
+    assert "twice" in text
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        b'{ "name" : "a", "arguments" : {"name":"secret","name":"x","Name":"secret","n":1e400,"big":'
+        + b"9" * 5000
+        + b"}}",
+        b'{"name":"a","_meta":{"Name":"secret","io.modelcontextprotocol/protocolVersion":"2026-07-28"}}',
+        b'{"n\\u0061me":"a","cursor":null,"title":"x"}',
+    ],
+)
+def test_arguments_and_meta_are_the_tools_own(params):
+    assert refused(params, *DENY) is None
+
+
+def test_a_name_that_ends_early_in_some_languages_is_refused():
+    text = refused(b'{"name":"secret\\u0000x"}', *DENY)
+    assert text is not None
+    assert "U+0000" in text
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        '"method":"ping","Method":"tools/call","params":{"name":"secret"}',
+        '"method":"tools/call","params":{"name":"a"},"Params":{"name":"secret"}',
+        '"method":"tools/call","params":{"name":"a"},"param\u017f":{"name":"secret"}',
+        '"method":"tools/call","params":{"name":"a"},"\u0131d":2',
+        '"method":"notifications/x","ID":2',
+        '"result":{},"METHOD":"tools/call","PARAMS":{"name":"secret"}',
+        '"method":"Tools/Call","params":{"name":"secret"}',
+        '"method":"tools/call\\u0000","params":{"name":"secret"}',
+    ],
+)
+@pytest.mark.parametrize("raw_id", ['"id":1,', ""])
+def test_an_envelope_that_some_parser_reads_differently_is_refused(members, raw_id):
+    if members.startswith('"result"'):
+        raw_id = '"id":1,'
+    message = messages.parse(f'{{"jsonrpc":"2.0",{raw_id}{members}}}'.encode())
+    error = problem(DENY, message)
+    assert error is not None
+    assert error[0] == INVALID_REQUEST
+
+
+def test_a_call_without_an_id_is_refused():
+    assert problem(DENY, messages.notification("tools/call", b'{"name":"a"}')) is not None
+
+
+def test_unknown_members_of_an_envelope_pass():
+    message = messages.parse(b'{"jsonrpc":"2.0","id":1,"method":"ping","trace":{"Method":1},"options":2}')
+    assert problem(DENY, message) is None
+
+
 def test_lists_hide_forbidden_tools_and_keep_the_bytes_of_the_others():
     result = b'{"tools":[{"name":"a","x":1.10},{"name":"b"}],"nextCursor":"c"}'
-    shown = visible((ToolRules(deny=("b",)),), result)
-    assert b'{"name":"a","x":1.10}' in shown
-    assert json.loads(shown) == {"tools": [{"name": "a", "x": 1.1}], "nextCursor": "c"}
+    filtered = shown(result, ToolRules(deny=("b",)))
+    assert b'{"name":"a","x":1.10}' in filtered
+    assert json.loads(filtered) == {"tools": [{"name": "a", "x": 1.1}], "nextCursor": "c"}
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        b'{"t\\u006fols":[{"name":"b"}]}',
+        b'{"Tools":[{"name":"b"}]}',
+        b'{"tools":[{"name":"b"}],"tools":null}',
+        b'{"tools":[{"name":"b"}],"tools":[{"n\\u0061me":"b"}]}',
+    ],
+)
+def test_no_spelling_of_a_list_shows_a_forbidden_tool(result):
+    assert b'"b"' not in shown(result, ToolRules(deny=("b",)))
 
 
 def test_a_list_that_cannot_be_read_shows_nothing():
-    assert json.loads(visible((ToolRules(deny=("b",)),), b'{"tools":[7]}')) == {"tools": []}
+    assert json.loads(shown(b'{"tools":[7]}', ToolRules(deny=("b",)))) == {"tools": []}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from pathlib import Path
 
 import httpx
 import pytest
@@ -10,7 +12,10 @@ from mcp.shared.exceptions import MCPError
 
 from mcp_ws_ide.client import Unauthorized, connect
 from tests.conftest import DEMO, MODERN, Jupyter, Peer
-from tests.handlers.test_poll import Poller
+from tests.handlers.test_poll import Poller, lines_of
+from tests.handlers.test_streamable_http import Http
+
+TOLERANT = str(Path(__file__).parents[1] / "servers" / "tolerant.py")
 
 
 @pytest.fixture
@@ -129,3 +134,99 @@ async def test_another_spelling_of_name_goes_round_no_list(narrowed):
             1, "tools/call", {"name": "echo", "Name": "crash", "arguments": {"text": "x"}}
         )
         assert "'Name'" in answer["error"]["message"]
+
+
+# --- servers that read JSON differently -----------------------------------------------------------
+
+META = json.dumps(MODERN)
+AMBIGUOUS = [
+    '"method":"tools/call","params":{"name":"open","Name":"secret"%s}',
+    '"method":"tools/call","params":{"n\\u0061Me":"secret","name":"open"%s}',
+    '"method":"tools/call","params":{"name":"secret","name":"open"%s}',
+    '"method":"tools/call","params":{"name":"secret", "n\\u0061me":"open"%s}',
+    '"method":"tools/call","params":{"name":"open"%s},"Params":{"name":"secret"}',
+    '"method":"tools/call","params":{"name":"open"%s},"param\u017f":{"name":"secret"}',
+    '"method":"ping","params":{"name":"secret"%s},"METHOD":"tools/call"',
+    '"method":"tools/call\\u0000","params":{"name":"secret"%s}',
+    '"method":"tools/call","params":{"name":"secret\\u0000"%s}',
+    '"method":"TOOLS/CALL","params":{"name":"secret"%s}',
+]
+"""Members of calls of "secret" for a tolerant parser, and of "open", or of nothing, for a strict one."""
+
+
+def texts(*, modern: bool) -> list[str]:
+    """The ambiguous messages, as requests and as notifications, then one clean call."""
+    meta = f',"_meta":{META}' if modern else ""
+    bodies = [body % meta for body in AMBIGUOUS]
+    requests = [f'{{"jsonrpc":"2.0","id":{number},{body}}}' for number, body in enumerate(bodies)]
+    clean = f'{{"jsonrpc":"2.0","id":"last","method":"tools/call","params":{{"name":"open"{meta}}}}}'
+    return [*requests, *(f'{{"jsonrpc":"2.0",{body}}}' for body in bodies), clean]
+
+
+@pytest.fixture(params=["first", "last"])
+def tolerant(make_jupyter, tmp_path, request) -> Jupyter:
+    command = [TOLERANT, request.param, str(tmp_path / "ran")]
+    entry = {
+        "command": sys.executable,
+        "args": ["-I", *command],
+        "mcp_ws": {"tools": {"deny": ["*secret"]}},
+    }
+    group = {"group": ["tolerant"]}
+    return make_jupyter({"tolerant": entry, "team": group})
+
+
+async def through_socket(peer: Peer, modern: bool) -> None:
+    for text in texts(modern=modern):
+        await peer.link.send(text)
+    answer: dict = {}
+    while answer.get("id") != "last":
+        answer = await peer.receive()
+        if isinstance(answer.get("id"), int):
+            assert "error" in answer, answer
+    assert "result" in answer
+
+
+async def test_no_spelling_of_a_call_reaches_a_server_that_reads_it_differently(tolerant, tmp_path):
+    for protocol in ("mcp", "mcp.resume.v1"):
+        for modern in (False, True):
+            async with tolerant.connect("tolerant", subprotocols=[protocol]) as link:
+                if protocol != "mcp":
+                    await link.send('{"mcp.ws":"open"}')
+                    await link.recv()
+                peer = Peer(link)
+                if not modern:
+                    await peer.initialize()
+                await through_socket(peer, modern)
+    async with httpx.AsyncClient(timeout=20) as client:
+        http = Http(tolerant, client, "tolerant")
+        await http.initialize()
+        for text in texts(modern=False):
+            answer = await http.post(text)
+        assert "result" in answer.text
+        http = Http(tolerant, client, "tolerant")
+        for text in texts(modern=True):
+            decoded = json.loads(text)
+            head = {"MCP-Protocol-Version": "2026-07-28", "Mcp-Method": decoded["method"].rstrip("\0")}
+            await http.post(text, **head, **{"Mcp-Name": "open"})
+        poller = Poller(tolerant, client, "tolerant")
+        await poller.hello()
+        body = "\n".join([json.dumps(poller.head()), *texts(modern=True)])
+        answer = await client.post(poller.url, content=body.encode(), headers=poller.headers)
+        poller.sent += len(texts(modern=True))
+        answered = lines_of(answer)
+        while not any(frame.get("id") == "last" for frame in answered):
+            answered = await poller.poll()
+    assert set((tmp_path / "ran").read_text().split()) == {"open"}
+
+
+async def test_a_group_forwards_no_ambiguous_call_to_a_restricted_member(tolerant, tmp_path):
+    async with tolerant.connect("team") as link:
+        peer = Peer(link)
+        answer: dict = {}
+        for text in texts(modern=True):
+            await link.send(
+                text.replace('"open"', '"tolerant__open"').replace('"secret', '"tolerant__secret')
+            )
+            answer = await peer.receive() if '"id"' in text else answer
+        assert "result" in answer
+    assert set((tmp_path / "ran").read_text().split()) == {"open"}
