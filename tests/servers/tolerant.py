@@ -7,7 +7,7 @@ It writes each tool it runs on a line of the file in its second argument.
 import json
 import sys
 
-WHICH, RAN = sys.argv[1:3]
+WHICH, RAN = sys.argv[1:3] if __name__ == "__main__" else ("last", "")
 TOOLS = [{"name": name, "inputSchema": {"type": "object"}} for name in ("open", "secret")]
 
 
@@ -30,9 +30,14 @@ def result(method, params):
     return {"resultType": "complete"}
 
 
-for line in sys.stdin:
-    message = json.loads(line, object_pairs_hook=plain)
-    method = message.get("method", "").partition("\0")[0].casefold()
-    answer = result(method, message.get("params") or {}) if method else None
-    if answer is not None and message.get("id") is not None:
-        print(json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": answer}), flush=True)
+def main():
+    for line in sys.stdin:
+        message = json.loads(line, object_pairs_hook=plain)
+        method = message.get("method", "").partition("\0")[0].casefold()
+        answer = result(method, message.get("params") or {}) if method else None
+        if answer is not None and message.get("id") is not None:
+            print(json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": answer}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
