@@ -1,0 +1,55 @@
+"""The functions behind the console scripts; they exit with 130, and without a traceback, at Ctrl-C during imports.
+
+What a command imports takes longer than anything else it does at its start, and no command can catch an exception
+before it is imported. Owns no option and no message.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Final
+
+INTERRUPTED: Final = 130
+"""Exit code: 128 and the number of SIGINT, as shells have it."""
+
+
+def inspect() -> int:
+    """Run ``mcp-ws-inspect``; return its exit code."""
+    with _quiet_interrupt():
+        from mcp_ws_ide.inspector.cli import main
+    return main()
+
+
+def connect() -> int:
+    """Run ``mcp-ws-connect``; return its exit code."""
+    with _quiet_interrupt():
+        from mcp_ws_ide.client.shim import main
+    return main()
+
+
+def jupyter() -> None:
+    """Run ``jupyter mcp-ws-ide``: Jupyter Server with the extension."""
+    with _quiet_interrupt():
+        from mcp_ws_ide.app import main
+    main()
+
+
+@contextmanager
+def _quiet_interrupt() -> Iterator[None]:
+    """Exit at SIGINT. An exception could be swallowed, or printed, by a module that is being imported."""
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:  # ignored, as under nohup
+        yield
+        return
+    signal.signal(signal.SIGINT, _exit)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _exit(number: int, frame: FrameType | None) -> None:
+    os._exit(INTERRUPTED)
