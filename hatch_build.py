@@ -1,5 +1,7 @@
 """Build the page and the JupyterLab extension when the package is built or installed from its sources.
 
+Also resolves the links of the README for package indexes.
+
 Decides what has to be rebuilt: a stamp holds the hashes of sources and output. The sdist contains all three, so that
 installing from an sdist needs no Node. Knows nothing of how either is bundled; that is in their package.json.
 ``MCP_WS_IDE_SKIP_FRONTEND=1`` skips building.
@@ -19,6 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+from hatchling.metadata.plugin.interface import MetadataHookInterface
 
 SKIP = "MCP_WS_IDE_SKIP_FRONTEND"
 OLDEST_NODE = (22, 12)
@@ -67,6 +70,26 @@ PARTS = (
 
 class FrontendError(RuntimeError):
     """The front end cannot be built; the message says what to do."""
+
+
+class ReadmeHook(MetadataHookInterface):
+    """The metadata hook: the README of a package is shown away from the repository, where no relative link leads."""
+
+    PLUGIN_NAME = "custom"
+
+    def update(self, metadata: dict[str, Any]) -> None:
+        """Set the field ``readme``."""
+        text = with_absolute_links(
+            (Path(self.root) / "README.md").read_text("utf-8"), metadata["urls"]["Source"]
+        )
+        metadata["readme"] = {"content-type": "text/markdown", "text": text}
+
+
+def with_absolute_links(text: str, repository: str) -> str:
+    """Return Markdown with relative links and pictures resolved against the branch ``main`` of a repository."""
+    relative = r"\]\((?![a-z]+:|#)"
+    text = re.sub(rf"(!\[[^\]]*){relative}", rf"\1]({repository}/raw/main/", text)
+    return re.sub(relative, rf"]({repository}/blob/main/", text)
 
 
 class FrontendHook(BuildHookInterface):  # type: ignore[type-arg]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -161,6 +162,40 @@ def test_the_page_comes_with_the_notices_of_all_that_is_bundled_in_it():
         assert "Permission is hereby granted" in text or "Apache License" in text, name
     built = {"esbuild", "typescript", "axe-core", "express"}
     assert not notices.keys() & built, "these are not in it"
+
+
+def test_the_readme_of_the_package_has_no_relative_link(tmp_path):
+    """Package indexes show it without the repository beside it."""
+    code = (
+        "from hatchling.build import prepare_metadata_for_build_wheel as w; import sys; print(w(sys.argv[1]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    metadata, _, body = (tmp_path / done.stdout.strip() / "METADATA").read_text("utf-8").partition("\n\n")
+    assert "Description-Content-Type: text/markdown" in metadata
+    links = re.findall(r"\]\(([^)]+)\)", body)
+    repository = "https://github.com/mcp-ws-ide/mcp-ws-ide"
+    assert links
+    assert [link for link in links if not link.startswith("https://")] == []
+    assert f"]({repository}/raw/main/docs/images/lab-panel.png)" in body, "a picture, not a page about it"
+    for link in links:
+        path = re.sub(rf"{repository}/(raw|blob)/main/|#.*", "", link)
+        assert path.startswith("https://") or (ROOT / path).is_file(), link
+
+
+@pytest.mark.parametrize(
+    ("written", "resolved"),
+    [
+        ("[a](b/c.md#d)", "[a](https://r/blob/main/b/c.md#d)"),
+        ("![a](b.png)", "![a](https://r/raw/main/b.png)"),
+        ("[![a](b.svg)](c.md)", "[![a](https://r/raw/main/b.svg)](https://r/blob/main/c.md)"),
+        ("[![a](https://x/y.svg)](c.md)", "[![a](https://x/y.svg)](https://r/blob/main/c.md)"),
+        ("[a](#b)", "[a](#b)"),
+        ("[a](mailto:b@c)", "[a](mailto:b@c)"),
+    ],
+)
+def test_links_of_the_readme_are_resolved_against_the_repository(hook, written, resolved):
+    assert hook.with_absolute_links(written, "https://r") == resolved
 
 
 def _names(wheel: Path) -> list[str]:
