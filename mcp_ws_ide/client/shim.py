@@ -44,6 +44,12 @@ LAST_ANSWERS: Final = 10.0
 LAST_LINES: Final = 5.0
 """Seconds, after that, for the reader of stdout to take what was received."""
 
+TYPED: Final = (
+    "connected to {}; reading MCP messages from this terminal, one JSON object per line; "
+    "an MCP client starts this command itself ('mcp-ws-connect config' prints its entry)"
+)
+"""What to tell a person who starts the command in a terminal, where it would otherwise be silent."""
+
 HEADER_LINE: Final = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\x20-\x7e]*?)[ \t]*")
 """A header field (RFC 9110 sections 5.1 and 5.5), limited to ASCII."""
 
@@ -107,7 +113,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="give up reconnecting after this time (default 3600)",
     )
-    parser.add_argument("--quiet", action="store_true", help="do not report lost links on stderr")
+    parser.add_argument(
+        "--quiet", action="store_true", help="do not report connections and lost links on stderr"
+    )
     return parser
 
 
@@ -224,6 +232,8 @@ async def _carry(url: str, token: str | None, headers: dict[str, str], options: 
     )
     async with negotiating as (read, write), anyio.create_task_group() as group:
         assert negotiating.active is not None
+        if sys.stdin is not None and sys.stdin.isatty() and not options.quiet:
+            print(f"mcp-ws-connect: {TYPED.format(options.target)}", file=sys.stderr)
         pipe = _Pipe(read, write, await Stdout.open(), negotiating.active, group.cancel_scope)
         # An IDE ends what it launched with a signal: leave in order, so that the session ends too.
         for number in (signal.SIGTERM, signal.SIGHUP):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import pty
 import shutil
 import signal
 import subprocess
@@ -75,6 +76,30 @@ def test_lines_pass_verbatim_and_open_requests_are_answered_after_the_end_of_std
     assert done.returncode == 0, done.stderr
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert {answer["id"] for answer in answers} == {None, "ü"}
+
+
+def test_a_person_in_a_terminal_learns_that_it_is_connected_and_what_it_expects(jupyter):
+    for arguments, shown in ((), True), (("--quiet",), False):
+        keyboard, terminal = pty.openpty()
+        process = subprocess.Popen(
+            [*COMMAND, "fast", *arguments],
+            stdin=terminal,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=jupyter.environment,
+            start_new_session=True,
+        )
+        os.close(terminal)
+        request = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"_meta": MODERN}}
+        with process:
+            os.write(keyboard, json.dumps(request).encode() + b"\n")
+            assert json.loads(process.stdout.readline())["id"] == 1
+            os.write(keyboard, b"\x04")
+            _, errors = process.communicate(timeout=BOUND)
+        os.close(keyboard)
+        assert process.returncode == 0
+        assert ("connected to fast; reading MCP messages from this terminal" in errors.decode()) is shown
+    assert run(jupyter, "fast").stderr == "", "a client that starts it knows what it does"
 
 
 def test_mistakes_end_in_words(jupyter):
