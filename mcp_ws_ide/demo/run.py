@@ -12,8 +12,11 @@ import os
 import secrets
 import socket
 import sys
-import tempfile
 from pathlib import Path
+
+from jupyter_core.paths import jupyter_runtime_dir
+
+from mcp_ws_ide.private_files import write_private
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -28,7 +31,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--lab", action="store_true", help="start JupyterLab, which must be installed")
     options = parser.parse_args(argv)
     port, token = _free_port(options.port), secrets.token_urlsafe(24)
-    files = _configuration()
+    files = _configuration(port)
     _announce(port, token)
     if options.lab:
         print(f"lab:       http://127.0.0.1:{port}/lab?token={token}", flush=True)
@@ -60,10 +63,11 @@ def _free_port(first: int) -> int:
     raise SystemExit(f"no free port from {first} to {first + 49}; give another with --port")
 
 
-def _configuration() -> Path:
-    path = Path(tempfile.mkdtemp(prefix="mcp-ws-ide-")) / "mcp.json"
+def _configuration(port: int) -> Path:
+    """Write the configuration and return its path: one file per port, because nobody is left to delete it."""
+    path = Path(jupyter_runtime_dir()) / f"mcp-ws-ide-demo-{port}.json"
     servers = {"demo": {"command": sys.executable, "args": ["-m", "mcp_ws_ide.demo"]}}
-    path.write_text(json.dumps({"mcpServers": servers}, indent=2))
+    write_private(path, json.dumps({"mcpServers": servers}, indent=2).encode())
     return path
 
 
