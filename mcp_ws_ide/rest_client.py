@@ -100,6 +100,8 @@ class GatewayClient:
             answer = None
         message = str(answer["message"]) if isinstance(answer, dict) and "message" in answer else ""
         if status in (401, 403):
+            if status == 401:  # what follows the reason is the cure for HTTP clients
+                message = message.partition(";")[0]
             hint = "give a token with --token-file or JUPYTER_TOKEN"
             if self._gateway.token.startswith(TOKEN_PREFIX):
                 hint = "a gateway token opens servers only; give Jupyter's token with --token-file or JUPYTER_TOKEN"

@@ -70,10 +70,7 @@ class EndpointHandler(GatewayHandler):
         secret, ticket = self._presented_token(), self.get_query_argument("ticket", "")
         if not self.check_host():
             self.runtime.tickets.redeem(ticket, server)  # it may have been seen there
-            host = self.request.host
-            raise self.refuse(
-                403, "host", f"Host {host!r} is not local; to allow it, set ServerApp.allow_remote_access"
-            )
+            raise self.host_refusal()
         if secret is not None and secret.startswith(TOKEN_PREFIX):
             self._use_gateway_token(secret, server)
         elif secret is None and ticket:

@@ -36,6 +36,11 @@ class GatewayHandler(JupyterHandler):
         """Return an HTTP error to raise, and count it under the label ``reason`` of ``mcp_ws_refusals``."""
         return refusal(self.runtime, status, reason, message)
 
+    def host_refusal(self) -> web.HTTPError:
+        """Return the error to raise for a Host that ``check_host`` does not allow."""
+        message = f"Host {self.request.host!r} is not local; to allow it, set ServerApp.allow_remote_access"
+        return self.refuse(403, "host", message)
+
     def origin_is_allowed(self) -> bool:
         """Whether the request's Origin may use this server."""
         return origin_allowed(self)

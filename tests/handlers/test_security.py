@@ -66,6 +66,16 @@ def test_no_route_answers_an_anonymous_request(jupyter, method, path, upgrade):
     assert b"sessions" not in body
 
 
+@pytest.mark.parametrize(("method", "path"), [("GET", "mcp-ws/api/servers"), ("POST", "mcp-ws/servers/fast")])
+@pytest.mark.parametrize(
+    "headers", [{}, {"Authorization": "Bearer wrong"}], ids=["no credential", "a wrong one"]
+)
+def test_a_missing_or_wrong_credential_is_answered_with_how_to_send_one(jupyter, method, path, headers):
+    status, _, body = jupyter.request(method, path, None, headers)
+    assert status == 401
+    assert b"send the header Authorization with the value Bearer TOKEN" in body
+
+
 @pytest.mark.parametrize("path", [example_path(pattern) for pattern, _ in ROUTES])
 @pytest.mark.parametrize("origin", [EVIL, "null", f"{EVIL}:8888"])
 def test_a_foreign_page_is_refused_even_with_a_valid_token(jupyter, path, origin):
@@ -141,7 +151,8 @@ async def test_an_allowed_origin_may_connect_and_its_neighbour_may_not(make_jupy
 def test_a_foreign_host_is_refused(jupyter):
     headers = {**UPGRADE, "Host": "evil.example", "Authorization": f"token {jupyter.token}"}
     for path in ("mcp-ws/servers/fast", "mcp-ws/api/tap", "mcp-ws/api/servers"):
-        assert jupyter.request("GET", path, None, headers)[0] == 403
+        status, _, body = jupyter.request("GET", path, None, headers)
+        assert (status, b"to allow it, set ServerApp.allow_remote_access" in body) == (403, True)
 
 
 async def test_every_way_to_present_a_credential_works(jupyter):

@@ -7,7 +7,7 @@ Jupyter's authorizer: ``execute`` on ``mcp`` unless the handler says otherwise.
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Final
 
 from jupyter_server.base.handlers import APIHandler
 from tornado import web
@@ -18,15 +18,26 @@ from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.handlers.base import GatewayHandler
 from mcp_ws_ide.handlers.requester import not_configured
 
+CREDENTIAL: Final = (
+    "the credential is missing or wrong; send the header Authorization with the value Bearer TOKEN, where TOKEN is "
+    "Jupyter's own token (a gateway token opens MCP endpoints and the tap only)"
+)
+
 
 class ApiHandler(GatewayHandler, APIHandler):
     """Base of the REST handlers."""
 
     async def prepare(self) -> None:
         """Authenticate as Jupyter does, then apply the stricter Origin check."""
-        await super().prepare()
+        try:
+            await super().prepare()
+        except web.HTTPError as error:
+            if error.status_code != 403 or self.current_user is not None:
+                raise
+            if not self.check_host():
+                raise self.host_refusal() from None
         if self.current_user is None:
-            raise self.refuse(401, "credential", "the credential is missing or wrong")
+            raise self.refuse(401, "credential", CREDENTIAL)
         self.check_policy()
         self._track_activity = False
 
