@@ -52,11 +52,22 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _guarded(lambda: run_wrapped(options))
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help", "--version")):
         arguments = ["attach" if sys.stdout.isatty() and sys.stdin.isatty() else "tail", *arguments]
-    options = _parser().parse_args(arguments)
+    options = _parsed(arguments)
     return _guarded(
         lambda: _run(options),
         2 if options.run in (commands.run_check, commands.run_replay) else 1,
     )
+
+
+def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
+    """Parse a command; an unknown argument is reported with the usage of that command."""
+    options, unknown = _parser().parse_known_args(arguments)
+    if unknown:
+        hint = ""
+        if options.run is run_tail and not unknown[0].startswith("-"):
+            hint = "; tail takes no filter: use --server and --session, or filter with / in 'attach'"
+        options.parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+    return options
 
 
 def _wrapping(arguments: Sequence[str], command: Sequence[str]) -> argparse.Namespace:
@@ -195,7 +206,7 @@ def _command(known: Any, name: str, run: Any, help_text: str) -> argparse.Argume
     parser.add_argument(
         "--token-file", help="file with the token (default: JUPYTER_TOKEN, or the running server's token)"
     )
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, parser=parser)
     return parser
 
 

@@ -115,6 +115,9 @@ def test_servers_and_sessions_are_listed(jupyter):
     ("arguments", "code", "word"),
     [
         (["nonsense"], 2, "invalid choice"),
+        (["tail", "tool:run*"], 2, "tail takes no filter: use --server and --session, or"),
+        (["tail", "--nope"], 2, "usage: mcp-ws-inspect tail "),
+        (["sessions", "fast"], 2, "mcp-ws-inspect sessions: error: unrecognized arguments: fast"),
         (["token", "mint", "--server", "x", "--expires", "soon"], 2, "duration"),
         (["token", "revoke", "../x"], 2, "token id"),
         (

@@ -101,6 +101,15 @@ async def test_a_recording_with_nothing_in_it_says_so_and_asks_for_no_client(tmp
             assert "onnect a client" not in person.screen()
 
 
+async def test_an_empty_problems_screen_does_not_hide_that_calls_failed(tmp_path):
+    t = Transcript()
+    async with opened(tmp_path, [t.message("c>", call(1)), t.message("c<", done(1, isError=True))]) as person:
+        await person.press("6")
+        await person.until(lambda: "No losses, violations or long waits. Failed calls:" in person.screen())
+        (hint,) = re.findall(r"Failed calls: (\S+)", person.screen())
+        assert len(parse(hint).rows(person.store)) == 2
+
+
 async def test_a_recording_that_is_being_read_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(Playback, "take", lambda self: None)
     app = InspectorApp(Playback(str(written(tmp_path / "r.jsonl", []))))

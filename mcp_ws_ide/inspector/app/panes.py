@@ -381,7 +381,7 @@ class Problems(Pane):
 
     def empty(self) -> str:
         """Return the text for no problems."""
-        return self.nothing or "No problems found."
+        return self.nothing or "No losses, violations or long waits. Failed calls: status:failed|status:error"
 
     def heading(self, width: int) -> list[Part]:
         """Return the column headings."""
