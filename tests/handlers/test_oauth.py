@@ -53,47 +53,97 @@ class Protected:
         httpx.post(f"{self.issuer}/forget?{what}").raise_for_status()
 
 
-@pytest.fixture
-def protected(request) -> Iterator[Protected]:
-    running = Protected(getattr(request, "param", "http"))
+@pytest.fixture(scope="module")
+def servers() -> Iterator[dict[str, Protected]]:
+    """One server of each kind, which the tests of this file share."""
+    running = {kind: Protected(kind) for kind in PATHS}
     yield running
-    running.process.kill()
-    running.process.wait()
+    for server in running.values():
+        server.process.kill()
+        server.process.wait()
+
+
+@pytest.fixture
+def protected(servers) -> Protected:
+    """The Streamable HTTP server, which knows nothing of earlier tests."""
+    servers["http"].forget("everything")
+    return servers["http"]
+
+
+def write_users(path: Path, test: str = "") -> None:
+    """Name the users whom the tokens stand for; those of one test own nothing in another."""
+    path.write_text(json.dumps({token: f"{name}{test}" for token, name in USERS.items()}))
+
+
+def options(home: Path, users: Path) -> tuple[list[str], dict[str, str]]:
+    """The arguments and the environment of each Jupyter of this file."""
+    arguments = [
+        "--ServerApp.identity_provider_class=tests.servers.identity.NamedUsers",
+        "--ServerApp.log_level=DEBUG",
+    ]
+    environment = {
+        "USERS_FILE": str(users),
+        "PYTHONPATH": f"{QUICK}:{ROOT}",
+        "JUPYTER_DATA_DIR": str(home / "data"),
+        "FAR_SECRET": "known-client-secret",
+    }
+    return arguments, environment
+
+
+def entry(server: Protected, oauth: Any = True) -> dict[str, Any]:
+    return {"url": server.url, "type": server.kind, "mcp_ws": {"oauth": oauth}}
 
 
 @pytest.fixture
 def start(make_jupyter, protected, tmp_path):
+    """Start a Jupyter that the test stops, or that has arguments of its own; what is stored outlives it."""
     users = tmp_path / "users.json"
-    users.write_text(json.dumps(USERS))
+    write_users(users)
+    shared_arguments, environment = options(tmp_path, users)
 
-    def make(oauth: Any = True, *arguments: str) -> Jupyter:
+    def make(*arguments: str) -> Jupyter:
         return make_jupyter(
-            {"far": {"url": protected.url, "type": protected.kind, "mcp_ws": {"oauth": oauth}}},
-            "--ServerApp.identity_provider_class=tests.servers.identity.NamedUsers",
-            "--ServerApp.log_level=DEBUG",
-            *arguments,
-            environment={
-                "USERS_FILE": str(users),
-                "PYTHONPATH": f"{QUICK}:{ROOT}",
-                "JUPYTER_DATA_DIR": str(tmp_path / "data"),
-                "FAR_SECRET": "known-client-secret",
-            },
+            {"far": entry(protected)}, *shared_arguments, *arguments, environment=environment
         )
 
     return make
 
 
-def link_of(jupyter: Jupyter, user: str = "alice"):
-    return jupyter.connect("far", additional_headers={"Authorization": f"Bearer {user}-token"})
+@pytest.fixture(scope="module")
+def shared(servers, tmp_path_factory) -> Iterator[Jupyter]:
+    home = tmp_path_factory.mktemp("oauth")
+    known = {"client_id": "known", "client_secret": "${FAR_SECRET}", "scope": "read write"}
+    configured = {
+        "far": entry(servers["http"]),
+        "sse": entry(servers["sse"]),
+        "known": entry(servers["http"], known),
+        "narrow": entry(servers["http"], {"scope": "read"}),
+    }
+    write_users(home / "users.json")
+    arguments, environment = options(home, home / "users.json")
+    running = Jupyter(home, configured, *arguments, environment=environment)
+    yield running
+    running.stop()
 
 
-def server_of(jupyter: Jupyter, user: str = "alice") -> dict[str, Any]:
-    return jupyter.rest("GET", "servers/far", token=f"{user}-token")[1]
+@pytest.fixture
+def gateway(shared, protected, request) -> Jupyter:
+    """The Jupyter that the tests share, with users of this test's own."""
+    write_users(shared.home / "users.json", f" of {request.node.name}")
+    return shared
 
 
-async def page_of(jupyter: Jupyter, user: str = "alice") -> str:
+def link_of(jupyter: Jupyter, user: str = "alice", server: str = "far"):
+    return jupyter.connect(server, additional_headers={"Authorization": f"Bearer {user}-token"})
+
+
+def server_of(jupyter: Jupyter, user: str = "alice", server: str = "far") -> dict[str, Any]:
+    return jupyter.rest("GET", f"servers/{server}", token=f"{user}-token")[1]
+
+
+async def page_of(jupyter: Jupyter, user: str = "alice", server: str = "far") -> str:
     def shown() -> str:
-        return server_of(jupyter, user).get("authorization", {}).get("url", "")
+        return server_of(jupyter, user, server).get("authorization", {}).get("url", "")
 
     async with asyncio.timeout(BOUND):
         while not (page := await asyncio.to_thread(shown)):
@@ -115,8 +165,8 @@ def come_back(address: str, user: str | None = "alice", **headers: str) -> httpx
     return httpx.get(address, headers={**cross, **login, **headers})
 
 
-async def authorize(jupyter: Jupyter, user: str = "alice") -> str:
-    back = consent(await page_of(jupyter, user))
+async def authorize(jupyter: Jupyter, user: str = "alice", server: str = "far") -> str:
+    back = consent(await page_of(jupyter, user, server))
     answer = await asyncio.to_thread(come_back, back, user)
     assert answer.status_code == 200, answer.text
     return back
@@ -126,8 +176,8 @@ def text_of(answer: dict[str, Any]) -> str:
     return answer["result"]["content"][0]["text"]
 
 
-def files(tmp_path: Path) -> list[Path]:
-    return sorted((tmp_path / "data" / "mcp_ws_ide" / "oauth").iterdir())
+def files(home: Path) -> list[Path]:
+    return sorted((home / "data" / "mcp_ws_ide" / "oauth").glob("*"))
 
 
 @pytest.mark.heavy
@@ -193,7 +243,7 @@ async def test_a_refused_token_is_refreshed_also_after_a_restart(start, protecte
         assert text_of(await calling) == "hello", "a refused refresh needs the user again"
     again.stop()
     protected.forget("refresh")
-    last = await asyncio.to_thread(start, True, "--MCPWebSocketApp.probe_timeout=1")
+    last = await asyncio.to_thread(start, "--MCPWebSocketApp.probe_timeout=1")
     async with link_of(last) as link:
         calling = asyncio.create_task(Peer(link).call(1, "tools/call", HELLO))
         await page_of(last)
@@ -205,40 +255,36 @@ async def test_a_refused_token_is_refreshed_also_after_a_restart(start, protecte
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize("protected", ["sse"], indirect=True)
-async def test_a_server_of_http_and_sse_gets_a_token_too(start, protected):
-    jupyter = await asyncio.to_thread(start, True)
-    async with link_of(jupyter) as link:
+async def test_a_server_of_http_and_sse_gets_a_token_too(gateway):
+    async with link_of(gateway, server="sse") as link:
         peer = Peer(link)
         calling = asyncio.create_task(peer.initialize())
-        await authorize(jupyter)
+        await authorize(gateway, server="sse")
         assert "result" in await calling
         await peer.send(id=2, method="tools/call", params=HELLO)
         assert text_of(await peer.receive()) == "hello"
 
 
 @pytest.mark.heavy
-async def test_a_page_stays_good_when_the_client_leaves(start, protected):
-    jupyter = await asyncio.to_thread(start)
-    async with link_of(jupyter) as link:
+async def test_a_page_stays_good_when_the_client_leaves(gateway, protected):
+    async with link_of(gateway) as link:
         peer = Peer(link)
         await peer.send(id=1, method="tools/call", params={**HELLO, "_meta": dict(MODERN)})
-        page = await page_of(jupyter)
-    async with link_of(jupyter) as link:
+        page = await page_of(gateway)
+    async with link_of(gateway) as link:
         calling = asyncio.create_task(Peer(link).call(1, "tools/call", HELLO))
-        assert await page_of(jupyter) == page, "one page for all"
-        await authorize(jupyter)
+        assert await page_of(gateway) == page, "one page for all"
+        await authorize(gateway)
         assert text_of(await calling) == "hello"
     assert protected.counts["authorize"] == 1
 
 
 @pytest.mark.heavy
-async def test_calls_with_a_token_do_not_wait_for_each_other(start, protected):
-    jupyter = await asyncio.to_thread(start)
-    async with link_of(jupyter) as link:
+async def test_calls_with_a_token_do_not_wait_for_each_other(gateway, protected):
+    async with link_of(gateway) as link:
         peer = Peer(link)
         calling = asyncio.create_task(peer.call(1, "tools/call", HELLO))
-        await authorize(jupyter)
+        await authorize(gateway)
         await calling
         for number in (2, 3):
             params = {"name": "meet", "arguments": {}, "_meta": dict(MODERN)}
@@ -247,12 +293,12 @@ async def test_calls_with_a_token_do_not_wait_for_each_other(start, protected):
 
 
 @pytest.mark.heavy
-async def test_an_answer_of_a_browser_counts_only_for_the_user_who_was_asked(start, protected, tmp_path):
-    jupyter = await asyncio.to_thread(start)
-    async with link_of(jupyter) as link:
+async def test_an_answer_of_a_browser_counts_only_for_the_user_who_was_asked(gateway, protected):
+    before = files(gateway.home)
+    async with link_of(gateway) as link:
         calling = asyncio.create_task(Peer(link).call(1, "tools/call", HELLO))
-        page = await page_of(jupyter)
-        assert "authorization" not in server_of(jupyter, "bob")
+        page = await page_of(gateway)
+        assert "authorization" not in server_of(gateway, "bob")
         back = consent(page)
         wrong = back.replace(parse_qs(urlsplit(back).query)["state"][0], "x" * 43)
         assert (await asyncio.to_thread(come_back, back, None)).status_code == 401
@@ -269,17 +315,17 @@ async def test_an_answer_of_a_browser_counts_only_for_the_user_who_was_asked(sta
         assert "default-src 'none'" in right.headers["content-security-policy"]
         assert "script" not in right.text
         assert text_of(await calling) == "hello"
-        async with link_of(jupyter, "bob") as other:
+        async with link_of(gateway, "bob") as other:
             waiting = asyncio.create_task(Peer(other).call(1, "tools/call", HELLO))
-            await authorize(jupyter, "bob")
+            await authorize(gateway, "bob")
             assert text_of(await waiting) == "hello"
     assert protected.counts["authorize"] == 2
-    assert len(files(tmp_path)) == 2, "users share no tokens"
+    assert len(files(gateway.home)) == len(before) + 2, "users share no tokens"
 
 
 @pytest.mark.heavy
 async def test_who_is_not_answered_or_denied_is_told(start, protected):
-    jupyter = await asyncio.to_thread(start, True, "--MCPWebSocketApp.oauth_timeout=2")
+    jupyter = await asyncio.to_thread(start, "--MCPWebSocketApp.oauth_timeout=2")
     async with link_of(jupyter) as link:
         error = (await Peer(link).call(1, "tools/call", HELLO))["error"]
         assert error["code"] == -31002
@@ -295,12 +341,10 @@ async def test_who_is_not_answered_or_denied_is_told(start, protected):
 
 
 @pytest.mark.heavy
-async def test_a_configured_client_and_scope_are_used(start, protected):
-    oauth = {"client_id": "known", "client_secret": "${FAR_SECRET}", "scope": "read write"}
-    jupyter = await asyncio.to_thread(start, oauth)
-    async with link_of(jupyter) as link:
+async def test_a_configured_client_and_scope_are_used(gateway, protected):
+    async with link_of(gateway, server="known") as link:
         calling = asyncio.create_task(Peer(link).call(1, "tools/call", HELLO))
-        page = await page_of(jupyter)
+        page = await page_of(gateway, server="known")
         query = parse_qs(urlsplit(page).query)
         assert (query["client_id"], query["scope"]) == (["known"], ["read write"])
         calling.cancel()
@@ -308,19 +352,18 @@ async def test_a_configured_client_and_scope_are_used(start, protected):
 
 
 @pytest.mark.heavy
-async def test_a_call_that_needs_more_scopes_waits_for_another_authorization(start, protected):
+async def test_a_call_that_needs_more_scopes_waits_for_another_authorization(gateway, protected):
     """Even though there is a token, and one to refresh it with: neither has those scopes."""
     save = {"name": "save", "arguments": {}}
-    jupyter = await asyncio.to_thread(start)
-    async with link_of(jupyter) as link:
+    async with link_of(gateway) as link:
         peer = Peer(link)
         calling = asyncio.create_task(peer.call(1, "tools/call", HELLO))
-        await authorize(jupyter)
+        await authorize(gateway)
         await calling
         calling = asyncio.create_task(peer.call(2, "tools/call", save))
-        page = await page_of(jupyter)
+        page = await page_of(gateway)
         assert parse_qs(urlsplit(page).query)["scope"] == ["read write"], "what it had, and what is wanted"
-        await authorize(jupyter)
+        await authorize(gateway)
         assert text_of(await calling) == "saved"
         assert text_of(await peer.call(3, "tools/call", save)) == "saved"
     assert protected.facts["scopes"] == [["read"], ["read", "write"]]
@@ -328,12 +371,11 @@ async def test_a_call_that_needs_more_scopes_waits_for_another_authorization(sta
 
 
 @pytest.mark.heavy
-async def test_a_server_that_wants_more_than_the_configured_scope_is_refused_in_words(start, protected):
-    jupyter = await asyncio.to_thread(start, {"scope": "read"})
-    async with link_of(jupyter) as link:
+async def test_a_server_that_wants_more_than_the_configured_scope_is_refused_in_words(gateway, protected):
+    async with link_of(gateway, server="narrow") as link:
         peer = Peer(link)
         calling = asyncio.create_task(peer.call(1, "tools/call", HELLO))
-        await authorize(jupyter)
+        await authorize(gateway, server="narrow")
         await calling
         error = (await peer.call(2, "tools/call", {"name": "save", "arguments": {}}))["error"]
         assert (error["code"], error["data"]["outcome"]) == (-31002, "not_sent")
