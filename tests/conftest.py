@@ -24,6 +24,8 @@ import psutil
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
+from tests.prefork import Forked, Prefork
+
 TESTS = Path(__file__).parent
 FAST_SERVER = {"command": sys.executable, "args": ["-I", "-S", str(TESTS / "servers" / "fast.py")]}
 QUICK = str(TESTS / "quick")
@@ -41,6 +43,8 @@ MODERN = {
 }
 
 
+PREFORK: Final = Prefork()
+"""Starts the Jupyter servers of this process's tests."""
 BOUND: Final = 60.0
 """Seconds that a test waits for what must come: an end to a hang, and no measure of how fast the machine is."""
 
@@ -137,29 +141,32 @@ class Jupyter:
             "JUPYTER_CONFIG_DIR": str(home / "config"),
             **(environment or {}),
         }
-        command = [
-            *(
-                str(python),
-                "-m",
-                "jupyter_server",
-                "--no-browser",
-                "--allow-root",
-                f"--ServerApp.port={self.port}",
-            ),
+        self.python = str(python)
+        self.arguments = [
+            *("--no-browser", "--allow-root", f"--ServerApp.port={self.port}"),
             *(f"--ServerApp.base_url={base_url}", "--ServerApp.ip=127.0.0.1", "--ServerApp.port_retries=0"),
             *("--ServerApp.allow_unauthenticated_access=False", f"--ServerApp.root_dir={home}"),
             *(f"--MCPWebSocketApp.server_files={self.configuration}", *arguments),
         ]
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                command,
+        self.start()
+
+    def start(self) -> None:
+        """Start it, also again after :meth:`stop`; the log goes on."""
+        self.process = self._spawn()
+        self.wait_ready()
+
+    def _spawn(self) -> Forked | subprocess.Popen[bytes]:
+        with self.log.open("ab") as log:
+            if self.python == sys.executable:
+                return PREFORK.start(self.arguments, self.environment, log)
+            return subprocess.Popen(
+                [self.python, "-m", "jupyter_server", *self.arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 env=self.environment,
                 start_new_session=True,
             )
-        self.wait_ready()
 
     def wait_ready(self) -> None:
         def answers() -> bool:
@@ -240,6 +247,7 @@ def nothing_left() -> Iterator[None]:
         return found
 
     yield
+    PREFORK.stop()
     try:
         wait_until(lambda: not left(), what="the end of all processes")
     except AssertionError as error:

@@ -201,20 +201,8 @@ async def test_a_consent_outlives_jupyter_and_a_lost_record_of_consents_stops_ev
 
 
 def restart(jupyter: Jupyter) -> None:
-    import subprocess
-
-    command = jupyter.process.args
     jupyter.stop()
-    with jupyter.log.open("ab") as log:
-        jupyter.process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            env=jupyter.environment,
-            start_new_session=True,
-        )
-    jupyter.wait_ready()
+    jupyter.start()
 
 
 def test_a_consent_to_something_else_writes_nothing(manager):

@@ -8,6 +8,7 @@ import socket
 import stat
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import httpx
 import pytest
 
-from tests.conftest import BOUND, MODERN, QUICK, Jupyter, Peer, free_port, wait_until
+from tests.conftest import BOUND, MODERN, PREFORK, QUICK, Jupyter, Peer, free_port, wait_until
 
 ROOT = Path(__file__).parents[2]
 USERS = {"alice-token": "alice", "bob-token": "bob", "test-token-0123456789": "root"}
@@ -34,16 +35,30 @@ class Protected:
         program = [sys.executable, str(ROOT / "tests/servers/oauth.py"), *map(str, ports), kind]
         self.process = subprocess.Popen(program, cwd="/")
         for port in ports:
-            wait_until(lambda port=port: self.listens(port), 30, "that the servers listen")
+            wait_until(lambda port=port: self.listens(port), what="that the servers listen")
+        self.before: dict[str, Any] = {"counts": {}}
 
     def listens(self, port: int) -> bool:
         assert self.process.poll() is None
         with socket.socket() as attempt:
             return attempt.connect_ex(("127.0.0.1", port)) == 0
 
+    def start_anew(self) -> None:
+        """Let no token of an earlier test be good, and nothing count that happened until now."""
+        self.forget("refresh")
+        self.before = self._facts()
+
+    def _facts(self) -> dict[str, Any]:
+        return httpx.get(f"{self.issuer}/facts").json()
+
     @property
     def facts(self) -> dict[str, Any]:
-        return httpx.get(f"{self.issuer}/facts").json()
+        """What happened since this test began."""
+        now = self._facts()
+        since = {
+            name: values[len(self.before.get(name, ())) :] for name, values in now.items() if name != "counts"
+        }
+        return {**since, "counts": dict(Counter(now["counts"]) - Counter(self.before["counts"]))}
 
     @property
     def counts(self) -> dict[str, int]:
@@ -66,13 +81,16 @@ def servers() -> Iterator[dict[str, Protected]]:
 @pytest.fixture
 def protected(servers) -> Protected:
     """The Streamable HTTP server, which knows nothing of earlier tests."""
-    servers["http"].forget("everything")
+    servers["http"].start_anew()
     return servers["http"]
 
 
 def write_users(path: Path, test: str = "") -> None:
     """Name the users whom the tokens stand for; those of one test own nothing in another."""
     path.write_text(json.dumps({token: f"{name}{test}" for token, name in USERS.items()}))
+
+
+PREFORK.also_import("mcp.client.auth")  # the gateway imports it when a server first wants OAuth
 
 
 def options(home: Path, users: Path) -> tuple[list[str], dict[str, str]]:
@@ -102,9 +120,7 @@ def start(make_jupyter, protected, tmp_path):
     shared_arguments, environment = options(tmp_path, users)
 
     def make(*arguments: str) -> Jupyter:
-        return make_jupyter(
-            {"far": entry(protected)}, *shared_arguments, *arguments, environment=environment
-        )
+        return make_jupyter({"far": entry(protected)}, *shared_arguments, *arguments, environment=environment)
 
     return make
 
@@ -214,7 +230,8 @@ async def test_a_call_waits_for_the_user_and_goes_on_with_a_token_that_is_kept(s
     shown += again.log.read_text() + json.dumps(server_of(again))
     shown += again.request("GET", "metrics", None, {"Authorization": f"token {again.token}"})[2].decode()
     assert len(facts["secrets"]) >= 4
-    assert [secret for secret in facts["secrets"] + query["state"] if secret in shown] == []
+    secrets = [*facts["secrets"], *query["state"], "known-client-secret"]
+    assert [secret for secret in secrets if secret in shown] == []
     assert "authorization.url" in shown, "the log says where to look"
 
 

@@ -1,8 +1,7 @@
 """An MCP server that wants OAuth, and its authorization server on a port of its own: ``python oauth.py PORT PORT http|sse``.
 
 Both are the SDK's. Whoever opens the authorization page consents. ``/facts`` of the authorization server tells what
-was issued and asked for; ``POST /forget`` makes access tokens unknown, with ``?refresh`` refresh tokens too, with
-``?everything`` whatever has happened.
+was issued and asked for; ``POST /forget`` makes access tokens unknown, with ``?refresh`` refresh tokens too.
 """
 
 from __future__ import annotations
@@ -34,9 +33,6 @@ class Provider:
     """Everything in memory."""
 
     def __init__(self) -> None:
-        self.start_anew()
-
-    def start_anew(self) -> None:
         known = OAuthClientInformationFull(
             client_id="known",
             client_secret="known-client-secret",
@@ -179,8 +175,6 @@ async def facts(request: Request) -> JSONResponse:
 
 
 async def forget(request: Request) -> JSONResponse:
-    if "everything" in request.query_params:
-        provider.start_anew()
     provider.access.clear()
     if "refresh" in request.query_params:
         provider.refresh.clear()
