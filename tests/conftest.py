@@ -22,6 +22,7 @@ from typing import Any, Final
 
 import psutil
 import pytest
+from hypothesis import HealthCheck, settings
 from websockets.asyncio.client import ClientConnection, connect
 
 from tests.prefork import Forked, Prefork
@@ -42,6 +43,8 @@ MODERN = {
     "io.modelcontextprotocol/clientCapabilities": {},
 }
 
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 PREFORK: Final = Prefork()
 """Starts the Jupyter servers of this process's tests."""

@@ -278,7 +278,7 @@ def test_the_trait_may_hold_any_python_object():
     }
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     JSON
     | st.builds(lambda key, entry: {key: {"a": entry}}, st.sampled_from(["mcpServers", "servers"]), ENTRY)

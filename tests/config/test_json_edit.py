@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mcp_ws_ide.config.json_edit import DefinitionError, with_entry, without_entry
@@ -41,7 +41,6 @@ def files(draw: Any) -> str:
     return gap() + value(document) + gap()
 
 
-@settings(deadline=None)
 @given(files(), NAMES, ENTRIES)
 def test_a_change_means_that_one_change_and_keeps_the_rest_of_the_text(text, name, entry):
     before, _ = parse_text(text)

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mcp_ws_ide.config.json_edit import DefinitionError
@@ -16,7 +16,6 @@ TEXTS = st.text(st.sampled_from('ab{}[],:"/*\\ \n\tü😀'), max_size=8)
 ENTRIES = st.fixed_dictionaries({"command": TEXTS}, optional={"args": st.lists(TEXTS, max_size=3), "env": st.dictionaries(TEXTS, TEXTS, max_size=2)})  # fmt: skip
 
 
-@settings(deadline=None)
 @given(ENTRIES, st.dictionaries(TEXTS.filter(bool), TEXTS, max_size=3))
 def test_what_is_hidden_is_put_back_as_it_was(entry, headers):
     stored = {
@@ -107,7 +106,6 @@ WORDS = st.sampled_from(["--token", "--key", "-p", "--verbose", "--url", "plain"
 POINTERS = st.integers(0, 5).map(lambda index: hidden(f"/args/{index}"))
 
 
-@settings(deadline=None)
 @given(
     st.lists(WORDS, max_size=6),
     st.lists(WORDS.filter(lambda word: SECRET not in word) | POINTERS, max_size=6),

@@ -47,7 +47,7 @@ def test_what_is_recorded_is_read_again_with_its_header_and_is_private(tmp_path,
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(share=st.floats(0, 1))
 def test_a_file_cut_anywhere_opens_up_to_its_last_whole_line_and_says_so(tmp_path_factory, name, share):
     path, lines = str(tmp_path_factory.mktemp("r") / name), some_lines(40)

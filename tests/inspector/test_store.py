@@ -58,7 +58,7 @@ def test_the_text_has_a_bound_of_its_own(monkeypatch):
     talk.journal.close()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.lists(st.text(alphabet="ab\n", max_size=12), min_size=1, max_size=40),
     st.sampled_from(["ab", "b+a", "a$", "^b"]),

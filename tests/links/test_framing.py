@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.frames import BINARY, CLOSE, CONT, PING, PONG, TEXT, Close, Frame, apply_mask
 from websockets.protocol import CLIENT, SERVER, State
@@ -87,7 +87,6 @@ def test_nothing_after_a_violation_is_delivered():
     assert layer.receive(masked(TEXT, b"a") + masked(BINARY, b"x") + masked(TEXT, b"b")) == [b"a"]
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.binary(max_size=70_000))
 def test_text_frames_equal_those_of_the_reference(payload: bytes):
     layer = FrameLayer(1 << 20)
@@ -95,7 +94,6 @@ def test_text_frames_equal_those_of_the_reference(payload: bytes):
     assert b"".join(layer.data_to_send()) == Frame(TEXT, payload).serialize(mask=False)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.binary(max_size=300), max_size=5))
 def test_arbitrary_bytes_never_raise(chunks: list[bytes]):
     layer = FrameLayer(1000)
@@ -211,7 +209,7 @@ def wire_frames(draw: st.DrawFn) -> bytes:
     return header + (key + apply_mask(payload, key) if masked_bit else payload)
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=400)
 @given(st.lists(wire_frames(), max_size=6), st.lists(st.integers(1, 300), max_size=8))
 def test_the_short_way_equals_the_reference(frames: list[bytes], cuts: list[int]):
     wire = b"".join(frames)
