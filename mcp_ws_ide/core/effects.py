@@ -19,6 +19,7 @@ class Pending(msgspec.Struct, gc=False, eq=False):
         progress_token: the client's own token as JSON; ``b""`` if it asked for no progress.
         modern: whether it is of the modern era.
         upstream_id: the id used toward a shared upstream; 0 if ids are not rewritten.
+        logs: the log messages it asked for, as :func:`~mcp_ws_ide.core.log_levels.verbosity`; 0 for none.
     """
 
     key: IdKey
@@ -29,6 +30,7 @@ class Pending(msgspec.Struct, gc=False, eq=False):
     progress_token: bytes = b""
     upstream_id: int = 0
     modern: bool = False
+    logs: int = 0
 
 
 class Deliver(msgspec.Struct, gc=False, frozen=True):

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, Generic, TypeVar
 
-from mcp_ws_ide.core import messages
+from mcp_ws_ide.core import log_levels, messages
 from mcp_ws_ide.core.effects import Deliver, Drop, Pending, Reply
 from mcp_ws_ide.core.messages import Kind, Message, Params
 from mcp_ws_ide.core.session import CANCELLED, DROPPABLE
@@ -39,7 +39,7 @@ class Multiplexer(Generic[Owner]):
 
     Args:
         sole_owner: the session, if the upstream serves one session alone: then messages that name no request (logs) are
-            its own, and log levels stay in the requests.
+            its own.
 
     Attributes:
         dropped: messages of the server that named no entry: late answers, untagged notifications.
@@ -78,8 +78,8 @@ class Multiplexer(Generic[Owner]):
         if token := bytes(meta.progress_token):
             pending.progress_token = token
             payload = messages.with_meta(payload, "progressToken", raw_id)
-        if self.sole_owner is None and len(memoryview(meta.log_level)):
-            payload = messages.with_meta(payload, messages.LOG_LEVEL_KEY, b"")
+        if level := bytes(meta.log_level):
+            pending.logs = log_levels.verbosity(messages.text_in(level) or "")
         return payload
 
     def _cancellation(self, message: Message, pending: Pending) -> Message:
@@ -134,6 +134,16 @@ class Multiplexer(Generic[Owner]):
             tag = _tag_of(message.method_name, messages.params_of(message))
         entry = self._entries.get(_upstream_id(tag))
         return entry[0] if entry is not None else None
+
+    def log_readers(self, message: Message) -> list[Owner]:
+        """Return the owners of the requests in flight that asked for this log message, which names none of them.
+
+        A subscription is open all the time: its owner gets what no other request asked for.
+        """
+        least = max(log_levels.verbosity_of(message), 1)
+        entries = [entry for entry in self._entries.values() if entry[1].logs >= least]
+        calls = [entry for entry in entries if entry[1].method != LISTEN]
+        return list({owner: None for owner, _ in calls or entries})
 
     def _ended_by_server(self, message: Message, tag: bytes) -> tuple[Owner | None, Deliver | Drop]:
         """Deliver the end of a subscription; its request gets no other response."""

@@ -1,7 +1,7 @@
 """The server side of a session: which upstreams it uses, and the bridge for a client of the handshake era.
 
 A client of the handshake era has a private upstream, or a bridge to a modern server. Modern messages go to a shared
-upstream, to an upstream of the session's own, or to a second one of its own where the client asks for logs. Knows
+upstream or to an upstream of the session's own. Knows
 nothing of links, windows and tool rules: that is the session's business, seen here as :class:`ClientSide`.
 """
 
@@ -17,7 +17,7 @@ from mcp_ws_ide.core.effects import Abandon, Again, Deliver, Effect, Forward, Pe
 from mcp_ws_ide.core.era import Era
 from mcp_ws_ide.core.messages import Kind, Message
 from mcp_ws_ide.core.session import SessionCore
-from mcp_ws_ide.errors import GATEWAY_CLOSING, LimitExceeded
+from mcp_ws_ide.errors import GATEWAY_CLOSING
 from mcp_ws_ide.gateway.private import PrivateUpstream
 from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.gateway.services import Services
@@ -41,6 +41,10 @@ class ClientSide(Protocol):
     @property
     def reads_slowly(self) -> bool:
         """Whether the link is full."""
+
+    @property
+    def token_id(self) -> str | None:
+        """The gateway token that the client came with; None if it came with a credential of the user's own."""
 
     @property
     def token_for_upstream(self) -> str | None:
@@ -80,8 +84,6 @@ class Attachments:
         self._server = client.server
         self._private: PrivateUpstream | None = None
         self._shared: SharedUpstream | None = None
-        self._logging: SharedUpstream | None = None
-        """The upstream for requests that ask for logs."""
         self._bridge: LegacyClient | None = None
         self._bridge_timer: asyncio.TimerHandle | None = None
         """Calls the bridge again after a delay it asked for."""
@@ -97,6 +99,11 @@ class Attachments:
     def legacy(self) -> bool:
         """Whether the client speaks the handshake era to an upstream or a bridge."""
         return self._private is not None or self._bridge is not None
+
+    @property
+    def token_id(self) -> str | None:
+        """The gateway token that the client came with; None if it came with a credential of the user's own."""
+        return self._client.token_id
 
     @property
     def token_for_upstream(self) -> str | None:
@@ -204,9 +211,8 @@ class Attachments:
             elif type(effect) is Deliver:
                 self._client.send(effect.message, effect.answered, received, effect.droppable)
             elif type(effect) is Abandon:
-                for upstream in (self._shared, self._logging):
-                    if upstream is not None:
-                        upstream.abandon(effect.state)
+                if self._shared is not None:
+                    self._shared.abandon(effect.state)
             elif type(effect) is Again:
                 self._bridge_timer = self._services.loop.call_later(effect.delay, self._call_bridge_again)
 
@@ -245,34 +251,10 @@ class Attachments:
         """Choose the upstream for a modern message; None if it cancels a request of an upstream that is gone."""
         pending = effect.pending
         if effect.message.kind is not Kind.REQUEST and pending is not None:
-            return self._holder_of(pending)
-        own = self._has_own_process
-        wants_logs = effect.params.meta is not None and len(memoryview(effect.params.meta.log_level))
-        if wants_logs and not own and self._server.spec.sharing != "always":
-            logging_upstream = self._logging_upstream()
-            if logging_upstream is not None:
-                return logging_upstream
+            return self._shared if self._shared is not None and self._shared.mux.owns(pending) else None
         if self._shared is None:
-            self._shared = self._own_upstream() if own else self._pooled_upstream()
+            self._shared = self._own_upstream() if self._has_own_process else self._pooled_upstream()
         return self._shared
-
-    def _holder_of(self, pending: Pending) -> SharedUpstream | None:
-        for upstream in (self._shared, self._logging):
-            if upstream is not None and upstream.mux.owns(pending):
-                return upstream
-        return None
-
-    def _logging_upstream(self) -> SharedUpstream | None:
-        """The upstream for logs, which is the session's own: log notifications do not name a request. None if the
-        limit on processes forbids it."""
-        if self._logging is None:
-            try:
-                self._server.check_processes(wanted=1)
-            except LimitExceeded as error:
-                self._client.observe("log_level_stripped", str(error))
-                return None
-            self._logging = self._own_upstream()
-        return self._logging
 
     def _pooled_upstream(self) -> SharedUpstream:
         upstream = self._pool.get(self._server, self._principal)
@@ -301,7 +283,7 @@ class Attachments:
         """Stop or resume reading from the upstreams of the session's own, so that the server feels a slow client."""
         if hold == self.held:
             return
-        attached = (self._private, self._shared, self._logging)
+        attached = (self._private, self._shared)
         own = [upstream for upstream in attached if upstream is not None and not upstream.shared]
         self.held = hold and bool(own)
         for upstream in own:
@@ -327,8 +309,6 @@ class Attachments:
         """Forget an upstream that is gone; the next request starts a new one."""
         if self._shared is upstream:
             self._shared = None
-        if self._logging is upstream:
-            self._logging = None
 
     def server_restarted(self) -> None:
         """End the session if it has a private upstream: the process is being replaced or stopped."""
@@ -338,9 +318,8 @@ class Attachments:
 
     def close(self) -> None:
         """Leave all upstreams: the session has ended."""
-        for shared in (self._shared, self._logging):
-            if shared is not None:
-                shared.detach(self)
+        if self._shared is not None:
+            self._shared.detach(self)
         if self._private is not None:
             self._private.close()
         if self._bridge_timer is not None:

@@ -264,6 +264,11 @@ class Session:
         self._tap.event(info.principal, self.server.name, self.id, event, detail, token=info.token_id)
 
     @property
+    def token_id(self) -> str | None:
+        """The gateway token that the client came with; None if it came with a credential of the user's own."""
+        return self.info.token_id
+
+    @property
     def token_for_upstream(self) -> str | None:
         """The gateway token whose holder may see the traffic between gateway and server for this session; None if
         tool rules hide some of it from the client."""

@@ -9,8 +9,10 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable
+from typing import Final
 
 from mcp_ws_ide.core import era as eras
+from mcp_ws_ide.core import log_levels
 from mcp_ws_ide.core.bridges.legacy_server import LegacyServer
 from mcp_ws_ide.core.bridges.step import Step
 from mcp_ws_ide.core.effects import Deliver, Drop, Forward, Pending, Reply
@@ -24,6 +26,8 @@ from mcp_ws_ide.gateway.services import Services
 from mcp_ws_ide.gateway.upstream import Upstream, UpstreamUser
 from mcp_ws_ide.transports.base import Transport
 from mcp_ws_ide.version import __version__
+
+LOG_MESSAGE: Final = b'"%b"' % log_levels.METHOD.encode()
 
 
 class SharedUpstream(Upstream):
@@ -292,6 +296,8 @@ class SharedUpstream(Upstream):
 
     def _route(self, message: Message, now: float) -> None:
         """Deliver a message of a modern server to the session it belongs to."""
+        if message.method == LOG_MESSAGE and self._sole_user is None:
+            return self._route_log(message, now)
         owner, effect = self.mux.inbound(message)
         if type(effect) is Deliver and owner is not None:
             if effect.answered is not None:
@@ -301,6 +307,20 @@ class SharedUpstream(Upstream):
             self.send(effect.message)
         elif type(effect) is Drop:
             self._dropped(effect)
+
+    def _route_log(self, message: Message, now: float) -> None:
+        """Deliver a log message to each session that has a request in flight which asked for it.
+
+        A log message names no request. Sessions of one user that came with the same credential may see each other's;
+        a gateway token never shows its holder what others do.
+        """
+        readers = self.mux.log_readers(message)
+        if not readers:
+            return self._dropped(Drop("log message that no request in flight asked for"))
+        if len({session.token_id for session in readers}) > 1:
+            return self._dropped(Drop("log message that could be for holders of different gateway tokens"))
+        for session in readers:
+            session.deliver(message, None, now, True)
 
     def ended(self, reason: str) -> None:
         """Fail what is in flight; the sessions go on, and their next request starts a new process."""

@@ -62,6 +62,10 @@ class UpstreamUser(Protocol):
         """Whether the session has ended."""
 
     @property
+    def token_id(self) -> str | None:
+        """The gateway token that the client came with; None if it came with a credential of the user's own."""
+
+    @property
     def token_for_upstream(self) -> str | None:
         """The gateway token whose holder may see this session's traffic with the server; None if no one may."""
 

@@ -267,6 +267,39 @@ def test_a_page_to_visit_becomes_a_question_and_the_call_is_repeated():
     assert (again["id"], again["params"]) == (2, {"name": "t"})
 
 
+@pytest.mark.parametrize(
+    "responses", [{"q0": {"action": "decline"}}, {"q0": {"action": "cancel"}}, {}, {"q0": 1}]
+)
+def test_a_declined_page_ends_the_call(responses):
+    old = Old()
+    old.client(1, "tools/call", name="t")
+    page = {"mode": "url", "url": "https://x", "message": "log in", "elicitationId": "e"}
+    error = {"code": -32042, "message": "visit", "data": {"elicitations": [page]}}
+    old.server(id=1, error=error)
+    to_server, (answer,) = old.client(
+        2, "tools/call", name="t", requestState="state-1", inputResponses=responses
+    )
+    assert to_server == []
+    assert (answer["id"], answer["error"]) == (2, error)
+
+
+def test_the_most_verbose_open_request_sets_the_level_of_a_shared_server():
+    old = Old(shared=True, capabilities={"logging": {}})
+
+    def levels(number, owner, level):
+        to_server, _ = old.client(
+            number, "tools/call", owner, name="t", _meta={messages.LOG_LEVEL_KEY: level}
+        )
+        return [sent["params"]["level"] for sent in to_server if sent["method"] == "logging/setLevel"]
+
+    assert levels(1, "A", "info") == ["info"]
+    assert levels(2, "B", "error") == []
+    assert levels(3, "B", "debug") == ["debug"]
+    old.server(id=1, result={})
+    old.server(id=3, result={})
+    assert levels(4, "A", "error") == ["error"]
+
+
 def test_logs_pass_while_a_request_asks_for_them():
     old = Old()
     log = {"method": "notifications/message", "params": {"level": "info", "data": "x"}}

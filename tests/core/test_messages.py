@@ -302,3 +302,10 @@ def test_a_member_is_found_or_empty(payload, value):
 def test_a_message_on_one_line_is_not_copied():
     line = b'{"jsonrpc":"2.0","method":"a"}'
     assert messages.one_line(line) is line
+
+
+def test_members_that_json_rpc_does_not_define_stay_in_a_rewritten_response():
+    message = messages.parse(b'{"jsonrpc":"2.0","id":1,"result":{"a":1},"x":[2]}')
+    assert (
+        messages.with_id(message, b'"own"').data == b'{"jsonrpc":"2.0","id":"own","result":{"a":1},"x":[2]}'
+    )

@@ -153,12 +153,32 @@ def test_a_sole_owner_receives_messages_that_name_no_request():
     assert isinstance(effect, Deliver)
 
 
-def test_log_levels_are_stripped_where_the_server_is_shared(mux):
-    sent = Client(mux).call(1, **{messages.LOG_LEVEL_KEY: "debug"})
-    assert messages.LOG_LEVEL_KEY not in sent["params"]["_meta"]
-    own: Multiplexer[Any] = Multiplexer(sole_owner=object())
-    kept = Client(own).call(1, **{messages.LOG_LEVEL_KEY: "debug"})
-    assert kept["params"]["_meta"][messages.LOG_LEVEL_KEY] == "debug"
+def log_message(level: str) -> messages.Message:
+    return messages.notification("notifications/message", b'{"level":"%b","data":1}' % level.encode())
+
+
+def test_a_log_message_goes_to_the_clients_whose_requests_asked_for_its_level(mux):
+    verbose, brief, silent = Client(mux), Client(mux), Client(mux)
+    sent = verbose.call(1, **{messages.LOG_LEVEL_KEY: "debug"})
+    assert sent["params"]["_meta"][messages.LOG_LEVEL_KEY] == "debug"
+    verbose.call(2, **{messages.LOG_LEVEL_KEY: "info"})
+    brief.call(1, **{messages.LOG_LEVEL_KEY: "error"})
+    silent.call(1)
+    silent.call(2, **{messages.LOG_LEVEL_KEY: "no level"})
+    assert mux.log_readers(log_message("info")) == [verbose]
+    assert mux.log_readers(log_message("alert")) == [verbose, brief]
+    assert mux.log_readers(log_message("no level")) == [verbose, brief]
+    mux.drop(verbose.core.pending.values())
+    assert mux.log_readers(log_message("info")) == []
+
+
+def test_a_subscription_gets_the_log_messages_that_no_call_asked_for(mux):
+    listener, caller = Client(mux), Client(mux)
+    listener.call(1, "subscriptions/listen", **{messages.LOG_LEVEL_KEY: "debug"})
+    assert mux.log_readers(log_message("info")) == [listener]
+    caller.call(1, **{messages.LOG_LEVEL_KEY: "info"})
+    assert mux.log_readers(log_message("info")) == [caller]
+    assert mux.log_readers(log_message("debug")) == [listener]
 
 
 def test_a_request_of_the_server_is_answered_with_an_error(mux):

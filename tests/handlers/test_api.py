@@ -14,7 +14,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from mcp_ws_ide.app import MCPWebSocketApp
 from mcp_ws_ide.handlers import ROUTES
-from tests.conftest import FAST_SERVER, Peer, until
+from tests.conftest import FAST_SERVER, MODERN, Peer, until
 
 ROOT = Path(__file__).parents[2]
 
@@ -230,23 +230,37 @@ async def test_one_process_and_one_request_too_many_get_an_error(make_jupyter):
         assert (refused["id"], refused["error"]["data"]["limit"]) == (2, "max_in_flight")
 
 
-async def test_a_log_level_gets_a_process_of_its_own_and_hears_only_itself(make_jupyter):
+LOG_LINE = json.dumps(
+    {"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": "mine"}}
+)
+LOG_LEVEL = {"io.modelcontextprotocol/logLevel": "info"}
+
+
+async def test_log_messages_reach_the_session_that_asked_without_a_process_of_its_own(make_jupyter):
     jupyter = make_jupyter({"fast": FAST_SERVER})
-    line = json.dumps(
-        {"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": "mine"}}
-    )
     async with jupyter.connect() as logging, jupyter.connect() as other:
         await Peer(other).call(1, "tools/list")
-        level = {"io.modelcontextprotocol/logLevel": "info"}
-        heard = await Peer(logging).call(
-            1, "tools/call", {"name": "raw", "arguments": {"line": line}}, **level
-        )
+        logs = {"name": "raw", "arguments": {"line": LOG_LINE}}
+        heard = await Peer(logging).call(1, "tools/call", logs, **LOG_LEVEL)
         assert heard["params"]["data"] == "mine"
         assert (await Peer(logging).receive())["id"] == 1
-        assert len(jupyter.processes("fast")) == 2
-        # A log line in the shared process names nobody: nobody gets it, and it is counted.
-        answer = await Peer(other).call(2, "tools/call", {"name": "raw", "arguments": {"line": line}})
-        assert answer["id"] == 2
+        assert len(jupyter.processes("fast")) == 1
+        # Nobody asked for this one: nobody gets it, and it is counted.
+        assert (await Peer(other).call(2, "tools/call", logs))["id"] == 2
+        assert metric(jupyter, "mcp_ws_messages_dropped_total", server="fast") == 1
+
+
+async def test_the_holder_of_a_gateway_token_sees_no_log_messages_of_others(make_jupyter):
+    jupyter = make_jupyter({"fast": FAST_SERVER})
+    _, token = jupyter.rest("POST", "tokens", {"servers": ["fast"]})
+    bearer = {"Authorization": f"Bearer {token['token']}"}
+    async with jupyter.connect(additional_headers=bearer) as guest, jupyter.connect() as owner:
+        slow = {"name": "slow", "arguments": {"steps": 1, "delay": 60}, "_meta": {**MODERN, **LOG_LEVEL}}
+        await Peer(guest).send(id=1, method="tools/call", params=slow)
+        await Peer(guest).call(2, "tools/list")
+        logs = {"name": "raw", "arguments": {"line": LOG_LINE}}
+        assert (await Peer(owner).call(1, "tools/call", logs, **LOG_LEVEL))["id"] == 1
+        assert (await Peer(guest).call(3, "tools/list"))["id"] == 3
         assert metric(jupyter, "mcp_ws_messages_dropped_total", server="fast") == 1
 
 

@@ -122,6 +122,19 @@ async def test_progress_makes_it_an_event_stream(http):
     assert seen[3]["id"] == 1
 
 
+async def test_log_messages_come_on_the_stream_of_the_call_that_asked_for_them_and_cost_no_process(
+    http, jupyter
+):
+    before = len(jupyter.processes("fast"))
+    line = '{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"x"}}'
+    meta = {"io.modelcontextprotocol/logLevel": "info"}
+    call = {"name": "raw", "arguments": {"line": line}, "_meta": meta}
+    for number in range(10):
+        answer = await http.modern(number, "tools/call", call)
+        assert [message.get("id", "log") for _, message in events(answer)] == ["log", number]
+    assert len(jupyter.processes("fast")) <= max(before, 1)
+
+
 async def test_a_silent_call_becomes_a_stream_after_a_while(http):
     answer = await http.modern(1, "tools/call", {"name": "slow", "arguments": {"steps": 1, "delay": 1}})
     assert [message["id"] for _, message in events(answer)] == [1]

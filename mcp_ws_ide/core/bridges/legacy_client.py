@@ -12,12 +12,11 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw
 
-from mcp_ws_ide.core import messages
+from mcp_ws_ide.core import log_levels, messages
 from mcp_ws_ide.core.bridges.client_subscription import ClientSubscription, empty_result, forward_modern
 from mcp_ws_ide.core.bridges.methods import (
     CAPABILITIES_KEY,
     CLIENT_INFO_KEY,
-    LOG_LEVELS,
     QUESTIONS,
     SERVER_INFO_KEY,
 )
@@ -146,9 +145,9 @@ class LegacyClient:
     def _set_level(self, message: Message, pending: Pending) -> list[Effect]:
         """Make each request ask for logs from now on; the subscription too, so that all go to one process."""
         level = text_of(messages.member(message.params, "level"))
-        if level not in LOG_LEVELS:
+        if level not in log_levels.LEVELS:
             self._core.answered(pending)
-            text = f"params.level must be one of {', '.join(LOG_LEVELS)}"
+            text = f"params.level must be one of {', '.join(log_levels.LEVELS)}"
             return [Deliver(messages.error(pending.raw_id, INVALID_PARAMS, text), pending)]
         self._envelope[messages.LOG_LEVEL_KEY] = level
         return [empty_result(self._core, pending), *self._subscription.renew()]

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from msgspec import Raw
 
-from mcp_ws_ide.core import messages
+from mcp_ws_ide.core import log_levels, messages
 from mcp_ws_ide.core.bridges.methods import (
     CACHEABLE,
     CAPABILITIES_KEY,
@@ -23,7 +23,6 @@ from mcp_ws_ide.core.bridges.methods import (
     ENVELOPE,
     INTERACTIVE,
     LIST_CHANGED,
-    LOG_LEVELS,
     QUESTIONS,
     SERVER_INFO_KEY,
 )
@@ -73,6 +72,7 @@ class _Call:
 
     Attributes:
         owner: the session it belongs to.
+        logs: the log messages it asked for, as :func:`~mcp_ws_ide.core.log_levels.verbosity`; 0 for none.
         capabilities: those that its client declared.
         client_id: the id that its answer goes to; 0 while it is parked.
         asked: questions that the client was given and has not answered.
@@ -88,12 +88,28 @@ class _Call:
     capabilities: frozenset[str]
     client_id: int
     wants_progress: bool = False
-    wants_logs: bool = False
+    logs: int = 0
     asked: list[_Question] = field(default_factory=list)
     unasked: list[_Question] = field(default_factory=list)
     answer: Message | None = None
     state: str = ""
     deadline: float = 0.0
+
+
+class _Visit(NamedTuple):
+    """A call that the server refused (-32042) until the user has visited its pages.
+
+    Attributes:
+        owner: the session it belongs to.
+        deadline: when it is given up, on the caller's clock.
+        questions: keys of the questions that its client was given.
+        refusal: the error of the server.
+    """
+
+    owner: Hashable
+    deadline: float
+    questions: tuple[str, ...]
+    refusal: Message
 
 
 class LegacyServer:
@@ -125,7 +141,7 @@ class LegacyServer:
         self._ghosts: dict[int, Hashable] = {}
         """Owners of given-up calls that the server has not answered; a question may still be for one of them."""
         self._parked: dict[str, _Call] = {}
-        self._again: dict[str, tuple[Hashable, float]] = {}
+        self._again: dict[str, _Visit] = {}
         """Owner and deadline, by ``requestState``, of calls that failed until a page is visited; they are repeated."""
         self._subscriptions = ServerSubscriptions(self._ask)
         self._orphans: list[_Question] = []
@@ -133,7 +149,7 @@ class LegacyServer:
         self._internal: dict[str, OnAnswer] = {}
         self._internal_count = 0
         self._question_count = 0
-        self._log_level = b""
+        self._verbosity = 0
 
     @property
     def parked(self) -> int:
@@ -195,21 +211,16 @@ class LegacyServer:
         version = meta.get(messages.PROTOCOL_VERSION_KEY)
         if version != MODERN_VERSION:
             data = {"supported": [MODERN_VERSION], "requested": str(version)}
-            return _error(
-                step,
-                number,
-                UNSUPPORTED_VERSION,
-                f"unsupported protocol version {str(version)!r}; the bridge supports {MODERN_VERSION}",
-                data,
-            )
+            text = f"unsupported protocol version {str(version)!r}; the bridge supports {MODERN_VERSION}"
+            return _error(step, number, UNSUPPORTED_VERSION, text, data)
         if method == "server/discover":
             return _result(step, number, encode(_discovered(self._result, self._capabilities)))
         if method == "ping":
             return _result(step, number, b'{"resultType":"complete"}')
         if method == "subscriptions/listen":
             return self._subscriptions.listen(number, message, self._capabilities, step)
-        if (level := meta.get(messages.LOG_LEVEL_KEY)) is not None and level not in LOG_LEVELS:
-            text = f"{messages.LOG_LEVEL_KEY} must be one of {', '.join(LOG_LEVELS)}"
+        if (level := meta.get(messages.LOG_LEVEL_KEY)) is not None and level not in log_levels.LEVELS:
+            text = f"{messages.LOG_LEVEL_KEY} must be one of {', '.join(log_levels.LEVELS)}"
             return _error(step, number, INVALID_PARAMS, text)
         state = messages.member(message.params, "requestState") if method in INTERACTIVE else b""
         if state:
@@ -236,11 +247,11 @@ class LegacyServer:
         level = meta.get(messages.LOG_LEVEL_KEY)
         if level is None or "logging" not in self._capabilities:
             return
-        call.wants_logs = True
-        params = encode({"level": level})
-        if params != self._log_level:
-            self._log_level = params
-            self._ask(step, "logging/setLevel", params, ignore)
+        call.logs = log_levels.verbosity(level)
+        wanted = max(call.logs, *(other.logs for other in self._calls.values()), 0)
+        if wanted != self._verbosity:
+            self._verbosity = wanted
+            self._ask(step, "logging/setLevel", encode({"level": log_levels.LEVELS[-wanted]}), ignore)
 
     def _cancelled(self, message: Message, step: Step) -> None:
         number = _number(bytes(messages.params_of(message).request_id))
@@ -277,7 +288,7 @@ class LegacyServer:
         step = Step()
         for call in [c for c in self._calls.values() if c.owner == owner and not c.client_id]:
             self._give_up(call, "the session has ended", step)
-        self._again = {state: entry for state, entry in self._again.items() if entry[0] != owner}
+        self._again = {state: entry for state, entry in self._again.items() if entry.owner != owner}
         return step
 
     def expire(self, now: float) -> Step:
@@ -285,7 +296,7 @@ class LegacyServer:
         step = Step()
         for call in [c for c in self._parked.values() if now >= c.deadline and not c.client_id]:
             self._give_up(call, f"the client did not answer within {self._park_time:g} s", step)
-        self._again = {state: entry for state, entry in self._again.items() if now < entry[1]}
+        self._again = {state: entry for state, entry in self._again.items() if now < entry.deadline}
         return step
 
     # --- parked calls -----------------------------------------------------------------------------
@@ -301,8 +312,11 @@ class LegacyServer:
         step: Step,
     ) -> None:
         """Resume a parked call with the answers of its client."""
-        if self._again.pop(state, None) is not None:
-            return self._call(number, message, owner, meta, now, step)
+        if (visit := self._again.pop(state, None)) is not None:
+            if _accepted(message, visit.questions):
+                return self._call(number, message, owner, meta, now, step)
+            step.to_clients.append(messages.with_id(visit.refusal, b"%d" % number))
+            return None
         call = self._parked.get(state)
         if call is None or call.method != message.method_name:
             text = "this requestState is unknown, used or expired; make the call again without it"
@@ -380,7 +394,10 @@ class LegacyServer:
         step.to_clients.append(messages.rebuild(answer, b"%d" % call.client_id, result=result))
 
     def _ask_to_visit(self, call: _Call, answer: Message, now: float, step: Step) -> None:
-        """Turn -32042 into ``input_required``; with the client's answers the call is repeated."""
+        """Turn -32042 into ``input_required``; when the user has accepted, the call is repeated.
+
+        If the user declines or closes a question, -32042 is the answer: a repeated call would be refused again.
+        """
         elicitations = _elicitations(answer.error)
         if not elicitations or "elicitation" not in call.capabilities:
             return self._deliver(call, answer, step)
@@ -390,11 +407,11 @@ class LegacyServer:
             text = f"{MAX_PARKED} calls are waiting for users to visit a page, which is the maximum; try again later"
             return _error(step, call.client_id, INTERNAL_ERROR, text)
         state = self._new_state()
-        self._again[state] = (call.owner, now + self._park_time)
         requests = {
             f"q{number}": {"method": "elicitation/create", "params": params}
             for number, params in enumerate(elicitations)
         }
+        self._again[state] = _Visit(call.owner, now + self._park_time, tuple(requests), answer)
         _result(step, call.client_id, _input_required(requests, state))
 
     def _question(self, message: Message, now: float, step: Step) -> None:
@@ -425,8 +442,8 @@ class LegacyServer:
             self._subscriptions.resource_updated(message, step)
         elif method == "notifications/progress":
             self._progress(message, step)
-        elif method == "notifications/message":
-            if any(call.wants_logs for call in self._calls.values()):
+        elif method == log_levels.METHOD:
+            if any(call.logs for call in self._calls.values()):
                 step.to_clients.append(message)
         elif method == CANCELLED:
             self._withdrawn(bytes(messages.params_of(message).request_id))
@@ -516,6 +533,12 @@ def _elicitations(error: bytes) -> list[dict[str, Any]]:
         ]
     except (msgspec.DecodeError, RecursionError, LookupError, TypeError, AttributeError):
         return []
+
+
+def _accepted(retry: Message, questions: tuple[str, ...]) -> bool:
+    """Return whether the client's answers accept every question."""
+    answers = members_of(messages.member(retry.params, "inputResponses"))
+    return all(messages.member(bytes(answers.get(key, b"")), "action") == b'"accept"' for key in questions)
 
 
 def _result(step: Step, number: int, result: bytes) -> None:

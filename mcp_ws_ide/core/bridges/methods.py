@@ -25,16 +25,6 @@ LIST_CHANGED: Final = {
 }
 """Notifications of the handshake era; for each the member of a subscription that asks for it, and the server capability
 it needs."""
-LOG_LEVELS: Final = (
-    "debug",
-    "info",
-    "notice",
-    "warning",
-    "error",
-    "critical",
-    "alert",
-    "emergency",
-)
 ACKNOWLEDGED: Final = "notifications/subscriptions/acknowledged"
 """What a modern server sends before the notifications of a subscription."""
 

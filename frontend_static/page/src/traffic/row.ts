@@ -35,7 +35,7 @@ export interface Row {
 export type Content = Readonly<Record<string, unknown>>;
 
 const ID = /"id":("(?:[^"\\]|\\.)*"|-?\d[\d.eE+-]*),"size":/;
-const TROUBLE = new Set(["dropped", "link_lost", "upstream_closed", "log_level_stripped", "fault"]);
+const TROUBLE = new Set(["dropped", "link_lost", "upstream_closed", "fault"]);
 /** Members of `params` that name the subject of a request. */
 const TARGETS = ["name", "uri", "taskId"];
 
