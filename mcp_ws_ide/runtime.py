@@ -23,6 +23,7 @@ from mcp_ws_ide.config.consents import Consents
 from mcp_ws_ide.config.editor import ConfigEditor
 from mcp_ws_ide.config.spec import Configuration, ServerSpec
 from mcp_ws_ide.config.watcher import ConfigWatcher
+from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.credentials import CredentialWatch
 from mcp_ws_ide.gateway import Gateway, Limits
 from mcp_ws_ide.links.heartbeat import Heartbeat
@@ -187,10 +188,17 @@ class Runtime:
             self._configure(gateway)
 
     def _expire_tokens(self, gateway: Gateway) -> None:
+        self.tokens.save_revocations()
         in_use = {s.info.token_id for s in gateway.sessions.values() if s.info.token_id}
-        for token_id in in_use | gateway.tap.tokens:
+        for token_id in in_use | gateway.tap.tokens | self.credentials.tokens:
             if not self.tokens.alive(token_id):
                 gateway.token_expired(token_id)
+                self.credentials.end_token(token_id, CloseCode.EXPIRED, "the gateway token has expired")
+
+    def token_revoked(self, token_id: str) -> None:
+        """End everything that a revoked gateway token opened: sessions, links, open responses and taps."""
+        self.gateway.token_revoked(token_id)
+        self.credentials.end_token(token_id, CloseCode.REVOKED, "the gateway token was revoked")
 
     async def aclose(self) -> None:
         """Stop the gateway, within about five seconds."""

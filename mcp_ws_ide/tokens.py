@@ -12,7 +12,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -72,6 +72,8 @@ class TokenStore:
         self._file = PrivateJsonFile(path, list[GatewayToken])
         self._now = now
         self._tokens: dict[str, GatewayToken] = {}
+        self._unsaved: dict[str, str] = {}
+        """The principals of revoked tokens that the file may still have, by the id of the token."""
         self._load()
 
     def _load(self) -> None:
@@ -84,6 +86,7 @@ class TokenStore:
 
     def _save(self) -> None:
         self._file.write(list(self._tokens.values()))
+        self._unsaved.clear()
 
     def mint(
         self,
@@ -153,18 +156,27 @@ class TokenStore:
         """Revoke a token of this principal; return False if there is none.
 
         Raises:
-            OSError: the token was not revoked.
+            OSError: the token is revoked, but only in memory; :meth:`save_revocations` tries again.
         """
         for digest, token in self._tokens.items():
             if token.id == token_id and token.principal == principal:
                 del self._tokens[digest]
-                try:
-                    self._save()
-                except BaseException:  # otherwise the token would silently be valid again after a restart
-                    self._tokens[digest] = token
-                    raise
-                return True
-        return False
+                self._unsaved[token_id] = principal
+                break
+        if self._unsaved.get(token_id) != principal:
+            return False
+        self._save()
+        return True
+
+    def save_revocations(self) -> None:
+        """Save revocations that could not be saved before; call it now and then."""
+        if not self._unsaved:
+            return
+        try:
+            self._save()
+        except OSError:
+            return
+        log.info("revocations of gateway tokens, which could not be saved before, are saved")
 
     def _forget_expired(self) -> None:
         now = self._now()
@@ -178,8 +190,8 @@ class Ticket(msgspec.Struct):
     username: str
     server: str
     expires: float
-    credential: tuple[str, str, str]
-    """The Jupyter credential that requested it, as of :mod:`.credentials`: the link of the ticket ends with it."""
+    credential: Any
+    """The Jupyter credential that requested it (see :mod:`.credentials`): the link of the ticket ends with it."""
 
 
 class TicketStore:
@@ -189,7 +201,7 @@ class TicketStore:
         self._now = now
         self._tickets: dict[str, Ticket] = {}
 
-    def issue(self, principal: str, username: str, server: str, credential: tuple[str, str, str]) -> str:
+    def issue(self, principal: str, username: str, server: str, credential: Any) -> str:
         """Create a ticket that opens one link to ``server`` within :data:`TICKET_LIFETIME`; return its secret."""
         now = self._now()
         while self._tickets and (len(self._tickets) >= MAX_TICKETS or self._oldest.expires <= now):

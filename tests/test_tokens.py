@@ -88,15 +88,34 @@ def test_tickets_are_bounded(clock):
     assert store.redeem(newest, "a") is not None
 
 
-def test_what_cannot_be_stored_changes_nothing_and_leaves_no_file(tmp_path, clock):
+def test_a_token_that_cannot_be_stored_is_not_minted_and_leaves_no_file(tmp_path, clock):
     store = TokenStore(tmp_path / "t.json", now=clock)
     secret, token = store.mint("me", "Me", ["a"], 60)
     (tmp_path / "t.json").unlink()
     (tmp_path / "t.json").mkdir()
     with pytest.raises(OSError, match=r"directory|exists"):
         store.mint("me", "Me", ["b"], 60)
-    with pytest.raises(OSError, match=r"directory|exists"):
-        store.revoke("me", token.id)
     assert store.find(secret) is token
     assert store.of("me") == [token]
     assert [entry.name for entry in tmp_path.iterdir()] == ["t.json"]
+
+
+def test_a_revocation_that_cannot_be_stored_holds_at_once_and_is_stored_later(tmp_path, clock):
+    path = tmp_path / "t.json"
+    store = TokenStore(path, now=clock)
+    secret, token = store.mint("me", "Me", ["a"], 60)
+    stored = path.read_bytes()
+    path.unlink()
+    path.mkdir()
+    for _ in range(2):  # the second attempt reports the same, and not that there is no such token
+        with pytest.raises(OSError, match=r"directory|exists"):
+            store.revoke("me", token.id)
+        assert store.find(secret) is None
+        assert not store.alive(token.id)
+    assert not store.revoke("you", token.id)
+    store.save_revocations()
+    path.rmdir()
+    path.write_bytes(stored)
+    store.save_revocations()
+    assert TokenStore(path, now=clock).find(secret) is None
+    assert not store.revoke("me", token.id)

@@ -44,10 +44,11 @@ class EndpointHandler(GatewayHandler):
     _ticket: Ticket | None = None
 
     def watch_credential(self, watched: Watched) -> None:
-        """Close ``watched`` when this request's Jupyter credential, or that of its ticket, stops being valid."""
-        if self.token_id is None:
-            credential = credential_of(self) if self._ticket is None else self._ticket.credential
-            self.runtime.credentials.add(credential, self.principal, watched)
+        """Close ``watched`` when this request's gateway token, Jupyter credential, or that of its ticket, ends."""
+        if self.token_id is not None:
+            return self.runtime.credentials.add_token(self.token_id, watched)
+        credential = credential_of(self) if self._ticket is None else self._ticket.credential
+        self.runtime.credentials.add(credential, self.principal, watched)
 
     @property
     def repeatable(self) -> bool:

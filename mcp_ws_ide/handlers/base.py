@@ -30,7 +30,7 @@ class GatewayHandler(JupyterHandler):
     @property
     def principal(self) -> str:
         """The owner of what this request creates or sees."""
-        return principal_of(self.identity_provider, self.current_user)
+        return principal_of(self, self.current_user)
 
     def refuse(self, status: int, reason: str, message: str) -> web.HTTPError:
         """Return an HTTP error to raise, and count it under the label ``reason`` of ``mcp_ws_refusals``."""

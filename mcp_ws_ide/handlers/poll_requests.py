@@ -130,6 +130,8 @@ class PollHandler(EndpointHandler):
     async def _answer(self, link: PollLink, *, with_frames: bool) -> None:
         """Respond to a body with frames as soon as the server can take more; to others when frames are queued."""
         self._link = link
+        if with_frames:
+            self.watch_credential(self)
         await (link.wait() if with_frames else link.may_send())
         if self._gone:
             return
@@ -142,6 +144,18 @@ class PollHandler(EndpointHandler):
         """Leave queued frames for the response to the next body."""
         self._gone = True
         super().on_connection_close()
+
+    # --- Watched --------------------------------------------------------------------------------
+
+    @property
+    def closed(self) -> bool:
+        """Whether the response is sent, or can no longer be."""
+        return self._gone or self._finished
+
+    def close(self, code: CloseCode, reason: str) -> None:
+        """Refuse a body that is held while its credential ends; queued frames stay for another credential."""
+        self._gone = True
+        self.send_error(401, exc_info=(None, self.refuse(401, "credential", reason), None))
 
 
 class ProbeHandler(EndpointHandler):

@@ -149,8 +149,10 @@ class RepeatedPost:
     # --- Responder ------------------------------------------------------------------------------
 
     def watch_credential(self, watched: Watched) -> None:
-        """Close ``watched`` when the Jupyter credential of this request stops being valid."""
-        if self.token_id is None:
+        """Close ``watched`` when the credential of this request stops being valid."""
+        if self.token_id is not None:
+            self._runtime.credentials.add_token(self.token_id, watched)
+        else:
             self._runtime.credentials.add(self._admission.credential, self.principal, watched)
 
     def set_status(self, status: int, /) -> None:

@@ -71,6 +71,14 @@ def _lifetime(value: object) -> float:
     return float(value)
 
 
+def _unsaved(error: OSError) -> str:
+    reason = error.strerror or str(error)
+    return (
+        f"the token is revoked, but that is not saved: {reason}; the gateway tries again every second, and if Jupyter "
+        "restarts before it succeeds, the token is valid again"
+    )
+
+
 class TokenHandler(ApiHandler):
     """``api/tokens/{id}``."""
 
@@ -78,9 +86,14 @@ class TokenHandler(ApiHandler):
     @authorized("execute", resource="mcp")
     async def delete(self, token_id: str) -> None:
         """Revoke a gateway token and close the links that it opened."""
-        if not self.runtime.tokens.revoke(self.principal, token_id):
+        try:
+            known = self.runtime.tokens.revoke(self.principal, token_id)
+        except OSError as error:
+            self.runtime.token_revoked(token_id)
+            raise web.HTTPError(507, _unsaved(error)) from None
+        if not known:
             raise web.HTTPError(404, f"token {token_id!r} does not exist")
-        self.runtime.gateway.token_revoked(token_id)
+        self.runtime.token_revoked(token_id)
         self.set_status(204)
         self.finish()
 
