@@ -30,7 +30,7 @@ KEPT := HOME PATH LANG TMPDIR CI PIP_% NPM_CONFIG_% npm_config_% SSL_CERT_FILE S
 CLEAN := env -i $(foreach name,$(filter $(KEPT),$(.VARIABLES)),$(name)="$$$(name)")
 PYTEST := $(CLEAN) PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
 
-.PHONY: help run lab frontend page environments test test-quick check format coverage interop interop-ides binder soak bench bench-http bench-memory bench-tap docs docs-serve screenshots clean
+.PHONY: help run lab frontend page environments test test-quick check format coverage interop bounds interop-ides binder soak bench bench-http bench-memory bench-tap docs docs-serve screenshots clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -94,10 +94,11 @@ $(LAB_STAMP): pyproject.toml
 	MCP_WS_IDE_SKIP_FRONTEND=1 .venv-lab/bin/python -m pip install --quiet --no-compile --editable ".[lab]" "jupyterlab==4.6.*" "notebook==7.6.*" ipykernel
 	@touch $@
 
-# openai-agents wants an older websockets than the tests should run with.
-$(AGENTS_STAMP): pyproject.toml | $(BIN)/python
-	$(PYTHON) -m venv --without-pip .venv-agents
-	MCP_WS_IDE_SKIP_FRONTEND=1 $(call install_into,.venv-agents) --editable ".[openai-agents]" "mcp>=2"
+# openai-agents wants an older websockets than the tests should run with. This environment has the lowest version that
+# pyproject.toml allows of every package: tests/interop/test_bounds.py checks that they suffice (all others: make bounds).
+$(AGENTS_STAMP): pyproject.toml | $(STAMP)
+	$(PYTHON) -m venv --clear --without-pip .venv-agents
+	MCP_WS_IDE_SKIP_FRONTEND=1 $(BIN)/uv pip install --quiet --python .venv-agents/bin/python --resolution lowest-direct --editable ".[openai-agents]" "mcp>=2"
 	@touch $@
 
 # What make bench-http compares with; an environment of its own, since mcp-proxy needs the SDK 1.x.
@@ -143,6 +144,9 @@ coverage: $(ENVIRONMENTS) ## the tests, with branch coverage of the package and 
 
 interop: ## fresh environments: beside jupyter-ai (mcp 1.x) and with mcp 2.x, from a wheel
 	$(PYTHON) tests/interop/environments.py
+
+bounds: $(STAMP) ## the wheel with the lowest and newest versions that pyproject.toml allows: every extra, every Python found
+	$(BIN)/python tests/interop/bounds.py
 
 interop-ides: $(STAMP) ## VS Code itself, in code-server; takes minutes to install, and needs a compiler and libkrb5-dev
 	mkdir -p .npm-env/code-server-whole && cp tests/interop/code_server/package.json .npm-env/code-server-whole/

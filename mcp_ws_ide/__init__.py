@@ -11,9 +11,16 @@ from mcp_ws_ide.version import __version__ as __version__
 
 
 def _jupyter_server_extension_points() -> list[dict[str, Any]]:
-    """Tell Jupyter Server where the extension app is; imported only when asked, so that clients start quickly."""
-    from mcp_ws_ide.app import MCPWebSocketApp
+    """Tell Jupyter Server where the extension app is; imported only when asked, so that clients start quickly.
 
+    What cannot be imported is explained where people look (:mod:`.installation`).
+    """
+    try:
+        from mcp_ws_ide.app import MCPWebSocketApp
+    except Exception as error:  # an unsuitable version of a package can fail in any way while it is imported
+        from mcp_ws_ide.unloaded import extension_points
+
+        return extension_points(error)
     return [{"module": "mcp_ws_ide", "app": MCPWebSocketApp}]
 
 

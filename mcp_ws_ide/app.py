@@ -22,6 +22,7 @@ from jupyter_server.utils import url_path_join
 from tornado.routing import PathMatches, Rule
 from traitlets import Bool, Dict, Float, Int, List, TraitError, Unicode, validate
 
+from mcp_ws_ide import installation
 from mcp_ws_ide.credentials import CHECK_SECONDS
 from mcp_ws_ide.gateway import Limits
 from mcp_ws_ide.handlers import ROUTES
@@ -327,6 +328,8 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         number = len(gateway.servers)
         count = f"{number} server{'' if number == 1 else 's'}"
         self.log.info("mcp-ws-ide %s: %s at %smcp-ws/", __version__, count, serverapp.base_url)
+        if (unmet := installation.warning()) is not None:
+            self.log.warning("mcp-ws-ide: %s", unmet)
         if serverapp.allow_origin == "*":
             self.log.warning(
                 "mcp-ws-ide: allow_origin='*' lets every web page try to connect; list origins instead"

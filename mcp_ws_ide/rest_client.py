@@ -112,7 +112,8 @@ class GatewayClient:
             isinstance(answer, dict) and "status" in answer
         ):  # Jupyter's, not the gateway's
             return ConnectError(
-                f"{self._gateway.url} has no MCP gateway; check that mcp-ws-ide is installed in that server"
+                f"{self._gateway.url} has no MCP gateway; check that mcp-ws-ide is installed in that server's "
+                "environment and enabled (`jupyter server extension list` there)"
             )
         return ConnectError(f"{self._gateway.url} answered {status}: {message}")
 

@@ -1,5 +1,7 @@
 """The functions behind the console scripts; they exit with 130, and without a traceback, at Ctrl-C during imports.
 
+What cannot be imported is explained in one line (:mod:`.installation`), at the start as later.
+
 What a command imports takes longer than anything else it does at its start, and no command can catch an exception
 before it is imported. Owns no option and no message.
 """
@@ -13,29 +15,34 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Final
 
+from mcp_ws_ide.installation import explained
+
 INTERRUPTED: Final = 130
 """Exit code: 128 and the number of SIGINT, as shells have it."""
 
 
 def inspect() -> int:
     """Run ``mcp-ws-inspect``; return its exit code."""
-    with _quiet_interrupt():
+    with _quiet_interrupt(), explained(Exception):  # an unsuitable package can fail in any way
         from mcp_ws_ide.inspector.cli import main
-    return main()
+    with explained(ImportError):  # of a module that is imported only when it is needed
+        return main()
 
 
 def connect() -> int:
     """Run ``mcp-ws-connect``; return its exit code."""
-    with _quiet_interrupt():
+    with _quiet_interrupt(), explained(Exception):  # an unsuitable package can fail in any way
         from mcp_ws_ide.client.shim import main
-    return main()
+    with explained(ImportError):  # of a module that is imported only when it is needed
+        return main()
 
 
 def jupyter() -> None:
     """Run ``jupyter mcp-ws-ide``: Jupyter Server with the extension."""
-    with _quiet_interrupt():
+    with _quiet_interrupt(), explained(Exception):  # an unsuitable package can fail in any way
         from mcp_ws_ide.app import main
-    main()
+    with explained(ImportError):
+        main()
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import logging
 from typing import Final
 
 from websockets.exceptions import InvalidState
-from websockets.frames import BINARY, CLOSE, CONT, PONG, TEXT, Close, Frame
+from websockets.frames import Close, Frame, Opcode
 from websockets.protocol import SERVER, State
 from websockets.protocol import Protocol as WebSocketProtocol
 
@@ -26,6 +26,8 @@ except ImportError:  # a platform without the compiled extension
     from websockets.utils import apply_mask
 
 _OPEN: Final = State.OPEN
+_TEXT: Final = Opcode.TEXT
+_CONT: Final = Opcode.CONT
 _ABNORMAL: Final = 1006
 """The close code of a connection that ended without a close frame (RFC 6455 section 7.1.5)."""
 _FINAL_TEXT: Final = 0x81
@@ -154,21 +156,21 @@ class FrameLayer:
         self._protocol.receive_eof()
 
     def _take(self, frame: Frame, messages: list[bytes]) -> bool:
-        if frame.opcode is TEXT and frame.fin:
+        if frame.opcode is _TEXT and frame.fin:
             return self._complete(bytes(frame.data), messages)
-        if frame.opcode is TEXT or frame.opcode is CONT:
+        if frame.opcode is _TEXT or frame.opcode is _CONT:
             self._fragments += frame.data
             self._in_message = not frame.fin
             if self._in_message:
                 return True
             payload, self._fragments = bytes(self._fragments), bytearray()
             return self._complete(payload, messages)
-        if frame.opcode is PONG:
+        if frame.opcode is Opcode.PONG:
             self.pongs += 1
-        elif frame.opcode is BINARY:
+        elif frame.opcode is Opcode.BINARY:
             self.close(CloseCode.UNSUPPORTED_DATA, "send JSON-RPC as text messages, not binary")
             return False
-        return frame.opcode is not CLOSE
+        return frame.opcode is not Opcode.CLOSE
 
     def _complete(self, payload: bytes, messages: list[bytes]) -> bool:
         if not is_text(payload):
