@@ -13,6 +13,7 @@ import httpx2
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.messages import Kind, Message
 from mcp_ws_ide.errors import METHOD_NOT_FOUND, UPSTREAM_LOST, UPSTREAM_UNAVAILABLE, TransportError
+from mcp_ws_ide.proxies import this_machine
 from mcp_ws_ide.transports.base import Receiver
 from mcp_ws_ide.transports.lines import over_limit
 from mcp_ws_ide.transports.remote import (
@@ -28,6 +29,7 @@ from mcp_ws_ide.transports.remote import (
     RequestFailed,
     media_type,
     origin,
+    path_of,
     read_body,
     status_message,
 )
@@ -100,7 +102,8 @@ class SseTransport(RemoteTransport):
     async def _check(self, response: httpx2.Response) -> None:
         if response.status_code >= 300:
             body = await read_body(response, ERROR_BYTES, self._remote.read_timeout) or b""
-            raise RequestFailed(status_message(self._where, response.status_code, body), sent=False)
+            reason = status_message(self._where, response.status_code, body, self._remote.hop)
+            raise RequestFailed(reason, sent=False)
         if media_type(response) != EVENT_STREAM:
             reason = f"{self._where} does not answer GET with an event stream"
             raise RequestFailed(f"{reason}; is it a Streamable HTTP server (type http)?", sent=False)
@@ -110,10 +113,18 @@ class SseTransport(RemoteTransport):
             endpoint = self._remote.url.join(data.strip())
         except (httpx2.InvalidURL, ValueError):
             raise RequestFailed(f"{self._where} names an invalid URL for messages", sent=False) from None
-        if origin(endpoint) != origin(self._remote.url):
-            reason = f"{self._where} expects messages at another origin, {origin(endpoint)}, which is refused"
-            raise RequestFailed(reason, sent=False)
-        return endpoint
+        stream = self._remote.url
+        if origin(endpoint) == origin(stream):
+            return endpoint
+        if _same_here(endpoint, stream):
+            self._noise(f"the server expects messages at {origin(endpoint)}; they go to {origin(stream)}")
+            return endpoint.copy_with(scheme=stream.scheme, host=stream.host, port=stream.port)
+        reason = (
+            f"{self._where} expects messages at another origin, {origin(endpoint)}, which is refused, because "
+            f"configured credentials would go there; set its public host and port, so that it announces "
+            f"{origin(stream)}, or let it announce a path alone"
+        )
+        raise RequestFailed(reason, sent=False)
 
     # --- sending --------------------------------------------------------------------------------
 
@@ -161,9 +172,17 @@ class SseTransport(RemoteTransport):
         async with opened as response:
             body = await read_body(response, ERROR_BYTES, self._remote.read_timeout) or b""
             if (status := response.status_code) >= 300:
-                raise RequestFailed(
-                    status_message(self._where, status, body), sent=status >= 500, status=status
-                )
+                raise RequestFailed(self._post_refused(status, body), sent=status >= 500, status=status)
+
+    def _post_refused(self, status: int, body: bytes) -> str:
+        where = f"{origin(self._endpoint)}{path_of(self._endpoint)}"
+        if status != 404:
+            return status_message(where, status, body, self._remote.hop)
+        return (
+            f"{where} answered 404{self._remote.hop}: {self._where} announced this address for messages, and there is "
+            "nothing at it; behind a proxy that strips a prefix of the path, the server has to announce the prefix too "
+            "(often called root_path or base path)"
+        )
 
     def _failed(self, message: Message, failure: RequestFailed) -> None:
         """Report that one message failed; the stream may live on."""
@@ -174,3 +193,10 @@ class SseTransport(RemoteTransport):
             code = METHOD_NOT_FOUND
         outcome = {"outcome": "unknown" if failure.sent else "not_sent"}
         self._deliver(messages.error_response(message.id, code, str(failure), outcome))
+
+
+def _same_here(endpoint: httpx2.URL, stream: httpx2.URL) -> bool:
+    """Return whether two addresses are one port of this machine, in two spellings; a server may announce 0.0.0.0."""
+    ports = [url.port or (443 if url.scheme == "https" else 80) for url in (endpoint, stream)]
+    same = endpoint.scheme == stream.scheme and ports[0] == ports[1]
+    return same and this_machine(endpoint.host) and this_machine(stream.host)

@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
+import httpx2
 import pytest
 
 from mcp_ws_ide.core.era import Era, probe, read_probe, refused_probe
@@ -204,3 +205,36 @@ async def test_a_probe_that_is_held_holds_up_no_handshake(attach):
         transport.send(probe("0").data)
         transport.send(b'{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}')
         await until(lambda: ANSWER in receiver.messages, what="the answer to the handshake")
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "localhost", "[::1]"])
+async def test_another_spelling_of_this_machine_is_taken_as_the_address_of_the_stream(attach, host):
+    async with Server(legacy := Legacy()) as server:
+        port = httpx2.URL(server.url).port
+        legacy.events = (b"event: endpoint\ndata: http://%b:%d/messages" % (host.encode(), port),)
+        transport, receiver = await attach(server.url)
+        transport.send(b'{"jsonrpc":"2.0","id":1,"method":"ping"}')
+        await until(lambda: receiver.messages)
+        assert receiver.messages == [ANSWER]
+        assert any(f"{host}:{port}" in text for _, text in receiver.noise)
+
+
+async def test_a_refused_endpoint_is_an_error_with_both_addresses_and_a_cure(attach):
+    async with Server(legacy := Legacy()) as server:
+        legacy.events = (b"event: endpoint\ndata: http://127.0.0.1:1/messages",)
+        with pytest.raises(TransportError) as raised:
+            await attach(server.url)
+    assert all(
+        part in str(raised.value) for part in (server.url, "http://127.0.0.1:1", "public host and port")
+    )
+    assert legacy.targets == []
+
+
+async def test_a_404_of_the_announced_address_is_not_blamed_on_the_configured_one(attach):
+    async with Server(Legacy(taken=b"404 Not Found")) as server:
+        transport, receiver = await attach(server.url)
+        transport.send(b'{"jsonrpc":"2.0","id":1,"method":"ping"}')
+        await until(lambda: receiver.messages)
+    message = json.loads(receiver.messages[0])["error"]["message"]
+    assert "/messages answered 404" in message
+    assert f"{server.url} announced this address" in message and "prefix" in message
