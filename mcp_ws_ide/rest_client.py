@@ -5,25 +5,30 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any, Final, ParamSpec, TypeVar
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.sync.client import connect
 
 from mcp_ws_ide.core.binding import TAP_SUBPROTOCOL
-from mcp_ws_ide.discovery import RunningGateway, websocket_url
+from mcp_ws_ide.discovery import RunningGateway, find_gateway, undecided_gateways, websocket_url
 from mcp_ws_ide.errors import ConnectError, Unauthorized
+from mcp_ws_ide.proxies import route, via
 from mcp_ws_ide.tokens import TOKEN_PREFIX
 
 TIMEOUT: Final = 15.0
 """Seconds for one REST call."""
 MAX_RECORDS_BYTES: Final = 64 << 20
+LOOKUP_TIMEOUT: Final = 3.0
+"""Seconds within which a gateway must list its servers when several are running."""
 
 
 _P = ParamSpec("_P")
@@ -37,7 +42,16 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
-_opener = urllib.request.build_opener(_NoRedirect)
+def _open(request: urllib.request.Request, timeout: float) -> Any:
+    """Send a request, through a proxy only where :func:`route` allows it.
+
+    Raises:
+        ConnectError: the proxy cannot be used, or would see the credential in clear.
+    """
+    url = request.full_url
+    proxy = route(url, dict(request.header_items()), "urllib")
+    handler = urllib.request.ProxyHandler({} if proxy is None else {urlsplit(url).scheme: proxy})
+    return urllib.request.build_opener(_NoRedirect, handler).open(request, timeout=timeout)
 
 
 class GatewayClient:
@@ -56,7 +70,7 @@ class GatewayClient:
         url = f"{self._gateway.url}mcp-ws/api/{path}"
         request = urllib.request.Request(url, data, self._headers(), method=method)  # noqa: S310 - http(s) only
         try:
-            with _opener.open(request, timeout=self._timeout) as response:
+            with _open(request, self._timeout) as response:
                 text = response.read()
         except urllib.error.HTTPError as error:
             raise self.refused(error.code, error.read(10_000)) from None
@@ -89,7 +103,8 @@ class GatewayClient:
     def _unreachable(self, reason: object) -> ConnectError:
         detail = getattr(reason, "strerror", None) or reason
         return ConnectError(
-            f"{self._gateway.url} cannot be reached: {detail}; check that Jupyter is running at this address"
+            f"{self._gateway.url} cannot be reached{via(self._gateway.url)}: {detail}; check that Jupyter is running "
+            "at this address"
         )
 
     def refused(self, status: int, body: bytes) -> ConnectError:
@@ -105,6 +120,8 @@ class GatewayClient:
             hint = "give a token with --token-file or JUPYTER_TOKEN"
             if self._gateway.token.startswith(TOKEN_PREFIX):
                 hint = "a gateway token opens servers only; give Jupyter's token with --token-file or JUPYTER_TOKEN"
+            if self._gateway.withheld:
+                hint = f"{self._gateway.withheld}; give a token with --token-file"
             return Unauthorized(
                 f"{self._gateway.url} refused ({status}): {message or 'no credential'}; {hint}"
             )
@@ -135,6 +152,7 @@ class GatewayClient:
                 additional_headers=headers,
                 max_size=MAX_RECORDS_BYTES,
                 compression=None,
+                proxy=route(url, headers, "websockets"),
             ) as link:
                 for text in link:
                     yield from str(text).split("\n")
@@ -144,6 +162,45 @@ class GatewayClient:
             raise ConnectError(f"the gateway closed the tap: {error}") from None
         except (OSError, WebSocketException) as error:
             raise self._unreachable(error) from None
+
+
+def gateway_with(
+    server: str,
+    url: str | None = None,
+    token: str | None = None,
+    token_file: str | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> RunningGateway:
+    """Return the gateway to use for a server; parameters and errors as of :func:`find_gateway`.
+
+    Where several gateways are running and the environment does not tell which one is meant, it is the one that has the
+    server.
+
+    Raises:
+        ConnectError: more than one has it.
+    """
+    candidates = [] if url is not None else undecided_gateways(environ)
+    with ThreadPoolExecutor(max(1, len(candidates))) as pool:
+        answers = list(pool.map(lambda gateway: _has(gateway, server, environ), candidates))
+    having = [gateway for gateway, has in zip(candidates, answers, strict=True) if has]
+    if len(having) > 1:
+        listed = "; ".join(f"{g.url} (pid {g.pid}, {g.root_dir or 'unknown directory'})" for g in having)
+        raise ConnectError(
+            f"several running gateways have a server {server!r}: {listed}; choose one with --url, or with "
+            "connect(…, url=…) in Python"
+        )
+    return find_gateway(having[0].url if having else url, token, token_file, environ)
+
+
+def _has(gateway: RunningGateway, server: str, environ: Mapping[str, str]) -> bool:
+    """Return whether a gateway has a server, or each member of a group ``+a+b``; False if it does not answer."""
+    try:
+        asked = find_gateway(gateway.url, environ=environ)
+        answer = GatewayClient(asked, LOOKUP_TIMEOUT).call("GET", "servers")
+        names = {entry["name"] for entry in answer["servers"]}
+    except (ConnectError, KeyError, TypeError):
+        return False
+    return set(server.strip("+").split("+") if server.startswith("+") else [server]) <= names
 
 
 async def in_thread(call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
@@ -180,13 +237,13 @@ def get_json(url: str, headers: dict[str, str]) -> dict[str, Any]:
     """
     request = urllib.request.Request(url, None, headers)  # noqa: S310 - http(s) only
     try:
-        with _opener.open(request, timeout=TIMEOUT) as response:
+        with _open(request, TIMEOUT) as response:
             answer = json.loads(response.read())
     except urllib.error.HTTPError as error:
         kind = Unauthorized if error.code in (401, 403) else ConnectError
         raise kind(f"{url} answered {error.code}: {error.reason}") from None
     except (urllib.error.URLError, TimeoutError, OSError) as error:
-        raise ConnectError(f"{url} cannot be reached: {getattr(error, 'reason', error)}") from None
+        raise ConnectError(f"{url} cannot be reached: {getattr(error, 'reason', error)}{via(url)}") from None
     except ValueError:
         answer = None
     if not isinstance(answer, dict):

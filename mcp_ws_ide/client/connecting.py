@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import ssl as ssl_module
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -12,10 +13,13 @@ from mcp_ws_ide.client.negotiating import TRANSPORTS, NegotiatingTransport, nego
 from mcp_ws_ide.client.states import Reconnect, State
 from mcp_ws_ide.client.transport import SessionTransport, websocket_transport
 from mcp_ws_ide.core.headers import brings_credential, check_headers
-from mcp_ws_ide.discovery import check_name, endpoint_url, find_gateway
+from mcp_ws_ide.discovery import check_name, endpoint_url
+from mcp_ws_ide.rest_client import gateway_with
 
 if TYPE_CHECKING:
     from mcp import ClientSession
+
+log = logging.getLogger(__name__)
 
 
 def connect(
@@ -37,7 +41,8 @@ def connect(
         name_or_url: name of a configured server, or URL of an endpoint: ``ws://`` for a WebSocket, ``http://`` for
             the first transport that works (see :func:`~mcp_ws_ide.client.negotiating.negotiating_transport`).
         token: credential; if omitted, the credential of the discovered gateway is used.
-        url: base URL of the Jupyter server; discovered if omitted.
+        url: base URL of the Jupyter server; if omitted, the one this process runs under, else the running one that
+            has the server.
         mode: as in ``mcp.Client``: ``auto``, ``legacy`` or a protocol version (mcp 2.x only).
         transports: transports to try, in order: ``http``, ``websocket``, ``poll``.
         headers, ssl, reconnect, on_state: see :func:`websocket_transport`.
@@ -86,14 +91,16 @@ def address(
     A name is looked up at the discovered gateway, whose credential is used unless ``headers`` contain one.
 
     Raises:
-        ConnectError: no gateway was found.
+        ConnectError: no gateway was found, or several have a server of this name.
         UnusableArgument: the name is not a valid server name.
     """
     if name_or_url.startswith(("ws://", "wss://", "http://", "https://")):
         return name_or_url, token
     check_name(name_or_url)
-    gateway = find_gateway(url, token if isinstance(token, str) else None)
+    gateway = gateway_with(name_or_url, url, token if isinstance(token, str) else None)
     own_token = None if brings_credential(headers or {}) else gateway.token
+    if gateway.withheld and not (token or own_token):
+        log.warning("%s; give a token for %s with token=", gateway.withheld, gateway.url)
     return endpoint_url(gateway, name_or_url), token or own_token
 
 

@@ -12,12 +12,13 @@ from urllib.parse import urlsplit, urlunsplit
 
 import anyio
 from websockets.asyncio.client import connect as open_websocket
-from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI, NegotiationError
+from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI, NegotiationError, ProxyError
 
 from mcp_ws_ide.core.binding import CLIENT_USER_AGENT, SUBPROTOCOL_MCP, SUBPROTOCOL_RESUME
 from mcp_ws_ide.core.headers import check_headers
 from mcp_ws_ide.discovery import split_address
 from mcp_ws_ide.errors import ConnectError, Unauthorized, UnknownServer
+from mcp_ws_ide.proxies import proxy_failure, route, via
 from mcp_ws_ide.version import __version__
 
 CLOSE_TIMEOUT: Final = 5.0
@@ -172,6 +173,7 @@ class LinkOpener(Opener):
 
     async def _open(self, offered: Sequence[str]) -> ClientLink:
         headers, options = self.credential(), dict(self._options)
+        options["proxy"] = route(self.url, headers, "websockets")
         if offered:
             options["subprotocols"] = offered
         where = self.where
@@ -193,9 +195,14 @@ class LinkOpener(Opener):
             detail = f"{where}: TLS handshake failed ({error.reason or error}); check that the certificate is trusted"
             raise ConnectError(detail) from None
         except TimeoutError:
-            raise ConnectError(f"{where} did not answer within {options['open_timeout']:g} s") from None
+            seconds = f"{options['open_timeout']:g} s"
+            raise ConnectError(f"{where} did not answer within {seconds}{via(self.url)}") from None
         except OSError as error:
-            raise ConnectError(f"{where} cannot be reached: {error.strerror or error}") from None
+            raise ConnectError(
+                f"{where} cannot be reached{via(self.url)}: {error.strerror or error}"
+            ) from None
+        except ProxyError as error:
+            raise ConnectError(f"{where} cannot be reached{via(self.url)}: {proxy_failure(error)}") from None
         except InvalidHandshake as error:
             refused = ConnectError(f"{where} is not a WebSocket server: {error}")
             if isinstance(error, NegotiationError):

@@ -26,6 +26,7 @@ from mcp_ws_ide.client.transport import SessionTransport, verbatim
 from mcp_ws_ide.core.headers import check_headers
 from mcp_ws_ide.discovery import split_address
 from mcp_ws_ide.errors import ConnectError, Unauthorized, UnknownServer, UnusableArgument
+from mcp_ws_ide.proxies import route, via
 
 TRANSPORTS: Final = ("http", "websocket", "poll")
 """Transports that can be negotiated, in the default order."""
@@ -136,17 +137,20 @@ class NegotiatingTransport:
         """
         opener = self._opener("http")
         headers = {**opener.credential(), "Accept": "text/event-stream"}
-        timeout = httpx2.Timeout(self._open_timeout)
+        timeout, proxy = httpx2.Timeout(self._open_timeout), route(self._url, headers, "httpx2")
+        verify = self._ssl if self._ssl is not None else httpx2.create_ssl_context()
         try:
-            async with httpx2.AsyncClient(timeout=timeout, verify=_verify(self._ssl)) as client:
+            async with httpx2.AsyncClient(
+                timeout=timeout, verify=verify, proxy=proxy, trust_env=False
+            ) as client:
                 with anyio.fail_after(FIRST_EVENT):
                     await _first_event(client, opener.below("probe"), headers, opener.where)
         except TimeoutError:
             detail = f"no event arrived within {FIRST_EVENT:g} s; no gateway responds, or a proxy buffers event streams"
-            raise ConnectError(detail) from None
+            raise ConnectError(f"{detail}{via(self._url)}") from None
         except (httpx2.HTTPError, OSError) as error:
-            detail = f"{opener.where} cannot be reached: {str(error).strip() or type(error).__name__}"
-            raise ConnectError(detail) from None
+            detail = str(error).strip() or type(error).__name__
+            raise ConnectError(f"{opener.where} cannot be reached{via(self._url)}: {detail}") from None
 
 
 async def _first_event(client: httpx2.AsyncClient, url: str, headers: dict[str, str], where: str) -> None:
@@ -182,10 +186,6 @@ def _is_ours(body: bytes) -> bool:
     return isinstance(answer, dict) and {"message", "status"} <= answer.keys()
 
 
-def _verify(ssl: ssl_module.SSLContext | None) -> ssl_module.SSLContext | bool:
-    return ssl if ssl is not None else True
-
-
 @asynccontextmanager
 async def _streamable_http(
     url: str, headers: dict[str, str], ssl: ssl_module.SSLContext | None
@@ -193,12 +193,14 @@ async def _streamable_http(
     """Enter the SDK's own transport, of either major."""
     from mcp.client.streamable_http import streamable_http_client
 
-    http: Any = import_module(
-        "httpx2" if find_spec("mcp_types") else "httpx"
-    )  # the libraries of mcp 2.x and 1.x
-    timeout = http.Timeout(30.0, read=SSE_TIMEOUT)
+    library = "httpx2" if find_spec("mcp_types") else "httpx"  # the libraries of mcp 2.x and 1.x
+    http: Any = import_module(library)
+    timeout, proxy = http.Timeout(30.0, read=SSE_TIMEOUT), route(url, headers, library)
+    verify = ssl if ssl is not None else http.create_ssl_context()
     async with (
-        http.AsyncClient(headers=headers, timeout=timeout, verify=_verify(ssl)) as client,
+        http.AsyncClient(
+            headers=headers, timeout=timeout, verify=verify, proxy=proxy, trust_env=False
+        ) as client,
         streamable_http_client(url, http_client=client) as streams,
     ):
         yield streams[0], streams[1]

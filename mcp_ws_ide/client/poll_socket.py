@@ -29,6 +29,7 @@ from mcp_ws_ide.core.binding import (
     poll_head,
 )
 from mcp_ws_ide.errors import ConnectError
+from mcp_ws_ide.proxies import route, via
 from mcp_ws_ide.version import __version__
 
 NDJSON: Final = "application/x-ndjson"
@@ -74,8 +75,11 @@ class PollOpener(Opener):
         headers = httpx2.Headers({"User-Agent": f"{CLIENT_USER_AGENT}/{__version__}", "Content-Type": NDJSON})
         headers.update(self.credential())
         timeout = httpx2.Timeout(self.open_timeout, read=ANSWER_TIMEOUT)
-        verify = self._ssl if self._ssl is not None else True
-        client = httpx2.AsyncClient(headers=headers, timeout=timeout, verify=verify)
+        proxy = route(self.url, headers, "httpx2")
+        verify = self._ssl if self._ssl is not None else httpx2.create_ssl_context()
+        client = httpx2.AsyncClient(
+            headers=headers, timeout=timeout, verify=verify, proxy=proxy, trust_env=False
+        )
         return PollConnection(client, self.below("poll"), self.where)
 
 
@@ -124,7 +128,7 @@ class PollConnection:
             detail = str(error).strip() or type(error).__name__
             if isinstance(error, httpx2.ConnectTimeout) or "WRONG_VERSION_NUMBER" in detail:
                 await check_for_tls(self._url)
-            raise ConnectError(f"{self._where} cannot be reached: {detail}") from None
+            raise ConnectError(f"{self._where} cannot be reached{via(self._url)}: {detail}") from None
         if response.status_code != 200:
             raise refusal(self._where, response.status_code, response.content, response.reason_phrase)
         self._sent = 1

@@ -31,10 +31,10 @@ from mcp_ws_ide.client.transport import SessionTransport
 from mcp_ws_ide.core.binding import SERVER_NAME
 from mcp_ws_ide.core.headers import brings_credential, check_headers
 from mcp_ws_ide.core.messages import one_line
-from mcp_ws_ide.discovery import RunningGateway, check_name, endpoint_url, find_gateway
+from mcp_ws_ide.discovery import RunningGateway, check_name, endpoint_url, find_gateway, normal_url
 from mcp_ws_ide.errors import ConnectError, Unauthorized, UnusableArgument, UnusableHeader
 from mcp_ws_ide.ide_entries import IDES, TOKEN_VARIABLE, entry
-from mcp_ws_ide.rest_client import GatewayClient
+from mcp_ws_ide.rest_client import GatewayClient, gateway_with
 from mcp_ws_ide.version import __version__
 
 RESUMING: Final = ("websocket", "poll")
@@ -82,7 +82,8 @@ def _cure(error: ConnectError, options: argparse.Namespace) -> str:
     if "://" in options.target and "/mcp-ws/servers/" not in options.target:
         return "; the address of a server behind a gateway ends in /mcp-ws/servers/NAME"
     if isinstance(error, Unauthorized):
-        return f"; give a token with --token-file or {TOKEN_VARIABLE}"
+        withheld = f"; {options.withheld}" if getattr(options, "withheld", "") else ""
+        return f"{withheld}; give a token with --token-file or {TOKEN_VARIABLE}"
     return ""
 
 
@@ -160,7 +161,8 @@ def _target(options: argparse.Namespace, headers: Mapping[str, str]) -> tuple[st
             token = find_gateway("http://localhost/", None, options.token_file).token
         return options.target, token
     check_name(options.target)
-    gateway = find_gateway(options.url, token, options.token_file)
+    gateway = gateway_with(options.target, options.url, token, options.token_file)
+    options.withheld = gateway.withheld
     given = token is not None or options.token_file is not None
     header = gateway.token if given or not brings_credential(headers) else None
     return endpoint_url(gateway, options.target), header
@@ -171,14 +173,21 @@ def _print_entry(options: argparse.Namespace) -> int:
         raise UnusableArgument(
             f"{options.name!r} is not a server name; to combine servers under one name, define a group in mcp.json"
         )
-    gateway = find_gateway(options.url, None, options.token_file)
+    gateway = gateway_with(options.name, options.url, None, options.token_file)
     client = GatewayClient(gateway)
     if options.no_token:
         client.call("GET", f"servers/{options.name}")  # so that a mistyped name fails here and not in the IDE
         token = None
     else:
         token = _mint(client, gateway, options)
-    print(json.dumps(entry(options.ide, options.name, gateway.url, token), indent=2))
+    url = gateway.url if options.url is None else normal_url(options.url)
+    print(json.dumps(entry(options.ide, options.name, url, token), indent=2))
+    if gateway.everywhere and options.url is None:
+        print(
+            f"mcp-ws-connect: the entry works on this machine only; for another machine, give the address at which it "
+            f"reaches Jupyter with --url (Jupyter has recorded {gateway.recorded})",
+            file=sys.stderr,
+        )
     return 0
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import IO, Final
 from urllib.parse import quote, urlunsplit
 
-from mcp_ws_ide.discovery import RunningGateway, find_gateway, running_gateways, split_address
+from mcp_ws_ide.discovery import RunningGateway, find_gateway, split_address, undecided_gateways
 from mcp_ws_ide.errors import ConnectError
 from mcp_ws_ide.inspector.sanitise import visible
 from mcp_ws_ide.rest_client import GatewayClient, get_json
@@ -25,21 +25,21 @@ class Ambiguous(Exception):
 def address(
     url: str | None, token_file: str | None = None, environ: Mapping[str, str] = os.environ
 ) -> str | None:
-    """Return the base URL to use, or None if discovery finds the only one.
+    """Return the base URL to use, or None if discovery finds the one that is meant.
 
     Raises:
         ConnectError: the address is behind a hub that does not name the user's server.
         Ambiguous: several gateways are running, and there is no terminal to ask on.
     """
-    url = url or environ.get("JUPYTER_SERVER_URL")
+    if url is None and REDIRECT in environ.get("JUPYTER_SERVER_URL", ""):
+        url = environ["JUPYTER_SERVER_URL"]
     if url is not None:
         return _behind_hub(url, token_file, environ) if REDIRECT in url else url
-    gateways = running_gateways()
-    if len(gateways) > 1:
-        gateways = [gateway for gateway in gateways if _has_gateway(gateway)] or gateways[:1]
-    if len(gateways) < 2:
-        return gateways[0].url if gateways else None
-    return _ask(gateways).url
+    gateways = undecided_gateways(environ)
+    having = [gateway for gateway in gateways if _has_gateway(gateway)]
+    if not having:
+        return None
+    return having[0].url if len(having) == 1 else _ask(having).url
 
 
 def _has_gateway(gateway: RunningGateway) -> bool:
@@ -77,7 +77,10 @@ def _behind_hub(url: str, token_file: str | None, environ: Mapping[str, str]) ->
         urlunsplit((parts.scheme, parts.netloc, f"{prefix}/hub/", "", "")), None, token_file, environ
     )
     if not hub.token:
-        raise ConnectError(f"{url} needs a hub token; give --token-file or set JUPYTERHUB_API_TOKEN")
+        withheld = f" ({hub.withheld})" if hub.withheld else ""
+        raise ConnectError(
+            f"{url} needs a hub token; give --token-file or set JUPYTERHUB_API_TOKEN{withheld}"
+        )
     user = get_json(f"{hub.url}api/user", {"Authorization": f"token {hub.token}"})
     name = user.get("name")
     if not isinstance(name, str) or user.get("kind", "user") != "user":

@@ -114,8 +114,9 @@ def run_wrapped(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     def find() -> RunningGateway:
-        options.url = address(options.url, options.token_file)
-        return find_gateway(options.url, None, options.token_file)
+        gateway = find_gateway(address(options.url, options.token_file), None, options.token_file)
+        options.url = gateway.url  # a reconnect does not change to another gateway
+        return gateway
 
     return int(options.run(find, options))
 

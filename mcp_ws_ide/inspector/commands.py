@@ -24,7 +24,7 @@ from mcp_ws_ide.inspector.model.journal import Journal
 from mcp_ws_ide.inspector.recording import STANDARD, Header, Recorder, Recording, RecordingError
 from mcp_ws_ide.inspector.replay import Replay, ReplayOutcome, lines, script
 from mcp_ws_ide.inspector.sanitise import visible
-from mcp_ws_ide.rest_client import GatewayClient
+from mcp_ws_ide.rest_client import GatewayClient, gateway_with
 
 MANY: Final = 20_000_000
 """Records that a command holds at most; a file of several GiB has fewer."""
@@ -238,7 +238,7 @@ def target(options: argparse.Namespace) -> tuple[str, str]:
     against: str = options.against
     if not against.startswith(("ws://", "wss://", "http://", "https://")):
         check_name(against)
-        gateway = find_gateway(options.url, None, options.token_file)
+        gateway = gateway_with(against, options.url, None, options.token_file)
         return endpoint_url(gateway, against), gateway.token
     url = f"http{against.removeprefix('ws')}" if against.startswith("ws") else against
     base, mark, name = url.partition("/mcp-ws/servers/")

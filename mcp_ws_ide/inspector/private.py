@@ -213,6 +213,7 @@ class PrivateGateway:
             additional_headers=headers,
             subprotocols=["mcp"],  # type: ignore[list-item]  # a NewType of str
             open_timeout=FIRST_ANSWER,
+            proxy=None,
         ) as link:
             link.send(json.dumps(question))
             while True:

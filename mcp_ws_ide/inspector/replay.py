@@ -29,6 +29,7 @@ from mcp_ws_ide.inspector.model.journal import Journal
 from mcp_ws_ide.inspector.model.records import Kind, Lane, Status, part
 from mcp_ws_ide.inspector.model.store import TRUNCATED
 from mcp_ws_ide.inspector.model.violations import HIDDEN
+from mcp_ws_ide.proxies import route, via
 
 OPEN_TIMEOUT: Final = 15.0
 NOT_SENT: Final = frozenset({"notifications/cancelled", "notifications/progress"})
@@ -270,6 +271,7 @@ class _Opening:
             max_size=None,
             compression=None,
             open_timeout=OPEN_TIMEOUT,
+            proxy=route(url, headers, "websockets"),
         )
 
     async def __aenter__(self) -> ClientConnection:
@@ -281,7 +283,8 @@ class _Opening:
             kind = Unauthorized if status in (401, 403) else ConnectError
             raise kind(f"{self._url} refused ({status}): {detail}") from None
         except (OSError, WebSocketException, TimeoutError) as error:
-            raise ConnectError(f"{self._url} cannot be reached: {error or type(error).__name__}") from None
+            detail = f"cannot be reached{via(self._url)}: {error or type(error).__name__}"
+            raise ConnectError(f"{self._url} {detail}") from None
 
     async def __aexit__(self, *error: Any) -> None:
         await self._connect.__aexit__(*error)

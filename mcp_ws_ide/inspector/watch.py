@@ -22,6 +22,7 @@ from mcp_ws_ide.core.binding import TAP_SUBPROTOCOL
 from mcp_ws_ide.discovery import RunningGateway, websocket_url
 from mcp_ws_ide.errors import ConnectError
 from mcp_ws_ide.observe.tap_record import AttachedRecord, GapRecord, TapRecord
+from mcp_ws_ide.proxies import route
 from mcp_ws_ide.rest_client import MAX_RECORDS_BYTES, GatewayClient, in_thread
 
 DELAYS: Final = (0.5, 1.0, 2.0, 4.0, 8.0)
@@ -122,14 +123,15 @@ class Watch:
         query = {**self._scope}
         if self._place is not None:
             query |= {"instance": self._place[0], "after": str(self._place[1])}
-        path = f"api/tap?{urlencode(query)}" if query else "api/tap"
+        url = websocket_url(gateway, f"api/tap?{urlencode(query)}" if query else "api/tap")
         return connect(
-            websocket_url(gateway, path),
+            url,
             subprotocols=[TAP_SUBPROTOCOL],  # type: ignore[list-item]  # a NewType of str
             additional_headers=headers,
             max_size=MAX_RECORDS_BYTES,
             compression=None,
             ping_interval=PING,
+            proxy=route(url, headers, "websockets"),
         )
 
     async def _read(self, link: ClientConnection) -> None:

@@ -293,7 +293,7 @@ class HttpTransport(RemoteTransport):
             return self._session_gone(exchange, sent=False)
         if not exchange.answered and media_type(response) == JSON and status not in (401, 403):
             self._take_error(exchange, body)
-        reason = status_message(self._where, status, body)
+        reason = status_message(self._where, status, body, self._remote.hop)
         if not exchange.answered:
             raise RequestFailed(reason, sent=status >= 500, status=status)
         if not exchange.is_request:

@@ -23,6 +23,7 @@ import httpx2
 
 from mcp_ws_ide.config.spec import ServerSpec
 from mcp_ws_ide.errors import TransportError
+from mcp_ws_ide.proxies import proxy_for
 from mcp_ws_ide.transports.base import Authorizer, Supplies
 from mcp_ws_ide.transports.tasked import TaskedTransport
 from mcp_ws_ide.version import __version__
@@ -44,12 +45,6 @@ EVENT_STREAM: Final = "text/event-stream"
 JSON: Final = "application/json"
 DISCOVER: Final = b'"server/discover"'
 """The method, as JSON, that asks a server for its protocol versions (MCP 2026-07-28)."""
-
-BAD_PROXY: Final = (
-    "the proxy named in the environment (http_proxy, https_proxy, ws_proxy, all_proxy …) is not a usable address; "
-    "use scheme://host:port, with user and password before the host if it requires them"
-)
-"""Replaces the library's message, which would repeat the address and with it the password."""
 
 UNTRUSTED_HINT: Final = "if its certificate is signed by a private authority, set ca_file"
 
@@ -161,6 +156,13 @@ class Remote:
         self._endless = httpx2.Timeout(
             connect=connect_timeout, read=None, write=WRITE_TIMEOUT, pool=connect_timeout
         )
+        proxy = proxy_for(url)
+        if proxy is not None and (problem := proxy.problem("httpx2")):
+            raise TransportError(f"{self.where} cannot be reached: {problem}")
+        self.via = f", {proxy.via}" if proxy is not None else ""
+        """The proxy, to append to an error; ``""`` if the server is reached directly."""
+        self.hop = self.via if self.url.scheme == "http" else ""
+        """The proxy, if it could answer in place of the server: over TLS it only passes bytes on."""
         self._client = new_client(headers, ca_file, self._timeout)
 
     @classmethod
@@ -287,7 +289,7 @@ class Remote:
     def _explanation(self, error: Exception) -> str:
         where, timeout = self.where, self._timeout
         if isinstance(error, httpx2.ConnectTimeout):
-            return f"{where} did not accept a connection within {timeout.connect:g} s (connect_timeout)"
+            return f"{where} did not accept a connection within {timeout.connect:g} s (connect_timeout){self.via}"
         if isinstance(error, httpx2.PoolTimeout):
             return f"{MAX_CONNECTIONS} requests to {where} are open, which is the maximum; wait for their responses"
         if isinstance(error, httpx2.ReadTimeout):
@@ -297,8 +299,8 @@ class Remote:
         detail = str(error) or type(error).__name__
         if isinstance(error, httpx2.ConnectError):
             hint = f"; {UNTRUSTED_HINT}" if "certificate" in detail.lower() else ""
-            return f"{where} cannot be reached: {detail}{hint}"
-        return f"the request to {where} failed: {detail}"
+            return f"{where} cannot be reached{self.via}: {detail}{hint}"
+        return f"the request to {where} failed{self.via}: {detail}"
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -350,27 +352,60 @@ def new_client(
     """Return a client that keeps no cookies, follows no redirects and verifies TLS.
 
     Raises:
-        TransportError: ``ca_file``, or the proxy in the environment, cannot be used.
+        TransportError: ``ca_file`` cannot be used.
     """
     merged = httpx2.Headers({"User-Agent": f"mcp-ws-ide/{__version__}", "Accept-Encoding": "identity"})
     merged.update(headers)  # names compare as in HTTP: a configured "user-agent" replaces ours
-    # trust_env: a server behind a company's proxy is reached as the gateway's child processes reach it, which receive
-    # the same proxy variables. This client does not read netrc.
-    try:
-        return httpx2.AsyncClient(
-            verify=tls_context(ca_file),
-            headers=merged,
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-            follow_redirects=False,
-            trust_env=True,
-            timeout=timeout,
-            limits=httpx2.Limits(max_connections=MAX_CONNECTIONS, keepalive_expiry=KEEPALIVE_EXPIRY),
-        )
-    except ImportError:
-        reason = "the environment names a SOCKS proxy, which needs the package httpx2[socks]; install it"
-        raise TransportError(reason) from None
-    except (ValueError, httpx2.InvalidURL):
-        raise TransportError(BAD_PROXY) from None
+    return httpx2.AsyncClient(
+        transport=_Routed(tls_context(ca_file)),
+        headers=merged,
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+        follow_redirects=False,
+        trust_env=False,
+        timeout=timeout,
+    )
+
+
+class _Routed(httpx2.AsyncBaseTransport):
+    """Sends each request directly or through a proxy of the environment, as :func:`proxy_for` decides for its origin.
+
+    A server behind a company's proxy is so reached as the gateway's child processes reach it, which receive the same
+    variables; this machine is reached directly. Nothing is read from netrc.
+    """
+
+    def __init__(self, verify: ssl.SSLContext) -> None:
+        self._verify = verify
+        self._pools: dict[str | None, httpx2.AsyncHTTPTransport] = {}
+        """One pool for each proxy; None: for direct connections."""
+        self._origins: dict[str, httpx2.AsyncHTTPTransport] = {}
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Send a request.
+
+        Raises:
+            ProxyError: the proxy cannot be used.
+        """
+        where = origin(request.url)
+        transport = self._origins.get(where)
+        if transport is None:
+            transport = self._origins[where] = self._transport(str(request.url))
+        return await transport.handle_async_request(request)
+
+    def _transport(self, url: str) -> httpx2.AsyncHTTPTransport:
+        proxy = proxy_for(url)
+        if proxy is not None and (problem := proxy.problem("httpx2")):
+            raise httpx2.ProxyError(problem)
+        key = proxy.url if proxy is not None else None
+        if key not in self._pools:
+            limits = httpx2.Limits(max_connections=MAX_CONNECTIONS, keepalive_expiry=KEEPALIVE_EXPIRY)
+            pool = httpx2.AsyncHTTPTransport(verify=self._verify, trust_env=False, limits=limits, proxy=key)
+            self._pools[key] = pool
+        return self._pools[key]
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        for pool in self._pools.values():
+            await pool.aclose()
 
 
 async def read_body(response: httpx2.Response, limit: int, seconds: float) -> bytes | None:
@@ -403,8 +438,12 @@ def media_type(response: httpx2.Response) -> str:
     return str(response.headers.get("content-type", "")).partition(";")[0].strip().lower()
 
 
-def status_message(where: str, status: int, body: bytes) -> str:
-    """Return what an HTTP error means and what to do; ``body`` is quoted if it is short text."""
+def status_message(where: str, status: int, body: bytes, hop: str = "") -> str:
+    """Return what an HTTP error means and what to do; ``body`` is quoted if it is short text.
+
+    Args:
+        hop: the proxy that may have answered instead, as :attr:`Remote.hop`.
+    """
     hints = {
         401: "it requires a credential, or refused the one sent; set it under headers",
         403: "it refused the credential; check headers",
@@ -417,7 +456,7 @@ def status_message(where: str, status: int, body: bytes) -> str:
     hint = hints.get(status, "")
     text = body[:200].decode(errors="replace").strip()
     shown = text if text and text.isprintable() and not text.startswith("<") else ""
-    return f"{where} answered {status}" + "".join(f": {part}" for part in (hint, shown) if part)
+    return f"{where} answered {status}{hop}" + "".join(f": {part}" for part in (hint, shown) if part)
 
 
 def backoff(attempt: int) -> float:

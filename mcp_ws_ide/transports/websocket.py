@@ -39,8 +39,9 @@ from mcp_ws_ide.core.binding import (
 )
 from mcp_ws_ide.core.resume import ClientEnd, Event, ProtocolViolation
 from mcp_ws_ide.errors import TransportError
+from mcp_ws_ide.proxies import proxy_failure, proxy_for, via
 from mcp_ws_ide.transports.base import Receiver, Supplies
-from mcp_ws_ide.transports.remote import BAD_PROXY, UNTRUSTED_HINT, backoff, status_message, tls_context
+from mcp_ws_ide.transports.remote import UNTRUSTED_HINT, backoff, status_message, tls_context
 from mcp_ws_ide.transports.tasked import CLOSE_TIMEOUT, TaskedTransport, within
 from mcp_ws_ide.version import __version__
 
@@ -182,6 +183,7 @@ class WebSocketTransport(TaskedTransport):
                 ping_interval=None,
                 compression=None,
                 logger=_wire_log,
+                proxy=_proxy_url(self._url, self._where),
                 **options,
             )
         except InvalidStatus as error:
@@ -198,11 +200,17 @@ class WebSocketTransport(TaskedTransport):
             ) from None
         except TimeoutError:
             limit = f"{self._connect_timeout:g} s (connect_timeout)"
-            raise TransportError(f"{self._where} did not answer within {limit}") from None
+            raise TransportError(f"{self._where} did not answer within {limit}{via(self._url)}") from None
         except OSError as error:
-            raise TransportError(f"{self._where} cannot be reached: {error.strerror or error}") from None
-        except (InvalidProxy, ProxyError, ImportError, ValueError) as error:
-            raise TransportError(f"{self._where} cannot be reached: {_proxy_failure(error)}") from None
+            detail = f"cannot be reached{via(self._url)}: {error.strerror or error}"
+            raise TransportError(f"{self._where} {detail}") from None
+        except ProxyError as error:
+            detail = f"cannot be reached{via(self._url)}: {proxy_failure(error)}"
+            raise TransportError(f"{self._where} {detail}") from None
+        except (InvalidProxy, ValueError):
+            raise TransportError(
+                f"{self._where} cannot be reached: its URL, or that of its proxy, is invalid"
+            ) from None
         except InvalidHandshake as error:
             raise _OfferRefused(f"{self._where} is not a WebSocket server: {error}") from None
         except WebSocketException as error:
@@ -410,19 +418,12 @@ class _Connect(websocket_connect):
         return exc
 
 
-def _proxy_failure(error: Exception) -> str:
-    """Explain the failure of a proxy without its address, of which any part may be a credential."""
-    if isinstance(error, ProxyError):
-        status = getattr(getattr(error, "response", None), "status_code", None)
-        hint = "; the proxy requires a credential; put it into the proxy's address" if status == 407 else ""
-        return (
-            f"the proxy refused the connection ({status}){hint}"
-            if status
-            else "the proxy closed the connection"
-        )
-    if isinstance(error, ImportError):
-        return "the environment names a SOCKS proxy, which needs the package python-socks; install it"
-    return BAD_PROXY if isinstance(error, InvalidProxy) else f"its URL cannot be used, or {BAD_PROXY}"
+def _proxy_url(url: str, where: str) -> str | None:
+    """Return the proxy to use; None for a direct connection."""
+    proxy = proxy_for(url)
+    if proxy is not None and (problem := proxy.problem("websockets")):
+        raise TransportError(f"{where} cannot be reached: {problem}")
+    return proxy.url if proxy is not None else None
 
 
 def _close_reason(error: ConnectionClosed) -> str:

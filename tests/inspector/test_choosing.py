@@ -31,7 +31,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Jupyter]]:
         forged = {
             "url": "http://127.0.0.1:9/",
             "token": "t",
-            "pid": os.getpid(),
+            "pid": started[0].process.pid,  # alive, and no ancestor of the command
             "root_dir": "/evil\x1b]2;x\x07",
         }
         (homes[0] / "runtime" / "jpserver-1.json").write_text(json.dumps(forged))
