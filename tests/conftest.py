@@ -36,7 +36,19 @@ for _name in [name for name in os.environ if name.startswith(("PYTHON", "JUPYTER
     del os.environ[_name]
 sys.path.insert(0, QUICK)
 os.environ["PYTHONPATH"] = os.pathsep.join([QUICK, *filter(None, [os.environ.get("PYTHONPATH")])])
-DEMO = {"command": sys.executable, "args": ["-m", "mcp_ws_ide.demo"], "env": {"PYTHONPATH": QUICK}}
+JUPYTERS: Final = Prefork("jupyter_server.serverapp", "mcp_ws_ide.app", "mcp.client.auth")
+"""Starts the Jupyter servers of tests; the gateway imports the last module when a server first wants OAuth."""
+SERVERS: Final = Prefork("mcp_ws_ide.demo.server")
+"""Starts servers on the SDK 2.x."""
+
+
+def on_sdk(*program: str) -> dict[str, Any]:
+    """The configuration of a stdio server on the SDK 2.x: ``-m MODULE``, or a file."""
+    command, *arguments = SERVERS.command(*program)
+    return {"command": command, "args": arguments, "env": {"PYTHONPATH": QUICK}}
+
+
+DEMO = on_sdk("-m", "mcp_ws_ide.demo")
 MODERN = {
     "io.modelcontextprotocol/protocolVersion": "2026-07-28",
     "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
@@ -46,8 +58,6 @@ MODERN = {
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 
-PREFORK: Final = Prefork()
-"""Starts the Jupyter servers of this process's tests."""
 BOUND: Final = 60.0
 """Seconds that a test waits for what must come: an end to a hang, and no measure of how fast the machine is."""
 
@@ -155,13 +165,15 @@ class Jupyter:
 
     def start(self) -> None:
         """Start it, also again after :meth:`stop`; the log goes on."""
+        if SERVERS.address in self.configuration.read_text():
+            SERVERS.begin()
         self.process = self._spawn()
         self.wait_ready()
 
     def _spawn(self) -> Forked | subprocess.Popen[bytes]:
         with self.log.open("ab") as log:
             if self.python == sys.executable:
-                return PREFORK.start(self.arguments, self.environment, log)
+                return JUPYTERS.start(["-m", "jupyter_server", *self.arguments], self.environment, log)
             return subprocess.Popen(
                 [self.python, "-m", "jupyter_server", *self.arguments],
                 stdin=subprocess.DEVNULL,
@@ -250,7 +262,8 @@ def nothing_left() -> Iterator[None]:
         return found
 
     yield
-    PREFORK.stop()
+    for prefork in (JUPYTERS, SERVERS):
+        prefork.stop()
     try:
         wait_until(lambda: not left(), what="the end of all processes")
     except AssertionError as error:

@@ -1,8 +1,9 @@
-"""Start Jupyter servers of the tests as forks of a process that has imported Jupyter and the gateway.
+"""Start Python programs of the tests as forks of a process that has imported what they need.
 
-A start then takes an eighth of the CPU time, since imports are most of it. Each fork is a process, with an
-environment, a session and a log of its own, and runs what ``python -m jupyter_server`` runs. The test process holds
-:class:`Prefork`; this file as a program is the process that forks.
+Jupyter, and servers on the SDK, take over a second of CPU time to start, nine tenths of it for imports, and the tests
+start hundreds. Each fork is a process with an environment and a session of its own, and runs what
+``python -m MODULE`` or ``python FILE`` would run. The test process holds :class:`Prefork`; this file as a program is
+the process that forks; ``tests/forked.py`` is a program that stands for one fork.
 """
 
 from __future__ import annotations
@@ -18,16 +19,28 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
-from typing import IO, Any
+from pathlib import Path
+from typing import IO, Any, Final
+
+FORKED: Final = str(Path(__file__).with_name("forked.py"))
+NUMBER: Final = 8
+"""Bytes of a number that the process that forks sends: first the fork's id, at its end the exit code."""
 
 
 class Forked:
-    """A process that :class:`Prefork` has started, with the methods of :class:`subprocess.Popen` that tests use."""
+    """A fork, with the methods of :class:`subprocess.Popen` that tests use."""
 
-    def __init__(self, args: list[str], pid: int, status: int) -> None:
-        self.args, self.pid, self._status = args, pid, status
+    def __init__(self, args: list[str], link: socket.socket) -> None:
+        self.args, self._link = args, link
         self.returncode: int | None = None
+        self.pid = self._number()
+
+    def _number(self) -> int:
+        data = self._link.recv(NUMBER, socket.MSG_WAITALL)
+        assert data, "the process that forks has ended"
+        return int.from_bytes(data, "big", signed=True)
 
     def poll(self) -> int | None:
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -37,11 +50,11 @@ class Forked:
     def wait(self, timeout: float | None = None) -> int:
         if self.returncode is None:
             ended = select.poll()
-            ended.register(self._status, select.POLLIN)
+            ended.register(self._link, select.POLLIN)
             if not ended.poll(None if timeout is None else timeout * 1000):
                 raise subprocess.TimeoutExpired(self.args, timeout or 0)
-            self.returncode = int(os.read(self._status, 32))
-            os.close(self._status)
+            self.returncode = self._number()
+            self._link.close()
         return self.returncode
 
     def send_signal(self, number: int) -> None:
@@ -57,116 +70,151 @@ class Forked:
 
 
 class Prefork:
-    """The process that forks, started when the first Jupyter is."""
+    """A process that has imported some modules, started when the first fork is.
 
-    def __init__(self) -> None:
-        self._link: socket.socket | None = None
+    Args:
+        python: the interpreter.
+        imports: the modules.
+    """
+
+    def __init__(self, *imports: str, python: str | Path = sys.executable) -> None:
+        self.python, self._imports = str(python), imports
+        name = f"mcp-ws-tests-{os.getpid()}-{id(self)}"
+        self.address = str(Path(tempfile.gettempdir()) / name)
+        """Path of the Unix socket at which it takes requests."""
         self._process: subprocess.Popen[bytes] | None = None
-        self._one_at_a_time = threading.Lock()
-        self._imports: list[str] = []
+        self._once = threading.Lock()
 
-    def also_import(self, module: str) -> None:
-        """Import a module once for all Jupyters to come, which would each import it later on."""
-        self._imports.append(module)
+    def begin(self) -> None:
+        """Start the process, if it does not run yet. Requests may follow at once."""
+        with self._once:
+            if self._process is None:
+                with socket.socket(socket.AF_UNIX) as listener:
+                    listener.bind(self.address)
+                    listener.listen(128)
+                    self._process = subprocess.Popen(
+                        [self.python, __file__, str(listener.fileno()), *self._imports],
+                        pass_fds=[listener.fileno()],
+                        stdin=subprocess.PIPE,  # its end is the end of the process
+                        stdout=subprocess.DEVNULL,
+                        start_new_session=True,
+                    )
 
-    def start(self, arguments: list[str], environment: dict[str, str], log: IO[bytes]) -> Forked:
-        """Start ``python -m jupyter_server`` with these arguments; the log gets stdout and stderr."""
-        request = json.dumps(
-            {"arguments": arguments, "environment": environment, "cwd": os.getcwd(), "imports": self._imports}
-        )
-        status, theirs = os.pipe()
-        with self._one_at_a_time:
-            link = self._connected()
-            socket.send_fds(link, [request.encode() + b"\n"], [log.fileno(), theirs])
-            pid = int(link.recv(32))
-        os.close(theirs)
-        return Forked(["python", "-m", "jupyter_server", *arguments], pid, status)
+    def start(self, program: list[str], environment: dict[str, str], log: IO[bytes]) -> Forked:
+        """Start a program such as ``["-m", "jupyter_server", …]``; the log gets stdout and stderr."""
+        self.begin()
+        link = socket.socket(socket.AF_UNIX)
+        link.connect(self.address)
+        asked = {"program": program, "environment": environment, "cwd": os.getcwd(), "tied": False}
+        with open(os.devnull, "rb") as nothing:
+            files = [nothing.fileno(), log.fileno(), log.fileno()]
+            socket.send_fds(link, [json.dumps(asked).encode() + b"\n"], files)
+        return Forked(["python", *program], link)
 
-    def _connected(self) -> socket.socket:
-        if self._link is None:
-            self._link, theirs = socket.socketpair()
-            with theirs:
-                self._process = subprocess.Popen(
-                    [sys.executable, __file__, str(theirs.fileno())],
-                    pass_fds=[theirs.fileno()],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    start_new_session=True,
-                )
-        return self._link
+    def command(self, *program: str) -> list[str]:
+        """A command that runs a program on its own stdin, stdout and stderr in a fork, which ends when it does.
+
+        Where :meth:`begin` was not called it runs without a fork.
+        """
+        return [self.python, "-I", "-S", FORKED, self.address, *program]
 
     def stop(self) -> None:
-        """End the process that forks, not its forks."""
-        if self._link is not None and self._process is not None:
-            self._link.close()
+        """End the process, not its forks."""
+        if self._process is not None:
+            os.unlink(self.address)
+            assert self._process.stdin is not None
+            self._process.stdin.close()
             self._process.wait(60)
 
 
 class Forking:
     """What this file does as a program: fork at each request, and report how each fork ended."""
 
-    def __init__(self, link: socket.socket) -> None:
-        self._link = link
-        self._statuses: dict[int, int] = {}
+    def __init__(self, listener: socket.socket) -> None:
+        self._listener = listener
+        self._askers: dict[int, socket.socket] = {}
         signal.signal(signal.SIGCHLD, lambda *_: self._reap())
 
     def serve(self) -> None:
-        while (request := self._receive()) is not None:
-            asked, (log, status) = request
-            import_frozen(*asked["imports"])
-            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})  # until the fork is known
-            if pid := os.fork():
-                self._statuses[pid] = status
-                os.close(log)
-            else:
-                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                for descriptor in (*self._statuses.values(), status):
-                    os.close(descriptor)
-                self._link.close()
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
-            if not pid:
-                return become_jupyter(asked, log)
-            self._link.sendall(str(pid).encode())
+        while 0 not in select.select([self._listener, 0], [], [])[0]:
+            link, _ = self._listener.accept()
+            asked, files = receive(link)
+            if not asked:
+                link.close()
+            elif not self._fork(link, files):
+                return become(asked, files, link)
 
-    def _receive(self) -> tuple[dict[str, Any], list[int]] | None:
-        data, descriptors, _, _ = socket.recv_fds(self._link, 1 << 16, 2)
-        while data and not data.endswith(b"\n"):
-            data += self._link.recv(1 << 16)
-        return (json.loads(data), descriptors) if data else None
+    def _fork(self, link: socket.socket, files: list[int]) -> int:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})  # until the fork is known
+        if pid := os.fork():
+            for file in files:
+                os.close(file)
+            self._askers[pid] = link
+            self._tell(link, pid)
+        else:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for other in (self._listener, *self._askers.values()):
+                other.close()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+        return pid
 
     def _reap(self) -> None:
         with contextlib.suppress(ChildProcessError):
             while (ended := os.waitpid(-1, os.WNOHANG))[0]:
-                status = self._statuses.pop(ended[0])
-                with contextlib.suppress(BrokenPipeError):  # no test waits for it any more
-                    os.write(status, str(os.waitstatus_to_exitcode(ended[1])).encode())
-                os.close(status)
+                link = self._askers.pop(ended[0])
+                self._tell(link, os.waitstatus_to_exitcode(ended[1]))
+                link.close()
+
+    @staticmethod
+    def _tell(link: socket.socket, number: int) -> None:
+        with contextlib.suppress(OSError):  # nobody waits for it any more
+            link.sendall(number.to_bytes(NUMBER, "big", signed=True))
 
 
-def become_jupyter(asked: dict[str, Any], log: int) -> None:
-    """Run Jupyter in this process, a fork, as if it had just been started."""
+def receive(link: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    """A request and the files for stdin, stdout and stderr; nothing from an asker that has ended."""
+    data, files, _, _ = socket.recv_fds(link, 1 << 16, 3)
+    while data and not data.endswith(b"\n"):
+        data += (more := link.recv(1 << 16))
+        if not more:
+            return {}, files
+    return json.loads(data or "{}"), list(files)
+
+
+def become(asked: dict[str, Any], files: list[int], link: socket.socket) -> None:
+    """Run a program in this process, a fork, as if Python had just been started with it."""
     os.setsid()
-    for standard in (1, 2):
-        os.dup2(log, standard)
-    os.close(log)
+    for standard, file in enumerate(files):
+        os.dup2(file, standard)
+        os.close(file)
+    if asked["tied"]:
+        threading.Thread(target=end_with, args=(link,), daemon=True).start()
+    else:
+        link.close()
     os.chdir(asked["cwd"])
     os.environ.clear()
     os.environ.update(asked["environment"])
-    sys.path[0] = asked["cwd"]
     added = asked["environment"].get("PYTHONPATH", "").split(os.pathsep)
     sys.path[1:1] = [path for path in added if path and path not in sys.path]
-    sys.argv = ["jupyter_server", *asked["arguments"]]
-    runpy.run_module("jupyter_server", run_name="__main__", alter_sys=True)
+    first, *arguments = asked["program"]
+    if first == "-m":
+        sys.path[0] = asked["cwd"]
+        sys.argv = arguments
+        runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
+    else:
+        sys.path[0] = os.path.dirname(first)
+        sys.argv = [first, *arguments]
+        runpy.run_path(first, run_name="__main__")
 
 
-def import_frozen(*modules: str) -> None:
-    """Import modules, and keep garbage collections in the forks from touching, and so copying, what they share."""
-    if not sys.modules.keys() >= set(modules):
-        for module in modules:
-            importlib.import_module(module)
-        gc.freeze()
+def end_with(asker: socket.socket) -> None:
+    """Kill this process when the process that asked for it has ended."""
+    asker.recv(1)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 if __name__ == "__main__":
-    import_frozen("jupyter_server.serverapp", "mcp_ws_ide.app")
+    for name in sys.argv[2:]:
+        importlib.import_module(name)
+    gc.freeze()  # a collection in a fork would copy every page that it looks at
     Forking(socket.socket(fileno=int(sys.argv[1]))).serve()

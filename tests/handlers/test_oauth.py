@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import httpx
 import pytest
 
-from tests.conftest import BOUND, MODERN, PREFORK, QUICK, Jupyter, Peer, free_port, wait_until
+from tests.conftest import BOUND, MODERN, QUICK, Jupyter, Peer, free_port, wait_until
 
 ROOT = Path(__file__).parents[2]
 USERS = {"alice-token": "alice", "bob-token": "bob", "test-token-0123456789": "root"}
@@ -88,9 +88,6 @@ def protected(servers) -> Protected:
 def write_users(path: Path, test: str = "") -> None:
     """Name the users whom the tokens stand for; those of one test own nothing in another."""
     path.write_text(json.dumps({token: f"{name}{test}" for token, name in USERS.items()}))
-
-
-PREFORK.also_import("mcp.client.auth")  # the gateway imports it when a server first wants OAuth
 
 
 def options(home: Path, users: Path) -> tuple[list[str], dict[str, str]]:

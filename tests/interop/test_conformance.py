@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import free_port, wait_until
+from tests.conftest import free_port, on_sdk, wait_until
 from tests.interop.conftest import PACKAGES
 
 SUITE = PACKAGES / "@modelcontextprotocol" / "conformance" / "dist" / "index.js"
@@ -49,7 +49,7 @@ def background(tmp_path) -> Iterator[Callable[..., None]]:
             with socket.socket() as probe:
                 return probe.connect_ex(("127.0.0.1", port)) == 0
 
-        wait_until(listens, 30, f"{command[1]} on its port")
+        wait_until(listens, what=f"{command[1]} on its port")
 
     yield run
     for process in started:
@@ -69,7 +69,7 @@ def direct(background) -> str:
 def through(background, make_jupyter, node_program) -> str:
     """The server behind the gateway. Some scenarios drop the URL's query and send no header of ours, hence the
     forwarder."""
-    jupyter = make_jupyter({"conformance": {"command": sys.executable, "args": [SERVER]}})
+    jupyter = make_jupyter({"conformance": on_sdk(SERVER)})
     port = free_port()
     path = "/mcp-ws/servers/conformance"
     background(port, node_program, FORWARDER, str(port), str(jupyter.port), path, jupyter.token)
