@@ -23,7 +23,7 @@ from tornado.routing import PathMatches, Rule
 from traitlets import Bool, Dict, Float, Int, List, TraitError, Unicode, validate
 
 from mcp_ws_ide import installation
-from mcp_ws_ide.credentials import CHECK_SECONDS
+from mcp_ws_ide.credentials import CHECK_SECONDS, names_users
 from mcp_ws_ide.gateway import Limits
 from mcp_ws_ide.handlers import ROUTES
 from mcp_ws_ide.handlers.repeated_post import RepeatRouter
@@ -79,9 +79,17 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
     ).tag(config=True)
     max_sessions_per_principal = Int(
         LIMITS.max_sessions_per_principal,
-        min=1,
-        help="""Maximum number of sessions of one user, attached and detached. Default 10,000. Further ones are
+        min=0,
+        help="""Maximum number of sessions of one user, attached and detached. Default 0: a tenth of max_sessions where
+        Jupyter's identity provider names users, else no limit but max_sessions. Further ones are
         refused with 503, or with close code 1013 on a resumable link.""",
+    ).tag(config=True)
+    max_processes_per_principal = Int(
+        LIMITS.max_processes_per_principal,
+        min=0,
+        help="""Maximum number of server processes of one user. Default 0: a quarter of max_processes where Jupyter's
+        identity provider names users, else no limit but max_processes. A request that needs one more gets error
+        -31002, which names this limit.""",
     ).tag(config=True)
     max_processes = Int(
         LIMITS.max_processes,
@@ -276,8 +284,10 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         return self.public_url or str(self.serverapp.connection_url)
 
     def _runtime_settings(self) -> Settings:
+        assert self.serverapp is not None
+        limits = Limits(**{field: getattr(self, field) for field in Limits.__struct_fields__})
         return Settings(
-            limits=Limits(**{field: getattr(self, field) for field in Limits.__struct_fields__}),
+            limits=limits.shared() if names_users(self.serverapp.identity_provider) else limits,
             servers=dict(self.servers),
             server_files=tuple(self.server_files),
             entry_points=bool(self.entry_points),

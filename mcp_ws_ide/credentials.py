@@ -64,9 +64,12 @@ def principal_of(handler: JupyterHandler, user: User) -> str:
 
 
 def _single_user(handler: JupyterHandler) -> bool:
-    provider = handler.identity_provider
-    stock = type(provider) in _STOCK and provider.login_handler_class is LoginFormHandler
-    return stock and not _names_users_itself(handler)
+    return not names_users(handler.identity_provider) and not _names_users_itself(handler)
+
+
+def names_users(provider: IdentityProvider) -> bool:
+    """Return whether there may be several users: the provider, or its login form, is not Jupyter's own."""
+    return type(provider) not in _STOCK or provider.login_handler_class is not LoginFormHandler
 
 
 def _names_users_itself(handler: JupyterHandler) -> bool:

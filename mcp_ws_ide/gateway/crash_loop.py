@@ -23,7 +23,7 @@ BREAKER_SECONDS: Final = 30.0
 
 
 class CrashLoop:
-    """The crash backoff and the breaker of one server.
+    """The crash backoff and the breaker of one server for one user.
 
     Args:
         now: a monotonic clock, in seconds.
@@ -43,10 +43,6 @@ class CrashLoop:
         in_row = self._crashes and now - self._crashes[-1] < CRASH_WINDOW
         self._backoff = min(2 * self._backoff, BACKOFF_LAST) if in_row else BACKOFF_FIRST
         self._crashes.append(now)
-
-    def reset(self) -> None:
-        """Forget all crashes: an operator asked for a fresh start."""
-        self._crashes.clear()
 
     @property
     def refusal(self) -> str | None:

@@ -123,7 +123,7 @@ class Gateway:
     async def _end_processes(self, server: Server) -> int:
         upstreams = list(server.upstreams)
         ended = len(upstreams) + (len(server.prewarmed) if server.prewarmed is not None else 0)
-        server.crash_loop.reset()
+        server.forget_crashes()
         server.forget()
         self._pool.forget(server)
         self._servers.end_prewarmed(server)

@@ -101,19 +101,19 @@ class PrewarmPool:
         try:
             while len(self._ready) < self._server.spec.prewarm and not self._closed:
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(self._server.crash_loop.delay()):
+                    async with asyncio.timeout(self._server.crash_loop("").delay()):
                         await self._wake.wait()
                 await self._start_one()
         except (TransportError, LimitExceeded) as error:
             failed = isinstance(error, TransportError) and not isinstance(error, NotAttempted)
-            if failed and self._server.refusal is None:
-                self._server.crash_loop.crashed()
+            if failed and self._server.refusal_to("") is None:
+                self._server.crash_loop("").crashed()
             log.warning("server %s could not be prewarmed: %s", self._server.name, error)
         finally:
             self._filling = False
 
     async def _start_one(self) -> None:
-        self._server.check_processes(wanted=1)
+        self._server.check_processes("", wanted=1)
         transport = self._server.new_transport()
         relay = _Relay(lambda reason: self._lost(transport, reason))
         await transport.connect(relay)
@@ -128,7 +128,7 @@ class PrewarmPool:
             log.warning(
                 "server %s exited before its prewarmed process was used: %s", self._server.name, reason
             )
-            self._server.crash_loop.crashed()
+            self._server.crash_loop("").crashed()
             self._server.failed("", reason)
             self.fill()
 

@@ -50,7 +50,10 @@ class ResumeHandshake:
 
     def _open(self) -> None:
         server = self._server
-        if server is not self._gateway.find(server.name) or server.refusal is not None:
+        if (
+            server is not self._gateway.find(server.name)
+            or server.refusal_to(self._info.principal) is not None
+        ):
             reason = server.refusal_to(self._info.principal) or "it was removed from the configuration"
             return self._link.close(CloseCode.UPSTREAM_ENDED, f"server {server.name!r}: {reason}")
         try:

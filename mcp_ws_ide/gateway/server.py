@@ -88,8 +88,8 @@ class TransportFactory(Protocol):
             stateless: whether it serves one exchange over HTTP, so that no process is started for it alone.
         """
 
-    def check_processes(self, server: Server, wanted: int) -> None:
-        """Raise :class:`~mcp_ws_ide.errors.LimitExceeded` unless ``wanted`` more processes of the server fit."""
+    def check_processes(self, server: Server, owner: str, wanted: int) -> None:
+        """Check as :meth:`Server.check_processes` does."""
 
 
 class Exit(NamedTuple):
@@ -119,7 +119,6 @@ class Server:
     def __init__(self, spec: ServerSpec, counters: ServerCounters, transports: TransportFactory) -> None:
         self.spec = spec
         self.counters = counters
-        self.crash_loop = CrashLoop(time.monotonic)
         self.era: Era | None = None
         self.refuses_handshake = False
         self.stopped = False
@@ -127,6 +126,7 @@ class Server:
         self.upstreams: set[LiveUpstream] = set()
         self.prewarmed: PrewarmedProcesses | None = None
         self._transports = transports
+        self._crash_loops: dict[str, CrashLoop] = {}
         self._exits: dict[str, Exit] = {}
         self._stderr: dict[str, StderrLog] = {}
         self.forget()
@@ -158,30 +158,42 @@ class Server:
 
     # --- whether it may be started --------------------------------------------------------------
 
-    @property
-    def refusal(self) -> str | None:
-        """Why no client can be served now; None if one can."""
-        if self.spec.disabled_reason is None and self.stopped:
-            return STOPPED
-        return self.spec.disabled_reason or self.crash_loop.refusal
+    def crash_loop(self, owner: str) -> CrashLoop:
+        """Return the crash backoff and breaker of this user's processes; ``""`` for those of no user yet.
+
+        Users have their own, so that one who makes a server crash locks out nobody else.
+        """
+        return self._crash_loops.get(owner) or _remember(self._crash_loops, owner, CrashLoop(time.monotonic))
+
+    def forget_crashes(self) -> None:
+        """Close all breakers: an operator asked for a fresh start."""
+        self._crash_loops.clear()
 
     def refusal_to(self, principal: str) -> str | None:
-        """Return :attr:`refusal`; if the breaker is open, with the last failure that this user may see."""
-        refusal, last = self.refusal, self.last_exit(principal)
-        if refusal is None or last is None or self.stopped or self.spec.disabled_reason is not None:
+        """Return why this user cannot be served now; None if they can.
+
+        If the breaker is open, the text has the last failure that this user may see.
+        """
+        if self.spec.disabled_reason is None and self.stopped:
+            return STOPPED
+        refusal, last = self.spec.disabled_reason or self._breaker(principal), self.last_exit(principal)
+        if refusal is None or last is None or self.spec.disabled_reason is not None:
             return refusal
         return f"{refusal}; last failure: {last.reason}"
 
-    @property
-    def state(self) -> str:
-        """``disabled``, ``stopped``, ``failed``, ``running`` or ``idle``."""
+    def _breaker(self, principal: str) -> str | None:
+        loop = self._crash_loops.get(principal)
+        return loop.refusal if loop is not None else None
+
+    def state(self, principal: str) -> str:
+        """Return ``disabled``, ``stopped``, ``failed``, ``running`` or ``idle``, as this user may see it."""
         if self.spec.disabled_reason is not None:
             return "disabled"
         if self.stopped:
             return "stopped"
         if self.upstreams:
             return "running"
-        return "failed" if self.crash_loop.refusal is not None else "idle"
+        return "failed" if self._breaker(principal) is not None else "idle"
 
     # --- transports and processes ---------------------------------------------------------------
 
@@ -216,13 +228,24 @@ class Server:
         upstreams = sum(ending or not upstream.closing for upstream in self.upstreams)
         return upstreams + (len(self.prewarmed) if self.prewarmed is not None else 0)
 
-    def check_processes(self, wanted: int = 0) -> None:
-        """Check that all server processes of the gateway, and ``wanted`` more of this server, fit.
+    def processes_of(self, owner: str) -> int:
+        """Return the number of this user's processes that serve or start."""
+        if not self.has_process:
+            return 0
+        return sum(upstream.owner == owner and not upstream.closing for upstream in self.upstreams)
+
+    def check_processes(self, owner: str, wanted: int = 0) -> None:
+        """Check that all server processes of the gateway, and ``wanted`` more of this server for a user, fit.
+
+        Args:
+            owner: the user; ``""`` for processes of no user yet.
+            wanted: further processes, beside the upstreams there are.
 
         Raises:
-            LimitExceeded: ``max_processes`` is reached; never for a server without a local process.
+            LimitExceeded: ``max_processes`` or ``max_processes_per_principal`` is reached; never for a server without a
+                local process.
         """
-        self._transports.check_processes(self, wanted)
+        self._transports.check_processes(self, owner, wanted)
 
     # --- what its processes left behind ---------------------------------------------------------
 

@@ -116,7 +116,7 @@ class ServerRegistry:
 
     def prewarm(self, server: Server) -> None:
         """Start the processes that the configuration asks for in advance, unless that was done."""
-        wanted = server.spec.prewarm and server.has_process and server.refusal is None
+        wanted = server.spec.prewarm and server.has_process and server.refusal_to("") is None
         if wanted and server.prewarmed is None:
             pool = server.prewarmed = PrewarmPool(self._services.tasks, server)
             pool.fill()
@@ -139,16 +139,23 @@ class ServerRegistry:
             spec, Supplies(self._supervisor, environment, limit, principal, self._authorizations)
         )
 
-    def check_processes(self, server: Server, wanted: int) -> None:
-        """Check that all processes there are, and ``wanted`` more of this server, fit.
+    def check_processes(self, server: Server, owner: str, wanted: int) -> None:
+        """Check that all processes there are, and ``wanted`` more of this server for a user, fit.
 
         Raises:
-            LimitExceeded: ``max_processes`` is reached; never for a server without a local process.
+            LimitExceeded: ``max_processes`` or ``max_processes_per_principal`` is reached; never for a server without a
+                local process.
         """
         if not server.has_process:
             return
+        limits = self._services.limits
+        mine = sum(each.processes_of(owner) for each in self.all) + max(wanted, 0) if owner else 0
+        if 0 < limits.max_processes_per_principal < mine:
+            trait = "max_processes_per_principal"
+            text = f"you have {mine - 1} server processes; stop one or raise MCPWebSocketApp.{trait}"
+            raise LimitExceeded(trait, text)
         count = sum(each.process_count(ending=False) for each in self.all) + wanted
-        if count > self._services.limits.max_processes:
+        if count > limits.max_processes:
             raise LimitExceeded(
                 "max_processes",
                 f"{count - 1} server processes are running; stop one or raise MCPWebSocketApp.max_processes",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from typing import Final
 
 import msgspec
 
@@ -15,13 +16,22 @@ from mcp_ws_ide.observe.metrics import Metrics
 from mcp_ws_ide.observe.tap import Tap
 from mcp_ws_ide.tasks import TaskGroupOwner
 
+SESSIONS_SHARE: Final = 10
+"""The part of all sessions that one of several users may have, unless configured: a tenth."""
+PROCESSES_SHARE: Final = 4
+"""The part of all server processes that one of several users may have, unless configured: a quarter."""
+
 
 class Limits(msgspec.Struct, frozen=True):
-    """Limits of the gateway; each is a trait of the same name (docs/reference/traits.md). Times are in seconds."""
+    """Limits of the gateway; each is a trait of the same name (docs/reference/traits.md). Times are in seconds.
+
+    Of those per principal, 0 means none but the limit in total.
+    """
 
     max_sessions: int = 10_000
-    max_sessions_per_principal: int = 10_000
+    max_sessions_per_principal: int = 0
     max_processes: int = 64
+    max_processes_per_principal: int = 0
     max_in_flight: int = 1024
     max_message_bytes: int = 10 << 20
     max_queued_bytes: int = 16 << 20
@@ -36,6 +46,14 @@ class Limits(msgspec.Struct, frozen=True):
     drain_timeout: float = 2.0
     oauth_timeout: float = 300.0
     tap_grace: float = 60.0
+
+    def shared(self) -> Limits:
+        """Return these limits for a gateway with several users: where no share is set, each user gets one."""
+        sessions = self.max_sessions_per_principal or max(1, self.max_sessions // SESSIONS_SHARE)
+        processes = self.max_processes_per_principal or max(1, self.max_processes // PROCESSES_SHARE)
+        return msgspec.structs.replace(
+            self, max_sessions_per_principal=sessions, max_processes_per_principal=processes
+        )
 
     def message_bytes(self, spec: ServerSpec) -> int:
         """Return the longest message of a server in either direction, in bytes."""

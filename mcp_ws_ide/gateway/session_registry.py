@@ -70,7 +70,7 @@ class SessionRegistry:
             text = f"max_sessions ({most}) is reached; close a session or raise MCPWebSocketApp.max_sessions"
             raise LimitExceeded("max_sessions", text)
         most = self._limits.max_sessions_per_principal
-        if self._per_principal.get(principal, 0) >= most:
+        if 0 < most <= self._per_principal.get(principal, 0):
             raise LimitExceeded(
                 "max_sessions_per_principal",
                 f"you have {most} sessions open; close one or raise MCPWebSocketApp.max_sessions_per_principal",

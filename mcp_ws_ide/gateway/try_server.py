@@ -152,7 +152,7 @@ class Trial:
 
     async def _attempt(self, *, probe: bool) -> Era | None:
         """Try one process or connection; None if it ended on the probe, as servers of the handshake era may."""
-        self._server.check_processes(wanted=1)
+        self._server.check_processes(self._principal, wanted=1)
         talk = _Conversation()
         transport = self._server.new_transport(self._principal)
         await transport.connect(talk)

@@ -168,9 +168,9 @@ class Upstream(ABC):
 
     async def _start(self) -> None:
         try:
-            if not self.server.prewarmed:  # a prewarmed process is counted already
-                self.server.check_processes()
-            await self._wait_for_turn(self.server.crash_loop.delay())
+            # A prewarmed process is counted already.
+            self.server.check_processes(self.owner, wanted=-1 if self.server.prewarmed else 0)
+            await self._wait_for_turn(self.server.crash_loop(self.owner).delay())
             if self._closing:
                 return self._end("it was stopped before it had started")
             prewarmed = self.server.prewarmed
@@ -180,8 +180,8 @@ class Upstream(ABC):
                 await transport.connect(self)
         except (TransportError, LimitExceeded) as error:
             failed = isinstance(error, TransportError) and not isinstance(error, NotAttempted)
-            if failed and self.server.refusal is None:
-                self.server.crash_loop.crashed()
+            if failed and self.server.refusal_to(self.owner) is None:
+                self.server.crash_loop(self.owner).crashed()
             return self._end(str(error), failed=failed)
         except Exception:  # an internal error must not leave a request without an answer
             log.exception("cannot attach to server %s", self.server.name)
@@ -250,7 +250,7 @@ class Upstream(ABC):
         reason = self._tap.redactor.text(reason)  # it may quote stderr of the server
         if not self._closing:
             self.server.counters.restarts += 1
-            self.server.crash_loop.crashed()
+            self.server.crash_loop(self.owner).crashed()
             log.warning("server %s ended: %s", self.server.name, reason)
         self._end(reason)
 

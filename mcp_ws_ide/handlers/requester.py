@@ -111,6 +111,6 @@ def resumable_server(requester: Requester, name: str) -> Server:
     """
     gateway = requester.runtime.gateway
     server = gateway.find(name)
-    if server is None or server.refusal is not None:
+    if server is None or server.refusal_to(requester.principal) is not None:
         server = gateway.server_to_resume(name, requester.principal)
     return server or usable_server(requester, name)

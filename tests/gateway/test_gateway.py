@@ -18,14 +18,14 @@ from mcp_ws_ide.core.era import Era
 from mcp_ws_ide.core.group import ACKNOWLEDGE_TIME
 from mcp_ws_ide.core.group_merge import UNAVAILABLE_KEY
 from mcp_ws_ide.core.tools import ToolRules
-from mcp_ws_ide.errors import CANCELLED
+from mcp_ws_ide.errors import CANCELLED, LimitExceeded
 from mcp_ws_ide.gateway import Gateway, Limits
 from mcp_ws_ide.gateway.group import GroupTransport
 from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.gateway.try_server import try_server
 from mcp_ws_ide.links.base import LinkInfo
 from mcp_ws_ide.links.http import HttpLink, Stream
-from tests.conftest import MODERN, TESTS, until
+from tests.conftest import FAST_SERVER, MODERN, TESTS, until
 
 ODD = str(TESTS / "servers" / "odd.py")
 
@@ -73,9 +73,15 @@ async def test_an_internal_error_while_attaching_fails_the_waiting_requests(meta
 class Client:
     """A client of a gateway without HTTP, on a server that :mod:`tests.servers.odd` plays."""
 
-    def __init__(self, gateway: Gateway, link_kind: str = "websocket", server: Server | None = None) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        link_kind: str = "websocket",
+        server: Server | None = None,
+        principal: str = "me",
+    ) -> None:
         self.link = HeldLink()
-        info = LinkInfo("me", link=link_kind)
+        info = LinkInfo(principal, link=link_kind)
         self.session = gateway.open_session(server or gateway.servers["odd"], self.link, info)
         self.count = 0
 
@@ -129,8 +135,31 @@ async def test_a_server_that_knows_nothing_before_initialize_is_bridged(odd, beh
         answer = await Client(gateway).ask("tools/list")
         assert answer["result"]["tools"][0]["name"] == "t"
     assert gateway.servers["odd"].era == "legacy"
-    assert gateway.servers["odd"].crash_loop.delay() == 0, "nothing has crashed"
+    assert gateway.servers["odd"].crash_loop("me").delay() == 0, "nothing has crashed"
     assert notes().count("server/discover") == 1
+
+
+@pytest.mark.parametrize("limits", [Limits(max_processes=8, max_sessions=20).shared()])
+async def test_one_user_locks_out_no_other_one(gateway):
+    """Not by crashes of a server, not by processes, not by sessions."""
+    spec = ServerSpec(
+        "odd", "test", command=FAST_SERVER["command"], args=FAST_SERVER["args"], sharing="never"
+    )
+    gateway.configure(Configuration({"odd": spec}, []))
+    server = gateway.servers["odd"]
+    greedy = [Client(gateway, principal="greedy") for _ in range(3)]
+    answers = [await client.ask("tools/call", name="pid") for client in greedy]
+    assert ["result" in answer for answer in answers] == [True, True, False]
+    assert "max_processes_per_principal" in answers[2]["error"]["message"]
+    with pytest.raises(LimitExceeded, match="max_sessions_per_principal"):
+        gateway.check_admission("greedy")
+    while server.refusal_to("greedy") is None:
+        server.crash_loop("greedy").crashed()
+    assert server.state("greedy") == "running"
+    gateway.check_admission("modest")
+    assert server.refusal_to("modest") is None
+    answer = await Client(gateway, principal="modest").ask("tools/call", name="pid")
+    assert "result" in answer, answer
 
 
 async def test_a_server_that_answers_nothing_is_reported(odd):
@@ -201,7 +230,7 @@ async def test_without_the_bridge_exiting_on_the_probe_is_not_a_crash(odd):
     configure, _ = odd
     gateway = configure("exits", bridge=False)
     assert (await Client(gateway).ask("tools/list"))["error"]["code"] == -32601
-    assert gateway.servers["odd"].crash_loop.delay() == 0
+    assert gateway.servers["odd"].crash_loop("me").delay() == 0
 
 
 async def test_an_internal_error_while_sending_fails_the_waiting_requests(odd, monkeypatch):

@@ -68,7 +68,7 @@ class ServersHandler(ApiHandler):
             "name": server.name,
             "transport": server.spec.kind,
             "era": server.era or "unknown",
-            "state": server.state,
+            "state": server.state(self.principal),
             "reason": hide(server.refusal_to(self.principal) or (last.reason if last else "")),
             "source": server.spec.source,
             "sharing": server.spec.sharing,
