@@ -44,15 +44,14 @@ class ReliableChannel:
         acked: the count that was acknowledged to the peer last.
         unacked_received: bytes received since then.
         unacked_bytes: bytes in the buffer.
-        dropped: frames that gaps have replaced, in all.
     """
 
     __slots__ = (
         "_ack_bytes",
         "_entries",
+        "_gaps_counted",
         "acked",
         "base",
-        "dropped",
         "max_bytes",
         "max_frames",
         "received",
@@ -69,7 +68,8 @@ class ReliableChannel:
         self.acked = 0
         self.unacked_received = 0
         self.unacked_bytes = 0
-        self.dropped = 0
+        self._gaps_counted = 0
+        """The last position whose gap :meth:`count_gaps` has counted."""
         self._entries: deque[tuple[bytes, int, bool]] = deque()
         """Data, weight in positions, and whether it may be dropped. A gap has the data ``b""``."""
 
@@ -115,7 +115,6 @@ class ReliableChannel:
     def push_gap(self) -> None:
         """Drop the next data frame instead of keeping it; a gap takes its position."""
         self.sent += 1
-        self.dropped += 1
         if self._entries and not self._entries[-1][0]:
             self._entries[-1] = (b"", self._entries[-1][1] + 1, False)
         else:
@@ -177,8 +176,20 @@ class ReliableChannel:
             else:
                 kept.append((data, weight, droppable))
         self._entries = kept
-        self.dropped += dropped
         return dropped
+
+    def count_gaps(self) -> int:
+        """Return how many frames the peer misses for good, each of them once: call it when a replay is sent.
+
+        A frame that was dropped from the buffer is no gap if the peer had received it before.
+        """
+        position, missed = self.base, 0
+        for data, weight, _ in self._entries:
+            if not data:
+                missed += max(position + weight - max(position, self._gaps_counted), 0)
+            position += weight
+        self._gaps_counted = max(position, self._gaps_counted)
+        return missed
 
     # --- receiving ------------------------------------------------------------------------------
 

@@ -141,16 +141,12 @@ class ResumableSession(Session):
 
     def _keep(self, data: bytes, droppable: bool) -> bool:
         """Keep a message though the window is full; return False if that ended the session."""
-        channel = self.resumption.channel
-        dropped = channel.dropped
         try:
             self.resumption.push(data, droppable)
         except Overflow as error:
             self._metrics.refusals["window"] += 1
             self.end(CloseCode.OVERFLOW, str(error))
             return False
-        if channel.dropped > dropped:
-            self._metrics.gap_messages += channel.dropped - dropped
         self._update_flow()
         return True
 
@@ -183,6 +179,7 @@ class ResumableSession(Session):
         """
         token, digest = new_resume_token(self.id)
         frames = self.resumption.resume(link, presented, recv, token, digest, now)
+        self._metrics.gap_messages += self.resumption.channel.count_gaps()
         superseded, self._link, self.info = self._link, link, info
         self._rules = tool_rules(self.server, info)
         self._link_full = False

@@ -193,6 +193,10 @@ class FrameLayer:
         self._out.append(header)
         self._out.append(payload)
 
+    def drop_queued(self) -> None:
+        """Drop the messages that :meth:`data_to_send` has not returned yet."""
+        self._out.clear()
+
     def ping(self) -> None:
         """Queue a Ping (RFC 6455 section 5.5.2)."""
         if self._protocol.state is _OPEN:

@@ -50,6 +50,9 @@ class ByteStream(ABC):
     def set_reading(self, reading: bool) -> None:
         """Pause or resume reading."""
 
+    def drop_queued(self) -> None:  # noqa: B027 - Tornado's stream cannot
+        """Drop the writes of which no byte has been sent."""
+
     @abstractmethod
     def close(self) -> None:
         """Close at once and discard unsent bytes."""
@@ -139,6 +142,11 @@ class SocketStream(ByteStream):
             self._out.popleft()
         self._loop.remove_writer(self._socket)
         self.on_written()
+
+    def drop_queued(self) -> None:
+        """Drop the writes of which no byte has been sent; the oldest one goes on."""
+        while len(self._out) > 1:
+            self.pending -= len(self._out.pop())
 
     def set_reading(self, reading: bool) -> None:
         """Pause or resume reading."""

@@ -24,6 +24,8 @@ MAX_QUEUED_BYTES: Final = 16 << 20
 """Bytes queued for a client, above which its link is closed, unless configured."""
 CLOSE_TIMEOUT: Final = 5.0
 """Seconds that the client has to answer a close frame."""
+SLOW_CLOSE_TIMEOUT: Final = 30.0
+"""The same for a client that is closed because it reads too slowly: it has to read what is on its way first."""
 PING_INTERVAL: Final = (20.0, 25.0)
 """Range of seconds between Pings; each interval is random. Load balancers cut links that are idle for 60 s."""
 MISSED_PONGS: Final = 2
@@ -141,7 +143,14 @@ class WebSocketLink:
             self._full = True
             self._on_full(True)
         if self._queued > self._max_queued_bytes:
-            self.close(CloseCode.POLICY, slow_consumer(self._queued, self._max_queued_bytes))
+            self._close_slow()
+
+    def _close_slow(self) -> None:
+        """Close the link of a client that does not keep up; what it does not get leaves room for the close frame."""
+        self._frames.drop_queued()
+        self._stream.drop_queued()
+        reason = slow_consumer(self._queued, self._max_queued_bytes)
+        self.close(CloseCode.POLICY, reason, SLOW_CLOSE_TIMEOUT)
 
     def _schedule_flush(self) -> None:
         if not self._scheduled:
@@ -208,15 +217,15 @@ class WebSocketLink:
         self._frames.ping()
         self._schedule_flush()
 
-    def close(self, code: CloseCode, reason: str) -> None:
-        """Send queued messages and a close frame; wait :data:`CLOSE_TIMEOUT` s for the client's."""
+    def close(self, code: CloseCode, reason: str, timeout: float = CLOSE_TIMEOUT) -> None:
+        """Send queued messages and a close frame; wait ``timeout`` seconds for the client's."""
         if self.closing or self.closed:
             return
         self._frames.close(code, reason)
         self.closing = True
         self.set_reading(True)
         self._schedule_flush()
-        self._loop.call_later(CLOSE_TIMEOUT, self._stream.close)
+        self._loop.call_later(timeout, self._stream.close)
 
     def _ended(self) -> None:
         if self.closed:

@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import errno
 import itertools
 import json
 import logging
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -90,15 +92,12 @@ class ProcessSupervisor:
     def _start(self) -> None:
         if self._closed:
             raise TransportError("the gateway is shutting down")
-        ours, theirs = socket.socketpair()
-        with theirs:
-            self._program = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(PROGRAM), str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-                cwd="/",
-            )
+        try:
+            ours, theirs = socket.socketpair()
+            with theirs:
+                self._program = _start_program(ours, theirs)
+        except OSError as error:
+            raise TransportError(f"the process supervisor could not be started: {cause(error)}") from None
         ours.setblocking(False)
         self._control = ours
         self._buffer = b""
@@ -266,6 +265,32 @@ class ProcessSupervisor:
         program, self._program = self._program, None
         if program is not None:
             await asyncio.to_thread(_wait, program, processes)
+
+
+def _start_program(ours: socket.socket, theirs: socket.socket) -> subprocess.Popen[bytes]:
+    """Start the supervisor with its end of the control socket; close ours if that fails."""
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-I", "-S", str(PROGRAM), str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            cwd="/",
+        )
+    except OSError:
+        ours.close()
+        raise
+
+
+def cause(error: OSError) -> str:
+    """Explain a failure of the system, and say what to do about a lack of file descriptors."""
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return (
+            f"too many open files (the limit is {limit}); close sessions, or raise the limit (ulimit -n) "
+            "before Jupyter starts"
+        )
+    return error.strerror or str(error)
 
 
 def _wait(program: subprocess.Popen[bytes], processes: Sequence[Process]) -> None:

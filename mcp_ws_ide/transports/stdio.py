@@ -21,7 +21,7 @@ from mcp_ws_ide.errors import TransportClosed, TransportError
 from mcp_ws_ide.tasks import TaskGroupOwner
 from mcp_ws_ide.transports.base import Receiver, Supplies, Transport
 from mcp_ws_ide.transports.lines import MessageLines
-from mcp_ws_ide.transports.processes import Process, ProcessSupervisor
+from mcp_ws_ide.transports.processes import Process, ProcessSupervisor, cause
 from mcp_ws_ide.transports.stderr import StderrReader, read_pipe, watch
 from mcp_ws_ide.transports.tasked import CLOSED_REASON, INTERNAL_ERROR_REASON, within
 from mcp_ws_ide.write_batching import Turns
@@ -133,7 +133,7 @@ class StdioTransport(Transport):
     async def connect(self, receiver: Receiver) -> None:
         """Start the process; see :meth:`Transport.connect`."""
         argv = [self._resolve(), *self._argv[1:]]
-        pipes = [os.pipe2(os.O_CLOEXEC) for _ in range(3)]
+        pipes = _open_pipes()
         (child_in, self._stdin), (self._stdout, child_out), (stderr, child_err) = pipes
         for descriptor in (self._stdin, self._stdout, stderr):
             os.set_blocking(descriptor, False)
@@ -352,6 +352,26 @@ class StdioTransport(Transport):
             if descriptor >= 0:
                 os.close(descriptor)
         self._stdin = self._stdout = -1
+
+
+def _open_pipes() -> list[tuple[int, int]]:
+    """Return three pipes, or none.
+
+    Raises:
+        TransportError: the gateway has too many files open.
+    """
+    with contextlib.ExitStack() as opened:
+        pipes = []
+        try:
+            for _ in range(3):
+                ends = os.pipe2(os.O_CLOEXEC)
+                for descriptor in ends:
+                    opened.callback(os.close, descriptor)
+                pipes.append(ends)
+        except OSError as error:
+            raise TransportError(f"the process could not be started: {cause(error)}") from None
+        opened.pop_all()
+    return pipes
 
 
 def _enlarge(descriptor: int) -> None:

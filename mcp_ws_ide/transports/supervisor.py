@@ -29,6 +29,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 PR_SET_PDEATHSIG = 1
@@ -72,14 +73,14 @@ class Supervisor:
 
     def _receive(self) -> bool:
         try:
-            data, ancillary, _, _ = self._control.recvmsg(1 << 16, socket.CMSG_SPACE(3 * 64 * 4))
+            data, ancillary, flags, _ = self._control.recvmsg(1 << 16, socket.CMSG_SPACE(3 * 64 * 4))
         except OSError:
             return False
         for level, kind, payload in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                 fresh = array.array("i")
                 fresh.frombytes(payload[: len(payload) - len(payload) % fresh.itemsize])
-                self._descriptors.extend(fresh)
+                self._descriptors.extend(_whole(list(fresh), flags))
         if not data:
             return False
         *lines, self._buffer = (self._buffer + data).split(b"\n")
@@ -96,6 +97,11 @@ class Supervisor:
     def _spawn(self, request: dict[str, Any]) -> None:
         stdin, stdout, stderr = self._descriptors[:3]
         del self._descriptors[:3]
+        if stdin < 0:
+            reason = (
+                "the process supervisor has too many open files; stop servers, or raise the limit (ulimit -n)"
+            )
+            return self._send({"op": "failed", "id": request["id"], "reason": reason})
         try:
             process = subprocess.Popen(
                 request["argv"],
@@ -147,6 +153,15 @@ class Supervisor:
             self._control.sendall(json.dumps(report).encode() + b"\n")
 
 
+def _whole(descriptors: list[int], flags: int) -> list[int]:
+    """Return the three descriptors of one request; three times -1 if the kernel had no room for all of them."""
+    if not flags & socket.MSG_CTRUNC and len(descriptors) == 3:
+        return descriptors
+    for descriptor in descriptors:
+        os.close(descriptor)
+    return [-1, -1, -1]
+
+
 def spawn_error(error: Exception, request: dict[str, Any]) -> str:
     """Explain a failed start, and say what to do."""
     command, cwd = request["argv"][0], request["cwd"]
@@ -173,19 +188,60 @@ def end_with_parent() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
+def markers() -> Iterator[tuple[int, int, int]]:
+    """Yield the pid of each process that a supervisor started, the supervisor's pid and the server's id (Linux)."""
+    prefix = f"{MARKER}=".encode()
+    for entry in os.listdir("/proc") if LINUX else []:
+        if not entry.isdigit():
+            continue
+        with contextlib.suppress(OSError, ValueError), open(f"/proc/{entry}/environ", "rb") as file:
+            for variable in file.read().split(b"\0"):
+                if variable.startswith(prefix):
+                    supervisor, server_id = variable.removeprefix(prefix).split(b"-")
+                    yield int(entry), int(supervisor), int(server_id)
+
+
 def marked(supervisor: int, server_id: int | None = None) -> list[int]:
     """Return the pids that belong to one server of a supervisor, or to any, by their environment (Linux)."""
-    pids = []
-    wanted = f"{MARKER}={supervisor}-{'' if server_id is None else server_id}".encode()
-    for entry in os.listdir("/proc") if LINUX else []:
-        if entry.isdigit():
-            with contextlib.suppress(OSError), open(f"/proc/{entry}/environ", "rb") as file:
-                variables = file.read().split(b"\0")
-                if wanted in variables or (
-                    server_id is None and any(v.startswith(wanted) for v in variables)
-                ):
-                    pids.append(int(entry))
-    return pids
+    return [
+        pid for pid, started_by, known in markers() if started_by == supervisor and server_id in (None, known)
+    ]
+
+
+def orphans() -> list[int]:
+    """Return the pids that a supervisor started which was killed together with its gateway (Linux).
+
+    Processes of other containers, and those that this one descends from, are left alone.
+    """
+    spared = ancestors(os.getpid())
+    ours = os.stat("/proc/self/ns/pid").st_ino if LINUX else 0
+    found = []
+    for pid, supervisor, _ in markers():
+        with contextlib.suppress(OSError):
+            same = os.stat(f"/proc/{pid}/ns/pid").st_ino == ours
+            if same and pid not in spared and not is_supervisor(supervisor):
+                found.append(pid)
+    return found
+
+
+def is_supervisor(pid: int) -> bool:
+    """Return whether a supervisor runs under this pid (Linux)."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return os.path.basename(__file__).encode() in file.read()
+    except OSError:
+        return False
+
+
+def ancestors(pid: int) -> set[int]:
+    """Return a process and those it descends from (Linux)."""
+    line = set()
+    with contextlib.suppress(OSError, ValueError):
+        while pid > 0:
+            line.add(pid)
+            with open(f"/proc/{pid}/stat", "rb") as file:
+                pid = int(file.read().rpartition(b")")[2].split()[1])
+    return line
 
 
 def kill_everything() -> None:
@@ -210,6 +266,9 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if LINUX:
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    for pid in orphans():
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
     control = socket.socket(fileno=int(sys.argv[1]))
     control.set_inheritable(False)
     Supervisor(control).run()

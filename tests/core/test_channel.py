@@ -10,7 +10,7 @@ def test_gaps_that_follow_each_other_are_one():
     channel.push(b"a")
     channel.push_gap()
     channel.push_gap()
-    assert (channel.kept, channel.sent, channel.dropped) == (2, 3, 2)
+    assert (channel.kept, channel.sent, channel.count_gaps()) == (2, 3, 2)
     assert channel.replay_after(0) == [b"a", b'{"mcp.ws":"gap","dropped":2}']
 
 
@@ -28,3 +28,18 @@ def test_an_acknowledgement_is_owed_until_it_is_taken():
     assert channel.owes_ack
     channel.take_ack()
     assert not channel.owes_ack
+
+
+def test_a_gap_is_counted_once_and_only_if_the_peer_missed_it():
+    channel = ReliableChannel(8, 1000)
+    for _ in range(3):
+        channel.push_gap()
+    channel.replay_after(1)  # the peer had received the first one before it was dropped
+    assert channel.count_gaps() == 2
+    channel.replay_after(2)
+    assert channel.count_gaps() == 0
+    channel.push_gap()
+    assert channel.count_gaps() == 1
+    channel.push(b"a")
+    channel.replay_after(4)
+    assert channel.count_gaps() == 0

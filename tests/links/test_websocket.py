@@ -8,13 +8,13 @@ import time
 
 import pytest
 from websockets.frames import PONG, TEXT, Frame
-from websockets.protocol import CLIENT
+from websockets.protocol import CLIENT, State
 from websockets.protocol import Protocol as Client
 
 from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.links.streams import ByteStream, SocketStream
 from mcp_ws_ide.links.websocket import HIGH_WATER, MAX_QUEUED_BYTES, WebSocketLink
-from tests.conftest import until
+from tests.conftest import BOUND, until
 
 
 class HeldStream(ByteStream):
@@ -118,6 +118,31 @@ async def test_a_slow_reader_is_said_and_then_ended_in_words(rig):
     rig.frames()
     assert rig.client.close_rcvd.code == 1008
     assert "slow consumer" in rig.client.close_rcvd.reason
+
+
+async def test_a_client_that_reads_nothing_learns_why_its_link_was_closed_when_it_reads_again():
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    link = WebSocketLink(SocketStream(ours), 1 << 20)
+    closes: list[tuple[int, str]] = []
+    link.start(lambda message, now: None, lambda code, reason: closes.append((code, reason)))
+    for _ in range(40):
+        link.send(b"x" * (1 << 20))
+        await asyncio.sleep(0)
+    assert link.closing
+    assert link.queued_bytes < 2 << 20, "what waits is not kept for a client that will not get it"
+    client, loop = Client(CLIENT, max_size=None), asyncio.get_running_loop()
+    client.state = State.OPEN
+    async with asyncio.timeout(BOUND):
+        while client.close_rcvd is None:
+            client.receive_data(await loop.sock_recv(theirs, 1 << 20))
+            client.events_received()
+        assert client.close_rcvd.code == 1008
+        assert "slow consumer" in client.close_rcvd.reason
+        for data in client.data_to_send():
+            await loop.sock_sendall(theirs, data)
+        await until(lambda: closes)
+    theirs.close()
 
 
 async def test_what_has_left_is_not_owed_any_more(rig):

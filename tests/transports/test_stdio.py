@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import resource
 import signal
 import sys
 import time
+from collections.abc import Iterator
 
 import psutil
 import pytest
@@ -242,6 +245,98 @@ async def test_the_death_of_the_supervisor_is_said_and_a_new_one_is_started(supe
     again.send(b"{}")
     await until(lambda: fresh.messages)
     await again.close()
+
+
+def is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def room_for(descriptors: int, pid: int) -> Iterator[None]:
+    """Let a process open only so many more files."""
+    soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    taken = {int(name) for name in os.listdir(f"/proc/{pid}/fd")}
+    if pid == os.getpid():
+        taken -= {descriptor for descriptor in taken if not is_open(descriptor)}  # the one of the listing
+    free = sorted(set(range(soft)) - taken)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (free[descriptors], hard))
+    try:
+        yield
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize("room", range(1, 8))
+async def test_a_start_without_file_descriptors_fails_and_leaves_none_open(supervisor, receiver, room):
+    first = python(supervisor, CAT)
+    await first.connect(receiver)
+    before = psutil.Process().num_fds()
+    for pid, process in ((os.getpid(), "the process"), (supervisor._program.pid, "the process supervisor")):
+        descriptors_of_a_start = {os.getpid(): 6, supervisor._program.pid: 3}[pid]
+        if room >= descriptors_of_a_start:
+            continue
+        with room_for(room, pid), pytest.raises(TransportError, match=f"{process}.* too many open files"):
+            await python(supervisor, CAT).connect(Recorder())
+        assert psutil.Process().num_fds() == before
+    again = python(supervisor, CAT)
+    await again.connect(Recorder())
+    await again.close()
+    await first.close()
+
+
+async def test_what_a_killed_gateway_and_its_killed_supervisor_left_is_ended_by_the_next_one(
+    supervisor, receiver
+):
+    stopped = "import os, signal, sys; os.setsid(); os.kill(os.getpid(), signal.SIGSTOP)"
+    code = f"import subprocess, sys; p = subprocess.Popen([sys.executable, '-I', '-S', '-c', {stopped!r}]); print(p.pid)"
+    gateway = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", GATEWAY, f"{code}; import time; time.sleep(3600)"),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    program, left = map(int, (await asyncio.wait_for(gateway.stdout.readline(), BOUND)).split())
+    await until(lambda: psutil.Process(left).status() == psutil.STATUS_STOPPED)
+    os.kill(program, signal.SIGSTOP)  # so that it cannot see the end of its gateway before its own
+    gateway.kill()
+    await until(lambda: not alive(gateway.pid))
+    os.kill(program, signal.SIGKILL)
+    await gateway.wait()
+    assert alive(left)
+    transport = python(supervisor, CAT)
+    await transport.connect(receiver)
+    await until(lambda: not alive(left))
+    await transport.close()
+
+
+GATEWAY = """
+import asyncio, os, sys
+from mcp_ws_ide.transports.processes import ProcessSupervisor
+from mcp_ws_ide.transports.stdio import StdioTransport
+from tests.transports.peers import Recorder
+
+async def main():
+    supervisor, seen = ProcessSupervisor(), Recorder()
+    args = ["-I", "-S", "-u", "-c", sys.argv[1]]
+    server = StdioTransport(supervisor, command=sys.executable, args=args, env={"PATH": os.defpath}, cwd=None)
+    await server.connect(seen)
+    while not seen.noise:
+        await asyncio.sleep(0.01)
+    print(supervisor._program.pid, seen.noise[0][1], flush=True)
+    await asyncio.sleep(3600)
+
+asyncio.run(main())
+"""
+"""A gateway with one server, which it is told to start; prints the pid of its supervisor and the server's first line."""
+
+
+def alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_lines_are_cut_whatever_the_chunks():
