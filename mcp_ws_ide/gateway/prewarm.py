@@ -107,7 +107,7 @@ class PrewarmPool:
         except (TransportError, LimitExceeded) as error:
             failed = isinstance(error, TransportError) and not isinstance(error, NotAttempted)
             if failed and self._server.refusal_to("") is None:
-                self._server.crash_loop("").crashed()
+                self._server.crashed("")
             log.warning("server %s could not be prewarmed: %s", self._server.name, error)
         finally:
             self._filling = False
@@ -128,7 +128,7 @@ class PrewarmPool:
             log.warning(
                 "server %s exited before its prewarmed process was used: %s", self._server.name, reason
             )
-            self._server.crash_loop("").crashed()
+            self._server.crashed("")
             self._server.failed("", reason)
             self.fill()
 

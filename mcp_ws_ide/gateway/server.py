@@ -165,6 +165,11 @@ class Server:
         """
         return self._crash_loops.get(owner) or _remember(self._crash_loops, owner, CrashLoop(time.monotonic))
 
+    def crashed(self, owner: str) -> None:
+        """Count a process that exited unexpectedly, or could not be started, wherever crashes are shown."""
+        self.counters.restarts += 1
+        self.crash_loop(owner).crashed()
+
     def forget_crashes(self) -> None:
         """Close all breakers: an operator asked for a fresh start."""
         self._crash_loops.clear()

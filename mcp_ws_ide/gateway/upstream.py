@@ -181,7 +181,7 @@ class Upstream(ABC):
         except (TransportError, LimitExceeded) as error:
             failed = isinstance(error, TransportError) and not isinstance(error, NotAttempted)
             if failed and self.server.refusal_to(self.owner) is None:
-                self.server.crash_loop(self.owner).crashed()
+                self.server.crashed(self.owner)
             return self._end(str(error), failed=failed)
         except Exception:  # an internal error must not leave a request without an answer
             log.exception("cannot attach to server %s", self.server.name)
@@ -249,8 +249,7 @@ class Upstream(ABC):
         """Fail the requests that wait for the server, which has ended."""
         reason = self._tap.redactor.text(reason)  # it may quote stderr of the server
         if not self._closing:
-            self.server.counters.restarts += 1
-            self.server.crash_loop(self.owner).crashed()
+            self.server.crashed(self.owner)
             log.warning("server %s ended: %s", self.server.name, reason)
         self._end(reason)
 

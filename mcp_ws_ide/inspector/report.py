@@ -29,6 +29,8 @@ CATEGORIES: Final = {
 NAMES: Final = frozenset(CATEGORIES) | CODES
 """All values of ``--fail-on``: categories, and codes of single violations."""
 DEFAULT: Final = ("error", "violation", "pending", "dup-id")
+PROBE: Final = "server/discover"
+"""The request with which the gateway detects the era of a server."""
 MAX_SHOWN: Final = 1000
 """Findings listed per category; all are counted."""
 _BY_STATUS: Final = {
@@ -88,6 +90,11 @@ def _is_repeated(journal: Journal, row: int) -> bool:
     return _on_clients_leg(journal, row) != row
 
 
+def _is_probe(journal: Journal, row: int) -> bool:
+    """Return whether a request is the gateway's own probe: a server of the handshake era may refuse or ignore it."""
+    return journal.store.method_of(row) == PROBE and journal.store.lane_of(row) not in CLIENT_LEG
+
+
 def _on_clients_leg(journal: Journal, row: int) -> int:
     """Return the row of the same message on the client leg, which has the session; the row itself if there is none."""
     store = journal.store
@@ -100,7 +107,7 @@ def _of_requests(journal: Journal, pending_after: float) -> Iterator[Finding]:
     limit = (store.mono[-1] if len(store) else 0.0) - pending_after
     for index, code in enumerate(store.status):
         row, category = index + store.first, _BY_STATUS.get(Status(code))
-        if category is None or _is_repeated(journal, row):
+        if category is None or _is_repeated(journal, row) or _is_probe(journal, row):
             continue
         if store.kind_of(row) is not Kind.REQUEST and not (
             category in ("error", "failed") and store.linked(store.pair, row) is None

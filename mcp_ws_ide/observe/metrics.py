@@ -179,7 +179,9 @@ class GatewayCollector(Collector):
             labels=["server"],
         )
         restarts = CounterMetricFamily(
-            "mcp_ws_process_restarts", "Server processes that exited unexpectedly", labels=["server"]
+            "mcp_ws_process_restarts",
+            "Server processes that exited unexpectedly or could not be started",
+            labels=["server"],
         )
         for name, counters in self._metrics.servers.items():
             count.add_metric([name, "client_to_server"], counters.messages_in)

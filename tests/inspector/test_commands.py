@@ -246,6 +246,19 @@ def test_check_finds_errors_whose_requests_it_did_not_see(tmp_path):
     assert found.stdout.count("-1: boom") == 3
 
 
+def test_check_does_not_blame_a_server_for_how_it_answers_the_gateways_probe(tmp_path):
+    t = Transcript()
+    probe = {"id": 0, "method": "server/discover", "params": {}}
+    refused = {"id": 0, "error": {"code": -32601, "message": "Method not found"}}
+    path = written(tmp_path / "r.jsonl", [t.message(">s", probe), t.message("<s", refused)])
+    found = inspect("check", path)
+    assert (found.returncode, found.stdout) == (0, "no problems found in 2 records\n"), found.stdout
+    unanswered = written(tmp_path / "u.jsonl", [t.message(">s", probe), t.message("<s", {"method": "x"})])
+    assert inspect("check", unanswered).returncode == 0
+    asked = written(tmp_path / "c.jsonl", [t.message("c>", probe), t.message("c<", refused)])
+    assert inspect("check", asked).returncode == 1
+
+
 def test_check_says_that_it_is_incomplete_where_there_are_gaps(tmp_path):
     t = Transcript()
     lines = [t.message("c>", call(1)), t.message("c<", done(1)), t.line(kind="gap", method="gap", raw="lost")]

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcp_ws_ide.observe.redaction import HIDDEN, RAW_LIMIT, BadPattern, Redactor
-from mcp_ws_ide.transports.remote import BAD_PROXY, status_message
+from mcp_ws_ide.proxies import proxy_for
+from mcp_ws_ide.transports.remote import status_message
 
 CANARY = "c4n4ryc4n4ryc4n4ry"
 
@@ -123,6 +124,7 @@ def test_what_looks_like_a_credential_is_hidden_in_free_text(text):
         {"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progressToken": "p1"}},
         {"result": {"properties": {"password": {"type": "string", "description": "yours"}}}},
         message(password=None, token=False),
+        message(code='print("no token:", file=sys.stderr)', more="x = 'password=', y"),
         message(mail="someone@example.org", link="https://example.org/a?b=c"),
     ],
 )
@@ -257,4 +259,13 @@ def test_the_advice_of_the_gateway_itself_is_shown_and_a_secret_beside_it_is_not
     assert Redactor().text(words) == words
     told = status_message("far.example", status, f"api_key: {CANARY}".encode())
     assert CANARY not in Redactor().text(told)
-    assert Redactor().text(BAD_PROXY) == BAD_PROXY
+
+
+def test_the_advice_about_a_bad_proxy_is_shown_without_the_proxy(monkeypatch):
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", f"http://me:{CANARY}@[bad")
+    problem = proxy_for("https://far.example/").problem("httpx2")
+    assert "HTTPS_PROXY" in problem
+    assert CANARY not in problem
+    assert Redactor().text(problem) == problem
