@@ -21,7 +21,7 @@ from mcp_ws_ide.inspector.cli import main
 from mcp_ws_ide.inspector.collecting import Sieve
 from mcp_ws_ide.inspector.watch import Watch
 from tests.conftest import DEMO, FAST_SERVER, TESTS, Jupyter, Peer, until
-from tests.inspector.records import Transcript, call, done
+from tests.inspector.records import CAPABILITIES, VERSION, Transcript, call, done
 from tests.inspector.test_cli import COMMAND, run
 
 SERVER = TESTS / "servers" / "fast.py"
@@ -248,11 +248,12 @@ def test_check_finds_errors_whose_requests_it_did_not_see(tmp_path):
 
 def test_check_does_not_blame_a_server_for_how_it_answers_the_gateways_probe(tmp_path):
     t = Transcript()
-    probe = {"id": 0, "method": "server/discover", "params": {}}
+    meta = {VERSION: "2026-07-28", CAPABILITIES: {}}
+    probe = {"id": 0, "method": "server/discover", "params": {"_meta": meta}}
     refused = {"id": 0, "error": {"code": -32601, "message": "Method not found"}}
     path = written(tmp_path / "r.jsonl", [t.message(">s", probe), t.message("<s", refused)])
     found = inspect("check", path)
-    assert (found.returncode, found.stdout) == (0, "no problems found in 2 records\n"), found.stdout
+    assert (found.returncode, found.stdout) == (0, "ok: nothing found in 2 records\n")
     unanswered = written(tmp_path / "u.jsonl", [t.message(">s", probe), t.message("<s", {"method": "x"})])
     assert inspect("check", unanswered).returncode == 0
     asked = written(tmp_path / "c.jsonl", [t.message("c>", probe), t.message("c<", refused)])
