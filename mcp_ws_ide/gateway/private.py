@@ -9,9 +9,11 @@ from typing import Final
 from mcp_ws_ide.core.effects import Deliver, Drop, Forward, Pending, Reply
 from mcp_ws_ide.core.era import Era
 from mcp_ws_ide.core.messages import Message
+from mcp_ws_ide.errors import NotAttempted
 from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.gateway.services import Services
 from mcp_ws_ide.gateway.upstream import Upstream, UpstreamUser
+from mcp_ws_ide.transports.base import Transport
 
 PATIENT_HANDSHAKE_FACTOR: Final = 30
 """Time for a client's own handshake, in multiples of ``probe_timeout``: the client may wait as long as it likes, and a
@@ -43,6 +45,13 @@ class PrivateUpstream(Upstream):
     def users(self) -> int:
         """The number of sessions that use it."""
         return 1
+
+    def _new_transport(self) -> Transport:
+        """Start no process for the handshake of a client whose probe has just found that the server cannot start."""
+        reason = self.server.failed_start(self.owner)
+        if reason is not None:
+            raise NotAttempted(reason)
+        return super()._new_transport()
 
     def _transmit(self, session: UpstreamUser, effect: Forward) -> None:
         self.send(effect.message, effect.pending, session)

@@ -22,6 +22,8 @@ STOPPED: Final = "it was stopped; restart it to use it again"
 """Why a stopped server refuses clients."""
 KEPT_OWNERS: Final = 256
 """Users of one server whose last exit and stderr are kept."""
+SAME_ATTEMPT: Final = 2.0
+"""Seconds after a failed start in which the handshake of a client counts as part of the same attempt."""
 
 _T = TypeVar("_T")
 
@@ -128,6 +130,7 @@ class Server:
         self._transports = transports
         self._crash_loops: dict[str, CrashLoop] = {}
         self._exits: dict[str, Exit] = {}
+        self._failed_starts: dict[str, tuple[float, str]] = {}
         self._stderr: dict[str, StderrLog] = {}
         self.forget()
 
@@ -173,6 +176,7 @@ class Server:
     def forget_crashes(self) -> None:
         """Close all breakers: an operator asked for a fresh start."""
         self._crash_loops.clear()
+        self._failed_starts.clear()
 
     def refusal_to(self, principal: str) -> str | None:
         """Return why this user cannot be served now; None if they can.
@@ -257,6 +261,15 @@ class Server:
     def failed(self, owner: str, reason: str) -> None:
         """Keep that it exited unexpectedly or could not be reached, as ``owner`` may see; ``""`` for all users."""
         _remember(self._exits, owner, Exit(time.time(), reason))
+
+    def cannot_start(self, owner: str, reason: str) -> None:
+        """Keep that it exited without reading anything, so that another start would end in the same way."""
+        _remember(self._failed_starts, owner, (time.monotonic(), reason))
+
+    def failed_start(self, owner: str) -> str | None:
+        """Return why it could not start for this user just now, within :data:`SAME_ATTEMPT`; None if it could."""
+        since, reason = self._failed_starts.get(owner, (0.0, ""))
+        return reason if reason and time.monotonic() - since < SAME_ATTEMPT else None
 
     def last_exit(self, principal: str) -> Exit | None:
         """Return its last failure for this user, or before any use: a reason may reveal what its user did."""

@@ -130,8 +130,12 @@ class SharedUpstream(Upstream):
             self._refuse_waiting()
 
     def transport_closed(self, reason: str) -> None:
-        """Start a server that exited on the probe again, for a handshake; otherwise fail the waiting requests."""
-        if not self._probing or self._closing:
+        """Start a server that exited on the probe again, for a handshake; otherwise fail the waiting requests.
+
+        A server that has not read the probe did not exit because of it.
+        """
+        read_nothing = self._transport is not None and self._transport.read_nothing
+        if not self._probing or self._closing or read_nothing:
             return super().transport_closed(reason)
         self._answered()
         if not self.server.spec.bridge:

@@ -250,6 +250,8 @@ class Upstream(ABC):
         reason = self._tap.redactor.text(reason)  # it may quote stderr of the server
         if not self._closing:
             self.server.crashed(self.owner)
+            if self._transport is not None and self._transport.read_nothing:
+                self.server.cannot_start(self.owner, reason)
             log.warning("server %s ended: %s", self.server.name, reason)
         self._end(reason)
 

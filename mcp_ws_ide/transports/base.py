@@ -148,6 +148,11 @@ class Transport(ABC):
         """Bytes accepted by ``send`` and not yet taken by the server's side."""
 
     @property
+    def read_nothing(self) -> bool:
+        """Whether the server is known to have exited without reading anything that was sent to it."""
+        return False
+
+    @property
     def pid(self) -> int | None:
         """Process id of a local server, else None."""
         return None

@@ -6,12 +6,14 @@ in one write. Knows bytes and processes; JSON-RPC is the caller's.
 
 from __future__ import annotations
 
+import array
 import asyncio
 import contextlib
 import fcntl
 import logging
 import os
 import signal
+import termios
 from collections.abc import Mapping
 from typing import Final, Self
 
@@ -106,7 +108,6 @@ class StdioTransport(Transport):
         self._process: Process | None = None
         self._stdin = self._stdout = -1
         self._out: list[bytes] = []
-        self._queued = 0
         self._flush_scheduled = False
         self._turns = Turns.running()
         self._writing = False
@@ -117,6 +118,8 @@ class StdioTransport(Transport):
         self._stderr: StderrReader | None = None
         self._fault = ""
         self._stdin_broke = False
+        self._queued = self._written = self._unread = 0
+        """Bytes that wait for the pipe, that it has accepted, and that the process left in it when it exited."""
         self._exited_itself = False
         """Whether the process exited before any signal."""
         self._unwanted = False
@@ -234,6 +237,7 @@ class StdioTransport(Transport):
             self._stdin_broke = True
             self._fail(f"the process has closed its stdin ({error.strerror})")
             return messages
+        self._written += written
         self._queued -= written
         self._out = [data[written:]] if written < len(data) else []
         self._watch_writable(bool(self._out), progressed=written > 0)
@@ -260,6 +264,11 @@ class StdioTransport(Transport):
     def queued_bytes(self) -> int:
         """Bytes the pipe to the process has not accepted yet."""
         return self._queued
+
+    @property
+    def read_nothing(self) -> bool:
+        """Whether the process has exited without reading its input (Linux; False elsewhere)."""
+        return 0 < self._written == self._unread
 
     @property
     def pid(self) -> int | None:
@@ -336,6 +345,7 @@ class StdioTransport(Transport):
             self._stuck.cancel()
             self._stuck = None
         if self._stdin >= 0:
+            self._unread = _bytes_in(self._stdin)
             if self._writing:
                 self._loop.remove_writer(self._stdin)
                 self._writing = False
@@ -352,6 +362,14 @@ class StdioTransport(Transport):
             if descriptor >= 0:
                 os.close(descriptor)
         self._stdin = self._stdout = -1
+
+
+def _bytes_in(pipe: int) -> int:
+    """Return how many bytes wait in a pipe; 0 if the system does not say."""
+    size = array.array("i", [0])
+    with contextlib.suppress(OSError):
+        fcntl.ioctl(pipe, termios.FIONREAD, size)
+    return size[0]
 
 
 def _open_pipes() -> list[tuple[int, int]]:

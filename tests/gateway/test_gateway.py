@@ -534,3 +534,21 @@ async def test_simultaneous_restarts_leave_no_uncounted_process(odd, tmp_path, t
     expected = 2 if then == "restart" else 0
     await until(lambda: gateway.process_count() == expected)
     await until(lambda: len(processes_of(tmp_path / "notes")) == expected)
+
+
+@pytest.mark.parametrize("first", ["server/discover", "tools/list", None])
+async def test_a_server_that_cannot_start_is_started_once_by_a_client_that_probes_and_shakes_hands(
+    gateway, tmp_path, first
+):
+    starts = tmp_path / "starts"
+    code = f"open({str(starts)!r}, 'a').write('x'); import no_such_module"
+    spec = ServerSpec("odd", "test", command=sys.executable, args=("-I", "-S", "-c", code))
+    gateway.configure(Configuration({"odd": spec}, []))
+    client = Client(gateway)
+    if first is not None:
+        refused = await client.ask(first)
+        assert "no_such_module" in refused["error"]["message"]
+        assert refused["error"]["data"]["outcome"] == "not_sent"
+    refused = await client.ask("initialize", None, protocolVersion="2025-11-25", capabilities={})
+    assert "no_such_module" in refused["error"]["message"]
+    assert starts.read_text() == "x"
