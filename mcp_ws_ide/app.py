@@ -29,6 +29,7 @@ from mcp_ws_ide.handlers import ROUTES
 from mcp_ws_ide.handlers.repeated_post import RepeatRouter
 from mcp_ws_ide.observe.redaction import BadPattern, Redactor
 from mcp_ws_ide.runtime import Host, Runtime, Settings
+from mcp_ws_ide.sanitise import SafeRecords
 from mcp_ws_ide.version import __version__
 
 HERE = Path(__file__).parent
@@ -307,7 +308,12 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         serverapp = self.serverapp
         assert serverapp is not None
         return Host(
-            self.log, lambda: serverapp.web_app, self.browser_url, self.own_secrets, self.note_activity
+            self.log,
+            lambda: serverapp.web_app,
+            self.browser_url,
+            self.own_secrets,
+            lambda: getattr(getattr(serverapp, "http_server", None), "_connections", ()),
+            self.note_activity,
         )
 
     def initialize_settings(self) -> None:
@@ -335,6 +341,8 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         """Start the gateway with Jupyter, not with the first request, so that mistakes are logged early."""
         gateway = self.runtime.gateway
         logging.getLogger("mcp_ws_ide").parent = serverapp.log  # as Jupyter does with Tornado's loggers
+        for handler in serverapp.log.handlers:
+            handler.addFilter(SafeRecords("mcp_ws_ide", "MCPWebSocketApp"))
         number = len(gateway.servers)
         count = f"{number} server{'' if number == 1 else 's'}"
         self.log.info("mcp-ws-ide %s: %s at %smcp-ws/", __version__, count, serverapp.base_url)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +26,7 @@ from mcp_ws_ide.config.watcher import ConfigWatcher
 from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.credentials import CredentialWatch
 from mcp_ws_ide.gateway import Gateway, Limits
+from mcp_ws_ide.links.half_open import HalfOpenHeads
 from mcp_ws_ide.links.heartbeat import Heartbeat
 from mcp_ws_ide.links.poll import PollLink
 from mcp_ws_ide.observe.metrics import GatewayCollector
@@ -86,6 +87,8 @@ class Host:
     """URL of this server as browsers know it, with the base URL."""
     secrets: Callable[[], list[str]]
     """The application's own secrets, which the tap must redact."""
+    connections: Callable[[], Iterable[Any]]
+    """The HTTP/1 connections of Tornado's server."""
     note_activity: Callable[[], None]
     """Tell the idle culler that messages passed."""
 
@@ -103,6 +106,7 @@ class Runtime:
         self._ticks = 0
         self._messages = 0
         self.heartbeat = Heartbeat()
+        self._half_open = HalfOpenHeads()
         self.turnstile = Turnstile(HANDSHAKES_PER_TURN)
         self.credentials = CredentialWatch(host.web_app)
         self.tickets = TicketStore()
@@ -178,6 +182,7 @@ class Runtime:
             self._messages = messages
             self._host.note_activity()
         self._expire_tokens(gateway)
+        self._half_open.tick(self._host.connections(), time.monotonic())
         gateway.tick(time.monotonic())
         self.polls = {link.id: link for link in self.polls.values() if not link.closed}
         self._ticks += 1

@@ -35,6 +35,7 @@ from mcp_ws_ide.discovery import RunningGateway, check_name, endpoint_url, find_
 from mcp_ws_ide.errors import ConnectError, Unauthorized, UnusableArgument, UnusableHeader
 from mcp_ws_ide.ide_entries import IDES, TOKEN_VARIABLE, entry
 from mcp_ws_ide.rest_client import GatewayClient, gateway_with
+from mcp_ws_ide.sanitise import one_visible_line
 from mcp_ws_ide.version import __version__
 
 RESUMING: Final = ("websocket", "poll")
@@ -66,13 +67,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         url, token = _target(options, headers)
         return asyncio.run(_carry(url, token, headers, options))
     except UnusableArgument as error:
-        print(f"mcp-ws-connect: {error}", file=sys.stderr)
+        _report(str(error))
         return 2
     except ConnectError as error:
-        print(f"mcp-ws-connect: {error}{_cure(error, options)}", file=sys.stderr)
+        _report(f"{error}{_cure(error, options)}")
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _report(message: str) -> None:
+    """Write one line to stderr. It may quote a peer, so it cannot move the cursor and has an end."""
+    print(f"mcp-ws-connect: {one_visible_line(message)}", file=sys.stderr)
 
 
 def _cure(error: ConnectError, options: argparse.Namespace) -> str:
@@ -183,10 +189,9 @@ def _print_entry(options: argparse.Namespace) -> int:
     url = gateway.url if options.url is None else normal_url(options.url)
     print(json.dumps(entry(options.ide, options.name, url, token), indent=2))
     if gateway.everywhere and options.url is None:
-        print(
-            f"mcp-ws-connect: the entry works on this machine only; for another machine, give the address at which it "
-            f"reaches Jupyter with --url (Jupyter has recorded {gateway.recorded})",
-            file=sys.stderr,
+        _report(
+            f"the entry works on this machine only; for another machine, give the address at which it "
+            f"reaches Jupyter with --url (Jupyter has recorded {gateway.recorded})"
         )
     return 0
 
@@ -242,7 +247,7 @@ async def _carry(url: str, token: str | None, headers: dict[str, str], options: 
     async with negotiating as (read, write), anyio.create_task_group() as group:
         assert negotiating.active is not None
         if sys.stdin is not None and sys.stdin.isatty() and not options.quiet:
-            print(f"mcp-ws-connect: {TYPED.format(options.target)}", file=sys.stderr)
+            _report(TYPED.format(options.target))
         pipe = _Pipe(read, write, await Stdout.open(), negotiating.active, group.cancel_scope)
         # An IDE ends what it launched with a signal: leave in order, so that the session ends too.
         for number in (signal.SIGTERM, signal.SIGHUP):
@@ -257,7 +262,7 @@ async def _carry(url: str, token: str | None, headers: dict[str, str], options: 
 
 def _report_state(state: State) -> None:
     if message := _description(state):
-        print(f"mcp-ws-connect: {message}", file=sys.stderr)
+        _report(message)
 
 
 def _description(state: State) -> str:
@@ -327,7 +332,7 @@ async def _from_stdin(write: Any) -> bool:
             if line.strip():
                 await write.send(line.strip())
     except ValueError:
-        print(f"mcp-ws-connect: a line of stdin exceeds {MAX_LINE_BYTES} bytes", file=sys.stderr)
+        _report(f"a line of stdin exceeds {MAX_LINE_BYTES} bytes")
         return False
     except (anyio.ClosedResourceError, anyio.BrokenResourceError):
         return True

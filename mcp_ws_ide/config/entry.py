@@ -62,7 +62,7 @@ _LIMITS: Final = frozenset({"max_message_bytes", *DEFAULT_TIMEOUTS})
 SETTINGS: Final = ("sharing", "bridge", "tools", "ca_file", "oauth", *_NUMBERS)
 """Keys under ``mcp_ws``."""
 _MAX_NUMBER: Final = 1 << 53
-_OAUTH_SETTINGS: Final = frozenset({"scope", "client_id", "client_secret"})
+_OAUTH_SETTINGS: Final = frozenset({"scope", "client_id", "client_secret", "issuer"})
 _OAUTH_TEXT: Final = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]+")
 """RFC 6749, appendix A: visible ASCII and space, without quotes and backslashes."""
 _TARGET: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
@@ -316,6 +316,8 @@ def _check_oauth(kind: str, values: Mapping[str, Any]) -> None:
         if not _OAUTH_TEXT.fullmatch(text):
             reason = "must be non-empty ASCII text without quotes or backslashes"
             raise EntryError(f"mcp_ws.oauth.{name}", reason)
+    if "issuer" in oauth and not is_confidential_url(oauth["issuer"]):
+        raise EntryError("mcp_ws.oauth.issuer", "must be an https URL: the authorization server's issuer")
 
 
 def _number(key: str, value: Any, kind: type, least: float) -> float:

@@ -21,7 +21,7 @@ _PUBLIC_KEYS: Final = frozenset(
      "alwaysAllow", "autoApprove"}
 )  # fmt: skip
 """Keys whose values are shown as they are. The value of an unknown key may be a secret."""
-_PUBLIC_OAUTH: Final = frozenset({"scope", "client_id"})
+_PUBLIC_OAUTH: Final = frozenset({"scope", "client_id", "issuer"})
 _REFERENCE: Final = re.compile(r"\$\{(env:)?[A-Za-z_][A-Za-z0-9_]*\}")
 """A value that is a variable without a default, and so no secret itself."""
 

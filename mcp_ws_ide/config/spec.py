@@ -61,7 +61,8 @@ class ServerSpec:
         prewarm: number of processes to keep ready for sessions that need one of their own.
         idle_timeout: seconds to keep a shared process without sessions; None means the trait's value.
         limits: configured numeric limits and timeouts, by name.
-        oauth: None, or the OAuth settings that are configured: ``scope``, ``client_id``, ``client_secret``.
+        oauth: None, or the OAuth settings that are configured: ``scope``, ``client_id``, ``client_secret``,
+            ``issuer``.
         ca_file: certificates to trust for ``https`` and ``wss`` instead of the system's.
         disabled_reason: why the server cannot be used; None if it can.
         consent: digest that a user must consent to before the server is started; None if no consent is needed.

@@ -99,6 +99,12 @@ class Gateway:
         """Return the longest message of a server in either direction, in bytes."""
         return self.limits.message_bytes(spec)
 
+    @property
+    def longest_message(self) -> int:
+        """The longest message of any server, in bytes."""
+        limits = [self.message_limit(server.spec) for server in self.servers.values()]
+        return max([self.limits.max_message_bytes, *limits])
+
     def group_transport(self, group: Server, principal: str, stateless: bool) -> GroupTransport:
         """Return a transport to a group, not connected yet."""
         return GroupTransport(self.servers, self._sessions, group, principal, stateless=stateless)

@@ -63,7 +63,10 @@ class EndpointHandler(GatewayHandler):
         return self._owner if self._owner is not None else super().principal
 
     async def prepare(self) -> None:
-        """Authenticate, without a redirect to a login page."""
+        """Authenticate, without a redirect to a login page, before a body is read."""
+        await self.checks_before_body(self._check())
+
+    async def _check(self) -> None:
         if self.request.method == "OPTIONS":  # a preflight has no credential and gets no data
             return self.check_policy()
         await self.runtime.turnstile.enter()

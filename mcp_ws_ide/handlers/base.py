@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Any
 
 from jupyter_server.base.handlers import JupyterHandler
 from tornado import web
+from tornado.concurrent import future_set_result_unless_cancelled
+from tornado.iostream import StreamClosedError
 
 from mcp_ws_ide.credentials import principal_of
+from mcp_ws_ide.handlers.bodies import BODY_SECONDS, REFUSED_BYTES, REFUSED_SECONDS, limit_body
 from mcp_ws_ide.handlers.origin import origin_allowed, refusal_message
 from mcp_ws_ide.handlers.requester import http_error_message, refusal
 from mcp_ws_ide.runtime import Runtime
 
 
 class GatewayHandler(JupyterHandler):
-    """Base of all handlers."""
+    """Base of all handlers. A body is read after the checks of :meth:`checks_before_body`, and not before."""
+
+    _stream_request_body = True  # what tornado.web.stream_request_body sets
+    _chunks: list[bytes] | None = None
 
     def initialize(self, **kwargs: Any) -> None:
         """Tornado's constructor hook."""
@@ -65,3 +72,51 @@ class GatewayHandler(JupyterHandler):
         for name, value in self.error_headers.items():
             self.set_header(name, value)
         self.finish({"message": message, "status": status_code})
+
+    # --- the body -------------------------------------------------------------------------------
+
+    @property
+    def max_body_bytes(self) -> int:
+        """The most bytes that the body of an accepted request may have."""
+        return REFUSED_BYTES
+
+    async def checks_before_body(self, checks: Awaitable[None]) -> None:
+        """Await the checks of :meth:`prepare`, then accept the body; throw it away if they fail.
+
+        Raises:
+            HTTPError: of the checks; or 413, the body is too long.
+        """
+        try:
+            await checks
+            length = int(self.request.headers.get("Content-Length") or 0)
+            if length > self.max_body_bytes:
+                message = f"the body has {length} bytes; at most {self.max_body_bytes} are allowed"
+                raise web.HTTPError(413, message)
+        except web.HTTPError:
+            await self._discard()
+            raise
+        self._chunks = []
+        limit_body(self.request.connection, self.max_body_bytes, BODY_SECONDS)
+
+    def data_received(self, chunk: bytes) -> None:
+        """Keep a piece of the body of an accepted request."""
+        if self._chunks is not None:
+            self._chunks.append(chunk)
+
+    def take_body(self) -> bytes:
+        """Return the body; it is not kept."""
+        body, self._chunks = b"".join(self._chunks or ()), None
+        return body
+
+    async def _discard(self) -> None:
+        """Read the body of a refused request, if it is short: a response before its end could be lost with a reset."""
+        length = int(self.request.headers.get("Content-Length") or 0)
+        chunked = "Transfer-Encoding" in self.request.headers
+        if self._prepared_future is None or length > REFUSED_BYTES or not (length or chunked):
+            return
+        limit_body(self.request.connection, REFUSED_BYTES, REFUSED_SECONDS)
+        future_set_result_unless_cancelled(self._prepared_future, None)  # from here on Tornado reads the body
+        try:
+            await self.request._body_future
+        except StreamClosedError:
+            raise web.Finish from None

@@ -46,12 +46,17 @@ class PollHandler(EndpointHandler):
         else:
             await self._answer(self._open(name, body), with_frames=True)
 
+    @property
+    def max_body_bytes(self) -> int:
+        """One message of maximum length, and others."""
+        return self.runtime.gateway.limits.max_message_bytes + 2 * SLACK_BYTES
+
     def _body(self) -> bytes:
         media = self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if media != NDJSON:
             raise self.refuse(415, "media", f"the Content-Type must be {NDJSON}")
         limit = self.runtime.gateway.limits.max_message_bytes + SLACK_BYTES
-        body = self.request.body
+        body = self.take_body()
         if len(body) > limit:
             raise self.refuse(
                 413,

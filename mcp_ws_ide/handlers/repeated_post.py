@@ -13,20 +13,29 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache, lru_cache
 from http.client import responses
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from jupyter_server.prometheus.metrics import HTTP_REQUEST_DURATION_SECONDS
 from tornado import httputil, web
 from tornado.routing import Router
 
-from mcp_ws_ide.admissions import BODY_SECONDS, Admission
+from mcp_ws_ide.admissions import BODY_SECONDS as ADMITTED_BODY_SECONDS
+from mcp_ws_ide.admissions import Admission
 from mcp_ws_ide.credentials import Watched
+from mcp_ws_ide.handlers.bodies import BODY_SECONDS, limit_body
 from mcp_ws_ide.handlers.post_exchange import PostExchange
 from mcp_ws_ide.handlers.post_headers import JSON
 from mcp_ws_ide.handlers.post_response import COMMIT_AFTER, PendingResponse
 from mcp_ws_ide.handlers.requester import http_error_message
 from mcp_ws_ide.runtime import Runtime
+
+SHORT_BODY: Final = 65536
+"""Bytes of a body that needs no limits."""
+UNKNOWN_LENGTH: Final = SHORT_BODY + 1
+"""The length of a body that does not declare one."""
+SLACK_BYTES: Final = 2 << 20
+"""Bytes that a body may have beyond one message of maximum length, to be refused by name."""
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +51,16 @@ class RepeatRouter(Router):
     ) -> httputil.HTTPMessageDelegate | None:
         """Return a delegate if the request's head was admitted lately."""
         admission = self._runtime.admissions.find(request)
-        return None if admission is None else Repeat(self._runtime, request, admission)
+        if admission is None:
+            return None
+        if int(request.headers.get("Content-Length") or UNKNOWN_LENGTH) > SHORT_BODY:
+            limit_body(request.connection, longest_body(self._runtime), BODY_SECONDS)
+        return Repeat(self._runtime, request, admission)
+
+
+def longest_body(runtime: Runtime) -> int:
+    """Return the most bytes of a POST that are read."""
+    return runtime.gateway.longest_message + SLACK_BYTES
 
 
 class Repeat(httputil.HTTPMessageDelegate):
@@ -93,7 +111,7 @@ class RepeatedPost:
         """Handle the message. An answer that is alone and quick needs no task; everything else gets one."""
         self.request.body = body
         # The body may have been slow.
-        if not self._runtime.admissions.still_holds(self._admission, BODY_SECONDS):
+        if not self._runtime.admissions.still_holds(self._admission, ADMITTED_BODY_SECONDS):
             return self._fail(401, "the credential is no longer valid; send the request again")
         self._connection.set_close_callback(self._exchange.writer.client_left)  # type: ignore[attr-defined]
         with self._errors():

@@ -19,6 +19,7 @@ from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.handlers.auth import EndpointHandler
 from mcp_ws_ide.handlers.post_exchange import PostExchange, response_end
 from mcp_ws_ide.handlers.post_response import PendingResponse
+from mcp_ws_ide.handlers.repeated_post import longest_body
 from mcp_ws_ide.handlers.requester import find_server
 
 
@@ -33,6 +34,11 @@ class StreamableHttpHandler(EndpointHandler):
         await super().prepare()
 
     @property
+    def max_body_bytes(self) -> int:
+        """One message of maximum length, and some more, so that a longer one is refused with the limit's name."""
+        return longest_body(self.runtime)
+
+    @property
     def exchange(self) -> PostExchange:
         """This request and its response."""
         if self._exchange is None:
@@ -45,6 +51,7 @@ class StreamableHttpHandler(EndpointHandler):
         await self.check_authorized("execute", "mcp")
         if self.repeatable:
             self.runtime.admissions.remember(self._head, self._admission(name))
+        self.request.body = self.take_body()
         await self.exchange.run(name)
 
     def _admission(self, name: str) -> Admission:

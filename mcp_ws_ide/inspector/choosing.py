@@ -10,8 +10,8 @@ from urllib.parse import quote, urlunsplit
 
 from mcp_ws_ide.discovery import RunningGateway, find_gateway, split_address, undecided_gateways
 from mcp_ws_ide.errors import ConnectError
-from mcp_ws_ide.inspector.sanitise import visible
 from mcp_ws_ide.rest_client import GatewayClient, get_json
+from mcp_ws_ide.sanitise import visible
 
 QUICK: Final = 3.0
 """Seconds within which a local server must answer the question whether it has a gateway."""

@@ -26,9 +26,9 @@ from mcp_ws_ide.inspector.collecting import end_with_reader, stop_on_signals
 from mcp_ws_ide.inspector.commands import Find
 from mcp_ws_ide.inspector.model.filters import FilterError, FilterTooSlow
 from mcp_ws_ide.inspector.recording import RecordingError
-from mcp_ws_ide.inspector.sanitise import visible
 from mcp_ws_ide.inspector.tail import format_record
 from mcp_ws_ide.rest_client import GatewayClient
+from mcp_ws_ide.sanitise import visible
 from mcp_ws_ide.version import __version__
 
 WRAP: Final = (

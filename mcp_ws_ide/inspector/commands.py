@@ -23,8 +23,8 @@ from mcp_ws_ide.inspector.model.filters import Filter, literal, parse
 from mcp_ws_ide.inspector.model.journal import Journal
 from mcp_ws_ide.inspector.recording import STANDARD, Header, Recorder, Recording, RecordingError
 from mcp_ws_ide.inspector.replay import Replay, ReplayOutcome, lines, script
-from mcp_ws_ide.inspector.sanitise import visible
 from mcp_ws_ide.rest_client import GatewayClient, gateway_with
+from mcp_ws_ide.sanitise import visible
 
 MANY: Final = 20_000_000
 """Records that a command holds at most; a file of several GiB has fewer."""

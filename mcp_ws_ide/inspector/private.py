@@ -36,8 +36,8 @@ from mcp_ws_ide.core.messages import NEWEST_HANDSHAKE
 from mcp_ws_ide.discovery import RunningGateway, endpoint_url
 from mcp_ws_ide.errors import ConnectError
 from mcp_ws_ide.ide_entries import grouped_entries
-from mcp_ws_ide.inspector.sanitise import visible
 from mcp_ws_ide.rest_client import GatewayClient
+from mcp_ws_ide.sanitise import visible
 
 START: Final = 30.0
 """Seconds that the gateway may take to start."""

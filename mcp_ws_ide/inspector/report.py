@@ -13,7 +13,7 @@ from mcp_ws_ide.inspector.model.journal import ALARMING, ENDLESS, Journal
 from mcp_ws_ide.inspector.model.records import CLIENT_LEG, Kind, Status, part
 from mcp_ws_ide.inspector.model.statistics import OperationStats
 from mcp_ws_ide.inspector.model.violations import CODES
-from mcp_ws_ide.inspector.sanitise import visible
+from mcp_ws_ide.sanitise import visible
 
 CATEGORIES: Final = {
     "error": "requests answered with a JSON-RPC error",

@@ -7,7 +7,7 @@ import time
 from typing import Any, Final
 
 from mcp_ws_ide.inspector.model.records import target_in
-from mcp_ws_ide.inspector.sanitise import visible
+from mcp_ws_ide.sanitise import visible
 
 ARROWS: Final = {
     ("client", "in"): "client →",

@@ -27,6 +27,7 @@ from mcp_ws_ide.core import messages
 from mcp_ws_ide.errors import TransportError
 from mcp_ws_ide.private_files import PrivateJsonFile, UnreadableFile
 from mcp_ws_ide.tasks import TaskGroupOwner
+from mcp_ws_ide.transports.addresses import inner_address
 from mcp_ws_ide.transports.remote import (
     ERROR_BYTES,
     AuthorizationMissing,
@@ -359,9 +360,12 @@ class Authorization:
         if not is_confidential_url(str(request.url)):
             reason = f"{origin(request.url)} is not an https URL, so no secret is sent there"
             raise RequestFailed(reason, sent=False)
+        if request.method == "POST":
+            self._check_issuer()
         request.headers["Accept-Encoding"] = "identity"
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT):
+                await self._check_address(request.url)
                 response = await client.send(request, stream=True)
                 try:
                     check_coding(response)
@@ -382,6 +386,32 @@ class Authorization:
         answer.next_request = response.next_request
         return answer
 
+    async def _check_address(self, url: httpx2.URL) -> None:
+        """Refuse an address within this machine or its network, unless the server itself has such an address.
+
+        The server names these URLs: it must not make the gateway ask what the server cannot reach.
+        """
+        inner = await inner_address(url.host)
+        if inner is None or await inner_address(urlsplit(str(self.spec.url)).hostname or ""):
+            return
+        reason = (
+            f"it names {origin(url)} ({inner}), which is not a public address, as its own is; none is asked"
+        )
+        raise RequestFailed(reason, sent=False)
+
+    def _check_issuer(self) -> None:
+        """Refuse to send credentials to another authorization server than the configured one.
+
+        Without a configured issuer, a configured secret goes only to the one that it was first used with.
+        """
+        context, stored = self._storage.context, self._storage.stored.metadata or {}
+        known = stored.get("issuer", "") if "client_secret" in self._settings else ""
+        wanted = self._settings.get("issuer") or str(known)
+        named = str(context.auth_server_url or origin(httpx2.URL(str(self.spec.url))))
+        if wanted and named.rstrip("/") != wanted.rstrip("/"):
+            reason = f"it names the authorization server {named}; expected {wanted} (mcp_ws.oauth.issuer)"
+            raise RequestFailed(reason, sent=False)
+
     # --- the page -------------------------------------------------------------------------------
 
     async def _publish(self, page: str) -> None:
@@ -389,6 +419,7 @@ class Authorization:
         state = parse_qs(urlsplit(page).query).get("state", [""])[0]
         if not is_confidential_url(page) or not state or len(page) > MAX_PAGE_URL:
             raise RequestFailed("the authorization page is not at a usable https URL", sent=False)
+        self._check_issuer()
         self._choose_client_authentication()
         self._answer = asyncio.get_running_loop().create_future()
         self.page, self.page_expires = page, time.time() + self._owner.timeout

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_ws_ide.inspector.sanitise import visible
+from mcp_ws_ide.sanitise import visible
 from tests.conftest import Jupyter, Peer, interrupt, until
 
 COMMAND = [sys.executable, "-m", "mcp_ws_ide.inspector.cli"]

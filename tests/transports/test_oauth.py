@@ -145,3 +145,52 @@ async def test_a_file_that_cannot_be_read_is_no_token(tmp_path, caplog):
     assert again._storage.access_token == ""
     assert "unreadable" in caplog.text
     assert "s3cret" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        "https://127.0.0.1:1/x",
+        "http://localhost:1/x",
+        "https://[::1]:1/x",
+        "https://[::ffff:127.0.0.1]:1/x",
+        "https://[64:ff9b::7f00:1]:1/x",
+        "https://10.0.0.7/x",
+        "https://192.168.1.1/x",
+        "https://169.254.169.254/latest/meta-data",
+        "https://100.64.0.1/x",
+        "https://[fd00::1]/x",
+        "https://0.0.0.0/x",
+    ],
+)
+async def test_a_public_server_cannot_make_the_gateway_ask_an_inner_address(tmp_path, inner):
+    authorizations = Authorizations(tmp_path, lambda: "http://localhost:8888/", 5)
+    server = ServerSpec("far", "test", kind="http", url="https://93.184.216.34/mcp", oauth={})
+    flow = authorizations.of(server, "me")
+    assert "not a public address" in await flow._run(httpx2.Response(401, headers=dict(challenge(inner)[1])))
+    await authorizations.aclose()
+
+
+@pytest.mark.parametrize("path", ["/token", "/register"])
+async def test_credentials_go_only_to_the_pinned_issuer(tmp_path, path):
+    """The MCP server names another authorization server, whose metadata is consistent in itself."""
+    seen: list[str] = []
+
+    def answers(origin: str) -> dict[str, Any]:
+        seen.append(origin)
+        resource = {"resource": f"{origin}/mcp", "authorization_servers": [f"{origin}/evil"]}
+        server = {
+            "issuer": f"{origin}/evil",
+            "authorization_endpoint": "https://fine.example/authorize",
+            "token_endpoint": f"{origin}/token",
+            "registration_endpoint": f"{origin}/register",
+        }
+        return {
+            "/mcp": challenge(f"{origin}/meta"),
+            "/meta": (200, {}, json.dumps(resource)),
+            "/.well-known/oauth-authorization-server/evil": (200, {}, json.dumps(server)),
+        }
+
+    client = {"client_id": "me", "client_secret": "s3cret"} if path == "/token" else {}
+    message = await refusal(tmp_path, answers, oauth={**client, "issuer": "https://good.example"})
+    assert "expected https://good.example (mcp_ws.oauth.issuer)" in message

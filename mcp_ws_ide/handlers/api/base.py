@@ -28,7 +28,10 @@ class ApiHandler(GatewayHandler, APIHandler):
     """Base of the REST handlers."""
 
     async def prepare(self) -> None:
-        """Authenticate as Jupyter does, then apply the stricter Origin check."""
+        """Authenticate as Jupyter does, then apply the stricter Origin check; both before a body is read."""
+        await self.checks_before_body(self._check())
+
+    async def _check(self) -> None:
         try:
             await super().prepare()
         except web.HTTPError as error:
@@ -48,7 +51,7 @@ class ApiHandler(GatewayHandler, APIHandler):
             HTTPError: 400, it is no JSON object, or has a member that is not in ``known``, perhaps misspelt.
         """
         try:
-            value = json.loads(self.request.body or b"{}")
+            value = json.loads(self.take_body() or b"{}")
         except (ValueError, RecursionError):
             raise web.HTTPError(400, "the body is not JSON") from None
         if not isinstance(value, dict):

@@ -19,7 +19,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from mcp_ws_ide.inspector.app.keys import ROWS_BINDINGS
-from mcp_ws_ide.inspector.sanitise import visible
+from mcp_ws_ide.sanitise import visible
 
 Part = tuple[str, str]
 """Text, and the name of its style: ``""`` or one of :data:`STYLES`."""

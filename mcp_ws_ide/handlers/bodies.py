@@ -1,0 +1,28 @@
+"""How long the bodies of requests may be, and how long they may take.
+
+Tornado reads a whole body before it makes a handler, up to 512 MiB in Jupyter, also for anonymous requests.
+:class:`~.base.GatewayHandler` runs its checks before that.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from tornado.http1connection import HTTP1Connection
+
+REFUSED_BYTES: Final = 1 << 20
+"""Bytes of a refused request's body that are read and thrown away: the client sees the response, and no reset."""
+REFUSED_SECONDS: Final = 10.0
+"""Seconds for which such a body may keep its connection."""
+BODY_SECONDS: Final = 300.0
+"""Seconds that the body of an accepted request may take."""
+
+
+def limit_body(connection: Any, most: int, seconds: float) -> None:
+    """Set the most bytes that the body of a connection's current request may have, and the seconds it may take.
+
+    Tornado answers 400 to a longer body, and closes the connection of a slower one.
+    """
+    if isinstance(connection, HTTP1Connection):
+        connection.set_max_body_size(most)
+        connection.set_body_timeout(seconds)

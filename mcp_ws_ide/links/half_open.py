@@ -1,0 +1,47 @@
+"""Connections whose request head does not come to its end: they are closed after :data:`HEAD_SECONDS`.
+
+Tornado waits an hour for the rest of a head, in Jupyter. Looks only at how Tornado reads a connection, and at no
+content. Connections between two requests are left alone.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Any, Final
+from weakref import WeakKeyDictionary
+
+HEAD_SECONDS: Final = 20.0
+"""Seconds that a request head may take from its first byte."""
+
+log = logging.getLogger(__name__)
+
+
+class HalfOpenHeads:
+    """Closes connections that send heads too slowly."""
+
+    def __init__(self) -> None:
+        self._since: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
+        """When each unfinished read of a head was first seen, by Tornado's future of the read."""
+
+    def tick(self, connections: Iterable[Any], now: float) -> None:
+        """Look at all HTTP/1 connections of a Tornado server; called about once a second.
+
+        Args:
+            connections: Tornado's ``HTTP1ServerConnection`` objects.
+            now: ``time.monotonic``.
+        """
+        for connection in list(connections):
+            stream = connection.stream
+            reading = getattr(stream, "_read_future", None)
+            if reading is None or not _has_begun(stream):
+                continue
+            if now - self._since.setdefault(reading, now) > HEAD_SECONDS:
+                log.info("a connection was closed: its request head took more than %g s", HEAD_SECONDS)
+                stream.close()
+
+
+def _has_begun(stream: Any) -> bool:
+    """Return whether a part of a head has come, or a part of a TLS handshake."""
+    in_head = stream._read_regex is not None and stream._read_buffer_size > 0
+    return in_head or bool(getattr(stream, "_ssl_accepting", False))

@@ -1,0 +1,43 @@
+"""Which addresses a host name leads to, and whether they are on the public internet.
+
+A remote server names URLs that the gateway requests. Without a check, it could make the gateway ask services that only
+this machine or its network reaches.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+async def inner_address(host: str) -> str | None:
+    """Return an address of ``host`` that is not public: loopback, private, link-local, shared or reserved.
+
+    None if all are public, or if the name has no address.
+    """
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return None
+    addresses = [str(entry[4][0]).partition("%")[0] for entry in found]
+    return next((address for address in addresses if not _is_public(ipaddress.ip_address(address))), None)
+
+
+def _is_public(address: Address) -> bool:
+    embedded = _embedded(address)
+    return address.is_global and not address.is_multicast and (embedded is None or _is_public(embedded))
+
+
+def _embedded(address: Address) -> ipaddress.IPv4Address | None:
+    """Return the IPv4 address that an IPv6 address leads to: mapped, 6to4 or NAT64 (RFC 6052)."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return None
+    if address in _NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour
+
+
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
