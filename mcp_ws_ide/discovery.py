@@ -19,6 +19,7 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 from jupyter_core.paths import jupyter_runtime_dir
 
 from mcp_ws_ide.core.binding import ENDPOINT_NAME
+from mcp_ws_ide.core.names import address_of
 from mcp_ws_ide.errors import ConnectError, UnusableArgument
 from mcp_ws_ide.proxies import this_machine
 from mcp_ws_ide.tokens import TOKEN_PREFIX
@@ -379,7 +380,10 @@ def check_name(server: str) -> None:
         UnusableArgument: ``server`` is not a server name.
     """
     if not ENDPOINT_NAME.fullmatch(server):
-        raise UnusableArgument(f"{server!r} is neither a server name nor a ws:// or http:// URL")
+        raise UnusableArgument(
+            f"{server!r} is neither a server name nor a ws:// or http:// URL; if a server has this name, write its "
+            f"address, {address_of(server)!r} (`mcp-ws-inspect servers` lists them)"
+        )
 
 
 def websocket_url(gateway: RunningGateway, path: str) -> str:

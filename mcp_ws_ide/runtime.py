@@ -62,7 +62,7 @@ class Settings:
     @property
     def configuration_paths(self) -> list[str]:
         """Every file that may define servers."""
-        return [*self.server_files, *(os.path.join(path, "mcp.json") for path in jupyter_config_path())]
+        return [*self.server_files, *config.files_in(jupyter_config_path())]
 
     def load_configuration(self, consent: config.ConsentCheck, documents: dict[str, Any]) -> Configuration:
         """Read all configured servers.

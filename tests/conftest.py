@@ -283,7 +283,7 @@ def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jupyter]:
         "git": {"command": "mcp-server-git", "env": {"PYTHONPATH": QUICK}},
         "time": {"command": "mcp-server-time", "env": {"PYTHONPATH": QUICK}},
         "absent": {"command": "no-such-command"},
-        "unset": {"command": "x", "env": {"A": "${NO_SUCH_VARIABLE}"}},
+        "unset": {"command": "${NO_SUCH_VARIABLE}"},
     }
     running = Jupyter(tmp_path_factory.mktemp("jupyter"), servers, base_url="/user/a%40b/")
     yield running

@@ -24,6 +24,7 @@ from mcp_ws_ide.config.json_edit import DefinitionError, with_entry, without_ent
 from mcp_ws_ide.config.launch_view import launch_view
 from mcp_ws_ide.config.masking import masked, unmasked
 from mcp_ws_ide.config.spec import ConfigProblem, ServerSpec
+from mcp_ws_ide.core.names import is_address
 from mcp_ws_ide.private_files import same_file
 
 log = logging.getLogger(__name__)
@@ -169,6 +170,8 @@ class ConfigEditor:
     def _check_name(self, name: str) -> ServerSpec | None:
         """Return the configured server of this name, or None; refuse if it cannot be edited."""
         configured = self._reload().get(name)
+        if configured is None and not is_address(name):
+            raise EditRefused(422, f"{name!r} cannot stand in a URL; take another name")
         reason = self.read_only(configured.source if configured is not None else None)
         if reason:
             raise EditRefused(409 if self._allowed else 403, reason)
@@ -182,9 +185,14 @@ class ConfigEditor:
 
     def _stored_entry(self, before: Snapshot, name: str) -> Any:
         try:
-            return before.entry(name)
+            return before.entry(self._name_in_file(name))
         except DefinitionError as error:
             raise EditRefused(409, f"{self.path}: {error}") from None
+
+    def _name_in_file(self, address: str) -> str:
+        """Return the name of a server as the file has it, from which its address was made."""
+        configured = self._reload().get(address)
+        return address if configured is None or configured.title is None else configured.title
 
     def _unmasked(self, name: str, entry: dict[str, Any], before: Snapshot) -> dict[str, Any]:
         stored = self._stored_entry(before, name)
@@ -227,7 +235,7 @@ class ConfigEditor:
                 raise EditRefused(
                     409, "the entry would run something other than what was agreed to; preview it again"
                 )
-            text = self._changed(lambda: with_entry(before.text, name, preview.entry))
+            text = self._changed(lambda: with_entry(before.text, self._name_in_file(name), preview.entry))
             consent = self._consent_for(name, preview.digest, agreed, by, before)
             written = await self._write(name, before, text, consent)
             self._reload(force=True)
@@ -260,7 +268,7 @@ class ConfigEditor:
             if self._check_name(name) is None:
                 raise EditRefused(404, f"server {name!r} is not configured")
             before = self._at_version(version)
-            text = self._changed(lambda: without_entry(before.text, name))
+            text = self._changed(lambda: without_entry(before.text, self._name_in_file(name)))
             consent = self._consents.of(self._key, name)
             await self._write(name, before, text, consent)
             if consent is not None:

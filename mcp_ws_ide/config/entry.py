@@ -1,17 +1,18 @@
 """Reads one server's entry, in any of the dialects of ``mcp.json``, into a :class:`~.spec.ServerSpec`.
 
-Knows nothing of files or of other servers. Key names and ``type`` spellings are data here; kinds and URL rules are in
-:mod:`.spec`, variables in :mod:`.environment`.
+Knows nothing of files or of other servers. The keys of other programs are in :mod:`.dialects`, kinds and URL rules in
+:mod:`.spec`, variables in :mod:`.environment`; the spellings of ``type`` are data here.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from mcp_ws_ide.config.environment import UnresolvedVariable, substitute
+from mcp_ws_ide.config.dialects import translate
+from mcp_ws_ide.config.environment import UnresolvedVariable, substitute, substitute_known
 from mcp_ws_ide.config.spec import (
     DEFAULT_TIMEOUTS,
     GROUP,
@@ -24,18 +25,10 @@ from mcp_ws_ide.config.spec import (
     is_confidential_url,
     kind_of_url,
 )
-from mcp_ws_ide.core.binding import SERVER_NAME
-from mcp_ws_ide.core.headers import brings_credential, check_headers
+from mcp_ws_ide.core.headers import brings_credential, check_headers, reserved
 from mcp_ws_ide.core.tools import ToolRules
 from mcp_ws_ide.errors import UnusableHeader
 
-KNOWN_KEYS: Final = frozenset(
-    {"command", "args", "env", "cwd", "url", "headers", "type", "transport", "python", "group", "mcp_ws", "name",
-     "disabled", "enabled", "description", "timeout", "alwaysAllow", "autoApprove", "dev"}
-)  # fmt: skip
-"""Keys of an entry that are read, or that other programs use and that are ignored silently."""
-UNSUPPORTED_KEYS: Final = {"envFile": 'not supported, ignored; put the variables under "env"'}
-"""Keys of other programs that change how a server runs, and what to do instead."""
 SWITCHED_OFF: Final = 'switched off by "disabled" or "enabled"'
 """Reason of a server that its author disabled."""
 
@@ -43,12 +36,17 @@ _KIND_OF_KEY: Final = {"command": "stdio", "url": "http", "python": "python", "g
 """The keys that say how a server is reached (an entry has one of the four), with the kind that each implies."""
 _KIND_OF_TYPE: Final = {
     **{kind: kind for kind in URL_SCHEMES},
-    "streamable-http": "http",
-    "streamable_http": "http",
+    "local": "stdio",
+    "streamable": "http",
     "streamablehttp": "http",
+    "httpstream": "http",
+    "httpstreamable": "http",
+    "https": "http",
+    "wss": "ws",
     "websocket": "ws",
 }
-"""Spellings of ``type`` in the dialects, in lower case, and the kind that each means."""
+"""Spellings of ``type`` in the dialects, in lower case without ``-``, ``_`` and blanks, and the kind of each."""
+_NAME_SEPARATORS: Final = re.compile(r"[-_ ]")
 _NUMBERS: Final[Mapping[str, tuple[type, float]]] = {
     "prewarm": (int, 0),
     "idle_timeout": (float, 0),
@@ -89,14 +87,25 @@ class _Unusable(Exception):
     """An entry is well formed, but cannot be used here; the message becomes its ``disabled_reason``."""
 
 
-def read_entry(name: str, source: str, entry: Mapping[str, Any], environ: Mapping[str, str]) -> ServerSpec:
+def read_entry(
+    name: str,
+    source: str,
+    entry: Mapping[str, Any],
+    environ: Mapping[str, str],
+    notice: Callable[[str, str], None] = lambda key, reason: None,
+) -> ServerSpec:
     """Read one entry; ``environ`` supplies the values of its variables.
 
-    An entry that is well formed but cannot be used here (a variable is not set) has a ``disabled_reason``.
+    An entry that is well formed but cannot be used here (its command is a variable that is not set) has a
+    ``disabled_reason``.
+
+    Args:
+        notice: takes the key and a reason for each part of the entry that is left out or taken as it stands.
 
     Raises:
         EntryError: the entry has a mistake.
     """
+    entry = translate(entry).entry
     settings = _read_settings(_typed(entry, "mcp_ws", dict, {}))
     raw = _raw_values(entry)
     _check_group(name, raw["group"])
@@ -105,7 +114,7 @@ def read_entry(name: str, source: str, entry: Mapping[str, Any], environ: Mappin
     try:
         if _is_switched_off(entry):
             raise _Unusable(SWITCHED_OFF)
-        values = {key: substitute(value, environ) for key, value in raw.items()}
+        values = _resolved(raw, environ, notice)
         if kind == "stdio" and not values["command"]:
             raise _Unusable('"command" is empty once its variables are filled in')
         kind = _kind(entry, values["url"])
@@ -123,6 +132,7 @@ def launch_parts(spec: ServerSpec, entry: Mapping[str, Any]) -> dict[str, Any]:
     Program, arguments, directory and address have their variables filled in. Environment and headers are taken as
     written, so that a renewed password needs no new consent.
     """
+    entry = translate(entry).entry
     return {
         "kind": spec.kind,
         "command": spec.command,
@@ -135,6 +145,7 @@ def launch_parts(spec: ServerSpec, entry: Mapping[str, Any]) -> dict[str, Any]:
         "env": _pairs(entry, "env"),
         "headers": _pairs(entry, "headers"),
         "oauth": _read_oauth(entry.get("mcp_ws") or {}),
+        **({"env_vars": spec.env_vars} if spec.env_vars else {}),
     }
 
 
@@ -162,6 +173,7 @@ def _raw_values(entry: Mapping[str, Any]) -> dict[str, Any]:
         "command": _typed(entry, "command", str, None),
         "args": tuple(_strings(entry, "args")),
         "env": _pairs(entry, "env"),
+        "env_vars": tuple(_names(entry, "env_vars")),
         "cwd": _typed(entry, "cwd", str, None),
         "url": _typed(entry, "url", str, None),
         "headers": _pairs(entry, "headers"),
@@ -171,10 +183,69 @@ def _raw_values(entry: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _resolved(
+    raw: dict[str, Any], environ: Mapping[str, str], notice: Callable[[str, str], None]
+) -> dict[str, Any]:
+    """Return the attributes with their variables filled in. What is left out is removed from ``raw`` as well.
+
+    Variables of the entry's own ``env`` come before those of the gateway's environment, except in ``env`` itself.
+
+    Raises:
+        UnresolvedVariable: a variable without which the server cannot be used has no value.
+    """
+    plain = {name: value for name, value in raw["env"].items() if "${" not in value}
+    env = _resolved_pairs("env", raw["env"], {**plain, **environ}, notice)
+    known = {**environ, **env}
+    headers = _resolved_pairs("headers", _sendable(raw["headers"], notice), known, notice)
+    raw["env"] = {name: raw["env"][name] for name in env}
+    raw["headers"] = {name: raw["headers"][name] for name in headers}
+    args = []
+    for index, arg in enumerate(raw["args"]):
+        filled, reasons = substitute_known(arg, known)
+        args.append(filled)
+        for reason in reasons:
+            notice(f"args[{index}]", f"{reason}; passed to the program as it stands")
+    cwd, reasons = substitute_known(raw["cwd"] or "", known)
+    if reasons:
+        notice("cwd", f"{reasons[0]}; ignored")
+        raw["cwd"] = cwd = ""
+    strict = {key: substitute(raw[key], known) for key in ("command", "url", "target", "group", "oauth")}
+    strict["url"] = strict["url"].strip() if strict["url"] else strict["url"]
+    return {**raw, **strict, "args": tuple(args), "env": env, "headers": headers, "cwd": cwd or raw["cwd"]}
+
+
+def _resolved_pairs(
+    key: str, pairs: Mapping[str, str], environ: Mapping[str, str], notice: Callable[[str, str], None]
+) -> dict[str, str]:
+    """Return variables or headers with their values; one without a value is left out."""
+    resolved = {}
+    for name, text in pairs.items():
+        value, reasons = substitute_known(text, environ)
+        if reasons:
+            notice(f"{key}.{name}", f"{reasons[0]}; left out")
+        else:
+            resolved[name] = value.strip() if key == "headers" else value
+    return resolved
+
+
+def _sendable(headers: Mapping[str, str], notice: Callable[[str, str], None]) -> dict[str, str]:
+    """Return the headers without those that the transport sets itself, and without repetitions in other case."""
+    kept: dict[str, str] = {}
+    for name, value in headers.items():
+        same = next((other for other in kept if other.lower() == name.lower()), None)
+        if reason := reserved(name):
+            notice(f"headers.{name}", f"ignored: {reason}")
+        elif same is not None and kept[same] == value:
+            notice(f"headers.{name}", f"ignored: the same as {same!r}")
+        else:
+            kept[name] = value
+    return kept
+
+
 def _check_group(name: str, members: Sequence[str]) -> None:
     for index, member in enumerate(members):
-        if not SERVER_NAME.fullmatch(member):
-            raise EntryError(f"group[{index}]", f"{member!r} is not a valid server name")
+        if not member:
+            raise EntryError(f"group[{index}]", "is empty; write the name of a server")
         if member == name or member in members[:index]:
             reason = f"{member!r} is the group itself" if member == name else f"{member!r} is listed twice"
             raise EntryError(f"group[{index}]", f"{reason}; remove it")
@@ -218,10 +289,11 @@ def _declared_kind(entry: Mapping[str, Any]) -> str | None:
     for key in ("type", "transport"):
         value = _typed(entry, key, str, None)
         if value is not None:
-            if value.lower() not in _KIND_OF_TYPE:
+            spelled = _NAME_SEPARATORS.sub("", value.lower())
+            if spelled not in _KIND_OF_TYPE:
                 known = ", ".join(sorted(URL_SCHEMES))
                 raise EntryError(key, f"{value!r} is unknown; use one of {known}")
-            return _KIND_OF_TYPE[value.lower()]
+            return _KIND_OF_TYPE[spelled]
     return None
 
 
@@ -356,12 +428,39 @@ def _check_text(key: str, text: str) -> None:
 
 
 def _strings(entry: Mapping[str, Any], key: str) -> list[str]:
+    """Return a list of texts. Numbers and truth values are taken as they are written in JSON."""
     values = _typed(entry, key, list, [])
     for index, value in enumerate(values):
-        if not isinstance(value, str):
-            raise EntryError(f"{key}[{index}]", "must be a string; put it in quotes")
-        _check_text(f"{key}[{index}]", value)
-    return list(values)
+        _check_text(f"{key}[{index}]", _text(f"{key}[{index}]", value))
+    return [_text(key, value) for value in values]
+
+
+def _names(entry: Mapping[str, Any], key: str) -> list[str]:
+    """Return names of variables: texts, or objects with a ``name`` (Codex)."""
+    values = _typed(entry, key, list, [])
+    names: list[str] = []
+    for index, value in enumerate(values):
+        name = value.get("name") if isinstance(value, dict) else value
+        if not isinstance(name, str) or not name or "=" in name:
+            raise EntryError(f"{key}[{index}]", 'must be the name of a variable; "*" matches any characters')
+        _check_text(f"{key}[{index}]", name)
+        names.append(name)
+    return names
+
+
+def _text(key: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if not isinstance(value, (str, int, float)):
+        raise EntryError(key, "must be a string; put it in quotes")
+    return value if isinstance(value, str) else _number_text(key, value)
+
+
+def _number_text(key: str, value: float) -> str:
+    try:
+        return str(value)
+    except ValueError:  # an integer of more digits than Python converts
+        raise EntryError(key, "must be a string; put it in quotes") from None
 
 
 def _pairs(entry: Mapping[str, Any], key: str) -> dict[str, str]:
@@ -375,10 +474,11 @@ def _pairs(entry: Mapping[str, Any], key: str) -> dict[str, str]:
         raise EntryError(key, "must be an object with strings as values")
     pairs = {}
     for name, item in (value or {}).items():
-        if isinstance(item, bool) or not isinstance(item, (str, int, float)):
-            raise EntryError(f"{key}.{name}", "must be a string; put it in quotes")
+        if item is None:  # VS Code: the variable is not set
+            continue
+        text = _text(f"{key}.{name}", item)
         if not isinstance(name, str) or not name or "=" in name:
             raise EntryError(f"{key}.{name}", "is not a usable name: it is empty or contains '='")
-        _check_text(f"{key}.{name}", f"{name}{item}")
-        pairs[name] = str(item)
+        _check_text(f"{key}.{name}", f"{name}{text}")
+        pairs[name] = text
     return pairs

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from mcp_ws_ide.config.dialects import translate
 from mcp_ws_ide.config.entry import EntryError, read_entry
 from mcp_ws_ide.config.load import ConfigReader, printable
 from mcp_ws_ide.config.spec import ConfigProblem, ServerSpec
@@ -31,14 +32,15 @@ def check_entry(
     reader = ConfigReader(environ)
     reader.read_object(source, "", {name: entry})
     problems = [problem for problem in reader.problems if problem.severity == "notice"]
-    rest: Any = json.loads(json.dumps(entry))
+    rest: Any = json.loads(json.dumps(translate(entry).entry))
     while mistake := _first_mistake(name, source, rest, environ):
         problems.append(ConfigProblem(source, printable(f"{name}.{mistake.key}"), printable(mistake.reason)))
         if len(problems) >= _MAX_PROBLEMS or not _remove_mistake(rest, mistake.key):
             break
-    if any(problem.severity == "error" for problem in problems) or name not in reader.servers:
+    spec = next(iter(reader.servers.values()), None)
+    if any(problem.severity == "error" for problem in problems) or spec is None:
         return None, problems or reader.problems
-    return reader.servers[name], reader.problems
+    return spec, reader.problems
 
 
 def _first_mistake(

@@ -9,20 +9,99 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from mcp_ws_ide.config.spec import ServerSpec
 
-_INHERITED: Final = frozenset({"HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER", "LANG", "TMPDIR"})
-_INHERITED_PROXIES: Final = frozenset({"http_proxy", "https_proxy", "no_proxy", "all_proxy", "ftp_proxy"})
-"""In lower case; programs read either case."""
-_VARIABLE: Final = re.compile(r"\$\{([^}]*+)(?:(\})|\Z)")
-"""Without a closing brace it matches the rest of the text, which keeps the time linear."""
+INHERITED: Final = (
+    *("HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER", "LANG", "TMPDIR", "TZ", "LC_*"),
+    *("http_proxy", "https_proxy", "no_proxy", "all_proxy", "ftp_proxy"),
+    *(
+        "SSL_CERT_FILE",
+        "SSL_CERT_DIR",
+        "NODE_EXTRA_CA_CERTS",
+        "REQUESTS_CA_BUNDLE",
+        "CURL_CA_BUNDLE",
+        "GIT_SSL_CAINFO",
+    ),
+    *("AWS_CA_BUNDLE", "PIP_CERT", "NPM_CONFIG_CAFILE", "DENO_CERT", "NIX_SSL_CERT_FILE"),
+)
+"""Names of the variables that every server process gets: no credentials, but what programs need in order to find their
+files, the network and the certificates of a company. ``*`` stands for any characters, and case is ignored."""
+OFTEN_NEEDED: Final = (
+    *(
+        "*_CERT",
+        "*_CERTS",
+        "*_CERT_*",
+        "*_CA_*",
+        "*_CAFILE",
+        "*CAINFO",
+        "*_PROXY",
+        "*_INDEX*",
+        "*_REGISTRY",
+        "*_MIRROR*",
+    ),
+    *(
+        "UV_*",
+        "PIP_*",
+        "NPM_CONFIG_*",
+        "NODE_*",
+        "YARN_*",
+        "PNPM_*",
+        "BUN_*",
+        "DENO_*",
+        "CONDA_*",
+        "VIRTUAL_ENV",
+        "NVM_*",
+    ),
+    *(
+        "PYTHONPATH",
+        "PYTHONHOME",
+        "LD_LIBRARY_PATH",
+        "DYLD_*",
+        "JAVA_HOME",
+        "GOPATH",
+        "GOPROXY",
+        "CARGO_HOME",
+    ),
+    *(
+        "XDG_*",
+        "DBUS_*",
+        "DISPLAY",
+        "WAYLAND_DISPLAY",
+        "SSH_AUTH_SOCK",
+        "DOCKER_*",
+        "CONTAINER_HOST",
+        "KUBECONFIG",
+    ),
+    *(
+        "AWS_*",
+        "AZURE_*",
+        "GOOGLE_*",
+        "CLOUDSDK_*",
+        "GITHUB_*",
+        "GH_*",
+        "GIT_*",
+        "HF_*",
+        "OPENAI_*",
+        "ANTHROPIC_*",
+    ),
+    *("*_API_KEY", "*_TOKEN", "DATABASE_URL", "PG*", "*_HOST", "*_ENDPOINT"),
+)
+"""Names of variables that a server may need and does not get, as patterns: a failed start points to them."""
+PRIVATE: Final = ("JUPYTER*", "JPY_*", "MCP_WS_*")
+"""Names of Jupyter's own variables, some of them credentials: no pattern passes them on, only the exact name does."""
+MAX_NAMED: Final = 12
+"""Variables that a hint names."""
+_VARIABLE: Final = re.compile(r"(\$?)\$\{([^}]*+)(?:(\})|\Z)")
+"""``$${`` is the escape. Without a closing brace it matches the rest of the text, which keeps the time linear."""
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _VSCODE_VARIABLES: Final = frozenset(
-    {"workspaceFolder", "workspaceFolderBasename", "userHome", "pathSeparator", "cwd"}
+    {"workspaceFolder", "workspaceFolderBasename", "userHome", "pathSeparator", "cwd", "file", "fileDirname"}
 )
+_FIXED: Final[Mapping[str, str]] = {"userHome": os.path.expanduser("~"), "pathSeparator": os.sep, "/": os.sep}
+"""Variables of VS Code that have one value everywhere."""
 
 
 class UnresolvedVariable(Exception):
@@ -30,16 +109,65 @@ class UnresolvedVariable(Exception):
 
 
 def child_environment(spec: ServerSpec, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the complete environment of a server process: a few harmless variables, and those configured.
+    """Return the complete environment of a server process: what is inherited, and what the entry lists and sets.
 
     Nothing else of the gateway's own environment (``environ``) is passed on, since it holds credentials.
     """
-    inherited = {
+    return {**inherited(environ, spec.env_vars), **spec.env}
+
+
+def inherited(environ: Mapping[str, str], listed: Iterable[str] = ()) -> dict[str, str]:
+    """Return the variables that a child process gets of ``environ``: those of every one, and those ``listed``.
+
+    Args:
+        listed: names, in which ``*`` stands for any characters.
+    """
+    exact = set(listed)
+    always, wanted = _matcher(INHERITED), _matcher(exact)
+    private = _matcher(PRIVATE)
+    return {
         name: value
         for name, value in environ.items()
-        if name in _INHERITED or name.startswith("LC_") or name.lower() in _INHERITED_PROXIES
+        if name in exact or always(name) or (wanted(name) and not private(name))
     }
-    return {**inherited, **spec.env}
+
+
+def withheld(environ: Mapping[str, str], child: Mapping[str, str], output: str = "") -> list[str]:
+    """Return the names of variables that a child process may have needed and did not get.
+
+    First those that its output names, then those that programs often need, in the order of :data:`OFTEN_NEEDED`.
+
+    Args:
+        child: its environment.
+        output: what it wrote to stderr before it failed.
+    """
+    private, named = _matcher(PRIVATE), set(_NAME.findall(output))
+    often = [_matcher([pattern]) for pattern in OFTEN_NEEDED]
+
+    def rank(name: str) -> int:
+        if name in named:
+            return -1
+        return next((index for index, matches in enumerate(often) if matches(name)), len(often))
+
+    missing = sorted((rank(name), name) for name in environ if name not in child and not private(name))
+    return [name for place, name in missing if place < len(often)]
+
+
+def hint(names: Sequence[str]) -> str:
+    """Return what to tell the user about variables that a failed process did not get; ``""`` if there are none."""
+    if not names:
+        return ""
+    shown = ", ".join(names[:MAX_NAMED]) + (
+        f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    )
+    return f'it did not get these variables of Jupyter: {shown}; list those it needs under "env_vars" in its entry'
+
+
+def _matcher(patterns: Iterable[str]) -> Callable[[str], bool]:
+    """Return a function that says whether a name matches one of the patterns; case is ignored."""
+    expression = "|".join(".*".join(map(re.escape, pattern.split("*"))) for pattern in patterns)
+    matches = re.compile(expression or r"(?!)", re.IGNORECASE).fullmatch
+    return lambda name: matches(name) is not None
 
 
 def find_program(command: str, environment: Mapping[str, str]) -> str | None:
@@ -60,7 +188,7 @@ def substitute(value: Any, environ: Mapping[str, str]) -> Any:
         UnresolvedVariable: a variable has no value.
     """
     if isinstance(value, str):
-        return _VARIABLE.sub(lambda match: _resolve(match[1], environ) if match[2] else match[0], value)
+        return _VARIABLE.sub(lambda match: _value(match, environ), value)
     if isinstance(value, tuple):
         return tuple(substitute(item, environ) for item in value)
     if isinstance(value, dict):
@@ -68,9 +196,35 @@ def substitute(value: Any, environ: Mapping[str, str]) -> Any:
     return value
 
 
+def substitute_known(text: str, environ: Mapping[str, str]) -> tuple[str, list[str]]:
+    """Return ``text`` with the variables filled in that have a value, and why each of the others has none.
+
+    Those stay as written: they may be the program's own.
+    """
+    reasons: list[str] = []
+
+    def value(match: re.Match[str]) -> str:
+        try:
+            return _value(match, environ)
+        except UnresolvedVariable as reason:
+            reasons.append(str(reason))
+            return match[0]
+
+    return _VARIABLE.sub(value, text), reasons
+
+
 def variables_in(text: str) -> list[tuple[str, int, int]]:
-    """Return the variables in a text: the name of each, and its start and end offsets."""
-    return [(_split(match[1])[0], match.start(), match.end()) for match in _VARIABLE.finditer(text)]
+    """Return the variables in a text: the name of each (``""`` for an escape), and its start and end offsets."""
+    return [
+        ("" if match[1] else _split(match[2])[0], match.start(), match.end())
+        for match in _VARIABLE.finditer(text)
+    ]
+
+
+def _value(match: re.Match[str], environ: Mapping[str, str]) -> str:
+    if not match[3]:  # no closing brace
+        return match[0]
+    return match[0][1:] if match[1] else _resolve(match[2], environ)  # the escape is one dollar sign less
 
 
 def _split(expression: str) -> tuple[str, str | None]:
@@ -84,9 +238,12 @@ def _resolve(expression: str, environ: Mapping[str, str]) -> str:
     if expression.startswith("input:"):
         raise UnresolvedVariable(f"{written!r} asks for input, which only VS Code can do; use ${{env:NAME}}")
     name, default = _split(expression)
+    if expression in _FIXED and expression not in environ:
+        return _FIXED[expression]
     if not _NAME.fullmatch(name):
         raise UnresolvedVariable(
-            f"{written!r} is not an environment variable; use ${{env:NAME}} or ${{NAME:-default}}"
+            f"{written!r} is not a variable of the gateway; use ${{env:NAME}} or ${{NAME:-default}}, "
+            "or $${…} for a text that stays as it is"
         )
     if default is not None and "${" in default:
         raise UnresolvedVariable(f"{written!r} has a variable inside a default, which is not supported")
@@ -94,5 +251,5 @@ def _resolve(expression: str, environ: Mapping[str, str]) -> str:
         return environ[name]
     if default is not None:
         return default
-    hint = " (it is a variable of VS Code; write the path)" if name in _VSCODE_VARIABLES else ""
-    raise UnresolvedVariable(f"the environment variable {name!r} is not set{hint}")
+    cause = " (it is a variable of VS Code; write the path)" if name in _VSCODE_VARIABLES else ""
+    raise UnresolvedVariable(f"the environment variable {name!r} is not set{cause}")

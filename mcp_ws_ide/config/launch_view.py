@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from mcp_ws_ide.config.dialects import translate
 from mcp_ws_ide.config.environment import child_environment, find_program
 from mcp_ws_ide.config.secrets import censor_value, censored_spec
 from mcp_ws_ide.config.spec import ServerSpec
@@ -43,20 +44,22 @@ def launch_view(entry: Mapping[str, Any], spec: ServerSpec) -> dict[str, Any]:
         entry: the entry as the browser sent it, secrets masked.
         spec: the server it describes.
     """
+    entry = translate(entry).entry
     environment = child_environment(spec, os.environ)
-    args = [_text(arg) for arg in entry.get("args") or () if isinstance(arg, (str, dict))]
     usable = spec.command and spec.disabled_reason is None
     censored = censored_spec(spec)
+    args = entry.get("args")
     settings = entry.get("mcp_ws")
     return {
         "kind": spec.kind,
-        "command": _text(entry.get("command")),
+        "command": _shown(entry.get("command"), censored.get("command")),
         "program": find_program(spec.command or "", environment) if usable else None,
-        "args": args,
+        "args": [_text(arg) for arg in args or ()] if _are_texts(args) else censored.get("args", []),
         "cwd": censored.get("cwd"),
         "env": sorted(spec.env),
+        "env_vars": list(spec.env_vars),
         "values": _values(entry.get("env"), spec),
-        "url": _text(entry.get("url")),
+        "url": _shown(entry.get("url"), censored.get("url")),
         "headers": sorted(spec.headers),
         "python": censored.get("python"),
         "group": censored.get("group", []),
@@ -78,6 +81,8 @@ def _notes(entry: Mapping[str, Any], spec: ServerSpec) -> list[str]:
         for name in spec.env
         if _NETWORK_VARIABLE.fullmatch(name)
     ]
+    if spec.env_vars:
+        notes.append(f"it gets these variables of Jupyter, too: {', '.join(spec.env_vars)}")
     if hidden:
         notes.append(f"arguments partly hidden here: {', '.join(hidden)}; the file has them in full")
     if spec.kind == "python":
@@ -108,6 +113,15 @@ def _oauth(given: Any, spec: ServerSpec) -> dict[str, str] | None:
         key: HIDDEN if key == "client_secret" else _text(values.get(key)) or HIDDEN
         for key in sorted(spec.oauth)
     }
+
+
+def _shown(value: Any, censored: Any) -> str | None:
+    """Return a text as the browser has it, or, where that is hidden as a whole, without its secrets."""
+    return censored if not isinstance(value, str) and "shown" not in (value or {}) else _text(value)
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, (str, dict)) for item in value)
 
 
 def _text(value: Any) -> str | None:

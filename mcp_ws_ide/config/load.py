@@ -1,22 +1,25 @@
-"""Reads the configuration from every source: the trait, ``mcp.json`` files in three dialects, installed packages.
+"""Reads the configuration from every source: the trait, ``mcp.json`` and other programs' files, installed packages.
 
-Owns the order of precedence and what needs the whole configuration (shadowed names, members of groups). One mistake
-disables at most one server, and nothing here raises for what a file contains. Knows nothing of processes or HTTP.
+Owns the addresses of servers whose names cannot stand in a URL, the order of precedence and what needs the whole
+configuration (shadowed names, members of groups). One mistake disables at most one server, and nothing here raises for
+what a file contains. Knows nothing of processes or HTTP.
 """
 
 from __future__ import annotations
 
 import os
 import stat
+import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final
 
-from mcp_ws_ide.config.entry import KNOWN_KEYS, SWITCHED_OFF, UNSUPPORTED_KEYS, EntryError, read_entry
+from mcp_ws_ide.config.dialects import sections_of, translate
+from mcp_ws_ide.config.entry import SWITCHED_OFF, EntryError, read_entry
 from mcp_ws_ide.config.jsonc import InvalidJson, parse_text
 from mcp_ws_ide.config.spec import ConfigProblem, Configuration, ServerSpec
-from mcp_ws_ide.core.binding import SERVER_NAME
+from mcp_ws_ide.core.names import address_of, is_address
 
 MAX_FILE_BYTES: Final = 1 << 20
 """Largest configuration file, in bytes."""
@@ -26,8 +29,9 @@ TRAIT: Final = "trait MCPWebSocketApp.servers"
 """Source of the servers in Jupyter's own configuration."""
 AWAITS_CONSENT: Final = "awaits consent: review what it would run and agree to it on the gateway's page"
 """Reason of a server that awaits consent."""
-_SECTIONS: Final = ("mcpServers", "servers", "mcp_servers")
-"""Keys under which the dialects keep their servers."""
+FILES: Final = ("mcp.json", "mcp_servers.json", "mcp_settings.json")
+"""Files in each of Jupyter's configuration directories, in the order in which they are read: this project's own, and
+those of jupyter-mcp-manager and jupyter-ai."""
 _MAX_CHARACTERS: Final = 500
 
 ConsentCheck = Callable[[ServerSpec, Mapping[str, Any]], str | None]
@@ -55,12 +59,17 @@ def load(
     reader.read_object(TRAIT, "", dict(trait_servers))
     for path in server_files:
         reader.read_file(path, required=True)
-    for directory in config_dirs:
-        reader.read_file(os.path.join(directory, "mcp.json"), required=False)
+    for path in files_in(config_dirs):
+        reader.read_file(path, required=False)
     for package in packages:
         reader.read_package(package)
-    reader.check_members()
+    reader.resolve_members()
     return Configuration(reader.servers, reader.problems, reader.unread)
+
+
+def files_in(config_dirs: Sequence[str]) -> list[str]:
+    """Return the paths of the files that are read in these directories; they need not exist."""
+    return [os.path.join(directory, name) for directory in config_dirs for name in FILES]
 
 
 def installed_packages() -> Iterable[EntryPoint]:
@@ -96,6 +105,8 @@ class ConfigReader:
         self._documents = {} if documents is None else documents
         self._keys: dict[str, str] = {}
         """Dotted path of each server in its source."""
+        self._addresses: dict[str, str] = {}
+        """The address of each server, by its name as written."""
         self.servers: dict[str, ServerSpec] = {}
         self.problems: list[ConfigProblem] = []
         self.unread: list[ConfigProblem] = []
@@ -108,7 +119,7 @@ class ConfigReader:
     def read_file(self, path: str, *, required: bool) -> None:
         """Read one file; report it as missing if it is ``required``."""
         try:
-            document, duplicates = parse_text(_read_text(path))
+            document, duplicates = _parse(path, _read_text(path))
         except (FileNotFoundError, NotADirectoryError):
             self._documents.pop(path, None)
             if required:
@@ -137,11 +148,14 @@ class ConfigReader:
     def _read_document(self, path: str, document: Any) -> None:
         if not isinstance(document, dict):
             return self._report(path, "", 'the file must be a JSON object with the key "mcpServers"')
-        sections = [key for key in _SECTIONS if key in document]
+        sections = sections_of(document)
         if not sections:
             self._report(path, "", 'none of the keys "mcpServers", "servers", "mcp_servers" is present')
-        for key in sections:
-            value = document[key]
+        for key, value in sections:
+            if not key:
+                self._report(
+                    path, "", 'read as servers by name; put them under the key "mcpServers"', "notice"
+                )
             if isinstance(value, list):
                 self._read_list(path, key, value)
             elif isinstance(value, dict):
@@ -182,24 +196,56 @@ class ConfigReader:
             self._add(source, f"{key}.{name}" if key else str(name), name, entry)
 
     def _add(self, source: str, key: str, name: object, entry: Any) -> None:
-        if not isinstance(name, str) or not SERVER_NAME.fullmatch(name) or name in (".", ".."):
-            reason = f"{name!r} is not a valid server name; use letters, digits, '.', '_' and '-'"
-            return self._report(source, key, reason)
-        if name in self.servers:
-            reason = f"shadowed: {name!r} is already defined in {self.servers[name].source}"
+        if not isinstance(name, str):
+            return self._report(source, key, f"{name!r} is not a valid server name; write a text")
+        if name in self._addresses:
+            reason = f"shadowed: {name!r} is already defined in {self.servers[self._addresses[name]].source}"
             return self._report(source, key, reason, "notice")
         if not isinstance(entry, dict):
             return self._report(source, key, "must be an object")
-        for member in sorted(str(member) for member in set(entry) - KNOWN_KEYS):
-            reason = UNSUPPORTED_KEYS.get(member, "unknown key, ignored")
+        for member, reason in translate(entry).notices:
             self._report(source, f"{key}.{member}", reason, "notice")
-        self.servers[name] = self._read_entry(source, key, name, entry)
-        self._keys[name] = key
+        address = self._address_for(name)
+        spec = self._read_entry(source, key, address, entry)
+        if address != name:
+            spec = replace(spec, title=name)
+            self._report(source, key, f"{name!r} is reached as {address!r}", "notice")
+        self.servers[address], self._keys[address], self._addresses[name] = spec, key, address
+
+    def _address_for(self, name: str) -> str:
+        """Return the address of a new server. A server that was given another's name as its address makes way."""
+        address = address_of(name)
+        other = self.servers.get(address)
+        if other is None:
+            return address
+        if not is_address(name):
+            return self._distinct_address(name)
+        title = other.title
+        assert title is not None  # names that are addresses are unique
+        moved = self._distinct_address(title)
+        self.servers = {
+            (moved if known == address else known): (replace(spec, name=moved) if known == address else spec)
+            for known, spec in self.servers.items()
+        }
+        self._keys[moved], self._addresses[title] = self._keys.pop(address), moved
+        reason = f"{title!r} is reached as {moved!r}, because {address!r} is the name of another server"
+        self._report(other.source, self._keys[moved], reason, "notice")
+        return address
+
+    def _distinct_address(self, name: str) -> str:
+        address = address_of(name, distinct=True)
+        while address in self.servers:
+            address += "-1"
+        return address
 
     def _read_entry(self, source: str, key: str, name: str, entry: Mapping[str, Any]) -> ServerSpec:
         """Return the server of an entry; one with a mistake is reported and disabled."""
+
+        def notice(member: str, reason: str) -> None:
+            self._report(source, f"{key}.{member}", reason, "notice")
+
         try:
-            spec = read_entry(name, source, entry, self._environ)
+            spec = read_entry(name, source, entry, self._environ, notice)
         except EntryError as mistake:
             self._report(source, f"{key}.{mistake.key}", mistake.reason)
             return ServerSpec(name, source, disabled_reason=printable(f"{mistake.key}: {mistake.reason}"))
@@ -210,15 +256,35 @@ class ConfigReader:
             self._report(source, key, f"disabled: {spec.disabled_reason}", severity)
         return spec
 
-    def check_members(self) -> None:
-        """Report members of groups that are not configured. Call it after every source has been read."""
-        for spec in self.servers.values():
-            missing = [repr(member) for member in spec.group if member not in self.servers]
+    def resolve_members(self) -> None:
+        """Replace members of groups by their addresses, and report those that are not configured.
+
+        Call it after every source has been read.
+        """
+        for address, spec in list(self.servers.items()):
+            members = tuple(self._addresses.get(member, member) for member in spec.group)
+            missing = [repr(member) for member in members if member not in self.servers]
+            if members != spec.group:
+                self.servers[address] = replace(spec, group=members)
             if missing and spec.disabled_reason is None:
                 subject = "member" if len(missing) == 1 else "members"
                 verb = "is" if len(missing) == 1 else "are"
                 reason = f"{subject} {', '.join(missing)} {verb} not configured; the group works without them"
-                self._report(spec.source, f"{self._keys[spec.name]}.group", reason)
+                self._report(spec.source, f"{self._keys[address]}.group", reason)
+
+
+def _parse(path: str, text: str) -> tuple[Any, list[str]]:
+    """Return the content of a file, and the keys that occur twice. TOML (Codex) is known by the file's ending.
+
+    Raises:
+        InvalidJson: it cannot be parsed.
+    """
+    if not path.endswith(".toml"):
+        return parse_text(text)
+    try:
+        return tomllib.loads(text), []
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise InvalidJson(f"not TOML: {error}") from None
 
 
 def _read_text(path: str) -> str:

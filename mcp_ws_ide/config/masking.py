@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from mcp_ws_ide.config.dialects import ALIASES, ALLOWED_TOOLS, DENIED_TOOLS
 from mcp_ws_ide.config.entry import SETTINGS
 from mcp_ws_ide.config.json_edit import DefinitionError
 from mcp_ws_ide.config.secrets import censor_args, censor_text
@@ -18,7 +19,8 @@ from mcp_ws_ide.observe.redaction import HIDDEN
 
 _PUBLIC_KEYS: Final = frozenset(
     {"cwd", "type", "transport", "python", "group", "disabled", "enabled", "description", "timeout",
-     "alwaysAllow", "autoApprove"}
+     "alwaysAllow", "autoApprove", "trust", "displayName", "title", "env_vars", "bearer_token_env_var",
+     "env_http_headers", *ALLOWED_TOOLS, *DENIED_TOOLS}
 )  # fmt: skip
 """Keys whose values are shown as they are. The value of an unknown key may be a secret."""
 _PUBLIC_OAUTH: Final = frozenset({"scope", "client_id", "issuer"})
@@ -32,10 +34,14 @@ def masked(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _masked_member(key: str, value: Any) -> Any:
-    pointer = f"/{_escape(key)}"
-    if key in _PUBLIC_KEYS:
+    pointer, key = f"/{_escape(key)}", ALIASES.get(key, key)
+    if key in _PUBLIC_KEYS and _holds_texts(value):
         return value
-    if key == "args" and isinstance(value, list) and all(isinstance(item, str) for item in value):
+    if (
+        key in ("args", "command")
+        and isinstance(value, list)
+        and all(isinstance(item, str) for item in value)
+    ):
         pairs = zip(value, censor_args(value), strict=True)
         return [_masked_text(f"{pointer}/{index}", arg, shown) for index, (arg, shown) in enumerate(pairs)]
     if key in ("command", "url") and isinstance(value, str):
@@ -45,6 +51,15 @@ def _masked_member(key: str, value: Any) -> Any:
     if key == "mcp_ws" and isinstance(value, dict):
         return {name: _masked_setting(pointer, name, item) for name, item in value.items()}
     return {"hidden": pointer}
+
+
+def _holds_texts(value: Any) -> bool:
+    """Return whether a value has the shape of a public one: no object within it could be an entry of its own."""
+    return not any(isinstance(item, (dict, list)) for item in _members(value))
+
+
+def _members(value: Any) -> list[Any]:
+    return list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
 
 
 def _masked_text(pointer: str, value: str, shown: str) -> Any:

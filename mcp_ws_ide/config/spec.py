@@ -49,12 +49,16 @@ class ServerSpec:
     """The configuration of one server. A reload replaces the server when its spec is no longer equal.
 
     Attributes:
-        name: the server's name, unique in a configuration.
+        name: the server's address: its name, or what is made from it (:mod:`mcp_ws_ide.core.names`); unique in a
+            configuration.
+        title: its name as configured; None if that is the address.
         source: the file that defines it, or the name of the trait or entry point.
         kind: a key of :data:`URL_SCHEMES`, or :data:`GROUP`.
         target: ``module:object`` of an in-process server.
         group: names of the servers that a group presents as one.
         env: variables added to the base environment (:func:`~mcp_ws_ide.config.environment.child_environment`).
+        env_vars: names of further variables that its process gets of the gateway's environment; ``*`` matches any
+            characters.
         sharing: ``auto`` (a user's sessions share a modern server), ``never`` or ``always``.
         tools: which of its tools clients may see and call; None means all.
         bridge: whether clients of one protocol era can use the server when it supports only the other.
@@ -75,6 +79,8 @@ class ServerSpec:
     command: str | None = None
     args: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
+    env_vars: tuple[str, ...] = ()
+    title: str | None = None
     cwd: str | None = None
     url: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)

@@ -46,7 +46,7 @@ def check_headers(names: Iterable[str], *, token: bool = False) -> None:
     seen: dict[str, str] = {}
     for name in names:
         lower = name.lower()
-        if reason := _reason(name, lower):
+        if reason := _reason(name):
             raise UnusableHeader(name, reason)
         if lower in seen:
             other = f" (also as {seen[lower]!r})" if seen[lower] != name else ""
@@ -58,11 +58,17 @@ def check_headers(names: Iterable[str], *, token: bool = False) -> None:
         seen[lower] = name
 
 
-def _reason(name: str, lower: str) -> str:
+def reserved(name: str) -> str:
+    """Return why only the transport may set this header; ``""`` if anybody may."""
+    lower = name.lower()
+    owned = (reason for prefix, reason in OWNED_PREFIXES.items() if lower.startswith(prefix))
+    return OWNED.get(lower) or next(owned, "")
+
+
+def _reason(name: str) -> str:
     if not _NAME.fullmatch(name):
         return "cannot be set: it is not a valid header name (RFC 9110, section 5.1)"
-    owned = (reason for prefix, reason in OWNED_PREFIXES.items() if lower.startswith(prefix))
-    reason = OWNED.get(lower) or next(owned, "")
+    reason = reserved(name)
     return f"cannot be set: {reason}" if reason else ""
 
 

@@ -270,7 +270,9 @@ def run_servers(find: Find, options: argparse.Namespace) -> int:
         line = (
             f"{server['name']:<20} {server['state']:<9} {server['era']:<8} {server['sessions']:>4} sessions"
         )
-        print(visible(f"{line}  {server['reason']}").rstrip())
+        title = server.get("title", server["name"])
+        named = f"  ({title})" if title != server["name"] else ""
+        print(visible(f"{line}{named}  {server['reason']}").rstrip())
     sys.stdout.flush()  # in one file, the problems stand below the list
     for problem in answer["problems"]:
         parts = (problem["severity"], problem["source"], problem["key"], problem["reason"])

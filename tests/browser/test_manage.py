@@ -33,7 +33,7 @@ def managed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jupyter]:
         "demo": DEMO,
         "fast": FAST_SERVER,
         "loud": {"command": sys.executable, "args": ["-c", LOUD]},
-        "unset": {"command": "x", "env": {"A": "${NO_SUCH_VARIABLE}"}},
+        "unset": {"command": "${NO_SUCH_VARIABLE}"},
     }
     running = Jupyter(tmp_path_factory.mktemp("managed"), servers, base_url="/user/a%40b/")
     yield running

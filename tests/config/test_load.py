@@ -118,7 +118,8 @@ def test_what_a_file_says_reaches_a_log_without_control_characters(tmp_path):
     problem = only_problem(load(tmp_path, {"mcpServers": {"\x1b[2J\nx": {"command": "x"}}}))
     assert str(problem).isprintable()
     assert "\\x1b[2J\\nx" in problem.key
-    assert len(str(only_problem(load(tmp_path, {"mcpServers": {"é" * 9999: {}}})))) < 2000
+    for problem in load(tmp_path, {"mcpServers": {"é" * 9999: {}}}).problems:
+        assert len(str(problem)) < 2000
 
 
 @pytest.mark.parametrize("switch", [{"disabled": True}, {"enabled": False}])

@@ -217,7 +217,7 @@ def test_a_consent_to_something_else_writes_nothing(manager):
 def test_every_mistake_of_an_entry_is_said_at_once_with_its_key(manager):
     entry = {
         "command": 5,
-        "args": [1],
+        "args": [[]],
         "env": {"A": ["x"], "B=C": "y"},
         "cwd": 7,
         "mcp_ws": {"sharing": "sometimes", "idle_timeout": -1},
@@ -692,3 +692,27 @@ def test_a_forged_request_changes_and_starts_nothing(manager):
     cookie = {"Cookie": "_xsrf=x", "If-Match": "none"}
     assert manager.jupyter.request("PUT", "mcp-ws/api/servers/new/definition", entry, cookie)[0] in (401, 403)
     assert not manager.file.exists()
+
+
+def test_an_entry_with_any_name_is_edited_under_its_address(manager):
+    manager.write(
+        json.dumps({"mcpServers": {"日本語 サーバー": {"command": "true", "envs": {"KEY": "s3cret"}}}})
+    )
+    manager.preview("new", {"command": "true"})  # it looks at the file
+    (server,) = [
+        s for s in manager.jupyter.rest("GET", "servers")[1]["servers"] if s["title"] == "日本語 サーバー"
+    ]
+    address = server["name"]
+    assert address.isascii()
+    status, model = manager.request("GET", f"{address}/definition")
+    assert status == 200
+    assert "s3cret" not in json.dumps(model)
+    assert (model["launch"]["command"], model["launch"]["env"]) == ("true", ["KEY"])
+    entry = {**model["entry"], "args": ["--more"]}
+    status, _ = manager.request("PUT", f"{address}/definition", {"entry": entry}, model["version"])
+    assert status == 200
+    written = json.loads(manager.file.read_text())["mcpServers"]
+    assert written == {"日本語 サーバー": {"command": "true", "envs": {"KEY": "s3cret"}, "args": ["--more"]}}
+    version = manager.request("GET", f"{address}/definition")[1]["version"]
+    assert manager.request("DELETE", f"{address}/definition", None, version)[0] == 204
+    assert json.loads(manager.file.read_text())["mcpServers"] == {}

@@ -16,7 +16,10 @@ export interface Process {
 }
 
 export interface Server {
+  /** The address, as in URLs; made from `title` where that cannot stand in one. */
   readonly name: string;
+  /** The name as configured. */
+  readonly title: string;
   readonly transport: string;
   readonly era: string;
   readonly state: string;

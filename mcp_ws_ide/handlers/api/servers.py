@@ -66,6 +66,7 @@ class ServersHandler(ApiHandler):
         last = server.last_exit(self.principal)
         return {
             "name": server.name,
+            "title": server.spec.title or server.name,
             "transport": server.spec.kind,
             "era": server.era or "unknown",
             "state": server.state(self.principal),

@@ -72,7 +72,8 @@ interface ButtonsProps {
 function Buttons({ server, busy, order, onRemove }: ButtonsProps) {
   return (
     <div class="row wrap">
-      <h2 class="server-name">{server.name}</h2>
+      <h2 class="server-name">{server.title}</h2>
+      {server.title !== server.name && <code class="muted">{server.name}</code>}
       <ServerState server={server} />
       <span class="spring" />
       {isUsable(server) && (

@@ -71,8 +71,9 @@ function Line({ server }: { server: Server }) {
     <tr>
       <td>
         <a class="strong" href={href(["servers", server.name])}>
-          {server.name}
+          {server.title}
         </a>
+        {server.title !== server.name && <code class="muted"> {server.name}</code>}
         <div class="muted command mono" title={target}>
           {target}
         </div>

@@ -1,0 +1,268 @@
+"""Entries as other programs write them: each documented form means here what it means there, or names the key to write."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcp_ws_ide.config.dialects import ALIASES, ALLOWED_TOOLS, DENIED_TOOLS, INSTEAD, OWN_KEYS, translate
+from mcp_ws_ide.config.load import FILES
+from mcp_ws_ide.config.load import load as load_configuration
+from mcp_ws_ide.config.masking import masked, unmasked
+from mcp_ws_ide.config.spec import Configuration, ServerSpec
+from mcp_ws_ide.core.names import MAX_ADDRESS, address_of, is_address
+from tests.config.loading import ENTRY, JSON, load, objects, only_problem
+
+VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "dialects.json").read_text())
+
+
+WITHIN_ENTRY = re.compile(
+    r"^(\w+(\.\w+)?\[0\]|((mcpServers|servers|mcp|mcp\.servers|mcp_servers|context_servers|extensions)\.)?s)(\.|$)"
+)
+"""The part of a dotted path that leads to the entry."""
+
+
+def read(vector: dict[str, Any], folder: Path) -> Configuration:
+    path = folder / ("config.toml" if "toml" in vector else "mcp.json")
+    path.write_text(vector["toml"] if "toml" in vector else json.dumps(vector["file"]))
+    return load_configuration({}, [str(path)], [], VECTORS["environ"])
+
+
+def plain(value: Any) -> Any:
+    """The value of an attribute as JSON has it; what is empty or missing is None."""
+    if hasattr(value, "allow"):
+        return {"allow": value.allow and list(value.allow), "deny": list(value.deny)}
+    value = list(value) if isinstance(value, tuple) else dict(value) if isinstance(value, dict) else value
+    return value or None
+
+
+@pytest.mark.parametrize("vector", VECTORS["files"], ids=lambda vector: vector["program"])
+def test_the_documented_form_of_each_program_means_the_same_here(tmp_path, vector):
+    configuration = read(vector, tmp_path)
+    (spec,) = configuration.servers.values()
+    for attribute, expected in {"disabled_reason": None, **vector["means"]}.items():
+        if isinstance(expected, list):
+            expected = [item.replace("~", os.path.expanduser("~")) for item in expected]
+        assert plain(getattr(spec, attribute)) == (expected or None), attribute
+    keys = {WITHIN_ENTRY.sub("", problem.key) for problem in configuration.problems}
+    assert keys == set(vector.get("notices", [])), configuration.problems
+    assert {problem.severity for problem in configuration.problems} <= {"notice"}, configuration.problems
+
+
+def test_every_key_of_another_program_has_one_place_in_the_tables():
+    tables = [set(ALIASES), set(ALLOWED_TOOLS) | set(DENIED_TOOLS), set(INSTEAD), set(OWN_KEYS)]
+    assert sum(map(len, tables)) == len(set().union(*tables))
+    assert set(ALIASES.values()) <= OWN_KEYS
+    for reason in INSTEAD.values():
+        assert "ignored" in reason
+
+
+@given(ENTRY | objects(JSON))
+def test_translating_twice_changes_nothing_more(entry):
+    once = translate(entry).entry
+    assert translate(once).entry == once
+
+
+@pytest.mark.parametrize("vector", VECTORS["files"], ids=lambda vector: vector["program"])
+def test_no_secret_of_a_foreign_key_reaches_a_browser_and_each_comes_back(vector, tmp_path):
+    if "toml" in vector or not isinstance(entries := next(iter(vector["file"].values())), dict):
+        pytest.skip("not in an object of servers")
+    entry = {
+        **entries.get("s", entries),
+        "envs": {"API_KEY": "s3cret"},
+        "bearer_token": "s3cret",
+        "cmd": ["x", "--token", "s3cret"],
+    }
+    assert "s3cret" not in json.dumps(masked(entry))
+    assert unmasked(masked(entry), entry) == entry
+
+
+# --- variables ---------------------------------------------------------------------------------------
+
+
+def one(tmp_path: Path, entry: object, **environ: str) -> ServerSpec:
+    return load(tmp_path, {"mcpServers": {"a": entry}}, **environ).servers["a"]
+
+
+def test_an_entrys_own_variables_are_filled_in_and_come_first(tmp_path):
+    entry = {
+        "command": "x",
+        "args": ["--header", "Authorization:${H}", "${env:H:-d}"],
+        "env": {"H": "Bearer ${T}"},
+    }
+    spec = one(tmp_path, entry, H="of Jupyter", T="1")
+    assert spec.args == ("--header", "Authorization:Bearer 1", "Bearer 1")
+    remote = {"url": "https://${HOST}/mcp", "headers": {"A": "${K}"}, "env": {"HOST": "h.example", "K": "v"}}
+    spec = one(tmp_path, remote)
+    assert (spec.url, dict(spec.headers)) == ("https://h.example/mcp", {"A": "v"})
+
+
+def test_a_variable_of_env_may_extend_jupyters_and_use_a_plain_one_beside_it(tmp_path):
+    spec = one(
+        tmp_path, {"command": "x", "env": {"PATH": "/own:${PATH}", "B": "${A}/b", "A": "a"}}, PATH="/usr/bin"
+    )
+    assert spec.env == {"PATH": "/own:/usr/bin", "B": "a/b", "A": "a"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "${UNSET}",
+        "${workspaceFolder}/x",
+        "${input:key}",
+        "${command:pick}",
+        "${VAR:?fail}",
+        "${VAR-default}",
+        "${#VAR}",
+        "${a.b}",
+    ],
+)
+def test_a_text_that_is_not_the_gateways_is_passed_on_with_a_notice(tmp_path, text):
+    configuration = load(tmp_path, {"mcpServers": {"a": {"command": "x", "args": [text]}}})
+    spec, problem = configuration.servers["a"], only_problem(configuration)
+    assert (spec.disabled_reason, spec.args) == (None, (text,))
+    assert (problem.severity, problem.key) == ("notice", "mcpServers.a.args[0]")
+    assert "as it stands" in problem.reason
+
+
+@pytest.mark.parametrize("key", ["env", "headers"])
+@pytest.mark.parametrize("text", ["${UNSET}", "${input:key}", "Bearer ${workspaceFolder}"])
+def test_a_variable_or_header_without_a_value_is_left_out_with_a_notice(tmp_path, key, text):
+    start = {"command": "x"} if key == "env" else {"url": "http://h"}
+    configuration = load(tmp_path, {"mcpServers": {"a": {**start, key: {"K": text, "L": "l"}}}})
+    spec, problem = configuration.servers["a"], only_problem(configuration)
+    assert (spec.disabled_reason, dict(getattr(spec, key))) == (None, {"L": "l"})
+    assert (problem.severity, problem.key) == ("notice", f"mcpServers.a.{key}.K")
+    assert "left out" in problem.reason
+
+
+def test_two_dollar_signs_keep_a_text_as_it_is(tmp_path):
+    entry = {"command": "x", "args": ["$${A}", "$$${A}", "$$", "${A}$${B}", "$${open"], "env": {"K": "$${A}"}}
+    configuration = load(tmp_path, {"mcpServers": {"a": entry}}, A="1")
+    spec = configuration.servers["a"]
+    assert spec.args == ("${A}", "$${A}", "$$", "1${B}", "$${open")
+    assert spec.env == {"K": "${A}"}
+    assert configuration.problems == []
+
+
+@pytest.mark.parametrize(
+    "name", ["Accept", "content-type", "Mcp-Session-Id", "MCP-Protocol-Version", "Host", "Mcp-Param-X"]
+)
+def test_a_header_that_the_transport_sets_is_ignored_with_a_notice(tmp_path, name):
+    entry = {"url": "http://h/mcp", "headers": {name: "x", "Authorization": "Bearer abc", "User-Agent": "u"}}
+    configuration = load(tmp_path, {"mcpServers": {"a": entry}})
+    spec, problem = configuration.servers["a"], only_problem(configuration)
+    assert spec.disabled_reason is None
+    assert spec.headers == {"Authorization": "Bearer abc", "User-Agent": "u"}
+    assert (problem.severity, problem.key) == ("notice", f"mcpServers.a.headers.{name}")
+    assert "the transport sets it" in problem.reason
+
+
+def test_the_same_header_twice_with_one_value_counts_once(tmp_path):
+    spec = one(tmp_path, {"url": "http://h", "headers": {"X-A": "1", "x-a": "1"}})
+    assert (spec.disabled_reason, spec.headers) == (None, {"X-A": "1"})
+
+
+# --- names -------------------------------------------------------------------------------------------
+
+NAMES = {
+    "com.example/example-mcp-server": "com.example-example-mcp-server",
+    "Example MCP Server": "Example-MCP-Server",
+    "@scope/server": "scope-server",
+    "a+b": "a-b",
+    "café": "cafe",
+    "x:y": "x-y",
+    " plain ": "plain-1",
+    "plain": "plain",
+    "日本語": None,
+    "Сервер": None,
+    "🚀": None,
+    "..": None,
+    "": None,
+    "x" * 300 + "!": None,
+}
+
+
+def name_of(spec: ServerSpec) -> str:
+    return spec.name if spec.title is None else spec.title
+
+
+def test_every_name_has_an_address_of_its_own(tmp_path):
+    configuration = load(tmp_path, {"mcpServers": {name: {"command": "x"} for name in NAMES}})
+    assert len(configuration.servers) == len(NAMES)
+    assert {name_of(spec) for spec in configuration.servers.values()} == set(NAMES)
+    for address, spec in configuration.servers.items():
+        assert address == spec.name
+        assert is_address(address), address
+        assert len(address) <= MAX_ADDRESS
+        expected = NAMES[name_of(spec)]
+        assert expected in (None, address) or (spec.title == " plain " and address.startswith("plain-")), (
+            address
+        )
+    reached = [problem for problem in configuration.problems if "reached as" in problem.reason]
+    assert {problem.severity for problem in configuration.problems} == {"notice"}
+    assert len(reached) >= len(NAMES) - 1
+
+
+def test_a_name_keeps_its_address_when_others_come_and_an_exact_name_comes_first(tmp_path):
+    alone = load(tmp_path, {"mcpServers": {"a b": {"command": "1"}}}).servers
+    assert list(alone) == ["a-b"]
+    servers = load(
+        tmp_path, {"mcpServers": {"a b": {"command": "1"}, "a+b": {"command": "2"}, "a-b": {"command": "3"}}}
+    ).servers
+    assert servers["a-b"].command == "3"
+    assert {spec.title: name for name, spec in servers.items() if spec.title is not None} == {
+        "a b": address_of("a b", distinct=True),
+        "a+b": address_of("a+b", distinct=True),
+    }
+
+
+def test_one_name_twice_is_shadowed_and_gets_no_second_address(tmp_path):
+    document = {"mcpServers": {"a b": {"command": "x"}}, "servers": {"a b": {"command": "y"}}}
+    configuration = load(tmp_path, document)
+    assert [spec.command for spec in configuration.servers.values()] == ["x"]
+    assert "shadowed" in configuration.problems[-1].reason
+
+
+def test_a_group_names_its_members_as_they_are_written(tmp_path):
+    servers = {
+        "日本語": {"command": "x"},
+        "a b": {"command": "y"},
+        "g": {"group": ["日本語", "a b", "nosuch one"]},
+    }
+    configuration = load(tmp_path, {"mcpServers": servers})
+    assert configuration.servers["g"].group == (address_of("日本語"), "a-b", "nosuch one")
+    assert "'nosuch one' is not configured" in configuration.problems[-1].reason
+
+
+@given(st.lists(st.text(max_size=12) | st.sampled_from(sorted(NAMES)), unique=True, max_size=6))
+def test_addresses_are_unique_and_usable_whatever_the_names(tmp_path_factory, names):
+    entries = {name: {"command": "x"} for name in names}
+    servers = load_configuration(entries, [], [], {}).servers
+    assert len(servers) == len(names)
+    assert all(is_address(address) for address in servers)
+
+
+# --- files -------------------------------------------------------------------------------------------
+
+
+def test_the_files_of_other_jupyter_extensions_are_read_after_our_own(tmp_path):
+    (tmp_path / "mcp.json").write_text(json.dumps({"mcpServers": {"a": {"command": "own"}}}))
+    for name in ("mcp_servers.json", "mcp_settings.json"):
+        entries = [
+            {"name": "a", "command": name},
+            {"name": name, "type": "http", "url": "http://h", "headers": []},
+        ]
+        (tmp_path / name).write_text(json.dumps({"mcp_servers": entries}))
+    configuration = load_configuration({}, [], [str(tmp_path)], {})
+    assert FILES[0] == "mcp.json"
+    assert configuration.servers["a"].command == "own"
+    assert {"mcp_servers.json", "mcp_settings.json"} <= set(configuration.servers)
+    assert {problem.severity for problem in configuration.problems} == {"notice"}, "the shadowed ones"
