@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Collection, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 from xml.etree import ElementTree
 
 from mcp_ws_ide.inspector.model.journal import ALARMING, ENDLESS, Journal
 from mcp_ws_ide.inspector.model.records import CLIENT_LEG, Kind, Status, part
 from mcp_ws_ide.inspector.model.statistics import OperationStats
+from mcp_ws_ide.inspector.model.store import TRUNCATED
 from mcp_ws_ide.inspector.model.violations import CODES
 from mcp_ws_ide.sanitise import visible
 
@@ -163,6 +164,8 @@ class Verdict:
     records: int
     gaps: int = 0
     """Periods in which nothing was recorded; their messages were not checked."""
+    truncated: Counter[str] = field(default_factory=Counter)
+    """By method, the messages whose content was not checked, because the gateway truncated them."""
 
     @property
     def passed(self) -> bool:
@@ -181,7 +184,19 @@ def judge(journal: Journal, fail_on: Collection[str], pending_after: float = 0.0
             if counts[name] <= MAX_SHOWN:
                 shown.append(finding)
     records = len(journal.store) + journal.store.forgotten
-    return Verdict(tuple(fail_on), counts, shown, records, journal.problem_counts["gap"])
+    gaps = journal.problem_counts["gap"]
+    return Verdict(tuple(fail_on), counts, shown, records, gaps, _truncated(journal))
+
+
+def _truncated(journal: Journal) -> Counter[str]:
+    """Count the truncated messages by method; one that was seen on both legs counts once."""
+    store, counts = journal.store, Counter[str]()
+    for row in range(store.first, store.end):
+        if store.has(row, TRUNCATED):
+            request = row if store.kind_of(row) is Kind.REQUEST else store.linked(store.pair, row)
+            if request is None or not _is_repeated(journal, request):
+                counts[store.method_of(row) or "response"] += 1
+    return counts
 
 
 def as_text(verdict: Verdict) -> str:
@@ -195,11 +210,19 @@ def as_text(verdict: Verdict) -> str:
 
 
 def _incomplete(verdict: Verdict) -> str:
-    if not verdict.gaps:
-        return ""
-    hint = "" if "gap" in verdict.fail_on else "; use --fail-on gap to make that a failure"
-    gaps = "1 gap" if verdict.gaps == 1 else f"{verdict.gaps} gaps"
-    return f"the check is incomplete: {gaps}, in which messages were missed{hint}"
+    parts = []
+    if verdict.gaps:
+        hint = "" if "gap" in verdict.fail_on else "; use --fail-on gap to make that a failure"
+        parts.append(f"{_number(verdict.gaps, 'gap')}, in which messages were missed{hint}")
+    if verdict.truncated:
+        methods = ", ".join(f"{name} ({count})" for name, count in verdict.truncated.most_common())
+        total = _number(verdict.truncated.total(), "message")
+        parts.append(f"{total} truncated by the gateway, whose content was not checked: {methods}")
+    return f"the check is incomplete: {'; '.join(parts)}" if parts else ""
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _line(finding: Finding) -> str:
@@ -209,11 +232,13 @@ def _line(finding: Finding) -> str:
 
 
 def as_json(verdict: Verdict) -> str:
-    """Return one JSON object: ``ok``, ``records``, ``gaps``, ``counts`` by name, ``findings``."""
+    """Return one JSON object: ``ok``, ``records``, ``gaps``, ``fail_on``, ``findings``; ``truncated`` counts by method,
+    ``counts`` by name."""
     members = {
         "ok": verdict.passed,
         "records": verdict.records,
         "gaps": verdict.gaps,
+        "truncated": dict(verdict.truncated),
         "fail_on": list(verdict.fail_on),
         "counts": dict(verdict.counts),
         "findings": [asdict(finding) for finding in verdict.shown],

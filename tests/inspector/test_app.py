@@ -18,6 +18,7 @@ from mcp_ws_ide.inspector.app.panes import Capabilities, Ladder, Pane, Problems,
 from mcp_ws_ide.inspector.app.rows import Line, Rows
 from mcp_ws_ide.inspector.model.records import Kind, Status
 from tests.conftest import BOUND, FAST_SERVER, Jupyter, Peer
+from tests.inspector.records import Transcript
 
 SIZE = (80, 24)
 EVIL = "\x1b]2;0wned\x07\u202etxt[bold]x[/]\x9b31m"
@@ -142,6 +143,33 @@ async def test_a_filter_shows_its_mistake_and_then_what_matches(jupyter):
         assert "/needle" in person.tabs
         await person.press("escape")
         assert traffic.count() == len(person.store)
+
+
+async def test_a_truncated_message_is_named_where_it_was_searched_copied_or_listed(jupyter):
+    async with seat(jupyter) as person, client(jupyter) as peer:
+        await echo(peer, "first")
+        await person.until(lambda: len(person.requests(Status.OK)) >= 2, "the answers")
+        cut = Transcript().message("c<", '{"jsonrpc":"2.0","id":9,"result":{"x":"a', kind="response", id=9)
+        record = {**json.loads(cut), "server": "fast", "truncated": True, "size": 2_000_000}
+        listing = {**record, "method": "tools/list", "kind": "request", "truncated": False, "direction": "in"}
+        person.app.journal.feed([json.dumps(listing), json.dumps(record)])
+        await person.press("slash")
+        await person.write("no such word")
+        await person.press("enter")
+        assert "1 message is truncated; its end was not searched" in [
+            n.message for n in person.app._notifications
+        ]
+        await person.press("escape", "escape")
+        person.app.traffic.go_row(person.store.end - 1)
+        await person.press("y")
+        await person.until(
+            lambda: "of 2,000,000 bytes: the gateway truncated it" in person.screen(), "the warning"
+        )
+        await person.press("escape")
+        await person.app.run_action("screen('capabilities')")
+        await person.until(
+            lambda: any("there may be more" in line for line in person.lines(Capabilities)), "the list"
+        )
 
 
 async def test_pause_stands_still_and_follow_goes_on(jupyter):

@@ -272,6 +272,21 @@ def test_check_says_that_it_is_incomplete_where_there_are_gaps(tmp_path):
     assert inspect("check", path, "--fail-on", "gap").returncode == 1
 
 
+def test_check_counts_the_messages_that_it_could_not_judge(tmp_path):
+    t = Transcript()
+    meta = {VERSION: "2026-07-28", CAPABILITIES: {}}
+    listing = {"id": 1, "method": "tools/list", "params": {"_meta": meta}}
+    cut = '{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"a'
+    described = {"kind": "response", "id": 1, "truncated": True, "size": 2_000_000}
+    origin = {"origin_session": "s1", "origin_id": 1}
+    lines = [t.message("c>", listing), t.message(">s", listing, **origin)]
+    lines += [t.message(way, cut, **described) for way in ("<s", "c<")]
+    path = written(tmp_path / "r.jsonl", lines)
+    last = inspect("check", path).stdout.splitlines()[-1]
+    assert "1 message truncated by the gateway, whose content was not checked: tools/list (1)" in last
+    assert json.loads(inspect("check", path, "--format", "json").stdout)["truncated"] == {"tools/list": 1}
+
+
 @pytest.mark.parametrize("command", ["check", "stats"])
 def test_a_file_and_a_time_to_watch_exclude_each_other(tmp_path, command):
     path = written(tmp_path / "r.jsonl", [])

@@ -130,7 +130,12 @@ class Choice(ModalScreen[int]):
 
 
 class Copying(ModalScreen[None]):
-    """One message in several forms; each is copied when it is shown."""
+    """One message in several forms; each is copied when it is shown.
+
+    Args:
+        forms: functions that return the text to copy, by name.
+        warnings: by name, what is copied instead of the whole message.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y,right,right_square_bracket,tab", "turn(1)", "Next form"),
@@ -142,8 +147,9 @@ class Copying(ModalScreen[None]):
     Copying Vertical { width: 100%; max-width: 118; height: 80%; border: round $primary; padding: 0 1; }
     """
 
-    def __init__(self, forms: dict[str, Callable[[], str]]) -> None:
+    def __init__(self, forms: dict[str, Callable[[], str]], warnings: dict[str, str]) -> None:
         super().__init__()
+        self._warnings = warnings
         self.tabs, self.hint, self.text = Line(), Line(), Text(wrap=True)
         self._forms = forms
         self.form = next(iter(forms))
@@ -176,7 +182,9 @@ class Copying(ModalScreen[None]):
             self.hint.show([("too long for a clipboard; press e to write it to a file", "warn")])
         else:
             self.app.copy_to_clipboard(text)
-            self.hint.show([("copied, if the terminal supports it (OSC 52)", "good")])
+            warning = self._warnings.get(self.form)
+            done = ("copied, if the terminal supports it (OSC 52)", "good")
+            self.hint.show([(f"copied {warning}", "warn") if warning else done])
         self.text.show([[(clean(line), "")] for line in text[:MAX_SHOWN].split("\n")])
 
     def _style(self, name: str) -> str:

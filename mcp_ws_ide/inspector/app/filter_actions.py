@@ -46,6 +46,11 @@ class FilterActions(AppBase):
         self.screen.set_focus(self.current)
 
     def _apply(self, purpose: str, filter_: Filter) -> None:
+        if filter_.in_text and (cut := filters.truncated(self.journal.store)):
+            ends = (
+                "message is truncated; its end was" if cut == 1 else "messages are truncated; their ends were"
+            )
+            self._warn(f"{cut} {ends} not searched")
         if purpose == "filter":
             self._filter(filter_)
         else:

@@ -17,6 +17,7 @@ from mcp_ws_ide.inspector.app.rows import Part, clean
 from mcp_ws_ide.inspector.model import copy_forms
 from mcp_ws_ide.inspector.model.difference import content_of
 from mcp_ws_ide.inspector.model.records import Kind
+from mcp_ws_ide.inspector.model.store import TRUNCATED
 from mcp_ws_ide.inspector.playback import Playback
 from mcp_ws_ide.rest_client import GatewayClient, in_thread
 
@@ -45,7 +46,12 @@ class SendActions(AppBase):
         forms: dict[str, Callable[[], str]] = {"message": lambda: text}
         for name, form in copy_forms.FORMS.items():
             forms[name] = partial(self._as_command, form, row, base)
-        self.push_screen(Copying(forms))
+        warnings = {}
+        if self.journal.store.has(row, TRUNCATED):
+            size = self.journal.store.size[row - self.journal.store.first]
+            kept = len(text.encode(errors="replace"))
+            warnings["message"] = f"only {kept:,} of {size:,} bytes: the gateway truncated it"
+        self.push_screen(Copying(forms, warnings))
 
     def _as_command(self, form: Callable[[copy_forms.Call], str], row: int, base: str) -> str:
         return form(copy_forms.call_of(self.journal, row, base))

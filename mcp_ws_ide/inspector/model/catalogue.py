@@ -27,12 +27,18 @@ MAX_DESCRIPTION: Final = 2000
 
 @dataclass(slots=True)
 class Catalogue:
-    """One server. ``items``: entries as (name, description), by kind."""
+    """One server.
+
+    Attributes:
+        items: entries as (name, description), by kind.
+        incomplete: the kinds whose lists may have more entries, because a response was truncated or had too many.
+    """
 
     who: str = ""
     versions: list[str] = field(default_factory=list)
     capabilities: list[str] = field(default_factory=list)
     items: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    incomplete: set[str] = field(default_factory=set)
 
     def learn(self, method: str, content: dict[str, Any]) -> None:
         """Learn from a response to ``method``."""
@@ -43,6 +49,13 @@ class Catalogue:
             self._introduce(result)
         elif method in LISTS:
             self._list(*LISTS[method], result)
+
+    def learn_truncated(self, method: str) -> None:
+        """Note a response to ``method`` that was truncated, so that nothing can be learned from it."""
+        if method in LISTS:
+            kind, _ = LISTS[method]
+            self.items.setdefault(kind, [])
+            self.incomplete.add(kind)
 
     def _introduce(self, result: dict[str, Any]) -> None:
         info = result.get("serverInfo") or part(result, "_meta", "io.modelcontextprotocol/serverInfo")
@@ -66,6 +79,8 @@ class Catalogue:
         if not isinstance(entries, list):
             return
         known = dict(self.items.get(name, []))
+        if len(entries) > MAX_ITEMS:
+            self.incomplete.add(name)
         for entry in entries[:MAX_ITEMS]:
             title, text = part(entry, key), part(entry, "description")
             if isinstance(title, str):

@@ -108,6 +108,7 @@ class Filter:
         changing: whether a stored row may start or stop matching later (status, latency, marks).
         keys: the keys used in it, such as ``tool``.
         required: pairs of key and value that every matching row must satisfy.
+        in_text: whether it looks at the text of messages, of which a truncated one lacks the rest.
     """
 
     text: str
@@ -115,6 +116,7 @@ class Filter:
     _test: Test
     keys: frozenset[str] = frozenset()
     required: tuple[tuple[str, str], ...] = ()
+    in_text: bool = False
 
     def rows(self, store: Store, start: int | None = None, end: int | None = None) -> array[int]:
         """Return the matching rows of ``start`` … ``end`` (default: all held rows), in order."""
@@ -144,7 +146,7 @@ def parse(text: str) -> Filter:
     parser.blanks()
     if parser.position < len(text):
         raise FilterError("this ')' has no matching '('", parser.position)
-    return Filter(text, parser.changing, test, frozenset(parser.keys), tuple(parser.required))
+    return Filter(text, parser.changing, test, frozenset(parser.keys), tuple(parser.required), parser.in_text)
 
 
 class _Parser:
@@ -155,6 +157,7 @@ class _Parser:
         self.position = 0
         self.changing = False
         self.keys: set[str] = set()
+        self.in_text = False
         self.required: list[tuple[str, str]] = []
 
     def blanks(self) -> None:
@@ -210,9 +213,11 @@ class _Parser:
         match = _TOKEN.match(self.text, self.position)
         if match and match[2]:
             self.position += 1
+            self.in_text = True
             return self._regex()
         if match and match[3]:
             return self._keyed(match[3])
+        self.in_text = True
         return _text_test(self._value())
 
     def _keyed(self, key: str) -> Test:
@@ -290,6 +295,11 @@ def both(one: Filter, other: Filter) -> Filter:
     """Return a filter for what matches both filters."""
     text = " ".join(filter(None, (one.text, other.text)))
     return Filter(text, one.changing or other.changing, _and([one._test, other._test]))
+
+
+def truncated(store: Store) -> int:
+    """Return how many of the held messages are truncated."""
+    return _flag_test(TRUNCATED)(store, store.first, store.end).count(1)
 
 
 def folded() -> Filter:

@@ -147,7 +147,11 @@ class Journal:
         if method in INTRODUCTIONS or method in LISTS:
             if record.server not in self.catalogues and len(self.catalogues) >= MAX_PROBLEMS:
                 return
-            self.catalogues.setdefault(record.server, Catalogue()).learn(method, content)
+            catalogue = self.catalogues.setdefault(record.server, Catalogue())
+            if record.truncated:
+                catalogue.learn_truncated(method)
+            else:
+                catalogue.learn(method, content)
 
     def _count_drops(self, record: TapRecord) -> None:
         if record.kind == "gap":
