@@ -53,6 +53,9 @@ SESSION_LOST = -31006
 CANCELLED = -31007
 """The client cancelled the request. Only over HTTP in the handshake era, where the open response has to end;
 ``data.outcome`` says whether the request may have run."""
+REFUSED = -31008
+"""The gateway refused the HTTP request, usually before it read the message; ``data.status`` is the HTTP status. ``id``
+is null, and ``data.outcome`` is ``not_sent``, except with status 500."""
 GATEWAY_ERRORS = range(-31099, -30999)
 """Codes that come from a gateway and not from the server behind it."""
 

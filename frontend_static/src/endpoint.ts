@@ -158,16 +158,12 @@ export class Endpoint {
     }
   }
 
-  /** The error for an HTTP answer that is a refusal. */
+  /** The error for an HTTP answer that is a refusal; it names the hop that answered. */
   refusal(status: number, body: string, phrase: string): ConnectError {
     const answer = parseJson(body);
     const message = isObject(answer) && typeof answer["message"] === "string" ? answer["message"].slice(0, 500) : "";
-    const reason = message || phrase || "no reason was given";
-    if (status === 401 || status === 403) {
-      return new Unauthorized(`${this.where} refused the credential (${status}): ${reason}`);
-    }
-    if (status === 404) return new UnknownServer(`${this.where} does not exist (404): ${reason}`);
-    return new ConnectError(`${this.where} answered ${status}: ${reason}`);
+    const kind = status === 401 || status === 403 ? Unauthorized : status === 404 ? UnknownServer : ConnectError;
+    return new kind(`${this.where}${explained(status, message || phrase || "no reason was given", hopOf(body, message))}`);
   }
 
   #checkPrintable(name: string, value: string): void {
@@ -179,6 +175,29 @@ export class Endpoint {
 
 /** Status codes of servers without a probe, and of networks that forbid GET. */
 export const NO_PROBE: ReadonlySet<number> = new Set([400, 404, 405, 406, 415]);
+
+const SAID: Readonly<Record<number, string>> = {
+  401: "refused the credential (401)",
+  403: "refused the request (403)",
+  404: "does not exist (404)",
+};
+
+type Hop = "gateway" | "jupyter" | "other";
+
+/** Who answered, as far as the body tells. */
+function hopOf(body: string, message: string): Hop {
+  if (isOurs(body)) return "gateway";
+  return message !== "" || /jupyter/i.test(body) ? "jupyter" : "other";
+}
+
+function explained(status: number, reason: string, hop: Hop): string {
+  if (hop === "gateway") return ` ${SAID[status] ?? `answered ${status}`}: ${reason}`;
+  if (hop === "other") {
+    return `: something other than the gateway answered ${status}: ${reason}; check the address, and the proxies on the way`;
+  }
+  const cure = status === 404 ? "; check that mcp-ws-ide is installed and enabled there, and the base URL" : "";
+  return `: Jupyter, not its gateway, answered ${status}: ${reason}${cure}`;
+}
 
 /** Whether an error answer has the form of a gateway's. */
 export function isOurs(body: string): boolean {

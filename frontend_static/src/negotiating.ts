@@ -196,7 +196,9 @@ export class NegotiatingTransport extends TransportEventTarget {
     const fetch = async (url: URL | string, init: RequestInit = {}): Promise<Response> => {
       const headers = new Headers(init.headers);
       for (const [name, value] of Object.entries(await endpoint.headers())) headers.set(name, value);
-      return endpoint.fetch(new URL(url), { ...init, headers });
+      const response = await endpoint.fetch(new URL(url), { ...init, headers });
+      if (response.status !== 401 && response.status !== 403) return response;
+      throw endpoint.refusal(response.status, await response.text(), response.statusText); // the SDK would give the status alone
     };
     return new StreamableHttp(endpoint.httpUrl(), { fetch });
   }

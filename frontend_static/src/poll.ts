@@ -21,6 +21,8 @@ const ANSWER_TIMEOUT = 45_000;
 const TRANSIENT: ReadonlySet<number> = new Set([429, 502, 503, 504]);
 /** Status codes that the same frames would get again, on any link. */
 const REFUSED: ReadonlySet<number> = new Set([400, 413, 415]);
+/** Status codes of a link that another one can replace. */
+const OTHER_LINK: ReadonlySet<number> = new Set([408, 409, 410, 425, 429]);
 
 export class PollOpener implements Opener {
   readonly #endpoint: Endpoint;
@@ -43,6 +45,13 @@ export class PollOpener implements Opener {
   }
 }
 
+/** One HTTP response, read. */
+interface Response {
+  readonly status: number;
+  readonly text: string;
+  readonly phrase: string;
+}
+
 /** One answer, parsed. */
 interface Answer {
   readonly link: string;
@@ -63,6 +72,8 @@ class PollLink extends Link {
   #sending = false;
   #sent = 0;
   #received = 0;
+  /** Whether a POST after the first one has passed. */
+  #proven = false;
 
   constructor(endpoint: Endpoint, headers: Record<string, string>) {
     super();
@@ -124,7 +135,7 @@ class PollLink extends Link {
     return JSON.stringify({ "mcp.ws": "poll", link: this.#id, sent: this.#sent, recv: this.#received });
   }
 
-  async #fetch(body: string): Promise<{ status: number; text: string; phrase: string }> {
+  async #fetch(body: string): Promise<Response> {
     const signal = AbortSignal.any([this.#stop.signal, AbortSignal.timeout(ANSWER_TIMEOUT)]);
     const url = this.#endpoint.httpUrl("poll");
     const response = await this.#endpoint.fetch(url, { method: "POST", headers: this.#headers, body, signal });
@@ -133,17 +144,32 @@ class PollLink extends Link {
 
   /** POST, repeated after transient failures. Undefined where the link is lost. */
   async #post(body: string): Promise<string | undefined> {
-    let status = 0;
+    let answer: Response | undefined;
     for (const delay of [0, ...POST_RETRY_DELAYS]) {
       await new Promise((resolve) => setTimeout(resolve, delay));
       if (this.#over) return undefined;
-      const answer = await this.#fetch(body).catch(() => undefined);
-      if (answer?.status === 200) return answer.text;
-      status = answer?.status ?? 0;
-      if (status !== 0 && !TRANSIENT.has(status)) break;
+      answer = await this.#fetch(body).catch(() => undefined);
+      if (answer?.status === 200) {
+        this.#proven = true;
+        return answer.text;
+      }
+      if (answer !== undefined && !TRANSIENT.has(answer.status)) break;
     }
-    this.#break(brokenBy(status));
+    this.#break(this.#brokenBy(answer));
     return undefined;
+  }
+
+  /**
+   * How the link ends when no repetition helps. The opening POST of another link would tell a refused credential or server
+   * from a lost link; where that one passes and the next does not, another link would meet the same.
+   */
+  #brokenBy(answer: Response | undefined): LinkEnd {
+    if (answer === undefined) return { code: CloseCode.ABNORMAL, reason: "" };
+    const { status } = answer;
+    const reason = `a POST was refused: ${this.#endpoint.refusal(status, answer.text, answer.phrase).message}`;
+    if (REFUSED.has(status)) return { code: status === 413 ? CloseCode.TOO_BIG : CloseCode.PROTOCOL_ERROR, reason };
+    const final = !this.#proven && status >= 400 && status < 500 && !OTHER_LINK.has(status);
+    return { code: final ? CloseCode.REVOKED : CloseCode.ABNORMAL, reason };
   }
 
   /** @param whole whether all frames sent so far must have arrived; not so while a held POST is open. */
@@ -182,12 +208,6 @@ class PollLink extends Link {
     if (this.#id === "") return this.#break({ code, reason });
     this.#leave({ code, reason });
   }
-}
-
-function brokenBy(status: number): LinkEnd {
-  if (!REFUSED.has(status)) return { code: CloseCode.ABNORMAL, reason: status === 0 ? "" : `a POST was answered with ${status}` };
-  const code = status === 413 ? CloseCode.TOO_BIG : CloseCode.PROTOCOL_ERROR;
-  return { code, reason: `the gateway refused a POST with ${status}` };
 }
 
 function parseAnswer(text: string): Answer | undefined {

@@ -262,17 +262,38 @@ async def check_for_tls(url: str) -> None:
 
 
 def refusal(where: str, status: int, body: bytes, phrase: str) -> ConnectError:
-    """Return the error for an HTTP response that refuses a request."""
-    detail = _message(body) or phrase or "no reason given"
-    if status in (401, 403):
-        return Unauthorized(f"{where} refused the credential ({status}): {detail}")
-    if status == 404:
-        return UnknownServer(f"{where} does not exist (404): {detail}")
-    return ConnectError(f"{where} answered {status}: {detail}")
+    """Return the error for an HTTP response that refuses a request; it names the hop that answered."""
+    kind = {401: Unauthorized, 403: Unauthorized, 404: UnknownServer}.get(status, ConnectError)
+    answer = _object(body)
+    detail = str(answer.get("message") or phrase or "no reason given")[:500]
+    if {"message", "status"} <= answer.keys():  # the gateway
+        said = {
+            401: "refused the credential (401)",
+            403: "refused the request (403)",
+            404: "does not exist (404)",
+        }
+        return kind(f"{where} {said.get(status, f'answered {status}')}: {detail}")
+    if b"jupyter" in body.lower() or "message" in answer:
+        cure = (
+            "; check that mcp-ws-ide is installed and enabled there, and the base URL"
+            if status == 404
+            else ""
+        )
+        return kind(f"{where}: Jupyter, not its gateway, answered {status}: {detail}{cure}")
+    quoted = (
+        " ".join(body[:300].decode(errors="replace").split()) if not body.lstrip().startswith(b"<") else ""
+    )
+    quoted = "".join(c for c in quoted if c.isprintable())
+    detail = f"{phrase or 'no reason given'}{f', {quoted!r}' if quoted else ''}"
+    return kind(
+        f"{where}: something other than the gateway answered {status}: {detail}; check the address, and the proxies on "
+        "the way"
+    )
 
 
-def _message(body: bytes) -> str:
+def _object(body: bytes) -> dict[str, Any]:
     try:
-        return str(json.loads(body)["message"])[:500]
-    except (ValueError, TypeError, KeyError):
-        return ""
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return answer if isinstance(answer, dict) else {}

@@ -45,6 +45,8 @@ PASSING: Final = frozenset({429, 502, 503, 504})
 """Status codes of temporary proxy failures, after which a POST is repeated."""
 REFUSED: Final = frozenset({400, 413, 415})
 """Status codes that a repetition of the same frames would receive again, on any link."""
+OTHER_LINK: Final = frozenset({408, 409, 410, 425})
+"""Status codes of a link that another one can replace."""
 CLOSE_TIMEOUT: Final = 2.0
 """Seconds that closing may take."""
 
@@ -101,6 +103,8 @@ class PollConnection:
         self._received = 0
         self._end: tuple[int, str] | None = None
         self._broken = False
+        self._proven = False
+        """Whether a POST after the first one has passed."""
         self._holding: anyio.CancelScope | None = None
 
     async def send(self, message: str | bytes, text: bool | None = None) -> None:
@@ -177,16 +181,29 @@ class PollConnection:
             else:
                 status = response.status_code
                 if status == 200:
+                    self._proven = True
                     return bytes(response.content)
-            if status in REFUSED:
-                code = CloseCode.TOO_BIG if status == 413 else CloseCode.PROTOCOL_ERROR
-                self.close_code, self.close_reason = code, f"the gateway refused a POST with {status}"
-                break
+                self._note_refusal(response)
             if delay is None or (status and status not in PASSING) or self._broken:
                 break
             await anyio.sleep(delay)
         self._break()
         return None
+
+    def _note_refusal(self, response: httpx2.Response) -> None:
+        """Set how the link ends if no repetition helps.
+
+        The opening POST of another link would tell a refused credential or server from a lost link. Where that one
+        passes and the next does not, another link would meet the same.
+        """
+        status = response.status_code
+        reason = str(refusal(self._where, status, response.content, response.reason_phrase))
+        code = None
+        if status in REFUSED:
+            code = CloseCode.TOO_BIG if status == 413 else CloseCode.PROTOCOL_ERROR
+        elif not self._proven and 400 <= status < 500 and status not in OTHER_LINK | PASSING:
+            code = CloseCode.REVOKED
+        self.close_code, self.close_reason = code, f"a POST was refused: {reason}"
 
     def _take(self, answer: bytes, whole: bool = True) -> None:
         """``whole``: whether everything the gateway has sent must be here; not while a held POST is under way."""

@@ -15,6 +15,8 @@ from mcp_ws_ide.core import binding
 from mcp_ws_ide.core.tools import ToolRules
 from mcp_ws_ide.credentials import Watched, credential_of
 from mcp_ws_ide.handlers.base import GatewayHandler
+from mcp_ws_ide.handlers.origin import needs_no_credential
+from mcp_ws_ide.handlers.requester import challenge, http_error_message, refusal_body
 from mcp_ws_ide.tokens import TOKEN_PREFIX, Ticket
 
 EXPOSED: Final = "Mcp-Session-Id, MCP-Protocol-Version, WWW-Authenticate, Retry-After"
@@ -133,6 +135,8 @@ class EndpointHandler(GatewayHandler):
             raise
         if self.current_user is None:
             raise self._anonymous()
+        if needs_no_credential(self):
+            return  # what a cookie says does not matter
         unknown_origin = self.cookie_needs_origin and "Origin" not in self.request.headers
         if unknown_origin and self._by_cookie() and self.runtime.settings.check_origin:
             raise self.refuse(403, "origin", "a cookie needs an Origin header; use a token outside a browser")
@@ -142,6 +146,17 @@ class EndpointHandler(GatewayHandler):
             "the credential is missing or wrong; send the header Authorization with the value Bearer TOKEN"
         )
         return self.refuse(401, "credential", message)
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Write a refusal as a JSON-RPC error (docs/reference/binding.md, section 2), so that SDKs show its reason."""
+        error = kwargs.get("exc_info", (None, None, None))[1]
+        message = http_error_message(error) or self._reason
+        if status_code == 401:
+            self.set_header("WWW-Authenticate", challenge(message))
+        for name, value in self.error_headers.items():
+            self.set_header(name, value)
+        self.set_header("Content-Type", "application/json")
+        self.finish(refusal_body(status_code, message))
 
     def _by_cookie(self) -> bool:
         return "Cookie" in self.request.headers and not self.token_authenticated

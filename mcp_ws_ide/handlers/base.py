@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from typing import Any
+from typing import Any, Final
 
 from jupyter_server.base.handlers import JupyterHandler
 from tornado import web
@@ -12,9 +12,19 @@ from tornado.iostream import StreamClosedError
 
 from mcp_ws_ide.credentials import principal_of
 from mcp_ws_ide.handlers.bodies import BODY_SECONDS, REFUSED_BYTES, REFUSED_SECONDS, limit_body
-from mcp_ws_ide.handlers.origin import origin_allowed, refusal_message
+from mcp_ws_ide.handlers.origin import (
+    from_no_foreign_page,
+    needs_no_credential,
+    origin_allowed,
+    refusal_message,
+)
 from mcp_ws_ide.handlers.requester import http_error_message, refusal
 from mcp_ws_ide.runtime import Runtime
+
+NO_XSRF: Final = (
+    "a request with a cookie needs the XSRF token: the value of the cookie _xsrf in the header X-XSRFToken; a program "
+    "needs a token instead: send the header Authorization with the value Bearer TOKEN"
+)
 
 
 class GatewayHandler(JupyterHandler):
@@ -47,6 +57,24 @@ class GatewayHandler(JupyterHandler):
         """Return the error to raise for a Host that ``check_host`` does not allow."""
         message = f"Host {self.request.host!r} is not local; to allow it, set ServerApp.allow_remote_access"
         return self.refuse(403, "host", message)
+
+    def check_xsrf_cookie(self) -> None:
+        """Require an XSRF token of requests that a cookie authenticates; Jupyter calls it once the user is known.
+
+        Where Jupyter needs no credential, the Origin check protects from other pages, for WebSockets and POSTs alike.
+        """
+        if not hasattr(self, "_jupyter_current_user"):
+            return
+        checked = self.runtime.settings.check_origin
+        if checked and needs_no_credential(self) and from_no_foreign_page(self):
+            return
+        try:
+            super().check_xsrf_cookie()
+        except web.HTTPError:
+            self.check_policy()
+            if self.current_user is None:  # the credential is the reason, and is reported next
+                return
+            raise self.refuse(403, "xsrf", NO_XSRF) from None
 
     def origin_is_allowed(self) -> bool:
         """Whether the request's Origin may use this server."""

@@ -20,10 +20,11 @@ def origin_allowed(handler: JupyterHandler) -> bool:
     """Whether the request's Origin is this server's own or one that ``ServerApp.allow_origin`` allows.
 
     Stricter than Jupyter, which skips the check for requests with a token. Requests without an Origin come from
-    scripts and pass, unless the browser marks them as cross-site.
+    scripts and pass, unless the browser marks them as cross-site. Where nobody needs a credential, ``*`` allows no
+    other origin: any page that a user visits could run code.
     """
     headers, origin = handler.request.headers, origin_of(handler)
-    if handler.allow_origin == "*":
+    if handler.allow_origin == "*" and not needs_no_credential(handler):
         return True
     if origin is None:
         return bool(headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin", "same-site"))
@@ -36,12 +37,46 @@ def origin_allowed(handler: JupyterHandler) -> bool:
     return bool(pattern and _matches(pattern, origin))
 
 
+def needs_no_credential(handler: JupyterHandler) -> bool:
+    """Whether Jupyter has neither a token nor a password, so that whoever reaches it may use it."""
+    return not handler.identity_provider.auth_enabled
+
+
+def from_no_foreign_page(handler: JupyterHandler) -> bool:
+    """Whether a request that changes something comes from a program or an allowed page, and needs no XSRF token.
+
+    Browsers state the Origin of every such request of a page; a request without one that a browser has sent carries
+    ``Sec-Fetch-Site``.
+    """
+    if origin_of(handler) is None:
+        return handler.request.headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin")
+    return origin_allowed(handler)
+
+
 def refusal_message(handler: JupyterHandler) -> str:
     """The error text for a request whose Origin is not allowed."""
     origin = origin_of(handler)
     if origin is None:
         return "the browser marks this request as cross-site (Sec-Fetch-Site) and it has no Origin to allow"
+    host = handler.request.headers.get("Host", "")
+    if origin != "null" and _hostname(_authority(origin)) == _hostname(host) != "":
+        return (
+            f"Origin {origin} is not allowed, because its port is not that of Host {host}: let the proxy in front pass "
+            "the port on (nginx: proxy_set_header Host $http_host), or add the Origin to ServerApp.allow_origin"
+        )
+    if handler.allow_origin == "*":
+        return (
+            f"Origin {origin} is not allowed: without a token and a password, '*' in ServerApp.allow_origin allows no "
+            "other origin; set a token, or name the origins"
+        )
     return f"Origin {origin} is not allowed; add it to ServerApp.allow_origin"
+
+
+def _hostname(authority: str) -> str:
+    try:
+        return urlparse(f"//{authority}").hostname or ""
+    except ValueError:
+        return ""
 
 
 def _authority(origin: str) -> str:

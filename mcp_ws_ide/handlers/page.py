@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
+from pathlib import Path
 from typing import Final
 
 from jupyter_server.auth.decorator import authorized
@@ -12,9 +15,13 @@ from tornado import web
 from mcp_ws_ide.handlers.base import GatewayHandler
 from mcp_ws_ide.handlers.static import STATIC
 
+EXPLAIN: Final = (Path(__file__).parents[1] / "templates" / "explain.js").read_text()
+"""The script in the page itself, which says why the page's own script was not loaded."""
+_DIGEST: Final = base64.b64encode(hashlib.sha256(EXPLAIN.encode()).digest()).decode()
 CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; worker-src 'self'; img-src 'self' data:; "
-    "media-src data:; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+    f"default-src 'none'; script-src 'self' 'sha256-{_DIGEST}'; style-src 'self'; worker-src 'self'; "
+    "img-src 'self' data:; media-src data:; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'self'"
 )
 MANIFEST: Final = STATIC / "page.json"
 """Names the files of the newest build."""
@@ -41,8 +48,14 @@ class PageHandler(ExtensionHandlerJinjaMixin, ExtensionHandlerMixin, GatewayHand
 
     @property
     def content_security_policy(self) -> str:
-        """Allow scripts and styles of this server only."""
+        """Allow scripts and styles of this server only, and the script in the page by its digest."""
         return CONTENT_SECURITY_POLICY
+
+    async def prepare(self) -> None:
+        """Refuse a foreign Host with the reason, then authenticate as Jupyter does."""
+        if not self.check_host():
+            raise self.host_refusal()
+        await super().prepare()
 
     @web.authenticated
     @authorized("execute", resource="mcp")
@@ -58,4 +71,4 @@ class PageHandler(ExtensionHandlerJinjaMixin, ExtensionHandlerMixin, GatewayHand
             self.finish(NOT_BUILT)
             return
         static = f"{self.base_url}mcp-ws/static/"
-        self.finish(self.render_template("mcp_ws_ide.html", static=static, **files))
+        self.finish(self.render_template("mcp_ws_ide.html", static=static, explain=EXPLAIN, **files))

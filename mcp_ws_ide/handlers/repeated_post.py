@@ -27,7 +27,7 @@ from mcp_ws_ide.handlers.bodies import BODY_SECONDS, limit_body
 from mcp_ws_ide.handlers.post_exchange import PostExchange
 from mcp_ws_ide.handlers.post_headers import JSON
 from mcp_ws_ide.handlers.post_response import COMMIT_AFTER, PendingResponse
-from mcp_ws_ide.handlers.requester import http_error_message
+from mcp_ws_ide.handlers.requester import challenge, http_error_message, refusal_body
 from mcp_ws_ide.runtime import Runtime
 
 SHORT_BODY: Final = 65536
@@ -161,8 +161,10 @@ class RepeatedPost:
         self._headers |= self.error_headers
         self.set_status(status)
         self.set_header("Content-Type", JSON)
-        body = {"message": message or responses.get(status, ""), "status": status}
-        self.finish(msgspec.json.encode(body))
+        message = message or responses.get(status, "")
+        if status == 401:
+            self.set_header("WWW-Authenticate", challenge(message))
+        self.finish(msgspec.json.encode(refusal_body(status, message)))
 
     # --- Responder ------------------------------------------------------------------------------
 

@@ -6,12 +6,13 @@ A request reaches an endpoint as a Tornado handler or as a :class:`~.repeated_po
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from tornado import web
 from tornado.httputil import HTTPServerRequest
 
 from mcp_ws_ide.core.tools import ToolRules
+from mcp_ws_ide.errors import REFUSED
 from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.links.base import LinkInfo
 from mcp_ws_ide.runtime import Runtime
@@ -42,6 +43,23 @@ def refusal(runtime: Runtime, status: int, reason: str, message: str) -> web.HTT
     """Return an HTTP error to raise, and count it under the label ``reason`` of ``mcp_ws_refusals``."""
     runtime.gateway.metrics.refusals[reason] += 1
     return web.HTTPError(status, message)
+
+
+def refusal_body(status: int, message: str) -> dict[str, Any]:
+    """Return the body of an HTTP refusal by an MCP endpoint.
+
+    It is a JSON-RPC error, because SDKs show the reason of such a one only, and has the members ``message`` and
+    ``status`` of every error of the gateway. Its id is null: no message was read.
+    """
+    data = {"status": status, "outcome": "unknown" if status == 500 else "not_sent"}
+    error = {"code": REFUSED, "message": message, "data": data}
+    return {"jsonrpc": "2.0", "id": None, "error": error, "message": message, "status": status}
+
+
+def challenge(message: str) -> str:
+    """Return the value of ``WWW-Authenticate`` for a 401 (RFC 6750 section 3)."""
+    text = "".join(c for c in message if " " <= c <= "~" and c not in '"\\')
+    return f'Bearer realm="Jupyter", error="invalid_token", error_description="{text}"'
 
 
 def http_error_message(error: BaseException | None) -> str:

@@ -10,6 +10,7 @@ import urllib.parse
 import pytest
 
 from tests.browser.conftest import wait_until
+from tests.interop.nginx import Nginx
 from tests.servers.hostile import NAMES, STUCK
 
 pytestmark = [pytest.mark.chromium, pytest.mark.node]
@@ -91,6 +92,54 @@ def test_a_page_that_was_not_built_says_how_to_build_it(make_jupyter, tmp_path):
     status, _, text = own.request("GET", "mcp-ws/", headers={"Authorization": f"token {own.token}"})
     assert status == 503
     assert "make page" in text.decode()
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ("abort", "cannot be loaded"),
+        (
+            {"status": 404, "body": '{"message": "the page has no file"}'},
+            "answered 404: the page has no file",
+        ),
+        ({"status": 403, "body": "no", "content_type": "text/plain"}, "answered 403"),
+        (
+            {"status": 200, "body": "<p>Log in", "content_type": "text/html"},
+            "something in front of Jupyter answers",
+        ),
+        (
+            {"status": 200, "body": "throw Error('old browser')", "content_type": "text/javascript"},
+            "old browser",
+        ),
+    ],
+)
+def test_a_page_whose_script_is_not_loaded_says_why(chromium, gateway, answer, reason):
+    page = chromium.new_page()
+    page.route("**/page-*.js", lambda route: route.abort() if answer == "abort" else route.fulfill(**answer))
+    page.goto(f"{gateway.url}mcp-ws/?token={gateway.token}")
+    page.get_by_role("alert").filter(has_text=reason).wait_for()
+    assert "page-" in page.inner_text("body")
+    page.close()
+
+
+def test_a_page_without_scripts_says_so(chromium, gateway):
+    context = chromium.new_context(java_script_enabled=False)
+    page = context.new_page()
+    assert "This page needs JavaScript" in page.goto(f"{gateway.url}mcp-ws/?token={gateway.token}").text()
+    page.get_by_text("This page has not loaded its script").wait_for()
+    context.close()
+
+
+def test_a_proxy_that_drops_the_port_is_named(chromium, gateway, tmp_path):
+    proxy = f"proxy_pass http://127.0.0.1:{gateway.port}; proxy_set_header Host $host;"
+    nginx = Nginx(f"server {{ listen 127.0.0.1:PORT; location / {{ {proxy} }} }}", tmp_path)
+    page = chromium.new_page()
+    try:
+        page.goto(f"http://127.0.0.1:{nginx.port}/user/a%40b/mcp-ws/?token={gateway.token}#/server/fast")
+        page.get_by_text("proxy_set_header Host $http_host").first.wait_for()
+    finally:
+        page.close()
+        nginx.stop()
 
 
 def test_a_form_with_nested_optional_and_repeated_parts_sends_what_was_typed(tab):

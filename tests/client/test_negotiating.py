@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Iterator
 
+import httpx2
 import pytest
 from mcp.shared.exceptions import MCPError
 from tornado.httpclient import AsyncHTTPClient
@@ -22,8 +23,9 @@ from mcp_ws_ide.client import (
     websocket_transport,
 )
 from tests.chaos import ChaosLink
-from tests.conftest import DEMO, FAST_SERVER, Jupyter, until
+from tests.conftest import BOUND, DEMO, FAST_SERVER, Jupyter, until
 from tests.interop.nginx import Nginx
+from tests.transports.raw_http import Request, Server
 
 FAST = Reconnect(first_delay=0.01, max_delay=0.05, give_up_after=20)
 BUFFERS = "proxy_ignore_headers X-Accel-Buffering; gzip on; gzip_types text/event-stream; gzip_min_length 0;"
@@ -363,3 +365,44 @@ async def test_a_token_that_cannot_be_sent_is_not_repeated_in_the_error(own, tra
         async with negotiating_transport(f"{own.url}mcp-ws/servers/fast", transports=transport, token=token):
             pass
     assert "cret" not in str(refused.value)
+
+
+class RefusesAfterTheFirst:
+    """A proxy that passes the POST which opens a poll link, and refuses every other with ``status``."""
+
+    def __init__(self, jupyter: Jupyter, status: int) -> None:
+        self.jupyter, self.status = jupyter, status
+        self.opened = 0
+
+    async def __call__(self, request: Request) -> None:
+        if b'"open"' not in request.body and b'"resume"' not in request.body:
+            return await request.answer(self.status, b"denied by the company", "text/plain")
+        self.opened += 1
+        async with httpx2.AsyncClient(
+            headers={"Content-Type": "application/x-ndjson"}, trust_env=False
+        ) as http:
+            url = f"{self.jupyter.url}mcp-ws/servers/fast/poll"
+            passed = await http.post(
+                url, content=request.body, headers={"Authorization": f"Bearer {own_token(request)}"}
+            )
+        await request.answer(passed.status_code, passed.content, "application/x-ndjson")
+
+
+def own_token(request: Request) -> str:
+    return request.headers["authorization"].removeprefix("Bearer ")
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 405, 451])
+async def test_posts_that_are_refused_end_a_poll_session_and_do_not_loop(jupyter, status):
+    async with Server(handler := RefusesAfterTheFirst(jupyter, status)) as proxy:
+        url = f"{proxy.url.removesuffix('/mcp')}/mcp-ws/servers/fast"
+        options = {"transports": ("poll",), "reconnect": FAST, "token": jupyter.token}
+        async with asyncio.timeout(BOUND):
+            with pytest.raises((MCPError, ExceptionGroup)) as raised:
+                async with connect(url, mode="legacy", **options):
+                    pass
+        error: BaseException = raised.value
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        assert f"answered {status}" in str(error) and "denied by the company" in str(error)
+        assert handler.opened == 1

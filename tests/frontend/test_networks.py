@@ -9,10 +9,17 @@ from tornado.web import Application
 from websockets.asyncio.server import serve
 
 from tests.chaos import ChaosLink
-from tests.client.test_negotiating import NETWORKS, OnlyGreetings, locations, url_through
+from tests.client.test_negotiating import (
+    NETWORKS,
+    OnlyGreetings,
+    RefusesAfterTheFirst,
+    locations,
+    url_through,
+)
 from tests.conftest import BOUND, until
 from tests.frontend.conftest import QUICK, Refused, endpoint, in_chromium, session_of
 from tests.interop.nginx import Nginx
+from tests.transports.raw_http import Server
 
 LONG = {**QUICK, "firstDelay": 1e9, "maxDelay": 1e9, "giveUpAfter": 1e10}
 """Longer than a test: only an event that triggers an immediate attempt ends the wait."""
@@ -217,3 +224,13 @@ async def test_closing_while_it_connects_ends_the_attempt(drivers, own, kind):
         await asyncio.wait_for(connecting, BOUND)
     assert driver.states.count("connecting") == 1
     silent.close()
+
+
+@pytest.mark.node
+async def test_posts_that_are_refused_end_a_poll_session_and_do_not_loop(own, drivers):
+    driver = await drivers("node", own)
+    async with Server(handler := RefusesAfterTheFirst(own, 403)) as proxy:
+        url = f"{proxy.url.removesuffix('/mcp')}/mcp-ws/servers/fast"
+        with pytest.raises(Refused, match="something other than the gateway answered 403"):
+            await driver.connect(url, kind="poll", options={"token": own.token})
+        assert handler.opened == 1

@@ -158,4 +158,7 @@ forgetToken();
 forbidCompiling();
 followTheme();
 tellParent();
-void resumeSessions().finally(() => render(<Page />, document.body));
+void resumeSessions().finally(() => {
+  document.body.replaceChildren(); // what the document says as long as this script is not loaded
+  render(<Page />, document.body);
+});

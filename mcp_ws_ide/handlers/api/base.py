@@ -35,6 +35,8 @@ class ApiHandler(GatewayHandler, APIHandler):
         try:
             await super().prepare()
         except web.HTTPError as error:
+            if error.status_code == 404:  # Jupyter's Origin check
+                self.check_policy()
             if error.status_code != 403 or self.current_user is not None:
                 raise
             if not self.check_host():
