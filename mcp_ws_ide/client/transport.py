@@ -236,6 +236,8 @@ class SessionTransport:
             pass
         except ProtocolViolation as error:
             await link.close(CloseCode.PROTOCOL_ERROR, str(error)[:120])
+        with anyio.CancelScope(shield=True):
+            await link.close()  # it is lost, but a poll link still has connections
         if end.plain and anyio.current_time() - since > PROVEN_AFTER:
             self._attempt = 0
         self._passing = False
