@@ -76,9 +76,21 @@ class InProcessTransport(TaskedTransport):
     async def connect(self, receiver: Receiver) -> None:
         """Import the object and run it; see :meth:`Transport.connect`."""
         try:
+            server, options = await self._load_in_time()
+        except BaseException:
+            await self._hang_up()
+            raise
+        self._receiver = receiver
+        self._spawn(self._serve(server, options), "serve")
+        self._spawn(self._read(), "read")
+        self._spawn(self._write(), "write")
+
+    async def _load_in_time(self) -> tuple[Any, Any]:
+        """Return the server and its options."""
+        try:
             async with asyncio.timeout(self._load_timeout):
                 server = await self._load()
-                options = server.create_initialization_options()
+                return server, server.create_initialization_options()
         except TimeoutError:
             limit = f"{self._load_timeout:g} s (connect_timeout)"
             raise TransportError(f"{self._where} was not loaded within {limit}") from None
@@ -86,10 +98,6 @@ class InProcessTransport(TaskedTransport):
             if isinstance(error, TransportError):
                 raise
             raise TransportError(f"{self._where} cannot be loaded: {_error_text(error)}") from error
-        self._receiver = receiver
-        self._spawn(self._serve(server, options), "serve")
-        self._spawn(self._read(), "read")
-        self._spawn(self._write(), "write")
 
     async def _load(self) -> Any:
         server = _low_level(await asyncio.to_thread(_import, self._where))
