@@ -135,11 +135,15 @@ class Watch:
         )
 
     async def _read(self, link: ClientConnection) -> None:
-        async for text in link:
-            self._take_in(str(text))
-            if len(self._waiting) >= MAX_WAITING:
-                self._room.clear()
-                await self._room.wait()
+        try:
+            async for text in link:
+                self._take_in(str(text))
+                if len(self._waiting) >= MAX_WAITING:
+                    self._room.clear()
+                    await self._room.wait()
+        except asyncio.CancelledError:
+            link.transport.abort()  # the inspector exits; a closing handshake could take seconds
+            raise
 
     def _take_in(self, text: str) -> None:
         """Queue a text for the reader and remember its position; records about the link itself are handled here."""
