@@ -49,7 +49,13 @@ class ChaosLink:
     def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.ensure_future(self._accept(reader, writer))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+
+        def done(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            if task.cancelled():
+                writer.transport.abort()
+
+        task.add_done_callback(done)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
@@ -65,6 +71,7 @@ class ChaosLink:
             await pair.run()
         finally:
             self._open.discard(pair)
+            pair.close()
 
     def cut(self, kind: str | None = None) -> str | None:
         """Hurt one open link, chosen by the seed; returns how, None if there is none."""
@@ -115,8 +122,11 @@ class _Pair:
 
     async def run(self) -> None:
         ways = [asyncio.ensure_future(self._copy(reader, writer)) for reader, writer in self._ways]
-        await asyncio.wait(ways, return_when=asyncio.ALL_COMPLETED)
-        self.close()
+        try:
+            await asyncio.wait(ways, return_when=asyncio.ALL_COMPLETED)
+        finally:
+            for way in ways:
+                way.cancel()
 
     async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import json
 import os
 import random
@@ -18,7 +19,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import psutil
 import pytest
@@ -235,11 +236,39 @@ class Jupyter:
         }
         if self.tls is not None:
             defaults["ssl"] = self.tls
-        options = {"user_agent_header": "tests", **defaults, **options}
+        options = {"user_agent_header": "tests", "create_connection": Link, **defaults, **options}
         return connect(self.endpoint(name), **options)
 
     def processes(self, name: str) -> list[dict[str, Any]]:
         return self.rest("GET", f"servers/{name}")[1]["processes"]
+
+
+class Link(ClientConnection):
+    """A WebSocket that is aborted at the end of its test, if the test leaves it open."""
+
+    still_open: ClassVar[set[Link]] = set()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.still_open.add(self)
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.still_open.discard(self)
+        super().connection_lost(exc)
+
+
+@pytest.fixture
+async def abort_links() -> AsyncIterator[None]:
+    yield
+    for link in Link.still_open:
+        link.transport.abort()
+
+
+@pytest.fixture(autouse=True)
+def abort_links_of_async_tests(request: pytest.FixtureRequest) -> None:
+    """Leave no link to the collector, whose warning would hit a later test; other tests have no loop."""
+    if inspect.iscoroutinefunction(request.function):
+        request.getfixturevalue("abort_links")
 
 
 class NoRedirect(urllib.request.HTTPRedirectHandler):

@@ -50,6 +50,8 @@ class OnSocket:
 
     def _answers(self) -> bool:
         assert self.process.poll() is None, self.log.read_text()[-3000:]
+        if not self.path.exists():  # httpx does not close a socket that cannot connect
+            return False
         with contextlib.suppress(httpx.HTTPError):
             answer = self.http.get("http://localhost/mcp-ws/api/health")
             return answer.status_code == 200 and bool(list(self.path.parent.glob("RUNTIME/jpserver-*.json")))

@@ -300,6 +300,7 @@ async def test_links_that_carry_only_their_greeting_are_attempts_and_come_to_an_
         with pytest.raises(MCPError, match="could not be reached again within 2 s"):
             await asyncio.wait_for(client.call_tool("slow", {"steps": 1, "delay": 60}), 15)
     server.stop()
+    await server.close_all_connections()
     attempts = [state.attempt for state in states if type(state).__name__ == "Reconnecting"]
     assert attempts == list(range(1, len(attempts) + 1))
     assert any(type(state).__name__ == "Resumed" for state in states), "the greeting passed"

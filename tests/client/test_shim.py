@@ -219,13 +219,14 @@ def test_a_signal_ends_the_session_at_once(jupyter, number):
         env={**jupyter.environment, "MCP_WS_TOKEN": jupyter.token},
     )
     request = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"_meta": MODERN}}
-    process.stdin.write(json.dumps(request).encode() + b"\n")
-    process.stdin.flush()
-    assert b'"tools"' in process.stdout.readline()
+    with process:
+        process.stdin.write(json.dumps(request).encode() + b"\n")
+        process.stdin.flush()
+        assert b'"tools"' in process.stdout.readline()
 
-    (mine,) = sessions() - others
-    process.send_signal(number)
-    process.wait(BOUND)
+        (mine,) = sessions() - others
+        process.send_signal(number)
+        process.wait(BOUND)
     wait_until(lambda: mine not in sessions(), what="the end of the session")
 
 
@@ -330,37 +331,38 @@ def test_what_a_lost_session_leaves_open_is_answered_in_words(make_jupyter, era,
             pass
         return answer
 
-    meta = {"_meta": MODERN} if era == "modern" else {}
-    if era == "legacy":
-        hello = {
-            "protocolVersion": "2025-11-25",
-            "capabilities": {},
-            "clientInfo": {"name": "t", "version": "1"},
-        }
-        say(id=0, method="initialize", params=hello)
-        hear(0)
-        say(method="notifications/initialized")
-    slow = {"name": "slow", "arguments": {"steps": 1, "delay": 3600}, **meta}
-    say(id="long", method="tools/call", params=slow)
-    if era == "modern":
-        say(id="listen", method="subscriptions/listen", params=meta)
-    running = [1 + (era == "modern")]
-    wait_until(lambda: [s["in_flight"] for s in first.rest("GET", "sessions")[1]["sessions"]] == running)
-    first.process.kill()
-    first.process.wait()
-    while b"reconnecting in" not in process.stderr.readline():
-        pass
-    say(id="late", method="tools/call", params={**slow, "arguments": {"steps": 1, "delay": 0}})
-    make_jupyter({"fast": FAST_SERVER}, port=first.port)
-    lost = {own: hear(own) for own in (["long", "listen"] if era == "modern" else ["long"])}
-    assert {answer["error"]["data"]["outcome"] for answer in lost.values()} == {"unknown"}
-    assert {answer["error"]["code"] for answer in lost.values()} == {-31006}
-    if era == "modern":
-        assert hear("late")["result"]["content"][0]["text"] == "1 steps", (
-            "a new session takes what was not sent"
-        )
-        process.stdin.close()
-        assert process.wait(20) == 0
-    else:
-        assert hear("late")["error"]["data"]["outcome"] == "not_sent"
-        assert process.wait(20) == 1, "what was negotiated is lost: whoever launched this must begin anew"
+    with process:
+        meta = {"_meta": MODERN} if era == "modern" else {}
+        if era == "legacy":
+            hello = {
+                "protocolVersion": "2025-11-25",
+                "capabilities": {},
+                "clientInfo": {"name": "t", "version": "1"},
+            }
+            say(id=0, method="initialize", params=hello)
+            hear(0)
+            say(method="notifications/initialized")
+        slow = {"name": "slow", "arguments": {"steps": 1, "delay": 3600}, **meta}
+        say(id="long", method="tools/call", params=slow)
+        if era == "modern":
+            say(id="listen", method="subscriptions/listen", params=meta)
+        running = [1 + (era == "modern")]
+        wait_until(lambda: [s["in_flight"] for s in first.rest("GET", "sessions")[1]["sessions"]] == running)
+        first.process.kill()
+        first.process.wait()
+        while b"reconnecting in" not in process.stderr.readline():
+            pass
+        say(id="late", method="tools/call", params={**slow, "arguments": {"steps": 1, "delay": 0}})
+        make_jupyter({"fast": FAST_SERVER}, port=first.port)
+        lost = {own: hear(own) for own in (["long", "listen"] if era == "modern" else ["long"])}
+        assert {answer["error"]["data"]["outcome"] for answer in lost.values()} == {"unknown"}
+        assert {answer["error"]["code"] for answer in lost.values()} == {-31006}
+        if era == "modern":
+            assert hear("late")["result"]["content"][0]["text"] == "1 steps", (
+                "a new session takes what was not sent"
+            )
+            process.stdin.close()
+            assert process.wait(20) == 0
+        else:
+            assert hear("late")["error"]["data"]["outcome"] == "not_sent"
+            assert process.wait(20) == 1, "what was negotiated is lost: whoever launched this must begin anew"

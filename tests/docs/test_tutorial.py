@@ -61,7 +61,7 @@ class Terminal:
 
     def end(self) -> None:
         os.killpg(self.shell.pid, signal.SIGKILL)
-        self.shell.wait(10)
+        self.shell.communicate(timeout=10)
 
 
 class Reader:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from typing import Any
+from typing import Any, ClassVar
 
 from mcp_ws_ide.inspector.model.journal import Changes, Journal
 
@@ -21,7 +21,11 @@ LEGS = {
 class Transcript:
     """Feeds a journal one record after the other; the clock goes on by ``step`` seconds each time."""
 
+    used: ClassVar[list[Transcript]] = []
+    """Those of the running test; conftest.py closes their journals."""
+
     def __init__(self, step: float = 0.01, **options: Any) -> None:
+        self.used.append(self)
         self.journal = Journal(**options)
         self.step = step
         self._seq = itertools.count(1)

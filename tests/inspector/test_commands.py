@@ -227,7 +227,8 @@ def test_check_fails_on_what_it_is_told_and_speaks_three_formats(tmp_path):
     assert (wrong.returncode, "cannot be checked" in wrong.stderr) == (2, True)
     assert inspect("check", tmp_path / "absent").returncode == 2
     piped = [*COMMAND, "check", "-"]
-    assert subprocess.run(piped, stdin=path.open(), capture_output=True, check=False).returncode == 1
+    with path.open() as recording:
+        assert subprocess.run(piped, stdin=recording, capture_output=True, check=False).returncode == 1
 
 
 def test_check_finds_errors_whose_requests_it_did_not_see(tmp_path):

@@ -115,6 +115,7 @@ async def desk(tmp_path, monkeypatch):
         await person.until(lambda: len(person.store) == 5, "the records")
         await person.until(lambda: "5 rec" in person.head, "the header")
         yield person
+    app.journal.close()  # it stays open for the return from another recording
 
 
 async def test_a_recording_opens_on_every_screen(desk):
