@@ -14,13 +14,14 @@ import pytest
 from mcp_ws_ide import client
 from mcp_ws_ide.client import Negotiated, Reconnect, Resumed
 from tests.chaos import ChaosLink
-from tests.conftest import Jupyter, until
+from tests.conftest import TESTS, Jupyter, until
 
 if TYPE_CHECKING:  # the frameworks take seconds to import, in every worker that collects this file
     from pydantic_ai.messages import ModelMessage, ModelResponse
     from pydantic_ai.models.function import AgentInfo
 
-FAST = Reconnect(first_delay=0.01, max_delay=0.05)
+RECONNECT = Reconnect(first_delay=0.01, max_delay=0.05)
+FAST = str(TESTS / "servers" / "fast.py")
 
 
 def slow_then_bump(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
@@ -55,7 +56,7 @@ async def test_an_agents_calls_survive_two_cuts_and_run_once(jupyter, scheme):
         server = client.MCPServerWebSocket(
             url,
             headers={"Authorization": f"Bearer {jupyter.token}"},
-            reconnect=FAST,
+            reconnect=RECONNECT,
             on_state=states.append,
             progress_handler=progress,
         )
@@ -76,12 +77,39 @@ async def test_an_agents_server_degrades_only_where_it_was_told_to(jupyter):
     assert [state.transport for state in states if isinstance(state, Negotiated)] == ["poll"]
 
 
+@pytest.mark.parametrize("framework", ["fastmcp", "pydantic-ai"])
+async def test_unmodified_frameworks_cost_one_process_however_often_they_call(
+    make_jupyter, tmp_path, framework
+):
+    """Both send a log level with every request, and each request over HTTP is an exchange of its own."""
+    starts = tmp_path / "starts"
+    program = (
+        f"open({str(starts)!r}, 'a').write('x'); import runpy; runpy.run_path({FAST!r}, run_name='__main__')"
+    )
+    jupyter = make_jupyter({"fast": {"command": sys.executable, "args": ["-c", program]}})
+    url, headers = f"{jupyter.url}mcp-ws/servers/fast", {"Authorization": f"Bearer {jupyter.token}"}
+    if framework == "fastmcp":
+        from fastmcp import Client
+        from fastmcp.client.transports import StreamableHttpTransport
+
+        async with Client(StreamableHttpTransport(url, headers=headers)) as fast:
+            for _ in range(10):
+                assert (await fast.call_tool("echo", {"text": "x"})).content[0].text == "x"
+    else:
+        from pydantic_ai.mcp import MCPToolset
+
+        async with MCPToolset(url, headers=headers) as toolset:
+            for _ in range(10):
+                assert await toolset.direct_call_tool("echo", {"text": "x"}) == "x"
+    assert starts.read_text() == "x"
+
+
 async def test_fastmcps_client_works_through_cuts(jupyter):
     from fastmcp import Client
 
     async with ChaosLink(jupyter.port, 6) as link:
         url = jupyter.endpoint("demo").replace(str(jupyter.port), str(link.port))
-        transport = client.WebSocketClientTransport(url, token=jupyter.token, reconnect=FAST)
+        transport = client.WebSocketClientTransport(url, token=jupyter.token, reconnect=RECONNECT)
 
         async def progress(done, total, message):
             if done == 2:
