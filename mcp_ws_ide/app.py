@@ -64,8 +64,9 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
     server_files = List(
         Unicode(),
         help="""Paths of mcp.json files that are read before those in Jupyter's configuration directories. Default:
-        none. The first file that defines a name wins. A changed file is read again within seconds; open
-        sessions keep the server they have.""",
+        none. Outside the command line they must be absolute or begin with ~, so that it does not depend on the
+        directory where Jupyter is started which programs run. The first file that defines a name wins. A changed
+        file is read again within seconds; open sessions keep the server they have.""",
     ).tag(config=True)
     entry_points = Bool(
         True,
@@ -284,13 +285,21 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         assert self.serverapp is not None
         return self.public_url or str(self.serverapp.connection_url)
 
+    def _absolute_files(self) -> tuple[str, ...]:
+        """Return ``server_files``; those of the command line are relative to the directory where it was written."""
+        assert self.serverapp is not None
+        written = any(
+            "server_files" in app.cli_config.get(type(self).__name__, {}) for app in (self, self.serverapp)
+        )
+        return tuple(os.path.abspath(os.path.expanduser(p)) if written else p for p in self.server_files)
+
     def _runtime_settings(self) -> Settings:
         assert self.serverapp is not None
         limits = Limits(**{field: getattr(self, field) for field in Limits.__struct_fields__})
         return Settings(
             limits=limits.shared() if names_users(self.serverapp.identity_provider) else limits,
             servers=dict(self.servers),
-            server_files=tuple(self.server_files),
+            server_files=self._absolute_files(),
             entry_points=bool(self.entry_points),
             websocket=bool(self.websocket),
             check_origin=bool(self.check_origin),

@@ -62,7 +62,8 @@ class Settings:
     @property
     def configuration_paths(self) -> list[str]:
         """Every file that may define servers."""
-        return [*self.server_files, *config.files_in(jupyter_config_path())]
+        named = (path for path in self.server_files if os.path.isabs(os.path.expanduser(path)))
+        return [*named, *config.files_in(jupyter_config_path())]
 
     def load_configuration(self, consent: config.ConsentCheck, documents: dict[str, Any]) -> Configuration:
         """Read all configured servers.

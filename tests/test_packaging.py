@@ -203,11 +203,14 @@ def _names(wheel: Path) -> list[str]:
         return archive.namelist()
 
 
-def test_locked_packages_name_no_registry():
+def test_locked_packages_have_checksums_and_name_no_registry():
     found = [
         lock for lock in ROOT.glob("frontend_static/**/package-lock.json") if "node_modules" not in lock.parts
     ]
     assert found
     for lock in found:
-        packages = json.loads(lock.read_text())["packages"].values()
+        packages = [package for name, package in json.loads(lock.read_text())["packages"].items() if name]
+        assert [
+            package for package in packages if "integrity" not in package and not package.get("link")
+        ] == []
         assert [package["resolved"] for package in packages if "://" in package.get("resolved", "")] == []

@@ -58,7 +58,7 @@ def load(
     reader = ConfigReader(environ, consent, documents)
     reader.read_object(TRAIT, "", dict(trait_servers))
     for path in server_files:
-        reader.read_file(path, required=True)
+        reader.read_named_file(path)
     for path in files_in(config_dirs):
         reader.read_file(path, required=False)
     for package in packages:
@@ -115,6 +115,13 @@ class ConfigReader:
         self.problems.append(ConfigProblem(source, printable(key), printable(reason), severity))
 
     # --- files ----------------------------------------------------------------------------------
+
+    def read_named_file(self, path: str) -> None:
+        """Read a file that ``server_files`` names; a relative path would mean the file of any current directory."""
+        if os.path.isabs(os.path.expanduser(path)):
+            return self.read_file(path, required=True)
+        reason = f"is not read: a path in server_files must be absolute; write {os.path.abspath(path)}"
+        self._report(path, "", reason)
 
     def read_file(self, path: str, *, required: bool) -> None:
         """Read one file; report it as missing if it is ``required``."""

@@ -87,9 +87,10 @@ def _narrowed(text: str, options: argparse.Namespace) -> str:
 # --- files ---------------------------------------------------------------------------------------
 
 
-def load(path: str, take: Callable[[list[str]], object], journal: Journal) -> Header:
+def load(options: argparse.Namespace, take: Callable[[list[str]], object], journal: Journal) -> Header:
     """Pass the batches of a file to ``take``, which fills the journal; report what is wrong with its end."""
-    recording = Recording(path)
+    path = options.file
+    recording = Recording(path, _most(options))
     with closing(recording):
         for batch in recording.batches():
             take(batch)
@@ -98,6 +99,17 @@ def load(path: str, take: Callable[[list[str]], object], journal: Journal) -> He
     if unreadable := journal.problem_counts["unreadable"]:
         say(f"{path}: {unreadable} lines are not records and were skipped")
     return recording.header
+
+
+def _most(options: argparse.Namespace) -> int | None:
+    """The bytes that a file may hold when it is decompressed; None if the command line does not say."""
+    return None if options.max_mib is None else options.max_mib << 20
+
+
+def _file(parser: argparse.ArgumentParser, help_text: str, nargs: str | None = None) -> None:
+    parser.add_argument("file", metavar="FILE", nargs=nargs, help=help_text)
+    text = "decompress at most this many MiB of a .zst file (default 64, or 200 times its size)"
+    parser.add_argument("--max-mib", type=int, metavar="N", help=text)
 
 
 @contextmanager
@@ -113,7 +125,7 @@ def _journal(find: Find, options: argparse.Namespace) -> Iterator[tuple[Journal,
             journal.feed(sieve.passed(batch))
 
         if options.file is not None:
-            yield journal, load(options.file, take, journal)
+            yield journal, load(options, take, journal)
             return
         gateway = find()
         client = GatewayClient(gateway)
@@ -156,7 +168,7 @@ def run_export(find: Find, options: argparse.Namespace) -> int:
     """Run ``export``."""
     filter_: Filter | None = parse(options.filter) if options.filter.strip() else None
     with closing(Journal(max_records=MANY, max_spill=1 << 40)) as journal:
-        header = load(options.file, journal.feed, journal)
+        header = load(options, journal.feed, journal)
         with _output(options.output, options.force) as out:
             for piece in export.export(journal, header, options.format, filter_):
                 out.write(piece)
@@ -186,7 +198,7 @@ def run_open(find: Find, options: argparse.Namespace) -> int:
         return 2
     from mcp_ws_ide.inspector.app.app import run_file
 
-    return run_file(options.file)
+    return run_file(options.file, _most(options))
 
 
 # --- replay --------------------------------------------------------------------------------------
@@ -195,7 +207,7 @@ def run_open(find: Find, options: argparse.Namespace) -> int:
 def run_replay(find: Find, options: argparse.Namespace) -> int:
     """Run ``replay``."""
     with closing(Journal(max_records=MANY, max_spill=1 << 40)) as journal:
-        load(options.file, journal.feed, journal)
+        load(options, journal.feed, journal)
         replayed = script(journal, options.server or "", options.session or "")
     servers = {step.server for step in replayed.steps}
     if not any(step.answer is not None for step in replayed.steps):
@@ -306,14 +318,14 @@ def _add_record(commands: Any, command: AddCommand, duration: Callable[[str], fl
 
 def _add_open(commands: Any, command: AddCommand) -> None:
     opened = command(commands, "open", run_open, "open the full-screen inspector on a recording")
-    opened.add_argument("file", metavar="FILE", help="a recording")
+    _file(opened, "a recording")
 
 
 def _add_replay(commands: Any, command: AddCommand, duration: Callable[[str], float]) -> None:
     replay = command(
         commands, "replay", run_replay, "send a recording's requests again and compare the responses"
     )
-    replay.add_argument("file", metavar="FILE", help="a recording; - for standard input")
+    _file(replay, "a recording; - for standard input")
     replay.add_argument(
         "--against", required=True, metavar="URL", help="endpoint or name of the server to send them to"
     )
@@ -353,7 +365,7 @@ def _add_check(commands: Any, command: AddCommand, duration: Callable[[str], flo
 
 def _add_export(commands: Any, command: AddCommand) -> None:
     exported = command(commands, "export", run_export, "convert a recording for other programs")
-    exported.add_argument("file", metavar="FILE", help="a recording; - for standard input")
+    _file(exported, "a recording; - for standard input")
     exported.add_argument(
         "--format", choices=export.FORMATS, default="json", help="format to convert to (default json)"
     )
@@ -365,12 +377,7 @@ def _add_export(commands: Any, command: AddCommand) -> None:
 
 
 def _source(parser: argparse.ArgumentParser, duration: Callable[[str], float]) -> None:
-    parser.add_argument(
-        "file",
-        metavar="FILE",
-        nargs="?",
-        help="a recording, or - for standard input (default: watch the live gateway)",
-    )
+    _file(parser, "a recording, or - for standard input (default: watch the live gateway)", "?")
     parser.add_argument("--server", help="only this server")
     parser.add_argument(
         "--for", dest="seconds", type=duration, metavar="TIME", help="how long to watch the live gateway"

@@ -18,7 +18,7 @@ from mcp_ws_ide.inspector.model.filters import Filter
 from mcp_ws_ide.inspector.model.journal import Journal
 from mcp_ws_ide.inspector.model.records import CLIENT_LEG, Kind, Lane, Status
 from mcp_ws_ide.inspector.model.store import MARKED, TRUNCATED
-from mcp_ws_ide.inspector.recording import Header, Recorder, RecordingError
+from mcp_ws_ide.inspector.recording import Header, Recorder, create_private
 from mcp_ws_ide.version import __version__
 
 FORMATS: Final = ("json", "har")
@@ -94,13 +94,7 @@ def private_file(path: str, overwrite: bool = False) -> TextIO:
         RecordingError: the file exists, or cannot be written.
     """
 
-    try:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_TRUNC if overwrite else os.O_EXCL)
-        return open(os.open(path, flags, 0o600), "w", encoding="utf-8", errors="replace")
-    except FileExistsError:
-        raise RecordingError(f"{path} exists; choose another name, or overwrite it with --force") from None
-    except (OSError, ValueError) as error:
-        raise RecordingError(f"{path} cannot be written: {getattr(error, 'strerror', error)}") from None
+    return open(create_private(path, overwrite), "w", encoding="utf-8", errors="replace")
 
 
 def _json(journal: Journal, header: Header, rows: Any) -> Iterator[str]:

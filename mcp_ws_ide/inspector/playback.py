@@ -22,9 +22,9 @@ class Playback:
     reconnects = 0
     gaps = 0
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, most: int | None = None) -> None:
         self.path = path
-        self._recording = Recording(path)
+        self._recording = Recording(path, most)
         self._batches = self._recording.batches()
         header = self._recording.header
         self.header = header
@@ -32,9 +32,7 @@ class Playback:
         self.ended = False
         """Whether everything readable was taken."""
         self.gateway = RunningGateway(header.gateway) if header.gateway else None
-        self.begun = (
-            time.strftime("%Y-%m-%d %H:%M", time.localtime(header.time)) if header.time else "(no header)"
-        )
+        self.begun = _moment(header.time) if header.time else "(no header)"
 
     def take(self) -> str | MissedRecords | None:
         """Return the next records; None at the end, or if the file cannot be read further."""
@@ -54,3 +52,11 @@ class Playback:
     def close(self) -> None:
         """Close the file."""
         self._recording.close()
+
+
+def _moment(seconds: float) -> str:
+    """Return a time of the file, which may be no time at all."""
+    try:
+        return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
+    except (OverflowError, ValueError, OSError):
+        return "(no valid time)"

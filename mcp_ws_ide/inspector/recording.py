@@ -18,6 +18,7 @@ records mean.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -38,7 +39,13 @@ MAX_LINE: Final = 64 << 20
 """Longest line, in bytes; a longer one is not a record."""
 CHUNK: Final = 256 << 10
 SMALL: Final = 4 << 10
-"""Compressed bytes that are read at a time; the decompressed data is held in memory."""
+"""Compressed bytes that are read at a time."""
+PIECE: Final = 256
+"""Compressed bytes that are decompressed at a time: at most some 8 MiB, as a block of 128 KiB needs four."""
+ALWAYS_EXPANDED: Final = 64 << 20
+"""Bytes that a compressed recording may always hold; beyond them, :data:`MAX_RATIO` counts."""
+MAX_RATIO: Final = 200
+"""Decompressed bytes for each compressed byte: more than that is not traffic, but an attack on memory."""
 ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 STANDARD: Final = "-"
 """The file name for standard input or output."""
@@ -146,18 +153,30 @@ class Recorder:
 def _create(path: str, overwrite: bool) -> io.FileIO:
     if path == STANDARD:
         return io.FileIO(os.dup(sys.stdout.fileno()), "wb")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_TRUNC if overwrite else os.O_EXCL)
+    return io.FileIO(create_private(path, overwrite), "wb")
+
+
+def create_private(path: str, overwrite: bool) -> int:
+    """Create a file that only its owner may read, and return its descriptor.
+
+    An existing file is replaced, not written into: others may have it open, or may read it. A link is not followed.
+    A pipe or device is opened as it is.
+
+    Raises:
+        RecordingError: the file exists and ``overwrite`` is not set, or it cannot be written.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     try:
-        if _is_device(path):  # a pipe or a device was given on purpose
-            flags = os.O_WRONLY | os.O_CLOEXEC
-        descriptor = os.open(path, flags, 0o600)
+        if _is_device(path):  # it was given on purpose
+            return os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        if overwrite:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+        return os.open(path, flags, 0o600)
     except FileExistsError:
         raise RecordingError(f"{path} exists; choose another name, or overwrite it with --force") from None
     except (OSError, ValueError) as error:
         raise RecordingError(f"{path} cannot be written: {getattr(error, 'strerror', error)}") from None
-    if stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.fchmod(descriptor, 0o600)
-    return io.FileIO(descriptor, "wb")
 
 
 def _is_device(path: str) -> bool:
@@ -204,14 +223,19 @@ def _decompressor() -> Any:
 class Recording:
     """One recording, read once from start to end.
 
+    Args:
+        path: its file.
+        most: bytes to decompress at most; None for a limit that follows from the size of the file.
+
     Attributes:
         header: its header.
         note: what is wrong with the end of the file; ``""`` if nothing is.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, most: int | None = None) -> None:
         self.path = path
         self.note = ""
+        self._most = most
         self._file = _open(path)
         self._pieces = self._lines()
         self._first: bytes | None = None
@@ -282,19 +306,33 @@ class Recording:
 
     def _decompressed(self, data: bytes) -> Iterator[bytes]:
         machine = _decompressor()
+        taken = expanded = 0
         while data:
             try:
                 if machine.eof:  # frames may follow each other, as ``cat`` produces them
                     machine = _decompressor()
-                yield machine.decompress(data)
+                piece = machine.decompress(data[:PIECE])
             except Exception as error:  # each library has its own error; a damaged file ends here
                 if isinstance(error, (RecordingError, MemoryError)):
                     raise
                 self._cut(f"the rest is damaged: {error}")
                 return
-            data = machine.unused_data or self._file.read(SMALL)
+            left = machine.unused_data + data[PIECE:]
+            taken, expanded = taken + len(data) - len(left), expanded + len(piece)
+            self._check_expansion(taken, expanded)
+            yield piece
+            data = left or self._file.read(SMALL)
         if not machine.eof:
             self._cut("the compressed data is incomplete")
+
+    def _check_expansion(self, taken: int, expanded: int) -> None:
+        """Refuse to decompress further than a recording of traffic could need."""
+        most = max(ALWAYS_EXPANDED, MAX_RATIO * taken) if self._most is None else self._most
+        if expanded > most:
+            raise RecordingError(
+                f"{self.path} holds more than {most >> 20} MiB after {taken} compressed bytes, which is more than this "
+                "program reads; if you trust it, give --max-mib with the MiB to read"
+            )
 
     def _cut(self, reason: str) -> None:
         self.note = self.note or f"{self.path} is truncated: {reason}"

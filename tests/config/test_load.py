@@ -44,7 +44,14 @@ def test_files_that_cannot_be_read_are_said(tmp_path):
     binary.write_bytes(b"\xff\xfe\x00")
     huge.write_bytes(b" " * (MAX_FILE_BYTES + 1))
     os.mkfifo(pipe)
-    files = [str(binary), str(huge), str(pipe), str(tmp_path), str(tmp_path / "none.json"), "a\0b"]
+    files = [
+        str(binary),
+        str(huge),
+        str(pipe),
+        str(tmp_path),
+        str(tmp_path / "none.json"),
+        f"{tmp_path}/a\0b",
+    ]
     configuration = load_configuration({}, files, [str(tmp_path), str(binary)], {})
     assert [problem.source for problem in configuration.problems] == files
     for problem, word in zip(
@@ -247,3 +254,13 @@ def test_a_package_that_fails_takes_nobody_down(name, words):
     found = load_configuration({"a": {"command": "x"}}, [], [], {}, [package(name)])
     assert list(found.servers) == ["a"]
     assert words in only_problem(found).reason
+
+
+def test_a_relative_path_reads_nothing_from_the_current_directory(tmp_path, monkeypatch):
+    """Whoever starts Jupyter in a directory of somebody else must not run what is configured there."""
+    (tmp_path / "mcp.json").write_text('{"mcpServers": {"planted": {"command": "x"}}}')
+    monkeypatch.chdir(tmp_path)
+    for path in ("mcp.json", "./mcp.json", "../x/mcp.json"):
+        configuration = load_configuration({}, [path], [], {})
+        assert configuration.servers == {}
+        assert "must be absolute; write /" in configuration.problems[0].reason

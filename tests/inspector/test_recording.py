@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import os
 import stat
+import tracemalloc
+from pathlib import Path
 
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mcp_ws_ide.inspector.export import private_file
 from mcp_ws_ide.inspector.recording import VERSION, Header, Recorder, Recording, RecordingError
 from tests.inspector.records import Transcript, call
 
@@ -141,3 +145,53 @@ def test_a_file_that_is_there_is_not_overwritten_unless_told(tmp_path):
 def test_a_full_disk_is_said_in_words():
     with pytest.raises(RecordingError, match="/dev/full cannot be written: No space left"):
         Recorder("/dev/full", Header())
+
+
+def bomb(path: Path, line: bytes, mib: int) -> None:
+    """A small compressed file that holds that many MiB of one line."""
+    compress = zstandard.ZstdCompressor(level=3).compressobj()
+    header = Header(1.0, "http://x/").line().encode() + b"\n"
+    block = line * ((1 << 20) // len(line))
+    path.write_bytes(
+        compress.compress(header) + b"".join(compress.compress(block) for _ in range(mib)) + compress.flush()
+    )
+
+
+@pytest.mark.parametrize("line", [b"\0", b'{"kind":"x"}\n'])
+def test_a_small_file_that_holds_gigabytes_is_refused_in_little_memory(tmp_path, line):
+    path = tmp_path / "bomb.zst"
+    bomb(path, line, 1024)
+    assert path.stat().st_size < 200_000
+    tracemalloc.start()
+    try:
+        with pytest.raises(RecordingError, match=r"--max-mib|more than 64 MiB"):
+            for _ in Recording(str(path)).batches():
+                pass
+        assert tracemalloc.get_traced_memory()[1] < 300 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_file_that_expands_far_is_read_on_request(tmp_path):
+    path = tmp_path / "much.zst"
+    line = json.dumps({"kind": "event", "raw": "x" * 1000}).encode() + b"\n"
+    bomb(path, line, 100)
+    with pytest.raises(RecordingError, match="--max-mib"):
+        list(Recording(str(path)).batches())
+    records = sum(len(batch) for batch in Recording(str(path), 128 << 20).batches())
+    assert records == 100 * ((1 << 20) // len(line))
+
+
+@pytest.mark.parametrize(
+    "make", [lambda path: Recorder(path, Header(), overwrite=True), lambda path: private_file(path, True)]
+)
+def test_overwriting_replaces_the_file_whoever_may_read_it_and_wherever_a_link_leads(tmp_path, make):
+    victim, link, readable = tmp_path / "victim", tmp_path / "link", tmp_path / "readable"
+    victim.write_text("precious")
+    link.symlink_to(victim)
+    readable.write_text("old")
+    readable.chmod(0o644)
+    for path in (link, readable):
+        make(str(path)).close()
+        assert stat.S_IMODE(path.lstat().st_mode) == 0o600
+    assert victim.read_text() == "precious"

@@ -260,10 +260,14 @@ def run(find: Callable[[], RunningGateway] | Playback, *, private: bool = False)
             journal.gap(time.time(), app.now, "a recording was open")
 
 
-def run_file(path: str) -> int:
+def run_file(path: str, most: int | None = None) -> int:
     """Open the inspector on a recording.
+
+    Args:
+        path: its file.
+        most: bytes to decompress at most.
 
     Raises:
         RecordingError: the file cannot be read.
     """
-    return run(Playback(path))
+    return run(Playback(path, most))
