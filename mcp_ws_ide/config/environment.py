@@ -10,6 +10,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 from mcp_ws_ide.config.spec import ServerSpec
@@ -153,6 +154,18 @@ def withheld(environ: Mapping[str, str], child: Mapping[str, str], output: str =
     return [name for place, name in missing if place < len(often)]
 
 
+def hint_for(spec: ServerSpec, environ: Mapping[str, str], output: str) -> str:
+    """Return what to tell the user about variables when a server's process failed to start; ``""`` if nothing.
+
+    Args:
+        environ: the gateway's own environment.
+        output: what the process wrote to stderr.
+    """
+    if spec.kind != "stdio":
+        return ""
+    return hint(withheld(environ, child_environment(spec, environ), output))
+
+
 def hint(names: Sequence[str]) -> str:
     """Return what to tell the user about variables that a failed process did not get; ``""`` if there are none."""
     if not names:
@@ -160,11 +173,16 @@ def hint(names: Sequence[str]) -> str:
     shown = ", ".join(names[:MAX_NAMED]) + (
         f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
     )
-    return f'it did not get these variables of Jupyter: {shown}; list those it needs under "env_vars" in its entry'
+    return f'it did not get these variables: {shown}; list those it needs under "env_vars" in its entry'
 
 
 def _matcher(patterns: Iterable[str]) -> Callable[[str], bool]:
     """Return a function that says whether a name matches one of the patterns; case is ignored."""
+    return _compiled(tuple(patterns))
+
+
+@lru_cache(maxsize=256)
+def _compiled(patterns: tuple[str, ...]) -> Callable[[str], bool]:
     expression = "|".join(".*".join(map(re.escape, pattern.split("*"))) for pattern in patterns)
     matches = re.compile(expression or r"(?!)", re.IGNORECASE).fullmatch
     return lambda name: matches(name) is not None

@@ -63,7 +63,7 @@ class PrivateUpstream(Upstream):
         """End the session: the server is useless without a handshake, and the client may have no deadline."""
         if self._session.core.pending.get(initialize.key) is not initialize:
             return  # cancelled
-        reason = f"it did not answer {self._deadline_text}"
+        reason = self.server.start_failure(self.owner, f"it did not answer {self._deadline_text}")
         log.warning("server %s: %s", self.server.name, reason)
         self.server.failed(self.owner, reason)
         self._session.private_lost(self, f"server {self.server.name!r}: {reason}")

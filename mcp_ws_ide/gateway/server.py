@@ -6,9 +6,11 @@ the protocols :class:`LiveUpstream` and :class:`PrewarmedProcesses`.
 
 from __future__ import annotations
 
+import os
 import time
 from typing import Final, NamedTuple, Protocol, TypeVar
 
+from mcp_ws_ide.config.environment import hint_for
 from mcp_ws_ide.config.spec import ServerSpec
 from mcp_ws_ide.core.era import Era
 from mcp_ws_ide.errors import NotAttempted
@@ -24,6 +26,9 @@ KEPT_OWNERS: Final = 256
 """Users of one server whose last exit and stderr are kept."""
 SAME_ATTEMPT: Final = 2.0
 """Seconds after a failed start in which the handshake of a client counts as part of the same attempt."""
+
+HINT_LINES: Final = 100
+"""Newest lines of stderr in which names of variables are looked for when a process did not start."""
 
 _T = TypeVar("_T")
 
@@ -193,6 +198,30 @@ class Server:
     def _breaker(self, principal: str) -> str | None:
         loop = self._crash_loops.get(principal)
         return loop.refusal if loop is not None else None
+
+    def exited(self, owner: str, reason: str, *, starting: bool, read_nothing: bool) -> str:
+        """Count that a process exited or a connection was lost; return why, for the user.
+
+        Args:
+            starting: whether it had still to answer the probe or the handshake.
+            read_nothing: whether it exited before it had read anything.
+        """
+        if starting or read_nothing or self.era is None:
+            reason = self.start_failure(owner, reason)
+        self.crashed(owner)
+        if read_nothing:
+            self.cannot_start(owner, reason)
+        return reason
+
+    def start_failure(self, principal: str, reason: str) -> str:
+        """Return why a process did not start, with the variables that it may have missed.
+
+        Args:
+            principal: its owner, who may see what it wrote to stderr.
+        """
+        lines = [line.text for line in self.stderr(principal).after(0)[-HINT_LINES:]]
+        missing = hint_for(self.spec, os.environ, "\n".join([reason, *lines]))
+        return f"{reason}; {missing}" if missing else reason
 
     def state(self, principal: str) -> str:
         """Return ``disabled``, ``stopped``, ``failed``, ``running`` or ``idle``, as this user may see it."""

@@ -187,7 +187,8 @@ class SharedUpstream(Upstream):
     def _handshake_timed_out(self) -> None:
         silent = self._probed and not self._probe_error
         failed = "answered neither server/discover nor" if silent else "did not answer"
-        self._fail_waiting(f"{self._probe_error}it {failed} {self._deadline_text}")
+        reason = f"{self._probe_error}it {failed} {self._deadline_text}"
+        self._fail_waiting(self.server.start_failure(self.owner, reason))
 
     def _perform(
         self, step: Step, pending: Pending | None = None, session: UpstreamUser | None = None

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
 
+from mcp_ws_ide.config.environment import hint_for
 from mcp_ws_ide.config.spec import ServerSpec
 from mcp_ws_ide.core import era as eras
 from mcp_ws_ide.core import messages
@@ -143,12 +145,18 @@ class Trial:
             if era is None:
                 await self._attempt(probe=False)
             self.report.ok = True
-        except (_Failed, TransportError, LimitExceeded) as error:
+        except _Failed as error:
+            self.report.error = self._with_hint(str(error))
+        except (TransportError, LimitExceeded) as error:
             self.report.error = str(error)
         except TimeoutError:
-            self.report.error = "it was started, but did not answer in time"
+            self.report.error = self._with_hint("it was started, but did not answer in time")
         self.report.seconds = round(time.monotonic() - started, 3)
         return self.report
+
+    def _with_hint(self, reason: str) -> str:
+        missing = hint_for(self._server.spec, os.environ, "\n".join([reason, *self.report.stderr]))
+        return f"{reason}; {missing}" if missing else reason
 
     async def _attempt(self, *, probe: bool) -> Era | None:
         """Try one process or connection; None if it ended on the probe, as servers of the handshake era may."""

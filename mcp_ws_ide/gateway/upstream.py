@@ -249,9 +249,9 @@ class Upstream(ABC):
         """Fail the requests that wait for the server, which has ended."""
         reason = self._tap.redactor.text(reason)  # it may quote stderr of the server
         if not self._closing:
-            self.server.crashed(self.owner)
-            if self._transport is not None and self._transport.read_nothing:
-                self.server.cannot_start(self.owner, reason)
+            read_nothing = self._transport is not None and self._transport.read_nothing
+            starting = self._deadline is not None
+            reason = self.server.exited(self.owner, reason, starting=starting, read_nothing=read_nothing)
             log.warning("server %s ended: %s", self.server.name, reason)
         self._end(reason)
 

@@ -35,7 +35,7 @@ WRAP: Final = (
     "Run the MCP server COMMAND behind a private gateway on this machine, print how to connect to it, and show its "
     "traffic: full-screen, or line by line without a terminal. Gateway and server end with the inspector."
 )
-OF_WRAP: Final = frozenset({"--name", "--port"})
+OF_WRAP: Final = frozenset({"--name", "--port", "--env-vars"})
 """Options before ``--`` that take a value."""
 UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -83,10 +83,17 @@ def _wrapping(arguments: Sequence[str], command: Sequence[str]) -> argparse.Name
 
 
 def _wrap_parser() -> argparse.ArgumentParser:
-    usage = "mcp-ws-inspect [--name NAME] [--port PORT] [--json] -- COMMAND [ARGS …]"
+    usage = "mcp-ws-inspect [--name NAME] [--port PORT] [--env-vars NAME]… [--json] -- COMMAND [ARGS …]"
     parser = argparse.ArgumentParser(prog="mcp-ws-inspect", usage=usage, description=WRAP)
     parser.add_argument("--name", help="name of the server (default: derived from its program)")
     parser.add_argument("--port", type=port, help="port of the gateway (default: a free port)")
+    parser.add_argument(
+        "--env-vars",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="pass this variable on to the server, too; * matches any characters, so '*' passes all; repeatable",
+    )
     parser.add_argument(
         "--json", action="store_true", help="without a terminal: print one JSON object per record"
     )
@@ -99,7 +106,7 @@ def run_wrapped(options: argparse.Namespace) -> int:
 
     stop_on_signals()
     try:
-        with PrivateGateway(options.command, options.name, options.port) as private:
+        with PrivateGateway(options.command, options.name, options.port, options.env_vars) as private:
             announce(private, private.greet())
             if sys.stdout.isatty() and sys.stdin.isatty():
                 from mcp_ws_ide.inspector.app.app import run
@@ -277,6 +284,10 @@ def run_servers(find: Find, options: argparse.Namespace) -> int:
     for problem in answer["problems"]:
         parts = (problem["severity"], problem["source"], problem["key"], problem["reason"])
         print(visible(": ".join(part for part in parts if part)), file=sys.stderr)
+    missing = answer.get("withheld", [])
+    if missing and any(server["transport"] == "stdio" for server in answer["servers"]):
+        where = 'Jupyter\'s environment: variables that no program gets unless its entry lists them under "env_vars"'
+        print(visible(f"notice: {where}: {', '.join(missing)}"), file=sys.stderr)
     return 0
 
 

@@ -5,7 +5,8 @@ interface, with a random token and its configuration in a temporary directory. W
 the gateway ends, and with it the server. The directory of a killed inspector is removed by the next one that starts.
 
 Command, arguments and environment are passed to the gateway as environment variables: they are not written to disk,
-and ``${…}`` in them is not expanded.
+and ``${…}`` in them is not expanded. The server gets the same variables as a server of Jupyter would
+(:func:`~mcp_ws_ide.config.environment.inherited`), so that what works here works there.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from typing import Any, BinaryIO, Final
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.sync.client import connect
 
+from mcp_ws_ide.config.environment import MAX_NAMED, inherited, withheld
 from mcp_ws_ide.core.messages import NEWEST_HANDSHAKE
 from mcp_ws_ide.discovery import RunningGateway, endpoint_url
 from mcp_ws_ide.errors import ConnectError
@@ -83,7 +85,14 @@ class PrivateGateway:
         CannotWrap: the command does not exist, or the gateway does not start.
     """
 
-    def __init__(self, command: Sequence[str], name: str | None = None, port: int | None = None) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        name: str | None = None,
+        port: int | None = None,
+        env_vars: Sequence[str] = (),
+    ) -> None:
+        self._env_vars = env_vars
         self.name = name or server_name(command)
         self._command = [_found(command[0]), *command[1:]]
         self._port = port or _free_port()
@@ -129,7 +138,8 @@ class PrivateGateway:
         """Write the configuration; return the gateway's environment."""
         passed = {f"{PREFIX}ARG_{number}": text for number, text in enumerate(self._command)}
         command, *arguments = (f"${{env:{name}}}" for name in passed)
-        variables = {name: f"${{env:{PREFIX}ENV_{name}}}" for name in os.environ if _is_plain(name)}
+        child = inherited(os.environ, self._env_vars)
+        variables = {name: f"${{env:{PREFIX}ENV_{name}}}" for name in child if _is_plain(name)}
         passed |= {f"{PREFIX}ENV_{name}": os.environ[name] for name in variables}
         variables.setdefault(
             "TMPDIR", tempfile.gettempdir()
@@ -241,6 +251,9 @@ class PrivateGateway:
         yield f"http       http{url.removeprefix('ws')}"
         yield f"page       {self.gateway.url}mcp-ws/?token={self._token}"
         yield f"token      {self._token}"
+        if missing := withheld(os.environ, inherited(os.environ, self._env_vars)):
+            yield f"\nnot passed on: {', '.join(missing[:MAX_NAMED])}{' …' if missing[MAX_NAMED:] else ''}"
+            yield '(--env-vars NAME passes a variable on, as "env_vars" does in an entry of mcp.json)'
         for ides, entry in grouped_entries(self.name, self.gateway.url, self._token):
             yield f"\n{', '.join(ides)}:"
             yield json.dumps(entry, indent=2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mcp_ws_ide.config.environment import child_environment
+from mcp_ws_ide.config.environment import child_environment, hint, inherited, withheld
 from mcp_ws_ide.config.spec import ServerSpec
 from tests.config.loading import load
 
@@ -40,3 +40,49 @@ def test_a_child_gets_a_short_environment():
         "https_proxy": "p",
         "EXTRA": "1",
     }
+
+
+def test_what_an_entry_lists_is_passed_on_and_jupyters_own_variables_only_by_name():
+    environ = {
+        "UV_INDEX_URL": "u",
+        "DOCKER_HOST": "d",
+        "DOCKER_TLS": "t",
+        "JUPYTER_TOKEN": "s",
+        "OTHER": "o",
+        "TZ": "z",
+    }
+    listed = {("UV_INDEX_URL", "NOT_SET"): {"UV_INDEX_URL"}, ("DOCKER_*",): {"DOCKER_HOST", "DOCKER_TLS"}}
+    listed |= {("*",): set(environ) - {"JUPYTER_TOKEN"}, ("JUPYTER_TOKEN",): {"JUPYTER_TOKEN"}, (): set()}
+    for names, expected in listed.items():
+        child = child_environment(ServerSpec("a", "s", command="x", env_vars=names), environ)
+        assert set(child) == expected | {"TZ"}, names
+
+
+def test_the_certificates_of_a_company_reach_every_program():
+    environ = dict.fromkeys(
+        ["SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE", "SSL_CERT_DIR"], "/ca"
+    )
+    assert inherited(environ) == environ
+
+
+def test_a_hint_names_what_the_output_names_first_then_what_is_often_needed_and_no_values():
+    environ = {
+        name: "s3cret" for name in ("UV_INDEX_URL", "npm_config_registry", "XDG_RUNTIME_DIR", "DOCKER_HOST")
+    }
+    environ |= {
+        "HOME": "/h",
+        "MY_SETTING": "m",
+        "COLUMNS": "80",
+        "JUPYTER_TOKEN": "t",
+        "SOME_CA_BUNDLE": "/ca",
+    }
+    child = inherited(environ)
+    assert set(withheld(environ, child)) == {*list(environ)[:4], "SOME_CA_BUNDLE"}
+    names = withheld(environ, child, "KeyError: 'MY_SETTING'")
+    assert names[0] == "MY_SETTING"
+    said = hint(names)
+    assert "env_vars" in said
+    assert all(name in said for name in names)
+    assert "s3cret" not in said
+    assert hint([]) == ""
+    assert "and 88 more" in hint([f"V{number}" for number in range(100)])

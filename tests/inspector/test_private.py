@@ -149,7 +149,7 @@ def test_a_server_that_dies_at_once_is_said_with_its_last_words(tmp_path):
     script = 'echo "no key in $1 $WRAPPED_VARIABLE" >&2; exit 7'
     os.environ["WRAPPED_VARIABLE"] = "${HOME} too"
     try:
-        done = run(tmp_path, "--", "sh", "-c", script, "sh", "${HOME}")
+        done = run(tmp_path, "--env-vars", "WRAPPED_*", "--", "sh", "-c", script, "sh", "${HOME}")
     finally:
         del os.environ["WRAPPED_VARIABLE"]
     assert done.returncode == 1

@@ -47,6 +47,8 @@ export interface Problem {
 export interface Servers {
   readonly servers: readonly Server[];
   readonly problems: readonly Problem[];
+  /** Names of Jupyter's variables that no process gets unless its entry lists them. */
+  readonly withheld: readonly string[];
   readonly editing: { readonly file: string; readonly refused: string };
 }
 

@@ -6,6 +6,7 @@ Servers belong to everybody: counts are of all users, and restarting or stopping
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,6 +14,7 @@ from jupyter_server.auth.decorator import authorized
 from jupyter_server.utils import ensure_async
 from tornado import web
 
+from mcp_ws_ide.config.environment import inherited, withheld
 from mcp_ws_ide.config.secrets import censored_spec
 from mcp_ws_ide.gateway.server import LiveUpstream, Server
 from mcp_ws_ide.handlers.api.base import ApiHandler, problem_model
@@ -33,6 +35,7 @@ class ServersHandler(ApiHandler):
             {
                 "servers": [self.server_model(server, refused, used) for server in gateway.servers.values()],
                 "problems": [problem_model(problem) for problem in gateway.problems],
+                "withheld": withheld(os.environ, inherited(os.environ)),
                 "editing": {
                     "file": self.runtime.manager.path,
                     "refused": refused or self.runtime.manager.read_only(),
