@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from tests.chaos import ChaosLink
 from tests.chromium import CHROMIUM, LAUNCH
@@ -31,6 +32,9 @@ RUNTIMES = [
     pytest.param("node", marks=pytest.mark.node),
     pytest.param("chromium", marks=[pytest.mark.node, pytest.mark.chromium]),
 ]
+
+ONE_LOOP = pytest.mark.asyncio(loop_scope="module")
+"""The mark of every module whose tests take :func:`drivers`."""
 
 
 def in_chromium(test):
@@ -156,15 +160,31 @@ def node_process() -> Iterator[Callable[[str], Node]]:
         one.end()
 
 
-async def page_driver(stack: AsyncExitStack, url: str, cookie: bool = False) -> tuple[Driver, Any]:
-    """A driver in a page of the gateway's origin, under the page's content security policy."""
-    need(CHROMIUM is not None, "chromium")
-    from playwright.async_api import async_playwright
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def launch() -> AsyncIterator[Callable[[], Awaitable[Any]]]:
+    """Launch Chromium once for the tests of a module; hence they share an event loop (:data:`ONE_LOOP`)."""
+    async with AsyncExitStack() as stack:
+        running: list[Any] = []
 
-    playwright = await stack.enter_async_context(async_playwright())
-    browser = await playwright.chromium.launch(**LAUNCH)
-    stack.push_async_callback(browser.close)
+        async def browser() -> Any:
+            if not running:
+                need(CHROMIUM is not None, "chromium")
+                from playwright.async_api import async_playwright
+
+                playwright = await stack.enter_async_context(async_playwright())
+                running.append(await playwright.chromium.launch(**LAUNCH))
+                stack.push_async_callback(running[0].close)
+            return running[0]
+
+        yield browser
+
+
+async def page_driver(
+    stack: AsyncExitStack, browser: Any, url: str, cookie: bool = False
+) -> tuple[Driver, Any]:
+    """A driver in a page of the gateway's origin, under the page's content security policy."""
     context = await browser.new_context()
+    stack.push_async_callback(context.close)
     page = await context.new_page()
     page.complaints = []
     page.on(
@@ -211,9 +231,12 @@ def own(tmp_path_factory: pytest.TempPathFactory, frontend: Path) -> Any:
     running.stop()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def drivers(
-    frontend: Path, request: pytest.FixtureRequest, node_process: Callable[[str], Node]
+    frontend: Path,
+    request: pytest.FixtureRequest,
+    node_process: Callable[[str], Node],
+    launch: Callable[[], Awaitable[Any]],
 ) -> AsyncIterator[Callable[..., Awaitable[Driver]]]:
     """Make drivers: ``await drivers("node", jupyter)``; ``link`` is a proxy before the gateway."""
     async with AsyncExitStack() as stack:
@@ -227,7 +250,8 @@ async def drivers(
                 return await node_process(program).driver()
             port = jupyter.port if link is None else link.port
             url = jupyter.url.replace(str(jupyter.port), str(port))
-            driver, driver.page = await page_driver(stack, f"{url}mcp-ws/?token={jupyter.token}", **options)
+            page = f"{url}mcp-ws/?token={jupyter.token}"
+            driver, driver.page = await page_driver(stack, await launch(), page, **options)
             return driver
 
         yield make

@@ -10,8 +10,9 @@ import pytest
 
 from tests.chaos import ChaosLink
 from tests.conftest import Jupyter, until
-from tests.frontend.conftest import RUNTIMES, endpoint, frontend_jupyter
+from tests.frontend.conftest import ONE_LOOP, RUNTIMES, endpoint, frontend_jupyter
 
+pytestmark = ONE_LOOP
 ERAS = [
     ("websocket", 2, "2026-07-28"),
     ("websocket", 2, "legacy"),

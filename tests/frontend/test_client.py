@@ -8,8 +8,9 @@ import pytest
 
 from tests.chaos import ChaosLink
 from tests.conftest import until
-from tests.frontend.conftest import QUICK, RUNTIMES, Refused, endpoint, frontend_jupyter, session_of
+from tests.frontend.conftest import ONE_LOOP, QUICK, RUNTIMES, Refused, endpoint, frontend_jupyter, session_of
 
+pytestmark = ONE_LOOP
 CHROMIUM = [pytest.mark.node, pytest.mark.chromium]
 CLIENTS = [
     *(

@@ -7,7 +7,9 @@ from websockets.asyncio.server import serve
 
 from tests.chaos import ChaosLink
 from tests.conftest import until
-from tests.frontend.conftest import RUNTIMES, Refused, endpoint, in_chromium
+from tests.frontend.conftest import ONE_LOOP, RUNTIMES, Refused, endpoint, in_chromium
+
+pytestmark = ONE_LOOP
 
 
 async def echoes(driver, text: str) -> None:

@@ -17,10 +17,11 @@ from tests.client.test_negotiating import (
     url_through,
 )
 from tests.conftest import BOUND, until
-from tests.frontend.conftest import QUICK, Refused, endpoint, in_chromium, session_of
+from tests.frontend.conftest import ONE_LOOP, QUICK, Refused, endpoint, in_chromium, session_of
 from tests.interop.nginx import Nginx
 from tests.transports.raw_http import Server
 
+pytestmark = ONE_LOOP
 LONG = {**QUICK, "firstDelay": 1e9, "maxDelay": 1e9, "giveUpAfter": 1e10}
 """Longer than a test: only an event that triggers an immediate attempt ends the wait."""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import BOUND
 from tests.frontend.conftest import FRONTEND
 from tests.interop.conftest import node, npm
 
@@ -23,7 +24,7 @@ def program(request, node22):
 def test_the_vectors_and_the_parts_without_io_pass(frontend, program):
     files = sorted(str(path) for path in (frontend / "test").glob("*.test.mjs"))
     done = subprocess.run(
-        [program, "--test", "--test-reporter=tap", *files], capture_output=True, text=True, timeout=100
+        [program, "--test", "--test-reporter=tap", *files], capture_output=True, text=True, timeout=4 * BOUND
     )
     assert done.returncode == 0, done.stdout[-4000:]
     passed = re.search(r"# pass (\d+)", done.stdout)
@@ -48,7 +49,7 @@ def run_npm(frontend):
     def run(*arguments: str) -> str:
         environment = {"PATH": f"{Path(npm()).parent}:/usr/bin:/bin", "HOME": "/tmp"}
         done = subprocess.run(
-            [npm(), *arguments], cwd=frontend, env=environment, capture_output=True, text=True, timeout=60
+            [npm(), *arguments], cwd=frontend, env=environment, capture_output=True, text=True, timeout=BOUND
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
