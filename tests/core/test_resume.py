@@ -16,10 +16,11 @@ from mcp_ws_ide.core.resume import ClientEnd, Event, GatewayEnd, Overflow, Proto
 from mcp_ws_ide.errors import LIMIT_EXCEEDED
 from tests.core.schedules import Broken, run
 
-SCHEDULES = 2000
+SCHEDULES = 500
+"""The seeded bug that is hardest to notice shows in the first 110."""
 
 
-def test_thousands_of_random_schedules_lose_and_duplicate_nothing():
+def test_hundreds_of_random_schedules_lose_and_duplicate_nothing():
     for seed in range(SCHEDULES):
         run(seed)
 

@@ -38,9 +38,11 @@ class Attached:
         self.peer, self.transport, self.era = peer, transport, era
         self.receiver = Recorder()
         self._ids = itertools.count(1)
+        self._parsed: list[dict[str, Any]] = []
 
     def messages(self) -> list[dict[str, Any]]:
-        return [json.loads(message) for message in self.receiver.messages]
+        self._parsed += [json.loads(message) for message in self.receiver.messages[len(self._parsed) :]]
+        return self._parsed
 
     def answers(self) -> dict[Any, dict[str, Any]]:
         return {(type(m["id"]), m["id"]): m for m in self.messages() if "method" not in m}
@@ -66,7 +68,7 @@ class Attached:
         meta = {} if token is None else {"progressToken": token}
         return self.request("tools/call", {"name": tool, "arguments": arguments}, request_id, **meta)
 
-    async def answer(self, request_id: Any, seconds: float = 20) -> dict[str, Any]:
+    async def answer(self, request_id: Any, seconds: float = BOUND) -> dict[str, Any]:
         key = (type(request_id), request_id)
         try:
             await until(lambda: key in self.answers(), seconds, f"the answer to {request_id!r}")
@@ -321,8 +323,8 @@ async def test_an_attachment_leaves_nothing_however_it_ends(era, jupyter, superv
         me = psutil.Process()
         await until(lambda me=me: _settled(me))
         before = me.num_fds(), len(asyncio.all_tasks()), len(me.children())
-        for number in range(12):
-            await ENDINGS[number % len(ENDINGS)](peer, supervisor, era)
+        for ending in 2 * ENDINGS:
+            await ending(peer, supervisor, era)
 
         def left(me: psutil.Process = me) -> tuple[int, int, int]:
             return me.num_fds(), len(asyncio.all_tasks()), len(me.children())
