@@ -26,7 +26,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from websockets.asyncio.client import ClientConnection, connect
 
-from tests.prefork import Forked, Prefork
+from tests.prefork import ALL, Forked, Prefork
 
 TESTS = Path(__file__).parent
 FAST_SERVER = {"command": sys.executable, "args": ["-I", "-S", str(TESTS / "servers" / "fast.py")]}
@@ -41,6 +41,8 @@ JUPYTERS: Final = Prefork("jupyter_server.serverapp", "mcp_ws_ide.app", "mcp.cli
 """Starts the Jupyter servers of tests; the gateway imports the last module when a server first wants OAuth."""
 SERVERS: Final = Prefork("mcp_ws_ide.demo.server")
 """Starts servers on the SDK 2.x."""
+COMMANDS: Final = Prefork("mcp_ws_ide.client.shim", "mcp_ws_ide.inspector.commands")
+"""Starts our command-line programs, for tests that send them no signal and give them no terminal."""
 
 
 def on_sdk(*program: str) -> dict[str, Any]:
@@ -117,10 +119,21 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with a heavy test first, then those with many: at the end no process waits long for another's file."""
-    heavy = {item.path for item in items if item.get_closest_marker("heavy")}
-    tests = Counter(item.path for item in items)
-    items.sort(key=lambda item: (item.path not in heavy, -tests[item.path], item.path))
+    """Expensive files first: at the end no process waits long for another's file."""
+    files: Counter[Path] = Counter()
+    for item in items:
+        files[item.path] += _cost(item)
+    items.sort(key=lambda item: (-files[item.path], item.path))
+
+
+def _cost(item: pytest.Item) -> int:
+    """Roughly what a test takes, compared with one that runs in this process alone."""
+    marks = {mark.name for mark in item.iter_markers()}
+    if "heavy" in marks:
+        return 80
+    if marks & {"node", "chromium"}:
+        return 40
+    return 1 if item.path.parent.name in {"core", "config", "links", "observe", "docs"} else 10
 
 
 class Jupyter:
@@ -166,8 +179,10 @@ class Jupyter:
 
     def start(self) -> None:
         """Start it, also again after :meth:`stop`; the log goes on."""
-        if SERVERS.address in self.configuration.read_text():
-            SERVERS.begin()
+        configured = self.configuration.read_text()
+        for prefork in ALL:
+            if prefork.address in configured:
+                prefork.begin()
         self.process = self._spawn()
         self.wait_ready()
 
@@ -197,10 +212,10 @@ class Jupyter:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
-                self.process.wait(10)
+                self.process.wait(BOUND)
             except subprocess.TimeoutExpired:
                 self.process.kill()
-                self.process.wait(5)
+                self.process.wait(BOUND)
 
     def request(
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
@@ -291,7 +306,7 @@ def nothing_left() -> Iterator[None]:
         return found
 
     yield
-    for prefork in (JUPYTERS, SERVERS):
+    for prefork in ALL:
         prefork.stop()
     try:
         wait_until(lambda: not left(), what="the end of all processes")

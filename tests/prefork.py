@@ -84,6 +84,7 @@ class Prefork:
         """Path of the Unix socket at which it takes requests."""
         self._process: subprocess.Popen[bytes] | None = None
         self._once = threading.Lock()
+        ALL.append(self)
 
     def begin(self) -> None:
         """Start the process, if it does not run yet. Requests may follow at once."""
@@ -125,6 +126,11 @@ class Prefork:
             assert self._process.stdin is not None
             self._process.stdin.close()
             self._process.wait(60)
+            self._process = None
+
+
+ALL: Final[list[Prefork]] = []
+"""Those of this process."""
 
 
 class Forking:
@@ -184,9 +190,7 @@ def receive(link: socket.socket) -> tuple[dict[str, Any], list[int]]:
 def become(asked: dict[str, Any], files: list[int], link: socket.socket) -> None:
     """Run a program in this process, a fork, as if Python had just been started with it."""
     os.setsid()
-    for standard, file in enumerate(files):
-        os.dup2(file, standard)
-        os.close(file)
+    take_over(files)
     if asked["tied"]:
         threading.Thread(target=end_with, args=(link,), daemon=True).start()
     else:
@@ -200,11 +204,31 @@ def become(asked: dict[str, Any], files: list[int], link: socket.socket) -> None
     if first == "-m":
         sys.path[0] = asked["cwd"]
         sys.argv = arguments
+        if not hasattr(sys.modules.get(arguments[0]), "__path__"):
+            sys.modules.pop(arguments[0], None)  # it was imported under its name, and becomes __main__
         runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
     else:
         sys.path[0] = os.path.dirname(first)
         sys.argv = [first, *arguments]
         runpy.run_path(first, run_name="__main__")
+
+
+def take_over(files: list[int]) -> None:
+    """Make files this process's stdin, stdout and stderr; Python's objects for the old ones know what these were."""
+    for standard, name in enumerate(("stdin", "stdout", "stderr")):
+        os.dup2(files[standard], standard)
+        os.close(files[standard])
+        old = getattr(sys, name)
+        new = os.fdopen(
+            standard,
+            old.mode,
+            encoding=old.encoding,
+            errors=old.errors,
+            buffering=1 if name == "stderr" or os.isatty(standard) else -1,
+            closefd=False,
+        )
+        setattr(sys, name, new)
+        setattr(sys, f"__{name}__", new)
 
 
 def end_with(asker: socket.socket) -> None:

@@ -20,7 +20,7 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp_ws_ide.client.shim import LAST_ANSWERS, LAST_LINES
 from mcp_ws_ide.ide_entries import IDES
 from tests.chaos import ChaosLink
-from tests.conftest import BOUND, FAST_SERVER, MODERN, Jupyter, wait_until
+from tests.conftest import BOUND, COMMANDS, FAST_SERVER, MODERN, Jupyter, wait_until
 
 COMMAND = [sys.executable, "-m", "mcp_ws_ide.client.shim"]
 
@@ -28,8 +28,9 @@ COMMAND = [sys.executable, "-m", "mcp_ws_ide.client.shim"]
 def run(
     jupyter: Jupyter, *arguments: str, given: str = "", **environment: str
 ) -> subprocess.CompletedProcess:
+    COMMANDS.begin()
     return subprocess.run(
-        [*COMMAND, *arguments],
+        COMMANDS.command(*COMMAND[1:], *arguments),
         input=given,
         capture_output=True,
         text=True,
@@ -176,7 +177,7 @@ def test_printed_entries_work(jupyter, ide, tmp_path):
     request = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"_meta": MODERN}}
     if "url" in entry:
         headers = {**entry["headers"], "MCP-Protocol-Version": "2026-07-28", "Mcp-Method": "tools/list"}
-        answer = httpx.post(entry["url"], json=request, headers=headers).json()
+        answer = httpx.post(entry["url"], json=request, headers=headers, timeout=BOUND).json()
     else:
         environment = entry["env"]
         if isinstance(environment, list):
@@ -263,14 +264,14 @@ def test_what_comes_when_stdin_has_ended_is_whole_for_who_reads_late(launched):
         call(number, 100_000)
     process.stdin.close()
     assert [json.loads(line)["id"] for line in process.stdout] == list(range(1, 41))
-    assert process.wait(20) == 0
+    assert process.wait(BOUND) == 0
 
 
 def test_it_ends_when_nobody_reads_stdout_any_more_also_while_idle(jupyter, launched):
     process, _ = launched
     before = jupyter.rest("GET", "health")[1]["sessions"]
     process.stdout.close()
-    assert process.wait(20) == 0
+    assert process.wait(BOUND) == 0
     assert process.stderr.read() == b""
     wait_until(lambda: jupyter.rest("GET", "health")[1]["sessions"] < before)
 
@@ -303,7 +304,7 @@ def test_stdin_may_be_a_file_or_nothing(jupyter, tmp_path):
                 [*COMMAND, jupyter.endpoint("fast")],
                 stdin=stdin,
                 capture_output=True,
-                timeout=30,
+                timeout=BOUND,
                 env=environment,
             )
         assert done.returncode == 0, done.stderr
@@ -362,7 +363,7 @@ def test_what_a_lost_session_leaves_open_is_answered_in_words(make_jupyter, era,
                 "a new session takes what was not sent"
             )
             process.stdin.close()
-            assert process.wait(20) == 0
+            assert process.wait(BOUND) == 0
         else:
             assert hear("late")["error"]["data"]["outcome"] == "not_sent"
-            assert process.wait(20) == 1, "what was negotiated is lost: whoever launched this must begin anew"
+            assert process.wait(BOUND) == 1, "what was negotiated is lost: whoever launched this must begin anew"

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcp_ws_ide.sanitise import visible
-from tests.conftest import Jupyter, Peer, interrupt, until
+from tests.conftest import BOUND, COMMANDS, Jupyter, Peer, interrupt, until
 
 COMMAND = [sys.executable, "-m", "mcp_ws_ide.inspector.cli"]
 
@@ -22,12 +22,13 @@ COMMAND = [sys.executable, "-m", "mcp_ws_ide.inspector.cli"]
 def run(jupyter: Jupyter | None, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     base = jupyter.environment if jupyter is not None else dict(os.environ)
     base = {k: v for k, v in base.items() if k != "JUPYTER_TOKEN"}
+    COMMANDS.begin()
     return subprocess.run(
-        [*COMMAND, *arguments],
+        COMMANDS.command(*COMMAND[1:], *arguments),
         env={**base, **environ},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=BOUND,
         check=False,
     )
 
@@ -156,7 +157,7 @@ def test_a_full_disk_is_said_in_words(jupyter, arguments):
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
-            timeout=30,
+            timeout=BOUND,
         )
     assert (done.returncode, done.stderr) == (2, "mcp-ws-inspect: [Errno 28] No space left on device\n")
 

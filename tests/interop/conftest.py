@@ -16,10 +16,15 @@ import pytest
 pytest.register_assert_rewrite("tests.interop.proxies")
 
 from tests.conftest import DEMO, Jupyter  # noqa: E402
+from tests.prefork import Prefork  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ROOT / ".npm-env" / "node_modules"
 MCP1 = ROOT / ".venv-mcp1" / "bin" / "python"
+ON_SDK_1 = Prefork(
+    "mcp_ws_ide.demo.server", "mcp.client.websocket", "mcp.client.streamable_http", python=MCP1
+)
+"""Starts servers and clients on the SDK 1.x."""
 AGENTS = ROOT / ".venv-agents" / "bin" / "python"
 
 
@@ -48,6 +53,13 @@ def mcp1_python() -> str:
     """An interpreter with the Python SDK 1.x."""
     need(MCP1.exists(), "the environment with mcp 1.x")
     return str(MCP1)
+
+
+@pytest.fixture(scope="session")
+def mcp1_client(mcp1_python: str) -> list[str]:
+    """The command of the unmodified clients of the SDK 1.x, without URL, TOOL and ARGUMENTS-JSON."""
+    ON_SDK_1.begin()
+    return ON_SDK_1.command(str(Path(__file__).with_name("sdk1_client.py")))
 
 
 @pytest.fixture(scope="session")

@@ -17,9 +17,8 @@ from mcp.shared.exceptions import MCPError
 from mcp_ws_ide.client import connect
 from tests.chaos import ChaosLink
 from tests.client.test_reconnect import FAST
-from tests.conftest import DEMO, FAST_SERVER, Jupyter, until
-from tests.interop.conftest import MCP1, PACKAGES, node
-from tests.interop.test_python_1 import CLIENT
+from tests.conftest import BOUND, DEMO, FAST_SERVER, Jupyter, until
+from tests.interop.conftest import MCP1, ON_SDK_1, PACKAGES, node
 from tests.interop.test_python_2 import elicit, roots, sample, text_of
 from tests.interop.test_typescript import program
 
@@ -39,7 +38,8 @@ def bridged(tmp_path_factory) -> Iterator[Jupyter]:
         },
     }
     if MCP1.exists():
-        servers["old"] = {"command": str(MCP1), "args": ["-m", "mcp_ws_ide.demo"]}
+        command, *arguments = ON_SDK_1.command("-m", "mcp_ws_ide.demo")
+        servers["old"] = {"command": command, "args": arguments}
         servers["old-shared"] = {**servers["old"], "mcp_ws": {"sharing": "always"}}
         servers["old-unbridged"] = {**servers["old"], "mcp_ws": {"bridge": False}}
     if (program_path := node()) is not None and PACKAGES.exists():
@@ -179,7 +179,7 @@ async def test_a_modern_client_uses_every_feature_of_server_everything(bridged, 
         assert (await everything.list_resource_templates()).resource_templates
         async with everything.listen(resource_subscriptions=[str(first.uri)]) as changes:
             await everything.call_tool("toggle-subscriber-updates", {})
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(BOUND):
                 async for event in changes:
                     assert str(first.uri) in str(event)
                     break
@@ -248,10 +248,10 @@ async def test_a_handshake_client_uses_every_feature_of_a_modern_only_server(bri
 
 
 async def test_the_python_1_client_uses_every_feature_of_a_modern_only_server(
-    bridged, mcp1_python, run_program
+    bridged, mcp1_client, run_program
 ):
     url = f"{bridged.endpoint('new')}?token={bridged.token}"
-    printed = await asyncio.to_thread(run_program, mcp1_python, CLIENT, url, "echo", '{"text": "hello"}')
+    printed = await asyncio.to_thread(run_program, *mcp1_client, url, "echo", '{"text": "hello"}')
     assert "hello" in printed
 
 

@@ -12,7 +12,6 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
 
 from mcp_ws_ide.client import connect
-from tests.interop.test_python_1 import CLIENT
 from tests.interop.test_typescript import program
 
 CALLS = 20
@@ -30,7 +29,7 @@ async def run(*command: str) -> str:
 @pytest.mark.node
 @pytest.mark.heavy
 async def test_websocket_http_poll_and_stdio_clients_of_every_sdk_share_a_server(
-    servers, node_program, mcp1_python
+    servers, node_program, mcp1_client
 ):
     ws, http = servers.endpoint("demo"), f"http{servers.endpoint('demo').removeprefix('ws')}"
     query = f"?token={servers.token}"
@@ -62,7 +61,7 @@ async def test_websocket_http_poll_and_stdio_clients_of_every_sdk_share_a_server
             run(node_program, program("sdk1_client.mjs"), ws + query, "echo", given),
             run(node_program, program("sdk1_client.mjs"), http + query, "echo", given),
             run(node_program, program("sdk2_client.mjs"), http + query, "echo", given, "auto"),
-            run(mcp1_python, CLIENT, ws + query, "echo", given),
+            run(*mcp1_client, ws + query, "echo", given),
         )
     assert done[: len(clients)] == [CALLS] * len(clients)
     assert all("hello" in printed for printed in done[len(clients) :])

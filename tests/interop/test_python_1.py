@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from pathlib import Path
 
 import pytest
 
@@ -12,13 +11,11 @@ from tests.chaos import ChaosLink
 from tests.interop.conftest import need
 from tests.interop.test_python_2 import CALLS, NODE_SERVERS
 
-CLIENT = str(Path(__file__).with_name("sdk1_client.py"))
-
 
 @pytest.mark.parametrize("scheme", ["ws", "http"])
 @pytest.mark.parametrize("name", CALLS)
 def test_the_unmodified_clients_reach_every_server(
-    servers, mcp1_python, run_program, repository, name, scheme
+    servers, mcp1_client, run_program, repository, name, scheme
 ):
     tool, arguments, expected = CALLS[name]
     need(
@@ -27,7 +24,7 @@ def test_the_unmodified_clients_reach_every_server(
     )
     given = json.dumps({"repo_path": str(repository)} if arguments is None else arguments)
     url = f"{scheme}{servers.endpoint(name).removeprefix('ws')}?token={servers.token}"
-    assert expected in run_program(mcp1_python, CLIENT, url, tool, given)
+    assert expected in run_program(*mcp1_client, url, tool, given)
 
 
 def test_our_client_works_on_the_old_sdk(servers, mcp1_python, run_program):

@@ -1,0 +1,82 @@
+"""A program in a fork behaves as one that was started alone."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.conftest import BOUND, wait_until
+from tests.prefork import Prefork
+
+PROGRAM = """
+import os, signal, sys
+print(os.environ["HOME"], sys.argv[1:], os.path.basename(os.getcwd()), sys.stdin.readline().strip(), flush=True)
+print("to stderr", file=sys.stderr)
+how = sys.stdin.readline().strip()
+if how.startswith("SIG"):
+    os.kill(os.getpid(), signal.Signals[how])
+sys.exit(int(how or 0))
+"""
+
+
+@pytest.fixture(scope="module", params=[True, False])
+def prefork(request) -> Iterator[Prefork]:
+    """Begun, and not begun: then the same command runs the program without a fork."""
+    made = Prefork("json")
+    if request.param:
+        made.begin()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def program(prefork, tmp_path) -> list[str]:
+    file = tmp_path / "program.py"
+    file.write_text(PROGRAM)
+    return prefork.command(str(file), "a", "b c")
+
+
+@pytest.mark.parametrize(("how", "code"), [("0", 0), ("3", 3), ("SIGTERM", -signal.SIGTERM)])
+def test_pipes_arguments_environment_and_exit_code_are_those_of_a_program(program, tmp_path, how, code):
+    done = subprocess.run(
+        program,
+        input=f"line\n{how}\n",
+        capture_output=True,
+        text=True,
+        timeout=BOUND,
+        check=False,
+        env={"HOME": "/somewhere"},
+        cwd=tmp_path,
+    )
+    assert done.stdout == f"/somewhere ['a', 'b c'] {tmp_path.name} line\n"
+    assert (done.stderr, done.returncode) == ("to stderr\n", code)
+
+
+def test_the_fork_ends_when_what_stands_for_it_is_killed(program):
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        process.stdin.write("line\n")
+        process.stdin.flush()
+        process.stdout.readline()
+        process.kill()
+        assert process.stdout.read() == "", "nobody holds the pipe any more"
+
+
+def test_a_long_living_fork_has_a_session_a_log_and_an_exit_code(tmp_path: Path):
+    prefork, log = Prefork("json"), tmp_path / "log"
+    file = tmp_path / "program.py"
+    file.write_text("import os, time\nprint(os.getsid(0) == os.getpid(), flush=True)\ntime.sleep(600)\n")
+    try:
+        with log.open("wb") as output:
+            fork = prefork.start([str(file)], {}, output)
+        wait_until(lambda: log.read_text() == "True\n")
+        assert fork.poll() is None
+        fork.terminate()
+        assert fork.wait(BOUND) == -signal.SIGTERM
+        assert not psutil.pid_exists(fork.pid)
+    finally:
+        prefork.stop()
