@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from mcp_ws_ide.admissions import ADMITTED_FOR, BODY_SECONDS, Admission, Admissions
-from tests.conftest import MODERN, Jupyter, until
+from tests.conftest import BOUND, MODERN, Jupyter, until
 from tests.handlers.test_security import cookie_of
 from tests.handlers.test_streamable_http import Http, events
 
@@ -33,7 +33,7 @@ def served(jupyter: Jupyter) -> tuple[int, int]:
 async def http(jupyter) -> AsyncIterator[Http]:
     """A client nobody else shares a head with, and that keeps no cookie."""
     jar = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
-    async with httpx.AsyncClient(timeout=20, cookies=jar) as client:
+    async with httpx.AsyncClient(timeout=BOUND, cookies=jar) as client:
         http = Http(jupyter, client)
         http.headers["X-Test"] = str(id(http))
         yield http
@@ -116,7 +116,7 @@ async def test_pages_are_checked_each_time(http, jupyter):
 
 async def test_a_client_that_returns_jupyters_cookie_goes_the_short_way_too(jupyter):
     """As the Python SDK's does."""
-    async with httpx.AsyncClient(timeout=20) as client:
+    async with httpx.AsyncClient(timeout=BOUND) as client:
         http = Http(jupyter, client)
         http.headers["X-Test"] = "cookies"
         before = served(jupyter)

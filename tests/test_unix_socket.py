@@ -15,7 +15,7 @@ import pytest
 
 from mcp_ws_ide.client import ConnectError, connect
 from mcp_ws_ide.discovery import find_gateway
-from tests.conftest import FAST_SERVER, wait_until
+from tests.conftest import BOUND, FAST_SERVER, wait_until
 
 TOKEN = "test-token-0123456789"
 
@@ -46,7 +46,7 @@ class OnSocket:
         self.http = httpx.Client(
             transport=httpx.HTTPTransport(uds=str(self.path)), headers={"Authorization": f"token {TOKEN}"}
         )
-        wait_until(self._answers, 30, "Jupyter's start")
+        wait_until(self._answers, what="Jupyter's start")
 
     def _answers(self) -> bool:
         assert self.process.poll() is None, self.log.read_text()[-3000:]
@@ -60,7 +60,7 @@ class OnSocket:
     def stop(self) -> None:
         self.http.close()
         self.process.terminate()
-        self.process.wait(20)
+        self.process.wait(BOUND)
 
     def run(self, module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

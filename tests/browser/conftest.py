@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.chromium import CHROMIUM, LAUNCH
-from tests.conftest import DEMO, FAST_SERVER, TESTS, Jupyter, wait_until
+from tests.conftest import BOUND, DEMO, FAST_SERVER, TESTS, Jupyter, wait_until
 from tests.interop.conftest import PACKAGES, need, node
 
 ROOT = Path(__file__).parents[2]
@@ -66,7 +66,7 @@ class Tab:
         self.page, self.gateway = page, gateway
         self.root = f"{url}mcp-ws/"
         self.complaints: list[str] = []
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(1000 * BOUND)
         page.add_init_script(WATCH_POLICY)
         page.on("console", lambda said: self.complaints.append(said.text) if said.type == "error" else None)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.chromium import LAUNCH
-from tests.conftest import Jupyter
+from tests.conftest import BOUND, Jupyter
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = ROOT / ".venv-lab"
@@ -117,7 +117,7 @@ class LabPage:
         """Return what the terminals of this page have shown so far."""
         self.page.on("websocket", self._linked)
         self.page.goto(f"{jupyter.url}lab?reset&token={jupyter.token}")
-        self.card("demo").wait_for(timeout=60_000)
+        self.card("demo").wait_for(timeout=1000 * BOUND)
 
     def _heard(self, message: Any) -> None:
         if message.type == "error" or "Content Security Policy" in message.text:
@@ -132,7 +132,7 @@ class LabPage:
         if kind == "stdout":
             self.terminal += rest[0]
 
-    def wait_until(self, condition: Callable[[], Any], what: str, seconds: float = 30.0) -> None:
+    def wait_until(self, condition: Callable[[], Any], what: str, seconds: float = BOUND) -> None:
         """Wait for a condition on page events, which arrive only while Playwright is called."""
         end = time.monotonic() + seconds
         while not condition():
@@ -176,7 +176,9 @@ class LabPage:
 
     def call(self, tool: str, **arguments: str) -> None:
         """Call a tool in the visible panel with its form, and wait for a text in the result."""
-        self.frame.locator("[aria-label=tools]").get_by_role("link", name=tool).first.click(timeout=30_000)
+        self.frame.locator("[aria-label=tools]").get_by_role("link", name=tool).first.click(
+            timeout=1000 * BOUND
+        )
         form = self.frame.get_by_role("form", name=f"Arguments of {tool}")
         for name, value in arguments.items():
             form.get_by_role("textbox", name=name).or_(form.get_by_role("spinbutton", name=name)).first.fill(

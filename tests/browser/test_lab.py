@@ -16,7 +16,7 @@ from websockets.sync.client import connect
 
 from tests.browser import lab
 from tests.chromium import CHROMIUM
-from tests.conftest import Jupyter
+from tests.conftest import BOUND, Jupyter
 
 pytestmark = [pytest.mark.heavy]
 SHARED = "mcp_ws_ide-0.1.0.data/data/share/jupyter/labextensions/mcp-ws-ide"
@@ -98,7 +98,7 @@ def test_from_a_card_to_a_call_and_to_the_end_of_its_session(page):
     page.card("demo").click()
     page.call("echo", text="hello from a panel")
     page.frame.locator(".choose-detail .call", has_text="hello from a panel").wait_for()
-    page.status("MCP: 1").wait_for(timeout=20_000)
+    page.status("MCP: 1").wait_for(timeout=1000 * BOUND)
     assert page.page.locator(".lm-TabBar-tab.lm-mod-current", has_text="MCP: demo").count() == 1
     page.open_running()
     label = page.sessions.locator(".jp-RunningSessions-itemLabel")
@@ -106,7 +106,7 @@ def test_from_a_card_to_a_call_and_to_the_end_of_its_session(page):
     assert label.evaluate("label => label.scrollWidth <= label.clientWidth"), "it is cut off"
     page.sessions.hover()
     page.sessions.get_by_title("End session").click()
-    page.status("MCP: 0").wait_for(timeout=20_000)
+    page.status("MCP: 0").wait_for(timeout=1000 * BOUND)
     page.sessions.wait_for(state="detached")
     assert page.jupyter.rest("GET", "sessions")[1]["sessions"] == []
     assert page.complaints == []
@@ -123,14 +123,14 @@ def test_all_sessions_are_ended_after_one_question(page):
                 "user_agent_header": "a-client/1",
             }
             clients.enter_context(connect(page.jupyter.endpoint(name), **options))
-        page.status("MCP: 2").wait_for(timeout=20_000)
+        page.status("MCP: 2").wait_for(timeout=1000 * BOUND)
         page.open_running()
         assert page.sessions.all_inner_texts() == [
             f"attached · {name} · a-client/1" for name in ("demo", "notes")
         ]
         page.run("mcp-ws-ide:end-all")
         page.page.locator(".jp-Dialog").get_by_role("button", name="End All").click()
-        page.status("MCP: 0").wait_for(timeout=20_000)
+        page.status("MCP: 0").wait_for(timeout=1000 * BOUND)
     assert ids(page.jupyter) == {}
 
 
@@ -142,7 +142,7 @@ def test_the_panel_follows_the_theme_and_comes_back_where_it_was(page):
     page.page.locator(".jp-LauncherCard:visible", has_text="notes").click()
     page.frame.locator("html[data-embed=lab][data-theme=light]").wait_for()
     page.frame.locator(".state[data-state=connected]").wait_for()
-    page.status("MCP: 2").wait_for(timeout=20_000)
+    page.status("MCP: 2").wait_for(timeout=1000 * BOUND)
     sessions = ids(page.jupyter)
     page.run("apputils:change-theme", theme="JupyterLab Dark")
     page.frame.locator("html[data-theme=dark]").wait_for()
@@ -157,7 +157,7 @@ def test_the_panel_follows_the_theme_and_comes_back_where_it_was(page):
     tab.wait_for()
     page.saved("#/traffic")
     page.page.goto(f"{page.jupyter.url}lab")
-    page.frame.locator("html[data-theme=dark]").wait_for(timeout=30_000)
+    page.frame.locator("html[data-theme=dark]").wait_for(timeout=1000 * BOUND)
     page.frame.get_by_role("link", name="Traffic").and_(page.frame.locator("[aria-current=page]")).wait_for()
     page.page.locator(".lm-TabBar-tab", has_text="MCP: demo").click()
     page.frame.locator(".state[data-state=connected]").wait_for()
@@ -193,14 +193,14 @@ def test_settings_take_away_cards_and_status(page):
 def test_an_unreachable_gateway_is_shown_and_found_again(page):
     page.status("MCP: 0").wait_for()
     page.page.route("**/mcp-ws/api/**", lambda route: route.abort())
-    page.status("MCP: unreachable").wait_for(timeout=30_000)
+    page.status("MCP: unreachable").wait_for(timeout=1000 * BOUND)
     page.run("mcp-ws-ide:restart", server="demo")
     told = page.page.locator(".Toastify__toast", has_text="The MCP server could not be restarted")
     told.filter(has_text="the Jupyter server cannot be reached").wait_for()
     page.page.unroute("**/mcp-ws/api/**")
     page.open_running()
     page.page.get_by_title("Refresh List").click()
-    page.status("MCP: 0").wait_for(timeout=30_000)
+    page.status("MCP: 0").wait_for(timeout=1000 * BOUND)
 
 
 COMMANDS = {
@@ -216,7 +216,7 @@ COMMANDS = {
 @pytest.mark.chromium
 def test_every_command_of_a_disabled_gateway_says_what_to_do(page):
     page.page.route("**/mcp-ws/**", lambda route: route.fulfill(status=404, body="404 : Not Found"))
-    page.status("MCP: off").wait_for(timeout=30_000)
+    page.status("MCP: off").wait_for(timeout=1000 * BOUND)
     for command, failed in COMMANDS.items():
         page.run(command)
         todo = 'run "jupyter server extension enable mcp_ws_ide", then restart Jupyter'
@@ -262,7 +262,7 @@ def test_notebook_7_has_the_page_in_a_tab_the_sessions_and_the_inspector(jupyter
     heard: list[str] = []
     page.on("console", lambda message: heard.append(message.text) if message.type == "error" else None)
     page.goto(f"{jupyter.url}tree?token={jupyter.token}")
-    page.get_by_role("tab", name="Running").click(timeout=60_000)
+    page.get_by_role("tab", name="Running").click(timeout=1000 * BOUND)
     page.locator(".jp-RunningSessions", has_text="MCP sessions").wait_for()
     page.get_by_role("menuitem", name="View").click()
     with page.expect_popup() as opened:

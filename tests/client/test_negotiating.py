@@ -174,7 +174,7 @@ async def test_an_address_with_tls_for_a_port_without_is_said_at_once(own, trans
         else negotiating_transport(f"http{url[2:]}", transports=transports, **options)
     )
     with pytest.raises(ConnectError, match="without TLS; use ws:// or http://"):
-        async with asyncio.timeout(20), entering:
+        async with asyncio.timeout(BOUND), entering:
             pass
 
 

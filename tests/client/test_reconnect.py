@@ -123,7 +123,7 @@ async def test_giving_up_ends_every_request_with_its_outcome_and_one_error(make_
     transport = websocket_transport(
         jupyter.endpoint("fast"), token=jupyter.token, reconnect=policy, on_state=states.append
     )
-    async with asyncio.timeout(30), Client(transport, mode="2026-07-28") as client:
+    async with asyncio.timeout(BOUND), Client(transport, mode="2026-07-28") as client:
         running = asyncio.create_task(client.call_tool("slow", {"steps": 1, "delay": 60}))
         await until(lambda: jupyter.rest("GET", "sessions")[1]["sessions"][0]["in_flight"] == 1)
         jupyter.process.kill()
@@ -170,7 +170,7 @@ async def test_a_legacy_session_that_is_gone_is_lost_in_words(make_jupyter):
     jupyter = make_jupyter({"fast": FAST_SERVER}, "--MCPWebSocketApp.grace=0")
     async with ChaosLink(jupyter.port, 1) as link:
         transport = websocket_transport(through(jupyter, link, "fast"), token=jupyter.token, reconnect=FAST)
-        async with asyncio.timeout(30), Client(transport, mode="legacy") as client:
+        async with asyncio.timeout(BOUND), Client(transport, mode="legacy") as client:
             running = asyncio.create_task(client.call_tool("slow", {"steps": 1, "delay": 60}))
             await until(lambda: jupyter.rest("GET", "sessions")[1]["sessions"][0]["in_flight"] == 1)
             link.refusing = True
@@ -476,7 +476,7 @@ async def test_a_plain_server_that_comes_back_gets_what_waited_for_room(jupyter)
     states: list = []
     url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
     transport = websocket_transport(url, reconnect=FAST, on_state=states.append)
-    async with asyncio.timeout(20), Client(transport, mode="2026-07-28") as client:
+    async with asyncio.timeout(BOUND), Client(transport, mode="2026-07-28") as client:
         await client.list_tools()
         refuse = True
         for link in list(server.connections):
@@ -495,7 +495,7 @@ async def test_a_plain_server_that_comes_back_gets_what_waited_for_room(jupyter)
 async def test_a_server_that_never_answers_is_given_up_with_words(make_jupyter, mode):
     mute = {"command": sys.executable, "args": ["-I", "-S", "-c", "import sys; sys.stdin.read()"]}
     jupyter = await asyncio.to_thread(make_jupyter, {"mute": mute}, "--MCPWebSocketApp.probe_timeout=0.1")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(BOUND):
         with pytest.raises((MCPError, ExceptionGroup)) as raised:
             async with connect(jupyter.endpoint("mute"), token=jupyter.token, mode=mode):
                 pass

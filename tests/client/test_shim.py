@@ -366,4 +366,6 @@ def test_what_a_lost_session_leaves_open_is_answered_in_words(make_jupyter, era,
             assert process.wait(BOUND) == 0
         else:
             assert hear("late")["error"]["data"]["outcome"] == "not_sent"
-            assert process.wait(BOUND) == 1, "what was negotiated is lost: whoever launched this must begin anew"
+            assert process.wait(BOUND) == 1, (
+                "what was negotiated is lost: whoever launched this must begin anew"
+            )

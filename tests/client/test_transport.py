@@ -12,6 +12,7 @@ from mcp.shared.exceptions import MCPError
 from websockets.asyncio.server import serve
 
 from mcp_ws_ide.client import ConnectError, Unauthorized, UnknownServer, connect, websocket_transport
+from tests.conftest import BOUND
 
 SECRET = "s3cr3t-token"
 
@@ -70,7 +71,7 @@ async def test_no_close_code_crashes_the_client(code):
 
     server = await serve(end, "127.0.0.1", 0)
     transport = websocket_transport(address(server))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(BOUND):
         async with Client(transport, mode="2026-07-28") as client:
             with pytest.raises((MCPError, anyio.ClosedResourceError, anyio.BrokenResourceError)):
                 await client.list_tools()

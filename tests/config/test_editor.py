@@ -16,7 +16,7 @@ from mcp_ws_ide.config.document import Snapshot
 from mcp_ws_ide.config.editor import ConfigEditor, EditRefused
 from mcp_ws_ide.config.load import load as load_configuration
 from mcp_ws_ide.config.spec import Configuration, ServerSpec
-from tests.conftest import until
+from tests.conftest import BOUND, until
 
 CHANGED = {"command": "sh", "args": ["-c", "other"]}
 
@@ -36,7 +36,7 @@ class Slow:
 
     def write(self, before: Snapshot, text: str) -> str:
         self.writing.set()
-        assert self.go_on.wait(20)
+        assert self.go_on.wait(BOUND)
         return self._write(before, text)
 
     def load(self) -> Configuration:

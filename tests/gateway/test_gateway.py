@@ -25,7 +25,7 @@ from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.gateway.try_server import try_server
 from mcp_ws_ide.links.base import LinkInfo
 from mcp_ws_ide.links.http import HttpLink, Stream
-from tests.conftest import FAST_SERVER, MODERN, TESTS, until
+from tests.conftest import BOUND, FAST_SERVER, MODERN, TESTS, until
 
 ODD = str(TESTS / "servers" / "odd.py")
 
@@ -184,7 +184,7 @@ async def test_a_clients_own_handshake_times_out_later(odd):
 async def test_a_trial_waits_for_a_handshake_as_long_as_an_upstream_does(odd):
     configure, notes = odd
     gateway = configure("mute")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(BOUND):
         report = await try_server(gateway, gateway.servers["odd"].spec, "me")
     assert not report.ok
     assert "did not answer in time" in report.error

@@ -22,7 +22,7 @@ from mcp_ws_ide.errors import (
     UPSTREAM_UNAVAILABLE,
 )
 from mcp_ws_ide.gateway.crash_loop import CRASH_LIMIT
-from tests.conftest import FAST_SERVER, MODERN, Jupyter, Peer, until
+from tests.conftest import BOUND, FAST_SERVER, MODERN, Jupyter, Peer, until
 
 SDK_1_AGENT = "Python/3.11 websockets/15.0.1"
 
@@ -43,7 +43,7 @@ async def refused(jupyter: Jupyter, name: str = "fast", **options) -> InvalidSta
 
 
 async def closed(link) -> tuple[int, str]:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(BOUND):
         with pytest.raises(ConnectionClosed):
             while True:
                 await link.recv()

@@ -18,7 +18,7 @@ from mcp_ws_ide.client import Connected, Reconnect, Resumed, links, websocket_tr
 from mcp_ws_ide.discovery import RunningGateway
 from mcp_ws_ide.errors import ConnectError
 from mcp_ws_ide.rest_client import GatewayClient
-from tests.conftest import FAST_SERVER, QUICK, Jupyter, Peer, until
+from tests.conftest import BOUND, FAST_SERVER, QUICK, Jupyter, Peer, until
 from tests.handlers.test_tap import tapped
 
 ROOT = Path(__file__).parents[2]
@@ -256,6 +256,6 @@ async def test_only_who_is_authorized_breaks_links_and_only_their_own(make_jupyt
         assert shared.rest("POST", path, cut)[0] == 404, "another user's reads as unknown"
         assert (await Peer(link).call(2, "tools/list"))["id"] == 2
         assert shared.rest("POST", path, cut, token="alice-token")[0] == 202
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(BOUND):
             await link.wait_closed()
         assert link.close_code == 1006

@@ -49,7 +49,7 @@ class Protected:
         self.before = self._facts()
 
     def _facts(self) -> dict[str, Any]:
-        return httpx.get(f"{self.issuer}/facts").json()
+        return httpx.get(f"{self.issuer}/facts", timeout=BOUND).json()
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -65,7 +65,7 @@ class Protected:
         return self.facts["counts"]
 
     def forget(self, what: str = "") -> None:
-        httpx.post(f"{self.issuer}/forget?{what}").raise_for_status()
+        httpx.post(f"{self.issuer}/forget?{what}", timeout=BOUND).raise_for_status()
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +166,7 @@ async def page_of(jupyter: Jupyter, user: str = "alice", server: str = "far") ->
 
 def consent(page: str) -> str:
     """Open the page, where everybody consents; returns where the browser is sent then."""
-    answer = httpx.get(page)
+    answer = httpx.get(page, timeout=BOUND)
     assert answer.status_code == 302, answer.text
     return answer.headers["location"]
 
@@ -175,7 +175,7 @@ def come_back(address: str, user: str | None = "alice", **headers: str) -> httpx
     """As a browser comes from another site."""
     cross = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
     login = {"Authorization": f"token {user}-token"} if user else {}
-    return httpx.get(address, headers={**cross, **login, **headers})
+    return httpx.get(address, headers={**cross, **login, **headers}, timeout=BOUND)
 
 
 async def authorize(jupyter: Jupyter, user: str = "alice", server: str = "far") -> str:

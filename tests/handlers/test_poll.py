@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conftest import FAST_SERVER, MODERN, Jupyter, until
+from tests.conftest import BOUND, FAST_SERVER, MODERN, Jupyter, until
 
 NDJSON = "application/x-ndjson"
 
@@ -64,7 +64,7 @@ def call(request_id: Any, name: str, **arguments: Any) -> dict[str, Any]:
 
 @pytest.fixture
 async def client():
-    async with httpx.AsyncClient() as opened:
+    async with httpx.AsyncClient(timeout=BOUND) as opened:
         yield opened
 
 
@@ -108,11 +108,11 @@ async def test_a_newer_empty_body_releases_the_older_one(poller):
     older = asyncio.ensure_future(poller.poll())
     await asyncio.sleep(0)
     newer = asyncio.ensure_future(poller.poll())
-    done, _ = await asyncio.wait([older, newer], timeout=10, return_when=asyncio.FIRST_COMPLETED)
+    done, _ = await asyncio.wait([older, newer], timeout=BOUND, return_when=asyncio.FIRST_COMPLETED)
     assert len(done) == 1, "one of them is answered, with nothing"
     assert len(done.pop().result()) == 1
     await poller.send(call(1, "echo", text="x"))
-    await asyncio.wait([older, newer], timeout=10)
+    await asyncio.wait([older, newer], timeout=BOUND)
     assert sum(len(task.result()) - 1 for task in (older, newer)) == 1
 
 

@@ -66,7 +66,7 @@ class Someone:
 
 def log_in(jupyter: Jupyter, name: str) -> dict[str, str]:
     """The headers of a browser after the login form."""
-    with httpx.Client() as browser:
+    with httpx.Client(timeout=BOUND) as browser:
         browser.get(f"{jupyter.url}login")
         xsrf = browser.cookies["_xsrf"]
         answer = browser.post(f"{jupyter.url}login", data={"password": f"{name}-password", "_xsrf": xsrf})

@@ -15,7 +15,7 @@ from websockets.asyncio.server import serve
 from websockets.exceptions import ConnectionClosed
 
 from tests.chaos import ChaosLink
-from tests.conftest import FAST_SERVER, MODERN, QUICK, Jupyter, Peer, until
+from tests.conftest import BOUND, FAST_SERVER, MODERN, QUICK, Jupyter, Peer, until
 from tests.transports import peers
 from tests.transports.raw_http import Request, Server
 
@@ -43,7 +43,7 @@ def environment(inner: Jupyter) -> dict[str, Any]:
 
 def kill(jupyter: Jupyter) -> None:
     os.kill(jupyter.process.pid, signal.SIGKILL)
-    jupyter.process.wait(10)
+    jupyter.process.wait(BOUND)
 
 
 async def revive(make_jupyter, jupyter: Jupyter) -> Jupyter:
@@ -156,7 +156,7 @@ async def test_a_restart_of_the_inner_gateway_is_said_and_the_next_request_works
         error = (await answer(handshake, 2))["error"]
         assert error["data"]["outcome"] == "unknown"
         with pytest.raises(ConnectionClosed):
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(BOUND):
                 while True:
                     await handshake.receive()
         assert other.close_code == 4502

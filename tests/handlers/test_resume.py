@@ -11,7 +11,7 @@ import psutil
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from tests.conftest import FAST_SERVER, MODERN, QUICK, Jupyter, Peer, until
+from tests.conftest import BOUND, FAST_SERVER, MODERN, QUICK, Jupyter, Peer, until
 
 ROOT = Path(__file__).parents[2]
 
@@ -47,7 +47,7 @@ class Resumer:
         return answer
 
     async def frame(self) -> dict:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(BOUND):
             return json.loads(await self.link.recv())
 
     async def data(self) -> dict:
@@ -80,7 +80,7 @@ class Resumer:
         self.link.transport.abort()
 
     async def closed(self) -> tuple[int, str]:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(BOUND):
             try:
                 while True:
                     await self.link.recv()

@@ -12,7 +12,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from mcp_ws_ide.errors import CANCELLED
-from tests.conftest import FAST_SERVER, MODERN, Jupyter, Peer, until
+from tests.conftest import BOUND, FAST_SERVER, MODERN, Jupyter, Peer, until
 from tests.handlers.test_resume import Resumer
 from tests.handlers.test_security import cookie_of
 
@@ -93,7 +93,7 @@ async def lines(response: httpx.Response) -> AsyncIterator[tuple[str, dict]]:
 
 @pytest.fixture
 async def http(jupyter) -> AsyncIterator[Http]:
-    async with httpx.AsyncClient(timeout=20) as client:
+    async with httpx.AsyncClient(timeout=BOUND) as client:
         http = Http(jupyter, client)
         yield http
         if "Mcp-Session-Id" in http.headers:
@@ -201,7 +201,7 @@ async def test_what_is_no_message_is_400(http, body, status, code):
 
 async def test_media_types_and_sizes_are_checked(make_jupyter):
     jupyter = make_jupyter({"fast": FAST_SERVER}, "--MCPWebSocketApp.max_message_bytes=2000")
-    async with httpx.AsyncClient(timeout=20) as client:
+    async with httpx.AsyncClient(timeout=BOUND) as client:
         http = Http(jupyter, client)
         assert (await http.post("{}", Content_Type="text/plain")).status_code == 415
         assert (await http.post("{}", Accept="image/png")).status_code == 406
@@ -212,7 +212,7 @@ async def test_media_types_and_sizes_are_checked(make_jupyter):
 
 async def test_closing_the_response_cancels(make_jupyter):
     jupyter = make_jupyter({"fast": FAST_SERVER})
-    async with httpx.AsyncClient(timeout=20) as client:
+    async with httpx.AsyncClient(timeout=BOUND) as client:
         http = Http(jupyter, client)
         arguments = {
             "name": "slow",
@@ -341,7 +341,7 @@ async def test_what_belongs_to_no_request_comes_over_get(http, jupyter):
             )
         )
         await http.legacy(3, "raw", {"line": line})
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(BOUND):
             _, changed = await anext(lines(response))
         assert changed["method"] == "notifications/tools/list_changed"
         await asyncio.gather(*calls)
@@ -351,7 +351,7 @@ async def test_a_cancelled_call_ends_its_response_at_once(http):
     await http.initialize()
     call = asyncio.create_task(http.legacy(1, "slow", {"steps": 1, "delay": 3600}))
     cancel = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}}
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(BOUND):
         while not call.done():  # one that comes before the call cancels nothing
             assert (await http.post(cancel)).status_code == 202
         answer = await call
@@ -390,7 +390,7 @@ async def test_an_event_that_never_was_is_refused_in_words(http, event):
 async def test_what_is_replayed_has_no_hole(make_jupyter):
     """The first events of a stream that is over have left the window; its last ones are still in it."""
     jupyter = make_jupyter({"fast": FAST_SERVER}, "--MCPWebSocketApp.window_frames=16")
-    async with httpx.AsyncClient(timeout=20) as client:
+    async with httpx.AsyncClient(timeout=BOUND) as client:
         http = Http(jupyter, client)
         await http.initialize()
         await http.legacy(1, "slow", {"steps": 30, "delay": 0})
@@ -425,7 +425,7 @@ async def test_an_error_of_a_server_that_starts_slowly_has_its_status(make_jupyt
     """The response does not become a stream before the server has the request."""
     script = f"import time; time.sleep(1.5); exec(open({FAST_SERVER['args'][-1]!r}).read())"
     jupyter = make_jupyter({"slow": {"command": sys.executable, "args": ["-I", "-S", "-c", script]}})
-    async with httpx.AsyncClient(timeout=20) as client:
+    async with httpx.AsyncClient(timeout=BOUND) as client:
         answer = await Http(jupyter, client, "slow").modern(1, "no/such")
     assert answer.status_code == 404
     assert answer.json()["error"]["code"] == -32601
@@ -433,7 +433,7 @@ async def test_an_error_of_a_server_that_starts_slowly_has_its_status(make_jupyt
 
 async def test_an_unused_session_ends_after_the_grace_time(make_jupyter):
     jupyter = make_jupyter({"fast": FAST_SERVER}, "--MCPWebSocketApp.grace=0.5")
-    async with httpx.AsyncClient(timeout=20) as client:
+    async with httpx.AsyncClient(timeout=BOUND) as client:
         http = Http(jupyter, client)
         await http.initialize()
         await http.legacy(1, "slow", {"steps": 1, "delay": 2})
@@ -474,7 +474,7 @@ async def test_credentials_and_origins(http, jupyter):
 
 async def test_pages_of_an_allowed_origin_may_read_the_answers(make_jupyter):
     jupyter = make_jupyter({"fast": FAST_SERVER}, "--ServerApp.allow_origin=https://ide.example")
-    async with httpx.AsyncClient(timeout=20) as client:
+    async with httpx.AsyncClient(timeout=BOUND) as client:
         http = Http(jupyter, client)
         ask = {"Origin": "https://ide.example", "Access-Control-Request-Method": "POST"}
         preflight = await client.options(http.url, headers=ask)
@@ -501,7 +501,7 @@ async def test_pages_of_an_allowed_origin_may_read_the_answers(make_jupyter):
 
 async def test_no_room_is_503_with_retry_after(make_jupyter):
     jupyter = make_jupyter({"fast": FAST_SERVER}, "--MCPWebSocketApp.max_sessions=1")
-    async with httpx.AsyncClient(timeout=20) as client, jupyter.connect() as link:
+    async with httpx.AsyncClient(timeout=BOUND) as client, jupyter.connect() as link:
         http = Http(jupyter, client)
         await Peer(link).call(1, "tools/list")
         refused = await http.modern(1, "tools/list")
@@ -516,5 +516,5 @@ async def test_an_operator_may_switch_websocket_off(make_jupyter):
         await jupyter.connect()
     assert refused.value.response.status_code == 405
     assert "Upgrade" not in refused.value.response.headers
-    async with httpx.AsyncClient(timeout=20) as client:
+    async with httpx.AsyncClient(timeout=BOUND) as client:
         assert (await Http(jupyter, client).modern(1, "tools/list")).json()["id"] == 1

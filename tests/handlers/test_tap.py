@@ -22,7 +22,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from mcp_ws_ide.discovery import RunningGateway
 from mcp_ws_ide.inspector.watch import MissedRecords, Watch
 from tests.chaos import ChaosLink
-from tests.conftest import FAST_SERVER, QUICK, TESTS, Jupyter, Peer, until
+from tests.conftest import BOUND, FAST_SERVER, QUICK, TESTS, Jupyter, Peer, until
 
 ROOT = Path(__file__).parents[2]
 
@@ -48,7 +48,7 @@ class Tapped:
         for record in self.seen:
             if wanted(record):
                 return record
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(BOUND):
             while True:
                 for record in await self.more():
                     if wanted(record):
@@ -157,7 +157,7 @@ async def test_an_inspector_is_told_that_another_gateway_answers(make_jupyter):
     old = watch._place[0]
     await asyncio.to_thread(first.stop)
     again = await asyncio.to_thread(make_jupyter, {"fast": FAST_SERVER}, port=first.port)
-    await until(lambda: watch._place[0] != old, 30, "the place in the new one")
+    await until(lambda: watch._place[0] != old, what="the place in the new one")
     async with again.connect("fast") as link:
         await echo(Peer(link), "new")
     found: list[Any] = []
@@ -267,7 +267,7 @@ async def test_a_revoked_token_sees_no_more(jupyter):
     token = mint(jupyter)
     async with tapped(jupyter, token["token"]) as tap:
         assert jupyter.rest("DELETE", f"tokens/{token['id']}")[0] == 204
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(BOUND):
             with pytest.raises(ConnectionClosed) as closed:
                 await tap.more()
         assert closed.value.rcvd.code == 4403
@@ -276,7 +276,7 @@ async def test_a_revoked_token_sees_no_more(jupyter):
 
 async def test_an_expired_token_sees_no_more(jupyter):
     token = mint(jupyter, expires_in=1)
-    async with tapped(jupyter, token["token"]) as tap, asyncio.timeout(20):
+    async with tapped(jupyter, token["token"]) as tap, asyncio.timeout(BOUND):
         with pytest.raises(ConnectionClosed) as closed:
             await tap.more()
         assert closed.value.rcvd.code == 4401
@@ -431,7 +431,7 @@ async def test_planted_secrets_appear_in_no_record_file_log_or_metric(make_jupyt
         await tap.until(lambda r: r["kind"] == "noise")
         records = json.dumps(tap.seen, ensure_ascii=False)
     inspector.send_signal(signal.SIGINT)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(BOUND):
         printed = (await inspector.communicate())[0].decode()
     rest = [
         jupyter.rest("GET", path)[1]

@@ -11,7 +11,7 @@ import pytest
 from mcp.shared.exceptions import MCPError
 
 from mcp_ws_ide.client import Unauthorized, connect
-from tests.conftest import DEMO, MODERN, Jupyter, Peer
+from tests.conftest import BOUND, DEMO, MODERN, Jupyter, Peer
 from tests.handlers.test_poll import Poller, lines_of
 from tests.handlers.test_streamable_http import Http
 
@@ -60,7 +60,7 @@ async def test_a_narrower_token_cannot_use_what_a_wider_one_opened(narrowed):
         assert json.loads(await link.recv())["mcp.ws"] == "resumed"
         answer = await Peer(link).call(1, "tools/call", {"name": "echo", "arguments": {"text": "x"}})
         assert "Unknown tool" in answer["error"]["message"]
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=BOUND) as client:
         poller = Poller(narrowed, client, "all")
         await poller.hello()
         assert (await poller.post(poller.head(), **headers)).status_code == 410
@@ -197,7 +197,7 @@ async def test_no_spelling_of_a_call_reaches_a_server_that_reads_it_differently(
                 if not modern:
                     await peer.initialize()
                 await through_socket(peer, modern)
-    async with httpx.AsyncClient(timeout=20) as client:
+    async with httpx.AsyncClient(timeout=BOUND) as client:
         http = Http(tolerant, client, "tolerant")
         await http.initialize()
         for text in texts(modern=False):

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from tests.conftest import FAST_SERVER, MODERN, QUICK, Jupyter, Peer, until
+from tests.conftest import BOUND, FAST_SERVER, MODERN, QUICK, Jupyter, Peer, until
 from tests.handlers.test_streamable_http import Http
 
 ROOT = Path(__file__).parents[2]
@@ -78,7 +78,7 @@ async def test_the_tap_shows_only_the_watchers_own_traffic(shared):
         await Peer(hers).call("alice-secret", "tools/list")
         await Peer(his).call("bob-marker", "tools/list")
         seen = ""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(BOUND):
             while '"bob-marker"' not in seen:
                 seen += await watching.recv()
         assert "alice-secret" not in seen
@@ -111,7 +111,7 @@ async def test_a_link_ends_when_its_jupyter_credential_does(shared, tmp_path):
         replaced.write_text(json.dumps(left))
         replaced.replace(tmp_path / "users.json")
         for link in links:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(BOUND):
                 with pytest.raises(ConnectionClosed) as closed:
                     await link.recv()
             assert closed.value.rcvd.code == 4401
@@ -120,7 +120,7 @@ async def test_a_link_ends_when_its_jupyter_credential_does(shared, tmp_path):
 
 async def test_an_open_response_ends_when_its_jupyter_credential_does(shared, tmp_path):
     """A subscription of either kind: on a POST that went the long way, on one whose head was repeated, and on GET."""
-    async with httpx.AsyncClient(timeout=20) as client, AsyncExitStack() as stack:
+    async with httpx.AsyncClient(timeout=BOUND) as client, AsyncExitStack() as stack:
         http = Http(shared, client)
         http.headers["Authorization"] = "Bearer alice-token"
         await http.initialize()
@@ -146,7 +146,7 @@ async def test_an_open_response_ends_when_its_jupyter_credential_does(shared, tm
         replaced = tmp_path / "fresh.json"
         replaced.write_text(json.dumps({token: user for token, user in USERS.items() if user != "alice"}))
         replaced.replace(tmp_path / "users.json")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(BOUND):
             bodies = await asyncio.gather(*ends)
         assert all(b"acknowledged" in body for body in bodies[:2])
     await until(

@@ -20,7 +20,7 @@ from mcp_ws_ide.discovery import RunningGateway
 from mcp_ws_ide.inspector.cli import main
 from mcp_ws_ide.inspector.collecting import Sieve
 from mcp_ws_ide.inspector.watch import Watch
-from tests.conftest import DEMO, FAST_SERVER, TESTS, Jupyter, Peer, until
+from tests.conftest import BOUND, DEMO, FAST_SERVER, TESTS, Jupyter, Peer, until
 from tests.inspector.records import CAPABILITIES, VERSION, Transcript, call, done
 from tests.inspector.test_cli import COMMAND, run
 
@@ -51,7 +51,7 @@ async def record(
     await traffic()
     await until(lambda: unpacked(path).count(b"link_closed") >= 2, what="the end of the traffic in the file")
     process.send_signal(signal.SIGINT)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(BOUND):
         out, err = await process.communicate()
     return subprocess.CompletedProcess([], process.returncode, out.decode(), err.decode())
 

@@ -15,7 +15,7 @@ from websockets.asyncio.client import connect
 
 from mcp_ws_ide.inspector import private
 from mcp_ws_ide.inspector.private import server_name
-from tests.conftest import FAST_SERVER, Peer, interrupt, until
+from tests.conftest import BOUND, FAST_SERVER, Peer, interrupt, until
 from tests.inspector.test_cli import COMMAND
 from tests.inspector.test_terminal import TMUX, Terminal
 
@@ -58,7 +58,7 @@ async def test_it_serves_shows_what_passes_and_leaves_nothing(tmp_path):
         async with connect(said["websocket"], additional_headers=headers, subprotocols=["mcp"]) as link:
             peer = Peer(link)
             assert (await peer.call("w", "tools/call", {"name": "pid"}))["result"]
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(BOUND):
             while True:
                 record = json.loads(await process.stdout.readline())
                 if record["id"] == "w" and record["kind"] == "response":
@@ -104,7 +104,7 @@ async def test_nothing_outlives_it_when_it_is_killed_as_it_starts(tmp_path):
         await until(lambda pid=process.pid: psutil.Process(pid).children(), 20)
         process.kill()
         await process.wait()
-        await until(lambda: not ours(), 20, "the end of the gateway")
+        await until(lambda: not ours(), what="the end of the gateway")
 
 
 async def test_one_that_runs_keeps_its_files_when_another_starts(tmp_path):

@@ -22,7 +22,7 @@ import pytest
 
 from mcp_ws_ide.inspector.app.shutdown import LEAVE
 from mcp_ws_ide.inspector.recording import Header
-from tests.conftest import Jupyter, Peer, until
+from tests.conftest import BOUND, Jupyter, Peer, until
 from tests.inspector.records import Transcript, call
 
 TMUX = shutil.which("tmux")
@@ -50,7 +50,7 @@ class Terminal:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=20,
+            timeout=BOUND,
             check=False,
         )
         return done.stdout
@@ -156,7 +156,7 @@ def test_it_ends_with_its_terminal(jupyter, controlling, shown):
         assert inspector.wait(LEAVE - 3) != 0, "it ended in order, and did not have to be ended"
     finally:
         inspector.kill()
-        inspector.wait(10)
+        inspector.wait(BOUND)
 
 
 async def test_an_interrupt_ends_it_with_its_code(terminal):

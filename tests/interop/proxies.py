@@ -16,7 +16,7 @@ import pytest
 
 from mcp_ws_ide.client import Reconnect, connect
 from tests.chaos import ChaosLink
-from tests.conftest import MODERN, Jupyter, Peer, until
+from tests.conftest import BOUND, MODERN, Jupyter, Peer, until
 from tests.handlers.test_streamable_http import Http, events, lines
 
 
@@ -93,7 +93,7 @@ class ThroughAProxy:
         assert [type(state).__name__ for state in states].count("Resumed") == 1
 
     async def test_both_eras_of_streamable_http_are_answered(self, outside):
-        async with httpx.AsyncClient(timeout=20) as client:
+        async with httpx.AsyncClient(timeout=BOUND) as client:
             modern = outside.http(client)
             answer = await modern.modern(1, "tools/call", {"name": "echo", "arguments": {"text": "x"}})
             assert answer.json()["result"]["content"][0]["text"] == "x"
@@ -106,7 +106,7 @@ class ThroughAProxy:
 
     @pytest.mark.parametrize("era", ["modern", "legacy"])
     async def test_an_event_arrives_while_its_call_runs(self, outside, era):
-        async with httpx.AsyncClient(timeout=20) as client:
+        async with httpx.AsyncClient(timeout=BOUND) as client:
             http = outside.http(client)
             if era == "legacy":
                 await http.initialize()

@@ -18,7 +18,7 @@ from websockets.exceptions import InvalidStatus
 
 from mcp_ws_ide.client import Unauthorized, connect
 from tests.chromium import CHROMIUM, LAUNCH
-from tests.conftest import DEMO, FAST_SERVER, MODERN, Jupyter, Peer, free_port, wait_until
+from tests.conftest import BOUND, DEMO, FAST_SERVER, MODERN, Jupyter, Peer, free_port, wait_until
 from tests.interop.conftest import ROOT, echo_on_the_page, need, node
 from tests.interop.proxies import Outside, ThroughAProxy
 
@@ -55,13 +55,13 @@ class CodeServer:
                 start_new_session=True,
             )
         wait_until(self._answers, 60, "code-server")
-        login = httpx.post(f"{self.url}login", data={"password": PASSWORD})
+        login = httpx.post(f"{self.url}login", data={"password": PASSWORD}, timeout=BOUND)
         self.cookie = login.headers["Set-Cookie"].partition(";")[0]
 
     def _answers(self) -> bool:
         assert self.process.poll() is None, self.log.read_text()[-3000:]
         try:
-            return httpx.get(f"{self.url}healthz").status_code == 200
+            return httpx.get(f"{self.url}healthz", timeout=BOUND).status_code == 200
         except httpx.TransportError:
             return False
 
@@ -69,7 +69,7 @@ class CodeServer:
         family = psutil.Process(self.process.pid).children(recursive=True)
         self.process.terminate()
         try:
-            self.process.wait(10)
+            self.process.wait(BOUND)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -131,7 +131,7 @@ async def test_without_its_login_code_server_lets_nobody_through(outside):
     with pytest.raises(Unauthorized):
         async with connect(stranger.endpoint("fast"), token=stranger.token):
             pass
-    async with httpx.AsyncClient(timeout=20) as client:
+    async with httpx.AsyncClient(timeout=BOUND) as client:
         assert (await stranger.http(client).modern(1, "tools/list")).status_code == 401
 
 

@@ -14,7 +14,7 @@ import pytest
 from mcp_ws_ide import client
 from mcp_ws_ide.client import Negotiated, Reconnect, Resumed
 from tests.chaos import ChaosLink
-from tests.conftest import TESTS, Jupyter, until
+from tests.conftest import BOUND, TESTS, Jupyter, until
 
 if TYPE_CHECKING:  # the frameworks take seconds to import, in every worker that collects this file
     from pydantic_ai.messages import ModelMessage, ModelResponse
@@ -58,6 +58,7 @@ async def test_an_agents_calls_survive_two_cuts_and_run_once(jupyter, scheme):
             headers={"Authorization": f"Bearer {jupyter.token}"},
             reconnect=RECONNECT,
             on_state=states.append,
+            init_timeout=BOUND,
             progress_handler=progress,
         )
         agent = Agent(FunctionModel(slow_then_bump), toolsets=[server])
@@ -71,7 +72,12 @@ async def test_an_agents_calls_survive_two_cuts_and_run_once(jupyter, scheme):
 async def test_an_agents_server_degrades_only_where_it_was_told_to(jupyter):
     states: list = []
     url = f"{jupyter.url}mcp-ws/servers/demo"
-    options = {"token": jupyter.token, "transports": ("poll", "http"), "on_state": states.append}
+    options = {
+        "token": jupyter.token,
+        "transports": ("poll", "http"),
+        "on_state": states.append,
+        "init_timeout": BOUND,
+    }
     async with client.MCPServerWebSocket(url, **options) as server:
         assert {"slow", "bump"} <= {tool.name for tool in await server.list_tools()}
     assert [state.transport for state in states if isinstance(state, Negotiated)] == ["poll"]
@@ -115,7 +121,7 @@ async def test_fastmcps_client_works_through_cuts(jupyter):
             if done == 2:
                 link.cut("reset")
 
-        async with Client(transport) as connected:
+        async with Client(transport, init_timeout=BOUND) as connected:
             result = await connected.call_tool("slow", {"steps": 4, "delay": 0.05}, progress_handler=progress)
             assert result.content[0].text == "4 steps done"
             assert isinstance(transport.link.state, Resumed)

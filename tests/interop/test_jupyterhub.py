@@ -22,7 +22,7 @@ from websockets.asyncio.client import connect as websocket
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.chromium import CHROMIUM, LAUNCH
-from tests.conftest import DEMO, FAST_SERVER, MODERN, Peer, free_port, until, wait_until
+from tests.conftest import BOUND, DEMO, FAST_SERVER, MODERN, Peer, free_port, until, wait_until
 from tests.interop.conftest import PACKAGES, echo_on_the_page, need, node
 from tests.interop.proxies import Outside, ThroughAProxy
 
@@ -101,7 +101,9 @@ class Hub:
         def answers() -> bool:
             assert proxy.poll() is None, (self.home / "proxy.log").read_text()[-3000:]
             with contextlib.suppress(httpx.TransportError):
-                return bool(httpx.get(f"http://127.0.0.1:{self.api}/api/routes").status_code == 403)
+                return bool(
+                    httpx.get(f"http://127.0.0.1:{self.api}/api/routes", timeout=BOUND).status_code == 403
+                )
             return False
 
         wait_until(answers, what="the proxy's start")
@@ -136,7 +138,7 @@ class Hub:
         self.family |= set(psutil.Process(self.process.pid).children(recursive=True))
         self.process.send_signal(signal.SIGINT)
         try:
-            self.process.wait(20)
+            self.process.wait(BOUND)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -151,7 +153,7 @@ class Hub:
             f"http://127.0.0.1:{self.public}/hub/api/{path}",
             json=body,
             headers={"Authorization": f"token {SERVICE_TOKEN}"},
-            timeout=20,
+            timeout=BOUND,
         )
         return answer.status_code, answer.json() if answer.content else None
 
@@ -247,7 +249,7 @@ async def test_every_way_to_present_a_credential_passes_the_hub(ana):
 
 async def test_a_gateway_token_opens_its_server_and_nothing_else_of_the_hub(ana):
     token = ana.rest("POST", "tokens", {"servers": ["fast"]})[1]["token"]
-    async with httpx.AsyncClient(timeout=20) as client:
+    async with httpx.AsyncClient(timeout=BOUND) as client:
         answer = await ana.http(client).modern(1, "tools/list", Authorization=f"Bearer {token}")
         assert (answer.status_code, answer.json()["id"]) == (200, 1)
     assert await refusal(ana.connect("demo", **bearer(token))) == 403
@@ -260,7 +262,7 @@ async def test_tokens_of_other_users_open_nothing(hub, ana):
     narrow = hub.mint(USERS[0], "read:users!user")
     for token in (stranger, narrow, "no-such-token"):
         assert await refusal(ana.connect(**bearer(token))) == 401
-        async with httpx.AsyncClient(timeout=20) as client:
+        async with httpx.AsyncClient(timeout=BOUND) as client:
             answer = await ana.http(client).modern(1, "tools/list", Authorization=f"Bearer {token}")
             assert answer.status_code == 401
         assert ana.rest("POST", "tokens", {"servers": ["fast"]}, token=token)[0] in (401, 403)
@@ -315,7 +317,7 @@ async def test_a_link_ends_when_the_hub_revokes_its_token(hub, ana):
     async with ana.connect(**bearer(token)) as revoked, ana.connect() as other:
         await echo(revoked)
         hub.revoke_newest(USERS[0])
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(BOUND):
             with pytest.raises(ConnectionClosed) as closed:
                 await revoked.recv()
         assert closed.value.rcvd.code == 4401
@@ -371,7 +373,7 @@ async def test_a_terminal_on_the_hub_finds_its_gateway(ana):
         ):
             await terminal.send(json.dumps(["stdin", command + "\r"]))
             shown = ""
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(BOUND):
                 while answer not in shown:
                     kind, *text = json.loads(await terminal.recv())
                     shown += text[0] if kind == "stdout" else ""
@@ -390,7 +392,7 @@ def test_the_inspector_takes_the_addresses_that_a_browser_shows(hub, ana, path, 
         env={key: value for key, value in os.environ.items() if not key.startswith("JUPYTER")},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=BOUND,
         check=False,
     )
     assert (done.returncode, "fast" in done.stdout) == (0, True), done.stderr
@@ -403,7 +405,7 @@ async def test_the_hub_leaves_no_process_when_it_stops_a_server(hub):
         pid = int(answer["result"]["content"][0]["text"])
         assert psutil.pid_exists(pid)
         assert hub.ask("DELETE", "users/bob/server")[0] in (202, 204)
-        wait_until(lambda: not psutil.pid_exists(pid), 30, "the end of the MCP server")
+        wait_until(lambda: not psutil.pid_exists(pid), what="the end of the MCP server")
 
 
 @pytest.mark.chromium

@@ -14,7 +14,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 
 from mcp_ws_ide.client import websocket_transport
-from tests.conftest import until
+from tests.conftest import BOUND, until
 from tests.interop.conftest import need
 
 MODERN = "2026-07-28"
@@ -47,7 +47,7 @@ def client(servers, link: str, name: str, mode: str, **options: Any) -> Client:
     if link == "websocket":
         transport: Any = websocket_transport(servers.endpoint(name), token=servers.token)
     else:
-        http = httpx2.AsyncClient(headers={"Authorization": f"Bearer {servers.token}"}, timeout=30)
+        http = httpx2.AsyncClient(headers={"Authorization": f"Bearer {servers.token}"}, timeout=BOUND)
         transport = streamable_http_client(f"{servers.url}mcp-ws/servers/{name}", http_client=http)
     callbacks = {"elicitation_callback": elicit, "sampling_callback": sample, "list_roots_callback": roots}
     return Client(transport, mode=mode, **{**callbacks, **options})
@@ -121,7 +121,7 @@ async def test_a_modern_subscription_hears_of_changes_made_by_another_client(ser
         client(servers, link, "demo", MODERN) as listener,
         client(servers, link, "demo", MODERN) as other,
     ):
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(BOUND):
             async with listener.listen(
                 tools_list_changed=True, resource_subscriptions=["demo://counter"]
             ) as events:

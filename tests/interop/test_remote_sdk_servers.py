@@ -42,7 +42,7 @@ def serve() -> Iterator[Callable[[str, str], str]]:
             with socket.socket() as attempt:
                 return attempt.connect_ex(("127.0.0.1", port)) == 0
 
-        wait_until(listens, 30, "that the server listens")
+        wait_until(listens, what="that the server listens")
         return f"http://127.0.0.1:{port}/{'mcp' if kind == 'http' else 'sse'}"
 
     yield start

@@ -16,6 +16,7 @@ import pytest
 from mcp_ws_ide.config.spec import ServerSpec
 from mcp_ws_ide.transports.oauth import Authorizations
 from mcp_ws_ide.transports.remote import AuthorizationMissing
+from tests.conftest import BOUND
 
 Answers = Callable[[str], dict[str, tuple[int, dict[str, str], str]]]
 
@@ -49,7 +50,7 @@ def far(origin: str, **changed: Any) -> ServerSpec:
 
 async def refusal(directory: Path, answers: Answers, **changed: Any) -> str:
     authorizations = Authorizations(directory, lambda: "http://localhost:8888/", 5)
-    async with serve(answers) as (origin, _), httpx2.AsyncClient() as client:
+    async with serve(answers) as (origin, _), httpx2.AsyncClient(timeout=BOUND) as client:
         spec = far(origin, **changed)
         with pytest.raises(AuthorizationMissing) as refused:
             await authorizations.of(spec, "me").send(client, httpx2.Request("POST", str(spec.url)))
@@ -116,7 +117,7 @@ async def test_a_token_is_good_for_the_address_client_and_user_that_it_was_got_w
     async with (
         serve(lambda _: {"/mcp": (200, {}, "")}) as (origin, heads),
         serve(lambda _: {"/mcp": (200, {}, "")}) as (other, others),
-        httpx2.AsyncClient() as client,
+        httpx2.AsyncClient(timeout=BOUND) as client,
     ):
         storage = Authorizations(tmp_path / "oauth", lambda: "http://a/", 5).of(far(origin), "me")._storage
         storage.stored.tokens = {"access_token": "s3cret"}
