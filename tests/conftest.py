@@ -96,7 +96,7 @@ def free_port() -> int:
 
 
 async def interrupt(process: asyncio.subprocess.Process) -> int:
-    """Send a child SIGINT and return its exit code; one that goes on is killed, and a failure."""
+    """Send a child SIGINT and return its exit code; kill it and fail if it does not exit."""
     process.send_signal(signal.SIGINT)
     try:
         return await asyncio.wait_for(process.wait(), BOUND)
@@ -293,7 +293,7 @@ class NoRedirect(urllib.request.HTTPRedirectHandler):
 
 @pytest.fixture(scope="session", autouse=True)
 def nothing_left() -> Iterator[None]:
-    """Every process that the tests start has ended when they have, also those that nobody waits for."""
+    """At the end of the tests, every process that they started has exited, waited for or not."""
     mark = f"MCP_WS_TESTS_{os.getpid()}"
     os.environ[mark] = "1"
 

@@ -1,4 +1,4 @@
-"""POSTs whose head was admitted a moment ago (admissions.py): shorter, and no less strict."""
+"""POSTs whose head was admitted a moment ago (admissions.py): faster, and no less strict."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def served(jupyter: Jupyter) -> tuple[int, int]:
 
 @pytest.fixture
 async def http(jupyter) -> AsyncIterator[Http]:
-    """A client nobody else shares a head with, and that keeps no cookie."""
+    """A client whose head no other client shares, and that keeps no cookie."""
     jar = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
     async with httpx.AsyncClient(timeout=BOUND, cookies=jar) as client:
         http = Http(jupyter, client)
@@ -41,7 +41,7 @@ async def http(jupyter) -> AsyncIterator[Http]:
             await client.delete(http.url, headers=http.headers)
 
 
-async def test_the_second_call_goes_the_short_way_and_is_answered_alike(http, jupyter):
+async def test_the_second_call_is_admitted_by_the_first_and_answered_alike(http, jupyter):
     await http.initialize()
     before = served(jupyter)
     fields = {"Content-Type", "X-Content-Type-Options", "Content-Security-Policy", "Server", "Mcp-Session-Id"}
@@ -61,7 +61,7 @@ async def test_the_second_call_goes_the_short_way_and_is_answered_alike(http, ju
     assert [after - start for start, after in zip(before, served(jupyter), strict=True)] == [3, 3]
 
 
-async def test_a_modern_call_and_a_silent_one_go_the_short_way_too(http, jupyter):
+async def test_a_modern_call_and_a_slow_one_are_admitted_too(http, jupyter):
     await http.modern(1, "tools/list")
     before = served(jupyter)
     answer = await http.modern("x", "tools/call", {"name": "echo", "arguments": {"text": "x"}})
@@ -71,7 +71,7 @@ async def test_a_modern_call_and_a_silent_one_go_the_short_way_too(http, jupyter
     assert [after - start for start, after in zip(before, served(jupyter), strict=True)] == [0, 2]
 
 
-async def test_a_traced_call_goes_the_short_way_too(http, jupyter):
+async def test_a_traced_call_is_admitted_too(http, jupyter):
     before = served(jupyter)
     for number in range(3):
         trace = f"00-4bf92f3577b34da6a3ce929d0e0e4736-{number:016x}-01"
@@ -79,7 +79,7 @@ async def test_a_traced_call_goes_the_short_way_too(http, jupyter):
     assert [after - start for start, after in zip(before, served(jupyter), strict=True)] == [1, 2]
 
 
-async def test_what_is_wrong_with_a_message_is_said_on_the_short_way_too(http, jupyter):
+async def test_an_admitted_message_is_validated_too(http, jupyter):
     await http.modern(1, "tools/list")
     before = served(jupyter)
     assert (await http.post("{")).json()["error"]["code"] == -32700
@@ -94,7 +94,7 @@ async def test_what_is_wrong_with_a_message_is_said_on_the_short_way_too(http, j
     assert [after - start for start, after in zip(before, served(jupyter), strict=True)] == [0, 6]
 
 
-async def test_no_other_head_profits_from_an_admission(http, jupyter):
+async def test_an_admission_covers_no_other_head(http, jupyter):
     for _ in range(2):
         assert (await http.modern(1, "tools/list")).status_code == 200
     assert (await http.modern(1, "tools/list", Authorization="Bearer wrong")).status_code in (401, 403)
@@ -114,7 +114,7 @@ async def test_pages_are_checked_each_time(http, jupyter):
     assert [after - start for start, after in zip(before, served(jupyter), strict=True)] == [4, 0]
 
 
-async def test_a_client_that_returns_jupyters_cookie_goes_the_short_way_too(jupyter):
+async def test_a_client_that_returns_jupyters_cookie_is_admitted_too(jupyter):
     """As the Python SDK's does."""
     async with httpx.AsyncClient(timeout=BOUND) as client:
         http = Http(jupyter, client)
@@ -136,15 +136,15 @@ async def test_a_revoked_gateway_token_is_refused_at_once(http, jupyter):
     assert (await http.modern(1, "tools/list")).status_code == 401
 
 
-async def test_a_ticket_is_good_once(http, jupyter):
+async def test_a_ticket_is_never_admitted_again(http, jupyter):
     ticket = jupyter.rest("POST", "tickets", {"server": "fast"})[1]["ticket"]
     del http.headers["Authorization"]
     http.url += f"?ticket={ticket}"
     assert [(await http.modern(1, "tools/list")).status_code for _ in range(2)] == [200, 401]
 
 
-async def test_an_admission_ends(http, jupyter):
-    """Whoever loses the right keeps it no longer than that."""
+async def test_an_admission_expires(http, jupyter):
+    """A user who loses the permission keeps it no longer than that."""
     await http.modern(1, "tools/list")
     before = served(jupyter)[0]
     async with asyncio.timeout(ADMITTED_FOR + 5):
@@ -162,7 +162,7 @@ def test_a_body_that_ends_just_after_its_admission_is_taken(expired, holds):
     assert not Admissions(lambda token: False).still_holds(admission, BODY_SECONDS)
 
 
-async def test_a_client_that_leaves_ends_its_exchange_on_the_short_way_too(http, jupyter):
+async def test_a_client_that_disconnects_ends_its_admitted_exchange_too(http, jupyter):
     await http.modern(1, "tools/list")
     with pytest.raises(httpx.ReadTimeout):
         arguments = {"name": "slow", "arguments": {"steps": 1, "delay": 30}}
@@ -176,7 +176,7 @@ async def test_a_client_that_leaves_ends_its_exchange_on_the_short_way_too(http,
     await until(lambda: not working(), what="the end of the exchange")
 
 
-async def test_a_body_that_takes_its_time_is_admitted_by_what_holds_when_it_is_whole(http, jupyter):
+async def test_a_slow_body_is_admitted_by_the_rules_at_its_end(http, jupyter):
     minted = jupyter.rest("POST", "tokens", {"servers": ["fast"]})[1]
     http.headers["Authorization"] = f"Bearer {minted['token']}"
     await http.modern(1, "tools/list")

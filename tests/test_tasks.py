@@ -7,7 +7,7 @@ import asyncio
 from mcp_ws_ide.tasks import TaskGroupOwner, Turnstile
 
 
-async def test_a_failing_task_is_logged_and_its_siblings_live(caplog):
+async def test_a_failing_task_is_logged_and_its_siblings_continue(caplog):
     owner, done = TaskGroupOwner(), asyncio.Event()
 
     async def fail() -> None:
@@ -45,7 +45,7 @@ async def test_a_storm_passes_a_few_at_a_time_and_in_order():
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def test_who_comes_alone_does_not_wait():
+async def test_a_single_caller_does_not_wait():
     stile = Turnstile(1)
     for _ in range(3):
         task = asyncio.ensure_future(stile.enter())

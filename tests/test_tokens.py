@@ -55,7 +55,7 @@ def test_only_its_owner_revokes_a_token(tmp_path, clock):
     assert store.find(secret) is token
 
 
-def test_an_unreadable_file_is_said_and_ignored(tmp_path, caplog):
+def test_an_unreadable_file_is_logged_and_ignored(tmp_path, caplog):
     path = tmp_path / "t.json"
     path.write_text("{broken")
     assert TokenStore(path).of("me") == []
@@ -71,7 +71,7 @@ def test_a_planted_link_is_not_followed(tmp_path, clock):
     assert victim.read_text() == "precious"
 
 
-def test_a_ticket_opens_its_server_once_and_in_time(clock):
+def test_a_ticket_opens_its_server_once_before_it_expires(clock):
     store = TicketStore(clock)
     once, late = store.issue("me", "Me", "a", CREDENTIAL), store.issue("me", "Me", "a", CREDENTIAL)
     assert store.redeem(once, "a").principal == "me"

@@ -1,4 +1,4 @@
-"""Jupyter on a Unix socket (``--sock``) has no address for MCP clients: everything says so, and nothing invents one."""
+"""Jupyter on a Unix socket (``--sock``) has no address for MCP clients: every command reports that, and none invents an address."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TOKEN = "test-token-0123456789"
 
 
 class OnSocket:
-    """A Jupyter server on a socket, and the environment of whoever works beside it."""
+    """A Jupyter server on a socket, and the environment for commands beside it."""
 
     def __init__(self, home: Path) -> None:
         configuration = home / "mcp.json"
@@ -90,14 +90,14 @@ def on_socket(tmp_path_factory) -> Iterator[OnSocket]:
         ("inspector.cli", ["tail"]),
     ],
 )
-def test_commands_say_that_a_port_is_needed(on_socket, module, arguments):
+def test_commands_report_that_a_port_is_needed(on_socket, module, arguments):
     done = on_socket.run(module, *arguments)
     assert done.returncode == 1
     assert f"only on the Unix socket {on_socket.path}" in done.stderr
     assert "TCP port" in done.stderr
 
 
-def test_the_client_says_that_a_port_is_needed(on_socket):
+def test_the_client_reports_that_a_port_is_needed(on_socket):
     record = json.loads(next(on_socket.path.parent.glob("RUNTIME/jpserver-*.json")).read_text())
     with pytest.raises(ConnectError, match="TCP port"):
         connect("fast", url=record["url"])
@@ -120,9 +120,7 @@ def test_a_server_with_a_port_is_found_before_a_newer_one_on_a_socket(tmp_path, 
         ("localhost", {"X-Forwarded-For": "10.0.0.1"}, "http://localhost/mcp-ws/servers/fast"),
     ],
 )
-def test_an_entry_is_given_only_where_something_stands_before_the_socket(
-    on_socket, asked_at, headers, address
-):
+def test_an_entry_is_given_only_if_a_proxy_is_in_front_of_the_socket(on_socket, asked_at, headers, address):
     tokens = len(on_socket.http.get("http://localhost/mcp-ws/api/tokens").json()["tokens"])
     answer = on_socket.http.post(
         "http://localhost/mcp-ws/api/servers/fast/entry",

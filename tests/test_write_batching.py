@@ -1,4 +1,4 @@
-"""Writers share a turn of the event loop, and do not wait for company that does not come."""
+"""Writers share a turn of the event loop, and a single writer does not wait for others."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from mcp_ws_ide.write_batching import AT_ONCE, LONE_TURNS, Turns
 
 
 class Writer:
-    """Queues messages as a link does, and remembers what left in one write."""
+    """Queues messages as a link does, and records the messages of each write."""
 
     def __init__(self, turns: Turns) -> None:
         self.turns = turns
@@ -37,7 +37,7 @@ async def a_turn() -> None:
     await ready
 
 
-async def test_messages_of_one_turn_leave_in_one_write_a_writer():
+async def test_messages_of_one_turn_leave_in_one_write_per_writer():
     turns = Turns(asyncio.get_running_loop())
     one, other = Writer(turns), Writer(turns)
     for number in range(3):
@@ -48,7 +48,7 @@ async def test_messages_of_one_turn_leave_in_one_write_a_writer():
     assert one.writes == other.writes == [[0, 1, 2]]
 
 
-async def test_messages_that_come_one_by_one_soon_leave_at_once_and_a_turn_is_looked_at_now_and_then():
+async def test_single_messages_are_soon_written_at_once_and_a_turn_is_sampled_now_and_then():
     turns = Turns(asyncio.get_running_loop())
     writer = Writer(turns)
     waited = 0
@@ -60,7 +60,7 @@ async def test_messages_that_come_one_by_one_soon_leave_at_once_and_a_turn_is_lo
     assert LONE_TURNS < waited <= 2 * LONE_TURNS
 
 
-async def test_company_ends_the_haste():
+async def test_several_messages_in_one_turn_end_immediate_writing():
     turns = Turns(asyncio.get_running_loop())
     one, other = Writer(turns), Writer(turns)
     for number in range(LONE_TURNS):

@@ -1,4 +1,4 @@
-"""Choosing a transport: what a network lets through is used, and what was chosen is said."""
+"""Choosing a transport: the client uses one that the network lets through, and reports it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ NETWORKS = {
 
 
 def locations(jupyter: Jupyter) -> str:
-    """A server block for each network, told apart by the first part of the path."""
+    """A server block for each network, distinguished by the first part of the path."""
     blocks = []
     for number, (answers, upgrade, _) in enumerate(NETWORKS.values()):
         blocks.append(
@@ -78,7 +78,7 @@ def url_through(proxy: Nginx, network: str, server: str = "demo") -> str:
 
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
-async def test_it_works_on_every_network_and_says_how(own, networks, network, mode):
+async def test_it_works_on_every_network_and_reports_the_transport(own, networks, network, mode):
     states: list = []
     url = url_through(networks, network)
     async with connect(url, token=own.token, mode=mode, on_state=states.append) as client:
@@ -107,9 +107,7 @@ async def test_it_works_on_every_network_and_says_how(own, networks, network, mo
         (403, "", "403"),
     ],
 )
-async def test_an_answer_that_is_no_stream_of_the_gateways_is_no_reason_to_use_http(
-    own, tmp_path, status, kind, words
-):
+async def test_a_foreign_response_to_the_probe_does_not_select_http(own, tmp_path, status, kind, words):
     probe = f"location /mcp-ws/servers/demo/probe {{ default_type '{kind}'; return {status} ''; }}"
     rest = f"location / {{ proxy_pass http://127.0.0.1:{own.port}; proxy_set_header Host $http_host; }}"
     proxy = Nginx(f"server {{ listen 127.0.0.1:PORT; {probe} {rest} }}", tmp_path)
@@ -124,7 +122,7 @@ async def test_an_answer_that_is_no_stream_of_the_gateways_is_no_reason_to_use_h
         proxy.stop()
 
 
-async def test_the_order_is_the_callers(own, networks):
+async def test_the_caller_determines_the_order(own, networks):
     transport = negotiating_transport(
         url_through(networks, "blocks upgrade", "fast"),
         transports=("websocket", "poll", "http"),
@@ -136,7 +134,7 @@ async def test_the_order_is_the_callers(own, networks):
         assert "405" in transport.negotiated.refused["websocket"]
 
 
-async def test_refusals_are_not_taken_for_a_bad_network(own):
+async def test_a_refusal_does_not_count_as_a_bad_network(own):
     url = f"{own.url}mcp-ws/servers/demo"
     with pytest.raises(Unauthorized, match="401"):
         async with negotiating_transport(url, token="wrong"):
@@ -149,7 +147,7 @@ async def test_refusals_are_not_taken_for_a_bad_network(own):
             pass
 
 
-async def test_a_server_that_cannot_start_is_said_before_its_transport_is_chosen(make_jupyter):
+async def test_a_server_that_cannot_start_is_reported_before_a_transport_is_chosen(make_jupyter):
     jupyter = make_jupyter({"off": {**FAST_SERVER, "disabled": True}})
     with pytest.raises(ConnectError, match=r"^http, websocket, poll: [^;]*502.*switched off"):
         async with connect(f"{jupyter.url}mcp-ws/servers/off", token=jupyter.token):
@@ -164,8 +162,8 @@ async def test_a_slash_at_the_end_of_the_address_changes_nothing(own, transport)
 
 
 @pytest.mark.parametrize("transports", [None, ("websocket", "poll"), ("poll",)])
-async def test_an_address_with_tls_for_a_port_without_is_said_at_once(own, transports):
-    """Jupyter waits for the rest of what it takes for a request, and so would we."""
+async def test_tls_toward_a_port_without_tls_is_reported_at_once(own, transports):
+    """Jupyter waits for the rest of a request that never comes, and a client without a bound would wait for ever."""
     url = f"wss://127.0.0.1:{own.port}/mcp-ws/servers/fast"
     options = {"open_timeout": 3.0, "token": own.token}
     entering = (
@@ -181,7 +179,7 @@ async def test_an_address_with_tls_for_a_port_without_is_said_at_once(own, trans
 @pytest.mark.parametrize(
     "answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"", b"\x15\x03\x01\x00\x02\x02\x0a"]
 )
-async def test_a_port_that_refuses_http_is_not_said_to_be_without_tls(answer):
+async def test_a_port_that_refuses_http_is_not_reported_as_a_port_without_tls(answer):
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(100)
         writer.write(answer)
@@ -195,12 +193,12 @@ async def test_a_port_that_refuses_http_is_not_said_to_be_without_tls(answer):
     assert "without TLS" not in str(refused.value)
 
 
-def test_no_transport_at_all_is_not_taken_for_the_default():
+def test_an_empty_list_of_transports_is_not_the_default():
     with pytest.raises(ConnectError, match="transports"):
         connect("http://host/x", transports=())
 
 
-async def test_where_nothing_works_every_reason_is_given(unused_tcp_port):
+async def test_if_no_transport_works_every_reason_is_reported(unused_tcp_port):
     with pytest.raises(ConnectError, match=r"http, poll: .*reached.*websocket: .*reached"):
         async with connect(f"http://127.0.0.1:{unused_tcp_port}/mcp-ws/servers/x", token="t"):
             pass
@@ -217,7 +215,7 @@ async def test_where_nothing_works_every_reason_is_given(unused_tcp_port):
         ("http://h:99999/", ("http",)),
     ],
 )
-def test_what_cannot_be_negotiated_is_said_at_once(url, transports):
+def test_options_that_cannot_be_negotiated_are_refused_at_once(url, transports):
     with pytest.raises(ConnectError, match=r"address|transports"):
         negotiating_transport(url, transports=transports)
 
@@ -232,7 +230,7 @@ def test_what_cannot_be_negotiated_is_said_at_once(url, transports):
         "ws://h:x/y?token=s3cret",
     ],
 )
-def test_an_address_that_none_can_be_is_a_connect_error_everywhere(url):
+def test_an_invalid_address_raises_a_connect_error_everywhere(url):
     for attempt in (connect, websocket_transport, lambda given: negotiating_transport(f"http{given[2:]}")):
         with pytest.raises(ConnectError, match=r"is not a valid address.*65535") as refused:
             attempt(url)
@@ -262,7 +260,7 @@ async def test_a_poll_session_survives_cuts_and_runs_each_call_once(own, mode):
 
 
 class OnlyGreetings(RequestHandler):
-    """A proxy that, once told so, lets a link begin and nothing else pass."""
+    """A proxy that, once switched, lets a link open but passes nothing else."""
 
     def initialize(self, target: str, state: dict) -> None:
         self.target, self.state = target, state
@@ -284,7 +282,7 @@ class OnlyGreetings(RequestHandler):
         self.write(answer.body)
 
 
-async def test_links_that_carry_only_their_greeting_are_attempts_and_come_to_an_end(own):
+async def test_links_that_carry_only_the_greeting_count_as_failed_attempts(own):
     states: list = []
     network = {"closed": False}
     target = f"{own.url}mcp-ws/servers/fast/poll"
@@ -308,7 +306,7 @@ async def test_links_that_carry_only_their_greeting_are_attempts_and_come_to_an_
         own.rest("DELETE", f"sessions/{session['id']}")
 
 
-async def test_a_link_that_carries_again_begins_to_count_anew(own):
+async def test_a_link_that_carries_messages_resets_the_count_of_attempts(own):
     states: list = []
     options = {"transports": ("poll",), "reconnect": FAST, "on_state": states.append, "token": own.token}
     async with ChaosLink(own.port, 3) as network:
@@ -344,7 +342,7 @@ async def test_the_shutdown_of_the_gateway_reaches_a_polling_client(make_jupyter
     assert "1012" in states[-1].reason
 
 
-async def test_a_message_that_a_proxy_refuses_ends_a_poll_session_in_words(own, tmp_path):
+async def test_a_message_that_a_proxy_refuses_ends_a_poll_session_with_a_reason(own, tmp_path):
     rest = f"location / {{ proxy_pass http://127.0.0.1:{own.port}; proxy_set_header Host $http_host; }}"
     proxy = Nginx(f"server {{ listen 127.0.0.1:PORT; client_max_body_size 1m; {rest} }}", tmp_path)
     states: list = []

@@ -75,7 +75,7 @@ async def test_a_message_above_the_gateways_limit_fails_alone(make_jupyter, tran
         assert len(jupyter.rest("GET", "sessions")[1]["sessions"]) == 1
 
 
-async def test_states_are_told_as_an_iterator_too(jupyter):
+async def test_states_are_available_as_an_iterator_too(jupyter):
     async with ChaosLink(jupyter.port, 1) as link:
         transport = websocket_transport(through(jupyter, link), token=jupyter.token, reconnect=FAST)
         async with transport:
@@ -143,7 +143,7 @@ async def test_giving_up_ends_every_request_with_its_outcome_and_one_error(make_
     assert names(states).count("Lost") == 1
 
 
-async def test_a_gateway_that_restarts_is_found_again_by_modern_clients(make_jupyter, tmp_path):
+async def test_modern_clients_reconnect_after_a_restart_of_the_gateway(make_jupyter, tmp_path):
     first = make_jupyter({"demo": DEMO})
     states: list = []
     policy = Reconnect(first_delay=0.05, max_delay=0.3, give_up_after=60)
@@ -166,7 +166,7 @@ async def test_a_gateway_that_restarts_is_found_again_by_modern_clients(make_jup
     assert names(states).count("Connected") == 2
 
 
-async def test_a_legacy_session_that_is_gone_is_lost_in_words(make_jupyter):
+async def test_a_legacy_session_that_is_gone_ends_with_a_reason(make_jupyter):
     jupyter = make_jupyter({"fast": FAST_SERVER}, "--MCPWebSocketApp.grace=0")
     async with ChaosLink(jupyter.port, 1) as link:
         transport = websocket_transport(through(jupyter, link, "fast"), token=jupyter.token, reconnect=FAST)
@@ -184,7 +184,7 @@ async def test_a_legacy_session_that_is_gone_is_lost_in_words(make_jupyter):
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
-async def test_refusals_that_cannot_heal_do_not_loop(jupyter, status):
+async def test_permanent_refusals_do_not_cause_a_loop(jupyter, status):
     attempts = []
 
     async def once(link):
@@ -211,7 +211,7 @@ async def test_refusals_that_cannot_heal_do_not_loop(jupyter, status):
 
 
 @pytest.mark.parametrize("code", [1000, 1002, 1009, 4403, 4409])
-async def test_ends_that_would_repeat_themselves_do_not_loop(code):
+async def test_close_codes_that_would_repeat_themselves_do_not_cause_a_loop(code):
     attempts = []
 
     async def once(link):
@@ -268,7 +268,7 @@ async def test_a_plain_server_works_visibly_without_resume():
 
 
 @pytest.mark.parametrize("knows", ["mcp", None])
-async def test_servers_that_refuse_the_offer_are_asked_for_less(knows):
+async def test_servers_that_refuse_the_offer_get_a_smaller_one(knows):
     offers: list[str] = []
 
     def picky(connection, request):
@@ -293,8 +293,8 @@ async def test_servers_that_refuse_the_offer_are_asked_for_less(knows):
 
 
 @pytest.mark.parametrize("scheme", ["ws", "http"])
-async def test_leaving_is_prompt_and_proper_while_nobody_reads_what_has_come(jupyter, scheme):
-    """Far more has come than the session's queue and the socket's hold."""
+async def test_leaving_is_prompt_and_orderly_while_received_messages_are_not_read(jupyter, scheme):
+    """Far more has arrived than the queues of session and socket hold."""
     options = {"token": jupyter.token, "reconnect": FAST}
     if scheme == "ws":
         entered = websocket_transport(jupyter.endpoint("fast"), **options)
@@ -333,7 +333,7 @@ async def test_leaving_while_disconnected_does_not_hang(jupyter):
                 await until(lambda: isinstance(states[-1], Reconnecting))
 
 
-async def test_a_token_may_be_fetched_anew_for_each_link(jupyter):
+async def test_a_fresh_token_may_be_fetched_for_each_link(jupyter):
     given: list[str] = []
 
     def fresh() -> str:
@@ -350,7 +350,7 @@ async def test_a_token_may_be_fetched_anew_for_each_link(jupyter):
     assert len(given) == 2
 
 
-async def test_connect_passes_the_policy_on(jupyter):
+async def test_connect_passes_the_reconnect_policy_on(jupyter):
     states: list = []
     async with (
         ChaosLink(jupyter.port, 1) as link,
@@ -375,7 +375,7 @@ def test_delays_grow_with_full_jitter_up_to_the_cap():
     assert policy.delay(5, lambda: 0.0) == 0
 
 
-async def test_a_token_that_cannot_be_had_is_a_failed_attempt(jupyter):
+async def test_a_failure_to_fetch_a_token_is_a_failed_attempt(jupyter):
     given: list[int] = []
 
     def token() -> str:
@@ -422,7 +422,7 @@ async def test_an_attempt_that_takes_too_long_leaves_the_session_alone():
     server.close()
 
 
-async def test_giving_up_is_in_time_and_answers_what_could_not_even_be_queued():
+async def test_giving_up_is_punctual_and_fails_sends_that_wait_for_the_queue():
     opened = '{"mcp.ws":"opened","session":"s","token":"t","grace":60,"window":{"frames":16,"bytes":2000}}'
     links = 0
 
@@ -452,7 +452,7 @@ async def test_giving_up_is_in_time_and_answers_what_could_not_even_be_queued():
     server.close()
 
 
-async def test_a_plain_server_that_comes_back_gets_what_waited_for_room(jupyter):
+async def test_a_plain_server_that_comes_back_gets_sends_that_waited_for_the_queue(jupyter):
     requests: list[str] = []
     refuse = False
 
@@ -492,7 +492,7 @@ async def test_a_plain_server_that_comes_back_gets_what_waited_for_room(jupyter)
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
-async def test_a_server_that_never_answers_is_given_up_with_words(make_jupyter, mode):
+async def test_a_server_that_never_answers_is_given_up_with_a_reason(make_jupyter, mode):
     mute = {"command": sys.executable, "args": ["-I", "-S", "-c", "import sys; sys.stdin.read()"]}
     jupyter = await asyncio.to_thread(make_jupyter, {"mute": mute}, "--MCPWebSocketApp.probe_timeout=0.1")
     async with asyncio.timeout(BOUND):

@@ -1,4 +1,4 @@
-"""``mcp-ws-connect``: whoever launches it sees a stdio server that survives cuts."""
+"""``mcp-ws-connect``: the program that launches it sees a stdio server that survives cuts."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def run(
     )
 
 
-def test_it_starts_without_what_takes_long_to_import():
+def test_it_starts_without_slow_imports():
     found = (
         "import sys, mcp_ws_ide.client.shim; print(*({'mcp', 'mcp_types', 'pydantic'} & sys.modules.keys()))"
     )
@@ -103,7 +103,7 @@ def test_a_person_in_a_terminal_learns_that_it_is_connected_and_what_it_expects(
     assert run(jupyter, "fast").stderr == "", "a client that starts it knows what it does"
 
 
-def test_mistakes_end_in_words(jupyter):
+def test_mistakes_end_with_a_message(jupyter):
     for arguments, code, word in (
         (["nope"], 1, "is not configured"),
         (["no/name"], 2, "server name"),
@@ -233,7 +233,7 @@ def test_a_signal_ends_the_session_at_once(jupyter, number):
 
 @pytest.fixture
 def launched(jupyter):
-    """It, with pipes, connected; and what sends it a call whose answer has ``size`` bytes."""
+    """The connected command with pipes, and a function that sends it a call whose response has ``size`` bytes."""
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     process = subprocess.Popen([*COMMAND, "fast"], env=jupyter.environment, **pipes)
 
@@ -250,7 +250,7 @@ def launched(jupyter):
         process.kill()
 
 
-def test_the_end_of_stdin_is_heard_also_while_nobody_reads_stdout(launched):
+def test_the_end_of_stdin_is_noticed_even_while_stdout_is_not_read(launched):
     process, call = launched
     for number in range(1, 41):
         call(number, 100_000)
@@ -258,7 +258,7 @@ def test_the_end_of_stdin_is_heard_also_while_nobody_reads_stdout(launched):
     assert process.wait(LAST_ANSWERS + LAST_LINES + 15) == 1, "not everything could be said"
 
 
-def test_what_comes_when_stdin_has_ended_is_whole_for_who_reads_late(launched):
+def test_a_slow_reader_gets_everything_that_arrives_after_the_end_of_stdin(launched):
     process, call = launched
     for number in range(1, 41):
         call(number, 100_000)
@@ -267,7 +267,7 @@ def test_what_comes_when_stdin_has_ended_is_whole_for_who_reads_late(launched):
     assert process.wait(BOUND) == 0
 
 
-def test_it_ends_when_nobody_reads_stdout_any_more_also_while_idle(jupyter, launched):
+def test_it_ends_when_stdout_is_closed_even_while_idle(jupyter, launched):
     process, _ = launched
     before = jupyter.rest("GET", "health")[1]["sessions"]
     process.stdout.close()
@@ -277,7 +277,7 @@ def test_it_ends_when_nobody_reads_stdout_any_more_also_while_idle(jupyter, laun
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
-def test_a_full_disk_is_said_in_words(jupyter):
+def test_a_full_disk_is_reported(jupyter):
     request = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"_meta": MODERN}})
     with open("/dev/full", "wb") as full:
         done = subprocess.run(
@@ -312,8 +312,8 @@ def test_stdin_may_be_a_file_or_nothing(jupyter, tmp_path):
 
 
 @pytest.mark.parametrize(("era", "transport"), [("modern", "poll"), ("legacy", "websocket")])
-def test_what_a_lost_session_leaves_open_is_answered_in_words(make_jupyter, era, transport):
-    """The gateway was killed with the call; another one, which knows nothing of it, stands in its place."""
+def test_open_requests_of_a_lost_session_are_answered_with_an_error(make_jupyter, era, transport):
+    """The gateway is killed during the call; another one, without its sessions, takes its port."""
     first = make_jupyter({"fast": FAST_SERVER})
     process = subprocess.Popen(
         [*COMMAND, "--transport", transport, first.endpoint("fast")],

@@ -39,7 +39,7 @@ def address(server) -> str:
         (200, ConnectError),
     ],
 )
-async def test_refusals_are_errors_in_words_without_the_token(status, error):
+async def test_refusals_raise_errors_without_the_token(status, error):
     server = await refusing(status, '{"message": "the reason"}')
     with pytest.raises(error) as caught:
         async with websocket_transport(address(server), token=SECRET):
@@ -49,7 +49,7 @@ async def test_refusals_are_errors_in_words_without_the_token(status, error):
     server.close()
 
 
-async def test_unreachable_and_wrong_addresses_are_errors_in_words():
+async def test_unreachable_and_wrong_addresses_raise_errors_with_a_reason():
     for url in ("ws://127.0.0.1:9/x", "http://127.0.0.1/x", "ws://127.0.0.1:1/" + SECRET):
         with pytest.raises(ConnectError):
             async with websocket_transport(url, open_timeout=5):
@@ -81,7 +81,7 @@ async def test_no_close_code_crashes_the_client(code):
     server.close()
 
 
-async def test_an_error_of_the_body_comes_out_as_it_is():
+async def test_an_error_of_the_body_is_raised_unchanged():
     server = await serve(lambda link: link.wait_closed(), "127.0.0.1", 0)
     with pytest.raises(KeyError):
         async with websocket_transport(address(server)):
@@ -116,7 +116,7 @@ async def test_leaving_closes_with_1000_also_when_cancelled():
     assert codes == [1000, 1000]
 
 
-async def test_a_message_that_cannot_be_parsed_is_handed_over_as_an_exception():
+async def test_a_message_that_cannot_be_parsed_is_received_as_an_exception():
     async def nonsense(link):
         await link.send("{nonsense")
         await link.wait_closed()
@@ -127,7 +127,7 @@ async def test_a_message_that_cannot_be_parsed_is_handed_over_as_an_exception():
     server.close()
 
 
-async def test_headers_that_a_proxy_asks_for_are_sent(jupyter):
+async def test_headers_for_a_proxy_are_sent(jupyter):
     credential = {"Authorization": f"Bearer {jupyter.token}"}
     async with connect(jupyter.endpoint("fast"), headers=credential) as client:
         assert (await client.list_tools()).tools

@@ -27,7 +27,7 @@ def test_a_file_that_changed_after_it_was_read_is_not_overwritten_and_nothing_is
 
 
 @pytest.mark.parametrize("data", [b"", b"\n", b"\xef\xbb\xbf"])
-def test_a_file_with_nothing_in_it_is_as_good_as_none_and_still_told_from_it(tmp_path, data):
+def test_an_empty_file_is_distinguished_from_a_missing_one(tmp_path, data):
     path = tmp_path / "mcp.json"
     path.write_bytes(data)
     file = DefinitionFile(str(path), lambda data: sha256(data).hexdigest())

@@ -1,4 +1,4 @@
-"""Changing the user's own file, where the write is cut off; the rest is asked over REST (handlers/test_editor.py)."""
+"""Interrupted writes of the user's own file; handlers/test_editor.py tests the rest over REST."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def slow(tmp_path):
     slow.go_on.set()
 
 
-async def test_a_save_that_is_cancelled_while_it_writes_starts_nothing_without_a_consent(slow):
+async def test_a_save_cancelled_while_it_writes_starts_nothing_without_consent(slow):
     assert slow.load().servers["s"].disabled_reason is None, "nobody has to agree to what was written by hand"
     saving = slow.begin()
     await until(slow.writing.is_set)
@@ -76,7 +76,7 @@ async def test_a_save_that_is_cancelled_while_it_writes_starts_nothing_without_a
     assert waiting.disabled_reason is not None
 
 
-async def test_who_saves_next_waits_until_a_cancelled_save_has_been_written(slow):
+async def test_the_next_save_waits_until_a_cancelled_one_has_been_written(slow):
     first = slow.begin()
     await until(slow.writing.is_set)
     second = slow.begin()
@@ -89,7 +89,7 @@ async def test_who_saves_next_waits_until_a_cancelled_save_has_been_written(slow
     assert slow.load().servers["s"].consent is not None
 
 
-async def test_a_write_that_fails_leaves_the_consent_as_it_was(slow):
+async def test_a_failed_write_leaves_the_consent_unchanged(slow):
     saving = slow.begin()
     await until(slow.writing.is_set)
     slow.path.write_text(json.dumps({"mcpServers": {"s": {"command": "false"}}}))

@@ -243,7 +243,7 @@ def test_a_remote_server_of_jupyter_ai_keeps_its_headers(tmp_path):
     assert dict(configuration.servers["a"].headers) == {"K": "v"}
 
 
-def test_our_own_settings_are_taken_over(tmp_path):
+def test_the_settings_of_mcp_ws_are_applied(tmp_path):
     ours = {"idle_timeout": 0.5, "max_message_bytes": 2048, "sharing": "auto", "bridge": True, "prewarm": 0}
     configuration = load(tmp_path, {"mcpServers": {"a": {"command": "x", "mcp_ws": ours}}})
     assert configuration.problems == []

@@ -42,7 +42,7 @@ def files(draw: Any) -> str:
 
 
 @given(files(), NAMES, ENTRIES)
-def test_a_change_means_that_one_change_and_keeps_the_rest_of_the_text(text, name, entry):
+def test_a_change_keeps_the_rest_of_the_text(text, name, entry):
     before, _ = parse_text(text)
     section = next(key for key in ("mcpServers", "servers") if key in before)
     after = with_entry(text, name, entry)
@@ -63,7 +63,7 @@ def test_a_new_file_and_a_file_without_servers_get_the_usual_section():
     )
 
 
-def test_what_was_written_by_hand_comes_back_when_an_added_entry_is_removed():
+def test_adding_and_removing_an_entry_restores_a_hand_written_file():
     text = '{\n\t"servers": {\n\t\t// one\n\t\t"a": {"command": "x"}\n\t}\n}\n'
     assert without_entry(with_entry(text, "b", {"command": "y"}), "b") == text
 
@@ -71,6 +71,6 @@ def test_what_was_written_by_hand_comes_back_when_an_added_entry_is_removed():
 @pytest.mark.parametrize(
     "text", ['{"mcpServers": {"a": {}, "a": {}}}', '{"servers": {}, "servers": {"a": {}}}', "[]"]
 )
-def test_a_file_that_means_two_things_is_not_changed(text):
+def test_an_ambiguous_file_is_not_changed(text):
     with pytest.raises(DefinitionError, match="by hand"):
         with_entry(text, "a", {"command": "x"})

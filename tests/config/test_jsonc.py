@@ -29,5 +29,5 @@ def test_comments_and_trailing_commas_are_accepted(tmp_path):
         ('{"mcpServers": {,}}', "line 1, column 17"),
     ],
 )
-def test_a_mistake_in_a_file_with_comments_is_placed_where_it_is(tmp_path, text, place):
+def test_a_mistake_in_a_file_with_comments_has_the_right_line(tmp_path, text, place):
     assert place in only_problem(load(tmp_path, text)).reason

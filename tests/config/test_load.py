@@ -33,13 +33,13 @@ def test_three_dialects_mean_the_same(tmp_path, document):
     assert (spec.kind, spec.command, spec.args, dict(spec.env)) == ("stdio", "x", ("1",), {"K": "v"})
 
 
-def test_one_bad_server_leaves_the_others_alone(tmp_path):
+def test_one_invalid_server_does_not_affect_the_others(tmp_path):
     configuration = load(tmp_path, {"mcpServers": {"bad": {"command": 5}, "good": {"command": "x"}}})
     assert configuration.servers["good"].disabled_reason is None
     assert "string" in (configuration.servers["bad"].disabled_reason or "")
 
 
-def test_files_that_cannot_be_read_are_said(tmp_path):
+def test_unreadable_files_are_reported(tmp_path):
     binary, huge, pipe = tmp_path / "binary.json", tmp_path / "huge.json", tmp_path / "pipe.json"
     binary.write_bytes(b"\xff\xfe\x00")
     huge.write_bytes(b" " * (MAX_FILE_BYTES + 1))
@@ -65,7 +65,7 @@ def test_files_that_cannot_be_read_are_said(tmp_path):
 @pytest.mark.parametrize(
     "text", ['{"mcpServers": {\n  "a": {"command": "x"', "", "\xff", "x" * (MAX_FILE_BYTES + 1)]
 )
-def test_the_last_good_version_of_a_file_stands_in_for_one_that_cannot_be_read(tmp_path, text):
+def test_the_last_good_version_replaces_an_unreadable_file(tmp_path, text):
     documents: dict = {}
     file = tmp_path / "mcp.json"
 
@@ -93,7 +93,7 @@ def test_the_last_good_version_of_a_file_stands_in_for_one_that_cannot_be_read(t
     assert not read(text).servers, "a file that was gone is not remembered"
 
 
-def test_members_of_a_group_that_nobody_configured_are_said(tmp_path):
+def test_members_of_a_group_that_are_not_configured_are_reported(tmp_path):
     groups = {"g": {"group": ["nosuch", "ok"]}, "off": {"group": ["nosuch"], "disabled": True}}
     configuration = load(tmp_path, {"mcpServers": {**groups, "ok": {"command": "x"}}})
     problem = configuration.problems[-1]
@@ -114,14 +114,14 @@ def test_a_byte_order_mark_is_no_mistake(tmp_path):
 
 
 @pytest.mark.parametrize("unit", ["/*", '\\"', '"', ",", ", ", "${", "//", "{"])
-def test_the_longest_file_of_anything_is_refused_quickly(tmp_path, unit):
+def test_the_longest_file_of_any_bytes_is_refused_quickly(tmp_path, unit):
     started = time.process_time()
     load(tmp_path, unit * (MAX_FILE_BYTES // len(unit)))
     load(tmp_path, json.dumps({"mcpServers": {"a": {"command": unit * 200_000}}}))
     assert time.process_time() - started < 5.0
 
 
-def test_what_a_file_says_reaches_a_log_without_control_characters(tmp_path):
+def test_text_of_a_file_is_logged_without_control_characters(tmp_path):
     problem = only_problem(load(tmp_path, {"mcpServers": {"\x1b[2J\nx": {"command": "x"}}}))
     assert str(problem).isprintable()
     assert "\\x1b[2J\\nx" in problem.key
@@ -160,7 +160,7 @@ def test_the_first_definition_wins_and_the_shadowed_one_is_reported(tmp_path):
     ] * 2
 
 
-def test_a_home_directory_in_a_path_is_filled_in(tmp_path, monkeypatch):
+def test_a_tilde_in_a_path_is_expanded(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     watcher = ConfigWatcher(["~/own.json", "a\0b"])
     (tmp_path / "own.json").write_text('{"mcpServers": {"a": {"command": "x"}}}')
@@ -175,7 +175,7 @@ def test_no_bytes_raise(tmp_path_factory, data):
     assert isinstance(load_configuration({}, [str(path)], [], {}), Configuration)
 
 
-async def test_a_changed_file_is_taken_over_while_sessions_live(make_jupyter):
+async def test_a_changed_file_is_loaded_while_sessions_live(make_jupyter):
     from tests.conftest import FAST_SERVER, Peer, until
 
     own = make_jupyter({"fast": FAST_SERVER})
@@ -191,7 +191,7 @@ async def test_a_changed_file_is_taken_over_while_sessions_live(make_jupyter):
             assert (await Peer(fresh).call(1, "tools/list"))["id"] == 1
 
 
-async def test_half_a_saved_edit_takes_no_server_away(make_jupyter):
+async def test_a_half_written_file_removes_no_server(make_jupyter):
     from tests.conftest import FAST_SERVER, Peer, until, wait_until
 
     own = make_jupyter({"fast": FAST_SERVER})
@@ -230,7 +230,7 @@ def package(name: str) -> EntryPoint:
     return EntryPoint(name, f"{__name__}:{name}", ENTRY_POINTS)
 
 
-def test_installed_packages_bring_servers_and_hand_written_ones_win():
+def test_installed_packages_provide_servers_and_hand_written_ones_win():
     found = load_configuration({"a": {"command": "mine"}}, [], [], {}, [package("servers_of_a_package")])
     assert found.servers["brought"].command == "x"
     assert "servers_of_a_package" in found.servers["brought"].source
@@ -250,7 +250,7 @@ def test_installed_packages_bring_servers_and_hand_written_ones_win():
         ("absent", "failed"),
     ],
 )
-def test_a_package_that_fails_takes_nobody_down(name, words):
+def test_a_failing_package_does_not_affect_the_others(name, words):
     found = load_configuration({"a": {"command": "x"}}, [], [], {}, [package(name)])
     assert list(found.servers) == ["a"]
     assert words in only_problem(found).reason

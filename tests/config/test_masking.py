@@ -17,7 +17,7 @@ ENTRIES = st.fixed_dictionaries({"command": TEXTS}, optional={"args": st.lists(T
 
 
 @given(ENTRIES, st.dictionaries(TEXTS.filter(bool), TEXTS, max_size=3))
-def test_what_is_hidden_is_put_back_as_it_was(entry, headers):
+def test_masked_values_are_restored_unchanged(entry, headers):
     stored = {
         **entry,
         "headers": headers,
@@ -36,7 +36,7 @@ def test_what_is_hidden_is_put_back_as_it_was(entry, headers):
     )
 
 
-def test_what_is_hidden_stays_under_its_own_key():
+def test_a_masked_value_is_restored_only_under_its_own_key():
     with pytest.raises(DefinitionError, match="type it again"):
         unmasked({"command": {"hidden": "/env/A"}}, {"env": {"A": "s"}})
     with pytest.raises(DefinitionError, match="no longer has"):
@@ -77,7 +77,7 @@ MOVES: list[tuple[dict[str, Any], dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("stored", "changed"), MOVES)
-def test_what_is_hidden_comes_back_nowhere_but_at_its_own_place(stored, changed):
+def test_a_masked_value_is_restored_only_at_its_own_place(stored, changed):
     assert SECRET not in json.dumps(masked(stored))
     with pytest.raises(DefinitionError, match="type it again"):
         unmasked(changed, stored)
@@ -110,7 +110,7 @@ POINTERS = st.integers(0, 5).map(lambda index: hidden(f"/args/{index}"))
     st.lists(WORDS, max_size=6),
     st.lists(WORDS.filter(lambda word: SECRET not in word) | POINTERS, max_size=6),
 )
-def test_no_change_of_arguments_shows_what_was_hidden(stored, changed):
+def test_no_change_of_arguments_reveals_a_masked_value(stored, changed):
     entry = {"command": "x", "args": stored}
     if SECRET in json.dumps(masked(entry)):
         return  # it is shown already

@@ -29,7 +29,7 @@ SECRETS = [
 
 
 @pytest.mark.parametrize("args", SECRETS)
-def test_what_is_shown_holds_no_secret(args):
+def test_the_shown_entry_contains_no_secret(args):
     spec = ServerSpec(
         "a",
         "s",
@@ -45,7 +45,7 @@ def test_what_is_shown_holds_no_secret(args):
     assert (shown["env"], shown["headers"]) == (["KEY"], ["Authorization"])
 
 
-def test_what_a_variable_stands_for_is_not_shown(tmp_path):
+def test_the_value_of_a_variable_is_not_shown(tmp_path):
     entry = {"command": "${env:V}/x", "args": ["--v", "${env:V}", "-x${V:-d}"], "cwd": "/${V}"}
     spec = one(tmp_path, entry, V="T0P-value")
     assert spec.args[1] == "T0P-value"
@@ -66,7 +66,7 @@ def test_what_a_variable_stands_for_is_not_shown(tmp_path):
         ({"command": "x", "args": ["${env:HOST}"]}, None),
     ],
 )
-def test_what_a_variable_with_the_name_of_a_secret_stands_for_is_known_as_one(tmp_path, entry, secret):
+def test_the_value_of_a_variable_with_a_secret_name_counts_as_secret(tmp_path, entry, secret):
     spec = one(tmp_path, entry, API_KEY="T0P-value", DB_PASSWORD="T0P-value", HOST="host")
     assert known_secrets([spec]) == ({secret} if secret else set())
 
@@ -97,7 +97,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("unit", HOSTILE)
-def test_hiding_credentials_takes_time_in_proportion_to_the_text(unit):
+def test_hiding_credentials_takes_linear_time(unit):
     """The ends make that nothing matches where much could."""
 
     def seconds(length: int) -> float:
@@ -128,7 +128,7 @@ def test_hiding_credentials_takes_time_in_proportion_to_the_text(unit):
         *("X-Api-Key: PLANTED", '"secret" : "PLANTED"', "my.token: PLANTED", "sk-PLANTEDPLANTED"),
     ],
 )
-def test_credentials_are_hidden_by_what_stands_before_them(text):
+def test_credentials_are_recognised_by_the_text_before_them(text):
     shown = censor_text(text)
     assert "PLANTED" not in shown
     assert HIDDEN in shown

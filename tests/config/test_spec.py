@@ -26,5 +26,5 @@ def test_equal_files_make_equal_specs_and_any_difference_shows(tmp_path):
         ("ftp://localhost/", False),
     ],
 )
-def test_secrets_travel_over_tls_or_within_this_machine(url, confidential):
+def test_secrets_are_sent_only_over_tls_or_within_this_machine(url, confidential):
     assert is_confidential_url(url) is confidential

@@ -2,7 +2,7 @@
 
 One :class:`World` has a client, a gateway and a server that answers. A seed decides what happens: messages,
 cuts that lose what is under way, half-open links, resumes, supersessions, acknowledgements, naps beyond the
-grace time, floods. ``World.run`` raises :class:`Broken` where a promise does not hold.
+grace time, floods. ``World.run`` raises :class:`Broken` where a guarantee does not hold.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The era bridge as transcripts: what goes in on one side, what comes out on the other (docs/reference/eras.md)."""
+"""The era bridge as transcripts of its input on one side and its output on the other (docs/reference/eras.md)."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Old:
         return asked
 
 
-def test_the_handshake_introduces_the_client_but_to_a_shared_server_the_gateway():
+def test_the_handshake_names_the_client_or_for_a_shared_server_the_gateway():
     assert Old().initialize["params"] == {
         "protocolVersion": "2025-11-25",
         "capabilities": OFFERED,
@@ -149,7 +149,7 @@ def test_the_bridge_answers_pings():
     assert old.client(1, "ping") == ([], [{"jsonrpc": "2.0", "id": 1, "result": {"resultType": "complete"}}])
 
 
-def test_a_question_parks_the_call_until_its_client_is_back():
+def test_a_question_parks_the_call_until_its_client_returns():
     old = Old()
     asked = old.ask(1)
     assert asked["id"] == 1
@@ -211,7 +211,7 @@ def test_a_parked_call_whose_client_is_gone_is_cancelled_at_the_server(how):
     assert old.server(id=1, result={}) == ([], [])
 
 
-def test_only_so_many_calls_are_parked():
+def test_the_number_of_parked_calls_is_limited():
     old = Old()
     for number in range(1, MAX_PARKED + 1):
         old.ask(number, f"s{number}")
@@ -233,7 +233,7 @@ def test_a_question_that_could_be_for_several_clients_is_refused():
     assert asked["id"] == 1, "now it can only be one's"
 
 
-def test_a_client_is_not_asked_what_it_does_not_offer():
+def test_a_client_gets_no_question_beyond_its_capabilities():
     old = Old()
     none = {"io.modelcontextprotocol/clientCapabilities": {}}
     old.client(1, "tools/call", name="t", _meta=none)
@@ -300,7 +300,7 @@ def test_the_most_verbose_open_request_sets_the_level_of_a_shared_server():
     assert levels(4, "A", "error") == ["error"]
 
 
-def test_logs_pass_while_a_request_asks_for_them():
+def test_logs_pass_while_a_request_with_a_log_level_runs():
     old = Old()
     log = {"method": "notifications/message", "params": {"level": "info", "data": "x"}}
     assert old.server(**log) == ([], [])
@@ -344,7 +344,7 @@ def test_each_subscription_receives_only_what_it_asked_for():
     assert old.server(**updated) == ([], [])
 
 
-def test_what_a_server_refuses_or_does_not_offer_is_not_promised():
+def test_subscriptions_that_the_server_refuses_or_lacks_are_not_acknowledged():
     old = Old(capabilities={"resources": {}})
     (subscribe,), _ = listen(old, 1, "a://1", toolsListChanged=True)
     _, (acknowledged,) = old.server(id=subscribe["id"], error={"code": -1, "message": "no"})
@@ -434,7 +434,7 @@ def test_the_envelope_is_added_and_results_lose_their_modern_members():
     assert set(new.core.pending) == {4}
 
 
-def test_input_required_becomes_questions_and_another_round_with_the_state_byte_for_byte():
+def test_input_required_becomes_questions_and_a_retry_with_the_state_byte_for_byte():
     new = New()
     new.call(1)
     state = '"\\u0041 \\/ \\ud83d\\ude00"'
@@ -480,7 +480,7 @@ def test_a_question_beyond_the_clients_capabilities_ends_the_call():
     assert "lacks the capability" in failed["error"]["message"]
 
 
-def test_a_cancelled_call_asks_nothing_more():
+def test_a_cancelled_call_sends_no_more_questions():
     new = New()
     new.call(1)
     _, (question,) = ask(new)
@@ -489,7 +489,7 @@ def test_a_cancelled_call_asks_nothing_more():
     assert not new.core.pending
 
 
-def test_endless_questions_end():
+def test_the_number_of_rounds_is_limited():
     new = New()
     new.call(1)
     for _ in range(MAX_ROUNDS):
@@ -578,7 +578,7 @@ def test_a_subscription_is_retried_after_the_server_died_while_another_was_pendi
     assert again["params"]["notifications"] == first["params"]["notifications"]
 
 
-def test_a_server_that_takes_no_subscription_is_asked_once():
+def test_a_server_that_supports_no_subscription_gets_one_request():
     new = New()
     (sent,), _ = new.client(method="notifications/initialized")
     unknown = {"code": -32601, "message": "Method not found"}
@@ -630,7 +630,7 @@ def test_a_log_level_renews_the_subscription_and_must_be_valid():
     assert "emergency" in refused["error"]["message"]
 
 
-def test_a_call_that_its_client_gives_up_is_abandoned_at_the_server():
+def test_a_call_that_its_client_cancels_is_abandoned_at_the_server():
     for leave in ("refuse", "cancel"):
         new = New()
         new.call(1)
@@ -703,7 +703,7 @@ def test_an_answer_whose_id_became_a_string_is_accepted():
     assert answer["id"] == 1
 
 
-def test_only_so_many_calls_wait_for_a_page():
+def test_the_number_of_calls_that_wait_for_a_page_is_limited():
     old = Old()
     error = {
         "code": -32042,
@@ -716,7 +716,7 @@ def test_only_so_many_calls_wait_for_a_page():
     assert str(MAX_PARKED) in answer["error"]["message"]
 
 
-def test_a_question_after_its_client_left_is_not_asked_of_another():
+def test_a_question_for_a_client_that_left_goes_to_no_other():
     old = Old(shared=True)
     old.client(1, "tools/call", "A", name="t")
     old.cancel(1, "A")
@@ -730,7 +730,7 @@ def test_a_question_after_its_client_left_is_not_asked_of_another():
 
 
 @pytest.mark.parametrize(("count", "size"), [(MAX_QUESTIONS + 1, 1), (3, 600_000)])
-def test_only_so_many_questions_wait_for_a_client_that_is_away(count, size):
+def test_the_number_of_questions_for_a_detached_client_is_limited(count, size):
     old = Old()
     old.ask(1)
     for number in range(count):
@@ -739,7 +739,7 @@ def test_only_so_many_questions_wait_for_a_client_that_is_away(count, size):
     assert "too many questions" in to_server[0]["error"]["message"]
 
 
-def test_only_so_many_resources_are_followed():
+def test_the_number_of_followed_resources_is_limited():
     old = Old()
     subscribes, _ = listen(old, 1, *(f"a://{number}" for number in range(MAX_URIS + 5)))
     assert len(subscribes) == MAX_URIS
@@ -763,7 +763,7 @@ def test_a_question_that_the_server_withdraws_is_not_answered():
     assert [sent.get("id") for sent in to_server] == ["s1", None]
 
 
-def test_logs_and_progress_reach_only_clients_that_asked_for_them():
+def test_logs_and_progress_reach_only_clients_that_requested_them():
     old = Old()
     progress = {"method": "notifications/progress", "params": {"progressToken": 1, "progress": 1}}
     log = {"method": "notifications/message", "params": {"level": "info", "data": "x"}}
@@ -776,7 +776,7 @@ def test_logs_and_progress_reach_only_clients_that_asked_for_them():
     assert old.server(method="notifications/unknown") == ([], [])
 
 
-def test_a_client_tells_its_own_server_that_its_roots_changed_and_no_shared_one():
+def test_changed_roots_are_announced_to_a_private_server_only():
     note = message(method="notifications/roots/list_changed")
     for shared, expected in ((False, ["notifications/roots/list_changed"]), (True, [])):
         old = Old(shared=shared)
@@ -789,7 +789,7 @@ def test_a_cancellation_of_what_is_not_in_flight_changes_nothing():
     assert Old().cancel(7) == ([], [])
 
 
-def test_only_so_many_given_up_calls_are_remembered(monkeypatch):
+def test_the_number_of_remembered_abandoned_calls_is_limited(monkeypatch):
     monkeypatch.setattr("mcp_ws_ide.core.bridges.legacy_server.MAX_GHOSTS", 1)
     old = Old(shared=True)
     for number in (1, 2):
@@ -836,7 +836,7 @@ def test_a_notification_without_a_subscription_passes_and_logs_may_be_dropped():
     assert new.server(method="notifications/x", params={"_meta": {SUB: "old"}}) == ([], [])
 
 
-def test_an_elicitation_by_url_has_an_id_and_a_call_needs_no_state():
+def test_an_elicitation_by_url_gets_an_id_and_a_retry_needs_no_state():
     new = New()
     new.call(1)
     requests = {"k": {"method": "elicitation/create", "params": {"mode": "url", "url": "https://x"}}}
@@ -957,7 +957,7 @@ def test_some_errors_show_that_a_server_has_no_handshake(code, refuses):
     assert refuses_handshake(messages.error(b"1", code, "no")) is refuses
 
 
-def test_one_attempt_at_a_time_is_scheduled():
+def test_only_one_attempt_is_scheduled_at_a_time():
     new = New()
     (first,), _ = new.client(method="notifications/initialized")
     acknowledge(new, first)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mcp_ws_ide.core.channel import ReliableChannel
 
 
-def test_gaps_that_follow_each_other_are_one():
+def test_consecutive_gaps_are_merged():
     channel = ReliableChannel(4, 1000)
     channel.push(b"a")
     channel.push_gap()
@@ -21,7 +21,7 @@ def test_nothing_is_dropped_while_there_is_room():
     assert channel.unacked == 1
 
 
-def test_an_acknowledgement_is_owed_until_it_is_taken():
+def test_an_acknowledgement_is_due_until_it_is_taken():
     channel = ReliableChannel(4, 1000)
     assert not channel.owes_ack
     channel.accept(10)

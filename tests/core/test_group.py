@@ -1,4 +1,4 @@
-"""A group of servers, as transcripts of what goes to which member and to the client."""
+"""A group of servers, as transcripts of the messages to each member and to the client."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_lists_are_merged_in_the_order_of_the_members_over_all_pages():
     assert answer["result"]["resultType"] == "complete"
 
 
-def test_a_member_that_fails_is_named_and_the_others_still_answer():
+def test_a_failing_member_is_named_and_the_others_still_answer():
     rig = Rig()
     rig.client(1, "tools/list")
     rig.member("a", id=1, error={"code": -31002, "message": "no such command"})
@@ -110,7 +110,7 @@ def test_an_unlisted_resource_is_asked_of_each_member_in_turn():
 
 
 @pytest.mark.parametrize("order", ["abc", "cba", "bac"])
-def test_of_several_errors_the_most_telling_one_is_returned(order):
+def test_the_most_specific_of_several_errors_is_returned(order):
     rig = Rig(*order)
     rig.client(1, "resources/read", uri="y://1")
     refusals = {
@@ -170,7 +170,7 @@ def test_subscriptions_reach_every_member_and_are_acknowledged_once():
     assert (ended["id"], ended["error"]["message"]) == (5, "gone")
 
 
-def test_a_member_that_takes_no_subscription_is_not_missed():
+def test_a_member_without_subscriptions_is_not_waited_for():
     rig = Rig()
     rig.client(5, "subscriptions/listen", notifications={"toolsListChanged": True})
     assert rig.member("a", id=5, error={"code": -32601, "message": "unknown"}) == ([], [])
@@ -183,7 +183,7 @@ def acknowledge(rig: Rig, member: str, number: int, **honored: Any) -> Any:
     return rig.member(member, method="notifications/subscriptions/acknowledged", params=params)
 
 
-def test_a_subscription_goes_on_without_a_member_that_does_not_acknowledge_it():
+def test_a_subscription_continues_without_a_member_that_does_not_acknowledge_it():
     rig = Rig("a", "mute", "c", "broken")
     rig.client(5, "subscriptions/listen", notifications={"toolsListChanged": True})
     rig.member("broken", id=5, error={"code": -31001, "message": "no such command"})
@@ -216,7 +216,7 @@ def test_a_change_before_the_acknowledgement_is_delivered_after_it():
     assert rig.member("a", **changed)[1]
 
 
-def test_a_mute_member_is_not_waited_for_again_until_it_acknowledges_one():
+def test_a_silent_member_is_not_waited_for_again_until_it_acknowledges():
     rig = Rig("a", "mute")
     rig.client(5, "subscriptions/listen", notifications={})
     acknowledge(rig, "a", 5)
@@ -230,7 +230,7 @@ def test_a_mute_member_is_not_waited_for_again_until_it_acknowledges_one():
     assert acknowledge(rig, "mute", 7)[1][0]["params"]["_meta"] == {SUB: 7}
 
 
-def test_a_subscription_that_nobody_acknowledges_waits():
+def test_a_subscription_that_no_member_acknowledges_waits():
     rig = Rig()
     rig.client(5, "subscriptions/listen", notifications={})
     for now in (100.0, 200.0):
@@ -238,7 +238,7 @@ def test_a_subscription_that_nobody_acknowledges_waits():
     assert acknowledge(rig, "b", 5)[1], "there is something to hear of now"
 
 
-def test_a_mute_member_that_exits_does_not_end_the_subscription():
+def test_a_silent_member_that_exits_does_not_end_the_subscription():
     rig = Rig("a", "mute")
     rig.client(5, "subscriptions/listen", notifications={})
     acknowledge(rig, "a", 5)
@@ -267,7 +267,7 @@ def test_a_subscription_that_one_member_ends_is_ended_at_the_others():
     assert cancelled_by(rig, "a", 5) == ([], []), "it is over"
 
 
-def test_a_subscription_that_one_member_refuses_goes_on_with_the_others():
+def test_a_subscription_that_one_member_refuses_continues_with_the_others():
     rig = Rig()
     rig.client(5, "subscriptions/listen", notifications={"toolsListChanged": True})
     assert cancelled_by(rig, "a", 5) == ([], [])
@@ -284,7 +284,7 @@ def test_a_member_cancels_no_request_of_the_client():
     assert rig.member("a", id=1, result={"content": []})[1]
 
 
-def test_an_endless_list_is_cut_and_the_member_named():
+def test_an_endless_list_is_cut_and_its_member_is_named():
     rig = Rig("a")
     to_members, _ = rig.client(1, "tools/list")
     pages = 0
@@ -306,7 +306,7 @@ def test_an_endless_list_is_cut_and_the_member_named():
 
 @pytest.mark.parametrize("method, key", list(LISTS.items()))
 @pytest.mark.parametrize("length", [0, 3 << 20])
-def test_the_answer_of_a_group_is_bounded_whatever_the_number_of_members(method, key, length):
+def test_the_response_of_a_group_is_bounded_for_any_number_of_members(method, key, length):
     rig = Rig(*"abcd")
     rig.client(1, method)
     count = 1 if length else MAX_LIST_BYTES // 2 // LEAST_ITEM_BYTES
@@ -342,7 +342,7 @@ def test_the_descriptions_of_the_members_are_bounded_too():
         '{"name":"t\\"é","inputSchema":{"properties":{"name":{"name":"name"}}},"x":1.10}',
     ],
 )
-def test_a_name_is_prefixed_wherever_it_stands_and_the_rest_keeps_its_bytes(item):
+def test_a_name_is_prefixed_in_any_position_and_the_rest_keeps_its_bytes(item):
     rig = Rig("a")
     rig.client(1, "tools/list")
     answer = '{"jsonrpc":"2.0","id":1,"result":{"tools":[' + item + "]}}"
@@ -373,7 +373,7 @@ def test_a_resource_that_is_no_longer_listed_has_no_owner():
     assert rig.client(3, "resources/read", uri="x://1")[0][0][0] == "a", "asked of each in turn"
 
 
-def test_a_great_many_subscriptions_are_acknowledged_together():
+def test_a_great_many_subscriptions_are_acknowledged_in_linear_time():
     rig = Rig()
     uris = [f"x://{number}" for number in range(50_000)]
     rig.client(1, "subscriptions/listen", notifications={"resourceSubscriptions": uris})
@@ -385,7 +385,7 @@ def test_a_great_many_subscriptions_are_acknowledged_together():
     assert time.process_time() - began < 10, "quadratic work takes minutes"
 
 
-def test_cancellations_go_where_the_request_is():
+def test_a_cancellation_goes_to_the_member_of_its_request():
     rig = Rig()
     rig.client(1, "tools/call", name="b__t")
     assert rig.cancel(1) == ["b"]

@@ -1,4 +1,4 @@
-"""Payloads of peers: what is missing or ill-typed reads as empty."""
+"""Payloads of peers: missing or ill-typed values read as empty."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_a_value_of_another_type_reads_as_empty():
     assert lenient_json.error_code(b'{"code":"7"}') == 0
 
 
-def test_values_are_decoded_as_deep_as_requested():
+def test_values_are_decoded_to_the_requested_depth():
     assert {name: bytes(raw) for name, raw in lenient_json.members_of(b'{"a":1.10}').items()} == {
         "a": b"1.10"
     }

@@ -77,7 +77,7 @@ def test_malformed_messages_are_refused_with_a_reason(data: bytes, code: int, wo
         b'{"jsonrpc":"2.0","jsonrpc":"2.0","id":7,"method":"a"}',
     ],
 )
-def test_a_duplicate_member_cannot_be_smuggled(data: bytes):
+def test_a_duplicate_member_is_refused(data: bytes):
     with pytest.raises(MalformedMessage, match="occurs twice"):
         messages.parse(data)
 
@@ -109,7 +109,7 @@ def test_a_rewrite_changes_the_id_and_nothing_else(request_id, value, unknown, i
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_are_a_message_or_a_clear_refusal(data: bytes):
+def test_any_bytes_are_a_message_or_are_refused_with_a_reason(data: bytes):
     try:
         message = messages.parse(data)
     except MalformedMessage as error:
@@ -262,7 +262,7 @@ def test_a_method_is_compared_without_needless_escapes():
     assert messages.parse(b'{"jsonrpc":"2.0","id":1,"result":{}}').method_name == ""
 
 
-def test_only_so_many_methods_are_remembered(monkeypatch):
+def test_the_number_of_remembered_methods_is_limited(monkeypatch):
     monkeypatch.setattr(messages, "_METHOD_NAMES_LIMIT", 0)
     assert (
         messages.parse(b'{"jsonrpc":"2.0","method":"never-seen-before"}').method_name == "never-seen-before"

@@ -1,4 +1,4 @@
-"""Many sessions, one server: transcripts of what goes in and comes out."""
+"""Many sessions on one server: transcripts of input and output."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def mux() -> Multiplexer[Client]:
     return Multiplexer()
 
 
-def test_equal_ids_of_different_type_and_client_never_meet(mux):
+def test_ids_of_different_type_or_client_are_never_confused(mux):
     a, b = Client(mux), Client(mux)
     ids = [(a, 7), (a, "7"), (b, 7), (b, "7"), (a, 2**63), (b, 7.5)]
     sent = [(client, own, client.call(own)["id"]) for client, own in ids]
@@ -243,7 +243,7 @@ def test_random_schedules_misroute_nothing(seed: int):
     assert len(mux) == len(open_calls) == sum(len(client.core.pending) for client in clients), f"seed {seed}"
 
 
-def test_a_pending_entry_says_where_it_is_in_flight(mux):
+def test_a_pending_entry_shows_where_it_is_in_flight(mux):
     a = Client(mux)
     a.call(1)
     (pending,) = a.core.pending.values()
@@ -255,7 +255,7 @@ def test_a_pending_entry_says_where_it_is_in_flight(mux):
     "tag", ["{}", "[1]", "true", "1.5", "1e999", "9" * 5000, '"' + "9" * 5000 + '"', "null"]
 )
 @pytest.mark.parametrize("member", ["progressToken", "requestId"])
-def test_odd_tags_of_a_server_name_no_request_and_do_not_raise(tag, member):
+def test_malformed_tags_of_a_server_are_ignored(tag, member):
     method = "progress" if member == "progressToken" else "cancelled"
     line = f'{{"jsonrpc":"2.0","method":"notifications/{method}","params":{{"{member}":{tag}}}}}'
     owner, effect = Multiplexer().inbound(messages.parse(line.encode()))

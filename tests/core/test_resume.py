@@ -173,7 +173,7 @@ def test_acknowledging_what_was_never_sent_is_a_violation():
     assert (side.base, side.unacked, side.unacked_bytes) == (1, 0, 0)
 
 
-def test_a_peer_that_lost_part_of_a_gap_receives_the_rest():
+def test_a_peer_that_lost_part_of_a_gap_receives_its_rest():
     side = ReliableChannel(8, 1000)
     for _ in range(8):
         side.push(b"p", droppable=True)
@@ -181,7 +181,7 @@ def test_a_peer_that_lost_part_of_a_gap_receives_the_rest():
     assert side.replay_after(1)[0] == b'{"mcp.ws":"gap","dropped":1}'
 
 
-def test_a_message_above_the_gateways_limit_is_answered_by_the_client():
+def test_the_client_answers_a_message_above_the_gateways_limit_itself():
     client = ClientEnd()
     gateway = GatewayEnd(object(), b"d", binding.Window(), 60)
     client.receive(gateway.opened("S", "T", 100))
@@ -196,7 +196,7 @@ def test_a_message_above_the_gateways_limit_is_answered_by_the_client():
     assert client.fit(b'{"jsonrpc":"2.0","method":"n","params":{"t":"%b"}}' % padding) == (b"", b"")
 
 
-def test_answers_alone_beyond_the_window_are_an_overflow_while_detached():
+def test_responses_beyond_the_window_are_an_overflow_while_detached():
     link = object()
     end = GatewayEnd(link, b"d", binding.Window(16, 10_000), 60)
     for _ in range(16):
@@ -247,7 +247,7 @@ def test_unexpected_control_frames_are_violations():
         client.receive(b'{"mcp.ws":"ack"}')
 
 
-def test_a_cancelled_request_is_no_longer_waiting():
+def test_a_cancelled_request_no_longer_waits():
     client = ClientEnd()
     client.send(b'{"jsonrpc":"2.0","id":1,"method":"m"}')
     client.send(b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}')
@@ -260,7 +260,7 @@ VECTORS = Path(__file__).parents[1] / "vectors"
 
 
 @pytest.mark.parametrize("name", ["client", "control", "gateway"])
-def test_vectors(name):
+def test_the_vectors_of_the_wire_contract_hold(name):
     document = json.loads((VECTORS / f"{name}.json").read_text())
     for case in document["cases"]:
         getattr(sys.modules[__name__], f"check_{document['kind']}")(case)
@@ -360,7 +360,7 @@ def check_control(case: dict) -> None:
         assert json.loads(binding.encode_control(control)) == case["is"]
 
 
-def test_a_client_that_leaves_shortens_the_wait_and_a_resume_restores_it():
+def test_a_goodbye_shortens_the_grace_period_and_a_resume_restores_it():
     link = object()
     end = GatewayEnd(link, b"d", binding.Window(), 60)
     assert end.expires_in(0.0) is None
@@ -388,14 +388,14 @@ def test_pings_are_answered_and_pongs_noted_at_both_ends():
         client.receive(b'{"mcp.ws":"open"}')
 
 
-def test_a_session_that_ended_keeps_its_tokens_and_nothing_else():
+def test_an_ended_session_keeps_only_its_tokens():
     end = GatewayEnd(object(), b"d", binding.Window(), 60)
     end.push(b"x", droppable=False)
     end.forget()
     assert (end.knows(b"d"), end.channel.unacked) == (True, 0)
 
 
-def test_a_client_without_a_limit_or_with_a_malformed_message_sends_it_as_it_is():
+def test_a_client_without_a_limit_sends_every_message_unchanged():
     client = ClientEnd()
     assert client.fit(b"x" * 100) == (b"x" * 100, b"")
     client.max_message_bytes = 10

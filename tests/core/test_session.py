@@ -87,7 +87,7 @@ def test_a_cancellation_follows_its_request():
         assert isinstance(core.from_client(parse(method="notifications/cancelled", params=params), 0.0), Drop)
 
 
-def test_the_error_of_a_lost_request_tells_whether_it_may_have_run():
+def test_the_error_of_a_lost_request_has_its_outcome():
     core = SessionCore(10)
     first = core.from_client(parse(id=1, method="a"), 0.0).pending
     second = core.from_client(parse(id="2", method="a"), 0.0).pending
@@ -111,7 +111,7 @@ def test_notifications_follow_the_era_of_the_session():
     assert core.from_client(parse(method="notifications/x"), 0.0).modern
 
 
-def test_the_probe_is_read_cautiously():
+def test_the_answer_to_the_probe_determines_the_era():
     request = probe("1.0")
     assert request.method_name == "server/discover"
     assert read_probe(parse(id=0, result={"supportedVersions": ["2025-11-25", "2026-07-28"]})) is Era.MODERN
@@ -129,7 +129,7 @@ def test_a_legacy_server_refuses_modern_requests_so_that_clients_fall_back():
     assert "files" in refusal["error"]["message"]
 
 
-def test_a_cancellation_goes_where_its_request_waits_even_before_that_was_sent():
+def test_a_cancellation_reaches_a_request_that_was_not_yet_sent():
     core = SessionCore(10)
     core.from_client(parse(id=1, method="tools/list", params=MODERN), 0.0)
     cancel = core.from_client(parse(method="notifications/cancelled", params={"requestId": 1}), 0.0)

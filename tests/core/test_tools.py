@@ -37,7 +37,7 @@ def test_a_name_must_match_an_allowed_pattern_and_no_denied_one():
     assert ToolRules().permit("anything")
 
 
-def test_a_forbidden_call_reads_like_that_of_a_tool_that_does_not_exist():
+def test_a_forbidden_tool_is_refused_like_one_that_does_not_exist():
     assert refused(b'{"name":"a"}', ToolRules(), ToolRules(deny=("b",))) is None
     assert refused(b'{"name":"a"}', ToolRules(), ToolRules(deny=("a",))) == "Unknown tool: a"
 
@@ -70,7 +70,7 @@ def test_a_second_name_in_another_case_is_refused():
         '{"name":"a","input_responses":{}}',
     ],
 )
-def test_a_member_that_some_parser_takes_for_a_known_one_is_refused(params):
+def test_a_member_that_some_parsers_confuse_with_a_known_one_is_refused(params):
     text = refused(params.encode(), *DENY)
     assert text is not None
     assert "which some servers read as" in text
@@ -102,11 +102,11 @@ def test_a_duplicate_member_of_params_is_refused(params):
         b'{"n\\u0061me":"a","cursor":null,"title":"x"}',
     ],
 )
-def test_arguments_and_meta_are_the_tools_own(params):
+def test_arguments_and_meta_are_not_checked(params):
     assert refused(params, *DENY) is None
 
 
-def test_a_name_that_ends_early_in_some_languages_is_refused():
+def test_a_name_with_a_nul_character_is_refused():
     text = refused(b'{"name":"secret\\u0000x"}', *DENY)
     assert text is not None
     assert "U+0000" in text
@@ -126,7 +126,7 @@ def test_a_name_that_ends_early_in_some_languages_is_refused():
     ],
 )
 @pytest.mark.parametrize("raw_id", ['"id":1,', ""])
-def test_an_envelope_that_some_parser_reads_differently_is_refused(members, raw_id):
+def test_an_envelope_that_parsers_read_differently_is_refused(members, raw_id):
     if members.startswith('"result"'):
         raw_id = '"id":1,'
     message = messages.parse(f'{{"jsonrpc":"2.0",{raw_id}{members}}}'.encode())

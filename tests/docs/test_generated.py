@@ -1,4 +1,4 @@
-"""The generated pages of the reference say what the code says."""
+"""The generated pages of the reference match the code."""
 
 from __future__ import annotations
 

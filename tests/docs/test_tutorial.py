@@ -1,7 +1,7 @@
 """docs/start/tutorial.md, word by word: its commands and programs, against a real Jupyter server.
 
-Three shells stand for the three terminals. What a command is shown to print must come, in that order; ``…`` stands for
-anything. Only the installation is left out: tests/test_packaging.py installs the wheel.
+Three shells act as the three terminals. Commands must print the output shown, in that order; ``…`` matches
+anything. Only the installation is omitted: tests/test_packaging.py installs the wheel.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Terminal:
 
 
 class Reader:
-    """Somebody who follows the tutorial."""
+    """A reader who follows the tutorial."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

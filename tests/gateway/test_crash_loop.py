@@ -35,7 +35,7 @@ class Crashes:
         (60.0, [0.5, 0.5, 0.5]),
     ],
 )
-def test_delays_double_up_to_the_last_until_there_was_no_crash_for_a_minute(lives, delays):
+def test_delays_double_up_to_the_longest(lives, delays):
     server = Crashes()
     assert [server.crash_after(lives) for _ in delays] == delays
 
@@ -65,7 +65,7 @@ def test_time_since_the_crash_counts():
 
 
 @pytest.mark.parametrize(("apart", "opens"), [(0.0, True), (15.0, True), (15.1, False)])
-def test_the_breaker_opens_for_a_while_when_there_were_too_many_crashes_within_a_minute(apart, opens):
+def test_the_breaker_opens_after_too_many_crashes_within_a_minute(apart, opens):
     server = Crashes()
     for number in range(CRASH_LIMIT):
         assert server.loop.refusal is None, number

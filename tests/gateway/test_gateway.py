@@ -31,7 +31,7 @@ ODD = str(TESTS / "servers" / "odd.py")
 
 
 class HeldLink:
-    """A link that keeps what it was told to do."""
+    """A link that records the calls it gets."""
 
     queued_bytes = 0
 
@@ -128,7 +128,7 @@ async def odd(gateway, tmp_path):
 
 @pytest.mark.parametrize("sharing", ["auto", "always", "never"])
 @pytest.mark.parametrize("behaviour", ["exits", "exits-late", "silent"])
-async def test_a_server_that_knows_nothing_before_initialize_is_bridged(odd, behaviour, sharing):
+async def test_a_server_that_refuses_everything_before_initialize_is_bridged(odd, behaviour, sharing):
     configure, notes = odd
     gateway = configure(behaviour, sharing=sharing)
     for _ in range(3):
@@ -279,7 +279,7 @@ def group_of(gateway: Gateway, notes: Path, **members: str) -> Server:
 
 
 @pytest.mark.parametrize("how", ["refuses", "cancels"])
-async def test_an_unanswered_question_ends_at_the_member_that_asked(gateway, tmp_path, how):
+async def test_an_unanswered_question_ends_at_its_own_member(gateway, tmp_path, how):
     client = Client(gateway, server=group_of(gateway, tmp_path, one="silent", two="silent"))
     await client.ask("initialize", None, protocolVersion="2025-11-25", capabilities={"elicitation": {}})
     client.say(id=50, method="tools/call", params={"name": "two__t", "arguments": {"calls": 1}})
@@ -380,7 +380,7 @@ async def test_a_member_waits_for_a_group_that_is_not_read_and_loses_nothing(gat
     await transport.close()
 
 
-async def test_a_group_takes_no_more_than_its_slowest_member(gateway, tmp_path):
+async def test_a_group_reads_no_faster_than_its_slowest_member(gateway, tmp_path):
     group = group_of(gateway, tmp_path, deaf="deaf", other="floods")
     gateway.servers["deaf"].era = Era.LEGACY
     transport, reader = await attached(gateway, group)
@@ -461,7 +461,7 @@ async def test_a_client_waits_until_the_last_of_its_full_processes_has_room(odd)
     other.close()
 
 
-async def test_a_shared_process_is_read_though_one_client_reads_slowly(odd, monkeypatch):
+async def test_a_shared_process_is_read_even_if_one_client_reads_slowly(odd, monkeypatch):
     configure, _ = odd
     client = Client(configure("silent", sharing="always"))
     await client.ask("tools/list")
@@ -481,7 +481,7 @@ async def test_a_server_with_unshared_processes_refuses_http_with_a_cure(odd):
     assert "sharing: never" in answer["error"]["message"]
 
 
-async def test_calls_that_an_http_client_cancels_leave_nothing_behind(odd):
+async def test_cancelled_http_calls_leave_nothing_behind(odd):
     """The server answers none of them."""
     configure, _ = odd
     gateway = configure("silent")
@@ -518,7 +518,7 @@ def processes_of(notes: Path) -> list[int]:
 
 @pytest.mark.parametrize("then", ["restart", "take out"])
 async def test_simultaneous_restarts_leave_no_uncounted_process(odd, tmp_path, then):
-    """With prewarmed processes, and a session whose process each restart has to end."""
+    """With prewarmed processes, and a session whose process every restart must end."""
     configure, _ = odd
     gateway = configure("silent", prewarm=2)
     server = gateway.servers["odd"]

@@ -25,7 +25,7 @@ def document(jupyter) -> dict:
 
 
 def check(document: dict, path: str, method: str, status: int, answer: object) -> None:
-    """Whether an answer is what the description says."""
+    """Check that a response matches the description."""
     response = document["paths"][path][method]["responses"][str(status)]
     if "$ref" in response:
         response = document["components"]["responses"][response["$ref"].rsplit("/", 1)[1]]
@@ -49,7 +49,7 @@ def test_the_description_is_valid_and_covers_every_route(document):
     assert described == routes
 
 
-async def test_answers_are_what_the_description_says(jupyter, document, peer):
+async def test_responses_match_the_description(jupyter, document, peer):
     await peer.call(1, "tools/list")
     session = next(s["id"] for s in jupyter.rest("GET", "sessions")[1]["sessions"] if s["server"] == "fast")
     minted = jupyter.rest("POST", "tokens", {"servers": ["fast"], "note": "n"})[1]["id"]
@@ -114,12 +114,12 @@ async def test_a_restart_ends_processes_and_leaves_modern_sessions(make_jupyter)
         assert first["result"] != second["result"]
 
 
-def test_a_restart_says_that_nothing_ran(make_jupyter):
+def test_a_restart_reports_that_nothing_ran(make_jupyter):
     jupyter = make_jupyter({"fast": FAST_SERVER})
     assert jupyter.rest("POST", "servers/fast/restart") == (202, {"restarted": "fast", "ended": 0})
 
 
-def test_a_disabled_server_is_not_restarted_and_the_reason_is_said(jupyter):
+def test_a_disabled_server_is_not_restarted_and_the_reason_is_given(jupyter):
     status, answer = jupyter.rest("POST", "servers/unset/restart")
     assert status == 409
     assert "'unset' is disabled: " in answer["message"]
@@ -265,7 +265,7 @@ async def test_the_holder_of_a_gateway_token_sees_no_log_messages_of_others(make
 
 
 @pytest.mark.parametrize("value", [10**400, -(10**400), 0, "1", True, 10**9])
-def test_an_impossible_lifetime_is_refused_in_words(jupyter, value):
+def test_an_impossible_lifetime_is_refused_with_a_reason(jupyter, value):
     status, answer = jupyter.rest("POST", "tokens", {"servers": ["fast"], "expires_in": value})
     assert status == 400
     assert "expires_in" in answer["message"]

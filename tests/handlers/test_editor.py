@@ -1,4 +1,4 @@
-"""The server manager over REST: what is measured, and how an mcp.json is changed without anything running unasked."""
+"""The server manager over REST: measurements, and changes of mcp.json that start nothing without consent."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ async def refused(jupyter: Jupyter, name: str) -> bool:
     return error.value.response.status_code == 502
 
 
-async def test_an_entry_that_was_agreed_to_is_saved_and_serves(manager, tmp_path):
+async def test_an_entry_with_consent_is_saved_and_serves(manager, tmp_path):
     mark = tmp_path / "mark"
     seen = manager.preview("new", marking(mark))
     assert seen["version"] == "none"
@@ -112,7 +112,7 @@ async def test_an_entry_that_was_agreed_to_is_saved_and_serves(manager, tmp_path
     assert mark.read_text() == "started\n"
 
 
-def test_answers_are_what_the_description_says(manager):
+def test_responses_match_the_description(manager):
     document = manager.jupyter.rest("GET", "openapi.json")[1]
     path, entry = "/api/servers/{name}", {"command": "true", "env": {"A": "b"}}
     status, saved = manager.save("new", entry)
@@ -133,7 +133,7 @@ def test_answers_are_what_the_description_says(manager):
     assert (status, answer) == (204, None)
 
 
-async def test_without_a_consent_an_entry_is_saved_and_not_started_until_somebody_agrees(manager, tmp_path):
+async def test_an_entry_without_consent_is_saved_and_started_only_after_consent(manager, tmp_path):
     mark = tmp_path / "mark"
     status, saved = manager.save("new", marking(mark), agree=False)
     assert status == 201
@@ -214,7 +214,7 @@ def test_a_consent_to_something_else_writes_nothing(manager):
     assert not manager.file.exists()
 
 
-def test_every_mistake_of_an_entry_is_said_at_once_with_its_key(manager):
+def test_every_mistake_of_an_entry_is_reported_at_once_with_its_key(manager):
     entry = {
         "command": 5,
         "args": [[]],
@@ -236,14 +236,14 @@ def test_every_mistake_of_an_entry_is_said_at_once_with_its_key(manager):
 
 
 @pytest.mark.parametrize("name", ["..", ".", "a%20b", "a%2Fb", "a%00b"])
-def test_a_name_that_is_none_is_refused(manager, name):
+def test_an_invalid_name_is_refused(manager, name):
     headers = {"Authorization": f"token {manager.jupyter.token}", "If-Match": "none"}
     path = f"mcp-ws/api/servers/{name}/definition"
     assert manager.jupyter.request("PUT", path, {"entry": {"command": "x"}}, headers)[0] in (404, 405, 422)
     assert not manager.file.exists()
 
 
-def test_the_text_of_everything_else_stays_as_it_is(manager):
+def test_the_rest_of_the_text_stays_unchanged(manager):
     before = (
         '// mine\n{\n\t"inputs": [1,2,   3],\n\t"servers": {\n\t\t/* a */ "a": {"command": "true", "odd": 1}, // why\n'
         '\t\t"b": {"command": "false"},\n\t},\n}\n'
@@ -297,7 +297,7 @@ def test_no_secret_reaches_the_browser_and_none_is_lost(manager):
     assert (status, "type it again" in said["message"]) == (422, True)
 
 
-def test_what_could_be_overlooked_is_said_and_what_is_no_secret_shown(manager):
+def test_risky_parts_are_pointed_out_and_what_is_no_secret_is_shown(manager):
     decisive = {
         *(
             "LD_PRELOAD",
@@ -349,7 +349,7 @@ def test_a_file_that_was_changed_meanwhile_is_not_overwritten(manager):
     assert manager.file.read_text() == '{"mcpServers": {"mine": {"command": "true"}}}'
 
 
-async def test_of_many_writers_who_saw_the_same_file_one_wins(manager):
+async def test_only_one_of_many_concurrent_writers_wins(manager):
     seen = manager.preview("n0", {"command": "true"})
     calls = [
         asyncio.to_thread(
@@ -373,7 +373,7 @@ BROKEN = [
 
 
 @pytest.mark.parametrize("text", BROKEN)
-def test_a_file_with_a_mistake_is_left_as_it_is(manager, text):
+def test_a_file_with_a_mistake_is_left_unchanged(manager, text):
     manager.write(text)
     name = "a" if '"a"' in text else "new"
     status, said = manager.request("POST", f"{name}/preview", {"entry": {"command": "true"}})
@@ -388,7 +388,7 @@ def test_a_file_with_a_mistake_is_left_as_it_is(manager, text):
 
 
 @pytest.mark.parametrize("text", ["", " \n"])
-def test_a_file_with_nothing_in_it_is_filled_like_a_new_one(manager, text):
+def test_an_empty_file_is_filled_like_a_new_one(manager, text):
     manager.write(text)
     seen = manager.preview("new", {"command": "true"})
     status, _ = manager.request(
@@ -398,7 +398,7 @@ def test_a_file_with_nothing_in_it_is_filled_like_a_new_one(manager, text):
     assert json.loads(manager.file.read_text()) == {"mcpServers": {"new": {"command": "true"}}}
 
 
-def test_a_file_that_is_gone_is_said_and_made_anew_by_who_looks_again(manager):
+def test_a_deleted_file_is_reported_and_created_again_after_a_new_look(manager):
     manager.write('{"mcpServers": {}}')
     seen = manager.preview("new", {"command": "true"})
     manager.file.unlink()
@@ -471,7 +471,7 @@ def other_path(home: Path, spelling: str) -> str:
     return f"{home}/./config/mcp.json"
 
 
-def test_a_file_with_another_hard_link_is_left_as_it_is(manager, tmp_path):
+def test_a_file_with_another_hard_link_is_left_unchanged(manager, tmp_path):
     manager.write('{"mcpServers": {"a": {"command": "true"}}}')
     os.link(manager.file, tmp_path / "link.json")
     wait_until(lambda: manager.state("a"))
@@ -514,7 +514,7 @@ async def test_an_entry_written_by_hand_needs_no_consent_until_it_is_changed_her
     assert await refused(manager.jupyter, "mine")
 
 
-async def test_a_try_starts_what_was_agreed_to_once_and_ends_it(manager, tmp_path):
+async def test_a_trial_starts_what_has_consent_once_and_ends_it(manager, tmp_path):
     mark = tmp_path / "mark"
     entry = marking(mark)
     digest = manager.preview("new", entry)["digest"]
@@ -537,14 +537,14 @@ async def test_a_try_starts_what_was_agreed_to_once_and_ends_it(manager, tmp_pat
         ({"command": sys.executable, "args": ["-c", "import sys; sys.exit('out of luck')"]}, "out of luck"),
     ],
 )
-def test_a_try_that_fails_says_why(manager, entry, words):
+def test_a_trial_that_fails_reports_the_reason(manager, entry, words):
     digest = manager.preview("new", entry)["digest"]
     report = manager.request("POST", "new/try", {"entry": entry, "consent": digest})[1]
     assert not report["ok"]
     assert words in report["error"]
 
 
-def test_a_try_reaches_servers_of_the_handshake_era(manager):
+def test_a_trial_reaches_servers_of_the_handshake_era(manager):
     entry = {"command": "mcp-server-time"}
     digest = manager.preview("time", entry)["digest"]
     report = manager.request("POST", "time/try", {"entry": entry, "consent": digest})[1]
@@ -568,7 +568,7 @@ async def test_stop_ends_processes_and_starts_none_until_restart(manager):
         assert jupyter.rest("GET", "servers/fast")[1]["restarts"] == 0, "a stop is no crash"
 
 
-async def test_memory_and_time_of_a_server_and_its_children_are_measured_when_asked_for(make_jupyter):
+async def test_memory_and_time_of_a_server_and_its_children_are_measured_on_request(make_jupyter):
     child = "import time; block = bytearray(64 << 20); print('big', flush=True); time.sleep(600)"
     program = (
         f"import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', {child!r}], stdout=subprocess.PIPE); "
@@ -615,7 +615,7 @@ for number, line in enumerate(sys.stdin):
 """
 
 
-def test_editing_can_be_switched_off_and_waits_for_no_authorizer(make_jupyter):
+def test_editing_can_be_switched_off_whatever_the_authorizer_allows(make_jupyter):
     manager = Manager(make_jupyter({"fast": FAST_SERVER}, "--MCPWebSocketApp.allow_editing=False"))
     for method, path in (("PUT", "new/definition"), ("POST", "new/preview"), ("POST", "new/try")):
         status, said = manager.request(method, path, {"entry": {"command": "true"}}, "none")
@@ -644,7 +644,7 @@ def shared(make_jupyter, tmp_path) -> Manager:
     )
 
 
-def test_who_may_not_write_sees_servers_and_changes_nothing(shared):
+def test_a_user_without_write_permission_sees_servers_and_changes_nothing(shared):
     seen = shared.jupyter.rest("GET", "servers", token="reader-token")[1]
     assert "not authorized to write" in seen["editing"]["refused"]
     assert "not authorized to write" in seen["servers"][0]["read_only"]
@@ -661,7 +661,7 @@ def test_who_may_not_write_sees_servers_and_changes_nothing(shared):
     assert shared.request("PUT", "new/definition", entry, "none", token="alice-token")[0] == 201
 
 
-async def test_what_a_server_says_to_one_user_is_not_shown_to_another(shared):
+async def test_stderr_of_one_users_process_is_not_shown_to_another(shared):
     headers = {"Authorization": "Bearer alice-token"}
     async with shared.jupyter.connect("loud", additional_headers=headers) as link:
         await Peer(link).initialize()

@@ -62,7 +62,7 @@ async def test_a_server_that_cannot_start_is_502_with_the_reason(jupyter):
     assert "NO_SUCH_VARIABLE" in json.loads(response.body)["message"]
 
 
-def test_what_is_neither_message_nor_upgrade_is_405_and_says_so(jupyter):
+def test_a_request_that_is_neither_message_nor_upgrade_is_405_with_a_reason(jupyter):
     headers = {"Authorization": f"token {jupyter.token}"}
     for method in ("GET", "DELETE"):
         status, answer, _ = jupyter.request(method, "mcp-ws/servers/fast", None, headers)
@@ -87,7 +87,7 @@ async def test_only_unknown_subprotocols_are_400(jupyter):
     assert (await refused(jupyter, subprotocols=["graphql-ws"])).response.status_code == 400
 
 
-async def test_ids_come_back_verbatim_with_their_type(peer):
+async def test_ids_are_returned_verbatim_with_their_type(peer):
     for own in (7, "7", 2**63, -1, 7.5, 'ü"\\', ""):
         answer = await peer.call(own, "tools/call", {"name": "echo", "arguments": {"text": "x"}})
         assert answer["id"] == own
@@ -121,7 +121,7 @@ async def test_large_messages_pass_both_ways(peer, legacy):
     assert answer["result"]["content"][0]["text"] == text
 
 
-async def test_what_is_no_message_gets_an_error_and_then_1002(peer):
+async def test_a_malformed_message_gets_an_error_and_then_1002(peer):
     await peer.link.send("{nonsense")
     assert (await peer.receive())["error"]["code"] == PARSE_ERROR
     await peer.link.send("[]")
@@ -145,7 +145,7 @@ async def test_illegal_frames_close_with_their_code(jupyter, frame, code):
         assert (await closed(link))[0] == code
 
 
-async def test_a_fragile_peer_gets_1001_and_words_for_too_large_answers(jupyter):
+async def test_a_fragile_peer_gets_1001_and_a_reason_for_too_large_responses(jupyter):
     async with jupyter.connect("fast", user_agent_header=SDK_1_AGENT, max_size=1 << 20) as link:
         answer = await Peer(link).call(
             1, "tools/call", {"name": "echo", "arguments": {"text": "x" * (1 << 20)}}
@@ -220,7 +220,7 @@ async def test_a_legacy_servers_question_reaches_its_client(peer):
     assert (await peer.receive())["result"]["content"][0]["text"] == '{"roots": []}'
 
 
-async def test_a_legacy_server_that_dies_is_said_with_its_outcome_and_4502(peer):
+async def test_a_legacy_server_that_dies_is_reported_with_the_outcome_and_4502(peer):
     await peer.initialize()
     await peer.send(id=1, method="tools/call", params={"name": "crash"})
     answer = await peer.receive()
@@ -231,7 +231,7 @@ async def test_a_legacy_server_that_dies_is_said_with_its_outcome_and_4502(peer)
     assert "code 3" in reason
 
 
-async def test_a_shared_server_that_dies_fails_its_requests_and_the_next_starts_anew(make_jupyter):
+async def test_a_shared_server_that_dies_fails_its_requests_and_the_next_one_starts_it(make_jupyter):
     own = make_jupyter({"fast": FAST_SERVER})
     async with own.connect("fast") as link, own.connect("fast") as other:
         peer, bystander = Peer(link), Peer(other)
@@ -249,7 +249,7 @@ async def test_a_shared_server_that_dies_fails_its_requests_and_the_next_starts_
         assert again["result"]["content"][0]["text"] == "back"
 
 
-async def test_a_command_that_does_not_exist_is_said_in_words(jupyter):
+async def test_a_command_that_does_not_exist_is_reported(jupyter):
     async with jupyter.connect("absent") as link:
         answer = await Peer(link).call(1, "tools/list")
     assert answer["error"]["code"] == UPSTREAM_UNAVAILABLE
@@ -257,7 +257,7 @@ async def test_a_command_that_does_not_exist_is_said_in_words(jupyter):
     assert "no-such-command" in answer["error"]["message"]
 
 
-async def test_why_a_server_fails_is_said_also_while_it_is_not_tried_any_more(make_jupyter):
+async def test_the_reason_of_a_failing_server_is_given_even_while_it_is_not_retried(make_jupyter):
     jupyter = make_jupyter({"absent": {"command": "no-such-command"}})
     async with jupyter.connect("absent") as link:
         peer = Peer(link)
@@ -356,13 +356,13 @@ async def test_an_answer_over_the_limit_is_replaced_by_an_error(make_jupyter, le
 
 
 @pytest.mark.parametrize("legacy", [True, False])
-async def test_an_answer_with_half_an_emoji_arrives(peer, legacy):
+async def test_a_response_with_half_an_emoji_arrives(peer, legacy):
     text = await _raw_answer(peer, legacy, r'"result":{"resultType":"complete","text":"\ud83d!"}')
     assert text["result"]["text"] == "\ufffd!"
 
 
 @pytest.mark.parametrize("legacy", [True, False])
-async def test_an_answer_that_is_no_message_ends_its_request_in_words(peer, legacy):
+async def test_a_response_that_is_no_message_fails_its_request_with_a_reason(peer, legacy):
     answer = await _raw_answer(peer, legacy, r'"result":{"resultType":"complete","text":"\x"}')
     assert answer["error"]["code"] == -32603
     assert "not a JSON-RPC message" in answer["error"]["message"]
@@ -370,7 +370,7 @@ async def test_an_answer_that_is_no_message_ends_its_request_in_words(peer, lega
 
 
 @pytest.mark.parametrize("legacy", [True, False])
-async def test_an_answer_that_is_not_utf_8_ends_its_request_in_words(peer, legacy):
+async def test_a_response_that_is_not_utf_8_fails_its_request_with_a_reason(peer, legacy):
     answer = await _raw_answer(peer, legacy, '"result":{"text":"\xff"}')
     assert "UTF-8" in answer["error"]["message"]
 
@@ -389,7 +389,7 @@ async def _raw_answer(peer, legacy: bool, payload: str) -> dict:
     return answer
 
 
-async def test_a_subscription_taken_back_is_over_and_its_client_knows(alone):
+async def test_a_cancelled_subscription_ends_and_its_client_is_told(alone):
     async with alone.connect(user_agent_header="taken back") as link:
         peer = Peer(link)
         await peer.call("sub", "subscriptions/listen", {"notifications": {"toolsListChanged": True}})
@@ -401,7 +401,7 @@ async def test_a_subscription_taken_back_is_over_and_its_client_knows(alone):
         assert [s["in_flight"] for s in sessions if s["user_agent"] == "taken back"] == [0]
 
 
-async def test_a_server_that_said_nothing_is_not_used_for_the_next_request(make_jupyter, tmp_path):
+async def test_a_silent_server_is_not_used_for_the_next_request(make_jupyter, tmp_path):
     """Without an answer to probe and handshake the process is ended; the session's next request starts another."""
     quiet = tmp_path / "quiet.py"
     marker = tmp_path / "seen"
@@ -418,7 +418,7 @@ async def test_a_server_that_said_nothing_is_not_used_for_the_next_request(make_
         assert "result" in await peer.call(2, "tools/list")
 
 
-async def test_a_server_replaced_twice_stays_in_the_books_while_a_session_holds_it(make_jupyter):
+async def test_a_server_replaced_twice_stays_listed_while_a_session_uses_it(make_jupyter):
     jupyter = make_jupyter({"fast": FAST_SERVER})
     async with jupyter.connect("fast") as link:
         peer = Peer(link)
@@ -434,7 +434,7 @@ async def test_a_server_replaced_twice_stays_in_the_books_while_a_session_holds_
         assert "result" in await peer.receive()
 
 
-async def test_processes_started_ahead_are_taken_and_replaced(make_jupyter):
+async def test_prewarmed_processes_are_used_and_replaced(make_jupyter):
     """The server notes when it starts; a session gets one that was there before it came."""
     warmed = {**FAST_SERVER, "mcp_ws": {"prewarm": 2}}
     jupyter = make_jupyter({"fast": warmed}, "--MCPWebSocketApp.max_processes=3")

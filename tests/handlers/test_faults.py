@@ -38,7 +38,7 @@ def faulty(tmp_path_factory: pytest.TempPathFactory):
 
 
 class Victim:
-    """A real client, and whoever breaks its link."""
+    """A real client, and the faults that break its link."""
 
     def __init__(self, jupyter: Jupyter, client: Client, states: list[Any]) -> None:
         self.jupyter, self.client, self.states = jupyter, client, states
@@ -94,7 +94,7 @@ async def test_a_cut_link_is_resumed_and_each_call_runs_once(faulty):
         assert await one.runs() == {"runs": before + 9, "twice": []}
 
 
-async def test_a_half_open_link_is_left_by_a_client_that_pings(faulty, monkeypatch):
+async def test_a_client_that_pings_leaves_a_half_open_link(faulty, monkeypatch):
     monkeypatch.setattr(links, "PING_INTERVAL", 1.0)
     async with victim(faulty) as one:
         before = (await one.runs())["runs"]
@@ -107,7 +107,7 @@ async def test_a_half_open_link_is_left_by_a_client_that_pings(faulty, monkeypat
         assert await one.runs() == {"runs": before + 1, "twice": []}
 
 
-async def test_a_half_open_link_is_let_go_of_when_its_time_is_over(faulty):
+async def test_a_half_open_link_is_closed_when_its_time_is_over(faulty):
     async with victim(faulty) as one:
         assert await one.hurt("half_open", seconds=1) == "half_open for 1 s"
         assert await one.echo("later") == "later"
@@ -133,7 +133,7 @@ async def test_a_delayed_link_is_slow_and_keeps_the_order(faulty):
         assert one.count(Resumed) == 0
 
 
-async def test_a_repeated_answer_is_taken_once(faulty):
+async def test_a_repeated_response_is_delivered_once(faulty):
     async with victim(faulty) as one:
         before = (await one.runs())["runs"]
         await one.hurt("duplicate", count=3)
@@ -159,7 +159,7 @@ async def test_a_duplicate_reaches_the_wire(faulty):
         assert (await peer.call(3, "tools/list"))["id"] == 3
 
 
-async def test_a_resume_that_is_put_off_is_tried_again(faulty):
+async def test_a_deferred_resume_is_retried(faulty):
     async with victim(faulty) as one:
         running = asyncio.create_task(one.client.call_tool("slow", {"steps": 1, "delay": 1}))
         await one.hurt("refuse_resume", how="later", count=2)
@@ -169,7 +169,7 @@ async def test_a_resume_that_is_put_off_is_tried_again(faulty):
         assert one.count(Connected) == 1
 
 
-async def test_a_resume_that_is_refused_for_good_ends_calls_with_their_outcome_and_a_new_session_begins(
+async def test_a_permanently_refused_resume_fails_calls_with_their_outcome_and_starts_a_new_session(
     faulty,
 ):
     async with victim(faulty) as one:
@@ -192,7 +192,7 @@ async def test_faults_show_on_the_tap(faulty):
         assert (record["detail"], record["session"]) == ("cut", one.session)
 
 
-async def test_orders_that_cannot_be_followed_are_refused_in_words(faulty):
+async def test_impossible_faults_are_refused_with_a_reason(faulty):
     async with faulty.connect("fast") as link:
         await Peer(link).call(1, "tools/list")
         (session,) = faulty.rest("GET", "sessions")[1]["sessions"]
@@ -233,7 +233,7 @@ async def test_faults_are_off_unless_they_are_allowed(jupyter, peer):
     assert (await peer.call(2, "tools/list"))["id"] == 2
 
 
-async def test_only_who_is_authorized_breaks_links_and_only_their_own(make_jupyter, tmp_path):
+async def test_only_authorized_users_break_links_and_only_their_own(make_jupyter, tmp_path):
     users = {"alice-token": "alice", "careful-token": "careful", "test-token-0123456789": "root"}
     (tmp_path / "users.json").write_text(json.dumps(users))
     shared = make_jupyter(

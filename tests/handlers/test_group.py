@@ -71,7 +71,7 @@ async def test_tools_of_several_servers_of_both_eras_under_one_url(several, mode
     await until(lambda: not several.rest("GET", "sessions")[1]["sessions"], what="that every session ended")
 
 
-async def test_a_configured_group_says_which_member_is_missing_and_applies_its_rules(several):
+async def test_a_configured_group_reports_a_missing_member_and_applies_its_rules(several):
     async with connect(several.endpoint("team"), token=several.token, mode="2026-07-28") as client:
         listed = await client.list_tools()
         names = {tool.name for tool in listed.tools}
@@ -82,7 +82,7 @@ async def test_a_configured_group_says_which_member_is_missing_and_applies_its_r
             await client.call_tool("demo__crash", {})
 
 
-async def test_a_subscription_hears_of_changes_in_any_member(several):
+async def test_a_subscription_reports_changes_in_any_member(several):
     url = several.endpoint("demo").replace("servers/demo", "servers/+fast+demo")
     async with (
         connect(url, token=several.token, mode="2026-07-28") as client,
@@ -95,7 +95,7 @@ async def test_a_subscription_hears_of_changes_in_any_member(several):
                 break
 
 
-async def test_the_death_of_a_member_is_said_and_the_others_go_on(make_jupyter):
+async def test_the_death_of_a_member_is_reported_and_the_others_continue(make_jupyter):
     own = make_jupyter({"demo": DEMO, "fast": FAST_SERVER})
     url = own.endpoint("demo").replace("servers/demo", "servers/+fast+demo")
     async with connect(url, token=own.token, mode="2026-07-28") as client:
@@ -120,7 +120,7 @@ async def test_a_token_opens_a_group_only_with_every_member(several):
             pass
 
 
-def test_a_group_of_another_shape_is_a_mistake_in_words(make_jupyter):
+def test_an_invalid_group_is_reported_as_a_mistake(make_jupyter):
     many = [f"s{n}" for n in range(33)]
     shapes = {"itself": ["itself"], "twice": ["demo", "demo"], "bad": ["a b"], "text": "demo", "many": many}
     jupyter = make_jupyter({name: {"group": members} for name, members in shapes.items()})
@@ -136,7 +136,7 @@ def test_groups_share_one_label_in_the_metrics(several):
     assert json.dumps("+demo+fast") not in body.decode()
 
 
-async def test_a_group_over_http_carries_modern_exchanges_and_says_whom_it_cannot(several):
+async def test_a_group_over_http_carries_modern_exchanges_and_names_unsupported_members(several):
     url = f"{several.url}mcp-ws/servers/+fast+old"
     options = {"token": several.token, "transports": ("http",), "mode": "2026-07-28"}
     async with connect(url, **options) as client:

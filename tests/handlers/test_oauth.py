@@ -172,7 +172,7 @@ def consent(page: str) -> str:
 
 
 def come_back(address: str, user: str | None = "alice", **headers: str) -> httpx.Response:
-    """As a browser comes from another site."""
+    """Open a URL as a browser that comes from another site."""
     cross = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
     login = {"Authorization": f"token {user}-token"} if user else {}
     return httpx.get(address, headers={**cross, **login, **headers}, timeout=BOUND)
@@ -194,7 +194,7 @@ def files(home: Path) -> list[Path]:
 
 
 @pytest.mark.heavy
-async def test_a_call_waits_for_the_user_and_goes_on_with_a_token_that_is_kept(start, protected, tmp_path):
+async def test_a_call_waits_for_the_user_and_continues_with_a_stored_token(start, protected, tmp_path):
     jupyter = await asyncio.to_thread(start)
     async with link_of(jupyter) as link:
         calling = asyncio.create_task(Peer(link).call(1, "tools/call", HELLO))
@@ -280,7 +280,7 @@ async def test_a_server_of_http_and_sse_gets_a_token_too(gateway):
 
 
 @pytest.mark.heavy
-async def test_a_page_stays_good_when_the_client_leaves(gateway, protected):
+async def test_an_authorization_page_stays_valid_when_the_client_leaves(gateway, protected):
     async with link_of(gateway) as link:
         peer = Peer(link)
         await peer.send(id=1, method="tools/call", params={**HELLO, "_meta": dict(MODERN)})
@@ -307,7 +307,7 @@ async def test_calls_with_a_token_do_not_wait_for_each_other(gateway, protected)
 
 
 @pytest.mark.heavy
-async def test_an_answer_of_a_browser_counts_only_for_the_user_who_was_asked(gateway, protected):
+async def test_an_authorization_response_counts_only_for_its_own_user(gateway, protected):
     before = files(gateway.home)
     async with link_of(gateway) as link:
         calling = asyncio.create_task(Peer(link).call(1, "tools/call", HELLO))
@@ -338,7 +338,7 @@ async def test_an_answer_of_a_browser_counts_only_for_the_user_who_was_asked(gat
 
 
 @pytest.mark.heavy
-async def test_who_is_not_answered_or_denied_is_told(start, protected):
+async def test_a_missing_or_denied_authorization_is_reported(start, protected):
     jupyter = await asyncio.to_thread(start, "--MCPWebSocketApp.oauth_timeout=2")
     async with link_of(jupyter) as link:
         error = (await Peer(link).call(1, "tools/call", HELLO))["error"]
@@ -385,7 +385,9 @@ async def test_a_call_that_needs_more_scopes_waits_for_another_authorization(gat
 
 
 @pytest.mark.heavy
-async def test_a_server_that_wants_more_than_the_configured_scope_is_refused_in_words(gateway, protected):
+async def test_a_server_that_requires_more_than_the_configured_scope_is_refused_with_a_reason(
+    gateway, protected
+):
     async with link_of(gateway, server="narrow") as link:
         peer = Peer(link)
         calling = asyncio.create_task(peer.call(1, "tools/call", HELLO))

@@ -92,7 +92,7 @@ async def test_a_session_over_posts(jupyter, poller):
     assert answers == {7: "a\nb", "7": "c"}
 
 
-async def test_an_empty_body_is_held_until_something_comes(jupyter, poller):
+async def test_an_empty_body_is_held_until_a_message_arrives(jupyter, poller):
     await poller.hello()
     waiting = asyncio.ensure_future(poller.poll())
     await until(lambda: jupyter.rest("GET", "health")[0] == 200)
@@ -157,7 +157,7 @@ async def test_a_session_resumes_on_another_poll_link_and_on_no_other_kind(jupyt
         assert "resume it over the same kind" in gone["reason"]
 
 
-async def test_a_goodbye_ends_the_session_and_any_other_end_keeps_it(jupyter, client):
+async def test_a_goodbye_ends_the_session_and_any_other_close_keeps_it(jupyter, client):
     for code, ends in ((1000, True), (1001, False)):
         poller = Poller(jupyter, client)
         _, opened = await poller.hello()
@@ -189,7 +189,7 @@ async def test_a_link_belongs_to_its_user_and_server(jupyter, poller, client):
         ([], 400),
     ],
 )
-async def test_what_is_no_body_of_a_link_is_refused_in_words(poller, lines, status):
+async def test_a_malformed_body_is_refused_with_a_reason(poller, lines, status):
     response = await poller.post(*lines)
     assert response.status_code == status
     assert response.json()["message"]
@@ -201,7 +201,7 @@ async def test_other_media_and_unknown_servers_are_refused(jupyter, poller, clie
     assert (await Poller(jupyter, client, "unset").post({"mcp.ws": "open"})).status_code == 502
 
 
-async def test_a_wrong_hello_and_no_room_are_said_by_a_closing_line(make_jupyter, client):
+async def test_a_wrong_hello_and_a_full_gateway_are_reported_by_a_closing_line(make_jupyter, client):
     jupyter = make_jupyter({"fast": FAST_SERVER}, "--MCPWebSocketApp.max_sessions=1")
     first = Poller(jupyter, client)
     await first.hello()
@@ -225,7 +225,7 @@ async def test_a_message_over_the_limit_closes_the_link_with_1009(make_jupyter, 
     assert response.status_code == 413
 
 
-async def test_a_client_that_fetches_nothing_is_ended_in_words(make_jupyter, client):
+async def test_a_client_that_fetches_nothing_is_closed_with_a_reason(make_jupyter, client):
     arguments = ("--MCPWebSocketApp.max_queued_bytes=200000", "--MCPWebSocketApp.window_bytes=100000000")
     jupyter = make_jupyter({"fast": FAST_SERVER}, *arguments)
     poller = Poller(jupyter, client)

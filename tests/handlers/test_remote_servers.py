@@ -129,7 +129,7 @@ async def test_a_lost_link_between_two_gateways_is_bridged(make_jupyter):
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("scheme", ["ws", "http"])
-async def test_a_restart_of_the_inner_gateway_is_said_and_the_next_request_works(make_jupyter, scheme):
+async def test_a_restart_of_the_inner_gateway_is_reported_and_the_next_request_works(make_jupyter, scheme):
     inner = await started(make_jupyter, {"fast": FAST_SERVER})
     servers = {"through": remote(inner, scheme, reconnect_timeout=30)}
     outer = await started(make_jupyter, servers, **environment(inner))
@@ -166,7 +166,7 @@ async def test_a_restart_of_the_inner_gateway_is_said_and_the_next_request_works
 
 
 @pytest.mark.heavy
-async def test_one_dead_remote_server_leaves_the_others_alone(make_jupyter, tmp_path):
+async def test_one_dead_remote_server_does_not_affect_the_others(make_jupyter, tmp_path):
     dead = peers.Unix()
     await dead.start(tmp_path)
     await dead.stop()
@@ -215,7 +215,7 @@ async def test_a_server_that_an_inner_gateway_cannot_start_leaves_its_era_open(
         assert "result" in await peer.call(2, "tools/list")
 
 
-async def test_a_server_that_refuses_the_probe_in_plain_text_is_bridged_and_an_empty_address_is_said(
+async def test_a_server_that_refuses_the_probe_in_plain_text_is_bridged_and_an_empty_address_reported(
     make_jupyter,
 ):
     async def older(request: Request) -> None:

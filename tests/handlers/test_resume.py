@@ -76,7 +76,7 @@ class Resumer:
         await self.data()
 
     def vanish(self) -> None:
-        """The link breaks without a word."""
+        """Break the link without a close frame."""
         self.link.transport.abort()
 
     async def closed(self) -> tuple[int, str]:
@@ -96,7 +96,7 @@ def attached(jupyter: Jupyter, session: str) -> bool | None:
     return None
 
 
-async def test_an_answer_that_comes_while_the_client_is_away_waits_for_it(jupyter):
+async def test_a_response_to_a_detached_client_waits_for_it(jupyter):
     client = Resumer(jupyter)
     opened = await client.open()
     assert opened["grace"] == 900
@@ -121,7 +121,7 @@ async def test_an_answer_that_comes_while_the_client_is_away_waits_for_it(jupyte
     await client.link.close()
 
 
-async def test_close_1000_ends_the_session_and_every_other_end_keeps_it(jupyter):
+async def test_close_1000_ends_the_session_and_every_other_close_keeps_it(jupyter):
     client = Resumer(jupyter)
     await client.open()
     await client.link.close(1001)
@@ -137,7 +137,7 @@ async def test_close_1000_ends_the_session_and_every_other_end_keeps_it(jupyter)
 @pytest.mark.parametrize(
     ("frame", "code"), [(b"\x00", 1003), ("x" * (11 << 20), 1009), ('{"mcp.ws":"ack"}', 1002)]
 )
-async def test_what_cannot_be_taken_ends_the_session(jupyter, frame, code):
+async def test_an_unacceptable_message_ends_the_session(jupyter, frame, code):
     client = Resumer(jupyter)
     await client.open()
     await client.initialize()
@@ -148,7 +148,7 @@ async def test_what_cannot_be_taken_ends_the_session(jupyter, frame, code):
     assert (await client.resume())["mcp.ws"] == "gone"
 
 
-async def test_a_client_that_left_has_the_time_it_said_to_come_back(jupyter):
+async def test_a_client_that_left_may_resume_within_the_time_it_announced(jupyter):
     client, other = Resumer(jupyter), Resumer(jupyter)
     for one in (client, other):
         await one.open()
@@ -166,7 +166,7 @@ async def test_a_client_that_left_has_the_time_it_said_to_come_back(jupyter):
     await client.link.close(1000)
 
 
-async def test_the_newest_link_wins_and_the_old_one_can_do_nothing_more(jupyter):
+async def test_the_newest_link_wins_and_the_old_one_is_closed(jupyter):
     client = Resumer(jupyter)
     await client.open()
     await client.call(1, "echo", {"text": "a"})
@@ -240,7 +240,7 @@ async def test_the_first_frame_must_open_or_resume(jupyter, first):
     assert (await client.closed())[0] == 4400
 
 
-async def test_a_link_that_says_nothing_is_closed(make_jupyter):
+async def test_a_silent_link_is_closed(make_jupyter):
     jupyter = make_jupyter({"fast": FAST_SERVER}, "--MCPWebSocketApp.hello_timeout=0.2")
     client = Resumer(jupyter)
     client.link = await client.connect()
@@ -263,7 +263,7 @@ async def test_impossible_counts_are_refused(jupyter):
     await client.link.close()
 
 
-async def test_an_expired_session_is_gone_in_words_and_its_work_is_cancelled(make_jupyter):
+async def test_an_expired_session_is_gone_with_a_reason_and_its_work_cancelled(make_jupyter):
     jupyter = make_jupyter(
         {"fast": FAST_SERVER}, "--MCPWebSocketApp.grace=0.5", "--MCPWebSocketApp.idle_timeout=0"
     )
@@ -282,7 +282,7 @@ async def test_an_expired_session_is_gone_in_words_and_its_work_is_cancelled(mak
     assert "within 0.5 s" in gone["reason"]
 
 
-async def test_progress_gives_way_and_the_answer_does_not(make_jupyter):
+async def test_progress_is_dropped_before_a_response(make_jupyter):
     jupyter = make_jupyter({"fast": FAST_SERVER}, "--MCPWebSocketApp.window_frames=64")
     client = Resumer(jupyter)
     await client.open()
@@ -307,7 +307,7 @@ async def test_progress_gives_way_and_the_answer_does_not(make_jupyter):
     await client.link.close()
 
 
-async def test_answers_beyond_the_window_end_the_session_with_4413_in_words(make_jupyter):
+async def test_responses_beyond_the_window_end_the_session_with_4413_and_a_reason(make_jupyter):
     jupyter = make_jupyter({"fast": FAST_SERVER}, "--MCPWebSocketApp.window_frames=16")
     client = Resumer(jupyter)
     await client.open()
@@ -344,7 +344,7 @@ async def test_received_messages_are_acknowledged_at_once_or_within_a_second(jup
     await client.link.close()
 
 
-async def test_the_death_of_its_own_server_reaches_a_client_that_was_away(jupyter):
+async def test_the_death_of_a_private_server_reaches_a_detached_client(jupyter):
     client = Resumer(jupyter)
     await client.open()
     await client.initialize()
@@ -392,7 +392,7 @@ async def test_legacy_sessions_keep_their_process_and_a_slow_reader_holds_only_t
     await other.link.close()
 
 
-async def test_a_session_goes_on_though_its_server_left_the_configuration(make_jupyter):
+async def test_a_session_continues_after_its_server_left_the_configuration(make_jupyter):
     jupyter = make_jupyter({"fast": FAST_SERVER, "other": FAST_SERVER})
     client, late = Resumer(jupyter), Resumer(jupyter)
     await client.open()
@@ -414,7 +414,7 @@ async def test_a_session_goes_on_though_its_server_left_the_configuration(make_j
     assert refused.value.response.status_code == 404
 
 
-async def test_revoked_ends_the_session_and_expired_lets_it_come_back(make_jupyter):
+async def test_a_revoked_token_ends_the_session_and_an_expired_one_lets_it_resume(make_jupyter):
     jupyter = make_jupyter({"fast": FAST_SERVER})
     minted = jupyter.rest("POST", "tokens", {"servers": ["fast"], "expires_in": 2})[1]
     client = Resumer(jupyter, additional_headers={"Authorization": f"Bearer {minted['token']}"})
@@ -431,7 +431,7 @@ async def test_revoked_ends_the_session_and_expired_lets_it_come_back(make_jupyt
     assert (await client.resume())["mcp.ws"] == "gone"
 
 
-async def test_no_room_is_said_with_1013(make_jupyter):
+async def test_a_full_gateway_closes_with_1013(make_jupyter):
     jupyter = make_jupyter({"fast": FAST_SERVER}, "--MCPWebSocketApp.max_sessions=1")
     first, second = Resumer(jupyter), Resumer(jupyter)
     await first.open()
@@ -459,7 +459,7 @@ async def test_too_many_links_in_a_second_are_429(make_jupyter):
             await link.close()
 
 
-async def test_shutdown_lets_requests_finish_and_says_what_became_of_the_others(make_jupyter):
+async def test_shutdown_lets_requests_finish_and_reports_the_outcome_of_the_others(make_jupyter):
     jupyter = make_jupyter({"fast": FAST_SERVER}, "--MCPWebSocketApp.drain_timeout=1.5")
     short, long, idle = Resumer(jupyter), Resumer(jupyter), Resumer(jupyter)
     for client in (short, long, idle):
@@ -502,7 +502,7 @@ def fast_command() -> list[str]:
 
 
 @pytest.mark.parametrize("away", [True, False])
-async def test_a_restart_tells_a_legacy_client_what_became_of_its_requests(make_jupyter, away):
+async def test_a_restart_reports_the_outcome_of_its_requests_to_a_legacy_client(make_jupyter, away):
     jupyter = make_jupyter({"fast": FAST_SERVER})
     client = Resumer(jupyter)
     await client.open()
@@ -522,7 +522,7 @@ async def test_a_restart_tells_a_legacy_client_what_became_of_its_requests(make_
     await until(lambda: jupyter.rest("GET", "health")[1]["sessions"] == 0)
 
 
-async def test_an_answer_under_way_over_a_dead_link_survives_the_servers_death(jupyter):
+async def test_a_response_sent_over_a_dead_link_survives_the_servers_death(jupyter):
     client = Resumer(jupyter)
     await client.open()
     await client.initialize()
@@ -546,7 +546,7 @@ async def test_an_answer_under_way_over_a_dead_link_survives_the_servers_death(j
     assert (await client.closed())[0] == 4502
 
 
-async def test_a_restart_wakes_who_waits_for_a_crashed_server(make_jupyter):
+async def test_a_restart_wakes_requests_that_wait_for_a_crashed_server(make_jupyter):
     jupyter = make_jupyter({"fast": FAST_SERVER})
     async with jupyter.connect() as link:
         peer = Peer(link)
@@ -561,7 +561,7 @@ async def test_a_restart_wakes_who_waits_for_a_crashed_server(make_jupyter):
         assert (await peer.call("again", "tools/list"))["id"] == "again"
 
 
-async def test_many_answers_at_once_end_no_session_whose_client_is_there(make_jupyter):
+async def test_many_responses_at_once_end_no_attached_session(make_jupyter):
     jupyter = make_jupyter({"fast": FAST_SERVER}, "--MCPWebSocketApp.window_frames=16")
     client = Resumer(jupyter)
     await client.open()

@@ -115,7 +115,7 @@ async def test_origins_on_the_endpoint(jupyter):
         ({"Cookie": "none"}, 401),
     ],
 )
-def test_a_page_may_probe_with_its_cookie_and_a_foreign_one_may_not(jupyter, headers, expected):
+def test_an_own_page_may_probe_with_its_cookie_and_a_foreign_one_may_not(jupyter, headers, expected):
     """Browsers send no Origin with a GET of a page's own."""
     given = {"Cookie": cookie_of(jupyter), "Accept": "application/json", **headers}
     status, _, body = jupyter.request("GET", "mcp-ws/servers/fast/probe", None, given)
@@ -123,7 +123,7 @@ def test_a_page_may_probe_with_its_cookie_and_a_foreign_one_may_not(jupyter, hea
     assert (b'"websocket"' in body) == (expected == 200)
 
 
-def test_a_refusal_says_what_was_wrong_and_is_not_redacted(jupyter):
+def test_a_refusal_gives_its_reason_and_is_not_redacted(jupyter):
     def words(**headers: str) -> str:
         answer = jupyter.request("GET", "mcp-ws/servers/fast/probe", None, headers)[2]
         return json.loads(answer)["message"]
@@ -263,7 +263,7 @@ def test_a_cookie_post_needs_the_xsrf_token(jupyter):
         ("servers/fast/try", {"entry": {}, "foo": 1}, "'foo'"),
     ],
 )
-def test_bad_rest_input_is_refused_in_words(jupyter, path, body, word):
+def test_invalid_rest_input_is_refused_with_a_reason(jupyter, path, body, word):
     status, answer = jupyter.rest("POST", path, body)
     assert status in (400, 404)
     assert word in answer["message"]

@@ -140,7 +140,7 @@ async def test_a_silent_call_becomes_a_stream_after_a_while(http):
     assert [message["id"] for _, message in events(answer)] == [1]
 
 
-async def test_who_takes_only_json_gets_the_answer_alone(http):
+async def test_a_client_that_accepts_only_json_gets_the_response_alone(http):
     arguments = {"name": "slow", "arguments": {"steps": 2, "delay": 0.4}, "_meta": {"progressToken": "p"}}
     answer = await http.modern(1, "tools/call", arguments, Accept="application/json")
     assert answer.headers["Content-Type"] == "application/json"
@@ -161,7 +161,7 @@ async def test_who_takes_only_json_gets_the_answer_alone(http):
         ({"Mcp_Name": "=?base64?!!?="}, "Mcp-Name"),
     ],
 )
-async def test_headers_must_say_what_the_body_says(http, headers, word):
+async def test_headers_must_match_the_body(http, headers, word):
     answer = await http.modern(5, "tools/call", {"name": "echo", "arguments": {"text": "x"}}, **headers)
     assert answer.status_code == 400
     assert (answer.json()["id"], answer.json()["error"]["code"]) == (5, -32020)
@@ -194,7 +194,7 @@ async def test_errors_have_their_status(http):
         ('{"jsonrpc":"1.0","id":1,"method":"x"}', 400, -32600),
     ],
 )
-async def test_what_is_no_message_is_400(http, body, status, code):
+async def test_a_malformed_message_is_400(http, body, status, code):
     answer = await http.post(body)
     assert (answer.status_code, answer.json()["error"]["code"], answer.json()["id"]) == (status, code, None)
 
@@ -283,7 +283,7 @@ async def test_an_initialize_with_an_odd_progress_token_leaves_no_session(http, 
     assert sessions() <= before  # those that other tests left may end meanwhile
 
 
-async def test_sessions_are_needed_known_and_ones_own(http, jupyter):
+async def test_a_session_must_be_given_known_and_owned(http, jupyter):
     missing = await http.legacy(1, "pid")
     assert missing.status_code == 400
     await http.initialize()
@@ -306,7 +306,7 @@ async def test_http_and_websocket_never_mix_on_one_session(http, jupyter):
     await socket.link.close()
 
 
-async def test_a_servers_question_reaches_the_call_it_belongs_to(http):
+async def test_a_servers_question_reaches_its_call(http):
     await http.initialize()
     question = {"name": "question", "arguments": {}}
     message = {"jsonrpc": "2.0", "id": "q", "method": "tools/call", "params": question}
@@ -321,7 +321,7 @@ async def test_a_servers_question_reaches_the_call_it_belongs_to(http):
         assert json.loads(answer["result"]["content"][0]["text"]) == {"roots": []}
 
 
-async def test_what_belongs_to_no_request_comes_over_get(http, jupyter):
+async def test_messages_without_a_request_arrive_over_get(http, jupyter):
     await http.initialize()
     line = json.dumps({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"})
     async with http.client.stream(
@@ -379,7 +379,7 @@ async def test_a_broken_stream_is_replayed_after_the_last_event_id(http):
 
 
 @pytest.mark.parametrize("event", ["p99.1", "p1.99", "g.99", "g.-1", "x", ""])
-async def test_an_event_that_never_was_is_refused_in_words(http, event):
+async def test_an_unknown_event_id_is_refused_with_a_reason(http, event):
     await http.initialize()
     await http.legacy(1, "slow", {"steps": 1, "delay": 0})
     asked = {**http.headers, "Accept": "text/event-stream", "Last-Event-ID": event}
@@ -387,8 +387,8 @@ async def test_an_event_that_never_was_is_refused_in_words(http, event):
     assert (answer.status_code, "no longer kept" in answer.json()["message"]) == (400, True)
 
 
-async def test_what_is_replayed_has_no_hole(make_jupyter):
-    """The first events of a stream that is over have left the window; its last ones are still in it."""
+async def test_a_replay_has_no_hole(make_jupyter):
+    """The first events of a finished stream have left the window; its last ones are still in it."""
     jupyter = make_jupyter({"fast": FAST_SERVER}, "--MCPWebSocketApp.window_frames=16")
     async with httpx.AsyncClient(timeout=BOUND) as client:
         http = Http(jupyter, client)
@@ -443,7 +443,7 @@ async def test_an_unused_session_ends_after_the_grace_time(make_jupyter):
         assert (await http.legacy(3, "pid")).status_code == 404
 
 
-async def test_the_death_of_the_server_ends_the_session_in_words(http):
+async def test_the_death_of_the_server_ends_the_session_with_a_reason(http):
     await http.initialize()
     crash = await http.legacy(1, "crash")
     assert crash.json()["error"]["data"]["outcome"] == "unknown"
@@ -499,7 +499,7 @@ async def test_pages_of_an_allowed_origin_may_read_the_answers(make_jupyter):
             assert "Mcp-Session-Id" in answer.headers["Access-Control-Expose-Headers"]
 
 
-async def test_no_room_is_503_with_retry_after(make_jupyter):
+async def test_a_full_gateway_answers_503_with_retry_after(make_jupyter):
     jupyter = make_jupyter({"fast": FAST_SERVER}, "--MCPWebSocketApp.max_sessions=1")
     async with httpx.AsyncClient(timeout=BOUND) as client, jupyter.connect() as link:
         http = Http(jupyter, client)

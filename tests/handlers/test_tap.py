@@ -1,4 +1,4 @@
-"""The tap of a real gateway: who may watch what, coming back, slow watchers, and no secret anywhere."""
+"""The tap of a real gateway: permissions, resuming, slow watchers, and no secret anywhere."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ async def refused(jupyter: Jupyter, token: str | None = None, **query: Any) -> t
 # --- filters and places -------------------------------------------------------------------------
 
 
-async def test_a_narrow_watcher_gets_what_it_asked_for(jupyter):
+async def test_a_filtered_watcher_gets_the_matching_records(jupyter):
     async with (
         tapped(jupyter, method="tools/call", leg="client", server="fast") as tap,
         jupyter.connect("fast") as link,
@@ -102,7 +102,7 @@ async def test_a_narrow_watcher_gets_what_it_asked_for(jupyter):
         ]
 
 
-async def test_mistakes_in_the_query_are_refused_in_words(jupyter):
+async def test_mistakes_in_the_query_are_refused_with_a_reason(jupyter):
     assert await refused(jupyter, sever="fast") == (
         400,
         "the tap has no parameter 'sever'; it has server, session, kind, method, direction, leg, errors, after, instance",
@@ -149,7 +149,7 @@ async def test_an_inspector_that_loses_its_link_loses_and_repeats_nothing(jupyte
         running.cancel()
 
 
-async def test_an_inspector_is_told_that_another_gateway_answers(make_jupyter):
+async def test_an_inspector_learns_that_another_gateway_answers(make_jupyter):
     first = make_jupyter({"fast": FAST_SERVER})
     watch = Watch(lambda: RunningGateway(first.url, first.token))
     running = asyncio.create_task(watch.run())
@@ -285,7 +285,7 @@ async def test_an_expired_token_sees_no_more(jupyter):
 # --- slow watchers --------------------------------------------------------------------------------
 
 
-async def test_a_stopped_inspector_misses_records_and_nobody_else_does(make_jupyter):
+async def test_only_a_stopped_inspector_misses_records(make_jupyter):
     jupyter = make_jupyter({"fast": FAST_SERVER})
     stopped = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "mcp_ws_ide.inspector.cli", "tail", "--json"),

@@ -61,7 +61,7 @@ async def test_jupyter_ends_tls(jupyter_with_tls, size):
         assert [(await Peer(link).receive())["id"] for _ in range(200)] == list(range(200))
 
 
-async def test_our_client_takes_a_context_and_says_when_a_certificate_is_not_trusted(
+async def test_the_client_accepts_a_context_and_reports_an_untrusted_certificate(
     jupyter_with_tls, certificates
 ):
     url, token = jupyter_with_tls.endpoint("fast"), jupyter_with_tls.token

@@ -29,7 +29,7 @@ def mint(jupyter: Jupyter, *servers: str, **tools: list[str]) -> str:
 
 
 @pytest.mark.parametrize("mode", ["legacy", "2026-07-28"])
-async def test_what_a_server_forbids_is_neither_listed_nor_callable(narrowed, mode):
+async def test_a_forbidden_tool_is_neither_listed_nor_callable(narrowed, mode):
     async with connect(narrowed.endpoint("demo"), token=narrowed.token, mode=mode) as client:
         assert {tool.name for tool in (await client.list_tools()).tools} == {"echo", "add", "big"}
         assert (await client.call_tool("echo", {"text": "x"})).content[0].text == "x"
@@ -39,7 +39,7 @@ async def test_what_a_server_forbids_is_neither_listed_nor_callable(narrowed, mo
 
 
 @pytest.mark.parametrize("mode", ["legacy", "2026-07-28"])
-async def test_a_tokens_rules_come_on_top_of_the_servers(narrowed, mode):
+async def test_a_tokens_rules_add_to_the_servers(narrowed, mode):
     token = mint(narrowed, "demo", allow=["add", "crash"])
     async with connect(narrowed.endpoint("demo"), token=token, mode=mode) as client:
         assert [tool.name for tool in (await client.list_tools()).tools] == ["add"]
@@ -83,7 +83,7 @@ async def test_a_narrower_token_cannot_use_what_a_wider_one_opened(narrowed):
 
 
 @pytest.mark.parametrize("rules", [[], {}, {"allow": "x"}, {"deny": [1]}, {"only": ["x"]}, {"allow": [""]}])
-def test_rules_of_another_shape_are_refused_in_words(narrowed, rules):
+def test_invalid_rules_are_refused_with_a_reason(narrowed, rules):
     status, answer = narrowed.rest("POST", "tokens", {"servers": ["all"], "tools": rules})
     assert status == 400
     assert "must be" in answer["message"]
@@ -96,7 +96,7 @@ def test_rules_are_listed_with_their_token(narrowed):
 
 
 @pytest.mark.parametrize("method", [r"tools\/call", r"tools/c\u0061ll"])
-async def test_an_escaped_method_name_goes_round_nothing(narrowed, method):
+async def test_an_escaped_method_name_bypasses_no_rule(narrowed, method):
     async with narrowed.connect("demo") as link:
         peer = Peer(link)
         params = json.dumps({"name": "crash", "arguments": {}, "_meta": MODERN})
@@ -106,7 +106,7 @@ async def test_an_escaped_method_name_goes_round_nothing(narrowed, method):
         assert (await peer.receive())["error"]["code"] == -32601
 
 
-async def test_nesting_goes_round_no_list(narrowed):
+async def test_nesting_bypasses_no_list(narrowed):
     async with narrowed.connect("demo") as link:
         peer = Peer(link)
         for depth in range(900, 1100, 3):
@@ -127,7 +127,7 @@ async def test_a_token_with_lists_opens_no_group_in_a_url(narrowed):
             pass
 
 
-async def test_another_spelling_of_name_goes_round_no_list(narrowed):
+async def test_another_spelling_of_name_bypasses_no_list(narrowed):
     async with narrowed.connect("demo") as link:
         peer = Peer(link)
         answer = await peer.call(

@@ -1,4 +1,4 @@
-"""Several users on one server: nobody sees, ends, resumes or uses what is another's."""
+"""Several users on one server: no user sees, ends, resumes or uses anything of another."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ async def test_the_tap_shows_only_the_watchers_own_traffic(shared):
         assert "alice-secret" not in seen
 
 
-async def test_who_is_not_authorized_is_refused_everywhere(shared):
+async def test_an_unauthorized_user_is_refused_everywhere(shared):
     with pytest.raises(InvalidStatus) as refused:
         await link_of(shared, "guest").__aenter__()
     assert refused.value.response.status_code == 403
@@ -94,7 +94,7 @@ async def test_who_is_not_authorized_is_refused_everywhere(shared):
 
 
 async def test_a_link_ends_when_its_jupyter_credential_does(shared, tmp_path):
-    """Also one that a ticket opened, by whichever way it was asked for: it goes with what it was got with."""
+    """Also a link that a ticket opened, however the ticket was obtained: it ends with the credential behind the ticket."""
     ticket = shared.rest("POST", "tickets", {"server": "fast"}, token="alice-token")[1]["ticket"]
     other = shared.request("POST", "mcp-ws/api/tickets?token=alice-token", {"server": "fast"})[2]
     hers = [
@@ -119,7 +119,7 @@ async def test_a_link_ends_when_its_jupyter_credential_does(shared, tmp_path):
 
 
 async def test_an_open_response_ends_when_its_jupyter_credential_does(shared, tmp_path):
-    """A subscription of either kind: on a POST that went the long way, on one whose head was repeated, and on GET."""
+    """Any kind of subscription: on a POST that was fully checked, on one that an admission covers, and on GET."""
     async with httpx.AsyncClient(timeout=BOUND) as client, AsyncExitStack() as stack:
         http = Http(shared, client)
         http.headers["Authorization"] = "Bearer alice-token"

@@ -19,7 +19,7 @@ LEGS = {
 
 
 class Transcript:
-    """Feeds a journal one record after the other; the clock goes on by ``step`` seconds each time."""
+    """Feeds a journal one record after the other; the clock advances by ``step`` seconds each time."""
 
     used: ClassVar[list[Transcript]] = []
     """Those of the running test; conftest.py closes their journals."""

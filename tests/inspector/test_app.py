@@ -172,7 +172,7 @@ async def test_a_truncated_message_is_named_where_it_was_searched_copied_or_list
         )
 
 
-async def test_pause_stands_still_and_follow_goes_on(jupyter):
+async def test_pause_freezes_the_list_and_follow_continues(jupyter):
     async with seat(jupyter) as person, client(jupyter) as peer:
         await echo(peer, 1)
         await person.until(lambda: len(person.requests(Status.OK)) >= 2, "the answer")
@@ -272,7 +272,7 @@ async def test_what_a_peer_writes_is_inert_on_every_screen(jupyter):
         assert "\\x1b]2;0wned\\x07\\u202etxt[bold]x" in person.screen()
 
 
-async def test_a_gateway_that_comes_back_is_watched_again_and_the_gap_is_marked(make_jupyter):
+async def test_a_gateway_that_restarts_is_watched_again_and_the_gap_is_marked(make_jupyter):
     jupyter = make_jupyter({"fast": FAST_SERVER})
     async with seat(jupyter) as person:
         async with client(jupyter) as peer:
@@ -330,7 +330,7 @@ async def test_a_click_on_its_name_opens_a_screen_and_on_a_tab_that_tab(jupyter)
         await person.until(lambda: "[Timing]" in detail.tabs.text, "the tab")
 
 
-def test_every_screen_is_a_list_with_a_word_for_being_empty():
+def test_every_screen_is_a_list_with_a_text_for_being_empty():
     assert all(kind.empty is not Rows.empty for kind in Pane.__subclasses__())
 
 
@@ -346,7 +346,7 @@ async def test_status_is_a_word_so_that_no_colour_is_needed(jupyter, monkeypatch
         assert "ERR" in person.screen()
 
 
-async def test_the_cursor_stays_on_its_session_when_others_come(jupyter):
+async def test_the_cursor_stays_on_its_session_when_others_appear(jupyter):
     async with seat(jupyter) as person, client(jupyter) as peer:
         await peer.initialize()
         await person.press("1")
@@ -359,7 +359,7 @@ async def test_the_cursor_stays_on_its_session_when_others_come(jupyter):
         assert person.app.sessions.session == chosen
 
 
-async def test_traffic_is_whole_again_after_another_screen(jupyter):
+async def test_traffic_is_complete_again_after_another_screen(jupyter):
     async with seat(jupyter) as person, client(jupyter) as peer:
         await peer.initialize()
         for number in range(20):

@@ -1,4 +1,4 @@
-"""Which gateway is meant when nobody says, when several run, and behind a hub."""
+"""Which gateway is chosen: by default, if several run, and behind a hub."""
 
 from __future__ import annotations
 

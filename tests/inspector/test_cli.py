@@ -44,7 +44,7 @@ async def tail(jupyter: Jupyter, *arguments: str) -> asyncio.subprocess.Process:
 
 
 async def watched(jupyter: Jupyter, process: asyncio.subprocess.Process, wanted: str) -> list[str]:
-    """Make traffic until the tail shows it: nothing says when it has attached."""
+    """Make traffic until the tail shows it: it does not report when it has attached."""
     lines: list[str] = []
 
     async def read() -> None:
@@ -133,13 +133,13 @@ def test_servers_and_sessions_are_listed(jupyter):
         (["servers", "--token-file", "/dev/null"], 2, "is empty"),
     ],
 )
-def test_mistakes_end_with_their_code_and_words(jupyter, arguments, code, word):
+def test_mistakes_end_with_an_exit_code_and_a_message(jupyter, arguments, code, word):
     done = run(jupyter, *arguments)
     assert done.returncode == code
     assert word in done.stderr
 
 
-def test_a_wrong_token_is_said_and_never_printed(jupyter):
+def test_a_wrong_token_is_reported_and_never_printed(jupyter):
     done = run(jupyter, "servers", "--url", jupyter.url, JUPYTER_TOKEN="wr0ng-one")
     assert done.returncode == 1
     assert "--token-file" in done.stderr
@@ -148,7 +148,7 @@ def test_a_wrong_token_is_said_and_never_printed(jupyter):
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
 @pytest.mark.parametrize("arguments", [("servers",), ("token", "mint", "--server", "fast")], ids=" ".join)
-def test_a_full_disk_is_said_in_words(jupyter, arguments):
+def test_a_full_disk_is_reported(jupyter, arguments):
     """And nothing else: not how to use a token that was never printed."""
     with open("/dev/full", "w") as full:
         done = subprocess.run(
@@ -162,7 +162,7 @@ def test_a_full_disk_is_said_in_words(jupyter, arguments):
     assert (done.returncode, done.stderr) == (2, "mcp-ws-inspect: [Errno 28] No space left on device\n")
 
 
-async def test_tail_ends_when_nobody_reads_it_though_nothing_is_to_be_written(jupyter):
+async def test_tail_ends_when_its_output_is_closed_even_without_traffic(jupyter):
     process = await tail(jupyter, "tail", "--session", "none-has-this-id")
     await asyncio.wait_for(process.stdout.readline(), 20)  # that it watches
     process._transport.get_pipe_transport(1).close()
@@ -174,7 +174,7 @@ async def test_tail_ends_when_nobody_reads_it_though_nothing_is_to_be_written(ju
             await process.wait()
 
 
-def test_no_server_is_said(tmp_path):
+def test_a_missing_jupyter_is_reported(tmp_path):
     done = run(None, "servers", JUPYTER_RUNTIME_DIR=str(tmp_path))
     assert (done.returncode, "no running Jupyter" in done.stderr) == (1, True)
 
@@ -186,7 +186,7 @@ def test_nothing_a_peer_writes_reaches_the_terminal_raw(text):
     assert not any(c in shown for c in "\u202e\u2066\u200b\ufeff")
 
 
-def test_a_gateway_token_records_what_is_its_own(jupyter, tmp_path):
+def test_a_gateway_token_records_its_own_sessions(jupyter, tmp_path):
     token = tmp_path / "token"
     token.write_text(jupyter.rest("POST", "tokens", {"servers": ["fast"]})[1]["token"])
     file = tmp_path / "r.jsonl"

@@ -186,7 +186,7 @@ async def test_a_filter_decides_what_is_recorded(jupyter, tmp_path):
 
 
 @pytest.mark.parametrize("command", [["record", "-o", "-"], ["stats"], ["check"]])
-def test_a_server_that_is_not_configured_is_said_and_waited_for(jupyter, command):
+def test_a_server_that_is_not_configured_is_reported_and_awaited(jupyter, command):
     known, unknown = (
         run(jupyter, *command, "--server", name, "--for", "0s", "--url", jupyter.url)
         for name in ("fast", "nosuch")
@@ -196,7 +196,7 @@ def test_a_server_that_is_not_configured_is_said_and_waited_for(jupyter, command
     assert (known.returncode, unknown.returncode) == (0, 0), unknown.stderr
 
 
-def test_check_fails_on_what_it_is_told_and_speaks_three_formats(tmp_path):
+def test_check_fails_on_the_given_categories_and_writes_three_formats(tmp_path):
     t = Transcript()
     lines = [
         t.message("c>", call(1)),
@@ -261,7 +261,7 @@ def test_check_does_not_blame_a_server_for_how_it_answers_the_gateways_probe(tmp
     assert inspect("check", asked).returncode == 1
 
 
-def test_check_says_that_it_is_incomplete_where_there_are_gaps(tmp_path):
+def test_check_reports_that_gaps_make_it_incomplete(tmp_path):
     t = Transcript()
     lines = [t.message("c>", call(1)), t.message("c<", done(1)), t.line(kind="gap", method="gap", raw="lost")]
     path = written(tmp_path / "r.jsonl", lines)
@@ -296,7 +296,7 @@ def test_a_file_and_a_time_to_watch_exclude_each_other(tmp_path, command):
     assert "--for limits how long a live gateway is watched" in done.stderr
 
 
-def test_stats_are_of_one_server_where_asked_for_and_know_the_eras(tmp_path):
+def test_stats_can_be_limited_to_one_server_and_show_the_eras(tmp_path):
     t = Transcript()
     hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "c", "version": "1"}}
     lines = [
@@ -333,12 +333,12 @@ def test_stats_are_of_one_server_where_asked_for_and_know_the_eras(tmp_path):
         ("", {}),
     ],
 )
-def test_the_gateway_is_asked_only_for_what_no_other_part_of_a_filter_needs(text, scope):
+def test_the_gateway_filters_only_by_terms_that_every_match_needs(text, scope):
     with contextlib.closing(Sieve(text)) as sieve:
         assert sieve.scope == scope
 
 
-async def test_other_servers_are_left_out_by_the_gateway(make_jupyter, tmp_path):
+async def test_the_gateway_omits_other_servers(make_jupyter, tmp_path):
     jupyter = make_jupyter({"fast": FAST_SERVER, "other": FAST_SERVER})
     seen: list[str] = []
     watch = Watch(lambda: RunningGateway(jupyter.url, jupyter.token), {"server": "fast"})
@@ -366,7 +366,7 @@ def test_check_of_a_clean_recording_passes(tmp_path):
     assert (found.returncode, found.stdout) == (0, "ok: nothing found in 2 records\n")
 
 
-def test_what_was_cut_off_is_read_and_said(tmp_path):
+def test_a_truncated_recording_is_read_and_reported(tmp_path):
     t = Transcript()
     path = written(tmp_path / "r.jsonl", [t.message("c>", call(1)), t.message("c<", done(1))])
     path.write_bytes(path.read_bytes()[:-40])
@@ -374,7 +374,7 @@ def test_what_was_cut_off_is_read_and_said(tmp_path):
     assert (found.returncode, "incomplete line" in found.stderr) == (0, True)
 
 
-def test_stats_are_a_table_and_know_the_gateways_share(tmp_path):
+def test_stats_print_a_table_with_the_gateways_share(tmp_path):
     t = Transcript()
     origin = {"origin_session": "s1", "origin_id": 1}
     lines = [t.message("c>", call(1)), t.message(">s", call(9), **origin)]
@@ -398,7 +398,7 @@ def test_an_export_to_har_has_an_entry_per_request_and_one_per_session(tmp_path)
     assert inspect("export", path, "--format", "har", "-o", out).returncode == 2, "it is there already"
 
 
-def test_an_export_to_json_says_what_belongs_together_and_can_be_filtered(tmp_path):
+def test_an_export_to_json_links_related_records_and_can_be_filtered(tmp_path):
     t = Transcript()
     path = written(tmp_path / "r.jsonl", [t.message("c>", call(1)), t.message("c<", done(1))])
     found = json.loads(inspect("export", path, "--filter", "kind:response").stdout)["records"]
@@ -406,7 +406,7 @@ def test_an_export_to_json_says_what_belongs_together_and_can_be_filtered(tmp_pa
     assert inspect("export", path, "--filter", "(").returncode == 2
 
 
-def test_a_reader_that_goes_away_is_no_error(tmp_path):
+def test_a_reader_that_closes_the_pipe_is_no_error(tmp_path):
     t = Transcript()
     lines = [t.message("c>", call(number, "x" * 200)) for number in range(3000)]
     path = written(tmp_path / "r.jsonl", lines)

@@ -1,4 +1,4 @@
-"""A request copied as a command: run, it asks the same again; and it holds no secret."""
+"""A request copied as a command: it repeats the request and contains no secret."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ODD = 'it\'s "quoted" $HOME `id` \u202e\U0001f389 \\ é\n'
 
 
 def seen(modern: bool, method: str = "tools/call", **params: object) -> Transcript:
-    """A journal whose newest row is the answer to one request of a client."""
+    """A journal whose newest row is the response to a request of a client."""
     t = Transcript()
     if not modern:
         t.send("c>", {"id": 0, "method": "initialize", "params": HANDSHAKE}, server="fast")
@@ -54,7 +54,7 @@ def copied(t: Transcript, base: str, form: str) -> str:
     ],
 )
 @pytest.mark.parametrize("form", ["curl", "Python"])
-async def test_it_really_asks_again(jupyter, form, modern, method, params, expected):
+async def test_a_copied_command_repeats_the_request(jupyter, form, modern, method, params, expected):
     if form == "curl" and CURL is None and "CI" not in os.environ:
         pytest.skip("curl is not installed; .ci/run installs it")
     text = copied(seen(modern, method, **params), jupyter.url, form)
@@ -98,20 +98,20 @@ def test_websocat_gets_every_message_on_a_line_and_the_token_from_the_environmen
     assert [json.loads(line) for line in printed.stdout.splitlines()] == messages
 
 
-def test_the_session_begins_again_as_it_did():
+def test_a_copied_command_repeats_the_handshake_of_the_session():
     t = seen(False, name="echo", arguments={})
     assert '"copied"' in copied(t, "http://h/", "curl")
     assert "MCP-Protocol-Version: 2025-06-18" in copied(t, "http://h/", "curl")
 
 
-def test_a_row_of_the_other_leg_is_the_clients_request():
+def test_a_row_of_the_server_leg_copies_the_clients_request():
     t = Transcript()
     t.send("c>", call("mine"))
     row = t.send(">s", call(77), origin_session="s1", origin_id="mine")
     assert '"mine"' in FORMS["curl"](call_of(t.journal, row, "http://h/"))
 
 
-def test_what_cannot_be_asked_again_is_said():
+def test_a_message_that_cannot_be_repeated_is_reported():
     t = Transcript()
     cut = t.send("c>", call(1), truncated=True)
     question = t.send("c<", {"id": 1, "method": "roots/list"})

@@ -1,4 +1,4 @@
-"""Hostile traffic and a full disk: inert on every screen, bounded in time, said in words."""
+"""Hostile traffic and a full disk: inert on every screen, bounded in time, reported."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_a_catastrophic_regular_expression_gives_up_in_time():
     t.journal.close()
 
 
-async def test_a_catastrophic_filter_is_cleared_and_the_screen_goes_on(tmp_path):
+async def test_a_catastrophic_filter_is_cleared_and_the_screen_keeps_updating(tmp_path):
     t = Transcript()
     path = written(tmp_path / "r.jsonl", [t.message("c>", call(n, "a" * 60)) for n in range(50)])
     app = InspectorApp(Playback(str(path)))
@@ -189,7 +189,7 @@ t.journal.close()
 """
 
 
-def test_a_full_disk_for_texts_is_said_and_everything_else_goes_on():
+def test_a_full_disk_for_texts_is_reported_and_everything_else_continues():
     # The kernel refuses to write past the limit, as it does on a full disk.
     code = FULL.format(tests=str(TESTS.parent))
     ran = subprocess.run(
@@ -198,7 +198,7 @@ def test_a_full_disk_for_texts_is_said_and_everything_else_goes_on():
     assert ran.stdout == "5000\n", ran.stderr
 
 
-def test_a_directory_without_room_for_any_file_is_said(monkeypatch):
+def test_a_directory_without_space_is_reported(monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", "/proc/self/nowhere")
     t = Transcript()
     row = t.send("c>", call(1))

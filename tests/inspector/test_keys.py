@@ -1,4 +1,4 @@
-"""Every key does what help and documentation say of it."""
+"""Every key works as help and documentation describe it."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_every_key_has_an_action_and_is_in_help_and_documentation(key, action):
     assert re.search(re.escape(sign), table), f"{sign} is missing in the documentation"
 
 
-def test_what_help_names_exists():
+def test_everything_that_help_names_exists():
     known = {said(key) for key, _ in keys()} | {f"{number}" for number in range(1, 7)}
     named = set(
         re.findall(r"(?:^|\s{2,})(Ctrl\+[A-Z]|[a-zA-Z/;?])(?=\s{2,}|, )", HELP.partition("Filter  ")[0], re.M)
@@ -86,7 +86,7 @@ def test_what_help_names_exists():
 
 
 class Keyboard(Seat):
-    """Someone who looks at a recording."""
+    """A user who looks at a recording."""
 
 
 def lines() -> list[str]:
@@ -101,7 +101,7 @@ def lines() -> list[str]:
 
 
 def told(person: Seat) -> str:
-    """What was said beside the screens; tests show no toasts."""
+    """The notifications shown beside the screens; tests show no toasts."""
     return " ".join(notification.message for notification in person.app._notifications)
 
 
@@ -193,7 +193,7 @@ async def test_e_writes_what_the_filter_shows(desk, tmp_path):
     assert desk.app.traffic.count() == 4, "Esc closed the question, and nothing else"
 
 
-async def test_filters_are_kept_and_found_again(desk):
+async def test_filters_are_saved_and_offered_again(desk):
     await desk.press("slash")
     await desk.write("id:2")
     await desk.press("ctrl+s")
@@ -207,7 +207,7 @@ async def test_filters_are_kept_and_found_again(desk):
     await desk.press("escape")
 
 
-async def test_o_leaves_for_another_recording_and_says_what_is_none(desk, tmp_path):
+async def test_o_opens_another_recording_and_reports_what_is_none(desk, tmp_path):
     await desk.press("o")
     await desk.write("absent")
     await desk.press("enter")
@@ -217,7 +217,7 @@ async def test_o_leaves_for_another_recording_and_says_what_is_none(desk, tmp_pa
     assert desk.app.opening == "r.jsonl"
 
 
-async def test_what_a_recording_cannot_do_is_said(desk):
+async def test_actions_that_a_recording_does_not_support_are_reported(desk):
     await desk.press("E")
     assert "a recording has no links" in told(desk)
     for key in ("r", "R"):
@@ -271,7 +271,7 @@ async def test_r_sends_a_request_again_only_when_confirmed(jupyter):
         await person.until(lambda: "the response is the same as before" in told(person), "the comparison")
 
 
-async def test_c_says_how_to_connect_without_a_token(jupyter):
+async def test_c_shows_how_to_connect_without_the_token(jupyter):
     async with seat(jupyter, (120, 40)) as person:
         await person.until(lambda: person.app.capabilities.servers, "the servers")
         await person.press("c")
@@ -293,7 +293,7 @@ def test_wrapped_lines_lose_nothing_and_fit(width):
     assert wrapped([], width) == [[]]
 
 
-async def test_E_breaks_the_link_of_the_session_and_the_client_comes_back(make_jupyter):
+async def test_E_breaks_the_link_of_the_session_and_the_client_resumes(make_jupyter):
     jupyter = make_jupyter({"fast": FAST_SERVER}, "--MCPWebSocketApp.allow_faults=True")
     states: list[Any] = []
     async with seat(jupyter) as person:
@@ -311,7 +311,7 @@ async def test_E_breaks_the_link_of_the_session_and_the_client_comes_back(make_j
             assert "fault" in person.screen()
 
 
-async def test_E_says_where_faults_are_not_allowed(jupyter):
+async def test_E_reports_that_faults_are_not_allowed(jupyter):
     async with seat(jupyter) as person, client(jupyter) as peer:
         await peer.initialize()
         await person.until(lambda: person.requests(Status.OK), "the answer")

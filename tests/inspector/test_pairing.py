@@ -15,7 +15,7 @@ def talk():
     transcript.journal.close()
 
 
-def test_an_answer_belongs_to_the_request_of_its_leg_sender_and_typed_id(talk):
+def test_a_response_is_paired_by_leg_sender_and_typed_id(talk):
     store = talk.journal.store
     number, text = talk.send("c>", call(7)), talk.send("c>", call("7"))
     question = talk.send("c<", {"id": 7, "method": "roots/list"})
@@ -66,7 +66,7 @@ def test_without_an_origin_legs_are_not_guessed(talk):
         ({"id": 1, "error": {"code": -32601, "message": "no"}}, Status.ERROR),
     ],
 )
-def test_the_answer_says_what_became_of_the_request(talk, answer, status):
+def test_the_response_determines_the_status_of_the_request(talk, answer, status):
     request = talk.send("c>", call(1))
     row = talk.send("c<", answer)
     assert talk.journal.store.status_of(request) is talk.journal.store.status_of(row) is status
@@ -125,7 +125,7 @@ def test_rounds_are_linked_by_their_request_state_and_by_nothing_else(talk):
     assert store.linked(store.parent, unrelated) is None
 
 
-def test_what_is_open_when_a_session_ends_is_lost(talk):
+def test_requests_that_are_open_when_a_session_ends_are_lost(talk):
     store = talk.journal.store
     mine, other = talk.send("c>", call(1)), talk.send("c>", call(1), session="s2")
     changes = talk.event("link_closed", "1006")
@@ -133,7 +133,7 @@ def test_what_is_open_when_a_session_ends_is_lost(talk):
     assert (store.status_of(mine), store.status_of(other)) == (Status.LOST, Status.PENDING)
 
 
-def test_a_server_that_ends_loses_what_it_was_asked_but_not_the_clients_request(talk):
+def test_a_server_that_exits_loses_its_own_requests_but_not_the_clients(talk):
     store = talk.journal.store
     request = talk.send("c>", call(1))
     upstream = talk.send(">s", call(1), origin_session="s1", origin_id=1)
@@ -142,7 +142,7 @@ def test_a_server_that_ends_loses_what_it_was_asked_but_not_the_clients_request(
     assert talk.journal.problem_counts["upstream_closed"] == 1
 
 
-def test_after_a_gap_nobody_knows_what_became_of_open_requests(talk):
+def test_after_a_gap_the_outcome_of_open_requests_is_unknown(talk):
     request = talk.send("c>", call(1))
     talk.journal.gap(talk.mono, talk.mono, "reconnected")
     assert talk.journal.store.status_of(request) is Status.UNKNOWN

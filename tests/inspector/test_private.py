@@ -1,4 +1,4 @@
-"""``mcp-ws-inspect -- COMMAND ARGS``: one server, its own gateway, and nothing left afterwards."""
+"""``mcp-ws-inspect -- COMMAND ARGS``: one server behind its own gateway, and nothing left behind."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def environment(home: Path) -> dict[str, str]:
 
 
 async def start(home: Path, *arguments: str) -> tuple[asyncio.subprocess.Process, dict[str, str]]:
-    """Run it in a pipe; returns it with what it said of how to connect."""
+    """Run it in a pipe; return the process and the connection details that it printed."""
     process = await asyncio.create_subprocess_exec(
         *COMMAND,
         *arguments,
@@ -51,7 +51,7 @@ def family(pid: int) -> list[psutil.Process]:
     return psutil.Process(pid).children(recursive=True)
 
 
-async def test_it_serves_shows_what_passes_and_leaves_nothing(tmp_path):
+async def test_it_serves_shows_the_traffic_and_leaves_nothing_behind(tmp_path):
     process, said = await start(tmp_path, "--json", "--", *WRAPPED)
     try:
         headers = {"Authorization": f"Bearer {said['token']}"}
@@ -107,7 +107,7 @@ async def test_nothing_outlives_it_when_it_is_killed_as_it_starts(tmp_path):
         await until(lambda: not ours(), what="the end of the gateway")
 
 
-async def test_one_that_runs_keeps_its_files_when_another_starts(tmp_path):
+async def test_a_running_gateway_keeps_its_files_when_another_starts(tmp_path):
     process, _ = await start(tmp_path, "--", *WRAPPED)
     try:
         before = list(tmp_path.iterdir())
@@ -145,7 +145,7 @@ def test_a_command_that_cannot_be_run_is_refused_with_2(tmp_path):
         assert (done.returncode, words in done.stderr) == (2, True), done.stderr
 
 
-def test_a_server_that_dies_at_once_is_said_with_its_last_words(tmp_path):
+def test_a_server_that_exits_at_once_is_reported_with_the_end_of_its_stderr(tmp_path):
     script = 'echo "no key in $1 $WRAPPED_VARIABLE" >&2; exit 7'
     os.environ["WRAPPED_VARIABLE"] = "${HOME} too"
     try:
@@ -166,14 +166,14 @@ def test_a_server_that_dies_at_once_is_said_with_its_last_words(tmp_path):
         (["sh", "-c", "kill -9 $$"], "the process was killed by SIGKILL"),
     ],
 )
-def test_a_command_that_is_no_mcp_server_is_said_with_what_to_do(tmp_path, command, words):
+def test_a_command_that_is_no_mcp_server_is_reported_with_a_cure(tmp_path, command, words):
     done = run(tmp_path, "--", *command)
     assert done.returncode == 1
     assert words in done.stderr
     assert "must start an MCP server" in done.stderr
 
 
-def test_a_command_that_does_not_answer_is_said_in_a_sentence(monkeypatch, capsys):
+def test_a_command_that_does_not_answer_is_reported(monkeypatch, capsys):
     monkeypatch.setattr(private, "FIRST_ANSWER", 0.5)
     with private.PrivateGateway(["sleep", "1000"], None, None) as gateway:
         private.announce(gateway, gateway.greet())

@@ -1,4 +1,4 @@
-"""Recordings: what is written comes back, whatever happens to the file."""
+"""Recordings: written records can be read, whatever happens to the file."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def write(path: str, batches: list[list[str]], header: Header | None = None) -> 
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_is_recorded_is_read_again_with_its_header_and_is_private(tmp_path, name):
+def test_a_recording_is_read_back_with_its_header_and_is_private(tmp_path, name):
     path, lines = str(tmp_path / name), some_lines(100)
     write(path, [lines[:1], [], lines[1:]])
     assert everything(path) == (lines, "")
@@ -53,7 +53,9 @@ def test_what_is_recorded_is_read_again_with_its_header_and_is_private(tmp_path,
 @pytest.mark.parametrize("name", NAMES)
 @settings(max_examples=30)
 @given(share=st.floats(0, 1))
-def test_a_file_cut_anywhere_opens_up_to_its_last_whole_line_and_says_so(tmp_path_factory, name, share):
+def test_a_file_cut_anywhere_opens_up_to_its_last_complete_line_and_is_reported(
+    tmp_path_factory, name, share
+):
     path, lines = str(tmp_path_factory.mktemp("r") / name), some_lines(40)
     write(path, [[line] for line in lines])
     size = os.path.getsize(path)
@@ -69,7 +71,7 @@ def test_a_file_cut_anywhere_opens_up_to_its_last_whole_line_and_says_so(tmp_pat
         assert whole or "is truncated" in note
 
 
-def test_a_process_that_is_killed_loses_nothing_that_was_written(tmp_path):
+def test_a_killed_process_loses_nothing_that_was_written(tmp_path):
     for name in NAMES:
         path, lines = str(tmp_path / name), some_lines(50)
         child = os.fork()
@@ -81,7 +83,7 @@ def test_a_process_that_is_killed_loses_nothing_that_was_written(tmp_path):
         assert everything(path)[0] == lines
 
 
-def test_a_damaged_compressed_file_is_read_as_far_as_it_goes(tmp_path):
+def test_a_damaged_compressed_file_is_read_up_to_the_damage(tmp_path):
     path = tmp_path / "r.jsonl.zst"
     lines = some_lines(2000)
     write(str(path), [lines[start : start + 100] for start in range(0, 2000, 100)])
@@ -117,7 +119,7 @@ def test_frames_that_follow_each_other_are_one_recording(tmp_path):
         ("[" * 100_000, "not a recording"),
     ],
 )
-def test_what_is_no_recording_or_too_new_is_refused_in_words(tmp_path, text, words):
+def test_a_file_that_is_no_recording_or_too_new_is_refused_with_a_reason(tmp_path, text, words):
     path = tmp_path / "r"
     path.write_text(text)
     with pytest.raises(RecordingError, match=words):
@@ -130,7 +132,7 @@ def test_records_without_a_header_are_taken_as_tail_prints_them(tmp_path):
     assert everything(str(path)) == (lines, "")
 
 
-def test_a_file_that_is_there_is_not_overwritten_unless_told(tmp_path):
+def test_an_existing_file_is_overwritten_only_on_request(tmp_path):
     path = tmp_path / "r.jsonl"
     path.write_text("precious")
     path.chmod(0o644)
@@ -142,7 +144,7 @@ def test_a_file_that_is_there_is_not_overwritten_unless_told(tmp_path):
     assert everything(str(path)) == ([], "")
 
 
-def test_a_full_disk_is_said_in_words():
+def test_a_full_disk_is_reported():
     with pytest.raises(RecordingError, match="/dev/full cannot be written: No space left"):
         Recorder("/dev/full", Header())
 

@@ -41,7 +41,7 @@ def test_arguments_that_break_the_input_schema_are_violations():
     assert "does not match" in calling(t, {"x": 1, "name": "NO"})[-1]
 
 
-def test_structured_content_is_held_against_the_output_schema():
+def test_structured_content_is_checked_against_the_output_schema():
     t = knowing({"outputSchema": POINT})
     found = []
     results: list[dict[str, Any]] = [
@@ -58,7 +58,7 @@ def test_structured_content_is_held_against_the_output_schema():
     assert found == [[], ["output-schema"], ["output-schema"], [], []]
 
 
-def test_what_is_not_known_for_certain_is_not_judged():
+def test_uncertain_cases_are_not_reported():
     t = knowing({"inputSchema": POINT})
     hidden = '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"run","arguments":{"x":"••••"}}}'
     assert calling(t, {}, raw=hidden) == [], "a secret was hidden"
@@ -80,7 +80,7 @@ def test_what_is_not_known_for_certain_is_not_judged():
 
 
 def doubling() -> dict[str, Any]:
-    """2^60 steps, were nobody to stop."""
+    """2^60 steps without a limit."""
     levels = {f"l{n}": {"allOf": [{"$ref": f"#/$defs/l{n + 1}"}] * 2} for n in range(60)}
     return {"$ref": "#/$defs/l0", "$defs": {**levels, "l60": {"type": "object"}}}
 
@@ -95,7 +95,7 @@ def doubling() -> dict[str, Any]:
     ],
     ids=["exponential", "regex", "many regexes", "circle"],
 )
-def test_a_hostile_schema_takes_bounded_time_and_is_left_alone_then(schema):
+def test_a_hostile_schema_takes_bounded_time_and_is_not_tried_again(schema):
     schemas = Schemas()
     schemas.learn("s", [{"name": "run", "inputSchema": schema}])
     start = time.process_time()
@@ -105,7 +105,7 @@ def test_a_hostile_schema_takes_bounded_time_and_is_left_alone_then(schema):
     assert time.process_time() - start < 60 * BUDGET * STRIKES + 10
 
 
-def test_schemas_of_a_hundred_thousand_levels_harm_nobody():
+def test_a_schema_of_a_hundred_thousand_levels_is_harmless():
     deep: dict[str, Any] = {"type": "object"}
     for _ in range(100_000):
         deep = {"not": deep}

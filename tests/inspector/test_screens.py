@@ -1,4 +1,4 @@
-"""What the screens say of a recording, in a window of a given size."""
+"""The screens of a recording, in a window of a given size."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def test_help_breaks_no_word(tmp_path, width):
         assert set(HELP.split()) <= set(shown.split())
 
 
-async def test_a_line_that_is_cut_ends_in_a_sign_and_v_shows_all_of_it(tmp_path):
+async def test_a_line_that_is_cut_ends_in_a_mark_and_v_shows_it_in_full(tmp_path):
     t = Transcript()
     words = " ".join(f"word{number}" for number in range(60))
     tool = {"name": "run", "description": f"{words}\nsecond line", "inputSchema": {"type": "object"}}
@@ -71,7 +71,7 @@ async def test_a_line_that_is_cut_ends_in_a_sign_and_v_shows_all_of_it(tmp_path)
         assert filter_ in shown
 
 
-async def test_sessions_say_client_and_end_in_their_own_columns_and_the_era_without_a_gateway(tmp_path):
+async def test_sessions_show_client_and_end_in_columns_and_the_era_without_a_gateway(tmp_path):
     t = Transcript()
     lines = [
         t.line(kind="event", event="link_opened", detail="10.0.0.7 agent/2"),
@@ -92,7 +92,7 @@ async def test_sessions_say_client_and_end_in_their_own_columns_and_the_era_with
         assert "10.0.0.7" in person.screen()
 
 
-async def test_a_recording_with_nothing_in_it_says_so_and_asks_for_no_client(tmp_path):
+async def test_an_empty_recording_is_shown_as_empty_without_a_hint_to_connect(tmp_path):
     async with opened(tmp_path, []) as person:
         await person.until(lambda: "contains no records" in person.screen(), "the words")
         for key in "123456":
@@ -110,7 +110,7 @@ async def test_an_empty_problems_screen_does_not_hide_that_calls_failed(tmp_path
         assert len(parse(hint).rows(person.store)) == 2
 
 
-async def test_a_recording_that_is_being_read_says_so(tmp_path, monkeypatch):
+async def test_a_recording_that_is_being_read_is_shown_as_such(tmp_path, monkeypatch):
     monkeypatch.setattr(Playback, "take", lambda self: None)
     app = InspectorApp(Playback(str(written(tmp_path / "r.jsonl", []))))
     async with app.run_test(size=(80, 24)) as pilot:
@@ -129,7 +129,7 @@ async def test_a_ladder_has_no_empty_durations(tmp_path):
         assert re.search(r"OK 16 10 ms ─", ladder)
 
 
-async def test_timing_on_the_servers_leg_shows_that_leg_and_the_whole(tmp_path):
+async def test_timing_on_the_server_leg_shows_that_leg_and_the_total(tmp_path):
     t = Transcript()
     lines = [
         t.message("c>", call(1)),
@@ -151,7 +151,7 @@ async def test_timing_on_the_servers_leg_shows_that_leg_and_the_whole(tmp_path):
         await person.until(lambda: "not seen" in person.screen(), "that there is no other leg")
 
 
-async def test_reasons_in_several_lines_are_one(tmp_path):
+async def test_reasons_of_several_lines_are_shown_on_one(tmp_path):
     t = Transcript()
     lines = [
         t.message("c>", call(1)),
@@ -183,7 +183,7 @@ async def test_a_subscription_that_stays_open_is_no_problem(tmp_path):
         assert ["tools/call" in line for line in person.lines(Problems)] == [True]
 
 
-async def test_a_screen_is_painted_again_only_when_something_on_it_is_new(tmp_path):
+async def test_a_screen_is_repainted_only_when_something_visible_changed(tmp_path):
     t = Transcript()
     lines = [t.message("c>", call(1, "echo")), t.message("c<", done(1))]
     async with opened(tmp_path, lines) as person:

@@ -23,14 +23,14 @@ def talk():
     transcript.journal.close()
 
 
-def test_texts_come_back_as_they_were(talk):
+def test_texts_are_stored_unchanged(talk):
     row = talk.send("c>", call("i\u00e9\n", "t\n\n"))
     body = talk.journal.store.body(row)
     assert body.id == '"i\\u00e9\\n"'
     assert '"t\\n\\n"' in body.text
 
 
-def test_the_oldest_rows_go_first_and_are_counted():
+def test_the_oldest_rows_are_dropped_first_and_counted():
     talk = Transcript(max_records=160)
     for number in range(1000):
         talk.send("c>", call(number))
@@ -119,7 +119,7 @@ def traffic(talk: Transcript) -> None:
         ("! tool:* kind:notification", [7, 8]),
     ],
 )
-def test_filters_mean_what_the_documentation_says(talk, text, rows):
+def test_filters_match_as_documented(talk, text, rows):
     traffic(talk)
     if text.startswith("since"):  # the transcript's clock is not today's
         assert list(parse(text).rows(talk.journal.store)) in ([], list(range(9)))
@@ -147,7 +147,7 @@ def test_filters_mean_what_the_documentation_says(talk, text, rows):
         ("(" * 100, 51, "parentheses"),
     ],
 )
-def test_a_mistake_in_a_filter_is_pointed_at(text, position, word):
+def test_the_error_of_a_filter_has_its_position(text, position, word):
     with pytest.raises(FilterError, match=word) as error:
         parse(text)
     assert error.value.position == position
@@ -202,14 +202,14 @@ def test_a_line_that_is_no_record_is_counted(talk):
     assert (len(talk.journal.store), talk.journal.problem_counts["unreadable"]) == (0, 4)
 
 
-def test_drops_of_the_gateway_are_added_up_over_links(talk):
+def test_drops_of_the_gateway_are_summed_over_links(talk):
     talk.journal.feed([talk.line(event="a", drops=3), talk.line(event="b", drops=5)])
     talk.journal.gap(0, 0, "reconnected")
     talk.journal.feed([talk.line(event="c", drops=2)])
     assert talk.journal.missed == 7
 
 
-def test_names_that_peers_choose_do_not_grow_without_bound():
+def test_memory_for_names_chosen_by_peers_is_bounded():
     names = store_module.Names(limit=10)
     for number in range(100):
         names.number(f"n{number}" * 1000)

@@ -109,7 +109,7 @@ async def test_it_attaches_without_arguments_shows_traffic_and_quits(jupyter, te
     await terminal.until(lambda: terminal.ended == "0", "the end")
 
 
-async def test_q_ends_it_at_once_also_when_the_gateway_hangs(jupyter, terminal, request):
+async def test_q_ends_it_at_once_even_if_the_gateway_hangs(jupyter, terminal, request):
     await terminal.until(lambda: "LIVE" in terminal.screen, "the link")
     jupyter.process.send_signal(signal.SIGSTOP)
     request.addfinalizer(lambda: jupyter.process.send_signal(signal.SIGCONT))
@@ -124,7 +124,7 @@ async def test_q_ends_it_at_once_also_when_the_gateway_hangs(jupyter, terminal, 
 
 
 def take_terminal(controlling: bool) -> None:
-    """In a child: standard input is its terminal, and whoever started it ignored the signal of its end."""
+    """In a child process: standard input is its terminal, and its parent ignored SIGHUP."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     os.setsid()
     if controlling:
@@ -134,7 +134,7 @@ def take_terminal(controlling: bool) -> None:
 @pytest.mark.parametrize("controlling", [True, False], ids=["told", "untold"])
 @pytest.mark.parametrize("shown", [b"\x1b[?1049h", b"Traffic", b"LIVE"], ids=["at-start", "painting", "live"])
 def test_it_ends_with_its_terminal(jupyter, controlling, shown):
-    """Also where it is not told by a signal; and where nobody reads what it paints meanwhile."""
+    """Even if no signal reports the end, and while its output is not read."""
     ours, its = pty.openpty()
     fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     inspector = subprocess.Popen(
@@ -159,7 +159,7 @@ def test_it_ends_with_its_terminal(jupyter, controlling, shown):
         inspector.wait(BOUND)
 
 
-async def test_an_interrupt_ends_it_with_its_code(terminal):
+async def test_an_interrupt_ends_it_with_130(terminal):
     await terminal.until(lambda: "LIVE" in terminal.screen, "the link")
     shell = psutil.Process(int(terminal.run("display-message", "-p", "#{pane_pid}")))
     (inspector,) = shell.children()
@@ -167,7 +167,7 @@ async def test_an_interrupt_ends_it_with_its_code(terminal):
     await terminal.until(lambda: terminal.ended == "130", "the end")
 
 
-async def test_a_recording_opens_from_a_recording_and_q_comes_back(tmp_path):
+async def test_a_recording_opens_from_a_recording_and_q_returns(tmp_path):
     t = Transcript()
     for name in ("first", "second"):
         text = "\n".join([Header(1.8e9).line(), t.message("c>", call(1, f"tool-{name}"))])
@@ -190,7 +190,7 @@ async def test_a_recording_opens_from_a_recording_and_q_comes_back(tmp_path):
         await asyncio.to_thread(started.run, "kill-server")
 
 
-async def test_it_fills_the_terminal_whatever_the_environment_says(jupyter):
+async def test_it_fills_the_terminal_whatever_columns_and_lines_are_set_to(jupyter):
     """As in JupyterLab, whose terminals set COLUMNS and LINES before they know how large they are."""
     command = [sys.executable, "-m", "mcp_ws_ide.inspector.cli"]
     narrow = {"COLUMNS": "60", "LINES": "10", "TERM": "xterm-256color", "PYTHONPATH": os.getcwd()}

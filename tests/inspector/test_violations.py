@@ -1,4 +1,4 @@
-"""Rules that messages break, and what is no violation."""
+"""The rules that messages can violate, and their limits."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_an_id_in_flight_must_not_be_used_again(talk):
         ("{", "malformed"),
     ],
 )
-def test_a_request_of_the_wrong_shape_is_named(talk, message, code):
+def test_a_request_of_the_wrong_shape_is_a_violation(talk, message, code):
     assert talk.codes(talk.send("c>", message)) == [code]
 
 
@@ -71,12 +71,12 @@ def test_a_request_of_the_wrong_shape_is_named(talk, message, code):
         ("x", {"error": {"code": 1}}, "error-shape"),
     ],
 )
-def test_an_answer_of_the_wrong_shape_is_named(talk, method, answer, code):
+def test_a_response_of_the_wrong_shape_is_a_violation(talk, method, answer, code):
     talk.send("c>", {"id": 1, "method": method, "params": {"name": "x"}})
     assert talk.codes(talk.send("c<", {"id": 1, **answer})) == [code]
 
 
-def test_the_modern_era_has_rules_of_its_own(talk):
+def test_the_modern_era_has_its_own_rules(talk):
     talk.send("c>", {"id": 1, "method": "tools/list", "params": {"_meta": META}})
     assert talk.codes(talk.send("c<", {"id": 1, "result": {"tools": []}})) == [
         "result-type",
@@ -101,7 +101,7 @@ def test_progress_must_increase_until_its_request_is_answered(talk):
     assert progress("much") == ["progress-shape"]
 
 
-def test_what_was_cut_is_not_judged(talk):
+def test_truncated_messages_are_not_checked(talk):
     assert talk.codes(talk.send("c>", {"id": 1, "method": "tools/call"}, truncated=True)) == []
 
 
@@ -115,7 +115,7 @@ def test_each_violation_names_its_section(talk):
 HELLO = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "c", "version": "1"}}
 
 
-def test_what_both_legs_show_is_one_problem_and_is_said_at_both_rows(talk):
+def test_a_violation_on_both_legs_is_one_problem_shown_at_both_rows(talk):
     talk.event("link_opened", "x")
     orphan = {"id": 99, "result": {}}
     rows = [talk.send("<s", orphan), talk.send("c<", orphan)]
@@ -146,7 +146,7 @@ def test_the_same_answer_to_nothing_twice_is_two_problems(talk):
     assert talk.journal.problem_counts == {"orphan": 2}
 
 
-def test_a_session_is_held_against_its_own_revision(talk):
+def test_a_session_is_checked_against_its_own_revision(talk):
     talk.send("c>", {"id": 0, "method": "initialize", "params": {**HELLO, "protocolVersion": "2025-11-25"}})
     welcome = {
         "protocolVersion": "2025-06-18",
@@ -166,8 +166,8 @@ def test_a_session_is_held_against_its_own_revision(talk):
     assert [v.section for v in talk.journal.problems_of(row)] == ["MCP 2025-11-25, schema: CallToolRequest"]
 
 
-def test_each_leg_is_held_against_its_own_era(talk):
-    """A bridge speaks the one era with the client and the other with the server."""
+def test_each_leg_is_checked_against_its_own_era(talk):
+    """A bridge uses one era toward the client and the other toward the server."""
     talk.send("c>", {"id": 0, "method": "initialize", "params": HELLO})
     talk.send(">s", {"id": 7, "method": "server/discover", "params": {"_meta": META}})
     talk.send("c>", {"id": 1, "method": "tools/list"})

@@ -79,7 +79,7 @@ def node_program() -> str:
 
 @pytest.fixture(scope="session")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A git repository to ask about."""
+    """A git repository for the tests."""
     path = tmp_path_factory.mktemp("repository")
     for command in (
         ["init", "-q"],

@@ -1,4 +1,4 @@
-"""``make interop``: install the wheel into fresh environments and look whether it is at home in each.
+"""``make interop``: install the wheel into fresh environments and check that it works in each.
 
 Beside jupyter-ai (which brings mcp 1.x), and with mcp 2.x: the extension is enabled by installing it, its
 demo answers a client of that SDK through the gateway, and nothing is left after uninstalling.

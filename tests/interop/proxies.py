@@ -25,8 +25,8 @@ class Outside(Jupyter):
 
     Args:
         url: the public base URL, with its final slash.
-        token: of Jupyter, or what stands for it.
-        headers: what the proxy itself asks for.
+        token: Jupyter's, or the one that the proxy accepts in its place.
+        headers: those that the proxy itself requires.
     """
 
     tls: ssl.SSLContext | None = None

@@ -131,7 +131,7 @@ async def test_a_question_survives_the_loss_of_the_link(bridged, mcp1_python):
             assert text_of(await demo.call_tool("elicit", {})) == "hello Ann"
 
 
-async def test_each_bridged_client_has_a_process_of_its_own_unless_told_to_share(bridged, mcp1_python):
+async def test_each_bridged_client_has_its_own_process_unless_configured_to_share(bridged, mcp1_python):
     for name, expected in (("old", 3), ("old-shared", 1)):
         async with (
             client(bridged, name, MODERN) as a,
@@ -145,7 +145,7 @@ async def test_each_bridged_client_has_a_process_of_its_own_unless_told_to_share
             assert all(process["shared"] is (name == "old-shared") for process in processes)
 
 
-async def test_without_the_bridge_a_modern_client_is_told_to_shake_hands(bridged, mcp1_python):
+async def test_without_the_bridge_a_modern_client_is_asked_to_initialize(bridged, mcp1_python):
     async with client(bridged, "old-unbridged", MODERN) as demo:
         with pytest.raises(MCPError, match="initialize handshake"):
             await demo.list_tools()

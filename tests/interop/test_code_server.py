@@ -32,7 +32,7 @@ class CodeServer:
     """One code-server on the loopback interface.
 
     Attributes:
-        cookie: what a client has to present, as after a login with the password.
+        cookie: what a client must present, as after a login with the password.
     """
 
     def __init__(self, home: Path, program: Path = PROGRAM, *arguments: str) -> None:

@@ -25,7 +25,7 @@ FAST = str(TESTS / "servers" / "fast.py")
 
 
 def slow_then_bump(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
-    """A model that calls two tools in turn, and then says what they returned."""
+    """A model that calls two tools in turn, then returns their results."""
     from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart, ToolReturnPart
 
     returned = [p.content for m in messages for p in m.parts if isinstance(p, ToolReturnPart)]
@@ -39,7 +39,7 @@ def slow_then_bump(messages: list[ModelMessage], info: AgentInfo) -> ModelRespon
 
 @pytest.mark.parametrize("scheme", ["ws", "http"])
 async def test_an_agents_calls_survive_two_cuts_and_run_once(jupyter, scheme):
-    """Also where the address is written as for HTTP: what is called WebSocket is one."""
+    """Even if the address is written as for HTTP: the configured WebSocket is used."""
     from pydantic_ai import Agent
     from pydantic_ai.models.function import FunctionModel
 
@@ -69,7 +69,7 @@ async def test_an_agents_calls_survive_two_cuts_and_run_once(jupyter, scheme):
     assert sum(isinstance(state, Resumed) for state in states) == 2
 
 
-async def test_an_agents_server_degrades_only_where_it_was_told_to(jupyter):
+async def test_an_agents_server_degrades_only_if_configured(jupyter):
     states: list = []
     url = f"{jupyter.url}mcp-ws/servers/demo"
     options = {

@@ -179,7 +179,7 @@ class Hub:
         return Outside(url, self.mint(user, f"access:servers!user={user}"))
 
     def last_activity(self, user: str) -> datetime:
-        """As the Hub has it, and so the idle culler."""
+        """The time as the Hub, and so the idle culler, sees it."""
         stamp = self.ask("GET", f"users/{user}")[1]["servers"][""]["last_activity"]
         return datetime.fromisoformat(stamp)
 
@@ -268,7 +268,7 @@ async def test_tokens_of_other_users_open_nothing(hub, ana):
         assert ana.rest("POST", "tokens", {"servers": ["fast"]}, token=token)[0] in (401, 403)
 
 
-async def test_a_guest_of_the_server_has_sessions_of_their_own(hub, ana):
+async def test_a_guest_of_the_server_has_separate_sessions(hub, ana):
     guest = hub.mint("guest")
     async with ana.connect() as mine, ana.connect(**bearer(guest)) as theirs:
         await echo(mine)

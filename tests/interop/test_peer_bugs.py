@@ -27,7 +27,7 @@ async def test_string_ids_do_not_become_null_nor_digits_numbers(peer):
         assert type(answer["id"]) is type(request_id)
 
 
-async def test_colliding_ids_of_two_clients_get_each_their_own_answer(jupyter):
+async def test_equal_ids_of_two_clients_get_their_own_responses(jupyter):
     async with jupyter.connect() as one, jupyter.connect() as two:
         for number in range(200):
             for link, who in ((one, "one"), (two, "two")):
@@ -41,7 +41,7 @@ async def test_colliding_ids_of_two_clients_get_each_their_own_answer(jupyter):
                 assert answer["result"]["content"][0]["text"] == f"{who} {answer['id']}"
 
 
-async def test_progress_goes_to_the_client_that_asked_for_it(jupyter):
+async def test_progress_goes_to_the_client_that_requested_it(jupyter):
     async with jupyter.connect() as one, jupyter.connect() as two:
         slow = modern_call("slow", {"steps": 3, "delay": 0}, progressToken="t")
         await Peer(one).send(id=1, method="tools/call", params=slow)
@@ -65,7 +65,7 @@ async def test_a_servers_question_reaches_its_own_client_and_the_answer_its_serv
         assert json.loads(answer["result"]["content"][0]["text"]) == {"roots": []}
 
 
-async def test_a_dead_server_neither_ends_the_gateway_nor_stays_dead(jupyter):
+async def test_a_dead_server_does_not_end_the_gateway_and_is_started_again(jupyter):
     async with jupyter.connect() as link, jupyter.connect("time") as neighbour:
         await Peer(neighbour).initialize()
         dead = await Peer(link).call(1, "tools/call", {"name": "crash"})
@@ -106,7 +106,7 @@ async def test_a_call_of_1_mib_works(jupyter, legacy):
         assert answer["result"]["content"][0]["text"] == text
 
 
-async def test_a_message_that_is_too_big_is_refused_with_1009_and_says_the_limit(make_jupyter):
+async def test_a_message_that_is_too_big_is_refused_with_1009_and_the_limit(make_jupyter):
     jupyter = make_jupyter({"fast": FAST_SERVER}, "--MCPWebSocketApp.max_message_bytes=2000")
     async with jupyter.connect() as link:
         await link.send(json.dumps({"jsonrpc": "2.0", "method": "x", "params": {"a": "x" * 3000}}))
@@ -116,7 +116,7 @@ async def test_a_message_that_is_too_big_is_refused_with_1009_and_says_the_limit
         assert "2000" in closed.value.rcvd.reason
 
 
-async def test_clients_that_leave_without_a_word_leave_nothing_behind(make_jupyter):
+async def test_clients_that_vanish_leave_nothing_behind(make_jupyter):
     jupyter = make_jupyter({"fast": FAST_SERVER}, "--MCPWebSocketApp.idle_timeout=0")
     links = [await jupyter.connect() for _ in range(8)]
     for number, link in enumerate(links):

@@ -39,7 +39,7 @@ def test_our_client_works_on_the_old_sdk(servers, mcp1_python, run_program):
     assert int(run_program(mcp1_python, "-c", script, servers.endpoint("demo"), servers.token)) >= 13
 
 
-async def test_our_client_comes_back_on_the_old_sdk(servers, mcp1_python):
+async def test_our_client_resumes_on_the_old_sdk(servers, mcp1_python):
     script = (
         "import asyncio, sys\n"
         "from mcp_ws_ide.client import connect, Reconnect\n"
@@ -70,7 +70,7 @@ async def test_our_client_comes_back_on_the_old_sdk(servers, mcp1_python):
     assert lines[-1].count("Resumed") == 2
 
 
-async def test_notebooks_show_its_values(mcp1_python, run_program):
+async def test_notebooks_show_values_of_the_old_sdk(mcp1_python, run_program):
     program = (
         "from mcp_ws_ide import notebook; from mcp import types; "
         "tool = types.Tool(name='t', inputSchema={'properties': {'a': {'type': 'number'}}}); "

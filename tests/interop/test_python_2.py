@@ -116,7 +116,7 @@ async def test_every_feature_of_the_demo(servers, link, mode):
             await until(lambda: len(logs) == 4, what="logs")
 
 
-async def test_a_modern_subscription_hears_of_changes_made_by_another_client(servers, link):
+async def test_a_modern_subscription_reports_changes_made_by_another_client(servers, link):
     async with (
         client(servers, link, "demo", MODERN) as listener,
         client(servers, link, "demo", MODERN) as other,

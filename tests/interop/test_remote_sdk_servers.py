@@ -96,7 +96,7 @@ async def test_sdk_2_serves_the_handshake_era(serve, kind):
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("kind", ["http", "sse"])
-async def test_sdk_1_serves_the_handshake_era_and_says_that_it_knows_no_other(serve, mcp1_python, kind):
+async def test_sdk_1_serves_the_handshake_era_and_reports_that_it_supports_no_other(serve, mcp1_python, kind):
     url = serve(mcp1_python, kind)
     conversation = await begin(kind, url)
     await handshake(conversation)
@@ -175,7 +175,9 @@ asyncio.run(main())
 
 
 @pytest.mark.heavy
-def test_beside_sdk_1_a_server_that_wants_oauth_is_refused_in_words(run_program, mcp1_python, tmp_path):
+def test_beside_sdk_1_a_server_that_requires_oauth_is_refused_with_a_reason(
+    run_program, mcp1_python, tmp_path
+):
     printed = run_program(mcp1_python, "-c", OAUTH, str(tmp_path))
     assert printed.startswith("AuthorizationMissing server 'far' is not authorized; OAuth needs version 2")
 

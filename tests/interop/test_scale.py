@@ -88,7 +88,7 @@ async def test_a_storm_of_resumes(make_jupyter):
 
 
 @pytest.mark.soak
-async def test_two_thousand_sessions_come_back_at_once(make_jupyter):
+async def test_two_thousand_sessions_resume_at_once(make_jupyter):
     taken, worst = await storm(make_jupyter({"fast": FAST_SERVER}), 2000)
     print(f"\n2,000 sessions back in {taken:.1f} s; a neighbour's slowest call {worst * 1000:.0f} ms")
     assert taken < 60
@@ -96,7 +96,7 @@ async def test_two_thousand_sessions_come_back_at_once(make_jupyter):
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("resumable", [False, True])
-async def test_a_client_that_does_not_read_costs_a_bounded_sum_and_only_itself(make_jupyter, resumable):
+async def test_a_client_that_does_not_read_costs_bounded_memory_and_affects_no_other(make_jupyter, resumable):
     jupyter = make_jupyter({"fast": FAST_SERVER})
     gateway = psutil.Process(jupyter.process.pid)
     async with jupyter.connect() as other:
@@ -142,7 +142,7 @@ async def test_a_client_that_does_not_read_costs_a_bounded_sum_and_only_itself(m
             await slow.link.close()
 
 
-async def test_updates_reach_at_once_those_who_asked_and_nobody_else(jupyter):
+async def test_updates_reach_subscribers_at_once_and_nobody_else(jupyter):
     async with jupyter.connect() as asked, jupyter.connect() as asked_too, jupyter.connect() as silent:
         notifications = {"toolsListChanged": True}
         for number, link in enumerate((asked, asked_too)):
@@ -200,7 +200,7 @@ async def connect_cycles(jupyter: Jupyter, cycles: int) -> None:
 
 
 @pytest.mark.heavy
-async def test_connecting_and_leaving_leaves_nothing(make_jupyter):
+async def test_connecting_and_leaving_leaves_nothing_behind(make_jupyter):
     jupyter = make_jupyter({"fast": FAST_SERVER})
     await connect_cycles(jupyter, 100)
     before = footprint(jupyter)
@@ -213,7 +213,7 @@ async def test_connecting_and_leaving_leaves_nothing(make_jupyter):
 
 
 @pytest.mark.soak
-async def test_ten_thousand_connections_leave_nothing(make_jupyter):
+async def test_ten_thousand_connections_leave_nothing_behind(make_jupyter):
     jupyter = make_jupyter({"fast": FAST_SERVER})
     await connect_cycles(jupyter, 9000)  # until the allocator has seen everything
     before = footprint(jupyter)
@@ -228,7 +228,7 @@ async def test_ten_thousand_connections_leave_nothing(make_jupyter):
 
 
 @pytest.mark.soak
-async def test_a_thousand_processes_leave_nothing(make_jupyter):
+async def test_a_thousand_processes_leave_nothing_behind(make_jupyter):
     jupyter = make_jupyter({"fast": FAST_SERVER})
 
     async def cycle(number: int) -> None:

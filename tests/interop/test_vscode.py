@@ -55,7 +55,7 @@ class Window:
         raise AssertionError(f"VS Code does not start {name}")
 
     async def says(self, words: str, patience: int = PATIENCE) -> None:
-        """The output panel has a line with these words."""
+        """Wait until the output panel has a line with this text."""
         line = re.compile(r"\s".join(map(re.escape, words.split())))
         await self.page.locator(".view-line", has_text=line).first.wait_for(timeout=patience)
 

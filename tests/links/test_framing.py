@@ -24,7 +24,7 @@ def closed_with(layer: FrameLayer) -> int:
     return peer.close_rcvd.code
 
 
-def test_messages_come_out_whole_however_the_bytes_arrive():
+def test_messages_are_complete_however_the_bytes_arrive():
     wire = masked(TEXT, b"one") + masked(TEXT, "zwei ü".encode()) + masked(TEXT, b"x" * 70_000)
     for step in (1, 7, 1000, len(wire)):
         layer, out = FrameLayer(1 << 20), []
@@ -33,7 +33,7 @@ def test_messages_come_out_whole_however_the_bytes_arrive():
         assert out == [b"one", "zwei ü".encode(), b"x" * 70_000]
 
 
-def test_fragments_are_put_together_around_control_frames():
+def test_fragments_are_joined_around_control_frames():
     layer = FrameLayer(1 << 20)
     euro = "€".encode()
     wire = (
@@ -104,7 +104,7 @@ def test_arbitrary_bytes_never_raise(chunks: list[bytes]):
             break
 
 
-def test_a_close_that_nobody_confirms_is_told_with_the_code_that_was_sent():
+def test_an_unconfirmed_close_is_reported_with_the_code_that_was_sent():
     layer = FrameLayer(100)
     layer.close(CloseCode.EXPIRED, "the token has expired")
     assert layer.data_to_send()
@@ -127,7 +127,7 @@ def test_an_end_without_a_close_frame_is_1006():
     assert layer.close_code == 1006
 
 
-def test_a_violation_is_the_end_whether_or_not_the_peer_confirms_it():
+def test_a_violation_ends_the_link_whether_or_not_the_peer_confirms_it():
     layer = FrameLayer(100)
     layer.receive(masked(BINARY, b"x"))
     assert layer.close_code == 1003
@@ -211,7 +211,7 @@ def wire_frames(draw: st.DrawFn) -> bytes:
 
 @settings(max_examples=400)
 @given(st.lists(wire_frames(), max_size=6), st.lists(st.integers(1, 300), max_size=8))
-def test_the_short_way_equals_the_reference(frames: list[bytes], cuts: list[int]):
+def test_the_fast_path_equals_the_reference(frames: list[bytes], cuts: list[int]):
     wire = b"".join(frames)
     layer, reference, out, position = FrameLayer(160), ReferenceLayer(160), [], 0
     for size in [*cuts, len(wire)]:

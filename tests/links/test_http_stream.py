@@ -7,7 +7,7 @@ import asyncio
 from mcp_ws_ide.links.http import Stream
 
 
-async def test_an_answer_that_comes_as_the_patience_ends_is_not_lost():
+async def test_a_response_at_the_end_of_the_wait_is_not_lost():
     stream = Stream("p1")
     waiting = asyncio.create_task(stream.next(0))
     await asyncio.sleep(0)  # it waits, and its time is over
@@ -15,7 +15,7 @@ async def test_an_answer_that_comes_as_the_patience_ends_is_not_lost():
     assert await waiting == ("p1.1", b"answer")
 
 
-async def test_silence_is_told_as_nothing_and_the_end_as_the_last():
+async def test_next_returns_none_on_silence_and_at_the_end():
     stream = Stream("p1")
     assert await stream.next(0) is None
     assert not stream.last

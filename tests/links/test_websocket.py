@@ -18,7 +18,7 @@ from tests.conftest import BOUND, until
 
 
 class HeldStream(ByteStream):
-    """Takes everything, and says that it has left only when told."""
+    """Accepts everything, and reports it as written only on request."""
 
     def __init__(self) -> None:
         self.sent = bytearray()
@@ -86,7 +86,7 @@ async def test_a_silent_peer_is_pinged_and_dropped_after_two_misses(rig):
     assert rig.closes == [(1006, "")]
 
 
-async def test_a_peer_that_answers_stays(rig):
+async def test_a_peer_that_answers_pings_is_kept(rig):
     now = time.monotonic()
     for beat in range(1, 10):
         rig.link.heartbeat(now + 26 * beat)
@@ -94,7 +94,7 @@ async def test_a_peer_that_answers_stays(rig):
     assert rig.stream.open
 
 
-async def test_messages_of_one_tick_leave_in_one_write(rig):
+async def test_messages_of_one_turn_leave_in_one_write(rig):
     rig.link.send(b"a")
     rig.link.send(b"b")
     assert not rig.stream.sent
@@ -102,7 +102,7 @@ async def test_messages_of_one_tick_leave_in_one_write(rig):
     assert [frame.data for frame in rig.frames()] == [b"a", b"b"]
 
 
-async def test_a_slow_reader_is_said_and_then_ended_in_words(rig):
+async def test_a_slow_reader_is_logged_and_then_closed_with_a_reason(rig):
     rig.stream.holds = True
     rig.link.send(b"x" * HIGH_WATER)
     assert rig.full == []
@@ -145,7 +145,7 @@ async def test_a_client_that_reads_nothing_learns_why_its_link_was_closed_when_i
     theirs.close()
 
 
-async def test_what_has_left_is_not_owed_any_more(rig):
+async def test_written_messages_no_longer_count_as_queued(rig):
     rig.stream.holds = True
     for _ in range(40):  # far more than the limit in all, and never more than 1 MiB at a time
         rig.link.send(b"x" * (1 << 20))
@@ -154,7 +154,7 @@ async def test_what_has_left_is_not_owed_any_more(rig):
     assert not rig.link.closing
 
 
-async def test_close_is_said_once_and_nothing_passes_after_it(rig):
+async def test_close_is_reported_once_and_nothing_passes_after_it(rig):
     rig.link.close(CloseCode.GOING_AWAY, "bye")
     rig.link.close(CloseCode.INTERNAL, "again")
     rig.link.send(b"late")
@@ -202,7 +202,7 @@ async def test_a_socket_stream_whose_peer_is_gone_ends_once():
     assert ends == [1]
 
 
-async def test_a_mistake_of_ours_closes_the_link_with_1011_and_reads_no_further(rig, caplog):
+async def test_an_internal_error_closes_the_link_with_1011_and_stops_reading(rig, caplog):
     def fails(message: bytes, now: float) -> None:
         rig.messages.append(message)
         raise RuntimeError("a bug")

@@ -1,4 +1,4 @@
-"""What must not be shown: by name, by form, by value, by pattern; and what is shown as it came."""
+"""What is hidden, by name, by form, by value, by pattern; and what is shown unchanged."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_the_value_after_an_option_of_a_secret_name_is_hidden(option):
         assert CANARY not in Redactor().text(line)
 
 
-def test_an_option_hides_no_other_option_and_a_harmless_one_nothing():
+def test_only_the_value_of_a_secret_option_is_hidden():
     assert '"--token","--verbose"' in shown(message(args=["--token", "--verbose"])).replace(" ", "")
     assert HIDDEN not in shown(
         message(args=["--max-tokens", "100"], command="run --max-tokens 100 x-token-y")
@@ -109,7 +109,7 @@ def test_an_option_hides_no_other_option_and_a_harmless_one_nothing():
         "token c4n4ryc4n4ryc4n4ry",
     ],
 )
-def test_what_looks_like_a_credential_is_hidden_in_free_text(text):
+def test_anything_like_a_credential_is_hidden_in_free_text(text):
     for value in (text, f"said: {text} and so on", f"({text})"):
         assert CANARY not in shown(message(text=value)), value
         assert CANARY not in Redactor().text(value), value
@@ -128,7 +128,7 @@ def test_what_looks_like_a_credential_is_hidden_in_free_text(text):
         message(mail="someone@example.org", link="https://example.org/a?b=c"),
     ],
 )
-def test_what_is_no_secret_is_shown_as_it_came(value):
+def test_what_is_no_secret_is_shown_unchanged(value):
     text = json.dumps(value, indent=1)
     assert shown(text.encode()) == text
 
@@ -140,7 +140,7 @@ def test_the_examples_in_the_schema_of_a_secret_are_hidden():
     assert '"type"' in text
 
 
-def test_known_values_are_hidden_wherever_they_stand():
+def test_known_secrets_are_hidden_in_any_position():
     values = ["pl41n-known", 'qu"oted\\kn0wn-1', "ünïcödé-kn0wn"]
     redactor = Redactor(values=[*values, "abc"])
     for value in values:
@@ -151,7 +151,7 @@ def test_known_values_are_hidden_wherever_they_stand():
     assert "abc" in redactor.text("abc"), "what is too short is everywhere"
 
 
-def test_a_secret_is_not_shown_in_part_where_the_text_is_cut():
+def test_a_secret_at_the_cut_of_a_text_is_hidden_entirely():
     known = "kn0wn-s3cret-value"
     filler = "x" * (RAW_LIMIT - len(json.dumps(message(a="")).encode()) - 8)
     text = shown(message(a=filler, b=known), Redactor(values=[known]))
@@ -172,12 +172,12 @@ def test_configured_patterns_hide_what_they_match():
 
 
 @pytest.mark.parametrize(("pattern", "words"), [("(", "not a regular expression"), ("a*", "empty string")])
-def test_a_bad_pattern_is_said(pattern, words):
+def test_an_invalid_pattern_is_reported(pattern, words):
     with pytest.raises(BadPattern, match=words):
         Redactor([pattern])
 
 
-def test_a_pattern_that_never_ends_hides_everything_instead_of_stopping_everybody(caplog):
+def test_a_catastrophic_pattern_hides_everything_and_blocks_nothing(caplog):
     redactor = Redactor([r"(a+)+$"])
     assert "aaa" not in redactor.text("a" * 5000 + "!")
     assert "took longer than 0.02 s" in caplog.text
@@ -203,7 +203,7 @@ def test_a_pattern_that_never_ends_hides_everything_instead_of_stopping_everybod
         "eyJ.",
     ],
 )
-def test_no_rule_takes_more_than_its_share_of_time_for_any_text(unit):
+def test_every_rule_takes_linear_time_for_any_text(unit):
     small, large = ("password " + unit * (size // len(unit)) for size in (16_000, 128_000))
 
     def seconds(text: str) -> float:
@@ -238,12 +238,12 @@ def test_redaction_never_fails_and_keeps_json(text):
         'Authorization: Digest username="bob", response="PLANTED"',
     ],
 )
-def test_a_harmless_name_before_it_uncovers_no_secret(text):
+def test_a_harmless_name_before_a_secret_does_not_reveal_it(text):
     assert "PLANTED" not in Redactor().text(text)
 
 
 @pytest.mark.parametrize("unit", ["a=", "a-", "password=", "x: ", "a=b c=", "token='"])
-def test_names_upon_names_take_linear_time(unit):
+def test_nested_names_take_linear_time(unit):
     def seconds(length: int) -> float:
         began = time.process_time()
         Redactor().text(unit * (length // len(unit)))
@@ -254,7 +254,7 @@ def test_names_upon_names_take_linear_time(unit):
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 405, 407, 413, 429])
-def test_the_advice_of_the_gateway_itself_is_shown_and_a_secret_beside_it_is_not(status):
+def test_the_gateways_own_advice_is_shown_without_the_secret_beside_it(status):
     words = status_message("far.example", status, b"more words that it said")
     assert Redactor().text(words) == words
     told = status_message("far.example", status, f"api_key: {CANARY}".encode())

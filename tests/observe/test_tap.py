@@ -49,7 +49,7 @@ def call(number: int) -> bytes:
     return b'{"jsonrpc":"2.0","id":%d,"method":"m"}' % number
 
 
-def test_a_record_says_who_what_and_when():
+def test_a_record_has_session_message_and_time():
     tap, message = Tap(), b'{"jsonrpc":"2.0","id":7,"method":"tools/list"}'
     watcher = watched(tap)
     report(tap, message)
@@ -72,7 +72,7 @@ def test_a_request_to_a_server_names_the_clients_request_it_carries():
     assert (notification["origin_session"], notification["origin_id"]) == (None, None)
 
 
-def test_a_slow_watcher_loses_the_oldest_and_is_told_how_many_and_which():
+def test_a_slow_watcher_loses_the_oldest_records_and_gets_their_number_and_range():
     tap = Tap()
     watcher, other = watched(tap), watched(tap)
     assert [taken(w)[0]["event"] for w in (watcher, other)] == ["attached", "attached"]
@@ -89,7 +89,7 @@ def test_a_slow_watcher_loses_the_oldest_and_is_told_how_many_and_which():
     assert (watcher.drops, other.drops, tap.drops) == (5, 0, 5)
 
 
-def test_what_a_narrow_watcher_has_missed_is_counted_exactly():
+def test_records_that_a_filtered_watcher_missed_are_counted_exactly():
     tap = Tap()
     narrow = watched(tap, scope=read_scope({"kind": ["notification"]}))
     taken(narrow)
@@ -100,7 +100,7 @@ def test_what_a_narrow_watcher_has_missed_is_counted_exactly():
     assert len(rest) == HISTORY_RECORDS / 2
 
 
-def test_memory_does_not_grow_with_what_a_watcher_leaves_unread():
+def test_memory_for_unread_records_is_bounded():
     tap, message = Tap(), b'{"jsonrpc":"2.0","id":1,"method":"m","params":{"a":"%s"}}' % (b"x" * 1000)
     watched(tap)
     for _ in range(HISTORY_RECORDS):
@@ -125,7 +125,7 @@ def test_large_records_are_bounded_in_bytes_too():
     assert held < feed_module.HISTORY_BYTES
 
 
-def test_a_watcher_is_woken_once_per_batch_and_sees_only_its_owners():
+def test_a_watcher_is_woken_once_per_batch_and_sees_only_its_owners_records():
     tap, wakes = Tap(), []
     watcher = watched(tap, wakes)
     taken(watcher)
@@ -139,7 +139,7 @@ def test_a_watcher_is_woken_once_per_batch_and_sees_only_its_owners():
 # --- coming back --------------------------------------------------------------------------------
 
 
-def test_who_comes_back_gets_what_passed_meanwhile_once():
+def test_a_returning_watcher_gets_the_records_in_between_once():
     tap = Tap()
     first = watched(tap)
     attached = taken(first)[0]
@@ -155,7 +155,7 @@ def test_who_comes_back_gets_what_passed_meanwhile_once():
     assert [(record["seq"], record["id"]) for record in rest] == [(2, 2), (3, 3), (4, 4)]
 
 
-def test_who_was_away_too_long_is_told_exactly_what_is_missing():
+def test_a_watcher_that_was_away_too_long_gets_the_exact_gap():
     tap = Tap()
     first = watched(tap)
     instance = taken(first)[0]["instance"]
@@ -168,7 +168,7 @@ def test_who_was_away_too_long_is_told_exactly_what_is_missing():
     assert [rest[0]["seq"], rest[-1]["seq"]] == [9, HISTORY_RECORDS + 8]
 
 
-def test_a_number_of_another_instance_is_never_confused():
+def test_a_number_of_another_instance_is_recognised():
     old, new = Tap(), Tap()
     instance = taken(watched(old))[0]["instance"]
     watched(new)
@@ -180,7 +180,7 @@ def test_a_number_of_another_instance_is_never_confused():
     assert [record["id"] for record in rest] == [0, 1, 2, 3, 4], "all that the new one holds is new"
 
 
-def test_a_number_that_was_never_given_is_a_mistake():
+def test_a_number_that_was_never_assigned_is_refused():
     tap = Tap()
     instance = taken(watched(tap))[0]["instance"]
     with pytest.raises(ValueError, match="newest record has the number 0"):
@@ -188,7 +188,7 @@ def test_a_number_that_was_never_given_is_a_mistake():
     tap.check_place("me", 5, "another")
 
 
-def test_nothing_is_kept_for_longer_than_the_grace():
+def test_records_are_kept_no_longer_than_the_grace_period():
     tap = Tap(grace=10)
     watcher = watched(tap)
     instance = taken(watcher)[0]["instance"]
@@ -202,7 +202,7 @@ def test_nothing_is_kept_for_longer_than_the_grace():
     assert (gap["kind"], gap["count"]) == ("gap", None)
 
 
-def test_nothing_is_built_while_nobody_watches(monkeypatch):
+def test_no_record_is_built_without_a_watcher(monkeypatch):
     def built(*args):
         raise AssertionError("a record was built")
 
@@ -236,7 +236,7 @@ def test_nothing_is_built_while_nobody_watches(monkeypatch):
         ({"errors": ["1"]}, "efh"),
     ],
 )
-def test_filters_show_what_they_say(query, expected):
+def test_filters_select_the_matching_records(query, expected):
     tap = Tap()
     watcher = watched(tap, scope=read_scope(query))
     sent = [
@@ -274,7 +274,7 @@ def test_a_failed_result_is_an_error_too():
         ({"server": [f"s{n}" for n in range(40)]}, "at most"),
     ],
 )
-def test_a_filter_that_cannot_be_meant_is_said(query, words):
+def test_an_impossible_filter_is_refused_with_a_reason(query, words):
     with pytest.raises(ValueError, match=words):
         read_scope(query)
 
@@ -282,7 +282,7 @@ def test_a_filter_that_cannot_be_meant_is_said(query, words):
 @pytest.mark.parametrize(
     "query", [{"after": ["1"]}, {"instance": ["x"]}, {"after": ["-1"], "instance": ["x"]}]
 )
-def test_a_place_needs_its_instance_and_a_number(query):
+def test_a_position_needs_an_instance_and_a_number(query):
     with pytest.raises(ValueError, match="after"):
         read_place(query)
 
@@ -290,7 +290,7 @@ def test_a_place_needs_its_instance_and_a_number(query):
 # --- gateway tokens -----------------------------------------------------------------------------
 
 
-def test_a_watcher_with_a_gateway_token_sees_what_belongs_to_the_token_alone():
+def test_a_watcher_with_a_gateway_token_sees_only_the_tokens_records():
     tap, ended = Tap(), []
     theirs = watched(tap, token="t1", close=lambda code, reason: ended.append((code, reason)))
     owner = watched(tap)
@@ -323,7 +323,7 @@ def test_a_watcher_with_a_gateway_token_sees_what_belongs_to_the_token_alone():
         b'{"jsonrpc": "2.0", "id": 1, "result": {}}',
     ],
 )
-def test_a_message_is_described_the_same_whether_it_was_read_before_or_not(data):
+def test_a_message_is_described_alike_whether_it_was_parsed_before_or_not(data):
     tap = Tap()
     watcher = watched(tap)
     report(tap, data)
@@ -334,7 +334,7 @@ def test_a_message_is_described_the_same_whether_it_was_read_before_or_not(data)
     ]
 
 
-def test_the_same_bytes_on_the_next_leg_are_the_same_message_and_others_are_not():
+def test_only_the_same_bytes_on_the_next_leg_are_the_same_message():
     tap, data = Tap(), call(1)
     watcher = watched(tap)
     report(tap, data)
@@ -401,7 +401,7 @@ def test_an_escaped_name_hides_no_secret():
     assert CANARY not in json.dumps(records(watcher))
 
 
-def test_what_is_no_secret_stays():
+def test_what_is_no_secret_is_not_redacted():
     tap = Tap()
     watcher = watched(tap)
     schema = {"properties": {"password": {"type": "string"}}, "nextPageToken": "page2"}

@@ -1,6 +1,6 @@
-"""The tap record has one definition; tests/vectors/tap_record.json tells it to the page's TypeScript.
+"""The tap record has one definition; tests/vectors/tap_record.json is its copy for the page's TypeScript.
 
-After a change of mcp_ws_ide/observe/tap_record.py: ``python -m tests.observe.test_tap_record`` writes the file anew.
+After a change of mcp_ws_ide/observe/tap_record.py: ``python -m tests.observe.test_tap_record`` rewrites the file.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ class Recorder:
 
 
 class Peer:
-    """A server of one kind; ``frozen`` stops it from reading what it is sent."""
+    """A server of one kind; ``frozen`` stops it from reading."""
 
     spec: dict[str, Any]
 

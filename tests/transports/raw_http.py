@@ -50,7 +50,7 @@ class Request:
 
 
 class Server:
-    """A raw HTTP server that answers as its handler says."""
+    """A raw HTTP server whose handler writes the responses."""
 
     def __init__(self, handler: Handler, tls: ssl.SSLContext | None = None) -> None:
         self.handler = handler

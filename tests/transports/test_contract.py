@@ -135,7 +135,7 @@ async def test_requests_are_answered_with_their_ids(attached):
     assert len(attached.answers()) == len(ids) + (attached.era == "handshake")
 
 
-async def test_progress_comes_before_the_answer(attached):
+async def test_progress_arrives_before_the_response(attached):
     answer = await attached.text(attached.call("slow", token=5, steps=4, delay=0.01))
     assert answer == "4 steps"
     assert attached.progress(5) == [0, 1, 2, 3, 4]
@@ -143,7 +143,7 @@ async def test_progress_comes_before_the_answer(attached):
     assert "result" in last
 
 
-async def test_a_cancelled_request_stops_and_its_siblings_go_on(attached):
+async def test_a_cancelled_request_stops_and_its_siblings_continue(attached):
     sibling = attached.call("slow", token=2, steps=30, delay=0.02)
     number = attached.call("slow", token=1, steps=10_000, delay=0.01)
     await until(lambda: attached.progress(1))
@@ -174,7 +174,7 @@ async def test_a_question_of_the_server_is_answered(attached):
 @pytest.mark.parametrize(
     "era", ["modern"], indirect=True
 )  # which says things on its own to who listens, alone
-async def test_what_a_modern_server_says_on_its_own_reaches_its_listener_until_it_is_cancelled(attached):
+async def test_notifications_of_a_modern_server_reach_a_listener_until_it_is_cancelled(attached):
     def told(method: str) -> list[Any]:
         found = [m for m in attached.messages() if m.get("method") == f"notifications/{method}"]
         return [m["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"] for m in found]
@@ -207,7 +207,7 @@ async def test_messages_arrive_in_the_order_they_were_sent(attached):
     await until(lambda: len(attached.answers()) == 101)
 
 
-async def test_the_death_of_the_peer_is_said(attached):
+async def test_the_death_of_the_peer_is_reported(attached):
     await attached.text(attached.call("echo", text="alive"))
     number = attached.call("slow", token=1, steps=100_000, delay=0.01)
     await until(lambda: attached.progress(1))
@@ -223,7 +223,7 @@ async def test_the_death_of_the_peer_is_said(attached):
             attached.call("echo", text="too late")
 
 
-async def test_the_death_of_an_idle_peer_is_said_at_the_latest_to_the_next_request(attached):
+async def test_the_death_of_an_idle_peer_is_reported_by_the_next_request_at_the_latest(attached):
     await attached.text(attached.call("echo", text="alive"))
     attached.peer.die()
     try:
@@ -238,7 +238,7 @@ async def test_the_death_of_an_idle_peer_is_said_at_the_latest_to_the_next_reque
         assert len(attached.receiver.reasons[0]) > 10
 
 
-async def test_an_answer_over_the_limit_costs_its_request_or_ends_the_attachment_in_words(
+async def test_a_response_over_the_limit_fails_its_request_or_ends_the_attachment_with_a_reason(
     attached, supervisor
 ):
     small = Attached(attached.peer, transport_of(attached.peer, supervisor, 200_000), attached.era)
@@ -256,7 +256,7 @@ async def test_an_answer_over_the_limit_costs_its_request_or_ends_the_attachment
     await small.transport.close()
 
 
-async def test_closing_while_messages_leave_is_bounded_and_told_once(attached):
+async def test_closing_while_messages_are_written_is_bounded_and_reported_once(attached):
     for _ in range(30):
         attached.call("echo", text="x" * 200_000)
     async with asyncio.timeout(BOUND):
@@ -268,7 +268,7 @@ async def test_closing_while_messages_leave_is_bounded_and_told_once(attached):
     assert len(attached.receiver.reasons) == 1
 
 
-async def test_closing_while_the_peer_is_frozen_is_bounded_and_leaves_nothing(attached, supervisor):
+async def test_closing_while_the_peer_is_frozen_is_bounded_and_leaves_nothing_behind(attached, supervisor):
     await attached.text(attached.call("echo", text="its own peer has opened what it needs"))
     me = psutil.Process()
     await until(lambda: _settled(me))
@@ -314,7 +314,7 @@ async def test_a_paused_reader_gets_nothing_until_it_resumes(attached, superviso
     await sibling.transport.close()
 
 
-async def test_an_attachment_leaves_nothing_however_it_ends(era, jupyter, supervisor, tmp_path):
+async def test_an_attachment_leaves_nothing_behind_however_it_ends(era, jupyter, supervisor, tmp_path):
     for name, make in PEERS.items():
         peer = make(jupyter)
         await peer.start(tmp_path)
@@ -380,6 +380,6 @@ _last: list[int] = []
 
 
 def _settled(me: psutil.Process) -> bool:
-    """Whether two readings in a row agree: what the peers of the test close, they close a moment later."""
+    """Whether two readings in a row agree: the peers close their ends a moment later."""
     _last[:] = [*_last[-4:], me.num_fds()]
     return len(_last) == 5 and len(set(_last)) == 1

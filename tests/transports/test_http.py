@@ -121,7 +121,7 @@ async def test_a_modern_request_repeats_itself_in_headers(make):
     assert call["accept"] == "application/json, text/event-stream"
 
 
-async def test_a_call_that_lacks_headers_is_sent_again_once_the_tools_are_known(make):
+async def test_a_call_that_lacks_headers_is_repeated_once_the_tools_are_known(make):
     schema = {"properties": {"region": {"type": "string", "x-mcp-header": "Region"}}}
 
     async def handler(request: Request) -> None:
@@ -173,7 +173,7 @@ def test_more_annotations_than_any_server_takes_headers_mirror_nothing():
     assert annotated(schema(MAX_ANNOTATIONS + 1)) == {}
 
 
-def test_a_type_that_is_no_text_is_an_invalid_annotation():
+def test_a_type_that_is_no_string_is_an_invalid_annotation():
     assert annotated({"properties": {"a": {"type": ["string"], "x-mcp-header": "A"}}}) == {}
 
 
@@ -243,7 +243,7 @@ async def test_a_handshake_session_keeps_its_order_id_and_version(make):
     assert others[-1].method == "DELETE"
 
 
-async def test_connections_are_reused_and_no_cookie_comes_back(make):
+async def test_connections_are_reused_and_no_cookie_is_returned(make):
     async def handler(request: Request) -> None:
         await request.result(Set_Cookie="secret=1; Path=/")
 
@@ -363,7 +363,7 @@ OTHER_ID = {"jsonrpc": "2.0", "id": 99, "result": {}}
     ],
 )
 @pytest.mark.parametrize("modern", [True, False])
-async def test_an_answer_that_is_none_becomes_an_error_of_the_request_alone(make, media, body, words, modern):
+async def test_an_invalid_response_fails_its_request_alone(make, media, body, words, modern):
     async def handler(request: Request) -> None:
         if request.method != "POST":
             return await request.answer(405)
@@ -381,7 +381,7 @@ async def test_an_answer_that_is_none_becomes_an_error_of_the_request_alone(make
         assert not any(json.loads(m).get("id") == 99 for m in client.receiver.messages)
 
 
-async def test_a_batch_is_read_item_by_item_and_not_on_while_the_reader_pauses(make):
+async def test_a_batch_is_read_item_by_item_and_not_while_the_reader_is_paused(make):
     notes = [{"jsonrpc": "2.0", "method": f"notifications/{number}"} for number in range(20)]
 
     async def handler(request: Request) -> None:
@@ -422,7 +422,7 @@ ANSWER = b'{"jsonrpc":"2.0","id":1,"result":{}}'
         (b"[]", "that does not answer the request", False),
     ],
 )
-async def test_a_batch_that_is_none_is_said(make, body, words, answered):
+async def test_an_invalid_batch_is_reported(make, body, words, answered):
     async def handler(request: Request) -> None:
         if request.message["id"] == 1:
             return await request.answer(200, body)
@@ -436,7 +436,7 @@ async def test_a_batch_that_is_none_is_said(make, body, words, answered):
         assert "result" in await client.ask("tools/list", number=2)
 
 
-async def test_headers_that_lie_are_not_believed(make):
+async def test_wrong_headers_of_a_response_are_not_trusted(make):
     async def handler(request: Request) -> None:
         if request.message["method"] == "initialize":
             return await request.result({"protocolVersion": "x\r\nEvil: 1"}, Mcp_Session_Id="two words")
@@ -495,7 +495,7 @@ LENGTHS = b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n"
         ),
     ],
 )
-async def test_an_answer_that_never_ends_well_costs_its_own_request_alone(make, head, again, words):
+async def test_a_response_that_never_ends_fails_its_own_request_alone(make, head, again, words):
     async def handler(request: Request) -> None:
         if request.message["id"] != 1:
             return await request.result()
@@ -518,7 +518,7 @@ async def test_an_answer_that_never_ends_well_costs_its_own_request_alone(make, 
 
 
 @pytest.mark.parametrize("charset", ["utf-16", "zlib", "punycode", "rot13", "nonsense"])
-async def test_events_are_utf_8_whatever_is_said(make, charset):
+async def test_events_are_utf_8_whatever_charset_is_declared(make, charset):
     async def handler(request: Request) -> None:
         media = f"text/event-stream; charset={charset}"
         await request.answer(200, event({"jsonrpc": "2.0", "id": 1, "result": {"a": "ä"}}) + b"\n\n", media)
@@ -531,7 +531,7 @@ async def test_events_are_utf_8_whatever_is_said(make, charset):
 # --- slow, dying ------------------------------------------------------------------------------------
 
 
-async def test_a_silent_server_costs_its_own_request_alone(make):
+async def test_a_silent_server_fails_its_own_request_alone(make):
     async def handler(request: Request) -> None:
         if request.message["id"] == 1:
             return await asyncio.sleep(60)
@@ -546,7 +546,7 @@ async def test_a_silent_server_costs_its_own_request_alone(make):
         assert outcome(answer) == "unknown"
 
 
-async def test_a_server_that_is_not_there_is_said_and_found_when_it_is_back(make):
+async def test_an_unreachable_server_is_reported_and_found_when_it_returns(make):
     async def handler(request: Request) -> None:
         await request.result()
 
@@ -562,7 +562,7 @@ async def test_a_server_that_is_not_there_is_said_and_found_when_it_is_back(make
 
 
 @pytest.mark.parametrize("answer", [None, 401, 403, 407, 408, 429, 503])
-async def test_asking_a_server_that_is_not_there_what_it_speaks_is_no_answer(make, answer):
+async def test_probing_an_unreachable_server_decides_no_era(make, answer):
     """Or it would be taken for one that is too old to know the question."""
 
     async def handler(request: Request) -> None:
@@ -583,7 +583,7 @@ async def test_asking_a_server_that_is_not_there_what_it_speaks_is_no_answer(mak
 @pytest.mark.parametrize(
     "body", [b"expected initialize", b"<html>no</html>", b'{"detail":"no session"}', b""]
 )
-async def test_a_server_that_refuses_to_be_asked_what_it_speaks_is_an_older_one(make, status, body):
+async def test_a_server_that_refuses_the_probe_is_of_the_handshake_era(make, status, body):
     async def handler(request: Request) -> None:
         if request.method == "POST" and request.message["method"] == "initialize":
             return await request.result({"protocolVersion": "2025-11-25"}, Mcp_Session_Id="s")
@@ -604,7 +604,7 @@ async def test_a_server_that_refuses_to_be_asked_what_it_speaks_is_an_older_one(
         assert "result" in await client.ask("tools/list", number=1, modern=False)
 
 
-async def test_a_handshake_that_finds_nobody_ends_the_attachment_with_words(make):
+async def test_a_handshake_with_an_unreachable_server_ends_the_attachment_with_a_reason(make):
     async with Server(Request.result) as server:
         url = server.url
     client = await make(url)
@@ -657,7 +657,7 @@ async def test_a_broken_response_is_resumed_where_the_server_can(make):
 @pytest.mark.parametrize(
     ("event_id", "resumed"), [("ä/€ 1", True), ("x" * 1024, True), ("x" * 1025, False), ("a\x1fb", False)]
 )
-async def test_an_event_id_is_sent_back_as_it_came_or_not_at_all(make, event_id, resumed):
+async def test_an_event_id_is_sent_back_unchanged_or_not_at_all(make, event_id, resumed):
     async def handler(request: Request) -> None:
         if request.method == "POST" and request.message["method"] == "initialize":
             return await request.result({"protocolVersion": "2025-11-25"}, Mcp_Session_Id="s")
@@ -678,7 +678,7 @@ async def test_an_event_id_is_sent_back_as_it_came_or_not_at_all(make, event_id,
             assert outcome(answer) == "unknown"
 
 
-async def test_a_response_that_cannot_be_resumed_is_said(make):
+async def test_a_response_that_cannot_be_resumed_is_reported(make):
     async def handler(request: Request) -> None:
         if request.method == "POST" and request.message["method"] == "initialize":
             return await request.result({"protocolVersion": "2025-11-25"}, Mcp_Session_Id="s")
@@ -695,7 +695,7 @@ async def test_a_response_that_cannot_be_resumed_is_said(make):
         assert outcome(answer) == "unknown"
 
 
-async def test_the_general_stream_comes_back_after_its_loss(make):
+async def test_the_general_stream_reconnects_after_its_loss(make):
     notes = iter(range(100))
 
     async def handler(request: Request) -> None:
@@ -719,7 +719,7 @@ async def test_the_general_stream_comes_back_after_its_loss(make):
 
 
 @pytest.mark.parametrize("delay", [b"9" * 400, b"-" + b"9" * 400, b"1e9", b"", b"9" * 5000])
-async def test_a_delay_no_clock_can_hold_is_bounded(make, delay, monkeypatch):
+async def test_an_enormous_retry_delay_is_bounded(make, delay, monkeypatch):
     monkeypatch.setattr(http_exchange, "MAX_RETRY", 0.2)
 
     async def handler(request: Request) -> None:
@@ -738,7 +738,7 @@ async def test_a_delay_no_clock_can_hold_is_bounded(make, delay, monkeypatch):
         assert client.receiver.reasons == []
 
 
-async def test_a_forgotten_session_ends_the_attachment_with_words(make):
+async def test_a_forgotten_session_ends_the_attachment_with_a_reason(make):
     async def handler(request: Request) -> None:
         if request.method == "POST" and request.message["method"] == "initialize":
             return await request.result({"protocolVersion": "2025-11-25"}, Mcp_Session_Id="s")
@@ -787,7 +787,7 @@ async def test_a_session_that_opens_after_the_attachment_has_ended_is_ended_too(
         assert len(client.receiver.reasons) == 1
 
 
-async def test_a_server_that_never_opens_the_session_is_not_waited_for_for_ever(make, monkeypatch):
+async def test_waiting_for_a_server_to_open_the_session_is_bounded(make, monkeypatch):
     monkeypatch.setattr(http, "OPENING_TIMEOUT", 0.2)
 
     async def handler(request: Request) -> None:
@@ -835,7 +835,7 @@ async def test_a_second_handshake_ends_the_session_of_the_first(make):
 # --- TLS ------------------------------------------------------------------------------------------
 
 
-async def test_certificates_are_verified_and_a_private_authority_can_be_named(make, tmp_path: Path):
+async def test_certificates_are_verified_and_a_private_authority_can_be_configured(make, tmp_path: Path):
     authority = trustme.CA()
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(tls)
@@ -855,7 +855,7 @@ async def test_certificates_are_verified_and_a_private_authority_can_be_named(ma
 # --- proxies --------------------------------------------------------------------------------------
 
 
-async def test_a_proxy_of_the_environment_is_used_and_one_that_cannot_be_is_said(make, monkeypatch):
+async def test_a_proxy_of_the_environment_is_used_and_an_unusable_one_is_reported(make, monkeypatch):
     async def proxy(request: Request) -> None:
         assert request.target.startswith("http://server.invalid/mcp")
         await request.result()
@@ -869,7 +869,7 @@ async def test_a_proxy_of_the_environment_is_used_and_one_that_cannot_be_is_said
         Remote("http://server.invalid/mcp", {})
 
 
-async def test_a_clients_refused_discover_ends_nobody_elses_call(make):
+async def test_a_refused_discover_ends_no_other_call(make):
     answer_call = asyncio.Event()
 
     async def handler(request: Request) -> None:
@@ -889,7 +889,7 @@ async def test_a_clients_refused_discover_ends_nobody_elses_call(make):
         assert client.receiver.reasons == []
 
 
-async def test_a_notification_answered_with_an_endless_stream_holds_up_nothing(make):
+async def test_a_notification_answered_with_an_endless_stream_delays_nothing(make):
     async def handler(request: Request) -> None:
         if request.method != "POST":
             return await request.answer(405)
@@ -907,7 +907,7 @@ async def test_a_notification_answered_with_an_endless_stream_holds_up_nothing(m
         assert (await client.ask("tools/list", modern=False))["result"] == {"tools": []}
 
 
-async def test_a_notification_that_is_not_answered_holds_up_what_follows_for_a_while_alone(make, monkeypatch):
+async def test_an_unanswered_notification_delays_what_follows_for_a_bounded_time(make, monkeypatch):
     monkeypatch.setattr(http, "NOTIFICATION_TIMEOUT", 0.2)
 
     async def handler(request: Request) -> None:

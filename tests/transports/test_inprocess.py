@@ -65,14 +65,14 @@ async def test_an_object_of_the_sdk_serves_both_eras(name):
         (f"{OBJECTS}:broken", "RuntimeError: no database"),
     ],
 )
-async def test_what_cannot_be_loaded_is_said(target, words):
+async def test_an_object_that_cannot_be_loaded_is_reported(target, words):
     receiver = Recorder()
     with pytest.raises(TransportError, match=words):
         await InProcessTransport(target).connect(receiver)
     assert receiver.reasons == []
 
 
-async def test_an_object_that_fails_is_said_with_its_error():
+async def test_an_object_that_fails_is_reported_with_its_error():
     transport, receiver = InProcessTransport(f"{OBJECTS}:Dying"), Recorder()
     await transport.connect(receiver)
     transport.send(b'{"jsonrpc":"2.0","id":1,"method":"tools/list"}')
@@ -81,7 +81,7 @@ async def test_an_object_that_fails_is_said_with_its_error():
     assert transport.pid is None
 
 
-async def test_an_answer_over_the_limit_is_withheld_in_words():
+async def test_a_response_over_the_limit_is_replaced_by_an_error():
     transport, receiver = InProcessTransport(f"{OBJECTS}:server", max_message_bytes=5000), Recorder()
     await transport.connect(receiver)
     call = {"name": "echo", "arguments": {"text": "x" * 6000}, "_meta": MODERN}
@@ -93,7 +93,7 @@ async def test_an_answer_over_the_limit_is_withheld_in_words():
 
 @pytest.mark.parametrize("turns", [0, 1, 5, 50])
 @pytest.mark.parametrize("tool", ["echo", "slow"])
-async def test_closing_in_the_midst_of_messages_leaves_no_error_behind(turns, tool, caplog):
+async def test_closing_while_messages_pass_leaves_no_error_behind(turns, tool, caplog):
     transport, receiver = InProcessTransport(f"{OBJECTS}:server"), Recorder()
     await transport.connect(receiver)
     arguments = {"text": "x"} if tool == "echo" else {"steps": 10_000}

@@ -64,7 +64,7 @@ def challenge(metadata: str) -> tuple[int, dict[str, str], str]:
     return 401, {"WWW-Authenticate": f'Bearer resource_metadata="{metadata}"'}, ""
 
 
-async def test_metadata_in_clear_from_another_machine_is_not_asked_for(tmp_path):
+async def test_metadata_is_not_fetched_in_clear_from_another_machine(tmp_path):
     words = await refusal(tmp_path, lambda _: {"/mcp": challenge("http://meta.invalid/x")})
     assert "http://meta.invalid is not an https URL" in words
 
@@ -100,7 +100,7 @@ async def test_an_authorization_server_that_cannot_be_trusted_is_refused(tmp_pat
     assert word in await refusal(tmp_path, answers, oauth={"client_id": "me"})
 
 
-async def test_what_a_registration_answers_is_not_shown(tmp_path, caplog):
+async def test_the_response_of_a_registration_is_not_shown(tmp_path, caplog):
     def answers(origin: str) -> dict[str, Any]:
         return {
             "/mcp": (401, {}, ""),
@@ -113,7 +113,7 @@ async def test_what_a_registration_answers_is_not_shown(tmp_path, caplog):
     assert "s3cret" not in words + caplog.text
 
 
-async def test_a_token_is_good_for_the_address_client_and_user_that_it_was_got_with(tmp_path):
+async def test_a_token_is_valid_for_its_own_address_client_and_user(tmp_path):
     async with (
         serve(lambda _: {"/mcp": (200, {}, "")}) as (origin, heads),
         serve(lambda _: {"/mcp": (200, {}, "")}) as (other, others),
@@ -138,7 +138,7 @@ async def test_a_token_is_good_for_the_address_client_and_user_that_it_was_got_w
     assert not any("authorization" in head.lower() for head in heads[1:] + others)
 
 
-async def test_a_file_that_cannot_be_read_is_no_token(tmp_path, caplog):
+async def test_an_unreadable_file_is_no_token(tmp_path, caplog):
     known = Authorizations(tmp_path, lambda: "http://a/", 5)
     path = known.of(far("http://localhost"), "me")._storage._file.path
     path.write_text('{"server": "s3cret')

@@ -41,7 +41,7 @@ async def attach() -> AsyncIterator[Attach]:
 
 
 class Legacy:
-    """A server whose stream says what a test wants, and which takes each POST as the test wants."""
+    """A server whose stream and whose answers to POSTs a test determines."""
 
     def __init__(self, *events: bytes, taken: bytes = b"202 Accepted") -> None:
         self.events, self.taken = (ENDPOINT, *events), taken
@@ -60,7 +60,7 @@ class Legacy:
             await self.stream.raw(b"data: " + ANSWER + b"\n\n")
 
 
-async def test_a_second_endpoint_moves_nothing(attach):
+async def test_a_second_endpoint_event_changes_nothing(attach):
     legacy = Legacy(b"event: endpoint\ndata: /elsewhere", b"event: endpoint\ndata: http://evil.invalid/")
     async with Server(legacy) as server:
         transport, receiver = await attach(server.url)
@@ -83,7 +83,7 @@ async def test_a_second_endpoint_moves_nothing(attach):
         (None, "ended the event stream"),
     ],
 )
-async def test_a_stream_that_opens_nothing_is_said(attach, said, words):
+async def test_a_stream_without_an_endpoint_is_reported(attach, said, words):
     async def handler(request: Request) -> None:
         await request.events(*([] if said is None else [said]))
         if said is None:
@@ -105,7 +105,7 @@ async def test_a_stream_that_opens_nothing_is_said(attach, said, words):
         (200, {"Content_Encoding": "gzip"}, "compressed"),
     ],
 )
-async def test_an_answer_that_is_no_stream_is_said(attach, status, headers, words):
+async def test_a_response_that_is_no_stream_is_reported(attach, status, headers, words):
     async def handler(request: Request) -> None:
         await request.answer(status, b"no", "text/plain", **headers)
 
@@ -114,7 +114,7 @@ async def test_an_answer_that_is_no_stream_is_said(attach, status, headers, word
             await attach(server.url)
 
 
-async def test_a_stream_that_ends_as_soon_as_it_is_open_is_told_once_and_leaves_no_task(attach):
+async def test_a_stream_that_ends_at_once_is_reported_once_and_leaves_no_task(attach):
     before = asyncio.all_tasks()
 
     async def handler(request: Request) -> None:
@@ -139,7 +139,7 @@ async def test_a_stream_that_ends_as_soon_as_it_is_open_is_told_once_and_leaves_
         (b"400 No\r\nTransfer-Encoding: gzip", "unknown", "the request to"),
     ],
 )
-async def test_a_message_that_is_not_taken_costs_itself_alone(attach, taken, outcome, words):
+async def test_a_refused_message_fails_alone(attach, taken, outcome, words):
     legacy = Legacy(taken=taken)
     async with Server(legacy) as server:
         transport, receiver = await attach(server.url)
@@ -154,7 +154,7 @@ async def test_a_message_that_is_not_taken_costs_itself_alone(attach, taken, out
         assert receiver.messages[1] == ANSWER
 
 
-async def test_a_body_that_trickles_holds_up_the_messages_behind_it_for_a_bounded_time(attach):
+async def test_a_trickling_body_delays_the_next_messages_for_a_bounded_time(attach):
     async def handler(request: Request) -> None:
         if request.method == "GET":
             await request.events(ENDPOINT)
@@ -175,7 +175,7 @@ async def test_a_body_that_trickles_holds_up_the_messages_behind_it_for_a_bounde
 
 
 @pytest.mark.parametrize("status", [b"400 No", b"404 No", b"405 No", b"422 No"])
-async def test_a_server_that_refuses_to_be_asked_what_it_speaks_is_an_older_one(attach, status):
+async def test_a_server_that_refuses_the_probe_is_of_the_handshake_era(attach, status):
     async with Server(Legacy(taken=status)) as server:
         transport, receiver = await attach(server.url)
         transport.send(probe("1").data)
@@ -188,7 +188,7 @@ async def test_a_server_that_refuses_to_be_asked_what_it_speaks_is_an_older_one(
         assert json.loads(receiver.messages[1])["error"]["code"] == -31002
 
 
-async def test_a_probe_that_is_held_holds_up_no_handshake(attach):
+async def test_a_hanging_probe_delays_no_handshake(attach):
     stream: list[Request] = []
 
     async def handler(request: Request) -> None:

@@ -1,4 +1,4 @@
-"""Server processes: lines in and out, faults in words, nothing left behind."""
+"""Server processes: lines in and out, reported faults, nothing left behind."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def python(supervisor: ProcessSupervisor, code: str, **options) -> StdioTranspor
     return StdioTransport(supervisor, **{**defaults, **options})
 
 
-async def test_messages_come_back_in_order_and_whole(supervisor, receiver):
+async def test_messages_arrive_complete_and_in_order(supervisor, receiver):
     transport = python(supervisor, CAT)
     await transport.connect(receiver)
     sent = [b'{"n":%d}' % n for n in range(20_000)] + [b'{"big":"%s"}' % (b"x" * (9 << 20))]
@@ -62,7 +62,7 @@ async def test_messages_come_back_in_order_and_whole(supervisor, receiver):
         transport.send(b"{}")
 
 
-async def test_what_is_no_message_is_noise_and_too_long_lines_are_dropped_in_words(supervisor, receiver):
+async def test_other_output_is_noise_and_too_long_lines_are_dropped_with_a_reason(supervisor, receiver):
     code = 'import sys; print("hello"); print("{" + "x" * 2000); print(\'  {"a":1}\'); print("e1", file=sys.stderr)'
     transport = python(supervisor, code, max_message_bytes=1000)
     await transport.connect(receiver)
@@ -82,7 +82,7 @@ async def test_what_is_no_message_is_noise_and_too_long_lines_are_dropped_in_wor
         ({"cwd": "/no/such/directory"}, "working directory"),
     ],
 )
-async def test_a_start_that_fails_is_said_in_words(supervisor, receiver, options, word):
+async def test_a_failed_start_is_reported(supervisor, receiver, options, word):
     with pytest.raises(TransportError, match=word):
         await python(supervisor, "pass", **options).connect(receiver)
     assert receiver.reasons == []
@@ -95,13 +95,15 @@ async def test_a_start_that_fails_is_said_in_words(supervisor, receiver, options
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "the process was killed by SIGKILL"),
     ],
 )
-async def test_the_end_of_a_server_is_said_with_code_and_last_words(supervisor, receiver, code, words):
+async def test_the_exit_of_a_server_is_reported_with_code_and_end_of_stderr(
+    supervisor, receiver, code, words
+):
     await python(supervisor, code).connect(receiver)
     await until(lambda: receiver.reasons)
     assert receiver.reasons == [words]
 
 
-async def test_what_floods_stderr_leaves_the_event_loop_to_others(supervisor, receiver):
+async def test_a_flood_of_stderr_does_not_block_the_event_loop(supervisor, receiver):
     """A share of the loop's time, however fast the machine: a server that writes at will would take most of it."""
     flood = f"import os, threading\nthreading.Thread(target=lambda: [os.write(2, b'x\\n' * 999) for _ in iter(int, 1)], daemon=True).start()\n{CAT}"
     transport = python(supervisor, flood)
@@ -117,7 +119,7 @@ async def test_what_floods_stderr_leaves_the_event_loop_to_others(supervisor, re
     await transport.close()
 
 
-async def test_the_last_words_are_the_last_also_behind_much_else(supervisor, receiver):
+async def test_the_end_of_a_long_stderr_is_reported(supervisor, receiver):
     ending = "import os, sys\nos.write(2, b'x\\n' * 30_000 + b'that is why\\n')\nos._exit(3)"
     transport = python(supervisor, ending)
     await transport.connect(receiver)
@@ -133,7 +135,7 @@ async def test_the_last_words_are_the_last_also_behind_much_else(supervisor, rec
         ("os.kill(os.getpid(), 9)", "the process was killed by SIGKILL"),
     ],
 )
-async def test_a_server_that_dies_is_said_with_its_end_and_not_with_its_broken_pipe(
+async def test_a_server_that_exits_is_reported_with_its_exit_and_not_a_broken_pipe(
     supervisor, receiver, end, words
 ):
     dying = f"import os, sys, time; os.close(0); print('   no key', file=sys.stderr, flush=True); time.sleep(0.3); {end}"
@@ -145,7 +147,7 @@ async def test_a_server_that_dies_is_said_with_its_end_and_not_with_its_broken_p
     assert receiver.reasons == [f"{words}; stderr: no key"]
 
 
-async def test_a_server_that_closes_its_stdin_and_stays_is_said_to_have_done_so(supervisor, receiver):
+async def test_a_server_that_closes_its_stdin_and_stays_is_reported(supervisor, receiver):
     stays = "import os, sys, time; os.close(0); print('x', file=sys.stderr, flush=True); time.sleep(60)"
     transport = python(supervisor, stays, eof_grace=0.2)
     await transport.connect(receiver)
@@ -155,7 +157,7 @@ async def test_a_server_that_closes_its_stdin_and_stays_is_said_to_have_done_so(
     assert "closed its stdin" in receiver.reasons[0]
 
 
-async def test_a_mistake_while_a_server_ends_is_logged_and_the_end_told(
+async def test_an_error_while_a_server_ends_is_logged_and_the_end_reported(
     supervisor, receiver, monkeypatch, caplog
 ):
     def fails(process: Process, number: int) -> None:
@@ -234,7 +236,7 @@ async def test_nothing_leaks_over_many_processes(supervisor, receiver):
     assert len(asyncio.all_tasks()) == tasks
 
 
-async def test_the_death_of_the_supervisor_is_said_and_a_new_one_is_started(supervisor, receiver):
+async def test_the_death_of_the_supervisor_is_reported_and_a_new_one_started(supervisor, receiver):
     transport = python(supervisor, CAT)
     await transport.connect(receiver)
     os.kill(supervisor._program.pid, signal.SIGKILL)
@@ -339,7 +341,7 @@ def alive(pid: int) -> bool:
         return False
 
 
-def test_lines_are_cut_whatever_the_chunks():
+def test_lines_are_split_for_any_chunks():
     text = b"one\ntwo\r\n" + b"x" * 50 + b"\n\nlast\n"
     for step in range(1, len(text)):
         splitter, lines = LineSplitter(40), []
@@ -361,7 +363,7 @@ async def test_many_starts_at_once_with_large_environments_all_succeed(superviso
     assert {receiver.reasons[0] for receiver in receivers} == {"the process exited with code 0"}
 
 
-async def test_a_start_given_up_while_it_waits_for_the_supervisor_leaves_nothing(supervisor):
+async def test_a_start_cancelled_while_it_waits_for_the_supervisor_leaves_nothing(supervisor):
     first = python(supervisor, CAT)
     await first.connect(Recorder())
     os.kill(supervisor._program.pid, signal.SIGSTOP)

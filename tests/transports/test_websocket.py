@@ -72,7 +72,9 @@ async def test_a_message_above_the_limit_of_the_next_gateway_fails_alone(make_ju
     await transport.close()
 
 
-async def test_a_server_that_ends_each_resumed_link_is_asked_ever_more_seldom(jupyter: Jupyter, monkeypatch):
+async def test_a_server_that_ends_each_resumed_link_is_retried_ever_more_rarely(
+    jupyter: Jupyter, monkeypatch
+):
     attempts = []
     monkeypatch.setattr(websocket, "backoff", lambda attempt: attempts.append(attempt) or 0.01)
 
@@ -103,7 +105,7 @@ async def scripted(handler, **options):
     return server, f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/mcp"
 
 
-async def test_a_server_that_knows_no_subprotocol_is_taken_as_it_is():
+async def test_a_server_without_subprotocols_is_accepted():
     async def echo(link):
         async for frame in link:
             await link.send(frame)
@@ -118,7 +120,7 @@ async def test_a_server_that_knows_no_subprotocol_is_taken_as_it_is():
     server.close()
 
 
-async def test_the_words_of_a_close_frame_are_passed_on_and_nothing_is_tried_again():
+async def test_the_reason_of_a_close_frame_is_passed_on_without_a_retry():
     count = []
 
     async def refuse(link):
@@ -137,7 +139,7 @@ async def test_the_words_of_a_close_frame_are_passed_on_and_nothing_is_tried_aga
     server.close()
 
 
-async def test_a_message_over_the_limit_ends_the_attachment_in_words():
+async def test_a_message_over_the_limit_ends_the_attachment_with_a_reason():
     async def flood(link):
         await link.send("x" * 200_000)
         await link.wait_closed()
@@ -159,7 +161,7 @@ async def test_a_message_over_the_limit_ends_the_attachment_in_words():
         (HTTPStatus.INTERNAL_SERVER_ERROR, "500"),
     ],
 )
-async def test_a_refused_handshake_is_said_and_no_redirect_is_followed(status, words):
+async def test_a_refused_handshake_is_reported_and_no_redirect_is_followed(status, words):
     targets = []
 
     async def elsewhere(link):
@@ -184,7 +186,7 @@ async def test_a_refused_handshake_is_said_and_no_redirect_is_followed(status, w
     other.close()
 
 
-async def test_a_server_that_opens_no_session_is_given_up_in_time():
+async def test_a_server_that_opens_no_session_is_given_up_after_a_bounded_time():
     async def silent(link):
         await link.wait_closed()
 
@@ -194,7 +196,7 @@ async def test_a_server_that_opens_no_session_is_given_up_in_time():
     server.close()
 
 
-async def test_a_peer_that_is_gone_for_too_long_is_given_up_with_the_outcome_of_each_request(
+async def test_a_peer_away_too_long_is_given_up_with_the_outcome_of_each_request(
     jupyter: Jupyter,
 ):
     receiver = Recorder()
@@ -215,7 +217,7 @@ async def test_a_peer_that_is_gone_for_too_long_is_given_up_with_the_outcome_of_
         assert "reconnect_timeout" in receiver.reasons[0]
 
 
-async def test_a_private_authority_can_be_named(tmp_path: Path):
+async def test_a_private_authority_can_be_configured(tmp_path: Path):
     authority = trustme.CA()
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(tls)
@@ -235,7 +237,7 @@ async def test_a_private_authority_can_be_named(tmp_path: Path):
     server.close()
 
 
-async def test_a_peer_that_stops_answering_pings_is_left_and_found_again(
+async def test_a_peer_that_stops_answering_pings_is_dropped_and_reconnected(
     jupyter: Jupyter, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(websocket, "PING_INTERVAL", 0.3)
