@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { errorsOf, understood } from "../build/page/form/check.js";
 import { blank, changed, fieldOf, initial, resolved, typedNumber, variantFor, variantsOf } from "../build/page/form/schema.js";
+import { Pages } from "../build/page/mcp/pages.js";
 import { CALL, Wire } from "../build/page/mcp/wire.js";
 import { href, parseHash } from "../build/page/route.js";
 import { ClientEnd } from "../dist/resume.js";
@@ -262,4 +263,44 @@ test("a snapshot continues a session with its unacknowledged messages and open r
   assert.deepEqual(write.map((text) => JSON.parse(text).id), [undefined, 3]);
   assert.deepEqual(next.giveUp("over").map(({ id, error }) => [id, error.data.outcome]), [[2, "unknown"], [3, "unknown"]]);
   assert.equal(new ClientEnd().snapshot(), undefined);
+});
+
+// --- pages of lists ------------------------------------------------------------------------------
+
+function follow(answer) {
+  const pages = new Pages("name");
+  let cursor;
+  for (let number = 1; number < 1000; number += 1) {
+    const [names, next] = answer(number, cursor);
+    if (!pages.take(names.map((name) => ({ name })), next)) return { names: pages.items.map(({ name }) => name).join(""), number, note: pages.note };
+    cursor = next;
+  }
+  throw new Error("the list did not end");
+}
+
+test("a list ends where its cursor comes back, and shows each item once", () => {
+  for (const cursor of ["", "x"]) {
+    const { names, number, note } = follow(() => [["a", "b"], cursor]);
+    assert.deepEqual([names, number], ["ab", 2]);
+    assert.match(note, /is repeated on page 2.*2 items listed twice/);
+  }
+  assert.equal(follow((number, asked) => [[`${asked}`], asked === "1" ? "2" : "1"]).number, 3);
+});
+
+test("an empty text is a cursor, and leads to a real page", () => {
+  assert.deepEqual(follow((number, asked) => (asked === "" ? [["c"], undefined] : [["a"], ""])), { names: "ac", number: 2, note: "" });
+});
+
+test("ever new cursors end where pages bring nothing new, or after a number of pages", () => {
+  assert.equal(follow((number) => [["a"], `${number}`]).number, 2);
+  assert.equal(follow((number) => [[], `${number}`]).number, 4);
+  const endless = follow((number) => [[`${number}`], `${number}`]);
+  assert.equal(endless.number, 100);
+  assert.match(endless.note, /more than 100 pages/);
+});
+
+test("items without a name are kept, each", () => {
+  const pages = new Pages("name");
+  pages.take([{}, {}, null, { name: 5 }], undefined);
+  assert.equal(pages.items.length, 4);
 });

@@ -25,6 +25,7 @@ from mcp_ws_ide.core.lenient_json import (
     text_of,
 )
 from mcp_ws_ide.core.messages import Message
+from mcp_ws_ide.core.pages import Pages
 from mcp_ws_ide.errors import METHOD_NOT_FOUND
 
 SEPARATOR: Final = "__"
@@ -37,8 +38,6 @@ LISTS: Final = {
     "resources/templates/list": "resourceTemplates",
 }
 """Requests that all members answer, and the key of the merged result."""
-MAX_PAGES: Final = 100
-"""Pages of one list that are fetched from a member."""
 MAX_LIST_BYTES: Final = 8 << 20
 """Longest merged answer, in bytes; items beyond it are omitted."""
 LEAST_ITEM_BYTES: Final = 128
@@ -114,7 +113,7 @@ class Gathering:
         self._members, self._names = members, names
         self._key = LISTS.get(message.method_name, "")
         self._named = self._key in ("tools", "prompts")
-        self._pages: dict[str, int] = {}
+        self._pages: dict[str, Pages] = {}
         self._items: dict[str, list[bytes]] = {}
         self._uris: dict[str, list[str]] = {}
         self._discovered: dict[str, dict[str, Raw]] = {}
@@ -130,18 +129,17 @@ class Gathering:
 
     def add(self, member: str, result: bytes) -> bytes:
         """Take a member's result; return the cursor (JSON) of the page to fetch next, ``b""`` for none."""
-        page = members_of(result)
-        self._pages[member] = self._pages.get(member, 0) + 1
+        page, pages = members_of(result), self._pages.setdefault(member, Pages())
         if not self._key:
             self._add_discovered(member, page, len(result))
             return b""
         cursor = bytes(page.get("nextCursor", b""))
-        more = bool(cursor) and cursor != b"null"
-        if not self._add_items(member, items_of(bytes(page.get(self._key, b"")))) or not more:
+        if not self._add_items(member, items_of(bytes(page.get(self._key, b""))), pages):
             return b""
-        if self._pages[member] < MAX_PAGES:
+        if pages.goes_on(cursor):
             return cursor
-        self._note(member, f"its list has more than {MAX_PAGES} pages; a group shows no more")
+        if pages.note:
+            self._note(member, pages.note)
         return b""
 
     def _add_discovered(self, member: str, result: dict[str, Raw], size: int) -> None:
@@ -150,12 +148,15 @@ class Gathering:
         self._size += size
         self._discovered[member] = result
 
-    def _add_items(self, member: str, items: list[Raw]) -> bool:
-        """Keep the items of a page; return whether all of them fit."""
+    def _add_items(self, member: str, items: list[Raw], pages: Pages) -> bool:
+        """Keep the items of a page that were not listed before; return whether all of them fit."""
         kept = self._items.setdefault(member, [])
         for position, raw in enumerate(items):
             item = bytes(raw)
-            shown = self._shown(member, item)
+            identity = _name(item) if self._named else _address(item)
+            if not pages.is_new(identity):
+                continue
+            shown = self._shown(member, item, identity)
             size = max(len(shown or item) + 1, LEAST_ITEM_BYTES)
             if self._size + size > MAX_LIST_BYTES:
                 left = len(items) - position
@@ -166,13 +167,12 @@ class Gathering:
                 kept.append(shown)
         return True
 
-    def _shown(self, member: str, item: bytes) -> bytes:
-        """Return an item as the client sees it; ``b""`` for one that no client could call."""
+    def _shown(self, member: str, item: bytes, name: str) -> bytes:
+        """Return an item of this name or address as the client sees it; ``b""`` for one that no client could call."""
         if not self._named:
-            if address := _address(item):
-                self._uris.setdefault(member, []).append(address)
+            if name:
+                self._uris.setdefault(member, []).append(name)
             return item
-        name = _name(item)
         if not name:
             return b""
         if self._names.misread(member, name):

@@ -16,6 +16,7 @@ from mcp_ws_ide.config.spec import ServerSpec
 from mcp_ws_ide.core import era as eras
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.era import Era
+from mcp_ws_ide.core.pages import Pages
 from mcp_ws_ide.errors import LimitExceeded, MalformedMessage, TransportClosed, TransportError
 from mcp_ws_ide.gateway.gateway import Gateway
 from mcp_ws_ide.gateway.server import Server
@@ -27,8 +28,6 @@ HANDSHAKE_VERSION: Final = "2025-11-25"
 """The newest revision of the handshake era."""
 MAX_STDERR: Final = 100
 """Lines of stderr that a report keeps."""
-MAX_PAGES: Final = 20
-"""Pages of ``tools/list`` that are counted."""
 
 
 @dataclass
@@ -41,6 +40,7 @@ class TrialReport:
         era: ``legacy``, ``modern`` or ``unknown``.
         server, version: how the server introduces itself.
         tools: the number of its tools; None if that was not learnt.
+        note: what is odd about its list of tools; empty if nothing is.
         seconds: time from the start to the last answer.
         stderr: its newest lines of stderr.
     """
@@ -51,6 +51,7 @@ class TrialReport:
     server: str = ""
     version: str = ""
     tools: int | None = None
+    note: str = ""
     seconds: float = 0.0
     stderr: list[str] = field(default_factory=list)
 
@@ -222,17 +223,22 @@ class Trial:
 
     async def _count_tools(self, talk: _Conversation, params: dict[str, Any]) -> None:
         """Count the tools of all pages; a server without tools answers with an error."""
-        count, cursor = 0, None
-        for _ in range(MAX_PAGES):
-            page = {**params, **({"cursor": cursor} if cursor else {})}
+        count = 0
+        pages, page, more = Pages(), params, True
+        while more:
             answer = await talk.ask("tools/list", page, self._probe_seconds)
             result = {} if answer.error else _decode(answer.result)
             tools = result.get("tools")
-            count += len(tools) if isinstance(tools, list) else 0
+            names = (
+                [tool.get("name") for tool in tools if isinstance(tool, dict)]
+                if isinstance(tools, list)
+                else []
+            )
+            count += sum(pages.is_new(name if isinstance(name, str) else "") for name in names)
             cursor = result.get("nextCursor")
-            if not isinstance(cursor, str):
-                break
-        self.report.tools = count
+            page = {**params, "cursor": cursor}
+            more = pages.goes_on(json.dumps(cursor).encode())
+        self.report.tools, self.report.note = count, pages.note
 
 
 def _info_of(answer: messages.Message) -> Any:

@@ -18,7 +18,9 @@ import msgspec
 
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.era import PROBE_ID
+from mcp_ws_ide.core.lenient_json import items_of, members_of
 from mcp_ws_ide.core.messages import IdKey, Message
+from mcp_ws_ide.core.pages import Pages
 from mcp_ws_ide.errors import (
     HEADER_MISMATCH,
     INTERNAL_ERROR,
@@ -250,13 +252,12 @@ class HttpTransport(RemoteTransport):
         assert exchange.version is not None
         meta = messages.with_member(messages.member(exchange.message.params, "_meta"), "progressToken", b"")
         params = b'{"_meta":%b}' % meta
-        for _ in range(MAX_PAGES):
+        pages = Pages(MAX_PAGES)
+        while True:
             request = b'{"jsonrpc":"2.0","id":"tools","method":"tools/list","params":%b}' % params
             answers: list[bytes] = []
             await self._post(Exchange(messages.parse(request), exchange.version, answers.append))
-            answer = messages.parse(answers[0]) if answers else None
-            cursor = messages.member(answer.result, "nextCursor") if answer and answer.result else b""
-            if cursor in (b"", b"null"):
+            if not (cursor := _next_page(pages, answers)):
                 return
             params = b'{"_meta":%b,"cursor":%b}' % (meta, cursor)
 
@@ -427,6 +428,16 @@ class HttpTransport(RemoteTransport):
     async def _hang_up(self) -> None:
         await self._end_session()
         await super()._hang_up()
+
+
+def _next_page(pages: Pages, answers: list[bytes]) -> bytes:
+    """Return the cursor (JSON) of the page of tools to request after this answer; ``b""`` at the end of the list."""
+    answer = messages.parse(answers[0]) if answers else None
+    result = members_of(answer.result) if answer and answer.result else {}
+    for tool in items_of(bytes(result.get("tools", b""))):
+        pages.is_new(messages.member(bytes(tool), "name"))
+    cursor = bytes(result.get("nextCursor", b""))
+    return cursor if pages.goes_on(cursor) else b""
 
 
 def _modern_version(message: Message) -> str | None:

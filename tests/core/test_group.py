@@ -10,7 +10,8 @@ import pytest
 
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.group import ACKNOWLEDGE_TIME, Group, Out
-from mcp_ws_ide.core.group_merge import LEAST_ITEM_BYTES, LISTS, MAX_LIST_BYTES, MAX_PAGES, UNAVAILABLE_KEY
+from mcp_ws_ide.core.group_merge import LEAST_ITEM_BYTES, LISTS, MAX_LIST_BYTES, UNAVAILABLE_KEY
+from mcp_ws_ide.core.pages import MAX_PAGES
 
 SUB = messages.SUBSCRIPTION_ID_KEY
 
@@ -291,7 +292,8 @@ def test_an_endless_list_is_cut_and_its_member_is_named():
     answers: list[dict[str, Any]] = []
     while to_members:
         pages += 1
-        to_members, answers = rig.member("a", id=1, result={"tools": [{"name": "t"}], "nextCursor": "more"})
+        page = {"tools": [{"name": f"t{pages}"}], "nextCursor": f"more{pages}"}
+        to_members, answers = rig.member("a", id=1, result=page)
     assert pages == MAX_PAGES
     assert f"{MAX_PAGES} pages" in answers[0]["result"]["_meta"][UNAVAILABLE_KEY]["a"]
     rig.client(2, "tools/list")

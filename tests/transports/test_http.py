@@ -177,6 +177,28 @@ def test_a_type_that_is_no_string_is_an_invalid_annotation():
     assert annotated({"properties": {"a": {"type": ["string"], "x-mcp-header": "A"}}}) == {}
 
 
+@pytest.mark.parametrize("cursor", ["", "x"])
+async def test_a_list_of_tools_whose_cursor_never_ends_holds_no_call(make, cursor):
+    async def handler(request: Request) -> None:
+        message = request.message
+        if message["method"] == "tools/list":
+            tools = [{"name": name, "inputSchema": {"type": "object"}} for name in "abc"]
+            return await request.result({"tools": tools, "nextCursor": cursor})
+        error = {
+            "jsonrpc": "2.0",
+            "id": message["id"],
+            "error": {"code": -32020, "message": "header mismatch"},
+        }
+        await request.answer(400, json.dumps(error).encode())
+
+    async with Server(handler) as server:
+        client = await make(server.url)
+        answer = await client.ask("tools/call", {"name": "a", "arguments": {}})
+        assert answer["error"]["code"] == -32020
+        methods = [request.message["method"] for request in server.requests]
+        assert methods.count("tools/list") == 2
+
+
 @pytest.mark.parametrize(
     "token", ["1.5", "[1]", "{}", "null", "true", "1e999", "9" * 4000, '"' + "x" * 100_000 + '"']
 )

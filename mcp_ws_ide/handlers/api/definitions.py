@@ -166,6 +166,7 @@ class TryHandler(ManagerHandler):
             running.discard(self.principal)
         hide = self.runtime.gateway.tap.redactor.text
         model = asdict(report)
-        model |= {"error": hide(report.error), "stderr": [hide(line) for line in report.stderr]}
+        model |= {"error": hide(report.error), "note": hide(report.note)}
+        model |= {"stderr": [hide(line) for line in report.stderr]}
         self.set_header("Cache-Control", "no-store")
         self.finish(model)

@@ -492,6 +492,8 @@ def _catalogue_lines(catalogue: Catalogue | None) -> list[list[Part]]:
         lines.append([("    capabilities: ", "dim"), (clean(", ".join(catalogue.capabilities)), "")])
     for kind, items in catalogue.items.items():
         lines.append([(f"    {kind} ({len(items)})", "note")])
+        if kind in catalogue.notes:
+            lines[-1].append((f"  {clean(catalogue.notes[kind])}", "warn"))
         if kind in catalogue.incomplete:
             lines[-1].append(("  incomplete: the gateway truncated a list; there may be more", "warn"))
         lines += [

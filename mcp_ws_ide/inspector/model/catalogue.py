@@ -31,6 +31,7 @@ class Catalogue:
 
     Attributes:
         items: entries as (name, description), by kind.
+        notes: what is odd about a list, by kind: its cursors repeat, or one page lists an entry twice.
         incomplete: the kinds whose lists may have more entries, because a response was truncated or had too many.
     """
 
@@ -38,10 +39,13 @@ class Catalogue:
     versions: list[str] = field(default_factory=list)
     capabilities: list[str] = field(default_factory=list)
     items: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
     incomplete: set[str] = field(default_factory=set)
+    _next: dict[tuple[str, str], str] = field(default_factory=dict)
+    """The cursor that the newest page had, by kind and the cursor at which it was requested."""
 
-    def learn(self, method: str, content: dict[str, Any]) -> None:
-        """Learn from a response to ``method``."""
+    def learn(self, method: str, content: dict[str, Any], asked: str | None = None) -> None:
+        """Learn from a response to ``method``; ``asked`` is the cursor of its request."""
         result = part(content, "result")
         if not isinstance(result, dict):
             return
@@ -49,6 +53,7 @@ class Catalogue:
             self._introduce(result)
         elif method in LISTS:
             self._list(*LISTS[method], result)
+            self._follow(*LISTS[method], result, asked)
 
     def learn_truncated(self, method: str) -> None:
         """Note a response to ``method`` that was truncated, so that nothing can be learned from it."""
@@ -86,6 +91,35 @@ class Catalogue:
             if isinstance(title, str):
                 known[title[:MAX_TEXT]] = text.strip()[:MAX_DESCRIPTION] if isinstance(text, str) else ""
         self.items[name] = list(known.items())[-MAX_ITEMS:]
+
+    def _follow(self, name: str, key: str, result: dict[str, Any], asked: str | None) -> None:
+        """Note whether the cursors of a list run in a circle, and whether this page lists an entry twice.
+
+        Several sessions may list at the same time, so that only the cursors say which page follows which.
+        """
+        following = result.get("nextCursor")
+        start = f"={asked}" if asked is not None else ""
+        self._next.pop((name, start), None)
+        notes = []
+        if isinstance(following, str):
+            if len(self._next) < MAX_ITEMS:
+                self._next[name, start] = f"={following[:MAX_TEXT]}"
+            at: str | None = f"={following[:MAX_TEXT]}"
+            passed = {start}
+            while at is not None and at not in passed:
+                passed.add(at)
+                at = self._next.get((name, at))
+            if at is not None:
+                notes.append(f"the cursor {following[:MAX_TEXT]!r} is repeated")
+        entries = result.get(name)
+        titles = [part(entry, key) for entry in entries] if isinstance(entries, list) else []
+        twice = len(titles) - len({title for title in titles if isinstance(title, str)})
+        if twice and all(isinstance(title, str) for title in titles):
+            notes.append(f"{twice} listed twice")
+        if notes:
+            self.notes[name] = "; ".join(notes)
+        else:
+            self.notes.pop(name, None)
 
 
 def _capability(name: str, value: Any) -> str:

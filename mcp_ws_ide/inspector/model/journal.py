@@ -5,6 +5,7 @@ Owns the store and what is derived from it; knows nothing of links, files or scr
 
 from __future__ import annotations
 
+import json
 from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from mcp_ws_ide.inspector.model.records import (
     Status,
     content_of,
     decode,
+    part,
     target_in,
 )
 from mcp_ws_ide.inspector.model.statistics import Statistics
@@ -140,9 +142,9 @@ class Journal:
         self._judge(record, row, content, outcome)
         self._learn_session(record, row)
         if record.kind == "response":
-            self._learn(record, row, content)
+            self._learn(record, row, content, outcome.request)
 
-    def _learn(self, record: TapRecord, row: int, content: dict[str, Any]) -> None:
+    def _learn(self, record: TapRecord, row: int, content: dict[str, Any], request: int | None) -> None:
         method = self.store.method_of(row)
         if method in INTRODUCTIONS or method in LISTS:
             if record.server not in self.catalogues and len(self.catalogues) >= MAX_PROBLEMS:
@@ -151,7 +153,17 @@ class Journal:
             if record.truncated:
                 catalogue.learn_truncated(method)
             else:
-                catalogue.learn(method, content)
+                catalogue.learn(method, content, self._cursor_of(request))
+
+    def _cursor_of(self, request: int | None) -> str | None:
+        """Return the cursor in the request of this row; None if it has none, or is no longer held."""
+        if request is None or not self.store.holds(request):
+            return None
+        try:
+            cursor = part(json.loads(self.store.body(request).text), "params", "cursor")
+        except (ValueError, RecursionError):
+            return None
+        return cursor if isinstance(cursor, str) else None
 
     def _count_drops(self, record: TapRecord) -> None:
         if record.kind == "gap":

@@ -153,7 +153,7 @@ function TrialReport({ report }: { report: Report }) {
       {report.ok ? (
         <p>
           Success: <b>{[report.server || "unnamed server", report.version].filter(Boolean).join(" ")}</b>, {eraName(report.era)} era,{" "}
-          {report.tools === 1 ? "1 tool" : `${report.tools ?? 0} tools`}, after {report.seconds} s. The server was stopped again.
+          {report.tools === 1 ? "1 tool" : `${report.tools ?? 0} tools`}, after {report.seconds} s. The server was stopped again.{report.note && ` Its list of tools: ${report.note}.`}
         </p>
       ) : (
         <p>Failed: {report.error}</p>

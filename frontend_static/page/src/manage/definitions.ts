@@ -58,6 +58,8 @@ export interface Report {
   readonly server: string;
   readonly version: string;
   readonly tools: number | null;
+  /** What is odd about its list of tools; empty if nothing is. */
+  readonly note: string;
   readonly seconds: number;
   readonly stderr: readonly string[];
 }

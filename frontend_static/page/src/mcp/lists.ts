@@ -4,10 +4,8 @@ import type { Client, Prompt, Resource, ResourceTemplateType, Tool } from "@mode
 import { signal, type Signal } from "@preact/signals";
 import { refusesAnswer, usable } from "./lenient.js";
 import { messageOf, newKey, REQUEST_TIMEOUT, type Peer } from "./peer.js";
+import { Pages } from "./pages.js";
 import { CALL } from "./wire.js";
-
-/** Pages of one list that are requested. */
-const MAX_PAGES = 64;
 
 /** A list of the server. */
 export interface Listed<T> {
@@ -69,17 +67,15 @@ export class Lists {
   /** All pages of a list. Items are checked one by one, so that an invalid one does not hide the others. */
   async #pages(client: Client, name: ListName): Promise<Listed<any>> {
     const { method, member, capability, key } = LISTS[name];
-    const items: unknown[] = [];
-    if (!this.#peer.info.peek()?.capabilities[capability]) return { items, error: "" };
-    let cursor: string | undefined;
-    for (let page = 0; page < MAX_PAGES; page += 1) {
-      const answer = await this.#page(client, method, cursor);
+    const pages = new Pages(key);
+    if (!this.#peer.info.peek()?.capabilities[capability]) return { items: [], error: "" };
+    let answer: any;
+    do {
+      answer = await this.#page(client, method, answer?.nextCursor);
       if (!Array.isArray(answer?.[member])) throw new Error(`the response to ${method} contains no list "${member}"`);
-      items.push(...answer[member]);
-      if (typeof answer.nextCursor !== "string") return usable(items, name, key);
-      cursor = answer.nextCursor;
-    }
-    return { ...usable(items, name, key), error: `Only the first ${MAX_PAGES} pages are shown; the server has more.` };
+    } while (pages.take(answer[member], answer.nextCursor));
+    const list = usable(pages.items, name, key);
+    return { ...list, error: [list.error, pages.note].filter(Boolean).join(" ") };
   }
 
   async #page(client: Client, method: ListMethod, cursor: string | undefined): Promise<any> {
