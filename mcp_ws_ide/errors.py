@@ -22,17 +22,18 @@ Codes of the gateway lie outside -32768…-32000, which JSON-RPC 2.0 section 5.1
 from __future__ import annotations
 
 PARSE_ERROR = -32700
-"""The message is not JSON; ``id`` is null. Five malformed messages close the link with 1002."""
+"""The message is not JSON; ``id`` is its own if that can be told. Five malformed messages close the link with 1002."""
 INVALID_REQUEST = -32600
-"""The message is not one JSON-RPC 2.0 message, has a duplicate member, or reuses the id of an open request;
-``id`` is null."""
+"""The message is not one JSON-RPC 2.0 message, has a duplicate member, or reuses the id of an open request; ``id``
+is its own if that names no other request."""
 METHOD_NOT_FOUND = -32601
 """The method does not exist in the era of the session: ``initialize`` in the modern era, or a modern request to a
 server of the handshake era where the bridge is off."""
 INVALID_PARAMS = -32602
 """The parameters cannot be used: for example the ``requestState`` of a parked call that has timed out."""
 INTERNAL_ERROR = -32603
-"""The server's response is not a JSON-RPC message, or the gateway failed on it; ``data.outcome`` is ``unknown``."""
+"""The server's response cannot be read, which the message explains, or the gateway failed on it; ``data.outcome`` is
+``unknown``."""
 HEADER_MISMATCH = -32020
 """A header contradicts the part of the body that it repeats (MCP 2026-07-28, streamable-http)."""
 

@@ -6,9 +6,16 @@ only when that happens.
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from contextlib import suppress
+from typing import Any, Final
 
 from mcp.shared.message import SessionMessage
+
+from mcp_ws_ide.errors import INTERNAL_ERROR
+
+MAX_DETAIL: Final = 300
+"""Bytes that are shown of an answer that the SDK cannot read."""
 
 try:  # mcp 2.x
     from mcp_types import jsonrpc_message_adapter
@@ -17,6 +24,10 @@ try:  # mcp 2.x
         """Return one JSON-RPC message as the SDK models it."""
         return jsonrpc_message_adapter.validate_json(data, by_name=False)
 
+    def validate_message(value: Any) -> Any:
+        """Return one decoded JSON-RPC message as the SDK models it."""
+        return jsonrpc_message_adapter.validate_python(value, by_name=False)
+
 except ImportError:  # mcp 1.x
     from mcp.types import JSONRPCMessage
 
@@ -24,13 +35,36 @@ except ImportError:  # mcp 1.x
         """Return one JSON-RPC message as the SDK models it."""
         return JSONRPCMessage.model_validate_json(data)
 
+    def validate_message(value: Any) -> Any:
+        """Return one decoded JSON-RPC message as the SDK models it."""
+        return JSONRPCMessage.model_validate(value)
+
 
 def as_message(data: bytes) -> SessionMessage | Exception:
-    """Return a message for the SDK's streams; one that cannot be parsed is passed as an exception, as the SDK does."""
+    """Return a message for the SDK's streams.
+
+    An answer that the SDK cannot read becomes an error with its id, since its request would wait for ever. Any other
+    message that cannot be read is passed as an exception, as the SDK does.
+    """
     try:
         return SessionMessage(parse_message(data))
     except ValueError as error:
+        return _otherwise(data, error)
+
+
+def _otherwise(data: bytes, error: ValueError) -> SessionMessage | Exception:
+    """Return a message that is nested more deeply than the SDK's parser allows, or the error in its place."""
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):
         return error
+    with suppress(ValueError):
+        return SessionMessage(validate_message(value))
+    if not isinstance(value, dict) or "method" in value or not isinstance(value.get("id"), int | str):
+        return error
+    text = f"the MCP SDK cannot read the server's response: {data[:MAX_DETAIL].decode(errors='replace')}"
+    failure = {"code": INTERNAL_ERROR, "message": text, "data": {"outcome": "unknown"}}
+    return SessionMessage(validate_message({"jsonrpc": "2.0", "id": value["id"], "error": failure}))
 
 
 def as_text(message: SessionMessage) -> bytes:

@@ -22,6 +22,7 @@ import {
   type Window,
 } from "./binding.js";
 import { byteLength, PositionError, ReliableChannel } from "./channel.js";
+import { read } from "./reader.js";
 
 /** The gateway broke the protocol. */
 export class Violation extends Error {
@@ -54,6 +55,11 @@ export interface LostAnswer {
     readonly data: { readonly outcome: "not_sent" | "unknown" };
   };
 }
+
+const PARSE_ERROR = -32700;
+const INTERNAL_ERROR = -32603;
+/** Characters quoted of a frame that cannot be read. */
+const QUOTED = 120;
 
 /** A request without an answer, and its position among the sent frames. */
 interface Waiting {
@@ -239,6 +245,36 @@ export class ClientEnd {
   #noteAnswer(message: unknown): void {
     if (!isObject(message) || "method" in message || !isRequestId(message["id"])) return;
     this.#waiting.delete(keyOf(message["id"]));
+  }
+
+  /**
+   * What the SDK is to be given for a data frame that is not one canonical message. A request whose answer cannot be read
+   * fails; so does each open one if that names no request, or says that the server could not read one.
+   */
+  readable(text: string): unknown[] {
+    const { messages, unreadable, id } = read(text);
+    const made: unknown[] = [];
+    for (const message of messages) made.push(...this.#paired(message));
+    if (!unreadable) return made;
+    const shown = text.length > QUOTED ? `${text.slice(0, QUOTED)}…` : text;
+    const message = `the server's response is not a JSON-RPC message: ${shown}`;
+    return [...made, ...this.#endOpen({ code: INTERNAL_ERROR, message, data: { outcome: "unknown" } }, id)];
+  }
+
+  #paired(message: Record<string, unknown>): unknown[] {
+    const { id, error } = message;
+    if (isObject(error) && error["code"] === PARSE_ERROR && id === null) return this.#endOpen(error);
+    if (isRequestId(id)) this.#waiting.delete(keyOf(id));
+    return [message];
+  }
+
+  /** Fail the request of this id; every open one where it is unknown or names none. */
+  #endOpen(error: Record<string, unknown>, id?: RequestId): unknown[] {
+    const open = [...this.#waiting.values()];
+    const named = open.filter((waiting) => id !== undefined && String(waiting.id) === String(id));
+    const failed = named.length > 0 ? named : open;
+    for (const waiting of failed) this.#waiting.delete(keyOf(waiting.id));
+    return failed.map((waiting) => ({ jsonrpc: "2.0", id: waiting.id, error }));
   }
 
   #control(control: Control): Received {

@@ -6,13 +6,14 @@
  * {@link Delivery} delivers.
  */
 
-import { CloseCode, encodeControl, FINAL_CODES, isObject } from "./binding.js";
+import { CloseCode, encodeControl, FINAL_CODES } from "./binding.js";
 import { Delivery } from "./delivery.js";
 import { ConnectError, ConnectionLost, messageOf, SessionGone, Unauthorized } from "./errors.js";
 import { greet, type Greeting } from "./greeting.js";
 import { Heartbeat } from "./heartbeat.js";
 import { closeAndWait, describeEnd, type Link, type LinkEnd, type Opener } from "./link.js";
 import { PING_INTERVAL } from "./liveness.js";
+import { isCanonical } from "./reader.js";
 import { Outbox } from "./outbox.js";
 import { watchPage } from "./page.js";
 import { Attempts, policyOf, type ReconnectPolicy } from "./reconnect.js";
@@ -240,8 +241,9 @@ export class SessionTransport extends TransportEventTarget {
   }
 
   #take(message: unknown, text: string): void {
-    if (isObject(message) && message["jsonrpc"] === "2.0") this.#deliver(message);
-    else this.onerror?.(new Error(`the server sent a frame that is not a JSON-RPC message: ${text.slice(0, 100)}`));
+    if (isCanonical(message)) return this.#deliver(message);
+    for (const made of this.#end.readable(text)) this.#deliver(made);
+    this.onerror?.(new Error(`the server sent a frame that is not a JSON-RPC message: ${text.slice(0, 100)}`));
   }
 
   #deliver(message: unknown): void {

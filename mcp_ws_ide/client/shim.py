@@ -16,6 +16,7 @@ import os
 import re
 import signal
 import sys
+from codecs import BOM_UTF8
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -329,8 +330,8 @@ async def _from_stdin(write: Any) -> bool:
     try:
         readline = await stdin_lines()
         while line := await readline():
-            if line.strip():
-                await write.send(line.strip())
+            if message := line.strip().removeprefix(BOM_UTF8):
+                await write.send(message)
     except ValueError:
         _report(f"a line of stdin exceeds {MAX_LINE_BYTES} bytes")
         return False

@@ -228,8 +228,10 @@ class SessionTransport:
                     self._enter(Gap(end.gap))
                 elif message is None:
                     self._made_room()
-                else:
+                elif not end.odd:
                     await to_session.send(self._decode(message))
+                else:
+                    await self._hand_over_odd(message, to_session)
                 self._passing = False
                 self._answered.set()
         except ConnectionClosed:
@@ -307,9 +309,16 @@ class SessionTransport:
             await self._hand_over(self._end.give_up(str(error)), to_session)
         self._enter(Lost(str(error)))
 
-    async def _hand_over(self, errors: list[bytes], to_session: Any) -> None:
-        for error in errors:
-            await to_session.send(self._decode(error))
+    async def _hand_over_odd(self, message: bytes, to_session: Any) -> None:
+        """Pass on what can be read of a message; the SDK is told of one of which nothing can."""
+        made = self._end.readable(message)
+        await self._hand_over(made, to_session)
+        if not made and isinstance(error := self._decode(message), Exception):
+            await to_session.send(error)
+
+    async def _hand_over(self, messages: list[bytes], to_session: Any) -> None:
+        for message in messages:
+            await to_session.send(self._decode(message))
 
     def _note_close(self, link: ClientLink) -> None:
         self.close_code, self.close_reason = link.close_code or 1006, link.close_reason

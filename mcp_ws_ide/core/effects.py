@@ -63,10 +63,22 @@ class Reply(msgspec.Struct, gc=False, frozen=True):
     message: Message
 
 
+class Ping(msgspec.Struct, gc=False, frozen=True):
+    """Pass a server's ``ping`` on to the session's client, or answer it, if the client is away."""
+
+    message: Message
+
+
 class Drop(msgspec.Struct, gc=False, frozen=True):
     """Drop a message that belongs to no session; ``reason`` is for the tap."""
 
     reason: str
+
+
+class Unnamed(msgspec.Struct, gc=False, frozen=True):
+    """Find out what an answer belongs to whose id, such as ``null``, names nothing that was ever asked."""
+
+    message: Message
 
 
 class Abandon(msgspec.Struct, gc=False, frozen=True):
@@ -81,4 +93,4 @@ class Again(msgspec.Struct, gc=False, frozen=True):
     delay: float
 
 
-Effect = Deliver | Forward | Reply | Drop | Abandon | Again
+Effect = Deliver | Forward | Reply | Ping | Drop | Unnamed | Abandon | Again

@@ -8,6 +8,7 @@ knows nothing of sessions, links or I/O.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from enum import IntEnum
 from typing import Any, Final
 
@@ -25,6 +26,11 @@ LOG_LEVEL_KEY: Final = "io.modelcontextprotocol/logLevel"
 
 MAX_ID_BYTES: Final = 1024
 """Longest id accepted, in bytes of JSON; ids are kept while a request is in flight."""
+
+MAX_MEMBERS: Final = 100
+"""Members of one message; JSON-RPC defines six, and each further one takes time."""
+FEW_QUOTES: Final = 4 * MAX_MEMBERS
+"""Quotes in a message up to which its members need not be counted before they are looked at."""
 
 IdKey = str | int | float
 """A decoded request id: ``7`` and ``7.0`` are the same id, ``"7"`` is another."""
@@ -134,7 +140,8 @@ _ID_LAST: Final = re.compile(
 )
 
 _MEMBER_NAME: Final = re.compile(rb'[ \t\r\n]*("(?:[^"\\]|\\.)*")[ \t\r\n]*:[ \t\r\n]*')
-_COMMA: Final = re.compile(rb"[ \t\r\n]*,")
+_MEMBER_END: Final = re.compile(rb"[ \t\r\n]*([,}])")
+_OFFSET: Final = re.compile(r"\(byte (\d+)\)")
 
 _ESCAPE: Final = re.compile(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # a pair
@@ -145,6 +152,7 @@ _ESCAPE: Final = re.compile(
 _decode_envelope = msgspec.json.Decoder(Envelope).decode
 _decode_params = msgspec.json.Decoder(Params).decode
 _decode_object = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_raw = msgspec.json.Decoder(Raw).decode
 _decode_str = msgspec.json.Decoder(str).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -170,7 +178,8 @@ def parse(data: bytes) -> Message:
         repaired = _without_lone_surrogates(data)
         if repaired != data:
             return parse(repaired)
-        raise MalformedMessage(PARSE_ERROR, f"not valid JSON: {error}") from None
+        reason = str(error).removeprefix("JSON is malformed: ")
+        raise MalformedMessage(PARSE_ERROR, f"not valid JSON: {reason}") from None
     except RecursionError:
         raise MalformedMessage(PARSE_ERROR, "JSON is nested too deeply") from None
 
@@ -208,8 +217,10 @@ def _unknown_members(data: bytes) -> bytes:
 
     Raises:
         MalformedMessage: a member occurs twice. JSON parsers disagree on which one counts, so that a duplicate ``id``
-            or ``method`` could mean one thing here and another to the server.
+            or ``method`` could mean one thing here and another to the server. Or there are more members than
+            :data:`MAX_MEMBERS`.
     """
+    refuse_many(data)
     members = {name: bytes(raw) for name, raw in _decode_object(data).items()}
     _refuse_duplicates(data, members)
     return b"".join(
@@ -230,10 +241,34 @@ def _refuse_duplicates(data: bytes, members: dict[str, bytes]) -> None:
         if name in seen or not data.startswith(value, key.end()):
             raise MalformedMessage(INVALID_REQUEST, f"member {name!r} occurs twice")
         seen.add(name)
-        comma = _COMMA.match(data, key.end() + len(value))
-        if comma is None:
+        end = _MEMBER_END.match(data, key.end() + len(value))
+        if end is None:  # the value here only begins like the last one of this name
+            raise MalformedMessage(INVALID_REQUEST, f"member {name!r} occurs twice")
+        if end[1] == b"}":
             return
-        at = comma.end()
+        at = end.end()
+
+
+def refuse_many(data: bytes) -> None:
+    """Refuse an object with more than :data:`MAX_MEMBERS` members, before anything is made of each of them.
+
+    Raises:
+        MalformedMessage: it has more.
+    """
+    if data.count(b'"') <= FEW_QUOTES:
+        return
+    view, at = memoryview(data), data.index(b"{") + 1
+    for _ in range(MAX_MEMBERS):
+        key = _MEMBER_NAME.match(data, at)
+        if key is None:
+            return
+        try:
+            _decode_raw(view[key.end() :])
+        except msgspec.DecodeError as error:  # always: something follows the value, and the error says where
+            trailing = _OFFSET.search(str(error))
+            assert trailing is not None
+            at = key.end() + int(trailing[1])
+    raise MalformedMessage(INVALID_REQUEST, f"a message must have at most {MAX_MEMBERS} members")
 
 
 def _not_an_object(data: bytes) -> str:
@@ -254,6 +289,8 @@ def _classify(message: Message, version: bytes) -> Kind:
         raise MalformedMessage(
             INVALID_REQUEST, 'a message must have "method", or one of "result" and "error"'
         )
+    if message.error and message.error[0] != ord("{"):
+        raise MalformedMessage(INVALID_REQUEST, 'member "error" must be an object')
     if not message.id:
         raise MalformedMessage(INVALID_REQUEST, 'a response must have an "id"')
     return Kind.RESPONSE
@@ -307,6 +344,35 @@ def decode_id(raw: bytes) -> IdKey:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise MalformedMessage(INVALID_REQUEST, f"invalid id: {error}") from None
     return "\0null" if value is None else value
+
+
+def alike(raw_id: bytes, others: Iterable[bytes]) -> bytes:
+    """Return the one of ``others`` that is the same id, else the one that differs in type alone (``"7"`` and ``7``).
+
+    All are JSON; ``b""`` if there is none.
+    """
+    keys = {decode_id(other): other for other in others}
+    try:
+        key = decode_id(raw_id)
+    except MalformedMessage:
+        return b""
+    other = of_other_type(key)
+    return keys.get(key) or (keys.get(other, b"") if other is not None else b"")
+
+
+def whole_number(key: IdKey) -> int:
+    """Return an id as a number that is not negative, also where a server turned that into a string; 0 for others."""
+    if isinstance(key, str):
+        return int(key) if key.isascii() and key.isdigit() and len(key) <= MAX_ID_BYTES else 0
+    return int(key) if key == int(key) and key >= 0 else 0
+
+
+def of_other_type(key: IdKey) -> IdKey | None:
+    """Return an id as some servers would turn it into another type: ``7`` as ``"7"``, and ``"7"`` as ``7``."""
+    if not isinstance(key, str):
+        return str(key)
+    digits = key.removeprefix("-")
+    return int(key) if digits.isascii() and digits.isdigit() and len(key) <= MAX_ID_BYTES else None
 
 
 def token_key(raw: bytes) -> IdKey | None:

@@ -21,7 +21,7 @@ from collections.abc import Iterable
 from typing import Final, Generic, TypeVar
 
 from mcp_ws_ide.core import log_levels, messages
-from mcp_ws_ide.core.effects import Deliver, Drop, Pending, Reply
+from mcp_ws_ide.core.effects import Deliver, Drop, Pending, Reply, Unnamed
 from mcp_ws_ide.core.messages import Kind, Message, Params
 from mcp_ws_ide.core.session import CANCELLED, DROPPABLE
 from mcp_ws_ide.errors import METHOD_NOT_FOUND, MalformedMessage
@@ -43,6 +43,7 @@ class Multiplexer(Generic[Owner]):
 
     Attributes:
         dropped: messages of the server that named no entry: late answers, untagged notifications.
+        has_cancelled: whether a request was cancelled, so that its answer may still come.
     """
 
     def __init__(self, sole_owner: Owner | None = None) -> None:
@@ -50,6 +51,7 @@ class Multiplexer(Generic[Owner]):
         self._next_id = 0
         self._entries: dict[int, tuple[Owner, Pending]] = {}
         self.dropped = 0
+        self.has_cancelled = False
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -84,12 +86,23 @@ class Multiplexer(Generic[Owner]):
 
     def _cancellation(self, message: Message, pending: Pending) -> Message:
         raw_id = b"%d" % pending.upstream_id
+        self.has_cancelled = True
         self._entries.pop(pending.upstream_id, None)
         return messages.rebuild(
             message, b"", params=messages.with_member(message.params, "requestId", raw_id)
         )
 
-    def inbound(self, message: Message) -> tuple[Owner | None, Deliver | Reply | Drop]:
+    def open_ids(self) -> list[bytes]:
+        """Return the ids toward the server, as JSON, of what is in flight; subscriptions only if nothing else is."""
+        calls = [b"%d" % number for number, (_, pending) in self._entries.items() if pending.method != LISTEN]
+        return calls or [b"%d" % number for number in self._entries]
+
+    def was_used(self, raw_id: bytes) -> bool:
+        """Return whether an id was given to a request and names none that is in flight."""
+        number = _upstream_id(raw_id)
+        return 1 <= number <= self._next_id and number not in self._entries
+
+    def inbound(self, message: Message) -> tuple[Owner | None, Deliver | Reply | Drop | Unnamed]:
         """Return the owner of a message of the server, and what to do with it."""
         if message.kind is Kind.RESPONSE:
             return self._response(message)
@@ -98,9 +111,13 @@ class Multiplexer(Generic[Owner]):
             return None, Reply(messages.error(message.id, METHOD_NOT_FOUND, text))
         return self._notification(message)
 
-    def _response(self, message: Message) -> tuple[Owner | None, Deliver | Drop]:
+    def _response(self, message: Message) -> tuple[Owner | None, Deliver | Drop | Unnamed]:
         entry = self._entries.pop(int(message.id), None) if message.id.isdigit() else None
         if entry is None:
+            entry = self._entries.pop(_upstream_id(message.id), None)
+        if entry is None:
+            if not self.was_used(message.id):
+                return None, Unnamed(message)
             return self._drop("response to no request in flight")
         owner, pending = entry
         result = message.result
@@ -178,6 +195,7 @@ class Multiplexer(Generic[Owner]):
     def drop(self, pending: Iterable[Pending]) -> list[Message]:
         """Forget the requests of a session that has ended; return the cancellations to send for them."""
         mine = [entry.upstream_id for entry in pending if self.owns(entry)]
+        self.has_cancelled = self.has_cancelled or bool(mine)
         for upstream_id in mine:
             del self._entries[upstream_id]
         return [_cancel(upstream_id) for upstream_id in mine]
@@ -205,9 +223,7 @@ def _upstream_id(tag: bytes) -> int:
         key = messages.decode_id(tag)
     except MalformedMessage:
         return 0
-    if isinstance(key, str):
-        return int(key) if key.isdigit() and key.isascii() else 0
-    return key if type(key) is int else 0
+    return messages.whole_number(key) if isinstance(key, str | int | float) else 0
 
 
 def _cancel(upstream_id: int) -> Message:

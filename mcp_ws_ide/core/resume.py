@@ -19,11 +19,13 @@ from typing import Final
 
 import msgspec
 
-from mcp_ws_ide.core import binding, messages
+from mcp_ws_ide.core import binding, messages, reader
 from mcp_ws_ide.core.binding import Control, ControlError, Window
 from mcp_ws_ide.core.channel import PositionError, ReliableChannel
-from mcp_ws_ide.core.messages import IdKey, Kind
-from mcp_ws_ide.errors import LIMIT_EXCEEDED, SESSION_LOST, MalformedMessage
+from mcp_ws_ide.core.lenient_json import encode, error_code
+from mcp_ws_ide.core.messages import IdKey, Kind, Message
+from mcp_ws_ide.core.reader import Unreadable
+from mcp_ws_ide.errors import INTERNAL_ERROR, LIMIT_EXCEEDED, PARSE_ERROR, SESSION_LOST, MalformedMessage
 
 OVERFLOW_FACTOR: Final = 2
 """Windows that may be unacknowledged while a link is open: a slow network is not a lost client."""
@@ -239,6 +241,7 @@ class ClientEnd:
         gap: messages that the last ``gap`` frame stands for.
         gone_reason: the reason in the last ``gone`` frame.
         plain: whether the gateway does not resume: what is written counts as delivered.
+        odd: whether the newest message may need :meth:`readable`.
     """
 
     def __init__(self) -> None:
@@ -253,6 +256,7 @@ class ClientEnd:
         self.gap = 0
         self.gone_reason = ""
         self.plain = False
+        self.odd = False
         self._token = ""
         self._written = 0
 
@@ -315,7 +319,10 @@ class ClientEnd:
         try:
             message = messages.parse(data)
         except MalformedMessage:
-            return  # the gateway answers it with an error of its own
+            reading = reader.read_client(data)
+            if not reading.messages:
+                return  # the gateway answers it with an error of its own
+            message = reading.messages[0]
         if message.kind is Kind.REQUEST:
             self.waiting[message.id_key] = Waiting(message.id, self.channel.sent)
             self.legacy = self.legacy or message.method == b'"initialize"'
@@ -357,9 +364,48 @@ class ClientEnd:
         try:
             message = messages.parse(data)
         except MalformedMessage:
+            self.odd = True
             return
-        if message.kind is Kind.RESPONSE:
-            self.waiting.pop(message.id_key, None)
+        self.odd = message.kind is Kind.RESPONSE and self.waiting.pop(message.id_key, None) is None
+
+    def readable(self, data: bytes) -> list[bytes]:
+        """Return what the SDK can read of a message of the peer that is :attr:`odd`; see :mod:`.reader`.
+
+        A request whose answer cannot be read gets an error; so does each open one if that does not show its request,
+        or says that the peer could not read one (-32700 without an id).
+        """
+        reading = reader.read_server(data)
+        made = [message for one in reading.messages for message in self._paired(one)]
+        made += [message for fault in reading.unreadable for message in self._failed(fault)]
+        return [message.data for message in made]
+
+    def _paired(self, message: Message) -> list[Message]:
+        if message.kind is not Kind.RESPONSE:
+            return [message]
+        if message.id == b"null":
+            return self._end_open(message.error) if error_code(message.error) == PARSE_ERROR else [message]
+        raw_id = messages.alike(message.id, [waiting.raw_id for waiting in self.waiting.values()])
+        self._forget(raw_id)
+        return [messages.with_id(message, raw_id) if raw_id else message]
+
+    def _failed(self, fault: Unreadable) -> list[Message]:
+        if not fault.answer:
+            return []
+        reason = f"the server's response is not a JSON-RPC message: {fault.reason}"
+        error = encode({"code": INTERNAL_ERROR, "message": reason, "data": {"outcome": "unknown"}})
+        if len(fault.ids) != 1:
+            return self._end_open(error)
+        raw_id = messages.alike(fault.ids[0], [waiting.raw_id for waiting in self.waiting.values()])
+        if raw_id:
+            self._forget(raw_id)
+            return [messages.failure(raw_id, error)]
+        return [] if fault.certain else self._end_open(error)
+
+    def _end_open(self, error: bytes) -> list[Message]:
+        """Fail every open request with the same error object, as JSON."""
+        open_ids = [waiting.raw_id for waiting in self.waiting.values()]
+        self.waiting.clear()
+        return [messages.failure(raw_id, error) for raw_id in open_ids]
 
     def _control(self, control: Control) -> tuple[None, list[bytes], Event]:
         kind, channel = control.kind, self.channel

@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Any
 
 from mcp_ws_ide.core import messages
-from mcp_ws_ide.core.effects import Deliver, Drop, Effect, Forward, Pending, Reply
+from mcp_ws_ide.core.effects import Deliver, Drop, Effect, Forward, Pending, Ping, Reply, Unnamed
 from mcp_ws_ide.core.era import MODERN_VERSION, Era
 from mcp_ws_ide.core.messages import IdKey, Kind, Message
 from mcp_ws_ide.errors import INVALID_REQUEST, LIMIT_EXCEEDED, METHOD_NOT_FOUND, MalformedMessage
@@ -35,14 +35,18 @@ class SessionCore:
     Attributes:
         pending: unanswered requests of the client, by id.
         asked: ids of the unanswered requests of a server of the handshake era.
+        pings: those of them that are pings.
         eras: the eras that the client has used so far.
+        has_cancelled: whether the client has cancelled a request, so that its answer may still come.
     """
 
     def __init__(self, max_in_flight: int) -> None:
         self._max_in_flight = max_in_flight
         self.pending: dict[IdKey, Pending] = {}
         self.asked: set[IdKey] = set()
+        self.pings: dict[IdKey, Message] = {}
         self.eras: set[Era] = set()
+        self.has_cancelled = False
 
     def from_client(self, message: Message, now: float) -> Effect:
         """Return what to do with a message of the client."""
@@ -75,6 +79,7 @@ class SessionCore:
         if key not in self.asked:
             return Drop("response to no request of the server")
         self.asked.discard(key)
+        self.pings.pop(key, None)
         return Forward(message, False, messages.NO_PARAMS)
 
     def _notification(self, message: Message) -> Effect:
@@ -87,6 +92,7 @@ class SessionCore:
         if pending is None:
             return Drop("cancellation of no request in flight")
         del self.pending[pending.key]
+        self.has_cancelled = True
         return Forward(message, pending.modern, params, pending)
 
     def _named_by(self, params: messages.Params) -> Pending | None:
@@ -101,12 +107,17 @@ class SessionCore:
     def from_legacy_server(self, message: Message) -> Effect:
         """Return what to do with a message of the session's private upstream: it passes verbatim."""
         if message.kind is Kind.RESPONSE:
-            pending = self.pending.get(message.id_key)
+            key = message.id_key
+            pending = self.pending.get(key)
             if pending is None:
-                return Deliver(message)
+                pending = self.pending.get(messages.of_other_type(key) or key)
+            if pending is None:
+                return Unnamed(message) if message.id == b"null" else Deliver(message)
             if pending.modern:
                 return Drop("response to a request that another server process received")
             del self.pending[pending.key]
+            if message.id != pending.raw_id:
+                message = messages.with_id(message, pending.raw_id)
             return Deliver(message, pending)
         if message.kind is Kind.REQUEST:
             key = message.id_key
@@ -114,8 +125,24 @@ class SessionCore:
                 text = f"the id {message.id.decode()} is already in flight; use each id only once"
                 return Reply(messages.error(b"", INVALID_REQUEST, text))
             self.asked.add(key)
+            if message.method == b'"ping"':
+                self.pings[key] = message
+                return Ping(message)
             return Deliver(message)
         return Deliver(message, None, message.method in DROPPABLE)
+
+    def answer_ping(self, ping: Message) -> Message | None:
+        """Return the answer to a ping in place of the client's, which comes too late from now on; None if it came."""
+        key = ping.id_key
+        if self.pings.get(key) is not ping:
+            return None
+        del self.pings[key]
+        self.asked.discard(key)
+        return messages.response(ping.id, b"{}")
+
+    def open_at_private(self) -> list[bytes]:
+        """Return the ids, as JSON, of the requests that the session's private upstream was sent."""
+        return [p.raw_id for p in self.pending.values() if p.sent and not p.modern and not p.upstream_id]
 
     def answered(self, pending: Pending) -> None:
         """Forget a request that was answered."""

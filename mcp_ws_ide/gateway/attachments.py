@@ -47,6 +47,10 @@ class ClientSide(Protocol):
         """The gateway token that the client came with; None if it came with a credential of the user's own."""
 
     @property
+    def away(self) -> bool:
+        """Whether nothing would reach the client now."""
+
+    @property
     def token_for_upstream(self) -> str | None:
         """The gateway token whose holder may see the traffic with the server; None if no one may."""
 
@@ -94,6 +98,11 @@ class Attachments:
     def ended(self) -> bool:
         """Whether the session has ended."""
         return self._client.ended
+
+    @property
+    def away(self) -> bool:
+        """Whether nothing would reach the client now."""
+        return self._client.away
 
     @property
     def legacy(self) -> bool:

@@ -6,7 +6,7 @@ import logging
 from functools import partial
 from typing import Final
 
-from mcp_ws_ide.core.effects import Deliver, Drop, Forward, Pending, Reply
+from mcp_ws_ide.core.effects import Deliver, Drop, Forward, Pending, Ping, Reply, Unnamed
 from mcp_ws_ide.core.era import Era
 from mcp_ws_ide.core.messages import Message
 from mcp_ws_ide.errors import NotAttempted
@@ -18,6 +18,9 @@ from mcp_ws_ide.transports.base import Transport
 PATIENT_HANDSHAKE_FACTOR: Final = 30
 """Time for a client's own handshake, in multiples of ``probe_timeout``: the client may wait as long as it likes, and a
 download of the server must not be cut off."""
+
+PING_PATIENCE: Final = 2.0
+"""Seconds for a client to answer a ping of its server, before the gateway does: servers that wait for 5 s exit then."""
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +93,35 @@ class PrivateUpstream(Upstream):
             self.send(effect.message)
         elif type(effect) is Drop:
             self._dropped(effect)
+        elif type(effect) is Ping:
+            self._pinged(message, now)
+        elif type(effect) is Unnamed and not self._odd.take_unnamed(message, now):
+            self._session.deliver(message, None, now, False)
+
+    def _pinged(self, ping: Message, now: float) -> None:
+        """Pass a ping on; answer it for a client that is away, or does not answer: its session may outlive its link."""
+        if self._session.away:
+            return self._answer_ping(ping)
+        self._session.deliver(ping, None, now, False)
+        self._services.loop.call_later(PING_PATIENCE, self._answer_ping, ping)
+
+    def _answer_ping(self, ping: Message) -> None:
+        answer = self._session.core.answer_ping(ping)
+        if answer is not None and not self.closed:
+            self.send(answer)
+
+    def open_ids(self) -> list[bytes]:
+        """Return the ids, as JSON, of the requests that the server has not answered."""
+        return self._session.core.open_at_private()
+
+    def was_used(self, raw_id: bytes) -> bool:
+        """Return True: the ids are the client's, and those that it has used are not kept."""
+        return True
+
+    @property
+    def has_cancelled(self) -> bool:
+        """Whether any request was cancelled."""
+        return self._session.core.has_cancelled
 
     def ended(self, reason: str) -> None:
         """End the session: what it negotiated is gone with its server."""

@@ -6,16 +6,18 @@ bridges are the business of :class:`~mcp_ws_ide.gateway.attachments.Attachments`
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import secrets
 import time
 from typing import Final, Protocol
 
-from mcp_ws_ide.core import messages
+from mcp_ws_ide.core import messages, reader
 from mcp_ws_ide.core.binding import FRAGILE_MAX_BYTES, CloseCode
 from mcp_ws_ide.core.effects import Deliver, Drop, Forward, Pending
 from mcp_ws_ide.core.era import Era
 from mcp_ws_ide.core.messages import Kind, Message
+from mcp_ws_ide.core.reader import Unreadable
 from mcp_ws_ide.core.resume import GatewayEnd
 from mcp_ws_ide.core.session import SessionCore
 from mcp_ws_ide.core.tools import ToolRules, problem, visible
@@ -93,6 +95,8 @@ class Session:
         self._link_full = False
         self._rules = tool_rules(server, info)
         self._malformed = 0
+        self._mended: set[str] = set()
+        """Kinds of what was mended in the messages of the client; each is reported once."""
 
     @property
     def http_link(self) -> HttpLink | None:
@@ -108,6 +112,11 @@ class Session:
     def attached(self) -> bool:
         """Whether there is a link."""
         return self._link is not None
+
+    @property
+    def away(self) -> bool:
+        """Whether nothing would reach the client now: there is no link, or no open response of HTTP."""
+        return self._link is None or (isinstance(self._link, HttpLink) and self._link.idle)
 
     @property
     def era(self) -> str:
@@ -132,10 +141,29 @@ class Session:
         """Take one text message of the client, which arrived at ``now`` (``time.perf_counter``)."""
         try:
             message = messages.parse(data)
-        except MalformedMessage as error:
-            self._note_in(data, None)
-            return self._refuse_malformed(error)
+        except MalformedMessage:
+            return self._read(data, now)
         self.take(message, now)
+
+    def _read(self, data: bytes, now: float) -> None:
+        """Take what is not one canonical message: mend it, or refuse it."""
+        reading = reader.read_client(data)
+        self.note_mended(reading.notices)
+        for message in reading.messages:
+            self.take(message, now)
+        for fault in reading.unreadable:
+            self._note_in(data, None)
+            self._refuse_malformed(fault)
+
+    def note_mended(self, notices: dict[str, str]) -> None:
+        """Report, once for each kind, that messages of this client are read though they are not as they should be."""
+        for kind, text in notices.items():
+            if kind not in self._mended:
+                self._mended.add(kind)
+                log.warning(
+                    "session %s with server %s: %s; this is reported once", self.id, self.server.name, text
+                )
+                self.observe("mended", text)
 
     def take(self, message: Message, now: float) -> None:
         """Take one message of the client that is parsed already; otherwise as :meth:`receive`."""
@@ -191,13 +219,38 @@ class Session:
             error = messages.error(pending.raw_id, CANCELLED, text, {"outcome": "unknown"})
             self.send(error, pending, 0.0, False)
 
-    def _refuse_malformed(self, error: MalformedMessage) -> None:
+    def _refuse_malformed(self, fault: Unreadable) -> None:
+        """Answer a message that cannot be read: with its id, if that is known and names no other request."""
         self._malformed += 1
-        self.attachments.deliver(messages.error(b"", error.code, error.reason))
+        raw_id = fault.ids[0] if len(fault.ids) == 1 else b""
+        if self.fail_answer(fault) or fault.answer or self._is_pending(raw_id):
+            raw_id = b""
+        self.attachments.deliver(messages.error(raw_id, fault.code, fault.reason))
         if self._malformed >= MALFORMED_LIMIT:
             self.end(
-                CloseCode.PROTOCOL_ERROR, f"{MALFORMED_LIMIT} malformed messages; the last: {error.reason}"
+                CloseCode.PROTOCOL_ERROR, f"{MALFORMED_LIMIT} malformed messages; the last: {fault.reason}"
             )
+
+    def fail_answer(self, fault: Unreadable) -> bool:
+        """Fail the server's request that an unreadable message of the client answers; return whether it is one."""
+        asked = [raw_id for raw_id in fault.ids if self._is_asked(raw_id)] if fault.answer else []
+        if len(asked) != 1:
+            return False
+        reason = f"the client's response is not a JSON-RPC message: {fault.reason}"
+        effect = self.core.from_client(messages.error(asked[0], INTERNAL_ERROR, reason), time.perf_counter())
+        if type(effect) is Forward:
+            self._try_forward(effect)
+        return True
+
+    def _is_asked(self, raw_id: bytes) -> bool:
+        with contextlib.suppress(MalformedMessage):
+            return messages.decode_id(raw_id) in self.core.asked
+        return False
+
+    def _is_pending(self, raw_id: bytes) -> bool:
+        with contextlib.suppress(MalformedMessage):
+            return bool(raw_id) and messages.decode_id(raw_id) in self.core.pending
+        return True
 
     # --- toward the client ----------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from mcp_ws_ide.core import era as eras
 from mcp_ws_ide.core import log_levels
 from mcp_ws_ide.core.bridges.legacy_server import LegacyServer
 from mcp_ws_ide.core.bridges.step import Step
-from mcp_ws_ide.core.effects import Deliver, Drop, Forward, Pending, Reply
+from mcp_ws_ide.core.effects import Deliver, Drop, Forward, Pending, Reply, Unnamed
 from mcp_ws_ide.core.era import Era
 from mcp_ws_ide.core.lenient_json import error_code, error_text
 from mcp_ws_ide.core.messages import Kind, Message
@@ -142,7 +142,7 @@ class SharedUpstream(Upstream):
             self._refuse_waiting()
             return self._end(reason)
         detail = f"{reason}; starting it again with a handshake, because some servers exit if anything else comes first"
-        self._tell("upstream_closed", self._tap.redactor.text(detail))
+        self.tell("upstream_closed", self._tap.redactor.text(detail))
         self._transport = self._bridge = None
         self._probe_open = False
         self.start()
@@ -199,8 +199,11 @@ class SharedUpstream(Upstream):
         for message in step.to_clients:
             self._route(message, now)
 
-    def _from_legacy(self, bridge: LegacyServer, message: Message) -> None:
-        self._perform(bridge.from_server(message, time.monotonic()))
+    def _from_legacy(self, bridge: LegacyServer, message: Message, now: float) -> None:
+        step = bridge.from_server(message, time.monotonic())
+        if step.unnamed:
+            return self._take_unnamed(message, now)
+        self._perform(step)
         if self._deadline is None or not (bridge.ready or bridge.failure):
             return
         self._answered()
@@ -296,7 +299,7 @@ class SharedUpstream(Upstream):
         if waiting and message.id == eras.PROBE_ID and message.kind is Kind.RESPONSE:
             return self._probe_answered(message)
         if self._bridge is not None:
-            return self._from_legacy(self._bridge, message)
+            return self._from_legacy(self._bridge, message, now)
         self._route(message, now)
 
     def _route(self, message: Message, now: float) -> None:
@@ -312,6 +315,29 @@ class SharedUpstream(Upstream):
             self.send(effect.message)
         elif type(effect) is Drop:
             self._dropped(effect)
+        elif type(effect) is Unnamed:
+            self._take_unnamed(message, now)
+
+    def _take_unnamed(self, answer: Message, now: float) -> None:
+        """Take an answer whose id names no open request."""
+        late_probe = self._probe_open and answer.id == eras.PROBE_ID
+        self._probe_open = self._probe_open and not late_probe
+        if late_probe or self.mux.was_used(answer.id) or not self._odd.take_unnamed(answer, now):
+            self._dropped(Drop("response to no request in flight"))
+
+    def open_ids(self) -> list[bytes]:
+        """Return the ids, as JSON, of the requests that the server has not answered."""
+        probe = [eras.PROBE_ID] if self._probe_open and self._deadline is not None else []
+        return [*probe, *(self.mux.open_ids() if self._bridge is None else self._bridge.open_ids())]
+
+    def was_used(self, raw_id: bytes) -> bool:
+        """Return whether an id named a request that is open no longer."""
+        return self.mux.was_used(raw_id)
+
+    @property
+    def has_cancelled(self) -> bool:
+        """Whether any request was cancelled."""
+        return self.mux.has_cancelled
 
     def _route_log(self, message: Message, now: float) -> None:
         """Deliver a log message to each session that has a request in flight which asked for it.

@@ -18,6 +18,7 @@ from typing import Final, Protocol
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.effects import Drop, Forward, Pending
 from mcp_ws_ide.core.era import Era
+from mcp_ws_ide.core.lenient_json import encode
 from mcp_ws_ide.core.messages import Message
 from mcp_ws_ide.core.session import SessionCore
 from mcp_ws_ide.errors import (
@@ -30,8 +31,10 @@ from mcp_ws_ide.errors import (
     TransportError,
 )
 from mcp_ws_ide.gateway.message_transport import MessageTransport
+from mcp_ws_ide.gateway.odd_messages import OddMessages
 from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.gateway.services import Services
+from mcp_ws_ide.observe.redaction import Redactor
 from mcp_ws_ide.transports.base import Transport
 
 HIGH_WATER: Final = 1 << 20
@@ -39,9 +42,6 @@ HIGH_WATER: Final = 1 << 20
 
 HANDSHAKE_FACTOR: Final = 6
 """Time for a handshake, in multiples of ``probe_timeout``: a first start may download the server."""
-
-ANSWER_ENDS: Final = 2048
-"""Bytes at either end of an unusable message that are searched for the id it answers."""
 
 INTERNAL: Final = "internal error of the gateway; see its log"
 """The text of errors that an exception in the gateway causes."""
@@ -64,6 +64,10 @@ class UpstreamUser(Protocol):
     @property
     def token_id(self) -> str | None:
         """The gateway token that the client came with; None if it came with a credential of the user's own."""
+
+    @property
+    def away(self) -> bool:
+        """Whether nothing would reach its client now."""
 
     @property
     def token_for_upstream(self) -> str | None:
@@ -142,6 +146,7 @@ class Upstream(ABC):
         self._unwanted = asyncio.Event()
         self._deadline: asyncio.TimerHandle | None = None
         """When the server must have answered the probe, or the handshake."""
+        self._odd = OddMessages(self, services.loop)
         self.closed = False
         server.upstreams.add(self)
 
@@ -192,7 +197,7 @@ class Upstream(ABC):
             return await transport.close()
         what = transport.kind if transport.pid is None else f"pid {transport.pid}"
         log.info("server %s started, %s", self.server.name, what)
-        self._tell("upstream_started", what)
+        self.tell("upstream_started", what)
         try:
             self.connected()
         except Exception:
@@ -261,10 +266,11 @@ class Upstream(ABC):
         reason = self._tap.redactor.text(reason)
         self.closed = True
         self._ready = False
+        self._odd.close()
         self.server.upstreams.discard(self)
         if failed and not self._closing:
             self.server.failed(self.owner, reason)
-        self._tell("upstream_closed", reason)
+        self.tell("upstream_closed", reason)
         waiting, self._waiting = self._waiting, []
         for session, forward in waiting:
             if forward.pending is not None and forward.message.kind is messages.Kind.REQUEST:
@@ -350,6 +356,8 @@ class Upstream(ABC):
             return  # transport_closed fails what is pending
         if pending is not None:
             pending.sent = time.perf_counter()
+        else:
+            self._odd.unanswerable += 1
 
     def write_paused(self, paused: bool) -> None:
         """Record that the server takes its input too slowly, or fast enough again."""
@@ -368,20 +376,20 @@ class Upstream(ABC):
         """Take one message of the server, as it was written."""
         now = time.perf_counter()
         if not messages.is_text(data):
-            self._observe(data, None)
-            self.noise_received("stdout", f"a line of {len(data)} bytes that is not UTF-8")
-            return self._unusable(data, now, "the server's response is not valid UTF-8")
+            return self._odd.read(data, now)
         try:
             message = messages.parse(data)
-        except MalformedMessage as error:
-            self._observe(data, None)
-            log.debug("server %s sent a malformed message: %s", self.server.name, error)
-            return self._unusable(data, now, f"the server's response is not a JSON-RPC message: {error}")
+        except MalformedMessage:
+            return self._odd.read(data, now)
         self._take(data, message, now)
 
     def parsed_received(self, message: Message) -> None:
         """Take one message of a server that is in the gateway itself."""
         self._take(message.data, message, time.perf_counter())
+
+    def take(self, message: Message, now: float) -> None:
+        """Take one message of the server that was mended."""
+        self._take(message.data, message, now)
 
     def _take(self, data: bytes, message: Message, now: float) -> None:
         """Take a message of the server; ``data`` is how it was written."""
@@ -391,7 +399,37 @@ class Upstream(ABC):
             self._received(message, now)
         except Exception:  # an internal error costs one message, never the rest of what was read
             log.exception("a message of server %s could not be passed on", self.server.name)
-            self._unusable(data, now, INTERNAL)
+            if message.kind is messages.Kind.RESPONSE:
+                self.fail_open(message.id, encode({"code": INTERNAL_ERROR, "message": INTERNAL}))
+
+    def fail_open(self, raw_id: bytes, error: bytes) -> None:
+        """Pass on an error object (JSON) in place of the answer to an open request.
+
+        Args:
+            raw_id: the request's id toward the server, as JSON.
+        """
+        try:
+            self._received(messages.failure(raw_id, error), time.perf_counter())
+        except Exception:
+            log.exception("an error of server %s could not be passed on", self.server.name)
+
+    @abstractmethod
+    def open_ids(self) -> list[bytes]:
+        """Return the ids, as JSON, of the requests that the server has not answered."""
+
+    @abstractmethod
+    def was_used(self, raw_id: bytes) -> bool:
+        """Return whether an id named a request that is open no longer, as far as that is known."""
+
+    @property
+    @abstractmethod
+    def has_cancelled(self) -> bool:
+        """Whether any request was cancelled, so that an answer without its id may be the one to that."""
+
+    def malformed_received(self, data: bytes) -> None:
+        """Report a message that cannot be read."""
+        self.server.counters.dropped += 1
+        self._observe(data, None)
 
     def _observe(self, data: bytes, message: Message | None) -> None:
         """Report a message of the server on the tap."""
@@ -406,7 +444,7 @@ class Upstream(ABC):
     def _meant_for(self, message: Message) -> UpstreamUser | None:
         """Return the session that a message of the server is for; None if that is not known yet."""
 
-    def _tell(self, event: str, detail: str) -> None:
+    def tell(self, event: str, detail: str) -> None:
         """Report an event of this upstream on the tap."""
         session = self._sole_user
         token = session.token_for_upstream if session is not None and not session.ended else None
@@ -415,15 +453,6 @@ class Upstream(ABC):
     def _seen_by(self, session: UpstreamUser | None) -> str | None:
         """Return the gateway token whose holder may see a message for this session."""
         return session.token_for_upstream if session is not None else None
-
-    def _unusable(self, data: bytes, now: float, reason: str) -> None:
-        """Drop a message of the server; if it was an answer, its request gets an error instead."""
-        self.server.counters.dropped += 1
-        raw_id = messages.answered_id(data[:ANSWER_ENDS], data[-ANSWER_ENDS:])
-        if raw_id:
-            with contextlib.suppress(MalformedMessage):
-                error = messages.error(raw_id, INTERNAL_ERROR, reason, {"outcome": "unknown"})
-                self._received(error, now)
 
     @abstractmethod
     def _received(self, message: Message, now: float) -> None: ...
@@ -436,6 +465,16 @@ class Upstream(ABC):
         tap.noise(self.owner, self.server.name, self._label, source, text)
         if log.isEnabledFor(logging.DEBUG):
             log.debug("%s of server %s: %s", source, self.server.name, tap.redactor.text(text))
+
+    @property
+    def noise_source(self) -> str:
+        """Where text between messages comes from, see :meth:`noise_received`."""
+        return "stdout" if self._transport is not None and self._transport.process else "transport"
+
+    @property
+    def redactor(self) -> Redactor:
+        """Hides secrets in what is quoted."""
+        return self._tap.redactor
 
     def pause_reading(self) -> None:
         """Stop reading from the server while a client reads slowly; not before it is ready, which requires reading."""
@@ -457,4 +496,4 @@ class Upstream(ABC):
 
     def _dropped(self, effect: Drop) -> None:
         self.server.counters.dropped += 1
-        self._tell("dropped", effect.reason)
+        self.tell("dropped", effect.reason)

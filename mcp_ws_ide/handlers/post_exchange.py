@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from mcp_ws_ide.core import messages
+from mcp_ws_ide.core import messages, reader
 from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.core.messages import Kind, Message
-from mcp_ws_ide.errors import INVALID_REQUEST, PARSE_ERROR, LimitExceeded, MalformedMessage
+from mcp_ws_ide.errors import INVALID_REQUEST, LimitExceeded, MalformedMessage
 from mcp_ws_ide.gateway import Session
 from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.handlers.post_headers import EVENT_STREAM, JSON, accepts, header_problem, is_json
@@ -57,12 +57,8 @@ class PostExchange:
         server = usable_server(self._responder, name)
         headers, body = self._responder.request.headers, self._responder.request.body
         self._check_media(server)
-        try:
-            if not messages.is_text(body):
-                raise MalformedMessage(PARSE_ERROR, "the body must be valid UTF-8")
-            message = messages.parse(body)
-        except MalformedMessage as error:
-            self.writer.answer_error(b"", error.code, error.reason)
+        message = self._read(server, body)
+        if message is None:
             return None
         meta = messages.params_of(message).meta
         if meta is not None and len(memoryview(meta.version)):
@@ -70,6 +66,23 @@ class PostExchange:
         if headers.get("MCP-Protocol-Version") not in (None, *messages.HANDSHAKE_VERSIONS):
             return self._modern(server, message)
         return self._handshake_era(server, message)
+
+    def _read(self, server: Server, body: bytes) -> Message | None:
+        """Return the message in a body; None if it cannot be read, which the client is told."""
+        try:
+            if messages.is_text(body):
+                return messages.parse(body)
+        except MalformedMessage:
+            pass
+        reading = reader.read_client(body)
+        for message in reading.messages:
+            return message
+        fault = reading.unreadable[0]
+        raw_id = fault.ids[0] if len(fault.ids) == 1 and not fault.answer else b""
+        if fault.answer and "Mcp-Session-Id" in self._responder.request.headers:
+            self.known_session(server)[0].fail_answer(fault)
+        self.writer.answer_error(raw_id, fault.code, fault.reason)
+        return None
 
     def _check_media(self, server: Server) -> None:
         request, limit = self._responder.request, self._runtime.gateway.message_limit(server.spec)

@@ -16,7 +16,7 @@ from typing import Any, Final
 import httpx2
 import msgspec
 
-from mcp_ws_ide.core import messages
+from mcp_ws_ide.core import messages, reader
 from mcp_ws_ide.core.era import PROBE_ID
 from mcp_ws_ide.core.lenient_json import items_of, members_of
 from mcp_ws_ide.core.messages import IdKey, Message
@@ -90,7 +90,8 @@ class HttpTransport(RemoteTransport):
         self._mirrored = MirroredHeaders()
         self._session = HandshakeSession(remote)
         self._responses = ResponseReader(
-            self._deliver, self._noise, self._note_answer, self._reading, self._max_message
+            *(self._deliver, self._noise, self._note_answer, self._exchange_of),
+            *(self._reading, self._max_message),
         )
         self._exchanges: dict[IdKey, Exchange] = {}
         self._ordered: deque[Exchange] = deque()
@@ -282,9 +283,10 @@ class HttpTransport(RemoteTransport):
         if body is None:
             return exchange.fail_too_large("the response", self._max_message)
         await self._reading.wait()
-        await self._responses.take(exchange, messages.one_line(body.strip()))
+        await self._responses.take(exchange, reader.on_one_line(body))
         if not exchange.answered:
-            raise RequestFailed(f"{self._where} sent a response that does not answer the request", sent=True)
+            reason = f"{self._where} sent a response that does not answer the request"
+            raise RequestFailed(f"{reason}: {reader.quote(body, 0)}", sent=True)
 
     async def _read_error(self, exchange: Exchange, response: httpx2.Response) -> None:
         status = response.status_code
@@ -302,8 +304,7 @@ class HttpTransport(RemoteTransport):
 
     def _take_error(self, exchange: Exchange, body: bytes) -> None:
         """Deliver an error that the server wrote as it is; servers that could not read the id omit it."""
-        with contextlib.suppress(MalformedMessage):
-            error = messages.parse(body)
+        for error in reader.read_server(body).messages:
             if error.error:
                 self._check_mismatch(exchange, error)
                 exchange.answer(messages.with_id(error, exchange.message.id).data)
@@ -315,6 +316,11 @@ class HttpTransport(RemoteTransport):
         if messages.member(error.error, "code") == b"%d" % HEADER_MISMATCH:
             exchange.relisted = True
             raise _ToolsUnknown
+
+    def _exchange_of(self, raw_id: bytes) -> Exchange | None:
+        """Return the open exchange whose request has this id, also where its type was changed; None for none."""
+        raw_ids = {exchange.message.id: exchange for exchange in self._exchanges.values()}
+        return raw_ids.get(messages.alike(raw_id, raw_ids))
 
     def _note_answer(self, exchange: Exchange, answer: Message) -> None:
         """Learn from an answer: headers of tools, or the negotiated protocol version."""

@@ -89,6 +89,13 @@ class Exchange:
         outcome = {"outcome": "unknown" if sent else "not_sent"}
         self.answer(messages.error_response(self.message.id, code, reason, outcome))
 
+    def give_up(self, code: int, reason: str) -> None:
+        """Answer with a JSON-RPC error unless there was an answer, and stop reading the response."""
+        if not self.answered:
+            self.fail(code, reason, sent=True)
+            if self.task is not None:
+                self.task.cancel()
+
     def fail_too_large(self, what: str, limit: int) -> None:
         """Answer with the error for a response over the limit, in bytes."""
         self.answer(too_large(self.message.id, what, limit))

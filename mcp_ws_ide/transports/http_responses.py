@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Final
 
 import httpx2
 
-from mcp_ws_ide.core import messages
+from mcp_ws_ide.core import messages, reader
 from mcp_ws_ide.core.messages import Kind, Message
+from mcp_ws_ide.core.reader import Unreadable
 from mcp_ws_ide.errors import INTERNAL_ERROR, MalformedMessage
-from mcp_ws_ide.transports import batch
 from mcp_ws_ide.transports.http_exchange import Exchange
 from mcp_ws_ide.transports.lines import over_limit, printable
 from mcp_ws_ide.transports.remote import EVENT_OVERHEAD
+
+DOUBT_SECONDS: Final = 3.0
+"""Seconds for the answer to a request to come after one that names no request has come in its place."""
 
 
 class ResponseReader:
@@ -26,6 +30,7 @@ class ResponseReader:
         deliver: takes the server's own requests and notifications.
         noise: takes reports of what was dropped.
         note_answer: looks at each answer before it is delivered.
+        find: returns the open exchange whose request has an id (JSON), None if there is none.
         reading: cleared while the receiver has paused reading.
         limit: longest message, in bytes.
     """
@@ -35,12 +40,15 @@ class ResponseReader:
         deliver: Callable[[bytes], None],
         noise: Callable[[str], None],
         note_answer: Callable[[Exchange, Message], None],
+        find: Callable[[bytes], Exchange | None],
         reading: asyncio.Event,
         limit: int,
     ) -> None:
         self._deliver = deliver
         self._noise = noise
         self._note_answer = note_answer
+        self._find = find
+        self._mended: set[str] = set()
         self._reading = reading
         self._limit = limit
 
@@ -59,37 +67,80 @@ class ResponseReader:
             exchange.fail_too_large("an event of the response", self._limit)
 
     async def take(self, exchange: Exchange, data: bytes) -> None:
-        """Take one message, or a batch (MCP 2025-03-26 only)."""
-        if data[:1] != b"[":
-            return self._take_message(exchange, data)
-        try:
-            for item in batch.items(data):
-                self._take_message(exchange, item)
-                await asyncio.sleep(0)  # let other tasks run; the receiver may have paused reading
-                await self._reading.wait()
-        except ValueError as error:
-            self._noise(f"a malformed batch was dropped ({error}): {printable(data[:200])}")
-
-    def _take_message(self, exchange: Exchange, data: bytes) -> None:
+        """Take a body, or the data of an event: one message, as a rule."""
         try:
             if not messages.is_text(data):
                 raise MalformedMessage(INTERNAL_ERROR, "not UTF-8")
             message = messages.parse(data)
-        except MalformedMessage as error:
-            self._noise(f"a malformed message was dropped ({error}): {printable(data[:200])}")
+        except MalformedMessage:
+            return await self._read(exchange, data)
+        self._take_message(exchange, message)
+
+    async def _read(self, exchange: Exchange, data: bytes) -> None:
+        """Take what is not one canonical message: a batch (MCP 2025-03-26), or what has to be mended."""
+        reading = reader.read_server(data)
+        for kind, text in reading.notices.items():
+            if kind not in self._mended:
+                self._mended.add(kind)
+                self._noise(f"{text}; this is reported once")
+        for message in reading.messages:
+            self._take_message(exchange, message)
+            await asyncio.sleep(0)  # let other tasks run; the receiver may have paused reading
+            await self._reading.wait()
+        for fault in reading.unreadable:
+            self._fail(exchange, fault)
+        for noise in reading.noise:
+            self._noise(f"text that is no message was dropped: {printable(noise[:200])}")
+
+    def _fail(self, exchange: Exchange, fault: Unreadable) -> None:
+        """Fail the request that an unreadable message may answer: that of this response, unless it names another."""
+        self._noise(f"a malformed message was dropped: {fault.reason}")
+        if not fault.answer:
             return
+        other = self._find(fault.ids[0]) if len(fault.ids) == 1 else None
+        failed = other if other is not None else exchange
+        if (
+            failed is exchange
+            and fault.certain
+            and fault.ids
+            and other is None
+            and not self._is_for(exchange, fault)
+        ):
+            return  # a late answer to another request
+        reason = f"the server's response is not a JSON-RPC message: {fault.reason}"
+        failed.fail(INTERNAL_ERROR, reason, sent=True)
+
+    def _is_for(self, exchange: Exchange, fault: Unreadable) -> bool:
+        return bool(messages.alike(exchange.message.id or b"null", fault.ids))
+
+    def _take_message(self, exchange: Exchange, message: Message) -> None:
         if message.kind is not Kind.RESPONSE:
-            self._deliver(data)
-        elif _same_id(message.id, exchange.message.id):
-            self._note_answer(exchange, message)
-            exchange.answer(data)
+            return self._deliver(message.data)
+        if message.id == exchange.message.id:
+            answered: Exchange | None = exchange
         else:
-            self._noise(f"a response was dropped: no request has its id {printable(message.id[:80])}")
+            answered = self._answered_by(exchange, message)
+        if answered is None:
+            return self._doubt(exchange, message)
+        if message.id != answered.message.id:
+            message = messages.with_id(message, answered.message.id)
+        self._note_answer(answered, message)
+        answered.answer(message.data)
+        if answered is not exchange and answered.task is not None:
+            answered.task.cancel()  # its own response brings nothing any more
 
+    def _doubt(self, exchange: Exchange, answer: Message) -> None:
+        """Drop a response that names no request; if the request of this one gets no other soon, it fails."""
+        text = f"no request has its id {printable(answer.id[:80])}"
+        self._noise(f"a response was dropped: {text}")
+        if exchange.is_request and not exchange.answered:
+            loop, reason = asyncio.get_running_loop(), f"the server's response cannot be used: {text}"
+            loop.call_later(DOUBT_SECONDS, exchange.give_up, INTERNAL_ERROR, reason)
 
-def _same_id(one: bytes, other: bytes) -> bool:
-    """Return whether two raw ids are equal; ``7`` is not ``"7"``."""
-    try:
-        return messages.decode_id(one) == messages.decode_id(other)
-    except MalformedMessage:
-        return False
+    def _answered_by(self, exchange: Exchange, message: Message) -> Exchange | None:
+        """Return the exchange that a response belongs to whose id is not simply that of its request."""
+        if message.id == b"null":
+            return exchange if exchange.is_request else None  # nothing else is answered there
+        if exchange.is_request and messages.alike(message.id, [exchange.message.id]):
+            return exchange
+        return self._find(message.id)

@@ -12,16 +12,19 @@ import importlib
 import inspect
 import logging
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Final, Self
 
 import anyio
 
 from mcp_ws_ide.config.spec import ServerSpec
-from mcp_ws_ide.core import messages
+from mcp_ws_ide.core import messages, reader
+from mcp_ws_ide.core.lenient_json import encode
 from mcp_ws_ide.core.messages import Kind
-from mcp_ws_ide.errors import INVALID_REQUEST, TransportError
+from mcp_ws_ide.errors import INTERNAL_ERROR, INVALID_REQUEST, TransportError
 from mcp_ws_ide.transports.base import Receiver, Supplies
-from mcp_ws_ide.transports.lines import END_BYTES, over_limit, too_large
+from mcp_ws_ide.transports.frames import END_BYTES
+from mcp_ws_ide.transports.lines import over_limit, too_large
 from mcp_ws_ide.transports.tasked import CLOSE_TIMEOUT, TaskedTransport, within
 
 MAX_DETAIL: Final = 500
@@ -128,15 +131,31 @@ class InProcessTransport(TaskedTransport):
 
         async for message in self._from_server:
             await self._reading.wait()
-            data = as_text(message)
-            self._deliver(data if len(data) <= self._max_message else self._replaced(data))
+            data = self._text_of(message, as_text)
+            if len(data) > self._max_message:
+                data = self._replaced(data)
+            if data:
+                self._deliver(data)
         self._drained.set()
 
+    def _text_of(self, message: Any, as_text: Callable[[Any], bytes]) -> bytes:
+        """Return a message of the object as JSON, or the error that replaces an answer that cannot be written so."""
+        try:
+            return as_text(message)
+        except (ValueError, TypeError, RecursionError) as error:
+            reason = f"the server object sent a message that cannot be written as JSON: {_error_text(error)}"
+            self._noise(reason)
+            raw_id = getattr(getattr(message, "message", None), "id", None)
+            if raw_id is None:
+                return b""
+            outcome = {"outcome": "unknown"}
+            return messages.error_response(encode(raw_id), INTERNAL_ERROR, reason, outcome)
+
     def _replaced(self, data: bytes) -> bytes:
-        """Return the error that replaces an answer over the limit."""
+        """Return the error that replaces an answer over the limit; ``b""`` for any other message."""
         self._noise(f"a message of {len(data)} bytes was dropped, {over_limit(self._max_message)}")
-        raw_id = messages.answered_id(data[:END_BYTES], data[-END_BYTES:])
-        return too_large(raw_id, f"the response has {len(data)} bytes", self._max_message)
+        raw_id = reader.cut_answer(data[:END_BYTES], data[-END_BYTES:])
+        return too_large(raw_id, f"the response has {len(data)} bytes", self._max_message) if raw_id else b""
 
     def send(self, message: bytes) -> None:
         """Queue one message; see :meth:`Transport.send`."""

@@ -1,17 +1,31 @@
-"""One JSON object per line: splits a byte stream into messages, within limits. Knows nothing of pipes or sockets."""
+"""One JSON object per line: splits a byte stream into messages, within limits. Knows nothing of pipes or sockets.
+
+What is not exactly that is found here too, where it has one meaning: another encoding, a message on several lines,
+without a line end, or in frames with ``Content-Length``. What a line means is the receiver's business.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import codecs
+from collections.abc import Callable
 from typing import Final
 
-from mcp_ws_ide.core import messages
+from mcp_ws_ide.core import json_scan, messages, reader
 from mcp_ws_ide.errors import RESPONSE_TOO_LARGE
+from mcp_ws_ide.transports import fragments
 from mcp_ws_ide.transports.base import Receiver
+from mcp_ws_ide.transports.fragments import Fragment
+from mcp_ws_ide.transports.frames import END_BYTES, FrameSplitter, is_header
 
-END_BYTES: Final = 2048
-"""Bytes kept of each end of a line over the limit, to find the request that it answers."""
 NOISE_CHARACTERS: Final = 2000
 """Characters passed on of a line that is not a message."""
+LOOK_INTERVAL: Final = 1.0
+"""Seconds between two looks at a line that has not ended."""
+STALLED_LOOKS: Final = 3
+"""Looks at which nothing has followed, after which a line or a message counts as cut off."""
+
+_CLOSING_BRACE: Final = ord("}")
 
 
 class MessageLines:
@@ -21,47 +35,192 @@ class MessageLines:
         limit: longest line, in bytes. A longer one is dropped and reported as noise; an answer is replaced by an error
             with its id.
         source: source of the noise (:meth:`Receiver.noise_received`).
+        reading: returns whether the stream is read at present: a paused one is not cut off.
+
+    Attributes:
+        in_frames: whether the server writes frames with ``Content-Length``.
     """
 
-    def __init__(self, limit: int, source: str) -> None:
+    def __init__(self, limit: int, source: str, reading: Callable[[], bool] = lambda: True) -> None:
+        self.in_frames = False
         self._limit = limit
         self._source = source
-        self._splitter = LineSplitter(limit)
+        self._reading = reading
+        self._splitter: LineSplitter | FrameSplitter = LineSplitter(limit)
+        self._begun = False
+        self._decoder: codecs.IncrementalDecoder | None = None
+        self._fragment: Fragment | None = None
+        self._watch: asyncio.TimerHandle | None = None
+        self._fed = 0
+        """Calls of :meth:`feed`, as a sign of life."""
 
     def feed(self, data: bytes, receiver: Receiver) -> None:
         """Pass on the lines that ``data`` completes."""
-        for line in self._splitter.feed(data):
-            if line[:1] == b"{":
+        if not self._begun or self._decoder is not None:
+            data = self._as_utf8(data, receiver)
+        self._fed += 1
+        lines = self._splitter.feed(data)
+        for number, line in enumerate(lines):
+            if line[:1] == b"{" and line[-1] == _CLOSING_BRACE and self._fragment is None:
                 receiver.message_received(line)
             elif stripped := line.strip():
-                self._take_unusual(stripped, receiver)
+                if not self.in_frames and is_header(stripped):
+                    return self._change_to_frames(lines[number:], receiver)
+                self._take_unusual(line, stripped, receiver)
         if self._splitter.skipped:
-            size, self._splitter.skipped = self._splitter.skipped, 0
-            report = f"a line of {size} bytes was dropped, {over_limit(self._limit)}"
-            receiver.noise_received(self._source, report)
-            if raw_id := messages.answered_id(*self._splitter.ends):
-                receiver.message_received(too_large(raw_id, f"the response has {size} bytes", self._limit))
+            self._report_skipped(receiver)
+        if self._watch is None and (self._splitter.has_partial or self._fragment is not None):
+            self._look_later(receiver, 0, self._fed)
 
-    def _take_unusual(self, stripped: bytes, receiver: Receiver) -> None:
-        """Take a line that does not begin with a brace: an indented message, or noise."""
-        if stripped[:1] == b"{":
-            receiver.message_received(stripped)
+    def _as_utf8(self, data: bytes, receiver: Receiver) -> bytes:
+        """Convert a stream that begins like one in UTF-16 or UTF-32; lines cannot be told in these."""
+        if not self._begun:
+            self._begun = True
+            encoding = reader.encoding_of(data)
+            if encoding:
+                self._decoder = codecs.getincrementaldecoder(encoding)(errors="replace")
+                receiver.noise_received(
+                    "transport", f"the server writes {encoding} instead of UTF-8; it is converted"
+                )
+        return self._decoder.decode(data).encode() if self._decoder is not None else data
+
+    def _take_unusual(self, line: bytes, stripped: bytes, receiver: Receiver) -> None:
+        """Take a line that is not simply an object: noise, or a message in an odd form."""
+        if self._fragment is not None:
+            if not fragments.interrupts(line):
+                return self._add_to_fragment(line, receiver)
+            self._end_fragment(receiver)
+        whole = stripped[-1:] in b"}]"
+        if not whole and fragments.begins(stripped):
+            self._fragment = Fragment(line)
+        elif stripped[:1] == b"{" or reader.may_be_message(stripped):
+            receiver.message_received(messages.one_line(stripped))
         else:
             receiver.noise_received(self._source, printable(stripped))
 
+    def _add_to_fragment(self, line: bytes, receiver: Receiver) -> None:
+        assert self._fragment is not None
+        if self._fragment.add(line) or self._fragment.size > self._limit:
+            self._end_fragment(receiver)
+
+    def _end_fragment(self, receiver: Receiver) -> None:
+        """Pass on what has come of a message on several lines; if it is not complete, it never will be."""
+        fragment, self._fragment = self._fragment, None
+        if fragment is not None:
+            receiver.message_received(fragment.data)
+
+    def _change_to_frames(self, lines: list[bytes], receiver: Receiver) -> None:
+        """Read frames from now on, beginning with these lines, of which the first is a header."""
+        assert isinstance(self._splitter, LineSplitter)
+        rest = b"".join(line + b"\n" for line in lines) + self._splitter.partial
+        self.in_frames = True
+        self._splitter = FrameSplitter(self._limit)
+        receiver.noise_received(
+            "transport", "the server writes frames with Content-Length instead of lines; both are read"
+        )
+        self.feed(rest, receiver)
+
+    def _report_skipped(self, receiver: Receiver) -> None:
+        size, self._splitter.skipped = self._splitter.skipped, 0
+        report = f"a line of {size} bytes was dropped, {over_limit(self._limit)}"
+        receiver.noise_received(self._source, report)
+        raw_id = reader.cut_answer(*self._splitter.ends)
+        if raw_id:
+            receiver.message_received(too_large(raw_id, f"the response has {size} bytes", self._limit))
+
+    # --- lines that do not end --------------------------------------------------------------------
+
+    def _look_later(self, receiver: Receiver, looks: int, fed: int) -> None:
+        loop = asyncio.get_running_loop()
+        self._watch = loop.call_later(LOOK_INTERVAL, self._look, receiver, looks, fed)
+
+    def _look(self, receiver: Receiver, looks: int, fed: int) -> None:
+        """Look at what has come of a line or message that has not ended."""
+        self._watch = None
+        partial = self._splitter.partial
+        if self._fragment is None and not partial:
+            return
+        if self._fed != fed or not self._reading():
+            return self._look_later(receiver, 0, self._fed)
+        if not looks and _is_whole(partial):
+            self._splitter.take_partial()
+            receiver.noise_received("transport", "the server does not end each message with a line end")
+            receiver.message_received(messages.one_line(partial.strip()))
+        elif looks + 1 >= STALLED_LOOKS:
+            self._give_up(receiver)
+        else:
+            self._look_later(receiver, looks + 1, fed)
+
+    def _give_up(self, receiver: Receiver) -> None:
+        """Pass on the beginning of a message whose rest does not come; the rest, if it comes after all, is dropped."""
+        self._end_fragment(receiver)
+        begun = self._splitter.partial.strip()
+        if begun[:1] in (b"{", b"["):
+            self._splitter.abandon_partial()
+            text = (
+                f"{len(begun)} bytes of a message came, and no more for {STALLED_LOOKS * LOOK_INTERVAL:g} s"
+            )
+            receiver.noise_received("transport", f"{text}; does the server flush its output?")
+            receiver.message_received(messages.one_line(begun))
+
+    def finish(self, receiver: Receiver) -> None:
+        """Pass on what came without a line end: nothing follows."""
+        self.close()
+        self._end_fragment(receiver)
+        rest = self._splitter.take_partial().strip()
+        if rest:
+            self._take_unusual(rest, rest, receiver)
+            self._end_fragment(receiver)
+
+    def close(self) -> None:
+        """Stop looking."""
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+
+
+def _is_whole(text: bytes) -> bool:
+    return text.strip()[:1] in (b"{", b"[") and json_scan.is_whole(text.strip())
+
 
 class LineSplitter:
-    """Splits a byte stream into lines, in time linear in its length."""
+    """Splits a byte stream into lines, in time linear in its length.
+
+    Attributes:
+        skipped: size of the last line over the limit, in bytes; the caller resets it to 0.
+        ends: the first and last :data:`~mcp_ws_ide.transports.frames.END_BYTES` of that line.
+    """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._parts: list[bytes] = []
         self._size = 0
         self._skipping = False
+        self._abandoned = False
         self.skipped = 0
-        """Size of the last line over the limit, in bytes; the caller resets it to 0."""
         self.ends = (b"", b"")
-        """The first and last :data:`END_BYTES` of that line."""
+
+    @property
+    def has_partial(self) -> bool:
+        """Whether something has come of a line that has not ended."""
+        return bool(self._parts)
+
+    @property
+    def partial(self) -> bytes:
+        """What has come of a line that has not ended; ``b""`` if it is dropped."""
+        return b"".join(self._parts)
+
+    def take_partial(self) -> bytes:
+        """Take what has come of a line as a line."""
+        partial = self.partial
+        self._parts.clear()
+        self._size = 0
+        return partial
+
+    def abandon_partial(self) -> None:
+        """Drop the line that has not ended, and its rest."""
+        self._parts.clear()
+        self._skipping = self._abandoned = True
 
     def feed(self, data: bytes) -> list[bytes]:
         """Return the lines that ``data`` completes, without line ends."""
@@ -95,10 +254,10 @@ class LineSplitter:
             return part
         self._keep(part)
         line = None if self._skipping else b"".join(self._parts)
-        if line is None:
+        if line is None and not self._abandoned:
             self.skipped = self._size
         self._parts.clear()
-        self._size, self._skipping = 0, False
+        self._size, self._skipping, self._abandoned = 0, False, False
         return line
 
 

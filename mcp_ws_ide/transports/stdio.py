@@ -22,6 +22,8 @@ from mcp_ws_ide.config.spec import ServerSpec
 from mcp_ws_ide.errors import TransportClosed, TransportError
 from mcp_ws_ide.tasks import TaskGroupOwner
 from mcp_ws_ide.transports.base import Receiver, Supplies, Transport
+from mcp_ws_ide.transports.frames import framed
+from mcp_ws_ide.transports.framing_probe import PATIENCE, PING, FramingProbe
 from mcp_ws_ide.transports.lines import MessageLines
 from mcp_ws_ide.transports.processes import Process, ProcessSupervisor, cause
 from mcp_ws_ide.transports.stderr import StderrReader, read_pipe, watch
@@ -113,7 +115,13 @@ class StdioTransport(Transport):
         self._writing = False
         self._paused = False
         self._stuck: asyncio.TimerHandle | None = None
-        self._lines = MessageLines(max_message_bytes, "stdout")
+        self._lines = MessageLines(max_message_bytes, "stdout", lambda: self._reading)
+        self._framing: FramingProbe | None = None
+        """Until the server has written something."""
+        self._in_frames = False
+        """Whether messages are sent in frames."""
+        self._last_sign = 0.0
+        """When the server last wrote anything, or was sent something, on the loop's clock."""
         self._reading = False
         self._stderr: StderrReader | None = None
         self._fault = ""
@@ -154,6 +162,7 @@ class StdioTransport(Transport):
             for descriptor in (child_in, child_out, child_err):
                 os.close(descriptor)
         self._receiver = receiver
+        self._framing = FramingProbe(self._loop, receiver, self._is_silent, self._send_ping)
         self.resume_reading()
         self._stderr.watch()
         if self._process.code is not None:
@@ -175,12 +184,42 @@ class StdioTransport(Transport):
             self.pause_reading()
             self._drained.set()
             if self._receiver is not None:
+                self._lines.finish(self._receiver)
                 self._begin_close()  # nothing more can come from it, whether or not it lives
             return
         assert self._receiver is not None
-        self._lines.feed(data, self._receiver)
+        if self._framing is not None:
+            self._read_first(data, self._framing)
+        else:
+            self._lines.feed(data, self._receiver)
+
+    def _read_first(self, data: bytes, framing: FramingProbe) -> None:
+        """Read what the server writes first; send in frames from now on if only a frame made it write."""
+        self._last_sign = self._loop.time()
+        heard = framing.heard
+        self._lines.feed(data, framing)
+        if framing.heard and not framing.asked:
+            framing.close()
+            self._framing = None
+        elif framing.needs_frames and not heard and self._lines.in_frames:
+            self._in_frames = True
+            for message in framing.unheard:
+                with contextlib.suppress(TransportClosed):
+                    self.send(message)
+
+    def _is_silent(self) -> bool:
+        """Whether the server has read everything, and then written nothing to stderr for a while either."""
+        quiet = self._loop.time() - self._last_sign >= PATIENCE
+        return quiet and not self._queued and self._stdin >= 0 and _bytes_in(self._stdin) == 0
+
+    def _send_ping(self) -> None:
+        self._in_frames = True
+        with contextlib.suppress(TransportClosed):
+            self.send(PING)
+        self._in_frames = False
 
     def _stderr_line(self, line: str) -> None:
+        self._last_sign = self._loop.time()
         if self._receiver is not None:
             self._receiver.noise_received("stderr", line)
 
@@ -202,6 +241,11 @@ class StdioTransport(Transport):
         """Queue one line; see :meth:`Transport.send`."""
         if self._stdin < 0 or self._fault:
             raise TransportClosed(self._fault or "the process has exited")
+        if self._framing is not None and message is not PING:
+            self._last_sign = self._loop.time()
+            self._framing.sent(message)
+        if self._in_frames:
+            message = framed(message)
         self._out.append(message)
         self._out.append(b"\n")
         self._queued += len(message) + 1
@@ -356,6 +400,9 @@ class StdioTransport(Transport):
 
     def _close_descriptors(self) -> None:
         self.pause_reading()
+        self._lines.close()
+        if self._framing is not None:
+            self._framing.close()
         if self._stderr is not None:
             self._stderr.close()
         for descriptor in (self._stdin, self._stdout):

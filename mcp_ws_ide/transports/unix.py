@@ -55,7 +55,7 @@ class UnixTransport(Transport, asyncio.Protocol):
         self._max_queued = max_queued_bytes
         self._write_timeout = write_timeout
         self._loop = asyncio.get_running_loop()
-        self._lines = MessageLines(max_message_bytes, "transport")
+        self._lines = MessageLines(max_message_bytes, "transport", self._is_reading)
         self._wire: asyncio.Transport | None = None
         self._receiver: Receiver | None = None
         self._sent = 0
@@ -106,6 +106,8 @@ class UnixTransport(Transport, asyncio.Protocol):
             if self._closing:
                 self._fault = "the gateway closed it"
         self._stop_watching()
+        if self._receiver is not None:
+            self._lines.finish(self._receiver)
         self._lost.set()
         self._tell_closed()
 
@@ -168,6 +170,9 @@ class UnixTransport(Transport, asyncio.Protocol):
         """Stop reading the socket."""
         if self._wire is not None:
             self._wire.pause_reading()
+
+    def _is_reading(self) -> bool:
+        return self._wire is not None and self._wire.is_reading()
 
     def resume_reading(self) -> None:
         """Continue reading the socket."""

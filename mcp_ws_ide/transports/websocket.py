@@ -29,7 +29,7 @@ from websockets.exceptions import (
 from websockets.typing import Subprotocol
 
 from mcp_ws_ide.config.spec import ServerSpec
-from mcp_ws_ide.core import messages
+from mcp_ws_ide.core import reader
 from mcp_ws_ide.core.binding import (
     CLIENT_USER_AGENT,
     FINAL_CODES,
@@ -262,7 +262,7 @@ class WebSocketTransport(TaskedTransport):
                 message, frames, event = peer.receive(data)
                 self._write(frames, first=True)
                 if message is not None:
-                    self._deliver(messages.one_line(message))
+                    self._deliver(reader.on_one_line(message))
                 elif event is Event.GAP:
                     self._noise(f"{peer.gap} progress or log messages were dropped while the link was lost")
                 self._check_flow()

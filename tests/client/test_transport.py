@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import http
+import json
+import re
 
 import anyio
 import pytest
@@ -134,3 +136,55 @@ async def test_headers_for_a_proxy_are_sent(jupyter):
     with pytest.raises(Unauthorized):
         async with connect(jupyter.endpoint("fast")):
             pass
+
+
+async def answering(answers: list[str]):
+    """A server of plain ``mcp`` that answers each request with the next of these, in which ID stands for its id."""
+    left = list(answers)
+
+    async def serve_one(link):
+        async for text in link:
+            message = json.loads(text)
+            if "id" in message:
+                own = json.dumps(message["id"])
+                await link.send(left.pop(0).replace("ID", own) if left else json.dumps({}))
+
+    return await serve(serve_one, "127.0.0.1", 0, subprotocols=["mcp"])
+
+
+DEEP = '{"content":[],"structuredContent":' + '{"down":' * 250 + "1" + "}" * 251
+INITIALIZED = (
+    '{"jsonrpc":"2.0","id":ID,"result":{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},'
+    '"serverInfo":{"name":"x","version":"1"}}}'
+)
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        ('{"jsonrpc":"2.0","id":ID,"result":{x}}', "{x}"),
+        ('{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"what was that?"}}', "what was that?"),
+        ('{"jsonrpc":"2.0","result":{"tools', "cut off"),
+        ('{"jsonrpc":"2.0","id":ID,"error":{"message":"no code"}}', "no code"),
+        ('{"jsonrpc":"2.0","id":ID,"result":[1]}', "[1]"),
+    ],
+)
+async def test_an_answer_that_cannot_be_read_fails_its_call(written, words):
+    server = await answering([INITIALIZED, written])
+    async with connect(address(server), mode="legacy") as client:
+        with anyio.fail_after(20), pytest.raises(MCPError, match=re.escape(words)):
+            await client.list_tools()
+    server.close()
+
+
+async def test_a_result_of_any_depth_arrives():
+    deep = '\ufeff[{"jsonrpc":"2.0","id":ID,"error":null,"result":DEEP}]'.replace("DEEP", DEEP)
+    server = await answering([INITIALIZED, deep, '{"jsonrpc":"2.0","id":ID,"result":{"tools":[]}}'])
+    async with connect(address(server), mode="legacy") as client:
+        with anyio.fail_after(20):
+            called = await client.call_tool("deep", {})
+        depth, inner = 0, called.structured_content
+        while isinstance(inner, dict):
+            depth, inner = depth + 1, inner["down"]
+        assert depth == 250
+    server.close()

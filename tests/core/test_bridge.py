@@ -966,3 +966,22 @@ def test_only_one_attempt_is_scheduled_at_a_time():
     (second,), _ = new.client(id=1, method="resources/subscribe", params={"uri": "a://1"})
     new.server(id=second["id"], error=lost)
     assert len(new.delays) == 1
+
+
+def test_the_bridge_tells_answers_that_name_no_open_request_from_late_ones():
+    old = Old()
+    old.client(5, "tools/call")
+    assert old.bridge.open_ids() == [b"5"]
+    for strange in (None, "x", 99):
+        assert old.bridge.from_server(message(id=strange, result={}), 0.0).unnamed
+    for late in (old.initialize["id"], "mcp-ws-77"):
+        assert not old.bridge.from_server(message(id=late, result={}), 0.0).unnamed
+    _, (answer,) = old.server(id="5", result={"content": []})
+    assert answer["id"] == 5
+    assert old.bridge.open_ids() == []
+
+
+def test_what_the_bridge_itself_asks_is_open_until_it_is_answered():
+    bridge = LegacyServer(shared=True, new_state=str, park_time=1)
+    (initialize,) = bridge.start(b"{}", "0").to_server
+    assert bridge.open_ids() == [initialize.id]

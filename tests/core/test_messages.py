@@ -309,3 +309,55 @@ def test_members_that_json_rpc_does_not_define_stay_in_a_rewritten_response():
     assert (
         messages.with_id(message, b'"own"').data == b'{"jsonrpc":"2.0","id":"own","result":{"a":1},"x":[2]}'
     )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"jsonrpc":"2.0","id":12,"method":"a","id":1}',
+        '{"jsonrpc":"2.0","id": 12 ,"result":{},"id": 1 }',
+        '{"jsonrpc":"2.0","id":"ab","result":{},"id":"a"}',
+    ],
+)
+def test_a_duplicate_whose_last_value_begins_like_the_first_is_refused(text):
+    with pytest.raises(MalformedMessage, match="occurs twice"):
+        messages.parse(text.encode())
+
+
+def test_a_message_with_more_members_than_anyone_needs_is_refused_before_they_are_looked_at():
+    many = ",".join(f'"m{n}":{{"a":["b"]}}' for n in range(200_000))
+    with pytest.raises(MalformedMessage, match="at most 100 members"):
+        messages.parse(f'{{"jsonrpc":"2.0","method":"a",{many}}}'.encode())
+    few = ",".join(f'"m{n}":1' for n in range(90))
+    texts = json.dumps(["quotes"] * 1000)
+    assert messages.parse(f'{{"jsonrpc": "2.0","method":"a",{few},"t":{texts}}}'.encode()).extra
+
+
+def test_an_error_is_an_object():
+    with pytest.raises(MalformedMessage, match='"error" must be an object'):
+        messages.parse(b'{"jsonrpc":"2.0","id":1,"error":"no"}')
+
+
+@pytest.mark.parametrize(
+    ("raw", "others", "same"),
+    [
+        (b"7", [b"7", b'"7"'], b"7"),
+        (b'"7"', [b"7", b'"7"'], b'"7"'),
+        (b'"7"', [b"7"], b"7"),
+        (b"7.0", [b"7"], b"7"),
+        (b"7", [b'"7"'], b'"7"'),
+        (b'"-7"', [b"-7"], b"-7"),
+        (b'"x"', [b"7"], b""),
+        (b"null", [b"7"], b""),
+        (b"1e999", [b"7"], b""),
+    ],
+)
+def test_an_id_is_recognized_where_a_server_has_changed_its_type(raw, others, same):
+    assert messages.alike(raw, others) == same
+
+
+@pytest.mark.parametrize(
+    ("key", "number"), [(7, 7), ("7", 7), (7.0, 7), (7.5, 0), (-1, 0), ("x", 0), ("\0null", 0)]
+)
+def test_an_id_of_the_gateway_is_a_whole_number(key, number):
+    assert messages.whole_number(key) == number

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mcp_ws_ide.core import messages
-from mcp_ws_ide.core.effects import Deliver, Drop, Forward, Pending, Reply
+from mcp_ws_ide.core.effects import Deliver, Drop, Forward, Pending, Reply, Unnamed
 from mcp_ws_ide.core.multiplexer import Multiplexer
 from mcp_ws_ide.core.session import SessionCore
 
@@ -293,3 +293,34 @@ def test_the_addressee_of_a_message_is_known_before_it_is_delivered(mux):
 def test_a_message_without_a_request_passes_unchanged(mux):
     note = messages.parse(b'{"jsonrpc":"2.0","method":"notifications/x"}')
     assert mux.outbound("owner", note, messages.NO_PARAMS, None) is note
+
+
+@pytest.mark.parametrize("written", ['"1"', "1.0", "1"])
+def test_an_answer_is_paired_though_its_id_changed_its_type(mux, written):
+    client = Client(mux)
+    client.call("own")
+    owner, effect = mux.inbound(messages.parse(b'{"jsonrpc":"2.0","id":%b,"result":{}}' % written.encode()))
+    assert owner is client
+    assert json.loads(effect.message.data)["id"] == "own"
+
+
+def test_an_answer_that_names_nothing_ever_asked_is_unnamed_and_a_late_one_dropped(mux):
+    client = Client(mux)
+    client.call(1)
+    assert mux.open_ids() == [b"1"]
+    for strange in (None, 0, 2, "x", 1.5):
+        assert isinstance(inbound(mux, {"jsonrpc": "2.0", "id": strange, "result": {}})[1], Unnamed)
+    inbound(mux, {"jsonrpc": "2.0", "id": 1, "result": {}})
+    assert mux.was_used(b"1")
+    assert isinstance(inbound(mux, {"jsonrpc": "2.0", "id": 1, "result": {}})[1], Drop)
+
+
+def test_subscriptions_are_open_only_where_nothing_else_is(mux):
+    client = Client(mux)
+    client.call(1, "subscriptions/listen")
+    assert mux.open_ids() == [b"1"]
+    client.call(2)
+    assert mux.open_ids() == [b"2"]
+    assert not mux.has_cancelled
+    mux.drop(client.core.pending.values())
+    assert mux.has_cancelled

@@ -446,3 +446,68 @@ def test_a_resume_before_the_buffer_is_refused():
     end.detach(link, 0.0)
     with pytest.raises(resume.ResumeRefused, match="cannot be replayed"):
         end.resume(object(), b"d", 0, "T", b"e", 1.0)
+
+
+def asking(*ids: object) -> ClientEnd:
+    """A client of plain ``mcp`` with these requests open."""
+    client = ClientEnd()
+    client.start_plain()
+    for request_id in ids:
+        client.send(json.dumps({"jsonrpc": "2.0", "id": request_id, "method": "m"}).encode())
+    return client
+
+
+def given(client: ClientEnd, data: bytes) -> list[dict]:
+    """What the SDK gets for a frame."""
+    message, _, _ = client.receive(data)
+    return [json.loads(one) for one in (client.readable(message) if client.odd else [message])]
+
+
+def test_a_client_reads_what_has_one_meaning():
+    client = asking(1, "2", 3)
+    answers = given(
+        client, b'\xef\xbb\xbf[{"jsonrpc":"2.0","id":"1","result":{},"error":null},{"id":2,"result":{}}]'
+    )
+    assert [answer["id"] for answer in answers] == [1, "2"]
+    note = b'{"jsonrpc":"2.0","method":"notifications/x","params":null}'
+    assert given(client, note) == [{"jsonrpc": "2.0", "method": "notifications/x"}]
+    assert list(client.waiting) == [3]
+    late = b'{"jsonrpc":"2.0","id":99,"result":{}}'
+    assert given(client, late)[0]["id"] == 99
+
+
+def test_an_answer_that_a_client_cannot_read_fails_its_request():
+    client = asking(1, 2)
+    (answer,) = given(client, b'{"jsonrpc":"2.0","id":1,"result":{x}}')
+    assert answer["id"] == 1
+    assert "{x}" in answer["error"]["message"]
+    assert given(client, b'{"jsonrpc":"2.0","id":1,"result":{x}}') == [], "a late one"
+    assert given(client, b'{"jsonrpc":"2.0","method":"notifications/x","params":{x}}') == []
+    assert list(client.waiting) == [2]
+    assert [a["id"] for a in given(client, b'{"jsonrpc":"2.0","result":{x},"id":7}')] == [2]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"what?"}}',
+        b'{"jsonrpc":"2.0","result":{x}}',
+    ],
+)
+def test_an_answer_that_names_no_request_ends_what_is_open(data):
+    client = asking(1, "a")
+    assert [answer["id"] for answer in given(client, data)] == [1, "a"]
+    assert client.waiting == {}
+
+
+def test_another_error_without_an_id_ends_nothing():
+    client = asking(1)
+    refusal = b'{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"this id is in flight"}}'
+    assert given(client, refusal)[0]["id"] is None
+    assert list(client.waiting) == [1]
+
+
+def test_a_request_after_a_byte_order_mark_is_waited_for():
+    client = ClientEnd()
+    client.send(b'\xef\xbb\xbf{"jsonrpc":"2.0","id":1,"method":"m"}')
+    assert list(client.waiting) == [1]

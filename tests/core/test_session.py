@@ -7,7 +7,7 @@ import json
 import pytest
 
 from mcp_ws_ide.core import messages
-from mcp_ws_ide.core.effects import Deliver, Drop, Forward, Reply
+from mcp_ws_ide.core.effects import Deliver, Drop, Forward, Ping, Reply, Unnamed
 from mcp_ws_ide.core.era import Era, probe, read_probe, refuse_modern, refuse_stateless, refused_probe
 from mcp_ws_ide.core.session import SessionCore
 from mcp_ws_ide.errors import INVALID_REQUEST, LIMIT_EXCEEDED, METHOD_NOT_FOUND, UPSTREAM_LOST
@@ -194,3 +194,41 @@ def test_notifications_of_a_server_pass_and_progress_may_be_dropped():
     core = SessionCore(10)
     assert core.from_legacy_server(parse(method="notifications/progress", params={})).droppable
     assert not core.from_legacy_server(parse(method="notifications/x")).droppable
+
+
+def test_an_answer_whose_id_changed_its_type_gets_back_its_own():
+    core = SessionCore(10)
+    for own, written in ((7, "7"), ("8", 8), (9, 9.0)):
+        core.from_client(parse(id=own, method="a"), 0.0)
+        effect = core.from_legacy_server(parse(id=written, result={}))
+        assert effect.answered.key == own
+        assert json.loads(effect.message.data)["id"] == own
+        assert type(json.loads(effect.message.data)["id"]) is type(own)
+    assert isinstance(core.from_legacy_server(parse(id=None, result={})), Unnamed)
+    assert core.from_legacy_server(parse(id="x", result={})).answered is None
+
+
+def test_only_what_the_private_server_was_sent_is_open_there():
+    core = SessionCore(10)
+    sent = core.from_client(parse(id=1, method="a"), 0.0).pending
+    core.from_client(parse(id=2, method="a"), 0.0)
+    sent.sent = 1.0
+    assert core.open_at_private() == [b"1"]
+    assert not core.has_cancelled
+    core.from_client(parse(method="notifications/cancelled", params={"requestId": 1}), 0.0)
+    assert core.has_cancelled
+
+
+def test_a_ping_is_answered_once_by_the_client_or_in_its_place():
+    core = SessionCore(10)
+    first, second = (core.from_legacy_server(parse(id=n, method="ping")) for n in (1, 2))
+    assert isinstance(first, Ping)
+    assert json.loads(core.answer_ping(first.message).data) == {"jsonrpc": "2.0", "id": 1, "result": {}}
+    assert isinstance(core.from_client(parse(id=1, result={}), 0.0), Drop), (
+        "the client's answer comes too late"
+    )
+    assert isinstance(core.from_client(parse(id=2, result={}), 0.0), Forward)
+    assert core.answer_ping(second.message) is None
+    again = core.from_legacy_server(parse(id=2, method="sampling/createMessage"))
+    assert isinstance(again, Deliver)
+    assert core.answer_ping(second.message) is None, "the id names another request by now"

@@ -185,18 +185,27 @@ async def test_errors_have_their_status(http):
 
 
 @pytest.mark.parametrize(
-    ("body", "status", "code"),
+    ("body", "code", "own"),
     [
-        ("{", 400, -32700),
-        (b"\xff", 400, -32700),
-        ("[]", 400, -32600),
-        ('{"jsonrpc":"2.0","id":1,"id":2,"method":"x"}', 400, -32600),
-        ('{"jsonrpc":"1.0","id":1,"method":"x"}', 400, -32600),
+        ("{", -32700, None),
+        (b"\xff", -32700, None),
+        ("[]", -32600, None),
+        ('{"jsonrpc":"2.0","id":1,"id":2,"method":"x"}', -32600, None),
+        ('{"jsonrpc":"1.0","id":1,"method":"x"}', -32600, 1),
+        ('{"jsonrpc":"2.0","id":"a","method":"x","params":{"n":NaN}}', -32700, "a"),
     ],
 )
-async def test_a_malformed_message_is_400(http, body, status, code):
+async def test_a_malformed_message_is_400_with_its_own_id_if_that_is_known(http, body, code, own):
     answer = await http.post(body)
-    assert (answer.status_code, answer.json()["error"]["code"], answer.json()["id"]) == (status, code, None)
+    assert (answer.status_code, answer.json()["error"]["code"], answer.json()["id"]) == (400, code, own)
+
+
+async def test_a_body_that_has_one_meaning_is_read(http):
+    request = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"_meta": MODERN}}
+    text = json.dumps({**request, "result": None})
+    for body in (b"\xef\xbb\xbf" + text.encode(), text.encode("utf-16")):
+        answer = await http.post(body, MCP_Protocol_Version="2026-07-28", Mcp_Method="tools/list")
+        assert "result" in answer.json(), answer.text
 
 
 async def test_media_types_and_sizes_are_checked(make_jupyter):

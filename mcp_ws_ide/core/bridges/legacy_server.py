@@ -360,6 +360,11 @@ class LegacyServer:
 
     # --- from the server --------------------------------------------------------------------------
 
+    def open_ids(self) -> list[bytes]:
+        """Return the ids, as JSON, of the requests that the server has not answered."""
+        calls = [b"%d" % call.server_id for call in self._calls.values() if call.answer is None]
+        return [*(encode(name) for name in self._internal), *calls]
+
     def from_server(self, message: Message, now: float) -> Step:
         """Take a message of the server."""
         step = Step()
@@ -376,9 +381,11 @@ class LegacyServer:
         then = self._internal.pop(key, None) if isinstance(key, str) else None
         if then is not None:
             return then(message, step)
-        call = self._calls.get(_number(message.id.strip(b'"')))  # some servers turn numbers into strings
+        number = messages.whole_number(key)  # some servers turn numbers into strings
+        call = self._calls.get(number)
         if call is None:
-            self._ghosts.pop(_number(message.id.strip(b'"')), None)
+            own = isinstance(key, str) and key.startswith(_INTERNAL)
+            step.unnamed = self._ghosts.pop(number, None) is None and not own
             return  # cancelled, or never sent
         if not call.client_id:
             call.answer = message

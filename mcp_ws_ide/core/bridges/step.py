@@ -9,7 +9,11 @@ from mcp_ws_ide.core.messages import Message
 
 @dataclass(slots=True)
 class Step:
-    """What to write: messages of the handshake era to the server, modern messages toward the clients."""
+    """What to write: messages of the handshake era to the server, modern messages toward the clients.
+
+    ``unnamed`` says that the message is an answer whose id names no request that is open.
+    """
 
     to_server: list[Message] = field(default_factory=list)
     to_clients: list[Message] = field(default_factory=list)
+    unnamed: bool = False

@@ -1,0 +1,411 @@
+"""Read what a peer wrote where it is not exactly one canonical JSON-RPC message (docs/reference/reading.md). Pure.
+
+:func:`mcp_ws_ide.core.messages.parse` comes first; this is for what it refuses. What has one meaning is mended, with a
+notice of what was mended. Everything else is an :class:`Unreadable`, with what can be told of it: whether it may be an
+answer, to which request, and why it cannot be read.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+from msgspec import Raw
+
+from mcp_ws_ide.core import json_scan, messages
+from mcp_ws_ide.core.messages import Kind, Message
+from mcp_ws_ide.errors import INTERNAL_ERROR, INVALID_REQUEST, PARSE_ERROR, MalformedMessage
+
+MAX_ITEMS: Final = 1000
+"""Messages that are read from one line, event or array; what follows is reported."""
+QUOTE: Final = 60
+"""Characters quoted on either side of the place where a message cannot be read."""
+
+_MESSAGE_START: Final = b'{"jsonrpc"'
+_ENCODINGS: Final = (
+    (b"\xff\xfe\x00\x00", "utf-32"),
+    (b"\x00\x00\xfe\xff", "utf-32"),
+    (b"\xff\xfe", "utf-16"),
+    (b"\xfe\xff", "utf-16"),
+    (b"{\x00\x00\x00", "utf-32-le"),
+    (b"\x00\x00\x00{", "utf-32-be"),
+    (b"{\x00", "utf-16-le"),
+    (b"\x00{", "utf-16-be"),
+)
+"""How a message in another encoding begins: a byte order mark, or a brace in its width (RFC 4627 section 3)."""
+_ONE_LINE: Final = "several messages, or text and a message, on one line were separated"
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+_BLANKS: Final = b" \t\r\n\x00"
+_ANSWERS: Final = frozenset({b"result", b"error"})
+_ID: Final = re.compile(rb'"id"\s*:\s*(-?\d+|"[^"\\]*")')
+
+_decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
+_encode = msgspec.json.Encoder().encode
+
+
+class Unreadable(msgspec.Struct, gc=False):
+    """A message that cannot be read.
+
+    Attributes:
+        code: JSON-RPC error code to answer with.
+        reason: why; names the byte and the JSON path where there are such, and quotes the text around.
+        ids: what it gives as its id, as JSON; several if it has several, none if none can be told.
+        answer: whether it may be the answer to a request.
+        certain: whether the ids stand before the place where it cannot be read, so that they are surely its own.
+    """
+
+    code: int
+    reason: str
+    ids: list[bytes]
+    answer: bool
+    certain: bool
+
+
+@dataclass(slots=True)
+class Reading:
+    """What was read.
+
+    Attributes:
+        messages: in the order in which they were written.
+        unreadable: what looks like messages and cannot be read.
+        noise: text between messages.
+        notices: what was mended: a text for each kind.
+    """
+
+    messages: list[Message] = field(default_factory=list)
+    unreadable: list[Unreadable] = field(default_factory=list)
+    noise: list[bytes] = field(default_factory=list)
+    notices: dict[str, str] = field(default_factory=dict)
+
+
+def read_server(data: bytes) -> Reading:
+    """Read what a server wrote: a line, a body, an event or a frame."""
+    reading = Reading()
+    _read_all(_as_utf8(data, reading), reading, 0)
+    return reading
+
+
+def read_client(data: bytes) -> Reading:
+    """Read one message of a client, which can send it again: nothing is guessed, and no argument is changed."""
+    reading = Reading()
+    text = _as_utf8(data, reading).strip(_BLANKS)
+    if "utf-8" in reading.notices:
+        del reading.notices["utf-8"]
+        reading.unreadable.append(_unreadable(text, PARSE_ERROR, "the message is not valid UTF-8", 0))
+        return reading
+    try:
+        reading.messages.append(messages.parse(text))
+    except MalformedMessage as error:
+        message = _mended(text, reading) if error.code == INVALID_REQUEST else None
+        if message is not None:
+            reading.messages.append(message)
+        else:
+            reading.unreadable.append(_refused(text, error))
+    return reading
+
+
+def may_be_message(text: bytes) -> bool:
+    """Return whether a text that does not simply begin with a brace may contain a message."""
+    if text.startswith(_BYTE_ORDER_MARK) or (text[:1] == b"[" and text[1:].lstrip()[:1] == b"{"):
+        return True
+    return b"jsonrpc" in text or (b'"id"' in text and any(b'"%b"' % name in text for name in _ANSWERS))
+
+
+def cut_answer(head: bytes, tail: bytes) -> bytes:
+    """Return the id, as JSON, of an answer of which only both ends are known.
+
+    ``null`` if they do not show it, ``b""`` if it is no answer.
+    """
+    raw_id = messages.answered_id(head, tail)
+    if raw_id:
+        return raw_id
+    names = json_scan.top_of(head).names
+    answers = b"method" not in names and not names.isdisjoint({b"jsonrpc", *_ANSWERS})
+    return b"null" if answers and tail.rstrip().endswith(b"}") else b""
+
+
+# --- encodings ------------------------------------------------------------------------------------
+
+
+def encoding_of(data: bytes) -> str:
+    """Return the encoding that a text begins like, if that is not UTF-8; else ``""``."""
+    return next((encoding for start, encoding in _ENCODINGS if data.startswith(start)), "")
+
+
+def on_one_line(data: bytes) -> bytes:
+    """Return ``data`` without raw line breaks, see :func:`mcp_ws_ide.core.messages.one_line`, if it is UTF-8."""
+    return data if encoding_of(data) else messages.one_line(data.strip())
+
+
+def _as_utf8(data: bytes, reading: Reading) -> bytes:
+    """Return ``data`` as valid UTF-8 without a byte order mark."""
+    encoding = encoding_of(data)
+    if encoding:
+        reading.notices[encoding] = f"a message in {encoding} instead of UTF-8 was converted"
+        data = data.decode(encoding, errors="replace").encode(errors="replace")
+    stripped = data.lstrip(_BLANKS)
+    if stripped.startswith(_BYTE_ORDER_MARK):
+        reading.notices["byte order mark"] = "a byte order mark before a message was skipped"
+        data = stripped.removeprefix(_BYTE_ORDER_MARK)
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        where = _place(data, error.start)
+        text = f"bytes that are not UTF-8 were replaced by U+FFFD ({where})"
+        reading.notices["utf-8"] = text
+        return data.decode(errors="replace").encode()
+    return data
+
+
+# --- values ---------------------------------------------------------------------------------------
+
+
+def _read_all(text: bytes, reading: Reading, depth: int) -> None:
+    """Read one value after another. After text, only answers: a log may quote what the server was sent."""
+    text = text.strip(_BLANKS)
+    if text[:1] not in (b"{", b"["):
+        noted, reading = reading, Reading(notices=reading.notices)
+        _read_each(text, reading, depth)
+        answers = [message for message in reading.messages if message.kind is Kind.RESPONSE]
+        noted.messages += answers
+        noted.unreadable += reading.unreadable
+        noted.noise += reading.noise + [m.data for m in reading.messages if m.kind is not Kind.RESPONSE]
+    else:
+        _read_each(text, reading, depth)
+
+
+def _read_each(text: bytes, reading: Reading, depth: int) -> None:
+    for _ in range(MAX_ITEMS):
+        text = text.strip(_BLANKS)
+        if not text:
+            return
+        text = _read_first(text, reading, depth)
+    if text.strip(_BLANKS):
+        reading.noise.append(text)
+
+
+def _read_first(text: bytes, reading: Reading, depth: int) -> bytes:
+    """Read the value that ``text`` begins with; return the rest."""
+    if text[:1] not in b"{[":
+        return _skip_text(text, reading)
+    try:
+        value, rest = json_scan.first_value(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        mended = _mended_text(text, reading)
+        if mended is None:
+            return _read_broken(text, error, reading, depth)
+        value, rest = mended
+    if value[:1] == b"[":
+        _read_array(value, reading, depth)
+    else:
+        _read_object(value.rstrip(_BLANKS), reading)
+    if rest.strip(_BLANKS):
+        reading.notices["one line"] = _ONE_LINE
+    return rest
+
+
+def _skip_text(text: bytes, reading: Reading) -> bytes:
+    """Take the text before a message as noise; return the rest."""
+    at = text.find(_MESSAGE_START)
+    if at < 0 and may_be_message(text) and b'"method"' not in text:  # an answer without its beginning
+        found = _ID.findall(text)
+        ids = [found[0]] if len(set(found)) == 1 else []
+        reason = f"not valid JSON: it does not begin with {{: {quote(text, 0)}"
+        reading.unreadable.append(Unreadable(PARSE_ERROR, reason, ids, answer=True, certain=False))
+        return b""
+    if at < 0:
+        reading.noise.append(text)
+        return b""
+    reading.noise.append(text[:at])
+    reading.notices["one line"] = _ONE_LINE
+    return text[at:]
+
+
+def _mended_text(text: bytes, reading: Reading) -> tuple[bytes, bytes] | None:
+    """Return the first value, and the rest, of a text that lacks only what can be mended without doubt."""
+    mended, numbers = json_scan.without_non_finite(text)
+    strings: list[int] = []
+    if json_scan.has_controls(mended):
+        mended, strings = json_scan.without_controls(mended)
+    if not numbers and not strings:
+        return None
+    try:
+        value = json_scan.first_value(mended)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    if numbers:
+        places = f"{len(numbers)} numbers, the first" if len(numbers) > 1 else "it is"
+        what = f"NaN or Infinity became null ({places} at {_place(text, numbers[0])})"
+        reading.notices["NaN"] = what
+    if strings:
+        where = _place(mended, strings[0])
+        reading.notices["control characters"] = f"raw control characters in a string were escaped ({where})"
+    return value
+
+
+def _read_broken(text: bytes, error: Exception, reading: Reading, depth: int) -> bytes:
+    """Take a text that begins like a message and is none; return the rest, if a message follows."""
+    if text[:1] == b"[":
+        if not depth and text[1:].lstrip()[:1] == b"{":
+            _read_array(text, reading, depth)
+            return b""
+        return _skip_text(text, reading)
+    start = text.rfind(_MESSAGE_START)
+    rest = text[start:] if start > 0 and json_scan.is_whole(text[start:]) else b""
+    broken = text[: len(text) - len(rest)]
+    at = json_scan.offset_of(error)
+    end = len(broken) if at is None else at
+    fault = _unreadable(broken, PARSE_ERROR, _not_json(broken, error), end, broken=True)
+    if fault.ids or fault.answer or b"jsonrpc" in broken:
+        reading.unreadable.append(fault)
+    else:
+        reading.noise.append(broken)
+    return rest
+
+
+def _read_array(value: bytes, reading: Reading, depth: int) -> None:
+    """Read each item of a batch."""
+    items = list(json_scan.items_of(value, MAX_ITEMS + 1))
+    if depth or not any(item[:1] == b"{" for item in items):
+        reading.noise.append(value)
+        return
+    if len(items) > MAX_ITEMS:
+        reading.notices["array limit"] = f"an array has more than {MAX_ITEMS} messages; the rest was dropped"
+    before = len(reading.messages) + len(reading.unreadable)
+    for item in items[:MAX_ITEMS]:
+        _read_all(item, reading, depth + 1)
+    if len(reading.messages) + len(reading.unreadable) > before:
+        reading.notices["array"] = "messages in an array were read one by one"
+
+
+def _read_object(value: bytes, reading: Reading) -> None:
+    value = messages.one_line(value)
+    try:
+        reading.messages.append(messages.parse(value))
+    except MalformedMessage as error:
+        message = _mended(value, reading)
+        if message is not None:
+            reading.messages.append(message)
+            return
+        fault = _refused(value, error)
+        if fault.answer or b"jsonrpc" in value:
+            reading.unreadable.append(fault)
+        else:
+            reading.noise.append(value)
+
+
+# --- members --------------------------------------------------------------------------------------
+
+
+def _mended(value: bytes, reading: Reading) -> Message | None:
+    """Return the message that an object means, if its members need only what can be mended without doubt."""
+    try:
+        messages.refuse_many(value)
+        members = _decode_members(value)
+        mended, notices = _mend_members(dict(members))
+        if not notices:
+            return None
+        if len(json_scan.top_of(value).ids) > 1:
+            return None
+        message = messages.parse(_encode(mended))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, MalformedMessage):
+        return None
+    reading.notices.update(notices)
+    return message
+
+
+def _mend_members(members: dict[str, Raw]) -> tuple[dict[str, Raw], dict[str, str]]:
+    """Return the members without what means nothing, and a notice of each kind of change."""
+    values = {name: bytes(raw) for name, raw in members.items()}
+    null = {name for name, value in values.items() if value == b"null"}
+    answers = "result" in members or "error" in members
+    notices = {}
+    surplus = _surplus_nulls(values, null)
+    for name in surplus:
+        del members[name]
+    if surplus:
+        notices["null members"] = f"members that are null were ignored ({', '.join(sorted(surplus))})"
+    if answers and "id" in members and values.get("jsonrpc") != b'"2.0"' and "method" not in members:
+        members = {
+            "jsonrpc": Raw(b'"2.0"'),
+            **{name: raw for name, raw in members.items() if name != "jsonrpc"},
+        }
+        notices["jsonrpc"] = 'an answer without "jsonrpc": "2.0" was read as if it had it'
+    error = bytes(members.get("error", b""))
+    if error and error[:1] not in b"{n" and "result" not in members:
+        members["error"] = Raw(
+            _encode({"code": INTERNAL_ERROR, "message": _text_of(error), "data": Raw(error)})
+        )
+        notices["error"] = "an error that is no object was put into one"
+    return members, notices
+
+
+def _surplus_nulls(values: dict[str, bytes], null: set[str]) -> set[str]:
+    """Return the members that are null and mean nothing."""
+    surplus = null & {"params", "method"}
+    if "method" in values and "method" not in null:
+        surplus |= null & {"result", "error"}
+        if values["method"].startswith(b'"notifications/'):
+            surplus |= null & {"id"}
+    elif "result" in values and "error" in values:
+        surplus |= {"error"} if "error" in null else null & {"result"}
+    return surplus
+
+
+def _text_of(raw: bytes) -> str:
+    return messages.text_in(raw) or raw.decode(errors="replace")[:QUOTE]
+
+
+# --- what cannot be read --------------------------------------------------------------------------
+
+
+def _unreadable(text: bytes, code: int, reason: str, at: int, *, broken: bool = False) -> Unreadable:
+    """Describe a message that is as it should be before byte ``at``; ``broken`` says that it is not JSON."""
+    top = json_scan.top_of(text)
+    answers = not top.names.isdisjoint(_ANSWERS)
+    may_answer = (
+        b"jsonrpc" in text or (answers and bool(top.ids)) or (broken and _names_members(text, top.names))
+    )
+    may_answer = may_answer and b"method" not in top.names
+    return Unreadable(code, reason, top.ids, may_answer, certain=top.ids_end <= at)
+
+
+def _names_members(text: bytes, names: set[bytes]) -> bool:
+    """Return whether all names of a text, of which the last may be cut, are those of an answer."""
+    if not text.startswith(b'{"') or not names:
+        return False
+    return all(any(member.startswith(name) for member in (b"jsonrpc", b"id", *_ANSWERS)) for name in names)
+
+
+def _refused(text: bytes, error: MalformedMessage) -> Unreadable:
+    """Describe a message that :func:`mcp_ws_ide.core.messages.parse` refused, with the place and a quote."""
+    at = json_scan.offset_of(error)
+    if at is None:
+        return _unreadable(text, error.code, f"{error.reason}: {quote(text, 0)}", len(text))
+    reason = f"{error.reason.partition(' (byte ')[0]} ({_place(text, at)}): {quote(text, at)}"
+    return _unreadable(text, error.code, reason, at)
+
+
+def _not_json(text: bytes, error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return f"JSON is nested too deeply: {quote(text, 0)}"
+    at = json_scan.offset_of(error)
+    if at is None:
+        return f"not valid JSON: it is cut off ({_place(text, len(text))}): {quote(text, len(text))}"
+    reason = str(error).removeprefix("JSON is malformed: ").partition(" (byte ")[0]
+    return f"not valid JSON: {reason} ({_place(text, at)}): {quote(text, at)}"
+
+
+def _place(text: bytes, at: int) -> str:
+    path = json_scan.path_at(text, at)
+    return f"byte {at}, at {path}" if path else f"byte {at}"
+
+
+def quote(text: bytes, at: int) -> str:
+    """Return what is around byte ``at``, on one line, with … for what is left out."""
+    start, end = max(0, at - QUOTE), at + QUOTE
+    shown = text[start:end].decode(errors="replace")
+    shown = "".join(c if c.isprintable() else "\ufffd" for c in shown)
+    return f"{'…' if start else ''}{shown}{'…' if end < len(text) else ''}"

@@ -1,0 +1,68 @@
+"""Answers that do not show which open request they belong to (docs/reference/reading.md).
+
+If one request is open, it is that one. Of several, those that are answered meanwhile are ruled out; when one is left,
+or after :data:`RULING_OUT` seconds, all that are left fail: none stays open, and none is sent again. Knows requests by
+their ids toward the server only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+RULING_OUT: Final = 3.0
+"""Seconds for which the answers to other requests can rule these out."""
+INTERVAL: Final = 0.25
+"""Seconds between two looks at which requests are still open."""
+
+Fail = Callable[[bytes, bytes], None]
+"""Fails a request: its id, and the JSON-RPC error object, both as JSON."""
+
+
+class Doubts:
+    """The doubtful answers of one upstream.
+
+    Args:
+        open_ids: returns the ids of the requests that the server has not answered, as JSON.
+        fail: fails one of them.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, open_ids: Callable[[], list[bytes]], fail: Fail
+    ) -> None:
+        self._loop = loop
+        self._open_ids = open_ids
+        self._fail = fail
+        self._timers: set[asyncio.TimerHandle] = set()
+
+    def add(self, error: bytes) -> bool:
+        """Take an answer that names no open request; return whether it can belong to one.
+
+        Args:
+            error: the JSON-RPC error object (JSON) with which the request is to fail.
+        """
+        candidates = self._open_ids()
+        if candidates:
+            self._look(set(candidates), error, self._loop.time() + RULING_OUT)
+        return bool(candidates)
+
+    def _look(self, candidates: set[bytes], error: bytes, deadline: float) -> None:
+        left = [raw_id for raw_id in self._open_ids() if raw_id in candidates]
+        if len(left) <= 1 or self._loop.time() >= deadline:
+            for raw_id in left:
+                self._fail(raw_id, error)
+            return
+
+        def again() -> None:
+            self._timers.discard(timer)
+            self._look(candidates, error, deadline)
+
+        timer = self._loop.call_later(INTERVAL, again)
+        self._timers.add(timer)
+
+    def close(self) -> None:
+        """Forget all doubts: the upstream fails everything itself."""
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()

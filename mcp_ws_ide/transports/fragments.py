@@ -1,0 +1,64 @@
+"""A message that a server wrote on several lines: pretty-printed, or with raw line breaks in its strings. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from mcp_ws_ide.core.reader import may_be_message
+
+_BEGINNING: Final = re.compile(rb'\{\s*(?:".*)?|\[\s*(?:\{.*)?', re.DOTALL)
+"""How a message on several lines begins; text in brackets, as logs have it, does not."""
+_MARK: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"|["{}\[\]]', re.DOTALL)
+_STRING_END: Final = re.compile(rb'(?:[^"\\]++|\\.)*+"', re.DOTALL)
+
+
+class Fragment:
+    """The lines so far of a message that is not complete.
+
+    Attributes:
+        size: bytes of these lines.
+    """
+
+    def __init__(self, line: bytes) -> None:
+        self.size = 0
+        self._lines: list[bytes] = []
+        self._depth = 0
+        self._in_string = False
+        self.add(line)
+
+    def add(self, line: bytes) -> bool:
+        """Add a line; return whether the message is complete with it."""
+        self._lines.append(line)
+        self.size += len(line) + 1
+        at = 0
+        if self._in_string:
+            end = _STRING_END.match(line)
+            if end is None:
+                return False
+            at, self._in_string = end.end(), False
+        for mark in _MARK.finditer(line, at):
+            token = mark[0]
+            if token in b"{[":
+                self._depth += 1
+            elif token in b"}]":
+                self._depth -= 1
+            elif token == b'"':
+                self._in_string = True
+                return False
+        return self._depth <= 0
+
+    @property
+    def data(self) -> bytes:
+        """All lines."""
+        return b"\n".join(self._lines)
+
+
+def begins(line: bytes) -> bool:
+    """Return whether a line, which is no complete message, begins one on several lines."""
+    return _BEGINNING.fullmatch(line) is not None
+
+
+def interrupts(line: bytes) -> bool:
+    """Return whether a line begins a message of its own, so that the one before was never completed."""
+    return line[:1] == b"{" and may_be_message(line)

@@ -1,0 +1,146 @@
+"""A server that mangles its answers to ``tools/call`` as the argument ``how`` says; standard library alone.
+
+As a program it speaks lines over stdio. ``mangled`` gives the bytes of one answer, for other transports. How the
+handshake is written is the first argument of the program.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+from collections.abc import Callable
+from typing import Any
+
+TOOLS = {"tools": [{"name": "t", "inputSchema": {"type": "object"}}]}
+MARK = b"\xef\xbb\xbf"
+
+
+def result(message: dict[str, Any]) -> dict[str, Any]:
+    method = message["method"]
+    if method == "initialize":
+        info = {"name": "mangled", "version": "1"}
+        return {"protocolVersion": "2025-11-25", "capabilities": {"tools": {}}, "serverInfo": info}
+    if method == "tools/call":
+        return {"content": [{"type": "text", "text": f"done {message['params']['arguments'].get('n')}"}]}
+    return TOOLS
+
+
+def answer(message: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "id": message["id"], "result": result(message), **more}
+
+
+def line(value: Any, **options: Any) -> bytes:
+    return json.dumps(value, **options).encode()
+
+
+def shuffled(rng: random.Random, value: dict[str, Any]) -> dict[str, Any]:
+    items = list(value.items())
+    rng.shuffle(items)
+    return dict(items)
+
+
+def with_nan(rng: random.Random, a: dict[str, Any]) -> bytes:
+    value = rng.choice([float("nan"), float("inf"), float("-inf")])
+    return line({**a, "result": {**a["result"], "structuredContent": {"rows": [{"price": value}]}}})
+
+
+def with_control(rng: random.Random, a: dict[str, Any]) -> bytes:
+    return line(a).replace(b"done", b"do" + bytes([rng.choice([1, 9, 27])]) + b"ne")
+
+
+READABLE: dict[str, Callable[[random.Random, dict[str, Any]], bytes]] = {
+    "plain": lambda rng, a: line(a),
+    "order": lambda rng, a: line(shuffled(rng, a)),
+    "nulls": lambda rng, a: line(shuffled(rng, {**a, "error": None, "method": None})),
+    "mark": lambda rng, a: MARK + line(a),
+    "array": lambda rng, a: line([shuffled(rng, a)]),
+    "nan": with_nan,
+    "control": with_control,
+    "bytes": lambda rng, a: line(a).replace(b"done", b"d\xf6ne"),
+    "text before": lambda rng, a: b"ready [" + line(a)[:0] + b"1] " + line(a),
+    "text after": lambda rng, a: line(a) + b" // ok",
+    "text id": lambda rng, a: line({**a, "id": str(a["id"])}),
+    "float id": lambda rng, a: line(a).replace(b'"id": %d' % a["id"], b'"id": %d.0' % a["id"]),
+    "no jsonrpc": lambda rng, a: line({"id": a["id"], "result": a["result"]}),
+    "surrogate": lambda rng, a: line(a).replace(b"done", b"do\\ud83dne"),
+    "null id": lambda rng, a: line({**a, "id": None}),
+}
+"""What has one meaning."""
+
+FAILING: dict[str, Callable[[random.Random, dict[str, Any]], bytes]] = {
+    "comma": lambda rng, a: line(shuffled(rng, a))[:-1] + b",}",
+    "number": lambda rng, a: line(shuffled(rng, {**a, "x": 1})).replace(b'"x": 1', b'"x": 01'),
+    "cut": lambda rng, a: (whole := line(shuffled(rng, a)))[: rng.randrange(20, len(whole) - 1)],
+    "cut before": lambda rng, a: line(a)[rng.randrange(1, 10) :],
+    "python": lambda rng, a: str(a).encode(),
+    "javascript": lambda rng, a: line(a).replace(b'"jsonrpc"', b"jsonrpc").replace(b'"id"', b"id"),
+    "brace": lambda rng, a: (
+        line(shuffled(rng, a)) + b"}" if rng.random() < 0 else line(shuffled(rng, a))[:-1]
+    ),
+    "quote": lambda rng, a: line(shuffled(rng, a)).replace(b"done", b'do"ne'),
+    "escape": lambda rng, a: line(shuffled(rng, a)).replace(b"done", b"do\\xne"),
+    "no id": lambda rng, a: line({"jsonrpc": "2.0", "result": a["result"]}),
+    "two ids": lambda rng, a: line(a)[:-1] + b', "id": %d}' % (a["id"] + 1),
+    "neither": lambda rng, a: line({"jsonrpc": "2.0", "id": a["id"]}),
+    "both": lambda rng, a: line(shuffled(rng, {**a, "error": {"code": 1, "message": "no"}})),
+    "parse error": lambda rng, a: line(
+        {"jsonrpc": "2.0", "id": None, "error": {"code": -32700, "message": "what?"}}
+    ),
+}
+"""What cannot be read, or not be paired for sure."""
+
+HOW = READABLE | FAILING
+
+
+def mangled(message: dict[str, Any]) -> bytes:
+    """The bytes of the answer to a request, without a line end."""
+    arguments = message.get("params", {}).get("arguments", {})
+    if message["method"] == "server/discover":
+        error = {"code": -32601, "message": "Method not found"}
+        return line({"jsonrpc": "2.0", "id": message["id"], "error": error})
+    rng = random.Random(arguments.get("seed"))
+    return HOW[arguments.get("how", "plain")](rng, answer(message))
+
+
+def main() -> None:
+    out = sys.stdout.buffer
+    form = sys.argv[1] if len(sys.argv) > 1 else "lines"
+    encoding = {"utf-16": "utf-16-le"}.get(form, "utf-8")
+    if form == "utf-16":
+        out.write(b"\xff\xfe")
+    for text in requests(form):
+        message = json.loads(text)
+        if "id" not in message or "method" not in message:
+            continue
+        made = mangled(message)
+        if form == "pretty":
+            made = json.dumps(json.loads(made), indent=2).encode()
+        if form in ("headers", "frames"):
+            out.write(b"Content-Length: %d\r\n\r\n%b" % (len(made), made))
+        elif form == "no line end":
+            out.write(made)
+        elif form == "half":
+            out.write(made if message["method"] != "tools/call" else made[:30])
+            if message["method"] != "tools/call":
+                out.write(b"\n")
+        else:
+            out.write((made.decode() + "\n").encode(encoding) if encoding != "utf-8" else made + b"\n")
+        out.flush()
+
+
+def requests(form: str) -> Any:
+    """The requests on stdin; ``frames`` reads nothing but frames."""
+    stream = sys.stdin.buffer
+    if form != "frames":
+        yield from stream
+    while head := stream.readline():
+        if head.lower().startswith(b"content-length:"):
+            size = int(head.split(b":")[1])
+            while stream.readline().strip():
+                pass
+            yield stream.read(size)
+
+
+if __name__ == "__main__":
+    main()
