@@ -101,13 +101,18 @@ def visible(rules: tuple[ToolRules, ...], message: Message) -> Message:
 def _permitted(rules: tuple[ToolRules, ...], tools: Raw) -> list[Raw]:
     try:
         listed = msgspec.json.decode(tools, type=list[Raw])
-        return [tool for tool in listed if all(rule.permit(_name(tool)) for rule in rules)]
     except (msgspec.DecodeError, RecursionError):
         return []
+    return [tool for tool in listed if _permits(rules, tool)]
 
 
-def _name(tool: Raw) -> str:
-    return msgspec.json.decode(tool, type=_Tool).name
+def _permits(rules: tuple[ToolRules, ...], tool: Raw) -> bool:
+    """Return whether a tool may be seen; one whose name cannot be read may not, and hides no other."""
+    try:
+        name = msgspec.json.decode(tool, type=_Tool).name
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return all(rule.permit(name) for rule in rules)
 
 
 # --- other readings of a message ------------------------------------------------------------------

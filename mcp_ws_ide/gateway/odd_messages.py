@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Final, Protocol
+from abc import ABC, abstractmethod
+from typing import Final
 
 from mcp_ws_ide.core import messages, reader
 from mcp_ws_ide.core.lenient_json import encode, error_code, error_text
@@ -33,41 +34,41 @@ _TO_NOTIFICATIONS: Final = frozenset({METHOD_NOT_FOUND, INVALID_REQUEST, INVALID
 log = logging.getLogger(__name__)
 
 
-class Conversation(Protocol):
+class Conversation(ABC):
     """An upstream, as this module sees it."""
 
     server: Server
 
-    @property
-    def redactor(self) -> Redactor:
-        """Hides secrets in what is quoted."""
-
-    @property
-    def noise_source(self) -> str:
-        """Where text between messages comes from."""
-
-    @property
-    def has_cancelled(self) -> bool:
-        """Whether any request was cancelled."""
-
+    @abstractmethod
     def open_ids(self) -> list[bytes]:
         """Return the ids, as JSON, of the requests that the server has not answered."""
 
+    @abstractmethod
     def was_used(self, raw_id: bytes) -> bool:
-        """Return whether an id named a request that is open no longer."""
+        """Return whether an id named a request that is open no longer, as far as that is known."""
 
-    def take(self, message: Message, now: float) -> None:
+    @property
+    @abstractmethod
+    def has_cancelled(self) -> bool:
+        """Whether any request was cancelled, so that an answer without its id may be the one to that."""
+
+    @abstractmethod
+    def parsed_received(self, message: Message) -> None:
         """Take a message that was mended."""
 
+    @abstractmethod
     def fail_open(self, raw_id: bytes, error: bytes) -> None:
-        """Pass on an error object in place of the answer to an open request."""
+        """Pass on an error object in place of the answer to an open request; its id toward the server, both as JSON."""
 
-    def malformed_received(self, data: bytes) -> None:
-        """Report a message that cannot be read."""
+    @abstractmethod
+    def observe(self, data: bytes, message: Message | None) -> None:
+        """Report a message on the tap."""
 
+    @abstractmethod
     def noise_received(self, source: str, text: str) -> None:
         """Report text that is no message."""
 
+    @abstractmethod
     def tell(self, event: str, detail: str) -> None:
         """Report an event on the tap."""
 
@@ -79,9 +80,10 @@ class OddMessages:
         unanswerable: messages sent that need no answer. Careless servers answer each of them, with the id ``null``.
     """
 
-    def __init__(self, upstream: Conversation, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, upstream: Conversation, loop: asyncio.AbstractEventLoop, redactor: Redactor) -> None:
         self.unanswerable = 0
         self._upstream = upstream
+        self._redactor = redactor
         self._doubts = Doubts(loop, upstream.open_ids, upstream.fail_open)
         self._mended: set[str] = set()
 
@@ -89,18 +91,20 @@ class OddMessages:
         """End: the upstream fails what is open."""
         self._doubts.close()
 
-    def read(self, data: bytes, now: float) -> None:
+    def read(self, data: bytes) -> None:
         """Take what :func:`mcp_ws_ide.core.messages.parse` refuses."""
         upstream = self._upstream
         reading = reader.read_server(data)
         for kind, text in reading.notices.items():
             self.note_mended(kind, text)
         for noise in reading.noise:
-            upstream.noise_received(upstream.noise_source, printable(noise))
+            source = "stdout" if upstream.server.spec.kind == "stdio" else "transport"
+            upstream.noise_received(source, printable(noise))
         if reading.unreadable:
-            upstream.malformed_received(data)
+            upstream.server.counters.dropped += 1
+            upstream.observe(data, None)
         for message in reading.messages:
-            upstream.take(message, now)
+            upstream.parsed_received(message)
         for fault in reading.unreadable:
             self._fail(fault)
 
@@ -109,14 +113,14 @@ class OddMessages:
         if kind in self._mended:
             return
         self._mended.add(kind)
-        text = self._upstream.redactor.text(text)
+        text = self._redactor.text(text)
         log.warning("server %s: %s; this is reported once", self._upstream.server.name, text)
         self._upstream.tell("mended", text)
 
     def _fail(self, fault: Unreadable) -> None:
         """Fail the request that an unreadable message may answer."""
         upstream = self._upstream
-        reason = upstream.redactor.text(f"the server's response is not a JSON-RPC message: {fault.reason}")
+        reason = self._redactor.text(f"the server's response is not a JSON-RPC message: {fault.reason}")
         log.warning("server %s: %s", upstream.server.name, reason)
         upstream.tell("dropped", reason)
         if not fault.answer:
@@ -144,7 +148,7 @@ class OddMessages:
         self.unanswerable -= 1
         return True
 
-    def take_unnamed(self, answer: Message, now: float) -> bool:
+    def take_unnamed(self, answer: Message) -> bool:
         """Take an answer whose id names nothing that was ever asked, such as ``null``.
 
         Returns:
@@ -160,7 +164,7 @@ class OddMessages:
                 self.note_mended(
                     "id", f"an answer with the id {shown} was taken for that to the only open request"
                 )
-                upstream.take(messages.with_id(answer, open_ids[0]), now)
+                upstream.parsed_received(messages.with_id(answer, open_ids[0]))
                 return True
         text = f"the server answered with the id {shown}, which names no request"
         data = {"outcome": "unknown"}

@@ -95,7 +95,7 @@ class PrivateUpstream(Upstream):
             self._dropped(effect)
         elif type(effect) is Ping:
             self._pinged(message, now)
-        elif type(effect) is Unnamed and not self._odd.take_unnamed(message, now):
+        elif type(effect) is Unnamed and not self._odd.take_unnamed(message):
             self._session.deliver(message, None, now, False)
 
     def _pinged(self, ping: Message, now: float) -> None:

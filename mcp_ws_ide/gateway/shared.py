@@ -202,7 +202,7 @@ class SharedUpstream(Upstream):
     def _from_legacy(self, bridge: LegacyServer, message: Message, now: float) -> None:
         step = bridge.from_server(message, time.monotonic())
         if step.unnamed:
-            return self._take_unnamed(message, now)
+            return self._take_unnamed(message)
         self._perform(step)
         if self._deadline is None or not (bridge.ready or bridge.failure):
             return
@@ -316,13 +316,13 @@ class SharedUpstream(Upstream):
         elif type(effect) is Drop:
             self._dropped(effect)
         elif type(effect) is Unnamed:
-            self._take_unnamed(message, now)
+            self._take_unnamed(message)
 
-    def _take_unnamed(self, answer: Message, now: float) -> None:
+    def _take_unnamed(self, answer: Message) -> None:
         """Take an answer whose id names no open request."""
         late_probe = self._probe_open and answer.id == eras.PROBE_ID
         self._probe_open = self._probe_open and not late_probe
-        if late_probe or self.mux.was_used(answer.id) or not self._odd.take_unnamed(answer, now):
+        if late_probe or self.mux.was_used(answer.id) or not self._odd.take_unnamed(answer):
             self._dropped(Drop("response to no request in flight"))
 
     def open_ids(self) -> list[bytes]:

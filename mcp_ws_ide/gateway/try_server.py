@@ -14,10 +14,10 @@ import msgspec
 from mcp_ws_ide.config.environment import hint_for
 from mcp_ws_ide.config.spec import ServerSpec
 from mcp_ws_ide.core import era as eras
-from mcp_ws_ide.core import messages
+from mcp_ws_ide.core import messages, reader
 from mcp_ws_ide.core.era import Era
 from mcp_ws_ide.core.pages import Pages
-from mcp_ws_ide.errors import LimitExceeded, MalformedMessage, TransportClosed, TransportError
+from mcp_ws_ide.errors import LimitExceeded, TransportClosed, TransportError
 from mcp_ws_ide.gateway.gateway import Gateway
 from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.gateway.upstream import HANDSHAKE_FACTOR
@@ -73,13 +73,16 @@ class _Conversation:
 
     def message_received(self, message: bytes) -> None:
         """See :class:`~mcp_ws_ide.transports.base.Receiver`."""
-        try:
-            parsed = messages.parse(message)
-        except MalformedMessage:
-            return
-        waiting = self._answers.pop(bytes(parsed.id or b""), None)
-        if parsed.kind is messages.Kind.RESPONSE and waiting is not None and not waiting.done():
-            waiting.set_result(parsed)
+        reading = reader.read_server(message)
+        for answer in reading.messages:
+            own = messages.alike(answer.id or b"null", self._answers)
+            waiting = self._answers.get(own)
+            if answer.kind is messages.Kind.RESPONSE and waiting is not None and not waiting.done():
+                waiting.set_result(answer)
+        for fault in reading.unreadable:
+            for waiting in self._answers.values():  # one request is sent after the other
+                if fault.answer and not waiting.done():
+                    waiting.set_exception(_Failed(f"it wrote an answer that cannot be read: {fault.reason}"))
 
     def noise_received(self, source: str, text: str) -> None:
         """See :class:`~mcp_ws_ide.transports.base.Receiver`."""

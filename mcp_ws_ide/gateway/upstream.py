@@ -31,10 +31,9 @@ from mcp_ws_ide.errors import (
     TransportError,
 )
 from mcp_ws_ide.gateway.message_transport import MessageTransport
-from mcp_ws_ide.gateway.odd_messages import OddMessages
+from mcp_ws_ide.gateway.odd_messages import Conversation, OddMessages
 from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.gateway.services import Services
-from mcp_ws_ide.observe.redaction import Redactor
 from mcp_ws_ide.transports.base import Transport
 
 HIGH_WATER: Final = 1 << 20
@@ -112,7 +111,7 @@ class UpstreamUser(Protocol):
         """Deal with a server that answers ``initialize`` with an error: it may speak only the modern era."""
 
 
-class Upstream(ABC):
+class Upstream(Conversation, ABC):
     """One attachment to a server; also the :class:`~mcp_ws_ide.transports.base.Receiver` of its transport.
 
     Args:
@@ -146,7 +145,7 @@ class Upstream(ABC):
         self._unwanted = asyncio.Event()
         self._deadline: asyncio.TimerHandle | None = None
         """When the server must have answered the probe, or the handshake."""
-        self._odd = OddMessages(self, services.loop)
+        self._odd = OddMessages(self, services.loop, services.tap.redactor)
         self.closed = False
         server.upstreams.add(self)
 
@@ -376,25 +375,21 @@ class Upstream(ABC):
         """Take one message of the server, as it was written."""
         now = time.perf_counter()
         if not messages.is_text(data):
-            return self._odd.read(data, now)
+            return self._odd.read(data)
         try:
             message = messages.parse(data)
         except MalformedMessage:
-            return self._odd.read(data, now)
+            return self._odd.read(data)
         self._take(data, message, now)
 
     def parsed_received(self, message: Message) -> None:
         """Take one message of a server that is in the gateway itself."""
         self._take(message.data, message, time.perf_counter())
 
-    def take(self, message: Message, now: float) -> None:
-        """Take one message of the server that was mended."""
-        self._take(message.data, message, now)
-
     def _take(self, data: bytes, message: Message, now: float) -> None:
         """Take a message of the server; ``data`` is how it was written."""
         if self._tap.active:
-            self._observe(data, message)
+            self.observe(data, message)
         try:
             self._received(message, now)
         except Exception:  # an internal error costs one message, never the rest of what was read
@@ -403,35 +398,13 @@ class Upstream(ABC):
                 self.fail_open(message.id, encode({"code": INTERNAL_ERROR, "message": INTERNAL}))
 
     def fail_open(self, raw_id: bytes, error: bytes) -> None:
-        """Pass on an error object (JSON) in place of the answer to an open request.
-
-        Args:
-            raw_id: the request's id toward the server, as JSON.
-        """
+        """Pass on an error object in place of the answer to an open request; its id toward the server, both as JSON."""
         try:
             self._received(messages.failure(raw_id, error), time.perf_counter())
         except Exception:
             log.exception("an error of server %s could not be passed on", self.server.name)
 
-    @abstractmethod
-    def open_ids(self) -> list[bytes]:
-        """Return the ids, as JSON, of the requests that the server has not answered."""
-
-    @abstractmethod
-    def was_used(self, raw_id: bytes) -> bool:
-        """Return whether an id named a request that is open no longer, as far as that is known."""
-
-    @property
-    @abstractmethod
-    def has_cancelled(self) -> bool:
-        """Whether any request was cancelled, so that an answer without its id may be the one to that."""
-
-    def malformed_received(self, data: bytes) -> None:
-        """Report a message that cannot be read."""
-        self.server.counters.dropped += 1
-        self._observe(data, None)
-
-    def _observe(self, data: bytes, message: Message | None) -> None:
+    def observe(self, data: bytes, message: Message | None) -> None:
         """Report a message of the server on the tap."""
         tap = self._tap
         tap.message(
@@ -466,16 +439,6 @@ class Upstream(ABC):
         if log.isEnabledFor(logging.DEBUG):
             log.debug("%s of server %s: %s", source, self.server.name, tap.redactor.text(text))
 
-    @property
-    def noise_source(self) -> str:
-        """Where text between messages comes from, see :meth:`noise_received`."""
-        return "stdout" if self._transport is not None and self._transport.process else "transport"
-
-    @property
-    def redactor(self) -> Redactor:
-        """Hides secrets in what is quoted."""
-        return self._tap.redactor
-
     def pause_reading(self) -> None:
         """Stop reading from the server while a client reads slowly; not before it is ready, which requires reading."""
         self._held = True
@@ -488,10 +451,10 @@ class Upstream(ABC):
         if held and self._ready and self._transport is not None:
             self._transport.resume_reading()
 
-    def abandon(self, state: str) -> None:  # noqa: B027 - most upstreams park no calls
+    def abandon(self, state: str) -> None:
         """End the parked call that waits for this ``requestState``, if it has one."""
 
-    def tick(self, now: float) -> None:  # noqa: B027 - most upstreams have nothing to do
+    def tick(self, now: float) -> None:
         """Do what is due; called about once a second (``now``: ``time.monotonic``)."""
 
     def _dropped(self, effect: Drop) -> None:

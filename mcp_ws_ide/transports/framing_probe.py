@@ -9,13 +9,15 @@ dropped here. Knows nothing of pipes.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Final
 
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.lenient_json import error_code
-from mcp_ws_ide.errors import INVALID_REQUEST, PARSE_ERROR, MalformedMessage
+from mcp_ws_ide.errors import INVALID_REQUEST, PARSE_ERROR, MalformedMessage, TransportClosed
 from mcp_ws_ide.transports.base import Receiver
+from mcp_ws_ide.transports.frames import framed
 
 PATIENCE: Final = 6.0
 """Seconds of silence after which a server is asked."""
@@ -29,56 +31,80 @@ PING: Final = b'{"jsonrpc":"2.0","id":%b,"method":"ping"}' % _ID
 
 
 class FramingProbe:
-    """The receiver of a server that has not written anything yet; passes everything on.
+    """The receiver of a server until it has written a message in lines; passes everything on.
 
     Args:
-        receiver: gets what the server writes, except for answers to the ping.
-        is_silent: returns whether the server has read everything, and written nothing for :data:`PATIENCE`.
-        ask: sends :data:`PING` in a frame.
+        receiver: gets what the server writes, except for what the ping has caused.
+        has_read: returns whether the server has read everything that it was sent.
+        send: sends one message, which comes back through :meth:`outgoing`.
     """
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         receiver: Receiver,
-        is_silent: Callable[[], bool],
-        ask: Callable[[], None],
+        has_read: Callable[[], bool],
+        send: Callable[[bytes], None],
     ) -> None:
-        self.unheard: list[bytes] = []
-        """What was sent before the server wrote a message."""
-        self.heard = False
-        """Whether the server has written a message."""
-        self.needs_frames = False
-        """Whether that was the answer to the ping."""
-        self.asked = False
-        """Whether the ping was sent."""
         self._loop = loop
         self._receiver = receiver
-        self._is_silent = is_silent
-        self._ask = ask
+        self._has_read = has_read
+        self._send = send
+        self._unheard: list[bytes] = []
+        """What was sent before the server wrote a message."""
+        self._heard = self._asked = self._needs_frames = self._in_frames = False
+        self._last_sign = 0.0
+        """When the server last wrote anything, or was sent something, on the loop's clock."""
         self._timer: asyncio.TimerHandle | None = None
 
-    def sent(self, message: bytes) -> None:
-        """Note a message that was sent."""
-        if self.heard:
-            return
-        self.unheard.append(message)
-        if self._timer is None and not self.asked:
-            self._timer = self._loop.call_later(PATIENCE, self._look)
+    # --- toward the server ------------------------------------------------------------------------
+
+    def outgoing(self, message: bytes) -> bytes:
+        """Return what to write for a message, without the line end."""
+        if message is PING or self._in_frames:
+            return framed(message)
+        if not self._heard:
+            self._unheard.append(message)
+            self.note_sign()
+            if self._timer is None and not self._asked:
+                self._timer = self._loop.call_later(PATIENCE, self._look)
+        return message
+
+    def note_sign(self) -> None:
+        """Note that the server has written something, or was sent something."""
+        self._last_sign = self._loop.time()
 
     def _look(self) -> None:
         self._timer = None
-        if self.heard or not all(messages.parse(m).method in BEGINNINGS for m in self.unheard):
+        if self._heard or not all(messages.parse(m).method in BEGINNINGS for m in self._unheard):
             return
-        if self._is_silent():
-            self.asked = True
-            self._receiver.noise_received(
-                "transport",
-                "the server reads and writes nothing; it was sent a ping in a frame with Content-Length",
-            )
-            self._ask()
-        else:
+        if self._loop.time() - self._last_sign < PATIENCE or not self._has_read():
             self._timer = self._loop.call_later(LOOK_AGAIN, self._look)
+            return
+        self._asked = True
+        text = "the server has read everything and writes nothing; it was sent a ping in a frame with Content-Length"
+        self._receiver.noise_received("transport", text)
+        self._write(PING)
+
+    def _write(self, message: bytes) -> None:
+        with contextlib.suppress(TransportClosed):
+            self._send(message)
+
+    def settled(self, in_frames: bool) -> bool:
+        """Note that the server has written; return whether nothing needs to be found out any more.
+
+        Args:
+            in_frames: whether it writes frames.
+        """
+        self.note_sign()
+        if self._heard and not self._asked:
+            self.close()
+            return True
+        if self._needs_frames and in_frames and not self._in_frames:
+            self._in_frames = True
+            for message in self._unheard:
+                self._write(message)
+        return False
 
     def close(self) -> None:
         """Stop looking."""
@@ -86,11 +112,13 @@ class FramingProbe:
             self._timer.cancel()
             self._timer = None
 
+    # --- from the server --------------------------------------------------------------------------
+
     def message_received(self, message: bytes) -> None:
         """Pass on a message, unless the ping has caused it."""
-        caused = _is_of_ping(message) if self.asked else b""
-        if not self.heard:
-            self.heard, self.needs_frames = True, caused == _ID
+        caused = _is_of_ping(message) if self._asked else b""
+        if not self._heard:
+            self._heard, self._needs_frames = True, caused == _ID
         if not caused:
             self._receiver.message_received(message)
 

@@ -89,11 +89,10 @@ class HttpTransport(RemoteTransport):
         super().__init__(remote, bounds)
         self._mirrored = MirroredHeaders()
         self._session = HandshakeSession(remote)
-        self._responses = ResponseReader(
-            *(self._deliver, self._noise, self._note_answer, self._exchange_of),
-            *(self._reading, self._max_message),
-        )
         self._exchanges: dict[IdKey, Exchange] = {}
+        self._responses = ResponseReader(
+            self._deliver, self._noise, self._note_answer, self._exchanges, self._reading, self._max_message
+        )
         self._ordered: deque[Exchange] = deque()
         self._ordering = False
         self._queued = 0
@@ -316,11 +315,6 @@ class HttpTransport(RemoteTransport):
         if messages.member(error.error, "code") == b"%d" % HEADER_MISMATCH:
             exchange.relisted = True
             raise _ToolsUnknown
-
-    def _exchange_of(self, raw_id: bytes) -> Exchange | None:
-        """Return the open exchange whose request has this id, also where its type was changed; None for none."""
-        raw_ids = {exchange.message.id: exchange for exchange in self._exchanges.values()}
-        return raw_ids.get(messages.alike(raw_id, raw_ids))
 
     def _note_answer(self, exchange: Exchange, answer: Message) -> None:
         """Learn from an answer: headers of tools, or the negotiated protocol version."""

@@ -6,13 +6,13 @@ Owns what counts as the answer of an exchange, and what is dropped as noise. Kno
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import httpx2
 
 from mcp_ws_ide.core import messages, reader
-from mcp_ws_ide.core.messages import Kind, Message
+from mcp_ws_ide.core.messages import IdKey, Kind, Message
 from mcp_ws_ide.core.reader import Unreadable
 from mcp_ws_ide.errors import INTERNAL_ERROR, MalformedMessage
 from mcp_ws_ide.transports.http_exchange import Exchange
@@ -30,7 +30,7 @@ class ResponseReader:
         deliver: takes the server's own requests and notifications.
         noise: takes reports of what was dropped.
         note_answer: looks at each answer before it is delivered.
-        find: returns the open exchange whose request has an id (JSON), None if there is none.
+        exchanges: the open exchanges whose messages are requests.
         reading: cleared while the receiver has paused reading.
         limit: longest message, in bytes.
     """
@@ -40,14 +40,14 @@ class ResponseReader:
         deliver: Callable[[bytes], None],
         noise: Callable[[str], None],
         note_answer: Callable[[Exchange, Message], None],
-        find: Callable[[bytes], Exchange | None],
+        exchanges: Mapping[IdKey, Exchange],
         reading: asyncio.Event,
         limit: int,
     ) -> None:
         self._deliver = deliver
         self._noise = noise
         self._note_answer = note_answer
-        self._find = find
+        self._exchanges = exchanges
         self._mended: set[str] = set()
         self._reading = reading
         self._limit = limit
@@ -144,3 +144,8 @@ class ResponseReader:
         if exchange.is_request and messages.alike(message.id, [exchange.message.id]):
             return exchange
         return self._find(message.id)
+
+    def _find(self, raw_id: bytes) -> Exchange | None:
+        """Return the open exchange whose request has this id, also where its type was changed; None for none."""
+        raw_ids = {exchange.message.id: exchange for exchange in self._exchanges.values()}
+        return raw_ids.get(messages.alike(raw_id, raw_ids))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import re
+from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
 
 from mcp_ws_ide.core import messages
+from mcp_ws_ide.core.lenient_json import items_of
 from mcp_ws_ide.core.messages import Message
 
 NAMED_BY: Final = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
@@ -38,10 +41,6 @@ def encode_value(text: str) -> str:
 class _Tool(msgspec.Struct):
     name: str
     schema: Any = msgspec.field(name="inputSchema", default=None)
-
-
-class _Tools(msgspec.Struct):
-    tools: list[_Tool] = msgspec.field(default_factory=list)
 
 
 class _Call(msgspec.Struct):
@@ -87,16 +86,19 @@ class MirroredHeaders:
 
     def learn(self, answer: Message) -> None:
         """Learn the annotations in an answer to ``tools/list``."""
-        try:
-            tools = msgspec.json.decode(answer.result, type=_Tools).tools
-        except (msgspec.DecodeError, RecursionError):
-            return
-        for tool in tools:
+        for tool in _tools_of(messages.member(answer.result, "tools")):
             paths = annotated(tool.schema)
             if not paths:
                 self._tools.pop(tool.name, None)
             elif tool.name in self._tools or len(self._tools) < MAX_TOOLS:
                 self._tools[tool.name] = paths
+
+
+def _tools_of(tools: bytes) -> Iterator[_Tool]:
+    """Yield the tools of a list that can be read; one that cannot spoils no other."""
+    for tool in items_of(tools):
+        with contextlib.suppress(msgspec.DecodeError, RecursionError):
+            yield msgspec.json.decode(tool, type=_Tool)
 
 
 def annotated(schema: Any) -> dict[Path, str]:

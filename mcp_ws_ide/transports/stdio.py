@@ -22,8 +22,7 @@ from mcp_ws_ide.config.spec import ServerSpec
 from mcp_ws_ide.errors import TransportClosed, TransportError
 from mcp_ws_ide.tasks import TaskGroupOwner
 from mcp_ws_ide.transports.base import Receiver, Supplies, Transport
-from mcp_ws_ide.transports.frames import framed
-from mcp_ws_ide.transports.framing_probe import PATIENCE, PING, FramingProbe
+from mcp_ws_ide.transports.framing_probe import FramingProbe
 from mcp_ws_ide.transports.lines import MessageLines
 from mcp_ws_ide.transports.processes import Process, ProcessSupervisor, cause
 from mcp_ws_ide.transports.stderr import StderrReader, read_pipe, watch
@@ -110,18 +109,11 @@ class StdioTransport(Transport):
         self._process: Process | None = None
         self._stdin = self._stdout = -1
         self._out: list[bytes] = []
-        self._flush_scheduled = False
+        self._flush_scheduled = self._writing = self._paused = False
         self._turns = Turns.running()
-        self._writing = False
-        self._paused = False
         self._stuck: asyncio.TimerHandle | None = None
         self._lines = MessageLines(max_message_bytes, "stdout", lambda: self._reading)
         self._framing: FramingProbe | None = None
-        """Until the server has written something."""
-        self._in_frames = False
-        """Whether messages are sent in frames."""
-        self._last_sign = 0.0
-        """When the server last wrote anything, or was sent something, on the loop's clock."""
         self._reading = False
         self._stderr: StderrReader | None = None
         self._fault = ""
@@ -162,7 +154,7 @@ class StdioTransport(Transport):
             for descriptor in (child_in, child_out, child_err):
                 os.close(descriptor)
         self._receiver = receiver
-        self._framing = FramingProbe(self._loop, receiver, self._is_silent, self._send_ping)
+        self._framing = FramingProbe(self._loop, receiver, self._has_read, self.send)
         self.resume_reading()
         self._stderr.watch()
         if self._process.code is not None:
@@ -188,38 +180,18 @@ class StdioTransport(Transport):
                 self._begin_close()  # nothing more can come from it, whether or not it lives
             return
         assert self._receiver is not None
-        if self._framing is not None:
-            self._read_first(data, self._framing)
-        else:
-            self._lines.feed(data, self._receiver)
-
-    def _read_first(self, data: bytes, framing: FramingProbe) -> None:
-        """Read what the server writes first; send in frames from now on if only a frame made it write."""
-        self._last_sign = self._loop.time()
-        heard = framing.heard
-        self._lines.feed(data, framing)
-        if framing.heard and not framing.asked:
-            framing.close()
+        framing = self._framing
+        self._lines.feed(data, framing or self._receiver)
+        if framing is not None and framing.settled(self._lines.in_frames):
             self._framing = None
-        elif framing.needs_frames and not heard and self._lines.in_frames:
-            self._in_frames = True
-            for message in framing.unheard:
-                with contextlib.suppress(TransportClosed):
-                    self.send(message)
 
-    def _is_silent(self) -> bool:
-        """Whether the server has read everything, and then written nothing to stderr for a while either."""
-        quiet = self._loop.time() - self._last_sign >= PATIENCE
-        return quiet and not self._queued and self._stdin >= 0 and _bytes_in(self._stdin) == 0
-
-    def _send_ping(self) -> None:
-        self._in_frames = True
-        with contextlib.suppress(TransportClosed):
-            self.send(PING)
-        self._in_frames = False
+    def _has_read(self) -> bool:
+        """Whether the server has read everything that it was sent."""
+        return not self._queued and self._stdin >= 0 and _bytes_in(self._stdin) == 0
 
     def _stderr_line(self, line: str) -> None:
-        self._last_sign = self._loop.time()
+        if self._framing is not None:
+            self._framing.note_sign()
         if self._receiver is not None:
             self._receiver.noise_received("stderr", line)
 
@@ -241,11 +213,8 @@ class StdioTransport(Transport):
         """Queue one line; see :meth:`Transport.send`."""
         if self._stdin < 0 or self._fault:
             raise TransportClosed(self._fault or "the process has exited")
-        if self._framing is not None and message is not PING:
-            self._last_sign = self._loop.time()
-            self._framing.sent(message)
-        if self._in_frames:
-            message = framed(message)
+        if self._framing is not None:
+            message = self._framing.outgoing(message)
         self._out.append(message)
         self._out.append(b"\n")
         self._queued += len(message) + 1

@@ -257,8 +257,7 @@ class LegacyServer:
         number = _number(bytes(messages.params_of(message).request_id))
         if number in self._subscriptions:
             return self._subscriptions.end(number, step)
-        call = self._by_client.get(number)
-        if call is not None:
+        if (call := self._by_client.get(number)) is not None:
             self._give_up(call, "cancelled by the client", step)
 
     def _give_up(self, call: _Call, reason: str, step: Step) -> None:
@@ -382,10 +381,8 @@ class LegacyServer:
         if then is not None:
             return then(message, step)
         number = messages.whole_number(key)  # some servers turn numbers into strings
-        call = self._calls.get(number)
-        if call is None:
-            own = isinstance(key, str) and key.startswith(_INTERNAL)
-            step.unnamed = self._ghosts.pop(number, None) is None and not own
+        if (call := self._calls.get(number)) is None:
+            step.unnamed = self._ghosts.pop(number, None) is None and not str(key).startswith(_INTERNAL)
             return  # cancelled, or never sent
         if not call.client_id:
             call.answer = message
@@ -435,8 +432,7 @@ class LegacyServer:
             reason = "several clients share this server, and the request does not say which one it is for"
             return _refuse(step, question, reason)
         if calls:
-            waiting = [c for c in calls if c.client_id] or calls
-            return self._put(question, waiting[-1], now, step)
+            return self._put(question, ([c for c in calls if c.client_id] or calls)[-1], now, step)
         if self._shared or len(self._orphans) >= len(QUESTIONS):
             return _refuse(step, question, "no call is open, so there is no client to ask")
         self._orphans.append(question)
@@ -453,7 +449,12 @@ class LegacyServer:
             if any(call.logs for call in self._calls.values()):
                 step.to_clients.append(message)
         elif method == CANCELLED:
-            self._withdrawn(bytes(messages.params_of(message).request_id))
+            raw_id = bytes(messages.params_of(message).request_id)
+            self._orphans = _without(self._orphans, raw_id)
+            for (
+                call
+            ) in self._calls.values():  # if the client has the question already, its answer is dropped later
+                call.unasked = _without(call.unasked, raw_id)
 
     def _progress(self, message: Message, step: Step) -> None:
         call = self._calls.get(_number(bytes(messages.params_of(message).progress_token)))
@@ -462,11 +463,10 @@ class LegacyServer:
             params = messages.with_member(message.params, "progressToken", token)
             step.to_clients.append(messages.rebuild(message, b"", params=params))
 
-    def _withdrawn(self, raw_id: bytes) -> None:
-        """Withdraw a question that the server cancelled; if the client has it already, its answer is dropped later."""
-        self._orphans = [q for q in self._orphans if q.raw_id != raw_id]
-        for call in self._calls.values():
-            call.unasked = [q for q in call.unasked if q.raw_id != raw_id]
+
+def _without(questions: list[_Question], raw_id: bytes) -> list[_Question]:
+    """Return the questions without the one that the server has cancelled."""
+    return [question for question in questions if question.raw_id != raw_id]
 
 
 def _initialize_params(first_params: bytes, client_version: str, shared: bool) -> dict[str, Any]:

@@ -1,0 +1,134 @@
+"""What a stream of bytes is split into: lines, messages on several lines, frames, and what never ends."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+
+from mcp_ws_ide.transports import lines as lines_module
+from mcp_ws_ide.transports.frames import FrameSplitter, framed
+from mcp_ws_ide.transports.lines import MessageLines
+from tests.conftest import until
+from tests.transports.peers import Recorder
+
+ANSWER = {"jsonrpc": "2.0", "id": 1, "result": {"text": 'a "quoted" {brace', "list": [1, {"x": []}]}}
+LINE = json.dumps(ANSWER).encode()
+
+
+def fed(data: bytes, rng: random.Random | None = None, limit: int = 10_000) -> Recorder:
+    """Feed a stream, in pieces of any size."""
+    receiver, stream = Recorder(), MessageLines(limit, "stdout")
+    at = 0
+    while at < len(data):
+        size = rng.randrange(1, 40) if rng is not None else len(data)
+        stream.feed(data[at : at + size], receiver)
+        at += size
+    stream.finish(receiver)
+    return receiver
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(
+    "data",
+    [
+        LINE + b"\n" + LINE + b"\n",
+        LINE + b"\r\n\r\n" + LINE,
+        json.dumps(ANSWER, indent=2).encode() + b"\n" + LINE + b"\n",
+        json.dumps(ANSWER, indent=0).encode() + b"\n" + json.dumps(ANSWER, indent=4).encode() + b"\n",
+        b"\xff\xfe" + (LINE + b"\n" + LINE + b"\n").decode().encode("utf-16-le"),
+        (LINE + b"\n" + LINE + b"\n").decode().encode("utf-16"),
+        b"Content-Length: %d\r\n\r\n%b" % (len(LINE), LINE) * 2,
+        b"content-type: application/json\r\nContent-Length:%d\r\n\r\n%b" % (len(LINE), LINE) + LINE + b"\n",
+        framed(LINE) + b"\n" + framed(LINE) + b"\n",
+        b"started\n" + LINE + b"\n[INFO] {x} ready\n" + LINE,
+    ],
+)
+async def test_messages_are_found_in_pieces_of_any_size(data, seed):
+    if data.startswith(b"content-type"):
+        data = data.replace(b"content-type: application/json\r\n", b"")
+    receiver = fed(data, random.Random(seed) if seed else None)
+    assert [json.loads(message) for message in receiver.messages] == [ANSWER, ANSWER]
+
+
+async def test_a_line_break_in_a_string_is_part_of_the_message():
+    receiver = fed(b'{"jsonrpc":"2.0","id":1,"result":{"t":"a\nb"}}\n' + LINE + b"\n")
+    assert receiver.messages == [b'{"jsonrpc":"2.0","id":1,"result":{"t":"a\nb"}}', LINE]
+
+
+async def test_a_message_that_never_ends_does_not_take_the_next_one_along():
+    receiver = fed(b'{"jsonrpc":"2.0","id":1,"result":{"t\n' + LINE + b"\n")
+    assert receiver.messages == [b'{"jsonrpc":"2.0","id":1,"result":{"t', LINE]
+
+
+async def test_text_in_brackets_and_braces_is_noise_at_once():
+    receiver = fed(b"[INFO] started\n{started}\n[1/3]\n")
+    assert [text for _, text in receiver.noise] == ["[INFO] started", "[1/3]"]
+    assert receiver.messages == [b"{started}"]
+
+
+async def test_a_message_without_a_line_end_is_taken_after_a_while(monkeypatch):
+    monkeypatch.setattr(lines_module, "LOOK_INTERVAL", 0.05)
+    receiver, stream = Recorder(), MessageLines(10_000, "stdout")
+    stream.feed(LINE, receiver)
+    await until(lambda: receiver.messages)
+    stream.feed(b"\n" + LINE, receiver)
+    await until(lambda: len(receiver.messages) == 2)
+    assert receiver.messages == [LINE, LINE]
+    assert [text for _, text in receiver.noise if "line end" in text]
+
+
+async def test_half_a_message_is_given_up_and_its_rest_is_dropped(monkeypatch):
+    monkeypatch.setattr(lines_module, "LOOK_INTERVAL", 0.05)
+    receiver, stream = Recorder(), MessageLines(10_000, "stdout")
+    stream.feed(LINE[:30], receiver)
+    await until(lambda: receiver.messages)
+    assert receiver.messages == [LINE[:30]]
+    assert "flush" in receiver.noise[0][1]
+    stream.feed(LINE[30:] + b"\n" + LINE + b"\n", receiver)
+    assert receiver.messages[1:] == [LINE]
+
+
+async def test_a_stream_that_is_not_read_is_not_given_up(monkeypatch):
+    monkeypatch.setattr(lines_module, "LOOK_INTERVAL", 0.02)
+    looked: list[int] = []
+    reading = False
+
+    def is_read() -> bool:
+        looked.append(1)
+        return reading
+
+    receiver, stream = Recorder(), MessageLines(10_000, "stdout", is_read)
+    stream.feed(LINE[:30], receiver)
+    await until(lambda: len(looked) > 6)
+    assert not receiver.messages
+    stream.close()
+
+
+async def test_a_line_over_the_limit_ends_its_request_also_without_an_id():
+    long = json.dumps({"jsonrpc": "2.0", "x": 1, "result": "y" * 20_000}).encode()
+    (message,) = fed(long + b"\n").messages
+    assert json.loads(message)["id"] is None
+    note = json.dumps({"jsonrpc": "2.0", "method": "m", "params": {"x": "y" * 20_000}}).encode()
+    assert not fed(note + b"\n").messages
+
+
+def test_a_frame_over_the_limit_is_dropped_and_the_next_is_read():
+    splitter = FrameSplitter(100)
+    body = b'{"jsonrpc":"2.0","id":7,"result":"%b"}' % (b"x" * 5000)
+    pieces = []
+    for at in range(0, 6000, 70):
+        pieces += splitter.feed(
+            (b"Content-Length: %d\r\n\r\n%b" % (len(body), body) + framed(b"{}") + b"\n")[at : at + 70]
+        )
+    assert pieces == [b"{}\n"]
+    assert splitter.skipped == len(body)
+    assert splitter.ends[0].startswith(body[:30])
+    assert splitter.ends[1].endswith(body[-30:])
+
+
+def test_a_line_that_is_no_header_and_grows_without_end_is_passed_on():
+    splitter = FrameSplitter(100)
+    assert splitter.feed(b"x" * 9000) == [b"x" * 9000]
+    assert not splitter.has_partial
