@@ -39,7 +39,7 @@ sys.path.insert(0, QUICK)
 os.environ["PYTHONPATH"] = os.pathsep.join([QUICK, *filter(None, [os.environ.get("PYTHONPATH")])])
 JUPYTERS: Final = Prefork("jupyter_server.serverapp", "mcp_ws_ide.app", "mcp.client.auth")
 """Starts the Jupyter servers of tests; the gateway imports the last module when a server first wants OAuth."""
-SERVERS: Final = Prefork("mcp_ws_ide.demo.server")
+SERVERS: Final = Prefork("mcp_ws_ide.demo.server", "mcp_server_git.server", "mcp_server_time.server")
 """Starts servers on the SDK 2.x."""
 COMMANDS: Final = Prefork("mcp_ws_ide.client.shim", "mcp_ws_ide.inspector.commands")
 """Starts our command-line programs, for tests that send them no signal and give them no terminal."""

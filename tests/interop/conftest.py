@@ -15,7 +15,7 @@ import pytest
 
 pytest.register_assert_rewrite("tests.interop.proxies")
 
-from tests.conftest import DEMO, Jupyter  # noqa: E402
+from tests.conftest import DEMO, Jupyter, on_sdk  # noqa: E402
 from tests.prefork import Prefork  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
@@ -92,7 +92,11 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jupyter]:
     """Jupyter with real servers behind it."""
-    configured = {"demo": DEMO, "git": {"command": "mcp-server-git"}, "time": {"command": "mcp-server-time"}}
+    configured = {
+        "demo": DEMO,
+        "git": on_sdk("-m", "mcp_server_git"),
+        "time": on_sdk("-m", "mcp_server_time"),
+    }
     program = node()
     if program is not None and PACKAGES.exists():
         scope = PACKAGES / "@modelcontextprotocol"
