@@ -18,7 +18,7 @@ import pytest_asyncio
 
 from tests.chaos import ChaosLink
 from tests.chromium import CHROMIUM, LAUNCH
-from tests.conftest import BOUND, DEMO, FAST_SERVER, Jupyter
+from tests.conftest import BOUND, DEMO, FAST_SERVER, Jupyter, until
 from tests.interop.conftest import need, node
 
 ROOT = Path(__file__).parents[2]
@@ -132,7 +132,8 @@ class Node:
 
         self._tell = lambda line: loop.call_soon_threadsafe(told, line)
         await self.write(json.dumps({"n": "fresh", "do": "fresh"}))
-        await asyncio.wait_for(begun.wait(), BOUND)
+        await until(lambda: begun.is_set() or self.process.poll() is not None)
+        assert begun.is_set(), f"Node ended with {self.process.returncode}"
         return driver
 
     def end(self) -> None:
