@@ -30,7 +30,7 @@ KEPT := HOME PATH LANG TMPDIR CI PIP_% NPM_CONFIG_% npm_config_% SSL_CERT_FILE S
 CLEAN := env -i $(foreach name,$(filter $(KEPT),$(.VARIABLES)),$(name)="$$$(name)")
 PYTEST := $(CLEAN) PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
 
-.PHONY: help run lab frontend page environments test test-quick check format coverage interop bounds interop-ides binder soak bench bench-http bench-memory bench-tap docs docs-serve screenshots clean
+.PHONY: help run fuzz lab frontend page environments test test-quick check format coverage interop bounds interop-ides binder soak bench bench-http bench-memory bench-tap docs docs-serve screenshots clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -127,6 +127,9 @@ test: $(ENVIRONMENTS) ## install what the tests need, then run them all, or thos
 
 test-quick: $(STAMP) ## the tests that need neither Node nor Chromium, without the heavy ones
 	$(PYTEST) -m "not node and not chromium and not heavy and not soak"
+
+fuzz: $(STAMP) ## random input for everything that reads what others wrote: make fuzz SECONDS=600 T=frames
+	$(BIN)/python -m tests.fuzz $(T) --seconds $(or $(SECONDS),60)
 
 format: $(STAMP) ## put the code into the one format, and mend what lint can mend
 	$(BIN)/ruff check --fix .

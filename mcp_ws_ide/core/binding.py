@@ -235,7 +235,7 @@ def parse_control(data: bytes) -> Control | None:
         return None
     try:
         control = _decode_control(data)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         if not _is_control(data):
             return None
         raise ControlError(f"malformed control frame: {error}") from None
@@ -253,7 +253,7 @@ def parse_control(data: bytes) -> Control | None:
 def _is_control(data: bytes) -> bool:
     try:
         probe = _decode_probe(data)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
     return len(memoryview(probe.control)) > 0 and not len(memoryview(probe.jsonrpc))
 
@@ -324,7 +324,7 @@ def parse_poll(body: bytes) -> tuple[PollHead, list[bytes], PollClose | None]:
     try:
         head = _decode_head(lines[0] if lines else b"")
         end = _decode_end(lines[-1]) if len(lines) > 1 and _CLOSE.match(lines[-1]) else None
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         expected = '{"mcp.ws":"poll","link":…,"sent":…}'
         raise ControlError(f"malformed poll body: {error}; the first line must be {expected}") from None
     return head, lines[1 : len(lines) - (end is not None)], end

@@ -26,6 +26,10 @@ from mcp_ws_ide.links.poll import PollLink
 NDJSON: Final = "application/x-ndjson"
 SLACK_BYTES: Final = 2 << 20
 """Bytes that a body may have beyond one message of maximum length."""
+MAX_LINES: Final = 65_536
+"""Lines of a body; a window of unacknowledged frames has far fewer."""
+FRAMES_AT_ONCE: Final = 64
+"""Frames that are passed on in one turn of the event loop."""
 PROBE_HOLD: Final = 10.0
 """Seconds for which the response to a probe stays open: longer than a client waits for its first event."""
 
@@ -63,6 +67,10 @@ class PollHandler(EndpointHandler):
                 "max_message_bytes",
                 f"the body has {len(body)} bytes, at most {limit} allowed; send fewer frames",
             )
+        if body.count(b"\n") > MAX_LINES:
+            raise self.refuse(
+                413, "message", f"the body has more than {MAX_LINES} lines; send fewer frames at a time"
+            )
         if not messages.is_text(body):
             raise self.refuse(400, "message", "the body must be valid UTF-8")
         return body
@@ -96,13 +104,20 @@ class PollHandler(EndpointHandler):
         link = self._known(name, head)
         link.touch()
         self._check_sizes(name, link, frames)
-        if not link.receive(head.sent, frames, time.perf_counter()):
-            raise self.refuse(
-                409, "session", f"frames before number {head.sent} are missing; resume on a new link"
-            )
+        await self._receive(link, head.sent, frames)
         if end is not None:
             return self._finish(link, end)
         await self._answer(link, with_frames=not frames)
+
+    async def _receive(self, link: PollLink, position: int, frames: list[bytes]) -> None:
+        """Pass on the frames, some at a time: others have their turn between them."""
+        for begin in range(0, max(1, len(frames)), FRAMES_AT_ONCE):
+            if begin:
+                await asyncio.sleep(0)
+            part = frames[begin : begin + FRAMES_AT_ONCE]
+            if not link.receive(position + begin, part, time.perf_counter()):
+                message = f"frames before number {position} are missing; resume on a new link"
+                raise self.refuse(409, "session", message)
 
     def _known(self, name: str, head: PollHead) -> PollLink:
         """Return the link that a head names; 410 if there is none, also for another user's or another server's."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from typing import Any
 
 import httpx
@@ -101,6 +102,27 @@ async def test_an_empty_body_is_held_until_a_message_arrives(jupyter, poller):
     head, *frames = await waiting
     assert head["sent"] == 1
     assert [frame["id"] for frame in frames if "id" in frame] == [1]
+
+
+async def test_a_long_body_leaves_the_others_their_turn(jupyter, poller, client):
+    """Neither blank lines, nor lines of next to nothing, nor many messages stop the event loop."""
+    await poller.hello()
+    head = json.dumps(poller.head()).encode() + b"\n"
+    message = b'{"jsonrpc":"2.0","method":"notifications/x"}\n'
+    for body, status in ((b"\n" * (11 << 20), 413), (b"{}\n" * 3_000_000, 413), (message * 60_000, 200)):
+        client.cookies.clear()
+        answer = asyncio.ensure_future(
+            client.post(poller.url, content=head + body, headers=poller.headers, timeout=60)
+        )
+        slowest = 0.0
+        while not answer.done():
+            started = time.perf_counter()
+            await asyncio.to_thread(jupyter.rest, "GET", "health")
+            slowest = max(slowest, time.perf_counter() - started)
+        assert (await answer).status_code == status
+        assert slowest < 1, status
+        if status == 200:
+            poller.sent += 60_000
 
 
 async def test_a_newer_empty_body_releases_the_older_one(poller):

@@ -49,7 +49,7 @@ class FaultsHandler(ApiHandler):
         """Break the link now, or arm a fault."""
         session, body = self._session(session_id), self.body()
         fault = body.pop("fault", None)
-        if fault not in FAULTS:
+        if not isinstance(fault, str) or fault not in FAULTS:
             raise web.HTTPError(400, f'"fault" must be one of {", ".join(FAULTS)}')
         for name in body:
             if name not in FAULTS[fault]:

@@ -122,7 +122,7 @@ class EntryHandler(ApiHandler):
         """Get the entry for an IDE's configuration, with a new gateway token unless ``token`` is false."""
         server, body = self.server_named(name), self.body("ide", "token", "expires_in")
         ide = body.get("ide")
-        if ide not in IDES:
+        if not isinstance(ide, str) or ide not in IDES:
             raise web.HTTPError(400, f'"ide" must be one of {", ".join(sorted(IDES))}')
         self._check_for_port()
         token = None

@@ -57,6 +57,10 @@ class Status(IntEnum):
     """The inspector was not watching when the response may have passed."""
 
 
+LATEST: Final = 253_402_300_799.0
+"""The latest time of a record: the end of the year 9999, in seconds since the epoch."""
+MOST: Final = 1 << 53
+"""The greatest number, count or size of a record: JSON's greatest exact integer."""
 TARGETS: Final = ("name", "uri", "taskId")
 """Members of ``params`` that name the target of a request."""
 KINDS: Final = {kind.name.lower(): kind for kind in Kind}
@@ -74,12 +78,18 @@ _read = msgspec.json.Decoder().decode
 
 
 def decode(line: str) -> TapRecord:
-    """Decode one record.
+    """Decode one record; times and counts that are none, as in a damaged or forged file, become 0.
 
     Raises:
         msgspec.DecodeError: the line is not a record.
     """
-    return _decode(line)
+    record = _decode(line)
+    if not (0 <= record.time <= LATEST and abs(record.mono) <= LATEST):  # true for NaN as well
+        record.time = record.time if 0 <= record.time <= LATEST else 0.0
+        record.mono = record.mono if abs(record.mono) <= LATEST else 0.0
+    if not (abs(record.seq) <= MOST and abs(record.size) <= MOST and abs(record.drops) <= MOST):
+        record.seq = record.size = record.drops = 0
+    return record
 
 
 def lane_of(record: TapRecord) -> Lane:
@@ -126,7 +136,7 @@ def id_key(raw: msgspec.Raw) -> messages.IdKey | None:
     """Return an id as pairing compares it: ``7`` and ``7.0`` are equal, ``"7"`` differs; None if there is none."""
     text = id_text(raw)
     try:
-        return messages.decode_id(text) if text else None
+        return value_key(messages.decode_id(text)) if text else None
     except MalformedMessage:
         return None
 

@@ -1,0 +1,281 @@
+"""What is fuzzed: each target takes a mutator and runs one input; it raises if the input breaks what it promises."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import ClassVar
+
+from websockets.frames import Frame, Opcode
+
+from mcp_ws_ide.core import binding, messages
+from mcp_ws_ide.core.binding import ControlError
+from mcp_ws_ide.core.resume import ClientEnd, GatewayEnd, Overflow, ProtocolViolation, ResumeRefused
+from mcp_ws_ide.core.session import SessionCore
+from mcp_ws_ide.core.tools import ToolRules, problem, visible
+from mcp_ws_ide.errors import MalformedMessage
+from mcp_ws_ide.inspector import export, report
+from mcp_ws_ide.inspector.model.journal import Journal
+from mcp_ws_ide.inspector.playback import Playback
+from mcp_ws_ide.inspector.recording import Header, Recording, RecordingError
+from mcp_ws_ide.links.framing import FrameLayer
+from tests.conftest import FAST_SERVER, MODERN, Jupyter
+from tests.fuzz.mutation import Mutator
+from tests.inspector.records import Transcript, call
+
+Target = Callable[[Mutator], None]
+RULES = (ToolRules(deny=("secret",)),)
+MESSAGES = [
+    {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "tools/call",
+        "params": {"name": "open", "arguments": {"a": [1]}, "_meta": MODERN},
+    },
+    {
+        "jsonrpc": "2.0",
+        "id": "é",
+        "method": "initialize",
+        "params": {"protocolVersion": "2025-11-25", "capabilities": {}},
+    },
+    {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1, "reason": "x"}},
+    {
+        "jsonrpc": "2.0",
+        "id": 2,
+        "result": {"tools": [{"name": "secret"}, {"name": "open"}], "nextCursor": "c"},
+    },
+    {"jsonrpc": "2.0", "id": None, "error": {"code": -32700, "message": "x", "data": {}}},
+]
+CONTROLS = [
+    {"mcp.ws": "open"},
+    {"mcp.ws": "resume", "token": "a.b", "recv": 3},
+    {"mcp.ws": "opened", "session": "s", "token": "a.b", "grace": 9.0, "window": {"frames": 9, "bytes": 99}},
+    {"mcp.ws": "resumed", "token": "a.b", "recv": 0},
+    {"mcp.ws": "ack", "recv": 1},
+    {"mcp.ws": "gap", "dropped": 1},
+    {"mcp.ws": "gone", "reason": "x"},
+    {"mcp.ws": "ping"},
+    {"mcp.ws": "poll", "link": "L", "sent": 1, "recv": 1},
+    {"mcp.ws": "close", "code": 1000, "reason": "x"},
+]
+
+
+def frames(mutator: Mutator) -> None:
+    """Bytes of a WebSocket, in any pieces: messages or a close, and no exception."""
+    layer = FrameLayer(2000, fragile=mutator.random.random() < 0.2)
+    data = b""
+    for _ in range(mutator.random.randrange(1, 4)):
+        payload = mutator.encoded(mutator.random.choice(MESSAGES))
+        opcode = mutator.random.choice([Opcode.TEXT, Opcode.BINARY, Opcode.PING, Opcode.CLOSE, Opcode.CONT])
+        frame = Frame(
+            opcode, payload[:100] if opcode >= Opcode.CLOSE else payload, mutator.random.random() < 0.8
+        )
+        data += _serialized(frame)
+    if mutator.random.random() < 0.7:
+        data = mutator.bytes(data)
+    for piece in mutator.pieces(data):
+        for message in layer.receive(piece):
+            message.decode()
+            assert len(message) <= 2000
+    layer.receive_eof()
+    layer.data_to_send()
+
+
+def _serialized(frame: Frame) -> bytes:
+    size, mask = len(frame.data), b"\1\2\3\4"
+    length = (
+        bytes([0x80 | size])
+        if size < 126
+        else b"\xfe" + size.to_bytes(2)
+        if size < 65536
+        else b"\xff" + size.to_bytes(8)
+    )
+    masked = bytes(byte ^ mask[number % 4] for number, byte in enumerate(bytes(frame.data)))
+    return bytes([(0x80 if frame.fin else 0) | frame.opcode]) + length + mask + masked
+
+
+def parsing(mutator: Mutator) -> None:
+    """A message: parsed or refused; what passes restricted sessions reads the same to every parser of JSON."""
+    data = mutator.encoded(mutator.random.choice(MESSAGES))
+    if not messages.is_text(data):  # links refuse it before it gets here
+        return
+    try:
+        message = messages.parse(data)
+    except MalformedMessage:
+        return
+    messages.params_of(message)
+    messages.result_meta(message)
+    effect = SessionCore(10).from_client(message, 0.0)
+    assert effect is not None
+    if message.result:
+        shown = json.loads(visible(RULES, message).data)["result"]
+        tools = shown.get("tools") if isinstance(shown, dict) else None
+        tools = tools if isinstance(tools, list) else []
+        assert not any(isinstance(tool, dict) and tool.get("name") == "secret" for tool in tools)
+    if problem(RULES, message) is None:
+        plain = messages.with_id(message, message.id)
+        first = json.loads(plain.data, object_pairs_hook=lambda pairs: dict(reversed(pairs)))
+        assert (first.get("method") or "") == message.method_name
+        if message.method_name == "tools/call":
+            folded = {name.casefold(): value for name, value in first["params"].items()}
+            assert RULES[0].permit(folded.get("name", ""))
+
+
+def resuming(mutator: Mutator) -> None:
+    """Control frames and poll bodies, at both ends: an effect, a refusal or a violation, and nothing else."""
+    data = mutator.encoded(mutator.random.choice(CONTROLS + MESSAGES))
+    try:
+        control = binding.parse_control(data)
+    except ControlError:
+        control = None
+    ours = ClientEnd()
+    ours.hello()
+    for piece in (mutator.encoded(CONTROLS[2]), mutator.encoded(mutator.random.choice(CONTROLS)), data):
+        try:
+            ours.receive(piece)
+        except (ProtocolViolation, ControlError):
+            break
+    if control is not None:
+        theirs = GatewayEnd(object(), b"digest", binding.Window(10, 1000), 60.0)
+        try:
+            theirs.push(data, True)
+            theirs.control(control)
+        except (ProtocolViolation, ControlError, Overflow, ResumeRefused):
+            pass
+    with suppress(ControlError):
+        binding.parse_poll(b"\n".join([mutator.encoded(CONTROLS[8]), data, mutator.encoded(CONTROLS[9])]))
+
+
+def recordings(mutator: Mutator) -> None:
+    """A recording: every tool reads it, or says what is wrong with it."""
+    transcript = Transcript()
+    lines = [transcript.message("c>", call(number, "x")) for number in range(4)]
+    lines += [transcript.message("c<", {"jsonrpc": "2.0", "id": number, "result": {}}) for number in range(3)]
+    changed = [
+        mutator.encoded(json.loads(line)).replace(b"\n", b" ")
+        if mutator.random.random() < 0.5
+        else line.encode()
+        for line in lines
+    ]
+    head = Header(1.0, "http://x/").line().encode()
+    if mutator.random.random() < 0.5:
+        head = mutator.encoded(json.loads(head)).replace(b"\n", b" ")
+    data = b"\n".join([head, *changed]) + b"\n"
+    with tempfile.NamedTemporaryFile(suffix=".jsonl") as file:
+        file.write(mutator.bytes(data) if mutator.random.random() < 0.3 else data)
+        file.flush()
+        _read_with_all_tools(file.name)
+
+
+def _read_with_all_tools(path: str) -> None:
+    journal = Journal(max_records=1000, max_spill=1 << 20)
+    try:
+        recording = Recording(path)
+        for batch in recording.batches():
+            journal.feed(batch)
+        recording.close()
+        playback = Playback(path)
+        while playback.take() is not None:
+            pass
+        playback.close()
+        verdict = report.judge(journal, report.DEFAULT)
+        for present in report.FORMATS.values():
+            present(verdict)
+        report.stats_json(journal, "count")
+        report.stats_table(journal, "p95")
+        for name in export.FORMATS:
+            for _ in export.export(journal, recording.header, name, None):
+                pass
+    except RecordingError:
+        pass
+    finally:
+        journal.close()
+
+
+class Rest:
+    """A Jupyter whose REST interface gets odd bodies: it answers, and never with an internal error."""
+
+    BODIES: ClassVar = {
+        "tokens": {
+            "servers": ["fast"],
+            "expires_in": 60,
+            "note": "x",
+            "tools": {"allow": ["a"], "deny": ["b"]},
+        },
+        "tickets": {"server": "fast"},
+        "servers/fast/entry": {"ide": "vscode", "token": False, "expires_in": 60},
+        "servers/new/preview": {
+            "entry": {
+                "command": "x",
+                "args": ["a"],
+                "env": {"A": "b"},
+                "mcp_ws": {"tools": {"allow": ["a"]}, "sharing": "auto", "limits": {}, "prewarm": 1},
+            }
+        },
+        "servers/far/preview": {
+            "entry": {"url": "https://x/", "headers": {"A": "b"}, "mcp_ws": {"oauth": {"client_id": "x"}}}
+        },
+        "servers/new/consent": {"digest": "x"},
+        "servers/new/try": {"entry": {"command": "/no/such"}, "consent": "x"},
+        "sessions/abc/faults": {"fault": "delay", "ms": 1, "seconds": 1},
+    }
+
+    def __init__(self, jupyter: Jupyter) -> None:
+        self.jupyter = jupyter
+
+    def __call__(self, mutator: Mutator) -> None:
+        path, body = mutator.random.choice(list(self.BODIES.items()))
+        data = mutator.encoded(body)
+        headers = {"Authorization": f"token {self.jupyter.token}", "If-Match": '"x"'}
+        status, answer = send(self.jupyter, path, data, headers)
+        assert status < 500 or status == 507, (path, data[:500], status, answer[:500])
+
+
+def send(jupyter: Jupyter, path: str, data: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
+    """POST bytes as they are."""
+    import urllib.error
+    import urllib.request
+
+    request = urllib.request.Request(f"{jupyter.url}mcp-ws/api/{path}", data, headers, method="POST")
+    try:
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return response.status, response.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+
+
+@contextmanager
+def rest() -> Iterator[Target]:
+    """A started Jupyter as a target."""
+    with tempfile.TemporaryDirectory() as home:
+        jupyter = Jupyter(Path(home), {"fast": FAST_SERVER}, "--MCPWebSocketApp.allow_faults=True")
+        try:
+            yield Rest(jupyter)
+        finally:
+            jupyter.stop()
+
+
+PURE: dict[str, Target] = {
+    "frames": frames,
+    "messages": parsing,
+    "resume": resuming,
+    "recordings": recordings,
+}
+"""Targets that need no server; ``rest`` is the fifth."""
+
+
+def run(target: Target, seconds: float, seed: int, most: int = 1 << 40) -> int:
+    """Run a target with new inputs until the time is up; return how many there were. A failure names its seed."""
+    end, number = time.monotonic() + seconds, 0
+    while time.monotonic() < end and number < most:
+        try:
+            target(Mutator(seed + number))
+        except BaseException as error:
+            error.add_note(f"reproduce it with: --seed {seed + number} --count 1")
+            raise
+        number += 1
+    return number
