@@ -112,13 +112,13 @@ def parsing(mutator: Mutator) -> None:
     effect = SessionCore(10).from_client(message, 0.0)
     assert effect is not None
     if message.result:
-        shown = json.loads(visible(RULES, message).data)["result"]
+        shown = json.loads(visible(RULES, message).data, parse_int=float)["result"]
         tools = shown.get("tools") if isinstance(shown, dict) else None
         tools = tools if isinstance(tools, list) else []
         assert not any(isinstance(tool, dict) and tool.get("name") == "secret" for tool in tools)
     if problem(RULES, message) is None:
         plain = messages.with_id(message, message.id)
-        first = json.loads(plain.data, object_pairs_hook=lambda pairs: dict(reversed(pairs)))
+        first = json.loads(plain.data, object_pairs_hook=lambda pairs: dict(reversed(pairs)), parse_int=float)
         assert (first.get("method") or "") == message.method_name
         if message.method_name == "tools/call":
             folded = {name.casefold(): value for name, value in first["params"].items()}
