@@ -7,7 +7,6 @@ import json
 import socket
 import stat
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +16,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import httpx
 import pytest
 
-from tests.conftest import BOUND, MODERN, QUICK, Jupyter, Peer, free_port, wait_until
+from tests.conftest import BOUND, MODERN, QUICK, SERVERS, Jupyter, Peer, free_port, wait_until
 
 ROOT = Path(__file__).parents[2]
 USERS = {"alice-token": "alice", "bob-token": "bob", "test-token-0123456789": "root"}
@@ -32,7 +31,8 @@ class Protected:
         ports = [free_port(), free_port()]
         self.url, self.issuer = f"http://127.0.0.1:{ports[0]}/{PATHS[kind]}", f"http://127.0.0.1:{ports[1]}"
         self.kind = kind
-        program = [sys.executable, str(ROOT / "tests/servers/oauth.py"), *map(str, ports), kind]
+        program = SERVERS.command(str(ROOT / "tests/servers/oauth.py"), *map(str, ports), kind)
+        SERVERS.begin()
         self.process = subprocess.Popen(program, cwd="/")
         for port in ports:
             wait_until(lambda port=port: self.listens(port), what="that the servers listen")

@@ -16,7 +16,9 @@ import pytest
 from mcp_ws_ide.config.spec import ServerSpec
 from mcp_ws_ide.transports import Supplies, Transport, make_transport
 from mcp_ws_ide.transports.processes import ProcessSupervisor
-from tests.conftest import MODERN, free_port, until, wait_until
+from tests.conftest import MODERN, SERVERS, free_port, until, wait_until
+from tests.interop.conftest import ON_SDK_1
+from tests.prefork import Prefork
 from tests.transports.peers import Recorder
 
 ROOT = Path(__file__).parents[2]
@@ -28,14 +30,15 @@ INITIALIZE = {
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[[str, str], str]]:
+def serve() -> Iterator[Callable[[Prefork, str], str]]:
     """Start ``over_http.py``; returns the URL."""
     running: list[subprocess.Popen[bytes]] = []
 
-    def start(python: str, kind: str) -> str:
+    def start(prefork: Prefork, kind: str) -> str:
         port = free_port()
         program = ROOT / "tests" / "servers" / "over_http.py"
-        running.append(subprocess.Popen([python, str(program), kind, str(port)], cwd="/"))
+        prefork.begin()
+        running.append(subprocess.Popen(prefork.command(str(program), kind, str(port)), cwd="/"))
 
         def listens() -> bool:
             assert running[-1].poll() is None
@@ -88,7 +91,7 @@ async def handshake(conversation: Conversation) -> None:
 @pytest.mark.heavy
 @pytest.mark.parametrize("kind", ["http", "sse"])
 async def test_sdk_2_serves_the_handshake_era(serve, kind):
-    conversation = await begin(kind, serve(sys.executable, kind))
+    conversation = await begin(kind, serve(SERVERS, kind))
     await handshake(conversation)
     await conversation.transport.close()
     assert conversation.receiver.reasons == ["the gateway closed it"]
@@ -97,7 +100,7 @@ async def test_sdk_2_serves_the_handshake_era(serve, kind):
 @pytest.mark.heavy
 @pytest.mark.parametrize("kind", ["http", "sse"])
 async def test_sdk_1_serves_the_handshake_era_and_reports_that_it_supports_no_other(serve, mcp1_python, kind):
-    url = serve(mcp1_python, kind)
+    url = serve(ON_SDK_1, kind)
     conversation = await begin(kind, url)
     await handshake(conversation)
     await conversation.transport.close()
@@ -109,7 +112,7 @@ async def test_sdk_1_serves_the_handshake_era_and_reports_that_it_supports_no_ot
 
 @pytest.mark.heavy
 async def test_sdk_2_serves_the_modern_era(serve):
-    conversation = await begin("http", serve(sys.executable, "http"))
+    conversation = await begin("http", serve(SERVERS, "http"))
     answer = await conversation.ask(0, "server/discover", {"_meta": MODERN})
     assert "2026-07-28" in answer["result"]["supportedVersions"]
     call = {"name": "slow", "arguments": {"steps": 3}, "_meta": {**MODERN, "progressToken": 7}}
