@@ -20,6 +20,7 @@ from referencing import Registry
 from referencing.exceptions import Unresolvable
 
 from mcp_ws_ide.inspector.model.records import part
+from mcp_ws_ide.inspector.model.references import dangling
 
 BUDGET: Final = 0.02
 """Seconds for one check."""
@@ -30,6 +31,8 @@ MAX_TOOLS: Final = 5000
 """Tools whose schemas are kept, over all servers; the oldest are dropped first."""
 MAX_FAULTS: Final = 5
 """Errors reported per message."""
+MAX_NAME: Final = 100
+"""Characters of a tool's name that a text repeats."""
 UNBOUNDED: Final = ("patternProperties", "unevaluatedProperties", "unevaluatedItems")
 """Keywords for which jsonschema uses its own regular expressions, without a time limit; such schemas are not used."""
 
@@ -63,6 +66,18 @@ class Schemas:
                 self._strikes.pop(key, None)
         while len(self._tools) > MAX_TOOLS:
             del self._tools[next(iter(self._tools))]
+
+    def broken(self, tools: list[Any]) -> list[str]:
+        """Return what is wrong with the schemas of these tools, at most :data:`MAX_FAULTS`, each with its tool."""
+        faults: list[str] = []
+        for tool in tools[:MAX_TOOLS]:
+            for key in ("inputSchema", "outputSchema"):
+                schema = part(tool, key)
+                name = str(part(tool, "name"))[:MAX_NAME]
+                faults += [f"{key} of {name!r}: the reference {fault}" for fault in dangling(schema)]
+            if len(faults) >= MAX_FAULTS:
+                break
+        return faults[:MAX_FAULTS]
 
     def arguments(self, server: str, tool: str, arguments: Any) -> list[str]:
         """Return the errors in the arguments of a call; none if that cannot be decided."""

@@ -109,7 +109,7 @@ class Judge:
             violations += _error(content)
         elif kind is Kind.RESPONSE:
             violations += _result(method, content, modern)
-            self._learn(record, method, content)
+            violations += self._learn(record, method, content)
         elif kind is Kind.NOTIFICATION:
             violations += self._notification(record, method, content)
         # Once, not on both legs; and not where a secret was redacted, which is not what the sender wrote.
@@ -117,7 +117,8 @@ class Judge:
             violations += self._against_schema(record.server, kind, content, target)
         return violations
 
-    def _learn(self, record: TapRecord, method: str, content: dict[str, Any]) -> None:
+    def _learn(self, record: TapRecord, method: str, content: dict[str, Any]) -> Iterator[Violation]:
+        """Learn the schemas of listed tools; yield what is wrong with them."""
         tools = part(content, "result", "tools")
         if method == "tools/list" and isinstance(tools, list):
             if self._schemas is None:
@@ -126,6 +127,8 @@ class Judge:
 
                 self._schemas = Schemas()
             self._schemas.learn(record.server, tools)
+            for text in self._schemas.broken(tools):
+                yield Violation("schema-reference", text, "MCP 2025-11-25, server/tools: Tool")
 
     def _against_schema(
         self, server: str, kind: Kind, content: dict[str, Any], tool: str
@@ -205,6 +208,7 @@ CODES: Final = frozenset(
     {
         *("cache-missing", "dup-id", "error-shape", "gone", "id-type", "input-schema", "input-shape"),
         *("malformed", "meta-missing", "orphan", "output-schema", "params-shape", "progress-order"),
+        "schema-reference",
         *("progress-shape", "result-shape", "result-type", "server-request", "tool-shape"),
     }
 )
