@@ -257,6 +257,8 @@ class ClientEnd:
         self.gone_reason = ""
         self.plain = False
         self.odd = False
+        self._malformed = 0
+        """Messages sent that the peer cannot read, and has not refused yet."""
         self._token = ""
         self._written = 0
 
@@ -321,6 +323,7 @@ class ClientEnd:
         except MalformedMessage:
             reading = reader.read_client(data)
             if not reading.messages:
+                self._malformed += 1
                 return  # the gateway answers it with an error of its own
             message = reading.messages[0]
         if message.kind is Kind.REQUEST:
@@ -383,10 +386,19 @@ class ClientEnd:
         if message.kind is not Kind.RESPONSE:
             return [message]
         if message.id == b"null":
-            return self._end_open(message.error) if error_code(message.error) == PARSE_ERROR else [message]
+            return self._unnamed(message)
         raw_id = messages.alike(message.id, [waiting.raw_id for waiting in self.waiting.values()])
         self._forget(raw_id)
         return [messages.with_id(message, raw_id) if raw_id else message]
+
+    def _unnamed(self, message: Message) -> list[Message]:
+        """Take an answer without an id: one to a message that was sent malformed, or to any request that is open."""
+        if error_code(message.error) != PARSE_ERROR:
+            return [message]
+        if self._malformed:
+            self._malformed -= 1
+            return [message]
+        return self._end_open(message.error)
 
     def _failed(self, fault: Unreadable) -> list[Message]:
         if not fault.answer:

@@ -73,7 +73,7 @@ async def test_an_unmodified_stdio_client_works_through_cuts(jupyter, mode, tran
 def test_lines_pass_verbatim_and_open_requests_are_answered_after_the_end_of_stdin(jupyter):
     call = {"name": "slow", "arguments": {"steps": 1, "delay": 0.3}, "_meta": MODERN}
     request = {"jsonrpc": "2.0", "id": "ü", "method": "tools/call", "params": call}
-    done = run(jupyter, "fast", given=json.dumps(request) + "\n\n{nonsense\n")
+    done = run(jupyter, "fast", given="\ufeff" + json.dumps(request) + "\n\n{nonsense\n")
     assert done.returncode == 0, done.stderr
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert {answer["id"] for answer in answers} == {None, "ü"}

@@ -500,6 +500,15 @@ def test_an_answer_that_names_no_request_ends_what_is_open(data):
     assert client.waiting == {}
 
 
+def test_an_error_that_answers_a_malformed_message_of_the_client_ends_nothing():
+    client = asking(1)
+    client.send(b"{nonsense")
+    refusal = b'{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"not JSON"}}'
+    assert given(client, refusal)[0]["id"] is None
+    assert list(client.waiting) == [1]
+    assert given(client, refusal)[0]["id"] == 1
+
+
 def test_another_error_without_an_id_ends_nothing():
     client = asking(1)
     refusal = b'{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"this id is in flight"}}'

@@ -241,3 +241,17 @@ async def test_a_server_that_frames_in_its_own_way_is_understood(client, form, e
 async def test_half_an_answer_whose_rest_does_not_come_fails_its_request(client, era):
     made = await client("stdio", era, "half")
     assert "cut off" in (await made.call("plain"))["error"]["message"]
+
+
+async def test_a_member_whose_answer_cannot_be_read_holds_no_group(tmp_path):
+    gateway = Gateway(Limits())
+    command = {"command": sys.executable}
+    good = ServerSpec("good", "test", args=("-I", "-S", MANGLED), **command)
+    bad = ServerSpec("bad", "test", args=("-I", "-S", MANGLED, "bad list"), **command)
+    odd = ServerSpec("odd", "test", group=("good", "bad"))
+    gateway.configure(Configuration({"good": good, "bad": bad, "odd": odd}, []))
+    client = Client(gateway, "modern")
+    answer = await client.ended(client.begin("tools/list", {}), seconds=30)
+    assert [tool["name"] for tool in answer["result"]["tools"]] == ["good__t"]
+    assert "not a JSON-RPC message" in json.dumps(answer["result"]["_meta"])
+    await gateway.aclose()

@@ -90,3 +90,47 @@ async def test_an_http_client_without_an_open_response_is_answered_for_at_once(g
     assert time.monotonic() - began < 60
     assert not session.core.asked
     assert link.queued_bytes < 500, "no ping waits there"
+
+
+class Rebound(Link):
+    """A link of a resumable session."""
+
+    def send(self, data: bytes) -> None:
+        """Take a frame."""
+
+
+async def test_a_detached_session_is_answered_for_at_once(gateway):
+    link = Rebound()
+    session = gateway.open_resumable_session(gateway.servers["odd"], link, LinkInfo("me"))
+    call(session)
+    session.link_lost(link, 1006, "the network is gone")
+    assert session.away
+    await until(lambda: session.attachments.legacy and not session.core.pending)
+    assert not session.core.asked
+    assert not session.ended
+
+
+async def test_an_answer_of_the_client_that_cannot_be_read_fails_the_request_of_the_server(gateway):
+    link = Link()
+    session = gateway.open_session(gateway.servers["odd"], link, LinkInfo("me"))
+    call(session)
+    await until(lambda: any(m.get("method") == "ping" for m in link.sent))
+    session.receive(b'{"jsonrpc":"2.0","id":"p","result":{x}}', time.perf_counter())
+    await until(lambda: answer(link))
+    reply = json.loads(answer(link)["result"]["content"][0]["text"])
+    assert "{x}" in reply["error"]["message"]
+    assert next(m for m in link.sent if "error" in m)["error"]["code"] == -32700
+
+
+async def test_a_client_is_told_which_request_cannot_be_read_and_where(gateway):
+    link = Link()
+    session = gateway.open_session(gateway.servers["odd"], link, LinkInfo("me"))
+    request = b'{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"arguments":{"price":NaN}}}'
+    session.receive(request, time.perf_counter())
+    (refusal,) = link.sent
+    assert (refusal["id"], refusal["error"]["code"]) == (7, -32700)
+    assert "at params.arguments.price" in refusal["error"]["message"]
+    session.receive(b"\xef\xbb\xbf" + request.replace(b"NaN", b"1"), time.perf_counter())
+    assert list(session.core.pending) == [7]
+    session.receive(request, time.perf_counter())
+    assert link.sent[-1]["id"] is None, "with its id it would answer the first request"

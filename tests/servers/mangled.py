@@ -114,6 +114,8 @@ def main() -> None:
         if "id" not in message or "method" not in message:
             continue
         made = mangled(message)
+        if form == "bad list" and message["method"] == "tools/list":
+            made = FAILING["no id"](random.Random(), answer(message))
         if form == "pretty":
             made = json.dumps(json.loads(made), indent=2).encode()
         if form in ("headers", "frames"):
