@@ -22,10 +22,10 @@ AT_ONCE: Final = 64
 Flush = Callable[[], int]
 """Writes the queued messages; returns how many those were."""
 
-_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, Turns] = WeakKeyDictionary()
+_batchers: WeakKeyDictionary[asyncio.AbstractEventLoop, WriteBatcher] = WeakKeyDictionary()
 
 
-class Turns:
+class WriteBatcher:
     """The writers of one event loop that wait for the end of the current turn."""
 
     __slots__ = ("_at_once", "_lone", "_loop", "_waiting")
@@ -37,12 +37,12 @@ class Turns:
         self._at_once = 0
 
     @classmethod
-    def running(cls) -> Turns:
+    def running(cls) -> WriteBatcher:
         """Return the writers of the running event loop."""
         loop = asyncio.get_running_loop()
-        if loop not in _turns:
-            _turns[loop] = cls(loop)
-        return _turns[loop]
+        if loop not in _batchers:
+            _batchers[loop] = cls(loop)
+        return _batchers[loop]
 
     @property
     def at_once(self) -> bool:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
-from mcp_ws_ide.write_batching import AT_ONCE, LONE_TURNS, Turns
+from mcp_ws_ide.write_batching import AT_ONCE, LONE_TURNS, WriteBatcher
 
 
 class Writer:
     """Queues messages as a link does, and records the messages of each write."""
 
-    def __init__(self, turns: Turns) -> None:
+    def __init__(self, turns: WriteBatcher) -> None:
         self.turns = turns
         self.queued: list[int] = []
         self.writes: list[list[int]] = []
@@ -38,7 +38,7 @@ async def a_turn() -> None:
 
 
 async def test_messages_of_one_turn_leave_in_one_write_per_writer():
-    turns = Turns(asyncio.get_running_loop())
+    turns = WriteBatcher(asyncio.get_running_loop())
     one, other = Writer(turns), Writer(turns)
     for number in range(3):
         one.send(number)
@@ -49,7 +49,7 @@ async def test_messages_of_one_turn_leave_in_one_write_per_writer():
 
 
 async def test_single_messages_are_soon_written_at_once_and_a_turn_is_sampled_now_and_then():
-    turns = Turns(asyncio.get_running_loop())
+    turns = WriteBatcher(asyncio.get_running_loop())
     writer = Writer(turns)
     waited = 0
     for number in range(2 * (LONE_TURNS + AT_ONCE)):
@@ -61,7 +61,7 @@ async def test_single_messages_are_soon_written_at_once_and_a_turn_is_sampled_no
 
 
 async def test_several_messages_in_one_turn_end_immediate_writing():
-    turns = Turns(asyncio.get_running_loop())
+    turns = WriteBatcher(asyncio.get_running_loop())
     one, other = Writer(turns), Writer(turns)
     for number in range(LONE_TURNS):
         one.send(number)
@@ -81,7 +81,7 @@ async def test_several_messages_in_one_turn_end_immediate_writing():
 
 async def test_a_writer_that_fails_does_not_keep_the_others_from_writing():
     loop = asyncio.get_running_loop()
-    turns = Turns(loop)
+    turns = WriteBatcher(loop)
     told: list[dict] = []
     loop.set_exception_handler(lambda _, context: told.append(context))
 
@@ -97,4 +97,4 @@ async def test_a_writer_that_fails_does_not_keep_the_others_from_writing():
 
 
 async def test_the_writers_of_a_loop_share_its_turns():
-    assert Turns.running() is Turns.running()
+    assert WriteBatcher.running() is WriteBatcher.running()

@@ -16,7 +16,7 @@ from mcp_ws_ide.core.messages import Message
 from mcp_ws_ide.links.base import OnClosed, OnFull, OnMessage, slow_consumer
 from mcp_ws_ide.links.framing import FrameLayer
 from mcp_ws_ide.links.streams import ByteStream
-from mcp_ws_ide.write_batching import Turns
+from mcp_ws_ide.write_batching import WriteBatcher
 
 HIGH_WATER: Final = 1 << 20
 """Bytes queued for a client, above which the server is not read."""
@@ -43,6 +43,7 @@ class WebSocketLink:
 
     __slots__ = (
         "__weakref__",
+        "_batcher",
         "_frames",
         "_full",
         "_loop",
@@ -55,7 +56,6 @@ class WebSocketLink:
         "_queued",
         "_scheduled",
         "_stream",
-        "_turns",
         "_unflushed",
         "closed",
         "closing",
@@ -81,7 +81,7 @@ class WebSocketLink:
         self._unflushed = 0
         self._full = False
         self._scheduled = False
-        self._turns = Turns.running()
+        self._batcher = WriteBatcher.running()
         self._pings = 0
         self._next_ping = time.monotonic() + random.uniform(*PING_INTERVAL)  # noqa: S311 - no secret
         self.closing = False
@@ -133,7 +133,7 @@ class WebSocketLink:
         self._unflushed += len(data)
         if self._scheduled:
             return
-        if self._turns.at_once and not self._full and not self._frames.has_control:
+        if self._batcher.at_once and not self._full and not self._frames.has_control:
             self._flush()
         else:
             self._schedule_flush()
@@ -155,7 +155,7 @@ class WebSocketLink:
     def _schedule_flush(self) -> None:
         if not self._scheduled:
             self._scheduled = True
-            self._turns.wait(self._flush)
+            self._batcher.wait(self._flush)
 
     def _flush(self) -> int:
         """Write the queued frames; return how many those were."""

@@ -27,7 +27,7 @@ from mcp_ws_ide.transports.lines import MessageLines
 from mcp_ws_ide.transports.processes import Process, ProcessSupervisor, cause
 from mcp_ws_ide.transports.stderr import StderrReader, read_pipe, watch
 from mcp_ws_ide.transports.tasked import CLOSED_REASON, INTERNAL_ERROR_REASON, within
-from mcp_ws_ide.write_batching import Turns
+from mcp_ws_ide.write_batching import WriteBatcher
 
 READ_BYTES: Final = 1 << 18
 """Maximum number of bytes taken from stdout in one read."""
@@ -110,7 +110,7 @@ class StdioTransport(Transport):
         self._stdin = self._stdout = -1
         self._out: list[bytes] = []
         self._flush_scheduled = self._writing = self._paused = False
-        self._turns = Turns.running()
+        self._batcher = WriteBatcher.running()
         self._stuck: asyncio.TimerHandle | None = None
         self._lines = MessageLines(max_message_bytes, "stdout", lambda: self._reading)
         self._framing: FramingProbe | None = None
@@ -219,11 +219,11 @@ class StdioTransport(Transport):
         self._out.append(b"\n")
         self._queued += len(message) + 1
         if not self._flush_scheduled and not self._writing:
-            if self._turns.at_once:
+            if self._batcher.at_once:
                 self._flush()
             else:
                 self._flush_scheduled = True
-                self._turns.wait(self._flush)
+                self._batcher.wait(self._flush)
         if self._queued > self._high_water:
             self._check_queue()
 

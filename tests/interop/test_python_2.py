@@ -4,6 +4,8 @@ server."""
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx2
@@ -39,6 +41,17 @@ def link(request) -> str:
     return request.param
 
 
+@asynccontextmanager
+async def streamable_http(servers, name: str) -> AsyncIterator[Any]:
+    url = f"{servers.url}mcp-ws/servers/{name}"
+    headers = {"Authorization": f"Bearer {servers.token}"}
+    async with (
+        httpx2.AsyncClient(headers=headers, timeout=BOUND) as http,
+        streamable_http_client(url, http_client=http) as streams,
+    ):
+        yield streams
+
+
 def client(servers, link: str, name: str, mode: str, **options: Any) -> Client:
     need(
         name not in NODE_SERVERS or servers.rest("GET", f"servers/{name}")[0] == 200,
@@ -47,8 +60,7 @@ def client(servers, link: str, name: str, mode: str, **options: Any) -> Client:
     if link == "websocket":
         transport: Any = websocket_transport(servers.endpoint(name), token=servers.token)
     else:
-        http = httpx2.AsyncClient(headers={"Authorization": f"Bearer {servers.token}"}, timeout=BOUND)
-        transport = streamable_http_client(f"{servers.url}mcp-ws/servers/{name}", http_client=http)
+        transport = streamable_http(servers, name)
     callbacks = {"elicitation_callback": elicit, "sampling_callback": sample, "list_roots_callback": roots}
     return Client(transport, mode=mode, **{**callbacks, **options})
 
