@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import ssl as ssl_module
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack, cast
 
 from mcp_ws_ide.client.links import Token
 from mcp_ws_ide.client.negotiating import TRANSPORTS, NegotiatingTransport, negotiating_transport
+from mcp_ws_ide.client.own_task import OwnTask
 from mcp_ws_ide.client.states import Reconnect, State
 from mcp_ws_ide.client.transport import SessionTransport, websocket_transport
 from mcp_ws_ide.core.headers import brings_credential, check_headers
@@ -50,7 +51,9 @@ def connect(
 
     Returns:
         An async context manager that yields an entered ``mcp.Client``, or on mcp 1.x an initialized
-        ``ClientSession``. Entering it raises the same errors as :func:`websocket_transport`.
+        ``ClientSession``. Entering it raises the same errors as :func:`websocket_transport`, and
+        :class:`~mcp_ws_ide.client.ConnectionLost` if the link is lost for good meanwhile. It may be entered and
+        left in different tasks of one event loop, for example in two cells of a notebook.
     """
     where, credential = address(name_or_url, token, url, headers)
     transport = transport_for(
@@ -62,12 +65,29 @@ def connect(
         reconnect=reconnect,
         on_state=on_state,
     )
+    what = f"connect({name_or_url.partition('?')[0]!r})"
     try:
         from mcp import Client
     except ImportError:  # mcp 1.x
-        return _session(transport, client_options)
+        return OwnTask(_opened(_session(transport, client_options), transport), what)
     client: AbstractAsyncContextManager[Any] = Client(transport, mode=mode, **client_options)
-    return client
+    return OwnTask(_opened(client, transport), what)
+
+
+@asynccontextmanager
+async def _opened(
+    client: AbstractAsyncContextManager[Any], transport: SessionTransport | NegotiatingTransport
+) -> AsyncIterator[Any]:
+    """Enter a client; if its transport gives up meanwhile, raise the reason, which the SDK's error may not have."""
+    async with AsyncExitStack() as stack:
+        try:
+            entered = await stack.enter_async_context(client)
+        except Exception:
+            active = transport.active if isinstance(transport, NegotiatingTransport) else transport
+            if active is not None and active.error is not None:
+                raise active.error from None
+            raise
+        yield entered
 
 
 def transport_for(

@@ -20,6 +20,7 @@ import anyio
 import httpx2
 
 from mcp_ws_ide.client.links import LinkOpener, NoTls, Opener, Token, refusal
+from mcp_ws_ide.client.own_task import OwnTask
 from mcp_ws_ide.client.poll_socket import PollOpener
 from mcp_ws_ide.client.states import Negotiated, Reconnect, State
 from mcp_ws_ide.client.transport import SessionTransport, verbatim
@@ -72,8 +73,25 @@ class NegotiatingTransport:
         self._open_timeout, self._max_size = open_timeout, max_size
         self._codec = codec
         self._stack = AsyncExitStack()
+        self._own_task: OwnTask[tuple[Any, Any]] | None = None
 
     async def __aenter__(self) -> tuple[Any, Any]:
+        self._own_task = OwnTask(self._streams(), f"the transport of {self._url.partition('?')[0]}")
+        return await self._own_task.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._own_task is None:
+            raise RuntimeError(f"the transport of {self._url.partition('?')[0]} is not open")
+        await self._own_task.__aexit__(kind, error, trace)
+
+    @asynccontextmanager
+    async def _streams(self) -> AsyncIterator[tuple[Any, Any]]:
+        async with self._stack:
+            yield await self._first_that_works()
+
+    async def _first_that_works(self) -> tuple[Any, Any]:
         refused: dict[str, ConnectError] = {}
         for name in self._transports:
             try:
@@ -94,11 +112,6 @@ class NegotiatingTransport:
                     log.exception("on_state failed for %s", self.negotiated)
             return streams
         raise _nothing_works(refused)
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._stack.__aexit__(None, None, None)
 
     async def _enter(self, name: str) -> tuple[Any, Any]:
         candidate: AbstractAsyncContextManager[Any]

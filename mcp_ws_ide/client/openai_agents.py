@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 # Private, but the framework's own servers extend it through create_streams, and no public class offers that.
@@ -10,13 +11,14 @@ from agents.mcp.server import _MCPServerWithClientSession
 
 from mcp_ws_ide.client.connecting import Endpoint, split_options
 from mcp_ws_ide.client.negotiating import NegotiatingTransport
+from mcp_ws_ide.client.own_task import OwnTask
 from mcp_ws_ide.client.transport import SessionTransport
 
 
 class MCPServerWebSocket(_MCPServerWithClientSession):
     """A server for ``Agent(mcp_servers=[…])`` whose calls survive the loss of a link.
 
-    Use it with ``async with``, or call ``connect()`` and ``cleanup()`` in the same task.
+    Use it with ``async with``, or call ``connect()`` and ``cleanup()``, which may be in different tasks.
 
     Args:
         name_or_url: name of a configured server (its gateway and credential are discovered), or a URL; ``http://``
@@ -40,6 +42,7 @@ class MCPServerWebSocket(_MCPServerWithClientSession):
     ) -> None:
         ours, theirs = split_options(options)
         super().__init__(cache_tools_list, client_session_timeout_seconds, **theirs)
+        self._own_task: OwnTask[None] | None = None
         self._endpoint = Endpoint(name_or_url, **ours)
         self.url = self._endpoint.url
         self._name = name or f"websocket: {self.url.partition('?')[0]}"
@@ -53,6 +56,26 @@ class MCPServerWebSocket(_MCPServerWithClientSession):
     def name(self) -> str:
         """The name that the framework shows, and with which it prefixes tools that two servers share."""
         return self._name
+
+    async def connect(self) -> None:
+        """Open the link and the session, in a task of their own."""
+        opening = OwnTask(self._connected(), f"MCPServerWebSocket({self.url.partition('?')[0]!r})")
+        await opening.__aenter__()
+        self._own_task = opening
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[None]:
+        await super().connect()
+        try:
+            yield
+        finally:
+            await super().cleanup()
+
+    async def cleanup(self) -> None:
+        """Close session and link."""
+        closing, self._own_task = self._own_task, None
+        if closing is not None:
+            await closing.__aexit__(None, None, None)
 
     def create_streams(self) -> AbstractAsyncContextManager[Any]:
         """Called by the framework to open the streams."""

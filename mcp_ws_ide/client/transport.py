@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import ssl as ssl_module
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from types import TracebackType
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ import anyio.lowlevel
 from websockets.exceptions import ConnectionClosed
 
 from mcp_ws_ide.client.links import PING_INTERVAL, ClientLink, LinkOpener, Opener, Token
+from mcp_ws_ide.client.own_task import OwnLoopStream, OwnTask
 from mcp_ws_ide.client.states import (
     FINAL_CODES,
     Connected,
@@ -85,19 +86,32 @@ class SessionTransport:
         """Reconnect attempts since a link last carried frames beyond the handshake."""
         self._deadline = 0.0
         self._sending = False
-        self._stack = AsyncExitStack()
+        self._own_task: OwnTask[tuple[Any, Any]] | None = None
 
     def __repr__(self) -> str:
         return f"<SessionTransport {self._opener.where} {self.state}>"
 
     async def __aenter__(self) -> tuple[Any, Any]:
+        self._own_task = OwnTask(self._streams(), f"the transport of {self._opener.where}")
+        return await self._own_task.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._own_task is None:
+            raise RuntimeError(f"the transport of {self._opener.where} is not open")
+        await self._own_task.__aexit__(kind, error, trace)
+
+    @asynccontextmanager
+    async def _streams(self) -> AsyncIterator[tuple[Any, Any]]:
         event = await self._open_link()
         if event is Event.GONE:
             raise ConnectError(f"{self._opener.where} answered a new session with 'gone'")
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._close)
             to_session, read = anyio.create_memory_object_stream[Any](INBOX)
-            write, from_session = anyio.create_memory_object_stream[Any](0)
+            unguarded, from_session = anyio.create_memory_object_stream[Any](0)
+            write = OwnLoopStream.of(unguarded, f"the transport of {self._opener.where}")
             for stream in (to_session, read, write, from_session):
                 stack.callback(stream.close)
             group = await stack.enter_async_context(anyio.create_task_group())
@@ -106,14 +120,7 @@ class SessionTransport:
             group.start_soon(self._run, to_session, from_session)
             group.start_soon(self._send_all, from_session, to_session)
             group.start_soon(self._acknowledge)
-            self._stack = stack.pop_all()
-        return read, write
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        # The error of the body is not passed to the task group, which would wrap it in an exception group.
-        await self._stack.__aexit__(None, None, None)
+            yield read, write
 
     async def settle(self, timeout: float) -> None:
         """After the write stream was closed, wait until every request has its response in the read stream.
