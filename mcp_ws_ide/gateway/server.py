@@ -199,16 +199,20 @@ class Server:
         loop = self._crash_loops.get(principal)
         return loop.refusal if loop is not None else None
 
-    def exited(self, owner: str, reason: str, *, starting: bool, read_nothing: bool) -> str:
+    def exited(self, owner: str, reason: str, transport: Transport | None, *, starting: bool) -> str:
         """Count that a process exited or a connection was lost; return why, for the user.
 
+        The loss of a connection to a remote server is no crash.
+
         Args:
+            transport: what led to it, if anything did.
             starting: whether it had still to answer the probe or the handshake.
-            read_nothing: whether it exited before it had read anything.
         """
+        read_nothing = transport is not None and transport.read_nothing
         if starting or read_nothing or self.era is None:
             reason = self.start_failure(owner, reason)
-        self.crashed(owner)
+        if transport is None or not transport.remote:
+            self.crashed(owner)
         if read_nothing:
             self.cannot_start(owner, reason)
         return reason

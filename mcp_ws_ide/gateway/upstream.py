@@ -253,9 +253,8 @@ class Upstream(Conversation, ABC):
         """Fail the requests that wait for the server, which has ended."""
         reason = self._tap.redactor.text(reason)  # it may quote stderr of the server
         if not self._closing:
-            read_nothing = self._transport is not None and self._transport.read_nothing
             starting = self._deadline is not None
-            reason = self.server.exited(self.owner, reason, starting=starting, read_nothing=read_nothing)
+            reason = self.server.exited(self.owner, reason, self._transport, starting=starting)
             log.warning("server %s ended: %s", self.server.name, reason)
         self._end(reason)
 

@@ -108,6 +108,8 @@ class Transport(ABC):
     :data:`mcp_ws_ide.config.spec.URL_SCHEMES`."""
     process: ClassVar[bool] = False
     """Whether an attachment is a process of its own, which counts against ``max_processes``."""
+    remote: ClassVar[bool] = False
+    """Whether it leads to another machine's server, the end of whose connection is no crash."""
 
     @classmethod
     @abstractmethod

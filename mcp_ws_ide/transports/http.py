@@ -32,6 +32,7 @@ from mcp_ws_ide.errors import (
 )
 from mcp_ws_ide.transports.base import Receiver
 from mcp_ws_ide.transports.http_exchange import Exchange, is_initialize
+from mcp_ws_ide.transports.http_renewal import INITIALIZED, Renewal, SessionForgotten, is_forgotten
 from mcp_ws_ide.transports.http_responses import ResponseReader
 from mcp_ws_ide.transports.http_session import HandshakeSession
 from mcp_ws_ide.transports.mirrored import MirroredHeaders
@@ -62,7 +63,6 @@ NOTIFICATION_TIMEOUT: Final = 10.0
 """Seconds for which a notification can hold up the messages after it."""
 POST_HEADERS: Final = {"Content-Type": JSON, "Accept": f"{JSON}, {EVENT_STREAM}"}
 CANCELLED: Final = b'"notifications/cancelled"'
-INITIALIZED: Final = b'"notifications/initialized"'
 LISTEN: Final = b'"subscriptions/listen"'
 TOOLS_CALL: Final = b'"tools/call"'
 TOOLS_LIST: Final = b'"tools/list"'
@@ -89,6 +89,7 @@ class HttpTransport(RemoteTransport):
         super().__init__(remote, bounds)
         self._mirrored = MirroredHeaders()
         self._session = HandshakeSession(remote)
+        self._renewal = Renewal(self._session, self._post, self._noise)
         self._exchanges: dict[IdKey, Exchange] = {}
         self._responses = ResponseReader(
             self._deliver, self._noise, self._note_answer, self._exchanges, self._reading, self._max_message
@@ -125,6 +126,7 @@ class HttpTransport(RemoteTransport):
                 )
         elif version is None or is_initialize(parsed):
             self._handshake_era = True
+            self._renewal.note(parsed)
         if self._queued + exchange.queued > self._max_queued:
             return self._refuse(exchange)
         self._enqueue(exchange)
@@ -208,6 +210,10 @@ class HttpTransport(RemoteTransport):
             except _ToolsUnknown:
                 await self._list_tools(exchange)
                 await self._post(exchange)
+            except SessionForgotten as forgotten:
+                await self._renewal.renew(forgotten.session)
+                if not exchange.answered:
+                    await self._post(exchange)
             except RequestFailed:
                 if not exchange.last_event:
                     raise
@@ -232,6 +238,8 @@ class HttpTransport(RemoteTransport):
         elif is_initialize(message):
             await self._end_session()
         else:
+            await self._renewal.settled()
+            exchange.session = self._session.id
             headers |= self._session.headers()
         request = self._remote.open(
             "POST",
@@ -290,9 +298,8 @@ class HttpTransport(RemoteTransport):
     async def _read_error(self, exchange: Exchange, response: httpx2.Response) -> None:
         status = response.status_code
         body = await read_body(response, ERROR_BYTES, self._remote.read_timeout) or b""
-        in_session = exchange.version is None and self._session.id and not is_initialize(exchange.message)
-        if status == 404 and in_session:
-            return self._session_gone(exchange, sent=False)
+        if exchange.session and is_forgotten(status, body):
+            raise SessionForgotten(self._session.gone_reason, exchange.session)
         if not exchange.answered and media_type(response) == JSON and status not in (401, 403):
             self._take_error(exchange, body)
         reason = status_message(self._where, status, body, self._remote.hop)
@@ -343,14 +350,6 @@ class HttpTransport(RemoteTransport):
 
     # --- the session of the handshake era -------------------------------------------------------
 
-    def _session_gone(self, exchange: Exchange | None, *, sent: bool) -> None:
-        """End the attachment, because the server no longer knows its session."""
-        reason = self._session.gone_reason
-        self._session.gone = True
-        if exchange is not None:
-            exchange.fail(UPSTREAM_LOST, reason, sent=sent)
-        self._begin_close(reason)
-
     async def _resume(self, exchange: Exchange) -> None:
         """Request the rest of a response that ended before the answer, if the server can replay it."""
         loop, attempt = asyncio.get_running_loop(), 0
@@ -379,7 +378,7 @@ class HttpTransport(RemoteTransport):
         async with self._remote.open("GET", headers) as response:
             status = response.status_code
             if status == 404 and self._session.id:
-                return self._session_gone(exchange, sent=True)
+                raise RequestFailed(self._session.gone_reason, sent=True, status=404)
             if 400 <= status < 500 or (status < 300 and media_type(response) != EVENT_STREAM):
                 reason = f"{self._where} ended the event stream before the response and cannot replay it ({status})"
                 raise RequestFailed(reason, sent=True, status=status)
@@ -399,7 +398,10 @@ class HttpTransport(RemoteTransport):
                 async with self._remote.open("GET", headers, endless=True) as response:
                     status = response.status_code
                     if status == 404 and opened and self._session.id:
-                        return self._session_gone(None, sent=True)
+                        self._tasks.spawn(
+                            self._renewal.renew_unasked(self._session.id), f"renew {self._where}"
+                        )
+                        return
                     if 300 <= status < 500 or (status < 300 and media_type(response) != EVENT_STREAM):
                         return  # 405: this server sends nothing on its own
                     if status < 300:

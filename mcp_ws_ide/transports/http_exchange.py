@@ -43,6 +43,7 @@ class Exchange:
         "relisted",
         "responded",
         "retry",
+        "session",
         "task",
         "version",
     )
@@ -66,6 +67,8 @@ class Exchange:
         """Id of the last event of the response, from which it can be resumed; ``""`` if it cannot."""
         self.retry: float | None = None
         """Seconds before a reconnect, as the server asked."""
+        self.session = ""
+        """Id of the session in which it was sent; ``""`` if in none."""
         self.task: asyncio.Task[Any] | None = None
 
     @property

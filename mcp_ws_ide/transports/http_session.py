@@ -30,8 +30,17 @@ class HandshakeSession:
 
     @property
     def gone_reason(self) -> str:
-        """Why an attachment ends whose session is gone."""
+        """Why a request in a session that is gone did not run."""
         return f"{self._remote.where} no longer knows the session (404)"
+
+    @property
+    def version(self) -> str:
+        """The negotiated protocol version; ``""`` if there is none."""
+        return self._version
+
+    def restore(self, session_id: str, version: str) -> None:
+        """Return to a session that could not be replaced; the next request in it tries again."""
+        self.id, self._version, self.gone = session_id, version, False
 
     def headers(self) -> dict[str, str]:
         """Return the headers of every request in the session."""

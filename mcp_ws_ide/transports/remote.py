@@ -330,6 +330,8 @@ DEFAULT_BOUNDS: Final = Bounds()
 class RemoteTransport(TaskedTransport):
     """Base of the transports that consist of HTTP requests to one :class:`Remote`."""
 
+    remote = True
+
     @classmethod
     def from_spec(cls, spec: ServerSpec, supplies: Supplies) -> Self:
         """Return a transport with the address, headers and limits of a spec."""

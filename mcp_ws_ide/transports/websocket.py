@@ -83,6 +83,7 @@ class WebSocketTransport(TaskedTransport):
     """
 
     kind = "ws"
+    remote = True
 
     @classmethod
     def from_spec(cls, spec: ServerSpec, supplies: Supplies) -> Self:

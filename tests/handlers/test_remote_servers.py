@@ -18,6 +18,7 @@ from tests.chaos import ChaosLink
 from tests.conftest import BOUND, FAST_SERVER, MODERN, QUICK, Jupyter, Peer, until
 from tests.transports import peers
 from tests.transports.raw_http import Request, Server
+from tests.transports.test_http import REFUSALS, Forgetful
 
 ROOT = Path(__file__).parents[2]
 CALL: dict[str, Any] = {"name": "echo", "arguments": {"text": "hello"}}
@@ -267,3 +268,35 @@ async def test_a_websocket_server_that_closes_on_anything_before_initialize_is_b
             answer = await Peer(link).call(1, "tools/list")
             assert answer["result"]["tools"][0]["name"] == "t"
         assert jupyter.rest("GET", "servers/old")[1]["era"] == "legacy"
+
+
+class ForgetfulTools(Forgetful):
+    """A forgetful server whose tool answers with the session that it ran in."""
+
+    async def __call__(self, request: Request) -> None:
+        if request.method == "POST" and request.message["method"] == "server/discover":
+            return await request.answer(
+                400, b'{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"no"}}'
+            )
+        await super().__call__(request)
+
+
+@pytest.mark.parametrize("era", ["handshake", "modern"])
+async def test_a_remote_server_that_forgets_sessions_costs_no_session_of_the_gateway(make_jupyter, era):
+    async with Server(forgetful := ForgetfulTools(REFUSALS[0])) as server:
+        own = await started(make_jupyter, {"far": {"url": server.url}})
+        async with own.connect("far") as link:
+            peer = Peer(link)
+            if era == "handshake":
+                await peer.initialize()
+            for number in range(8):  # more often than the breaker forgives crashes
+                forgetful.sessions.clear()
+                if era == "handshake":
+                    await peer.send(id=number, method="tools/call", params=CALL)
+                    answered = await answer(peer, number)
+                else:
+                    answered = await peer.call(number, "tools/call", CALL)
+                assert "result" in answered, answered
+        assert forgetful.ran.count("tools/call") == 8
+        state = own.rest("GET", "servers/far")[1]
+        assert state["state"] in ("running", "idle")

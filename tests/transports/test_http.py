@@ -754,22 +754,134 @@ async def test_an_enormous_retry_delay_is_bounded(make, delay, monkeypatch):
         assert client.receiver.reasons == []
 
 
-async def test_a_forgotten_session_ends_the_attachment_with_a_reason(make):
+class Forgetful:
+    """A handshake-era server that forgets its sessions; ``refusal`` is how it says so."""
+
+    def __init__(self, refusal: tuple[int, bytes, str], version: str = "2025-11-25") -> None:
+        self.refusal, self.version = refusal, version
+        self.sessions: set[str] = set()
+        self.opened = 0
+        self.ran: list[str] = []
+        self.open = True
+
+    async def __call__(self, request: Request) -> None:
+        if request.method != "POST":
+            return await request.answer(405)
+        method, session = request.message["method"], request.headers.get("mcp-session-id", "")
+        if method == "initialize" and self.open:
+            self.opened += 1
+            self.sessions.add(name := f"s{self.opened}")
+            return await request.result({"protocolVersion": self.version}, Mcp_Session_Id=name)
+        if session not in self.sessions:
+            return await request.answer(self.refusal[0], self.refusal[1], self.refusal[2])
+        self.ran.append(method)
+        if "id" not in request.message:
+            return await request.answer(202)
+        await request.result({"session": session})
+
+
+REFUSALS = [
+    (
+        404,
+        b'{"jsonrpc":"2.0","id":"x","error":{"code":-32001,"message":"Session not found"}}',
+        "application/json",
+    ),
+    (404, b"not here", "text/plain"),
+    (404, b"", "text/html"),
+    (
+        400,
+        b'{"jsonrpc":"2.0","id":null,"error":{"code":-32000,"message":"No valid session ID"}}',
+        "application/json",
+    ),
+]
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+async def test_a_forgotten_session_is_replaced_and_the_request_repeated(make, refusal):
+    async with Server(forgetful := Forgetful(refusal)) as server:
+        client = await make(server.url)
+        await client.initialize()
+        await client.ask("logging/setLevel", {"level": "info"}, 1, modern=False)
+        await client.ask("resources/subscribe", {"uri": "a:b"}, 2, modern=False)
+        await client.ask("resources/subscribe", {"uri": "a:c"}, 3, modern=False)
+        await client.ask("resources/unsubscribe", {"uri": "a:c"}, 4, modern=False)
+        forgetful.sessions.clear()
+        forgetful.ran.clear()
+        answers = await asyncio.gather(
+            *(client.ask("tools/call", {"name": "t"}, number, modern=False) for number in range(5, 10))
+        )
+        assert [answer["result"]["session"] for answer in answers] == ["s2"] * 5
+        assert forgetful.ran.count("tools/call") == 5
+        assert forgetful.opened == 2
+        state = ["notifications/initialized", "logging/setLevel", "resources/subscribe"]
+        assert [method for method in forgetful.ran if method != "tools/call"] == state
+        assert client.receiver.reasons == []
+        assert any("a new session was opened" in text for _, text in client.receiver.noise)
+
+
+async def test_a_session_that_cannot_be_replaced_fails_each_request_and_not_the_attachment(make):
+    async with Server(forgetful := Forgetful(REFUSALS[0])) as server:
+        client = await make(server.url)
+        await client.initialize()
+        forgetful.sessions.clear()
+        forgetful.open = False
+        for number in (1, 2):
+            answer = await client.ask("tools/list", number=number, modern=False)
+            assert outcome(answer) == "not_sent"
+            assert (
+                "no longer knows the session (404), and a new one could not be opened"
+                in answer["error"]["message"]
+            )
+        forgetful.open = True
+        assert "result" in await client.ask("tools/list", number=3, modern=False)
+        assert client.receiver.reasons == []
+
+
+async def test_a_server_that_forgets_at_once_is_not_asked_for_ever(make):
+    async with Server(forgetful := Forgetful(REFUSALS[0])) as server:
+        client = await make(server.url)
+        await client.initialize()
+        forgetful.sessions = frozenset()  # type: ignore[assignment]
+
+        async def forget(request: Request) -> None:
+            if request.method == "POST" and request.message["method"] == "initialize":
+                return await request.result({"protocolVersion": "2025-11-25"}, Mcp_Session_Id="x")
+            await request.answer(*REFUSALS[0])
+
+        server.handler = forget
+        server.requests.clear()
+        assert outcome(await client.ask("tools/list", number=1, modern=False)) == "not_sent"
+        assert len(server.requests) <= 6
+
+
+async def test_a_session_with_another_version_is_not_taken_for_the_old_one(make):
+    async with Server(forgetful := Forgetful(REFUSALS[0])) as server:
+        client = await make(server.url)
+        await client.initialize()
+        forgetful.sessions.clear()
+        forgetful.version = "2025-03-26"
+        answer = await client.ask("tools/list", number=1, modern=False)
+        assert outcome(answer) == "not_sent"
+        assert "now speaks '2025-03-26'" in answer["error"]["message"]
+
+
+async def test_an_unknown_method_with_404_is_an_answer_and_no_lost_session(make):
     async def handler(request: Request) -> None:
         if request.method == "POST" and request.message["method"] == "initialize":
             return await request.result({"protocolVersion": "2025-11-25"}, Mcp_Session_Id="s")
+        if request.method == "POST" and "id" not in request.message:
+            return await request.answer(202)
         await request.answer(
-            404, b'{"jsonrpc":"2.0","id":"x","error":{"code":-32600,"message":"no session"}}'
+            404, b'{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"no such method"}}'
         )
 
     async with Server(handler) as server:
         client = await make(server.url)
         await client.initialize()
-        answer = await client.ask("tools/list", number=1, modern=False)
-        assert outcome(answer) == "not_sent"
-        await until(lambda: client.receiver.reasons)
-        assert "no longer knows the session" in client.receiver.reasons[0]
-        assert all(request.method != "DELETE" for request in server.requests)
+        answer = await client.ask("no/such", number=1, modern=False)
+        assert answer["error"] == {"code": -32601, "message": "no such method"}
+        posts = [request for request in server.requests if request.method == "POST"]
+        assert sum(request.message["method"] == "initialize" for request in posts) == 1
 
 
 @pytest.mark.parametrize("way", ["json", "events"])

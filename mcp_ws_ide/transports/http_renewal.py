@@ -1,0 +1,151 @@
+"""A new session with a Streamable HTTP server that has forgotten the old one (MCP 2025-11-25, basic/transports: 404).
+
+Owns what the new session needs: the client's ``initialize``, its log level and its subscriptions. Knows which answers
+mean that a session is unknown, so that the request did not run; how messages travel, its transport knows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from mcp_ws_ide.core import messages
+from mcp_ws_ide.core.messages import Kind, Message
+from mcp_ws_ide.errors import METHOD_NOT_FOUND, MalformedMessage
+from mcp_ws_ide.transports.http_exchange import Exchange, is_initialize
+from mcp_ws_ide.transports.http_session import HandshakeSession
+from mcp_ws_ide.transports.lines import printable
+from mcp_ws_ide.transports.remote import RequestFailed
+
+INITIALIZED: Final = b'"notifications/initialized"'
+_INITIALIZED_MESSAGE: Final = b'{"jsonrpc":"2.0","method":"notifications/initialized"}'
+_SETTINGS: Final = {
+    b'"logging/setLevel"': b"level",
+    b'"resources/subscribe"': b"subscription",
+    b'"resources/unsubscribe"': b"subscription",
+}
+"""Requests that change a session, by what they change."""
+_NAMES_SESSION: Final = re.compile(r"(?i)session")
+_REFUSES: Final = frozenset({400, 410})
+"""Status codes with which servers besides 404 refuse an unknown session; their message says so."""
+
+
+class SessionForgotten(RequestFailed):
+    """The server does not know the session of a request, which therefore did not run.
+
+    Attributes:
+        session: the id of that session.
+    """
+
+    def __init__(self, reason: str, session: str) -> None:
+        super().__init__(reason, sent=False, status=404)
+        self.session = session
+
+
+def is_forgotten(status: int, body: bytes) -> bool:
+    """Return whether a response to a request in a session says that the server does not know the session.
+
+    A JSON-RPC error that answers the request is no such response: the method may be unknown (404 as well).
+    """
+    if status != 404 and status not in _REFUSES:
+        return False
+    try:
+        error = messages.parse(body)
+    except MalformedMessage:
+        return status == 404
+    if messages.member(error.error, "code") == b"%d" % METHOD_NOT_FOUND:
+        return False
+    text = messages.member(error.error, "message").decode(errors="replace")
+    return status == 404 or _NAMES_SESSION.search(text) is not None
+
+
+class Renewal:
+    """The renewal of one session, by one task at a time.
+
+    Args:
+        session: the session, which gets another id.
+        post: sends one exchange and waits for its answer; that of ``initialize`` opens the session.
+        tell: takes a report of each renewal.
+    """
+
+    def __init__(
+        self,
+        session: HandshakeSession,
+        post: Callable[[Exchange], Awaitable[None]],
+        tell: Callable[[str], None],
+    ) -> None:
+        self._session = session
+        self._post = post
+        self._tell = tell
+        self._lock = asyncio.Lock()
+        self._renewing: asyncio.Task[object] | None = None
+        self._initialize: Message | None = None
+        self._settings: dict[tuple[bytes, bytes], Message] = {}
+
+    def note(self, message: Message) -> None:
+        """Remember what a new session needs of a message of the client."""
+        if message.kind is not Kind.REQUEST:
+            return
+        if is_initialize(message):
+            self._initialize, self._settings = message, {}
+        elif (changes := _SETTINGS.get(message.method)) is not None:
+            key = changes, messages.member(message.params, "uri")
+            if message.method == b'"resources/unsubscribe"':
+                self._settings.pop(key, None)
+            else:
+                self._settings[key] = message
+
+    async def settled(self) -> None:
+        """Wait until no other task renews the session."""
+        if self._lock.locked() and self._renewing is not asyncio.current_task():
+            async with self._lock:
+                return
+
+    async def renew(self, lost: str) -> None:
+        """Open a new session in place of ``lost``, unless another task has done so.
+
+        Raises:
+            RequestFailed: it cannot be opened; nothing ran.
+        """
+        async with self._lock:
+            if self._session.id != lost or self._initialize is None:
+                return
+            self._renewing = asyncio.current_task()
+            version, self._session.gone = self._session.version, True
+            try:
+                await self._open(self._initialize, version)
+            except RequestFailed as failure:
+                self._session.restore(lost, version)
+                reason = f"{self._session.gone_reason}, and a new one could not be opened: {failure}"
+                raise RequestFailed(reason, sent=False, status=failure.status) from None
+            except BaseException:
+                self._session.restore(lost, version)
+                raise
+            finally:
+                self._renewing = None
+            self._tell(f"{self._session.gone_reason}; a new session was opened")
+
+    async def renew_unasked(self, lost: str) -> None:
+        """Renew a session whose event stream is refused, so that what belongs to no request arrives again."""
+        try:
+            await self.renew(lost)
+        except RequestFailed as failure:
+            self._tell(str(failure))
+
+    async def _open(self, initialize: Message, version: str) -> None:
+        answers: list[bytes] = []
+        await self._post(Exchange(initialize, None, answers.append))
+        answer = messages.parse(answers[0]) if answers else None
+        if answer is None or not answer.result:
+            detail = printable(answer.error[:200]) if answer is not None else "it did not answer initialize"
+            raise RequestFailed(detail, sent=False)
+        if self._session.version != version:
+            raise RequestFailed(
+                f"it now speaks {self._session.version!r} instead of {version!r}; connect again", sent=False
+            )
+        await self._post(Exchange(messages.parse(_INITIALIZED_MESSAGE), None, answers.append))
+        for number, message in enumerate(list(self._settings.values())):
+            again = messages.with_id(message, b'"renewed-%d"' % number)
+            await self._post(Exchange(again, None, answers.append))
