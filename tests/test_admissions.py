@@ -45,6 +45,7 @@ async def test_the_second_call_is_admitted_by_the_first_and_answered_alike(http,
     await http.initialize()
     before = served(jupyter)
     fields = {"Content-Type", "X-Content-Type-Options", "Content-Security-Policy", "Server", "Mcp-Session-Id"}
+    fields.add("Cross-Origin-Resource-Policy")
     for tool, arguments in (
         ("echo", {"text": "ü"}),
         ("no such tool", {}),

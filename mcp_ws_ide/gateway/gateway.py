@@ -161,10 +161,10 @@ class Gateway:
         return self._sessions.open_http(server, link, info)
 
     def session_of_token(
-        self, token: str, digest: bytes, principal: str, server: str
+        self, token: str, digest: bytes, info: LinkInfo, server: str
     ) -> tuple[ResumableSession | None, str]:
         """Return the session that a resume token belongs to, or None and the reason why there is none."""
-        return self._sessions.of_resume_token(token, digest, principal, server)
+        return self._sessions.of_resume_token(token, digest, info, server)
 
     def server_to_resume(self, name: str, principal: str) -> Server | None:
         """Return the server of this name on which a session of this principal may go on, though the server was removed

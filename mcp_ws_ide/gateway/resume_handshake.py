@@ -68,7 +68,7 @@ class ResumeHandshake:
         assert control.recv is not None
         presented = resume_digest(control.token)
         session, reason = self._gateway.session_of_token(
-            control.token, presented, self._info.principal, self._server.name
+            control.token, presented, self._info, self._server.name
         )
         if session is not None and session.info.link != self._info.link:
             reason = f"the session was opened over a link of kind {session.info.link}; resume it over the same kind"

@@ -123,11 +123,12 @@ class SessionRegistry:
         session.observe("link_opened", f"{info.remote} {info.user_agent}")
 
     def of_resume_token(
-        self, token: str, digest: bytes, principal: str, server: str
+        self, token: str, digest: bytes, info: LinkInfo, server: str
     ) -> tuple[ResumableSession | None, str]:
         """Return the session that a resume token belongs to, or None and the reason why there is none.
 
-        A token of another principal, or for another server, reads exactly as an unknown one.
+        A token of another principal, or for another server, reads exactly as an unknown one; so does any that comes
+        with a gateway token for fewer tools than the session was opened with: its replay may hold what is hidden.
         """
         session_id = token.partition(".")[0]
         session, reason = self.sessions.get(session_id), UNKNOWN_SESSION
@@ -136,8 +137,9 @@ class SessionRegistry:
         if (
             not isinstance(session, ResumableSession)
             or not session.resumption.knows(digest)
-            or session.info.principal != principal
+            or session.info.principal != info.principal
             or session.server.name != server
+            or info.tools not in (None, session.info.tools)
         ):
             return None, UNKNOWN_SESSION
         return (None, reason) if session.ended else (session, "")

@@ -27,6 +27,9 @@ NO_XSRF: Final = (
 )
 
 
+TOO_MANY_FAILURES: Final = "too many requests of this address had no valid credential; wait a minute"
+
+
 class GatewayHandler(JupyterHandler):
     """Base of all handlers. A body is read after the checks of :meth:`checks_before_body`, and not before."""
 
@@ -36,6 +39,7 @@ class GatewayHandler(JupyterHandler):
     def initialize(self, **kwargs: Any) -> None:
         """Tornado's constructor hook."""
         super().initialize(**kwargs)
+        limit_body(self.request.connection, REFUSED_BYTES, REFUSED_SECONDS)  # until the checks have passed
         self.error_headers: dict[str, str] = {}
         """Headers of an error response; Tornado forgets those that were set before the error."""
 
@@ -48,6 +52,11 @@ class GatewayHandler(JupyterHandler):
     def principal(self) -> str:
         """The owner of what this request creates or sees."""
         return principal_of(self, self.current_user)
+
+    def set_default_headers(self) -> None:
+        """Add that pages of other origins may not embed a response."""
+        super().set_default_headers()
+        self.set_header("Cross-Origin-Resource-Policy", "same-origin")
 
     def refuse(self, status: int, reason: str, message: str) -> web.HTTPError:
         """Return an HTTP error to raise, and count it under the label ``reason`` of ``mcp_ws_refusals``."""
@@ -120,8 +129,13 @@ class GatewayHandler(JupyterHandler):
             if length > self.max_body_bytes:
                 message = f"the body has {length} bytes; at most {self.max_body_bytes} are allowed"
                 raise web.HTTPError(413, message)
-        except web.HTTPError:
+        except web.HTTPError as error:
             await self._discard()
+            if error.status_code == 401 and not await self.runtime.failures.slow_down(
+                self.request.remote_ip or ""
+            ):
+                self.error_headers["Retry-After"] = "60"
+                raise self.refuse(429, "credential", TOO_MANY_FAILURES) from None
             raise
         self._chunks = []
         limit_body(self.request.connection, self.max_body_bytes, BODY_SECONDS)

@@ -20,7 +20,8 @@ EXPLAIN: Final = (Path(__file__).parents[1] / "templates" / "explain.js").read_t
 _DIGEST: Final = base64.b64encode(hashlib.sha256(EXPLAIN.encode()).digest()).decode()
 CONTENT_SECURITY_POLICY = (
     f"default-src 'none'; script-src 'self' 'sha256-{_DIGEST}'; style-src 'self'; worker-src 'self'; "
-    "img-src 'self' data:; media-src data:; connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; "
+    "img-src 'self' data:; media-src data:; "
+    "connect-src 'self' wss: ws://127.0.0.1:* ws://localhost:*; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'self'"
 )
 MANIFEST: Final = STATIC / "page.json"
@@ -64,6 +65,7 @@ class PageHandler(ExtensionHandlerJinjaMixin, ExtensionHandlerMixin, GatewayHand
         self.xsrf_token  # noqa: B018 - sets the cookie that the page's POSTs send back
         self.check_policy()
         self.set_header("Cache-Control", "no-store")
+        self.set_header("Cross-Origin-Opener-Policy", "same-origin")
         files = built_files()
         if files is None:
             self.set_status(503)

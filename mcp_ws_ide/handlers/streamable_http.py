@@ -58,6 +58,7 @@ class StreamableHttpHandler(EndpointHandler):
         headers = {
             "Server": f"TornadoServer/{tornado.version}",
             "X-Content-Type-Options": "nosniff",
+            "Cross-Origin-Resource-Policy": "same-origin",
             **self.settings.get("headers", {}),
             "Content-Security-Policy": self.content_security_policy,
         }

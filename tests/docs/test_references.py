@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -38,3 +39,10 @@ def test_every_section_of_the_wire_contract_that_a_source_names_exists():
     named = {number for _, text in sources() for number in SECTION.findall(text)}
     assert len(named) > 5
     assert named <= sections
+
+
+def test_security_txt_has_what_the_standard_requires():
+    """RFC 9116, section 2.5."""
+    fields = dict(line.split(": ", 1) for line in (ROOT / "docs" / "security.txt").read_text().splitlines())
+    assert fields["Contact"].startswith("https://")
+    assert datetime.fromisoformat(fields["Expires"]).tzinfo is not None

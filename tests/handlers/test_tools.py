@@ -57,9 +57,7 @@ async def test_a_narrower_token_cannot_use_what_a_wider_one_opened(narrowed):
     headers = {"Authorization": f"Bearer {narrow}"}
     async with narrowed.connect("all", subprotocols=["mcp.resume.v1"], additional_headers=headers) as link:
         await link.send(json.dumps({"mcp.ws": "resume", "token": token, "recv": 0}))
-        assert json.loads(await link.recv())["mcp.ws"] == "resumed"
-        answer = await Peer(link).call(1, "tools/call", {"name": "echo", "arguments": {"text": "x"}})
-        assert "Unknown tool" in answer["error"]["message"]
+        assert json.loads(await link.recv())["mcp.ws"] == "gone", "its replay may hold what is hidden"
     async with httpx.AsyncClient(timeout=BOUND) as client:
         poller = Poller(narrowed, client, "all")
         await poller.hello()

@@ -27,6 +27,11 @@ CREDENTIAL: Final = (
 class ApiHandler(GatewayHandler, APIHandler):
     """Base of the REST handlers."""
 
+    def set_default_headers(self) -> None:
+        """Add that no response is kept: it may hold secrets, and is one user's."""
+        super().set_default_headers()
+        self.set_header("Cache-Control", "no-store")
+
     async def prepare(self) -> None:
         """Authenticate as Jupyter does, then apply the stricter Origin check; both before a body is read."""
         await self.checks_before_body(self._check())
