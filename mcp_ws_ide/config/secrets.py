@@ -6,12 +6,13 @@ parts of a pattern can match the same characters.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from mcp_ws_ide.config.environment import variables_in
+from mcp_ws_ide.config.environment import inherited, variables_in
 from mcp_ws_ide.config.spec import ServerSpec
 from mcp_ws_ide.observe.redaction import HIDDEN, is_secret_name
 
@@ -99,7 +100,9 @@ def known_secrets(specs: Iterable[ServerSpec]) -> set[str]:
 
 
 def _named_values(spec: ServerSpec) -> Iterator[str]:
-    for name, value in (*spec.env.items(), *spec.headers.items(), *(spec.oauth or {}).items()):
+    passed_on = inherited(os.environ, spec.env_vars) if spec.env_vars else {}
+    named = (passed_on, spec.env, spec.headers, spec.oauth or {})
+    for name, value in (pair for pairs in named for pair in pairs.items()):
         if _names_secret(name):
             yield value
 

@@ -132,3 +132,10 @@ def test_credentials_are_recognised_by_the_text_before_them(text):
     shown = censor_text(text)
     assert "PLANTED" not in shown
     assert HIDDEN in shown
+
+
+def test_a_secret_that_is_passed_on_by_name_is_known(monkeypatch):
+    monkeypatch.setenv("MY_API_KEY", "s3cret-of-jupyter")
+    monkeypatch.setenv("MY_REGION", "north")
+    assert known_secrets([ServerSpec("a", "s", command="x", env_vars=("MY_*",))]) == {"s3cret-of-jupyter"}
+    assert known_secrets([ServerSpec("a", "s", command="x")]) == set()
