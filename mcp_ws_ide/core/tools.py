@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Raw
 
 from mcp_ws_ide.core import messages
-from mcp_ws_ide.core.lenient_json import encode, members_of
+from mcp_ws_ide.core.lenient_json import encode, items_of, members_of
 from mcp_ws_ide.core.messages import Kind, Message
 from mcp_ws_ide.errors import INVALID_PARAMS, INVALID_REQUEST
 
@@ -99,11 +99,7 @@ def visible(rules: tuple[ToolRules, ...], message: Message) -> Message:
 
 
 def _permitted(rules: tuple[ToolRules, ...], tools: Raw) -> list[Raw]:
-    try:
-        listed = msgspec.json.decode(tools, type=list[Raw])
-    except (msgspec.DecodeError, RecursionError):
-        return []
-    return [tool for tool in listed if _permits(rules, tool)]
+    return [tool for tool in items_of(bytes(tools)) if _permits(rules, tool)]
 
 
 def _permits(rules: tuple[ToolRules, ...], tool: Raw) -> bool:

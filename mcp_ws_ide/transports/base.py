@@ -26,9 +26,9 @@ class Receiver(Protocol):
     """
 
     def message_received(self, message: bytes) -> None:
-        """Take one JSON object as the server wrote it, without the line end.
+        """Take one message as the server wrote it, without the line end.
 
-        It may be anything that looks like an object; the receiver validates it.
+        It may be anything that may contain a message; the receiver reads it (:mod:`mcp_ws_ide.core.reader`).
         """
 
     def noise_received(self, source: str, text: str) -> None:

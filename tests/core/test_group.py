@@ -456,3 +456,13 @@ def test_members_without_instructions_make_a_group_without():
     rig.client(1, "server/discover")
     _, (answer,) = rig.member("a", id=1, result={"capabilities": {}})
     assert "instructions" not in answer["result"]
+
+
+@pytest.mark.parametrize("listed", [None, {}, "t", 7])
+def test_a_member_that_answers_without_a_list_is_named(listed):
+    rig = Rig()
+    rig.client(1, "tools/list")
+    rig.member("a", id=1, result={"tools": listed})
+    _, (answer,) = rig.member("b", id=1, result={"tools": [7, {"name": "t"}]})
+    assert [tool["name"] for tool in answer["result"]["tools"]] == ["b__t"]
+    assert answer["result"]["_meta"][UNAVAILABLE_KEY] == {"a": "its answer has no list of tools"}

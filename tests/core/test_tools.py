@@ -166,3 +166,8 @@ def test_no_spelling_of_a_list_shows_a_forbidden_tool(result):
 
 def test_a_list_that_cannot_be_read_shows_nothing():
     assert json.loads(shown(b'{"tools":[7]}', ToolRules(deny=("b",)))) == {"tools": []}
+
+
+def test_a_tool_that_cannot_be_read_is_hidden_and_hides_no_other():
+    result = b'{"tools":[{"name":"a"},7,{"name":["b"]},{"name":"b"},{"name":"c"}]}'
+    assert json.loads(shown(result, ToolRules(deny=("b",)))) == {"tools": [{"name": "a"}, {"name": "c"}]}

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from websockets.frames import Frame, Opcode
 
-from mcp_ws_ide.core import binding, messages
+from mcp_ws_ide.core import binding, messages, reader
 from mcp_ws_ide.core.binding import ControlError
 from mcp_ws_ide.core.resume import ClientEnd, GatewayEnd, Overflow, ProtocolViolation, ResumeRefused
 from mcp_ws_ide.core.session import SessionCore
@@ -123,6 +123,31 @@ def parsing(mutator: Mutator) -> None:
         if message.method_name == "tools/call":
             folded = {name.casefold(): value for name, value in first["params"].items()}
             assert RULES[0].permit(folded.get("name", ""))
+
+
+def reading(mutator: Mutator) -> None:
+    """What a peer writes in place of a message: canonical messages, bounded reasons, and no exception."""
+    pieces = [mutator.encoded(mutator.random.choice(MESSAGES)) for _ in range(mutator.random.randrange(1, 4))]
+    data = mutator.random.choice([b"", b" ", b",", b"\n"]).join(pieces)
+    if mutator.random.random() < 0.3:
+        data = b"[%b]" % data
+    if mutator.random.random() < 0.7:
+        data = mutator.bytes(data)
+    client = ClientEnd()
+    client.start_plain()
+    client.send(b'{"jsonrpc":"2.0","id":1,"method":"m"}')
+    for read in (reader.read_server(data), reader.read_client(data)):
+        for message in read.messages:
+            assert messages.parse(message.data).kind is message.kind
+        for fault in read.unreadable:
+            assert len(fault.reason) < 2000
+            assert fault.reason.isprintable()
+            messages.alike(fault.ids[0] if fault.ids else b"null", [b"1"])
+    with suppress(ProtocolViolation):
+        client.receive(data)
+        for made in client.readable(data):
+            messages.parse(made)
+    reader.cut_answer(data[:40], data[-40:])
 
 
 def resuming(mutator: Mutator) -> None:
@@ -262,10 +287,11 @@ def rest() -> Iterator[Target]:
 PURE: dict[str, Target] = {
     "frames": frames,
     "messages": parsing,
+    "reading": reading,
     "resume": resuming,
     "recordings": recordings,
 }
-"""Targets that need no server; ``rest`` is the fifth."""
+"""Targets that need no server; ``rest`` is the sixth."""
 
 
 def run(target: Target, seconds: float, seed: int, most: int = 1 << 40) -> int:
