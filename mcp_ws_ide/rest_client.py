@@ -108,31 +108,43 @@ class GatewayClient:
         )
 
     def refused(self, status: int, body: bytes) -> ConnectError:
-        """Return the error for an HTTP status of the gateway."""
+        """Return the error for an HTTP status; it names the hop that answered."""
+        url = self._gateway.url
         try:
-            answer = json.loads(body)
-        except ValueError:
-            answer = None
-        message = str(answer["message"]) if isinstance(answer, dict) and "message" in answer else ""
+            parsed = json.loads(body)
+        except (ValueError, RecursionError):
+            parsed = None
+        answer = parsed if isinstance(parsed, dict) else {}
+        message, ours = str(answer.get("message", "")), {"message", "status"} <= answer.keys()
+        jupyters = "message" in answer or b"jupyter" in body.lower()
         if status in (401, 403):
             if status == 401:  # what follows the reason is the cure for HTTP clients
                 message = message.partition(";")[0]
-            hint = "give a token with --token-file or JUPYTER_TOKEN"
-            if self._gateway.token.startswith(TOKEN_PREFIX):
-                hint = "a gateway token opens servers only; give Jupyter's token with --token-file or JUPYTER_TOKEN"
-            if self._gateway.withheld:
-                hint = f"{self._gateway.withheld}; give a token with --token-file"
-            return Unauthorized(
-                f"{self._gateway.url} refused ({status}): {message or 'no credential'}; {hint}"
-            )
-        if status == 404 and not (
-            isinstance(answer, dict) and "status" in answer
-        ):  # Jupyter's, not the gateway's
+            other = "" if ours or jupyters else " (something other than Jupyter may have answered)"
+            reason = f"{message or 'no credential'}{other}{via(url)}"
+            return Unauthorized(f"{url} refused ({status}): {reason}; {self._credential_hint}")
+        if status == 404 and not ours and (jupyters or not body):
             return ConnectError(
-                f"{self._gateway.url} has no MCP gateway; check that mcp-ws-ide is installed in that server's "
-                "environment and enabled (`jupyter server extension list` there)"
+                f"{url} has no MCP gateway; check that mcp-ws-ide is installed in that server's environment and "
+                "enabled (`jupyter server extension list` there)"
             )
-        return ConnectError(f"{self._gateway.url} answered {status}: {message}")
+        if not ours:
+            who = "Jupyter, not its gateway," if jupyters else "something other than the gateway"
+            cure = "; check the address, and the proxies on the way"
+            return ConnectError(
+                f"{url}: {who} answered {status}{via(url)}: {message or 'no reason given'}{cure}"
+            )
+        return ConnectError(f"{url} answered {status}: {message}")
+
+    @property
+    def _credential_hint(self) -> str:
+        if self._gateway.withheld:
+            return f"{self._gateway.withheld}; give a token with --token-file"
+        if self._gateway.token.startswith(TOKEN_PREFIX):
+            return (
+                "a gateway token opens servers only; give Jupyter's token with --token-file or JUPYTER_TOKEN"
+            )
+        return "give a token with --token-file or JUPYTER_TOKEN"
 
     def attached(self) -> dict[str, Any]:
         """Return the first record of the tap, whose ``instance`` identifies the feed; proves access to the tap."""

@@ -14,6 +14,7 @@ import pytest
 
 from mcp_ws_ide import proxies
 from mcp_ws_ide.client import ConnectError, connect
+from mcp_ws_ide.client.links import refusal
 from mcp_ws_ide.config.spec import ServerSpec
 from mcp_ws_ide.discovery import RunningGateway
 from mcp_ws_ide.errors import TransportError
@@ -205,3 +206,35 @@ async def test_the_error_of_a_remote_server_names_the_proxy_its_variable_and_no_
         assert asked
     assert all(part in said for part in (proxy, "HTTP_PROXY", "NO_PROXY", "server.invalid")), said
     assert "canary" not in said
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "reason"),
+    [
+        (403, b'{"message":"Origin x is not allowed","status":403}', "refused the request (403): Origin x"),
+        (401, b'{"message":"the credential is wrong","status":401}', "refused the credential (401)"),
+        (404, b"<html><title>Jupyter Server</title></html>", "Jupyter, not its gateway, answered 404"),
+        (
+            403,
+            b'{"message": "Forbidden", "reason": null}',
+            "Jupyter, not its gateway, answered 403: Forbidden",
+        ),
+        (
+            403,
+            b"denied by\nthe company",
+            "something other than the gateway answered 403: Forbidden, 'denied by the",
+        ),
+        (502, b"<html>Bad Gateway</html>", "something other than the gateway answered 502: Forbidden; check"),
+    ],
+)
+def test_an_error_of_a_client_names_the_hop_that_refused(status, body, reason):
+    assert reason in str(refusal("http://host/x", status, body, "Forbidden"))
+
+
+def test_an_error_of_the_rest_client_names_the_hop_that_refused():
+    client = GatewayClient(RunningGateway("http://host/"))
+    assert "has no MCP gateway" in str(client.refused(404, b"<html>Jupyter Server</html>"))
+    assert "something other than the gateway answered 502" in str(client.refused(502, b"<html>nginx</html>"))
+    assert "something other than the gateway answered 404" in str(client.refused(404, b"<html>nginx</html>"))
+    assert "something other than Jupyter" in str(client.refused(403, b"denied"))
+    assert "http://host/ answered 409: busy" in str(client.refused(409, b'{"message":"busy","status":409}'))
