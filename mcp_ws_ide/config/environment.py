@@ -18,15 +18,8 @@ from mcp_ws_ide.config.spec import ServerSpec
 INHERITED: Final = (
     *("HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER", "LANG", "TMPDIR", "TZ", "LC_*"),
     *("http_proxy", "https_proxy", "no_proxy", "all_proxy", "ftp_proxy"),
-    *(
-        "SSL_CERT_FILE",
-        "SSL_CERT_DIR",
-        "NODE_EXTRA_CA_CERTS",
-        "REQUESTS_CA_BUNDLE",
-        "CURL_CA_BUNDLE",
-        "GIT_SSL_CAINFO",
-    ),
-    *("AWS_CA_BUNDLE", "PIP_CERT", "NPM_CONFIG_CAFILE", "DENO_CERT", "NIX_SSL_CERT_FILE"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "NIX_SSL_CERT_FILE", "PIP_CERT", "DENO_CERT", "NODE_USE_SYSTEM_CA"),
+    *("*_CA_BUNDLE", "*_CA_CERTS", "*_CA_CERTS_FILE", "*_CAINFO", "*_CAFILE"),
 )
 """Names of the variables that every server process gets: no credentials, but what programs need in order to find their
 files, the network and the certificates of a company. ``*`` stands for any characters, and case is ignored."""

@@ -60,7 +60,8 @@ def test_what_an_entry_lists_is_passed_on_and_jupyters_own_variables_only_by_nam
 
 def test_the_certificates_of_a_company_reach_every_program():
     environ = dict.fromkeys(
-        ["SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE", "SSL_CERT_DIR"], "/ca"
+        ["SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE", "GIT_SSL_CAINFO", "npm_config_cafile"],
+        "/ca",
     )
     assert inherited(environ) == environ
 
@@ -74,10 +75,10 @@ def test_a_hint_names_what_the_output_names_first_then_what_is_often_needed_and_
         "MY_SETTING": "m",
         "COLUMNS": "80",
         "JUPYTER_TOKEN": "t",
-        "SOME_CA_BUNDLE": "/ca",
+        "SOME_PROXY": "/p",
     }
     child = inherited(environ)
-    assert set(withheld(environ, child)) == {*list(environ)[:4], "SOME_CA_BUNDLE"}
+    assert set(withheld(environ, child)) == {*list(environ)[:4], "SOME_PROXY"}
     names = withheld(environ, child, "KeyError: 'MY_SETTING'")
     assert names[0] == "MY_SETTING"
     said = hint(names)
