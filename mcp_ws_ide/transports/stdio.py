@@ -14,6 +14,7 @@ import logging
 import os
 import signal
 import termios
+import time
 from collections.abc import Mapping
 from typing import Final, Self
 
@@ -31,6 +32,12 @@ from mcp_ws_ide.write_batching import WriteBatcher
 
 READ_BYTES: Final = 1 << 18
 """Maximum number of bytes taken from stdout in one read."""
+LEAST_READ_BYTES: Final = 4 << 10
+"""The same, while the lines of a server take long to pass on."""
+FIRST_READ_BYTES: Final = 16 << 10
+"""The same, for the first read: nothing is known of the server yet."""
+LONG_TURN: Final = 0.02
+"""Seconds that the lines of one read may take before less is read at a time."""
 PIPE_BYTES: Final = 1 << 20
 """Size requested for the pipes of messages (Linux), for fewer wake-ups with large messages."""
 DRAIN_TIMEOUT: Final = 1.0
@@ -113,6 +120,7 @@ class StdioTransport(Transport):
         self._batcher = WriteBatcher.running()
         self._stuck: asyncio.TimerHandle | None = None
         self._lines = MessageLines(max_message_bytes, "stdout", lambda: self._reading)
+        self._read_bytes = FIRST_READ_BYTES
         self._framing: FramingProbe | None = None
         self._reading = False
         self._stderr: StderrReader | None = None
@@ -169,7 +177,7 @@ class StdioTransport(Transport):
     # --- receive --------------------------------------------------------------------------------
 
     def _stdout_readable(self) -> None:
-        data = read_pipe(self._stdout, READ_BYTES)
+        data = read_pipe(self._stdout, self._read_bytes)
         if data is None:
             return
         if not data:
@@ -181,9 +189,19 @@ class StdioTransport(Transport):
             return
         assert self._receiver is not None
         framing = self._framing
+        began = time.perf_counter()
         self._lines.feed(data, framing or self._receiver)
+        if self._read_bytes < READ_BYTES or len(data) == READ_BYTES:
+            self._share_loop(time.perf_counter() - began)
         if framing is not None and framing.settled(self._lines.in_frames):
             self._framing = None
+
+    def _share_loop(self, took: float) -> None:
+        """Read less at a time while a server floods its stdout with lines that take long, so that others have turns."""
+        if took > LONG_TURN:
+            self._read_bytes = max(LEAST_READ_BYTES, int(self._read_bytes * LONG_TURN / took))
+        elif took < LONG_TURN / 8:
+            self._read_bytes = min(READ_BYTES, 2 * self._read_bytes)
 
     def _has_read(self) -> bool:
         """Whether the server has read everything that it was sent."""

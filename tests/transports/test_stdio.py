@@ -391,3 +391,23 @@ async def test_a_server_that_closes_its_stdout_is_ended(supervisor, receiver):
     await until(lambda: receiver.reasons)
     assert receiver.reasons == ["the process closed its stdout but did not exit"]
     assert not psutil.pid_exists(transport.pid)
+
+
+async def test_a_flood_of_short_lines_leaves_the_others_their_turn(supervisor):
+    """A turn of the event loop is short, also while a server writes noise as fast as it can."""
+
+    class Slow(Recorder):
+        def noise_received(self, source: str, line: str) -> None:
+            end = time.perf_counter() + 0.00002  # what redaction and the tap take for a line
+            while time.perf_counter() < end:
+                pass
+
+    transport = python(supervisor, "while True: print('x\\n' * 50000)")
+    await transport.connect(Slow())
+    longest, end = 0.0, time.perf_counter() + 3
+    while time.perf_counter() < end:
+        began = time.perf_counter()
+        await asyncio.sleep(0)
+        longest = max(longest, time.perf_counter() - began)
+    await transport.close()
+    assert longest < 1, "a read of 256 KiB has 131,072 lines, which take 2.6 s"
