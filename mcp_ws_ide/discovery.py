@@ -161,7 +161,7 @@ def own_gateway(
     ``JUPYTER_SERVER_URL`` for terminals; all are inherited, also by a Jupyter that was started in one of them. Where
     two disagree, the nearest ancestor of this process counts.
     """
-    by_pid = {gateway.pid: gateway for gateway in gateways}
+    by_pid = {gateway.pid: gateway for gateway in reversed(gateways)}  # the first record of a process counts
     parent_pid = environ.get("JPY_PARENT_PID", "")
     kernels = by_pid.get(int(parent_pid)) if parent_pid.isdecimal() else None
     url = environ.get("JUPYTER_SERVER_URL", "")
