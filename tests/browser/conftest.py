@@ -175,6 +175,7 @@ class Road:
         for end in (source, drain):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
+        source.close()  # the other thread closes the other one
 
     def cut(self) -> None:
         """Close every connection, and accept none until mended."""

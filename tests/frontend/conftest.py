@@ -107,13 +107,15 @@ class Node:
         script = str(FRONTEND / "test" / "driver" / "node.mjs")
         self.process = subprocess.Popen([program, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self._tell: Callable[[str], object] = str
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def _read(self) -> None:
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            with contextlib.suppress(RuntimeError):  # the loop of a test that is over
-                self._tell(line.decode())
+        with self.process.stdout as lines:
+            for line in lines:
+                with contextlib.suppress(RuntimeError):  # the loop of a test that is over
+                    self._tell(line.decode())
 
     async def write(self, line: str) -> None:
         assert self.process.stdin is not None
@@ -144,6 +146,7 @@ class Node:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        self._reader.join(BOUND)
 
 
 @pytest.fixture(scope="module")

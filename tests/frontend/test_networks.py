@@ -101,6 +101,7 @@ async def test_links_that_carry_only_the_greeting_count_as_failed_attempts(own, 
     with pytest.raises(Refused, match="could not be reached again within 2 s"):
         await driver.do("call", tool="slow", args={"steps": 1, "delay": 60})
     server.stop()
+    await server.close_all_connections()
     attempts = [state["attempt"] for state in driver.named("state") if state["kind"] == "reconnecting"]
     assert attempts == list(range(1, len(attempts) + 1))
     assert "resumed" in driver.states, "the greeting passed"
@@ -214,7 +215,8 @@ async def test_a_redirect_is_reported_and_not_followed(drivers, own, kind):
 @pytest.mark.parametrize("kind", ["websocket", "poll", "negotiate"])
 async def test_closing_while_it_connects_ends_the_attempt(drivers, own, kind):
     """The other side accepts the connection and never answers."""
-    silent = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
+    accepted: list[asyncio.StreamWriter] = []
+    silent = await asyncio.start_server(lambda reader, writer: accepted.append(writer), "127.0.0.1", 0)
     url = f"http://127.0.0.1:{silent.sockets[0].getsockname()[1]}/mcp-ws/servers/x"
     driver = await drivers("node", own)
     options = {"transports": ["websocket", "poll"]} if kind == "negotiate" else {}
@@ -225,6 +227,8 @@ async def test_closing_while_it_connects_ends_the_attempt(drivers, own, kind):
         await asyncio.wait_for(connecting, BOUND)
     assert driver.states.count("connecting") == 1
     silent.close()
+    for writer in accepted:
+        writer.transport.abort()
 
 
 @pytest.mark.node
