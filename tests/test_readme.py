@@ -32,8 +32,9 @@ def test_the_first_success_of_the_readme(jupyter):
 
 
 def test_the_examples_of_the_python_guide(jupyter):
-    found, elsewhere, reconnecting, negotiated = blocks("docs/guides/python.md")
+    found, elsewhere, reconnecting, negotiated, cells = blocks("docs/guides/python.md")
     assert "git_status" in run(found, jupyter)
+    assert "git_status" in run(f"from mcp_ws_ide.client import connect\n{cells}", jupyter)
     printed = run(reconnecting, jupyter)
     assert printed.startswith("Connected(resumable=True")
     assert "git_status" in printed
