@@ -98,7 +98,7 @@ $(LAB_STAMP): pyproject.toml
 # pyproject.toml allows of every package: tests/interop/test_bounds.py checks that they suffice (all others: make bounds).
 $(AGENTS_STAMP): pyproject.toml | $(STAMP)
 	$(PYTHON) -m venv --clear --without-pip .venv-agents
-	MCP_WS_IDE_SKIP_FRONTEND=1 $(BIN)/uv pip install --quiet --python .venv-agents/bin/python --resolution lowest-direct --editable ".[openai-agents]" "mcp>=2"
+	MCP_WS_IDE_SKIP_FRONTEND=1 UV_NATIVE_TLS=1 UV_SYSTEM_CERTS=1 $(BIN)/uv pip install --quiet --python .venv-agents/bin/python --resolution lowest-direct --editable ".[openai-agents]" "mcp>=2"
 	@touch $@
 
 # What make bench-http compares with; an environment of its own, since mcp-proxy needs the SDK 1.x.

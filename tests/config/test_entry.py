@@ -77,7 +77,7 @@ from tests.config.loading import ENTRY, JSON, load, one, only_problem
             ({"mcpServers": {"a": {"url": "https://x", "mcp_ws": {"oauth": value}, **more}}}, key, word)
             for value, more, key, word in [
                 (1, {}, "mcpServers.a.mcp_ws.oauth", "true or an object"),
-                ({"secret": "x"}, {}, "mcpServers.a.mcp_ws.oauth", "client_id, client_secret, scope"),
+                ({"secret": "x"}, {}, "mcpServers.a.mcp_ws.oauth", "client_id, client_secret, issuer, scope"),
                 ({"client_id": ""}, {}, "mcpServers.a.mcp_ws.oauth.client_id", "non-empty"),
                 ({"scope": 'a" b'}, {}, "mcpServers.a.mcp_ws.oauth.scope", "quotes"),
                 ({"client_secret": "x"}, {}, "mcpServers.a.mcp_ws.oauth.client_secret", "client_id"),

@@ -171,3 +171,11 @@ def test_a_list_that_cannot_be_read_shows_nothing():
 def test_a_tool_that_cannot_be_read_is_hidden_and_hides_no_other():
     result = b'{"tools":[{"name":"a"},7,{"name":["b"]},{"name":"b"},{"name":"c"}]}'
     assert json.loads(shown(result, ToolRules(deny=("b",)))) == {"tools": [{"name": "a"}, {"name": "c"}]}
+
+
+def test_params_whose_members_cannot_be_counted_are_refused():
+    """How deep that is depends on the stack: the second parser gives up a little earlier than the first."""
+    nested = (
+        b'{"name":"a", "arguments":%b1%b}' % (b'{"a":' * depth, b"}" * depth) for depth in range(500, 1000)
+    )
+    assert any("cannot be searched" in (refused(params, *DENY) or "") for params in nested)

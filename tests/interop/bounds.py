@@ -8,6 +8,7 @@ installs the lowest versions; Python versions that are not found are named, and 
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -46,7 +47,14 @@ def uv(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 def run(*command: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run a command, and return its status and output."""
-    return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, cwd=cwd)
+    environment = {
+        **os.environ,
+        "UV_NATIVE_TLS": "1",
+        "UV_SYSTEM_CERTS": "1",
+    }  # the same setting, old and new name
+    return subprocess.run(
+        list(map(str, command)), capture_output=True, text=True, check=False, cwd=cwd, env=environment
+    )
 
 
 def extras_for_users() -> list[str]:
