@@ -35,6 +35,7 @@ USERS = ("ana@example", "bob", "guest")
 """``guest`` is admitted to the first one's server by a role."""
 CONFIGURATION = """
 c.JupyterHub.bind_url = "http://127.0.0.1:{public}"
+c.JupyterHub.public_url = "http://127.0.0.1:{public}/"
 c.JupyterHub.hub_bind_url = "http://127.0.0.1:{hub}"
 c.JupyterHub.db_url = "sqlite:///{home}/hub.sqlite"
 c.JupyterHub.cookie_secret_file = "{home}/cookie_secret"
