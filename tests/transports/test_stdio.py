@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import resource
 import signal
@@ -259,7 +260,9 @@ def is_open(descriptor: int) -> bool:
 
 @contextlib.contextmanager
 def room_for(descriptors: int, pid: int) -> Iterator[None]:
-    """Let a process open only so many more files."""
+    """Let a process open only so many more files; none may be closed by the collector meanwhile."""
+    gc.collect()
+    gc.disable()
     soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     taken = {int(name) for name in os.listdir(f"/proc/{pid}/fd")}
     if pid == os.getpid():
@@ -270,6 +273,7 @@ def room_for(descriptors: int, pid: int) -> Iterator[None]:
         yield
     finally:
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
+        gc.enable()
 
 
 @pytest.mark.parametrize("room", range(1, 8))
