@@ -123,7 +123,7 @@ page: $(PAGE_BUILT) ## build the page alone
 environments: $(ENVIRONMENTS) ## install what the tests need; make -j 3 does it side by side
 
 test: $(ENVIRONMENTS) ## install what the tests need, then run them all, or those of T: make test T=tests/core
-	$(PYTEST) $(if $(T),$(T),-n 3 --dist loadfile --no-loadscope-reorder --durations 20)
+	$(PYTEST) $(if $(T),$(T),-n 4 --dist loadfile --no-loadscope-reorder --durations 20)
 
 test-quick: $(STAMP) ## the tests that need neither Node nor Chromium, without the heavy ones
 	$(PYTEST) -m "not node and not chromium and not heavy and not soak"
@@ -140,7 +140,7 @@ check: $(STAMP) ## lint, types, direction of imports
 
 coverage: $(ENVIRONMENTS) ## the tests, with branch coverage of the package and of the processes they start
 	rm -rf .cache/coverage
-	$(CLEAN) PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/coverage run -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(CLEAN) PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/coverage run -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --show-missing --skip-covered --fail-under 90
 	$(BIN)/coverage report --include '*/core/*' --fail-under 100
