@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -450,7 +451,8 @@ def exported(tab: Tab, directory: Path) -> list[str]:
         tab.page.get_by_role("button", name="Export").click()
     path = directory / "export.jsonl"
     download.value.save_as(path)
-    return [line for batch in Recording(str(path)).batches() for line in batch]
+    with closing(Recording(str(path))) as recording:
+        return [line for batch in recording.batches() for line in batch]
 
 
 def test_an_export_is_a_recording_of_the_messages_shown(tab, managed, tmp_path):

@@ -6,6 +6,7 @@ import json
 import os
 import stat
 import tracemalloc
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -159,15 +160,18 @@ def bomb(path: Path, line: bytes, mib: int) -> None:
     )
 
 
-@pytest.mark.parametrize("line", [b"\0", b'{"kind":"x"}\n'])
+@pytest.mark.parametrize(
+    "line", [b"\0", b'{"kind":"x","raw":"%b"}\n' % (b"x" * 1000)], ids=["no line", "lines"]
+)
 def test_a_small_file_that_holds_gigabytes_is_refused_in_little_memory(tmp_path, line):
     path = tmp_path / "bomb.zst"
-    bomb(path, line, 1024)
-    assert path.stat().st_size < 200_000
+    bomb(path, line, 320)
+    assert path.stat().st_size < 100_000
     tracemalloc.start()
     try:
-        with pytest.raises(RecordingError, match=r"--max-mib|more than 64 MiB"):
-            for _ in Recording(str(path)).batches():
+        refused = pytest.raises(RecordingError, match=r"--max-mib|more than 64 MiB")
+        with closing(Recording(str(path))) as recording, refused:
+            for _ in recording.batches():
                 pass
         assert tracemalloc.get_traced_memory()[1] < 300 << 20
     finally:
@@ -178,9 +182,10 @@ def test_a_file_that_expands_far_is_read_on_request(tmp_path):
     path = tmp_path / "much.zst"
     line = json.dumps({"kind": "event", "raw": "x" * 1000}).encode() + b"\n"
     bomb(path, line, 100)
-    with pytest.raises(RecordingError, match="--max-mib"):
-        list(Recording(str(path)).batches())
-    records = sum(len(batch) for batch in Recording(str(path), 128 << 20).batches())
+    with closing(Recording(str(path))) as refused, pytest.raises(RecordingError, match="--max-mib"):
+        list(refused.batches())
+    with closing(Recording(str(path), 128 << 20)) as recording:
+        records = sum(map(len, recording.batches()))
     assert records == 100 * ((1 << 20) // len(line))
 
 
