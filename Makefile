@@ -30,7 +30,7 @@ KEPT := HOME PATH LANG TMPDIR CI PIP_% NPM_CONFIG_% npm_config_% SSL_CERT_FILE S
 CLEAN := env -i $(foreach name,$(filter $(KEPT),$(.VARIABLES)),$(name)="$$$(name)")
 PYTEST := $(CLEAN) PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
 
-.PHONY: help run fuzz lab frontend page environments test test-quick check format coverage interop bounds interop-ides binder soak bench bench-http bench-memory bench-tap docs docs-serve screenshots clean
+.PHONY: help run fuzz lab frontend page environments test test-quick check format coverage interop bounds interop-ides binder soak bench bench-instructions bench-http bench-memory bench-tap docs docs-serve screenshots clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -165,6 +165,9 @@ soak: $(STAMP) $(FRONTEND_BUILT) $(NODE22) ## long runs: chaos, connect cycles, 
 
 bench: $(STAMP) ## the gateway against a stock Tornado echo, side by side
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python benchmarks/bench.py
+
+bench-instructions: $(STAMP) ## instructions a call in the gateway's own code (valgrind), also on a busy machine
+	$(BIN)/python benchmarks/instructions.py
 
 bench-http: $(STAMP) $(PEERS_STAMP) ## CPU per call over HTTP beside supergateway and mcp-proxy
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python benchmarks/http_peers.py \
