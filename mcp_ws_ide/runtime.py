@@ -25,7 +25,7 @@ from mcp_ws_ide.config.spec import Configuration, ServerSpec
 from mcp_ws_ide.config.watcher import ConfigWatcher
 from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.credentials import CredentialWatch
-from mcp_ws_ide.failures import FailedAuthentications
+from mcp_ws_ide.failed_authentications import FailedAuthentications
 from mcp_ws_ide.gateway import Gateway, Limits
 from mcp_ws_ide.links.half_open import HalfOpenHeads
 from mcp_ws_ide.links.heartbeat import Heartbeat
@@ -112,7 +112,7 @@ class Runtime:
         self.turnstile = Turnstile(HANDSHAKES_PER_TURN)
         self.credentials = CredentialWatch(host.web_app)
         self.tickets = TicketStore()
-        self.failures = FailedAuthentications()
+        self.failed_authentications = FailedAuthentications()
         self.tokens = TokenStore(settings.tokens_file)
         self.polls: dict[str, PollLink] = {}
         """Open poll links by their id."""

@@ -131,7 +131,7 @@ class GatewayHandler(JupyterHandler):
                 raise web.HTTPError(413, message)
         except web.HTTPError as error:
             await self._discard()
-            if error.status_code == 401 and not await self.runtime.failures.slow_down(
+            if error.status_code == 401 and not await self.runtime.failed_authentications.slow_down(
                 self.request.remote_ip or ""
             ):
                 self.error_headers["Retry-After"] = "60"

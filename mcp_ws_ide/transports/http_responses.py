@@ -98,17 +98,10 @@ class ResponseReader:
         if not fault.answer:
             return
         other = self._find(fault.ids[0]) if len(fault.ids) == 1 else None
-        failed = other if other is not None else exchange
-        if (
-            failed is exchange
-            and fault.certain
-            and fault.ids
-            and other is None
-            and not self._is_for(exchange, fault)
-        ):
+        if other is None and fault.certain and fault.ids and not self._is_for(exchange, fault):
             return  # a late answer to another request
         reason = f"the server's response is not a JSON-RPC message: {fault.reason}"
-        failed.fail(INTERNAL_ERROR, reason, sent=True)
+        (other or exchange).fail(INTERNAL_ERROR, reason, sent=True)
 
     def _is_for(self, exchange: Exchange, fault: Unreadable) -> bool:
         return bool(messages.alike(exchange.message.id or b"null", fault.ids))

@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import TESTS, Jupyter, Peer
 
 KINDS = {"empty": (3, "repeated"), "same": (3, "repeated"), "new": (3, "nothing new"), "two": (6, "")}
-"""Tools of each kind, and a word of what is said about its list."""
+"""For each kind of server: the number of tools that it has, and a word of the notice about its list."""
 CASES = [(era, kind) for era in ("handshake", "modern") for kind in KINDS]
 
 

@@ -1,4 +1,4 @@
-"""What Capabilities says about lists whose cursors run in a circle, or whose pages list an entry twice."""
+"""What Capabilities shows of lists whose cursors run in a circle, or whose pages repeat an entry."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ async def attach() -> AsyncIterator[Attach]:
 
 
 class Legacy:
-    """A server whose stream and whose answers to POSTs a test determines."""
+    """A server of HTTP+SSE; the test decides what it streams, and what it answers to POSTs."""
 
     def __init__(self, *events: bytes, taken: bytes = b"202 Accepted") -> None:
         self.events, self.taken = (ENDPOINT, *events), taken

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from mcp_ws_ide.failures import FREE, LONGEST, MAX_ADDRESSES, STEP, WINDOW, FailedAuthentications
+from mcp_ws_ide.failed_authentications import (
+    FREE,
+    LONGEST,
+    MAX_ADDRESSES,
+    STEP,
+    WINDOW,
+    FailedAuthentications,
+)
 
 
 class Clock:
