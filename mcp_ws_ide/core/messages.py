@@ -1,8 +1,10 @@
 """Parse, check, build and rewrite JSON-RPC messages; payloads keep the bytes they came as.
 
-A message is parsed once into a :class:`Message`: the envelope members as raw JSON, nothing deeper. Only what routing
-needs is decoded further, on demand. This module knows JSON-RPC 2.0 and the names of the MCP members that carry ids; it
-knows nothing of sessions, links or I/O.
+A message is parsed once into a :class:`Message`: the envelope members as raw JSON, nothing deeper. Nearly all come as
+SDKs write them, in one of two orders of members: of those, a regular expression reads the envelope, and one decoding of
+the payload both checks it and gives what routing needs. All others, and all that are wrong, take the general way
+(tests/fuzz/reference_parser.py compares the two). This module knows JSON-RPC 2.0 and the names of the MCP members that
+carry ids; it knows nothing of sessions, links or I/O.
 """
 
 from __future__ import annotations
@@ -44,41 +46,62 @@ class Kind(IntEnum):
     RESPONSE = 2
 
 
+REQUEST: Final = Kind.REQUEST
+NOTIFICATION: Final = Kind.NOTIFICATION
+RESPONSE: Final = Kind.RESPONSE
+
+ABSENT: Final = Raw()
+"""Stands, by identity, for a member that a message does not have."""
+
+
+class Meta(msgspec.Struct, gc=False):
+    """The members of ``params._meta`` and ``result._meta`` that routing needs; :data:`ABSENT` if they are absent."""
+
+    version: Raw = msgspec.field(name=PROTOCOL_VERSION_KEY, default=ABSENT)
+    progress_token: Raw = msgspec.field(name="progressToken", default=ABSENT)
+    subscription_id: Raw = msgspec.field(name=SUBSCRIPTION_ID_KEY, default=ABSENT)
+    log_level: Raw = msgspec.field(name=LOG_LEVEL_KEY, default=ABSENT)
+
+
+class Params(msgspec.Struct, gc=False):
+    """The members of ``params`` that routing needs; :data:`ABSENT` if they are absent."""
+
+    meta: Meta | None = msgspec.field(name="_meta", default=None)
+    progress_token: Raw = msgspec.field(name="progressToken", default=ABSENT)
+    request_id: Raw = msgspec.field(name="requestId", default=ABSENT)
+
+
 class Envelope(msgspec.Struct, gc=False):
     """The members of a JSON-RPC message as raw JSON; empty if absent."""
 
-    jsonrpc: Raw = Raw()
-    id: Raw = Raw()
-    method: Raw = Raw()
-    params: Raw = Raw()
-    result: Raw = Raw()
-    error: Raw = Raw()
+    jsonrpc: Raw = ABSENT
+    id: Raw = ABSENT
+    method: Raw = ABSENT
+    params: Raw = ABSENT
+    result: Raw = ABSENT
+    error: Raw = ABSENT
 
 
-class Message:
+class Message(msgspec.Struct, gc=False, eq=False):
     """One JSON-RPC message: its members as raw JSON, and the whole as bytes. Never changed once it is made.
 
     Attributes:
         kind: request, notification or response.
+        data: the whole message, as it came or was built.
         id, method, params, result, error: raw JSON bytes; ``b""`` if absent.
         extra: members that JSON-RPC does not define, as ``,"name":value…``, to append to a rewritten envelope.
-        data: the whole message, as it came or was built.
+        routing: what routing needs of ``params``, if that is known already; see :func:`params_of`.
     """
 
-    __slots__ = ("data", "error", "extra", "id", "kind", "method", "params", "result")
-
-    def __init__(self, data: bytes, envelope: Envelope) -> None:
-        self.data = data
-        self.id = bytes(envelope.id)
-        self.method = method = bytes(envelope.method)
-        self.params = bytes(envelope.params)
-        self.result = bytes(envelope.result)
-        self.error = bytes(envelope.error)
-        version = bytes(envelope.jsonrpc)
-        self.extra = b"" if _is_canonical(self, version) else _unknown_members(data)
-        if b"\\" in method:
-            self.method = _without_escapes(method)
-        self.kind = _classify(self, version)
+    kind: Kind
+    data: bytes
+    id: bytes = b""
+    method: bytes = b""
+    params: bytes = b""
+    result: bytes = b""
+    error: bytes = b""
+    extra: bytes = b""
+    routing: Params | None = None
 
     def __repr__(self) -> str:
         return (
@@ -97,23 +120,6 @@ class Message:
         return decode_id(self.id)
 
 
-class Meta(msgspec.Struct, gc=False):
-    """The members of ``params._meta`` and ``result._meta`` that routing needs."""
-
-    version: Raw = msgspec.field(name=PROTOCOL_VERSION_KEY, default=Raw())
-    progress_token: Raw = msgspec.field(name="progressToken", default=Raw())
-    subscription_id: Raw = msgspec.field(name=SUBSCRIPTION_ID_KEY, default=Raw())
-    log_level: Raw = msgspec.field(name=LOG_LEVEL_KEY, default=Raw())
-
-
-class Params(msgspec.Struct, gc=False):
-    """The members of ``params`` that routing needs."""
-
-    meta: Meta | None = msgspec.field(name="_meta", default=None)
-    progress_token: Raw = msgspec.field(name="progressToken", default=Raw())
-    request_id: Raw = msgspec.field(name="requestId", default=Raw())
-
-
 NO_PARAMS: Final = Params()
 NO_META: Final = Meta()
 
@@ -122,6 +128,18 @@ _METHOD_NAMES: dict[bytes, str] = {}
 _METHOD_NAMES_LIMIT: Final = 512
 _LINE_BREAKS: Final = bytes.maketrans(b"\r\n", b"  ")
 _VERSION: Final = b'"2.0"'
+
+_PLAIN_ID: Final = rb'(0|-?[1-9][0-9]{0,17}|"[ !#-\[\]-~]{0,256}")'
+"""An id that needs no further check: a whole number of 64 bits, or a short string of ASCII without escapes."""
+_PAYLOAD_NAME: Final = rb'(?:"method": ?("[ !#-\[\]-~]+"), ?"params"|"result"): ?\{'
+_HEAD: Final = re.compile(rb'\{"jsonrpc": ?"2\.0", ?(?:"id": ?' + _PLAIN_ID + rb", ?)?" + _PAYLOAD_NAME)
+"""How most messages begin, up to the payload, which is the last member; a blank after commas and colons is allowed."""
+_SHORT_HEAD: Final = re.compile(rb"\{" + _PAYLOAD_NAME)
+"""How the messages of TypeScript SDKs and of the Python SDK 1.x begin, up to the payload."""
+_TAIL: Final = re.compile(rb'\},"jsonrpc":"2\.0"(?:,"id":' + _PLAIN_ID + rb")?\}\Z")
+"""How those end, after the payload."""
+_MAX_TAIL: Final = 320
+"""Longest text that :data:`_TAIL` matches, in bytes, rounded up."""
 
 _RAW_ID: Final = rb'(-?\d+|"(?:[^"\\]|\\.)*")'
 _VERSION_MEMBER: Final = rb'"jsonrpc"\s*:\s*"2\.0"'
@@ -170,8 +188,11 @@ def parse(data: bytes) -> Message:
         MalformedMessage: not JSON (-32700), or not one JSON-RPC 2.0 message (-32600). Batches are refused: MCP has none
             since 2025-06-18.
     """
+    message = _parse_usual(data)
+    if message is not None:
+        return message
     try:
-        return Message(data, _decode_envelope(data))
+        return _from_envelope(data, _decode_envelope(data))
     except msgspec.ValidationError:
         raise MalformedMessage(INVALID_REQUEST, _not_an_object(data)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
@@ -182,6 +203,46 @@ def parse(data: bytes) -> Message:
         raise MalformedMessage(PARSE_ERROR, f"not valid JSON: {reason}") from None
     except RecursionError:
         raise MalformedMessage(PARSE_ERROR, "JSON is nested too deeply") from None
+
+
+def _parse_usual(data: bytes) -> Message | None:
+    """Parse a message in one of the two usual orders of members; return None for any other, and for what is wrong.
+
+    What is around the payload is matched to the byte, and the payload is exactly one JSON object. So there is no other
+    member, no duplicate, and only one way to read it.
+    """
+    head = _HEAD.match(data)
+    if head is not None:
+        raw_id, method = head.groups(b"")
+        payload = data[head.end() - 1 : -1] if data.endswith(b"}}") else b""
+    else:
+        head = _SHORT_HEAD.match(data)
+        tail = _TAIL.search(data, max(0, len(data) - _MAX_TAIL)) if head is not None else None
+        if head is None or tail is None:
+            return None
+        raw_id, method = tail[1] or b"", head[1] or b""
+        payload = data[head.end() - 1 : tail.start() + 1]
+    try:
+        if not method:
+            _decode_raw(payload)
+            return Message(RESPONSE, data, raw_id, result=payload) if raw_id else None
+        routing = _decode_params(payload)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    return Message(REQUEST if raw_id else NOTIFICATION, data, raw_id, method, payload, routing=routing)
+
+
+def _from_envelope(data: bytes, envelope: Envelope) -> Message:
+    """Return the message that has these members, after all checks."""
+    version, raw_id, method = bytes(envelope.jsonrpc), bytes(envelope.id), bytes(envelope.method)
+    params, result, error = bytes(envelope.params), bytes(envelope.result), bytes(envelope.error)
+    message = Message(NOTIFICATION, data, raw_id, method, params, result, error)
+    if not _is_canonical(message, version):
+        message.extra = _unknown_members(data)
+    if b"\\" in method:
+        message.method = _without_escapes(method)
+    message.kind = _classify(message, version)
+    return message
 
 
 def _without_lone_surrogates(data: bytes) -> bytes:
@@ -284,7 +345,7 @@ def _classify(message: Message, version: bytes) -> Kind:
         _check_id(message.id)
     if message.method:
         _check_call(message)
-        return Kind.REQUEST if message.id else Kind.NOTIFICATION
+        return REQUEST if message.id else NOTIFICATION
     if bool(message.result) == bool(message.error):
         raise MalformedMessage(
             INVALID_REQUEST, 'a message must have "method", or one of "result" and "error"'
@@ -293,7 +354,7 @@ def _classify(message: Message, version: bytes) -> Kind:
         raise MalformedMessage(INVALID_REQUEST, 'member "error" must be an object')
     if not message.id:
         raise MalformedMessage(INVALID_REQUEST, 'a response must have an "id"')
-    return Kind.RESPONSE
+    return RESPONSE
 
 
 def _check_call(message: Message) -> None:
@@ -388,6 +449,8 @@ def token_key(raw: bytes) -> IdKey | None:
 
 def params_of(message: Message) -> Params:
     """Return what routing needs of ``params``; defaults if they are absent or ill-typed."""
+    if message.routing is not None:
+        return message.routing
     return _read_params(message.params) if message.params else NO_PARAMS
 
 
@@ -438,22 +501,22 @@ def text_in(raw: bytes) -> str | None:
 
 def request(raw_id: bytes, method: str, params: bytes) -> Message:
     """Build a request; ``raw_id`` and ``params`` are JSON."""
-    return _build(Kind.REQUEST, raw_id, _encode(method), params=params)
+    return _build(REQUEST, raw_id, _encode(method), params=params)
 
 
 def notification(method: str, params: bytes = b"") -> Message:
     """Build a notification; ``params`` is JSON, ``b""`` for none."""
-    return _build(Kind.NOTIFICATION, b"", _encode(method), params=params)
+    return _build(NOTIFICATION, b"", _encode(method), params=params)
 
 
 def response(raw_id: bytes, result: bytes) -> Message:
     """Build a response; ``raw_id`` and ``result`` are JSON."""
-    return _build(Kind.RESPONSE, raw_id, b"", result=result)
+    return _build(RESPONSE, raw_id, b"", result=result)
 
 
 def failure(raw_id: bytes, error: bytes) -> Message:
     """Build an error response from an error object (JSON-RPC 2.0 section 5.1); an empty ``raw_id`` becomes ``null``."""
-    return _build(Kind.RESPONSE, raw_id or b"null", b"", error=error)
+    return _build(RESPONSE, raw_id or b"null", b"", error=error)
 
 
 def error(raw_id: bytes, code: int, text: str, data: dict[str, Any] | None = None) -> Message:
@@ -490,15 +553,12 @@ def _build(
     error: bytes = b"",
     extra: bytes = b"",
 ) -> Message:
-    message = Message.__new__(Message)
-    message.kind, message.id, message.method = kind, raw_id, method
-    message.params, message.result, message.error, message.extra = params, result, error, extra
     if not extra and raw_id and result and not (method or params or error):
-        message.data = b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (raw_id, result)
-        return message
+        data = b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (raw_id, result)
+        return Message(kind, data, raw_id, result=result)
     if not extra and raw_id and method and params and not (result or error):
-        message.data = b'{"jsonrpc":"2.0","id":%b,"method":%b,"params":%b}' % (raw_id, method, params)
-        return message
+        data = b'{"jsonrpc":"2.0","id":%b,"method":%b,"params":%b}' % (raw_id, method, params)
+        return Message(kind, data, raw_id, method, params)
     parts = [b'{"jsonrpc":"2.0"']
     if raw_id:
         parts += (b',"id":', raw_id)
@@ -513,8 +573,7 @@ def _build(
     if extra:
         parts.append(extra)
     parts.append(b"}")
-    message.data = b"".join(parts)
-    return message
+    return Message(kind, b"".join(parts), raw_id, method, params, result, error, extra)
 
 
 # --- parts of a payload ---------------------------------------------------------------------------

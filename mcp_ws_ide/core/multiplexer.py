@@ -22,7 +22,7 @@ from typing import Final, Generic, TypeVar
 
 from mcp_ws_ide.core import log_levels, messages
 from mcp_ws_ide.core.effects import Deliver, Drop, Pending, Reply, Unnamed
-from mcp_ws_ide.core.messages import Kind, Message, Params
+from mcp_ws_ide.core.messages import ABSENT, NOTIFICATION, REQUEST, RESPONSE, Message, Params
 from mcp_ws_ide.core.session import CANCELLED, DROPPABLE
 from mcp_ws_ide.errors import METHOD_NOT_FOUND, MalformedMessage
 
@@ -65,7 +65,7 @@ class Multiplexer(Generic[Owner]):
         """Return the message to send to the server for one of a client."""
         if pending is None:
             return message
-        if message.kind is Kind.NOTIFICATION:
+        if message.kind is NOTIFICATION:
             return self._cancellation(message, pending)
         self._next_id += 1
         pending.upstream_id = self._next_id
@@ -77,11 +77,11 @@ class Multiplexer(Generic[Owner]):
 
     def _outbound_params(self, message: Message, params: Params, pending: Pending, raw_id: bytes) -> bytes:
         payload, meta = message.params, params.meta or messages.NO_META
-        if token := bytes(meta.progress_token):
-            pending.progress_token = token
+        if meta.progress_token is not ABSENT:
+            pending.progress_token = bytes(meta.progress_token)
             payload = messages.with_meta(payload, "progressToken", raw_id)
-        if level := bytes(meta.log_level):
-            pending.logs = log_levels.verbosity(messages.text_in(level) or "")
+        if meta.log_level is not ABSENT:
+            pending.logs = log_levels.verbosity(messages.text_in(bytes(meta.log_level)) or "")
         return payload
 
     def _cancellation(self, message: Message, pending: Pending) -> Message:
@@ -104,9 +104,9 @@ class Multiplexer(Generic[Owner]):
 
     def inbound(self, message: Message) -> tuple[Owner | None, Deliver | Reply | Drop | Unnamed]:
         """Return the owner of a message of the server, and what to do with it."""
-        if message.kind is Kind.RESPONSE:
+        if message.kind is RESPONSE:
             return self._response(message)
-        if message.kind is Kind.REQUEST:
+        if message.kind is REQUEST:
             text = "a server must not send requests since 2026-07-28; use input_required"
             return None, Reply(messages.error(message.id, METHOD_NOT_FOUND, text))
         return self._notification(message)
@@ -121,11 +121,7 @@ class Multiplexer(Generic[Owner]):
             return self._drop("response to no request in flight")
         owner, pending = entry
         result = message.result
-        if (
-            result
-            and pending.method == LISTEN
-            and len(memoryview(messages.result_meta(message).subscription_id))
-        ):
+        if pending.method == LISTEN and messages.result_meta(message).subscription_id is not ABSENT:
             result = messages.with_meta(result, messages.SUBSCRIPTION_ID_KEY, pending.raw_id)
         return owner, Deliver(messages.rebuild(message, pending.raw_id, result=result), pending)
 
@@ -143,9 +139,9 @@ class Multiplexer(Generic[Owner]):
 
     def addressee(self, message: Message) -> Owner | None:
         """Return the owner of the request that a message of the server names; None if it names none."""
-        if message.kind is Kind.REQUEST:
+        if message.kind is REQUEST:
             return None
-        if message.kind is Kind.RESPONSE:
+        if message.kind is RESPONSE:
             tag = message.id if message.id.isdigit() else b""
         else:
             tag = _tag_of(message.method_name, messages.params_of(message))

@@ -16,7 +16,7 @@ from typing import Any
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.effects import Deliver, Drop, Effect, Forward, Pending, Ping, Reply, Unnamed
 from mcp_ws_ide.core.era import MODERN_VERSION, Era
-from mcp_ws_ide.core.messages import IdKey, Kind, Message
+from mcp_ws_ide.core.messages import ABSENT, REQUEST, RESPONSE, IdKey, Message
 from mcp_ws_ide.errors import INVALID_REQUEST, LIMIT_EXCEEDED, METHOD_NOT_FOUND, MalformedMessage
 
 CANCELLED = "notifications/cancelled"
@@ -50,9 +50,9 @@ class SessionCore:
 
     def from_client(self, message: Message, now: float) -> Effect:
         """Return what to do with a message of the client."""
-        if message.kind is Kind.REQUEST:
+        if message.kind is REQUEST:
             return self._request(message, now)
-        if message.kind is Kind.RESPONSE:
+        if message.kind is RESPONSE:
             return self._response(message)
         return self._notification(message)
 
@@ -64,7 +64,7 @@ class SessionCore:
         if len(self.pending) >= self._max_in_flight:
             return Deliver(_over_limit(message.id, self._max_in_flight))
         params = messages.params_of(message)
-        modern = params.meta is not None and len(memoryview(params.meta.version)) > 0
+        modern = params.meta is not None and params.meta.version is not ABSENT
         if (
             modern and message.method == b'"initialize"'
         ):  # sessions that share a process must not initialize it
@@ -106,7 +106,7 @@ class SessionCore:
 
     def from_legacy_server(self, message: Message) -> Effect:
         """Return what to do with a message of the session's private upstream: it passes verbatim."""
-        if message.kind is Kind.RESPONSE:
+        if message.kind is RESPONSE:
             key = message.id_key
             pending = self.pending.get(key)
             if pending is None:
@@ -119,7 +119,7 @@ class SessionCore:
             if message.id != pending.raw_id:
                 message = messages.with_id(message, pending.raw_id)
             return Deliver(message, pending)
-        if message.kind is Kind.REQUEST:
+        if message.kind is REQUEST:
             key = message.id_key
             if key in self.asked:
                 text = f"the id {message.id.decode()} is already in flight; use each id only once"

@@ -24,6 +24,7 @@ from mcp_ws_ide.inspector.playback import Playback
 from mcp_ws_ide.inspector.recording import Header, Recording, RecordingError
 from mcp_ws_ide.links.framing import FrameLayer
 from tests.conftest import FAST_SERVER, MODERN, Jupyter
+from tests.fuzz import differences
 from tests.fuzz.mutation import Mutator
 from tests.inspector.records import Transcript, call
 
@@ -285,13 +286,15 @@ def rest() -> Iterator[Target]:
 
 
 PURE: dict[str, Target] = {
+    "parser": differences.parser,
+    "framing": differences.framing,
     "frames": frames,
     "messages": parsing,
     "reading": reading,
     "resume": resuming,
     "recordings": recordings,
 }
-"""Targets that need no server; ``rest`` is the sixth."""
+"""Targets that need no server; ``rest`` is the last one."""
 
 
 def run(target: Target, seconds: float, seed: int, most: int = 1 << 40) -> int:

@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.frames import BINARY, CLOSE, CONT, PING, PONG, TEXT, Close, Frame, apply_mask
-from websockets.protocol import CLIENT, SERVER, State
+from websockets.protocol import CLIENT
 from websockets.protocol import Protocol as Reference
 
 from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.links.framing import FrameLayer
+from tests.fuzz.reference_framing import ReferenceLayer
 
 
 def masked(opcode: int, data: bytes, fin: bool = True) -> bytes:
@@ -154,40 +155,6 @@ def test_pongs_are_counted():
     assert layer.data_to_send()[0][:1] == b"\x89"
     layer.receive(masked(PONG, b"mcp"))
     assert layer.pongs == 1
-
-
-class ReferenceLayer:
-    """The same with ``Protocol`` alone."""
-
-    def __init__(self, max_size: int) -> None:
-        self.protocol = Reference(SERVER, max_size=max_size)
-        self.parts: list[bytes] = []
-        self.messages: list[bytes] = []
-        self.refused = 0
-
-    def receive(self, data: bytes) -> None:
-        self.protocol.receive_data(data)
-        for frame in self.protocol.events_received():
-            if frame.opcode is BINARY and not self.refused:
-                self.refused = 1003
-            if self.refused or frame.opcode not in (TEXT, CONT):
-                continue
-            self.parts.append(bytes(frame.data))
-            if frame.fin:
-                payload, self.parts = b"".join(self.parts), []
-                try:
-                    payload.decode()
-                except UnicodeDecodeError:
-                    self.refused = 1007
-                else:
-                    self.messages.append(payload)
-
-    @property
-    def code(self) -> int | None:
-        if self.refused:
-            return self.refused
-        sent = self.protocol.close_sent
-        return None if self.protocol.state is State.OPEN or sent is None else sent.code
 
 
 @st.composite
