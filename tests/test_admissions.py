@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
@@ -22,11 +23,18 @@ COUNT = re.compile(
 
 
 def served(jupyter: Jupyter) -> tuple[int, int]:
-    """POSTs so far on the endpoint: the long way, and the short one."""
+    """POSTs so far on the endpoint: the long way, and the short ones."""
+    found = handled(jupyter)
+    return found["ServerEndpointHandler"], found["RepeatedPost"] + found["KeptAliveReader"]
+
+
+def handled(jupyter: Jupyter) -> Counter[str]:
+    """POSTs so far by what handled them."""
     _, _, text = jupyter.request("GET", "metrics", headers={"Authorization": f"token {jupyter.token}"})
-    found = [(name, int(count)) for name, count in COUNT.findall(re.sub(r"\.0\b", "", text.decode()))]
-    long = sum(count for name, count in found if name.endswith("ServerEndpointHandler"))
-    return long, sum(count for name, count in found if name.endswith("RepeatedPost"))
+    found: Counter[str] = Counter()
+    for name, count in COUNT.findall(re.sub(r"\.0\b", "", text.decode())):
+        found[name.rpartition(".")[2]] += int(count)
+    return found
 
 
 @pytest.fixture
@@ -70,6 +78,33 @@ async def test_a_modern_call_and_a_slow_one_are_admitted_too(http, jupyter):
     silent = await http.modern(1, "tools/call", {"name": "slow", "arguments": {"steps": 1, "delay": 1}})
     assert [message["id"] for _, message in events(silent)] == [1]
     assert [after - start for start, after in zip(before, served(jupyter), strict=True)] == [0, 2]
+
+
+async def test_further_calls_on_a_connection_are_read_before_tornado(http, jupyter):
+    """Also the SDKs' kind of client, which sends head and body apart."""
+    await http.initialize()
+    before = handled(jupyter)
+    for number in range(10):
+        answer = await http.legacy(number, "echo", {"text": "x" * number})
+        assert answer.json()["id"] == number
+        assert answer.json()["result"]["content"][0]["text"] == "x" * number
+    assert handled(jupyter)["KeptAliveReader"] - before["KeptAliveReader"] == 10
+
+
+async def test_calls_with_progress_or_without_quick_answer_are_complete_too(http, jupyter):
+    await http.initialize()
+    for number in range(4):
+        answer = await http.legacy(number, "slow", {"steps": 2, "delay": 0.01})
+        seen = [message for _, message in events(answer)]
+        assert [m.get("params", {}).get("progress") for m in seen] == [0, 1, 2, None]
+        assert seen[-1]["id"] == number
+    for number in range(3):
+        silent = await http.legacy(number, "slow", {"steps": 1, "delay": 1})
+        assert events(silent)[-1][1]["id"] == number
+    before = handled(jupyter)["KeptAliveReader"]
+    for name in "abc":  # an admission that has expired meanwhile takes two calls
+        assert (await http.legacy(name, "echo", {"text": "x"})).json()["id"] == name
+    assert handled(jupyter)["KeptAliveReader"] > before, "the connection is read before Tornado again"
 
 
 async def test_a_traced_call_is_admitted_too(http, jupyter):

@@ -1,6 +1,7 @@
 """Answers a POST whose head was admitted a moment ago (admissions.py), without Tornado's request handler.
 
-Everything that depends on the message or the session is still checked each time (:mod:`.post_exchange`).
+The request comes from Tornado, or from :mod:`.kept_alive`, which reads it without Tornado. Everything that depends on
+the message or the session is still checked each time (:mod:`.post_exchange`).
 """
 
 from __future__ import annotations
@@ -24,10 +25,19 @@ from mcp_ws_ide.admissions import BODY_SECONDS as ADMITTED_BODY_SECONDS
 from mcp_ws_ide.admissions import Admission
 from mcp_ws_ide.credentials import Watched
 from mcp_ws_ide.handlers.bodies import BODY_SECONDS, limit_body
+from mcp_ws_ide.handlers.kept_alive import (
+    Connection,
+    HandedBack,
+    Head,
+    KeptAliveReader,
+    TornadoConnection,
+    install_reader,
+    reader_of,
+)
 from mcp_ws_ide.handlers.post_exchange import PostExchange
 from mcp_ws_ide.handlers.post_headers import JSON
 from mcp_ws_ide.handlers.post_response import COMMIT_AFTER, PendingResponse
-from mcp_ws_ide.handlers.requester import challenge, http_error_message, refusal_body
+from mcp_ws_ide.handlers.requester import Request, challenge, http_error_message, refusal_body
 from mcp_ws_ide.runtime import Runtime
 
 SHORT_BODY: Final = 65536
@@ -49,13 +59,42 @@ class RepeatRouter(Router):
     def find_handler(
         self, request: httputil.HTTPServerRequest, **kwargs: Any
     ) -> httputil.HTTPMessageDelegate | None:
-        """Return a delegate if the request's head was admitted lately."""
+        """Return a delegate if the request's head was admitted lately, or its answer has begun."""
         admission = self._runtime.admissions.find(request)
+        reader = reader_of(request) if request.method != "POST" else self._reader(request)
+        if reader is not None:
+            respond = reader.tornado_reads(request)
+            if respond is not None:
+                return HandedBack(request, respond)
+            if admission is not None:
+                reader.admit(admission)
         if admission is None:
             return None
         if int(request.headers.get("Content-Length") or UNKNOWN_LENGTH) > SHORT_BODY:
             limit_body(request.connection, longest_body(self._runtime), BODY_SECONDS)
         return Repeat(self._runtime, request, admission)
+
+    def _reader(self, request: httputil.HTTPServerRequest) -> KeptAliveReader | None:
+        return install_reader(request, self._take, self._runtime.admissions.still_holds)
+
+    def _take(self, head: Head, body: bytes, connection: Connection) -> None:
+        RepeatedPost(self._runtime, RepeatedRequest(head), head.admission, connection).start(body)
+
+
+class RepeatedRequest:
+    """A request with the head of an earlier one."""
+
+    __slots__ = ("_begun", "body", "headers", "remote_ip")
+
+    def __init__(self, head: Head) -> None:
+        self.headers = head.headers
+        self.remote_ip = head.remote_ip
+        self.body = b""
+        self._begun = time.perf_counter()
+
+    def request_time(self) -> float:
+        """Return the seconds since the request was read."""
+        return time.perf_counter() - self._begun
 
 
 def longest_body(runtime: Runtime) -> int:
@@ -67,7 +106,7 @@ class Repeat(httputil.HTTPMessageDelegate):
     """Collects the body of one such POST."""
 
     def __init__(self, runtime: Runtime, request: httputil.HTTPServerRequest, admission: Admission) -> None:
-        self._post = RepeatedPost(runtime, request, admission)
+        self._post = RepeatedPost(runtime, request, admission, TornadoConnection(request))
         self._chunks: list[bytes] = []
 
     def data_received(self, chunk: bytes) -> None:
@@ -82,11 +121,12 @@ class Repeat(httputil.HTTPMessageDelegate):
 class RepeatedPost:
     """One such POST; a :class:`~.post_response.Responder` on the bare HTTP connection."""
 
-    def __init__(self, runtime: Runtime, request: httputil.HTTPServerRequest, admission: Admission) -> None:
-        assert request.connection is not None
+    def __init__(
+        self, runtime: Runtime, request: Request, admission: Admission, connection: Connection
+    ) -> None:
         self._runtime = runtime
         self.request = request
-        self._connection = request.connection
+        self._connection = connection
         self._admission = admission
         self._loop = runtime.gateway.loop
         self.token_id, self.token_tools = admission.token_id, admission.tools
@@ -113,7 +153,7 @@ class RepeatedPost:
         # The body may have been slow.
         if not self._runtime.admissions.still_holds(self._admission, ADMITTED_BODY_SECONDS):
             return self._fail(401, "the credential is no longer valid; send the request again")
-        self._connection.set_close_callback(self._exchange.writer.client_left)  # type: ignore[attr-defined]
+        self._connection.set_close_callback(self._exchange.writer.client_left)
         with self._errors():
             response = self._exchange.begin(self._admission.server)
             if response is not None:
@@ -134,7 +174,12 @@ class RepeatedPost:
                     writer.answer(stream.take()[1], response.statuses)
                 self._loop.call_soon(response.done)  # not within the session's own delivery
             else:
-                self._runtime.gateway.tasks.spawn(self._respond(response), "POST")
+                self._connection.carry_on(respond)
+
+        def respond(connection: Connection) -> None:
+            self._connection = connection
+            connection.set_close_callback(writer.client_left)
+            self._runtime.gateway.tasks.spawn(self._respond(response), "POST")
 
         if len(stream) or stream.last:
             return ready()
@@ -193,24 +238,28 @@ class RepeatedPost:
 
     def flush(self) -> Future[None]:
         """Send what was written. Raises ``StreamClosedError`` when awaited, if the client is gone."""
+        sent = self._send()
+        assert sent is not None, "kept_alive.py writes whole responses only"
+        return sent
+
+    def _send(self) -> Future[None] | None:
         data, self._unsent = self._unsent, b""
         if self._begun:
             return self._connection.write(data)
         self._begun = True
         self._headers["Date"] = _date(int(time.time()))
-        start = httputil.ResponseStartLine("", self._status, responses[self._status])
-        return self._connection.write_headers(start, httputil.HTTPHeaders(self._headers), data)
+        return self._connection.begin(self._status, self._headers, data)
 
     def finish(self, data: bytes = b"", /) -> None:
         """Complete the response."""
         self._unsent += data
         if not self._begun:
             self.set_header("Content-Length", str(len(self._unsent)))
-        self._connection.set_close_callback(None)  # type: ignore[attr-defined]
+        self._connection.set_close_callback(None)
         if self._unsent or not self._begun:
-            self.flush()
+            self._send()
         self._connection.finish()
-        _durations(self._status).observe(self.request.request_time())
+        _durations(self._connection.reader, self._status).observe(self.request.request_time())
 
 
 @lru_cache(maxsize=1)
@@ -219,7 +268,6 @@ def _date(seconds: int) -> str:
 
 
 @cache
-def _durations(status: int) -> Any:
+def _durations(reader: str, status: int) -> Any:
     """Jupyter's own histogram, which its handlers fill in for every other request."""
-    name = f"{RepeatedPost.__module__}.{RepeatedPost.__name__}"
-    return HTTP_REQUEST_DURATION_SECONDS.labels(method="POST", handler=name, status_code=status)
+    return HTTP_REQUEST_DURATION_SECONDS.labels(method="POST", handler=reader, status_code=status)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Final, Protocol
 
 from tornado import web
-from tornado.httputil import HTTPServerRequest
+from tornado.httputil import HTTPHeaders
 
 from mcp_ws_ide.core.tools import ToolRules
 from mcp_ws_ide.errors import REFUSED
@@ -21,10 +21,24 @@ MAX_USER_AGENT: Final = 200
 """Characters of ``User-Agent`` that are kept."""
 
 
+class Request(Protocol):
+    """What is read of a request; Tornado's ``HTTPServerRequest`` has it."""
+
+    headers: HTTPHeaders
+    body: bytes
+    remote_ip: str | None
+
+    def request_time(self) -> float:
+        """Return the seconds since the request was read."""
+
+
 class Requester(Protocol):
     """An authenticated request to an MCP endpoint."""
 
-    request: HTTPServerRequest
+    @property
+    def request(self) -> Request:
+        """The request; its body can be replaced."""
+
     token_id: str | None
     """The gateway token that was presented, if any."""
     token_tools: ToolRules | None

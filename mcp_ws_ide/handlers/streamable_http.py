@@ -17,6 +17,7 @@ from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.credentials import credential_of
 from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.handlers.auth import EndpointHandler
+from mcp_ws_ide.handlers.kept_alive import reader_of
 from mcp_ws_ide.handlers.post_exchange import PostExchange, response_end
 from mcp_ws_ide.handlers.post_response import PendingResponse
 from mcp_ws_ide.handlers.repeated_post import longest_body
@@ -117,6 +118,13 @@ class StreamableHttpHandler(EndpointHandler):
         if self._exchange is not None:
             self._exchange.writer.client_left()
         super().on_connection_close()
+
+    def on_finish(self) -> None:
+        """Tornado's hook: the response is complete."""
+        reader = reader_of(self.request)
+        if reader is not None:
+            reader.tornado_answered()
+        super().on_finish()
 
     def is_http_session(self) -> bool:
         """Whether the request names a session that lives on HTTP."""
