@@ -71,3 +71,18 @@ def as_text(message: SessionMessage) -> bytes:
     """Return a message of the SDK as JSON."""
     text: str = message.message.model_dump_json(by_alias=True, exclude_unset=True)
     return text.encode()
+
+
+def as_written(message: Any) -> bytes:
+    """Return what a server object wrote, as JSON: a message of the SDK, or a model or a value alone.
+
+    Raises:
+        Exception: it cannot be written as JSON.
+    """
+    inner = message.message if isinstance(message, SessionMessage) else message
+    if hasattr(inner, "model_dump_json"):
+        text: str = inner.model_dump_json(by_alias=True, exclude_unset=True)
+        return text.encode()
+    if not isinstance(inner, dict | list):
+        raise TypeError(f"{type(inner).__name__} is no message")
+    return json.dumps(inner).encode()

@@ -97,6 +97,19 @@ class Multiplexer(Generic[Owner]):
         calls = [b"%d" % number for number, (_, pending) in self._entries.items() if pending.method != LISTEN]
         return calls or [b"%d" % number for number in self._entries]
 
+    @property
+    def sent(self) -> int:
+        """The number of requests so far, which is the id of the last."""
+        return self._next_id
+
+    def open_after(self, number: int) -> list[bytes]:
+        """Return the ids toward the server, as JSON, of what is in flight and was sent after a request."""
+        return [raw_id for raw_id in self.open_ids() if int(raw_id) > number]
+
+    def ended_after(self, number: int) -> int:
+        """Return how many requests sent after the one with this id have ended."""
+        return self._next_id - number - sum(open_id > number for open_id in self._entries)
+
     def was_used(self, raw_id: bytes) -> bool:
         """Return whether an id was given to a request and names none that is in flight."""
         number = _upstream_id(raw_id)

@@ -11,7 +11,8 @@ Pure: messages and the time go in, effects come out. Rules, in the order in whic
 
 from __future__ import annotations
 
-from typing import Any
+from collections import deque
+from typing import Any, Final
 
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.effects import Deliver, Drop, Effect, Forward, Pending, Ping, Reply, Unnamed
@@ -22,6 +23,9 @@ from mcp_ws_ide.errors import INVALID_REQUEST, LIMIT_EXCEEDED, METHOD_NOT_FOUND,
 CANCELLED = "notifications/cancelled"
 DROPPABLE = frozenset({b'"notifications/progress"', b'"notifications/message"'})
 """Methods (as JSON) of the notifications that may be dropped when the window is full."""
+
+MAX_RECENT: Final = 256
+"""Requests that ended last, whose ids are kept: a second or late answer is known by them."""
 
 NO_HANDSHAKE = (
     f"Method not found: {MODERN_VERSION} has no initialize; send it without a protocol version in _meta to speak "
@@ -38,6 +42,7 @@ class SessionCore:
         pings: those of them that are pings.
         eras: the eras that the client has used so far.
         has_cancelled: whether the client has cancelled a request, so that its answer may still come.
+        recent: the last :data:`MAX_RECENT` requests that the private upstream answered, or that were cancelled.
     """
 
     def __init__(self, max_in_flight: int) -> None:
@@ -47,6 +52,7 @@ class SessionCore:
         self.pings: dict[IdKey, Message] = {}
         self.eras: set[Era] = set()
         self.has_cancelled = False
+        self.recent: deque[Pending] = deque(maxlen=MAX_RECENT)
 
     def from_client(self, message: Message, now: float) -> Effect:
         """Return what to do with a message of the client."""
@@ -93,6 +99,7 @@ class SessionCore:
             return Drop("cancellation of no request in flight")
         del self.pending[pending.key]
         self.has_cancelled = True
+        self.recent.append(pending)
         return Forward(message, pending.modern, params, pending)
 
     def _named_by(self, params: messages.Params) -> Pending | None:
@@ -112,10 +119,11 @@ class SessionCore:
             if pending is None:
                 pending = self.pending.get(messages.of_other_type(key) or key)
             if pending is None:
-                return Unnamed(message) if message.id == b"null" else Deliver(message)
+                return Unnamed(message)
             if pending.modern:
                 return Drop("response to a request that another server process received")
             del self.pending[pending.key]
+            self.recent.append(pending)
             if message.id != pending.raw_id:
                 message = messages.with_id(message, pending.raw_id)
             return Deliver(message, pending)
@@ -140,9 +148,10 @@ class SessionCore:
         self.asked.discard(key)
         return messages.response(ping.id, b"{}")
 
-    def open_at_private(self) -> list[bytes]:
-        """Return the ids, as JSON, of the requests that the session's private upstream was sent."""
-        return [p.raw_id for p in self.pending.values() if p.sent and not p.modern and not p.upstream_id]
+    def open_at_private(self, since: float = 0.0) -> list[bytes]:
+        """Return the ids, as JSON, of the requests that the private upstream was sent after ``since`` (``sent``)."""
+        open_ = (p for p in self.pending.values() if not p.modern and not p.upstream_id)
+        return [p.raw_id for p in open_ if p.sent > since]
 
     def answered(self, pending: Pending) -> None:
         """Forget a request that was answered."""

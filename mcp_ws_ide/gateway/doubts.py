@@ -1,8 +1,9 @@
 """Answers that do not show which open request they belong to (docs/reference/reading.md).
 
 If one request is open, it is that one. Of several, those that are answered meanwhile are ruled out; when one is left,
-or after :data:`RULING_OUT` seconds, all that are left fail: none stays open, and none is sent again. Knows requests by
-their ids toward the server only.
+or after :data:`RULING_OUT` seconds, all that are left fail: none stays open, and none is sent again. Where an answer
+may belong to no request at all, each gets :data:`SUSPICION` seconds to be answered. Knows requests by their ids toward
+the server only.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-RULING_OUT: Final = 3.0
+RULING_OUT: Final = 2.0
 """Seconds for which the answers to other requests can rule these out."""
+SUSPICION: Final = 3.5
+"""Seconds in which a request can be answered after an answer that may be its own, or none to a request."""
 INTERVAL: Final = 0.25
 """Seconds between two looks at which requests are still open."""
 
@@ -37,26 +40,36 @@ class Doubts:
         self._timers: set[asyncio.TimerHandle] = set()
 
     def add(self, error: bytes) -> bool:
-        """Take an answer that names no open request; return whether it can belong to one.
+        """Take the answer to a request that cannot be told; return whether any is open.
 
         Args:
             error: the JSON-RPC error object (JSON) with which the request is to fail.
         """
         candidates = self._open_ids()
         if candidates:
-            self._look(set(candidates), error, self._loop.time() + RULING_OUT)
+            self._look(set(candidates), error, self._loop.time() + RULING_OUT, self._fail, sure=1)
         return bool(candidates)
 
-    def _look(self, candidates: set[bytes], error: bytes, deadline: float) -> None:
+    def suspect(self, candidates: list[bytes], error: bytes, fail: Fail) -> None:
+        """Take what may be the answer to one of these open requests, and may be none to a request.
+
+        Args:
+            fail: fails one that was not answered.
+        """
+        if candidates:
+            self._look(set(candidates), error, self._loop.time() + SUSPICION, fail, sure=0)
+
+    def _look(self, candidates: set[bytes], error: bytes, deadline: float, fail: Fail, sure: int) -> None:
+        """Fail the candidates that are still open, if there are at most ``sure`` of them, or after the deadline."""
         left = [raw_id for raw_id in self._open_ids() if raw_id in candidates]
-        if len(left) <= 1 or self._loop.time() >= deadline:
+        if len(left) <= sure or self._loop.time() >= deadline:
             for raw_id in left:
-                self._fail(raw_id, error)
+                fail(raw_id, error)
             return
 
         def again() -> None:
             self._timers.discard(timer)
-            self._look(candidates, error, deadline)
+            self._look(candidates, error, deadline, fail, sure)
 
         timer = self._loop.call_later(INTERVAL, again)
         self._timers.add(timer)

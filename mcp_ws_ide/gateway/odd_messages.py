@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import ABC, abstractmethod
+from collections import deque
 from typing import Final
 
 from mcp_ws_ide.core import messages, reader
@@ -30,6 +31,8 @@ from mcp_ws_ide.transports.lines import printable
 
 _TO_NOTIFICATIONS: Final = frozenset({METHOD_NOT_FOUND, INVALID_REQUEST, INVALID_PARAMS})
 """Codes with which careless servers answer notifications."""
+MAX_UNANSWERABLE: Final = 100
+"""Messages sent last that need no answer, and to which one can come."""
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +49,19 @@ class Conversation(ABC):
     @abstractmethod
     def was_used(self, raw_id: bytes) -> bool:
         """Return whether an id named a request that is open no longer, as far as that is known."""
+
+    @property
+    @abstractmethod
+    def position(self) -> float:
+        """The present place in the order of what is sent."""
+
+    @abstractmethod
+    def open_after(self, position: float) -> list[bytes]:
+        """Return the ids, as JSON, of the open requests that were sent after a position."""
+
+    @abstractmethod
+    def ended_after(self, position: float) -> int:
+        """Return how many requests sent after a position have ended, as far as that is known."""
 
     @property
     @abstractmethod
@@ -74,14 +90,13 @@ class Conversation(ABC):
 
 
 class OddMessages:
-    """Reads the odd messages of one upstream.
-
-    Attributes:
-        unanswerable: messages sent that need no answer. Careless servers answer each of them, with the id ``null``.
-    """
+    """Reads the odd messages of one upstream."""
 
     def __init__(self, upstream: Conversation, loop: asyncio.AbstractEventLoop, redactor: Redactor) -> None:
-        self.unanswerable = 0
+        self._unanswerable: deque[float] = deque(maxlen=MAX_UNANSWERABLE)
+        """Positions of the messages sent that need no answer, and to which none has come."""
+        self._misnames = False
+        """Whether the server answers a request under the id of another, or of none."""
         self._upstream = upstream
         self._redactor = redactor
         self._doubts = Doubts(loop, upstream.open_ids, upstream.fail_open)
@@ -134,19 +149,11 @@ class OddMessages:
                 return  # a late answer
         self._doubts.add(error)
 
-    def _answers_notification(self, answer: Message) -> bool:
-        """Return whether an answer without an id is one to a notification, as careless servers write them."""
-        if "notifications/" in error_text(answer.error):
-            return True
-        usual = (
-            error_code(answer.error) in _TO_NOTIFICATIONS
-            if answer.error
-            else answer.result in (b"{}", b"null")
-        )
-        if not usual or not self.unanswerable:
-            return False
-        self.unanswerable -= 1
-        return True
+    # --- answers whose id names no open request ---------------------------------------------------
+
+    def note_unanswerable(self) -> None:
+        """Note that a message is sent that needs no answer: careless servers answer it, with the id ``null``."""
+        self._unanswerable.append(self._upstream.position)
 
     def take_unnamed(self, answer: Message) -> bool:
         """Take an answer whose id names nothing that was ever asked, such as ``null``.
@@ -154,20 +161,70 @@ class OddMessages:
         Returns:
             Whether it was taken for the answer to a request.
         """
-        upstream = self._upstream
-        shown = answer.id.decode()[:80]
         if error_code(answer.error) not in (PARSE_ERROR, RESPONSE_TOO_LARGE):
-            if self._answers_notification(answer):
+            if answer.id == b"null" and self._answers_notification(answer):
                 return False
-            open_ids = upstream.open_ids()
-            if len(open_ids) == 1 and not upstream.has_cancelled:
-                self.note_mended(
-                    "id", f"an answer with the id {shown} was taken for that to the only open request"
-                )
-                upstream.parsed_received(messages.with_id(answer, open_ids[0]))
+            if self._pair(answer):
                 return True
-        text = f"the server answered with the id {shown}, which names no request"
-        data = {"outcome": "unknown"}
-        return self._doubts.add(
-            answer.error or encode({"code": INTERNAL_ERROR, "message": text, "data": data})
+        return self._doubts.add(_misnamed(answer))
+
+    def take_repeated(self, answer: Message) -> bool:
+        """Take an answer with the id of a request that has ended: a second or late one, unless the server misnames.
+
+        Returns:
+            Whether it was taken for the answer to a request.
+        """
+        upstream = self._upstream
+        if self._misnames and self._pair(answer):
+            return True
+        names_well = upstream.ended_after(0) > 1  # requests with different ids
+        if not self._misnames and (upstream.has_cancelled or names_well):
+            return False
+        self._doubts.suspect(upstream.open_ids(), _misnamed(answer), self._fail_misnamed)
+        return False
+
+    def _pair(self, answer: Message) -> bool:
+        """Take an answer for that to the only open request, if it cannot be to another."""
+        upstream = self._upstream
+        open_ids = upstream.open_ids()
+        if len(open_ids) != 1 or upstream.has_cancelled:
+            return False
+        self._misnames = self._misnames or answer.id != b"null"
+        shown = answer.id.decode()[:80]
+        self.note_mended("id", f"an answer with the id {shown} was taken for that to the only open request")
+        upstream.parsed_received(messages.with_id(answer, open_ids[0]))
+        return True
+
+    def _answers_notification(self, answer: Message) -> bool:
+        """Return whether an answer without an id may be one to a notification, as careless servers write them.
+
+        Servers read in order: a notification is not answered after a request that was sent later. As long as none was,
+        the answer may also be to one of these.
+        """
+        if "notifications/" in error_text(answer.error):
+            return True
+        usual = (
+            error_code(answer.error) in _TO_NOTIFICATIONS
+            if answer.error
+            else answer.result in (b"{}", b"null")
         )
+        upstream, sent = self._upstream, self._unanswerable
+        while sent and upstream.ended_after(sent[0]):
+            sent.popleft()
+        if not usual or not sent:
+            return False
+        later = upstream.open_after(sent.popleft())
+        self._doubts.suspect(later, _misnamed(answer), upstream.fail_open)
+        return True
+
+    def _fail_misnamed(self, raw_id: bytes, error: bytes) -> None:
+        self._misnames = True
+        self._upstream.fail_open(raw_id, error)
+
+
+def _misnamed(answer: Message) -> bytes:
+    """Return the error object, as JSON, for the request of an answer whose id names no open request."""
+    if answer.error:
+        return answer.error
+    text = f"the server answered with the id {answer.id.decode()[:80]}, which names no open request"
+    return encode({"code": INTERNAL_ERROR, "message": text, "data": {"outcome": "unknown"}})

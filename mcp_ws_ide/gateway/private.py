@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import time
 from functools import partial
 from typing import Final
 
+from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.effects import Deliver, Drop, Forward, Pending, Ping, Reply, Unnamed
 from mcp_ws_ide.core.era import Era
 from mcp_ws_ide.core.messages import Message
@@ -95,8 +97,15 @@ class PrivateUpstream(Upstream):
             self._dropped(effect)
         elif type(effect) is Ping:
             self._pinged(message, now)
-        elif type(effect) is Unnamed and not self._odd.take_unnamed(message):
-            self._session.deliver(message, None, now, False)
+        elif type(effect) is Unnamed:
+            self._take_unnamed(message, now)
+
+    def _take_unnamed(self, answer: Message, now: float) -> None:
+        """Take an answer whose id names no open request."""
+        used = answer.id != b"null" and self.was_used(answer.id)
+        taken = self._odd.take_repeated(answer) if used else self._odd.take_unnamed(answer)
+        if not taken:
+            self._session.deliver(answer, None, now, False)
 
     def _pinged(self, ping: Message, now: float) -> None:
         """Pass a ping on; answer it for a client that is away, or does not answer: its session may outlive its link."""
@@ -115,8 +124,21 @@ class PrivateUpstream(Upstream):
         return self._session.core.open_at_private()
 
     def was_used(self, raw_id: bytes) -> bool:
-        """Return True: the ids are the client's, and those that it has used are not kept."""
-        return True
+        """Return whether an id names one of the requests that ended last."""
+        return bool(messages.alike(raw_id, [pending.raw_id for pending in self._session.core.recent]))
+
+    @property
+    def position(self) -> float:
+        """The time, which orders messages as :attr:`Pending.sent` does."""
+        return time.perf_counter()
+
+    def open_after(self, position: float) -> list[bytes]:
+        """Return the ids, as JSON, of the open requests that were sent after a position."""
+        return self._session.core.open_at_private(position)
+
+    def ended_after(self, position: float) -> int:
+        """Return how many requests sent after a position have ended, of those that ended last."""
+        return sum(pending.sent > position for pending in self._session.core.recent)
 
     @property
     def has_cancelled(self) -> bool:

@@ -314,7 +314,8 @@ class SharedUpstream(Upstream):
         elif type(effect) is Reply:
             self.send(effect.message)
         elif type(effect) is Drop:
-            self._dropped(effect)
+            if message.kind is not Kind.RESPONSE or not self._odd.take_repeated(message):
+                self._dropped(effect)
         elif type(effect) is Unnamed:
             self._take_unnamed(message)
 
@@ -322,7 +323,8 @@ class SharedUpstream(Upstream):
         """Take an answer whose id names no open request."""
         late_probe = self._probe_open and answer.id == eras.PROBE_ID
         self._probe_open = self._probe_open and not late_probe
-        if late_probe or self.mux.was_used(answer.id) or not self._odd.take_unnamed(answer):
+        take = self._odd.take_repeated if self.mux.was_used(answer.id) else self._odd.take_unnamed
+        if late_probe or not take(answer):
             self._dropped(Drop("response to no request in flight"))
 
     def open_ids(self) -> list[bytes]:
@@ -333,6 +335,19 @@ class SharedUpstream(Upstream):
     def was_used(self, raw_id: bytes) -> bool:
         """Return whether an id named a request that is open no longer."""
         return self.mux.was_used(raw_id)
+
+    @property
+    def position(self) -> float:
+        """The number of requests so far."""
+        return self.mux.sent
+
+    def open_after(self, position: float) -> list[bytes]:
+        """Return the ids, as JSON, of the open requests that were sent after a position."""
+        return self.mux.open_after(int(position))
+
+    def ended_after(self, position: float) -> int:
+        """Return how many requests sent after a position have ended."""
+        return self.mux.ended_after(int(position))
 
     @property
     def has_cancelled(self) -> bool:

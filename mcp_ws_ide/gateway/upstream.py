@@ -354,8 +354,8 @@ class Upstream(Conversation, ABC):
             return  # transport_closed fails what is pending
         if pending is not None:
             pending.sent = time.perf_counter()
-        else:
-            self._odd.unanswerable += 1
+        elif message.kind is not messages.Kind.REQUEST:
+            self._odd.note_unanswerable()
 
     def write_paused(self, paused: bool) -> None:
         """Record that the server takes its input too slowly, or fast enough again."""

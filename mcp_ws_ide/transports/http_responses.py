@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final
 
 import httpx2
@@ -18,8 +19,9 @@ from mcp_ws_ide.errors import INTERNAL_ERROR, MalformedMessage
 from mcp_ws_ide.transports.http_exchange import Exchange
 from mcp_ws_ide.transports.lines import over_limit, printable
 from mcp_ws_ide.transports.remote import EVENT_OVERHEAD
+from mcp_ws_ide.transports.unfinished import WatchedEvents, has_answer
 
-DOUBT_SECONDS: Final = 3.0
+DOUBT_SECONDS: Final = 2.0
 """Seconds for the answer to a request to come after one that names no request has come in its place."""
 
 
@@ -55,16 +57,35 @@ class ResponseReader:
     async def read_events(self, exchange: Exchange, response: httpx2.Response) -> None:
         """Read an event stream until the answer has arrived, or until the stream ends."""
         try:
-            async for event in httpx2.EventSource(response, max_event_size=self._limit + EVENT_OVERHEAD):
+            watched = WatchedEvents(response, partial(self._take_unfinished, exchange)).as_response()
+            async for event in httpx2.EventSource(watched, max_event_size=self._limit + EVENT_OVERHEAD):
                 await self._reading.wait()
                 exchange.note_event(event)
-                if event.event == "message" and event.data:
+                if event.data and (event.event == "message" or self._is_answer(event)):
                     await self.take(exchange, messages.one_line(event.data.encode()))
                 if exchange.answered and exchange.is_request:
                     return
         except httpx2.SSEError:
             self._noise(f"an event was dropped, {over_limit(self._limit)}")
             exchange.fail_too_large("an event of the response", self._limit)
+
+    def _is_answer(self, event: httpx2.ServerSentEvent) -> bool:
+        """Return whether an event of another name holds an answer."""
+        answer = has_answer(event.data.encode())
+        if answer:
+            self._note_mended("event name", f"an event named {event.event[:80]!r} was read as a message")
+        return answer
+
+    def _take_unfinished(self, exchange: Exchange, data: bytes) -> None:
+        """Take the answer in an event that does not end, and stop reading the response if it is that of its request."""
+        self._note_mended("event end", "an event without an empty line after it was read")
+        reading = reader.read_server(messages.one_line(data))
+        for message in reading.messages:
+            self._take_message(exchange, message)
+        for fault in reading.unreadable:
+            self._fail(exchange, fault)
+        if exchange.is_request and exchange.answered and exchange.task is not None:
+            exchange.task.cancel()
 
     async def take(self, exchange: Exchange, data: bytes) -> None:
         """Take a body, or the data of an event: one message, as a rule."""
@@ -80,9 +101,7 @@ class ResponseReader:
         """Take what is not one canonical message: a batch (MCP 2025-03-26), or what has to be mended."""
         reading = reader.read_server(data)
         for kind, text in reading.notices.items():
-            if kind not in self._mended:
-                self._mended.add(kind)
-                self._noise(f"{text}; this is reported once")
+            self._note_mended(kind, text)
         for message in reading.messages:
             self._take_message(exchange, message)
             await asyncio.sleep(0)  # let other tasks run; the receiver may have paused reading
@@ -91,6 +110,11 @@ class ResponseReader:
             self._fail(exchange, fault)
         for noise in reading.noise:
             self._noise(f"text that is no message was dropped: {printable(noise[:200])}")
+
+    def _note_mended(self, kind: str, text: str) -> None:
+        if kind not in self._mended:
+            self._mended.add(kind)
+            self._noise(f"{text}; this is reported once")
 
     def _fail(self, exchange: Exchange, fault: Unreadable) -> None:
         """Fail the request that an unreadable message may answer: that of this response, unless it names another."""

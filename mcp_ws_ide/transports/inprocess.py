@@ -127,29 +127,30 @@ class InProcessTransport(TaskedTransport):
     # --- messages -------------------------------------------------------------------------------
 
     async def _read(self) -> None:
-        from mcp_ws_ide.sdk import as_text
+        from mcp_ws_ide.sdk import as_written
 
         async for message in self._from_server:
             await self._reading.wait()
-            data = self._text_of(message, as_text)
+            data = self._text_of(message, as_written)
             if len(data) > self._max_message:
                 data = self._replaced(data)
             if data:
                 self._deliver(data)
         self._drained.set()
 
-    def _text_of(self, message: Any, as_text: Callable[[Any], bytes]) -> bytes:
+    def _text_of(self, message: Any, as_written: Callable[[Any], bytes]) -> bytes:
         """Return a message of the object as JSON, or the error that replaces an answer that cannot be written so."""
         try:
-            return as_text(message)
-        except (ValueError, TypeError, RecursionError) as error:
+            text = getattr(message, "message", message)
+            if isinstance(text, str | bytes):
+                return reader.on_one_line(text.encode(errors="replace") if isinstance(text, str) else text)
+            return as_written(message)
+        except Exception as error:  # the object's own classes run here
             reason = f"the server object sent a message that cannot be written as JSON: {_error_text(error)}"
             self._noise(reason)
-            raw_id = getattr(getattr(message, "message", None), "id", None)
-            if raw_id is None:
-                return b""
+            raw_id = _answered_id(message)
             outcome = {"outcome": "unknown"}
-            return messages.error_response(encode(raw_id), INTERNAL_ERROR, reason, outcome)
+            return messages.error_response(raw_id, INTERNAL_ERROR, reason, outcome) if raw_id else b""
 
     def _replaced(self, data: bytes) -> bytes:
         """Return the error that replaces an answer over the limit; ``b""`` for any other message."""
@@ -214,6 +215,17 @@ class InProcessTransport(TaskedTransport):
     async def _hang_up(self) -> None:
         for stream in (self._to_server, self._server_read, self._server_write, self._from_server):
             stream.close()
+
+
+def _answered_id(message: Any) -> bytes:
+    """Return the id, as JSON, of an answer that cannot be written; ``null`` if it shows none, ``b""`` for no answer."""
+    inner = getattr(message, "message", message)
+    inner = getattr(inner, "root", inner)  # SDK 1.x
+    members = inner if isinstance(inner, dict) else getattr(inner, "__dict__", {})
+    if "method" in members:
+        return b""
+    value = members.get("id")
+    return encode(value) if isinstance(value, int | str) else b"null"
 
 
 def _import(target: str) -> Any:

@@ -20,9 +20,9 @@ from mcp_ws_ide.transports.frames import END_BYTES, FrameSplitter, is_header
 
 NOISE_CHARACTERS: Final = 2000
 """Characters passed on of a line that is not a message."""
-LOOK_INTERVAL: Final = 1.0
+LOOK_INTERVAL: Final = 0.5
 """Seconds between two looks at a line that has not ended."""
-STALLED_LOOKS: Final = 3
+STALLED_LOOKS: Final = 4
 """Looks at which nothing has followed, after which a line or a message counts as cut off."""
 
 _CLOSING_BRACE: Final = ord("}")

@@ -43,6 +43,8 @@ EVENT_OVERHEAD: Final = 1024
 """Bytes allowed for the field names of an event, which count toward its size."""
 EVENT_STREAM: Final = "text/event-stream"
 JSON: Final = "application/json"
+BODY_STALL: Final = 3.5
+"""Seconds of silence after which a body that has begun counts as ended."""
 DISCOVER: Final = b'"server/discover"'
 """The method, as JSON, that asks a server for its protocol versions (MCP 2026-07-28)."""
 
@@ -411,21 +413,25 @@ class _Routed(httpx2.AsyncBaseTransport):
 
 
 async def read_body(response: httpx2.Response, limit: int, seconds: float) -> bytes | None:
-    """Return the whole body; None if it is longer than ``limit`` bytes.
+    """Return the body, or what came of one that stopped; None if it is longer than ``limit`` bytes.
 
     Raises:
-        RequestFailed: it did not end within ``seconds``, even if it kept trickling.
+        RequestFailed: it did not end within ``seconds``, even if it kept trickling, or never began.
     """
-    parts, size = [], 0
+    parts, size, loop = [], 0, asyncio.get_running_loop()
+    deadline = loop.time() + seconds
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout_at(deadline) as clock:
             async for part in response.aiter_bytes():
                 parts.append(part)
                 size += len(part)
                 if size > limit:
                     return None
+                if not part.isspace():
+                    clock.reschedule(min(deadline, loop.time() + BODY_STALL))
     except TimeoutError:
-        raise _unfinished(origin(response.request.url), seconds) from None
+        if loop.time() >= deadline or not parts:
+            raise _unfinished(origin(response.request.url), seconds) from None
     return b"".join(parts)
 
 

@@ -33,6 +33,7 @@ from mcp_ws_ide.transports.remote import (
     read_body,
     status_message,
 )
+from mcp_ws_ide.transports.unfinished import WatchedEvents, has_answer
 
 
 class SseTransport(RemoteTransport):
@@ -85,19 +86,27 @@ class SseTransport(RemoteTransport):
     async def _read_events(
         self, response: httpx2.Response, opened: asyncio.Future[httpx2.URL], receiver: Receiver
     ) -> None:
+        watched = WatchedEvents(response, self._take_unfinished).as_response()
         try:
-            async for event in httpx2.EventSource(
-                response, max_event_size=self._max_message + EVENT_OVERHEAD
-            ):
+            async for event in httpx2.EventSource(watched, max_event_size=self._max_message + EVENT_OVERHEAD):
                 if event.event == "endpoint" and not opened.done():
                     self._receiver = receiver
                     opened.set_result(self._endpoint_of(event.data))
-                elif event.event == "message" and event.data and opened.done():
+                elif event.data and opened.done():
                     await self._reading.wait()
-                    self._deliver(messages.one_line(event.data.encode()))
+                    self._take(event)
         except httpx2.SSEError:
             reason = f"{self._where} sent an event {over_limit(self._max_message)}"
             raise RequestFailed(reason, sent=True) from None
+
+    def _take(self, event: httpx2.ServerSentEvent) -> None:
+        data = event.data.encode()
+        if event.event == "message" or has_answer(data):
+            self._deliver(messages.one_line(data))
+
+    def _take_unfinished(self, data: bytes) -> None:
+        self._noise("the server does not end each event with an empty line")
+        self._deliver(messages.one_line(data))
 
     async def _check(self, response: httpx2.Response) -> None:
         if response.status_code >= 300:

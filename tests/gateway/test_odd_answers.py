@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import importlib
 import json
 import random
 import sys
@@ -17,16 +19,24 @@ from websockets.asyncio.server import serve
 
 from mcp_ws_ide.config.spec import Configuration, ServerSpec
 from mcp_ws_ide.core import messages
-from mcp_ws_ide.gateway import Gateway, Limits
+from mcp_ws_ide.gateway import Gateway, Limits, doubts
 from mcp_ws_ide.links.base import LinkInfo
 from tests.conftest import MODERN, TESTS, until
 from tests.servers import mangled
 
 MANGLED = str(TESTS / "servers" / "mangled.py")
-TRANSPORTS = ("stdio", "unix", "ws", "http body", "http events", "sse")
+TRANSPORTS = ("stdio", "unix", "ws", "http body", "http events", "sse", "python")
 SEEDS = 3
-LATEST = 10.0
-"""Seconds within which an odd answer must have ended its request; three of them are spent on ruling out others."""
+LATEST = 5.0
+"""Seconds within which an odd answer must have ended its request."""
+
+
+UNREADABLE = {
+    ("bytes", "ws"),  # a text frame is UTF-8, or the link ends
+    ("foreign id", "http body"),
+    ("foreign id", "http events"),  # a stream may carry the late answer to another request
+}
+"""What one transport cannot read, of what all others read."""
 
 
 class Link:
@@ -99,19 +109,40 @@ async def _lines(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
     writer.close()
 
 
-async def _sockets(link: Any) -> None:
+async def _sockets(link: Any, framing: str = "") -> None:
     with contextlib.suppress(Exception):
         while True:
             message = json.loads(await link.recv())
-            if "id" in message:
-                await link.send(mangled.mangled(message).decode(errors="replace"))
+            if "id" not in message:
+                continue
+            answer = mangled.mangled(message).decode(errors="replace")
+            await link.send(_half(link, answer) if framing and message["method"] == "tools/call" else answer)
+
+
+async def _half(link: Any, answer: str) -> AsyncIterator[str]:
+    """Yield the first fragments of a message, which does not go on."""
+    yield answer[:10]
+    yield answer[10:20]
+    await link.wait_closed()
+
+
+EVENTS: dict[str, Callable[[bytes], bytes]] = {
+    "": lambda body: b"event: message\ndata: %b\n\n" % body,
+    "no empty line": lambda body: b"data: %b\n" % body,
+    "no line end": lambda body: b"data: %b" % body,
+    "bare line": lambda body: body + b"\n",
+    "other name": lambda body: b"event: result\ndata: %b\n\n" % body,
+    "after progress": lambda body: b'data: {"jsonrpc":"2.0","method":"notifications/x"}\ndata: %b\n' % body,
+    "half": lambda body: b"data: " + body[:30],
+}
+"""How an answer is written as an event."""
 
 
 class Http:
     """Streamable HTTP (answers as bodies or as events of a stream that stays open), and HTTP+SSE."""
 
-    def __init__(self, form: str) -> None:
-        self.form = form
+    def __init__(self, form: str, framing: str = "") -> None:
+        self.form, self.framing = form, framing
         self.streams: list[asyncio.StreamWriter] = []
 
     async def accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -134,18 +165,20 @@ class Http:
         message = json.loads(await reader.readexactly(size))
         answers = "id" in message and "method" in message
         body = mangled.mangled(message) if answers else b""
+        framing = self.framing if message.get("method") == "tools/call" else ""
         if self.form == "sse":
             writer.write(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n")
             if answers:
-                self.streams[-1].write(b"event: message\ndata: %b\n\n" % body)
+                self.streams[-1].write(EVENTS[framing](body))
         elif not answers:
             writer.write(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n")
         elif self.form == "http body":
-            headers = b"Content-Type: application/json\r\nContent-Length: %d" % len(body)
+            headers = b"Content-Type: application/json\r\nContent-Length: %d" % (len(body) + bool(framing))
+            body = body[:30] if framing == "half" else body
             writer.write(b"HTTP/1.1 200 OK\r\n%b\r\n\r\n%b" % (headers, body))
         else:
             headers = b"Content-Type: text/event-stream\r\nTransfer-Encoding: chunked"
-            event = b"data: %b\n\n" % body
+            event = EVENTS[framing](body)
             writer.write(b"HTTP/1.1 200 OK\r\n%b\r\n\r\n%x\r\n%b\r\n" % (headers, len(event), event))
 
 
@@ -154,15 +187,19 @@ async def served(transport: str, tmp_path: Path, *arguments: str) -> AsyncIterat
     """Run the server behind a transport; yields the transport's part of a spec."""
     if transport == "stdio":
         yield {"command": sys.executable, "args": ("-I", "-S", MANGLED, *arguments)}
+    elif transport == "python":
+        importlib.import_module("tests.servers.mangled_object")  # the import of the SDK is not measured
+        yield {"kind": "python", "target": "tests.servers.mangled_object:server"}
     elif transport == "unix":
         server = await asyncio.start_unix_server(_lines, tmp_path / "s.sock")
         yield {"kind": "unix", "url": f"unix://{tmp_path}/s.sock"}
         server.close()
     elif transport == "ws":
-        async with serve(_sockets, "127.0.0.1", 0, subprotocols=["mcp"]) as server:  # type: ignore[list-item]
+        accepted = functools.partial(_sockets, framing=arguments[0] if arguments else "")
+        async with serve(accepted, "127.0.0.1", 0, subprotocols=["mcp"]) as server:  # type: ignore[list-item]
             yield {"kind": "ws", "url": f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}/"}
     else:
-        server = await asyncio.start_server(Http(transport).accepted, "127.0.0.1", 0)
+        server = await asyncio.start_server(Http(transport, *arguments).accepted, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         yield {"kind": "sse" if transport == "sse" else "http", "url": f"http://127.0.0.1:{port}/mcp"}
         server.close()
@@ -191,8 +228,8 @@ async def test_what_has_one_meaning_is_answered_over_every_transport(client, tra
     async def with_seed(seed: int) -> None:
         made = await client(transport, era)
         for how in mangled.READABLE:
-            if how == "bytes" and transport == "ws":
-                continue  # a text frame is UTF-8, or the link ends
+            if (how, transport) in UNREADABLE:
+                continue
             answer = await made.call(how, seed)
             assert "result" in answer, (how, answer)
 
@@ -204,7 +241,7 @@ async def test_what_has_one_meaning_is_answered_over_every_transport(client, tra
 async def test_what_cannot_be_read_fails_its_request_and_spoils_no_other(client, transport, era):
     async def with_seed(seed: int) -> None:
         made = await client(transport, era)
-        for how in mangled.FAILING:
+        for how in (*mangled.FAILING, *(how for how, where in UNREADABLE if where == transport != "ws")):
             answer = await made.call(how, seed)
             assert answer["error"]["message"], how
         assert "result" in await made.call("plain", seed)
@@ -236,11 +273,86 @@ async def test_of_many_open_requests_none_stays_open(client, transport, era):
 
 
 @pytest.mark.parametrize("era", ["handshake", "modern"])
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_answers_under_an_id_that_was_used_before_end_their_requests(client, transport, era):
+    made = await client(transport, era)
+    await made.call("first id")
+    await made.call("first id")
+
+
+async def test_an_error_without_an_id_after_a_notification_ends_the_request_that_follows(client):
+    """The error may be one to the notification, so the request gets some seconds to be answered."""
+    made = await client("stdio", "handshake")
+    answer = await made.call("no such method")
+    assert answer["error"]["message"] == "Method not found"
+    began = time.monotonic()
+    assert (await made.call("no such method"))["error"]["message"] == "Method not found"
+    assert time.monotonic() - began < 1, "no notification was sent since a request was answered"
+
+
+@pytest.fixture
+def short_doubts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let doubts last shorter than the form ``late`` waits between two answers."""
+    monkeypatch.setattr(doubts, "SUSPICION", 0.3)
+    monkeypatch.setattr(doubts, "RULING_OUT", 0.3)
+
+
+@pytest.mark.usefixtures("short_doubts")
+async def test_errors_of_careless_servers_to_notifications_fail_no_request(client):
+    made = await client("stdio", "handshake", "careless")
+    assert "result" in await made.call("plain")
+    call = made.begin("tools/call", {"name": "t", "arguments": {"how": "silent"}})
+    made.send(method="notifications/roots/list_changed")
+    await until(lambda: sum(m.get("id") is None for m in made.link.sent) == 2, what="the second error")
+    await asyncio.sleep(mangled.SLOW)
+    assert made.answer(call) is None
+
+
+@pytest.mark.usefixtures("short_doubts")
+@pytest.mark.parametrize("cancelled", [False, True])
+@pytest.mark.parametrize("era", ["handshake", "modern"])
+async def test_a_second_and_a_late_answer_fail_no_other_request(client, era, cancelled):
+    made = await client("stdio", era, "late")
+    given = [{"name": "t", "arguments": {"n": number}} for number in range(3)]
+    first, second, third = (made.begin("tools/call", params) for params in given)
+    if cancelled:
+        made.send(method="notifications/cancelled", params={"requestId": second})
+    assert "done 0" in json.dumps(await made.ended(first))
+    assert "done 2" in json.dumps(await made.ended(third, seconds=60))
+
+
+@pytest.mark.parametrize("era", ["handshake", "modern"])
 @pytest.mark.parametrize("form", ["utf-16", "pretty", "headers", "frames", "no line end"])
 async def test_a_server_that_frames_in_its_own_way_is_understood(client, form, era):
     made = await client("stdio", era, form)
     assert "result" in await made.call("plain")
     assert "result" in await made.call("plain", 1)
+
+
+@pytest.mark.parametrize("era", ["handshake", "modern"])
+@pytest.mark.parametrize("transport", ["http events", "sse"])
+async def test_events_that_are_not_as_they_should_be_are_read(client, transport, era):
+    async def with_framing(framing: str) -> None:
+        made = await client(transport, era, framing)
+        answer = await made.call("plain")
+        assert ("error" if framing == "half" else "result") in answer, framing
+
+    await asyncio.gather(*(with_framing(framing) for framing in EVENTS if framing))
+
+
+@pytest.mark.parametrize("era", ["handshake", "modern"])
+@pytest.mark.parametrize("framing", ["longer length", "half"])
+async def test_a_body_that_does_not_end_is_taken_as_far_as_it_came(client, framing, era):
+    made = await client("http body", era, framing)
+    answer = await made.call("plain")
+    assert ("error" if framing == "half" else "result") in answer
+
+
+@pytest.mark.parametrize("era", ["handshake", "modern"])
+async def test_a_websocket_message_whose_fragments_do_not_go_on_ends_its_link(client, era):
+    made = await client("ws", era, "fragment")
+    answer = await made.call("plain")
+    assert "in fragments came, and no more" in answer["error"]["message"]
 
 
 @pytest.mark.parametrize("era", ["handshake", "modern"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import random
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -65,6 +66,7 @@ READABLE: dict[str, Callable[[random.Random, dict[str, Any]], bytes]] = {
     "no jsonrpc": lambda rng, a: line({"id": a["id"], "result": a["result"]}),
     "surrogate": lambda rng, a: line(a).replace(b"done", b"do\\ud83dne"),
     "null id": lambda rng, a: line({**a, "id": None}),
+    "foreign id": lambda rng, a: line({**a, "id": rng.choice([7777, "seven", -1, 0.5])}),
 }
 """What has one meaning."""
 
@@ -87,10 +89,20 @@ FAILING: dict[str, Callable[[random.Random, dict[str, Any]], bytes]] = {
     "parse error": lambda rng, a: line(
         {"jsonrpc": "2.0", "id": None, "error": {"code": -32700, "message": "what?"}}
     ),
+    "no such method": lambda rng, a: line(
+        {"jsonrpc": "2.0", "id": None, "error": {"code": -32601, "message": "Method not found"}}
+    ),
+    "false": lambda rng, a: line({**a, "id": rng.choice([True, [a["id"]], {}])}),
 }
 """What cannot be read, or not be paired for sure."""
 
-HOW = READABLE | FAILING
+MISNAMED: dict[str, Callable[[random.Random, dict[str, Any]], bytes]] = {
+    "silent": lambda rng, a: b"",
+    "first id": lambda rng, a: line({**a, "id": 1}),
+}
+"""Not at all, and under the id of a request that was answered before."""
+
+HOW = READABLE | FAILING | MISNAMED
 
 
 def mangled(message: dict[str, Any]) -> bytes:
@@ -106,12 +118,24 @@ def mangled(message: dict[str, Any]) -> bytes:
 def main() -> None:
     out = sys.stdout.buffer
     form = sys.argv[1] if len(sys.argv) > 1 else "lines"
+    late: list[Any] = []
     encoding = {"utf-16": "utf-16-le"}.get(form, "utf-8")
     if form == "utf-16":
         out.write(b"\xff\xfe")
     for text in requests(form):
         message = json.loads(text)
+        if form == "careless" and "id" not in message:
+            out.write(NOT_FOUND + b"\n")
+            out.flush()
         if "id" not in message or "method" not in message:
+            continue
+        if form == "late" and message["method"] == "tools/call":
+            late.append(message)
+            if len(late) % 3 == 0:
+                for one in (late[-3], late[-3], late[-2], late[-1]):  # the first one twice
+                    out.write(mangled(one) + b"\n")
+                    out.flush()
+                    time.sleep(SLOW)
             continue
         made = mangled(message)
         if form == "bad list" and message["method"] == "tools/list":
@@ -129,6 +153,11 @@ def main() -> None:
         else:
             out.write((made.decode() + "\n").encode(encoding) if encoding != "utf-8" else made + b"\n")
         out.flush()
+
+
+SLOW = 0.7
+"""Seconds between answers of the form ``late``."""
+NOT_FOUND = line({"jsonrpc": "2.0", "id": None, "error": {"code": -32601, "message": "Method not found"}})
 
 
 def requests(form: str) -> Any:
