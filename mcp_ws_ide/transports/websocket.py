@@ -123,12 +123,7 @@ class WebSocketTransport(TaskedTransport):
         self._link: ClientConnection | None = None
         self._attempt = 0
         self._last_link: ClientConnection | None = None
-        self._fragments: int | None = None
-        """Bytes of a message in fragments that is not complete, at the last look."""
-        self._stalled = 0
-        """Looks at which no fragment had followed."""
-        self._fault_of_link = ""
-        """Why this end has ended the link, after a close code; ``""`` if it has not."""
+        self._fragments = _Fragments()
         self._peer = ClientEnd()
         self._out: deque[bytes] = deque()
         self._out_bytes = 0
@@ -276,7 +271,7 @@ class WebSocketTransport(TaskedTransport):
                     self._noise(f"{peer.gap} progress or log messages were dropped while the link was lost")
                 self._check_flow()
         except ConnectionClosed as error:
-            reason, self._fault_of_link = self._fault_of_link or _close_reason(error), ""
+            reason = self._fragments.take_reason() or _close_reason(error)
             if reason.startswith("1009"):
                 reason += f" (the limit is {self._max_message} bytes, max_message_bytes)"
         except ProtocolViolation as error:
@@ -400,23 +395,11 @@ class WebSocketTransport(TaskedTransport):
     async def _acknowledge(self) -> None:
         while True:
             await asyncio.sleep(ACK_INTERVAL)
-            self._look_for_fragments()
+            if self._link is not None and self._reading.is_set():
+                self._fragments.look(self._link)
             peer = self._peer
             if peer.live and not peer.plain and peer.channel.owes_ack:
                 self._write([peer.channel.take_ack()], first=True)
-
-    def _look_for_fragments(self) -> None:
-        """End a link on which a message in fragments does not go on."""
-        link = self._link
-        size = link.protocol.current_size if link is not None and self._reading.is_set() else None
-        self._stalled = self._stalled + 1 if size is not None and size == self._fragments else 0
-        self._fragments = size
-        if link is not None and self._stalled >= STALLED_LOOKS:
-            self._stalled = 0
-            self._fault_of_link = (
-                f"1006 {size} bytes of a message in fragments came, and no more for {STALLED_LOOKS} s"
-            )
-            link.transport.abort()
 
     async def _finish(self) -> None:
         if self._link is not None:
@@ -432,6 +415,33 @@ class WebSocketTransport(TaskedTransport):
         if self._flushed.is_set():
             await within(CLOSE_TIMEOUT, link.close(CloseCode.NORMAL))
         link.transport.abort()
+
+
+class _Fragments:
+    """Ends a link on which a message in fragments does not go on."""
+
+    def __init__(self) -> None:
+        self._size: int | None = None
+        """Bytes of the message that is not complete, at the last look."""
+        self._stalled = 0
+        """Looks at which no fragment had followed."""
+        self._reason = ""
+
+    def look(self, link: ClientConnection) -> None:
+        """Look at what has come; called once a second."""
+        size = link.protocol.current_size
+        self._stalled = self._stalled + 1 if size is not None and size == self._size else 0
+        self._size = size
+        if self._stalled >= STALLED_LOOKS:
+            self._reason = (
+                f"1006 {size} bytes of a message in fragments came, and no more for {STALLED_LOOKS} s"
+            )
+            link.transport.abort()
+
+    def take_reason(self) -> str:
+        """Return why the link was ended here, after a close code; ``""`` if it was not."""
+        reason, self._reason, self._stalled = self._reason, "", 0
+        return reason
 
 
 class _Connect(websocket_connect):
