@@ -104,7 +104,15 @@ class LimitExceeded(McpWsError):
 
 
 class ConnectError(McpWsError):
-    """The Python client could not connect; the text says what to do."""
+    """The Python client could not connect; the text says what to do.
+
+    Attributes:
+        noticed: code of what a proxy on the way did (:mod:`mcp_ws_ide.core.intermediaries`); ``""`` if unknown.
+        by_gateway: whether the gateway itself refused.
+    """
+
+    noticed: str = ""
+    by_gateway: bool = False
 
 
 class Unauthorized(ConnectError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http.client
 import json
 import os
 import threading
@@ -19,14 +20,21 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 from websockets.sync.client import connect
 
 from mcp_ws_ide.core.binding import TAP_SUBPROTOCOL
+from mcp_ws_ide.core.intermediaries import KINDS, SENDS, of_status
 from mcp_ws_ide.discovery import RunningGateway, find_gateway, undecided_gateways, websocket_url
 from mcp_ws_ide.errors import ConnectError, Unauthorized
-from mcp_ws_ide.proxies import route, via
+from mcp_ws_ide.proxies import proxy_for, route, via
 from mcp_ws_ide.tokens import TOKEN_PREFIX
 
 TIMEOUT: Final = 15.0
 """Seconds for one REST call."""
 MAX_RECORDS_BYTES: Final = 64 << 20
+LONG_BODY: Final = 10 << 20
+"""Bytes that a request may have by default (``max_message_bytes``)."""
+LENGTH_TIMEOUT: Final = 0.5
+"""Seconds within which a proxy refuses a length; one that accepts it waits for the body."""
+ERROR_BYTES: Final = 10_000
+"""Bytes that are read of the body of an error."""
 LOOKUP_TIMEOUT: Final = 3.0
 """Seconds within which a gateway must list its servers when several are running."""
 
@@ -54,6 +62,15 @@ def _open(request: urllib.request.Request, timeout: float) -> Any:
     return urllib.request.build_opener(_NoRedirect, handler).open(request, timeout=timeout)
 
 
+def _is_ours(body: bytes) -> bool:
+    """Return whether the body of an error has the gateway's format."""
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(answer, dict) and {"message", "status"} <= answer.keys()
+
+
 class GatewayClient:
     """Calls one gateway.
 
@@ -73,7 +90,7 @@ class GatewayClient:
             with _open(request, self._timeout) as response:
                 text = response.read()
         except urllib.error.HTTPError as error:
-            raise self.refused(error.code, error.read(10_000)) from None
+            raise self.refused(error.code, error.read(ERROR_BYTES)) from None
         except (urllib.error.URLError, TimeoutError, OSError) as error:
             raise self._unreachable(getattr(error, "reason", error)) from None
         try:
@@ -83,6 +100,43 @@ class GatewayClient:
                 f"{url} does not answer with JSON; check that it is a Jupyter server"
             ) from None
         return answer
+
+    def blocked_handshake(self) -> str:
+        """Try a WebSocket handshake that the gateway answers with 400.
+
+        Returns:
+            A code of :mod:`mcp_ws_ide.core.intermediaries` if something else answers; ``""`` if all is well, or if the
+            gateway names the reason itself.
+        """
+        try:
+            next(self.records(test="1"), None)
+        except ConnectError as error:
+            return error.noticed or ("" if error.by_gateway else "websocket_blocked")
+        return ""
+
+    def refused_length(self) -> str:
+        """Ask whether a request of :data:`LONG_BODY` bytes would pass, by its head only, which is never continued.
+
+        Returns:
+            ``body_limit`` if something before the gateway refuses it; ``""`` otherwise.
+        """
+        url = f"{self._gateway.url}mcp-ws/api/network"
+        parts = urlsplit(url)
+        if proxy_for(url) is not None:
+            return ""
+        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        with closing(kind(parts.netloc.rpartition("@")[2], timeout=self._timeout)) as connection:
+            try:
+                connection.connect()
+                connection.sock.settimeout(LENGTH_TIMEOUT)
+                connection.request(
+                    "POST", parts.path, headers={**self._headers(), "Content-Length": str(LONG_BODY)}
+                )
+                response = connection.getresponse()
+                ours = _is_ours(response.read(ERROR_BYTES))
+            except (OSError, http.client.HTTPException):
+                return ""  # nobody refused it at once
+        return "body_limit" if response.status == 413 and not ours else ""
 
     def inject_fault(self, session: str, fault: str, **parameters: Any) -> str:
         """Inject a fault into the link of a session; return a description of what was done.
@@ -96,9 +150,16 @@ class GatewayClient:
 
     def _headers(self) -> dict[str, str]:
         headers = {"Content-Type": "application/json"}
-        if self._gateway.token:
-            headers["Authorization"] = f"token {self._gateway.token}"
-        return headers
+        return {**headers, **self._credential()}
+
+    def _credential(self, *sent: str) -> dict[str, str]:
+        """Return the credential's header, and the list of headers that a proxy may remove."""
+        if not self._gateway.token:
+            return {SENDS: ", ".join(sent)} if sent else {}
+        return {
+            "Authorization": f"token {self._gateway.token}",
+            SENDS: ", ".join((*sent, "authorization")),
+        }
 
     def _unreachable(self, reason: object) -> ConnectError:
         detail = getattr(reason, "strerror", None) or reason
@@ -115,26 +176,39 @@ class GatewayClient:
         except (ValueError, RecursionError):
             parsed = None
         answer = parsed if isinstance(parsed, dict) else {}
-        message, ours = str(answer.get("message", "")), {"message", "status"} <= answer.keys()
+        message, ours = str(answer.get("message", "")), _is_ours(body)
         jupyters = "message" in answer or b"jupyter" in body.lower()
         if status in (401, 403):
             if status == 401:  # what follows the reason is the cure for HTTP clients
                 message = message.partition(";")[0]
             other = "" if ours or jupyters else " (something other than Jupyter may have answered)"
             reason = f"{message or 'no credential'}{other}{via(url)}"
-            return Unauthorized(f"{url} refused ({status}): {reason}; {self._credential_hint}")
+            refused: ConnectError = Unauthorized(
+                f"{url} refused ({status}): {reason}; {self._credential_hint}"
+            )
+            refused.by_gateway = ours
+            return refused
         if status == 404 and not ours and (jupyters or not body):
             return ConnectError(
                 f"{url} has no MCP gateway; check that mcp-ws-ide is installed in that server's environment and "
                 "enabled (`jupyter server extension list` there)"
             )
         if not ours:
-            who = "Jupyter, not its gateway," if jupyters else "something other than the gateway"
-            cure = "; check the address, and the proxies on the way"
-            return ConnectError(
-                f"{url}: {who} answered {status}{via(url)}: {message or 'no reason given'}{cure}"
-            )
-        return ConnectError(f"{url} answered {status}: {message}")
+            return self._not_ours(status, message, jupyters)
+        refused = ConnectError(f"{url} answered {status}: {message}")
+        refused.by_gateway = True
+        return refused
+
+    def _not_ours(self, status: int, message: str, jupyters: bool) -> ConnectError:
+        who = "Jupyter, not its gateway," if jupyters else "something other than the gateway"
+        noticed = None if jupyters else of_status(status)
+        cure = KINDS[noticed[0]].cure if noticed else "check the address, and the proxies on the way"
+        url = self._gateway.url
+        error = ConnectError(
+            f"{url}: {who} answered {status}{via(url)}: {message or 'no reason given'}; {cure}"
+        )
+        error.noticed = noticed[0] if noticed else ""
+        return error
 
     @property
     def _credential_hint(self) -> str:
@@ -156,7 +230,7 @@ class GatewayClient:
         """Yield tap records as JSON text until the gateway closes the link."""
         query = urlencode({key: value for key, value in filters.items() if value})
         url = websocket_url(self._gateway, f"api/tap{'?' + query if query else ''}")
-        headers = {"Authorization": f"token {self._gateway.token}"} if self._gateway.token else {}
+        headers = self._credential("sec-websocket-protocol")
         try:
             with connect(
                 url,

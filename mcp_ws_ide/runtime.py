@@ -27,10 +27,13 @@ from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.credentials import CredentialWatch
 from mcp_ws_ide.failed_authentications import FailedAuthentications
 from mcp_ws_ide.gateway import Gateway, Limits
+from mcp_ws_ide.links.cut_links import CutLinks
 from mcp_ws_ide.links.half_open import HalfOpenHeads
 from mcp_ws_ide.links.heartbeat import Heartbeat
 from mcp_ws_ide.links.poll import PollLink
+from mcp_ws_ide.observe.intermediaries import Intermediaries
 from mcp_ws_ide.observe.metrics import GatewayCollector
+from mcp_ws_ide.sanitise import one_visible_line
 from mcp_ws_ide.tasks import Turnstile
 from mcp_ws_ide.tokens import TicketStore, TokenStore
 from mcp_ws_ide.transports.oauth import Authorizations
@@ -109,6 +112,8 @@ class Runtime:
         self._messages = 0
         self.heartbeat = Heartbeat()
         self._half_open = HalfOpenHeads()
+        self.intermediaries = Intermediaries(self._noticed)
+        self.cut_links = CutLinks(self.intermediaries.note)
         self.turnstile = Turnstile(HANDSHAKES_PER_TURN)
         self.credentials = CredentialWatch(host.web_app)
         self.tickets = TicketStore()
@@ -175,6 +180,12 @@ class Runtime:
             level = self._host.log.info if problem.severity == "notice" else self._host.log.warning
             level("mcp-ws-ide: %s", problem)
         gateway.configure(configuration)
+
+    def _noticed(self, text: str, owner: str, server: str) -> None:
+        """Log what was noticed between clients and gateway, and show it to the watchers of the user concerned."""
+        self._host.log.warning("mcp-ws-ide: %s", one_visible_line(text))
+        if self._gateway is not None:
+            self._gateway.tap.event(owner, server, None, "intermediary", text)
 
     def _tick(self) -> None:
         """Run the chores of one second: activity, credentials, changed configuration."""

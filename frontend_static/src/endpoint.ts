@@ -6,6 +6,7 @@
 
 import { authSubprotocol, isObject, parseJson } from "./binding.js";
 import { ConnectError, Unauthorized, UnknownServer, messageOf } from "./errors.js";
+import { ofStatus } from "./intermediaries.js";
 
 /** A credential, or a function that returns a fresh one for each link. */
 export type Token = string | (() => string | Promise<string>);
@@ -163,7 +164,9 @@ export class Endpoint {
     const answer = parseJson(body);
     const message = isObject(answer) && typeof answer["message"] === "string" ? answer["message"].slice(0, 500) : "";
     const kind = status === 401 || status === 403 ? Unauthorized : status === 404 ? UnknownServer : ConnectError;
-    return new kind(`${this.where}${explained(status, message || phrase || "no reason was given", hopOf(body, message))}`);
+    const hop = hopOf(body, message);
+    const error = new kind(`${this.where}${explained(status, message || phrase || "no reason was given", hop)}`);
+    return error.because(hop === "other" ? (ofStatus(status)?.code ?? "") : "");
   }
 
   #checkPrintable(name: string, value: string): void {
@@ -193,7 +196,8 @@ function hopOf(body: string, message: string): Hop {
 function explained(status: number, reason: string, hop: Hop): string {
   if (hop === "gateway") return ` ${SAID[status] ?? `answered ${status}`}: ${reason}`;
   if (hop === "other") {
-    return `: something other than the gateway answered ${status}: ${reason}; check the address, and the proxies on the way`;
+    const cure = ofStatus(status)?.cure ?? "check the address, and the proxies on the way";
+    return `: something other than the gateway answered ${status}: ${reason}; ${cure}`;
   }
   const cure = status === 404 ? "; check that mcp-ws-ide is installed and enabled there, and the base URL" : "";
   return `: Jupyter, not its gateway, answered ${status}: ${reason}${cure}`;

@@ -15,6 +15,14 @@ export class ConnectError extends Error {
   override readonly name: string = "ConnectError";
   /** Whether retrying would fail in the same way. */
   readonly final: boolean = false;
+  /** Code of what a proxy on the way did (mcp_ws_ide/core/intermediaries.py); empty if nothing is known. */
+  noticed = "";
+
+  /** Return this error, with the code of what a proxy did. */
+  because(noticed: string): this {
+    this.noticed = noticed;
+    return this;
+  }
 }
 
 /** The gateway refused the credential, or its permissions do not suffice (HTTP 401 or 403). */

@@ -147,7 +147,8 @@ export class NegotiatingTransport extends TransportEventTarget {
 
   #chosen(transport: TransportName, refused: ReadonlyMap<TransportName, ConnectError>): void {
     const reasons = Object.fromEntries([...refused].map(([name, error]) => [name, error.message]));
-    this.negotiated = { transport, refused: reasons };
+    const noticed = [...new Set([...refused.values()].map((error) => error.noticed).filter(Boolean))];
+    this.negotiated = { transport, refused: reasons, noticed };
     this.#options.onNegotiated?.(this.negotiated);
     this.dispatchEvent(new NegotiatedEvent(this.negotiated));
   }
@@ -218,7 +219,7 @@ export class NegotiatingTransport extends TransportEventTarget {
     } catch (error) {
       if (!timeout.aborted) throw error;
       const seconds = FIRST_EVENT / 1000;
-      throw new ConnectError(`no event arrived within ${seconds} s: something on the network path buffers event streams`);
+      throw new ConnectError(`no event arrived within ${seconds} s: something on the network path buffers event streams`).because("buffered");
     } finally {
       done.abort();
     }
@@ -237,6 +238,7 @@ export class NegotiatingTransport extends TransportEventTarget {
   #refusedProbe(status: number, body: string, phrase: string): void {
     if (isOurs(body)) throw this.#endpoint.refusal(status, body, phrase);
     if (NO_PROBE.has(status)) return; // a server without a probe
+    if (status >= 502) throw this.#endpoint.refusal(status, body, phrase);
     throw new ConnectError(`${this.#endpoint.where} answered ${status}: ${phrase || "no reason was given"}`);
   }
 

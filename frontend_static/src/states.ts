@@ -55,6 +55,8 @@ export class DoubtEvent extends Event {
 export interface Negotiated {
   readonly transport: TransportName;
   readonly refused: Readonly<Partial<Record<TransportName, string>>>;
+  /** Codes of what proxies did to the others (mcp_ws_ide/core/intermediaries.py), for `POST mcp-ws/api/network`. */
+  readonly noticed: readonly string[];
 }
 
 export type TransportName = "http" | "websocket" | "poll";

@@ -120,7 +120,7 @@ export class WebSocketOpener implements Opener {
       const headers = { ...(await this.#endpoint.headers()), Accept: "application/json" };
       const response = await this.#endpoint.reach(() => this.#endpoint.probe({ headers, signal: within }));
       const body = await this.#endpoint.reach(() => response.text());
-      if (isProbed(body)) return new ConnectError(`${this.where}: ${BLOCKED}${failure.details}`);
+      if (isProbed(body)) return new ConnectError(`${this.where}: ${BLOCKED}${failure.details}`).because("websocket_blocked");
       return isOurs(body) ? this.#endpoint.refusal(response.status, body, response.statusText) : undefined;
     } catch (error) {
       return error as ConnectError;

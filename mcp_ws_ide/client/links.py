@@ -16,6 +16,7 @@ from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI, N
 
 from mcp_ws_ide.core.binding import CLIENT_USER_AGENT, SUBPROTOCOL_MCP, SUBPROTOCOL_RESUME
 from mcp_ws_ide.core.headers import check_headers
+from mcp_ws_ide.core.intermediaries import KINDS, SEEN, SENDS, of_status
 from mcp_ws_ide.discovery import split_address
 from mcp_ws_ide.errors import ConnectError, Unauthorized, UnknownServer
 from mcp_ws_ide.proxies import proxy_failure, route, via
@@ -79,6 +80,8 @@ class Opener(ABC):
         check_headers(headers, token=token is not None)
         self.url = url
         self.open_timeout = open_timeout
+        self.noticed: set[str] = set()
+        """Codes of what was noticed on the way to the gateway, reported to it with the next link."""
         self._token = token
         self._headers = dict(headers)
 
@@ -107,6 +110,25 @@ class Opener(ABC):
                 raise ConnectError(
                     f"the value of header {name!r} for {self.where} is not one line of printable ASCII text"
                 )
+        return headers
+
+    def head(self, *sent: str) -> dict[str, str]:
+        """Return the headers that open a link: those of :meth:`credential`, and what a proxy may have removed.
+
+        Args:
+            sent: further headers that the request carries, in lower case.
+        """
+        headers = self.credential()
+        schemes = [
+            value.partition(" ")[0].lower()
+            for name, value in headers.items()
+            if name.lower() == "authorization"
+        ]
+        names = [*sent, *(["authorization"] if {"bearer", "token"}.intersection(schemes) else [])]
+        if names:
+            headers[SENDS] = ", ".join(names)
+        if self.noticed:
+            headers[SEEN] = ", ".join(sorted(self.noticed))
         return headers
 
     def _current_token(self) -> str | None:
@@ -172,7 +194,7 @@ class LinkOpener(Opener):
         raise AssertionError("the last offer either opens or raises")
 
     async def _open(self, offered: Sequence[str]) -> ClientLink:
-        headers, options = self.credential(), dict(self._options)
+        headers, options = self.head(*(["sec-websocket-protocol"] if offered else [])), dict(self._options)
         options["proxy"] = route(self.url, headers, "websockets")
         if offered:
             options["subprotocols"] = offered
@@ -263,8 +285,10 @@ async def check_for_tls(url: str) -> None:
 
 def refusal(where: str, status: int, body: bytes, phrase: str) -> ConnectError:
     """Return the error for an HTTP response that refuses a request; it names the hop that answered."""
-    kind = {401: Unauthorized, 403: Unauthorized, 404: UnknownServer}.get(status, ConnectError)
-    answer = _object(body)
+    kind, answer = (
+        {401: Unauthorized, 403: Unauthorized, 404: UnknownServer}.get(status, ConnectError),
+        _object(body),
+    )
     detail = str(answer.get("message") or phrase or "no reason given")[:500]
     if {"message", "status"} <= answer.keys():  # the gateway
         said = {
@@ -272,7 +296,9 @@ def refusal(where: str, status: int, body: bytes, phrase: str) -> ConnectError:
             403: "refused the request (403)",
             404: "does not exist (404)",
         }
-        return kind(f"{where} {said.get(status, f'answered {status}')}: {detail}")
+        refused = kind(f"{where} {said.get(status, f'answered {status}')}: {detail}")
+        refused.by_gateway = True
+        return refused
     if b"jupyter" in body.lower() or "message" in answer:
         cure = (
             "; check that mcp-ws-ide is installed and enabled there, and the base URL"
@@ -285,10 +311,11 @@ def refusal(where: str, status: int, body: bytes, phrase: str) -> ConnectError:
     )
     quoted = "".join(c for c in quoted if c.isprintable())
     detail = f"{phrase or 'no reason given'}{f', {quoted!r}' if quoted else ''}"
-    return kind(
-        f"{where}: something other than the gateway answered {status}: {detail}; check the address, and the proxies on "
-        "the way"
-    )
+    noticed = of_status(status)
+    cure = KINDS[noticed[0]].cure if noticed else "check the address, and the proxies on the way"
+    refused = kind(f"{where}: something other than the gateway answered {status}: {detail}; {cure}")
+    refused.noticed = noticed[0] if noticed else ""
+    return refused
 
 
 def _object(body: bytes) -> dict[str, Any]:

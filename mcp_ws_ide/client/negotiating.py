@@ -72,6 +72,8 @@ class NegotiatingTransport:
         self._reconnect, self._on_state = reconnect, on_state
         self._open_timeout, self._max_size = open_timeout, max_size
         self._codec = codec
+        self._noticed: set[str] = set()
+        """Codes of what proxies did, of :mod:`mcp_ws_ide.core.intermediaries`."""
         self._stack = AsyncExitStack()
         self._own_task: OwnTask[tuple[Any, Any]] | None = None
 
@@ -100,6 +102,7 @@ class NegotiatingTransport:
                 raise  # no other transport helps
             except ConnectError as error:
                 refused[name] = error
+                self._note(name, error)
                 if name == "http" and isinstance(error, (Unauthorized, UnknownServer)):
                     break  # the gateway itself refused: no proxy is in the way
                 continue
@@ -112,6 +115,13 @@ class NegotiatingTransport:
                     log.exception("on_state failed for %s", self.negotiated)
             return streams
         raise _nothing_works(refused)
+
+    def _note(self, name: str, error: ConnectError) -> None:
+        """Note what made a transport unusable, for the gateway, if another transport reaches it."""
+        if error.noticed:
+            self._noticed.add(error.noticed)
+        elif name == "websocket" and not error.by_gateway:
+            self._noticed.add("websocket_blocked")
 
     async def _enter(self, name: str) -> tuple[Any, Any]:
         candidate: AbstractAsyncContextManager[Any]
@@ -131,6 +141,11 @@ class NegotiatingTransport:
         return read, write
 
     def _opener(self, name: str) -> Opener:
+        opener = self._new_opener(name)
+        opener.noticed = self._noticed
+        return opener
+
+    def _new_opener(self, name: str) -> Opener:
         if name != "websocket":
             return PollOpener(
                 self._url, self._token, self._headers, ssl=self._ssl, open_timeout=self._open_timeout
@@ -149,7 +164,7 @@ class NegotiatingTransport:
             ConnectError: no event arrived in time, or the gateway refused the request.
         """
         opener = self._opener("http")
-        headers = {**opener.credential(), "Accept": "text/event-stream"}
+        headers = {**opener.head(), "Accept": "text/event-stream"}
         timeout, proxy = httpx2.Timeout(self._open_timeout), route(self._url, headers, "httpx2")
         verify = self._ssl if self._ssl is not None else httpx2.create_ssl_context()
         try:
@@ -160,7 +175,9 @@ class NegotiatingTransport:
                     await _first_event(client, opener.below("probe"), headers, opener.where)
         except TimeoutError:
             detail = f"no event arrived within {FIRST_EVENT:g} s; no gateway responds, or a proxy buffers event streams"
-            raise ConnectError(f"{detail}{via(self._url)}") from None
+            late = ConnectError(f"{detail}{via(self._url)}")
+            late.noticed = "buffered"
+            raise late from None
         except (httpx2.HTTPError, OSError) as error:
             detail = str(error).strip() or type(error).__name__
             raise ConnectError(f"{opener.where} cannot be reached{via(self._url)}: {detail}") from None
@@ -174,6 +191,8 @@ async def _first_event(client: httpx2.AsyncClient, url: str, headers: dict[str, 
                 return await _some_of(response)
             body = await response.aread()
             if _is_ours(body):
+                raise refusal(where, response.status_code, body, response.reason_phrase)
+            if response.status_code >= 502:
                 raise refusal(where, response.status_code, body, response.reason_phrase)
             if response.status_code not in NO_PROBE:
                 detail = response.reason_phrase or "no reason given"

@@ -75,7 +75,7 @@ class PollOpener(Opener):
     async def open(self, *, resume: bool, nothing_else: bool = False) -> PollConnection:
         """Return a link on which nothing was sent yet; a refusal is reported by its first frame."""
         headers = httpx2.Headers({"User-Agent": f"{CLIENT_USER_AGENT}/{__version__}", "Content-Type": NDJSON})
-        headers.update(self.credential())
+        headers.update(self.head())
         timeout = httpx2.Timeout(self.open_timeout, read=ANSWER_TIMEOUT)
         proxy = route(self.url, headers, "httpx2")
         verify = self._ssl if self._ssl is not None else httpx2.create_ssl_context()

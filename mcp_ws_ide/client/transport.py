@@ -33,6 +33,7 @@ from mcp_ws_ide.client.states import (
 from mcp_ws_ide.core import binding
 from mcp_ws_ide.core.binding import SUBPROTOCOL_RESUME, CloseCode
 from mcp_ws_ide.core.channel import ACK_WITH_DATA
+from mcp_ws_ide.core.intermediaries import sentence
 from mcp_ws_ide.core.resume import ClientEnd, Event, ProtocolViolation
 from mcp_ws_ide.errors import ConnectError, ConnectionLost, Unauthorized, UnknownServer
 
@@ -262,6 +263,9 @@ class SessionTransport:
             ConnectionLost: reconnecting cannot help, or took longer than the policy allows.
         """
         policy, reason = self._reconnect, f"{self.close_code} {self.close_reason or ''}".strip()
+        if self.close_code == CloseCode.TOO_BIG and not self.close_reason:  # the gateway gives a reason
+            reason = f"{reason} ({sentence('message_limit')})"
+            self._opener.noticed.add("message_limit")
         if policy is None or self.close_code in FINAL_CODES:
             raise ConnectionLost(f"{self._opener.where} closed the link: {reason}")
         if self._end.plain:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mcp_ws_ide.handlers.api import definitions, health, servers, sessions, tokens
+from mcp_ws_ide.handlers.api import definitions, health, network, servers, sessions, tokens
 from mcp_ws_ide.handlers.api.faults import FaultsHandler
 from mcp_ws_ide.handlers.endpoint import ServerEndpointHandler
 from mcp_ws_ide.handlers.oauth import CallbackHandler
@@ -41,6 +41,7 @@ ROUTES: list[tuple[str, type[Any]]] = [
     (r"/mcp-ws/api/tokens/([0-9a-f]{1,64})", tokens.TokenHandler),
     (r"/mcp-ws/api/tickets", tokens.TicketsHandler),
     (r"/mcp-ws/api/health", health.HealthHandler),
+    (r"/mcp-ws/api/network", network.NetworkHandler),
     (r"/mcp-ws/api/openapi.json", health.OpenApiHandler),
     (r"/mcp-ws/api/tap", TapHandler),
 ]

@@ -12,6 +12,7 @@ from jupyter_server.utils import ensure_async
 from tornado import web
 
 from mcp_ws_ide.core import binding
+from mcp_ws_ide.core.intermediaries import SEEN, SENDS, lost_header, read_report
 from mcp_ws_ide.core.tools import ToolRules
 from mcp_ws_ide.credentials import Watched, credential_of
 from mcp_ws_ide.handlers.base import GatewayHandler
@@ -43,6 +44,8 @@ class EndpointHandler(GatewayHandler):
     token_tools: ToolRules | None = None
     cookie_needs_origin = True
     _owner: str | None = None
+    _arrived: str | None = None
+    """The header ``Authorization`` as it came."""
     _ticket: Ticket | None = None
 
     def watch_credential(self, watched: Watched) -> None:
@@ -74,6 +77,7 @@ class EndpointHandler(GatewayHandler):
         await self.runtime.turnstile.enter()
         server = self.path_kwargs.get("name", "")
         secret, ticket = self._presented_token(), self.get_query_argument("ticket", "")
+        self._arrived = self.request.headers.get("Authorization")
         if not self.check_host():
             self.runtime.tickets.redeem(ticket, server)  # it may have been seen there
             raise self.host_refusal()
@@ -84,6 +88,9 @@ class EndpointHandler(GatewayHandler):
         else:
             await self._use_jupyter(secret)
         self.check_policy()
+        if SEEN in self.request.headers:
+            for code, detail in read_report(self.request.headers[SEEN]):
+                self.note(code, detail)
 
     def _presented_token(self) -> str | None:
         header = self.request.headers.get("Authorization", "")
@@ -142,6 +149,9 @@ class EndpointHandler(GatewayHandler):
             raise self.refuse(403, "origin", "a cookie needs an Origin header; use a token outside a browser")
 
     def _anonymous(self) -> web.HTTPError:
+        headers = self.request.headers
+        if lost_header(headers.get(SENDS, ""), "authorization", self._arrived):
+            return self.interfered("authorization_removed", 401, "credential")
         message = (
             "the credential is missing or wrong; send the header Authorization with the value Bearer TOKEN"
         )

@@ -10,12 +10,15 @@ from tornado import web
 from tornado.concurrent import future_set_result_unless_cancelled
 from tornado.iostream import StreamClosedError
 
+from mcp_ws_ide.core.intermediaries import sentence
 from mcp_ws_ide.credentials import principal_of
 from mcp_ws_ide.handlers.bodies import BODY_SECONDS, REFUSED_BYTES, REFUSED_SECONDS, limit_body
 from mcp_ws_ide.handlers.origin import (
     from_no_foreign_page,
+    interference,
     needs_no_credential,
     origin_allowed,
+    origin_of,
     refusal_message,
 )
 from mcp_ws_ide.handlers.requester import http_error_message, refusal
@@ -62,9 +65,28 @@ class GatewayHandler(JupyterHandler):
         """Return an HTTP error to raise, and count it under the label ``reason`` of ``mcp_ws_refusals``."""
         return refusal(self.runtime, status, reason, message)
 
+    def note(self, code: str, detail: str = "") -> None:
+        """Record what a proxy does to this request (:mod:`mcp_ws_ide.core.intermediaries`)."""
+        owner = self.principal if getattr(self, "_jupyter_current_user", None) is not None else ""
+        self.runtime.intermediaries.note(code, detail, owner, str(self.path_kwargs.get("name", "")))
+
+    def note_scheme(self) -> None:
+        """Record that browsers use https, and Jupyter does not know."""
+        headers = self.request.headers
+        outside = headers.get("X-Forwarded-Proto", "").partition(",")[0].strip().lower()
+        https = outside == "https" or (origin_of(self) or "").startswith("https://")
+        if https and self.request.protocol == "http":
+            self.note("scheme_unknown")
+
+    def interfered(self, code: str, status: int, reason: str) -> web.HTTPError:
+        """Return the error to raise for a request that a proxy made unusable, and record what the proxy does."""
+        self.note(code)
+        return self.refuse(status, reason, sentence(code))
+
     def host_refusal(self) -> web.HTTPError:
         """Return the error to raise for a Host that ``check_host`` does not allow."""
         message = f"Host {self.request.host!r} is not local; to allow it, set ServerApp.allow_remote_access"
+        self.runtime.intermediaries.note("host_not_local")
         return self.refuse(403, "host", message)
 
     def check_xsrf_cookie(self) -> None:
@@ -92,6 +114,8 @@ class GatewayHandler(JupyterHandler):
     def check_policy(self) -> None:
         """Refuse a foreign Origin with 403, whatever the credential."""
         if self.runtime.settings.check_origin and not origin_allowed(self):
+            if (noticed := interference(self)) is not None:
+                self.note(*noticed)
             raise self.refuse(403, "origin", refusal_message(self))
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:

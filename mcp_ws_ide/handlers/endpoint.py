@@ -12,7 +12,7 @@ from mcp_ws_ide.handlers.post_exchange import RETRY_AFTER
 from mcp_ws_ide.handlers.post_headers import EVENT_STREAM
 from mcp_ws_ide.handlers.requester import find_server, link_info, resumable_server, usable_server
 from mcp_ws_ide.handlers.streamable_http import StreamableHttpHandler
-from mcp_ws_ide.handlers.upgrade import check_handshake, upgrade, wants_upgrade
+from mcp_ws_ide.handlers.upgrade import check_handshake, check_subprotocols, upgrade, wants_upgrade
 from mcp_ws_ide.links.websocket import WebSocketLink
 
 
@@ -23,11 +23,13 @@ class ServerEndpointHandler(StreamableHttpHandler):
     async def get(self, name: str) -> None:
         """Upgrade to a WebSocket after all checks have passed, or open the event stream of an HTTP session."""
         await self.check_authorized("execute", "mcp")
-        if not (wants_upgrade(self.request) and self.runtime.settings.websocket):
+        if not (self.runtime.settings.websocket and wants_upgrade(self)):
             return await self._get_over_http(name)
         if self.is_http_session():
             raise self.refuse(409, "session", "this session belongs to HTTP; a WebSocket cannot use it")
         key = check_handshake(self)
+        if not self.offered:
+            check_subprotocols(self)
         try:
             subprotocol = binding.select_subprotocol(self.offered)
         except binding.UnknownSubprotocol as error:
@@ -63,7 +65,9 @@ class ServerEndpointHandler(StreamableHttpHandler):
             gateway.message_limit(server.spec),
             fragile=fragile,
             max_queued_bytes=gateway.limits.max_queued_bytes,
+            cuts=self.runtime.cut_links,
         )
+        self.note_scheme()
         self.runtime.heartbeat.add(link)
         self.watch_credential(link)
         if subprotocol == binding.SUBPROTOCOL_RESUME:

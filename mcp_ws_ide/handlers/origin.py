@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlparse
 
 from jupyter_server.base.handlers import JupyterHandler
+
+from mcp_ws_ide.core.intermediaries import sentence
+from mcp_ws_ide.proxies import this_machine
+
+PROXY_HEADERS: Final = (
+    "X-Forwarded-For",
+    "X-Forwarded-Proto",
+    "X-Forwarded-Host",
+    "X-Real-IP",
+    "Forwarded",
+    "Via",
+)
+"""Headers that proxies add."""
 
 
 def origin_of(handler: JupyterHandler) -> str | None:
@@ -55,21 +68,40 @@ def from_no_foreign_page(handler: JupyterHandler) -> bool:
 
 def refusal_message(handler: JupyterHandler) -> str:
     """The error text for a request whose Origin is not allowed."""
-    origin = origin_of(handler)
+    origin, noticed = origin_of(handler), interference(handler)
     if origin is None:
         return "the browser marks this request as cross-site (Sec-Fetch-Site) and it has no Origin to allow"
-    host = handler.request.headers.get("Host", "")
-    if origin != "null" and _hostname(_authority(origin)) == _hostname(host) != "":
-        return (
-            f"Origin {origin} is not allowed, because its port is not that of Host {host}: let the proxy in front pass "
-            "the port on (nginx: proxy_set_header Host $http_host), or add the Origin to ServerApp.allow_origin"
-        )
+    if noticed is not None:
+        host = handler.request.headers.get("Host", "")
+        return f"Origin {origin} is not allowed where Host is {host}: {sentence(*noticed)}"
     if handler.allow_origin == "*":
         return (
             f"Origin {origin} is not allowed: without a token and a password, '*' in ServerApp.allow_origin allows no "
             "other origin; set a token, or name the origins"
         )
     return f"Origin {origin} is not allowed; add it to ServerApp.allow_origin"
+
+
+def interference(handler: JupyterHandler) -> tuple[str, str] | None:
+    """Return what makes this server's own page foreign to it; None if the page is likely to be another's.
+
+    Returns:
+        A code of :mod:`mcp_ws_ide.core.intermediaries`, and its detail.
+    """
+    headers, origin = handler.request.headers, origin_of(handler)
+    if origin is None or origin == "null" or headers.get("Sec-Fetch-Site") == "cross-site":
+        return None
+    public, host = _authority(origin.lower()), headers.get("Host", "").lower()
+    if _hostname(public) == _hostname(host) != "":
+        return "port_removed", origin
+    same_port = public.rpartition(":")[2] == host.rpartition(":")[2]
+    if same_port and this_machine(_hostname(public)) and this_machine(_hostname(host)):
+        return "other_spelling", f"{public} and {host}"
+    forwarded = headers.get("X-Forwarded-Host", "").partition(",")[0].strip().lower()
+    by_proxy = any(name in headers for name in PROXY_HEADERS) and this_machine(_hostname(host))
+    if headers.get("Sec-Fetch-Site") == "same-origin" or forwarded == public or by_proxy:
+        return "host_replaced", origin
+    return None
 
 
 def _hostname(authority: str) -> str:

@@ -64,6 +64,7 @@ class PageHandler(ExtensionHandlerJinjaMixin, ExtensionHandlerMixin, GatewayHand
         """Get the page, which loads its data over REST."""
         self.xsrf_token  # noqa: B018 - sets the cookie that the page's POSTs send back
         self.check_policy()
+        self.note_scheme()
         self.set_header("Cache-Control", "no-store")
         self.set_header("Cross-Origin-Opener-Policy", "same-origin")
         files = built_files()

@@ -12,7 +12,7 @@ from jupyter_server.auth.decorator import ws_authenticated
 from mcp_ws_ide.core import binding
 from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.handlers.auth import EndpointHandler
-from mcp_ws_ide.handlers.upgrade import check_handshake, upgrade, wants_upgrade
+from mcp_ws_ide.handlers.upgrade import check_handshake, check_subprotocols, upgrade, wants_upgrade
 from mcp_ws_ide.links.websocket import WebSocketLink
 from mcp_ws_ide.observe.feed import Watcher
 from mcp_ws_ide.observe.scope import Scope, method_pattern
@@ -48,12 +48,13 @@ class TapHandler(EndpointHandler):
     async def get(self) -> None:
         """Upgrade to a WebSocket and subscribe; the query has filters and the position to continue from."""
         await self.check_authorized("read", "mcp-tap")
-        if not wants_upgrade(self.request):
+        if not wants_upgrade(self):
             raise self.refuse(
                 426, "handshake", "the tap is a WebSocket; connect with the subprotocol mcp.tap.v1"
             )
         key = check_handshake(self)
         if binding.TAP_SUBPROTOCOL not in self.offered:
+            check_subprotocols(self)
             raise self.refuse(400, "subprotocol", f"offer the subprotocol {binding.TAP_SUBPROTOCOL!r}")
         tap, principal = self.runtime.gateway.tap, self.principal
         try:
@@ -62,7 +63,8 @@ class TapHandler(EndpointHandler):
             tap.check_place(principal, after, instance)
         except ValueError as error:
             raise self.refuse(400, "query", str(error)) from None
-        link = WebSocketLink(upgrade(self, key, binding.TAP_SUBPROTOCOL), MAX_COMMAND_BYTES)
+        stream = upgrade(self, key, binding.TAP_SUBPROTOCOL)
+        link = WebSocketLink(stream, MAX_COMMAND_BYTES, cuts=self.runtime.cut_links)
         self.runtime.heartbeat.add(link)
         self.watch_credential(link)
         feed = TapFeed(tap, link, scope, self.token_id)

@@ -5,16 +5,25 @@ from __future__ import annotations
 import base64
 import binascii
 
-from tornado.httputil import HTTPServerRequest
 from tornado.websocket import WebSocketProtocol13
 
+from mcp_ws_ide.core.intermediaries import SENDS, lost_header
 from mcp_ws_ide.handlers.base import GatewayHandler
 from mcp_ws_ide.links.streams import ByteStream, take_stream
 
 
-def wants_upgrade(request: HTTPServerRequest) -> bool:
-    """Whether the request asks for a WebSocket."""
-    return bool(request.headers.get("Upgrade", "").lower() == "websocket")
+def wants_upgrade(handler: GatewayHandler) -> bool:
+    """Whether the request asks for a WebSocket.
+
+    Raises:
+        HTTPError: 400, it did so until a proxy removed the header ``Upgrade``.
+    """
+    headers = handler.request.headers
+    if headers.get("Upgrade", "").lower() == "websocket":
+        return True
+    if handler.request.method == "GET" and "Sec-WebSocket-Key" in headers:
+        raise handler.interfered("upgrade_removed", 400, "handshake")
+    return False
 
 
 def check_handshake(handler: GatewayHandler) -> str:
@@ -26,7 +35,9 @@ def check_handshake(handler: GatewayHandler) -> str:
     headers = handler.request.headers
     connection = {part.strip().lower() for part in headers.get("Connection", "").split(",")}
     if "upgrade" not in connection:
-        raise handler.refuse(400, "handshake", 'the header "Connection" must contain "Upgrade"')
+        raise handler.interfered("connection_removed", 400, "handshake")
+    if "Sec-WebSocket-Version" not in headers or "Sec-WebSocket-Key" not in headers:
+        raise handler.interfered("websocket_headers_removed", 400, "handshake")
     if headers.get("Sec-WebSocket-Version") != "13":
         handler.error_headers["Sec-WebSocket-Version"] = "13"
         raise handler.refuse(426, "handshake", "only WebSocket version 13 is supported")
@@ -34,6 +45,14 @@ def check_handshake(handler: GatewayHandler) -> str:
     if not _is_key(key):
         raise handler.refuse(400, "handshake", 'the header "Sec-WebSocket-Key" must be 16 bytes in base64')
     return str(key)
+
+
+def check_subprotocols(handler: GatewayHandler) -> None:
+    """Note that a proxy removed the subprotocols, which the client says that it offers."""
+    headers = handler.request.headers
+    sends = headers.get(SENDS, "")
+    if lost_header(sends, "sec-websocket-protocol", headers.get("Sec-WebSocket-Protocol")):
+        handler.note("subprotocol_removed")
 
 
 def upgrade(handler: GatewayHandler, key: str, subprotocol: str | None) -> ByteStream:

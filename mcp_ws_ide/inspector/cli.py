@@ -20,7 +20,7 @@ from typing import Any, Final
 from mcp_ws_ide.core.binding import ENDPOINT_NAME
 from mcp_ws_ide.discovery import RunningGateway, find_gateway
 from mcp_ws_ide.errors import ConnectError, UnusableArgument
-from mcp_ws_ide.inspector import commands
+from mcp_ws_ide.inspector import commands, network
 from mcp_ws_ide.inspector.choosing import Ambiguous, address
 from mcp_ws_ide.inspector.collecting import end_with_reader, stop_on_signals
 from mcp_ws_ide.inspector.commands import Find
@@ -272,7 +272,8 @@ def run_tail(find: Find, options: argparse.Namespace) -> int:
 
 def run_servers(find: Find, options: argparse.Namespace) -> int:
     """Run ``servers``."""
-    answer = GatewayClient(find()).call("GET", "servers")
+    client = GatewayClient(find())
+    answer = client.call("GET", "servers")
     for server in answer["servers"]:
         line = (
             f"{server['name']:<20} {server['state']:<9} {server['era']:<8} {server['sessions']:>4} sessions"
@@ -288,6 +289,8 @@ def run_servers(find: Find, options: argparse.Namespace) -> int:
     if missing and any(server["transport"] == "stdio" for server in answer["servers"]):
         where = 'Jupyter\'s environment: variables that no program gets unless its entry lists them under "env_vars"'
         print(visible(f"notice: {where}: {', '.join(missing)}"), file=sys.stderr)
+    for sentence in network.noticed(client):
+        print(f"notice: network: {sentence}", file=sys.stderr)
     return 0
 
 

@@ -16,7 +16,7 @@ from typing import Any, Final, TextIO
 
 from mcp_ws_ide.discovery import RunningGateway, check_name, endpoint_url, find_gateway
 from mcp_ws_ide.errors import ConnectError, UnusableArgument
-from mcp_ws_ide.inspector import export, report
+from mcp_ws_ide.inspector import export, network, report
 from mcp_ws_ide.inspector.collecting import Sieve, collect, end_with_reader, stop_on_signals
 from mcp_ws_ide.inspector.model.difference import Path
 from mcp_ws_ide.inspector.model.filters import Filter, literal, parse
@@ -158,6 +158,8 @@ def run_check(find: Find, options: argparse.Namespace) -> int:
         if after is None:
             after = 0.0 if options.file is not None else WAITS
         verdict = report.judge(journal, options.fail_on, after)
+    if options.file is None:
+        verdict.network.extend(network.noticed(GatewayClient(find())))
     print(report.FORMATS[options.format](verdict))
     if not verdict.passed:
         return 1

@@ -167,6 +167,9 @@ class Verdict:
     truncated: Counter[str] = field(default_factory=Counter)
     """By method, the messages whose content was not checked, because the gateway truncated them."""
 
+    network: list[str] = field(default_factory=list)
+    """What was noticed on the way to a live gateway, a sentence each."""
+
     @property
     def passed(self) -> bool:
         """Whether nothing was found."""
@@ -206,6 +209,7 @@ def as_text(verdict: Verdict) -> str:
     lines.append(f"{'ok' if verdict.passed else 'FAILED'}: {summary} in {verdict.records} records")
     if note := _incomplete(verdict):
         lines.append(f"note: {note}")
+    lines += [f"note: network: {sentence}" for sentence in verdict.network]
     return "\n".join(lines)
 
 
@@ -232,8 +236,8 @@ def _line(finding: Finding) -> str:
 
 
 def as_json(verdict: Verdict) -> str:
-    """Return one JSON object: ``ok``, ``records``, ``gaps``, ``fail_on``, ``findings``; ``truncated`` counts by method,
-    ``counts`` by name."""
+    """Return one JSON object: ``ok``, ``records``, ``gaps``, ``fail_on``, ``findings``, ``network``; ``truncated``
+    counts by method, ``counts`` by name."""
     members = {
         "ok": verdict.passed,
         "records": verdict.records,
@@ -241,6 +245,7 @@ def as_json(verdict: Verdict) -> str:
         "truncated": dict(verdict.truncated),
         "fail_on": list(verdict.fail_on),
         "counts": dict(verdict.counts),
+        "network": verdict.network,
         "findings": [asdict(finding) for finding in verdict.shown],
     }
     return json.dumps(members, indent=1)
@@ -261,7 +266,7 @@ def as_junit(verdict: Verdict) -> str:
             failure = ElementTree.SubElement(case, "failure", message=f"{count} found", type=name)
             mine = [f for f in verdict.shown if name in (f.category, f.code)]
             failure.text = "\n".join(visible(_line(finding)) for finding in mine)
-    if note := _incomplete(verdict):
+    if note := "\n".join(filter(None, [_incomplete(verdict), *verdict.network])):
         ElementTree.SubElement(suite, "system-out").text = note
     root = ElementTree.Element("testsuites")
     root.append(suite)

@@ -17,6 +17,7 @@ from typing import Final
 
 from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
 
+from mcp_ws_ide.links.cut_links import idle_seconds
 from mcp_ws_ide.tasks import TaskGroupOwner
 
 READ_BYTES: Final = 1 << 18
@@ -37,6 +38,9 @@ class ByteStream(ABC):
 
     pending = 0
     """Bytes that were written and not sent yet."""
+
+    idle: float | None = None
+    """Seconds since anything had passed when the peer ended the connection; None if it is not known."""
 
     @abstractmethod
     def start(self, on_data: OnData, on_end: OnEnd) -> None:
@@ -75,7 +79,17 @@ def take_stream(stream: IOStream, tasks: TaskGroupOwner) -> ByteStream:
 class SocketStream(ByteStream):
     """A non-blocking TCP socket on the event loop."""
 
-    __slots__ = ("_early", "_loop", "_on_data", "_on_end", "_out", "_reading", "_socket", "on_written")
+    __slots__ = (
+        "_early",
+        "_loop",
+        "_on_data",
+        "_on_end",
+        "_out",
+        "_reading",
+        "_socket",
+        "idle",
+        "on_written",
+    )
 
     def __init__(self, sock: socket.socket, early: bytes = b"") -> None:
         sock.setblocking(False)
@@ -86,6 +100,7 @@ class SocketStream(ByteStream):
         self._reading = False
         self._on_data: OnData | None = None
         self._on_end: OnEnd | None = None
+        self.idle = None
 
     def start(self, on_data: OnData, on_end: OnEnd) -> None:
         """Start reading."""
@@ -103,6 +118,7 @@ class SocketStream(ByteStream):
         except OSError:
             size = 0
         if size == 0:
+            self.idle = idle_seconds(self._socket)
             return self.close()
         if self._on_data is not None:
             self._on_data(bytes(memoryview(_shared_buffer)[:size]))

@@ -14,6 +14,7 @@ from typing import Final
 from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.core.messages import Message
 from mcp_ws_ide.links.base import OnClosed, OnFull, OnMessage, slow_consumer
+from mcp_ws_ide.links.cut_links import CutLinks
 from mcp_ws_ide.links.framing import FrameLayer
 from mcp_ws_ide.links.streams import ByteStream
 from mcp_ws_ide.write_batching import WriteBatcher
@@ -26,10 +27,10 @@ CLOSE_TIMEOUT: Final = 5.0
 """Seconds that the client has to answer a close frame."""
 SLOW_CLOSE_TIMEOUT: Final = 30.0
 """The same for a client that is closed because it reads too slowly: it has to read what is on its way first."""
-PING_INTERVAL: Final = (20.0, 25.0)
-"""Range of seconds between Pings; each interval is random. Load balancers cut links that are idle for 60 s."""
 MISSED_PONGS: Final = 2
 """Unanswered Pings after which a link is closed."""
+ABNORMAL: Final = 1006
+"""The code of an end without a close frame (RFC 6455 section 7.1.5)."""
 
 log = logging.getLogger(__name__)
 
@@ -38,12 +39,17 @@ def _ignore_full(full: bool) -> None:
     """The callback of owners that cannot slow down their source."""
 
 
+NO_CUTS: Final = CutLinks(lambda code, detail: None)
+"""For links of which nobody wants to know why they end."""
+
+
 class WebSocketLink:
     """One open WebSocket. Implements :class:`mcp_ws_ide.links.base.Rebindable`."""
 
     __slots__ = (
         "__weakref__",
         "_batcher",
+        "_cuts",
         "_frames",
         "_full",
         "_loop",
@@ -52,6 +58,7 @@ class WebSocketLink:
         "_on_closed",
         "_on_full",
         "_on_message",
+        "_opened",
         "_pings",
         "_queued",
         "_scheduled",
@@ -68,8 +75,10 @@ class WebSocketLink:
         *,
         fragile: bool = False,
         max_queued_bytes: int = MAX_QUEUED_BYTES,
+        cuts: CutLinks = NO_CUTS,
     ) -> None:
         self._stream = stream
+        self._cuts = cuts
         self._stream.on_written = self._written
         self._loop = asyncio.get_running_loop()
         self._frames = FrameLayer(max_message_bytes, fragile=fragile)
@@ -83,7 +92,8 @@ class WebSocketLink:
         self._scheduled = False
         self._batcher = WriteBatcher.running()
         self._pings = 0
-        self._next_ping = time.monotonic() + random.uniform(*PING_INTERVAL)  # noqa: S311 - no secret
+        self._opened = time.monotonic()
+        self._next_ping = self._opened + random.uniform(*cuts.ping_interval)  # noqa: S311 - no secret
         self.closing = False
         self.closed = False
 
@@ -212,7 +222,7 @@ class WebSocketLink:
             log.info("link closed: %d pings without a pong", MISSED_PONGS)
             self._stream.close()
             return
-        self._next_ping = now + random.uniform(*PING_INTERVAL)  # noqa: S311 - no secret
+        self._next_ping = now + random.uniform(*self._cuts.ping_interval)  # noqa: S311 - no secret
         self._pings += 1
         self._frames.ping()
         self._schedule_flush()
@@ -231,6 +241,8 @@ class WebSocketLink:
         if self.closed:
             return
         self._frames.receive_eof()
+        if not self.closing:
+            self._ended_by_peer()
         self.closed = self.closing = True
         on_closed, self._on_closed, self._on_message, self._on_full = (
             self._on_closed,
@@ -239,4 +251,13 @@ class WebSocketLink:
             _ignore_full,
         )
         if on_closed is not None:
-            on_closed(self._frames.close_code or 1006, self._frames.close_reason)
+            on_closed(self._frames.close_code or ABNORMAL, self._frames.close_reason)
+
+    def _ended_by_peer(self) -> None:
+        """Note an end that a proxy may have caused."""
+        code, idle = self._frames.close_code, self._stream.idle
+        if code == CloseCode.TOO_BIG:
+            self._cuts.note("message_limit", "")
+        elif code == ABNORMAL and idle is not None:
+            now = time.monotonic()
+            self._cuts.cut(now, idle, now - self._opened)

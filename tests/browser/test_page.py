@@ -142,6 +142,39 @@ def test_a_proxy_that_drops_the_port_is_named(chromium, gateway, tmp_path):
         nginx.stop()
 
 
+def test_a_proxy_that_drops_upgrade_is_named_among_the_servers(chromium, gateway, tmp_path):
+    proxy = f"proxy_pass http://127.0.0.1:{gateway.port}; proxy_http_version 1.1; proxy_set_header Host $http_host;"
+    nginx = Nginx(f"server {{ listen 127.0.0.1:PORT; location / {{ {proxy} }} }}", tmp_path)
+    page = chromium.new_page()
+    try:
+        page.goto(f"http://127.0.0.1:{nginx.port}/user/a%40b/mcp-ws/?token={gateway.token}#/traffic")
+
+        def named() -> bool:
+            return "upgrade_removed" in {
+                entry["code"] for entry in gateway.rest("GET", "network")[1]["network"]
+            }
+
+        wait_until(named, what="the handshake of the tap")
+        page.goto(f"http://127.0.0.1:{nginx.port}/user/a%40b/mcp-ws/#/servers")
+        noticed = page.get_by_role("list", name="network problems")
+        noticed.get_by_text("a proxy removed the header Upgrade").wait_for()
+    finally:
+        page.close()
+        nginx.stop()
+
+
+def test_what_only_the_page_notices_is_named_by_the_gateway(tab, gateway):
+    tab.page.route("**/api/sessions", lambda route: route.fulfill(status=413, body="<h1>Too large</h1>"))
+    tab.go("sessions")
+    tab.page.get_by_text("client_max_body_size").first.wait_for()
+
+    def named() -> bool:
+        return "body_limit" in {entry["code"] for entry in gateway.rest("GET", "network")[1]["network"]}
+
+    wait_until(named, what="the report of the page")
+    tab.complaints.clear()
+
+
 def test_a_form_with_nested_optional_and_repeated_parts_sends_what_was_typed(tab):
     tab.go("server/showcase/tools/order")
     tab.connected()

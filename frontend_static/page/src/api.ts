@@ -1,5 +1,7 @@
 /** REST of the gateway that served the page (handlers/api/openapi.json), typed. Credential: the page's cookie. */
 
+import { ofStatus } from "../../src/intermediaries.js";
+
 /** Path of the Jupyter server, with a slash at its end. */
 export const baseUrl = document.documentElement.dataset["baseUrl"] ?? "/";
 
@@ -44,9 +46,22 @@ export interface Problem {
   readonly severity: "error" | "notice";
 }
 
+/** What a proxy between clients and gateway does. */
+export interface Interference {
+  readonly code: string;
+  readonly message: string;
+  readonly cure: string;
+  readonly count: number;
+  /** Unix times. */
+  readonly first: number;
+  readonly last: number;
+}
+
 export interface Servers {
   readonly servers: readonly Server[];
   readonly problems: readonly Problem[];
+  /** What was noticed within the last hour. */
+  readonly network: readonly Interference[];
   /** Names of Jupyter's variables that no process gets unless its entry lists them. */
   readonly withheld: readonly string[];
   readonly editing: { readonly file: string; readonly refused: string };
@@ -128,7 +143,20 @@ export async function answerOf(path: string, options: RequestOptions = {}): Prom
   if (response.redirected || (response.ok && answer === undefined)) {
     throw new ApiError(401, "the login has expired; reload the page to log in again");
   }
+  const interference = answer === undefined ? ofStatus(response.status) : undefined;
+  if (interference) {
+    reportNoticed([interference.code]);
+    throw new ApiError(response.status, `something other than the gateway answered ${response.status}; ${interference.cure}`);
+  }
   throw new ApiError(response.status, messageIn(answer) || response.statusText || `status ${response.status}`, answer);
+}
+
+/** Tell the gateway what proxies did to this page, so that it is named everywhere. */
+export function reportNoticed(codes: readonly string[]): void {
+  if (codes.length === 0) return;
+  const headers = { "X-XSRFToken": xsrfCookie(), "Content-Type": "application/json" };
+  const body = JSON.stringify({ codes });
+  void fetch(`${baseUrl}mcp-ws/api/network`, { method: "POST", credentials: "same-origin", headers, body }).catch(() => undefined);
 }
 
 function parsed(text: string): unknown {

@@ -13,6 +13,7 @@ from jupyter_server.base.handlers import APIHandler
 from tornado import web
 
 from mcp_ws_ide.config.spec import ConfigProblem
+from mcp_ws_ide.core.intermediaries import SENDS, lost_header
 from mcp_ws_ide.gateway import Session
 from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.handlers.base import GatewayHandler
@@ -47,6 +48,9 @@ class ApiHandler(GatewayHandler, APIHandler):
             if not self.check_host():
                 raise self.host_refusal() from None
         if self.current_user is None:
+            headers = self.request.headers
+            if lost_header(headers.get(SENDS, ""), "authorization", headers.get("Authorization")):
+                raise self.interfered("authorization_removed", 401, "credential")
             raise self.refuse(401, "credential", CREDENTIAL)
         self.check_policy()
         self._track_activity = False

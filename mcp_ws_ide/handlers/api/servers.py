@@ -35,6 +35,7 @@ class ServersHandler(ApiHandler):
             {
                 "servers": [self.server_model(server, refused, used) for server in gateway.servers.values()],
                 "problems": [problem_model(problem) for problem in gateway.problems],
+                "network": self.runtime.intermediaries.model(),
                 "withheld": withheld(os.environ, inherited(os.environ)),
                 "editing": {
                     "file": self.runtime.manager.path,

@@ -34,7 +34,7 @@ MAX_PROBLEMS: Final = 5000
 """Problems kept, newest first out of all; the counts include older ones."""
 ENDLESS: Final = frozenset({"subscriptions/listen"})
 """Requests that stay open for as long as they are useful."""
-ALARMING: Final = frozenset({"link_lost", "dropped"})
+ALARMING: Final = frozenset({"link_lost", "dropped", "intermediary"})
 """Events that are problems; so is the exit of a server in use."""
 
 

@@ -9,6 +9,7 @@ import { Client, StreamableHTTPClientTransport, type LoggingLevel, type Root } f
 import { signal, type Signal } from "@preact/signals";
 import { NegotiatingTransport, type NegotiatedSnapshot, type TransportState } from "../../../src/index.js";
 import { announce } from "../announce.js";
+import { reportNoticed } from "../api.js";
 import type { Json } from "../form/schema.js";
 import type { SavedCall } from "./call.js";
 import { Calls } from "./calls.js";
@@ -143,6 +144,7 @@ export class Connection implements Peer {
     });
     transport.addEventListener("state", ({ state }) => mine === this.#epoch && this.#followLink(state));
     transport.addEventListener("doubt", ({ doubted }) => mine === this.#epoch && this.#followDoubt(doubted));
+    transport.addEventListener("negotiated", ({ negotiated }) => this.target.url === "" && reportNoticed(negotiated.noticed));
     transport.addEventListener("gap", ({ dropped }) => this.log.add("link", `${dropped} progress or log messages were dropped while the link was down`));
     return transport;
   }

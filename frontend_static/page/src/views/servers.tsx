@@ -1,6 +1,6 @@
 /** The gateway's servers: all of them in a table, or one in detail. */
 
-import type { Problem, Server } from "../api.js";
+import type { Interference, Problem, Server } from "../api.js";
 import { bytes, duration, eraName } from "../format.js";
 import { useKeys } from "../keys.js";
 import { serversWithUsage, usePolled } from "../polled.js";
@@ -42,6 +42,7 @@ function Overview() {
         row={(server) => <Line key={server.name} server={server} />}
       />
       {value !== undefined && <Problems problems={value.problems} />}
+      {value !== undefined && <Network noticed={value.network} />}
     </section>
   );
 }
@@ -91,6 +92,23 @@ function Line({ server }: { server: Server }) {
       <td class={`number ${server.restarts > 0 ? "bad" : ""}`}>{server.restarts || ""}</td>
       <td>{isUsable(server) && <a href={href(["server", server.name])}>Open</a>}</td>
     </tr>
+  );
+}
+
+/** What stands between clients and this gateway. */
+function Network({ noticed }: { noticed: readonly Interference[] }) {
+  if (noticed.length === 0) return null;
+  return (
+    <>
+      <h2>Network problems</h2>
+      <ul class="problems" aria-label="network problems">
+        {noticed.map(({ code, message, cure, count }) => (
+          <li key={code}>
+            <Badge kind="warn">{count === 1 ? "once" : `${count} times`}</Badge> {message}; {cure}
+          </li>
+        ))}
+      </ul>
+    </>
   );
 }
 

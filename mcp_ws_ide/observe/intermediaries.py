@@ -1,0 +1,83 @@
+"""What was noticed between clients and gateway: once in the log and on the tap, and listed by REST for an hour.
+
+Knows neither HTTP nor links: handlers, links and clients report codes of :mod:`mcp_ws_ide.core.intermediaries`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from mcp_ws_ide.core.intermediaries import KINDS, sentence
+
+KEPT_SECONDS: Final = 3600.0
+"""Seconds for which a finding is listed after it was last noticed."""
+MAX_DETAIL: Final = 100
+"""Characters of a detail that are kept."""
+
+Tell = Callable[[str, str, str], None]
+"""Takes a sentence, and the principal and the server it concerns; both may be empty."""
+
+
+@dataclass(slots=True)
+class Noticed:
+    """One kind of interference that was noticed.
+
+    Attributes:
+        detail: the newest detail.
+        count: how often it was noticed.
+        first, last: when (Unix time).
+    """
+
+    detail: str
+    count: int
+    first: float
+    last: float
+
+
+class Intermediaries:
+    """At most one entry for each code. A new one is told at once; so is one that comes again after it was forgotten.
+
+    Args:
+        tell: called for each new finding.
+        clock: returns Unix time.
+    """
+
+    def __init__(self, tell: Tell, clock: Callable[[], float] = time.time) -> None:
+        self._tell = tell
+        self._clock = clock
+        self._noticed: dict[str, Noticed] = {}
+
+    def note(self, code: str, detail: str = "", owner: str = "", server: str = "") -> None:
+        """Record that something was noticed.
+
+        Args:
+            code: a key of :data:`~mcp_ws_ide.core.intermediaries.KINDS`.
+            detail: what its sentence leaves open; cut to :data:`MAX_DETAIL` characters.
+            owner, server: whose request it was, and to which server, if known.
+        """
+        now, detail = self._clock(), detail[:MAX_DETAIL]
+        known = self._noticed.get(code)
+        if known is not None and now - known.last <= KEPT_SECONDS:
+            known.detail, known.count, known.last = detail or known.detail, known.count + 1, now
+            return
+        self._noticed[code] = Noticed(detail, 1, now, now)
+        self._tell(sentence(code, detail), owner, server)
+
+    def model(self) -> list[dict[str, Any]]:
+        """Return what is listed: ``code``, ``message``, ``cure``, ``count``, ``first`` and ``last``; oldest first."""
+        now = self._clock()
+        return [
+            {
+                "code": code,
+                "message": KINDS[code].what.format(noticed.detail),
+                "cure": KINDS[code].cure,
+                "count": noticed.count,
+                "first": noticed.first,
+                "last": noticed.last,
+            }
+            for code, noticed in self._noticed.items()
+            if now - noticed.last <= KEPT_SECONDS
+        ]

@@ -1,0 +1,73 @@
+"""What was noticed between clients and gateway: told once, listed for an hour."""
+
+from __future__ import annotations
+
+import pytest
+
+from mcp_ws_ide.core.intermediaries import KINDS, REPORTED, lost_header, of_status, read_report, sentence
+from mcp_ws_ide.observe.intermediaries import KEPT_SECONDS, Intermediaries
+
+
+def test_a_kind_is_told_once_counted_and_forgotten_after_an_hour():
+    told: list[tuple[str, str, str]] = []
+    now = [1000.0]
+    noticed = Intermediaries(lambda *arguments: told.append(arguments), lambda: now[0])
+    for _ in range(3):
+        now[0] += 1
+        noticed.note("idle_limit", "60", "ana", "git")
+    noticed.note("body_limit")
+    assert told == [(sentence("idle_limit", "60"), "ana", "git"), (sentence("body_limit"), "", "")]
+    first, second = noticed.model()
+    assert (first["code"], first["count"], first["first"], first["last"]) == ("idle_limit", 3, 1001.0, 1003.0)
+    assert "after 60 s without traffic" in first["message"] and "proxy_read_timeout" in first["cure"]
+    assert second["code"] == "body_limit"
+    now[0] += KEPT_SECONDS + 1
+    assert noticed.model() == []
+    noticed.note("body_limit")
+    assert len(told) == 3
+
+
+def test_details_are_cut():
+    noticed = Intermediaries(lambda *_: None)
+    noticed.note("host_replaced", "x" * 5000)
+    assert len(noticed.model()[0]["message"]) < 250
+
+
+@pytest.mark.parametrize("code", KINDS)
+def test_every_kind_has_a_sentence_with_a_cure(code):
+    text = sentence(code, "DETAIL")
+    assert ("DETAIL" in text) == ("{}" in KINDS[code].what)
+    assert "; " in text and not text.endswith(".")
+
+
+def test_clients_report_only_what_they_alone_can_know():
+    assert read_report("body_limit, idle_limit,nonsense,body_limit,buffered") == [
+        ("body_limit", ""),
+        ("buffered", ""),
+    ]
+    assert all(("{}" in KINDS[code].what) == bool(detail) for code, detail in REPORTED.items())
+    assert len(read_report(",".join(["x"] * 10_000))) == 0
+
+
+@pytest.mark.parametrize(
+    ("names", "arrived", "lost"),
+    [
+        ("authorization", None, True),
+        ("authorization", "Basic cHJveHk6eA==", True),
+        ("authorization", "Bearer x", False),
+        ("authorization", "token x", False),
+        ("sec-websocket-protocol, Authorization", "", True),
+        ("", None, False),
+        ("sec-websocket-protocol", None, False),
+    ],
+)
+def test_a_header_is_lost_if_it_was_sent_and_did_not_arrive(names, arrived, lost):
+    assert lost_header(names, "authorization", arrived) is lost
+
+
+def test_statuses_of_proxies_have_codes():
+    assert [of_status(status) for status in (413, 502, 404)] == [
+        ("body_limit", ""),
+        ("proxy_error", "502 (it cannot reach Jupyter)"),
+        None,
+    ]
