@@ -15,6 +15,7 @@ from mcp_ws_ide.config.spec import ServerSpec
 from mcp_ws_ide.core.era import Era
 from mcp_ws_ide.errors import NotAttempted
 from mcp_ws_ide.gateway.crash_loop import CrashLoop
+from mcp_ws_ide.gateway.request_states import RequestStates
 from mcp_ws_ide.gateway.stderr_log import StderrLog
 from mcp_ws_ide.observe.metrics import ServerCounters
 from mcp_ws_ide.transports import TRANSPORTS
@@ -130,6 +131,7 @@ class Server:
         self.refuses_handshake = False
         self.stopped = False
         self.sessions = 0
+        self.request_states = RequestStates()
         self.upstreams: set[LiveUpstream] = set()
         self.prewarmed: PrewarmedProcesses | None = None
         self._transports = transports

@@ -228,3 +228,36 @@ async def test_a_group_forwards_no_ambiguous_call_to_a_restricted_member(toleran
             answer = await peer.receive() if '"id"' in text else answer
         assert "result" in answer
     assert set((tmp_path / "ran").read_text().split()) == {"open"}
+
+
+async def test_a_narrower_token_cannot_continue_a_call_that_waits_for_answers(narrowed):
+    """Neither of a wider token nor of another narrow one; its own calls it continues."""
+    tokens = {
+        "wide": narrowed.token,
+        "narrow": mint(narrowed, "all", allow=["elicit"]),
+        "other": mint(narrowed, "all", allow=["elicit", "add"]),
+    }
+    asking = {"_meta": {"io.modelcontextprotocol/clientCapabilities": {"elicitation": {"form": {}}}}}
+    call = {"name": "elicit", "arguments": {}, **asking}
+
+    async with httpx.AsyncClient(timeout=BOUND) as client:
+        clients = {}
+        for name, token in tokens.items():
+            clients[name] = Http(narrowed, client, "all")
+            clients[name].headers["Authorization"] = f"Bearer {token}"
+
+        async def begin(name: str) -> dict:
+            result = (await clients[name].modern(1, "tools/call", call)).json()["result"]
+            (question,) = result["inputRequests"]
+            answers = {question: {"action": "accept", "content": {"name": name, "agree": True}}}
+            return {**call, "requestState": result["requestState"], "inputResponses": answers}
+
+        for owner, thief in (("wide", "narrow"), ("other", "narrow"), ("narrow", "other")):
+            again = await begin(owner)
+            refused = (await clients[thief].modern(2, "tools/call", again)).json()["error"]
+            assert refused["code"] == -32602
+            assert "given to another credential" in refused["message"]
+            answered = (await clients[owner].modern(3, "tools/call", again)).json()
+            assert answered["result"]["content"][0]["text"] == f"hello {owner}", (
+                "the attempt costs it nothing"
+            )
