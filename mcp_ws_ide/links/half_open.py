@@ -1,7 +1,7 @@
 """Connections whose request head does not come to its end: they are closed after :data:`HEAD_SECONDS`.
 
-Tornado waits an hour for the rest of a head, in Jupyter. Looks only at how Tornado reads a connection, and at no
-content. Connections between two requests are left alone.
+Tornado waits an hour for the rest of a head, in Jupyter, and for the first byte. Looks only at how Tornado reads a
+connection, and at no content. Connections between two requests are left alone.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 HEAD_SECONDS: Final = 20.0
-"""Seconds that a request head may take from its first byte."""
+"""Seconds that a request head may take from its first byte; the first one, from the start of its connection."""
 
 log = logging.getLogger(__name__)
 
@@ -34,14 +34,14 @@ class HalfOpenHeads:
         for connection in list(connections):
             stream = connection.stream
             reading = getattr(stream, "_read_future", None)
-            if reading is None or not _has_begun(stream):
+            if reading is None or not _is_due(stream):
                 continue
             if now - self._since.setdefault(reading, now) > HEAD_SECONDS:
                 log.info("a connection was closed: its request head took more than %g s", HEAD_SECONDS)
                 stream.close()
 
 
-def _has_begun(stream: Any) -> bool:
-    """Return whether a part of a head has come, or a part of a TLS handshake."""
+def _is_due(stream: Any) -> bool:
+    """Return whether a head is due: a part of it has come, or of a TLS handshake, or nothing ever has."""
     in_head = stream._read_regex is not None and stream._read_buffer_size > 0
-    return in_head or bool(getattr(stream, "_ssl_accepting", False))
+    return in_head or stream._total_write_index == 0 or bool(getattr(stream, "_ssl_accepting", False))

@@ -9,20 +9,23 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+from collections.abc import Iterable
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
-async def inner_address(host: str) -> str | None:
-    """Return an address of ``host`` that is not public: loopback, private, link-local, shared or reserved.
-
-    None if all are public, or if the name has no address.
-    """
+async def addresses_of(host: str) -> list[str]:
+    """Return the addresses of a host, each once, in the order of the resolver; none if it does not know the name."""
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        resolved = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
-        return None
-    addresses = [str(entry[4][0]).partition("%")[0] for entry in found]
+        return []
+    return list(dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in resolved))
+
+
+def inner_of(addresses: Iterable[str]) -> str | None:
+    """Return the first address that is not public: loopback, private, link-local, shared or reserved; None if all
+    are."""
     return next((address for address in addresses if not _is_public(ipaddress.ip_address(address))), None)
 
 

@@ -14,7 +14,7 @@ import logging
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
@@ -26,8 +26,9 @@ from mcp_ws_ide.config.spec import ServerSpec, is_confidential_url, is_loopback_
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.errors import TransportError
 from mcp_ws_ide.private_files import PrivateJsonFile, UnreadableFile
+from mcp_ws_ide.proxies import proxy_for
 from mcp_ws_ide.tasks import TaskGroupOwner
-from mcp_ws_ide.transports.addresses import inner_address
+from mcp_ws_ide.transports.addresses import addresses_of, inner_of
 from mcp_ws_ide.transports.remote import (
     ERROR_BYTES,
     AuthorizationMissing,
@@ -35,6 +36,8 @@ from mcp_ws_ide.transports.remote import (
     check_coding,
     new_client,
     origin,
+    peer_address,
+    pinned,
     read_body,
 )
 
@@ -163,6 +166,8 @@ class Authorization:
         self._answer: asyncio.Future[Mapping[str, str]] | None = None
         self._refusal = ""
         self._accepted = False
+        self._peer = ""
+        """The address from which the server last asked for a token; ``""`` if it is not known."""
         self.page: str | None = None
         """URL of the page where the user is to authorize, while the flow waits for it."""
         self.page_expires = 0.0
@@ -212,15 +217,18 @@ class Authorization:
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT):
                 response = await client.send(request, stream=True)
+                refused = self._is_refused(response)
                 await response.aclose()
         except TimeoutError:
             return
-        if self._is_refused(response):
+        if refused:
             await self._renew(used, response)
 
     def _is_refused(self, response: httpx2.Response) -> bool:
         refused = _is_challenge(response)
         self._accepted = not refused
+        if refused:
+            self._peer = peer_address(response) if proxy_for(str(self.spec.url)) is None else ""
         return refused
 
     def _sign(self, request: httpx2.Request) -> str:
@@ -365,8 +373,7 @@ class Authorization:
         request.headers["Accept-Encoding"] = "identity"
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT):
-                await self._check_address(request.url)
-                response = await client.send(request, stream=True)
+                response = await self._response(client, request)
                 try:
                     check_coding(response)
                     body = await read_body(response, ERROR_BYTES, ANSWER_TIMEOUT)
@@ -386,13 +393,34 @@ class Authorization:
         answer.next_request = response.next_request
         return answer
 
-    async def _check_address(self, url: httpx2.URL) -> None:
+    async def _response(self, client: httpx2.AsyncClient, request: httpx2.Request) -> httpx2.Response:
+        """Send a request to an address that was checked: the name may lead elsewhere a moment later.
+
+        A proxy resolves the name itself; then only the name can be checked.
+        """
+        url = request.url
+        addresses = await addresses_of(url.host)
+        await self._check_addresses(url, addresses)
+        if proxy_for(str(url)) is not None or url.host in addresses:
+            return await client.send(request, stream=True)
+        await request.aread()
+        for address in addresses[:-1]:
+            with suppress(httpx2.ConnectError, httpx2.ConnectTimeout):
+                return await client.send(pinned(request, address), stream=True)
+        last = pinned(request, addresses[-1]) if addresses else request
+        return await client.send(last, stream=True)
+
+    async def _check_addresses(self, url: httpx2.URL, addresses: list[str]) -> None:
         """Refuse an address within this machine or its network, unless the server itself has such an address.
 
-        The server names these URLs: it must not make the gateway ask what the server cannot reach.
+        The server names these URLs: it must not make the gateway ask what the server cannot reach. Its own address is
+        the one that the connection to it had, where that is known.
         """
-        inner = await inner_address(url.host)
-        if inner is None or await inner_address(urlsplit(str(self.spec.url)).hostname or ""):
+        inner = inner_of(addresses)
+        if inner is None:
+            return
+        own = [self._peer] if self._peer else await addresses_of(urlsplit(str(self.spec.url)).hostname or "")
+        if inner_of(own) is not None:
             return
         reason = (
             f"it names {origin(url)} ({inner}), which is not a public address, as its own is; none is asked"

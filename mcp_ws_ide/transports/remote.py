@@ -45,6 +45,8 @@ EVENT_STREAM: Final = "text/event-stream"
 JSON: Final = "application/json"
 BODY_STALL: Final = 3.5
 """Seconds of silence after which a body that has begun counts as ended."""
+PINNED: Final = "mcp_ws_ide.pinned"
+"""Key in the extensions of a request whose URL has an address in place of the host's name."""
 DISCOVER: Final = b'"server/discover"'
 """The method, as JSON, that asks a server for its protocol versions (MCP 2026-07-28)."""
 
@@ -370,6 +372,25 @@ def new_client(
     )
 
 
+def peer_address(response: httpx2.Response) -> str:
+    """Return the IP address that an open response comes from; ``""`` if it is not known."""
+    stream = response.extensions.get("network_stream")
+    address = stream.get_extra_info("server_addr") if stream is not None else None
+    return str(address[0]).partition("%")[0] if isinstance(address, tuple) else ""
+
+
+def pinned(request: httpx2.Request, address: str) -> httpx2.Request:
+    """Return a request that has been read, for a direct connection to an address of its host.
+
+    ``Host`` and the name that the certificate must have stay those of its URL.
+    """
+    extensions = {**request.extensions, PINNED: True, "sni_hostname": request.url.host}
+    url = request.url.copy_with(host=address)
+    return httpx2.Request(
+        request.method, url, headers=request.headers, content=request.content, extensions=extensions
+    )
+
+
 class _Routed(httpx2.AsyncBaseTransport):
     """Sends each request directly or through a proxy of the environment, as :func:`proxy_for` decides for its origin.
 
@@ -389,6 +410,8 @@ class _Routed(httpx2.AsyncBaseTransport):
         Raises:
             ProxyError: the proxy cannot be used.
         """
+        if PINNED in request.extensions:
+            return await self._pool(None).handle_async_request(request)
         where = origin(request.url)
         transport = self._origins.get(where)
         if transport is None:
@@ -399,7 +422,9 @@ class _Routed(httpx2.AsyncBaseTransport):
         proxy = proxy_for(url)
         if proxy is not None and (problem := proxy.problem("httpx2")):
             raise httpx2.ProxyError(problem)
-        key = proxy.url if proxy is not None else None
+        return self._pool(proxy.url if proxy is not None else None)
+
+    def _pool(self, key: str | None) -> httpx2.AsyncHTTPTransport:
         if key not in self._pools:
             limits = httpx2.Limits(max_connections=MAX_CONNECTIONS, keepalive_expiry=KEEPALIVE_EXPIRY)
             pool = httpx2.AsyncHTTPTransport(verify=self._verify, trust_env=False, limits=limits, proxy=key)

@@ -80,8 +80,9 @@ async def test_a_short_refused_body_gets_its_answer(running):
     writer.close()
 
 
-async def test_half_heads_and_half_bodies_do_not_stay(running):
+async def test_silence_half_heads_and_half_bodies_do_not_stay(running):
     halves = [
+        b"",
         b"GET /mcp-ws/ HTTP/1.1\r\nHost: x\r\n",
         b"POST /mcp-ws/servers/fast HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\n{",
         b"POST /mcp-ws/servers/fast/poll HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import ssl
 import stat
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -14,9 +16,11 @@ import httpx2
 import pytest
 
 from mcp_ws_ide.config.spec import ServerSpec
+from mcp_ws_ide.transports import addresses
 from mcp_ws_ide.transports.oauth import Authorizations
-from mcp_ws_ide.transports.remote import AuthorizationMissing
+from mcp_ws_ide.transports.remote import AuthorizationMissing, RequestFailed
 from tests.conftest import BOUND
+from tests.handlers.test_tls import Certificates
 
 Answers = Callable[[str], dict[str, tuple[int, dict[str, str], str]]]
 
@@ -195,3 +199,98 @@ async def test_credentials_go_only_to_the_pinned_issuer(tmp_path, path):
     client = {"client_id": "me", "client_secret": "s3cret"} if path == "/token" else {}
     message = await refusal(tmp_path, answers, oauth={**client, "issuer": "https://good.example"})
     assert "expected https://good.example (mcp_ws.oauth.issuer)" in message
+
+
+@asynccontextmanager
+async def listening(address: str, port: int = 0, **options: Any) -> AsyncIterator[tuple[int, list[str]]]:
+    """A server that answers 404 at one address of this machine; its port, and the heads of the requests."""
+    heads: list[str] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
+        writer.write(b"HTTP/1.1 404 x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, address, port, **options)
+    async with server:
+        yield server.sockets[0].getsockname()[1], heads
+
+
+class Rebinding:
+    """A resolver that first gives ``public`` for a name, then always an inner address; other names stay."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, name: str, *public: str) -> None:
+        self.asked = 0
+        real = socket.getaddrinfo
+
+        def resolve(host: Any, *arguments: Any, **options: Any) -> Any:
+            if host not in (name, name.encode()):
+                return real(host, *arguments, **options)
+            self.asked += 1
+            addresses = public if self.asked == 1 else ("127.0.0.1",)
+            return [entry for address in addresses for entry in real(address, *arguments, **options)]
+
+        monkeypatch.setattr(socket, "getaddrinfo", resolve)
+        monkeypatch.setattr(
+            addresses, "_is_public", lambda address: str(address) in (*public, "93.184.216.34")
+        )
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_a_name_that_changes_its_address_after_the_check_leads_to_the_checked_one(
+    tmp_path, monkeypatch, scheme
+):
+    """DNS rebinding: the name is public when it is checked, and this machine when it is connected to."""
+    certificates, tls = Certificates(tmp_path), None
+    if scheme == "https":
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(certificates.chain, certificates.key)
+    async with (
+        listening("127.0.0.1", ssl=tls) as (port, inner),
+        listening("127.0.0.2", port, ssl=tls) as (_, outer),
+    ):
+        resolver = Rebinding(monkeypatch, "localhost", "127.0.0.2")
+        authorizations = Authorizations(tmp_path, lambda: "http://localhost:8888/", 5)
+        server = ServerSpec(
+            *("far", "test"),
+            kind="http",
+            url="https://93.184.216.34/mcp",
+            oauth={},
+            ca_file=str(certificates.authority),
+        )
+        flow = authorizations.of(server, "me")
+        metadata = f"{scheme}://localhost:{port}/meta"
+        async with flow._client() as client:
+            response = await flow._request(client, httpx2.Request("GET", metadata))
+        assert response.status_code == 404
+        assert (inner, len(outer), resolver.asked) == ([], 1, 1)
+        assert f"host: localhost:{port}" in outer[0].lower(), "the name stays in Host, and in the certificate"
+        await authorizations.aclose()
+
+
+async def test_the_next_address_is_tried_where_the_first_does_not_answer(tmp_path, monkeypatch):
+    async with listening("127.0.0.3") as (port, heads):
+        Rebinding(monkeypatch, "localhost", "127.0.0.2", "127.0.0.3")
+        authorizations = Authorizations(tmp_path, lambda: "http://localhost:8888/", 5)
+        flow = authorizations.of(far("https://93.184.216.34"), "me")
+        async with flow._client() as client:
+            await flow._request(client, httpx2.Request("GET", f"http://localhost:{port}/meta"))
+        assert len(heads) == 1
+        await authorizations.aclose()
+
+
+async def test_a_server_that_only_claims_to_be_an_inner_one_is_public(tmp_path, monkeypatch):
+    """What counts is the address that its connection had, not what its name leads to later."""
+    monkeypatch.setattr(addresses, "_is_public", lambda address: str(address) == "127.0.0.2")
+    async with listening("127.0.0.2") as (port, _):
+        authorizations = Authorizations(tmp_path, lambda: "http://localhost:8888/", 5)
+        flow = authorizations.of(far(f"http://localhost:{port}"), "me")
+        async with httpx2.AsyncClient() as client:
+            response = await client.send(httpx2.Request("GET", f"http://127.0.0.2:{port}/mcp"), stream=True)
+            response.status_code = 401
+            assert flow._is_refused(response)
+            await response.aclose()
+            with pytest.raises(RequestFailed, match="not a public address"):
+                await flow._request(client, httpx2.Request("GET", "http://127.0.0.1:1/meta"))
+        await authorizations.aclose()
