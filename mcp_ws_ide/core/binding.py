@@ -222,6 +222,11 @@ _decode_control = msgspec.json.Decoder(Control).decode
 _encode_control = msgspec.json.Encoder().encode
 
 
+def is_data(frame: bytes) -> bool:
+    """Return whether a frame that this side has made is a message, and no control frame."""
+    return frame.startswith(b'{"jsonrpc"') or b'"mcp.ws"' not in frame
+
+
 def parse_control(data: bytes) -> Control | None:
     """Parse a control frame; return None for a data frame, whether or not that is a valid message.
 

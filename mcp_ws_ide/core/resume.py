@@ -317,6 +317,10 @@ class ClientEnd:
         self._note_written()
         return queued
 
+    def unwritten(self) -> list[bytes]:
+        """Return the messages of the SDK that came while no link was live."""
+        return self.channel.replay_after(max(self._written, self.channel.base))
+
     def _note_request(self, data: bytes) -> None:
         try:
             message = messages.parse(data)

@@ -18,7 +18,9 @@ from mcp_ws_ide.core.era import Era
 from mcp_ws_ide.core.messages import Kind, Message
 from mcp_ws_ide.core.session import SessionCore
 from mcp_ws_ide.errors import GATEWAY_CLOSING
+from mcp_ws_ide.gateway import renewed
 from mcp_ws_ide.gateway.private import PrivateUpstream
+from mcp_ws_ide.gateway.renewed import RenewedUpstream
 from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.gateway.services import Services
 from mcp_ws_ide.gateway.shared import SharedPool, SharedUpstream
@@ -238,7 +240,8 @@ class Attachments:
 
     def _private_upstream(self) -> PrivateUpstream:
         if self._private is None:
-            self._private = PrivateUpstream(self._services, self._server, self._principal, self)
+            kind = RenewedUpstream if self._server.spec.kind in renewed.KINDS else PrivateUpstream
+            self._private = kind(self._services, self._server, self._principal, self)
             self._private.start()
             self._hold_new(self._private)
         return self._private

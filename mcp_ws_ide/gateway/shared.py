@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from mcp_ws_ide.core import era as eras
-from mcp_ws_ide.core import log_levels
+from mcp_ws_ide.core import log_levels, messages
 from mcp_ws_ide.core.bridges.legacy_server import LegacyServer
 from mcp_ws_ide.core.bridges.step import Step
 from mcp_ws_ide.core.effects import Deliver, Drop, Forward, Pending, Reply, Unnamed
@@ -374,7 +374,10 @@ class SharedUpstream(Upstream):
         self._answered()
         for session in list(self._users):  # first, since a failure may lead to another request
             session.shared_lost(self)
+        unsent = {messages.parse(data).id for data in self._transport.unsent} if self._transport else set()
         for session, pending in self.mux.fail_all():
+            if b"%d" % pending.upstream_id in unsent:
+                pending.sent = 0.0
             session.fail(pending, UPSTREAM_LOST, f"server {self.server.name!r} ended: {reason}")
 
 

@@ -111,6 +111,10 @@ class Transport(ABC):
     remote: ClassVar[bool] = False
     """Whether it leads to another machine's server, the end of whose connection is no crash."""
 
+    renewed: bool = False
+    """Whether a new session is opened in place of this one when it ends; set by the receiver. Then a message that the
+    server has not run is kept in :attr:`unsent`, and not answered with an error."""
+
     @classmethod
     @abstractmethod
     def from_spec(cls, spec: ServerSpec, supplies: Supplies) -> Self:
@@ -148,6 +152,16 @@ class Transport(ABC):
     @abstractmethod
     def queued_bytes(self) -> int:
         """Bytes accepted by ``send`` and not yet taken by the server's side."""
+
+    @property
+    def renewable(self) -> bool:
+        """Whether the end may be mended by another connection: the server is gone, or has forgotten its session."""
+        return False
+
+    @property
+    def unsent(self) -> list[bytes]:
+        """After the end: the messages that are known not to have reached the server, in order."""
+        return []
 
     @property
     def read_nothing(self) -> bool:

@@ -18,6 +18,7 @@ import msgspec
 
 from mcp_ws_ide.core import messages, reader
 from mcp_ws_ide.core.era import PROBE_ID
+from mcp_ws_ide.core.handshake import INITIALIZED
 from mcp_ws_ide.core.lenient_json import items_of, members_of
 from mcp_ws_ide.core.messages import IdKey, Message
 from mcp_ws_ide.core.pages import Pages
@@ -32,7 +33,7 @@ from mcp_ws_ide.errors import (
 )
 from mcp_ws_ide.transports.base import Receiver
 from mcp_ws_ide.transports.http_exchange import Exchange, is_initialize
-from mcp_ws_ide.transports.http_renewal import INITIALIZED, Renewal, SessionForgotten, is_forgotten
+from mcp_ws_ide.transports.http_renewal import Renewal, SessionForgotten, is_forgotten
 from mcp_ws_ide.transports.http_responses import ResponseReader
 from mcp_ws_ide.transports.http_session import HandshakeSession
 from mcp_ws_ide.transports.mirrored import MirroredHeaders

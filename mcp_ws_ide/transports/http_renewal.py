@@ -1,7 +1,7 @@
 """A new session with a Streamable HTTP server that has forgotten the old one (MCP 2025-11-25, basic/transports: 404).
 
-Owns what the new session needs: the client's ``initialize``, its log level and its subscriptions. Knows which answers
-mean that a session is unknown, so that the request did not run; how messages travel, its transport knows.
+Repeats the client's handshake (:mod:`mcp_ws_ide.core.handshake`). Knows which answers mean that a session is unknown,
+so that the request did not run; how messages travel, its transport knows.
 """
 
 from __future__ import annotations
@@ -12,21 +12,14 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from mcp_ws_ide.core import messages
-from mcp_ws_ide.core.messages import Kind, Message
+from mcp_ws_ide.core.handshake import INITIALIZED_MESSAGE, Handshake
+from mcp_ws_ide.core.messages import Message
 from mcp_ws_ide.errors import METHOD_NOT_FOUND, MalformedMessage
-from mcp_ws_ide.transports.http_exchange import Exchange, is_initialize
+from mcp_ws_ide.transports.http_exchange import Exchange
 from mcp_ws_ide.transports.http_session import HandshakeSession
 from mcp_ws_ide.transports.lines import printable
 from mcp_ws_ide.transports.remote import RequestFailed
 
-INITIALIZED: Final = b'"notifications/initialized"'
-_INITIALIZED_MESSAGE: Final = b'{"jsonrpc":"2.0","method":"notifications/initialized"}'
-_SETTINGS: Final = {
-    b'"logging/setLevel"': b"level",
-    b'"resources/subscribe"': b"subscription",
-    b'"resources/unsubscribe"': b"subscription",
-}
-"""Requests that change a session, by what they change."""
 _NAMES_SESSION: Final = re.compile(r"(?i)session")
 _REFUSES: Final = frozenset({400, 410})
 """Status codes with which servers besides 404 refuse an unknown session; their message says so."""
@@ -81,21 +74,11 @@ class Renewal:
         self._tell = tell
         self._lock = asyncio.Lock()
         self._renewing: asyncio.Task[object] | None = None
-        self._initialize: Message | None = None
-        self._settings: dict[tuple[bytes, bytes], Message] = {}
+        self._handshake = Handshake()
 
     def note(self, message: Message) -> None:
         """Remember what a new session needs of a message of the client."""
-        if message.kind is not Kind.REQUEST:
-            return
-        if is_initialize(message):
-            self._initialize, self._settings = message, {}
-        elif (changes := _SETTINGS.get(message.method)) is not None:
-            key = changes, messages.member(message.params, "uri")
-            if message.method == b'"resources/unsubscribe"':
-                self._settings.pop(key, None)
-            else:
-                self._settings[key] = message
+        self._handshake.note(message)
 
     async def settled(self) -> None:
         """Wait until no other task renews the session."""
@@ -110,12 +93,13 @@ class Renewal:
             RequestFailed: it cannot be opened; nothing ran.
         """
         async with self._lock:
-            if self._session.id != lost or self._initialize is None:
+            initialize = self._handshake.initialize
+            if self._session.id != lost or initialize is None:
                 return
             self._renewing = asyncio.current_task()
             version, self._session.gone = self._session.version, True
             try:
-                await self._open(self._initialize, version)
+                await self._open(initialize, version)
             except RequestFailed as failure:
                 self._session.restore(lost, version)
                 reason = f"{self._session.gone_reason}, and a new one could not be opened: {failure}"
@@ -145,7 +129,6 @@ class Renewal:
             raise RequestFailed(
                 f"it now speaks {self._session.version!r} instead of {version!r}; connect again", sent=False
             )
-        await self._post(Exchange(messages.parse(_INITIALIZED_MESSAGE), None, answers.append))
-        for number, message in enumerate(list(self._settings.values())):
-            again = messages.with_id(message, b'"renewed-%d"' % number)
-            await self._post(Exchange(again, None, answers.append))
+        await self._post(Exchange(messages.parse(INITIALIZED_MESSAGE), None, answers.append))
+        for setting in self._handshake.settings():
+            await self._post(Exchange(setting, None, answers.append))

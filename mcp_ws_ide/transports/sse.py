@@ -36,6 +36,14 @@ from mcp_ws_ide.transports.remote import (
 from mcp_ws_ide.transports.unfinished import WatchedEvents, has_answer
 
 
+class _TooLong(RequestFailed):
+    """An event is longer than a message may be."""
+
+
+class _Forgotten(RequestFailed):
+    """The server does not know the session of a message, which therefore did not run."""
+
+
 class SseTransport(RemoteTransport):
     """One event stream from a server; a message over the limit ends the attachment."""
 
@@ -46,6 +54,11 @@ class SseTransport(RemoteTransport):
         self._endpoint = remote.url
         self._out: deque[Message] = deque()
         self._queued = 0
+        self._unsent: list[bytes] = []
+        self._passed = False
+        """Whether the server has accepted a message, so that a later 404 means that it has forgotten the session."""
+        self._ended = False
+        """Whether the server ended the stream or forgot the session; other ends would come again."""
         self._wake = asyncio.Event()
 
     async def connect(self, receiver: Receiver) -> None:
@@ -77,8 +90,11 @@ class SseTransport(RemoteTransport):
                 await self._check(response)
                 await self._read_events(response, opened, receiver)
             raise RequestFailed(f"{self._where} ended the event stream", sent=True)
+        except _TooLong as failure:
+            self._begin_close(str(failure))
         except RequestFailed as failure:
             if opened.done():
+                self._ended = True
                 self._begin_close(str(failure))
             else:
                 opened.set_exception(TransportError(str(failure)))
@@ -97,7 +113,7 @@ class SseTransport(RemoteTransport):
                     self._take(event)
         except httpx2.SSEError:
             reason = f"{self._where} sent an event {over_limit(self._max_message)}"
-            raise RequestFailed(reason, sent=True) from None
+            raise _TooLong(reason, sent=True) from None
 
     def _take(self, event: httpx2.ServerSentEvent) -> None:
         data = event.data.encode()
@@ -148,6 +164,16 @@ class SseTransport(RemoteTransport):
             self._begin_close(self._stuck_reason)
 
     @property
+    def renewable(self) -> bool:
+        """Whether the server ended the stream or forgot the session."""
+        return self._ended
+
+    @property
+    def unsent(self) -> list[bytes]:
+        """What the server has not run for certain, and what was still queued."""
+        return [*self._unsent, *(message.data for message in self._out)]
+
+    @property
     def queued_bytes(self) -> int:
         """Bytes the server has not accepted yet."""
         return self._queued
@@ -171,7 +197,15 @@ class SseTransport(RemoteTransport):
         try:
             await self._post(message)
         except RequestFailed as failure:
-            self._failed(message, failure)
+            never_ran = isinstance(failure, _Forgotten) or (
+                self._passed and not failure.sent and not failure.status
+            )
+            if never_ran and self.renewed:
+                self._unsent.append(message.data)
+                self._ended = True
+                self._begin_close(str(failure))
+            else:
+                self._failed(message, failure)
         finally:
             self._queued -= len(message.data)
         self._check_flow()
@@ -181,7 +215,16 @@ class SseTransport(RemoteTransport):
         async with opened as response:
             body = await read_body(response, ERROR_BYTES, self._remote.read_timeout) or b""
             if (status := response.status_code) >= 300:
-                raise RequestFailed(self._post_refused(status, body), sent=status >= 500, status=status)
+                failure = RequestFailed(self._post_refused(status, body), sent=status >= 500, status=status)
+                raise _Forgotten(str(failure), sent=False) if self._is_forgotten(status, body) else failure
+        self._passed = True
+
+    def _is_forgotten(self, status: int, body: bytes) -> bool:
+        """Return whether a server that has accepted messages no longer knows the session, so that this one did not run.
+
+        SDKs answer 404 or 400 with a text.
+        """
+        return self._passed and (status == 404 or (status in (400, 410) and b"session" in body.lower()))
 
     def _post_refused(self, status: int, body: bytes) -> str:
         where = f"{origin(self._endpoint)}{path_of(self._endpoint)}"

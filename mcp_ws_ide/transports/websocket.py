@@ -35,7 +35,9 @@ from mcp_ws_ide.core.binding import (
     FINAL_CODES,
     SUBPROTOCOL_MCP,
     SUBPROTOCOL_RESUME,
+    VIOLATIONS,
     CloseCode,
+    is_data,
 )
 from mcp_ws_ide.core.resume import ClientEnd, Event, ProtocolViolation
 from mcp_ws_ide.errors import TransportError
@@ -61,6 +63,15 @@ OFFERS: Final = (
 
 _wire_log: Final = logging.getLogger(f"{__name__}.wire")
 _wire_log.setLevel(logging.WARNING)  # at DEBUG it logs the headers of handshakes, credentials included
+
+
+NOT_RENEWABLE: Final = VIOLATIONS | {
+    CloseCode.NO_HELLO,
+    CloseCode.REVOKED,
+    CloseCode.EXPIRED,
+    CloseCode.SUPERSEDED,
+}
+"""Close codes that another session would meet again, or that say that somebody else has taken this one."""
 
 
 class _OfferRefused(TransportError):
@@ -125,6 +136,7 @@ class WebSocketTransport(TaskedTransport):
         self._last_link: ClientConnection | None = None
         self._fragments = _Fragments()
         self._peer = ClientEnd()
+        self._renewable = False
         self._out: deque[bytes] = deque()
         self._out_bytes = 0
         self._wake = asyncio.Event()
@@ -250,7 +262,8 @@ class WebSocketTransport(TaskedTransport):
                 reason = await self._read()
                 await self._reconnect(reason)
         except TransportError as error:
-            self._tell(self._peer.give_up(str(error)))
+            if not (self.renewed and self.renewable):
+                self._tell(self._peer.give_up(str(error)))
             self._begin_close(str(error))
 
     async def _read(self) -> str:
@@ -289,6 +302,7 @@ class WebSocketTransport(TaskedTransport):
             TransportError: neither is possible.
         """
         code = int(reason.partition(" ")[0])
+        self._renewable = code not in NOT_RENEWABLE
         if self._peer.plain or code in FINAL_CODES or self._reconnect_timeout == 0:
             raise TransportError(f"{self._where} closed the link: {reason}")
         self._noise(f"the link was lost ({reason}); reconnecting")
@@ -342,6 +356,17 @@ class WebSocketTransport(TaskedTransport):
         self._check_flow()
         if self.queued_bytes > self._max_queued:
             self._begin_close(self._stuck_reason)
+
+    @property
+    def renewable(self) -> bool:
+        """Whether the link was lost, or closed in a way that another session does not meet again."""
+        return self._renewable
+
+    @property
+    def unsent(self) -> list[bytes]:
+        """What was queued for the lost link, and what came after its loss."""
+        queued = [frame for frame in self._out if is_data(frame)]
+        return [*queued, *(self._peer.unwritten() if not self._peer.plain else [])]
 
     def _write(self, frames: list[bytes], first: bool = False) -> None:
         """Queue frames; control frames ``first``, because the peer may need them to continue reading."""
