@@ -262,10 +262,7 @@ class SessionTransport:
         Raises:
             ConnectionLost: reconnecting cannot help, or took longer than the policy allows.
         """
-        policy, reason = self._reconnect, f"{self.close_code} {self.close_reason or ''}".strip()
-        if self.close_code == CloseCode.TOO_BIG and not self.close_reason:  # the gateway gives a reason
-            reason = f"{reason} ({sentence('message_limit')})"
-            self._opener.noticed.add("message_limit")
+        policy, reason = self._reconnect, _end_of(self.close_code, self.close_reason)
         if policy is None or self.close_code in FINAL_CODES:
             raise ConnectionLost(f"{self._opener.where} closed the link: {reason}")
         if self._end.plain:
@@ -414,6 +411,13 @@ async def _write(link: ClientLink, frames: list[bytes]) -> None:
     with suppress(ConnectionClosed):
         for frame in frames:
             await link.send(frame, text=True)
+
+
+def _end_of(code: int | None, reason: str | None) -> str:
+    """Return how a link was closed; the gateway gives a reason with 1009, a proxy none."""
+    if code == CloseCode.TOO_BIG and not reason:
+        return f"{code} ({sentence('message_limit')})"
+    return f"{code} {reason or ''}".strip()
 
 
 def _too_late(where: str, policy: Reconnect, reason: str) -> ConnectionLost:

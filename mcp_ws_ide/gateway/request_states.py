@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Hashable
 from typing import Final
 
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.lenient_json import text_of
 from mcp_ws_ide.core.messages import Message
+from mcp_ws_ide.core.tools import ToolRules
+from mcp_ws_ide.errors import INVALID_PARAMS
+from mcp_ws_ide.links.base import LinkInfo
 
 MAX_STATES: Final = 4096
 """States of one server that are remembered, the newest ones."""
@@ -28,19 +30,25 @@ class RequestStates:
     """The states that sessions with restricted gateway tokens were given, for one server."""
 
     def __init__(self) -> None:
-        self._holders: OrderedDict[bytes, Hashable] = OrderedDict()
+        self._holders: OrderedDict[bytes, tuple[str, ToolRules]] = OrderedDict()
 
-    def given(self, result: bytes, holder: Hashable) -> None:
-        """Note the state in a result, if there is one; ``holder`` stands for the rights of the session."""
-        if _NAME in result and (state := messages.member(result, "requestState")):
-            self._holders[_digest(state)] = holder
+    def given(self, result: bytes, info: LinkInfo) -> None:
+        """Note the state in a result for the client of a link, if its token is restricted."""
+        if info.tools is None or _NAME not in result:
+            return
+        if state := messages.member(result, "requestState"):
+            self._holders[_digest(state)] = info.principal, info.tools
             if len(self._holders) > MAX_STATES:
                 self._holders.popitem(last=False)
 
-    def may_continue(self, message: Message, holder: Hashable) -> bool:
-        """Return whether a client's message names no state, or one that was given to the same holder."""
+    def refusal(self, message: Message, info: LinkInfo) -> tuple[int, str] | None:
+        """Return code and text of the error for a restricted token that continues a call of another; None if it may."""
+        if info.tools is None:
+            return None
         state = messages.member(message.params, "requestState")  # its name may be escaped
-        return not state or self._holders.get(_digest(state)) == holder
+        if not state or self._holders.get(_digest(state)) == (info.principal, info.tools):
+            return None
+        return INVALID_PARAMS, NOT_ITS_OWN
 
 
 def _digest(state: bytes) -> bytes:

@@ -25,14 +25,12 @@ from mcp_ws_ide.errors import (
     CANCELLED,
     GATEWAY_CLOSING,
     INTERNAL_ERROR,
-    INVALID_PARAMS,
     RESPONSE_TOO_LARGE,
     UPSTREAM_LOST,
     MalformedMessage,
 )
 from mcp_ws_ide.gateway.attachments import Attachments
 from mcp_ws_ide.gateway.faults import Faults
-from mcp_ws_ide.gateway.request_states import NOT_ITS_OWN
 from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.gateway.services import Services
 from mcp_ws_ide.gateway.shared import SharedPool
@@ -201,7 +199,7 @@ class Session:
         A forbidden request is answered, a forbidden response fails what it answers, a forbidden notification is lost.
         """
         message, pending = effect.message, effect.pending
-        refused = problem(self._rules, message) or self._not_its_own(message)
+        refused = problem(self._rules, message) or self.server.request_states.refusal(message, self.info)
         if refused is None:
             passes = messages.with_id(message, message.id)
             return Forward(passes, effect.modern, effect.params, pending)
@@ -213,17 +211,6 @@ class Session:
         else:
             self.observe("dropped", refused[1])
         return None
-
-    def _not_its_own(self, message: Message) -> tuple[int, str] | None:
-        """Return the error for a restricted token that continues a call of another; None if the message may pass."""
-        if self.info.tools is None or self.server.request_states.may_continue(message, self._rights):
-            return None
-        return INVALID_PARAMS, NOT_ITS_OWN
-
-    @property
-    def _rights(self) -> tuple[str, ToolRules | None]:
-        """What a call that waits for answers is continued with."""
-        return self.info.principal, self.info.tools
 
     def _answer_cancelled(self, pending: Pending | None) -> None:
         """End the HTTP response of a cancelled request: the server need not answer it."""
@@ -279,8 +266,7 @@ class Session:
             self._rules and message.result
         ):  # also of another request: a client may reuse the id of a cancelled one
             message = visible(self._rules, message)
-            if self.info.tools is not None:
-                self.server.request_states.given(message.result, self._rights)
+            self.server.request_states.given(message.result, self.info)
         if self.info.fragile and len(message.data) > FRAGILE_MAX_BYTES:
             message = self._too_large(message, answered)
         data, counters = message.data, self.server.counters

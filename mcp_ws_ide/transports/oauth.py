@@ -14,7 +14,7 @@ import logging
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
@@ -37,8 +37,8 @@ from mcp_ws_ide.transports.remote import (
     new_client,
     origin,
     peer_address,
-    pinned,
     read_body,
+    send_to,
 )
 
 CALLBACK: Final = "mcp-ws/oauth/callback"
@@ -373,7 +373,9 @@ class Authorization:
         request.headers["Accept-Encoding"] = "identity"
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT):
-                response = await self._response(client, request)
+                addresses = await addresses_of(request.url.host)
+                await self._check_addresses(request.url, addresses)
+                response = await send_to(client, request, addresses)
                 try:
                     check_coding(response)
                     body = await read_body(response, ERROR_BYTES, ANSWER_TIMEOUT)
@@ -392,23 +394,6 @@ class Authorization:
         answer = httpx2.Response(response.status_code, headers=headers, content=body, request=request)
         answer.next_request = response.next_request
         return answer
-
-    async def _response(self, client: httpx2.AsyncClient, request: httpx2.Request) -> httpx2.Response:
-        """Send a request to an address that was checked: the name may lead elsewhere a moment later.
-
-        A proxy resolves the name itself; then only the name can be checked.
-        """
-        url = request.url
-        addresses = await addresses_of(url.host)
-        await self._check_addresses(url, addresses)
-        if proxy_for(str(url)) is not None or url.host in addresses:
-            return await client.send(request, stream=True)
-        await request.aread()
-        for address in addresses[:-1]:
-            with suppress(httpx2.ConnectError, httpx2.ConnectTimeout):
-                return await client.send(pinned(request, address), stream=True)
-        last = pinned(request, addresses[-1]) if addresses else request
-        return await client.send(last, stream=True)
 
     async def _check_addresses(self, url: httpx2.URL, addresses: list[str]) -> None:
         """Refuse an address within this machine or its network, unless the server itself has such an address.

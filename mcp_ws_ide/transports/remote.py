@@ -391,6 +391,23 @@ def pinned(request: httpx2.Request, address: str) -> httpx2.Request:
     )
 
 
+async def send_to(
+    client: httpx2.AsyncClient, request: httpx2.Request, addresses: list[str]
+) -> httpx2.Response:
+    """Send a request to one of the addresses that its host had when they were checked: it may lead elsewhere by now.
+
+    A proxy resolves the name itself.
+    """
+    url = request.url
+    if proxy_for(str(url)) is not None or url.host in addresses or not addresses:
+        return await client.send(request, stream=True)
+    await request.aread()
+    for address in addresses[:-1]:
+        with contextlib.suppress(httpx2.ConnectError, httpx2.ConnectTimeout):
+            return await client.send(pinned(request, address), stream=True)
+    return await client.send(pinned(request, addresses[-1]), stream=True)
+
+
 class _Routed(httpx2.AsyncBaseTransport):
     """Sends each request directly or through a proxy of the environment, as :func:`proxy_for` decides for its origin.
 

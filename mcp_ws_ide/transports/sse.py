@@ -57,8 +57,6 @@ class SseTransport(RemoteTransport):
         self._unsent: list[bytes] = []
         self._passed = False
         """Whether the server has accepted a message, so that a later 404 means that it has forgotten the session."""
-        self._ended = False
-        """Whether the server ended the stream or forgot the session; other ends would come again."""
         self._wake = asyncio.Event()
 
     async def connect(self, receiver: Receiver) -> None:
@@ -94,7 +92,7 @@ class SseTransport(RemoteTransport):
             self._begin_close(str(failure))
         except RequestFailed as failure:
             if opened.done():
-                self._ended = True
+                self._renewable = True
                 self._begin_close(str(failure))
             else:
                 opened.set_exception(TransportError(str(failure)))
@@ -164,11 +162,6 @@ class SseTransport(RemoteTransport):
             self._begin_close(self._stuck_reason)
 
     @property
-    def renewable(self) -> bool:
-        """Whether the server ended the stream or forgot the session."""
-        return self._ended
-
-    @property
     def unsent(self) -> list[bytes]:
         """What the server has not run for certain, and what was still queued."""
         return [*self._unsent, *(message.data for message in self._out)]
@@ -202,7 +195,7 @@ class SseTransport(RemoteTransport):
             )
             if never_ran and self.renewed:
                 self._unsent.append(message.data)
-                self._ended = True
+                self._renewable = True
                 self._begin_close(str(failure))
             else:
                 self._failed(message, failure)

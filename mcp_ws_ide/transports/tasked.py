@@ -40,12 +40,18 @@ class TaskedTransport(Transport):
         self._reading = asyncio.Event()
         self._reading.set()
         self._fault = ""
+        self._renewable = False
         self._paused = False
         self._ending = TaskGroupOwner()
         self._closing: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._where} queued={self.queued_bytes} {self._fault}>"
+
+    @property
+    def renewable(self) -> bool:
+        """Whether the server is gone, or has forgotten the session; see :attr:`Transport.renewable`."""
+        return self._renewable
 
     def pause_reading(self) -> None:
         """Stop reading; see :meth:`Transport.pause_reading`."""

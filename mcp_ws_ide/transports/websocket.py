@@ -136,7 +136,6 @@ class WebSocketTransport(TaskedTransport):
         self._last_link: ClientConnection | None = None
         self._fragments = _Fragments()
         self._peer = ClientEnd()
-        self._renewable = False
         self._out: deque[bytes] = deque()
         self._out_bytes = 0
         self._wake = asyncio.Event()
@@ -262,7 +261,7 @@ class WebSocketTransport(TaskedTransport):
                 reason = await self._read()
                 await self._reconnect(reason)
         except TransportError as error:
-            if not (self.renewed and self.renewable):
+            if not (self.renewed and self._renewable):
                 self._tell(self._peer.give_up(str(error)))
             self._begin_close(str(error))
 
@@ -284,9 +283,8 @@ class WebSocketTransport(TaskedTransport):
                     self._noise(f"{peer.gap} progress or log messages were dropped while the link was lost")
                 self._check_flow()
         except ConnectionClosed as error:
-            reason = self._fragments.take_reason() or _close_reason(error)
-            if reason.startswith("1009"):
-                reason += f" (the limit is {self._max_message} bytes, max_message_bytes)"
+            limit = f" (the limit is {self._max_message} bytes, max_message_bytes)"
+            reason = self._fragments.take_reason() or _close_reason(error, limit)
         except ProtocolViolation as error:
             link.transport.abort()
             raise TransportError(f"{self._where} violated the protocol: {error}") from None
@@ -358,15 +356,9 @@ class WebSocketTransport(TaskedTransport):
             self._begin_close(self._stuck_reason)
 
     @property
-    def renewable(self) -> bool:
-        """Whether the link was lost, or closed in a way that another session does not meet again."""
-        return self._renewable
-
-    @property
     def unsent(self) -> list[bytes]:
         """What was queued for the lost link, and what came after its loss."""
-        queued = [frame for frame in self._out if is_data(frame)]
-        return [*queued, *(self._peer.unwritten() if not self._peer.plain else [])]
+        return [*filter(is_data, self._out), *([] if self._peer.plain else self._peer.unwritten())]
 
     def _write(self, frames: list[bytes], first: bool = False) -> None:
         """Queue frames; control frames ``first``, because the peer may need them to continue reading."""
@@ -484,7 +476,9 @@ def _proxy_url(url: str, where: str) -> str | None:
     return proxy.url if proxy is not None else None
 
 
-def _close_reason(error: ConnectionClosed) -> str:
+def _close_reason(error: ConnectionClosed, limit: str = "") -> str:
     """Return close code and reason of the side that closed first; 1006 if neither sent a Close frame."""
     frame = error.rcvd if error.rcvd_then_sent or error.sent is None else error.sent
-    return f"{frame.code:d} {frame.reason}".strip() if frame is not None else "1006"
+    if frame is None:
+        return "1006"
+    return f"{frame.code:d} {frame.reason}".strip() + (limit if frame.code == CloseCode.TOO_BIG else "")

@@ -45,7 +45,7 @@ NETWORKS = {
     "passes only POSTs and buffers": (
         NO_GET + BUFFERS,
         "",
-        {"http": "buffers", "websocket": "a proxy removed the header Upgrade"},
+        {"http": "buffers", "websocket": "405"},
     ),
 }
 """Per network: what nginx does to answers, what it passes on of a handshake, and what is said of the refused."""
