@@ -88,11 +88,9 @@ class SseTransport(RemoteTransport):
                 await self._check(response)
                 await self._read_events(response, opened, receiver)
             raise RequestFailed(f"{self._where} ended the event stream", sent=True)
-        except _TooLong as failure:
-            self._begin_close(str(failure))
         except RequestFailed as failure:
             if opened.done():
-                self._renewable = True
+                self._renewable = not isinstance(failure, _TooLong)
                 self._begin_close(str(failure))
             else:
                 opened.set_exception(TransportError(str(failure)))
