@@ -201,35 +201,8 @@ class WebSocketTransport(TaskedTransport):
                 proxy=_proxy_url(self._url, self._where),
                 **options,
             )
-        except InvalidStatus as error:
-            response = error.response
-            reason = status_message(self._where, response.status_code, bytes(response.body or b""))
-            if response.status_code in (400, 500, 501):  # may concern the offer
-                raise _OfferRefused(reason) from None
-            raise TransportError(reason) from None
-        except InvalidURI:
-            raise TransportError(f"{self._where} is not a valid ws:// or wss:// URL") from None
-        except ssl.SSLError as error:
-            raise TransportError(
-                f"{self._where}: TLS failed ({error.reason or error}); {UNTRUSTED_HINT}"
-            ) from None
-        except TimeoutError:
-            limit = f"{self._connect_timeout:g} s (connect_timeout)"
-            raise TransportError(f"{self._where} did not answer within {limit}{via(self._url)}") from None
-        except OSError as error:
-            detail = f"cannot be reached{via(self._url)}: {error.strerror or error}"
-            raise TransportError(f"{self._where} {detail}") from None
-        except ProxyError as error:
-            detail = f"cannot be reached{via(self._url)}: {proxy_failure(error)}"
-            raise TransportError(f"{self._where} {detail}") from None
-        except (InvalidProxy, ValueError):
-            raise TransportError(
-                f"{self._where} cannot be reached: its URL, or that of its proxy, is invalid"
-            ) from None
-        except InvalidHandshake as error:
-            raise _OfferRefused(f"{self._where} is not a WebSocket server: {error}") from None
-        except WebSocketException as error:
-            raise TransportError(f"{self._where} cannot be reached: {error}") from None
+        except (WebSocketException, OSError, ValueError) as error:
+            raise _dial_failure(error, self._where, self._url, self._connect_timeout) from None
 
     async def _greet(self, link: ClientConnection) -> Event:
         """Open or resume the session on a new link."""
@@ -466,6 +439,30 @@ class _Connect(websocket_connect):
 
     def process_redirect(self, exc: Exception) -> Exception | str:
         return exc
+
+
+def _dial_failure(error: Exception, where: str, url: str, seconds: float) -> TransportError:
+    """Return why no link could be opened; :class:`_OfferRefused` if another offer of subprotocols may help."""
+    if isinstance(error, InvalidStatus):
+        response = error.response
+        reason = status_message(where, response.status_code, bytes(response.body or b""))
+        concerns_offer = response.status_code in (400, 500, 501)
+        return _OfferRefused(reason) if concerns_offer else TransportError(reason)
+    if isinstance(error, InvalidURI):
+        return TransportError(f"{where} is not a valid ws:// or wss:// URL")
+    if isinstance(error, ssl.SSLError):
+        return TransportError(f"{where}: TLS failed ({error.reason or error}); {UNTRUSTED_HINT}")
+    if isinstance(error, TimeoutError):
+        return TransportError(f"{where} did not answer within {seconds:g} s (connect_timeout){via(url)}")
+    if isinstance(error, OSError):
+        return TransportError(f"{where} cannot be reached{via(url)}: {error.strerror or error}")
+    if isinstance(error, ProxyError):
+        return TransportError(f"{where} cannot be reached{via(url)}: {proxy_failure(error)}")
+    if isinstance(error, (InvalidProxy, ValueError)):
+        return TransportError(f"{where} cannot be reached: its URL, or that of its proxy, is invalid")
+    if isinstance(error, InvalidHandshake):
+        return _OfferRefused(f"{where} is not a WebSocket server: {error}")
+    return TransportError(f"{where} cannot be reached: {error}")
 
 
 def _proxy_url(url: str, where: str) -> str | None:
