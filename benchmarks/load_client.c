@@ -1,5 +1,5 @@
 /* WebSocket load: N connections, one call each in flight, on one epoll loop.
-   load_client PORT PATH TOKEN CLIENTS CALLS SIZE PROTOCOL  -> one JSON line.
+   load_client PORT PATH TOKEN CLIENTS CALLS SIZE PROTOCOL [WORDS]  -> one JSON line. The text begins with WORDS.
    PROTOCOL is mcp or mcp.resume.v1; the latter opens a session and acknowledges every seventh answer, in one write with the
    next call, as both sides of this project do.
    Every connection uses the ids 1, 2, 3 ...; the text begins with the connection's number and the call's
@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 struct peer { int fd, call, answers; char *in; size_t size, cap; double sent; };
-static int size_, clients, resume; static char *frame; static long misrouted, done_, total; static double *times;
+static int size_, clients, resume; static char *frame; static const char *words = ""; static long misrouted, done_, total; static double *times;
 
 static double now(void) { struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t); return t.tv_sec + t.tv_nsec / 1e9; }
 static void die(const char *what) { perror(what); exit(1); }
@@ -31,7 +31,7 @@ static int ack_frame(struct peer *p, unsigned char *to) {
 static void send_call(struct peer *p, int number) {
   p->call++;
   char *body = frame + 128;
-  int n = sprintf(body, "{\"jsonrpc\":\"2.0\",\"id\":%d,\"method\":\"tools/call\",\"params\":{\"name\":\"echo\",\"arguments\":{\"text\":\"<%d:%d>", p->call, number, p->call);
+  int n = sprintf(body, "{\"jsonrpc\":\"2.0\",\"id\":%d,\"method\":\"tools/call\",\"params\":{\"name\":\"echo\",\"arguments\":{\"text\":\"<%d:%d>%s", p->call, number, p->call, words);
   const char *tail = "\"},\"_meta\":{\"io.modelcontextprotocol/protocolVersion\":\"2026-07-28\",\"io.modelcontextprotocol/clientInfo\":{\"name\":\"load\",\"version\":\"1\"},\"io.modelcontextprotocol/clientCapabilities\":{}}}}";
   int pad = size_ - n - (int)strlen(tail);
   if (pad < 0) pad = 0;
@@ -109,10 +109,11 @@ static int open_link(int port, const char *path, const char *token, const char *
 static int order(const void *a, const void *b) { double x = *(double *)a, y = *(double *)b; return (x > y) - (x < y); }
 
 int main(int argc, char **argv) {
-  if (argc != 8) { fprintf(stderr, "usage: load_client PORT PATH TOKEN CLIENTS CALLS SIZE PROTOCOL\n"); return 2; }
+  if (argc != 8 && argc != 9) { fprintf(stderr, "usage: load_client PORT PATH TOKEN CLIENTS CALLS SIZE PROTOCOL [WORDS]\n"); return 2; }
   clients = atoi(argv[4]); total = atol(argv[5]); size_ = atoi(argv[6]);
   resume = !strcmp(argv[7], "mcp.resume.v1");
-  frame = malloc(size_ + 4096); times = calloc(total, sizeof *times);
+  if (argc == 9) words = argv[8];
+  frame = malloc(size_ + strlen(words) + 4096); times = calloc(total, sizeof *times);
   struct peer *peers = calloc(clients, sizeof *peers);
   int ep = epoll_create1(0);
   for (int i = 0; i < clients; i++) {

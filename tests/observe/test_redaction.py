@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_ws_ide.observe.redaction import HIDDEN, RAW_LIMIT, BadPattern, Redactor
+from mcp_ws_ide.observe.redaction import RAW_LIMIT, BadPattern, Redactor
+from mcp_ws_ide.observe.secret_rules import HIDDEN
 from mcp_ws_ide.proxies import proxy_for
 from mcp_ws_ide.transports.remote import status_message
 
