@@ -81,7 +81,7 @@ class Attachments:
         self.id = client.id
         self.core = client.core
         self.stateless = client.stateless
-        self.stalled_by: set[Upstream] = set()
+        self.stalled_by: list[Upstream] = []
         self.held = False
         self._services = services
         self._pool = pool
@@ -284,10 +284,9 @@ class Attachments:
 
     def set_reading(self, reading: bool, upstream: Upstream) -> None:
         """Stop reading from the client while any of its upstreams is full."""
-        if reading:
-            self.stalled_by.discard(upstream)
-        else:
-            self.stalled_by.add(upstream)
+        self.stalled_by = [other for other in self.stalled_by if other is not upstream]
+        if not reading:
+            self.stalled_by.append(upstream)
         if not self._client.ended and not (reading and self.stalled_by):
             self._client.set_reading(reading)
 

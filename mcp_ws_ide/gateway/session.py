@@ -123,7 +123,7 @@ class Session:
         """The era in use; a client that probed first and then sent a handshake speaks the handshake era."""
         if self.attachments.legacy:
             return Era.LEGACY
-        return Era.MODERN if Era.MODERN in self.core.eras else "unknown"
+        return Era.MODERN if self.core.used_modern else "unknown"
 
     @property
     def queued_bytes(self) -> int:

@@ -229,7 +229,7 @@ class LegacyClient:
         self._questions += 1
         name = f"{_QUESTION}{self._questions}"
         call.waiting[name] = key
-        self._core.asked.add(name)
+        self._core.asked[name] = None
         members: dict[str, Any] = dict(members_of(bytes(request.params)))
         if request.method == "elicitation/create" and text_of(bytes(members.get("mode", b""))) == "url":
             members.setdefault("elicitationId", name)
