@@ -103,7 +103,6 @@ class RenewedUpstream(PrivateUpstream):
                 text = f"server {self.server.name!r}: {reason}; a new session is being opened"
                 self._session.fail(pending, UPSTREAM_LOST, text)
         core.asked.clear()
-        core.pings.clear()
 
     async def _renew(self, reason: str) -> None:
         loop = self._services.loop
