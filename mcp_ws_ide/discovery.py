@@ -32,7 +32,7 @@ _PAGES = re.compile(
 
 ON_SOCKET: Final = "http+unix://"
 """How Jupyter writes the address of a server that listens on a Unix socket (``--sock``)."""
-WILDCARDS: Final = ("", "*", "0.0.0.0", "::")  # noqa: S104 - recognised, not bound
+WILDCARDS: Final = ("", "*", "0.0.0.0", "::")  # noqa: S104 - recognized, not bound
 """Values of ``ServerApp.ip`` with which Jupyter listens on all addresses of the machine."""
 HUB_ADDRESSES: Final = (
     "JUPYTERHUB_API_URL",

@@ -13,7 +13,7 @@ _UNSAFE: Final = re.compile(
 LONGEST_TRACEBACK: Final = 500
 """Lines of a traceback that are logged, from its end."""
 LONGEST_LINE: Final = 4000
-"""Characters of a message of a peer that are shown or logged."""
+"""Characters of a message from a peer that are shown or logged."""
 
 
 def visible(text: str) -> str:

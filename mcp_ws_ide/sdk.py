@@ -15,7 +15,7 @@ from mcp.shared.message import SessionMessage
 from mcp_ws_ide.errors import INTERNAL_ERROR
 
 MAX_DETAIL: Final = 300
-"""Bytes that are shown of an answer that the SDK cannot read."""
+"""Bytes that are shown of a response that the SDK cannot read."""
 
 try:  # mcp 2.x
     from mcp_types import jsonrpc_message_adapter
@@ -43,7 +43,7 @@ except ImportError:  # mcp 1.x
 def as_message(data: bytes) -> SessionMessage | Exception:
     """Return a message for the SDK's streams.
 
-    An answer that the SDK cannot read becomes an error with its id, since its request would wait for ever. Any other
+    A response that the SDK cannot read becomes an error with its id, since its request would wait forever. Any other
     message that cannot be read is passed as an exception, as the SDK does.
     """
     try:

@@ -40,7 +40,7 @@ class ReliableChannel:
     Attributes:
         base: frames that the peer has acknowledged.
         sent: frames sent, in all.
-        received: frames of the peer that were processed, in all.
+        received: frames from the peer that were processed, in all.
         acked: the count that was acknowledged to the peer last.
         unacked_received: bytes received since then.
         unacked_bytes: bytes in the buffer.
@@ -179,9 +179,9 @@ class ReliableChannel:
         return dropped
 
     def count_gaps(self) -> int:
-        """Return how many frames the peer misses for good, each of them once: call it when a replay is sent.
+        """Return how many frames the peer will never get, counting each once; call it when a replay is sent.
 
-        A frame that was dropped from the buffer is no gap if the peer had received it before.
+        A frame that was dropped from the buffer is not a gap if the peer had received it before.
         """
         position, missed = self.base, 0
         for data, weight, _ in self._entries:

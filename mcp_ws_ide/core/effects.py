@@ -76,7 +76,7 @@ class Drop(msgspec.Struct, gc=False, frozen=True):
 
 
 class Unnamed(msgspec.Struct, gc=False, frozen=True):
-    """Find out what an answer belongs to whose id, such as ``null``, names no open request."""
+    """Find the request for a response whose id, such as ``null``, names no open request."""
 
     message: Message
 

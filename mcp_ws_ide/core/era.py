@@ -56,7 +56,7 @@ def probe(client_version: str) -> messages.Message:
 
 
 def read_probe(answer: messages.Message) -> Era:
-    """Return the era that an answer to :func:`probe` shows; the modern one only on positive evidence."""
+    """Return the era that a response to :func:`probe` shows; the modern one only on positive evidence."""
     try:
         if answer.error:
             code = msgspec.json.decode(answer.error, type=_Error).code
@@ -69,7 +69,7 @@ def read_probe(answer: messages.Message) -> Era:
 
 def refused_probe(answer: messages.Message) -> str:
     """Return the reason if a gateway (this one, or one in between) answered probe or handshake in place of the server;
-    ``""`` if the answer is the server's own."""
+    ``""`` if the response is the server's own."""
     if not answer.error:
         return ""
     try:

@@ -1,6 +1,6 @@
 """A group of servers presented as one: names prefixed, lists merged, everything else routed. Pure.
 
-All sides speak the modern era: requests of the client have integer ids of the gateway, and each member answers under
+All sides speak the modern era: requests from the client have integer ids of the gateway, and each member answers under
 the same id, as its session serves this client alone. Clients see tools and prompts as ``member__name``; URIs of
 resources stay as they are, and belong to the member that listed them.
 """
@@ -65,7 +65,7 @@ class _Listening:
         notes: why members have no part in it.
         deadline: when it is acknowledged without the missing members; 0 before the first tick.
         acknowledged: whether the client has the acknowledgement.
-        early: notifications that came before it, each once, by their bytes.
+        early: notifications that arrived before it, each once, by their bytes.
     """
 
     missing: set[str]
@@ -103,7 +103,7 @@ class Group:
     # --- from the client ------------------------------------------------------------------------
 
     def from_client(self, message: Message) -> Out:
-        """Take a modern message of the client."""
+        """Handle a modern message from the client."""
         out = Out()
         if message.kind is Kind.REQUEST:
             self._request(int(message.id), message, out)
@@ -199,7 +199,7 @@ class Group:
     # --- from a member --------------------------------------------------------------------------
 
     def from_member(self, member: str, message: Message) -> Out:
-        """Take a modern message of one member."""
+        """Handle a modern message from one member."""
         out = Out()
         if message.kind is Kind.RESPONSE:
             self._response(member, message, out)

@@ -1,7 +1,7 @@
-"""Merge the answers of a group's members to one request into one answer. Pure.
+"""Merge the responses of a group's members to one request into one response. Pure.
 
 Items are read and renamed as they come, page by page, and kept as bytes: nothing requires decoding everything at once.
-Which members are asked, and when, is the business of :mod:`mcp_ws_ide.core.group`.
+:mod:`mcp_ws_ide.core.group` decides which members are asked, and when.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ LISTS: Final = {
 }
 """Requests that all members answer, and the key of the merged result."""
 MAX_LIST_BYTES: Final = 8 << 20
-"""Longest merged answer, in bytes; items beyond it are omitted."""
+"""Longest merged response, in bytes; items beyond it are omitted."""
 LEAST_ITEM_BYTES: Final = 128
 """Bytes that an item counts as, if it is smaller; this bounds the number of items too."""
 UNAVAILABLE_KEY: Final = "mcp-ws-ide/unavailable"
@@ -122,7 +122,7 @@ class Gathering:
         self._size = 0
 
     def failed(self, member: str, error: bytes) -> None:
-        """Take the error of a member."""
+        """Handle the error from a member."""
         self._error = self._error or error
         if not offers_none(error):
             self._note(member, error_text(error))
@@ -198,7 +198,7 @@ class Gathering:
         return owners
 
     def answer(self, number: int, meta: dict[str, Any]) -> Message:
-        """Return the answer to the client.
+        """Return the response to the client.
 
         Args:
             number: id of the request.
@@ -233,7 +233,7 @@ class Gathering:
 
 
 def offers_none(error: bytes) -> bool:
-    """Return whether an error of a server means that it has no such list; a gateway's error has ``data``."""
+    """Return whether an error from a server means that it has no such list; a gateway's error has ``data``."""
     return error_code(error) == METHOD_NOT_FOUND and not messages.member(error, "data")
 
 

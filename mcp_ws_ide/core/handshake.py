@@ -34,7 +34,7 @@ class Handshake:
         self._settings: dict[tuple[bytes, bytes], Message] = {}
 
     def note(self, message: Message) -> None:
-        """Remember what another connection needs of a message of the client."""
+        """Remember what another connection needs of a message from the client."""
         if message.kind is not Kind.REQUEST:
             return
         if message.method == INITIALIZE:

@@ -1,4 +1,4 @@
-"""The headers that users may add to requests of a client or to a remote server, and why others are refused. Pure.
+"""The headers that users may add to requests from a client or to a remote server, and why others are refused. Pure.
 
 Knows names only: which values a library can send differs, and is checked where they are sent.
 """

@@ -112,7 +112,7 @@ KINDS: Final = {
         f"let the proxy pass WebSockets on ({_NGINX_UPGRADE}); until then clients use HTTP or poll",
     ),
 }
-"""By code, everything that is recognised."""
+"""By code, everything that is recognized."""
 
 STATUSES: Final = {
     502: "502 (it cannot reach Jupyter)",

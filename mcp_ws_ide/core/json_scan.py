@@ -1,7 +1,7 @@
-"""Look through text that is almost JSON: where things are, and what a small repair makes of them. Pure.
+"""Search and repair text that is almost JSON. Pure.
 
-The text may be cut, or broken anywhere. Repairs are those that leave one meaning; what they cost grows with the text,
-and they are made only after the parser has refused it.
+The text may be cut or broken anywhere. Only what can have one meaning is repaired, only after the parser has refused
+the text, and in time linear in its length.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Raw
 
 MAX_TOKENS: Final = 200_000
-"""Tokens that one look goes through; it takes some 50 ms."""
+"""Tokens that one search reads at most, which takes about 50 ms."""
 MAX_PATH: Final = 200
 """Longest path, in characters."""
 
@@ -40,7 +40,7 @@ _decode_items = msgspec.json.Decoder(list[Raw]).decode
 
 
 class Top(msgspec.Struct):
-    """The members of a text that is meant to be an object, as far as they can be told.
+    """The members of a text that is meant to be an object, as far as they can be determined.
 
     Attributes:
         names: their names, without quotes.
@@ -83,7 +83,7 @@ def is_whole(text: bytes) -> bool:
 
 
 def top_of(text: bytes) -> Top:
-    """Return what can be told of the members of an object that may be cut or broken."""
+    """Return what can be determined about the members of an object that may be cut or broken."""
     top = Top(set(), [])
     depth, name, expects_name, has_value = 0, b"", False, False
     for match in islice(_TOKEN.finditer(text), MAX_TOKENS):

@@ -1,4 +1,4 @@
-"""Parse, check, build and rewrite JSON-RPC messages; payloads keep the bytes they came as.
+"""Parse, check, build and rewrite JSON-RPC messages; payloads keep the bytes they arrived as.
 
 A message is parsed once into a :class:`Message`: the envelope members as raw JSON, nothing deeper. Nearly all come as
 SDKs write them, in one of two orders of members: of those, a regular expression reads the envelope, and one decoding of

@@ -12,7 +12,7 @@ client → server                                        server → client
 =====================================================  ================================================
 
 Invariant: an entry exists from :meth:`Multiplexer.outbound` until its response, its cancellation or the end of its
-owner. A message of the server that names no entry is dropped and counted, never broadcast.
+owner. A message from the server that names no entry is dropped and counted, never broadcast.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class Multiplexer(Generic[Owner]):
             its own.
 
     Attributes:
-        dropped: messages of the server that named no entry: late answers, untagged notifications.
-        has_cancelled: whether a request was cancelled, so that its answer may still come.
+        dropped: messages from the server that named no entry: late responses, untagged notifications.
+        has_cancelled: whether a request was cancelled, so that its response may still come.
     """
 
     def __init__(self, sole_owner: Owner | None = None) -> None:
@@ -116,7 +116,7 @@ class Multiplexer(Generic[Owner]):
         return 1 <= number <= self._next_id and number not in self._entries
 
     def inbound(self, message: Message) -> tuple[Owner | None, Deliver | Reply | Drop | Unnamed]:
-        """Return the owner of a message of the server, and what to do with it."""
+        """Return the owner of a message from the server, and what to do with it."""
         if message.kind is RESPONSE:
             return self._response(message)
         if message.kind is REQUEST:
@@ -151,7 +151,7 @@ class Multiplexer(Generic[Owner]):
         return self._drop("notification for no request of a server that several sessions share")
 
     def addressee(self, message: Message) -> Owner | None:
-        """Return the owner of the request that a message of the server names; None if it names none."""
+        """Return the owner of the request that a message from the server names; None if it names none."""
         if message.kind is REQUEST:
             return None
         if message.kind is RESPONSE:

@@ -1,4 +1,4 @@
-"""The address of a server whose name cannot stand in a URL: made from the name, and the same at every start. Pure."""
+"""The address of a server whose name cannot be part of a URL: derived from the name, the same at every start. Pure."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ _DIGEST_CHARACTERS: Final = 8
 
 
 def is_address(name: str) -> bool:
-    """Return whether a name can stand in a URL as it is."""
+    """Return whether a name can be part of a URL unchanged."""
     return SERVER_NAME.fullmatch(name) is not None and name not in (".", "..")
 
 
 def address_of(name: str, *, distinct: bool = False) -> str:
     """Return the address of a server: its name, or one made from it.
 
-    Accents are dropped, and what cannot stand in a URL becomes ``-``. A digest of the name is appended where letters
-    of it are lost (as of other scripts), where it is too long, and with ``distinct``.
+    Accents are dropped, and every other character that a URL cannot contain becomes ``-``. A digest of the name is
+    appended where letters are lost (such as those of other scripts), where the address is too long, and with
+    ``distinct``.
     """
     if is_address(name) and not distinct:
         return name

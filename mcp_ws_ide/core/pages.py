@@ -1,6 +1,6 @@
 """Follow the pages of one list to its end, whatever its server does with the cursors. Pure.
 
-A list ends where no cursor is given (MCP, pagination), where a cursor comes back, where pages bring nothing new, and
+A list ends where no cursor is given (MCP, pagination), where a cursor repeats, where pages bring nothing new, and
 after a number of pages. An item that was listed before is left out.
 """
 
@@ -13,7 +13,7 @@ MAX_PAGES: Final = 100
 MAX_EMPTY: Final = 3
 """Pages without items that may follow one another, as where a server filters what it has read."""
 _SHOWN: Final = 60
-"""Characters of a cursor that a text repeats."""
+"""Characters of a cursor that a notice quotes."""
 
 
 class Pages:
@@ -40,7 +40,7 @@ class Pages:
         self.end = ""
 
     def is_new(self, identity: str | bytes) -> bool:
-        """Return whether no page had an item of this name or address; one without any is never known."""
+        """Return whether no page had an item of this name or address; an item with neither always counts as new."""
         self._seen += 1
         if identity and identity in self._known:
             self.repeated += 1
@@ -69,7 +69,7 @@ class Pages:
 
     @property
     def note(self) -> str:
-        """What to tell the user about a list that is not as it should be; ``""`` for any other."""
+        """The notice for the user about a faulty list; ``""`` for a correct one."""
         parts = [f"the list was ended, because {self.end}"] if self.end else []
         if self.repeated:
             parts.append(f"{self.repeated} item{'s' if self.repeated > 1 else ''} listed twice, shown once")

@@ -52,7 +52,7 @@ class Unreadable(msgspec.Struct, gc=False):
         code: JSON-RPC error code to answer with.
         reason: why; names the byte and the JSON path where there are such, and quotes the text around.
         ids: what it gives as its id, as JSON; several if it has several, none if none can be told.
-        answer: whether it may be the answer to a request.
+        answer: whether it may be the response to a request.
         certain: whether the ids stand before the place where it cannot be read, so that they are surely its own.
     """
 
@@ -88,7 +88,7 @@ def read_server(data: bytes) -> Reading:
 
 
 def read_client(data: bytes) -> Reading:
-    """Read one message of a client, which can send it again: nothing is guessed, and no argument is changed."""
+    """Read one message from a client, which can send it again: nothing is guessed, and no argument is changed."""
     reading = Reading()
     text = _as_utf8(data, reading).strip(_BLANKS)
     if "utf-8" in reading.notices:
@@ -114,9 +114,9 @@ def may_be_message(text: bytes) -> bool:
 
 
 def cut_answer(head: bytes, tail: bytes) -> bytes:
-    """Return the id, as JSON, of an answer of which only both ends are known.
+    """Return the id, as JSON, of a response of which only both ends are known.
 
-    ``null`` if they do not show it, ``b""`` if it is no answer.
+    ``null`` if they do not show it, ``b""`` if it is not a response.
     """
     raw_id = messages.answered_id(head, tail)
     if raw_id:
@@ -209,7 +209,7 @@ def _read_first(text: bytes, reading: Reading, depth: int) -> bytes:
 def _skip_text(text: bytes, reading: Reading) -> bytes:
     """Take the text before a message as noise; return the rest."""
     at = text.find(_MESSAGE_START)
-    if at < 0 and may_be_message(text) and b'"method"' not in text:  # an answer without its beginning
+    if at < 0 and may_be_message(text) and b'"method"' not in text:  # a response without its beginning
         found = _ID.findall(text)
         ids = [found[0]] if len(set(found)) == 1 else []
         reason = f"not valid JSON: it does not begin with {{: {quote(text, 0)}"
@@ -373,7 +373,7 @@ def _unreadable(text: bytes, code: int, reason: str, at: int, *, broken: bool = 
 
 
 def _names_members(text: bytes, names: set[bytes]) -> bool:
-    """Return whether all names of a text, of which the last may be cut, are those of an answer."""
+    """Return whether all names of a text, of which the last may be cut, are those of a response."""
     if not text.startswith(b'{"') or not names:
         return False
     return all(any(member.startswith(name) for member in (b"jsonrpc", b"id", *_ANSWERS)) for name in names)

@@ -204,7 +204,7 @@ class GatewayEnd:
 
 
 class Waiting(msgspec.Struct):
-    """An unanswered request of the client.
+    """An unanswered request from the client.
 
     Attributes:
         raw_id: its id, as JSON.
@@ -297,7 +297,7 @@ class ClientEnd:
         return (error if message.kind is Kind.RESPONSE else b""), b""
 
     def send(self, data: bytes) -> bytes | None:
-        """Take a message of the SDK; return it if it is to be written now, None if it is kept for the next link."""
+        """Handle a message of the SDK; return it if it is to be written now, None if it is kept for the next link."""
         self.channel.push(data)
         self._note_request(data)
         if not self.live:
@@ -318,7 +318,7 @@ class ClientEnd:
         return queued
 
     def unwritten(self) -> list[bytes]:
-        """Return the messages of the SDK that came while no link was live."""
+        """Return the messages of the SDK that arrived while no link was live."""
         return self.channel.replay_after(max(self._written, self.channel.base))
 
     def _note_request(self, data: bytes) -> None:
@@ -376,7 +376,7 @@ class ClientEnd:
         self.odd = message.kind is Kind.RESPONSE and self.waiting.pop(message.id_key, None) is None
 
     def readable(self, data: bytes) -> list[bytes]:
-        """Return what the SDK can read of a message of the peer that is :attr:`odd`; see :mod:`.reader`.
+        """Return what the SDK can read of a message from the peer that is :attr:`odd`; see :mod:`.reader`.
 
         A request whose answer cannot be read gets an error; so does each open one if that does not show its request,
         or says that the peer could not read one (-32700 without an id).
@@ -396,7 +396,7 @@ class ClientEnd:
         return [messages.with_id(message, raw_id) if raw_id else message]
 
     def _unnamed(self, message: Message) -> list[Message]:
-        """Take an answer without an id: one to a message that was sent malformed, or to any request that is open."""
+        """Handle a response without an id: one to a message that was sent malformed, or to any request that is open."""
         if error_code(message.error) != PARSE_ERROR:
             return [message]
         if self._malformed:

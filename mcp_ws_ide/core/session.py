@@ -1,6 +1,6 @@
 """One client's conversation: which requests are in flight, and in which era it speaks.
 
-Pure: messages and the time go in, effects come out. Rules, in the order in which they apply to a message of the client:
+Pure: messages and the time go in, effects come out. Rules, in the order in which they apply to a client's message:
 
 1. A request whose id is in flight is refused with ``id: null``: with its id the refusal would answer the first request.
 2. A request above the in-flight limit is refused with its own id.
@@ -25,7 +25,7 @@ DROPPABLE = frozenset({b'"notifications/progress"', b'"notifications/message"'})
 """Methods (as JSON) of the notifications that may be dropped when the window is full."""
 
 MAX_RECENT: Final = 256
-"""Requests that ended last, whose ids are kept: a second or late answer is known by them."""
+"""Requests that ended last, whose ids are kept: a second or late response is known by them."""
 _NONE_RECENT: Final[deque[Pending]] = deque(maxlen=0)
 
 NO_HANDSHAKE = (
@@ -38,10 +38,10 @@ class SessionCore:
     """The requests of one session. Not thread-safe; never waits.
 
     Attributes:
-        pending: unanswered requests of the client, by id.
-        asked: ids of the unanswered requests of a server of the handshake era; the message of those that are pings.
+        pending: unanswered requests from the client, by id.
+        asked: ids of the unanswered requests from a server of the handshake era; the message of those that are pings.
         used_modern, used_legacy: the eras that the client has used so far.
-        has_cancelled: whether the client has cancelled a request, so that its answer may still come.
+        has_cancelled: whether the client has cancelled a request, so that its response may still come.
         recent: the last :data:`MAX_RECENT` requests that the private upstream answered, or that were cancelled.
 
     Most sessions are idle, so what is empty must be small: an empty set has 216 bytes, an empty deque 760.
@@ -56,7 +56,7 @@ class SessionCore:
         self.recent = _NONE_RECENT
 
     def from_client(self, message: Message, now: float) -> Effect:
-        """Return what to do with a message of the client."""
+        """Return what to do with a message from the client."""
         if message.kind is REQUEST:
             return self._request(message, now)
         if message.kind is RESPONSE:
@@ -146,7 +146,7 @@ class SessionCore:
         self.recent.append(pending)
 
     def answer_ping(self, ping: Message) -> Message | None:
-        """Return the answer to a ping in place of the client's, which comes too late from now on; None if it came."""
+        """Return a response to a ping in the client's place, whose own would come too late now; None if it came."""
         key = ping.id_key
         if self.asked.get(key) is not ping:
             return None

@@ -51,7 +51,7 @@ CALL: Final = "tools/call"
 
 
 def problem(rules: tuple[ToolRules, ...], message: Message) -> tuple[int, str] | None:
-    """Return the code and text of the error for a message of a client that must not pass; None if it may.
+    """Return the code and text of the error for a message from a client that must not pass; None if it may.
 
     Besides calls of tools that a rule forbids, this refuses what a server could read as another message. JSON parsers
     differ: some ignore the case of member names (Go, and others if told to), take the first of two members of one name,
@@ -61,7 +61,7 @@ def problem(rules: tuple[ToolRules, ...], message: Message) -> tuple[int, str] |
 
     Args:
         rules: all of them must permit the tool.
-        message: a message of the client; it must be forwarded as :func:`~mcp_ws_ide.core.messages.with_id` builds it.
+        message: a message from the client; it must be forwarded as :func:`~mcp_ws_ide.core.messages.with_id` builds it.
     """
     text = _other_reading(message)
     if text is None and message.method_name == CALL and message.kind is not Kind.REQUEST:

@@ -1,8 +1,8 @@
 """The server side of a session: which upstreams it uses, and the bridge for a client of the handshake era.
 
 A client of the handshake era has a private upstream, or a bridge to a modern server. Modern messages go to a shared
-upstream or to an upstream of the session's own. Knows
-nothing of links, windows and tool rules: that is the session's business, seen here as :class:`ClientSide`.
+upstream or to an upstream of the session's own. Knows nothing of links, windows and tool rules: the session owns them,
+and is seen here as :class:`ClientSide`.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ class Attachments:
         received: float = 0.0,
         droppable: bool = False,
     ) -> None:
-        """Pass a message of the server on to the client, through the bridge if there is one.
+        """Pass a message from the server on to the client, through the bridge if there is one.
 
         Args:
             answered: the request it answers, if any.

@@ -1,6 +1,6 @@
 """When a server that keeps failing may be started again: crash backoff and circuit breaker.
 
-Knows only the times of past crashes; what a crash is, its callers decide.
+Knows only the times of past crashes; its callers decide what a crash is.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Answers that do not show which open request they belong to (docs/reference/reading.md).
+"""Responses that do not show which open request they belong to (docs/reference/reading.md).
 
-If one request is open, it is that one. Of several, those that are answered meanwhile are ruled out; when one is left,
-or after :data:`RULING_OUT` seconds, all that are left fail: none stays open, and none is sent again. Where an answer
-may belong to no request at all, each gets :data:`SUSPICION` seconds to be answered. Knows requests by their ids toward
-the server only.
+If one request is open, the response belongs to it. If several are, those that are answered meanwhile are ruled out;
+when one is left, or after :data:`RULING_OUT` seconds, all that are left fail: none stays open, and none is sent again.
+If the response may belong to no request at all, each request gets :data:`SUSPICION` seconds to be answered. Knows
+requests only by their ids toward the server.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from collections.abc import Callable
 from typing import Final
 
 RULING_OUT: Final = 2.0
-"""Seconds for which the answers to other requests can rule these out."""
+"""Seconds during which other responses can rule requests out."""
 SUSPICION: Final = 3.5
-"""Seconds in which a request can be answered after an answer that may be its own, or none to a request."""
+"""Seconds for a request to be answered after a response that may belong to it, or to no request."""
 INTERVAL: Final = 0.25
-"""Seconds between two looks at which requests are still open."""
+"""Seconds between two checks of which requests are still open."""
 
 Fail = Callable[[bytes, bytes], None]
 """Fails a request: its id, and the JSON-RPC error object, both as JSON."""
 
 
 class Doubts:
-    """The doubtful answers of one upstream.
+    """The doubtful responses of one upstream.
 
     Args:
         open_ids: returns the ids of the requests that the server has not answered, as JSON.
@@ -40,7 +40,7 @@ class Doubts:
         self._timers: set[asyncio.TimerHandle] = set()
 
     def add(self, error: bytes) -> bool:
-        """Take the answer to a request that cannot be told; return whether any is open.
+        """Handle a response to an unknown request; return whether any request is open.
 
         Args:
             error: the JSON-RPC error object (JSON) with which the request is to fail.
@@ -51,10 +51,10 @@ class Doubts:
         return bool(candidates)
 
     def suspect(self, candidates: list[bytes], error: bytes, fail: Fail) -> None:
-        """Take what may be the answer to one of these open requests, and may be none to a request.
+        """Handle a response that belongs to one of these open requests, or to none.
 
         Args:
-            fail: fails one that was not answered.
+            fail: fails a candidate that was not answered.
         """
         if candidates:
             self._look(set(candidates), error, self._loop.time() + SUSPICION, fail, sure=0)

@@ -197,7 +197,7 @@ class Gateway:
         self.tap.tick(now)
 
     def gauges(self) -> dict[str, ServerGauges]:
-        """Return what can be counted only at this moment, by server name, for the metrics."""
+        """Return the metrics that are sampled rather than counted, by server name."""
         reading = {name: ServerGauges() for name in self.metrics.servers}
         for session in self.sessions.values():
             gauges = reading[_label(session.server)]

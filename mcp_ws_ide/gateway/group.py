@@ -86,7 +86,7 @@ class GroupTransport(MessageTransport):
         self._perform(self._group.from_client(message))
 
     def from_member(self, member: str, message: Message) -> None:
-        """Take a message of a member."""
+        """Handle a message from a member."""
         if self._receiver is not None:
             self._perform(self._group.from_member(member, message))
 
@@ -189,7 +189,7 @@ class _MemberLink:
         self._group, self._member = group, member
 
     def deliver(self, message: Message) -> None:
-        """Pass on a message of the member."""
+        """Pass on a message from the member."""
         self._group.from_member(self._member, message)
 
     def close(self, code: CloseCode, reason: str) -> None:

@@ -14,7 +14,7 @@ class MessageReceiver(Receiver, Protocol):
     """A receiver that takes parsed messages as well."""
 
     def parsed_received(self, message: Message) -> None:
-        """Take one message; otherwise as :meth:`~mcp_ws_ide.transports.base.Receiver.message_received`."""
+        """Handle one message; otherwise as :meth:`~mcp_ws_ide.transports.base.Receiver.message_received`."""
 
 
 class MessageTransport(Transport):

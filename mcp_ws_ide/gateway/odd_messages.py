@@ -1,7 +1,7 @@
-"""What a server writes that is not one canonical message: mended, paired, or failed (docs/reference/reading.md).
+"""Messages from a server that are not valid as written: mend, pair or fail them (docs/reference/reading.md).
 
-Owns that no request of an upstream stays open after an answer that cannot be read, or names no request. What can be
-read is decided by :mod:`mcp_ws_ide.core.reader`.
+Ensures that no request of an upstream stays open after a response that cannot be read, or that names no request.
+:mod:`mcp_ws_ide.core.reader` decides what can be read.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from mcp_ws_ide.observe.redaction import Redactor
 from mcp_ws_ide.transports.lines import printable
 
 _TO_NOTIFICATIONS: Final = frozenset({METHOD_NOT_FOUND, INVALID_REQUEST, INVALID_PARAMS})
-"""Codes with which careless servers answer notifications."""
+"""Error codes with which careless servers answer notifications."""
 MAX_UNANSWERABLE: Final = 100
-"""Messages sent last that need no answer, and to which one can come."""
+"""Newest messages that require no response but may get one; only these are remembered."""
 
 log = logging.getLogger(__name__)
 
@@ -48,12 +48,12 @@ class Conversation(ABC):
 
     @abstractmethod
     def was_used(self, raw_id: bytes) -> bool:
-        """Return whether an id named a request that is open no longer, as far as that is known."""
+        """Return whether an id named a request that is no longer open, as far as that is known."""
 
     @property
     @abstractmethod
     def position(self) -> float:
-        """The present place in the order of what is sent."""
+        """The position of the newest message sent."""
 
     @abstractmethod
     def open_after(self, position: float) -> list[bytes]:
@@ -66,15 +66,15 @@ class Conversation(ABC):
     @property
     @abstractmethod
     def has_cancelled(self) -> bool:
-        """Whether any request was cancelled, so that an answer without its id may be the one to that."""
+        """Whether any request was cancelled, so that a response without an id may belong to it."""
 
     @abstractmethod
     def parsed_received(self, message: Message) -> None:
-        """Take a message that was mended."""
+        """Handle a message that was mended."""
 
     @abstractmethod
     def fail_open(self, raw_id: bytes, error: bytes) -> None:
-        """Pass on an error object in place of the answer to an open request; its id toward the server, both as JSON."""
+        """Fail an open request, named by its id toward the server, with an error object; both are JSON."""
 
     @abstractmethod
     def observe(self, data: bytes, message: Message | None) -> None:
@@ -82,7 +82,7 @@ class Conversation(ABC):
 
     @abstractmethod
     def noise_received(self, source: str, text: str) -> None:
-        """Report text that is no message."""
+        """Report text that is not a message."""
 
     @abstractmethod
     def tell(self, event: str, detail: str) -> None:
@@ -94,20 +94,20 @@ class OddMessages:
 
     def __init__(self, upstream: Conversation, loop: asyncio.AbstractEventLoop, redactor: Redactor) -> None:
         self._unanswerable: deque[float] = deque(maxlen=MAX_UNANSWERABLE)
-        """Positions of the messages sent that need no answer, and to which none has come."""
+        """Positions of the messages sent that require no response and have got none."""
         self._misnames = False
-        """Whether the server answers a request under the id of another, or of none."""
+        """Whether the server answers requests under a wrong id."""
         self._upstream = upstream
         self._redactor = redactor
         self._doubts = Doubts(loop, upstream.open_ids, upstream.fail_open)
         self._mended: set[str] = set()
 
     def close(self) -> None:
-        """End: the upstream fails what is open."""
+        """Stop; the upstream itself fails the open requests."""
         self._doubts.close()
 
     def read(self, data: bytes) -> None:
-        """Take what :func:`mcp_ws_ide.core.messages.parse` refuses."""
+        """Handle text that :func:`mcp_ws_ide.core.messages.parse` refuses."""
         upstream = self._upstream
         reading = reader.read_server(data)
         for kind, text in reading.notices.items():
@@ -124,7 +124,7 @@ class OddMessages:
             self._fail(fault)
 
     def note_mended(self, kind: str, text: str) -> None:
-        """Report, once for each kind, that messages of this server are read though they are not as they should be."""
+        """Report, once for each kind, that an invalid message from this server was mended."""
         if kind in self._mended:
             return
         self._mended.add(kind)
@@ -146,20 +146,20 @@ class OddMessages:
             if named:
                 return upstream.fail_open(named, error)
             if fault.certain and upstream.was_used(fault.ids[0]):
-                return  # a late answer
+                return  # a late response
         self._doubts.add(error)
 
-    # --- answers whose id names no open request ---------------------------------------------------
+    # --- responses whose id names no open request ---------------------------------------------------
 
     def note_unanswerable(self) -> None:
-        """Note that a message is sent that needs no answer: careless servers answer it, with the id ``null``."""
+        """Record that a message is sent that requires no response; careless servers answer it with the id ``null``."""
         self._unanswerable.append(self._upstream.position)
 
     def take_unnamed(self, answer: Message) -> bool:
-        """Take an answer whose id names nothing that was ever asked, such as ``null``.
+        """Handle a response whose id was never used, such as ``null``.
 
         Returns:
-            Whether it was taken for the answer to a request.
+            Whether it was taken for the response to a request.
         """
         if error_code(answer.error) not in (PARSE_ERROR, RESPONSE_TOO_LARGE):
             if answer.id == b"null" and self._answers_notification(answer):
@@ -169,10 +169,10 @@ class OddMessages:
         return self._doubts.add(_misnamed(answer))
 
     def take_repeated(self, answer: Message) -> bool:
-        """Take an answer with the id of a request that has ended: a second or late one, unless the server misnames.
+        """Handle a response with the id of an ended request: a second or late one, unless the server uses wrong ids.
 
         Returns:
-            Whether it was taken for the answer to a request.
+            Whether it was taken for the response to a request.
         """
         upstream = self._upstream
         if self._misnames and self._pair(answer):
@@ -184,7 +184,7 @@ class OddMessages:
         return False
 
     def _pair(self, answer: Message) -> bool:
-        """Take an answer for that to the only open request, if it cannot be to another."""
+        """Treat a response as that to the only open request, if it cannot belong to another."""
         upstream = self._upstream
         open_ids = upstream.open_ids()
         if len(open_ids) != 1 or upstream.has_cancelled:
@@ -196,10 +196,10 @@ class OddMessages:
         return True
 
     def _answers_notification(self, answer: Message) -> bool:
-        """Return whether an answer without an id may be one to a notification, as careless servers write them.
+        """Return whether a response without an id may answer a notification, as those of careless servers do.
 
-        Servers read in order: a notification is not answered after a request that was sent later. As long as none was,
-        the answer may also be to one of these.
+        Servers read in order: a notification is not answered after a request that was sent later. Until a later request
+        is answered, the response may also belong to one of those.
         """
         if "notifications/" in error_text(answer.error):
             return True
@@ -223,7 +223,7 @@ class OddMessages:
 
 
 def _misnamed(answer: Message) -> bytes:
-    """Return the error object, as JSON, for the request of an answer whose id names no open request."""
+    """Return the error object, as JSON, for the request behind a response whose id names no open request."""
     if answer.error:
         return answer.error
     text = f"the server answered with the id {answer.id.decode()[:80]}, which names no open request"

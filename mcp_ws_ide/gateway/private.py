@@ -101,7 +101,7 @@ class PrivateUpstream(Upstream):
             self._take_unnamed(message, now)
 
     def _take_unnamed(self, answer: Message, now: float) -> None:
-        """Take an answer whose id names no open request."""
+        """Handle a response whose id names no open request."""
         used = answer.id != b"null" and self.was_used(answer.id)
         taken = self._odd.take_repeated(answer) if used else self._odd.take_unnamed(answer)
         if not taken:

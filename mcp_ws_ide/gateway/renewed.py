@@ -153,7 +153,7 @@ class RenewedUpstream(PrivateUpstream):
             raise
 
     async def _ask(self, request: Message) -> Message:
-        """Send a request of the gateway's own, and return its answer.
+        """Send a request of the gateway's own, and return its response.
 
         Raises:
             TransportError: there is none in time, or the connection has ended.

@@ -81,7 +81,7 @@ class ResumableSession(Session):
     # --- from the client ------------------------------------------------------------------------
 
     def receive_frame(self, link: Rebindable, data: bytes, now: float) -> None:
-        """Take a frame of a link: a message, which is counted and acknowledged, or a control frame."""
+        """Handle a frame of a link: a message, which is counted and acknowledged, or a control frame."""
         end = self.resumption
         if self.ended or not end.received(link):
             return

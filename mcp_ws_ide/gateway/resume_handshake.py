@@ -29,7 +29,7 @@ class ResumeHandshake:
         )
 
     def receive(self, data: bytes, now: float) -> None:
-        """Take the first frame."""
+        """Handle the first frame."""
         self._timer.cancel()
         try:
             control = binding.parse_control(data)

@@ -204,7 +204,7 @@ class Server:
     def exited(self, owner: str, reason: str, transport: Transport | None, *, starting: bool) -> str:
         """Count that a process exited or a connection was lost; return why, for the user.
 
-        The loss of a connection to a remote server is no crash.
+        The loss of a connection to a remote server is not a crash.
 
         Args:
             transport: what led to it, if anything did.
@@ -294,11 +294,11 @@ class Server:
     # --- what its processes left behind ---------------------------------------------------------
 
     def failed(self, owner: str, reason: str) -> None:
-        """Keep that it exited unexpectedly or could not be reached, as ``owner`` may see; ``""`` for all users."""
+        """Record that it exited unexpectedly or could not be reached; ``owner`` may see why; ``""``: all users may."""
         _remember(self._exits, owner, Exit(time.time(), reason))
 
     def cannot_start(self, owner: str, reason: str) -> None:
-        """Keep that it exited without reading anything, so that another start would end in the same way."""
+        """Record that it exited without reading anything, so that another start would end in the same way."""
         _remember(self._failed_starts, owner, (time.monotonic(), reason))
 
     def failed_start(self, owner: str) -> str | None:
@@ -316,7 +316,7 @@ class Server:
 
 
 def _remember(kept: dict[str, _T], owner: str, value: _T) -> _T:
-    """Keep a value for a user; the entries that are oldest make room."""
+    """Store a value for a user; the oldest entries make room."""
     kept.pop(owner, None)
     kept[owner] = value
     if len(kept) > KEPT_OWNERS:

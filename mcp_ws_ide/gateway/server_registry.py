@@ -85,7 +85,7 @@ class ServerRegistry:
             self.prewarm(self.servers[name])
 
     def _retire(self, server: Server) -> None:
-        """Give a server no new session; it goes with its last one."""
+        """Retire a server: it gets no new sessions, and is forgotten with its last one."""
         self._retired = {old for old in self._retired if old.in_use}
         self._retired.add(server)
         self.end_prewarmed(server)

@@ -96,7 +96,7 @@ class Session:
         self._rules = tool_rules(server, info)
         self._malformed = 0
         self._mended: set[str] = set()
-        """Kinds of what was mended in the messages of the client; each is reported once."""
+        """Kinds of what was mended in the messages from the client; each is reported once."""
 
     @property
     def http_link(self) -> HttpLink | None:
@@ -138,7 +138,7 @@ class Session:
     # --- from the client ------------------------------------------------------------------------
 
     def receive(self, data: bytes, now: float) -> None:
-        """Take one text message of the client, which arrived at ``now`` (``time.perf_counter``)."""
+        """Handle one text message from the client, which arrived at ``now`` (``time.perf_counter``)."""
         try:
             message = messages.parse(data)
         except MalformedMessage:
@@ -146,7 +146,7 @@ class Session:
         self.take(message, now)
 
     def _read(self, data: bytes, now: float) -> None:
-        """Take what is not one canonical message: mend it, or refuse it."""
+        """Handle anything but one valid message: mend it, or refuse it."""
         reading = reader.read_client(data)
         self.note_mended(reading.notices)
         for message in reading.messages:
@@ -156,7 +156,7 @@ class Session:
             self._refuse_malformed(fault)
 
     def note_mended(self, notices: dict[str, str]) -> None:
-        """Report, once for each kind, that messages of this client are read though they are not as they should be."""
+        """Report, once for each kind, that an invalid message from this client was mended."""
         for kind, text in notices.items():
             if kind not in self._mended:
                 self._mended.add(kind)
@@ -166,7 +166,7 @@ class Session:
                 self.observe("mended", text)
 
     def take(self, message: Message, now: float) -> None:
-        """Take one message of the client that is parsed already; otherwise as :meth:`receive`."""
+        """Handle one message from the client that is parsed already; otherwise as :meth:`receive`."""
         self._note_in(message.data, message)
         effect = self.core.from_client(message, now)
         if type(effect) is Forward:
@@ -196,7 +196,8 @@ class Session:
     def _permitted(self, effect: Forward) -> Forward | None:
         """Return what allow and deny lists let pass, rebuilt so that no server reads it differently; None if nothing.
 
-        A forbidden request is answered, a forbidden response fails what it answers, a forbidden notification is lost.
+        A forbidden request is answered, a forbidden response fails what it answers, a forbidden notification is
+        dropped.
         """
         message, pending = effect.message, effect.pending
         refused = problem(self._rules, message) or self.server.request_states.refusal(message, self.info)
@@ -232,7 +233,7 @@ class Session:
             )
 
     def fail_answer(self, fault: Unreadable) -> bool:
-        """Fail the server's request that an unreadable message of the client answers; return whether it is one."""
+        """Fail the server's request that an unreadable message from the client answers; return whether it is one."""
         asked = [raw_id for raw_id in fault.ids if self._is_asked(raw_id)] if fault.answer else []
         if len(asked) != 1:
             return False

@@ -22,7 +22,7 @@ from mcp_ws_ide.links.base import Link, LinkInfo, Rebindable
 from mcp_ws_ide.links.http import HttpLink
 
 UNKNOWN_SESSION: Final = "session not found: it ended, expired, or belongs to another user"
-"""The one answer to every token that resumes nothing, so that it reveals nothing."""
+"""The reason for every token that resumes no session: always the same, so that it reveals nothing."""
 REMEMBERED_ENDS: Final = 1000
 """Ended sessions whose reason is kept, for clients that return too late."""
 DRAIN_POLL: Final = 0.05

@@ -107,7 +107,7 @@ class SharedUpstream(Upstream):
         self._probe_open = False
         if eras.read_probe(answer) is Era.MODERN:
             self._answered()
-            self._bridge = None  # the answer may have come after a handshake was started
+            self._bridge = None  # the response may have arrived after a handshake was started
             self.server.era = Era.MODERN
             return self.ready()
         if self._bridge is not None:
@@ -209,7 +209,7 @@ class SharedUpstream(Upstream):
         self._answered()
         self.server.era = None if bridge.failure else Era.LEGACY
         if bridge.failure:
-            # Without an answer, or with one of a gateway in between, the server itself has refused nothing.
+            # Without a response, or with one from a gateway in between, the server itself has refused nothing.
             self._fail_waiting(self._probe_error + (eras.refused_probe(message) or bridge.failure))
         elif self._for_its_sessions:
             self.ready()
@@ -303,7 +303,7 @@ class SharedUpstream(Upstream):
         self._route(message, now)
 
     def _route(self, message: Message, now: float) -> None:
-        """Deliver a message of a modern server to the session it belongs to."""
+        """Deliver a message from a modern server to the session it belongs to."""
         if message.method == LOG_MESSAGE and self._sole_user is None:
             return self._route_log(message, now)
         owner, effect = self.mux.inbound(message)
@@ -320,7 +320,7 @@ class SharedUpstream(Upstream):
             self._take_unnamed(message)
 
     def _take_unnamed(self, answer: Message) -> None:
-        """Take an answer whose id names no open request."""
+        """Handle a response whose id names no open request."""
         late_probe = self._probe_open and answer.id == eras.PROBE_ID
         self._probe_open = self._probe_open and not late_probe
         take = self._odd.take_repeated if self.mux.was_used(answer.id) else self._odd.take_unnamed
@@ -333,7 +333,7 @@ class SharedUpstream(Upstream):
         return [*probe, *(self.mux.open_ids() if self._bridge is None else self._bridge.open_ids())]
 
     def was_used(self, raw_id: bytes) -> bool:
-        """Return whether an id named a request that is open no longer."""
+        """Return whether an id named a request that is no longer open."""
         return self.mux.was_used(raw_id)
 
     @property

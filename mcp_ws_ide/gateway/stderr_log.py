@@ -17,7 +17,7 @@ class StderrLine(NamedTuple):
 
     Attributes:
         seq: the line's number among those of one user's processes, from 1.
-        at: when it came, in seconds since the epoch.
+        at: when it arrived, in seconds since the epoch.
         pid: the process that wrote it, if it has a process id.
     """
 

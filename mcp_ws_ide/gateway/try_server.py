@@ -41,7 +41,7 @@ class TrialReport:
         server, version: how the server introduces itself.
         tools: the number of its tools; None if that was not learnt.
         note: what is odd about its list of tools; empty if nothing is.
-        seconds: time from the start to the last answer.
+        seconds: time from the start to the last response.
         stderr: its newest lines of stderr.
     """
 
@@ -108,7 +108,7 @@ class _Conversation:
             raise _Failed(str(error)) from None
 
     async def ask(self, method: str, params: dict[str, Any], seconds: float) -> messages.Message:
-        """Send a request; return its answer.
+        """Send a request; return its response.
 
         Raises:
             _Failed: the server exited.

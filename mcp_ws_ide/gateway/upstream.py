@@ -73,7 +73,7 @@ class UpstreamUser(Protocol):
         """The gateway token whose holder may see this session's traffic with the server; None if no one may."""
 
     def deliver(self, message: Message, answered: Pending | None, received: float, droppable: bool) -> None:
-        """Pass a message of the server on to the client.
+        """Pass a message from the server on to the client.
 
         Args:
             answered: the request it answers, if any.
@@ -187,7 +187,7 @@ class Upstream(Conversation, ABC):
             if failed and self.server.refusal_to(self.owner) is None:
                 self.server.crashed(self.owner)
             return self._end(str(error), failed=failed)
-        except Exception:  # an internal error must not leave a request without an answer
+        except Exception:  # an internal error must not leave a request without a response
             log.exception("cannot attach to server %s", self.server.name)
             return self._end(INTERNAL)
         self._transport = transport
@@ -371,7 +371,7 @@ class Upstream(Conversation, ABC):
     # --- from the server ------------------------------------------------------------------------
 
     def message_received(self, data: bytes) -> None:
-        """Take one message of the server, as it was written."""
+        """Handle one message from the server, as it was written."""
         now = time.perf_counter()
         if not messages.is_text(data):
             return self._odd.read(data)
@@ -382,11 +382,11 @@ class Upstream(Conversation, ABC):
         self._take(data, message, now)
 
     def parsed_received(self, message: Message) -> None:
-        """Take one message of a server that is in the gateway itself."""
+        """Handle one message from a server that is in the gateway itself."""
         self._take(message.data, message, time.perf_counter())
 
     def _take(self, data: bytes, message: Message, now: float) -> None:
-        """Take a message of the server; ``data`` is how it was written."""
+        """Handle a message from the server; ``data`` is how it was written."""
         if self._tap.active:
             self.observe(data, message)
         try:
@@ -397,14 +397,14 @@ class Upstream(Conversation, ABC):
                 self.fail_open(message.id, encode({"code": INTERNAL_ERROR, "message": INTERNAL}))
 
     def fail_open(self, raw_id: bytes, error: bytes) -> None:
-        """Pass on an error object in place of the answer to an open request; its id toward the server, both as JSON."""
+        """Fail an open request, named by its id toward the server, with an error object; both are JSON."""
         try:
             self._received(messages.failure(raw_id, error), time.perf_counter())
         except Exception:
             log.exception("an error of server %s could not be passed on", self.server.name)
 
     def observe(self, data: bytes, message: Message | None) -> None:
-        """Report a message of the server on the tap."""
+        """Report a message from the server on the tap."""
         tap = self._tap
         tap.message(
             *(self.owner, self.server.name, self._label, "upstream", "in", data),
@@ -414,7 +414,7 @@ class Upstream(Conversation, ABC):
 
     @abstractmethod
     def _meant_for(self, message: Message) -> UpstreamUser | None:
-        """Return the session that a message of the server is for; None if that is not known yet."""
+        """Return the session that a message from the server belongs to; None if that is not known yet."""
 
     def tell(self, event: str, detail: str) -> None:
         """Report an event of this upstream on the tap."""

@@ -57,7 +57,7 @@ class GatewayHandler(JupyterHandler):
         return principal_of(self, self.current_user)
 
     def set_default_headers(self) -> None:
-        """Add that pages of other origins may not embed a response."""
+        """Forbid pages of other origins to embed a response."""
         super().set_default_headers()
         self.set_header("Cross-Origin-Resource-Policy", "same-origin")
 
@@ -142,7 +142,7 @@ class GatewayHandler(JupyterHandler):
         return REFUSED_BYTES
 
     async def checks_before_body(self, checks: Awaitable[None]) -> None:
-        """Await the checks of :meth:`prepare`, then accept the body; throw it away if they fail.
+        """Await the checks of :meth:`prepare`, then accept the body; discard it if they fail.
 
         Raises:
             HTTPError: of the checks; or 413, the body is too long.

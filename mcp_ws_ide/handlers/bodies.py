@@ -11,7 +11,7 @@ from typing import Any, Final
 from tornado.http1connection import HTTP1Connection
 
 REFUSED_BYTES: Final = 1 << 20
-"""Bytes of a refused request's body that are read and thrown away: the client sees the response, and no reset."""
+"""Bytes of a refused request's body that are read and discarded, so that the client sees the response, and no reset."""
 REFUSED_SECONDS: Final = 10.0
 """Seconds for which such a body may keep its connection."""
 BODY_SECONDS: Final = 300.0

@@ -4,7 +4,7 @@ Tornado spends several times what a call costs on reading a request and writing 
 one head again and again, with other digits in ``Content-Length`` at most. Once such a head has been admitted on a
 connection (admissions.py), requests that repeat it are cut from the bytes by comparison; nothing is parsed here.
 Everything else is left to Tornado, byte for byte: other heads, chunked, long and pipelined requests, and requests whose
-answer is slow or an event stream, which Tornado reads belatedly.
+answer is slow or an event stream, which Tornado then reads after all.
 
 The reader replaces ``read_from_fd`` of the connection's ``IOStream``, which Tornado calls for all bytes. It counts what
 it passes on, and reads itself only where Tornado has consumed every byte and waits for the next request.
@@ -372,7 +372,7 @@ def reader_of(request: httputil.HTTPServerRequest) -> KeptAliveReader | None:
 def install_reader(
     request: httputil.HTTPServerRequest, take: Taker, holds: Callable[[Admission], bool]
 ) -> KeptAliveReader | None:
-    """Return the reader of a request's connection, a new one if need be; None where Tornado is to read all of it.
+    """Return the reader of a request's connection, creating it if needed; None where Tornado is to read all of it.
 
     That is so with TLS, whose records the socket does not show, and where Tornado closes idle connections early.
     """

@@ -54,7 +54,7 @@ class CallbackHandler(GatewayHandler):
     @web.authenticated
     @authorized("execute", resource="mcp")
     async def get(self) -> None:
-        """Take the authorization response: a code or an error."""
+        """Handle the authorization response: a code or an error."""
         arguments = {name: self.get_query_argument(name, None, strip=False) for name in PARAMETERS}
         answer = {name: value for name, value in arguments.items() if value is not None}
         if any(len(value) > MAX_PARAMETER for value in answer.values()):

@@ -35,7 +35,7 @@ RETRY_AFTER: Final = "5"
 
 
 class PostExchange:
-    """One request of a client over HTTP, and its response."""
+    """One request from a client over HTTP, and its response."""
 
     def __init__(self, responder: Responder) -> None:
         self._responder = responder

@@ -35,11 +35,11 @@ class StaticHandler(GatewayHandler):
 
     @property
     def content_security_policy(self) -> str:
-        """The policy of the page's worker, which takes it from its own file."""
+        """The policy of the page's worker: a worker gets its policy from the response that carries its script."""
         return "default-src 'none'; script-src 'self'; frame-ancestors 'none'"
 
     def set_default_headers(self) -> None:
-        """Add to Jupyter's headers that browsers must not guess types."""
+        """Add to Jupyter's headers the one that forbids browsers to guess types."""
         super().set_default_headers()
         self.set_header("X-Content-Type-Options", "nosniff")
 

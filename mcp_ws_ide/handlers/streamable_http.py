@@ -48,7 +48,7 @@ class StreamableHttpHandler(EndpointHandler):
 
     @ws_authenticated
     async def post(self, name: str) -> None:
-        """Take one message of a client."""
+        """Handle one message from a client."""
         await self.check_authorized("execute", "mcp")
         if self.repeatable:
             self.runtime.admissions.remember(self._head, self._admission(name))

@@ -30,7 +30,7 @@ def check_handshake(handler: GatewayHandler) -> str:
     """Return the client's ``Sec-WebSocket-Key``.
 
     Raises:
-        HTTPError: 400 or 426, the request is no proper handshake.
+        HTTPError: 400 or 426, the request is not a proper handshake.
     """
     headers = handler.request.headers
     connection = {part.strip().lower() for part in headers.get("Connection", "").split(",")}

@@ -113,7 +113,7 @@ def _add(journal: Journal, row: int, script: Script) -> None:
 
 
 def _add_answer(journal: Journal, row: int, script: Script) -> None:
-    """Keep how a client answered a request of the server."""
+    """Keep how a client answered a request from the server."""
     store = journal.store
     question = store.linked(store.pair, row)
     if question is not None and not _unusable(journal, row):

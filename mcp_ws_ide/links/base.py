@@ -16,7 +16,7 @@ from mcp_ws_ide.core.messages import Message
 from mcp_ws_ide.core.tools import ToolRules
 
 OnMessage = Callable[[bytes, float], None]
-"""Takes one text message of the client and its time of arrival (``time.perf_counter``, seconds)."""
+"""Takes one text message from the client and its time of arrival (``time.perf_counter``, seconds)."""
 OnClosed = Callable[[int, str], None]
 """Takes the close code (RFC 6455 section 7.4) and the reason; called exactly once, when the link is closed."""
 OnFull = Callable[[bool], None]

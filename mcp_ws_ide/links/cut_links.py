@@ -1,6 +1,6 @@
 """Links that end without a close frame, always after the same time: something on the way has a limit.
 
-Owns how such a limit is recognised, and how often links ping because of it. The kernel knows how long a connection was
+Owns how such a limit is recognized, and how often links ping because of it. The kernel knows how long a connection was
 idle, so that messages cost nothing.
 """
 
@@ -43,7 +43,7 @@ def idle_seconds(connection: socket.socket) -> float | None:
 
 
 class CutLinks:
-    """Recognises limits from the ends of links.
+    """Recognizes limits from the ends of links.
 
     Args:
         note: takes a code of :mod:`mcp_ws_ide.core.intermediaries` and its detail; kept as an attribute.

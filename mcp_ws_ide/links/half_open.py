@@ -42,6 +42,6 @@ class HalfOpenHeads:
 
 
 def _is_due(stream: Any) -> bool:
-    """Return whether a head is due: a part of it has come, or of a TLS handshake, or nothing ever has."""
+    """Return whether a head is due: a part of it has arrived, or of a TLS handshake, or nothing ever has."""
     in_head = stream._read_regex is not None and stream._read_buffer_size > 0
     return in_head or stream._total_write_index == 0 or bool(getattr(stream, "_ssl_accepting", False))

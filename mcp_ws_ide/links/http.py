@@ -226,7 +226,7 @@ class HttpLink:
     # --- Link -----------------------------------------------------------------------------------
 
     def deliver(self, message: Message) -> None:
-        """Queue a message of the server on its stream; drop an answer that no request waits for."""
+        """Queue a message from the server on its stream; drop an answer that no request waits for."""
         stream, last = self._stream_of(message)
         if stream is None:
             return

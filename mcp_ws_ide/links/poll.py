@@ -67,7 +67,7 @@ class PollLink:
     # --- from HTTP ------------------------------------------------------------------------------
 
     def receive(self, position: int, frames: Sequence[bytes], now: float) -> bool:
-        """Take the frames of one body; those that were received before are skipped.
+        """Handle the frames of one body; those that were received before are skipped.
 
         Args:
             position: number of the first of ``frames``.

@@ -1,4 +1,4 @@
-"""A WebSocket link: frames, heartbeats and back-pressure of one client connection.
+"""A WebSocket link: frames, heartbeats and backpressure of one client connection.
 
 Messages of one turn of the event loop share one write. What a message means is up to the link's owner.
 """
@@ -40,7 +40,7 @@ def _ignore_full(full: bool) -> None:
 
 
 NO_CUTS: Final = CutLinks(lambda code, detail: None)
-"""For links of which nobody wants to know why they end."""
+"""The callback for links whose owners do not need to know why they end."""
 
 
 class WebSocketLink:
@@ -156,7 +156,7 @@ class WebSocketLink:
             self._close_slow()
 
     def _close_slow(self) -> None:
-        """Close the link of a client that does not keep up; what it does not get leaves room for the close frame."""
+        """Close the link of a client that does not keep up; unsent messages make room for the close frame."""
         self._frames.drop_queued()
         self._stream.drop_queued()
         reason = slow_consumer(self._queued, self._max_queued_bytes)

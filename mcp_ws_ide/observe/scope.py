@@ -14,7 +14,7 @@ import msgspec
 from mcp_ws_ide.observe.tap_record import NO_ID, TapRecord
 
 MAX_ASKED: Final = 4096
-"""Open requests that a watcher of methods remembers, to recognise their responses; one more forgets the oldest."""
+"""Open requests that a watcher of methods remembers, to recognize their responses; one more forgets the oldest."""
 _TROUBLE: Final = frozenset({"dropped", "link_lost", "upstream_closed", "fault", "intermediary"})
 """Events that count as failures."""
 

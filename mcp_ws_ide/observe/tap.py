@@ -208,7 +208,7 @@ class Tap:
         feed.append(record, token)
 
     def noise(self, owner: str, server: str, session: str | None, source: str, text: str) -> None:
-        """Report output of a server that is no message; ``source`` is its event. Hidden from gateway tokens."""
+        """Report output of a server that is not a message; ``source`` is its event. Hidden from gateway tokens."""
         feed = self._feeds.get(owner)
         if feed is None:
             return

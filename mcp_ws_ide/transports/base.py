@@ -26,13 +26,13 @@ class Receiver(Protocol):
     """
 
     def message_received(self, message: bytes) -> None:
-        """Take one message as the server wrote it, without the line end.
+        """Handle one message as the server wrote it, without the line end.
 
         It may be anything that may contain a message; the receiver reads it (:mod:`mcp_ws_ide.core.reader`).
         """
 
     def noise_received(self, source: str, text: str) -> None:
-        """Take text that is worth showing and is not a message.
+        """Handle text that is worth showing and is not a message.
 
         ``source`` is ``"stdout"`` or ``"stderr"`` for output of the server, and ``"transport"`` for reports of the
         transport itself (a lost stream, a resumed link).
@@ -109,7 +109,7 @@ class Transport(ABC):
     process: ClassVar[bool] = False
     """Whether an attachment is a process of its own, which counts against ``max_processes``."""
     remote: ClassVar[bool] = False
-    """Whether it leads to another machine's server, the end of whose connection is no crash."""
+    """Whether it leads to another machine's server, the end of whose connection is not a crash."""
 
     renewed: bool = False
     """Whether a new session is opened in place of this one when it ends; set by the receiver. Then a message that the
@@ -142,7 +142,7 @@ class Transport(ABC):
 
     @abstractmethod
     def pause_reading(self) -> None:
-        """Stop calling ``message_received`` until :meth:`resume_reading`; back-pressure reaches the server."""
+        """Stop calling ``message_received`` until :meth:`resume_reading`; backpressure reaches the server."""
 
     @abstractmethod
     def resume_reading(self) -> None:
@@ -155,7 +155,7 @@ class Transport(ABC):
 
     @property
     def renewable(self) -> bool:
-        """Whether the end may be mended by another connection: the server is gone, or has forgotten its session."""
+        """Whether another connection may help after the end: the server is gone, or has forgotten its session."""
         return False
 
     @property

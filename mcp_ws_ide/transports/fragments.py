@@ -28,7 +28,7 @@ class Fragment:
         self.add(line)
 
     def add(self, line: bytes) -> bool:
-        """Add a line; return whether the message is complete with it."""
+        """Add a line; return whether it completes the message."""
         self._lines.append(line)
         self.size += len(line) + 1
         at = 0
@@ -55,7 +55,7 @@ class Fragment:
 
 
 def begins(line: bytes) -> bool:
-    """Return whether a line, which is no complete message, begins one on several lines."""
+    """Return whether a line, which is not a complete message, begins one on several lines."""
     return _BEGINNING.fullmatch(line) is not None
 
 

@@ -11,7 +11,7 @@ from typing import Final
 END_BYTES: Final = 2048
 """Bytes kept of each end of a message over the limit, to find the request that it answers."""
 MAX_HEADER_BYTES: Final = 8192
-"""Longest header line, in bytes; what is longer is no header."""
+"""Longest header line, in bytes; what is longer is not a header."""
 
 _LENGTH: Final = re.compile(rb"content-length[ \t]*:[ \t]*(\d{1,12})[ \t]*", re.IGNORECASE)
 _HEADER: Final = re.compile(rb"[A-Za-z][A-Za-z0-9-]{0,63}[ \t]*:.*")
@@ -48,23 +48,23 @@ class FrameSplitter:
 
     @property
     def has_partial(self) -> bool:
-        """Whether something has come of a message, or of a line, that is not complete."""
+        """Whether part of an incomplete message or line has arrived."""
         return bool(self._buffer)
 
     @property
     def partial(self) -> bytes:
-        """What has come of a message, or of a line, that is not complete."""
+        """The part of an incomplete message or line that has arrived."""
         return bytes(self._buffer)
 
     def take_partial(self) -> bytes:
-        """Take what has come as a message: its header was wrong, or nothing follows."""
+        """Treat what has arrived as a message: its header was wrong, or nothing follows."""
         partial = self.partial
         self._buffer.clear()
         self._size, self._in_body = -1, False
         return partial
 
     def abandon_partial(self) -> None:
-        """Drop what has come."""
+        """Drop what has arrived."""
         self.take_partial()
 
     def feed(self, data: bytes) -> list[bytes]:

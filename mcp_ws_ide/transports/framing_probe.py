@@ -1,9 +1,9 @@
 """Find out whether a silent server waits for frames with ``Content-Length``, as language servers do.
 
 It has read what it was sent, and writes nothing, neither answer nor log: then one ``ping`` is sent in a frame. A server
-of frames answers it before anything else, and is sent the beginning of the handshake again, in frames; nothing that
-could run twice is. Any other server sees lines that are no message, which it skips or answers with an error that is
-dropped here. Knows nothing of pipes.
+that reads frames answers it before anything else, and is sent the beginning of the handshake again, in frames; nothing
+that could run twice is. Any other server sees lines that are not messages, which it skips or answers with an error that
+is dropped here. Knows nothing of pipes.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class FramingProbe:
             self._send(message)
 
     def settled(self, in_frames: bool) -> bool:
-        """Note that the server has written; return whether nothing needs to be found out any more.
+        """Note that the server has written; return whether the probe is finished.
 
         Args:
             in_frames: whether it writes frames.
@@ -107,7 +107,7 @@ class FramingProbe:
         return False
 
     def close(self) -> None:
-        """Stop looking."""
+        """Stop probing."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -136,7 +136,7 @@ class FramingProbe:
 
 
 def _is_of_ping(message: bytes) -> bytes:
-    """Return the id of a message that the ping has caused: its answer, or an error of a server of lines."""
+    """Return the id of a message that the ping has caused: its response, or the error of a server that reads lines."""
     try:
         parsed = messages.parse(message)
     except MalformedMessage:

@@ -3,7 +3,7 @@
 A request with a protocol version in ``_meta`` is modern: one POST, with its headers mirrored; closing its response
 cancels it; the attachment has no state and survives every failure. Any other message belongs to the handshake era:
 ``initialize`` opens a session, messages leave in order, a GET carries what belongs to no request, and a broken response
-is resumed by ``Last-Event-ID``. A request that the server does not answer is answered with an error and its outcome.
+is resumed by ``Last-Event-ID``. A request that the server does not answer gets an error that states its outcome.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ TOOLS_LIST: Final = b'"tools/list"'
 _PING: Final = b'{"jsonrpc":"2.0","id":"ping","method":"ping"}'
 """Sent without a token, to learn where one can be obtained."""
 _NO_REQUEST: Final = b'{"jsonrpc":"2.0","method":"nothing"}'
-"""Stands for the request that the GET of a session does not have."""
+"""Placeholder message for the GET of a session, which carries no request."""
 
 
 class _Initialized(msgspec.Struct):
@@ -334,7 +334,7 @@ class HttpTransport(RemoteTransport):
                 self._session.negotiated(msgspec.json.decode(answer.result, type=_Initialized).version)
 
     def _failed(self, exchange: Exchange, failure: RequestFailed) -> None:
-        """Answer a request that the server did not. The attachment goes on, unless nothing usable is there."""
+        """Answer a request in the server's place. The attachment continues, unless nothing usable is there."""
         reason = str(failure)
         if not exchange.is_request:
             return self._noise(f"a message was not accepted: {reason}")
@@ -444,7 +444,7 @@ def _next_page(pages: Pages, answers: list[bytes]) -> bytes:
 
 
 def _modern_version(message: Message) -> str | None:
-    """Return the protocol version in ``_meta``; None in the handshake era. The server refuses one that is no text."""
+    """Return the protocol version in ``_meta``; None in the handshake era. Servers refuse one that is not a string."""
     params = messages.params_of(message)
     version = bytes(params.meta.version) if params.meta is not None else b""
     if not version:

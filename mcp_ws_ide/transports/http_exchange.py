@@ -1,6 +1,6 @@
 """One message on its way to a Streamable HTTP server, and the response that belongs to it. No I/O.
 
-Owns that a request is answered at most once, and where its response can be resumed.
+Ensures that a request is answered at most once; knows from where its response can be resumed.
 """
 
 from __future__ import annotations

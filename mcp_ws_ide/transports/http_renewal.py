@@ -1,7 +1,7 @@
 """A new session with a Streamable HTTP server that has forgotten the old one (MCP 2025-11-25, basic/transports: 404).
 
 Repeats the client's handshake (:mod:`mcp_ws_ide.core.handshake`). Knows which answers mean that a session is unknown,
-so that the request did not run; how messages travel, its transport knows.
+so that the request did not run; its transport knows how messages travel.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Renewal:
         self._handshake = Handshake()
 
     def note(self, message: Message) -> None:
-        """Remember what a new session needs of a message of the client."""
+        """Remember what a new session needs of a message from the client."""
         self._handshake.note(message)
 
     async def settled(self) -> None:

@@ -1,6 +1,6 @@
 """The bodies and event streams of Streamable HTTP responses, as messages.
 
-Owns what counts as the answer of an exchange, and what is dropped as noise. Knows nothing of requests or sessions.
+Decides what counts as the answer of an exchange, and what is dropped as noise. Knows nothing of requests or sessions.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from mcp_ws_ide.transports.remote import EVENT_OVERHEAD
 from mcp_ws_ide.transports.unfinished import WatchedEvents, has_answer
 
 DOUBT_SECONDS: Final = 2.0
-"""Seconds for the answer to a request to come after one that names no request has come in its place."""
+"""Seconds to wait for the answer to a request after an answer that names no request has arrived in its place."""
 
 
 class ResponseReader:
@@ -77,7 +77,7 @@ class ResponseReader:
         return answer
 
     def _take_unfinished(self, exchange: Exchange, data: bytes) -> None:
-        """Take the answer in an event that does not end, and stop reading the response if it is that of its request."""
+        """Handle the answer in an unfinished event; stop reading the response if the answer is that of its request."""
         self._note_mended("event end", "an event without an empty line after it was read")
         reading = reader.read_server(messages.one_line(data))
         for message in reading.messages:
@@ -88,7 +88,7 @@ class ResponseReader:
             exchange.task.cancel()
 
     async def take(self, exchange: Exchange, data: bytes) -> None:
-        """Take a body, or the data of an event: one message, as a rule."""
+        """Handle a body, or the data of an event: one message, as a rule."""
         try:
             if not messages.is_text(data):
                 raise MalformedMessage(INTERNAL_ERROR, "not UTF-8")
@@ -98,7 +98,7 @@ class ResponseReader:
         self._take_message(exchange, message)
 
     async def _read(self, exchange: Exchange, data: bytes) -> None:
-        """Take what is not one canonical message: a batch (MCP 2025-03-26), or what has to be mended."""
+        """Handle anything but one valid message: a batch (MCP 2025-03-26), or a message to mend."""
         reading = reader.read_server(data)
         for kind, text in reading.notices.items():
             self._note_mended(kind, text)

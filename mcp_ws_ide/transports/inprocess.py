@@ -139,7 +139,7 @@ class InProcessTransport(TaskedTransport):
         self._drained.set()
 
     def _text_of(self, message: Any, as_written: Callable[[Any], bytes]) -> bytes:
-        """Return a message of the object as JSON, or the error that replaces an answer that cannot be written so."""
+        """Return a message of the object as JSON, or the error that replaces a response that cannot be written so."""
         try:
             text = getattr(message, "message", message)
             if isinstance(text, str | bytes):
@@ -153,7 +153,7 @@ class InProcessTransport(TaskedTransport):
             return messages.error_response(raw_id, INTERNAL_ERROR, reason, outcome) if raw_id else b""
 
     def _replaced(self, data: bytes) -> bytes:
-        """Return the error that replaces an answer over the limit; ``b""`` for any other message."""
+        """Return the error that replaces a response over the limit; ``b""`` for any other message."""
         self._noise(f"a message of {len(data)} bytes was dropped, {over_limit(self._max_message)}")
         raw_id = reader.cut_answer(data[:END_BYTES], data[-END_BYTES:])
         return too_large(raw_id, f"the response has {len(data)} bytes", self._max_message) if raw_id else b""
@@ -218,7 +218,7 @@ class InProcessTransport(TaskedTransport):
 
 
 def _answered_id(message: Any) -> bytes:
-    """Return the id, as JSON, of an answer that cannot be written; ``null`` if it shows none, ``b""`` for no answer."""
+    """Return the id, as JSON, of a response that cannot be written; ``null`` if it has none, ``b""`` for others."""
     inner = getattr(message, "message", message)
     inner = getattr(inner, "root", inner)  # SDK 1.x
     members = inner if isinstance(inner, dict) else getattr(inner, "__dict__", {})

@@ -1,7 +1,7 @@
 """One JSON object per line: splits a byte stream into messages, within limits. Knows nothing of pipes or sockets.
 
-What is not exactly that is found here too, where it has one meaning: another encoding, a message on several lines,
-without a line end, or in frames with ``Content-Length``. What a line means is the receiver's business.
+Also finds messages in other forms, if they can have only one meaning: another encoding, several lines, no line end, or
+frames with ``Content-Length``. The receiver decides what a line means.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from mcp_ws_ide.transports.frames import END_BYTES, FrameSplitter, is_header
 NOISE_CHARACTERS: Final = 2000
 """Characters passed on of a line that is not a message."""
 LOOK_INTERVAL: Final = 0.5
-"""Seconds between two looks at a line that has not ended."""
+"""Seconds between two checks of a line that has not ended."""
 STALLED_LOOKS: Final = 4
-"""Looks at which nothing has followed, after which a line or a message counts as cut off."""
+"""Checks without new data after which a line or a message counts as cut off."""
 
 _CLOSING_BRACE: Final = ord("}")
 
@@ -32,7 +32,7 @@ class MessageLines:
     """Passes the lines of a server to its receiver.
 
     Args:
-        limit: longest line, in bytes. A longer one is dropped and reported as noise; an answer is replaced by an error
+        limit: longest line, in bytes. A longer one is dropped and reported as noise; a response is replaced by an error
             with its id.
         source: source of the noise (:meth:`Receiver.noise_received`).
         reading: returns whether the stream is read at present: a paused one is not cut off.
@@ -52,7 +52,7 @@ class MessageLines:
         self._fragment: Fragment | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._fed = 0
-        """Calls of :meth:`feed`, as a sign of life."""
+        """Number of calls of :meth:`feed`, which shows whether data still arrives."""
 
     def feed(self, data: bytes, receiver: Receiver) -> None:
         """Pass on the lines that ``data`` completes."""
@@ -73,7 +73,7 @@ class MessageLines:
             self._look_later(receiver, 0, self._fed)
 
     def _as_utf8(self, data: bytes, receiver: Receiver) -> bytes:
-        """Convert a stream that begins like one in UTF-16 or UTF-32; lines cannot be told in these."""
+        """Convert a stream that begins like UTF-16 or UTF-32, in which lines cannot be found."""
         if not self._begun:
             self._begun = True
             encoding = reader.encoding_of(data)
@@ -104,7 +104,7 @@ class MessageLines:
             self._end_fragment(receiver)
 
     def _end_fragment(self, receiver: Receiver) -> None:
-        """Pass on what has come of a message on several lines; if it is not complete, it never will be."""
+        """Pass on what has arrived of a message on several lines; if it is not complete, it never will be."""
         fragment, self._fragment = self._fragment, None
         if fragment is not None:
             receiver.message_received(fragment.data)
@@ -135,7 +135,7 @@ class MessageLines:
         self._watch = loop.call_later(LOOK_INTERVAL, self._look, receiver, looks, fed)
 
     def _look(self, receiver: Receiver, looks: int, fed: int) -> None:
-        """Look at what has come of a line or message that has not ended."""
+        """Check the part of an unfinished line or message that has arrived."""
         self._watch = None
         partial = self._splitter.partial
         if self._fragment is None and not partial:
@@ -173,7 +173,7 @@ class MessageLines:
             self._end_fragment(receiver)
 
     def close(self) -> None:
-        """Stop looking."""
+        """Stop the checks."""
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
@@ -202,16 +202,16 @@ class LineSplitter:
 
     @property
     def has_partial(self) -> bool:
-        """Whether something has come of a line that has not ended."""
+        """Whether something has arrived of a line that has not ended."""
         return bool(self._parts)
 
     @property
     def partial(self) -> bytes:
-        """What has come of a line that has not ended; ``b""`` if it is dropped."""
+        """What has arrived of a line that has not ended; ``b""`` if it is dropped."""
         return b"".join(self._parts)
 
     def take_partial(self) -> bytes:
-        """Take what has come of a line as a line."""
+        """Return the unfinished line as a line."""
         partial = self.partial
         self._parts.clear()
         self._size = 0
@@ -267,7 +267,7 @@ def over_limit(limit: int) -> str:
 
 
 def too_large(raw_id: bytes, what: str, limit: int) -> bytes:
-    """Return the JSON-RPC error that replaces an answer over the limit."""
+    """Return the JSON-RPC error that replaces a response over the limit."""
     return messages.error_response(raw_id, RESPONSE_TOO_LARGE, f"{what}, {over_limit(limit)}")
 
 

@@ -85,7 +85,7 @@ class MirroredHeaders:
         return headers
 
     def learn(self, answer: Message) -> None:
-        """Learn the annotations in an answer to ``tools/list``."""
+        """Learn the annotations in a response to ``tools/list``."""
         for tool in _tools_of(messages.member(answer.result, "tools")):
             paths = annotated(tool.schema)
             if not paths:
@@ -95,7 +95,7 @@ class MirroredHeaders:
 
 
 def _tools_of(tools: bytes) -> Iterator[_Tool]:
-    """Yield the tools of a list that can be read; one that cannot spoils no other."""
+    """Yield the tools of a list that can be read; an unreadable one does not affect the others."""
     for tool in items_of(tools):
         with contextlib.suppress(msgspec.DecodeError, RecursionError):
             yield msgspec.json.decode(tool, type=_Tool)

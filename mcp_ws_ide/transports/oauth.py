@@ -413,7 +413,7 @@ class Authorization:
         raise RequestFailed(reason, sent=False)
 
     def _check_issuer(self) -> None:
-        """Refuse to send credentials to another authorization server than the configured one.
+        """Refuse to send credentials to an authorization server other than the configured one.
 
         Without a configured issuer, a configured secret goes only to the one that it was first used with.
         """

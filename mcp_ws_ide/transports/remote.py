@@ -113,7 +113,7 @@ class _Progress:
         return self._clock
 
     async def trace(self, event: str, _: Any) -> None:
-        """Take an event of the client's ``trace`` extension."""
+        """Handle an event of the client's ``trace`` extension."""
         self.sent = self.sent or event.endswith("send_request_headers.started")
         if event.endswith("send_request_body.complete"):
             if self._seconds is not None:
@@ -210,7 +210,7 @@ class Remote:
 
         Args:
             url: another URL than the endpoint's.
-            endless: whether the response may be silent for ever; TCP detects a peer that has vanished.
+            endless: whether the response may be silent forever; TCP detects a peer that has vanished.
             on_sent: called as soon as the request has left.
 
         Raises:
@@ -455,7 +455,7 @@ class _Routed(httpx2.AsyncBaseTransport):
 
 
 async def read_body(response: httpx2.Response, limit: int, seconds: float) -> bytes | None:
-    """Return the body, or what came of one that stopped; None if it is longer than ``limit`` bytes.
+    """Return the body, or what arrived of one that stopped; None if it is longer than ``limit`` bytes.
 
     Raises:
         RequestFailed: it did not end within ``seconds``, even if it kept trickling, or never began.

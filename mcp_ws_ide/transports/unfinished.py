@@ -1,7 +1,7 @@
 """Answers in events that a server does not end with an empty line, or writes without ``data:``.
 
-A server that keeps the stream open after such an answer would keep the request open. Owns when what has come is taken
-as it is. What it means is the business of :mod:`mcp_ws_ide.core.reader`.
+A server that keeps the stream open after such an answer would keep the request open. Decides when an
+unfinished event is read as it is; :mod:`mcp_ws_ide.core.reader` decides what it means.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ import httpx2
 from mcp_ws_ide.core import json_scan
 
 LOOK_INTERVAL: Final = 1.0
-"""Seconds of silence after which an unfinished event is taken if its answer is complete."""
+"""Seconds of silence after which an unfinished event is read if its answer is complete."""
 STALLED_LOOKS: Final = 3
-"""Looks at which nothing has followed, after which the beginning of an answer counts as cut off."""
+"""Checks without new data after which the beginning of an answer counts as cut off."""
 _BYTE_ORDER_MARK: Final = "\ufeff"
 _BARE: Final = re.compile(r"(^|\n)(?=\{)")
-"""Where a line begins with a brace: no field of an event, but JSON without ``data:``."""
+"""A line that begins with a brace: not a field of an event, but JSON without ``data:``."""
 _LINE_END: Final = re.compile(r"\r\n|\r|\n")
 _END: Final = re.compile(r"(?:\r\n|\r|\n){2}")
 """The empty line that ends an event."""
 
 
 class WatchedEvents:
-    """An event stream for :class:`httpx2.EventSource`, which takes notice of answers in events that do not end.
+    """An event stream for :class:`httpx2.EventSource` that also notices answers in events that do not end.
 
     Args:
-        take: takes the data of an unfinished event, in which an answer begins; nothing more has come for some seconds.
+        take: receives the data of an unfinished event in which an answer begins, after some seconds of silence.
     """
 
     def __init__(self, response: httpx2.Response, take: Callable[[bytes], None]) -> None:
@@ -39,7 +39,7 @@ class WatchedEvents:
         self._take = take
         self.headers, self.request = response.headers, response.request
         self._tail: list[str] = []
-        """What has come since the last empty line, and perhaps what was before it."""
+        """What has arrived since the last empty line, and perhaps what was before it."""
         self._timer: asyncio.TimerHandle | None = None
 
     def as_response(self) -> httpx2.Response:

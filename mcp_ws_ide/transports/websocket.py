@@ -52,7 +52,7 @@ PING_INTERVAL: Final = 20.0
 ACK_INTERVAL: Final = 1.0
 """Seconds after which received messages are acknowledged at the latest."""
 STALLED_LOOKS: Final = 3
-"""Looks, one with each acknowledgement, at which no fragment of a message has followed, after which the link ends."""
+"""Checks without a further fragment of a message after which the link ends; one is made with each acknowledgement."""
 OFFERS: Final = (
     (Subprotocol(SUBPROTOCOL_RESUME), Subprotocol(SUBPROTOCOL_MCP)),
     (Subprotocol(SUBPROTOCOL_MCP),),
@@ -71,7 +71,7 @@ NOT_RENEWABLE: Final = VIOLATIONS | {
     CloseCode.EXPIRED,
     CloseCode.SUPERSEDED,
 }
-"""Close codes that another session would meet again, or that say that somebody else has taken this one."""
+"""Close codes that a new session would get as well, or that mean that another client has taken this session."""
 
 
 class _OfferRefused(TransportError):
@@ -330,7 +330,7 @@ class WebSocketTransport(TaskedTransport):
 
     @property
     def unsent(self) -> list[bytes]:
-        """What was queued for the lost link, and what came after its loss."""
+        """What was queued for the lost link, and what arrived after its loss."""
         return [*filter(is_data, self._out), *([] if self._peer.plain else self._peer.unwritten())]
 
     def _write(self, frames: list[bytes], first: bool = False) -> None:
@@ -418,7 +418,7 @@ class _Fragments:
         self._reason = ""
 
     def look(self, link: ClientConnection) -> None:
-        """Look at what has come; called once a second."""
+        """Check what has arrived; called once a second."""
         size = link.protocol.current_size
         self._stalled = self._stalled + 1 if size is not None and size == self._size else 0
         self._size = size

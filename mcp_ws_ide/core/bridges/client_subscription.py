@@ -29,7 +29,7 @@ INTERNAL_ID: Final = "\0mcp-ws-"
 """Start of the ids of the bridge's own requests."""
 
 _Asked = tuple[Pending, str]
-"""A request of the client, and the URI it subscribes to; ``""`` for one that unsubscribes."""
+"""A request from the client, and the URI it subscribes to; ``""`` for one that unsubscribes."""
 
 
 class ClientSubscription:
@@ -84,7 +84,7 @@ class ClientSubscription:
         return self._listen() if self._wanted else []
 
     def change(self, message: Message, pending: Pending, subscribe: bool) -> list[Effect]:
-        """Follow a resource, or follow it no longer, as a request of the client asks."""
+        """Follow a resource, or follow it no longer, as a request from the client asks."""
         uri = text_of(messages.member(message.params, "uri"))
         if not uri:
             self._core.answered(pending)
@@ -172,7 +172,7 @@ class ClientSubscription:
         return self._current is not None and self._current.raw_id == raw_id
 
     def response(self, message: Message) -> list[Effect] | None:
-        """Take a response; None if it does not answer a subscription."""
+        """Handle a response; None if it does not answer a subscription."""
         if self.is_current(message.id):
             return self._lost()
         if self._next is not None and self._next.raw_id == message.id:

@@ -101,7 +101,7 @@ class LegacyClient:
     # --- from the client ------------------------------------------------------------------------
 
     def from_client(self, effect: Forward) -> list[Effect]:
-        """Take a message that the core would forward to a server of the client's era."""
+        """Handle a message that the core would forward to a server of the client's era."""
         message = effect.message
         if message.kind is Kind.RESPONSE:
             return self._answered(message)
@@ -175,7 +175,7 @@ class LegacyClient:
     # --- toward the client ------------------------------------------------------------------------
 
     def to_client(self, message: Message, answered: Pending | None) -> list[Effect]:
-        """Take a message of the modern server, or an error in place of its answer."""
+        """Handle a message from the modern server, or an error in place of its answer."""
         if message.kind is Kind.RESPONSE:
             return self._response(message, answered)
         if message.kind is Kind.NOTIFICATION:
@@ -304,7 +304,7 @@ def refuses_handshake(answer: Message) -> bool:
 
 
 def _abandoned(call: _Round | None) -> list[Effect]:
-    """Return the effect that ends a call which is parked behind its ``requestState``."""
+    """Return the effect that ends a call parked under its ``requestState``."""
     return [Abandon(text_of(call.state))] if call is not None and call.state else []
 
 

@@ -52,7 +52,7 @@ MAX_QUESTIONS: Final = 64
 MAX_QUESTION_BYTES: Final = 1 << 20
 """Bytes of params of these questions."""
 MAX_GHOSTS: Final = 1024
-"""Calls that were given up, and may still lead to a question, that are remembered."""
+"""Abandoned calls that are remembered, because the server may still ask a question for them."""
 
 _INTERNAL: Final = "mcp-ws-"
 """Start of the ids of the bridge's own requests."""
@@ -76,8 +76,8 @@ class _Call:
         capabilities: those that its client declared.
         client_id: the id that its answer goes to; 0 while it is parked.
         asked: questions that the client was given and has not answered.
-        unasked: questions that came while it was parked.
-        answer: its answer, if that came while it was parked.
+        unasked: questions that arrived while it was parked.
+        answer: its answer, if that arrived while it was parked.
         state: its ``requestState`` while it is parked.
         deadline: when a parked call is given up, on the caller's clock.
     """
@@ -103,7 +103,7 @@ class _Visit(NamedTuple):
         owner: the session it belongs to.
         deadline: when it is given up, on the caller's clock.
         questions: keys of the questions that its client was given.
-        refusal: the error of the server.
+        refusal: the error from the server.
     """
 
     owner: Hashable
@@ -123,7 +123,7 @@ class LegacyServer:
     Any session may present a ``requestState``, since over HTTP each exchange is a session of its own: it cannot be
     guessed, and a connection to a server belongs to one principal.
 
-    Write what :meth:`start` returns, and pass messages of the server to :meth:`from_server`; once :attr:`ready`, pass
+    Write what :meth:`start` returns, and pass messages from the server to :meth:`from_server`; once :attr:`ready`, pass
     modern messages to :meth:`from_client`. :attr:`failure` is the reason why it never became ready.
     """
 
@@ -145,7 +145,7 @@ class LegacyServer:
         """Owner and deadline, by ``requestState``, of calls that failed until a page is visited; they are repeated."""
         self._subscriptions = ServerSubscriptions(self._ask)
         self._orphans: list[_Question] = []
-        """Questions that came while no call was open; the next call asks them."""
+        """Questions that arrived while no call was open; the next call asks them."""
         self._internal: dict[str, OnAnswer] = {}
         self._internal_count = 0
         self._question_count = 0
@@ -190,7 +190,7 @@ class LegacyServer:
     # --- from a client --------------------------------------------------------------------------
 
     def from_client(self, message: Message, owner: Hashable, now: float) -> Step:
-        """Take a modern message whose id is an integer of the gateway.
+        """Handle a modern message whose id is an integer of the gateway.
 
         Args:
             owner: the session it comes from; compared by equality.
@@ -310,7 +310,7 @@ class LegacyServer:
         now: float,
         step: Step,
     ) -> None:
-        """Resume a parked call with the answers of its client."""
+        """Resume a parked call with the answers from its client."""
         if (visit := self._again.pop(state, None)) is not None:
             if _accepted(message, visit.questions):
                 return self._call(number, message, owner, meta, now, step)
@@ -365,7 +365,7 @@ class LegacyServer:
         return [*(encode(name) for name in self._internal), *calls]
 
     def from_server(self, message: Message, now: float) -> Step:
-        """Take a message of the server."""
+        """Handle a message from the server."""
         step = Step()
         if message.kind is Kind.RESPONSE:
             self._response(message, now, step)

@@ -1,7 +1,7 @@
 """Modern subscriptions at a server of the handshake era (docs/reference/eras.md). Pure.
 
 A ``subscriptions/listen`` becomes one ``resources/subscribe`` for each resource that no subscription follows yet; it is
-acknowledged when the server has answered these. A notification of the server is copied for each subscription it
+acknowledged when the server has answered these. A notification from the server is copied for each subscription it
 concerns.
 """
 
@@ -20,7 +20,7 @@ from mcp_ws_ide.core.messages import Message
 OnAnswer = Callable[[Message, Step], None]
 """Takes the server's answer to a request of the bridge."""
 Ask = Callable[[Step, str, bytes, OnAnswer], None]
-"""Sends a request of the bridge: method, params (JSON), and what to do with the answer."""
+"""Sends a request of the bridge: method, params (JSON), and what to do with the response."""
 
 
 @dataclass(slots=True, eq=False)
@@ -55,7 +55,7 @@ class ServerSubscriptions:
         self._subscribed: dict[str, set[int]] = {}
         """The ids of the subscriptions that follow a resource, by its URI."""
         self._unanswered: dict[str, list[_Listen]] = {}
-        """The subscriptions that wait for the answer to ``resources/subscribe``, by URI."""
+        """The subscriptions that wait for the response to ``resources/subscribe``, by URI."""
 
     def __contains__(self, number: int) -> bool:
         return number in self._listens
@@ -165,4 +165,4 @@ def offers(capabilities: dict[str, Any], capability: str, member: str) -> bool:
 
 
 def ignore(answer: Message, step: Step) -> None:
-    """Ignore an answer that changes nothing."""
+    """Ignore a response that changes nothing."""

@@ -29,7 +29,7 @@ class ApiHandler(GatewayHandler, APIHandler):
     """Base of the REST handlers."""
 
     def set_default_headers(self) -> None:
-        """Add that no response is kept: it may hold secrets, and is one user's."""
+        """Forbid caching of responses: they may hold secrets, and belong to one user."""
         super().set_default_headers()
         self.set_header("Cache-Control", "no-store")
 
@@ -59,7 +59,7 @@ class ApiHandler(GatewayHandler, APIHandler):
         """Return the request's JSON object.
 
         Raises:
-            HTTPError: 400, it is no JSON object, or has a member that is not in ``known``, perhaps misspelt.
+            HTTPError: 400, it is not a JSON object, or has a member that is not in ``known``, perhaps misspelt.
         """
         try:
             value = json.loads(self.take_body() or b"{}")

@@ -68,7 +68,7 @@ class SeenSession:
     closed: str = ""
     """Code and reason with which the session ended; empty while it lives."""
     era: str = ""
-    """``legacy`` with a handshake, ``modern`` without; empty until a request of the client shows it."""
+    """``legacy`` with a handshake, ``modern`` without; empty until a request from the client shows it."""
     revision: str = ""
     """The negotiated or requested MCP revision; empty while it is unknown."""
     messages: int = 0
