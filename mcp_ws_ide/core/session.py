@@ -3,7 +3,7 @@
 Pure: messages and the time go in, effects come out. Rules, in the order in which they apply to a client's message:
 
 1. A request whose id is in flight is refused with ``id: null``: with its id the refusal would answer the first request.
-2. A request above the in-flight limit is refused with its own id.
+2. A request above the in-flight limit, or of a user who sends too much, is refused with its own id.
 3. A request with a protocol version in ``_meta`` is of the modern era, every other one of the handshake era. A modern
    ``initialize`` is refused: it must not reach a process that sessions share.
 4. A cancellation goes where the request that it names went; a response goes where its request came from.
@@ -11,8 +11,9 @@ Pure: messages and the time go in, effects come out. Rules, in the order in whic
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.effects import Deliver, Drop, Effect, Forward, Pending, Ping, Reply, Unnamed
@@ -34,6 +35,18 @@ NO_HANDSHAKE = (
 )
 
 
+class Throttled(NamedTuple):
+    """Why a user's requests are refused for a while.
+
+    Attributes:
+        limit: messages per second that are allowed.
+        until: when they may come again, on the clock of :meth:`SessionCore.from_client`.
+    """
+
+    limit: int
+    until: float
+
+
 class SessionCore:
     """The requests of one session. Not thread-safe; never waits.
 
@@ -48,7 +61,8 @@ class SessionCore:
     """
 
     def __init__(self, max_in_flight: int) -> None:
-        self._max_in_flight = max_in_flight
+        self._max_in_flight = self._most = max_in_flight
+        self._throttled: Throttled | None = None
         self.pending: dict[IdKey, Pending] = {}
         self.asked: dict[IdKey, Message | None] = {}
         self.used_modern = self.used_legacy = False
@@ -68,8 +82,8 @@ class SessionCore:
         if key in self.pending:
             text = f"the id {message.id.decode()} is already in flight; use each id only once"
             return Deliver(messages.error(b"", INVALID_REQUEST, text))
-        if len(self.pending) >= self._max_in_flight:
-            return Deliver(_over_limit(message.id, self._max_in_flight))
+        if len(self.pending) >= self._most:
+            return Deliver(self._over_limit(message.id, now))
         params = messages.params_of(message)
         modern = params.meta is not None and params.meta.version is not ABSENT
         if (
@@ -83,6 +97,25 @@ class SessionCore:
         pending = Pending(key, message.id, message.method_name, now, modern=modern)
         self.pending[key] = pending
         return Forward(message, modern, params, pending)
+
+    def throttle(self, throttled: Throttled | None) -> None:
+        """Refuse further requests, or stop doing so. It costs a request nothing: no more may be in flight than none."""
+        self._throttled = throttled
+        self._most = self._max_in_flight if throttled is None else 0
+
+    def _over_limit(self, raw_id: bytes, now: float) -> Message:
+        """Return the error for a request above a limit; safe to send again."""
+        most = self._max_in_flight
+        text = f"max_in_flight ({most}) is reached; wait for responses or raise MCPWebSocketApp.max_in_flight"
+        data: dict[str, Any] = {"limit": "max_in_flight", "outcome": "not_sent"}
+        if self._throttled is not None:
+            seconds = max(1, math.ceil(self._throttled.until - now))
+            text = (
+                f"more than {self._throttled.limit} messages a second (max_messages_per_second) came from this user; "
+                f"send the request again in {seconds} s"
+            )
+            data = {"limit": "max_messages_per_second", "outcome": "not_sent", "retry_after": seconds}
+        return messages.error(raw_id, LIMIT_EXCEEDED, text, data)
 
     def _response(self, message: Message) -> Effect:
         key = message.id_key
@@ -178,9 +211,3 @@ class SessionCore:
             return None
         outcome = "unknown" if pending.sent else "not_sent"
         return messages.error(pending.raw_id, code, text, {"outcome": outcome})
-
-
-def _over_limit(raw_id: bytes, limit: int) -> Message:
-    text = f"max_in_flight ({limit}) is reached; wait for responses or raise MCPWebSocketApp.max_in_flight"
-    data: dict[str, Any] = {"limit": "max_in_flight", "outcome": "not_sent"}
-    return messages.error(raw_id, LIMIT_EXCEEDED, text, data)

@@ -21,11 +21,14 @@ SESSIONS_SHARE: Final = 10
 PROCESSES_SHARE: Final = 4
 """The part of all server processes that one of several users may have, unless configured: a quarter."""
 
+MESSAGES_SHARE: Final = 2000
+"""Messages per second that one of several users may send, unless configured: a tenth of what a core passes on."""
+
 
 class Limits(msgspec.Struct, frozen=True):
     """Limits of the gateway; each is a trait of the same name (docs/reference/traits.md). Times are in seconds.
 
-    Of those per principal, 0 means none but the limit in total.
+    Of those per principal, 0 means none but the limit in total; ``max_messages_per_second`` is per principal.
     """
 
     max_sessions: int = 10_000
@@ -36,6 +39,7 @@ class Limits(msgspec.Struct, frozen=True):
     max_message_bytes: int = 10 << 20
     max_queued_bytes: int = 16 << 20
     max_links_per_second: int = 0
+    max_messages_per_second: int = 0
     idle_timeout: float = 60.0
     probe_timeout: float = 10.0
     park_timeout: float = 600.0
@@ -52,7 +56,10 @@ class Limits(msgspec.Struct, frozen=True):
         sessions = self.max_sessions_per_principal or max(1, self.max_sessions // SESSIONS_SHARE)
         processes = self.max_processes_per_principal or max(1, self.max_processes // PROCESSES_SHARE)
         return msgspec.structs.replace(
-            self, max_sessions_per_principal=sessions, max_processes_per_principal=processes
+            self,
+            max_sessions_per_principal=sessions,
+            max_processes_per_principal=processes,
+            max_messages_per_second=self.max_messages_per_second or MESSAGES_SHARE,
         )
 
     def message_bytes(self, spec: ServerSpec) -> int:

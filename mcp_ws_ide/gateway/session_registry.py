@@ -13,6 +13,7 @@ from typing import Final
 
 from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.errors import LimitExceeded
+from mcp_ws_ide.gateway.message_rates import MessageRates
 from mcp_ws_ide.gateway.resumable import ResumableSession
 from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.gateway.services import Services
@@ -50,7 +51,7 @@ class SessionRegistry:
         self._limits = services.limits
         self._metrics = services.metrics
         self._pool = pool
-        self._per_principal: dict[str, int] = {}
+        self._rates = MessageRates(services.limits.max_messages_per_second)
         self._detached: set[ResumableSession] = set()
         self._ends: OrderedDict[str, tuple[ResumableSession, str]] = OrderedDict()
         self._links_this_second = (0, 0)
@@ -70,7 +71,7 @@ class SessionRegistry:
             text = f"max_sessions ({most}) is reached; close a session or raise MCPWebSocketApp.max_sessions"
             raise LimitExceeded("max_sessions", text)
         most = self._limits.max_sessions_per_principal
-        if 0 < most <= self._per_principal.get(principal, 0):
+        if 0 < most <= self._rates.sessions(principal):
             raise LimitExceeded(
                 "max_sessions_per_principal",
                 f"you have {most} sessions open; close one or raise MCPWebSocketApp.max_sessions_per_principal",
@@ -116,7 +117,8 @@ class SessionRegistry:
     def _add(self, session: Session) -> None:
         info, server = session.info, session.server
         self.sessions[session.id] = session
-        self._per_principal[info.principal] = self._per_principal.get(info.principal, 0) + 1
+        if (throttled := self._rates.opened(info.principal)) is not None:
+            session.core.throttle(throttled)
         server.sessions += 1
         if info.link != "http":
             log.info("session %s opened: server %s, from %s", session.id, server.name, info.remote)
@@ -179,17 +181,10 @@ class SessionRegistry:
             self.ack_due.discard(session)
             if code != CloseCode.NORMAL:
                 self._remember_end(session, reason)
-        self._count_ended(session.info.principal)
+        self._rates.ended(session.info.principal, session.messages_in)
         if session.info.link != "http":  # an exchange is as frequent as a call
             log.info("session %s closed: %s %s", session.id, code, reason)
         session.observe("link_closed", f"{code} {reason}")
-
-    def _count_ended(self, principal: str) -> None:
-        left = self._per_principal[principal] - 1
-        if left:
-            self._per_principal[principal] = left
-        else:
-            del self._per_principal[principal]
 
     def _remember_end(self, session: ResumableSession, reason: str) -> None:
         session.resumption.forget()
@@ -213,6 +208,16 @@ class SessionRegistry:
             patience = session.resumption.patience
             session.end(CloseCode.GONE, f"the client did not reconnect within {patience:g} s (grace)")
         self._expire_http(now)
+        self._look_at_rates()
+
+    def _look_at_rates(self) -> None:
+        counts = ((session.info.principal, session.messages_in) for session in self.sessions.values())
+        changed = self._rates.look(time.perf_counter(), counts)
+        if not changed:
+            return
+        for session in self.sessions.values():
+            if session.info.principal in changed:
+                session.core.throttle(changed[session.info.principal])
 
     def _expire_http(self, now: float) -> None:
         """End HTTP sessions that were not used for the grace period: HTTP clients may leave without a word."""

@@ -9,7 +9,7 @@ import pytest
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.effects import Deliver, Drop, Forward, Ping, Reply, Unnamed
 from mcp_ws_ide.core.era import Era, probe, read_probe, refuse_modern, refuse_stateless, refused_probe
-from mcp_ws_ide.core.session import SessionCore
+from mcp_ws_ide.core.session import SessionCore, Throttled
 from mcp_ws_ide.errors import INVALID_REQUEST, LIMIT_EXCEEDED, METHOD_NOT_FOUND, UPSTREAM_LOST
 
 
@@ -233,3 +233,15 @@ def test_a_ping_is_answered_once_by_the_client_or_in_its_place():
     again = core.from_legacy_server(parse(id=2, method="sampling/createMessage"))
     assert isinstance(again, Deliver)
     assert core.answer_ping(second.message) is None, "the id names another request by now"
+
+
+def test_a_throttled_user_is_told_when_to_send_again():
+    core = SessionCore(10)
+    core.throttle(Throttled(50, 100.0))
+    refused = core.from_client(messages.parse(b'{"jsonrpc":"2.0","id":1,"method":"m"}'), 97.5)
+    error = json.loads(refused.message.data)["error"]
+    assert error["code"] == -31003
+    assert error["data"] == {"limit": "max_messages_per_second", "outcome": "not_sent", "retry_after": 3}
+    assert "more than 50 messages a second" in error["message"]
+    core.throttle(None)
+    assert type(core.from_client(messages.parse(b'{"jsonrpc":"2.0","id":1,"method":"m"}'), 98.0)) is Forward

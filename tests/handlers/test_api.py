@@ -7,6 +7,7 @@ import json
 import re
 from pathlib import Path
 
+import httpx
 import jsonschema
 import pytest
 from openapi_spec_validator import validate
@@ -275,3 +276,14 @@ def test_a_name_with_a_percent_sign_is_repeated_as_it_is(jupyter):
     status, answer = jupyter.rest("POST", "tickets", {"server": "a%b%%c"})
     assert status == 404
     assert answer["message"].startswith("server 'a%b%%c' is not configured; configured servers: ")
+
+
+@pytest.mark.parametrize("note", [b'"\xed\xa0\x80"', b'"\\ud800"'])
+def test_half_a_character_in_a_body_is_refused(jupyter, note):
+    """What `make fuzz` found: JSON may name a lone surrogate, and no file can hold it."""
+    address = f"{jupyter.url}mcp-ws/api/tokens"
+    headers = {"Authorization": f"token {jupyter.token}"}
+    body = b'{"servers": ["fast"], "note": %b, "tools": {"deny": [%b]}}' % (note, note)
+    answer = httpx.post(address, content=body, headers=headers)
+    assert answer.status_code == 400
+    assert "Unicode" in answer.json()["message"]

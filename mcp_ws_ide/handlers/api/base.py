@@ -63,6 +63,9 @@ class ApiHandler(GatewayHandler, APIHandler):
         """
         try:
             value = json.loads(self.take_body() or b"{}")
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeError:  # half a character, which no file and no answer can hold
+            raise web.HTTPError(400, "the body is not valid Unicode text") from None
         except (ValueError, RecursionError):
             raise web.HTTPError(400, "the body is not JSON") from None
         if not isinstance(value, dict):
