@@ -189,8 +189,11 @@ def parse(data: bytes) -> Message:
             since 2025-06-18.
     """
     message = _parse_usual(data)
-    if message is not None:
-        return message
+    return message if message is not None else _parse_unusual(data)
+
+
+def _parse_unusual(data: bytes) -> Message:
+    """Parse a message in any order of members; see :func:`parse`."""
     try:
         return _from_envelope(data, _decode_envelope(data))
     except msgspec.ValidationError:
@@ -203,6 +206,20 @@ def parse(data: bytes) -> Message:
         raise MalformedMessage(PARSE_ERROR, f"not valid JSON: {reason}") from None
     except RecursionError:
         raise MalformedMessage(PARSE_ERROR, "JSON is nested too deeply") from None
+
+
+def parse_server(data: bytes) -> Message:
+    """Parse one message of a server as :func:`parse` does; an answer must be one that SDKs read.
+
+    Raises:
+        MalformedMessage: also for a result that is no object, and for an error without code and message (-32600).
+    """
+    message = _parse_usual(data)
+    if message is None:
+        message = _parse_unusual(data)
+        if message.kind is RESPONSE:
+            _check_answer(message)
+    return message
 
 
 def _parse_usual(data: bytes) -> Message | None:
@@ -355,6 +372,29 @@ def _classify(message: Message, version: bytes) -> Kind:
     if not message.id:
         raise MalformedMessage(INVALID_REQUEST, 'a response must have an "id"')
     return RESPONSE
+
+
+class _Error(msgspec.Struct, gc=False):
+    """What clients need of an error."""
+
+    code: int
+    message: str
+
+
+_decode_error = msgspec.json.Decoder(_Error).decode
+
+
+def _check_answer(message: Message) -> None:
+    """Refuse an answer that SDKs do not read, whose request would wait for ever."""
+    if message.result and message.result[0] != ord("{"):
+        raise MalformedMessage(INVALID_REQUEST, 'member "result" must be an object')
+    try:
+        if message.error:
+            _decode_error(message.error)
+    except (msgspec.ValidationError, RecursionError):
+        raise MalformedMessage(
+            INVALID_REQUEST, 'member "error" must have a whole number as "code" and a text as "message"'
+        ) from None
 
 
 def _check_call(message: Message) -> None:

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Raw
 
 from mcp_ws_ide.core import json_scan, messages
+from mcp_ws_ide.core.lenient_json import encode, members_of
 from mcp_ws_ide.core.messages import Kind, Message
 from mcp_ws_ide.errors import INTERNAL_ERROR, INVALID_REQUEST, PARSE_ERROR, MalformedMessage
 
@@ -40,6 +41,8 @@ _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _BLANKS: Final = b" \t\r\n\x00"
 _ANSWERS: Final = frozenset({b"result", b"error"})
 _ID: Final = re.compile(rb'"id"\s*:\s*(-?\d+|"[^"\\]*")')
+
+_WHOLE: Final = re.compile(rb'"?(-?\d{1,15})(?:\.0+)?"?')
 
 _decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
 _encode = msgspec.json.Encoder().encode
@@ -283,7 +286,7 @@ def _read_array(value: bytes, reading: Reading, depth: int) -> None:
 def _read_object(value: bytes, reading: Reading) -> None:
     value = messages.one_line(value)
     try:
-        reading.messages.append(messages.parse(value))
+        reading.messages.append(messages.parse_server(value))
     except MalformedMessage as error:
         message = _mended(value, reading)
         if message is not None:
@@ -309,7 +312,7 @@ def _mended(value: bytes, reading: Reading) -> Message | None:
             return None
         if len(json_scan.top_of(value).ids) > 1:
             return None
-        message = messages.parse(_encode(mended))
+        message = messages.parse_server(_encode(mended))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, MalformedMessage):
         return None
     reading.notices.update(notices)
@@ -334,12 +337,33 @@ def _mend_members(members: dict[str, Raw]) -> tuple[dict[str, Raw], dict[str, st
         }
         notices["jsonrpc"] = 'an answer without "jsonrpc": "2.0" was read as if it had it'
     error = bytes(members.get("error", b""))
-    if error and error[:1] not in b"{n" and "result" not in members:
-        members["error"] = Raw(
-            _encode({"code": INTERNAL_ERROR, "message": _text_of(error), "data": Raw(error)})
-        )
-        notices["error"] = "an error that is no object was put into one"
+    if error and error != b"null" and "result" not in members and (mended := _usable_error(error)):
+        members["error"] = Raw(mended)
+        notices["error"] = "an error without a whole number as code and a text as message was completed"
+    if values.get("result") == b"null" and "error" not in members and "method" not in members:
+        members["result"] = Raw(b"{}")
+        notices["null result"] = "a result that is null was read as an empty one"
     return members, notices
+
+
+def _usable_error(error: bytes) -> bytes:
+    """Return an error as an object with code and message, as JSON; ``b""`` if it is one already."""
+    given = members_of(error) if error[:1] == b"{" else {}
+    code, message = bytes(given.get("code", b"")), bytes(given.get("message", b""))
+    number = _whole_number(code)
+    if number is not None and b"%d" % number == code and message[:1] == b'"':
+        return b""
+    made = {
+        "code": INTERNAL_ERROR if number is None else number,
+        "message": messages.text_in(message or b"null") or _text_of(error),
+    }
+    return encode({**given, **made} if given else {**made, "data": Raw(error)})
+
+
+def _whole_number(raw: bytes) -> int | None:
+    """Return a number, also one that was written as text; None for anything else."""
+    found = _WHOLE.fullmatch(raw)
+    return int(found[1]) if found is not None else None
 
 
 def _surplus_nulls(values: dict[str, bytes], null: set[str]) -> set[str]:

@@ -376,7 +376,7 @@ class Upstream(Conversation, ABC):
         if not messages.is_text(data):
             return self._odd.read(data)
         try:
-            message = messages.parse(data)
+            message = messages.parse_server(data)
         except MalformedMessage:
             return self._odd.read(data)
         self._take(data, message, now)

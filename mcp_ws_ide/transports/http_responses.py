@@ -92,7 +92,7 @@ class ResponseReader:
         try:
             if not messages.is_text(data):
                 raise MalformedMessage(INTERNAL_ERROR, "not UTF-8")
-            message = messages.parse(data)
+            message = messages.parse_server(data)
         except MalformedMessage:
             return await self._read(exchange, data)
         self._take_message(exchange, message)

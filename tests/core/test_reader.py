@@ -58,7 +58,7 @@ def test_what_has_one_meaning_is_read_with_a_notice(data, kind):
             {"id": 1, "result": None, "error": {"code": 1, "message": "x"}},
             {"id": 1, "error": {"code": 1, "message": "x"}},
         ),
-        ({"id": 1, "result": None, "error": None}, {"id": 1, "result": None}),
+        ({"id": 1, "result": None, "error": None}, {"id": 1, "result": {}}),
         ({"id": 1, "result": {}, "error": None, "x": 2}, {"id": 1, "result": {}, "x": 2}),
         ({"id": None, "method": "notifications/x", "params": None}, {"method": "notifications/x"}),
         (

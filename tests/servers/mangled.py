@@ -66,6 +66,7 @@ READABLE: dict[str, Callable[[random.Random, dict[str, Any]], bytes]] = {
     "no jsonrpc": lambda rng, a: line({"id": a["id"], "result": a["result"]}),
     "surrogate": lambda rng, a: line(a).replace(b"done", b"do\\ud83dne"),
     "null id": lambda rng, a: line({**a, "id": None}),
+    "null result": lambda rng, a: line({**a, "result": None}),
     "foreign id": lambda rng, a: line({**a, "id": rng.choice([7777, "seven", -1, 0.5])}),
 }
 """What has one meaning."""
@@ -88,6 +89,16 @@ FAILING: dict[str, Callable[[random.Random, dict[str, Any]], bytes]] = {
     "both": lambda rng, a: line(shuffled(rng, {**a, "error": {"code": 1, "message": "no"}})),
     "parse error": lambda rng, a: line(
         {"jsonrpc": "2.0", "id": None, "error": {"code": -32700, "message": "what?"}}
+    ),
+    "list result": lambda rng, a: line(
+        shuffled(rng, {**a, "result": rng.choice([[a["result"]], "done", 7, True])})
+    ),
+    "odd error": lambda rng, a: line(
+        {
+            "jsonrpc": "2.0",
+            "id": a["id"],
+            "error": rng.choice([{}, "no", 7, {"code": "-32602"}, {"message": ["no"]}]),
+        }
     ),
     "no such method": lambda rng, a: line(
         {"jsonrpc": "2.0", "id": None, "error": {"code": -32601, "message": "Method not found"}}

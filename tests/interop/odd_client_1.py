@@ -1,0 +1,33 @@
+"""The unmodified clients of SDK 1.x on a server of odd answers: ``URL HOW…``; prints how each call ended, as JSON."""
+
+import asyncio
+import json
+import sys
+import time
+import warnings
+
+from mcp import ClientSession, McpError
+
+warnings.simplefilter("ignore")
+from mcp.client.streamable_http import streamablehttp_client  # noqa: E402
+from mcp.client.websocket import websocket_client  # noqa: E402
+
+
+async def main(url: str, *hows: str) -> None:
+    ended = {}
+    connect = websocket_client if url.startswith("ws") else streamablehttp_client
+    async with connect(url) as (read, write, *_), ClientSession(read, write) as session:
+        await session.initialize()
+        for how in hows:
+            began = time.monotonic()
+            try:
+                async with asyncio.timeout(20):
+                    await session.call_tool("t", {"how": how, "seed": 1})
+                end = "result"
+            except McpError as error:
+                end = f"error: {error}"
+            ended[how] = [end, time.monotonic() - began]
+    print(json.dumps(ended))
+
+
+asyncio.run(main(*sys.argv[1:]))

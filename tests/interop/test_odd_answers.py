@@ -1,0 +1,53 @@
+"""Unmodified clients of SDK 1.x get an end of every request, whatever the server answers and over either transport."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conftest import TESTS, Jupyter
+from tests.interop.test_typescript import program
+from tests.servers import mangled
+
+MANGLED = str(TESTS / "servers" / "mangled.py")
+LATEST = 5.0
+"""Seconds within which an odd answer must have ended its request; half a second more is for the client."""
+HOWS = [*mangled.FAILING, "foreign id", "nan", "array"]
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jupyter]:
+    command = {"command": sys.executable, "args": ["-I", "-S", MANGLED]}
+    running = Jupyter(tmp_path_factory.mktemp("odd"), {"odd": command})
+    yield running
+    running.stop()
+
+
+def assert_all_ended(printed: str, record_property) -> None:
+    ended = json.loads(printed.splitlines()[-1])
+    record_property("seconds", {how: round(seconds, 2) for how, (_, seconds) in ended.items()})
+    late = {how: seconds for how, (_, seconds) in ended.items() if seconds > LATEST + 0.5}
+    assert not late
+    failed = {how for how, (end, _) in ended.items() if end.startswith("error")}
+    assert failed == set(mangled.FAILING)
+
+
+@pytest.mark.parametrize("scheme", ["ws", "http"])
+def test_a_python_client_waits_for_no_answer_that_cannot_be_read(
+    odd, mcp1_python, run_program, scheme, record_property
+):
+    url = f"{scheme}{odd.endpoint('odd').removeprefix('ws')}?token={odd.token}"
+    script = str(TESTS / "interop" / "odd_client_1.py")
+    assert_all_ended(run_program(mcp1_python, script, url, *HOWS), record_property)
+
+
+@pytest.mark.node
+@pytest.mark.parametrize("scheme", ["ws", "http"])
+def test_a_typescript_client_waits_for_no_answer_that_cannot_be_read(
+    odd, node_program, run_program, scheme, record_property
+):
+    url = f"{scheme}{odd.endpoint('odd').removeprefix('ws')}?token={odd.token}"
+    assert_all_ended(run_program(node_program, program("odd_client_1.mjs"), url, *HOWS), record_property)
