@@ -6,14 +6,12 @@ import sys
 import time
 import warnings
 
-from mcp import ClientSession, McpError
-
-warnings.simplefilter("ignore")
-from mcp.client.streamable_http import streamablehttp_client  # noqa: E402
-from mcp.client.websocket import websocket_client  # noqa: E402
-
 
 async def main(url: str, *hows: str) -> None:
+    from mcp import ClientSession, McpError
+    from mcp.client.streamable_http import streamablehttp_client
+    from mcp.client.websocket import websocket_client
+
     ended = {}
     connect = websocket_client if url.startswith("ws") else streamablehttp_client
     async with connect(url) as (read, write, *_), ClientSession(read, write) as session:
@@ -30,4 +28,6 @@ async def main(url: str, *hows: str) -> None:
     print(json.dumps(ended))
 
 
-asyncio.run(main(*sys.argv[1:]))
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    asyncio.run(main(*sys.argv[1:]))
