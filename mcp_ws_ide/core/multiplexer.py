@@ -12,7 +12,7 @@ client → server                                        server → client
 =====================================================  ================================================
 
 Invariant: an entry exists from :meth:`Multiplexer.outbound` until its response, its cancellation or the end of its
-owner. A message from the server that names no entry is dropped and counted, never broadcast.
+owner. A message from the server that names no entry is dropped, never broadcast.
 """
 
 from __future__ import annotations
@@ -42,7 +42,6 @@ class Multiplexer(Generic[Owner]):
             its own.
 
     Attributes:
-        dropped: messages from the server that named no entry: late responses, untagged notifications.
         has_cancelled: whether a request was cancelled, so that its response may still come.
     """
 
@@ -50,7 +49,6 @@ class Multiplexer(Generic[Owner]):
         self.sole_owner = sole_owner
         self._next_id = 0
         self._entries: dict[int, tuple[Owner, Pending]] = {}
-        self.dropped = 0
         self.has_cancelled = False
 
     def __len__(self) -> int:
@@ -131,7 +129,7 @@ class Multiplexer(Generic[Owner]):
         if entry is None:
             if not self.was_used(message.id):
                 return None, Unnamed(message)
-            return self._drop("response to no request in flight")
+            return None, Drop("response to no request in flight")
         owner, pending = entry
         result = message.result
         if pending.method == LISTEN and messages.result_meta(message).subscription_id is not ABSENT:
@@ -148,7 +146,7 @@ class Multiplexer(Generic[Owner]):
             return self._tagged(message, messages.SUBSCRIPTION_ID_KEY, tag)
         if self.sole_owner is not None:
             return self.sole_owner, Deliver(message, None, message.method in DROPPABLE)
-        return self._drop("notification for no request of a server that several sessions share")
+        return None, Drop("notification for no request of a server that several sessions share")
 
     def addressee(self, message: Message) -> Owner | None:
         """Return the owner of the request that a message from the server names; None if it names none."""
@@ -175,7 +173,7 @@ class Multiplexer(Generic[Owner]):
         """Deliver the end of a subscription; its request gets no other response."""
         entry = self._entries.get(_upstream_id(tag))
         if entry is not None and entry[1].method != LISTEN:
-            return self._drop("a server cannot cancel a client's request")
+            return None, Drop("a server cannot cancel a client's request")
         owner, effect = self._tagged(message, "requestId", tag)
         if entry is None or type(effect) is not Deliver:
             return owner, effect
@@ -186,20 +184,16 @@ class Multiplexer(Generic[Owner]):
         """Deliver a notification to the owner of the request that its ``member`` names."""
         entry = self._entries.get(_upstream_id(tag))
         if entry is None:
-            return self._drop(f"{member} matches no request in flight")
+            return None, Drop(f"{member} matches no request in flight")
         owner, pending = entry
         if member == messages.SUBSCRIPTION_ID_KEY:
             params = messages.with_meta(message.params, member, pending.raw_id)
         else:
             own = pending.progress_token if member == "progressToken" else pending.raw_id
             if not own:
-                return self._drop("progress that the client did not request")
+                return None, Drop("progress that the client did not request")
             params = messages.with_member(message.params, member, own)
         return owner, Deliver(messages.rebuild(message, b"", params=params), None, member == "progressToken")
-
-    def _drop(self, reason: str) -> tuple[None, Drop]:
-        self.dropped += 1
-        return None, Drop(reason)
 
     def drop(self, pending: Iterable[Pending]) -> list[Message]:
         """Forget the requests of a session that has ended; return the cancellations to send for them."""

@@ -83,6 +83,21 @@ class Reading:
     notices: dict[str, str] = field(default_factory=dict)
 
 
+class ReportedKinds:
+    """The kinds of what was mended in one peer's messages, each of which is reported once."""
+
+    __slots__ = ("_kinds",)
+
+    def __init__(self) -> None:
+        self._kinds: frozenset[str] = frozenset()
+
+    def add(self, notices: dict[str, str]) -> list[str]:
+        """Return the texts, of the notices of one reading, that are to be reported: those of new kinds."""
+        texts = [text for kind, text in notices.items() if kind not in self._kinds]
+        self._kinds = self._kinds.union(notices)
+        return texts
+
+
 def read_server(data: bytes) -> Reading:
     """Read what a server wrote: a line, a body, an event or a frame."""
     reading = Reading()

@@ -15,7 +15,7 @@ from typing import Final
 from mcp_ws_ide.core import messages, reader
 from mcp_ws_ide.core.lenient_json import encode, error_code, error_text
 from mcp_ws_ide.core.messages import Message
-from mcp_ws_ide.core.reader import Unreadable
+from mcp_ws_ide.core.reader import ReportedKinds, Unreadable
 from mcp_ws_ide.errors import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
@@ -26,7 +26,7 @@ from mcp_ws_ide.errors import (
 )
 from mcp_ws_ide.gateway.doubts import Doubts
 from mcp_ws_ide.gateway.server import Server
-from mcp_ws_ide.observe.redaction import Redactor
+from mcp_ws_ide.observe.tap import Tap
 from mcp_ws_ide.transports.lines import printable
 
 _TO_NOTIFICATIONS: Final = frozenset({METHOD_NOT_FOUND, INVALID_REQUEST, INVALID_PARAMS})
@@ -92,15 +92,16 @@ class Conversation(ABC):
 class OddMessages:
     """Reads the odd messages of one upstream."""
 
-    def __init__(self, upstream: Conversation, loop: asyncio.AbstractEventLoop, redactor: Redactor) -> None:
+    def __init__(self, upstream: Conversation, loop: asyncio.AbstractEventLoop, tap: Tap) -> None:
         self._unanswerable: deque[float] = deque(maxlen=MAX_UNANSWERABLE)
         """Positions of the messages sent that require no response and have got none."""
         self._misnames = False
         """Whether the server answers requests under a wrong id."""
         self._upstream = upstream
-        self._redactor = redactor
+        self._tap = tap
+        """Its redactor changes with the configuration."""
         self._doubts = Doubts(loop, upstream.open_ids, upstream.fail_open)
-        self._mended: set[str] = set()
+        self._mended = ReportedKinds()
 
     def close(self) -> None:
         """Stop; the upstream itself fails the open requests."""
@@ -110,8 +111,7 @@ class OddMessages:
         """Handle text that :func:`mcp_ws_ide.core.messages.parse` refuses."""
         upstream = self._upstream
         reading = reader.read_server(data)
-        for kind, text in reading.notices.items():
-            self.note_mended(kind, text)
+        self._note_mended(reading.notices)
         for noise in reading.noise:
             source = "stdout" if upstream.server.spec.kind == "stdio" else "transport"
             upstream.noise_received(source, printable(noise))
@@ -123,19 +123,17 @@ class OddMessages:
         for fault in reading.unreadable:
             self._fail(fault)
 
-    def note_mended(self, kind: str, text: str) -> None:
+    def _note_mended(self, notices: dict[str, str]) -> None:
         """Report, once for each kind, that an invalid message from this server was mended."""
-        if kind in self._mended:
-            return
-        self._mended.add(kind)
-        text = self._redactor.text(text)
-        log.warning("server %s: %s; this is reported once", self._upstream.server.name, text)
-        self._upstream.tell("mended", text)
+        for text in self._mended.add(notices):
+            name, redact = self._upstream.server.name, self._tap.redactor.text
+            log.warning("server %s: %s; this is reported once", name, redact(text))
+            self._upstream.tell("mended", text)
 
     def _fail(self, fault: Unreadable) -> None:
         """Fail the request that an unreadable message may answer."""
         upstream = self._upstream
-        reason = self._redactor.text(f"the server's response is not a JSON-RPC message: {fault.reason}")
+        reason = self._tap.redactor.text(f"the server's response is not a JSON-RPC message: {fault.reason}")
         log.warning("server %s: %s", upstream.server.name, reason)
         upstream.tell("dropped", reason)
         if not fault.answer:
@@ -191,7 +189,8 @@ class OddMessages:
             return False
         self._misnames = self._misnames or answer.id != b"null"
         shown = answer.id.decode()[:80]
-        self.note_mended("id", f"an answer with the id {shown} was taken for that to the only open request")
+        text = f"an answer with the id {shown} was taken for that to the only open request"
+        self._note_mended({"id": text})
         upstream.parsed_received(messages.with_id(answer, open_ids[0]))
         return True
 

@@ -17,7 +17,7 @@ from mcp_ws_ide.core.binding import FRAGILE_MAX_BYTES, CloseCode
 from mcp_ws_ide.core.effects import Deliver, Drop, Forward, Pending
 from mcp_ws_ide.core.era import Era
 from mcp_ws_ide.core.messages import Kind, Message
-from mcp_ws_ide.core.reader import Unreadable
+from mcp_ws_ide.core.reader import ReportedKinds, Unreadable
 from mcp_ws_ide.core.resume import GatewayEnd
 from mcp_ws_ide.core.session import SessionCore
 from mcp_ws_ide.core.tools import ToolRules, problem, visible
@@ -95,8 +95,7 @@ class Session:
         self._link_full = False
         self._rules = tool_rules(server, info)
         self._malformed = 0
-        self._mended: set[str] = set()
-        """Kinds of what was mended in the messages from the client; each is reported once."""
+        self._mended = ReportedKinds()
 
     @property
     def http_link(self) -> HttpLink | None:
@@ -148,22 +147,21 @@ class Session:
     def _read(self, data: bytes, now: float) -> None:
         """Handle anything but one valid message: mend it, or refuse it."""
         reading = reader.read_client(data)
-        self.note_mended(reading.notices)
+        self._note_mended(reading.notices)
         for message in reading.messages:
             self.take(message, now)
         for fault in reading.unreadable:
             self._note_in(data, None)
             self._refuse_malformed(fault)
 
-    def note_mended(self, notices: dict[str, str]) -> None:
+    def _note_mended(self, notices: dict[str, str]) -> None:
         """Report, once for each kind, that an invalid message from this client was mended."""
-        for kind, text in notices.items():
-            if kind not in self._mended:
-                self._mended.add(kind)
-                log.warning(
-                    "session %s with server %s: %s; this is reported once", self.id, self.server.name, text
-                )
-                self.observe("mended", text)
+        for text in self._mended.add(notices):
+            shown = self._tap.redactor.text(text)
+            log.warning(
+                "session %s with server %s: %s; this is reported once", self.id, self.server.name, shown
+            )
+            self.observe("mended", text)
 
     def take(self, message: Message, now: float) -> None:
         """Handle one message from the client that is parsed already; otherwise as :meth:`receive`."""

@@ -145,7 +145,7 @@ class Upstream(Conversation, ABC):
         self._unwanted = asyncio.Event()
         self._deadline: asyncio.TimerHandle | None = None
         """When the server must have answered the probe, or the handshake."""
-        self._odd = OddMessages(self, services.loop, services.tap.redactor)
+        self._odd = OddMessages(self, services.loop, services.tap)
         self.closed = False
         server.upstreams.add(self)
 

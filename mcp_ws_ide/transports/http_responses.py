@@ -14,7 +14,7 @@ import httpx2
 
 from mcp_ws_ide.core import messages, reader
 from mcp_ws_ide.core.messages import IdKey, Kind, Message
-from mcp_ws_ide.core.reader import Unreadable
+from mcp_ws_ide.core.reader import ReportedKinds, Unreadable
 from mcp_ws_ide.errors import INTERNAL_ERROR, MalformedMessage
 from mcp_ws_ide.transports.http_exchange import Exchange
 from mcp_ws_ide.transports.lines import over_limit, printable
@@ -50,7 +50,7 @@ class ResponseReader:
         self._noise = noise
         self._note_answer = note_answer
         self._exchanges = exchanges
-        self._mended: set[str] = set()
+        self._mended = ReportedKinds()
         self._reading = reading
         self._limit = limit
 
@@ -73,12 +73,12 @@ class ResponseReader:
         """Return whether an event of another name holds an answer."""
         answer = has_answer(event.data.encode())
         if answer:
-            self._note_mended("event name", f"an event named {event.event[:80]!r} was read as a message")
+            self._note_mended({"event name": f"an event named {event.event[:80]!r} was read as a message"})
         return answer
 
     def _take_unfinished(self, exchange: Exchange, data: bytes) -> None:
         """Handle the answer in an unfinished event; stop reading the response if the answer is that of its request."""
-        self._note_mended("event end", "an event without an empty line after it was read")
+        self._note_mended({"event end": "an event without an empty line after it was read"})
         reading = reader.read_server(messages.one_line(data))
         for message in reading.messages:
             self._take_message(exchange, message)
@@ -100,8 +100,7 @@ class ResponseReader:
     async def _read(self, exchange: Exchange, data: bytes) -> None:
         """Handle anything but one valid message: a batch (MCP 2025-03-26), or a message to mend."""
         reading = reader.read_server(data)
-        for kind, text in reading.notices.items():
-            self._note_mended(kind, text)
+        self._note_mended(reading.notices)
         for message in reading.messages:
             self._take_message(exchange, message)
             await asyncio.sleep(0)  # let other tasks run; the receiver may have paused reading
@@ -111,9 +110,8 @@ class ResponseReader:
         for noise in reading.noise:
             self._noise(f"text that is no message was dropped: {printable(noise[:200])}")
 
-    def _note_mended(self, kind: str, text: str) -> None:
-        if kind not in self._mended:
-            self._mended.add(kind)
+    def _note_mended(self, notices: dict[str, str]) -> None:
+        for text in self._mended.add(notices):
             self._noise(f"{text}; this is reported once")
 
     def _fail(self, exchange: Exchange, fault: Unreadable) -> None:

@@ -259,6 +259,13 @@ def test_what_is_told_of_any_bytes_is_bounded_and_never_raises():
                 assert len(fault.reason) < 1000
 
 
+def test_each_kind_of_mended_message_is_reported_once():
+    reported = reader.ReportedKinds()
+    assert reported.add({"null members": "a", "array": "b"}) == ["a", "b"]
+    assert reported.add({"array": "c", "byte order mark": "d"}) == ["d"]
+    assert reported.add({"null members": "e"}) == []
+
+
 def test_a_message_with_hundreds_of_thousands_of_members_costs_little():
     data = b'{"jsonrpc":"2.0","id":1,"method":"a"%b}' % b"".join(b',"m%d":1' % n for n in range(300_000))
     began = time.process_time()
