@@ -1,7 +1,7 @@
-"""A server with every fixture that the conformance suite asks for by name, on the Python SDK 2.x.
+"""A server with every tool, prompt and resource that the MCP conformance suite calls by name; on the Python SDK 2.x.
 
-``conformance.py`` speaks stdio; ``conformance.py PORT`` Streamable HTTP at ``/mcp`` on 127.0.0.1, with an event
-store. What each fixture returns is what the suite's scenarios say (its package, ``src/scenarios/server``).
+``conformance.py`` serves stdio; ``conformance.py PORT`` serves Streamable HTTP at ``/mcp`` on 127.0.0.1, with an
+event store. The suite's scenarios define what each one returns (``src/scenarios/server`` in its package).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def result(*content: Any) -> types.CallToolResult:
 
 @server.tool()
 def test_simple_text() -> types.CallToolResult:
-    """Text."""
+    """Return text."""
     return result(text("This is a simple text response for testing."))
 
 
@@ -60,7 +60,7 @@ def test_image_content() -> types.CallToolResult:
 
 @server.tool()
 def test_audio_content() -> types.CallToolResult:
-    """A sound."""
+    """Return audio."""
     return result(types.AudioContent(type="audio", data=WAV, mime_type="audio/wav"))
 
 
@@ -72,7 +72,7 @@ def test_embedded_resource() -> types.CallToolResult:
 
 @server.tool()
 def test_multiple_content_types() -> types.CallToolResult:
-    """Text, an image and a resource."""
+    """Return text, an image and a resource."""
     data = embedded("test://mixed-content-resource", '{"test":"data","value":123}', "application/json")
     return result(text("Multiple content types test:"), image(), data)
 
@@ -85,7 +85,7 @@ def test_error_handling() -> types.CallToolResult:
 
 @server.tool()
 async def test_tool_with_logging(ctx: Context) -> types.CallToolResult:
-    """Three log messages."""
+    """Send three log messages."""
     for words in ("Tool execution started", "Tool processing data", "Tool execution completed"):
         await ctx.info(words)
         await asyncio.sleep(0.05)
@@ -94,14 +94,14 @@ async def test_tool_with_logging(ctx: Context) -> types.CallToolResult:
 
 @server.tool()
 async def test_logging_tool(ctx: Context) -> types.CallToolResult:
-    """A log message, for who asked for one."""
+    """Send a log message if the request names a log level."""
     await ctx.info("a log message")
     return result(text("logged"))
 
 
 @server.tool()
 async def test_tool_with_progress(ctx: Context) -> types.CallToolResult:
-    """Three steps."""
+    """Report progress in three steps."""
     for done in (0, 50, 100):
         await ctx.report_progress(done, 100, f"Completed step {done} of 100")
         await asyncio.sleep(0.05)
@@ -110,7 +110,7 @@ async def test_tool_with_progress(ctx: Context) -> types.CallToolResult:
 
 @server.tool()
 async def test_reconnection(ctx: Context) -> types.CallToolResult:
-    """Closes its stream (where the transport can), and answers so late that the gateway makes a stream of it."""
+    """Close the stream (where the transport can), and answer so late that the gateway responds with a stream."""
     await ctx.close_sse_stream()
     await asyncio.sleep(0.8)
     return result(text("Reconnection test completed"))
@@ -118,7 +118,7 @@ async def test_reconnection(ctx: Context) -> types.CallToolResult:
 
 @server.tool()
 def json_schema_2020_12_tool() -> types.CallToolResult:
-    """Its input schema is replaced below."""
+    """Return text; the input schema is replaced below."""
     return result(text("ok"))
 
 
@@ -150,7 +150,7 @@ server._tool_manager.get_tool("json_schema_2020_12_tool").parameters = SCHEMA_20
 def test_custom_header(
     region: Annotated[str, Field(json_schema_extra={"x-mcp-header": "Region"})],
 ) -> types.CallToolResult:
-    """An argument that is repeated in the header ``Mcp-Param-Region``."""
+    """Take an argument that the client repeats in the header ``Mcp-Param-Region``."""
     return result(text(region))
 
 
@@ -159,7 +159,7 @@ def test_custom_header(
 
 @server.tool()
 async def test_sampling(prompt: str, ctx: Context) -> types.CallToolResult:
-    """Ask the client's model."""
+    """Ask the client to sample its model."""
     message = types.SamplingMessage(role="user", content=text(prompt))
     answer = await ctx.session.create_message(messages=[message], max_tokens=100)
     return result(text(f"LLM response: {getattr(answer.content, 'text', '')}"))
@@ -183,7 +183,7 @@ async def test_elicitation(message: str, ctx: Context) -> types.CallToolResult:
 
 @server.tool()
 async def test_elicitation_sep1034_defaults(ctx: Context) -> types.CallToolResult:
-    """Ask with a default of each type."""
+    """Ask for values whose schema has a default, one of each type."""
     properties = {
         "name": {"type": "string", "default": "John Doe"},
         "age": {"type": "integer", "default": 30},
@@ -196,7 +196,7 @@ async def test_elicitation_sep1034_defaults(ctx: Context) -> types.CallToolResul
 
 @server.tool()
 async def test_elicitation_sep1330_enums(ctx: Context) -> types.CallToolResult:
-    """Ask with each form of a choice."""
+    """Ask for choices, in each form that a schema can give them."""
     titled = [{"const": f"value{n}", "title": f"Option {n}"} for n in (1, 2, 3)]
     plain = ["option1", "option2", "option3"]
     properties = {
@@ -238,7 +238,7 @@ def require(state: str | None = None, **requests: Any) -> types.InputRequiredRes
 
 
 def answers(ctx: Context, *wanted: str) -> list[Any] | None:
-    """The client's answers by these names, once all are there and none is a refusal."""
+    """Return the client's answers with these names; None while one is missing or refused."""
     given = ctx.input_responses or {}
     found = [given.get(name) for name in wanted]
     return None if any(answer is None for answer in found) else found
@@ -251,7 +251,7 @@ def filled(answer: Any, name: str, kind: type) -> bool:
 
 @server.tool()
 async def test_input_required_result_elicitation(ctx: Context) -> Asking:
-    """Needs a name."""
+    """Require the user's name."""
     given = answers(ctx, "user_name")
     if given is None or not filled(given[0], "name", str):
         return require(user_name=elicit("What is your name?", name="string"))
@@ -260,7 +260,7 @@ async def test_input_required_result_elicitation(ctx: Context) -> Asking:
 
 @server.tool()
 async def test_input_required_result_sampling(ctx: Context) -> Asking:
-    """Needs the client's model."""
+    """Require an answer of the client's model."""
     given = answers(ctx, "capital_question")
     if given is None:
         return require(capital_question=sample("What is the capital of France?", 100))
@@ -269,7 +269,7 @@ async def test_input_required_result_sampling(ctx: Context) -> Asking:
 
 @server.tool()
 async def test_input_required_result_list_roots(ctx: Context) -> Asking:
-    """Needs the client's roots."""
+    """Require the client's roots."""
     given = answers(ctx, "client_roots")
     if given is None:
         return require(client_roots=types.ListRootsRequest())
@@ -278,7 +278,7 @@ async def test_input_required_result_list_roots(ctx: Context) -> Asking:
 
 @server.tool()
 async def test_input_required_result_request_state(ctx: Context) -> Asking:
-    """Gets its own state back."""
+    """Require input, with a request state that the client must return."""
     given = answers(ctx, "confirm")
     if given is None or ctx.request_state != "asked":
         return require("asked", confirm=elicit("Please confirm", ok="boolean"))
@@ -287,7 +287,7 @@ async def test_input_required_result_request_state(ctx: Context) -> Asking:
 
 @server.tool()
 async def test_input_required_result_tampered_state(ctx: Context) -> Asking:
-    """As above; the SDK refuses a state that was not its own."""
+    """Require input, with a request state; the SDK refuses a state that was changed."""
     given = answers(ctx, "confirm")
     if given is None or ctx.request_state != "sealed":
         return require("sealed", confirm=elicit("Please confirm", ok="boolean"))
@@ -296,7 +296,7 @@ async def test_input_required_result_tampered_state(ctx: Context) -> Asking:
 
 @server.tool()
 async def test_input_required_result_multiple_inputs(ctx: Context) -> Asking:
-    """Needs three answers."""
+    """Require three answers at once."""
     if answers(ctx, "user_name", "greeting", "client_roots") is None:
         return require(
             "three",
@@ -309,7 +309,7 @@ async def test_input_required_result_multiple_inputs(ctx: Context) -> Asking:
 
 @server.tool()
 async def test_input_required_result_multi_round(ctx: Context) -> Asking:
-    """Needs two answers, one after the other."""
+    """Require two answers, one after the other."""
     if ctx.request_state is None:
         return require("round 1", step1=elicit("Step 1: What is your name?", name="string"))
     if ctx.request_state == "round 1":
@@ -319,7 +319,7 @@ async def test_input_required_result_multi_round(ctx: Context) -> Asking:
 
 @server.tool()
 async def test_input_required_result_capabilities(ctx: Context) -> Asking:
-    """Asks only what the client can answer."""
+    """Require only input that the client's capabilities allow."""
     can = ctx.client_capabilities
     requests: dict[str, Any] = {}
     if can is not None and can.sampling is not None:
@@ -335,13 +335,13 @@ async def test_input_required_result_capabilities(ctx: Context) -> Asking:
 async def test_missing_capability(
     answer: Annotated[types.CreateMessageResult, Resolve(lambda: Sample([], max_tokens=1))],
 ) -> types.CallToolResult:
-    """Cannot do without the client's model: the SDK says so."""
+    """Depend on the client's model; the SDK rejects clients without it."""
     return result(text("sampled"))
 
 
 @server.tool()
 async def test_streaming_elicitation(ctx: Context) -> Asking:
-    """A question after something else on the stream."""
+    """Require input after another message on the stream."""
     await ctx.report_progress(1, 2)
     if answers(ctx, "user_name") is None:
         return require(user_name=elicit("What is your name?", name="string"))
@@ -350,14 +350,14 @@ async def test_streaming_elicitation(ctx: Context) -> Asking:
 
 @server.tool()
 async def test_trigger_tool_change(ctx: Context) -> types.CallToolResult:
-    """Say that the tools have changed."""
+    """Announce that the tools have changed."""
     await ctx.notify_tools_changed()
     return result(text("said"))
 
 
 @server.tool()
 async def test_trigger_prompt_change(ctx: Context) -> types.CallToolResult:
-    """Say that the prompts have changed."""
+    """Announce that the prompts have changed."""
     await ctx.notify_prompts_changed()
     return result(text("said"))
 
@@ -367,7 +367,7 @@ async def test_trigger_prompt_change(ctx: Context) -> types.CallToolResult:
 
 @server.resource("test://static-text", mime_type="text/plain")
 def static_text() -> str:
-    """A text."""
+    """Return text."""
     return "This is the content of the static text resource."
 
 
@@ -379,13 +379,13 @@ def static_binary() -> bytes:
 
 @server.resource("test://template/{id}/data", mime_type="application/json")
 def template(id: str) -> str:
-    """A resource for each id."""
+    """Return the resource with this id."""
     return json.dumps({"id": id, "templateTest": True, "data": f"Data for ID: {id}"})
 
 
 @server.resource("test://watched-resource", mime_type="text/plain")
 def watched() -> str:
-    """A resource to subscribe to."""
+    """Return a resource that clients subscribe to."""
     return "watched"
 
 
@@ -395,13 +395,13 @@ def said(*content: Any) -> list[Any]:
 
 @server.prompt()
 def test_simple_prompt() -> list[Any]:
-    """No arguments."""
+    """Return a prompt without arguments."""
     return said(text("This is a simple prompt for testing."))
 
 
 @server.prompt()
 def test_prompt_with_arguments(arg1: str, arg2: str) -> list[Any]:
-    """Two arguments."""
+    """Return a prompt with two arguments."""
     return said(text(f"Prompt with arguments: arg1='{arg1}', arg2='{arg2}'"))
 
 
@@ -420,7 +420,7 @@ def test_prompt_with_image() -> list[Any]:
 
 @server.prompt()
 def test_input_required_result_prompt(ctx: Context) -> list[Any] | types.InputRequiredResult:
-    """Needs something from the user."""
+    """Return a prompt that requires input of the user."""
     given = answers(ctx, "user_context")
     if given is None:
         return require(user_context=elicit("What context should the prompt use?", context="string"))
@@ -429,7 +429,7 @@ def test_input_required_result_prompt(ctx: Context) -> list[Any] | types.InputRe
 
 @server.completion()
 async def complete(ref: Any, argument: Any, context: Any) -> types.Completion:
-    """Nothing to suggest."""
+    """Suggest nothing."""
     return types.Completion(values=[], total=0, has_more=False)
 
 
@@ -446,7 +446,7 @@ for method, params in (
 
 
 class Events(EventStore):
-    """What was sent, for ``Last-Event-ID``."""
+    """The events that were sent, for clients that resume with ``Last-Event-ID``."""
 
     def __init__(self) -> None:
         self._ids = itertools.count(1)

@@ -1,10 +1,10 @@
-"""A quick MCP server for tests: both eras, standard library only, one thread and a timer heap.
+"""A quick MCP server of both eras for tests: standard library only, one thread and a timer heap.
 
-Tools: ``echo`` (text back), ``slow`` (steps × delay with progress; can be cancelled), ``crash``, ``pid``,
-``change`` (list_changed to every listener), ``take back`` (ends every subscription), ``raw`` (writes a line
-verbatim), ``answer`` (a line is its answer, each character a byte), ``question`` (asks the client
-``roots/list``, handshake era only), ``stuck`` (stops reading), ``work`` (progress, then an answer; counted),
-``tally`` (how often each ``work`` ran), ``flood`` (that many log lines).
+Tools: ``echo`` (returns its text), ``slow`` (steps × delay with progress; can be cancelled), ``crash``, ``pid``,
+``change`` (sends list_changed to every listener), ``take back`` (ends every subscription), ``raw`` (writes a line
+verbatim), ``answer`` (writes a line as its response, one byte for each character), ``question`` (sends ``roots/list``
+to the client, handshake era only), ``stuck`` (stops reading), ``work`` (progress, then a response; counted), ``tally``
+(how often each ``work`` ran), ``flood`` (sends that many log messages).
 """
 
 import heapq

@@ -1,4 +1,4 @@
-"""A server of the handshake era that breaks rules: patterns that never end, names that JavaScript has itself, faulty answers."""
+"""A handshake-era server that breaks rules: endless patterns, names of JavaScript built-ins, invalid responses."""
 
 from __future__ import annotations
 

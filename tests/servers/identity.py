@@ -1,4 +1,4 @@
-"""Jupyter users for tests: an identity provider with named users, and an authorizer that knows guests."""
+"""Identity providers with named users, and an authorizer that restricts some of them, for Jupyter in tests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jupyter_server.auth.login import LoginFormHandler
 
 
 class NamedUsers(IdentityProvider):
-    """Users by token, from the JSON file that USERS_FILE names; read at each request, so that one can leave."""
+    """Users by token, from the JSON file that USERS_FILE names; it is read at each request, so users can be removed."""
 
     def get_user(self, handler: Any) -> User | None:
         users = json.loads(Path(os.environ["USERS_FILE"]).read_text())
@@ -24,8 +24,9 @@ class NamedUsers(IdentityProvider):
 
 
 class NoGuests(Authorizer):
-    """Everybody may do everything, but "guest" nothing with MCP, "blind" not watch, "careful" break no links,
-    and "reader" change no server."""
+    """Allow everything, with four exceptions: "guest" may not use MCP, "blind" may not watch, "careful" may not break
+    links, and "reader" may not change servers.
+    """
 
     def is_authorized(self, handler: Any, user: User, action: str, resource: str) -> bool:
         refused = {
@@ -39,7 +40,7 @@ class NoGuests(Authorizer):
 
 
 class LoginNames(PasswordIdentityProvider):
-    """Users who log in on Jupyter's form, with the password NAME-password; only the form's processing is replaced."""
+    """Users who log in on Jupyter's form with NAME-password; only the check of the password is replaced."""
 
     def process_login_form(self, handler: Any) -> User | None:
         name, _, rest = handler.get_argument("password", default="").partition("-")
@@ -47,7 +48,7 @@ class LoginNames(PasswordIdentityProvider):
 
 
 class ProxyNames(IdentityProvider):
-    """Users whom a proxy in front names in a header; only the cookie's reading is replaced."""
+    """Users whom a reverse proxy names in a header; only reading the cookie is replaced."""
 
     def get_user_cookie(self, handler: Any) -> User | None:
         name = handler.request.headers.get("X-Remote-User")
@@ -55,7 +56,7 @@ class ProxyNames(IdentityProvider):
 
 
 class NamesForm(LoginFormHandler):
-    """A login form for the stock provider that gives out cookies with names."""
+    """A login form for Jupyter's own provider whose cookies contain a user name."""
 
     @allow_unauthenticated
     async def post(self) -> None:

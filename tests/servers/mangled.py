@@ -1,7 +1,7 @@
-"""A server that mangles its answers to ``tools/call`` as the argument ``how`` says; standard library alone.
+"""A server that malforms its responses to ``tools/call``, in the way that the argument ``how`` names.
 
-As a program it speaks lines over stdio. ``mangled`` gives the bytes of one answer, for other transports. How the
-handshake is written is the first argument of the program.
+As a program it serves stdio; its first argument is the framing of the handshake. ``mangled`` returns the bytes of one
+response, for other transports. Uses only the standard library.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ READABLE: dict[str, Callable[[random.Random, dict[str, Any]], bytes]] = {
     "null result": lambda rng, a: line({**a, "result": None}),
     "foreign id": lambda rng, a: line({**a, "id": rng.choice([7777, "seven", -1, 0.5])}),
 }
-"""What has one meaning."""
+"""Malformed responses that can be read in one way only, by name."""
 
 FAILING: dict[str, Callable[[random.Random, dict[str, Any]], bytes]] = {
     "comma": lambda rng, a: line(shuffled(rng, a))[:-1] + b",}",
@@ -105,7 +105,7 @@ FAILING: dict[str, Callable[[random.Random, dict[str, Any]], bytes]] = {
     ),
     "false": lambda rng, a: line({**a, "id": rng.choice([True, [a["id"]], {}])}),
 }
-"""What cannot be read, or not be paired for sure."""
+"""Responses that cannot be read, or cannot be paired with a request for certain, by name."""
 
 MISNAMED: dict[str, Callable[[random.Random, dict[str, Any]], bytes]] = {
     "silent": lambda rng, a: b"",
@@ -117,7 +117,7 @@ HOW = READABLE | FAILING | MISNAMED
 
 
 def mangled(message: dict[str, Any]) -> bytes:
-    """The bytes of the answer to a request, without a line end."""
+    """Return the bytes of the response to a request, without a line end."""
     arguments = message.get("params", {}).get("arguments", {})
     if message["method"] == "server/discover":
         error = {"code": -32601, "message": "Method not found"}
@@ -172,7 +172,7 @@ NOT_FOUND = line({"jsonrpc": "2.0", "id": None, "error": {"code": -32601, "messa
 
 
 def requests(form: str) -> Any:
-    """The requests on stdin; ``frames`` reads nothing but frames."""
+    """Yield the requests on stdin; with ``frames``, only those in Content-Length frames."""
     stream = sys.stdin.buffer
     if form != "frames":
         yield from stream

@@ -1,6 +1,6 @@
-"""Run a server and answer ``initialize`` for it, with an error: what is left of it speaks only 2026-07-28.
+"""Run a server of both eras as a modern-only one: answer ``initialize`` for it with an error.
 
-Arguments: the command of a real stdio server. Everything else passes as it is.
+Arguments: the command of a real stdio server. All other messages pass unchanged.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Server objects for ``"python": "module:object"``, made with whichever major of the SDK is installed."""
+"""Server objects for ``"python": "module:object"``, built with the major version of the SDK that is installed."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ server = MCPServer("objects")
 
 @server.tool()
 async def echo(text: str) -> str:
-    """The text."""
+    """Return the text."""
     return text
 
 
 @server.tool()
 async def slow(steps: int, ctx: Context) -> str:
-    """Progress, then the number of steps."""
+    """Report progress, then return the number of steps."""
     for step in range(steps):
         await ctx.report_progress(step, steps)
         await asyncio.sleep(0.01)
@@ -36,17 +36,17 @@ async def fail() -> str:
 
 
 def factory() -> Any:
-    """A callable that returns a server."""
+    """Return a server."""
     return server
 
 
 async def coroutine() -> Any:
-    """A coroutine function that returns a server."""
+    """Return a server, from a coroutine function."""
     return server
 
 
 def broken() -> Any:
-    """A callable that fails."""
+    """Fail instead of returning a server."""
     raise RuntimeError("no database")
 
 

@@ -1,6 +1,6 @@
-"""Servers whose era is hard to find out. Arguments: how it behaves, and a file in which starts are counted.
+"""Servers whose era is hard to detect. Arguments: the behaviour, and a file that records starts and received methods.
 
-Standard library alone, so that it starts at once. Each notes its start and the methods it was sent.
+Uses only the standard library, so it starts at once.
 """
 
 import json
@@ -34,20 +34,20 @@ def main():
             file.write(f"{method}\n")
         if "id" not in message:
             continue
-        if method is None:  # the answer to the question: everybody gets to know it
+        if method is None:  # the answer to its question, which it sends to all
             text = json.dumps(message.get("result", message.get("error")))
             for call in calls:
                 said = {"content": [{"type": "text", "text": text}]}
                 print(json.dumps({"jsonrpc": "2.0", "id": call, "result": said}), flush=True)
             continue
         answer = {"error": REFUSED}
-        if behaviour == "modern-later":  # fails at first, then turns out to be modern
+        if behaviour == "modern-later":  # its first process fails every request, later ones are modern
             answer = {"error": STARTING} if starts < 2 else modern(method)
-        elif behaviour == "modern-mute":  # acknowledges no subscription
+        elif behaviour == "modern-mute":  # never acknowledges a subscription
             if method == "subscriptions/listen":
                 continue
             answer = modern(method)
-        elif behaviour == "slow-modern":  # answers the probe when it has seen the handshake
+        elif behaviour == "slow-modern":  # answers the probe only after the handshake request
             if method == "server/discover":
                 continue
             if method == "initialize":
@@ -60,7 +60,7 @@ def main():
             if behaviour == "mute":
                 continue
         elif not shaken:
-            if behaviour == "exits-late":  # reads what was sent when the gateway has given up the probe
+            if behaviour == "exits-late":  # reads the probe only after it has timed out
                 sys.stdin.readline()
             if behaviour.startswith("exits"):
                 os._exit(1)
@@ -75,12 +75,12 @@ def main():
                 note = {"jsonrpc": "2.0", "method": "notifications/progress", "params": progress}
                 print(json.dumps(note), flush=True)
             answer = {"result": {"content": []}}
-        elif method == "tools/call" and behaviour == "deaf":  # reads nothing until its notes are taken away
+        elif method == "tools/call" and behaviour == "deaf":  # reads nothing until its notes file is removed
             while notes.exists() and not calls:
                 time.sleep(0.01)
             calls.append(message["id"])
             answer = {"result": {"content": []}}
-        elif method == "tools/call":  # asks when it has as many calls as their argument says
+        elif method == "tools/call":  # asks its question after as many calls as their argument gives
             calls.append(message["id"])
             if len(calls) == message["params"]["arguments"]["calls"]:
                 question = {"id": "q", "method": "elicitation/create", "params": {"message": "who?"}}

@@ -1,7 +1,7 @@
-"""A server whose list of tools has odd pages. Arguments: the era, how the pages are odd, and a file that notes each list.
+"""A server whose pages of tools break the rules. Arguments: the era, the kind, and a file that records each request.
 
-``empty`` and ``same``: the cursor never ends; ``two``: an empty cursor leads to a second page; ``new``: ever new cursors
-to the same tools. Standard library alone, so that it starts at once.
+Kinds: ``empty`` and ``same`` return the same cursor for ever; in ``two`` an empty cursor leads to the second page;
+``new`` returns new cursors for ever, each with the same tools. Uses only the standard library, so it starts at once.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""A server of the handshake era, over stdio and without any SDK, of things that a page has to show or must not obey."""
+"""A handshake-era stdio server, without an SDK, with content that a page must show and markup that it must not run."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ EMPTY = {"type": "object"}
 
 
 def one_of(*names: str, **shape: Any) -> dict[str, Any]:
-    """An object with one member of its own, and what else it may have."""
+    """Return a schema that requires string members with these names, and the members of ``shape``."""
     return {
         "properties": {name: {"type": "string"} for name in names} | shape,
         "required": [*names, *shape],

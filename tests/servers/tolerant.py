@@ -1,7 +1,7 @@
-"""A handshake-era and modern MCP server that reads JSON as some parsers do: names without regard to case, and the
-member that its argument says of several with one name (``first`` or ``last``).
+"""A server of both eras that reads JSON leniently: it ignores the case of names, and accepts duplicate members.
 
-It writes each tool it runs on a line of the file in its second argument.
+Arguments: which of several members with one name it takes (``first`` or ``last``), and a file to which it adds a line
+for each tool it runs.
 """
 
 import json
