@@ -109,6 +109,9 @@ class FrontendHook(BuildHookInterface):  # type: ignore[type-arg]
         """Build what is out of date, and include the JupyterLab extension in the wheel."""
         self._build()
         root = Path(self.root)
+        if self.target_name == "sdist":
+            built = [file for part in PARTS for file in output_of(root, part)]
+            build_data["force_include"].update({str(file): str(file.relative_to(root)) for file in built})
         if self.target_name == "wheel" and (root / LABEXTENSION / "package.json").exists():
             build_data["shared_data"][str(root / LABEXTENSION)] = SHARED
             build_data["shared_data"][str(root / "frontend_static/lab/install.json")] = (
@@ -144,6 +147,12 @@ def exists(root: Path, part: Part) -> bool:
 def stamp(root: Path, part: Part) -> Path:
     """Return the path of the stamp, which holds the hashes of sources and output."""
     return root / "frontend_static" / "built" / Path(part.output).parent.name
+
+
+def output_of(root: Path, part: Part) -> list[Path]:
+    """Return the files of a part's output, and its stamp; empty if it was not built."""
+    made = files((root / part.output).parent)
+    return [*made, stamp(root, part)] if stamp(root, part).exists() else made
 
 
 def up_to_date(root: Path, part: Part) -> bool:
