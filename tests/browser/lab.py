@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from tests.chromium import LAUNCH
 from tests.conftest import BOUND, Jupyter
@@ -20,6 +20,8 @@ ROOT = Path(__file__).parents[2]
 ENVIRONMENT = ROOT / ".venv-lab"
 """Created by make; contains JupyterLab and the dependencies of the package."""
 
+BUILT: Final = 900.0
+"""Seconds that building and installing the wheel may take, the front end included: an end to a hang."""
 NODE = ("node", "nodejs", "npm", "npx")
 SERVERS = {
     "demo": {"command": "python", "args": ["-m", "mcp_ws_ide.demo"]},
@@ -31,7 +33,7 @@ SETTINGS = {"@jupyterlab/apputils-extension/notification": {"fetchNews": "false"
 def run(*command: str | Path, **options: Any) -> str:
     """Run a program; return its output."""
     done = subprocess.run(
-        [str(part) for part in command], capture_output=True, text=True, check=False, timeout=280, **options
+        [str(part) for part in command], capture_output=True, text=True, check=False, timeout=BUILT, **options
     )
     assert done.returncode == 0, f"{command}: {done.stdout[-3000:]}{done.stderr[-3000:]}"
     return done.stdout + done.stderr
@@ -99,7 +101,9 @@ def chromium() -> Iterator[Any]:
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(**LAUNCH)
-        yield browser.new_context(viewport={"width": 1280, "height": 800})
+        context = browser.new_context(viewport={"width": 1280, "height": 800})
+        context.set_default_timeout(1000 * BOUND)
+        yield context
         browser.close()
 
 
@@ -114,10 +118,20 @@ class LabPage:
         self.page.on("console", self._heard)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.terminal = ""
-        """Return what the terminals of this page have shown so far."""
+        """What the terminals of this page have shown so far."""
         self.page.on("websocket", self._linked)
         self.page.goto(f"{jupyter.url}lab?reset&token={jupyter.token}")
-        self.card("demo").wait_for(timeout=1000 * BOUND)
+        self.card("demo").wait_for()
+
+    def empty(self) -> None:
+        """Close what a test has opened, and end its sessions: only the launcher is left."""
+        self.page.unroute_all()
+        self.run("application:close-all")
+        for session in self.jupyter.rest("GET", "sessions")[1]["sessions"]:
+            self.jupyter.rest("DELETE", f"sessions/{session['id']}")
+        self.card("demo").wait_for()
+        self.complaints.clear()
+        self.terminal = ""
 
     def _heard(self, message: Any) -> None:
         if message.type == "error" or "Content Security Policy" in message.text:
@@ -176,9 +190,7 @@ class LabPage:
 
     def call(self, tool: str, **arguments: str) -> None:
         """Call a tool in the visible panel with its form, and wait for a text in the result."""
-        self.frame.locator("[aria-label=tools]").get_by_role("link", name=tool).first.click(
-            timeout=1000 * BOUND
-        )
+        self.frame.locator("[aria-label=tools]").get_by_role("link", name=tool).first.click()
         form = self.frame.get_by_role("form", name=f"Arguments of {tool}")
         for name, value in arguments.items():
             form.get_by_role("textbox", name=name).or_(form.get_by_role("spinbutton", name=name)).first.fill(

@@ -16,9 +16,9 @@ from websockets.sync.client import connect
 
 from tests.browser import lab
 from tests.chromium import CHROMIUM
-from tests.conftest import BOUND, Jupyter
+from tests.conftest import Jupyter
 
-pytestmark = [pytest.mark.heavy]
+pytestmark = [pytest.mark.heavy, pytest.mark.timeout(lab.BUILT)]
 SHARED = "mcp_ws_ide-0.1.0.data/data/share/jupyter/labextensions/mcp-ws-ide"
 
 
@@ -52,13 +52,24 @@ def browser() -> Iterator[Any]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def loaded(jupyter: Jupyter, browser: Any) -> lab.LabPage:
+    return lab.LabPage(browser, jupyter)
+
+
 @pytest.fixture
-def page(jupyter: Jupyter, browser: Any) -> Iterator[lab.LabPage]:
+def page(loaded: lab.LabPage) -> Iterator[lab.LabPage]:
+    """JupyterLab in a tab that the tests share, since loading it takes seconds; each finds it empty."""
+    yield loaded
+    loaded.empty()
+
+
+@pytest.fixture
+def own_page(jupyter: Jupyter, browser: Any) -> Iterator[lab.LabPage]:
+    """JupyterLab in a tab of its own, for a test that leaves more than panels and sessions behind."""
     shown = lab.LabPage(browser, jupyter)
     yield shown
     shown.page.close()
-    for session in jupyter.rest("GET", "sessions")[1]["sessions"]:
-        jupyter.rest("DELETE", f"sessions/{session['id']}")
 
 
 def test_the_wheel_carries_page_and_extension_once_and_nothing_they_were_built_from(wheel):
@@ -98,7 +109,7 @@ def test_from_a_card_to_a_call_and_to_the_end_of_its_session(page):
     page.card("demo").click()
     page.call("echo", text="hello from a panel")
     page.frame.locator(".choose-detail .call", has_text="hello from a panel").wait_for()
-    page.status("MCP: 1").wait_for(timeout=1000 * BOUND)
+    page.status("MCP: 1").wait_for()
     assert page.page.locator(".lm-TabBar-tab.lm-mod-current", has_text="MCP: demo").count() == 1
     page.open_running()
     label = page.sessions.locator(".jp-RunningSessions-itemLabel")
@@ -106,7 +117,7 @@ def test_from_a_card_to_a_call_and_to_the_end_of_its_session(page):
     assert label.evaluate("label => label.scrollWidth <= label.clientWidth"), "it is cut off"
     page.sessions.hover()
     page.sessions.get_by_title("End session").click()
-    page.status("MCP: 0").wait_for(timeout=1000 * BOUND)
+    page.status("MCP: 0").wait_for()
     page.sessions.wait_for(state="detached")
     assert page.jupyter.rest("GET", "sessions")[1]["sessions"] == []
     assert page.complaints == []
@@ -123,14 +134,14 @@ def test_all_sessions_are_ended_after_one_question(page):
                 "user_agent_header": "a-client/1",
             }
             clients.enter_context(connect(page.jupyter.endpoint(name), **options))
-        page.status("MCP: 2").wait_for(timeout=1000 * BOUND)
+        page.status("MCP: 2").wait_for()
         page.open_running()
         assert page.sessions.all_inner_texts() == [
             f"attached · {name} · a-client/1" for name in ("demo", "notes")
         ]
         page.run("mcp-ws-ide:end-all")
         page.page.locator(".jp-Dialog").get_by_role("button", name="End All").click()
-        page.status("MCP: 0").wait_for(timeout=1000 * BOUND)
+        page.status("MCP: 0").wait_for()
     assert ids(page.jupyter) == {}
 
 
@@ -142,7 +153,7 @@ def test_the_panel_follows_the_theme_and_comes_back_where_it_was(page):
     page.page.locator(".jp-LauncherCard:visible", has_text="notes").click()
     page.frame.locator("html[data-embed=lab][data-theme=light]").wait_for()
     page.frame.locator(".state[data-state=connected]").wait_for()
-    page.status("MCP: 2").wait_for(timeout=1000 * BOUND)
+    page.status("MCP: 2").wait_for()
     sessions = ids(page.jupyter)
     page.run("apputils:change-theme", theme="JupyterLab Dark")
     page.frame.locator("html[data-theme=dark]").wait_for()
@@ -157,7 +168,7 @@ def test_the_panel_follows_the_theme_and_comes_back_where_it_was(page):
     tab.wait_for()
     page.saved("#/traffic")
     page.page.goto(f"{page.jupyter.url}lab")
-    page.frame.locator("html[data-theme=dark]").wait_for(timeout=1000 * BOUND)
+    page.frame.locator("html[data-theme=dark]").wait_for()
     page.frame.get_by_role("link", name="Traffic").and_(page.frame.locator("[aria-current=page]")).wait_for()
     page.page.locator(".lm-TabBar-tab", has_text="MCP: demo").click()
     page.frame.locator(".state[data-state=connected]").wait_for()
@@ -180,27 +191,27 @@ def test_the_inspector_opens_in_a_terminal_and_sees_this_gateway(page):
 
 
 @pytest.mark.chromium
-def test_settings_take_away_cards_and_status(page):
-    page.set_off("Launcher cards")
-    page.run("launcher:create")
-    page.page.locator(".jp-LauncherCard:visible", has_text="Terminal").wait_for()
-    page.wait_until(lambda: page.card("demo").count() == 0, "the launcher without cards")
-    page.set_off("Status bar")
-    page.page.locator(".mcp-Status").wait_for(state="hidden")
+def test_settings_take_away_cards_and_status(own_page):
+    own_page.set_off("Launcher cards")
+    own_page.run("launcher:create")
+    own_page.page.locator(".jp-LauncherCard:visible", has_text="Terminal").wait_for()
+    own_page.wait_until(lambda: own_page.card("demo").count() == 0, "the launcher without cards")
+    own_page.set_off("Status bar")
+    own_page.page.locator(".mcp-Status").wait_for(state="hidden")
 
 
 @pytest.mark.chromium
 def test_an_unreachable_gateway_is_shown_and_found_again(page):
     page.status("MCP: 0").wait_for()
     page.page.route("**/mcp-ws/api/**", lambda route: route.abort())
-    page.status("MCP: unreachable").wait_for(timeout=1000 * BOUND)
+    page.status("MCP: unreachable").wait_for()
     page.run("mcp-ws-ide:restart", server="demo")
     told = page.page.locator(".Toastify__toast", has_text="The MCP server could not be restarted")
     told.filter(has_text="the Jupyter server cannot be reached").wait_for()
     page.page.unroute("**/mcp-ws/api/**")
     page.open_running()
     page.page.get_by_title("Refresh List").click()
-    page.status("MCP: 0").wait_for(timeout=1000 * BOUND)
+    page.status("MCP: 0").wait_for()
 
 
 COMMANDS = {
@@ -214,15 +225,15 @@ COMMANDS = {
 
 
 @pytest.mark.chromium
-def test_every_command_of_a_disabled_gateway_says_what_to_do(page):
-    page.page.route("**/mcp-ws/**", lambda route: route.fulfill(status=404, body="404 : Not Found"))
-    page.status("MCP: off").wait_for(timeout=1000 * BOUND)
+def test_every_command_of_a_disabled_gateway_says_what_to_do(own_page):
+    own_page.page.route("**/mcp-ws/**", lambda route: route.fulfill(status=404, body="404 : Not Found"))
+    own_page.status("MCP: off").wait_for()
     for command, failed in COMMANDS.items():
-        page.run(command)
+        own_page.run(command)
         todo = 'run "jupyter server extension enable mcp_ws_ide", then restart Jupyter'
-        page.toast(f"{failed}: no MCP gateway here; {todo}").wait_for()
-    assert page.page.locator(".mcp-Panel").count() == 0
-    assert page.page.locator(".jp-Dialog").count() == 0
+        own_page.toast(f"{failed}: no MCP gateway here; {todo}").wait_for()
+    assert own_page.page.locator(".mcp-Panel").count() == 0
+    assert own_page.page.locator(".jp-Dialog").count() == 0
 
 
 @pytest.mark.chromium
@@ -262,7 +273,7 @@ def test_notebook_7_has_the_page_in_a_tab_the_sessions_and_the_inspector(jupyter
     heard: list[str] = []
     page.on("console", lambda message: heard.append(message.text) if message.type == "error" else None)
     page.goto(f"{jupyter.url}tree?token={jupyter.token}")
-    page.get_by_role("tab", name="Running").click(timeout=1000 * BOUND)
+    page.get_by_role("tab", name="Running").click()
     page.locator(".jp-RunningSessions", has_text="MCP sessions").wait_for()
     page.get_by_role("menuitem", name="View").click()
     with page.expect_popup() as opened:
