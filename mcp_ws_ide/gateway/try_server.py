@@ -26,6 +26,7 @@ from mcp_ws_ide.version import __version__
 
 HANDSHAKE_VERSION: Final = "2025-11-25"
 """The newest revision of the handshake era."""
+_PROBE_META: Final = eras.probe_meta(__version__)
 MAX_STDERR: Final = 100
 """Lines of stderr that a report keeps."""
 
@@ -60,13 +61,16 @@ class _Failed(Exception):
     """The server cannot be used; the text is for the user."""
 
 
+_Answer = asyncio.Future[messages.Message]
+
+
 class _Conversation:
     """The receiver of a trial's transport, and the requests that wait for answers."""
 
     def __init__(self) -> None:
         self.transport: Transport | None = None
         self.stderr: list[str] = []
-        self._answers: dict[bytes, asyncio.Future[messages.Message]] = {}
+        self._answers: dict[bytes, _Answer] = {}
         self.ended = ""
         """Why the server exited; empty while it runs."""
         self._id = 0
@@ -107,6 +111,20 @@ class _Conversation:
         except TransportClosed as error:
             raise _Failed(str(error)) from None
 
+    def begin(self, method: str, params: dict[str, Any]) -> _Answer:
+        """Send a request; return the future of its answer, which fails with ``_Failed`` if the server exits."""
+        self._id += 1
+        answer: _Answer = asyncio.get_running_loop().create_future()
+        self._answers[str(self._id).encode()] = answer
+        answer.add_done_callback(
+            lambda done: done.cancelled() or done.exception()
+        )  # it may be awaited by nobody
+        try:
+            self.send({"id": self._id, "method": method, "params": params})
+        except _Failed as error:
+            answer.set_exception(error)
+        return answer
+
     async def ask(self, method: str, params: dict[str, Any], seconds: float) -> messages.Message:
         """Send a request; return its response.
 
@@ -114,16 +132,8 @@ class _Conversation:
             _Failed: the server exited.
             TimeoutError: it did not answer within ``seconds``.
         """
-        self._id += 1
-        raw_id = str(self._id).encode()
-        answer: asyncio.Future[messages.Message] = asyncio.get_running_loop().create_future()
-        self._answers[raw_id] = answer
-        try:
-            self.send({"id": self._id, "method": method, "params": params})
-            async with asyncio.timeout(seconds):
-                return await answer
-        finally:
-            self._answers.pop(raw_id, None)
+        async with asyncio.timeout(seconds):
+            return await self.begin(method, params)
 
 
 class Trial:
@@ -170,42 +180,49 @@ class Trial:
         await transport.connect(talk)
         talk.transport = transport
         try:
-            if probe and (era := await self._probe(talk)) is not Era.LEGACY:
+            probed = talk.begin("server/discover", {"_meta": _PROBE_META}) if probe else None
+            if probed is not None and (era := await self._probe(talk, probed)) is not Era.LEGACY:
                 return era
             try:
-                await self._handshake(talk)
+                return await self._handshake(talk, probed)
             except _Failed:
-                if probe and talk.ended and self.report.era != Era.LEGACY:
+                if probe and talk.ended and self.report.era == "unknown":
                     return None  # the server may have read the probe late
                 raise
-            return Era.LEGACY
         finally:
             await transport.close()
             self.report.stderr = talk.stderr
 
-    async def _probe(self, talk: _Conversation) -> Era | None:
-        """Probe the server; return the era that it shows, None if it exited."""
-        meta = eras.probe_meta(__version__)
-        try:
-            answer = await talk.ask("server/discover", {"_meta": meta}, self._probe_seconds)
-        except TimeoutError:
+    async def _probe(self, talk: _Conversation, probed: _Answer) -> Era | None:
+        """Wait for the answer to the probe; return the era that it shows, None if the server exited."""
+        await asyncio.wait({probed}, timeout=self._probe_seconds)
+        if not probed.done():
             return Era.LEGACY
-        except _Failed:
+        if probed.exception() is not None:
             return None
-        if eras.read_probe(answer) is not Era.MODERN:
-            return Era.LEGACY
+        return await self._modern(talk, probed) if _is_modern(probed) else Era.LEGACY
+
+    async def _modern(self, talk: _Conversation, probed: _Answer) -> Era:
         self.report.era = Era.MODERN
+        answer = probed.result()
         self._name(_decode(answer.result).get("serverInfo") or _info_of(answer))
-        await self._count_tools(talk, {"_meta": meta})
+        await self._count_tools(talk, {"_meta": _PROBE_META})
         return Era.MODERN
 
-    async def _handshake(self, talk: _Conversation) -> None:
+    async def _handshake(self, talk: _Conversation, probed: _Answer | None) -> Era:
+        """Do the handshake, unless a server that starts slowly answers the probe after all."""
         params = {
             "protocolVersion": HANDSHAKE_VERSION,
             "capabilities": {},
             "clientInfo": {"name": "mcp-ws-ide", "version": __version__},
         }
-        answer = await talk.ask("initialize", params, self._handshake_seconds)
+        initialized = talk.begin("initialize", params)
+        async with asyncio.timeout(self._handshake_seconds):
+            if probed is not None and not probed.done():
+                await asyncio.wait({initialized, probed}, return_when=asyncio.FIRST_COMPLETED)
+                if _is_modern(probed):
+                    return await self._modern(talk, probed)
+            answer = await initialized
         if answer.error:
             raise _Failed(
                 f"it refused the handshake: {_decode(answer.error).get('message', 'no reason was given')}"
@@ -218,6 +235,7 @@ class Trial:
             await self._count_tools(talk, {})
         else:
             self.report.tools = 0
+        return Era.LEGACY
 
     def _name(self, info: Any) -> None:
         if isinstance(info, dict):
@@ -242,6 +260,11 @@ class Trial:
             page = {**params, "cursor": cursor}
             more = pages.goes_on(json.dumps(cursor).encode())
         self.report.tools, self.report.note = count, pages.note
+
+
+def _is_modern(probed: _Answer) -> bool:
+    """Return whether the probe was answered, by a modern server."""
+    return probed.done() and probed.exception() is None and eras.read_probe(probed.result()) is Era.MODERN
 
 
 def _info_of(answer: messages.Message) -> Any:

@@ -200,6 +200,14 @@ async def test_a_trial_restarts_a_server_that_exits_on_the_probe(odd, behaviour)
     assert notes().count("start") == 2
 
 
+async def test_a_trial_of_a_modern_server_that_starts_slowly_succeeds(odd):
+    configure, notes = odd
+    gateway = configure("slow-modern")
+    report = await try_server(gateway, gateway.servers["odd"].spec, "me")
+    assert (report.ok, report.era, report.tools) == (True, Era.MODERN, 1), report
+    assert notes().count("start") == 1
+
+
 async def test_one_error_does_not_make_a_modern_server_a_server_of_the_handshake_era(odd):
     configure, _ = odd
     gateway = configure("modern-later")

@@ -49,10 +49,11 @@ def main():
             answer = modern(method)
         elif behaviour == "slow-modern":  # answers the probe only after the handshake request
             if method == "server/discover":
+                probe = message["id"]
                 continue
             if method == "initialize":
-                print(json.dumps({"jsonrpc": "2.0", "id": 0, "result": DISCOVERED}), flush=True)
-            answer = modern(method)
+                print(json.dumps({"jsonrpc": "2.0", "id": probe, "result": DISCOVERED}), flush=True)
+            answer = {"error": REFUSED} if method == "initialize" else modern(method)
         elif method == "initialize":
             answer, shaken = {"result": HANDSHAKE}, True
             if behaviour == "refuses":
