@@ -61,7 +61,7 @@ MODERN = {
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 
-BOUND: Final = 60.0
+BOUND: Final = 120.0
 """Seconds that a test waits for what must come: an end to a hang, and no measure of how fast the machine is."""
 
 
@@ -104,6 +104,18 @@ async def interrupt(process: asyncio.subprocess.Process) -> int:
         process.kill()
         await process.wait()
         raise AssertionError(f"SIGINT did not end it within {BOUND} s") from None
+
+
+@contextlib.asynccontextmanager
+async def child(*command: str, **options: Any) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A child process, which has ended after the block: one that runs on would fail a later test."""
+    process = await asyncio.create_subprocess_exec(*command, **options)
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -321,6 +333,13 @@ def nothing_left() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jupyter]:
     """The server most tests share; its base_url needs quoting, as a hub's may."""
+    running = start_usual(tmp_path_factory.mktemp("jupyter"))
+    yield running
+    running.stop()
+
+
+def start_usual(home: Path) -> Jupyter:
+    """Start a Jupyter with the servers that most tests use."""
     servers = {
         "fast": FAST_SERVER,
         "demo": DEMO,
@@ -329,9 +348,7 @@ def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jupyter]:
         "absent": {"command": "no-such-command"},
         "unset": {"command": "${NO_SUCH_VARIABLE}"},
     }
-    running = Jupyter(tmp_path_factory.mktemp("jupyter"), servers, base_url="/user/a%40b/")
-    yield running
-    running.stop()
+    return Jupyter(home, servers, base_url="/user/a%40b/")
 
 
 @pytest.fixture

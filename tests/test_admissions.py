@@ -231,13 +231,13 @@ async def test_a_slow_body_is_admitted_by_the_rules_at_its_end(http, jupyter):
         writer.write(("\r\n".join(head) + "\r\n\r\n").encode())
         if _ == 0:
             writer.write(body)
-            assert b"200" in await asyncio.wait_for(reader.readline(), 10)
-            await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
-            await asyncio.wait_for(reader.read(1 << 16), 10)
+            assert b"200" in await asyncio.wait_for(reader.readline(), BOUND)
+            await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), BOUND)
+            await asyncio.wait_for(reader.read(1 << 16), BOUND)
     await writer.drain()
     jupyter.rest("DELETE", f"tokens/{minted['id']}")
     writer.write(body)
-    assert b"401" in await asyncio.wait_for(reader.readline(), 10)
+    assert b"401" in await asyncio.wait_for(reader.readline(), BOUND)
     writer.close()
 
 

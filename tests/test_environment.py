@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 
-from tests.conftest import TESTS
+from tests.conftest import BOUND, TESTS
 
 CHILD = """
 import json, os, signal, subprocess, sys
@@ -28,7 +28,7 @@ def test_children_of_tests_have_default_signals_and_no_settings_of_python(tmp_pa
         env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1", "JUPYTER_TOKEN": "x"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=BOUND,
     )
     told = next((line for line in done.stdout.splitlines() if "CHILD" in line), None)
     assert told is not None, done.stdout + done.stderr
@@ -52,6 +52,6 @@ def test_make_passes_on_only_the_variables_it_names():
         env={**kept, "PYTHONUNBUFFERED": "1", "PYTEST_ADDOPTS": "-x", "SECRET": "s", "MAKEFLAGS": ""},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=BOUND,
     )
     assert dict(line.partition("=")[::2] for line in done.stdout.split("\0") if line) == kept, done.stderr

@@ -16,7 +16,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from mcp_ws_ide import installation
-from tests.conftest import Jupyter, wait_until
+from tests.conftest import BOUND, Jupyter, wait_until
 
 REASON = re.compile(
     r"mcp-ws-ide \S+ cannot be loaded: No module named 'websockets\.\w+'; websockets 14\.2 is installed, "
@@ -75,7 +75,7 @@ def jupyter(
 def run(code: str, *arguments: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", code, *arguments],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False, env=environment,
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=BOUND, check=False, env=environment,
     )  # fmt: skip
 
 
@@ -106,7 +106,7 @@ def test_the_reason_is_told_only_to_who_has_a_credential(jupyter):
 async def test_a_websocket_client_is_refused_with_the_reason(jupyter):
     url = f"{jupyter.url.replace('http', 'ws', 1)}mcp-ws/servers/demo"
     with pytest.raises(InvalidStatus) as refused:
-        async with asyncio.timeout(60), connect(url, additional_headers=jupyter.credential):
+        async with asyncio.timeout(BOUND), connect(url, additional_headers=jupyter.credential):
             pass
     assert refused.value.response.status_code == 503
     assert REASON.search(bytes(refused.value.response.body or b"").decode())

@@ -8,6 +8,8 @@ import sys
 import textwrap
 from pathlib import Path
 
+from tests.conftest import BOUND
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -20,7 +22,11 @@ def run(source: str, jupyter) -> str:
         "import asyncio\nasync def main():\n" + textwrap.indent(source, "    ") + "\nasyncio.run(main())"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program], env=jupyter.environment, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", program],
+        env=jupyter.environment,
+        capture_output=True,
+        text=True,
+        timeout=BOUND,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -69,7 +69,7 @@ class OnSocket:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=BOUND,
             check=False,
         )
 

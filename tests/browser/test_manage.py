@@ -14,7 +14,7 @@ import pytest
 
 from mcp_ws_ide.inspector.recording import Recording
 from tests.browser.conftest import Road, Tab
-from tests.conftest import DEMO, FAST_SERVER, MODERN, Jupyter, wait_until
+from tests.conftest import BOUND, DEMO, FAST_SERVER, MODERN, Jupyter, wait_until
 
 pytestmark = [pytest.mark.chromium]
 SECRET = "s3cr3t-of-the-entry"
@@ -463,10 +463,10 @@ def test_an_export_is_a_recording_of_the_messages_shown(tab, managed, tmp_path):
     tab.page.get_by_label("Filter the traffic").fill("tool:echo leg:client")
     wait_until(lambda: messages(tab).count() == 2)
     exported(tab, tmp_path)
-    recording = Recording(str(tmp_path / "export.jsonl"))
-    assert recording.header.instance
-    assert recording.header.gateway == managed.url
-    lines = [line for batch in recording.batches() for line in batch]
+    with closing(Recording(str(tmp_path / "export.jsonl"))) as recording:
+        assert recording.header.instance
+        assert recording.header.gateway == managed.url
+        lines = [line for batch in recording.batches() for line in batch]
     assert [json.loads(line)["kind"] for line in lines] == ["request", "response"]
     assert all('"id":9007199254740993' in line for line in lines), "ids come as they were, however long"
     tab.quiet()
@@ -532,7 +532,9 @@ def instance(jupyter: Jupyter) -> str:
 def test_a_flood_stays_within_bounds_and_dropped_messages_are_counted(tab, managed):
     live(tab)
     call(managed, "fast", "tools/call", {"name": "flood", "arguments": {"count": 21_000, "size": 10}})
-    wait_until(lambda: "older messages were dropped" in tab.page.locator(".traffic-count").inner_text(), 60)
+    wait_until(
+        lambda: "older messages were dropped" in tab.page.locator(".traffic-count").inner_text(), BOUND
+    )
     tab.page.get_by_role("button", name="Pause").click()  # or what is chosen gives way too
     assert messages(tab).count() < 100, "only what can be seen is in the page"
     tab.page.get_by_role("listbox", name="Messages").focus()

@@ -10,6 +10,7 @@ import urllib.parse
 import pytest
 
 from tests.browser.conftest import wait_until
+from tests.conftest import BOUND
 from tests.interop.nginx import Nginx
 from tests.servers.hostile import NAMES, STUCK
 
@@ -115,6 +116,7 @@ def test_a_page_that_was_not_built_says_how_to_build_it(make_jupyter, tmp_path):
 )
 def test_a_page_whose_script_is_not_loaded_says_why(chromium, gateway, answer, reason):
     page = chromium.new_page()
+    page.set_default_timeout(1000 * BOUND)
     page.route("**/page-*.js", lambda route: route.abort() if answer == "abort" else route.fulfill(**answer))
     page.goto(f"{gateway.url}mcp-ws/?token={gateway.token}")
     page.get_by_role("alert").filter(has_text=reason).wait_for()
@@ -125,6 +127,7 @@ def test_a_page_whose_script_is_not_loaded_says_why(chromium, gateway, answer, r
 def test_a_page_without_scripts_says_so(chromium, gateway):
     context = chromium.new_context(java_script_enabled=False)
     page = context.new_page()
+    page.set_default_timeout(1000 * BOUND)
     assert "This page needs JavaScript" in page.goto(f"{gateway.url}mcp-ws/?token={gateway.token}").text()
     page.get_by_text("This page has not loaded its script").wait_for()
     context.close()
@@ -134,6 +137,7 @@ def test_a_proxy_that_drops_the_port_is_named(chromium, gateway, tmp_path):
     proxy = f"proxy_pass http://127.0.0.1:{gateway.port}; proxy_set_header Host $host;"
     nginx = Nginx(f"server {{ listen 127.0.0.1:PORT; location / {{ {proxy} }} }}", tmp_path)
     page = chromium.new_page()
+    page.set_default_timeout(1000 * BOUND)
     try:
         page.goto(f"http://127.0.0.1:{nginx.port}/user/a%40b/mcp-ws/?token={gateway.token}#/server/fast")
         page.get_by_text("proxy_set_header Host $http_host").first.wait_for()

@@ -280,7 +280,7 @@ class OnlyGreetings(RequestHandler):
             method="POST",
             body=self.request.body,
             headers=headers,
-            request_timeout=60,
+            request_timeout=BOUND,
             raise_error=False,
         )
         self.set_status(answer.code)

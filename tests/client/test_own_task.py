@@ -18,7 +18,7 @@ from mcp.shared.exceptions import MCPError
 
 from mcp_ws_ide.client import ConnectError, connect, websocket_transport
 from mcp_ws_ide.client.own_task import OwnTask
-from tests.conftest import Jupyter, until, wait_until
+from tests.conftest import BOUND, Jupyter, until, wait_until
 
 NO_SESSION = 10.0
 
@@ -206,7 +206,7 @@ def test_a_notebook_opens_a_client_in_one_cell_and_closes_it_in_another(jupyter:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=BOUND,
     )
     assert all(word in done.stdout for word in ("first 1", "second 1", "closed", "still here True")), done
     assert "server 'nope' is not configured" in done.stdout, "an error, and no kernel that hangs"

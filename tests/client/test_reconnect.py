@@ -150,7 +150,7 @@ async def test_modern_clients_reconnect_after_a_restart_of_the_gateway(make_jupy
     transport = websocket_transport(
         first.endpoint("demo"), token=first.token, reconnect=policy, on_state=states.append
     )
-    async with asyncio.timeout(60), Client(transport, mode="2026-07-28") as client:
+    async with asyncio.timeout(BOUND), Client(transport, mode="2026-07-28") as client:
         running = asyncio.create_task(client.call_tool("slow", {"steps": 100, "delay": 1}))
         await until(lambda: first.rest("GET", "sessions")[1]["sessions"][0]["in_flight"] == 1)
         first.process.kill()

@@ -34,7 +34,7 @@ def run(
         input=given,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=BOUND,
         check=False,
         env={**jupyter.environment, **environment},
     )
@@ -64,7 +64,7 @@ async def test_an_unmodified_stdio_client_works_through_cuts(jupyter, mode, tran
             if len(seen) in (2, 4):
                 link.cut("reset")
 
-        async with asyncio.timeout(60), Client(stdio_client(parameters), mode=mode) as client:
+        async with asyncio.timeout(BOUND), Client(stdio_client(parameters), mode=mode) as client:
             result = await client.call_tool("slow", {"steps": 6, "delay": 0.05}, progress_callback=progress)
             assert result.content[0].text == "6 steps done"
             assert seen == [1, 2, 3, 4, 5, 6]
@@ -190,7 +190,7 @@ def test_printed_entries_work(jupyter, ide, tmp_path):
             env={"PATH": "", "HOME": str(tmp_path), **environment},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=BOUND,
             check=True,
         )
         answer = json.loads(launched.stdout)
@@ -285,7 +285,7 @@ def test_a_full_disk_is_reported(jupyter):
             input=request.encode() + b"\n",
             stdout=full,
             stderr=subprocess.PIPE,
-            timeout=60,
+            timeout=BOUND,
             check=False,
             env=jupyter.environment,
         )

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import wait_until
+from tests.conftest import BOUND, wait_until
 
 TUTORIAL = Path(__file__).parents[2] / "docs" / "start" / "tutorial.md"
 BLOCK = re.compile(r'^```(console|python) title="(.+?)"\n(.*?)^```$', re.MULTILINE | re.DOTALL)
@@ -53,7 +53,7 @@ class Terminal:
         def printed() -> re.Match[str] | None:
             return re.search(pattern, self._unseen())
 
-        found = wait_until(printed, 60, f"the line {line!r} after {self._unseen()[-500:]!r}")
+        found = wait_until(printed, BOUND, f"the line {line!r} after {self._unseen()[-500:]!r}")
         self._seen += len(self._unseen()[: found.end()].encode())
 
     def _unseen(self) -> str:
@@ -61,7 +61,7 @@ class Terminal:
 
     def end(self) -> None:
         os.killpg(self.shell.pid, signal.SIGKILL)
-        self.shell.communicate(timeout=10)
+        self.shell.communicate(timeout=BOUND)
 
 
 class Reader:

@@ -79,7 +79,7 @@ class Driver:
         return future
 
     async def do(self, command: str, **given: Any) -> Any:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(BOUND):
             return await self.start(command, **given)
 
     async def connect(self, url: str, **given: Any) -> Any:
@@ -188,6 +188,7 @@ async def page_driver(
 ) -> tuple[Driver, Any]:
     """A driver in a page of the gateway's origin, under the page's content security policy."""
     context = await browser.new_context()
+    context.set_default_timeout(1000 * BOUND)
     stack.push_async_callback(context.close)
     page = await context.new_page()
     page.complaints = []

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from tests.chaos import ChaosLink
-from tests.conftest import Jupyter, until
+from tests.conftest import BOUND, Jupyter, until
 from tests.frontend.conftest import ONE_LOOP, RUNTIMES, endpoint, frontend_jupyter
 
 pytestmark = ONE_LOOP
@@ -73,7 +73,7 @@ async def chaos(
     assert states.count("open") == 1, "no session was started over"
     assert driver.named("error") == []
     # Who leaves over a link that has just been cut cannot say so: the grace time ends such a session.
-    await until(lambda: jupyter.rest("GET", "health")[1]["sessions"] == 0, 40)
+    await until(lambda: jupyter.rest("GET", "health")[1]["sessions"] == 0, BOUND)
 
 
 @pytest.mark.heavy

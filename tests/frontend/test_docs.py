@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import BOUND
 from tests.frontend.conftest import FRONTEND, ROOT
 from tests.interop.conftest import node, npm
 
@@ -32,7 +33,7 @@ def installed(frontend, tmp_path_factory) -> Path:
         env={"PATH": f"{Path(npm()).parent}:/usr/bin:/bin", "HOME": str(folder)},
         check=True,
         capture_output=True,
-        timeout=60,
+        timeout=BOUND,
     )
     (archive,) = folder.glob("mcp-ws-client-*.tgz")
     with tarfile.open(archive) as packed:
@@ -50,7 +51,7 @@ def run(folder: Path, source: str, own) -> str:
         source = source.replace(f"{scheme}host/mcp-ws/servers/git", there)
     program = folder / "example.mjs"
     program.write_text(source.replace("mcpws_…", own.token) + SHOW)
-    done = subprocess.run([node() or "", str(program)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([node() or "", str(program)], capture_output=True, text=True, timeout=BOUND)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -237,5 +237,6 @@ async def test_posts_that_are_refused_end_a_poll_session_and_do_not_loop(own, dr
     async with Server(handler := RefusesAfterTheFirst(own, 403)) as proxy:
         url = f"{proxy.url.removesuffix('/mcp')}/mcp-ws/servers/fast"
         with pytest.raises(Refused, match="something other than the gateway answered 403"):
-            await driver.connect(url, kind="poll", options={"token": own.token})
+            reconnect = {**QUICK, "giveUpAfter": 1000 * BOUND}
+            await driver.connect(url, kind="poll", options={"token": own.token, "reconnect": reconnect})
         assert handler.opened == 1

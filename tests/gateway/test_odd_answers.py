@@ -21,7 +21,7 @@ from mcp_ws_ide.config.spec import Configuration, ServerSpec
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.gateway import Gateway, Limits, doubts
 from mcp_ws_ide.links.base import LinkInfo
-from tests.conftest import MODERN, TESTS, until
+from tests.conftest import BOUND, MODERN, TESTS, until
 from tests.servers import mangled
 
 MANGLED = str(TESTS / "servers" / "mangled.py")
@@ -89,14 +89,14 @@ class Client:
 
     async def open(self) -> None:
         if self.era == "modern":
-            await self.ended(self.begin("tools/list", {}), seconds=60)
+            await self.ended(self.begin("tools/list", {}), seconds=BOUND)
             return
         info = {
             "protocolVersion": "2025-11-25",
             "capabilities": {},
             "clientInfo": {"name": "t", "version": "1"},
         }
-        answer = await self.ended(self.begin("initialize", info), seconds=60)
+        answer = await self.ended(self.begin("initialize", info), seconds=BOUND)
         assert "result" in answer, answer
         self.send(method="notifications/initialized")
 

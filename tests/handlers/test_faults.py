@@ -67,7 +67,7 @@ async def victim(jupyter: Jupyter) -> AsyncIterator[Victim]:
     transport = websocket_transport(
         jupyter.endpoint("fast"), token=jupyter.token, reconnect=FAST, on_state=states.append
     )
-    async with asyncio.timeout(60), Client(transport, mode="2026-07-28") as client:
+    async with asyncio.timeout(BOUND), Client(transport, mode="2026-07-28") as client:
         await client.list_tools()
         yield Victim(jupyter, client, states)
 

@@ -68,7 +68,8 @@ def ask(jupyter: Jupyter, kind: str, **headers: str) -> tuple[int, dict[str, Any
     method, path, body, own = REQUESTS[kind]
     given = {name.replace("_", "-"): value for name, value in headers.items()}
     status, _, text = jupyter.request(method, f"mcp-ws/{path}", body, {**own, **given})
-    return status, json.loads(text.splitlines()[0])
+    # A slow answer is a stream that begins with comments.
+    return status, json.loads(text[text.index(b"{") :].splitlines()[0])
 
 
 def upgrade(jupyter: Jupyter, **headers: str) -> int:

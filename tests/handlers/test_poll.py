@@ -30,7 +30,9 @@ class Poller:
     async def post(self, *lines: Any, **headers: str) -> httpx.Response:
         body = "\n".join(json.dumps(line, separators=(",", ":")) for line in lines)
         self.client.cookies.clear()  # Jupyter gives a cookie to whoever shows its token
-        return await self.client.post(self.url, content=body, headers={**self.headers, **headers}, timeout=40)
+        return await self.client.post(
+            self.url, content=body, headers={**self.headers, **headers}, timeout=BOUND
+        )
 
     async def hello(self, **hello: Any) -> list[dict[str, Any]]:
         response = await self.post(hello or {"mcp.ws": "open"})
@@ -112,7 +114,7 @@ async def test_a_long_body_leaves_the_others_their_turn(jupyter, poller, client)
     for body, status in ((b"\n" * (11 << 20), 413), (b"{}\n" * 3_000_000, 413), (message * 60_000, 200)):
         client.cookies.clear()
         answer = asyncio.ensure_future(
-            client.post(poller.url, content=head + body, headers=poller.headers, timeout=60)
+            client.post(poller.url, content=head + body, headers=poller.headers, timeout=BOUND)
         )
         slowest = 0.0
         while not answer.done():

@@ -306,7 +306,7 @@ async def test_only_a_stopped_inspector_misses_records(make_jupyter):
             ]
             return b"mcp_ws_tap_drops_total 0.0" not in metrics
 
-        async with asyncio.timeout(90):
+        async with asyncio.timeout(BOUND):
             while calls < 600 or not await dropped():
                 for _ in range(100):
                     calls += 1
@@ -320,7 +320,7 @@ async def test_only_a_stopped_inspector_misses_records(make_jupyter):
         newest = max(r["seq"] for r in one.seen if r["id"] == "last")
         os.kill(stopped.pid, signal.SIGCONT)
         got, missed = 0, 0
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(BOUND):
             while True:
                 record = json.loads(await stopped.stdout.readline())
                 if record["kind"] == "gap":

@@ -15,7 +15,7 @@ from websockets.exceptions import InvalidStatus
 
 from mcp_ws_ide.client import ConnectError, websocket_transport
 from mcp_ws_ide.client import connect as connect_client
-from tests.conftest import FAST_SERVER, MODERN, Jupyter, Peer
+from tests.conftest import BOUND, FAST_SERVER, MODERN, Jupyter, Peer
 
 
 class Certificates:
@@ -100,7 +100,7 @@ def test_the_variable_serves_the_commands(jupyter_with_tls, certificates):
     ):
         command = [sys.executable, "-m", f"mcp_ws_ide.{words[0]}", *words[1:], "--url", jupyter_with_tls.url]
         done = subprocess.run(
-            command, env=environment, input=given, capture_output=True, text=True, timeout=60, check=False
+            command, env=environment, input=given, capture_output=True, text=True, timeout=BOUND, check=False
         )
         assert (done.returncode, wanted in done.stdout) == (0, True), done.stderr
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.conftest import Jupyter, Peer
+from tests.conftest import BOUND, Jupyter, Peer
 
 EXITS = "import os, sys; sys.exit('needs the index' if 'UV_INDEX_URL' not in os.environ else 0)"
 NEEDY = {"command": sys.executable, "args": ["-I", "-S", "-c", EXITS]}
@@ -81,7 +81,9 @@ def test_the_inspector_starts_a_command_with_the_same_variables(tmp_path):
         *NEEDY["command"].split(),
         *NEEDY["args"],
     ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=90)
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=environment, timeout=BOUND
+    )
     assert "needs the index" in done.stderr
     assert "UV_INDEX_URL" in done.stderr
     assert "s3cret" not in done.stderr

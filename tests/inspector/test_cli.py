@@ -164,10 +164,10 @@ def test_a_full_disk_is_reported(jupyter, arguments):
 
 async def test_tail_ends_when_its_output_is_closed_even_without_traffic(jupyter):
     process = await tail(jupyter, "tail", "--session", "none-has-this-id")
-    await asyncio.wait_for(process.stdout.readline(), 20)  # that it watches
+    await asyncio.wait_for(process.stdout.readline(), BOUND)  # that it watches
     process._transport.get_pipe_transport(1).close()
     try:
-        assert await asyncio.wait_for(process.wait(), 20) == 0, (await process.stderr.read()).decode()
+        assert await asyncio.wait_for(process.wait(), BOUND) == 0, (await process.stderr.read()).decode()
     finally:
         if process.returncode is None:
             process.kill()

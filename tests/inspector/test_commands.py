@@ -344,7 +344,7 @@ async def test_the_gateway_omits_other_servers(make_jupyter, tmp_path):
     watch = Watch(lambda: RunningGateway(jupyter.url, jupyter.token), {"server": "fast"})
     async with asyncio.TaskGroup() as group:
         task = group.create_task(watch.run())
-        await until(lambda: watch.state == "live", 20)
+        await until(lambda: watch.state == "live", BOUND)
         for name in ("other", "fast"):
             async with jupyter.connect(name) as link:
                 await Peer(link).call(name, "tools/call", {"name": "pid"})
@@ -354,7 +354,7 @@ async def test_the_gateway_omits_other_servers(make_jupyter, tmp_path):
                 seen.append(str(item))
             return '"id":"fast"' in "".join(seen)
 
-        await until(both, 20)
+        await until(both, BOUND)
         task.cancel()
     assert '"other"' not in "".join(seen)
 
@@ -413,7 +413,9 @@ def test_a_reader_that_closes_the_pipe_is_no_error(tmp_path):
     command = (
         f"{sys.executable} -m mcp_ws_ide.inspector.cli export {path} | head -n 1; echo ${{PIPESTATUS[0]}}"
     )
-    done_ = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    done_ = subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, timeout=BOUND, check=False
+    )
     assert done_.stderr == ""
     assert done_.stdout.splitlines()[-1] == "0"
 

@@ -14,7 +14,7 @@ import sys
 import pytest
 
 from mcp_ws_ide.inspector.model.copy_forms import FORMS, TOKEN, NoCommand, ascii_json, call_of
-from tests.conftest import MODERN
+from tests.conftest import BOUND, MODERN
 from tests.inspector.records import Transcript, call, done
 
 CURL = shutil.which("curl")
@@ -64,7 +64,7 @@ async def test_a_copied_command_repeats_the_request(jupyter, form, modern, metho
     command = ["sh", "-c", text] if form == "curl" else [sys.executable, "-c", text]
     environment = {**os.environ, TOKEN: jupyter.token}
     ran = await asyncio.to_thread(
-        subprocess.run, command, env=environment, capture_output=True, text=True, timeout=60, check=False
+        subprocess.run, command, env=environment, capture_output=True, text=True, timeout=BOUND, check=False
     )
     output = ran.stdout + ran.stderr
     # Python prints values as it writes them, curl as JSON.

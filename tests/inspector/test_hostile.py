@@ -13,7 +13,7 @@ import pytest
 from mcp_ws_ide.inspector.app.app import InspectorApp
 from mcp_ws_ide.inspector.model.filters import REGEX_TIME, FilterTooSlow, parse
 from mcp_ws_ide.inspector.playback import Playback
-from tests.conftest import TESTS
+from tests.conftest import BOUND, TESTS
 from tests.inspector.records import Transcript, call, done
 from tests.inspector.test_app import Seat
 from tests.inspector.test_commands import inspect, written
@@ -193,7 +193,7 @@ def test_a_full_disk_for_texts_is_reported_and_everything_else_continues():
     # The kernel refuses to write past the limit, as it does on a full disk.
     code = FULL.format(tests=str(TESTS.parent))
     ran = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=BOUND, check=False
     )
     assert ran.stdout == "5000\n", ran.stderr
 

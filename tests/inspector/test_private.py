@@ -38,7 +38,7 @@ async def start(home: Path, *arguments: str) -> tuple[asyncio.subprocess.Process
         stderr=asyncio.subprocess.PIPE,
     )
     said: dict[str, str] = {}
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(BOUND):
         while "connected" not in said:
             line = (await process.stderr.readline()).decode()
             assert line, "it ended"
@@ -101,7 +101,7 @@ async def test_nothing_outlives_it_when_it_is_killed_as_it_starts(tmp_path):
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        await until(lambda pid=process.pid: psutil.Process(pid).children(), 20)
+        await until(lambda pid=process.pid: psutil.Process(pid).children(), BOUND)
         process.kill()
         await process.wait()
         await until(lambda: not ours(), what="the end of the gateway")
@@ -126,7 +126,7 @@ def run(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=BOUND,
         check=False,
     )
 

@@ -70,7 +70,7 @@ class Terminal:
 
     async def until(self, condition: Callable[[], object], what: str) -> None:
         try:
-            await until(condition, 30)
+            await until(condition, BOUND)
         except TimeoutError:
             raise AssertionError(f"{what} did not come true; the screen:\n{self.screen}") from None
 

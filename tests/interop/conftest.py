@@ -15,7 +15,7 @@ import pytest
 
 pytest.register_assert_rewrite("tests.interop.proxies")
 
-from tests.conftest import DEMO, Jupyter, on_sdk  # noqa: E402
+from tests.conftest import BOUND, DEMO, Jupyter, on_sdk  # noqa: E402
 from tests.prefork import Prefork  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
@@ -118,7 +118,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jupyter]:
 def run_program() -> Callable[..., str]:
     """Run a client program to its end; returns what it printed."""
 
-    def run(*command: str, timeout: float = 100) -> str:
+    def run(*command: str, timeout: float = 2 * BOUND) -> str:
         done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
         return done.stdout

@@ -187,7 +187,7 @@ async def test_a_modern_client_uses_every_feature_of_server_everything(bridged, 
 
 @pytest.mark.node
 async def test_32_agents_share_a_memory_server_and_see_each_others_writes(bridged, node_program):
-    async with asyncio.timeout(60), AsyncExitStack() as stack:
+    async with asyncio.timeout(BOUND), AsyncExitStack() as stack:
         entered = [
             await stack.enter_async_context(client(bridged, "memory", MODERN if number % 2 else "legacy"))
             for number in range(32)

@@ -14,7 +14,7 @@ from mcp.shared.message import SessionMessage
 from mcp_ws_ide.client import Lost, Reconnect, Resumed, websocket_transport
 from mcp_ws_ide.sdk import parse_message
 from tests.chaos import ChaosLink
-from tests.conftest import FAST_SERVER, MODERN, Jupyter, until
+from tests.conftest import BOUND, FAST_SERVER, MODERN, Jupyter, until
 
 QUICK = Reconnect(first_delay=0.02, max_delay=0.5, give_up_after=120)
 IN_FLIGHT = 8
@@ -131,7 +131,7 @@ async def chaos(jupyter: Jupyter, clients: int, legacy: int, calls: int, cuts: i
     assert states["Lost"] == 0
     assert states["Connected"] == clients, "no session was started over"
     # Who leaves over a link that has just been cut cannot say so: the grace time ends such a session.
-    await until(lambda: jupyter.rest("GET", "health")[1]["sessions"] == 0, 40)
+    await until(lambda: jupyter.rest("GET", "health")[1]["sessions"] == 0, BOUND)
 
 
 @pytest.mark.heavy

@@ -54,7 +54,7 @@ class CodeServer:
                 env={**os.environ, "HOME": str(home), "PASSWORD": PASSWORD},
                 start_new_session=True,
             )
-        wait_until(self._answers, 60, "code-server")
+        wait_until(self._answers, BOUND, "code-server")
         login = httpx.post(f"{self.url}login", data={"password": PASSWORD}, timeout=BOUND)
         self.cookie = login.headers["Set-Cookie"].partition(";")[0]
 
@@ -146,7 +146,7 @@ def test_mcp_ws_connect_takes_the_login_from_a_file(outside, tmp_path):
         env={**os.environ, "MCP_WS_TOKEN": outside.token},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=BOUND,
         check=True,
     )
     assert json.loads(done.stdout)["result"]["tools"]
@@ -199,6 +199,7 @@ async def test_the_page_works_below_absproxy(outside):
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(**LAUNCH)
         context = await browser.new_context()
+        context.set_default_timeout(1000 * BOUND)
         name, _, value = outside.headers["Cookie"].partition("=")
         await context.add_cookies([{"name": name, "value": value, "url": outside.url}])
         page = await context.new_page()

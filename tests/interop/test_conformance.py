@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import free_port, on_sdk, wait_until
+from tests.conftest import BOUND, free_port, on_sdk, wait_until
 from tests.interop.conftest import PACKAGES
 
 SUITE = PACKAGES / "@modelcontextprotocol" / "conformance" / "dist" / "index.js"
@@ -83,7 +83,7 @@ def conformance(node: str, url: str, revision: str, folder: Path) -> dict[str, t
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=250,
+        timeout=4 * BOUND,
         check=False,
         env={**os.environ, "NO_COLOR": "1"},
     )

@@ -12,6 +12,7 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
 
 from mcp_ws_ide.client import connect
+from tests.conftest import BOUND
 from tests.interop.test_typescript import program
 
 CALLS = 20
@@ -55,7 +56,7 @@ async def test_websocket_http_poll_and_stdio_clients_of_every_sdk_share_a_server
                 assert result.content[0].text == f"{name} {number}"
         return CALLS
 
-    async with asyncio.timeout(100):
+    async with asyncio.timeout(BOUND):
         done = await asyncio.gather(
             *(calls(name) for name in clients),
             run(node_program, program("sdk1_client.mjs"), ws + query, "echo", given),

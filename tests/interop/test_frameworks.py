@@ -14,7 +14,7 @@ import pytest
 from mcp_ws_ide import client
 from mcp_ws_ide.client import Negotiated, Reconnect, Resumed
 from tests.chaos import ChaosLink
-from tests.conftest import BOUND, TESTS, Jupyter, until
+from tests.conftest import BOUND, TESTS, Jupyter, child, until
 
 if TYPE_CHECKING:  # the frameworks take seconds to import, in every worker that collects this file
     from pydantic_ai.messages import ModelMessage, ModelResponse
@@ -136,11 +136,9 @@ async def cut_twice_in_a_call(jupyter: Jupyter, python: str, script: str, *argum
     async with ChaosLink(jupyter.port, 7) as link:
         url = jupyter.endpoint("demo").replace(str(jupyter.port), str(link.port))
         program = str(Path(__file__).with_name(script))
-        client = await asyncio.create_subprocess_exec(
-            python, program, url, jupyter.token, *arguments, stdout=asyncio.subprocess.PIPE
-        )
-        assert client.stdout is not None
-        async with asyncio.timeout(90):
+        command = (python, program, url, jupyter.token, *arguments)
+        async with asyncio.timeout(2 * BOUND), child(*command, stdout=asyncio.subprocess.PIPE) as client:
+            assert client.stdout is not None
             async for line in client.stdout:
                 printed.append(line.decode().strip())
                 if printed[-1] in ("Connected", "Resumed") and len(links_of(printed)) <= 2:
@@ -187,7 +185,7 @@ def test_langchains_own_websocket_connection_works_unmodified(jupyter, mcp1_pyth
 def test_a_missing_framework_is_named_with_its_extra(name, extra):
     script = f"import sys; sys.modules['pydantic_ai'] = sys.modules['fastmcp'] = None; from mcp_ws_ide.client import {name}"
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=BOUND, check=False
     )
     assert done.returncode == 1
     assert f"mcp-ws-ide[{extra}]" in done.stderr

@@ -82,9 +82,15 @@ class Hub:
             )
         )
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith("JUPYTER")}
+        self.process: subprocess.Popen[bytes] | None = None
+        self.proxy: subprocess.Popen[bytes] | None = None
         self.family: set[psutil.Process] = set()
-        self.start_proxy()
-        self.start()
+        try:
+            self.start_proxy()
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
 
     def start_proxy(self) -> None:
         """A Hub that starts its proxy also restarts it, which ends every link; in a cluster it is apart, as here."""
@@ -94,13 +100,13 @@ class Hub:
         command += [f"--api-port={self.api}", f"--error-target=http://127.0.0.1:{self.hub}/hub/error"]
         environment = {**self.environment, "CONFIGPROXY_AUTH_TOKEN": SERVICE_TOKEN}
         with (self.home / "proxy.log").open("wb") as log:
-            proxy = subprocess.Popen(
+            self.proxy = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment
             )
-        self.family.add(psutil.Process(proxy.pid))
+        self.family.add(psutil.Process(self.proxy.pid))
 
         def answers() -> bool:
-            assert proxy.poll() is None, (self.home / "proxy.log").read_text()[-3000:]
+            assert self.proxy.poll() is None, (self.home / "proxy.log").read_text()[-3000:]
             with contextlib.suppress(httpx.TransportError):
                 return bool(
                     httpx.get(f"http://127.0.0.1:{self.api}/api/routes", timeout=BOUND).status_code == 403
@@ -127,7 +133,7 @@ class Hub:
             except (httpx.TransportError, ValueError):
                 return False
 
-        wait_until(answers, 60, "the Hub's start")
+        wait_until(answers, BOUND, "the Hub's start")
 
     def crash(self) -> None:
         """The Hub alone dies; its proxy and the users' servers go on."""
@@ -136,16 +142,19 @@ class Hub:
         self.process.wait()
 
     def stop(self) -> None:
-        self.family |= set(psutil.Process(self.process.pid).children(recursive=True))
-        self.process.send_signal(signal.SIGINT)
-        try:
-            self.process.wait(BOUND)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        if self.process is not None and self.process.poll() is None:
+            self.family |= set(psutil.Process(self.process.pid).children(recursive=True))
+            self.process.send_signal(signal.SIGINT)
+            try:
+                self.process.wait(BOUND)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
         for process in self.family:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
+        if self.proxy is not None:
+            self.proxy.wait()
 
     def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         """The Hub's REST API, through its proxy."""
@@ -175,7 +184,7 @@ class Hub:
         (folder / "mcp.json").write_text(json.dumps({"mcpServers": servers}))
         self.ask("POST", f"users/{user}")
         assert self.ask("POST", f"users/{user}/server")[0] in (201, 202)
-        wait_until(lambda: self.ask("GET", f"users/{user}")[1]["servers"][""]["ready"], 60, "the spawn")
+        wait_until(lambda: self.ask("GET", f"users/{user}")[1]["servers"][""]["ready"], BOUND, "the spawn")
         url = f"http://127.0.0.1:{self.public}/user/{user}/"
         return Outside(url, self.mint(user, f"access:servers!user={user}"))
 
@@ -417,6 +426,7 @@ async def test_the_page_works_after_a_login_at_the_hub(ana):
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(**LAUNCH)
         page = await browser.new_page()
+        page.set_default_timeout(1000 * BOUND)
         complaints: list[str] = []
         page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
         await page.goto(f"{ana.url}mcp-ws/")

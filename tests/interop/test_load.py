@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import MODERN, Jupyter, until
+from tests.conftest import BOUND, MODERN, Jupyter, until
 
 SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"
 IN_FLIGHT = 16
@@ -55,7 +55,10 @@ class LoadClient:
                 own = message["id"]
                 # The dictionary would take 7.0 for 7, and an answer twice would be missing here.
                 assert type(own) is (str if self.strings else int), message
-                self.open.pop(own).set_result(message)
+                if str(own) in self.cancelled:
+                    self.cancelled.remove(str(own))  # its answer and its cancellation crossed
+                else:
+                    self.open.pop(own).set_result(message)
 
     def notified(self, message: dict[str, Any]) -> None:
         params = message["params"]
@@ -86,9 +89,9 @@ class LoadClient:
         own, future = await self.start(
             "tools/call", {"name": "slow", "arguments": {"steps": 1, "delay": 0.05}}
         )
-        self.cancelled.add(str(own))
-        del self.open[own]
-        future.cancel()
+        if not future.done():  # sending may have taken longer than the call
+            self.cancelled.add(str(own))
+            del self.open[own]
         await self.send(method="notifications/cancelled", params={"requestId": own})
         self.seen["cancel"] += 1
 
@@ -136,7 +139,7 @@ async def run(jupyter: Jupyter, clients: int, calls: int, modern: bool, seed: in
             reader.cancel()
             total.update(client.seen)
 
-    async with asyncio.timeout(240), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(4 * BOUND), asyncio.TaskGroup() as group:
         for number in range(clients):
             group.create_task(one(number))
     return total
@@ -153,7 +156,6 @@ def in_flight(jupyter: Jupyter) -> float:
 
 
 @pytest.mark.heavy
-@pytest.mark.timeout(300)
 async def test_64_clients_on_one_process_lose_and_misroute_nothing(jupyter):
     calls = 20_000 // 64 + 1
     total = await run(jupyter, 64, calls, modern=True, seed=1)
@@ -165,7 +167,6 @@ async def test_64_clients_on_one_process_lose_and_misroute_nothing(jupyter):
 
 
 @pytest.mark.heavy
-@pytest.mark.timeout(300)
 async def test_16_clients_on_processes_of_their_own_lose_and_misroute_nothing(jupyter):
     before = {process["pid"] for process in jupyter.processes("fast")}
     total = await run(jupyter, 16, 300, modern=False, seed=2)

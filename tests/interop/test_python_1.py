@@ -8,6 +8,7 @@ import json
 import pytest
 
 from tests.chaos import ChaosLink
+from tests.conftest import BOUND, child
 from tests.interop.conftest import need
 from tests.interop.test_python_2 import CALLS, NODE_SERVERS
 
@@ -55,16 +56,14 @@ async def test_our_client_resumes_on_the_old_sdk(servers, mcp1_python):
     )
     async with ChaosLink(servers.port, 1) as link:
         url = servers.endpoint("demo").replace(str(servers.port), str(link.port))
-        client = await asyncio.create_subprocess_exec(
-            mcp1_python, "-c", script, url, servers.token, stdout=asyncio.subprocess.PIPE
-        )
         lines = []
-        async with asyncio.timeout(60):
+        command = (mcp1_python, "-c", script, url, servers.token)
+        async with asyncio.timeout(2 * BOUND), child(*command, stdout=asyncio.subprocess.PIPE) as client:
             async for line in client.stdout:
                 lines.append(line.decode().strip())
                 if lines[-1] in ("progress 2", "progress 4"):
                     link.cut("reset")
-        assert await client.wait() == 0
+            assert await client.wait() == 0
     assert lines[:-1] == [f"progress {number}" for number in range(1, 7)]
     assert lines[-1].startswith("6 steps done Connected")
     assert lines[-1].count("Resumed") == 2

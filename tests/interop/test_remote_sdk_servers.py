@@ -16,7 +16,7 @@ import pytest
 from mcp_ws_ide.config.spec import ServerSpec
 from mcp_ws_ide.transports import Supplies, Transport, make_transport
 from mcp_ws_ide.transports.processes import ProcessSupervisor
-from tests.conftest import MODERN, SERVERS, free_port, until, wait_until
+from tests.conftest import BOUND, MODERN, SERVERS, free_port, until, wait_until
 from tests.interop.conftest import ON_SDK_1
 from tests.prefork import Prefork
 from tests.transports.peers import Recorder
@@ -137,7 +137,7 @@ class Receiver:
 async def main():
     global answers
     answers = asyncio.Queue()
-    transport = InProcessTransport("objects:server")
+    transport = InProcessTransport("objects:server", load_timeout=%r)
     await transport.connect(Receiver())
     transport.send(json.dumps({"jsonrpc": "2.0", "id": "i", "method": "initialize", "params": %r}).encode())
     print((await answers.get())["result"]["protocolVersion"])
@@ -147,13 +147,15 @@ async def main():
     print((await answers.get())["result"]["content"][0]["text"])
     await transport.close()
 
-asyncio.run(asyncio.wait_for(main(), 30))
+asyncio.run(asyncio.wait_for(main(), %r))
 """
 
 
 @pytest.mark.heavy
 def test_an_object_of_sdk_1_serves_in_process(run_program, mcp1_python):
-    printed = run_program(mcp1_python, "-c", IN_PROCESS % INITIALIZE, str(ROOT / "tests" / "servers"))
+    printed = run_program(
+        mcp1_python, "-c", IN_PROCESS % (BOUND, INITIALIZE, 2 * BOUND), str(ROOT / "tests" / "servers")
+    )
     assert printed.split("\n")[:3] == ["2025-11-25", "hello", "closed: the gateway closed it"]
 
 

@@ -13,7 +13,7 @@ import psutil
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from tests.conftest import FAST_SERVER, Jupyter, Peer, until
+from tests.conftest import BOUND, FAST_SERVER, Jupyter, Peer, until
 from tests.handlers.test_resume import Resumer
 
 MIB = 1 << 20
@@ -44,7 +44,7 @@ asyncio.run(main(*sys.argv[1:]))
 
 async def storm(jupyter: Jupyter, count: int) -> tuple[float, float]:
     """Cut ``count`` sessions at once; returns seconds until all were back, and a neighbour's worst call."""
-    clients = [Resumer(jupyter, open_timeout=60) for _ in range(count)]  # all of them share one process
+    clients = [Resumer(jupyter, open_timeout=BOUND) for _ in range(count)]  # all of them share one process
     gate = asyncio.Semaphore(50)
 
     async def prepare(client: Resumer) -> None:
@@ -124,7 +124,7 @@ async def test_a_client_that_does_not_read_costs_bounded_memory_and_affects_no_o
         )
         assert peak - before < 24 * MIB
         with pytest.raises(ConnectionClosed) as closed:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(BOUND):
                 while True:
                     await slow.link.recv()
         assert closed.value.rcvd.code == 1008
@@ -132,7 +132,7 @@ async def test_a_client_that_does_not_read_costs_bounded_memory_and_affects_no_o
         if resumable:
             await slow.resume(recv=0)
             frames = []
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(BOUND):
                 while not frames or frames[-1].get("id") != 1:
                     frames.append(json.loads(await slow.link.recv()))
             gaps = [f["dropped"] for f in frames if f.get("mcp.ws") == "gap"]

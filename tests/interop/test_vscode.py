@@ -12,7 +12,7 @@ import pytest
 
 from tests.chaos import ChaosLink
 from tests.chromium import CHROMIUM, LAUNCH
-from tests.conftest import DEMO, until
+from tests.conftest import BOUND, DEMO, until
 from tests.interop.conftest import ROOT, need
 from tests.interop.test_code_server import CodeServer
 
@@ -75,6 +75,7 @@ async def vscode(tmp_path) -> AsyncIterator:
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(**LAUNCH)
         context = await browser.new_context(viewport={"width": 1400, "height": 900})
+        context.set_default_timeout(1000 * BOUND)
         name, _, value = code_server.cookie.partition("=")
         await context.add_cookies([{"name": name, "value": value, "url": code_server.url}])
 

@@ -44,7 +44,7 @@ class Client:
             return next((m for m in messages if m.get("id") == number and "method" not in m), None)
 
         try:
-            return await until(found, 10)
+            return await until(found, BOUND)
         except TimeoutError:
             raise AssertionError(
                 (self.receiver.messages, self.receiver.reasons, self.receiver.noise)
@@ -448,7 +448,7 @@ async def test_a_batch_is_read_as_far_as_it_has_messages(make, body, words, answ
         client = await make(server.url)
         answer = await client.ask("tools/list")
         assert ("result" in answer) is answered
-        assert words in json.dumps([answer, client.receiver.noise])
+        await until(lambda: words in json.dumps([answer, client.receiver.noise]), what=words)
         assert "result" in await client.ask("tools/list", number=2)
 
 
@@ -631,7 +631,8 @@ async def test_a_handshake_with_an_unreachable_server_ends_the_attachment_with_a
     assert "cannot be reached" in client.receiver.reasons[0]
 
 
-async def test_a_flood_of_connections_is_bounded(make):
+async def test_a_flood_of_connections_is_bounded(make, monkeypatch):
+    monkeypatch.setattr("mcp_ws_ide.transports.remote.MAX_CONNECTIONS", 8)
     waiting: list[Request] = []
 
     async def handler(request: Request) -> None:
@@ -641,13 +642,13 @@ async def test_a_flood_of_connections_is_bounded(make):
     async with Server(handler) as server:
         # As long as this one waits for a connection to become free.
         client = await make(server.url, connect_timeout=6)
-        for number in range(300):
+        for number in range(50):
             client.send("tools/call", {"name": "x"}, number)
-        await until(lambda: len(client.receiver.messages) >= 300 - 256)
+        await until(lambda: len(client.receiver.messages) >= 50 - 8)
         for answer in map(json.loads, client.receiver.messages):
             assert "which is the maximum" in answer["error"]["message"]
             assert outcome(answer) == "not_sent"
-        assert len(waiting) == 256
+        assert len(waiting) == 8
 
 
 # --- sessions and resumption ----------------------------------------------------------------------

@@ -54,7 +54,7 @@ async def test_messages_arrive_complete_and_in_order(supervisor, receiver):
     sent = [b'{"n":%d}' % n for n in range(20_000)] + [b'{"big":"%s"}' % (b"x" * (9 << 20))]
     for message in sent:
         transport.send(message)
-    await until(lambda: len(receiver.messages) == len(sent), 60)
+    await until(lambda: len(receiver.messages) == len(sent), BOUND)
     assert receiver.messages == sent
     assert transport.queued_bytes == 0
     await transport.close()
@@ -142,9 +142,9 @@ async def test_a_server_that_exits_is_reported_with_its_exit_and_not_a_broken_pi
     dying = f"import os, sys, time; os.close(0); print('   no key', file=sys.stderr, flush=True); time.sleep(0.3); {end}"
     transport = python(supervisor, dying)
     await transport.connect(receiver)
-    await until(lambda: receiver.noise, 10)
+    await until(lambda: receiver.noise, BOUND)
     transport.send(b"{}")
-    await until(lambda: receiver.reasons, 20)
+    await until(lambda: receiver.reasons, BOUND)
     assert receiver.reasons == [f"{words}; stderr: no key"]
 
 
@@ -152,9 +152,9 @@ async def test_a_server_that_closes_its_stdin_and_stays_is_reported(supervisor, 
     stays = "import os, sys, time; os.close(0); print('x', file=sys.stderr, flush=True); time.sleep(60)"
     transport = python(supervisor, stays, eof_grace=0.2)
     await transport.connect(receiver)
-    await until(lambda: receiver.noise, 10)
+    await until(lambda: receiver.noise, BOUND)
     transport.send(b"{}")
-    await until(lambda: receiver.reasons, 20)
+    await until(lambda: receiver.reasons, BOUND)
     assert "closed its stdin" in receiver.reasons[0]
 
 
@@ -402,16 +402,16 @@ async def test_a_flood_of_short_lines_leaves_the_others_their_turn(supervisor):
 
     class Slow(Recorder):
         def noise_received(self, source: str, line: str) -> None:
-            end = time.perf_counter() + 0.00002  # what redaction and the tap take for a line
-            while time.perf_counter() < end:
+            end = time.thread_time() + 0.00002  # what redaction and the tap take for a line
+            while time.thread_time() < end:
                 pass
 
     transport = python(supervisor, "while True: print('x\\n' * 50000)")
     await transport.connect(Slow())
-    longest, end = 0.0, time.perf_counter() + 3
-    while time.perf_counter() < end:
-        began = time.perf_counter()
+    longest, end = 0.0, time.thread_time() + 1
+    while time.thread_time() < end:  # processor time: how long others keep it does not matter
+        began = time.thread_time()
         await asyncio.sleep(0)
-        longest = max(longest, time.perf_counter() - began)
+        longest = max(longest, time.thread_time() - began)
     await transport.close()
     assert longest < 1, "a read of 256 KiB has 131,072 lines, which take 2.6 s"

@@ -17,7 +17,7 @@ from mcp_ws_ide.errors import LIMIT_EXCEEDED, TransportError
 from mcp_ws_ide.transports import Supplies, make_transport, websocket
 from mcp_ws_ide.transports.websocket import WebSocketTransport
 from tests.chaos import ChaosLink
-from tests.conftest import FAST_SERVER, MODERN, Jupyter, until
+from tests.conftest import BOUND, FAST_SERVER, MODERN, Jupyter, until
 from tests.transports.peers import Recorder, Wire
 
 
@@ -45,7 +45,7 @@ async def test_a_link_that_is_cut_again_and_again_loses_and_repeats_nothing(jupy
                 assert chaos.cut_all() == 1
                 await until(lambda accepted=accepted: chaos.accepted > accepted)
                 await until(lambda: chaos.open_links == 1)
-        await until(lambda: len(receiver.messages) >= 200, 20)
+        await until(lambda: len(receiver.messages) >= 200, BOUND)
         found = [json.loads(message) for message in receiver.messages]
         assert sorted(m["id"] for m in found if "result" in m) == list(range(50))
         assert sum("method" in m for m in found) == 150
