@@ -1,7 +1,7 @@
-"""An MCP server that requires OAuth, and its authorization server on another port: ``oauth.py PORT PORT http|sse``.
+"""An MCP server that wants OAuth, and its authorization server on a port of its own: ``python oauth.py PORT PORT http|sse``.
 
-Both come from the SDK. Opening the authorization page grants consent. ``GET /facts`` of the authorization server
-returns what was requested and issued; ``POST /forget`` revokes all access tokens, with ``?refresh`` refresh tokens too.
+Both are the SDK's. Whoever opens the authorization page consents. ``/facts`` of the authorization server tells what
+was issued and asked for; ``POST /forget`` makes access tokens unknown, with ``?refresh`` refresh tokens too.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SSE = sys.argv[3] == "sse"
 
 
 class Provider:
-    """An authorization server that keeps clients, codes and tokens in memory."""
+    """Everything in memory."""
 
     def __init__(self) -> None:
         known = OAuthClientInformationFull(
@@ -58,7 +58,7 @@ class Provider:
 
     async def register_client(self, client: OAuthClientInformationFull) -> None:
         self.counts["register"] += 1
-        client.scope = "read write"  # the scopes it may request, not those it has
+        client.scope = "read write"  # what it may ask for, not what it has got
         self.clients[client.client_id] = client
         self.secrets += [client.client_secret] if client.client_secret else []
 
@@ -128,18 +128,18 @@ server = MCPServer(
 
 @server.tool()
 async def echo(text: str) -> str:
-    """Return the text."""
+    """The text."""
     return text
 
 
 @server.tool()
 async def save() -> str:
-    """Require the scope ``write`` (:class:`StepUp` checks it)."""
+    """Needs the scope ``write`` (:class:`StepUp`)."""
     return "saved"
 
 
 class StepUp:
-    """Refuse ``save`` with ``insufficient_scope`` (RFC 6750) if the token lacks the scope ``write``."""
+    """Refuses ``save`` with RFC 6750's ``insufficient_scope`` where the token has no ``write``."""
 
     def __init__(self, app: Any) -> None:
         self.app = app
@@ -157,7 +157,7 @@ class StepUp:
 
 @server.tool()
 async def meet() -> str:
-    """Return when two calls have arrived."""
+    """Return once two calls are here."""
     async with asyncio.timeout(60):
         await meeting.wait()
     return "met"

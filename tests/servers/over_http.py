@@ -1,4 +1,4 @@
-"""Serve ``objects.py`` over HTTP with the SDK that is installed: ``python over_http.py http|sse PORT``."""
+"""Serve ``objects.py`` over the HTTP of whichever SDK is installed: ``python over_http.py http|sse PORT``."""
 
 import sys
 
