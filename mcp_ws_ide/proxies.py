@@ -1,4 +1,4 @@
-"""Which connections go through a proxy of the environment: none to this machine, and no credential in clear.
+"""Which connections go through a proxy of the environment: none to this machine, and no credential unencrypted.
 
 One policy for the clients, the inspector and the remote transports, whatever library opens the connection. Opens no
 connection itself and asks no resolver.
@@ -112,7 +112,7 @@ def route(url: str, headers: Mapping[str, str], library: str) -> str | None:
         library: as in :meth:`Proxy.problem`.
 
     Raises:
-        ConnectError: the proxy cannot be used, or would see the credential in clear.
+        ConnectError: the proxy cannot be used, or would see the credential unencrypted.
     """
     proxy = proxy_for(url)
     if proxy is None:
@@ -123,7 +123,7 @@ def route(url: str, headers: Mapping[str, str], library: str) -> str | None:
         raise ConnectError(f"{where} cannot be reached: {problem}")
     if parts.scheme in ("ws", "http") and any(name.lower() == "authorization" for name in headers):
         raise ConnectError(
-            f"{where} was not contacted, because its token would pass the proxy {proxy.where} in clear (variable "
+            f"{where} was not contacted, because its token would pass the proxy {proxy.where} unencrypted (variable "
             f"{proxy.variable}); list the host in NO_PROXY, or use https:// or wss://"
         )
     return proxy.url

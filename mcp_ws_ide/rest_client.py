@@ -54,7 +54,7 @@ def _open(request: urllib.request.Request, timeout: float) -> Any:
     """Send a request, through a proxy only where :func:`route` allows it.
 
     Raises:
-        ConnectError: the proxy cannot be used, or would see the credential in clear.
+        ConnectError: the proxy cannot be used, or would see the credential unencrypted.
     """
     url = request.full_url
     proxy = route(url, dict(request.header_items()), "urllib")

@@ -84,5 +84,5 @@ def as_written(message: Any) -> bytes:
         text: str = inner.model_dump_json(by_alias=True, exclude_unset=True)
         return text.encode()
     if not isinstance(inner, dict | list):
-        raise TypeError(f"{type(inner).__name__} is no message")
+        raise TypeError(f"{type(inner).__name__} is not a message")
     return json.dumps(inner).encode()

@@ -107,7 +107,7 @@ def test_no_proxy_exempts_names_suffixes_and_networks(listed, monkeypatch):
 def test_a_credential_is_not_sent_through_a_proxy_in_clear(monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "http://proxy.example:3128")
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3129")
-    with pytest.raises(ConnectError, match=r"in clear.*HTTPS_PROXY.*NO_PROXY.*wss://"):
+    with pytest.raises(ConnectError, match=r"unencrypted.*HTTPS_PROXY.*NO_PROXY.*wss://"):
         route("ws://server.example/x", {"authorization": "Bearer x"}, "websockets")
     with pytest.raises(ConnectError, match=r"http://server.example:1 was not contacted.*HTTP_PROXY"):
         route("http://u:p@server.example:1/x", {"Authorization": "Bearer x"}, "httpx2")

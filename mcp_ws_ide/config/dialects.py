@@ -295,9 +295,7 @@ def _read_foreign_variables(translation: Translation) -> None:
         for name, value in values.items():
             if isinstance(value, str) and _BARE_VARIABLE.fullmatch(value):
                 notices.append(
-                    Notice(
-                        f"{key}.{name}", f"{value!r} is taken as it stands; for a variable write ${{NAME}}"
-                    )
+                    Notice(f"{key}.{name}", f"{value!r} is used literally; for a variable write ${{NAME}}")
                 )
     if isinstance(entry.get("url"), str):
         entry["url"] = _own_variables(entry["url"])

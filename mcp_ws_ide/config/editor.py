@@ -171,7 +171,7 @@ class ConfigEditor:
         """Return the configured server of this name, or None; refuse if it cannot be edited."""
         configured = self._reload().get(name)
         if configured is None and not is_address(name):
-            raise EditRefused(422, f"{name!r} cannot stand in a URL; take another name")
+            raise EditRefused(422, f"{name!r} cannot be part of a URL; choose another name")
         reason = self.read_only(configured.source if configured is not None else None)
         if reason:
             raise EditRefused(409 if self._allowed else 403, reason)

@@ -100,7 +100,7 @@ def read_entry(
     ``disabled_reason``.
 
     Args:
-        notice: takes the key and a reason for each part of the entry that is left out or taken as it stands.
+        notice: takes the key and a reason for each part of the entry that is left out or used unchanged.
 
     Raises:
         EntryError: the entry has a mistake.
@@ -204,7 +204,7 @@ def _resolved(
         filled, reasons = substitute_known(arg, known)
         args.append(filled)
         for reason in reasons:
-            notice(f"args[{index}]", f"{reason}; passed to the program as it stands")
+            notice(f"args[{index}]", f"{reason}; passed to the program unchanged")
     cwd, reasons = substitute_known(raw["cwd"] or "", known)
     if reasons:
         notice("cwd", f"{reasons[0]}; ignored")

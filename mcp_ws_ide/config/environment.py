@@ -254,7 +254,7 @@ def _resolve(expression: str, environ: Mapping[str, str]) -> str:
     if not _NAME.fullmatch(name):
         raise UnresolvedVariable(
             f"{written!r} is not a variable of the gateway; use ${{env:NAME}} or ${{NAME:-default}}, "
-            "or $${…} for a text that stays as it is"
+            "or $${…} for literal text"
         )
     if default is not None and "${" in default:
         raise UnresolvedVariable(f"{written!r} has a variable inside a default, which is not supported")

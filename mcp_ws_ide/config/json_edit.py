@@ -252,5 +252,5 @@ def _checked(file: JsonText, text: str, key: str, name: str, entry: Mapping[str,
     except ValueError:
         parsed = None
     if parsed != expected or list(parsed.get(key, ())) != list(section):
-        raise DefinitionError("the file is written in a way that cannot be changed safely; change it by hand")
+        raise DefinitionError("the file has a form that cannot be changed safely here; change it by hand")
     return text

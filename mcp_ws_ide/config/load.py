@@ -1,6 +1,6 @@
 """Reads the configuration from every source: the trait, ``mcp.json`` and other programs' files, installed packages.
 
-Owns the addresses of servers whose names cannot stand in a URL, the order of precedence and what needs the whole
+Owns the addresses of servers whose names cannot be part of a URL, the order of precedence and what needs the whole
 configuration (shadowed names, members of groups). One mistake disables at most one server, and nothing here raises for
 what a file contains. Knows nothing of processes or HTTP.
 """
@@ -146,7 +146,7 @@ class ConfigReader:
     def _use_last_good(self, path: str, reason: str) -> None:
         """Read the last readable content of a file again. Whatever needs consent still does."""
         known = path in self._documents
-        fallback = "; its servers are those of its last good version until it is fixed" if known else ""
+        fallback = "; until it is fixed, the servers of its last valid version stay" if known else ""
         self._report(path, "", f"{reason}{fallback}")
         self.unread.append(self.problems[-1])
         if known:
@@ -204,7 +204,7 @@ class ConfigReader:
 
     def _add(self, source: str, key: str, name: object, entry: Any) -> None:
         if not isinstance(name, str):
-            return self._report(source, key, f"{name!r} is not a valid server name; write a text")
+            return self._report(source, key, f"{name!r} is not a valid server name; write a string")
         if name in self._addresses:
             reason = f"shadowed: {name!r} is already defined in {self.servers[self._addresses[name]].source}"
             return self._report(source, key, reason, "notice")

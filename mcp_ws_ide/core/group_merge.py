@@ -134,7 +134,7 @@ class Gathering:
             self._add_discovered(member, page, len(result))
             return b""
         if bytes(page.get(self._key, b""))[:1] != b"[":
-            self._note(member, f"its answer has no list of {self._key}")
+            self._note(member, f"its response has no list of {self._key}")
         cursor = bytes(page.get("nextCursor", b""))
         if not self._add_items(member, items_of(bytes(page.get(self._key, b""))), pages):
             return b""

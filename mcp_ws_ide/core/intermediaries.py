@@ -84,7 +84,7 @@ KINDS: Final = {
         "AWS ALB: idle_timeout); the gateway pings more often meanwhile, down to every 5 s",
     ),
     "age_limit": Kind(
-        "something between clients and gateway cuts links {} s after they open, whatever passes",
+        "something between clients and gateway cuts links {} s after they open, with or without traffic",
         "raise its limit for a whole connection (Cloud Run: request timeout; HAProxy: timeout client and server "
         "without timeout tunnel), or use clients that resume sessions (subprotocol mcp.resume.v1)",
     ),

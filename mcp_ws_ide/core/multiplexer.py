@@ -118,7 +118,7 @@ class Multiplexer(Generic[Owner]):
         if message.kind is RESPONSE:
             return self._response(message)
         if message.kind is REQUEST:
-            text = "a server must not send requests since 2026-07-28; use input_required"
+            text = "since 2026-07-28 a server must not send requests; use input_required"
             return None, Reply(messages.error(message.id, METHOD_NOT_FOUND, text))
         return self._notification(message)
 
@@ -129,7 +129,7 @@ class Multiplexer(Generic[Owner]):
         if entry is None:
             if not self.was_used(message.id):
                 return None, Unnamed(message)
-            return None, Drop("response to no request in flight")
+            return None, Drop("response that matches no request in flight")
         owner, pending = entry
         result = message.result
         if pending.method == LISTEN and messages.result_meta(message).subscription_id is not ABSENT:
@@ -146,7 +146,7 @@ class Multiplexer(Generic[Owner]):
             return self._tagged(message, messages.SUBSCRIPTION_ID_KEY, tag)
         if self.sole_owner is not None:
             return self.sole_owner, Deliver(message, None, message.method in DROPPABLE)
-        return None, Drop("notification for no request of a server that several sessions share")
+        return None, Drop("notification that names no request, from a server that several sessions share")
 
     def addressee(self, message: Message) -> Owner | None:
         """Return the owner of the request that a message from the server names; None if it names none."""

@@ -70,7 +70,7 @@ class Pages:
     @property
     def note(self) -> str:
         """The notice for the user about a faulty list; ``""`` for a correct one."""
-        parts = [f"the list was ended, because {self.end}"] if self.end else []
+        parts = [f"the list was cut short: {self.end}"] if self.end else []
         if self.repeated:
             parts.append(f"{self.repeated} item{'s' if self.repeated > 1 else ''} listed twice, shown once")
         return "; ".join(parts)

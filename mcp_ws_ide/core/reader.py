@@ -350,11 +350,11 @@ def _mend_members(members: dict[str, Raw]) -> tuple[dict[str, Raw], dict[str, st
             "jsonrpc": Raw(b'"2.0"'),
             **{name: raw for name, raw in members.items() if name != "jsonrpc"},
         }
-        notices["jsonrpc"] = 'an answer without "jsonrpc": "2.0" was read as if it had it'
+        notices["jsonrpc"] = 'a response without "jsonrpc": "2.0" was read as if it had it'
     error = bytes(members.get("error", b""))
     if error and error != b"null" and "result" not in members and (mended := _usable_error(error)):
         members["error"] = Raw(mended)
-        notices["error"] = "an error without a whole number as code and a text as message was completed"
+        notices["error"] = "an error without a whole number as code and a string as message was completed"
     if values.get("result") == b"null" and "error" not in members and "method" not in members:
         members["result"] = Raw(b"{}")
         notices["null result"] = "a result that is null was read as an empty one"

@@ -120,7 +120,7 @@ class SessionCore:
     def _response(self, message: Message) -> Effect:
         key = message.id_key
         if key not in self.asked:
-            return Drop("response to no request of the server")
+            return Drop("response that matches no request of the server")
         del self.asked[key]
         return Forward(message, False, messages.NO_PARAMS)
 
@@ -130,7 +130,7 @@ class SessionCore:
         params = messages.params_of(message)
         pending = self._named_by(params)
         if pending is None:
-            return Drop("cancellation of no request in flight")
+            return Drop("cancellation that matches no request in flight")
         del self.pending[pending.key]
         self.has_cancelled = True
         self._keep_recent(pending)

@@ -142,7 +142,7 @@ class Attachments:
             return self.refuse_modern(effect)
         upstream = self._modern_upstream(effect)
         if upstream is None:
-            self._client.observe("dropped", "the server that it was for has ended")
+            self._client.observe("dropped", "the upstream that it was meant for has ended")
         else:
             upstream.forward(self, effect)
 

@@ -325,7 +325,7 @@ class SharedUpstream(Upstream):
         self._probe_open = self._probe_open and not late_probe
         take = self._odd.take_repeated if self.mux.was_used(answer.id) else self._odd.take_unnamed
         if late_probe or not take(answer):
-            self._dropped(Drop("response to no request in flight"))
+            self._dropped(Drop("response that matches no request in flight"))
 
     def open_ids(self) -> list[bytes]:
         """Return the ids, as JSON, of the requests that the server has not answered."""

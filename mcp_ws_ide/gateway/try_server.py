@@ -86,7 +86,7 @@ class _Conversation:
         for fault in reading.unreadable:
             for waiting in self._answers.values():  # one request is sent after the other
                 if fault.answer and not waiting.done():
-                    waiting.set_exception(_Failed(f"it wrote an answer that cannot be read: {fault.reason}"))
+                    waiting.set_exception(_Failed(f"it sent a response that cannot be read: {fault.reason}"))
 
     def noise_received(self, source: str, text: str) -> None:
         """See :class:`~mcp_ws_ide.transports.base.Receiver`."""

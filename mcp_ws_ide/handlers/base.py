@@ -30,7 +30,7 @@ NO_XSRF: Final = (
 )
 
 
-TOO_MANY_FAILURES: Final = "too many requests of this address had no valid credential; wait a minute"
+TOO_MANY_FAILURES: Final = "too many requests from this address had no valid credential; wait a minute"
 
 
 class GatewayHandler(JupyterHandler):

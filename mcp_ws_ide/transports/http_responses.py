@@ -108,7 +108,7 @@ class ResponseReader:
         for fault in reading.unreadable:
             self._fail(exchange, fault)
         for noise in reading.noise:
-            self._noise(f"text that is no message was dropped: {printable(noise[:200])}")
+            self._noise(f"text that is not a message was dropped: {printable(noise[:200])}")
 
     def _note_mended(self, notices: dict[str, str]) -> None:
         for text in self._mended.add(notices):

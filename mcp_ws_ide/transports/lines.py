@@ -157,9 +157,7 @@ class MessageLines:
         begun = self._splitter.partial.strip()
         if begun[:1] in (b"{", b"["):
             self._splitter.abandon_partial()
-            text = (
-                f"{len(begun)} bytes of a message came, and no more for {STALLED_LOOKS * LOOK_INTERVAL:g} s"
-            )
+            text = f"{len(begun)} bytes of a message arrived, then nothing for {STALLED_LOOKS * LOOK_INTERVAL:g} s"
             receiver.noise_received("transport", f"{text}; does the server flush its output?")
             receiver.message_received(messages.one_line(begun))
 

@@ -408,7 +408,8 @@ class Authorization:
         if inner_of(own) is not None:
             return
         reason = (
-            f"it names {origin(url)} ({inner}), which is not a public address, as its own is; none is asked"
+            f"it names {origin(url)} ({inner}), which is not a public address although its own is; "
+            "nothing is sent there"
         )
         raise RequestFailed(reason, sent=False)
 

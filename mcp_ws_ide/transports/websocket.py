@@ -424,7 +424,7 @@ class _Fragments:
         self._size = size
         if self._stalled >= STALLED_LOOKS:
             self._reason = (
-                f"1006 {size} bytes of a message in fragments came, and no more for {STALLED_LOOKS} s"
+                f"1006 {size} bytes of a fragmented message arrived, then nothing for {STALLED_LOOKS} s"
             )
             link.transport.abort()
 

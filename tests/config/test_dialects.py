@@ -134,7 +134,7 @@ def test_a_text_that_is_not_the_gateways_is_passed_on_with_a_notice(tmp_path, te
     spec, problem = configuration.servers["a"], only_problem(configuration)
     assert (spec.disabled_reason, spec.args) == (None, (text,))
     assert (problem.severity, problem.key) == ("notice", "mcpServers.a.args[0]")
-    assert "as it stands" in problem.reason
+    assert "passed to the program unchanged" in problem.reason
 
 
 @pytest.mark.parametrize("key", ["env", "headers"])

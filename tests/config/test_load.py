@@ -79,7 +79,7 @@ def test_the_last_good_version_replaces_an_unreadable_file(tmp_path, text):
     assert bad.servers == good.servers
     assert [(p.source, p.severity) for p in bad.problems] == [(str(file), "error")]
     assert bad.unread == bad.problems
-    assert "last good version" in bad.problems[0].reason
+    assert "last valid version" in bad.problems[0].reason
     if text.startswith("{"):
         assert "line 2, column 23" in bad.problems[0].reason
     needed = "digest"

@@ -465,4 +465,4 @@ def test_a_member_that_answers_without_a_list_is_named(listed):
     rig.member("a", id=1, result={"tools": listed})
     _, (answer,) = rig.member("b", id=1, result={"tools": [7, {"name": "t"}]})
     assert [tool["name"] for tool in answer["result"]["tools"]] == ["b__t"]
-    assert answer["result"]["_meta"][UNAVAILABLE_KEY] == {"a": "its answer has no list of tools"}
+    assert answer["result"]["_meta"][UNAVAILABLE_KEY] == {"a": "its response has no list of tools"}

@@ -352,7 +352,7 @@ async def test_a_body_that_does_not_end_is_taken_as_far_as_it_came(client, frami
 async def test_a_websocket_message_whose_fragments_do_not_go_on_ends_its_link(client, era):
     made = await client("ws", era, "fragment")
     answer = await made.call("plain")
-    assert "in fragments came, and no more" in answer["error"]["message"]
+    assert "of a fragmented message arrived, then nothing" in answer["error"]["message"]
 
 
 @pytest.mark.parametrize("era", ["handshake", "modern"])

@@ -59,7 +59,7 @@ async def test_a_token_is_revoked_at_once_also_while_that_cannot_be_saved(make_j
     async with connect(running.endpoint("fast"), **bearer(token["token"])) as link:
         status, answer = running.rest("DELETE", f"tokens/{token['id']}")
         assert status == 507
-        assert "is revoked, but that is not saved" in answer["message"]
+        assert "is revoked, but the revocation is not saved" in answer["message"]
         async with asyncio.timeout(BOUND):
             with pytest.raises(ConnectionClosed):
                 await link.recv()

@@ -132,7 +132,7 @@ def test_a_violation_on_both_legs_is_one_problem_shown_at_both_rows(talk):
 def test_an_answer_to_nothing_that_the_gateway_drops_is_one_problem(talk):
     talk.event("link_opened", "x")
     talk.send("c>", {"id": 99, "result": {}})
-    talk.event("dropped", "response to no request of the server")
+    talk.event("dropped", "response that matches no request of the server")
     assert talk.journal.problem_counts == {"orphan": 1}
     talk.event("dropped", "something else")
     assert talk.journal.problem_counts == {"orphan": 1, "dropped": 1}

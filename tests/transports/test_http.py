@@ -429,7 +429,7 @@ ANSWER = b'{"jsonrpc":"2.0","id":1,"result":{}}'
     ("body", "words", "answered"),
     [
         (b"[" * 900 + b'"' + b"x" * 1_000_000 + b'"' + b"]" * 900, "does not answer the request: [[[", False),
-        (b"[%b,[%b]]" % (ANSWER, ANSWER), "text that is no message was dropped", True),
+        (b"[%b,[%b]]" % (ANSWER, ANSWER), "text that is not a message was dropped", True),
         (b'[{"deep":' + b"[" * 100_000 + b"]" * 100_000 + b"}]", "does not answer the request", False),
         (b"[" + b"1," * 100_000 + b"1]", "does not answer the request", False),
         (b"[%b]" % b",".join([ANSWER] * 1001), "more than 1000 messages", True),

@@ -74,8 +74,8 @@ def _lifetime(value: object) -> float:
 def _unsaved(error: OSError) -> str:
     reason = error.strerror or str(error)
     return (
-        f"the token is revoked, but that is not saved: {reason}; the gateway tries again every second, and if Jupyter "
-        "restarts before it succeeds, the token is valid again"
+        f"the token is revoked, but the revocation is not saved: {reason}; the gateway tries again every second, and "
+        "if Jupyter restarts before it succeeds, the token is valid again"
     )
 
 

@@ -220,7 +220,7 @@ DUPLICATE: Final = Violation(
     "MCP 2025-11-25, basic: Requests",
 )
 ORPHAN: Final = Violation(
-    "orphan", "response to no request of this session", "JSON-RPC 2.0, section 5: Response object"
+    "orphan", "response that matches no request of this session", "JSON-RPC 2.0, section 5: Response object"
 )
 
 
@@ -258,7 +258,7 @@ def _request(lane: Lane, method: str, content: dict[str, Any], modern: bool | No
     if modern and lane not in TO_SERVER:
         yield Violation(
             "server-request",
-            "a server sends no requests in this revision; it responds with input_required",
+            "a server must not send requests in this revision; it responds with input_required",
             "MCP 2026-07-28, basic: Requests",
         )
     elif modern:

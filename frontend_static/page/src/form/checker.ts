@@ -64,7 +64,7 @@ function started(): Promise<Worker> {
 }
 
 async function answered(made: Worker, asked: Asked): Promise<Verdict> {
-  const answer = within(made, CHECK_TIMEOUT, "validation took too long (a pattern of the schema may never end)", (data) => data);
+  const answer = within(made, CHECK_TIMEOUT, "validation took too long (matching a pattern of the schema may take forever)", (data) => data);
   made.postMessage(asked);
   const data = await answer;
   if ("errors" in data) return { errors: data.errors, left: patterns(data.left), unchecked: "" };

@@ -39,7 +39,7 @@ export class Pages {
 
   /** What to tell the user about a list that is not as it should be; empty for any other. */
   get note(): string {
-    const parts = this.#end ? [`The list was ended, because ${this.#end}.`] : [];
+    const parts = this.#end ? [`The list was cut short: ${this.#end}.`] : [];
     if (this.#repeated > 0) parts.push(`${this.#repeated} item${this.#repeated > 1 ? "s" : ""} listed twice, shown once.`);
     return parts.join(" ");
   }
