@@ -1,4 +1,6 @@
-"""Admissions: POST heads that passed all checks a moment ago and may repeat without asking Jupyter again.
+"""Admissions: heads that passed all checks a moment ago and may repeat without asking Jupyter again.
+
+Those of POSTs, and of WebSocket handshakes, which all clients repeat at once after a network failure.
 
 Jupyter's checks and Tornado's request handler cost several times as much as carrying a call, and an HTTP client sends
 the same head with each call. An admitted head may repeat for :data:`ADMITTED_FOR` seconds: same address, same URL, same
@@ -15,6 +17,7 @@ from typing import Any, Final
 
 from tornado import httputil
 
+from mcp_ws_ide.core.intermediaries import SEEN
 from mcp_ws_ide.core.tools import ToolRules
 from mcp_ws_ide.credentials import Credential
 
@@ -25,7 +28,9 @@ BODY_SECONDS: Final = 5.0
 MAX_ADMISSIONS: Final = 1000
 """Heads that are remembered; one more forgets the oldest."""
 
-OF_THE_MESSAGE: Final = frozenset({"Content-Length", "Traceparent", "Tracestate", "Baggage"})
+OF_THE_MESSAGE: Final = frozenset(
+    {"Content-Length", "Sec-Websocket-Key", "Traceparent", "Tracestate", "Baggage"}
+)
 """Headers that vary by message and identify no client (the last three: W3C Trace Context and Baggage)."""
 
 Head = tuple[Any, ...]
@@ -66,7 +71,7 @@ class Admissions:
 
     def find(self, request: httputil.HTTPServerRequest) -> Admission | None:
         """Return the admission of this request's head, if there is a valid one."""
-        if request.method != "POST":
+        if not _may_repeat(request):
             return None
         known = self._known.get(head_of(request))
         return known if known is not None and self.still_holds(known) else None
@@ -78,8 +83,16 @@ class Admissions:
         return admission.token_id is None or self._token_alive(admission.token_id)
 
 
+def _may_repeat(request: httputil.HTTPServerRequest) -> bool:
+    """Whether a request is of a kind that can be admitted: a POST, or a WebSocket handshake that names no session."""
+    headers = request.headers
+    if SEEN in headers:
+        return False
+    return request.method == "POST" or ("Sec-WebSocket-Key" in headers and "Mcp-Session-Id" not in headers)
+
+
 def head_of(request: httputil.HTTPServerRequest) -> Head:
     """The parts of a request that must be equal for an admission to apply."""
     pairs = request.headers.get_all()
     kept = [pair for pair in pairs if pair[0] not in OF_THE_MESSAGE and not pair[0].startswith("Mcp-")]
-    return (request.uri, request.remote_ip, request.protocol, *kept)
+    return (request.method, request.uri, request.remote_ip, request.protocol, *kept)

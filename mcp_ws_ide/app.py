@@ -26,7 +26,7 @@ from mcp_ws_ide import installation
 from mcp_ws_ide.credentials import CHECK_SECONDS, names_users
 from mcp_ws_ide.gateway import Limits
 from mcp_ws_ide.handlers import ROUTES
-from mcp_ws_ide.handlers.repeated_post import RepeatRouter
+from mcp_ws_ide.handlers.repeat_router import RepeatRouter
 from mcp_ws_ide.observe.redaction import BadPattern, Redactor
 from mcp_ws_ide.runtime import Host, Runtime, Settings
 from mcp_ws_ide.sanitise import SafeRecords
@@ -345,7 +345,7 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         page_config["mcpWsInspect"] = inspect_command()
 
     def initialize_handlers(self) -> None:
-        """Register the routes. The route for repeated POSTs comes first and passes on all other requests."""
+        """Register the routes. The route for repeated requests comes first and passes on all other requests."""
         assert self.serverapp is not None
         web_app = self.serverapp.web_app
         repeats = PathMatches(

@@ -13,12 +13,12 @@ import httpx
 import pytest
 
 from mcp_ws_ide.admissions import ADMITTED_FOR, BODY_SECONDS, Admission, Admissions
-from tests.conftest import BOUND, MODERN, Jupyter, until
+from tests.conftest import BOUND, MODERN, Jupyter, Peer, until
 from tests.handlers.test_security import cookie_of
 from tests.handlers.test_streamable_http import Http, events
 
 COUNT = re.compile(
-    r'http_request_duration_seconds_count\{handler="([\w.]+)",method="POST",status_code="\d+"\} (\d+)'
+    r'http_request_duration_seconds_count\{handler="([\w.]+)",method="(?:POST|GET)",status_code="\d+"\} (\d+)'
 )
 
 
@@ -243,3 +243,49 @@ async def test_a_slow_body_is_admitted_by_the_rules_at_its_end(http, jupyter):
 
 def message_of(number: int) -> dict:
     return {"jsonrpc": "2.0", "id": number, "method": "tools/list", "params": {"_meta": MODERN}}
+
+
+# --- handshakes -------------------------------------------------------------------------------------
+
+
+async def test_a_handshake_is_admitted_by_an_equal_one(jupyter):
+    before = handled(jupyter)
+    for subprotocols in (["mcp"], ["mcp"], ["mcp.resume.v1", "mcp"], ["mcp.resume.v1", "mcp"]):
+        async with jupyter.connect("fast", subprotocols=subprotocols, user_agent_header="equal") as link:
+            assert link.subprotocol == subprotocols[0]
+            if link.subprotocol == "mcp":
+                assert (await Peer(link).initialize())["result"]["serverInfo"]
+    after = handled(jupyter)
+    assert after["ServerEndpointHandler"] - before["ServerEndpointHandler"] == 2
+    assert after["RepeatedUpgrade"] - before["RepeatedUpgrade"] == 2
+
+
+async def test_a_repeated_handshake_is_refused_as_a_first_one_is(jupyter):
+    minted = jupyter.rest("POST", "tokens", {"servers": ["fast"], "expires_in": 600})[1]
+    assert [await upgrade_status(jupyter, minted["token"], {}) for _ in range(2)] == [101, 101]
+    for headers, status in (({"Mcp-Session-Id": "f" * 32}, 101), ({"Origin": "https://evil.example"}, 403)):
+        assert await upgrade_status(jupyter, minted["token"], headers) == status
+    assert await upgrade_status(jupyter, minted["token"], {}) == 101
+    assert await upgrade_status(jupyter, minted["token"], {"Sec-WebSocket-Key": "short"}) == 400
+    jupyter.rest("DELETE", f"tokens/{minted['id']}")
+    assert await upgrade_status(jupyter, minted["token"], {}) == 401
+
+
+async def upgrade_status(jupyter: Jupyter, token: str, headers: dict[str, str]) -> int:
+    """The status of a handshake whose head varies in ``headers`` only."""
+    fields = {
+        "Host": f"127.0.0.1:{jupyter.port}",
+        "Authorization": f"Bearer {token}",
+        "Upgrade": "websocket",
+        "Connection": "Upgrade",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+        **headers,
+    }
+    reader, writer = await asyncio.open_connection("127.0.0.1", jupyter.port)
+    path = f"{jupyter.url}mcp-ws/servers/fast".split(str(jupyter.port), 1)[1]
+    lines = [f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
+    writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
+    status = int((await asyncio.wait_for(reader.readline(), BOUND)).split()[1])
+    writer.close()
+    return status

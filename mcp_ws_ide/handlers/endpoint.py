@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from jupyter_server.auth.decorator import ws_authenticated
 
-from mcp_ws_ide.core import binding
-from mcp_ws_ide.errors import LimitExceeded
-from mcp_ws_ide.gateway import ResumeHandshake
-from mcp_ws_ide.gateway.server import Server
-from mcp_ws_ide.handlers.post_exchange import RETRY_AFTER
 from mcp_ws_ide.handlers.post_headers import EVENT_STREAM
-from mcp_ws_ide.handlers.requester import find_server, link_info, resumable_server, usable_server
+from mcp_ws_ide.handlers.requester import find_server
 from mcp_ws_ide.handlers.streamable_http import StreamableHttpHandler
-from mcp_ws_ide.handlers.upgrade import check_handshake, check_subprotocols, upgrade, wants_upgrade
-from mcp_ws_ide.links.websocket import WebSocketLink
+from mcp_ws_ide.handlers.upgrade import (
+    check_handshake,
+    check_subprotocols,
+    choose_server,
+    open_link,
+    upgrade,
+    wants_upgrade,
+)
 
 
 class ServerEndpointHandler(StreamableHttpHandler):
@@ -30,49 +31,15 @@ class ServerEndpointHandler(StreamableHttpHandler):
         key = check_handshake(self)
         if not self.offered:
             check_subprotocols(self)
-        try:
-            subprotocol = binding.select_subprotocol(self.offered)
-        except binding.UnknownSubprotocol as error:
-            raise self.refuse(400, "subprotocol", str(error)) from None
-        resumes = subprotocol == binding.SUBPROTOCOL_RESUME
-        server = resumable_server(self, name) if resumes else usable_server(self, name)
-        self._admit_link(subprotocol)
-        self._open(server, key, subprotocol)
+        server, subprotocol = choose_server(self, name, self.offered)
+        if self.repeatable:
+            self.runtime.admissions.remember(self._head, self._admission(name))
+        stream = upgrade(self, key, subprotocol)
+        self.note_scheme()
+        open_link(self, server, subprotocol, stream)
 
     async def _get_over_http(self, name: str) -> None:
         headers, server = self.request.headers, find_server(self, name)
         if EVENT_STREAM in headers.get("Accept", "") and "Mcp-Session-Id" in headers:
             return await self.stream(server)
         return self.not_allowed()
-
-    def _admit_link(self, subprotocol: str | None) -> None:
-        gateway = self.runtime.gateway
-        try:
-            gateway.check_link_rate()
-            if subprotocol != binding.SUBPROTOCOL_RESUME or gateway.closing:  # else its first frame decides
-                gateway.check_admission(self.principal)
-        except LimitExceeded as error:
-            self.error_headers["Retry-After"] = RETRY_AFTER
-            status = 429 if error.limit == "max_links_per_second" else 503
-            raise self.refuse(status, error.limit, str(error)) from None
-
-    def _open(self, server: Server, key: str, subprotocol: str | None) -> None:
-        gateway = self.runtime.gateway
-        fragile = binding.is_fragile(subprotocol, self.request.headers.get("User-Agent", ""))
-        info = link_info(self, "websocket", subprotocol, fragile=fragile)
-        link = WebSocketLink(
-            upgrade(self, key, subprotocol),
-            gateway.message_limit(server.spec),
-            fragile=fragile,
-            max_queued_bytes=gateway.limits.max_queued_bytes,
-            cuts=self.runtime.cut_links,
-        )
-        self.note_scheme()
-        self.runtime.heartbeat.add(link)
-        self.watch_credential(link)
-        if subprotocol == binding.SUBPROTOCOL_RESUME:
-            hello = ResumeHandshake(gateway, server, link, info)
-            link.start(hello.receive, hello.closed)
-        else:
-            session = gateway.open_session(server, link, info)
-            link.start(session.receive, session.link_closed, session.link_full)

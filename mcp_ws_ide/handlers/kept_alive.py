@@ -114,6 +114,11 @@ class TornadoConnection:
         if self._reader is not None:
             self._reader.tornado_answered()
 
+    def detach(self) -> IOStream:
+        """Return the byte stream, which is Tornado's no longer, after a response that switches protocols."""
+        stream: IOStream = self._connection.detach()
+        return stream
+
     def carry_on(self, respond: Callable[[Connection], None], /) -> None:
         """Call ``respond`` now."""
         respond(self)

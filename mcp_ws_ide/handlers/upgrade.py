@@ -1,15 +1,25 @@
-"""The WebSocket opening handshake on a Tornado handler (RFC 6455 section 4.2)."""
+"""The WebSocket opening handshake (RFC 6455 section 4.2), and the link that it opens."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 
+from tornado.iostream import IOStream
 from tornado.websocket import WebSocketProtocol13
 
+from mcp_ws_ide.core import binding
 from mcp_ws_ide.core.intermediaries import SENDS, lost_header
+from mcp_ws_ide.errors import LimitExceeded
+from mcp_ws_ide.gateway import ResumeHandshake
+from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.handlers.base import GatewayHandler
+from mcp_ws_ide.handlers.post_exchange import RETRY_AFTER
+from mcp_ws_ide.handlers.post_response import Responder
+from mcp_ws_ide.handlers.requester import Requester, link_info, refusal, resumable_server, usable_server
 from mcp_ws_ide.links.streams import ByteStream, take_stream
+from mcp_ws_ide.links.websocket import WebSocketLink
+from mcp_ws_ide.runtime import Runtime
 
 
 def wants_upgrade(handler: GatewayHandler) -> bool:
@@ -41,9 +51,19 @@ def check_handshake(handler: GatewayHandler) -> str:
     if headers.get("Sec-WebSocket-Version") != "13":
         handler.error_headers["Sec-WebSocket-Version"] = "13"
         raise handler.refuse(426, "handshake", "only WebSocket version 13 is supported")
-    key = headers.get("Sec-WebSocket-Key", "")
+    return check_key(handler)
+
+
+def check_key(requester: Requester) -> str:
+    """Return the client's ``Sec-WebSocket-Key``.
+
+    Raises:
+        HTTPError: 400, it is none.
+    """
+    key = requester.request.headers.get("Sec-WebSocket-Key", "")
     if not _is_key(key):
-        raise handler.refuse(400, "handshake", 'the header "Sec-WebSocket-Key" must be 16 bytes in base64')
+        message = 'the header "Sec-WebSocket-Key" must be 16 bytes in base64'
+        raise refusal(requester.runtime, 400, "handshake", message)
     return str(key)
 
 
@@ -55,24 +75,84 @@ def check_subprotocols(handler: GatewayHandler) -> None:
         handler.note("subprotocol_removed")
 
 
+def choose_server(responder: Responder, name: str, offered: list[str]) -> tuple[Server, str | None]:
+    """Return the server that a handshake names, and the subprotocol that it gets.
+
+    Raises:
+        HTTPError: 400, no offered subprotocol is known; 404, no such server; 429 or 503, a limit is reached; 502, the
+            server cannot be started now.
+    """
+    try:
+        subprotocol = binding.select_subprotocol(offered)
+    except binding.UnknownSubprotocol as error:
+        raise refusal(responder.runtime, 400, "subprotocol", str(error)) from None
+    resumes = subprotocol == binding.SUBPROTOCOL_RESUME
+    server = resumable_server(responder, name) if resumes else usable_server(responder, name)
+    gateway = responder.runtime.gateway
+    try:
+        gateway.check_link_rate()
+        if not resumes or gateway.closing:  # else its first frame decides
+            gateway.check_admission(responder.principal)
+    except LimitExceeded as error:
+        responder.error_headers["Retry-After"] = RETRY_AFTER
+        status = 429 if error.limit == "max_links_per_second" else 503
+        raise refusal(responder.runtime, status, error.limit, str(error)) from None
+    return server, subprotocol
+
+
+def accepting_headers(key: str, subprotocol: str | None) -> dict[str, str]:
+    """Return the headers of the 101 (RFC 6455 section 4.2.2)."""
+    headers = {
+        "Upgrade": "websocket",
+        "Connection": "Upgrade",
+        "Sec-WebSocket-Accept": WebSocketProtocol13.compute_accept_value(key),
+    }
+    if subprotocol is not None:
+        headers["Sec-WebSocket-Protocol"] = subprotocol
+    return headers
+
+
 def upgrade(handler: GatewayHandler, key: str, subprotocol: str | None) -> ByteStream:
     """Answer 101 and take the byte stream away from ``handler``, which must not respond any more."""
     handler.clear_header("Content-Type")
     handler.clear_header("Content-Security-Policy")
     handler.set_status(101)
-    handler.set_header("Upgrade", "websocket")
-    handler.set_header("Connection", "Upgrade")
-    handler.set_header("Sec-WebSocket-Accept", WebSocketProtocol13.compute_accept_value(key))
-    if subprotocol is not None:
-        handler.set_header("Sec-WebSocket-Protocol", subprotocol)
+    for name, value in accepting_headers(key, subprotocol).items():
+        handler.set_header(name, value)
     handler.finish()
-    stream = handler.detach()
+    return take_over(handler.detach(), handler.runtime)
+
+
+def take_over(stream: IOStream, runtime: Runtime) -> ByteStream:
+    """Return the byte stream of a connection whose 101 has been written."""
     try:
         stream.set_nodelay(True)
-        return take_stream(stream, handler.runtime.gateway.tasks)
+        return take_stream(stream, runtime.gateway.tasks)
     except BaseException:
         stream.close()  # after the 101 no error response can reach the client
         raise
+
+
+def open_link(responder: Responder, server: Server, subprotocol: str | None, stream: ByteStream) -> None:
+    """Open a link on a connection whose 101 has been written, and its session, or let its first frame resume one."""
+    gateway = responder.runtime.gateway
+    fragile = binding.is_fragile(subprotocol, responder.request.headers.get("User-Agent", ""))
+    info = link_info(responder, "websocket", subprotocol, fragile=fragile)
+    link = WebSocketLink(
+        stream,
+        gateway.message_limit(server.spec),
+        fragile=fragile,
+        max_queued_bytes=gateway.limits.max_queued_bytes,
+        cuts=responder.runtime.cut_links,
+    )
+    responder.runtime.heartbeat.add(link)
+    responder.watch_credential(link)
+    if subprotocol == binding.SUBPROTOCOL_RESUME:
+        hello = ResumeHandshake(gateway, server, link, info)
+        link.start(hello.receive, hello.closed)
+    else:
+        session = gateway.open_session(server, link, info)
+        link.start(session.receive, session.link_closed, session.link_full)
 
 
 def _is_key(key: str) -> bool:

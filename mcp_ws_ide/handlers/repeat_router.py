@@ -1,0 +1,66 @@
+"""Where requests arrive before any handler is made: those whose head was admitted a moment ago need none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tornado import httputil
+from tornado.routing import Router
+
+from mcp_ws_ide.admissions import Admission
+from mcp_ws_ide.handlers.bodies import BODY_SECONDS, limit_body
+from mcp_ws_ide.handlers.kept_alive import (
+    Connection,
+    HandedBack,
+    Head,
+    KeptAliveReader,
+    install_reader,
+)
+from mcp_ws_ide.handlers.repeated_post import (
+    SHORT_BODY,
+    UNKNOWN_LENGTH,
+    Repeat,
+    RepeatedPost,
+    RepeatedRequest,
+    longest_body,
+)
+from mcp_ws_ide.handlers.repeated_upgrade import RepeatedHandshake
+from mcp_ws_ide.runtime import Runtime
+
+
+class RepeatRouter(Router):
+    """Tornado's hook before any handler is made; None leaves a request to the next route."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    def find_handler(
+        self, request: httputil.HTTPServerRequest, **kwargs: Any
+    ) -> httputil.HTTPMessageDelegate | None:
+        """Return a delegate if the request's head was admitted lately, or its answer has begun."""
+        admission = self._runtime.admissions.find(request)
+        if request.method == "POST":
+            return self._post(request, admission)
+        return RepeatedHandshake(self._runtime, request, admission) if admission is not None else None
+
+    def _post(
+        self, request: httputil.HTTPServerRequest, admission: Admission | None
+    ) -> httputil.HTTPMessageDelegate | None:
+        reader = self._reader(request)
+        if reader is not None:
+            respond = reader.tornado_reads(request)
+            if respond is not None:
+                return HandedBack(request, respond)
+            if admission is not None:
+                reader.admit(admission)
+        if admission is None:
+            return None
+        if int(request.headers.get("Content-Length") or UNKNOWN_LENGTH) > SHORT_BODY:
+            limit_body(request.connection, longest_body(self._runtime), BODY_SECONDS)
+        return Repeat(self._runtime, request, admission)
+
+    def _reader(self, request: httputil.HTTPServerRequest) -> KeptAliveReader | None:
+        return install_reader(request, self._take, self._runtime.admissions.still_holds)
+
+    def _take(self, head: Head, body: bytes, connection: Connection) -> None:
+        RepeatedPost(self._runtime, RepeatedRequest(head), head.admission, connection).start(body)
