@@ -460,7 +460,7 @@ async def test_too_many_links_in_a_second_are_429(make_jupyter):
 
 
 async def test_shutdown_lets_requests_finish_and_reports_the_outcome_of_the_others(make_jupyter):
-    jupyter = make_jupyter({"fast": FAST_SERVER}, "--MCPWebSocketApp.drain_timeout=1.5")
+    jupyter = make_jupyter({"fast": FAST_SERVER}, "--MCPWebSocketApp.drain_timeout=6")
     short, long, idle = Resumer(jupyter), Resumer(jupyter), Resumer(jupyter)
     for client in (short, long, idle):
         await client.open()
