@@ -112,6 +112,8 @@ SECTIONS: Final = ("mcpServers", "servers", "mcp_servers", "context_servers", "a
 MAX_LINE: Final = 8192
 """Characters of the longest command line that is split into words."""
 _TRANSPORT_WORDS: Final = frozenset({"url", "command", "cmd", "args", "type", "uri"})
+_BUILT_IN: Final = ("builtin", "platform", "frontend", "inline_python")
+"""Types of Goose's extensions that are no MCP servers of their own."""
 _OPENCODE_VARIABLE: Final = re.compile(r"(?<!\$)\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
 _BARE_VARIABLE: Final = re.compile(r"\$[A-Z_][A-Z0-9_]*")
 
@@ -154,8 +156,9 @@ def sections_of(document: Mapping[str, Any]) -> list[tuple[str, Any]]:
             entries = {name: entry for name, entry in inner.items() if _is_entry(entry)}
             found += [("mcp", entries)] if entries else []
     extensions = document.get("extensions")  # Goose
-    if isinstance(extensions, dict) and any(_is_entry(entry) for entry in extensions.values()):
-        found.append(("extensions", {name: entry for name, entry in extensions.items() if _is_entry(entry)}))
+    if isinstance(extensions, dict):
+        entries = {name: entry for name, entry in extensions.items() if _is_extension(entry)}
+        found += [("extensions", entries)] if entries else []
     if not found and document and all(_is_entry(entry) for entry in document.values()):
         found.append(("", dict(document)))
     return found
@@ -163,6 +166,11 @@ def sections_of(document: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 def _is_entry(value: Any) -> bool:
     return isinstance(value, dict) and not _TRANSPORT_WORDS.isdisjoint(map(_own_name, value))
+
+
+def _is_extension(value: Any) -> bool:
+    """Return whether an extension of Goose is a server, not a part of Goose."""
+    return _is_entry(value) and value.get("type") not in _BUILT_IN
 
 
 def _own_name(key: str) -> str:

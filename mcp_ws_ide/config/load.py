@@ -19,6 +19,7 @@ from mcp_ws_ide.config.dialects import sections_of, translate
 from mcp_ws_ide.config.entry import SWITCHED_OFF, EntryError, read_entry
 from mcp_ws_ide.config.jsonc import InvalidJson, parse_text
 from mcp_ws_ide.config.spec import ConfigProblem, Configuration, ServerSpec
+from mcp_ws_ide.config.yaml_text import parse_yaml
 from mcp_ws_ide.core.names import address_of, is_address
 
 MAX_FILE_BYTES: Final = 1 << 20
@@ -281,11 +282,15 @@ class ConfigReader:
 
 
 def _parse(path: str, text: str) -> tuple[Any, list[str]]:
-    """Return the content of a file, and the keys that occur twice. TOML (Codex) is known by the file's ending.
+    """Return the content of a file, and the keys that occur twice.
+
+    TOML (Codex) and YAML (Goose, Continue, LibreChat) are known by the file's ending.
 
     Raises:
         InvalidJson: it cannot be parsed.
     """
+    if path.endswith((".yaml", ".yml")):
+        return parse_yaml(text)
     if not path.endswith(".toml"):
         return parse_text(text)
     try:

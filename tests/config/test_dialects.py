@@ -271,3 +271,65 @@ def test_the_files_of_other_jupyter_extensions_are_read_after_our_own(tmp_path):
     assert configuration.servers["a"].command == "own"
     assert {"mcp_servers.json", "mcp_settings.json"} <= set(configuration.servers)
     assert {problem.severity for problem in configuration.problems} == {"notice"}, "the shadowed ones"
+
+
+YAML = {
+    "goose.yaml": """
+GOOSE_MODE: auto
+extensions:
+  developer: {type: builtin, name: developer, enabled: true, bundled: true, timeout: 300}
+  files:
+    type: stdio
+    cmd: npx
+    args: [-y, "@x/files", -p, 22:22, yes]
+    envs: {LEVEL: "3"}
+    env_keys: [FILES_TOKEN]
+    enabled: true
+    timeout: 300
+  far: {type: streamable_http, uri: "http://far.example/mcp", enabled: true, headers: {X: y}}
+""",
+    "config.yaml": """
+name: Local
+version: 1.0.0
+schema: v1
+base: &base {command: uvx}
+mcpServers:
+  - <<: *base
+    name: files
+    args:
+      - -y
+      - "@x/files"
+      - -p
+      - 22:22
+      - yes
+    env: {LEVEL: "3"}
+  - {name: far, type: streamable-http, url: http://far.example/mcp}
+""",
+}
+
+
+@pytest.mark.parametrize("name", YAML)
+def test_yaml_files_of_other_programs_are_read_as_they_read_them(tmp_path, name):
+    (tmp_path / name).write_text(YAML[name])
+    loaded = load_configuration({}, [str(tmp_path / name)], [], {})
+    assert {problem.reason for problem in loaded.problems if problem.severity == "error"} == set()
+    assert set(loaded.servers) == {"files", "far"}
+    files = loaded.servers["files"]
+    assert files.args == ("-y", "@x/files", "-p", "22:22", "yes")
+    assert files.env["LEVEL"] == "3"
+    assert loaded.servers["far"].url == "http://far.example/mcp"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("mcpServers: [", "line 1"),
+        ("mcpServers:\n\tx: y", "line 2"),
+        ("a: !!python/object:os.system {}", "python"),
+        ("a: &a [x]\nb: [" + ", ".join(["*a"] * 200) + "]", "aliases"),
+    ],
+)
+def test_yaml_that_cannot_be_read_says_where(tmp_path, text, words):
+    (tmp_path / "config.yaml").write_text(text)
+    loaded = load_configuration({}, [str(tmp_path / "config.yaml")], [], {})
+    assert words in loaded.problems[0].reason

@@ -6,8 +6,9 @@ import asyncio
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:  # the frameworks take seconds to import, in every worker that
 
 RECONNECT = Reconnect(first_delay=0.01, max_delay=0.05)
 FAST = str(TESTS / "servers" / "fast.py")
+SHAPES = str(TESTS / "servers" / "shapes.py")
 
 
 def slow_then_bump(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
@@ -84,30 +86,82 @@ async def test_an_agents_server_degrades_only_if_configured(jupyter):
 
 
 @pytest.mark.parametrize("framework", ["fastmcp", "pydantic-ai"])
-async def test_unmodified_frameworks_cost_one_process_however_often_they_call(
-    make_jupyter, tmp_path, framework
+@pytest.mark.parametrize("transport", ["http", "websocket"])
+@pytest.mark.parametrize("era", ["handshake", "modern"])
+async def test_the_processes_that_frameworks_cost_do_not_depend_on_how_often_they_call(
+    make_jupyter, tmp_path, framework, transport, era, record_property
 ):
-    """Both send a log level with every request, and each request over HTTP is an exchange of its own."""
+    """Both send a log level with every request, and each request over HTTP is an exchange of its own.
+
+    Of a handshake-era server, the first process shows only the era: a session gets one of its own.
+    """
     starts = tmp_path / "starts"
-    program = (
-        f"open({str(starts)!r}, 'a').write('x'); import runpy; runpy.run_path({FAST!r}, run_name='__main__')"
+    script, tool = SERVERS[era]
+    counted = f"open({str(starts)!r}, 'a').write('x'); import runpy; "
+    program = f"{counted}runpy.run_path({script!r}, run_name='__main__')"
+    jupyter = make_jupyter({"fast": {"command": sys.executable, "args": ["-c", program, "shape"]}})
+    began = time.monotonic()
+    await CALLERS[framework, transport](jupyter, tool)
+    record_property("seconds", round(time.monotonic() - began, 2))
+    assert len(starts.read_text()) == {"handshake": 2, "modern": 1}[era]
+
+
+SERVERS = {"handshake": (SHAPES, "t"), "modern": (FAST, "echo")}
+"""A server of each era, with a tool that answers a text."""
+
+
+async def call_with_fastmcp(transport: Any, tool: str) -> None:
+    from fastmcp import Client
+
+    async with Client(transport, init_timeout=BOUND) as fast:
+        for _ in range(10):
+            assert (await fast.call_tool(tool, {"text": "ok"})).content[0].text == "ok"
+
+
+async def call_with_pydantic_ai(toolset: Any, tool: str) -> None:
+    async with toolset:
+        for _ in range(10):
+            assert await toolset.direct_call_tool(tool, {"text": "ok"}) == "ok"
+
+
+async def fastmcp_over_http(jupyter: Jupyter, tool: str) -> None:
+    from fastmcp.client.transports import StreamableHttpTransport
+
+    await call_with_fastmcp(StreamableHttpTransport(http_url(jupyter), headers=bearer(jupyter)), tool)
+
+
+async def fastmcp_over_websocket(jupyter: Jupyter, tool: str) -> None:
+    await call_with_fastmcp(
+        client.WebSocketClientTransport(jupyter.endpoint("fast"), token=jupyter.token), tool
     )
-    jupyter = make_jupyter({"fast": {"command": sys.executable, "args": ["-c", program]}})
-    url, headers = f"{jupyter.url}mcp-ws/servers/fast", {"Authorization": f"Bearer {jupyter.token}"}
-    if framework == "fastmcp":
-        from fastmcp import Client
-        from fastmcp.client.transports import StreamableHttpTransport
 
-        async with Client(StreamableHttpTransport(url, headers=headers)) as fast:
-            for _ in range(10):
-                assert (await fast.call_tool("echo", {"text": "x"})).content[0].text == "x"
-    else:
-        from pydantic_ai.mcp import MCPToolset
 
-        async with MCPToolset(url, headers=headers) as toolset:
-            for _ in range(10):
-                assert await toolset.direct_call_tool("echo", {"text": "x"}) == "x"
-    assert starts.read_text() == "x"
+async def pydantic_ai_over_http(jupyter: Jupyter, tool: str) -> None:
+    from pydantic_ai.mcp import MCPToolset
+
+    await call_with_pydantic_ai(MCPToolset(http_url(jupyter), headers=bearer(jupyter)), tool)
+
+
+async def pydantic_ai_over_websocket(jupyter: Jupyter, tool: str) -> None:
+    url = jupyter.endpoint("fast")
+    await call_with_pydantic_ai(client.MCPServerWebSocket(url, token=jupyter.token, init_timeout=BOUND), tool)
+
+
+def http_url(jupyter: Jupyter) -> str:
+    return f"{jupyter.url}mcp-ws/servers/fast"
+
+
+def bearer(jupyter: Jupyter) -> dict[str, str]:
+    return {"Authorization": f"Bearer {jupyter.token}"}
+
+
+CALLERS = {
+    ("fastmcp", "http"): fastmcp_over_http,
+    ("fastmcp", "websocket"): fastmcp_over_websocket,
+    ("pydantic-ai", "http"): pydantic_ai_over_http,
+    ("pydantic-ai", "websocket"): pydantic_ai_over_websocket,
+}
+"""Opens a client, calls a tool ten times and closes it."""
 
 
 async def test_fastmcps_client_works_through_cuts(jupyter):
