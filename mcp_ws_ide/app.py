@@ -63,11 +63,11 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
     ).tag(config=True)
     server_files = List(
         Unicode(),
-        help="""Paths of mcp.json files that are read before those in Jupyter's configuration directories. Default:
-        none. Outside the command line they must be absolute or begin with ~, so that it does not depend on the
-        directory where Jupyter is started which programs run. One whose name ends in .toml is read as TOML, as
-        Codex writes it. The first file that defines a name wins. A changed file is read again within seconds;
-        open sessions keep the server they have.""",
+        help="""Paths of mcp.json files that are read before those in Jupyter's configuration directories.
+        Default: none. Outside the command line they must be absolute or begin with ~, so that the programs that run do
+        not depend on the directory in which Jupyter is started. One whose name ends in .toml is read as TOML, as Codex
+        writes it. The first file that defines a name wins. A changed file is read again within seconds; open sessions
+        keep the server they have.""",
     ).tag(config=True)
     entry_points = Bool(
         True,

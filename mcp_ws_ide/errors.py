@@ -5,7 +5,7 @@
     McpWsError
     ├── MalformedMessage        a peer sent something that is not a JSON-RPC message (has the error code)
     ├── TransportError          a server could not be started or reached
-    │   ├── NotAttempted        no attempt was made: the server is disabled, or failed too often lately
+    │   ├── NotAttempted        no attempt was made: the server is disabled, or failed too often recently
     │   └── TransportClosed     the connection to the server, or its process, has ended
     ├── LimitExceeded           a configured limit was reached (has the trait's name)
     ├── RecordingError          a recording cannot be written or read (inspector)
@@ -22,7 +22,8 @@ Codes of the gateway lie outside -32768…-32000, which JSON-RPC 2.0 section 5.1
 from __future__ import annotations
 
 PARSE_ERROR = -32700
-"""The message is not JSON; ``id`` is its own if that can be told. Five malformed messages close the link with 1002."""
+"""The message is not JSON; ``id`` is its own if that can be determined. Five malformed messages close the link with
+1002."""
 INVALID_REQUEST = -32600
 """The message is not one JSON-RPC 2.0 message, has a duplicate member, or reuses the id of an open request; ``id``
 is its own if that names no other request."""
@@ -32,7 +33,7 @@ server of the handshake era where the bridge is off."""
 INVALID_PARAMS = -32602
 """The parameters cannot be used: for example the ``requestState`` of a parked call that has timed out."""
 INTERNAL_ERROR = -32603
-"""The server's response cannot be read, which the message explains, or the gateway failed on it; ``data.outcome`` is
+"""The server's response cannot be read (the message says why), or the gateway failed to process it; ``data.outcome`` is
 ``unknown``."""
 HEADER_MISMATCH = -32020
 """A header contradicts the part of the body that it repeats (MCP 2026-07-28, streamable-http)."""
@@ -84,7 +85,7 @@ class TransportError(McpWsError):
 
 
 class NotAttempted(TransportError):
-    """No attempt was made: the server is disabled, or has failed too often lately."""
+    """No attempt was made: the server is disabled, or has failed too often recently."""
 
 
 class TransportClosed(TransportError):

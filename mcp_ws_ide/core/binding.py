@@ -60,9 +60,9 @@ class CloseCode(IntEnum):
     NO_HELLO = 4400
     """The first frame was neither ``open`` nor ``resume``, or none came within ``hello_timeout``."""
     EXPIRED = 4401
-    """The credential has expired or does not hold any more."""
+    """The credential has expired or is no longer valid."""
     REVOKED = 4403
-    """The gateway token was revoked, or the credential does not allow this any more."""
+    """The gateway token was revoked, or the credential no longer allows this."""
     GONE = 4404
     """The session is gone: its grace period is over, or the gateway restarted."""
     SUPERSEDED = 4409
