@@ -213,7 +213,7 @@ def free_port() -> int:
 
 def wait_for(url: str, any_status: bool = False) -> None:
     request = urllib.request.Request(url, headers={"Authorization": f"token {TOKEN}"})
-    for _ in range(200):
+    for _ in range(1200):
         try:
             urllib.request.urlopen(request, timeout=5).close()
             return

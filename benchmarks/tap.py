@@ -35,11 +35,22 @@ STATES = {
     "three, one stopped": (3, 1, ""),
 }
 """Watchers, how many of them are stopped, and what they ask for."""
-SIZE = 200
+SIZE = 1024
 """Bytes of a request."""
+PROSE = (
+    "the quick brown fox jumps over the lazy dog while somebody writes a long report about weather patterns "
+)
+TEXTS = {
+    "1 KiB": PROSE * 10,
+    "64 KiB": PROSE * 620,
+    "1 KiB with a suspicious word": f"the token count is {PROSE * 10}",
+    "64 KiB with a suspicious word": f"the token count is {PROSE * 620}",
+    "1 KiB with a secret": f"password: hunter2hunter2, {PROSE * 10}",
+}
+"""What the messages of one process contain."""
 CALL = (
     b'{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"run_cell","arguments":{"cell":"3",'
-    b'"text":"hello world, this is"},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}'
+    b'"text":"%s"},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}'
 )
 ANSWER = (
     b'{"jsonrpc":"2.0","id":%d,"result":{"resultType":"complete","content":[{"type":"text","text":"%s"}]}}'
@@ -72,21 +83,24 @@ def alone(rounds: int) -> None:
     """CPU of the tap's own code, without gateway and socket."""
     costs: dict[str, list[float]] = {}
     for number in range(rounds + 1):
-        for name, watched, verbatim in (
-            ("nobody watches", False, True),
-            ("messages that pass unchanged (one look for both legs)", True, True),
-            ("messages with ids rewritten", True, False),
-        ):
-            report, take = one_round(watched=watched, verbatim=verbatim)
-            if number:
-                costs.setdefault(name, []).append(report + take)
-    print(f"{rounds} interleaved rounds, µs per message in this process; median (min … max)\n")
+        for text, content in TEXTS.items():
+            for way, watched, verbatim in (
+                ("nobody watches", False, True),
+                ("passes unchanged", True, True),
+                ("ids rewritten", True, False),
+            ):
+                report, take = one_round(content.encode(), watched=watched, verbatim=verbatim)
+                if number:
+                    costs.setdefault(f"{text} | {way}", []).append(report + take)
+    print(f"{rounds} interleaved rounds in this process\n")
+    print("| message | how | µs per message, reported and taken |")
+    print("|---|---|---|")
     for name, values in costs.items():
-        print(f"- {name}: {spread(values, 2)}")
+        print(f"| {name} | {spread(values, 2)} |")
     print(flush=True)
 
 
-def one_round(*, watched: bool, verbatim: bool, calls: int = 2000) -> tuple[float, float]:
+def one_round(text: bytes, *, watched: bool, verbatim: bool) -> tuple[float, float]:
     """µs a message to report, and to take."""
     tap = Tap()
     watcher = Watcher(lambda: None)
@@ -94,8 +108,9 @@ def one_round(*, watched: bool, verbatim: bool, calls: int = 2000) -> tuple[floa
         tap.subscribe("me", watcher)
     while watcher.take():
         pass
-    requests = [CALL % number for number in range(calls)]
-    answers = [ANSWER % (number, b"y " * 20) for number in range(calls)]
+    calls = 1000 if len(text) < 8192 else 60
+    requests = [CALL % (number, text) for number in range(calls)]
+    answers = [ANSWER % (number, text) for number in range(calls)]
     read = [(messages.parse(a), messages.parse(b)) for a, b in zip(requests, answers, strict=True)]
     others = [bytes(bytearray(data)) for data in requests], [bytes(bytearray(data)) for data in answers]
     sent = (requests, answers) if verbatim else others

@@ -14,20 +14,21 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from importlib import import_module
 from importlib.util import find_spec
 from types import TracebackType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
-import httpx2
 
 from mcp_ws_ide.client.links import LinkOpener, NoTls, Opener, Token, refusal
 from mcp_ws_ide.client.own_task import OwnTask
-from mcp_ws_ide.client.poll_socket import PollOpener
 from mcp_ws_ide.client.states import Negotiated, Reconnect, State
 from mcp_ws_ide.client.transport import SessionTransport, verbatim
 from mcp_ws_ide.core.headers import check_headers
 from mcp_ws_ide.discovery import split_address
 from mcp_ws_ide.errors import ConnectError, Unauthorized, UnknownServer, UnusableArgument
 from mcp_ws_ide.proxies import route, via
+
+if TYPE_CHECKING:
+    import httpx2
 
 TRANSPORTS: Final = ("http", "websocket", "poll")
 """Transports that can be negotiated, in the default order."""
@@ -147,6 +148,8 @@ class NegotiatingTransport:
 
     def _new_opener(self, name: str) -> Opener:
         if name != "websocket":
+            from mcp_ws_ide.client.poll_socket import PollOpener  # takes time, and most connect by WebSocket
+
             return PollOpener(
                 self._url, self._token, self._headers, ssl=self._ssl, open_timeout=self._open_timeout
             )
@@ -163,6 +166,8 @@ class NegotiatingTransport:
         Raises:
             ConnectError: no event arrived in time, or the gateway refused the request.
         """
+        import httpx2
+
         opener = self._opener("http")
         headers = {**opener.head(), "Accept": "text/event-stream"}
         timeout, proxy = httpx2.Timeout(self._open_timeout), route(self._url, headers, "httpx2")

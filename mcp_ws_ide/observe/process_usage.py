@@ -6,8 +6,6 @@ import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import psutil
-
 
 @dataclass(frozen=True, slots=True)
 class Usage:
@@ -29,6 +27,8 @@ def measure(pids: Iterable[int]) -> dict[int, Usage]:
 
     Scans all processes of the machine, so call it outside the event loop.
     """
+    import psutil  # here, because Jupyter's start does not need it
+
     children: dict[int, list[int]] = {}
     for process in psutil.process_iter(["ppid"]):
         children.setdefault(process.info["ppid"], []).append(process.pid)
@@ -37,6 +37,8 @@ def measure(pids: Iterable[int]) -> dict[int, Usage]:
 
 
 def _measure(root: int, children: dict[int, list[int]]) -> Usage:
+    import psutil
+
     memory, cpu, count = 0, 0.0, 0
     todo, seen = [root], {root}
     while todo:

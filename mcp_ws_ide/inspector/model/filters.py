@@ -39,8 +39,6 @@ from fnmatch import translate
 from itertools import compress
 from typing import Any, Final
 
-import regex
-
 from mcp_ws_ide.inspector.model.records import CLIENT_LEG, TO_SERVER, Kind, Lane, Status
 from mcp_ws_ide.inspector.model.store import MARKED, NONE, PROBLEM, TRUNCATED, Names, Store
 
@@ -277,6 +275,8 @@ class _Parser:
             self.position += len(source)
         if not source:
             raise FilterError("~ needs a regular expression", at)
+        import regex  # here, because it takes time to load and few filters have an expression
+
         try:
             re.compile(source.encode())  # its error has a more exact position
             pattern = regex.compile(source.encode(), regex.MULTILINE)
