@@ -52,7 +52,7 @@ class Admission:
 
 
 class Admissions:
-    """The heads that were admitted lately.
+    """The heads that were admitted recently.
 
     Args:
         token_alive: tells whether the gateway token with this id is still valid.

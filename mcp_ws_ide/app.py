@@ -125,9 +125,9 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         LIMITS.max_messages_per_second,
         min=0,
         help="""Maximum number of messages per second of one user, over all sessions. Default 0: 2,000 where Jupyter's
-        identity provider names users, else no limit. It is checked once a second, and 10 s' worth may come at once.
-        Above it the user's requests get error -31003, whose data.retry_after says in how many seconds they may come
-        again, at most 30.""",
+        identity provider names users, else no limit. It is checked once a second; bursts of up to
+        10 s' worth are allowed. Above it the user's requests get error -31003, whose data.retry_after gives the seconds
+        to wait before the next one, at most 30.""",
     ).tag(config=True)
     max_links_per_second = Int(
         LIMITS.max_links_per_second,

@@ -52,7 +52,7 @@ def connect(
     Returns:
         An async context manager that yields an entered ``mcp.Client``, or on mcp 1.x an initialized
         ``ClientSession``. Entering it raises the same errors as :func:`websocket_transport`, and
-        :class:`~mcp_ws_ide.client.ConnectionLost` if the link is lost for good meanwhile. It may be entered and
+        :class:`~mcp_ws_ide.client.ConnectionLost` if the link is lost permanently meanwhile. It may be entered and
         left in different tasks of one event loop, for example in two cells of a notebook.
     """
     where, credential = address(name_or_url, token, url, headers)

@@ -231,7 +231,7 @@ class PollConnection:
             self._holding.cancel()
 
     async def _confirm_end(self) -> None:
-        """The gateway has said its last; tell it that this was heard."""
+        """The gateway has closed the link: confirm that its last frames arrived."""
         assert self._end is not None
         self.close_code, self.close_reason = self._end
         self._broken = True

@@ -3,7 +3,7 @@
 For programs that can only launch a command. Lines of stdin are sent to the gateway and its messages are written to
 stdout, byte for byte. The session resumes after a lost link; the launching program does not notice.
 
-Exit codes: 0 end of stdin; 1 refused, unreachable or lost for good; 2 wrong usage or an unusable file;
+Exit codes: 0 end of stdin; 1 refused, unreachable or lost permanently; 2 wrong usage or an unusable file;
 130 interrupted.
 """
 

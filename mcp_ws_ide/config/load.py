@@ -199,7 +199,7 @@ class ConfigReader:
     # --- entries --------------------------------------------------------------------------------
 
     def read_object(self, source: str, key: str, entries: Mapping[str, Any]) -> None:
-        """Read servers by name; ``key`` is where the object stands in the source."""
+        """Read servers by name; ``key`` is the position of the object in the source."""
         for name, entry in entries.items():
             self._add(source, f"{key}.{name}" if key else str(name), name, entry)
 

@@ -167,8 +167,8 @@ class Gateway:
         return self._sessions.of_resume_token(token, digest, info, server)
 
     def server_to_resume(self, name: str, principal: str) -> Server | None:
-        """Return the server of this name on which a session of this principal may go on, though the server was removed
-        from the configuration or cannot be started now."""
+        """Return the server of this name on which a session of this principal may continue, even if the server was
+        removed from the configuration or cannot be started now."""
         return self._sessions.server_to_resume(name, principal)
 
     def token_revoked(self, token_id: str) -> None:

@@ -28,8 +28,8 @@ class _User:
     Attributes:
         sessions: its open sessions.
         ended: messages of those that have ended.
-        seen: all messages at the last look.
-        budget: messages that may come; below 0 none.
+        seen: all messages at the last check.
+        budget: messages that may still be sent; below 0, none may.
         throttled: set while its requests are refused.
     """
 

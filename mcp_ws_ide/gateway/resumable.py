@@ -1,7 +1,7 @@
 """A session that outlives its links (``mcp.resume.v1``, docs/reference/binding.md section 6).
 
 It keeps what its client has not acknowledged; when its link is lost, it is detached for at most the grace period, and
-goes on with the next link. What may be resumed, and from where, :class:`~mcp_ws_ide.core.resume.GatewayEnd` decides.
+continues with the next link. :class:`~mcp_ws_ide.core.resume.GatewayEnd` decides what may be resumed, and from where.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class ResumableSession(Session):
         self.resumption = GatewayEnd(link, digest, window, limits.grace, live)
         self._metrics = services.metrics
         self._final: tuple[CloseCode, str] | None = None
-        """How the session ends as soon as its client has fetched the rest; None while it goes on."""
+        """How the session ends as soon as its client has fetched the rest; None while it continues."""
         link.send(self.resumption.opened(self.id, token, limits.message_bytes(server.spec)))
 
     @property
@@ -121,7 +121,7 @@ class ResumableSession(Session):
         return True
 
     def send_ack(self) -> None:
-        """Acknowledge what was received lately, if there is a link and the server has room."""
+        """Acknowledge what was received recently, if there is a link and the server has room."""
         channel = self.resumption.channel
         if self._link is not None and channel.owes_ack and not self.attachments.stalled_by:
             self._link.send(channel.take_ack())
@@ -175,7 +175,7 @@ class ResumableSession(Session):
             recv: data frames that the client has received.
 
         Raises:
-            ResumeRefused: the session cannot go on from there.
+            ResumeRefused: the session cannot continue from there.
         """
         token, digest = new_resume_token(self.id)
         frames = self.resumption.resume(link, presented, recv, token, digest, now)
@@ -193,7 +193,7 @@ class ResumableSession(Session):
             self.close_link(*self._final)
 
     def link_lost(self, link: Rebindable, code: int, reason: str) -> None:
-        """Detach the session from a link that is gone; end it if its client said so or cannot go on."""
+        """Detach the session from a link that is gone; end it if its client asked for that or cannot continue."""
         if self.ended or link is not self._link:
             return
         confirmed = self._final is not None and code == self._final[0]

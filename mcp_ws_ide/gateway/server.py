@@ -171,7 +171,7 @@ class Server:
     def crash_loop(self, owner: str) -> CrashLoop:
         """Return the crash backoff and breaker of this user's processes; ``""`` for those of no user yet.
 
-        Users have their own, so that one who makes a server crash locks out nobody else.
+        Users have their own, so that a user who makes a server crash does not lock out the others.
         """
         return self._crash_loops.get(owner) or _remember(self._crash_loops, owner, CrashLoop(time.monotonic))
 

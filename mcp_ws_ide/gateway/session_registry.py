@@ -147,8 +147,8 @@ class SessionRegistry:
         return (None, reason) if session.ended else (session, "")
 
     def server_to_resume(self, name: str, principal: str) -> Server | None:
-        """Return the server of this name on which a session of this principal may go on, though the server was removed
-        from the configuration or cannot be started now."""
+        """Return the server of this name on which a session of this principal may continue, even if the server was
+        removed from the configuration or cannot be started now."""
         for session in self.sessions.values():
             if session.server.name == name and session.info.principal == principal and session.resumption:
                 return session.server

@@ -369,7 +369,7 @@ class SharedUpstream(Upstream):
             session.deliver(message, None, now, True)
 
     def ended(self, reason: str) -> None:
-        """Fail what is in flight; the sessions go on, and their next request starts a new process."""
+        """Fail what is in flight; the sessions continue, and their next request starts a new process."""
         self._on_leaving(self)
         self._answered()
         for session in list(self._users):  # first, since a failure may lead to another request
@@ -407,6 +407,6 @@ class SharedPool:
         return [upstream for upstream in self._upstreams.values() if upstream.server is server]
 
     def forget(self, server: Server) -> None:
-        """Let the next session start a new upstream of this server; the old ones go on for their sessions."""
+        """Let the next session start a new upstream of this server; the old ones continue for their sessions."""
         for upstream in self.of_server(server):
             self._forget_one(upstream)

@@ -37,7 +37,7 @@ class RepeatRouter(Router):
     def find_handler(
         self, request: httputil.HTTPServerRequest, **kwargs: Any
     ) -> httputil.HTTPMessageDelegate | None:
-        """Return a delegate if the request's head was admitted lately, or its answer has begun."""
+        """Return a delegate if the request's head was admitted recently, or its answer has begun."""
         admission = self._runtime.admissions.find(request)
         if request.method == "POST":
             return self._post(request, admission)

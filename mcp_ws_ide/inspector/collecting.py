@@ -20,7 +20,7 @@ from mcp_ws_ide.inspector.watch import MissedRecords, Watch
 
 _reader_gone = threading.Event()
 LOOK: Final = 0.05
-"""Seconds between two looks at received records."""
+"""Seconds between two checks for received records."""
 TOO_LATE: Final = frozenset({"status", "lat", "is"})
 """Filter keys that are decided only after a record was written."""
 

@@ -44,7 +44,7 @@ from mcp_ws_ide.sanitise import visible
 START: Final = 30.0
 """Seconds that the gateway may take to start."""
 FIRST_ANSWER: Final = 15.0
-"""Seconds to wait for the server's first response; a server that takes longer goes on loading."""
+"""Seconds to wait for the server's first response; a server that takes longer continues to load."""
 STOP: Final = 10.0
 """Seconds that the gateway may take to end its server and exit."""
 STDERR_LINES: Final = 20

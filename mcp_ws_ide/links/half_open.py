@@ -25,7 +25,7 @@ class HalfOpenHeads:
         """When each unfinished read of a head was first seen, by Tornado's future of the read."""
 
     def tick(self, connections: Iterable[Any], now: float) -> None:
-        """Look at all HTTP/1 connections of a Tornado server; called about once a second.
+        """Check all HTTP/1 connections of a Tornado server; called about once a second.
 
         Args:
             connections: Tornado's ``HTTP1ServerConnection`` objects.

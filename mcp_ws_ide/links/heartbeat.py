@@ -37,7 +37,7 @@ class Heartbeat:
         self._links.add(link)
 
     async def run(self, on_tick: Callable[[], Any]) -> None:
-        """Beat until cancelled; an exception of ``on_tick`` is logged and the clock goes on."""
+        """Beat until cancelled; an exception of ``on_tick`` is logged and the clock continues."""
         while True:
             await asyncio.sleep(TICK)
             now = time.monotonic()

@@ -160,7 +160,7 @@ class SocketStream(ByteStream):
         self.on_written()
 
     def drop_queued(self) -> None:
-        """Drop the writes of which no byte has been sent; the oldest one goes on."""
+        """Drop the writes of which no byte has been sent; the oldest one is finished."""
         while len(self._out) > 1:
             self.pending -= len(self._out.pop())
 

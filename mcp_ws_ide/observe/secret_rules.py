@@ -96,7 +96,7 @@ class Rule(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Form(Rule):
-    """Something that begins with a needle, and is recognised by its form."""
+    """Something that begins with a needle, and is recognized by its form."""
 
     needles: tuple[str, ...]
     pattern: re.Pattern[str]

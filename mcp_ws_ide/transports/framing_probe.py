@@ -22,7 +22,7 @@ from mcp_ws_ide.transports.frames import framed
 PATIENCE: Final = 6.0
 """Seconds of silence after which a server is asked."""
 LOOK_AGAIN: Final = 1.0
-"""Seconds until the next look at a server that is not silent, or has not read everything."""
+"""Seconds until the next check of a server that is not silent, or has not read everything."""
 BEGINNINGS: Final = (b'"initialize"', b'"server/discover"', b'"notifications/initialized"', b'"ping"')
 """Methods (as JSON) of what may be sent twice; a server that was sent anything else is not asked."""
 

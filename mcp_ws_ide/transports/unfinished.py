@@ -76,7 +76,7 @@ class WatchedEvents:
         self._timer = asyncio.get_running_loop().call_later(LOOK_INTERVAL, self._look, looks, pieces)
 
     def _look(self, looks: int, pieces: int) -> None:
-        """Look at an event that has not ended."""
+        """Check an event that has not ended."""
         self._timer = None
         if len(self._tail) != pieces:
             return self._look_later(0, len(self._tail)) if self._tail else None

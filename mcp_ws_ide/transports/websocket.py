@@ -408,13 +408,13 @@ class WebSocketTransport(TaskedTransport):
 
 
 class _Fragments:
-    """Ends a link on which a message in fragments does not go on."""
+    """Ends a link on which a fragmented message does not continue."""
 
     def __init__(self) -> None:
         self._size: int | None = None
-        """Bytes of the message that is not complete, at the last look."""
+        """Bytes of the incomplete message at the last check."""
         self._stalled = 0
-        """Looks at which no fragment had followed."""
+        """Checks without a further fragment."""
         self._reason = ""
 
     def look(self, link: ClientConnection) -> None:

@@ -223,7 +223,7 @@ class ClientSubscription:
         return [] if self._next is not None else self._later()
 
     def _not_accepted(self, message: Message) -> list[Effect]:
-        """Fail the requests that a subscription covers, which the server ended or refused; the old one goes on."""
+        """Fail the requests that a subscription covers, which the server ended or refused; the old one continues."""
         self._next, self._stale = None, False
         covered = [*self._covered, *self._waiting]
         self._covered, self._waiting = [], []

@@ -38,7 +38,7 @@ from mcp_ws_ide.inspector.watch import MissedRecords
 from mcp_ws_ide.rest_client import GatewayClient, in_thread
 
 FRAME: Final = 1 / 20
-"""Seconds between two looks at received records."""
+"""Seconds between two checks for received records."""
 BUDGET: Final = 0.02
 """Seconds of a frame that are spent on received records; the rest waits for the next frame."""
 BUSY: Final = 2000
