@@ -12,7 +12,7 @@ export interface Reading {
   readonly messages: readonly Record<string, unknown>[];
   /** Whether something was there that cannot be read. */
   readonly unreadable: boolean;
-  /** The id that it names, as far as that can be told. */
+  /** The id that it names, as far as that can be determined. */
   readonly id?: string | number;
 }
 
