@@ -2,9 +2,9 @@
 
 Built on the sans-I/O ``Protocol`` of ``websockets``, which parses, checks and answers frames; this module adds what
 that leaves to its user: joining fragments and checking that messages are UTF-8. Nearly every frame is a final, masked
-text frame within the size limit: those are decoded here directly. All others, and all illegal ones, go through
-``Protocol`` (benchmarks/bench.py measures the gain, tests/links/test_framing.py compares the two paths). Performs no
-I/O and knows nothing of MCP.
+text frame within the size limit: those are decoded here directly, in however many pieces they come. All others, and all
+illegal ones, go through ``Protocol`` (benchmarks/bench.py measures the gain, tests/fuzz/differences.py compares the two
+ways). Performs no I/O and knows nothing of MCP.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ _ABNORMAL: Final = 1006
 """The close code of a connection that ended without a close frame (RFC 6455 section 7.1.5)."""
 _FINAL_TEXT: Final = 0x81
 """First byte of a final text frame without extension bits (RFC 6455 section 5.2)."""
+_MASKED: Final = 0x80
+"""Bit of the second byte that says that the payload is masked; every frame of a client is."""
 _quiet = logging.getLogger(__name__)
 _quiet.setLevel(logging.WARNING)  # the gateway logs opening and closing itself
 
@@ -58,8 +60,10 @@ class FrameLayer:
         self._protocol = kind(SERVER, max_size=max_size, logger=_quiet)
         self._fragile = fragile
         self._max_size = max_size
-        self._head = b""
-        """The beginning of a frame whose header is incomplete."""
+        self._kept = bytearray()
+        """The beginning of a plain frame, or of a frame whose header is incomplete."""
+        self._wanted = 0
+        """Bytes of that plain frame, from its header to its end; 0 while the header is incomplete."""
         self._remaining = 0
         """Bytes of the current frame that ``Protocol`` still has to get."""
         self._in_message = False
@@ -103,46 +107,51 @@ class FrameLayer:
         sent = self._protocol.close_sent
         return sent if sent is not None and sent.code in VIOLATIONS else None
 
-    def receive(self, data: bytes) -> list[bytes]:
-        """Take bytes from the socket and return the text messages that they complete.
+    def receive(self, data: bytes | memoryview) -> list[bytes]:
+        """Take bytes from the socket and return the text messages that they complete; ``data`` is not kept.
 
         A violation closes the WebSocket: then :attr:`open` is False and :meth:`data_to_send` returns the close frame
         (1002, 1003, 1007 or 1009).
         """
         messages: list[bytes] = []
-        if self._head:
-            data, self._head = self._head + data, b""
+        if self._kept:
+            self._kept += data
+            if len(self._kept) < self._wanted and self._protocol.state is _OPEN:
+                return messages
+            data, self._kept, self._wanted = memoryview(self._kept), bytearray(), 0
         position, end = 0, len(data)
         while position < end and self._protocol.state is _OPEN:
             if self._remaining:
                 position += self._continue(data, position, messages)
                 continue
             start, size = _header(data, position, end)
-            if start == 0:
-                self._head = data[position:]
-                return messages
             stop = start + size
-            if (
-                data[position] == _FINAL_TEXT
-                and stop <= end
+            plain = (
+                start > 0
+                and data[position] == _FINAL_TEXT
                 and size <= self._max_size
-                and data[position + 1] & 0x80
+                and data[position + 1] >= _MASKED
                 and not self._in_message
-            ):
-                self._complete(apply_mask(data[start:stop], data[start - 4 : start]), messages)
+            )
+            if plain and stop <= end:
+                self._complete(apply_mask(data[start:stop], bytes(data[start - 4 : start])), messages)
                 position = stop
+            elif plain or start == 0:
+                self._kept += data[position:]
+                self._wanted = stop - position if plain else 0
+                return messages
             else:
                 self._remaining = stop - position
         if position < end:  # closing: only the peer's close frame still matters
-            self._protocol.receive_data(data[position:])
+            self._protocol.receive_data(bytes(data[position:]))
             self._protocol.events_received()
         return messages
 
-    def _continue(self, data: bytes, position: int, messages: list[bytes]) -> int:
+    def _continue(self, data: bytes | memoryview, position: int, messages: list[bytes]) -> int:
         """Pass the rest of the current frame to ``Protocol``; return how many bytes of ``data`` it took."""
         size = min(self._remaining, len(data) - position)
         self._remaining -= size
-        self._feed(data[position : position + size], messages)
+        self._feed(bytes(data[position : position + size]), messages)
         return size
 
     def _feed(self, data: bytes, messages: list[bytes]) -> None:
@@ -173,7 +182,7 @@ class FrameLayer:
         return frame.opcode is not Opcode.CLOSE
 
     def _complete(self, payload: bytes, messages: list[bytes]) -> bool:
-        if not is_text(payload):
+        if not payload.isascii() and not is_text(payload):
             self.close(CloseCode.INVALID_TEXT, "text messages must be valid UTF-8")
             return False
         messages.append(payload)
@@ -220,7 +229,7 @@ class FrameLayer:
         return out
 
 
-def _header(data: bytes, position: int, end: int) -> tuple[int, int]:
+def _header(data: bytes | memoryview, position: int, end: int) -> tuple[int, int]:
     """Return the start and size of the payload of the frame at ``position``; ``(0, 0)`` if more bytes are needed.
 
     An unmasked frame, which is illegal here, is measured as if it had a mask; ``Protocol`` rejects it anyway.

@@ -23,10 +23,11 @@ from mcp_ws_ide.tasks import TaskGroupOwner
 READ_BYTES: Final = 1 << 18
 """Bytes to read from a socket at once."""
 
-_shared_buffer = bytearray(READ_BYTES)
-"""Shared by all links: data is copied out before anything else runs."""
+_shared_buffer = memoryview(bytearray(READ_BYTES))
+"""Shared by all links: what is kept of it is copied before anything else runs."""
 
-OnData = Callable[[bytes], None]
+OnData = Callable[[bytes | memoryview], None]
+"""Takes what has come; a view is valid until it returns."""
 OnEnd = Callable[[], None]
 
 
@@ -121,7 +122,7 @@ class SocketStream(ByteStream):
             self.idle = idle_seconds(self._socket)
             return self.close()
         if self._on_data is not None:
-            self._on_data(bytes(memoryview(_shared_buffer)[:size]))
+            self._on_data(_shared_buffer[:size])
 
     def write(self, data: bytes) -> bool:
         """Send what the socket takes now, and the rest when it has room."""

@@ -106,7 +106,7 @@ class WebSocketLink:
         """Replace the callbacks; the next message goes to the new ``on_message``."""
         self._on_message, self._on_closed, self._on_full = on_message, on_closed, on_full
 
-    def _received(self, data: bytes) -> None:
+    def _received(self, data: bytes | memoryview) -> None:
         now = time.perf_counter()
         frames = self._frames
         for message in frames.receive(data):

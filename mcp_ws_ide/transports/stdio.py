@@ -30,8 +30,8 @@ from mcp_ws_ide.transports.stderr import StderrReader, read_pipe, watch
 from mcp_ws_ide.transports.tasked import CLOSED_REASON, INTERNAL_ERROR_REASON, within
 from mcp_ws_ide.write_batching import WriteBatcher
 
-READ_BYTES: Final = 1 << 18
-"""Maximum number of bytes taken from stdout in one read."""
+READ_BYTES: Final = (128 << 10) - 64
+"""Maximum number of bytes taken from stdout in one read: for more, malloc (glibc) maps and unmaps memory each time."""
 LEAST_READ_BYTES: Final = 4 << 10
 """The same, while the lines of a server take long to pass on."""
 FIRST_READ_BYTES: Final = 16 << 10
