@@ -31,6 +31,10 @@ class Era(StrEnum):
     MODERN = "modern"
 
 
+LEGACY: Final = Era.LEGACY
+MODERN: Final = Era.MODERN
+
+
 class _Discovered(msgspec.Struct):
     supported: list[str] = msgspec.field(name="supportedVersions", default_factory=list)
 

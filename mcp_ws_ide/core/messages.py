@@ -126,6 +126,9 @@ NO_META: Final = Meta()
 _MEMBERS: Final = frozenset({"jsonrpc", "id", "method", "params", "result", "error"})
 _METHOD_NAMES: dict[bytes, str] = {}
 _METHOD_NAMES_LIMIT: Final = 512
+_LF: Final = ord("\n")
+_CR: Final = ord("\r")
+"""As numbers: looking for a byte takes a tenth of looking for a string of one byte."""
 _LINE_BREAKS: Final = bytes.maketrans(b"\r\n", b"  ")
 _VERSION: Final = b'"2.0"'
 
@@ -522,7 +525,7 @@ def one_line(data: bytes) -> bytes:
 
     Valid JSON has a raw CR or LF only between tokens, where a blank is equivalent.
     """
-    if b"\n" in data or b"\r" in data:
+    if _LF in data or _CR in data:
         return data.translate(_LINE_BREAKS)
     return data
 
@@ -594,7 +597,7 @@ def _build(
     extra: bytes = b"",
 ) -> Message:
     if not extra and raw_id and result and not (method or params or error):
-        data = b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (raw_id, result)
+        data = b'{"jsonrpc":"2.0","id":' + raw_id + b',"result":' + result + b"}"
         return Message(kind, data, raw_id, result=result)
     if not extra and raw_id and method and params and not (result or error):
         data = b'{"jsonrpc":"2.0","id":%b,"method":%b,"params":%b}' % (raw_id, method, params)

@@ -22,7 +22,7 @@ from typing import Final, Generic, TypeVar
 
 from mcp_ws_ide.core import log_levels, messages
 from mcp_ws_ide.core.effects import Deliver, Drop, Pending, Reply, Unnamed
-from mcp_ws_ide.core.messages import ABSENT, NOTIFICATION, REQUEST, RESPONSE, Message, Params
+from mcp_ws_ide.core.messages import ABSENT, NOTIFICATION, REQUEST, RESPONSE, Message, Meta, Params
 from mcp_ws_ide.core.session import CANCELLED, DROPPABLE
 from mcp_ws_ide.errors import METHOD_NOT_FOUND, MalformedMessage
 
@@ -69,12 +69,13 @@ class Multiplexer(Generic[Owner]):
         pending.upstream_id = self._next_id
         self._entries[self._next_id] = (owner, pending)
         raw_id = b"%d" % self._next_id
-        return messages.rebuild(
-            message, raw_id, params=self._outbound_params(message, params, pending, raw_id)
-        )
+        payload, meta = message.params, params.meta
+        if meta is not None and (meta.progress_token is not ABSENT or meta.log_level is not ABSENT):
+            payload = self._noted(payload, meta, pending, raw_id)
+        return messages.rebuild(message, raw_id, params=payload)
 
-    def _outbound_params(self, message: Message, params: Params, pending: Pending, raw_id: bytes) -> bytes:
-        payload, meta = message.params, params.meta or messages.NO_META
+    def _noted(self, payload: bytes, meta: Meta, pending: Pending, raw_id: bytes) -> bytes:
+        """Note what a request asks to be told; return its params with a token of the gateway's own."""
         if meta.progress_token is not ABSENT:
             pending.progress_token = bytes(meta.progress_token)
             payload = messages.with_meta(payload, "progressToken", raw_id)

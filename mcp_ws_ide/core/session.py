@@ -192,8 +192,9 @@ class SessionCore:
         return [p.raw_id for p in open_ if p.sent > since]
 
     def answered(self, pending: Pending) -> None:
-        """Forget a request that was answered."""
-        self._forget(pending)
+        """Forget a request that was answered, unless another one uses its id by now."""
+        if self.pending.get(pending.key) is pending:
+            del self.pending[pending.key]
 
     def _forget(self, pending: Pending) -> bool:
         """Forget a request; return False if it is no longer waited for: another one may use its id by now."""

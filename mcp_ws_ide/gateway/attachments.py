@@ -14,8 +14,8 @@ from mcp_ws_ide.core import era as eras
 from mcp_ws_ide.core.bridges import legacy_client
 from mcp_ws_ide.core.bridges.legacy_client import LegacyClient
 from mcp_ws_ide.core.effects import Abandon, Again, Deliver, Effect, Forward, Pending
-from mcp_ws_ide.core.era import Era
-from mcp_ws_ide.core.messages import Kind, Message
+from mcp_ws_ide.core.era import LEGACY, MODERN
+from mcp_ws_ide.core.messages import REQUEST, Message
 from mcp_ws_ide.core.session import SessionCore
 from mcp_ws_ide.errors import GATEWAY_CLOSING
 from mcp_ws_ide.gateway import renewed
@@ -148,9 +148,9 @@ class Attachments:
 
     def refuse_modern(self, effect: Forward) -> None:
         """Answer a modern request that no upstream can serve: the server speaks only the handshake era."""
-        if effect.pending is not None and effect.message.kind is Kind.REQUEST:
+        if effect.pending is not None and effect.message.kind is REQUEST:
             self.core.answered(effect.pending)
-            refuse = eras.refuse_stateless if self._server.era is Era.MODERN else eras.refuse_modern
+            refuse = eras.refuse_stateless if self._server.era is MODERN else eras.refuse_modern
             self.deliver(refuse(effect.pending.raw_id, self._server.name))
 
     def refuse_closing(self, effect: Forward) -> None:
@@ -202,7 +202,7 @@ class Attachments:
         bridged = (
             self._server.spec.bridge and initialize is not None and legacy_client.refuses_handshake(answer)
         )
-        if not bridged or initialize is None or self._server.era is Era.LEGACY:
+        if not bridged or initialize is None or self._server.era is LEGACY:
             return self.deliver(answer, pending)
         if self._private is not None:
             self._private.close()
@@ -232,7 +232,7 @@ class Attachments:
             self._perform(self._bridge.again(), 0.0)
 
     def _forward_bridged(self, effect: Forward) -> None:
-        if self._client.closing and effect.message.kind is Kind.REQUEST:
+        if self._client.closing and effect.message.kind is REQUEST:
             return self.refuse_closing(effect)
         self.forward_modern(effect)
 
@@ -249,7 +249,7 @@ class Attachments:
     def _may_forward_modern(self) -> bool:
         if self.stateless and self._has_own_process and not self._server.members:
             return False
-        return self._server.era is not Era.LEGACY or self._server.spec.bridge
+        return self._server.era is not LEGACY or self._server.spec.bridge
 
     @property
     def _has_own_process(self) -> bool:
@@ -257,12 +257,12 @@ class Attachments:
         sharing = self._server.spec.sharing
         if self._server.members:
             return True
-        return sharing == "never" or (self._server.era is Era.LEGACY and sharing != "always")
+        return sharing == "never" or (self._server.era is LEGACY and sharing != "always")
 
     def _modern_upstream(self, effect: Forward) -> SharedUpstream | None:
         """Choose the upstream for a modern message; None if it cancels a request of an upstream that is gone."""
         pending = effect.pending
-        if effect.message.kind is not Kind.REQUEST and pending is not None:
+        if effect.message.kind is not REQUEST and pending is not None:
             return self._shared if self._shared is not None and self._shared.mux.owns(pending) else None
         if self._shared is None:
             self._shared = self._own_upstream() if self._has_own_process else self._pooled_upstream()

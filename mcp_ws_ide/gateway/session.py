@@ -16,7 +16,7 @@ from mcp_ws_ide.core import messages, reader
 from mcp_ws_ide.core.binding import FRAGILE_MAX_BYTES, CloseCode
 from mcp_ws_ide.core.effects import Deliver, Drop, Forward, Pending
 from mcp_ws_ide.core.era import Era
-from mcp_ws_ide.core.messages import Kind, Message
+from mcp_ws_ide.core.messages import NOTIFICATION, REQUEST, RESPONSE, Message
 from mcp_ws_ide.core.reader import ReportedKinds, Unreadable
 from mcp_ws_ide.core.resume import GatewayEnd
 from mcp_ws_ide.core.session import SessionCore
@@ -168,11 +168,10 @@ class Session:
         self._note_in(message.data, message)
         effect = self.core.from_client(message, now)
         if type(effect) is Forward:
-            if self._owner.closing and message.kind is Kind.REQUEST:
+            if self._owner.closing and message.kind is REQUEST:
                 return self.attachments.refuse_closing(effect)
             self._try_forward(effect)
-            cancels = message.kind is Kind.NOTIFICATION and effect.pending is not None
-            if cancels and self.http_link is not None:
+            if message.kind is NOTIFICATION and effect.pending is not None and self.http_link is not None:
                 self._answer_cancelled(effect.pending)
         elif type(effect) is Deliver:
             self.attachments.deliver(effect.message)
@@ -202,18 +201,18 @@ class Session:
         if refused is None:
             passes = messages.with_id(message, message.id)
             return Forward(passes, effect.modern, effect.params, pending)
-        if message.kind is Kind.RESPONSE:
+        if message.kind is RESPONSE:
             return Forward(messages.error(message.id, *refused), effect.modern, effect.params, pending)
-        if message.kind is Kind.REQUEST and pending is not None:
+        if message.kind is REQUEST and pending is not None:
             self.core.answered(pending)
             self.send(messages.error(message.id, *refused), pending, 0.0, False)
         else:
             self.observe("dropped", refused[1])
         return None
 
-    def _answer_cancelled(self, pending: Pending | None) -> None:
+    def _answer_cancelled(self, pending: Pending) -> None:
         """End the HTTP response of a cancelled request: the server need not answer it."""
-        if pending is not None and not self.ended:
+        if not self.ended:
             text = "the client cancelled the request"
             error = messages.error(pending.raw_id, CANCELLED, text, {"outcome": "unknown"})
             self.send(error, pending, 0.0, False)

@@ -18,7 +18,7 @@ from mcp_ws_ide.core.bridges.step import Step
 from mcp_ws_ide.core.effects import Deliver, Drop, Forward, Pending, Reply, Unnamed
 from mcp_ws_ide.core.era import Era
 from mcp_ws_ide.core.lenient_json import error_code, error_text
-from mcp_ws_ide.core.messages import Kind, Message
+from mcp_ws_ide.core.messages import REQUEST, RESPONSE, Message
 from mcp_ws_ide.core.multiplexer import Multiplexer
 from mcp_ws_ide.errors import SESSION_LOST, UPSTREAM_LOST, UPSTREAM_UNAVAILABLE
 from mcp_ws_ide.gateway.server import Server
@@ -275,11 +275,8 @@ class SharedUpstream(Upstream):
 
     def _transmit(self, session: UpstreamUser, effect: Forward) -> None:
         pending = effect.pending
-        if (
-            pending is not None
-            and session.core.pending.get(pending.key) is not pending
-            and effect.message.kind is Kind.REQUEST
-        ):
+        waiting = pending is None or session.core.pending.get(pending.key) is pending
+        if not waiting and effect.message.kind is REQUEST:
             return  # cancelled while it waited
         message = self.mux.outbound(session, effect.message, effect.params, pending)
         if self._bridge is None:
@@ -296,7 +293,7 @@ class SharedUpstream(Upstream):
 
     def _received(self, message: Message, now: float) -> None:
         waiting = self._probed and self._deadline is not None
-        if waiting and message.id == eras.PROBE_ID and message.kind is Kind.RESPONSE:
+        if waiting and message.id == eras.PROBE_ID and message.kind is RESPONSE:
             return self._probe_answered(message)
         if self._bridge is not None:
             return self._from_legacy(self._bridge, message, now)
