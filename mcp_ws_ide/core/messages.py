@@ -597,10 +597,12 @@ def _build(
     extra: bytes = b"",
 ) -> Message:
     if not extra and raw_id and result and not (method or params or error):
-        data = b'{"jsonrpc":"2.0","id":' + raw_id + b',"result":' + result + b"}"
+        data = b"".join((b'{"jsonrpc":"2.0","id":', raw_id, b',"result":', result, b"}"))
         return Message(kind, data, raw_id, result=result)
     if not extra and raw_id and method and params and not (result or error):
-        data = b'{"jsonrpc":"2.0","id":%b,"method":%b,"params":%b}' % (raw_id, method, params)
+        data = b"".join(
+            (b'{"jsonrpc":"2.0","id":', raw_id, b',"method":', method, b',"params":', params, b"}")
+        )
         return Message(kind, data, raw_id, method, params)
     parts = [b'{"jsonrpc":"2.0"']
     if raw_id:
