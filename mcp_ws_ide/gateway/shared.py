@@ -311,7 +311,7 @@ class SharedUpstream(Upstream):
         elif type(effect) is Reply:
             self.send(effect.message)
         elif type(effect) is Drop:
-            if message.kind is not Kind.RESPONSE or not self._odd.take_repeated(message):
+            if message.kind is not RESPONSE or not self._odd.take_repeated(message):
                 self._dropped(effect)
         elif type(effect) is Unnamed:
             self._take_unnamed(message)
