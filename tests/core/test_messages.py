@@ -8,6 +8,7 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import Raw
 
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.messages import Kind
@@ -33,6 +34,52 @@ def test_members_keep_their_bytes():
     assert message.params == b'{"b" : 1.0e5}'
     assert message.id == b'"\\u0037"'
     assert message.id_key == "7"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"jsonrpc":"2.0","id":7,"method":"a/b","params":{"_meta":{"progressToken":1}}}',
+        '{"jsonrpc": "2.0", "id": 7, "method": "a/b", "params": {"_meta":{"progressToken":1}}}',
+        '{"method":"a/b","params":{"_meta":{"progressToken":1}},"jsonrpc":"2.0","id":7}',
+        '{"method":"a/b","params":{"_meta":{"progressToken":1}},"jsonrpc":"2.0"}',
+    ],
+)
+def test_one_decoding_of_a_message_in_a_usual_order_gives_what_routing_needs(text):
+    message = messages.parse(text.encode())
+    assert message.routing is not None
+    assert message.params == b'{"_meta":{"progressToken":1}}'
+    assert message.id == (b"7" if '"id"' in text else b"")
+    assert messages.params_of(message) == messages.Params(messages.Meta(progress_token=Raw(b"1")))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"result":{"a":"},\\"jsonrpc\\":\\"2.0\\""},"jsonrpc":"2.0","id":"x"}',
+        '{"jsonrpc":"2.0","id":"x","result":{"a":"},\\"jsonrpc\\":\\"2.0\\""}}',
+    ],
+)
+def test_a_payload_that_quotes_an_envelope_is_not_taken_for_one(text):
+    message = messages.parse(text.encode())
+    assert (message.kind, message.id, message.extra) == (Kind.RESPONSE, b'"x"', b"")
+    assert json.loads(message.result) == {"a": '},"jsonrpc":"2.0"'}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"jsonrpc":"2.0","id":7,"method":"a","params":{}},"method":"b"}}',
+        '{"jsonrpc":"2.0","id":7,"result":{},"id":8}',
+        '{"id":8,"result":{},"jsonrpc":"2.0","id":7}',
+        '{"result":{}}},"jsonrpc":"2.0","id":7}',
+        '{"jsonrpc":"2.0","result":{}}',
+        '{"jsonrpc":"2.0","id":07,"result":{}}',
+    ],
+)
+def test_what_only_begins_or_ends_like_a_usual_message_is_refused(text):
+    with pytest.raises(MalformedMessage):
+        messages.parse(text.encode())
 
 
 @pytest.mark.parametrize(

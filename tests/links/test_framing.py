@@ -34,6 +34,26 @@ def test_messages_are_complete_however_the_bytes_arrive():
         assert out == [b"one", "zwei ü".encode(), b"x" * 70_000]
 
 
+def test_a_close_by_this_side_in_the_middle_of_a_frame_leaves_the_frame_readable():
+    layer = FrameLayer(1 << 20)
+    wire = masked(TEXT, b"x" * 1000) + masked(CLOSE, Close(1000, "").serialize())
+    assert layer.receive(wire[:500]) == []
+    layer.close(CloseCode.GOING_AWAY, "bye")
+    assert layer.receive(wire[500:]) == []
+    assert layer.close_code == 1000, "the peer's close frame was found after the rest of the message"
+
+
+def test_bytes_are_copied_before_the_buffer_is_used_again():
+    layer = FrameLayer(1 << 20)
+    wire = masked(TEXT, b"x" * 1000) + masked(TEXT, b"y" * 1000)[:500]
+    buffer = bytearray(wire)
+    out = layer.receive(memoryview(buffer))
+    buffer[:] = bytes(len(buffer))
+    assert out == [b"x" * 1000]
+    assert len(layer._kept) == 500
+    assert layer._kept in wire
+
+
 def test_fragments_are_joined_around_control_frames():
     layer = FrameLayer(1 << 20)
     euro = "€".encode()
