@@ -23,6 +23,8 @@ from pathlib import Path
 
 from bench import free_port, spread
 
+from mcp_ws_ide.inspector.recording import Header, Recorder
+
 SECONDS = 180.0
 """Seconds after which a start has failed."""
 FRAME = 2000
@@ -39,10 +41,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.environ |= {f"JUPYTER_{name}_DIR": folder for name in ("RUNTIME", "DATA", "CONFIG")}
         os.environ |= {"JUPYTER_TOKEN": "t", "TERM": "xterm-256color"}
+        recording = f"{folder}/empty.jsonl"
+        Recorder(recording, Header()).close()
         rows: dict[str, Callable[[], Measured]] = {
             "`python -c pass`": bare,
             "`mcp-ws-connect`": connect,
-            "`mcp-ws-inspect`": inspect,
+            "`mcp-ws-inspect`": lambda: inspect(recording),
             "Jupyter Server": lambda: jupyter(False),
             "Jupyter Server with the extension": lambda: jupyter(True),
         }
@@ -85,14 +89,12 @@ def connect() -> Measured:
             return ended(process, began)
 
 
-def inspect() -> Measured:
-    """Start ``mcp-ws-inspect`` on a terminal; it looks for a gateway meanwhile."""
+def inspect(recording: str) -> Measured:
+    """Start ``mcp-ws-inspect`` on a terminal, with a recording."""
     terminal, its = pty.openpty()
-    address = f"http://127.0.0.1:{free_port()}/"
     began, shown = time.perf_counter(), 0
-    with subprocess.Popen(
-        [str(BIN / "mcp-ws-inspect"), "attach", "--url", address], stdin=its, stdout=its, stderr=its
-    ) as process:
+    command = [str(BIN / "mcp-ws-inspect"), "open", recording]
+    with subprocess.Popen(command, stdin=its, stdout=its, stderr=its) as process:
         while shown < FRAME:
             if not select.select([terminal], [], [], SECONDS)[0]:
                 raise SystemExit("mcp-ws-inspect shows nothing")
