@@ -84,7 +84,7 @@ class Admissions:
 
 
 def _may_repeat(request: httputil.HTTPServerRequest) -> bool:
-    """Whether a request is of a kind that can be admitted: a POST, or a WebSocket handshake that names no session."""
+    """Whether a request can be admitted: a POST, or a WebSocket handshake that names no session."""
     headers = request.headers
     if SEEN in headers:
         return False

@@ -1,7 +1,7 @@
 """How many messages each user sends, and who has sent too many.
 
-Looked at once a second, from counts that sessions keep anyway, so that a message costs nothing: a user may send more
-than the limit for a while, and then waits until the mean is below it again. Knows no sessions, only counts.
+The rates are checked once a second, from counts that sessions keep anyway, so that a message costs nothing. A user may
+exceed the limit for a while, and must then wait until the average is below it again. Knows no sessions, only counts.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from mcp_ws_ide.core.session import Throttled
 BURST_SECONDS: Final = 10.0
 """Seconds' worth of messages that a user may send at once."""
 LONGEST_WAIT: Final = 30.0
-"""Seconds that a user waits at most, however many messages came."""
+"""Longest time that a user has to wait, in seconds, however many messages were sent."""
 
 log = logging.getLogger(__name__)
 

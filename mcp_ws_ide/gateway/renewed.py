@@ -1,6 +1,6 @@
 """The private upstream of a session at a remote server that may forget it (HTTP+SSE, WebSocket).
 
-When the connection ends, another one is opened with the client's handshake. What was under way ends with outcome
+When the connection ends, another one is opened with the client's handshake. Requests in flight fail with outcome
 ``unknown``; what had not been sent is sent on the new connection. Over Streamable HTTP the transport does the same
 (:mod:`mcp_ws_ide.transports.http_renewal`).
 """
@@ -73,7 +73,7 @@ class RenewedUpstream(PrivateUpstream):
     # --- the end of a connection ------------------------------------------------------------------
 
     def transport_closed(self, reason: str) -> None:
-        """Open another connection, if the session was open; otherwise fail what waits."""
+        """Open another connection, if the session was open; otherwise fail the waiting requests."""
         if self._renewing:  # the connection that is being opened
             answers, self._answers = self._answers, {}
             for asked in answers.values():
@@ -170,7 +170,7 @@ class RenewedUpstream(PrivateUpstream):
             self._answers.pop(request.id, None)
 
     def _continue(self) -> None:
-        """Send what has waited, on the new connection."""
+        """Send the waiting messages on the new connection."""
         self._renewing = False
         self._renewals += 1
         text = "a new session was opened with the handshake of the client"

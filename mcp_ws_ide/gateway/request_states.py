@@ -1,4 +1,4 @@
-"""Which session was given a ``requestState``: a call is continued only with the rights that it was begun with.
+"""Which session was given a ``requestState``: a call may continue only with the rights with which it began.
 
 A call that waits for answers (MCP 2026-07-28, basic/patterns/mrtr) is continued by a request of its own, over HTTP by
 a session of its own. A gateway token that allows certain tools only must not continue a call of a wider one. Knows
@@ -19,7 +19,7 @@ from mcp_ws_ide.errors import INVALID_PARAMS
 from mcp_ws_ide.links.base import LinkInfo
 
 MAX_STATES: Final = 4096
-"""States of one server that are remembered, the newest ones."""
+"""Number of the newest states that are remembered for one server."""
 _NAME: Final = b"requestState"
 NOT_ITS_OWN: Final = (
     "this requestState was given to another credential, or is no longer known; make the call again without it"

@@ -1,4 +1,4 @@
-"""A test of the way from this terminal to a gateway: what proxies do to WebSockets and long requests.
+"""A test of the network path from this terminal to a gateway: what proxies do to WebSockets and long requests.
 
 What only this side notices is reported to the gateway, which lists it with its own observations.
 """
@@ -11,9 +11,9 @@ from mcp_ws_ide.sanitise import visible
 
 
 def noticed(client: GatewayClient) -> list[str]:
-    """Test the way to a gateway; return a sentence for each thing that was noticed on it by anybody within an hour.
+    """Test the path to a gateway; return a sentence for each problem that anyone has noticed on it within an hour.
 
-    A gateway token may not ask; it gets no sentences.
+    With a gateway token, which gives no access to this list, return none.
     """
     try:
         codes = [code for code in (client.blocked_handshake(), client.refused_length()) if code]

@@ -1,4 +1,4 @@
-"""Links that end without a close frame, always after the same time: something on the way has a limit.
+"""Links that end without a close frame, always after the same time: something on the network path has a limit.
 
 Owns how such a limit is recognized, and how often links ping because of it. The kernel knows how long a connection was
 idle, so that messages cost nothing.
@@ -17,7 +17,7 @@ PING_INTERVAL: Final = (20.0, 25.0)
 LEAST_INTERVAL: Final = (5.0, 6.0)
 """The same where links are cut early. Any user can provoke it, and Pings of many links cost time."""
 ALIKE: Final = 4
-"""Cuts in a row after the same time that make a limit; clients that end in other ways are never so regular."""
+"""Cuts in a row after the same time that show a limit; clients that end in other ways are never so regular."""
 APART: Final = 1.0
 """Seconds between two cuts that count: an outage cuts many links at once."""
 LEAST_IDLE: Final = 2.0

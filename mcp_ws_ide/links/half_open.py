@@ -1,7 +1,7 @@
-"""Connections whose request head does not come to its end: they are closed after :data:`HEAD_SECONDS`.
+"""Connections whose request head is never complete: they are closed after :data:`HEAD_SECONDS`.
 
-Tornado waits an hour for the rest of a head, in Jupyter, and for the first byte. Looks only at how Tornado reads a
-connection, and at no content. Connections between two requests are left alone.
+In Jupyter, Tornado waits an hour for the first byte and for the rest of a head. This module checks how Tornado reads a
+connection, not what it reads. Connections between two requests are left alone.
 """
 
 from __future__ import annotations
@@ -42,6 +42,6 @@ class HalfOpenHeads:
 
 
 def _is_due(stream: Any) -> bool:
-    """Return whether a head is due: a part of it has arrived, or of a TLS handshake, or nothing ever has."""
+    """Return whether a head is awaited: part of it, or of a TLS handshake, has arrived, or nothing ever has."""
     in_head = stream._read_regex is not None and stream._read_buffer_size > 0
     return in_head or stream._total_write_index == 0 or bool(getattr(stream, "_ssl_accepting", False))

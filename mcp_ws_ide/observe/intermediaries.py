@@ -18,7 +18,7 @@ MAX_DETAIL: Final = 100
 """Characters of a detail that are kept."""
 
 Tell = Callable[[str, str, str], None]
-"""Takes a sentence, and the principal and the server it concerns; both may be empty."""
+"""Receives a sentence, and the principal and the server that it concerns; both may be empty."""
 
 
 @dataclass(slots=True)
@@ -38,7 +38,7 @@ class Noticed:
 
 
 class Intermediaries:
-    """At most one entry for each code. A new one is told at once; so is one that comes again after it was forgotten.
+    """The findings, at most one for each code. A new one is reported at once, and again if it recurs later.
 
     Args:
         tell: called for each new finding.

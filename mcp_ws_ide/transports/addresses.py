@@ -1,7 +1,7 @@
 """Which addresses a host name leads to, and whether they are on the public internet.
 
-A remote server names URLs that the gateway requests. Without a check, it could make the gateway ask services that only
-this machine or its network reaches.
+A remote server names URLs that the gateway requests. Without a check, it could make the gateway send requests to
+services that only this machine or its network can reach.
 """
 
 from __future__ import annotations
