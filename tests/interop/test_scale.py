@@ -13,7 +13,7 @@ import psutil
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from tests.conftest import BOUND, FAST_SERVER, Jupyter, Peer, until
+from tests.conftest import BOUND, FAST_SERVER, Jupyter, Peer, child, until
 from tests.handlers.test_resume import Resumer
 
 MIB = 1 << 20
@@ -55,27 +55,25 @@ async def storm(jupyter: Jupyter, count: int) -> tuple[float, float]:
 
     await asyncio.gather(*(prepare(client) for client in clients))
     headers = json.dumps({"Authorization": f"Bearer {jupyter.token}"})
-    neighbour = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", NEIGHBOUR, jupyter.endpoint("fast"), headers),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    assert await neighbour.stdout.readline() == b"ready\n"
-    for number, client in enumerate(clients):
-        # One answer for each is under way or waiting when its link is cut.
-        await client.call(2, "echo", {"text": f"after {number}"})
-    for client in clients:
-        client.vanish()
-    started = time.monotonic()
-    answers = await asyncio.gather(*(client.resume() for client in clients))
-    assert {answer["mcp.ws"] for answer in answers} == {"resumed"}
-    for number, (client, answer) in enumerate(zip(clients, answers, strict=True)):
-        if answer["recv"] == 1:  # the request was cut off as well: it is ours to send again
+    command = (sys.executable, "-c", NEIGHBOUR, jupyter.endpoint("fast"), headers)
+    pipes = {"stdin": asyncio.subprocess.PIPE, "stdout": asyncio.subprocess.PIPE}
+    async with child(*command, **pipes) as neighbour:
+        assert await neighbour.stdout.readline() == b"ready\n"
+        for number, client in enumerate(clients):
+            # One answer for each is under way or waiting when its link is cut.
             await client.call(2, "echo", {"text": f"after {number}"})
-        assert (await client.data())["result"]["content"][0]["text"] == f"after {number}"
-    taken = time.monotonic() - started
-    told, _ = await neighbour.communicate(b"enough\n")
-    worst = float(told)
+        for client in clients:
+            client.vanish()
+        started = time.monotonic()
+        answers = await asyncio.gather(*(client.resume() for client in clients))
+        assert {answer["mcp.ws"] for answer in answers} == {"resumed"}
+        for number, (client, answer) in enumerate(zip(clients, answers, strict=True)):
+            if answer["recv"] == 1:  # the request was cut off as well: it is ours to send again
+                await client.call(2, "echo", {"text": f"after {number}"})
+            assert (await client.data())["result"]["content"][0]["text"] == f"after {number}"
+        taken = time.monotonic() - started
+        told, _ = await neighbour.communicate(b"enough\n")
+        worst = float(told)
     await asyncio.gather(*(client.link.close() for client in clients))
     await until(lambda: jupyter.rest("GET", "health")[1]["sessions"] == 0)
     return taken, worst
