@@ -26,6 +26,11 @@ LOOK_AGAIN: Final = 1.0
 BEGINNINGS: Final = (b'"initialize"', b'"server/discover"', b'"notifications/initialized"', b'"ping"')
 """Methods (as JSON) of what may be sent twice; a server that was sent anything else is not asked."""
 
+MAX_KNOWN: Final = 1000
+"""Commands that are remembered."""
+_known: dict[tuple[str, ...], None] = {}
+"""Commands whose processes need frames; the next process gets them at once. The oldest is first."""
+
 _ID: Final = b'"mcp-ws-framing"'
 PING: Final = b'{"jsonrpc":"2.0","id":%b,"method":"ping"}' % _ID
 
@@ -37,6 +42,7 @@ class FramingProbe:
         receiver: gets what the server writes, except for what the ping has caused.
         has_read: returns whether the server has read everything that it was sent.
         send: sends one message, which comes back through :meth:`outgoing`.
+        command: program, arguments and folder of the server, by which it is known again.
     """
 
     def __init__(
@@ -45,6 +51,7 @@ class FramingProbe:
         receiver: Receiver,
         has_read: Callable[[], bool],
         send: Callable[[bytes], None],
+        command: tuple[str, ...],
     ) -> None:
         self._loop = loop
         self._receiver = receiver
@@ -52,7 +59,9 @@ class FramingProbe:
         self._send = send
         self._unheard: list[bytes] = []
         """What was sent before the server wrote a message."""
-        self._heard = self._asked = self._needs_frames = self._in_frames = False
+        self._command = command
+        self._heard = False
+        self._asked = self._needs_frames = self._in_frames = command in _known
         self._last_sign = 0.0
         """When the server last wrote anything, or was sent something, on the loop's clock."""
         self._timer: asyncio.TimerHandle | None = None
@@ -102,12 +111,20 @@ class FramingProbe:
             return True
         if self._needs_frames and in_frames and not self._in_frames:
             self._in_frames = True
+            self._remember()
             for message in self._unheard:
                 self._write(message)
         return False
 
+    def _remember(self) -> None:
+        _known[self._command] = None
+        if len(_known) > MAX_KNOWN:
+            del _known[next(iter(_known))]
+
     def close(self) -> None:
-        """Stop probing."""
+        """Stop probing. A server that answered nothing may need no frames any more: it is probed the next time."""
+        if not self._heard:
+            _known.pop(self._command, None)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -162,7 +162,9 @@ class StdioTransport(Transport):
             for descriptor in (child_in, child_out, child_err):
                 os.close(descriptor)
         self._receiver = receiver
-        self._framing = FramingProbe(self._loop, receiver, self._has_read, self.send)
+        self._framing = FramingProbe(
+            self._loop, receiver, self._has_read, self.send, (self._cwd or "", *argv)
+        )
         self.resume_reading()
         self._stderr.watch()
         if self._process.code is not None:

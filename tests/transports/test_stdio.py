@@ -63,6 +63,39 @@ async def test_messages_arrive_complete_and_in_order(supervisor, receiver):
         transport.send(b"{}")
 
 
+FRAMES = """
+import sys
+while head := sys.stdin.buffer.readline():
+    if head.startswith(b"Content-Length:"):
+        sys.stdin.buffer.readline()
+        body = sys.stdin.buffer.read(int(head.split(b":")[1]))
+        member = body[body.index(b'"id":'):].split(b",")[0].rstrip(b"}")
+        answer = b'{"jsonrpc":"2.0",%b,"result":{}}' % member
+        sys.stdout.buffer.write(b"Content-Length: %d\\r\\n\\r\\n%b" % (len(answer), answer))
+        sys.stdout.buffer.flush()
+"""
+
+
+async def test_the_next_process_of_a_server_that_needs_frames_gets_them_at_once(supervisor):
+    """Finding out takes a silence of 6 s: once for a command, until one of its processes answers nothing."""
+
+    async def answered(number: int, code: str = FRAMES) -> bool:
+        transport, receiver = python(supervisor, code), Recorder()
+        await transport.connect(receiver)
+        transport.send(b'{"jsonrpc":"2.0","id":%d,"method":"initialize"}' % number)
+        expected = [b'{"jsonrpc":"2.0","id":%d,"result":{}}' % number]
+        await until(lambda: receiver.messages == expected, BOUND)
+        await transport.close()
+        return any("sent a ping in a frame" in text for _, text in receiver.noise)
+
+    assert await answered(1)
+    assert not await answered(2)
+    silent = python(supervisor, FRAMES)
+    await silent.connect(Recorder())
+    await silent.close()
+    assert await answered(3), "the last process answered nothing, so the next one is probed"
+
+
 async def test_other_output_is_noise_and_too_long_lines_are_dropped_with_a_reason(supervisor, receiver):
     code = 'import sys; print("hello"); print("{" + "x" * 2000); print(\'  {"a":1}\'); print("e1", file=sys.stderr)'
     transport = python(supervisor, code, max_message_bytes=1000)
