@@ -89,12 +89,12 @@ class ReportedKinds:
     __slots__ = ("_kinds",)
 
     def __init__(self) -> None:
-        self._kinds: frozenset[str] = frozenset()
+        self._kinds: tuple[str, ...] = ()
 
     def add(self, notices: dict[str, str]) -> list[str]:
         """Return the texts, of the notices of one reading, that are to be reported: those of new kinds."""
         texts = [text for kind, text in notices.items() if kind not in self._kinds]
-        self._kinds = self._kinds.union(notices)
+        self._kinds += tuple(kind for kind in notices if kind not in self._kinds)
         return texts
 
 
