@@ -36,7 +36,8 @@ def managed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jupyter]:
         "loud": {"command": sys.executable, "args": ["-c", LOUD]},
         "unset": {"command": "${NO_SUCH_VARIABLE}"},
     }
-    running = Jupyter(tmp_path_factory.mktemp("managed"), servers, base_url="/user/a%40b/")
+    home = tmp_path_factory.mktemp("managed")
+    running = Jupyter(home, servers, base_url="/user/a%40b/", environment={"UV_INDEX_URL": SECRET})
     yield running
     running.stop()
 
@@ -106,6 +107,28 @@ def test_servers_show_state_memory_and_problems_and_can_be_stopped_and_started(t
     tab.page.get_by_role("button", name="Restart").wait_for()
     assert call(managed, "fast", "tools/list") == 200
     tab.shows(str(managed.processes("fast")[0]["pid"]), "td.mono")
+    tab.quiet()
+
+
+def test_the_list_counts_and_names_the_variables_that_servers_do_not_get_and_shows_no_values(tab, managed):
+    names = managed.rest("GET", "servers")[1]["withheld"]
+    assert "UV_INDEX_URL" in names
+    tab.go("servers")
+    subject, verb, them = (
+        ("1 variable", "reaches", "it") if len(names) == 1 else (f"{len(names)} variables", "reach", "them")
+    )
+    sentence = tab.page.locator("details.withheld summary")
+    assert sentence.inner_text() == (
+        f"{subject} of Jupyter’s environment {verb} a server only if its entry lists {them} under env_vars"
+    )
+    sentence.focus()
+    tab.page.keyboard.press("Enter")
+    listed = tab.page.get_by_role("list", name="variables that servers do not get").get_by_role("listitem")
+    listed.first.wait_for()
+    assert listed.all_inner_texts() == names
+    assert SECRET not in tab.page.content()
+    tab.accessible()
+    tab.picture("withheld")
     tab.quiet()
 
 

@@ -43,6 +43,7 @@ function Overview() {
       />
       {value !== undefined && <Problems problems={value.problems} />}
       {value !== undefined && <Network noticed={value.network} />}
+      {value?.servers.some(({ transport }) => transport === "stdio") && <Withheld names={value.withheld} />}
     </section>
   );
 }
@@ -109,6 +110,27 @@ function Network({ noticed }: { noticed: readonly Interference[] }) {
         ))}
       </ul>
     </>
+  );
+}
+
+/** Which variables of Jupyter a program may miss. */
+function Withheld({ names }: { names: readonly string[] }) {
+  if (names.length === 0) return null;
+  const isOne = names.length === 1;
+  return (
+    <details class="withheld">
+      <summary>
+        {isOne ? "1 variable" : `${names.length} variables`} of Jupyter&rsquo;s environment {isOne ? "reaches" : "reach"} a server only if its entry
+        lists {isOne ? "it" : "them"} under <code>env_vars</code>
+      </summary>
+      <ul aria-label="variables that servers do not get">
+        {names.map((name) => (
+          <li key={name}>
+            <code>{name}</code>
+          </li>
+        ))}
+      </ul>
+    </details>
   );
 }
 
