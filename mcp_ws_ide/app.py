@@ -308,6 +308,7 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         return Settings(
             limits=limits.shared() if names_users(self.serverapp.identity_provider) else limits,
             servers=dict(self.servers),
+            root_dir=str(self.serverapp.root_dir),
             server_files=self._absolute_files(),
             entry_points=bool(self.entry_points),
             websocket=bool(self.websocket),

@@ -50,6 +50,8 @@ class Settings:
 
     limits: Limits
     servers: dict[str, Any]
+    root_dir: str
+    """What Jupyter serves, which editors call the workspace."""
     server_files: tuple[str, ...]
     entry_points: bool
     websocket: bool
@@ -78,7 +80,16 @@ class Settings:
         """
         packages = config.installed_packages() if self.entry_points else ()
         files, directories = list(self.server_files), jupyter_config_path()
-        return config.load(dict(self.servers), files, directories, os.environ, packages, consent, documents)
+        return config.load(
+            dict(self.servers),
+            files,
+            directories,
+            os.environ,
+            packages,
+            consent,
+            documents,
+            self.root_dir,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +140,7 @@ class Runtime:
             Consents(settings.consents_file),
             allowed=settings.allow_editing,
             reload=self.reload,
+            root_dir=settings.root_dir,
         )
 
     def add_poll_link(self, link: PollLink) -> None:

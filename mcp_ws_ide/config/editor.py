@@ -78,15 +78,19 @@ class ConfigEditor:
         consents: where consents are kept.
         allowed: whether anything may be changed.
         reload: see :class:`Reload`.
+        root_dir: see :func:`~.load.load`.
     """
 
-    def __init__(self, path: str, consents: Consents, *, allowed: bool, reload: Reload) -> None:
+    def __init__(
+        self, path: str, consents: Consents, *, allowed: bool, reload: Reload, root_dir: str = ""
+    ) -> None:
         self.path = os.path.abspath(os.path.expanduser(path))
         self._consents = consents
         self._key = consents.key_of(self.path)
         self._file = DefinitionFile(self.path, consents.seal)
         self._allowed = allowed
         self._reload = reload
+        self._root_dir = root_dir
         self._lock = asyncio.Lock()
 
     # --- reading --------------------------------------------------------------------------------
@@ -158,7 +162,7 @@ class ConfigEditor:
 
     def _preview(self, name: str, seen: Mapping[str, Any], entry: dict[str, Any]) -> Preview:
         """Preview an entry; ``seen`` is the entry as the browser sees it, secrets masked."""
-        spec, problems = check_entry(name, self.path, entry, os.environ)
+        spec, problems = self._checked(name, entry)
         if spec is None:
             return Preview(None, {}, problems, None, entry)
         view = launch_view(seen, spec)
@@ -166,6 +170,9 @@ class ConfigEditor:
             reason = f"command not found: {view['command']!r}; install it, or give its full path"
             problems = [*problems, ConfigProblem(self.path, f"{name}.command", reason, "notice")]
         return Preview(self._digest(spec, entry), view, problems, spec, entry)
+
+    def _checked(self, name: str, entry: Mapping[str, Any]) -> tuple[ServerSpec | None, list[ConfigProblem]]:
+        return check_entry(name, self.path, entry, os.environ, self._root_dir)
 
     def _check_name(self, name: str) -> ServerSpec | None:
         """Return the configured server of this name, or None; refuse if it cannot be edited."""
@@ -254,7 +261,7 @@ class ConfigEditor:
         if consent is not None:
             return consent if consent.digest == digest else Consent()
         stored = self._stored_entry(before, name)
-        spec = check_entry(name, self.path, stored, os.environ)[0] if isinstance(stored, dict) else None
+        spec = self._checked(name, stored)[0] if isinstance(stored, dict) else None
         runs_the_same = spec is not None and self._digest(spec, stored) == digest
         return None if runs_the_same else Consent()
 

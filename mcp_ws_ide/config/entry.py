@@ -12,7 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from mcp_ws_ide.config.dialects import translate
-from mcp_ws_ide.config.environment import UnresolvedVariable, substitute, substitute_known
+from mcp_ws_ide.config.environment import (
+    UnresolvedVariable,
+    Variables,
+    substitute,
+    substitute_editors,
+    substitute_known,
+)
 from mcp_ws_ide.config.spec import (
     DEFAULT_TIMEOUTS,
     GROUP,
@@ -66,7 +72,7 @@ _OAUTH_TEXT: Final = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]+")
 _TARGET: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 _HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _WRITTEN: Final = ("command", "args", "cwd", "url", "target", "group")
-"""Attributes that are shown as written, with their variables."""
+"""Attributes that are shown as written, with the names of their environment variables."""
 
 
 class EntryError(ValueError):
@@ -91,10 +97,10 @@ def read_entry(
     name: str,
     source: str,
     entry: Mapping[str, Any],
-    environ: Mapping[str, str],
+    variables: Variables,
     notice: Callable[[str, str], None] = lambda key, reason: None,
 ) -> ServerSpec:
-    """Read one entry; ``environ`` supplies the values of its variables.
+    """Read one entry and fill in its variables.
 
     An entry that is well formed but cannot be used here (its command is a variable that is not set) has a
     ``disabled_reason``.
@@ -114,7 +120,7 @@ def read_entry(
     try:
         if _is_switched_off(entry):
             raise _Unusable(SWITCHED_OFF)
-        values = _resolved(raw, environ, notice)
+        values = _resolved(raw, variables, notice)
         if kind == "stdio" and not values["command"]:
             raise _Unusable('"command" is empty once its variables are filled in')
         kind = _kind(entry, values["url"])
@@ -122,8 +128,7 @@ def read_entry(
         _check_oauth(kind, values)
     except (_Unusable, UnresolvedVariable) as reason:
         return ServerSpec(name, source, kind, **raw, **settings, disabled_reason=str(reason))
-    written = {key: raw[key] for key in _WRITTEN if raw[key] != values[key]}
-    return ServerSpec(name, source, kind, **values, **settings, written=written)
+    return ServerSpec(name, source, kind, **values, **settings)
 
 
 def launch_parts(spec: ServerSpec, entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -184,9 +189,11 @@ def _raw_values(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _resolved(
-    raw: dict[str, Any], environ: Mapping[str, str], notice: Callable[[str, str], None]
+    raw: dict[str, Any], variables: Variables, notice: Callable[[str, str], None]
 ) -> dict[str, Any]:
-    """Return the attributes with their variables filled in. What is left out is removed from ``raw`` as well.
+    """Return the attributes with their variables filled in, and ``written``.
+
+    What is left out is removed from ``raw`` as well.
 
     Variables of the entry's own ``env`` come before those of the gateway's environment, except in ``env`` itself.
 
@@ -194,8 +201,8 @@ def _resolved(
         UnresolvedVariable: a variable without which the server cannot be used has no value.
     """
     plain = {name: value for name, value in raw["env"].items() if "${" not in value}
-    env = _resolved_pairs("env", raw["env"], {**plain, **environ}, notice)
-    known = {**environ, **env}
+    env = _resolved_pairs("env", raw["env"], variables.over(plain), notice)
+    known = variables.under(env)
     headers = _resolved_pairs("headers", _sendable(raw["headers"], notice), known, notice)
     raw["env"] = {name: raw["env"][name] for name in env}
     raw["headers"] = {name: raw["headers"][name] for name in headers}
@@ -211,16 +218,23 @@ def _resolved(
         raw["cwd"] = cwd = ""
     strict = {key: substitute(raw[key], known) for key in ("command", "url", "target", "group", "oauth")}
     strict["url"] = strict["url"].strip() if strict["url"] else strict["url"]
-    return {**raw, **strict, "args": tuple(args), "env": env, "headers": headers, "cwd": cwd or raw["cwd"]}
+    values = {**raw, **strict, "args": tuple(args), "env": env, "headers": headers, "cwd": cwd or raw["cwd"]}
+    return {**values, "written": _written(raw, values, known)}
+
+
+def _written(raw: Mapping[str, Any], values: Mapping[str, Any], variables: Variables) -> dict[str, Any]:
+    """Return what is shown of the attributes that contain environment variables."""
+    shown = {key: substitute_editors(raw[key], variables) for key in _WRITTEN}
+    return {key: text for key, text in shown.items() if text != values[key]}
 
 
 def _resolved_pairs(
-    key: str, pairs: Mapping[str, str], environ: Mapping[str, str], notice: Callable[[str, str], None]
+    key: str, pairs: Mapping[str, str], variables: Variables, notice: Callable[[str, str], None]
 ) -> dict[str, str]:
     """Return variables or headers with their values; one without a value is left out."""
     resolved = {}
     for name, text in pairs.items():
-        value, reasons = substitute_known(text, environ)
+        value, reasons = substitute_known(text, variables)
         if reasons:
             notice(f"{key}.{name}", f"{reasons[0]}; left out")
         else:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from mcp_ws_ide.config.dialects import translate
 from mcp_ws_ide.config.entry import EntryError, read_entry
+from mcp_ws_ide.config.environment import Variables
 from mcp_ws_ide.config.load import ConfigReader, printable
 from mcp_ws_ide.config.spec import ConfigProblem, ServerSpec
 
@@ -26,14 +27,19 @@ _PLACEHOLDERS: Final[Mapping[str, Any]] = {
 
 
 def check_entry(
-    name: str, source: str, entry: Mapping[str, Any], environ: Mapping[str, str]
+    name: str, source: str, entry: Mapping[str, Any], environ: Mapping[str, str], root_dir: str = ""
 ) -> tuple[ServerSpec | None, list[ConfigProblem]]:
-    """Return the server that an entry describes, or None if it has errors, and every problem."""
-    reader = ConfigReader(environ)
+    """Return the server that an entry describes, or None if it has errors, and every problem.
+
+    Args:
+        root_dir: see :func:`~.load.load`; without the same one, the entry would be another in the preview.
+    """
+    reader = ConfigReader(environ, root_dir=root_dir)
+    variables = reader.variables(source)
     reader.read_object(source, "", {name: entry})
     problems = [problem for problem in reader.problems if problem.severity == "notice"]
     rest: Any = json.loads(json.dumps(translate(entry).entry))
-    while mistake := _first_mistake(name, source, rest, environ):
+    while mistake := _first_mistake(name, source, rest, variables):
         problems.append(ConfigProblem(source, printable(f"{name}.{mistake.key}"), printable(mistake.reason)))
         if len(problems) >= _MAX_PROBLEMS or not _remove_mistake(rest, mistake.key):
             break
@@ -44,10 +50,10 @@ def check_entry(
 
 
 def _first_mistake(
-    name: str, source: str, entry: Mapping[str, Any], environ: Mapping[str, str]
+    name: str, source: str, entry: Mapping[str, Any], variables: Variables
 ) -> EntryError | None:
     try:
-        read_entry(name, source, entry, environ)
+        read_entry(name, source, entry, variables)
     except EntryError as mistake:
         return mistake
     return None

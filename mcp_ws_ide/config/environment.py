@@ -11,7 +11,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from mcp_ws_ide.config.spec import ServerSpec
 
@@ -92,10 +92,29 @@ _VARIABLE: Final = re.compile(r"(\$?)\$\{([^}]*+)(?:(\})|\Z)")
 """``$${`` is the escape. Without a closing brace it matches the rest of the text, which keeps the time linear."""
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _VSCODE_VARIABLES: Final = frozenset(
-    {"workspaceFolder", "workspaceFolderBasename", "userHome", "pathSeparator", "cwd", "file", "fileDirname"}
+    {"cwd", "file", "fileBasename", "fileDirname", "fileWorkspaceFolder", "relativeFile", "workspaceRoot"}
 )
-_FIXED: Final[Mapping[str, str]] = {"userHome": os.path.expanduser("~"), "pathSeparator": os.sep, "/": os.sep}
-"""Variables of VS Code that have one value everywhere."""
+"""Variables of VS Code that have no value here. Their reasons say what they are."""
+
+
+class Variables(NamedTuple):
+    """The values of the variables in an entry.
+
+    Attributes:
+        environ: environment variables. They precede a variable of editors with the same name.
+        editor: variables of editors (:func:`~mcp_ws_ide.config.workspace.editor_variables`).
+    """
+
+    environ: Mapping[str, str]
+    editor: Mapping[str, str]
+
+    def over(self, environ: Mapping[str, str]) -> Variables:
+        """Return these variables and, with lower precedence, other environment variables."""
+        return Variables({**environ, **self.environ}, self.editor)
+
+    def under(self, environ: Mapping[str, str]) -> Variables:
+        """Return these variables and, with higher precedence, other environment variables."""
+        return Variables({**self.environ, **environ}, self.editor)
 
 
 class UnresolvedVariable(Exception):
@@ -192,22 +211,22 @@ def find_program(command: str, environment: Mapping[str, str]) -> str | None:
     return shutil.which(command, path=path)
 
 
-def substitute(value: Any, environ: Mapping[str, str]) -> Any:
-    """Return ``value`` (a text, tuple or dict, nested) with ``${NAME}`` and ``${env:NAME:-default}`` filled in.
+def substitute(value: Any, variables: Variables) -> Any:
+    """Return ``value`` (a text, tuple or dict, nested) with its variables (``${env:NAME:-default}``) filled in.
 
     Raises:
         UnresolvedVariable: a variable has no value.
     """
     if isinstance(value, str):
-        return _VARIABLE.sub(lambda match: _value(match, environ), value)
+        return _VARIABLE.sub(lambda match: _value(match, variables), value)
     if isinstance(value, tuple):
-        return tuple(substitute(item, environ) for item in value)
+        return tuple(substitute(item, variables) for item in value)
     if isinstance(value, dict):
-        return {key: substitute(item, environ) for key, item in value.items()}
+        return {key: substitute(item, variables) for key, item in value.items()}
     return value
 
 
-def substitute_known(text: str, environ: Mapping[str, str]) -> tuple[str, list[str]]:
+def substitute_known(text: str, variables: Variables) -> tuple[str, list[str]]:
     """Return ``text`` with the variables filled in that have a value, and why each of the others has none.
 
     Those stay as written: they may be the program's own.
@@ -216,12 +235,31 @@ def substitute_known(text: str, environ: Mapping[str, str]) -> tuple[str, list[s
 
     def value(match: re.Match[str]) -> str:
         try:
-            return _value(match, environ)
+            return _value(match, variables)
         except UnresolvedVariable as reason:
             reasons.append(str(reason))
             return match[0]
 
     return _VARIABLE.sub(value, text), reasons
+
+
+def substitute_editors(value: Any, variables: Variables) -> Any:
+    """Return ``value`` (a text or a tuple of texts) with the variables of editors filled in, and the rest as written.
+
+    Paths may be shown; environment variables may be secret.
+    """
+    if isinstance(value, tuple):
+        return tuple(substitute_editors(item, variables) for item in value)
+    if not isinstance(value, str):
+        return value
+
+    def shown(match: re.Match[str]) -> str:
+        name = match[2]
+        if match[1] or not match[3] or name in variables.environ:
+            return match[0]
+        return variables.editor.get(name, match[0])
+
+    return _VARIABLE.sub(shown, value)
 
 
 def variables_in(text: str) -> list[tuple[str, int, int]]:
@@ -232,10 +270,10 @@ def variables_in(text: str) -> list[tuple[str, int, int]]:
     ]
 
 
-def _value(match: re.Match[str], environ: Mapping[str, str]) -> str:
+def _value(match: re.Match[str], variables: Variables) -> str:
     if not match[3]:  # no closing brace
         return match[0]
-    return match[0][1:] if match[1] else _resolve(match[2], environ)  # the escape is one dollar sign less
+    return match[0][1:] if match[1] else _resolve(match[2], variables)  # the escape is one dollar sign less
 
 
 def _split(expression: str) -> tuple[str, str | None]:
@@ -244,22 +282,22 @@ def _split(expression: str) -> tuple[str, str | None]:
     return name, default if separator else None
 
 
-def _resolve(expression: str, environ: Mapping[str, str]) -> str:
+def _resolve(expression: str, variables: Variables) -> str:
     written = f"${{{expression}}}"
     if expression.startswith("input:"):
         raise UnresolvedVariable(f"{written!r} asks for input, which only VS Code can do; use ${{env:NAME}}")
     name, default = _split(expression)
-    if expression in _FIXED and expression not in environ:
-        return _FIXED[expression]
-    if not _NAME.fullmatch(name):
+    if not _NAME.fullmatch(name) and expression not in variables.editor:
         raise UnresolvedVariable(
             f"{written!r} is not a variable of the gateway; use ${{env:NAME}} or ${{NAME:-default}}, "
             "or $${…} for literal text"
         )
     if default is not None and "${" in default:
         raise UnresolvedVariable(f"{written!r} has a variable inside a default, which is not supported")
-    if name in environ:
-        return environ[name]
+    if name in variables.environ:
+        return variables.environ[name]
+    if name in variables.editor and not expression.startswith("env:"):
+        return variables.editor[name]
     if default is not None:
         return default
     cause = " (it is a variable of VS Code; write the path)" if name in _VSCODE_VARIABLES else ""

@@ -17,8 +17,10 @@ from typing import Any, Final
 
 from mcp_ws_ide.config.dialects import sections_of, translate
 from mcp_ws_ide.config.entry import SWITCHED_OFF, EntryError, read_entry
+from mcp_ws_ide.config.environment import Variables
 from mcp_ws_ide.config.jsonc import InvalidJson, parse_text
 from mcp_ws_ide.config.spec import ConfigProblem, Configuration, ServerSpec
+from mcp_ws_ide.config.workspace import editor_variables, workspace_of
 from mcp_ws_ide.config.yaml_text import parse_yaml
 from mcp_ws_ide.core.names import address_of, is_address
 
@@ -47,6 +49,7 @@ def load(
     packages: Iterable[EntryPoint] = (),
     consent: ConsentCheck = lambda spec, entry: None,
     documents: dict[str, Any] | None = None,
+    root_dir: str = "",
 ) -> Configuration:
     """Read every source. The first definition of a name wins; later ones are reported.
 
@@ -55,8 +58,9 @@ def load(
         consent: says what a user must consent to before a server is started.
         documents: the last readable content of each file, by path; updated here. It replaces the content of a file
             that exists but cannot be read or parsed, so that a half-saved edit removes no servers.
+        root_dir: what Jupyter serves, the workspace of entries that are in no project; ``""`` if there is none.
     """
-    reader = ConfigReader(environ, consent, documents)
+    reader = ConfigReader(environ, consent, documents, root_dir)
     reader.read_object(TRAIT, "", dict(trait_servers))
     for path in server_files:
         reader.read_named_file(path)
@@ -93,6 +97,7 @@ class ConfigReader:
         environ: values of the variables in entries.
         consent: see :func:`load`.
         documents: see :func:`load`.
+        root_dir: see :func:`load`.
     """
 
     def __init__(
@@ -100,8 +105,10 @@ class ConfigReader:
         environ: Mapping[str, str],
         consent: ConsentCheck = lambda spec, entry: None,
         documents: dict[str, Any] | None = None,
+        root_dir: str = "",
     ) -> None:
         self._environ = environ
+        self._root_dir = root_dir
         self._consent = consent
         self._documents = {} if documents is None else documents
         self._keys: dict[str, str] = {}
@@ -114,6 +121,10 @@ class ConfigReader:
 
     def _report(self, source: str, key: str, reason: str, severity: str = "error") -> None:
         self.problems.append(ConfigProblem(source, printable(key), printable(reason), severity))
+
+    def variables(self, source: str) -> Variables:
+        """Return the variables that entries of a source may contain."""
+        return Variables(self._environ, editor_variables(workspace_of(source, self._root_dir)))
 
     # --- files ----------------------------------------------------------------------------------
 
@@ -253,7 +264,7 @@ class ConfigReader:
             self._report(source, f"{key}.{member}", reason, "notice")
 
         try:
-            spec = read_entry(name, source, entry, self._environ, notice)
+            spec = read_entry(name, source, entry, self.variables(source), notice)
         except EntryError as mistake:
             self._report(source, f"{key}.{mistake.key}", mistake.reason)
             return ServerSpec(name, source, disabled_reason=printable(f"{mistake.key}: {mistake.reason}"))

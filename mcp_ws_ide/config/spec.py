@@ -70,7 +70,8 @@ class ServerSpec:
         ca_file: certificates to trust for ``https`` and ``wss`` instead of the system's.
         disabled_reason: why the server cannot be used; None if it can.
         consent: digest that a user must consent to before the server is started; None if no consent is needed.
-        written: attributes that contain variables (``${env:NAME}``) as written, by name; safe to show.
+        written: attributes that contain environment variables (``${env:NAME}``), with the names of those instead of
+            their values, by name; safe to show.
     """
 
     name: str

@@ -32,7 +32,7 @@ WITHIN_ENTRY = re.compile(
 def read(vector: dict[str, Any], folder: Path) -> Configuration:
     path = folder / ("config.toml" if "toml" in vector else "mcp.json")
     path.write_text(vector["toml"] if "toml" in vector else json.dumps(vector["file"]))
-    return load_configuration({}, [str(path)], [], VECTORS["environ"])
+    return load_configuration({}, [str(path)], [], VECTORS["environ"], root_dir=VECTORS["root_dir"])
 
 
 def plain(value: Any) -> Any:
@@ -120,7 +120,8 @@ def test_a_variable_of_env_may_extend_jupyters_and_use_a_plain_one_beside_it(tmp
     "text",
     [
         "${UNSET}",
-        "${workspaceFolder}/x",
+        "${fileDirname}/x",
+        "${workspaceFolder:other}/x",
         "${input:key}",
         "${command:pick}",
         "${VAR:?fail}",
@@ -138,7 +139,7 @@ def test_a_text_that_is_not_the_gateways_is_passed_on_with_a_notice(tmp_path, te
 
 
 @pytest.mark.parametrize("key", ["env", "headers"])
-@pytest.mark.parametrize("text", ["${UNSET}", "${input:key}", "Bearer ${workspaceFolder}"])
+@pytest.mark.parametrize("text", ["${UNSET}", "${input:key}", "Bearer ${file}"])
 def test_a_variable_or_header_without_a_value_is_left_out_with_a_notice(tmp_path, key, text):
     start = {"command": "x"} if key == "env" else {"url": "http://h"}
     configuration = load(tmp_path, {"mcpServers": {"a": {**start, key: {"K": text, "L": "l"}}}})

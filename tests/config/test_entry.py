@@ -155,7 +155,7 @@ from tests.config.loading import ENTRY, JSON, load, one, only_problem
         ("", "", "line 1, column 1"),
         ({"mcpServers": {"a": {"command": "${MISSING}"}}}, "mcpServers.a", "MISSING"),
         ({"mcpServers": {"a": {"command": "${EMPTY:-}"}}}, "mcpServers.a", "empty"),
-        ({"mcpServers": {"a": {"command": "${workspaceFolder}/x"}}}, "mcpServers.a", "VS Code"),
+        ({"mcpServers": {"a": {"command": "${fileDirname}/x"}}}, "mcpServers.a", "VS Code"),
         (
             {"mcpServers": {"a": {"command": "${command:pick}"}}},
             "mcpServers.a",

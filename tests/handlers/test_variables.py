@@ -13,6 +13,7 @@ from tests.conftest import BOUND, Jupyter, Peer
 
 EXITS = "import os, sys; sys.exit('needs the index' if 'UV_INDEX_URL' not in os.environ else 0)"
 NEEDY = {"command": sys.executable, "args": ["-I", "-S", "-c", EXITS]}
+HERE = {"command": "${workspaceFolder}/run", "cwd": "${workspaceFolder}"}
 SHELL = {
     "UV_INDEX_URL": "https://user:s3cret@index.example",
     "NODE_EXTRA_CA_CERTS": "/ca.pem",
@@ -22,7 +23,8 @@ SHELL = {
 
 @pytest.fixture(scope="module")
 def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jupyter]:
-    server = Jupyter(tmp_path_factory.mktemp("jupyter"), {"needy": NEEDY}, environment=SHELL)
+    servers = {"needy": NEEDY, "here": HERE}
+    server = Jupyter(tmp_path_factory.mktemp("jupyter"), servers, environment=SHELL)
     yield server
     server.stop()
 
@@ -87,3 +89,11 @@ def test_the_inspector_starts_a_command_with_the_same_variables(tmp_path):
     assert "needs the index" in done.stderr
     assert "UV_INDEX_URL" in done.stderr
     assert "s3cret" not in done.stderr
+
+
+def test_the_workspace_of_an_entry_is_the_directory_that_jupyter_serves(jupyter):
+    listed = {server["name"]: server for server in jupyter.rest("GET", "servers")[1]["servers"]}
+    assert listed["here"]["command"] == [f"{jupyter.home}/run"]
+    preview = jupyter.rest("POST", "servers/new/preview", {"entry": HERE})[1]
+    assert preview["launch"]["cwd"] == str(jupyter.home)
+    assert preview["launch"]["program"] == f"{jupyter.home}/run"
