@@ -20,7 +20,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 from websockets.sync.client import connect
 
 from mcp_ws_ide.core.binding import TAP_SUBPROTOCOL
-from mcp_ws_ide.core.intermediaries import KINDS, SENDS, of_status
+from mcp_ws_ide.core.intermediaries import KINDS, SENDS, TEST, of_status
 from mcp_ws_ide.discovery import RunningGateway, find_gateway, undecided_gateways, websocket_url
 from mcp_ws_ide.errors import ConnectError, Unauthorized
 from mcp_ws_ide.proxies import proxy_for, route, via
@@ -101,15 +101,20 @@ class GatewayClient:
             ) from None
         return answer
 
+    @property
+    def has_gateway_token(self) -> bool:
+        """Whether the credential opens servers only, and not the REST interface."""
+        return self._gateway.token.startswith(TOKEN_PREFIX)
+
     def blocked_handshake(self) -> str:
-        """Try a WebSocket handshake that the gateway answers with 400.
+        """Try a WebSocket handshake that the gateway answers with 200 in place of 101.
 
         Returns:
             A code of :mod:`mcp_ws_ide.core.intermediaries` if something else answers; ``""`` if all is well, or if the
             gateway names the reason itself.
         """
         try:
-            next(self.records(test="1"), None)
+            next(self.records(**{TEST: "1"}), None)
         except ConnectError as error:
             return error.noticed or ("" if error.by_gateway else "websocket_blocked")
         return ""
@@ -130,7 +135,9 @@ class GatewayClient:
                 connection.connect()
                 connection.sock.settimeout(LENGTH_TIMEOUT)
                 connection.request(
-                    "POST", parts.path, headers={**self._headers(), "Content-Length": str(LONG_BODY)}
+                    "POST",
+                    f"{parts.path}?{TEST}=1",
+                    headers={**self._headers(), "Content-Length": str(LONG_BODY)},
                 )
                 response = connection.getresponse()
                 ours = _is_ours(response.read(ERROR_BYTES))
@@ -214,7 +221,7 @@ class GatewayClient:
     def _credential_hint(self) -> str:
         if self._gateway.withheld:
             return f"{self._gateway.withheld}; give a token with --token-file"
-        if self._gateway.token.startswith(TOKEN_PREFIX):
+        if self.has_gateway_token:
             return (
                 "a gateway token opens servers only; give Jupyter's token with --token-file or JUPYTER_TOKEN"
             )

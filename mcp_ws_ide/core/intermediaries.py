@@ -12,6 +12,9 @@ SENDS: Final = "Mcp-Ws-Sends"
 """Request header in which a client lists the headers that a proxy may remove, and that its request carries."""
 SEEN: Final = "Mcp-Ws-Seen"
 """Request header in which a client reports the codes of what it noticed on its way to the gateway."""
+TEST: Final = "test"
+"""Query parameter with which a client tests the way to ``api/tap`` or ``api/network``: with the value 1, the gateway
+answers 200 at once, before any body, so that Jupyter's log shows no failure."""
 MAX_CODES: Final = 20
 """Codes of one report that are read."""
 

@@ -10,7 +10,7 @@ from tornado import web
 from tornado.concurrent import future_set_result_unless_cancelled
 from tornado.iostream import StreamClosedError
 
-from mcp_ws_ide.core.intermediaries import sentence
+from mcp_ws_ide.core.intermediaries import TEST, sentence
 from mcp_ws_ide.credentials import principal_of
 from mcp_ws_ide.handlers.bodies import BODY_SECONDS, REFUSED_BYTES, REFUSED_SECONDS, limit_body
 from mcp_ws_ide.handlers.origin import (
@@ -82,6 +82,15 @@ class GatewayHandler(JupyterHandler):
         """Return the error to raise for a request that a proxy made unusable, and record what the proxy does."""
         self.note(code)
         return self.refuse(status, reason, sentence(code))
+
+    @property
+    def is_test(self) -> bool:
+        """Whether the client only asks what arrives (:data:`mcp_ws_ide.core.intermediaries.TEST`)."""
+        return self.get_query_argument(TEST, "") == "1"
+
+    def pass_test(self) -> None:
+        """Answer the request of a test in the gateway's own format, which no proxy has."""
+        self.finish({"message": "the request has reached the gateway", "status": 200})
 
     def host_refusal(self) -> web.HTTPError:
         """Return the error to raise for a Host that ``check_host`` does not allow."""

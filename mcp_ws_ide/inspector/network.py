@@ -15,6 +15,8 @@ def noticed(client: GatewayClient) -> list[str]:
 
     With a gateway token, which gives no access to this list, return none.
     """
+    if client.has_gateway_token:
+        return []
     try:
         codes = [code for code in (client.blocked_handshake(), client.refused_length()) if code]
         if codes:
