@@ -1,8 +1,10 @@
 // The parts of the page without rendering: fields of schemas, the layer between client and transport, routes.
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { errorsOf, understood } from "../build/page/form/check.js";
 import { blank, changed, fieldOf, initial, resolved, typedNumber, variantFor, variantsOf } from "../build/page/form/schema.js";
+import { closing } from "../build/page/mcp/closing.js";
 import { Pages } from "../build/page/mcp/pages.js";
 import { CALL, Wire } from "../build/page/mcp/wire.js";
 import { href, parseHash } from "../build/page/route.js";
@@ -303,4 +305,32 @@ test("items without a name are kept, each", () => {
   const pages = new Pages("name");
   pages.take([{}, {}, null, { name: 5 }], undefined);
   assert.equal(pages.items.length, 4);
+});
+
+// --- the end of a connection -----------------------------------------------------------------------
+
+test("a close code has the meaning that the contract gives it", () => {
+  const documented = readFileSync(new URL("../../docs/reference/errors.md", import.meta.url), "utf8");
+  const meanings = {
+    1001: ["gateway going away", "The gateway is going away"],
+    1008: ["client too slow", "The client does not read"],
+    1012: ["gateway shutting down", "The gateway is shutting down"],
+    1013: ["session limit reached", "There is no room for a new session"],
+    4409: ["taken over by another link", "Another link of the same session took over"],
+    4413: ["too many responses waiting", "More responses wait than the window holds"],
+    4502: ["server ended or cannot start", "The session's own server ended, or the server that `open` asked for cannot start"],
+  };
+  for (const [code, [meaning, contract]] of Object.entries(meanings)) {
+    assert.equal(closing(Number(code), ""), `closed (${code}, ${meaning})`);
+    const row = documented.split("\n").find((line) => line.startsWith(`| \`${code}\``));
+    assert.ok(row?.includes(contract), `${code}: ${row}`);
+  }
+});
+
+test("the reason of a close frame is shown beside the meaning; an unknown code has none", () => {
+  assert.equal(closing(1008, "slow consumer: 9 bytes are queued"), "closed (1008, client too slow): slow consumer: 9 bytes are queued");
+  assert.equal(closing(1000, ""), "closed (1000, normal)");
+  assert.equal(closing(4999, "why not"), "closed (4999): why not");
+  assert.equal(closing(4999, ""), "closed (4999)");
+  assert.equal(closing(1006, "the banner shows it"), "closed (1006, connection lost)");
 });

@@ -74,7 +74,7 @@ def test_headers_may_be_split_over_lines():
 
 
 def test_every_close_code_is_documented():
-    page = (ROOT / "frontend_static/page/src/ui/state.tsx").read_text()
+    page = (ROOT / "frontend_static/page/src/mcp/closing.ts").read_text()
     worded = {int(code) for code in re.findall(r"^  (\d{4}): \"", page, re.M)}
     assert worded == set(CloseCode) | {1006}
 

@@ -1,6 +1,7 @@
 /** The state of a connection: a dot and a text. */
 
 import { useEffect, useState } from "preact/hooks";
+import { closing } from "../mcp/closing.js";
 import type { Connection, LinkState } from "../mcp/connection.js";
 
 const COLOURS = { idle: "", connecting: "warn", connected: "good", reconnecting: "warn", closed: "bad" } as const;
@@ -37,36 +38,9 @@ function StateText({ state }: { state: LinkState }) {
     case "reconnecting":
       return <Countdown key={state.attempt} state={state} />;
     case "closed":
-      return (
-        <>
-          closed ({state.code}
-          {CLOSE_REASONS[state.code] ? `, ${CLOSE_REASONS[state.code]}` : ""})
-        </>
-      );
+      return <>{closing(state.code, state.reason)}</>;
   }
 }
-
-/** Meaning of close codes: those of docs/reference/binding.md section 9, and those that browsers set. */
-const CLOSE_REASONS: Record<number, string> = {
-  1000: "normal",
-  1001: "gateway shut down",
-  1002: "protocol error",
-  1003: "unsupported frame type",
-  1006: "connection lost",
-  1007: "invalid UTF-8",
-  1008: "policy violation",
-  1009: "message too large",
-  1011: "internal error of the gateway",
-  1012: "gateway restarting",
-  1013: "gateway overloaded",
-  4400: "no opening frame",
-  4401: "credential expired",
-  4403: "credential revoked",
-  4404: "session gone",
-  4409: "resumed by another client",
-  4413: "queue limit exceeded",
-  4502: "server exited",
-};
 
 function Countdown({ state }: { state: LinkState & { kind: "reconnecting" } }) {
   const [now, setNow] = useState(Date.now());
