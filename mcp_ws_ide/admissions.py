@@ -23,7 +23,7 @@ from mcp_ws_ide.credentials import Credential
 
 ADMITTED_FOR: Final = 5.0
 """Seconds for which an admitted head may be repeated."""
-BODY_SECONDS: Final = 5.0
+ADMITTED_BODY_SECONDS: Final = 5.0
 """Seconds that the body of an admitted head may take beyond that: a call at the very end is a call like any other."""
 MAX_ADMISSIONS: Final = 1000
 """Heads that are remembered; one more forgets the oldest."""

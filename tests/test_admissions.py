@@ -12,7 +12,7 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 import httpx
 import pytest
 
-from mcp_ws_ide.admissions import ADMITTED_FOR, BODY_SECONDS, Admission, Admissions
+from mcp_ws_ide.admissions import ADMITTED_BODY_SECONDS, ADMITTED_FOR, Admission, Admissions
 from tests.conftest import BOUND, MODERN, Jupyter, Peer, until
 from tests.handlers.test_security import cookie_of
 from tests.handlers.test_streamable_http import Http, events
@@ -188,14 +188,14 @@ async def test_an_admission_expires(http, jupyter):
             await http.modern(1, "tools/list")
 
 
-@pytest.mark.parametrize(("expired", "holds"), [(0.5, True), (BODY_SECONDS + 0.5, False)])
+@pytest.mark.parametrize(("expired", "holds"), [(0.5, True), (ADMITTED_BODY_SECONDS + 0.5, False)])
 def test_a_body_that_ends_just_after_its_admission_is_taken(expired, holds):
     """The call that is under way when an admission expires was refused with 401, which no client repeats."""
     until = time.monotonic() - expired
     admission = Admission("fast", "me", ("", "", ""), "token", None, {}, until)
     assert not Admissions(lambda token: True).still_holds(admission)
-    assert Admissions(lambda token: True).still_holds(admission, BODY_SECONDS) is holds
-    assert not Admissions(lambda token: False).still_holds(admission, BODY_SECONDS)
+    assert Admissions(lambda token: True).still_holds(admission, ADMITTED_BODY_SECONDS) is holds
+    assert not Admissions(lambda token: False).still_holds(admission, ADMITTED_BODY_SECONDS)
 
 
 async def test_a_client_that_disconnects_ends_its_admitted_exchange_too(http, jupyter):

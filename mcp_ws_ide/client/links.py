@@ -14,7 +14,7 @@ import anyio
 from websockets.asyncio.client import connect as open_websocket
 from websockets.exceptions import InvalidHandshake, InvalidStatus, InvalidURI, NegotiationError, ProxyError
 
-from mcp_ws_ide.core.binding import CLIENT_USER_AGENT, SUBPROTOCOL_MCP, SUBPROTOCOL_RESUME
+from mcp_ws_ide.core.binding import CLIENT_USER_AGENT, PING_INTERVAL, SUBPROTOCOL_MCP, SUBPROTOCOL_RESUME
 from mcp_ws_ide.core.headers import check_headers
 from mcp_ws_ide.core.intermediaries import KINDS, SEEN, SENDS, of_status
 from mcp_ws_ide.discovery import split_address
@@ -24,8 +24,6 @@ from mcp_ws_ide.version import __version__
 
 CLOSE_TIMEOUT: Final = 5.0
 """Seconds to wait for the peer's close frame."""
-PING_INTERVAL: Final = 20.0
-"""Seconds between Pings, and to wait for each Pong: a dead link is detected within twice this time."""
 
 TLS_PATIENCE: Final = 3.0
 """Seconds without an answer to a TLS handshake after which the port is checked for plain HTTP."""

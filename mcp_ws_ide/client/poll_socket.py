@@ -21,6 +21,7 @@ from mcp_ws_ide.client.links import Opener, Token, check_for_tls, refusal
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.binding import (
     CLIENT_USER_AGENT,
+    POLL_HOLD,
     SUBPROTOCOL_RESUME,
     CloseCode,
     ControlError,
@@ -35,9 +36,7 @@ from mcp_ws_ide.version import __version__
 NDJSON: Final = "application/x-ndjson"
 BODY_BYTES: Final = 1 << 20
 """Bytes above which no further frame is added to a body."""
-HOLD: Final = 25.0
-"""Seconds for which the gateway holds a POST while it has nothing to send."""
-ANSWER_TIMEOUT: Final = HOLD + 20.0
+ANSWER_TIMEOUT: Final = POLL_HOLD + 20.0
 """Seconds without a response after which a POST has failed."""
 RETRY_DELAYS: Final = (0.1, 0.5, 2.0)
 """Seconds before each repetition of a failed POST."""

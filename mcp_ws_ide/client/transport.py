@@ -17,7 +17,7 @@ import anyio
 import anyio.lowlevel
 from websockets.exceptions import ConnectionClosed
 
-from mcp_ws_ide.client.links import PING_INTERVAL, ClientLink, LinkOpener, Opener, Token
+from mcp_ws_ide.client.links import ClientLink, LinkOpener, Opener, Token
 from mcp_ws_ide.client.own_task import OwnLoopStream, OwnTask
 from mcp_ws_ide.client.states import (
     FINAL_CODES,
@@ -31,7 +31,7 @@ from mcp_ws_ide.client.states import (
     StateFeed,
 )
 from mcp_ws_ide.core import binding
-from mcp_ws_ide.core.binding import SUBPROTOCOL_RESUME, CloseCode
+from mcp_ws_ide.core.binding import ACK_INTERVAL, PING_INTERVAL, SUBPROTOCOL_RESUME, CloseCode
 from mcp_ws_ide.core.channel import ACK_WITH_DATA
 from mcp_ws_ide.core.intermediaries import sentence
 from mcp_ws_ide.core.resume import ClientEnd, Event, ProtocolViolation
@@ -39,8 +39,6 @@ from mcp_ws_ide.errors import ConnectError, ConnectionLost, Unauthorized, Unknow
 
 SEND_TIMEOUT: Final = 2.0
 """Seconds that closing waits for messages that are being sent."""
-ACK_INTERVAL: Final = 1.0
-"""Longest time, in seconds, for which received messages stay unacknowledged."""
 PROVEN_AFTER: Final = 2 * PING_INTERVAL
 """Seconds after which a link without control frames must have carried a Ping and its Pong."""
 INBOX: Final = 64
@@ -370,7 +368,7 @@ class SessionTransport:
         self._room.set()
 
     async def _acknowledge(self) -> None:
-        """Send an acknowledgment at least every :data:`ACK_INTERVAL` seconds."""
+        """Send an acknowledgment at least every :data:`.ACK_INTERVAL` seconds."""
         while True:
             await anyio.sleep(ACK_INTERVAL)
             end, link = self._end, self._link

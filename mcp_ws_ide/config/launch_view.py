@@ -14,7 +14,7 @@ from mcp_ws_ide.config.dialects import translate
 from mcp_ws_ide.config.environment import child_environment, find_program
 from mcp_ws_ide.config.secrets import censor_value, censored_spec
 from mcp_ws_ide.config.spec import ServerSpec
-from mcp_ws_ide.observe.secret_rules import HIDDEN
+from mcp_ws_ide.observe.tap_record import HIDDEN
 
 _CODE_VARIABLE: Final = re.compile(
     r"(LD|DYLD|GIT|UV|PIP|PIPX|NPM_CONFIG|YARN|PNPM|BUN|DENO|COREPACK|NVM|CONDA|MAMBA|PIXI|POETRY|HATCH|BUNDLE|GEM|CARGO|RUSTUP"

@@ -15,7 +15,7 @@ from mcp_ws_ide.config.dialects import ALIASES, ALLOWED_TOOLS, DENIED_TOOLS
 from mcp_ws_ide.config.entry import SETTINGS
 from mcp_ws_ide.config.json_edit import DefinitionError
 from mcp_ws_ide.config.secrets import censor_args, censor_text
-from mcp_ws_ide.observe.secret_rules import HIDDEN
+from mcp_ws_ide.observe.tap_record import HIDDEN
 
 _PUBLIC_KEYS: Final = frozenset(
     {"cwd", "type", "transport", "python", "group", "disabled", "enabled", "description", "timeout",

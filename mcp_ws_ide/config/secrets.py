@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 
 from mcp_ws_ide.config.environment import inherited, variables_in
 from mcp_ws_ide.config.spec import ServerSpec
-from mcp_ws_ide.observe.secret_rules import HIDDEN, is_secret_name
+from mcp_ws_ide.observe.secret_rules import is_secret_name
+from mcp_ws_ide.observe.tap_record import HIDDEN
 
 _SENSITIVE: Final = (
     r"(?:token|secret|passw|pwd|api[_-]?key|access[_-]?key|auth|credential|bearer|cookie|private"

@@ -30,6 +30,13 @@ ENDPOINT_NAME: Final = re.compile(r"[A-Za-z0-9._-]+|(?:\+[A-Za-z0-9._-]+)+")
 CLIENT_USER_AGENT: Final = "mcp-ws-ide-client"
 """Start of the User-Agent of this project's client, which handles every close code."""
 
+PING_INTERVAL: Final = 20.0
+"""Seconds between a client's Pings, and to wait for each Pong: a dead link is detected within twice this time."""
+ACK_INTERVAL: Final = 1.0
+"""Longest time, in seconds, for which a client leaves received messages unacknowledged (section 6.3)."""
+POLL_HOLD: Final = 25.0
+"""Seconds for which the gateway holds a POST of a poll link while it has nothing to send (section 11)."""
+
 FRAGILE_MAX_BYTES: Final = 1 << 20
 """Longest message that ``websocket_client`` of Python SDK 1.x can receive, in bytes."""
 

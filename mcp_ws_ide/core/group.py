@@ -13,10 +13,9 @@ from typing import Any, Final
 
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.bridges.client_subscription import RESOURCE_NOT_FOUND
-from mcp_ws_ide.core.bridges.methods import ACKNOWLEDGED, SERVER_INFO_KEY
+from mcp_ws_ide.core.bridges.methods import ACKNOWLEDGED, LISTS, SERVER_INFO_KEY
 from mcp_ws_ide.core.group_merge import (
     DISCOVER,
-    LISTS,
     SEPARATOR,
     UNAVAILABLE_KEY,
     Gathering,

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Raw
 
 from mcp_ws_ide.core import messages
+from mcp_ws_ide.core.bridges.methods import LISTS
 from mcp_ws_ide.core.era import MODERN_VERSION
 from mcp_ws_ide.core.lenient_json import (
     encode,
@@ -31,13 +32,6 @@ from mcp_ws_ide.errors import METHOD_NOT_FOUND
 SEPARATOR: Final = "__"
 """Separates the names of a member and of its tool; model providers allow only letters, digits, ``_`` and ``-``."""
 DISCOVER: Final = "server/discover"
-LISTS: Final = {
-    "tools/list": "tools",
-    "prompts/list": "prompts",
-    "resources/list": "resources",
-    "resources/templates/list": "resourceTemplates",
-}
-"""Requests that all members answer, and the key of the merged result."""
 MAX_LIST_BYTES: Final = 8 << 20
 """Longest merged response, in bytes; items beyond it are omitted."""
 LEAST_ITEM_BYTES: Final = 128

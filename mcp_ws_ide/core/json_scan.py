@@ -14,6 +14,8 @@ from typing import Final
 import msgspec
 from msgspec import Raw
 
+from mcp_ws_ide.core.messages import offset_of
+
 MAX_TOKENS: Final = 200_000
 """Tokens that one search reads at most, which takes about 50 ms."""
 MAX_PATH: Final = 200
@@ -32,7 +34,6 @@ _WITH_CONTROLS: Final = re.compile(_STRING, re.DOTALL)
 _CONTROL: Final = re.compile(rb"[\x00-\x1f]")
 _QUOTED: Final = re.compile(rb"([\"'])(.*)\1", re.DOTALL)
 _NUMBER: Final = re.compile(rb"-?\d[\d.eE+-]*")
-_OFFSET: Final = re.compile(r"\(byte (\d+)\)")
 _PLAIN_KEY: Final = re.compile(r"[A-Za-z_$][\w$-]*")
 
 _decode_raw = msgspec.json.Decoder(Raw).decode
@@ -51,12 +52,6 @@ class Top(msgspec.Struct):
     names: set[bytes]
     ids: list[bytes]
     ids_end: int = 0
-
-
-def offset_of(error: Exception) -> int | None:
-    """Return the offset that an error of the parser names, in bytes; None if it names none."""
-    match = _OFFSET.search(str(error))
-    return int(match[1]) if match is not None else None
 
 
 def first_value(text: bytes) -> tuple[bytes, bytes]:

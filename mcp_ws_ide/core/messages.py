@@ -163,6 +163,7 @@ _ID_LAST: Final = re.compile(
 _MEMBER_NAME: Final = re.compile(rb'[ \t\r\n]*("(?:[^"\\]|\\.)*")[ \t\r\n]*:[ \t\r\n]*')
 _MEMBER_END: Final = re.compile(rb"[ \t\r\n]*([,}])")
 _OFFSET: Final = re.compile(r"\(byte (\d+)\)")
+"""How an error of the parser names an offset."""
 
 _ESCAPE: Final = re.compile(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # a pair
@@ -346,9 +347,9 @@ def refuse_many(data: bytes) -> None:
         try:
             _decode_raw(view[key.end() :])
         except msgspec.DecodeError as error:  # always: something follows the value, and the error says where
-            trailing = _OFFSET.search(str(error))
+            trailing = offset_of(error)
             assert trailing is not None
-            at = key.end() + int(trailing[1])
+            at = key.end() + trailing
     raise MalformedMessage(INVALID_REQUEST, f"a message must have at most {MAX_MEMBERS} members")
 
 
@@ -647,6 +648,12 @@ def with_meta(payload: bytes, name: str, value: bytes) -> bytes:
     members = _decode_object(payload)
     members["_meta"] = Raw(with_member(bytes(members.get("_meta", b"{}")), name, value))
     return _encode(members)
+
+
+def offset_of(error: Exception) -> int | None:
+    """Return the offset that an error of the JSON parser names, in bytes; None if it names none."""
+    match = _OFFSET.search(str(error))
+    return int(match[1]) if match is not None else None
 
 
 def answered_id(head: bytes, tail: bytes) -> bytes:

@@ -273,7 +273,7 @@ def _read_broken(text: bytes, error: Exception, reading: Reading, depth: int) ->
     start = text.rfind(_MESSAGE_START)
     rest = text[start:] if start > 0 and json_scan.is_whole(text[start:]) else b""
     broken = text[: len(text) - len(rest)]
-    at = json_scan.offset_of(error)
+    at = messages.offset_of(error)
     end = len(broken) if at is None else at
     fault = _unreadable(broken, PARSE_ERROR, _not_json(broken, error), end, broken=True)
     if fault.ids or fault.answer or b"jsonrpc" in broken:
@@ -420,7 +420,7 @@ def _names_members(text: bytes, names: set[bytes]) -> bool:
 
 def _refused(text: bytes, error: MalformedMessage) -> Unreadable:
     """Describe a message that :func:`mcp_ws_ide.core.messages.parse` refused, with the place and a quote."""
-    at = json_scan.offset_of(error)
+    at = messages.offset_of(error)
     if at is None:
         return _unreadable(text, error.code, f"{error.reason}: {quote(text, 0)}", len(text))
     reason = f"{error.reason.partition(' (byte ')[0]} ({_place(text, at)}): {quote(text, at)}"
@@ -430,7 +430,7 @@ def _refused(text: bytes, error: MalformedMessage) -> Unreadable:
 def _not_json(text: bytes, error: Exception) -> str:
     if isinstance(error, RecursionError):
         return f"JSON is nested too deeply: {quote(text, 0)}"
-    at = json_scan.offset_of(error)
+    at = messages.offset_of(error)
     if at is None:
         return f"not valid JSON: it is cut off ({_place(text, len(text))}): {quote(text, len(text))}"
     reason = str(error).removeprefix("JSON is malformed: ").partition(" (byte ")[0]

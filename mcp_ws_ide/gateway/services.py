@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from mcp_ws_ide.config.spec import ServerSpec
+from mcp_ws_ide.links.base import MAX_QUEUED_BYTES
 from mcp_ws_ide.observe.metrics import Metrics
 from mcp_ws_ide.observe.tap import Tap
 from mcp_ws_ide.tasks import TaskGroupOwner
@@ -37,7 +38,7 @@ class Limits(msgspec.Struct, frozen=True):
     max_processes_per_principal: int = 0
     max_in_flight: int = 1024
     max_message_bytes: int = 10 << 20
-    max_queued_bytes: int = 16 << 20
+    max_queued_bytes: int = MAX_QUEUED_BYTES
     max_links_per_second: int = 0
     max_messages_per_second: int = 0
     idle_timeout: float = 60.0

@@ -12,7 +12,7 @@ from tornado.iostream import StreamClosedError
 
 from mcp_ws_ide.core.intermediaries import TEST, sentence
 from mcp_ws_ide.credentials import principal_of
-from mcp_ws_ide.handlers.bodies import BODY_SECONDS, REFUSED_BYTES, REFUSED_SECONDS, limit_body
+from mcp_ws_ide.handlers.bodies import MAX_BODY_SECONDS, REFUSED_BYTES, REFUSED_SECONDS, limit_body
 from mcp_ws_ide.handlers.origin import (
     from_no_foreign_page,
     interference,
@@ -171,7 +171,7 @@ class GatewayHandler(JupyterHandler):
                 raise self.refuse(429, "credential", TOO_MANY_FAILURES) from None
             raise
         self._chunks = []
-        limit_body(self.request.connection, self.max_body_bytes, BODY_SECONDS)
+        limit_body(self.request.connection, self.max_body_bytes, MAX_BODY_SECONDS)
 
     def data_received(self, chunk: bytes) -> None:
         """Keep a piece of the body of an accepted request."""

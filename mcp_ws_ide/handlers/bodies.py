@@ -14,7 +14,9 @@ REFUSED_BYTES: Final = 1 << 20
 """Bytes of a refused request's body that are read and discarded, so that the client sees the response, and no reset."""
 REFUSED_SECONDS: Final = 10.0
 """Seconds for which such a body may keep its connection."""
-BODY_SECONDS: Final = 300.0
+SLACK_BYTES: Final = 2 << 20
+"""Bytes that a body may have beyond one message of maximum length, so that a longer message is refused by name."""
+MAX_BODY_SECONDS: Final = 300.0
 """Seconds that the body of an accepted request may take."""
 
 

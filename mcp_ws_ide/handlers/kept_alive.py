@@ -31,7 +31,7 @@ LONGEST: Final = 65536
 """Bytes of head and body that are read here; Tornado's own buffer has as many."""
 MOST_HEADS: Final = 4
 """Heads that are known of one connection: those of the last tools, say, since ``Mcp-Name`` is part of the head."""
-BODY_SECONDS: Final = 1.0
+PASS_ON_AFTER: Final = 1.0
 """Seconds that a body may come after its head before Tornado, with its own deadlines, gets what has arrived."""
 SHORTEST_IDLE: Final = 60.0
 """Seconds of ``idle_connection_timeout`` below which nothing is read here: Tornado would take the client for idle."""
@@ -200,7 +200,7 @@ class KeptAliveReader:
     def _await_body(self) -> None:
         if self._deadline is None:
             loop = self._stream.io_loop.asyncio_loop  # type: ignore[attr-defined]
-            self._deadline = loop.call_later(BODY_SECONDS, self._late)
+            self._deadline = loop.call_later(PASS_ON_AFTER, self._late)
 
     def _late(self) -> None:
         self._deadline = None

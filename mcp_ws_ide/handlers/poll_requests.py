@@ -19,13 +19,12 @@ from mcp_ws_ide.core.binding import CloseCode, ControlError, PollClose, PollHead
 from mcp_ws_ide.errors import LimitExceeded
 from mcp_ws_ide.gateway import ResumeHandshake
 from mcp_ws_ide.handlers.auth import EndpointHandler
+from mcp_ws_ide.handlers.bodies import SLACK_BYTES
 from mcp_ws_ide.handlers.post_exchange import RETRY_AFTER
 from mcp_ws_ide.handlers.requester import link_info, resumable_server, usable_server
 from mcp_ws_ide.links.poll import PollLink
 
 NDJSON: Final = "application/x-ndjson"
-SLACK_BYTES: Final = 2 << 20
-"""Bytes that a body may have beyond one message of maximum length."""
 MAX_LINES: Final = 65_536
 """Lines of a body; a window of unacknowledged frames has far fewer."""
 FRAMES_AT_ONCE: Final = 64

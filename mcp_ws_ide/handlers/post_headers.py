@@ -14,13 +14,12 @@ from typing import Final
 from tornado.httputil import HTTPHeaders
 
 from mcp_ws_ide.core import messages
+from mcp_ws_ide.core.bridges.methods import NAMED_BY
 from mcp_ws_ide.core.messages import Kind, Message
 from mcp_ws_ide.errors import HEADER_MISMATCH, INVALID_PARAMS
 
 EVENT_STREAM: Final = "text/event-stream"
 JSON: Final = "application/json"
-NAMED_BY: Final = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
-"""The member of ``params`` that the header ``Mcp-Name`` repeats, by method."""
 _ENCODED: Final = re.compile(r"=\?base64\?(.*)\?=")
 
 

@@ -8,7 +8,7 @@ from tornado import httputil
 from tornado.routing import Router
 
 from mcp_ws_ide.admissions import Admission
-from mcp_ws_ide.handlers.bodies import BODY_SECONDS, limit_body
+from mcp_ws_ide.handlers.bodies import MAX_BODY_SECONDS, limit_body
 from mcp_ws_ide.handlers.kept_alive import (
     Connection,
     HandedBack,
@@ -56,7 +56,7 @@ class RepeatRouter(Router):
         if admission is None:
             return None
         if int(request.headers.get("Content-Length") or UNKNOWN_LENGTH) > SHORT_BODY:
-            limit_body(request.connection, longest_body(self._runtime), BODY_SECONDS)
+            limit_body(request.connection, longest_body(self._runtime), MAX_BODY_SECONDS)
         return Repeat(self._runtime, request, admission)
 
     def _reader(self, request: httputil.HTTPServerRequest) -> KeptAliveReader | None:

@@ -12,8 +12,8 @@ from typing import Final
 
 from tornado import httputil
 
-from mcp_ws_ide.admissions import BODY_SECONDS as ADMITTED_BODY_SECONDS
-from mcp_ws_ide.admissions import Admission
+from mcp_ws_ide.admissions import ADMITTED_BODY_SECONDS, Admission
+from mcp_ws_ide.handlers.bodies import SLACK_BYTES
 from mcp_ws_ide.handlers.kept_alive import (
     Connection,
     Head,
@@ -29,8 +29,6 @@ SHORT_BODY: Final = 65536
 """Bytes of a body that needs no limits."""
 UNKNOWN_LENGTH: Final = SHORT_BODY + 1
 """The length of a body that does not declare one."""
-SLACK_BYTES: Final = 2 << 20
-"""Bytes that a body may have beyond one message of maximum length, to be refused by name."""
 
 
 class RepeatedRequest:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from tornado import httputil
 
-from mcp_ws_ide.admissions import BODY_SECONDS, Admission
+from mcp_ws_ide.admissions import ADMITTED_BODY_SECONDS, Admission
 from mcp_ws_ide.core.binding import offered_subprotocols
 from mcp_ws_ide.handlers.kept_alive import TornadoConnection
 from mcp_ws_ide.handlers.repeated_response import RepeatedResponse
@@ -40,7 +40,7 @@ class RepeatedUpgrade(RepeatedResponse):
         """Wait for the turnstile, then answer 101 and open the link."""
         with self._errors():
             await self._runtime.turnstile.enter()
-            if not self._runtime.admissions.still_holds(self._admission, BODY_SECONDS):
+            if not self._runtime.admissions.still_holds(self._admission, ADMITTED_BODY_SECONDS):
                 raise refusal(
                     self._runtime, 401, "credential", "the credential is no longer valid; connect again"
                 )

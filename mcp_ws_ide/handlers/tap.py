@@ -66,7 +66,12 @@ class TapHandler(EndpointHandler):
         except ValueError as error:
             raise self.refuse(400, "query", str(error)) from None
         stream = upgrade(self, key, binding.TAP_SUBPROTOCOL)
-        link = WebSocketLink(stream, MAX_COMMAND_BYTES, cuts=self.runtime.cut_links)
+        link = WebSocketLink(
+            stream,
+            MAX_COMMAND_BYTES,
+            max_queued_bytes=self.runtime.gateway.limits.max_queued_bytes,
+            cuts=self.runtime.cut_links,
+        )
         self.runtime.heartbeat.add(link)
         self.watch_credential(link)
         feed = TapFeed(tap, link, scope, self.token_id)

@@ -28,7 +28,7 @@ from mcp_ws_ide.inspector.model.difference import Difference, Path, differences
 from mcp_ws_ide.inspector.model.journal import Journal
 from mcp_ws_ide.inspector.model.records import Kind, Lane, Status, part
 from mcp_ws_ide.inspector.model.store import TRUNCATED
-from mcp_ws_ide.inspector.model.violations import HIDDEN
+from mcp_ws_ide.observe.tap_record import HIDDEN
 from mcp_ws_ide.proxies import route, via
 
 OPEN_TIMEOUT: Final = 15.0

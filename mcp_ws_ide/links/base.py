@@ -7,7 +7,7 @@ neither sessions nor Tornado; the implementations are in :mod:`.websocket`, :mod
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -21,6 +21,11 @@ OnClosed = Callable[[int, str], None]
 """Takes the close code (RFC 6455 section 7.4) and the reason; called exactly once, when the link is closed."""
 OnFull = Callable[[bool], None]
 """Takes True when too many bytes wait for the client, False when there is room again."""
+
+HIGH_WATER: Final = 1 << 20
+"""Bytes queued for a client, above which the server is not read."""
+MAX_QUEUED_BYTES: Final = 16 << 20
+"""Bytes queued for a client, above which its link is closed, unless configured."""
 
 
 class LinkInfo(msgspec.Struct, frozen=True):

@@ -16,18 +16,14 @@ from collections.abc import Sequence
 from typing import Final
 
 from mcp_ws_ide.core import messages
-from mcp_ws_ide.core.binding import VIOLATIONS, CloseCode, close_reason, poll_close, poll_head
+from mcp_ws_ide.core.binding import POLL_HOLD, VIOLATIONS, CloseCode, close_reason, poll_close, poll_head
 from mcp_ws_ide.core.tools import ToolRules
-from mcp_ws_ide.links.base import OnClosed, OnFull, OnMessage, slow_consumer
+from mcp_ws_ide.links.base import HIGH_WATER, OnClosed, OnFull, OnMessage, slow_consumer
 
-HOLD: Final = 25.0
-"""Seconds that a POST without frames is held open while nothing is queued for the client."""
-GONE_AFTER: Final = 2 * HOLD + 5.0
+GONE_AFTER: Final = 2 * POLL_HOLD + 5.0
 """Seconds without a POST after which the client is taken for gone."""
 ANSWER_BYTES: Final = 1 << 20
 """Bytes of a response, above which no further frame is added."""
-HIGH_WATER: Final = 1 << 20
-"""Bytes queued for the client, above which the server is not read."""
 
 log = logging.getLogger(__name__)
 
@@ -94,19 +90,19 @@ class PollLink:
         self._ended(code, reason)
 
     async def may_send(self) -> None:
-        """Wait while the server is full, at most :data:`HOLD` s; the client sends nothing before the response."""
+        """Wait while the server is full, at most :data:`.POLL_HOLD` s; the client sends nothing before the response."""
         try:
-            async with asyncio.timeout(HOLD):
+            async with asyncio.timeout(POLL_HOLD):
                 await self._reading.wait()
         except TimeoutError:
             return
 
     async def wait(self) -> None:
-        """Wait for something to send to the client, at most :data:`HOLD` s. A newer POST ends an older wait."""
+        """Wait for something to send to the client, at most :data:`.POLL_HOLD` s. A newer POST ends an older wait."""
         self._held += 1
         turn = self._held
         self._wake.set()
-        deadline = time.monotonic() + HOLD
+        deadline = time.monotonic() + POLL_HOLD
         while not (self._queue or self._end or self.closed) and turn == self._held:
             self._wake.clear()
             try:

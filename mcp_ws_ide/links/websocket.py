@@ -13,16 +13,12 @@ from typing import Final
 
 from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.core.messages import Message
-from mcp_ws_ide.links.base import OnClosed, OnFull, OnMessage, slow_consumer
+from mcp_ws_ide.links.base import HIGH_WATER, MAX_QUEUED_BYTES, OnClosed, OnFull, OnMessage, slow_consumer
 from mcp_ws_ide.links.cut_links import CutLinks
 from mcp_ws_ide.links.framing import FrameLayer
 from mcp_ws_ide.links.streams import ByteStream
 from mcp_ws_ide.write_batching import WriteBatcher
 
-HIGH_WATER: Final = 1 << 20
-"""Bytes queued for a client, above which the server is not read."""
-MAX_QUEUED_BYTES: Final = 16 << 20
-"""Bytes queued for a client, above which its link is closed, unless configured."""
 CLOSE_TIMEOUT: Final = 5.0
 """Seconds that the client has to answer a close frame."""
 SLOW_CLOSE_TIMEOUT: Final = 30.0

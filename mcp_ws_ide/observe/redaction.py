@@ -16,8 +16,9 @@ from typing import Any, Final
 import msgspec
 
 from mcp_ws_ide.observe.literals import finder_of_first
-from mcp_ws_ide.observe.secret_rules import HIDDEN, hide_secrets, is_secret_name
+from mcp_ws_ide.observe.secret_rules import hide_secrets, is_secret_name
 from mcp_ws_ide.observe.suspicion import may_contain_secret
+from mcp_ws_ide.observe.tap_record import HIDDEN
 
 RAW_LIMIT: Final = 16 * 1024
 """Bytes of a message that are shown; longer ones are truncated."""

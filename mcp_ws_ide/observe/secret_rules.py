@@ -16,9 +16,8 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from mcp_ws_ide.observe.literals import finder_of_all
+from mcp_ws_ide.observe.tap_record import HIDDEN
 
-HIDDEN: Final = "••••"
-"""Stands for redacted text."""
 NAME_LIMIT: Final = 64
 """Characters of the longest name in text whose value is hidden."""
 REACH: Final = NAME_LIMIT + 32

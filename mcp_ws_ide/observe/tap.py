@@ -19,8 +19,7 @@ from mcp_ws_ide.core.messages import Kind, Message
 from mcp_ws_ide.errors import MalformedMessage
 from mcp_ws_ide.observe.feed import Feed, Watcher, clock
 from mcp_ws_ide.observe.redaction import Redactor
-from mcp_ws_ide.observe.secret_rules import HIDDEN
-from mcp_ws_ide.observe.tap_record import NO_ID, TapRecord
+from mcp_ws_ide.observe.tap_record import HIDDEN, NO_ID, TapRecord
 
 GRACE: Final = 60.0
 """Seconds that a feed is kept after its last watcher has left, unless configured."""

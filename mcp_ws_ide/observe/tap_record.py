@@ -16,6 +16,8 @@ LEGS: Final = ("client", "upstream")
 """Values of ``leg``: the side of the gateway on which the record was seen; ``upstream`` is the server leg."""
 DIRECTIONS: Final = ("in", "out")
 """Values of ``direction``, seen from the gateway."""
+HIDDEN: Final = "••••"
+"""Stands for redacted text."""
 NO_ID: Final = msgspec.Raw(b"null")
 """The id of a record whose message has none."""
 

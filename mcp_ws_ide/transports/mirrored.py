@@ -11,11 +11,10 @@ from typing import Any, Final
 import msgspec
 
 from mcp_ws_ide.core import messages
+from mcp_ws_ide.core.bridges.methods import NAMED_BY
 from mcp_ws_ide.core.lenient_json import items_of
 from mcp_ws_ide.core.messages import Message
 
-NAMED_BY: Final = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
-"""The member of params that ``Mcp-Name`` mirrors, by method."""
 MAX_TOOLS: Final = 1000
 """Maximum number of tools whose ``x-mcp-header`` annotations are remembered."""
 MAX_DEPTH: Final = 16

@@ -31,8 +31,10 @@ from websockets.typing import Subprotocol
 from mcp_ws_ide.config.spec import ServerSpec
 from mcp_ws_ide.core import reader
 from mcp_ws_ide.core.binding import (
+    ACK_INTERVAL,
     CLIENT_USER_AGENT,
     FINAL_CODES,
+    PING_INTERVAL,
     SUBPROTOCOL_MCP,
     SUBPROTOCOL_RESUME,
     VIOLATIONS,
@@ -47,10 +49,6 @@ from mcp_ws_ide.transports.remote import UNTRUSTED_HINT, backoff, status_message
 from mcp_ws_ide.transports.tasked import CLOSE_TIMEOUT, TaskedTransport, within
 from mcp_ws_ide.version import __version__
 
-PING_INTERVAL: Final = 20.0
-"""Seconds between Pings, and to wait for each Pong; a dead link is detected within two intervals."""
-ACK_INTERVAL: Final = 1.0
-"""Seconds after which received messages are acknowledged at the latest."""
 STALLED_LOOKS: Final = 3
 """Checks without a further fragment of a message after which the link ends; one is made with each acknowledgement."""
 OFFERS: Final = (

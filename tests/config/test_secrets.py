@@ -9,7 +9,7 @@ import pytest
 
 from mcp_ws_ide.config.secrets import censor_args, censor_text, censored_spec, known_secrets
 from mcp_ws_ide.config.spec import ServerSpec
-from mcp_ws_ide.observe.secret_rules import HIDDEN
+from mcp_ws_ide.observe.tap_record import HIDDEN
 from tests.config.loading import one
 
 SECRETS = [

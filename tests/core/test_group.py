@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from mcp_ws_ide.core import messages
+from mcp_ws_ide.core.bridges.methods import LISTS
 from mcp_ws_ide.core.group import ACKNOWLEDGE_TIME, Group, Out
-from mcp_ws_ide.core.group_merge import LEAST_ITEM_BYTES, LISTS, MAX_LIST_BYTES, UNAVAILABLE_KEY
+from mcp_ws_ide.core.group_merge import LEAST_ITEM_BYTES, MAX_LIST_BYTES, UNAVAILABLE_KEY
 from mcp_ws_ide.core.pages import MAX_PAGES
 
 SUB = messages.SUBSCRIPTION_ID_KEY

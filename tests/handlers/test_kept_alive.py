@@ -22,9 +22,9 @@ from tornado.routing import Router
 
 from mcp_ws_ide.admissions import Admission
 from mcp_ws_ide.handlers.kept_alive import (
-    BODY_SECONDS,
     LONGEST,
     MOST_HEADS,
+    PASS_ON_AFTER,
     Connection,
     HandedBack,
     Head,
@@ -190,7 +190,7 @@ async def test_a_body_may_come_after_its_head_in_pieces(served):
 async def test_a_body_that_does_not_come_is_left_to_tornado(served):
     before = served.echo.read_by_tornado
     await served.send(post(b"late", length=b"4")[:-4])
-    await until(lambda: served.echo.read_by_tornado > before, BODY_SECONDS + 20, "Tornado to read the head")
+    await until(lambda: served.echo.read_by_tornado > before, PASS_ON_AFTER + 20, "Tornado to read the head")
     await served.send(b"late")
     assert await served.response() == b"200 a:late"
     await served.send(post(b"again"))

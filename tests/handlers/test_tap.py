@@ -285,6 +285,30 @@ async def test_an_expired_token_sees_no_more(jupyter):
 # --- slow watchers --------------------------------------------------------------------------------
 
 
+async def test_a_watcher_that_does_not_read_is_closed_at_the_configured_limit(make_jupyter):
+    jupyter = make_jupyter({"fast": FAST_SERVER}, "--MCPWebSocketApp.max_queued_bytes=200000")
+    async with (
+        connect(
+            tap_url(jupyter, {}),
+            subprotocols=["mcp.tap.v1"],
+            additional_headers=authorized(jupyter),
+            compression=None,
+            max_size=None,
+            max_queue=1,
+        ) as stopped,
+        jupyter.connect("fast") as link,
+    ):
+        peer = Peer(link)
+        for number in range(700):
+            await echo(peer, number, "x" * 12_000)
+        with pytest.raises(ConnectionClosed) as closed:
+            async with asyncio.timeout(BOUND):
+                while True:
+                    await stopped.recv()
+    assert closed.value.rcvd.code == 1008
+    assert "200000 are allowed (max_queued_bytes)" in closed.value.rcvd.reason
+
+
 async def test_only_a_stopped_inspector_misses_records(make_jupyter):
     jupyter = make_jupyter({"fast": FAST_SERVER})
     stopped = await asyncio.create_subprocess_exec(

@@ -12,8 +12,9 @@ from websockets.protocol import CLIENT, State
 from websockets.protocol import Protocol as Client
 
 from mcp_ws_ide.core.binding import CloseCode
+from mcp_ws_ide.links.base import HIGH_WATER, MAX_QUEUED_BYTES
 from mcp_ws_ide.links.streams import ByteStream, SocketStream
-from mcp_ws_ide.links.websocket import HIGH_WATER, MAX_QUEUED_BYTES, WebSocketLink
+from mcp_ws_ide.links.websocket import WebSocketLink
 from tests.conftest import BOUND, until
 
 

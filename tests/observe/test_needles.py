@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from mcp_ws_ide.observe import secret_rules, suspicion
 from mcp_ws_ide.observe.redaction import Redactor
-from mcp_ws_ide.observe.secret_rules import HIDDEN, NEEDLES, RULES, fold, hide_secrets
+from mcp_ws_ide.observe.secret_rules import NEEDLES, RULES, fold, hide_secrets
 from mcp_ws_ide.observe.suspicion import CONDITIONS, may_contain_secret
+from mcp_ws_ide.observe.tap_record import HIDDEN
 
 FORMS = [rule for rule in RULES if isinstance(rule, secret_rules._Form)]
 NAMED = [rule for rule in RULES if isinstance(rule, secret_rules._Named)]

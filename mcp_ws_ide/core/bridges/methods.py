@@ -1,4 +1,5 @@
-"""MCP methods and ``_meta`` members that differ between the eras, as tables that both bridges read. Pure."""
+"""MCP methods and ``_meta`` members as tables: those that differ between the eras, and what several parts
+have to know about them. Pure."""
 
 from __future__ import annotations
 
@@ -8,10 +9,17 @@ from mcp_ws_ide.core import messages
 
 INTERACTIVE: Final = frozenset({"tools/call", "prompts/get", "resources/read"})
 """Requests whose result may be ``input_required`` (2026-07-28)."""
-CACHEABLE: Final = frozenset(
-    {"tools/list", "prompts/list", "resources/list", "resources/templates/list", "resources/read"}
-)
+LISTS: Final = {
+    "tools/list": "tools",
+    "prompts/list": "prompts",
+    "resources/list": "resources",
+    "resources/templates/list": "resourceTemplates",
+}
+"""Requests of lists, and the member of the result that has the items."""
+CACHEABLE: Final = frozenset({*LISTS, "resources/read"})
 """Requests whose result carries ``ttlMs`` and ``cacheScope`` (2026-07-28)."""
+NAMED_BY: Final = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
+"""The member of ``params`` that the header ``Mcp-Name`` repeats, by method (MCP 2026-07-28, streamable-http)."""
 QUESTIONS: Final = {
     "sampling/createMessage": "sampling",
     "elicitation/create": "elicitation",

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from mcp_ws_ide.core.bridges.methods import NAMED_BY
 from mcp_ws_ide.core.messages import NEWEST_HANDSHAKE, PROTOCOL_VERSION_KEY
 from mcp_ws_ide.ide_entries import TOKEN_VARIABLE
 from mcp_ws_ide.inspector.model.journal import Journal
@@ -23,8 +24,6 @@ from mcp_ws_ide.inspector.model.store import TRUNCATED, Store
 
 TOKEN: Final = TOKEN_VARIABLE
 INITIALIZED: Final = '{"jsonrpc":"2.0","method":"notifications/initialized"}'
-NAMED: Final = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
-"""Members of ``params`` that the header ``Mcp-Name`` repeats (MCP 2026-07-28, streamable-http)."""
 _OUTSIDE_ASCII: Final = re.compile(r"[^\x20-\x7e]")
 
 
@@ -154,7 +153,7 @@ def _modern_headers(call: Call, version: object) -> list[str]:
     if not isinstance(version, str):
         return []
     headers = [f"MCP-Protocol-Version: {_header(version)}", f"Mcp-Method: {_header(method)}"]
-    name = part(call.content, "params", NAMED.get(method, ""))
+    name = part(call.content, "params", NAMED_BY.get(method, ""))
     if isinstance(name, str):
         headers.append(f"Mcp-Name: {_header(name)}")
     return [shlex.quote(header) for header in headers]

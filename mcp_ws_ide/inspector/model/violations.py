@@ -12,21 +12,19 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from mcp_ws_ide.core import messages
+from mcp_ws_ide.core.bridges.methods import CACHEABLE, CAPABILITIES_KEY, LISTS
 from mcp_ws_ide.core.messages import PROTOCOL_VERSION_KEY
 from mcp_ws_ide.errors import MalformedMessage
 from mcp_ws_ide.inspector.model.records import CLIENT_LEG, TO_SERVER, Kind, Lane, part, value_key
-from mcp_ws_ide.observe.tap_record import TapRecord
+from mcp_ws_ide.observe.tap_record import HIDDEN, TapRecord
 
 if TYPE_CHECKING:
     from mcp_ws_ide.inspector.model.schemas import Schemas
 
-HIDDEN: Final = "••••"
-"""The gateway's replacement for a secret."""
 WRITTEN: Final = "MCP 2025-11-25,"
 """How the citation of a section that several revisions share is written here."""
 REVISIONS: Final = frozenset({"2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"})
 """Revisions that have the cited sections; a peer may claim any other."""
-CAPABILITIES_KEY: Final = "io.modelcontextprotocol/clientCapabilities"
 GONE: Final = frozenset(
     {
         "initialize",
@@ -40,13 +38,7 @@ GONE: Final = frozenset(
     }
 )
 """Requests that no longer exist in 2026-07-28."""
-LISTS: Final = {
-    "tools/list": "tools",
-    "prompts/list": "prompts",
-    "resources/list": "resources",
-    "resources/templates/list": "resourceTemplates",
-}
-CACHED: Final = frozenset({*LISTS, "resources/read", "server/discover"})
+CACHED: Final = CACHEABLE | {"server/discover"}
 """Methods whose complete results have ``ttlMs`` and ``cacheScope``."""
 
 
