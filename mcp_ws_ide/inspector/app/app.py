@@ -138,7 +138,6 @@ class InspectorApp(FilterActions, DetailActions, FileActions, SendActions):
         except ConnectError:
             return
         live = sessions.get("sessions") or []
-        self._live_sessions = len(live)
         self.sessions.refreshed(live)
         self.capabilities.refreshed(servers.get("servers") or [])
 

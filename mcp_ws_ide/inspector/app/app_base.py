@@ -72,7 +72,6 @@ class AppBase(ShutdownApp):
         self._offset: float | None = None
         self._seen = (time.monotonic(), 0, 0)
         self._rates = (0.0, 0.0)
-        self._live_sessions: int | None = None
 
     def compose(self) -> ComposeResult:
         """Lay out the widgets from top to bottom."""
