@@ -186,9 +186,9 @@ $(DOCS_STAMP): pyproject.toml | $(VENV)/.run
 	MCP_WS_IDE_SKIP_FRONTEND=1 $(BIN)/python -m pip install --quiet --editable ".[docs]"
 	@touch $@
 
-docs: $(DOCS_STAMP) ## write the generated references, then the site, in .cache/site; a broken link fails
+docs: $(DOCS_STAMP) ## write the generated references, then the site, in .cache/site; a broken link or anchor fails
 	$(BIN)/python docs/generate.py
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir .cache/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir .cache/site
 
 docs-serve: $(DOCS_STAMP) ## the site on http://127.0.0.1:8000, built again when a page changes
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve

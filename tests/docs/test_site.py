@@ -1,4 +1,4 @@
-"""The documentation as a site: no broken link, no page outside the navigation, no path that does not exist."""
+"""The documentation as a site: no broken link or anchor, no page outside the navigation, no path that does not exist."""
 
 from __future__ import annotations
 
@@ -26,34 +26,67 @@ PACKAGED = re.compile(
 """A file of the package, named from its root."""
 
 
-def test_the_site_builds_without_a_warning(tmp_path):
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+OPTIONS = re.compile(r"mkdocs build (.+) --site-dir")
+"""The options with which ``make docs`` builds the site."""
+
+
+def built(site: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Build the site as ``make docs`` does."""
     need(importlib.util.find_spec("material") is not None, "mkdocs-material")
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "mkdocs",
-            "build",
-            "--strict",
-            "--quiet",
-            "--site-dir",
-            str(tmp_path / "site"),
-        ],
+    (as_made,) = OPTIONS.findall((ROOT / "Makefile").read_text(encoding="utf-8"))
+    return subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", *as_made.split(), "--site-dir", str(site), *options],
         cwd=ROOT,
         env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
         capture_output=True,
         text=True,
         timeout=BOUND,
     )
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of a page: its headings as mkdocs and GitHub spell them."""
+    headings = HEADING.findall(page.read_text(encoding="utf-8"))
+    return {re.sub(r"\s+", "-", re.sub(r"[^\w\s-]", "", heading).strip().lower()) for heading in headings}
+
+
+def test_the_site_builds_without_a_warning(tmp_path):
+    done = built(tmp_path / "site")
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "site" / "reference" / "traits" / "index.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("link", "code", "reason"),
+    [
+        ("#a-heading", 0, ""),
+        ("missing.md", 1, "the target is not found"),
+        ("#no-such-heading", 1, "there is no such anchor"),
+        ("other.md#no-such-heading", 1, "does not contain an anchor"),
+    ],
+)
+def test_a_broken_link_or_anchor_fails_the_build(tmp_path, link, code, reason):
+    pages = tmp_path / "docs"
+    pages.mkdir()
+    (pages / "index.md").write_text(f"# A heading\n\n[a link]({link})\n")
+    (pages / "other.md").write_text("# Another heading\n")
+    config = tmp_path / "mkdocs.yml"
+    config.write_text(f"INHERIT: {ROOT / 'mkdocs.yml'}\ndocs_dir: {pages}\nnav: [index.md, other.md]\n")
+    done = built(tmp_path / "site", "--config-file", str(config))
+    assert done.returncode == code, done.stdout + done.stderr
+    assert reason in done.stderr
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_and_paths_lead_to_something(page):
     text = page.read_text(encoding="utf-8")
-    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text):
-        assert "://" in target or (page.parent / target).exists(), target
+    for target, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)]*))?\)", text):
+        if "://" in target:
+            continue
+        linked = page.parent / target if target else page
+        assert linked.exists(), target
+        assert not anchor or anchor in anchors(linked), f"{target}#{anchor}"
     for target in PATH.findall(text):
         assert (ROOT / target).exists(), target
 
