@@ -81,7 +81,7 @@ def default(trait: TraitType[Any, Any]) -> str:
 
 
 def command_line() -> str:
-    """Every command and option of both programs."""
+    """Every command and option of the programs."""
     parts = [
         "# Command line\n\nGuides: [the inspector](../guides/inspector.md) and "
         "[IDEs and agents](../guides/ides.md).\n",
@@ -89,6 +89,8 @@ def command_line() -> str:
         *commands(cli._wrap_parser(), f"{cli._parser().prog} -- COMMAND"),
         *commands(shim._parser()),
         *commands(shim._config_parser()),
+        "## `jupyter mcp-ws-ide`\n\nStart Jupyter Server with the extension, whether or not it is enabled there. "
+        "The options are those of `jupyter server` and the [traits](traits.md); `--help-all` lists them.\n",
     ]
     return "\n".join(parts)
 

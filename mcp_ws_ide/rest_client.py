@@ -223,7 +223,7 @@ class GatewayClient:
             return f"{self._gateway.withheld}; give a token with --token-file"
         if self.has_gateway_token:
             return (
-                "a gateway token opens servers only; give Jupyter's token with --token-file or JUPYTER_TOKEN"
+                "a gateway token does not open REST; give Jupyter's token with --token-file or JUPYTER_TOKEN"
             )
         return "give a token with --token-file or JUPYTER_TOKEN"
 
@@ -263,11 +263,15 @@ def gateway_with(
     token: str | None = None,
     token_file: str | None = None,
     environ: Mapping[str, str] = os.environ,
+    cure: str = "choose one with --url",
 ) -> RunningGateway:
     """Return the gateway to use for a server; parameters and errors as of :func:`find_gateway`.
 
     Where several gateways are running and the environment does not tell which one is meant, it is the one that has the
     server.
+
+    Args:
+        cure: how the caller's user names a gateway.
 
     Raises:
         ConnectError: more than one has it.
@@ -278,10 +282,7 @@ def gateway_with(
     having = [gateway for gateway, has in zip(candidates, answers, strict=True) if has]
     if len(having) > 1:
         listed = "; ".join(f"{g.url} (pid {g.pid}, {g.root_dir or 'unknown directory'})" for g in having)
-        raise ConnectError(
-            f"several running gateways have a server {server!r}: {listed}; choose one with --url, or with "
-            "connect(…, url=…) in Python"
-        )
+        raise ConnectError(f"several running gateways have a server {server!r}; {cure}: {listed}")
     return find_gateway(having[0].url if having else url, token, token_file, environ)
 
 

@@ -117,7 +117,8 @@ def address(
     if name_or_url.startswith(("ws://", "wss://", "http://", "https://")):
         return name_or_url, token
     check_name(name_or_url)
-    gateway = gateway_with(name_or_url, url, token if isinstance(token, str) else None)
+    given = token if isinstance(token, str) else None
+    gateway = gateway_with(name_or_url, url, given, cure="choose one with connect(…, url=…)")
     own_token = None if brings_credential(headers or {}) else gateway.token
     if gateway.withheld and not (token or own_token):
         log.warning("%s; give a token for %s with token=", gateway.withheld, gateway.url)

@@ -255,7 +255,8 @@ def _nothing_works(refused: Mapping[str, ConnectError]) -> ConnectError:
     for name, error in refused.items():
         answer = str(error).replace("ws", "http", 1) if str(error).startswith("ws") else str(error)
         names.setdefault(answer, []).append(name)  # the same answer over two transports is reported once
-    detail = "; ".join(f"{', '.join(same)}: {refused[same[0]]}" for same in names.values())
+    reasons = [(", ".join(same), str(refused[same[0]])) for same in names.values()]
+    detail = reasons[0][1] if len(reasons) == 1 else "; ".join(f"{tried}: {why}" for tried, why in reasons)
     kinds = {type(error) for error in refused.values()}
     kind = kinds.pop() if len(kinds) == 1 else ConnectError
     return kind(detail)

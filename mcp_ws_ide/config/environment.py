@@ -46,7 +46,6 @@ OFTEN_NEEDED: Final = (
         "BUN_*",
         "DENO_*",
         "CONDA_*",
-        "VIRTUAL_ENV",
         "NVM_*",
     ),
     *(

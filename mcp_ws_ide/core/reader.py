@@ -357,7 +357,7 @@ def _mend_members(members: dict[str, Raw]) -> tuple[dict[str, Raw], dict[str, st
         notices["error"] = "an error without a whole number as code and a string as message was completed"
     if values.get("result") == b"null" and "error" not in members and "method" not in members:
         members["result"] = Raw(b"{}")
-        notices["null result"] = "a result that is null was read as an empty one"
+        notices["null result"] = "a null result was read as {}"
     return members, notices
 
 

@@ -287,8 +287,8 @@ def run_servers(find: Find, options: argparse.Namespace) -> int:
         print(visible(": ".join(part for part in parts if part)), file=sys.stderr)
     missing = answer.get("withheld", [])
     if missing and any(server["transport"] == "stdio" for server in answer["servers"]):
-        where = 'Jupyter\'s environment: variables that no program gets unless its entry lists them under "env_vars"'
-        print(visible(f"notice: {where}: {', '.join(missing)}"), file=sys.stderr)
+        what = 'not passed to servers (list those that they need under "env_vars")'
+        print(visible(f"notice: {what}: {', '.join(missing)}"), file=sys.stderr)
     for sentence in network.noticed(client):
         print(f"notice: network: {sentence}", file=sys.stderr)
     return 0

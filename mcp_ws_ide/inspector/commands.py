@@ -108,7 +108,7 @@ def _most(options: argparse.Namespace) -> int | None:
 
 def _file(parser: argparse.ArgumentParser, help_text: str, nargs: str | None = None) -> None:
     parser.add_argument("file", metavar="FILE", nargs=nargs, help=help_text)
-    text = "decompress at most this many MiB of a .zst file (default 64, or 200 times its size)"
+    text = "decompress at most this many MiB of a .zst file (default: the larger of 64 and 200 times the file's size)"
     parser.add_argument("--max-mib", type=int, metavar="N", help=text)
 
 
@@ -314,7 +314,7 @@ def _add_record(commands: Any, command: AddCommand, duration: Callable[[str], fl
         dest="seconds",
         type=duration,
         metavar="TIME",
-        help="stop after this time, for example 30s or 5m",
+        help="stop after this time, for example 30s or 5m (default: until interrupted)",
     )
 
 
@@ -331,7 +331,7 @@ def _add_replay(commands: Any, command: AddCommand, duration: Callable[[str], fl
     replay.add_argument(
         "--against", required=True, metavar="URL", help="endpoint or name of the server to send them to"
     )
-    help_text = "exit with 1 if a response differs (default)"
+    help_text = "exit with 1 if a response differs (on by default)"
     replay.add_argument("--exit-code", action=argparse.BooleanOptionalAction, default=True, help=help_text)
     replay.add_argument("--server", help="replay only requests to this server")
     replay.add_argument("--session", help="replay only sessions whose id begins with this")
@@ -382,6 +382,10 @@ def _source(parser: argparse.ArgumentParser, duration: Callable[[str], float]) -
     _file(parser, "a recording, or - for standard input (default: watch the live gateway)", "?")
     parser.add_argument("--server", help="only this server")
     parser.add_argument(
-        "--for", dest="seconds", type=duration, metavar="TIME", help="how long to watch the live gateway"
+        "--for",
+        dest="seconds",
+        type=duration,
+        metavar="TIME",
+        help="how long to watch the live gateway, for example 30s (default: until interrupted)",
     )
     parser.set_defaults(interrupted=False, session=None)

@@ -66,7 +66,7 @@ class ResponseReader:
                 if exchange.answered and exchange.is_request:
                     return
         except httpx2.SSEError:
-            self._noise(f"an event was dropped, {over_limit(self._limit)}")
+            self._noise(f"an event was dropped: {over_limit(self._limit)}")
             exchange.fail_too_large("an event of the response", self._limit)
 
     def _is_answer(self, event: httpx2.ServerSentEvent) -> bool:

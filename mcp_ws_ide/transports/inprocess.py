@@ -154,7 +154,7 @@ class InProcessTransport(TaskedTransport):
 
     def _replaced(self, data: bytes) -> bytes:
         """Return the error that replaces a response over the limit; ``b""`` for any other message."""
-        self._noise(f"a message of {len(data)} bytes was dropped, {over_limit(self._max_message)}")
+        self._noise(f"a message of {len(data)} bytes was dropped: {over_limit(self._max_message)}")
         raw_id = reader.cut_answer(data[:END_BYTES], data[-END_BYTES:])
         return too_large(raw_id, f"the response has {len(data)} bytes", self._max_message) if raw_id else b""
 

@@ -122,7 +122,7 @@ class MessageLines:
 
     def _report_skipped(self, receiver: Receiver) -> None:
         size, self._splitter.skipped = self._splitter.skipped, 0
-        report = f"a line of {size} bytes was dropped, {over_limit(self._limit)}"
+        report = f"a line of {size} bytes was dropped: {over_limit(self._limit)}"
         receiver.noise_received(self._source, report)
         raw_id = reader.cut_answer(*self._splitter.ends)
         if raw_id:
@@ -261,12 +261,12 @@ class LineSplitter:
 
 def over_limit(limit: int) -> str:
     """Say which limit was exceeded, in bytes."""
-    return f"over the limit of {limit} bytes (max_message_bytes)"
+    return f"it exceeds max_message_bytes ({limit})"
 
 
 def too_large(raw_id: bytes, what: str, limit: int) -> bytes:
     """Return the JSON-RPC error that replaces a response over the limit."""
-    return messages.error_response(raw_id, RESPONSE_TOO_LARGE, f"{what}, {over_limit(limit)}")
+    return messages.error_response(raw_id, RESPONSE_TOO_LARGE, f"{what}: {over_limit(limit)}")
 
 
 def printable(line: bytes) -> str:

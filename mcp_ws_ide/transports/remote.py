@@ -495,9 +495,9 @@ def status_message(where: str, status: int, body: bytes, hop: str = "") -> str:
         hop: the proxy that may have answered instead, as :attr:`Remote.hop`.
     """
     hints = {
-        401: "it requires a credential, or refused the one sent; set it under headers",
-        403: "it refused the credential; check headers",
-        404: "there is nothing at this address; check the url",
+        401: 'it requires a credential, or refused the one sent; set it under "headers" in the entry',
+        403: 'it refused the credential; check "headers" in the entry',
+        404: 'there is nothing at this address; check "url" in the entry',
         405: "it accepts no messages at this address; is it the MCP endpoint?",
         407: "it is a proxy that requires a credential; put it into the proxy's address",
         413: "the message is too large for it",

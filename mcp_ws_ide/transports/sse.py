@@ -108,7 +108,7 @@ class SseTransport(RemoteTransport):
                     await self._reading.wait()
                     self._take(event)
         except httpx2.SSEError:
-            reason = f"{self._where} sent an event {over_limit(self._max_message)}"
+            reason = f"{self._where} sent an event that is too long: {over_limit(self._max_message)}"
             raise _TooLong(reason, sent=True) from None
 
     def _take(self, event: httpx2.ServerSentEvent) -> None:

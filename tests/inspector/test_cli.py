@@ -99,7 +99,7 @@ def test_tokens_are_minted_listed_and_revoked(jupyter, tmp_path):
     file = tmp_path / "agent.token"
     file.write_text(minted.stdout)
     refused = run(jupyter, "servers", "--token-file", str(file))
-    assert "a gateway token opens servers only" in refused.stderr
+    assert "a gateway token does not open REST; give Jupyter's token" in refused.stderr
     assert run(jupyter, "token", "revoke", token_id).returncode == 0
     assert "for a test" not in run(jupyter, "token", "list").stdout
     assert run(jupyter, "token", "revoke", token_id).returncode == 1
