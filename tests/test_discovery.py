@@ -223,7 +223,7 @@ def test_a_name_that_two_gateways_have_is_an_error_that_lists_them(beside_two):
         connect("fast")
     message = str(raised.value)
     assert all(jupyter.url in message and str(jupyter.process.pid) in message for jupyter in beside_two)
-    assert "--url" in message and "url=" in message
+    assert "choose one with connect(…, url=…): " in message
 
 
 async def test_a_name_that_one_gateway_has_means_that_gateway(beside_two):
@@ -245,6 +245,7 @@ def test_mcp_ws_connect_says_which_gateways_have_the_name(beside_two):
     )
     assert done.returncode == 1
     assert all(jupyter.url in done.stderr for jupyter in beside_two)
+    assert "choose one with --url: " in done.stderr
 
 
 # --- tokens ---------------------------------------------------------------------------------------

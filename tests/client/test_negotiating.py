@@ -147,14 +147,15 @@ async def test_a_refusal_does_not_count_as_a_bad_network(own):
     with pytest.raises(UnknownServer, match="server 'nope' is not configured"):
         async with negotiating_transport(url.replace("demo", "nope"), token=own.token):
             pass
-    with pytest.raises(Unauthorized, match=r"^ws:[^;]*401[^;]*$"):
+    with pytest.raises(Unauthorized, match=r"^ws://\S+ refused .*401") as refused:
         async with negotiating_transport(url, transports=("websocket", "poll"), token="wrong"):
             pass
+    assert str(refused.value).count("://") == 1, "both transports got the same answer"
 
 
 async def test_a_server_that_cannot_start_is_reported_before_a_transport_is_chosen(make_jupyter):
     jupyter = make_jupyter({"off": {**FAST_SERVER, "disabled": True}})
-    with pytest.raises(ConnectError, match=r"^http://[^;]*502[^;]*switched off"):
+    with pytest.raises(ConnectError, match=r"^http://[^;]*502.*switched off"):
         async with connect(f"{jupyter.url}mcp-ws/servers/off", token=jupyter.token):
             pass
 

@@ -91,6 +91,17 @@ def test_links_and_paths_lead_to_something(page):
         assert (ROOT / target).exists(), target
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_prose_is_wrapped_at_120_characters(page):
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    if text.startswith("<!-- Written by docs/generate.py"):
+        return
+    long = [line for line in text.splitlines() if len(line) > 120]
+    assert not [
+        line for line in long if not line.lstrip().startswith(("|", "![", "`{"))
+    ]  # these cannot be wrapped
+
+
 def test_code_names_pages_that_exist():
     sources = [
         path
