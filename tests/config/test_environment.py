@@ -75,6 +75,7 @@ def test_a_hint_names_what_the_output_names_first_then_what_is_often_needed_and_
         "MY_SETTING": "m",
         "COLUMNS": "80",
         "JUPYTER_TOKEN": "t",
+        "VIRTUAL_ENV": "/v",
         "SOME_PROXY": "/p",
     }
     child = inherited(environ)
