@@ -10,7 +10,6 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final
 
-import msgspec
 from msgspec import Raw
 
 from mcp_ws_ide.core import messages
@@ -25,6 +24,7 @@ from mcp_ws_ide.core.lenient_json import (
     object_of,
     text_of,
 )
+from mcp_ws_ide.core.list_items import read_item
 from mcp_ws_ide.core.messages import Message
 from mcp_ws_ide.core.pages import Pages
 from mcp_ws_ide.errors import METHOD_NOT_FOUND
@@ -43,19 +43,8 @@ MAX_NOTE: Final = 500
 _ROOM: Final = f"a group's response is limited to {MAX_LIST_BYTES >> 20} MiB"
 
 _NAME_FIRST: Final = re.compile(rb'\s*\{\s*"name"\s*:\s*"')
-
-
-class _Named(msgspec.Struct, gc=False):
-    name: str = ""
-
-
-class _Addressed(msgspec.Struct, gc=False):
-    uri: str = ""
-    template: str = msgspec.field(name="uriTemplate", default="")
-
-
-_read_named = msgspec.json.Decoder(_Named).decode
-_read_addressed = msgspec.json.Decoder(_Addressed).decode
+_NAMED_ITEMS: Final = 3
+"""Items that a note names of those with one fault."""
 
 
 class Names:
@@ -147,30 +136,39 @@ class Gathering:
     def _add_items(self, member: str, items: list[Raw], pages: Pages) -> bool:
         """Keep the items of a page that were not listed before; return whether all of them fit."""
         kept = self._items.setdefault(member, [])
+        faults: dict[str, list[str]] = {}
+        left = 0
         for position, raw in enumerate(items):
-            item = bytes(raw)
-            identity = _name(item) if self._named else _address(item)
-            if not pages.is_new(identity):
+            item = read_item(self._key, bytes(raw))
+            if not pages.is_new(item.identity):
                 continue
-            shown = self._shown(member, item, identity)
-            size = max(len(shown or item) + 1, LEAST_ITEM_BYTES)
+            if item.fault:
+                faults.setdefault(item.fault, []).append(
+                    repr(item.identity[:100]) if item.identity else "one"
+                )
+            shown = self._shown(member, item.data, item.identity) if item.data else b""
+            size = max(len(shown or raw) + 1, LEAST_ITEM_BYTES)
             if self._size + size > MAX_LIST_BYTES:
                 left = len(items) - position
-                self._note(member, f"at least {left} of its {self._key} are omitted: {_ROOM}")
-                return False
+                break
             self._size += size
             if shown:
                 kept.append(shown)
-        return True
+        if left:
+            self._note(member, f"at least {left} of its {self._key} are omitted: {_ROOM}")
+        self._note_faults(member, faults)
+        return not left
+
+    def _note_faults(self, member: str, faults: dict[str, list[str]]) -> None:
+        for fault, names in faults.items():
+            more = f" and {len(names) - _NAMED_ITEMS} more" if len(names) > _NAMED_ITEMS else ""
+            self._note(member, f"{self._key}: {', '.join(names[:_NAMED_ITEMS])}{more}: {fault}")
 
     def _shown(self, member: str, item: bytes, name: str) -> bytes:
         """Return an item of this name or address as the client sees it; ``b""`` for one that no client could call."""
         if not self._named:
-            if name:
-                self._uris.setdefault(member, []).append(name)
+            self._uris.setdefault(member, []).append(name)
             return item
-        if not name:
-            return b""
         if self._names.misread(member, name):
             self._note(
                 member,
@@ -229,18 +227,3 @@ class Gathering:
 def offers_none(error: bytes) -> bool:
     """Return whether an error from a server means that it has no such list; a gateway's error has ``data``."""
     return error_code(error) == METHOD_NOT_FOUND and not messages.member(error, "data")
-
-
-def _name(item: bytes) -> str:
-    try:
-        return _read_named(item).name
-    except (msgspec.DecodeError, RecursionError):
-        return ""
-
-
-def _address(item: bytes) -> str:
-    try:
-        addressed = _read_addressed(item)
-    except (msgspec.DecodeError, RecursionError):
-        return ""
-    return addressed.uri or addressed.template

@@ -116,7 +116,7 @@ def read_client(data: bytes) -> Reading:
     try:
         reading.messages.append(messages.parse(text))
     except MalformedMessage as error:
-        message = _mended(text, reading) if error.code == INVALID_REQUEST else None
+        message = _mended(text, reading, by_server=False) if error.code == INVALID_REQUEST else None
         if message is not None:
             reading.messages.append(message)
         else:
@@ -303,7 +303,7 @@ def _read_object(value: bytes, reading: Reading) -> None:
     try:
         reading.messages.append(messages.parse_server(value))
     except MalformedMessage as error:
-        message = _mended(value, reading)
+        message = _mended(value, reading, by_server=True)
         if message is not None:
             reading.messages.append(message)
             return
@@ -317,12 +317,11 @@ def _read_object(value: bytes, reading: Reading) -> None:
 # --- members --------------------------------------------------------------------------------------
 
 
-def _mended(value: bytes, reading: Reading) -> Message | None:
+def _mended(value: bytes, reading: Reading, *, by_server: bool) -> Message | None:
     """Return the message that an object means, if its members need only what can be mended without doubt."""
     try:
         messages.refuse_many(value)
-        members = _decode_members(value)
-        mended, notices = _mend_members(dict(members))
+        mended, notices = _mend_members(_decode_members(value), by_server=by_server)
         if not notices:
             return None
         if len(json_scan.top_of(value).ids) > 1:
@@ -334,7 +333,7 @@ def _mended(value: bytes, reading: Reading) -> Message | None:
     return message
 
 
-def _mend_members(members: dict[str, Raw]) -> tuple[dict[str, Raw], dict[str, str]]:
+def _mend_members(members: dict[str, Raw], *, by_server: bool) -> tuple[dict[str, Raw], dict[str, str]]:
     """Return the members without what means nothing, and a notice of each kind of change."""
     values = {name: bytes(raw) for name, raw in members.items()}
     null = {name for name, value in values.items() if value == b"null"}
@@ -345,6 +344,9 @@ def _mend_members(members: dict[str, Raw]) -> tuple[dict[str, Raw], dict[str, st
         del members[name]
     if surplus:
         notices["null members"] = f"members that are null were ignored ({', '.join(sorted(surplus))})"
+    if by_server and _is_echo(members):
+        members = {name: raw for name, raw in members.items() if name not in ("method", "params")}
+        notices["echo"] = "a response that repeats the method of its request was read as the response"
     if answers and "id" in members and values.get("jsonrpc") != b'"2.0"' and "method" not in members:
         members = {
             "jsonrpc": Raw(b'"2.0"'),
@@ -359,6 +361,12 @@ def _mend_members(members: dict[str, Raw]) -> tuple[dict[str, Raw], dict[str, st
         members["result"] = Raw(b"{}")
         notices["null result"] = "a null result was read as {}"
     return members, notices
+
+
+def _is_echo(members: dict[str, Raw]) -> bool:
+    """Return whether a message is a response that a server wrote into a copy of the request."""
+    answered = ("result" in members) + ("error" in members) == 1
+    return answered and "method" in members and bytes(members.get("id", b"null")) != b"null"
 
 
 def _usable_error(error: bytes) -> bytes:
@@ -407,7 +415,7 @@ def _unreadable(text: bytes, code: int, reason: str, at: int, *, broken: bool = 
     may_answer = (
         b"jsonrpc" in text or (answers and bool(top.ids)) or (broken and _names_members(text, top.names))
     )
-    may_answer = may_answer and b"method" not in top.names
+    may_answer = may_answer and (answers or b"method" not in top.names)
     return Unreadable(code, reason, top.ids, may_answer, certain=top.ids_end <= at)
 
 

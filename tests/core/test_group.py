@@ -15,6 +15,8 @@ from mcp_ws_ide.core.group_merge import LEAST_ITEM_BYTES, MAX_LIST_BYTES, UNAVAI
 from mcp_ws_ide.core.pages import MAX_PAGES
 
 SUB = messages.SUBSCRIPTION_ID_KEY
+SCHEMA = {"type": "object"}
+SCHEMA_JSON = '"inputSchema":{"type":"object"}'
 
 
 def message(**members: Any) -> messages.Message:
@@ -59,10 +61,12 @@ def test_discovery_merges_capabilities_and_instructions():
 def test_lists_are_merged_in_the_order_of_the_members_over_all_pages():
     rig = Rig()
     rig.client(1, "tools/list", cursor="x", _meta={"k": 1})
-    rig.member("b", id=1, result={"tools": [{"name": "t", "big": 1.10}]})
-    ((member, page),), _ = rig.member("a", id=1, result={"tools": [{"name": "t"}], "nextCursor": "2"})
+    rig.member("b", id=1, result={"tools": [{"name": "t", "inputSchema": SCHEMA, "big": 1.10}]})
+    ((member, page),), _ = rig.member(
+        "a", id=1, result={"tools": [{"name": "t", "inputSchema": SCHEMA}], "nextCursor": "2"}
+    )
     assert (member, page["params"]) == ("a", {"cursor": "2", "_meta": {"k": 1}})
-    _, (answer,) = rig.member("a", id=1, result={"tools": [{"name": "u"}]})
+    _, (answer,) = rig.member("a", id=1, result={"tools": [{"name": "u", "inputSchema": SCHEMA}]})
     assert [tool["name"] for tool in answer["result"]["tools"]] == ["a__t", "a__u", "b__t"]
     assert answer["result"]["resultType"] == "complete"
 
@@ -71,7 +75,7 @@ def test_a_failing_member_is_named_and_the_others_still_answer():
     rig = Rig()
     rig.client(1, "tools/list")
     rig.member("a", id=1, error={"code": -31002, "message": "no such command"})
-    _, (answer,) = rig.member("b", id=1, result={"tools": [{"name": "t"}]})
+    _, (answer,) = rig.member("b", id=1, result={"tools": [{"name": "t", "inputSchema": SCHEMA}]})
     assert [tool["name"] for tool in answer["result"]["tools"]] == ["b__t"]
     assert answer["result"]["_meta"][UNAVAILABLE_KEY] == {"a": "no such command"}
     rig.client(2, "prompts/list")
@@ -293,13 +297,16 @@ def test_an_endless_list_is_cut_and_its_member_is_named():
     answers: list[dict[str, Any]] = []
     while to_members:
         pages += 1
-        page = {"tools": [{"name": f"t{pages}"}], "nextCursor": f"more{pages}"}
+        page = {"tools": [{"name": f"t{pages}", "inputSchema": SCHEMA}], "nextCursor": f"more{pages}"}
         to_members, answers = rig.member("a", id=1, result=page)
     assert pages == MAX_PAGES
     assert f"{MAX_PAGES} pages" in answers[0]["result"]["_meta"][UNAVAILABLE_KEY]["a"]
     rig.client(2, "tools/list")
     huge = {
-        "tools": [{"name": "s"}, {"name": "t", "description": "x" * MAX_LIST_BYTES}],
+        "tools": [
+            {"name": "s", "inputSchema": SCHEMA},
+            {"name": "t", "inputSchema": SCHEMA, "description": "x" * MAX_LIST_BYTES},
+        ],
         "nextCursor": "more",
     }
     _, (answer,) = rig.member("a", id=2, result=huge)
@@ -313,7 +320,9 @@ def test_the_response_of_a_group_is_bounded_for_any_number_of_members(method, ke
     rig = Rig(*"abcd")
     rig.client(1, method)
     count = 1 if length else MAX_LIST_BYTES // 2 // LEAST_ITEM_BYTES
-    items = [{"name": f"t{n}", "uri": f"x://{n}", "description": "x" * length} for n in range(count)]
+    members = ("uri", "uriTemplate")
+    usual = {"inputSchema": SCHEMA, "description": "x" * length}
+    items = [{"name": f"t{n}", **dict.fromkeys(members, f"x:{n}"), **usual} for n in range(count)]
     for member in "dcba":
         out = rig.group.from_member(member, message(id=1, result={key: items}))
     (answer,) = out.to_client
@@ -336,13 +345,13 @@ def test_the_descriptions_of_the_members_are_bounded_too():
 @pytest.mark.parametrize(
     "item",
     [
-        '{"name":"t\\"é","x":1.10}',
-        ' { "name" : "t\\"é" , "x": 1.10}',
-        '{"x":1.10,"name":"t\\"é"}',
-        '{"name":"other","x":1.10,"name":"t\\"é"}',
-        '{"name":"other","x":1.10,"n\\u0061me":"t\\"é"}',
-        '{"x":1.10,"inputSchema":{"properties":{"name":{}}},"name":"t\\"é"}',
-        '{"name":"t\\"é","inputSchema":{"properties":{"name":{"name":"name"}}},"x":1.10}',
+        '{"name":"t\\"é","x":1.10, ' + SCHEMA_JSON + "}",
+        ' { "name" : "t\\"é" , "x": 1.10,' + SCHEMA_JSON + "}",
+        '{"x":1.10,' + SCHEMA_JSON + ',"name":"t\\"é"}',
+        '{"name":"other","x":1.10,"name":"t\\"é", ' + SCHEMA_JSON + "}",
+        '{"name":"other","x":1.10,"n\\u0061me":"t\\"é", ' + SCHEMA_JSON + "}",
+        '{"x":1.10,"inputSchema":{"type":"object","properties":{"name":{}}},"name":"t\\"é"}',
+        '{"name":"t\\"é","inputSchema":{"type":"object","properties":{"name":{"name":"name"}}},"x":1.10}',
     ],
 )
 def test_a_name_is_prefixed_in_any_position_and_the_rest_keeps_its_bytes(item):
@@ -359,8 +368,12 @@ def test_a_name_is_prefixed_in_any_position_and_the_rest_keeps_its_bytes(item):
 def test_a_tool_whose_name_reads_as_another_members_is_omitted_and_reported():
     rig = Rig("a", "a__b")
     rig.client(1, "tools/list")
-    rig.member("a", id=1, result={"tools": [{"name": "b__c"}, {"name": "d"}]})
-    _, (answer,) = rig.member("a__b", id=1, result={"tools": [{"name": "c"}]})
+    rig.member(
+        "a",
+        id=1,
+        result={"tools": [{"name": "b__c", "inputSchema": SCHEMA}, {"name": "d", "inputSchema": SCHEMA}]},
+    )
+    _, (answer,) = rig.member("a__b", id=1, result={"tools": [{"name": "c", "inputSchema": SCHEMA}]})
     assert [tool["name"] for tool in answer["result"]["tools"]] == ["a__d", "a__b__c"]
     assert "'b__c' is omitted" in answer["result"]["_meta"][UNAVAILABLE_KEY]["a"]
     assert rig.client(2, "tools/call", name="a__b__c")[0][0][0] == "a__b"
@@ -404,7 +417,7 @@ def test_requests_to_a_lost_member_fail():
     rig = Rig()
     rig.client(1, "tools/call", name="a__t")
     rig.client(2, "tools/list")
-    rig.member("b", id=2, result={"tools": [{"name": "t"}]})
+    rig.member("b", id=2, result={"tools": [{"name": "t", "inputSchema": SCHEMA}]})
     rig.client(3, "subscriptions/listen", notifications={})
     _, answers = rig.read(rig.group.lost("a", "it ended"))
     failed, listed = answers
@@ -424,8 +437,8 @@ def test_an_unsupported_method_is_refused(method):
 def test_an_item_that_is_not_a_tool_is_omitted():
     rig = Rig()
     rig.client(1, "tools/list")
-    rig.member("a", id=1, result={"tools": [5, {}, {"name": "t"}]})
-    _, (answer,) = rig.member("b", id=1, result={"tools": [{"name": "u"}]})
+    rig.member("a", id=1, result={"tools": [5, {}, {"name": "t", "inputSchema": SCHEMA}]})
+    _, (answer,) = rig.member("b", id=1, result={"tools": [{"name": "u", "inputSchema": SCHEMA}]})
     assert [tool["name"] for tool in answer["result"]["tools"]] == ["a__t", "b__u"]
 
 
@@ -443,12 +456,15 @@ def test_a_completion_for_a_prompt_of_no_member_is_refused():
 
 
 @pytest.mark.parametrize("item", [7, {"uri": 7}, {"title": "no address"}])
-def test_a_resource_without_a_valid_uri_is_listed_and_has_no_owner(item):
+def test_a_resource_without_a_valid_uri_is_omitted_and_has_no_owner(item):
     rig = Rig("a", "b")
     rig.client(1, "resources/list")
     rig.member("b", id=1, result={"resources": []})
     _, (answer,) = rig.member("a", id=1, result={"resources": [item]})
-    assert answer["result"]["resources"] == [item]
+    assert answer["result"]["resources"] == []
+    assert answer["result"]["_meta"][UNAVAILABLE_KEY] == {
+        "a": "resources: one: omitted, because its uri is not a string"
+    }
     assert rig.group._owners["resources/list"] == {}
 
 
@@ -464,6 +480,60 @@ def test_a_member_that_answers_without_a_list_is_named(listed):
     rig = Rig()
     rig.client(1, "tools/list")
     rig.member("a", id=1, result={"tools": listed})
-    _, (answer,) = rig.member("b", id=1, result={"tools": [7, {"name": "t"}]})
+    _, (answer,) = rig.member("b", id=1, result={"tools": [{"name": "t", "inputSchema": SCHEMA}]})
     assert [tool["name"] for tool in answer["result"]["tools"]] == ["b__t"]
     assert answer["result"]["_meta"][UNAVAILABLE_KEY] == {"a": "its response has no list of tools"}
+
+
+@pytest.mark.parametrize(
+    ("schema", "shown"),
+    [
+        (None, SCHEMA),
+        ([], SCHEMA),
+        ({}, SCHEMA),
+        ({"type": None, "properties": [], "required": None}, {**SCHEMA, "properties": {}}),
+        ({"type": "OBJECT", "properties": {"a": {}}}, {**SCHEMA, "properties": {"a": {}}}),
+    ],
+)
+def test_a_tool_with_an_incomplete_schema_is_listed_with_one_of_an_object_and_reported(schema, shown):
+    rig = Rig("a")
+    rig.client(1, "tools/list")
+    tools = [{"name": "t", "inputSchema": schema}, {"name": "u", "inputSchema": SCHEMA}, {"name": "v"}]
+    _, (answer,) = rig.member("a", id=1, result={"tools": tools})
+    assert [tool["inputSchema"] for tool in answer["result"]["tools"]] == [shown, SCHEMA, SCHEMA]
+    note = answer["result"]["_meta"][UNAVAILABLE_KEY]["a"]
+    assert note == "tools: 't', 'v': its inputSchema was completed to one of an object"
+
+
+@pytest.mark.parametrize("schema", ["{}", 7, [1], True, {"type": "object", "properties": "none"}])
+def test_a_tool_whose_schema_means_nothing_is_omitted_and_the_others_stay(schema):
+    rig = Rig("a")
+    rig.client(1, "tools/list")
+    tools = [{"name": "t", "inputSchema": schema}, {"name": "u", "inputSchema": SCHEMA}]
+    _, (answer,) = rig.member("a", id=1, result={"tools": tools})
+    assert [tool["name"] for tool in answer["result"]["tools"]] == ["a__u"]
+    assert "tools: 't': omitted, because its inputSchema" in answer["result"]["_meta"][UNAVAILABLE_KEY]["a"]
+
+
+@pytest.mark.parametrize(
+    ("method", "item", "shown"),
+    [
+        ("resources/list", {"uri": "x:1"}, {"uri": "x:1", "name": "x:1"}),
+        ("resources/list", {"uri": "x:1", "name": 7}, None),
+        ("resources/list", {"uri": "x:1", "name": "n", "title": None}, {"uri": "x:1", "name": "n"}),
+        ("resources/templates/list", {"name": "n", "uriTemplate": None}, None),
+        (
+            "resources/templates/list",
+            {"name": None, "uriTemplate": "x:{a}"},
+            {"uriTemplate": "x:{a}", "name": "x:{a}"},
+        ),
+        ("prompts/list", {"name": "p", "arguments": None}, {"name": "a__p"}),
+        ("prompts/list", {"name": ["p"]}, None),
+    ],
+)
+def test_items_that_clients_could_not_read_are_mended_or_omitted_and_reported(method, item, shown):
+    rig = Rig("a")
+    rig.client(1, method)
+    _, (answer,) = rig.member("a", id=1, result={LISTS[method]: [item]})
+    assert answer["result"][LISTS[method]] == ([] if shown is None else [shown])
+    assert LISTS[method] in answer["result"]["_meta"][UNAVAILABLE_KEY]["a"]

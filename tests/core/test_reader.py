@@ -42,6 +42,8 @@ def read(data: bytes) -> list[object]:
         ),
         (b'{"id":1,"result":{"a":1}}', "jsonrpc"),
         (b'{"jsonrpc":2.0,"id":1,"result":{"a":1}}', "jsonrpc"),
+        (b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{},"result":{"a":1}}', "echo"),
+        (b'{"id":1,"method":"tools/call","result":{"a":1},"error":null}', "echo"),
     ],
 )
 def test_what_has_one_meaning_is_read_with_a_notice(data, kind):
@@ -68,6 +70,10 @@ def test_what_has_one_meaning_is_read_with_a_notice(data, kind):
         (
             {"id": 1, "error": "no such table"},
             {"id": 1, "error": {"code": -32603, "message": "no such table", "data": "no such table"}},
+        ),
+        (
+            {"id": 1, "method": "tools/call", "params": {"name": "t"}, "error": {"code": 1, "message": "x"}},
+            {"id": 1, "error": {"code": 1, "message": "x"}},
         ),
         ({"id": 1, "error": 5}, {"id": 1, "error": {"code": -32603, "message": "5", "data": 5}}),
     ],
@@ -284,3 +290,14 @@ def test_raw_line_breaks_are_taken_out_of_utf_8_alone():
 def test_a_line_may_be_a_message_without_beginning_like_one(text):
     assert reader.may_be_message(text)
     assert not reader.may_be_message(b"[INFO] " + text[-1:])
+
+
+def test_a_request_with_a_result_and_an_error_may_be_a_response_and_cannot_be_read():
+    both = b'{"jsonrpc":"2.0","id":1,"method":"a","result":{},"error":{"code":1,"message":"x"}}'
+    (fault,) = reader.read_server(both).unreadable
+    assert (fault.ids, fault.answer) == ([b"1"], True)
+
+
+def test_a_client_that_writes_a_request_with_a_result_is_refused():
+    (fault,) = reader.read_client(b'{"jsonrpc":"2.0","id":1,"method":"a","result":{}}').unreadable
+    assert fault.code == INVALID_REQUEST
