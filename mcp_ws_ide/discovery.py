@@ -21,7 +21,7 @@ from jupyter_core.paths import jupyter_runtime_dir
 from mcp_ws_ide.core.binding import ENDPOINT_NAME
 from mcp_ws_ide.core.names import address_of
 from mcp_ws_ide.errors import ConnectError, UnusableArgument
-from mcp_ws_ide.proxies import this_machine
+from mcp_ws_ide.proxy_environment import this_machine
 from mcp_ws_ide.tokens import TOKEN_PREFIX
 
 _PAGES = re.compile(

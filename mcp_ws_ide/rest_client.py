@@ -23,7 +23,7 @@ from mcp_ws_ide.core.binding import TAP_SUBPROTOCOL
 from mcp_ws_ide.core.intermediaries import KINDS, SENDS, TEST, of_status
 from mcp_ws_ide.discovery import RunningGateway, find_gateway, undecided_gateways, websocket_url
 from mcp_ws_ide.errors import ConnectError, Unauthorized
-from mcp_ws_ide.proxies import proxy_for, route, via
+from mcp_ws_ide.proxy_environment import proxy_for, route, via
 from mcp_ws_ide.tokens import TOKEN_PREFIX
 
 TIMEOUT: Final = 15.0

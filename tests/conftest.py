@@ -31,13 +31,14 @@ from tests.prefork import ALL, Forked, Prefork
 
 TESTS = Path(__file__).parent
 FAST_SERVER = {"command": sys.executable, "args": ["-I", "-S", str(TESTS / "servers" / "fast.py")]}
-QUICK = str(TESTS / "quick")
-"""Before everything else on the path of this Python and of those that tests start: see what is there."""
+SHADOWED = str(TESTS / "shadowed")
+"""A directory whose modules shadow installed ones that are slow to import; first on the path of this Python and of those
+that tests start."""
 for _name in [name for name in os.environ if name.startswith(("PYTHON", "JUPYTER")) and name != "PYTHONPATH"]:
     # No test may pass only because of how the caller has set up Python (PYTHONUNBUFFERED, ...) or Jupyter.
     del os.environ[_name]
-sys.path.insert(0, QUICK)
-os.environ["PYTHONPATH"] = os.pathsep.join([QUICK, *filter(None, [os.environ.get("PYTHONPATH")])])
+sys.path.insert(0, SHADOWED)
+os.environ["PYTHONPATH"] = os.pathsep.join([SHADOWED, *filter(None, [os.environ.get("PYTHONPATH")])])
 JUPYTERS: Final = Prefork("jupyter_server.serverapp", "mcp_ws_ide.app", "mcp.client.auth")
 """Starts the Jupyter servers of tests; the gateway imports the last module when a server first wants OAuth."""
 SERVERS: Final = Prefork("mcp_ws_ide.demo.server", "mcp_server_git.server", "mcp_server_time.server")
@@ -49,7 +50,7 @@ COMMANDS: Final = Prefork("mcp_ws_ide.client.shim", "mcp_ws_ide.inspector.comman
 def on_sdk(*program: str) -> dict[str, Any]:
     """The configuration of a stdio server on the SDK 2.x: ``-m MODULE``, or a file."""
     command, *arguments = SERVERS.command(*program)
-    return {"command": command, "args": arguments, "env": {"PYTHONPATH": QUICK}}
+    return {"command": command, "args": arguments, "env": {"PYTHONPATH": SHADOWED}}
 
 
 DEMO = on_sdk("-m", "mcp_ws_ide.demo")
@@ -354,8 +355,8 @@ def start_usual(home: Path) -> Jupyter:
     servers = {
         "fast": FAST_SERVER,
         "demo": DEMO,
-        "git": {"command": "mcp-server-git", "env": {"PYTHONPATH": QUICK}},
-        "time": {"command": "mcp-server-time", "env": {"PYTHONPATH": QUICK}},
+        "git": {"command": "mcp-server-git", "env": {"PYTHONPATH": SHADOWED}},
+        "time": {"command": "mcp-server-time", "env": {"PYTHONPATH": SHADOWED}},
         "absent": {"command": "no-such-command"},
         "unset": {"command": "${NO_SUCH_VARIABLE}"},
     }

@@ -19,7 +19,7 @@ from mcp_ws_ide.core.headers import check_headers
 from mcp_ws_ide.core.intermediaries import KINDS, SEEN, SENDS, of_status
 from mcp_ws_ide.discovery import split_address
 from mcp_ws_ide.errors import ConnectError, Unauthorized, UnknownServer
-from mcp_ws_ide.proxies import proxy_failure, route, via
+from mcp_ws_ide.proxy_environment import proxy_failure, route, via
 from mcp_ws_ide.version import __version__
 
 CLOSE_TIMEOUT: Final = 5.0

@@ -25,7 +25,7 @@ from mcp_ws_ide.client.transport import SessionTransport, verbatim
 from mcp_ws_ide.core.headers import check_headers
 from mcp_ws_ide.discovery import split_address
 from mcp_ws_ide.errors import ConnectError, Unauthorized, UnknownServer, UnusableArgument
-from mcp_ws_ide.proxies import route, via
+from mcp_ws_ide.proxy_environment import route, via
 
 if TYPE_CHECKING:
     import httpx2

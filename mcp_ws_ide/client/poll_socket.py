@@ -30,7 +30,7 @@ from mcp_ws_ide.core.binding import (
     poll_head,
 )
 from mcp_ws_ide.errors import ConnectError
-from mcp_ws_ide.proxies import route, via
+from mcp_ws_ide.proxy_environment import route, via
 from mcp_ws_ide.version import __version__
 
 NDJSON: Final = "application/x-ndjson"

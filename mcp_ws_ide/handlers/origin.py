@@ -9,7 +9,7 @@ from urllib.parse import urlparse
 from jupyter_server.base.handlers import JupyterHandler
 
 from mcp_ws_ide.core.intermediaries import sentence
-from mcp_ws_ide.proxies import this_machine
+from mcp_ws_ide.proxy_environment import this_machine
 
 PROXY_HEADERS: Final = (
     "X-Forwarded-For",

@@ -29,7 +29,7 @@ from mcp_ws_ide.inspector.model.journal import Journal
 from mcp_ws_ide.inspector.model.records import Kind, Lane, Status, part
 from mcp_ws_ide.inspector.model.store import TRUNCATED
 from mcp_ws_ide.observe.tap_record import HIDDEN
-from mcp_ws_ide.proxies import route, via
+from mcp_ws_ide.proxy_environment import route, via
 
 OPEN_TIMEOUT: Final = 15.0
 NOT_SENT: Final = frozenset({"notifications/cancelled", "notifications/progress"})

@@ -22,7 +22,7 @@ from mcp_ws_ide.core.binding import TAP_SUBPROTOCOL
 from mcp_ws_ide.discovery import RunningGateway, websocket_url
 from mcp_ws_ide.errors import ConnectError
 from mcp_ws_ide.observe.tap_record import AttachedRecord, GapRecord, TapRecord
-from mcp_ws_ide.proxies import route
+from mcp_ws_ide.proxy_environment import route
 from mcp_ws_ide.rest_client import MAX_RECORDS_BYTES, GatewayClient, in_thread
 
 DELAYS: Final = (0.5, 1.0, 2.0, 4.0, 8.0)

@@ -26,7 +26,7 @@ from mcp_ws_ide.config.spec import ServerSpec, is_confidential_url, is_loopback_
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.errors import TransportError
 from mcp_ws_ide.private_files import PrivateJsonFile, UnreadableFile
-from mcp_ws_ide.proxies import proxy_for
+from mcp_ws_ide.proxy_environment import proxy_for
 from mcp_ws_ide.tasks import TaskGroupOwner
 from mcp_ws_ide.transports.addresses import addresses_of, inner_of
 from mcp_ws_ide.transports.remote import (

@@ -23,7 +23,7 @@ import httpx2
 
 from mcp_ws_ide.config.spec import ServerSpec
 from mcp_ws_ide.errors import TransportError
-from mcp_ws_ide.proxies import proxy_for
+from mcp_ws_ide.proxy_environment import proxy_for
 from mcp_ws_ide.transports.base import Authorizer, Supplies
 from mcp_ws_ide.transports.tasked import TaskedTransport
 from mcp_ws_ide.version import __version__

@@ -13,7 +13,7 @@ import httpx2
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.messages import Kind, Message
 from mcp_ws_ide.errors import METHOD_NOT_FOUND, UPSTREAM_LOST, UPSTREAM_UNAVAILABLE, TransportError
-from mcp_ws_ide.proxies import this_machine
+from mcp_ws_ide.proxy_environment import this_machine
 from mcp_ws_ide.transports.base import Receiver
 from mcp_ws_ide.transports.lines import over_limit
 from mcp_ws_ide.transports.remote import (

@@ -43,7 +43,7 @@ from mcp_ws_ide.core.binding import (
 )
 from mcp_ws_ide.core.resume import ClientEnd, Event, ProtocolViolation
 from mcp_ws_ide.errors import TransportError
-from mcp_ws_ide.proxies import proxy_failure, proxy_for, via
+from mcp_ws_ide.proxy_environment import proxy_failure, proxy_for, via
 from mcp_ws_ide.transports.base import Receiver, Supplies
 from mcp_ws_ide.transports.remote import UNTRUSTED_HINT, backoff, status_message, tls_context
 from mcp_ws_ide.transports.tasked import CLOSE_TIMEOUT, TaskedTransport, within

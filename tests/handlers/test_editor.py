@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.conftest import FAST_SERVER, QUICK, Jupyter, Peer, until, wait_until
+from tests.conftest import FAST_SERVER, SHADOWED, Jupyter, Peer, until, wait_until
 from tests.handlers.test_api import check
 
 ROOT = Path(__file__).parents[2]
@@ -639,7 +639,7 @@ def shared(make_jupyter, tmp_path) -> Manager:
             {"loud": {"command": sys.executable, "args": ["-c", LOUD]}},
             "--ServerApp.identity_provider_class=tests.servers.identity.NamedUsers",
             "--ServerApp.authorizer_class=tests.servers.identity.NoGuests",
-            environment={"USERS_FILE": str(users), "PYTHONPATH": f"{QUICK}:{ROOT}"},
+            environment={"USERS_FILE": str(users), "PYTHONPATH": f"{SHADOWED}:{ROOT}"},
         )
     )
 

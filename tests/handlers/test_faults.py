@@ -18,7 +18,7 @@ from mcp_ws_ide.client import Connected, Reconnect, Resumed, links, websocket_tr
 from mcp_ws_ide.discovery import RunningGateway
 from mcp_ws_ide.errors import ConnectError
 from mcp_ws_ide.rest_client import GatewayClient
-from tests.conftest import BOUND, FAST_SERVER, QUICK, Jupyter, Peer, until
+from tests.conftest import BOUND, FAST_SERVER, SHADOWED, Jupyter, Peer, until
 from tests.handlers.test_tap import tapped
 
 ROOT = Path(__file__).parents[2]
@@ -241,7 +241,7 @@ async def test_only_authorized_users_break_links_and_only_their_own(make_jupyter
         "--ServerApp.identity_provider_class=tests.servers.identity.NamedUsers",
         "--ServerApp.authorizer_class=tests.servers.identity.NoGuests",
         "--MCPWebSocketApp.allow_faults=True",
-        environment={"USERS_FILE": str(tmp_path / "users.json"), "PYTHONPATH": f"{QUICK}:{ROOT}"},
+        environment={"USERS_FILE": str(tmp_path / "users.json"), "PYTHONPATH": f"{SHADOWED}:{ROOT}"},
     )
     gateway_token = shared.rest("POST", "tokens", {"servers": ["fast"]}, token="alice-token")[1]["token"]
     headers = {"Authorization": "Bearer alice-token"}

@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import httpx
 import pytest
 
-from tests.conftest import BOUND, MODERN, QUICK, SERVERS, Jupyter, Peer, free_port, wait_until
+from tests.conftest import BOUND, MODERN, SERVERS, SHADOWED, Jupyter, Peer, free_port, wait_until
 
 ROOT = Path(__file__).parents[2]
 USERS = {"alice-token": "alice", "bob-token": "bob", "test-token-0123456789": "root"}
@@ -98,7 +98,7 @@ def options(home: Path, users: Path) -> tuple[list[str], dict[str, str]]:
     ]
     environment = {
         "USERS_FILE": str(users),
-        "PYTHONPATH": f"{QUICK}:{ROOT}",
+        "PYTHONPATH": f"{SHADOWED}:{ROOT}",
         "JUPYTER_DATA_DIR": str(home / "data"),
         "FAR_SECRET": "known-client-secret",
     }

@@ -14,7 +14,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from tests.conftest import BOUND, FAST_SERVER, QUICK, Jupyter, Peer
+from tests.conftest import BOUND, FAST_SERVER, SHADOWED, Jupyter, Peer
 from tests.handlers.test_poll import Poller
 from tests.handlers.test_resume import Resumer
 from tests.handlers.test_streamable_http import Http
@@ -42,7 +42,7 @@ def running(tmp_path_factory, request) -> Iterator[tuple[str, Jupyter]]:
         {"fast": FAST_SERVER},
         PROVIDERS[request.param],
         "--MCPWebSocketApp.credential_check_interval=1",
-        environment={"USERS_FILE": str(users), "PYTHONPATH": f"{QUICK}:{ROOT}"},
+        environment={"USERS_FILE": str(users), "PYTHONPATH": f"{SHADOWED}:{ROOT}"},
     )
     yield request.param, started
     started.stop()

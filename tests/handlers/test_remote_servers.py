@@ -14,7 +14,7 @@ import pytest
 from websockets.asyncio.server import serve
 
 from tests.chaos import ChaosLink
-from tests.conftest import BOUND, FAST_SERVER, MODERN, QUICK, Jupyter, Peer, until
+from tests.conftest import BOUND, FAST_SERVER, MODERN, SHADOWED, Jupyter, Peer, until
 from tests.transports import peers
 from tests.transports.raw_http import Request, Server
 from tests.transports.test_http import REFUSALS, Forgetful
@@ -71,7 +71,9 @@ async def test_every_kind_of_server_serves_both_eras_through_a_real_gateway(make
         servers["python"] = {"python": "tests.servers.objects:server"}
         servers["fast"] = FAST_SERVER
         limits = ("--MCPWebSocketApp.max_processes=1",)  # none of the others may count
-        jupyter = await started(make_jupyter, servers, *limits, environment={"PYTHONPATH": f"{QUICK}:{ROOT}"})
+        jupyter = await started(
+            make_jupyter, servers, *limits, environment={"PYTHONPATH": f"{SHADOWED}:{ROOT}"}
+        )
         for name in servers:
             async with jupyter.connect(name) as one, jupyter.connect(name) as other:
                 called = await Peer(one).call(1, "tools/call", CALL)

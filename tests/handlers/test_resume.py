@@ -11,7 +11,7 @@ import psutil
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from tests.conftest import BOUND, FAST_SERVER, MODERN, QUICK, Jupyter, Peer, until
+from tests.conftest import BOUND, FAST_SERVER, MODERN, SHADOWED, Jupyter, Peer, until
 
 ROOT = Path(__file__).parents[2]
 
@@ -217,7 +217,7 @@ async def test_a_token_of_another_user_reads_as_unknown(make_jupyter, tmp_path):
     shared = make_jupyter(
         {"fast": FAST_SERVER},
         "--ServerApp.identity_provider_class=tests.servers.identity.NamedUsers",
-        environment={"USERS_FILE": str(users), "PYTHONPATH": f"{QUICK}:{ROOT}"},
+        environment={"USERS_FILE": str(users), "PYTHONPATH": f"{SHADOWED}:{ROOT}"},
     )
     mine = Resumer(shared, additional_headers={"Authorization": "Bearer a-token"})
     await mine.open()

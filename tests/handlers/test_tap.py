@@ -22,7 +22,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from mcp_ws_ide.discovery import RunningGateway
 from mcp_ws_ide.inspector.watch import MissedRecords, Watch
 from tests.chaos import ChaosLink
-from tests.conftest import BOUND, FAST_SERVER, QUICK, TESTS, Jupyter, Peer, until
+from tests.conftest import BOUND, FAST_SERVER, SHADOWED, TESTS, Jupyter, Peer, until
 
 ROOT = Path(__file__).parents[2]
 
@@ -184,7 +184,7 @@ async def test_the_authorizer_decides_who_may_watch(make_jupyter, tmp_path):
         {"fast": FAST_SERVER},
         "--ServerApp.identity_provider_class=tests.servers.identity.NamedUsers",
         "--ServerApp.authorizer_class=tests.servers.identity.NoGuests",
-        environment={"USERS_FILE": str(tmp_path / "users.json"), "PYTHONPATH": f"{QUICK}:{ROOT}"},
+        environment={"USERS_FILE": str(tmp_path / "users.json"), "PYTHONPATH": f"{SHADOWED}:{ROOT}"},
     )
     status, words = await refused(shared, "blind-token")
     assert (status, words) == (403, "you are not authorized to read on mcp-tap")

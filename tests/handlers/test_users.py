@@ -11,7 +11,7 @@ import httpx
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from tests.conftest import BOUND, FAST_SERVER, MODERN, QUICK, Jupyter, Peer, until
+from tests.conftest import BOUND, FAST_SERVER, MODERN, SHADOWED, Jupyter, Peer, until
 from tests.handlers.test_streamable_http import Http
 
 ROOT = Path(__file__).parents[2]
@@ -27,7 +27,7 @@ def shared(make_jupyter, tmp_path) -> Jupyter:
         "--ServerApp.identity_provider_class=tests.servers.identity.NamedUsers",
         "--ServerApp.authorizer_class=tests.servers.identity.NoGuests",
         "--MCPWebSocketApp.credential_check_interval=1",
-        environment={"USERS_FILE": str(users), "PYTHONPATH": f"{QUICK}:{ROOT}"},
+        environment={"USERS_FILE": str(users), "PYTHONPATH": f"{SHADOWED}:{ROOT}"},
     )
 
 

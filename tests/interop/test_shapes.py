@@ -31,10 +31,10 @@ FRAMED = 30.0
 
 ELSEWHERE = {
     "a proxy in the environment": (
-        "test_proxies.py::test_the_clients_reach_a_gateway_on_this_machine_whatever_the_proxy",
-        "test_proxies.py::test_the_commands_reach_this_machine_whatever_the_proxy",
-        "test_proxies.py::test_a_remote_server_on_this_machine_is_reached_directly",
-        "test_proxies.py::test_a_socks_proxy_without_its_package_is_an_error_with_the_cure",
+        "test_proxy_environment.py::test_the_clients_reach_a_gateway_on_this_machine_whatever_the_proxy",
+        "test_proxy_environment.py::test_the_commands_reach_this_machine_whatever_the_proxy",
+        "test_proxy_environment.py::test_a_remote_server_on_this_machine_is_reached_directly",
+        "test_proxy_environment.py::test_a_socks_proxy_without_its_package_is_an_error_with_the_cure",
     ),
     "a server that pings while its client is away": (
         "gateway/test_pings.py::test_a_detached_session_is_answered_for_at_once",

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mcp_ws_ide.observe.redaction import RAW_LIMIT, BadPattern, Redactor
 from mcp_ws_ide.observe.tap_record import HIDDEN
-from mcp_ws_ide.proxies import proxy_for
+from mcp_ws_ide.proxy_environment import proxy_for
 from mcp_ws_ide.transports.remote import status_message
 
 CANARY = "c4n4ryc4n4ryc4n4ry"

@@ -12,13 +12,13 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from mcp_ws_ide import proxies
+from mcp_ws_ide import proxy_environment
 from mcp_ws_ide.client import ConnectError, connect
 from mcp_ws_ide.client.links import refusal
 from mcp_ws_ide.config.spec import ServerSpec
 from mcp_ws_ide.discovery import RunningGateway
 from mcp_ws_ide.errors import TransportError
-from mcp_ws_ide.proxies import proxy_for, route, this_machine
+from mcp_ws_ide.proxy_environment import proxy_for, route, this_machine
 from mcp_ws_ide.rest_client import GatewayClient
 from mcp_ws_ide.transports import make_transport
 from mcp_ws_ide.transports.base import Supplies
@@ -75,7 +75,7 @@ def test_other_machines_are_not_this_one(host):
 def test_a_name_in_the_hosts_file_is_this_machine_if_its_address_is(tmp_path, monkeypatch):
     hosts = tmp_path / "hosts"
     hosts.write_text("127.0.1.1 dev.corp.example dev # mine\n192.0.2.9\tbox.example\nbroken\n")
-    monkeypatch.setattr(proxies, "HOSTS", hosts)
+    monkeypatch.setattr(proxy_environment, "HOSTS", hosts)
     assert this_machine("Dev.corp.example") and this_machine("dev")
     assert not this_machine("box.example") and not this_machine("mine")
 
@@ -118,7 +118,7 @@ def test_a_credential_is_not_sent_through_a_proxy_in_clear(monkeypatch):
 @pytest.mark.parametrize("library", ["websockets", "httpx2", "httpx", "urllib"])
 def test_a_socks_proxy_without_its_package_is_an_error_with_the_cure(library, monkeypatch):
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1080")
-    monkeypatch.setattr(proxies, "find_spec", lambda name: None)
+    monkeypatch.setattr(proxy_environment, "find_spec", lambda name: None)
     with pytest.raises(
         ConnectError, match=r"ALL_PROXY names the SOCKS proxy socks5://127.0.0.1:1080.*NO_PROXY"
     ):
