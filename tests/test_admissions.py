@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import time
 from collections import Counter
@@ -238,6 +239,53 @@ async def test_a_slow_body_is_admitted_by_the_rules_at_its_end(http, jupyter):
     jupyter.rest("DELETE", f"tokens/{minted['id']}")
     writer.write(body)
     assert b"401" in await asyncio.wait_for(reader.readline(), BOUND)
+    writer.close()
+
+
+@pytest.mark.parametrize("between", [b"\r\n", b""])
+async def test_a_request_that_comes_before_the_response_is_answered_after_it_and_each_once(jupyter, between):
+    """Also in the middle of a head that is read before Tornado: a request was run twice there."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", jupyter.port)
+
+    def call(number: int, seconds: float) -> bytes:
+        arguments = {"steps": 1, "delay": seconds}
+        params = {"name": "slow", "arguments": arguments, "_meta": MODERN}
+        body = json.dumps({"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params}).encode()
+        fields = {
+            "Host": f"127.0.0.1:{jupyter.port}",
+            "Authorization": f"Bearer {jupyter.token}",
+            "Accept": "application/json",
+            "Content-Type": "application/json",
+            "MCP-Protocol-Version": "2026-07-28",
+            "Mcp-Method": "tools/call",
+            "Mcp-Name": "slow",
+            "X-Test": between.hex(),
+            "Content-Length": str(len(body)),
+        }
+        path = f"{jupyter.url}mcp-ws/servers/fast".split(str(jupyter.port), 1)[1]
+        lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
+        return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
+
+    async def answered() -> int:
+        async with asyncio.timeout(BOUND):
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = int(re.search(rb"(?i)content-length: (\d+)", head)[1])
+            return json.loads(await reader.readexactly(length))["id"]
+
+    for number in range(3):
+        writer.write(call(number, 0))
+        assert await answered() == number
+
+    def in_flight() -> int:
+        return sum(session["in_flight"] for session in jupyter.rest("GET", "sessions")[1]["sessions"])
+
+    writer.write(call(10, 0.3))
+    await until(lambda: in_flight() == 1, what="the call")
+    writer.write(between + call(11, 0))
+    writer.write(call(12, 0))
+    assert [await answered() for _ in range(3)] == [10, 11, 12]
+    writer.write(call(13, 0))
+    assert await answered() == 13, "no response to a request that was run twice"
     writer.close()
 
 

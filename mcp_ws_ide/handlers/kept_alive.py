@@ -60,6 +60,9 @@ class Connection(Protocol):
     def finish(self) -> None:
         """Complete the response."""
 
+    def set_more_callback(self, callback: Callable[[], None], /) -> None:
+        """Call ``callback`` when the client sends more before the response is complete; it must end or carry it on."""
+
     def carry_on(self, respond: Callable[[Connection], None], /) -> None:
         """Call ``respond`` with a connection that can carry a long response, now or a moment later."""
 
@@ -119,6 +122,9 @@ class TornadoConnection:
         stream: IOStream = self._connection.detach()
         return stream
 
+    def set_more_callback(self, callback: Callable[[], None], /) -> None:
+        """Do nothing: Tornado reads the next request after the response."""
+
     def carry_on(self, respond: Callable[[Connection], None], /) -> None:
         """Call ``respond`` now."""
         respond(self)
@@ -144,14 +150,15 @@ class KeptAliveReader:
         self._owed: int | None = None  # bytes of Tornado's current request that it has not got yet
         self._candidate = b""  # the head that Tornado gets next
         self._current: tuple[bytes, httputil.HTTPServerRequest] | None = None
-        self._held = (
-            b""  # bytes that Tornado has not got: of a request without its whole body, or being answered
-        )
+        self._held = b""
+        """Bytes that Tornado has not got: a request without its whole body, or one that is being answered and more."""
         self._returned = b""  # bytes that Tornado gets with its next reads
         self._deadline: asyncio.TimerHandle | None = None
         self._answering = False
         self._client_left: Callable[[], None] | None = None
         self._respond: Callable[[Connection], None] | None = None
+        self._more: Callable[[], None] | None = None
+        self._answered_bytes = 0  # of those held: the request that is being answered
 
     # --- below Tornado --------------------------------------------------------------------------
 
@@ -167,10 +174,17 @@ class KeptAliveReader:
         if not self._at_start:
             return self._passed(count)
         data = self._held + bytes(memoryview(buf)[:count])
-        if self._answering:  # a pipelined request
-            self._hand_back(data)
-            return self._give(buf)
+        if self._answering:
+            return self._more_came(buf, data)
         return None if self._served(data) else self._pass(buf, data)
+
+    def _more_came(self, buf: bytearray | memoryview, data: bytes) -> int | None:
+        """Leave the request that is being answered, and what follows it, to Tornado; the response is carried on."""
+        self._held = data
+        more, self._more = self._more, None
+        if more is not None:
+            more()
+        return self._give(buf) if self._returned else None
 
     def _served(self, data: bytes) -> bool:
         """Whether ``data`` begins with an admitted head, and is answered here or waits for its body."""
@@ -209,7 +223,7 @@ class KeptAliveReader:
 
     def _answer(self, head: Head, body: bytes) -> None:
         self._stop_deadline()
-        self._answering = True
+        self._answering, self._answered_bytes = True, len(self._held)
         self._take(head, body, self)
 
     def _stop_deadline(self) -> None:
@@ -338,14 +352,21 @@ class KeptAliveReader:
         """Raise: a response in several parts is Tornado's."""
         raise NotImplementedError
 
+    def set_more_callback(self, callback: Callable[[], None], /) -> None:
+        """Call ``callback`` when the client sends more before the response is complete."""
+        self._more = callback
+
     def finish(self) -> None:
-        """Wait for the next request."""
-        self._answering = False
-        self._held = b""
+        """Wait for the next request; Tornado reads what came before the response."""
+        self._answering, self._more = False, None
+        following, self._held = self._held[self._answered_bytes :], b""
+        if following:
+            self._hand_back(following)
+            self._wake_tornado()
 
     def carry_on(self, respond: Callable[[Connection], None], /) -> None:
         """Let Tornado read the request that is being answered, and call ``respond`` with its connection."""
-        self._answering = False
+        self._answering, self._more = False, None
         self._respond = respond
         self._hand_back(self._held)
         self._wake_tornado()

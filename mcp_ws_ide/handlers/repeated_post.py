@@ -122,6 +122,7 @@ class RepeatedPost(RepeatedResponse):
         if len(stream) or stream.last:
             return ready()
         stream.on_ready = ready
+        self._connection.set_more_callback(ready)
         timer = self._loop.call_later(COMMIT_AFTER, ready)
 
     async def _respond(self, response: PendingResponse) -> None:
