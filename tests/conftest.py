@@ -169,6 +169,7 @@ class Jupyter:
         servers: dict[str, Any],
         *arguments: str,
         base_url: str = "/",
+        ip: str = "127.0.0.1",
         tls: ssl.SSLContext | None = None,
         environment: dict[str, str] | None = None,
         port: int | None = None,
@@ -195,7 +196,7 @@ class Jupyter:
         self.python = str(python)
         self.arguments = [
             *("--no-browser", "--allow-root", f"--ServerApp.port={self.port}"),
-            *(f"--ServerApp.base_url={base_url}", "--ServerApp.ip=127.0.0.1", "--ServerApp.port_retries=0"),
+            *(f"--ServerApp.base_url={base_url}", f"--ServerApp.ip={ip}", "--ServerApp.port_retries=0"),
             *("--ServerApp.allow_unauthenticated_access=False", f"--ServerApp.root_dir={home}"),
             *(f"--MCPWebSocketApp.server_files={self.configuration}", *arguments),
         ]

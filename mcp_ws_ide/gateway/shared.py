@@ -13,7 +13,7 @@ from typing import Final
 
 from mcp_ws_ide.core import era as eras
 from mcp_ws_ide.core import log_levels, messages
-from mcp_ws_ide.core.bridges.legacy_server import LegacyServer
+from mcp_ws_ide.core.bridges.legacy_server import INTERNAL_ID, LegacyServer
 from mcp_ws_ide.core.bridges.step import Step
 from mcp_ws_ide.core.effects import Deliver, Drop, Forward, Pending, Reply, Unnamed
 from mcp_ws_ide.core.era import Era
@@ -320,8 +320,9 @@ class SharedUpstream(Upstream):
         """Handle a response whose id names no open request."""
         late_probe = self._probe_open and answer.id == eras.PROBE_ID
         self._probe_open = self._probe_open and not late_probe
+        of_bridge = answer.id.startswith(b'"' + INTERNAL_ID.encode())  # of one that was given up
         take = self._odd.take_repeated if self.mux.was_used(answer.id) else self._odd.take_unnamed
-        if late_probe or not take(answer):
+        if late_probe or of_bridge or not take(answer):
             self._dropped(Drop("response that matches no request in flight"))
 
     def open_ids(self) -> list[bytes]:

@@ -15,6 +15,7 @@ from mcp_ws_ide.credentials import principal_of
 from mcp_ws_ide.handlers.bodies import MAX_BODY_SECONDS, REFUSED_BYTES, REFUSED_SECONDS, limit_body
 from mcp_ws_ide.handlers.origin import (
     from_no_foreign_page,
+    host_is_safe,
     interference,
     needs_no_credential,
     origin_allowed,
@@ -91,6 +92,10 @@ class GatewayHandler(JupyterHandler):
     def pass_test(self) -> None:
         """Answer the request of a test in the gateway's own format, which no proxy has."""
         self.finish({"message": "the request has reached the gateway", "status": 200})
+
+    def check_host(self) -> bool:
+        """Return whether the Host is allowed; stricter than Jupyter where nobody needs a credential."""
+        return bool(super().check_host()) and host_is_safe(self)
 
     def host_refusal(self) -> web.HTTPError:
         """Return the error to raise for a Host that ``check_host`` does not allow."""

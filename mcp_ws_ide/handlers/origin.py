@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import Any, Final
 from urllib.parse import urlparse
 
 from jupyter_server.base.handlers import JupyterHandler
+from jupyter_server.utils import urldecode_unix_socket_path
 
 from mcp_ws_ide.core.intermediaries import sentence
 from mcp_ws_ide.proxy_environment import this_machine
@@ -53,6 +55,37 @@ def origin_allowed(handler: JupyterHandler) -> bool:
 def needs_no_credential(handler: JupyterHandler) -> bool:
     """Whether Jupyter has neither a token nor a password, so that whoever reaches it may use it."""
     return not handler.identity_provider.auth_enabled
+
+
+def host_is_safe(handler: JupyterHandler) -> bool:
+    """Whether no DNS rebinding can be behind a request's Host where nobody needs a credential.
+
+    Jupyter checks no Host once it listens on more than loopback. An attacker's page can reach this server under the
+    attacker's name, whose address is changed to this machine's; never under an address or under a name of this machine.
+    """
+    if not needs_no_credential(handler):
+        return True
+    serverapp = handler.serverapp
+    if serverapp is not None and serverapp.config.get("ServerApp", {}).get("allow_remote_access"):
+        return True  # the operator's own decision
+    host = _without_port(handler.request.host)
+    if host.startswith("/") or host in handler.settings.get("local_hostnames", ()):
+        return True  # a Unix socket
+    allowed = {_without_port(_authority(origin)) for origin in (handler.allow_origin or "",) if origin != "*"}
+    return _is_address(host) or this_machine(host) or host.lower() in allowed
+
+
+def _without_port(authority: str) -> str:
+    host = urldecode_unix_socket_path(re.sub(r":\d+$", "", authority))
+    return host.removeprefix("[").removesuffix("]")
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def from_no_foreign_page(handler: JupyterHandler) -> bool:

@@ -223,3 +223,27 @@ async def test_the_sdk_shows_the_reason_of_a_refusal(jupyter):
 
     assert "server 'nope' is not configured" in await refusal("nope", jupyter.token)
     assert "credential is missing or wrong" in await refusal("fast", "wrong")
+
+
+@pytest.fixture(scope="module")
+def on_every_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jupyter]:
+    running = Jupyter(tmp_path_factory.mktemp("addresses"), {"fast": FAST_SERVER}, *OPEN, ip="0.0.0.0")
+    yield running
+    running.stop()
+
+
+@pytest.mark.parametrize("kind", REQUESTS)
+def test_a_name_that_may_be_an_attackers_is_refused_on_every_address(on_every_address, kind):
+    """DNS rebinding: Jupyter checks no Host there."""
+    method, path, body, headers = REQUESTS[kind]
+    port = on_every_address.port
+    for host, refused in (
+        ("evil.example", True),
+        ("127.0.0.1", False),
+        ("localhost", False),
+        ("10.1.2.3", False),
+    ):
+        for origin in ({}, {"Origin": f"http://{host}:{port}"}):
+            sent = {**headers, "Host": f"{host}:{port}", **origin}
+            status, _, text = on_every_address.request(method, f"mcp-ws/{path}", body, sent)
+            assert (status == 403) is refused, (host, status, text)

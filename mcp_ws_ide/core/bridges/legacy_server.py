@@ -54,7 +54,7 @@ MAX_QUESTION_BYTES: Final = 1 << 20
 MAX_GHOSTS: Final = 1024
 """Abandoned calls that are remembered, because the server may still ask a question for them."""
 
-_INTERNAL: Final = "mcp-ws-"
+INTERNAL_ID: Final = "mcp-ws-"
 """Start of the ids of the bridge's own requests."""
 
 
@@ -183,7 +183,7 @@ class LegacyServer:
     def _ask(self, step: Step, method: str, params: bytes, then: OnAnswer) -> None:
         """Send a request of the bridge's own."""
         self._internal_count += 1
-        name = f"{_INTERNAL}{self._internal_count}"
+        name = f"{INTERNAL_ID}{self._internal_count}"
         self._internal[name] = then
         step.to_server.append(messages.request(encode(name), method, params))
 
@@ -382,7 +382,7 @@ class LegacyServer:
             return then(message, step)
         number = messages.whole_number(key)  # some servers turn numbers into strings
         if (call := self._calls.get(number)) is None:
-            step.unnamed = self._ghosts.pop(number, None) is None and not str(key).startswith(_INTERNAL)
+            step.unnamed = self._ghosts.pop(number, None) is None and not str(key).startswith(INTERNAL_ID)
             return  # cancelled, or never sent
         if not call.client_id:
             call.answer = message
