@@ -16,7 +16,6 @@ import os
 import re
 import signal
 import sys
-from codecs import BOM_UTF8
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -27,7 +26,8 @@ import anyio.lowlevel
 
 from mcp_ws_ide.client.negotiating import raw_transport
 from mcp_ws_ide.client.states import Lost, Negotiated, Reconnect, Reconnecting, Resumed, State
-from mcp_ws_ide.client.stdio_lines import MAX_LINE_BYTES, Stdout, stdin_lines
+from mcp_ws_ide.client.stdin_messages import StdinMessages
+from mcp_ws_ide.client.stdio_lines import Stdout, stdin_reader
 from mcp_ws_ide.client.transport import SessionTransport
 from mcp_ws_ide.core.binding import SERVER_NAME
 from mcp_ws_ide.core.headers import brings_credential, check_headers
@@ -45,6 +45,9 @@ LAST_ANSWERS: Final = 10.0
 """Seconds to wait, after the end of stdin, for responses to open requests."""
 LAST_LINES: Final = 5.0
 """Seconds, after that, for the reader of stdout to take what was received."""
+
+LINE_END: Final = 0.5
+"""Seconds without data after which a complete message on stdin is read without its line end."""
 
 TYPED: Final = (
     "connected to {}; reading MCP messages from this terminal, one JSON object per line; "
@@ -305,7 +308,7 @@ class _Pipe:
 
     async def up(self) -> None:
         """Send stdin to its end, wait for outstanding responses, and write what was received."""
-        self.complete = await _from_stdin(self._write)
+        self.complete = await _from_stdin(self._write, self._out)
         await self._write.aclose()
         await self._transport.settle(LAST_ANSWERS)
         with anyio.move_on_after(LAST_LINES) as patience, suppress(OSError):
@@ -325,19 +328,33 @@ class _Pipe:
         self._scope.cancel()
 
 
-async def _from_stdin(write: Any) -> bool:
-    """Send lines until stdin or the session ends. Return whether every line was sent."""
+async def _from_stdin(write: Any, out: Stdout) -> bool:
+    """Send messages until stdin or the session ends. Return whether everything was sent."""
+    stdin = StdinMessages(_report)
+    read = await stdin_reader()
     try:
-        readline = await stdin_lines()
-        while line := await readline():
-            if message := line.strip().removeprefix(BOM_UTF8):
-                await write.send(message)
-    except ValueError:
-        _report(f"a line of stdin exceeds {MAX_LINE_BYTES} bytes")
-        return False
+        data: bytes | None = None
+        while data != b"":
+            data = await read(LINE_END if stdin.unfinished else None)
+            if data:
+                stdin.feed(data)
+            else:
+                stdin.look() if data is None else stdin.finish()
+            await _pass_on(stdin, write, out)
     except (anyio.ClosedResourceError, anyio.BrokenResourceError):
-        return True
-    return True
+        pass
+    except OSError:  # nothing reads the answers, or a full disk
+        return False
+    return stdin.complete
+
+
+async def _pass_on(stdin: StdinMessages, write: Any, out: Stdout) -> None:
+    outgoing, answers = stdin.outgoing, stdin.answers
+    stdin.outgoing, stdin.answers = [], []
+    for message in outgoing:
+        await write.send(message)
+    for answer in answers:
+        await out.write(answer)
 
 
 async def _to_stdout(read: Any, out: Stdout) -> str:

@@ -1,4 +1,4 @@
-"""stdin and stdout by lines; on the event loop if they are pipes, so that a blocked side blocks nothing else."""
+"""stdin in chunks and stdout by lines; on the event loop if they are pipes, so that neither side blocks the other."""
 
 from __future__ import annotations
 
@@ -12,26 +12,32 @@ from typing import Any, Final
 
 import anyio
 
-MAX_LINE_BYTES: Final = 64 << 20
-"""Longest line of stdin, in bytes."""
+CHUNK: Final = 1 << 18
+"""Bytes that are read from stdin at once."""
 
 
-async def stdin_lines() -> Callable[[], Awaitable[bytes]]:
-    """Return a function that reads a line, or ``b""`` at the end; in a thread if stdin is a file.
+async def stdin_reader() -> Callable[[float | None], Awaitable[bytes | None]]:
+    """Return a function that reads what has arrived on stdin: ``b""`` at the end, None if nothing came in time.
 
-    The function raises ValueError for a line longer than :data:`MAX_LINE_BYTES`.
+    It takes the seconds to wait, or None; a file is read in a thread, without a limit of time.
     """
     if sys.stdin is None:
         return _nothing
     if not _is_pipe(sys.stdin) and not sys.stdin.isatty():
-        return lambda: asyncio.to_thread(sys.stdin.buffer.readline)
-    reader = asyncio.StreamReader(limit=MAX_LINE_BYTES)
+        return lambda timeout: asyncio.to_thread(os.read, sys.stdin.fileno(), CHUNK)
+    reader = asyncio.StreamReader(limit=CHUNK)
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    return reader.readline
+
+    async def read(timeout: float | None) -> bytes | None:
+        with anyio.move_on_after(timeout):
+            return await reader.read(CHUNK)
+        return None
+
+    return read
 
 
-async def _nothing() -> bytes:
+async def _nothing(timeout: float | None) -> bytes:
     return b""
 
 

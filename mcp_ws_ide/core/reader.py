@@ -33,7 +33,7 @@ _ENCODINGS: Final = (
     (b"{\x00\x00\x00", "utf-32-le"),
     (b"\x00\x00\x00{", "utf-32-be"),
     (b"{\x00", "utf-16-le"),
-    (b"\x00{", "utf-16-be"),
+    (b"\x00{\x00", "utf-16-be"),
 )
 """How a message in another encoding begins: a byte order mark, or a brace in its width (RFC 4627 section 3)."""
 _ONE_LINE: Final = "several messages, or text and a message, on one line were separated"
@@ -75,12 +75,14 @@ class Reading:
         unreadable: what looks like messages and cannot be read.
         noise: text between messages.
         notices: what was mended: a text for each kind.
+        exact: whether no value may be changed, and a request may follow text.
     """
 
     messages: list[Message] = field(default_factory=list)
     unreadable: list[Unreadable] = field(default_factory=list)
     noise: list[bytes] = field(default_factory=list)
     notices: dict[str, str] = field(default_factory=dict)
+    exact: bool = False
 
 
 class ReportedKinds:
@@ -124,6 +126,16 @@ def read_client(data: bytes) -> Reading:
     return reading
 
 
+def read_client_line(data: bytes) -> Reading:
+    """Read what a client wrote on a line: also several messages, or text around them. No value is changed."""
+    reading = Reading(exact=True)
+    text = _as_utf8(data, reading)
+    if "utf-8" in reading.notices:
+        return read_client(data)
+    _read_all(text, reading, 0)
+    return reading
+
+
 def may_be_message(text: bytes) -> bool:
     """Return whether a text that does not simply begin with a brace may contain a message."""
     if text.startswith(_BYTE_ORDER_MARK) or (text[:1] == b"[" and text[1:].lstrip()[:1] == b"{"):
@@ -162,7 +174,7 @@ def _as_utf8(data: bytes, reading: Reading) -> bytes:
     encoding = encoding_of(data)
     if encoding:
         reading.notices[encoding] = f"a message in {encoding} instead of UTF-8 was converted"
-        data = data.decode(encoding, errors="replace").encode(errors="replace")
+        data = _whole_units(data, encoding).decode(encoding, errors="replace").encode(errors="replace")
     stripped = data.lstrip(_BLANKS)
     if stripped.startswith(_BYTE_ORDER_MARK):
         reading.notices["byte order mark"] = "a byte order mark before a message was skipped"
@@ -177,13 +189,19 @@ def _as_utf8(data: bytes, reading: Reading) -> bytes:
     return data
 
 
+def _whole_units(data: bytes, encoding: str) -> bytes:
+    """Return ``data`` without half a character at its end, which is left when a line is split at the byte of LF."""
+    odd = len(data) % (4 if encoding.startswith("utf-32") else 2)
+    return data[: len(data) - odd] if odd and not any(data[-odd:]) else data
+
+
 # --- values ---------------------------------------------------------------------------------------
 
 
 def _read_all(text: bytes, reading: Reading, depth: int) -> None:
     """Read one value after another. After text, only answers: a log may quote what the server was sent."""
     text = text.strip(_BLANKS)
-    if text[:1] not in (b"{", b"["):
+    if text[:1] not in (b"{", b"[") and not reading.exact:
         noted, reading = reading, Reading(notices=reading.notices)
         _read_each(text, reading, depth)
         answers = [message for message in reading.messages if message.kind is Kind.RESPONSE]
@@ -211,7 +229,7 @@ def _read_first(text: bytes, reading: Reading, depth: int) -> bytes:
     try:
         value, rest = json_scan.first_value(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        mended = _mended_text(text, reading)
+        mended = None if reading.exact else _mended_text(text, reading)
         if mended is None:
             return _read_broken(text, error, reading, depth)
         value, rest = mended
@@ -308,7 +326,7 @@ def _read_object(value: bytes, reading: Reading) -> None:
             reading.messages.append(message)
             return
         fault = _refused(value, error)
-        if fault.answer or b"jsonrpc" in value:
+        if fault.answer or b"jsonrpc" in value or reading.exact:
             reading.unreadable.append(fault)
         else:
             reading.noise.append(value)

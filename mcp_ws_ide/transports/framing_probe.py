@@ -14,10 +14,10 @@ from collections.abc import Callable
 from typing import Final
 
 from mcp_ws_ide.core import messages
+from mcp_ws_ide.core.frames import framed
 from mcp_ws_ide.core.lenient_json import error_code
 from mcp_ws_ide.errors import INVALID_REQUEST, PARSE_ERROR, MalformedMessage, TransportClosed
 from mcp_ws_ide.transports.base import Receiver
-from mcp_ws_ide.transports.frames import framed
 
 PATIENCE: Final = 6.0
 """Seconds of silence after which a server is asked."""

@@ -19,11 +19,11 @@ import anyio
 
 from mcp_ws_ide.config.spec import ServerSpec
 from mcp_ws_ide.core import messages, reader
+from mcp_ws_ide.core.frames import END_BYTES
 from mcp_ws_ide.core.lenient_json import encode
 from mcp_ws_ide.core.messages import Kind
 from mcp_ws_ide.errors import INTERNAL_ERROR, INVALID_REQUEST, TransportError
 from mcp_ws_ide.transports.base import Receiver, Supplies
-from mcp_ws_ide.transports.frames import END_BYTES
 from mcp_ws_ide.transports.lines import over_limit, too_large
 from mcp_ws_ide.transports.tasked import CLOSE_TIMEOUT, TaskedTransport, within
 

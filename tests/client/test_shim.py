@@ -72,6 +72,25 @@ def test_lines_pass_verbatim_and_open_requests_are_answered_after_the_end_of_std
     assert {answer["id"] for answer in answers} == {None, "ü"}
 
 
+def test_no_line_of_stdin_ends_the_session_and_each_request_is_answered(jupyter):
+    def call(number: int, **more: object) -> dict:
+        return {"jsonrpc": "2.0", "id": number, "method": "tools/list", "params": {"_meta": MODERN}, **more}
+
+    lines = [
+        json.dumps(call(1), indent=1),
+        json.dumps([call(2)]),
+        json.dumps(call(3)) + json.dumps(call(4)),
+        *[json.dumps(call(5, jsonrpc="1.0"))] * 9,
+        json.dumps(call(6)),
+    ]
+    done = run(jupyter, "fast", given="\n".join(lines) + "\n")
+    assert done.returncode == 0, done.stderr
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert {answer["id"] for answer in answers if "result" in answer} == {1, 2, 3, 4, 6}
+    assert {answer["id"] for answer in answers if "error" in answer} == {5}
+    assert len(done.stderr.splitlines()) == 4, "one notice of each kind"
+
+
 def test_a_person_in_a_terminal_learns_that_it_is_connected_and_what_it_expects(jupyter):
     for arguments, shown in ((), True), (("--quiet",), False):
         keyboard, terminal = pty.openpty()

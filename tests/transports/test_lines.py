@@ -7,8 +7,8 @@ import random
 
 import pytest
 
+from mcp_ws_ide.core.frames import FrameSplitter, framed
 from mcp_ws_ide.transports import lines as lines_module
-from mcp_ws_ide.transports.frames import FrameSplitter, framed
 from mcp_ws_ide.transports.lines import MessageLines
 from tests.conftest import until
 from tests.transports.peers import Recorder

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
+from mcp_ws_ide.core.line_splitter import LineSplitter
 from mcp_ws_ide.errors import TransportClosed, TransportError
-from mcp_ws_ide.transports.lines import LineSplitter
 from mcp_ws_ide.transports.processes import Process, ProcessSupervisor
 from mcp_ws_ide.transports.stdio import StdioTransport
 from tests.conftest import BOUND, until

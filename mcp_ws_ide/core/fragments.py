@@ -1,4 +1,4 @@
-"""A message that a server wrote on several lines: pretty-printed, or with raw line breaks in its strings. Pure."""
+"""A message that a peer wrote on several lines: pretty-printed, or with raw line breaks in its strings. Pure."""
 
 from __future__ import annotations
 
