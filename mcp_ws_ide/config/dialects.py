@@ -111,6 +111,8 @@ SECTIONS: Final = ("mcpServers", "servers", "mcp_servers", "context_servers", "a
 """Keys under which the programs keep their servers, by name or as a list; also below ``mcp`` (:func:`sections_of`)."""
 MAX_LINE: Final = 8192
 """Characters of the longest command line that is split into words."""
+_WAYS: Final = ("command", "url", "python", "group")
+"""Keys that say how a server is reached, one in each entry."""
 _TRANSPORT_WORDS: Final = frozenset({"url", "command", "cmd", "args", "type", "uri"})
 _BUILT_IN: Final = ("builtin", "platform", "frontend", "inline_python")
 """Types of Goose's extensions that are no MCP servers of their own."""
@@ -137,8 +139,10 @@ def translate(entry: Mapping[str, Any]) -> Translation:
     translation = Translation(dict(entry), [])
     _unwrap(translation)
     _rename(translation)
+    _drop_empty(translation)
     _split_command(translation)
     _read_credentials(translation)
+    _read_sources(translation)
     _read_tools(translation)
     _read_foreign_variables(translation)
     _report_the_rest(translation)
@@ -162,6 +166,17 @@ def sections_of(document: Mapping[str, Any]) -> list[tuple[str, Any]]:
     if not found and document and all(_is_entry(entry) for entry in document.values()):
         found.append(("", dict(document)))
     return found
+
+
+def servers_elsewhere(document: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+    """Return where a file has servers that are not read, each with their names: below projects (Claude Code)."""
+    projects = document.get("projects")
+    places = []
+    for path, project in projects.items() if isinstance(projects, dict) else ():
+        servers = project.get("mcpServers") if isinstance(project, dict) else None
+        if isinstance(servers, dict) and servers:
+            places.append((f"projects.{path}.mcpServers", [str(name) for name in servers]))
+    return places
 
 
 def _is_entry(value: Any) -> bool:
@@ -206,6 +221,9 @@ def _rename(translation: Translation) -> None:
     entry, notices = translation
     for key in [key for key in entry if key in ALIASES]:
         value, own = entry.pop(key), ALIASES[key]
+        if key == "httpUrl" and _other_address(entry, value):  # Gemini CLI
+            del entry["url"]
+            notices.append(Notice("url", 'ignored, because "httpUrl" is set, which is preferred'))
         if entry.get(own) in (None, value):
             entry[own] = value
             if key in IMPLIED_TYPES and entry.get("type") is None and entry.get("transport") is None:
@@ -214,6 +232,27 @@ def _rename(translation: Translation) -> None:
             notices.append(Notice(key, f'ignored, because "{own}" is set'))
     if entry.get("type") == "remote":  # opencode; the address says which kind
         del entry["type"]
+
+
+def _other_address(entry: Mapping[str, Any], preferred: Any) -> bool:
+    """Return whether ``url`` is an address that gives way to ``preferred``: no ``type`` says which one is meant."""
+    undeclared = entry.get("type") is None and entry.get("transport") is None
+    return undeclared and isinstance(preferred, str) and entry.get("url") not in (None, "", preferred)
+
+
+def _drop_empty(translation: Translation) -> None:
+    """Leave out an empty ``url`` beside a ``command``, as forms write it, and the like."""
+    entry, notices = translation
+    given = [key for key in _WAYS if not _is_empty(entry.get(key))]
+    if len(given) == 1:
+        for key in _WAYS:
+            if entry.get(key) is not None and key not in given and _is_empty(entry[key]):
+                del entry[key]
+                notices.append(Notice(key, f'empty, ignored, because "{given[0]}" is set'))
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or value == [] or (isinstance(value, str) and not value.strip())
 
 
 def _split_command(translation: Translation) -> None:
@@ -269,6 +308,18 @@ def _read_credentials(translation: Translation) -> None:
     if headers:
         written = entry.get("headers")
         entry["headers"] = {**headers, **(written if isinstance(written, dict) else {})}
+
+
+def _read_sources(translation: Translation) -> None:
+    """Point out variables that another program takes from elsewhere than its own environment (Codex)."""
+    names = translation.entry.get("env_vars")
+    for index, item in enumerate(names if isinstance(names, list) else []):
+        source = item.get("source") if isinstance(item, dict) else None
+        if source not in (None, "local"):
+            reason = (
+                f"the source {source!r} is not supported; the variable is taken from Jupyter's environment"
+            )
+            translation.notices.append(Notice(f"env_vars[{index}]", reason))
 
 
 def _read_tools(translation: Translation) -> None:

@@ -31,7 +31,7 @@ from mcp_ws_ide.config.spec import (
     is_confidential_url,
     kind_of_url,
 )
-from mcp_ws_ide.core.headers import brings_credential, check_headers, reserved
+from mcp_ws_ide.core.headers import brings_credential, check_headers, is_header_name, reserved
 from mcp_ws_ide.core.tools import ToolRules
 from mcp_ws_ide.errors import UnusableHeader
 
@@ -71,6 +71,10 @@ _OAUTH_TEXT: Final = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]+")
 """RFC 6749, appendix A: visible ASCII and space, without quotes and backslashes."""
 _TARGET: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 _HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_LINES_ON_SOCKET: Final = (
+    "read as 'unix', one JSON object per line; HTTP over a Unix socket is not supported: "
+    "let the server listen on a TCP port for that"
+)
 _WRITTEN: Final = ("command", "args", "cwd", "url", "target", "group")
 """Attributes that are shown as written, with the names of their environment variables."""
 
@@ -113,7 +117,7 @@ def read_entry(
     """
     entry = translate(entry).entry
     settings = _read_settings(_typed(entry, "mcp_ws", dict, {}))
-    raw = _raw_values(entry)
+    raw = _raw_values(entry, notice)
     _check_group(name, raw["group"])
     has_variables = "${" in (raw["url"] or "")
     kind = _kind(entry, None if has_variables else raw["url"])
@@ -124,6 +128,8 @@ def read_entry(
         if kind == "stdio" and not values["command"]:
             raise _Unusable('"command" is empty once its variables are filled in')
         kind = _kind(entry, values["url"])
+        if kind == "unix" and _declared_kind(entry) == "http":
+            notice("type", _LINES_ON_SOCKET)
         _check_remote(values)
         _check_oauth(kind, values)
     except (_Unusable, UnresolvedVariable) as reason:
@@ -172,16 +178,16 @@ def read_rules(key: str, value: Any) -> ToolRules:
 # --- how the server is reached ----------------------------------------------------------------------
 
 
-def _raw_values(entry: Mapping[str, Any]) -> dict[str, Any]:
+def _raw_values(entry: Mapping[str, Any], notice: Callable[[str, str], None]) -> dict[str, Any]:
     """Return the attributes of a spec whose texts may contain variables, as written."""
     return {
         "command": _typed(entry, "command", str, None),
         "args": tuple(_strings(entry, "args")),
-        "env": _pairs(entry, "env"),
+        "env": _pairs(entry, "env", notice),
         "env_vars": tuple(_names(entry, "env_vars")),
         "cwd": _typed(entry, "cwd", str, None),
         "url": _typed(entry, "url", str, None),
-        "headers": _pairs(entry, "headers"),
+        "headers": _pairs(entry, "headers", notice),
         "target": _typed(entry, "python", str, None),
         "group": tuple(_strings(entry, "group")),
         "oauth": _read_oauth(entry.get("mcp_ws") or {}),
@@ -283,7 +289,7 @@ def _kind(entry: Mapping[str, Any], url: str | None) -> str:
         raise EntryError("command", reason)
     declared = _declared_kind(entry)
     kind = _kind_at(url, declared) if present[0] == "url" else _KIND_OF_KEY[present[0]]
-    if declared not in (None, kind):
+    if declared not in (None, kind) and (declared, kind) != ("http", "unix"):  # VS Code's type of a socket
         key = "type" if entry.get("type") is not None else "transport"
         raise EntryError(key, f"{declared!r} contradicts the {present[0]}, which means {kind!r}; remove one")
     return kind
@@ -477,8 +483,13 @@ def _number_text(key: str, value: float) -> str:
         raise EntryError(key, "must be a string; put it in quotes") from None
 
 
-def _pairs(entry: Mapping[str, Any], key: str) -> dict[str, str]:
-    """Return an object with strings as values, or jupyter-ai's list of ``{"name": …, "value": …}``, as a dict."""
+def _pairs(
+    entry: Mapping[str, Any], key: str, notice: Callable[[str, str], None] = lambda key, reason: None
+) -> dict[str, str]:
+    """Return an object with strings as values, or jupyter-ai's list of ``{"name": …, "value": …}``, as a dict.
+
+    A name that no variable or header can have is left out, with a notice.
+    """
     value = entry.get(key)
     if isinstance(value, list):
         if not all(isinstance(item, dict) and isinstance(item.get("name"), str) for item in value):
@@ -490,9 +501,21 @@ def _pairs(entry: Mapping[str, Any], key: str) -> dict[str, str]:
     for name, item in (value or {}).items():
         if item is None:  # VS Code: the variable is not set
             continue
+        if reason := _unusable_name(key, name):
+            notice(f"{key}.{name}", f"left out: {name!r} {reason}")
+            continue
         text = _text(f"{key}.{name}", item)
-        if not isinstance(name, str) or not name or "=" in name:
-            raise EntryError(f"{key}.{name}", "is not a usable name: it is empty or contains '='")
         _check_text(f"{key}.{name}", f"{name}{text}")
         pairs[name] = text
     return pairs
+
+
+def _unusable_name(key: str, name: object) -> str:
+    """Return why a variable (``env``) or header cannot have this name; ``""`` if it can."""
+    if not isinstance(name, str) or not name:
+        return "is not a name"
+    if key == "headers":
+        return "" if is_header_name(name) else "is not a valid header name (RFC 9110, section 5.1)"
+    if any(character in "=\0" or "\ud800" <= character <= "\udfff" for character in name):
+        return "is not the name of a variable: it contains '=', NUL or a lone surrogate"
+    return ""

@@ -87,7 +87,7 @@ PRIVATE: Final = ("JUPYTER*", "JPY_*", "MCP_WS_*")
 """Names of Jupyter's own variables, some of them credentials: no pattern passes them on, only the exact name does."""
 MAX_NAMED: Final = 12
 """Variables that a hint names."""
-_VARIABLE: Final = re.compile(r"(\$?)\$\{([^}]*+)(?:(\})|\Z)")
+_VARIABLE: Final = re.compile(r"(\$?)\$\{(\{[^{}]*+\}(?=\})|[^}]*+)(?:(\})|\Z)")
 """``$${`` is the escape. Without a closing brace it matches the rest of the text, which keeps the time linear."""
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _VSCODE_VARIABLES: Final = frozenset(
@@ -285,6 +285,8 @@ def _resolve(expression: str, variables: Variables) -> str:
     written = f"${{{expression}}}"
     if expression.startswith("input:"):
         raise UnresolvedVariable(f"{written!r} asks for input, which only VS Code can do; use ${{env:NAME}}")
+    if expression.startswith("{") and expression.endswith("}"):  # ${{ secrets.NAME }}
+        raise UnresolvedVariable(f"{written!r} is a variable of Continue; use ${{env:NAME}}")
     name, default = _split(expression)
     if not _NAME.fullmatch(name) and expression not in variables.editor:
         raise UnresolvedVariable(

@@ -15,7 +15,7 @@ from dataclasses import replace
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final
 
-from mcp_ws_ide.config.dialects import sections_of, translate
+from mcp_ws_ide.config.dialects import sections_of, servers_elsewhere, translate
 from mcp_ws_ide.config.entry import SWITCHED_OFF, EntryError, read_entry
 from mcp_ws_ide.config.environment import Variables
 from mcp_ws_ide.config.jsonc import InvalidJson, parse_text
@@ -167,8 +167,11 @@ class ConfigReader:
     def _read_document(self, path: str, document: Any) -> None:
         if not isinstance(document, dict):
             return self._report(path, "", 'the file must be a JSON object with the key "mcpServers"')
-        sections = sections_of(document)
-        if not sections:
+        sections, elsewhere = sections_of(document), servers_elsewhere(document)
+        for key, names in elsewhere:
+            reason = f'servers of one project are not read ({", ".join(names)}); put them under "mcpServers"'
+            self._report(path, key, f"{reason} at the top of this file or of another", "notice")
+        if not sections and not elsewhere:
             self._report(path, "", 'none of the keys "mcpServers", "servers", "mcp_servers" is present')
         for key, value in sections:
             if not key:
@@ -186,7 +189,10 @@ class ConfigReader:
         """Read jupyter-ai's dialect: a list of objects, each with its name."""
         for index, entry in enumerate(entries):
             entry_key = f"{key}[{index}]"
-            if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+            if isinstance(entry, dict) and "uses" in entry and _is_reference(entry):
+                reason = f"{entry['uses']!r} is a block of Continue's hub, which is not read; write its command or url"
+                self._report(path, f"{entry_key}.uses", reason)
+            elif not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
                 self._report(path, entry_key, 'must be an object with a "name"')
             else:
                 self._add(path, entry_key, entry["name"], entry)
@@ -290,6 +296,11 @@ class ConfigReader:
                 verb = "is" if len(missing) == 1 else "are"
                 reason = f"{subject} {', '.join(missing)} {verb} not configured; the group works without them"
                 self._report(spec.source, f"{self._keys[address]}.group", reason)
+
+
+def _is_reference(entry: Mapping[str, Any]) -> bool:
+    """Return whether an item of Continue's list only names a server that is defined elsewhere."""
+    return not any(key in entry for key in ("command", "url"))
 
 
 def _parse(path: str, text: str) -> tuple[Any, list[str]]:

@@ -58,6 +58,11 @@ def check_headers(names: Iterable[str], *, token: bool = False) -> None:
         seen[lower] = name
 
 
+def is_header_name(name: str) -> bool:
+    """Return whether ``name`` is a header name (RFC 9110, section 5.1)."""
+    return _NAME.fullmatch(name) is not None
+
+
 def reserved(name: str) -> str:
     """Return why only the transport may set this header; ``""`` if anybody may."""
     lower = name.lower()
@@ -66,7 +71,7 @@ def reserved(name: str) -> str:
 
 
 def _reason(name: str) -> str:
-    if not _NAME.fullmatch(name):
+    if not is_header_name(name):
         return "cannot be set: it is not a valid header name (RFC 9110, section 5.1)"
     reason = reserved(name)
     return f"cannot be set: {reason}" if reason else ""

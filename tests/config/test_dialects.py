@@ -56,6 +56,91 @@ def test_the_documented_form_of_each_program_means_the_same_here(tmp_path, vecto
     assert {problem.severity for problem in configuration.problems} <= {"notice"}, configuration.problems
 
 
+@pytest.mark.parametrize(
+    ("entry", "means", "key", "word"),
+    [
+        ({"command": "x", "env": {"A=B": "1", "K": "v"}}, {"env": {"K": "v"}}, "env.A=B", "'A=B'"),
+        ({"command": "x", "env": {"": "1", "K": "v"}}, {"env": {"K": "v"}}, "env.", "''"),
+        ({"command": "x", "env": {"A\0": "1", "K": "v"}}, {"env": {"K": "v"}}, "env.A\\x00", "NUL"),
+        (
+            {"command": "x", "env": [{"name": "", "value": "1"}, {"name": "K", "value": "v"}]},
+            {"env": {"K": "v"}},
+            "env.",
+            "''",
+        ),
+        (
+            {"url": "http://h", "headers": {"A\r\nB": "1", "K": "v"}},
+            {"headers": {"K": "v"}},
+            "headers.A\\r\\nB",
+            "header name",
+        ),
+        (
+            {"url": "http://h", "headers": {"A B": [], "K": "v"}},
+            {"headers": {"K": "v"}},
+            "headers.A B",
+            "'A B'",
+        ),
+        ({"command": "x", "url": ""}, {"kind": "stdio", "url": None}, "url", "empty"),
+        ({"command": " ", "url": "http://h"}, {"kind": "http", "command": None}, "command", "empty"),
+        (
+            {"httpUrl": "http://h/mcp", "url": "http://h/sse"},
+            {"kind": "http", "url": "http://h/mcp"},
+            "url",
+            '"httpUrl"',
+        ),
+        (
+            {"url": "http://h/sse", "httpUrl": "http://h/mcp", "type": "sse"},
+            {"kind": "sse", "url": "http://h/sse"},
+            "httpUrl",
+            '"url"',
+        ),
+        (
+            {"type": "http", "url": "unix:///tmp/s"},
+            {"kind": "unix", "url": "unix:///tmp/s"},
+            "type",
+            "HTTP over",
+        ),
+        (
+            {
+                "command": "x",
+                "env_vars": ["A", {"name": "B", "source": "remote"}, {"name": "C", "source": "local"}],
+            },
+            {"env_vars": ("A", "B", "C")},
+            "env_vars[1]",
+            "'remote'",
+        ),
+        ({"command": "x", "env": {"K": "${{ secrets.K }}"}}, {"env": {}}, "env.K", "'${{ secrets.K }}'"),
+        ({"command": "x", "args": ["${{ a }}!"]}, {"args": ("${{ a }}!",)}, "args[0]", "'${{ a }}'"),
+    ],
+)
+def test_an_oddity_without_harm_costs_no_server(tmp_path, entry, means, key, word):
+    configuration = load(tmp_path, {"mcpServers": {"s": entry}})
+    problem = only_problem(configuration)
+    assert problem.severity == "notice"
+    assert problem.key == f"mcpServers.s.{key}"
+    assert word in problem.reason
+    spec = configuration.servers["s"]
+    assert {name: getattr(spec, name) for name in means} == means
+    assert spec.disabled_reason is None
+
+
+def test_servers_of_projects_and_blocks_of_a_hub_are_named(tmp_path):
+    projects = {"/home/me/p": {"mcpServers": {"one": {"command": "x"}, "two": {}}}, "/q": {"mcpServers": {}}}
+    for more, servers in (({}, []), ({"mcpServers": {"s": {"command": "x"}}}, ["s"])):
+        configuration = load(tmp_path, {"numStartups": 3, "projects": projects, **more})
+        problem = only_problem(configuration)
+        assert (problem.key, problem.severity) == ("projects./home/me/p.mcpServers", "notice")
+        assert "one, two" in problem.reason
+        assert '"mcpServers"' in problem.reason
+        assert list(configuration.servers) == servers
+    listed = [{"uses": "a/memory", "with": {"K": "v"}}, {"name": "s", "command": "x"}]
+    configuration = load(tmp_path, {"mcpServers": listed})
+    problem = only_problem(configuration)
+    assert (problem.key, problem.severity) == ("mcpServers[0].uses", "error")
+    assert "'a/memory'" in problem.reason
+    assert list(configuration.servers) == ["s"]
+
+
 def test_every_key_of_another_program_has_one_place_in_the_tables():
     tables = [set(ALIASES), set(ALLOWED_TOOLS) | set(DENIED_TOOLS), set(INSTEAD), set(OWN_KEYS)]
     assert sum(map(len, tables)) == len(set().union(*tables))
