@@ -9,7 +9,6 @@ is resumed by ``Last-Event-ID``. A request that the server does not answer gets 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import deque
 from typing import Any, Final
 
@@ -19,7 +18,7 @@ import msgspec
 from mcp_ws_ide.core import messages, reader
 from mcp_ws_ide.core.era import PROBE_ID
 from mcp_ws_ide.core.handshake import INITIALIZED
-from mcp_ws_ide.core.lenient_json import items_of, members_of
+from mcp_ws_ide.core.lenient_json import items_of, members_of, text_of
 from mcp_ws_ide.core.messages import IdKey, Message
 from mcp_ws_ide.core.pages import Pages
 from mcp_ws_ide.errors import (
@@ -34,7 +33,7 @@ from mcp_ws_ide.errors import (
 from mcp_ws_ide.transports.base import Receiver
 from mcp_ws_ide.transports.http_exchange import Exchange, is_initialize
 from mcp_ws_ide.transports.http_renewal import Renewal, SessionForgotten, is_forgotten
-from mcp_ws_ide.transports.http_responses import ResponseReader
+from mcp_ws_ide.transports.http_responses import LISTEN, ResponseReader
 from mcp_ws_ide.transports.http_session import HandshakeSession
 from mcp_ws_ide.transports.mirrored import MirroredHeaders
 from mcp_ws_ide.transports.remote import (
@@ -48,6 +47,7 @@ from mcp_ws_ide.transports.remote import (
     RemoteTransport,
     RequestFailed,
     backoff,
+    body_text,
     media_type,
     read_body,
     status_message,
@@ -64,17 +64,12 @@ NOTIFICATION_TIMEOUT: Final = 10.0
 """Seconds for which a notification can hold up the messages after it."""
 POST_HEADERS: Final = {"Content-Type": JSON, "Accept": f"{JSON}, {EVENT_STREAM}"}
 CANCELLED: Final = b'"notifications/cancelled"'
-LISTEN: Final = b'"subscriptions/listen"'
 TOOLS_CALL: Final = b'"tools/call"'
 TOOLS_LIST: Final = b'"tools/list"'
 _PING: Final = b'{"jsonrpc":"2.0","id":"ping","method":"ping"}'
 """Sent without a token, to learn where one can be obtained."""
 _NO_REQUEST: Final = b'{"jsonrpc":"2.0","method":"nothing"}'
 """Placeholder message for the GET of a session, which carries no request."""
-
-
-class _Initialized(msgspec.Struct):
-    version: str = msgspec.field(name="protocolVersion", default="")
 
 
 class _ToolsUnknown(Exception):
@@ -152,10 +147,9 @@ class HttpTransport(RemoteTransport):
 
     def _refuse(self, exchange: Exchange) -> None:
         reason = f"{self._queued} bytes are already queued for {self._where}"
-        if exchange.is_request:
-            exchange.fail(LIMIT_EXCEEDED, reason, sent=False)
-        else:
-            self._noise(f"a message was not sent: {reason}")
+        if not exchange.is_request:
+            return self._noise(f"a message was not sent: {reason}")
+        exchange.fail(LIMIT_EXCEEDED, reason, sent=False)
 
     def _enqueue(self, exchange: Exchange) -> None:
         self._queued += exchange.queued
@@ -212,7 +206,7 @@ class HttpTransport(RemoteTransport):
                 await self._list_tools(exchange)
                 await self._post(exchange)
             except SessionForgotten as forgotten:
-                await self._renewal.renew(forgotten.session)
+                await self._renewal.renew(forgotten.session, str(forgotten))
                 if not exchange.answered:
                     await self._post(exchange)
             except RequestFailed:
@@ -284,24 +278,25 @@ class HttpTransport(RemoteTransport):
             return await self._responses.read_events(exchange, response)
         if exchange.answered:
             return  # 202: the body is irrelevant
-        if media != JSON or status in (202, 204):
-            reason = f"{self._where} answered {status} with {media[:60]!r} instead of JSON"
-            raise RequestFailed(reason, sent=True)
+        if status in (202, 204):
+            raise RequestFailed(f"{self._where} answered a request with {status}", sent=True)
         body = await read_body(response, self._max_message, self._remote.read_timeout)
         if body is None:
             return exchange.fail_too_large("the response", self._max_message)
         await self._reading.wait()
-        await self._responses.take(exchange, reader.on_one_line(body))
+        if media == JSON:
+            await self._responses.take(exchange, reader.on_one_line(body))
+        elif not await self._responses.take_other(exchange, media, body):
+            raise _not_json(self._where, status, media, body)
         if not exchange.answered:
-            reason = f"{self._where} sent a response that does not answer the request"
-            raise RequestFailed(f"{reason}: {reader.quote(body, 0)}", sent=True)
+            raise _no_response(self._where, body)
 
     async def _read_error(self, exchange: Exchange, response: httpx2.Response) -> None:
         status = response.status_code
         body = await read_body(response, ERROR_BYTES, self._remote.read_timeout) or b""
         if exchange.session and is_forgotten(status, body):
-            raise SessionForgotten(self._session.gone_reason, exchange.session)
-        if not exchange.answered and media_type(response) == JSON and status not in (401, 403):
+            raise self._renewal.forgotten(exchange.session, status, body)
+        if not exchange.answered and status not in (401, 403):
             self._take_error(exchange, body)
         reason = status_message(self._where, status, body, self._remote.hop)
         if not exchange.answered:
@@ -330,8 +325,7 @@ class HttpTransport(RemoteTransport):
             if exchange.message.method == TOOLS_LIST and answer.result:
                 self._mirrored.learn(answer)
         elif is_initialize(exchange.message) and answer.result:
-            with contextlib.suppress(msgspec.DecodeError, RecursionError):
-                self._session.negotiated(msgspec.json.decode(answer.result, type=_Initialized).version)
+            self._session.negotiated(text_of(messages.member(answer.result, "protocolVersion")))
 
     def _failed(self, exchange: Exchange, failure: RequestFailed) -> None:
         """Answer a request in the server's place. The attachment continues, unless nothing usable is there."""
@@ -354,7 +348,8 @@ class HttpTransport(RemoteTransport):
     async def _resume(self, exchange: Exchange) -> None:
         """Request the rest of a response that ended before the answer, if the server can replay it."""
         loop, attempt = asyncio.get_running_loop(), 0
-        reason = f"{self._where} ended the event stream before the response"
+        after = exchange.odd_event and f", after {exchange.odd_event}"
+        reason = f"{self._where} ended the event stream before the response{after}"
         if exchange.version is not None or not exchange.last_event:
             raise RequestFailed(reason, sent=True)
         deadline = loop.time() + self._reconnect_timeout
@@ -379,7 +374,7 @@ class HttpTransport(RemoteTransport):
         async with self._remote.open("GET", headers) as response:
             status = response.status_code
             if status == 404 and self._session.id:
-                raise RequestFailed(self._session.gone_reason, sent=True, status=404)
+                raise RequestFailed(self._session.gone_reason(), sent=True, status=404)
             if 400 <= status < 500 or (status < 300 and media_type(response) != EVENT_STREAM):
                 reason = f"{self._where} ended the event stream before the response and cannot replay it ({status})"
                 raise RequestFailed(reason, sent=True, status=status)
@@ -441,6 +436,17 @@ def _next_page(pages: Pages, answers: list[bytes]) -> bytes:
         pages.is_new(messages.member(bytes(tool), "name"))
     cursor = bytes(result.get("nextCursor", b""))
     return cursor if pages.goes_on(cursor) else b""
+
+
+def _not_json(where: str, status: int, media: str, body: bytes) -> RequestFailed:
+    shown = body_text(body) or reader.quote(body, 0) or "nothing"
+    reason = f"{where} answered {status} with {media[:60]!r} instead of JSON: {shown}"
+    return RequestFailed(f'{reason}; check that "url" is the MCP endpoint', sent=True)
+
+
+def _no_response(where: str, body: bytes) -> RequestFailed:
+    reason = f"{where} sent a response that does not answer the request"
+    return RequestFailed(f"{reason}: {reader.quote(body, 0)}", sent=True)
 
 
 def _modern_version(message: Message) -> str | None:

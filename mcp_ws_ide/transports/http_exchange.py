@@ -39,6 +39,7 @@ class Exchange:
         "last_event",
         "left",
         "message",
+        "odd_event",
         "queued",
         "relisted",
         "responded",
@@ -65,6 +66,8 @@ class Exchange:
         """Set once the head of the response has arrived, or never will."""
         self.last_event = ""
         """Id of the last event of the response, from which it can be resumed; ``""`` if it cannot."""
+        self.odd_event = ""
+        """The last event in place of the response that is no message, as a quote; ``""`` for none."""
         self.retry: float | None = None
         """Seconds before a reconnect, as the server asked."""
         self.session = ""

@@ -13,12 +13,13 @@ from typing import Final
 
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.handshake import INITIALIZED_MESSAGE, Handshake
+from mcp_ws_ide.core.lenient_json import error_text
 from mcp_ws_ide.core.messages import Message
 from mcp_ws_ide.errors import METHOD_NOT_FOUND, MalformedMessage
 from mcp_ws_ide.transports.http_exchange import Exchange
 from mcp_ws_ide.transports.http_session import HandshakeSession
 from mcp_ws_ide.transports.lines import printable
-from mcp_ws_ide.transports.remote import RequestFailed
+from mcp_ws_ide.transports.remote import RequestFailed, body_text
 
 _NAMES_SESSION: Final = re.compile(r"(?i)session")
 _REFUSES: Final = frozenset({400, 410})
@@ -32,8 +33,8 @@ class SessionForgotten(RequestFailed):
         session: the id of that session.
     """
 
-    def __init__(self, reason: str, session: str) -> None:
-        super().__init__(reason, sent=False, status=404)
+    def __init__(self, reason: str, session: str, status: int) -> None:
+        super().__init__(reason, sent=False, status=status)
         self.session = session
 
 
@@ -52,6 +53,15 @@ def is_forgotten(status: int, body: bytes) -> bool:
         return False
     text = messages.member(error.error, "message").decode(errors="replace")
     return status == 404 or _NAMES_SESSION.search(text) is not None
+
+
+def _text_of_refusal(body: bytes) -> str:
+    """Return what a server says in a refusal: the message of its JSON-RPC error, or its short text."""
+    try:
+        error = messages.parse(body).error
+    except MalformedMessage:
+        error = b""
+    return error_text(error) if error else body_text(body)
 
 
 class Renewal:
@@ -76,6 +86,10 @@ class Renewal:
         self._renewing: asyncio.Task[object] | None = None
         self._handshake = Handshake()
 
+    def forgotten(self, session: str, status: int, body: bytes) -> SessionForgotten:
+        """Return the failure of a request whose session, by this response, the server does not know."""
+        return SessionForgotten(self._session.gone_reason(status, _text_of_refusal(body)), session, status)
+
     def note(self, message: Message) -> None:
         """Remember what a new session needs of a message from the client."""
         self._handshake.note(message)
@@ -86,8 +100,12 @@ class Renewal:
             async with self._lock:
                 return
 
-    async def renew(self, lost: str) -> None:
+    async def renew(self, lost: str, why: str) -> None:
         """Open a new session in place of ``lost``, unless another task has done so.
+
+        Args:
+            lost: id of the session that the server does not know.
+            why: how the server said so, for errors and reports.
 
         Raises:
             RequestFailed: it cannot be opened; nothing ran.
@@ -102,19 +120,19 @@ class Renewal:
                 await self._open(initialize, version)
             except RequestFailed as failure:
                 self._session.restore(lost, version)
-                reason = f"{self._session.gone_reason}, and a new one could not be opened: {failure}"
+                reason = f"{why}, and a new one could not be opened: {failure}"
                 raise RequestFailed(reason, sent=False, status=failure.status) from None
             except BaseException:
                 self._session.restore(lost, version)
                 raise
             finally:
                 self._renewing = None
-            self._tell(f"{self._session.gone_reason}; a new session was opened")
+            self._tell(f"{why}; a new session was opened")
 
     async def renew_unasked(self, lost: str) -> None:
         """Renew a session whose event stream is refused, so that what belongs to no request arrives again."""
         try:
-            await self.renew(lost)
+            await self.renew(lost, self._session.gone_reason())
         except RequestFailed as failure:
             self._tell(str(failure))
 

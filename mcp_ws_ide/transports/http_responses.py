@@ -15,12 +15,15 @@ import httpx2
 from mcp_ws_ide.core import messages, reader
 from mcp_ws_ide.core.messages import IdKey, Kind, Message
 from mcp_ws_ide.core.reader import ReportedKinds, Unreadable
-from mcp_ws_ide.errors import INTERNAL_ERROR, MalformedMessage
+from mcp_ws_ide.errors import INTERNAL_ERROR, UPSTREAM_LOST, MalformedMessage
 from mcp_ws_ide.transports.http_exchange import Exchange
 from mcp_ws_ide.transports.lines import over_limit, printable
 from mcp_ws_ide.transports.remote import EVENT_OVERHEAD
-from mcp_ws_ide.transports.unfinished import WatchedEvents, has_answer
+from mcp_ws_ide.transports.unfinished import WatchedEvents, has_answer, replaces_response
 
+EVENT_DOUBT: Final = 2.5
+"""Seconds of silence after an event in place of a response, which is no message, before its request fails."""
+LISTEN: Final = b'"subscriptions/listen"'
 DOUBT_SECONDS: Final = 2.0
 """Seconds to wait for the answer to a request after an answer that names no request has arrived in its place."""
 
@@ -56,18 +59,39 @@ class ResponseReader:
 
     async def read_events(self, exchange: Exchange, response: httpx2.Response) -> None:
         """Read an event stream until the answer has arrived, or until the stream ends."""
+        doubt: asyncio.TimerHandle | None = None
         try:
             watched = WatchedEvents(response, partial(self._take_unfinished, exchange)).as_response()
             async for event in httpx2.EventSource(watched, max_event_size=self._limit + EVENT_OVERHEAD):
                 await self._reading.wait()
                 exchange.note_event(event)
-                if event.data and (event.event == "message" or self._is_answer(event)):
-                    await self.take(exchange, messages.one_line(event.data.encode()))
+                if doubt is not None:
+                    doubt.cancel()
+                if event.data and not await self._take_event(exchange, event):
+                    doubt = self._doubt_event(exchange, event.event, event.data.encode())
                 if exchange.answered and exchange.is_request:
                     return
         except httpx2.SSEError:
             self._noise(f"an event was dropped: {over_limit(self._limit)}")
             exchange.fail_too_large("an event of the response", self._limit)
+        finally:
+            if doubt is not None:
+                doubt.cancel()
+
+    async def _take_event(self, exchange: Exchange, event: httpx2.ServerSentEvent) -> bool:
+        """Handle an event with data; return whether it has a message."""
+        if event.event != "message" and not self._is_answer(event):
+            return False
+        return await self.take(exchange, messages.one_line(event.data.encode()))
+
+    def _doubt_event(self, exchange: Exchange, name: str, data: bytes) -> asyncio.TimerHandle | None:
+        """Fail a request if nothing follows an event that stands in place of its response; return the timer."""
+        if not exchange.is_request or exchange.message.method == LISTEN or not replaces_response(name, data):
+            return None
+        named = "" if name == "message" else f"an event named {name[:80]!r}: "
+        exchange.odd_event = f"{named}{reader.quote(data, 0)}"
+        reason = f"the server sent a response that does not answer the request: {exchange.odd_event}"
+        return asyncio.get_running_loop().call_later(EVENT_DOUBT, exchange.give_up, UPSTREAM_LOST, reason)
 
     def _is_answer(self, event: httpx2.ServerSentEvent) -> bool:
         """Return whether an event of another name holds an answer."""
@@ -84,11 +108,13 @@ class ResponseReader:
             self._take_message(exchange, message)
         for fault in reading.unreadable:
             self._fail(exchange, fault)
+        if not reading.messages and not reading.unreadable:
+            self._doubt_event(exchange, "message", data)
         if exchange.is_request and exchange.answered and exchange.task is not None:
             exchange.task.cancel()
 
-    async def take(self, exchange: Exchange, data: bytes) -> None:
-        """Handle a body, or the data of an event: one message, as a rule."""
+    async def take(self, exchange: Exchange, data: bytes) -> bool:
+        """Handle a body, or the data of an event: one message, as a rule. Return whether there was one."""
         try:
             if not messages.is_text(data):
                 raise MalformedMessage(INTERNAL_ERROR, "not UTF-8")
@@ -96,8 +122,20 @@ class ResponseReader:
         except MalformedMessage:
             return await self._read(exchange, data)
         self._take_message(exchange, message)
+        return True
 
-    async def _read(self, exchange: Exchange, data: bytes) -> None:
+    async def take_other(self, exchange: Exchange, media: str, body: bytes) -> bool:
+        """Handle a body of another type than JSON; return whether it is one or more JSON-RPC messages."""
+        if body.lstrip()[:1] == b"<":  # a page, which may quote anything
+            return False
+        reading = reader.read_server(body)
+        if not reading.messages and not any(fault.answer for fault in reading.unreadable):
+            return False
+        self._note_mended({"media type": f"a response with the Content-Type {media[:60]!r} was read as JSON"})
+        await self.take(exchange, reader.on_one_line(body))
+        return True
+
+    async def _read(self, exchange: Exchange, data: bytes) -> bool:
         """Handle anything but one valid message: a batch (MCP 2025-03-26), or a message to mend."""
         reading = reader.read_server(data)
         self._note_mended(reading.notices)
@@ -109,6 +147,7 @@ class ResponseReader:
             self._fail(exchange, fault)
         for noise in reading.noise:
             self._noise(f"text that is not a message was dropped: {printable(noise[:200])}")
+        return bool(reading.messages or reading.unreadable)
 
     def _note_mended(self, notices: dict[str, str]) -> None:
         for text in self._mended.add(notices):

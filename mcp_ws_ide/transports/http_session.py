@@ -28,10 +28,10 @@ class HandshakeSession:
         self.gone = False
         """Whether the server no longer knows the session."""
 
-    @property
-    def gone_reason(self) -> str:
-        """Why a request in a session that is gone did not run."""
-        return f"{self._remote.where} no longer knows the session (404)"
+    def gone_reason(self, status: int = 404, detail: str = "") -> str:
+        """Return why a request in a session that is gone did not run, with the server's status code and text."""
+        answered = f"{status}: {detail}" if detail else str(status)
+        return f"{self._remote.where} no longer knows the session ({answered})"
 
     @property
     def version(self) -> str:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import html
 import logging
 import os
 import random
+import re
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -58,6 +60,7 @@ _KEEPALIVE: Final = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
 for _name in ("httpx2", "httpcore2"):  # at INFO they log URLs, and a query may be a credential
     if logging.getLogger(_name).level == logging.NOTSET:
         logging.getLogger(_name).setLevel(logging.WARNING)
+_TITLE: Final = re.compile(rb"(?i)<title[^<>]{0,200}>([^<]{1,200})")
 
 
 class RequestFailed(Exception):
@@ -504,9 +507,21 @@ def status_message(where: str, status: int, body: bytes, hop: str = "") -> str:
         429: "too many requests",
     }
     hint = hints.get(status, "")
+    return f"{where} answered {status}{hop}" + "".join(
+        f": {part}" for part in (hint, body_text(body)) if part
+    )
+
+
+def body_text(body: bytes) -> str:
+    """Return a body for people: the title of a web page, or the beginning of a printable text; else ``""``."""
     text = body[:200].decode(errors="replace").strip()
-    shown = text if text and text.isprintable() and not text.startswith("<") else ""
-    return f"{where} answered {status}{hop}" + "".join(f": {part}" for part in (hint, shown) if part)
+    if text.startswith("<"):
+        title = _TITLE.search(body)
+        shown = (
+            " ".join(html.unescape(title[1].decode(errors="replace")).split()) if title is not None else ""
+        )
+        return f"a web page titled {shown!r}" if shown else ""
+    return text if text.isprintable() else ""
 
 
 def backoff(attempt: int) -> float:

@@ -23,6 +23,14 @@ _BYTE_ORDER_MARK: Final = "\ufeff"
 _BARE: Final = re.compile(r"(^|\n)(?=\{)")
 """A line that begins with a brace: not a field of an event, but JSON without ``data:``."""
 _LINE_END: Final = re.compile(r"\r\n|\r|\n")
+_FINAL_NAMES: Final = frozenset(
+    {"message", "error", "exception", "result", "response", "done", "end", "complete"}
+)
+"""Names of events with which servers end a response; others (ping, progress, …) show that more follows."""
+_ALIVE: Final = re.compile(rb"(?i)\b(?:ping|pong|keep.?alive|heart.?beat)\b")
+"""What servers write to keep a connection open."""
+_DONE: Final = b"[DONE]"
+"""The end of a stream of completions, as servers of language models write it."""
 _END: Final = re.compile(r"(?:\r\n|\r|\n){2}")
 """The empty line that ends an event."""
 
@@ -48,14 +56,19 @@ class WatchedEvents:
 
     async def aiter_text(self) -> AsyncIterator[str]:
         """Yield the text of the stream; lines of bare JSON become data, and a complete answer at the end an event."""
-        begun, at_line_start = False, True
+        begun, at_line_start, after_return = False, True, False
         try:
             async for text in self._response.aiter_text():
                 if not begun:
                     begun, text = True, text.removeprefix(_BYTE_ORDER_MARK)
+                if after_return and text.startswith("\n"):
+                    text = text[1:]
+                after_return = text.endswith("\r") or (after_return and not text)
+                if after_return:  # the parser would wait for a line feed
+                    text = text.replace("\r\n", "\n").replace("\r", "\n")
                 if "\n{" in text or (at_line_start and text.startswith("{")):
                     text = _BARE.sub(r"\1data: ", text) if at_line_start else text.replace("\n{", "\ndata: {")
-                at_line_start = text.endswith(("\n", "\r"))
+                at_line_start = text.endswith(("\n", "\r")) if text else at_line_start
                 self._note(text)
                 yield text
             if _is_complete(self._data()):
@@ -107,6 +120,15 @@ def has_answer(data: bytes) -> bool:
         text[:1] in (b"{", b"[") and bool(text) and b"method" not in json_scan.top_of(text).names
         for text in {data, *data.split(b"\n")}
     )
+
+
+def replaces_response(name: str, data: bytes) -> bool:
+    """Return whether an event that is no message stands in place of a response, not to keep the stream open."""
+    if name not in _FINAL_NAMES or _ALIVE.search(data[:100]):
+        return False
+    if name != "message" or data in (_DONE, b"null"):
+        return True
+    return data[:1] in (b"{", b"[", b'"') and data != b"{}" and json_scan.is_whole(data)
 
 
 def _is_complete(data: bytes) -> bool:

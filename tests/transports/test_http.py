@@ -17,7 +17,7 @@ import trustme
 from mcp_ws_ide.core.era import Era, probe, read_probe, refused_probe
 from mcp_ws_ide.core.messages import parse
 from mcp_ws_ide.errors import TransportClosed, TransportError
-from mcp_ws_ide.transports import http, http_exchange
+from mcp_ws_ide.transports import http, http_exchange, http_responses
 from mcp_ws_ide.transports.http import HttpTransport
 from mcp_ws_ide.transports.mirrored import MAX_ANNOTATIONS, annotated
 from mcp_ws_ide.transports.remote import Bounds, Remote
@@ -365,6 +365,10 @@ OTHER_ID = {"jsonrpc": "2.0", "id": 99, "result": {}}
         ("application/json", b'{"jsonrpc":"2.0","id":1,"result":{},"id":1}', "'id' occurs twice"),
         ("application/json", b'{"jsonrpc":"2.0","id":1,"result":{"a":1,}}', "byte 40, at result.a"),
         ("text/html", b"<html>", "text/html"),
+        ("text/html", b"<html><Title>\n Login &amp; Co</title>", "a web page titled 'Login & Co'"),
+        ("text/html", b'<p>{"jsonrpc":"2.0","id":1,"result":{}}', 'check that "url" is the MCP endpoint'),
+        ("text/plain", b"come back later", "'text/plain' instead of JSON: come back later"),
+        ("text/plain", b'{"jsonrpc":"2.0","id":1,"result":{"a":1,}}', "byte 40, at result.a"),
         ("text/event-stream", event(OTHER_ID) + b"\n\n", "before the response"),
         ("text/event-stream", b'data: {"jsonrpc":"2.0","result":{"a":01},"id":1}\n\n', "at result.a"),
         ("text/event-stream", b"data: nonsense\n\n", "before the response"),
@@ -393,6 +397,82 @@ async def test_an_invalid_response_fails_its_request_alone(make, media, body, wo
         assert words in answer["error"]["message"]
         assert (await client.ask("tools/list", number=2, modern=modern))["result"] == {"fine": True}
         assert not any(json.loads(m).get("id") == 99 for m in client.receiver.messages)
+
+
+RESPONSE = b'{"jsonrpc":"2.0","id":1,"result":{"fine":true}}'
+
+
+async def stay_open(request: Request, *parts: bytes) -> None:
+    """Write an event stream piece by piece, and leave it open."""
+    await request.raw(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+    for part in parts:
+        await request.raw(part)
+        await asyncio.sleep(0)
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [b"data: " + RESPONSE + b"\r\r"],
+        [b"event: message\rdata: " + RESPONSE + b"\r", b"\r"],
+        [b": hi\r\r", b"data: " + RESPONSE + b"\r", b"\n\r", b"\n"],
+        [b'event: message\ndata: {"jsonrpc":"2.0","id":1,"method":"tools/call","result":{"fine":true}}\n\n'],
+    ],
+)
+async def test_an_event_with_any_legal_line_end_is_read_at_once(make, parts):
+    async with Server(lambda request: stay_open(request, *parts)) as server:
+        client = await make(server.url)
+        async with asyncio.timeout(0.9):
+            assert (await client.ask("tools/call", {"name": "t"}))["result"] == {"fine": True}
+
+
+@pytest.mark.parametrize(
+    ("written", "quoted"),
+    [
+        (b"data: null", "null"),
+        (b"data: []", "[]"),
+        (b"data: [DONE]", "[DONE]"),
+        (b'data: {"content":[]}', '{"content":[]}'),
+        (b'data: "hi"', '"hi"'),
+        (b'event: error\ndata: {"message":"kaputt"}', 'an event named \'error\': {"message":"kaputt"}'),
+        (b"event: error\ndata: kaputt", "an event named 'error': kaputt"),
+    ],
+)
+async def test_an_event_in_place_of_the_response_fails_its_request_and_is_quoted(make, written, quoted):
+    async with Server(lambda request: stay_open(request, written + b"\n\n")) as server:
+        client = await make(server.url)
+        async with asyncio.timeout(5):
+            answer = await client.ask("tools/call", {"name": "t"})
+        assert f"does not answer the request: {quoted}" in answer["error"]["message"]
+        assert outcome(answer) == "unknown"
+
+
+@pytest.mark.parametrize(
+    "alive", [b"data: {}", b"data: ping", b'data: {"type":"ping"}', b'event: log\ndata: {"a":1}']
+)
+async def test_events_that_keep_a_stream_open_fail_no_request(make, alive, monkeypatch):
+    monkeypatch.setattr(http_responses, "EVENT_DOUBT", 0.0)
+
+    async def handler(request: Request) -> None:
+        await request.events(alive)
+        await passed.wait()
+        await request.raw(b"data: " + RESPONSE + b"\n\n")
+
+    passed = asyncio.Event()
+    async with Server(handler) as server:
+        client = await make(server.url)
+        client.send("tools/call", {"name": "t"}, 1)
+        await until(lambda: server.requests)
+        asyncio.get_running_loop().call_later(0.3, passed.set)
+        assert (await client.answer(1))["result"] == {"fine": True}
+
+
+async def test_an_odd_event_before_the_response_fails_no_request(make):
+    parts = [b"data: null\n\n", b"data: " + RESPONSE + b"\n\n"]
+    async with Server(lambda request: stay_open(request, *parts)) as server:
+        client = await make(server.url)
+        assert (await client.ask("tools/call", {"name": "t"}))["result"] == {"fine": True}
 
 
 async def test_a_batch_is_read_item_by_item_and_not_while_the_reader_is_paused(make):
@@ -467,6 +547,51 @@ async def test_wrong_headers_of_a_response_are_not_trusted(make):
         other = await make(server.url)
         assert "compressed" in (await other.ask("tools/list", number=2))["error"]["message"]
         assert outcome(await other.ask("tools/list", number=3)) == "unknown"
+
+
+PROGRESS = b'{"jsonrpc":"2.0","method":"notifications/progress","params":{}}\n'
+
+
+@pytest.mark.parametrize("media", ["text/plain", "application/x-ndjson", "text/json", ""])
+@pytest.mark.parametrize("before", [b"", PROGRESS])
+async def test_a_body_with_another_content_type_that_is_a_response_is_read_and_reported(make, media, before):
+    async def handler(request: Request) -> None:
+        answer = {"jsonrpc": "2.0", "id": request.message["id"], "result": {"fine": True}}
+        await request.answer(200, before + json.dumps(answer).encode() + b"\n", media)
+
+    async with Server(handler) as server:
+        client = await make(server.url)
+        for number in (1, 2):
+            assert (await client.ask("tools/list", number=number))["result"] == {"fine": True}
+        reports = [text for _, text in client.receiver.noise if "was read as JSON" in text]
+        assert len(reports) == 1
+        assert repr(media) in reports[0]
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "reason"),
+    [
+        (400, b'{"jsonrpc":"2.0","id":null,"error":{"code":-32000,"message":"Bad: no session"}}', None),
+        (
+            400,
+            b'{"error":{"message":"Bad: no session"}}',
+            'answered 400: {"error":{"message":"Bad: no session"}}',
+        ),
+        (404, b"no such session", "no longer knows the session (404: no such session)"),
+        (404, b"<title>Gone</title>", "no longer knows the session (404: a web page titled 'Gone')"),
+    ],
+)
+async def test_a_refusal_is_told_with_its_status_and_the_words_of_the_server(make, status, body, reason):
+    async def handler(request: Request) -> None:
+        if request.method == "POST" and request.message["method"] == "initialize":
+            return await request.result({"protocolVersion": "2025-11-25"}, Mcp_Session_Id="x")
+        await request.answer(status, body)
+
+    async with Server(handler) as server:
+        client = await make(server.url)
+        await client.initialize()
+        answer = await client.ask("tools/call", {"name": "t"}, 1, modern=False)
+        assert (reason or "no longer knows the session (400: Bad: no session)") in answer["error"]["message"]
 
 
 async def test_a_json_rpc_error_of_a_4xx_passes_as_it_is(make):
@@ -831,7 +956,7 @@ async def test_a_session_that_cannot_be_replaced_fails_each_request_and_not_the_
             answer = await client.ask("tools/list", number=number, modern=False)
             assert outcome(answer) == "not_sent"
             assert (
-                "no longer knows the session (404), and a new one could not be opened"
+                "no longer knows the session (404: Session not found), and a new one could not be opened"
                 in answer["error"]["message"]
             )
         forgetful.open = True
