@@ -15,6 +15,7 @@ from mcp_ws_ide.client.states import Reconnect, State
 from mcp_ws_ide.client.transport import SessionTransport, websocket_transport
 from mcp_ws_ide.core.headers import brings_credential, check_headers
 from mcp_ws_ide.discovery import check_name, endpoint_url
+from mcp_ws_ide.errors import ConnectError
 from mcp_ws_ide.rest_client import gateway_with
 
 if TYPE_CHECKING:
@@ -82,10 +83,16 @@ async def _opened(
     async with AsyncExitStack() as stack:
         try:
             entered = await stack.enter_async_context(client)
-        except Exception:
+        except Exception as error:
             active = transport.active if isinstance(transport, NegotiatingTransport) else transport
             if active is not None and active.error is not None:
                 raise active.error from None
+            if (
+                isinstance(transport, NegotiatingTransport)
+                and not isinstance(error, ConnectError)
+                and (reason := await transport.foreign_answer())
+            ):
+                raise ConnectError(reason) from error
             raise
         yield entered
 

@@ -22,6 +22,10 @@ from mcp_ws_ide.errors import ConnectError, Unauthorized, UnknownServer
 from mcp_ws_ide.proxy_environment import proxy_failure, route, via
 from mcp_ws_ide.version import __version__
 
+ENDPOINTS: Final = "/mcp-ws/servers/"
+"""What precedes the name of a server in its address behind a gateway."""
+ADDRESS_CURE: Final = f"; the address of a server behind a gateway ends in {ENDPOINTS}NAME"
+"""What to do about an error of Jupyter at any other address."""
 CLOSE_TIMEOUT: Final = 5.0
 """Seconds to wait for the peer's close frame."""
 
@@ -303,6 +307,7 @@ def refusal(where: str, status: int, body: bytes, phrase: str) -> ConnectError:
             if status == 404
             else ""
         )
+        cure = cure if ENDPOINTS in where else ADDRESS_CURE
         return kind(f"{where}: Jupyter, not its gateway, answered {status}: {detail}{cure}")
     quoted = (
         " ".join(body[:300].decode(errors="replace").split()) if not body.lstrip().startswith(b"<") else ""

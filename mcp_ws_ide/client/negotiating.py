@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
-from mcp_ws_ide.client.links import LinkOpener, NoTls, Opener, Token, refusal
+from mcp_ws_ide.client.links import ADDRESS_CURE, LinkOpener, NoTls, Opener, Token, refusal
 from mcp_ws_ide.client.own_task import OwnTask
 from mcp_ws_ide.client.states import Negotiated, Reconnect, State
 from mcp_ws_ide.client.transport import SessionTransport, verbatim
@@ -36,6 +36,8 @@ FIRST_EVENT: Final = 3.0
 """Seconds within which the first event of an event stream must arrive."""
 NO_PROBE: Final = frozenset({400, 404, 405, 406, 415})
 """Status codes with which a server without a probe endpoint, or a proxy in front of it, refuses the probe."""
+PING: Final = {"jsonrpc": "2.0", "id": 0, "method": "ping"}
+"""The request that shows whether an address is an MCP endpoint."""
 SSE_TIMEOUT: Final = 300.0
 """Seconds without a byte after which an event stream counts as lost; the gateway sends a comment every 15 s."""
 
@@ -73,6 +75,8 @@ class NegotiatingTransport:
         self._reconnect, self._on_state = reconnect, on_state
         self._open_timeout, self._max_size = open_timeout, max_size
         self._codec = codec
+        self._probed = False
+        """Whether a gateway answered the probe, and not a server that has none."""
         self._noticed: set[str] = set()
         """Codes of what proxies did, of :mod:`mcp_ws_ide.core.intermediaries`."""
         self._stack = AsyncExitStack()
@@ -170,14 +174,10 @@ class NegotiatingTransport:
 
         opener = self._opener("http")
         headers = {**opener.head(), "Accept": "text/event-stream"}
-        timeout, proxy = httpx2.Timeout(self._open_timeout), route(self._url, headers, "httpx2")
-        verify = self._ssl if self._ssl is not None else httpx2.create_ssl_context()
         try:
-            async with httpx2.AsyncClient(
-                timeout=timeout, verify=verify, proxy=proxy, trust_env=False
-            ) as client:
+            async with self._http(headers) as client:
                 with anyio.fail_after(FIRST_EVENT):
-                    await _first_event(client, opener.below("probe"), headers, opener.where)
+                    self._probed = await _first_event(client, opener.below("probe"), headers, opener.where)
         except TimeoutError:
             detail = f"no event arrived within {FIRST_EVENT:g} s; no gateway responds, or a proxy buffers event streams"
             late = ConnectError(f"{detail}{via(self._url)}")
@@ -187,13 +187,49 @@ class NegotiatingTransport:
             detail = str(error).strip() or type(error).__name__
             raise ConnectError(f"{opener.where} cannot be reached{via(self._url)}: {detail}") from None
 
+    def _http(self, headers: Mapping[str, str]) -> httpx2.AsyncClient:
+        import httpx2
 
-async def _first_event(client: httpx2.AsyncClient, url: str, headers: dict[str, str], where: str) -> None:
-    """Wait for the first event of a GET; if GET is not allowed, of a POST, which is what calls use."""
+        return httpx2.AsyncClient(
+            timeout=httpx2.Timeout(self._open_timeout),
+            verify=self._ssl if self._ssl is not None else httpx2.create_ssl_context(),
+            proxy=route(self._url, headers, "httpx2"),
+            trust_env=False,
+        )
+
+    async def foreign_answer(self) -> str:
+        """Return why the address is no MCP endpoint, after the SDK failed there; ``""`` if it is or may be one."""
+        if self.negotiated is None or self.negotiated.transport != "http" or self._probed:
+            return ""
+        import httpx2
+
+        opener = self._opener("http")
+        headers = {**opener.head(), "Accept": "application/json, text/event-stream"}
+        try:
+            async with self._http(headers) as client:
+                answer = await client.post(self._url, headers=headers, json=PING)
+        except (httpx2.HTTPError, OSError):
+            return ""
+        media = answer.headers.get("Content-Type", "").partition(";")[0] or "no content"
+        if answer.status_code < 300 and media != "text/html":
+            return ""
+        if media in ("application/json", "text/event-stream") and not _is_jupyters(answer.content):
+            return ""
+        who = "Jupyter" if b"jupyter" in answer.content.lower() else "what answers there"
+        return f"{opener.where} is not an MCP endpoint: {who} answered {answer.status_code} with {media}{ADDRESS_CURE}"
+
+
+async def _first_event(client: httpx2.AsyncClient, url: str, headers: dict[str, str], where: str) -> bool:
+    """Wait for the first event of a GET; if GET is not allowed, of a POST, which is what calls use.
+
+    Returns:
+        False if the server has no probe endpoint.
+    """
     for method in ("GET", "POST"):
         async with client.stream(method, url, headers=headers) as response:
             if response.status_code == 200:
-                return await _some_of(response)
+                await _some_of(response)
+                return True
             body = await response.aread()
             if _is_ours(body):
                 raise refusal(where, response.status_code, body, response.reason_phrase)
@@ -202,6 +238,7 @@ async def _first_event(client: httpx2.AsyncClient, url: str, headers: dict[str, 
             if response.status_code not in NO_PROBE:
                 detail = response.reason_phrase or "no reason given"
                 raise ConnectError(f"{where} answered {response.status_code}: {detail}")
+    return False
 
 
 async def _some_of(response: httpx2.Response) -> None:
@@ -221,6 +258,15 @@ def _is_ours(body: bytes) -> bool:
     except ValueError:
         return False
     return isinstance(answer, dict) and {"message", "status"} <= answer.keys()
+
+
+def _is_jupyters(body: bytes) -> bool:
+    """Return whether a JSON body is an error of Jupyter, not a message of an MCP server."""
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        return False
+    return isinstance(answer, dict) and "message" in answer and "jsonrpc" not in answer
 
 
 @asynccontextmanager
@@ -257,6 +303,8 @@ def _nothing_works(refused: Mapping[str, ConnectError]) -> ConnectError:
         names.setdefault(answer, []).append(name)  # the same answer over two transports is reported once
     reasons = [(", ".join(same), str(refused[same[0]])) for same in names.values()]
     detail = reasons[0][1] if len(reasons) == 1 else "; ".join(f"{tried}: {why}" for tried, why in reasons)
+    if ADDRESS_CURE in detail:
+        detail = f"{detail.replace(ADDRESS_CURE, '')}{ADDRESS_CURE}"
     kinds = {type(error) for error in refused.values()}
     kind = kinds.pop() if len(kinds) == 1 else ConnectError
     return kind(detail)

@@ -24,6 +24,7 @@ from typing import Any, Final
 import anyio
 import anyio.lowlevel
 
+from mcp_ws_ide.client.links import ADDRESS_CURE, ENDPOINTS
 from mcp_ws_ide.client.negotiating import raw_transport
 from mcp_ws_ide.client.states import Lost, Negotiated, Reconnect, Reconnecting, Resumed, State
 from mcp_ws_ide.client.stdin_messages import StdinMessages
@@ -89,8 +90,8 @@ def _cure(error: ConnectError, options: argparse.Namespace) -> str:
     """Return what to do about an error, as far as the command line tells; ``""`` if it does not."""
     if "target" not in options:
         return ""
-    if "://" in options.target and "/mcp-ws/servers/" not in options.target:
-        return "; the address of a server behind a gateway ends in /mcp-ws/servers/NAME"
+    if "://" in options.target and ENDPOINTS not in options.target:
+        return "" if ADDRESS_CURE in str(error) else ADDRESS_CURE
     if isinstance(error, Unauthorized):
         withheld = f"; {options.withheld}" if getattr(options, "withheld", "") else ""
         return f"{withheld}; give a token with --token-file or {TOKEN_VARIABLE}"

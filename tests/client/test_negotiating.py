@@ -127,6 +127,34 @@ async def test_a_foreign_response_to_the_probe_does_not_select_http(own, tmp_pat
         proxy.stop()
 
 
+@pytest.mark.parametrize("path", ["", "mcp-ws", "lab/tree/x", "api/contents"])
+@pytest.mark.parametrize(("scheme", "with_token"), [("http", True), ("http", False), ("ws", True)])
+async def test_an_address_that_is_no_mcp_endpoint_is_told_how_those_look(jupyter, path, scheme, with_token):
+    url, token = f"{scheme}://127.0.0.1:{jupyter.port}/{path}", jupyter.token if with_token else None
+    with pytest.raises(ConnectError) as caught:
+        async with asyncio.timeout(BOUND), connect(url, token=token):
+            pass
+    message = str(caught.value)
+    assert url in message
+    assert "Jupyter" in message
+    assert message.endswith("; the address of a server behind a gateway ends in /mcp-ws/servers/NAME")
+    assert message.count("/mcp-ws/servers/NAME") == 1
+
+
+async def test_the_error_of_an_mcp_server_without_a_probe_is_passed_on():
+    async def answer(request: Request) -> None:
+        if request.method != "POST" or request.target.endswith("/probe"):
+            return await request.answer(404)
+        error = {"jsonrpc": "2.0", "id": request.message.get("id")}
+        error["error"] = {"code": -32000, "message": "closed today"}
+        await request.answer(200, json.dumps(error).encode())
+
+    async with Server(answer) as server:
+        with pytest.raises(MCPError, match="closed today"):
+            async with asyncio.timeout(BOUND), connect(server.url, mode="legacy"):
+                pass
+
+
 async def test_the_caller_determines_the_order(own, networks):
     transport = negotiating_transport(
         url_through(networks, "blocks upgrade", "fast"),
