@@ -164,6 +164,19 @@ def encoding_of(data: bytes) -> str:
     return next((encoding for start, encoding in _ENCODINGS if data.startswith(start)), "")
 
 
+def line_as_utf8(line: bytes) -> bytes:
+    """Return a line in UTF-8 that a server wrote in UTF-16, among others, and that was split at the byte of a LF.
+
+    The second half of a little-endian LF then begins the next line.
+    """
+    if line[:1] == b"\0" and line[1:2] != b"\0" and line[2:3] != b"\0":
+        line = line[1:]
+    encoding = encoding_of(line)
+    if not encoding.startswith("utf-16"):
+        return line
+    return line[: len(line) // 2 * 2].decode(encoding, errors="replace").encode(errors="replace")
+
+
 def on_one_line(data: bytes) -> bytes:
     """Return ``data`` without raw line breaks, see :func:`mcp_ws_ide.core.messages.one_line`, if it is UTF-8."""
     return data if encoding_of(data) else messages.one_line(data.strip())
@@ -302,8 +315,10 @@ def _read_broken(text: bytes, error: Exception, reading: Reading, depth: int) ->
 
 
 def _read_array(value: bytes, reading: Reading, depth: int) -> None:
-    """Read each item of a batch."""
+    """Read each item of a batch, or of one that is alone in an array."""
     items = list(json_scan.items_of(value, MAX_ITEMS + 1))
+    if not depth and len(items) == 1 and items[0][:1] == b"[":
+        items = list(json_scan.items_of(items[0], MAX_ITEMS + 1))
     if depth or not any(item[:1] == b"{" for item in items):
         reading.noise.append(value)
         return

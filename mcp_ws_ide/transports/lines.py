@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import codecs
+import re
 from collections.abc import Callable
 from typing import Final
 
@@ -25,6 +26,8 @@ LOOK_INTERVAL: Final = 0.5
 STALLED_LOOKS: Final = 4
 """Checks without new data after which a line or a message counts as cut off."""
 
+_PLAIN_MESSAGE: Final = re.compile(rb'\{"(?:jsonrpc|id|method|result|error)"')
+"""How a message in UTF-8 begins; a text in UTF-16 or UTF-32 has no such bytes."""
 _CLOSING_BRACE: Final = ord("}")
 
 
@@ -82,10 +85,22 @@ class MessageLines:
                 receiver.noise_received(
                     "transport", f"the server writes {encoding} instead of UTF-8; it is converted"
                 )
-        return self._decoder.decode(data).encode() if self._decoder is not None else data
+        if self._decoder is None:
+            return data
+        plain = _PLAIN_MESSAGE.search(data)
+        if plain is None:
+            return self._decoder.decode(data).encode()
+        before = self._decoder.decode(data[: plain.start()], final=True).encode()
+        self._decoder = None  # from here on it writes UTF-8
+        return before + data[plain.start() :]
 
     def _take_unusual(self, line: bytes, stripped: bytes, receiver: Receiver) -> None:
         """Take a line that is not simply an object: noise, or a message in an odd form."""
+        if b"\0" in line[:4] or line[:1] in (b"\xff", b"\xfe"):
+            line = reader.line_as_utf8(line)
+            stripped = line.strip()
+            if not stripped:
+                return
         if self._fragment is not None:
             if not fragments.interrupts(line):
                 return self._add_to_fragment(line, receiver)

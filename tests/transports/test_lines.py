@@ -52,6 +52,17 @@ async def test_messages_are_found_in_pieces_of_any_size(data, seed):
     assert [json.loads(message) for message in receiver.messages] == [ANSWER, ANSWER]
 
 
+@pytest.mark.parametrize(
+    "encodings", ["utf-16 utf-8", "utf-8 utf-16 utf-8", "utf-16 utf-8 utf-16", "utf-16-be utf-8"]
+)
+async def test_a_server_may_change_its_encoding_between_lines(encodings):
+    receiver, stream = Recorder(), MessageLines(10_000, "stdout")
+    for encoding in encodings.split():
+        stream.feed((LINE + b"\n").decode().encode(encoding), receiver)
+    stream.finish(receiver)
+    assert [json.loads(message) for message in receiver.messages] == [ANSWER] * len(encodings.split())
+
+
 async def test_a_line_break_in_a_string_is_part_of_the_message():
     receiver = fed(b'{"jsonrpc":"2.0","id":1,"result":{"t":"a\nb"}}\n' + LINE + b"\n")
     assert receiver.messages == [b'{"jsonrpc":"2.0","id":1,"result":{"t":"a\nb"}}', LINE]
