@@ -79,7 +79,7 @@ async def test_a_second_endpoint_event_changes_nothing(attach):
         (b"event: endpoint\ndata: http://[::1", "an invalid URL"),
         (b"data: " + ANSWER, "did not open an event stream within"),
         (b": nothing", "did not open an event stream within"),
-        (b"data: " + b"x" * 200_000, "limit"),
+        (b"data: " + b"x" * 200_000, "max_message_bytes"),
         (None, "ended the event stream"),
     ],
 )
