@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from mcp_ws_ide.handlers.bodies import MAX_BODY_SECONDS, REFUSED_BYTES, REFUSED_
 from mcp_ws_ide.handlers.origin import (
     from_no_foreign_page,
     host_is_safe,
+    host_name,
     interference,
     needs_no_credential,
     origin_allowed,
@@ -23,6 +25,7 @@ from mcp_ws_ide.handlers.origin import (
     refusal_message,
 )
 from mcp_ws_ide.handlers.requester import http_error_message, refusal
+from mcp_ws_ide.proxy_environment import this_machine
 from mcp_ws_ide.runtime import Runtime
 
 NO_XSRF: Final = (
@@ -99,7 +102,13 @@ class GatewayHandler(JupyterHandler):
 
     def host_refusal(self) -> web.HTTPError:
         """Return the error to raise for a Host that ``check_host`` does not allow."""
-        message = f"Host {self.request.host!r} is not local; to allow it, set ServerApp.allow_remote_access"
+        host = self.request.host
+        if this_machine(host_name(host)):
+            port = re.search(r":\d+$", host)
+            own = "127.0.0.1" + (port[0] if port is not None else "")
+            message = f"Host {host!r} is another name of this machine than Jupyter expects; use {own}"
+            return self.refuse(403, "host", message)
+        message = f"Host {host!r} is not local; to allow it, set ServerApp.allow_remote_access"
         self.runtime.intermediaries.note("host_not_local")
         return self.refuse(403, "host", message)
 

@@ -68,14 +68,15 @@ def host_is_safe(handler: JupyterHandler) -> bool:
     serverapp = handler.serverapp
     if serverapp is not None and serverapp.config.get("ServerApp", {}).get("allow_remote_access"):
         return True  # the operator's own decision
-    host = _without_port(handler.request.host)
+    host = host_name(handler.request.host)
     if host.startswith("/") or host in handler.settings.get("local_hostnames", ()):
         return True  # a Unix socket
-    allowed = {_without_port(_authority(origin)) for origin in (handler.allow_origin or "",) if origin != "*"}
+    allowed = {host_name(_authority(origin)) for origin in (handler.allow_origin or "",) if origin != "*"}
     return _is_address(host) or this_machine(host) or host.lower() in allowed
 
 
-def _without_port(authority: str) -> str:
+def host_name(authority: str) -> str:
+    """Return the host of a Host header or an authority, without port and brackets; the path of a Unix socket."""
     host = urldecode_unix_socket_path(re.sub(r":\d+$", "", authority))
     return host.removeprefix("[").removesuffix("]")
 

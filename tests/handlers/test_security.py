@@ -278,3 +278,13 @@ async def test_no_secret_reaches_the_log(jupyter):
     log = jupyter.log.read_text()
     for secret in (canary, ticket, jupyter.token):
         assert secret not in log
+
+
+@pytest.mark.parametrize("host", ["127.1", "0.0.0.0", "2130706433", "[::ffff:127.0.0.1]"])
+def test_another_spelling_of_this_machine_is_told_the_one_to_use(jupyter, host):
+    """The cure was to let every Host in."""
+    headers = {**UPGRADE, "Host": f"{host}:{jupyter.port}"}
+    status, _, text = jupyter.request("GET", "mcp-ws/servers/fast", None, headers)
+    assert status == 403
+    assert f"use 127.0.0.1:{jupyter.port}" in text.decode()
+    assert "allow_remote_access" not in text.decode()
