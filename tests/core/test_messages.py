@@ -408,3 +408,7 @@ def test_an_id_is_recognized_where_a_server_has_changed_its_type(raw, others, sa
 )
 def test_an_id_of_the_gateway_is_a_whole_number(key, number):
     assert messages.whole_number(key) == number
+
+
+def test_an_object_that_is_cut_in_a_value_is_not_counted():
+    messages.refuse_many(b"{" + b'"a":"b",' * 60 + b'"c":"d')

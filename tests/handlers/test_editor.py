@@ -227,7 +227,7 @@ def test_every_mistake_of_an_entry_is_reported_at_once_with_its_key(manager):
     keys = {problem["key"] for problem in seen["problems"] if problem["severity"] == "error"}
     assert keys == {
         f"new.{key}"
-        for key in ("command", "args[0]", "env.A", "env.B=C", "cwd", "mcp_ws.sharing", "mcp_ws.idle_timeout")
+        for key in ("command", "args[0]", "env.A", "cwd", "mcp_ws.sharing", "mcp_ws.idle_timeout")
     }
     status, said = manager.request("PUT", "new/definition", {"entry": entry}, "none")
     assert status == 422

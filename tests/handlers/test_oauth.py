@@ -7,6 +7,7 @@ import json
 import socket
 import stat
 import subprocess
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -147,7 +148,10 @@ def gateway(shared, protected, request) -> Jupyter:
 
 
 def link_of(jupyter: Jupyter, user: str = "alice", server: str = "far"):
-    return jupyter.connect(server, additional_headers={"Authorization": f"Bearer {user}-token"})
+    users = jupyter.home / "users.json"  # equal heads are taken for those of one user for a moment
+    test = str(zlib.crc32(users.read_bytes())) if users.exists() else ""
+    headers = {"Authorization": f"Bearer {user}-token", "X-Test": test}
+    return jupyter.connect(server, additional_headers=headers)
 
 
 def server_of(jupyter: Jupyter, user: str = "alice", server: str = "far") -> dict[str, Any]:
