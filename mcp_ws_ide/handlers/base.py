@@ -198,10 +198,13 @@ class GatewayHandler(JupyterHandler):
         return body
 
     async def _discard(self) -> None:
-        """Read the body of a refused request, if it is short: a response before its end could be lost with a reset."""
+        """Read the body of a refused request, if it is short: a response before its end could be lost with a reset.
+
+        Also where there is none: Tornado closes the connection of a request that is answered before it is read, and a
+        client that sends the next one at that moment loses it.
+        """
         length = int(self.request.headers.get("Content-Length") or 0)
-        chunked = "Transfer-Encoding" in self.request.headers
-        if self._prepared_future is None or length > REFUSED_BYTES or not (length or chunked):
+        if self._prepared_future is None or length > REFUSED_BYTES:
             return
         limit_body(self.request.connection, REFUSED_BYTES, REFUSED_SECONDS)
         future_set_result_unless_cancelled(self._prepared_future, None)  # from here on Tornado reads the body

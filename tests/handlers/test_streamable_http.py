@@ -508,6 +508,25 @@ async def test_pages_of_an_allowed_origin_may_read_the_answers(make_jupyter):
             assert "Mcp-Session-Id" in answer.headers["Access-Control-Expose-Headers"]
 
 
+async def test_a_refused_request_without_a_body_keeps_its_connection(jupyter):
+    """The server closed it without a word, and lost what a client sent next."""
+    path = f"{jupyter.url}mcp-ws/servers/fast".split(str(jupyter.port), 1)[1]
+    reader, writer = await asyncio.open_connection("127.0.0.1", jupyter.port)
+    for _ in range(3):
+        for method, origin in (("OPTIONS", "Origin: https://evil.example\r\n"), ("GET", ""), ("DELETE", "")):
+            writer.write(
+                f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{jupyter.port}\r\n{origin}\r\n".encode()
+            )
+            async with asyncio.timeout(BOUND):
+                head = await reader.readuntil(b"\r\n\r\n")
+                [length] = [
+                    line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")
+                ]
+                await reader.readexactly(int(length.split(b":")[1]))
+            assert head.split()[1] in (b"401", b"403")
+    writer.close()
+
+
 async def test_a_full_gateway_answers_503_with_retry_after(make_jupyter):
     jupyter = make_jupyter({"fast": FAST_SERVER}, "--MCPWebSocketApp.max_sessions=1")
     async with httpx.AsyncClient(timeout=BOUND) as client, jupyter.connect() as link:
