@@ -298,17 +298,14 @@ class KeptAliveReader:
         if self._current is None:
             return
         head, request = self._current
-        found = _LENGTH.findall(head)
-        if (
-            len(found) != 1
-            or head.lower().count(b"content-length") != 1
-            or head.count(b"\n") != head.count(b"\r\n")
-        ):
+        length = _LENGTH.search(head)
+        once = head.lower().count(b"content-length") == 1
+        if length is None or not once or head.count(b"\n") != head.count(b"\r\n"):
             return
         excluded = EXCLUDED.intersection(request.headers)
         if excluded and (excluded != {"Connection"} or request.headers["Connection"].lower() != "keep-alive"):
             return
-        start, end = _LENGTH.search(head).span(1)  # type: ignore[union-attr]
+        start, end = length.span(1)
         before, after = head[:start], head[end:]
         self._heads = [known for known in self._heads if (known.before, known.after) != (before, after)]
         self._heads.insert(0, Head(before, after, request.headers, request.remote_ip, admission))
@@ -350,7 +347,7 @@ class KeptAliveReader:
 
     def write(self, data: bytes, /) -> Future[None]:
         """Raise: a response in several parts is Tornado's."""
-        raise NotImplementedError
+        raise RuntimeError("this connection writes whole responses; carry_on hands others to Tornado")
 
     def set_more_callback(self, callback: Callable[[], None], /) -> None:
         """Call ``callback`` when the client sends more before the response is complete."""

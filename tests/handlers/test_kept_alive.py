@@ -273,10 +273,10 @@ async def test_a_client_that_leaves_is_noticed(served):
 async def test_a_client_that_does_not_read_gets_everything_in_order(served):
     bodies = [bytes([65 + number % 26]) * 60_000 for number in range(100)]
     for half in (bodies[:50], bodies[50:]):
-        writing = asyncio.create_task(served.send(b"".join(map(post, half))))
-        for body in half:
-            assert await served.response() == b"200 a:" + body
-        await writing
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(served.send(b"".join(map(post, half))))
+            for body in half:
+                assert await served.response() == b"200 a:" + body
 
 
 ATTACKS = {
