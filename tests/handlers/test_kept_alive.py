@@ -262,6 +262,26 @@ async def test_what_comes_before_the_response_waits_and_no_request_is_taken_twic
     assert [taken for _, taken in served.echo.taken].count(body) == 1
 
 
+async def test_bytes_that_tornado_still_owes_to_a_body_are_no_request(served):
+    """The next request's head is in Tornado's buffer already; its body looks like a request with an admitted head."""
+    inner = post(b"inner")
+    await served.send(post(b"x", b"b") + post(inner, b"c")[: -len(inner)])
+    assert await served.response() == b"200 b:x"
+    await served.send(inner)
+    assert await served.response() == b"200 c:" + inner
+
+
+async def test_a_head_that_goes_on_otherwise_after_its_length_is_another(served):
+    message = post(b"0123456789", extra=b"Y: 1\r\n")
+    before = served.echo.read_by_tornado + served.echo.read_here
+    await served.send(message[:-6])
+    await until(
+        lambda: served.echo.read_by_tornado + served.echo.read_here > before, what="the head to be read"
+    )
+    await served.send(message[-6:])
+    assert await served.response() == b"200 a:0123456789"
+
+
 async def test_a_client_that_leaves_is_noticed(served):
     await served.send(post(b"later"))
     await until(lambda: served.echo.waiting, what="the request")
