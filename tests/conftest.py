@@ -351,6 +351,16 @@ def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jupyter]:
     running.stop()
 
 
+@pytest.fixture
+def mortal(jupyter: Jupyter) -> Iterator[None]:
+    """For a test that ends the process of the shared ``fast``: its crash does not count against later tests.
+
+    Without it five such tests within a minute open the breaker, and whichever test comes next is refused.
+    """
+    yield
+    jupyter.rest("POST", "servers/fast/restart")
+
+
 def start_usual(home: Path) -> Jupyter:
     """Start a Jupyter with the servers that most tests use."""
     servers = {

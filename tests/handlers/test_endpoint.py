@@ -220,6 +220,7 @@ async def test_a_legacy_servers_question_reaches_its_client(peer):
     assert (await peer.receive())["result"]["content"][0]["text"] == '{"roots": []}'
 
 
+@pytest.mark.usefixtures("mortal")
 async def test_a_legacy_server_that_dies_is_reported_with_the_outcome_and_4502(peer):
     await peer.initialize()
     await peer.send(id=1, method="tools/call", params={"name": "crash"})

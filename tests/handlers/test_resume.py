@@ -344,6 +344,7 @@ async def test_received_messages_are_acknowledged_at_once_or_within_a_second(jup
     await client.link.close()
 
 
+@pytest.mark.usefixtures("mortal")
 async def test_the_death_of_a_private_server_reaches_a_detached_client(jupyter):
     client = Resumer(jupyter)
     await client.open()
@@ -522,6 +523,7 @@ async def test_a_restart_reports_the_outcome_of_its_requests_to_a_legacy_client(
     await until(lambda: jupyter.rest("GET", "health")[1]["sessions"] == 0)
 
 
+@pytest.mark.usefixtures("mortal")
 async def test_a_response_sent_over_a_dead_link_survives_the_servers_death(jupyter):
     client = Resumer(jupyter)
     await client.open()

@@ -175,6 +175,7 @@ async def test_an_encoded_name_header_equals_its_plain_form(http):
     assert answer.status_code == 200
 
 
+@pytest.mark.usefixtures("mortal")
 async def test_errors_have_their_status(http):
     unknown = await http.modern(1, "no/such/method")
     assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, -32601)
@@ -452,6 +453,7 @@ async def test_an_unused_session_ends_after_the_grace_time(make_jupyter):
         assert (await http.legacy(3, "pid")).status_code == 404
 
 
+@pytest.mark.usefixtures("mortal")
 async def test_the_death_of_the_server_ends_the_session_with_a_reason(http):
     await http.initialize()
     crash = await http.legacy(1, "crash")

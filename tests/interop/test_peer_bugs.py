@@ -65,6 +65,7 @@ async def test_a_servers_question_reaches_its_own_client_and_the_answer_its_serv
         assert json.loads(answer["result"]["content"][0]["text"]) == {"roots": []}
 
 
+@pytest.mark.usefixtures("mortal")
 async def test_a_dead_server_does_not_end_the_gateway_and_is_started_again(jupyter):
     async with jupyter.connect() as link, jupyter.connect("time") as neighbour:
         await Peer(neighbour).initialize()
