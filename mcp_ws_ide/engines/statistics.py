@@ -1,0 +1,30 @@
+"""What an engine counts; plain integers, read when somebody asks."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from mcp_ws_ide.observe.metrics import Latency
+
+
+class EngineStatistics:
+    """Counters and gauges of one engine; the counters are never reset.
+
+    Attributes:
+        commit_seconds: from the first batch staged in a turn to the outcome, for each commit.
+        commits: commits in all, of whatever number of batches.
+        batches: batches committed in all; divided by ``commits`` it is how well commits are shared.
+        failures: commits that failed.
+        lost: sessions that cannot continue, by cause: ``key``, ``damaged``, ``corrupt``, ``expired``.
+        sessions: stored sessions.
+        bytes: bytes in use.
+    """
+
+    def __init__(self) -> None:
+        self.commit_seconds = Latency()
+        self.commits = 0
+        self.batches = 0
+        self.failures = 0
+        self.lost: Counter[str] = Counter()
+        self.sessions = 0
+        self.bytes = 0
