@@ -316,6 +316,13 @@ class NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
+@pytest.fixture(scope="module", autouse=True)
+def nothing_unclosed() -> Iterator[None]:
+    """Collect garbage after each module, so that what its tests left open fails one of them, and not a later test."""
+    yield
+    gc.collect()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def nothing_left() -> Iterator[None]:
     """At the end of the tests, every process that they started has exited, waited for or not."""
