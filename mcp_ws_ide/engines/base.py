@@ -92,7 +92,7 @@ class Outcome(Enum):
     again."""
 
 
-class Frame(msgspec.Struct, gc=False):
+class Frame(msgspec.Struct, gc=False, array_like=True):
     """One entry of the buffer toward the client.
 
     Attributes:
@@ -118,7 +118,7 @@ class Frame(msgspec.Struct, gc=False):
         return self.position + self.weight - 1
 
 
-class InFlight(msgspec.Struct, gc=False):
+class InFlight(msgspec.Struct, gc=False, array_like=True):
     """One request of the client without an answer yet.
 
     Attributes:
@@ -132,7 +132,7 @@ class InFlight(msgspec.Struct, gc=False):
     transmitted: bool = True
 
 
-class StoredSession(msgspec.Struct):
+class StoredSession(msgspec.Struct, array_like=True):
     """Everything that is stored of one session.
 
     Attributes:
@@ -170,8 +170,10 @@ class StoredSession(msgspec.Struct):
     expires_at: float = ATTACHED
 
 
-class Batch(msgspec.Struct, gc=False):
+class Batch(msgspec.Struct, gc=False, array_like=True, tag=0):
     """The changes of one session that are committed together, in the order of the attributes.
+
+    It must not be changed after it was staged.
 
     Attributes:
         session, epoch: what is changed, and the ownership under which.

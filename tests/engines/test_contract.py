@@ -17,6 +17,7 @@ from mcp_ws_ide.engines.base import (
     Outcome,
     StoredSession,
 )
+from mcp_ws_ide.engines.sealed import SealedEngine
 from tests.engines.owner import Owner, committed, new_record, request
 
 COMMITTED, FENCED, BEHIND = Outcome.COMMITTED, Outcome.FENCED, Outcome.BEHIND
@@ -62,7 +63,8 @@ async def test_sessions_are_listed_and_counted_by_principal(engine):
     assert [summary.id for summary in await engine.sessions()] == [record.id for record in records]
     assert [await engine.count(name) for name in "abc"] == [2, 1, 0]
     summary = (await engine.sessions())[1]
-    expected = (records[1].id, "b", "git", 1.0, 1, ATTACHED)
+    principal = engine.hashed("b") if isinstance(engine, SealedEngine) else "b"
+    expected = (records[1].id, principal, "git", 1.0, 1, ATTACHED)
     assert msgspec.structs.astuple(summary) == expected
 
 

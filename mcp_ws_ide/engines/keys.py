@@ -1,0 +1,203 @@
+"""The keys that seal stored sessions: one file of mode 0600, with several keys, the newest of which seals.
+
+Knows nothing of what is sealed. Losing the file loses every stored session; whoever has it and the engine's data can
+read them.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import logging
+import os
+import secrets
+import time
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from mcp_ws_ide.engines.base import EngineRefusedError
+from mcp_ws_ide.private_files import PrivateJsonFile, UnreadableFile
+
+KEY_BYTES: Final = 32
+"""AES-256, and keys of HMAC-SHA-256."""
+ID_BYTES: Final = 4
+"""Bytes of a key's id, which begin every sealed value."""
+NONCE_BYTES: Final = 12
+"""Bytes of a nonce (NIST SP 800-38D section 8.2), which follow the id."""
+PREFIX_BYTES: Final = 8
+"""Bytes of a nonce that are random for each :class:`Sealer`; the rest counts."""
+NONCES_PER_PREFIX: Final = 1 << 8 * (NONCE_BYTES - PREFIX_BYTES)
+ROTATE_SECONDS: Final = 30 * 86400.0
+"""Age of the newest key at which a start adds another one."""
+RETIRE_SECONDS: Final = 60 * 86400.0
+"""Age at which a start deletes a key: sessions are sealed with the newest one when they are taken over."""
+HASH_CHARACTERS: Final = 32
+"""Characters of a hashed principal, after the fingerprint of its key: 128 bits."""
+
+log = logging.getLogger(__name__)
+
+
+class UnknownKeyError(Exception):
+    """A value was sealed with a key that the file does not have; the text is the key's id."""
+
+
+class TamperedError(Exception):
+    """A value is damaged, or was moved from another place."""
+
+
+class Key(msgspec.Struct, frozen=True):
+    """One key, in hexadecimal and Base64. ``created`` is in seconds since the epoch."""
+
+    id: str
+    created: float
+    secret: str
+
+
+class KeyFile(msgspec.Struct):
+    """The content of the file.
+
+    Attributes:
+        principals: the key that hashes principals; it is never rotated, or their sessions could not be found.
+        keys: the keys that seal, oldest first.
+    """
+
+    principals: str
+    keys: list[Key]
+
+
+class Sealer:
+    """Seals values with the newest key, and opens those sealed with any.
+
+    Attributes:
+        fingerprint: begins every hashed principal; tells whether it was hashed with this file's key.
+    """
+
+    def __init__(self, content: KeyFile) -> None:
+        self._ciphers = {bytes.fromhex(key.id): AESGCM(_decoded(key.secret)) for key in content.keys}
+        self._newest = bytes.fromhex(content.keys[-1].id)
+        self._seal = self._ciphers[self._newest].encrypt
+        self._principals = _decoded(content.principals)
+        self.fingerprint = hmac.digest(self._principals, b"fingerprint", "sha256").hex()[:8]
+        names = hashlib.blake2b(digest_size=16, key=hmac.digest(self._principals, b"names", "sha256"))
+        self._names = names
+        self._prefix, self._count = b"", NONCES_PER_PREFIX
+
+    def seal(self, value: bytes, place: bytes) -> bytes:
+        """Return ``value`` sealed; it opens only for the same ``place``."""
+        if self._count >= NONCES_PER_PREFIX:
+            self._prefix, self._count = secrets.token_bytes(PREFIX_BYTES), 0
+        nonce = self._prefix + self._count.to_bytes(NONCE_BYTES - PREFIX_BYTES)
+        self._count += 1
+        return self._newest + nonce + self._seal(nonce, value, place)
+
+    def open(self, sealed: bytes, place: bytes) -> bytes:
+        """Return the value that was sealed for this place.
+
+        Raises:
+            UnknownKeyError: its key is not in the file.
+            TamperedError: it is not what was sealed here.
+        """
+        cipher = self._ciphers.get(sealed[:ID_BYTES])
+        if cipher is None:
+            raise UnknownKeyError(sealed[:ID_BYTES].hex())
+        start = ID_BYTES + NONCE_BYTES
+        try:
+            return cipher.decrypt(sealed[ID_BYTES:start], sealed[start:], place)
+        except (InvalidTag, ValueError):
+            raise TamperedError from None
+
+    def is_newest(self, sealed: bytes) -> bool:
+        """Return whether a value was sealed with the newest key."""
+        return sealed[:ID_BYTES] == self._newest
+
+    def principal(self, principal: str) -> str:
+        """Return the hash of a principal, the same each time."""
+        digest = hmac.digest(self._principals, principal.encode(), "sha256").hex()
+        return f"{self.fingerprint}{digest[:HASH_CHARACTERS]}"
+
+    def name(self, name: bytes) -> bytes:
+        """Return the hash of a short name, such as a request's id: 16 bytes, the same each time."""
+        keyed = self._names.copy()
+        keyed.update(name)
+        return keyed.digest()
+
+
+def load_sealer(path: Path) -> Sealer:
+    """Return the keys of a file. It is created if it is missing; a new key is added if the newest is old.
+
+    Raises:
+        EngineRefusedError: the file cannot be read or written, or belongs to another user.
+    """
+    file = PrivateJsonFile(path, KeyFile)
+    _check_owner(path)
+    try:
+        content = _usable(file)
+        now = time.time()
+        if content is None:
+            content = KeyFile(_encoded(secrets.token_bytes(KEY_BYTES)), [_new_key(now)])
+            file.write(content)
+        elif now - content.keys[-1].created > ROTATE_SECONDS:
+            kept = [key for key in content.keys if now - key.created <= RETIRE_SECONDS]
+            content.keys = [*kept, _new_key(now)]
+            file.write(content)
+            log.info("mcp-ws-ide: a new key seals stored sessions; %d older ones are kept", len(kept))
+        return Sealer(content)
+    except OSError as error:
+        raise EngineRefusedError(f"the key file {str(path)!r} cannot be written: {error.strerror}") from None
+
+
+def _usable(file: PrivateJsonFile[KeyFile]) -> KeyFile | None:
+    """Return the content of the file; None if there is none. One that cannot be used is renamed."""
+    try:
+        content = file.read()
+        if content is not None:
+            Sealer(content)
+        return content
+    except UnreadableFile as error:
+        if isinstance(error.__cause__, OSError):
+            raise EngineRefusedError(f"the key file cannot be read: {error}") from None
+        reason = str(error)
+    except (ValueError, IndexError):
+        reason = f"{file.path} holds no usable key"
+    aside = file.path.with_name(file.path.name + ".damaged")
+    os.replace(file.path, aside)
+    log.error("mcp-ws-ide: the key file is damaged, and was renamed to %r: %s", aside.name, reason)
+    return None
+
+
+def _check_owner(path: Path) -> None:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise EngineRefusedError(f"the key file {str(path)!r} cannot be read: {error.strerror}") from None
+    if status.st_uid != os.geteuid():
+        raise EngineRefusedError(f"the key file {str(path)!r} belongs to another user")
+    if status.st_mode & 0o077:
+        os.chmod(path, 0o600)
+        log.warning(
+            "mcp-ws-ide: the key file %r was open to other users; its mode is 0600 now; delete it to replace its keys, "
+            "which loses the stored sessions",
+            str(path),
+        )
+
+
+def _new_key(now: float) -> Key:
+    return Key(secrets.token_hex(ID_BYTES), now, _encoded(secrets.token_bytes(KEY_BYTES)))
+
+
+def _encoded(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
+
+
+def _decoded(text: str) -> bytes:
+    data = base64.b64decode(text, validate=True)
+    if len(data) != KEY_BYTES:
+        raise ValueError("a key has 32 bytes")
+    return data

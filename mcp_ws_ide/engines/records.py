@@ -1,0 +1,263 @@
+"""What an engine decides: which batch follows, who is fenced, what a take-over ends. Pure: no I/O, no clock.
+
+:class:`Records` holds the sessions; every engine in this process uses it, so that there is one implementation. The
+entries of a log (:data:`Entry`) replayed in their order give the same records again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from bisect import bisect_left
+from collections import Counter, OrderedDict
+from collections.abc import Iterator
+from operator import attrgetter
+from typing import Final
+
+import msgspec
+
+from mcp_ws_ide.engines.base import (
+    ATTACHED,
+    Batch,
+    FencedError,
+    Frame,
+    InFlight,
+    Outcome,
+    StoredSession,
+    StoredSummary,
+    ends_of,
+    unacknowledged,
+)
+
+MAX_ENDED: Final = 10_000
+"""Ended sessions whose epoch is remembered, so that a late batch of an earlier owner is fenced."""
+
+
+class Put(msgspec.Struct, gc=False, array_like=True, tag=1):
+    """A whole session was stored."""
+
+    record: StoredSession
+
+
+class Take(msgspec.Struct, gc=False, array_like=True, tag=2):
+    """A session was taken over."""
+
+    session: str
+    principal: str
+
+
+class End(msgspec.Struct, gc=False, array_like=True, tag=3):
+    """A session was ended under this epoch."""
+
+    session: str
+    epoch: int
+
+
+class Orphan(msgspec.Struct, gc=False, array_like=True, tag=4):
+    """All attached sessions were given a time."""
+
+    expires_at: float
+
+
+class Expire(msgspec.Struct, gc=False, array_like=True, tag=5):
+    """The sessions whose time had passed were deleted."""
+
+    now: float
+
+
+Entry = Batch | Put | Take | End | Orphan | Expire
+"""One change of the records, as a log keeps it."""
+
+
+class Held(msgspec.Struct):
+    """One stored session.
+
+    Attributes:
+        record: the record, without the requests in flight; changed in place.
+        in_flight: those requests by key, in the order in which they were added.
+    """
+
+    record: StoredSession
+    in_flight: dict[bytes, InFlight]
+
+    @classmethod
+    def of(cls, record: StoredSession) -> Held:
+        """Hold a copy of ``record``."""
+        copy = msgspec.structs.replace(record, frames=list(record.frames), in_flight=[])
+        return cls(copy, {entry.key: entry for entry in record.in_flight})
+
+    def copied(self) -> StoredSession:
+        """Return a copy that later changes do not reach."""
+        record = self.record
+        in_flight = list(self.in_flight.values())
+        return msgspec.structs.replace(record, frames=list(record.frames), in_flight=in_flight)
+
+    def change_frames(self, batch: Batch) -> None:
+        """Append, drop and acknowledge."""
+        record, frames = self.record, self.record.frames
+        frames.extend(batch.frames)
+        for position in batch.dropped:
+            index = bisect_left(frames, position, key=_position)
+            if index < len(frames) and frames[index].position == position:
+                frames[index] = Frame(position, b"", frames[index].weight)
+        if batch.acknowledged > record.base:
+            record.base = batch.acknowledged
+            index = bisect_left(frames, record.base + 1, key=_last)
+            frames[: index + 1] = unacknowledged(frames[index : index + 1], record.base)
+
+    def change_in_flight(self, batch: Batch) -> None:
+        """Remove, add and mark requests."""
+        for key in batch.removed:
+            self.in_flight.pop(key, None)
+        for entry in batch.added:
+            self.in_flight[entry.key] = entry
+        for key in batch.transmitted:
+            if key in self.in_flight:
+                self.in_flight[key] = InFlight(key, self.in_flight[key].detail)
+
+    def end_in_flight(self) -> None:
+        """Turn the requests in flight into frames at the end of the buffer."""
+        record = self.record
+        ends = ends_of(self.in_flight.values(), record.sent)
+        record.frames.extend(ends)
+        record.sent += len(ends)
+        self.in_flight = {}
+
+
+class Records:
+    """Stored sessions by id. Frames and requests are replaced, never changed, so that copies may share them."""
+
+    def __init__(self) -> None:
+        self.by_id: dict[str, Held] = {}
+        self.of_principal: Counter[str] = Counter()
+        self._ended: OrderedDict[str, int] = OrderedDict()
+
+    # --- batches --------------------------------------------------------------------------------
+
+    def check(self, batch: Batch) -> Outcome | None:
+        """Return the outcome of a batch that must not be written; None if it follows what is stored."""
+        held = self.by_id.get(batch.session)
+        if held is None:
+            fenced = self._too_late(batch.session, batch.epoch)
+            return Outcome.FENCED if fenced else Outcome.BEHIND
+        record = held.record
+        if batch.epoch != record.epoch:
+            return Outcome.FENCED if batch.epoch < record.epoch else Outcome.BEHIND
+        stored = (record.number, record.received, record.sent)
+        if stored == (batch.number - 1, batch.expected_received, batch.expected_sent):
+            return None
+        again = stored == (batch.number, batch.received, batch.sent)
+        return Outcome.COMMITTED if again else Outcome.BEHIND
+
+    def write(self, batch: Batch) -> None:
+        """Store a batch that :meth:`check` found to follow."""
+        held = self.by_id[batch.session]
+        record = held.record
+        record.number, record.received, record.sent = batch.number, batch.received, batch.sent
+        if batch.frames or batch.dropped or batch.acknowledged > record.base:
+            held.change_frames(batch)
+        if batch.removed or batch.added or batch.transmitted:
+            held.change_in_flight(batch)
+        if batch.state is not None:
+            record.state = batch.state
+        if batch.facts is not None:
+            record.facts = batch.facts
+        if batch.expires_at is not None:
+            record.expires_at = batch.expires_at
+
+    # --- whole sessions -------------------------------------------------------------------------
+
+    def put(self, record: StoredSession) -> None:
+        """Store a whole session.
+
+        Raises:
+            FencedError: another owner has taken it over, or has ended it.
+        """
+        stored = self.by_id.get(record.id)
+        later = stored is not None and stored.record.epoch > record.epoch
+        if later or self._too_late(record.id, record.epoch):
+            raise FencedError(f"session {record.id!r} has another owner, or has ended")
+        self.remove(record.id)
+        self.by_id[record.id] = Held.of(record)
+        self.of_principal[record.principal] += 1
+
+    def take(self, session_id: str, principal: str) -> StoredSession | None:
+        """Increment the epoch of a session, end what was in flight, and return it; None if there is none."""
+        held = self.by_id.get(session_id)
+        if held is None or held.record.principal != principal:
+            return None
+        held.end_in_flight()
+        held.record.epoch += 1
+        return held.copied()
+
+    def end(self, session_id: str, epoch: int) -> bool:
+        """Delete a session unless a later epoch owns it; return whether it was there."""
+        held = self.by_id.get(session_id)
+        if held is not None and held.record.epoch > epoch:
+            return False
+        self._ended[session_id] = epoch
+        self._ended.move_to_end(session_id)
+        if len(self._ended) > MAX_ENDED:
+            self._ended.popitem(last=False)
+        return self.remove(session_id)
+
+    def remove(self, session_id: str) -> bool:
+        """Delete a session without fencing its owner; return whether it was there."""
+        held = self.by_id.pop(session_id, None)
+        if held is None:
+            return False
+        principal = held.record.principal
+        self.of_principal[principal] -= 1
+        if not self.of_principal[principal]:
+            del self.of_principal[principal]
+        return True
+
+    def orphan(self, expires_at: float) -> list[str]:
+        """Give a time to all attached sessions; return their ids."""
+        attached = [record for record in self._all() if record.expires_at == ATTACHED]
+        for record in attached:
+            record.expires_at = expires_at
+        return [record.id for record in attached]
+
+    def expire(self, now: float) -> list[str]:
+        """Delete the sessions whose time has passed; return their ids."""
+        expired = [r.id for r in self._all() if r.expires_at != ATTACHED and r.expires_at <= now]
+        for session_id in expired:
+            self.remove(session_id)
+        return expired
+
+    # --- reading --------------------------------------------------------------------------------
+
+    def summaries(self) -> list[StoredSummary]:
+        """Return what is stored, oldest first."""
+        records = sorted(self._all(), key=lambda record: record.created)
+        return [StoredSummary(r.id, r.principal, r.server, r.created, r.epoch, r.expires_at) for r in records]
+
+    def replay(self, entry: Entry) -> list[str]:
+        """Apply an entry of a log; return the ids of the sessions that it may have changed."""
+        match entry:
+            case Batch():
+                if self.check(entry) is None:
+                    self.write(entry)
+            case Put():
+                with contextlib.suppress(FencedError):
+                    self.put(entry.record)
+                return [entry.record.id]
+            case Take():
+                self.take(entry.session, entry.principal)
+            case End():
+                self.end(entry.session, entry.epoch)
+            case Orphan():
+                return self.orphan(entry.expires_at)
+            case Expire():
+                return self.expire(entry.now)
+        return [entry.session]
+
+    def _all(self) -> Iterator[StoredSession]:
+        return (held.record for held in self.by_id.values())
+
+    def _too_late(self, session_id: str, epoch: int) -> bool:
+        return epoch <= self._ended.get(session_id, -1)
+
+
+_position = attrgetter("position")
+_last = attrgetter("last")

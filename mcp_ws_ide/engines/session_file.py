@@ -1,0 +1,346 @@
+"""The SQLite file that keeps sessions: how it is opened, checked, written, compacted and set aside.
+
+Blocking; belongs to one thread at a time. It stores records and a log of what changed since, and knows what neither
+means: :mod:`.sqlite` replays the one onto the other. Layout, with ``PRAGMA user_version`` as its version:
+
+- ``sessions``: one record for each session, as MessagePack;
+- ``log``: the entries of each commit since those records were written, as MessagePack;
+- ``facts``: whether the file was closed, and which start of the machine wrote it last.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sqlite3
+import stat
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+from mcp_ws_ide.engines import crash_points
+from mcp_ws_ide.engines.base import EngineRefusedError
+from mcp_ws_ide.engines.crash_points import Point
+from mcp_ws_ide.engines.machine import boot_id
+
+SCHEMA: Final = 1
+"""Version of the layout. A later one needs an entry in :data:`MIGRATIONS`."""
+MIGRATIONS: Final[dict[int, str]] = {}
+"""SQL that turns the layout of this version into the next one."""
+APPLICATION: Final = 0x6D637773
+"""``PRAGMA application_id``: tells the file from those of other programs."""
+PAGE_BYTES: Final = 4096
+LOCK_SECONDS: Final = 10.0
+"""Seconds to wait for a gateway that is about to stop, and still has the file."""
+LOCK_POLL_SECONDS: Final = 0.05
+"""Seconds between two attempts to get the file."""
+SPARE_PAGES: Final = 256
+"""Unused pages that are kept rather than given back to the file system."""
+JOURNAL_BYTES: Final = 4 << 20
+"""Size to which SQLite cuts its write-ahead log once that is empty."""
+
+_CREATE: Final = f"""
+    PRAGMA application_id = {APPLICATION};
+    CREATE TABLE sessions (id TEXT PRIMARY KEY, record BLOB NOT NULL);
+    CREATE TABLE log (number INTEGER PRIMARY KEY, entries BLOB NOT NULL);
+    CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+"""
+
+log = logging.getLogger(__name__)
+
+
+class DamagedFileError(Exception):
+    """The file is no database, or contradicts itself; the text says how."""
+
+
+class SessionFile:
+    """One open file. All methods but :meth:`open` need it open.
+
+    Args:
+        path: the file; it need not exist.
+        durable: whether each commit waits until it is on the disk (``synchronous = FULL``).
+        max_bytes: what the file may grow to.
+    """
+
+    def __init__(self, path: Path, durable: bool, max_bytes: int) -> None:
+        self.path = path
+        self._durable = durable
+        self._max_pages = max(16, max_bytes // PAGE_BYTES)
+        self._db: sqlite3.Connection | None = None
+        self._identity = (0, 0)
+        self.log_bytes = 0
+        """Bytes in the log, roughly."""
+        self.machine_failed = False
+        """Whether the machine stopped since the file was written, so that its last commits may be missing."""
+
+    # --- opening --------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Open the file, create it if it does not exist, and lock it.
+
+        Raises:
+            EngineRefusedError: it cannot be used; it is untouched.
+            DamagedFileError: it is damaged; :meth:`set_aside` makes room for a new one.
+        """
+        _prepare(self.path)
+        self.log_bytes = 0
+        try:
+            self._connect()
+        except BaseException:
+            self.close()
+            raise
+
+    def _connect(self) -> None:
+        with _refusing(self.path):
+            self._db = sqlite3.connect(self.path, timeout=0, isolation_level=None, check_same_thread=False)
+            self._lock()
+            self._check_version()
+            self._db.execute(f"PRAGMA max_page_count = {self._max_pages}")
+            self._db.execute(f"PRAGMA journal_size_limit = {JOURNAL_BYTES}")
+            (verdict,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
+            if verdict != "ok":
+                raise DamagedFileError(verdict)
+            self._note_start()
+        self._identity = _identity(self.path)
+
+    def _lock(self) -> None:
+        """Lock the file for this process, and write ahead.
+
+        Locked first, the file needs no shared memory beside it, so that it may lie on a network file system.
+        """
+        db, deadline = self._open, time.monotonic() + LOCK_SECONDS
+        db.execute("PRAGMA locking_mode = EXCLUSIVE")
+        db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # takes effect in an empty file only
+        while True:
+            try:
+                db.execute("PRAGMA journal_mode = WAL")
+                db.execute("BEGIN IMMEDIATE")
+                db.execute("COMMIT")
+                return
+            except sqlite3.OperationalError as error:
+                if not _is(error, "SQLITE_BUSY", "SQLITE_LOCKED"):
+                    raise
+                if time.monotonic() > deadline:
+                    raise EngineRefusedError(
+                        f"the session file {str(self.path)!r} is in use by another gateway; stop that one, or set "
+                        "MCPWebSocketApp.engine to a file of its own: 'sqlite:///path'"
+                    ) from None
+            time.sleep(LOCK_POLL_SECONDS)
+
+    def _check_version(self) -> None:
+        db = self._open
+        (application,) = db.execute("PRAGMA application_id").fetchone()
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        (tables,) = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        if not tables:
+            db.executescript(f"BEGIN; {_CREATE} PRAGMA user_version = {SCHEMA}; COMMIT;")
+            return
+        if application != APPLICATION:
+            raise EngineRefusedError(
+                f"{str(self.path)!r} is a database of another program; set MCPWebSocketApp.engine to another file"
+            )
+        if version > SCHEMA:
+            raise EngineRefusedError(
+                f"the session file {str(self.path)!r} was written by a newer version (layout {version}; this one "
+                f"knows up to {SCHEMA}); install that version again, or set MCPWebSocketApp.engine to another file"
+            )
+        for step in range(version, SCHEMA):
+            db.executescript(f"BEGIN; {MIGRATIONS[step]}; PRAGMA user_version = {step + 1}; COMMIT;")
+
+    def _note_start(self) -> None:
+        """Note this start, on the disk; find out whether commits of the last run may be missing."""
+        db, boot = self._open, boot_id()
+        facts = dict(db.execute("SELECT name, value FROM facts"))
+        unclosed = facts.get("closed") == "no" and facts.get("durable") == "no"
+        self.machine_failed = unclosed and facts.get("boot") != boot
+        db.execute("PRAGMA synchronous = FULL")
+        self._note(closed="no", durable="yes" if self._durable else "no", boot=boot)
+        if not self._durable:
+            db.execute("PRAGMA synchronous = NORMAL")
+
+    def _note(self, **facts: str) -> None:
+        self._open.execute("BEGIN")
+        self._open.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", facts.items())
+        self._open.execute("COMMIT")
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the file is open."""
+        return self._db is not None
+
+    @property
+    def _open(self) -> sqlite3.Connection:
+        assert self._db is not None
+        return self._db
+
+    # --- reading and writing --------------------------------------------------------------------
+
+    def records(self) -> Iterator[tuple[str, bytes]]:
+        """Yield the id and the record of each session."""
+        yield from self._open.execute("SELECT id, record FROM sessions")
+
+    def entries(self) -> Iterator[bytes]:
+        """Yield the entries of each commit since the records were written, oldest first."""
+        for (entries,) in self._open.execute("SELECT entries FROM log ORDER BY number"):
+            yield entries
+
+    def append(self, entries: bytes) -> None:
+        """Commit entries to the log.
+
+        Raises:
+            sqlite3.Error: nothing was written.
+        """
+        self._open.execute("INSERT INTO log (entries) VALUES (?)", (entries,))
+        self.log_bytes += len(entries)
+
+    def compact(self, changed: Iterable[tuple[str, bytes | None]]) -> None:
+        """Write the changed records, or delete them where they are None; delete the log.
+
+        Raises:
+            sqlite3.Error: nothing was written.
+        """
+        db = self._open
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            db.execute("DELETE FROM log")  # first: its pages hold the records
+            if crash_points.armed is not None:
+                crash_points.reach(Point.COMPACTING)
+            for session_id, record in changed:
+                if record is None:
+                    db.execute("DELETE FROM sessions WHERE id = ?", (session_id,))
+                else:
+                    db.execute("INSERT OR REPLACE INTO sessions VALUES (?, ?)", (session_id, record))
+            if crash_points.armed is not None:
+                crash_points.reach(Point.COMPACTED)
+            db.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):
+                db.execute("ROLLBACK")
+            raise
+        if crash_points.armed is not None:
+            crash_points.reach(Point.COMPACTION_STORED)
+        self.log_bytes = 0
+        self._give_back()
+
+    def _give_back(self) -> None:
+        """Return unused pages to the file system; a failure costs nothing but space."""
+        with contextlib.suppress(sqlite3.Error):
+            (unused,) = self._open.execute("PRAGMA freelist_count").fetchone()
+            if unused > SPARE_PAGES:
+                self._open.execute(f"PRAGMA incremental_vacuum({unused - SPARE_PAGES})").fetchall()
+
+    def bytes_used(self) -> int:
+        """Return the bytes in use within the file."""
+        (pages,) = self._open.execute("PRAGMA page_count").fetchone()
+        (unused,) = self._open.execute("PRAGMA freelist_count").fetchone()
+        return int(pages - unused) * PAGE_BYTES
+
+    @property
+    def at_limit(self) -> bool:
+        """Whether the file has grown to its largest size."""
+        with contextlib.suppress(sqlite3.Error):
+            (pages,) = self._open.execute("PRAGMA page_count").fetchone()
+            return bool(pages >= self._max_pages - 1)
+        return False
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the path still names the open file: what is written to a deleted one is lost."""
+        return _identity(self.path) == self._identity
+
+    # --- the end --------------------------------------------------------------------------------
+
+    def finish(self) -> None:
+        """Note that everything was written, and close the file."""
+        with contextlib.suppress(sqlite3.Error):
+            self._open.execute("PRAGMA synchronous = FULL")
+            self._note(closed="yes")
+        self.close()
+
+    def close(self) -> None:
+        """Close the file without a note."""
+        db, self._db = self._db, None
+        if db is not None:
+            with contextlib.suppress(sqlite3.Error):
+                db.close()
+
+    def set_aside(self) -> Path:
+        """Rename the damaged file, which is closed, and return its new path. An earlier one of that name is replaced.
+
+        Raises:
+            EngineRefusedError: it cannot be renamed.
+        """
+        aside = self.path.with_name(self.path.name + ".damaged")
+        try:
+            for suffix in ("", "-wal", "-shm", "-journal"):
+                Path(f"{aside}{suffix}").unlink(missing_ok=True)
+                with contextlib.suppress(FileNotFoundError):
+                    os.replace(f"{self.path}{suffix}", f"{aside}{suffix}")
+        except OSError as error:
+            raise EngineRefusedError(
+                f"the session file {str(self.path)!r} is damaged, and cannot be renamed: {error.strerror}"
+            ) from None
+        return aside
+
+
+def is_damage(error: BaseException) -> bool:
+    """Return whether SQLite found the file damaged, rather than the disk full or away."""
+    return isinstance(error, sqlite3.Error) and _is(error, "SQLITE_CORRUPT", "SQLITE_NOTADB")
+
+
+def is_full(error: BaseException) -> bool:
+    """Return whether there is no room, on the disk or within the largest size of the file."""
+    return isinstance(error, sqlite3.Error) and _is(error, "SQLITE_FULL")
+
+
+def _is(error: sqlite3.Error, *names: str) -> bool:
+    """Return whether the result code is one of these, or an extended form of one."""
+    name = getattr(error, "sqlite_errorname", "")
+    return any(name == plain or name.startswith(plain + "_") for plain in names)
+
+
+@contextlib.contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors while a file is opened into refusals, or into damage."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        if is_damage(error):
+            raise DamagedFileError(str(error)) from None
+        raise EngineRefusedError(f"the session file {str(path)!r} cannot be used: {error}") from None
+
+
+def _prepare(path: Path) -> None:
+    """Create the file, or check that it is this user's alone.
+
+    An existing file is not opened here: closing it would give up the lock of an engine in this process.
+
+    Raises:
+        EngineRefusedError: it is another user's, or no file, or cannot be created.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise EngineRefusedError(f"the session file {str(path)!r} is not a file")
+        if status.st_uid != os.geteuid():
+            raise EngineRefusedError(f"the session file {str(path)!r} belongs to another user")
+        if status.st_mode & 0o077:
+            os.chmod(path, 0o600)
+            log.warning("the session file %r was open to other users; its mode is 0600 now", str(path))
+    except OSError as error:
+        raise EngineRefusedError(
+            f"the session file {str(path)!r} cannot be created or read: {error.strerror}"
+        ) from None
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    try:
+        status = path.stat()
+    except OSError:
+        return (0, 0)
+    return (status.st_dev, status.st_ino)

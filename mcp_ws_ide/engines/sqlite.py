@@ -1,0 +1,329 @@
+"""The durable engine of one machine: records in memory, a log of their changes in an SQLite file.
+
+What is decided is decided by :class:`~mcp_ws_ide.engines.records.Records` on the event loop. At the end of a turn, what
+was staged goes to one writing thread, which commits it as one row of the log; from time to time the changed records are
+written, and the log is deleted. So a commit costs one statement, however many sessions share it, and a disk that does
+not answer holds up no loop.
+
+The records run ahead of the file while it cannot be written. What was not written stays with the thread and is tried
+again with whatever comes next; an owner whose batch failed sends it again, and it is committed as soon as that is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import time
+from pathlib import Path
+from typing import Final
+
+from mcp_ws_ide.engines import crash_points
+from mcp_ws_ide.engines.base import (
+    Batch,
+    Done,
+    EngineFullError,
+    EngineUnavailableError,
+    Outcome,
+    SessionLostError,
+    StoredSession,
+    StoredSummary,
+    damage,
+)
+from mcp_ws_ide.engines.crash_points import Point
+from mcp_ws_ide.engines.records import End, Entry, Expire, Orphan, Put, Records, Take
+from mcp_ws_ide.engines.session_file import SessionFile
+from mcp_ws_ide.engines.statistics import EngineStatistics
+from mcp_ws_ide.engines.writer import Compaction, Staged, Stop, Turn, Writer, Written
+
+LOG_BYTES: Final = 1 << 20
+"""Bytes of log after which the records are written, or as many as the records had the last time, if that is more."""
+RETRY_SECONDS: Final = 1.0
+"""Seconds between two attempts to write after a failure."""
+NEW_SESSIONS_SHARE: Final = 0.75
+"""The part of the largest size up to which new sessions are stored; the rest is for those that are open."""
+STOPPED: Final = "the engine is stopped"
+
+log = logging.getLogger(__name__)
+
+
+class SqliteEngine:
+    """Sessions in one SQLite file, which this process alone uses.
+
+    Args:
+        path: the file; it need not exist.
+        durable: whether each commit waits until it is on the disk.
+        max_bytes: what the file may grow to.
+    """
+
+    name = "sqlite"
+
+    def __init__(self, path: Path, durable: bool, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._writer = Writer(SessionFile(path, durable, max_bytes), self._from_thread)
+        self._records = Records()
+        self._statistics = EngineStatistics()
+        self._problem = STOPPED
+        self._staged: list[Staged] = []
+        self._since = 0.0
+        self._changed: set[str] = set()
+        """Sessions that have changed since their records were handed to the thread."""
+        self._compacting = False
+        self._all_due = False
+        """Whether the next compaction must hold every record."""
+        self._log_limit = LOG_BYTES
+        self._retry: asyncio.TimerHandle | None = None
+        self._running = False
+
+    @property
+    def problem(self) -> str:
+        """Why nothing can be written; ``""`` while it works."""
+        return self._problem
+
+    @property
+    def statistics(self) -> EngineStatistics:
+        """Counters and gauges, measured now."""
+        self._statistics.sessions = len(self._records.by_id)
+        return self._statistics
+
+    # --- start and stop -------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Open the file, read it, and start the writing thread."""
+        self._loop = asyncio.get_running_loop()
+        opened = await asyncio.to_thread(self._writer.open)
+        self._records = opened.records
+        self._statistics.lost.update(opened.lost)
+        self._changed = opened.changed
+        self._problem, self._running = "", True
+        self._writer.start()
+        self._compact()
+
+    async def stop(self) -> None:
+        """Write everything and close the file."""
+        if not self._running:
+            return
+        self._end_of_turn()
+        self._running = False
+        if self._retry is not None:
+            self._retry.cancel()
+        stopped = self._loop.create_future()
+        self._writer.put(Stop(self._take_changed(), stopped))
+        await stopped
+        self._problem = STOPPED
+
+    # --- staging --------------------------------------------------------------------------------
+
+    def commit(self, batch: Batch, done: Done) -> None:
+        """Stage a batch for the end of this turn."""
+        outcome = self._records.check(batch) if self._running else Outcome.FAILED
+        if outcome is not None:
+            return self._stage(None, done, outcome)
+        self._records.write(batch)
+        self._changed.add(batch.session)
+        self._stage(batch, done, Outcome.COMMITTED)
+
+    def _stage(self, entry: Entry | None, done: Done | None, outcome: Outcome) -> None:
+        if not self._staged:
+            self._since = time.perf_counter()
+            asyncio.get_running_loop().call_soon(self._end_of_turn, context=contextvars.Context())
+        self._staged.append((entry, done, outcome))
+        if crash_points.armed is not None:
+            crash_points.reach(Point.STAGED)
+
+    def _end_of_turn(self) -> None:
+        staged, self._staged = self._staged, []
+        if not staged:
+            return
+        if self._running:
+            self._writer.put(Turn(staged, self._since))
+        else:
+            _report(staged, Outcome.FAILED)
+
+    async def _stored(self, *entries: Entry) -> None:
+        """Commit entries; the first attempt decides.
+
+        Raises:
+            EngineUnavailableError: they are not in the file yet.
+        """
+        stored: asyncio.Future[Outcome] = self._loop.create_future()
+        for entry in entries:
+            self._stage(entry, None, Outcome.COMMITTED)
+
+        def done(outcome: Outcome) -> None:
+            if not stored.done():
+                stored.set_result(outcome)
+
+        self._stage(None, done, Outcome.COMMITTED)
+        if await stored is not Outcome.COMMITTED:
+            raise EngineUnavailableError(self._problem or STOPPED)
+
+    def _check(self) -> None:
+        if self._problem:
+            raise EngineUnavailableError(self._problem)
+
+    # --- outcomes -------------------------------------------------------------------------------
+
+    def _from_thread(self, written: Written) -> None:
+        """Take what the thread reports, on that thread."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._take_report, written, context=contextvars.Context())
+
+    def _take_report(self, written: Written) -> None:
+        counters, now = self._statistics, time.perf_counter()
+        self._note_problem(written.problem)
+        counters.bytes = written.bytes_used
+        for turn in written.turns:
+            counters.commits += not written.problem
+            counters.failures += bool(written.problem)
+            counters.commit_seconds.observe(now - turn.since)
+            counters.batches += _report(turn.staged, Outcome.FAILED if written.problem else None)
+        if written.compaction is not None:
+            self._compacting = False
+            self._log_limit = max(LOG_BYTES, written.compacted_bytes)
+            if written.problem:
+                self._changed.update(written.compaction.records)
+                self._all_due |= written.compaction.whole
+        if written.stopped is not None and not written.stopped.done():
+            written.stopped.set_result(None)
+            return
+        self._all_due |= written.renewed
+        failed = written.problem and written.compaction is not None
+        if not failed and (written.renewed or written.full or written.log_bytes > self._log_limit):
+            self._compact()
+
+    def _note_problem(self, problem: str) -> None:
+        if problem and self._retry is None and self._running:
+            self._retry = self._loop.call_later(RETRY_SECONDS, self._try_again)
+        if problem == self._problem or not self._running:
+            return
+        self._problem = problem
+        if problem:
+            log.error("mcp-ws-ide: sessions cannot be stored, and wait: %s", problem)
+        else:
+            log.warning("mcp-ws-ide: sessions are stored again")
+
+    def _try_again(self) -> None:
+        """Write what could not be written, even if no session sends anything."""
+        self._retry = None
+        if self._running:
+            self._stage(None, None, Outcome.COMMITTED)
+
+    # --- compaction -----------------------------------------------------------------------------
+
+    def _compact(self) -> None:
+        """Have the changed records written, and the log deleted."""
+        if self._compacting or not self._running:
+            return
+        self._end_of_turn()  # what is staged must be in the log that is deleted
+        self._compacting = True
+        self._writer.put(self._take_changed())
+
+    def _take_changed(self) -> Compaction:
+        changed, self._changed = self._changed, set()
+        whole, self._all_due = self._all_due, False
+        by_id = self._records.by_id
+        keys = changed.union(by_id) if whole else changed
+        return Compaction({key: by_id[key].copied() if key in by_id else None for key in keys}, whole)
+
+    # --- whole sessions -------------------------------------------------------------------------
+
+    async def create(self, record: StoredSession) -> None:
+        """Store a new session."""
+        self._check()
+        if self._statistics.bytes > NEW_SESSIONS_SHARE * self._max_bytes:
+            raise EngineFullError(
+                f"stored sessions use {self._statistics.bytes} bytes, more than {NEW_SESSIONS_SHARE:.0%} of "
+                f"engine_max_bytes ({self._max_bytes}); raise MCPWebSocketApp.engine_max_bytes, or lower grace"
+            )
+        try:
+            await self._put(record)
+        except BaseException:
+            self._forget(record)
+            raise
+
+    def _forget(self, record: StoredSession) -> None:
+        """Delete a session that could not be stored, so that it does not appear later."""
+        self._records.end(record.id, record.epoch)
+        self._changed.add(record.id)
+        self._stage(End(record.id, record.epoch), None, Outcome.COMMITTED)
+
+    async def rewrite(self, record: StoredSession) -> None:
+        """Store a whole session again."""
+        self._check()
+        await self._put(record)
+
+    async def _put(self, record: StoredSession) -> None:
+        self._records.put(record)
+        self._changed.add(record.id)
+        await self._stored(Put(self._records.by_id[record.id].copied()))
+
+    async def take(self, session_id: str, principal: str) -> StoredSession | None:
+        """Become the owner of a session."""
+        self._check()
+        record = self._records.take(session_id, principal)
+        if record is None:
+            return None
+        self._changed.add(session_id)
+        if fault := damage(record):
+            self._statistics.lost["damaged"] += 1
+            await self.end(session_id, record.epoch)
+            raise SessionLostError("damaged", f"the stored session {session_id!r} is damaged: {fault}")
+        await self._stored(Take(session_id, principal))
+        if crash_points.armed is not None:
+            crash_points.reach(Point.TAKEN)
+        return record
+
+    async def end(self, session_id: str, epoch: int) -> None:
+        """Delete a session."""
+        if self._records.end(session_id, epoch):
+            self._changed.add(session_id)
+            await self._stored(End(session_id, epoch))
+
+    async def orphan(self, expires_at: float) -> int:
+        """Give a time to all attached sessions."""
+        self._check()
+        orphans = self._records.orphan(expires_at)
+        self._changed.update(orphans)
+        if orphans:
+            await self._stored(Orphan(expires_at))
+        return len(orphans)
+
+    async def expire(self, now: float) -> list[str]:
+        """Delete the sessions whose time has passed."""
+        expired = self._records.expire(now)
+        if expired:
+            self._statistics.lost["expired"] += len(expired)
+            self._changed.update(expired)
+            await self._stored(Expire(now))
+            self._compact()
+        return expired
+
+    async def sessions(self) -> list[StoredSummary]:
+        """Return what is stored, oldest first."""
+        return self._records.summaries()
+
+    async def count(self, principal: str) -> int:
+        """Return the number of stored sessions of a principal."""
+        return self._records.of_principal[principal]
+
+
+def _report(staged: list[Staged], outcome: Outcome | None) -> int:
+    """Tell each owner the outcome of its batch: the one that was found when it was staged, unless one is given.
+
+    Returns:
+        The number of batches that are committed.
+    """
+    committed = 0
+    for _, done, found in staged:
+        if done is None:
+            continue
+        reported = outcome if outcome is not None and found is Outcome.COMMITTED else found
+        committed += reported is Outcome.COMMITTED
+        try:
+            done(reported)
+        except Exception:
+            log.exception("the outcome of a batch could not be handled")
+        if crash_points.armed is not None:
+            crash_points.reach(Point.REPORTED)
+    return committed

@@ -1,0 +1,305 @@
+"""The thread that writes a session file: it takes turns and compactions in order, and reports what became of them.
+
+It decides nothing about sessions. What it could not write, it keeps and tries again first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+import threading
+from collections import Counter
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import Final
+
+import msgspec
+
+from mcp_ws_ide.engines import crash_points
+from mcp_ws_ide.engines.base import Done, EngineRefusedError, Outcome, StoredSession
+from mcp_ws_ide.engines.crash_points import Point
+from mcp_ws_ide.engines.records import Entry, Records
+from mcp_ws_ide.engines.session_file import DamagedFileError, SessionFile, is_damage, is_full
+
+MEASURE_COMMITS: Final = 64
+"""Commits between two measurements of the file's size, and of whether it is still in its place."""
+
+Staged = tuple[Entry | None, Done | None, Outcome]
+"""What to write, whom to tell, and what to tell if it is written."""
+
+log = logging.getLogger(__name__)
+_encode = msgspec.msgpack.Encoder().encode
+_decode_entries = msgspec.msgpack.Decoder(list[Entry]).decode
+_decode_record = msgspec.msgpack.Decoder(StoredSession).decode
+
+
+class NoRecordsError(Exception):
+    """The file is new, and the records were not written into it yet."""
+
+
+class Turn(msgspec.Struct, eq=False):
+    """What was staged in one turn of the event loop, since ``since`` (``time.perf_counter``)."""
+
+    staged: list[Staged]
+    since: float
+
+
+class Compaction(msgspec.Struct, eq=False):
+    """The records that changed, by id; None for those that were deleted. ``whole``: no other record exists."""
+
+    records: dict[str, StoredSession | None]
+    whole: bool = False
+
+
+class Stop(msgspec.Struct, eq=False):
+    """Write these records, close the file, and end the thread."""
+
+    last: Compaction
+    stopped: asyncio.Future[None]
+
+
+class Written(msgspec.Struct, eq=False):
+    """What the thread reports.
+
+    Attributes:
+        turns: the turns that it is about.
+        problem: why they are not written; ``""`` if they are.
+        full: whether there was no room.
+        renewed: whether the file was replaced by an empty one, which needs every record.
+        compaction: the compaction that it is about.
+        compacted_bytes: bytes of its records.
+        stopped: what waits for the end of the thread.
+        log_bytes, bytes_used: bytes of the log, and in use in all.
+    """
+
+    turns: list[Turn] = []
+    problem: str = ""
+    full: bool = False
+    renewed: bool = False
+    compaction: Compaction | None = None
+    compacted_bytes: int = 0
+    stopped: asyncio.Future[None] | None = None
+    log_bytes: int = 0
+    bytes_used: int = 0
+
+
+class Opened(msgspec.Struct):
+    """What a file held: the records, those that the log has changed, and the sessions lost, by cause."""
+
+    records: Records
+    changed: set[str]
+    lost: Counter[str]
+
+
+class Writer:
+    """One thread with one file.
+
+    Args:
+        file: the file.
+        report: receives what became of turns and compactions, on the thread.
+    """
+
+    def __init__(self, file: SessionFile, report: Callable[[Written], None]) -> None:
+        self._file = file
+        self._report = report
+        self._jobs: SimpleQueue[Turn | Compaction | Stop] = SimpleQueue()
+        self._unwritten: list[Entry] = []
+        self._renewed = False
+        """Whether the file is new and lacks the records: nothing counts as written until it has them."""
+        self._failed = False
+        """Whether the last attempt failed."""
+        self._measured_in = 0
+        self._bytes_used = 0
+
+    def put(self, job: Turn | Compaction | Stop) -> None:
+        """Give the thread one more thing to do."""
+        self._jobs.put(job)
+
+    def start(self) -> None:
+        """Start the thread. It ends with :class:`Stop`, or with the process."""
+        threading.Thread(target=self._run, name="mcp-ws-ide engine", daemon=True).start()
+
+    # --- opening --------------------------------------------------------------------------------
+
+    def open(self) -> Opened:
+        """Open and read the file; set a damaged one aside.
+
+        Raises:
+            EngineRefusedError: it cannot be used.
+        """
+        try:
+            self._file.open()
+            opened = self._read()
+        except (DamagedFileError, sqlite3.DatabaseError) as error:
+            self._file.close()
+            aside = self._file.set_aside()
+            log.error(
+                "mcp-ws-ide: the session file %r is damaged (%s), and its sessions are lost; it was renamed to %r",
+                *(str(self._file.path), error, aside.name),
+            )
+            self._file.open()
+            opened = Opened(Records(), set(), Counter(corrupt=1))
+        self._bytes_used = self._file.bytes_used()
+        if crash_points.armed is not None:
+            crash_points.reach(Point.OPENED)
+        return opened
+
+    def _read(self) -> Opened:
+        opened = Opened(Records(), set(), Counter())
+        for session_id, data in self._file.records():
+            try:
+                opened.records.put(_decode_record(data))
+            except (msgspec.DecodeError, msgspec.ValidationError):
+                opened.lost["damaged"] += 1
+                opened.changed.add(session_id)
+        try:
+            for data in self._file.entries():
+                self._file.log_bytes += len(data)
+                for entry in _decode_entries(data):
+                    opened.changed.update(opened.records.replay(entry))
+        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+            raise DamagedFileError(f"the log cannot be read: {error}") from None
+        if self._file.machine_failed:
+            self._forget_all(opened)
+        return opened
+
+    def _forget_all(self, opened: Opened) -> None:
+        """Forget all sessions: what they did last may be missing, and would be done twice."""
+        number = len(opened.records.by_id)
+        opened.changed.update(opened.records.by_id)
+        opened.records = Records()
+        opened.lost["machine"] += number
+        log.warning(
+            "mcp-ws-ide: the machine stopped while sessions were open, so that their last commits may be missing; "
+            "%d sessions are lost; set MCPWebSocketApp.engine_durability = 'full' to keep them",
+            number,
+        )
+
+    # --- the thread -----------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while True:
+            jobs = [self._jobs.get()]
+            try:
+                while True:
+                    jobs.append(self._jobs.get_nowait())
+            except Empty:
+                pass
+            turns: list[Turn] = []
+            for job in jobs:
+                if isinstance(job, Turn):
+                    turns.append(job)
+                    continue
+                self._write(turns)
+                turns = []
+                if isinstance(job, Stop):
+                    return self._stop(job)
+                self._report(self._compact(job))
+            self._write(turns)
+
+    def _write(self, turns: list[Turn]) -> None:
+        if not turns:
+            return
+        self._unwritten += [entry for turn in turns for entry, _, _ in turn.staged if entry is not None]
+        if crash_points.armed is not None:
+            crash_points.reach(Point.HANDED_OVER)
+        written = self._attempt(self._append)
+        if crash_points.armed is not None:
+            crash_points.reach(Point.STORED)
+        written.turns = turns
+        self._report(written)
+
+    def _append(self) -> None:
+        self._reopen()
+        if self._renewed:
+            raise NoRecordsError("the session file was replaced, and has no records yet")
+        if self._unwritten or self._failed:  # after a failure, only a write shows that it is over
+            self._file.append(_encode(self._unwritten))
+            self._unwritten = []
+
+    def _compact(self, compaction: Compaction) -> Written:
+        records = [
+            (session_id, None if record is None else _encode(record))
+            for session_id, record in compaction.records.items()
+        ]
+
+        def write() -> None:
+            self._reopen()
+            self._file.compact(records)
+            self._unwritten = []  # the records hold it
+            self._renewed = self._renewed and not compaction.whole
+            self._measured_in = 0
+
+        written = self._attempt(write)
+        written.compaction = compaction
+        written.compacted_bytes = sum(len(record) for _, record in records if record is not None)
+        return written
+
+    def _reopen(self) -> None:
+        """Open the file if it could not be opened when it was replaced."""
+        if not self._file.is_open:
+            self._file.open()
+
+    def _attempt(self, write: Callable[[], None]) -> Written:
+        """Write; return what became of it."""
+        written = Written()
+        try:
+            write()
+            self._measure()
+        except Exception as error:  # whatever it is, the thread goes on, and sessions learn that they wait
+            written.problem = self._explained(error)
+            written.full = is_full(error)
+            if is_damage(error) or isinstance(error, DamagedFileError):
+                self._renew(written)
+        self._failed = bool(written.problem)
+        written.renewed = self._renewed
+        written.log_bytes, written.bytes_used = self._file.log_bytes, self._bytes_used
+        return written
+
+    def _explained(self, error: Exception) -> str:
+        """Return why something could not be written."""
+        if isinstance(error, EngineRefusedError):
+            return str(error)
+        if is_full(error):
+            at_limit = self._file.at_limit
+            return "engine_max_bytes is reached; raise it, or lower grace" if at_limit else "the disk is full"
+        if not isinstance(error, sqlite3.Error | DamagedFileError | NoRecordsError):
+            log.exception("mcp-ws-ide: sessions cannot be stored")
+        return f"the session file {str(self._file.path)!r} cannot be written: {error}"
+
+    def _measure(self) -> None:
+        """Measure the file from time to time.
+
+        Raises:
+            DamagedFileError: it is no longer in its place.
+        """
+        self._measured_in -= 1
+        if self._measured_in > 0:
+            return
+        self._measured_in = MEASURE_COMMITS
+        self._bytes_used = self._file.bytes_used()
+        if not self._file.in_place:
+            raise DamagedFileError("the file was deleted or replaced while it was open")
+
+    def _renew(self, written: Written) -> None:
+        """Replace the file by a new one. The records are in memory, so nothing is lost."""
+        log.error("mcp-ws-ide: %s; it is replaced, and sessions are stored again", written.problem)
+        self._renewed = True
+        self._file.close()
+        try:
+            self._file.set_aside()
+            self._file.open()
+        except (EngineRefusedError, DamagedFileError) as error:
+            written.problem = str(error)
+
+    def _stop(self, job: Stop) -> None:
+        written = self._compact(job.last)
+        if written.problem:
+            log.error("mcp-ws-ide: sessions could not be stored at the end: %s", written.problem)
+            self._file.close()
+        else:
+            self._file.finish()
+        written.stopped = job.stopped
+        written.compaction = None
+        self._report(written)
