@@ -6,7 +6,9 @@ The stream is the session. It cannot be resumed, so the attachment ends with it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
+from typing import Final
 
 import httpx2
 
@@ -35,6 +37,10 @@ from mcp_ws_ide.transports.remote import (
 )
 from mcp_ws_ide.transports.unfinished import WatchedEvents, has_answer
 
+SETTLE_SECONDS: Final = 2.0
+"""Longest wait, after the end of the event stream, for the response to the POST in flight: it says whether the message
+was accepted."""
+
 
 class _TooLong(RequestFailed):
     """An event is longer than a message may be."""
@@ -58,6 +64,10 @@ class SseTransport(RemoteTransport):
         self._passed = False
         """Whether the server has accepted a message, so that a later 404 means that it has forgotten the session."""
         self._wake = asyncio.Event()
+        self._stream_ended = False
+        self._settled = asyncio.Event()
+        """Set unless a POST waits for its response."""
+        self._settled.set()
 
     async def connect(self, receiver: Receiver) -> None:
         """Open the stream and wait for the URL of the POSTs; see :meth:`Transport.connect`."""
@@ -90,10 +100,18 @@ class SseTransport(RemoteTransport):
             raise RequestFailed(f"{self._where} ended the event stream", sent=True)
         except RequestFailed as failure:
             if opened.done():
+                await self._settle()
                 self._renewable = not isinstance(failure, _TooLong)
                 self._begin_close(str(failure))
             else:
                 opened.set_exception(TransportError(str(failure)))
+
+    async def _settle(self) -> None:
+        """Send nothing more, and wait for the response to the POST in flight: a refused message did not run."""
+        self._stream_ended = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_SECONDS):
+                await self._settled.wait()
 
     async def _read_events(
         self, response: httpx2.Response, opened: asyncio.Future[httpx2.URL], receiver: Receiver
@@ -175,12 +193,14 @@ class SseTransport(RemoteTransport):
         Only the probe is sent beside them, because an older server may hold a request that it does not understand.
         """
         while True:
-            while self._out:
+            while self._out and not self._stream_ended:
                 message = self._out.popleft()
                 if message.method == DISCOVER:
                     self._spawn(self._send(message), "discover")
                 else:
+                    self._settled.clear()
                     await self._send(message)
+                    self._settled.set()
             self._wake.clear()
             await self._wake.wait()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -12,6 +13,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 from tests.conftest import Jupyter, Peer, until
+from tests.handlers.test_tap import tapped
 
 
 class Forgetful:
@@ -86,13 +88,14 @@ class SseServer(Forgetful):
     def __init__(self) -> None:
         super().__init__()
         self.streams: dict[str, tuple[asyncio.StreamWriter, list[str]]] = {}
-        self.forgotten: list[asyncio.StreamWriter] = []
+        self.connections: set[asyncio.StreamWriter] = set()
 
     async def start(self, port: int = 0) -> None:
         self.server = await asyncio.start_server(self.serve, "127.0.0.1", port)
         self.port = self.server.sockets[0].getsockname()[1]
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections.add(writer)
         try:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode()
@@ -129,14 +132,17 @@ class SseServer(Forgetful):
 
     async def forget_quietly(self) -> None:
         """Lose the sessions, as behind a load balancer, while their streams stay open."""
-        self.forgotten += [stream for stream, _ in self.streams.values()]
         self.streams.clear()
 
     async def stop(self) -> None:
-        await self.forget()
-        for stream in self.forgotten:
-            stream.transport.abort()
         self.server.close()
+        await self.forget()
+        for connection in self.connections:
+            connection.transport.abort()
+        for connection in self.connections:
+            with contextlib.suppress(ConnectionError):
+                await connection.wait_closed()
+        self.connections.clear()
 
 
 @pytest.fixture(params=[WebSocketServer, SseServer])
@@ -188,11 +194,12 @@ async def test_a_lost_session_is_opened_again_with_the_same_handshake(make_jupyt
 
 
 async def test_calls_while_the_server_is_away_run_once_when_it_is_back(make_jupyter, server):
-    _, connecting = await opened(make_jupyter, server)
-    async with connecting as link:
+    jupyter, connecting = await opened(make_jupyter, server)
+    async with tapped(jupyter) as tap, connecting as link:
         peer = Peer(link)
         await peer.initialize()
         await server.stop()
+        await tap.until(lambda r: r["event"] == "upstream_closed")
         for number in (10, 11, 12):
             await peer.send(id=number, method="tools/call", params={"name": "count"})
         await server.start(server.port)
@@ -230,16 +237,41 @@ async def test_a_server_that_comes_back_with_another_version_ends_the_session(ma
 
 
 async def test_a_server_that_stays_away_ends_the_session_and_says_that_nothing_ran(make_jupyter, server):
-    _, connecting = await opened(make_jupyter, server, reconnect_timeout=1)
-    async with connecting as link:
+    jupyter, connecting = await opened(make_jupyter, server, reconnect_timeout=1)
+    async with tapped(jupyter) as tap, connecting as link:
         peer = Peer(link)
         await peer.initialize()
         await server.stop()
+        await tap.until(lambda r: r["event"] == "upstream_closed")
         await peer.send(id=10, method="tools/call", params={"name": "count"})
         assert (await peer.receive())["error"]["data"]["outcome"] == "not_sent"
         with pytest.raises(ConnectionClosed):
             await peer.receive()
         assert link.close_code == 4502
+
+
+class LateRefusal(SseServer):
+    """A server whose event stream ends before it refuses the message that it has just read."""
+
+    latency = 0.3
+
+    def post(self, session: str, message: dict[str, Any], writer: asyncio.StreamWriter) -> None:
+        if message.get("method") != "tools/call" or len(self.seen) > 1:
+            return super().post(session, message, writer)
+        self.streams.pop(session)[0].transport.abort()
+        asyncio.get_running_loop().call_later(self.latency, super().post, session, message, writer)
+
+
+async def test_a_call_that_is_refused_after_the_stream_has_ended_runs_in_the_new_session(make_jupyter):
+    server = LateRefusal()
+    await server.start()
+    _, connecting = await opened(make_jupyter, server)
+    async with connecting as link:
+        peer = Peer(link)
+        await peer.initialize()
+        assert await count(peer, 2) == "1"
+        assert len(server.initialized) == 2
+    await server.stop()
 
 
 async def test_a_call_that_meets_404_runs_in_the_new_session(make_jupyter):
