@@ -36,6 +36,11 @@ class Point(StrEnum):
     TAKEN = "taken"
     """A session was taken over and committed as such; its new owner does not know it yet."""
 
+    @property
+    def of_engine(self) -> bool:
+        """Whether an engine passes it, rather than the owner of a session."""
+        return True
+
 
 class Armed:
     """The point at which this process kills itself.

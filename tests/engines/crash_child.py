@@ -1,0 +1,76 @@
+"""A process that owns sessions and kills itself at a named point; tests/engines/test_crashes.py reads what it left.
+
+Batch ``k`` of a session adds request ``k``, answers request ``k - 1``, and appends frame ``k``, so that a stored record
+tells by its number what it must be. What is reported as committed goes to standard output, in lines of ``session k``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+from mcp_ws_ide.engines import crash_points, sqlite
+from mcp_ws_ide.engines.base import Batch, Frame, InFlight, Outcome, StoredSession
+
+SESSIONS = 4
+BATCHES = 60
+KEPT = 3
+"""Frames that are not acknowledged."""
+
+
+def batch(session: str, k: int, epoch: int = 1) -> Batch:
+    return Batch(
+        *(session, epoch, k, k - 1, k - 1, k, k, max(0, k - KEPT)),
+        frames=[Frame(k, b"frame %d" % k)],
+        removed=[b"%d" % (k - 1)] if k > 1 else [],
+        added=[InFlight(b"%d" % k, b"request %d" % k)],
+    )
+
+
+def expected(session: str, k: int) -> StoredSession:
+    """What is stored after batch ``k``, taken over."""
+    record = StoredSession(session, "alice", "git", 1.0, 64, 1 << 20, epoch=2, number=k, received=k, sent=k)
+    record.base = max(0, k - KEPT)
+    record.frames = [Frame(n, b"frame %d" % n) for n in range(record.base + 1, k + 1)]
+    if k:
+        record.frames.append(Frame(k + 1, b"request %d" % k, outcome="unknown", key=b"%d" % k))
+        record.sent += 1
+    return record
+
+
+async def work(path: Path) -> None:
+    sqlite.LOG_BYTES = 2000  # so that there are compactions
+    engine = sqlite.SqliteEngine(path, False, 64 << 20)
+    await engine.start()
+    names = [f"s{number}" for number in range(SESSIONS)]
+    for name in names:
+        if await engine.take(name, "alice") is None:
+            await engine.create(StoredSession(name, "alice", "git", 1.0, 64, 1 << 20))
+        os.write(1, f"{name} 0\n".encode())
+
+    async def commit(name: str, k: int) -> None:
+        reported = asyncio.get_running_loop().create_future()
+
+        def done(outcome: Outcome) -> None:
+            if outcome is Outcome.COMMITTED:
+                os.write(1, f"{name} {k}\n".encode())
+            reported.set_result(outcome)
+
+        engine.commit(batch(name, k), done)
+        assert await reported is Outcome.COMMITTED
+
+    for k in range(1, BATCHES + 1):
+        await asyncio.gather(*(commit(name, k) for name in names))
+    await engine.stop()
+
+
+if __name__ == "__main__":
+    path, point, passes, mutant = sys.argv[1:]
+    if mutant:
+        from tests.engines import mutants
+
+        getattr(mutants, mutant)()
+    crash_points.arm(point, int(passes))
+    asyncio.run(work(Path(path)))

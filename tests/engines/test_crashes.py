@@ -1,0 +1,84 @@
+"""A process that is killed with SIGKILL leaves whole batches, and everything that it was told to be committed."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from mcp_ws_ide.engines.crash_points import Point
+from tests.engines.conftest import new_sqlite
+from tests.engines.crash_child import BATCHES, SESSIONS, expected
+
+ROOT = Path(__file__).parents[2]
+
+
+def run_child(directory: Path, point: str, passes: int, mutant: str = "") -> Counter[str]:
+    """Let a child work until it kills itself; return the last batch of each session that it saw committed."""
+    path = str(directory / "sessions.sqlite")
+    command = [sys.executable, "-m", "tests.engines.crash_child", path, point, str(passes), mutant]
+    child = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, timeout=120, check=False)
+    assert child.returncode == -signal.SIGKILL, "the point was not reached"
+    seen: Counter[str] = Counter()
+    for line in child.stdout.decode().splitlines():
+        name, k = line.split()
+        seen[name] = int(k)
+    return seen
+
+
+async def check_what_is_left(directory: Path, seen: Counter[str]) -> None:
+    """What was seen as committed is stored, and what is stored is one whole batch after the other."""
+    engine = new_sqlite(directory)
+    await engine.start()
+    try:
+        assert not engine.statistics.lost
+        for name in [f"s{number}" for number in range(SESSIONS)]:
+            record = await engine.take(name, "alice")
+            if record is None:
+                assert name not in seen
+                continue
+            assert seen[name] <= record.number <= seen[name] + 1 <= BATCHES + 1
+            assert record == expected(name, record.number)
+    finally:
+        await engine.stop()
+
+
+@pytest.mark.parametrize("passes", [0, 3])
+@pytest.mark.parametrize("point", [point for point in Point if point.of_engine])
+async def test_a_process_that_is_killed_at_a_named_point_leaves_whole_batches(tmp_path, point, passes):
+    if point not in (Point.OPENED, Point.TAKEN):
+        return await check_what_is_left(tmp_path, run_child(tmp_path, point, passes))
+    seen = run_child(tmp_path, Point.STORED, 20)
+    run_child(tmp_path, point, 0 if point is Point.OPENED else passes)
+    if point is Point.OPENED:
+        await check_what_is_left(tmp_path, seen)
+    else:
+        await check_taken(tmp_path)
+
+
+async def check_taken(directory: Path) -> None:
+    """A session whose new owner died at once was taken once: its request in flight has one end."""
+    engine = new_sqlite(directory)
+    await engine.start()
+    record = await engine.take("s0", "alice")
+    assert record is not None
+    assert (record.epoch, [bool(frame.outcome) for frame in record.frames].count(True)) == (3, 1)
+    await engine.stop()
+
+
+@pytest.mark.parametrize(
+    ("mutant", "point", "passes"),
+    [
+        ("answer_and_request_in_two_transactions", Point.STORED, 21),
+        ("reported_before_it_is_written", Point.HANDED_OVER, 2),
+        ("log_deleted_before_the_records_are_written", Point.COMPACTED, 5),
+    ],
+)
+async def test_a_mistake_in_the_order_of_writing_is_noticed(tmp_path, mutant, point, passes):
+    seen = run_child(tmp_path, point, passes, mutant)
+    with pytest.raises(AssertionError):
+        await check_what_is_left(tmp_path, seen)
