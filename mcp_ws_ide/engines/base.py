@@ -282,10 +282,8 @@ class Engine(Protocol):
     async def end(self, session_id: str, epoch: int) -> None:
         """Delete a session. Batches and rewrites of this and earlier epochs are fenced from now on.
 
-        A later epoch keeps it. An unknown session is ended already.
-
-        Raises:
-            EngineUnavailableError: it could not be deleted.
+        A later epoch keeps it. An unknown session is ended already. While the engine cannot write, this returns after
+        the first attempt, and the session is deleted as soon as it can.
         """
 
     async def orphan(self, expires_at: float) -> int:

@@ -194,8 +194,7 @@ class SealedEngine:
     async def _lose(self, sealed: StoredSession, cause: str, reason: str) -> NoReturn:
         """Delete a session that cannot be opened."""
         self.statistics.lost[cause] += 1
-        with contextlib.suppress(EngineUnavailableError):
-            await self._inner.end(sealed.id, sealed.epoch)
+        await self._inner.end(sealed.id, sealed.epoch)
         raise SessionLostError(cause, f"the stored session {sealed.id!r} cannot be opened: {reason}")
 
     def _is_newest(self, sealed: StoredSession) -> bool:

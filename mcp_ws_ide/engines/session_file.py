@@ -70,6 +70,8 @@ class SessionFile:
         self._max_pages = max(16, max_bytes // PAGE_BYTES)
         self._db: sqlite3.Connection | None = None
         self._identity = (0, 0)
+        self._attempted = 0
+        """Bytes of the last write."""
         self.log_bytes = 0
         """Bytes in the log, roughly."""
         self.machine_failed = False
@@ -96,7 +98,7 @@ class SessionFile:
         with _refusing(self.path):
             self._db = sqlite3.connect(self.path, timeout=0, isolation_level=None, check_same_thread=False)
             self._lock()
-            self._check_version()
+            self._migrate()
             self._db.execute(f"PRAGMA max_page_count = {self._max_pages}")
             self._db.execute(f"PRAGMA journal_size_limit = {JOURNAL_BYTES}")
             (verdict,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
@@ -112,9 +114,10 @@ class SessionFile:
         """
         db, deadline = self._open, time.monotonic() + LOCK_SECONDS
         db.execute("PRAGMA locking_mode = EXCLUSIVE")
-        db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # takes effect in an empty file only
         while True:
             try:
+                self._check_version()
+                db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # takes effect in an empty file only
                 db.execute("PRAGMA journal_mode = WAL")
                 db.execute("BEGIN IMMEDIATE")
                 db.execute("COMMIT")
@@ -130,12 +133,9 @@ class SessionFile:
             time.sleep(LOCK_POLL_SECONDS)
 
     def _check_version(self) -> None:
-        db = self._open
-        (application,) = db.execute("PRAGMA application_id").fetchone()
-        (version,) = db.execute("PRAGMA user_version").fetchone()
-        (tables,) = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-        if not tables:
-            db.executescript(f"BEGIN; {_CREATE} PRAGMA user_version = {SCHEMA}; COMMIT;")
+        """Refuse the file of another program, or of a newer version, before anything is changed."""
+        application, version = self._pragma("application_id"), self._pragma("user_version")
+        if self._is_empty():
             return
         if application != APPLICATION:
             raise EngineRefusedError(
@@ -146,8 +146,21 @@ class SessionFile:
                 f"the session file {str(self.path)!r} was written by a newer version (layout {version}; this one "
                 f"knows up to {SCHEMA}); install that version again, or set MCPWebSocketApp.engine to another file"
             )
-        for step in range(version, SCHEMA):
+
+    def _migrate(self) -> None:
+        """Create the tables, or bring them to the present layout."""
+        db = self._open
+        if self._is_empty():
+            db.executescript(f"BEGIN; {_CREATE} PRAGMA user_version = {SCHEMA}; COMMIT;")
+        for step in range(self._pragma("user_version"), SCHEMA):
             db.executescript(f"BEGIN; {MIGRATIONS[step]}; PRAGMA user_version = {step + 1}; COMMIT;")
+
+    def _is_empty(self) -> bool:
+        return self._open.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone() is None
+
+    def _pragma(self, name: str) -> int:
+        (value,) = self._open.execute(f"PRAGMA {name}").fetchone()
+        return int(value)
 
     def _note_start(self) -> None:
         """Note this start, on the disk; find out whether commits of the last run may be missing."""
@@ -192,6 +205,7 @@ class SessionFile:
         Raises:
             sqlite3.Error: nothing was written.
         """
+        self._attempted = len(entries)
         self._open.execute("INSERT INTO log (entries) VALUES (?)", (entries,))
         self.log_bytes += len(entries)
 
@@ -201,7 +215,7 @@ class SessionFile:
         Raises:
             sqlite3.Error: nothing was written.
         """
-        db = self._open
+        db, self._attempted = self._open, 0
         db.execute("BEGIN IMMEDIATE")
         try:
             db.execute("DELETE FROM log")  # first: its pages hold the records
@@ -211,6 +225,7 @@ class SessionFile:
                 if record is None:
                     db.execute("DELETE FROM sessions WHERE id = ?", (session_id,))
                 else:
+                    self._attempted += len(record)
                     db.execute("INSERT OR REPLACE INTO sessions VALUES (?, ?)", (session_id, record))
             if crash_points.armed is not None:
                 crash_points.reach(Point.COMPACTED)
@@ -227,22 +242,22 @@ class SessionFile:
     def _give_back(self) -> None:
         """Return unused pages to the file system; a failure costs nothing but space."""
         with contextlib.suppress(sqlite3.Error):
-            (unused,) = self._open.execute("PRAGMA freelist_count").fetchone()
+            unused = self._pragma("freelist_count")
             if unused > SPARE_PAGES:
-                self._open.execute(f"PRAGMA incremental_vacuum({unused - SPARE_PAGES})").fetchall()
+                # A script, since execute() would do the first step alone: one page.
+                self._open.executescript(f"PRAGMA incremental_vacuum({unused - SPARE_PAGES})")
+                self._open.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def bytes_used(self) -> int:
         """Return the bytes in use within the file."""
-        (pages,) = self._open.execute("PRAGMA page_count").fetchone()
-        (unused,) = self._open.execute("PRAGMA freelist_count").fetchone()
-        return int(pages - unused) * PAGE_BYTES
+        return (self._pragma("page_count") - self._pragma("freelist_count")) * PAGE_BYTES
 
     @property
     def at_limit(self) -> bool:
-        """Whether the file has grown to its largest size."""
+        """Whether the file would have grown beyond its largest size by the last write."""
         with contextlib.suppress(sqlite3.Error):
-            (pages,) = self._open.execute("PRAGMA page_count").fetchone()
-            return bool(pages >= self._max_pages - 1)
+            pages = self._pragma("page_count") + self._attempted // (PAGE_BYTES - 512) + 4
+            return pages > self._max_pages
         return False
 
     @property
@@ -329,9 +344,14 @@ def _prepare(path: Path) -> None:
             raise EngineRefusedError(f"the session file {str(path)!r} is not a file")
         if status.st_uid != os.geteuid():
             raise EngineRefusedError(f"the session file {str(path)!r} belongs to another user")
+        for place, rights in ((path, os.R_OK | os.W_OK), (path.parent, os.W_OK | os.X_OK)):
+            if not os.access(place, rights, effective_ids=True):
+                raise EngineRefusedError(f"{str(place)!r} cannot be written, as the session file needs")
         if status.st_mode & 0o077:
             os.chmod(path, 0o600)
-            log.warning("the session file %r was open to other users; its mode is 0600 now", str(path))
+            log.warning(
+                "mcp-ws-ide: the session file %r was open to other users; its mode is 0600 now", str(path)
+            )
     except OSError as error:
         raise EngineRefusedError(
             f"the session file {str(path)!r} cannot be created or read: {error.strerror}"

@@ -12,6 +12,7 @@ again with whatever comes next; an owner whose batch failed sends it again, and 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import logging
 import time
@@ -38,6 +39,8 @@ from mcp_ws_ide.engines.writer import Compaction, Staged, Stop, Turn, Writer, Wr
 
 LOG_BYTES: Final = 1 << 20
 """Bytes of log after which the records are written, or as many as the records had the last time, if that is more."""
+LOG_PART: Final = 8
+"""The part of the largest size that the log may have: an eighth."""
 RETRY_SECONDS: Final = 1.0
 """Seconds between two attempts to write after a failure."""
 NEW_SESSIONS_SHARE: Final = 0.75
@@ -180,7 +183,7 @@ class SqliteEngine:
             counters.batches += _report(turn.staged, Outcome.FAILED if written.problem else None)
         if written.compaction is not None:
             self._compacting = False
-            self._log_limit = max(LOG_BYTES, written.compacted_bytes)
+            self._log_limit = min(max(LOG_BYTES, written.compacted_bytes), self._max_bytes // LOG_PART)
             if written.problem:
                 self._changed.update(written.compaction.records)
                 self._all_due |= written.compaction.whole
@@ -278,7 +281,8 @@ class SqliteEngine:
         """Delete a session."""
         if self._records.end(session_id, epoch):
             self._changed.add(session_id)
-            await self._stored(End(session_id, epoch))
+            with contextlib.suppress(EngineUnavailableError):
+                await self._stored(End(session_id, epoch))
 
     async def orphan(self, expires_at: float) -> int:
         """Give a time to all attached sessions."""

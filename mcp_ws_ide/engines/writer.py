@@ -110,7 +110,7 @@ class Writer:
         self._failed = False
         """Whether the last attempt failed."""
         self._measured_in = 0
-        self._bytes_used = 0
+        self._bytes_used = self._log_measured = 0
 
     def put(self, job: Turn | Compaction | Stop) -> None:
         """Give the thread one more thing to do."""
@@ -254,7 +254,8 @@ class Writer:
                 self._renew(written)
         self._failed = bool(written.problem)
         written.renewed = self._renewed
-        written.log_bytes, written.bytes_used = self._file.log_bytes, self._bytes_used
+        written.log_bytes = self._file.log_bytes
+        written.bytes_used = self._bytes_used + max(0, self._file.log_bytes - self._log_measured)
         return written
 
     def _explained(self, error: Exception) -> str:
@@ -278,7 +279,7 @@ class Writer:
         if self._measured_in > 0:
             return
         self._measured_in = MEASURE_COMMITS
-        self._bytes_used = self._file.bytes_used()
+        self._bytes_used, self._log_measured = self._file.bytes_used(), self._file.log_bytes
         if not self._file.in_place:
             raise DamagedFileError("the file was deleted or replaced while it was open")
 

@@ -1,0 +1,455 @@
+"""The SQLite file: who may open it, what is wrong with it, and what happens when it cannot be written."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import resource
+import shutil
+import sqlite3
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from mcp_ws_ide.engines import machine, session_file, sqlite
+from mcp_ws_ide.engines.base import (
+    EngineFullError,
+    EngineRefusedError,
+    EngineUnavailableError,
+    Frame,
+    Outcome,
+    SessionLostError,
+)
+from mcp_ws_ide.engines.sqlite import SqliteEngine
+from tests.engines.conftest import MAX_BYTES, new_sqlite
+from tests.engines.owner import Owner, committed, new_record, request
+
+
+@contextlib.asynccontextmanager
+async def running(engine: SqliteEngine):
+    await engine.start()
+    try:
+        yield engine
+    finally:
+        await engine.stop()
+
+
+async def abandon(engine: SqliteEngine) -> None:
+    """Leave an engine as a killed process does: what is committed is there, and nothing was said at the end."""
+    engine._running = False
+    engine._writer._file.close()
+
+
+async def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+# --- restart ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("killed", [False, True])
+async def test_sessions_survive_the_process(tmp_path, killed):
+    engine = new_sqlite(tmp_path)
+    await engine.start()
+    owner = await Owner.of_new(engine, expires_at=9.0)
+    await owner.commit(2, (b"a", b"b"), 1, added=[request(1), request(2, transmitted=False)])
+    await (abandon(engine) if killed else engine.stop())
+    async with running(new_sqlite(tmp_path)) as engine:
+        record = await owner_after(engine, owner)
+        assert [(f.data, f.outcome) for f in record.frames] == [
+            (b"b", ""),
+            (b'{"id":1}', "unknown"),
+            (b'{"id":2}', "not_sent"),
+        ]
+        assert (record.received, record.base, record.sent, record.epoch, record.expires_at) == (
+            2,
+            1,
+            4,
+            2,
+            9.0,
+        )
+
+
+async def owner_after(engine, owner):
+    record = await engine.take(owner.record.id, "alice")
+    assert record is not None
+    return record
+
+
+async def test_the_log_is_compacted_while_sessions_work_and_nothing_is_lost_by_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(sqlite, "LOG_BYTES", 5000)
+    engine = new_sqlite(tmp_path)
+    await engine.start()
+    owners = [await Owner.of_new(engine) for _ in range(5)]
+    for _ in range(100):
+        batches = [owner.batch(1, (b"x" * 100,), owner.record.sent) for owner in owners]
+        assert set(await asyncio.gather(*(committed(engine, batch) for batch in batches))) == {
+            Outcome.COMMITTED
+        }
+        for owner, batch in zip(owners, batches, strict=True):
+            owner.note(batch)
+    await abandon(engine)
+    with contextlib.closing(sqlite3.connect(tmp_path / "sessions.sqlite")) as db:
+        assert db.execute("SELECT count(*) FROM log").fetchone()[0] < 50
+    async with running(new_sqlite(tmp_path)) as engine:
+        for owner in owners:
+            record = await owner_after(engine, owner)
+            assert (record.received, record.base, record.frames) == (100, 99, [Frame(100, b"x" * 100)])
+
+
+async def test_after_the_machine_has_stopped_sessions_are_lost_unless_each_commit_was_on_the_disk(
+    tmp_path, monkeypatch, caplog
+):
+    for durable in (False, True):
+        path = tmp_path / f"{durable}.sqlite"
+        monkeypatch.setattr(machine, "BOOT_ID", boot_file(tmp_path, "first"))
+        engine = SqliteEngine(path, durable, MAX_BYTES)
+        await engine.start()
+        owner = await Owner.of_new(engine)
+        await abandon(engine)
+        monkeypatch.setattr(machine, "BOOT_ID", boot_file(tmp_path, "second"))
+        async with running(SqliteEngine(path, durable, MAX_BYTES)) as engine:
+            assert (await engine.take(owner.record.id, "alice") is not None) is durable
+            assert engine.statistics.lost["machine"] == (0 if durable else 1)
+    assert "engine_durability" in caplog.text
+
+
+def boot_file(directory: Path, name: str) -> Path:
+    path = directory / name
+    path.write_text(name)
+    return path
+
+
+async def test_a_file_that_was_closed_survives_the_machine(tmp_path, monkeypatch):
+    monkeypatch.setattr(machine, "BOOT_ID", boot_file(tmp_path, "first"))
+    async with running(new_sqlite(tmp_path)) as engine:
+        owner = await Owner.of_new(engine)
+    monkeypatch.setattr(machine, "BOOT_ID", boot_file(tmp_path, "second"))
+    async with running(new_sqlite(tmp_path)) as engine:
+        assert await engine.take(owner.record.id, "alice") is not None
+
+
+# --- refused ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_second_gateway_is_refused_and_the_first_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(session_file, "LOCK_SECONDS", 0.1)
+    async with running(new_sqlite(tmp_path)) as engine:
+        owner = await Owner.of_new(engine)
+        with pytest.raises(EngineRefusedError, match=r"in use by another gateway; .*sqlite:///path"):
+            await new_sqlite(tmp_path).start()
+        assert await owner.commit(1) is Outcome.COMMITTED
+
+
+async def test_a_gateway_waits_for_the_one_before_it_to_stop(tmp_path):
+    first, second = new_sqlite(tmp_path), new_sqlite(tmp_path)
+    await first.start()
+    owner = await Owner.of_new(first)
+    starting = asyncio.get_running_loop().create_task(second.start())
+    await asyncio.sleep(0)
+    await first.stop()
+    await starting
+    assert await second.take(owner.record.id, "alice") is not None
+    await second.stop()
+
+
+async def test_the_file_is_its_owners_alone(tmp_path, caplog):
+    path = tmp_path / "deep" / "sessions.sqlite"
+    async with running(SqliteEngine(path, False, MAX_BYTES)) as engine:
+        await Owner.of_new(engine)
+        modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
+        assert modes == {"sessions.sqlite": 0o600, "sessions.sqlite-wal": 0o600}
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    path.chmod(0o644)
+    async with running(SqliteEngine(path, False, MAX_BYTES)):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert "was open to other users" in caplog.text
+
+
+async def test_the_file_of_another_user_is_refused(tmp_path, monkeypatch):
+    async with running(new_sqlite(tmp_path)):
+        pass
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    with pytest.raises(EngineRefusedError, match="belongs to another user"):
+        await new_sqlite(tmp_path).start()
+
+
+async def refusal(path: Path) -> str:
+    """Return why a file is refused, after checking that it is untouched."""
+    before = content(path)
+    with pytest.raises(EngineRefusedError) as refused:
+        await SqliteEngine(path, False, MAX_BYTES).start()
+    assert content(path) == before
+    return str(refused.value)
+
+
+def content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+async def test_a_directory_and_a_place_where_nothing_can_be_written_are_refused(tmp_path):
+    assert "is not a file" in await refusal(tmp_path)
+    assert "cannot be created" in await refusal(Path("/proc/sessions.sqlite"))
+    assert "cannot be created" in await refusal(boot_file(tmp_path, "file") / "sessions.sqlite")
+
+
+async def test_a_database_of_another_program_is_refused(tmp_path):
+    path = tmp_path / "other.sqlite"
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TABLE thoughts (thought TEXT)")
+    assert "is a database of another program" in await refusal(path)
+
+
+async def test_a_file_of_a_newer_layout_is_refused(tmp_path):
+    async with running(new_sqlite(tmp_path)):
+        pass
+    path = tmp_path / "sessions.sqlite"
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute(f"PRAGMA user_version = {session_file.SCHEMA + 1}")
+    assert "written by a newer version (layout 2; this one knows up to 1)" in await refusal(path)
+
+
+async def test_a_file_of_an_older_layout_is_migrated_and_keeps_its_sessions(tmp_path, monkeypatch):
+    async with running(new_sqlite(tmp_path)) as engine:
+        owner = await Owner.of_new(engine)
+    monkeypatch.setattr(session_file, "SCHEMA", 2)
+    monkeypatch.setitem(session_file.MIGRATIONS, 1, "ALTER TABLE sessions ADD COLUMN note TEXT")
+    async with running(new_sqlite(tmp_path)) as engine:
+        assert await engine.take(owner.record.id, "alice") is not None
+
+
+# --- damaged ----------------------------------------------------------------------------------------------------------
+
+
+def overwrite(path: Path, start: float, end: float, data: bytes) -> None:
+    """Overwrite a part of a file, given in fractions of its size."""
+    size = path.stat().st_size
+    first, last = int(size * start), int(size * end)
+    with path.open("r+b") as file:
+        file.seek(first)
+        file.write((data * (last - first))[: last - first])
+
+
+DAMAGES: dict[str, Callable[[Path, Path], object]] = {
+    "not a database": lambda path, wal: path.write_bytes(b"MCP" * 5000),
+    "one byte": lambda path, wal: path.write_bytes(b"x"),
+    "empty": lambda path, wal: path.write_bytes(b""),
+    "half": lambda path, wal: os.truncate(path, path.stat().st_size // 2),
+    "zeros at the start": lambda path, wal: overwrite(path, 0, 0.1, b"\0"),
+    "noise in the middle": lambda path, wal: overwrite(path, 0.3, 0.7, b"\xa5"),
+    "noise at the end": lambda path, wal: overwrite(path, 0.8, 1, b"\x5a"),
+    "half of the write-ahead log": lambda path, wal: os.truncate(wal, wal.stat().st_size // 2),
+    "noise in the write-ahead log": lambda path, wal: overwrite(wal, 0.4, 0.6, b"\x77"),
+    "no write-ahead log": lambda path, wal: wal.unlink(),
+    "no file, but a write-ahead log": lambda path, wal: path.unlink(),
+}
+
+
+@pytest.mark.parametrize("damage", list(DAMAGES))
+async def test_a_damaged_file_costs_sessions_but_no_start(tmp_path, monkeypatch, caplog, damage):
+    """Each session is whole, an earlier state of itself, or gone; the damaged file is kept beside the new one."""
+    monkeypatch.setattr(sqlite, "LOG_BYTES", 20_000)
+    engine = new_sqlite(tmp_path)
+    await engine.start()
+    owners = [await Owner.of_new(engine) for _ in range(20)]
+    for _ in range(10):
+        await asyncio.gather(*(owner.commit(1, (b"y" * 200,)) for owner in owners))
+    path, wal = tmp_path / "sessions.sqlite", tmp_path / "sessions.sqlite-wal"
+    shutil.copy(path, tmp_path / "copy"), shutil.copy(wal, tmp_path / "copy-wal")
+    await engine.stop()
+    os.replace(tmp_path / "copy", path), os.replace(tmp_path / "copy-wal", wal)
+    DAMAGES[damage](path, wal)
+    async with running(new_sqlite(tmp_path)) as engine:
+        for owner in owners:
+            with contextlib.suppress(SessionLostError):
+                record = await engine.take(owner.record.id, "alice")
+                if record is not None:
+                    assert record.sent == record.received == record.number == len(record.frames)
+        assert await (await Owner.of_new(engine)).commit(1) is Outcome.COMMITTED
+    aside = tmp_path / "sessions.sqlite.damaged"
+    assert aside.exists() == ("is damaged" in caplog.text) == bool(engine.statistics.lost["corrupt"])
+
+
+async def test_a_record_that_cannot_be_read_costs_its_session_alone(tmp_path):
+    async with running(new_sqlite(tmp_path)) as engine:
+        owners = [await Owner.of_new(engine) for _ in range(3)]
+    with contextlib.closing(sqlite3.connect(tmp_path / "sessions.sqlite")) as db:
+        db.execute("UPDATE sessions SET record = x'c1' WHERE id = ?", (owners[1].record.id,))
+        db.commit()
+    async with running(new_sqlite(tmp_path)) as engine:
+        assert [await engine.take(owner.record.id, "alice") is None for owner in owners] == [
+            False,
+            True,
+            False,
+        ]
+        assert engine.statistics.lost == {"damaged": 1}
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+async def test_a_file_that_is_deleted_while_it_is_open_is_written_again(
+    tmp_path, monkeypatch, caplog, replaced
+):
+    monkeypatch.setattr("mcp_ws_ide.engines.writer.MEASURE_COMMITS", 2)
+    path = tmp_path / "sessions.sqlite"
+    engine = new_sqlite(tmp_path)
+    await engine.start()
+    owners = [await Owner.of_new(engine) for _ in range(3)]
+    idle = await Owner.of_new(engine)
+    path.unlink()
+    if replaced:
+        path.write_bytes(b"something else")
+    for _ in range(10):
+        for owner in owners:
+            await commit_until_committed(owner)
+    await until(lambda: not engine.problem)
+    await abandon(engine)
+    assert "deleted or replaced while it was open" in caplog.text
+    async with running(new_sqlite(tmp_path)) as engine:
+        assert [(await owner_after(engine, owner)).received for owner in owners] == [10, 10, 10]
+        assert (await owner_after(engine, idle)).received == 0
+
+
+async def commit_until_committed(owner: Owner) -> None:
+    batch = owner.batch(1, (b"z",))
+    async with asyncio.timeout(30):
+        while await committed(owner.engine, batch) is Outcome.FAILED:
+            await asyncio.sleep(0.01)
+    owner.note(batch)
+
+
+# --- no room ----------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def no_file_may_grow() -> Iterator[None]:
+    """Let every write beyond a few bytes of a file fail, as on a disk with an error."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+async def test_what_cannot_be_written_is_failed_and_committed_once_when_it_can_be_written_again(
+    tmp_path, caplog
+):
+    engine = new_sqlite(tmp_path)
+    await engine.start()
+    owners = [await Owner.of_new(engine) for _ in range(3)]
+    batches = [owner.batch(1, (b"x" * 9000,), added=[request(1)]) for owner in owners]
+    with no_file_may_grow():
+        for _ in range(3):
+            outcomes = await asyncio.gather(*(committed(engine, batch) for batch in batches))
+            assert outcomes == [Outcome.FAILED] * 3
+        assert "cannot be written" in engine.problem
+        for refused in (engine.create(new_record()), engine.take(owners[0].record.id, "alice")):
+            with pytest.raises(EngineUnavailableError, match="cannot be written"):
+                await refused
+    await until(lambda: not engine.problem)  # without anything that is sent
+    assert await asyncio.gather(*(committed(engine, batch) for batch in batches)) == [Outcome.COMMITTED] * 3
+    await abandon(engine)
+    assert caplog.text.count("sessions cannot be stored, and wait") == 1
+    assert caplog.text.count("sessions are stored again") == 1
+    async with running(new_sqlite(tmp_path)) as engine:
+        for owner in owners:
+            record = await owner_after(engine, owner)
+            assert (record.received, record.sent, record.number) == (1, 2, 1)
+        assert len(await engine.sessions()) == 3
+
+
+async def test_a_session_that_could_not_be_created_does_not_appear_later(tmp_path):
+    engine = new_sqlite(tmp_path)
+    await engine.start()
+    record = new_record(facts=b"f" * 50_000)
+    with no_file_may_grow(), pytest.raises(EngineUnavailableError):
+        await engine.create(record)
+    await until(lambda: not engine.problem)
+    assert await engine.take(record.id, "alice") is None
+    await engine.stop()
+    async with running(new_sqlite(tmp_path)) as engine:
+        assert await engine.sessions() == []
+
+
+async def test_the_file_keeps_to_its_size_and_messages_wait_until_there_is_room(tmp_path):
+    limit = 1 << 20
+    async with running(new_sqlite(tmp_path, limit)) as engine:
+        owner, other = await Owner.of_new(engine), await Owner.of_new(engine)
+        while await owner.commit(1, (b"m" * 20_000,)) is Outcome.COMMITTED:
+            assert (tmp_path / "sessions.sqlite").stat().st_size <= limit
+        assert "engine_max_bytes" in engine.problem
+        with pytest.raises(EngineUnavailableError, match="engine_max_bytes"):
+            await engine.create(new_record())
+        waiting = other.batch(1, (b"n",))
+        assert await committed(engine, waiting) is Outcome.FAILED
+        await engine.end(owner.record.id, 1)
+        await until(lambda: not engine.problem)
+        assert await committed(engine, waiting) is Outcome.COMMITTED
+        assert await (await Owner.of_new(engine)).commit(1) is Outcome.COMMITTED
+
+
+async def test_new_sessions_are_refused_before_there_is_no_room_for_those_that_are_open(tmp_path):
+    async with running(new_sqlite(tmp_path, 1 << 20)) as engine:
+        owner = await Owner.of_new(engine)
+        with pytest.raises(EngineFullError, match=r"raise MCPWebSocketApp\.engine_max_bytes, or lower grace"):
+            while True:
+                await engine.create(new_record(facts=b"f" * 10_000))
+        assert await owner.commit(1, (b"x" * 10_000,)) is Outcome.COMMITTED
+
+
+async def test_the_space_of_expired_sessions_is_given_back(tmp_path):
+    path = tmp_path / "sessions.sqlite"
+    async with running(new_sqlite(tmp_path)) as engine:
+        for _ in range(100):
+            await engine.create(new_record(facts=b"f" * 100_000, expires_at=5.0))
+        engine._compact()
+        await until(lambda: path.stat().st_size > 5_000_000)
+        assert len(await engine.expire(6.0)) == 100
+        await until(lambda: path.stat().st_size < 2_000_000)
+        await until(lambda: engine.statistics.bytes < 100_000)
+
+
+# --- a file system that cannot be written -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def read_only_directory():
+    """A directory of a user without rights, which this process is meanwhile."""
+    directory = Path(tempfile.mkdtemp(prefix="mcp-ws-ide-"))
+    nobody = 65534
+    if os.geteuid() == 0:
+        os.chown(directory, nobody, nobody)
+        os.seteuid(nobody)
+    yield directory
+    directory.chmod(0o700)
+    if os.getuid() == 0:
+        os.seteuid(0)
+    shutil.rmtree(directory)
+
+
+async def test_a_file_that_must_not_be_written_is_refused(read_only_directory):
+    async with running(new_sqlite(read_only_directory)):
+        pass
+    path = read_only_directory / "sessions.sqlite"
+    path.chmod(0o400)
+    assert "sessions.sqlite' cannot be written" in await refusal(path)
+    path.chmod(0o600)
+    read_only_directory.chmod(0o500)
+    assert "cannot be written" in await refusal(path)
+
+
+async def test_nothing_is_logged_while_everything_works(tmp_path, caplog):
+    with caplog.at_level(logging.INFO):
+        async with running(new_sqlite(tmp_path)) as engine:
+            await (await Owner.of_new(engine)).commit(1)
+    assert [record.message for record in caplog.records if record.name.startswith("mcp_ws_ide")] == []
