@@ -24,7 +24,7 @@ from mcp_ws_ide.core.lenient_json import (
     object_of,
     text_of,
 )
-from mcp_ws_ide.core.list_items import read_item
+from mcp_ws_ide.core.list_items import fault_texts, note_fault, read_item
 from mcp_ws_ide.core.messages import Message
 from mcp_ws_ide.core.pages import Pages
 from mcp_ws_ide.errors import METHOD_NOT_FOUND
@@ -43,8 +43,6 @@ MAX_NOTE: Final = 500
 _ROOM: Final = f"a group's response is limited to {MAX_LIST_BYTES >> 20} MiB"
 
 _NAME_FIRST: Final = re.compile(rb'\s*\{\s*"name"\s*:\s*"')
-_NAMED_ITEMS: Final = 3
-"""Items that a note names of those with one fault."""
 
 
 class Names:
@@ -142,10 +140,7 @@ class Gathering:
             item = read_item(self._key, bytes(raw))
             if not pages.is_new(item.identity):
                 continue
-            if item.fault:
-                faults.setdefault(item.fault, []).append(
-                    repr(item.identity[:100]) if item.identity else "one"
-                )
+            note_fault(faults, item)
             shown = self._shown(member, item.data, item.identity) if item.data else b""
             size = max(len(shown or raw) + 1, LEAST_ITEM_BYTES)
             if self._size + size > MAX_LIST_BYTES:
@@ -156,13 +151,9 @@ class Gathering:
                 kept.append(shown)
         if left:
             self._note(member, f"at least {left} of its {self._key} are omitted: {_ROOM}")
-        self._note_faults(member, faults)
+        for text in fault_texts(self._key, faults).values():
+            self._note(member, text)
         return not left
-
-    def _note_faults(self, member: str, faults: dict[str, list[str]]) -> None:
-        for fault, names in faults.items():
-            more = f" and {len(names) - _NAMED_ITEMS} more" if len(names) > _NAMED_ITEMS else ""
-            self._note(member, f"{self._key}: {', '.join(names[:_NAMED_ITEMS])}{more}: {fault}")
 
     def _shown(self, member: str, item: bytes, name: str) -> bytes:
         """Return an item of this name or address as the client sees it; ``b""`` for one that no client could call."""

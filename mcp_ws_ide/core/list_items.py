@@ -1,60 +1,142 @@
 """Check the items of lists, and mend those that mean one thing. Pure.
 
-The SDKs' clients validate a list as a whole: one tool without a usable ``inputSchema`` costs them every tool. Items are
-JSON objects as servers wrote them; this module knows nothing of groups or pages.
+The SDKs' clients validate a list as a whole: one tool without a usable ``inputSchema``, or with a number as its title,
+costs them every tool. Items are JSON objects as servers wrote them; this module knows nothing of groups or pages.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, Literal
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from mcp_ws_ide.core.lenient_json import encode, members_of, text_of
+from mcp_ws_ide.core.lenient_json import encode, items_of, members_of, text_of, value_of
 
 TOOLS: Final = "tools"
+OUTPUT: Final = "outputSchema"
 _EMPTY: Final = Raw(b"{}")
 _NOTHING: Final = (b"", b"null")
 _NO_MEMBERS: Final = (*_NOTHING, b"[]")
 """What stands for an empty object; ``[]`` is how PHP writes one."""
+NAMED_ITEMS: Final = 3
+"""Items that a note names of those with one fault."""
+
+_Object = dict[str, Raw]
 
 
 class _Schema(msgspec.Struct, gc=False):
     type: Literal["object"]
-    properties: dict[str, Raw] | UnsetType = UNSET
+    properties: dict[str, _Object] | UnsetType = UNSET
     required: list[str] | UnsetType = UNSET
 
 
-class _Tool(msgspec.Struct, gc=False):
+class _Icon(msgspec.Struct, gc=False):
+    src: str
+    mimeType: str | UnsetType = UNSET
+    sizes: list[str] | UnsetType = UNSET
+    theme: Literal["light", "dark"] | UnsetType = UNSET
+
+
+class _Hints(msgspec.Struct, gc=False):
+    title: str | UnsetType = UNSET
+    readOnlyHint: bool | UnsetType = UNSET
+    destructiveHint: bool | UnsetType = UNSET
+    idempotentHint: bool | UnsetType = UNSET
+    openWorldHint: bool | UnsetType = UNSET
+
+
+class _Execution(msgspec.Struct, gc=False):
+    taskSupport: Literal["required", "optional", "forbidden"] | UnsetType = UNSET
+
+
+class _Annotations(msgspec.Struct, gc=False):
+    audience: list[Literal["user", "assistant"]] | UnsetType = UNSET
+    priority: Annotated[float, msgspec.Meta(ge=0, le=1)] | UnsetType = UNSET
+    lastModified: Annotated[datetime, msgspec.Meta(tz=True)] | UnsetType = UNSET
+
+
+class _Argument(msgspec.Struct, gc=False):
     name: str
+    description: str | UnsetType = UNSET
+    required: bool | UnsetType = UNSET
+
+
+class _Common(msgspec.Struct, gc=False, kw_only=True):
+    """Members of every item. What is optional is declared with the type that clients insist on."""
+
+    name: str
+    title: str | UnsetType = UNSET
+    description: str | UnsetType = UNSET
+    icons: list[_Icon] | UnsetType = UNSET
+    meta: _Object | UnsetType = msgspec.field(name="_meta", default=UNSET)
+
+
+class _AnyTool(_Common, gc=False, kw_only=True):
     inputSchema: _Schema
+    annotations: _Hints | UnsetType = UNSET
+    execution: _Execution | UnsetType = UNSET
 
 
-class _Prompt(msgspec.Struct, gc=False):
-    name: str
+class _Tool(_AnyTool, gc=False, kw_only=True):
+    outputSchema: _Object | UnsetType = UNSET
 
 
-class _Resource(msgspec.Struct, gc=False):
-    name: str
+class _StrictTool(_AnyTool, gc=False, kw_only=True):
+    """A tool of the handshake era, whose outputSchema is one of an object (MCP 2025-06-18, tools)."""
+
+    outputSchema: _Schema | UnsetType = UNSET
+
+
+class _Prompt(_Common, gc=False, kw_only=True):
+    arguments: list[_Argument] | UnsetType = UNSET
+
+
+class _Resource(_Common, gc=False, kw_only=True):
     uri: str
+    mimeType: str | UnsetType = UNSET
+    size: float | UnsetType = UNSET
+    annotations: _Annotations | UnsetType = UNSET
 
 
-class _Template(msgspec.Struct, gc=False):
-    name: str
+class _Template(_Common, gc=False, kw_only=True):
     template: str = msgspec.field(name="uriTemplate")
+    mimeType: str | UnsetType = UNSET
+    annotations: _Annotations | UnsetType = UNSET
 
 
-_Item = _Tool | _Prompt | _Resource | _Template
-_VALID: Final[dict[str, Callable[[bytes], _Item]]] = {
-    TOOLS: msgspec.json.Decoder(_Tool).decode,
-    "prompts": msgspec.json.Decoder(_Prompt).decode,
-    "resources": msgspec.json.Decoder(_Resource).decode,
-    "resourceTemplates": msgspec.json.Decoder(_Template).decode,
+_ITEMS: Final[dict[str, type[_Common]]] = {
+    TOOLS: _Tool,
+    "prompts": _Prompt,
+    "resources": _Resource,
+    "resourceTemplates": _Template,
 }
 IDENTITY: Final = {TOOLS: "name", "prompts": "name", "resources": "uri", "resourceTemplates": "uriTemplate"}
 """The member that identifies an item, by the key of its list (MCP, server features)."""
+
+Decode = Callable[..., Any]
+
+
+def _decoders(key: str, item: type[_Common]) -> tuple[Decode, Decode, dict[str, Decode]]:
+    """Return the decoders of a whole list, of one item, and of each optional member of an item."""
+    result = msgspec.defstruct(
+        "Listed",
+        [(key, list[item]), ("nextCursor", str | UnsetType, UNSET), ("_meta", _Object | UnsetType, UNSET)],  # type: ignore[valid-type]
+        gc=False,
+    )
+    optional = {
+        field.encode_name: msgspec.json.Decoder(field.type).decode
+        for field in msgspec.structs.fields(item)
+        if not field.required
+    }
+    return msgspec.json.Decoder(result).decode, msgspec.json.Decoder(item).decode, optional
+
+
+_DECODERS: Final = {key: _decoders(key, item) for key, item in _ITEMS.items()}
+_STRICT: Final = {**_DECODERS, TOOLS: _decoders(TOOLS, _StrictTool)}
+"""For clients of the handshake era."""
 
 
 class ListItem(msgspec.Struct, gc=False):
@@ -71,30 +153,85 @@ class ListItem(msgspec.Struct, gc=False):
     fault: str = ""
 
 
-def read_item(key: str, item: bytes) -> ListItem:
-    """Return an item of the list ``key``, mended where that has one meaning."""
+def read_list(key: str, result: bytes, *, strict: bool) -> tuple[bytes, dict[str, str]]:
+    """Return the result of a list request as clients can read it, and a notice of each kind of fault.
+
+    Args:
+        key: the member of the result that has the items.
+        strict: whether the client is of the handshake era.
+
+    Returns:
+        ``result`` itself and no notices, unless something was wrong.
+    """
+    whole, _, _ = (_STRICT if strict else _DECODERS)[key]
     try:
-        valid = _VALID[key](item)
+        whole(result)
     except (msgspec.DecodeError, RecursionError):
-        return _mended(key, item)
-    if b"null" in item and (members := members_of(item)) and _remove_nulls(members):
-        return ListItem(_identity_of(valid), encode(members), "members that are null were ignored")
+        return _mended_list(key, members_of(result), strict)
+    return result, {}
+
+
+def _mended_list(key: str, members: dict[str, Raw], strict: bool) -> tuple[bytes, dict[str, str]]:
+    notices = {}
+    for name in ("nextCursor", "_meta"):
+        if bytes(members.get(name, b"")) in (b"null", b"[]"):
+            del members[name]
+            notices[f"{key} {name}"] = f"a list of {key}: a {name} that is empty was ignored"
+    given, complete = bytes(members.get(key, b"")), bytes(members.get("resultType", b'"complete"'))
+    if given in (*_NOTHING, b"{}") and complete == b'"complete"':
+        members[key] = Raw(b"[]")
+        notices[key] = f"a result without a list of {key} was read as one without items"
+    elif given[:1] == b"[":
+        faults: dict[str, list[str]] = {}
+        kept = []
+        for raw in items_of(given):
+            item = read_item(key, bytes(raw), strict=strict)
+            note_fault(faults, item)
+            if item.data:
+                kept.append(Raw(item.data))
+        members[key] = Raw(encode(kept))
+        notices |= fault_texts(key, faults)
+    return encode(members), notices
+
+
+def note_fault(faults: dict[str, list[str]], item: ListItem) -> None:
+    """Add an item to those with its fault, if it has one."""
+    if item.fault:
+        faults.setdefault(item.fault, []).append(repr(item.identity[:100]) if item.identity else "one")
+
+
+def fault_texts(key: str, faults: dict[str, list[str]]) -> dict[str, str]:
+    """Return a text for each fault, which names the first items that have it."""
+    texts = {}
+    for fault, names in faults.items():
+        more = f" and {len(names) - NAMED_ITEMS} more" if len(names) > NAMED_ITEMS else ""
+        texts[f"{key} {fault}"] = f"{key}: {', '.join(names[:NAMED_ITEMS])}{more}: {fault}"
+    return texts
+
+
+def read_item(key: str, item: bytes, *, strict: bool = False) -> ListItem:
+    """Return an item of the list ``key``, mended where that has one meaning; ``strict`` as in :func:`read_list`."""
+    _, decode, optional = (_STRICT if strict else _DECODERS)[key]
+    try:
+        valid = decode(item)
+    except (msgspec.DecodeError, RecursionError):
+        return _mended(key, item, decode, optional)
     return ListItem(_identity_of(valid), item)
 
 
-def _identity_of(valid: _Item) -> str:
+def _identity_of(valid: _Common) -> str:
     if isinstance(valid, _Resource):
         return valid.uri
     return valid.template if isinstance(valid, _Template) else valid.name
 
 
-def _mended(key: str, item: bytes) -> ListItem:
+def _mended(key: str, item: bytes, decode: Decode, optional: dict[str, Decode]) -> ListItem:
     member = IDENTITY[key]
     members = members_of(item)
     identity = text_of(bytes(members.get(member, b"")))
     if not identity:
         return ListItem("", b"", f"omitted, because its {member} is not a string")
-    _remove_nulls(members)
+    had_nulls = _remove_nulls(members)
     faults = []
     if "name" not in members:
         members["name"] = members[member]
@@ -102,35 +239,96 @@ def _mended(key: str, item: bytes) -> ListItem:
     if not text_of(bytes(members["name"])):
         return ListItem(identity, b"", "omitted, because its name is not a string")
     if key == TOOLS:
-        given = bytes(members.get("inputSchema", b""))
-        if given[:1] != b"{" and given not in _NO_MEMBERS:
-            return ListItem(identity, b"", "omitted, because its inputSchema is not an object")
-        members["inputSchema"] = Raw(_usable_schema(given))
-        faults.append("its inputSchema was completed to one of an object")
+        schema, fault = _input_schema(bytes(members.get("inputSchema", b"")))
+        if not schema:
+            return ListItem(identity, b"", fault)
+        members["inputSchema"] = Raw(schema)
+        faults += [fault] if fault else []
+    faults += _mend_optional(members, optional)
     data = encode(members)
-    if key == TOOLS and not _is_valid(key, data):
+    try:
+        decode(data)
+    except (msgspec.DecodeError, RecursionError):
         return ListItem(identity, b"", "omitted, because its inputSchema cannot be read")
+    if had_nulls and not faults:
+        faults.append("members that are null were ignored")
     return ListItem(identity, data, "; ".join(faults))
 
 
-def _is_valid(key: str, item: bytes) -> bool:
-    try:
-        _VALID[key](item)
-    except (msgspec.DecodeError, RecursionError):
-        return False
-    return True
+def _input_schema(given: bytes) -> tuple[bytes, str]:
+    """Return the schema of a tool's arguments, which are always an object (MCP, tools), and what was wrong with it."""
+    if _is_valid(_decode_schema, given):
+        return given, ""
+    if given[:1] != b"{" and given not in _NO_MEMBERS:
+        return b"", "omitted, because its inputSchema is not an object"
+    return _usable_schema(given), "its inputSchema was completed to one of an object"
+
+
+_decode_schema = msgspec.json.Decoder(_Schema).decode
 
 
 def _usable_schema(given: bytes) -> bytes:
-    """Return the schema of a tool's arguments, which are always an object (MCP, tools)."""
     schema = {} if given in _NO_MEMBERS else members_of(given)
     rest = {name: value for name, value in schema.items() if name != "type"}
     for name in ("properties", "required"):
         if bytes(rest.get(name, b"null")) == b"null":
             rest.pop(name, None)
-    if bytes(rest.get("properties", b"")) == b"[]":
+    properties = bytes(rest.get("properties", b""))
+    if properties == b"[]":
         rest["properties"] = _EMPTY
+    elif properties[:1] == b"{":
+        usable = {name: _usable_property(bytes(raw)) for name, raw in members_of(properties).items()}
+        rest["properties"] = Raw(encode(usable))
     return encode({"type": "object", **rest})
+
+
+def _usable_property(given: bytes) -> Raw:
+    """Return the schema of one argument as an object: clients refuse the booleans of JSON Schema."""
+    if given == b"false":
+        return Raw(b'{"not":{}}')
+    return _EMPTY if given in (b"true", b"null", b"[]") else Raw(given)
+
+
+def _mend_optional(members: dict[str, Raw], optional: dict[str, Decode]) -> list[str]:
+    """Remove what clients refuse of the optional members; return what was removed."""
+    faults = []
+    for name in [name for name in members if name in optional]:
+        given = bytes(members[name])
+        if _is_valid(optional[name], given):
+            continue
+        usable = _usable_schema(given) if name == OUTPUT and _may_be_object(given) else _without_nulls(given)
+        if usable not in (b"[]", b"{}") and _is_valid(optional[name], usable):
+            members[name] = Raw(usable)
+            faults.append(f"its {name} was completed")
+            continue
+        del members[name]
+        faults.append(f"its {name} was ignored, because clients could not read it")
+    return faults
+
+
+def _may_be_object(schema: bytes) -> bool:
+    """Return whether a schema without a usable type may be one of an object."""
+    members = members_of(schema)
+    return "properties" in members and bytes(members.get("type", b"null")) in (b"null", b'"object"')
+
+
+def _without_nulls(value: bytes) -> bytes:
+    """Return a value without the members of its objects that are null."""
+    return encode(_pruned(value_of(value)))
+
+
+def _pruned(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _pruned(member) for name, member in value.items() if member is not None}
+    return [_pruned(item) for item in value] if isinstance(value, list) else value
+
+
+def _is_valid(decode: Decode, data: bytes) -> bool:
+    try:
+        decode(data)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True
 
 
 def _remove_nulls(members: dict[str, Raw]) -> bool:

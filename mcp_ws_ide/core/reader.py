@@ -40,6 +40,22 @@ _ONE_LINE: Final = "several messages, or text and a message, on one line were se
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _BLANKS: Final = b" \t\r\n\x00"
 _ANSWERS: Final = frozenset({b"result", b"error"})
+_OF_LOGS: Final = frozenset(
+    {b"level", b"lvl", b"severity", b"levelname", b"loglevel", b"@timestamp", b"logger"}
+)
+"""Members of log records, at least one of which each JSON formatter writes."""
+_RESULTS: Final = {
+    "content": ("isError", "structuredContent"),
+    "contents": (),
+    "messages": ("description",),
+    "tools": ("nextCursor", "ttlMs", "cacheScope"),
+    "prompts": ("nextCursor", "ttlMs", "cacheScope"),
+    "resources": ("nextCursor", "ttlMs", "cacheScope"),
+    "resourceTemplates": ("nextCursor", "ttlMs", "cacheScope"),
+    "capabilities": ("protocolVersion", "supportedVersions", "serverInfo", "instructions"),
+    "inputRequests": ("requestState",),
+}
+"""The members of the results of MCP: one that each has, a list of objects or an object, and those beside it."""
 _ID: Final = re.compile(rb'"id"\s*:\s*(-?\d+|"[^"\\]*")')
 
 _WHOLE: Final = re.compile(rb'"?(-?\d{1,15})(?:\.0+)?"?')
@@ -57,6 +73,7 @@ class Unreadable(msgspec.Struct, gc=False):
         ids: what it gives as its id, as JSON; several if it has several, none if none can be told.
         answer: whether it may be the response to a request.
         certain: whether the ids stand before the place where it cannot be read, so that they are surely its own.
+        doubtful: whether it may as well be a line of a log.
     """
 
     code: int
@@ -64,6 +81,7 @@ class Unreadable(msgspec.Struct, gc=False):
     ids: list[bytes]
     answer: bool
     certain: bool
+    doubtful: bool = False
 
 
 @dataclass(slots=True)
@@ -341,6 +359,8 @@ def _read_object(value: bytes, reading: Reading) -> None:
             reading.messages.append(message)
             return
         fault = _refused(value, error)
+        if not fault.answer and not reading.exact and b"jsonrpc" not in value and _is_bare_answer(value):
+            fault.answer = fault.doubtful = True
         if fault.answer or b"jsonrpc" in value or reading.exact:
             reading.unreadable.append(fault)
         else:
@@ -380,7 +400,9 @@ def _mend_members(members: dict[str, Raw], *, by_server: bool) -> tuple[dict[str
     if by_server and _is_echo(members):
         members = {name: raw for name, raw in members.items() if name not in ("method", "params")}
         notices["echo"] = "a response that repeats the method of its request was read as the response"
-    if answers and "id" in members and values.get("jsonrpc") != b'"2.0"' and "method" not in members:
+    logged = "jsonrpc" not in members and not _OF_LOGS.isdisjoint(name.encode() for name in members)
+    unversioned = values.get("jsonrpc") != b'"2.0"' and "method" not in members
+    if answers and "id" in members and unversioned and not logged:
         members = {
             "jsonrpc": Raw(b'"2.0"'),
             **{name: raw for name, raw in members.items() if name != "jsonrpc"},
@@ -434,6 +456,21 @@ def _surplus_nulls(values: dict[str, bytes], null: set[str]) -> set[str]:
     return surplus
 
 
+def _is_bare_answer(value: bytes) -> bool:
+    """Return whether an object without an id is a result or an error of MCP, alone or as the only member."""
+    members = {name: bytes(raw) for name, raw in members_of(value).items()}
+    names = members.keys() - {"_meta", "id", "resultType"}
+    if names == {"result"}:
+        return members["result"][:1] == b"{"
+    if names == {"error"}:
+        return not _usable_error(members["error"])
+    for name, others in _RESULTS.items():
+        if name in names and names <= {name, *others}:
+            start = members[name][:1]
+            return start == b"{" or (start == b"[" and members[name][1:].lstrip()[:1] in (b"{", b"]"))
+    return False
+
+
 def _text_of(raw: bytes) -> str:
     return messages.text_in(raw) or raw.decode(errors="replace")[:QUOTE]
 
@@ -445,9 +482,8 @@ def _unreadable(text: bytes, code: int, reason: str, at: int, *, broken: bool = 
     """Describe a message that is as it should be before byte ``at``; ``broken`` says that it is not JSON."""
     top = json_scan.top_of(text)
     answers = not top.names.isdisjoint(_ANSWERS)
-    may_answer = (
-        b"jsonrpc" in text or (answers and bool(top.ids)) or (broken and _names_members(text, top.names))
-    )
+    named = answers and bool(top.ids) and _OF_LOGS.isdisjoint(top.names)
+    may_answer = b"jsonrpc" in text or named or (broken and _names_members(text, top.names))
     may_answer = may_answer and (answers or b"method" not in top.names)
     return Unreadable(code, reason, top.ids, may_answer, certain=top.ids_end <= at)
 

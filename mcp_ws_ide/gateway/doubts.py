@@ -59,6 +59,22 @@ class Doubts:
         if candidates:
             self._look(set(candidates), error, self._loop.time() + SUSPICION, fail, sure=0)
 
+    def suspect_log(self, error: bytes) -> None:
+        """Handle what is either a response to one of the open requests or a line of a log.
+
+        If one of them is answered meanwhile, it was a line about that one.
+        """
+        candidates = set(self._open_ids())
+
+        def decide() -> None:
+            self._timers.discard(timer)
+            if candidates <= set(self._open_ids()):
+                for raw_id in candidates:
+                    self._fail(raw_id, error)
+
+        timer = self._loop.call_later(SUSPICION, decide)
+        self._timers.add(timer)
+
     def _look(self, candidates: set[bytes], error: bytes, deadline: float, fail: Fail, sure: int) -> None:
         """Fail the candidates that are still open, if there are at most ``sure`` of them, or after the deadline."""
         left = [raw_id for raw_id in self._open_ids() if raw_id in candidates]

@@ -12,7 +12,8 @@ from abc import ABC, abstractmethod
 from collections import deque
 from typing import Final
 
-from mcp_ws_ide.core import messages, reader
+from mcp_ws_ide.core import list_items, messages, reader
+from mcp_ws_ide.core.bridges.methods import LISTS
 from mcp_ws_ide.core.lenient_json import encode, error_code, error_text
 from mcp_ws_ide.core.messages import Message
 from mcp_ws_ide.core.reader import ReportedKinds, Unreadable
@@ -130,6 +131,20 @@ class OddMessages:
             log.warning("server %s: %s; this is reported once", name, redact(text))
             self._upstream.tell("mended", text)
 
+    def read_list(self, method: str, answer: Message, *, strict: bool) -> Message:
+        """Return the response to a request of a list without what would cost its client the whole list.
+
+        Args:
+            strict: whether the client is of the handshake era.
+        """
+        if not answer.result:
+            return answer
+        result, notices = list_items.read_list(LISTS[method], answer.result, strict=strict)
+        if not notices:
+            return answer
+        self._note_mended(notices)
+        return messages.rebuild(answer, answer.id, result=result)
+
     def _fail(self, fault: Unreadable) -> None:
         """Fail the request that an unreadable message may answer."""
         upstream = self._upstream
@@ -145,6 +160,8 @@ class OddMessages:
                 return upstream.fail_open(named, error)
             if fault.certain and upstream.was_used(fault.ids[0]):
                 return  # a late response
+        if fault.doubtful:
+            return self._doubts.suspect_log(error)
         self._doubts.add(error)
 
     # --- responses whose id names no open request ---------------------------------------------------

@@ -1,4 +1,6 @@
-"""The private upstream of a session of the handshake era: every message passes verbatim, in both directions."""
+"""The private upstream of a session of the handshake era: every message passes verbatim, in both directions.
+
+Except lists with items that no client could read, which are mended."""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ from functools import partial
 from typing import Final
 
 from mcp_ws_ide.core import messages
+from mcp_ws_ide.core.bridges.methods import LISTS
 from mcp_ws_ide.core.effects import Deliver, Drop, Forward, Pending, Ping, Reply, Unnamed
 from mcp_ws_ide.core.era import Era
 from mcp_ws_ide.core.messages import Message
@@ -23,6 +26,10 @@ download of the server must not be cut off."""
 
 PING_PATIENCE: Final = 2.0
 """Seconds for a client to answer a ping of its server, before the gateway does: servers that wait for 5 s exit then."""
+
+INITIALIZE: Final = "initialize"
+_LOOKED_AT: Final = frozenset({INITIALIZE, *LISTS})
+"""Requests whose responses are not only passed on."""
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +67,7 @@ class PrivateUpstream(Upstream):
 
     def _transmit(self, session: UpstreamUser, effect: Forward) -> None:
         self.send(effect.message, effect.pending, session)
-        if effect.pending is not None and effect.pending.method == "initialize":
+        if effect.pending is not None and effect.pending.method == INITIALIZE:
             self._answered()
             self._await(partial(self._handshake_timed_out, effect.pending), self._handshake_timeout)
 
@@ -85,12 +92,15 @@ class PrivateUpstream(Upstream):
     def _received(self, message: Message, now: float) -> None:
         effect = self._session.core.from_legacy_server(message)
         if type(effect) is Deliver:
-            handshake = effect.answered is not None and effect.answered.method == "initialize"
-            if handshake:
-                self._answered()
-            if handshake and message.error and effect.answered is not None:
-                return self._session.handshake_refused(effect.answered, message)
-            self._session.deliver(effect.message, effect.answered, now, effect.droppable)
+            delivered, answered = effect.message, effect.answered
+            if answered is not None and answered.method in _LOOKED_AT:
+                if answered.method in LISTS:
+                    delivered = self._odd.read_list(answered.method, delivered, strict=True)
+                else:
+                    self._answered()
+                    if message.error:
+                        return self._session.handshake_refused(answered, message)
+            self._session.deliver(delivered, answered, now, effect.droppable)
         elif type(effect) is Reply:
             self.send(effect.message)
         elif type(effect) is Drop:

@@ -14,6 +14,7 @@ from typing import Final
 from mcp_ws_ide.core import era as eras
 from mcp_ws_ide.core import log_levels, messages
 from mcp_ws_ide.core.bridges.legacy_server import INTERNAL_ID, LegacyServer
+from mcp_ws_ide.core.bridges.methods import LISTS
 from mcp_ws_ide.core.bridges.step import Step
 from mcp_ws_ide.core.effects import Deliver, Drop, Forward, Pending, Reply, Unnamed
 from mcp_ws_ide.core.era import Era
@@ -305,9 +306,12 @@ class SharedUpstream(Upstream):
             return self._route_log(message, now)
         owner, effect = self.mux.inbound(message)
         if type(effect) is Deliver and owner is not None:
-            if effect.answered is not None:
-                owner.core.answered(effect.answered)
-            owner.deliver(effect.message, effect.answered, now, effect.droppable)
+            delivered, answered = effect.message, effect.answered
+            if answered is not None:
+                owner.core.answered(answered)
+                if answered.method in LISTS:
+                    delivered = self._odd.read_list(answered.method, delivered, strict=False)
+            owner.deliver(delivered, answered, now, effect.droppable)
         elif type(effect) is Reply:
             self.send(effect.message)
         elif type(effect) is Drop:

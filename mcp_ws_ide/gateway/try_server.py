@@ -85,7 +85,7 @@ class _Conversation:
                 waiting.set_result(answer)
         for fault in reading.unreadable:
             for waiting in self._answers.values():  # one request is sent after the other
-                if fault.answer and not waiting.done():
+                if fault.answer and not fault.doubtful and not waiting.done():
                     waiting.set_exception(_Failed(f"it sent a response that cannot be read: {fault.reason}"))
 
     def noise_received(self, source: str, text: str) -> None:

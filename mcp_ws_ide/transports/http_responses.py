@@ -106,9 +106,10 @@ class ResponseReader:
         reading = reader.read_server(messages.one_line(data))
         for message in reading.messages:
             self._take_message(exchange, message)
-        for fault in reading.unreadable:
+        faults = [fault for fault in reading.unreadable if not fault.doubtful]
+        for fault in faults:
             self._fail(exchange, fault)
-        if not reading.messages and not reading.unreadable:
+        if not reading.messages and not faults:
             self._doubt_event(exchange, "message", data)
         if exchange.is_request and exchange.answered and exchange.task is not None:
             exchange.task.cancel()
@@ -129,7 +130,7 @@ class ResponseReader:
         if body.lstrip()[:1] == b"<":  # a page, which may quote anything
             return False
         reading = reader.read_server(body)
-        if not reading.messages and not any(fault.answer for fault in reading.unreadable):
+        if not reading.messages and not any(f.answer and not f.doubtful for f in reading.unreadable):
             return False
         self._note_mended({"media type": f"a response with the Content-Type {media[:60]!r} was read as JSON"})
         await self.take(exchange, reader.on_one_line(body))
@@ -143,11 +144,12 @@ class ResponseReader:
             self._take_message(exchange, message)
             await asyncio.sleep(0)  # let other tasks run; the receiver may have paused reading
             await self._reading.wait()
-        for fault in reading.unreadable:
+        faults = [fault for fault in reading.unreadable if not fault.doubtful]
+        for fault in faults:
             self._fail(exchange, fault)
         for noise in reading.noise:
             self._noise(f"text that is not a message was dropped: {printable(noise[:200])}")
-        return bool(reading.messages or reading.unreadable)
+        return bool(reading.messages or faults)
 
     def _note_mended(self, notices: dict[str, str]) -> None:
         for text in self._mended.add(notices):

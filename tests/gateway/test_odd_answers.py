@@ -280,6 +280,36 @@ async def test_answers_under_an_id_that_was_used_before_end_their_requests(clien
     await made.call("first id")
 
 
+@pytest.mark.parametrize("era", ["handshake", "modern"])
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_one_bad_item_costs_no_client_the_list(client, transport, era):
+    made = await client(transport, era)
+    answer = await made.ended(made.begin("tools/list", {"bad": True}))
+    assert [tool["name"] for tool in answer["result"]["tools"]] == ["null", "t"]
+    assert all(tool["inputSchema"] == {"type": "object"} for tool in answer["result"]["tools"])
+
+
+@pytest.mark.parametrize("era", ["handshake", "modern"])
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_a_result_without_its_message_ends_the_open_request(client, transport, era):
+    async def answered(how: str) -> None:
+        made = await client(transport, era)
+        assert (await made.call(how))["error"]["message"], how
+        assert "result" in await made.call("plain")
+
+    await asyncio.gather(*map(answered, mangled.BARE))
+
+
+@pytest.mark.usefixtures("short_doubts")
+@pytest.mark.parametrize("era", ["handshake", "modern"])
+async def test_logs_in_json_end_no_request(client, era):
+    made = await client("stdio", era)
+    call = made.begin("tools/call", {"name": "t", "arguments": {"how": "logs"}})
+    assert "result" in await made.call("logs, then answer")
+    await asyncio.sleep(2 * doubts.SUSPICION)
+    assert made.answer(call) is None
+
+
 async def test_an_error_without_an_id_after_a_notification_ends_the_request_that_follows(client):
     """The error may be one to the notification, so the request gets some seconds to be answered."""
     made = await client("stdio", "handshake")

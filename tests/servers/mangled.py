@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 TOOLS = {"tools": [{"name": "t", "inputSchema": {"type": "object"}}]}
+BAD_TOOLS = {"tools": [{"name": "null", "inputSchema": None}, 7, *TOOLS["tools"], {"description": "no name"}]}
 MARK = b"\xef\xbb\xbf"
 
 
@@ -24,7 +25,7 @@ def result(message: dict[str, Any]) -> dict[str, Any]:
         return {"protocolVersion": "2025-11-25", "capabilities": {"tools": {}}, "serverInfo": info}
     if method == "tools/call":
         return {"content": [{"type": "text", "text": f"done {message['params']['arguments'].get('n')}"}]}
-    return TOOLS
+    return BAD_TOOLS if "bad" in message["params"] else TOOLS
 
 
 def answer(message: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -107,13 +108,32 @@ FAILING: dict[str, Callable[[random.Random, dict[str, Any]], bytes]] = {
 }
 """Responses that cannot be read, or cannot be paired with a request for certain, by name."""
 
+BARE: dict[str, Callable[[random.Random, dict[str, Any]], bytes]] = {
+    "bare": lambda rng, a: line({"result": a["result"]}),
+    "bare error": lambda rng, a: line({"error": {"code": -32000, "message": "no"}}),
+    "bare result": lambda rng, a: line(a["result"]),
+}
+"""Responses that could be lines of a log, by name."""
+
+LOGGED = {
+    "level": {"level": "info", "msg": "called"},
+    "pino": {"level": 30, "time": 1, "id": 1, "result": {"ok": True}},
+    "error": {"error": "cache miss", "level": "warn"},
+    "text": {"result": "called"},
+    "event": {"content": "called", "ts": 1},
+    "tools": {"tools": 3},
+}
+"""Lines of a log in JSON."""
+
 MISNAMED: dict[str, Callable[[random.Random, dict[str, Any]], bytes]] = {
     "silent": lambda rng, a: b"",
     "first id": lambda rng, a: line({**a, "id": 1}),
+    "logs": lambda rng, a: b"\n".join(line(logged) for logged in LOGGED.values()),
+    "logs, then answer": lambda rng, a: line({"result": {"step": 1}}) + b"\n" + line(a),
 }
-"""Not at all, and under the id of a request that was answered before."""
+"""Not at all, under the id of a request that was answered before, and with lines of a log."""
 
-HOW = READABLE | FAILING | MISNAMED
+HOW = READABLE | FAILING | BARE | MISNAMED
 
 
 def mangled(message: dict[str, Any]) -> bytes:
