@@ -17,6 +17,7 @@ from mcp_ws_ide.core.bridges.methods import LISTS
 from mcp_ws_ide.core.lenient_json import encode, error_code, error_text
 from mcp_ws_ide.core.messages import Message
 from mcp_ws_ide.core.reader import ReportedKinds, Unreadable
+from mcp_ws_ide.core.stand_ins import replaces_response
 from mcp_ws_ide.errors import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
@@ -32,6 +33,8 @@ from mcp_ws_ide.transports.lines import printable
 
 _TO_NOTIFICATIONS: Final = frozenset({METHOD_NOT_FOUND, INVALID_REQUEST, INVALID_PARAMS})
 """Error codes with which careless servers answer notifications."""
+_FRAMED: Final = frozenset({"ws", "sse"})
+"""Kinds of servers that mark where a message begins and ends, so that they write nothing else."""
 MAX_UNANSWERABLE: Final = 100
 """Newest messages that require no response but may get one; only these are remembered."""
 
@@ -123,6 +126,14 @@ class OddMessages:
             upstream.parsed_received(message)
         for fault in reading.unreadable:
             self._fail(fault)
+        if not reading.messages and not reading.unreadable and upstream.server.spec.kind in _FRAMED:
+            self._doubt_text(data)
+
+    def _doubt_text(self, data: bytes) -> None:
+        """Fail what is open, unless a response follows text that stands in place of a message."""
+        if replaces_response("message", data.strip()):
+            reason = f"the server sent text that is not a JSON-RPC message: {reader.quote(data.strip(), 0)}"
+            self._doubts.suspect_log(_unknown_outcome(self._tap.redactor.text(reason)))
 
     def _note_mended(self, notices: dict[str, str]) -> None:
         """Report, once for each kind, that an invalid message from this server was mended."""
@@ -153,7 +164,7 @@ class OddMessages:
         upstream.tell("dropped", reason)
         if not fault.answer:
             return
-        error = encode({"code": INTERNAL_ERROR, "message": reason, "data": {"outcome": "unknown"}})
+        error = _unknown_outcome(reason)
         if len(fault.ids) == 1:
             named = messages.alike(fault.ids[0], upstream.open_ids())
             if named:
@@ -242,5 +253,11 @@ def _misnamed(answer: Message) -> bytes:
     """Return the error object, as JSON, for the request behind a response whose id names no open request."""
     if answer.error:
         return answer.error
-    text = f"the server answered with the id {answer.id.decode()[:80]}, which names no open request"
-    return encode({"code": INTERNAL_ERROR, "message": text, "data": {"outcome": "unknown"}})
+    return _unknown_outcome(
+        f"the server answered with the id {answer.id.decode()[:80]}, which names no open request"
+    )
+
+
+def _unknown_outcome(reason: str) -> bytes:
+    """Return an error object, as JSON, for a request that may have run."""
+    return encode({"code": INTERNAL_ERROR, "message": reason, "data": {"outcome": "unknown"}})

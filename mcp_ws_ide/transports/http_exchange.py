@@ -36,6 +36,7 @@ class Exchange:
     __slots__ = (
         "_deliver",
         "answered",
+        "doubt",
         "last_event",
         "left",
         "message",
@@ -68,6 +69,8 @@ class Exchange:
         """Id of the last event of the response, from which it can be resumed; ``""`` if it cannot."""
         self.odd_event = ""
         """The last event in place of the response that is no message, as a quote; ``""`` for none."""
+        self.doubt: asyncio.TimerHandle | None = None
+        """Fails the request, if nothing follows such an event."""
         self.retry: float | None = None
         """Seconds before a reconnect, as the server asked."""
         self.session = ""
@@ -101,6 +104,17 @@ class Exchange:
             self.fail(code, reason, sent=True)
             if self.task is not None:
                 self.task.cancel()
+
+    def doubt_answer(self, seconds: float, code: int, reason: str) -> None:
+        """Give up after some seconds, unless :meth:`settle` is called: what has arrived is no answer."""
+        self.settle()
+        self.doubt = asyncio.get_running_loop().call_later(seconds, self.give_up, code, reason)
+
+    def settle(self) -> None:
+        """Drop the doubt: more has arrived, or the response has ended."""
+        if self.doubt is not None:
+            self.doubt.cancel()
+            self.doubt = None
 
     def fail_too_large(self, what: str, limit: int) -> None:
         """Answer with the error for a response over the limit, in bytes."""

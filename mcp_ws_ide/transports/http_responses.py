@@ -15,11 +15,12 @@ import httpx2
 from mcp_ws_ide.core import messages, reader
 from mcp_ws_ide.core.messages import IdKey, Kind, Message
 from mcp_ws_ide.core.reader import ReportedKinds, Unreadable
+from mcp_ws_ide.core.stand_ins import replaces_response
 from mcp_ws_ide.errors import INTERNAL_ERROR, UPSTREAM_LOST, MalformedMessage
 from mcp_ws_ide.transports.http_exchange import Exchange
 from mcp_ws_ide.transports.lines import over_limit, printable
 from mcp_ws_ide.transports.remote import EVENT_OVERHEAD
-from mcp_ws_ide.transports.unfinished import WatchedEvents, has_answer, replaces_response
+from mcp_ws_ide.transports.unfinished import WatchedEvents, has_answer
 
 EVENT_DOUBT: Final = 2.5
 """Seconds of silence after an event in place of a response, which is no message, before its request fails."""
@@ -59,24 +60,21 @@ class ResponseReader:
 
     async def read_events(self, exchange: Exchange, response: httpx2.Response) -> None:
         """Read an event stream until the answer has arrived, or until the stream ends."""
-        doubt: asyncio.TimerHandle | None = None
         try:
             watched = WatchedEvents(response, partial(self._take_unfinished, exchange)).as_response()
             async for event in httpx2.EventSource(watched, max_event_size=self._limit + EVENT_OVERHEAD):
                 await self._reading.wait()
                 exchange.note_event(event)
-                if doubt is not None:
-                    doubt.cancel()
+                exchange.settle()
                 if event.data and not await self._take_event(exchange, event):
-                    doubt = self._doubt_event(exchange, event.event, event.data.encode())
+                    self._doubt_event(exchange, event.event, event.data.encode())
                 if exchange.answered and exchange.is_request:
                     return
         except httpx2.SSEError:
             self._noise(f"an event was dropped: {over_limit(self._limit)}")
             exchange.fail_too_large("an event of the response", self._limit)
         finally:
-            if doubt is not None:
-                doubt.cancel()
+            exchange.settle()
 
     async def _take_event(self, exchange: Exchange, event: httpx2.ServerSentEvent) -> bool:
         """Handle an event with data; return whether it has a message."""
@@ -84,14 +82,14 @@ class ResponseReader:
             return False
         return await self.take(exchange, messages.one_line(event.data.encode()))
 
-    def _doubt_event(self, exchange: Exchange, name: str, data: bytes) -> asyncio.TimerHandle | None:
-        """Fail a request if nothing follows an event that stands in place of its response; return the timer."""
+    def _doubt_event(self, exchange: Exchange, name: str, data: bytes) -> None:
+        """Fail a request if nothing follows an event that stands in place of its response."""
         if not exchange.is_request or exchange.message.method == LISTEN or not replaces_response(name, data):
-            return None
+            return
         named = "" if name == "message" else f"an event named {name[:80]!r}: "
         exchange.odd_event = f"{named}{reader.quote(data, 0)}"
         reason = f"the server sent a response that does not answer the request: {exchange.odd_event}"
-        return asyncio.get_running_loop().call_later(EVENT_DOUBT, exchange.give_up, UPSTREAM_LOST, reason)
+        exchange.doubt_answer(EVENT_DOUBT, UPSTREAM_LOST, reason)
 
     def _is_answer(self, event: httpx2.ServerSentEvent) -> bool:
         """Return whether an event of another name holds an answer."""

@@ -14,6 +14,7 @@ import httpx2
 
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.messages import Kind, Message
+from mcp_ws_ide.core.stand_ins import FINAL_NAMES
 from mcp_ws_ide.errors import METHOD_NOT_FOUND, UPSTREAM_LOST, UPSTREAM_UNAVAILABLE, TransportError
 from mcp_ws_ide.proxy_environment import this_machine
 from mcp_ws_ide.transports.base import Receiver
@@ -131,7 +132,7 @@ class SseTransport(RemoteTransport):
 
     def _take(self, event: httpx2.ServerSentEvent) -> None:
         data = event.data.encode()
-        if event.event == "message" or has_answer(data):
+        if event.event in FINAL_NAMES or has_answer(data):
             self._deliver(messages.one_line(data))
 
     def _take_unfinished(self, data: bytes) -> None:

@@ -14,6 +14,7 @@ from typing import Final, cast
 import httpx2
 
 from mcp_ws_ide.core import json_scan
+from mcp_ws_ide.core.stand_ins import replaces_response
 
 LOOK_INTERVAL: Final = 1.0
 """Seconds of silence after which an unfinished event is read if its answer is complete."""
@@ -23,12 +24,18 @@ _BYTE_ORDER_MARK: Final = "\ufeff"
 _BARE: Final = re.compile(r"(^|\n)(?=\{)")
 """A line that begins with a brace: not a field of an event, but JSON without ``data:``."""
 _LINE_END: Final = re.compile(r"\r\n|\r|\n")
-_FINAL_NAMES: Final = frozenset(
+_END: Final = re.compile(r"\r\n|\r|\n")
+FINAL_NAMES: Final = frozenset(
     {"message", "error", "exception", "result", "response", "done", "end", "complete"}
 )
 """Names of events with which servers end a response; others (ping, progress, …) show that more follows."""
 _ALIVE: Final = re.compile(rb"(?i)\b(?:ping|pong|keep.?alive|heart.?beat)\b")
 """What servers write to keep a connection open."""
+_STATUS: Final = re.compile(
+    rb"(?i)\W*(?:(?:connect|open|start|init|process|work|run|wait|load|queu|think|execut|subscri)(?:ed|ing|e|s)?"
+    rb"|ready|hello|welcome|ok|accepted|pending|in progress|progress|please|still)\b.{0,60}"
+)
+"""Short text about what a server is doing, after which a response may come much later."""
 _DONE: Final = b"[DONE]"
 """The end of a stream of completions, as servers of language models write it."""
 _END: Final = re.compile(r"(?:\r\n|\r|\n){2}")
@@ -97,6 +104,9 @@ class WatchedEvents:
         if not has_answer(data):
             if not data:
                 self._tail.clear()  # comments
+            elif replaces_response(self._field("event") or "message", data):
+                self._tail.clear()
+                self._take(data)
         elif _is_complete(data) or looks + 1 >= STALLED_LOOKS:
             self._tail.clear()
             self._take(data)
@@ -105,13 +115,16 @@ class WatchedEvents:
 
     def _data(self) -> bytes:
         """Return the data of the event that has not ended."""
-        return data_of(_END.split("".join(self._tail))[-1])
+        return self._field("data").strip().encode()
+
+    def _field(self, name: str) -> str:
+        return field_of(_END.split("".join(self._tail))[-1], name)
 
 
-def data_of(event: str) -> bytes:
-    """Return the data of an unfinished event."""
+def field_of(event: str, name: str) -> str:
+    """Return the lines of one field of an unfinished event; ``""`` for none."""
     fields = (line.partition(":") for line in _LINE_END.split(event))
-    return "\n".join(value.removeprefix(" ") for name, _, value in fields if name == "data").strip().encode()
+    return "\n".join(value.removeprefix(" ") for given, _, value in fields if given == name)
 
 
 def has_answer(data: bytes) -> bool:
@@ -120,15 +133,6 @@ def has_answer(data: bytes) -> bool:
         text[:1] in (b"{", b"[") and bool(text) and b"method" not in json_scan.top_of(text).names
         for text in {data, *data.split(b"\n")}
     )
-
-
-def replaces_response(name: str, data: bytes) -> bool:
-    """Return whether an event that is no message stands in place of a response, not to keep the stream open."""
-    if name not in _FINAL_NAMES or _ALIVE.search(data[:100]):
-        return False
-    if name != "message" or data in (_DONE, b"null"):
-        return True
-    return data[:1] in (b"{", b"[", b'"') and data != b"{}" and json_scan.is_whole(data)
 
 
 def _is_complete(data: bytes) -> bool:

@@ -300,6 +300,16 @@ async def test_a_result_without_its_message_ends_the_open_request(client, transp
     await asyncio.gather(*map(answered, mangled.BARE))
 
 
+@pytest.mark.parametrize("era", ["handshake", "modern"])
+@pytest.mark.parametrize("transport", ["ws", "sse", "http events", "http body"])
+async def test_text_in_place_of_a_message_ends_the_open_request_where_messages_are_framed(
+    client, transport, era
+):
+    made = await client(transport, era)
+    assert "kaputt" in (await made.call("prose"))["error"]["message"]
+    assert "result" in await made.call("plain")
+
+
 @pytest.mark.usefixtures("short_doubts")
 @pytest.mark.parametrize("era", ["handshake", "modern"])
 async def test_logs_in_json_end_no_request(client, era):

@@ -128,6 +128,7 @@ LOGGED = {
 MISNAMED: dict[str, Callable[[random.Random, dict[str, Any]], bytes]] = {
     "silent": lambda rng, a: b"",
     "first id": lambda rng, a: line({**a, "id": 1}),
+    "prose": lambda rng, a: b"the server is kaputt",
     "logs": lambda rng, a: b"\n".join(line(logged) for logged in LOGGED.values()),
     "logs, then answer": lambda rng, a: line({"result": {"step": 1}}) + b"\n" + line(a),
 }

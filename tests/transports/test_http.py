@@ -435,6 +435,9 @@ async def test_an_event_with_any_legal_line_end_is_read_at_once(make, parts):
         (b"data: [DONE]", "[DONE]"),
         (b'data: {"content":[]}', '{"content":[]}'),
         (b'data: "hi"', '"hi"'),
+        (b"data: not json", "not json"),
+        (b"data: Internal Server Error", "Internal Server Error"),
+        (b"data: Traceback (most recent call last):\ndata:   File x", "Traceback"),
         (b'event: error\ndata: {"message":"kaputt"}', 'an event named \'error\': {"message":"kaputt"}'),
         (b"event: error\ndata: kaputt", "an event named 'error': kaputt"),
     ],
@@ -448,8 +451,20 @@ async def test_an_event_in_place_of_the_response_fails_its_request_and_is_quoted
         assert outcome(answer) == "unknown"
 
 
+async def test_text_in_an_event_without_an_end_fails_its_request_too(make):
+    async with Server(lambda request: stay_open(request, b"data: not json\n")) as server:
+        client = await make(server.url)
+        async with asyncio.timeout(5):
+            answer = await client.ask("tools/call", {"name": "t"})
+        assert "does not answer the request: not json" in answer["error"]["message"]
+
+
 @pytest.mark.parametrize(
-    "alive", [b"data: {}", b"data: ping", b'data: {"type":"ping"}', b'event: log\ndata: {"a":1}']
+    "alive",
+    [
+        *(b"data: {}", b"data: ping", b'data: {"type":"ping"}', b'event: log\ndata: {"a":1}'),
+        *(b"data: connected", b"data: Processing your request...", b"data: 17", b"data: ..."),
+    ],
 )
 async def test_events_that_keep_a_stream_open_fail_no_request(make, alive, monkeypatch):
     monkeypatch.setattr(http_responses, "EVENT_DOUBT", 0.0)
