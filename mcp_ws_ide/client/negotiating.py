@@ -34,8 +34,8 @@ TRANSPORTS: Final = ("http", "websocket", "poll")
 """Transports that can be negotiated, in the default order."""
 FIRST_EVENT: Final = 3.0
 """Seconds within which the first event of an event stream must arrive."""
-NO_PROBE: Final = frozenset({400, 404, 405, 406, 415})
-"""Status codes with which a server without a probe endpoint, or a proxy in front of it, refuses the probe."""
+NO_PROBE: Final = frozenset({202, 400, 404, 405, 406, 415})
+"""Status codes with which a server without a probe endpoint, or a proxy in front of it, answers the probe."""
 PING: Final = {"jsonrpc": "2.0", "id": 0, "method": "ping"}
 """The request that shows whether an address is an MCP endpoint."""
 SSE_TIMEOUT: Final = 300.0
@@ -132,7 +132,7 @@ class NegotiatingTransport:
         candidate: AbstractAsyncContextManager[Any]
         if name == "http":
             await self._probe()
-            candidate = _streamable_http(self._url, self._opener("http").credential(), self._ssl)
+            candidate = self._streamable_http(self._opener("http").credential())
         else:
             candidate = transport = SessionTransport(
                 self._opener(name), self._reconnect, self._on_state, *self._codec
@@ -144,6 +144,16 @@ class NegotiatingTransport:
             self.active = None
             raise
         return read, write
+
+    def _streamable_http(self, headers: dict[str, str]) -> AbstractAsyncContextManager[Any]:
+        if not self._probed:
+            try:  # takes time, and most connect to a gateway
+                from mcp_ws_ide.client.foreign_http import foreign_http
+            except ImportError as error:  # not a POSIX system
+                log.debug("responses of servers other than a gateway are left to the SDK: %s", error)
+            else:
+                return foreign_http(self._url, headers, self._ssl, self._max_size, self._codec)
+        return _streamable_http(self._url, headers, self._ssl)
 
     def _opener(self, name: str) -> Opener:
         opener = self._new_opener(name)
@@ -228,6 +238,8 @@ async def _first_event(client: httpx2.AsyncClient, url: str, headers: dict[str, 
     for method in ("GET", "POST"):
         async with client.stream(method, url, headers=headers) as response:
             if response.status_code == 200:
+                if method == "POST" and b'"jsonrpc"' in await _json_of(response):
+                    return False  # an MCP server that takes any path for its endpoint
                 await _some_of(response)
                 return True
             body = await response.aread()
@@ -239,6 +251,12 @@ async def _first_event(client: httpx2.AsyncClient, url: str, headers: dict[str, 
                 detail = response.reason_phrase or "no reason given"
                 raise ConnectError(f"{where} answered {response.status_code}: {detail}")
     return False
+
+
+async def _json_of(response: httpx2.Response) -> bytes:
+    """Return a body of JSON; ``b""`` for a response of another type, which may not end."""
+    media = response.headers.get("Content-Type", "")
+    return await response.aread() if media.startswith("application/json") else b""
 
 
 async def _some_of(response: httpx2.Response) -> None:

@@ -138,6 +138,8 @@ class Remote:
         read_timeout: seconds of silence after which a response counts as lost; also the limit for a whole response that
             is not an event stream.
         authorizer: adds OAuth tokens to requests; None if the server is used without OAuth.
+        tls: verifies certificates in place of ``ca_file``.
+        cookies: keeps the server's cookies; None to keep none.
 
     Raises:
         TransportError: ``ca_file``, or the proxy in the environment, cannot be used.
@@ -152,6 +154,8 @@ class Remote:
         connect_timeout: float = 10.0,
         read_timeout: float = 300.0,
         authorizer: Authorizer | None = None,
+        tls: ssl.SSLContext | None = None,
+        cookies: CookieJar | None = None,
     ) -> None:
         self._authorizer = authorizer
         self.url = httpx2.URL(url)
@@ -170,7 +174,7 @@ class Remote:
         """The proxy, to append to an error; ``""`` if the server is reached directly."""
         self.hop = self.via if self.url.scheme == "http" else ""
         """The proxy, if it could answer in place of the server: over TLS it only passes bytes on."""
-        self._client = new_client(headers, ca_file, self._timeout)
+        self._client = new_client(headers, tls or ca_file, self._timeout, cookies)
 
     @classmethod
     def from_spec(cls, spec: ServerSpec, supplies: Supplies) -> Self:
@@ -356,9 +360,16 @@ class RemoteTransport(TaskedTransport):
 
 
 def new_client(
-    headers: Mapping[str, str], ca_file: str | None, timeout: httpx2.Timeout
+    headers: Mapping[str, str],
+    trust: ssl.SSLContext | str | None,
+    timeout: httpx2.Timeout,
+    cookies: CookieJar | None = None,
 ) -> httpx2.AsyncClient:
-    """Return a client that keeps no cookies, follows no redirects and verifies TLS.
+    """Return a client that follows no redirects and verifies TLS.
+
+    Args:
+        trust: what verifies certificates, or the file with the trusted ones; None for the system's.
+        cookies: where cookies are kept; None to keep none.
 
     Raises:
         TransportError: ``ca_file`` cannot be used.
@@ -366,9 +377,9 @@ def new_client(
     merged = httpx2.Headers({"User-Agent": f"mcp-ws-ide/{__version__}", "Accept-Encoding": "identity"})
     merged.update(headers)  # names compare as in HTTP: a configured "user-agent" replaces ours
     return httpx2.AsyncClient(
-        transport=_Routed(tls_context(ca_file)),
+        transport=_Routed(trust if isinstance(trust, ssl.SSLContext) else tls_context(trust)),
         headers=merged,
-        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])) if cookies is None else cookies,
         follow_redirects=False,
         trust_env=False,
         timeout=timeout,

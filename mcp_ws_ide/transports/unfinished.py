@@ -24,20 +24,6 @@ _BYTE_ORDER_MARK: Final = "\ufeff"
 _BARE: Final = re.compile(r"(^|\n)(?=\{)")
 """A line that begins with a brace: not a field of an event, but JSON without ``data:``."""
 _LINE_END: Final = re.compile(r"\r\n|\r|\n")
-_END: Final = re.compile(r"\r\n|\r|\n")
-FINAL_NAMES: Final = frozenset(
-    {"message", "error", "exception", "result", "response", "done", "end", "complete"}
-)
-"""Names of events with which servers end a response; others (ping, progress, …) show that more follows."""
-_ALIVE: Final = re.compile(rb"(?i)\b(?:ping|pong|keep.?alive|heart.?beat)\b")
-"""What servers write to keep a connection open."""
-_STATUS: Final = re.compile(
-    rb"(?i)\W*(?:(?:connect|open|start|init|process|work|run|wait|load|queu|think|execut|subscri)(?:ed|ing|e|s)?"
-    rb"|ready|hello|welcome|ok|accepted|pending|in progress|progress|please|still)\b.{0,60}"
-)
-"""Short text about what a server is doing, after which a response may come much later."""
-_DONE: Final = b"[DONE]"
-"""The end of a stream of completions, as servers of language models write it."""
 _END: Final = re.compile(r"(?:\r\n|\r|\n){2}")
 """The empty line that ends an event."""
 

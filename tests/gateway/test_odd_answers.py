@@ -162,7 +162,7 @@ class Http:
         size = next(
             int(h.split(b":")[1]) for h in head.lower().split(b"\r\n") if h.startswith(b"content-length")
         )
-        message = json.loads(await reader.readexactly(size))
+        message = json.loads(await reader.readexactly(size) or b"{}")
         answers = "id" in message and "method" in message
         body = mangled.mangled(message) if answers else b""
         framing = self.framing if message.get("method") == "tools/call" else ""

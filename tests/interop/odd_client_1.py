@@ -13,7 +13,12 @@ async def main(url: str, *hows: str) -> None:
     from mcp.client.websocket import websocket_client
 
     ended = {}
-    connect = websocket_client if url.startswith("ws") else streamablehttp_client
+    if url.startswith("own "):  # the client of this project, on the SDK 1.x
+        from mcp_ws_ide.client import negotiating_transport
+
+        url, connect = url.removeprefix("own "), negotiating_transport
+    else:
+        connect = websocket_client if url.startswith("ws") else streamablehttp_client
     async with connect(url) as (read, write, *_), ClientSession(read, write) as session:
         await session.initialize()
         for how in hows:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.conftest import TESTS, Jupyter
+from tests.gateway.test_odd_answers import served
 from tests.interop.test_typescript import program
 from tests.servers import mangled
 
@@ -42,6 +44,17 @@ def test_a_python_client_waits_for_no_answer_that_cannot_be_read(
     url = f"{scheme}{odd.endpoint('odd').removeprefix('ws')}?token={odd.token}"
     script = str(TESTS / "interop" / "odd_client_1.py")
     assert_all_ended(run_program(mcp1_python, script, url, *HOWS), record_property)
+
+
+@pytest.mark.parametrize("transport", ["http body", "http events"])
+async def test_the_own_client_on_the_old_sdk_waits_for_no_foreign_server(
+    tmp_path, mcp1_python, run_program, transport, record_property
+):
+    script = str(TESTS / "interop" / "odd_client_1.py")
+    async with served(transport, tmp_path) as spec:
+        hows = [how for how in HOWS if how != "foreign id"]
+        printed = await asyncio.to_thread(run_program, mcp1_python, script, f"own {spec['url']}", *hows)
+    assert_all_ended(printed, record_property)
 
 
 @pytest.mark.node

@@ -25,7 +25,7 @@ def result(message: dict[str, Any]) -> dict[str, Any]:
         return {"protocolVersion": "2025-11-25", "capabilities": {"tools": {}}, "serverInfo": info}
     if method == "tools/call":
         return {"content": [{"type": "text", "text": f"done {message['params']['arguments'].get('n')}"}]}
-    return BAD_TOOLS if "bad" in message["params"] else TOOLS
+    return BAD_TOOLS if "bad" in message.get("params", {}) else TOOLS
 
 
 def answer(message: dict[str, Any], **more: Any) -> dict[str, Any]:

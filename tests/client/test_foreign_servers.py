@@ -1,0 +1,118 @@
+"""``connect("http://…")`` with servers that are no gateway: no call stays open, whatever they answer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+
+import pytest
+from mcp.shared.exceptions import MCPError
+
+from mcp_ws_ide.client import ConnectError, connect
+from tests.conftest import BOUND
+from tests.gateway.test_odd_answers import EVENTS, LATEST, UNREADABLE, served
+from tests.servers import mangled
+from tests.transports.raw_http import Request, Server
+
+FAILING = [*mangled.FAILING, *mangled.BARE, "prose"]
+
+INCOMPLETE = {("null result", "http body"), ("null result", "http events")}
+"""Results that can be read, and lack what the SDK requires."""
+
+
+async def ends(client, how: str, seed: int = 0) -> str:
+    """Call the tool; return the text of its result or error."""
+    arguments = {"how": how, "seed": seed, "n": seed}
+    began = time.monotonic()
+    try:
+        async with asyncio.timeout(BOUND):
+            result = await client.call_tool("t", arguments)
+    except (MCPError, ValueError) as error:  # ValueError: the SDK misses members of the result
+        text = f"error: {error}"
+    else:
+        text = "result" if not result.content else result.content[0].text
+    assert time.monotonic() - began < LATEST + 1, how
+    return text
+
+
+async def usual(request: Request, header: str = "") -> None:
+    """Answer as a server of the handshake era does."""
+    message = json.loads(request.body or b"{}")
+    if "id" not in message:
+        status, body = ("202 Accepted" if request.method == "POST" else "405 No"), b""
+    elif message["method"] == "server/discover":
+        status, body = "404 Not Found", b""
+    else:
+        status, body = "200 OK", json.dumps(mangled.answer(message)).encode()
+    head = (
+        f"HTTP/1.1 {status}\r\n{header}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    await request.raw(head.encode() + body)
+
+
+async def page(request: Request, title: str, status: int = 200) -> None:
+    """Answer with a web page."""
+    body = f"<html><title>{title}</title></html>"
+    head = f"HTTP/1.1 {status} X\r\nContent-Type: text/html\r\nContent-Length: {len(body)}\r\n\r\n"
+    await request.raw((head + body).encode())
+
+
+@pytest.mark.parametrize("transport", ["http body", "http events"])
+async def test_every_call_ends_whatever_a_foreign_server_answers(tmp_path, transport):
+    async with served(transport, tmp_path) as spec:
+
+        async def each(hows: list[str]) -> None:
+            async with connect(spec["url"]) as client:
+                for how in hows:
+                    text = await ends(client, how)
+                    readable = how in mangled.READABLE and (how, transport) not in UNREADABLE | INCOMPLETE
+                    assert text.startswith("error") != readable, (how, text)
+                assert await ends(client, "plain") == "done 0"
+
+        await asyncio.gather(*(each(hows) for hows in (list(mangled.READABLE), FAILING[::2], FAILING[1::2])))
+
+
+async def test_events_of_a_foreign_server_are_read_in_every_form(tmp_path):
+    async def each(framing: str) -> None:
+        async with served("http events", tmp_path, framing) as spec, connect(spec["url"]) as client:
+            assert (await ends(client, "plain")).startswith("error" if framing == "half" else "done"), framing
+
+    await asyncio.gather(*(each(framing) for framing in EVENTS))
+
+
+async def test_a_page_in_place_of_a_response_is_quoted(tmp_path):
+    async def handler(request: Request) -> None:
+        if b"tools/call" in request.body:
+            return await page(request, "Sign in")
+        await usual(request)
+
+    async with Server(handler) as server, connect(server.url) as client:
+        with pytest.raises(MCPError, match="a web page titled 'Sign in'"):
+            await client.call_tool("t", {})
+
+
+async def test_an_address_with_pages_alone_is_named_as_no_endpoint():
+    async def handler(request: Request) -> None:
+        await page(request, "Shop", 404 if request.target.endswith("/probe") else 200)
+
+    async with Server(handler) as server:
+        with pytest.raises(
+            ConnectError, match="is not an MCP endpoint: what answers there answered 200 with text/html"
+        ):
+            async with asyncio.timeout(BOUND), connect(server.url):
+                raise AssertionError("it is open")
+
+
+async def test_a_cookie_of_a_foreign_server_comes_back():
+    """Load balancers find the instance that has the session by a cookie."""
+    seen: list[str | None] = []
+
+    async def handler(request: Request) -> None:
+        if request.method == "POST":
+            seen.append(request.headers.get("cookie"))
+        await usual(request, "Set-Cookie: route=7\r\n")
+
+    async with Server(handler) as server, connect(server.url) as client:
+        await client.list_tools()
+    assert seen[-1] == "route=7"
