@@ -26,6 +26,11 @@ export interface Credentials {
   readonly fetch?: typeof globalThis.fetch | undefined;
 }
 
+/** What precedes the name of a server in its address behind a gateway. */
+const ENDPOINTS = "/mcp-ws/servers/";
+/** What to do about an answer at any other address. */
+export const ADDRESS_CURE = `; the address of a server behind a gateway ends in ${ENDPOINTS}NAME`;
+
 const PRINTABLE = /^[\x20-\x7e]*$/;
 
 export class Endpoint {
@@ -44,6 +49,11 @@ export class Endpoint {
   /** The address for error messages, without its query, which may hold a token. */
   get where(): string {
     return `${this.#url.protocol}//${this.#url.host}${this.#url.pathname}`;
+  }
+
+  /** Whether the address may be that of a server behind a gateway. */
+  get isOfGateway(): boolean {
+    return this.#url.pathname.includes(ENDPOINTS);
   }
 
   /** The address over HTTP, or that of a path below it. */
@@ -165,8 +175,25 @@ export class Endpoint {
     const message = isObject(answer) && typeof answer["message"] === "string" ? answer["message"].slice(0, 500) : "";
     const kind = status === 401 || status === 403 ? Unauthorized : status === 404 ? UnknownServer : ConnectError;
     const hop = hopOf(body, message);
-    const error = new kind(`${this.where}${explained(status, message || phrase || "no reason was given", hop)}`);
+    const reason = explained(status, message || phrase || "no reason was given", hop, this.isOfGateway);
+    const error = new kind(`${this.where}${reason}`);
     return error.because(hop === "other" ? (ofStatus(status)?.code ?? "") : "");
+  }
+
+  /**
+   * The error for an answer that no MCP server gives to a message: a web page, or an error of Jupyter. Undefined for any
+   * other answer.
+   */
+  async notMcp(response: Response): Promise<ConnectError | undefined> {
+    const media = response.headers.get("Content-Type")?.split(";")[0]?.trim().toLowerCase() ?? "";
+    const page = media === "text/html";
+    if (!page && (media !== "application/json" || response.ok)) return undefined;
+    const body = await response.clone().text();
+    const answer = parseJson(body);
+    const ofJupyter = page ? /jupyter/i.test(body) : isObject(answer) && "message" in answer && !("jsonrpc" in answer);
+    if (!ofJupyter && !(page && response.ok)) return undefined;
+    const who = ofJupyter ? "Jupyter" : "what answers there";
+    return new ConnectError(`${this.where} is not an MCP endpoint: ${who} answered ${response.status} with ${media}${ADDRESS_CURE}`);
   }
 
   #checkPrintable(name: string, value: string): void {
@@ -193,13 +220,14 @@ function hopOf(body: string, message: string): Hop {
   return message !== "" || /jupyter/i.test(body) ? "jupyter" : "other";
 }
 
-function explained(status: number, reason: string, hop: Hop): string {
+function explained(status: number, reason: string, hop: Hop, ofGateway: boolean): string {
   if (hop === "gateway") return ` ${SAID[status] ?? `answered ${status}`}: ${reason}`;
   if (hop === "other") {
     const cure = ofStatus(status)?.cure ?? "check the address, and the proxies on the way";
     return `: something other than the gateway answered ${status}: ${reason}; ${cure}`;
   }
-  const cure = status === 404 ? "; check that mcp-ws-ide is installed and enabled there, and the base URL" : "";
+  const installed = status === 404 ? "; check that mcp-ws-ide is installed and enabled there, and the base URL" : "";
+  const cure = ofGateway ? installed : ADDRESS_CURE;
   return `: Jupyter, not its gateway, answered ${status}: ${reason}${cure}`;
 }
 

@@ -5,7 +5,7 @@
  * is chosen.
  */
 
-import { Endpoint, isOurs, NO_PROBE } from "./endpoint.js";
+import { ADDRESS_CURE, Endpoint, isOurs, NO_PROBE } from "./endpoint.js";
 import { ConnectError, SessionGone, Unauthorized, UnknownServer, messageOf } from "./errors.js";
 import type { SessionSnapshot } from "./resume.js";
 import type { SessionTransport } from "./session.js";
@@ -192,12 +192,14 @@ export class NegotiatingTransport extends TransportEventTarget {
     if (StreamableHttp === undefined) {
       throw new ConnectError("the option streamableHttp is missing; pass the SDK's StreamableHTTPClientTransport");
     }
-    await this.#probe();
+    const isGateway = await this.#probe();
     const endpoint = this.#endpoint;
     const fetch = async (url: URL | string, init: RequestInit = {}): Promise<Response> => {
       const headers = new Headers(init.headers);
       for (const [name, value] of Object.entries(await endpoint.headers())) headers.set(name, value);
       const response = await endpoint.fetch(new URL(url), { ...init, headers });
+      const foreign = isGateway || init.method !== "POST" ? undefined : await endpoint.notMcp(response);
+      if (foreign !== undefined) throw foreign; // the SDK would name the content type alone
       if (response.status !== 401 && response.status !== 403) return response;
       throw endpoint.refusal(response.status, await response.text(), response.statusText); // the SDK would give the status alone
     };
@@ -207,15 +209,16 @@ export class NegotiatingTransport extends TransportEventTarget {
   /**
    * Check that events of a stream arrive without delay. A server without a probe is taken to serve HTTP.
    *
+   * @returns whether there is a probe, as gateways have.
    * @throws ConnectError they do not, or the gateway refused the request.
    */
-  async #probe(): Promise<void> {
+  async #probe(): Promise<boolean> {
     const headers = { ...(await this.#endpoint.headers()), Accept: "text/event-stream" };
     const timeout = AbortSignal.timeout(FIRST_EVENT);
     const done = new AbortController();
     const init = { headers, signal: AbortSignal.any([timeout, done.signal]) };
     try {
-      await this.#endpoint.reach(() => this.#firstEvent(init));
+      return await this.#endpoint.reach(() => this.#firstEvent(init));
     } catch (error) {
       if (!timeout.aborted) throw error;
       const seconds = FIRST_EVENT / 1000;
@@ -225,14 +228,24 @@ export class NegotiatingTransport extends TransportEventTarget {
     }
   }
 
-  async #firstEvent(init: RequestInit): Promise<void> {
+  async #firstEvent(init: RequestInit): Promise<boolean> {
     const response = await this.#endpoint.probe(init);
-    if (response.status !== 200) return this.#refusedProbe(response.status, await response.text(), response.statusText);
+    if (response.status !== 200) {
+      this.#refusedProbe(response.status, await response.text(), response.statusText);
+      return false;
+    }
     if (!response.headers.get("Content-Type")?.startsWith("text/event-stream")) {
-      throw new ConnectError("something on the network path answers in place of the gateway");
+      if (response.headers.get("Content-Type")?.startsWith("application/json") && (await response.text()).includes('"jsonrpc"')) return false;
+      throw (await this.#foreignPage(response)) ?? new ConnectError("something on the network path answers in place of the gateway");
     }
     const event = await response.body?.getReader().read();
     if (event?.done ?? true) throw new ConnectError("the stream ended without an event: something on the network path cuts event streams");
+    return true;
+  }
+
+  /** The error for a web page at an address that cannot be a gateway's. */
+  async #foreignPage(response: Response): Promise<ConnectError | undefined> {
+    return this.#endpoint.isOfGateway ? undefined : this.#endpoint.notMcp(response);
   }
 
   #refusedProbe(status: number, body: string, phrase: string): void {
@@ -265,7 +278,8 @@ function noneWorks(refused: ReadonlyMap<TransportName, ConnectError>): ConnectEr
   const errors = [...refused.values()];
   const reasons = [...refused].map(([name, error]) => `${name}: ${error.message}`);
   const alike = new Set(errors.map((error) => error.message)).size === 1;
-  const reason = alike ? (errors[0] as ConnectError).message : reasons.join("; ");
+  const joined = alike ? (errors[0] as ConnectError).message : reasons.join("; ");
+  const reason = joined.includes(ADDRESS_CURE) ? `${joined.replaceAll(ADDRESS_CURE, "")}${ADDRESS_CURE}` : joined;
   if (errors.every((error) => error instanceof Unauthorized)) return new Unauthorized(reason);
   if (errors.every((error) => error instanceof UnknownServer)) return new UnknownServer(reason);
   if (errors.every((error) => error instanceof SessionGone)) return new SessionGone(reason);

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
-from mcp_ws_ide.client.links import ADDRESS_CURE, LinkOpener, NoTls, Opener, Token, refusal
+from mcp_ws_ide.client.links import ADDRESS_CURE, ENDPOINTS, LinkOpener, NoTls, Opener, Token, refusal
 from mcp_ws_ide.client.own_task import OwnTask
 from mcp_ws_ide.client.states import Negotiated, Reconnect, State
 from mcp_ws_ide.client.transport import SessionTransport, verbatim
@@ -240,7 +240,7 @@ async def _first_event(client: httpx2.AsyncClient, url: str, headers: dict[str, 
             if response.status_code == 200:
                 if method == "POST" and b'"jsonrpc"' in await _json_of(response):
                     return False  # an MCP server that takes any path for its endpoint
-                await _some_of(response)
+                await _some_of(response, where)
                 return True
             body = await response.aread()
             if _is_ours(body):
@@ -259,8 +259,11 @@ async def _json_of(response: httpx2.Response) -> bytes:
     return await response.aread() if media.startswith("application/json") else b""
 
 
-async def _some_of(response: httpx2.Response) -> None:
-    if not response.headers.get("Content-Type", "").startswith("text/event-stream"):
+async def _some_of(response: httpx2.Response, where: str) -> None:
+    media = response.headers.get("Content-Type", "")
+    if media.startswith("text/html") and ENDPOINTS not in where:
+        raise ConnectError(f"{where} is not an MCP endpoint: it answered 200 with text/html{ADDRESS_CURE}")
+    if not media.startswith("text/event-stream"):
         raise ConnectError("something on the network path answers in place of the gateway; check the proxy")
     async for _ in response.aiter_bytes():
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import pytest
 from tornado.web import Application
@@ -19,7 +20,7 @@ from tests.client.test_negotiating import (
 from tests.conftest import BOUND, until
 from tests.frontend.conftest import ONE_LOOP, QUICK, Refused, endpoint, in_chromium, session_of
 from tests.interop.nginx import Nginx
-from tests.transports.raw_http import Server
+from tests.transports.raw_http import Request, Server
 
 pytestmark = ONE_LOOP
 LONG = {**QUICK, "firstDelay": 1e9, "maxDelay": 1e9, "giveUpAfter": 1e10}
@@ -240,3 +241,37 @@ async def test_posts_that_are_refused_end_a_poll_session_and_do_not_loop(own, dr
             reconnect = {**QUICK, "giveUpAfter": 1000 * BOUND}
             await driver.connect(url, kind="poll", options={"token": own.token, "reconnect": reconnect})
         assert handler.opened == 1
+
+
+@pytest.mark.node
+@pytest.mark.parametrize("sdk", [1, 2])
+@pytest.mark.parametrize(
+    ("path", "detail"),
+    [
+        ("lab/tree/x", "Jupyter answered 4.* with "),
+        ("api/status", "is not an MCP endpoint: Jupyter answered 4.* with application/json"),
+        ("", "answered 200 with text/html"),
+    ],
+)
+async def test_an_address_of_jupyter_that_is_no_endpoint_is_named_as_such(own, drivers, sdk, path, detail):
+    driver = await drivers("node", own)
+    url = f"http://127.0.0.1:{own.port}/{path}"
+    with pytest.raises(Refused) as refused:
+        await driver.connect(url, kind="negotiate", sdk=sdk, options={"token": own.token})
+    message = refused.value.error["message"]
+    assert re.search(detail, message)
+    assert message.count("ends in /mcp-ws/servers/NAME") == 1
+
+
+@pytest.mark.node
+@pytest.mark.parametrize("sdk", [1, 2])
+async def test_a_web_page_in_place_of_an_mcp_server_is_named(own, drivers, sdk):
+    async def handler(request: Request) -> None:
+        status = 404 if request.target.endswith("/probe") else 200
+        await request.answer(status, b"<title>Shop</title>", "text/html")
+
+    driver = await drivers("node", own)
+    async with Server(handler) as server:
+        text = "/mcp is not an MCP endpoint: what answers there answered 200 with text/html; the address of a server"
+        with pytest.raises(Refused, match=text):
+            await driver.connect(server.url, kind="negotiate", sdk=sdk, options={"token": ""})
