@@ -13,7 +13,8 @@ of a direction has position n, which never appears on the wire. Invariants:
 from __future__ import annotations
 
 from collections import deque
-from typing import Final
+from collections.abc import Iterable
+from typing import Final, NamedTuple
 
 from mcp_ws_ide.core import binding
 
@@ -31,6 +32,22 @@ class PositionError(ValueError):
     acknowledged before."""
 
 
+class Entry(NamedTuple):
+    """One entry of the buffer.
+
+    Attributes:
+        position: the first of its positions.
+        data: the frame; ``b""`` for a gap.
+        weight: how many positions it takes; more than one only for a gap.
+        droppable: whether a gap may replace it.
+    """
+
+    position: int
+    data: bytes
+    weight: int = 1
+    droppable: bool = False
+
+
 class ReliableChannel:
     """One side of a resumable session.
 
@@ -44,6 +61,8 @@ class ReliableChannel:
         acked: the count that was acknowledged to the peer last.
         unacked_received: bytes received since then.
         unacked_bytes: bytes in the buffer.
+        dropped: positions of the frames that gaps have replaced in the buffer, for a journal, which empties it; None if
+            nothing stores the session.
     """
 
     __slots__ = (
@@ -52,6 +71,7 @@ class ReliableChannel:
         "_gaps_counted",
         "acked",
         "base",
+        "dropped",
         "max_bytes",
         "max_frames",
         "received",
@@ -68,10 +88,43 @@ class ReliableChannel:
         self.acked = 0
         self.unacked_received = 0
         self.unacked_bytes = 0
+        self.dropped: list[int] | None = None
         self._gaps_counted = 0
         """The last position whose gap :meth:`count_gaps` has counted."""
         self._entries: deque[tuple[bytes, int, bool]] = deque()
         """Data, weight in positions, and whether it may be dropped. A gap has the data ``b""``."""
+
+    @classmethod
+    def restored(
+        cls, max_frames: int, max_bytes: int, received: int, base: int, entries: Iterable[Entry]
+    ) -> ReliableChannel:
+        """Return a channel that continues a stored one.
+
+        Args:
+            max_frames, max_bytes: the window.
+            received: frames from the peer that were processed, in all.
+            base: frames that the peer has acknowledged.
+            entries: all later ones, in order.
+        """
+        channel = cls(max_frames, max_bytes)
+        channel.received = channel.acked = received
+        channel.base = channel.sent = base
+        for _, data, weight, droppable in entries:
+            channel._entries.append((data, weight, droppable))
+            channel.unacked_bytes += len(data)
+            channel.sent += weight
+        return channel
+
+    def entries_after(self, position: int) -> list[Entry]:
+        """Return what the buffer holds after a position, in order; a gap that reaches across it is cut."""
+        last, found = self.sent, []
+        for data, weight, droppable in reversed(self._entries):
+            if last <= position:
+                break
+            first = max(last - weight, position) + 1
+            found.append(Entry(first, data, last - first + 1, droppable))
+            last -= weight
+        return found[::-1]
 
     def set_window(self, max_frames: int, max_bytes: int) -> None:
         """Set the window; it also determines after how many bytes to acknowledge."""
@@ -139,8 +192,11 @@ class ReliableChannel:
             else:
                 entries[0] = (data, weight - step, droppable)
 
-    def replay_after(self, recv: int) -> list[bytes]:
+    def replay_after(self, recv: int, until: int | None = None) -> list[bytes]:
         """Return everything that the peer has not received, gaps included, to be written to a new link.
+
+        Args:
+            until: the last position to return; None for all.
 
         Raises:
             PositionError: the peer claims to have received more than was sent, or less than it acknowledged.
@@ -150,7 +206,19 @@ class ReliableChannel:
                 f"frames after {recv} cannot be replayed: {self.base} were acknowledged and are no longer kept"
             )
         self.acknowledge(recv)
+        return self._replay() if until is None else self._replay_until(until)
+
+    def _replay(self) -> list[bytes]:
         return [data or binding.gap(weight) for data, weight, _ in self._entries]
+
+    def _replay_until(self, until: int) -> list[bytes]:
+        frames, position = [], self.base
+        for data, weight, _ in self._entries:
+            if position >= until:
+                break
+            frames.append(data or binding.gap(min(weight, until - position)))
+            position += weight
+        return frames
 
     def make_room(self) -> int:
         """Replace the oldest droppable frames with gaps until an eighth of the window is free.
@@ -163,10 +231,13 @@ class ReliableChannel:
         frames = len(self._entries) - self.max_frames * 7 // 8
         size = self.unacked_bytes - self.max_bytes * 7 // 8
         kept: deque[tuple[bytes, int, bool]] = deque()
-        dropped = 0
+        dropped, position = 0, self.base
         for data, weight, droppable in self._entries:
+            position += weight
             if droppable and (frames > 0 or size > 0):
                 dropped += 1
+                if self.dropped is not None:
+                    self.dropped.append(position)
                 size -= len(data)
                 self.unacked_bytes -= len(data)
                 data, droppable = b"", False

@@ -27,10 +27,12 @@ class Handshake:
 
     Attributes:
         initialize: the client's ``initialize``; None before that.
+        changes: how often :attr:`state` has changed.
     """
 
     def __init__(self) -> None:
         self.initialize: Message | None = None
+        self.changes = 0
         self._settings: dict[tuple[bytes, bytes], Message] = {}
 
     def note(self, message: Message) -> None:
@@ -39,12 +41,20 @@ class Handshake:
             return
         if message.method == INITIALIZE:
             self.initialize, self._settings = message, {}
+            self.changes += 1
         elif (changes := _SETTINGS.get(message.method)) is not None:
             key = changes, messages.member(message.params, "uri")
+            self.changes += 1
             if message.method == _UNSUBSCRIBE:
                 self._settings.pop(key, None)
             else:
                 self._settings[key] = message
+
+    @property
+    def state(self) -> list[bytes]:
+        """The messages that were noted, oldest first, for another gateway to :meth:`note`."""
+        noted = [self.initialize] if self.initialize is not None else []
+        return [message.data for message in [*noted, *self._settings.values()]]
 
     def settings(self) -> list[Message]:
         """Return the requests that set log level and subscriptions, with ids of their own."""

@@ -43,6 +43,20 @@ class Overflow(Exception):
     """Responses alone exceed the window: close with 4413 and end the session; the text is the reason."""
 
 
+class EndState(msgspec.Struct, frozen=True):
+    """What is stored of a gateway's end, beside its channel.
+
+    Attributes:
+        token: digest of the newest resume token.
+        previous: digest of the token before, while that is valid.
+        left: seconds that a client that leaves is waited for; None for the grace period.
+    """
+
+    token: bytes
+    previous: bytes | None = None
+    left: float | None = None
+
+
 class GatewayEnd:
     """The gateway's end of one session.
 
@@ -80,6 +94,27 @@ class GatewayEnd:
         self._token = digest
         self._previous: bytes | None = None
 
+    @property
+    def state(self) -> EndState:
+        """What another gateway needs to restore it."""
+        return EndState(self._token, self._previous, self._left)
+
+    @classmethod
+    def restored(
+        cls,
+        state: EndState,
+        channel: ReliableChannel,
+        window: Window,
+        grace: float,
+        live: Window,
+        deadline: float,
+    ) -> GatewayEnd:
+        """Return the end of a stored session, which is detached until ``deadline``."""
+        end = cls(None, state.token, window, grace, live)
+        end.channel, end.deadline = channel, deadline
+        end._previous, end._left = state.previous, state.left
+        return end
+
     def opened(self, session: str, token: str, max_message_bytes: int | None = None) -> bytes:
         """Encode the answer to ``open``, with the longest message in bytes if that is known."""
         control = Control("opened", token=token, session=session, grace=self.grace, window=self.window)
@@ -108,19 +143,56 @@ class GatewayEnd:
         Raises:
             ResumeRefused: the session has expired, or its buffer does not reach back to that position.
         """
+        replay = self._replay(recv, now)
+        self._bind(link, presented, digest)
+        return self._resumed(replay, token, self.channel.received)
+
+    def _replay(self, recv: int, now: float, until: int | None = None) -> list[bytes]:
         if self.expired(now):
             raise ResumeRefused("the session has expired")
         try:
-            replay = self.channel.replay_after(recv)
+            return self.channel.replay_after(recv, until)
         except PositionError as error:
             raise ResumeRefused(str(error)) from None
+
+    def _bind(self, link: object, presented: bytes, digest: bytes) -> None:
         self._previous, self._token = presented, digest
         self.link, self.deadline, self._left = link, None, None
+
+    def _resumed(self, replay: list[bytes], token: str, received: int) -> list[bytes]:
         self.replayed += len(replay)
         # `resumed` carries the count of received frames, which acknowledges them.
         self.channel.take_ack()
-        head = Control("resumed", recv=self.channel.received, token=token)
+        head = Control("resumed", recv=received, token=token)
         return [binding.encode_control(head), *replay]
+
+    def admit(
+        self, link: object, presented: bytes, recv: int, digest: bytes, now: float, stored: int
+    ) -> None:
+        """Attach ``link`` as :meth:`resume` does, before its tokens are stored; :meth:`catch_up` follows then.
+
+        Args:
+            stored: the last position that is stored: the client has received nothing after it.
+
+        Raises:
+            ResumeRefused: as :meth:`resume`.
+        """
+        if recv > stored:
+            raise ResumeRefused(f"the peer acknowledged {recv} frames, but only {stored} were sent")
+        self._replay(recv, now, until=recv)
+        self._bind(link, presented, digest)
+
+    def catch_up(self, recv: int, token: str, stored: int, received: int) -> list[bytes]:
+        """Return what to write to the link of :meth:`admit`: ``resumed``, then what its client has not received.
+
+        Args:
+            recv: data frames that the client has received.
+            token: the new token, whose digest is stored.
+            stored: the last position that may be sent.
+            received: data frames of the client that are stored, processed or not.
+        """
+        replay = self.channel.replay_after(max(recv, self.channel.base), until=stored)
+        return self._resumed(replay, token, received)
 
     def detach(self, link: object, now: float) -> bool:
         """Detach the session from ``link``, which is lost; return False, and change nothing, for a superseded link."""

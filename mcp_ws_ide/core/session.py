@@ -15,6 +15,8 @@ import math
 from collections import deque
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.effects import Deliver, Drop, Effect, Forward, Pending, Ping, Reply, Unnamed
 from mcp_ws_ide.core.era import MODERN_VERSION
@@ -35,6 +37,9 @@ NO_HANDSHAKE = (
 )
 
 
+_encode = msgspec.json.Encoder().encode
+
+
 class Throttled(NamedTuple):
     """Why a user's requests are refused for a while.
 
@@ -45,6 +50,19 @@ class Throttled(NamedTuple):
 
     limit: int
     until: float
+
+
+class CoreState(msgspec.Struct, frozen=True):
+    """What is stored of a session's core. Requests in flight are not: they end when another gateway restores it.
+
+    Attributes:
+        used_modern, used_legacy: the eras that the client has used.
+        asked: ids, as JSON, of the server's requests that the client has not answered.
+    """
+
+    used_modern: bool = False
+    used_legacy: bool = False
+    asked: list[bytes] = []
 
 
 class SessionCore:
@@ -68,6 +86,21 @@ class SessionCore:
         self.used_modern = self.used_legacy = False
         self.has_cancelled = False
         self.recent = _NONE_RECENT
+
+    @property
+    def state(self) -> CoreState:
+        """What another gateway needs to restore it."""
+        return CoreState(self.used_modern, self.used_legacy, [_encode(key) for key in self.asked])
+
+    def restore(self, state: CoreState, *, same_server: bool) -> None:
+        """Continue a stored session.
+
+        Args:
+            same_server: whether its server still waits for the answers to its requests.
+        """
+        self.used_modern, self.used_legacy = state.used_modern, state.used_legacy
+        if same_server:
+            self.asked = {messages.decode_id(raw_id): None for raw_id in state.asked}
 
     def from_client(self, message: Message, now: float) -> Effect:
         """Return what to do with a message from the client."""

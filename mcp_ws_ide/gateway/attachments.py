@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
+import msgspec
+
 from mcp_ws_ide.core import era as eras
 from mcp_ws_ide.core.bridges import legacy_client
-from mcp_ws_ide.core.bridges.legacy_client import LegacyClient
+from mcp_ws_ide.core.bridges.legacy_client import LegacyClient, LegacyClientState
 from mcp_ws_ide.core.effects import Abandon, Again, Deliver, Effect, Forward, Pending
 from mcp_ws_ide.core.era import LEGACY, MODERN
 from mcp_ws_ide.core.messages import REQUEST, Message
@@ -34,11 +36,8 @@ class ClientSide(Protocol):
     core: SessionCore
     server: Server
     ended: bool
+    closing: bool
     stateless: bool
-
-    @property
-    def closing(self) -> bool:
-        """Whether the gateway is shutting down."""
 
     @property
     def reads_slowly(self) -> bool:
@@ -69,12 +68,34 @@ class ClientSide(Protocol):
         """Fail the waiting requests, then end the session."""
 
 
+class Gate(Protocol):
+    """What has to be done before a server may get a message that has waited for it."""
+
+    def hand_over(self, forward: Forward, upstream: Upstream) -> None:
+        """Hand a message over with :meth:`Upstream.transmit`, now or later."""
+
+
+class AttachmentsState(msgspec.Struct):
+    """What is stored of the attachments of one session.
+
+    Attributes:
+        bridge: the bridge for a client of the handshake era, if there is one.
+        private: whether the session has a private upstream.
+        kept: what its transport needs to continue; ``b""`` if it cannot.
+    """
+
+    bridge: LegacyClientState | None = None
+    private: bool = False
+    kept: bytes = b""
+
+
 class Attachments:
     """The upstreams of one session; implements :class:`~mcp_ws_ide.gateway.upstream.UpstreamUser`.
 
     Attributes:
         stalled_by: upstreams that have no room for what the client sends.
         held: whether upstreams of the session's own are not read, because its client reads slowly.
+        gate: through which messages pass that have waited for their upstream; None if they pass at once.
     """
 
     def __init__(self, services: Services, pool: SharedPool, client: ClientSide, principal: str) -> None:
@@ -83,6 +104,7 @@ class Attachments:
         self.stateless = client.stateless
         self.stalled_by: list[Upstream] = []
         self.held = False
+        self.gate: Gate | None = None
         self._services = services
         self._pool = pool
         self._client = client
@@ -95,6 +117,8 @@ class Attachments:
         """Calls the bridge again after a delay it asked for."""
         self._initialize: Forward | None = None
         """The client's ``initialize``, which a bridge may have to answer after all."""
+        self._waking: list[Effect] = []
+        """What a restored bridge does when its client is there."""
 
     @property
     def ended(self) -> bool:
@@ -110,6 +134,54 @@ class Attachments:
     def legacy(self) -> bool:
         """Whether the client speaks the handshake era to an upstream or a bridge."""
         return self._private is not None or self._bridge is not None
+
+    @property
+    def accepts(self) -> bool:
+        """Whether what the client sends may be handed over without waiting; False only if it surely waits."""
+        if self._private is not None and self._private.accepts:
+            return True
+        shared = self._shared or self._pool.known(self._server, self._principal)
+        return shared is not None and shared.accepts
+
+    # --- what another gateway needs ---------------------------------------------------------------
+
+    @property
+    def changes(self) -> object:
+        """Compares unequal when :attr:`state` has changed."""
+        if self._bridge is not None:
+            return self._bridge.changes
+        return (self._private.changes, tuple(self.core.asked)) if self._private is not None else None
+
+    @property
+    def state(self) -> AttachmentsState:
+        """What another gateway needs to continue."""
+        if self._bridge is not None:
+            return AttachmentsState(bridge=self._bridge.state)
+        if self._private is not None:
+            return AttachmentsState(private=True, kept=self._private.kept)
+        return AttachmentsState()
+
+    def restore(self, state: AttachmentsState) -> str:
+        """Continue a stored session; :meth:`wake` follows when its client is there.
+
+        Returns:
+            Why it cannot continue; ``""`` if it can.
+        """
+        if state.bridge is not None:
+            self._bridge = LegacyClient(self.core, self._server.name)
+            self._waking = self._bridge.restore(state.bridge)
+        elif state.private and not state.kept:
+            return f"server {self._server.name!r}: its process or connection ended with the gateway"
+        elif state.private:
+            self._private = self._new_private(state.kept)
+        return ""
+
+    def wake(self) -> None:
+        """Attach the restored session to its upstream, and subscribe again: the client is there."""
+        waking, self._waking = self._waking, []
+        if self._private is not None:
+            self._private.start()
+        self._perform(waking, 0.0)
 
     @property
     def token_id(self) -> str | None:
@@ -145,6 +217,13 @@ class Attachments:
             self._client.observe("dropped", "the upstream that it was meant for has ended")
         else:
             upstream.forward(self, effect)
+
+    def hand_over(self, effect: Forward, upstream: Upstream) -> None:
+        """Hand a message that has waited for its upstream over to it, through the gate if there is one."""
+        if self.gate is None:
+            upstream.transmit(self, effect)
+        else:
+            self.gate.hand_over(effect, upstream)
 
     def refuse_modern(self, effect: Forward) -> None:
         """Answer a modern request that no upstream can serve: the server speaks only the handshake era."""
@@ -240,11 +319,14 @@ class Attachments:
 
     def _private_upstream(self) -> PrivateUpstream:
         if self._private is None:
-            kind = RenewedUpstream if self._server.spec.kind in renewed.KINDS else PrivateUpstream
-            self._private = kind(self._services, self._server, self._principal, self)
+            self._private = self._new_private()
             self._private.start()
             self._hold_new(self._private)
         return self._private
+
+    def _new_private(self, kept: bytes = b"") -> PrivateUpstream:
+        kind = RenewedUpstream if self._server.spec.kind in renewed.KINDS else PrivateUpstream
+        return kind(self._services, self._server, self._principal, self, kept)
 
     def _may_forward_modern(self) -> bool:
         if self.stateless and self._has_own_process and not self._server.members:
@@ -327,11 +409,17 @@ class Attachments:
             done = "stopped" if self._server.stopped else "restarted"
             self.private_lost(self._private, f"server {self._server.name!r} was {done} by its owner")
 
-    def close(self) -> None:
-        """Leave all upstreams: the session has ended."""
+    def close(self, *, keep: bool = False) -> None:
+        """Leave all upstreams: the session has ended here.
+
+        Args:
+            keep: whether its own session at a remote server stays open, for another gateway.
+        """
         if self._shared is not None:
             self._shared.detach(self)
         if self._private is not None:
+            if keep:
+                self._private.keep()
             self._private.close()
         if self._bridge_timer is not None:
             self._bridge_timer.cancel()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from mcp_ws_ide.config.secrets import known_secrets
 from mcp_ws_ide.config.spec import ConfigProblem, Configuration, ServerSpec
 from mcp_ws_ide.core.binding import CloseCode
+from mcp_ws_ide.engines.base import Engine
 from mcp_ws_ide.gateway.group import GroupTransport
 from mcp_ws_ide.gateway.resumable import ResumableSession
 from mcp_ws_ide.gateway.server import Server
@@ -17,6 +18,7 @@ from mcp_ws_ide.gateway.services import Limits, Services
 from mcp_ws_ide.gateway.session import Session
 from mcp_ws_ide.gateway.session_registry import SessionRegistry
 from mcp_ws_ide.gateway.shared import SharedPool
+from mcp_ws_ide.gateway.stored_sessions import StoredSessions
 from mcp_ws_ide.links.base import Link, LinkInfo, Rebindable
 from mcp_ws_ide.links.http import HttpLink
 from mcp_ws_ide.observe.metrics import Metrics, ServerGauges
@@ -36,6 +38,8 @@ class Gateway:
         authorizations: what users have authorized at remote servers; None if nothing can be authorized.
         redact_patterns: regular expressions of what the tap hides.
         secrets: values that the tap hides; those of every configuration so far are added.
+        engine: stores resumable sessions, so that they outlive the gateway; None if nothing does.
+        token_alive: tells whether a gateway token is neither revoked nor expired.
 
     Attributes:
         servers: the configured servers, by name.
@@ -49,6 +53,8 @@ class Gateway:
         authorizations: Authorizations | None = None,
         redact_patterns: Sequence[str] = (),
         secrets: Iterable[str] = (),
+        engine: Engine | None = None,
+        token_alive: Callable[[str], bool] = lambda token_id: True,
     ) -> None:
         self._redact_patterns = redact_patterns
         self._secrets = set(secrets)
@@ -61,7 +67,9 @@ class Gateway:
         services = Services(limits, self.loop, self.tasks, self.metrics, self.tap)
         self._pool = SharedPool(services)
         self._supervisor = ProcessSupervisor()
-        self._sessions = SessionRegistry(services, self._pool)
+        self.engine = engine
+        self._stored = None if engine is None else StoredSessions(engine, self.tasks, self.find, token_alive)
+        self._sessions = SessionRegistry(services, self._pool, self._stored)
         self._servers = ServerRegistry(
             services, self._pool, self._supervisor, authorizations, self.group_transport
         )
@@ -166,6 +174,19 @@ class Gateway:
         """Return the session that a resume token belongs to, or None and the reason why there is none."""
         return self._sessions.of_resume_token(token, digest, info, server)
 
+    def may_be_stored(self, token: str) -> bool:
+        """Return whether :meth:`restore_session` may find the session that a resume token names."""
+        return self._stored is not None and not self._sessions.knows(token)
+
+    async def restore_session(self, token: str, info: LinkInfo) -> None:
+        """Take over the session that a resume token names, if it is stored (see :meth:`SessionRegistry.restore`)."""
+        await self._sessions.restore(token, info)
+
+    async def adopt_stored(self) -> None:
+        """Let the stored sessions wait for their clients for the grace period; once, before the first link."""
+        if self._stored is not None:
+            await self._stored.adopt(self.limits.grace)
+
     def server_to_resume(self, name: str, principal: str) -> Server | None:
         """Return the server of this name on which a session of this principal may continue, even if the server was
         removed from the configuration or cannot be started now."""
@@ -191,6 +212,8 @@ class Gateway:
     def tick(self, now: float) -> None:
         """Do what is due; called about once a second (``now``: ``time.monotonic``)."""
         self._sessions.tick(now)
+        if self._stored is not None:
+            self._stored.tick(now)
         for server in self._servers.all:
             for upstream in server.upstreams:
                 upstream.tick(now)
@@ -218,7 +241,6 @@ class Gateway:
 
         Bounded by about ``drain_timeout`` + ``timeout`` s.
         """
-        self._sessions.closing = True
         await self._sessions.drain()
         servers = self._servers.all
         ends = [upstream.aclose() for server in servers for upstream in list(server.upstreams)]

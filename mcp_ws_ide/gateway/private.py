@@ -18,7 +18,7 @@ from mcp_ws_ide.errors import NotAttempted
 from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.gateway.services import Services
 from mcp_ws_ide.gateway.upstream import Upstream, UpstreamUser
-from mcp_ws_ide.transports.base import Transport
+from mcp_ws_ide.transports.base import SessionKeeper, Transport
 
 PATIENT_HANDSHAKE_FACTOR: Final = 30
 """Time for a client's own handshake, in multiples of ``probe_timeout``: the client may wait as long as it likes, and a
@@ -35,13 +35,41 @@ log = logging.getLogger(__name__)
 
 
 class PrivateUpstream(Upstream):
-    """A server process, or connection, of one session alone."""
+    """A server process, or connection, of one session alone.
+
+    Args:
+        kept: what another gateway kept of its session at the server, if it continues one.
+    """
 
     handshake_factor = PATIENT_HANDSHAKE_FACTOR
 
-    def __init__(self, services: Services, server: Server, owner: str, session: UpstreamUser) -> None:
+    def __init__(
+        self, services: Services, server: Server, owner: str, session: UpstreamUser, kept: bytes = b""
+    ) -> None:
         super().__init__(services, server, owner, session)
         self._session = session
+        self._kept = kept
+
+    @property
+    def changes(self) -> int:
+        """How often what :attr:`kept` returns has changed."""
+        keeper = self._keeper
+        return keeper.changes if keeper is not None else 0
+
+    @property
+    def kept(self) -> bytes:
+        """What another gateway needs to continue its session at the server; ``b""`` if it cannot."""
+        keeper = self._keeper
+        return keeper.kept if keeper is not None else self._kept
+
+    @property
+    def _keeper(self) -> SessionKeeper | None:
+        return self._transport.keeper if self._transport is not None else None
+
+    def keep(self) -> None:
+        """Leave its session at the server open when this is closed."""
+        if (keeper := self._keeper) is not None:
+            keeper.leave_open()
 
     @property
     def era(self) -> Era:
@@ -63,9 +91,12 @@ class PrivateUpstream(Upstream):
         reason = self.server.failed_start(self.owner)
         if reason is not None:
             raise NotAttempted(reason)
-        return super()._new_transport()
+        transport = super()._new_transport()
+        if self._kept and transport.keeper is not None:
+            transport.keeper.restore(self._kept)
+        return transport
 
-    def _transmit(self, session: UpstreamUser, effect: Forward) -> None:
+    def transmit(self, session: UpstreamUser, effect: Forward) -> None:
         self.send(effect.message, effect.pending, session)
         if effect.pending is not None and effect.pending.method == INITIALIZE:
             self._answered()

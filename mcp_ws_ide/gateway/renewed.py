@@ -39,8 +39,10 @@ class _HandshakeFailed(TransportError):
 class RenewedUpstream(PrivateUpstream):
     """A connection of one session, replaced when it ends."""
 
-    def __init__(self, services: Services, server: Server, owner: str, session: UpstreamUser) -> None:
-        super().__init__(services, server, owner, session)
+    def __init__(
+        self, services: Services, server: Server, owner: str, session: UpstreamUser, kept: bytes = b""
+    ) -> None:
+        super().__init__(services, server, owner, session, kept)
         self._handshake = Handshake()
         self._version = b""
         """The protocol version of the server's answer to ``initialize``, as JSON; ``b""`` before that."""
@@ -55,9 +57,9 @@ class RenewedUpstream(PrivateUpstream):
         transport.renewed = True
         return transport
 
-    def _transmit(self, session: UpstreamUser, effect: Forward) -> None:
+    def transmit(self, session: UpstreamUser, effect: Forward) -> None:
         self._handshake.note(effect.message)
-        super()._transmit(session, effect)
+        super().transmit(session, effect)
 
     def _received(self, message: Message, now: float) -> None:
         if message.kind is Kind.RESPONSE:
@@ -90,7 +92,7 @@ class RenewedUpstream(PrivateUpstream):
 
     def _lose(self, transport: Transport, reason: str) -> None:
         """Fail what the server may have received; keep what it has not."""
-        self._unsent, self._transport, self._ready = transport.unsent, None, False
+        self._unsent, self._transport, self.accepts = transport.unsent, None, False
         kept = {messages.parse(data).id for data in self._unsent}
         self.tell("upstream_closed", f"{reason}; opening another connection")
         core = self._session.core

@@ -10,19 +10,19 @@ import time
 from typing import Final, Protocol
 
 from mcp_ws_ide.core import binding
-from mcp_ws_ide.core.binding import CloseCode, ControlError, Window
+from mcp_ws_ide.core.binding import CloseCode, Control, ControlError, Window
 from mcp_ws_ide.core.channel import ACK_WITH_DATA
 from mcp_ws_ide.core.era import Era
 from mcp_ws_ide.core.messages import Message
 from mcp_ws_ide.core.resume import GatewayEnd, Overflow, ProtocolViolation
 from mcp_ws_ide.gateway.server import Server
-from mcp_ws_ide.gateway.services import Services
+from mcp_ws_ide.gateway.services import Limits, Services
 from mcp_ws_ide.gateway.session import Session, SessionOwner, tool_rules
 from mcp_ws_ide.gateway.shared import SharedPool
 from mcp_ws_ide.links.base import LinkInfo, Rebindable
 from mcp_ws_ide.tokens import new_resume_token
 
-_SURELY_DATA: Final = b'{"jsonrpc"'
+SURELY_DATA: Final = b'{"jsonrpc"'
 """How most data frames begin; no control frame does."""
 
 
@@ -37,6 +37,9 @@ class ResumableOwner(SessionOwner, Protocol):
 
     def session_detached(self, session: ResumableSession, code: int, reason: str) -> None:
         """Note that a session has lost its link."""
+
+    def session_left(self, session: ResumableSession, reason: str) -> None:
+        """Forget a session that is left to another gateway."""
 
 
 class ResumableSession(Session):
@@ -53,25 +56,29 @@ class ResumableSession(Session):
         owner: ResumableOwner,
         pool: SharedPool,
         server: Server,
-        link: Rebindable,
+        link: Rebindable | None,
         info: LinkInfo,
+        session_id: str = "",
     ) -> None:
-        super().__init__(services, owner, pool, server, link, info)
+        super().__init__(services, owner, pool, server, link, info, session_id)
         limits = services.limits
         token, digest = new_resume_token(self.id)
         window = Window(limits.window_frames, limits.window_bytes)
-        # Answers to what may be in flight must never end a session whose client is there.
-        live = Window(4 * limits.max_in_flight, limits.max_queued_bytes)
-        self.resumption = GatewayEnd(link, digest, window, limits.grace, live)
+        self.resumption = GatewayEnd(link, digest, window, limits.grace, live_window(limits))
         self._metrics = services.metrics
-        self._final: tuple[CloseCode, str] | None = None
+        self.final: tuple[CloseCode, str] | None = None
         """How the session ends as soon as its client has fetched the rest; None while it continues."""
-        link.send(self.resumption.opened(self.id, token, limits.message_bytes(server.spec)))
+        self._announce(self.resumption.opened(self.id, token, limits.message_bytes(server.spec)))
+
+    def _announce(self, opened: bytes) -> None:
+        """Tell the client that the session is open."""
+        if self._link is not None:
+            self._link.send(opened)
 
     @property
     def era(self) -> str:
         """The era in use."""
-        return Era.LEGACY if self._final is not None else super().era
+        return Era.LEGACY if self.final is not None else super().era
 
     @property
     def queued_bytes(self) -> int:
@@ -85,7 +92,7 @@ class ResumableSession(Session):
         end = self.resumption
         if self.ended or not end.received(link):
             return
-        if not data.startswith(_SURELY_DATA) and self._control(end, link, data):
+        if not data.startswith(SURELY_DATA) and self._control(end, link, data):
             return
         self.receive(data, now)
         channel = end.channel
@@ -112,13 +119,17 @@ class ResumableSession(Session):
             control = binding.parse_control(data)
             if control is None:
                 return False
-            for frame in end.control(control):
+            for frame in self._take_control(end, control):
                 link.send(frame)
         except (ControlError, ProtocolViolation) as error:
             link.close(CloseCode.PROTOCOL_ERROR, str(error))
         if self.attachments.held:
             self._update_flow()
         return True
+
+    def _take_control(self, end: GatewayEnd, control: Control) -> list[bytes]:
+        """Process a control frame; return the frames to write."""
+        return end.control(control)
 
     def send_ack(self) -> None:
         """Acknowledge what was received recently, if there is a link and the server has room."""
@@ -189,14 +200,14 @@ class ResumableSession(Session):
             link.send(frame)
         self._owner.session_attached(self, len(frames) - 1)
         self._update_flow()
-        if self._final is not None:
-            self.close_link(*self._final)
+        if self.final is not None:
+            self.close_link(*self.final)
 
     def link_lost(self, link: Rebindable, code: int, reason: str) -> None:
         """Detach the session from a link that is gone; end it if its client asked for that or cannot continue."""
         if self.ended or link is not self._link:
             return
-        confirmed = self._final is not None and code == self._final[0]
+        confirmed = self.final is not None and code == self.final[0]
         if code == CloseCode.NORMAL or code in binding.VIOLATIONS or confirmed:
             return self.link_closed(code, reason)
         self.resumption.detach(link, time.monotonic())
@@ -204,9 +215,19 @@ class ResumableSession(Session):
         self._owner.session_detached(self, code, reason)
         self._update_flow()
 
+    def leave(self, seconds: float, now: float) -> None:
+        """Shorten the wait for a client that leaves (see :meth:`GatewayEnd.leave`)."""
+        self.resumption.leave(seconds, now)
+
     def private_upstream_lost(self, reason: str) -> None:
         """Fail the requests that wait for the session's private upstream, then let the client fetch the rest."""
         self._fail_private(reason)
         # The session ends as soon as its client has fetched the rest, which its close frame confirms.
-        self._final = (CloseCode.UPSTREAM_ENDED, reason)
-        self.close_link(*self._final)
+        self.final = (CloseCode.UPSTREAM_ENDED, reason)
+        self.close_link(*self.final)
+
+
+def live_window(limits: Limits) -> Window:
+    """Return what may be unacknowledged while a link is open: answers to what may be in flight must never end a session
+    whose client is there."""
+    return Window(4 * limits.max_in_flight, limits.max_queued_bytes)

@@ -8,7 +8,9 @@ import time
 from mcp_ws_ide.core import binding
 from mcp_ws_ide.core.binding import CloseCode, Control, ControlError
 from mcp_ws_ide.core.resume import ResumeRefused
+from mcp_ws_ide.engines.base import EngineUnavailableError, SessionLostError
 from mcp_ws_ide.errors import LimitExceeded
+from mcp_ws_ide.gateway.durable import StoreUnavailable
 from mcp_ws_ide.gateway.faults import INJECTED
 from mcp_ws_ide.gateway.gateway import Gateway
 from mcp_ws_ide.gateway.resumable import ResumableSession
@@ -22,6 +24,7 @@ class ResumeHandshake:
 
     def __init__(self, gateway: Gateway, server: Server, link: Rebindable, info: LinkInfo) -> None:
         self._gateway, self._server, self._link, self._info = gateway, server, link, info
+        self._closed = False
         timeout = gateway.limits.hello_timeout
         reason = f"no open or resume within {timeout:g} s (hello_timeout)"
         self._timer: asyncio.TimerHandle = gateway.loop.call_later(
@@ -38,15 +41,23 @@ class ResumeHandshake:
         if control is not None and control.kind == "open":
             self._open()
         elif control is not None and control.kind == "resume":
-            self._resume(control)
+            self._find(control)
         else:
             self._link.close(
                 CloseCode.NO_HELLO, 'the first frame must be {"mcp.ws":"open"} or {"mcp.ws":"resume",…}'
             )
 
+    def _find(self, control: Control) -> None:
+        assert control.token is not None
+        if self._gateway.may_be_stored(control.token):
+            self._gateway.tasks.spawn(self._restore(control), "restore a session")
+        else:
+            self._resume(control)
+
     def closed(self, code: int, reason: str) -> None:
-        """Record that the link was closed before its first frame."""
+        """Record that the link was closed before it belonged to a session."""
         self._timer.cancel()
+        self._closed = True
 
     def _open(self) -> None:
         server = self._server
@@ -62,6 +73,26 @@ class ResumeHandshake:
             self._gateway.metrics.refusals[error.limit] += 1
             return self._link.close(CloseCode.TRY_AGAIN_LATER, str(error))
         self._bind(self._gateway.open_resumable_session(self._server, self._link, self._info))
+
+    async def _restore(self, control: Control) -> None:
+        """Take the session over, if it is stored; then resume it."""
+        assert control.token is not None
+        reason = ""
+        try:
+            await self._gateway.restore_session(control.token, self._info)
+        except SessionLostError as error:
+            reason = str(error)
+        except LimitExceeded as error:
+            self._gateway.metrics.refusals[error.limit] += 1
+            return self._link.close(CloseCode.TRY_AGAIN_LATER, str(error))
+        except EngineUnavailableError as error:
+            reason = f"whether the session is stored cannot be found out now: {error}"
+            return self._link.close(CloseCode.TRY_AGAIN_LATER, reason)
+        if self._closed:
+            return
+        if reason:
+            return self._gone(reason)
+        self._resume(control)
 
     def _resume(self, control: Control) -> None:
         assert control.token is not None
@@ -81,6 +112,8 @@ class ResumeHandshake:
             session.resume(self._link, self._info, presented, control.recv, time.monotonic())
         except ResumeRefused as error:
             return self._gone(str(error))
+        except StoreUnavailable as error:
+            return self._link.close(CloseCode.TRY_AGAIN_LATER, str(error))
         if not session.ended:
             self._bind(session)
 

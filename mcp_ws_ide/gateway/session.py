@@ -63,9 +63,12 @@ class Session:
         stateless: whether it is one exchange over HTTP; the client returns as another session.
         resumption: the gateway's end of ``mcp.resume.v1``; None for a session that ends with its link.
         faults: injected faults; None unless a client is being tested.
+        closing: whether further requests are refused, because the gateway is shutting down.
+        restored: whether another process of the gateway began it.
     """
 
     resumption: GatewayEnd | None = None
+    restored = False
     shutdown_code = CloseCode.GOING_AWAY
     """How the link is closed when the gateway shuts down."""
 
@@ -75,10 +78,11 @@ class Session:
         owner: SessionOwner,
         pool: SharedPool,
         server: Server,
-        link: Link,
+        link: Link | None,
         info: LinkInfo,
+        session_id: str = "",
     ) -> None:
-        self.id = secrets.token_hex(8)
+        self.id = session_id or secrets.token_hex(8)
         self.created = time.time()
         self.server = server
         self.info = info
@@ -86,6 +90,7 @@ class Session:
         self.messages_in = self.messages_out = 0
         self.bytes_in = self.bytes_out = 0
         self.ended = False
+        self.closing = owner.closing
         self.stateless = info.link == "http" and not isinstance(link, HttpLink)
         self.faults: Faults | None = None
         self.attachments = Attachments(services, pool, self, info.principal)
@@ -129,11 +134,6 @@ class Session:
         """Bytes that wait for the client."""
         return self._link.queued_bytes if self._link is not None else 0
 
-    @property
-    def closing(self) -> bool:
-        """Whether the gateway is shutting down."""
-        return self._owner.closing
-
     # --- from the client ------------------------------------------------------------------------
 
     def receive(self, data: bytes, now: float) -> None:
@@ -168,7 +168,7 @@ class Session:
         self._note_in(message.data, message)
         effect = self.core.from_client(message, now)
         if type(effect) is Forward:
-            if self._owner.closing and message.kind is REQUEST:
+            if self.closing and message.kind is REQUEST:
                 return self.attachments.refuse_closing(effect)
             self._try_forward(effect)
             if message.kind is NOTIFICATION and effect.pending is not None and self.http_link is not None:
@@ -376,6 +376,11 @@ class Session:
     def _fail_private(self, reason: str) -> None:
         for pending in [entry for entry in self.core.pending.values() if not entry.upstream_id]:
             self.attachments.fail(pending, UPSTREAM_LOST, reason)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a shutdown waits for it."""
+        return bool(self.core.pending)
 
     def end_for_shutdown(self) -> None:
         """Fail the waiting requests, then end the session: the gateway is shutting down."""

@@ -12,13 +12,17 @@ from collections import OrderedDict
 from typing import Final
 
 from mcp_ws_ide.core.binding import CloseCode
+from mcp_ws_ide.engines.base import Engine, StoredSession
 from mcp_ws_ide.errors import LimitExceeded
+from mcp_ws_ide.gateway.durable import DurableSession
 from mcp_ws_ide.gateway.message_rates import MessageRates
 from mcp_ws_ide.gateway.resumable import ResumableSession
 from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.gateway.services import Services
 from mcp_ws_ide.gateway.session import Session
 from mcp_ws_ide.gateway.shared import SharedPool
+from mcp_ws_ide.gateway.stored_sessions import StoredSessions
+from mcp_ws_ide.gateway.stored_state import info_of
 from mcp_ws_ide.links.base import Link, LinkInfo, Rebindable
 from mcp_ws_ide.links.http import HttpLink
 
@@ -26,6 +30,8 @@ UNKNOWN_SESSION: Final = "session not found: it ended, expired, or belongs to an
 """The reason for every token that resumes no session: always the same, so that it reveals nothing."""
 REMEMBERED_ENDS: Final = 1000
 """Ended sessions whose reason is kept, for clients that return too late."""
+STORE_TIMEOUT: Final = 1.0
+"""Seconds after ``drain_timeout`` in which the last messages of a session must be stored at a shutdown."""
 DRAIN_POLL: Final = 0.05
 """Seconds between two checks whether the last requests were answered."""
 
@@ -42,7 +48,7 @@ class SessionRegistry:
         ack_due: resumable sessions that have something to acknowledge within a second.
     """
 
-    def __init__(self, services: Services, pool: SharedPool) -> None:
+    def __init__(self, services: Services, pool: SharedPool, stored: StoredSessions | None = None) -> None:
         self.sessions: dict[str, Session] = {}
         self.http_sessions: dict[str, Session] = {}
         self.closing = False
@@ -51,6 +57,7 @@ class SessionRegistry:
         self._limits = services.limits
         self._metrics = services.metrics
         self._pool = pool
+        self._stored = stored
         self._rates = MessageRates(services.limits.max_messages_per_second)
         self._detached: set[ResumableSession] = set()
         self._ends: OrderedDict[str, tuple[ResumableSession, str]] = OrderedDict()
@@ -104,6 +111,13 @@ class SessionRegistry:
 
     def open_resumable(self, server: Server, link: Rebindable, info: LinkInfo) -> ResumableSession:
         """Open a session that may outlive its link."""
+        if self._stored is not None:
+            durable = DurableSession(
+                self._services, self._stored.engine, self, self._pool, server, link, info
+            )
+            self._add(durable)
+            self._services.tasks.spawn(durable.store(), "store a session")
+            return durable
         session = ResumableSession(self._services, self, self._pool, server, link, info)
         self._add(session)
         return session
@@ -120,6 +134,9 @@ class SessionRegistry:
         if (throttled := self._rates.opened(info.principal)) is not None:
             session.core.throttle(throttled)
         server.sessions += 1
+        if session.restored:
+            log.info("session %s restored: server %s", session.id, server.name)
+            return session.observe("restored", "another process of the gateway began this session")
         if info.link != "http":
             log.info("session %s opened: server %s, from %s", session.id, server.name, info.remote)
         session.observe("link_opened", f"{info.remote} {info.user_agent}")
@@ -154,6 +171,37 @@ class SessionRegistry:
                 return session.server
         return None
 
+    def knows(self, token: str) -> bool:
+        """Return whether the session that a resume token names is in memory, or its end."""
+        session_id = token.partition(".")[0]
+        return session_id in self.sessions or session_id in self._ends
+
+    async def restore(self, token: str, info: LinkInfo) -> None:
+        """Take over the session that a resume token names, if it is stored and not in memory.
+
+        Raises:
+            LimitExceeded: there is no room for it.
+            EngineUnavailableError: whether it exists is not known.
+            SessionLostError: it cannot be used any more; the text is the reason.
+        """
+        session_id = token.partition(".")[0]
+        if self._stored is None or self.knows(token):
+            return
+        self.check_admission(info.principal)
+        await self._stored.restore(session_id, info.principal, self._add_restored)
+
+    def _add_restored(self, engine: Engine, record: StoredSession, server: Server) -> None:
+        """Add a session that was taken over, detached.
+
+        Raises:
+            UnreadableState: another version stored it.
+        """
+        info = info_of(record)
+        session = DurableSession(self._services, engine, self, self._pool, server, None, info, record)
+        self._add(session)
+        self._detached.add(session)
+        self._metrics.resumes["restored"] += 1
+
     # --- called by sessions ---------------------------------------------------------------------
 
     def session_detached(self, session: ResumableSession, code: int, reason: str) -> None:
@@ -170,18 +218,27 @@ class SessionRegistry:
         log.info("session %s resumed: %d messages replayed", session.id, replayed)
         session.observe("resumed", f"{replayed} replayed")
 
-    def session_ended(self, session: Session, code: int, reason: str) -> None:
-        """Forget a session; each session calls this once."""
+    def session_left(self, session: ResumableSession, reason: str) -> None:
+        """Forget a session that is left to another gateway."""
+        self._forget(session)
+        log.info("session %s is left to another gateway: %s", session.id, reason)
+        session.observe("link_closed", f"{CloseCode.SERVICE_RESTART} {reason}")
+
+    def _forget(self, session: Session) -> None:
         del self.sessions[session.id]
         session.server.sessions -= 1
-        if (link := session.http_link) is not None:
-            self.http_sessions.pop(link.id, None)
         if isinstance(session, ResumableSession):
             self._detached.discard(session)
             self.ack_due.discard(session)
-            if code != CloseCode.NORMAL:
-                self._remember_end(session, reason)
         self._rates.ended(session.info.principal, session.messages_in)
+
+    def session_ended(self, session: Session, code: int, reason: str) -> None:
+        """Forget a session; each session calls this once."""
+        self._forget(session)
+        if (link := session.http_link) is not None:
+            self.http_sessions.pop(link.id, None)
+        if isinstance(session, ResumableSession) and code != CloseCode.NORMAL:
+            self._remember_end(session, reason)
         if session.info.link != "http":  # an exchange is as frequent as a call
             log.info("session %s closed: %s %s", session.id, code, reason)
         session.observe("link_closed", f"{code} {reason}")
@@ -243,12 +300,22 @@ class SessionRegistry:
         return [session for session in self.sessions.values() if session.info.token_id == token_id]
 
     async def drain(self) -> None:
-        """Let requests finish for at most ``drain_timeout`` s; end each session as soon as it has none in flight."""
+        """Let requests finish for at most ``drain_timeout`` s; end each session as soon as it has none in flight.
+
+        A session that is stored is left to the next gateway instead, with what its client goes on to send.
+        """
+        self.closing = True
+        for session in self.sessions.values():
+            session.closing = not isinstance(
+                session, DurableSession
+            )  # these leave requests to the next gateway
         end = time.monotonic() + self._limits.drain_timeout
         while self.sessions:
-            over = time.monotonic() >= end
+            now = time.monotonic()
             for session in list(self.sessions.values()):
-                if over or not session.core.pending:
+                if now >= end or not session.busy:
                     session.end_for_shutdown()
+                if now >= end + STORE_TIMEOUT and isinstance(session, DurableSession):
+                    session.abandon()
             if self.sessions:
                 await asyncio.sleep(DRAIN_POLL)

@@ -219,7 +219,7 @@ class SharedUpstream(Upstream):
 
     def abandon(self, state: str) -> None:
         """End the parked call that waits for this ``requestState``, if there is one."""
-        if self._bridge is not None and self._ready:
+        if self._bridge is not None and self.accepts:
             self._perform(self._bridge.abandon(state))
         if self._group is not None:
             self._group.abandon(state)
@@ -228,7 +228,7 @@ class SharedUpstream(Upstream):
         """End parked calls whose clients did not return in time; called about once a second."""
         if self._group is not None:
             self._group.tick(now)
-        if self._bridge is not None and self._ready:
+        if self._bridge is not None and self.accepts:
             self._perform(self._bridge.expire(now))
 
     def attach(self, session: UpstreamUser) -> None:
@@ -274,7 +274,7 @@ class SharedUpstream(Upstream):
         self._on_leaving(self)
         super().close()
 
-    def _transmit(self, session: UpstreamUser, effect: Forward) -> None:
+    def transmit(self, session: UpstreamUser, effect: Forward) -> None:
         pending = effect.pending
         waiting = pending is None or session.core.pending.get(pending.key) is pending
         if not waiting and effect.message.kind is REQUEST:
@@ -389,6 +389,10 @@ class SharedPool:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._upstreams: dict[tuple[Server, str], SharedUpstream] = {}
+
+    def known(self, server: Server, principal: str) -> SharedUpstream | None:
+        """Return the upstream that this principal's sessions share, if there is one."""
+        return self._upstreams.get((server, principal))
 
     def get(self, server: Server, principal: str) -> SharedUpstream:
         """Return the upstream that this principal's sessions share; start it if there is none."""

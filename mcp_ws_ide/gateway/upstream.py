@@ -93,6 +93,9 @@ class UpstreamUser(Protocol):
     def stateless(self) -> bool:
         """Whether the session is one exchange over HTTP; the client returns as another session."""
 
+    def hand_over(self, effect: Forward, upstream: Upstream) -> None:
+        """Hand a message that has waited for its upstream over to it with :meth:`Upstream.transmit`."""
+
     def forward_modern(self, effect: Forward) -> None:
         """Choose an upstream again for a message that its upstream gives back."""
 
@@ -140,7 +143,8 @@ class Upstream(Conversation, ABC):
         self._held = False
         """Whether the server is not to be read, because its client reads slowly."""
         self._stalled: set[UpstreamUser] = set()
-        self._ready = False
+        self.accepts = False
+        """Whether messages are sent without waiting."""
         self._closing = False
         self._unwanted = asyncio.Event()
         self._deadline: asyncio.TimerHandle | None = None
@@ -219,10 +223,10 @@ class Upstream(Conversation, ABC):
 
     def ready(self) -> None:
         """Send what has waited; later messages are sent immediately."""
-        self._ready = True
+        self.accepts = True
         waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
         for session, forward in waiting:
-            self._transmit(session, forward)
+            session.hand_over(forward, self)
         if not self._transport_paused:  # by what has just been sent
             self._wake_stalled()
         if self._held:
@@ -263,7 +267,7 @@ class Upstream(Conversation, ABC):
             return
         reason = self._tap.redactor.text(reason)
         self.closed = True
-        self._ready = False
+        self.accepts = False
         self._odd.close()
         self.server.upstreams.discard(self)
         if failed and not self._closing:
@@ -317,8 +321,8 @@ class Upstream(Conversation, ABC):
 
     def forward(self, session: UpstreamUser, effect: Forward) -> None:
         """Send a client's message, now or when the server is ready."""
-        if self._ready:
-            self._transmit(session, effect)
+        if self.accepts:
+            self.transmit(session, effect)
         else:
             self._waiting.append((session, effect))
             self._waiting_bytes += len(effect.message.data)
@@ -327,7 +331,8 @@ class Upstream(Conversation, ABC):
             session.set_reading(False, self)
 
     @abstractmethod
-    def _transmit(self, session: UpstreamUser, effect: Forward) -> None: ...
+    def transmit(self, session: UpstreamUser, effect: Forward) -> None:
+        """Send a client's message now: the server is ready."""
 
     def send(
         self, message: Message, pending: Pending | None = None, session: UpstreamUser | None = None
@@ -441,13 +446,13 @@ class Upstream(Conversation, ABC):
     def pause_reading(self) -> None:
         """Stop reading from the server while a client reads slowly; not before it is ready, which requires reading."""
         self._held = True
-        if self._ready and self._transport is not None:
+        if self.accepts and self._transport is not None:
             self._transport.pause_reading()
 
     def resume_reading(self) -> None:
         """Undo :meth:`pause_reading`."""
         held, self._held = self._held, False
-        if held and self._ready and self._transport is not None:
+        if held and self.accepts and self._transport is not None:
             self._transport.resume_reading()
 
     def abandon(self, state: str) -> None:

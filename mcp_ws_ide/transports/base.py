@@ -89,6 +89,24 @@ class Supplies:
     authorizations: Authorizers | None = None
 
 
+class SessionKeeper(Protocol):
+    """The part of a transport by which another gateway can continue its session at the server."""
+
+    @property
+    def kept(self) -> bytes:
+        """What the other gateway needs; ``b""`` before the session is negotiated."""
+
+    @property
+    def changes(self) -> int:
+        """How often :attr:`kept` has changed."""
+
+    def restore(self, kept: bytes) -> None:
+        """Continue a session, from what was kept of it; before :meth:`Transport.connect`."""
+
+    def leave_open(self) -> None:
+        """Leave the session open at the server when the transport is closed."""
+
+
 class Transport(ABC):
     """One attachment to one server.
 
@@ -114,6 +132,9 @@ class Transport(ABC):
     renewed: bool = False
     """Whether a new session is opened in place of this one when it ends; set by the receiver. Then a message that the
     server has not run is kept in :attr:`unsent`, and not answered with an error."""
+
+    keeper: SessionKeeper | None = None
+    """What another gateway needs to continue the session at the server; None if that ends with this attachment."""
 
     @classmethod
     @abstractmethod

@@ -9,6 +9,7 @@ is resumed by ``Last-Event-ID``. A request that the server does not answer gets 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from typing import Any, Final
 
@@ -85,7 +86,7 @@ class HttpTransport(RemoteTransport):
         super().__init__(remote, bounds)
         self._mirrored = MirroredHeaders()
         self._session = HandshakeSession(remote)
-        self._renewal = Renewal(self._session, self._post, self._noise)
+        self._renewal = self.keeper = Renewal(self._session, self._post, self._noise)
         self._exchanges: dict[IdKey, Exchange] = {}
         self._responses = ResponseReader(
             self._deliver, self._noise, self._note_answer, self._exchanges, self._reading, self._max_message
@@ -102,7 +103,8 @@ class HttpTransport(RemoteTransport):
     async def connect(self, receiver: Receiver) -> None:
         """Obtain an authorization if needed; the first request shows whether the server is there."""
         await self._remote.prepare("POST", POST_HEADERS, _PING)
-        self._receiver = receiver
+        self._receiver, self._handshake_era = receiver, self._renewal.restored
+        self._listening = self._spawn(self._listen(), "listen") if self._renewal.restored else None
 
     # --- sending --------------------------------------------------------------------------------
 
@@ -132,10 +134,9 @@ class HttpTransport(RemoteTransport):
 
         Closing the response of a modern request cancels it.
         """
-        try:
+        exchange = None
+        with contextlib.suppress(MalformedMessage, TypeError):
             exchange = self._exchanges.get(messages.decode_id(raw_id or b"null"))
-        except (MalformedMessage, TypeError):
-            exchange = None
         if exchange is None:
             return not self._handshake_era
         exchange.answered = True
@@ -384,7 +385,7 @@ class HttpTransport(RemoteTransport):
     async def _listen(self) -> None:
         """Read the GET of a session, which carries what belongs to no request; reconnect while the session lives."""
         stream = Exchange(messages.parse(_NO_REQUEST), None, self._deliver)
-        loop, attempt, opened = asyncio.get_running_loop(), 0, False
+        loop, attempt, opened = asyncio.get_running_loop(), 0, self._renewal.restored
         while self._closing is None:
             headers = {"Accept": EVENT_STREAM, **self._session.headers()}
             if stream.last_event:

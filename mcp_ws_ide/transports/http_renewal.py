@@ -11,6 +11,8 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+import msgspec
+
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.handshake import INITIALIZED_MESSAGE, Handshake
 from mcp_ws_ide.core.lenient_json import error_text
@@ -24,6 +26,20 @@ from mcp_ws_ide.transports.remote import RequestFailed, body_text
 _NAMES_SESSION: Final = re.compile(r"(?i)session")
 _REFUSES: Final = frozenset({400, 410})
 """Status codes with which servers besides 404 refuse an unknown session; their message says so."""
+
+
+class _Kept(msgspec.Struct):
+    """What is stored of a session with a server.
+
+    Attributes:
+        session: its id; ``""`` if the server is stateless.
+        version: the negotiated protocol version.
+        handshake: the client's messages that another session needs.
+    """
+
+    session: str
+    version: str
+    handshake: list[bytes]
 
 
 class SessionForgotten(RequestFailed):
@@ -85,10 +101,41 @@ class Renewal:
         self._lock = asyncio.Lock()
         self._renewing: asyncio.Task[object] | None = None
         self._handshake = Handshake()
+        self.restored = False
+        """Whether another gateway opened the session."""
 
     def forgotten(self, session: str, status: int, body: bytes) -> SessionForgotten:
         """Return the failure of a request whose session, by this response, the server does not know."""
         return SessionForgotten(self._session.gone_reason(status, _text_of_refusal(body)), session, status)
+
+    # --- for another gateway (SessionKeeper) ------------------------------------------------------
+
+    @property
+    def kept(self) -> bytes:
+        """Id, version and handshake of the session, once it is negotiated."""
+        session = self._session
+        if not session.version:
+            return b""
+        return msgspec.msgpack.encode(_Kept(session.id, session.version, self._handshake.state))
+
+    @property
+    def changes(self) -> int:
+        """How often :attr:`kept` has changed."""
+        return self._session.changes + self._handshake.changes
+
+    def restore(self, kept: bytes) -> None:
+        """Continue a session; if the server has forgotten it, the first request opens another one."""
+        state = msgspec.msgpack.decode(kept, type=_Kept)
+        self._session.restore(state.session, state.version)
+        for data in state.handshake:
+            self.note(messages.parse(data))
+        self.restored = True
+
+    def leave_open(self) -> None:
+        """Leave the session open at the server."""
+        self._session.leave_open = True
+
+    # --- renewal --------------------------------------------------------------------------------
 
     def note(self, message: Message) -> None:
         """Remember what a new session needs of a message from the client."""

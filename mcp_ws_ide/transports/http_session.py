@@ -25,8 +25,12 @@ class HandshakeSession:
         self.id = ""
         """``Mcp-Session-Id``; ``""`` if there is no session, or the server is stateless."""
         self._version = ""
+        self.changes = 0
+        """How often id or version have changed."""
         self.gone = False
         """Whether the server no longer knows the session."""
+        self.leave_open = False
+        """Whether the session is not ended: another gateway continues it."""
 
     def gone_reason(self, status: int = 404, detail: str = "") -> str:
         """Return why a request in a session that is gone did not run, with the server's status code and text."""
@@ -41,6 +45,7 @@ class HandshakeSession:
     def restore(self, session_id: str, version: str) -> None:
         """Return to a session that could not be replaced; the next request in it tries again."""
         self.id, self._version, self.gone = session_id, version, False
+        self.changes += 1
 
     def headers(self) -> dict[str, str]:
         """Return the headers of every request in the session."""
@@ -57,14 +62,16 @@ class HandshakeSession:
         if session_id and not _SESSION_ID.fullmatch(session_id):
             raise RequestFailed(f"{self._remote.where} sent an unusable Mcp-Session-Id", sent=True)
         self.id = session_id
+        self.changes += 1
 
     def negotiated(self, version: str) -> None:
         """Take the protocol version of the server's answer to ``initialize``; an unusable one is not sent back."""
         self._version = version if _VERSION.fullmatch(version) else ""
+        self.changes += 1
 
     async def end(self) -> None:
         """Tell the server that the session ends, if there is one that it still knows."""
-        if self.id and not self.gone:
+        if self.id and not self.gone and not self.leave_open:
             with contextlib.suppress(RequestFailed):
                 async with self._remote.open("DELETE", self.headers()):
                     pass
@@ -72,4 +79,5 @@ class HandshakeSession:
     def forget(self) -> None:
         """Go on without a session."""
         self.id = self._version = ""
+        self.changes += 1
         self.gone = False

@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+import msgspec
+
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.bridges.methods import LIST_CHANGED, MAX_URIS
 from mcp_ws_ide.core.bridges.server_subscriptions import offers
 from mcp_ws_ide.core.effects import Again, Deliver, Effect, Forward, Pending
-from mcp_ws_ide.core.lenient_json import encode, error_code, error_text, text_of, texts_of
+from mcp_ws_ide.core.lenient_json import encode, error_code, error_text, object_of, text_of, texts_of
 from mcp_ws_ide.core.messages import Kind, Message
 from mcp_ws_ide.core.session import CANCELLED, SessionCore
 from mcp_ws_ide.errors import GATEWAY_ERRORS, INTERNAL_ERROR, INVALID_PARAMS, LIMIT_EXCEEDED
@@ -32,6 +34,20 @@ _Asked = tuple[Pending, str]
 """A request from the client, and the URI it subscribes to; ``""`` for one that unsubscribes."""
 
 
+class SubscriptionState(msgspec.Struct):
+    """What is stored of a subscription.
+
+    Attributes:
+        capabilities: those that the server offers, as JSON.
+        uris: the resources that the client follows.
+        wanted: whether the client has finished its handshake, or subscribed.
+    """
+
+    capabilities: bytes
+    uris: list[str]
+    wanted: bool
+
+
 class ClientSubscription:
     """The one subscription of a bridged client.
 
@@ -41,12 +57,14 @@ class ClientSubscription:
 
     Attributes:
         capabilities: those that the server offers.
+        changes: how often what :attr:`state` returns has changed, but for the capabilities.
 
     Methods return effects in the order in which they are to be performed.
     """
 
     def __init__(self, core: SessionCore, send: Callable[[Pending, str, dict[str, Any]], Forward]) -> None:
         self.capabilities: dict[str, Any] = {}
+        self.changes = 0
         self._core = core
         self._send = send
         self._uris: set[str] = set()
@@ -72,11 +90,23 @@ class ClientSubscription:
         self._missed = False
         """Whether changes may have been missed; announced as soon as the client can hear of new ones."""
 
+    @property
+    def state(self) -> SubscriptionState:
+        """What another gateway needs to restore it."""
+        return SubscriptionState(encode(self.capabilities), sorted(self._uris), self._wanted)
+
+    def restore(self, state: SubscriptionState) -> list[Effect]:
+        """Subscribe again to what a stored session followed; then everything is announced as changed."""
+        self.capabilities = object_of(state.capabilities)
+        self._uris, self._wanted, self._missed = set(state.uris), state.wanted, True
+        return self.again()
+
     # --- from the client ------------------------------------------------------------------------
 
     def start(self) -> list[Effect]:
         """Subscribe for the first time: the client has finished its handshake."""
         self._wanted = True
+        self.changes += 1
         return self._listen()
 
     def renew(self) -> list[Effect]:
@@ -99,6 +129,7 @@ class ClientSubscription:
         (self._uris.add if subscribe else self._uris.discard)(uri)
         self._waiting.append((pending, uri if subscribe else ""))
         self._wanted, self._refused = True, False
+        self.changes += 1
         return self._listen()
 
     def again(self) -> list[Effect]:
@@ -198,6 +229,7 @@ class ClientSubscription:
         taken = set(texts_of(messages.member(honored, "resourceSubscriptions")))
         refused = [entry for entry in covered if entry[1] and entry[1] not in taken]
         self._uris.difference_update(uri for _, uri in refused)
+        self.changes += bool(refused)
         effects = [*self._end(old), *self._confirm([entry for entry in covered if entry not in refused])]
         effects += self._fail(
             refused, RESOURCE_NOT_FOUND, "the server does not accept a subscription to this resource"
@@ -228,6 +260,7 @@ class ClientSubscription:
         covered = [*self._covered, *self._waiting]
         self._covered, self._waiting = [], []
         self._uris.difference_update(uri for _, uri in covered)
+        self.changes += bool(covered)
         code = error_code(message.error)
         reason = (
             error_text(message.error) if message.error else "the server ended the subscription immediately"

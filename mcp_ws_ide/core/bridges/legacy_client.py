@@ -13,7 +13,12 @@ import msgspec
 from msgspec import Raw
 
 from mcp_ws_ide.core import log_levels, messages
-from mcp_ws_ide.core.bridges.client_subscription import ClientSubscription, empty_result, forward_modern
+from mcp_ws_ide.core.bridges.client_subscription import (
+    ClientSubscription,
+    SubscriptionState,
+    empty_result,
+    forward_modern,
+)
 from mcp_ws_ide.core.bridges.methods import (
     CAPABILITIES_KEY,
     CLIENT_INFO_KEY,
@@ -75,6 +80,22 @@ class _Round:
         self.responses: dict[str, Raw] = {}
 
 
+class LegacyClientState(msgspec.Struct):
+    """What is stored of the bridge of one session. Its calls in flight are not: they end when it is restored.
+
+    Attributes:
+        version: the negotiated protocol version.
+        envelope: the members that each request gets, as JSON.
+        subscription: what the client follows.
+        generation: how often it was restored before, so that no id of a question is used twice.
+    """
+
+    version: str
+    envelope: bytes
+    subscription: SubscriptionState
+    generation: int = 0
+
+
 class LegacyClient:
     """The bridge of one session.
 
@@ -97,6 +118,25 @@ class LegacyClient:
         self._calls: dict[IdKey, _Round] = {}
         self._subscription = ClientSubscription(core, self._send)
         self._questions = 0
+        self._generation = 0
+        self._changes = 0
+
+    @property
+    def changes(self) -> int:
+        """How often :attr:`state` has changed."""
+        return self._changes + self._subscription.changes
+
+    @property
+    def state(self) -> LegacyClientState:
+        """What another gateway needs to restore it."""
+        subscription = self._subscription.state
+        return LegacyClientState(self._version, encode(self._envelope), subscription, self._generation)
+
+    def restore(self, state: LegacyClientState) -> list[Effect]:
+        """Continue a stored bridge with another upstream; subscribe again to what the client follows."""
+        self._version, self._generation = state.version, state.generation + 1
+        self._envelope = dict(members_of(state.envelope))
+        return self._subscription.restore(state.subscription)
 
     # --- from the client ------------------------------------------------------------------------
 
@@ -140,6 +180,7 @@ class LegacyClient:
             CAPABILITIES_KEY: params.get("capabilities", Raw(b"{}")),
         }
         self._initializing = pending
+        self._changes += 1
         return [self._send(pending, "server/discover", {})]
 
     def _set_level(self, message: Message, pending: Pending) -> list[Effect]:
@@ -150,6 +191,7 @@ class LegacyClient:
             text = f"params.level must be one of {', '.join(log_levels.LEVELS)}"
             return [Deliver(messages.error(pending.raw_id, INVALID_PARAMS, text), pending)]
         self._envelope[messages.LOG_LEVEL_KEY] = level
+        self._changes += 1
         return [empty_result(self._core, pending), *self._subscription.renew()]
 
     def _modern(self, call: _Round) -> Forward:
@@ -227,7 +269,8 @@ class LegacyClient:
 
     def _question(self, call: _Round, key: str, request: _InputRequest) -> Deliver:
         self._questions += 1
-        name = f"{_QUESTION}{self._questions}"
+        restored = f"{self._generation}-" if self._generation else ""
+        name = f"{_QUESTION}{restored}{self._questions}"
         call.waiting[name] = key
         self._core.asked[name] = None
         members: dict[str, Any] = dict(members_of(bytes(request.params)))
@@ -265,6 +308,7 @@ class LegacyClient:
         result = members_of(message.result)
         offered = object_of(bytes(result.get("capabilities", b"{}")))
         self._subscription.capabilities = offered
+        self._changes += 1
         meta = members_of(bytes(result.get("_meta", b"{}")))
         answer: dict[str, Any] = {
             "protocolVersion": self._version,

@@ -9,7 +9,7 @@ from jupyter_server.auth.decorator import authorized
 from tornado import web
 
 from mcp_ws_ide.core.binding import CloseCode
-from mcp_ws_ide.gateway import Session
+from mcp_ws_ide.gateway import ResumableSession, Session
 from mcp_ws_ide.handlers.api.base import ApiHandler
 
 
@@ -39,6 +39,7 @@ def session_model(session: Session) -> dict[str, Any]:
         "link": info.link,
         "attached": session.attached,
         "resumable": session.resumption is not None,
+        "restored": session.restored,
         "expires_in": session.resumption and session.resumption.expires_in(time.monotonic()),
         "queued_bytes": session.queued_bytes,
         "in_flight": len(session.core.pending),
@@ -56,8 +57,8 @@ class SessionHandler(ApiHandler):
         """End a session at once, or if it is detached and not resumed within ``after`` seconds."""
         session = self.session_of(session_id)
         after = _seconds(self.get_query_argument("after", "0"))
-        if after > 0 and session.resumption is not None:
-            session.resumption.leave(after, time.monotonic())
+        if after > 0 and isinstance(session, ResumableSession):
+            session.leave(after, time.monotonic())
         else:
             session.end(CloseCode.NORMAL, "ended by its owner")
         self.set_status(204)

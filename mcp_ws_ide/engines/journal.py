@@ -1,0 +1,206 @@
+"""What the owner of a stored session has yet to store: operations, positions, and the one batch that is outstanding.
+
+Pure: operations go in, batches come out. A frame toward the client is stored from the session's channel, and its
+position is its place there; everything else is told to the journal. It knows neither engines nor links, and not what
+the bytes mean.
+
+Invariants:
+
+1. At most one batch is outstanding. What is staged meanwhile joins the next one.
+2. A batch begins where the one before it ended, and its number is one more.
+3. A request in flight has a key that no other request of the session ever has.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mcp_ws_ide.core.channel import Entry, ReliableChannel
+from mcp_ws_ide.core.messages import IdKey
+from mcp_ws_ide.engines.base import Batch, Frame, InFlight, StoredSession
+
+TRIM_SHARE: Final = 8
+"""Acknowledgements alone are worth a batch when they free this fraction (one eighth) of the window."""
+
+
+class Journal:
+    """The journal of one session; its channel begins to note what it drops.
+
+    Args:
+        record: the session as it is stored.
+        channel: its channel toward the client.
+
+    Attributes:
+        received: data frames from the client, in all, with those that are not stored yet.
+        stored: those that are.
+        sent: the last position toward the client that is stored, and may be sent.
+        in_flight: requests from the client without an answer, by decoded id.
+        outstanding: the batch whose outcome is not known yet.
+    """
+
+    def __init__(self, record: StoredSession, channel: ReliableChannel) -> None:
+        channel.dropped = []
+        self._record = record
+        self._channel = channel
+        self._number = record.number
+        self.received = self.stored = record.received
+        self.sent = record.sent
+        self._base = record.base
+        self.in_flight: dict[IdKey, InFlight] = {}
+        self.outstanding: Batch | None = None
+        self._keys = 0
+        self._added: dict[bytes, InFlight] = {}
+        self._transmitted: list[bytes] = []
+        self._removed: list[bytes] = []
+        self._state: bytes | None = None
+        self._facts: bytes | None = None
+        self._expires_at: float | None = None
+
+    # --- operations -----------------------------------------------------------------------------
+
+    def count(self) -> None:
+        """Count one data frame from the client."""
+        self.received += 1
+
+    def add(self, request: IdKey, raw_id: bytes, *, transmitted: bool) -> None:
+        """Add a request to those in flight.
+
+        Args:
+            request: its id.
+            raw_id: its id, as JSON.
+            transmitted: whether it may be handed to its server as soon as this is stored.
+        """
+        self._keys += 1
+        entry = InFlight(b"%d.%d" % (self._number, self._keys), raw_id, transmitted)
+        self.in_flight[request] = entry
+        self._added[entry.key] = entry
+
+    def transmit(self, request: IdKey) -> bool:
+        """Mark a request as one that may run from now on; return False if it was marked, or is not in flight."""
+        entry = self.in_flight.get(request)
+        if entry is None or entry.transmitted:
+            return False
+        entry = self.in_flight[request] = InFlight(entry.key, entry.detail)
+        if entry.key in self._added:
+            self._added[entry.key] = entry
+        else:
+            self._transmitted.append(entry.key)
+        return True
+
+    def remove(self, request: IdKey) -> None:
+        """Remove a request that is answered or cancelled, if it is in flight."""
+        entry = self.in_flight.pop(request, None)
+        if entry is not None and self._added.pop(entry.key, None) is None:
+            self._removed.append(entry.key)
+
+    def set_state(self, state: bytes) -> None:
+        """Replace the snapshot of the session."""
+        self._state = state
+
+    def set_facts(self, facts: bytes) -> None:
+        """Replace what seldom changes."""
+        self._facts = facts
+
+    def set_expiry(self, expires_at: float) -> None:
+        """Replace the time after which the session may be deleted, in seconds since the epoch."""
+        self._expires_at = expires_at
+
+    # --- batches --------------------------------------------------------------------------------
+
+    @property
+    def due(self) -> bool:
+        """Whether anything is staged that somebody waits for."""
+        channel = self._channel
+        if self.received != self.stored or channel.sent != self.sent:
+            return True
+        return bool(
+            self._added
+            or self._removed
+            or self._transmitted
+            or self._state is not None
+            or self._facts is not None
+            or self._expires_at is not None
+            or (channel.base - self._base) * TRIM_SHARE > channel.max_frames
+        )
+
+    @property
+    def trimmed(self) -> bool:
+        """Whether the client has acknowledged frames that are still stored."""
+        return self._channel.base != self._base
+
+    def take(self) -> Batch:
+        """Return what is staged as one batch, which is outstanding from now on."""
+        assert self.outstanding is None
+        channel, stored = self._channel, self.sent
+        batch = Batch(
+            self._record.id,
+            self._record.epoch,
+            self._number + 1,
+            self.stored,
+            stored,
+            self.received,
+            channel.sent,
+            channel.base,
+        )
+        if channel.sent != stored:
+            batch.frames = [_frame(entry) for entry in channel.entries_after(stored)]
+        if channel.dropped:
+            batch.dropped = [position for position in channel.dropped if position <= stored]
+            channel.dropped = []
+        batch.state, batch.facts, batch.expires_at = self._state, self._facts, self._expires_at
+        self._state = self._facts = self._expires_at = None
+        if self._added or self._transmitted or self._removed:
+            batch.added = list(self._added.values())
+            batch.transmitted, batch.removed = self._transmitted, self._removed
+            self._added, self._transmitted, self._removed = {}, [], []
+        self.outstanding = batch
+        return batch
+
+    def committed(self) -> None:
+        """Note that the outstanding batch is stored."""
+        batch, self.outstanding = self.outstanding, None
+        assert batch is not None
+        self._number, self.stored = batch.number, batch.received
+        self.sent, self._base = batch.sent, batch.acknowledged
+
+    # --- after the engine has lost something ----------------------------------------------------
+
+    def whole(self, state: bytes, facts: bytes, expires_at: float) -> StoredSession:
+        """Return the whole session as it is in memory, with what is staged; :meth:`rewritten` follows.
+
+        What is staged between the two joins the next batch.
+
+        Args:
+            state, facts, expires_at: their values now.
+        """
+        channel, record = self._channel, self._record
+        self._added, self._transmitted, self._removed, channel.dropped = {}, [], [], []
+        self._state = self._facts = self._expires_at = None
+        return StoredSession(
+            record.id,
+            record.principal,
+            record.server,
+            record.created,
+            record.window_frames,
+            record.window_bytes,
+            facts,
+            state,
+            record.epoch,
+            self._number + 1,
+            self.received,
+            channel.base,
+            channel.sent,
+            [_frame(entry) for entry in channel.entries_after(channel.base)],
+            list(self.in_flight.values()),
+            expires_at,
+        )
+
+    def rewritten(self, record: StoredSession) -> None:
+        """Note that what :meth:`whole` returned is stored, in place of the outstanding batch."""
+        self.outstanding = None
+        self._number, self.stored = record.number, record.received
+        self.sent, self._base = record.sent, record.base
+
+
+def _frame(entry: Entry) -> Frame:
+    return Frame(entry.position, entry.data, entry.weight, entry.droppable)

@@ -1,0 +1,278 @@
+"""The commits of one stored session: one batch at a time, sent again until its outcome is known.
+
+Owns the journal, what is done when a batch is stored (:class:`Stage`), retries and rewrites. Knows neither links nor
+messages: the session is seen as :class:`Stored`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import time
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from mcp_ws_ide.core.binding import CloseCode
+from mcp_ws_ide.core.effects import Forward
+from mcp_ws_ide.core.messages import IdKey, Message
+from mcp_ws_ide.engines.base import Engine, EngineUnavailableError, FencedError, Outcome, StoredSession
+from mcp_ws_ide.engines.journal import Journal
+from mcp_ws_ide.gateway.upstream import Upstream
+from mcp_ws_ide.links.base import Rebindable
+from mcp_ws_ide.tasks import TaskGroupOwner
+
+RETRY_FIRST: Final = 0.05
+"""Seconds until a batch that could not be stored is sent again; each further failure doubles them."""
+RETRY_LAST: Final = 2.0
+"""Longest time between two attempts, in seconds."""
+DELETE_AGAIN: Final = 10.0
+"""Seconds between two attempts to delete a session that has ended."""
+STALL: Final = 5.0
+"""Seconds without a stored batch after which the session's client is told, with close code 1013, to come back later."""
+
+log = logging.getLogger(__name__)
+
+
+class Inbound:
+    """A frame of the client that is staged, or stored and not processed yet.
+
+    Attributes:
+        data: the frame.
+        message: what it is; None if it is no valid message.
+        now: when it arrived (``time.perf_counter``).
+        waits: ids of its requests that are stored as not transmitted.
+    """
+
+    __slots__ = ("data", "message", "now", "waits")
+
+    def __init__(self, data: bytes, message: Message | None, now: float) -> None:
+        self.data = data
+        self.message = message
+        self.now = now
+        self.waits: list[IdKey] = []
+
+
+class Arrival:
+    """A link that resumes the session as soon as its token is stored.
+
+    Attributes:
+        recv: data frames that its client has received.
+        token: the token that it gets.
+    """
+
+    __slots__ = ("link", "recv", "token")
+
+    def __init__(self, link: Rebindable, recv: int, token: str) -> None:
+        self.link = link
+        self.recv = recv
+        self.token = token
+
+
+class Stage:
+    """What is done when one batch is stored, in the order of the attributes.
+
+    Attributes:
+        arrival: the link that resumes the session; it gets what is stored.
+        out: messages to send to the client.
+        close: a link to close then, with code and reason.
+        released: messages that may be handed to their upstream.
+        frames: frames of the client to process.
+    """
+
+    __slots__ = ("arrival", "close", "frames", "out", "released")
+
+    def __init__(self) -> None:
+        self.arrival: Arrival | None = None
+        self.out: list[bytes] = []
+        self.close: tuple[Rebindable, CloseCode, str] | None = None
+        self.released: list[tuple[Forward, Upstream]] = []
+        self.frames: list[Inbound] = []
+
+    def __bool__(self) -> bool:
+        return bool(self.arrival or self.out or self.close or self.released or self.frames)
+
+    def absorb(self, later: Stage) -> None:
+        """Do what another stage does as well, after this."""
+        self.arrival = later.arrival or self.arrival
+        self.close = later.close or self.close
+        self.out += later.out
+        self.released += later.released
+        self.frames += later.frames
+
+
+class Stored(Protocol):
+    """A stored session, as its commits see it."""
+
+    def refresh(self, journal: Journal) -> None:
+        """Stage the snapshots that have changed."""
+
+    def whole(self, journal: Journal) -> StoredSession:
+        """Return the whole session, with everything that is staged."""
+
+    def act(self, stage: Stage) -> None:
+        """Do what a stored batch allows."""
+
+    def settled(self) -> None:
+        """Note that nothing is staged or outstanding."""
+
+    def fenced(self) -> None:
+        """Drop the session: another gateway owns it."""
+
+    def stalled(self, reason: str) -> None:
+        """Tell the client to come back later: nothing can be stored."""
+
+
+class Commits:
+    """The commits of one session.
+
+    Attributes:
+        journal: what has yet to be stored.
+        stage: what is done when the next batch is stored.
+        open: whether the session is stored, so that batches may follow.
+    """
+
+    def __init__(self, engine: Engine, journal: Journal, session: Stored, tasks: TaskGroupOwner) -> None:
+        self.journal = journal
+        self.stage = Stage()
+        self.open = False
+        self._engine = engine
+        self._session = session
+        self._tasks = tasks
+        self._outstanding: Stage | None = None
+        self._acting = False
+        self._failures = 0
+        self._failing_since = 0.0
+        self._retry: asyncio.TimerHandle | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is staged or outstanding."""
+        return self._outstanding is None and not self._acting and not self.stage and not self.journal.due
+
+    @property
+    def stalled(self) -> bool:
+        """Whether nothing could be stored for :data:`STALL` seconds."""
+        return self._failures > 0 and time.monotonic() - self._failing_since >= STALL
+
+    @property
+    def failing(self) -> bool:
+        """Whether the last attempt has failed."""
+        return self._failures > 0
+
+    def flush(self, *, trim: bool = False) -> None:
+        """Send what is staged, unless a batch is outstanding.
+
+        Args:
+            trim: whether acknowledged frames alone are worth a batch.
+        """
+        if self._outstanding is not None or self._acting or not self.open:
+            return
+        journal = self.journal
+        self._session.refresh(journal)
+        if journal.due or (trim and journal.trimmed):
+            self._outstanding, self.stage = self.stage, Stage()
+            self._engine.commit(journal.take(), self._settled)
+        elif self.stage:
+            stage, self.stage = self.stage, Stage()
+            self._act_on(stage)
+        else:
+            self._session.settled()
+
+    def _settled(self, outcome: Outcome) -> None:
+        if self.journal.outstanding is None:
+            return  # stopped meanwhile
+        if outcome is Outcome.COMMITTED:
+            self.journal.committed()
+            self._stored()
+        elif outcome is Outcome.BEHIND:
+            self._rewrite()
+        elif outcome is Outcome.FENCED:
+            self.stop()
+            self._session.fenced()
+        else:
+            self._failed(self._again)
+
+    def _stored(self) -> None:
+        stage, self._outstanding = self._outstanding, None
+        self._failures = 0
+        assert stage is not None
+        self._act_on(stage)
+
+    def _act_on(self, stage: Stage) -> None:
+        """Do what a stage allows; then what is staged without anything to store; then send the next batch."""
+        self._acting = True
+        try:
+            while True:
+                self._session.act(stage)
+                self._session.refresh(self.journal)
+                if self.journal.due or not self.stage:
+                    break
+                stage, self.stage = self.stage, Stage()
+        finally:
+            self._acting = False
+        self.flush()
+
+    # --- failures -------------------------------------------------------------------------------
+
+    def _failed(self, again: Callable[[], None]) -> None:
+        now = time.monotonic()
+        if not self._failures:
+            self._failing_since = now
+            log.warning("a session cannot be stored, and waits: %s", self._engine.problem or "unknown")
+        delay = min(RETRY_FIRST * 2.0**self._failures, RETRY_LAST)
+        self._failures += 1
+        self._retry = asyncio.get_running_loop().call_later(delay, again, context=contextvars.Context())
+        if self.stalled:
+            self._session.stalled(self._engine.problem or "the engine does not store")
+
+    def _again(self) -> None:
+        batch = self.journal.outstanding
+        if batch is not None:
+            self._engine.commit(batch, self._settled)
+
+    def _rewrite(self) -> None:
+        """Store the whole session again: the engine has lost a part of it."""
+        outstanding = self._outstanding
+        assert outstanding is not None
+        record = self._session.whole(self.journal)
+        outstanding.absorb(self.stage)
+        self.stage = Stage()
+        log.warning("session %s is stored again as a whole: the engine had lost a part of it", record.id)
+        self._rewrite_again(record)
+
+    def _rewrite_again(self, record: StoredSession) -> None:
+        self._tasks.spawn(self._try_to_rewrite(record), "rewrite a session")
+
+    async def _try_to_rewrite(self, record: StoredSession) -> None:
+        try:
+            await self._engine.rewrite(record)
+        except FencedError:
+            self.stop()
+            self._session.fenced()
+        except EngineUnavailableError:
+            self._failed(lambda: self._rewrite_again(record))
+        else:
+            if self._outstanding is not None:
+                self.journal.rewritten(record)
+                self._stored()
+
+    def delete(self, record: StoredSession) -> None:
+        """Delete the session in the background, and store nothing any more."""
+        self.stop()
+        self._tasks.spawn(self._delete(record), "delete a session")
+
+    async def _delete(self, record: StoredSession) -> None:
+        while True:
+            try:
+                return await self._engine.end(record.id, record.epoch)
+            except EngineUnavailableError as error:
+                log.warning("session %s has ended, and cannot be deleted yet: %s", record.id, error)
+            await asyncio.sleep(DELETE_AGAIN)
+
+    def stop(self) -> None:
+        """Send nothing any more."""
+        self.open = False
+        self._outstanding = self.journal.outstanding = None
+        if self._retry is not None:
+            self._retry.cancel()

@@ -1,0 +1,385 @@
+"""A resumable session that an engine stores, so that it outlives the gateway's process.
+
+**Commit, then act.** What arrives and what is to be sent is staged (:mod:`.commits`). When a batch is stored, its
+frames of the client are processed and counted, and its messages to the client are sent. What of the session is stored
+is in :mod:`.stored_state`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+
+from mcp_ws_ide.core import messages
+from mcp_ws_ide.core.binding import CloseCode, Control
+from mcp_ws_ide.core.channel import ACK_WITH_DATA
+from mcp_ws_ide.core.effects import Forward, Pending
+from mcp_ws_ide.core.messages import REQUEST, RESPONSE, Message
+from mcp_ws_ide.core.resume import GatewayEnd, ProtocolViolation
+from mcp_ws_ide.engines.base import Engine, EngineUnavailableError, StoredSession
+from mcp_ws_ide.engines.journal import Journal
+from mcp_ws_ide.errors import MalformedMessage, McpWsError
+from mcp_ws_ide.gateway.commits import Arrival, Commits, Inbound, Stage
+from mcp_ws_ide.gateway.intake import Intake
+from mcp_ws_ide.gateway.listens import ACKNOWLEDGED_JSON, Listens
+from mcp_ws_ide.gateway.resumable import SURELY_DATA, ResumableOwner, ResumableSession
+from mcp_ws_ide.gateway.server import Server
+from mcp_ws_ide.gateway.services import Services
+from mcp_ws_ide.gateway.session import tool_rules
+from mcp_ws_ide.gateway.shared import SharedPool
+from mcp_ws_ide.gateway.stored_state import Snapshots, restore_parts
+from mcp_ws_ide.gateway.upstream import INTERNAL
+from mcp_ws_ide.links.base import LinkInfo, Rebindable
+from mcp_ws_ide.tokens import new_resume_token
+
+log = logging.getLogger(__name__)
+
+
+class StoreUnavailable(McpWsError):
+    """The session cannot be resumed now, because nothing can be stored: close with 1013; the text is the reason."""
+
+
+class DurableSession(ResumableSession):
+    """One client's conversation with one server, over one link after the other and one gateway after the other.
+
+    Implements :class:`~mcp_ws_ide.gateway.commits.Stored`.
+
+    Args:
+        engine: stores the session.
+        record: the stored session to continue; None for a new one.
+
+    Raises:
+        UnreadableState: the stored session cannot be read.
+    """
+
+    def __init__(
+        self,
+        services: Services,
+        engine: Engine,
+        owner: ResumableOwner,
+        pool: SharedPool,
+        server: Server,
+        link: Rebindable | None,
+        info: LinkInfo,
+        record: StoredSession | None = None,
+    ) -> None:
+        super().__init__(services, owner, pool, server, link, info, record.id if record is not None else "")
+        self._engine = engine
+        self._listens = Listens()
+        self._arriving: Arrival | None = None
+        self._paused: Rebindable | None = None
+        """A link that is not read until everything that came over it is stored."""
+        self._holding = False
+        """Whether further messages are left to the next gateway, because this one is shutting down."""
+        self._releasing = False
+        self._deleted = False
+        self.restored = self._asleep = record is not None
+        if record is not None:
+            self.created = record.created
+            restore_parts(self, self._listens, record, services.limits)
+        self._snapshots = Snapshots(self, self._listens)
+        self._record = record or self._new_record()
+        self._journal = Journal(self._record, self.resumption.channel)
+        self._commits = Commits(engine, self._journal, self, services.tasks)
+        self._commits.open = record is not None
+        self._intake = Intake(self._commits, self.core, self.attachments, self._listens, self._process)
+        self.attachments.gate = self._intake
+
+    # --- open -----------------------------------------------------------------------------------
+
+    def _announce(self, opened: bytes) -> None:
+        """Wait: the client is told when the session is stored."""
+        self._hello = opened
+
+    def _new_record(self) -> StoredSession:
+        window = self.resumption.window
+        owner, facts, state = self.info.principal, self._snapshots.facts, self._snapshots.state
+        begin = (self.id, owner, self.server.name, self.created)
+        return StoredSession(*begin, window.frames, window.bytes, facts, state)
+
+    async def store(self) -> None:
+        """Store the new session, then tell its client that it is open."""
+        link = self._link
+        try:
+            await self._engine.create(self._record)
+        except EngineUnavailableError as error:
+            self._deleted = True
+            return self.end(CloseCode.TRY_AGAIN_LATER, f"the session cannot be stored: {error}")
+        self._commits.open = True
+        hello, self._hello = self._hello, b""
+        if not self.ended and link is not None and link is self._link:
+            link.send(hello)
+        elif not self.ended:
+            self.end(CloseCode.GONE, "the client left before the session was stored")
+        self._commits.flush()
+
+    # --- from the client ------------------------------------------------------------------------
+
+    def receive_frame(self, link: Rebindable, data: bytes, now: float) -> None:
+        """Stage a message of the client; handle a control frame at once."""
+        end = self.resumption
+        if self.ended or not end.received(link):
+            return
+        if not data.startswith(SURELY_DATA) and self._control(end, link, data):
+            return
+        frame = Inbound(data, None, now)
+        with contextlib.suppress(MalformedMessage):
+            frame.message = messages.parse(data)
+        if self._owner.closing and self._is_left(frame.message):
+            return
+        self._intake.take(frame)
+        self._commits.flush()
+        if self._journal.received - end.channel.received > 2 * end.window.frames:
+            self._paused = link  # the client does not keep to its window, and nothing is stored
+            link.set_reading(False)
+
+    def _control(self, end: GatewayEnd, link: Rebindable, data: bytes) -> bool:
+        handled = super()._control(end, link, data)
+        if handled and self._journal.trimmed:
+            self._owner.ack_due.add(self)
+            self._commits.flush()
+        return handled
+
+    def _take_control(self, end: GatewayEnd, control: Control) -> list[bytes]:
+        """Process a control frame; refuse the acknowledgement of what is not stored, and therefore was not sent."""
+        if control.kind == "ack" and (control.recv or 0) > self._journal.sent:
+            sent = self._journal.sent
+            raise ProtocolViolation(f"the peer acknowledged {control.recv} frames, but only {sent} were sent")
+        return super()._take_control(end, control)
+
+    def _is_left(self, message: Message | None) -> bool:
+        """Return whether a message is left to the next gateway, to which the client sends it again: from the first
+        request on, as this one is shutting down."""
+        self._holding = self._holding or message is None or message.kind is REQUEST
+        return self._holding
+
+    # --- what a stored batch allows -------------------------------------------------------------
+
+    def act(self, stage: Stage) -> None:
+        """Send what is stored, then process what the client sent."""
+        if stage.arrival is not None:
+            self._attach(stage.arrival)
+        elif stage.out:
+            self._send_stored(stage.out)
+        if stage.close is not None:
+            link, code, reason = stage.close
+            link.close(code, reason)
+        if self.ended:
+            return
+        self._intake.act(stage)
+        if self._paused is not None and self._intake.empty:
+            paused, self._paused = self._paused, None
+            paused.set_reading(True)
+
+    def _send_stored(self, out: list[bytes]) -> None:
+        link, channel = self._link, self.resumption.channel
+        if link is None:
+            return
+        acknowledges = channel.received - channel.acked >= ACK_WITH_DATA and not self.ended
+        if acknowledges and not self.attachments.stalled_by:
+            link.send(channel.take_ack())
+        for data in out:
+            link.send(data)
+
+    def _process(self, frame: Inbound) -> None:
+        try:
+            if frame.message is None:
+                self._read(frame.data, frame.now)
+            else:
+                self.take(frame.message, frame.now)
+                self._intake.note_late(frame.message)
+        except Exception:
+            log.exception("handling a client's message failed")
+            self.close_link(CloseCode.INTERNAL, INTERNAL)
+        if self.ended:
+            return
+        channel, link = self.resumption.channel, self._link
+        if not channel.accept(len(frame.data)):
+            if channel.received - channel.acked == 1:
+                self._owner.ack_due.add(self)
+        elif link is not None:
+            self._acknowledge_or_hold(self.resumption, link)
+
+    # --- toward the client ----------------------------------------------------------------------
+
+    def send(self, message: Message, answered: Pending | None, received: float, droppable: bool) -> None:
+        """Stage one message to the client; parameters as of :meth:`Session.send`."""
+        if answered is not None:
+            self._intake.forget(answered.key)
+        if message.method != ACKNOWLEDGED_JSON:
+            return super().send(message, answered, received, droppable)
+        for made in self._listens.acknowledged(message):
+            super().send(made, answered, received, droppable)
+
+    def _write(self, message: Message, droppable: bool) -> bool:
+        if message.kind is RESPONSE and message.id != b"null":
+            self._intake.forget(message.id_key)
+        channel, data = self.resumption.channel, message.data
+        if not channel.push_if_room(data, droppable) and not self._keep(data, droppable):
+            return False
+        self._commits.stage.out.append(data)
+        self._commits.flush()
+        return True
+
+    def send_ack(self) -> None:
+        """Acknowledge what was received, and free what the client has acknowledged."""
+        super().send_ack()
+        self._commits.flush(trim=True)
+
+    # --- what is stored -------------------------------------------------------------------------
+
+    def refresh(self, journal: Journal) -> None:
+        """Stage the snapshots that have changed."""
+        if not self.ended:
+            self._snapshots.stage(journal)
+
+    def whole(self, journal: Journal) -> StoredSession:
+        """Return the whole session, with everything that is staged."""
+        return self._snapshots.whole(journal)
+
+    # --- links come and go ----------------------------------------------------------------------
+
+    def resume(self, link: Rebindable, info: LinkInfo, presented: bytes, recv: int, now: float) -> None:
+        """Go on with a new link, as soon as its token is stored; parameters as of :meth:`ResumableSession.resume`.
+
+        Raises:
+            ResumeRefused: the session cannot continue from there.
+            StoreUnavailable: nothing can be stored.
+        """
+        if self._commits.stalled:
+            raise StoreUnavailable(f"the session cannot be stored: {self._engine.problem}")
+        if self._releasing:
+            raise StoreUnavailable("the gateway is shutting down")
+        token, digest = new_resume_token(self.id)
+        self.resumption.admit(link, presented, recv, digest, now, self._journal.sent)
+        self._close_links(CloseCode.SUPERSEDED, "another link of this client took over")
+        self._link, self.info = None, info
+        self._rules = tool_rules(self.server, info)
+        self._link_full = False
+        self._arriving = self._commits.stage.arrival = Arrival(link, recv, token)
+        self._commits.flush()
+
+    def _attach(self, arrival: Arrival) -> None:
+        """Write to a link whose token is stored what its client has not received."""
+        if arrival is not self._arriving or self.ended:
+            return
+        self._arriving = None
+        end, link = self.resumption, arrival.link
+        frames = end.catch_up(arrival.recv, arrival.token, self._journal.sent, self._journal.stored)
+        self._metrics.gap_messages += end.channel.count_gaps()
+        self._link = link
+        for frame in frames:
+            link.send(frame)
+        self._owner.session_attached(self, len(frames) - 1)
+        self._update_flow()
+        if self.final is not None:
+            return self.close_link(*self.final)
+        if self._asleep:
+            self._wake()
+
+    def _wake(self) -> None:
+        """Attach the restored session to its server, and make its subscriptions again: the client is there."""
+        self._asleep = False
+        self.attachments.wake()
+        for request in self._listens.requests():
+            effect = self.core.from_client(request, time.perf_counter())
+            if type(effect) is Forward:
+                self._try_forward(effect)
+
+    def link_lost(self, link: Rebindable, code: int, reason: str) -> None:
+        """Detach the session from a link that is gone; parameters as of :meth:`ResumableSession.link_lost`."""
+        arriving = self._arriving
+        if not self.ended and arriving is not None and link is arriving.link:
+            self._arriving = None
+            if code == CloseCode.NORMAL:
+                return self.link_closed(code, reason)
+            self.resumption.detach(link, time.monotonic())
+            self._owner.session_detached(self, code, reason)
+        else:
+            super().link_lost(link, code, reason)
+        self._commits.flush()
+
+    def leave(self, seconds: float, now: float) -> None:
+        """Shorten the wait for a client that leaves; parameters as of :meth:`GatewayEnd.leave`."""
+        super().leave(seconds, now)
+        self._snapshots.expiry_changed()
+        self._commits.flush()
+
+    def close_link(self, code: CloseCode, reason: str) -> None:
+        """Close the link when everything staged before is sent."""
+        if self._commits.idle or self._commits.failing or not self._commits.open:
+            return super().close_link(code, reason)
+        if self._link is not None:
+            self._commits.stage.close = (self._link, code, reason)
+
+    # --- ends -----------------------------------------------------------------------------------
+
+    @property
+    def busy(self) -> bool:
+        """Whether a shutdown waits for it."""
+        return bool(self._journal.in_flight)
+
+    def end(self, code: CloseCode, reason: str) -> None:
+        """End the session from this side; its client first gets what is staged."""
+        super().end(code, reason)
+        if self._arriving is not None:
+            self._arriving.link.close(code, reason)
+            self._arriving = None
+
+    def link_closed(self, code: int, reason: str) -> None:
+        """End the session, and delete what is stored of it."""
+        super().link_closed(code, reason)
+        self._intake.clear()
+        if self._commits.failing:
+            self._delete()
+        else:
+            self._commits.flush()
+
+    def settled(self) -> None:
+        """Go on with an end that waited until everything was stored."""
+        if self.ended:
+            self._delete()
+        elif self._releasing:
+            self._leave_stored(CloseCode.SERVICE_RESTART, "the gateway is shutting down")
+
+    def _delete(self) -> None:
+        if not self._deleted:
+            self._deleted = True
+            self._commits.delete(self._record)
+
+    def end_for_shutdown(self) -> None:
+        """Leave the session to the next gateway, as soon as everything is stored; nothing fails."""
+        self._releasing = True
+        self._commits.flush()
+
+    def abandon(self) -> None:
+        """Leave the session to the next gateway now, whatever is stored of it."""
+        self._leave_stored(CloseCode.SERVICE_RESTART, "the gateway is shutting down")
+
+    def fenced(self) -> None:
+        """Drop the session: another gateway owns it."""
+        if self.ended:
+            self._deleted = True
+        else:
+            self._leave_stored(CloseCode.SERVICE_RESTART, "another gateway has taken the session over")
+
+    def _leave_stored(self, code: CloseCode, reason: str) -> None:
+        """Drop the session here, and leave what is stored."""
+        if self.ended:
+            return
+        self._deleted = self.ended = True
+        self._commits.stop()
+        self._close_links(code, reason)
+        self.attachments.close(keep=True)
+        self.core.pending.clear()
+        self._owner.session_left(self, reason)
+
+    def _close_links(self, code: CloseCode, reason: str) -> None:
+        for link in (self._link, self._arriving.link if self._arriving is not None else None):
+            if link is not None:
+                link.close(code, reason)
+
+    def stalled(self, reason: str) -> None:
+        """Tell the client to come back later: nothing can be stored."""
+        self._close_links(CloseCode.TRY_AGAIN_LATER, f"the session cannot be stored: {reason}")

@@ -1,0 +1,145 @@
+"""What the client of a stored session sends: noted when it arrives, processed in order when it is stored.
+
+A request that has to wait for its server is stored as not transmitted, and marked in a later batch before it is handed
+over, so that its outcome is ``not_sent`` rather than ``unknown`` if the gateway ends in between. Whatever the client
+sent after it waits as well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from collections.abc import Callable
+
+from mcp_ws_ide.core import messages, reader
+from mcp_ws_ide.core.effects import Forward
+from mcp_ws_ide.core.messages import NOTIFICATION, REQUEST, IdKey, Message
+from mcp_ws_ide.core.multiplexer import LISTEN
+from mcp_ws_ide.core.session import CANCELLED, SessionCore
+from mcp_ws_ide.errors import UPSTREAM_UNAVAILABLE, MalformedMessage
+from mcp_ws_ide.gateway.attachments import Attachments
+from mcp_ws_ide.gateway.commits import Commits, Inbound, Stage
+from mcp_ws_ide.gateway.listens import Listens
+from mcp_ws_ide.gateway.upstream import Upstream
+
+
+class Intake:
+    """The messages from one client. Implements :class:`~mcp_ws_ide.gateway.attachments.Gate`.
+
+    Args:
+        process: processes a frame that is stored.
+    """
+
+    def __init__(
+        self,
+        commits: Commits,
+        core: SessionCore,
+        attachments: Attachments,
+        listens: Listens,
+        process: Callable[[Inbound], None],
+    ) -> None:
+        self._commits = commits
+        self._journal = commits.journal
+        self._core = core
+        self._attachments = attachments
+        self._listens = listens
+        self._process = process
+        self._stored: deque[Inbound] = deque()
+        self._marking: Stage | None = None
+        """The stage that marks a request as transmitted."""
+
+    @property
+    def empty(self) -> bool:
+        """Whether no stored frame waits to be processed."""
+        return not self._stored
+
+    def clear(self) -> None:
+        """Process nothing any more."""
+        self._stored.clear()
+
+    # --- what arrives ---------------------------------------------------------------------------
+
+    def take(self, frame: Inbound) -> None:
+        """Stage a frame, with what it changes among the requests in flight."""
+        message = frame.message
+        if message is not None:
+            self._note(message, frame)
+        else:
+            for message in reader.read_client(frame.data).messages:
+                self._note(message, frame)
+        self._journal.count()
+        self._commits.stage.frames.append(frame)
+
+    def _note(self, message: Message, frame: Inbound) -> None:
+        if message.kind is REQUEST:
+            key = message.id_key
+            if self._is_noted(key):
+                return  # it will be refused
+            if message.method_name == LISTEN:
+                return self._listens.add(key, message.data)
+            accepted = self._attachments.accepts
+            self._journal.add(key, message.id, transmitted=accepted)
+            if not accepted:
+                frame.waits.append(key)
+        elif message.kind is NOTIFICATION and message.method_name == CANCELLED:
+            with contextlib.suppress(MalformedMessage, TypeError):
+                self.forget(messages.decode_id(bytes(messages.params_of(message).request_id) or b"null"))
+
+    def _is_noted(self, key: IdKey) -> bool:
+        return key in self._journal.in_flight or key in self._listens
+
+    def note_late(self, message: Message) -> None:
+        """Note a request whose id was in flight when it arrived, and was not any more when it was processed."""
+        if message.kind is REQUEST and message.id_key in self._core.pending:
+            key = message.id_key
+            if not self._is_noted(key):
+                self._journal.add(key, message.id, transmitted=True)
+
+    def forget(self, key: IdKey) -> None:
+        """Note that a request is answered or cancelled."""
+        self._journal.remove(key)
+        self._listens.remove(key)
+
+    # --- what is stored -------------------------------------------------------------------------
+
+    def act(self, stage: Stage) -> None:
+        """Hand over and process what is stored."""
+        if stage is self._marking:
+            self._marking = None
+        for forward, upstream in stage.released:
+            self._transmit(forward, upstream)
+        self._stored.extend(stage.frames)
+        stored = self._stored
+        while stored and self._marking is None and not self._must_mark(stored[0]):
+            self._process(stored.popleft())
+
+    def _must_mark(self, frame: Inbound) -> bool:
+        """Mark the requests of a frame, if their server has become ready; return whether that has to be stored."""
+        if not frame.waits or not self._attachments.accepts:
+            return False
+        waits, frame.waits = frame.waits, []
+        if any([self._journal.transmit(key) for key in waits]):
+            self._marking = self._commits.stage
+            return True
+        return False
+
+    def hand_over(self, forward: Forward, upstream: Upstream) -> None:
+        """Mark a request that has waited for its upstream as transmitted, then hand it over."""
+        pending = forward.pending
+        if pending is not None and forward.message.kind is REQUEST and self._journal.transmit(pending.key):
+            self._marking = self._commits.stage
+        if self._marking is None:
+            return upstream.transmit(self._attachments, forward)
+        self._commits.stage.released.append((forward, upstream))
+        self._commits.flush()
+
+    def _transmit(self, forward: Forward, upstream: Upstream) -> None:
+        """Hand a message over that was held back until a request was marked."""
+        request = forward.pending if forward.message.kind is REQUEST else None
+        if request is not None and self._core.pending.get(request.key) is not request:
+            return  # cancelled meanwhile
+        if not upstream.closed:
+            upstream.transmit(self._attachments, forward)
+        elif request is not None:
+            reason = f"server {upstream.server.name!r} ended before the request was sent"
+            self._attachments.fail(request, UPSTREAM_UNAVAILABLE, reason)

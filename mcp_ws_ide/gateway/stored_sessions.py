@@ -1,0 +1,110 @@
+"""The sessions that an engine stores, as one gateway takes them over.
+
+Owns the take-over of a session by the gateway that its client has reached, and the chores of the engine. Knows records
+and their owners, but not how a session goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Final
+
+from mcp_ws_ide.engines.base import Engine, EngineUnavailableError, SessionLostError, StoredSession
+from mcp_ws_ide.gateway.server import Server
+from mcp_ws_ide.gateway.stored_state import UnreadableState, info_of
+from mcp_ws_ide.tasks import TaskGroupOwner
+
+EXPIRE_INTERVAL: Final = 30.0
+"""Seconds between two searches for stored sessions whose time has passed."""
+
+Add = Callable[[Engine, StoredSession, Server], None]
+"""Makes a session of a record that was taken over."""
+
+log = logging.getLogger(__name__)
+
+
+class StoredSessions:
+    """What is stored, for one gateway.
+
+    Args:
+        find_server: returns a configured server by name.
+        token_alive: tells whether a gateway token is neither revoked nor expired.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        tasks: TaskGroupOwner,
+        find_server: Callable[[str], Server | None],
+        token_alive: Callable[[str], bool],
+    ) -> None:
+        self.engine = engine
+        self._tasks = tasks
+        self._find_server = find_server
+        self._token_alive = token_alive
+        self._restoring: dict[str, asyncio.Task[None]] = {}
+        self._expire_at = 0.0
+
+    async def restore(self, session_id: str, principal: str, add: Add) -> None:
+        """Take a session over, unless another task is doing so: then wait for that.
+
+        Raises:
+            EngineUnavailableError, SessionLostError: see :meth:`Engine.take`.
+        """
+        task = self._restoring.get(session_id)
+        if task is None:
+            task = self._tasks.spawn(self._restore(session_id, principal, add), "restore a session")
+            self._restoring[session_id] = task
+            task.add_done_callback(lambda _: self._restoring.pop(session_id, None))
+        await asyncio.shield(task)
+
+    async def _restore(self, session_id: str, principal: str, add: Add) -> None:
+        record = await self.engine.take(session_id, principal)
+        if record is None:
+            return
+        server = self._find_server(record.server)
+        if server is None:
+            return  # its entry may come back
+        reason = self._refusal(record)
+        if not reason:
+            try:
+                return add(self.engine, record, server)
+            except UnreadableState as error:
+                reason = f"the stored session cannot be read: {error}"
+        await self.engine.end(record.id, record.epoch)
+        raise SessionLostError("unusable", reason)
+
+    def _refusal(self, record: StoredSession) -> str:
+        """Return why a stored session must not be continued; ``""`` if it may be."""
+        try:
+            token_id = info_of(record).token_id
+        except UnreadableState as error:
+            return f"the stored session cannot be read: {error}"
+        if token_id is not None and not self._token_alive(token_id):
+            return "the gateway token that opened the session is no longer valid"
+        return ""
+
+    # --- chores ---------------------------------------------------------------------------------
+
+    async def adopt(self, grace: float) -> None:
+        """Give sessions whose gateway has ended the grace period, in seconds; for the start of a gateway that shares
+        the engine with no other."""
+        number = await self.engine.orphan(time.time() + grace)
+        log.info("%d stored sessions wait for their clients", number)
+
+    def tick(self, now: float) -> None:
+        """Delete what has expired, now and then; called about once a second (``now``: ``time.monotonic``)."""
+        if now >= self._expire_at:
+            self._expire_at = now + EXPIRE_INTERVAL
+            self._tasks.spawn(self._expire(), "expire stored sessions")
+
+    async def _expire(self) -> None:
+        try:
+            expired = await self.engine.expire(time.time())
+        except EngineUnavailableError:
+            return
+        if expired:
+            log.info("%d stored sessions have expired", len(expired))

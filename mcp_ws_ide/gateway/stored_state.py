@@ -1,0 +1,240 @@
+"""What is stored of a resumable session, beside its frames and its requests in flight.
+
+Makes records of sessions, and sessions' parts of records. Knows neither engines nor when something is stored.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Final, Protocol
+
+import msgspec
+
+from mcp_ws_ide.core import messages
+from mcp_ws_ide.core.binding import CloseCode, Window
+from mcp_ws_ide.core.channel import Entry, ReliableChannel
+from mcp_ws_ide.core.resume import EndState, GatewayEnd
+from mcp_ws_ide.core.session import CoreState, SessionCore
+from mcp_ws_ide.core.tools import ToolRules
+from mcp_ws_ide.engines.base import ATTACHED, Frame, StoredSession
+from mcp_ws_ide.engines.journal import Journal
+from mcp_ws_ide.errors import UPSTREAM_LOST
+from mcp_ws_ide.gateway.attachments import Attachments, AttachmentsState
+from mcp_ws_ide.gateway.listens import Listen, Listens
+from mcp_ws_ide.gateway.resumable import live_window
+from mcp_ws_ide.gateway.services import Limits
+from mcp_ws_ide.links.base import LinkInfo
+
+VERSION: Final = 1
+"""Of the structures below; a session that another version stored is not continued."""
+ENDED: Final = "the gateway that carried this request ended before the server answered"
+"""The text of the error for a request that was in flight when its gateway ended."""
+
+
+class UnreadableState(ValueError):
+    """A stored session cannot be read: another version wrote it."""
+
+
+class SessionFacts(msgspec.Struct):
+    """How the client came; the members are those of :class:`~mcp_ws_ide.links.base.LinkInfo`."""
+
+    version: int
+    link: str
+    remote: str
+    user_agent: str
+    subprotocol: str | None
+    token_id: str | None
+    tools: ToolRules | None
+
+
+class SessionState(msgspec.Struct):
+    """The snapshot of a session.
+
+    Attributes:
+        end: resume tokens.
+        core: eras, and open requests of the server.
+        attachments: the bridge, or the session at a remote server.
+        listens: open subscriptions.
+        final: close code and reason, if the session ends as soon as its client has fetched the rest.
+    """
+
+    end: EndState
+    core: CoreState
+    attachments: AttachmentsState
+    listens: list[Listen]
+    final: tuple[int, str] | None = None
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_state = msgspec.msgpack.Decoder(SessionState).decode
+_decode_facts = msgspec.msgpack.Decoder(SessionFacts).decode
+
+
+class Parts(Protocol):
+    """A session, as its snapshots see it.
+
+    Attributes:
+        final: how it ends as soon as its client has fetched the rest; None while it continues.
+    """
+
+    core: SessionCore
+    attachments: Attachments
+    resumption: GatewayEnd
+    info: LinkInfo
+    final: tuple[CloseCode, str] | None
+
+
+class Snapshots:
+    """The snapshots of one session, and which of them have changed since they were stored."""
+
+    def __init__(self, session: Parts, listens: Listens) -> None:
+        self._session = session
+        self._listens = listens
+        self._marks = self._current_marks()
+        self._info = session.info
+        self._expires_at = ATTACHED if session.resumption.deadline is None else -1.0
+        """As it was staged last; negative if it has to be staged again."""
+
+    @property
+    def state(self) -> bytes:
+        """The snapshot, encoded."""
+        session = self._session
+        return _encode(
+            SessionState(
+                session.resumption.state,
+                session.core.state,
+                session.attachments.state,
+                self._listens.state,
+                session.final,
+            )
+        )
+
+    @property
+    def facts(self) -> bytes:
+        """How the client came, encoded."""
+        return encode_facts(self._session.info)
+
+    @property
+    def expires_at(self) -> float:
+        """When the stored session may be deleted, in seconds since the epoch."""
+        left = self._session.resumption.expires_in(time.monotonic())
+        return ATTACHED if left is None else time.time() + left
+
+    def _current_marks(self) -> tuple[object, ...]:
+        """Return what changes whenever the snapshot does."""
+        session, core = self._session, self._session.core
+        return (
+            session.resumption.state,
+            core.used_modern,
+            core.used_legacy,
+            self._listens.changes,
+            session.attachments.changes,
+            session.final,
+        )
+
+    def expiry_changed(self) -> None:
+        """Note that the session waits for its client for another time than is stored."""
+        self._expires_at = -1.0
+
+    def stage(self, journal: Journal) -> None:
+        """Stage what has changed."""
+        session = self._session
+        marks = self._current_marks()
+        if marks != self._marks:
+            self._marks = marks
+            journal.set_state(self.state)
+        if session.info is not self._info:
+            self._info = session.info
+            journal.set_facts(self.facts)
+        attached = session.resumption.deadline is None
+        if self._expires_at < 0 or attached != (self._expires_at == ATTACHED):
+            self._expires_at = self.expires_at
+            journal.set_expiry(self._expires_at)
+
+    def whole(self, journal: Journal) -> StoredSession:
+        """Return the whole session, with everything that is staged."""
+        return journal.whole(self.state, self.facts, self.expires_at)
+
+
+def encode_facts(info: LinkInfo) -> bytes:
+    """Encode how the client came."""
+    return _encode(
+        SessionFacts(
+            VERSION, info.link, info.remote, info.user_agent, info.subprotocol, info.token_id, info.tools
+        )
+    )
+
+
+def info_of(record: StoredSession) -> LinkInfo:
+    """Return how the client of a stored session came.
+
+    Raises:
+        UnreadableState: another version stored it.
+    """
+    try:
+        facts = _decode_facts(record.facts)
+    except msgspec.DecodeError as error:
+        raise UnreadableState(str(error)) from None
+    if facts.version != VERSION:
+        raise UnreadableState(f"it has version {facts.version}, and this gateway reads {VERSION}")
+    return LinkInfo(
+        record.principal,
+        facts.remote,
+        facts.user_agent,
+        facts.subprotocol,
+        token_id=facts.token_id,
+        tools=facts.tools,
+        link=facts.link,
+    )
+
+
+def state_of(record: StoredSession) -> SessionState:
+    """Return the snapshot of a stored session.
+
+    Raises:
+        UnreadableState: another version stored it.
+    """
+    try:
+        return _decode_state(record.state)
+    except msgspec.DecodeError as error:
+        raise UnreadableState(str(error)) from None
+
+
+def restore_parts(session: Parts, listens: Listens, record: StoredSession, limits: Limits) -> None:
+    """Give a session the parts of a stored one.
+
+    Raises:
+        UnreadableState: another version stored it.
+    """
+    state = state_of(record)
+    session.resumption = end_of(record, state, limits, time.monotonic())
+    listens.restore(state.listens)
+    reason = session.attachments.restore(state.attachments)
+    session.core.restore(state.core, same_server=state.attachments.private and not reason)
+    if state.final is not None:
+        session.final = CloseCode(state.final[0]), state.final[1]
+    elif reason:
+        session.final = CloseCode.UPSTREAM_ENDED, reason
+
+
+def end_of(record: StoredSession, state: SessionState, limits: Limits, now: float) -> GatewayEnd:
+    """Return the gateway's end of a stored session, detached.
+
+    Args:
+        now: ``time.monotonic``.
+    """
+    window = Window(record.window_frames, record.window_bytes)
+    entries = [_entry(frame) for frame in record.frames]
+    channel = ReliableChannel.restored(window.frames, window.bytes, record.received, record.base, entries)
+    left = limits.grace if state.end.left is None else state.end.left
+    if record.expires_at != ATTACHED:
+        left = min(left, max(0.0, record.expires_at - time.time()))
+    return GatewayEnd.restored(state.end, channel, window, limits.grace, live_window(limits), now + left)
+
+
+def _entry(frame: Frame) -> Entry:
+    """Return the entry of a stored frame; the end of a request that was in flight becomes its error."""
+    data = frame.data
+    if frame.outcome:
+        data = messages.error(frame.data, UPSTREAM_LOST, ENDED, {"outcome": frame.outcome}).data
+    return Entry(frame.position, data, frame.weight, frame.droppable)

@@ -1,0 +1,374 @@
+"""Sessions that are stored, over one gateway after the other, on an engine in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+
+import pytest
+
+from mcp_ws_ide.config.spec import ServerSpec
+from mcp_ws_ide.core.binding import CloseCode
+from mcp_ws_ide.core.tools import ToolRules
+from mcp_ws_ide.errors import UPSTREAM_LOST
+from mcp_ws_ide.gateway import Limits, commits
+from tests.conftest import until
+from tests.gateway.stored import Client, House, fast
+
+ASLEEP = ServerSpec("asleep", "test", command=sys.executable, args=["-c", "import time; time.sleep(3600)"])
+"""A server that reads nothing: requests wait for it."""
+
+
+@pytest.fixture
+async def house():
+    """Gateways with the fast server, privately, shared by all eras, and one that never becomes ready."""
+    house = House(fast(), fast("always", sharing="always"), ASLEEP)
+    yield house
+    await house.close()
+
+
+def session_of(client):
+    """The session of a client at the present gateway."""
+    return client.house.gateway.sessions[client.end.session]
+
+
+def stored(client):
+    """What is stored of the session of a client."""
+    return client.house.engine.records.by_id[client.end.session].copied()
+
+
+async def sent_to_server(client, request):
+    """Wait until a request was handed to its server."""
+    await until(
+        lambda: getattr(session_of(client).core.pending.get(request), "sent", 0), what="a call that runs"
+    )
+
+
+async def test_a_modern_session_goes_on_after_a_crash(house):
+    client = await Client(house).connected()
+    assert await client.ask("echo", {"text": "before"}) == "before"
+    await house.crash()
+    await client.connected()
+    assert client.events["resumed"] == 1
+    assert await client.ask("echo", {"text": "after"}) == "after"
+    assert session_of(client).restored
+    assert not session_of(await Client(house).connected()).restored
+
+
+async def test_what_was_in_flight_ends_with_the_outcome_unknown(house):
+    client = await Client(house).connected()
+    await client.ask("echo", {"text": "warm"})
+    call = client.call("slow", {"steps": 1000, "delay": 1})
+    await sent_to_server(client, call)
+    await house.crash()
+    await client.connected()
+    error = (await client.answer(call))["error"]
+    assert (error["code"], error["data"]) == (UPSTREAM_LOST, {"outcome": "unknown"})
+
+
+async def test_what_waited_for_its_server_ends_with_the_outcome_not_sent(house):
+    client = await Client(house, "asleep").connected()
+    call = client.call("echo", {"text": "never"})
+    await until(lambda: stored(client).in_flight)
+    assert not stored(client).in_flight[0].transmitted
+    await house.crash()
+    await client.connected()
+    assert (await client.answer(call))["error"]["data"] == {"outcome": "not_sent"}
+
+
+async def test_a_request_that_waited_is_marked_before_it_is_handed_over(house):
+    client = await Client(house).connected()
+    call = client.call("slow", {"steps": 1000, "delay": 1})
+    await sent_to_server(client, call)
+    assert stored(client).in_flight[0].transmitted
+    second = client.call("echo", {"text": "x"})
+    assert (await client.answer(second))["result"]["content"][0]["text"] == "x"
+
+
+async def test_nothing_is_forwarded_sent_or_acknowledged_before_it_is_stored(house):
+    client = await Client(house).connected()
+    await client.ask("echo", {"text": "warm"})
+    house.engine.lag()
+    call = client.call("echo", {"text": "x"})
+    await until(lambda: house.engine.held)
+    await asyncio.sleep(0)
+    assert not session_of(client).core.pending
+    session_of(client).send_ack()
+    assert session_of(client).resumption.channel.received == client.end.channel.sent - 1
+    house.engine.catch_up()
+    house.engine.lag()
+    await until(lambda: house.engine.held, what="the answer of the server")
+    assert call not in client.answers
+    house.engine.catch_up()
+    await client.answer(call)
+
+
+async def test_a_batch_is_outstanding_alone_and_what_is_staged_meanwhile_joins_the_next(house):
+    client = await Client(house).connected()
+    await client.ask("echo", {"text": "warm"})
+    house.engine.lag()
+    calls = [client.call("echo", {"text": str(number)}) for number in range(5)]
+    await until(lambda: session_of(client)._journal.received == client.end.channel.sent)
+    assert len(house.engine.held) == 1
+    house.engine.catch_up()
+    for call in calls:
+        await client.answer(call)
+
+
+async def test_a_client_that_resumes_while_the_engine_lags_gets_everything_once(house):
+    client = await Client(house).connected()
+    await client.ask("echo", {"text": "warm"})
+    house.engine.lag()
+    calls = [client.call("echo", {"text": str(number)}) for number in range(3)]
+    await until(lambda: house.engine.held)
+    wire = client.wire
+    client.connect()
+    await until(lambda: wire.closes)
+    assert wire.closes[0][0] == CloseCode.SUPERSEDED
+    client.connect()
+    house.engine.catch_up()
+    for call in calls:
+        await client.answer(call)
+    assert client.events["resumed"] == 1
+
+
+async def test_subscriptions_are_made_again_and_announce_that_something_may_have_changed(house):
+    client = await Client(house).connected()
+    listen = client.request("subscriptions/listen", {"notifications": {"toolsListChanged": True}})
+    await client.change("notifications/subscriptions/acknowledged")
+    assert not stored(client).in_flight
+    await house.crash()
+    await client.connected()
+    assert await client.ask("change") == "1"
+    (changed,) = await client.change("notifications/tools/list_changed")
+    assert changed["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"] == listen
+    assert len(await client.change("notifications/subscriptions/acknowledged")) == 1
+    client.say(method="notifications/cancelled", params={"requestId": listen})
+    assert await client.ask("change") == "0"
+    await house.crash()
+    await client.connected()
+    assert await client.ask("change") == "0"
+
+
+async def test_a_handshake_session_on_a_shared_server_goes_on(house):
+    client = await Client(house, "always").connected()
+    await client.handshake()
+    assert await client.ask("echo", {"text": "before"}, None) == "before"
+    await house.crash()
+    await client.connected()
+    assert await client.ask("echo", {"text": "after"}, None) == "after"
+    await client.change("notifications/tools/list_changed")
+    assert session_of(client).era == "legacy"
+
+
+async def test_a_session_with_a_process_of_its_own_ends_with_its_errors_and_4502(house):
+    client = await Client(house).connected()
+    await client.handshake()
+    await client.ask("echo", {"text": "before"}, None)
+    call = client.call("slow", {"steps": 1000, "delay": 1}, None)
+    await sent_to_server(client, call)
+    await house.crash()
+    wire = (await client.connected()).wire
+    assert (await client.answer(call))["error"]["data"] == {"outcome": "unknown"}
+    await until(lambda: wire.closes)
+    code, reason = wire.closes[0]
+    assert code == CloseCode.UPSTREAM_ENDED
+    assert "ended with the gateway" in reason
+    wire.on_closed(code, reason)
+    await until(lambda: not house.engine.records.by_id)
+
+
+async def test_a_stop_lets_calls_finish_and_leaves_new_ones_to_the_next_gateway():
+    house = House(fast(), limits=Limits(drain_timeout=60))
+    client = await Client(house).connected()
+    await client.ask("echo", {"text": "warm"})
+    finishes = client.call("slow", {"steps": 3, "delay": 0.1})
+    await sent_to_server(client, finishes)
+    stopping = asyncio.create_task(house.restart())
+    await until(lambda: house.gateway.closing)
+    later = client.call("echo", {"text": "later"})
+    wire = client.wire
+    await stopping
+    assert wire.closes == [(CloseCode.SERVICE_RESTART, "the gateway is shutting down")]
+    assert (await client.answer(finishes))["result"]
+    assert later not in client.answers
+    await client.connected()
+    assert (await client.answer(later))["result"]["content"][0]["text"] == "later"
+    await house.close()
+
+
+async def test_a_stop_answers_nothing_for_calls_that_do_not_finish(house):
+    client = await Client(house).connected()
+    await client.ask("echo", {"text": "warm"})
+    call = client.call("slow", {"steps": 1000, "delay": 1})
+    await sent_to_server(client, call)
+    await house.restart()
+    assert call not in client.answers
+    await client.connected()
+    assert (await client.answer(call))["error"]["data"] == {"outcome": "unknown"}
+
+
+async def test_a_session_that_ends_is_deleted(house):
+    ways = {
+        "by the client": lambda client: client.wire.cut(CloseCode.NORMAL),
+        "by its owner": lambda client: session_of(client).end(CloseCode.NORMAL, "ended"),
+        "by a broken frame": lambda client: client.wire.write(b'{"mcp.ws":"ack","recv":99}'),
+    }
+    for name, way in ways.items():
+        client = await Client(house).connected()
+        await client.ask("echo", {"text": "warm"})
+        way(client)
+        await until(lambda: not house.engine.records.by_id, what=f"the end {name}")
+
+
+async def test_only_its_owner_resumes_a_stored_session(house):
+    client = await Client(house).connected()
+    await client.ask("echo", {"text": "warm"})
+    await house.crash()
+    stranger = Client(house, principal="another")
+    stranger.end = client.end
+    stranger.connect()
+    await until(lambda: stranger.events["gone"])
+    token = client.end._token
+    client.end._token = token + "x"
+    client.connect()
+    await until(lambda: client.events["gone"])
+    client.end._token = token
+    await client.connected()
+    assert await client.ask("echo", {"text": "after"}) == "after"
+
+
+async def test_a_gateway_token_for_fewer_tools_resumes_no_session_of_more(house):
+    client = await Client(house).connected()
+    await client.ask("echo", {"text": "warm"})
+    await house.crash()
+    client.info = client.info.__class__("me", tools=ToolRules(allow=["echo"]))
+    client.connect()
+    await until(lambda: client.events["gone"])
+
+
+async def test_a_session_of_a_revoked_token_is_gone(house):
+    client = await Client(house, token_id="t1").connected()
+    await house.crash()
+    house.gateway._stored._token_alive = lambda token_id: False
+    client.connect()
+    await until(lambda: any("no longer valid" in event for event in client.events))
+    assert not house.engine.records.by_id
+
+
+async def test_a_session_expires_though_its_gateway_has_ended(house):
+    house.limits = Limits(grace=0.05)
+    await Client(house).connected()
+    await house.crash()
+    assert house.engine.records.by_id
+    await until(lambda: house.gateway.tick(time.monotonic() + 3600) or not house.engine.records.by_id)
+
+
+async def test_an_engine_that_has_lost_everything_is_given_the_session_again(house):
+    client = await Client(house).connected()
+    await client.ask("echo", {"text": "warm"})
+    house.engine.records.by_id.clear()
+    assert await client.ask("echo", {"text": "again"}) == "again"
+    await house.crash()
+    await client.connected()
+    assert await client.ask("echo", {"text": "after"}) == "after"
+
+
+async def test_a_fenced_session_is_dropped_and_goes_on_with_its_new_owner(house):
+    client = await Client(house).connected()
+    await client.ask("echo", {"text": "warm"})
+    call = client.call("slow", {"steps": 1000, "delay": 1})
+    await sent_to_server(client, call)
+    house.engine.records.take(client.end.session, "me")
+    late = client.call("echo", {"text": "late"})
+    wire = client.wire
+    await until(lambda: wire.closes)
+    assert wire.closes[0][0] == CloseCode.SERVICE_RESTART
+    await client.connected()
+    assert (await client.answer(call))["error"]["data"] == {"outcome": "unknown"}
+    assert (await client.answer(late))["result"]
+
+
+async def test_an_engine_that_fails_for_a_moment_costs_nothing(house):
+    client = await Client(house).connected()
+    await client.ask("echo", {"text": "warm"})
+    house.engine.reachable = False
+    call = client.call("echo", {"text": "x"})
+    await until(lambda: session_of(client)._commits.failing)
+    assert call not in client.answers
+    house.engine.reachable = True
+    await client.answer(call)
+    assert not client.wire.closes
+
+
+async def test_a_client_is_told_to_come_back_later_while_nothing_can_be_stored(house, monkeypatch):
+    monkeypatch.setattr(commits, "STALL", 0.1)
+    client = await Client(house).connected()
+    await client.ask("echo", {"text": "warm"})
+    house.engine.reachable = False
+    call = client.call("echo", {"text": "x"})
+    wire = client.wire
+    await until(lambda: wire.closes)
+    assert wire.closes[0][0] == CloseCode.TRY_AGAIN_LATER
+    again = client.connect()
+    await until(lambda: again.closes)
+    assert again.closes[0][0] == CloseCode.TRY_AGAIN_LATER
+    newcomer = Client(house).connect()
+    await until(lambda: newcomer.closes)
+    assert newcomer.closes[0][0] == CloseCode.TRY_AGAIN_LATER
+    house.engine.reachable = True
+    await until(lambda: not session_of(client)._commits.failing)
+    await client.connected()
+    assert (await client.answer(call))["result"]
+
+
+async def test_an_unreachable_engine_is_no_reason_to_call_a_session_gone(house):
+    client = await Client(house).connected()
+    await house.crash()
+    house.engine.reachable = False
+    wire = client.connect()
+    await until(lambda: wire.closes)
+    assert wire.closes[0][0] == CloseCode.TRY_AGAIN_LATER
+    assert not client.events["gone"]
+
+
+async def test_a_link_that_is_lost_before_its_token_is_stored_leaves_the_old_token_valid(house):
+    client = await Client(house).connected()
+    await client.ask("echo", {"text": "warm"})
+    client.wire.cut()
+    house.engine.lag()
+    wire = client.connect()
+    await until(lambda: house.engine.held)
+    wire.cut()
+    house.engine.catch_up()
+    await until(lambda: not session_of(client).attached)
+    await client.connected()
+    assert await client.ask("echo", {"text": "after"}) == "after"
+
+
+async def test_the_outcome_survives_a_second_crash_before_the_client_is_back(house):
+    client = await Client(house).connected()
+    await client.ask("echo", {"text": "warm"})
+    call = client.call("slow", {"steps": 1000, "delay": 1})
+    await sent_to_server(client, call)
+    await house.crash()
+    house.engine.records.take(client.end.session, "me")
+    await house.crash()
+    await client.connected()
+    assert (await client.answer(call))["error"]["data"] == {"outcome": "unknown"}
+
+
+async def test_a_malformed_message_is_stored_counted_and_refused(house):
+    client = await Client(house).connected()
+    client.wire.write(client.end.send(b'{"jsonrpc":"2.0","id":"x","method"'))
+    await until(lambda: any("error" in message for message in client.got))
+    assert await client.ask("echo", {"text": "x"}) == "x"
+    assert stored(client).received == client.end.channel.sent
+
+
+async def test_an_idle_session_keeps_nothing_that_its_client_has_acknowledged(house):
+    client = await Client(house).connected()
+    await client.ask("echo", {"text": "x"})
+    client.wire.write(client.end.channel.take_ack())
+    await until(lambda: house.gateway.tick(time.monotonic()) or not stored(client).frames)
