@@ -23,6 +23,8 @@ from mcp_ws_ide import errors
 from mcp_ws_ide.app import MCPWebSocketApp
 from mcp_ws_ide.client import shim
 from mcp_ws_ide.core import binding
+from mcp_ws_ide.engines.collector import EngineCollector
+from mcp_ws_ide.engines.memory import MemoryEngine
 from mcp_ws_ide.inspector import cli
 from mcp_ws_ide.observe.metrics import GatewayCollector, Metrics
 
@@ -209,7 +211,8 @@ def dedented(text: str) -> str:
 
 def metrics() -> str:
     """Every metric with type, labels and meaning."""
-    families = sorted(GatewayCollector(Metrics(), dict).collect(), key=lambda family: family.name)
+    collected = [*GatewayCollector(Metrics(), dict).collect(), *EngineCollector(MemoryEngine()).collect()]
+    families = sorted(collected, key=lambda family: family.name)
     rows = [
         (
             f"`{family.name}{'_total' if family.type == 'counter' else ''}`",
@@ -286,7 +289,7 @@ PAGES: Final[dict[str, tuple[Callable[[], str], str]]] = {
     "traits.md": (traits, "mcp_ws_ide/app.py"),
     "cli.md": (command_line, "mcp_ws_ide/inspector/cli.py and mcp_ws_ide/client/shim.py"),
     "errors.md": (error_codes, "mcp_ws_ide/errors.py and mcp_ws_ide/core/binding.py"),
-    "metrics.md": (metrics, "mcp_ws_ide/observe/metrics.py"),
+    "metrics.md": (metrics, "mcp_ws_ide/observe/metrics.py and mcp_ws_ide/engines/collector.py"),
     "rest.md": (rest, "mcp_ws_ide/handlers/api/openapi.json"),
 }
 """What writes each page of docs/reference, and the source it names."""

@@ -20,10 +20,12 @@ from jupyter_core.paths import jupyter_data_dir
 from jupyter_server.extension.application import ExtensionApp, ExtensionAppJinjaMixin
 from jupyter_server.utils import url_path_join
 from tornado.routing import PathMatches, Rule
-from traitlets import Bool, Dict, Float, Int, List, TraitError, Unicode, validate
+from traitlets import Bool, Dict, Enum, Float, Int, List, TraitError, Unicode, validate
 
 from mcp_ws_ide import installation
 from mcp_ws_ide.credentials import CHECK_SECONDS, names_users
+from mcp_ws_ide.engines.base import EngineRefusedError
+from mcp_ws_ide.engines.choosing import DURABILITIES, EngineSettings, sqlite_file
 from mcp_ws_ide.gateway import Limits
 from mcp_ws_ide.handlers import ROUTES
 from mcp_ws_ide.handlers.repeat_router import RepeatRouter
@@ -34,6 +36,8 @@ from mcp_ws_ide.version import __version__
 
 HERE = Path(__file__).parent
 LIMITS = Limits()
+ENGINE_MAX_BYTES: Final = 256 << 20
+"""Default size of stored sessions, in bytes."""
 STOP_SECONDS: Final = 8.0
 """Seconds that the gateway may take to stop."""
 
@@ -239,6 +243,29 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         help="""File with the hashes of gateway tokens (mode 0600). Default: mcp_ws_ide/tokens.json in Jupyter's
         data directory.""",
     ).tag(config=True)
+    engine = Unicode(
+        help="""Where resumable sessions are stored, so that they survive the end of Jupyter. Default "": nowhere; they
+        end with Jupyter. "sqlite" keeps them in mcp_ws_ide/sessions.sqlite in Jupyter's data directory,
+        "sqlite:///path" in the file of this absolute path. A file belongs to one Jupyter at a time: a second one with
+        the same file refuses all requests with 503.""",
+    ).tag(config=True)
+    engine_durability = Enum(
+        DURABILITIES,
+        default_value=DURABILITIES[0],
+        help="""What a stored message survives. Default "normal": the end of Jupyter, also by kill -9; after a power cut
+        or a crash of the machine, the stored sessions end. "full": also that, but each commit waits for the disk.""",
+    ).tag(config=True)
+    engine_max_bytes = Int(
+        ENGINE_MAX_BYTES,
+        min=1 << 20,
+        help="""Maximum size of the stored sessions, in bytes. Default 256 MiB. From three quarters of it on, new
+        sessions are refused with close code 1013; at all of it, messages of open sessions wait until others have
+        ended. Stored sessions are also held in memory.""",
+    ).tag(config=True)
+    engine_keys_file = Unicode(
+        help="""File with the keys that seal stored sessions (mode 0600); it is created if it is missing. Default:
+        mcp_ws_ide/session-keys.json in Jupyter's data directory. Without it the stored sessions are lost.""",
+    ).tag(config=True)
 
     oauth_timeout = Float(
         LIMITS.oauth_timeout,
@@ -261,8 +288,19 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
     def _consents_file_default(self) -> str:
         return os.path.join(jupyter_data_dir(), "mcp_ws_ide", "consents.json")
 
+    def _engine_keys_file_default(self) -> str:
+        return os.path.join(jupyter_data_dir(), "mcp_ws_ide", "session-keys.json")
+
     def _oauth_directory_default(self) -> str:
         return os.path.join(jupyter_data_dir(), "mcp_ws_ide", "oauth")
+
+    @validate("engine")
+    def _check_engine(self, proposal: Any) -> str:
+        try:
+            sqlite_file(proposal.value, Path())
+        except EngineRefusedError as error:
+            raise TraitError(str(error)) from None
+        return str(proposal.value)
 
     @validate("redact_patterns")
     def _check_patterns(self, proposal: Any) -> list[str]:
@@ -294,35 +332,6 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         assert self.serverapp is not None
         return self.public_url or str(self.serverapp.connection_url)
 
-    def _absolute_files(self) -> tuple[str, ...]:
-        """Return ``server_files``; those of the command line are relative to the directory where it was written."""
-        assert self.serverapp is not None
-        written = any(
-            "server_files" in app.cli_config.get(type(self).__name__, {}) for app in (self, self.serverapp)
-        )
-        return tuple(os.path.abspath(os.path.expanduser(p)) if written else p for p in self.server_files)
-
-    def _runtime_settings(self) -> Settings:
-        assert self.serverapp is not None
-        limits = Limits(**{field: getattr(self, field) for field in Limits.__struct_fields__})
-        return Settings(
-            limits=limits.shared() if names_users(self.serverapp.identity_provider) else limits,
-            servers=dict(self.servers),
-            root_dir=str(self.serverapp.root_dir),
-            server_files=self._absolute_files(),
-            entry_points=bool(self.entry_points),
-            websocket=bool(self.websocket),
-            check_origin=bool(self.check_origin),
-            credential_check_interval=int(self.credential_check_interval),
-            redact_patterns=tuple(self.redact_patterns),
-            allow_faults=bool(self.allow_faults),
-            allow_editing=bool(self.allow_editing),
-            consents_file=Path(self.consents_file),
-            tokens_file=Path(self.tokens_file),
-            oauth_directory=Path(self.oauth_directory),
-            oauth_timeout=float(self.oauth_timeout),
-        )
-
     def _host(self) -> Host:
         serverapp = self.serverapp
         assert serverapp is not None
@@ -337,7 +346,7 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
 
     def initialize_settings(self) -> None:
         """Create the runtime, which handlers find in Tornado's settings, and keep secrets of URLs out of logs."""
-        self.runtime = Runtime(self._runtime_settings(), self._host())
+        self.runtime = Runtime(_settings(self), self._host())
         self.settings["mcp_ws_ide_runtime"] = self.runtime
         assert self.serverapp is not None
         scrubbed = self.serverapp.web_app.settings.setdefault("extra_log_scrub_param_keys", [])
@@ -371,6 +380,7 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
             self.log.warning(
                 "mcp-ws-ide: allow_origin='*' lets every web page try to connect; list origins instead"
             )
+        await self.runtime.start_engine()
 
     def note_activity(self) -> None:
         """Note that messages passed (pings do not count), so that an idle culler does not stop a server in use."""
@@ -385,6 +395,45 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
                 await self.runtime.aclose()
         except Exception:
             self.log.exception("mcp-ws-ide did not stop cleanly")
+
+
+def _absolute_files(app: MCPWebSocketApp) -> tuple[str, ...]:
+    """Return ``server_files``; those of the command line are relative to the directory where it was written."""
+    assert app.serverapp is not None
+    written = any(
+        "server_files" in one.cli_config.get(type(app).__name__, {}) for one in (app, app.serverapp)
+    )
+    return tuple(os.path.abspath(os.path.expanduser(p)) if written else p for p in app.server_files)
+
+
+def _settings(app: MCPWebSocketApp) -> Settings:
+    """Return the values of all traits."""
+    assert app.serverapp is not None
+    limits = Limits(**{field: getattr(app, field) for field in Limits.__struct_fields__})
+    return Settings(
+        limits=limits.shared() if names_users(app.serverapp.identity_provider) else limits,
+        servers=dict(app.servers),
+        root_dir=str(app.serverapp.root_dir),
+        server_files=_absolute_files(app),
+        entry_points=bool(app.entry_points),
+        websocket=bool(app.websocket),
+        check_origin=bool(app.check_origin),
+        credential_check_interval=int(app.credential_check_interval),
+        redact_patterns=tuple(app.redact_patterns),
+        allow_faults=bool(app.allow_faults),
+        allow_editing=bool(app.allow_editing),
+        consents_file=Path(app.consents_file),
+        tokens_file=Path(app.tokens_file),
+        oauth_directory=Path(app.oauth_directory),
+        oauth_timeout=float(app.oauth_timeout),
+        engine=EngineSettings(
+            address=str(app.engine),
+            durability=str(app.engine_durability),
+            max_bytes=int(app.engine_max_bytes),
+            keys_file=Path(app.engine_keys_file),
+            default_file=Path(jupyter_data_dir(), "mcp_ws_ide", "sessions.sqlite"),
+        ),
+    )
 
 
 main = launch_new_instance = MCPWebSocketApp.launch_instance

@@ -25,6 +25,9 @@ from mcp_ws_ide.config.spec import Configuration, ServerSpec
 from mcp_ws_ide.config.watcher import ConfigWatcher
 from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.credentials import CredentialWatch
+from mcp_ws_ide.engines.base import Engine, EngineRefusedError
+from mcp_ws_ide.engines.choosing import EngineSettings, open_engine
+from mcp_ws_ide.engines.collector import EngineCollector
 from mcp_ws_ide.failed_authentications import FailedAuthentications
 from mcp_ws_ide.gateway import Gateway, Limits
 from mcp_ws_ide.links.cut_links import CutLinks
@@ -40,6 +43,8 @@ from mcp_ws_ide.transports.oauth import Authorizations
 
 HANDSHAKES_PER_TURN: Final = 2
 """Handshakes per turn of the event loop: about a millisecond, in which open links wait."""
+STARTING: Final = "the gateway is starting; try again in a second"
+NOT_STARTED: Final = "the engine that stores sessions could not be started; the log of Jupyter says why"
 RELOAD_TICKS: Final = 2
 """Ticks of the heartbeat between two checks whether a configuration file changed."""
 
@@ -64,6 +69,7 @@ class Settings:
     tokens_file: Path
     oauth_directory: Path
     oauth_timeout: float
+    engine: EngineSettings
 
     @property
     def configuration_paths(self) -> list[str]:
@@ -116,11 +122,15 @@ class Runtime:
         self.settings = settings
         self._host = host
         self._gateway: Gateway | None = None
-        self._collector: GatewayCollector | None = None
+        self._collectors: list[GatewayCollector | EngineCollector] = []
         self._documents: dict[str, Any] = {}
         """What the configuration files held when they could last be read, by path."""
         self._ticks = 0
         self._messages = 0
+        self.engine: Engine | None = open_engine(settings.engine)
+        """What stores sessions; None if they end with the gateway."""
+        self.not_ready = "" if self.engine is None else STARTING
+        """Why requests are refused with 503; ``""`` if they are not."""
         self.heartbeat = Heartbeat()
         self._half_open = HalfOpenHeads()
         self.intermediaries = Intermediaries(self._noticed)
@@ -168,10 +178,30 @@ class Runtime:
         )
         self._watcher = ConfigWatcher(settings.configuration_paths)
         self._configure(gateway)
-        self._collector = GatewayCollector(gateway.metrics, gateway.gauges)
-        self._collector.register()
+        self._export(GatewayCollector(gateway.metrics, gateway.gauges))
         gateway.tasks.spawn(self.heartbeat.run(self._tick), "heartbeat")
         return gateway
+
+    async def start_engine(self) -> None:
+        """Start the engine, if one is configured. Where it cannot be used, every request is refused: sessions that the
+        user wants to keep must not be kept in memory alone."""
+        if self.engine is None:
+            return
+        try:
+            await self.engine.start()
+        except EngineRefusedError as error:
+            self.not_ready = str(error)
+            self._host.log.critical("mcp-ws-ide: all requests are refused: %s", error)
+            return
+        except BaseException:
+            self.not_ready = NOT_STARTED
+            raise
+        self._export(EngineCollector(self.engine))
+        self.not_ready = ""
+
+    def _export(self, collector: GatewayCollector | EngineCollector) -> None:
+        collector.register()
+        self._collectors.append(collector)
 
     def reload(self, force: bool = False) -> dict[str, ServerSpec]:
         """Apply the configuration if a file changed, or if ``force`` is set.
@@ -232,9 +262,10 @@ class Runtime:
         self.credentials.end_token(token_id, CloseCode.REVOKED, "the gateway token was revoked")
 
     async def aclose(self) -> None:
-        """Stop the gateway, within about five seconds."""
-        if self._collector is not None:
-            self._collector.unregister()
-            self._collector = None
+        """Stop the gateway, within about five seconds, then the engine, which stores what came until then."""
+        while self._collectors:
+            self._collectors.pop().unregister()
         if self._gateway is not None:
             await self._gateway.aclose()
+        if self.engine is not None:
+            await self.engine.stop()

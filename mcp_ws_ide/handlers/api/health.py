@@ -21,7 +21,12 @@ class HealthHandler(ApiHandler):
     @authorized("execute", resource="mcp")
     async def get(self) -> None:
         """Get a summary of the gateway's state."""
-        gateway = self.runtime.gateway
+        gateway, engine = self.runtime.gateway, self.runtime.engine
+        stored = (
+            None
+            if engine is None
+            else {"name": engine.name, "writes": not engine.problem, "problem": engine.problem}
+        )
         self.finish(
             {
                 "status": "closing" if gateway.closing else "ok",
@@ -29,6 +34,7 @@ class HealthHandler(ApiHandler):
                 "sessions": len(gateway.sessions),
                 "links": sum(session.attached for session in gateway.sessions.values()),
                 "processes": gateway.process_count(),
+                "engine": stored,
             }
         )
 

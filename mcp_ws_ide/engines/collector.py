@@ -1,0 +1,61 @@
+"""The export of an engine's counters to Prometheus; nothing is exported without an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from prometheus_client import REGISTRY, CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from mcp_ws_ide.engines.base import Engine
+
+
+class EngineCollector(Collector):
+    """Exports an engine's statistics under the names ``mcp_ws_engine_*`` (docs/reference/metrics.md lists them)."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def register(self, registry: CollectorRegistry = REGISTRY) -> None:
+        """Add the metrics to ``/metrics``."""
+        registry.register(self)
+
+    def unregister(self, registry: CollectorRegistry = REGISTRY) -> None:
+        """Remove the metrics from ``/metrics``."""
+        registry.unregister(self)
+
+    def describe(self) -> Iterable[Metric]:
+        """Return nothing: registration must not collect from the engine."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Read all metrics."""
+        counters = self._engine.statistics
+        writes = GaugeMetricFamily(
+            "mcp_ws_engine_writes", "1 while sessions are stored, 0 while they cannot be and wait"
+        )
+        writes.add_metric([], float(not self._engine.problem))
+        sessions = GaugeMetricFamily("mcp_ws_engine_sessions", "Stored sessions")
+        sessions.add_metric([], counters.sessions)
+        size = GaugeMetricFamily("mcp_ws_engine_bytes", "Bytes in use in the engine")
+        size.add_metric([], counters.bytes)
+        seconds = HistogramMetricFamily(
+            "mcp_ws_engine_commit_seconds", "Seconds from staging the first batch of a commit to its outcome"
+        )
+        seconds.add_metric([], counters.commit_seconds.cumulative(), counters.commit_seconds.sum)
+        batches = CounterMetricFamily(
+            "mcp_ws_engine_batches", "Batches committed; per commit, it is how well sessions share commits"
+        )
+        batches.add_metric([], counters.batches)
+        failures = CounterMetricFamily("mcp_ws_engine_failures", "Commits that failed and were tried again")
+        failures.add_metric([], counters.failures)
+        lost = CounterMetricFamily(
+            "mcp_ws_engine_lost_sessions",
+            "Stored sessions that cannot continue, by cause: expired, key (its key is missing), damaged, machine (the "
+            "machine stopped while commits were not on the disk), corrupt (a damaged file, counted once)",
+            labels=["cause"],
+        )
+        for cause, number in counters.lost.items():
+            lost.add_metric([cause], number)
+        yield from (writes, sessions, size, seconds, batches, failures, lost)

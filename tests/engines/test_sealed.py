@@ -1,0 +1,253 @@
+"""Sealing: what the engine's files show, and what happens to sessions whose keys are lost."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import stat
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from mcp_ws_ide.engines import keys
+from mcp_ws_ide.engines.base import EngineRefusedError, Frame, InFlight, Outcome, SessionLostError
+from mcp_ws_ide.engines.keys import Sealer, TamperedError, UnknownKeyError, load_sealer
+from mcp_ws_ide.engines.memory import MemoryEngine
+from mcp_ws_ide.engines.sealed import SealedEngine
+from tests.engines.conftest import new_sqlite
+from tests.engines.owner import Owner, committed, new_record
+
+CANARY = "canary-5f0e2d"
+
+
+def sealed(directory: Path) -> SealedEngine:
+    return SealedEngine(new_sqlite(directory), directory / "keys.json")
+
+
+@contextlib.asynccontextmanager
+async def running(engine: SealedEngine):
+    await engine.start()
+    try:
+        yield engine
+    finally:
+        await engine.stop()
+
+
+# --- what is in the file ----------------------------------------------------------------------------------------------
+
+
+async def test_no_file_beside_the_keys_holds_a_secret_at_any_time(tmp_path):
+    """Planted wherever a session has user data; found in no file, of the log, the records, and what was deleted."""
+    planted = iter(f"{CANARY}-{number}".encode() for number in range(1000))
+
+    def look() -> None:
+        for path in tmp_path.iterdir():
+            data = path.read_bytes()
+            assert CANARY.encode() not in data, path.name
+            assert CANARY.encode().hex().encode() not in data, path.name
+        assert any(path.suffix == ".sqlite" for path in tmp_path.iterdir())
+
+    async with running(sealed(tmp_path)) as engine:
+        record = new_record(principal=next(planted).decode(), facts=next(planted), state=next(planted))
+        record.frames, record.sent = [Frame(1, next(planted)), Frame(2, next(planted), droppable=True)], 2
+        record.in_flight = [
+            InFlight(next(planted), next(planted)),
+            InFlight(next(planted), next(planted), False),
+        ]
+        await engine.create(record)
+        owner = Owner(engine, record)
+        for _ in range(20):
+            key = next(planted)
+            more = {"added": [InFlight(key, next(planted))], "state": next(planted), "facts": next(planted)}
+            assert await owner.commit(1, (next(planted), next(planted)), **more) is Outcome.COMMITTED
+            assert await owner.commit(0, (next(planted),), 3, removed=[key]) is Outcome.COMMITTED
+        look()
+        engine._inner._compact()
+        taken = await engine.take(record.id, record.principal)
+        assert taken is not None
+        assert taken.principal == record.principal
+        await engine.rewrite(msgspec.structs.replace(taken, state=next(planted)))
+        look()
+        await engine.end(record.id, taken.epoch)
+        look()
+    look()
+
+
+async def test_what_was_sealed_opens_only_in_its_place(tmp_path):
+    inner = MemoryEngine()
+    engine = SealedEngine(inner, tmp_path / "keys.json")
+    await engine.start()
+    for moved in ("facts", "state", "frames", "in_flight"):
+        first, second = new_record(), new_record()
+        for record in (first, second):
+            record.frames, record.sent, record.in_flight = [Frame(1, b"f")], 1, [InFlight(b"1", b"detail")]
+            await engine.create(record)
+        source, target = (inner.records.by_id[record.id] for record in (first, second))
+        if moved == "in_flight":
+            target.in_flight = dict(source.in_flight)
+        else:
+            setattr(target.record, moved, getattr(source.record, moved)[:])
+        with pytest.raises(SessionLostError, match="it is not what was stored") as lost:
+            await engine.take(second.id, "alice")
+        assert lost.value.cause == "damaged"
+        assert await engine.take(second.id, "alice") is None
+        assert await engine.take(first.id, "alice") is not None
+    assert engine.statistics.lost == {"damaged": 4}
+
+
+async def test_two_frames_of_a_session_cannot_change_places(tmp_path):
+    inner = MemoryEngine()
+    engine = SealedEngine(inner, tmp_path / "keys.json")
+    await engine.start()
+    record = new_record(frames=[Frame(1, b"a"), Frame(2, b"b")], sent=2)
+    await engine.create(record)
+    one, two = inner.records.by_id[record.id].record.frames
+    inner.records.by_id[record.id].record.frames[:] = [
+        msgspec.structs.replace(one, data=two.data),
+        msgspec.structs.replace(two, data=one.data),
+    ]
+    with pytest.raises(SessionLostError):
+        await engine.take(record.id, "alice")
+
+
+# --- keys -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_key_file_is_its_owners_alone_and_the_same_each_time(tmp_path, caplog):
+    path = tmp_path / "deep" / "keys.json"
+    sealed_value = load_sealer(path).seal(b"value", b"place")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert load_sealer(path).open(sealed_value, b"place") == b"value"
+    path.chmod(0o640)
+    load_sealer(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert "was open to other users" in caplog.text
+
+
+def test_the_key_file_of_another_user_is_refused(tmp_path, monkeypatch):
+    load_sealer(tmp_path / "keys.json")
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    with pytest.raises(EngineRefusedError, match="belongs to another user"):
+        load_sealer(tmp_path / "keys.json")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b'{"principals":"x","keys":[]}', b'{"principals":"AAAA","keys":[]}', b"\xff\xfe"],
+)
+def test_a_key_file_that_cannot_be_used_is_renamed_and_replaced(tmp_path, caplog, content):
+    path = tmp_path / "keys.json"
+    path.write_bytes(content)
+    path.chmod(0o600)
+    load_sealer(path).seal(b"value", b"place")
+    assert (tmp_path / "keys.json.damaged").read_bytes() == content
+    assert "the key file is damaged, and was renamed" in caplog.text
+
+
+def test_a_key_file_that_cannot_be_created_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    for path in (Path("/proc/keys.json"), tmp_path / "file" / "keys.json"):
+        with pytest.raises(EngineRefusedError, match="the key file"):
+            load_sealer(path)
+
+
+def test_a_new_key_seals_after_a_month_and_the_old_ones_open_for_another(tmp_path, monkeypatch):
+    path, start = tmp_path / "keys.json", time.time()
+    values = []
+    for days in (0, 20, 31, 62):
+        monkeypatch.setattr(time, "time", lambda days=days: start + days * 86400)
+        values.append(load_sealer(path).seal(b"%d" % days, b"place"))
+    ids = [value[: keys.ID_BYTES] for value in values]
+    assert ids[0] == ids[1]
+    assert len(set(ids)) == 3
+    sealer = load_sealer(path)
+    assert [sealer.open(value, b"place") for value in values[2:]] == [b"31", b"62"]
+    with pytest.raises(UnknownKeyError):
+        sealer.open(values[0], b"place")
+
+
+def test_the_hash_of_a_principal_survives_every_rotation(tmp_path, monkeypatch):
+    path, start = tmp_path / "keys.json", time.time()
+    first = load_sealer(path).principal("alice")
+    monkeypatch.setattr(time, "time", lambda: start + 300 * 86400)
+    assert load_sealer(path).principal("alice") == first
+    assert len(json.loads(path.read_bytes())["keys"]) == 1
+
+
+def test_no_nonce_is_used_twice(tmp_path):
+    sealer = load_sealer(tmp_path / "keys.json")
+    start, end = keys.ID_BYTES, keys.ID_BYTES + keys.NONCE_BYTES
+    nonces = {sealer.seal(b"", b"")[start:end] for _ in range(5000)}
+    sealer._count = keys.NONCES_PER_PREFIX - 2
+    nonces |= {sealer.seal(b"", b"")[start:end] for _ in range(5000)}
+    assert len(nonces) == 10_000
+
+
+@pytest.mark.parametrize("length", range(0, 60, 7))
+def test_a_value_that_is_cut_or_changed_does_not_open(tmp_path, length):
+    sealer: Sealer = load_sealer(tmp_path / "keys.json")
+    value = sealer.seal(b"a value of some length", b"place")
+    for wrong in (value[:length], value[:length] + b"\0" + value[length + 1 :]):
+        if wrong != value:
+            with pytest.raises((TamperedError, UnknownKeyError)):
+                sealer.open(wrong, b"place")
+
+
+# --- lost keys --------------------------------------------------------------------------------------------------------
+
+
+async def test_without_their_keys_sessions_are_lost_and_the_gateway_starts(tmp_path, caplog):
+    async with running(sealed(tmp_path)) as engine:
+        owners = [await Owner.of_new(engine) for _ in range(3)]
+    (tmp_path / "keys.json").unlink()
+    async with running(sealed(tmp_path)) as engine:
+        assert await engine.take(owners[0].record.id, "alice") is None
+        assert await engine.sessions() == []
+        assert engine.statistics.lost == {"key": 3}
+        assert await (await Owner.of_new(engine)).commit(1) is Outcome.COMMITTED
+    assert "3 stored sessions are lost: their keys are not in" in caplog.text
+
+
+async def test_a_session_whose_key_was_removed_is_lost_and_the_others_go_on(tmp_path):
+    path = tmp_path / "keys.json"
+    async with running(sealed(tmp_path)) as engine:
+        lost = await Owner.of_new(engine)
+    content = json.loads(path.read_bytes())
+    content["keys"] = [{"id": "00000000", "created": time.time(), "secret": content["keys"][0]["secret"]}]
+    path.write_text(json.dumps(content))
+    async with running(sealed(tmp_path)) as engine:
+        kept = await Owner.of_new(engine)
+        with pytest.raises(SessionLostError, match=r"its key [0-9a-f]{8} is not in") as error:
+            await engine.take(lost.record.id, "alice")
+        assert error.value.cause == "key"
+        assert await kept.commit(1) is Outcome.COMMITTED
+
+
+async def test_a_session_that_is_taken_over_is_sealed_with_the_newest_key(tmp_path, monkeypatch):
+    start = time.time()
+    async with running(sealed(tmp_path)) as engine:
+        owner = await Owner.of_new(engine)
+        await owner.commit(1, (b"a",), added=[InFlight(b"1", b"detail")])
+    monkeypatch.setattr(time, "time", lambda: start + 31 * 86400)
+    async with running(sealed(tmp_path)) as engine:
+        first = await engine.take(owner.record.id, "alice")
+    content = json.loads((tmp_path / "keys.json").read_bytes())
+    content["keys"] = content["keys"][-1:]
+    (tmp_path / "keys.json").write_text(json.dumps(content))
+    async with running(sealed(tmp_path)) as engine:
+        assert await engine.take(owner.record.id, "alice") == msgspec.structs.replace(
+            first, epoch=first.epoch + 1
+        )
+
+
+async def test_the_same_batch_sealed_again_is_committed_once(tmp_path):
+    async with running(sealed(tmp_path)) as engine:
+        owner = await Owner.of_new(engine)
+        batch = owner.batch(1, (b"x",), added=[InFlight(b"1", b"detail")])
+        assert await asyncio.gather(*(committed(engine, batch) for _ in range(3))) == [Outcome.COMMITTED] * 3
+        record = await owner.taken()
+        assert [frame.data for frame in record.frames] == [b"x", b"detail"]
