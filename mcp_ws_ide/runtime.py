@@ -175,6 +175,8 @@ class Runtime:
             authorizations=authorizations,
             redact_patterns=list(settings.redact_patterns),
             secrets=self._host.secrets(),
+            engine=self.engine,
+            token_alive=self.tokens.alive,
         )
         self._watcher = ConfigWatcher(settings.configuration_paths)
         self._configure(gateway)
@@ -189,6 +191,7 @@ class Runtime:
             return
         try:
             await self.engine.start()
+            await self.gateway.adopt_stored()
         except EngineRefusedError as error:
             self.not_ready = str(error)
             self._host.log.critical("mcp-ws-ide: all requests are refused: %s", error)
