@@ -30,7 +30,7 @@ KEPT := HOME PATH LANG TMPDIR CI PIP_% NPM_CONFIG_% npm_config_% SSL_CERT_FILE S
 CLEAN := env -i $(foreach name,$(filter $(KEPT),$(.VARIABLES)),$(name)="$$$(name)")
 PYTEST := $(CLEAN) PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
 
-.PHONY: help run fuzz lab frontend page environments test test-quick check format coverage interop bounds interop-ides binder soak bench bench-instructions bench-http bench-memory bench-tap bench-start docs docs-serve screenshots clean
+.PHONY: help run fuzz lab frontend page environments test test-quick check format coverage interop bounds interop-ides binder soak bench bench-instructions bench-http bench-memory bench-tap bench-start bench-engine docs docs-serve screenshots clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -178,6 +178,9 @@ bench-memory: $(STAMP) $(NODE_STAMP) ## memory of 32 agents on one shared server
 
 bench-tap: $(STAMP) ## what the tap costs a message, watched and not
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python benchmarks/tap.py
+
+bench-engine: $(STAMP) ## what storing sessions costs a call, and how long it takes to open them again
+	$(BIN)/python benchmarks/engine.py
 
 bench-start: $(STAMP) ## what starting each command costs, and the extension's share of Jupyter's start
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python benchmarks/start.py

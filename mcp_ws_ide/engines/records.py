@@ -100,9 +100,15 @@ class Held(msgspec.Struct):
             if index < len(frames) and frames[index].position == position:
                 frames[index] = Frame(position, b"", frames[index].weight)
         if batch.acknowledged > record.base:
-            record.base = batch.acknowledged
-            index = bisect_left(frames, record.base + 1, key=_last)
-            frames[: index + 1] = unacknowledged(frames[index : index + 1], record.base)
+            base = record.base = batch.acknowledged
+            gone = 0
+            for frame in frames:
+                if frame.position + frame.weight > base + 1:
+                    break
+                gone += 1
+            del frames[:gone]
+            if frames and frames[0].position <= base:  # a gap that is acknowledged in part
+                frames[:1] = unacknowledged(frames[:1], base)
 
     def change_in_flight(self, batch: Batch) -> None:
         """Remove, add and mark requests."""
@@ -142,10 +148,10 @@ class Records:
         record = held.record
         if batch.epoch != record.epoch:
             return Outcome.FENCED if batch.epoch < record.epoch else Outcome.BEHIND
-        stored = (record.number, record.received, record.sent)
-        if stored == (batch.number - 1, batch.expected_received, batch.expected_sent):
+        number, received, sent = record.number, record.received, record.sent
+        if batch.number == number + 1 and batch.expected_received == received and batch.expected_sent == sent:
             return None
-        again = stored == (batch.number, batch.received, batch.sent)
+        again = batch.number == number and batch.received == received and batch.sent == sent
         return Outcome.COMMITTED if again else Outcome.BEHIND
 
     def write(self, batch: Batch) -> None:
@@ -260,4 +266,3 @@ class Records:
 
 
 _position = attrgetter("position")
-_last = attrgetter("last")

@@ -36,8 +36,8 @@ LOCK_SECONDS: Final = 10.0
 """Seconds to wait for a gateway that is about to stop, and still has the file."""
 LOCK_POLL_SECONDS: Final = 0.05
 """Seconds between two attempts to get the file."""
-SPARE_PAGES: Final = 256
-"""Unused pages that are kept rather than given back to the file system."""
+SPARE_PAGES: Final = 1536
+"""Unused pages that are kept rather than given back to the file system: more than those of a log that was deleted."""
 JOURNAL_BYTES: Final = 4 << 20
 """Size to which SQLite cuts its write-ahead log once that is empty."""
 

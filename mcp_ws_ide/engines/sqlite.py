@@ -37,7 +37,7 @@ from mcp_ws_ide.engines.session_file import SessionFile
 from mcp_ws_ide.engines.statistics import EngineStatistics
 from mcp_ws_ide.engines.writer import Compaction, Staged, Stop, Turn, Writer, Written
 
-LOG_BYTES: Final = 1 << 20
+LOG_BYTES: Final = 4 << 20
 """Bytes of log after which the records are written, or as many as the records had the last time, if that is more."""
 LOG_PART: Final = 8
 """The part of the largest size that the log may have: an eighth."""

@@ -1,0 +1,158 @@
+"""What storing sessions costs: ``make bench-engine``, without a gateway and without a client.
+
+A call is two commits: the request that is counted and in flight, then its response of 512 bytes, sealed. One client
+waits for each commit before the next; 32 clients work in lockstep, so that they share commits. CPU time is that of the
+process, the writing thread included. The best of several rounds counts, because other programs only ever slow it down.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+from mcp_ws_ide.engines.base import Batch, Done, Frame, InFlight, Outcome, StoredSession
+from mcp_ws_ide.engines.choosing import DURABILITIES, EngineSettings, open_engine
+from mcp_ws_ide.engines.sealed import SealedEngine
+
+RESPONSE = os.urandom(512)
+ACKNOWLEDGED_LATE = 8
+"""Frames that are not acknowledged, as with a client that is there."""
+
+
+def opened(directory: Path, durability: str) -> SealedEngine:
+    """An engine with files in a directory, not started."""
+    address = f"sqlite://{os.path.abspath(directory)}/sessions.sqlite"
+    settings = EngineSettings(address, durability, 1 << 30, directory / "keys.json", directory / "unused")
+    engine = open_engine(settings)
+    assert engine is not None
+    return engine
+
+
+def request(session: str, call: int) -> Batch:
+    """The batch that counts request ``call`` (from 1)."""
+    received, sent = call - 1, call - 1
+    base = max(0, sent - ACKNOWLEDGED_LATE)
+    added = [InFlight(b"%d" % call, b"%d" % call)]
+    return Batch(session, 1, 2 * call - 1, received, sent, call, sent, base, added=added)
+
+
+def response(session: str, call: int) -> Batch:
+    """The batch that appends its response."""
+    base = max(0, call - ACKNOWLEDGED_LATE)
+    frames = [Frame(call, RESPONSE)]
+    return Batch(
+        *(session, 1, 2 * call, call, call - 1, call, call, base), frames=frames, removed=[b"%d" % call]
+    )
+
+
+class Client:
+    """One session that makes calls, one after the other; for each commit it waits for the outcome."""
+
+    def __init__(self, engine: SealedEngine, session: str, calls: int) -> None:
+        self._engine = engine
+        self._session = session
+        self._last = 2 * calls
+        self._step = 0
+        self.seconds: list[float] = []
+        self.ended = asyncio.get_running_loop().create_future()
+
+    def start(self) -> None:
+        """Stage the next batch."""
+        self._step += 1
+        call, odd = (self._step + 1) // 2, self._step % 2
+        self._since = time.perf_counter()
+        self._engine.commit((request if odd else response)(self._session, call), self._done)
+
+    def _done(self, outcome: Outcome) -> None:
+        assert outcome is Outcome.COMMITTED, outcome
+        self.seconds.append(time.perf_counter() - self._since)
+        if self._step < self._last:
+            self.start()
+        else:
+            self.ended.set_result(None)
+
+
+class Nothing:
+    """An engine that stores nothing: what the clients of this benchmark cost themselves."""
+
+    def commit(self, batch: Batch, done: Done) -> None:
+        """Report the batch at the end of the turn."""
+        asyncio.get_running_loop().call_soon(done, Outcome.COMMITTED)
+
+
+async def run(
+    engine: SealedEngine | Nothing, clients: int, calls: int, name: str
+) -> tuple[list[float], float]:
+    """Return the seconds of each commit, and CPU seconds for each call."""
+    sessions = [f"{name}-{number}" for number in range(clients)]
+    if isinstance(engine, SealedEngine):
+        for session in sessions:
+            await engine.create(StoredSession(session, "user", "git", 0.0, 4096, 4 << 20, b"facts", b"state"))
+    working = [Client(engine, session, calls) for session in sessions]  # type: ignore[arg-type]
+    cpu = time.process_time()
+    for client in working:
+        client.start()
+    await asyncio.gather(*(client.ended for client in working))
+    cpu = time.process_time() - cpu
+    return [second for client in working for second in client.seconds], cpu / (clients * calls)
+
+
+async def measure(durability: str, rounds: int) -> None:
+    """Print the costs of one durability."""
+    with tempfile.TemporaryDirectory(dir=".") as directory:
+        engine = opened(Path(directory), durability)
+        await engine.start()
+        alone = [await run(engine, 1, 500, f"one{n}") for n in range(rounds)]
+        many = [await run(engine, 32, 100, f"many{n}") for n in range(rounds)]
+        nothing = [await run(Nothing(), 32, 100, "") for _ in range(rounds)]
+        p50 = min(statistics.median(seconds) for seconds, _ in alone)
+        p99 = min(statistics.quantiles(seconds, n=100)[98] for seconds, _ in alone)
+        cpu = min(cpu for _, cpu in many) - min(cpu for _, cpu in nothing)
+        print(f"{durability:6}  one client: commit p50 {p50 * 1e3:.3f} ms, p99 {p99 * 1e3:.3f} ms, ", end="")
+        print(f"so a call + {2 * p50 * 1e3:.3f} ms;  32 clients: {cpu * 1e6:.1f} µs CPU a call")
+        await engine.stop()
+
+
+async def restore(sessions: int, messages: int) -> None:
+    """Print how long it takes to open a file and take over all of its sessions."""
+    with tempfile.TemporaryDirectory(dir=".") as directory:
+        engine = opened(Path(directory), DURABILITIES[0])
+        await engine.start()
+        frames = [Frame(position, RESPONSE) for position in range(1, messages + 1)]
+        for number in range(sessions):
+            record = StoredSession(f"s{number}", "user", "git", 0.0, 4096, 4 << 20, b"facts", b"state")
+            record.frames, record.sent = frames, messages
+            await engine.create(record)
+        await engine.stop()
+        size = engine.statistics.bytes
+        start = time.perf_counter()
+        engine = opened(Path(directory), DURABILITIES[0])
+        await engine.start()
+        opening = time.perf_counter() - start
+        await asyncio.gather(*(engine.take(f"s{number}", "user") for number in range(sessions)))
+        taking = time.perf_counter() - start - opening
+        print(
+            f"{sessions} sessions of {messages} messages ({size >> 20} MiB): opened in {opening:.2f} s, ",
+            end="",
+        )
+        print(f"taken over in {taking:.2f} s")
+        await engine.stop()
+
+
+def main() -> None:
+    """Measure, and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=10)
+    rounds = parser.parse_args().rounds
+    for durability in DURABILITIES:
+        asyncio.run(measure(durability, rounds))
+    asyncio.run(restore(2000, 20))
+
+
+if __name__ == "__main__":
+    main()
