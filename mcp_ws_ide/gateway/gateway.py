@@ -95,6 +95,10 @@ class Gateway:
         """Problems of whole files, which make their servers unknown."""
         return self._servers.unread
 
+    def address(self, name: str) -> str:
+        """Return the address of the one server that has this name as configured; any other name unchanged."""
+        return self._servers.address(name)
+
     def find(self, name: str) -> Server | None:
         """Return the server of this name; ``+a+b`` names the group of the servers a and b."""
         return self._servers.find(name)

@@ -97,6 +97,13 @@ class ServerRegistry:
         """Return a server that is in no configuration, to be tried."""
         return Server(spec, ServerCounters(), self)
 
+    def address(self, name: str) -> str:
+        """Return the address of the one server that has this name as configured; any other name unchanged."""
+        if name in self.servers or name.startswith("+"):
+            return name
+        titled = [server.name for server in self.servers.values() if server.spec.title == name]
+        return titled[0] if len(titled) == 1 else name
+
     def find(self, name: str) -> Server | None:
         """Return the server of this name; ``+a+b`` names the group of the servers a and b."""
         if not name.startswith("+"):

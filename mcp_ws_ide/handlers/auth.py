@@ -75,7 +75,7 @@ class EndpointHandler(GatewayHandler):
         if self.request.method == "OPTIONS":  # a preflight has no credential and gets no data
             return self.check_policy()
         await self.runtime.turnstile.enter()
-        server = self.path_kwargs.get("name", "")
+        server = self._server_of_url()
         secret, ticket = self._presented_token(), self.get_query_argument("ticket", "")
         self._arrived = self.request.headers.get("Authorization")
         if not self.check_host():
@@ -91,6 +91,15 @@ class EndpointHandler(GatewayHandler):
         if SEEN in self.request.headers:
             for code, detail in read_report(self.request.headers[SEEN]):
                 self.note(code, detail)
+
+    def _server_of_url(self) -> str:
+        """Return the address of the server that the URL names, also by its name as configured; ``""`` for none."""
+        if "name" not in self.path_kwargs:
+            return ""
+        given = self.path_kwargs["name"]
+        name: str = given.strip("/") if given.startswith("/") else given
+        self.path_kwargs["name"] = name = self.runtime.gateway.address(name)
+        return name
 
     def _presented_token(self) -> str | None:
         header = self.request.headers.get("Authorization", "")

@@ -56,6 +56,43 @@ async def test_an_unknown_server_is_404_before_any_upgrade(jupyter):
     assert "fast" in json.loads(response.body)["message"]
 
 
+@pytest.fixture(scope="module")
+def named(tmp_path_factory) -> Iterator[Jupyter]:
+    servers = {"fast": FAST_SERVER, "other": FAST_SERVER, "a b @ c": FAST_SERVER}
+    running = Jupyter(tmp_path_factory.mktemp("jupyter"), servers)
+    yield running
+    running.stop()
+
+
+def got(jupyter: Jupyter, path: str, token: str = "") -> tuple[int, str]:
+    """Send a GET, which a server's endpoint answers with 405; return the status and the reason."""
+    headers = {"Authorization": f"token {token or jupyter.token}"}
+    status, _, text = jupyter.request("GET", f"mcp-ws/servers{path}", None, headers)
+    return status, json.loads(text)["error"]["message"]
+
+
+@pytest.mark.parametrize("spelling", ["f%61st", "%66%61%73%74", "+fast+%6fther", "%2Bfast%2Bother", "fast/"])
+def test_an_address_may_be_written_with_percent_escapes(named, spelling):
+    assert got(named, f"/{spelling}")[0] == 405
+
+
+@pytest.mark.parametrize("spelling", ["a%20b%20@%20c", "a%20b%20%40%20c", "a-b-c"])
+def test_a_server_is_found_by_the_name_that_its_address_was_made_from(named, spelling):
+    assert got(named, f"/{spelling}")[0] == 405
+    for covered, status in ({"a-b-c": 405, "fast": 403}).items():
+        token = named.rest("POST", "tokens", {"servers": [covered]})[1]["token"]
+        assert got(named, f"/{spelling}", token)[0] == status
+
+
+@pytest.mark.parametrize(
+    "path", ["/n%C3%B6pe", "/%6eope", "/a/b", "/a%2Fb", "/fast/nope", "/", "", "/fa%00st"]
+)
+def test_an_address_of_no_server_is_refused_with_a_json_rpc_error(named, path):
+    status, message = got(named, path)
+    assert status == 404
+    assert "is not configured; configured servers: " in message
+
+
 async def test_a_server_that_cannot_start_is_502_with_the_reason(jupyter):
     response = (await refused(jupyter, "unset")).response
     assert response.status_code == 502

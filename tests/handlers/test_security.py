@@ -26,7 +26,11 @@ UPGRADE = {
 
 
 def example_path(pattern: str) -> str:
-    path = re.sub(r"\(\?P<name>.*?\)(?=/|$)", "fast", pattern).replace("([0-9a-f]{1,64})", "abc").rstrip("?")
+    path = (
+        re.sub(r"\(\?P<name>.*?\)(?=/|$)", "/a/b" if pattern.endswith("|/.*)") else "fast", pattern)
+        .replace("([0-9a-f]{1,64})", "abc")
+        .rstrip("?")
+    )
     return path.lstrip("/")
 
 
