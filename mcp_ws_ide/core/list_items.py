@@ -97,7 +97,7 @@ class _Prompt(_Common, gc=False, kw_only=True):
 class _Resource(_Common, gc=False, kw_only=True):
     uri: str
     mimeType: str | UnsetType = UNSET
-    size: float | UnsetType = UNSET
+    size: int | UnsetType = UNSET
     annotations: _Annotations | UnsetType = UNSET
 
 
@@ -167,16 +167,13 @@ def read_list(key: str, result: bytes, *, strict: bool) -> tuple[bytes, dict[str
     try:
         whole(result)
     except (msgspec.DecodeError, RecursionError):
-        return _mended_list(key, members_of(result), strict)
+        mended, notices = _mended_list(key, members_of(result), strict)
+        return (mended, notices) if notices else (result, {})
     return result, {}
 
 
 def _mended_list(key: str, members: dict[str, Raw], strict: bool) -> tuple[bytes, dict[str, str]]:
-    notices = {}
-    for name in ("nextCursor", "_meta"):
-        if bytes(members.get(name, b"")) in (b"null", b"[]"):
-            del members[name]
-            notices[f"{key} {name}"] = f"a list of {key}: a {name} that is empty was ignored"
+    notices = _mend_ends(key, members)
     given, complete = bytes(members.get(key, b"")), bytes(members.get("resultType", b'"complete"'))
     if given in (*_NOTHING, b"{}") and complete == b'"complete"':
         members[key] = Raw(b"[]")
@@ -192,6 +189,22 @@ def _mended_list(key: str, members: dict[str, Raw], strict: bool) -> tuple[bytes
         members[key] = Raw(encode(kept))
         notices |= fault_texts(key, faults)
     return encode(members), notices
+
+
+def _mend_ends(key: str, members: dict[str, Raw]) -> dict[str, str]:
+    """Mend the members beside the items; return a notice of each change."""
+    notices = {}
+    cursor, meta = bytes(members.get("nextCursor", b'""')), bytes(members.get("_meta", _EMPTY))
+    if cursor[:1] != b'"':
+        del members["nextCursor"]
+        notices[f"{key} nextCursor"] = f"a list of {key}: a nextCursor that is not a string was ignored"
+        if cursor[:1] in b"-0123456789":
+            members["nextCursor"] = Raw(encode(cursor.decode()))
+            notices[f"{key} nextCursor"] = f"a list of {key}: a nextCursor that is a number became a string"
+    if meta[:1] != b"{":
+        del members["_meta"]
+        notices[f"{key} _meta"] = f"a list of {key}: a _meta that is not an object was ignored"
+    return notices
 
 
 def note_fault(faults: dict[str, list[str]], item: ListItem) -> None:

@@ -105,6 +105,13 @@ def test_a_result_without_a_list_is_one_without_items(written):
     assert len(notices) == 1
 
 
+def test_members_beside_the_items_cost_no_list():
+    result, notices = read("tools", GOOD["tools"], nextCursor=2, _meta=[])
+    assert result == {"tools": [GOOD["tools"]], "nextCursor": "2"}
+    assert len(notices) == 2
+    assert "nextCursor" not in read("tools", nextCursor=False)[0]
+
+
 def test_a_result_that_is_not_a_list_yet_stays_as_it_is():
     written = b'{"resultType":"input_required","inputRequests":{}}'
     assert read_list("tools", written, strict=False)[0] == written

@@ -8,12 +8,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import mcp_types
+from pydantic import BaseModel
 from websockets.frames import Frame, Opcode
 
 from mcp_ws_ide.core import binding, messages, reader
 from mcp_ws_ide.core.binding import ControlError
+from mcp_ws_ide.core.list_items import read_list
 from mcp_ws_ide.core.resume import ClientEnd, GatewayEnd, Overflow, ProtocolViolation, ResumeRefused
 from mcp_ws_ide.core.session import SessionCore
 from mcp_ws_ide.core.tools import ToolRules, problem, visible
@@ -51,6 +54,28 @@ MESSAGES = [
     },
     {"jsonrpc": "2.0", "id": None, "error": {"code": -32700, "message": "x", "data": {}}},
 ]
+LISTED: dict[str, dict[str, Any]] = {
+    "tools": {
+        "name": "t",
+        "title": "T",
+        "inputSchema": {"type": "object", "properties": {"a": {}}, "required": ["a"]},
+        "outputSchema": {"type": "object"},
+        "annotations": {"title": "x", "readOnlyHint": True},
+        "icons": [{"src": "x:1", "sizes": ["any"]}],
+        "execution": {"taskSupport": "optional"},
+        "_meta": {},
+    },
+    "prompts": {"name": "p", "arguments": [{"name": "a", "required": False}]},
+    "resources": {"uri": "x:1", "name": "r", "size": 3, "annotations": {"audience": ["user"], "priority": 1}},
+    "resourceTemplates": {"uriTemplate": "x:{a}", "name": "t", "mimeType": "text/plain"},
+}
+RESULTS: dict[str, type[BaseModel]] = {
+    "tools": mcp_types.ListToolsResult,
+    "prompts": mcp_types.ListPromptsResult,
+    "resources": mcp_types.ListResourcesResult,
+    "resourceTemplates": mcp_types.ListResourceTemplatesResult,
+}
+"""How the SDK reads lists."""
 CONTROLS = [
     {"mcp.ws": "open"},
     {"mcp.ws": "resume", "token": "a.b", "recv": 3},
@@ -149,6 +174,25 @@ def reading(mutator: Mutator) -> None:
         for made in client.readable(data):
             messages.parse(made)
     reader.cut_answer(data[:40], data[-40:])
+
+
+def lists(mutator: Mutator) -> None:
+    """A list as a server wrote it: what is mended can be read by the SDK, and is mended once."""
+    key = mutator.random.choice(list(RESULTS))
+    good = LISTED[key]
+    written = mutator.value({key: [mutator.value(good), good, mutator.value(good)], "nextCursor": "c"})
+    data = json.dumps(written).encode()
+    try:
+        message = messages.parse_server(b'{"jsonrpc":"2.0","id":1,"result":%b}' % data)
+    except MalformedMessage:
+        return
+    strict = mutator.random.random() < 0.5
+    result, notices = read_list(key, message.result, strict=strict)
+    if not notices:
+        assert result == message.result
+    assert read_list(key, result, strict=strict) == (result, {}) or not isinstance(written.get(key), list)
+    if key in written and isinstance(written[key], list) and not set(written) & {"ttlMs", "cacheScope", ""}:
+        RESULTS[key].model_validate_json(result, by_name=False)
 
 
 def resuming(mutator: Mutator) -> None:
@@ -291,6 +335,7 @@ PURE: dict[str, Target] = {
     "frames": frames,
     "messages": parsing,
     "reading": reading,
+    "lists": lists,
     "resume": resuming,
     "recordings": recordings,
 }
