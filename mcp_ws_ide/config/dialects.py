@@ -168,15 +168,34 @@ def sections_of(document: Mapping[str, Any]) -> list[tuple[str, Any]]:
     return found
 
 
-def servers_elsewhere(document: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
-    """Return where a file has servers that are not read, each with their names: below projects (Claude Code)."""
+class Project(NamedTuple):
+    """The servers of one project in a file of Claude Code.
+
+    Attributes:
+        folder: the project.
+        key: where its servers are in the file.
+        servers: entries by name.
+    """
+
+    folder: str
+    key: str
+    servers: dict[str, Any]
+
+
+def projects_of(document: Mapping[str, Any]) -> list[Project]:
+    """Return the projects of a file that have servers; one that the user switched off there is disabled."""
     projects = document.get("projects")
-    places = []
-    for path, project in projects.items() if isinstance(projects, dict) else ():
+    found = []
+    for folder, project in projects.items() if isinstance(projects, dict) else ():
         servers = project.get("mcpServers") if isinstance(project, dict) else None
-        if isinstance(servers, dict) and servers:
-            places.append((f"projects.{path}.mcpServers", [str(name) for name in servers]))
-    return places
+        if not isinstance(servers, dict) or not servers:
+            continue
+        off = project.get("disabledMcpServers")
+        for name in off if isinstance(off, list) else ():
+            if isinstance(name, str) and isinstance(servers.get(name), dict):
+                servers = {**servers, name: {**servers[name], "disabled": True}}
+        found.append(Project(str(folder), f"projects.{folder}.mcpServers", servers))
+    return found
 
 
 def _is_entry(value: Any) -> bool:

@@ -15,7 +15,7 @@ from dataclasses import replace
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final
 
-from mcp_ws_ide.config.dialects import sections_of, servers_elsewhere, translate
+from mcp_ws_ide.config.dialects import Project, projects_of, sections_of, translate
 from mcp_ws_ide.config.entry import SWITCHED_OFF, EntryError, read_entry
 from mcp_ws_ide.config.environment import Variables
 from mcp_ws_ide.config.jsonc import InvalidJson, parse_text
@@ -167,11 +167,10 @@ class ConfigReader:
     def _read_document(self, path: str, document: Any) -> None:
         if not isinstance(document, dict):
             return self._report(path, "", 'the file must be a JSON object with the key "mcpServers"')
-        sections, elsewhere = sections_of(document), servers_elsewhere(document)
-        for key, names in elsewhere:
-            reason = f'servers of one project are not read ({", ".join(names)}); put them under "mcpServers"'
-            self._report(path, key, f"{reason} at the top of this file or of another", "notice")
-        if not sections and not elsewhere:
+        sections, projects = sections_of(document), projects_of(document)
+        for project in projects:
+            self._read_project(path, project)
+        if not sections and not projects:
             self._report(path, "", 'none of the keys "mcpServers", "servers", "mcp_servers" is present')
         for key, value in sections:
             if not key:
@@ -184,6 +183,15 @@ class ConfigReader:
                 self.read_object(path, key, value)
             else:
                 self._report(path, key, "must be an object of servers by name, or a list of servers")
+
+    def _read_project(self, path: str, project: Project) -> None:
+        """Read the servers of the project that Jupyter serves; they come before those of the whole file."""
+        if self._root_dir and os.path.realpath(project.folder) == os.path.realpath(self._root_dir):
+            return self.read_object(path, project.key, project.servers)
+        served = f", because Jupyter serves {self._root_dir}" if self._root_dir else ""
+        names = ", ".join(map(str, project.servers))
+        reason = f'servers of one project are not read ({names}){served}; put them under "mcpServers"'
+        self._report(path, project.key, f"{reason} at the top of this file or of another", "notice")
 
     def _read_list(self, path: str, key: str, entries: list[Any]) -> None:
         """Read jupyter-ai's dialect: a list of objects, each with its name."""

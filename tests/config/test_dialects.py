@@ -141,6 +141,28 @@ def test_servers_of_projects_and_blocks_of_a_hub_are_named(tmp_path):
     assert list(configuration.servers) == ["s"]
 
 
+def test_the_servers_of_the_project_that_jupyter_serves_are_read_before_those_of_the_file(tmp_path):
+    (tmp_path / "p").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "p")
+    own = {"one": {"command": "own"}, "off": {"command": "x"}}
+    document = {
+        "mcpServers": {"one": {"command": "of the file"}, "two": {"command": "x"}},
+        "projects": {
+            str(tmp_path / "link"): {"mcpServers": own, "disabledMcpServers": ["off", 7]},
+            f"{tmp_path}/p/sub": {"mcpServers": {"three": {"command": "x"}}},
+        },
+    }
+    file = tmp_path / ".claude.json"
+    file.write_text(json.dumps(document))
+    configuration = load_configuration({}, [str(file)], [], {}, root_dir=f"{tmp_path}/p")
+    assert configuration.servers["one"].command == "own"
+    assert configuration.servers["off"].disabled_reason
+    assert "two" in configuration.servers
+    assert "three" not in configuration.servers
+    (notice,) = [problem for problem in configuration.problems if "three" in problem.reason]
+    assert f"because Jupyter serves {tmp_path}/p" in notice.reason
+
+
 def test_every_key_of_another_program_has_one_place_in_the_tables():
     tables = [set(ALIASES), set(ALLOWED_TOOLS) | set(DENIED_TOOLS), set(INSTEAD), set(OWN_KEYS)]
     assert sum(map(len, tables)) == len(set().union(*tables))
