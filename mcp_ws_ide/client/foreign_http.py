@@ -20,8 +20,8 @@ import anyio
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.errors import METHOD_NOT_FOUND, ConnectError, TransportClosed, TransportError
 from mcp_ws_ide.proxy_environment import route
-from mcp_ws_ide.transports.http import HttpTransport
 from mcp_ws_ide.transports.http_exchange import Exchange
+from mcp_ws_ide.transports.http_older import HttpOrSseTransport
 from mcp_ws_ide.transports.remote import DISCOVER, Bounds, Remote, RequestFailed
 
 MANY: Final = 100
@@ -30,7 +30,7 @@ MANY: Final = 100
 log = logging.getLogger(__name__)
 
 
-class _Transport(HttpTransport):
+class _Transport(HttpOrSseTransport):
     """As the gateway's, but any request may be the probe of the client's SDK."""
 
     def _failed(self, exchange: Exchange, failure: RequestFailed) -> None:
@@ -42,7 +42,7 @@ class _Transport(HttpTransport):
 class _Inbox:
     """The receiver of the transport: keeps its messages until the session takes them."""
 
-    def __init__(self, transport: HttpTransport, where: str) -> None:
+    def __init__(self, transport: HttpOrSseTransport, where: str) -> None:
         self._transport, self._where = transport, where
         self._messages: deque[bytes] = deque()
         self._changed = asyncio.Event()
@@ -115,7 +115,7 @@ async def foreign_http(
         yield read, write
 
 
-async def _send_all(from_session: Any, transport: HttpTransport, encode: Callable[[Any], bytes]) -> None:
+async def _send_all(from_session: Any, transport: HttpOrSseTransport, encode: Callable[[Any], bytes]) -> None:
     async with from_session:
         async for message in from_session:
             try:
@@ -124,6 +124,6 @@ async def _send_all(from_session: Any, transport: HttpTransport, encode: Callabl
                 return
 
 
-async def _close(transport: HttpTransport) -> None:
+async def _close(transport: HttpOrSseTransport) -> None:
     with anyio.CancelScope(shield=True):
         await transport.close()

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from mcp_ws_ide.config.dialects import translate
 from mcp_ws_ide.config.environment import (
@@ -71,10 +72,6 @@ _OAUTH_TEXT: Final = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]+")
 """RFC 6749, appendix A: visible ASCII and space, without quotes and backslashes."""
 _TARGET: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 _HEADER_VALUE: Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
-_LINES_ON_SOCKET: Final = (
-    "read as 'unix', one JSON object per line; HTTP over a Unix socket is not supported: "
-    "let the server listen on a TCP port for that"
-)
 _WRITTEN: Final = ("command", "args", "cwd", "url", "target", "group")
 """Attributes that are shown as written, with the names of their environment variables."""
 
@@ -128,8 +125,6 @@ def read_entry(
         if kind == "stdio" and not values["command"]:
             raise _Unusable('"command" is empty once its variables are filled in')
         kind = _kind(entry, values["url"])
-        if kind == "unix" and _declared_kind(entry) == "http":
-            notice("type", _LINES_ON_SOCKET)
         _check_remote(values)
         _check_oauth(kind, values)
     except (_Unusable, UnresolvedVariable) as reason:
@@ -289,7 +284,7 @@ def _kind(entry: Mapping[str, Any], url: str | None) -> str:
         raise EntryError("command", reason)
     declared = _declared_kind(entry)
     kind = _kind_at(url, declared) if present[0] == "url" else _KIND_OF_KEY[present[0]]
-    if declared not in (None, kind) and (declared, kind) != ("http", "unix"):  # VS Code's type of a socket
+    if declared not in (None, kind):
         key = "type" if entry.get("type") is not None else "transport"
         raise EntryError(key, f"{declared!r} contradicts the {present[0]}, which means {kind!r}; remove one")
     return kind
@@ -302,6 +297,8 @@ def _kind_at(url: str | None, declared: str | None) -> str:
         kind = kind_of_url(url)
     except ValueError as error:
         raise EntryError("url", str(error)) from None
+    if kind == "unix" and (declared in ("http", "sse") or urlsplit(url).fragment):  # as VS Code writes it
+        kind = "http"
     return "sse" if declared == "sse" and kind == "http" else kind
 
 

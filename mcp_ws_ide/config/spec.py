@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from mcp_ws_ide.core.tools import ToolRules
 
@@ -169,6 +169,15 @@ def kind_of_url(url: str) -> str:
     return KIND_OF_SCHEME[scheme]
 
 
+def http_socket(url: str) -> tuple[str, str]:
+    """Return the Unix socket that a URL such as ``unix:///tmp/s#/mcp`` names, and the path of the endpoint behind it.
+
+    Both are ``""`` if the URL names none.
+    """
+    parts = urlsplit(url)
+    return (unquote(parts.path), parts.fragment or "/") if parts.scheme == "unix" else ("", "")
+
+
 def check_url(url: str) -> None:
     """Check that a server can be reached at ``url``, variables filled in.
 
@@ -183,6 +192,8 @@ def check_url(url: str) -> None:
     if parts.scheme == "unix":
         if parts.netloc or not parts.path.startswith("/"):
             raise ValueError("must be unix:///path, with three slashes")
+        if parts.fragment and not (parts.fragment.startswith("/") and parts.fragment.isprintable()):
+            raise ValueError("needs a path after #, as in unix:///tmp/s#/mcp")
     elif not parts.hostname or port == 0 or not url.isprintable() or " " in url:
         raise ValueError("needs a host, as in https://example.org/mcp")
 

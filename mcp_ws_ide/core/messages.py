@@ -34,6 +34,9 @@ MAX_MEMBERS: Final = 100
 FEW_QUOTES: Final = 4 * MAX_MEMBERS
 """Quotes in a message up to which its members need not be counted before they are looked at."""
 
+TOO_DEEP: Final = "JSON is nested too deeply"
+"""Reason of a message that exceeds the recursion limit."""
+
 IdKey = str | int | float
 """A decoded request id: ``7`` and ``7.0`` are the same id, ``"7"`` is another."""
 
@@ -209,7 +212,7 @@ def _parse_unusual(data: bytes) -> Message:
         reason = str(error).removeprefix("JSON is malformed: ")
         raise MalformedMessage(PARSE_ERROR, f"not valid JSON: {reason}") from None
     except RecursionError:
-        raise MalformedMessage(PARSE_ERROR, "JSON is nested too deeply") from None
+        raise MalformedMessage(PARSE_ERROR, TOO_DEEP) from None
 
 
 def parse_server(data: bytes) -> Message:

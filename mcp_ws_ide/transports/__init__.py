@@ -11,7 +11,7 @@ from typing import Final
 
 from mcp_ws_ide.config.spec import ServerSpec
 from mcp_ws_ide.transports.base import Supplies, Transport
-from mcp_ws_ide.transports.http import HttpTransport
+from mcp_ws_ide.transports.http_older import HttpOrSseTransport
 from mcp_ws_ide.transports.inprocess import InProcessTransport
 from mcp_ws_ide.transports.sse import SseTransport
 from mcp_ws_ide.transports.stdio import StdioTransport
@@ -22,7 +22,7 @@ TRANSPORTS: Final[Mapping[str, type[Transport]]] = {
     transport.kind: transport
     for transport in (
         StdioTransport,
-        HttpTransport,
+        HttpOrSseTransport,
         SseTransport,
         WebSocketTransport,
         UnixTransport,

@@ -23,7 +23,7 @@ from typing import Any, Final, Self
 
 import httpx2
 
-from mcp_ws_ide.config.spec import ServerSpec
+from mcp_ws_ide.config.spec import ServerSpec, http_socket
 from mcp_ws_ide.errors import TransportError
 from mcp_ws_ide.proxy_environment import proxy_for
 from mcp_ws_ide.transports.base import Authorizer, Supplies
@@ -131,7 +131,7 @@ class Remote:
     """The address of one remote server, and the HTTP client for it.
 
     Args:
-        url: URL of the endpoint.
+        url: URL of the endpoint; ``unix:///tmp/s#/mcp`` for HTTP over a Unix socket.
         headers: configured headers, sent with every request.
         ca_file: certificates to trust instead of the system's.
         connect_timeout: seconds to open a connection, or for one of the pool to become free.
@@ -158,7 +158,9 @@ class Remote:
         cookies: CookieJar | None = None,
     ) -> None:
         self._authorizer = authorizer
-        self.url = httpx2.URL(url)
+        socket_path, path = http_socket(url)
+        self.url = httpx2.URL(f"http://localhost{path}" if socket_path else url)
+        self._shown = f"unix:{socket_path}#{path.partition('?')[0]}" if socket_path else ""
         self.connect_timeout = connect_timeout
         self.read_timeout = read_timeout
         self._timeout = httpx2.Timeout(
@@ -167,14 +169,14 @@ class Remote:
         self._endless = httpx2.Timeout(
             connect=connect_timeout, read=None, write=WRITE_TIMEOUT, pool=connect_timeout
         )
-        proxy = proxy_for(url)
+        proxy = proxy_for(url) if not socket_path else None
         if proxy is not None and (problem := proxy.problem("httpx2")):
             raise TransportError(f"{self.where} cannot be reached: {problem}")
         self.via = f", {proxy.via}" if proxy is not None else ""
         """The proxy, to append to an error; ``""`` if the server is reached directly."""
         self.hop = self.via if self.url.scheme == "http" else ""
         """The proxy, if it could answer in place of the server: over TLS it only passes bytes on."""
-        self._client = new_client(headers, tls or ca_file, self._timeout, cookies)
+        self._client = new_client(headers, tls or ca_file, self._timeout, cookies, socket_path)
 
     @classmethod
     def from_spec(cls, spec: ServerSpec, supplies: Supplies) -> Self:
@@ -200,7 +202,7 @@ class Remote:
     @property
     def where(self) -> str:
         """The address for messages, without userinfo and query, which may be credentials."""
-        return f"{origin(self.url)}{path_of(self.url)}"
+        return self._shown or f"{origin(self.url)}{path_of(self.url)}"
 
     @contextlib.asynccontextmanager
     async def open(
@@ -364,12 +366,14 @@ def new_client(
     trust: ssl.SSLContext | str | None,
     timeout: httpx2.Timeout,
     cookies: CookieJar | None = None,
+    socket_path: str = "",
 ) -> httpx2.AsyncClient:
     """Return a client that follows no redirects and verifies TLS.
 
     Args:
         trust: what verifies certificates, or the file with the trusted ones; None for the system's.
         cookies: where cookies are kept; None to keep none.
+        socket_path: path of the Unix socket to which every request goes; ``""`` for none.
 
     Raises:
         TransportError: ``ca_file`` cannot be used.
@@ -377,13 +381,19 @@ def new_client(
     merged = httpx2.Headers({"User-Agent": f"mcp-ws-ide/{__version__}", "Accept-Encoding": "identity"})
     merged.update(headers)  # names compare as in HTTP: a configured "user-agent" replaces ours
     return httpx2.AsyncClient(
-        transport=_Routed(trust if isinstance(trust, ssl.SSLContext) else tls_context(trust)),
+        transport=httpx2.AsyncHTTPTransport(uds=socket_path, limits=_limits())
+        if socket_path
+        else _Routed(trust if isinstance(trust, ssl.SSLContext) else tls_context(trust)),
         headers=merged,
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])) if cookies is None else cookies,
         follow_redirects=False,
         trust_env=False,
         timeout=timeout,
     )
+
+
+def _limits() -> httpx2.Limits:
+    return httpx2.Limits(max_connections=MAX_CONNECTIONS, keepalive_expiry=KEEPALIVE_EXPIRY)
 
 
 def peer_address(response: httpx2.Response) -> str:
@@ -457,8 +467,9 @@ class _Routed(httpx2.AsyncBaseTransport):
 
     def _pool(self, key: str | None) -> httpx2.AsyncHTTPTransport:
         if key not in self._pools:
-            limits = httpx2.Limits(max_connections=MAX_CONNECTIONS, keepalive_expiry=KEEPALIVE_EXPIRY)
-            pool = httpx2.AsyncHTTPTransport(verify=self._verify, trust_env=False, limits=limits, proxy=key)
+            pool = httpx2.AsyncHTTPTransport(
+                verify=self._verify, trust_env=False, limits=_limits(), proxy=key
+            )
             self._pools[key] = pool
         return self._pools[key]
 

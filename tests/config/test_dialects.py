@@ -95,12 +95,6 @@ def test_the_documented_form_of_each_program_means_the_same_here(tmp_path, vecto
             '"url"',
         ),
         (
-            {"type": "http", "url": "unix:///tmp/s"},
-            {"kind": "unix", "url": "unix:///tmp/s"},
-            "type",
-            "HTTP over",
-        ),
-        (
             {
                 "command": "x",
                 "env_vars": ["A", {"name": "B", "source": "remote"}, {"name": "C", "source": "local"}],
@@ -122,6 +116,23 @@ def test_an_oddity_without_harm_costs_no_server(tmp_path, entry, means, key, wor
     spec = configuration.servers["s"]
     assert {name: getattr(spec, name) for name in means} == means
     assert spec.disabled_reason is None
+
+
+@pytest.mark.parametrize(
+    ("entry", "kind"),
+    [
+        ({"type": "http", "url": "unix:///tmp/s"}, "http"),
+        ({"type": "http", "url": "unix:///tmp/s#/mcp/subpath"}, "http"),
+        ({"type": "sse", "url": "unix:///tmp/s#/sse"}, "sse"),
+        ({"url": "unix:///tmp/s#/mcp"}, "http"),
+        ({"url": "unix:///tmp/s"}, "unix"),
+        ({"type": "unix", "url": "unix:///tmp/s"}, "unix"),
+    ],
+)
+def test_a_socket_speaks_http_where_its_type_or_a_path_says_so(tmp_path, entry, kind):
+    configuration = load(tmp_path, {"servers": {"s": entry}})
+    assert configuration.problems == []
+    assert (configuration.servers["s"].kind, configuration.servers["s"].url) == (kind, entry["url"])
 
 
 def test_servers_of_projects_and_blocks_of_a_hub_are_named(tmp_path):

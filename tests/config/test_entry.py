@@ -38,6 +38,8 @@ from tests.config.loading import ENTRY, JSON, load, one, only_problem
         ({"mcpServers": {"a": {"url": "https://x:99999"}}}, "mcpServers.a.url", "valid URL"),
         ({"mcpServers": {"a": {"url": "http://x/a b"}}}, "mcpServers.a.url", "needs a host"),
         ({"mcpServers": {"a": {"url": "unix://run/s"}}}, "mcpServers.a.url", "three slashes"),
+        ({"mcpServers": {"a": {"url": "unix:///run/s#mcp"}}}, "mcpServers.a.url", "unix:///tmp/s#/mcp"),
+        ({"mcpServers": {"a": {"type": "unix", "url": "unix:///s#/m"}}}, "mcpServers.a.type", "contradicts"),
         ({"mcpServers": {"a": {"python": "os.system"}}}, "mcpServers.a.python", "module:object"),
         (
             {"mcpServers": {"a": {"url": "http://x", "headers": {"A\r\nB": "x"}}}},
