@@ -33,10 +33,10 @@ log = logging.getLogger(__name__)
 class _Transport(HttpOrSseTransport):
     """As the gateway's, but any request may be the probe of the client's SDK."""
 
-    def _failed(self, exchange: Exchange, failure: RequestFailed) -> None:
+    async def _failed(self, exchange: Exchange, failure: RequestFailed) -> None:
         if exchange.message.method == DISCOVER and failure.of_older_server:
             return exchange.fail(METHOD_NOT_FOUND, str(failure), sent=False)
-        super()._failed(exchange, failure)
+        await super()._failed(exchange, failure)
 
 
 class _Inbox:

@@ -216,7 +216,7 @@ class HttpTransport(RemoteTransport):
             if not exchange.answered:
                 await self._resume(exchange)
         except RequestFailed as failure:
-            await self._refused(exchange, failure)
+            await self._failed(exchange, failure)
         except Exception:
             exchange.fail(INTERNAL_ERROR, INTERNAL_ERROR_REASON, sent=True)
             raise
@@ -328,10 +328,7 @@ class HttpTransport(RemoteTransport):
         elif is_initialize(exchange.message) and answer.result:
             self._session.negotiated(text_of(messages.member(answer.result, "protocolVersion")))
 
-    async def _refused(self, exchange: Exchange, failure: RequestFailed) -> None:
-        self._failed(exchange, failure)
-
-    def _failed(self, exchange: Exchange, failure: RequestFailed) -> None:
+    async def _failed(self, exchange: Exchange, failure: RequestFailed) -> None:
         """Answer a request in the server's place. The attachment continues, unless nothing usable is there."""
         reason = str(failure)
         if not exchange.is_request:

@@ -68,10 +68,10 @@ class HttpOrSseTransport(HttpTransport):
         if self._older is not None:
             self._older.resume_reading()
 
-    async def _refused(self, exchange: Exchange, failure: RequestFailed) -> None:
+    async def _failed(self, exchange: Exchange, failure: RequestFailed) -> None:
         first = exchange.opens_session and not self._reached and self._older is None
         if not (first and failure.of_older_server and await self._open_older()):
-            return await super()._refused(exchange, failure)
+            return await super()._failed(exchange, failure)
         self._noise(SAID)
         self._hand_over(exchange)
 
