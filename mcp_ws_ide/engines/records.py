@@ -94,11 +94,9 @@ class Held(msgspec.Struct):
     def change_frames(self, batch: Batch) -> None:
         """Append, drop and acknowledge."""
         record, frames = self.record, self.record.frames
-        frames.extend(batch.frames)
-        for position in batch.dropped:
-            index = bisect_left(frames, position, key=_position)
-            if index < len(frames) and frames[index].position == position:
-                frames[index] = Frame(position, b"", frames[index].weight)
+        frames += batch.frames
+        if batch.dropped:
+            self._drop(batch.dropped)
         if batch.acknowledged > record.base:
             base = record.base = batch.acknowledged
             gone = 0
@@ -109,6 +107,13 @@ class Held(msgspec.Struct):
             del frames[:gone]
             if frames and frames[0].position <= base:  # a gap that is acknowledged in part
                 frames[:1] = unacknowledged(frames[:1], base)
+
+    def _drop(self, positions: list[int]) -> None:
+        frames = self.record.frames
+        for position in positions:
+            index = bisect_left(frames, position, key=_position)
+            if index < len(frames) and frames[index].position == position:
+                frames[index] = Frame(position, b"", frames[index].weight)
 
     def change_in_flight(self, batch: Batch) -> None:
         """Remove, add and mark requests."""

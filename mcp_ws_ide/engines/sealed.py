@@ -103,6 +103,7 @@ class SealedEngine:
     def commit(self, batch: Batch, done: Done) -> None:
         """Stage a batch for the end of this turn."""
         session, name = batch.session, self._sealer.name
+        frames, removed, added, transmitted = batch.frames, batch.removed, batch.added, batch.transmitted
         sealed = Batch(
             session,
             batch.epoch,
@@ -112,11 +113,11 @@ class SealedEngine:
             batch.received,
             batch.sent,
             batch.acknowledged,
-            [self._sealed_frame(session, frame) for frame in batch.frames] if batch.frames else [],
+            [self._sealed_frame(session, frame) for frame in frames] if frames else frames,
             batch.dropped,
-            [name(key) for key in batch.removed] if batch.removed else [],
-            [self._sealed_request(session, entry) for entry in batch.added] if batch.added else [],
-            [name(key) for key in batch.transmitted] if batch.transmitted else [],
+            [name(key) for key in removed] if removed else removed,
+            [self._sealed_request(session, entry) for entry in added] if added else added,
+            [name(key) for key in transmitted] if transmitted else transmitted,
             None if batch.state is None else self._sealed(session, STATE, batch.state),
             None if batch.facts is None else self._sealed(session, FACTS, batch.facts),
             batch.expires_at,
@@ -147,18 +148,20 @@ class SealedEngine:
         return self._sealer.seal(value, _place(session, field))
 
     def _sealed_frame(self, session: str, frame: Frame) -> Frame:
+        data, position = frame.data, frame.position
         if frame.outcome:
-            request = self._sealed_request(session, InFlight(frame.key, frame.data))
+            request = self._sealed_request(session, InFlight(frame.key, data))
             return _replace(frame, data=request.detail, key=request.key)
-        if not frame.data:
+        if not data:
             return frame
-        sealed = self._sealer.seal(frame.data, _place(session, b"frame %d" % frame.position))
-        return Frame(frame.position, sealed, frame.weight, frame.droppable)
+        return Frame(
+            position, self._sealer.seal(data, _frame(session, position)), frame.weight, frame.droppable
+        )
 
     def _sealed_request(self, session: str, entry: InFlight) -> InFlight:
         """Seal a request: the place of its detail is its key, which it keeps when it becomes a frame."""
         key = self._sealer.name(entry.key)
-        detail = len(entry.key).to_bytes(KEY_LENGTH_BYTES) + entry.key + entry.detail
+        detail = b"%b%b%b" % (len(entry.key).to_bytes(KEY_LENGTH_BYTES), entry.key, entry.detail)
         return InFlight(key, self._sealer.seal(detail, _place(session, key)), entry.transmitted)
 
     def _sealed_record(self, record: StoredSession) -> StoredSession:
@@ -218,8 +221,7 @@ class SealedEngine:
             return _replace(frame, data=detail[end:], key=detail[KEY_LENGTH_BYTES:end])
         if not frame.data:
             return frame
-        place = _place(session, b"frame %d" % frame.position)
-        return _replace(frame, data=self._sealer.open(frame.data, place))
+        return _replace(frame, data=self._sealer.open(frame.data, _frame(session, frame.position)))
 
     async def sessions(self) -> list[StoredSummary]:
         """Return what is stored, oldest first, with hashed principals."""
@@ -233,3 +235,8 @@ class SealedEngine:
 def _place(session: str, field: bytes) -> bytes:
     """Return where a value is stored, as associated data."""
     return b"%b\0%b" % (session.encode(), field)
+
+
+def _frame(session: str, position: int) -> bytes:
+    """Return the place of a frame."""
+    return b"%b\0frame %d" % (session.encode(), position)
