@@ -233,6 +233,11 @@ class Jupyter:
 
         wait_until(answers, what="Jupyter's start")
 
+    def kill(self) -> None:
+        """End it as ``kill -9`` does; :meth:`start` starts it again."""
+        self.process.kill()
+        self.process.wait(BOUND)
+
     def stop(self) -> None:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)

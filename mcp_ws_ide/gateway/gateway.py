@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
 
 from mcp_ws_ide.config.secrets import known_secrets
 from mcp_ws_ide.config.spec import ConfigProblem, Configuration, ServerSpec
@@ -179,12 +180,12 @@ class Gateway:
         return self._sessions.of_resume_token(token, digest, info, server)
 
     def may_be_stored(self, token: str) -> bool:
-        """Return whether :meth:`restore_session` may find the session that a resume token names."""
-        return self._stored is not None and not self._sessions.knows(token)
+        """Return whether :meth:`restoring` may find the session that a resume token names."""
+        return self._sessions.may_be_stored(token)
 
-    async def restore_session(self, token: str, info: LinkInfo) -> None:
-        """Take over the session that a resume token names, if it is stored (see :meth:`SessionRegistry.restore`)."""
-        await self._sessions.restore(token, info)
+    def restoring(self, token: str, info: LinkInfo) -> AbstractAsyncContextManager[None]:
+        """Take over the session that a resume token names, if it is stored (see :meth:`SessionRegistry.restoring`)."""
+        return self._sessions.restoring(token, info)
 
     async def adopt_stored(self) -> None:
         """Let the stored sessions wait for their clients for the grace period; once, before the first link."""

@@ -77,22 +77,18 @@ class ResumeHandshake:
     async def _restore(self, control: Control) -> None:
         """Take the session over, if it is stored; then resume it."""
         assert control.token is not None
-        reason = ""
         try:
-            await self._gateway.restore_session(control.token, self._info)
+            async with self._gateway.restoring(control.token, self._info):
+                if not self._closed:
+                    self._resume(control)
         except SessionLostError as error:
-            reason = str(error)
+            self._gone(str(error))
         except LimitExceeded as error:
             self._gateway.metrics.refusals[error.limit] += 1
-            return self._link.close(CloseCode.TRY_AGAIN_LATER, str(error))
+            self._link.close(CloseCode.TRY_AGAIN_LATER, str(error))
         except EngineUnavailableError as error:
             reason = f"whether the session is stored cannot be found out now: {error}"
-            return self._link.close(CloseCode.TRY_AGAIN_LATER, reason)
-        if self._closed:
-            return
-        if reason:
-            return self._gone(reason)
-        self._resume(control)
+            self._link.close(CloseCode.TRY_AGAIN_LATER, reason)
 
     def _resume(self, control: Control) -> None:
         assert control.token is not None

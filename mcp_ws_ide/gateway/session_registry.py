@@ -6,9 +6,11 @@ Knows nothing of upstreams and configuration; a :class:`~mcp_ws_ide.gateway.gate
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import OrderedDict
+from collections.abc import AsyncIterator
 from typing import Final
 
 from mcp_ws_ide.core.binding import CloseCode
@@ -171,13 +173,20 @@ class SessionRegistry:
                 return session.server
         return None
 
-    def knows(self, token: str) -> bool:
-        """Return whether the session that a resume token names is in memory, or its end."""
+    def may_be_stored(self, token: str) -> bool:
+        """Return whether the session that a resume token names is not in memory, and neither is its end."""
         session_id = token.partition(".")[0]
+        if self._stored is None:
+            return False
+        return self._stored.is_restoring(session_id) or not self._knows(session_id)
+
+    def _knows(self, session_id: str) -> bool:
         return session_id in self.sessions or session_id in self._ends
 
-    async def restore(self, token: str, info: LinkInfo) -> None:
-        """Take over the session that a resume token names, if it is stored and not in memory.
+    @contextlib.asynccontextmanager
+    async def restoring(self, token: str, info: LinkInfo) -> AsyncIterator[None]:
+        """Take over the session that a resume token names, if it is stored; within the block it is the client's turn
+        to resume it.
 
         Raises:
             LimitExceeded: there is no room for it.
@@ -185,10 +194,12 @@ class SessionRegistry:
             SessionLostError: it cannot be used any more; the text is the reason.
         """
         session_id = token.partition(".")[0]
-        if self._stored is None or self.knows(token):
-            return
-        self.check_admission(info.principal)
-        await self._stored.restore(session_id, info.principal, self._add_restored)
+        assert self._stored is not None
+        async with self._stored.turn(session_id):
+            if not self._knows(session_id):
+                self.check_admission(info.principal)
+                await self._stored.restore(session_id, info.principal, self._add_restored)
+            yield
 
     def _add_restored(self, engine: Engine, record: StoredSession, server: Server) -> None:
         """Add a session that was taken over, detached.

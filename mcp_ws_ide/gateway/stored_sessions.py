@@ -7,9 +7,10 @@ and their owners, but not how a session goes on.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 from mcp_ws_ide.engines.base import Engine, EngineUnavailableError, SessionLostError, StoredSession
@@ -24,6 +25,14 @@ Add = Callable[[Engine, StoredSession, Server], None]
 """Makes a session of a record that was taken over."""
 
 log = logging.getLogger(__name__)
+
+
+class _Turn:
+    """The clients that are being led to one session, one after the other."""
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.waiting = 0
 
 
 class StoredSessions:
@@ -45,23 +54,32 @@ class StoredSessions:
         self._tasks = tasks
         self._find_server = find_server
         self._token_alive = token_alive
-        self._restoring: dict[str, asyncio.Task[None]] = {}
+        self._turns: dict[str, _Turn] = {}
         self._expire_at = 0.0
 
+    def is_restoring(self, session_id: str) -> bool:
+        """Return whether a client is being led to this session."""
+        return session_id in self._turns
+
+    @contextlib.asynccontextmanager
+    async def turn(self, session_id: str) -> AsyncIterator[None]:
+        """Wait until the clients that came before have been led to this session: the newest link must win."""
+        turn = self._turns.setdefault(session_id, _Turn())
+        turn.waiting += 1
+        try:
+            async with turn.lock:
+                yield
+        finally:
+            turn.waiting -= 1
+            if not turn.waiting:
+                del self._turns[session_id]
+
     async def restore(self, session_id: str, principal: str, add: Add) -> None:
-        """Take a session over, unless another task is doing so: then wait for that.
+        """Take a session over, in its :meth:`turn`, if it is stored.
 
         Raises:
             EngineUnavailableError, SessionLostError: see :meth:`Engine.take`.
         """
-        task = self._restoring.get(session_id)
-        if task is None:
-            task = self._tasks.spawn(self._restore(session_id, principal, add), "restore a session")
-            self._restoring[session_id] = task
-            task.add_done_callback(lambda _: self._restoring.pop(session_id, None))
-        await asyncio.shield(task)
-
-    async def _restore(self, session_id: str, principal: str, add: Add) -> None:
         record = await self.engine.take(session_id, principal)
         if record is None:
             return

@@ -38,6 +38,12 @@ class Engine(MemoryEngine):
             self.records = records
         self.held: list[tuple[Batch, Done]] | None = None
         """Batches that are neither stored nor refused yet; None if the engine does not lag."""
+        self.dead = False
+        """Whether its process is killed: nobody learns any outcome."""
+
+    def _end_of_turn(self) -> None:
+        if not self.dead:
+            super()._end_of_turn()
 
     def commit(self, batch: Batch, done: Done) -> None:
         if self.held is not None:
@@ -64,6 +70,7 @@ class House:
         self.limits = limits or Limits(drain_timeout=0.2)
         self.engine = Engine()
         self.past: list[Gateway] = []
+        self.clients: list[Client] = []
         self.gateway = self._open()
 
     def _open(self) -> Gateway:
@@ -73,12 +80,14 @@ class House:
 
     async def crash(self) -> None:
         """End the gateway as ``kill -9`` does: nothing more is stored or sent; begin the next one."""
-        old, dead = self.gateway, self.engine
-        dead.reachable = False
-        for session in list(old.sessions.values()):
-            if isinstance(session.link, Wire):
-                session.link.cut()
-        self.engine = Engine(dead.records)
+        self.engine.reachable, self.engine.dead = False, True
+        await self.supersede()
+
+    async def supersede(self) -> None:
+        """Begin the next gateway while this one goes on without a client, as if it had been suspended."""
+        old = self.gateway
+        self._cut()
+        self.engine = Engine(self.engine.records)
         self.past.append(old)
         self.gateway = self._open()
         await self.gateway.adopt_stored()
@@ -86,12 +95,21 @@ class House:
     async def restart(self) -> None:
         """Stop the gateway as SIGTERM does, and begin the next one."""
         await self.gateway.aclose()
+        self._cut()
         self.engine = Engine(self.engine.records)
         self.gateway = self._open()
         await self.gateway.adopt_stored()
 
+    def _cut(self) -> None:
+        """End all links, as the end of a process does."""
+        for client in self.clients:
+            if client.wire is not None:
+                client.wire.cut()
+
     async def close(self) -> None:
         for gateway in [*self.past, self.gateway]:
+            for session in list(gateway.sessions.values()):
+                session.abandon()
             await gateway.aclose()
 
 
@@ -156,6 +174,7 @@ class Client:
 
     def __init__(self, house: House, server: str = "fast", principal: str = "me", **info: Any) -> None:
         self.house = house
+        house.clients.append(self)
         self.server = server
         self.info = LinkInfo(principal, **info)
         self.end = ClientEnd()

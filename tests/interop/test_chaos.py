@@ -67,8 +67,13 @@ class Caller:
             if "id" in message:
                 self.open.pop(message["id"]).set_result(message)  # KeyError: answered twice
             else:
-                params = message["params"]
-                self.progress.setdefault(params["progressToken"], []).append(params["progress"])
+                self.notified(message)
+
+    def notified(self, message: dict[str, Any]) -> None:
+        """Take a notification."""
+        params = message.get("params", {})
+        if "progressToken" in params:
+            self.progress.setdefault(params["progressToken"], []).append(params["progress"])
 
     async def call(self, own: int, method: str, params: dict[str, Any]) -> dict[str, Any]:
         self.open[own] = future = asyncio.get_running_loop().create_future()
