@@ -61,9 +61,9 @@ class CloseCode(IntEnum):
     INTERNAL = 1011
     """An internal error of the gateway."""
     SERVICE_RESTART = 1012
-    """The gateway is shutting down; a resumable session is gone."""
+    """The gateway is shutting down; a resumable session is gone, unless the gateway stores sessions."""
     TRY_AGAIN_LATER = 1013
-    """There is no room for a new session; the reason names the limit."""
+    """There is no room for a new session, and the reason names the limit; or sessions cannot be stored at present."""
     NO_HELLO = 4400
     """The first frame was neither ``open`` nor ``resume``, or none came within ``hello_timeout``."""
     EXPIRED = 4401
@@ -71,7 +71,7 @@ class CloseCode(IntEnum):
     REVOKED = 4403
     """The gateway token was revoked, or the credential no longer allows this."""
     GONE = 4404
-    """The session is gone: its grace period is over, or the gateway restarted."""
+    """The session is gone: its grace period is over, or the gateway restarted and stores no sessions."""
     SUPERSEDED = 4409
     """Another link of the same session took over."""
     OVERFLOW = 4413

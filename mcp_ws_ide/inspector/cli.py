@@ -300,7 +300,7 @@ def run_sessions(find: Find, options: argparse.Namespace) -> int:
         link = session["link"] if session["attached"] else "(waiting)"
         counts = f"{session['in_flight']} in flight, {session['messages']['in']} in, {session['messages']['out']} out"
         line = f"{session['id']} {session['server']:<20} {session['era']:<8} {link:<10} {session['remote']} {counts}"
-        print(visible(line))
+        print(visible(f"{line}, restored" if session.get("restored") else line))
     return 0
 
 

@@ -1,6 +1,6 @@
 """What becomes of each kind of session when Jupyter is killed, or stopped, and started again with an engine.
 
-The table in docs/operate/restarts.md, cell by cell, with the clients of this project over real links.
+The table in docs/operate/stored-sessions.md, cell by cell, with the clients of this project over real links.
 """
 
 from __future__ import annotations

@@ -79,6 +79,8 @@ export interface Session {
   readonly link: string;
   readonly attached: boolean;
   readonly resumable: boolean;
+  /** Whether it began before a restart of the gateway. */
+  readonly restored: boolean;
   readonly queued_bytes: number;
   readonly in_flight: number;
   /** Seconds until it ends unless its client resumes it; null while it has a link. */

@@ -165,7 +165,9 @@ def _client(session: SeenSession, live: dict[str, Any] | None) -> str:
 def _link(session: SeenSession, live: dict[str, Any] | None) -> tuple[str, str]:
     """Return how the session is connected, or the code and reason with which it ended."""
     if live is not None and not session.closed:  # the gateway's answer may be older than the traffic
-        return (f"● {live.get('link', '')}", "good") if live.get("attached") else ("◌ waits", "warn")
+        restored = " (restored)" if live.get("restored") else ""
+        link = f"● {live.get('link', '')}{restored}"
+        return (link, "good") if live.get("attached") else (f"◌ waits{restored}", "warn")
     return (f"○ {session.closed}", "dim") if session.closed else ("?", "dim")
 
 

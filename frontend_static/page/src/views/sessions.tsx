@@ -74,6 +74,7 @@ function Line({ session, onEnd }: { session: Session; onEnd: (session: Session) 
       <td>{eraName(session.era)}</td>
       <td>
         <LinkState session={session} />
+        {session.restored && <Badge title="It began before a restart of the gateway">restored</Badge>}
       </td>
       <td class="number">{session.in_flight}</td>
       <td class="number">{session.queued_bytes ? bytes(session.queued_bytes) : ""}</td>
@@ -118,7 +119,7 @@ function Event({ event }: { event: TapRecord }) {
   return (
     <li>
       <time class="muted mono">{clock(event.time)}</time>
-      <Badge kind={TROUBLE.includes(name) || event.kind === "gap" ? "warn" : name === "resumed" ? "good" : ""}>{name.replace(/_/g, " ")}</Badge>
+      <Badge kind={TROUBLE.includes(name) || event.kind === "gap" ? "warn" : name === "resumed" || name === "restored" ? "good" : ""}>{name.replace(/_/g, " ")}</Badge>
       <span class="message">
         {event.server} {event.session && <span class="mono muted">{event.session.slice(0, 8)} </span>}
         <span class="muted">{event.detail}</span>
