@@ -6,6 +6,8 @@ Owns start, configuration reloads, the chores of each second, and stop. Knows ne
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import os
 import time
@@ -45,6 +47,8 @@ HANDSHAKES_PER_TURN: Final = 2
 """Handshakes per turn of the event loop: about a millisecond, in which open links wait."""
 STARTING: Final = "the gateway is starting; try again in a second"
 NOT_STARTED: Final = "the engine that stores sessions could not be started; the log of Jupyter says why"
+START_SECONDS: Final = 5.0
+"""Seconds that a request waits for the engine to start."""
 RELOAD_TICKS: Final = 2
 """Ticks of the heartbeat between two checks whether a configuration file changed."""
 
@@ -131,6 +135,7 @@ class Runtime:
         """What stores sessions; None if they end with the gateway."""
         self.not_ready = "" if self.engine is None else STARTING
         """Why requests are refused with 503; ``""`` if they are not."""
+        self._engine_started = asyncio.Event()
         self.heartbeat = Heartbeat()
         self._half_open = HalfOpenHeads()
         self.intermediaries = Intermediaries(self._noticed)
@@ -192,15 +197,23 @@ class Runtime:
         try:
             await self.engine.start()
             await self.gateway.adopt_stored()
+            self._export(EngineCollector(self.engine))
+            self.not_ready = ""
         except EngineRefusedError as error:
             self.not_ready = str(error)
             self._host.log.critical("mcp-ws-ide: all requests are refused: %s", error)
-            return
         except BaseException:
             self.not_ready = NOT_STARTED
             raise
-        self._export(EngineCollector(self.engine))
-        self.not_ready = ""
+        finally:
+            self._engine_started.set()
+
+    async def refusal(self) -> str:
+        """Return why requests are refused, ``""`` if they are not; wait for an engine that is starting."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(START_SECONDS):
+                await self._engine_started.wait()
+        return self.not_ready
 
     def _export(self, collector: GatewayCollector | EngineCollector) -> None:
         collector.register()

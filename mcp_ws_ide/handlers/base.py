@@ -173,7 +173,7 @@ class GatewayHandler(JupyterHandler):
         try:
             await checks
             if self.runtime.not_ready and self.request.method != "OPTIONS":
-                self._check_ready()
+                await self._check_ready()
             length = int(self.request.headers.get("Content-Length") or 0)
             if length > self.max_body_bytes:
                 message = f"the body has {length} bytes; at most {self.max_body_bytes} are allowed"
@@ -189,10 +189,11 @@ class GatewayHandler(JupyterHandler):
         self._chunks = []
         limit_body(self.request.connection, self.max_body_bytes, MAX_BODY_SECONDS)
 
-    def _check_ready(self) -> None:
-        """Refuse a request that comes before the engine can be used."""
-        self.error_headers["Retry-After"] = "1"
-        raise self.refuse(503, "engine", self.runtime.not_ready)
+    async def _check_ready(self) -> None:
+        """Wait for the engine to start; refuse the request if it cannot be used."""
+        if reason := await self.runtime.refusal():
+            self.error_headers["Retry-After"] = "1"
+            raise self.refuse(503, "engine", reason)
 
     def data_received(self, chunk: bytes) -> None:
         """Keep a piece of the body of an accepted request."""
