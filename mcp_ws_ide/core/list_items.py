@@ -21,6 +21,8 @@ _EMPTY: Final = Raw(b"{}")
 _NOTHING: Final = (b"", b"null")
 _NO_MEMBERS: Final = (*_NOTHING, b"[]")
 """What stands for an empty object; ``[]`` is how PHP writes one."""
+_ENDS: Final = ("nextCursor", "_meta", "resultType", "ttlMs", "cacheScope")
+"""Members of a list's result beside the items."""
 NAMED_ITEMS: Final = 3
 """Items that a note names of those with one fault."""
 
@@ -175,7 +177,8 @@ def read_list(key: str, result: bytes, *, strict: bool) -> tuple[bytes, dict[str
 def _mended_list(key: str, members: dict[str, Raw], strict: bool) -> tuple[bytes, dict[str, str]]:
     notices = _mend_ends(key, members)
     given, complete = bytes(members.get(key, b"")), bytes(members.get("resultType", b'"complete"'))
-    if given in (*_NOTHING, b"{}") and complete == b'"complete"':
+    alone = members.keys() <= {key, *_ENDS}  # else it may answer another request
+    if given in (*_NOTHING, b"{}") and alone and complete == b'"complete"':
         members[key] = Raw(b"[]")
         notices[key] = f"a result without a list of {key} was read as one without items"
     elif given[:1] == b"[":

@@ -112,6 +112,11 @@ def test_members_beside_the_items_cost_no_list():
     assert "nextCursor" not in read("tools", nextCursor=False)[0]
 
 
+def test_a_result_with_another_list_stays_as_it_is():
+    written = b'{"prompts":[]}'
+    assert read_list("tools", written, strict=True) == (written, {})
+
+
 def test_a_result_that_is_not_a_list_yet_stays_as_it_is():
     written = b'{"resultType":"input_required","inputRequests":{}}'
     assert read_list("tools", written, strict=False)[0] == written
