@@ -39,7 +39,7 @@ LOCK_POLL_SECONDS: Final = 0.05
 SPARE_PAGES: Final = 1536
 """Unused pages that are kept rather than given back to the file system: more than those of a log that was deleted."""
 JOURNAL_BYTES: Final = 4 << 20
-"""Size to which SQLite cuts its write-ahead log once that is empty."""
+"""Size of SQLite's write-ahead log at which it is moved into the file, and to which it is cut then."""
 
 _CREATE: Final = f"""
     PRAGMA application_id = {APPLICATION};
@@ -66,12 +66,14 @@ class SessionFile:
 
     def __init__(self, path: Path, durable: bool, max_bytes: int) -> None:
         self.path = path
-        self._durable = durable
+        self.durable = durable
         self._max_pages = max(16, max_bytes // PAGE_BYTES)
         self._db: sqlite3.Connection | None = None
         self._identity = (0, 0)
         self._attempted = 0
         """Bytes of the last write."""
+        self._ahead = 0
+        """Bytes in SQLite's write-ahead log, roughly, since the last checkpoint."""
         self.log_bytes = 0
         """Bytes in the log, roughly."""
         self.machine_failed = False
@@ -101,6 +103,7 @@ class SessionFile:
             self._migrate()
             self._db.execute(f"PRAGMA max_page_count = {self._max_pages}")
             self._db.execute(f"PRAGMA journal_size_limit = {JOURNAL_BYTES}")
+            self._db.execute("PRAGMA wal_autocheckpoint = 0")  # it waits for the disk: see checkpoint()
             (verdict,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
             if verdict != "ok":
                 raise DamagedFileError(verdict)
@@ -169,8 +172,8 @@ class SessionFile:
         unclosed = facts.get("closed") == "no" and facts.get("durable") == "no"
         self.machine_failed = unclosed and facts.get("boot") != boot
         db.execute("PRAGMA synchronous = FULL")
-        self._note(closed="no", durable="yes" if self._durable else "no", boot=boot)
-        if not self._durable:
+        self._note(closed="no", durable="yes" if self.durable else "no", boot=boot)
+        if not self.durable:
             db.execute("PRAGMA synchronous = NORMAL")
 
     def _note(self, **facts: str) -> None:
@@ -207,6 +210,7 @@ class SessionFile:
         """
         self._attempted = len(entries)
         self._open.execute("INSERT INTO log (entries) VALUES (?)", (entries,))
+        self._ahead += len(entries) + PAGE_BYTES
         self.log_bytes += len(entries)
 
     def compact(self, changed: Iterable[tuple[str, bytes | None]]) -> None:
@@ -236,8 +240,19 @@ class SessionFile:
             raise
         if crash_points.armed is not None:
             crash_points.reach(Point.COMPACTION_STORED)
+        self._ahead += self._attempted + self.log_bytes
         self.log_bytes = 0
         self._give_back()
+
+    def checkpoint(self) -> None:
+        """Move what SQLite wrote ahead into the file, if that is much; waits for the disk.
+
+        Raises:
+            sqlite3.Error: it was not moved, or not all of it; nothing is lost.
+        """
+        if self._ahead > JOURNAL_BYTES:
+            self._open.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            self._ahead = 0
 
     def _give_back(self) -> None:
         """Return unused pages to the file system; a failure costs nothing but space."""

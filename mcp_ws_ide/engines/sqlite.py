@@ -71,6 +71,8 @@ class SqliteEngine:
         self._since = 0.0
         self._changed: set[str] = set()
         """Sessions that have changed since their records were handed to the thread."""
+        self._pending = 0
+        """What the thread has to do; at 0 it touches nothing, so that this thread may write."""
         self._compacting = False
         self._all_due = False
         """Whether the next compaction must hold every record."""
@@ -138,10 +140,19 @@ class SqliteEngine:
         staged, self._staged = self._staged, []
         if not staged:
             return
-        if self._running:
-            self._writer.put(Turn(staged, self._since))
-        else:
+        if not self._running:
             _report(staged, Outcome.FAILED)
+            return
+        turn = Turn(staged, self._since)
+        written = self._writer.write_here(turn) if self._pending == 0 else None
+        if written is not None:
+            self._take_report(written)
+        else:
+            self._hand_over(turn)
+
+    def _hand_over(self, job: Turn | Compaction) -> None:
+        self._pending += 1
+        self._writer.put(job)
 
     async def _stored(self, *entries: Entry) -> None:
         """Commit entries; the first attempt decides.
@@ -170,7 +181,11 @@ class SqliteEngine:
     def _from_thread(self, written: Written) -> None:
         """Take what the thread reports, on that thread."""
         if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._take_report, written, context=contextvars.Context())
+            self._loop.call_soon_threadsafe(self._from_thread_here, written, context=contextvars.Context())
+
+    def _from_thread_here(self, written: Written) -> None:
+        self._pending -= len(written.turns) + (written.compaction is not None)
+        self._take_report(written)
 
     def _take_report(self, written: Written) -> None:
         counters, now = self._statistics, time.perf_counter()
@@ -218,9 +233,9 @@ class SqliteEngine:
         """Have the changed records written, and the log deleted."""
         if self._compacting or not self._running:
             return
-        self._end_of_turn()  # what is staged must be in the log that is deleted
         self._compacting = True
-        self._writer.put(self._take_changed())
+        self._end_of_turn()  # what is staged must be in the log that is deleted
+        self._hand_over(self._take_changed())
 
     def _take_changed(self) -> Compaction:
         changed, self._changed = self._changed, set()

@@ -1,6 +1,8 @@
-"""The thread that writes a session file: it takes turns and compactions in order, and reports what became of them.
+"""What writes a session file: a thread that takes turns and compactions in order, and reports what became of them.
 
-It decides nothing about sessions. What it could not write, it keeps and tries again first.
+It decides nothing about sessions. What it could not write, it keeps and tries again first. While the thread has nothing
+to do and the disk is quick, the event loop may write a turn itself: a change of threads costs several times as much as
+writing to the page cache.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ import asyncio
 import logging
 import sqlite3
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
@@ -23,7 +26,11 @@ from mcp_ws_ide.engines.records import Entry, Records
 from mcp_ws_ide.engines.session_file import DamagedFileError, SessionFile, is_damage, is_full
 
 MEASURE_COMMITS: Final = 64
-"""Commits between two measurements of the file's size, and of whether it is still in its place."""
+"""Commits between two measurements of the file's size, and of whether it is still in its place: by the thread."""
+SLOW_SECONDS: Final = 0.1
+"""Seconds of one write on the event loop after which the thread writes for a while."""
+THREAD_SECONDS: Final = 10.0
+"""For how many seconds it then does."""
 
 Staged = tuple[Entry | None, Done | None, Outcome]
 """What to write, whom to tell, and what to tell if it is written."""
@@ -110,6 +117,7 @@ class Writer:
         self._failed = False
         """Whether the last attempt failed."""
         self._measured_in = 0
+        self._thread_until = 0.0
         self._bytes_used = self._log_measured = 0
 
     def put(self, job: Turn | Compaction | Stop) -> None:
@@ -201,14 +209,42 @@ class Writer:
     def _write(self, turns: list[Turn]) -> None:
         if not turns:
             return
-        self._unwritten += [entry for turn in turns for entry, _, _ in turn.staged if entry is not None]
-        if crash_points.armed is not None:
-            crash_points.reach(Point.HANDED_OVER)
+        self._take(turns)
         written = self._attempt(self._append)
         if crash_points.armed is not None:
             crash_points.reach(Point.STORED)
         written.turns = turns
         self._report(written)
+
+    def _take(self, turns: list[Turn]) -> None:
+        self._unwritten += [entry for turn in turns for entry, _, _ in turn.staged if entry is not None]
+        if crash_points.armed is not None:
+            crash_points.reach(Point.HANDED_OVER)
+
+    def write_here(self, turn: Turn) -> Written | None:
+        """Write a turn on the calling thread, while the writing thread has nothing to do.
+
+        Returns:
+            That it is written; None if the writing thread has to write it, or to find out what is wrong.
+        """
+        start = time.perf_counter()
+        if self._file.durable or self._failed or self._measured_in <= 1 or start < self._thread_until:
+            return None
+        self._take([turn])
+        try:
+            self._append()
+        except sqlite3.Error:
+            turn.staged = [(None, done, outcome) for _, done, outcome in turn.staged]  # the entries are taken
+            return None
+        if crash_points.armed is not None:
+            crash_points.reach(Point.STORED)
+        self._measured_in -= 1
+        now = time.perf_counter()
+        if now - start > SLOW_SECONDS:
+            self._thread_until = now + THREAD_SECONDS
+        written = self._state(Written())
+        written.turns = [turn]
+        return written
 
     def _append(self) -> None:
         self._reopen()
@@ -253,6 +289,9 @@ class Writer:
             if is_damage(error) or isinstance(error, DamagedFileError):
                 self._renew(written)
         self._failed = bool(written.problem)
+        return self._state(written)
+
+    def _state(self, written: Written) -> Written:
         written.renewed = self._renewed
         written.log_bytes = self._file.log_bytes
         written.bytes_used = self._bytes_used + max(0, self._file.log_bytes - self._log_measured)
@@ -279,6 +318,7 @@ class Writer:
         if self._measured_in > 0:
             return
         self._measured_in = MEASURE_COMMITS
+        self._file.checkpoint()
         self._bytes_used, self._log_measured = self._file.bytes_used(), self._file.log_bytes
         if not self._file.in_place:
             raise DamagedFileError("the file was deleted or replaced while it was open")

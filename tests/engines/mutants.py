@@ -141,6 +141,7 @@ def reported_before_it_is_written(patch=setattr) -> None:
         asyncio.get_running_loop().call_later(0.02, put, self, later)
 
     patch(Writer, "put", early)
+    patch(Writer, "write_here", lambda self, turn: None)
 
 
 def log_deleted_before_the_records_are_written(patch=setattr) -> None:

@@ -11,6 +11,7 @@ import shutil
 import sqlite3
 import stat
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -134,6 +135,31 @@ async def test_a_file_that_was_closed_survives_the_machine(tmp_path, monkeypatch
     monkeypatch.setattr(machine, "BOOT_ID", boot_file(tmp_path, "second"))
     async with running(new_sqlite(tmp_path)) as engine:
         assert await engine.take(owner.record.id, "alice") is not None
+
+
+@pytest.mark.parametrize("slow", [False, True])
+async def test_a_disk_that_does_not_answer_holds_up_no_loop_once_it_was_slow(tmp_path, monkeypatch, slow):
+    monkeypatch.setattr("mcp_ws_ide.engines.writer.SLOW_SECONDS", 0.0 if slow else 1e9)
+    append, threads, answers = session_file.SessionFile.append, [], threading.Event()
+
+    def hung(self, entries):
+        threads.append(threading.current_thread())
+        if threads[-1] is not threading.main_thread():
+            answers.wait(60)
+        append(self, entries)
+
+    async with running(new_sqlite(tmp_path)) as engine:
+        owner = await Owner.of_new(engine)
+        for _ in range(2):
+            await owner.commit(1)
+        monkeypatch.setattr(session_file.SessionFile, "append", hung)
+        batch = owner.batch(1, (b"x",))
+        outcome = committed(engine, batch)
+        await until(lambda: threads)
+        assert (threads[0] is threading.main_thread()) != slow
+        assert outcome.done() or slow
+        answers.set()
+        assert await outcome is Outcome.COMMITTED
 
 
 # --- refused ----------------------------------------------------------------------------------------------------------
