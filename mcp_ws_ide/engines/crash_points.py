@@ -35,11 +35,19 @@ class Point(StrEnum):
     """The file was opened by a new process, and nothing was written since."""
     TAKEN = "taken"
     """A session was taken over and committed as such; its new owner does not know it yet."""
+    SENDING = "sending"
+    """The session knows that its batch is committed, and has sent none of its messages."""
+    SENT = "sent"
+    """Those messages are sent, and the client's are not processed."""
+    FORWARDED = "forwarded"
+    """The client's messages are handed to their server, and not acknowledged by anything that is sent later."""
+    ACKNOWLEDGED = "acknowledged"
+    """The client's messages are counted; the acknowledgement may be on its way."""
 
     @property
     def of_engine(self) -> bool:
         """Whether an engine passes it, rather than the owner of a session."""
-        return True
+        return self not in (Point.SENDING, Point.SENT, Point.FORWARDED, Point.ACKNOWLEDGED)
 
 
 class Armed:

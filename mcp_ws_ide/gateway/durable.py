@@ -17,7 +17,9 @@ from mcp_ws_ide.core.channel import ACK_WITH_DATA
 from mcp_ws_ide.core.effects import Forward, Pending
 from mcp_ws_ide.core.messages import REQUEST, RESPONSE, Message
 from mcp_ws_ide.core.resume import GatewayEnd, ProtocolViolation
+from mcp_ws_ide.engines import crash_points
 from mcp_ws_ide.engines.base import Engine, EngineUnavailableError, StoredSession
+from mcp_ws_ide.engines.crash_points import Point
 from mcp_ws_ide.engines.journal import Journal
 from mcp_ws_ide.errors import MalformedMessage, McpWsError
 from mcp_ws_ide.gateway.commits import Arrival, Commits, Inbound, Stage
@@ -158,6 +160,8 @@ class DurableSession(ResumableSession):
 
     def act(self, stage: Stage) -> None:
         """Send what is stored, then process what the client sent."""
+        if crash_points.armed is not None:
+            crash_points.reach(Point.SENDING)
         if stage.arrival is not None:
             self._attach(stage.arrival)
         elif stage.out:
@@ -167,6 +171,8 @@ class DurableSession(ResumableSession):
             link.close(code, reason)
         if self.ended:
             return
+        if crash_points.armed is not None:
+            crash_points.reach(Point.SENT)
         self._intake.act(stage)
         if self._paused is not None and self._intake.empty:
             paused, self._paused = self._paused, None
@@ -192,6 +198,8 @@ class DurableSession(ResumableSession):
         except Exception:
             log.exception("handling a client's message failed")
             self.close_link(CloseCode.INTERNAL, INTERNAL)
+        if crash_points.armed is not None:
+            crash_points.reach(Point.FORWARDED)
         if self.ended:
             return
         channel, link = self.resumption.channel, self._link
@@ -200,6 +208,8 @@ class DurableSession(ResumableSession):
                 self._owner.ack_due.add(self)
         elif link is not None:
             self._acknowledge_or_hold(self.resumption, link)
+        if crash_points.armed is not None:
+            crash_points.reach(Point.ACKNOWLEDGED)
 
     # --- toward the client ----------------------------------------------------------------------
 

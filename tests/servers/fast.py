@@ -5,6 +5,8 @@ Tools: ``echo`` (returns its text), ``slow`` (steps × delay with progress; can 
 verbatim), ``answer`` (writes a line as its response, one byte for each character), ``question`` (sends ``roots/list``
 to the client, handshake era only), ``stuck`` (stops reading), ``work`` (progress, then a response; counted), ``tally``
 (how often each ``work`` ran), ``flood`` (sends that many log messages).
+
+With an argument, the key of each ``work`` is appended to that file, which outlives this process.
 """
 
 import heapq
@@ -26,6 +28,9 @@ running = set()
 listeners = []
 questions = {}
 worked = {}
+ledger = None
+if len(sys.argv) > 1:
+    ledger = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
 
 def send(message):
@@ -93,6 +98,8 @@ def call(request_id, params):
     elif name == "work":
         key, steps = arguments["key"], arguments["steps"]
         worked[key] = worked.get(key, 0) + 1
+        if ledger is not None:
+            os.write(ledger, f"{key}\n".encode())
         token = params.get("_meta", {}).get("progressToken")
         for number in range(steps):
             send({"method": "notifications/progress", "params": {"progressToken": token, "progress": number}})
