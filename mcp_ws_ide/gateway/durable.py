@@ -160,8 +160,7 @@ class DurableSession(ResumableSession):
 
     def act(self, stage: Stage) -> None:
         """Send what is stored, then process what the client sent."""
-        if crash_points.armed is not None:
-            crash_points.reach(Point.SENDING)
+        crash_points.reach(Point.SENDING)
         if stage.arrival is not None:
             self._attach(stage.arrival)
         elif stage.out:
@@ -171,8 +170,7 @@ class DurableSession(ResumableSession):
             link.close(code, reason)
         if self.ended:
             return
-        if crash_points.armed is not None:
-            crash_points.reach(Point.SENT)
+        crash_points.reach(Point.SENT)
         self._intake.act(stage)
         if self._paused is not None and self._intake.empty:
             paused, self._paused = self._paused, None
@@ -198,8 +196,7 @@ class DurableSession(ResumableSession):
         except Exception:
             log.exception("handling a client's message failed")
             self.close_link(CloseCode.INTERNAL, INTERNAL)
-        if crash_points.armed is not None:
-            crash_points.reach(Point.FORWARDED)
+        crash_points.reach(Point.FORWARDED)
         if self.ended:
             return
         channel, link = self.resumption.channel, self._link
@@ -208,8 +205,7 @@ class DurableSession(ResumableSession):
                 self._owner.ack_due.add(self)
         elif link is not None:
             self._acknowledge_or_hold(self.resumption, link)
-        if crash_points.armed is not None:
-            crash_points.reach(Point.ACKNOWLEDGED)
+        crash_points.reach(Point.ACKNOWLEDGED)
 
     # --- toward the client ----------------------------------------------------------------------
 
