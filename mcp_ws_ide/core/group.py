@@ -17,12 +17,12 @@ from mcp_ws_ide.core.bridges.methods import ACKNOWLEDGED, LISTS, SERVER_INFO_KEY
 from mcp_ws_ide.core.group_merge import (
     DISCOVER,
     SEPARATOR,
-    UNAVAILABLE_KEY,
     Gathering,
     Names,
     offers_none,
 )
 from mcp_ws_ide.core.lenient_json import encode, error_code, error_text, members_of, text_of, texts_of
+from mcp_ws_ide.core.list_items import UNAVAILABLE_KEY
 from mcp_ws_ide.core.messages import Kind, Message
 from mcp_ws_ide.core.session import CANCELLED
 from mcp_ws_ide.errors import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND

@@ -24,7 +24,7 @@ from mcp_ws_ide.core.lenient_json import (
     object_of,
     text_of,
 )
-from mcp_ws_ide.core.list_items import fault_texts, note_fault, read_item
+from mcp_ws_ide.core.list_items import MAX_NOTE, UNAVAILABLE_KEY, fault_texts, note_fault, read_item
 from mcp_ws_ide.core.messages import Message
 from mcp_ws_ide.core.pages import Pages
 from mcp_ws_ide.errors import METHOD_NOT_FOUND
@@ -36,10 +36,6 @@ MAX_LIST_BYTES: Final = 8 << 20
 """Longest merged response, in bytes; items beyond it are omitted."""
 LEAST_ITEM_BYTES: Final = 128
 """Bytes that an item counts as, if it is smaller; this bounds the number of items too."""
-UNAVAILABLE_KEY: Final = "mcp-ws-ide/unavailable"
-"""Member of ``_meta`` with the members that are missing from a result, wholly or in part, and the reasons."""
-MAX_NOTE: Final = 500
-"""Longest reason for one member, in characters."""
 _ROOM: Final = f"a group's response is limited to {MAX_LIST_BYTES >> 20} MiB"
 
 _NAME_FIRST: Final = re.compile(rb'\s*\{\s*"name"\s*:\s*"')
@@ -140,7 +136,7 @@ class Gathering:
             item = read_item(self._key, bytes(raw))
             if not pages.is_new(item.identity):
                 continue
-            note_fault(faults, item)
+            note_fault(faults, item, position + 1)
             shown = self._shown(member, item.data, item.identity) if item.data else b""
             size = max(len(shown or raw) + 1, LEAST_ITEM_BYTES)
             if self._size + size > MAX_LIST_BYTES:

@@ -6,7 +6,7 @@ costs them every tool. Items are JSON objects as servers wrote them; this module
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
@@ -25,6 +25,10 @@ _ENDS: Final = ("nextCursor", "_meta", "resultType", "ttlMs", "cacheScope")
 """Members of a list's result beside the items."""
 NAMED_ITEMS: Final = 3
 """Items that a note names of those with one fault."""
+UNAVAILABLE_KEY: Final = "mcp-ws-ide/unavailable"
+"""Member of ``_meta`` with the servers whose part of a result is missing or was changed, and the reasons."""
+MAX_NOTE: Final = 500
+"""Longest reason for one server, in characters."""
 
 _Object = dict[str, Raw]
 
@@ -184,9 +188,9 @@ def _mended_list(key: str, members: dict[str, Raw], strict: bool) -> tuple[bytes
     elif given[:1] == b"[":
         faults: dict[str, list[str]] = {}
         kept = []
-        for raw in items_of(given):
+        for number, raw in enumerate(items_of(given), 1):
             item = read_item(key, bytes(raw), strict=strict)
-            note_fault(faults, item)
+            note_fault(faults, item, number)
             if item.data:
                 kept.append(Raw(item.data))
         members[key] = Raw(encode(kept))
@@ -210,10 +214,11 @@ def _mend_ends(key: str, members: dict[str, Raw]) -> dict[str, str]:
     return notices
 
 
-def note_fault(faults: dict[str, list[str]], item: ListItem) -> None:
-    """Add an item to those with its fault, if it has one."""
+def note_fault(faults: dict[str, list[str]], item: ListItem, number: int) -> None:
+    """Add an item, the ``number``-th of its page, to those with its fault, if it has one."""
     if item.fault:
-        faults.setdefault(item.fault, []).append(repr(item.identity[:100]) if item.identity else "one")
+        name = repr(item.identity[:100]) if item.identity else f"number {number}"
+        faults.setdefault(item.fault, []).append(name)
 
 
 def fault_texts(key: str, faults: dict[str, list[str]]) -> dict[str, str]:
@@ -223,6 +228,14 @@ def fault_texts(key: str, faults: dict[str, list[str]]) -> dict[str, str]:
         more = f" and {len(names) - NAMED_ITEMS} more" if len(names) > NAMED_ITEMS else ""
         texts[f"{key} {fault}"] = f"{key}: {', '.join(names[:NAMED_ITEMS])}{more}: {fault}"
     return texts
+
+
+def with_note(result: bytes, server: str, notices: Iterable[str]) -> bytes:
+    """Return the result of a list request with a note of what the gateway changed in it, for whoever reads it."""
+    members = members_of(result)
+    meta = members_of(bytes(members.get("_meta", _EMPTY)))
+    meta[UNAVAILABLE_KEY] = Raw(encode({server: "; ".join(notices)[:MAX_NOTE]}))
+    return encode({**members, "_meta": meta})
 
 
 def read_item(key: str, item: bytes, *, strict: bool = False) -> ListItem:

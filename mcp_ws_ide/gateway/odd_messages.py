@@ -145,6 +145,8 @@ class OddMessages:
     def read_list(self, method: str, answer: Message, *, strict: bool) -> Message:
         """Return the response to a request of a list without what would cost its client the whole list.
 
+        What was changed is noted in its ``_meta``, on the tap and in the log.
+
         Args:
             strict: whether the client is of the handshake era.
         """
@@ -154,7 +156,8 @@ class OddMessages:
         if not notices:
             return answer
         self._note_mended(notices)
-        return messages.rebuild(answer, answer.id, result=result)
+        noted = list_items.with_note(result, self._upstream.server.name, notices.values())
+        return messages.rebuild(answer, answer.id, result=noted)
 
     def _fail(self, fault: Unreadable) -> None:
         """Fail the request that an unreadable message may answer."""

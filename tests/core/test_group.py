@@ -11,7 +11,8 @@ import pytest
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.bridges.methods import LISTS
 from mcp_ws_ide.core.group import ACKNOWLEDGE_TIME, Group, Out
-from mcp_ws_ide.core.group_merge import LEAST_ITEM_BYTES, MAX_LIST_BYTES, UNAVAILABLE_KEY
+from mcp_ws_ide.core.group_merge import LEAST_ITEM_BYTES, MAX_LIST_BYTES
+from mcp_ws_ide.core.list_items import UNAVAILABLE_KEY
 from mcp_ws_ide.core.pages import MAX_PAGES
 
 SUB = messages.SUBSCRIPTION_ID_KEY
@@ -463,7 +464,7 @@ def test_a_resource_without_a_valid_uri_is_omitted_and_has_no_owner(item):
     _, (answer,) = rig.member("a", id=1, result={"resources": [item]})
     assert answer["result"]["resources"] == []
     assert answer["result"]["_meta"][UNAVAILABLE_KEY] == {
-        "a": "resources: one: omitted, because its uri is not a string"
+        "a": "resources: number 1: omitted, because its uri is not a string"
     }
     assert rig.group._owners["resources/list"] == {}
 

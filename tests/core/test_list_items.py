@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mcp_ws_ide.core.bridges.methods import LISTS
-from mcp_ws_ide.core.list_items import read_list
+from mcp_ws_ide.core.list_items import UNAVAILABLE_KEY, read_list, with_note
 
 SCHEMA = {"type": "object"}
 GOOD: dict[str, dict[str, Any]] = {
@@ -54,7 +54,18 @@ def test_a_list_that_clients_can_read_stays_to_the_byte(key):
 def test_an_item_without_a_name_is_omitted_and_the_good_ones_stay(key, bad):
     result, (notice,) = read(key, bad, GOOD[key])
     assert result[key] == [GOOD[key]]
-    assert "omitted" in notice
+    assert notice.startswith(f"{key}: number 1: omitted")
+
+
+def test_a_note_names_the_server_and_keeps_the_rest_of_meta():
+    written = b'{"tools":[],"_meta":{"own":1},"nextCursor":"c"}'
+    noted = json.loads(with_note(written, "git", ["first", "second"]))
+    assert noted == {
+        "tools": [],
+        "_meta": {"own": 1, UNAVAILABLE_KEY: {"git": "first; second"}},
+        "nextCursor": "c",
+    }
+    assert json.loads(with_note(b"{}", "git", ["x" * 9999]))["_meta"] == {UNAVAILABLE_KEY: {"git": "x" * 500}}
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from mcp_ws_ide.config.spec import Configuration, ServerSpec
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.era import Era
 from mcp_ws_ide.core.group import ACKNOWLEDGE_TIME
-from mcp_ws_ide.core.group_merge import UNAVAILABLE_KEY
+from mcp_ws_ide.core.list_items import UNAVAILABLE_KEY
 from mcp_ws_ide.core.tools import ToolRules
 from mcp_ws_ide.errors import CANCELLED, LimitExceeded
 from mcp_ws_ide.gateway import Gateway, Limits

@@ -19,6 +19,7 @@ from websockets.asyncio.server import serve
 
 from mcp_ws_ide.config.spec import Configuration, ServerSpec
 from mcp_ws_ide.core import messages
+from mcp_ws_ide.core.list_items import UNAVAILABLE_KEY
 from mcp_ws_ide.gateway import Gateway, Limits, doubts
 from mcp_ws_ide.links.base import LinkInfo
 from tests.conftest import BOUND, MODERN, TESTS, until
@@ -287,6 +288,8 @@ async def test_one_bad_item_costs_no_client_the_list(client, transport, era):
     answer = await made.ended(made.begin("tools/list", {"bad": True}))
     assert [tool["name"] for tool in answer["result"]["tools"]] == ["null", "t"]
     assert all(tool["inputSchema"] == {"type": "object"} for tool in answer["result"]["tools"])
+    (note,) = answer["result"]["_meta"][UNAVAILABLE_KEY].values()
+    assert "omitted" in note
 
 
 @pytest.mark.parametrize("era", ["handshake", "modern"])

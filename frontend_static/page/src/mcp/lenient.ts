@@ -58,6 +58,13 @@ export function usable(items: readonly unknown[], what: string, key: string): { 
   return { items: good, error };
 }
 
+/** What the gateway left out of a list, or changed in it, and why: one text for each server of the response. */
+export function notesOf(answer: unknown): string {
+  const meta = isObject(answer) && isObject(answer._meta) ? answer._meta : {};
+  const notes = meta["mcp-ws-ide/unavailable"];
+  return isObject(notes) ? Object.entries(notes).map(([server, note]) => `${server}: ${textOf(note)}.`).join(" ") : "";
+}
+
 /** A text member of a definition; empty where it is not a text. */
 export function textOf(value: unknown): string {
   return typeof value === "string" ? value : "";

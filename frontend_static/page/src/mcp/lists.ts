@@ -2,7 +2,7 @@
 
 import type { Client, Prompt, Resource, ResourceTemplateType, Tool } from "@modelcontextprotocol/client";
 import { signal, type Signal } from "@preact/signals";
-import { refusesAnswer, usable } from "./lenient.js";
+import { notesOf, refusesAnswer, usable } from "./lenient.js";
 import { messageOf, newKey, REQUEST_TIMEOUT, type Peer } from "./peer.js";
 import { Pages } from "./pages.js";
 import { CALL } from "./wire.js";
@@ -69,13 +69,15 @@ export class Lists {
     const { method, member, capability, key } = LISTS[name];
     const pages = new Pages(key);
     if (!this.#peer.info.peek()?.capabilities[capability]) return { items: [], error: "" };
+    const notes = new Set<string>();
     let answer: any;
     do {
       answer = await this.#page(client, method, answer?.nextCursor);
+      notes.add(notesOf(answer));
       if (!Array.isArray(answer?.[member])) throw new Error(`the response to ${method} contains no list "${member}"`);
     } while (pages.take(answer[member], answer.nextCursor));
     const list = usable(pages.items, name, key);
-    return { ...list, error: [list.error, pages.note].filter(Boolean).join(" ") };
+    return { ...list, error: [...notes, list.error, pages.note].filter(Boolean).join(" ") };
   }
 
   async #page(client: Client, method: ListMethod, cursor: string | undefined): Promise<any> {
