@@ -1,0 +1,52 @@
+"""The TypeScript client goes on when Jupyter is killed and started again with an engine."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.conftest import FAST_SERVER, Jupyter
+from tests.frontend.conftest import BUILT, ONE_LOOP, RUNTIMES, Refused, endpoint
+
+pytestmark = ONE_LOOP
+NODE, CHROMIUM = (runtime.marks for runtime in RUNTIMES)
+CLIENTS = [
+    pytest.param("node", "websocket", 2, "2026-07-28", "fast", marks=NODE),
+    pytest.param("node", "websocket", 1, "legacy", "always", marks=NODE),
+    pytest.param("node", "poll", 2, "auto", "always", marks=NODE),
+    pytest.param("chromium", "websocket", 2, "auto", "fast", marks=CHROMIUM),
+]
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory, frontend):
+    """A Jupyter with an engine, which serves the driver's bundle."""
+    servers = {"fast": FAST_SERVER, "always": {**FAST_SERVER, "mcp_ws": {"sharing": "always"}}}
+    statics = f"--ServerApp.extra_static_paths=['{BUILT.parent}']"
+    running = Jupyter(tmp_path_factory.mktemp("stored"), servers, statics, "--MCPWebSocketApp.engine=sqlite")
+    yield running
+    running.stop()
+
+
+@pytest.mark.parametrize(("runtime", "kind", "sdk", "mode", "server"), CLIENTS)
+async def test_a_client_goes_on_after_a_restart(stored, drivers, runtime, kind, sdk, mode, server):
+    driver = await drivers(runtime, stored)
+    options = {
+        "token": stored.token,
+        "reconnect": {"firstDelay": 20, "maxDelay": 500, "giveUpAfter": 120_000},
+    }
+    await driver.connect(endpoint(stored, server), kind=kind, sdk=sdk, mode=mode, options=options)
+    assert await driver.do("call", tool="echo", args={"text": "before"}) == "before"
+    session, open_call = driver.session, driver.start("call", tool="slow", args={"steps": 1000, "delay": 1})
+    await asyncio.sleep(0)
+    while not [s for s in stored.rest("GET", "sessions")[1]["sessions"] if s["in_flight"]]:
+        await asyncio.sleep(0.01)
+    await asyncio.to_thread(stored.kill)
+    await asyncio.to_thread(stored.start)
+    with pytest.raises(Refused) as refused:
+        await open_call
+    assert refused.value.error["data"] == {"outcome": "unknown"}
+    assert await driver.do("call", tool="echo", args={"text": "after"}) == "after"
+    assert (driver.session, "resumed" in driver.states) == (session, True)
+    await driver.do("close")
