@@ -49,6 +49,8 @@ STARTING: Final = "the gateway is starting; try again in a second"
 NOT_STARTED: Final = "the engine that stores sessions could not be started; the log of Jupyter says why"
 START_SECONDS: Final = 5.0
 """Seconds that a request waits for the engine to start."""
+ENGINE_RETRY_SECONDS: Final = 5.0
+"""Seconds between two attempts to start an engine that cannot be used."""
 RELOAD_TICKS: Final = 2
 """Ticks of the heartbeat between two checks whether a configuration file changed."""
 
@@ -190,23 +192,39 @@ class Runtime:
         return gateway
 
     async def start_engine(self) -> None:
-        """Start the engine, if one is configured. Where it cannot be used, every request is refused: sessions that the
+        """Start the engine, if one is configured. While it cannot be used, every request is refused: sessions that the
         user wants to keep must not be kept in memory alone."""
         if self.engine is None:
             return
         try:
-            await self.engine.start()
-            await self.gateway.adopt_stored()
-            self._export(EngineCollector(self.engine))
-            self.not_ready = ""
-        except EngineRefusedError as error:
-            self.not_ready = str(error)
-            self._host.log.critical("mcp-ws-ide: all requests are refused: %s", error)
+            if not await self._try_engine(self.engine):
+                self.gateway.tasks.spawn(self._retry_engine(self.engine), "start the engine")
         except BaseException:
             self.not_ready = NOT_STARTED
             raise
         finally:
             self._engine_started.set()
+
+    async def _retry_engine(self, engine: Engine) -> None:
+        """Start the engine as soon as it can be used: another gateway ends, or the disk has room again."""
+        await asyncio.sleep(ENGINE_RETRY_SECONDS)
+        if not await self._try_engine(engine):
+            self.gateway.tasks.spawn(self._retry_engine(engine), "start the engine")
+            return
+        self._host.log.warning("mcp-ws-ide: the engine could be started; requests are no longer refused")
+
+    async def _try_engine(self, engine: Engine) -> bool:
+        try:
+            await engine.start()
+        except EngineRefusedError as error:
+            if str(error) != self.not_ready:
+                self._host.log.critical("mcp-ws-ide: all requests are refused: %s", error)
+            self.not_ready = str(error)
+            return False
+        await self.gateway.adopt_stored()
+        self._export(EngineCollector(engine))
+        self.not_ready = ""
+        return True
 
     async def refusal(self) -> str:
         """Return why requests are refused, ``""`` if they are not; wait for an engine that is starting."""

@@ -263,6 +263,12 @@ class SessionFile:
                 self._open.executescript(f"PRAGMA incremental_vacuum({unused - SPARE_PAGES})")
                 self._open.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
+    def relieve(self) -> None:
+        """Make room on a full disk, as far as the file has unused pages for what SQLite wrote ahead."""
+        with contextlib.suppress(sqlite3.Error):
+            self._open.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            self._ahead = 0
+
     def bytes_used(self) -> int:
         """Return the bytes in use within the file."""
         return (self._pragma("page_count") - self._pragma("freelist_count")) * PAGE_BYTES

@@ -286,6 +286,8 @@ class Writer:
         except Exception as error:  # whatever it is, the thread goes on, and sessions learn that they wait
             written.problem = self._explained(error)
             written.full = is_full(error)
+            if written.full:
+                self._file.relieve()
             if is_damage(error) or isinstance(error, DamagedFileError):
                 self._renew(written)
         self._failed = bool(written.problem)

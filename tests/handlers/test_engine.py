@@ -67,11 +67,11 @@ class Refusing(Jupyter):
 
 
 async def test_an_engine_that_cannot_be_used_refuses_every_request_and_says_why(tmp_path):
-    jupyter = Refusing(
-        tmp_path, {"fast": FAST_SERVER}, f"--MCPWebSocketApp.engine=sqlite://{tmp_path / 'data'}"
-    )
+    blocked = tmp_path / "blocked"
+    blocked.mkdir()
+    jupyter = Refusing(tmp_path, {"fast": FAST_SERVER}, f"--MCPWebSocketApp.engine=sqlite://{blocked}")
     try:
-        reason = f"the session file '{tmp_path / 'data'}' is not a file"
+        reason = f"the session file '{blocked}' is not a file"
         status, headers, body = jupyter.request(
             *("POST", "mcp-ws/servers/fast", {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}),
             headers={
@@ -92,6 +92,10 @@ async def test_an_engine_that_cannot_be_used_refuses_every_request_and_says_why(
             jupyter.request("GET", "api/status", headers={"Authorization": f"token {jupyter.token}"})[0]
             == 200
         )
+        blocked.rmdir()
+        wait_until(lambda: jupyter.rest("GET", "health")[0] == 200, what="the end of the refusal")
+        assert jupyter.rest("GET", "health")[1]["engine"]["writes"] is True
+        assert "requests are no longer refused" in jupyter.log.read_text()
     finally:
         jupyter.stop()
 
