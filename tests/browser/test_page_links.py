@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.browser.conftest import wait_until
+from tests.conftest import DEMO
 
 pytestmark = [pytest.mark.chromium, pytest.mark.node]
 
@@ -427,3 +428,24 @@ def test_in_forced_colours_the_current_and_connected_items_are_visible(open_tab)
     tab.shows("closed", ".state")
     assert tab.page.locator(".state .dot").evaluate(look)[1] != good
     tab.quiet()
+
+
+def test_a_session_goes_on_after_a_restart_of_a_gateway_that_stores_it(open_tab, make_jupyter):
+    own = make_jupyter({"demo": DEMO}, "--MCPWebSocketApp.engine=sqlite")
+    tab = open_tab(own=own)
+    tab.go("server/demo/tools/echo")
+    tab.connected()
+    session = tab.session("demo")["id"]
+    own.kill()
+    tab.page.locator(".state[data-state=reconnecting]").wait_for()
+    own.start()
+    tab.connected()
+    for text in ("after the restart", "after a reload"):
+        tab.page.get_by_label("text").fill(text)
+        tab.call()
+        tab.shows(text, ".call pre")
+        restored = tab.session("demo")
+        assert (restored["id"], restored["restored"]) == (session, True)
+        tab.page.reload()
+        tab.connected()
+    tab.quiet(network=True)
