@@ -301,11 +301,11 @@ class SqliteEngine:
 
     async def orphan(self, expires_at: float) -> int:
         """Give a time to all attached sessions."""
-        self._check()
         orphans = self._records.orphan(expires_at)
         self._changed.update(orphans)
         if orphans:
-            await self._stored(Orphan(expires_at))
+            with contextlib.suppress(EngineUnavailableError):  # it is stored as soon as something can be
+                await self._stored(Orphan(expires_at))
         return len(orphans)
 
     async def expire(self, now: float) -> list[str]:

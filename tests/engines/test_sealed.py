@@ -178,6 +178,14 @@ def test_the_hash_of_a_principal_survives_every_rotation(tmp_path, monkeypatch):
     assert len(json.loads(path.read_bytes())["keys"]) == 1
 
 
+def test_keys_work_as_before_when_the_clock_is_set_back(tmp_path, monkeypatch):
+    path, start = tmp_path / "keys.json", time.time()
+    value = load_sealer(path).seal(b"value", b"place")
+    monkeypatch.setattr(time, "time", lambda: start - 1000 * 86400)
+    assert load_sealer(path).open(value, b"place") == b"value"
+    assert len(json.loads(path.read_bytes())["keys"]) == 1
+
+
 def test_no_nonce_is_used_twice(tmp_path):
     sealer = load_sealer(tmp_path / "keys.json")
     start, end = keys.ID_BYTES, keys.ID_BYTES + keys.NONCE_BYTES

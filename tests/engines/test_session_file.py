@@ -394,6 +394,18 @@ async def test_what_cannot_be_written_is_failed_and_committed_once_when_it_can_b
         assert len(await engine.sessions()) == 3
 
 
+async def test_sessions_whose_gateway_has_ended_expire_though_that_cannot_be_stored_at_once(tmp_path):
+    async with running(new_sqlite(tmp_path)) as engine:
+        owner = await Owner.of_new(engine)
+        with no_file_may_grow():
+            assert await engine.orphan(5.0) == 1
+        await until(lambda: not engine.problem)
+        assert await engine.expire(4.0) == []  # the clock may be set back: it only takes longer
+        assert await engine.expire(5.0) == [owner.record.id]
+    async with running(new_sqlite(tmp_path)) as engine:
+        assert await engine.sessions() == []
+
+
 async def test_a_session_that_could_not_be_created_does_not_appear_later(tmp_path):
     engine = new_sqlite(tmp_path)
     await engine.start()
