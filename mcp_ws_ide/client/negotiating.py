@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import ssl as ssl_module
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from importlib import import_module
 from importlib.util import find_spec
@@ -34,6 +34,8 @@ TRANSPORTS: Final = ("http", "websocket", "poll")
 """Transports that can be negotiated, in the default order."""
 FIRST_EVENT: Final = 3.0
 """Seconds within which the first event of an event stream must arrive."""
+BUFFERED: Final = "buffered"
+"""Code of :mod:`mcp_ws_ide.core.intermediaries` for a proxy that holds events back."""
 NO_PROBE: Final = frozenset({202, 400, 404, 405, 406, 415})
 """Status codes with which a server without a probe endpoint, or a proxy in front of it, answers the probe."""
 PING: Final = {"jsonrpc": "2.0", "id": 0, "method": "ping"}
@@ -100,9 +102,9 @@ class NegotiatingTransport:
 
     async def _first_that_works(self) -> tuple[Any, Any]:
         refused: dict[str, ConnectError] = {}
-        for name in self._transports:
+        for name, patience in self._attempts(refused):
             try:
-                streams = await self._enter(name)
+                streams = await self._enter(name, patience)
             except NoTls:
                 raise  # no other transport helps
             except ConnectError as error:
@@ -121,6 +123,16 @@ class NegotiatingTransport:
             return streams
         raise _nothing_works(refused)
 
+    def _attempts(self, refused: Mapping[str, ConnectError]) -> Iterator[tuple[str, float]]:
+        """Return the transports to try, each with the seconds in which its probe must be answered.
+
+        A slow server that is no gateway looks like a proxy that buffers: if nothing else works, HTTP is tried again.
+        """
+        yield from ((name, FIRST_EVENT) for name in self._transports)
+        if (late := refused.get("http")) is not None and late.noticed == BUFFERED:
+            self._noticed.discard(BUFFERED)
+            yield "http", self._open_timeout
+
     def _note(self, name: str, error: ConnectError) -> None:
         """Note what made a transport unusable, for the gateway, if another transport reaches it."""
         if error.noticed:
@@ -128,10 +140,10 @@ class NegotiatingTransport:
         elif name == "websocket" and not error.by_gateway:
             self._noticed.add("websocket_blocked")
 
-    async def _enter(self, name: str) -> tuple[Any, Any]:
+    async def _enter(self, name: str, patience: float) -> tuple[Any, Any]:
         candidate: AbstractAsyncContextManager[Any]
         if name == "http":
-            await self._probe()
+            await self._probe(patience)
             candidate = self._streamable_http(self._opener("http").credential())
         else:
             candidate = transport = SessionTransport(
@@ -172,8 +184,8 @@ class NegotiatingTransport:
             options["ssl"] = self._ssl
         return LinkOpener("ws" + self._url.removeprefix("http"), self._token, self._headers, options)
 
-    async def _probe(self) -> None:
-        """Check that the network passes an event through without buffering.
+    async def _probe(self, patience: float) -> None:
+        """Check that the network passes an event through without buffering, within ``patience`` seconds.
 
         A server without a probe endpoint is assumed to serve Streamable HTTP.
 
@@ -186,12 +198,12 @@ class NegotiatingTransport:
         headers = {**opener.head(), "Accept": "text/event-stream"}
         try:
             async with self._http(headers) as client:
-                with anyio.fail_after(FIRST_EVENT):
+                with anyio.fail_after(patience):
                     self._probed = await _first_event(client, opener.below("probe"), headers, opener.where)
         except TimeoutError:
-            detail = f"no event arrived within {FIRST_EVENT:g} s; no gateway responds, or a proxy buffers event streams"
+            detail = f"no event arrived within {patience:g} s; no gateway responds, or a proxy buffers event streams"
             late = ConnectError(f"{detail}{via(self._url)}")
-            late.noticed = "buffered"
+            late.noticed = BUFFERED
             raise late from None
         except (httpx2.HTTPError, OSError) as error:
             detail = str(error).strip() or type(error).__name__

@@ -9,7 +9,7 @@ import time
 import pytest
 from mcp.shared.exceptions import MCPError
 
-from mcp_ws_ide.client import ConnectError, connect
+from mcp_ws_ide.client import ConnectError, connect, negotiating
 from tests.conftest import BOUND
 from tests.gateway.test_odd_answers import EVENTS, LATEST, UNREADABLE, served
 from tests.servers import mangled
@@ -102,6 +102,19 @@ async def test_an_address_with_pages_alone_is_named_as_no_endpoint():
         ):
             async with asyncio.timeout(BOUND), connect(server.url):
                 raise AssertionError("it is open")
+
+
+async def test_a_server_that_is_slow_at_first_is_connected_to(monkeypatch):
+    monkeypatch.setattr(negotiating, "FIRST_EVENT", 0.2)
+    started = asyncio.Event()
+    asyncio.get_running_loop().call_later(0.6, started.set)
+
+    async def handler(request: Request) -> None:
+        await started.wait()
+        await usual(request)
+
+    async with Server(handler) as server, connect(server.url) as client:
+        assert await client.list_tools()
 
 
 async def test_a_cookie_of_a_foreign_server_comes_back():
