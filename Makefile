@@ -8,6 +8,8 @@ NODE_STAMP := .npm-env/.installed
 CODE_SERVER_STAMP := .npm-env/code-server/.installed
 LAB_STAMP := .venv-lab/.installed
 MCP1_STAMP := .venv-mcp1/.installed
+COMPILED_STAMP := .venv-compiled/.installed
+COMPILED := .cache/compiled
 AGENTS_STAMP := .venv-agents/.installed
 PEERS_STAMP := .peers/.installed
 DOCS_STAMP := $(VENV)/.docs
@@ -15,6 +17,7 @@ FRONTEND := frontend_static
 FRONTEND_STAMP := $(FRONTEND)/node_modules/.installed
 FRONTEND_BUILT := $(FRONTEND)/build/.built
 FRONTEND_SOURCES := $(shell find $(FRONTEND) \( -name node_modules -o -name build -o -name dist \) -prune -o -type f \( -path '*/page/*' -o -path '*/src/*' -o -path '*/style/*' -o -path '*/schema/*' -o -name 'package*.json' \) -print)
+SOURCES := $(shell find mcp_ws_ide -name '*.py')
 PAGE_BUILT := mcp_ws_ide/static/page.json
 PAGE_SOURCES := $(shell find $(FRONTEND)/page $(FRONTEND)/src -type f)
 NODE22 := .npm-env/node22/.installed
@@ -24,13 +27,15 @@ PORT ?= 8888
 # Into an environment for tests, which has no pip of its own; what is never imported there is never compiled.
 install_into = $(BIN)/python -m pip --python $(1)/bin/python install --quiet --no-compile
 
+UV := UV_NATIVE_TLS=1 UV_SYSTEM_CERTS=1 $(BIN)/uv
+
 # The tests run in an environment of their own, so that no test depends on a variable that the caller happens to set.
 # It keeps what finds programs, files, the package indexes and their certificates; tests/test_environment.py checks it.
 KEPT := HOME PATH LANG TMPDIR CI PIP_% NPM_CONFIG_% npm_config_% SSL_CERT_FILE SSL_CERT_DIR NODE_EXTRA_CA_CERTS REQUESTS_CA_BUNDLE http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY
 CLEAN := env -i $(foreach name,$(filter $(KEPT),$(.VARIABLES)),$(name)="$$$(name)")
 PYTEST := $(CLEAN) PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
 
-.PHONY: help run fuzz lab frontend page environments test test-quick check format coverage interop bounds interop-ides binder soak bench bench-instructions bench-http bench-memory bench-tap bench-start bench-engine docs docs-serve screenshots clean
+.PHONY: help run fuzz lab frontend page environments test test-compiled test-quick check format coverage interop bounds interop-ides binder soak bench bench-instructions bench-http bench-memory bench-tap bench-start bench-engine docs docs-serve screenshots clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -98,7 +103,16 @@ $(LAB_STAMP): pyproject.toml
 # pyproject.toml allows of every package: tests/interop/test_bounds.py checks that they suffice (all others: make bounds).
 $(AGENTS_STAMP): pyproject.toml | $(STAMP)
 	$(PYTHON) -m venv --clear --without-pip .venv-agents
-	MCP_WS_IDE_SKIP_FRONTEND=1 UV_NATIVE_TLS=1 UV_SYSTEM_CERTS=1 $(BIN)/uv pip install --quiet --python .venv-agents/bin/python --resolution lowest-direct --editable ".[openai-agents]" "mcp>=2"
+	MCP_WS_IDE_SKIP_FRONTEND=1 $(UV) pip install --quiet --python .venv-agents/bin/python --resolution lowest-direct --editable ".[openai-agents]" "mcp>=2"
+	@touch $@
+
+# The wheel with compiled modules, built from the sdist as a release is: hatch-mypyc compiles next to the sources, and
+# from there an editable install would run it.
+$(COMPILED_STAMP): pyproject.toml hatch_build.py $(SOURCES) | $(STAMP)
+	rm -rf $(COMPILED)/dist
+	HATCH_BUILD_HOOK_ENABLE_MYPYC=1 $(UV) build --quiet --python $(BIN)/python --out-dir $(COMPILED)/dist
+	$(PYTHON) -m venv --clear --without-pip .venv-compiled
+	$(UV) pip install --quiet --python .venv-compiled/bin/python "$$(echo $(COMPILED)/dist/*.whl)[test]"
 	@touch $@
 
 # What make bench-http compares with; an environment of its own, since mcp-proxy needs the SDK 1.x.
@@ -127,6 +141,13 @@ test: $(ENVIRONMENTS) ## install what the tests need, then run them all, or thos
 
 test-quick: $(STAMP) ## the tests that need neither Node nor Chromium, without the heavy ones
 	$(PYTEST) -m "not node and not chromium and not heavy and not soak"
+
+# In a tree that has everything but the package, so that no test and no process of a test imports the sources.
+test-compiled: $(COMPILED_STAMP) ## the tests, or those of T, with the modules on a message's path compiled by mypyc
+	rm -rf $(COMPILED)/tree && mkdir -p $(COMPILED)/tree && cp -r tests $(COMPILED)/tree/
+	for entry in $$(ls -A | grep -vx -e mcp_ws_ide -e tests -e .cache); do ln -s "$(CURDIR)/$$entry" $(COMPILED)/tree/; done
+	cd $(COMPILED)/tree && $(CLEAN) PATH="$(CURDIR)/.venv-compiled/bin:$(CURDIR)/$(BIN):$$PATH" \
+	  $(CURDIR)/.venv-compiled/bin/python -m pytest -p no:cacheprovider $(if $(T),$(T),-n 4 --dist loadfile --no-loadscope-reorder)
 
 fuzz: $(STAMP) ## random input for everything that reads what others wrote: make fuzz SECONDS=600 T=frames
 	$(BIN)/python -m tests.fuzz $(T) --seconds $(or $(SECONDS),60)
@@ -204,4 +225,4 @@ screenshots: $(STAMP) $(NODE_STAMP) $(PAGE_BUILT) $(LAB_STAMP) ## the pictures o
 	for picture in docs/images/page-*.png; do cp .cache/pictures/$$(basename $$picture) docs/images/; done
 
 clean: ## remove everything the other targets made
-	rm -rf $(FRONTEND)/built $(FRONTEND)/lab/node_modules $(FRONTEND)/lab/lib mcp_ws_ide/labextension $(FRONTEND)/node_modules $(FRONTEND)/dist $(FRONTEND)/build mcp_ws_ide/static $(VENV) .venv-mcp1 .venv-agents .venv-lab .npm-env .peers .cache build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(FRONTEND)/built $(FRONTEND)/lab/node_modules $(FRONTEND)/lab/lib mcp_ws_ide/labextension $(FRONTEND)/node_modules $(FRONTEND)/dist $(FRONTEND)/build mcp_ws_ide/static $(VENV) .venv-mcp1 .venv-agents .venv-lab .venv-compiled .npm-env .peers .cache build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

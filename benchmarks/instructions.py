@@ -1,10 +1,11 @@
 """Instructions that one call costs in the gateway's own Python, without sockets: repeatable on a busy machine.
 
 Runs a session, its upstream and a transport that answers at once in one process, under valgrind's callgrind, with two
-numbers of calls; the difference, divided by the calls in between, is what one call costs. System calls and the kernel
-are not in it: ``bench.py`` measures those. Compare two states of the code by running this file in each.
+numbers of calls; the difference, divided by the calls in between, is what one call costs. ``wire`` adds what is before
+and after: links on sockets, and the transport to a process, whose pipes this process answers. System calls and the
+kernel are not in it: ``bench.py`` measures those. Compare two states of the code by running this file in each.
 
-Usage: ``python benchmarks/instructions.py`` (needs valgrind; takes about two minutes).
+Usage: ``python benchmarks/instructions.py [WAY...]`` (needs valgrind; takes about half a minute for each way).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import asyncio
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -23,12 +25,18 @@ from mcp_ws_ide.core import binding, messages
 from mcp_ws_ide.core.era import Era
 from mcp_ws_ide.gateway import Gateway, Limits, server_registry
 from mcp_ws_ide.links.base import LinkInfo
+from mcp_ws_ide.links.streams import SocketStream
+from mcp_ws_ide.links.websocket import WebSocketLink
 from mcp_ws_ide.transports.base import Transport
+from mcp_ws_ide.transports.processes import Process
+from mcp_ws_ide.transports.stdio import StdioTransport
 
 CALLS: Final = (700, 2100)
 """Calls of the two runs."""
 PAYLOAD: Final = b"x" * 900
-WAYS: Final = ("modern", "handshake", "resumable")
+WAYS: Final = ("modern", "handshake", "resumable", "wire")
+CLIENTS: Final = 14
+"""Clients of the way ``wire``, each with one call at a time."""
 META: Final = json.dumps(
     {
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",
@@ -36,6 +44,20 @@ META: Final = json.dumps(
         "io.modelcontextprotocol/clientCapabilities": {},
     }
 ).encode()
+
+
+def request(own: int, meta: bytes) -> bytes:
+    """Return a client's request."""
+    text = b'{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"echo","arguments":{"text":"%b"}%b}}'
+    return text % (own, PAYLOAD, meta)
+
+
+def answer_to(message: bytes) -> bytes:
+    """Return the server's response to a request."""
+    start = message.index(b'"id":') + 5
+    raw_id = message[start : message.index(b",", start)]
+    result = b'{"content":[{"type":"text","text":"%b"}]}' % PAYLOAD
+    return b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (raw_id, result)
 
 
 class Answering(Transport):
@@ -55,10 +77,7 @@ class Answering(Transport):
 
     def send(self, message: bytes) -> None:
         """Answer a request."""
-        start = message.index(b'"id":') + 5
-        raw_id = message[start : message.index(b",", start)]
-        result = b'{"content":[{"type":"text","text":"%b"}]}' % PAYLOAD
-        self._receiver.message_received(b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (raw_id, result))
+        self._receiver.message_received(answer_to(message))
 
     def pause_reading(self) -> None:
         """Do nothing: answers are not held back."""
@@ -107,11 +126,7 @@ async def calls(way: str, number: int) -> None:
     resumable = way == "resumable"
     open_session = gateway.open_resumable_session if resumable else gateway.open_session
     session: Any = open_session(server, link, LinkInfo("me"))
-    frames = [
-        b'{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"echo","arguments":{"text":"%b"}%b}}'
-        % (own, PAYLOAD, meta)
-        for own in range(number + 1)
-    ]
+    frames = [request(own, meta) for own in range(number + 1)]
 
     def receive(data: bytes) -> None:
         if resumable:
@@ -129,6 +144,78 @@ async def calls(way: str, number: int) -> None:
     assert link.count >= number, f"{link.count} of {number} answers came"
 
 
+class Pipes:
+    """Stands for the process supervisor: the server is this process, which answers what comes through the pipe."""
+
+    async def spawn(self, argv: Any, env: Any, cwd: Any, ends: tuple[int, int, int], exited: Any) -> Process:
+        """Answer from the event loop."""
+        loop = asyncio.get_running_loop()
+        self._stdin, self._stdout, _ = map(os.dup, ends)
+        self._begun = b""
+        loop.add_reader(self._stdin, self._answer)
+        return Process(self, 1, exited)  # type: ignore[arg-type]
+
+    def request(self, line: dict[str, Any]) -> None:
+        """Do nothing: no process is killed."""
+
+    def _answer(self) -> None:
+        *lines, self._begun = (self._begun + os.read(self._stdin, 1 << 18)).split(b"\n")
+        for line in lines:
+            os.write(self._stdout, answer_to(line) + b"\n")
+
+
+class Clients:
+    """The clients' ends of all WebSockets; each makes one call at a time."""
+
+    def __init__(self) -> None:
+        self._sockets: list[socket.socket] = []
+        self._loop = asyncio.get_running_loop()
+        self._open = 0
+        self._answered = self._loop.create_future()
+
+    def add(self, sock: socket.socket) -> None:
+        """Add a client."""
+        sock.setblocking(False)
+        self._sockets.append(sock)
+        self._loop.add_reader(sock, self._read, sock)
+
+    def call(self, request: bytes) -> asyncio.Future[None]:
+        """Send a request of every client, as a frame with the mask 0 (RFC 6455 section 5.2)."""
+        frame = b"\x81\xfe" + len(request).to_bytes(2, "big") + bytes(4) + request
+        self._open = len(self._sockets)
+        self._answered = self._loop.create_future()
+        for sock in self._sockets:
+            sock.send(frame)
+        return self._answered
+
+    def _read(self, sock: socket.socket) -> None:
+        if sock.recv(1 << 16).endswith(b"}"):
+            self._open -= 1
+        if not self._open:
+            self._answered.set_result(None)
+
+
+async def wire_calls(number: int) -> None:
+    """Make ``number`` calls from sockets through links, sessions and the transport to a process."""
+    server_registry.make_transport = lambda spec, supplies: StdioTransport(
+        *(Pipes(),),  # type: ignore[arg-type]
+        **{"command": sys.executable, "args": [], "env": {}, "cwd": None},
+    )
+    gateway = Gateway(Limits())
+    gateway.configure(Configuration({"a": ServerSpec("a", "bench", command="x")}, []))
+    server = gateway.servers["a"]
+    server.era = Era.MODERN
+    clients = Clients()
+    for _ in range(CLIENTS):
+        ours, theirs = socket.socketpair()
+        link = WebSocketLink(SocketStream(ours), 10 << 20)
+        session = gateway.open_session(server, link, LinkInfo("me"))
+        link.start(session.receive, session.link_closed)
+        clients.add(theirs)
+    for own in range(number // CLIENTS):
+        await clients.call(request(own, b',"_meta":%b' % META))
+
+
 def instructions(way: str, number: int) -> int:
     """Return the instructions of a run in a process of its own."""
     command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", sys.executable, __file__]
@@ -143,10 +230,11 @@ def instructions(way: str, number: int) -> int:
 
 def main() -> None:
     """Print the instructions of one call, for each way."""
-    if len(sys.argv) == 3:
-        return asyncio.run(calls(sys.argv[1], int(sys.argv[2])))
+    if len(sys.argv) == 3 and sys.argv[2].isdigit():
+        way, number = sys.argv[1], int(sys.argv[2])
+        return asyncio.run(wire_calls(number) if way == "wire" else calls(way, number))
     few, many = CALLS
-    for way in WAYS:
+    for way in sys.argv[1:] or WAYS:
         cost = (instructions(way, many) - instructions(way, few)) / (many - few)
         print(f"{way:10} {cost / 1000:7.1f} thousand instructions a call", flush=True)
     return None

@@ -27,6 +27,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from websockets.asyncio.client import ClientConnection, connect
 
+from mcp_ws_ide.version import build
 from tests.prefork import ALL, Forked, Prefork
 
 TESTS = Path(__file__).parent
@@ -143,10 +144,14 @@ def pytest_collection() -> Generator[None, Any, Any]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Expensive files first: at the end no process waits long for another's file."""
+    """Expensive files first: at the end no process waits long for another's file. Skip what needs the pure build."""
     files: Counter[Path] = Counter()
     for item in items:
         files[item.path] += _cost(item)
+    if build() == "compiled":
+        for item in items:
+            if marker := item.get_closest_marker("pure"):
+                item.add_marker(pytest.mark.skip(reason=f"pure Python only: {marker.args[0]}"))
     items.sort(key=lambda item: (-files[item.path], item.path))
 
 

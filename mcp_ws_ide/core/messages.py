@@ -11,23 +11,34 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from enum import IntEnum
 from typing import Any, Final
 
 import msgspec
 from msgspec import Raw
 
+# Under "as": the rest of the package takes the types from here, where they belong.
+from mcp_ws_ide.core.message_types import ABSENT as ABSENT
+from mcp_ws_ide.core.message_types import LOG_LEVEL_KEY as LOG_LEVEL_KEY
+from mcp_ws_ide.core.message_types import MAX_ID_BYTES as MAX_ID_BYTES
+from mcp_ws_ide.core.message_types import NO_META as NO_META
+from mcp_ws_ide.core.message_types import NO_PARAMS as NO_PARAMS
+from mcp_ws_ide.core.message_types import NOTIFICATION as NOTIFICATION
+from mcp_ws_ide.core.message_types import PROTOCOL_VERSION_KEY as PROTOCOL_VERSION_KEY
+from mcp_ws_ide.core.message_types import REQUEST as REQUEST
+from mcp_ws_ide.core.message_types import RESPONSE as RESPONSE
+from mcp_ws_ide.core.message_types import SUBSCRIPTION_ID_KEY as SUBSCRIPTION_ID_KEY
+from mcp_ws_ide.core.message_types import Envelope, ErrorMembers
+from mcp_ws_ide.core.message_types import IdKey as IdKey
+from mcp_ws_ide.core.message_types import Kind as Kind
+from mcp_ws_ide.core.message_types import Message as Message
+from mcp_ws_ide.core.message_types import Meta as Meta
+from mcp_ws_ide.core.message_types import Params as Params
+from mcp_ws_ide.core.message_types import decode_id as decode_id
 from mcp_ws_ide.errors import INVALID_REQUEST, PARSE_ERROR, MalformedMessage
 
 HANDSHAKE_VERSIONS: Final = ("2024-10-07", "2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
 """MCP revisions of the handshake era, in which sessions begin with ``initialize``; oldest first."""
 NEWEST_HANDSHAKE: Final = HANDSHAKE_VERSIONS[-1]
-PROTOCOL_VERSION_KEY: Final = "io.modelcontextprotocol/protocolVersion"
-SUBSCRIPTION_ID_KEY: Final = "io.modelcontextprotocol/subscriptionId"
-LOG_LEVEL_KEY: Final = "io.modelcontextprotocol/logLevel"
-
-MAX_ID_BYTES: Final = 1024
-"""Longest id accepted, in bytes of JSON; ids are kept while a request is in flight."""
 
 MAX_MEMBERS: Final = 100
 """Members of one message; JSON-RPC defines six, and each further one takes time."""
@@ -37,98 +48,7 @@ FEW_QUOTES: Final = 4 * MAX_MEMBERS
 TOO_DEEP: Final = "JSON is nested too deeply"
 """Reason of a message that exceeds the recursion limit."""
 
-IdKey = str | int | float
-"""A decoded request id: ``7`` and ``7.0`` are the same id, ``"7"`` is another."""
-
-
-class Kind(IntEnum):
-    """The kind of a message, which its members determine (JSON-RPC 2.0 sections 4 and 5)."""
-
-    REQUEST = 0
-    NOTIFICATION = 1
-    RESPONSE = 2
-
-
-REQUEST: Final = Kind.REQUEST
-NOTIFICATION: Final = Kind.NOTIFICATION
-RESPONSE: Final = Kind.RESPONSE
-
-ABSENT: Final = Raw()
-"""Stands, by identity, for a member that a message does not have."""
-
-
-class Meta(msgspec.Struct, gc=False):
-    """The members of ``params._meta`` and ``result._meta`` that routing needs; :data:`ABSENT` if they are absent."""
-
-    version: Raw = msgspec.field(name=PROTOCOL_VERSION_KEY, default=ABSENT)
-    progress_token: Raw = msgspec.field(name="progressToken", default=ABSENT)
-    subscription_id: Raw = msgspec.field(name=SUBSCRIPTION_ID_KEY, default=ABSENT)
-    log_level: Raw = msgspec.field(name=LOG_LEVEL_KEY, default=ABSENT)
-
-
-class Params(msgspec.Struct, gc=False):
-    """The members of ``params`` that routing needs; :data:`ABSENT` if they are absent."""
-
-    meta: Meta | None = msgspec.field(name="_meta", default=None)
-    progress_token: Raw = msgspec.field(name="progressToken", default=ABSENT)
-    request_id: Raw = msgspec.field(name="requestId", default=ABSENT)
-
-
-class Envelope(msgspec.Struct, gc=False):
-    """The members of a JSON-RPC message as raw JSON; empty if absent."""
-
-    jsonrpc: Raw = ABSENT
-    id: Raw = ABSENT
-    method: Raw = ABSENT
-    params: Raw = ABSENT
-    result: Raw = ABSENT
-    error: Raw = ABSENT
-
-
-class Message(msgspec.Struct, gc=False, eq=False):
-    """One JSON-RPC message: its members as raw JSON, and the whole as bytes. Never changed once it is made.
-
-    Attributes:
-        kind: request, notification or response.
-        data: the whole message, as it came or was built.
-        id, method, params, result, error: raw JSON bytes; ``b""`` if absent.
-        extra: members that JSON-RPC does not define, as ``,"name":value…``, to append to a rewritten envelope.
-        routing: what routing needs of ``params``, if that is known already; see :func:`params_of`.
-    """
-
-    kind: Kind
-    data: bytes
-    id: bytes = b""
-    method: bytes = b""
-    params: bytes = b""
-    result: bytes = b""
-    error: bytes = b""
-    extra: bytes = b""
-    routing: Params | None = None
-
-    def __repr__(self) -> str:
-        return (
-            f"<Message {self.kind.name} {self.method.decode()} id={self.id.decode()} {len(self.data)} bytes>"
-        )
-
-    @property
-    def method_name(self) -> str:
-        """The decoded method; ``""`` for a response."""
-        name = _METHOD_NAMES.get(self.method)
-        return name if name is not None else _decode_method(self.method)
-
-    @property
-    def id_key(self) -> IdKey:
-        """The decoded id (see :data:`IdKey`); only for messages that have one."""
-        return decode_id(self.id)
-
-
-NO_PARAMS: Final = Params()
-NO_META: Final = Meta()
-
 _MEMBERS: Final = frozenset({"jsonrpc", "id", "method", "params", "result", "error"})
-_METHOD_NAMES: dict[bytes, str] = {}
-_METHOD_NAMES_LIMIT: Final = 512
 _LF: Final = ord("\n")
 _CR: Final = ord("\r")
 """As numbers: looking for a byte takes a tenth of looking for a string of one byte."""
@@ -382,14 +302,7 @@ def _classify(message: Message, version: bytes) -> Kind:
     return RESPONSE
 
 
-class _Error(msgspec.Struct, gc=False):
-    """What clients need of an error."""
-
-    code: int
-    message: str
-
-
-_decode_error = msgspec.json.Decoder(_Error).decode
+_decode_error = msgspec.json.Decoder(ErrorMembers).decode
 
 
 def _check_answer(message: Message) -> None:
@@ -427,32 +340,6 @@ def _check_id(raw: bytes) -> None:
 def _without_escapes(method: bytes) -> bytes:
     """Return a method without needless escapes: methods are compared as bytes."""
     return _encode(_decode_str(method)) if method[0] == ord('"') else method
-
-
-def _decode_method(raw: bytes) -> str:
-    if not raw:
-        return ""
-    name = _decode_str(raw)
-    if len(_METHOD_NAMES) < _METHOD_NAMES_LIMIT:
-        _METHOD_NAMES[raw] = name
-    return name
-
-
-def decode_id(raw: bytes) -> IdKey:
-    """Decode an id; ``null`` becomes ``"\\0null"``, which equals no id on the wire.
-
-    Raises:
-        MalformedMessage: a number outside the range of a double.
-    """
-    if (
-        raw.isdigit() and len(raw) <= MAX_ID_BYTES
-    ):  # Python refuses to parse thousands of digits, with an error of its own
-        return int(raw)
-    try:
-        value = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise MalformedMessage(INVALID_REQUEST, f"invalid id: {error}") from None
-    return "\0null" if value is None else value
 
 
 def alike(raw_id: bytes, others: Iterable[bytes]) -> bytes:

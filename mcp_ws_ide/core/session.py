@@ -21,6 +21,7 @@ from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.effects import Deliver, Drop, Effect, Forward, Pending, Ping, Reply, Unnamed
 from mcp_ws_ide.core.era import MODERN_VERSION
 from mcp_ws_ide.core.messages import ABSENT, REQUEST, RESPONSE, IdKey, Message
+from mcp_ws_ide.core.session_state import CoreState
 from mcp_ws_ide.errors import INVALID_REQUEST, LIMIT_EXCEEDED, METHOD_NOT_FOUND, MalformedMessage
 
 CANCELLED = "notifications/cancelled"
@@ -50,19 +51,6 @@ class Throttled(NamedTuple):
 
     limit: int
     until: float
-
-
-class CoreState(msgspec.Struct, frozen=True):
-    """What is stored of a session's core. Requests in flight are not: they end when another gateway restores it.
-
-    Attributes:
-        used_modern, used_legacy: the eras that the client has used.
-        asked: ids, as JSON, of the server's requests that the client has not answered.
-    """
-
-    used_modern: bool = False
-    used_legacy: bool = False
-    asked: list[bytes] = []
 
 
 class SessionCore:

@@ -14,7 +14,8 @@ from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.binding import CloseCode, Window
 from mcp_ws_ide.core.channel import Entry, ReliableChannel
 from mcp_ws_ide.core.resume import EndState, GatewayEnd
-from mcp_ws_ide.core.session import CoreState, SessionCore
+from mcp_ws_ide.core.session import SessionCore
+from mcp_ws_ide.core.session_state import CoreState
 from mcp_ws_ide.core.tools import ToolRules
 from mcp_ws_ide.engines.base import ATTACHED, Frame, StoredSession
 from mcp_ws_ide.engines.journal import Journal

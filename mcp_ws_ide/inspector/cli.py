@@ -29,7 +29,7 @@ from mcp_ws_ide.inspector.recording import RecordingError
 from mcp_ws_ide.inspector.tail import format_record
 from mcp_ws_ide.rest_client import GatewayClient
 from mcp_ws_ide.sanitise import visible
-from mcp_ws_ide.version import __version__
+from mcp_ws_ide.version import __version__, build
 
 WRAP: Final = (
     "Run the MCP server COMMAND behind a private gateway on this machine, print how to connect to it, and show its "
@@ -168,7 +168,7 @@ def _parser() -> argparse.ArgumentParser:
         "Without a command: 'attach' to the running Jupyter server, or 'tail' if there is no terminal. "
         "With '-- COMMAND ARGS': run that MCP server behind a private gateway and watch it.",
     )
-    parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument("--version", action="version", version=f"{__version__} ({build()})")
     known = parser.add_subparsers(required=True, metavar="COMMAND")
 
     _command(known, "attach", run_attach, "open the full-screen inspector")

@@ -19,6 +19,7 @@ from websockets.protocol import Protocol as WebSocketProtocol
 
 from mcp_ws_ide.core.binding import VIOLATIONS, CloseCode, close_code_for, close_reason
 from mcp_ws_ide.core.messages import is_text
+from mcp_ws_ide.links.gentle_protocol import ABNORMAL, GentleProtocol
 
 try:
     from websockets.speedups import apply_mask
@@ -28,21 +29,12 @@ except ImportError:  # a platform without the compiled extension
 _OPEN: Final = State.OPEN
 _TEXT: Final = Opcode.TEXT
 _CONT: Final = Opcode.CONT
-_ABNORMAL: Final = 1006
-"""The close code of a connection that ended without a close frame (RFC 6455 section 7.1.5)."""
 _FINAL_TEXT: Final = 0x81
 """First byte of a final text frame without extension bits (RFC 6455 section 5.2)."""
 _MASKED: Final = 0x80
 """Bit of the second byte that says that the payload is masked; every frame of a client is."""
 _quiet = logging.getLogger(__name__)
 _quiet.setLevel(logging.WARNING)  # the gateway logs opening and closing itself
-
-
-class _GentleProtocol(WebSocketProtocol):
-    """Fails a fragile client with 1001; the only other code that it survives is 1000."""
-
-    def fail(self, code: int, reason: str = "") -> None:
-        super().fail(code if code == CloseCode.NORMAL or code == _ABNORMAL else CloseCode.GOING_AWAY, reason)
 
 
 class FrameLayer:
@@ -56,7 +48,7 @@ class FrameLayer:
     """
 
     def __init__(self, max_size: int, *, fragile: bool = False) -> None:
-        kind = _GentleProtocol if fragile else WebSocketProtocol
+        kind = GentleProtocol if fragile else WebSocketProtocol
         self._protocol = kind(SERVER, max_size=max_size, logger=_quiet)
         self._fragile = fragile
         self._max_size = max_size
@@ -92,7 +84,7 @@ class FrameLayer:
         if self._protocol.state is _OPEN:
             return None
         end = self._violation or self._protocol.close_rcvd
-        return end.code if end is not None else _ABNORMAL
+        return end.code if end is not None else ABNORMAL
 
     @property
     def close_reason(self) -> str:

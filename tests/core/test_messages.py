@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from mcp_ws_ide.core import messages
+from mcp_ws_ide.core import message_types, messages
 from mcp_ws_ide.core.messages import Kind
 from mcp_ws_ide.errors import INVALID_REQUEST, PARSE_ERROR, MalformedMessage
 
@@ -310,11 +310,11 @@ def test_a_method_is_compared_without_needless_escapes():
 
 
 def test_the_number_of_remembered_methods_is_limited(monkeypatch):
-    monkeypatch.setattr(messages, "_METHOD_NAMES_LIMIT", 0)
+    monkeypatch.setattr(message_types, "_METHOD_NAMES_LIMIT", 0)
     assert (
         messages.parse(b'{"jsonrpc":"2.0","method":"never-seen-before"}').method_name == "never-seen-before"
     )
-    assert b'"never-seen-before"' not in messages._METHOD_NAMES
+    assert b'"never-seen-before"' not in message_types._METHOD_NAMES
 
 
 @pytest.mark.parametrize(

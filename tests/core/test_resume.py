@@ -140,6 +140,7 @@ def mutant_of(where: str, old: str, new: str) -> ModuleType:
     return built["resume"]
 
 
+@pytest.mark.pure("changes the source of a compiled module")
 def test_mutants_start_from_a_core_that_passes():
     module = mutant_of("channel", "def push(", "def push(")
     assert module is not resume
@@ -148,6 +149,7 @@ def test_mutants_start_from_a_core_that_passes():
         run(seed, resume_module=module)
 
 
+@pytest.mark.pure("changes the source of a compiled module")
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_seeded_bug_is_caught(name):
     module = mutant_of(*MUTANTS[name])

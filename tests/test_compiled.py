@@ -1,0 +1,109 @@
+"""The compiled build: which modules mypyc compiles, which tests do not run against it, and how one sees it."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib.machinery import EXTENSION_SUFFIXES
+
+import mcp_ws_ide
+from mcp_ws_ide.version import build
+from tests.conftest import BOUND, TESTS
+
+ROOT = TESTS.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+HOOK = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["hooks"]["mypyc"]
+MODULES = [path.removeprefix("/").removesuffix(".py").replace("/", ".") for path in HOOK["include"]]
+OWN = {"mcp_ws_ide", *sys.stdlib_module_names}
+PURE_ONLY = {
+    "tests/core/test_resume.py": {
+        "test_a_seeded_bug_is_caught",
+        "test_mutants_start_from_a_core_that_passes",
+    },
+}
+"""What make test-compiled leaves out, by file; ``{"*"}`` is a whole file. Each has its reason in its marker."""
+
+
+def marked() -> Iterator[tuple[str, str]]:
+    """Find the tests with the marker ``pure``, which must give a reason."""
+    for path in sorted(TESTS.rglob("test_*.py")):
+        name = str(path.relative_to(ROOT))
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            owner = getattr(node, "name", "*")
+            marks = node.decorator_list if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) else []
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "pytestmark":
+                marks = node.value.elts if isinstance(node.value, ast.List) else [node.value]
+            for mark in marks:
+                if ast.unparse(mark).startswith("pytest.mark.pure"):
+                    assert isinstance(mark, ast.Call) and len(mark.args) == 1, f"{name}, {owner}: no reason"
+                    yield name, owner
+
+
+def test_the_tests_that_need_the_pure_build_are_listed_and_give_a_reason():
+    found: dict[str, set[str]] = {}
+    for name, owner in marked():
+        found.setdefault(name, set()).add(owner)
+    assert found == PURE_ONLY
+
+
+def test_every_compiled_module_runs_as_this_build_says():
+    suffixes = tuple(EXTENSION_SUFFIXES) if build() == "compiled" else (".py",)
+    for name in MODULES:
+        module = importlib.import_module(name)
+        assert str(module.__file__).endswith(suffixes), name
+
+
+def test_a_build_compiles_nothing_unless_it_is_asked_to():
+    assert HOOK["enable-by-default"] is False
+
+
+def test_no_compiled_class_inherits_from_one_of_another_package():
+    """mypyc, which sees no type of other packages, takes such a class for one of its own: it crashes."""
+    for path in HOOK["include"]:
+        source = ROOT / path.removeprefix("/")
+        if not source.exists():  # in the tree of make test-compiled
+            continue
+        tree = ast.parse(source.read_text("utf-8"))
+        foreign = {
+            alias.asname or alias.name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] not in OWN
+            for alias in node.names
+        }
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                bases = {ast.unparse(base).partition("[")[0].partition(".")[0] for base in node.bases}
+                assert not bases & (foreign | {"msgspec"}), f"{path}: {node.name}"
+
+
+def test_no_struct_that_msgspec_decodes_is_in_a_compiled_module():
+    for path in HOOK["include"]:
+        source = ROOT / path.removeprefix("/")
+        if not source.exists():  # in the tree of make test-compiled
+            continue
+        assert "(msgspec.Struct" not in source.read_text("utf-8"), path
+
+
+def test_the_docs_list_the_compiled_modules():
+    page = (ROOT / "docs" / "operate" / "performance.md").read_text("utf-8")
+    listed = re.findall(r"^\| `([\w/]+\.py)` \|.*\| yes \|$", page, re.M)
+    assert [path.removeprefix("/mcp_ws_ide/") for path in HOOK["include"]] == listed
+
+
+def test_the_inspector_says_which_build_runs():
+    command = [sys.executable, "-m", "mcp_ws_ide.inspector.cli", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=BOUND, check=True)
+    assert done.stdout.strip() == f"{mcp_ws_ide.__version__} ({build()})"
+
+
+def test_a_release_has_a_compiled_wheel_for_every_python():
+    settings = PROJECT["tool"]["cibuildwheel"]
+    assert settings["build"] == ["cp311-*", "cp312-*", "cp313-*", "cp314-*"]
+    assert settings["environment"] == {"HATCH_BUILD_HOOK_ENABLE_MYPYC": "1"}
+    release = (ROOT / ".github" / "workflows" / "release.yml").read_text("utf-8")
+    assert "pypa/cibuildwheel@" in release
