@@ -19,6 +19,8 @@ from mcp_ws_ide.engines.base import Batch, Done, Frame, InFlight, Outcome, Store
 from mcp_ws_ide.engines.choosing import DURABILITIES, EngineSettings, open_engine
 from mcp_ws_ide.engines.sealed import SealedEngine
 
+CACHE = Path(__file__).parents[1] / ".cache"
+"""On the disk of the clone; the directory for temporary files may be in memory."""
 RESPONSE = os.urandom(512)
 ACKNOWLEDGED_LATE = 8
 """Frames that are not acknowledged, as with a client that is there."""
@@ -104,7 +106,7 @@ async def run(
 
 async def measure(durability: str, rounds: int) -> None:
     """Print the costs of one durability."""
-    with tempfile.TemporaryDirectory(dir=".") as directory:
+    with tempfile.TemporaryDirectory(dir=CACHE) as directory:
         engine = opened(Path(directory), durability)
         await engine.start()
         alone = [await run(engine, 1, 500, f"one{n}") for n in range(rounds)]
@@ -120,7 +122,7 @@ async def measure(durability: str, rounds: int) -> None:
 
 async def restore(sessions: int, messages: int) -> None:
     """Print how long it takes to open a file and take over all of its sessions."""
-    with tempfile.TemporaryDirectory(dir=".") as directory:
+    with tempfile.TemporaryDirectory(dir=CACHE) as directory:
         engine = opened(Path(directory), DURABILITIES[0])
         await engine.start()
         frames = [Frame(position, RESPONSE) for position in range(1, messages + 1)]
@@ -149,6 +151,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=10)
     rounds = parser.parse_args().rounds
+    CACHE.mkdir(exist_ok=True)
     for durability in DURABILITIES:
         asyncio.run(measure(durability, rounds))
     asyncio.run(restore(2000, 20))
