@@ -12,6 +12,8 @@ import pytest
 
 import mcp_ws_ide
 
+pytestmark = pytest.mark.pure("reads the sources of the package")
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "mcp_ws_ide"
 MAX_CLASS_LINES = 350

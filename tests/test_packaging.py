@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.pure("builds from the sources")
+
 ROOT = Path(__file__).parents[1]
 LICENCES = "third-party-licenses.json"
 

@@ -12,6 +12,8 @@ import pytest
 from mcp_ws_ide import errors
 from mcp_ws_ide.core import binding
 
+pytestmark = pytest.mark.pure("generates references from the sources")
+
 ROOT = Path(__file__).parents[2]
 
 

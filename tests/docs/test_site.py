@@ -14,6 +14,8 @@ import pytest
 from tests.conftest import BOUND
 from tests.interop.conftest import need
 
+pytestmark = pytest.mark.pure("reads the sources of the package")
+
 ROOT = Path(__file__).parents[2]
 PAGES = [*ROOT.glob("docs/**/*.md"), *ROOT.glob("[A-Z]*.md")]
 PATH = re.compile(
