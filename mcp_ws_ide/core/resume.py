@@ -95,6 +95,11 @@ class GatewayEnd:
         self._previous: bytes | None = None
 
     @property
+    def mark(self) -> tuple[bytes, bytes | None, float | None]:
+        """Compares unequal when :attr:`state` has changed; made quickly."""
+        return (self._token, self._previous, self._left)
+
+    @property
     def state(self) -> EndState:
         """What another gateway needs to restore it."""
         return EndState(self._token, self._previous, self._left)

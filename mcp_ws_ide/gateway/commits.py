@@ -205,8 +205,10 @@ class Commits:
         try:
             while True:
                 self._session.act(stage)
+                if not self.stage or self.journal.due:
+                    break
                 self._session.refresh(self.journal)
-                if self.journal.due or not self.stage:
+                if self.journal.due:
                     break
                 stage, self.stage = self.stage, Stage()
         finally:

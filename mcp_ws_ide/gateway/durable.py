@@ -7,7 +7,6 @@ is in :mod:`.stored_state`.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import time
 
@@ -125,9 +124,10 @@ class DurableSession(ResumableSession):
             return
         if not data.startswith(SURELY_DATA) and self._control(end, link, data):
             return
-        frame = Inbound(data, None, now)
-        with contextlib.suppress(MalformedMessage):
-            frame.message = messages.parse(data)
+        try:
+            frame = Inbound(data, messages.parse(data), now)
+        except MalformedMessage:
+            frame = Inbound(data, None, now)
         if self._owner.closing and self._is_left(frame.message):
             return
         self._intake.take(frame)

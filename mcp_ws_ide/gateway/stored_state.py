@@ -125,7 +125,7 @@ class Snapshots:
         """Return what changes whenever the snapshot does."""
         session, core = self._session, self._session.core
         return (
-            session.resumption.state,
+            session.resumption.mark,
             core.used_modern,
             core.used_legacy,
             self._listens.changes,

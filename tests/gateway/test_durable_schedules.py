@@ -135,7 +135,7 @@ class World:
         self.random = random.Random(seed)
         self.ledger = Ledger(self.random)
         server_registry.make_transport = self.ledger.transport
-        frames = self.random.choice([16, 64])
+        frames = self.random.choice([64, 256])  # more than there are calls: responses alone must not fill it
         limits = Limits(drain_timeout=0.01, window_frames=frames, idle_timeout=0.0)
         self.house = House(ServerSpec("fast", "test", command="x"), limits=limits)
         self.client = Client(self.house)
@@ -143,13 +143,15 @@ class World:
 
     async def run(self) -> None:
         rare = ["lag", "catch_up", "catch_up", "fail", "recover", "recover", "crash", "suspend", "stop"]
-        whole = ["hurried_crash", "forgetful_engine", "impatient_client", "many_links"]
+        whole = ["hurried_crash", "forgetful_engine", "impatient_client", "many_links", "full_disk"]
         links = ["cut", "connect", "connect", "connect", "acknowledge", "tick"]
         kinds = ["call"] * 8 + ["turns"] * 12 + links + rare + whole
         try:
             self.client.connect()
             for _ in range(STEPS):
                 await getattr(self, f"_{self.random.choice(kinds)}")()
+            if self.random.random() < 0.5:
+                await self._full_disk()
             await self._heal()
             self._check()
         finally:
@@ -224,6 +226,13 @@ class World:
             await self._connect()
             for _ in range(self.random.randrange(3)):
                 await asyncio.sleep(0)
+
+    async def _full_disk(self) -> None:
+        """Calls that cannot be stored, before the gateway is killed, or the engine recovers."""
+        await self._several(
+            "catch_up", "recover", "connect", "turns", "turns", "fail", "call", "turns", "turns"
+        )
+        await self._several(self.random.choice(["crash", "recover"]))
 
     async def _forgetful_engine(self) -> None:
         """The engine loses its tail while the owner of the session lives, who stores it again. The owner may be killed
