@@ -275,7 +275,7 @@ async def test_an_expired_session_is_gone_with_a_reason_and_its_work_cancelled(m
     await until(
         lambda: (
             jupyter.rest("GET", "health")[1] | {"version": ""}
-            == {"status": "ok", "version": "", "sessions": 0, "links": 0, "processes": 0}
+            == {"status": "ok", "version": "", "sessions": 0, "links": 0, "processes": 0, "engine": None}
         )
     )
     gone = await client.resume()
