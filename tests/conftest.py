@@ -312,9 +312,7 @@ async def abort_links() -> AsyncIterator[None]:
     yield
     for link in Link.still_open:
         link.transport.abort()
-    for _ in range(
-        3
-    ):  # a transport that was closed at the end of the test closes its socket in one of the next turns
+    for _ in range(3):  # what was closed last closes its socket in one of the next turns
         await asyncio.sleep(0)
 
 
@@ -332,7 +330,7 @@ class NoRedirect(urllib.request.HTTPRedirectHandler):
 
 @pytest.fixture(scope="module", autouse=True)
 def nothing_unclosed() -> Iterator[None]:
-    """Collect garbage after each module, so that what its tests left open fails one of them, and not a later test."""
+    """Collect garbage after each module, so that a warning of what its tests left open names one of them."""
     yield
     gc.collect()
 

@@ -301,7 +301,7 @@ class StdioTransport(Transport):
     @property
     def read_nothing(self) -> bool:
         """Whether the process has exited without reading its input (Linux; False elsewhere)."""
-        return 0 < self._written == self._unread
+        return self._written == self._unread and (self._written > 0 or self._stdin_broke)
 
     @property
     def pid(self) -> int | None:

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tests.conftest import FAST_SERVER, Jupyter
+from tests.conftest import FAST_SERVER, Jupyter, until
 from tests.frontend.conftest import BUILT, ONE_LOOP, RUNTIMES, Refused, endpoint
 
 pytestmark = ONE_LOOP
@@ -29,6 +29,12 @@ def stored(tmp_path_factory, frontend):
     running.stop()
 
 
+def in_flight(jupyter: Jupyter, session: str) -> int:
+    """Requests of this session that are stored and open."""
+    (shown,) = [s for s in jupyter.rest("GET", "sessions")[1]["sessions"] if s["id"] == session]
+    return shown["in_flight"]
+
+
 @pytest.mark.parametrize(("runtime", "kind", "sdk", "mode", "server"), CLIENTS)
 async def test_a_client_goes_on_after_a_restart(stored, drivers, runtime, kind, sdk, mode, server):
     driver = await drivers(runtime, stored)
@@ -38,10 +44,10 @@ async def test_a_client_goes_on_after_a_restart(stored, drivers, runtime, kind, 
     }
     await driver.connect(endpoint(stored, server), kind=kind, sdk=sdk, mode=mode, options=options)
     assert await driver.do("call", tool="echo", args={"text": "before"}) == "before"
-    session, open_call = driver.session, driver.start("call", tool="slow", args={"steps": 1000, "delay": 1})
-    await asyncio.sleep(0)
-    while not [s for s in stored.rest("GET", "sessions")[1]["sessions"] if s["in_flight"]]:
-        await asyncio.sleep(0.01)
+    session = driver.session
+    before = in_flight(stored, session)  # a subscription is in flight all the time
+    open_call = driver.start("call", tool="slow", args={"steps": 1000, "delay": 1})
+    await until(lambda: in_flight(stored, session) > before, what="the call")
     await asyncio.to_thread(stored.kill)
     await asyncio.to_thread(stored.start)
     with pytest.raises(Refused) as refused:

@@ -179,6 +179,7 @@ async def test_a_server_that_exits_is_reported_with_its_exit_and_not_a_broken_pi
     transport.send(b"{}")
     await until(lambda: receiver.reasons, BOUND)
     assert receiver.reasons == [f"{words}; stderr: no key"]
+    assert transport.read_nothing
 
 
 async def test_a_server_that_closes_its_stdin_and_stays_is_reported(supervisor, receiver):
