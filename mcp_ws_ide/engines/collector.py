@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
-from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.registry import Collector
 
 from mcp_ws_ide.engines.base import Engine
+from mcp_ws_ide.observe.metrics import RegisteredCollector
 
 
-class EngineCollector(Collector):
+class EngineCollector(RegisteredCollector):
     """Exports an engine's statistics under the names ``mcp_ws_engine_*`` (docs/reference/metrics.md lists them)."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-
-    def register(self, registry: CollectorRegistry = REGISTRY) -> None:
-        """Add the metrics to ``/metrics``."""
-        registry.register(self)
-
-    def unregister(self, registry: CollectorRegistry = REGISTRY) -> None:
-        """Remove the metrics from ``/metrics``."""
-        registry.unregister(self)
-
-    def describe(self) -> Iterable[Metric]:
-        """Return nothing: registration must not collect from the engine."""
-        return []
 
     def collect(self) -> Iterator[Metric]:
         """Read all metrics."""

@@ -119,12 +119,8 @@ Snapshot = Callable[[], dict[str, ServerGauges]]
 """Measures the gauges of all servers, by name."""
 
 
-class GatewayCollector(Collector):
-    """Exports :class:`Metrics` under the names ``mcp_ws_*`` (docs/reference/metrics.md lists them)."""
-
-    def __init__(self, metrics: Metrics, snapshot: Snapshot) -> None:
-        self._metrics = metrics
-        self._snapshot = snapshot
+class RegisteredCollector(Collector):
+    """A collector that adds itself to ``/metrics`` and removes itself again."""
 
     def register(self, registry: CollectorRegistry = REGISTRY) -> None:
         """Add the metrics to ``/metrics``."""
@@ -135,8 +131,16 @@ class GatewayCollector(Collector):
         registry.unregister(self)
 
     def describe(self) -> Iterable[Metric]:
-        """Return nothing: registration must not collect from the gateway."""
+        """Return nothing: registration must not collect yet."""
         return []
+
+
+class GatewayCollector(RegisteredCollector):
+    """Exports :class:`Metrics` under the names ``mcp_ws_*`` (docs/reference/metrics.md lists them)."""
+
+    def __init__(self, metrics: Metrics, snapshot: Snapshot) -> None:
+        self._metrics = metrics
+        self._snapshot = snapshot
 
     def collect(self) -> Iterator[Metric]:
         """Read all metrics."""

@@ -27,6 +27,7 @@ from mcp_ws_ide.engines.base import (
     SessionLostError,
 )
 from mcp_ws_ide.engines.sqlite import SqliteEngine
+from tests.conftest import until
 from tests.engines.conftest import MAX_BYTES, new_sqlite
 from tests.engines.owner import Owner, committed, new_record, request
 
@@ -41,15 +42,9 @@ async def running(engine: SqliteEngine):
 
 
 async def abandon(engine: SqliteEngine) -> None:
-    """Leave an engine as a killed process does: what is committed is there, and nothing was said at the end."""
+    """Leave an engine as a killed process does: what is committed stays, and the file is not closed in order."""
     engine._running = False
     engine._writer._file.close()
-
-
-async def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 # --- restart ----------------------------------------------------------------------------------------------------------
