@@ -274,6 +274,42 @@ async def test_a_call_that_is_refused_after_the_stream_has_ended_runs_in_the_new
     await server.stop()
 
 
+class LateAcceptance(SseServer):
+    """A server whose event stream ends before it accepts the message that it has just read.
+
+    Attributes:
+        accepted: ids of the calls that came to the ended session.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.accepted: list[int] = []
+
+    def post(self, session: str, message: dict[str, Any], writer: asyncio.StreamWriter) -> None:
+        if message.get("method") != "tools/call" or session != "0":
+            return super().post(session, message, writer)
+        self.accepted.append(message["id"])
+        self.streams["0"][0].transport.abort()
+        accept = b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n"
+        asyncio.get_running_loop().call_later(LateRefusal.latency, writer.write, accept)
+
+
+async def test_nothing_is_sent_to_a_session_whose_stream_has_ended(make_jupyter):
+    server = LateAcceptance()
+    await server.start()
+    _, connecting = await opened(make_jupyter, server)
+    async with connecting as link:
+        peer = Peer(link)
+        await peer.initialize()
+        for number in (2, 3):
+            await peer.send(id=number, method="tools/call", params={"name": "count"})
+        answers = {answer["id"]: answer for answer in [await peer.receive(), await peer.receive()]}
+        assert answers[2]["error"]["data"]["outcome"] == "unknown"
+        assert answers[3]["result"]["content"][0]["text"] == "1"
+        assert server.accepted == [2]
+    await server.stop()
+
+
 async def test_a_call_that_meets_404_runs_in_the_new_session(make_jupyter):
     server = SseServer()
     await server.start()
