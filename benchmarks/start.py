@@ -57,7 +57,7 @@ def main() -> None:
                 if number:
                     measured[name].append(value)
     print(f"{options.rounds} interleaved rounds; median (min … max)\n")
-    print("| start of | CPU ms | ms |\n|---|---|---|")
+    print("| start of | CPU ms | wall-clock ms |\n|---|---|---|")
     for name, values in measured.items():
         cpu, clock = ([value[at] * 1000 for value in values] for at in (0, 1))
         print(f"| {name} | {spread(cpu, 0)} | {spread(clock, 0)} |")

@@ -1,7 +1,7 @@
-"""What the tap costs: CPU per message of the gateway while nobody watches and while somebody does.
+"""What the tap costs: CPU per message of the gateway with and without watchers.
 
 First in this process alone: a message reported, and taken by a watcher as it goes to its socket. Then a real gateway
-under load, in interleaved rounds: nobody watches, one watcher, one of errors alone, three, and three of which one is
+under load, in interleaved rounds: no watcher, one watcher, one for errors only, three, and three of which one is
 stopped by SIGSTOP. A call is four messages (client in, upstream out, upstream in, client out), so a message costs a
 quarter of the difference to the round without watchers beside it. CPU is that of the gateway's process, all threads,
 from the scheduler's accounting. Latency is measured with one client, from call to call. Prints Markdown.
@@ -28,11 +28,11 @@ from mcp_ws_ide.observe.feed import Watcher
 from mcp_ws_ide.observe.tap import Tap
 
 STATES = {
-    "nobody": (0, 0, ""),
+    "none": (0, 0, ""),
     "one": (1, 0, ""),
-    "one, of errors": (1, 0, "?errors=1"),
+    "one, for errors only": (1, 0, "?errors=1"),
     "three": (3, 0, ""),
-    "three, one stopped": (3, 1, ""),
+    "three, one of them stopped": (3, 1, ""),
 }
 """Watchers, how many of them are stopped, and what they ask for."""
 SIZE = 1024
@@ -85,7 +85,7 @@ def alone(rounds: int) -> None:
     for number in range(rounds + 1):
         for text, content in TEXTS.items():
             for way, watched, verbatim in (
-                ("nobody watches", False, True),
+                ("no watcher", False, True),
                 ("passes unchanged", True, True),
                 ("ids rewritten", True, False),
             ):
@@ -93,7 +93,7 @@ def alone(rounds: int) -> None:
                 if number:
                     costs.setdefault(f"{text} | {way}", []).append(report + take)
     print(f"{rounds} interleaved rounds in this process\n")
-    print("| message | how | µs per message, reported and taken |")
+    print("| message | how it passes | µs per message, to make and fetch its record |")
     print("|---|---|---|")
     for name, values in costs.items():
         print(f"| {name} | {spread(values, 2)} |")
@@ -206,10 +206,10 @@ def under_load(rig: Rig, rounds: int, calls: int) -> None:
     )
     print("|---|---|---|---|---|")
     for name in STATES:
-        added = [(a - b) / 4 for a, b in zip(cpu[name], cpu["nobody"], strict=True)]
-        cells = [spread(cpu[name], 1), spread(added, 1) if name != "nobody" else "", spread(latency[name], 0)]
+        added = [(a - b) / 4 for a, b in zip(cpu[name], cpu["none"], strict=True)]
+        cells = [spread(cpu[name], 1), spread(added, 1) if name != "none" else "", spread(latency[name], 0)]
         print(f"| {name} | " + " | ".join(cells) + f" | {missed[name][0]}, {missed[name][1]} |")
-    noise = [abs(a - b) for a, b in zip(latency["nobody"], latency["nobody"][1:], strict=False)]
+    noise = [abs(a - b) for a, b in zip(latency["none"], latency["none"][1:], strict=False)]
     print(
         f"\nlatency from one round without watchers to the next differs by {statistics.median(noise):.0f} µs"
     )
