@@ -62,8 +62,8 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
     template_paths = [str(HERE / "templates")]
 
     servers = Dict(
-        help="""MCP servers by name, in the form of "mcpServers" in mcp.json: for each name a mapping with command,
-        args, env, cwd. Default: none. They take precedence over servers of the same name in any file."""
+        help="""MCP servers by name, in the form of "mcpServers" in mcp.json: each name is mapped to an object with
+        command, args, env, cwd. Default: none. They take precedence over servers of the same name in any file."""
     ).tag(config=True)
     server_files = List(
         Unicode(),
@@ -87,15 +87,15 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
     max_sessions_per_principal = Int(
         LIMITS.max_sessions_per_principal,
         min=0,
-        help="""Maximum number of sessions of one user, attached and detached. Default 0: a tenth of max_sessions where
-        Jupyter's identity provider names users, else no limit but max_sessions. Further ones are
-        refused with 503, or with close code 1013 on a resumable link.""",
+        help="""Maximum number of sessions of one user, attached and detached. Default 0: a tenth of max_sessions if
+        Jupyter's identity provider names users; otherwise only max_sessions applies. Further ones are refused with 503,
+        or with close code 1013 on a resumable link.""",
     ).tag(config=True)
     max_processes_per_principal = Int(
         LIMITS.max_processes_per_principal,
         min=0,
-        help="""Maximum number of server processes of one user. Default 0: a quarter of max_processes where Jupyter's
-        identity provider names users, else no limit but max_processes. A request that needs one more gets error
+        help="""Maximum number of server processes of one user. Default 0: a quarter of max_processes if Jupyter's
+        identity provider names users; otherwise only max_processes applies. A request that needs one more gets error
         -31002, which names this limit.""",
     ).tag(config=True)
     max_processes = Int(
@@ -122,16 +122,16 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         LIMITS.max_queued_bytes,
         min=1024,
         help="""Maximum number of bytes queued for a client that does not read. Default 16 MiB. Above it the link is
-        closed with 1008; a resumable session can be resumed. A low limit cuts slow clients off, a high one
-        costs memory for each.""",
+        closed with 1008; a resumable session can be resumed. A low limit disconnects slow clients; a high limit costs
+        memory for each of them.""",
     ).tag(config=True)
     max_messages_per_second = Int(
         LIMITS.max_messages_per_second,
         min=0,
-        help="""Maximum number of messages per second of one user, over all sessions. Default 0: 2,000 where Jupyter's
-        identity provider names users, else no limit. It is checked once a second; bursts of up to
-        10 s' worth are allowed. Above it the user's requests get error -31003, whose data.retry_after gives the seconds
-        to wait before the next one, at most 30.""",
+        help="""Maximum number of messages per second of one user, over all sessions. Default 0: 2,000 if Jupyter's
+        identity provider names users, otherwise no limit. It is checked once a second; bursts of up to ten times the
+        limit are allowed. Above it the user's requests get error -31003, whose data.retry_after gives the seconds to
+        wait before the next one, at most 30.""",
     ).tag(config=True)
     max_links_per_second = Int(
         LIMITS.max_links_per_second,
@@ -142,10 +142,10 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
     grace = Float(
         LIMITS.grace,
         min=0.0,
-        help="""Grace period: seconds that a resumable session waits for its client after its link is lost. Default
-        900. After that its requests are cancelled and its processes end; a client that comes later learns
-        that the session is gone. 0 ends a session within a second of losing its link; a long grace period
-        keeps processes and memory for clients that never return.""",
+        help="""Grace period: how long a resumable session waits for its client after its link is lost, in seconds.
+        Default 900. After that its requests are cancelled and its processes end; a client that returns later learns
+        that the session is gone. 0 ends a session within a second of losing its link; a long grace period keeps
+        processes and memory for clients that never return.""",
     ).tag(config=True)
     window_frames = Int(
         LIMITS.window_frames,
@@ -170,33 +170,33 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
     drain_timeout = Float(
         LIMITS.drain_timeout,
         min=0.0,
-        help="""Seconds that running requests have to finish when Jupyter shuts down. Default 2. After that they get
-        error -31005, which says whether they may have run. 0 does not wait.""",
+        help="""How long running requests may take to finish when Jupyter shuts down, in seconds. Default 2. After that
+        they get error -31005, which says whether they may have run. 0 does not wait.""",
     ).tag(config=True)
     idle_timeout = Float(
         LIMITS.idle_timeout,
         min=0.0,
-        help="""Seconds that a shared server process is kept after its last session has ended. Default 60. 0 ends it
-        at once, so that the next session waits for a new start.""",
+        help="""How long a shared server process is kept after its last session has ended, in seconds. Default 60. 0
+        ends it at once, so the next session waits for a new start.""",
     ).tag(config=True)
     probe_timeout = Float(
         LIMITS.probe_timeout,
         min=0.1,
-        help="""Seconds that a server may take to answer the gateway's era probe. Default 10. After that the gateway
-        offers it a handshake and waits six times as long, or thirty times for a client's own handshake.
+        help="""How long a server may take to answer the gateway's era probe, in seconds. Default 10. After that the
+        gateway offers it a handshake and waits six times as long, or thirty times as long for a client's own handshake.
         Then requests get error -31002.""",
     ).tag(config=True)
     park_timeout = Float(
         LIMITS.park_timeout,
         min=1.0,
-        help="""Seconds that a call to a handshake-era server waits for its client to answer a question of the
-        server (sampling, elicitation, roots). Default 600. After that the call is cancelled at the server,
-        and a late answer gets error -32602.""",
+        help="""How long a call to a handshake-era server waits for its client to answer a question of the server
+        (sampling, elicitation, roots), in seconds. Default 600. After that the call is cancelled at the server, and a
+        late answer gets error -32602.""",
     ).tag(config=True)
     websocket = Bool(
         True,
-        help="""Whether MCP endpoints accept WebSocket handshakes. Default True. With False the upgrade is ignored,
-        so that clients fall back to Streamable HTTP on the same URL.""",
+        help="""Whether MCP endpoints accept WebSocket handshakes. Default True. False ignores the upgrade, so clients
+        fall back to Streamable HTTP on the same URL.""",
     ).tag(config=True)
     check_origin = Bool(
         True,
@@ -207,22 +207,21 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         int(CHECK_SECONDS),
         min=1,
         help="""Seconds between two checks of the Jupyter credentials behind open links. Default 30. A link whose
-        credential is no longer valid is closed with 4401. Short intervals load a hub with requests.
-        Gateway tokens are checked every second.""",
+        credential is no longer valid is closed with 4401. Short intervals cause many requests to a hub. Gateway tokens
+        are checked every second.""",
     ).tag(config=True)
     redact_patterns = List(
         Unicode(),
-        help="""Regular expressions (of the package "regex") for text to redact on the tap, in addition to the
-        built-in rules: in strings of messages, in events and in stderr of servers. Default: none. With any
-        pattern, every watched message is parsed. A pattern that takes longer than 20 ms makes the tap
-        withhold all text.""",
+        help="""Regular expressions (of the package "regex") for text to redact on the tap, in addition to the built-in
+        rules: in strings of messages, in events and in stderr of servers. Default: none. If there is any pattern, every
+        watched message is parsed. If a pattern takes longer than 20 ms, the tap withholds all text.""",
     ).tag(config=True)
     tap_grace = Float(
         LIMITS.tap_grace,
         min=0.0,
-        help="""Seconds that the tap keeps a user's records after their last watcher has left, so that a watcher
-        that reconnects misses nothing. Default 60. At most 10,000 records or about 16 MiB per user. 0
-        discards them within a second.""",
+        help="""How long the tap keeps a user's records after their last watcher has left, in seconds, so that a watcher
+        that reconnects misses nothing. Default 60. It keeps at most 10,000 records or about 16 MiB per user. 0 discards
+        them within a second.""",
     ).tag(config=True)
     allow_faults = Bool(
         False,
@@ -231,9 +230,9 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
     ).tag(config=True)
     allow_editing = Bool(
         True,
-        help="""Whether entries of the user's own mcp.json may be added, changed and removed over REST and on the
-        page. Default True. Callers also need the authorizer's "write" on "mcp"; nothing is started from
-        such an entry until a user has agreed to what it runs. With False only editors change the file.""",
+        help="""Whether entries of the user's own mcp.json may be added, changed and removed over REST and on the page.
+        Default True. Callers also need the authorizer's "write" on "mcp"; nothing is started from such an entry until a
+        user has agreed to what it runs. False leaves the file to editors.""",
     ).tag(config=True)
     consents_file = Unicode(
         help="""File with the consents of users to start entries (mode 0600). Default: mcp_ws_ide/consents.json in
@@ -244,34 +243,35 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         data directory.""",
     ).tag(config=True)
     engine = Unicode(
-        help="""Where resumable sessions are stored, so that they survive the end of Jupyter. Default "": nowhere; they
-        end with Jupyter. "sqlite" keeps them in mcp_ws_ide/sessions.sqlite in Jupyter's data directory,
-        "sqlite:///path" in the file of this absolute path. A file belongs to one Jupyter at a time: a second one with
-        the same file refuses all requests with 503.""",
+        help="""Where resumable sessions are stored, so that they survive the end of Jupyter. Default "": they are not
+        stored, and end with Jupyter. "sqlite" stores them in mcp_ws_ide/sessions.sqlite in Jupyter's data directory,
+        "sqlite:///path" in the file with this absolute path. Only one Jupyter can use a file at a time: a second one
+        with the same file refuses all requests with 503.""",
     ).tag(config=True)
     engine_durability = Enum(
         DURABILITIES,
         default_value=DURABILITIES[0],
-        help="""What a stored message survives. Default "normal": the end of Jupyter, also by kill -9; after a power cut
-        or a crash of the machine, the stored sessions end. "full": also that, but each commit waits for the disk.""",
+        help="""How safely sessions are stored. Default "normal": they survive the end of Jupyter, even by kill -9, but
+        not a power cut or a crash of the machine. "full": they survive these too, but each commit waits for the
+        disk.""",
     ).tag(config=True)
     engine_max_bytes = Int(
         ENGINE_MAX_BYTES,
         min=1 << 20,
-        help="""Maximum size of the stored sessions, in bytes. Default 256 MiB. From three quarters of it on, new
-        sessions are refused with close code 1013; at all of it, messages of open sessions wait until others have
+        help="""Maximum size of the stored sessions, in bytes. Default 256 MiB. Above three quarters of it, new sessions
+        are refused with close code 1013; when it is reached, messages of open sessions wait until other sessions have
         ended. Stored sessions are also held in memory.""",
     ).tag(config=True)
     engine_keys_file = Unicode(
         help="""File with the keys that seal stored sessions (mode 0600); it is created if it is missing. Default:
-        mcp_ws_ide/session-keys.json in Jupyter's data directory. Without it the stored sessions are lost.""",
+        mcp_ws_ide/session-keys.json in Jupyter's data directory. If the file is lost, so are the stored sessions.""",
     ).tag(config=True)
 
     oauth_timeout = Float(
         LIMITS.oauth_timeout,
         min=1.0,
-        help="""Seconds that requests to a remote server with OAuth wait for the user's authorization. Default 300.
-        After that they get an error that names the page to open; the next request starts a new attempt.""",
+        help="""How long requests to a remote server with OAuth wait for the user's authorization, in seconds. Default
+        300. After that they get an error that names the page to open; the next request starts a new attempt.""",
     ).tag(config=True)
     public_url = Unicode(
         help="""Address of this Jupyter server as browsers see it, including the base URL: authorization servers

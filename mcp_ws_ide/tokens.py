@@ -176,7 +176,7 @@ class TokenStore:
             self._save()
         except OSError:
             return
-        log.info("the revocations of gateway tokens that could not be saved before are now saved")
+        log.info("revocations of gateway tokens that could not be saved earlier are now saved")
 
     def _forget_expired(self) -> None:
         now = self._now()

@@ -46,7 +46,7 @@ class OwnTask(Generic[T]):
 
     async def __aenter__(self) -> T:
         if self._task is not None:
-            raise RuntimeError(f"{self._what} was opened before; make another one")
+            raise RuntimeError(f"{self._what} can be opened only once; create another one")
         self._loop = asyncio.get_running_loop()
         self._opened: asyncio.Future[T] = self._loop.create_future()
         self._leave = asyncio.Event()
@@ -110,20 +110,20 @@ class OwnTask(Generic[T]):
     # --- what cannot work -----------------------------------------------------------------------
 
     def __enter__(self) -> NoReturn:
-        raise TypeError(f"{self._what} is asynchronous; write 'async with', and in a notebook 'await'")
+        raise TypeError(f"{self._what} is asynchronous; write 'async with' instead of 'with'")
 
     def __exit__(self, *_: object) -> None:
         """Needed for Python to call ``__enter__``, which says what to write."""
 
     def __await__(self) -> Generator[Any, None, NoReturn]:
         raise TypeError(
-            f"{self._what} is a context; write 'async with … as client', or 'await ….__aenter__()'"
+            f"{self._what} is a context manager; write 'async with … as client', or 'await ….__aenter__()'"
         )
         yield
 
     def __getattr__(self, name: str) -> NoReturn:
         raise AttributeError(
-            f"{self._what} is a context without {name!r}; write 'async with … as client' and use the client"
+            f"{self._what} is a context manager without {name!r}; write 'async with … as client' and use the client"
         )
 
 

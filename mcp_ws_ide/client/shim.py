@@ -116,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--header-file",
-        help="file with additional headers, one 'Name: value' per line, for example for a proxy in front",
+        help="file with additional headers, one 'Name: value' per line, for example those that a proxy requires",
     )
     parser.add_argument(
         "--give-up-after",

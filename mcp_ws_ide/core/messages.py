@@ -314,7 +314,7 @@ def _check_answer(message: Message) -> None:
             _decode_error(message.error)
     except (msgspec.ValidationError, RecursionError):
         raise MalformedMessage(
-            INVALID_REQUEST, 'member "error" must have a whole number as "code" and a text as "message"'
+            INVALID_REQUEST, 'member "error" must have a whole number as "code" and a string as "message"'
         ) from None
 
 

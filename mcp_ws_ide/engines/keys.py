@@ -145,7 +145,7 @@ def load_sealer(path: Path) -> Sealer:
             kept = [key for key in content.keys if now - key.created <= RETIRE_SECONDS]
             content.keys = [*kept, _new_key(now)]
             file.write(content)
-            log.info("mcp-ws-ide: a new key seals stored sessions; %d older ones are kept", len(kept))
+            log.info("a new key seals stored sessions; %d older ones are kept", len(kept))
         return Sealer(content)
     except OSError as error:
         raise EngineRefusedError(f"the key file {str(path)!r} cannot be written: {error.strerror}") from None
@@ -166,7 +166,7 @@ def _usable(file: PrivateJsonFile[KeyFile]) -> KeyFile | None:
         reason = f"{file.path} holds no usable key"
     aside = file.path.with_name(file.path.name + ".damaged")
     os.replace(file.path, aside)
-    log.error("mcp-ws-ide: the key file is damaged, and was renamed to %r: %s", aside.name, reason)
+    log.error("the key file is damaged, and was renamed to %r: %s", aside.name, reason)
     return None
 
 
@@ -182,7 +182,7 @@ def _check_owner(path: Path) -> None:
     if status.st_mode & 0o077:
         os.chmod(path, 0o600)
         log.warning(
-            "mcp-ws-ide: the key file %r was open to other users; its mode is 0600 now; delete it to replace its keys, "
+            "the key file %r was open to other users; its mode is 0600 now; delete it to replace its keys, "
             "which loses the stored sessions",
             str(path),
         )
@@ -199,5 +199,5 @@ def _encoded(data: bytes) -> str:
 def _decoded(text: str) -> bytes:
     data = base64.b64decode(text, validate=True)
     if len(data) != KEY_BYTES:
-        raise ValueError("a key has 32 bytes")
+        raise ValueError("a key must have 32 bytes")
     return data

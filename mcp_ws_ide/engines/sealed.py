@@ -86,7 +86,7 @@ class SealedEngine:
         if unreadable:
             self.statistics.lost["key"] += len(unreadable)
             log.error(
-                "mcp-ws-ide: %d stored sessions are lost: their keys are not in %r",
+                "%d stored sessions are lost: their keys are not in %r",
                 *(len(unreadable), str(self._keys_file)),
             )
 

@@ -367,12 +367,10 @@ def _prepare(path: Path) -> None:
             raise EngineRefusedError(f"the session file {str(path)!r} belongs to another user")
         for place, rights in ((path, os.R_OK | os.W_OK), (path.parent, os.W_OK | os.X_OK)):
             if not os.access(place, rights, effective_ids=True):
-                raise EngineRefusedError(f"{str(place)!r} cannot be written, as the session file needs")
+                raise EngineRefusedError(f"{str(place)!r} cannot be written; sessions are stored there")
         if status.st_mode & 0o077:
             os.chmod(path, 0o600)
-            log.warning(
-                "mcp-ws-ide: the session file %r was open to other users; its mode is 0600 now", str(path)
-            )
+            log.warning("the session file %r was open to other users; its mode is 0600 now", str(path))
     except OSError as error:
         raise EngineRefusedError(
             f"the session file {str(path)!r} cannot be created or read: {error.strerror}"

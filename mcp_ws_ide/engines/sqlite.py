@@ -217,9 +217,9 @@ class SqliteEngine:
             return
         self._problem = problem
         if problem:
-            log.error("mcp-ws-ide: sessions cannot be stored, and wait: %s", problem)
+            log.error("sessions cannot be stored; their messages wait: %s", problem)
         else:
-            log.warning("mcp-ws-ide: sessions are stored again")
+            log.warning("sessions are stored again")
 
     def _try_again(self) -> None:
         """Write what could not be written, even if no session sends anything."""

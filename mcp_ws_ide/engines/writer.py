@@ -143,7 +143,7 @@ class Writer:
             self._file.close()
             aside = self._file.set_aside()
             log.error(
-                "mcp-ws-ide: the session file %r is damaged (%s), and its sessions are lost; it was renamed to %r",
+                "the session file %r is damaged (%s), and its sessions are lost; it was renamed to %r",
                 *(str(self._file.path), error, aside.name),
             )
             self._file.open()
@@ -179,8 +179,8 @@ class Writer:
         opened.records = Records()
         opened.lost["machine"] += number
         log.warning(
-            "mcp-ws-ide: the machine stopped while sessions were open, so that their last commits may be missing; "
-            "%d sessions are lost; set MCPWebSocketApp.engine_durability = 'full' to keep them",
+            "the machine stopped while sessions were open, and their last commits may be missing; "
+            "%d sessions are lost; set MCPWebSocketApp.engine_durability = 'full' to keep sessions when that happens",
             number,
         )
 
@@ -307,7 +307,7 @@ class Writer:
             at_limit = self._file.at_limit
             return "engine_max_bytes is reached; raise it, or lower grace" if at_limit else "the disk is full"
         if not isinstance(error, sqlite3.Error | DamagedFileError | NoRecordsError):
-            log.exception("mcp-ws-ide: sessions cannot be stored")
+            log.exception("sessions cannot be stored")
         return f"the session file {str(self._file.path)!r} cannot be written: {error}"
 
     def _measure(self) -> None:
@@ -327,7 +327,7 @@ class Writer:
 
     def _renew(self, written: Written) -> None:
         """Replace the file by a new one. The records are in memory, so nothing is lost."""
-        log.error("mcp-ws-ide: %s; it is replaced, and sessions are stored again", written.problem)
+        log.error("%s; it is replaced, and sessions are stored again", written.problem)
         self._renewed = True
         self._file.close()
         try:
@@ -339,7 +339,7 @@ class Writer:
     def _stop(self, job: Stop) -> None:
         written = self._compact(job.last)
         if written.problem:
-            log.error("mcp-ws-ide: sessions could not be stored at the end: %s", written.problem)
+            log.error("sessions could not be stored at shutdown: %s", written.problem)
             self._file.close()
         else:
             self._file.finish()

@@ -221,7 +221,9 @@ class Commits:
         now = time.monotonic()
         if not self._failures:
             self._failing_since = now
-            log.warning("a session cannot be stored, and waits: %s", self._engine.problem or "unknown")
+            log.warning(
+                "a session cannot be stored; its messages wait: %s", self._engine.problem or "unknown"
+            )
         delay = min(RETRY_FIRST * 2.0**self._failures, RETRY_LAST)
         self._failures += 1
         self._retry = asyncio.get_running_loop().call_later(delay, again, context=contextvars.Context())
@@ -269,7 +271,7 @@ class Commits:
             try:
                 return await self._engine.end(record.id, record.epoch)
             except EngineUnavailableError as error:
-                log.warning("session %s has ended, and cannot be deleted yet: %s", record.id, error)
+                log.warning("session %s has ended, but the engine cannot delete it yet: %s", record.id, error)
             await asyncio.sleep(DELETE_AGAIN)
 
     def stop(self) -> None:

@@ -89,7 +89,9 @@ class MessageRates:
                 self._settle(user, totals[principal] - user.seen, passed, now)
             user.seen = totals[principal]
             if before is None and user.throttled is not None:
-                log.warning("a user's requests are refused: more than %d messages a second came", self._limit)
+                log.warning(
+                    "requests of a user are refused: more than %d messages per second arrived", self._limit
+                )
             if user.throttled is not before:
                 changed[principal] = user.throttled
             if not user.sessions and user.budget >= self._limit * BURST_SECONDS:

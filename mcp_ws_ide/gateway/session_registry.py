@@ -251,7 +251,7 @@ class SessionRegistry:
         if isinstance(session, ResumableSession) and code != CloseCode.NORMAL:
             self._remember_end(session, reason)
         if session.info.link != "http":  # an exchange is as frequent as a call
-            log.info("session %s closed: %s %s", session.id, code, reason)
+            log.info("session %s ended: %s %s", session.id, code, reason)
         session.observe("link_closed", f"{code} {reason}")
 
     def _remember_end(self, session: ResumableSession, reason: str) -> None:

@@ -27,7 +27,7 @@ class ServerEndpointHandler(StreamableHttpHandler):
         if not (self.runtime.settings.websocket and wants_upgrade(self)):
             return await self._get_over_http(name)
         if self.is_http_session():
-            raise self.refuse(409, "session", "this session belongs to HTTP; a WebSocket cannot use it")
+            raise self.refuse(409, "session", "this session was opened over HTTP; a WebSocket cannot use it")
         key = check_handshake(self)
         if not self.offered:
             check_subprotocols(self)

@@ -94,7 +94,7 @@ def read_scope(query: dict[str, list[str]]) -> Scope:
     for name in query:
         if name not in FILTERS and name not in OTHERS:
             known = ", ".join((*FILTERS, *OTHERS[:2]))
-            raise BadQuery(f"the tap has no parameter {name[:MAX_VALUE]!r}; it has {known}")
+            raise BadQuery(f"the tap has no parameter {name[:MAX_VALUE]!r}; known parameters: {known}")
     direction, leg, errors = (_only(query, name) for name in ("direction", "leg", "errors"))
     methods = _values(query, "method")
     return Scope(
@@ -114,7 +114,7 @@ def _values(query: dict[str, list[str]], name: str) -> list[str]:
     values = list(dict.fromkeys(value for value in values if value))
     if len(values) > MAX_VALUES or any(len(value) > MAX_VALUE or value.count("*") > 4 for value in values):
         raise BadQuery(
-            f'"{name}" has at most {MAX_VALUES} values of at most {MAX_VALUE} characters, each with at most 4 "*"'
+            f'"{name}" may have at most {MAX_VALUES} values of at most {MAX_VALUE} characters, each with at most 4 "*"'
         )
     choices = CHOICES.get(name, values)
     for value in values:

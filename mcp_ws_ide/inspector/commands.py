@@ -279,7 +279,7 @@ def categories(text: str) -> tuple[str, ...]:
     if unknown or not names:
         known = ", ".join([*report.CATEGORIES, *sorted(report.NAMES - set(report.CATEGORIES))])
         raise argparse.ArgumentTypeError(
-            f"{', '.join(unknown) or 'nothing'} cannot be checked; known names: {known}"
+            f"{', '.join(unknown) or 'an empty list'} cannot be checked; known names: {known}"
         )
     return names
 
@@ -380,7 +380,7 @@ def _add_export(commands: Any, command: AddCommand) -> None:
 
 def _source(parser: argparse.ArgumentParser, duration: Callable[[str], float]) -> None:
     _file(parser, "a recording, or - for standard input (default: watch the live gateway)", "?")
-    parser.add_argument("--server", help="only this server")
+    parser.add_argument("--server", help="consider only this server")
     parser.add_argument(
         "--for",
         dest="seconds",

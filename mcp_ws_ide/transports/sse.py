@@ -152,7 +152,7 @@ class SseTransport(RemoteTransport):
         try:
             endpoint = self._remote.url.join(data.strip())
         except (httpx2.InvalidURL, ValueError):
-            raise RequestFailed(f"{self._where} names an invalid URL for messages", sent=False) from None
+            raise RequestFailed(f"{self._where} announced an invalid URL for messages", sent=False) from None
         stream = self._remote.url
         if origin(endpoint) == origin(stream):
             return endpoint

@@ -160,7 +160,7 @@ async def test_other_uses_that_cannot_work_say_what_to_write(jupyter):
         await context.__aexit__(None, None, None)
     async with context:
         pass
-    with pytest.raises(RuntimeError, match="make another"):
+    with pytest.raises(RuntimeError, match="create another"):
         await context.__aenter__()
 
 

@@ -380,7 +380,7 @@ async def test_what_cannot_be_written_is_failed_and_committed_once_when_it_can_b
     await until(lambda: not engine.problem)  # without anything that is sent
     assert await asyncio.gather(*(committed(engine, batch) for batch in batches)) == [Outcome.COMMITTED] * 3
     await abandon(engine)
-    assert caplog.text.count("sessions cannot be stored, and wait") == 1
+    assert caplog.text.count("sessions cannot be stored; their messages wait") == 1
     assert caplog.text.count("sessions are stored again") == 1
     async with running(new_sqlite(tmp_path)) as engine:
         for owner in owners:

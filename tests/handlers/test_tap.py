@@ -105,7 +105,7 @@ async def test_a_filtered_watcher_gets_the_matching_records(jupyter):
 async def test_mistakes_in_the_query_are_refused_with_a_reason(jupyter):
     assert await refused(jupyter, sever="fast") == (
         400,
-        "the tap has no parameter 'sever'; it has server, session, kind, method, direction, leg, errors, after, instance",
+        "the tap has no parameter 'sever'; known parameters: server, session, kind, method, direction, leg, errors, after, instance",
     )
     assert "must be one of" in (await refused(jupyter, kind="all"))[1]
     assert "must be given together" in (await refused(jupyter, after=5))[1]

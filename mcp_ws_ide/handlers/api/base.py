@@ -72,7 +72,7 @@ class ApiHandler(GatewayHandler, APIHandler):
             raise web.HTTPError(400, "the body must be a JSON object")
         if known and (unknown := ", ".join(repr(name[:100]) for name in sorted(value) if name not in known)):
             raise web.HTTPError(
-                400, f"the body has unknown members {unknown[:500]}; known: {', '.join(known)}"
+                400, f"the body has unknown members {unknown[:500]}; known members: {', '.join(known)}"
             )
         return value
 

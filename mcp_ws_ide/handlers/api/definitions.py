@@ -152,7 +152,9 @@ class TryHandler(ManagerHandler):
         if preview.spec is None or preview.digest is None:
             raise EditRefused(422, 'the entry has errors; see "problems"', preview.problems)
         if self._digest_of(body, "consent") != preview.digest:
-            raise EditRefused(409, "the entry would run something other than you agreed to; review it again")
+            raise EditRefused(
+                409, "the entry would run something other than what you agreed to; review it again"
+            )
         spec = preview.spec
         if spec.disabled_reason is not None or spec.group:
             raise EditRefused(409, spec.disabled_reason or "a group has no process to test; test its members")

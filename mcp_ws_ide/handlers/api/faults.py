@@ -53,8 +53,10 @@ class FaultsHandler(ApiHandler):
             raise web.HTTPError(400, f'"fault" must be one of {", ".join(FAULTS)}')
         for name in body:
             if name not in FAULTS[fault]:
-                known = " and ".join(f'"{known}"' for known in FAULTS[fault]) or "no parameter"
-                raise web.HTTPError(400, f"fault {fault} has no parameter {name[:100]!r}; it has {known}")
+                known = ", ".join(f'"{known}"' for known in FAULTS[fault]) or "none"
+                raise web.HTTPError(
+                    400, f"fault {fault} has no parameter {name[:100]!r}; known parameters: {known}"
+                )
         detail = getattr(self, f"_{fault}")(session, body)
         session.observe("fault", detail)
         self._perform(session, fault)
