@@ -1,6 +1,6 @@
-"""Admissions: heads that passed all checks a moment ago and may repeat without asking Jupyter again.
+"""Admissions: request heads that have just passed all checks, and may repeat without asking Jupyter again.
 
-Those of POSTs, and of WebSocket handshakes, which all clients repeat at once after a network failure.
+They exist for POSTs, and for WebSocket handshakes, which all clients repeat at once after a network failure.
 
 Jupyter's checks and Tornado's request handler cost several times as much as carrying a call, and an HTTP client sends
 the same head with each call. An admitted head may repeat for :data:`ADMITTED_FOR` seconds: same address, same URL, same
@@ -55,7 +55,7 @@ class Admissions:
     """The heads that were admitted recently.
 
     Args:
-        token_alive: tells whether the gateway token with this id is still valid.
+        token_alive: returns whether the gateway token with this id is still valid.
     """
 
     def __init__(self, token_alive: Callable[[str], bool]) -> None:

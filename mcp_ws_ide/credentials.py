@@ -48,8 +48,8 @@ log = logging.getLogger(__name__)
 def principal_of(handler: JupyterHandler, user: User) -> str:
     """Return the stable name of the owner of sessions and tokens: the user whom Jupyter authenticated.
 
-    Only a Jupyter exactly as it comes has a single user, whatever names it makes up. Any change to the identity
-    provider or the login may distinguish users, so each name is then a principal of its own.
+    Only an unmodified Jupyter has a single user, whatever names it invents. Any change to the identity provider or the
+    login may distinguish users, so each name is then a principal of its own.
     """
     if _single_user(handler):
         return SINGLE_USER

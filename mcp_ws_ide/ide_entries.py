@@ -1,4 +1,4 @@
-"""Configuration entries with which IDEs and agents connect to a server of the gateway. Performs no I/O.
+"""The configuration entries by which IDEs and agents connect to a server of the gateway. Performs no I/O.
 
 Some IDEs speak Streamable HTTP; the others launch ``mcp-ws-connect``, whose sessions resume.
 """

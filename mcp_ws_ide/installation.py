@@ -1,7 +1,7 @@
 """What is installed beside this package, and whether it is what the package declares.
 
-Imports only the standard library and ``packaging`` (which Jupyter Server depends on), and those when something failed:
-it can still say what is missing when nothing else of the package can be imported, and costs the commands no time.
+Imports only the standard library and ``packaging`` (which Jupyter Server depends on), and only once something has
+failed: it can say what is missing when nothing else of the package can be imported, and costs the commands no time.
 """
 
 from __future__ import annotations

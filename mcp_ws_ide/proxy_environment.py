@@ -1,6 +1,6 @@
 """Which connections go through a proxy of the environment: none to this machine, and no credential unencrypted.
 
-One policy for the clients, the inspector and the remote transports, whatever library opens the connection. Opens no
+One policy for the clients, the inspector and the remote transports, whichever library opens the connection. Opens no
 connection itself and asks no resolver.
 """
 
@@ -56,7 +56,7 @@ class Proxy:
 
     @property
     def via(self) -> str:
-        """The proxy as part of an error text: which one, who named it, and how to go around it."""
+        """The proxy as part of an error text: its address, the variable that names it, and how to bypass it."""
         where = f" {self.where}" if self.where else ""
         return f"through the proxy{where} (variable {self.variable}; to bypass it, list the host in NO_PROXY)"
 

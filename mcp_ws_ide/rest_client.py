@@ -142,7 +142,7 @@ class GatewayClient:
                 response = connection.getresponse()
                 ours = _is_ours(response.read(ERROR_BYTES))
             except (OSError, http.client.HTTPException):
-                return ""  # nobody refused it at once
+                return ""  # nothing refused it at once
         return "body_limit" if response.status == 413 and not ours else ""
 
     def inject_fault(self, session: str, fault: str, **parameters: Any) -> str:

@@ -87,7 +87,7 @@ class Settings:
         """Read all configured servers.
 
         Args:
-            consent: tells which entries must not be started yet.
+            consent: returns what a user must consent to before an entry is started.
             documents: what each file held when it could last be read; used for a file that is malformed now.
         """
         packages = config.installed_packages() if self.entry_points else ()
@@ -258,7 +258,7 @@ class Runtime:
         gateway.configure(configuration)
 
     def _noticed(self, text: str, owner: str, server: str) -> None:
-        """Log what was noticed between clients and gateway, and show it to the watchers of the user concerned."""
+        """Log a problem between clients and gateway, and show it to the watchers of the user concerned."""
         self._host.log.warning("mcp-ws-ide: %s", one_visible_line(text))
         if self._gateway is not None:
             self._gateway.tap.event(owner, server, None, "intermediary", text)

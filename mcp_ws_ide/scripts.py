@@ -1,9 +1,7 @@
 """The functions behind the console scripts; they exit with 130, and without a traceback, at Ctrl-C during imports.
 
-What cannot be imported is explained in one line (:mod:`.installation`), at the start as later.
-
-What a command imports takes longer than anything else it does at its start, and no command can catch an exception
-before it is imported. Owns no option and no message.
+A failed import, at the start or later, is explained in one line (:mod:`.installation`). Imports take most of the time
+of a command's start, and no command can catch an exception before it is imported. Owns no option and no message.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The stand-in for the extension where it cannot be loaded: answers every address of the gateway with the reason.
+"""The stand-in for an extension that cannot be loaded: answers every address of the gateway with the reason.
 
-Imports of the package only what needs nothing else.
+Imports only modules of the package that need nothing else.
 """
 
 from __future__ import annotations

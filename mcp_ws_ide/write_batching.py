@@ -1,9 +1,8 @@
 """Batches writes: messages of one turn of the event loop are written together at its end.
 
 So the requests of many clients cost one write per pipe and turn, not one per message. But waiting for a turn costs as
-much as a small write, which a lone client would pay twice per call. So while turns bring a single message each,
-messages are written immediately, and only after :data:`AT_ONCE` of them a turn is awaited again, to see whether that
-still holds.
+much as a small write, which a lone client would pay twice per call. So while each turn has a single message, messages
+are written immediately; after :data:`AT_ONCE` of them, one turn is awaited to see whether that still holds.
 """
 
 from __future__ import annotations

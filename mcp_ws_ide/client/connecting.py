@@ -53,7 +53,7 @@ def connect(
     Returns:
         An async context manager that yields an entered ``mcp.Client``, or on mcp 1.x an initialized
         ``ClientSession``. Entering it raises the same errors as :func:`websocket_transport`, and
-        :class:`~mcp_ws_ide.client.ConnectionLost` if the link is lost permanently meanwhile. It may be entered and
+        :class:`~mcp_ws_ide.client.ConnectionLost` if the link is lost permanently before that. It may be entered and
         left in different tasks of one event loop, for example in two cells of a notebook.
     """
     where, credential = address(name_or_url, token, url, headers)
@@ -79,7 +79,7 @@ def connect(
 async def _opened(
     client: AbstractAsyncContextManager[Any], transport: SessionTransport | NegotiatingTransport
 ) -> AsyncIterator[Any]:
-    """Enter a client; if its transport gives up meanwhile, raise the reason, which the SDK's error may not have."""
+    """Enter a client; if its transport gives up first, raise its reason, which the SDK's error may lack."""
     async with AsyncExitStack() as stack:
         try:
             entered = await stack.enter_async_context(client)

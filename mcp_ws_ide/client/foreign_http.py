@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 class _Transport(HttpOrSseTransport):
-    """As the gateway's, but any request may be the probe of the client's SDK."""
+    """The gateway's transport, except that any request may be a probe of the client's SDK."""
 
     async def _failed(self, exchange: Exchange, failure: RequestFailed) -> None:
         if exchange.message.method == DISCOVER and failure.of_older_server:
@@ -66,7 +66,7 @@ class _Inbox:
         self._changed.set()
 
     def write_paused(self, paused: bool) -> None:
-        """Do nothing: an SDK waits for most of its requests."""
+        """Do nothing: the SDK awaits the responses to most of its requests, so little is queued."""
 
     async def pass_on(self, to_session: Any, decode: Callable[[bytes], Any]) -> None:
         """Give the session all messages, in their order, until the transport ends."""

@@ -1,7 +1,7 @@
 """Contexts that may be opened in one task and closed in another, as notebook cells, exit stacks and fixtures do.
 
-Structured concurrency ties a context to the task that enters it. Here a task of its own enters and leaves it; opening
-and closing only signal that task. What cannot work at all, such as another event loop, is an error that says so.
+Structured concurrency ties a context to the task that enters it. Here a separate task enters and leaves it; opening and
+closing only signal that task. A use that cannot work, such as on another event loop, raises an error that says why.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class OwnTask(Generic[T]):
 
     Args:
         inner: the context; it is entered at most once.
-        what: how messages call it.
+        what: its name in error messages.
     """
 
     def __init__(self, inner: AbstractAsyncContextManager[T], what: str) -> None:
@@ -113,7 +113,7 @@ class OwnTask(Generic[T]):
         raise TypeError(f"{self._what} is asynchronous; write 'async with' instead of 'with'")
 
     def __exit__(self, *_: object) -> None:
-        """Needed for Python to call ``__enter__``, which says what to write."""
+        """Exist, so that Python calls ``__enter__``, whose error says what to write."""
 
     def __await__(self) -> Generator[Any, None, NoReturn]:
         raise TypeError(
@@ -128,7 +128,7 @@ class OwnTask(Generic[T]):
 
 
 class OwnLoopStream(MemoryObjectSendStream[T]):
-    """A send stream that works on the event loop of its receiver only, and says so on any other."""
+    """A send stream that works only on the event loop of its receiver; elsewhere it raises an error that says so."""
 
     what: str
     loop: asyncio.AbstractEventLoop

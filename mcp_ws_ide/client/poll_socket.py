@@ -171,7 +171,7 @@ class PollConnection:
         return self._inbox.popleft()
 
     async def _post(self, body: bytes) -> bytes | None:
-        """POST, again if the network lost it. None when the link is lost, or nothing came."""
+        """POST a body; repeat it if the network lost it. Return None if the link is lost or the response is empty."""
         for delay in (*RETRY_DELAYS, None):
             try:
                 response = await self._client.post(self._url, content=body)
@@ -192,10 +192,10 @@ class PollConnection:
         return None
 
     def _note_refusal(self, response: httpx2.Response) -> None:
-        """Set how the link ends if no repetition helps.
+        """Set the close code and reason to use if repeating the POST does not help.
 
-        The opening POST of another link would tell a refused credential or server from a lost link. Where that one
-        passes and the next does not, another link would meet the same.
+        No code means that another link may help: its opening POST shows whether the credential or the server is
+        refused. If opening POSTs pass and later ones are refused, another link would fail in the same way.
         """
         status = response.status_code
         reason = str(refusal(self._where, status, response.content, response.reason_phrase))

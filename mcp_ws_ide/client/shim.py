@@ -82,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _report(message: str) -> None:
-    """Write one line to stderr. It may quote a peer, so it cannot move the cursor and has an end."""
+    """Write one line to stderr. It may quote a peer, so control characters are escaped and its length is bounded."""
     print(f"mcp-ws-connect: {one_visible_line(message)}", file=sys.stderr)
 
 

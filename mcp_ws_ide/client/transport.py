@@ -316,7 +316,7 @@ class SessionTransport:
         self._enter(Lost(str(error)))
 
     async def _hand_over_odd(self, message: bytes, to_session: Any) -> None:
-        """Pass on what can be read of a message; the SDK is told of one of which nothing can."""
+        """Pass on what can be read of a message; report one that cannot be read at all to the SDK."""
         made = self._end.readable(message)
         await self._hand_over(made, to_session)
         if not made and isinstance(error := self._decode(message), Exception):
@@ -405,7 +405,7 @@ async def _drain(link: ClientLink) -> None:
 
 
 async def _write(link: ClientLink, frames: list[bytes]) -> None:
-    """Send frames; a link that closes meanwhile is detected by the reader."""
+    """Send frames; the reader detects it if the link closes."""
     with suppress(ConnectionClosed):
         for frame in frames:
             await link.send(frame, text=True)

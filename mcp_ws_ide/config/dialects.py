@@ -254,7 +254,7 @@ def _rename(translation: Translation) -> None:
 
 
 def _other_address(entry: Mapping[str, Any], preferred: Any) -> bool:
-    """Return whether ``url`` is an address that gives way to ``preferred``: no ``type`` says which one is meant."""
+    """Return whether ``preferred`` is used instead of ``url``: two addresses, and no ``type`` that chooses one."""
     undeclared = entry.get("type") is None and entry.get("transport") is None
     return undeclared and isinstance(preferred, str) and entry.get("url") not in (None, "", preferred)
 

@@ -32,7 +32,7 @@ def check_entry(
     """Return the server that an entry describes, or None if it has errors, and every problem.
 
     Args:
-        root_dir: see :func:`~.load.load`; without the same one, the entry would be another in the preview.
+        root_dir: see :func:`~.load.load`; with another value, the preview would show another entry.
     """
     reader = ConfigReader(environ, root_dir=root_dir)
     variables = reader.variables(source)

@@ -129,7 +129,7 @@ def child_environment(spec: ServerSpec, environ: Mapping[str, str]) -> dict[str,
 
 
 def inherited(environ: Mapping[str, str], listed: Iterable[str] = ()) -> dict[str, str]:
-    """Return the variables that a child process gets of ``environ``: those of every one, and those ``listed``.
+    """Return the variables of ``environ`` that a child process gets: those that all processes get, and ``listed`` ones.
 
     Args:
         listed: names, in which ``*`` stands for any characters.

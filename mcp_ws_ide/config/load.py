@@ -246,7 +246,8 @@ class ConfigReader:
         self.servers[address], self._keys[address], self._addresses[name] = spec, key, address
 
     def _address_for(self, name: str) -> str:
-        """Return the address of a new server. A server that was given another's name as its address makes way."""
+        """Return the address of a new server. If an earlier server was given this one's name as a derived address, it
+        gets another address."""
         address = address_of(name)
         other = self.servers.get(address)
         if other is None:

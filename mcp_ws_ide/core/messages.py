@@ -1,10 +1,10 @@
 """Parse, check, build and rewrite JSON-RPC messages; payloads keep the bytes they arrived as.
 
-A message is parsed once into a :class:`Message`: the envelope members as raw JSON, nothing deeper. Nearly all come as
-SDKs write them, in one of two orders of members: of those, a regular expression reads the envelope, and one decoding of
-the payload both checks it and gives what routing needs. All others, and all that are wrong, take the general way
-(tests/fuzz/reference_parser.py compares the two). This module knows JSON-RPC 2.0 and the names of the MCP members that
-carry ids; it knows nothing of sessions, links or I/O.
+A message is parsed once into a :class:`Message`: the envelope members as raw JSON, nothing deeper. Nearly all messages
+have their members in one of the two orders that SDKs write. For these, a regular expression reads the envelope, and one
+decoding of the payload checks it and yields what routing needs. All other messages, and all invalid ones, take the
+general path (tests/fuzz/reference_parser.py compares the two). This module knows JSON-RPC 2.0 and the names of the MCP
+members that carry ids; it knows nothing of sessions, links or I/O.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def parse(data: bytes) -> Message:
     """Parse one message.
 
     An escaped half of a surrogate pair, which most parsers refuse, becomes U+FFFD: a string that was cut in the middle
-    of an emoji does not cost the message.
+    of an emoji does not make the message unreadable.
 
     Args:
         data: one JSON object, UTF-8.
@@ -136,7 +136,7 @@ def _parse_unusual(data: bytes) -> Message:
 
 
 def parse_server(data: bytes) -> Message:
-    """Parse one message of a server as :func:`parse` does; an answer must be one that SDKs read.
+    """Parse one message of a server as :func:`parse` does; a response must be one that SDKs read.
 
     Raises:
         MalformedMessage: also for a result that is no object, and for an error without code and message (-32600).
@@ -306,7 +306,7 @@ _decode_error = msgspec.json.Decoder(ErrorMembers).decode
 
 
 def _check_answer(message: Message) -> None:
-    """Refuse an answer that SDKs do not read, whose request would wait for ever."""
+    """Refuse a response that SDKs do not read: its request would wait forever."""
     if message.result and message.result[0] != ord("{"):
         raise MalformedMessage(INVALID_REQUEST, 'member "result" must be an object')
     try:

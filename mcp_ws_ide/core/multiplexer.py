@@ -60,7 +60,7 @@ class Multiplexer(Generic[Owner]):
         return entry is not None and entry[1] is pending
 
     def outbound(self, owner: Owner, message: Message, params: Params, pending: Pending | None) -> Message:
-        """Return the message to send to the server for one of a client."""
+        """Return the message to send to the server in place of a client's message."""
         if pending is None:
             return message
         if message.kind is NOTIFICATION:
@@ -75,7 +75,7 @@ class Multiplexer(Generic[Owner]):
         return messages.rebuild(message, raw_id, params=payload)
 
     def _noted(self, payload: bytes, meta: Meta, pending: Pending, raw_id: bytes) -> bytes:
-        """Note what a request asks to be told; return its params with a token of the gateway's own."""
+        """Note the progress and logs that a request asks for; return its params with a token of the gateway's own."""
         if meta.progress_token is not ABSENT:
             pending.progress_token = bytes(meta.progress_token)
             payload = messages.with_meta(payload, "progressToken", raw_id)

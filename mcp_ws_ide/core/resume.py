@@ -49,7 +49,7 @@ class EndState(msgspec.Struct, frozen=True):
     Attributes:
         token: digest of the newest resume token.
         previous: digest of the token before, while that is valid.
-        left: seconds that a client that leaves is waited for; None for the grace period.
+        left: seconds to wait for a client that has announced its leave; None for the grace period.
     """
 
     token: bytes
@@ -96,7 +96,7 @@ class GatewayEnd:
 
     @property
     def mark(self) -> tuple[bytes, bytes | None, float | None]:
-        """Compares unequal when :attr:`state` has changed; made quickly."""
+        """A value that is different after each change of :attr:`state`, and cheap to make."""
         return (self._token, self._previous, self._left)
 
     @property
@@ -388,7 +388,8 @@ class ClientEnd:
             self.channel.acknowledge(self._written)
 
     def start_plain(self) -> list[bytes]:
-        """Go on without resumption, as the peer speaks plain ``mcp``; return the queued messages, to be written now."""
+        """Continue without resumption, because the peer speaks plain ``mcp``; return the queued messages, to write
+        now."""
         self.plain = self.live = True
         queued = self.channel.replay_after(self.channel.base)
         self._note_written()

@@ -46,7 +46,7 @@ class Throttled(NamedTuple):
 
     Attributes:
         limit: messages per second that are allowed.
-        until: when they may come again, on the clock of :meth:`SessionCore.from_client`.
+        until: when requests are accepted again, on the clock of :meth:`SessionCore.from_client`.
     """
 
     limit: int
@@ -120,7 +120,8 @@ class SessionCore:
         return Forward(message, modern, params, pending)
 
     def throttle(self, throttled: Throttled | None) -> None:
-        """Refuse further requests, or stop doing so. It costs a request nothing: no more may be in flight than none."""
+        """Refuse further requests, or stop doing so: the in-flight limit becomes 0, which requests are checked against
+        anyway."""
         self._throttled = throttled
         self._most = self._max_in_flight if throttled is None else 0
 
@@ -200,7 +201,7 @@ class SessionCore:
         self.recent.append(pending)
 
     def answer_ping(self, ping: Message) -> Message | None:
-        """Return a response to a ping in the client's place, whose own would come too late now; None if it came."""
+        """Return a response to a ping in place of the client, which is too late; None if the client has responded."""
         key = ping.id_key
         if self.asked.get(key) is not ping:
             return None
@@ -218,7 +219,7 @@ class SessionCore:
             del self.pending[pending.key]
 
     def _forget(self, pending: Pending) -> bool:
-        """Forget a request; return False if it is no longer waited for: another one may use its id by now."""
+        """Forget a request; return False if it is not in flight any more: another one may use its id by now."""
         if self.pending.get(pending.key) is not pending:
             return False
         del self.pending[pending.key]

@@ -64,7 +64,7 @@ def _free_port(first: int) -> int:
 
 
 def _configuration(port: int) -> Path:
-    """Write the configuration and return its path: one file per port, because nobody is left to delete it."""
+    """Write the configuration and return its path: one file per port, because no process is left to delete it."""
     path = Path(jupyter_runtime_dir()) / f"mcp-ws-ide-demo-{port}.json"
     servers = {"demo": {"command": sys.executable, "args": ["-m", "mcp_ws_ide.demo"]}}
     write_private(path, json.dumps({"mcpServers": servers}, indent=2).encode())

@@ -1,4 +1,4 @@
-"""Where sessions are kept beyond the gateway's process: one contract (:mod:`.base`), several engines.
+"""The storage of sessions beyond the gateway's process: one contract (:mod:`.base`), several engines.
 
 Knows nothing of sessions, links and upstreams: records, batches and bytes go in. The gateway decides what is in them.
 """

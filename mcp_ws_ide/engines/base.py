@@ -79,7 +79,7 @@ class SessionLostError(McpWsError):
 
 
 class Outcome(Enum):
-    """What became of a batch."""
+    """The result of a batch."""
 
     COMMITTED = "committed"
     """It is stored."""
@@ -140,7 +140,7 @@ class StoredSession(msgspec.Struct, array_like=True):
         principal: its owner among the users.
         server: name of its server.
         created: when it was created, in seconds since the epoch.
-        window_frames, window_bytes: the window that its client was told.
+        window_frames, window_bytes: the window that its client knows.
         facts: what is needed to restore it and seldom changes; opaque.
         state: snapshot of the session; opaque, replaced as a whole.
         epoch: the ownership under which it was written last.
@@ -287,8 +287,9 @@ class Engine(Protocol):
         """
 
     async def orphan(self, expires_at: float) -> int:
-        """Give a time to every session that is :data:`ATTACHED`: its owner is gone. For the start of a gateway that
-        shares the engine with no other.
+        """Set the expiry of every session that is :data:`ATTACHED`, because its owner is gone.
+
+        For the start of a gateway that shares the engine with no other.
 
         Returns:
             The number of sessions concerned.
@@ -328,7 +329,7 @@ def ends_of(in_flight: Iterable[InFlight], sent: int) -> list[Frame]:
 
 
 def damage(record: StoredSession) -> str:
-    """Return what contradicts itself in a record; ``""`` if nothing does."""
+    """Return how a record contradicts itself; ``""`` if it is consistent."""
     position = record.base + 1
     for frame in record.frames:
         if frame.position != position:

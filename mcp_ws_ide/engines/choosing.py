@@ -1,4 +1,4 @@
-"""Which engine a configuration names. Engines are imported when one is configured."""
+"""The choice of an engine from the configuration. An engine is imported only if it is configured."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The points between stage, commit, act and acknowledge at which a crash must cost nothing but an explicit outcome.
 
-A test arms one of them in a child process, which kills itself there. Nothing is armed otherwise, and a point costs one
-look at :data:`armed`::
+A test arms one of them in a child process, which kills itself there. Otherwise nothing is armed, and a point costs one
+check of :data:`armed`::
 
     if crash_points.armed is not None:
         crash_points.reach(Point.STORED)

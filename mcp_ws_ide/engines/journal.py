@@ -1,12 +1,12 @@
 """What the owner of a stored session has yet to store: operations, positions, and the one batch that is outstanding.
 
 Pure: operations go in, batches come out. A frame toward the client is stored from the session's channel, and its
-position is its place there; everything else is told to the journal. It knows neither engines nor links, and not what
-the bytes mean.
+position is its place there; the owner reports everything else to the journal. It knows neither engines nor links, and
+not what the bytes mean.
 
 Invariants:
 
-1. At most one batch is outstanding. What is staged meanwhile joins the next one.
+1. At most one batch is outstanding. What is staged before its outcome is known joins the next one.
 2. A batch begins where the one before it ended, and its number is one more.
 3. A request in flight has a key that no other request of the session ever has.
 """

@@ -1,4 +1,5 @@
-"""Which start of the machine this is: a commit that was not on the disk survives a process, but not the machine."""
+"""The current boot of the machine: a commit that is not on the disk yet survives the end of a process, but not a crash
+of the machine."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ CLOCK_SECONDS: Final = 600
 
 
 def boot_id() -> str:
-    """Return an id of the machine's present start."""
+    """Return an id of the machine's current boot."""
     try:
         return BOOT_ID.read_text(encoding="ascii").strip()
     except OSError:

@@ -113,7 +113,7 @@ class MemoryEngine:
         self.records.end(session_id, epoch)
 
     async def orphan(self, expires_at: float) -> int:
-        """Give a time to all attached sessions."""
+        """Set the expiry of all attached sessions."""
         self._check()
         return len(self.records.orphan(expires_at))
 

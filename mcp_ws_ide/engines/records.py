@@ -1,4 +1,4 @@
-"""What an engine decides: which batch follows, who is fenced, what a take-over ends. Pure: no I/O, no clock.
+"""The decisions of an engine: which batch fits, which owner is fenced, what a take-over ends. Pure: no I/O, no clock.
 
 :class:`Records` holds the sessions; every engine in this process uses it, so that there is one implementation. The
 entries of a log (:data:`Entry`) replayed in their order give the same records again.
@@ -53,7 +53,7 @@ class End(msgspec.Struct, gc=False, array_like=True, tag=3):
 
 
 class Orphan(msgspec.Struct, gc=False, array_like=True, tag=4):
-    """All attached sessions were given a time."""
+    """The expiry of all attached sessions was set."""
 
     expires_at: float
 
@@ -223,7 +223,7 @@ class Records:
         return True
 
     def orphan(self, expires_at: float) -> list[str]:
-        """Give a time to all attached sessions; return their ids."""
+        """Set the expiry of all attached sessions; return their ids."""
         attached = [record for record in self._all() if record.expires_at == ATTACHED]
         for record in attached:
             record.expires_at = expires_at

@@ -2,7 +2,7 @@
 
 AES-256-GCM over frames, facts, snapshots and the details of requests; the session, the field and the position are
 associated data, so that a value opens only where it was stored. Principals and the ids of requests are hashed with a
-key. Clear are: the public ids of sessions, names of servers, times, positions, sizes, and which requests were sent.
+key. Not sealed: the public ids of sessions, names of servers, times, positions, sizes, and which requests were sent.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ class SealedEngine:
         await self._inner.end(session_id, epoch)
 
     async def orphan(self, expires_at: float) -> int:
-        """Give a time to all attached sessions."""
+        """Set the expiry of all attached sessions."""
         return await self._inner.orphan(expires_at)
 
     async def expire(self, now: float) -> list[str]:

@@ -1,9 +1,9 @@
 """The durable engine of one machine: records in memory, a log of their changes in an SQLite file.
 
-What is decided is decided by :class:`~mcp_ws_ide.engines.records.Records` on the event loop. At the end of a turn, what
-was staged goes to one writing thread, which commits it as one row of the log; from time to time the changed records are
+:class:`~mcp_ws_ide.engines.records.Records` makes all decisions, on the event loop. At the end of a turn, everything
+staged goes to one writing thread, which commits it as one row of the log; from time to time the changed records are
 written, and the log is deleted. So a commit costs one statement, however many sessions share it, and a disk that does
-not answer holds up no loop.
+not answer does not block the event loop.
 
 The records run ahead of the file while it cannot be written. What was not written stays with the thread and is tried
 again with whatever comes next; an owner whose batch failed sends it again, and it is committed as soon as that is.
@@ -300,7 +300,7 @@ class SqliteEngine:
                 await self._stored(End(session_id, epoch))
 
     async def orphan(self, expires_at: float) -> int:
-        """Give a time to all attached sessions."""
+        """Set the expiry of all attached sessions."""
         orphans = self._records.orphan(expires_at)
         self._changed.update(orphans)
         if orphans:

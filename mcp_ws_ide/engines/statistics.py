@@ -1,4 +1,4 @@
-"""What an engine counts; plain integers, read when somebody asks."""
+"""The counters of an engine: plain numbers, read on demand."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What writes a session file: a thread that takes turns and compactions in order, and reports what became of them.
+"""The thread that writes a session file: it takes turns and compactions in order, and reports their outcome.
 
 It decides nothing about sessions. What it could not write, it keeps and tries again first. While the thread has nothing
-to do and the disk is quick, the event loop may write a turn itself: a change of threads costs several times as much as
-writing to the page cache.
+to do and the disk is quick, the event loop may write a turn itself: a switch of threads costs several times as much as
+a write to the page cache.
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ class Writer:
         return opened
 
     def _forget_all(self, opened: Opened) -> None:
-        """Forget all sessions: what they did last may be missing, and would be done twice."""
+        """Forget all sessions: their last commits may be missing, so calls that have run would run again."""
         number = len(opened.records.by_id)
         opened.changed.update(opened.records.by_id)
         opened.records = Records()

@@ -137,7 +137,7 @@ class Attachments:
 
     @property
     def accepts(self) -> bool:
-        """Whether what the client sends may be handed over without waiting; False only if it surely waits."""
+        """Whether what the client sends may be handed over without waiting; False only if it must wait."""
         if self._private is not None and self._private.accepts:
             return True
         shared = self._shared or self._pool.known(self._server, self._principal)
@@ -147,7 +147,7 @@ class Attachments:
 
     @property
     def changes(self) -> object:
-        """Compares unequal when :attr:`state` has changed."""
+        """A value that is different after each change of :attr:`state`."""
         if self._bridge is not None:
             return self._bridge.changes
         return (self._private.changes, tuple(self.core.asked)) if self._private is not None else None

@@ -29,7 +29,7 @@ RETRY_LAST: Final = 2.0
 DELETE_AGAIN: Final = 10.0
 """Seconds between two attempts to delete a session that has ended."""
 STALL: Final = 5.0
-"""Seconds without a stored batch after which the session's client is told, with close code 1013, to come back later."""
+"""Seconds without a stored batch after which the session's client is told, with close code 1013, to try again later."""
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ class Stage:
         return bool(self.arrival or self.out or self.close or self.released or self.frames)
 
     def absorb(self, later: Stage) -> None:
-        """Do what another stage does as well, after this."""
+        """Append the actions of another stage to this one."""
         self.arrival = later.arrival or self.arrival
         self.close = later.close or self.close
         self.out += later.out
@@ -120,7 +120,7 @@ class Stored(Protocol):
         """Drop the session: another gateway owns it."""
 
     def stalled(self, reason: str) -> None:
-        """Tell the client to come back later: nothing can be stored."""
+        """Tell the client to try again later: nothing can be stored."""
 
 
 class Commits:
@@ -181,7 +181,7 @@ class Commits:
 
     def _settled(self, outcome: Outcome) -> None:
         if self.journal.outstanding is None:
-            return  # stopped meanwhile
+            return  # it was stopped
         if outcome is Outcome.COMMITTED:
             self.journal.committed()
             self._stored()
@@ -200,7 +200,7 @@ class Commits:
         self._act_on(stage)
 
     def _act_on(self, stage: Stage) -> None:
-        """Do what a stage allows; then what is staged without anything to store; then send the next batch."""
+        """Perform the actions of a stage, then those staged with nothing to store; then send the next batch."""
         self._acting = True
         try:
             while True:
@@ -262,7 +262,7 @@ class Commits:
                 self._stored()
 
     def delete(self, record: StoredSession) -> None:
-        """Delete the session in the background, and store nothing any more."""
+        """Delete the session in the background, and stop storing it."""
         self.stop()
         self._tasks.spawn(self._delete(record), "delete a session")
 
@@ -275,7 +275,7 @@ class Commits:
             await asyncio.sleep(DELETE_AGAIN)
 
     def stop(self) -> None:
-        """Send nothing any more."""
+        """Stop sending batches."""
         self.open = False
         self._outstanding = self.journal.outstanding = None
         if self._retry is not None:

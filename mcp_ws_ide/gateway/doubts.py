@@ -1,9 +1,9 @@
 """Responses that do not show which open request they belong to (docs/reference/reading.md).
 
-If one request is open, the response belongs to it. If several are, those that are answered meanwhile are ruled out;
-when one is left, or after :data:`RULING_OUT` seconds, all that are left fail: none stays open, and none is sent again.
-If the response may belong to no request at all, each request gets :data:`SUSPICION` seconds to be answered. Knows
-requests only by their ids toward the server.
+If one request is open, the response belongs to it. If several are, those that get a response of their own are ruled
+out; when one is left, or after :data:`RULING_OUT` seconds, all that are left fail: none stays open, and none is sent
+again. If the response may belong to no request at all, each request gets :data:`SUSPICION` seconds to be answered.
+Knows requests only by their ids toward the server.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Doubts:
     def suspect_log(self, error: bytes) -> None:
         """Handle what is either a response to one of the open requests or a line of a log.
 
-        If one of them is answered meanwhile, it was a line about that one.
+        If one of them is then answered, it was a line about that one.
         """
         candidates = set(self._open_ids())
 

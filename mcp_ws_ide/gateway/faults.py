@@ -1,7 +1,7 @@
 """Injected faults of a session, with which authors of clients test how they recover.
 
-Knows what is armed; the session and its resume handshake ask, and handlers/api/faults.py arms. Nothing is armed
-by default.
+Knows which faults are armed: handlers/api/faults.py arms them, and the session and its resume handshake take them.
+Nothing is armed by default.
 """
 
 from __future__ import annotations

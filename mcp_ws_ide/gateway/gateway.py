@@ -40,7 +40,7 @@ class Gateway:
         redact_patterns: regular expressions of what the tap hides.
         secrets: values that the tap hides; those of every configuration so far are added.
         engine: stores resumable sessions, so that they outlive the gateway; None if nothing does.
-        token_alive: tells whether a gateway token is neither revoked nor expired.
+        token_alive: returns whether a gateway token is neither revoked nor expired.
 
     Attributes:
         servers: the configured servers, by name.
@@ -81,14 +81,14 @@ class Gateway:
     # --- servers --------------------------------------------------------------------------------
 
     def configure(self, configuration: Configuration) -> None:
-        """Take over a configuration; live sessions keep the server they have."""
+        """Apply a configuration; live sessions keep the server they have."""
         self._secrets |= known_secrets(configuration.servers.values())
         self.tap.redactor = Redactor(self._redact_patterns, self._secrets)
         self._servers.configure(configuration)
 
     @property
     def problems(self) -> list[ConfigProblem]:
-        """Findings of the configuration."""
+        """Problems found in the configuration."""
         return self._servers.problems
 
     @property
@@ -135,7 +135,7 @@ class Gateway:
         """End all processes of a server, forget its era and its crashes; return how many there were."""
         server.stopped = False
         ended = await self._end_processes(server)
-        if self.servers.get(server.name) is server:  # it may have been removed meanwhile
+        if self.servers.get(server.name) is server:  # it may have been removed since
             self._servers.prewarm(server)
         return ended
 

@@ -2,7 +2,7 @@
 
 A ``subscriptions/listen`` is the one request that may be repeated without asking its client: it changes nothing. It is
 therefore kept as it was sent, and not among the requests in flight, which end when a gateway takes the session over.
-What its server announced meanwhile is lost, so everything that it follows is then announced as changed.
+What its server announced in between is lost, so everything that it follows is then announced as changed.
 """
 
 from __future__ import annotations

@@ -72,7 +72,8 @@ class MessageRates:
         user.ended += messages
 
     def look(self, now: float, counts: Iterable[tuple[str, int]]) -> dict[str, Throttled | None]:
-        """Return the principals whose requests are refused from now on, or (None) no longer.
+        """Return the principals whose requests are refused from now on, and (None) those whose requests are accepted
+        again.
 
         Args:
             now: the clock of :meth:`.SessionCore.from_client`.

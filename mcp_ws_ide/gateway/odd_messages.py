@@ -130,7 +130,7 @@ class OddMessages:
             self._doubt_text(data)
 
     def _doubt_text(self, data: bytes) -> None:
-        """Fail what is open, unless a response follows text that stands in place of a message."""
+        """Fail the open requests, unless a response follows this text, which stands in place of a message."""
         if replaces_response("message", data.strip()):
             reason = f"the server sent text that is not a JSON-RPC message: {reader.quote(data.strip(), 0)}"
             self._doubts.suspect_log(_unknown_outcome(self._tap.redactor.text(reason)))
@@ -143,9 +143,10 @@ class OddMessages:
             self._upstream.tell("mended", text)
 
     def read_list(self, method: str, answer: Message, *, strict: bool) -> Message:
-        """Return the response to a request of a list without what would cost its client the whole list.
+        """Return the response to a list request, with the items mended or omitted for which its client would refuse it
+        all.
 
-        What was changed is noted in its ``_meta``, on the tap and in the log.
+        Each change is noted in its ``_meta``, on the tap and in the log.
 
         Args:
             strict: whether the client is of the handshake era.

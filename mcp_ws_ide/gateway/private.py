@@ -1,6 +1,6 @@
 """The private upstream of a session of the handshake era: every message passes verbatim, in both directions.
 
-Except lists with items that no client could read, which are mended."""
+The exception is a list with items that no client could read, which is mended."""
 
 from __future__ import annotations
 

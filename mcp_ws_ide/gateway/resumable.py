@@ -179,7 +179,7 @@ class ResumableSession(Session):
     # --- links come and go ----------------------------------------------------------------------
 
     def resume(self, link: Rebindable, info: LinkInfo, presented: bytes, recv: int, now: float) -> None:
-        """Go on with a new link; the previous one, if it is still open, is superseded.
+        """Continue on a new link; the previous one, if it is still open, is superseded.
 
         Args:
             presented: digest of the token that the client presented.
@@ -228,6 +228,7 @@ class ResumableSession(Session):
 
 
 def live_window(limits: Limits) -> Window:
-    """Return what may be unacknowledged while a link is open: answers to what may be in flight must never end a session
-    whose client is there."""
+    """Return how much may be unacknowledged while a link is open.
+
+    It must hold the responses to all requests that may be in flight, which must never end an attached session."""
     return Window(4 * limits.max_in_flight, limits.max_queued_bytes)

@@ -87,7 +87,7 @@ class ResumeHandshake:
             self._gateway.metrics.refusals[error.limit] += 1
             self._link.close(CloseCode.TRY_AGAIN_LATER, str(error))
         except EngineUnavailableError as error:
-            reason = f"whether the session is stored cannot be found out now: {error}"
+            reason = f"the gateway cannot tell now whether the session is stored: {error}"
             self._link.close(CloseCode.TRY_AGAIN_LATER, reason)
 
     def _resume(self, control: Control) -> None:

@@ -40,7 +40,7 @@ class ServerRegistry:
 
     Attributes:
         servers: the configured servers, by name.
-        problems: findings of the configuration.
+        problems: found in the configuration.
         unread: problems of whole files, which make their servers unknown.
     """
 
@@ -71,7 +71,7 @@ class ServerRegistry:
     # --- configuration --------------------------------------------------------------------------
 
     def configure(self, configuration: Configuration) -> None:
-        """Take over a configuration; live sessions keep the server they have."""
+        """Apply a configuration; live sessions keep the server they have."""
         self.problems, self.unread = list(configuration.problems), list(configuration.unread)
         for name in [name for name in self.servers if name not in configuration.servers]:
             self._retire(self.servers.pop(name))

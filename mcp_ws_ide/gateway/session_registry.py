@@ -185,8 +185,7 @@ class SessionRegistry:
 
     @contextlib.asynccontextmanager
     async def restoring(self, token: str, info: LinkInfo) -> AsyncIterator[None]:
-        """Take over the session that a resume token names, if it is stored; within the block it is the client's turn
-        to resume it.
+        """Take over the session that a resume token names, if it is stored; the client resumes it within the block.
 
         Raises:
             LimitExceeded: there is no room for it.
@@ -288,7 +287,7 @@ class SessionRegistry:
                 session.core.throttle(changed[session.info.principal])
 
     def _expire_http(self, now: float) -> None:
-        """End HTTP sessions that were not used for the grace period: HTTP clients may leave without a word."""
+        """End HTTP sessions that were not used for the grace period: HTTP clients may leave without notice."""
         for session in list(self.http_sessions.values()):
             link = session.http_link
             if link is not None and link.idle and now - link.last_used > self._limits.grace:
@@ -313,7 +312,7 @@ class SessionRegistry:
     async def drain(self) -> None:
         """Let requests finish for at most ``drain_timeout`` s; end each session as soon as it has none in flight.
 
-        A session that is stored is left to the next gateway instead, with what its client goes on to send.
+        A stored session is instead left to the next gateway, and so are the requests that its client sends from now on.
         """
         self.closing = True
         for session in self.sessions.values():

@@ -1,7 +1,7 @@
-"""The sessions that an engine stores, as one gateway takes them over.
+"""The stored sessions of an engine, for one gateway: takes over those whose clients resume them, and deletes expired
+ones.
 
-Owns the take-over of a session by the gateway that its client has reached, and the chores of the engine. Knows records
-and their owners, but not how a session goes on.
+Knows records and their owners, but not how a session continues.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 class _Turn:
-    """The clients that are being led to one session, one after the other."""
+    """The clients that resume one session, served one after the other."""
 
     def __init__(self) -> None:
         self.lock = asyncio.Lock()
@@ -36,11 +36,11 @@ class _Turn:
 
 
 class StoredSessions:
-    """What is stored, for one gateway.
+    """The stored sessions, as one gateway sees them.
 
     Args:
         find_server: returns a configured server by name.
-        token_alive: tells whether a gateway token is neither revoked nor expired.
+        token_alive: returns whether a gateway token is neither revoked nor expired.
     """
 
     def __init__(
@@ -58,12 +58,12 @@ class StoredSessions:
         self._expire_at = 0.0
 
     def is_restoring(self, session_id: str) -> bool:
-        """Return whether a client is being led to this session."""
+        """Return whether a client is resuming this session."""
         return session_id in self._turns
 
     @contextlib.asynccontextmanager
     async def turn(self, session_id: str) -> AsyncIterator[None]:
-        """Wait until the clients that came before have been led to this session: the newest link must win."""
+        """Wait until earlier clients have resumed this session: the newest link must win."""
         turn = self._turns.setdefault(session_id, _Turn())
         turn.waiting += 1
         try:
@@ -114,7 +114,7 @@ class StoredSessions:
         log.info("%d stored sessions wait for their clients", number)
 
     def tick(self, now: float) -> None:
-        """Delete what has expired, now and then; called about once a second (``now``: ``time.monotonic``)."""
+        """Delete expired sessions from time to time; called about once a second (``now``: ``time.monotonic``)."""
         if now >= self._expire_at:
             self._expire_at = now + EXPIRE_INTERVAL
             self._tasks.spawn(self._expire(), "expire stored sessions")

@@ -1,6 +1,6 @@
-"""What is stored of a resumable session, beside its frames and its requests in flight.
+"""The facts and the snapshot of a stored session: everything but its frames and its requests in flight.
 
-Makes records of sessions, and sessions' parts of records. Knows neither engines nor when something is stored.
+Converts the parts of a session to a record and back. Knows neither engines nor when something is stored.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class UnreadableState(ValueError):
 
 
 class SessionFacts(msgspec.Struct):
-    """How the client came; the members are those of :class:`~mcp_ws_ide.links.base.LinkInfo`."""
+    """The facts about the client's link; the members are those of :class:`~mcp_ws_ide.links.base.LinkInfo`."""
 
     version: int
     link: str
@@ -112,7 +112,7 @@ class Snapshots:
 
     @property
     def facts(self) -> bytes:
-        """How the client came, encoded."""
+        """The facts about the client's link, encoded."""
         return encode_facts(self._session.info)
 
     @property
@@ -122,7 +122,7 @@ class Snapshots:
         return ATTACHED if left is None else time.time() + left
 
     def _current_marks(self) -> tuple[object, ...]:
-        """Return what changes whenever the snapshot does."""
+        """Return a value that changes whenever the snapshot does."""
         session, core = self._session, self._session.core
         return (
             session.resumption.mark,
@@ -134,7 +134,7 @@ class Snapshots:
         )
 
     def expiry_changed(self) -> None:
-        """Note that the session waits for its client for another time than is stored."""
+        """Note that the stored expiry is out of date."""
         self._expires_at = -1.0
 
     def stage(self, journal: Journal) -> None:
@@ -158,7 +158,7 @@ class Snapshots:
 
 
 def encode_facts(info: LinkInfo) -> bytes:
-    """Encode how the client came."""
+    """Encode the facts about the client's link."""
     return _encode(
         SessionFacts(
             VERSION, info.link, info.remote, info.user_agent, info.subprotocol, info.token_id, info.tools
@@ -167,7 +167,7 @@ def encode_facts(info: LinkInfo) -> bytes:
 
 
 def info_of(record: StoredSession) -> LinkInfo:
-    """Return how the client of a stored session came.
+    """Return the facts about the link of a stored session's client.
 
     Raises:
         UnreadableState: another version stored it.

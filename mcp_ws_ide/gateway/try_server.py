@@ -116,9 +116,7 @@ class _Conversation:
         self._id += 1
         answer: _Answer = asyncio.get_running_loop().create_future()
         self._answers[str(self._id).encode()] = answer
-        answer.add_done_callback(
-            lambda done: done.cancelled() or done.exception()
-        )  # it may be awaited by nobody
+        answer.add_done_callback(lambda done: done.cancelled() or done.exception())  # nothing may await it
         try:
             self.send({"id": self._id, "method": method, "params": params})
         except _Failed as error:

@@ -111,7 +111,7 @@ class UpstreamUser(Protocol):
         """End the session, because its own server has ended."""
 
     def handshake_refused(self, pending: Pending, answer: Message) -> None:
-        """Deal with a server that answers ``initialize`` with an error: it may speak only the modern era."""
+        """Handle a server that answers ``initialize`` with an error: it may speak only the modern era."""
 
 
 class Upstream(Conversation, ABC):

@@ -1,4 +1,4 @@
-"""The Tornado side: :data:`ROUTES` lists every route of the extension. What a message means is decided elsewhere."""
+"""The HTTP side, built on Tornado: :data:`ROUTES` lists every route. What a message means is decided elsewhere."""
 
 from __future__ import annotations
 

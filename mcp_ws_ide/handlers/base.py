@@ -75,7 +75,7 @@ class GatewayHandler(JupyterHandler):
         self.runtime.intermediaries.note(code, detail, owner, str(self.path_kwargs.get("name", "")))
 
     def note_scheme(self) -> None:
-        """Record that browsers use https, and Jupyter does not know."""
+        """Record that browsers use https, which Jupyter does not know."""
         headers = self.request.headers
         outside = headers.get("X-Forwarded-Proto", "").partition(",")[0].strip().lower()
         https = outside == "https" or (origin_of(self) or "").startswith("https://")
@@ -89,15 +89,15 @@ class GatewayHandler(JupyterHandler):
 
     @property
     def is_test(self) -> bool:
-        """Whether the client only asks what arrives (:data:`mcp_ws_ide.core.intermediaries.TEST`)."""
+        """Whether the client only tests what reaches the gateway (:data:`mcp_ws_ide.core.intermediaries.TEST`)."""
         return self.get_query_argument(TEST, "") == "1"
 
     def pass_test(self) -> None:
-        """Answer the request of a test in the gateway's own format, which no proxy has."""
+        """Answer a test in the gateway's own format, which no proxy produces."""
         self.finish({"message": "the request has reached the gateway", "status": 200})
 
     def check_host(self) -> bool:
-        """Return whether the Host is allowed; stricter than Jupyter where nobody needs a credential."""
+        """Return whether the Host is allowed; stricter than Jupyter if no credential is required."""
         return bool(super().check_host()) and host_is_safe(self)
 
     def host_refusal(self) -> web.HTTPError:
@@ -208,8 +208,8 @@ class GatewayHandler(JupyterHandler):
     async def _discard(self) -> None:
         """Read the body of a refused request, if it is short: a response before its end could be lost with a reset.
 
-        Also where there is none: Tornado closes the connection of a request that is answered before it is read, and a
-        client that sends the next one at that moment loses it.
+        Also if there is none: Tornado closes the connection of a request that is answered before it is read, and a
+        client that sends its next request at that moment loses it.
         """
         length = int(self.request.headers.get("Content-Length") or 0)
         if self._prepared_future is None or length > REFUSED_BYTES:

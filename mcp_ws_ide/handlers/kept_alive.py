@@ -1,7 +1,7 @@
 """Reads the POSTs of a kept-alive connection whose head repeats byte for byte, before Tornado parses them.
 
-Tornado spends several times what a call costs on reading a request and writing its response. A client that works sends
-one head again and again, with other digits in ``Content-Length`` at most. Once such a head has been admitted on a
+Tornado spends several times what a call costs on reading a request and writing its response. A busy client sends the
+same head again and again; at most the digits of ``Content-Length`` differ. Once such a head has been admitted on a
 connection (admissions.py), requests that repeat it are cut from the bytes by comparison; nothing is parsed here.
 Everything else is left to Tornado, byte for byte: other heads, chunked, long and pipelined requests, and requests whose
 answer is slow or an event stream, which Tornado then reads after all.
@@ -131,12 +131,12 @@ class TornadoConnection:
 
 
 class KeptAliveReader:
-    """Reads one connection before Tornado does; a :class:`Connection` for the request that it is answering.
+    """Reads one connection before Tornado does, and is the :class:`Connection` of the request that it answers.
 
     Args:
-        stream: the connection, for whose lifetime the reader is installed.
+        stream: the connection; the reader stays installed as long as it lives.
         take: answers a request.
-        holds: tells whether an admission is still valid.
+        holds: returns whether an admission is still valid.
     """
 
     reader = "mcp_ws_ide.handlers.kept_alive.KeptAliveReader"
@@ -264,7 +264,7 @@ class KeptAliveReader:
         return self._passed(len(given))
 
     def _wake_tornado(self) -> None:
-        """Make Tornado read what it gets back although the socket has nothing for it."""
+        """Make Tornado read the bytes that it gets back, although the socket has none."""
         self._stream.io_loop.add_callback(self._let_tornado_read)
 
     def _let_tornado_read(self) -> None:

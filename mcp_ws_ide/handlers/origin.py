@@ -25,7 +25,7 @@ PROXY_HEADERS: Final = (
 
 
 def origin_of(handler: JupyterHandler) -> str | None:
-    """The Origin that a request states, if any."""
+    """The Origin that a request declares, if any."""
     headers = handler.request.headers
     origin: str | None = headers.get("Origin") or headers.get("Sec-Websocket-Origin")
     return origin
@@ -34,9 +34,9 @@ def origin_of(handler: JupyterHandler) -> str | None:
 def origin_allowed(handler: JupyterHandler) -> bool:
     """Whether the request's Origin is this server's own or one that ``ServerApp.allow_origin`` allows.
 
-    Stricter than Jupyter, which skips the check for requests with a token. Requests without an Origin come from
-    scripts and pass, unless the browser marks them as cross-site. Where nobody needs a credential, ``*`` allows no
-    other origin: any page that a user visits could run code.
+    Stricter than Jupyter, which skips the check for requests with a token. Requests without an Origin come from scripts
+    and pass, unless the browser marks them as cross-site. If no credential is required, ``*`` allows no other origin:
+    any page that a user visits could run code.
     """
     headers, origin = handler.request.headers, origin_of(handler)
     if handler.allow_origin == "*" and not needs_no_credential(handler):
@@ -58,7 +58,7 @@ def needs_no_credential(handler: JupyterHandler) -> bool:
 
 
 def host_is_safe(handler: JupyterHandler) -> bool:
-    """Whether no DNS rebinding can be behind a request's Host where nobody needs a credential.
+    """Whether a request's Host rules out DNS rebinding; checked if no credential is required.
 
     Jupyter checks no Host once it listens on more than loopback. An attacker's page can reach this server under the
     attacker's name, whose address is changed to this machine's; never under an address or under a name of this machine.

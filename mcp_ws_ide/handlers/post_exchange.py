@@ -49,7 +49,7 @@ class PostExchange:
             await self.writer.respond(response)
 
     def begin(self, name: str) -> PendingResponse | None:
-        """Pass on the POST's message; None if it needs no answer from a server and has been responded to.
+        """Pass on the POST's message; return None if it needs no answer from a server and its response is complete.
 
         Raises:
             HTTPError: the message is refused.
@@ -68,7 +68,7 @@ class PostExchange:
         return self._handshake_era(server, message)
 
     def _read(self, server: Server, body: bytes) -> Message | None:
-        """Return the message in a body; None if it cannot be read, which the client is told."""
+        """Return the message in a body; if it cannot be read, respond with an error and return None."""
         try:
             if messages.is_text(body):
                 return messages.parse(body)

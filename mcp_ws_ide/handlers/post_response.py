@@ -96,7 +96,7 @@ class OpenResponse:
 
     @property
     def closed(self) -> bool:
-        """Whether it is over, or will be with what is queued."""
+        """Whether it is over, or will be once everything queued is sent."""
         return self._stream.last or not self._stream.reader
 
     def close(self, code: CloseCode, reason: str) -> None:

@@ -1,4 +1,4 @@
-"""Where requests arrive before any handler is made: those whose head was admitted a moment ago need none."""
+"""The first route: it takes requests whose head has just been admitted, which need no handler."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def check_key(requester: Requester) -> str:
     """Return the client's ``Sec-WebSocket-Key``.
 
     Raises:
-        HTTPError: 400, it is none.
+        HTTPError: 400, the value is not a valid key.
     """
     key = requester.request.headers.get("Sec-WebSocket-Key", "")
     if not _is_key(key):

@@ -138,8 +138,8 @@ class Sieve:
 def _scope(filter_: Filter) -> dict[str, str]:
     """Return the filters that the gateway can apply without changing the result of the rest.
 
-    Only servers, by name: to tell the tool or method of a response, or the session of a shared server's response,
-    requests are needed that the gateway would then leave out.
+    Only servers, by name: the tool, method or session of a response follows from its request, which the gateway would
+    then leave out.
     """
     names = [value for key, value in filter_.required if key == "server"]
     plain = [name.replace("[[]", "[") for name in names]

@@ -55,7 +55,7 @@ class Playback:
 
 
 def _moment(seconds: float) -> str:
-    """Return a time of the file, which may be no time at all."""
+    """Return a time from the file, which may not be a valid one."""
     try:
         return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
     except (OverflowError, ValueError, OSError):

@@ -156,7 +156,7 @@ def _finding(journal: Journal, row: int, category: str, code: str, text: str, se
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The result of ``check`` for the categories it was to fail on."""
+    """The result of ``check`` for the categories given to ``--fail-on``."""
 
     fail_on: tuple[str, ...]
     counts: Counter[str]

@@ -1,4 +1,4 @@
-"""What a session knows of a client connection, whatever carries it.
+"""The interface between a session and a client connection of any kind.
 
 Owns the protocols :class:`Link` and :class:`Rebindable`, the callbacks of a link, and :class:`LinkInfo`. Knows
 neither sessions nor Tornado; the implementations are in :mod:`.websocket`, :mod:`.poll` and :mod:`.http`.

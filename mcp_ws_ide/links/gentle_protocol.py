@@ -1,6 +1,6 @@
 """The ``Protocol`` of ``websockets`` for clients that survive few close codes.
 
-Apart from :mod:`.framing`, which mypyc compiles: a compiled class cannot inherit from one of another package.
+Separate from :mod:`.framing`, which mypyc compiles: a compiled class cannot inherit from one of another package.
 """
 
 from __future__ import annotations

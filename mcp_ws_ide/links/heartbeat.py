@@ -1,6 +1,6 @@
-"""One clock for the heartbeats of all links, and for the gateway's own periodic chores.
+"""One timer for the heartbeats of all links, and for the gateway's own periodic chores.
 
-When a link pings, and how long it waits for the answer, is the link's business.
+Each link decides when it pings, and how long it waits for the pong.
 """
 
 from __future__ import annotations

@@ -164,7 +164,7 @@ class WebSocketLink:
             self._batcher.wait(self._flush)
 
     def _flush(self) -> int:
-        """Write the queued frames; return how many those were."""
+        """Write the queued frames; return their number."""
         self._scheduled = False
         self._unflushed = 0
         if self.closed:
@@ -175,7 +175,7 @@ class WebSocketLink:
         if self._stream.write(b"".join(chunks)):
             self._written()
         else:
-            self._queued = self._stream.pending  # without the bytes that were sent meanwhile
+            self._queued = self._stream.pending  # without the bytes that have been sent by now
         if chunks[-1] == b"":
             self._stream.close()
         return (len(chunks) + 1) // 2

@@ -1,4 +1,5 @@
-"""What was noticed between clients and gateway: once in the log and on the tap, and listed by REST for an hour.
+"""Problems noticed on the path between clients and gateway: reported once in the log and on the tap, and listed over
+REST for an hour.
 
 Knows neither HTTP nor links: handlers, links and clients report codes of :mod:`mcp_ws_ide.core.intermediaries`.
 """
@@ -38,7 +39,7 @@ class Noticed:
 
 
 class Intermediaries:
-    """The findings, at most one for each code. A new one is reported at once, and again if it recurs later.
+    """The problems noticed, at most one for each code. A new one is reported at once, and again if it recurs later.
 
     Args:
         tell: called for each new finding.
@@ -55,7 +56,7 @@ class Intermediaries:
 
         Args:
             code: a key of :data:`~mcp_ws_ide.core.intermediaries.KINDS`.
-            detail: what its sentence leaves open; cut to :data:`MAX_DETAIL` characters.
+            detail: fills the placeholder in its sentence; cut to :data:`MAX_DETAIL` characters.
             owner, server: whose request it was, and to which server, if known.
         """
         now, detail = self._clock(), detail[:MAX_DETAIL]

@@ -43,7 +43,7 @@ def _measure(root: int, children: dict[int, list[int]]) -> Usage:
     todo, seen = [root], {root}
     while todo:
         pid = todo.pop()
-        with contextlib.suppress(psutil.Error):  # it has exited meanwhile, or may not be inspected
+        with contextlib.suppress(psutil.Error):  # it has exited, or may not be inspected
             process = psutil.Process(pid)
             with process.oneshot():
                 times = process.cpu_times()

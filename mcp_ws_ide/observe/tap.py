@@ -217,7 +217,7 @@ class Tap:
 
 
 def _tail(message: Message) -> bytes:
-    """The bytes that this message ends with whatever its id."""
+    """The bytes at the end of a message that do not depend on its id."""
     payload = message.params or message.result
     return payload + b"}" if payload and not message.extra else b""
 

@@ -1,9 +1,9 @@
 """Find out whether a silent server waits for frames with ``Content-Length``, as language servers do.
 
-It has read what it was sent, and writes nothing, neither answer nor log: then one ``ping`` is sent in a frame. A server
-that reads frames answers it before anything else, and is sent the beginning of the handshake again, in frames; nothing
-that could run twice is. Any other server sees lines that are not messages, which it skips or answers with an error that
-is dropped here. Knows nothing of pipes.
+If the server has read what it was sent and writes nothing, neither answer nor log, one ``ping`` is sent in a frame. A
+server that reads frames answers it before anything else, and is sent the beginning of the handshake again, in frames;
+nothing that could run twice is sent again. Any other server sees lines that are not messages, which it skips or answers
+with an error that is dropped here. Knows nothing of pipes.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ class SessionForgotten(RequestFailed):
 def is_forgotten(status: int, body: bytes) -> bool:
     """Return whether a response to a request in a session says that the server does not know the session.
 
-    A JSON-RPC error that answers the request is no such response: the method may be unknown (404 as well).
+    A JSON-RPC error that answers the request does not count: the method may be unknown (404 as well).
     """
     if status != 404 and status not in _REFUSES:
         return False

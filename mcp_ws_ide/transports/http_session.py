@@ -77,7 +77,7 @@ class HandshakeSession:
                     pass
 
     def forget(self) -> None:
-        """Go on without a session."""
+        """Continue without a session."""
         self.id = self._version = ""
         self.changes += 1
         self.gone = False

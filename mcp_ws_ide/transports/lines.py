@@ -38,7 +38,7 @@ class MessageLines:
         limit: longest line, in bytes. A longer one is dropped and reported as noise; a response is replaced by an error
             with its id.
         source: source of the noise (:meth:`Receiver.noise_received`).
-        reading: returns whether the stream is read at present: a paused one is not cut off.
+        reading: returns whether the stream is being read: a paused one is not cut off.
 
     Attributes:
         in_frames: whether the server writes frames with ``Content-Length``.

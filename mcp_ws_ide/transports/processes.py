@@ -31,7 +31,8 @@ SPAWN_TIMEOUT: Final = 10.0
 CLOSE_TIMEOUT: Final = 2.0
 """Seconds for the supervisor to kill every process and exit."""
 ORPHAN_ROUNDS: Final = 20
-"""Maximum number of searches for processes of a dead supervisor; killed ones may have started others meanwhile."""
+"""Maximum number of searches for processes of a dead supervisor; a process may have started others before it was
+killed."""
 PROGRAM: Final = Path(__file__).with_name("supervisor.py")
 """The supervisor, which runs as a program of its own."""
 

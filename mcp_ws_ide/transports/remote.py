@@ -435,8 +435,8 @@ async def send_to(
 class _Routed(httpx2.AsyncBaseTransport):
     """Sends each request directly or through a proxy of the environment, as :func:`proxy_for` decides for its origin.
 
-    A server behind a company's proxy is so reached as the gateway's child processes reach it, which receive the same
-    variables; this machine is reached directly. Nothing is read from netrc.
+    So a server behind a company's proxy is reached in the same way as from the gateway's child processes, which receive
+    the same variables; this machine is reached directly. Nothing is read from netrc.
     """
 
     def __init__(self, verify: ssl.SSLContext) -> None:

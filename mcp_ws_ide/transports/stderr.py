@@ -80,7 +80,7 @@ class StderrReader:
         return bool(data)
 
     def read_rest(self) -> None:
-        """Read what the pipe holds, and no more: another process may still be writing to it."""
+        """Read only what the pipe holds now: another process may still be writing to it."""
         for _ in range(PIPE_BYTES // READ_BYTES + 1):
             if not self._read():
                 break

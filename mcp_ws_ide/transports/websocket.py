@@ -296,7 +296,7 @@ class WebSocketTransport(TaskedTransport):
             self._start_over(f"{self._where} no longer knows the session: {self._peer.gone_reason}")
 
     def _start_over(self, reason: str) -> None:
-        """Go on after the peer lost the session; impossible after a handshake, which only the client can repeat."""
+        """Continue after the peer lost the session; impossible after a handshake, which only the client can repeat."""
         if self._peer.legacy:
             raise TransportError(reason)
         self._noise(reason)
@@ -433,7 +433,7 @@ class _Fragments:
 
 
 class _Connect(websocket_connect):
-    """Refuses redirects, which would take the configured headers along."""
+    """Refuses redirects, which would also get the configured headers."""
 
     def process_redirect(self, exc: Exception) -> Exception | str:
         return exc

@@ -114,7 +114,7 @@ class ClientSubscription:
         return self._listen() if self._wanted else []
 
     def change(self, message: Message, pending: Pending, subscribe: bool) -> list[Effect]:
-        """Follow a resource, or follow it no longer, as a request from the client asks."""
+        """Subscribe to a resource, or unsubscribe from it, as a request from the client asks."""
         uri = text_of(messages.member(message.params, "uri"))
         if not uri:
             self._core.answered(pending)
@@ -142,7 +142,7 @@ class ClientSubscription:
     def _listen(self) -> list[Effect]:
         """Make a new subscription in place of the old one, which ends when the new one is acknowledged.
 
-        One at a time: what the client asks for meanwhile goes into the one after it.
+        One at a time: what the client asks for until the acknowledgement goes into the next one.
         """
         if self._next is not None:
             self._stale = True

@@ -283,7 +283,7 @@ class LegacyClient:
         name = message.id_key
         call = next((call for call in self._calls.values() if name in call.waiting), None)
         if call is None:
-            return []  # the call was cancelled meanwhile
+            return []  # the call has been cancelled
         key = call.waiting.pop(name)
         if self._core.pending.get(call.pending.key) is not call.pending:
             self._calls.pop(call.pending.key, None)

@@ -335,7 +335,7 @@ class LegacyServer:
             self._park(call, unasked, now, step)
 
     def _put(self, question: _Question, call: _Call, now: float, step: Step) -> None:
-        """Ask the client of a call, now or when it repeats the call."""
+        """Put a question to the client of a call, now or when the client repeats the call."""
         needed = QUESTIONS[question.method]
         if needed not in call.capabilities:
             return _refuse(step, question, f"the client lacks the capability {needed!r}", METHOD_NOT_FOUND)

@@ -11,7 +11,7 @@ from mcp_ws_ide.core.messages import Message
 class Step:
     """What to write: messages of the handshake era to the server, modern messages toward the clients.
 
-    ``unnamed`` tells whether the message is a response whose id names no open request.
+    ``unnamed``: whether the message is a response whose id names no open request.
     """
 
     to_server: list[Message] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""``api/network``: what is noticed between clients and gateway, and what a client noticed itself."""
+"""``api/network``: problems on the path between clients and gateway, which the gateway or a client has noticed."""
 
 from __future__ import annotations
 

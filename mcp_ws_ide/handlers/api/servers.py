@@ -1,6 +1,6 @@
 """``api/servers``: what the configured servers do, and restarting or stopping them.
 
-Servers belong to everybody: counts are of all users, and restarting or stopping one ends all its processes.
+Servers belong to all users: counts are totals, and restarting or stopping a server ends all its processes.
 """
 
 from __future__ import annotations

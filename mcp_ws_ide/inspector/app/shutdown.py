@@ -55,7 +55,7 @@ class ShutdownApp(App[None]):
             self.leave(128 + signal.SIGHUP)
 
     def run_to_the_end(self) -> None:
-        """As :meth:`run`; SIGINT, SIGTERM and SIGHUP exit in order."""
+        """Like :meth:`run`; SIGINT, SIGTERM and SIGHUP exit cleanly."""
         with self._told_by_signals(), forgiving_terminal():
             try:
                 self.run()

@@ -78,7 +78,7 @@ _read = msgspec.json.Decoder().decode
 
 
 def decode(line: str) -> TapRecord:
-    """Decode one record; times and counts that are none, as in a damaged or forged file, become 0.
+    """Decode one record; invalid times and counts, as in a damaged or forged file, become 0.
 
     Raises:
         msgspec.DecodeError: the line is not a record.

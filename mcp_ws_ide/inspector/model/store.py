@@ -2,7 +2,7 @@
 
 A row is an absolute number that does not change while the row is held; ``first`` ≤ row < ``end``. Each row takes about
 80 bytes of memory; its text is in a spill file that is unlinked on creation, so that it disappears with the process and
-nobody else can open it.
+no other program can open it.
 
 Bounds: at most ``max_records`` rows and ``max_spill`` bytes of text. When either is reached, the oldest rows are
 removed, a sixteenth of the records or one segment of the file at a time; ``forgotten`` counts them.
