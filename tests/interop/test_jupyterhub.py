@@ -52,6 +52,8 @@ c.Spawner.cmd = [{python!r}, "-m", "jupyterhub.singleuser"]
 c.Spawner.args = ["--allow-root", "--MCPWebSocketApp.credential_check_interval=1", "--HubOAuth.cache_max_age=1"]
 c.Spawner.environment = {{"JUPYTERHUB_ACTIVITY_INTERVAL": "1"}}
 c.JupyterHub.activity_resolution = 0
+c.JupyterHub.init_spawners_timeout = {bound}
+c.Spawner.start_timeout = c.Spawner.http_timeout = {bound}
 namesake = {{"name": "guest", "api_token": "{namesake}"}}
 c.JupyterHub.services = [{{"name": "tests", "api_token": "{token}"}}, namesake]
 scopes = ["admin:users", "admin:servers", "tokens"]
@@ -78,7 +80,7 @@ class Hub:
                     "password": PASSWORD,
                     "users": set(USERS),
                 },
-                **{"python": sys.executable},
+                **{"python": sys.executable, "bound": int(BOUND)},
             )
         )
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith("JUPYTER")}
