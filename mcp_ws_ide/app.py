@@ -25,7 +25,7 @@ from traitlets import Bool, Dict, Enum, Float, Int, List, TraitError, Unicode, v
 from mcp_ws_ide import installation
 from mcp_ws_ide.credentials import CHECK_SECONDS, names_users
 from mcp_ws_ide.engines.base import EngineRefusedError
-from mcp_ws_ide.engines.choosing import DURABILITIES, EngineSettings, sqlite_file
+from mcp_ws_ide.engines.choosing import DURABILITIES, EngineSettings, check_address
 from mcp_ws_ide.gateway import Limits
 from mcp_ws_ide.handlers import ROUTES
 from mcp_ws_ide.handlers.repeat_router import RepeatRouter
@@ -246,13 +246,20 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         help="""Where resumable sessions are stored, so that they survive the end of Jupyter. Default "": they are not
         stored, and end with Jupyter. "sqlite" stores them in mcp_ws_ide/sessions.sqlite in Jupyter's data directory,
         "sqlite:///path" in the file with this absolute path. Only one Jupyter can use a file at a time: a second one
-        with the same file refuses all requests with 503.""",
+        with the same file refuses all requests with 503. "redis://[user@]host[:port][/database]" stores them in Redis
+        or Valkey, "rediss://" over TLS (extra "redis"). Options follow "?": password_file, ca_file, and prefix of all
+        keys (default "mcpws:"). Without a password, the variable MCP_WS_ENGINE_PASSWORD is used.""",
+    ).tag(config=True)
+    engine_allow_unencrypted = Bool(
+        False,
+        help="""Whether Redis may be on another machine without TLS. Default False: such an address is refused. Whoever
+        can listen on the network reads the password, and who uses which server; messages are sealed in any case.""",
     ).tag(config=True)
     engine_durability = Enum(
         DURABILITIES,
         default_value=DURABILITIES[0],
-        help="""How safely sessions are stored. Default "normal": they survive the end of Jupyter, even by kill -9, but
-        not a power cut or a crash of the machine. "full": they survive these too, but each commit waits for the
+        help="""How safely SQLite stores sessions. Default "normal": they survive the end of Jupyter, even by kill -9,
+        but not a power cut or a crash of the machine. "full": they survive these too, but each commit waits for the
         disk.""",
     ).tag(config=True)
     engine_max_bytes = Int(
@@ -260,7 +267,7 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         min=1 << 20,
         help="""Maximum size of the stored sessions, in bytes. Default 256 MiB. Above three quarters of it, new sessions
         are refused with close code 1013; when it is reached, messages of open sessions wait until other sessions have
-        ended. Stored sessions are also held in memory.""",
+        ended; with Redis, they wait when its maxmemory is reached. Stored sessions are also held in memory.""",
     ).tag(config=True)
     engine_keys_file = Unicode(
         help="""File with the keys that seal stored sessions (mode 0600); it is created if it is missing. Default:
@@ -283,21 +290,21 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
     ).tag(config=True)
 
     def _tokens_file_default(self) -> str:
-        return os.path.join(jupyter_data_dir(), "mcp_ws_ide", "tokens.json")
+        return _data_path("tokens.json")
 
     def _consents_file_default(self) -> str:
-        return os.path.join(jupyter_data_dir(), "mcp_ws_ide", "consents.json")
+        return _data_path("consents.json")
 
     def _engine_keys_file_default(self) -> str:
-        return os.path.join(jupyter_data_dir(), "mcp_ws_ide", "session-keys.json")
+        return _data_path("session-keys.json")
 
     def _oauth_directory_default(self) -> str:
-        return os.path.join(jupyter_data_dir(), "mcp_ws_ide", "oauth")
+        return _data_path("oauth")
 
     @validate("engine")
     def _check_engine(self, proposal: Any) -> str:
         try:
-            sqlite_file(proposal.value, Path())
+            check_address(proposal.value)
         except EngineRefusedError as error:
             raise TraitError(str(error)) from None
         return str(proposal.value)
@@ -332,21 +339,9 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         assert self.serverapp is not None
         return self.public_url or str(self.serverapp.connection_url)
 
-    def _host(self) -> Host:
-        serverapp = self.serverapp
-        assert serverapp is not None
-        return Host(
-            self.log,
-            lambda: serverapp.web_app,
-            self.browser_url,
-            self.own_secrets,
-            lambda: getattr(getattr(serverapp, "http_server", None), "_connections", ()),
-            self.note_activity,
-        )
-
     def initialize_settings(self) -> None:
         """Create the runtime, which handlers find in Tornado's settings, and keep secrets of URLs out of logs."""
-        self.runtime = Runtime(_settings(self), self._host())
+        self.runtime = Runtime(_settings(self), _host(self))
         self.settings["mcp_ws_ide_runtime"] = self.runtime
         assert self.serverapp is not None
         scrubbed = self.serverapp.web_app.settings.setdefault("extra_log_scrub_param_keys", [])
@@ -371,8 +366,7 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         logging.getLogger("mcp_ws_ide").parent = serverapp.log  # as Jupyter does with Tornado's loggers
         for handler in serverapp.log.handlers:
             handler.addFilter(SafeRecords("mcp_ws_ide", "MCPWebSocketApp"))
-        number = len(gateway.servers)
-        count = f"{number} server{'' if number == 1 else 's'}"
+        count = f"{len(gateway.servers)} server{'' if len(gateway.servers) == 1 else 's'}"
         self.log.info("mcp-ws-ide %s: %s at %smcp-ws/", __version__, count, serverapp.base_url)
         if (unmet := installation.warning()) is not None:
             self.log.warning("mcp-ws-ide: %s", unmet)
@@ -397,6 +391,11 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
             self.log.exception("mcp-ws-ide did not stop cleanly")
 
 
+def _data_path(name: str) -> str:
+    """Return a path in the extension's part of Jupyter's data directory."""
+    return os.path.join(jupyter_data_dir(), "mcp_ws_ide", name)
+
+
 def _absolute_files(app: MCPWebSocketApp) -> tuple[str, ...]:
     """Return ``server_files``; those of the command line are relative to the directory where it was written."""
     assert app.serverapp is not None
@@ -404,6 +403,20 @@ def _absolute_files(app: MCPWebSocketApp) -> tuple[str, ...]:
         "server_files" in one.cli_config.get(type(app).__name__, {}) for one in (app, app.serverapp)
     )
     return tuple(os.path.abspath(os.path.expanduser(p)) if written else p for p in app.server_files)
+
+
+def _host(app: MCPWebSocketApp) -> Host:
+    """Return what the runtime asks of the application."""
+    serverapp = app.serverapp
+    assert serverapp is not None
+    return Host(
+        app.log,
+        lambda: serverapp.web_app,
+        app.browser_url,
+        app.own_secrets,
+        lambda: getattr(getattr(serverapp, "http_server", None), "_connections", ()),
+        app.note_activity,
+    )
 
 
 def _settings(app: MCPWebSocketApp) -> Settings:
@@ -431,7 +444,8 @@ def _settings(app: MCPWebSocketApp) -> Settings:
             durability=str(app.engine_durability),
             max_bytes=int(app.engine_max_bytes),
             keys_file=Path(app.engine_keys_file),
-            default_file=Path(jupyter_data_dir(), "mcp_ws_ide", "sessions.sqlite"),
+            default_file=Path(_data_path("sessions.sqlite")),
+            allow_unencrypted=bool(app.engine_allow_unencrypted),
         ),
     )
 

@@ -35,7 +35,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from enum import Enum
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 import msgspec
 
@@ -147,7 +147,7 @@ class StoredSession(msgspec.Struct, array_like=True):
         number: number of the last batch that was committed; 0 before the first.
         received: data frames of the client that were processed, in all.
         base, sent: data frames that the client has acknowledged, and that were sent, in all.
-        frames: positions ``base + 1`` … ``sent``, in order. Neighbouring gaps are not merged.
+        frames: positions ``base + 1`` … ``sent``, in order. Neighbouring gaps may be merged.
         in_flight: requests without an answer, in the order in which they were added.
         expires_at: seconds since the epoch after which it may be deleted; :data:`ATTACHED` while it has a link.
     """
@@ -287,9 +287,10 @@ class Engine(Protocol):
         """
 
     async def orphan(self, expires_at: float) -> int:
-        """Set the expiry of every session that is :data:`ATTACHED`, because its owner is gone.
+        """Set the expiry of every session that is :data:`ATTACHED` and whose owner is gone.
 
-        For the start of a gateway that shares the engine with no other.
+        Where one gateway uses the engine, that is every session at its start; where several do, those that no living
+        gateway owns.
 
         Returns:
             The number of sessions concerned.
@@ -307,6 +308,27 @@ class Engine(Protocol):
 
     async def count(self, principal: str) -> int:
         """Return the number of stored sessions of a principal."""
+
+
+@runtime_checkable
+class SharedEngine(Protocol):
+    """What an engine of several gateways has beside :class:`Engine`.
+
+    Attributes:
+        instance: the id of this process among the gateways.
+    """
+
+    instance: str
+
+    async def claim(self, fingerprint: str) -> str:
+        """Note which keys seal what is stored, unless sessions are stored under others.
+
+        Returns:
+            The fingerprint of the keys that hold.
+
+        Raises:
+            EngineUnavailableError: it is not known.
+        """
 
 
 def unacknowledged(frames: Iterable[Frame], base: int) -> list[Frame]:

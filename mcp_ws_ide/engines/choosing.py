@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
 from mcp_ws_ide.engines.base import EngineRefusedError
+from mcp_ws_ide.engines.redis_address import redis_address
 
 if TYPE_CHECKING:
     from mcp_ws_ide.engines.sealed import SealedEngine
@@ -16,7 +17,7 @@ NORMAL: Final = "normal"
 FULL: Final = "full"
 DURABILITIES: Final = (NORMAL, FULL)
 """Whether a commit waits until it is on the disk (``full``) or with the operating system (``normal``)."""
-KNOWN: Final = "use '' (sessions end with the gateway), 'sqlite', or 'sqlite:///path'"
+KNOWN: Final = "use '' (sessions end with the gateway), 'sqlite', 'sqlite:///path', or 'redis://host'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +30,14 @@ class EngineSettings:
     keys_file: Path
     default_file: Path
     """The file of ``sqlite`` without a path."""
+    allow_unencrypted: bool = False
 
 
 def sqlite_file(address: str, default: Path) -> Path | None:
     """Return the session file that an address names; None for ``""``.
 
     Raises:
-        EngineRefusedError: it names no engine of this version.
+        EngineRefusedError: it names no engine.
     """
     if not address:
         return None
@@ -46,12 +48,8 @@ def sqlite_file(address: str, default: Path) -> Path | None:
         scheme, host, path = parts.scheme, parts.netloc, unquote(parts.path)
     except ValueError:
         scheme, host, path = "", "", ""
-    if scheme in ("redis", "rediss", "valkey", "valkeys", "unix"):
-        # Not the address itself: it may hold a password.
-        raise EngineRefusedError(
-            f"engine is an address of {scheme!r}, which comes with a later version; {KNOWN}"
-        )
     if scheme != "sqlite" or "://" not in address:
+        # Not the address itself: it may hold a password.
         shown = f"an address of {scheme!r}" if "://" in address and scheme else repr(address)
         raise EngineRefusedError(f"engine is {shown}; {KNOWN}")
     if host or path in ("", "/") or path.endswith("/") or parts.query or parts.fragment or "\0" in path:
@@ -59,17 +57,35 @@ def sqlite_file(address: str, default: Path) -> Path | None:
     return Path("/" + path.lstrip("/"))
 
 
+def check_address(address: str) -> None:
+    """Check that an address names an engine, or none.
+
+    Raises:
+        EngineRefusedError: it does not.
+    """
+    if redis_address(address) is None:
+        sqlite_file(address, Path())
+
+
 def open_engine(settings: EngineSettings) -> SealedEngine | None:
     """Return the configured engine, which is not started; None if there is none.
 
     Raises:
-        EngineRefusedError: the address names no engine of this version.
+        EngineRefusedError: the address names no engine.
     """
-    path = sqlite_file(settings.address, settings.default_file)
-    if path is None:
+    server = redis_address(settings.address)
+    path = None if server is not None else sqlite_file(settings.address, settings.default_file)
+    if server is None and path is None:
         return None
     from mcp_ws_ide.engines.sealed import SealedEngine
+
+    if server is not None:
+        from mcp_ws_ide.engines.redis import RedisEngine
+
+        shared = RedisEngine(server, settings.max_bytes, settings.allow_unencrypted)
+        return SealedEngine(shared, settings.keys_file)
     from mcp_ws_ide.engines.sqlite import SqliteEngine
 
+    assert path is not None
     engine = SqliteEngine(path, settings.durability == FULL, settings.max_bytes)
     return SealedEngine(engine, settings.keys_file)

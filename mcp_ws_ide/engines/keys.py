@@ -35,6 +35,8 @@ ROTATE_SECONDS: Final = 30 * 86400.0
 """Age of the newest key at which a start adds another one."""
 RETIRE_SECONDS: Final = 60 * 86400.0
 """Age at which a start deletes a key: sessions are sealed with the newest one when they are taken over."""
+ADMINISTRATOR: Final = 0
+"""The user id that a mounted secret belongs to."""
 HASH_CHARACTERS: Final = 32
 """Characters of a hashed principal, after the fingerprint of its key: 128 bits."""
 
@@ -127,8 +129,11 @@ class Sealer:
         return hash(self._names + name).to_bytes(8, signed=True)
 
 
-def load_sealer(path: Path) -> Sealer:
-    """Return the keys of a file. It is created if it is missing; a new key is added if the newest is old.
+def load_sealer(path: Path, *, rotate: bool = True) -> Sealer:
+    """Return the keys of a file, which is created if it is missing.
+
+    Args:
+        rotate: whether to add a new key if the newest is old; not where several gateways have copies of the file.
 
     Raises:
         EngineRefusedError: the file cannot be read or written, or belongs to another user.
@@ -141,7 +146,7 @@ def load_sealer(path: Path) -> Sealer:
         if content is None:
             content = KeyFile(_encoded(secrets.token_bytes(KEY_BYTES)), [_new_key(now)])
             file.write(content)
-        elif now - content.keys[-1].created > ROTATE_SECONDS:
+        elif rotate and now - content.keys[-1].created > ROTATE_SECONDS:
             kept = [key for key in content.keys if now - key.created <= RETIRE_SECONDS]
             content.keys = [*kept, _new_key(now)]
             file.write(content)
@@ -177,8 +182,12 @@ def _check_owner(path: Path) -> None:
         return
     except OSError as error:
         raise EngineRefusedError(f"the key file {str(path)!r} cannot be read: {error.strerror}") from None
-    if status.st_uid != os.geteuid():
+    if status.st_uid not in (os.geteuid(), ADMINISTRATOR):
         raise EngineRefusedError(f"the key file {str(path)!r} belongs to another user")
+    if status.st_uid != os.geteuid():
+        if status.st_mode & 0o007:
+            raise EngineRefusedError(f"the key file {str(path)!r} is open to all users; set its mode to 0640")
+        return
     if status.st_mode & 0o077:
         os.chmod(path, 0o600)
         log.warning(

@@ -18,11 +18,13 @@ from mcp_ws_ide.engines.base import (
     Batch,
     Done,
     Engine,
+    EngineRefusedError,
     EngineUnavailableError,
     FencedError,
     Frame,
     InFlight,
     SessionLostError,
+    SharedEngine,
     StoredSession,
     StoredSummary,
 )
@@ -69,14 +71,32 @@ class SealedEngine:
         return self._inner.statistics
 
     async def start(self) -> None:
-        """Read the keys, open the engine, and delete the sessions whose keys are lost."""
-        self._sealer = load_sealer(self._keys_file)
+        """Read the keys and open the engine. Sessions whose keys are lost are deleted, unless others may have the keys.
+
+        Raises:
+            EngineRefusedError: the keys or the engine cannot be used.
+        """
+        shared = isinstance(self._inner, SharedEngine)
+        self._sealer = load_sealer(self._keys_file, rotate=not shared)
         await self._inner.start()
         try:
-            await self._delete_unreadable()
+            await (self._claim() if shared else self._delete_unreadable())
         except BaseException:
             await self._inner.stop()
             raise
+
+    async def _claim(self) -> None:
+        assert isinstance(self._inner, SharedEngine)
+        mine = self._sealer.fingerprint
+        try:
+            held = await self._inner.claim(mine)
+        except EngineUnavailableError as error:
+            raise EngineRefusedError(str(error)) from None
+        if held != mine:
+            raise EngineRefusedError(
+                f"the stored sessions were sealed with other keys than those of {str(self._keys_file)!r}; give every "
+                "gateway of this engine the same file (MCPWebSocketApp.engine_keys_file), or another prefix"
+            )
 
     async def _delete_unreadable(self) -> None:
         fingerprint = self._sealer.fingerprint

@@ -12,7 +12,9 @@ import sys
 from pathlib import Path
 
 from mcp_ws_ide.engines import crash_points, sqlite
-from mcp_ws_ide.engines.base import Batch, Frame, InFlight, Outcome, StoredSession
+from mcp_ws_ide.engines.base import Batch, Engine, Frame, InFlight, Outcome, StoredSession
+from mcp_ws_ide.engines.redis import RedisEngine
+from mcp_ws_ide.engines.redis_address import redis_address
 
 SESSIONS = 4
 BATCHES = 60
@@ -40,9 +42,17 @@ def expected(session: str, k: int) -> StoredSession:
     return record
 
 
-async def work(path: Path) -> None:
+def opened(place: str) -> Engine:
+    """An engine on a session file, or on the Redis of an address; not started."""
+    address = redis_address(place)
+    if address is not None:
+        return RedisEngine(address, 64 << 20)
     sqlite.LOG_BYTES = 2000  # so that there are compactions
-    engine = sqlite.SqliteEngine(path, False, 64 << 20)
+    return sqlite.SqliteEngine(Path(place), False, 64 << 20)
+
+
+async def work(place: str) -> None:
+    engine = opened(place)
     await engine.start()
     names = [f"s{number}" for number in range(SESSIONS)]
     for name in names:
@@ -67,10 +77,10 @@ async def work(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    path, point, passes, mutant = sys.argv[1:]
+    place, point, passes, mutant = sys.argv[1:]
     if mutant:
         from tests.engines import mutants
 
         getattr(mutants, mutant)()
     crash_points.arm(point, int(passes))
-    asyncio.run(work(Path(path)))
+    asyncio.run(work(place))

@@ -6,7 +6,7 @@ import asyncio
 
 import msgspec
 
-from mcp_ws_ide.engines import crash_points, records, writer
+from mcp_ws_ide.engines import crash_points, records, redis, redis_link, writer
 from mcp_ws_ide.engines.base import Batch, Outcome
 from mcp_ws_ide.engines.crash_points import Point
 from mcp_ws_ide.engines.records import Records
@@ -153,3 +153,117 @@ def log_deleted_before_the_records_are_written(patch=setattr) -> None:
         compact(self, changed)
 
     patch(writer.SessionFile, "compact", hasty)
+
+
+def redis_answer_and_request_in_two_scripts(patch=setattr) -> None:
+    exchange = redis_link.RedisLink.exchange
+    encode = redis.encode_batch
+    halves = {}
+
+    def remember(batch):
+        whole = encode(batch)
+        halves[whole] = encode(msgspec.structs.replace(batch, removed=[]))
+        return halves[whole]
+
+    async def split(self, calls):
+        replies = await exchange(self, calls)
+        crash_points.reach(Point.STORED)
+        return replies
+
+    patch(redis, "encode_batch", remember)
+    patch(redis_link.RedisLink, "exchange", split)
+
+
+def redis_reported_before_it_is_written(patch=setattr) -> None:
+    exchange = redis.RedisEngine._exchange
+
+    async def early(self, one):
+        for owners in one.batches:
+            for done in owners:
+                done(Outcome.COMMITTED)
+        one.batches = [[lambda outcome: None] * len(owners) for owners in one.batches]
+        await exchange(self, one)
+
+    patch(redis.RedisEngine, "_exchange", early)
+
+
+# --- the scripts of the Redis engine ----------------------------------------------------------------------------------
+
+SCRIPT_MUTANTS = {
+    "no epoch check": ("commit", "if epoch < head.epoch then return FENCED end", "", "fenced"),
+    "a later epoch is accepted": (
+        "commit",
+        "if epoch > head.epoch then return BEHIND end",
+        "",
+        "behind epoch",
+    ),
+    "no position check": (
+        *(
+            "commit",
+            "if number == head.number + 1 and batch[4] == head.received and batch[5] == head.sent then",
+        ),
+        *("if number ~= head.number then", "behind"),
+    ),
+    "an unknown session is fenced": (
+        "commit",
+        "and FENCED or BEHIND end",
+        "and FENCED or FENCED end",
+        "unknown",
+    ),
+    "a repeated batch is written again": (
+        *(
+            "commit",
+            "if number == head.number and received == head.received and sent == head.sent then return COMMITTED",
+        ),
+        *(
+            "if number == head.number and received == head.received and sent == head.sent then return nil",
+            "again",
+        ),
+    ),
+    "an ended session is forgotten": (
+        *("keys", "return ended and epoch <= tonumber(ended)", "return false", "ended"),
+    ),
+    "a take-over keeps the requests": ("take", "  redis.call('HDEL', key, 'r:' .. request.key)", "", "ends"),
+    "a take-over keeps the epoch": ("take", "head.epoch + 1, me", "head.epoch, me", "fenced"),
+    "a take-over has no order": ("take", "return a.place < b.place", "return a.place > b.place", "order"),
+    "anybody may take": (
+        *(
+            "take",
+            "if redis.call('HGET', key, 'principal') ~= principal then",
+            "if not read_head(id) then",
+            "foreign",
+        ),
+    ),
+    "the transmitted are ignored": ("commit", "'1' .. string.sub(request, 2)", "request", "order"),
+    "a rewrite adds": ("put", "delete(id)\nlocal head", "local head", "rewrite"),
+    "a rewrite of an earlier owner is accepted": ("put", "stored.epoch > epoch or", "", "fenced"),
+    "acknowledged frames stay": (
+        "keys",
+        "'MINID', string.format('%.0f-0', head.base + 1)",
+        "'MINID', '0-1'",
+        "trim",
+    ),
+    "dropped frames stay": (
+        "commit",
+        "redis.call('XDEL', frames_key(id), string.format('%.0f-0', position))",
+        "",
+        "drop",
+    ),
+    "a stale acknowledgement counts": ("commit", "if acknowledged > head.base then", "if true then", "trim"),
+}
+"""By name: the script, what is replaced in it, by what, and which test notices it."""
+
+
+def change_script(name: str, patch=setattr) -> None:
+    """Replace a part of a script, as :data:`SCRIPT_MUTANTS` says."""
+    script, old, new, _ = SCRIPT_MUTANTS[name]
+    read = redis_link.read_script
+
+    def changed(one: str) -> str:
+        text = read(one)
+        if script not in ("keys", one):
+            return text
+        assert text.count(old) == 1
+        return text.replace(old, new)
+
+    patch(redis_link, "read_script", changed)

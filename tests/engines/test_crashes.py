@@ -11,16 +11,24 @@ from pathlib import Path
 import pytest
 
 from mcp_ws_ide.engines.crash_points import Point
-from tests.engines.conftest import new_sqlite
-from tests.engines.crash_child import BATCHES, SESSIONS, expected
+from tests.engines.crash_child import BATCHES, SESSIONS, expected, opened
 
 ROOT = Path(__file__).parents[2]
+OF_FILES = (Point.COMPACTING, Point.COMPACTED, Point.COMPACTION_STORED)
+"""Points that only an engine with a file passes."""
 
 
-def run_child(directory: Path, point: str, passes: int, mutant: str = "") -> Counter[str]:
+@pytest.fixture(params=["sqlite", "redis"])
+def place(request, tmp_path):
+    """Where an engine of each kind that survives its process stores."""
+    if request.param == "sqlite":
+        return str(tmp_path / "sessions.sqlite")
+    return request.getfixturevalue("redis").address
+
+
+def run_child(place: str, point: str, passes: int, mutant: str = "") -> Counter[str]:
     """Let a child work until it kills itself; return the last batch of each session that it saw committed."""
-    path = str(directory / "sessions.sqlite")
-    command = [sys.executable, "-m", "tests.engines.crash_child", path, point, str(passes), mutant]
+    command = [sys.executable, "-m", "tests.engines.crash_child", place, point, str(passes), mutant]
     child = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, timeout=120, check=False)
     assert child.returncode == -signal.SIGKILL, "the point was not reached"
     seen: Counter[str] = Counter()
@@ -30,9 +38,9 @@ def run_child(directory: Path, point: str, passes: int, mutant: str = "") -> Cou
     return seen
 
 
-async def check_what_is_left(directory: Path, seen: Counter[str]) -> None:
+async def check_what_is_left(place: str, seen: Counter[str]) -> None:
     """What was seen as committed is stored, and what is stored is one whole batch after the other."""
-    engine = new_sqlite(directory)
+    engine = opened(place)
     await engine.start()
     try:
         assert not engine.statistics.lost
@@ -49,20 +57,22 @@ async def check_what_is_left(directory: Path, seen: Counter[str]) -> None:
 
 @pytest.mark.parametrize("passes", [0, 3])
 @pytest.mark.parametrize("point", [point for point in Point if point.of_engine])
-async def test_a_process_that_is_killed_at_a_named_point_leaves_whole_batches(tmp_path, point, passes):
+async def test_a_process_that_is_killed_at_a_named_point_leaves_whole_batches(place, point, passes):
+    if point in OF_FILES and place.startswith("redis"):
+        return
     if point not in (Point.OPENED, Point.TAKEN):
-        return await check_what_is_left(tmp_path, run_child(tmp_path, point, passes))
-    seen = run_child(tmp_path, Point.STORED, 20)
-    run_child(tmp_path, point, 0 if point is Point.OPENED else passes)
+        return await check_what_is_left(place, run_child(place, point, passes))
+    seen = run_child(place, Point.STORED, 20)
+    run_child(place, point, 0 if point is Point.OPENED else passes)
     if point is Point.OPENED:
-        await check_what_is_left(tmp_path, seen)
+        await check_what_is_left(place, seen)
     else:
-        await check_taken(tmp_path)
+        await check_taken(place)
 
 
-async def check_taken(directory: Path) -> None:
+async def check_taken(place: str) -> None:
     """A session whose new owner died at once was taken once: its request in flight has one end."""
-    engine = new_sqlite(directory)
+    engine = opened(place)
     await engine.start()
     record = await engine.take("s0", "alice")
     assert record is not None
@@ -79,6 +89,21 @@ async def check_taken(directory: Path) -> None:
     ],
 )
 async def test_a_mistake_in_the_order_of_writing_is_noticed(tmp_path, mutant, point, passes):
-    seen = run_child(tmp_path, point, passes, mutant)
+    place = str(tmp_path / "sessions.sqlite")
+    seen = run_child(place, point, passes, mutant)
     with pytest.raises(AssertionError):
-        await check_what_is_left(tmp_path, seen)
+        await check_what_is_left(place, seen)
+
+
+@pytest.mark.parametrize(
+    ("mutant", "point", "passes"),
+    [
+        ("redis_answer_and_request_in_two_scripts", Point.STORED, 21),
+        ("redis_reported_before_it_is_written", Point.HANDED_OVER, 12),
+    ],
+)
+async def test_a_mistake_in_the_order_of_exchanges_is_noticed(redis, mutant, point, passes):
+    place = redis.address
+    seen = run_child(place, point, passes, mutant)
+    with pytest.raises(AssertionError):
+        await check_what_is_left(place, seen)

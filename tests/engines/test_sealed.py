@@ -131,8 +131,30 @@ def test_the_key_file_is_its_owners_alone_and_the_same_each_time(tmp_path, caplo
 def test_the_key_file_of_another_user_is_refused(tmp_path, monkeypatch):
     load_sealer(tmp_path / "keys.json")
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    monkeypatch.setattr(keys, "ADMINISTRATOR", os.getuid() + 2)
     with pytest.raises(EngineRefusedError, match="belongs to another user"):
         load_sealer(tmp_path / "keys.json")
+
+
+def test_the_key_file_of_the_administrator_is_used_unless_it_is_open_to_all(tmp_path, monkeypatch):
+    fingerprint = load_sealer(tmp_path / "keys.json").fingerprint
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    monkeypatch.setattr(keys, "ADMINISTRATOR", os.getuid())
+    (tmp_path / "keys.json").chmod(0o640)
+    assert load_sealer(tmp_path / "keys.json").fingerprint == fingerprint
+    (tmp_path / "keys.json").chmod(0o644)
+    with pytest.raises(EngineRefusedError, match="open to all users"):
+        load_sealer(tmp_path / "keys.json")
+
+
+def test_keys_that_several_gateways_have_are_not_rotated(tmp_path, monkeypatch):
+    monkeypatch.setattr(keys, "ROTATE_SECONDS", -1.0)
+    load_sealer(tmp_path / "keys.json")
+    before = (tmp_path / "keys.json").read_bytes()
+    load_sealer(tmp_path / "keys.json", rotate=False)
+    assert (tmp_path / "keys.json").read_bytes() == before
+    load_sealer(tmp_path / "keys.json")
+    assert (tmp_path / "keys.json").read_bytes() != before
 
 
 @pytest.mark.parametrize(

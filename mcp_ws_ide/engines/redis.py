@@ -1,0 +1,421 @@
+"""The engine of several gateways: sessions in Redis or Valkey.
+
+What :mod:`.records` decides for the other engines, scripts decide here (``scripts/``), since several gateways share the
+records. One task speaks to the server: it sends whatever was staged until then in one round trip, and the next when
+that is answered, so that the more there is to do, the more shares a round trip.
+
+A failure is reported to those who wait, never hidden: a batch has the outcome ``FAILED``, and its owner sends it again.
+The scripts make that harmless.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import secrets
+import time
+from collections import deque
+from typing import Any, Final
+
+import msgspec
+
+from mcp_ws_ide.engines import crash_points
+from mcp_ws_ide.engines.base import (
+    Batch,
+    Done,
+    EngineFullError,
+    EngineRefusedError,
+    EngineUnavailableError,
+    FencedError,
+    Outcome,
+    SessionLostError,
+    StoredSession,
+    StoredSummary,
+)
+from mcp_ws_ide.engines.crash_points import Point
+from mcp_ws_ide.engines.redis_address import RedisAddress
+from mcp_ws_ide.engines.redis_link import Argument, Call, RedisLink, ScriptFailedError, check_server
+from mcp_ws_ide.engines.redis_records import (
+    encode_batch,
+    encode_batches,
+    encode_record,
+    read_record,
+    read_summary,
+)
+from mcp_ws_ide.engines.statistics import EngineStatistics
+from mcp_ws_ide.tasks import TaskGroupOwner
+
+BATCHES_PER_CALL: Final = 64
+"""Batches that one run of the script commits: the server does nothing else meanwhile."""
+BYTES_PER_EXCHANGE: Final = 4 << 20
+"""Bytes after which the rest waits for the next round trip, which must not take longer than the timeout."""
+PAGE: Final = 500
+"""Sessions that one run of a script looks at."""
+SAMPLE: Final = 20
+"""Sessions whose size is measured, to estimate that of all."""
+MEASURE_SECONDS: Final = 10.0
+"""Seconds between two looks at the server, which also show that it can be used."""
+RETRY_SECONDS: Final = 1.0
+"""The same while it cannot be used."""
+NEW_SESSIONS_SHARE: Final = 0.75
+"""The part of the largest size up to which new sessions are stored; the rest is for those that are open."""
+STOPPED: Final = "the engine is stopped"
+OUTCOMES: Final = {1: Outcome.COMMITTED, 2: Outcome.FENCED, 3: Outcome.BEHIND}
+"""What the script ``commit`` returns."""
+
+log = logging.getLogger(__name__)
+
+
+class Operation(msgspec.Struct, eq=False):
+    """One run of a script, beside those for batches; ``reply`` receives what it returned."""
+
+    name: str
+    arguments: tuple[Argument, ...]
+    reply: asyncio.Future[Any]
+
+
+class Exchange(msgspec.Struct, eq=False):
+    """What one round trip carries.
+
+    Attributes:
+        calls: the runs of scripts, those for batches first.
+        batches: the owners of the batches, for each of those runs.
+        operations: the other runs, in their order.
+    """
+
+    calls: list[Call] = []
+    batches: list[list[Done]] = []
+    operations: list[Operation] = []
+
+
+class RedisEngine:
+    """Sessions in Redis, which several gateways may use.
+
+    Args:
+        address: where the server is.
+        max_bytes: what the sessions may use there.
+        allow_unencrypted: whether the server may be on another machine without TLS.
+
+    Attributes:
+        instance: the id of this process among the gateways.
+    """
+
+    name = "redis"
+
+    def __init__(self, address: RedisAddress, max_bytes: int, allow_unencrypted: bool = False) -> None:
+        self.instance = secrets.token_hex(8)
+        self._address = address
+        self._max_bytes = max_bytes
+        self._allow_unencrypted = allow_unencrypted
+        self._link = RedisLink(address, self.instance)
+        self._statistics = EngineStatistics()
+        self._problem = STOPPED
+        self._staged: deque[tuple[Batch, Done]] = deque()
+        self._operations: deque[Operation] = deque()
+        self._unended: dict[str, int] = {}
+        """Epochs of the sessions that could not be deleted yet."""
+        self._since = 0.0
+        self._running = False
+        self._tasks = TaskGroupOwner()
+        self._timer: asyncio.TimerHandle | None = None
+        self._measure_due = False
+
+    @property
+    def problem(self) -> str:
+        """Why nothing can be written; ``""`` while it works."""
+        return self._problem
+
+    @property
+    def statistics(self) -> EngineStatistics:
+        """Counters and gauges; sessions and bytes as they were measured last."""
+        return self._statistics
+
+    # --- start and stop -------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Connect, check the server, and begin to write."""
+        if not (self._address.encrypted or self._address.is_local or self._allow_unencrypted):
+            raise EngineRefusedError(
+                f"Redis at {self._address} is on another machine, and its address has no TLS; use rediss://, or set "
+                "MCPWebSocketApp.engine_allow_unencrypted = True if nobody can listen on that network"
+            )
+        self._loop = asyncio.get_running_loop()
+        try:
+            await self._measure()
+        except EngineUnavailableError as error:
+            await self._link.close()
+            raise EngineRefusedError(str(error)) from None
+        if self._link.facts.get("aof_enabled") == "0":
+            log.warning("mcp-ws-ide: Redis keeps no append-only file: what it restarts without, may be lost")
+        self._problem, self._running = "", True
+        self._wanted = asyncio.Event()
+        self._worker = self._tasks.spawn(self._work(), "redis engine")
+        self._look_later()
+        if crash_points.armed is not None:
+            crash_points.reach(Point.OPENED)
+
+    async def stop(self) -> None:
+        """Commit what is staged, and end the connection."""
+        if not self._running:
+            return
+        self._running = False
+        if self._timer is not None:
+            self._timer.cancel()
+        self._wanted.set()
+        await asyncio.wait([self._worker])
+        await self._link.close()
+        self._problem = STOPPED
+
+    # --- staging --------------------------------------------------------------------------------
+
+    def commit(self, batch: Batch, done: Done) -> None:
+        """Stage a batch for the end of this turn."""
+        if not self._running:
+            asyncio.get_running_loop().call_soon(done, Outcome.FAILED, context=contextvars.Context())
+            return
+        if not self._staged:
+            self._since = time.perf_counter()
+            self._wanted.set()
+        self._staged.append((batch, done))
+        if crash_points.armed is not None:
+            crash_points.reach(Point.STAGED)
+
+    async def _call(self, name: str, *arguments: Argument) -> Any:
+        """Run a script; return its reply.
+
+        Raises:
+            EngineUnavailableError: whether it ran is not known.
+        """
+        if not self._running:
+            raise EngineUnavailableError(STOPPED)
+        operation = Operation(name, arguments, self._loop.create_future())
+        self._operations.append(operation)
+        self._wanted.set()
+        return await operation.reply
+
+    # --- the task that speaks to the server -----------------------------------------------------
+
+    async def _work(self) -> None:
+        while self._running or self._staged or self._operations:
+            await self._wanted.wait()
+            self._wanted.clear()
+            while self._staged or self._operations:
+                await self._exchange(self._next_exchange())
+            if self._measure_due and self._running:
+                await self._look()
+
+    def _next_exchange(self) -> Exchange:
+        exchange, size = Exchange(), 0
+        while self._staged and size < BYTES_PER_EXCHANGE:
+            batches: list[bytes] = []
+            owners: list[Done] = []
+            while self._staged and len(batches) < BATCHES_PER_CALL and size < BYTES_PER_EXCHANGE:
+                batch, done = self._staged.popleft()
+                batches.append(encode_batch(batch))
+                owners.append(done)
+                size += len(batches[-1])
+            exchange.calls.append(("commit", (encode_batches(batches),)))
+            exchange.batches.append(owners)
+        while self._operations and size < BYTES_PER_EXCHANGE:
+            operation = self._operations.popleft()
+            exchange.calls.append((operation.name, operation.arguments))
+            exchange.operations.append(operation)
+            size += sum(len(a) for a in operation.arguments if isinstance(a, str | bytes))
+        return exchange
+
+    async def _exchange(self, exchange: Exchange) -> None:
+        since = self._since
+        if crash_points.armed is not None:
+            crash_points.reach(Point.HANDED_OVER)
+        try:
+            replies = await self._link.exchange(exchange.calls)
+        except (EngineUnavailableError, EngineRefusedError) as error:
+            replies = [EngineUnavailableError(str(error))] * len(exchange.calls)
+        except BaseException as error:
+            self._report(exchange, [EngineUnavailableError(repr(error))] * len(exchange.calls))
+            if not isinstance(error, Exception):
+                raise
+            log.exception("mcp-ws-ide: sessions cannot be stored")
+            return
+        if crash_points.armed is not None:
+            crash_points.reach(Point.STORED)
+        problem = next((str(reply) for reply in replies if isinstance(reply, Exception)), "")
+        if problem or exchange.batches:
+            self._note_problem(problem)
+        if exchange.batches:
+            counters = self._statistics
+            failed = any(isinstance(reply, Exception) for reply in replies[: len(exchange.batches)])
+            counters.commits += not failed
+            counters.failures += failed
+            counters.commit_seconds.observe(time.perf_counter() - since)
+        self._report(exchange, replies)
+
+    def _report(self, exchange: Exchange, replies: list[Any]) -> None:
+        number = len(exchange.batches)
+        for owners, reply in zip(exchange.batches, replies, strict=False):
+            failed = isinstance(reply, Exception)
+            outcomes = [Outcome.FAILED] * len(owners) if failed else [OUTCOMES[code] for code in reply]
+            for done, outcome in zip(owners, outcomes, strict=True):
+                self._statistics.batches += outcome is Outcome.COMMITTED
+                try:
+                    done(outcome)
+                except Exception:
+                    log.exception("the outcome of a batch could not be handled")
+                if crash_points.armed is not None:
+                    crash_points.reach(Point.REPORTED)
+        for operation, reply in zip(exchange.operations, replies[number:], strict=True):
+            if operation.reply.done():
+                continue  # who asked has given up
+            if isinstance(reply, Exception):
+                operation.reply.set_exception(reply)
+            else:
+                operation.reply.set_result(reply)
+
+    # --- looks at the server --------------------------------------------------------------------
+
+    def _look_later(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        seconds = RETRY_SECONDS if self._problem else MEASURE_SECONDS
+        self._timer = self._loop.call_later(seconds, self._look_now, context=contextvars.Context())
+
+    def _look_now(self) -> None:
+        self._measure_due = True
+        self._wanted.set()
+
+    async def _look(self) -> None:
+        """Find out whether the server can be used, even if no session sends anything."""
+        self._measure_due = False
+        try:
+            await self._measure()
+        except (EngineUnavailableError, EngineRefusedError) as error:
+            self._note_problem(str(error))
+        except Exception:
+            log.exception("mcp-ws-ide: the engine cannot be measured")
+        else:
+            self._note_problem("")
+            for session_id, epoch in self._unended.items():
+                reply = self._loop.create_future()
+                self._operations.append(Operation("end", (session_id, epoch), reply))
+                self._wanted.set()
+            self._unended = {}
+        self._look_later()
+
+    async def _measure(self) -> None:
+        await self._link.ask()
+        check_server(self._link.facts, str(self._address))
+        (reply,) = await self._link.exchange([("measure", (SAMPLE,))])
+        if isinstance(reply, ScriptFailedError):
+            raise reply
+        self._statistics.sessions, self._statistics.bytes = reply
+
+    def _note_problem(self, problem: str) -> None:
+        before, self._problem = self._problem, problem
+        if problem == before:
+            return
+        if problem:
+            log.error("mcp-ws-ide: sessions cannot be stored, and wait: %s", problem)
+            self._look_later()
+        else:
+            log.warning("mcp-ws-ide: sessions are stored again")
+
+    # --- whole sessions -------------------------------------------------------------------------
+
+    async def create(self, record: StoredSession) -> None:
+        """Store a new session."""
+        self._check_room()
+        await self._put(record)
+        self._statistics.sessions += 1
+
+    def _check_room(self) -> None:
+        used, most = self._statistics.bytes, self._max_bytes
+        if used > NEW_SESSIONS_SHARE * most:
+            raise EngineFullError(
+                f"stored sessions use {used} bytes, more than {NEW_SESSIONS_SHARE:.0%} of engine_max_bytes ({most}); "
+                "raise MCPWebSocketApp.engine_max_bytes, or lower grace"
+            )
+        facts = self._link.facts
+        used, most = int(facts.get("used_memory", 0)), int(facts.get("maxmemory", 0))
+        if most > 0 and used > NEW_SESSIONS_SHARE * most:
+            raise EngineFullError(
+                f"Redis uses {used} bytes, more than {NEW_SESSIONS_SHARE:.0%} of its maxmemory ({most}); raise that"
+            )
+
+    async def rewrite(self, record: StoredSession) -> None:
+        """Store a whole session again."""
+        await self._put(record)
+
+    async def _put(self, record: StoredSession) -> None:
+        if not await self._call("put", encode_record(record)):
+            raise FencedError(f"session {record.id!r} has another owner, or has ended")
+
+    async def take(self, session_id: str, principal: str) -> StoredSession | None:
+        """Become the owner of a session."""
+        reply = await self._call("take", session_id, principal, "")
+        if reply is None:
+            return None
+        if crash_points.armed is not None:
+            crash_points.reach(Point.TAKEN)
+        try:
+            if reply == 0:
+                raise ValueError("its head cannot be read")
+            return read_record(session_id, principal, reply)
+        except (ValueError, KeyError) as error:
+            self._statistics.lost["damaged"] += 1
+            await self._call("end", session_id, 2**53)
+            reason = f"the stored session {session_id!r} is damaged: {error}"
+            raise SessionLostError("damaged", reason) from None
+
+    async def end(self, session_id: str, epoch: int) -> None:
+        """Delete a session."""
+        try:
+            self._statistics.sessions -= await self._call("end", session_id, epoch)
+        except EngineUnavailableError:
+            self._unended[session_id] = epoch
+
+    async def orphan(self, expires_at: float) -> int:
+        """Give a time to the attached sessions whose owner has ended."""
+        orphans = begin = 0
+        while True:
+            found, looked_at = await self._call("orphan", repr(expires_at), begin, begin + PAGE - 1)
+            orphans += found
+            begin += PAGE
+            if looked_at < PAGE:
+                return int(orphans)
+
+    async def expire(self, now: float) -> list[str]:
+        """Delete the sessions whose time has passed."""
+        expired: list[str] = []
+        while True:
+            ids = await self._call("expire", repr(now), PAGE)
+            expired += [session_id.decode() for session_id in ids]
+            if len(ids) < PAGE:
+                break
+        self._statistics.lost["expired"] += len(expired)
+        return expired
+
+    # --- reading --------------------------------------------------------------------------------
+
+    async def sessions(self) -> list[StoredSummary]:
+        """Return what is stored, oldest first."""
+        summaries: list[StoredSummary] = []
+        while True:
+            begin = len(summaries)
+            rows = await self._call("list", begin, begin + PAGE - 1)
+            summaries += [read_summary(row) for row in rows]
+            if len(rows) < PAGE:
+                return summaries
+
+    async def count(self, principal: str) -> int:
+        """Return the number of stored sessions of a principal."""
+        return int(await self._call("count", principal))
+
+    async def claim(self, fingerprint: str) -> str:
+        """Note which keys seal what is stored, unless sessions are stored under others.
+
+        Returns:
+            The fingerprint of the keys that hold.
+        """
+        held: bytes = await self._call("claim", fingerprint)
+        return held.decode()

@@ -1,0 +1,242 @@
+"""The connection to a Redis server: checks what it is, runs scripts on it, and loads them where they are missing.
+
+Knows nothing of sessions. Nothing is retried here: who sends something again knows whether that does harm.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+from collections.abc import Sequence
+from importlib import resources
+from types import ModuleType
+from typing import Any, Final
+
+from mcp_ws_ide.engines.base import EngineRefusedError, EngineUnavailableError
+from mcp_ws_ide.engines.redis_address import RedisAddress
+
+TIMEOUT: Final = 3.0
+"""Seconds that a server may take to accept a connection, or to answer."""
+LEAST_VERSION: Final = 7
+"""Oldest major version of Redis that is used: the scripts and the checks were written for it."""
+SCRIPTS: Final = ("commit", "put", "take", "end", "expire", "orphan", "list", "count", "claim", "measure")
+"""The files of ``engines/scripts``, each of which ``keys.lua`` begins."""
+INSTALL: Final = "the package 'redis' is not installed; run: pip install 'mcp-ws-ide[redis]'"
+
+Argument = str | bytes | int | float
+Call = tuple[str, Sequence[Argument]]
+"""The name of a script and its arguments, after the prefix and the instance."""
+
+
+class ScriptFailedError(EngineUnavailableError):
+    """The server did not run a script, or stopped it. The text is the server's."""
+
+
+def read_script(name: str) -> str:
+    """Return the text of a script."""
+    folder = resources.files("mcp_ws_ide.engines") / "scripts"
+    return "\n".join((folder / f"{part}.lua").read_text("utf-8") for part in ("keys", name))
+
+
+def _client() -> ModuleType:
+    """Return the package that speaks to Redis, which is optional, and slow to import."""
+    try:
+        import redis.asyncio
+    except ImportError:
+        raise EngineRefusedError(f"engine is an address of Redis, and {INSTALL}") from None
+    return redis
+
+
+class RedisLink:
+    """One connection, made when it is first needed and after each failure.
+
+    Args:
+        address: where the server is.
+        instance: the id of this process among those that use the server.
+
+    Attributes:
+        facts: what the server said about itself when it was last asked, by name.
+    """
+
+    def __init__(self, address: RedisAddress, instance: str) -> None:
+        self.facts: dict[str, str] = {}
+        self._address = address
+        self._begin = (address.prefix, instance)
+        self._connection: Any = None
+        self._digests: dict[str, bytes] = {}
+
+    async def exchange(self, calls: Sequence[Call]) -> list[Any]:
+        """Run scripts in this order, in one round trip.
+
+        Returns:
+            What each returned; a :class:`ScriptFailedError` for one that was not run.
+
+        Raises:
+            EngineUnavailableError: the server cannot be used, or did not answer: which scripts ran is not known.
+            EngineRefusedError: the server must not be used as it is configured.
+        """
+        replies = await self._guarded(self._run(calls))
+        missing = [index for index, reply in enumerate(replies) if _is_unknown_script(reply)]
+        if missing:
+            await self._guarded(self._load())
+            again = await self._guarded(self._run([calls[index] for index in missing]))
+            for index, reply in zip(missing, again, strict=True):
+                replies[index] = reply
+        return [_failed(reply) if isinstance(reply, Exception) else reply for reply in replies]
+
+    async def ask(self) -> None:
+        """Ask the server about itself (:attr:`facts`); raises as :meth:`exchange`."""
+        await self._guarded(self._ask())
+
+    async def close(self) -> None:
+        """End the connection; the next use makes another one."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(Exception):
+                await connection.disconnect(nowait=True)
+
+    # --- one connection -------------------------------------------------------------------------
+
+    async def _guarded(self, work: Any) -> Any:
+        """Await work on the connection; end the connection if anything goes wrong in it."""
+        try:
+            try:
+                return await work
+            except BaseException:
+                await self.close()
+                raise
+        except (EngineRefusedError, EngineUnavailableError):
+            raise
+        except Exception as error:
+            raise EngineUnavailableError(f"Redis at {self._address} {_explained(error)}") from None
+
+    async def _run(self, calls: Sequence[Call]) -> list[Any]:
+        if self._connection is None:
+            await self._connect()
+        begin = self._begin
+        return await self._send(
+            [("EVALSHA", self._digests[name], 0, *begin, *arguments) for name, arguments in calls]
+        )
+
+    async def _send(self, commands: Sequence[Sequence[Argument]]) -> list[Any]:
+        """Send commands; return their replies, errors of single ones among them."""
+        connection = self._connection
+        await connection.send_packed_command(connection.pack_commands(commands))
+        replies: list[Any] = []
+        for _ in commands:
+            try:
+                replies.append(await connection.read_response(disable_decoding=True))
+            except _client().exceptions.ResponseError as error:
+                replies.append(error)
+        for reply in replies:
+            if isinstance(reply, _client().exceptions.ReadOnlyError):
+                raise reply  # the primary is another one now; its name may lead there
+        return replies
+
+    async def _connect(self) -> None:
+        connection = self._new_connection()
+        try:
+            await connection.connect()
+        except BaseException:
+            with contextlib.suppress(Exception):
+                await connection.disconnect(nowait=True)
+            raise
+        self._connection = connection
+        await self._ask()
+        check_server(self.facts, str(self._address))
+        await self._load()
+
+    def _new_connection(self) -> Any:
+        redis, address = _client(), self._address
+        options: dict[str, Any] = {
+            "host": address.host,
+            "port": address.port,
+            "db": address.database,
+            "username": address.user or None,
+            "password": address.read_password() or None,
+            "socket_timeout": TIMEOUT,
+            "socket_connect_timeout": TIMEOUT,
+            "socket_keepalive": True,
+            "retry": redis.asyncio.retry.Retry(redis.backoff.NoBackoff(), 0),
+            "protocol": 2,
+            "client_name": "mcp-ws-ide",
+        }
+        if not address.encrypted:
+            return redis.asyncio.Connection(**options)
+        return redis.asyncio.SSLConnection(**options, ssl_ca_certs=address.ca_file or None)
+
+    async def _ask(self) -> None:
+        if self._connection is None:
+            return await self._connect()
+        (reply,) = await self._send([("INFO",)])
+        if isinstance(reply, Exception):
+            raise reply
+        lines = reply.decode("utf-8", "replace").splitlines()
+        self.facts = {name: value for name, colon, value in (line.partition(":") for line in lines) if colon}
+
+    async def _load(self) -> None:
+        if self._connection is None:
+            return await self._connect()
+        digests = await self._send([("SCRIPT", "LOAD", read_script(name)) for name in SCRIPTS])
+        for digest in digests:
+            if isinstance(digest, Exception):
+                raise digest
+        self._digests = dict(zip(SCRIPTS, digests, strict=True))
+
+
+def check_server(facts: dict[str, str], address: str) -> None:
+    """Check whether sessions may be stored on a server.
+
+    Args:
+        facts: what it says about itself.
+        address: where it is.
+
+    Raises:
+        EngineRefusedError: they may not.
+        EngineUnavailableError: they may not at the moment.
+    """
+    version = facts.get("redis_version", "")  # Valkey has it too, as the version that it is compatible with
+    major = version.partition(".")[0]
+    if not major.isdigit() or int(major) < LEAST_VERSION:
+        shown = version or "unknown"
+        raise EngineRefusedError(f"Redis at {address} has version {shown}; use Redis 7 or newer, or Valkey")
+    if facts.get("cluster_enabled") == "1":
+        raise EngineRefusedError(
+            f"Redis at {address} is a cluster; use a single primary, with replicas if you like"
+        )
+    policy = facts.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
+        raise EngineRefusedError(
+            f"Redis at {address} has maxmemory-policy {policy!r}, which would delete sessions; set it to 'noeviction'"
+        )
+    if facts.get("role") == "slave":
+        raise EngineUnavailableError(
+            f"Redis at {address} is a replica, which accepts no writes; use the primary"
+        )
+
+
+def _is_unknown_script(reply: Any) -> bool:
+    return isinstance(reply, Exception) and isinstance(reply, _client().exceptions.NoScriptError)
+
+
+def _failed(error: Exception) -> ScriptFailedError:
+    text = str(error)
+    if isinstance(error, _client().exceptions.OutOfMemoryError) or text.startswith("OOM"):
+        text = "its memory is full (maxmemory)"
+    return ScriptFailedError(f"Redis has refused to write: {text}")
+
+
+def _explained(error: Exception) -> str:
+    """Return what is wrong, to follow the name of the server."""
+    errors = _client().exceptions
+    if isinstance(error, errors.AuthenticationError | errors.NoPermissionError):
+        return f"refuses the user or the password: {error}"
+    if isinstance(error, errors.TimeoutError | TimeoutError):
+        return f"does not answer within {TIMEOUT:g} s"
+    if isinstance(error, errors.BusyLoadingError):
+        return "is still loading its data"
+    if isinstance(error, ssl.SSLError) or "SSL" in str(error) or "CERTIFICATE" in str(error):
+        return f"cannot be reached over TLS: {error}"
+    if isinstance(error, errors.ResponseError):
+        return f"answers with an error: {error}"
+    return f"cannot be reached: {error}"
