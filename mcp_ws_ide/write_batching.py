@@ -19,7 +19,7 @@ AT_ONCE: Final = 64
 """Messages that are then written immediately, before a turn is awaited again."""
 
 Flush = Callable[[], int]
-"""Writes the queued messages; returns how many those were."""
+"""Writes the queued messages; returns their number."""
 
 _batchers: WeakKeyDictionary[asyncio.AbstractEventLoop, WriteBatcher] = WeakKeyDictionary()
 

@@ -160,8 +160,9 @@ class PollLink extends Link {
   }
 
   /**
-   * How the link ends when no repetition helps. The opening POST of another link would tell a refused credential or server
-   * from a lost link; where that one passes and the next does not, another link would meet the same.
+   * The close code and reason to use if repeating the POST does not help. With 1006 the session tries another link, whose
+   * opening POST shows whether the credential or the server is refused. If opening POSTs pass and later ones are refused,
+   * another link would fail in the same way.
    */
   #brokenBy(answer: Response | undefined): LinkEnd {
     if (answer === undefined) return { code: CloseCode.ABNORMAL, reason: "" };

@@ -315,7 +315,7 @@ test("a close code has the meaning that the contract gives it", () => {
     1001: ["gateway going away", "The gateway is going away"],
     1008: ["client too slow", "The client does not read"],
     1012: ["gateway shutting down", "The gateway is shutting down"],
-    1013: ["session limit reached", "There is no room for a new session"],
+    1013: ["try again later", "There is no room for a new session"],
     4409: ["taken over by another link", "Another link of the same session took over"],
     4413: ["too many responses waiting", "More responses wait than the window holds"],
     4502: ["server ended or cannot start", "The session's own server ended, or the server that `open` asked for cannot start"],

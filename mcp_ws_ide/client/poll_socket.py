@@ -186,7 +186,7 @@ class PollConnection:
             if delay is None or (status and status not in PASSING) or self._broken:
                 break
             await anyio.sleep(delay)
-            if self._broken:  # meanwhile; the client may be closed
+            if self._broken:  # by now; the client may be closed
                 break
         self._break()
         return None

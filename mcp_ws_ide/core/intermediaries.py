@@ -84,7 +84,7 @@ KINDS: Final = {
     "idle_limit": Kind(
         "something between clients and gateway cuts links after {} s without traffic",
         "raise its idle limit above 30 s (nginx: proxy_read_timeout and proxy_send_timeout; HAProxy: timeout tunnel; "
-        "AWS ALB: idle_timeout); the gateway pings more often meanwhile, down to every 5 s",
+        "AWS ALB: idle_timeout); until then, the gateway pings more often, down to every 5 s",
     ),
     "age_limit": Kind(
         "something between clients and gateway cuts links {} s after they open, with or without traffic",

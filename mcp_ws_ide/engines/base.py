@@ -47,7 +47,7 @@ NOT_SENT: Final = "not_sent"
 UNKNOWN: Final = "unknown"
 """Outcome of a request in flight that may have run."""
 ATTACHED: Final = 0.0
-"""``expires_at`` of a session that has a link: it does not expire before :meth:`Engine.orphan` gives it a time."""
+"""``expires_at`` of a session that has a link: it does not expire before :meth:`Engine.orphan` sets a time."""
 
 
 class EngineRefusedError(McpWsError):

@@ -30,10 +30,10 @@ MEASURE_COMMITS: Final = 64
 SLOW_SECONDS: Final = 0.1
 """Seconds of one write on the event loop after which the thread writes for a while."""
 THREAD_SECONDS: Final = 10.0
-"""For how many seconds it then does."""
+"""Seconds for which the thread then writes."""
 
 Staged = tuple[Entry | None, Done | None, Outcome]
-"""What to write, whom to tell, and what to tell if it is written."""
+"""An entry to write, the callback of its owner, and the outcome to report once it is written."""
 
 log = logging.getLogger(__name__)
 _encode = msgspec.msgpack.Encoder().encode
@@ -283,7 +283,9 @@ class Writer:
         try:
             write()
             self._measure()
-        except Exception as error:  # whatever it is, the thread goes on, and sessions learn that they wait
+        except (
+            Exception
+        ) as error:  # whatever the error, the thread continues, and sessions learn that they wait
             written.problem = self._explained(error)
             written.full = is_full(error)
             if written.full:

@@ -137,7 +137,7 @@ class Intake:
         """Hand a message over that was held back until a request was marked."""
         request = forward.pending if forward.message.kind is REQUEST else None
         if request is not None and self._core.pending.get(request.key) is not request:
-            return  # cancelled meanwhile
+            return  # it was cancelled
         if not upstream.closed:
             upstream.transmit(self._attachments, forward)
         elif request is not None:

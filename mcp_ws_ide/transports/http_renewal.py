@@ -192,7 +192,8 @@ class Renewal:
             raise RequestFailed(detail, sent=False)
         if self._session.version != version:
             raise RequestFailed(
-                f"it now speaks {self._session.version!r} instead of {version!r}; connect again", sent=False
+                f"the server now speaks {self._session.version!r} instead of {version!r}; connect again",
+                sent=False,
             )
         await self._post(Exchange(messages.parse(INITIALIZED_MESSAGE), None, answers.append))
         for setting in self._handshake.settings():

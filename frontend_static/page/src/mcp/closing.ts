@@ -12,7 +12,7 @@ const MEANINGS: Record<number, string> = {
   1009: "message too large",
   1011: "internal error of the gateway",
   1012: "gateway shutting down",
-  1013: "session limit reached",
+  1013: "try again later",
   4400: "no opening frame",
   4401: "credential expired",
   4403: "access revoked",
