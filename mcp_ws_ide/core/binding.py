@@ -63,7 +63,7 @@ class CloseCode(IntEnum):
     SERVICE_RESTART = 1012
     """The gateway is shutting down; a resumable session is gone, unless the gateway stores sessions."""
     TRY_AGAIN_LATER = 1013
-    """There is no room for a new session, and the reason names the limit; or sessions cannot be stored at the moment."""
+    """There is no room for a new session (the reason names the limit), or sessions cannot be stored now."""
     NO_HELLO = 4400
     """The first frame was neither ``open`` nor ``resume``, or none came within ``hello_timeout``."""
     EXPIRED = 4401
