@@ -17,7 +17,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections import Counter
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -28,6 +28,7 @@ from hypothesis import HealthCheck, settings
 from websockets.asyncio.client import ClientConnection, connect
 
 from mcp_ws_ide.version import build
+from tests.durations import SECONDS
 from tests.prefork import ALL, Forked, Prefork
 
 TESTS = Path(__file__).parent
@@ -40,12 +41,40 @@ for _name in [name for name in os.environ if name.startswith(("PYTHON", "JUPYTER
     del os.environ[_name]
 sys.path.insert(0, SHADOWED)
 os.environ["PYTHONPATH"] = os.pathsep.join([SHADOWED, *filter(None, [os.environ.get("PYTHONPATH")])])
-JUPYTERS: Final = Prefork("jupyter_server.serverapp", "mcp_ws_ide.app", "mcp.client.auth")
-"""Starts the Jupyter servers of tests; the gateway imports the last module when a server first wants OAuth."""
-SERVERS: Final = Prefork("mcp_ws_ide.demo.server", "mcp_server_git.server", "mcp_server_time.server")
+JUPYTERS: Final = Prefork(
+    *("jupyter_server.serverapp", "mcp_ws_ide.app", "mcp.client.auth"),
+    # What these import while a server starts.
+    *(
+        f"jupyter_server.services.{name}.handlers"
+        for name in ("api", "config", "contents", "events", "kernels")
+    ),
+    *(
+        f"jupyter_server.services.{name}.handlers"
+        for name in ("kernelspecs", "nbconvert", "security", "sessions")
+    ),
+    *(
+        "jupyter_server.services.shutdown",
+        "jupyter_server.kernelspecs.handlers",
+        "jupyter_server.view.handlers",
+    ),
+    *(
+        "jupyter_server.nbconvert.handlers",
+        "jupyter_server_terminals.app",
+        "jinja2.ext",
+        "packaging.requirements",
+    ),
+    *("jupyter_core.migrate", "tornado.platform.asyncio", "encodings.utf_8_sig"),
+)
+"""Starts the Jupyter servers of tests; the gateway imports ``mcp.client.auth`` when a server first wants OAuth."""
+SERVERS: Final = Prefork(
+    *("mcp_ws_ide.demo.server", "mcp_server_git.server", "mcp_server_time.server"),
+    *("anyio._backends._asyncio", "rich.logging", "rich.console"),  # what these import when they start
+)
 """Starts servers on the SDK 2.x."""
 COMMANDS: Final = Prefork("mcp_ws_ide.client.shim", "mcp_ws_ide.inspector.commands")
 """Starts our command-line programs, for tests that send them no signal and give them no terminal."""
+PROGRAMS: Final = Prefork("mcp_ws_ide.client", "mcp.client", "anyio._backends._asyncio")
+"""Starts programs with our client or the SDK's."""
 
 
 def on_sdk(*program: str) -> dict[str, Any]:
@@ -144,10 +173,12 @@ def pytest_collection() -> Generator[None, Any, Any]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Expensive files first: at the end no process waits long for another's file. Skip what needs the pure build."""
-    files: Counter[Path] = Counter()
+    """Long files first: at the end no process waits long for another's file. Skip what needs the pure build."""
+    files: defaultdict[Path, float] = defaultdict(float)
     for item in items:
-        files[item.path] += _cost(item)
+        files[item.path] += _seconds(item)
+    for name, seconds in SECONDS.items():
+        files[TESTS / name] = seconds
     if build() == "compiled":
         for item in items:
             if marker := item.get_closest_marker("pure"):
@@ -155,14 +186,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: (-files[item.path], item.path))
 
 
-def _cost(item: pytest.Item) -> int:
-    """Roughly what a test takes, compared with one that runs in this process alone."""
+def _seconds(item: pytest.Item) -> float:
+    """Roughly what a test takes whose file is not in :data:`SECONDS`."""
     marks = {mark.name for mark in item.iter_markers()}
     if "heavy" in marks:
-        return 80
+        return 4.0
     if marks & {"node", "chromium"}:
-        return 40
-    return 1 if item.path.parent.name in {"core", "config", "links", "observe", "docs"} else 10
+        return 1.0
+    return 0.05 if item.path.parent.name in {"core", "config", "links", "observe", "docs"} else 0.4
 
 
 class Jupyter:
@@ -230,12 +261,17 @@ class Jupyter:
             )
 
     def wait_ready(self) -> None:
-        def answers() -> bool:
+        def listens() -> bool:
             assert self.process.poll() is None, self.log.read_text()[-3000:]
+            with socket.socket() as probe:
+                return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+        def answers() -> bool:
             with contextlib.suppress(OSError):
-                return self.rest("GET", "health")[0] == 200
+                return listens() and self.rest("GET", "health")[0] == 200
             return False
 
+        wait_until(listens, what="Jupyter's start")
         wait_until(answers, what="Jupyter's start")
 
     def kill(self) -> None:

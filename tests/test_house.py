@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import mcp_ws_ide
+from tests.durations import SECONDS
 
 pytestmark = pytest.mark.pure("reads the sources of the package")
 
@@ -41,6 +42,10 @@ def test_no_class_and_no_function_is_too_long():
 @pytest.mark.parametrize("manifest", ["frontend_static/package.json", "frontend_static/lab/package.json"])
 def test_the_npm_packages_have_the_version_of_the_python_package(manifest):
     assert json.loads((ROOT / manifest).read_text())["version"] == mcp_ws_ide.__version__
+
+
+def test_the_files_that_are_tested_first_exist():
+    assert [name for name in SECONDS if not (ROOT / "tests" / name).exists()] == []
 
 
 def test_make_check_runs_what_pre_commit_runs():

@@ -57,6 +57,52 @@ def test_pipes_arguments_environment_and_exit_code_are_those_of_a_program(progra
     assert (done.stderr, done.returncode) == ("to stderr\n", code)
 
 
+LAST = """
+import atexit, os, sys, threading
+before = os.getpid()
+print("printed")
+atexit.register(print, "at the end")
+threading.Thread(target=lambda: threading.main_thread().join() or print("thread")).start()
+{how}
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "code", "told"),
+    [
+        ("", 0, ""),
+        ("sys.exit()", 0, ""),
+        ("sys.exit(False)", 0, ""),
+        ("sys.exit(-1)", 255, ""),
+        ("sys.exit('a reason')", 1, "a reason"),
+        ("raise ValueError('a fault')", 1, "ValueError: a fault"),
+        ("raise KeyboardInterrupt", -signal.SIGINT, "KeyboardInterrupt"),
+        ("sys.stdout.flush(); sys.stdout.close()", 0, ""),
+    ],
+)
+def test_threads_callbacks_and_output_end_as_those_of_a_program(prefork, tmp_path, how, code, told):
+    file = tmp_path / "program.py"
+    file.write_text(LAST.format(how=how))
+    done = subprocess.run(
+        prefork.command(str(file)), capture_output=True, text=True, timeout=BOUND, check=False, cwd=tmp_path
+    )
+    assert done.returncode == code
+    assert told in done.stderr
+    expected = "printed\n" if "close" in how else "printed\nthread\nat the end\n"
+    assert done.stdout == expected
+
+
+def test_a_closed_pipe_is_reported_as_by_a_program(prefork, tmp_path):
+    file = tmp_path / "program.py"
+    file.write_text("print('lost')\n")
+    with subprocess.Popen(
+        prefork.command(str(file)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        process.stdout.close()
+        assert process.wait(BOUND) == 120
+        assert b"BrokenPipeError" in process.stderr.read()
+
+
 def test_the_fork_ends_when_what_stands_for_it_is_killed(program):
     with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         process.stdin.write("line\n")

@@ -7,16 +7,12 @@ import subprocess
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
 
 import pytest
 
-from tests.conftest import BOUND
-from tests.prefork import Prefork
+from tests.conftest import BOUND, PROGRAMS
 
 ROOT = Path(__file__).parents[1]
-PROGRAMS: Final = Prefork("mcp_ws_ide.client", "mcp.client")
-"""Starts the examples."""
 
 
 def blocks(page: str, language: str = "python") -> list[str]:

@@ -9,12 +9,12 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
+from pathlib import Path
 
 import pytest
 
 from mcp_ws_ide.inspector.model.copy_forms import FORMS, TOKEN, NoCommand, ascii_json, call_of
-from tests.conftest import BOUND, MODERN
+from tests.conftest import BOUND, MODERN, PROGRAMS
 from tests.inspector.records import Transcript, call, done
 
 CURL = shutil.which("curl")
@@ -44,6 +44,13 @@ def copied(t: Transcript, base: str, form: str) -> str:
     return FORMS[form](call_of(t.journal, t.journal.store.end - 1, base))
 
 
+def program(file: Path, text: str) -> list[str]:
+    """A command that runs a copied program."""
+    PROGRAMS.begin()
+    file.write_text(text)
+    return PROGRAMS.command(str(file))
+
+
 @pytest.mark.parametrize("modern", [True, False], ids=["modern", "handshake"])
 @pytest.mark.parametrize(
     ("method", "params", "expected"),
@@ -54,14 +61,16 @@ def copied(t: Transcript, base: str, form: str) -> str:
     ],
 )
 @pytest.mark.parametrize("form", ["curl", "Python"])
-async def test_a_copied_command_repeats_the_request(jupyter, form, modern, method, params, expected):
+async def test_a_copied_command_repeats_the_request(
+    jupyter, tmp_path, form, modern, method, params, expected
+):
     if form == "curl" and CURL is None and "CI" not in os.environ:
         pytest.skip("curl is not installed; .ci/run installs it")
     text = copied(seen(modern, method, **params), jupyter.url, form)
     assert jupyter.token not in text
     assert text.replace("\n", "").isprintable()
     assert text.isascii()
-    command = ["sh", "-c", text] if form == "curl" else [sys.executable, "-c", text]
+    command = ["sh", "-c", text] if form == "curl" else program(tmp_path / "copied.py", text)
     environment = {**os.environ, TOKEN: jupyter.token}
     ran = await asyncio.to_thread(
         subprocess.run, command, env=environment, capture_output=True, text=True, timeout=BOUND, check=False

@@ -1,0 +1,51 @@
+"""How long the longest files of tests take: those are started first, so that none runs alone at the end."""
+
+from __future__ import annotations
+
+from typing import Final
+
+SECONDS: Final = {
+    "gateway/test_odd_answers.py": 180,
+    "transports/test_contract.py": 115,
+    "browser/test_lab.py": 113,
+    "browser/test_page.py": 99,
+    "browser/test_page_links.py": 90,
+    "interop/test_frameworks.py": 81,
+    "interop/test_jupyterhub.py": 74,
+    "browser/test_manage.py": 59,
+    "client/test_negotiating.py": 56,
+    "interop/test_conformance.py": 50,
+    "frontend/test_networks.py": 47,
+    "inspector/test_app.py": 46,
+    "interop/test_code_server.py": 42,
+    "inspector/test_hostile.py": 41,
+    "inspector/test_private.py": 41,
+    "client/test_shim.py": 37,
+    "handlers/test_endpoint.py": 36,
+    "interop/test_typescript.py": 33,
+    "inspector/test_keys.py": 33,
+    "handlers/test_anonymous_load.py": 32,
+    "transports/test_http.py": 32,
+    "inspector/test_recording.py": 31,
+    "gateway/test_gateway.py": 31,
+    "inspector/test_terminal.py": 30,
+    "gateway/test_durable.py": 30,
+    "interop/test_restarts.py": 30,
+    "client/test_own_task.py": 29,
+    "frontend/test_chaos.py": 29,
+    "handlers/test_oauth.py": 26,
+    "handlers/test_resume.py": 26,
+    "handlers/test_editor.py": 26,
+    "test_packaging.py": 25,
+    "frontend/test_client.py": 23,
+    "handlers/test_security.py": 22,
+    "inspector/test_copying.py": 21,
+    "transports/test_stdio.py": 20,
+    "handlers/test_streamable_http.py": 20,
+    "handlers/test_principals.py": 19,
+    "test_readme.py": 18,
+    "docs/test_tutorial.py": 15,
+    "interop/test_bounds.py": 14,
+    "inspector/test_filter_vectors.py": 2,
+}
+"""Seconds by path below ``tests``, measured on two cores that four files shared; roughly, since only the order counts."""
