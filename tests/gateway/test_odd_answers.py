@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import functools
 import importlib
+import inspect
+import itertools
 import json
 import random
 import sys
@@ -30,7 +32,8 @@ TRANSPORTS = ("stdio", "unix", "ws", "http body", "http events", "sse", "python"
 SEEDS = 3
 LATEST = 5.0
 """Seconds within which an odd answer must have ended its request."""
-
+NUMBERS = itertools.count()
+"""Of the sockets, whose servers run at the same time."""
 
 UNREADABLE = {
     ("bytes", "ws"),  # a text frame is UTF-8, or the link ends
@@ -192,8 +195,9 @@ async def served(transport: str, tmp_path: Path, *arguments: str) -> AsyncIterat
         importlib.import_module("tests.servers.mangled_object")  # the import of the SDK is not measured
         yield {"kind": "python", "target": "tests.servers.mangled_object:server"}
     elif transport == "unix":
-        server = await asyncio.start_unix_server(_lines, tmp_path / "s.sock")
-        yield {"kind": "unix", "url": f"unix://{tmp_path}/s.sock"}
+        path = tmp_path / f"{next(NUMBERS)}.sock"
+        server = await asyncio.start_unix_server(_lines, path)
+        yield {"kind": "unix", "url": f"unix://{path}"}
         server.close()
     elif transport == "ws":
         accepted = functools.partial(_sockets, framing=arguments[0] if arguments else "")
@@ -223,8 +227,28 @@ async def client(tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Client
         yield make
 
 
-@pytest.mark.parametrize("era", ["handshake", "modern"])
+def in_both_eras(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    """Run a test in both eras at once: most of what it takes is waiting for answers that do not come."""
+
+    async def in_era(era: str, fixtures: dict[str, Any]) -> None:
+        try:
+            await test(**fixtures, era=era)
+        except BaseException as error:
+            error.add_note(f"in the {era} era")
+            raise
+
+    @functools.wraps(test)
+    async def run(**fixtures: Any) -> None:
+        await asyncio.gather(*(in_era(era, fixtures) for era in ("handshake", "modern")))
+
+    signature = inspect.signature(test)
+    given = [parameter for name, parameter in signature.parameters.items() if name != "era"]
+    run.__signature__ = signature.replace(parameters=given)  # type: ignore[attr-defined]
+    return run
+
+
 @pytest.mark.parametrize("transport", TRANSPORTS)
+@in_both_eras
 async def test_what_has_one_meaning_is_answered_over_every_transport(client, transport, era):
     async def with_seed(seed: int) -> None:
         made = await client(transport, era)
@@ -237,8 +261,8 @@ async def test_what_has_one_meaning_is_answered_over_every_transport(client, tra
     await asyncio.gather(*map(with_seed, range(SEEDS)))
 
 
-@pytest.mark.parametrize("era", ["handshake", "modern"])
 @pytest.mark.parametrize("transport", TRANSPORTS)
+@in_both_eras
 async def test_what_cannot_be_read_fails_its_request_and_spoils_no_other(client, transport, era):
     async def with_seed(seed: int) -> None:
         made = await client(transport, era)
@@ -251,8 +275,8 @@ async def test_what_cannot_be_read_fails_its_request_and_spoils_no_other(client,
     await asyncio.gather(*map(with_seed, range(SEEDS)))
 
 
-@pytest.mark.parametrize("era", ["handshake", "modern"])
 @pytest.mark.parametrize("transport", TRANSPORTS)
+@in_both_eras
 async def test_of_many_open_requests_none_stays_open(client, transport, era):
     """Half of the answers can be read: each of these answers its request, whatever comes between them."""
 
@@ -273,16 +297,16 @@ async def test_of_many_open_requests_none_stays_open(client, transport, era):
     await asyncio.gather(*map(with_seed, range(SEEDS)))
 
 
-@pytest.mark.parametrize("era", ["handshake", "modern"])
 @pytest.mark.parametrize("transport", TRANSPORTS)
+@in_both_eras
 async def test_answers_under_an_id_that_was_used_before_end_their_requests(client, transport, era):
     made = await client(transport, era)
     await made.call("first id")
     await made.call("first id")
 
 
-@pytest.mark.parametrize("era", ["handshake", "modern"])
 @pytest.mark.parametrize("transport", TRANSPORTS)
+@in_both_eras
 async def test_one_bad_item_costs_no_client_the_list(client, transport, era):
     made = await client(transport, era)
     answer = await made.ended(made.begin("tools/list", {"bad": True}))
@@ -292,8 +316,8 @@ async def test_one_bad_item_costs_no_client_the_list(client, transport, era):
     assert "omitted" in note
 
 
-@pytest.mark.parametrize("era", ["handshake", "modern"])
 @pytest.mark.parametrize("transport", TRANSPORTS)
+@in_both_eras
 async def test_a_result_without_its_message_ends_the_open_request(client, transport, era):
     async def answered(how: str) -> None:
         made = await client(transport, era)
@@ -303,8 +327,8 @@ async def test_a_result_without_its_message_ends_the_open_request(client, transp
     await asyncio.gather(*map(answered, mangled.BARE))
 
 
-@pytest.mark.parametrize("era", ["handshake", "modern"])
 @pytest.mark.parametrize("transport", ["ws", "sse", "http events", "http body"])
+@in_both_eras
 async def test_text_in_place_of_a_message_ends_the_open_request_where_messages_are_framed(
     client, transport, era
 ):
@@ -314,7 +338,7 @@ async def test_text_in_place_of_a_message_ends_the_open_request_where_messages_a
 
 
 @pytest.mark.usefixtures("short_doubts")
-@pytest.mark.parametrize("era", ["handshake", "modern"])
+@in_both_eras
 async def test_logs_in_json_end_no_request(client, era):
     made = await client("stdio", era)
     call = made.begin("tools/call", {"name": "t", "arguments": {"how": "logs"}})
@@ -353,7 +377,7 @@ async def test_errors_of_careless_servers_to_notifications_fail_no_request(clien
 
 @pytest.mark.usefixtures("short_doubts")
 @pytest.mark.parametrize("cancelled", [False, True])
-@pytest.mark.parametrize("era", ["handshake", "modern"])
+@in_both_eras
 async def test_a_second_and_a_late_answer_fail_no_other_request(client, era, cancelled):
     made = await client("stdio", era, "late")
     given = [{"name": "t", "arguments": {"n": number}} for number in range(3)]
@@ -364,16 +388,16 @@ async def test_a_second_and_a_late_answer_fail_no_other_request(client, era, can
     assert "done 2" in json.dumps(await made.ended(third, seconds=60))
 
 
-@pytest.mark.parametrize("era", ["handshake", "modern"])
 @pytest.mark.parametrize("form", ["utf-16", "pretty", "headers", "frames", "no line end"])
+@in_both_eras
 async def test_a_server_that_frames_in_its_own_way_is_understood(client, form, era):
     made = await client("stdio", era, form)
     assert "result" in await made.call("plain")
     assert "result" in await made.call("plain", 1)
 
 
-@pytest.mark.parametrize("era", ["handshake", "modern"])
 @pytest.mark.parametrize("transport", ["http events", "sse"])
+@in_both_eras
 async def test_events_that_are_not_as_they_should_be_are_read(client, transport, era):
     async def with_framing(framing: str) -> None:
         made = await client(transport, era, framing)
@@ -383,22 +407,22 @@ async def test_events_that_are_not_as_they_should_be_are_read(client, transport,
     await asyncio.gather(*(with_framing(framing) for framing in EVENTS if framing))
 
 
-@pytest.mark.parametrize("era", ["handshake", "modern"])
 @pytest.mark.parametrize("framing", ["longer length", "half"])
+@in_both_eras
 async def test_a_body_that_does_not_end_is_taken_as_far_as_it_came(client, framing, era):
     made = await client("http body", era, framing)
     answer = await made.call("plain")
     assert ("error" if framing == "half" else "result") in answer
 
 
-@pytest.mark.parametrize("era", ["handshake", "modern"])
+@in_both_eras
 async def test_a_websocket_message_whose_fragments_do_not_go_on_ends_its_link(client, era):
     made = await client("ws", era, "fragment")
     answer = await made.call("plain")
     assert "of a fragmented message arrived, then nothing" in answer["error"]["message"]
 
 
-@pytest.mark.parametrize("era", ["handshake", "modern"])
+@in_both_eras
 async def test_half_an_answer_whose_rest_does_not_come_fails_its_request(client, era):
     made = await client("stdio", era, "half")
     assert "cut off" in (await made.call("plain"))["error"]["message"]
