@@ -33,6 +33,9 @@ UV := UV_NATIVE_TLS=1 UV_SYSTEM_CERTS=1 $(BIN)/uv
 # It keeps what finds programs, files, the package indexes and their certificates; tests/test_environment.py checks it.
 KEPT := HOME PATH LANG TMPDIR CI PIP_% NPM_CONFIG_% npm_config_% SSL_CERT_FILE SSL_CERT_DIR NODE_EXTRA_CA_CERTS REQUESTS_CA_BUNDLE http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY
 CLEAN := env -i $(foreach name,$(filter $(KEPT),$(.VARIABLES)),$(name)="$$$(name)")
+# Three processes a core of the two that CI has: half of what a test takes is waiting. A file goes to one process, in the
+# order of tests/conftest.py.
+SIDE_BY_SIDE := -n 6 --dist loadfile --no-loadscope-reorder
 PYTEST := $(CLEAN) PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
 
 .PHONY: help run fuzz lab frontend page environments test test-compiled test-quick check format coverage interop bounds interop-ides binder soak bench bench-instructions bench-http bench-memory bench-tap bench-start bench-engine docs docs-serve screenshots clean
@@ -137,7 +140,7 @@ page: $(PAGE_BUILT) ## build the page alone
 environments: $(ENVIRONMENTS) ## install what the tests need; make -j 3 does it side by side
 
 test: $(ENVIRONMENTS) ## install what the tests need, then run them all, or those of T: make test T=tests/core
-	$(PYTEST) $(if $(T),$(T),-n 4 --dist loadfile --no-loadscope-reorder --durations 20)
+	$(PYTEST) $(if $(T),$(T),$(SIDE_BY_SIDE) --durations 20)
 
 test-quick: $(STAMP) ## the tests that need neither Node nor Chromium, without the heavy ones
 	$(PYTEST) -m "not node and not chromium and not heavy and not soak"
@@ -147,7 +150,7 @@ test-compiled: $(COMPILED_STAMP) ## the tests, or those of T, with the modules o
 	rm -rf $(COMPILED)/tree && mkdir -p $(COMPILED)/tree && cp -r tests $(COMPILED)/tree/
 	for entry in $$(ls -A | grep -vx -e mcp_ws_ide -e tests -e .cache); do ln -s "$(CURDIR)/$$entry" $(COMPILED)/tree/; done
 	cd $(COMPILED)/tree && $(CLEAN) PATH="$(CURDIR)/.venv-compiled/bin:$(CURDIR)/$(BIN):$$PATH" \
-	  $(CURDIR)/.venv-compiled/bin/python -m pytest -p no:cacheprovider $(if $(T),$(T),-n 4 --dist loadfile --no-loadscope-reorder)
+	  $(CURDIR)/.venv-compiled/bin/python -m pytest -p no:cacheprovider $(if $(T),$(T),$(SIDE_BY_SIDE))
 
 fuzz: $(STAMP) ## random input for everything that reads what others wrote: make fuzz SECONDS=600 T=frames
 	$(BIN)/python -m tests.fuzz $(T) --seconds $(or $(SECONDS),60)
@@ -161,7 +164,7 @@ check: $(STAMP) ## lint, types, direction of imports
 
 coverage: $(ENVIRONMENTS) ## the tests, with branch coverage of the package and of the processes they start
 	rm -rf .cache/coverage
-	$(CLEAN) PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/coverage run -m pytest -n 4 --dist loadfile --no-loadscope-reorder
+	$(CLEAN) PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/coverage run -m pytest $(SIDE_BY_SIDE)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --show-missing --skip-covered --fail-under 90
 	$(BIN)/coverage report --include '*/core/*' --fail-under 100
