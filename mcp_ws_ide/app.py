@@ -247,13 +247,14 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         stored, and end with Jupyter. "sqlite" stores them in mcp_ws_ide/sessions.sqlite in Jupyter's data directory,
         "sqlite:///path" in the file with this absolute path. Only one Jupyter can use a file at a time: a second one
         with the same file refuses all requests with 503. "redis://[user@]host[:port][/database]" stores them in Redis
-        or Valkey, "rediss://" over TLS (extra "redis"). Options follow "?": password_file, ca_file, and prefix of all
-        keys (default "mcpws:"). Without a password, the variable MCP_WS_ENGINE_PASSWORD is used.""",
+        or Valkey, "rediss://" over TLS (extra "redis"). Options follow "?": password_file, ca_file, and prefix, with
+        which all keys begin (default "mcpws:"). Without a password, the variable MCP_WS_ENGINE_PASSWORD is used.""",
     ).tag(config=True)
     engine_allow_unencrypted = Bool(
         False,
-        help="""Whether Redis may be on another machine without TLS. Default False: such an address is refused. Whoever
-        can listen on the network reads the password, and who uses which server; messages are sealed in any case.""",
+        help="""Whether Redis may be on another machine without TLS. Default False: such an address is refused. If True,
+        whoever can read the network traffic sees the password, and who uses which server; messages are sealed in any
+        case.""",
     ).tag(config=True)
     engine_durability = Enum(
         DURABILITIES,

@@ -1,11 +1,11 @@
 """The engine of several gateways: sessions in Redis or Valkey.
 
-What :mod:`.records` decides for the other engines, scripts decide here (``scripts/``), since several gateways share the
-records. One task speaks to the server: it sends whatever was staged until then in one round trip, and the next when
-that is answered, so that the more there is to do, the more shares a round trip.
+The decisions that :mod:`.records` makes for the other engines are made by scripts here (``scripts/``), because several
+gateways share the records. One task speaks to the server: each round trip carries everything that was staged during the
+one before, so that more work means more sharing, not more round trips.
 
-A failure is reported to those who wait, never hidden: a batch has the outcome ``FAILED``, and its owner sends it again.
-The scripts make that harmless.
+Failures are reported, never hidden: a batch gets the outcome ``FAILED``, and its owner sends it again, which the
+scripts make harmless.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from mcp_ws_ide.engines.statistics import EngineStatistics
 from mcp_ws_ide.tasks import TaskGroupOwner
 
 BATCHES_PER_CALL: Final = 64
-"""Batches that one run of the script commits: the server does nothing else meanwhile."""
+"""Batches that one run of the script commits: the server does nothing else at that time."""
 BYTES_PER_EXCHANGE: Final = 4 << 20
 """Bytes after which the rest waits for the next round trip, which must not take longer than the timeout."""
 PAGE: Final = 500
@@ -138,7 +138,7 @@ class RedisEngine:
         if not (self._address.encrypted or self._address.is_local or self._allow_unencrypted):
             raise EngineRefusedError(
                 f"Redis at {self._address} is on another machine, and its address has no TLS; use rediss://, or set "
-                "MCPWebSocketApp.engine_allow_unencrypted = True if nobody can listen on that network"
+                "MCPWebSocketApp.engine_allow_unencrypted = True if no one else can read that network"
             )
         self._loop = asyncio.get_running_loop()
         try:
@@ -147,7 +147,7 @@ class RedisEngine:
             await self._link.close()
             raise EngineRefusedError(str(error)) from None
         if self._link.facts.get("aof_enabled") == "0":
-            log.warning("mcp-ws-ide: Redis keeps no append-only file: what it restarts without, may be lost")
+            log.warning("Redis keeps no append-only file; a restart of Redis may lose sessions")
         self._problem, self._running = "", True
         self._wanted = asyncio.Event()
         self._worker = self._tasks.spawn(self._work(), "redis engine")
@@ -236,7 +236,7 @@ class RedisEngine:
             self._report(exchange, [EngineUnavailableError(repr(error))] * len(exchange.calls))
             if not isinstance(error, Exception):
                 raise
-            log.exception("mcp-ws-ide: sessions cannot be stored")
+            log.exception("sessions cannot be stored")
             return
         if crash_points.armed is not None:
             crash_points.reach(Point.STORED)
@@ -292,7 +292,7 @@ class RedisEngine:
         except (EngineUnavailableError, EngineRefusedError) as error:
             self._note_problem(str(error))
         except Exception:
-            log.exception("mcp-ws-ide: the engine cannot be measured")
+            log.exception("the engine cannot be measured")
         else:
             self._note_problem("")
             for session_id, epoch in self._unended.items():
@@ -315,10 +315,10 @@ class RedisEngine:
         if problem == before:
             return
         if problem:
-            log.error("mcp-ws-ide: sessions cannot be stored, and wait: %s", problem)
+            log.error("sessions cannot be stored; their messages wait: %s", problem)
             self._look_later()
         else:
-            log.warning("mcp-ws-ide: sessions are stored again")
+            log.warning("sessions are stored again")
 
     # --- whole sessions -------------------------------------------------------------------------
 
@@ -339,7 +339,7 @@ class RedisEngine:
         used, most = int(facts.get("used_memory", 0)), int(facts.get("maxmemory", 0))
         if most > 0 and used > NEW_SESSIONS_SHARE * most:
             raise EngineFullError(
-                f"Redis uses {used} bytes, more than {NEW_SESSIONS_SHARE:.0%} of its maxmemory ({most}); raise that"
+                f"Redis uses {used} bytes, more than {NEW_SESSIONS_SHARE:.0%} of its maxmemory ({most}); raise it"
             )
 
     async def rewrite(self, record: StoredSession) -> None:

@@ -50,7 +50,7 @@ class RedisAddress:
 
     @property
     def is_local(self) -> bool:
-        """Whether the server is on this machine, so that nobody else can read the connection."""
+        """Whether the server is on this machine, so that no one else can read the connection."""
         if self.host == "localhost":
             return True
         try:

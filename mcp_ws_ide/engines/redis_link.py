@@ -1,6 +1,6 @@
 """The connection to a Redis server: checks what it is, runs scripts on it, and loads them where they are missing.
 
-Knows nothing of sessions. Nothing is retried here: who sends something again knows whether that does harm.
+Knows nothing of sessions. Nothing is retried here: only the caller knows whether a retry is safe.
 """
 
 from __future__ import annotations
@@ -202,7 +202,7 @@ def check_server(facts: dict[str, str], address: str) -> None:
         raise EngineRefusedError(f"Redis at {address} has version {shown}; use Redis 7 or newer, or Valkey")
     if facts.get("cluster_enabled") == "1":
         raise EngineRefusedError(
-            f"Redis at {address} is a cluster; use a single primary, with replicas if you like"
+            f"Redis at {address} is a cluster; use a single primary; replicas are allowed"
         )
     policy = facts.get("maxmemory_policy", "noeviction")
     if policy != "noeviction":
