@@ -27,7 +27,7 @@ class Handshake:
 
     Attributes:
         initialize: the client's ``initialize``; None before that.
-        changes: how often :attr:`state` has changed.
+        changes: the number of changes of :attr:`state`.
     """
 
     def __init__(self) -> None:

@@ -283,9 +283,8 @@ class Writer:
         try:
             write()
             self._measure()
-        except (
-            Exception
-        ) as error:  # whatever the error, the thread continues, and sessions learn that they wait
+        except Exception as error:
+            # Whatever the error, the thread continues, and sessions learn that they have to wait.
             written.problem = self._explained(error)
             written.full = is_full(error)
             if written.full:

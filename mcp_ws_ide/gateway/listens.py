@@ -36,7 +36,7 @@ class Listens:
     """The subscriptions of one session, by decoded id.
 
     Attributes:
-        changes: how often :attr:`state` has changed.
+        changes: the number of changes of :attr:`state`.
     """
 
     def __init__(self) -> None:

@@ -52,7 +52,7 @@ class PrivateUpstream(Upstream):
 
     @property
     def changes(self) -> int:
-        """How often what :attr:`kept` returns has changed."""
+        """The number of changes of :attr:`kept`."""
         keeper = self._keeper
         return keeper.changes if keeper is not None else 0
 

@@ -381,7 +381,7 @@ class HandedBack(httputil.HTTPMessageDelegate):
         self._respond(TornadoConnection(self._request))
 
     def on_connection_close(self) -> None:
-        """Continue it, to its end: the client has left."""
+        """Let the answer run to its end: the client has left."""
         self.finish()
 
 

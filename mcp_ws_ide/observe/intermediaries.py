@@ -68,7 +68,7 @@ class Intermediaries:
         self._tell(sentence(code, detail), owner, server)
 
     def model(self) -> list[dict[str, Any]]:
-        """Return what is listed: ``code``, ``message``, ``cure``, ``count``, ``first`` and ``last``; oldest first."""
+        """Return the listed problems: ``code``, ``message``, ``cure``, ``count``, ``first`` and ``last``; oldest first."""
         now = self._clock()
         return [
             {

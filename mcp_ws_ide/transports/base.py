@@ -98,7 +98,7 @@ class SessionKeeper(Protocol):
 
     @property
     def changes(self) -> int:
-        """How often :attr:`kept` has changed."""
+        """The number of changes of :attr:`kept`."""
 
     def restore(self, kept: bytes) -> None:
         """Continue a session, from what was kept of it; before :meth:`Transport.connect`."""

@@ -120,7 +120,7 @@ class Renewal:
 
     @property
     def changes(self) -> int:
-        """How often :attr:`kept` has changed."""
+        """The number of changes of :attr:`kept`."""
         return self._session.changes + self._handshake.changes
 
     def restore(self, kept: bytes) -> None:
@@ -152,7 +152,7 @@ class Renewal:
 
         Args:
             lost: id of the session that the server does not know.
-            why: how the server said so, for errors and reports.
+            why: what the server answered, for errors and reports.
 
         Raises:
             RequestFailed: it cannot be opened; nothing ran.

@@ -53,11 +53,11 @@ class ClientSubscription:
 
     Args:
         core: the session's; the subscription's request is entered there.
-        send: makes a request of the bridge from its entry, method and params.
+        send: sends a request of the bridge, given its entry, method and params.
 
     Attributes:
         capabilities: those that the server offers.
-        changes: how often what :attr:`state` returns has changed, but for the capabilities.
+        changes: the number of changes of :attr:`state`, apart from the capabilities.
 
     Methods return effects in the order in which they are to be performed.
     """

@@ -123,7 +123,7 @@ class LegacyClient:
 
     @property
     def changes(self) -> int:
-        """How often :attr:`state` has changed."""
+        """The number of changes of :attr:`state`."""
         return self._changes + self._subscription.changes
 
     @property

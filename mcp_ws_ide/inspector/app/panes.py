@@ -93,7 +93,7 @@ class Sessions(Pane):
         return len(self._sessions)
 
     def empty(self) -> str:
-        """Return the text for no sessions."""
+        """Return the text shown if there are no sessions."""
         return self.nothing or "No sessions yet. Connect a client to the gateway (c shows how)."
 
     def heading(self, width: int) -> list[Part]:
@@ -217,7 +217,7 @@ class Ladder(Pane):
         return len(self._view)
 
     def empty(self) -> str:
-        """Return the text for an empty ladder."""
+        """Return the text shown for an empty ladder."""
         return (
             self.nothing or "No session is selected. Select one on screen 1, or one of its rows on screen 2."
         )
@@ -315,7 +315,7 @@ class Stats(Pane):
         return len(self._lines)
 
     def empty(self) -> str:
-        """Return the text for no operations."""
+        """Return the text shown if there are no operations."""
         return self.nothing or "No request has been completed yet."
 
     def heading(self, width: int) -> list[Part]:
@@ -382,7 +382,7 @@ class Problems(Pane):
         return len(self._waiting) + len(self._problems)
 
     def empty(self) -> str:
-        """Return the text for no problems."""
+        """Return the text shown if there are no problems."""
         return self.nothing or "No losses, violations or long waits. Failed calls: status:failed|status:error"
 
     def heading(self, width: int) -> list[Part]:
@@ -456,7 +456,7 @@ class Capabilities(Pane):
         return len(self._lines)
 
     def empty(self) -> str:
-        """Return the text for no servers."""
+        """Return the text shown if there are no servers."""
         return self.nothing or "No servers known yet."
 
     def parts(self, index: int, width: int) -> list[Part]:

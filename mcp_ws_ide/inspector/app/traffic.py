@@ -45,7 +45,7 @@ class Traffic(Rows):
         return traffic_line(self._journal.store, row, width, self.now)
 
     def empty(self) -> str:
-        """Return the text for an empty list."""
+        """Return the text shown for an empty list."""
         if len(self._journal.store) and (self.filter.text or self.marked_only or self.folding):
             return "Nothing matches. Esc clears the filter."
         return self.nothing or "No traffic yet. Connect a client to the gateway (c shows how)."
