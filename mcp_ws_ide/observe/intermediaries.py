@@ -68,7 +68,7 @@ class Intermediaries:
         self._tell(sentence(code, detail), owner, server)
 
     def model(self) -> list[dict[str, Any]]:
-        """Return the listed problems: ``code``, ``message``, ``cure``, ``count``, ``first`` and ``last``; oldest first."""
+        """Return the problems, oldest first: ``code``, ``message``, ``cure``, ``count``, ``first`` and ``last``."""
         now = self._clock()
         return [
             {

@@ -24,7 +24,7 @@ async def addresses_of(host: str) -> list[str]:
 
 
 def inner_of(addresses: Iterable[str]) -> str | None:
-    """Return the first address that is not public: loopback, private, link-local, shared or reserved; None if all are public."""
+    """Return the first address that is not public (loopback, private, link-local, shared or reserved), if any."""
     return next((address for address in addresses if not _is_public(ipaddress.ip_address(address))), None)
 
 
