@@ -27,10 +27,11 @@ from mcp_ws_ide.config.spec import Configuration, ServerSpec
 from mcp_ws_ide.config.watcher import ConfigWatcher
 from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.credentials import CredentialWatch
-from mcp_ws_ide.engines.base import Engine, EngineRefusedError
+from mcp_ws_ide.engines.base import Engine, EngineRefusedError, EngineUnavailableError
 from mcp_ws_ide.engines.choosing import EngineSettings, open_engine
 from mcp_ws_ide.engines.collector import EngineCollector
 from mcp_ws_ide.failed_authentications import FailedAuthentications
+from mcp_ws_ide.fleet import Instances
 from mcp_ws_ide.gateway import Gateway, Limits
 from mcp_ws_ide.links.cut_links import CutLinks
 from mcp_ws_ide.links.half_open import HalfOpenHeads
@@ -137,6 +138,8 @@ class Runtime:
         """What stores sessions; None if they end with the gateway."""
         self.not_ready = "" if self.engine is None else STARTING
         """Why requests are refused with 503; ``""`` if they are not."""
+        self.instances: Instances | None = None
+        """The gateways that share the engine; None if there are no others."""
         self._engine_started = asyncio.Event()
         self.heartbeat = Heartbeat()
         self._half_open = HalfOpenHeads()
@@ -221,7 +224,15 @@ class Runtime:
                 self._host.log.critical("mcp-ws-ide: all requests are refused: %s", error)
             self.not_ready = str(error)
             return False
-        await self.gateway.adopt_stored()
+        try:
+            if engine.shared is not None:
+                self.instances = Instances(engine, engine.shared, self.gateway)
+                await self.instances.start()
+            await self.gateway.adopt_stored()
+        except EngineUnavailableError as error:
+            await engine.stop()
+            self.not_ready = str(error)
+            return False
         self._export(EngineCollector(engine))
         self.not_ready = ""
         return True
@@ -301,5 +312,7 @@ class Runtime:
             self._collectors.pop().unregister()
         if self._gateway is not None:
             await self._gateway.aclose()
+        if self.instances is not None:
+            await self.instances.stop()
         if self.engine is not None:
             await self.engine.stop()

@@ -35,7 +35,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from enum import Enum
-from typing import Final, Protocol, runtime_checkable
+from typing import Final, Protocol
 
 import msgspec
 
@@ -239,6 +239,10 @@ class Engine(Protocol):
     def statistics(self) -> EngineStatistics:
         """Counters and gauges, measured now."""
 
+    @property
+    def shared(self) -> SharedEngine | None:
+        """What the engine has for several gateways; None if one gateway uses it alone."""
+
     async def start(self) -> None:
         """Open the engine.
 
@@ -260,14 +264,18 @@ class Engine(Protocol):
             EngineUnavailableError: it could not be stored.
         """
 
-    async def take(self, session_id: str, principal: str) -> StoredSession | None:
+    async def take(self, session_id: str, principal: str, ended: str = "") -> StoredSession | None:
         """Become the owner of a session, under a new epoch, and end what was in flight.
+
+        Args:
+            ended: a gateway that is known to have ended, although its lease has not.
 
         Returns:
             The record after that; None if this principal has no such session, which is certain.
 
         Raises:
             EngineUnavailableError: whether the session exists is not known.
+            OwnedError: another gateway owns it, and lives.
             SessionLostError: it cannot be used any more.
         """
 
@@ -310,9 +318,23 @@ class Engine(Protocol):
         """Return the number of stored sessions of a principal."""
 
 
-@runtime_checkable
+class OwnedError(EngineUnavailableError):
+    """A session belongs to another gateway that lives.
+
+    Attributes:
+        instance: the id of that gateway.
+    """
+
+    def __init__(self, session_id: str, instance: str) -> None:
+        super().__init__(f"session {session_id!r} is served by another gateway, {instance}")
+        self.instance = instance
+
+
 class SharedEngine(Protocol):
     """What an engine of several gateways has beside :class:`Engine`.
+
+    A gateway lives as long as it renews its lease. The engine never lets a gateway take a session whose owner lives,
+    unless that has given it up.
 
     Attributes:
         instance: the id of this process among the gateways.
@@ -325,6 +347,47 @@ class SharedEngine(Protocol):
 
         Returns:
             The fingerprint of the keys that hold.
+
+        Raises:
+            EngineUnavailableError: it is not known.
+        """
+
+    async def renew(self, facts: bytes, seconds: float) -> bool:
+        """Renew the lease of this gateway, and replace what the others see of it.
+
+        Returns:
+            False if the lease had ended, so that others may have taken sessions over.
+
+        Raises:
+            EngineUnavailableError: whether it is renewed is not known.
+        """
+
+    async def instances(self) -> dict[str, bytes | None]:
+        """Return the facts of each gateway by its id; None for those whose lease has ended.
+
+        Raises:
+            EngineUnavailableError: they are not known.
+        """
+
+    async def forget(self, instance: str) -> None:
+        """Forget a gateway whose lease has ended, or this one, which ends.
+
+        Raises:
+            EngineUnavailableError: it is not forgotten.
+        """
+
+    def release(self, session_id: str, epoch: int, expires_at: float) -> None:
+        """Give a session up, so that any gateway may take it; it waits for its client until ``expires_at``.
+
+        If that fails, others can take the session when the lease of this gateway has ended.
+        """
+
+    async def verify(self, epochs: dict[str, int]) -> dict[str, Outcome]:
+        """Find out whether this gateway still owns sessions, given their epochs.
+
+        Returns:
+            ``COMMITTED`` for those that it owns, ``FENCED`` for those that it does not own any more, ``BEHIND`` for
+            those that are not stored.
 
         Raises:
             EngineUnavailableError: it is not known.

@@ -55,6 +55,7 @@ class Journal:
         self._state: bytes | None = None
         self._facts: bytes | None = None
         self._expires_at: float | None = None
+        self._lost = False
 
     # --- operations -----------------------------------------------------------------------------
 
@@ -105,6 +106,20 @@ class Journal:
         """Replace the time after which the session may be deleted, in seconds since the epoch."""
         self._expires_at = expires_at
 
+    @property
+    def session(self) -> str:
+        """The id of the session."""
+        return self._record.id
+
+    @property
+    def epoch(self) -> int:
+        """The ownership under which it is stored."""
+        return self._record.epoch
+
+    def expect_loss(self) -> None:
+        """Make a batch due that shows whether the session is still stored."""
+        self._lost = True
+
     # --- batches --------------------------------------------------------------------------------
 
     @property
@@ -120,6 +135,7 @@ class Journal:
             or self._state is not None
             or self._facts is not None
             or self._expires_at is not None
+            or self._lost
             or (channel.base - self._base) * TRIM_SHARE > channel.max_frames
         )
 
@@ -149,6 +165,7 @@ class Journal:
             channel.dropped = []
         batch.state, batch.facts, batch.expires_at = self._state, self._facts, self._expires_at
         self._state = self._facts = self._expires_at = None
+        self._lost = False
         if self._added or self._transmitted or self._removed:
             batch.added = list(self._added.values())
             batch.transmitted, batch.removed = self._transmitted, self._removed

@@ -29,6 +29,7 @@ class MemoryEngine:
     """
 
     name = "memory"
+    shared = None
 
     def __init__(self) -> None:
         self.records = Records()
@@ -93,7 +94,7 @@ class MemoryEngine:
         self._check()
         self.records.put(record)
 
-    async def take(self, session_id: str, principal: str) -> StoredSession | None:
+    async def take(self, session_id: str, principal: str, ended: str = "") -> StoredSession | None:
         """Become the owner of a session."""
         self._check()
         record = self.records.take(session_id, principal)

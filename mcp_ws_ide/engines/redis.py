@@ -29,12 +29,15 @@ from mcp_ws_ide.engines.base import (
     EngineUnavailableError,
     FencedError,
     Outcome,
+    OwnedError,
     SessionLostError,
+    SharedEngine,
     StoredSession,
     StoredSummary,
 )
 from mcp_ws_ide.engines.crash_points import Point
 from mcp_ws_ide.engines.redis_address import RedisAddress
+from mcp_ws_ide.engines.redis_instances import OUTCOMES, RedisInstances
 from mcp_ws_ide.engines.redis_link import Argument, Call, RedisLink, ScriptFailedError, check_server
 from mcp_ws_ide.engines.redis_records import (
     encode_batch,
@@ -61,8 +64,6 @@ RETRY_SECONDS: Final = 1.0
 NEW_SESSIONS_SHARE: Final = 0.75
 """The part of the largest size up to which new sessions are stored; the rest is for those that are open."""
 STOPPED: Final = "the engine is stopped"
-OUTCOMES: Final = {1: Outcome.COMMITTED, 2: Outcome.FENCED, 3: Outcome.BEHIND}
-"""What the script ``commit`` returns."""
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ class Exchange(msgspec.Struct, eq=False):
     operations: list[Operation] = []
 
 
-class RedisEngine:
+class RedisEngine(RedisInstances):
     """Sessions in Redis, which several gateways may use.
 
     Args:
@@ -181,18 +182,22 @@ class RedisEngine:
         if crash_points.armed is not None:
             crash_points.reach(Point.STAGED)
 
-    async def _call(self, name: str, *arguments: Argument) -> Any:
-        """Run a script; return its reply.
+    @property
+    def shared(self) -> SharedEngine:
+        """What the engine has for several gateways."""
+        return self
 
-        Raises:
-            EngineUnavailableError: whether it ran is not known.
-        """
-        if not self._running:
-            raise EngineUnavailableError(STOPPED)
-        operation = Operation(name, arguments, self._loop.create_future())
-        self._operations.append(operation)
-        self._wanted.set()
-        return await operation.reply
+    def _stage(self, name: str, *arguments: Argument) -> asyncio.Future[Any]:
+        """Run a script in the next exchange; the future receives its reply, or ``EngineUnavailableError`` if it is not
+        known whether it ran."""
+        reply: asyncio.Future[Any] = self._loop.create_future()
+        reply.add_done_callback(_note_read)
+        if self._running:
+            self._operations.append(Operation(name, arguments, reply))
+            self._wanted.set()
+        else:
+            reply.set_exception(EngineUnavailableError(STOPPED))
+        return reply
 
     # --- the task that speaks to the server -----------------------------------------------------
 
@@ -296,9 +301,7 @@ class RedisEngine:
         else:
             self._note_problem("")
             for session_id, epoch in self._unended.items():
-                reply = self._loop.create_future()
-                self._operations.append(Operation("end", (session_id, epoch), reply))
-                self._wanted.set()
+                self._stage("end", session_id, epoch)
             self._unended = {}
         self._look_later()
 
@@ -347,30 +350,32 @@ class RedisEngine:
         await self._put(record)
 
     async def _put(self, record: StoredSession) -> None:
-        if not await self._call("put", encode_record(record)):
+        if not await self._stage("put", encode_record(record)):
             raise FencedError(f"session {record.id!r} has another owner, or has ended")
 
-    async def take(self, session_id: str, principal: str) -> StoredSession | None:
+    async def take(self, session_id: str, principal: str, ended: str = "") -> StoredSession | None:
         """Become the owner of a session."""
-        reply = await self._call("take", session_id, principal, "")
+        reply = await self._stage("take", session_id, principal, ended)
         if reply is None:
             return None
         if crash_points.armed is not None:
             crash_points.reach(Point.TAKEN)
         try:
+            if isinstance(reply, bytes):
+                raise OwnedError(session_id, reply.decode())
             if reply == 0:
                 raise ValueError("its head cannot be read")
             return read_record(session_id, principal, reply)
         except (ValueError, KeyError) as error:
             self._statistics.lost["damaged"] += 1
-            await self._call("end", session_id, 2**53)
+            await self._stage("end", session_id, 2**53)
             reason = f"the stored session {session_id!r} is damaged: {error}"
             raise SessionLostError("damaged", reason) from None
 
     async def end(self, session_id: str, epoch: int) -> None:
         """Delete a session."""
         try:
-            self._statistics.sessions -= await self._call("end", session_id, epoch)
+            self._statistics.sessions -= await self._stage("end", session_id, epoch)
         except EngineUnavailableError:
             self._unended[session_id] = epoch
 
@@ -378,7 +383,7 @@ class RedisEngine:
         """Give a time to the attached sessions whose owner has ended."""
         orphans = begin = 0
         while True:
-            found, looked_at = await self._call("orphan", repr(expires_at), begin, begin + PAGE - 1)
+            found, looked_at = await self._stage("orphan", repr(expires_at), begin, begin + PAGE - 1)
             orphans += found
             begin += PAGE
             if looked_at < PAGE:
@@ -388,7 +393,7 @@ class RedisEngine:
         """Delete the sessions whose time has passed."""
         expired: list[str] = []
         while True:
-            ids = await self._call("expire", repr(now), PAGE)
+            ids = await self._stage("expire", repr(now), PAGE)
             expired += [session_id.decode() for session_id in ids]
             if len(ids) < PAGE:
                 break
@@ -402,20 +407,17 @@ class RedisEngine:
         summaries: list[StoredSummary] = []
         while True:
             begin = len(summaries)
-            rows = await self._call("list", begin, begin + PAGE - 1)
+            rows = await self._stage("list", begin, begin + PAGE - 1)
             summaries += [read_summary(row) for row in rows]
             if len(rows) < PAGE:
                 return summaries
 
     async def count(self, principal: str) -> int:
         """Return the number of stored sessions of a principal."""
-        return int(await self._call("count", principal))
+        return int(await self._stage("count", principal))
 
-    async def claim(self, fingerprint: str) -> str:
-        """Note which keys seal what is stored, unless sessions are stored under others.
 
-        Returns:
-            The fingerprint of the keys that hold.
-        """
-        held: bytes = await self._call("claim", fingerprint)
-        return held.decode()
+def _note_read(reply: asyncio.Future[Any]) -> None:
+    """Take a failure that nobody waits for as seen; it was logged."""
+    if not reply.cancelled():
+        reply.exception()

@@ -19,7 +19,10 @@ TIMEOUT: Final = 3.0
 """Seconds that a server may take to accept a connection, or to answer."""
 LEAST_VERSION: Final = 7
 """Oldest major version of Redis that is used: the scripts and the checks were written for it."""
-SCRIPTS: Final = ("commit", "put", "take", "end", "expire", "orphan", "list", "count", "claim", "measure")
+SCRIPTS: Final = (
+    *("commit", "put", "take", "end", "expire", "orphan", "list", "count", "claim", "measure"),
+    *("lease", "instances", "forget", "release", "verify"),
+)
 """The files of ``engines/scripts``, each of which ``keys.lua`` begins."""
 INSTALL: Final = "the package 'redis' is not installed; run: pip install 'mcp-ws-ide[redis]'"
 

@@ -70,26 +70,30 @@ class SealedEngine:
         """Counters and gauges, measured now."""
         return self._inner.statistics
 
+    @property
+    def shared(self) -> SharedEngine | None:
+        """What the engine has for several gateways; None if one gateway uses it alone."""
+        return self._inner.shared
+
     async def start(self) -> None:
         """Read the keys and open the engine. Sessions whose keys are lost are deleted, unless others may have the keys.
 
         Raises:
             EngineRefusedError: the keys or the engine cannot be used.
         """
-        shared = isinstance(self._inner, SharedEngine)
-        self._sealer = load_sealer(self._keys_file, rotate=not shared)
+        shared = self.shared
+        self._sealer = load_sealer(self._keys_file, rotate=shared is None)
         await self._inner.start()
         try:
-            await (self._claim() if shared else self._delete_unreadable())
+            await (self._delete_unreadable() if shared is None else self._claim(shared))
         except BaseException:
             await self._inner.stop()
             raise
 
-    async def _claim(self) -> None:
-        assert isinstance(self._inner, SharedEngine)
+    async def _claim(self, shared: SharedEngine) -> None:
         mine = self._sealer.fingerprint
         try:
-            held = await self._inner.claim(mine)
+            held = await shared.claim(mine)
         except EngineUnavailableError as error:
             raise EngineRefusedError(str(error)) from None
         if held != mine:
@@ -197,9 +201,9 @@ class SealedEngine:
 
     # --- reading --------------------------------------------------------------------------------
 
-    async def take(self, session_id: str, principal: str) -> StoredSession | None:
+    async def take(self, session_id: str, principal: str, ended: str = "") -> StoredSession | None:
         """Become the owner of a session, and seal it with the newest key."""
-        sealed = await self._inner.take(session_id, self._sealer.principal(principal))
+        sealed = await self._inner.take(session_id, self._sealer.principal(principal), ended)
         if sealed is None:
             return None
         try:

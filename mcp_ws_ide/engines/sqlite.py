@@ -60,6 +60,7 @@ class SqliteEngine:
     """
 
     name = "sqlite"
+    shared = None
 
     def __init__(self, path: Path, durable: bool, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -276,7 +277,7 @@ class SqliteEngine:
         self._changed.add(record.id)
         await self._stored(Put(self._records.by_id[record.id].copied()))
 
-    async def take(self, session_id: str, principal: str) -> StoredSession | None:
+    async def take(self, session_id: str, principal: str, ended: str = "") -> StoredSession | None:
         """Become the owner of a session."""
         self._check()
         record = self._records.take(session_id, principal)

@@ -274,6 +274,32 @@ class Commits:
                 log.warning("session %s has ended, but the engine cannot delete it yet: %s", record.id, error)
             await asyncio.sleep(DELETE_AGAIN)
 
+    @property
+    def epoch(self) -> int:
+        """The ownership under which this gateway stores the session."""
+        return self.journal.epoch
+
+    def verified(self, outcome: Outcome) -> None:
+        """Act on what the engine says after the others may have taken this gateway for dead (see
+        :meth:`SharedEngine.verify`)."""
+        if not self.open:
+            return
+        if outcome is Outcome.FENCED:
+            self.stop()
+            self._session.fenced()
+        elif (
+            outcome is Outcome.BEHIND
+        ):  # the next batch is behind, too, and the whole session is stored again
+            self.journal.expect_loss()
+            self.flush()
+
+    def leave(self, patience: float) -> None:
+        """Store nothing any more, and let any gateway take the session; it waits for its client for ``patience`` s."""
+        shared = self._engine.shared
+        if self.open and shared is not None:
+            shared.release(self.journal.session, self.epoch, time.time() + patience)
+        self.stop()
+
     def stop(self) -> None:
         """Stop sending batches."""
         self.open = False

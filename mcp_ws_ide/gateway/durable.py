@@ -82,7 +82,7 @@ class DurableSession(ResumableSession):
         self._snapshots = Snapshots(self, self._listens)
         self._record = record or self._new_record()
         self._journal = Journal(self._record, self.resumption.channel)
-        self._commits = Commits(engine, self._journal, self, services.tasks)
+        self.commits = self._commits = Commits(engine, self._journal, self, services.tasks)
         self._commits.open = record is not None
         self._intake = Intake(self._commits, self.core, self.attachments, self._listens, self._process)
         self.attachments.gate = self._intake
@@ -375,7 +375,7 @@ class DurableSession(ResumableSession):
         if self.ended:
             return
         self._deleted = self.ended = True
-        self._commits.stop()
+        self._commits.leave(self.resumption.patience)
         self._close_links(code, reason)
         self.attachments.close(keep=True)
         self.core.pending.clear()

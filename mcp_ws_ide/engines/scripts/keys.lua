@@ -6,7 +6,8 @@
 --   sessions        sorted set: all sessions, by the time when they were created
 --   expiry          sorted set: the sessions without a link, by the time after which they may be deleted
 --   counts          hash: the number of sessions of each principal
---   instance:<id>   the lease of an instance
+--   instance:<id>   the lease of an instance, with its facts
+--   instances       the instances that had a lease
 --   keys            the fingerprint of the keys that seal
 --
 -- A position that has no frame is a gap. A request is stored as its state ("1": transmitted, "0": not), its place in the
@@ -14,6 +15,7 @@
 
 local prefix, me = ARGV[1], ARGV[2]
 local ENDED_SECONDS = 3600
+local NOBODY = '-'
 
 local function session_key(id) return prefix .. 's:' .. id end
 local function frames_key(id) return prefix .. 'f:' .. id end

@@ -1,0 +1,149 @@
+"""The lease of this gateway, and what it sees of the others.
+
+A gateway lives as long as it renews its lease. The clock decides nothing else: the engine fences whatever a gateway
+writes that was taken for dead. A gateway that finds its own lease ended asks the engine which sessions it still owns,
+and drops the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Final
+
+import msgspec
+
+from mcp_ws_ide.engines.base import Engine, EngineUnavailableError, SharedEngine
+from mcp_ws_ide.gateway import Gateway
+from mcp_ws_ide.gateway.durable import DurableSession
+from mcp_ws_ide.version import __version__
+
+LEASE_SECONDS: Final = 5.0
+"""Seconds after the last renewal until the others may take sessions over."""
+RENEW_SECONDS: Final = 1.0
+"""Seconds between two renewals."""
+
+log = logging.getLogger(__name__)
+
+
+class InstanceFacts(msgspec.Struct):
+    """What a gateway tells the others about itself.
+
+    Attributes:
+        id: chosen at random for each process.
+        version: of the package.
+        started: when it started, in seconds since the epoch.
+        sessions: how many it has.
+        processes: how many server processes run for it.
+        draining: whether it is shutting down.
+    """
+
+    id: str
+    version: str
+    started: float
+    sessions: int
+    processes: int
+    draining: bool
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(InstanceFacts).decode
+
+
+class Instances:
+    """The gateways on one engine.
+
+    Attributes:
+        living: what those say that live, by id; this one is among them.
+    """
+
+    def __init__(self, engine: Engine, shared: SharedEngine, gateway: Gateway) -> None:
+        self.living: dict[str, InstanceFacts] = {}
+        self._engine = engine
+        self._shared = shared
+        self._gateway = gateway
+        self._started = time.time()
+        self._begun = False
+        self._failing = False
+
+    @property
+    def id(self) -> str:
+        """The id of this gateway."""
+        return self._shared.instance
+
+    @property
+    def facts(self) -> InstanceFacts:
+        """What this gateway tells the others now."""
+        gateway = self._gateway
+        number = len(gateway.sessions)
+        return InstanceFacts(
+            self.id, __version__, self._started, number, gateway.process_count(), gateway.closing
+        )
+
+    async def start(self) -> None:
+        """Begin to live.
+
+        Raises:
+            EngineUnavailableError: the others may not see it.
+        """
+        await self._look()
+        self._begun = True
+        self._gateway.tasks.spawn(self._run(), "lease")
+
+    async def stop(self) -> None:
+        """End the lease at once; for the end of the gateway, when it has left its sessions to others."""
+        if not self._begun:
+            return
+        try:
+            await self._shared.forget(self.id)
+        except EngineUnavailableError as error:
+            log.info("the lease of this gateway ends by itself: %s", error)
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            try:
+                await self._look()
+            except EngineUnavailableError as error:
+                if not self._failing:
+                    log.warning("the lease of this gateway cannot be renewed: %s", error)
+                self._failing = True
+            else:
+                self._failing = False
+
+    async def _look(self) -> None:
+        """Renew the lease; look who lives, and who has ended."""
+        lived = await self._shared.renew(_encode(self.facts), LEASE_SECONDS)
+        if self._begun and not lived:
+            log.warning("the lease of this gateway had ended; sessions that others have taken over end here")
+            await self._verify()
+        rows = await self._shared.instances()
+        self.living = {
+            instance: facts for instance, row in rows.items() if row and (facts := _read(row)) is not None
+        }
+        ended = [instance for instance, row in rows.items() if row is None]
+        if ended:
+            await self._adopt(ended)
+
+    async def _verify(self) -> None:
+        """Ask the engine which sessions this gateway still owns."""
+        mine = {s.id: s.commits for s in self._gateway.sessions.values() if isinstance(s, DurableSession)}
+        outcomes = await self._shared.verify({key: commits.epoch for key, commits in mine.items()})
+        for session_id, outcome in outcomes.items():
+            mine[session_id].verified(outcome)
+
+    async def _adopt(self, ended: list[str]) -> None:
+        """Let the sessions of gateways that have ended wait for their clients for the grace period."""
+        number = await self._engine.orphan(time.time() + self._gateway.limits.grace)
+        log.warning("gateways have ended: %s; %d sessions wait for their clients", ", ".join(ended), number)
+        for instance in ended:
+            await self._shared.forget(instance)
+
+
+def _read(row: bytes) -> InstanceFacts | None:
+    """Return what another gateway tells; None if its version says it in another way."""
+    try:
+        return _decode(row)
+    except msgspec.DecodeError:
+        return None
