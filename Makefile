@@ -13,6 +13,7 @@ COMPILED := .cache/compiled
 AGENTS_STAMP := .venv-agents/.installed
 PEERS_STAMP := .peers/.installed
 DOCS_STAMP := $(VENV)/.docs
+COLLECTED := $(VENV)/.collected
 FRONTEND := frontend_static
 FRONTEND_STAMP := $(FRONTEND)/node_modules/.installed
 FRONTEND_BUILT := $(FRONTEND)/build/.built
@@ -21,7 +22,7 @@ SOURCES := $(shell find mcp_ws_ide -name '*.py')
 PAGE_BUILT := mcp_ws_ide/static/page.json
 PAGE_SOURCES := $(shell find $(FRONTEND)/page $(FRONTEND)/src -type f)
 NODE22 := .npm-env/node22/.installed
-ENVIRONMENTS := $(STAMP) $(NODE_STAMP) $(FRONTEND_BUILT) $(PAGE_BUILT) $(NODE22) $(CODE_SERVER_STAMP) $(MCP1_STAMP) $(AGENTS_STAMP) $(LAB_STAMP)
+ENVIRONMENTS := $(COLLECTED) $(STAMP) $(NODE_STAMP) $(FRONTEND_BUILT) $(PAGE_BUILT) $(NODE22) $(CODE_SERVER_STAMP) $(MCP1_STAMP) $(AGENTS_STAMP) $(LAB_STAMP)
 PORT ?= 8888
 
 # Into an environment for tests, which has no pip of its own; what is never imported there is never compiled.
@@ -57,6 +58,12 @@ $(STAMP): $(BIN)/python pyproject.toml hatch_build.py
 	@echo "installing; what has changed of the front end is built, which takes about a minute the first time"
 	$(BIN)/python -m pip install --quiet --no-compile --editable ".[test,check]"
 	@touch $@ $(VENV)/.run
+
+# Compiles what tests import: six processes that begin at the same time would all do so. A module that does not import
+# yet, since not everything is installed, fails when the tests run.
+$(COLLECTED): | $(STAMP)
+	-@$(PYTEST) --collect-only -q >/dev/null
+	@touch $@
 
 $(NODE_STAMP): tests/interop/package.json | $(STAMP)
 	mkdir -p .npm-env && cp tests/interop/package.json .npm-env/

@@ -155,11 +155,32 @@ def pytest_configure(config: pytest.Config) -> None:
 
     An ignored signal stays ignored after exec, a handled one does not. The process that runs the tests keeps ignoring.
     """
-    hands_out_tests = config.getoption("numprocesses", None) and not hasattr(config, "workerinput")
-    if not hands_out_tests:
+    shared = getattr(config, "workerinput", {}).get("preforks", [])
+    for prefork, address in zip(ALL, shared, strict=False):
+        prefork.share(address)
+    if _hands_out_tests(config):
+        for prefork in ALL:
+            prefork.begin()
+    else:
         for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
             if signal.getsignal(number) is signal.SIG_IGN:
                 signal.signal(number, lambda *_: None)
+
+
+def _hands_out_tests(config: pytest.Config) -> bool:
+    return bool(config.getoption("numprocesses", None)) and not hasattr(config, "workerinput")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a test process where the processes are that fork for all of them."""
+    node.workerinput["preforks"] = [prefork.address for prefork in ALL]
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if _hands_out_tests(config):
+        for prefork in ALL:
+            prefork.stop()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -383,6 +404,11 @@ def nothing_left() -> Iterator[None]:
             with contextlib.suppress(psutil.Error):
                 if mark in process.environ() and process.pid != os.getpid():
                     found.append(process)
+        for prefork in ALL:
+            for fork in prefork.forks if prefork.shared else []:  # these lack the mark
+                with contextlib.suppress(psutil.Error):
+                    if fork.poll() is None:
+                        found.append(psutil.Process(fork.pid))
         return found
 
     yield

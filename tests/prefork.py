@@ -75,6 +75,8 @@ class Forked:
 class Prefork:
     """A process that has imported some modules, started when the first fork is.
 
+    Several test processes may share it: one begins it, the others :meth:`share` its address.
+
     Args:
         python: the interpreter.
         imports: the modules.
@@ -85,14 +87,21 @@ class Prefork:
         name = f"mcp-ws-tests-{os.getpid()}-{id(self)}"
         self.address = str(Path(tempfile.gettempdir()) / name)
         """Path of the Unix socket at which it takes requests."""
+        self.forks: list[Forked] = []
+        """Those that were started here; not those that stand-ins asked for."""
         self._process: subprocess.Popen[bytes] | None = None
+        self.shared = False
         self._once = threading.Lock()
         ALL.append(self)
+
+    def share(self, address: str) -> None:
+        """Use a process that another one begins and stops."""
+        self.address, self.shared = address, True
 
     def begin(self) -> None:
         """Start the process, if it does not run yet. Requests may follow at once."""
         with self._once:
-            if self._process is None:
+            if self._process is None and not self.shared:
                 with socket.socket(socket.AF_UNIX) as listener:
                     listener.bind(self.address)
                     listener.listen(128)
@@ -113,7 +122,11 @@ class Prefork:
         with open(os.devnull, "rb") as nothing:
             files = [nothing.fileno(), log.fileno(), log.fileno()]
             socket.send_fds(link, [json.dumps(asked).encode() + b"\n"], files)
-        return Forked(["python", *program], link)
+        self.forks = [
+            *(fork for fork in self.forks if fork.poll() is None),
+            Forked(["python", *program], link),
+        ]
+        return self.forks[-1]
 
     def command(self, *program: str) -> list[str]:
         """A command that runs a program on its own stdin, stdout and stderr in a fork, which ends when it does.
@@ -263,5 +276,8 @@ def end_with(asker: socket.socket) -> None:
 if __name__ == "__main__":
     for name in sys.argv[2:]:
         importlib.import_module(name)
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:  # as under nohup: programs of tests heed them
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     gc.freeze()  # a collection in a fork would copy every page that it looks at
     Forking(socket.socket(fileno=int(sys.argv[1]))).serve()

@@ -126,3 +126,23 @@ def test_a_long_living_fork_has_a_session_a_log_and_an_exit_code(tmp_path: Path)
         assert not psutil.pid_exists(fork.pid)
     finally:
         prefork.stop()
+
+
+def test_a_shared_process_forks_for_others_and_does_not_end_with_them(tmp_path):
+    file, shared, other = tmp_path / "program.py", Prefork("json"), Prefork("json")
+    file.write_text("import signal, sys\nsys.exit(3 + (signal.getsignal(signal.SIGINT) is signal.SIG_IGN))\n")
+    kept = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        shared.begin()
+    finally:
+        signal.signal(signal.SIGINT, kept)
+    other.share(shared.address)
+    try:
+        with (tmp_path / "log").open("wb") as log:
+            forks = [prefork.start([str(file)], {}, log) for prefork in (other, shared)]
+            other.stop()
+            forks.append(shared.start([str(file)], {}, log))
+        assert [fork.wait(BOUND) for fork in forks] == [3, 3, 3]
+        assert subprocess.run(other.command(str(file)), timeout=BOUND, check=False).returncode == 3
+    finally:
+        shared.stop()
