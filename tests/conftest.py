@@ -22,6 +22,7 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
+import httpx
 import psutil
 import pytest
 from hypothesis import HealthCheck, settings
@@ -469,6 +470,13 @@ def make_jupyter(tmp_path: Path) -> Iterator[Callable[..., Jupyter]]:
     yield make
     for running in started:
         running.stop()
+
+
+def response_in(answer: httpx.Response) -> dict[str, Any]:
+    """The JSON-RPC response of a POST: its body, or the last event of the stream that a slow machine gets."""
+    if answer.headers["Content-Type"] != "text/event-stream":
+        return answer.json()
+    return json.loads([line for line in answer.text.splitlines() if line.startswith("data: ")][-1][6:])
 
 
 class Peer:

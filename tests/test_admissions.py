@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from mcp_ws_ide.admissions import ADMITTED_BODY_SECONDS, ADMITTED_FOR, Admission, Admissions
-from tests.conftest import BOUND, MODERN, Jupyter, Peer, until
+from tests.conftest import BOUND, MODERN, Jupyter, Peer, response_in, until
 from tests.handlers.test_security import cookie_of
 from tests.handlers.test_streamable_http import Http, events
 
@@ -75,7 +75,7 @@ async def test_a_modern_call_and_a_slow_one_are_admitted_too(http, jupyter):
     await http.modern(1, "tools/list")
     before = served(jupyter)
     answer = await http.modern("x", "tools/call", {"name": "echo", "arguments": {"text": "x"}})
-    assert answer.json()["result"]["content"][0]["text"] == "x"
+    assert response_in(answer)["result"]["content"][0]["text"] == "x"
     silent = await http.modern(1, "tools/call", {"name": "slow", "arguments": {"steps": 1, "delay": 1}})
     assert [message["id"] for _, message in events(silent)] == [1]
     assert [after - start for start, after in zip(before, served(jupyter), strict=True)] == [0, 2]
@@ -87,8 +87,8 @@ async def test_further_calls_on_a_connection_are_read_before_tornado(http, jupyt
     before = handled(jupyter)
     for number in range(10):
         answer = await http.legacy(number, "echo", {"text": "x" * number})
-        assert answer.json()["id"] == number
-        assert answer.json()["result"]["content"][0]["text"] == "x" * number
+        assert response_in(answer)["id"] == number
+        assert response_in(answer)["result"]["content"][0]["text"] == "x" * number
     assert handled(jupyter)["KeptAliveReader"] - before["KeptAliveReader"] == 10
 
 
@@ -104,7 +104,7 @@ async def test_calls_with_progress_or_without_quick_answer_are_complete_too(http
         assert events(silent)[-1][1]["id"] == number
     before = handled(jupyter)["KeptAliveReader"]
     for name in "abc":  # an admission that has expired meanwhile takes two calls
-        assert (await http.legacy(name, "echo", {"text": "x"})).json()["id"] == name
+        assert response_in(await http.legacy(name, "echo", {"text": "x"}))["id"] == name
     assert handled(jupyter)["KeptAliveReader"] > before, "the connection is read before Tornado again"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -50,12 +51,17 @@ class OnSocket:
 
     def _answers(self) -> bool:
         assert self.process.poll() is None, self.log.read_text()[-3000:]
-        if not self.path.exists():  # httpx does not close a socket that cannot connect
+        if not self._listens():
             return False
         with contextlib.suppress(httpx.HTTPError):
             answer = self.http.get("http://localhost/mcp-ws/api/health")
             return answer.status_code == 200 and bool(list(self.path.parent.glob("RUNTIME/jpserver-*.json")))
         return False
+
+    def _listens(self) -> bool:
+        """Ask first: httpx does not close a socket that cannot connect."""
+        with socket.socket(socket.AF_UNIX) as attempt:
+            return attempt.connect_ex(str(self.path)) == 0
 
     def stop(self) -> None:
         self.http.close()

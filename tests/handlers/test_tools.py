@@ -11,7 +11,7 @@ import pytest
 from mcp.shared.exceptions import MCPError
 
 from mcp_ws_ide.client import Unauthorized, connect
-from tests.conftest import BOUND, DEMO, MODERN, Jupyter, Peer
+from tests.conftest import BOUND, DEMO, MODERN, Jupyter, Peer, response_in
 from tests.handlers.test_poll import Poller, lines_of
 from tests.handlers.test_streamable_http import Http
 
@@ -247,17 +247,17 @@ async def test_a_narrower_token_cannot_continue_a_call_that_waits_for_answers(na
             clients[name].headers["Authorization"] = f"Bearer {token}"
 
         async def begin(name: str) -> dict:
-            result = (await clients[name].modern(1, "tools/call", call)).json()["result"]
+            result = response_in(await clients[name].modern(1, "tools/call", call))["result"]
             (question,) = result["inputRequests"]
             answers = {question: {"action": "accept", "content": {"name": name, "agree": True}}}
             return {**call, "requestState": result["requestState"], "inputResponses": answers}
 
         for owner, thief in (("wide", "narrow"), ("other", "narrow"), ("narrow", "other")):
             again = await begin(owner)
-            refused = (await clients[thief].modern(2, "tools/call", again)).json()["error"]
+            refused = response_in(await clients[thief].modern(2, "tools/call", again))["error"]
             assert refused["code"] == -32602
             assert "given to another credential" in refused["message"]
-            answered = (await clients[owner].modern(3, "tools/call", again)).json()
+            answered = response_in(await clients[owner].modern(3, "tools/call", again))
             assert answered["result"]["content"][0]["text"] == f"hello {owner}", (
                 "the attempt costs it nothing"
             )

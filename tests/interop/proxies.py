@@ -16,7 +16,7 @@ import pytest
 
 from mcp_ws_ide.client import Reconnect, connect
 from tests.chaos import ChaosLink
-from tests.conftest import BOUND, MODERN, Jupyter, Peer, until
+from tests.conftest import BOUND, MODERN, Jupyter, Peer, response_in, until
 from tests.handlers.test_streamable_http import Http, events, lines
 
 
@@ -96,7 +96,7 @@ class ThroughAProxy:
         async with httpx.AsyncClient(timeout=BOUND) as client:
             modern = outside.http(client)
             answer = await modern.modern(1, "tools/call", {"name": "echo", "arguments": {"text": "x"}})
-            assert answer.json()["result"]["content"][0]["text"] == "x"
+            assert response_in(answer)["result"]["content"][0]["text"] == "x"
             legacy = outside.http(client)
             await legacy.initialize()
             called = await legacy.legacy("a", "slow", {"steps": 1, "delay": 0})
