@@ -256,6 +256,12 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         whoever can read the network traffic sees the password, and who uses which server; messages are sealed in any
         case.""",
     ).tag(config=True)
+    peer_address = Unicode(
+        "127.0.0.1:0",
+        help="""Where the other gateways on the same Redis reach this one, as host:port. Default "127.0.0.1:0": on this
+        machine, at any free port. Set the address of the machine or pod where they run on several. Their connections
+        are sealed with the keys of engine_keys_file.""",
+    ).tag(config=True)
     engine_durability = Enum(
         DURABILITIES,
         default_value=DURABILITIES[0],
@@ -309,6 +315,10 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
         except EngineRefusedError as error:
             raise TraitError(str(error)) from None
         return str(proposal.value)
+
+    @validate("peer_address")
+    def _check_peer_address(self, proposal: Any) -> str:
+        return _checked_peer(proposal.value)
 
     @validate("redact_patterns")
     def _check_patterns(self, proposal: Any) -> list[str]:
@@ -392,6 +402,14 @@ class MCPWebSocketApp(ExtensionAppJinjaMixin, ExtensionApp):
             self.log.exception("mcp-ws-ide did not stop cleanly")
 
 
+def _checked_peer(address: str) -> str:
+    """Return an address of a peer port, if it is one."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise TraitError(f"peer_address is {address!r}; use host:port, with port 0 for any")
+    return address
+
+
 def _data_path(name: str) -> str:
     """Return a path in the extension's part of Jupyter's data directory."""
     return os.path.join(jupyter_data_dir(), "mcp_ws_ide", name)
@@ -448,6 +466,7 @@ def _settings(app: MCPWebSocketApp) -> Settings:
             default_file=Path(_data_path("sessions.sqlite")),
             allow_unencrypted=bool(app.engine_allow_unencrypted),
         ),
+        peer_address=str(app.peer_address),
     )
 
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from jupyter_core.paths import jupyter_config_dir, jupyter_config_path
 from tornado import web
@@ -27,11 +27,10 @@ from mcp_ws_ide.config.spec import Configuration, ServerSpec
 from mcp_ws_ide.config.watcher import ConfigWatcher
 from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.credentials import CredentialWatch
-from mcp_ws_ide.engines.base import Engine, EngineRefusedError, EngineUnavailableError
+from mcp_ws_ide.engines.base import EngineRefusedError, EngineUnavailableError
 from mcp_ws_ide.engines.choosing import EngineSettings, open_engine
 from mcp_ws_ide.engines.collector import EngineCollector
 from mcp_ws_ide.failed_authentications import FailedAuthentications
-from mcp_ws_ide.fleet import Instances
 from mcp_ws_ide.gateway import Gateway, Limits
 from mcp_ws_ide.links.cut_links import CutLinks
 from mcp_ws_ide.links.half_open import HalfOpenHeads
@@ -43,6 +42,10 @@ from mcp_ws_ide.sanitise import one_visible_line
 from mcp_ws_ide.tasks import Turnstile
 from mcp_ws_ide.tokens import TicketStore, TokenStore
 from mcp_ws_ide.transports.oauth import Authorizations
+
+if TYPE_CHECKING:
+    from mcp_ws_ide.engines.sealed import SealedEngine
+    from mcp_ws_ide.fleet import Fleet
 
 HANDSHAKES_PER_TURN: Final = 2
 """Handshakes per turn of the event loop: about a millisecond, in which open links wait."""
@@ -77,6 +80,7 @@ class Settings:
     oauth_directory: Path
     oauth_timeout: float
     engine: EngineSettings
+    peer_address: str
 
     @property
     def configuration_paths(self) -> list[str]:
@@ -134,12 +138,12 @@ class Runtime:
         """What the configuration files held when they could last be read, by path."""
         self._ticks = 0
         self._messages = 0
-        self.engine: Engine | None = open_engine(settings.engine)
+        self.engine: SealedEngine | None = open_engine(settings.engine)
         """What stores sessions; None if they end with the gateway."""
         self.not_ready = "" if self.engine is None else STARTING
         """Why requests are refused with 503; ``""`` if they are not."""
-        self.instances: Instances | None = None
-        """The gateways that share the engine; None if there are no others."""
+        self.fleet: Fleet | None = None
+        """The gateways that share the engine; None if it is used by this one alone."""
         self._engine_started = asyncio.Event()
         self.heartbeat = Heartbeat()
         self._half_open = HalfOpenHeads()
@@ -208,7 +212,7 @@ class Runtime:
         finally:
             self._engine_started.set()
 
-    async def _retry_engine(self, engine: Engine) -> None:
+    async def _retry_engine(self, engine: SealedEngine) -> None:
         """Start the engine as soon as it can be used: another gateway ends, or the disk has room again."""
         await asyncio.sleep(ENGINE_RETRY_SECONDS)
         if not await self._try_engine(engine):
@@ -216,26 +220,37 @@ class Runtime:
             return
         self._host.log.warning("mcp-ws-ide: the engine could be started; requests are no longer refused")
 
-    async def _try_engine(self, engine: Engine) -> bool:
+    async def _try_engine(self, engine: SealedEngine) -> bool:
         try:
             await engine.start()
         except EngineRefusedError as error:
-            if str(error) != self.not_ready:
-                self._host.log.critical("mcp-ws-ide: all requests are refused: %s", error)
-            self.not_ready = str(error)
+            self._refuse(str(error))
             return False
         try:
-            if engine.shared is not None:
-                self.instances = Instances(engine, engine.shared, self.gateway)
-                await self.instances.start()
+            await self._join(engine)
             await self.gateway.adopt_stored()
-        except EngineUnavailableError as error:
+        except (EngineRefusedError, EngineUnavailableError) as error:
             await engine.stop()
-            self.not_ready = str(error)
+            self._refuse(str(error))
             return False
         self._export(EngineCollector(engine))
         self.not_ready = ""
         return True
+
+    def _refuse(self, reason: str) -> None:
+        """Refuse all requests, until the engine can be used."""
+        if reason != self.not_ready:
+            self._host.log.critical("mcp-ws-ide: all requests are refused: %s", reason)
+        self.not_ready = reason
+
+    async def _join(self, engine: SealedEngine) -> None:
+        """Become one of the gateways that share the engine, if several can."""
+        if engine.shared is not None:
+            from mcp_ws_ide.fleet import Fleet  # imports the ciphers, which only an engine needs
+
+            fleet = Fleet(engine, engine.shared, self.gateway, engine.peer_key, self.settings.peer_address)
+            await fleet.start()
+            self.fleet = fleet
 
     async def refusal(self) -> str:
         """Return why requests are refused, ``""`` if they are not; wait for an engine that is starting."""
@@ -312,7 +327,7 @@ class Runtime:
             self._collectors.pop().unregister()
         if self._gateway is not None:
             await self._gateway.aclose()
-        if self.instances is not None:
-            await self.instances.stop()
+        if self.fleet is not None:
+            await self.fleet.stop()
         if self.engine is not None:
             await self.engine.stop()

@@ -76,6 +76,7 @@ class Sealer:
 
     Attributes:
         fingerprint: begins every hashed principal; tells whether it was hashed with this file's key.
+        peer_key: shared by the gateways that have this file, for their connections.
     """
 
     def __init__(self, content: KeyFile) -> None:
@@ -84,6 +85,7 @@ class Sealer:
         self._seal = self._ciphers[self._newest].encrypt
         self._principals = _decoded(content.principals)
         self.fingerprint = hmac.digest(self._principals, b"fingerprint", "sha256").hex()[:8]
+        self.peer_key = hmac.digest(self._principals, b"peer", "sha256")
         self._names = secrets.token_bytes(16)
         self._prefix, self._count = b"", NONCES_PER_PREFIX
 

@@ -75,6 +75,11 @@ class SealedEngine:
         """What the engine has for several gateways; None if one gateway uses it alone."""
         return self._inner.shared
 
+    @property
+    def peer_key(self) -> bytes:
+        """A key that only gateways with the same file have; once the engine is started."""
+        return self._sealer.peer_key
+
     async def start(self) -> None:
         """Read the keys and open the engine. Sessions whose keys are lost are deleted, unless others may have the keys.
 

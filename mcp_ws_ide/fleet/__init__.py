@@ -1,5 +1,6 @@
-"""Several gateways on one engine: who lives, and who serves which session."""
+"""Several gateways on one engine: who lives, who serves which session, and how a link reaches it."""
 
+from mcp_ws_ide.fleet.fleet import Fleet
 from mcp_ws_ide.fleet.instances import InstanceFacts, Instances
 
-__all__ = ["InstanceFacts", "Instances"]
+__all__ = ["Fleet", "InstanceFacts", "Instances"]

@@ -37,6 +37,7 @@ class InstanceFacts(msgspec.Struct):
         sessions: how many it has.
         processes: how many server processes run for it.
         draining: whether it is shutting down.
+        peer: address of its peer port; ``""`` if it has none.
     """
 
     id: str
@@ -45,6 +46,7 @@ class InstanceFacts(msgspec.Struct):
     sessions: int
     processes: int
     draining: bool
+    peer: str = ""
 
 
 _encode = msgspec.json.Encoder().encode
@@ -56,10 +58,12 @@ class Instances:
 
     Attributes:
         living: what those say that live, by id; this one is among them.
+        peer: address of the peer port of this gateway.
     """
 
     def __init__(self, engine: Engine, shared: SharedEngine, gateway: Gateway) -> None:
         self.living: dict[str, InstanceFacts] = {}
+        self.peer = ""
         self._engine = engine
         self._shared = shared
         self._gateway = gateway
@@ -78,7 +82,7 @@ class Instances:
         gateway = self._gateway
         number = len(gateway.sessions)
         return InstanceFacts(
-            self.id, __version__, self._started, number, gateway.process_count(), gateway.closing
+            self.id, __version__, self._started, number, gateway.process_count(), gateway.closing, self.peer
         )
 
     async def start(self) -> None:
@@ -118,13 +122,27 @@ class Instances:
         if self._begun and not lived:
             log.warning("the lease of this gateway had ended; sessions that others have taken over end here")
             await self._verify()
+        rows = await self._read_all()
+        ended = [instance for instance, row in rows.items() if row is None]
+        if ended:
+            await self._adopt(ended)
+
+    async def _read_all(self) -> dict[str, bytes | None]:
         rows = await self._shared.instances()
         self.living = {
             instance: facts for instance, row in rows.items() if row and (facts := _read(row)) is not None
         }
-        ended = [instance for instance, row in rows.items() if row is None]
-        if ended:
-            await self._adopt(ended)
+        return rows
+
+    async def peer_of(self, instance: str) -> str:
+        """Return the address of the peer port of a gateway; ``""`` if it is not known."""
+        if instance not in self.living:
+            try:
+                await self._read_all()
+            except EngineUnavailableError:
+                return ""
+        facts = self.living.get(instance)
+        return facts.peer if facts is not None else ""
 
     async def _verify(self) -> None:
         """Ask the engine which sessions this gateway still owns."""

@@ -11,6 +11,7 @@ from mcp_ws_ide.config.secrets import known_secrets
 from mcp_ws_ide.config.spec import ConfigProblem, Configuration, ServerSpec
 from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.engines.base import Engine
+from mcp_ws_ide.gateway.elsewhere import Elsewhere
 from mcp_ws_ide.gateway.group import GroupTransport
 from mcp_ws_ide.gateway.resumable import ResumableSession
 from mcp_ws_ide.gateway.server import Server
@@ -46,6 +47,7 @@ class Gateway:
         servers: the configured servers, by name.
         sessions: the live sessions, by id.
         http_sessions: handshake-era sessions over HTTP, by ``Mcp-Session-Id``.
+        elsewhere: the other gateways of its engine; None if there are none.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Gateway:
         self._supervisor = ProcessSupervisor()
         self.engine = engine
         self._stored = None if engine is None else StoredSessions(engine, self.tasks, self.find, token_alive)
+        self.elsewhere: Elsewhere | None = None
         self._sessions = SessionRegistry(services, self._pool, self._stored)
         self._servers = ServerRegistry(
             services, self._pool, self._supervisor, authorizations, self.group_transport
@@ -186,6 +189,11 @@ class Gateway:
     def restoring(self, token: str, info: LinkInfo) -> AbstractAsyncContextManager[None]:
         """Take over the session that a resume token names, if it is stored (see :meth:`SessionRegistry.restoring`)."""
         return self._sessions.restoring(token, info)
+
+    def join(self, elsewhere: Elsewhere) -> None:
+        """Pass links on to other gateways, where those serve their sessions."""
+        assert self._stored is not None
+        self.elsewhere = self._stored.elsewhere = elsewhere
 
     async def adopt_stored(self) -> None:
         """Let the stored sessions wait for their clients for the grace period; once, before the first link."""

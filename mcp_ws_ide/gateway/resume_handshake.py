@@ -8,9 +8,10 @@ import time
 from mcp_ws_ide.core import binding
 from mcp_ws_ide.core.binding import CloseCode, Control, ControlError
 from mcp_ws_ide.core.resume import ResumeRefused
-from mcp_ws_ide.engines.base import EngineUnavailableError, SessionLostError
+from mcp_ws_ide.engines.base import EngineUnavailableError, OwnedError, SessionLostError
 from mcp_ws_ide.errors import LimitExceeded
 from mcp_ws_ide.gateway.durable import StoreUnavailable
+from mcp_ws_ide.gateway.elsewhere import PeerUnreachable
 from mcp_ws_ide.gateway.faults import INJECTED
 from mcp_ws_ide.gateway.gateway import Gateway
 from mcp_ws_ide.gateway.resumable import ResumableSession
@@ -20,11 +21,18 @@ from mcp_ws_ide.tokens import resume_digest
 
 
 class ResumeHandshake:
-    """Owns a link until its first frame names the session it belongs to; closes it if that frame does not come."""
+    """Owns a link until its first frame names the session it belongs to; closes it if that frame does not come.
 
-    def __init__(self, gateway: Gateway, server: Server, link: Rebindable, info: LinkInfo) -> None:
+    Args:
+        passed_on: whether the link came from another gateway, so that it is not passed on again.
+    """
+
+    def __init__(
+        self, gateway: Gateway, server: Server, link: Rebindable, info: LinkInfo, *, passed_on: bool = False
+    ) -> None:
         self._gateway, self._server, self._link, self._info = gateway, server, link, info
         self._closed = False
+        self._passed_on = passed_on
         timeout = gateway.limits.hello_timeout
         reason = f"no open or resume within {timeout:g} s (hello_timeout)"
         self._timer: asyncio.TimerHandle = gateway.loop.call_later(
@@ -86,9 +94,23 @@ class ResumeHandshake:
         except LimitExceeded as error:
             self._gateway.metrics.refusals[error.limit] += 1
             self._link.close(CloseCode.TRY_AGAIN_LATER, str(error))
+        except OwnedError as error:
+            await self._pass_on(control, error)
         except EngineUnavailableError as error:
             reason = f"the gateway cannot tell now whether the session is stored: {error}"
             self._link.close(CloseCode.TRY_AGAIN_LATER, reason)
+
+    async def _pass_on(self, control: Control, owned: OwnedError) -> None:
+        """Pass the link on to the gateway that serves its session."""
+        elsewhere, info = self._gateway.elsewhere, self._info
+        if elsewhere is None or self._passed_on:
+            return self._link.close(CloseCode.TRY_AGAIN_LATER, str(owned))
+        self._gateway.metrics.resumes["passed_on"] += 1
+        hello = binding.encode_control(control)
+        try:
+            await elsewhere.pass_on(owned.instance, self._server.name, self._link, info, hello)
+        except PeerUnreachable as error:
+            self._link.close(CloseCode.TRY_AGAIN_LATER, str(error))
 
     def _resume(self, control: Control) -> None:
         assert control.token is not None

@@ -13,7 +13,14 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import Final
 
-from mcp_ws_ide.engines.base import Engine, EngineUnavailableError, SessionLostError, StoredSession
+from mcp_ws_ide.engines.base import (
+    Engine,
+    EngineUnavailableError,
+    OwnedError,
+    SessionLostError,
+    StoredSession,
+)
+from mcp_ws_ide.gateway.elsewhere import Elsewhere
 from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.gateway.stored_state import UnreadableState, info_of
 from mcp_ws_ide.tasks import TaskGroupOwner
@@ -54,6 +61,7 @@ class StoredSessions:
         self._tasks = tasks
         self._find_server = find_server
         self._token_alive = token_alive
+        self.elsewhere: Elsewhere | None = None
         self._turns: dict[str, _Turn] = {}
         self._expire_at = 0.0
 
@@ -80,7 +88,7 @@ class StoredSessions:
         Raises:
             EngineUnavailableError, SessionLostError: see :meth:`Engine.take`.
         """
-        record = await self.engine.take(session_id, principal)
+        record = await self._take(session_id, principal)
         if record is None:
             return
         server = self._find_server(record.server)
@@ -94,6 +102,15 @@ class StoredSessions:
                 reason = f"the stored session cannot be read: {error}"
         await self.engine.end(record.id, record.epoch)
         raise SessionLostError("unusable", reason)
+
+    async def _take(self, session_id: str, principal: str) -> StoredSession | None:
+        """Become the owner of a session; at once, if its owner has surely ended."""
+        try:
+            return await self.engine.take(session_id, principal)
+        except OwnedError as error:
+            if self.elsewhere is None or not await self.elsewhere.has_ended(error.instance):
+                raise
+            return await self.engine.take(session_id, principal, error.instance)
 
     def _refusal(self, record: StoredSession) -> str:
         """Return why a stored session must not be continued; ``""`` if it may be."""

@@ -203,7 +203,7 @@ class GatewayCollector(RegisteredCollector):
             refusals.add_metric([reason], number)
         resumes = CounterMetricFamily(
             "mcp_ws_resumes",
-            "Sessions that lost their link, by outcome: resumed, gone or expired",
+            "Sessions that lost their link, by outcome: resumed, restored, passed_on (to a gateway), gone or expired",
             labels=["outcome"],
         )
         for outcome, number in self._metrics.resumes.items():

@@ -74,7 +74,14 @@ def test_anything_else_is_refused_with_what_to_use_and_without_a_password(addres
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("engine", "redis://"), ("engine_durability", "some"), ("engine_max_bytes", 1000)]
+    ("name", "value"),
+    [
+        ("engine", "redis://"),
+        ("peer_address", "host"),
+        ("peer_address", ":80"),
+        ("engine_durability", "some"),
+        ("engine_max_bytes", 1000),
+    ],
 )
 def test_the_traits_are_checked_when_they_are_read(name, value):
     with pytest.raises(TraitError):

@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 
 import pytest
 
-from tests.conftest import FAST_SERVER, until
+from tests.conftest import until
 from tests.fleet.house import Fleet, caller
 from tests.handlers.test_restart import ask
-
-
-@pytest.fixture(scope="module")
-def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    servers = {"fast": FAST_SERVER, "always": {**FAST_SERVER, "mcp_ws": {"sharing": "always"}}}
-    running = Fleet(tmp_path_factory.mktemp("fleet"), 2, servers)
-    yield running
-    running.stop()
 
 
 @pytest.mark.parametrize(("server", "legacy"), [("fast", False), ("always", True)])

@@ -1,0 +1,244 @@
+"""The peer port of a gateway, and how it passes links on to the gateways that serve their sessions.
+
+A link stays where its client is connected: its frames, heartbeat and credentials are checked there. Its messages go to
+the session over one connection for each link.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Final
+
+import msgspec
+
+from mcp_ws_ide.core.binding import CloseCode
+from mcp_ws_ide.fleet.instances import Instances
+from mcp_ws_ide.fleet.peer_link import CLOSE, FRAME, PeerLink, close_frame, drained, read_close
+from mcp_ws_ide.fleet.sealed_stream import TIMEOUT, PeerLostError, SealedStream, greet
+from mcp_ws_ide.gateway import Gateway, ResumeHandshake
+from mcp_ws_ide.gateway.elsewhere import PeerUnreachable
+from mcp_ws_ide.links.base import HIGH_WATER, LinkInfo, Rebindable
+
+CALL: Final = b"I"
+"""Kind: the id of the instance that the caller means; the answer is :data:`HERE` or :data:`ELSEWHERE`."""
+HERE: Final = b"H"
+ELSEWHERE: Final = b"E"
+OPEN: Final = b"O"
+"""Kind: :class:`Passed`; frames follow."""
+SLACK_BYTES: Final = 1 << 16
+"""Bytes of a frame beside its message."""
+LOST_REASON: Final = "the gateway that serves the session has ended; resume to continue at another"
+
+log = logging.getLogger(__name__)
+
+
+class Passed(msgspec.Struct):
+    """A link that is passed on.
+
+    Attributes:
+        server: name of the server in its URL.
+        info: how its client came.
+        hello: its first frame.
+    """
+
+    server: str
+    info: LinkInfo
+    hello: bytes
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Passed).decode
+
+
+class Peers:
+    """The peer port, and calls to those of others. Implements
+    :class:`~mcp_ws_ide.gateway.elsewhere.Elsewhere`.
+
+    Args:
+        key: what the gateways of one engine have in common.
+        address: host to listen on, and that the others reach; and the port, 0 for any.
+    """
+
+    def __init__(self, gateway: Gateway, instances: Instances, key: bytes, address: tuple[str, int]) -> None:
+        self._gateway = gateway
+        self._instances = instances
+        self._key = key
+        self._host, self._port = address
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> str:
+        """Begin to listen; return the address that the others reach.
+
+        Raises:
+            OSError: the address cannot be used.
+        """
+        self._server = await asyncio.start_server(self._accept, self._host, self._port)
+        port = self._server.sockets[0].getsockname()[1]
+        return f"[{self._host}]:{port}" if ":" in self._host else f"{self._host}:{port}"
+
+    def stop(self) -> None:
+        """Accept no calls any more, so that the others know at once that this gateway has ended."""
+        if self._server is not None:
+            self._server.close()
+
+    # --- calls of others ------------------------------------------------------------------------
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._gateway.tasks.spawn(self._answer(reader, writer), "peer call")
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            stream = await self._greet(reader, writer, calls=False)
+            async with asyncio.timeout(TIMEOUT):
+                kind, instance = await stream.receive()
+            if kind != CALL or instance.decode() != self._instances.id:
+                stream.send(ELSEWHERE)
+                return stream.close()
+            stream.send(HERE)
+            kind, data = await stream.receive()
+            if kind == OPEN:
+                await self._serve(stream, _decode(data))
+        except (PeerLostError, TimeoutError, msgspec.DecodeError) as error:
+            log.info("a call at the peer port failed: %s", error)
+        finally:
+            writer.close()
+
+    async def _serve(self, stream: SealedStream, passed: Passed) -> None:
+        """Lead a link to its session, and serve it."""
+        gateway, name = self._gateway, passed.server
+        link = PeerLink(stream, gateway.tasks, gateway.limits.max_queued_bytes)
+        server = gateway.find(name) or gateway.server_to_resume(name, passed.info.principal)
+        if server is None:
+            return link.close(
+                CloseCode.TRY_AGAIN_LATER, f"server {name!r} is not configured where its session is"
+            )
+        hello = ResumeHandshake(gateway, server, link, passed.info, passed_on=True)
+        link.start(hello.receive, hello.closed)
+        hello.receive(passed.hello, time.perf_counter())
+        await link.run()
+
+    # --- calls to others ------------------------------------------------------------------------
+
+    async def _greet(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, calls: bool
+    ) -> SealedStream:
+        longest = self._gateway.longest_message + SLACK_BYTES
+        return await greet(reader, writer, self._key, longest, HIGH_WATER, calls=calls)
+
+    async def _call(self, instance: str) -> SealedStream | None:
+        """Open a connection to another gateway; None if it has surely ended.
+
+        Raises:
+            PeerUnreachable: it does not answer, and may live.
+        """
+        address = await self._instances.peer_of(instance)
+        if not address:
+            raise PeerUnreachable(f"gateway {instance} has no peer port")
+        host, _, port = address.rpartition(":")
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+        except ConnectionRefusedError:
+            return None
+        except OSError as error:
+            raise PeerUnreachable(f"gateway {instance} at {address} cannot be reached: {error}") from None
+        try:
+            stream = await self._greet(reader, writer, calls=True)
+            stream.send(CALL, instance.encode())
+            async with asyncio.timeout(TIMEOUT):
+                kind, _ = await stream.receive()
+        except (PeerLostError, TimeoutError) as error:
+            writer.transport.abort()
+            raise PeerUnreachable(f"gateway {instance} at {address} does not answer: {error}") from None
+        if kind == HERE:
+            return stream
+        stream.close()
+        return None
+
+    async def has_ended(self, instance: str) -> bool:
+        """Return whether a gateway has surely ended, although its lease has not: nobody listens at its peer port, or
+        somebody else does."""
+        try:
+            stream = await self._call(instance)
+        except PeerUnreachable:
+            return False
+        if stream is not None:
+            stream.close()
+        return stream is None
+
+    async def pass_on(
+        self, instance: str, server: str, link: Rebindable, info: LinkInfo, hello: bytes
+    ) -> None:
+        """Pass a link on to the gateway that serves its session, until it is closed.
+
+        Args:
+            hello: the first frame of the link.
+
+        Raises:
+            PeerUnreachable: that gateway does not answer, or has ended.
+        """
+        stream = await self._call(instance)
+        if stream is None:
+            raise PeerUnreachable(f"gateway {instance} has ended")
+        stream.send(OPEN, _encode(Passed(server, info, hello)))
+        await Passage(stream, link, self._gateway).run()
+
+
+class Passage:
+    """A link whose messages go to another gateway."""
+
+    def __init__(self, stream: SealedStream, link: Rebindable, gateway: Gateway) -> None:
+        self._stream = stream
+        self._link = link
+        self._tasks = gateway.tasks
+        self._room = asyncio.Event()
+        self._room.set()
+        self._held = self._closing = self._ended = False
+        link.bind(self._received, self._closed, self._filled)
+
+    async def run(self) -> None:
+        """Pass on what comes from the session, until the link is closed."""
+        try:
+            while not self._ended:
+                await self._room.wait()
+                kind, data = await self._stream.receive()
+                if kind == FRAME:
+                    self._link.send(data)
+                elif kind == CLOSE:
+                    code, reason = read_close(data)
+                    self._closing = True
+                    self._link.close(CloseCode(code), reason)
+        except PeerLostError:
+            if not self._ended and not self._closing:
+                self._link.close(CloseCode.SERVICE_RESTART, LOST_REASON)
+        finally:
+            self._stream.close()
+
+    def _received(self, data: bytes, now: float) -> None:
+        """Pass on a frame of the client."""
+        self._stream.send(FRAME, bytes(data))
+        if self._stream.queued_bytes > HIGH_WATER and not self._held:
+            self._held = True
+            self._link.set_reading(False)
+            self._tasks.spawn(drained(self._stream, self._emptied), "passage")
+
+    def _emptied(self) -> None:
+        self._held = False
+        if not self._ended:
+            self._link.set_reading(True)
+
+    def _filled(self, full: bool) -> None:
+        """Read nothing from the session while the client reads slowly."""
+        if full:
+            self._room.clear()
+        else:
+            self._room.set()
+
+    def _closed(self, code: int, reason: str) -> None:
+        """Tell the session that the link is closed."""
+        self._ended = True
+        self._stream.send(CLOSE, close_frame(code, reason))
+        self._stream.close()
+        self._room.set()
