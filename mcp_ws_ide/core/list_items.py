@@ -7,13 +7,13 @@ costs them every tool. Items are JSON objects as servers wrote them; this module
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import datetime
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from mcp_ws_ide.core.lenient_json import encode, items_of, members_of, text_of, value_of
+from mcp_ws_ide.core.readable_results import Annotations, Icon
 
 TOOLS: Final = "tools"
 OUTPUT: Final = "outputSchema"
@@ -39,13 +39,6 @@ class _Schema(msgspec.Struct, gc=False):
     required: list[str] | UnsetType = UNSET
 
 
-class _Icon(msgspec.Struct, gc=False):
-    src: str
-    mimeType: str | UnsetType = UNSET
-    sizes: list[str] | UnsetType = UNSET
-    theme: Literal["light", "dark"] | UnsetType = UNSET
-
-
 class _Hints(msgspec.Struct, gc=False):
     title: str | UnsetType = UNSET
     readOnlyHint: bool | UnsetType = UNSET
@@ -56,12 +49,6 @@ class _Hints(msgspec.Struct, gc=False):
 
 class _Execution(msgspec.Struct, gc=False):
     taskSupport: Literal["required", "optional", "forbidden"] | UnsetType = UNSET
-
-
-class _Annotations(msgspec.Struct, gc=False):
-    audience: list[Literal["user", "assistant"]] | UnsetType = UNSET
-    priority: Annotated[float, msgspec.Meta(ge=0, le=1)] | UnsetType = UNSET
-    lastModified: Annotated[datetime, msgspec.Meta(tz=True)] | UnsetType = UNSET
 
 
 class _Argument(msgspec.Struct, gc=False):
@@ -76,7 +63,7 @@ class _Common(msgspec.Struct, gc=False, kw_only=True):
     name: str
     title: str | UnsetType = UNSET
     description: str | UnsetType = UNSET
-    icons: list[_Icon] | UnsetType = UNSET
+    icons: list[Icon] | UnsetType = UNSET
     meta: _Object | UnsetType = msgspec.field(name="_meta", default=UNSET)
 
 
@@ -104,13 +91,13 @@ class _Resource(_Common, gc=False, kw_only=True):
     uri: str
     mimeType: str | UnsetType = UNSET
     size: int | UnsetType = UNSET
-    annotations: _Annotations | UnsetType = UNSET
+    annotations: Annotations | UnsetType = UNSET
 
 
 class _Template(_Common, gc=False, kw_only=True):
     template: str = msgspec.field(name="uriTemplate")
     mimeType: str | UnsetType = UNSET
-    annotations: _Annotations | UnsetType = UNSET
+    annotations: Annotations | UnsetType = UNSET
 
 
 _ITEMS: Final[dict[str, type[_Common]]] = {
@@ -132,12 +119,13 @@ def _decoders(key: str, item: type[_Common]) -> tuple[Decode, Decode, dict[str, 
         [(key, list[item]), ("nextCursor", str | UnsetType, UNSET), ("_meta", _Object | UnsetType, UNSET)],  # type: ignore[valid-type]
         gc=False,
     )
-    optional = {
-        field.encode_name: msgspec.json.Decoder(field.type).decode
-        for field in msgspec.structs.fields(item)
-        if not field.required
-    }
-    return msgspec.json.Decoder(result).decode, msgspec.json.Decoder(item).decode, optional
+    return msgspec.json.Decoder(result).decode, msgspec.json.Decoder(item).decode, optional_decoders(item)
+
+
+def optional_decoders(item: type[msgspec.Struct]) -> dict[str, Decode]:
+    """Return the decoder of each optional member of an item."""
+    fields = [field for field in msgspec.structs.fields(item) if not field.required]
+    return {field.encode_name: msgspec.json.Decoder(field.type).decode for field in fields}
 
 
 _DECODERS: Final = {key: _decoders(key, item) for key, item in _ITEMS.items()}
@@ -273,7 +261,7 @@ def _mended(key: str, item: bytes, decode: Decode, optional: dict[str, Decode]) 
             return ListItem(identity, b"", fault)
         members["inputSchema"] = Raw(schema)
         faults += [fault] if fault else []
-    faults += _mend_optional(members, optional)
+    faults += mend_optional(members, optional)
     data = encode(members)
     try:
         decode(data)
@@ -318,7 +306,7 @@ def _usable_property(given: bytes) -> Raw:
     return _EMPTY if given in (b"true", b"null", b"[]") else Raw(given)
 
 
-def _mend_optional(members: dict[str, Raw], optional: dict[str, Decode]) -> list[str]:
+def mend_optional(members: dict[str, Raw], optional: dict[str, Decode]) -> list[str]:
     """Remove what clients refuse of the optional members; return what was removed."""
     faults = []
     for name in [name for name in members if name in optional]:

@@ -81,6 +81,7 @@ class Message(msgspec.Struct, gc=False, eq=False):
         id, method, params, result, error: raw JSON bytes; ``b""`` if absent.
         extra: members that JSON-RPC does not define, as ``,"name":value…``, to append to a rewritten envelope.
         routing: what routing needs of ``params``, if that is known already; see :func:`params_of`.
+        odd: whether it is a server's response with a result that clients could not read as that of a call.
     """
 
     kind: Kind
@@ -92,6 +93,7 @@ class Message(msgspec.Struct, gc=False, eq=False):
     error: bytes = b""
     extra: bytes = b""
     routing: Params | None = None
+    odd: bool = False
 
     def __repr__(self) -> str:
         return (

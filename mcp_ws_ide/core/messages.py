@@ -34,6 +34,7 @@ from mcp_ws_ide.core.message_types import Message as Message
 from mcp_ws_ide.core.message_types import Meta as Meta
 from mcp_ws_ide.core.message_types import Params as Params
 from mcp_ws_ide.core.message_types import decode_id as decode_id
+from mcp_ws_ide.core.readable_results import is_readable
 from mcp_ws_ide.errors import INVALID_REQUEST, PARSE_ERROR, MalformedMessage
 
 HANDSHAKE_VERSIONS: Final = ("2024-10-07", "2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
@@ -141,15 +142,16 @@ def parse_server(data: bytes) -> Message:
     Raises:
         MalformedMessage: also for a result that is no object, and for an error without code and message (-32600).
     """
-    message = _parse_usual(data)
+    message = _parse_usual(data, by_server=True)
     if message is None:
         message = _parse_unusual(data)
         if message.kind is RESPONSE:
             _check_answer(message)
+            message.odd = bool(message.result) and not is_readable(message.result)
     return message
 
 
-def _parse_usual(data: bytes) -> Message | None:
+def _parse_usual(data: bytes, *, by_server: bool = False) -> Message | None:
     """Parse a message in one of the two usual orders of members; return None for any other, and for what is wrong.
 
     What is around the payload is matched to the byte, and the payload is exactly one JSON object. So there is no other
@@ -168,10 +170,14 @@ def _parse_usual(data: bytes) -> Message | None:
         payload = data[head.end() - 1 : tail.start() + 1]
     try:
         if not method:
-            _decode_raw(payload)
-            return Message(RESPONSE, data, raw_id, result=payload) if raw_id else None
+            odd = False
+            if by_server:
+                odd = not is_readable(payload)
+            else:
+                _decode_raw(payload)
+            return Message(RESPONSE, data, raw_id, result=payload, odd=odd) if raw_id else None
         routing = _decode_params(payload)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return Message(REQUEST if raw_id else NOTIFICATION, data, raw_id, method, payload, routing=routing)
 
@@ -470,13 +476,16 @@ def error_response(raw_id: bytes, code: int, text: str, data: dict[str, Any] | N
 def with_id(message: Message, raw_id: bytes) -> Message:
     """Return the message with another id; payload and unknown members stay as they came."""
     return _build(
-        *(message.kind, raw_id, message.method, message.params, message.result, message.error, message.extra)
+        *(message.kind, raw_id, message.method, message.params, message.result, message.error, message.extra),
+        odd=message.odd,
     )
 
 
 def rebuild(message: Message, raw_id: bytes, *, params: bytes = b"", result: bytes = b"") -> Message:
     """Return the message with another id and another payload; an error and unknown members stay as they came."""
-    return _build(message.kind, raw_id, message.method, params, result, message.error, message.extra)
+    return _build(
+        *(message.kind, raw_id, message.method, params, result, message.error, message.extra), odd=message.odd
+    )
 
 
 def _build(
@@ -487,10 +496,11 @@ def _build(
     result: bytes = b"",
     error: bytes = b"",
     extra: bytes = b"",
+    odd: bool = False,
 ) -> Message:
     if not extra and raw_id and result and not (method or params or error):
         data = b"".join((b'{"jsonrpc":"2.0","id":', raw_id, b',"result":', result, b"}"))
-        return Message(kind, data, raw_id, result=result)
+        return Message(kind, data, raw_id, result=result, odd=odd)
     if not extra and raw_id and method and params and not (result or error):
         data = b"".join(
             (b'{"jsonrpc":"2.0","id":', raw_id, b',"method":', method, b',"params":', params, b"}")
@@ -510,7 +520,7 @@ def _build(
     if extra:
         parts.append(extra)
     parts.append(b"}")
-    return Message(kind, b"".join(parts), raw_id, method, params, result, error, extra)
+    return Message(kind, b"".join(parts), raw_id, method, params, result, error, extra, odd=odd)
 
 
 # --- parts of a payload ---------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from typing import Final
 
-from mcp_ws_ide.core import list_items, messages, reader
+from mcp_ws_ide.core import call_results, list_items, messages, reader
 from mcp_ws_ide.core.bridges.methods import LISTS
 from mcp_ws_ide.core.lenient_json import encode, error_code, error_text
 from mcp_ws_ide.core.messages import Message
@@ -153,7 +153,16 @@ class OddMessages:
         """
         if not answer.result:
             return answer
-        result, notices = list_items.read_list(LISTS[method], answer.result, strict=strict)
+        return self._noted(answer, *list_items.read_list(LISTS[method], answer.result, strict=strict))
+
+    def read_result(self, method: str, answer: Message, *, strict: bool) -> Message:
+        """Return the response to a call without what would cost its client the whole result, as :meth:`read_list`."""
+        if method not in call_results.CALLS:
+            return answer
+        return self._noted(answer, *call_results.read_result(method, answer.result, strict=strict))
+
+    def _noted(self, answer: Message, result: bytes, notices: dict[str, str]) -> Message:
+        """Return the response with a mended result, in which the changes are noted; itself if there are none."""
         if not notices:
             return answer
         self._note_mended(notices)

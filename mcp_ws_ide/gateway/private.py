@@ -1,6 +1,6 @@
 """The private upstream of a session of the handshake era: every message passes verbatim, in both directions.
 
-The exception is a list with items that no client could read, which is mended."""
+The exceptions are lists and results of calls with items that no client could read, which are mended."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Final
 
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.bridges.methods import LISTS
+from mcp_ws_ide.core.call_results import CALLS
 from mcp_ws_ide.core.effects import Deliver, Drop, Forward, Pending, Ping, Reply, Unnamed
 from mcp_ws_ide.core.era import Era
 from mcp_ws_ide.core.messages import Message
@@ -124,10 +125,12 @@ class PrivateUpstream(Upstream):
         effect = self._session.core.from_legacy_server(message)
         if type(effect) is Deliver:
             delivered, answered = effect.message, effect.answered
-            if answered is not None and answered.method in _LOOKED_AT:
+            if answered is not None and (delivered.odd or answered.method in _LOOKED_AT):
                 if answered.method in LISTS:
                     delivered = self._odd.read_list(answered.method, delivered, strict=True)
-                else:
+                elif answered.method in CALLS:
+                    delivered = self._odd.read_result(answered.method, delivered, strict=True)
+                elif answered.method == INITIALIZE:
                     self._answered()
                     if message.error:
                         return self._session.handshake_refused(answered, message)

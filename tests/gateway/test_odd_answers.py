@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mcp_types import CallToolResult
 from websockets.asyncio.server import serve
 
 from mcp_ws_ide.config.spec import Configuration, ServerSpec
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.list_items import UNAVAILABLE_KEY
+from mcp_ws_ide.core.readable_results import is_readable
 from mcp_ws_ide.gateway import Gateway, Limits, doubts
 from mcp_ws_ide.links.base import LinkInfo
 from tests.conftest import BOUND, MODERN, TESTS, until
@@ -257,6 +259,8 @@ async def test_what_has_one_meaning_is_answered_over_every_transport(client, tra
                 continue
             answer = await made.call(how, seed)
             assert "result" in answer, (how, answer)
+            CallToolResult.model_validate(answer["result"])
+            assert era == "modern" or is_readable(json.dumps(answer["result"]).encode()), (how, answer)
 
     await asyncio.gather(*map(with_seed, range(SEEDS)))
 
@@ -314,6 +318,17 @@ async def test_one_bad_item_costs_no_client_the_list(client, transport, era):
     assert all(tool["inputSchema"] == {"type": "object"} for tool in answer["result"]["tools"])
     (note,) = answer["result"]["_meta"][UNAVAILABLE_KEY].values()
     assert "omitted" in note
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@in_both_eras
+async def test_one_bad_content_item_costs_no_client_the_result(client, transport, era):
+    made = await client(transport, era)
+    for seed in range(SEEDS):
+        result = (await made.call("bad items", seed))["result"]
+        assert result["content"][0] == {"type": "text", "text": f"done {seed}"}
+        (note,) = result["_meta"][UNAVAILABLE_KEY].values()
+        assert "tools/call: item " in note
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)

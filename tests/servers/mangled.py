@@ -51,6 +51,24 @@ def with_control(rng: random.Random, a: dict[str, Any]) -> bytes:
     return line(a).replace(b"done", b"do" + bytes([rng.choice([1, 9, 27])]) + b"ne")
 
 
+BAD_ITEMS: list[Any] = [
+    None,
+    7,
+    "text",
+    {},
+    {"text": "no type"},
+    {"type": "text", "text": 7},
+    {"type": "image", "mimeType": "image/png"},
+    {"type": "image", "data": "data:image/png;base64,AAAA", "mimeType": None},
+    {"type": "resource", "resource": {"uri": "x:1"}},
+    {"type": "chart", "points": [1]},
+]
+
+
+def bad_items(rng: random.Random) -> list[Any]:
+    return rng.sample(BAD_ITEMS, 4)
+
+
 READABLE: dict[str, Callable[[random.Random, dict[str, Any]], bytes]] = {
     "plain": lambda rng, a: line(a),
     "order": lambda rng, a: line(shuffled(rng, a)),
@@ -69,6 +87,12 @@ READABLE: dict[str, Callable[[random.Random, dict[str, Any]], bytes]] = {
     "null id": lambda rng, a: line({**a, "id": None}),
     "null result": lambda rng, a: line({**a, "result": None}),
     "foreign id": lambda rng, a: line({**a, "id": rng.choice([7777, "seven", -1, 0.5])}),
+    "bad items": lambda rng, a: line({**a, "result": {"content": [*a["result"]["content"], *bad_items(rng)]}}),
+    "lone item": lambda rng, a: line({**a, "result": {"content": a["result"]["content"][0]}}),
+    "text content": lambda rng, a: line({**a, "result": {"content": a["result"]["content"][0]["text"]}}),
+    "odd members": lambda rng, a: line(
+        {**a, "result": {**a["result"], "isError": None, "structuredContent": None, "_meta": []}}
+    ),
 }
 """Malformed responses that can be read in one way only, by name."""
 

@@ -22,9 +22,11 @@ from mcp_ws_ide.core.bridges.client_subscription import (
 from mcp_ws_ide.core.bridges.methods import (
     CAPABILITIES_KEY,
     CLIENT_INFO_KEY,
+    LISTS,
     QUESTIONS,
     SERVER_INFO_KEY,
 )
+from mcp_ws_ide.core.call_results import CALLS, read_result
 from mcp_ws_ide.core.effects import Abandon, Deliver, Effect, Forward, Pending
 from mcp_ws_ide.core.era import MODERN_VERSION
 from mcp_ws_ide.core.lenient_json import (
@@ -35,6 +37,7 @@ from mcp_ws_ide.core.lenient_json import (
     object_of,
     text_of,
 )
+from mcp_ws_ide.core.list_items import read_list, with_note
 from mcp_ws_ide.core.messages import IdKey, Kind, Message
 from mcp_ws_ide.core.session import CANCELLED, SessionCore
 from mcp_ws_ide.errors import GATEWAY_ERRORS, INTERNAL_ERROR, INVALID_PARAMS
@@ -245,11 +248,22 @@ class LegacyClient:
                 return self._fail(call, "the server's input_required result is malformed")
             result = _Result()
         if result.kind != "input_required":
-            return [
-                Deliver(
-                    messages.rebuild(message, message.id, result=_legacy_result(message.result)), answered
-                )
-            ]
+            legacy = self._legacy_result(answered.method, message)
+            return [Deliver(messages.rebuild(message, message.id, result=legacy), answered)]
+        return self._next_round(call, result, answered)
+
+    def _legacy_result(self, method: str, message: Message) -> bytes:
+        """Return a result as clients of the handshake era read it: schemas and structured content are objects."""
+        result = _without_modern_members(message.result)
+        notices: dict[str, str] = {}
+        if method == "tools/list":
+            result, notices = read_list(LISTS[method], result, strict=True)
+        elif message.odd and method in CALLS:
+            result, notices = read_result(method, result, strict=True)
+        return with_note(result, self._server_name, notices.values()) if notices else result
+
+    def _next_round(self, call: _Round, result: _Result, answered: Pending) -> list[Effect]:
+        """Ask the client what the server asks."""
         call.rounds += 1
         if call.rounds > MAX_ROUNDS:
             return self._fail(call, f"the server asked for input more than {MAX_ROUNDS} times")
@@ -352,7 +366,7 @@ def _abandoned(call: _Round | None) -> list[Effect]:
     return [Abandon(text_of(call.state))] if call is not None and call.state else []
 
 
-def _legacy_result(result: bytes) -> bytes:
+def _without_modern_members(result: bytes) -> bytes:
     """Return a result without the members of 2026-07-28: strict clients refuse unknown members in an empty result."""
     members = members_of(result)
     for name in ("resultType", "ttlMs", "cacheScope"):

@@ -1,0 +1,280 @@
+"""One bad content item never costs a client the result, and what is good stays as it was written."""
+
+from __future__ import annotations
+
+import base64
+import json
+import random
+from typing import Any
+
+import pytest
+from mcp_types import CallToolResult, CompleteResult, GetPromptResult, ReadResourceResult
+
+from mcp_ws_ide.core.call_results import CALLS, read_result
+from mcp_ws_ide.core.readable_results import SMALL, is_readable
+
+PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(10)).decode()
+GOOD: list[dict[str, Any]] = [
+    {"type": "text", "text": "t", "annotations": {"audience": ["user"]}, "own": None, "_meta": {"a": None}},
+    {"type": "image", "data": PNG, "mimeType": "image/png"},
+    {"type": "audio", "data": "AAAA", "mimeType": "audio/wav"},
+    {"type": "resource", "resource": {"uri": "x:1", "text": "t"}},
+    {"type": "resource", "resource": {"uri": "x:1", "blob": "AA==", "mimeType": "a/b"}},
+    {"type": "resource_link", "uri": "x:1", "name": "n"},
+]
+TEXT = {"type": "text", "text": "good"}
+ITEMS: list[tuple[str, Any, list[dict[str, Any]] | None]] = [
+    ("no type, a text", {"text": "a"}, [{"text": "a", "type": "text"}]),
+    ("another type for texts", {"type": "output_text", "text": "a"}, [{"type": "text", "text": "a"}]),
+    ("a type in capitals", {"type": "TEXT", "text": "a"}, [{"type": "text", "text": "a"}]),
+    ("text is a number", {"type": "text", "text": 7}, [{"type": "text", "text": "7"}]),
+    ("text is an object", {"type": "text", "text": {"a": 1}}, [{"type": "text", "text": '{"a": 1}'}]),
+    ("text is null", {"type": "text", "text": None}, [{"type": "text", "text": ""}]),
+    ("null members", {"type": "text", "text": "a", "annotations": None}, [{"type": "text", "text": "a"}]),
+    ("bad annotations", {"type": "text", "text": "a", "annotations": 7}, [{"type": "text", "text": "a"}]),
+    ("null", None, []),
+    ("a string", "a", [{"type": "text", "text": "a"}]),
+    ("an array", [{"type": "text", "text": "a"}, {"text": "b"}], None),
+    ("a number", 7, None),
+    ("an empty object", {}, None),
+    ("an unknown type", {"type": "chart", "points": [1]}, None),
+    ("an image without data", {"type": "image", "mimeType": "image/png"}, None),
+    ("an image with a URL", {"type": "image", "url": "https://x/y.png"}, None),
+    ("an image that is no base64", {"type": "image", "data": "<svg>", "mimeType": "image/svg+xml"}, None),
+    (
+        "an image without a MIME type",
+        {"type": "image", "data": PNG},
+        [{"type": "image", "data": PNG, "mimeType": "image/png"}],
+    ),
+    (
+        "an image without a type",
+        {"data": PNG, "mimeType": "image/png"},
+        [{"data": PNG, "mimeType": "image/png", "type": "image"}],
+    ),
+    (
+        "a data URL",
+        {"type": "image", "data": f"data:image/png;base64,{PNG}"},
+        [{"type": "image", "data": PNG, "mimeType": "image/png"}],
+    ),
+    (
+        "the URL-safe alphabet",
+        {"type": "image", "data": "_-8=", "mimeType": "image/png"},
+        [{"type": "image", "data": "/+8=", "mimeType": "image/png"}],
+    ),
+    (
+        "a buffer of Node.js",
+        {"type": "image", "data": {"type": "Buffer", "data": [0, 0, 0]}, "mimeType": "image/png"},
+        [{"type": "image", "data": "AAAA", "mimeType": "image/png"}],
+    ),
+    ("an unknown format", {"type": "audio", "data": "AAAA"}, None),
+    ("a resource without contents", {"type": "resource", "resource": {"uri": "x:1"}}, None),
+    ("a resource that is a string", {"type": "resource", "resource": "x:1"}, None),
+    ("a resource's text beside it", {"type": "resource", "uri": "x:1", "text": "t"}, None),
+    ("a resource without a URI", {"type": "resource", "resource": {"text": "t"}}, None),
+    ("a blob that is no base64", {"type": "resource", "resource": {"uri": "x:1", "blob": "é"}}, None),
+    ("a link without a name", {"type": "resource_link", "uri": "x:1"}, None),
+    ("a link without a URI", {"type": "resource_link", "name": "n"}, None),
+]
+"""What is wrong, a content item, and what is shown in its place, if that is more than readable."""
+MODELS = {
+    "tools/call": CallToolResult,
+    "prompts/get": GetPromptResult,
+    "resources/read": ReadResourceResult,
+    "completion/complete": CompleteResult,
+}
+
+
+def read(method: str, result: Any, *, strict: bool = True) -> tuple[dict[str, Any], list[str]]:
+    mended, notices = read_result(method, json.dumps(result).encode(), strict=strict)
+    if method in MODELS:
+        MODELS[method].model_validate_json(mended)
+    return json.loads(mended), list(notices.values())
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("size", [1, SMALL])
+@pytest.mark.parametrize(
+    ("method", "result"),
+    [
+        ("tools/call", {"content": GOOD, "structuredContent": {"a": []}, "isError": False, "own": None}),
+        ("tools/call", {"content": [TEXT]}),
+        ("prompts/get", {"description": "d", "messages": [{"role": "user", "content": c} for c in GOOD]}),
+        ("resources/read", {"contents": [GOOD[3]["resource"], GOOD[4]["resource"]], "ttlMs": 0}),
+        ("completion/complete", {"completion": {"values": ["a"], "total": 1, "hasMore": False}}),
+        ("tools/call", {"resultType": "input_required", "inputRequests": {}}),
+        ("tools/call", {"task": {"taskId": "t"}}),
+    ],
+)
+def test_a_result_that_clients_can_read_stays_to_the_byte(method, result, size, strict):
+    written = json.dumps({**result, "_meta": {"long": "x" * size}}, indent=1).encode()
+    assert is_readable(written) is not bool({"task", "inputRequests"} & result.keys())
+    assert read_result(method, written, strict=strict) == (written, {})
+
+
+@pytest.mark.parametrize("size", [1, SMALL])
+@pytest.mark.parametrize(("item", "shown"), [case[1:] for case in ITEMS], ids=[case[0] for case in ITEMS])
+def test_a_bad_content_item_costs_neither_the_good_ones_nor_what_it_says(item, shown, size):
+    good = {"type": "text", "text": "x" * size}
+    written = {"content": [good, item, TEXT], "isError": True}
+    assert not is_readable(json.dumps(written).encode())
+    result, notices = read("tools/call", written)
+    assert result["isError"] is True
+    assert (result["content"][0], result["content"][-1]) == (good, TEXT)
+    assert shown is None or result["content"][1:-1] == shown
+    assert any("item 2" in notice for notice in notices)
+
+
+@pytest.mark.parametrize(("item", "shown"), [case[1:] for case in ITEMS], ids=[case[0] for case in ITEMS])
+def test_a_bad_item_of_a_prompt_costs_neither_the_other_messages_nor_what_it_says(item, shown):
+    good = {"role": "assistant", "content": TEXT}
+    result, notices = read("prompts/get", {"messages": [good, {"role": "user", "content": item}]})
+    assert result["messages"][0] == good
+    assert shown is None or result["messages"][1:] == [{"role": "user", "content": one} for one in shown]
+    assert notices
+
+
+def test_what_cannot_be_read_is_shown_as_text():
+    result, _ = read(
+        "tools/call", {"content": [{"type": "chart", "points": [1]}, 7, {"type": "image", "url": "u:v"}]}
+    )
+    assert [item["text"] for item in result["content"]] == [
+        '{"type":"chart","points":[1]}',
+        "7",
+        '{"type":"image","url":"u:v"}',
+    ]
+
+
+def test_the_text_of_an_unreadable_image_has_not_all_of_its_bytes():
+    result, _ = read(
+        "tools/call", {"content": [{"type": "image", "data": "!" * 50_000, "mimeType": "image/png"}]}
+    )
+    assert "50000 characters" in result["content"][0]["text"]
+    assert len(result["content"][0]["text"]) < 200
+
+
+@pytest.mark.parametrize(
+    ("written", "content"),
+    [
+        ({"content": "a"}, ["a"]),
+        ({"content": {"type": "text", "text": "a"}}, ["a"]),
+        ({"content": None}, []),
+        ({}, []),
+        ({"structuredContent": {"a": 1}}, ['{"a": 1}']),
+        ({"structuredContent": [1], "content": []}, ["[1]"]),
+        ({"structuredContent": "s", "content": [TEXT]}, ["good"]),
+        ({"structuredContent": None, "content": [TEXT]}, ["good"]),
+        ({"type": "text", "text": "a"}, ["a"]),
+        ({"output": "a"}, ['{"output":"a"}']),
+        ({"toolResult": {"a": 1}}, ['{"toolResult":{"a":1}}']),
+        ({"content": 7}, ["7"]),
+        ({"content": [TEXT], "_meta": []}, ["good"]),
+    ],
+)
+def test_a_result_without_an_array_of_content_says_what_it_says(written, content):
+    result, notices = read("tools/call", written)
+    assert [item["text"] for item in result["content"]] == content
+    assert not isinstance(result.get("structuredContent", {}), list | str | None)
+    assert notices
+
+
+def test_structured_content_may_be_anything_in_the_modern_era():
+    written = {"content": [TEXT], "structuredContent": [1]}
+    assert read_result("tools/call", json.dumps(written).encode(), strict=False)[1] == {}
+    mended = read_result("tools/call", json.dumps({**written, "isError": 1}).encode(), strict=False)
+    assert json.loads(mended[0]) == {**written, "isError": True}
+
+
+@pytest.mark.parametrize(
+    ("flag", "read_as"), [("true", True), ("False", False), (0, False), (1, True), (None, False)]
+)
+def test_an_error_flag_of_another_type_keeps_its_meaning(flag, read_as):
+    assert read("tools/call", {"content": [], "isError": flag})[0]["isError"] is read_as
+
+
+@pytest.mark.parametrize(
+    ("written", "messages"),
+    [
+        ({"messages": "a"}, [("user", "a")]),
+        ({"messages": {"role": "assistant", "content": TEXT}}, [("assistant", "good")]),
+        ({"messages": [{"role": "system", "content": TEXT}]}, [("user", "good")]),
+        ({"messages": [{"role": "user", "content": "a"}]}, [("user", "a")]),
+        ({"messages": [{"role": "user", "content": [TEXT, TEXT]}]}, [("user", "good")] * 2),
+        ({"messages": ["a", None]}, [("user", "a")]),
+        ({"messages": [], "description": None}, []),
+        ({"description": "d"}, []),
+    ],
+)
+def test_the_messages_of_a_prompt_are_read_where_they_mean_one_thing(written, messages):
+    result, notices = read("prompts/get", written)
+    assert [(message["role"], message["content"]["text"]) for message in result["messages"]] == messages
+    assert notices
+
+
+@pytest.mark.parametrize(
+    ("written", "contents"),
+    [
+        ({"contents": {"uri": "x:1", "text": "a"}}, [{"uri": "x:1", "text": "a"}]),
+        ({"uri": "x:1", "text": "a"}, [{"uri": "x:1", "text": "a"}]),
+        ({"content": [{"uri": "x:1", "text": "a"}]}, [{"uri": "x:1", "text": "a"}]),
+        ({"contents": ["a"]}, [{"uri": "about:blank", "text": "a"}]),
+        ({"contents": [{"uri": "x:1", "text": {"a": 1}}]}, [{"uri": "x:1", "text": '{"a": 1}'}]),
+        ({"contents": [{"uri": "x:1", "text": "a", "mimeType": None}]}, [{"uri": "x:1", "text": "a"}]),
+        ({"contents": [{"uri": "x:1", "blob": "é"}]}, [{"uri": "x:1", "text": "é"}]),
+        ({"contents": [{"uri": "x:1", "blob": "_w=="}]}, [{"uri": "x:1", "blob": "/w=="}]),
+        ({"contents": [{"uri": "x:1"}]}, [{"uri": "x:1", "text": ""}]),
+        ({"contents": [GOOD[3]]}, [GOOD[3]["resource"]]),
+        ({"contents": None}, []),
+    ],
+)
+def test_the_contents_of_a_resource_are_read_where_they_mean_one_thing(written, contents):
+    result, notices = read("resources/read", written)
+    assert result["contents"] == contents
+    assert notices
+
+
+@pytest.mark.parametrize(
+    ("written", "values"),
+    [
+        ({"completion": {"values": ["a", 7, None]}}, ["a", "7"]),
+        ({"completion": {"values": None}}, []),
+        ({"completion": {"values": [str(n) for n in range(200)]}}, [str(n) for n in range(100)]),
+        ({"completion": {"values": ["a"], "total": None, "hasMore": "no"}}, ["a"]),
+        ({}, []),
+    ],
+)
+def test_a_bad_completion_costs_no_other(written, values):
+    result, notices = read("completion/complete", written)
+    assert result["completion"]["values"] == values
+    assert notices
+
+
+def test_a_result_nested_too_deeply_stays_as_it_is():
+    written = b'{"content":[{"type":"x","a":' + b"[" * 2000 + b"]" * 2000 + b"}]}"
+    for method in CALLS:
+        assert read_result(method, written, strict=True) == (written, {})
+
+
+def test_no_result_is_unreadable_after_it_was_mended():
+    random_ = random.Random(16)
+    values = [
+        None,
+        7,
+        True,
+        "a",
+        [],
+        {},
+        [[]],
+        [None],
+        {"type": "text"},
+        PNG,
+        *(case[1] for case in ITEMS),
+        *GOOD,
+    ]
+    names = ["content", "contents", "messages", "role", "type", "text", "data", "uri", "resource", "isError"]
+    for _ in range(3000):
+        part = {random_.choice(names): random_.choice(values) for _ in range(random_.randrange(4))}
+        outer = {
+            random_.choice(names): random_.choice([part, [part, *values[:2]], *values]) for _ in range(3)
+        }
+        for method in MODELS:
+            read(method, outer)
