@@ -18,6 +18,7 @@ from typing import Any, Final
 import anyio
 
 from mcp_ws_ide.core import messages
+from mcp_ws_ide.core.usable_answers import OpenCalls
 from mcp_ws_ide.errors import METHOD_NOT_FOUND, ConnectError, TransportClosed, TransportError
 from mcp_ws_ide.proxy_environment import route
 from mcp_ws_ide.transports.http_exchange import Exchange
@@ -44,13 +45,14 @@ class _Inbox:
 
     def __init__(self, transport: HttpOrSseTransport, where: str) -> None:
         self._transport, self._where = transport, where
+        self.calls = OpenCalls(where)
         self._messages: deque[bytes] = deque()
         self._changed = asyncio.Event()
         self._ended = False
 
     def message_received(self, message: bytes) -> None:
         """Keep a message; see :class:`~mcp_ws_ide.transports.base.Receiver`."""
-        self._messages.append(message)
+        self._messages.append(self.calls.received(message))
         self._changed.set()
         if len(self._messages) > MANY:
             self._transport.pause_reading()
@@ -111,15 +113,19 @@ async def foreign_http(
         group = await stack.enter_async_context(anyio.create_task_group())
         stack.callback(group.cancel_scope.cancel)
         group.start_soon(inbox.pass_on, to_session, decode)
-        group.start_soon(_send_all, from_session, transport, encode)
+        group.start_soon(_send_all, from_session, transport, inbox, encode)
         yield read, write
 
 
-async def _send_all(from_session: Any, transport: HttpOrSseTransport, encode: Callable[[Any], bytes]) -> None:
+async def _send_all(
+    from_session: Any, transport: HttpOrSseTransport, inbox: _Inbox, encode: Callable[[Any], bytes]
+) -> None:
     async with from_session:
         async for message in from_session:
+            data = messages.one_line(encode(message))
+            inbox.calls.sent(data)
             try:
-                transport.send(messages.one_line(encode(message)))
+                transport.send(data)
             except TransportClosed:
                 return
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import anyio
 import anyio.lowlevel
+from anyio.abc import TaskGroup
 from websockets.exceptions import ConnectionClosed
 
 from mcp_ws_ide.client.links import ClientLink, LinkOpener, Opener, Token
@@ -34,7 +35,9 @@ from mcp_ws_ide.core import binding
 from mcp_ws_ide.core.binding import ACK_INTERVAL, PING_INTERVAL, SUBPROTOCOL_RESUME, CloseCode
 from mcp_ws_ide.core.channel import ACK_WITH_DATA
 from mcp_ws_ide.core.intermediaries import sentence
-from mcp_ws_ide.core.resume import ClientEnd, Event, ProtocolViolation
+from mcp_ws_ide.core.resume import ClientEnd, Doubt, Event, ProtocolViolation
+from mcp_ws_ide.core.stand_ins import SUSPICION
+from mcp_ws_ide.core.usable_answers import OpenCalls
 from mcp_ws_ide.errors import ConnectError, ConnectionLost, Unauthorized, UnknownServer
 
 SEND_TIMEOUT: Final = 2.0
@@ -74,6 +77,8 @@ class SessionTransport:
         self._decode, self._encode = decode, encode
         self._feed = StateFeed()
         self._end = ClientEnd()
+        self._foreign = OpenCalls(opener.where)
+        """Requests to a server that is no gateway."""
         self._link: ClientLink | None = None
         self._writing = anyio.Lock()
         self._room = anyio.Event()
@@ -86,6 +91,7 @@ class SessionTransport:
         self._deadline = 0.0
         self._sending = False
         self._own_task: OwnTask[tuple[Any, Any]] | None = None
+        self._group: TaskGroup | None = None
 
     def __repr__(self) -> str:
         return f"<SessionTransport {self._opener.where} {self.state}>"
@@ -113,7 +119,7 @@ class SessionTransport:
             write = OwnLoopStream.of(unguarded, f"the transport of {self._opener.where}")
             for stream in (to_session, read, write, from_session):
                 stack.callback(stream.close)
-            group = await stack.enter_async_context(anyio.create_task_group())
+            self._group = group = await stack.enter_async_context(anyio.create_task_group())
             stack.callback(group.cancel_scope.cancel)
             stack.push_async_callback(self._finish_sending, write)
             group.start_soon(self._run, to_session, from_session)
@@ -181,6 +187,8 @@ class SessionTransport:
             if end.resumable:
                 raise ProtocolViolation("the server no longer supports resume")
             queued = end.start_plain()
+            for message in queued:
+                self._foreign.sent(message)
             self._link = link
             await _write(link, queued)
             self._enter(Connected(resumable=False))
@@ -235,7 +243,7 @@ class SessionTransport:
                 elif message is None:
                     self._made_room()
                 elif not end.odd:
-                    await to_session.send(self._decode(message))
+                    await self._hand_over([message], to_session)
                 else:
                     await self._hand_over_odd(message, to_session)
                 self._passing = False
@@ -319,12 +327,22 @@ class SessionTransport:
         """Pass on what can be read of a message; report one that cannot be read at all to the SDK."""
         made = self._end.readable(message)
         await self._hand_over(made, to_session)
+        if (doubt := self._end.take_doubt()) is not None and self._group is not None:
+            self._group.start_soon(self._settle, doubt, to_session)
         if not made and isinstance(error := self._decode(message), Exception):
             await to_session.send(error)
 
+    async def _settle(self, doubt: Doubt, to_session: Any) -> None:
+        """Fail what is open, unless a response follows what stands in place of a message."""
+        await anyio.sleep(SUSPICION)
+        with suppress(anyio.ClosedResourceError, anyio.BrokenResourceError):
+            await self._hand_over(self._end.settle(doubt), to_session)
+        self._answered.set()
+
     async def _hand_over(self, messages: list[bytes], to_session: Any) -> None:
         for message in messages:
-            await to_session.send(self._decode(message))
+            usable = self._foreign.received(message) if self._end.plain else message
+            await to_session.send(self._decode(usable))
 
     def _note_close(self, link: ClientLink) -> None:
         self.close_code, self.close_reason = link.close_code or 1006, link.close_reason
@@ -353,6 +371,8 @@ class SessionTransport:
     async def _send(self, data: bytes) -> None:
         async with self._writing:
             written, channel = self._end.send(data), self._end.channel
+            if self._end.plain:
+                self._foreign.sent(data)
             if written is not None and self._link is not None:
                 with suppress(ConnectionClosed):  # it is kept, and sent again on the next link
                     if channel.received - channel.acked >= ACK_WITH_DATA and not self._end.plain:

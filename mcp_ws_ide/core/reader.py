@@ -275,6 +275,9 @@ def _read_first(text: bytes, reading: Reading, depth: int) -> bytes:
 
 def _skip_text(text: bytes, reading: Reading) -> bytes:
     """Take the text before a message as noise; return the rest."""
+    if inner := _in_string(text):
+        reading.notices["string"] = "a message inside a JSON string was read"
+        return inner
     at = text.find(_MESSAGE_START)
     if at < 0 and may_be_message(text) and b'"method"' not in text:  # a response without its beginning
         found = _ID.findall(text)
@@ -288,6 +291,14 @@ def _skip_text(text: bytes, reading: Reading) -> bytes:
     reading.noise.append(text[:at])
     reading.notices["one line"] = _ONE_LINE
     return text[at:]
+
+
+def _in_string(text: bytes) -> bytes:
+    """Return the message that a JSON string contains, as servers write that encode it twice; ``b""`` for none."""
+    if text[:1] != b'"' or b"jsonrpc" not in text:
+        return b""
+    inner = (messages.text_in(text) or "").strip().encode(errors="replace")
+    return inner if inner[:1] in (b"{", b"[") and json_scan.is_whole(inner) else b""
 
 
 def _mended_text(text: bytes, reading: Reading) -> tuple[bytes, bytes] | None:

@@ -14,6 +14,7 @@ out. :class:`GatewayEnd` is the gateway's end, :class:`ClientEnd` that of a clie
 from __future__ import annotations
 
 import hmac
+from collections import deque
 from enum import Enum
 from typing import Final
 
@@ -25,8 +26,17 @@ from mcp_ws_ide.core.channel import PositionError, ReliableChannel
 from mcp_ws_ide.core.lenient_json import encode, error_code
 from mcp_ws_ide.core.messages import IdKey, Kind, Message
 from mcp_ws_ide.core.reader import Unreadable
-from mcp_ws_ide.errors import INTERNAL_ERROR, LIMIT_EXCEEDED, PARSE_ERROR, SESSION_LOST, MalformedMessage
+from mcp_ws_ide.core.stand_ins import TO_NOTIFICATIONS, replaces_response
+from mcp_ws_ide.errors import (
+    INTERNAL_ERROR,
+    LIMIT_EXCEEDED,
+    PARSE_ERROR,
+    SESSION_LOST,
+    MalformedMessage,
+)
 
+MAX_ENDED: Final = 64
+"""Ids of ended requests that a client keeps, to tell a late response from one with a wrong id."""
 OVERFLOW_FACTOR: Final = 2
 """Windows that may be unacknowledged while a link is open: a slow network is not a lost client."""
 
@@ -292,6 +302,20 @@ class Waiting(msgspec.Struct):
     position: int
 
 
+class Doubt(msgspec.Struct, frozen=True):
+    """What a peer of plain ``mcp`` wrote in place of a message, which may be the response to an open request.
+
+    Attributes:
+        open: the requests that were open then.
+        error: the error object, as JSON, with which they fail.
+        certain: whether it is the response to one of them.
+    """
+
+    open: frozenset[IdKey]
+    error: bytes
+    certain: bool = False
+
+
 class Event(Enum):
     """What a frame from the gateway changed."""
 
@@ -334,6 +358,10 @@ class ClientEnd:
         self.gone_reason = ""
         self.plain = False
         self.odd = False
+        self._doubt: Doubt | None = None
+        self._ended: deque[IdKey] = deque(maxlen=MAX_ENDED)
+        """Requests that ended last."""
+        self._has_cancelled = False
         self._malformed = 0
         """Messages sent that the peer cannot read, and has not refused yet."""
         self._token = ""
@@ -412,11 +440,14 @@ class ClientEnd:
             self.waiting[message.id_key] = Waiting(message.id, self.channel.sent)
             self.legacy = self.legacy or message.method == b'"initialize"'
         elif message.kind is Kind.NOTIFICATION and message.method == b'"notifications/cancelled"':
+            self._has_cancelled = True
             self._forget(bytes(messages.params_of(message).request_id))
 
     def _forget(self, raw_id: bytes) -> None:
         try:
-            self.waiting.pop(messages.decode_id(raw_id or b"null"), None)
+            key = messages.decode_id(raw_id or b"null")
+            if self.waiting.pop(key, None) is not None:
+                self._ended.append(key)
         except (MalformedMessage, TypeError):
             return
 
@@ -447,11 +478,18 @@ class ClientEnd:
 
     def _note_answer(self, data: bytes) -> None:
         try:
-            message = messages.parse(data)
+            message = messages.parse_server(data) if self.plain else messages.parse(data)
         except MalformedMessage:
             self.odd = True
             return
-        self.odd = message.kind is Kind.RESPONSE and self.waiting.pop(message.id_key, None) is None
+        if message.kind is not Kind.RESPONSE:
+            self.odd = False
+            return
+        waiting = self.waiting.get(message.id_key)
+        self.odd = waiting is None or waiting.raw_id != message.id  # 7.0 for 7
+        if not self.odd:
+            del self.waiting[message.id_key]
+            self._ended.append(message.id_key)
 
     def readable(self, data: bytes) -> list[bytes]:
         """Return what the SDK can read of a message from the peer that is :attr:`odd`; see :mod:`.reader`.
@@ -462,21 +500,61 @@ class ClientEnd:
         reading = reader.read_server(data)
         made = [message for one in reading.messages for message in self._paired(one)]
         made += [message for fault in reading.unreadable for message in self._failed(fault)]
+        if not reading.messages and not reading.unreadable and replaces_response("message", data.strip()):
+            shown = reader.quote(data.strip(), 0)
+            self._note_doubt(_unknown_outcome(f"the server sent what is not a JSON-RPC message: {shown}"))
         return [message.data for message in made]
+
+    def _note_doubt(self, error: bytes, *, certain: bool = False) -> None:
+        if self.waiting:
+            self._doubt = Doubt(frozenset(self.waiting), error, certain)
+
+    def take_doubt(self) -> Doubt | None:
+        """Return the doubt about what was last read, if it stands in place of a message; see :meth:`settle`."""
+        doubt, self._doubt = self._doubt, None
+        return doubt
+
+    def settle(self, doubt: Doubt) -> list[bytes]:
+        """Return the errors for the SDK, :data:`.SUSPICION` seconds after a doubt arose.
+
+        What is no certain response was about one of the requests that were open, if one was answered.
+        """
+        left = doubt.open & self.waiting.keys()
+        if not doubt.certain and left != doubt.open:
+            return []
+        failed = [self.waiting.pop(key) for key in left]
+        return [messages.failure(waiting.raw_id, doubt.error).data for waiting in failed]
 
     def _paired(self, message: Message) -> list[Message]:
         if message.kind is not Kind.RESPONSE:
             return [message]
-        if message.id == b"null":
-            return self._unnamed(message)
+        if message.id == b"null" and error_code(message.error) == PARSE_ERROR:
+            return self._unread(message)
         raw_id = messages.alike(message.id, [waiting.raw_id for waiting in self.waiting.values()])
+        if not raw_id:
+            return self._misnamed(message)
         self._forget(raw_id)
-        return [messages.with_id(message, raw_id) if raw_id else message]
+        return [messages.with_id(message, raw_id)]
 
-    def _unnamed(self, message: Message) -> list[Message]:
-        """Handle a response without an id: one to a message that was sent malformed, or to any request that is open."""
-        if error_code(message.error) != PARSE_ERROR:
+    def _misnamed(self, message: Message) -> list[Message]:
+        """Handle a response of a server that is no gateway, whose id names no open request.
+
+        It is the response to the only open request, unless it may be a late one, or answer a notification.
+        """
+        if not self.plain or not self.waiting or message.id_key in self._ended:
             return [message]
+        notified = message.id == b"null" and error_code(message.error) in TO_NOTIFICATIONS
+        if len(self.waiting) == 1 and not self._has_cancelled and not notified:
+            ((_, waiting),) = self.waiting.items()
+            self.waiting.clear()
+            return [messages.with_id(message, waiting.raw_id)]
+        shown = message.id.decode()[:80]
+        error = f"the server answered with the id {shown}, which names no open request"
+        self._note_doubt(message.error or _unknown_outcome(error), certain=not notified)
+        return []
+
+    def _unread(self, message: Message) -> list[Message]:
+        """Handle the error for a message that could not be read: one that was sent malformed, or any open request."""
         if self._malformed:
             self._malformed -= 1
             return [message]
@@ -485,8 +563,7 @@ class ClientEnd:
     def _failed(self, fault: Unreadable) -> list[Message]:
         if not fault.answer:
             return []
-        reason = f"the server's response is not a JSON-RPC message: {fault.reason}"
-        error = encode({"code": INTERNAL_ERROR, "message": reason, "data": {"outcome": "unknown"}})
+        error = _unknown_outcome(f"the server's response is not a JSON-RPC message: {fault.reason}")
         if len(fault.ids) != 1:
             return self._end_open(error)
         raw_id = messages.alike(fault.ids[0], [waiting.raw_id for waiting in self.waiting.values()])
@@ -596,3 +673,8 @@ def _acknowledge(channel: ReliableChannel, control: Control) -> None:
         channel.acknowledge(control.recv or 0)
     except PositionError as error:
         raise ProtocolViolation(str(error)) from None
+
+
+def _unknown_outcome(reason: str) -> bytes:
+    """Return an error object, as JSON, for a request that may have run."""
+    return encode({"code": INTERNAL_ERROR, "message": reason, "data": {"outcome": "unknown"}})

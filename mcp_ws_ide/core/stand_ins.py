@@ -9,7 +9,12 @@ import re
 from typing import Final
 
 from mcp_ws_ide.core import json_scan
+from mcp_ws_ide.errors import INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND
 
+SUSPICION: Final = 3.5
+"""Seconds for a request to be answered after what stands in place of a message, and may be its response."""
+TO_NOTIFICATIONS: Final = frozenset({METHOD_NOT_FOUND, INVALID_REQUEST, INVALID_PARAMS})
+"""Error codes with which careless servers answer notifications."""
 FINAL_NAMES: Final = frozenset(
     {"message", "error", "exception", "result", "response", "done", "end", "complete"}
 )
@@ -29,8 +34,19 @@ def replaces_response(name: str, data: bytes) -> bool:
     """Return whether an event that is no message stands in place of a response, not to keep the stream open."""
     if name not in FINAL_NAMES or _ALIVE.search(data[:100]):
         return False
+    if _is_binary(data):
+        return True
     if name != "message" or data in (_DONE, b"null"):
         return True
     if data[:1] in (b"{", b"[", b'"'):
         return data != b"{}" and json_scan.is_whole(data)
     return any(map(str.isalpha, data.decode(errors="replace"))) and _STATUS.fullmatch(data) is None
+
+
+def _is_binary(data: bytes) -> bool:
+    """Return whether data are no text at all, such as a compressed message."""
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return True
+    return b"\0" in data

@@ -12,10 +12,10 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
+from mcp_ws_ide.core.stand_ins import SUSPICION as SUSPICION
+
 RULING_OUT: Final = 2.0
 """Seconds during which other responses can rule requests out."""
-SUSPICION: Final = 3.5
-"""Seconds for a request to be answered after a response that may belong to it, or to no request."""
 INTERVAL: Final = 0.25
 """Seconds between two checks of which requests are still open."""
 

@@ -12,17 +12,14 @@ from abc import ABC, abstractmethod
 from collections import deque
 from typing import Final
 
-from mcp_ws_ide.core import call_results, list_items, messages, reader
-from mcp_ws_ide.core.bridges.methods import LISTS
+from mcp_ws_ide.core import messages, reader
 from mcp_ws_ide.core.lenient_json import encode, error_code, error_text
 from mcp_ws_ide.core.messages import Message
 from mcp_ws_ide.core.reader import ReportedKinds, Unreadable
-from mcp_ws_ide.core.stand_ins import replaces_response
+from mcp_ws_ide.core.stand_ins import TO_NOTIFICATIONS, replaces_response
+from mcp_ws_ide.core.usable_answers import usable
 from mcp_ws_ide.errors import (
     INTERNAL_ERROR,
-    INVALID_PARAMS,
-    INVALID_REQUEST,
-    METHOD_NOT_FOUND,
     PARSE_ERROR,
     RESPONSE_TOO_LARGE,
 )
@@ -31,8 +28,6 @@ from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.observe.tap import Tap
 from mcp_ws_ide.transports.lines import printable
 
-_TO_NOTIFICATIONS: Final = frozenset({METHOD_NOT_FOUND, INVALID_REQUEST, INVALID_PARAMS})
-"""Error codes with which careless servers answer notifications."""
 _FRAMED: Final = frozenset({"ws", "sse"})
 """Kinds of servers that mark where a message begins and ends, so that they write nothing else."""
 MAX_UNANSWERABLE: Final = 100
@@ -142,32 +137,19 @@ class OddMessages:
             log.warning("server %s: %s; this is reported once", name, redact(text))
             self._upstream.tell("mended", text)
 
-    def read_list(self, method: str, answer: Message, *, strict: bool) -> Message:
-        """Return the response to a list request, with the items mended or omitted for which its client would refuse it
-        all.
+    def usable(self, method: str, answer: Message, *, strict: bool) -> Message:
+        """Return the response to a list or a call, with the items mended or omitted for which its client would refuse
+        all of it.
 
         Each change is noted in its ``_meta``, on the tap and in the log.
 
         Args:
             strict: whether the client is of the handshake era.
         """
-        if not answer.result:
-            return answer
-        return self._noted(answer, *list_items.read_list(LISTS[method], answer.result, strict=strict))
-
-    def read_result(self, method: str, answer: Message, *, strict: bool) -> Message:
-        """Return the response to a call without what would cost its client the whole result, as :meth:`read_list`."""
-        if method not in call_results.CALLS:
-            return answer
-        return self._noted(answer, *call_results.read_result(method, answer.result, strict=strict))
-
-    def _noted(self, answer: Message, result: bytes, notices: dict[str, str]) -> Message:
-        """Return the response with a mended result, in which the changes are noted; itself if there are none."""
-        if not notices:
-            return answer
-        self._note_mended(notices)
-        noted = list_items.with_note(result, self._upstream.server.name, notices.values())
-        return messages.rebuild(answer, answer.id, result=noted)
+        answer, notices = usable(method, answer, self._upstream.server.name, strict=strict)
+        if notices:
+            self._note_mended(notices)
+        return answer
 
     def _fail(self, fault: Unreadable) -> None:
         """Fail the request that an unreadable message may answer."""
@@ -244,7 +226,7 @@ class OddMessages:
         if "notifications/" in error_text(answer.error):
             return True
         usual = (
-            error_code(answer.error) in _TO_NOTIFICATIONS
+            error_code(answer.error) in TO_NOTIFICATIONS
             if answer.error
             else answer.result in (b"{}", b"null")
         )

@@ -11,7 +11,6 @@ from typing import Final
 
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.bridges.methods import LISTS
-from mcp_ws_ide.core.call_results import CALLS
 from mcp_ws_ide.core.effects import Deliver, Drop, Forward, Pending, Ping, Reply, Unnamed
 from mcp_ws_ide.core.era import Era
 from mcp_ws_ide.core.messages import Message
@@ -126,14 +125,11 @@ class PrivateUpstream(Upstream):
         if type(effect) is Deliver:
             delivered, answered = effect.message, effect.answered
             if answered is not None and (delivered.odd or answered.method in _LOOKED_AT):
-                if answered.method in LISTS:
-                    delivered = self._odd.read_list(answered.method, delivered, strict=True)
-                elif answered.method in CALLS:
-                    delivered = self._odd.read_result(answered.method, delivered, strict=True)
-                elif answered.method == INITIALIZE:
+                if answered.method == INITIALIZE:
                     self._answered()
                     if message.error:
                         return self._session.handshake_refused(answered, message)
+                delivered = self._odd.usable(answered.method, delivered, strict=True)
             self._session.deliver(delivered, answered, now, effect.droppable)
         elif type(effect) is Reply:
             self.send(effect.message)

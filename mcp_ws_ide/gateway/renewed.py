@@ -14,8 +14,9 @@ from typing import Final
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.effects import Forward
 from mcp_ws_ide.core.handshake import INITIALIZED_MESSAGE, Handshake
+from mcp_ws_ide.core.lenient_json import error_code, error_text
 from mcp_ws_ide.core.messages import Kind, Message
-from mcp_ws_ide.errors import UPSTREAM_LOST, TransportError
+from mcp_ws_ide.errors import UPSTREAM_LOST, UPSTREAM_UNAVAILABLE, TransportError
 from mcp_ws_ide.gateway.private import PrivateUpstream
 from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.gateway.services import Services
@@ -23,10 +24,11 @@ from mcp_ws_ide.gateway.upstream import UpstreamUser
 from mcp_ws_ide.transports.base import Transport
 from mcp_ws_ide.transports.remote import backoff
 
-KINDS: Final = frozenset({"sse", "ws"})
-"""Kinds of server whose sessions end with their connection."""
+KINDS: Final = frozenset({"sse", "ws", "http"})
+"""Kinds of server whose sessions end with their connection; with ``http``, those that turn out to speak HTTP+SSE."""
 MAX_RENEWALS: Final = 3
 """Connections in a row on which the server answers nothing but the handshake; after that the session ends."""
+_UNREACHABLE: Final = frozenset({UPSTREAM_UNAVAILABLE, UPSTREAM_LOST})
 _INITIALIZE_ID: Final = b'"renewed"'
 
 log = logging.getLogger(__name__)
@@ -140,6 +142,8 @@ class RenewedUpstream(PrivateUpstream):
         self._transport = transport
         try:
             answer = await self._ask(messages.with_id(initialize, _INITIALIZE_ID))
+            if error_code(answer.error) in _UNREACHABLE:  # over HTTP, each request says so itself
+                raise TransportError(error_text(answer.error))
             version = messages.member(answer.result, "protocolVersion")
             if version != self._version:
                 spoken = (version or answer.error[:200]).decode(errors="replace")

@@ -7,6 +7,7 @@ their processes within ``max_processes``. Knows nothing of sessions.
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Callable
 from typing import Final
 
@@ -98,10 +99,16 @@ class ServerRegistry:
         return Server(spec, ServerCounters(), self)
 
     def address(self, name: str) -> str:
-        """Return the address of the one server that has this name as configured; any other name unchanged."""
+        """Return the address of the one server that has this name as configured; any other name unchanged.
+
+        Accented letters may be written with combining marks or without (Unicode, normalization forms).
+        """
         if name in self.servers or name.startswith("+"):
             return name
-        titled = [server.name for server in self.servers.values() if server.spec.title == name]
+        wanted = unicodedata.normalize("NFC", name)
+        titles = [(server.name, server.spec.title or "") for server in self.servers.values()]
+        titled = [address for address, title in titles if title == name]
+        titled = titled or [one for one, title in titles if unicodedata.normalize("NFC", title) == wanted]
         return titled[0] if len(titled) == 1 else name
 
     def find(self, name: str) -> Server | None:

@@ -309,10 +309,8 @@ class SharedUpstream(Upstream):
             delivered, answered = effect.message, effect.answered
             if answered is not None:
                 owner.core.answered(answered)
-                if answered.method in LISTS:
-                    delivered = self._odd.read_list(answered.method, delivered, strict=False)
-                elif delivered.odd:
-                    delivered = self._odd.read_result(answered.method, delivered, strict=False)
+                if delivered.odd or answered.method in LISTS:
+                    delivered = self._odd.usable(answered.method, delivered, strict=False)
             owner.deliver(delivered, answered, now, effect.droppable)
         elif type(effect) is Reply:
             self.send(effect.message)

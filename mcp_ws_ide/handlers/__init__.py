@@ -13,14 +13,13 @@ from mcp_ws_ide.handlers.poll_requests import PollHandler, ProbeHandler
 from mcp_ws_ide.handlers.static import StaticHandler
 from mcp_ws_ide.handlers.tap import TapHandler
 
-_NAME = r"(?P<name>[A-Za-z0-9._-]+)"
-_ENDPOINT = r"(?P<name>[^/]+)"
-"""A server, or ``+a+b``, a group of servers; other spellings of it are decoded, and unknown ones refused in JSON."""
+_NAME = r"(?P<name>[^/]+)"
+"""A server, or for endpoints ``+a+b``, a group of servers, in any spelling; unknown ones are refused in JSON."""
 
 ROUTES: list[tuple[str, type[Any]]] = [
-    (rf"/mcp-ws/servers/{_ENDPOINT}/?", ServerEndpointHandler),
-    (rf"/mcp-ws/servers/{_ENDPOINT}/poll", PollHandler),
-    (rf"/mcp-ws/servers/{_ENDPOINT}/probe", ProbeHandler),
+    (rf"/mcp-ws/servers/{_NAME}/?", ServerEndpointHandler),
+    (rf"/mcp-ws/servers/{_NAME}/poll", PollHandler),
+    (rf"/mcp-ws/servers/{_NAME}/probe", ProbeHandler),
     (r"/mcp-ws/servers(?P<name>|/.*)", ServerEndpointHandler),  # no server, or a name with slashes
     (r"/mcp-ws/?", PageHandler),
     (r"/mcp-ws/static/([A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)+)", StaticHandler),

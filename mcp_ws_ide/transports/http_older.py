@@ -56,6 +56,16 @@ class HttpOrSseTransport(HttpTransport):
         """Bytes of messages that have not left yet."""
         return super().queued_bytes + (self._older.queued_bytes if self._older is not None else 0)
 
+    @property
+    def renewable(self) -> bool:
+        """Whether another connection may succeed; see :attr:`Transport.renewable`."""
+        return super().renewable if self._older is None else self._older.renewable
+
+    @property
+    def unsent(self) -> list[bytes]:
+        """What the server has not run for certain; see :attr:`Transport.unsent`."""
+        return super().unsent if self._older is None else self._older.unsent
+
     def pause_reading(self) -> None:
         """Stop reading; see :meth:`Transport.pause_reading`."""
         super().pause_reading()
@@ -86,6 +96,7 @@ class HttpOrSseTransport(HttpTransport):
         if self._receiver is None:
             return False
         older = SseTransport(self._remote, self._bounds)
+        older.renewed = self.renewed
         with contextlib.suppress(TransportError, TimeoutError):
             async with asyncio.timeout(LOOK_SECONDS):
                 await older.connect(_Relay(self._receiver, self._begin_close))

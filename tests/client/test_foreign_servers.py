@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import time
 
 import pytest
 from mcp.shared.exceptions import MCPError
+from websockets.asyncio.server import ServerConnection, serve
 
-from mcp_ws_ide.client import ConnectError, connect, negotiating
+from mcp_ws_ide.client import ConnectError, connect, negotiating, transport
 from tests.conftest import BOUND
 from tests.gateway.test_odd_answers import EVENTS, LATEST, UNREADABLE, served
 from tests.servers import mangled
 from tests.transports.raw_http import Request, Server
 
 FAILING = [*mangled.FAILING, *mangled.BARE, "prose"]
-
-INCOMPLETE = {("null result", "http body"), ("null result", "http events")}
-"""Results that can be read, and lack what the SDK requires."""
 
 
 async def ends(client, how: str, seed: int = 0) -> str:
@@ -58,15 +57,15 @@ async def page(request: Request, title: str, status: int = 200) -> None:
     await request.raw((head + body).encode())
 
 
-@pytest.mark.parametrize("transport", ["http body", "http events"])
-async def test_every_call_ends_whatever_a_foreign_server_answers(tmp_path, transport):
-    async with served(transport, tmp_path) as spec:
+@pytest.mark.parametrize("kind", ["http body", "http events", "ws"])
+async def test_every_call_ends_whatever_a_foreign_server_answers(tmp_path, kind):
+    async with served(kind, tmp_path) as spec:
 
         async def each(hows: list[str]) -> None:
             async with connect(spec["url"]) as client:
                 for how in hows:
                     text = await ends(client, how)
-                    readable = how in mangled.READABLE and (how, transport) not in UNREADABLE | INCOMPLETE
+                    readable = how in mangled.READABLE and (how, kind) not in UNREADABLE - {("bytes", "ws")}
                     assert text.startswith("error") != readable, (how, text)
                 assert await ends(client, "plain") == "done 0"
 
@@ -129,3 +128,61 @@ async def test_a_cookie_of_a_foreign_server_comes_back():
     async with Server(handler) as server, connect(server.url) as client:
         await client.list_tools()
     assert seen[-1] == "route=7"
+
+
+FRAMES: dict[str, bytes | str] = {
+    "text": "kaputt",
+    "page": "<html><title>x</title></html>",
+    "binary": b"\x00\x01\x02",
+    "compressed": gzip.compress(b'{"jsonrpc":"2.0"}'),
+    "string": '"no"',
+    "array of text": '["no"]',
+    "array of a number": "[1]",
+    "array of null": "[null]",
+    "empty array": "[]",
+    "null": "null",
+    "false": "false",
+    "object": '{"ok":true}',
+    "status": '{"status":"error","message":"no"}',
+}
+"""What is no message, in place of a response."""
+
+
+async def test_a_frame_that_is_no_message_ends_the_open_call_and_no_later_one():
+    async def answer(link: ServerConnection) -> None:
+        async for data in link:
+            message = json.loads(data)
+            how = message.get("params", {}).get("arguments", {}).get("how")
+            if how in FRAMES:
+                await link.send(FRAMES[how])
+            elif "id" in message:
+                await link.send(mangled.mangled(message).decode())
+
+    async def each(url: str, how: str) -> None:
+        async with connect(url) as client:
+            assert (await ends(client, how)).startswith("error"), how
+            assert await ends(client, "plain") == "done 0"
+
+    async with serve(answer, "127.0.0.1", 0) as server:
+        url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/mcp"
+        await asyncio.gather(*(each(url, how) for how in FRAMES))
+
+
+async def test_a_frame_that_keeps_the_link_open_ends_no_call(monkeypatch):
+    monkeypatch.setattr(transport, "SUSPICION", 0.2)
+
+    async def answer(link: ServerConnection) -> None:
+        async for data in link:
+            message = json.loads(data)
+            if message.get("method") == "tools/call":
+                for alive in ("ping", "{}", "7", "", "Processing the request"):
+                    await link.send(alive)
+                await asyncio.sleep(0.5)
+            if "id" in message:
+                await link.send(mangled.mangled(message).decode())
+
+    async with (
+        serve(answer, "127.0.0.1", 0) as server,
+        connect(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/mcp") as client,
+    ):
+        assert await ends(client, "plain") == "done 0"

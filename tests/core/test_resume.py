@@ -474,8 +474,9 @@ def test_a_client_reads_what_has_one_meaning():
     note = b'{"jsonrpc":"2.0","method":"notifications/x","params":null}'
     assert given(client, note) == [{"jsonrpc": "2.0", "method": "notifications/x"}]
     assert list(client.waiting) == [3]
-    late = b'{"jsonrpc":"2.0","id":99,"result":{}}'
-    assert given(client, late)[0]["id"] == 99
+    late = b'{"jsonrpc":"2.0","id":1,"result":{}}'
+    assert given(client, late)[0]["id"] == 1
+    assert list(client.waiting) == [3]
 
 
 def test_an_answer_that_a_client_cannot_read_fails_its_request():
@@ -511,11 +512,67 @@ def test_an_error_that_answers_a_malformed_message_of_the_client_ends_nothing():
     assert given(client, refusal)[0]["id"] == 1
 
 
-def test_another_error_without_an_id_ends_nothing():
+@pytest.mark.parametrize("raw_id", [b"null", b"99", b'"x"', b"0.5"])
+def test_a_response_under_a_wrong_id_is_that_to_the_only_open_request(raw_id):
     client = asking(1)
-    refusal = b'{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"this id is in flight"}}'
-    assert given(client, refusal)[0]["id"] is None
-    assert list(client.waiting) == [1]
+    (answer,) = given(client, b'{"jsonrpc":"2.0","id":%b,"result":{}}' % raw_id)
+    assert answer["id"] == 1
+    assert client.waiting == {}
+
+
+def test_a_number_of_another_type_is_the_same_id():
+    client = asking(1, 2)
+    assert given(client, b'{"jsonrpc":"2.0","id":2.0,"result":{}}') == [
+        {"jsonrpc": "2.0", "id": 2, "result": {}}
+    ]
+
+
+def test_a_response_under_a_wrong_id_fails_those_that_get_no_other():
+    client = asking(1, 2)
+    assert given(client, b'{"jsonrpc":"2.0","id":99,"result":{}}') == []
+    doubt = client.take_doubt()
+    assert doubt is not None
+    given(client, b'{"jsonrpc":"2.0","id":1,"result":{}}')
+    (error,) = map(json.loads, client.settle(doubt))
+    assert (error["id"], error["error"]["data"]) == (2, {"outcome": "unknown"})
+    assert client.settle(doubt) == []
+
+
+def test_a_response_under_a_wrong_id_after_a_cancellation_may_be_the_late_one():
+    client = asking(1, 2)
+    client.send(b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}')
+    assert given(client, b'{"jsonrpc":"2.0","id":99,"result":{}}') == []
+    assert list(client.waiting) == [2]
+    assert client.take_doubt() is not None
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"jsonrpc":"2.0","id":null,"error":{"code":-32601,"message":"what?"}}',
+        b"what?",
+        b'"what?"',
+        b"\x1f\x8b\x00",
+    ],
+)
+def test_what_may_be_no_response_fails_the_open_requests_unless_one_is_answered(data):
+    for answered in (False, True):
+        client = asking(1, 2)
+        assert given(client, data) == []
+        doubt = client.take_doubt()
+        assert doubt is not None
+        if answered:
+            given(client, b'{"jsonrpc":"2.0","id":1,"result":{}}')
+        failed = [json.loads(error) for error in client.settle(doubt)]
+        assert [error["id"] for error in failed] == ([] if answered else [1, 2])
+        assert all("what?" in error["error"]["message"] for error in failed) or data[:1] == b"\x1f"
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b"7", b"ping", b"Processing your request"])
+def test_what_keeps_a_link_open_fails_nothing(data):
+    client = asking(1)
+    assert given(client, data) == []
+    assert client.take_doubt() is None
 
 
 def test_a_request_after_a_byte_order_mark_is_waited_for():

@@ -8,6 +8,7 @@ import json
 import socket
 import sys
 from collections.abc import Iterator
+from urllib.parse import unquote
 
 import psutil
 import pytest
@@ -58,7 +59,13 @@ async def test_an_unknown_server_is_404_before_any_upgrade(jupyter):
 
 @pytest.fixture(scope="module")
 def named(tmp_path_factory) -> Iterator[Jupyter]:
-    servers = {"fast": FAST_SERVER, "other": FAST_SERVER, "a b @ c": FAST_SERVER}
+    servers = {
+        "fast": FAST_SERVER,
+        "other": FAST_SERVER,
+        "a b @ c": FAST_SERVER,
+        "größe": FAST_SERVER,
+        "x/y": FAST_SERVER,
+    }
     running = Jupyter(tmp_path_factory.mktemp("jupyter"), servers)
     yield running
     running.stop()
@@ -82,6 +89,40 @@ def test_a_server_is_found_by_the_name_that_its_address_was_made_from(named, spe
     for covered, status in ({"a-b-c": 405, "fast": 403}).items():
         token = named.rest("POST", "tokens", {"servers": [covered]})[1]["token"]
         assert got(named, f"/{spelling}", token)[0] == status
+
+
+SPELLINGS = {
+    "f%61st": "fast",
+    "%66%61%73%74": "fast",
+    "a%20b%20@%20c": "a-b-c",
+    "a%20b%20%40%20c": "a-b-c",
+    "gr%C3%B6%C3%9Fe": "größe",
+    "gr%c3%b6%c3%9fe": "größe",
+    "gro%CC%88%C3%9Fe": "größe",
+    "x%2Fy": "x-y",
+    "x%2fy": "x-y",
+}
+"""Names in URLs, and the name or address of the server."""
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_rest_finds_a_server_in_each_spelling_that_endpoints_accept(named, spelling):
+    assert got(named, f"/{spelling}")[0] == 405
+    for method, below in (("GET", ""), ("GET", "/stderr"), ("POST", "/stop")):
+        status, model = named.rest(method, f"servers/{spelling}{below}")
+        assert status < 300, (below, model)
+    shown = named.rest("GET", f"servers/{spelling}")[1]
+    assert SPELLINGS[spelling] in (shown["name"], shown["title"])
+    status, ticket = named.rest("POST", "tickets", {"server": unquote(spelling)})
+    assert status < 300, ticket
+
+
+@pytest.mark.parametrize("path", ["n%C3%B6pe", "%6eope", "fa%00st", "..", "%2e%2e", "+fast"])
+def test_rest_refuses_an_unknown_name_with_its_reason(named, path):
+    status, answer = named.rest("GET", f"servers/{path}/stderr")
+    assert status == 404
+    assert "is not configured" in answer["message"] or path == ".."
+    assert named.rest("PUT", f"servers/{path}/definition", {"entry": {"command": "x"}})[0] >= 400
 
 
 @pytest.mark.parametrize(

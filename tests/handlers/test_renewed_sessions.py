@@ -25,6 +25,8 @@ class Forgetful:
     """
 
     path = ""
+    typed = True
+    """Whether its entry names its transport."""
 
     def __init__(self) -> None:
         self.version = "2025-11-25"
@@ -104,6 +106,9 @@ class SseServer(Forgetful):
                     return self.open(writer)
                 (line,) = [line for line in head.split("\r\n") if line.lower().startswith("content-length:")]
                 body = await reader.readexactly(int(line.partition(":")[2]))
+                if "session=" not in target:
+                    writer.write(b"HTTP/1.1 405 Method Not Allowed\r\nContent-Length: 0\r\n\r\n")
+                    continue
                 self.post(parse_qs(urlsplit(target).query)["session"][0], json.loads(body), writer)
         except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()
@@ -145,7 +150,13 @@ class SseServer(Forgetful):
         self.connections.clear()
 
 
-@pytest.fixture(params=[WebSocketServer, SseServer])
+class UntypedSseServer(SseServer):
+    """A server whose entry does not say that it speaks HTTP+SSE."""
+
+    typed = False
+
+
+@pytest.fixture(params=[WebSocketServer, SseServer, UntypedSseServer])
 async def server(request):
     running = request.param()
     await running.start()
@@ -155,7 +166,7 @@ async def server(request):
 
 async def opened(make_jupyter, server: Any, **settings: float) -> tuple[Jupyter, Any]:
     entry = {"url": f"{server.scheme}://127.0.0.1:{server.port}{server.path}", "mcp_ws": settings}
-    if server.scheme == "http":
+    if server.scheme == "http" and server.typed:
         entry["type"] = "sse"
     jupyter = await asyncio.to_thread(make_jupyter, {"far": entry})
     return jupyter, jupyter.connect("far")
@@ -310,8 +321,9 @@ async def test_nothing_is_sent_to_a_session_whose_stream_has_ended(make_jupyter)
     await server.stop()
 
 
-async def test_a_call_that_meets_404_runs_in_the_new_session(make_jupyter):
-    server = SseServer()
+@pytest.mark.parametrize("kind", [SseServer, UntypedSseServer])
+async def test_a_call_that_meets_404_runs_in_the_new_session(make_jupyter, kind):
+    server = kind()
     await server.start()
     _, connecting = await opened(make_jupyter, server)
     async with connecting as link:

@@ -87,7 +87,10 @@ READABLE: dict[str, Callable[[random.Random, dict[str, Any]], bytes]] = {
     "null id": lambda rng, a: line({**a, "id": None}),
     "null result": lambda rng, a: line({**a, "result": None}),
     "foreign id": lambda rng, a: line({**a, "id": rng.choice([7777, "seven", -1, 0.5])}),
-    "bad items": lambda rng, a: line({**a, "result": {"content": [*a["result"]["content"], *bad_items(rng)]}}),
+    "in a string": lambda rng, a: line(line(a).decode()),
+    "bad items": lambda rng, a: line(
+        {**a, "result": {"content": [*a["result"]["content"], *bad_items(rng)]}}
+    ),
     "lone item": lambda rng, a: line({**a, "result": {"content": a["result"]["content"][0]}}),
     "text content": lambda rng, a: line({**a, "result": {"content": a["result"]["content"][0]["text"]}}),
     "odd members": lambda rng, a: line(

@@ -54,6 +54,8 @@ class ApiHandler(GatewayHandler, APIHandler):
             raise self.refuse(401, "credential", CREDENTIAL)
         self.check_policy()
         self._track_activity = False
+        if "name" in self.path_kwargs:  # in whatever spelling
+            self.path_kwargs["name"] = self.runtime.gateway.address(self.path_kwargs["name"])
 
     def body(self, *known: str) -> dict[str, Any]:
         """Return the request's JSON object.
@@ -85,7 +87,8 @@ class ApiHandler(GatewayHandler, APIHandler):
 
     def server_named(self, name: object) -> Server:
         """Return the configured server with this name, or raise 404."""
-        server = self.runtime.gateway.servers.get(name) if isinstance(name, str) else None
+        gateway = self.runtime.gateway
+        server = gateway.servers.get(gateway.address(name)) if isinstance(name, str) else None
         if server is None:
             raise web.HTTPError(404, not_configured(self.runtime, str(name)[:100]))
         return server

@@ -1,0 +1,71 @@
+"""The responses of a server as its client can use them, by the method that was called. Pure.
+
+The gateway uses this for the servers behind it, and the Python client for servers that are no gateway.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mcp_ws_ide.core import messages
+from mcp_ws_ide.core.bridges.methods import LISTS
+from mcp_ws_ide.core.call_results import CALLS, read_result
+from mcp_ws_ide.core.list_items import read_list, with_note
+from mcp_ws_ide.core.messages import IdKey, Message
+from mcp_ws_ide.errors import MalformedMessage
+
+_CANCELLED: Final = b'"notifications/cancelled"'
+
+
+def usable(method: str, answer: Message, server: str, *, strict: bool) -> tuple[Message, dict[str, str]]:
+    """Return a response without what would cost its client the whole list or result, and a notice of each fault.
+
+    Args:
+        method: the method that was called.
+        answer: what :func:`mcp_ws_ide.core.messages.parse_server` read.
+        server: the name under which the changes are noted in the result's ``_meta``.
+        strict: whether the client is of the handshake era.
+    """
+    if method in LISTS and answer.result:
+        result, notices = read_list(LISTS[method], answer.result, strict=strict)
+    elif answer.odd and method in CALLS:
+        result, notices = read_result(method, answer.result, strict=strict)
+    else:
+        return answer, {}
+    if not notices:
+        return answer, {}
+    return messages.rebuild(answer, answer.id, result=with_note(result, server, notices.values())), notices
+
+
+class OpenCalls:
+    """The requests that a client has sent to a server that is no gateway, and what makes their responses usable."""
+
+    def __init__(self, server: str) -> None:
+        self._server = server
+        self._methods: dict[IdKey, str] = {}
+        self._strict = False
+
+    def sent(self, data: bytes) -> None:
+        """Note a message of the client."""
+        try:
+            message = messages.parse(data)
+        except MalformedMessage:
+            return
+        if message.kind is messages.REQUEST:
+            self._methods[message.id_key] = message.method_name
+            self._strict = self._strict or message.method == b'"initialize"'
+        elif message.method == _CANCELLED:
+            key = messages.token_key(bytes(messages.params_of(message).request_id))
+            if key is not None:
+                self._methods.pop(key, None)
+
+    def received(self, data: bytes) -> bytes:
+        """Return a message of the server as the client can use it."""
+        try:
+            message = messages.parse_server(data)
+        except MalformedMessage:
+            return data
+        if message.kind is not messages.RESPONSE:
+            return data
+        method = self._methods.pop(message.id_key, "")
+        return usable(method, message, self._server, strict=self._strict)[0].data
