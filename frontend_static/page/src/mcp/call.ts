@@ -12,7 +12,7 @@ export interface Progress {
 
 export type CallState =
   | { readonly kind: "running" }
-  | { readonly kind: "done"; readonly result: any; /** How the result deviates from MCP, in a sentence. */ readonly remark?: string }
+  | { readonly kind: "done"; readonly result: any; /** How the result deviates from MCP, or what the gateway changed in it, in sentences. */ readonly remark?: string }
   | { readonly kind: "failed"; readonly message: string; readonly data?: unknown }
   | { readonly kind: "cancelled" };
 

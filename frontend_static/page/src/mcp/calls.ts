@@ -4,7 +4,7 @@ import { LOG_LEVEL_META_KEY, type Client } from "@modelcontextprotocol/client";
 import { signal, type Signal } from "@preact/signals";
 import { announce } from "../announce.js";
 import { Call, type CallKind, type Progress, type SavedCall } from "./call.js";
-import { refusesAnswer, remarkOn } from "./lenient.js";
+import { notesOf, refusesAnswer, remarkOn } from "./lenient.js";
 import type { Lists } from "./lists.js";
 import { messageOf, newKey, type Peer } from "./peer.js";
 import { CALL } from "./wire.js";
@@ -69,7 +69,8 @@ export class Calls {
     if (client === undefined) return call.end({ kind: "failed", message: "not connected" });
     try {
       const result = await this.#request(client, call);
-      call.end({ kind: "done", result });
+      const remark = notesOf(result);
+      call.end({ kind: "done", result, ...(remark && { remark }) });
       announce(`${call.name}: ${result.isError ? "the tool reported an error" : "done"}`);
     } catch (error) {
       const answer = wire?.takeAnswer(call.key);

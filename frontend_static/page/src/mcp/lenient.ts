@@ -58,7 +58,7 @@ export function usable(items: readonly unknown[], what: string, key: string): { 
   return { items: good, error };
 }
 
-/** What the gateway left out of a list, or changed in it, and why: one text for each server of the response. */
+/** What the gateway left out of a list or a result, or changed in it, and why: one text for each server of the response. */
 export function notesOf(answer: unknown): string {
   const meta = isObject(answer) && isObject(answer._meta) ? answer._meta : {};
   const notes = meta["mcp-ws-ide/unavailable"];
