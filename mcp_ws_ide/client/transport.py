@@ -20,6 +20,7 @@ from websockets.exceptions import ConnectionClosed
 
 from mcp_ws_ide.client.links import ClientLink, LinkOpener, Opener, Token
 from mcp_ws_ide.client.own_task import OwnLoopStream, OwnTask
+from mcp_ws_ide.client.passing_on import PassingOn
 from mcp_ws_ide.client.states import (
     FINAL_CODES,
     Connected,
@@ -35,9 +36,7 @@ from mcp_ws_ide.core import binding
 from mcp_ws_ide.core.binding import ACK_INTERVAL, PING_INTERVAL, SUBPROTOCOL_RESUME, CloseCode
 from mcp_ws_ide.core.channel import ACK_WITH_DATA
 from mcp_ws_ide.core.intermediaries import sentence
-from mcp_ws_ide.core.resume import ClientEnd, Doubt, Event, ProtocolViolation
-from mcp_ws_ide.core.stand_ins import SUSPICION
-from mcp_ws_ide.core.usable_answers import OpenCalls
+from mcp_ws_ide.core.resume import ClientEnd, Event, ProtocolViolation
 from mcp_ws_ide.errors import ConnectError, ConnectionLost, Unauthorized, UnknownServer
 
 SEND_TIMEOUT: Final = 2.0
@@ -74,11 +73,10 @@ class SessionTransport:
         self._opener = opener
         self._reconnect = reconnect
         self._on_state = on_state
-        self._decode, self._encode = decode, encode
+        self._encode = encode
         self._feed = StateFeed()
         self._end = ClientEnd()
-        self._foreign = OpenCalls(opener.where)
-        """Requests to a server that is no gateway."""
+        self._passing_on = PassingOn(self._end, decode, opener.where, self._note_answered)
         self._link: ClientLink | None = None
         self._writing = anyio.Lock()
         self._room = anyio.Event()
@@ -188,7 +186,7 @@ class SessionTransport:
                 raise ProtocolViolation("the server no longer supports resume")
             queued = end.start_plain()
             for message in queued:
-                self._foreign.sent(message)
+                self._passing_on.foreign.sent(message)
             self._link = link
             await _write(link, queued)
             self._enter(Connected(resumable=False))
@@ -243,9 +241,10 @@ class SessionTransport:
                 elif message is None:
                     self._made_room()
                 elif not end.odd:
-                    await self._hand_over([message], to_session)
+                    await self._passing_on.pass_on([message], to_session)
                 else:
-                    await self._hand_over_odd(message, to_session)
+                    assert self._group is not None
+                    await self._passing_on.pass_on_odd(message, to_session, self._group)
                 self._passing = False
                 self._answered.set()
         except ConnectionClosed:
@@ -308,7 +307,7 @@ class SessionTransport:
             raise ConnectionLost(reason)
         async with self._writing:
             errors = self._end.start_over(reason)
-        await self._hand_over(errors, to_session)
+        await self._passing_on.pass_on(errors, to_session)
 
     async def _give_up(self, error: ConnectionLost, to_session: Any, from_session: Any) -> None:
         log.warning("%s", error)
@@ -320,29 +319,8 @@ class SessionTransport:
             while self._sending or from_session.statistics().tasks_waiting_send:
                 await anyio.lowlevel.checkpoint()
         with suppress(anyio.ClosedResourceError, anyio.BrokenResourceError):
-            await self._hand_over(self._end.give_up(str(error)), to_session)
+            await self._passing_on.pass_on(self._end.give_up(str(error)), to_session)
         self._enter(Lost(str(error)))
-
-    async def _hand_over_odd(self, message: bytes, to_session: Any) -> None:
-        """Pass on what can be read of a message; report one that cannot be read at all to the SDK."""
-        made = self._end.readable(message)
-        await self._hand_over(made, to_session)
-        if (doubt := self._end.take_doubt()) is not None and self._group is not None:
-            self._group.start_soon(self._settle, doubt, to_session)
-        if not made and isinstance(error := self._decode(message), Exception):
-            await to_session.send(error)
-
-    async def _settle(self, doubt: Doubt, to_session: Any) -> None:
-        """Fail what is open, unless a response follows what stands in place of a message."""
-        await anyio.sleep(SUSPICION)
-        with suppress(anyio.ClosedResourceError, anyio.BrokenResourceError):
-            await self._hand_over(self._end.settle(doubt), to_session)
-        self._answered.set()
-
-    async def _hand_over(self, messages: list[bytes], to_session: Any) -> None:
-        for message in messages:
-            usable = self._foreign.received(message) if self._end.plain else message
-            await to_session.send(self._decode(usable))
 
     def _note_close(self, link: ClientLink) -> None:
         self.close_code, self.close_reason = link.close_code or 1006, link.close_reason
@@ -359,7 +337,7 @@ class SessionTransport:
                     await self._wait_for_room()
                     await self._send(data)
                 elif refused:
-                    await self._hand_over([refused], to_session)
+                    await self._passing_on.pass_on([refused], to_session)
                 else:
                     log.warning("a notification larger than the gateway's max_message_bytes was not sent")
                 self._sending = False
@@ -372,7 +350,7 @@ class SessionTransport:
         async with self._writing:
             written, channel = self._end.send(data), self._end.channel
             if self._end.plain:
-                self._foreign.sent(data)
+                self._passing_on.foreign.sent(data)
             if written is not None and self._link is not None:
                 with suppress(ConnectionClosed):  # it is kept, and sent again on the next link
                     if channel.received - channel.acked >= ACK_WITH_DATA and not self._end.plain:
@@ -383,6 +361,9 @@ class SessionTransport:
         while self._end.channel.full and self.error is None:
             self._room = anyio.Event()
             await self._room.wait()
+
+    def _note_answered(self) -> None:
+        self._answered.set()
 
     def _made_room(self) -> None:
         self._room.set()

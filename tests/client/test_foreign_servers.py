@@ -11,7 +11,7 @@ import pytest
 from mcp.shared.exceptions import MCPError
 from websockets.asyncio.server import ServerConnection, serve
 
-from mcp_ws_ide.client import ConnectError, connect, negotiating, transport
+from mcp_ws_ide.client import ConnectError, connect, negotiating, passing_on
 from tests.conftest import BOUND
 from tests.gateway.test_odd_answers import EVENTS, LATEST, UNREADABLE, served
 from tests.servers import mangled
@@ -169,7 +169,7 @@ async def test_a_frame_that_is_no_message_ends_the_open_call_and_no_later_one():
 
 
 async def test_a_frame_that_keeps_the_link_open_ends_no_call(monkeypatch):
-    monkeypatch.setattr(transport, "SUSPICION", 0.2)
+    monkeypatch.setattr(passing_on, "SUSPICION", 0.2)
 
     async def answer(link: ServerConnection) -> None:
         async for data in link:

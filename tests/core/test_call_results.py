@@ -7,6 +7,7 @@ import json
 import random
 from typing import Any
 
+import msgspec
 import pytest
 from mcp_types import CallToolResult, CompleteResult, GetPromptResult, ReadResourceResult
 
@@ -131,6 +132,32 @@ def test_a_bad_item_of_a_prompt_costs_neither_the_other_messages_nor_what_it_say
     assert result["messages"][0] == good
     assert shown is None or result["messages"][1:] == [{"role": "user", "content": one} for one in shown]
     assert notices
+
+
+@pytest.mark.parametrize(
+    ("written", "readable"),
+    [
+        (b'{"content":[{"type":"text","text":"a"}]}', True),
+        (b'{"content":[{"type":"text","text":""}],"isError":true}', True),
+        (b'{"content":[{"type":"text","text":"a\\"}]}"}]}', True),
+        (b'{"content":[{"type":"text","text":"a\\\\"}]}', True),
+        (b'{"content":[{"type":"text","text":"a"}],"isError":"no"}', False),
+        (b'{"content":[{"type":"text","text":"a"},7]}', False),
+        (b'{"content":[{"type":"text","text":"a","_meta":"}]}"}]}', False),
+    ],
+)
+def test_one_text_alone_is_known_by_its_ends(written, readable):
+    assert is_readable(written) is readable
+    assert isinstance(json.loads(written), dict)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [b'{"content":[{"type":"text","text":"a\x01"}]}', b'{"content":[{"type":"text","text":"\\q"}]}'],
+)
+def test_what_is_no_json_is_no_result(written):
+    with pytest.raises(msgspec.DecodeError):
+        is_readable(written)
 
 
 def test_what_cannot_be_read_is_shown_as_text():
