@@ -40,6 +40,11 @@ that tests start."""
 for _name in [name for name in os.environ if name.startswith(("PYTHON", "JUPYTER")) and name != "PYTHONPATH"]:
     # No test may pass only because of how the caller has set up Python (PYTHONUNBUFFERED, ...) or Jupyter.
     del os.environ[_name]
+OUTSIDE: Final = {name: os.environ[name] for name in ("SSL_CERT_FILE",) if name in os.environ}
+"""What a program of a test needs that fetches something from the Internet."""
+os.environ["SSL_CERT_FILE"] = str(TESTS / "authority.pem")
+"""An authority whose key nobody has. Reading the hundred and more of a system takes 30 ms of CPU time, and each client of
+a test reads them, though it connects to this machine."""
 sys.path.insert(0, SHADOWED)
 os.environ["PYTHONPATH"] = os.pathsep.join([SHADOWED, *filter(None, [os.environ.get("PYTHONPATH")])])
 JUPYTERS: Final = Prefork(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import free_port, wait_until
+from tests.conftest import OUTSIDE, free_port, wait_until
 
 ROOT = Path(__file__).parents[1]
 pytestmark = [pytest.mark.binder]
@@ -28,7 +28,12 @@ class Fresh:
         self.home = home
         self.repository = home / "repository"
         self.environment = {
-            **{k: v for k, v in os.environ.items() if not k.startswith(("JUPYTER", "PYTHON", "VIRTUAL_ENV"))},
+            **{
+                k: v
+                for k, v in os.environ.items()
+                if not k.startswith(("JUPYTER", "PYTHON", "VIRTUAL_ENV", "SSL_CERT_FILE"))
+            },
+            **OUTSIDE,
             "HOME": str(home),
             "PATH": f"{self.bin}{os.pathsep}{os.environ['PATH']}",
             "JUPYTER_TOKEN": "binder-test-token",
