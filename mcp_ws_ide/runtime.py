@@ -40,7 +40,7 @@ from mcp_ws_ide.observe.intermediaries import Intermediaries
 from mcp_ws_ide.observe.metrics import GatewayCollector
 from mcp_ws_ide.sanitise import one_visible_line
 from mcp_ws_ide.tasks import Turnstile
-from mcp_ws_ide.tokens import TicketStore, TokenStore
+from mcp_ws_ide.tokens import GatewayToken, TicketStore, TokenStore
 from mcp_ws_ide.transports.oauth import Authorizations
 
 if TYPE_CHECKING:
@@ -248,7 +248,8 @@ class Runtime:
         if engine.shared is not None:
             from mcp_ws_ide.fleet import Fleet  # imports the ciphers, which only an engine needs
 
-            fleet = Fleet(engine, engine.shared, self.gateway, engine.peer_key, self.settings.peer_address)
+            address = self.settings.peer_address
+            fleet = Fleet(engine, engine.shared, self.gateway, address, self.tokens, self.token_revoked)
             await fleet.start()
             self.fleet = fleet
 
@@ -315,6 +316,21 @@ class Runtime:
             if not self.tokens.alive(token_id):
                 gateway.token_expired(token_id)
                 self.credentials.end_token(token_id, CloseCode.EXPIRED, "the gateway token has expired")
+
+    async def find_token(self, secret: str) -> GatewayToken | None:
+        """Return the gateway token with this secret, also if another gateway has just minted it."""
+        token = self.tokens.find(secret)
+        if token is None and self.fleet is not None and await self.fleet.share_tokens():
+            token = self.tokens.find(secret)
+        return token
+
+    async def share_tokens(self) -> bool:
+        """Tell the other gateways at once which tokens were minted and revoked here, and learn of theirs.
+
+        Returns:
+            False if they could not be told; they are as soon as they can.
+        """
+        return self.fleet is None or await self.fleet.share_tokens()
 
     def token_revoked(self, token_id: str) -> None:
         """End everything that a revoked gateway token opened: sessions, links, open responses and taps."""

@@ -6,6 +6,7 @@ knows files and clocks, but not HTTP.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import secrets
@@ -66,11 +67,15 @@ class TokenStore:
     Args:
         path: the file.
         now: the clock, in seconds since the epoch.
+
+    Attributes:
+        revoked: when the tokens that were revoked here would have expired, by id; for those that share them.
     """
 
     def __init__(self, path: Path, *, now: Callable[[], float] = time.time) -> None:
         self._file = PrivateJsonFile(path, list[GatewayToken])
         self._now = now
+        self.revoked: dict[str, float] = {}
         self._tokens: dict[str, GatewayToken] = {}
         self._unsaved: dict[str, str] = {}
         """The principals of revoked tokens that the file may still have, by the id of the token."""
@@ -147,6 +152,26 @@ class TokenStore:
             token for token in self._tokens.values() if token.principal == principal and token.expires > now
         ]
 
+    @property
+    def all(self) -> list[GatewayToken]:
+        """The tokens that have not expired."""
+        now = self._now()
+        return [token for token in self._tokens.values() if token.expires > now]
+
+    def merge(self, added: list[GatewayToken], revoked: set[str]) -> None:
+        """Take over tokens that another gateway has minted, and forget those that one has revoked.
+
+        A file that cannot be written does no harm: the tokens are taken over again at the next start.
+        """
+        before = self._tokens
+        kept = {digest: token for digest, token in before.items() if token.id not in revoked}
+        kept |= {token.digest: token for token in added if token.id not in self.revoked}
+        if kept.keys() == before.keys():
+            return
+        self._tokens = kept
+        with contextlib.suppress(OSError):
+            self._save()
+
     def alive(self, token_id: str) -> bool:
         """Return whether the token with this id is neither revoked nor expired."""
         now = self._now()
@@ -162,6 +187,7 @@ class TokenStore:
             if token.id == token_id and token.principal == principal:
                 del self._tokens[digest]
                 self._unsaved[token_id] = principal
+                self.revoked[token_id] = token.expires
                 break
         if self._unsaved.get(token_id) != principal:
             return False

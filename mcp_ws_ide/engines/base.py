@@ -382,6 +382,28 @@ class SharedEngine(Protocol):
         If that fails, others can take the session when the lease of this gateway has ended.
         """
 
+    async def tokens(self) -> tuple[dict[str, bytes], set[str]]:
+        """Return the gateway tokens, sealed, by id; and the ids of those that were revoked.
+
+        Raises:
+            EngineUnavailableError: they are not known.
+        """
+
+    async def add_token(self, token_id: str, sealed: bytes) -> None:
+        """Store a gateway token, unless it was revoked.
+
+        Raises:
+            EngineUnavailableError: whether it is stored is not known.
+        """
+
+    async def revoke_token(self, token_id: str, expires: float) -> None:
+        """Delete a gateway token, and remember that it was revoked until it would have expired; ``expires`` is in
+        seconds since the epoch.
+
+        Raises:
+            EngineUnavailableError: whether it is deleted is not known.
+        """
+
     async def verify(self, epochs: dict[str, int]) -> dict[str, Outcome]:
         """Find out whether this gateway still owns sessions, given their epochs.
 

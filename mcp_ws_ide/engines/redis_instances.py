@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any, Final
 
 import msgspec
@@ -46,6 +47,20 @@ class RedisInstances:
     def release(self, session_id: str, epoch: int, expires_at: float) -> None:
         """Give a session up."""
         self._stage("release", session_id, epoch, repr(expires_at))
+
+    async def tokens(self) -> tuple[dict[str, bytes], set[str]]:
+        """Return the gateway tokens by id, and the ids of those that were revoked."""
+        pairs, revoked = await self._stage("tokens", repr(time.time()))
+        sealed = {key.decode(): value for key, value in zip(pairs[::2], pairs[1::2], strict=True)}
+        return sealed, {token_id.decode() for token_id in revoked}
+
+    async def add_token(self, token_id: str, sealed: bytes) -> None:
+        """Store a gateway token."""
+        await self._stage("add_token", token_id, sealed)
+
+    async def revoke_token(self, token_id: str, expires: float) -> None:
+        """Delete a gateway token, and remember that it was revoked."""
+        await self._stage("revoke_token", token_id, repr(expires))
 
     async def verify(self, epochs: dict[str, int]) -> dict[str, Outcome]:
         """Find out whether this gateway still owns sessions."""

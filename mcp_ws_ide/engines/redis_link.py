@@ -21,7 +21,7 @@ LEAST_VERSION: Final = 7
 """Oldest major version of Redis that is used: the scripts and the checks were written for it."""
 SCRIPTS: Final = (
     *("commit", "put", "take", "end", "expire", "orphan", "list", "count", "claim", "measure"),
-    *("lease", "instances", "forget", "release", "verify"),
+    *("lease", "instances", "forget", "release", "verify", "tokens", "add_token", "revoke_token"),
 )
 """The files of ``engines/scripts``, each of which ``keys.lua`` begins."""
 INSTALL: Final = "the package 'redis' is not installed; run: pip install 'mcp-ws-ide[redis]'"

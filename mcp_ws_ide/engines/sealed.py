@@ -80,6 +80,14 @@ class SealedEngine:
         """A key that only gateways with the same file have; once the engine is started."""
         return self._sealer.peer_key
 
+    def seal(self, place: bytes, value: bytes) -> bytes:
+        """Seal a value that belongs to no session."""
+        return self._sealer.seal(value, place)
+
+    def unseal(self, place: bytes, sealed: bytes) -> bytes:
+        """Return a value that was sealed for this place; raises as :meth:`Sealer.open`."""
+        return self._sealer.open(sealed, place)
+
     async def start(self) -> None:
         """Read the keys and open the engine. Sessions whose keys are lost are deleted, unless others may have the keys.
 

@@ -1,32 +1,46 @@
-"""This gateway as one of several: puts lease and peer port together."""
+"""This gateway as one of several: puts lease, peer port and shared tokens together."""
 
 from __future__ import annotations
 
-from mcp_ws_ide.engines.base import Engine, EngineRefusedError, SharedEngine
+import asyncio
+from collections.abc import Callable
+
+from mcp_ws_ide.engines.base import EngineRefusedError, EngineUnavailableError, SharedEngine
+from mcp_ws_ide.engines.sealed import SealedEngine
 from mcp_ws_ide.fleet.instances import Instances
 from mcp_ws_ide.fleet.peers import Peers
+from mcp_ws_ide.fleet.shared_tokens import SYNC_SECONDS, SharedTokens
 from mcp_ws_ide.gateway import Gateway
+from mcp_ws_ide.tokens import TokenStore
 
 
 class Fleet:
     """The gateways that share an engine.
 
     Args:
-        key: what only they have.
         address: ``host:port`` of the peer port; port 0 for any.
+        tokens: the gateway tokens of this gateway.
+        revoked: called with the id of each token that another gateway has revoked.
 
     Attributes:
         instances: who they are.
     """
 
     def __init__(
-        self, engine: Engine, shared: SharedEngine, gateway: Gateway, key: bytes, address: str
+        self,
+        engine: SealedEngine,
+        shared: SharedEngine,
+        gateway: Gateway,
+        address: str,
+        tokens: TokenStore,
+        revoked: Callable[[str], None],
     ) -> None:
         self.instances = Instances(engine, shared, gateway)
         self._gateway = gateway
         self._address = address
+        self._tokens = SharedTokens(engine, shared, tokens, revoked)
         host, _, port = address.rpartition(":")
-        self._peers = Peers(gateway, self.instances, key, (host.strip("[]"), int(port)))
+        self._peers = Peers(gateway, self.instances, engine.peer_key, (host.strip("[]"), int(port)))
 
     async def start(self) -> None:
         """Listen at the peer port, and begin to live.
@@ -45,7 +59,22 @@ class Fleet:
         except BaseException:
             self._peers.stop()
             raise
+        await self._tokens.sync()
         self._gateway.join(self._peers)
+        self._gateway.tasks.spawn(self._keep_tokens(), "shared tokens")
+
+    async def _keep_tokens(self) -> None:
+        while True:
+            await asyncio.sleep(SYNC_SECONDS)
+            await self.share_tokens()
+
+    async def share_tokens(self) -> bool:
+        """Exchange with the engine which tokens were minted and revoked; return whether it could be reached."""
+        try:
+            await self._tokens.sync()
+        except EngineUnavailableError:
+            return False
+        return True
 
     async def stop(self) -> None:
         """End, when the sessions are left to the others."""

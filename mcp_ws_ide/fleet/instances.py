@@ -34,7 +34,7 @@ class InstanceFacts(msgspec.Struct):
         id: chosen at random for each process.
         version: of the package.
         started: when it started, in seconds since the epoch.
-        sessions: how many it has.
+        sessions, links: how many sessions it has, and how many of these have a link.
         processes: how many server processes run for it.
         draining: whether it is shutting down.
         peer: address of its peer port; ``""`` if it has none.
@@ -44,6 +44,7 @@ class InstanceFacts(msgspec.Struct):
     version: str
     started: float
     sessions: int
+    links: int
     processes: int
     draining: bool
     peer: str = ""
@@ -80,10 +81,22 @@ class Instances:
     def facts(self) -> InstanceFacts:
         """What this gateway tells the others now."""
         gateway = self._gateway
-        number = len(gateway.sessions)
         return InstanceFacts(
-            self.id, __version__, self._started, number, gateway.process_count(), gateway.closing, self.peer
+            self.id,
+            __version__,
+            self._started,
+            len(gateway.sessions),
+            sum(session.attached for session in gateway.sessions.values()),
+            gateway.process_count(),
+            gateway.closing,
+            self.peer,
         )
+
+    @property
+    def all(self) -> list[InstanceFacts]:
+        """The gateways that live, oldest first; this one as it is now, the others as of a second ago."""
+        found = {**self.living, self.id: self.facts}
+        return sorted(found.values(), key=lambda facts: (facts.started, facts.id))
 
     async def start(self) -> None:
         """Begin to live.

@@ -18,7 +18,7 @@ from mcp_ws_ide.credentials import Watched, credential_of
 from mcp_ws_ide.handlers.base import GatewayHandler
 from mcp_ws_ide.handlers.origin import needs_no_credential
 from mcp_ws_ide.handlers.requester import challenge, http_error_message, refusal_body
-from mcp_ws_ide.tokens import TOKEN_PREFIX, Ticket
+from mcp_ws_ide.tokens import TOKEN_PREFIX, GatewayToken, Ticket
 
 EXPOSED: Final = "Mcp-Session-Id, MCP-Protocol-Version, WWW-Authenticate, Retry-After"
 """Response headers that pages of an allowed Origin may read."""
@@ -82,7 +82,7 @@ class EndpointHandler(GatewayHandler):
             self.runtime.tickets.redeem(ticket, server)  # it may have been seen there
             raise self.host_refusal()
         if secret is not None and secret.startswith(TOKEN_PREFIX):
-            self._use_gateway_token(secret, server)
+            self._use_gateway_token(await self.runtime.find_token(secret), server)
         elif secret is None and ticket:
             self._use_ticket(ticket, server)
         else:
@@ -112,8 +112,7 @@ class EndpointHandler(GatewayHandler):
         """The subprotocols that the client offers."""
         return binding.offered_subprotocols(self.request.headers.get_list("Sec-WebSocket-Protocol"))
 
-    def _use_gateway_token(self, secret: str, server: str) -> None:
-        token = self.runtime.tokens.find(secret)
+    def _use_gateway_token(self, token: GatewayToken | None, server: str) -> None:
         if token is None:
             raise self.refuse(
                 401, "token", "the gateway token is unknown, expired or revoked; mint a new one"

@@ -67,3 +67,15 @@ async def test_sessions_whose_clients_do_not_come_back_after_their_gateway_was_k
 def prefix_of(fleet: Fleet) -> str:
     (argument,) = [a for a in fleet.jupyters[0].arguments if "prefix=" in a]
     return argument.partition("prefix=")[2]
+
+
+async def test_each_gateway_names_all_that_live(fleet):
+    async with fleet.balancer() as balancer, caller(balancer, fleet.jupyters[0].token) as one:
+        assert await ask(one, 1, text="here") == "here"
+
+        def seen(place: int) -> list[tuple[bool, int]]:
+            found = fleet.jupyters[place].rest("GET", "instances")[1]["instances"]
+            return [(instance["self"], instance["sessions"]) for instance in found]
+
+        await until(lambda: sorted(seen(0)) == [(False, 0), (True, 1)])
+        await until(lambda: sorted(seen(1)) == [(False, 1), (True, 0)])

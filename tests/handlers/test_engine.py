@@ -37,6 +37,7 @@ def metrics(jupyter: Jupyter) -> list[str]:
 def test_without_an_engine_nothing_is_stored_and_nothing_of_it_is_exported(start):
     jupyter = start("plain")
     assert jupyter.rest("GET", "health")[1]["engine"] is None
+    assert jupyter.rest("GET", "instances") == (200, {"instances": []})
     assert metrics(jupyter) == []
     assert not list(jupyter.home.rglob("*.sqlite*"))
     assert not list(jupyter.home.rglob("session-keys*"))
@@ -50,6 +51,12 @@ def test_an_engine_is_shown_and_its_files_are_private(start):
         path.name: stat.S_IMODE(path.stat().st_mode) for path in (jupyter.home / "data/mcp_ws_ide").iterdir()
     }
     assert files == {"sessions.sqlite": 0o600, "sessions.sqlite-wal": 0o600, "session-keys.json": 0o600}
+
+
+def probe(jupyter: Jupyter, name: str) -> tuple[int, bytes]:
+    """What a probe without a credential gets."""
+    status, _, body = jupyter.request("GET", f"mcp-ws/api/{name}")
+    return status, body
 
 
 class Refusing(Jupyter):
@@ -86,6 +93,7 @@ async def test_an_engine_that_cannot_be_used_refuses_every_request_and_says_why(
             await jupyter.connect().__aenter__()
         assert refused.value.response.status_code == 503
         assert reason.encode() in refused.value.response.body
+        assert [probe(jupyter, name) for name in ("live", "ready")] == [(204, b""), (503, b"")]
         assert f"mcp-ws-ide: all requests are refused: {reason}" in jupyter.log.read_text()
         assert "Traceback" not in jupyter.log.read_text()
         assert (
@@ -96,6 +104,7 @@ async def test_an_engine_that_cannot_be_used_refuses_every_request_and_says_why(
         wait_until(lambda: jupyter.rest("GET", "health")[0] == 200, what="the end of the refusal")
         assert jupyter.rest("GET", "health")[1]["engine"]["writes"] is True
         assert "requests are no longer refused" in jupyter.log.read_text()
+        assert [probe(jupyter, name) for name in ("live", "ready")] == [(204, b""), (204, b"")]
     finally:
         jupyter.stop()
 

@@ -8,6 +8,8 @@
 --   counts          hash: the number of sessions of each principal
 --   instance:<id>   the lease of an instance, with its facts
 --   instances       the instances that had a lease
+--   tokens          hash: the gateway tokens, sealed, by id
+--   revoked         sorted set: the ids of revoked ones, by the time when they would have expired
 --   keys            the fingerprint of the keys that seal
 --
 -- A position that has no frame is a gap. A request is stored as its state ("1": transmitted, "0": not), its place in the

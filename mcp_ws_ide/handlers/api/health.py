@@ -1,14 +1,17 @@
-"""``api/health`` and ``api/openapi.json``: a summary of the gateway's state, and a description of this API."""
+"""``api/health`` and its like: the state of this gateway and of those it shares an engine with, for people and probes;
+and ``api/openapi.json``, a description of this API."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Final
 
-from jupyter_server.auth.decorator import authorized
+import msgspec
+from jupyter_server.auth.decorator import allow_unauthenticated, authorized
 from tornado import web
 
 from mcp_ws_ide.handlers.api.base import ApiHandler
+from mcp_ws_ide.handlers.base import GatewayHandler
 from mcp_ws_ide.version import __version__
 
 OPENAPI: Final = Path(__file__).with_name("openapi.json")
@@ -37,6 +40,59 @@ class HealthHandler(ApiHandler):
                 "engine": stored,
             }
         )
+
+
+class InstancesHandler(ApiHandler):
+    """``api/instances``."""
+
+    @web.authenticated
+    @authorized("execute", resource="mcp")
+    async def get(self) -> None:
+        """Get the gateways that share this one's engine."""
+        fleet = self.runtime.fleet
+        found = [] if fleet is None else fleet.instances.all
+        self.finish(
+            {
+                "instances": [
+                    {
+                        **msgspec.structs.asdict(facts),
+                        "self": fleet is not None and facts.id == fleet.instances.id,
+                    }
+                    for facts in found
+                ]
+            }
+        )
+
+
+class LiveHandler(GatewayHandler):
+    """``api/live``: for probes, without a credential and without a body."""
+
+    @allow_unauthenticated
+    async def get(self) -> None:
+        """Learn whether the gateway answers."""
+        self.answer_probe(True)
+
+    def answer_probe(self, good: bool) -> None:
+        """Answer a probe; a page of any Origin gets nothing."""
+        if "Origin" in self.request.headers:
+            raise web.HTTPError(403)
+        self.set_header("Cache-Control", "no-store")
+        self.set_status(204 if good else 503)
+        self.finish()
+
+
+class ReadyHandler(LiveHandler):
+    """``api/ready``: the same."""
+
+    @allow_unauthenticated
+    async def get(self) -> None:
+        """Learn whether the gateway accepts sessions: its engine was started, and it is not shutting down.
+
+        An engine that fails later does not count: it fails all gateways at once, and clients get a better answer than
+        a balancer without servers.
+        """
+        runtime = self.runtime
+        self.answer_probe(not runtime.not_ready and not runtime.gateway.closing)
 
 
 class OpenApiHandler(ApiHandler):

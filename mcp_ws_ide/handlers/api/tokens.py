@@ -27,6 +27,11 @@ NO_PORT: Final = (
 )
 
 
+UNSHARED: Final = (
+    "the token is revoked here, but the engine cannot be reached; the other gateways learn of it when it can"
+)
+
+
 class TokensHandler(ApiHandler):
     """``api/tokens``."""
 
@@ -54,6 +59,7 @@ class TokensHandler(ApiHandler):
             raise web.HTTPError(400, f'"tools" {error}') from None
         username, lifetime = str(self.current_user.username), _lifetime(body.get("expires_in"))
         secret, token = self.runtime.tokens.mint(self.principal, username, names, lifetime, note, tools)
+        await self.runtime.share_tokens()
         self.set_status(201)
         self.set_header("Cache-Control", "no-store")
         self.finish({**token.public(), "token": secret})
@@ -94,6 +100,8 @@ class TokenHandler(ApiHandler):
         if not known:
             raise web.HTTPError(404, f"token {token_id!r} does not exist")
         self.runtime.token_revoked(token_id)
+        if not await self.runtime.share_tokens():
+            raise web.HTTPError(503, UNSHARED)
         self.set_status(204)
         self.finish()
 
@@ -134,6 +142,7 @@ class EntryHandler(ApiHandler):
                 _lifetime(body.get("expires_in")),
                 f"for {ide}",
             )
+            await self.runtime.share_tokens()
         base = f"{self.request.protocol}://{self.request.host}{self.base_url}"
         self.set_header("Cache-Control", "no-store")
         self.finish(entry(ide, server.name, base, token))

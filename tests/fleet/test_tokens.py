@@ -1,0 +1,73 @@
+"""Gateway tokens are the same at every gateway of an engine."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.conftest import until, wait_until
+from tests.fleet.house import Fleet, caller
+from tests.handlers.test_restart import ask
+
+
+def mint(fleet: Fleet, place: int) -> dict[str, str]:
+    status, token = fleet.jupyters[place].rest("POST", "tokens", {"servers": ["fast"], "expires_in": 600})
+    assert status == 201
+    return token
+
+
+def known(fleet: Fleet, place: int) -> set[str]:
+    return {token["id"] for token in fleet.jupyters[place].rest("GET", "tokens")[1]["tokens"]}
+
+
+async def test_a_token_is_valid_at_another_gateway_as_soon_as_it_is_minted(fleet):
+    token = mint(fleet, 0)["token"]
+    async with fleet.balancer() as balancer:
+        balancer.turn = 1
+        async with caller(balancer, token) as one:
+            assert await ask(one, 1, text="there") == "there"
+        assert balancer.went == [1]
+
+
+async def test_a_revocation_ends_sessions_at_another_gateway(fleet):
+    minted = mint(fleet, 0)
+    async with fleet.balancer() as balancer:
+        balancer.turn = 1
+        async with caller(balancer, minted["token"]) as one:
+            assert await ask(one, 1, text="there") == "there"
+            since = time.monotonic()
+            assert fleet.jupyters[0].rest("DELETE", f"tokens/{minted['id']}")[0] == 204
+            await until(lambda: one.states["Lost"], what="the end of a revoked session")
+            print(f"revoked after {time.monotonic() - since:.2f} s")
+    assert minted["id"] not in known(fleet, 1)
+
+
+@pytest.mark.parametrize("loses", [False, True])
+def test_a_token_that_was_revoked_while_a_gateway_was_down_stays_revoked(fleet, loses):
+    minted, other = mint(fleet, 0), mint(fleet, 0)
+    wait_until(lambda: {minted["id"], other["id"]} <= known(fleet, 1), what="the tokens at the other gateway")
+    fleet.jupyters[1].stop()
+    assert fleet.jupyters[0].rest("DELETE", f"tokens/{minted['id']}")[0] == 204
+    fleet.jupyters[1].start()
+    assert minted["id"] not in known(fleet, 1)
+    if loses:
+        fleet.redis.lose_everything()
+        wait_until(lambda: fleet.jupyters[0].rest("GET", "health")[1]["engine"]["writes"])
+        wait_until(lambda: b"1" in fleet.redis.ask("EXISTS", f"{prefix_of(fleet)}tokens"), what="tokens")
+    assert other["id"] in known(fleet, 0) & known(fleet, 1)
+    assert minted["id"] not in known(fleet, 0) | known(fleet, 1)
+
+
+def test_nothing_of_a_token_is_in_redis(fleet):
+    token = mint(fleet, 0)
+    prefix = prefix_of(fleet)
+    stored = fleet.redis.ask("HGET", f"{prefix}tokens", token["id"])
+    assert stored.startswith(b"$")
+    assert b"principal" not in stored
+    assert token["token"].encode() not in stored
+
+
+def prefix_of(fleet: Fleet) -> str:
+    (argument,) = [a for a in fleet.jupyters[0].arguments if "prefix=" in a]
+    return argument.partition("prefix=")[2]
