@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from mcp_ws_ide.core import era as eras
@@ -29,6 +29,18 @@ from mcp_ws_ide.transports.base import Transport
 from mcp_ws_ide.version import __version__
 
 LOG_MESSAGE: Final = b'"%b"' % log_levels.METHOD.encode()
+
+
+def _unreadable(readers: Iterable[UpstreamUser]) -> str:
+    """Return why a log message goes to no session, or "".
+
+    A log message names no request. Sessions of one user that came with the same credential may see each other's; a
+    gateway token never shows its holder what others do.
+    """
+    tokens = {session.token_id for session in readers}
+    if not tokens:
+        return "log message that no request in flight asked for"
+    return "log message that could be for holders of different gateway tokens" if len(tokens) > 1 else ""
 
 
 class SharedUpstream(Upstream):
@@ -111,10 +123,11 @@ class SharedUpstream(Upstream):
             self._bridge = None  # the response may have arrived after a handshake was started
             self.server.era = Era.MODERN
             return self.ready()
-        if self._bridge is not None:
+        refusal = self._bridge.failure if self._bridge is not None else ""
+        if self._bridge is not None and not refusal:
             return  # the handshake decides
         self._answered()
-        if reason := eras.refused_probe(answer):
+        if reason := eras.refused_probe(answer) or refusal:
             self._fail_waiting(reason)
         elif self.server.spec.bridge:
             self._probe_error = f"it answered server/discover with {error_text(answer.error)!r}; "
@@ -188,7 +201,8 @@ class SharedUpstream(Upstream):
     def _handshake_timed_out(self) -> None:
         silent = self._probed and not self._probe_error
         failed = "answered neither server/discover nor" if silent else "did not answer"
-        reason = f"{self._probe_error}it {failed} {self._deadline_text}"
+        refusal = self._bridge.failure if self._bridge is not None else ""
+        reason = refusal or f"{self._probe_error}it {failed} {self._deadline_text}"
         self._fail_waiting(self.server.start_failure(self.owner, reason))
 
     def _perform(
@@ -207,6 +221,8 @@ class SharedUpstream(Upstream):
         self._perform(step)
         if self._deadline is None or not (bridge.ready or bridge.failure):
             return
+        if bridge.initialize_unknown and self._probe_open:
+            return  # perhaps it speaks only the modern era, and its answer to the probe takes longer
         self._answered()
         self.server.era = None if bridge.failure else Era.LEGACY
         if bridge.failure:
@@ -357,16 +373,10 @@ class SharedUpstream(Upstream):
         return self.mux.has_cancelled
 
     def _route_log(self, message: Message, now: float) -> None:
-        """Deliver a log message to each session that has a request in flight which asked for it.
-
-        A log message names no request. Sessions of one user that came with the same credential may see each other's;
-        a gateway token never shows its holder what others do.
-        """
+        """Deliver a log message to each session that has a request in flight which asked for it."""
         readers = self.mux.log_readers(message)
-        if not readers:
-            return self._dropped(Drop("log message that no request in flight asked for"))
-        if len({session.token_id for session in readers}) > 1:
-            return self._dropped(Drop("log message that could be for holders of different gateway tokens"))
+        if reason := _unreadable(readers):
+            return self._dropped(Drop(reason))
         for session in readers:
             session.deliver(message, None, now, True)
 

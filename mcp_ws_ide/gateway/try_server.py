@@ -16,8 +16,9 @@ from mcp_ws_ide.config.spec import ServerSpec
 from mcp_ws_ide.core import era as eras
 from mcp_ws_ide.core import messages, reader
 from mcp_ws_ide.core.era import Era
+from mcp_ws_ide.core.lenient_json import error_code
 from mcp_ws_ide.core.pages import Pages
-from mcp_ws_ide.errors import LimitExceeded, TransportClosed, TransportError
+from mcp_ws_ide.errors import METHOD_NOT_FOUND, LimitExceeded, TransportClosed, TransportError
 from mcp_ws_ide.gateway.gateway import Gateway
 from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.gateway.upstream import HANDSHAKE_FACTOR
@@ -221,6 +222,12 @@ class Trial:
                 if _is_modern(probed):
                     return await self._modern(talk, probed)
             answer = await initialized
+            if probed is not None and error_code(answer.error) == METHOD_NOT_FOUND:
+                await asyncio.wait(
+                    {probed}, timeout=self._probe_seconds
+                )  # perhaps only its answer to the probe takes longer
+                if _is_modern(probed):
+                    return await self._modern(talk, probed)
         if answer.error:
             raise _Failed(
                 f"it refused the handshake: {_decode(answer.error).get('message', 'no reason was given')}"

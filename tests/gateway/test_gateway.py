@@ -200,9 +200,10 @@ async def test_a_trial_restarts_a_server_that_exits_on_the_probe(odd, behaviour)
     assert notes().count("start") == 2
 
 
-async def test_a_trial_of_a_modern_server_that_starts_slowly_succeeds(odd):
+@pytest.mark.parametrize("behaviour", ["slow-modern", "behind-a-wrapper"])
+async def test_a_trial_of_a_modern_server_that_starts_slowly_succeeds(odd, behaviour):
     configure, notes = odd
-    gateway = configure("slow-modern")
+    gateway = configure(behaviour)
     report = await try_server(gateway, gateway.servers["odd"].spec, "me")
     assert (report.ok, report.era, report.tools) == (True, Era.MODERN, 1), report
     assert notes().count("start") == 1
@@ -216,12 +217,23 @@ async def test_one_error_does_not_make_a_modern_server_a_server_of_the_handshake
     assert gateway.servers["odd"].era == "modern"
 
 
-async def test_a_server_slow_to_answer_the_probe_is_still_detected_as_modern(odd):
+@pytest.mark.parametrize("behaviour", ["slow-modern", "behind-a-wrapper"])
+async def test_a_server_slow_to_answer_the_probe_is_still_detected_as_modern(odd, behaviour):
     configure, notes = odd
-    gateway = configure("slow-modern")
+    gateway = configure(behaviour)
     assert (await Client(gateway).ask("tools/list"))["result"]["tools"]
     assert gateway.servers["odd"].era == "modern"
     assert notes().count("start") == 1
+
+
+@pytest.mark.parametrize("limits", [Limits(probe_timeout=0.1)])
+async def test_a_server_that_refuses_the_handshake_and_never_answers_the_probe_is_reported(odd):
+    configure, _ = odd
+    gateway = configure("mute-modern")
+    answer = await Client(gateway).ask("tools/list")
+    assert "it refused the handshake: Method not found" in answer["error"]["message"]
+    report = await try_server(gateway, gateway.servers["odd"].spec, "me")
+    assert not report.ok
 
 
 async def test_a_refused_handshake_starts_no_bridge_where_the_server_is_not_modern(odd):

@@ -47,6 +47,16 @@ def main():
             if method == "subscriptions/listen":
                 continue
             answer = modern(method)
+        elif behaviour in ("behind-a-wrapper", "mute-modern"):  # which refuses the handshake first
+            if method == "server/discover":
+                probe = message["id"]
+                continue
+            if method == "initialize":
+                print(json.dumps({"jsonrpc": "2.0", "id": message["id"], "error": REFUSED}), flush=True)
+                if behaviour == "behind-a-wrapper":
+                    print(json.dumps({"jsonrpc": "2.0", "id": probe, "result": DISCOVERED}), flush=True)
+                continue
+            answer = modern(method)
         elif behaviour == "slow-modern":  # answers the probe only after the handshake request
             if method == "server/discover":
                 probe = message["id"]

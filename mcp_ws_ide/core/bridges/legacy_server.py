@@ -124,12 +124,14 @@ class LegacyServer:
     guessed, and a connection to a server belongs to one principal.
 
     Write what :meth:`start` returns, and pass messages from the server to :meth:`from_server`; once :attr:`ready`, pass
-    modern messages to :meth:`from_client`. :attr:`failure` is the reason why it never became ready.
+    modern messages to :meth:`from_client`. :attr:`failure` is the reason why it never became ready;
+    :attr:`initialize_unknown` is whether the server has no such method, as one of the modern era alone.
     """
 
     def __init__(self, *, shared: bool, new_state: Callable[[], str], park_time: float) -> None:
         self.ready = False
         self.failure = ""
+        self.initialize_unknown = False
         self._shared = shared
         self._new_state = new_state
         self._park_time = park_time
@@ -174,6 +176,7 @@ class LegacyServer:
     def _initialized(self, answer: Message, step: Step) -> None:
         if answer.error:
             self.failure = f"it refused the handshake: {error_text(answer.error)}"
+            self.initialize_unknown = error_code(answer.error) == METHOD_NOT_FOUND
             return
         self._result = members_of(answer.result)
         self._capabilities = object_of(bytes(self._result.get("capabilities", b"{}")))
