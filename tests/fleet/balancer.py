@@ -39,6 +39,10 @@ class Balancer:
         for writer in self._writers:
             writer.transport.abort()
 
+    def shut(self) -> None:
+        """Refuse every further connection."""
+        self._ports = []
+
     def endpoint(self, server: str) -> str:
         return f"ws://127.0.0.1:{self.port}/mcp-ws/servers/{server}"
 

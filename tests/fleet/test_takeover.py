@@ -58,8 +58,8 @@ async def test_sessions_whose_clients_do_not_come_back_after_their_gateway_was_k
     async with fleet.balancer() as balancer:
         async with caller(balancer, fleet.jupyters[0].token) as one:
             assert await ask(one, 1, text="before") == "before"
+            balancer.shut()
             await fleet.killed(0)
-            balancer.turn = 0
             await until(lambda: b":1" in engine.ask("ZCARD", f"{prefix_of(fleet)}expiry"), what="a time")
         await fleet.started(0)
 
