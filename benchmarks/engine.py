@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import os
 import statistics
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -19,6 +20,9 @@ from mcp_ws_ide.engines.base import Batch, Done, Frame, InFlight, Outcome, Store
 from mcp_ws_ide.engines.choosing import DURABILITIES, EngineSettings, open_engine
 from mcp_ws_ide.engines.sealed import SealedEngine
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tests.redis_server import RedisServer
+
 CACHE = Path(__file__).parents[1] / ".cache"
 """On the disk of the clone; the directory for temporary files may be in memory."""
 RESPONSE = os.urandom(512)
@@ -26,9 +30,9 @@ ACKNOWLEDGED_LATE = 8
 """Frames that are not acknowledged, as with a client that is there."""
 
 
-def opened(directory: Path, durability: str) -> SealedEngine:
-    """An engine with files in a directory, not started."""
-    address = f"sqlite://{os.path.abspath(directory)}/sessions.sqlite"
+def opened(directory: Path, durability: str, address: str = "") -> SealedEngine:
+    """An engine with files in a directory, or on the Redis of an address; not started."""
+    address = address or f"sqlite://{os.path.abspath(directory)}/sessions.sqlite"
     settings = EngineSettings(address, durability, 1 << 30, directory / "keys.json", directory / "unused")
     engine = open_engine(settings)
     assert engine is not None
@@ -104,20 +108,52 @@ async def run(
     return [second for client in working for second in client.seconds], cpu / (clients * calls)
 
 
-async def measure(durability: str, rounds: int) -> None:
-    """Print the costs of one durability."""
+async def measure(name: str, engine: SealedEngine, rounds: int) -> None:
+    """Print the costs of one engine."""
+    await engine.start()
+    alone = [await run(engine, 1, 500, f"one{n}") for n in range(rounds)]
+    many = [await run(engine, 32, 100, f"many{n}") for n in range(rounds)]
+    nothing = [await run(Nothing(), 32, 100, "") for _ in range(rounds)]
+    p50 = min(statistics.median(seconds) for seconds, _ in alone)
+    p99 = min(statistics.quantiles(seconds, n=100)[98] for seconds, _ in alone)
+    cpu = min(cpu for _, cpu in many) - min(cpu for _, cpu in nothing)
+    rate = 32 / (2 * min(statistics.fmean(seconds) for seconds, _ in many))
+    print(f"{name:6}  one client: commit p50 {p50 * 1e3:.3f} ms, p99 {p99 * 1e3:.3f} ms, ", end="")
+    print(
+        f"so a call + {2 * p50 * 1e3:.3f} ms;  32 clients: {cpu * 1e6:.1f} µs CPU a call, {rate:.0f} calls/s"
+    )
+    await engine.stop()
+
+
+def measure_redis(rounds: int) -> None:
+    """Print the costs of Redis on this machine, without a log; and of taking over 2,000 sessions."""
     with tempfile.TemporaryDirectory(dir=CACHE) as directory:
-        engine = opened(Path(directory), durability)
-        await engine.start()
-        alone = [await run(engine, 1, 500, f"one{n}") for n in range(rounds)]
-        many = [await run(engine, 32, 100, f"many{n}") for n in range(rounds)]
-        nothing = [await run(Nothing(), 32, 100, "") for _ in range(rounds)]
-        p50 = min(statistics.median(seconds) for seconds, _ in alone)
-        p99 = min(statistics.quantiles(seconds, n=100)[98] for seconds, _ in alone)
-        cpu = min(cpu for _, cpu in many) - min(cpu for _, cpu in nothing)
-        print(f"{durability:6}  one client: commit p50 {p50 * 1e3:.3f} ms, p99 {p99 * 1e3:.3f} ms, ", end="")
-        print(f"so a call + {2 * p50 * 1e3:.3f} ms;  32 clients: {cpu * 1e6:.1f} µs CPU a call")
-        await engine.stop()
+        server = RedisServer(Path(directory))
+        try:
+            asyncio.run(measure("redis", opened(Path(directory), DURABILITIES[0], server.address), rounds))
+            asyncio.run(take_over(Path(directory), server.address, 2000, 20))
+        finally:
+            server.stop()
+
+
+async def take_over(directory: Path, address: str, sessions: int, messages: int) -> None:
+    """Print how long it takes to take over sessions of a gateway that has ended."""
+    engine = opened(directory, DURABILITIES[0], address)
+    await engine.start()
+    frames = [Frame(position, RESPONSE) for position in range(1, messages + 1)]
+    for number in range(sessions):
+        record = StoredSession(f"s{number}", "user", "git", 0.0, 4096, 4 << 20, b"facts", b"state")
+        record.frames, record.sent = frames, messages
+        await engine.create(record)
+    await engine.stop()
+    engine = opened(directory, DURABILITIES[0], address)
+    await engine.start()
+    start = time.perf_counter()
+    await asyncio.gather(*(engine.take(f"s{number}", "user") for number in range(sessions)))
+    print(
+        f"redis   {sessions} sessions of {messages} messages taken over in {time.perf_counter() - start:.2f} s"
+    )
+    await engine.stop()
 
 
 async def restore(sessions: int, messages: int) -> None:
@@ -153,8 +189,10 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     CACHE.mkdir(exist_ok=True)
     for durability in DURABILITIES:
-        asyncio.run(measure(durability, rounds))
+        with tempfile.TemporaryDirectory(dir=CACHE) as directory:
+            asyncio.run(measure(durability, opened(Path(directory), durability), rounds))
     asyncio.run(restore(2000, 20))
+    measure_redis(rounds)
 
 
 if __name__ == "__main__":
