@@ -149,9 +149,7 @@ class LegacyServer:
         self._orphans: list[_Question] = []
         """Questions that arrived while no call was open; the next call asks them."""
         self._internal: dict[str, OnAnswer] = {}
-        self._internal_count = 0
-        self._question_count = 0
-        self._verbosity = 0
+        self._internal_count = self._question_count = self._verbosity = 0
 
     @property
     def parked(self) -> int:
@@ -168,8 +166,7 @@ class LegacyServer:
                 server; to a shared server, the gateway is.
             client_version: the gateway's version.
         """
-        step = Step()
-        params = _initialize_params(first_params, client_version, self._shared)
+        step, params = Step(), _initialize_params(first_params, client_version, self._shared)
         self._ask(step, "initialize", encode(params), self._initialized)
         return step
 
