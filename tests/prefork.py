@@ -141,7 +141,11 @@ class Prefork:
             os.unlink(self.address)
             assert self._process.stdin is not None
             self._process.stdin.close()
-            self._process.wait(60)
+            try:
+                self._process.wait(60)
+            except subprocess.TimeoutExpired:  # it still imports, which a busy machine makes long
+                self._process.kill()
+                self._process.wait()
             self._process = None
 
 
