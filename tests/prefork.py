@@ -95,8 +95,9 @@ class Prefork:
         ALL.append(self)
 
     def share(self, address: str) -> None:
-        """Use a process that another one begins and stops."""
-        self.address, self.shared = address, True
+        """Use a process that another one begins and stops. Commands made before know the address of this one."""
+        os.symlink(address, self.address)
+        self.shared = True
 
     def begin(self) -> None:
         """Start the process, if it does not run yet. Requests may follow at once."""
@@ -137,8 +138,10 @@ class Prefork:
 
     def stop(self) -> None:
         """End the process, not its forks."""
+        if self._process is not None or self.shared:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.address)
         if self._process is not None:
-            os.unlink(self.address)
             assert self._process.stdin is not None
             self._process.stdin.close()
             try:

@@ -130,19 +130,25 @@ def test_a_long_living_fork_has_a_session_a_log_and_an_exit_code(tmp_path: Path)
 
 def test_a_shared_process_forks_for_others_and_does_not_end_with_them(tmp_path):
     file, shared, other = tmp_path / "program.py", Prefork("json"), Prefork("json")
-    file.write_text("import signal, sys\nsys.exit(3 + (signal.getsignal(signal.SIGINT) is signal.SIG_IGN))\n")
+    file.write_text(
+        "import os, signal, sys\nassert os.getppid() == int(os.environ['FORKING'])\n"
+        "sys.exit(3 + (signal.getsignal(signal.SIGINT) is signal.SIG_IGN))\n"
+    )
     kept = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         shared.begin()
     finally:
         signal.signal(signal.SIGINT, kept)
+    command = other.command(str(file))  # before it knows that it shares
     other.share(shared.address)
     try:
         with (tmp_path / "log").open("wb") as log:
-            forks = [prefork.start([str(file)], {}, log) for prefork in (other, shared)]
+            environment = {"FORKING": str(shared._process.pid)}
+            forks = [prefork.start([str(file)], environment, log) for prefork in (other, shared)]
+            ran = subprocess.run(command, timeout=BOUND, check=False, env=environment)
             other.stop()
-            forks.append(shared.start([str(file)], {}, log))
+            forks.append(shared.start([str(file)], environment, log))
         assert [fork.wait(BOUND) for fork in forks] == [3, 3, 3]
-        assert subprocess.run(other.command(str(file)), timeout=BOUND, check=False).returncode == 3
+        assert ran.returncode == 3
     finally:
         shared.stop()
