@@ -146,8 +146,7 @@ class LegacyServer:
         self._again: dict[str, _Visit] = {}
         """Owner and deadline, by ``requestState``, of calls that failed until a page is visited; they are repeated."""
         self._subscriptions = ServerSubscriptions(self._ask)
-        self._orphans: list[_Question] = []
-        """Questions that arrived while no call was open; the next call asks them."""
+        self._orphans: list[_Question] = []  # arrived while no call was open; the next call asks them
         self._internal: dict[str, OnAnswer] = {}
         self._internal_count = self._question_count = self._verbosity = 0
 
