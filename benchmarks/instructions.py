@@ -5,6 +5,9 @@ numbers of calls; the difference, divided by the calls in between, is what one c
 and after: links on sockets, and the transport to a process, whose pipes this process answers. System calls and the
 kernel are not in it: ``bench.py`` measures those. Compare two states of the code by running this file in each.
 
+``stored`` is ``resumable`` with clients that wait for each answer, in a gateway that stores its sessions in an SQLite
+file; ``unstored`` is the same without an engine. Behind the name stands the number of clients, which work in lockstep.
+
 Usage: ``python benchmarks/instructions.py [WAY...]`` (needs valgrind; takes about half a minute for each way).
 """
 
@@ -17,12 +20,17 @@ import re
 import socket
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 from mcp_ws_ide.config.spec import Configuration, ServerSpec
 from mcp_ws_ide.core import binding, messages
 from mcp_ws_ide.core.era import Era
+from mcp_ws_ide.engines.base import Engine
+from mcp_ws_ide.engines.choosing import NORMAL, EngineSettings, open_engine
 from mcp_ws_ide.gateway import Gateway, Limits, server_registry
 from mcp_ws_ide.links.base import LinkInfo
 from mcp_ws_ide.links.streams import SocketStream
@@ -34,7 +42,12 @@ from mcp_ws_ide.transports.stdio import StdioTransport
 CALLS: Final = (700, 2100)
 """Calls of the two runs."""
 PAYLOAD: Final = b"x" * 900
-WAYS: Final = ("modern", "handshake", "resumable", "wire")
+CACHE: Final = Path(__file__).resolve().parents[1] / ".cache"
+"""On the disk of the clone; the directory for temporary files may be in memory."""
+WAYS: Final = (
+    *("modern", "handshake", "resumable", "wire"),
+    *("unstored-1", "stored-1", "unstored-32", "stored-32"),
+)
 CLIENTS: Final = 14
 """Clients of the way ``wire``, each with one call at a time."""
 META: Final = json.dumps(
@@ -144,6 +157,66 @@ async def calls(way: str, number: int) -> None:
     assert link.count >= number, f"{link.count} of {number} answers came"
 
 
+class Lockstep(Counting):
+    """The link of a client that makes its next call in the turn after the answer, and acknowledges each seventh."""
+
+    session: Any
+
+    def __init__(self, number: int, done: Callable[[], None]) -> None:
+        self._frames = [request(own, b',"_meta":%b' % META) for own in range(1, number + 1)]
+        self._done = done
+        self._loop = asyncio.get_running_loop()
+
+    def send(self, data: bytes) -> None:
+        """Take a frame; after the session is open, and after each answer, the next call follows."""
+        if data.startswith(b'{"mcp.ws":"ack"'):
+            return
+        if self.count == len(self._frames):
+            return self._done()
+        self._loop.call_soon(self._call)
+        return None
+
+    def _call(self) -> None:
+        own, self.count = self.count, self.count + 1
+        self.session.receive_frame(self, self._frames[own], time.perf_counter())
+        if own % 7 == 0 and own:
+            self.session.receive_frame(self, binding.ack(own), time.perf_counter())
+
+
+async def lockstep_calls(clients: int, number: int, engine: Engine | None) -> None:
+    """Make ``number`` calls through resumable sessions, each client waiting for each answer."""
+    server_registry.make_transport = lambda spec, supplies: Answering()
+    gateway = Gateway(Limits(), engine=engine)
+    gateway.configure(Configuration({"a": ServerSpec("a", "bench", command="x")}, []))
+    gateway.servers["a"].era = Era.MODERN
+    ended, working = asyncio.get_running_loop().create_future(), clients
+
+    def done() -> None:
+        nonlocal working
+        working -= 1
+        if not working:
+            ended.set_result(None)
+
+    for _ in range(clients):
+        link = Lockstep(number // clients, done)
+        link.session = gateway.open_resumable_session(gateway.servers["a"], link, LinkInfo("me"))
+    await ended
+
+
+async def stored_calls(clients: int, number: int) -> None:
+    """Make calls through sessions that are stored in a file."""
+    with tempfile.TemporaryDirectory(dir=CACHE) as directory:
+        folder = Path(directory)
+        settings = EngineSettings(
+            f"sqlite://{folder}/s.sqlite", NORMAL, 1 << 30, folder / "keys.json", folder
+        )
+        engine = open_engine(settings)
+        assert engine is not None
+        await engine.start()
+        await lockstep_calls(clients, number, engine)
+        await engine.stop()
+
+
 class Pipes:
     """Stands for the process supervisor: the server is this process, which answers what comes through the pipe."""
 
@@ -216,6 +289,19 @@ async def wire_calls(number: int) -> None:
         await clients.call(request(own, b',"_meta":%b' % META))
 
 
+def run(way: str, number: int) -> None:
+    """Make ``number`` calls in this process."""
+    name, _, clients = way.partition("-")
+    if name == "wire":
+        asyncio.run(wire_calls(number))
+    elif name == "stored":
+        asyncio.run(stored_calls(int(clients), number))
+    elif name == "unstored":
+        asyncio.run(lockstep_calls(int(clients), number, None))
+    else:
+        asyncio.run(calls(way, number))
+
+
 def instructions(way: str, number: int) -> int:
     """Return the instructions of a run in a process of its own."""
     command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", sys.executable, __file__]
@@ -231,9 +317,9 @@ def instructions(way: str, number: int) -> int:
 def main() -> None:
     """Print the instructions of one call, for each way."""
     if len(sys.argv) == 3 and sys.argv[2].isdigit():
-        way, number = sys.argv[1], int(sys.argv[2])
-        return asyncio.run(wire_calls(number) if way == "wire" else calls(way, number))
+        return run(sys.argv[1], int(sys.argv[2]))
     few, many = CALLS
+    CACHE.mkdir(exist_ok=True)
     for way in sys.argv[1:] or WAYS:
         cost = (instructions(way, many) - instructions(way, few)) / (many - few)
         print(f"{way:10} {cost / 1000:7.1f} thousand instructions a call", flush=True)

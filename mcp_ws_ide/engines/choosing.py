@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import unquote, urlsplit
 
-from mcp_ws_ide.engines.base import EngineRefusedError
+from mcp_ws_ide.engines.base import Engine, EngineRefusedError
 from mcp_ws_ide.engines.redis_address import redis_address
-
-if TYPE_CHECKING:
-    from mcp_ws_ide.engines.sealed import SealedEngine
 
 NORMAL: Final = "normal"
 FULL: Final = "full"
@@ -67,7 +64,7 @@ def check_address(address: str) -> None:
         sqlite_file(address, Path())
 
 
-def open_engine(settings: EngineSettings) -> SealedEngine | None:
+def open_engine(settings: EngineSettings) -> Engine | None:
     """Return the configured engine, which is not started; None if there is none.
 
     Raises:
@@ -77,15 +74,13 @@ def open_engine(settings: EngineSettings) -> SealedEngine | None:
     path = None if server is not None else sqlite_file(settings.address, settings.default_file)
     if server is None and path is None:
         return None
-    from mcp_ws_ide.engines.sealed import SealedEngine
-
     if server is not None:
         from mcp_ws_ide.engines.redis import RedisEngine
+        from mcp_ws_ide.engines.sealed import SealedEngine
 
         shared = RedisEngine(server, settings.max_bytes, settings.allow_unencrypted)
         return SealedEngine(shared, settings.keys_file)
     from mcp_ws_ide.engines.sqlite import SqliteEngine
 
     assert path is not None
-    engine = SqliteEngine(path, settings.durability == FULL, settings.max_bytes)
-    return SealedEngine(engine, settings.keys_file)
+    return SqliteEngine(path, settings.durability == FULL, settings.max_bytes, settings.keys_file)

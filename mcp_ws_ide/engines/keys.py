@@ -34,7 +34,8 @@ NONCES_PER_PREFIX: Final = 1 << 8 * (NONCE_BYTES - PREFIX_BYTES)
 ROTATE_SECONDS: Final = 30 * 86400.0
 """Age of the newest key at which a start adds another one."""
 RETIRE_SECONDS: Final = 60 * 86400.0
-"""Age at which a start deletes a key: sessions are sealed with the newest one when they are taken over."""
+"""Age at which a start deletes a key, unless it was the newest until then: at a start, or when they are taken over,
+sessions are sealed with the newest one."""
 ADMINISTRATOR: Final = 0
 """The user id that a mounted secret belongs to."""
 HASH_CHARACTERS: Final = 32
@@ -149,7 +150,8 @@ def load_sealer(path: Path, *, rotate: bool = True) -> Sealer:
             content = KeyFile(_encoded(secrets.token_bytes(KEY_BYTES)), [_new_key(now)])
             file.write(content)
         elif rotate and now - content.keys[-1].created > ROTATE_SECONDS:
-            kept = [key for key in content.keys if now - key.created <= RETIRE_SECONDS]
+            *older, last = content.keys
+            kept = [*(key for key in older if now - key.created <= RETIRE_SECONDS), last]
             content.keys = [*kept, _new_key(now)]
             file.write(content)
             log.info("a new key seals stored sessions; %d older ones are kept", len(kept))

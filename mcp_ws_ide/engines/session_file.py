@@ -1,10 +1,10 @@
 """The SQLite file that keeps sessions: how it is opened, checked, written, compacted and set aside.
 
 Blocking; belongs to one thread at a time. It stores records and a log of what changed since, and knows what neither
-means: :mod:`.sqlite` replays the one onto the other. Layout, with ``PRAGMA user_version`` as its version:
+means: :mod:`.writer` replays the one onto the other. Layout, with ``PRAGMA user_version`` as its version:
 
-- ``sessions``: one record for each session, as MessagePack;
-- ``log``: the entries of each commit since those records were written, as MessagePack;
+- ``sessions``: one record for each session, as :mod:`.rows` makes it;
+- ``log``: the entries of each commit since those records were written;
 - ``facts``: whether the file was closed, and which start of the machine wrote it last.
 """
 
@@ -76,6 +76,8 @@ class SessionFile:
         """Bytes in SQLite's write-ahead log, roughly, since the last checkpoint."""
         self.log_bytes = 0
         """Bytes in the log, roughly."""
+        self.next_number = 1
+        """Number of the next commit in the log."""
         self.machine_failed = False
         """Whether the machine stopped since the file was written, so that its last commits may be missing."""
 
@@ -89,7 +91,7 @@ class SessionFile:
             DamagedFileError: it is damaged; :meth:`set_aside` makes room for a new one.
         """
         _prepare(self.path)
-        self.log_bytes = 0
+        self.log_bytes, self.next_number = 0, 1
         try:
             self._connect()
         except BaseException:
@@ -166,20 +168,31 @@ class SessionFile:
         return int(value)
 
     def _note_start(self) -> None:
-        """Note this start, on the disk; find out whether commits of the last run may be missing."""
-        db, boot = self._open, boot_id()
-        facts = dict(db.execute("SELECT name, value FROM facts"))
+        """Find out whether commits of the last run may be missing; note this start unless they are."""
+        facts = dict(self._open.execute("SELECT name, value FROM facts"))
         unclosed = facts.get("closed") == "no" and facts.get("durable") == "no"
-        self.machine_failed = unclosed and facts.get("boot") != boot
+        self.machine_failed = unclosed and facts.get("boot") != boot_id()
+        if not self.machine_failed:
+            self._note(closed="no", durable="yes" if self.durable else "no", boot=boot_id())
+
+    def _note(self, *changes: str, **facts: str) -> None:
+        """Note facts, on the disk, in one transaction with these statements."""
+        db = self._open
         db.execute("PRAGMA synchronous = FULL")
-        self._note(closed="no", durable="yes" if self.durable else "no", boot=boot)
+        db.execute("BEGIN")
+        for change in changes:
+            db.execute(change)
+        db.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", facts.items())
+        db.execute("COMMIT")
         if not self.durable:
             db.execute("PRAGMA synchronous = NORMAL")
 
-    def _note(self, **facts: str) -> None:
-        self._open.execute("BEGIN")
-        self._open.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", facts.items())
-        self._open.execute("COMMIT")
+    def forget_all(self) -> None:
+        """Delete all sessions, and note this start: a crash must not let the next one find them."""
+        durable = "yes" if self.durable else "no"
+        changes = ("DELETE FROM log", "DELETE FROM sessions")
+        self._note(*changes, closed="no", durable=durable, boot=boot_id())
+        self.log_bytes, self.next_number = 0, 1
 
     @property
     def is_open(self) -> bool:
@@ -197,19 +210,22 @@ class SessionFile:
         """Yield the id and the record of each session."""
         yield from self._open.execute("SELECT id, record FROM sessions")
 
-    def entries(self) -> Iterator[bytes]:
-        """Yield the entries of each commit since the records were written, oldest first."""
-        for (entries,) in self._open.execute("SELECT entries FROM log ORDER BY number"):
-            yield entries
+    def entries(self) -> Iterator[tuple[int, bytes]]:
+        """Yield number and entries of each commit since the records were written, oldest first."""
+        for number, entries in self._open.execute("SELECT number, entries FROM log ORDER BY number"):
+            self.log_bytes += len(entries)
+            self.next_number = number + 1
+            yield number, entries
 
     def append(self, entries: bytes) -> None:
-        """Commit entries to the log.
+        """Commit entries to the log, under :attr:`next_number`.
 
         Raises:
             sqlite3.Error: nothing was written.
         """
         self._attempted = len(entries)
-        self._open.execute("INSERT INTO log (entries) VALUES (?)", (entries,))
+        self._open.execute("INSERT INTO log VALUES (?, ?)", (self.next_number, entries))
+        self.next_number += 1
         self._ahead += len(entries) + PAGE_BYTES
         self.log_bytes += len(entries)
 
@@ -242,6 +258,7 @@ class SessionFile:
             crash_points.reach(Point.COMPACTION_STORED)
         self._ahead += self._attempted + self.log_bytes
         self.log_bytes = 0
+        self.next_number = 1
         self._give_back()
 
     def checkpoint(self) -> None:
@@ -291,7 +308,6 @@ class SessionFile:
     def finish(self) -> None:
         """Note that everything was written, and close the file."""
         with contextlib.suppress(sqlite3.Error):
-            self._open.execute("PRAGMA synchronous = FULL")
             self._note(closed="yes")
         self.close()
 

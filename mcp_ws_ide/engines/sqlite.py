@@ -7,6 +7,8 @@ not answer does not block the event loop.
 
 The records run ahead of the file while it cannot be written. What was not written stays with the thread and is tried
 again with whatever comes next; an owner whose batch failed sends it again, and it is committed as soon as that is.
+
+What is in the file is sealed as a whole, so that this engine needs no :class:`~mcp_ws_ide.engines.sealed.SealedEngine`.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ from mcp_ws_ide.engines.base import (
 )
 from mcp_ws_ide.engines.crash_points import Point
 from mcp_ws_ide.engines.records import End, Entry, Expire, Orphan, Put, Records, Take
+from mcp_ws_ide.engines.rows import Rows
 from mcp_ws_ide.engines.session_file import SessionFile
 from mcp_ws_ide.engines.statistics import EngineStatistics
 from mcp_ws_ide.engines.writer import Compaction, Staged, Stop, Turn, Writer, Written
@@ -57,14 +60,16 @@ class SqliteEngine:
         path: the file; it need not exist.
         durable: whether each commit waits until it is on the disk.
         max_bytes: what the file may grow to.
+        keys_file: where the keys are that seal its rows; it is created if it is missing. None leaves them clear, for
+            tests.
     """
 
     name = "sqlite"
     shared = None
 
-    def __init__(self, path: Path, durable: bool, max_bytes: int) -> None:
+    def __init__(self, path: Path, durable: bool, max_bytes: int, keys_file: Path | None = None) -> None:
         self._max_bytes = max_bytes
-        self._writer = Writer(SessionFile(path, durable, max_bytes), self._from_thread)
+        self._writer = Writer(SessionFile(path, durable, max_bytes), Rows(keys_file), self._from_thread)
         self._records = Records()
         self._statistics = EngineStatistics()
         self._problem = STOPPED
@@ -72,6 +77,8 @@ class SqliteEngine:
         self._since = 0.0
         self._changed: set[str] = set()
         """Sessions that have changed since their records were handed to the thread."""
+        self._unreadable: dict[str, SessionLostError] = {}
+        """Why sessions were lost at the start, until their clients ask."""
         self._pending = 0
         """What the thread has to do; at 0 it touches nothing, so that this thread may write."""
         self._compacting = False
@@ -99,6 +106,7 @@ class SqliteEngine:
         self._loop = asyncio.get_running_loop()
         opened = await asyncio.to_thread(self._writer.open)
         self._records = opened.records
+        self._unreadable = opened.unreadable
         self._statistics.lost.update(opened.lost)
         self._changed = opened.changed
         self._problem, self._running = "", True
@@ -282,6 +290,8 @@ class SqliteEngine:
         self._check()
         record = self._records.take(session_id, principal)
         if record is None:
+            if (lost := self._unreadable.pop(session_id, None)) is not None:
+                raise lost
             return None
         self._changed.add(session_id)
         if fault := damage(record):

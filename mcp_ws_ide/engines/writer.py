@@ -20,9 +20,10 @@ from typing import Final
 import msgspec
 
 from mcp_ws_ide.engines import crash_points
-from mcp_ws_ide.engines.base import Done, EngineRefusedError, Outcome, StoredSession
+from mcp_ws_ide.engines.base import Done, EngineRefusedError, Outcome, SessionLostError, StoredSession
 from mcp_ws_ide.engines.crash_points import Point
 from mcp_ws_ide.engines.records import Entry, Records
+from mcp_ws_ide.engines.rows import DamagedRowError, LostLogError, Rows
 from mcp_ws_ide.engines.session_file import DamagedFileError, SessionFile, is_damage, is_full
 
 MEASURE_COMMITS: Final = 64
@@ -36,9 +37,6 @@ Staged = tuple[Entry | None, Done | None, Outcome]
 """An entry to write, the callback of its owner, and the outcome to report once it is written."""
 
 log = logging.getLogger(__name__)
-_encode = msgspec.msgpack.Encoder().encode
-_decode_entries = msgspec.msgpack.Decoder(list[Entry]).decode
-_decode_record = msgspec.msgpack.Decoder(StoredSession).decode
 
 
 class NoRecordsError(Exception):
@@ -92,11 +90,19 @@ class Written(msgspec.Struct, eq=False):
 
 
 class Opened(msgspec.Struct):
-    """What a file held: the records, those that the log has changed, and the sessions lost, by cause."""
+    """What a file held.
 
-    records: Records
-    changed: set[str]
-    lost: Counter[str]
+    Attributes:
+        records: the sessions.
+        changed: ids of those whose records have to be written again.
+        lost: sessions that cannot continue, by cause.
+        unreadable: why, by id, where that is known.
+    """
+
+    records: Records = msgspec.field(default_factory=Records)
+    changed: set[str] = msgspec.field(default_factory=set)
+    lost: Counter[str] = msgspec.field(default_factory=Counter)
+    unreadable: dict[str, SessionLostError] = {}
 
 
 class Writer:
@@ -104,11 +110,13 @@ class Writer:
 
     Args:
         file: the file.
+        rows: makes and reads its rows.
         report: receives what became of turns and compactions, on the thread.
     """
 
-    def __init__(self, file: SessionFile, report: Callable[[Written], None]) -> None:
+    def __init__(self, file: SessionFile, rows: Rows, report: Callable[[Written], None]) -> None:
         self._file = file
+        self._rows = rows
         self._report = report
         self._jobs: SimpleQueue[Turn | Compaction | Stop] = SimpleQueue()
         self._unwritten: list[Entry] = []
@@ -134,8 +142,9 @@ class Writer:
         """Open and read the file; set a damaged one aside.
 
         Raises:
-            EngineRefusedError: it cannot be used.
+            EngineRefusedError: it, or its keys, cannot be used.
         """
+        self._rows.load_keys()
         try:
             self._file.open()
             opened = self._read()
@@ -147,42 +156,52 @@ class Writer:
                 *(str(self._file.path), error, aside.name),
             )
             self._file.open()
-            opened = Opened(Records(), set(), Counter(corrupt=1))
+            opened = Opened(lost=Counter(corrupt=1))
         self._bytes_used = self._file.bytes_used()
         if crash_points.armed is not None:
             crash_points.reach(Point.OPENED)
         return opened
 
     def _read(self) -> Opened:
-        opened = Opened(Records(), set(), Counter())
-        for session_id, data in self._file.records():
+        opened = Opened()
+        for session_id, row in self._file.records():
             try:
-                opened.records.put(_decode_record(data))
-            except (msgspec.DecodeError, msgspec.ValidationError):
-                opened.lost["damaged"] += 1
+                opened.records.put(self._rows.read_record(session_id, row))
+                if not self._rows.is_newest(row):
+                    opened.changed.add(session_id)
+            except SessionLostError as lost:
+                opened.unreadable[session_id] = lost
+                opened.lost[lost.cause] += 1
                 opened.changed.add(session_id)
         try:
-            for data in self._file.entries():
-                self._file.log_bytes += len(data)
-                for entry in _decode_entries(data):
-                    opened.changed.update(opened.records.replay(entry))
-        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+            for entry in self._rows.read_log(self._file.entries()):
+                opened.changed.update(opened.records.replay(entry))
+        except LostLogError:
+            self._forget_all(opened, "key")
+        except DamagedRowError as error:
             raise DamagedFileError(f"the log cannot be read: {error}") from None
+        if lost := opened.lost["key"]:
+            log.error(
+                "%d stored sessions are lost: their keys are not in %r",
+                lost,
+                self._rows.keys_file,
+            )
         if self._file.machine_failed:
-            self._forget_all(opened)
+            log.warning(
+                "the machine stopped while sessions were open, and their last commits may be missing; "
+                "%d sessions are lost; set MCPWebSocketApp.engine_durability = 'full' to keep sessions when that happens",
+                self._forget_all(opened, "machine"),
+            )
         return opened
 
-    def _forget_all(self, opened: Opened) -> None:
-        """Forget all sessions: their last commits may be missing, so calls that have run would run again."""
+    def _forget_all(self, opened: Opened, cause: str) -> int:
+        """Forget all sessions: their last commits are missing, so calls that have run would run again; return their
+        number."""
         number = len(opened.records.by_id)
-        opened.changed.update(opened.records.by_id)
+        self._file.forget_all()
         opened.records = Records()
-        opened.lost["machine"] += number
-        log.warning(
-            "the machine stopped while sessions were open, and their last commits may be missing; "
-            "%d sessions are lost; set MCPWebSocketApp.engine_durability = 'full' to keep sessions when that happens",
-            number,
-        )
+        opened.lost[cause] += number
+        return number
 
     # --- the thread -----------------------------------------------------------------------------
 
@@ -251,12 +270,12 @@ class Writer:
         if self._renewed:
             raise NoRecordsError("the session file was replaced, and has no records yet")
         if self._unwritten or self._failed:  # after a failure, only a write shows that it is over
-            self._file.append(_encode(self._unwritten))
+            self._file.append(self._rows.entries(self._file.next_number, self._unwritten))
             self._unwritten = []
 
     def _compact(self, compaction: Compaction) -> Written:
         records = [
-            (session_id, None if record is None else _encode(record))
+            (session_id, None if record is None else self._rows.record(record))
             for session_id, record in compaction.records.items()
         ]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +23,10 @@ def new_sqlite(directory: Path, max_bytes: int = MAX_BYTES) -> SqliteEngine:
     return SqliteEngine(directory / "sessions.sqlite", False, max_bytes)
 
 
+def sealed_sqlite(directory: Path, max_bytes: int = MAX_BYTES) -> SqliteEngine:
+    return SqliteEngine(directory / "sessions.sqlite", False, max_bytes, directory / "keys.json")
+
+
 def new_redis(address: str, max_bytes: int = MAX_BYTES) -> RedisEngine:
     parsed = redis_address(address)
     assert parsed is not None
@@ -32,7 +38,7 @@ ENGINES = {
     "sqlite": lambda directory, redis: new_sqlite(directory),
     "redis": lambda directory, redis: new_redis(redis().address),
     "sealed memory": lambda directory, redis: SealedEngine(MemoryEngine(), directory / "keys.json"),
-    "sealed sqlite": lambda directory, redis: SealedEngine(new_sqlite(directory), directory / "keys.json"),
+    "sealed sqlite": lambda directory, redis: sealed_sqlite(directory),
     "sealed redis": lambda directory, redis: SealedEngine(
         new_redis(redis().address), directory / "keys.json"
     ),
@@ -46,6 +52,20 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     server = RedisServer(tmp_path_factory.mktemp("redis"))
     yield server
     server.stop()
+
+
+async def abandon(engine: SqliteEngine) -> None:
+    """Leave an engine as a killed process does: what is committed stays, and the file is not closed in order."""
+    engine._running = False
+    engine._writer._file.close()
+
+
+@contextlib.contextmanager
+def changed_file(directory: Path) -> Iterator[sqlite3.Connection]:
+    """Change the file of an engine that does not run."""
+    with contextlib.closing(sqlite3.connect(directory / "sessions.sqlite")) as db:
+        yield db
+        db.commit()
 
 
 @pytest.fixture(params=list(ENGINES))

@@ -28,7 +28,7 @@ from mcp_ws_ide.engines.base import (
 )
 from mcp_ws_ide.engines.sqlite import SqliteEngine
 from tests.conftest import until
-from tests.engines.conftest import MAX_BYTES, new_sqlite
+from tests.engines.conftest import MAX_BYTES, abandon, new_sqlite
 from tests.engines.owner import Owner, committed, new_record, request
 
 
@@ -39,12 +39,6 @@ async def running(engine: SqliteEngine):
         yield engine
     finally:
         await engine.stop()
-
-
-async def abandon(engine: SqliteEngine) -> None:
-    """Leave an engine as a killed process does: what is committed stays, and the file is not closed in order."""
-    engine._running = False
-    engine._writer._file.close()
 
 
 # --- restart ----------------------------------------------------------------------------------------------------------
@@ -308,11 +302,10 @@ async def test_a_record_that_cannot_be_read_costs_its_session_alone(tmp_path):
         db.execute("UPDATE sessions SET record = x'c1' WHERE id = ?", (owners[1].record.id,))
         db.commit()
     async with running(new_sqlite(tmp_path)) as engine:
-        assert [await engine.take(owner.record.id, "alice") is None for owner in owners] == [
-            False,
-            True,
-            False,
-        ]
+        with pytest.raises(SessionLostError, match="it is not what was stored"):
+            await engine.take(owners[1].record.id, "alice")
+        for owner in (owners[0], owners[2]):
+            assert await engine.take(owner.record.id, "alice") is not None
         assert engine.statistics.lost == {"damaged": 1}
 
 
