@@ -16,9 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from mcp_ws_ide.engines.base import Batch, Done, Frame, InFlight, Outcome, StoredSession
+from mcp_ws_ide.engines.base import Batch, Done, Engine, Frame, InFlight, Outcome, StoredSession
 from mcp_ws_ide.engines.choosing import DURABILITIES, EngineSettings, open_engine
-from mcp_ws_ide.engines.sealed import SealedEngine
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.redis_server import RedisServer
@@ -30,7 +29,7 @@ ACKNOWLEDGED_LATE = 8
 """Frames that are not acknowledged, as with a client that is there."""
 
 
-def opened(directory: Path, durability: str, address: str = "") -> SealedEngine:
+def opened(directory: Path, durability: str, address: str = "") -> Engine:
     """An engine with files in a directory, or on the Redis of an address; not started."""
     address = address or f"sqlite://{os.path.abspath(directory)}/sessions.sqlite"
     settings = EngineSettings(address, durability, 1 << 30, directory / "keys.json", directory / "unused")
@@ -59,7 +58,7 @@ def response(session: str, call: int) -> Batch:
 class Client:
     """One session that makes calls, one after the other; for each commit it waits for the outcome."""
 
-    def __init__(self, engine: SealedEngine, session: str, calls: int) -> None:
+    def __init__(self, engine: Engine, session: str, calls: int) -> None:
         self._engine = engine
         self._session = session
         self._last = 2 * calls
@@ -91,12 +90,10 @@ class Nothing:
         asyncio.get_running_loop().call_soon(done, Outcome.COMMITTED)
 
 
-async def run(
-    engine: SealedEngine | Nothing, clients: int, calls: int, name: str
-) -> tuple[list[float], float]:
+async def run(engine: Engine | Nothing, clients: int, calls: int, name: str) -> tuple[list[float], float]:
     """Return the seconds of each commit, and CPU seconds for each call."""
     sessions = [f"{name}-{number}" for number in range(clients)]
-    if isinstance(engine, SealedEngine):
+    if not isinstance(engine, Nothing):
         for session in sessions:
             await engine.create(StoredSession(session, "user", "git", 0.0, 4096, 4 << 20, b"facts", b"state"))
     working = [Client(engine, session, calls) for session in sessions]  # type: ignore[arg-type]
@@ -108,7 +105,7 @@ async def run(
     return [second for client in working for second in client.seconds], cpu / (clients * calls)
 
 
-async def measure(name: str, engine: SealedEngine, rounds: int) -> None:
+async def measure(name: str, engine: Engine, rounds: int) -> None:
     """Print the costs of one engine."""
     await engine.start()
     alone = [await run(engine, 1, 500, f"one{n}") for n in range(rounds)]

@@ -118,6 +118,9 @@ class ReliableChannel:
     def entries_after(self, position: int) -> list[Entry]:
         """Return what the buffer holds after a position, in order; a gap that reaches across it is cut."""
         last, found = self.sent, []
+        if position == last - 1:
+            data, _, droppable = self._entries[-1]
+            return [Entry(last, data, 1, droppable)]
         for data, weight, droppable in reversed(self._entries):
             if last <= position:
                 break

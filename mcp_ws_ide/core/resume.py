@@ -80,11 +80,12 @@ class GatewayEnd:
     Attributes:
         deadline: when the detached session expires, on the caller's clock; None while it is attached.
         replayed: frames written a second time, in all.
+        changes: how often :attr:`state` has changed.
     """
 
     __slots__ = (
-        *("_left", "_live", "_previous", "_token", "channel", "deadline", "grace", "link", "replayed"),
-        "window",
+        *("_left", "_live", "_previous", "_token", "changes", "channel", "deadline", "grace", "link"),
+        *("replayed", "window"),
     )
 
     def __init__(
@@ -99,15 +100,10 @@ class GatewayEnd:
         )
         self.grace = grace
         self.deadline: float | None = None
-        self.replayed = 0
+        self.replayed = self.changes = 0
         self._left: float | None = None
         self._token = digest
         self._previous: bytes | None = None
-
-    @property
-    def mark(self) -> tuple[bytes, bytes | None, float | None]:
-        """A value that is different after each change of :attr:`state`, and cheap to make."""
-        return (self._token, self._previous, self._left)
 
     @property
     def state(self) -> EndState:
@@ -173,6 +169,7 @@ class GatewayEnd:
     def _bind(self, link: object, presented: bytes, digest: bytes) -> None:
         self._previous, self._token = presented, digest
         self.link, self.deadline, self._left = link, None, None
+        self.changes += 1
 
     def _resumed(self, replay: list[bytes], token: str, received: int) -> list[bytes]:
         self.replayed += len(replay)
@@ -227,6 +224,7 @@ class GatewayEnd:
         The wait never exceeds the grace period. A resume restores the full grace period.
         """
         self._left = min(seconds, self.grace)
+        self.changes += 1
         if self.deadline is not None:
             self.deadline = min(self.deadline, now + self._left)
 
@@ -244,6 +242,7 @@ class GatewayEnd:
             return False
         if self._previous is not None:
             self._previous = None  # the client has the newest token, or it could not have sent this
+            self.changes += 1
         return True
 
     def control(self, control: Control) -> list[bytes]:

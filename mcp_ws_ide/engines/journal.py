@@ -49,13 +49,14 @@ class Journal:
         self.in_flight: dict[IdKey, InFlight] = {}
         self.outstanding: Batch | None = None
         self._keys = 0
+        self._staged = False
+        """Whether anything is staged beside what channel and counters show."""
         self._added: dict[bytes, InFlight] = {}
         self._transmitted: list[bytes] = []
         self._removed: list[bytes] = []
         self._state: bytes | None = None
         self._facts: bytes | None = None
         self._expires_at: float | None = None
-        self._lost = False
 
     # --- operations -----------------------------------------------------------------------------
 
@@ -72,9 +73,9 @@ class Journal:
             transmitted: whether it may be handed to its server as soon as this is stored.
         """
         self._keys += 1
-        entry = InFlight(b"%d.%d" % (self._number, self._keys), raw_id, transmitted)
-        self.in_flight[request] = entry
-        self._added[entry.key] = entry
+        key = b"%d.%d" % (self._number, self._keys)
+        self.in_flight[request] = self._added[key] = InFlight(key, raw_id, transmitted)
+        self._staged = True
 
     def transmit(self, request: IdKey) -> bool:
         """Mark a request as one that may run from now on; return False if it was marked, or is not in flight."""
@@ -86,6 +87,7 @@ class Journal:
             self._added[entry.key] = entry
         else:
             self._transmitted.append(entry.key)
+        self._staged = True
         return True
 
     def remove(self, request: IdKey) -> None:
@@ -93,18 +95,19 @@ class Journal:
         entry = self.in_flight.pop(request, None)
         if entry is not None and self._added.pop(entry.key, None) is None:
             self._removed.append(entry.key)
+            self._staged = True
 
     def set_state(self, state: bytes) -> None:
         """Replace the snapshot of the session."""
-        self._state = state
+        self._state, self._staged = state, True
 
     def set_facts(self, facts: bytes) -> None:
         """Replace what seldom changes."""
-        self._facts = facts
+        self._facts, self._staged = facts, True
 
     def set_expiry(self, expires_at: float) -> None:
         """Replace the time after which the session may be deleted, in seconds since the epoch."""
-        self._expires_at = expires_at
+        self._expires_at, self._staged = expires_at, True
 
     @property
     def session(self) -> str:
@@ -118,7 +121,7 @@ class Journal:
 
     def expect_loss(self) -> None:
         """Make a batch due that shows whether the session is still stored."""
-        self._lost = True
+        self._staged = True
 
     # --- batches --------------------------------------------------------------------------------
 
@@ -126,16 +129,10 @@ class Journal:
     def due(self) -> bool:
         """Whether anything is staged that somebody waits for."""
         channel = self._channel
-        if self.received != self.stored or channel.sent != self.sent:
-            return True
-        return bool(
-            self._added
-            or self._removed
-            or self._transmitted
-            or self._state is not None
-            or self._facts is not None
-            or self._expires_at is not None
-            or self._lost
+        return (
+            self.received != self.stored
+            or channel.sent != self.sent
+            or self._staged
             or (channel.base - self._base) * TRIM_SHARE > channel.max_frames
         )
 
@@ -148,30 +145,36 @@ class Journal:
         """Return what is staged as one batch, which is outstanding from now on."""
         assert self.outstanding is None
         channel, stored = self._channel, self.sent
-        batch = Batch(
+        sent = channel.sent
+        batch = self.outstanding = Batch(
             self._record.id,
             self._record.epoch,
             self._number + 1,
             self.stored,
             stored,
             self.received,
-            channel.sent,
+            sent,
             channel.base,
+            [] if sent == stored else [_frame(entry) for entry in channel.entries_after(stored)],
         )
-        if channel.sent != stored:
-            batch.frames = [_frame(entry) for entry in channel.entries_after(stored)]
         if channel.dropped:
             batch.dropped = [position for position in channel.dropped if position <= stored]
             channel.dropped = []
+        if self._staged:
+            self._move_to(batch)
+        return batch
+
+    def _move_to(self, batch: Batch) -> None:
+        """Put into a batch what is staged."""
+        if self._added:
+            batch.added, self._added = list(self._added.values()), {}
+        if self._removed:
+            batch.removed, self._removed = self._removed, []
+        if self._transmitted:
+            batch.transmitted, self._transmitted = self._transmitted, []
         batch.state, batch.facts, batch.expires_at = self._state, self._facts, self._expires_at
         self._state = self._facts = self._expires_at = None
-        self._lost = False
-        if self._added or self._transmitted or self._removed:
-            batch.added = list(self._added.values())
-            batch.transmitted, batch.removed = self._transmitted, self._removed
-            self._added, self._transmitted, self._removed = {}, [], []
-        self.outstanding = batch
-        return batch
+        self._staged = False
 
     def committed(self) -> None:
         """Note that the outstanding batch is stored."""
@@ -193,6 +196,7 @@ class Journal:
         channel, record = self._channel, self._record
         self._added, self._transmitted, self._removed, channel.dropped = {}, [], [], []
         self._state = self._facts = self._expires_at = None
+        self._staged = False
         return StoredSession(
             record.id,
             record.principal,

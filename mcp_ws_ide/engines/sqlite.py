@@ -135,7 +135,10 @@ class SqliteEngine:
             return self._stage(None, done, outcome)
         self._records.write(batch)
         self._changed.add(batch.session)
-        self._stage(batch, done, Outcome.COMMITTED)
+        if self._staged and crash_points.armed is None:
+            self._staged.append((batch, done, Outcome.COMMITTED))
+        else:
+            self._stage(batch, done, Outcome.COMMITTED)
 
     def _stage(self, entry: Entry | None, done: Done | None, outcome: Outcome) -> None:
         if not self._staged:

@@ -180,10 +180,10 @@ class Writer:
             self._forget_all(opened, "key")
         except DamagedRowError as error:
             raise DamagedFileError(f"the log cannot be read: {error}") from None
-        if lost := opened.lost["key"]:
+        if number := opened.lost["key"]:
             log.error(
                 "%d stored sessions are lost: their keys are not in %r",
-                lost,
+                number,
                 self._rows.keys_file,
             )
         if self._file.machine_failed:

@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
+import msgspec
+
 from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.core.effects import Forward
 from mcp_ws_ide.core.messages import IdKey, Message
@@ -34,7 +36,7 @@ STALL: Final = 5.0
 log = logging.getLogger(__name__)
 
 
-class Inbound:
+class Inbound(msgspec.Struct, gc=False, eq=False):
     """A frame of the client that is staged, or stored and not processed yet.
 
     Attributes:
@@ -42,15 +44,14 @@ class Inbound:
         message: what it is; None if it is no valid message.
         now: when it arrived (``time.perf_counter``).
         waits: ids of its requests that are stored as not transmitted.
+        repeats: whether its id was in flight when it arrived, so that it is not stored as a request.
     """
 
-    __slots__ = ("data", "message", "now", "waits")
-
-    def __init__(self, data: bytes, message: Message | None, now: float) -> None:
-        self.data = data
-        self.message = message
-        self.now = now
-        self.waits: list[IdKey] = []
+    data: bytes
+    message: Message | None
+    now: float
+    waits: list[IdKey] = []
+    repeats: bool = False
 
 
 class Arrival:
@@ -69,7 +70,7 @@ class Arrival:
         self.token = token
 
 
-class Stage:
+class Stage(msgspec.Struct, eq=False):
     """What is done when one batch is stored, in the order of the attributes.
 
     Attributes:
@@ -80,17 +81,14 @@ class Stage:
         frames: frames of the client to process.
     """
 
-    __slots__ = ("arrival", "close", "frames", "out", "released")
-
-    def __init__(self) -> None:
-        self.arrival: Arrival | None = None
-        self.out: list[bytes] = []
-        self.close: tuple[Rebindable, CloseCode, str] | None = None
-        self.released: list[tuple[Forward, Upstream]] = []
-        self.frames: list[Inbound] = []
+    arrival: Arrival | None = None
+    out: list[bytes] = []
+    close: tuple[Rebindable, CloseCode, str] | None = None
+    released: list[tuple[Forward, Upstream]] = []
+    frames: list[Inbound] = []
 
     def __bool__(self) -> bool:
-        return bool(self.arrival or self.out or self.close or self.released or self.frames)
+        return bool(self.out or self.frames or self.released or self.arrival or self.close)
 
     def absorb(self, later: Stage) -> None:
         """Append the actions of another stage to this one."""
@@ -101,14 +99,18 @@ class Stage:
         self.frames += later.frames
 
 
-class Stored(Protocol):
-    """A stored session, as its commits see it."""
+class Snapshots(Protocol):
+    """The snapshots of a stored session, as its commits see them."""
 
-    def refresh(self, journal: Journal) -> None:
-        """Stage the snapshots that have changed."""
+    def stage(self, journal: Journal) -> None:
+        """Stage what has changed."""
 
     def whole(self, journal: Journal) -> StoredSession:
         """Return the whole session, with everything that is staged."""
+
+
+class Stored(Protocol):
+    """A stored session, as its commits see it."""
 
     def act(self, stage: Stage) -> None:
         """Do what a stored batch allows."""
@@ -132,11 +134,14 @@ class Commits:
         open: whether the session is stored, so that batches may follow.
     """
 
-    def __init__(self, engine: Engine, journal: Journal, session: Stored, tasks: TaskGroupOwner) -> None:
+    def __init__(
+        self, engine: Engine, journal: Journal, snapshots: Snapshots, session: Stored, tasks: TaskGroupOwner
+    ) -> None:
         self.journal = journal
         self.stage = Stage()
         self.open = False
         self._engine = engine
+        self._snapshots = snapshots
         self._session = session
         self._tasks = tasks
         self._outstanding: Stage | None = None
@@ -169,7 +174,7 @@ class Commits:
         if self._outstanding is not None or self._acting or not self.open:
             return
         journal = self.journal
-        self._session.refresh(journal)
+        self._snapshots.stage(journal)
         if journal.due or (trim and journal.trimmed):
             self._outstanding, self.stage = self.stage, Stage()
             self._engine.commit(journal.take(), self._settled)
@@ -180,11 +185,13 @@ class Commits:
             self._session.settled()
 
     def _settled(self, outcome: Outcome) -> None:
-        if self.journal.outstanding is None:
+        journal, stage = self.journal, self._outstanding
+        if stage is None or journal.outstanding is None:
             return  # it was stopped
         if outcome is Outcome.COMMITTED:
-            self.journal.committed()
-            self._stored()
+            journal.committed()
+            self._outstanding, self._failures = None, 0
+            self._act_on(stage)
         elif outcome is Outcome.BEHIND:
             self._rewrite()
         elif outcome is Outcome.FENCED:
@@ -192,12 +199,6 @@ class Commits:
             self._session.fenced()
         else:
             self._failed(self._again)
-
-    def _stored(self) -> None:
-        stage, self._outstanding = self._outstanding, None
-        self._failures = 0
-        assert stage is not None
-        self._act_on(stage)
 
     def _act_on(self, stage: Stage) -> None:
         """Perform the actions of a stage, then those staged with nothing to store; then send the next batch."""
@@ -207,7 +208,7 @@ class Commits:
                 self._session.act(stage)
                 if not self.stage or self.journal.due:
                     break
-                self._session.refresh(self.journal)
+                self._snapshots.stage(self.journal)
                 if self.journal.due:
                     break
                 stage, self.stage = self.stage, Stage()
@@ -239,7 +240,7 @@ class Commits:
         """Store the whole session again: the engine has lost a part of it."""
         outstanding = self._outstanding
         assert outstanding is not None
-        record = self._session.whole(self.journal)
+        record = self._snapshots.whole(self.journal)
         outstanding.absorb(self.stage)
         self.stage = Stage()
         log.warning("session %s is stored again as a whole: the engine had lost a part of it", record.id)
@@ -257,9 +258,10 @@ class Commits:
         except EngineUnavailableError:
             self._failed(lambda: self._rewrite_again(record))
         else:
-            if self._outstanding is not None:
+            if (stage := self._outstanding) is not None:
                 self.journal.rewritten(record)
-                self._stored()
+                self._outstanding, self._failures = None, 0
+                self._act_on(stage)
 
     def delete(self, record: StoredSession) -> None:
         """Delete the session in the background, and stop storing it."""

@@ -82,7 +82,7 @@ class DurableSession(ResumableSession):
         self._snapshots = Snapshots(self, self._listens)
         self._record = record or self._new_record()
         self._journal = Journal(self._record, self.resumption.channel)
-        self.commits = self._commits = Commits(engine, self._journal, self, services.tasks)
+        self.commits = self._commits = Commits(engine, self._journal, self._snapshots, self, services.tasks)
         self._commits.open = record is not None
         self._intake = Intake(self._commits, self.core, self.attachments, self._listens, self._process)
         self.attachments.gate = self._intake
@@ -160,7 +160,8 @@ class DurableSession(ResumableSession):
 
     def act(self, stage: Stage) -> None:
         """Send what is stored, then process what the client sent."""
-        crash_points.reach(Point.SENDING)
+        if crash_points.armed is not None:
+            crash_points.reach(Point.SENDING)
         if stage.arrival is not None:
             self._attach(stage.arrival)
         elif stage.out:
@@ -170,7 +171,8 @@ class DurableSession(ResumableSession):
             link.close(code, reason)
         if self.ended:
             return
-        crash_points.reach(Point.SENT)
+        if crash_points.armed is not None:
+            crash_points.reach(Point.SENT)
         self._intake.act(stage)
         if self._paused is not None and self._intake.empty:
             paused, self._paused = self._paused, None
@@ -192,11 +194,13 @@ class DurableSession(ResumableSession):
                 self._read(frame.data, frame.now)
             else:
                 self.take(frame.message, frame.now)
-                self._intake.note_late(frame.message)
+                if frame.repeats:
+                    self._intake.note_late(frame.message)
         except Exception:
             log.exception("handling a client's message failed")
             self.close_link(CloseCode.INTERNAL, INTERNAL)
-        crash_points.reach(Point.FORWARDED)
+        if crash_points.armed is not None:
+            crash_points.reach(Point.FORWARDED)
         if self.ended:
             return
         channel, link = self.resumption.channel, self._link
@@ -205,7 +209,8 @@ class DurableSession(ResumableSession):
                 self._owner.ack_due.add(self)
         elif link is not None:
             self._acknowledge_or_hold(self.resumption, link)
-        crash_points.reach(Point.ACKNOWLEDGED)
+        if crash_points.armed is not None:
+            crash_points.reach(Point.ACKNOWLEDGED)
 
     # --- toward the client ----------------------------------------------------------------------
 
@@ -213,14 +218,16 @@ class DurableSession(ResumableSession):
         """Stage one message to the client; parameters as of :meth:`Session.send`."""
         if answered is not None:
             self._intake.forget(answered.key)
+        if message.kind is RESPONSE and message.id != b"null":
+            if answered is None or answered.raw_id != message.id:
+                self._intake.forget(message.id_key)
+            return super().send(message, answered, received, droppable)
         if message.method != ACKNOWLEDGED_JSON:
             return super().send(message, answered, received, droppable)
         for made in self._listens.acknowledged(message):
             super().send(made, answered, received, droppable)
 
     def _write(self, message: Message, droppable: bool) -> bool:
-        if message.kind is RESPONSE and message.id != b"null":
-            self._intake.forget(message.id_key)
         channel, data = self.resumption.channel, message.data
         if not channel.push_if_room(data, droppable) and not self._keep(data, droppable):
             return False
@@ -232,17 +239,6 @@ class DurableSession(ResumableSession):
         """Acknowledge what was received, and free what the client has acknowledged."""
         super().send_ack()
         self._commits.flush(trim=True)
-
-    # --- what is stored -------------------------------------------------------------------------
-
-    def refresh(self, journal: Journal) -> None:
-        """Stage the snapshots that have changed."""
-        if not self.ended:
-            self._snapshots.stage(journal)
-
-    def whole(self, journal: Journal) -> StoredSession:
-        """Return the whole session, with everything that is staged."""
-        return self._snapshots.whole(journal)
 
     # --- links come and go ----------------------------------------------------------------------
 

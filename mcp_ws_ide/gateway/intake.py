@@ -74,7 +74,8 @@ class Intake:
         if message.kind is REQUEST:
             key = message.id_key
             if self._is_noted(key):
-                return  # it will be refused
+                frame.repeats = True
+                return  # it will be refused, unless that one is answered first
             if message.method_name == LISTEN:
                 return self._listens.add(key, message.data)
             accepted = self._attachments.accepts
@@ -89,11 +90,10 @@ class Intake:
         return key in self._journal.in_flight or key in self._listens
 
     def note_late(self, message: Message) -> None:
-        """Note a request whose id was in flight when it arrived, and was not any more when it was processed."""
-        if message.kind is REQUEST and message.id_key in self._core.pending:
-            key = message.id_key
-            if not self._is_noted(key):
-                self._journal.add(key, message.id, transmitted=True)
+        """Note a request whose id was in flight when it arrived, if it was not any more when it was processed."""
+        key = message.id_key
+        if key in self._core.pending and not self._is_noted(key):
+            self._journal.add(key, message.id, transmitted=True)
 
     def forget(self, key: IdKey) -> None:
         """Note that a request is answered or cancelled."""

@@ -75,6 +75,7 @@ class Parts(Protocol):
     """A session, as its snapshots see it.
 
     Attributes:
+        ended: whether it has ended; then nothing of it changes any more.
         final: how it ends as soon as its client has fetched the rest; None while it continues.
     """
 
@@ -82,6 +83,7 @@ class Parts(Protocol):
     attachments: Attachments
     resumption: GatewayEnd
     info: LinkInfo
+    ended: bool
     final: tuple[CloseCode, str] | None
 
 
@@ -91,7 +93,7 @@ class Snapshots:
     def __init__(self, session: Parts, listens: Listens) -> None:
         self._session = session
         self._listens = listens
-        self._marks = self._current_marks()
+        self._changes, self._attached = self._count_changes(), session.attachments.changes
         self._info = session.info
         self._expires_at = ATTACHED if session.resumption.deadline is None else -1.0
         """As it was staged last; negative if it has to be staged again."""
@@ -121,28 +123,24 @@ class Snapshots:
         left = self._session.resumption.expires_in(time.monotonic())
         return ATTACHED if left is None else time.time() + left
 
-    def _current_marks(self) -> tuple[object, ...]:
-        """Return a value that changes whenever the snapshot does."""
+    def _count_changes(self) -> int:
+        """Return a number that increases whenever the snapshot changes otherwise than in its attachments."""
         session, core = self._session, self._session.core
-        return (
-            session.resumption.mark,
-            core.used_modern,
-            core.used_legacy,
-            self._listens.changes,
-            session.attachments.changes,
-            session.final,
-        )
+        eras = core.used_modern + core.used_legacy
+        return session.resumption.changes + self._listens.changes + eras + (session.final is not None)
 
     def expiry_changed(self) -> None:
         """Note that the stored expiry is out of date."""
         self._expires_at = -1.0
 
     def stage(self, journal: Journal) -> None:
-        """Stage what has changed."""
+        """Stage what has changed, unless the session has ended."""
         session = self._session
-        marks = self._current_marks()
-        if marks != self._marks:
-            self._marks = marks
+        if session.ended:
+            return
+        changes, attached_to = self._count_changes(), session.attachments.changes
+        if changes != self._changes or attached_to != self._attached:
+            self._changes, self._attached = changes, attached_to
             journal.set_state(self.state)
         if session.info is not self._info:
             self._info = session.info

@@ -124,7 +124,9 @@ async def test_a_row_opens_only_in_its_place(tmp_path):
         assert engine.statistics.lost == {"damaged": 1}
 
 
-@pytest.mark.parametrize("change", ["UPDATE log SET number = number + 100", "UPDATE log SET entries = substr(entries, 1, 40)"])
+@pytest.mark.parametrize(
+    "change", ["UPDATE log SET number = number + 100", "UPDATE log SET entries = substr(entries, 1, 40)"]
+)
 async def test_a_log_that_was_changed_costs_the_sessions_that_it_would_have_continued(tmp_path, change):
     engine = sealed_sqlite(tmp_path)
     await engine.start()

@@ -344,9 +344,8 @@ MUTANTS = {
     ),
     "an answer and the end of its request are two batches": (
         durable,
-        "            self._intake.forget(message.id_key)\n",
-        "            later = message.id_key; self._commits.stage.frames.append(type('L', (), dict(waits=[], message=None,"
-        " late=lambda: self._intake.forget(later)))())\n",
+        "            self._intake.forget(answered.key)\n",
+        "            __import__('asyncio').get_running_loop().call_later(0.001, self._intake.forget, answered.key)\n",
     ),
     "a client resumes from what is processed, not from what is stored": (
         durable,
