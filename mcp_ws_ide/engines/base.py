@@ -26,9 +26,9 @@ over, it is known whether it may have run (``unknown``) or not (``not_sent``).
 buffer, in one step. Such a frame has the request's detail as data and an ``outcome``; the owner makes the error for the
 client from these two, the same one each time it reads them. Reading a record deletes nothing.
 
-**Sealing.** The gateway uses an engine through :class:`~mcp_ws_ide.engines.sealed.SealedEngine`, which has this same
-contract: it seals every opaque value, hashes the principal and the keys of requests, and opens them again. So callers
-pass clear values, and no other engine ever sees one.
+**Sealing.** Callers pass clear values. What leaves the process is sealed: by the engine's own rows (SQLite), or by
+:class:`~mcp_ws_ide.engines.sealed.SealedEngine` around it (Redis), which has this same contract: it seals every opaque
+value, hashes the principal and the keys of requests, and opens them again.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class SessionLostError(McpWsError):
     """The record of a session exists, but cannot be used: its key is missing, or it is damaged. It is deleted.
 
     Attributes:
-        cause: ``"key"`` or ``"damaged"``.
+        cause: ``"key"``, ``"damaged"`` or ``"unusable"``.
     """
 
     def __init__(self, cause: str, reason: str) -> None:
@@ -313,6 +313,9 @@ class Engine(Protocol):
 
     async def sessions(self) -> list[StoredSummary]:
         """Return what is stored, oldest first."""
+
+    def hashed(self, principal: str) -> str:
+        """Return a principal as summaries have it: the same, or a hash."""
 
     async def count(self, principal: str) -> int:
         """Return the number of stored sessions of a principal."""

@@ -40,7 +40,8 @@ class EngineCollector(RegisteredCollector):
         lost = CounterMetricFamily(
             "mcp_ws_engine_lost_sessions",
             "Stored sessions that cannot continue, by cause: expired, key (its key is missing), damaged, machine (the "
-            "machine stopped while commits were not on the disk), corrupt (a damaged file, counted once)",
+            "machine stopped while commits were not on the disk), corrupt (a damaged file, counted once), unusable "
+            "(another version stored it, or its gateway token is no longer valid)",
             labels=["cause"],
         )
         for cause, number in counters.lost.items():

@@ -150,14 +150,26 @@ def load_sealer(path: Path, *, rotate: bool = True) -> Sealer:
             content = KeyFile(_encoded(secrets.token_bytes(KEY_BYTES)), [_new_key(now)])
             file.write(content)
         elif rotate and now - content.keys[-1].created > ROTATE_SECONDS:
-            *older, last = content.keys
-            kept = [*(key for key in older if now - key.created <= RETIRE_SECONDS), last]
-            content.keys = [*kept, _new_key(now)]
-            file.write(content)
-            log.info("a new key seals stored sessions; %d older ones are kept", len(kept))
+            _rotate(file, content, now)
         return Sealer(content)
     except OSError as error:
         raise EngineRefusedError(f"the key file {str(path)!r} cannot be written: {error.strerror}") from None
+
+
+def _rotate(file: PrivateJsonFile[KeyFile], content: KeyFile, now: float) -> None:
+    """Add a key, and delete old ones, if the file can be written."""
+    *older, last = content.keys
+    kept = [*(key for key in older if now - key.created <= RETIRE_SECONDS), last]
+    rotated = KeyFile(content.principals, [*kept, _new_key(now)])
+    try:
+        file.write(rotated)
+    except OSError as error:
+        log.info(
+            "the key file %r is not rotated, as it cannot be written: %s", str(file.path), error.strerror
+        )
+        return
+    content.keys = rotated.keys
+    log.info("a new key seals stored sessions; %d older ones are kept", len(kept))
 
 
 def _usable(file: PrivateJsonFile[KeyFile]) -> KeyFile | None:
@@ -189,15 +201,25 @@ def _check_owner(path: Path) -> None:
     if status.st_uid not in (os.geteuid(), ADMINISTRATOR):
         raise EngineRefusedError(f"the key file {str(path)!r} belongs to another user")
     if status.st_uid != os.geteuid():
-        if status.st_mode & 0o007:
-            raise EngineRefusedError(f"the key file {str(path)!r} is open to all users; set its mode to 0640")
-        return
+        return _check_closed(path, status.st_mode)
     if status.st_mode & 0o077:
-        os.chmod(path, 0o600)
+        try:
+            os.chmod(path, 0o600)
+        except OSError:  # it is mounted read-only
+            return _check_closed(path, status.st_mode)
         log.warning(
             "the key file %r was open to other users; its mode is 0600 now; delete it to replace its keys, "
             "which loses the stored sessions",
             str(path),
+        )
+    return None
+
+
+def _check_closed(path: Path, mode: int) -> None:
+    """Check that only owner and group may read a file whose mode is not ours to change."""
+    if mode & 0o007:
+        raise EngineRefusedError(
+            f"the key file {str(path)!r} is open to all users; set its mode to 0640 or 0440"
         )
 
 

@@ -412,6 +412,10 @@ class RedisEngine(RedisInstances):
             if len(rows) < PAGE:
                 return summaries
 
+    def hashed(self, principal: str) -> str:
+        """Return a principal as summaries have it."""
+        return principal
+
     async def count(self, principal: str) -> int:
         """Return the number of stored sessions of a principal."""
         return int(await self._stage("count", principal))

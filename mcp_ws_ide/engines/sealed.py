@@ -1,8 +1,10 @@
-"""An engine around another one that seals what sessions contain: the gateway uses this one, and no other sees a secret.
+"""An engine around another one that seals what sessions contain, so that the other one never sees a secret.
 
 AES-256-GCM over frames, facts, snapshots and the details of requests; the session, the field and the position are
 associated data, so that a value opens only where it was stored. Principals and the ids of requests are hashed with a
-key. Not sealed: the public ids of sessions, names of servers, times, positions, sizes, and which requests were sent.
+key. A batch does not name the principal, so that is no associated data; the sealed facts name it, and whoever restores
+the session compares. Not sealed: the public ids of sessions, names of servers, times, positions, sizes, and which
+requests were sent.
 """
 
 from __future__ import annotations

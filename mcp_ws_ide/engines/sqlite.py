@@ -336,6 +336,10 @@ class SqliteEngine:
         """Return what is stored, oldest first."""
         return self._records.summaries()
 
+    def hashed(self, principal: str) -> str:
+        """Return a principal as summaries have it."""
+        return principal
+
     async def count(self, principal: str) -> int:
         """Return the number of stored sessions of a principal."""
         return self._records.of_principal[principal]

@@ -15,7 +15,8 @@ class EngineStatistics:
         commits: commits in all, of whatever number of batches.
         batches: batches committed in all; divided by ``commits`` it is how well commits are shared.
         failures: commits that failed.
-        lost: sessions that cannot continue, by cause: ``key``, ``damaged``, ``corrupt``, ``expired``.
+        lost: sessions that cannot continue, by cause: ``key``, ``damaged``, ``corrupt``, ``machine``,
+            ``expired``, ``unusable``.
         sessions: stored sessions.
         bytes: bytes in use.
     """

@@ -188,8 +188,8 @@ class Writer:
             )
         if self._file.machine_failed:
             log.warning(
-                "the machine stopped while sessions were open, and their last commits may be missing; "
-                "%d sessions are lost; set MCPWebSocketApp.engine_durability = 'full' to keep sessions when that happens",
+                "the machine stopped while sessions were open, and their last commits may be missing; %d sessions "
+                "are lost; set MCPWebSocketApp.engine_durability = 'full' to keep sessions when that happens",
                 self._forget_all(opened, "machine"),
             )
         return opened

@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager
 from mcp_ws_ide.config.secrets import known_secrets
 from mcp_ws_ide.config.spec import ConfigProblem, Configuration, ServerSpec
 from mcp_ws_ide.core.binding import CloseCode
-from mcp_ws_ide.engines.base import Engine
+from mcp_ws_ide.engines.base import Engine, StoredSummary
 from mcp_ws_ide.gateway.elsewhere import Elsewhere
 from mcp_ws_ide.gateway.group import GroupTransport
 from mcp_ws_ide.gateway.resumable import ResumableSession
@@ -194,6 +194,25 @@ class Gateway:
         """Pass links on to other gateways, where those serve their sessions."""
         assert self._stored is not None
         self.elsewhere = self._stored.elsewhere = elsewhere
+
+    async def waiting_sessions(self, principal: str) -> list[StoredSummary]:
+        """Return a user's stored sessions whose clients are not back yet.
+
+        Raises:
+            EngineUnavailableError: they are not known.
+        """
+        if self._stored is None:
+            return []
+        return await self._stored.waiting(principal, self._sessions.stored_of(principal))
+
+    async def end_waiting(self, session_id: str, principal: str, after: float) -> bool:
+        """End such a session, at once or if its client does not return within ``after`` seconds; return whether this
+        user has it.
+
+        Raises:
+            EngineUnavailableError: it is not known, or was not changed.
+        """
+        return self._stored is not None and await self._stored.end(session_id, principal, after)
 
     async def adopt_stored(self) -> None:
         """Let the stored sessions wait for their clients for the grace period; once, before the first link."""

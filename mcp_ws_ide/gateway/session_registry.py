@@ -180,6 +180,11 @@ class SessionRegistry:
             return False
         return self._stored.is_restoring(session_id) or not self._knows(session_id)
 
+    def stored_of(self, principal: str) -> set[str]:
+        """Return the ids of a user's sessions in this gateway that are also stored."""
+        sessions = self.sessions.values()
+        return {s.id for s in sessions if isinstance(s, DurableSession) and s.info.principal == principal}
+
     def _knows(self, session_id: str) -> bool:
         return session_id in self.sessions or session_id in self._ends
 

@@ -14,11 +14,13 @@ from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 from mcp_ws_ide.engines.base import (
+    ATTACHED,
     Engine,
     EngineUnavailableError,
     OwnedError,
     SessionLostError,
     StoredSession,
+    StoredSummary,
 )
 from mcp_ws_ide.gateway.elsewhere import Elsewhere
 from mcp_ws_ide.gateway.server import Server
@@ -101,6 +103,7 @@ class StoredSessions:
             except UnreadableState as error:
                 reason = f"the stored session cannot be read: {error}"
         await self.engine.end(record.id, record.epoch)
+        self.engine.statistics.lost["unusable"] += 1
         raise SessionLostError("unusable", reason)
 
     async def _take(self, session_id: str, principal: str) -> StoredSession | None:
@@ -121,6 +124,50 @@ class StoredSessions:
         if token_id is not None and not self._token_alive(token_id):
             return "the gateway token that opened the session is no longer valid"
         return ""
+
+    # --- for their users ------------------------------------------------------------------------
+
+    async def waiting(self, principal: str, here: set[str]) -> list[StoredSummary]:
+        """Return a user's stored sessions whose clients are not back yet, oldest first.
+
+        Args:
+            here: ids of the sessions that this user has in this gateway.
+
+        Raises:
+            EngineUnavailableError: they are not known.
+        """
+        if await self.engine.count(principal) <= len(here):
+            return []
+        hashed = self.engine.hashed(principal)
+        return [
+            stored
+            for stored in await self.engine.sessions()
+            if stored.principal == hashed and stored.id not in here and stored.expires_at != ATTACHED
+        ]
+
+    async def end(self, session_id: str, principal: str, after: float) -> bool:
+        """End a stored session, at once or if its client does not return within ``after`` seconds.
+
+        Returns:
+            Whether this user has such a session.
+
+        Raises:
+            EngineUnavailableError: it is not known, or was not changed.
+        """
+        async with self.turn(session_id):
+            try:
+                record = await self._take(session_id, principal)
+            except SessionLostError:
+                return True
+            if record is None:
+                return False
+            if after > 0:
+                record.expires_at = min(record.expires_at, time.time() + after)
+                await self.engine.rewrite(record)
+            else:
+                await self.engine.end(session_id, record.epoch)
+        log.info("stored session %s was ended by its owner", session_id)
+        return True
 
     # --- chores ---------------------------------------------------------------------------------
 

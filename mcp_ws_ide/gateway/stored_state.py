@@ -40,6 +40,7 @@ class SessionFacts(msgspec.Struct):
     """The facts about the client's link; the members are those of :class:`~mcp_ws_ide.links.base.LinkInfo`."""
 
     version: int
+    principal: str
     link: str
     remote: str
     user_agent: str
@@ -159,7 +160,14 @@ def encode_facts(info: LinkInfo) -> bytes:
     """Encode the facts about the client's link."""
     return _encode(
         SessionFacts(
-            VERSION, info.link, info.remote, info.user_agent, info.subprotocol, info.token_id, info.tools
+            VERSION,
+            info.principal,
+            info.link,
+            info.remote,
+            info.user_agent,
+            info.subprotocol,
+            info.token_id,
+            info.tools,
         )
     )
 
@@ -168,7 +176,7 @@ def info_of(record: StoredSession) -> LinkInfo:
     """Return the facts about the link of a stored session's client.
 
     Raises:
-        UnreadableState: another version stored it.
+        UnreadableState: another version stored it, or it was given to another user.
     """
     try:
         facts = _decode_facts(record.facts)
@@ -176,6 +184,8 @@ def info_of(record: StoredSession) -> LinkInfo:
         raise UnreadableState(str(error)) from None
     if facts.version != VERSION:
         raise UnreadableState(f"it has version {facts.version}, and this gateway reads {VERSION}")
+    if facts.principal != record.principal:
+        raise UnreadableState("it belongs to another user")
     return LinkInfo(
         record.principal,
         facts.remote,

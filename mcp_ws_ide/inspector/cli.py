@@ -297,10 +297,11 @@ def run_servers(find: Find, options: argparse.Namespace) -> int:
 def run_sessions(find: Find, options: argparse.Namespace) -> int:
     """Run ``sessions``."""
     for session in GatewayClient(find()).call("GET", "sessions")["sessions"]:
-        link = session["link"] if session["attached"] else "(waiting)"
+        waits = "(stored)" if session.get("stored") else "(waiting)"
+        link = session["link"] if session["attached"] else waits
         counts = f"{session['in_flight']} in flight, {session['messages']['in']} in, {session['messages']['out']} out"
         line = f"{session['id']} {session['server']:<20} {session['era']:<8} {link:<10} {session['remote']} {counts}"
-        print(visible(f"{line}, restored" if session.get("restored") else line))
+        print(visible(f"{line}, restored" if session.get("restored") and not session.get("stored") else line))
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import os
 import stat
@@ -20,6 +21,7 @@ from mcp_ws_ide.engines.keys import Sealer, TamperedError, UnknownKeyError, load
 from mcp_ws_ide.engines.memory import MemoryEngine
 from mcp_ws_ide.engines.rows import Rows
 from mcp_ws_ide.engines.sealed import SealedEngine
+from mcp_ws_ide.private_files import PrivateJsonFile
 from tests.engines.conftest import abandon, changed_file, new_sqlite, sealed_sqlite
 from tests.engines.owner import Owner, committed, new_record
 
@@ -194,6 +196,34 @@ def test_the_key_file_is_its_owners_alone_and_the_same_each_time(tmp_path, caplo
     load_sealer(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert "was open to other users" in caplog.text
+
+
+def test_a_key_file_on_a_read_only_mount_is_used_but_not_rotated_unless_it_is_open_to_all(
+    tmp_path, monkeypatch, caplog
+):
+    """As Kubernetes mounts a secret: a symbolic link to a file whose mode and content cannot be changed."""
+
+    def refuse(*_):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    load_sealer(tmp_path / "data.json")
+    path = tmp_path / "keys.json"
+    path.symlink_to("data.json")
+    value, content = load_sealer(path).seal(b"value", b"place"), path.read_bytes()
+    later = time.time() + 100 * 86400
+    monkeypatch.setattr(time, "time", lambda: later)
+    caplog.set_level("INFO")
+    path.chmod(0o440)
+    monkeypatch.setattr(os, "chmod", refuse)
+    monkeypatch.setattr(PrivateJsonFile, "write", refuse)
+    assert load_sealer(path).open(value, b"place") == b"value"
+    assert (path.is_symlink(), path.read_bytes()) == (True, content)
+    assert "is not rotated, as it cannot be written: Read-only file system" in caplog.text
+    monkeypatch.undo()
+    path.chmod(0o444)
+    monkeypatch.setattr(os, "chmod", refuse)
+    with pytest.raises(EngineRefusedError, match="is open to all users; set its mode to 0640 or 0440"):
+        load_sealer(path)
 
 
 def test_the_key_file_of_another_user_is_refused(tmp_path, monkeypatch):

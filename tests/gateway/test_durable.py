@@ -12,8 +12,10 @@ import pytest
 from mcp_ws_ide.config.spec import ServerSpec
 from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.core.tools import ToolRules
+from mcp_ws_ide.engines.base import SessionLostError
 from mcp_ws_ide.errors import UPSTREAM_LOST
 from mcp_ws_ide.gateway import Limits, commits
+from mcp_ws_ide.links.base import LinkInfo
 from tests.conftest import until
 from tests.gateway.stored import Client, House, fast
 
@@ -238,6 +240,19 @@ async def test_only_its_owner_resumes_a_stored_session(house):
     client.end._token = token
     await client.connected()
     assert await client.ask("echo", {"text": "after"}) == "after"
+
+
+async def test_a_session_that_was_given_to_another_user_in_the_engine_is_not_restored(house):
+    client = await Client(house).connected()
+    held = house.engine.records.by_id[session_of(client).id]
+    await house.crash()
+    held.record.principal = "mallory"
+    house.engine.records.of_principal["mallory"] += 1
+    with pytest.raises(SessionLostError, match="it belongs to another user") as lost:
+        async with house.gateway.restoring(f"{held.record.id}.token", LinkInfo("mallory")):
+            pass
+    assert lost.value.cause == "unusable"
+    assert house.engine.statistics.lost == {"unusable": 1}
 
 
 async def test_a_gateway_token_for_fewer_tools_resumes_no_session_of_more(house):

@@ -6,9 +6,10 @@ The table in docs/operate/stored-sessions.md, cell by cell, with the clients of 
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
@@ -158,6 +159,43 @@ async def test_a_stop_waits_for_calls_and_fails_none_that_finishes(jupyter):
         await until(lambda: session(jupyter)["in_flight"] == 2)
         await stopped(jupyter)
         assert await asyncio.gather(*calls) == ["2 steps", "2 steps"]
+
+
+async def left(jupyter: Jupyter, number: int) -> list[str]:
+    """Open sessions whose clients do not come back after a restart; return their ids."""
+    async with AsyncExitStack() as clients:
+        for own in range(number):
+            one = await clients.enter_async_context(caller(jupyter))
+            await ask(one, own + 1)
+        ids = [listed["id"] for listed in jupyter.rest("GET", "sessions")[1]["sessions"]]
+        await asyncio.to_thread(jupyter.kill)
+    await asyncio.to_thread(jupyter.start)
+    return ids
+
+
+async def test_a_session_is_listed_as_stored_and_can_be_ended_until_its_client_is_back(jupyter):
+    ids = await left(jupyter, 2)
+    listed = jupyter.rest("GET", "sessions")[1]["sessions"]
+    assert {(one["id"], one["stored"], one["attached"], one["server"]) for one in listed} == {
+        (own, True, False, "fast") for own in ids
+    }
+    assert all(0 < one["expires_in"] <= 300 for one in listed)
+    command = [sys.executable, "-m", "mcp_ws_ide.inspector.cli", "sessions"]
+    command += ["--url", jupyter.url, "--token", jupyter.token]
+    shown = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=True)
+    assert shown.stdout.count("(stored)") == 2
+    assert jupyter.rest("DELETE", f"sessions/{ids[0]}?after=9")[0] == 204
+    assert [one["expires_in"] <= 9 for one in by_id(jupyter, ids)] == [True, False]
+    for own in ids:
+        assert jupyter.rest("DELETE", f"sessions/{own}")[0] == 204
+        assert jupyter.rest("DELETE", f"sessions/{own}")[0] == 404
+    assert jupyter.rest("GET", "sessions")[1]["sessions"] == []
+
+
+def by_id(jupyter: Jupyter, ids: list[str]) -> list[dict[str, Any]]:
+    """The sessions that REST lists, in this order."""
+    listed = {one["id"]: one for one in jupyter.rest("GET", "sessions")[1]["sessions"]}
+    return [listed[own] for own in ids]
 
 
 async def test_a_gateway_token_survives_and_jupyters_own_may_not(jupyter):

@@ -112,7 +112,7 @@ class Sessions(Pane):
         session = self._sessions[index]
         live = self._live.get(session.id)
         era, link = _session_widths(width)
-        link_text, style = _link(session, live)
+        link_text, style = link_of(session, live)
         return [
             (fit(session.id, 8) + " ", "note"),
             (fit(session.server, 12) + " ", ""),
@@ -128,7 +128,7 @@ class Sessions(Pane):
         """Return all that is known of a session, one item per line."""
         session = self._sessions[index]
         live = self._live.get(session.id)
-        link_text, style = _link(session, live)
+        link_text, style = link_of(session, live)
         known = {
             "session": session.id,
             "server": session.server,
@@ -162,9 +162,11 @@ def _client(session: SeenSession, live: dict[str, Any] | None) -> str:
     return f"{known.get('user_agent') or session.client} {known.get('remote') or session.remote}".strip()
 
 
-def _link(session: SeenSession, live: dict[str, Any] | None) -> tuple[str, str]:
+def link_of(session: SeenSession, live: dict[str, Any] | None) -> tuple[str, str]:
     """Return how the session is connected, or the code and reason with which it ended."""
     if live is not None and not session.closed:  # the gateway's answer may be older than the traffic
+        if live.get("stored"):
+            return ("◌ stored", "warn")
         restored = " (restored)" if live.get("restored") else ""
         link = f"● {live.get('link', '')}{restored}"
         return (link, "good") if live.get("attached") else (f"◌ waits{restored}", "warn")
