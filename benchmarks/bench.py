@@ -98,7 +98,7 @@ class Rig:
         self._started: list[subprocess.Popen[bytes]] = []
         self.ports: dict[str, int] = {}
         self.pids: dict[str, int] = {}
-        self.paths = {"gateway": "/mcp-ws/servers/echo", "echo": "/"}
+        self.paths = {"echo": "/"}
 
     def __enter__(self) -> Rig:
         resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
@@ -106,22 +106,24 @@ class Rig:
         server = ["taskset", "-c", str(self._cores[-1])] if shutil.which("taskset") else []
         command, *args = [*server, str(self._build / "echo_server")]
         configuration.write_text(json.dumps({"mcpServers": {"echo": {"command": command, "args": args}}}))
-        port = free_port()
-        jupyter = [
-            sys.executable,
-            "-m",
-            "jupyter_server",
-            "--no-browser",
-            "--allow-root",
-            f"--ServerApp.port={port}",
-        ]
-        jupyter += [f"--MCPWebSocketApp.server_files={configuration}", f"--ServerApp.root_dir={self._build}"]
-        self._start("gateway", jupyter, port)
+        self._start_all(configuration)
+        return self
+
+    def _start_all(self, configuration: Path) -> None:
+        self.start_gateway("gateway", configuration)
         port = free_port()
         self._start("echo", [sys.executable, str(HERE / "tornado_echo.py"), str(port)], port)
-        wait_for(f"http://127.0.0.1:{self.ports['gateway']}/mcp-ws/api/health")
         wait_for(f"http://127.0.0.1:{self.ports['echo']}/", any_status=True)
-        return self
+
+    def start_gateway(self, name: str, configuration: Path, *arguments: str) -> None:
+        """Start a Jupyter with the gateway, on the port it had before, and wait until it answers."""
+        port = self.ports.get(name) or free_port()
+        jupyter = [sys.executable, "-m", "jupyter_server", "--no-browser", "--allow-root"]
+        jupyter += [f"--ServerApp.port={port}", f"--ServerApp.root_dir={self._build}"]
+        jupyter += [f"--MCPWebSocketApp.server_files={configuration}", *arguments]
+        self._start(name, jupyter, port)
+        self.paths[name] = "/mcp-ws/servers/echo"
+        wait_for(f"http://127.0.0.1:{port}/mcp-ws/api/health")
 
     def _start(self, name: str, command: list[str], port: int) -> None:
         environment = {**os.environ, "JUPYTER_TOKEN": TOKEN, "JUPYTER_RUNTIME_DIR": str(self._build)}

@@ -27,7 +27,7 @@ from mcp_ws_ide.config.spec import Configuration, ServerSpec
 from mcp_ws_ide.config.watcher import ConfigWatcher
 from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.credentials import CredentialWatch
-from mcp_ws_ide.engines.base import EngineRefusedError, EngineUnavailableError
+from mcp_ws_ide.engines.base import Engine, EngineRefusedError, EngineUnavailableError
 from mcp_ws_ide.engines.choosing import EngineSettings, open_engine
 from mcp_ws_ide.engines.collector import EngineCollector
 from mcp_ws_ide.failed_authentications import FailedAuthentications
@@ -44,7 +44,6 @@ from mcp_ws_ide.tokens import GatewayToken, TicketStore, TokenStore
 from mcp_ws_ide.transports.oauth import Authorizations
 
 if TYPE_CHECKING:
-    from mcp_ws_ide.engines.sealed import SealedEngine
     from mcp_ws_ide.fleet import Fleet
 
 HANDSHAKES_PER_TURN: Final = 2
@@ -138,7 +137,7 @@ class Runtime:
         """What the configuration files held when they could last be read, by path."""
         self._ticks = 0
         self._messages = 0
-        self.engine: SealedEngine | None = open_engine(settings.engine)
+        self.engine: Engine | None = open_engine(settings.engine)
         """What stores sessions; None if they end with the gateway."""
         self.not_ready = "" if self.engine is None else STARTING
         """Why requests are refused with 503; ``""`` if they are not."""
@@ -212,7 +211,7 @@ class Runtime:
         finally:
             self._engine_started.set()
 
-    async def _retry_engine(self, engine: SealedEngine) -> None:
+    async def _retry_engine(self, engine: Engine) -> None:
         """Start the engine as soon as it can be used: another gateway ends, or the disk has room again."""
         await asyncio.sleep(ENGINE_RETRY_SECONDS)
         if not await self._try_engine(engine):
@@ -220,7 +219,7 @@ class Runtime:
             return
         self._host.log.warning("mcp-ws-ide: the engine could be started; requests are no longer refused")
 
-    async def _try_engine(self, engine: SealedEngine) -> bool:
+    async def _try_engine(self, engine: Engine) -> bool:
         try:
             await engine.start()
         except EngineRefusedError as error:
@@ -243,10 +242,12 @@ class Runtime:
             self._host.log.critical("mcp-ws-ide: all requests are refused: %s", reason)
         self.not_ready = reason
 
-    async def _join(self, engine: SealedEngine) -> None:
+    async def _join(self, engine: Engine) -> None:
         """Become one of the gateways that share the engine, if several can."""
-        if engine.shared is not None:
-            from mcp_ws_ide.fleet import Fleet  # imports the ciphers, which only an engine needs
+        from mcp_ws_ide.engines.sealed import SealedEngine  # imports the ciphers, which only an engine needs
+
+        if isinstance(engine, SealedEngine) and engine.shared is not None:
+            from mcp_ws_ide.fleet import Fleet
 
             address = self.settings.peer_address
             fleet = Fleet(engine, engine.shared, self.gateway, address, self.tokens, self.token_revoked)
