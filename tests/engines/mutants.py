@@ -138,7 +138,7 @@ def reported_before_it_is_written(patch=setattr) -> None:
             return put(self, job)
         self._report(writer.Written([job]))
         later = Turn([(entry, None, outcome) for entry, _, outcome in job.staged], job.since)
-        asyncio.get_running_loop().call_later(0.02, put, self, later)
+        asyncio.get_running_loop().call_later(0.002, put, self, later)
 
     patch(Writer, "put", early)
     patch(Writer, "write_here", lambda self, turn: None)
