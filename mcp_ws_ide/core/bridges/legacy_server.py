@@ -124,17 +124,14 @@ class LegacyServer:
     guessed, and a connection to a server belongs to one principal.
 
     Write what :meth:`start` returns, and pass messages from the server to :meth:`from_server`; once :attr:`ready`, pass
-    modern messages to :meth:`from_client`. :attr:`failure` is the reason why it never became ready;
-    :attr:`initialize_unknown` is whether the server has no such method, as one of the modern era alone.
+    modern messages to :meth:`from_client`. :attr:`failure` says why it never became ready, :attr:`initialize_unknown`
+    whether the server has no such method.
     """
 
     def __init__(self, *, shared: bool, new_state: Callable[[], str], park_time: float) -> None:
-        self.ready = False
+        self.ready = self.initialize_unknown = False
         self.failure = ""
-        self.initialize_unknown = False
-        self._shared = shared
-        self._new_state = new_state
-        self._park_time = park_time
+        self._shared, self._new_state, self._park_time = shared, new_state, park_time
         self._result: dict[str, Raw] = {}
         self._capabilities: dict[str, Any] = {}
         self._calls: dict[int, _Call] = {}
