@@ -7,6 +7,7 @@
 
 import { ADDRESS_CURE, Endpoint, isOurs, NO_PROBE } from "./endpoint.js";
 import { ConnectError, SessionGone, Unauthorized, UnknownServer, messageOf } from "./errors.js";
+import { readableResponse } from "./foreign.js";
 import type { SessionSnapshot } from "./resume.js";
 import type { SessionTransport } from "./session.js";
 import {
@@ -200,6 +201,7 @@ export class NegotiatingTransport extends TransportEventTarget {
       const response = await endpoint.fetch(new URL(url), { ...init, headers });
       const foreign = isGateway || init.method !== "POST" ? undefined : await endpoint.notMcp(response);
       if (foreign !== undefined) throw foreign; // the SDK would name the content type alone
+      if (!isGateway && response.ok && init.method === "POST") return readableResponse(response, init.body);
       if (response.status !== 401 && response.status !== 403) return response;
       throw endpoint.refusal(response.status, await response.text(), response.statusText); // the SDK would give the status alone
     };
@@ -250,7 +252,7 @@ export class NegotiatingTransport extends TransportEventTarget {
 
   #refusedProbe(status: number, body: string, phrase: string): void {
     if (isOurs(body)) throw this.#endpoint.refusal(status, body, phrase);
-    if (NO_PROBE.has(status)) return; // a server without a probe
+    if (NO_PROBE.has(status) || status < 300) return; // a server without a probe
     if (status >= 502) throw this.#endpoint.refusal(status, body, phrase);
     throw new ConnectError(`${this.#endpoint.where} answered ${status}: ${phrase || "no reason was given"}`);
   }

@@ -24,7 +24,7 @@ const ID_LAST = /"id"\s*:\s*(-?\d+|"(?:[^"\\]|\\.)*")\s*(?:,\s*"jsonrpc"\s*:\s*"
 /** Whether a value is a message that needs no mending. */
 export function isCanonical(value: unknown): value is Record<string, unknown> {
   if (!isObject(value) || value["jsonrpc"] !== "2.0") return false;
-  return "method" in value || (value["id"] !== null && "result" in value !== "error" in value);
+  return "method" in value || (value["id"] !== null && value["id"] !== undefined && "result" in value !== "error" in value);
 }
 
 /** Read a frame. */

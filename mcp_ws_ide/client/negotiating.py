@@ -259,7 +259,7 @@ async def _first_event(client: httpx2.AsyncClient, url: str, headers: dict[str, 
                 raise refusal(where, response.status_code, body, response.reason_phrase)
             if response.status_code >= 502:
                 raise refusal(where, response.status_code, body, response.reason_phrase)
-            if response.status_code not in NO_PROBE:
+            if response.status_code >= 300 and response.status_code not in NO_PROBE:
                 detail = response.reason_phrase or "no reason given"
                 raise ConnectError(f"{where} answered {response.status_code}: {detail}")
     return False

@@ -3,10 +3,15 @@ import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { WebSocketClientTransport } from "@modelcontextprotocol/sdk/client/websocket.js";
 import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
 
-const [url, ...hows] = process.argv.slice(2);
+const [address, ...hows] = process.argv.slice(2);
+const own = address.startsWith("own "); // the transport of this project, on the SDK 1.x
+const url = address.replace(/^own /, "");
 const client = new Client({ name: "test", version: "1" });
 const Transport = url.startsWith("ws") ? WebSocketClientTransport : StreamableHTTPClientTransport;
-await client.connect(new Transport(new URL(url)));
+if (own) {
+  const { NegotiatingTransport } = await import("../frontend_static/dist/index.js");
+  await client.connect(new NegotiatingTransport(url, { transports: ["http"], streamableHttp: StreamableHTTPClientTransport }));
+} else await client.connect(new Transport(new URL(url)));
 const ended = {};
 for (const how of hows) {
   const began = performance.now();
