@@ -44,6 +44,15 @@ WITHOUT_MEANING: Final = frozenset(
         ),
         *("timeout", "alwaysAllow", "autoApprove", "trust", "dev", "required", "default_tools_approval_mode"),
         *("available_tools_approval", "extensionName", "id", "$schema", "serverInstructions"),
+        *(
+            "fromGalleryId",
+            "official",
+            "alwaysLoad",
+            "include_instructions",
+            "cache_tools_list",
+            "server_label",
+        ),
+        *("require_approval", "remote"),
     }
 )
 """Keys that describe a server, or tell another program what to ask its user: ignored silently."""
@@ -65,12 +74,21 @@ ALIASES: Final[Mapping[str, str]] = {
     "transport_type": "type",
     "serverTransport": "type",  # n8n
     "isActive": "enabled",  # Cherry Studio
+    "active": "enabled",  # Jan
+    "server_url": "url",  # OpenAI's API
 }
 """Keys of other programs, and the key that means the same here."""
 IMPLIED_TYPES: Final[Mapping[str, str]] = {"httpUrl": "http", "sseEndpoint": "sse"}
 """Keys that also say how a server is reached."""
-ALLOWED_TOOLS: Final = ("includeTools", "enabled_tools", "enabledTools", "available_tools", "tools")
-"""Keys whose list names the only tools that may be used (Gemini CLI, Codex, Goose, Copilot)."""
+ALLOWED_TOOLS: Final = (
+    "includeTools",
+    "enabled_tools",
+    "enabledTools",
+    "available_tools",
+    "tools",
+    "allowed_tools",
+)
+"""Keys whose list names the only tools that may be used (Gemini CLI, Codex, Goose, Copilot, OpenAI's API)."""
 DENIED_TOOLS: Final = ("excludeTools", "disabled_tools", "disabledTools")
 """Keys whose list names tools that may not be used (Gemini CLI, Codex, Windsurf, Roo Code, Kiro)."""
 _SECONDS: Final = 'write "mcp_ws": {"%s": SECONDS} for a remote server'
@@ -79,7 +97,21 @@ _OWN_SETTING: Final = 'ignored here; write it under "mcp_ws"'
 INSTEAD: Final[Mapping[str, str]] = {
     "envFile": 'not supported, ignored; put the variables under "env", or list their names under "env_vars"',
     "env_file": 'not supported, ignored; put the variables under "env", or list their names under "env_vars"',
-    **dict.fromkeys(("oauth", "auth", "authentication", "authProviderType", "authorization", "scopes"), _OAUTH),
+    **dict.fromkeys(
+        ("oauth", "auth", "authentication", "authProviderType", "authorization", "scopes", "oauthScopes",
+         "oauth_resource", "requiresOAuth", "targetAudience", "targetServiceAccount"),
+        _OAUTH,
+    ),
+    **dict.fromkeys(("apiKey", "api_key"), 'ignored; write the header that the server expects under "headers"'),
+    **dict.fromkeys(("queryParams", "query"), 'ignored; write them at the end of "url"'),
+    **dict.fromkeys(
+        ("verifySsl", "verify_ssl", "verify", "caBundlePath"),
+        'ignored; for a certificate of your own write "mcp_ws": {"ca_file": PATH}',
+    ),
+    "image": 'ignored; write "command": "docker", "args": ["run", "-i", "--rm", IMAGE]',
+    "customUserVars": "ignored, because the gateway cannot ask; use ${env:NAME}",
+    "roots": "ignored; clients name their roots themselves",
+    "anythingllm": 'belongs to AnythingLLM, ignored; write "disabled", or "mcp_ws": {"tools": {"deny": [NAME]}}',
     "headersHelper": 'not supported, ignored; write "headers", with variables for what changes',
     **dict.fromkeys(
         ("startup_timeout_sec", "startup_timeout_ms", "startupTimeout", "connectionTimeout", "initTimeout",
@@ -88,11 +120,14 @@ INSTEAD: Final[Mapping[str, str]] = {
     ),
     **dict.fromkeys(
         ("tool_timeout_sec", "networkTimeout", "requestTimeout", "request_timeout", "sse_read_timeout",
-         "sseReadTimeout", "read_timeout"),
+         "sseReadTimeout", "read_timeout", "read_timeout_seconds", "http_timeout_seconds",
+         "client_session_timeout_seconds"),
         f"ignored; {_SECONDS % 'read_timeout'}",
     ),
     **dict.fromkeys(("idle_timeout", "sharing", "prewarm", "bridge", "ca_file", "max_message_bytes"), _OWN_SETTING),
-    **dict.fromkeys(("start_on_launch", "autoStart", "auto_start"), 'ignored; write "mcp_ws": {"prewarm": 1}'),
+    **dict.fromkeys(
+        ("start_on_launch", "autoStart", "auto_start", "load_on_start"), 'ignored; write "mcp_ws": {"prewarm": 1}'
+    ),
     **dict.fromkeys(
         ("sandbox", "sandboxEnabled", "permissions", "permissionProfile"),
         "not supported, ignored; the program runs with all rights of the user",
@@ -118,6 +153,18 @@ _BUILT_IN: Final = ("builtin", "platform", "frontend", "inline_python")
 """Types of Goose's extensions that are no MCP servers of their own."""
 _OPENCODE_VARIABLE: Final = re.compile(r"(?<!\$)\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
 _BARE_VARIABLE: Final = re.compile(r"\$[A-Z_][A-Z0-9_]*")
+_FOREIGN_FORM: Final = re.compile(r"\$\([^)]*\)|\{file:[^}]*\}|%[A-Z_]+%")
+"""What Crush, opencode and Windows replace."""
+_ADDRESS_TYPES: Final = frozenset({"remote", "mcp", "url"})
+"""Types that say no more than that there is an address (opencode, OpenAI's API, Anthropic's API)."""
+_BEARERS: Final = (
+    ("bearer_token_env_var", "Bearer ${env:%s}"),  # Codex
+    ("bearer_token", "Bearer %s"),
+    ("bearerToken", "Bearer %s"),
+    ("authorization_token", "Bearer %s"),  # Anthropic's API
+)
+"""Keys that hold a credential, and the header that carries it."""
+_SWITCHES: Final = {"true": True, "false": False}
 
 
 class Notice(NamedTuple):
@@ -141,6 +188,7 @@ def translate(entry: Mapping[str, Any]) -> Translation:
     _rename(translation)
     _drop_empty(translation)
     _split_command(translation)
+    _read_values(translation)
     _read_credentials(translation)
     _read_sources(translation)
     _read_tools(translation)
@@ -152,6 +200,9 @@ def translate(entry: Mapping[str, Any]) -> Translation:
 def sections_of(document: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """Return the parts of a file that hold servers, each with its dotted path, in the order in which they are read."""
     found: list[tuple[str, Any]] = [(key, document[key]) for key in SECTIONS if key in document]
+    found += [
+        (key, document[key]) for key in document if key.endswith(".mcpServers") and key not in SECTIONS
+    ]  # Cody
     inner = document.get("mcp")  # VS Code's settings.json; opencode; in Gemini's settings.json something else
     if isinstance(inner, dict):
         if isinstance(inner.get("servers"), dict):
@@ -163,6 +214,9 @@ def sections_of(document: Mapping[str, Any]) -> list[tuple[str, Any]]:
     if isinstance(extensions, dict):
         entries = {name: entry for name, entry in extensions.items() if _is_extension(entry)}
         found += [("extensions", entries)] if entries else []
+    if not found:  # Augment
+        nested = {key: value for key, value in document.items() if isinstance(value, dict)}
+        found += [(f"{k}.mcpServers", v["mcpServers"]) for k, v in nested.items() if "mcpServers" in v]
     if not found and document and all(_is_entry(entry) for entry in document.values()):
         found.append(("", dict(document)))
     return found
@@ -217,21 +271,25 @@ def _own_name(key: str) -> str:
 def _unwrap(translation: Translation) -> None:
     """Move the members of objects that other programs nest into the entry itself."""
     entry = translation.entry
-    for key in ("transport", "config"):  # Continue before 2025, Goose before 1.0
+    for key in (
+        "transport",
+        "config",
+        "params",
+    ):  # Continue before 2025, Goose before 1.0, OpenAI's Agents SDK
         nested = entry.get(key)
         if isinstance(nested, dict) and _is_entry(nested):
             del entry[key]
             for name, value in nested.items():
                 entry.setdefault(name, value)
-    options = entry.get("requestOptions")  # Continue
-    if isinstance(options, dict):
-        del entry["requestOptions"]
+    for key in ("requestOptions", "requestInit"):  # Continue, Mastra
+        options = entry.get(key)
+        if not isinstance(options, dict):
+            continue
+        del entry[key]
         if "headers" in options:
             entry.setdefault("headers", options["headers"])
         translation.notices.extend(
-            Notice(f"requestOptions.{name}", INSTEAD.get(name, "ignored"))
-            for name in options
-            if name != "headers"
+            Notice(f"{key}.{name}", INSTEAD.get(name, "ignored")) for name in options if name != "headers"
         )
 
 
@@ -249,7 +307,7 @@ def _rename(translation: Translation) -> None:
                 entry["type"] = IMPLIED_TYPES[key]
         else:
             notices.append(Notice(key, f'ignored, because "{own}" is set'))
-    if entry.get("type") == "remote":  # opencode; the address says which kind
+    if entry.get("type") in _ADDRESS_TYPES:  # the address says which kind
         del entry["type"]
 
 
@@ -304,6 +362,40 @@ def _split_command(translation: Translation) -> None:
         notices.append(Notice("args", "split at blanks; write a list of strings"))
 
 
+def _read_values(translation: Translation) -> None:
+    """Read values of another type that mean one thing."""
+    entry, notices = translation
+    for key in ("disabled", "enabled"):
+        value = entry.get(key)
+        if isinstance(value, str) and value.strip().lower() in _SWITCHES:
+            entry[key] = _SWITCHES[value.strip().lower()]
+            notices.append(
+                Notice(key, f"{value!r} was read as {value.strip().lower()}; write it without quotes")
+            )
+    args = entry.get("args")
+    if isinstance(args, list) and None in args:
+        entry["args"] = [arg for arg in args if arg is not None]
+        notices.append(Notice("args", "null was left out"))
+    for key, separator in (("env", "="), ("headers", ":")):
+        pairs = _pairs_in(entry.get(key), separator)
+        if pairs is not None:
+            entry[key] = pairs
+
+
+def _pairs_in(items: Any, separator: str) -> dict[str, Any] | None:
+    """Return the pairs of a list of ``NAME=VALUE``, or of objects with ``key`` and ``value``; None for other values."""
+    pairs: dict[str, Any] = {}
+    for item in items if isinstance(items, list) else (None,):
+        if isinstance(item, str) and separator in item:
+            name, _, value = item.partition(separator)
+            pairs[name.strip()] = value.strip() if separator == ":" else value
+        elif isinstance(item, dict) and isinstance(item.get("key"), str):
+            pairs[item["key"]] = item.get("value")
+        else:
+            return None
+    return pairs
+
+
 def _words(line: str) -> list[str]:
     """Return the words of a command line, as a shell would; the whole line if it is none, or too long for one."""
     if len(line) > MAX_LINE:
@@ -318,7 +410,7 @@ def _read_credentials(translation: Translation) -> None:
     """Read headers that are given by other keys (Codex)."""
     entry = translation.entry
     headers: dict[str, Any] = {}
-    for key, form in (("bearer_token_env_var", "Bearer ${env:%s}"), ("bearer_token", "Bearer %s")):
+    for key, form in _BEARERS:
         if isinstance(entry.get(key), str):
             headers["Authorization"] = form % entry.pop(key)
     names = entry.get("env_http_headers")
@@ -363,7 +455,7 @@ def _read_tools(translation: Translation) -> None:
 
 
 def _read_foreign_variables(translation: Translation) -> None:
-    """Read ``{env:NAME}`` (opencode), and point out ``$NAME`` (Gemini CLI), which may be a value."""
+    """Read ``{env:NAME}`` (opencode), and point out ``$NAME`` (Gemini CLI) and the like, which may be values."""
     entry, notices = translation
     for key in ("env", "headers"):
         values = entry.get(key)
@@ -371,7 +463,7 @@ def _read_foreign_variables(translation: Translation) -> None:
             continue
         entry[key] = {name: _own_variables(value) for name, value in values.items()}
         for name, value in values.items():
-            if isinstance(value, str) and _BARE_VARIABLE.fullmatch(value):
+            if isinstance(value, str) and (_BARE_VARIABLE.fullmatch(value) or _FOREIGN_FORM.search(value)):
                 notices.append(
                     Notice(f"{key}.{name}", f"{value!r} is used literally; for a variable write ${{NAME}}")
                 )

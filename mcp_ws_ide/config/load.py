@@ -234,6 +234,10 @@ class ConfigReader:
         if name in self._addresses:
             reason = f"shadowed: {name!r} is already defined in {self.servers[self._addresses[name]].source}"
             return self._report(source, key, reason, "notice")
+        if isinstance(entry, str) and entry.strip():
+            member = "url" if "://" in entry else "command"
+            self._report(source, key, f'read as an object with this text as "{member}"', "notice")
+            entry = {member: entry.strip()}
         if not isinstance(entry, dict):
             return self._report(source, key, "must be an object")
         for member, reason in translate(entry).notices:

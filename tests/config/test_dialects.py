@@ -452,3 +452,63 @@ def test_yaml_that_cannot_be_read_says_where(tmp_path, text, words):
     (tmp_path / "config.yaml").write_text(text)
     loaded = load_configuration({}, [str(tmp_path / "config.yaml")], [], {})
     assert words in loaded.problems[0].reason
+
+
+HERE = "https://x.example/mcp"
+
+
+@pytest.mark.parametrize(
+    ("document", "attribute", "means"),
+    [
+        ({"mcpServers": {"s": {"command": "x", "env": ["A=b=c", "B="]}}}, "env", {"A": "b=c", "B": ""}),
+        ({"mcpServers": {"s": {"url": HERE, "headers": ["A: b", "C:d"]}}}, "headers", {"A": "b", "C": "d"}),
+        (
+            {"mcpServers": {"s": {"url": HERE, "headers": [{"key": "A", "value": "b"}]}}},
+            "headers",
+            {"A": "b"},
+        ),
+        ({"mcpServers": {"s": {"url": HERE, "requestInit": {"headers": {"A": "b"}}}}}, "headers", {"A": "b"}),
+        ({"mcpServers": {"s": {"url": HERE, "bearerToken": "t"}}}, "headers", {"Authorization": "Bearer t"}),
+        ({"mcpServers": {"s": {"command": "x", "args": ["a", None]}}}, "args", ["a"]),
+        ({"mcpServers": {"s": {"command": "x", "disabled": "False"}}}, "command", "x"),
+        ({"mcpServers": {"s": {"command": "x", "active": True}}}, "command", "x"),
+        ({"mcpServers": {"s": "x -y"}}, "args", ["-y"]),
+        ({"mcpServers": {"s": HERE}}, "url", HERE),
+        ({"mcp": {"servers": {"s": {"params": {"command": "x"}}}}}, "command", "x"),
+        (
+            {"mcp_servers": [{"type": "url", "name": "s", "url": HERE, "authorization_token": "t"}]},
+            "url",
+            HERE,
+        ),
+        ({"mcpServers": {"s": {"type": "mcp", "server_label": "s", "server_url": HERE}}}, "url", HERE),
+        ({"augment.advanced": {"mcpServers": [{"name": "s", "command": "x"}]}}, "command", "x"),
+        ({"cody.mcpServers": {"s": {"command": "x"}}}, "command", "x"),
+    ],
+)
+def test_what_means_one_thing_is_read_whatever_its_form(tmp_path, document, attribute, means):
+    path = tmp_path / "mcp.json"
+    path.write_text(json.dumps(document))
+    configuration = load_configuration({}, [str(path)], [], {}, root_dir=None)
+    (spec,) = configuration.servers.values()
+    assert spec.disabled_reason is None
+    assert plain(getattr(spec, attribute)) == means
+    assert {problem.severity for problem in configuration.problems} <= {"notice"}
+
+
+@pytest.mark.parametrize(
+    ("entry", "key", "word"),
+    [
+        ({"apiKey": "k"}, "apiKey", "headers"),
+        ({"queryParams": {}}, "queryParams", "url"),
+        ({"verifySsl": False}, "verifySsl", "ca_file"),
+        ({"requestOptions": {"verifySsl": False}}, "requestOptions.verifySsl", "ca_file"),
+        ({"oauthScopes": ["a"]}, "oauthScopes", "oauth"),
+        ({"read_timeout_seconds": 3}, "read_timeout_seconds", "read_timeout"),
+        ({"headers": {"A": "Bearer $(cat t)"}}, "headers.A", "literally"),
+        ({"headers": {"A": "{file:~/t}"}}, "headers.A", "literally"),
+        ({"env": {"A": "%APPDATA%"}}, "env.A", "literally"),
+    ],
+)
+def test_what_another_program_does_is_named_where_it_is_not_done_here(entry, key, word):
+    notices = dict(translate({"url": HERE, **entry}).notices)
+    assert word in notices[key]
