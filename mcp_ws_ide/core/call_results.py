@@ -21,10 +21,14 @@ from mcp_ws_ide.core.content_items import (
 )
 from mcp_ws_ide.core.lenient_json import encode, items_of, members_of, text_of, value_of
 from mcp_ws_ide.core.list_items import fault_texts
-from mcp_ws_ide.core.readable_results import MAX_VALUES, is_readable
+from mcp_ws_ide.core.readable_results import MAX_VALUES, is_handshake, is_readable
 
 _NOTHING: Final = (b"", b"null")
 _FALSE: Final = ("", "false", "no", "0", "none", "null")
+_NOT_OFFERED: Final = (b"null", b"false")
+_FLAGS: Final = ("listChanged", "subscribe")
+OLDEST: Final = "2024-11-05"
+"""The protocol version of a server that names none: the one with the fewest features."""
 _OTHERS: Final = frozenset({"inputRequests", "task"})
 """Members of the results that stand for one which comes later (MCP 2025-11-25, tasks; 2026-07-28, input_required)."""
 
@@ -51,12 +55,12 @@ def read_result(method: str, result: bytes, *, strict: bool) -> tuple[bytes, dic
         return result, {}
     faults: _Faults = {}
     call = CALLS[method]
-    if call.key in members and is_readable(result):
+    if call.key in members and call.is_readable(result):
         return result, {}
     _mend_meta(members, faults)
     call.mend(members, faults, strict)
     mended = encode(members)
-    if not faults or not is_readable(_looked_at(call, members, strict)):
+    if not faults or not call.is_readable(_looked_at(call, members, strict)):
         return result, {}
     return mended, fault_texts(method, faults)
 
@@ -176,6 +180,44 @@ def _mend_completion(members: dict[str, Raw], faults: _Faults, strict: bool) -> 
     members["completion"] = Raw(encode({**completion, **kept} if completion.keys() == kept.keys() else kept))
 
 
+def _mend_handshake(members: dict[str, Raw], faults: _Faults, strict: bool) -> None:
+    if bytes(members.get("protocolVersion", b""))[:1] != b'"':
+        members["protocolVersion"] = Raw(encode(OLDEST))
+        _note(faults, "protocolVersion", f"it was read as {OLDEST}, because it is not a string")
+    offers = members_of(bytes(members.get("capabilities", b"")))
+    offered = {name: _offer(bytes(raw)) for name, raw in offers.items() if bytes(raw) not in _NOT_OFFERED}
+    if bytes(members.get("capabilities", b""))[:1] != b"{" or offered != offers:
+        members["capabilities"] = Raw(encode(offered))
+        _note(faults, "capabilities", "what clients could not read was completed or ignored")
+    _mend_server_info(members, faults)
+    if bytes(members.get("instructions", b'""'))[:1] != b'"':
+        del members["instructions"]
+        _note(faults, "instructions", "it was ignored, because it is not a string")
+
+
+def _offer(given: bytes) -> Raw:
+    """Return a capability: an object, whose members of the wrong type are left out."""
+    kept = {
+        name: raw
+        for name, raw in members_of(given).items()
+        if name not in _FLAGS or bytes(raw) in (b"true", b"false")
+    }
+    return Raw(given if given[:1] == b"{" and len(kept) == len(members_of(given)) else encode(kept))
+
+
+def _mend_server_info(members: dict[str, Raw], faults: _Faults) -> None:
+    given = bytes(members.get("serverInfo", b""))
+    info = {"name": Raw(given)} if given[:1] == b'"' else members_of(given)
+    usable = {name: raw for name, raw in info.items() if name != "title" or bytes(raw)[:1] == b'"'}
+    for name in ("name", "version"):
+        raw = bytes(usable.get(name, b"null"))
+        if raw[:1] != b'"':
+            usable[name] = Raw(encode("unknown" if raw == b"null" else raw.decode()))
+    if usable != info or given[:1] != b"{":
+        members["serverInfo"] = Raw(encode(usable))
+        _note(faults, "serverInfo", "it was completed with a name and a version")
+
+
 class Call(NamedTuple):
     """A kind of call.
 
@@ -183,11 +225,13 @@ class Call(NamedTuple):
         key: the member that its result must have.
         others: members that clients look at beside it.
         mend: mends these members, and notes what was wrong; the last argument is ``strict`` of :func:`read_result`.
+        is_readable: whether clients can read a result.
     """
 
     key: str
     others: tuple[str, ...]
     mend: Callable[[dict[str, Raw], _Faults, bool], None]
+    is_readable: Callable[[bytes], bool] = is_readable
 
 
 _TOOL: Final = Call("content", ("structuredContent", "isError"), _mend_tool_result)
@@ -197,5 +241,8 @@ CALLS: Final = {
     "prompts/get": Call("messages", ("description",), _mend_prompt),
     "resources/read": Call("contents", (), _mend_contents),
     "completion/complete": Call("completion", (), _mend_completion),
+    "initialize": Call(
+        "protocolVersion", ("capabilities", "serverInfo", "instructions"), _mend_handshake, is_handshake
+    ),
 }
 """The calls whose results are mended."""

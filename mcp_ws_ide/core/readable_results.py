@@ -166,6 +166,26 @@ class _Result(_AnyResult, gc=False, kw_only=True):
     messages: list[PromptMessage] | UnsetType = UNSET
 
 
+class _Offer(msgspec.Struct, gc=False):
+    listChanged: bool | UnsetType = UNSET
+    subscribe: bool | UnsetType = UNSET
+
+
+class _ServerInfo(msgspec.Struct, gc=False):
+    name: str
+    version: str
+    title: str | UnsetType = UNSET
+
+
+class _Initialized(msgspec.Struct, gc=False):
+    protocolVersion: str
+    capabilities: dict[str, _Offer]
+    serverInfo: _ServerInfo
+    instructions: str | UnsetType = UNSET
+    meta: AnyObject | UnsetType = msgspec.field(name="_meta", default=UNSET)
+
+
+_decode_initialized = msgspec.json.Decoder(_Initialized).decode
 _decode_small = msgspec.json.Decoder(_SmallResult).decode
 _decode_any = msgspec.json.Decoder(_Result).decode
 _decode_item = msgspec.json.Decoder(Item).decode
@@ -218,6 +238,15 @@ def _has_items(result: _SmallResult | _Result) -> bool:
         and result.messages is UNSET
         and result.completion is UNSET
     )
+
+
+def is_handshake(result: bytes) -> bool:
+    """Return whether clients can read the result of ``initialize``, a JSON object."""
+    try:
+        _decode_initialized(result)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True
 
 
 def is_item(item: bytes) -> bool:

@@ -7,6 +7,7 @@ import json
 import random
 from typing import Any
 
+import mcp_types
 import msgspec
 import pytest
 from mcp_types import CallToolResult, CompleteResult, GetPromptResult, ReadResourceResult
@@ -305,3 +306,42 @@ def test_no_result_is_unreadable_after_it_was_mended():
         }
         for method in MODELS:
             read(method, outer)
+
+
+INITIALIZED = {
+    "protocolVersion": "2025-06-18",
+    "capabilities": {"tools": {"listChanged": True}, "logging": {}, "experimental": {"a": {}}},
+    "serverInfo": {"name": "s", "version": "1"},
+}
+
+
+def test_a_handshake_that_clients_can_read_stays_to_the_byte():
+    written = json.dumps({**INITIALIZED, "instructions": "x", "own": None}, indent=1).encode()
+    assert read_result("initialize", written, strict=True) == (written, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "shown"),
+    [
+        ("protocolVersion", None, "2024-11-05"),
+        ("protocolVersion", 1, "2024-11-05"),
+        ("capabilities", None, {}),
+        ("capabilities", [], {}),
+        ("capabilities", {"tools": True, "prompts": None, "resources": False}, {"tools": {}}),
+        ("capabilities", {"tools": {"listChanged": None}}, {"tools": {}}),
+        ("capabilities", {"tools": {"listChanged": "yes", "a": 1}}, {"tools": {"a": 1}}),
+        ("serverInfo", None, {"name": "unknown", "version": "unknown"}),
+        ("serverInfo", "git", {"name": "git", "version": "unknown"}),
+        ("serverInfo", {"name": "git"}, {"name": "git", "version": "unknown"}),
+        ("serverInfo", {"name": "git", "version": 1.5, "title": None}, {"name": "git", "version": "1.5"}),
+        ("instructions", ["a"], ...),
+    ],
+)
+def test_an_odd_member_of_the_handshake_costs_no_server(name, written, shown):
+    mended, notices = read_result(
+        "initialize", json.dumps({**INITIALIZED, name: written}).encode(), strict=True
+    )
+    result = json.loads(mended)
+    mcp_types.InitializeResult.model_validate(result)
+    assert result == ({**INITIALIZED, name: shown} if shown is not ... else INITIALIZED)
+    assert next(iter(notices)).startswith("initialize ")

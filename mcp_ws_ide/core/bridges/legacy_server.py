@@ -28,6 +28,7 @@ from mcp_ws_ide.core.bridges.methods import (
 )
 from mcp_ws_ide.core.bridges.server_subscriptions import OnAnswer, ServerSubscriptions, ignore
 from mcp_ws_ide.core.bridges.step import Step
+from mcp_ws_ide.core.call_results import read_result
 from mcp_ws_ide.core.era import MODERN_VERSION
 from mcp_ws_ide.core.lenient_json import (
     encode,
@@ -171,7 +172,8 @@ class LegacyServer:
             self.failure = f"it refused the handshake: {error_text(answer.error)}"
             self.initialize_unknown = error_code(answer.error) == METHOD_NOT_FOUND
             return
-        self._result = members_of(answer.result)
+        written, mended = members_of(answer.result), read_result("initialize", answer.result, strict=True)[0]
+        self._result = {name: raw for name, raw in members_of(mended).items() if name in written}
         self._capabilities = object_of(bytes(self._result.get("capabilities", b"{}")))
         step.to_server.append(messages.notification("notifications/initialized"))
         self.ready = True
