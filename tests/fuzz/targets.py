@@ -16,6 +16,7 @@ from websockets.frames import Frame, Opcode
 
 from mcp_ws_ide.core import binding, messages, reader
 from mcp_ws_ide.core.binding import ControlError
+from mcp_ws_ide.core.call_results import read_result
 from mcp_ws_ide.core.list_items import read_list
 from mcp_ws_ide.core.resume import ClientEnd, GatewayEnd, Overflow, ProtocolViolation, ResumeRefused
 from mcp_ws_ide.core.session import SessionCore
@@ -76,6 +77,41 @@ RESULTS: dict[str, type[BaseModel]] = {
     "resourceTemplates": mcp_types.ListResourceTemplatesResult,
 }
 """How the SDK reads lists."""
+TEXT = {"type": "text", "text": "t", "annotations": {"audience": ["user"], "priority": 1}, "_meta": {}}
+CONTENT = [
+    TEXT,
+    {"type": "image", "data": "AAAA", "mimeType": "image/png"},
+    {"type": "resource", "resource": {"uri": "x:1", "blob": "AA==", "mimeType": "a/b"}},
+    {"type": "resource_link", "uri": "x:1", "name": "n", "size": 3},
+]
+CALLED: dict[str, tuple[type[BaseModel], dict[str, Any]]] = {
+    "tools/call": (
+        mcp_types.CallToolResult,
+        {"content": CONTENT, "structuredContent": {"a": 1}, "isError": False, "_meta": {}},
+    ),
+    "prompts/get": (
+        mcp_types.GetPromptResult,
+        {"description": "d", "messages": [{"role": "user", "content": item} for item in CONTENT]},
+    ),
+    "resources/read": (
+        mcp_types.ReadResourceResult,
+        {"contents": [{"uri": "x:1", "text": "t", "mimeType": "a/b"}, {"uri": "x:2", "blob": "AA=="}]},
+    ),
+    "completion/complete": (
+        mcp_types.CompleteResult,
+        {"completion": {"values": ["a", "b"], "total": 2, "hasMore": False}},
+    ),
+    "initialize": (
+        mcp_types.InitializeResult,
+        {
+            "protocolVersion": "2025-11-25",
+            "capabilities": {"tools": {"listChanged": True}, "logging": {}},
+            "serverInfo": {"name": "s", "version": "1", "title": "S"},
+            "instructions": "i",
+        },
+    ),
+}
+"""How the SDK reads the results of calls, and one of each."""
 CONTROLS = [
     {"mcp.ws": "open"},
     {"mcp.ws": "resume", "token": "a.b", "recv": 3},
@@ -193,6 +229,23 @@ def lists(mutator: Mutator) -> None:
     assert read_list(key, result, strict=strict) == (result, {}) or not isinstance(written.get(key), list)
     if key in written and isinstance(written[key], list) and not set(written) & {"ttlMs", "cacheScope", ""}:
         RESULTS[key].model_validate_json(result, by_name=False)
+
+
+def results(mutator: Mutator) -> None:
+    """The result of a call as a server wrote it: what is mended can be read by the SDK, and is mended once."""
+    method = mutator.random.choice(list(CALLED))
+    model, good = CALLED[method]
+    data = json.dumps(mutator.value(good)).encode()
+    try:
+        message = messages.parse_server(b'{"jsonrpc":"2.0","id":1,"result":%b}' % data)
+    except MalformedMessage:
+        return
+    mended, notices = read_result(method, message.result, strict=mutator.random.random() < 0.5)
+    if not notices:
+        assert mended == message.result
+        return
+    model.model_validate_json(mended, by_name=False)
+    assert read_result(method, mended, strict=False) == (mended, {})
 
 
 def resuming(mutator: Mutator) -> None:
@@ -336,6 +389,7 @@ PURE: dict[str, Target] = {
     "messages": parsing,
     "reading": reading,
     "lists": lists,
+    "results": results,
     "resume": resuming,
     "recordings": recordings,
 }
