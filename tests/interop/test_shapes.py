@@ -53,6 +53,7 @@ ELSEWHERE = {
         "handlers/test_remote_servers.py::"
         "test_a_remote_server_that_forgets_sessions_costs_no_session_of_the_gateway",
         "transports/test_http.py::test_a_server_that_forgets_at_once_is_not_asked_for_ever",
+        "handlers/test_renewed_sessions.py::test_a_lost_session_is_opened_again_with_the_same_handshake",
     ),
     "Jupyter without a token": (
         "handlers/test_no_token.py::test_a_program_needs_no_credential_and_no_xsrf_token",
@@ -82,6 +83,12 @@ ELSEWHERE = {
     "a proxy that always says Connection: upgrade": (
         "interop/test_nginx.py::test_an_event_stream_is_not_held_back",
         "interop/test_nginx.py::test_a_call_survives_a_restart_of_the_proxy",
+    ),
+    "answers that cannot be read": (
+        "gateway/test_odd_answers.py::test_what_cannot_be_read_fails_its_request_and_spoils_no_other",
+        "gateway/test_odd_answers.py::test_one_bad_content_item_costs_no_client_the_result",
+        "client/test_foreign_servers.py::test_every_call_ends_whatever_a_foreign_server_answers",
+        "interop/test_odd_answers.py::test_the_own_typescript_client_waits_for_no_foreign_server",
     ),
     "large and deep messages on the screen": (
         "inspector/test_screens.py::test_a_line_that_is_cut_ends_in_a_mark_and_v_shows_it_in_full",

@@ -172,8 +172,7 @@ class LegacyServer:
             self.failure = f"it refused the handshake: {error_text(answer.error)}"
             self.initialize_unknown = error_code(answer.error) == METHOD_NOT_FOUND
             return
-        written, mended = members_of(answer.result), read_result("initialize", answer.result, strict=True)[0]
-        self._result = {name: raw for name, raw in members_of(mended).items() if name in written}
+        self._result = _usable_handshake(answer.result)
         self._capabilities = object_of(bytes(self._result.get("capabilities", b"{}")))
         step.to_server.append(messages.notification("notifications/initialized"))
         self.ready = True
@@ -475,6 +474,12 @@ def _initialize_params(first_params: bytes, client_version: str, shared: bool) -
         "capabilities": {"sampling": {}, "elicitation": {}} if shared else meta.get(CAPABILITIES_KEY, {}),
         "clientInfo": meta.get(CLIENT_INFO_KEY, gateway),
     }
+
+
+def _usable_handshake(result: bytes) -> dict[str, Raw]:
+    """Return the members of the result of ``initialize`` as clients can read them, and no others."""
+    written, mended = members_of(result), read_result("initialize", result, strict=True)[0]
+    return {name: raw for name, raw in members_of(mended).items() if name in written}
 
 
 def _discovered(initialized: dict[str, Raw], capabilities: dict[str, Any]) -> dict[str, Any]:
