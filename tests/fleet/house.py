@@ -28,11 +28,18 @@ class Fleet:
         engine = self.redis.address
         keys = folder / "keys.json"
         self.jupyters: list[Jupyter] = []
-        for place in range(number):
-            home = folder / f"jupyter{place}"
-            home.mkdir()
-            arguments = [f"--MCPWebSocketApp.engine={engine}", f"--MCPWebSocketApp.engine_keys_file={keys}"]
-            self.jupyters.append(Jupyter(home, servers, *arguments, *options))
+        try:
+            for place in range(number):
+                home = folder / f"jupyter{place}"
+                home.mkdir()
+                arguments = [
+                    f"--MCPWebSocketApp.engine={engine}",
+                    f"--MCPWebSocketApp.engine_keys_file={keys}",
+                ]
+                self.jupyters.append(Jupyter(home, servers, *arguments, *options))
+        except BaseException:
+            self.stop()
+            raise
 
     def stop(self) -> None:
         for jupyter in self.jupyters:
