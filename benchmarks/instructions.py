@@ -2,8 +2,9 @@
 
 Runs a session, its upstream and a transport that answers at once in one process, under valgrind's callgrind, with two
 numbers of calls; the difference, divided by the calls in between, is what one call costs. ``wire`` adds what is before
-and after: links on sockets, and the transport to a process, whose pipes this process answers. System calls and the
-kernel are not in it: ``bench.py`` measures those. Compare two states of the code by running this file in each.
+and after: links on sockets, and the transport to a process, whose pipes this process answers. ``http`` is the same over
+Streamable HTTP: POSTs of handshake-era sessions whose head repeats. System calls and the kernel are not in it:
+``bench.py`` and ``http_peers.py`` measure those. Compare two states of the code by running this file in each.
 
 ``stored`` is ``resumable`` with clients that wait for each answer, in a gateway that stores its sessions in an SQLite
 file; ``unstored`` is the same without an engine. Behind the name stands the number of clients, which work in lockstep.
@@ -24,15 +25,22 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final
 
+from tornado.httpserver import HTTPServer
+from tornado.iostream import IOStream
+
+from mcp_ws_ide.admissions import Admission, Admissions
 from mcp_ws_ide.config.spec import Configuration, ServerSpec
 from mcp_ws_ide.core import binding, messages
 from mcp_ws_ide.core.era import Era
 from mcp_ws_ide.engines.base import Engine
 from mcp_ws_ide.engines.choosing import NORMAL, EngineSettings, open_engine
 from mcp_ws_ide.gateway import Gateway, Limits, server_registry
+from mcp_ws_ide.handlers.repeat_router import RepeatRouter
 from mcp_ws_ide.links.base import LinkInfo
+from mcp_ws_ide.links.http import HttpLink
 from mcp_ws_ide.links.streams import SocketStream
 from mcp_ws_ide.links.websocket import WebSocketLink
 from mcp_ws_ide.transports.base import Transport
@@ -45,11 +53,11 @@ PAYLOAD: Final = b"x" * 900
 CACHE: Final = Path(__file__).resolve().parents[1] / ".cache"
 """On the disk of the clone; the directory for temporary files may be in memory."""
 WAYS: Final = (
-    *("modern", "handshake", "resumable", "wire"),
+    *("modern", "handshake", "resumable", "wire", "http"),
     *("unstored-1", "stored-1", "unstored-32", "stored-32"),
 )
 CLIENTS: Final = 14
-"""Clients of the way ``wire``, each with one call at a time."""
+"""Clients of the ways ``wire`` and ``http``, each with one call at a time."""
 META: Final = json.dumps(
     {
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",
@@ -238,7 +246,7 @@ class Pipes:
 
 
 class Clients:
-    """The clients' ends of all WebSockets; each makes one call at a time."""
+    """The clients' ends of all connections; each makes one call at a time."""
 
     def __init__(self) -> None:
         self._sockets: list[socket.socket] = []
@@ -252,13 +260,12 @@ class Clients:
         self._sockets.append(sock)
         self._loop.add_reader(sock, self._read, sock)
 
-    def call(self, request: bytes) -> asyncio.Future[None]:
-        """Send a request of every client, as a frame with the mask 0 (RFC 6455 section 5.2)."""
-        frame = b"\x81\xfe" + len(request).to_bytes(2, "big") + bytes(4) + request
+    def call(self, requests: list[bytes]) -> asyncio.Future[None]:
+        """Send one request of each client; the future ends when all are answered."""
         self._open = len(self._sockets)
         self._answered = self._loop.create_future()
-        for sock in self._sockets:
-            sock.send(frame)
+        for sock, request in zip(self._sockets, requests, strict=True):
+            sock.send(request)
         return self._answered
 
     def _read(self, sock: socket.socket) -> None:
@@ -268,14 +275,25 @@ class Clients:
             self._answered.set_result(None)
 
 
-async def wire_calls(number: int) -> None:
-    """Make ``number`` calls from sockets through links, sessions and the transport to a process."""
+def piped_gateway() -> Gateway:
+    """Return a gateway whose one server, ``a``, is this process at the other end of pipes."""
     server_registry.make_transport = lambda spec, supplies: StdioTransport(
         *(Pipes(),),  # type: ignore[arg-type]
         **{"command": sys.executable, "args": [], "env": {}, "cwd": None},
     )
     gateway = Gateway(Limits())
     gateway.configure(Configuration({"a": ServerSpec("a", "bench", command="x")}, []))
+    return gateway
+
+
+def masked(message: bytes) -> bytes:
+    """Return a client's WebSocket frame, with the mask 0 (RFC 6455 section 5.2)."""
+    return b"\x81\xfe" + len(message).to_bytes(2, "big") + bytes(4) + message
+
+
+async def wire_calls(number: int) -> None:
+    """Make ``number`` calls from sockets through links, sessions and the transport to a process."""
+    gateway = piped_gateway()
     server = gateway.servers["a"]
     server.era = Era.MODERN
     clients = Clients()
@@ -286,7 +304,44 @@ async def wire_calls(number: int) -> None:
         link.start(session.receive, session.link_closed)
         clients.add(theirs)
     for own in range(number // CLIENTS):
-        await clients.call(request(own, b',"_meta":%b' % META))
+        await clients.call([masked(request(own, b',"_meta":%b' % META))] * CLIENTS)
+
+
+class AdmitsAll(Admissions):
+    """Admissions that need no first request of a head."""
+
+    def find(self, request: Any) -> Admission:
+        """Return an admission."""
+        headers = {"Server": "bench", "X-Content-Type-Options": "nosniff"}
+        return Admission("a", "me", ("", "", ""), None, None, headers, time.monotonic() + 3600)
+
+
+def posted(session_id: str, message: bytes) -> bytes:
+    """Return a POST as an SDK sends it."""
+    lines = (
+        *("POST /mcp-ws/servers/a HTTP/1.1", "Host: 127.0.0.1:8888", "Authorization: token abcdefgh"),
+        *("Content-Type: application/json", "Accept: application/json, text/event-stream"),
+        *(f"Mcp-Session-Id: {session_id}", "MCP-Protocol-Version: 2025-11-25"),
+        *(f"Content-Length: {len(message)}", "", ""),
+    )
+    return "\r\n".join(lines).encode() + message
+
+
+async def http_calls(number: int) -> None:
+    """Make ``number`` calls from sockets over HTTP, each with the head of its session's first call."""
+    gateway = piped_gateway()
+    runtime: Any = SimpleNamespace(gateway=gateway, admissions=AdmitsAll(lambda token_id: True))
+    http_server = HTTPServer(RepeatRouter(runtime))
+    clients, sessions = Clients(), []
+    for _ in range(CLIENTS):
+        ours, theirs = socket.socketpair()
+        http_server.handle_stream(IOStream(ours), ("127.0.0.1", 0))
+        link = HttpLink(gateway.limits.window_frames, gateway.limits.window_bytes)
+        gateway.open_http_session(gateway.servers["a"], link, LinkInfo("me", link="http"))
+        sessions.append(link.id)
+        clients.add(theirs)
+    for own in range(number // CLIENTS):
+        await clients.call([posted(session_id, request(own, b"")) for session_id in sessions])
 
 
 def run(way: str, number: int) -> None:
@@ -294,6 +349,8 @@ def run(way: str, number: int) -> None:
     name, _, clients = way.partition("-")
     if name == "wire":
         asyncio.run(wire_calls(number))
+    elif name == "http":
+        asyncio.run(http_calls(number))
     elif name == "stored":
         asyncio.run(stored_calls(int(clients), number))
     elif name == "unstored":

@@ -192,10 +192,11 @@ class Server:
         """
         if self.spec.disabled_reason is None and self.stopped:
             return STOPPED
-        refusal, last = self.spec.disabled_reason or self._breaker(principal), self.last_exit(principal)
-        if refusal is None or last is None or self.spec.disabled_reason is not None:
+        refusal = self.spec.disabled_reason or self._breaker(principal)
+        if refusal is None or self.spec.disabled_reason is not None:
             return refusal
-        return f"{refusal}; last failure: {last.reason}"
+        last = self.last_exit(principal)
+        return refusal if last is None else f"{refusal}; last failure: {last.reason}"
 
     def _breaker(self, principal: str) -> str | None:
         loop = self._crash_loops.get(principal)

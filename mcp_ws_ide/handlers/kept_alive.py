@@ -26,6 +26,7 @@ from tornado.ioloop import IOLoop
 from tornado.iostream import IOStream
 
 from mcp_ws_ide.admissions import Admission
+from mcp_ws_ide.handlers.post_headers import PostHead, read_head
 
 LONGEST: Final = 65536
 """Bytes of head and body that are read here; Tornado's own buffer has as many."""
@@ -83,6 +84,7 @@ class Head:
     headers: httputil.HTTPHeaders
     remote_ip: str | None
     admission: Admission
+    post: PostHead
 
 
 class TornadoConnection:
@@ -173,7 +175,9 @@ class KeptAliveReader:
             return count
         if not self._at_start:
             return self._passed(count)
-        data = self._held + bytes(memoryview(buf)[:count])
+        data = bytes(memoryview(buf)[:count])
+        if self._held:
+            data = self._held + data
         if self._answering:
             return self._more_came(buf, data)
         return None if self._served(data) else self._pass(buf, data)
@@ -302,13 +306,14 @@ class KeptAliveReader:
         once = head.lower().count(b"content-length") == 1
         if length is None or not once or head.count(b"\n") != head.count(b"\r\n"):
             return
-        excluded = EXCLUDED.intersection(request.headers)
-        if excluded and (excluded != {"Connection"} or request.headers["Connection"].lower() != "keep-alive"):
+        headers = request.headers
+        excluded = EXCLUDED.intersection(headers)
+        if excluded and (excluded != {"Connection"} or headers["Connection"].lower() != "keep-alive"):
             return
         start, end = length.span(1)
         before, after = head[:start], head[end:]
         self._heads = [known for known in self._heads if (known.before, known.after) != (before, after)]
-        self._heads.insert(0, Head(before, after, request.headers, request.remote_ip, admission))
+        self._heads.insert(0, Head(before, after, headers, request.remote_ip, admission, read_head(headers)))
         del self._heads[MOST_HEADS:]
 
     # --- Connection -----------------------------------------------------------------------------

@@ -12,16 +12,16 @@ from typing import Final
 
 from mcp_ws_ide.core import messages, reader
 from mcp_ws_ide.core.binding import CloseCode
+from mcp_ws_ide.core.lenient_json import error_code
 from mcp_ws_ide.core.messages import Kind, Message
 from mcp_ws_ide.errors import INVALID_REQUEST, LimitExceeded, MalformedMessage
 from mcp_ws_ide.gateway import Session
 from mcp_ws_ide.gateway.server import Server
-from mcp_ws_ide.handlers.post_headers import EVENT_STREAM, JSON, accepts, header_problem, is_json
+from mcp_ws_ide.handlers.post_headers import EVENT_STREAM, JSON, PostHead, header_problem
 from mcp_ws_ide.handlers.post_response import (
     PendingResponse,
     Responder,
     ResponseWriter,
-    priming_event,
 )
 from mcp_ws_ide.handlers.requester import link_info, refusal, usable_server
 from mcp_ws_ide.links.http import Exchange, HttpLink, Stream
@@ -35,10 +35,17 @@ RETRY_AFTER: Final = "5"
 
 
 class PostExchange:
-    """One request from a client over HTTP, and its response."""
+    """One request from a client over HTTP, and its response.
 
-    def __init__(self, responder: Responder) -> None:
+    Args:
+        head: the request's head.
+    """
+
+    __slots__ = ("_head", "_responder", "_runtime", "writer")
+
+    def __init__(self, responder: Responder, head: PostHead) -> None:
         self._responder = responder
+        self._head = head
         self._runtime = responder.runtime
         self.writer = ResponseWriter(responder)
 
@@ -55,15 +62,16 @@ class PostExchange:
             HTTPError: the message is refused.
         """
         server = usable_server(self._responder, name)
-        headers, body = self._responder.request.headers, self._responder.request.body
-        self._check_media(server)
+        body = self._responder.request.body
+        self._check_media(server, len(body))
         message = self._read(server, body)
         if message is None:
             return None
         meta = messages.params_of(message).meta
         if meta is not None and len(memoryview(meta.version)):
             return self._modern(server, message)
-        if headers.get("MCP-Protocol-Version") not in (None, *messages.HANDSHAKE_VERSIONS):
+        version = self._head.version
+        if version is not None and version not in messages.HANDSHAKE_VERSIONS:
             return self._modern(server, message)
         return self._handshake_era(server, message)
 
@@ -79,31 +87,25 @@ class PostExchange:
             return message
         fault = reading.unreadable[0]
         raw_id = fault.ids[0] if len(fault.ids) == 1 and not fault.answer else b""
-        if fault.answer and "Mcp-Session-Id" in self._responder.request.headers:
+        if fault.answer and self._head.session_id is not None:
             self.known_session(server)[0].fail_answer(fault)
         self.writer.answer_error(raw_id, fault.code, fault.reason)
         return None
 
-    def _check_media(self, server: Server) -> None:
-        request, limit = self._responder.request, self._runtime.gateway.message_limit(server.spec)
-        if not is_json(request.headers):
+    def _check_media(self, server: Server, size: int) -> None:
+        head, limit = self._head, self._runtime.gateway.message_limit(server.spec)
+        if not head.declared_json:
             raise refusal(self._runtime, 415, "media", f"the Content-Type must be {JSON}")
-        if not (accepts(request.headers, JSON) or accepts(request.headers, EVENT_STREAM)):
+        if not (head.takes_json or head.takes_events):
             raise refusal(self._runtime, 406, "media", f"Accept must contain {JSON} or {EVENT_STREAM}")
-        if len(request.body) > limit:
-            message = (
-                f"the message has {len(request.body)} bytes; at most {limit} are allowed (max_message_bytes)"
-            )
+        if size > limit:
+            message = f"the message has {size} bytes; at most {limit} are allowed (max_message_bytes)"
             raise refusal(self._runtime, 413, "max_message_bytes", message)
-
-    @property
-    def _streams(self) -> bool:
-        return accepts(self._responder.request.headers, EVENT_STREAM)
 
     # --- modern era -----------------------------------------------------------------------------
 
     def _modern(self, server: Server, message: Message) -> PendingResponse | None:
-        problem = header_problem(self._responder.request.headers, message)
+        problem = header_problem(self._head, message)
         if problem is not None:
             self.writer.answer_error(message.id, *problem)
             return None
@@ -117,7 +119,7 @@ class PostExchange:
                 "servers of the modern era send no requests, so there is nothing to respond to",
             )
             return None
-        if message.method == b'"subscriptions/listen"' and not self._streams:
+        if message.method == b'"subscriptions/listen"' and not self._head.takes_events:
             text = f"subscriptions/listen needs {EVENT_STREAM} in Accept"
             raise refusal(self._runtime, 406, "media", text)
         self._admit()
@@ -126,12 +128,17 @@ class PostExchange:
         session = self._runtime.gateway.open_session(server, exchange, info)
         session.take(message, time.perf_counter())
 
+        loop = self._runtime.gateway.loop
+
         def done() -> None:
             exchange.stream.finish()
-            session.link_closed(CloseCode.NORMAL, "the exchange is over")
+            # not within the session's own delivery of the answer
+            loop.call_soon(session.link_closed, CloseCode.NORMAL, "the exchange is over")
 
         pending = session.core.pending.get(message.id_key)
-        return PendingResponse(exchange.stream, self._streams, STATUS, done, pending)
+        return PendingResponse(
+            exchange.stream, self._head.takes_events, done, lambda: _status(exchange.error), pending
+        )
 
     # --- handshake era --------------------------------------------------------------------------
 
@@ -146,21 +153,22 @@ class PostExchange:
             session.take(message, now)
             self.writer.accepted()
             return None
-        if message.id_key in session.core.pending:
+        key = message.id_key
+        if key in session.core.pending:
             text = f"the id {message.id.decode()} is used by a request in flight"
             self.writer.answer_error(b"", INVALID_REQUEST, text)
             return None
         stream = link.open_request(message)
         session.take(message, now)
         self._responder.set_header("Mcp-Session-Id", link.id)
-        pending = session.core.pending.get(message.id_key)
+        pending = session.core.pending.get(key)
         done = response_end(stream, link)
-        return PendingResponse(stream, self._streams, {}, done, pending, self.priming(stream))
+        return PendingResponse(stream, self._head.takes_events, done, pending=pending, primes=self.primes)
 
-    def priming(self, stream: Stream) -> bytes:
-        """The first event of a stream; none for revisions whose clients take its data for a message."""
-        revision = self._responder.request.headers.get("MCP-Protocol-Version", "")
-        return b"" if revision < PRIMED_SINCE else priming_event(stream)
+    @property
+    def primes(self) -> bool:
+        """Whether an event stream begins with an event without data: older clients take it for a message."""
+        return (self._head.version or "") >= PRIMED_SINCE
 
     def _new_session(self, server: Server) -> tuple[Session, HttpLink]:
         self._admit()
@@ -176,7 +184,7 @@ class PostExchange:
                 or it is another principal's or another server's.
         """
         responder, gateway = self._responder, self._runtime.gateway
-        session_id = responder.request.headers.get("Mcp-Session-Id")
+        session_id = self._head.session_id
         if session_id is None:
             message = "the header Mcp-Session-Id is missing; send initialize first"
             raise refusal(self._runtime, 400, "session", message)
@@ -203,6 +211,11 @@ class PostExchange:
         except LimitExceeded as error:
             self._responder.error_headers["Retry-After"] = RETRY_AFTER
             raise refusal(self._runtime, 503, error.limit, str(error)) from None
+
+
+def _status(error: bytes) -> int:
+    """Return the HTTP status of a modern answer; ``error`` is its error, ``b""`` for a result."""
+    return STATUS.get(error_code(error), 200) if error else 200
 
 
 def response_end(stream: Stream, link: HttpLink) -> Callable[[], None]:

@@ -16,7 +16,6 @@ from tornado.iostream import StreamClosedError
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.core.effects import Pending
-from mcp_ws_ide.core.lenient_json import error_code
 from mcp_ws_ide.credentials import Watched
 from mcp_ws_ide.handlers.post_headers import EVENT_STREAM, JSON
 from mcp_ws_ide.handlers.requester import Requester, refusal
@@ -62,25 +61,25 @@ class Responder(Requester, Protocol):
         """Close ``watched`` when the credential of this request stops being valid."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PendingResponse:
     """A response that waits for the server's answer.
 
     Attributes:
         stream: carries the answer and the notifications before it.
         streams: whether the client accepts an event stream; if not, it gets the answer only.
-        statuses: HTTP status by JSON-RPC error code; 200 for every other one.
         done: called once, when the response is over.
+        status: returns the HTTP status, once the answer is queued.
         pending: the request, until it is answered.
-        prime: the first bytes of an event stream.
+        primes: whether an event stream begins with :func:`priming_event`.
     """
 
     stream: Stream
     streams: bool
-    statuses: dict[int, int]
     done: Callable[[], None]
+    status: Callable[[], int] = lambda: 200
     pending: Pending | None = None
-    prime: bytes = b""
+    primes: bool = False
 
     @property
     def reached(self) -> bool:
@@ -106,6 +105,8 @@ class OpenResponse:
 
 class ResponseWriter:
     """Writes the answer to one POST or GET."""
+
+    __slots__ = ("_responder", "_watched", "reading")
 
     def __init__(self, responder: Responder) -> None:
         self._responder = responder
@@ -151,7 +152,7 @@ class ResponseWriter:
                     self._responder.runtime, 502, "server", "the session ended before the response arrived"
                 )
             if event is not None and stream.last and not len(stream):
-                self.answer(event[1], response.statuses)
+                self.answer(event[1], response.status())
                 return True
             if self._watched is None:  # only now: most answers are quicker than any credential ends
                 self._watch(stream)
@@ -160,7 +161,9 @@ class ResponseWriter:
                 break
             patience = COMMIT_AFTER
         self.commit()
-        self._responder.write(response.prime)
+        if response.primes:
+            taken = stream.numbered - len(stream) - (event is not None)
+            self._responder.write(priming_event(stream.name, taken))
         await self._write_event(event)
         return False
 
@@ -192,10 +195,9 @@ class ResponseWriter:
         self._responder.set_header("Cache-Control", "no-cache, no-transform")
         self._responder.set_header("X-Accel-Buffering", "no")
 
-    def answer(self, data: bytes, statuses: dict[int, int]) -> None:
-        """Answer with one JSON-RPC message; its error code determines the HTTP status."""
-        if statuses and (error := messages.parse(data).error):
-            self._responder.set_status(statuses.get(error_code(error), 200))
+    def answer(self, data: bytes, status: int) -> None:
+        """Answer with one JSON-RPC message."""
+        self._responder.set_status(status)
         self._responder.set_header("Content-Type", JSON)
         self._responder.finish(data)
 
@@ -213,9 +215,14 @@ class ResponseWriter:
         self._responder.finish()
 
 
-def priming_event(stream: Stream) -> bytes:
-    """An event without data: a client that loses the stream at once can resume from its id (MCP 2025-11-25)."""
-    return b"id: %b.%d\nretry: %d\ndata: \n\n" % (stream.name.encode(), stream.numbered - len(stream), RETRY)
+def priming_event(name: str, taken: int) -> bytes:
+    """An event without data: a client that loses the stream at once can resume from its id (MCP 2025-11-25).
+
+    Args:
+        name: the stream's name.
+        taken: the number of its newest event that is written already, or lost.
+    """
+    return b"id: %b.%d\nretry: %d\ndata: \n\n" % (name.encode(), taken, RETRY)
 
 
 def _event(event_id: str, data: bytes) -> bytes:

@@ -14,8 +14,11 @@ from mcp_ws_ide.handlers.kept_alive import (
     HandedBack,
     Head,
     KeptAliveReader,
+    TornadoConnection,
     install_reader,
 )
+from mcp_ws_ide.handlers.post_headers import read_head
+from mcp_ws_ide.handlers.post_response import COMMIT_AFTER
 from mcp_ws_ide.handlers.repeated_post import (
     SHORT_BODY,
     UNKNOWN_LENGTH,
@@ -26,6 +29,7 @@ from mcp_ws_ide.handlers.repeated_post import (
 )
 from mcp_ws_ide.handlers.repeated_upgrade import RepeatedHandshake
 from mcp_ws_ide.runtime import Runtime
+from mcp_ws_ide.tasks import SameDelay
 
 
 class RepeatRouter(Router):
@@ -33,6 +37,7 @@ class RepeatRouter(Router):
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
+        self._patience = SameDelay(COMMIT_AFTER)
 
     def find_handler(
         self, request: httputil.HTTPServerRequest, **kwargs: Any
@@ -57,10 +62,15 @@ class RepeatRouter(Router):
             return None
         if int(request.headers.get("Content-Length") or UNKNOWN_LENGTH) > SHORT_BODY:
             limit_body(request.connection, longest_body(self._runtime), MAX_BODY_SECONDS)
-        return Repeat(self._runtime, request, admission)
+        head = read_head(request.headers)
+        post = RepeatedPost(
+            self._runtime, request, admission, TornadoConnection(request), head, self._patience
+        )
+        return Repeat(post)
 
     def _reader(self, request: httputil.HTTPServerRequest) -> KeptAliveReader | None:
         return install_reader(request, self._take, self._runtime.admissions.still_holds)
 
     def _take(self, head: Head, body: bytes, connection: Connection) -> None:
-        RepeatedPost(self._runtime, RepeatedRequest(head), head.admission, connection).start(body)
+        request = RepeatedRequest(head, body)
+        RepeatedPost(self._runtime, request, head.admission, connection, head.post, self._patience).start()

@@ -6,24 +6,22 @@ the message or the session is still checked each time (:mod:`.post_exchange`).
 
 from __future__ import annotations
 
-import asyncio
 import time
+from functools import partial
 from typing import Final
 
 from tornado import httputil
 
 from mcp_ws_ide.admissions import ADMITTED_BODY_SECONDS, Admission
 from mcp_ws_ide.handlers.bodies import SLACK_BYTES
-from mcp_ws_ide.handlers.kept_alive import (
-    Connection,
-    Head,
-    TornadoConnection,
-)
+from mcp_ws_ide.handlers.kept_alive import Connection, Head
 from mcp_ws_ide.handlers.post_exchange import PostExchange
-from mcp_ws_ide.handlers.post_response import COMMIT_AFTER, PendingResponse
+from mcp_ws_ide.handlers.post_headers import PostHead
+from mcp_ws_ide.handlers.post_response import PendingResponse, ResponseWriter
 from mcp_ws_ide.handlers.repeated_response import RepeatedResponse
 from mcp_ws_ide.handlers.requester import Request
 from mcp_ws_ide.runtime import Runtime
+from mcp_ws_ide.tasks import SameDelay
 
 SHORT_BODY: Final = 65536
 """Bytes of a body that needs no limits."""
@@ -36,10 +34,10 @@ class RepeatedRequest:
 
     __slots__ = ("_begun", "body", "headers", "remote_ip")
 
-    def __init__(self, head: Head) -> None:
+    def __init__(self, head: Head, body: bytes) -> None:
         self.headers = head.headers
         self.remote_ip = head.remote_ip
-        self.body = b""
+        self.body = body
         self._begun = time.perf_counter()
 
     def request_time(self) -> float:
@@ -53,10 +51,10 @@ def longest_body(runtime: Runtime) -> int:
 
 
 class Repeat(httputil.HTTPMessageDelegate):
-    """Collects the body of one such POST."""
+    """Collects the body of one such POST that Tornado reads."""
 
-    def __init__(self, runtime: Runtime, request: httputil.HTTPServerRequest, admission: Admission) -> None:
-        self._post = RepeatedPost(runtime, request, admission, TornadoConnection(request))
+    def __init__(self, post: RepeatedPost) -> None:
+        self._post = post
         self._chunks: list[bytes] = []
 
     def data_received(self, chunk: bytes) -> None:
@@ -65,11 +63,17 @@ class Repeat(httputil.HTTPMessageDelegate):
 
     def finish(self) -> None:
         """Handle the request: its body is complete."""
-        self._post.start(b"".join(self._chunks))
+        self._post.request.body = b"".join(self._chunks)
+        self._post.start_late()
 
 
 class RepeatedPost(RepeatedResponse):
-    """One such POST."""
+    """One such POST.
+
+    Args:
+        head: its head, read.
+        patience: how long an answer may take before the response needs a task.
+    """
 
     method = "POST"
 
@@ -79,52 +83,71 @@ class RepeatedPost(RepeatedResponse):
         return self._connection.reader
 
     def __init__(
-        self, runtime: Runtime, request: Request, admission: Admission, connection: Connection
+        self,
+        runtime: Runtime,
+        request: Request,
+        admission: Admission,
+        connection: Connection,
+        head: PostHead,
+        patience: SameDelay,
     ) -> None:
         super().__init__(runtime, request, admission, connection)
-        self._loop = runtime.gateway.loop
-        self._exchange = PostExchange(self)
+        self._head = head
+        self._patience = patience
+        self._open: tuple[PendingResponse, ResponseWriter] | None = None
+        """The response that waits for the server; not kept longer, since the writer refers to this object."""
+        self._waiting: SameDelay.Waiting | None = None
 
-    def start(self, body: bytes) -> None:
-        """Handle the message. An answer that is alone and quick needs no task; everything else gets one."""
-        self.request.body = body
-        # The body may have been slow.
+    def start_late(self) -> None:
+        """Handle the message, unless its body was so slow that the admission has ended."""
         if not self._runtime.admissions.still_holds(self._admission, ADMITTED_BODY_SECONDS):
             return self._fail(401, "the credential is no longer valid; send the request again")
-        self._connection.set_close_callback(self._exchange.writer.client_left)
-        with self._errors():
-            response = self._exchange.begin(self._admission.server)
+        return self.start()
+
+    def start(self) -> None:
+        """Handle the message. An answer that is alone and quick needs no task; everything else gets one."""
+        exchange = PostExchange(self, self._head)
+        self._connection.set_close_callback(exchange.writer.client_left)
+        try:
+            response = exchange.begin(self._admission.server)
             if response is not None:
-                self._await(response)
+                self._await(response, exchange.writer)
+        except Exception as error:
+            self._failed(error)
 
-    def _await(self, response: PendingResponse) -> None:
-        writer = self._exchange.writer
+    def _await(self, response: PendingResponse, writer: ResponseWriter) -> None:
         stream = writer.reading = response.stream
-        timer: asyncio.TimerHandle | None = None
-
-        def ready() -> None:
-            stream.on_ready = None
-            if timer is not None:
-                timer.cancel()
-            if stream.reader and stream.last and len(stream) == 1:
-                writer.reading = None
-                with self._errors():
-                    writer.answer(stream.take()[1], response.statuses)
-                self._loop.call_soon(response.done)  # not within the session's own delivery
-            else:
-                self._connection.carry_on(respond)
-
-        def respond(connection: Connection) -> None:
-            self._connection = connection
-            connection.set_close_callback(writer.client_left)
-            self._runtime.gateway.tasks.spawn(self._respond(response), "POST")
-
+        self._open = response, writer
         if len(stream) or stream.last:
-            return ready()
-        stream.on_ready = ready
-        self._connection.set_more_callback(ready)
-        timer = self._loop.call_later(COMMIT_AFTER, ready)
+            return self._ready()
+        stream.on_ready = self._ready
+        self._connection.set_more_callback(self._ready)
+        self._waiting = self._patience.wait(self._ready)
 
-    async def _respond(self, response: PendingResponse) -> None:
-        with self._errors():
-            await self._exchange.writer.respond(response, patience=0.0)
+    def _ready(self) -> None:
+        """Answer if the answer has come alone; else let a task write what comes."""
+        assert self._open is not None, "called twice"
+        (response, writer), self._open = self._open, None
+        stream = response.stream
+        stream.on_ready = None
+        if self._waiting is not None:
+            self._waiting.cancel()
+        if not (stream.reader and stream.last and len(stream) == 1):
+            return self._connection.carry_on(partial(self._respond_on, response, writer))
+        writer.reading = None
+        try:
+            writer.answer(stream.take()[1], response.status())
+        except Exception as error:
+            self._failed(error)
+        response.done()
+
+    def _respond_on(self, response: PendingResponse, writer: ResponseWriter, connection: Connection) -> None:
+        self._connection = connection
+        connection.set_close_callback(writer.client_left)
+        self._runtime.gateway.tasks.spawn(self._respond(response, writer), "POST")
+
+    async def _respond(self, response: PendingResponse, writer: ResponseWriter) -> None:
+        try:
+            await writer.respond(response, patience=0.0)
+        except Exception as error:
+            self._failed(error)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from asyncio import Future
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache, lru_cache
 from http.client import responses
 from typing import Any
@@ -59,15 +57,12 @@ class RepeatedResponse:
         """The principal that was admitted with this head."""
         return self._admission.principal
 
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except web.HTTPError as error:
-            self._fail(error.status_code, http_error_message(error))
-        except Exception:
-            log.exception("a %s to server %s failed", self.method, self._admission.server)
-            self._fail(500, "")
+    def _failed(self, error: Exception) -> None:
+        """Answer with what went wrong."""
+        if isinstance(error, web.HTTPError):
+            return self._fail(error.status_code, http_error_message(error))
+        log.error("a %s to server %s failed", self.method, self._admission.server, exc_info=error)
+        return self._fail(500, "")
 
     def _fail(self, status: int, message: str) -> None:
         if self._begun:

@@ -38,16 +38,21 @@ class RepeatedUpgrade(RepeatedResponse):
 
     async def run(self) -> None:
         """Wait for the turnstile, then answer 101 and open the link."""
-        with self._errors():
+        try:
             await self._runtime.turnstile.enter()
-            if not self._runtime.admissions.still_holds(self._admission, ADMITTED_BODY_SECONDS):
-                raise refusal(
-                    self._runtime, 401, "credential", "the credential is no longer valid; connect again"
-                )
-            key = check_key(self)
-            offered = offered_subprotocols(self.request.headers.get_list("Sec-WebSocket-Protocol"))
-            server, subprotocol = choose_server(self, self._admission.server, offered)
-            open_link(self, server, subprotocol, self._switch(key, subprotocol))
+            self._open()
+        except Exception as error:
+            self._failed(error)
+
+    def _open(self) -> None:
+        if not self._runtime.admissions.still_holds(self._admission, ADMITTED_BODY_SECONDS):
+            raise refusal(
+                self._runtime, 401, "credential", "the credential is no longer valid; connect again"
+            )
+        key = check_key(self)
+        offered = offered_subprotocols(self.request.headers.get_list("Sec-WebSocket-Protocol"))
+        server, subprotocol = choose_server(self, self._admission.server, offered)
+        open_link(self, server, subprotocol, self._switch(key, subprotocol))
 
     def _switch(self, key: str, subprotocol: str | None) -> ByteStream:
         self.clear_header("Content-Security-Policy")

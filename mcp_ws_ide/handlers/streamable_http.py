@@ -19,7 +19,8 @@ from mcp_ws_ide.gateway.server import Server
 from mcp_ws_ide.handlers.auth import EndpointHandler
 from mcp_ws_ide.handlers.kept_alive import reader_of
 from mcp_ws_ide.handlers.post_exchange import PostExchange, response_end
-from mcp_ws_ide.handlers.post_response import PendingResponse
+from mcp_ws_ide.handlers.post_headers import read_head
+from mcp_ws_ide.handlers.post_response import PendingResponse, priming_event
 from mcp_ws_ide.handlers.repeated_post import longest_body
 from mcp_ws_ide.handlers.requester import find_server
 
@@ -43,7 +44,7 @@ class StreamableHttpHandler(EndpointHandler):
     def exchange(self) -> PostExchange:
         """This request and its response."""
         if self._exchange is None:
-            self._exchange = PostExchange(self)
+            self._exchange = PostExchange(self, read_head(self.request.headers))
         return self._exchange
 
     @ws_authenticated
@@ -98,10 +99,10 @@ class StreamableHttpHandler(EndpointHandler):
             raise self.refuse(400, "session", message)
         self.set_header("Mcp-Session-Id", link.id)
         exchange.writer.commit()
-        if last is None:
-            self.write(exchange.priming(stream))
+        if last is None and exchange.primes:
+            self.write(priming_event(stream.name, stream.numbered - len(stream)))
         await self.flush()
-        response = PendingResponse(stream, True, {}, response_end(stream, link))
+        response = PendingResponse(stream, True, response_end(stream, link))
         await exchange.writer.respond(response, committed=True)
 
     def not_allowed(self) -> None:

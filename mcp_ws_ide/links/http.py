@@ -47,7 +47,7 @@ class Stream:
         self.reader = True
         self.numbered = 0
         self._queue: deque[tuple[str, bytes]] = deque()
-        self._wake = asyncio.Event()
+        self._wake: asyncio.Event | None = None
         self.on_ready: Callable[[], None] | None = None
 
     def __len__(self) -> int:
@@ -68,7 +68,8 @@ class Stream:
         self._ready()
 
     def _ready(self) -> None:
-        self._wake.set()
+        if self._wake is not None:
+            self._wake.set()
         if self.on_ready is not None:
             call, self.on_ready = self.on_ready, None
             call()
@@ -92,11 +93,11 @@ class Stream:
     async def next(self, timeout: float) -> tuple[str, bytes] | None:
         """Return the next event; None if none came within ``timeout`` seconds or none follows (:attr:`last`)."""
         if not self._queue and not self.last and self.reader:
-            self._wake.clear()
+            wake = self._wake = asyncio.Event()
             # An event that arrives at the moment of the timeout is returned below.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(timeout):
-                    await self._wake.wait()
+                    await wake.wait()
         return self.take() if self._queue else None
 
     def take(self) -> tuple[str, bytes]:
@@ -107,9 +108,14 @@ class Stream:
 
 
 class Exchange:
-    """The link of one modern request; it ends with the answer."""
+    """The link of one modern request; it ends with the answer.
+
+    Attributes:
+        error: the error of the answer, as JSON; ``b""`` for a result.
+    """
 
     queued_bytes = 0
+    error = b""
 
     def __init__(self) -> None:
         self.stream = Stream("x")
@@ -117,7 +123,10 @@ class Exchange:
 
     def deliver(self, message: Message) -> None:
         """Queue an event, as the last one if it is the answer."""
-        self.stream.put("", message.data, last=_is_last(message))
+        last = _is_last(message)
+        if last:
+            self.error = message.error
+        self.stream.put("", message.data, last)
 
     def close(self, code: CloseCode, reason: str) -> None:
         """End the response; HTTP has no place for code and reason."""
@@ -233,13 +242,14 @@ class HttpLink:
         data = message.data
         stream.numbered += 1
         self._keep(stream.name, stream.numbered, data)
+        if last:
+            self._forget(stream)
         if stream.reader or stream is self._general:
             stream.put(f"{stream.name}.{stream.numbered}", data, last)
+        elif last:
+            stream.finish()
         if len(self._general) > self._max_events:
             self._general.drop_oldest()
-        if last:
-            stream.finish()
-            self._forget(stream)
 
     def _stream_of(self, message: Message) -> tuple[Stream | None, bool]:
         if message.kind is Kind.RESPONSE:
