@@ -25,6 +25,9 @@ ADMITTED_FOR: Final = 5.0
 """Seconds for which an admitted head may be repeated."""
 ADMITTED_BODY_SECONDS: Final = 5.0
 """Seconds that the body of an admitted head may take beyond that: a call at the very end is a call like any other."""
+ADMITTED_QUEUE_SECONDS: Final = 120.0
+"""Seconds beyond that for which an admitted handshake may wait for its turn: its head was valid when it came, the queue
+is the gateway's own, and a link whose credential has ended meanwhile is closed like any other."""
 MAX_ADMISSIONS: Final = 1000
 """Heads that are remembered; one more forgets the oldest."""
 

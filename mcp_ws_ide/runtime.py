@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import time
@@ -195,6 +196,8 @@ class Runtime:
         self._configure(gateway)
         self._export(GatewayCollector(gateway.metrics, gateway.gauges))
         gateway.tasks.spawn(self.heartbeat.run(self._tick), "heartbeat")
+        # What Jupyter has loaded stays until it ends; looking through it for cycles would stop all sessions each time.
+        gc.freeze()
         return gateway
 
     async def start_engine(self) -> None:

@@ -102,6 +102,14 @@ class TornadoConnection:
         if callback is not None and self._connection.stream.closed():
             callback()
 
+    def switch(self, headers: dict[str, str]) -> IOStream:
+        """Answer 101; return the byte stream, which is Tornado's no longer."""
+        head = response_head(101, headers)
+        stream: IOStream = self._connection.detach()
+        if not stream.closed():
+            stream.write(head)
+        return stream
+
     def begin(self, status: int, headers: dict[str, str], data: bytes, /) -> Future[None]:
         """Write head and first bytes."""
         line = httputil.ResponseStartLine("", status, responses[status])
@@ -118,11 +126,6 @@ class TornadoConnection:
         self._connection.finish()
         if self._reader is not None:
             self._reader.tornado_answered()
-
-    def detach(self) -> IOStream:
-        """Return the byte stream, which is Tornado's no longer, after a response that switches protocols."""
-        stream: IOStream = self._connection.detach()
-        return stream
 
     def set_more_callback(self, callback: Callable[[], None], /) -> None:
         """Do nothing: Tornado reads the next request after the response."""
@@ -326,14 +329,7 @@ class KeptAliveReader:
 
     def begin(self, status: int, headers: dict[str, str], data: bytes, /) -> None:
         """Write a whole response."""
-        lines = [
-            f"HTTP/1.1 {status} {responses[status]}",
-            *(f"{name}: {value}" for name, value in headers.items()),
-        ]
-        text = "\r\n".join(lines)
-        if text.count("\n") != len(headers):
-            raise ValueError("a response header contains a line break")
-        self._send(text.encode("latin-1") + b"\r\n\r\n" + data)
+        self._send(response_head(status, headers) + data)
 
     def _send(self, data: bytes) -> None:
         stream = self._stream
@@ -372,6 +368,19 @@ class KeptAliveReader:
         self._respond = respond
         self._hand_back(self._held)
         self._wake_tornado()
+
+
+def response_head(status: int, headers: dict[str, str]) -> bytes:
+    """Return the head of a response.
+
+    Raises:
+        ValueError: a header contains a line break.
+    """
+    lines = [f"{name}: {value}" for name, value in headers.items()]
+    text = "\r\n".join((f"HTTP/1.1 {status} {responses[status]}", *lines, "\r\n"))
+    if text.count("\n") != len(headers) + 2:
+        raise ValueError("a response header contains a line break")
+    return text.encode("latin-1")
 
 
 class HandedBack(httputil.HTTPMessageDelegate):

@@ -110,9 +110,13 @@ class RepeatedResponse:
         data, self._unsent = self._unsent, b""
         if self._begun:
             return self._connection.write(data)
+        return self._connection.begin(self._status, self.begin_head(), data)
+
+    def begin_head(self) -> dict[str, str]:
+        """Return the headers; nothing but the body can be answered from now on."""
         self._begun = True
         self._headers["Date"] = _date(int(time.time()))
-        return self._connection.begin(self._status, self._headers, data)
+        return self._headers
 
     def finish(self, data: bytes = b"", /) -> None:
         """Complete the response."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from tornado import httputil
 
-from mcp_ws_ide.admissions import ADMITTED_BODY_SECONDS, Admission
+from mcp_ws_ide.admissions import ADMITTED_QUEUE_SECONDS, Admission
 from mcp_ws_ide.core.binding import offered_subprotocols
 from mcp_ws_ide.handlers.kept_alive import TornadoConnection
 from mcp_ws_ide.handlers.repeated_response import RepeatedResponse
@@ -45,7 +45,7 @@ class RepeatedUpgrade(RepeatedResponse):
             self._failed(error)
 
     def _open(self) -> None:
-        if not self._runtime.admissions.still_holds(self._admission, ADMITTED_BODY_SECONDS):
+        if not self._runtime.admissions.still_holds(self._admission, ADMITTED_QUEUE_SECONDS):
             raise refusal(
                 self._runtime, 401, "credential", "the credential is no longer valid; connect again"
             )
@@ -59,7 +59,6 @@ class RepeatedUpgrade(RepeatedResponse):
         self.set_status(101)
         for name, value in accepting_headers(key, subprotocol).items():
             self.set_header(name, value)
-        self.flush()
-        self._connection.finish()
+        stream = self._connection.switch(self.begin_head())
         self.record_duration()
-        return take_over(self._connection.detach(), self._runtime)
+        return take_over(stream, self._runtime)

@@ -140,7 +140,7 @@ class SocketStream(ByteStream):
             return True
         self._out = deque([memoryview(data)[sent:]])
         self.pending = len(data) - sent
-        contextvars.Context().run(self._loop.add_writer, self._socket, self._writable)
+        contextvars.Context().run(self._loop.add_writer, self._socket.fileno(), self._writable)
         return False
 
     def _send(self, data: bytes | memoryview) -> int:
@@ -175,7 +175,8 @@ class SocketStream(ByteStream):
             return
         self._reading = reading
         if reading:
-            contextvars.Context().run(self._loop.add_reader, self._socket, self._readable)
+            # the number: asyncio names what is not registered yet, and the name of a socket takes two system calls
+            contextvars.Context().run(self._loop.add_reader, self._socket.fileno(), self._readable)
         else:
             self._loop.remove_reader(self._socket)
 
