@@ -39,7 +39,7 @@ CLEAN := env -i $(foreach name,$(filter $(KEPT),$(.VARIABLES)),$(name)="$$$(name
 SIDE_BY_SIDE := -n 6 --dist loadfile --no-loadscope-reorder
 PYTEST := $(CLEAN) PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
 
-.PHONY: help run fuzz lab frontend page environments test test-compiled test-quick check format coverage interop bounds interop-ides binder soak bench bench-instructions bench-http bench-memory bench-tap bench-start bench-engine bench-stored docs docs-serve screenshots clean
+.PHONY: help run fuzz lab frontend page environments test test-compiled test-quick check format coverage interop bounds interop-ides binder soak bench bench-instructions bench-http bench-scale bench-memory bench-tap bench-start bench-engine bench-stored docs docs-serve screenshots clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -203,6 +203,9 @@ bench-instructions: $(STAMP) ## instructions a call in the gateway's own code (v
 bench-http: $(STAMP) $(PEERS_STAMP) ## CPU per call over HTTP beside supergateway and mcp-proxy
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python benchmarks/http_peers.py \
 		--supergateway .peers/node_modules/supergateway/dist/index.js --mcp-proxy .peers/venv/bin/mcp-proxy
+
+bench-scale: $(STAMP) ## how the cost of a call grows with clients, servers and sizes, beside a floor in C; draws it (Q=1: short)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python benchmarks/scale.py $(if $(Q),--quick --rounds 1,--plot docs/images/scale.svg)
 
 bench-memory: $(STAMP) $(NODE_STAMP) ## memory of 32 agents on one shared server process, and on a process each
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python benchmarks/memory.py

@@ -38,8 +38,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         build = Path(folder)
-        for program in ("echo_server", "load_client"):
-            subprocess.run(["cc", "-O2", "-o", build / program, HERE / f"{program}.c"], check=True)
+        compile_programs(build)
         with Rig(build) as rig:
             print(f"{options.rounds} interleaved rounds; median (min … max)\n")
             print(
@@ -57,6 +56,12 @@ def main() -> None:
                 print(row(rig, clients, size, calls, options.rounds), flush=True)
             print("\n" + resume_cost(rig, 2 * options.calls, options.rounds + 2), flush=True)
             print(f"\nKiB per idle session: {asyncio.run(memory(rig, options.sessions)):.1f}")
+
+
+def compile_programs(build: Path, *more: str) -> None:
+    """Compile the MCP server, the load client, and other programs by name."""
+    for program in ("echo_server", "load_client", *more):
+        subprocess.run(["cc", "-O2", "-o", build / program, HERE / f"{program}.c"], check=True)
 
 
 def row(rig: Rig, clients: int, size: int, calls: int, rounds: int) -> str:
@@ -200,11 +205,11 @@ def cpu_seconds(pid: int) -> float:
     return total / 1e9
 
 
-def resident_kib(pid: int) -> float:
+def resident_kib(pid: int, field: str = "VmRSS:") -> float:
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
+        if line.startswith(field):
             return float(line.split()[1])
-    raise RuntimeError("no VmRSS")
+    raise RuntimeError(f"no {field}")
 
 
 def free_port() -> int:

@@ -44,11 +44,11 @@ int main(void) {
     if (in_cap - in_size < (1 << 18)) in = realloc(in, in_cap = in_cap ? in_cap * 2 : 1 << 20);
     ssize_t got = read(0, in + in_size, in_cap - in_size - 1);
     if (got <= 0) return 0;
+    char *start = in, *end, *from = in + in_size; /* what came before has no line end */
     in_size += got;
-    char *start = in, *end;
-    while ((end = memchr(start, '\n', in + in_size - start))) { answer(start, end - start); start = end + 1; }
+    while ((end = memchr(from, '\n', in + in_size - from))) { answer(start, end - start); from = start = end + 1; }
     in_size -= start - in;
-    memmove(in, start, in_size);
+    if (start != in) memmove(in, start, in_size);
     for (size_t sent = 0; sent < out_size;) {
       ssize_t wrote = write(1, out + sent, out_size - sent);
       if (wrote <= 0) return 1;

@@ -15,8 +15,8 @@
 #include <unistd.h>
 
 enum { SHIFT = 1000000, READ = 1 << 18 };
-struct buffer { char *data; size_t size, cap; };
-struct end { int fd, open; struct buffer in, out; };
+struct buffer { char *data; size_t size, cap, seen; }; /* seen: bytes that hold no line end */
+struct end { int fd, open, blocked; struct buffer in, out; size_t sent; };
 static struct end *ends; static int ep, to_server, from_server;
 
 static void die(const char *what) { perror(what); exit(1); }
@@ -27,7 +27,8 @@ static char *room(struct buffer *b, size_t n) {
 }
 
 static void drop(struct buffer *b, size_t n) {
-  b->size -= n;
+  b->size -= n; b->seen = 0;
+  if (!n) return;
   if (b->size) memmove(b->data, b->data + n, b->size);
   else if (b->cap > 1 << 20) { free(b->data); *b = (struct buffer){0}; }
 }
@@ -38,14 +39,14 @@ static void watch(struct end *e, int operation) {
 }
 
 static void flush(struct end *e) {
-  size_t waited = e->out.size, sent = 0;
-  while (sent < e->out.size) {
-    ssize_t wrote = write(e->fd, e->out.data + sent, e->out.size - sent);
+  while (e->sent < e->out.size) {
+    ssize_t wrote = write(e->fd, e->out.data + e->sent, e->out.size - e->sent);
     if (wrote <= 0) break;
-    sent += wrote;
+    e->sent += wrote;
   }
-  drop(&e->out, sent);
-  if (e->out.size || waited != sent) watch(e, EPOLL_CTL_MOD);
+  int whole = e->sent == e->out.size;
+  if (whole) { drop(&e->out, e->out.size); e->sent = 0; }
+  if (whole == e->blocked) { e->blocked = !whole; watch(e, EPOLL_CTL_MOD); }
 }
 
 static void put(struct end *e, const char *data, size_t n) { memcpy(room(&e->out, n), data, n); e->out.size += n; }
@@ -94,7 +95,7 @@ static void from_client(struct end *e) {
 
 static void from_the_server(struct end *server) {
   char *at = server->in.data, *last = at + server->in.size, *line_end;
-  while ((line_end = memchr(at, '\n', last - at))) {
+  for (char *from = at + server->in.seen; (line_end = memchr(from, '\n', last - from)); from = at) {
     char *id = (char *)memmem(at, line_end - at, "\"id\":", 5) + 5, *end, digits[32];
     long named = strtol(id, &end, 10);
     struct end *to = &ends[named / SHIFT];
@@ -109,6 +110,7 @@ static void from_the_server(struct end *server) {
     at = line_end + 1;
   }
   drop(&server->in, at - server->in.data);
+  server->in.seen = server->in.size;
 }
 
 static void take(struct end *e) {

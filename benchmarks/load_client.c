@@ -1,5 +1,6 @@
 /* WebSocket load: N connections, one call each in flight, on one epoll loop.
    load_client PORT PATH TOKEN CLIENTS CALLS SIZE PROTOCOL [WORDS]  -> one JSON line. The text begins with WORDS.
+   With LOAD_CLIENT_WAITS in the environment it prints "ready" when its links are open, and waits for a line on stdin.
    PROTOCOL is mcp or mcp.resume.v1; the latter opens a session and acknowledges every seventh answer, in one write with the
    next call, as both sides of this project do.
    Every connection uses the ids 1, 2, 3 ...; the text begins with the connection's number and the call's
@@ -57,10 +58,10 @@ static void send_call(struct peer *p, int number) {
   }
 }
 
-static void send_control(struct peer *p, const char *text) {
-  unsigned char small[128] = {0x81, 0x80 | strlen(text)}; /* four zero bytes of mask follow */
-  memcpy(small + 6, text, strlen(text));
-  if (write(p->fd, small, 6 + strlen(text)) <= 0) die("write");
+static void send_small(struct peer *p, int kind, const char *data, size_t n) {
+  unsigned char small[132] = {kind, 0x80 | n}; /* four zero bytes of mask follow */
+  memcpy(small + 6, data, n);
+  if (write(p->fd, small, 6 + n) <= 0) die("write");
 }
 
 static int whole(struct peer *p, size_t *head, size_t *body) {
@@ -89,7 +90,9 @@ static void receive(struct peer *p, int number) {
       p->size -= head + body; memmove(p->in, p->in + head + body, p->size);
       p->answers++;
       if (done_ + clients <= total) send_call(p, number);
-    } else { p->size -= head + body; memmove(p->in, p->in + head + body, p->size); }
+    } else {
+      if ((p->in[0] & 15) == 9 && body < 126) send_small(p, 0x8a, p->in + head, body); /* a pong with what the ping brought */
+      p->size -= head + body; memmove(p->in, p->in + head + body, p->size); }
   }
 }
 
@@ -106,6 +109,13 @@ static int open_link(int port, const char *path, const char *token, const char *
   return fd;
 }
 
+static int take_events(int ep, struct peer *peers, int milliseconds) {
+  struct epoll_event events[256];
+  int n = epoll_wait(ep, events, 256, milliseconds);
+  for (int i = 0; i < n; i++) receive(&peers[events[i].data.u32], events[i].data.u32);
+  return n;
+}
+
 static int order(const void *a, const void *b) { double x = *(double *)a, y = *(double *)b; return (x > y) - (x < y); }
 
 int main(int argc, char **argv) {
@@ -120,20 +130,19 @@ int main(int argc, char **argv) {
     peers[i].fd = open_link(atoi(argv[1]), argv[2], argv[3], argv[7]);
     struct epoll_event e = {.events = EPOLLIN, .data.u32 = i};
     epoll_ctl(ep, EPOLL_CTL_ADD, peers[i].fd, &e);
+    if (i % 64 == 0) take_events(ep, peers, 0); /* pings: opening thousands of links takes longer than a silent client may */
   }
+  if (getenv("LOAD_CLIENT_WAITS")) { puts("ready"); fflush(stdout); while (getchar() > '\n'); }
   struct rusage before, after; getrusage(RUSAGE_SELF, &before);
   double start = now();
   for (int i = 0; resume && i < clients; i++) {
     char opened[1024] = "";
-    send_control(&peers[i], "{\"mcp.ws\":\"open\"}");
+    send_small(&peers[i], 0x81, "{\"mcp.ws\":\"open\"}", 17);
     if (read(peers[i].fd, opened, sizeof opened - 1) <= 0 || !memmem(opened, sizeof opened, "opened", 6)) die("open");
   }
   for (int i = 0; i < clients; i++) send_call(&peers[i], i);
   while (done_ < total) {
-    struct epoll_event events[256];
-    int n = epoll_wait(ep, events, 256, 20000);
-    if (n <= 0) { fprintf(stderr, "nothing came for 20 s; %ld of %ld\n", done_, total); return 1; }
-    for (int i = 0; i < n; i++) receive(&peers[events[i].data.u32], events[i].data.u32);
+    if (take_events(ep, peers, 20000) <= 0) { fprintf(stderr, "nothing came for 20 s; %ld of %ld\n", done_, total); return 1; }
   }
   for (int i = 0; i < clients; i++) /* close 1000, so that no session stays behind */
     if (write(peers[i].fd, "\x88\x82\0\0\0\0\x03\xe8", 8) <= 0) die("close");
