@@ -17,7 +17,6 @@ from typing import Any, Final, ParamSpec, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
-from websockets.sync.client import connect
 
 from mcp_ws_ide.core.binding import TAP_SUBPROTOCOL
 from mcp_ws_ide.core.intermediaries import KINDS, SENDS, TEST, of_status
@@ -235,6 +234,8 @@ class GatewayClient:
 
     def records(self, **filters: str | None) -> Generator[str]:
         """Yield tap records as JSON text until the gateway closes the link."""
+        from websockets.sync.client import connect  # mcp-ws-connect asks REST, and needs no tap
+
         query = urlencode({key: value for key, value in filters.items() if value})
         url = websocket_url(self._gateway, f"api/tap{'?' + query if query else ''}")
         headers = self._credential("sec-websocket-protocol")

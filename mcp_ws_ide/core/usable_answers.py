@@ -9,8 +9,6 @@ from typing import Final
 
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.bridges.methods import LISTS
-from mcp_ws_ide.core.call_results import CALLS, read_result
-from mcp_ws_ide.core.list_items import read_list, with_note
 from mcp_ws_ide.core.messages import IdKey, Message
 from mcp_ws_ide.errors import MalformedMessage
 
@@ -27,13 +25,22 @@ def usable(method: str, answer: Message, server: str, *, strict: bool) -> tuple[
         strict: whether the client is of the handshake era.
     """
     if method in LISTS and answer.result:
+        # when first needed: a start of mcp-ws-connect would spend a tenth of its time on importing these
+        from mcp_ws_ide.core.list_items import read_list
+
         result, notices = read_list(LISTS[method], answer.result, strict=strict)
-    elif answer.odd and method in CALLS:
+    elif answer.odd:
+        from mcp_ws_ide.core.call_results import CALLS, read_result
+
+        if method not in CALLS:
+            return answer, {}
         result, notices = read_result(method, answer.result, strict=strict)
     else:
         return answer, {}
     if not notices:
         return answer, {}
+    from mcp_ws_ide.core.list_items import with_note
+
     return messages.rebuild(answer, answer.id, result=with_note(result, server, notices.values())), notices
 
 
