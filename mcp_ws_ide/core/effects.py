@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import msgspec
-
+from mcp_ws_ide.compiling import record
 from mcp_ws_ide.core.messages import IdKey, Message, Params
 
 
-class Pending(msgspec.Struct, gc=False, eq=False):
+@record(acyclic=True)
+class Pending:
     """One request that a client waits for.
 
     Attributes:
@@ -22,75 +22,137 @@ class Pending(msgspec.Struct, gc=False, eq=False):
         logs: the log messages it asked for, as :func:`~mcp_ws_ide.core.log_levels.verbosity`; 0 for none.
     """
 
-    key: IdKey
-    raw_id: bytes
-    method: str
-    received: float
-    sent: float = 0.0
-    progress_token: bytes = b""
-    upstream_id: int = 0
-    modern: bool = False
-    logs: int = 0
+    __slots__ = (
+        "key",
+        "logs",
+        "method",
+        "modern",
+        "progress_token",
+        "raw_id",
+        "received",
+        "sent",
+        "upstream_id",
+    )
+
+    def __init__(
+        self,
+        key: IdKey,
+        raw_id: bytes,
+        method: str,
+        received: float,
+        sent: float = 0.0,
+        progress_token: bytes = b"",
+        upstream_id: int = 0,
+        modern: bool = False,
+        logs: int = 0,
+    ) -> None:
+        self.key = key
+        self.raw_id = raw_id
+        self.method = method
+        self.received = received
+        self.sent = sent
+        self.progress_token = progress_token
+        self.upstream_id = upstream_id
+        self.modern = modern
+        self.logs = logs
 
 
-class Deliver(msgspec.Struct, gc=False, frozen=True):
+@record(acyclic=True)
+class Deliver:
     """Send ``message`` to the session's client.
 
     ``answered`` is the request it answers, if it answers one. ``droppable`` messages (progress, logs) are dropped
     when more waits for a detached client than its window holds.
     """
 
-    message: Message
-    answered: Pending | None = None
-    droppable: bool = False
+    __slots__ = ("answered", "droppable", "message")
+
+    def __init__(self, message: Message, answered: Pending | None = None, droppable: bool = False) -> None:
+        self.message = message
+        self.answered = answered
+        self.droppable = droppable
 
 
-class Forward(msgspec.Struct, gc=False, frozen=True):
+@record(acyclic=True)
+class Forward:
     """Hand a client's message to the session's upstream of this era.
 
     ``pending`` is the new entry of a request, or that of the request which a cancellation names.
     """
 
-    message: Message
-    modern: bool
-    params: Params
-    pending: Pending | None = None
+    __slots__ = ("message", "modern", "params", "pending")
+
+    def __init__(
+        self,
+        message: Message,
+        modern: bool,
+        params: Params,
+        pending: Pending | None = None,
+    ) -> None:
+        self.message = message
+        self.modern = modern
+        self.params = params
+        self.pending = pending
 
 
-class Reply(msgspec.Struct, gc=False, frozen=True):
+@record(acyclic=True)
+class Reply:
     """Send ``message`` back to the upstream that a message came from."""
 
-    message: Message
+    __slots__ = ("message",)
+
+    def __init__(self, message: Message) -> None:
+        self.message = message
 
 
-class Ping(msgspec.Struct, gc=False, frozen=True):
+@record(acyclic=True)
+class Ping:
     """Pass a server's ``ping`` on to the session's client, or answer it, if the client is away."""
 
-    message: Message
+    __slots__ = ("message",)
+
+    def __init__(self, message: Message) -> None:
+        self.message = message
 
 
-class Drop(msgspec.Struct, gc=False, frozen=True):
+@record(acyclic=True)
+class Drop:
     """Drop a message that belongs to no session; ``reason`` is for the tap."""
 
-    reason: str
+    __slots__ = ("reason",)
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
 
 
-class Unnamed(msgspec.Struct, gc=False, frozen=True):
+@record(acyclic=True)
+class Unnamed:
     """Find the request for a response whose id, such as ``null``, names no open request."""
 
-    message: Message
+    __slots__ = ("message",)
+
+    def __init__(self, message: Message) -> None:
+        self.message = message
 
 
-class Abandon(msgspec.Struct, gc=False, frozen=True):
+@record(acyclic=True)
+class Abandon:
     """End the call that is parked under this ``requestState``: its client will not retry it."""
 
-    state: str
+    __slots__ = ("state",)
+
+    def __init__(self, state: str) -> None:
+        self.state = state
 
 
-class Again(msgspec.Struct, gc=False, frozen=True):
+@record(acyclic=True)
+class Again:
     """Call the bridge that returned this again, ``delay`` seconds from now."""
 
-    delay: float
+    __slots__ = ("delay",)
+
+    def __init__(self, delay: float) -> None:
+        self.delay = delay
 
 
 Effect = Deliver | Forward | Reply | Ping | Drop | Unnamed | Abandon | Again

@@ -17,23 +17,23 @@ import msgspec
 from msgspec import Raw
 
 # Under "as": the rest of the package takes the types from here, where they belong.
+from mcp_ws_ide.core.message import MAX_ID_BYTES as MAX_ID_BYTES
+from mcp_ws_ide.core.message import NOTIFICATION as NOTIFICATION
+from mcp_ws_ide.core.message import REQUEST as REQUEST
+from mcp_ws_ide.core.message import RESPONSE as RESPONSE
+from mcp_ws_ide.core.message import IdKey as IdKey
+from mcp_ws_ide.core.message import Kind as Kind
+from mcp_ws_ide.core.message import Message as Message
+from mcp_ws_ide.core.message import decode_id as decode_id
 from mcp_ws_ide.core.message_types import ABSENT as ABSENT
 from mcp_ws_ide.core.message_types import LOG_LEVEL_KEY as LOG_LEVEL_KEY
-from mcp_ws_ide.core.message_types import MAX_ID_BYTES as MAX_ID_BYTES
 from mcp_ws_ide.core.message_types import NO_META as NO_META
 from mcp_ws_ide.core.message_types import NO_PARAMS as NO_PARAMS
-from mcp_ws_ide.core.message_types import NOTIFICATION as NOTIFICATION
 from mcp_ws_ide.core.message_types import PROTOCOL_VERSION_KEY as PROTOCOL_VERSION_KEY
-from mcp_ws_ide.core.message_types import REQUEST as REQUEST
-from mcp_ws_ide.core.message_types import RESPONSE as RESPONSE
 from mcp_ws_ide.core.message_types import SUBSCRIPTION_ID_KEY as SUBSCRIPTION_ID_KEY
 from mcp_ws_ide.core.message_types import Envelope, ErrorMembers
-from mcp_ws_ide.core.message_types import IdKey as IdKey
-from mcp_ws_ide.core.message_types import Kind as Kind
-from mcp_ws_ide.core.message_types import Message as Message
 from mcp_ws_ide.core.message_types import Meta as Meta
 from mcp_ws_ide.core.message_types import Params as Params
-from mcp_ws_ide.core.message_types import decode_id as decode_id
 from mcp_ws_ide.core.readable_results import is_readable
 from mcp_ws_ide.errors import INVALID_REQUEST, PARSE_ERROR, MalformedMessage
 
@@ -95,12 +95,12 @@ _ESCAPE: Final = re.compile(
     rb"|\\."  # any other escape, so that \\\\ud800 is not taken for half a pair
 )
 
-_decode_envelope = msgspec.json.Decoder(Envelope).decode
-_decode_params = msgspec.json.Decoder(Params).decode
-_decode_object = msgspec.json.Decoder(dict[str, Raw]).decode
-_decode_raw = msgspec.json.Decoder(Raw).decode
-_decode_str = msgspec.json.Decoder(str).decode
-_encode = msgspec.json.Encoder().encode
+_decode_envelope: Final = msgspec.json.Decoder(Envelope).decode
+_decode_params: Final = msgspec.json.Decoder(Params).decode
+_decode_object: Final = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_raw: Final = msgspec.json.Decoder(Raw).decode
+_decode_str: Final = msgspec.json.Decoder(str).decode
+_encode: Final = msgspec.json.Encoder().encode
 
 
 def parse(data: bytes) -> Message:
@@ -308,7 +308,7 @@ def _classify(message: Message, version: bytes) -> Kind:
     return RESPONSE
 
 
-_decode_error = msgspec.json.Decoder(ErrorMembers).decode
+_decode_error: Final = msgspec.json.Decoder(ErrorMembers).decode
 
 
 def _check_answer(message: Message) -> None:

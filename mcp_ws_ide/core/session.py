@@ -24,8 +24,8 @@ from mcp_ws_ide.core.messages import ABSENT, REQUEST, RESPONSE, IdKey, Message
 from mcp_ws_ide.core.session_state import CoreState
 from mcp_ws_ide.errors import INVALID_REQUEST, LIMIT_EXCEEDED, METHOD_NOT_FOUND, MalformedMessage
 
-CANCELLED = "notifications/cancelled"
-DROPPABLE = frozenset({b'"notifications/progress"', b'"notifications/message"'})
+CANCELLED: Final = "notifications/cancelled"
+DROPPABLE: Final = frozenset({b'"notifications/progress"', b'"notifications/message"'})
 """Methods (as JSON) of the notifications that may be dropped when the window is full."""
 
 MAX_RECENT: Final = 256
@@ -37,8 +37,7 @@ NO_HANDSHAKE = (
     "an earlier revision"
 )
 
-
-_encode = msgspec.json.Encoder().encode
+_encode: Final = msgspec.json.Encoder().encode
 
 
 class Throttled(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from mcp_ws_ide.observe.metrics import Latency
+from mcp_ws_ide.observe.counters import Latency
 
 
 class EngineStatistics:

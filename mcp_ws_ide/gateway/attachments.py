@@ -10,17 +10,16 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
-import msgspec
-
 from mcp_ws_ide.core import era as eras
 from mcp_ws_ide.core.bridges import legacy_client
-from mcp_ws_ide.core.bridges.legacy_client import LegacyClient, LegacyClientState
+from mcp_ws_ide.core.bridges.legacy_client import LegacyClient
 from mcp_ws_ide.core.effects import Abandon, Again, Deliver, Effect, Forward, Pending
 from mcp_ws_ide.core.era import LEGACY, MODERN
 from mcp_ws_ide.core.messages import REQUEST, Message
 from mcp_ws_ide.core.session import SessionCore
 from mcp_ws_ide.errors import GATEWAY_CLOSING
 from mcp_ws_ide.gateway import renewed
+from mcp_ws_ide.gateway.attachments_state import AttachmentsState
 from mcp_ws_ide.gateway.private import PrivateUpstream
 from mcp_ws_ide.gateway.renewed import RenewedUpstream
 from mcp_ws_ide.gateway.server import Server
@@ -73,20 +72,6 @@ class Gate(Protocol):
 
     def hand_over(self, forward: Forward, upstream: Upstream) -> None:
         """Hand a message over with :meth:`Upstream.transmit`, now or later."""
-
-
-class AttachmentsState(msgspec.Struct):
-    """What is stored of the attachments of one session.
-
-    Attributes:
-        bridge: the bridge for a client of the handshake era, if there is one.
-        private: whether the session has a private upstream.
-        kept: what its transport needs to continue; ``b""`` if it cannot.
-    """
-
-    bridge: LegacyClientState | None = None
-    private: bool = False
-    kept: bytes = b""
 
 
 class Attachments:

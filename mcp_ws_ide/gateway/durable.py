@@ -128,7 +128,7 @@ class DurableSession(ResumableSession):
             frame = Inbound(data, messages.parse(data), now)
         except MalformedMessage:
             frame = Inbound(data, None, now)
-        if self._owner.closing and self._is_left(frame.message):
+        if self._registry.closing and self._is_left(frame.message):
             return
         self._intake.take(frame)
         self._commits.flush()
@@ -139,7 +139,7 @@ class DurableSession(ResumableSession):
     def _control(self, end: GatewayEnd, link: Rebindable, data: bytes) -> bool:
         handled = super()._control(end, link, data)
         if handled and self._journal.trimmed:
-            self._owner.ack_due.add(self)
+            self._registry.ack_due.add(self)
             self._commits.flush()
         return handled
 
@@ -206,7 +206,7 @@ class DurableSession(ResumableSession):
         channel, link = self.resumption.channel, self._link
         if not channel.accept(len(frame.data)):
             if channel.received - channel.acked == 1:
-                self._owner.ack_due.add(self)
+                self._registry.ack_due.add(self)
         elif link is not None:
             self._acknowledge_or_hold(self.resumption, link)
         if crash_points.armed is not None:
@@ -273,7 +273,7 @@ class DurableSession(ResumableSession):
         self._link = link
         for frame in frames:
             link.send(frame)
-        self._owner.session_attached(self, len(frames) - 1)
+        self._registry.session_attached(self, len(frames) - 1)
         self._update_flow()
         if self.final is not None:
             return self.close_link(*self.final)
@@ -297,7 +297,7 @@ class DurableSession(ResumableSession):
             if code == CloseCode.NORMAL:
                 return self.link_closed(code, reason)
             self.resumption.detach(link, time.monotonic())
-            self._owner.session_detached(self, code, reason)
+            self._registry.session_detached(self, code, reason)
         else:
             super().link_lost(link, code, reason)
         self._commits.flush()
@@ -375,7 +375,7 @@ class DurableSession(ResumableSession):
         self._close_links(code, reason)
         self.attachments.close(keep=True)
         self.core.pending.clear()
-        self._owner.session_left(self, reason)
+        self._registry.session_left(self, reason)
 
     def _close_links(self, code: CloseCode, reason: str) -> None:
         for link in (self._link, self._arriving.link if self._arriving is not None else None):

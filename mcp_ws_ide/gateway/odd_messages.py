@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from typing import Final
 
+from mcp_ws_ide.compiling import mypyc_attr
 from mcp_ws_ide.core import messages, reader
 from mcp_ws_ide.core.lenient_json import encode, error_code, error_text
 from mcp_ws_ide.core.messages import Message
@@ -33,9 +34,10 @@ _FRAMED: Final = frozenset({"ws", "sse"})
 MAX_UNANSWERABLE: Final = 100
 """Newest messages that require no response but may get one; only these are remembered."""
 
-log = logging.getLogger(__name__)
+log: Final = logging.getLogger(__name__)
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Conversation(ABC):
     """An upstream, as this module sees it."""
 

@@ -9,6 +9,7 @@ import time
 from functools import partial
 from typing import Final
 
+from mcp_ws_ide.compiling import mypyc_attr
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.bridges.methods import LISTS
 from mcp_ws_ide.core.effects import Deliver, Drop, Forward, Pending, Ping, Reply, Unnamed
@@ -31,9 +32,10 @@ INITIALIZE: Final = "initialize"
 _LOOKED_AT: Final = frozenset({INITIALIZE, *LISTS})
 """Requests whose responses are not only passed on."""
 
-log = logging.getLogger(__name__)
+log: Final = logging.getLogger(__name__)
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class PrivateUpstream(Upstream):
     """A server process, or connection, of one session alone.
 

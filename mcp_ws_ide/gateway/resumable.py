@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from typing import Final, Protocol
 
+from mcp_ws_ide.compiling import mypyc_attr
 from mcp_ws_ide.core import binding
 from mcp_ws_ide.core.binding import CloseCode, Control, ControlError, Window
 from mcp_ws_ide.core.channel import ACK_WITH_DATA
@@ -42,11 +43,11 @@ class ResumableOwner(SessionOwner, Protocol):
         """Forget a session that is left to another gateway."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class ResumableSession(Session):
     """One client's conversation with one server, over one link after the other."""
 
     resumption: GatewayEnd
-    _owner: ResumableOwner
     _link: Rebindable | None
     shutdown_code = CloseCode.SERVICE_RESTART
 
@@ -61,6 +62,7 @@ class ResumableSession(Session):
         session_id: str = "",
     ) -> None:
         super().__init__(services, owner, pool, server, link, info, session_id)
+        self._registry = owner
         limits = services.limits
         token, digest = new_resume_token(self.id)
         window = Window(limits.window_frames, limits.window_bytes)
@@ -99,7 +101,7 @@ class ResumableSession(Session):
         if channel.accept(len(data)):
             self._acknowledge_or_hold(end, link)
         elif channel.received - channel.acked == 1:
-            self._owner.ack_due.add(self)
+            self._registry.ack_due.add(self)
 
     def _acknowledge_or_hold(self, end: GatewayEnd, link: Rebindable) -> None:
         """Acknowledge at once, unless the server is full: withholding acknowledgements makes the client keep to its
@@ -198,7 +200,7 @@ class ResumableSession(Session):
             superseded.close(CloseCode.SUPERSEDED, "another link of this client took over")
         for frame in frames:
             link.send(frame)
-        self._owner.session_attached(self, len(frames) - 1)
+        self._registry.session_attached(self, len(frames) - 1)
         self._update_flow()
         if self.final is not None:
             self.close_link(*self.final)
@@ -212,7 +214,7 @@ class ResumableSession(Session):
             return self.link_closed(code, reason)
         self.resumption.detach(link, time.monotonic())
         self._link = None
-        self._owner.session_detached(self, code, reason)
+        self._registry.session_detached(self, code, reason)
         self._update_flow()
 
     def leave(self, seconds: float, now: float) -> None:

@@ -17,7 +17,7 @@ from mcp_ws_ide.errors import NotAttempted
 from mcp_ws_ide.gateway.crash_loop import CrashLoop
 from mcp_ws_ide.gateway.request_states import RequestStates
 from mcp_ws_ide.gateway.stderr_log import StderrLog
-from mcp_ws_ide.observe.metrics import ServerCounters
+from mcp_ws_ide.observe.counters import ServerCounters
 from mcp_ws_ide.transports import TRANSPORTS
 from mcp_ws_ide.transports.base import Receiver, Transport
 

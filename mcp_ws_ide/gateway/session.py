@@ -12,13 +12,13 @@ import secrets
 import time
 from typing import Final, Protocol
 
+from mcp_ws_ide.compiling import mypyc_attr
 from mcp_ws_ide.core import messages, reader
 from mcp_ws_ide.core.binding import FRAGILE_MAX_BYTES, CloseCode
 from mcp_ws_ide.core.effects import Deliver, Drop, Forward, Pending
 from mcp_ws_ide.core.era import Era
 from mcp_ws_ide.core.messages import NOTIFICATION, REQUEST, RESPONSE, Message
 from mcp_ws_ide.core.reader import ReportedKinds, Unreadable
-from mcp_ws_ide.core.resume import GatewayEnd
 from mcp_ws_ide.core.session import SessionCore
 from mcp_ws_ide.core.tools import ToolRules, problem, visible
 from mcp_ws_ide.errors import (
@@ -41,7 +41,7 @@ from mcp_ws_ide.links.http import HttpLink
 MALFORMED_LIMIT: Final = 5
 """Malformed messages after which a link is closed with 1002."""
 
-log = logging.getLogger(__name__)
+log: Final = logging.getLogger(__name__)
 
 
 class SessionOwner(Protocol):
@@ -54,6 +54,7 @@ class SessionOwner(Protocol):
         """Forget a session; each session calls this once."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Session:
     """One client's conversation with one server, without resumption.
 
@@ -61,13 +62,11 @@ class Session:
         created: seconds since the epoch.
         messages_in, messages_out, bytes_in, bytes_out: what has passed between client and gateway.
         stateless: whether it is one exchange over HTTP; the client returns as another session.
-        resumption: the gateway's end of ``mcp.resume.v1``; None for a session that ends with its link.
         faults: injected faults; None unless a client is being tested.
         closing: whether further requests are refused, because the gateway is shutting down.
         restored: whether another process of the gateway began it.
     """
 
-    resumption: GatewayEnd | None = None
     restored = False
     shutdown_code = CloseCode.GOING_AWAY
     """How the link is closed when the gateway shuts down."""

@@ -169,7 +169,8 @@ class SessionRegistry:
         """Return the server of this name on which a session of this principal may continue, even if the server was
         removed from the configuration or cannot be started now."""
         for session in self.sessions.values():
-            if session.server.name == name and session.info.principal == principal and session.resumption:
+            resumable = isinstance(session, ResumableSession)
+            if resumable and session.server.name == name and session.info.principal == principal:
                 return session.server
         return None
 

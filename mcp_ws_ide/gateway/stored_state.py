@@ -20,7 +20,8 @@ from mcp_ws_ide.core.tools import ToolRules
 from mcp_ws_ide.engines.base import ATTACHED, Frame, StoredSession
 from mcp_ws_ide.engines.journal import Journal
 from mcp_ws_ide.errors import UPSTREAM_LOST
-from mcp_ws_ide.gateway.attachments import Attachments, AttachmentsState
+from mcp_ws_ide.gateway.attachments import Attachments
+from mcp_ws_ide.gateway.attachments_state import AttachmentsState
 from mcp_ws_ide.gateway.listens import Listen, Listens
 from mcp_ws_ide.gateway.resumable import live_window
 from mcp_ws_ide.gateway.services import Limits

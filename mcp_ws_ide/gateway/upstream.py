@@ -15,6 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from mcp_ws_ide.compiling import mypyc_attr
 from mcp_ws_ide.core import messages
 from mcp_ws_ide.core.effects import Drop, Forward, Pending
 from mcp_ws_ide.core.era import Era
@@ -45,7 +46,7 @@ HANDSHAKE_FACTOR: Final = 6
 INTERNAL: Final = "internal error of the gateway; see its log"
 """The text of errors that an exception in the gateway causes."""
 
-log = logging.getLogger(__name__)
+log: Final = logging.getLogger(__name__)
 
 
 class UpstreamUser(Protocol):
@@ -114,6 +115,7 @@ class UpstreamUser(Protocol):
         """Handle a server that answers ``initialize`` with an error: it may speak only the modern era."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Upstream(Conversation, ABC):
     """One attachment to a server; also the :class:`~mcp_ws_ide.transports.base.Receiver` of its transport.
 

@@ -12,7 +12,13 @@ from jupyter_server.auth.decorator import ws_authenticated
 from mcp_ws_ide.core import binding
 from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.handlers.auth import EndpointHandler
-from mcp_ws_ide.handlers.upgrade import check_handshake, check_subprotocols, upgrade, wants_upgrade
+from mcp_ws_ide.handlers.upgrade import (
+    check_handshake,
+    check_subprotocols,
+    look_after,
+    upgrade,
+    wants_upgrade,
+)
 from mcp_ws_ide.links.websocket import WebSocketLink
 from mcp_ws_ide.observe.feed import Watcher
 from mcp_ws_ide.observe.scope import Scope, method_pattern
@@ -72,8 +78,7 @@ class TapHandler(EndpointHandler):
             max_queued_bytes=self.runtime.gateway.limits.max_queued_bytes,
             cuts=self.runtime.cut_links,
         )
-        self.runtime.heartbeat.add(link)
-        self.watch_credential(link)
+        look_after(self, link)
         feed = TapFeed(tap, link, scope, self.token_id)
         feed.start(lambda watcher: tap.subscribe(principal, watcher, after, instance))
 

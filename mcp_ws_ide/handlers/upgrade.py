@@ -9,6 +9,7 @@ from tornado.iostream import IOStream
 from tornado.websocket import WebSocketProtocol13
 
 from mcp_ws_ide.core import binding
+from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.core.intermediaries import SENDS, lost_header
 from mcp_ws_ide.errors import LimitExceeded
 from mcp_ws_ide.gateway import ResumeHandshake
@@ -145,14 +146,46 @@ def open_link(responder: Responder, server: Server, subprotocol: str | None, str
         max_queued_bytes=gateway.limits.max_queued_bytes,
         cuts=responder.runtime.cut_links,
     )
-    responder.runtime.heartbeat.add(link)
-    responder.watch_credential(link)
+    look_after(responder, link)
     if subprotocol == binding.SUBPROTOCOL_RESUME:
         hello = ResumeHandshake(gateway, server, link, info)
         link.start(hello.receive, hello.closed)
     else:
         session = gateway.open_session(server, link, info)
         link.start(session.receive, session.link_closed, session.link_full)
+
+
+class OpenLink:
+    """A link, as the clock and the watch over credentials know it.
+
+    The clock keeps it until the link is closed; the watch refers to it weakly, as it cannot to the link, whose class
+    mypyc compiles.
+    """
+
+    __slots__ = ("__weakref__", "_link")
+
+    def __init__(self, link: WebSocketLink) -> None:
+        self._link = link
+
+    @property
+    def closed(self) -> bool:
+        """Whether the link is closed."""
+        return self._link.closed
+
+    def heartbeat(self, now: float) -> None:
+        """Check the peer."""
+        self._link.heartbeat(now)
+
+    def close(self, code: CloseCode, reason: str) -> None:
+        """Close the link."""
+        self._link.close(code, reason)
+
+
+def look_after(responder: Responder, link: WebSocketLink) -> None:
+    """Close ``link`` when its peer is gone, or when the credential of its request is no longer valid."""
+    opened = OpenLink(link)
+    responder.runtime.heartbeat.add(opened)
+    responder.watch_credential(opened)
 
 
 def _is_key(key: str) -> bool:

@@ -61,13 +61,14 @@ class FrameLayer:
         self._in_message = False
         self._fragments = bytearray()
         self._out: list[bytes] = []
+        self.open = True
+        """Whether data can still be sent."""
         self.pongs = 0
         """Pong frames received so far."""
 
-    @property
-    def open(self) -> bool:
-        """Whether data can still be sent."""
-        return self._protocol.state is _OPEN
+    def _note_state(self) -> None:
+        """Note whether the protocol is still open; asking it for each message would cost more than the rest here."""
+        self.open = self._protocol.state is _OPEN
 
     @property
     def has_control(self) -> bool:
@@ -81,7 +82,7 @@ class FrameLayer:
         After a violation by the peer: the code that was sent to it. Otherwise the code that the peer sent, or 1006 if
         it sent none, because then it is unknown what it has received.
         """
-        if self._protocol.state is _OPEN:
+        if self.open:
             return None
         end = self._violation or self._protocol.close_rcvd
         return end.code if end is not None else ABNORMAL
@@ -108,11 +109,11 @@ class FrameLayer:
         messages: list[bytes] = []
         if self._kept:
             self._kept += data
-            if len(self._kept) < self._wanted and self._protocol.state is _OPEN:
+            if len(self._kept) < self._wanted and self.open:
                 return messages
             data, self._kept, self._wanted = memoryview(self._kept), bytearray(), 0
         position, end = 0, len(data)
-        while position < end and self._protocol.state is _OPEN:
+        while position < end and self.open:
             if self._remaining:
                 position += self._continue(data, position, messages)
                 continue
@@ -137,6 +138,7 @@ class FrameLayer:
         if position < end:  # closing: only the peer's close frame still matters
             self._protocol.receive_data(bytes(data[position:]))
             self._protocol.events_received()
+            self._note_state()
         return messages
 
     def _continue(self, data: bytes | memoryview, position: int, messages: list[bytes]) -> int:
@@ -148,6 +150,7 @@ class FrameLayer:
 
     def _feed(self, data: bytes, messages: list[bytes]) -> None:
         self._protocol.receive_data(data)
+        self._note_state()
         for frame in self._protocol.events_received():
             if type(frame) is Frame and not self._take(frame, messages):
                 break
@@ -155,6 +158,7 @@ class FrameLayer:
     def receive_eof(self) -> None:
         """Note that the socket has ended."""
         self._protocol.receive_eof()
+        self._note_state()
 
     def _take(self, frame: Frame, messages: list[bytes]) -> bool:
         if frame.opcode is _TEXT and frame.fin:
@@ -182,7 +186,7 @@ class FrameLayer:
 
     def send_text(self, payload: bytes) -> None:
         """Queue one message as a single unmasked frame (RFC 6455 section 5.2)."""
-        if self._protocol.state is not _OPEN:
+        if not self.open:
             return
         size = len(payload)
         if size < 126:
@@ -200,7 +204,7 @@ class FrameLayer:
 
     def ping(self) -> None:
         """Queue a Ping (RFC 6455 section 5.5.2)."""
-        if self._protocol.state is _OPEN:
+        if self.open:
             self._protocol.send_ping(b"mcp")
 
     def close(self, code: CloseCode, reason: str = "") -> None:
@@ -209,16 +213,13 @@ class FrameLayer:
             self._protocol.send_close(close_code_for(code, self._fragile), close_reason(reason))
         except InvalidState:
             return
+        self._note_state()
 
     def data_to_send(self) -> list[bytes]:
         """Return the bytes to write, in order. A last item ``b""`` means: then close the socket."""
-        control = self._protocol.data_to_send()
-        if not control:
-            out, self._out = self._out, []
-            return out
+        out, self._out = self._out, []
         # Data queued before a close frame goes out before it; a Ping or Pong may pass either way.
-        out, self._out = self._out + control, []
-        return out
+        return out + self._protocol.data_to_send() if self.has_control else out
 
 
 def _header(data: bytes | memoryview, position: int, end: int) -> tuple[int, int]:
@@ -231,7 +232,8 @@ def _header(data: bytes | memoryview, position: int, end: int) -> tuple[int, int
     size, start = data[position + 1] & 0x7F, position + 6
     if size < 126:
         return start, size
-    extended = 2 if size == 126 else 8
-    if end - position < 2 + extended:
+    if size == 126:
+        return (0, 0) if end - position < 4 else (start + 2, data[position + 2] << 8 | data[position + 3])
+    if end - position < 10:
         return 0, 0
-    return start + extended, int.from_bytes(data[position + 2 : position + 2 + extended], "big")
+    return start + 8, int.from_bytes(data[position + 2 : position + 10], "big")

@@ -20,7 +20,9 @@ log = logging.getLogger(__name__)
 class Beating(Protocol):
     """A link that notices when its peer is gone."""
 
-    closed: bool
+    @property
+    def closed(self) -> bool:
+        """Whether it has ended."""
 
     def heartbeat(self, now: float) -> None:
         """Check the peer; called every :data:`TICK` seconds with ``time.monotonic()``."""

@@ -17,13 +17,14 @@ from typing import Final
 
 from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
 
+from mcp_ws_ide.compiling import mypyc_attr
 from mcp_ws_ide.links.cut_links import idle_seconds
 from mcp_ws_ide.tasks import TaskGroupOwner
 
 READ_BYTES: Final = 1 << 18
 """Bytes to read from a socket at once."""
 
-_shared_buffer = memoryview(bytearray(READ_BYTES))
+_shared_buffer: Final = memoryview(bytearray(READ_BYTES))
 """Shared by all links: what is kept of it is copied before anything else runs."""
 
 _NOTHING: Final[deque[memoryview]] = deque(maxlen=0)
@@ -34,6 +35,7 @@ OnData = Callable[[bytes | memoryview], None]
 OnEnd = Callable[[], None]
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class ByteStream(ABC):
     """A connection that delivers bytes by callback and writes without waiting."""
 

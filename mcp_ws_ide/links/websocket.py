@@ -28,7 +28,7 @@ MISSED_PONGS: Final = 2
 ABNORMAL: Final = 1006
 """The code of an end without a close frame (RFC 6455 section 7.1.5)."""
 
-log = logging.getLogger(__name__)
+log: Final = logging.getLogger(__name__)
 
 
 def _ignore_full(full: bool) -> None:
@@ -43,7 +43,6 @@ class WebSocketLink:
     """One open WebSocket. Implements :class:`mcp_ws_ide.links.base.Rebindable`."""
 
     __slots__ = (
-        "__weakref__",
         "_batcher",
         "_cuts",
         "_frames",

@@ -47,7 +47,7 @@ KILL_TIMEOUT: Final = 2.0
 MAX_STDERR_TAIL: Final = 400
 """Characters of stderr quoted when a process has exited."""
 
-log = logging.getLogger(__name__)
+log: Final = logging.getLogger(__name__)
 
 
 class StdioTransport(Transport):

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from mcp_ws_ide.core import message_types, messages
+from mcp_ws_ide.core import messages
+from mcp_ws_ide.core.message import MAX_METHOD_NAMES, method_names
 from mcp_ws_ide.core.messages import Kind
 from mcp_ws_ide.errors import INVALID_REQUEST, PARSE_ERROR, MalformedMessage
 
@@ -309,12 +310,12 @@ def test_a_method_is_compared_without_needless_escapes():
     assert messages.parse(b'{"jsonrpc":"2.0","id":1,"result":{}}').method_name == ""
 
 
-def test_the_number_of_remembered_methods_is_limited(monkeypatch):
-    monkeypatch.setattr(message_types, "_METHOD_NAMES_LIMIT", 0)
-    assert (
-        messages.parse(b'{"jsonrpc":"2.0","method":"never-seen-before"}').method_name == "never-seen-before"
-    )
-    assert b'"never-seen-before"' not in message_types._METHOD_NAMES
+def test_the_number_of_remembered_methods_is_limited():
+    for number in range(MAX_METHOD_NAMES + 1):
+        parsed = messages.parse(b'{"jsonrpc":"2.0","method":"m%d"}' % number)
+        assert parsed.method_name == f"m{number}"
+    assert len(method_names) == MAX_METHOD_NAMES
+    method_names.clear()
 
 
 @pytest.mark.parametrize(

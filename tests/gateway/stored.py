@@ -26,7 +26,9 @@ INITIALIZE = {
 
 def fast(name: str = "fast", **options: Any) -> ServerSpec:
     """The fast server of both eras."""
-    return ServerSpec(name, "test", command=FAST_SERVER["command"], args=FAST_SERVER["args"], **options)
+    return ServerSpec(
+        name, "test", command=FAST_SERVER["command"], args=tuple(FAST_SERVER["args"]), **options
+    )
 
 
 class Engine(MemoryEngine):

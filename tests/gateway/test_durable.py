@@ -19,7 +19,7 @@ from mcp_ws_ide.links.base import LinkInfo
 from tests.conftest import until
 from tests.gateway.stored import Client, House, fast
 
-ASLEEP = ServerSpec("asleep", "test", command=sys.executable, args=["-c", "import time; time.sleep(3600)"])
+ASLEEP = ServerSpec("asleep", "test", command=sys.executable, args=("-c", "import time; time.sleep(3600)"))
 """A server that reads nothing: requests wait for it."""
 
 

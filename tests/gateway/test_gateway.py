@@ -119,7 +119,7 @@ async def odd(gateway, tmp_path):
 
     def configure(behaviour: str, **options: Any) -> Gateway:
         arguments = ["-I", "-S", ODD, behaviour, str(notes)]
-        spec = ServerSpec("odd", "test", command=sys.executable, args=arguments, **options)
+        spec = ServerSpec("odd", "test", command=sys.executable, args=tuple(arguments), **options)
         gateway.configure(Configuration({"odd": spec}, []))
         return gateway
 
@@ -143,7 +143,7 @@ async def test_a_server_that_refuses_everything_before_initialize_is_bridged(odd
 async def test_one_user_locks_out_no_other_one(gateway):
     """Not by crashes of a server, not by processes, not by sessions."""
     spec = ServerSpec(
-        "odd", "test", command=FAST_SERVER["command"], args=FAST_SERVER["args"], sharing="never"
+        "odd", "test", command=FAST_SERVER["command"], args=tuple(FAST_SERVER["args"]), sharing="never"
     )
     gateway.configure(Configuration({"odd": spec}, []))
     server = gateway.servers["odd"]
@@ -257,10 +257,10 @@ async def test_an_internal_error_while_sending_fails_the_waiting_requests(odd, m
     configure, _ = odd
     gateway = configure("silent")
 
-    def fails(upstream: Any) -> None:
+    def fails(version: str) -> None:
         raise ValueError("a bug")
 
-    monkeypatch.setattr("mcp_ws_ide.gateway.shared.SharedUpstream.connected", fails)
+    monkeypatch.setattr("mcp_ws_ide.core.era.probe", fails)
     assert "internal error" in (await Client(gateway).ask("tools/list"))["error"]["message"]
     await until(lambda: not gateway.process_count())
 
@@ -286,7 +286,7 @@ def group_of(gateway: Gateway, notes: Path, **members: str) -> Server:
     """Configure a group of odd servers: names, and how they behave."""
     specs = {
         name: ServerSpec(
-            name, "test", command=sys.executable, args=["-I", "-S", ODD, behaviour, str(notes / name)]
+            name, "test", command=sys.executable, args=("-I", "-S", ODD, behaviour, str(notes / name))
         )
         for name, behaviour in members.items()
     }

@@ -11,7 +11,7 @@ from typing import Any, Final
 from jupyter_server.auth.decorator import authorized
 from tornado import web
 
-from mcp_ws_ide.gateway import Session
+from mcp_ws_ide.gateway import ResumableSession, Session
 from mcp_ws_ide.gateway.faults import Faults
 from mcp_ws_ide.handlers.api.base import ApiHandler
 from mcp_ws_ide.links.faulty_stream import FaultyStream
@@ -122,7 +122,7 @@ class FaultsHandler(ApiHandler):
         how = body.get("how", "gone")
         if how not in ("gone", "later"):
             raise web.HTTPError(400, f'"how" is {str(how)[:100]!r}; it must be gone or later')
-        if session.resumption is None:
+        if not isinstance(session, ResumableSession):
             raise web.HTTPError(409, f"session {session.id} cannot be resumed; connect with mcp.resume.v1")
         count = int(_number(body, "count", 1, 1, MAX_COUNT))
         session.faults = session.faults or Faults()

@@ -34,6 +34,7 @@ class SessionsHandler(ApiHandler):
 def session_model(session: Session) -> dict[str, Any]:
     """A session as REST shows it."""
     info = session.info
+    end = session.resumption if isinstance(session, ResumableSession) else None
     return {
         "id": session.id,
         "server": session.server.name,
@@ -45,10 +46,10 @@ def session_model(session: Session) -> dict[str, Any]:
         "user_agent": info.user_agent,
         "link": info.link,
         "attached": session.attached,
-        "resumable": session.resumption is not None,
+        "resumable": end is not None,
         "restored": session.restored,
         "stored": False,
-        "expires_in": session.resumption and session.resumption.expires_in(time.monotonic()),
+        "expires_in": end and end.expires_in(time.monotonic()),
         "queued_bytes": session.queued_bytes,
         "in_flight": len(session.core.pending),
         "messages": {"in": session.messages_in, "out": session.messages_out},
