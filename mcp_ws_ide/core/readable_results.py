@@ -25,12 +25,6 @@ CHECKED: Final = 1 << 12
 _END: Final = 64
 """Characters of each end that are checked."""
 _QUOTE: Final = ord('"')
-_BACKSLASH: Final = ord("\\")
-_ONE_TEXT: Final = b'{"content":[{"type":"text","text":"'
-"""How the usual result begins: one text alone."""
-_ENDS: Final = (b'"}]}', b'"}],"isError":false}', b'"}],"isError":true}')
-"""How it ends."""
-_LONGEST_END: Final = max(map(len, _ENDS))
 _BLANK: Final = re.compile(rb"\s|\\[nrt]|\\(?=/)")
 _BASE64: Final = re.compile(rb"[A-Za-z0-9+/]*={0,2}", re.ASCII)
 
@@ -205,11 +199,6 @@ def is_readable(result: bytes) -> bool:
         UnicodeDecodeError: it is not UTF-8.
         RecursionError: it is nested too deeply.
     """
-    if result.startswith(_ONE_TEXT):
-        end = result.find(b'"', len(_ONE_TEXT))
-        if len(result) - end <= _LONGEST_END and result[end - 1] != _BACKSLASH and result[end:] in _ENDS:
-            _decode_raw(result)  # whether it is JSON; then that quote ends the text
-            return True
     if len(result) <= SMALL:
         try:
             small = _decode_small(result)

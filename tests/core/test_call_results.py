@@ -147,7 +147,7 @@ def test_a_bad_item_of_a_prompt_costs_neither_the_other_messages_nor_what_it_say
         (b'{"content":[{"type":"text","text":"a","_meta":"}]}"}]}', False),
     ],
 )
-def test_one_text_alone_is_known_by_its_ends(written, readable):
+def test_quotes_in_a_text_do_not_end_it(written, readable):
     assert is_readable(written) is readable
     assert isinstance(json.loads(written), dict)
 
