@@ -424,8 +424,8 @@ MUTANTS = {
     ),
     "a stop loses what its client goes on to send": (
         durable,
-        "        if self._owner.closing and self._is_left(frame.message):\n",
-        "        if self._owner.closing and self._is_left(frame.message):\n            self._journal.count()\n",
+        "        if self._registry.closing and self._is_left(frame.message):\n",
+        "        if self._registry.closing and self._is_left(frame.message):\n            self._journal.count()\n",
     ),
 }
 
