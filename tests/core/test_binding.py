@@ -110,3 +110,8 @@ def test_a_poll_head_is_recognised_in_any_spelling():
     assert binding.is_poll_head(b'{"mcp.ws":"poll","sent":-1}'), "to be refused as malformed"
     assert not binding.is_poll_head(b'{"jsonrpc":"2.0","method":"a"}')
     assert not binding.is_poll_head(b"")
+
+
+def test_a_message_is_told_from_a_control_frame():
+    assert binding.is_data(b'{"jsonrpc":"2.0","id":1,"result":{"a":"mcp.ws"}}')
+    assert not binding.is_data(binding.ack(3))

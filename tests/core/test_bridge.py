@@ -419,6 +419,19 @@ def test_a_server_that_refuses_discovery_too_answers_with_its_first_error():
     assert delivered.message is original
 
 
+def test_a_content_item_that_clients_of_the_handshake_era_refuse_is_mended():
+    new = New()
+    sent = new.call(1)
+    result = {"resultType": "complete", "content": [{"text": "a"}]}
+    answer = messages.parse_server(
+        json.dumps({"jsonrpc": "2.0", "id": sent["id"], "result": result}).encode()
+    )
+    pending = new.core.pending[answer.id_key]
+    new.core.answered(pending)
+    _, (delivered,) = new.split(new.bridge.to_client(answer, pending))
+    assert delivered["result"]["content"] == [{"text": "a", "type": "text"}]
+
+
 def test_the_envelope_is_added_and_results_lose_their_modern_members():
     new = New()
     sent = new.call(1, _meta={"progressToken": "p"})

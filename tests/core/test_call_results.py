@@ -69,6 +69,7 @@ ITEMS: list[tuple[str, Any, list[dict[str, Any]] | None]] = [
         [{"type": "image", "data": "AAAA", "mimeType": "image/png"}],
     ),
     ("an unknown format", {"type": "audio", "data": "AAAA"}, None),
+    ("a text under another name", {"type": "text", "value": "a"}, None),
     ("a resource without contents", {"type": "resource", "resource": {"uri": "x:1"}}, None),
     ("a resource that is a string", {"type": "resource", "resource": "x:1"}, None),
     ("a resource's text beside it", {"type": "resource", "uri": "x:1", "text": "t"}, None),
@@ -345,3 +346,24 @@ def test_an_odd_member_of_the_handshake_costs_no_server(name, written, shown):
     mcp_types.InitializeResult.model_validate(result)
     assert result == ({**INITIALIZED, name: shown} if shown is not ... else INITIALIZED)
     assert next(iter(notices)).startswith("initialize ")
+
+
+@pytest.mark.parametrize(("more", "kept"), [(True, {"hasMore": True}), ("yes", {})])
+def test_a_completion_whose_other_members_are_odd_keeps_its_values(more, kept):
+    result = json.dumps({"completion": {"values": ["a", 7], "total": "many", "hasMore": more}}).encode()
+    mended, _ = read_result("completion/complete", result, strict=False)
+    assert json.loads(mended)["completion"] == {"values": ["a", "7"], **kept}
+
+
+def test_an_embedded_resource_gets_the_media_type_that_it_names_elsewhere():
+    resource = {"uri": "x:1", "blob": f"data:image/png;base64,{PNG}"}
+    result = json.dumps({"contents": [resource]}).encode()
+    mended, _ = read_result("resources/read", result, strict=False)
+    assert json.loads(mended)["contents"] == [{"uri": "x:1", "blob": PNG, "mimeType": "image/png"}]
+
+
+def test_a_media_type_of_contents_that_is_no_string_is_found_under_other_names():
+    contents = {"uri": "x:1", "text": "t", "mediaType": "text/plain", "mimeType": 7}
+    result = json.dumps({"contents": [contents]}).encode()
+    mended, _ = read_result("resources/read", result, strict=False)
+    assert json.loads(mended)["contents"] == [{**contents, "mimeType": "text/plain"}]

@@ -82,6 +82,12 @@ def test_a_note_names_the_server_and_keeps_the_rest_of_meta():
         ("tools", "outputSchema", True, ...),
         ("tools", "outputSchema", {"properties": {"a": {}}}, {**SCHEMA, "properties": {"a": {}}}),
         ("tools", "inputSchema", {**SCHEMA, "properties": {"a": True}}, {**SCHEMA, "properties": {"a": {}}}),
+        (
+            "tools",
+            "inputSchema",
+            {**SCHEMA, "properties": {"a": False}},
+            {**SCHEMA, "properties": {"a": {"not": {}}}},
+        ),
         ("tools", "_meta", [], ...),
         ("prompts", "arguments", [{"name": "a", "description": None}], [{"name": "a"}]),
         ("prompts", "arguments", {"a": {}}, ...),

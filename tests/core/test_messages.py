@@ -412,4 +412,6 @@ def test_an_id_of_the_gateway_is_a_whole_number(key, number):
 
 
 def test_an_object_that_is_cut_in_a_value_is_not_counted():
+    quotes = b'"a":"' + b'\\"' * messages.FEW_QUOTES
+    messages.refuse_many(b"{" + quotes)
     messages.refuse_many(b"{" + b'"a":"b",' * 60 + b'"c":"d')

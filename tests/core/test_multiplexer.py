@@ -323,3 +323,11 @@ def test_subscriptions_are_open_only_where_nothing_else_is(mux):
     assert not mux.has_cancelled
     mux.drop(client.core.pending.values())
     assert mux.has_cancelled
+
+
+def test_the_requests_in_flight_after_another_one_are_told():
+    mux: Multiplexer[Client] = Multiplexer()
+    client = Client(mux)
+    for own in range(3):
+        client.call(own)
+    assert (mux.sent, mux.open_after(1), mux.ended_after(1)) == (3, [b"2", b"3"], 0)

@@ -183,6 +183,13 @@ def test_a_peer_that_lost_part_of_a_gap_receives_its_rest():
     assert side.replay_after(1)[0] == b'{"mcp.ws":"gap","dropped":1}'
 
 
+def test_what_concerns_no_waiting_request_of_the_client_changes_nothing():
+    client = ClientEnd()
+    client.send(b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":7}}')
+    assert client.readable(b"no message") == []
+    assert client.take_doubt() is None
+
+
 def test_the_client_answers_a_message_above_the_gateways_limit_itself():
     client = ClientEnd()
     gateway = GatewayEnd(object(), b"d", binding.Window(), 60)

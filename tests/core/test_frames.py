@@ -1,0 +1,31 @@
+"""Messages behind a Content-Length header, as language servers send them, and messages on several lines."""
+
+from __future__ import annotations
+
+from mcp_ws_ide.core.fragments import Fragment
+from mcp_ws_ide.core.frames import FrameSplitter
+
+
+def test_a_frame_is_read_past_other_headers():
+    pieces = FrameSplitter(limit=100).feed(b"Content-Length: 2\r\nContent-Type: a\r\n\r\n{}")
+    assert pieces == [b"{}"]
+
+
+def test_a_body_over_the_limit_is_skipped_and_the_next_one_read():
+    frames = FrameSplitter(limit=100)
+    assert frames.feed(b"Content-Length: 200\r\n\r\n" + b"x" * 200) == []
+    assert frames.skipped == 200
+    assert frames.feed(b"Content-Length: 2\r\n\r\n{}") == [b"{}"]
+
+
+def test_a_part_that_is_abandoned_is_forgotten():
+    frames = FrameSplitter(limit=100)
+    assert frames.feed(b"Content-Length: 9\r\n\r\n{") == []
+    frames.abandon_partial()
+    assert (frames.partial, frames.feed(b"Content-Length: 2\r\n\r\n{}")) == (b"", [b"{}"])
+
+
+def test_a_string_may_span_several_lines():
+    fragment = Fragment(b'{"a": "b')
+    assert not fragment.add(b"still the string")
+    assert fragment.add(b'its end"}')
