@@ -367,3 +367,12 @@ def test_a_media_type_of_contents_that_is_no_string_is_found_under_other_names()
     result = json.dumps({"contents": [contents]}).encode()
     mended, _ = read_result("resources/read", result, strict=False)
     assert json.loads(mended)["contents"] == [{**contents, "mimeType": "text/plain"}]
+
+
+def test_a_good_completion_stays_where_another_member_is_odd():
+    result = json.dumps({"completion": {"values": ["a"]}, "_meta": 7}).encode()
+    mended, notices = read_result("completion/complete", result, strict=False)
+    assert json.loads(mended) == {"completion": {"values": ["a"]}}
+    assert list(notices.values()) == [
+        "completion/complete: _meta: it was ignored, because it is not an object"
+    ]
