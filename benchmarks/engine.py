@@ -133,15 +133,20 @@ def measure_redis(rounds: int) -> None:
             server.stop()
 
 
-async def take_over(directory: Path, address: str, sessions: int, messages: int) -> None:
-    """Print how long it takes to take over sessions of a gateway that has ended."""
-    engine = opened(directory, DURABILITIES[0], address)
-    await engine.start()
+async def fill(engine: Engine, sessions: int, messages: int) -> None:
+    """Store sessions, each with messages that its client has not acknowledged."""
     frames = [Frame(position, RESPONSE) for position in range(1, messages + 1)]
     for number in range(sessions):
         record = StoredSession(f"s{number}", "user", "git", 0.0, 4096, 4 << 20, b"facts", b"state")
         record.frames, record.sent = frames, messages
         await engine.create(record)
+
+
+async def take_over(directory: Path, address: str, sessions: int, messages: int) -> None:
+    """Print how long it takes to take over sessions of a gateway that has ended."""
+    engine = opened(directory, DURABILITIES[0], address)
+    await engine.start()
+    await fill(engine, sessions, messages)
     await engine.stop()
     engine = opened(directory, DURABILITIES[0], address)
     await engine.start()
@@ -158,11 +163,7 @@ async def restore(sessions: int, messages: int) -> None:
     with tempfile.TemporaryDirectory(dir=CACHE) as directory:
         engine = opened(Path(directory), DURABILITIES[0])
         await engine.start()
-        frames = [Frame(position, RESPONSE) for position in range(1, messages + 1)]
-        for number in range(sessions):
-            record = StoredSession(f"s{number}", "user", "git", 0.0, 4096, 4 << 20, b"facts", b"state")
-            record.frames, record.sent = frames, messages
-            await engine.create(record)
+        await fill(engine, sessions, messages)
         await engine.stop()
         size = engine.statistics.bytes
         start = time.perf_counter()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,9 +12,7 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.heavy
-@pytest.mark.skipif(
-    sys.platform != "linux" or shutil.which("cc") is None, reason="needs Linux and a C compiler"
-)
+@pytest.mark.skipif(sys.platform != "linux", reason="its load client and its floor use epoll")
 def test_bench_scale_prints_its_tables_and_draws_them(tmp_path):
     plot = tmp_path / "scale.svg"
     command = [sys.executable, str(ROOT / "benchmarks" / "scale.py"), "--quick", "--rounds", "1"]

@@ -95,7 +95,7 @@ class Link(_Item, gc=False, kw_only=True, tag="resource_link"):
 
 
 class Contents(msgspec.Struct, gc=False):
-    """The contents of a resource: a text, or what is no text in base64."""
+    """The contents of a resource: text, or binary data in base64."""
 
     uri: str
     mimeType: str | UnsetType = UNSET

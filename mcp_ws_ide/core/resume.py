@@ -516,7 +516,7 @@ class ClientEnd:
     def settle(self, doubt: Doubt) -> list[bytes]:
         """Return the errors for the SDK, :data:`.SUSPICION` seconds after a doubt arose.
 
-        What is no certain response was about one of the requests that were open, if one was answered.
+        If one of the requests that were open has been answered since, the doubt was about that one.
         """
         left = doubt.open & self.waiting.keys()
         if not doubt.certain and left != doubt.open:

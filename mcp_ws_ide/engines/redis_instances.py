@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from abc import ABC, abstractmethod
 from typing import Any, Final
 
 import msgspec
@@ -17,14 +18,14 @@ SESSIONS_PER_CALL: Final = 1000
 """Sessions that one run of ``verify`` looks at."""
 
 
-class RedisInstances:
+class RedisInstances(ABC):
     """Implements :class:`~mcp_ws_ide.engines.base.SharedEngine`; the engine runs the scripts."""
 
     instance: str
 
+    @abstractmethod
     def _stage(self, name: str, *arguments: Argument) -> asyncio.Future[Any]:
         """Run a script in the next exchange; the future receives its reply."""
-        raise NotImplementedError
 
     async def claim(self, fingerprint: str) -> str:
         """Note which keys seal what is stored, unless sessions are stored under others."""

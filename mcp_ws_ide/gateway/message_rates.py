@@ -72,8 +72,7 @@ class MessageRates:
         user.ended += messages
 
     def look(self, now: float, counts: Iterable[tuple[str, int]]) -> dict[str, Throttled | None]:
-        """Return the principals whose requests are refused from now on, and (None) those whose requests are accepted
-        again.
+        """Return the principals that went over the limit, with a reason, and those that came back under it, with None.
 
         Args:
             now: the clock of :meth:`.SessionCore.from_client`.

@@ -145,7 +145,7 @@ FRAMES: dict[str, bytes | str] = {
     "object": '{"ok":true}',
     "status": '{"status":"error","message":"no"}',
 }
-"""What is no message, in place of a response."""
+"""Texts that a server sends in place of a response, and that are no messages."""
 
 
 async def test_a_frame_that_is_no_message_ends_the_open_call_and_no_later_one():
