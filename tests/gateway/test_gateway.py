@@ -572,3 +572,23 @@ async def test_a_server_that_cannot_start_is_started_once_by_a_client_that_probe
     refused = await client.ask("initialize", None, protocolVersion="2025-11-25", capabilities={})
     assert "no_such_module" in refused["error"]["message"]
     assert starts.read_text() == "x"
+
+
+@pytest.mark.parametrize(("other", "received"), [("t1", 1), ("t2", 0), (None, 0)])
+async def test_a_log_message_that_could_be_for_the_holder_of_another_token_reaches_no_one(
+    gateway, other, received
+):
+    spec = ServerSpec("fast", "test", command=FAST_SERVER["command"], args=FAST_SERVER["args"])
+    gateway.configure(Configuration({"fast": spec}, []))
+    line = '{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"x"}}'
+    meta = {**MODERN, "io.modelcontextprotocol/logLevel": "info"}
+    links = [HeldLink(), HeldLink()]
+    slow = {"name": "slow", "arguments": {"steps": 2, "delay": 0.3}, "_meta": meta}
+    raw = {"name": "raw", "arguments": {"line": line}, "_meta": meta}
+    for link, token, params in zip(links, ("t1", other), (slow, raw), strict=True):
+        session = gateway.open_session(gateway.servers["fast"], link, LinkInfo("me", token_id=token))
+        request = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+        session.receive(json.dumps(request).encode(), time.perf_counter())
+    await until(lambda: all(any("result" in m for m in link.sent) for link in links), what="both results")
+    logs = [sum(m.get("method") == "notifications/message" for m in link.sent) for link in links]
+    assert logs == [received, received]
