@@ -39,7 +39,7 @@ CLEAN := env -i $(foreach name,$(filter $(KEPT),$(.VARIABLES)),$(name)="$$$(name
 SIDE_BY_SIDE := -n 6 --dist loadfile --no-loadscope-reorder
 PYTEST := $(CLEAN) PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
 
-.PHONY: help run fuzz lab frontend page environments test test-compiled test-quick check format coverage interop bounds interop-ides binder soak bench bench-instructions bench-http bench-scale bench-memory bench-tap bench-start bench-engine bench-stored docs docs-serve screenshots clean
+.PHONY: help run fuzz properties lab frontend page environments test test-compiled test-quick check format coverage interop bounds interop-ides binder soak bench bench-instructions bench-http bench-scale bench-memory bench-tap bench-start bench-engine bench-stored docs docs-serve screenshots clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/'
@@ -161,6 +161,9 @@ test-compiled: $(COMPILED_STAMP) ## the tests, or those of T, with the modules o
 
 fuzz: $(STAMP) ## random input for everything that reads what others wrote: make fuzz SECONDS=600 T=frames
 	$(BIN)/python -m tests.fuzz $(T) --seconds $(or $(SECONDS),60)
+
+properties: $(STAMP) ## the property tests on 2,000 new inputs each (make test: the same 100 each time)
+	$(BIN)/python -m pytest -q -p no:cacheprovider --hypothesis-profile="new inputs" $$(grep -rl "^from hypothesis" tests --include='test_*.py')
 
 format: $(STAMP) ## put the code into the one format, and mend what lint can mend
 	$(BIN)/ruff check --fix .

@@ -96,8 +96,13 @@ MODERN = {
     "io.modelcontextprotocol/clientCapabilities": {},
 }
 
-settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("any machine")
+settings.register_profile(
+    "same inputs", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
+)
+settings.register_profile(
+    "new inputs", settings.get_profile("same inputs"), derandomize=False, max_examples=2000
+)
+settings.load_profile("same inputs")  # a run fails for what changed; `make properties` looks for new failures
 
 BOUND: Final = 120.0
 """Seconds that a test waits for what must come: an end to a hang, and no measure of how fast the machine is."""

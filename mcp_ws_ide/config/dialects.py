@@ -307,7 +307,8 @@ def _rename(translation: Translation) -> None:
                 entry["type"] = IMPLIED_TYPES[key]
         else:
             notices.append(Notice(key, f'ignored, because "{own}" is set'))
-    if entry.get("type") in _ADDRESS_TYPES:  # the address says which kind
+    kind = entry.get("type")
+    if isinstance(kind, str) and kind in _ADDRESS_TYPES:  # the address says which kind
         del entry["type"]
 
 

@@ -182,6 +182,26 @@ def test_every_key_of_another_program_has_one_place_in_the_tables():
         assert "ignored" in reason
 
 
+@pytest.mark.parametrize(
+    "value", [None, True, 1.5, "", [], [[]], [None], [{}], {}, {"x": []}, {"x": {}}], ids=repr
+)
+def test_a_value_of_a_wrong_type_under_any_key_is_left_to_the_reader(value):
+    keys = {
+        *OWN_KEYS,
+        *ALIASES,
+        *ALLOWED_TOOLS,
+        *DENIED_TOOLS,
+        *INSTEAD,
+        "config",
+        "params",
+        "requestOptions",
+    }
+    for key in sorted(keys):
+        for entry in ({key: value}, {"command": "x", key: value}, {"url": "http://x/", key: value}):
+            once = translate(entry).entry
+            assert translate(once).entry == once
+
+
 @given(ENTRY | objects(JSON))
 def test_translating_twice_changes_nothing_more(entry):
     once = translate(entry).entry
