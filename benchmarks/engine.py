@@ -137,9 +137,9 @@ async def fill(engine: Engine, sessions: int, messages: int) -> None:
     """Store sessions, each with messages that its client has not acknowledged."""
     frames = [Frame(position, RESPONSE) for position in range(1, messages + 1)]
     for number in range(sessions):
-        record = StoredSession(f"s{number}", "user", "git", 0.0, 4096, 4 << 20, b"facts", b"state")
-        record.frames, record.sent = frames, messages
-        await engine.create(record)
+        stored = StoredSession(f"s{number}", "user", "git", 0.0, 4096, 4 << 20, b"facts", b"state")
+        stored.frames, stored.sent = frames, messages
+        await engine.create(stored)
 
 
 async def take_over(directory: Path, address: str, sessions: int, messages: int) -> None:

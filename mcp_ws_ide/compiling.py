@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-__all__ = ["mypyc_attr", "record"]
+__all__ = ["mypyc_attr", "plain_data"]
 
 if TYPE_CHECKING:
     from mypy_extensions import mypyc_attr
-    from mypy_extensions import mypyc_attr as record
+    from mypy_extensions import mypyc_attr as plain_data
 else:
 
     def mypyc_attr(**settings: bool) -> Any:
         """Return a decorator that changes nothing."""
         return lambda declared: declared
 
-    def record(*, acyclic: bool) -> Any:
+    def plain_data(*, acyclic: bool) -> Any:
         """Return a decorator for a class that only holds what its ``__init__`` takes: it becomes a struct.
 
         msgspec makes an object in a third of the time of an ``__init__`` in Python; a compiled class is faster still.

@@ -110,7 +110,7 @@ class Consents:
         self._save({path: of_file for path, of_file in entries.items() if of_file})
 
     def grant(self, file: str, name: str, digest: str, by: str) -> None:
-        """Record that user ``by`` consents to what ``digest`` stands for.
+        """Note that user ``by`` consents to what ``digest`` stands for.
 
         Raises:
             OSError: nothing was changed.

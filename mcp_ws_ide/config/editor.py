@@ -291,7 +291,7 @@ class ConfigEditor:
             log.warning("the consent to the server %s cannot be removed: %s", name, error)
 
     async def agree(self, name: str, digest: str, by: str) -> None:
-        """Record that a user consents to what an entry of the file runs.
+        """Note that a user consents to what an entry of the file runs.
 
         Raises:
             EditRefused: the entry is not the one that was reviewed.

@@ -61,8 +61,8 @@ class ReliableChannel:
         acked: the count that was acknowledged to the peer last.
         unacked_received: bytes received since then.
         unacked_bytes: bytes in the buffer.
-        dropped: positions of the frames that gaps have replaced in the buffer, for a journal, which empties it; None if
-            nothing stores the session.
+        dropped: positions of the frames that gaps have replaced in the buffer; whoever stores the session empties it.
+            None if nothing stores the session.
     """
 
     __slots__ = (

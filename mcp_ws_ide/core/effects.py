@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from mcp_ws_ide.compiling import record
+from mcp_ws_ide.compiling import plain_data
 from mcp_ws_ide.core.messages import IdKey, Message, Params
 
 
-@record(acyclic=True)
+@plain_data(acyclic=True)
 class Pending:
     """One request that a client waits for.
 
@@ -57,7 +57,7 @@ class Pending:
         self.logs = logs
 
 
-@record(acyclic=True)
+@plain_data(acyclic=True)
 class Deliver:
     """Send ``message`` to the session's client.
 
@@ -73,7 +73,7 @@ class Deliver:
         self.droppable = droppable
 
 
-@record(acyclic=True)
+@plain_data(acyclic=True)
 class Forward:
     """Hand a client's message to the session's upstream of this era.
 
@@ -95,7 +95,7 @@ class Forward:
         self.pending = pending
 
 
-@record(acyclic=True)
+@plain_data(acyclic=True)
 class Reply:
     """Send ``message`` back to the upstream that a message came from."""
 
@@ -105,7 +105,7 @@ class Reply:
         self.message = message
 
 
-@record(acyclic=True)
+@plain_data(acyclic=True)
 class Ping:
     """Pass a server's ``ping`` on to the session's client, or answer it, if the client is away."""
 
@@ -115,7 +115,7 @@ class Ping:
         self.message = message
 
 
-@record(acyclic=True)
+@plain_data(acyclic=True)
 class Drop:
     """Drop a message that belongs to no session; ``reason`` is for the tap."""
 
@@ -125,7 +125,7 @@ class Drop:
         self.reason = reason
 
 
-@record(acyclic=True)
+@plain_data(acyclic=True)
 class Unnamed:
     """Find the request for a response whose id, such as ``null``, names no open request."""
 
@@ -135,7 +135,7 @@ class Unnamed:
         self.message = message
 
 
-@record(acyclic=True)
+@plain_data(acyclic=True)
 class Abandon:
     """End the call that is parked under this ``requestState``: its client will not retry it."""
 
@@ -145,7 +145,7 @@ class Abandon:
         self.state = state
 
 
-@record(acyclic=True)
+@plain_data(acyclic=True)
 class Again:
     """Call the bridge that returned this again, ``delay`` seconds from now."""
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from mcp_ws_ide.compiling import record
+from mcp_ws_ide.compiling import plain_data
 from mcp_ws_ide.core.message_types import Params
 from mcp_ws_ide.errors import INVALID_REQUEST, MalformedMessage
 
@@ -36,7 +36,7 @@ NOTIFICATION: Final = Kind.NOTIFICATION
 RESPONSE: Final = Kind.RESPONSE
 
 
-@record(acyclic=True)
+@plain_data(acyclic=True)
 class Message:
     """One JSON-RPC message: its members as raw JSON, and the whole as bytes. Never changed once it is made.
 

@@ -1,4 +1,4 @@
 """The storage of sessions beyond the gateway's process: one contract (:mod:`.base`), several engines.
 
-Knows nothing of sessions, links and upstreams: records, batches and bytes go in. The gateway decides what is in them.
+Knows nothing of links and upstreams: stored sessions, batches and bytes go in. The gateway decides what is in them.
 """

@@ -1,7 +1,7 @@
 """The contract between sessions and the engine that stores them.
 
-Owns the record of a session, the batch that changes it, and what an engine promises. Knows neither SQLite nor Redis,
-nor what the bytes mean. tests/engines/test_contract.py runs over every engine.
+Owns the form of a stored session, the batch that changes it, and what an engine promises. Knows neither SQLite nor
+Redis, nor what the bytes mean. tests/engines/test_contract.py runs over every engine.
 
 **Commit, then act.** The owner of a session stages one :class:`Batch`, waits for :attr:`Outcome.COMMITTED`, and only
 then forwards, sends or acknowledges what the batch holds. At most one batch of a session is outstanding. Batches that
@@ -24,7 +24,7 @@ over, it is known whether it may have run (``unknown``) or not (``not_sent``).
 
 **Take-over.** :meth:`Engine.take` increments the epoch and turns each request in flight into a frame at the end of the
 buffer, in one step. Such a frame has the request's detail as data and an ``outcome``; the owner makes the error for the
-client from these two, the same one each time it reads them. Reading a record deletes nothing.
+client from these two, the same one each time it reads them. Taking a session over deletes nothing.
 
 **Sealing.** Callers pass clear values. What leaves the process is sealed: by the engine's own rows (SQLite), or by
 :class:`~mcp_ws_ide.engines.sealed.SealedEngine` around it (Redis), which has this same contract: it seals every opaque
@@ -67,7 +67,7 @@ class FencedError(McpWsError):
 
 
 class SessionLostError(McpWsError):
-    """The record of a session exists, but cannot be used: its key is missing, or it is damaged. It is deleted.
+    """The session is stored, but cannot be used: its key is missing, or it is damaged. It is deleted.
 
     Attributes:
         cause: ``"key"``, ``"damaged"`` or ``"unusable"``.
@@ -256,8 +256,8 @@ class Engine(Protocol):
     def commit(self, batch: Batch, done: Done) -> None:
         """Stage a batch for the end of this turn; ``done`` receives its outcome, exactly once."""
 
-    async def create(self, record: StoredSession) -> None:
-        """Store a new session; the caller owns it under the record's epoch.
+    async def create(self, stored: StoredSession) -> None:
+        """Store a new session; the caller owns it under its ``epoch``.
 
         Raises:
             EngineFullError: there is no room for another session.
@@ -271,7 +271,7 @@ class Engine(Protocol):
             ended: a gateway that is known to have ended, although its lease has not.
 
         Returns:
-            The record after that; None if this principal has no such session, which is certain.
+            The session after that; None if this principal has no such session, which is certain.
 
         Raises:
             EngineUnavailableError: whether the session exists is not known.
@@ -279,7 +279,7 @@ class Engine(Protocol):
             SessionLostError: it cannot be used any more.
         """
 
-    async def rewrite(self, record: StoredSession) -> None:
+    async def rewrite(self, stored: StoredSession) -> None:
         """Store the whole session again, whatever was stored of it; for its owner, after ``BEHIND``.
 
         Raises:
@@ -438,11 +438,11 @@ def ends_of(in_flight: Iterable[InFlight], sent: int) -> list[Frame]:
     ]
 
 
-def damage(record: StoredSession) -> str:
-    """Return how a record contradicts itself; ``""`` if it is consistent."""
-    position = record.base + 1
-    for frame in record.frames:
+def damage(stored: StoredSession) -> str:
+    """Return how a stored session contradicts itself; ``""`` if it is consistent."""
+    position = stored.base + 1
+    for frame in stored.frames:
         if frame.position != position:
             return f"frame {position} is missing"
         position += frame.weight
-    return "" if position == record.sent + 1 else f"frame {position} is missing"
+    return "" if position == stored.sent + 1 else f"frame {position} is missing"

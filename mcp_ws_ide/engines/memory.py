@@ -16,7 +16,7 @@ from mcp_ws_ide.engines.base import (
     StoredSummary,
     damage,
 )
-from mcp_ws_ide.engines.records import Records
+from mcp_ws_ide.engines.session_table import SessionTable
 from mcp_ws_ide.engines.statistics import EngineStatistics
 
 
@@ -24,7 +24,7 @@ class MemoryEngine:
     """An engine that forgets everything with its process.
 
     Attributes:
-        records: what is stored; a test may change it, to lose a tail for example.
+        table: what is stored; a test may change it, to lose a tail for example.
         reachable: False makes every write fail, as if the engine were down.
     """
 
@@ -32,7 +32,7 @@ class MemoryEngine:
     shared = None
 
     def __init__(self) -> None:
-        self.records = Records()
+        self.table = SessionTable()
         self.reachable = True
         self._statistics = EngineStatistics()
         self._staged: list[tuple[Batch, Done]] = []
@@ -41,7 +41,7 @@ class MemoryEngine:
     @property
     def statistics(self) -> EngineStatistics:
         """Counters and gauges, measured now."""
-        self._statistics.sessions = len(self.records.by_id)
+        self._statistics.sessions = len(self.table.by_id)
         return self._statistics
 
     @property
@@ -80,55 +80,55 @@ class MemoryEngine:
     def _apply(self, batch: Batch) -> Outcome:
         if not self.reachable:
             return Outcome.FAILED
-        outcome = self.records.check(batch)
+        outcome = self.table.check(batch)
         if outcome is None:
-            self.records.write(batch)
+            self.table.write(batch)
         return outcome or Outcome.COMMITTED
 
     def _check(self) -> None:
         if not self.reachable:
             raise EngineUnavailableError(self.problem)
 
-    async def create(self, record: StoredSession) -> None:
+    async def create(self, stored: StoredSession) -> None:
         """Store a new session."""
         self._check()
-        self.records.put(record)
+        self.table.put(stored)
 
     async def take(self, session_id: str, principal: str, ended: str = "") -> StoredSession | None:
         """Become the owner of a session."""
         self._check()
-        record = self.records.take(session_id, principal)
-        if record is not None and (fault := damage(record)):
-            self.records.end(session_id, record.epoch)
+        stored = self.table.take(session_id, principal)
+        if stored is not None and (fault := damage(stored)):
+            self.table.end(session_id, stored.epoch)
             self._statistics.lost["damaged"] += 1
             raise SessionLostError("damaged", f"the stored session {session_id!r} is damaged: {fault}")
-        return record
+        return stored
 
-    async def rewrite(self, record: StoredSession) -> None:
+    async def rewrite(self, stored: StoredSession) -> None:
         """Store a whole session again."""
         self._check()
-        self.records.put(record)
+        self.table.put(stored)
 
     async def end(self, session_id: str, epoch: int) -> None:
         """Delete a session."""
-        self.records.end(session_id, epoch)
+        self.table.end(session_id, epoch)
 
     async def orphan(self, expires_at: float) -> int:
         """Set the expiry of all attached sessions."""
         self._check()
-        return len(self.records.orphan(expires_at))
+        return len(self.table.orphan(expires_at))
 
     async def expire(self, now: float) -> list[str]:
         """Delete the sessions whose time has passed."""
         self._check()
-        expired = self.records.expire(now)
+        expired = self.table.expire(now)
         self._statistics.lost["expired"] += len(expired)
         return expired
 
     async def sessions(self) -> list[StoredSummary]:
         """Return what is stored, oldest first."""
         self._check()
-        return self.records.summaries()
+        return self.table.summaries()
 
     def hashed(self, principal: str) -> str:
         """Return a principal as summaries have it."""
@@ -137,4 +137,4 @@ class MemoryEngine:
     async def count(self, principal: str) -> int:
         """Return the number of stored sessions of a principal."""
         self._check()
-        return self.records.of_principal[principal]
+        return self.table.of_principal[principal]

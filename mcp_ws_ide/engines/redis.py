@@ -1,8 +1,8 @@
 """The engine of several gateways: sessions in Redis or Valkey.
 
-The decisions that :mod:`.records` makes for the other engines are made by scripts here (``scripts/``), because several
-gateways share the records. One task speaks to the server: each round trip carries everything that was staged during the
-one before, so that more work means more sharing, not more round trips.
+The decisions that :mod:`.session_table` makes for the other engines are made by scripts here (``scripts/``), because
+several gateways share the sessions. One task speaks to the server: each round trip carries everything that was staged
+during the one before, so that more work means more sharing, not more round trips.
 
 Failures are reported, never hidden: a batch gets the outcome ``FAILED``, and its owner sends it again, which the
 scripts make harmless.
@@ -39,11 +39,11 @@ from mcp_ws_ide.engines.crash_points import Point
 from mcp_ws_ide.engines.redis_address import RedisAddress
 from mcp_ws_ide.engines.redis_instances import OUTCOMES, RedisInstances
 from mcp_ws_ide.engines.redis_link import Argument, Call, RedisLink, ScriptFailedError, check_server
-from mcp_ws_ide.engines.redis_records import (
+from mcp_ws_ide.engines.redis_sessions import (
     encode_batch,
     encode_batches,
-    encode_record,
-    read_record,
+    encode_session,
+    read_session,
     read_summary,
 )
 from mcp_ws_ide.engines.statistics import EngineStatistics
@@ -325,10 +325,10 @@ class RedisEngine(RedisInstances):
 
     # --- whole sessions -------------------------------------------------------------------------
 
-    async def create(self, record: StoredSession) -> None:
+    async def create(self, stored: StoredSession) -> None:
         """Store a new session."""
         self._check_room()
-        await self._put(record)
+        await self._put(stored)
         self._statistics.sessions += 1
 
     def _check_room(self) -> None:
@@ -345,13 +345,13 @@ class RedisEngine(RedisInstances):
                 f"Redis uses {used} bytes, more than {NEW_SESSIONS_SHARE:.0%} of its maxmemory ({most}); raise it"
             )
 
-    async def rewrite(self, record: StoredSession) -> None:
+    async def rewrite(self, stored: StoredSession) -> None:
         """Store a whole session again."""
-        await self._put(record)
+        await self._put(stored)
 
-    async def _put(self, record: StoredSession) -> None:
-        if not await self._stage("put", encode_record(record)):
-            raise FencedError(f"session {record.id!r} has another owner, or has ended")
+    async def _put(self, stored: StoredSession) -> None:
+        if not await self._stage("put", encode_session(stored)):
+            raise FencedError(f"session {stored.id!r} has another owner, or has ended")
 
     async def take(self, session_id: str, principal: str, ended: str = "") -> StoredSession | None:
         """Become the owner of a session."""
@@ -365,7 +365,7 @@ class RedisEngine(RedisInstances):
                 raise OwnedError(session_id, reply.decode())
             if reply == 0:
                 raise ValueError("its head cannot be read")
-            return read_record(session_id, principal, reply)
+            return read_session(session_id, principal, reply)
         except (ValueError, KeyError) as error:
             self._statistics.lost["damaged"] += 1
             await self._stage("end", session_id, 2**53)

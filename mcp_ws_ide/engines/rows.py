@@ -1,8 +1,8 @@
 """What the rows of a session file contain: MessagePack, sealed as a whole.
 
-A row opens only in its place: a record where its session's id is, the entries of a commit where its number is. Sealing
+A row opens only in its place: a session where its id is, the entries of a commit where its number is. Sealing
 whole rows costs one operation for each turn of the event loop, however many sessions and frames are in it, and shows
-less than sealing values would: of a record only the session's id, of a commit nothing.
+less than sealing values would: of a session only its id, of a commit nothing.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import msgspec
 
 from mcp_ws_ide.engines.base import SessionLostError, StoredSession
 from mcp_ws_ide.engines.keys import Sealer, TamperedError, UnknownKeyError, load_sealer
-from mcp_ws_ide.engines.records import Entry
+from mcp_ws_ide.engines.session_table import Entry
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_entries = msgspec.msgpack.Decoder(list[Entry]).decode
-_decode_record = msgspec.msgpack.Decoder(StoredSession).decode
+_decode_session = msgspec.msgpack.Decoder(StoredSession).decode
 
 
 class LostLogError(Exception):
@@ -54,10 +54,10 @@ class Rows:
         if self._keys_file is not None:
             self._sealer = load_sealer(self._keys_file)
 
-    def record(self, record: StoredSession) -> bytes:
-        """Return the row of a record."""
-        data = _encode(record)
-        return data if self._sealer is None else self._sealer.seal(data, _of_record(record.id))
+    def session(self, stored: StoredSession) -> bytes:
+        """Return the row of a session."""
+        data = _encode(stored)
+        return data if self._sealer is None else self._sealer.seal(data, _of_session(stored.id))
 
     def entries(self, number: int, entries: list[Entry]) -> bytes:
         """Return row ``number`` of the log."""
@@ -68,15 +68,15 @@ class Rows:
         """Return whether a row is sealed with the newest key."""
         return self._sealer is None or self._sealer.is_newest(row)
 
-    def read_record(self, session: str, row: bytes) -> StoredSession:
-        """Return the record of a session.
+    def read_session(self, session: str, row: bytes) -> StoredSession:
+        """Return the session in a row.
 
         Raises:
             SessionLostError: it cannot be read.
         """
         try:
-            data = row if self._sealer is None else self._sealer.open(row, _of_record(session))
-            record = _decode_record(data)
+            data = row if self._sealer is None else self._sealer.open(row, _of_session(session))
+            stored = _decode_session(data)
         except UnknownKeyError as error:
             reason = f"its key {error} is not in {self.keys_file!r}"
             raise SessionLostError("key", _cannot_be_opened(session, reason)) from None
@@ -84,7 +84,7 @@ class Rows:
             raise SessionLostError(
                 "damaged", _cannot_be_opened(session, "it is not what was stored")
             ) from None
-        return record
+        return stored
 
     def read_log(self, rows: Iterable[tuple[int, bytes]]) -> list[Entry]:
         """Return all entries of the log, in order: all of them, or none.
@@ -107,8 +107,8 @@ class Rows:
         return entries
 
 
-def _of_record(session: str) -> bytes:
-    """Return the place of a record."""
+def _of_session(session: str) -> bytes:
+    """Return the place of a session's row; the word is part of the format of the file."""
     return b"record %b" % session.encode()
 
 

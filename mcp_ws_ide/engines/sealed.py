@@ -163,13 +163,13 @@ class SealedEngine:
         )
         self._inner.commit(sealed, done)
 
-    async def create(self, record: StoredSession) -> None:
+    async def create(self, stored: StoredSession) -> None:
         """Store a new session."""
-        await self._inner.create(self._sealed_record(record))
+        await self._inner.create(self._sealed_session(stored))
 
-    async def rewrite(self, record: StoredSession) -> None:
+    async def rewrite(self, stored: StoredSession) -> None:
         """Store a whole session again."""
-        await self._inner.rewrite(self._sealed_record(record))
+        await self._inner.rewrite(self._sealed_session(stored))
 
     async def end(self, session_id: str, epoch: int) -> None:
         """Delete a session."""
@@ -203,15 +203,15 @@ class SealedEngine:
         detail = b"%b%b%b" % (len(entry.key).to_bytes(KEY_LENGTH_BYTES), entry.key, entry.detail)
         return InFlight(key, self._sealer.seal(detail, _place(session, key)), entry.transmitted)
 
-    def _sealed_record(self, record: StoredSession) -> StoredSession:
-        session = record.id
+    def _sealed_session(self, stored: StoredSession) -> StoredSession:
+        session = stored.id
         return _replace(
-            record,
-            principal=self._sealer.principal(record.principal),
-            facts=self._sealed(session, FACTS, record.facts),
-            state=self._sealed(session, STATE, record.state),
-            frames=[self._sealed_frame(session, frame) for frame in record.frames],
-            in_flight=[self._sealed_request(session, entry) for entry in record.in_flight],
+            stored,
+            principal=self._sealer.principal(stored.principal),
+            facts=self._sealed(session, FACTS, stored.facts),
+            state=self._sealed(session, STATE, stored.state),
+            frames=[self._sealed_frame(session, frame) for frame in stored.frames],
+            in_flight=[self._sealed_request(session, entry) for entry in stored.in_flight],
         )
 
     # --- reading --------------------------------------------------------------------------------
@@ -222,7 +222,7 @@ class SealedEngine:
         if sealed is None:
             return None
         try:
-            record = self._opened(sealed, principal)
+            stored = self._opened(sealed, principal)
         except UnknownKeyError as error:
             await self._lose(sealed, "key", f"its key {error} is not in {str(self._keys_file)!r}")
         except TamperedError:
@@ -230,8 +230,8 @@ class SealedEngine:
         else:
             if not self._is_newest(sealed):
                 with contextlib.suppress(EngineUnavailableError, FencedError):  # the next owner tries again
-                    await self._inner.rewrite(self._sealed_record(record))
-            return record
+                    await self._inner.rewrite(self._sealed_session(stored))
+            return stored
 
     async def _lose(self, sealed: StoredSession, cause: str, reason: str) -> NoReturn:
         """Delete a session that cannot be opened."""

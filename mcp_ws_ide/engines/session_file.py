@@ -1,10 +1,10 @@
 """The SQLite file that keeps sessions: how it is opened, checked, written, compacted and set aside.
 
-Blocking; belongs to one thread at a time. It stores records and a log of what changed since, and knows what neither
+Blocking; belongs to one thread at a time. It stores sessions and a log of what changed since, and knows what neither
 means: :mod:`.writer` replays the one onto the other. Layout, with ``PRAGMA user_version`` as its version:
 
-- ``sessions``: one record for each session, as :mod:`.rows` makes it;
-- ``log``: the entries of each commit since those records were written;
+- ``sessions``: one row for each session, as :mod:`.rows` makes it;
+- ``log``: the entries of each commit since those rows were written;
 - ``facts``: whether the file was closed, and which start of the machine wrote it last.
 """
 
@@ -206,12 +206,12 @@ class SessionFile:
 
     # --- reading and writing --------------------------------------------------------------------
 
-    def records(self) -> Iterator[tuple[str, bytes]]:
-        """Yield the id and the record of each session."""
+    def sessions(self) -> Iterator[tuple[str, bytes]]:
+        """Yield the id and the row of each session."""
         yield from self._open.execute("SELECT id, record FROM sessions")
 
     def entries(self) -> Iterator[tuple[int, bytes]]:
-        """Yield number and entries of each commit since the records were written, oldest first."""
+        """Yield number and entries of each commit since the sessions were written, oldest first."""
         for number, entries in self._open.execute("SELECT number, entries FROM log ORDER BY number"):
             self.log_bytes += len(entries)
             self.next_number = number + 1
@@ -230,7 +230,7 @@ class SessionFile:
         self.log_bytes += len(entries)
 
     def compact(self, changed: Iterable[tuple[str, bytes | None]]) -> None:
-        """Write the changed records, or delete them where they are None; delete the log.
+        """Write the rows of changed sessions, or delete them where they are None; delete the log.
 
         Raises:
             sqlite3.Error: nothing was written.
@@ -238,15 +238,15 @@ class SessionFile:
         db, self._attempted = self._open, 0
         db.execute("BEGIN IMMEDIATE")
         try:
-            db.execute("DELETE FROM log")  # first: its pages hold the records
+            db.execute("DELETE FROM log")  # first: its pages hold the sessions
             if crash_points.armed is not None:
                 crash_points.reach(Point.COMPACTING)
-            for session_id, record in changed:
-                if record is None:
+            for session_id, row in changed:
+                if row is None:
                     db.execute("DELETE FROM sessions WHERE id = ?", (session_id,))
                 else:
-                    self._attempted += len(record)
-                    db.execute("INSERT OR REPLACE INTO sessions VALUES (?, ?)", (session_id, record))
+                    self._attempted += len(row)
+                    db.execute("INSERT OR REPLACE INTO sessions VALUES (?, ?)", (session_id, row))
             if crash_points.armed is not None:
                 crash_points.reach(Point.COMPACTED)
             db.execute("COMMIT")

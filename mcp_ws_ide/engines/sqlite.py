@@ -1,11 +1,11 @@
-"""The durable engine of one machine: records in memory, a log of their changes in an SQLite file.
+"""The durable engine of one machine: sessions in memory, a log of their changes in an SQLite file.
 
-:class:`~mcp_ws_ide.engines.records.Records` makes all decisions, on the event loop. At the end of a turn, everything
-staged goes to one writing thread, which commits it as one row of the log; from time to time the changed records are
-written, and the log is deleted. So a commit costs one statement, however many sessions share it, and a disk that does
-not answer does not block the event loop.
+:class:`~mcp_ws_ide.engines.session_table.SessionTable` makes all decisions, on the event loop. At the end of a turn,
+everything staged goes to one writing thread, which commits it as one row of the log; from time to time the changed
+sessions are written, and the log is deleted. So a commit costs one statement, however many sessions share it, and a
+disk that does not answer does not block the event loop.
 
-The records run ahead of the file while it cannot be written. What was not written stays with the thread and is tried
+The sessions run ahead of the file while it cannot be written. What was not written stays with the thread and is tried
 again with whatever comes next; an owner whose batch failed sends it again, and it is committed as soon as that is.
 
 What is in the file is sealed as a whole, so that this engine needs no :class:`~mcp_ws_ide.engines.sealed.SealedEngine`.
@@ -34,14 +34,14 @@ from mcp_ws_ide.engines.base import (
     damage,
 )
 from mcp_ws_ide.engines.crash_points import Point
-from mcp_ws_ide.engines.records import End, Entry, Expire, Orphan, Put, Records, Take
 from mcp_ws_ide.engines.rows import Rows
 from mcp_ws_ide.engines.session_file import SessionFile
+from mcp_ws_ide.engines.session_table import End, Entry, Expire, Orphan, Put, SessionTable, Take
 from mcp_ws_ide.engines.statistics import EngineStatistics
 from mcp_ws_ide.engines.writer import Compaction, Staged, Stop, Turn, Writer, Written
 
 LOG_BYTES: Final = 4 << 20
-"""Bytes of log after which the records are written, or as many as the records had the last time, if that is more."""
+"""Bytes of log after which the sessions are written, or as many as the sessions had the last time, if that is more."""
 LOG_PART: Final = 8
 """The part of the largest size that the log may have: an eighth."""
 RETRY_SECONDS: Final = 1.0
@@ -70,20 +70,20 @@ class SqliteEngine:
     def __init__(self, path: Path, durable: bool, max_bytes: int, keys_file: Path | None = None) -> None:
         self._max_bytes = max_bytes
         self._writer = Writer(SessionFile(path, durable, max_bytes), Rows(keys_file), self._from_thread)
-        self._records = Records()
+        self._table = SessionTable()
         self._statistics = EngineStatistics()
         self._problem = STOPPED
         self._staged: list[Staged] = []
         self._since = 0.0
         self._changed: set[str] = set()
-        """Sessions that have changed since their records were handed to the thread."""
+        """Sessions that have changed since they were handed to the thread."""
         self._unreadable: dict[str, SessionLostError] = {}
         """Why sessions were lost at the start, until their clients ask."""
         self._pending = 0
         """What the thread has to do; at 0 it touches nothing, so that this thread may write."""
         self._compacting = False
         self._all_due = False
-        """Whether the next compaction must hold every record."""
+        """Whether the next compaction must hold every session."""
         self._log_limit = LOG_BYTES
         self._retry: asyncio.TimerHandle | None = None
         self._running = False
@@ -96,7 +96,7 @@ class SqliteEngine:
     @property
     def statistics(self) -> EngineStatistics:
         """Counters and gauges, measured now."""
-        self._statistics.sessions = len(self._records.by_id)
+        self._statistics.sessions = len(self._table.by_id)
         return self._statistics
 
     # --- start and stop -------------------------------------------------------------------------
@@ -105,7 +105,7 @@ class SqliteEngine:
         """Open the file, read it, and start the writing thread."""
         self._loop = asyncio.get_running_loop()
         opened = await asyncio.to_thread(self._writer.open)
-        self._records = opened.records
+        self._table = opened.table
         self._unreadable = opened.unreadable
         self._statistics.lost.update(opened.lost)
         self._changed = opened.changed
@@ -130,10 +130,10 @@ class SqliteEngine:
 
     def commit(self, batch: Batch, done: Done) -> None:
         """Stage a batch for the end of this turn."""
-        outcome = self._records.check(batch) if self._running else Outcome.FAILED
+        outcome = self._table.check(batch) if self._running else Outcome.FAILED
         if outcome is not None:
             return self._stage(None, done, outcome)
-        self._records.write(batch)
+        self._table.write(batch)
         self._changed.add(batch.session)
         if self._staged and crash_points.armed is None:
             self._staged.append((batch, done, Outcome.COMMITTED))
@@ -212,7 +212,7 @@ class SqliteEngine:
             self._compacting = False
             self._log_limit = min(max(LOG_BYTES, written.compacted_bytes), self._max_bytes // LOG_PART)
             if written.problem:
-                self._changed.update(written.compaction.records)
+                self._changed.update(written.compaction.sessions)
                 self._all_due |= written.compaction.whole
         if written.stopped is not None and not written.stopped.done():
             written.stopped.set_result(None)
@@ -242,7 +242,7 @@ class SqliteEngine:
     # --- compaction -----------------------------------------------------------------------------
 
     def _compact(self) -> None:
-        """Have the changed records written, and the log deleted."""
+        """Have the changed sessions written, and the log deleted."""
         if self._compacting or not self._running:
             return
         self._compacting = True
@@ -252,13 +252,13 @@ class SqliteEngine:
     def _take_changed(self) -> Compaction:
         changed, self._changed = self._changed, set()
         whole, self._all_due = self._all_due, False
-        by_id = self._records.by_id
+        by_id = self._table.by_id
         keys = changed.union(by_id) if whole else changed
         return Compaction({key: by_id[key].copied() if key in by_id else None for key in keys}, whole)
 
     # --- whole sessions -------------------------------------------------------------------------
 
-    async def create(self, record: StoredSession) -> None:
+    async def create(self, stored: StoredSession) -> None:
         """Store a new session."""
         self._check()
         if self._statistics.bytes > NEW_SESSIONS_SHARE * self._max_bytes:
@@ -267,55 +267,55 @@ class SqliteEngine:
                 f"engine_max_bytes ({self._max_bytes}); raise MCPWebSocketApp.engine_max_bytes, or lower grace"
             )
         try:
-            await self._put(record)
+            await self._put(stored)
         except BaseException:
-            self._forget(record)
+            self._forget(stored)
             raise
 
-    def _forget(self, record: StoredSession) -> None:
+    def _forget(self, stored: StoredSession) -> None:
         """Delete a session that could not be stored, so that it does not appear later."""
-        self._records.end(record.id, record.epoch)
-        self._changed.add(record.id)
-        self._stage(End(record.id, record.epoch), None, Outcome.COMMITTED)
+        self._table.end(stored.id, stored.epoch)
+        self._changed.add(stored.id)
+        self._stage(End(stored.id, stored.epoch), None, Outcome.COMMITTED)
 
-    async def rewrite(self, record: StoredSession) -> None:
+    async def rewrite(self, stored: StoredSession) -> None:
         """Store a whole session again."""
         self._check()
-        await self._put(record)
+        await self._put(stored)
 
-    async def _put(self, record: StoredSession) -> None:
-        self._records.put(record)
-        self._changed.add(record.id)
-        await self._stored(Put(self._records.by_id[record.id].copied()))
+    async def _put(self, stored: StoredSession) -> None:
+        self._table.put(stored)
+        self._changed.add(stored.id)
+        await self._stored(Put(self._table.by_id[stored.id].copied()))
 
     async def take(self, session_id: str, principal: str, ended: str = "") -> StoredSession | None:
         """Become the owner of a session."""
         self._check()
-        record = self._records.take(session_id, principal)
-        if record is None:
+        stored = self._table.take(session_id, principal)
+        if stored is None:
             if (lost := self._unreadable.pop(session_id, None)) is not None:
                 raise lost
             return None
         self._changed.add(session_id)
-        if fault := damage(record):
+        if fault := damage(stored):
             self._statistics.lost["damaged"] += 1
-            await self.end(session_id, record.epoch)
+            await self.end(session_id, stored.epoch)
             raise SessionLostError("damaged", f"the stored session {session_id!r} is damaged: {fault}")
         await self._stored(Take(session_id, principal))
         if crash_points.armed is not None:
             crash_points.reach(Point.TAKEN)
-        return record
+        return stored
 
     async def end(self, session_id: str, epoch: int) -> None:
         """Delete a session."""
-        if self._records.end(session_id, epoch):
+        if self._table.end(session_id, epoch):
             self._changed.add(session_id)
             with contextlib.suppress(EngineUnavailableError):
                 await self._stored(End(session_id, epoch))
 
     async def orphan(self, expires_at: float) -> int:
         """Set the expiry of all attached sessions."""
-        orphans = self._records.orphan(expires_at)
+        orphans = self._table.orphan(expires_at)
         self._changed.update(orphans)
         if orphans:
             with contextlib.suppress(EngineUnavailableError):  # it is stored as soon as something can be
@@ -324,7 +324,7 @@ class SqliteEngine:
 
     async def expire(self, now: float) -> list[str]:
         """Delete the sessions whose time has passed."""
-        expired = self._records.expire(now)
+        expired = self._table.expire(now)
         if expired:
             self._statistics.lost["expired"] += len(expired)
             self._changed.update(expired)
@@ -334,7 +334,7 @@ class SqliteEngine:
 
     async def sessions(self) -> list[StoredSummary]:
         """Return what is stored, oldest first."""
-        return self._records.summaries()
+        return self._table.summaries()
 
     def hashed(self, principal: str) -> str:
         """Return a principal as summaries have it."""
@@ -342,7 +342,7 @@ class SqliteEngine:
 
     async def count(self, principal: str) -> int:
         """Return the number of stored sessions of a principal."""
-        return self._records.of_principal[principal]
+        return self._table.of_principal[principal]
 
 
 def _report(staged: list[Staged], outcome: Outcome | None) -> int:

@@ -22,9 +22,9 @@ import msgspec
 from mcp_ws_ide.engines import crash_points
 from mcp_ws_ide.engines.base import Done, EngineRefusedError, Outcome, SessionLostError, StoredSession
 from mcp_ws_ide.engines.crash_points import Point
-from mcp_ws_ide.engines.records import Entry, Records
 from mcp_ws_ide.engines.rows import DamagedRowError, LostLogError, Rows
 from mcp_ws_ide.engines.session_file import DamagedFileError, SessionFile, is_damage, is_full
+from mcp_ws_ide.engines.session_table import Entry, SessionTable
 
 MEASURE_COMMITS: Final = 64
 """Commits between two measurements of the file's size, and of whether it is still in its place: by the thread."""
@@ -39,8 +39,8 @@ Staged = tuple[Entry | None, Done | None, Outcome]
 log = logging.getLogger(__name__)
 
 
-class NoRecordsError(Exception):
-    """The file is new, and the records were not written into it yet."""
+class IncompleteFileError(Exception):
+    """The file is new, and the sessions were not written into it yet."""
 
 
 class Turn(msgspec.Struct, eq=False):
@@ -51,14 +51,14 @@ class Turn(msgspec.Struct, eq=False):
 
 
 class Compaction(msgspec.Struct, eq=False):
-    """The records that changed, by id; None for those that were deleted. ``whole``: no other record exists."""
+    """The sessions that changed, by id; None for those that were deleted. ``whole``: no other session exists."""
 
-    records: dict[str, StoredSession | None]
+    sessions: dict[str, StoredSession | None]
     whole: bool = False
 
 
 class Stop(msgspec.Struct, eq=False):
-    """Write these records, close the file, and end the thread."""
+    """Write these sessions, close the file, and end the thread."""
 
     last: Compaction
     stopped: asyncio.Future[None]
@@ -71,9 +71,9 @@ class Written(msgspec.Struct, eq=False):
         turns: the turns that it is about.
         problem: why they are not written; ``""`` if they are.
         full: whether there was no room.
-        renewed: whether the file was replaced by an empty one, which needs every record.
+        renewed: whether the file was replaced by an empty one, which needs every session.
         compaction: the compaction that it is about.
-        compacted_bytes: bytes of its records.
+        compacted_bytes: bytes of the sessions that it wrote.
         stopped: what waits for the end of the thread.
         log_bytes, bytes_used: bytes of the log, and in use in all.
     """
@@ -93,13 +93,13 @@ class Opened(msgspec.Struct):
     """What a file held.
 
     Attributes:
-        records: the sessions.
-        changed: ids of those whose records have to be written again.
+        table: the sessions.
+        changed: ids of those that have to be written again.
         lost: sessions that cannot continue, by cause.
         unreadable: why, by id, where that is known.
     """
 
-    records: Records = msgspec.field(default_factory=Records)
+    table: SessionTable = msgspec.field(default_factory=SessionTable)
     changed: set[str] = msgspec.field(default_factory=set)
     lost: Counter[str] = msgspec.field(default_factory=Counter)
     unreadable: dict[str, SessionLostError] = {}
@@ -121,7 +121,7 @@ class Writer:
         self._jobs: SimpleQueue[Turn | Compaction | Stop] = SimpleQueue()
         self._unwritten: list[Entry] = []
         self._renewed = False
-        """Whether the file is new and lacks the records: nothing counts as written until it has them."""
+        """Whether the file is new and lacks the sessions: nothing counts as written until it has them."""
         self._failed = False
         """Whether the last attempt failed."""
         self._measured_in = 0
@@ -164,9 +164,9 @@ class Writer:
 
     def _read(self) -> Opened:
         opened = Opened()
-        for session_id, row in self._file.records():
+        for session_id, row in self._file.sessions():
             try:
-                opened.records.put(self._rows.read_record(session_id, row))
+                opened.table.put(self._rows.read_session(session_id, row))
                 if not self._rows.is_newest(row):
                     opened.changed.add(session_id)
             except SessionLostError as lost:
@@ -175,7 +175,7 @@ class Writer:
                 opened.changed.add(session_id)
         try:
             for entry in self._rows.read_log(self._file.entries()):
-                opened.changed.update(opened.records.replay(entry))
+                opened.changed.update(opened.table.replay(entry))
         except LostLogError:
             self._forget_all(opened, "key")
         except DamagedRowError as error:
@@ -197,9 +197,9 @@ class Writer:
     def _forget_all(self, opened: Opened, cause: str) -> int:
         """Forget all sessions: their last commits are missing, so calls that have run would run again; return their
         number."""
-        number = len(opened.records.by_id)
+        number = len(opened.table.by_id)
         self._file.forget_all()
-        opened.records = Records()
+        opened.table = SessionTable()
         opened.lost[cause] += number
         return number
 
@@ -268,27 +268,27 @@ class Writer:
     def _append(self) -> None:
         self._reopen()
         if self._renewed:
-            raise NoRecordsError("the session file was replaced, and has no records yet")
+            raise IncompleteFileError("the session file was replaced, and holds no sessions yet")
         if self._unwritten or self._failed:  # after a failure, only a write shows that it is over
             self._file.append(self._rows.entries(self._file.next_number, self._unwritten))
             self._unwritten = []
 
     def _compact(self, compaction: Compaction) -> Written:
-        records = [
-            (session_id, None if record is None else self._rows.record(record))
-            for session_id, record in compaction.records.items()
+        rows = [
+            (session_id, None if stored is None else self._rows.session(stored))
+            for session_id, stored in compaction.sessions.items()
         ]
 
         def write() -> None:
             self._reopen()
-            self._file.compact(records)
-            self._unwritten = []  # the records hold it
+            self._file.compact(rows)
+            self._unwritten = []  # the sessions hold it
             self._renewed = self._renewed and not compaction.whole
             self._measured_in = 0
 
         written = self._attempt(write)
         written.compaction = compaction
-        written.compacted_bytes = sum(len(record) for _, record in records if record is not None)
+        written.compacted_bytes = sum(len(row) for _, row in rows if row is not None)
         return written
 
     def _reopen(self) -> None:
@@ -326,7 +326,7 @@ class Writer:
         if is_full(error):
             at_limit = self._file.at_limit
             return "engine_max_bytes is reached; raise it, or lower grace" if at_limit else "the disk is full"
-        if not isinstance(error, sqlite3.Error | DamagedFileError | NoRecordsError):
+        if not isinstance(error, sqlite3.Error | DamagedFileError | IncompleteFileError):
             log.exception("sessions cannot be stored")
         return f"the session file {str(self._file.path)!r} cannot be written: {error}"
 
@@ -346,7 +346,7 @@ class Writer:
             raise DamagedFileError("the file was deleted or replaced while it was open")
 
     def _renew(self, written: Written) -> None:
-        """Replace the file by a new one. The records are in memory, so nothing is lost."""
+        """Replace the file by a new one. The sessions are in memory, so nothing is lost."""
         log.error("%s; it is replaced, and sessions are stored again", written.problem)
         self._renewed = True
         self._file.close()

@@ -1,7 +1,7 @@
 """The commits of one stored session: one batch at a time, sent again until its outcome is known.
 
-Owns the journal, what is done when a batch is stored (:class:`Stage`), retries and rewrites. Knows neither links nor
-messages: the session is seen as :class:`Stored`.
+Owns the unstored changes, the actions that wait for a batch (:class:`Actions`), retries and rewrites. Knows neither
+links nor messages: the session is seen as :class:`CommitListener`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from mcp_ws_ide.core.binding import CloseCode
 from mcp_ws_ide.core.effects import Forward
 from mcp_ws_ide.core.messages import IdKey, Message
 from mcp_ws_ide.engines.base import Engine, EngineUnavailableError, FencedError, Outcome, StoredSession
-from mcp_ws_ide.engines.journal import Journal
+from mcp_ws_ide.engines.unstored_changes import UnstoredChanges
 from mcp_ws_ide.gateway.upstream import Upstream
 from mcp_ws_ide.links.base import Rebindable
 from mcp_ws_ide.tasks import TaskGroupOwner
@@ -70,8 +70,8 @@ class Arrival:
         self.token = token
 
 
-class Stage(msgspec.Struct, eq=False):
-    """What is done when one batch is stored, in the order of the attributes.
+class Actions(msgspec.Struct, eq=False):
+    """The actions that wait until one batch is stored, in the order in which they are performed.
 
     Attributes:
         arrival: the link that resumes the session; it gets what is stored.
@@ -90,8 +90,8 @@ class Stage(msgspec.Struct, eq=False):
     def __bool__(self) -> bool:
         return bool(self.out or self.frames or self.released or self.arrival or self.close)
 
-    def absorb(self, later: Stage) -> None:
-        """Append the actions of another stage to this one."""
+    def absorb(self, later: Actions) -> None:
+        """Append later actions to these."""
         self.arrival = later.arrival or self.arrival
         self.close = later.close or self.close
         self.out += later.out
@@ -102,20 +102,20 @@ class Stage(msgspec.Struct, eq=False):
 class Snapshots(Protocol):
     """The snapshots of a stored session, as its commits see them."""
 
-    def stage(self, journal: Journal) -> None:
+    def stage(self, changes: UnstoredChanges) -> None:
         """Stage what has changed."""
 
-    def whole(self, journal: Journal) -> StoredSession:
+    def whole(self, changes: UnstoredChanges) -> StoredSession:
         """Return the whole session, with everything that is staged."""
 
 
-class Stored(Protocol):
+class CommitListener(Protocol):
     """A stored session, as its commits see it."""
 
-    def act(self, stage: Stage) -> None:
-        """Do what a stored batch allows."""
+    def act(self, actions: Actions) -> None:
+        """Perform the actions that waited for a batch, which is stored now."""
 
-    def settled(self) -> None:
+    def all_stored(self) -> None:
         """Note that nothing is staged or outstanding."""
 
     def fenced(self) -> None:
@@ -129,22 +129,28 @@ class Commits:
     """The commits of one session.
 
     Attributes:
-        journal: what has yet to be stored.
-        stage: what is done when the next batch is stored.
+        changes: what has yet to be stored.
+        actions: those that wait for the next batch.
         open: whether the session is stored, so that batches may follow.
     """
 
     def __init__(
-        self, engine: Engine, journal: Journal, snapshots: Snapshots, session: Stored, tasks: TaskGroupOwner
+        self,
+        engine: Engine,
+        changes: UnstoredChanges,
+        snapshots: Snapshots,
+        session: CommitListener,
+        tasks: TaskGroupOwner,
     ) -> None:
-        self.journal = journal
-        self.stage = Stage()
+        self.changes = changes
+        self.actions = Actions()
         self.open = False
         self._engine = engine
         self._snapshots = snapshots
         self._session = session
         self._tasks = tasks
-        self._outstanding: Stage | None = None
+        self._outstanding: Actions | None = None
+        """The actions that wait for the outstanding batch."""
         self._acting = False
         self._failures = 0
         self._failing_since = 0.0
@@ -153,7 +159,7 @@ class Commits:
     @property
     def idle(self) -> bool:
         """Whether nothing is staged or outstanding."""
-        return self._outstanding is None and not self._acting and not self.stage and not self.journal.due
+        return self._outstanding is None and not self._acting and not self.actions and not self.changes.due
 
     @property
     def stalled(self) -> bool:
@@ -173,25 +179,26 @@ class Commits:
         """
         if self._outstanding is not None or self._acting or not self.open:
             return
-        journal = self.journal
-        self._snapshots.stage(journal)
-        if journal.due or (trim and journal.trimmed):
-            self._outstanding, self.stage = self.stage, Stage()
-            self._engine.commit(journal.take(), self._settled)
-        elif self.stage:
-            stage, self.stage = self.stage, Stage()
-            self._act_on(stage)
+        changes = self.changes
+        self._snapshots.stage(changes)
+        if changes.due or (trim and changes.trimmed):
+            self._outstanding, self.actions = self.actions, Actions()
+            self._engine.commit(changes.take(), self._batch_ended)
+        elif self.actions:
+            actions, self.actions = self.actions, Actions()
+            self._act_on(actions)
         else:
-            self._session.settled()
+            self._session.all_stored()
 
-    def _settled(self, outcome: Outcome) -> None:
-        journal, stage = self.journal, self._outstanding
-        if stage is None or journal.outstanding is None:
+    def _batch_ended(self, outcome: Outcome) -> None:
+        """Act on the outcome of the outstanding batch."""
+        changes, actions = self.changes, self._outstanding
+        if actions is None or changes.outstanding is None:
             return  # it was stopped
         if outcome is Outcome.COMMITTED:
-            journal.committed()
+            changes.committed()
             self._outstanding, self._failures = None, 0
-            self._act_on(stage)
+            self._act_on(actions)
         elif outcome is Outcome.BEHIND:
             self._rewrite()
         elif outcome is Outcome.FENCED:
@@ -200,18 +207,18 @@ class Commits:
         else:
             self._failed(self._again)
 
-    def _act_on(self, stage: Stage) -> None:
-        """Perform the actions of a stage, then those staged with nothing to store; then send the next batch."""
+    def _act_on(self, actions: Actions) -> None:
+        """Perform the actions of a stored batch, then those that wait for nothing; then send the next batch."""
         self._acting = True
         try:
             while True:
-                self._session.act(stage)
-                if not self.stage or self.journal.due:
+                self._session.act(actions)
+                if not self.actions or self.changes.due:
                     break
-                self._snapshots.stage(self.journal)
-                if self.journal.due:
+                self._snapshots.stage(self.changes)
+                if self.changes.due:
                     break
-                stage, self.stage = self.stage, Stage()
+                actions, self.actions = self.actions, Actions()
         finally:
             self._acting = False
         self.flush()
@@ -232,54 +239,54 @@ class Commits:
             self._session.stalled(self._engine.problem or "the engine does not store")
 
     def _again(self) -> None:
-        batch = self.journal.outstanding
+        batch = self.changes.outstanding
         if batch is not None:
-            self._engine.commit(batch, self._settled)
+            self._engine.commit(batch, self._batch_ended)
 
     def _rewrite(self) -> None:
         """Store the whole session again: the engine has lost a part of it."""
         outstanding = self._outstanding
         assert outstanding is not None
-        record = self._snapshots.whole(self.journal)
-        outstanding.absorb(self.stage)
-        self.stage = Stage()
-        log.warning("session %s is stored again as a whole: the engine had lost a part of it", record.id)
-        self._rewrite_again(record)
+        stored = self._snapshots.whole(self.changes)
+        outstanding.absorb(self.actions)
+        self.actions = Actions()
+        log.warning("session %s is stored again as a whole: the engine had lost a part of it", stored.id)
+        self._rewrite_again(stored)
 
-    def _rewrite_again(self, record: StoredSession) -> None:
-        self._tasks.spawn(self._try_to_rewrite(record), "rewrite a session")
+    def _rewrite_again(self, stored: StoredSession) -> None:
+        self._tasks.spawn(self._try_to_rewrite(stored), "rewrite a session")
 
-    async def _try_to_rewrite(self, record: StoredSession) -> None:
+    async def _try_to_rewrite(self, stored: StoredSession) -> None:
         try:
-            await self._engine.rewrite(record)
+            await self._engine.rewrite(stored)
         except FencedError:
             self.stop()
             self._session.fenced()
         except EngineUnavailableError:
-            self._failed(lambda: self._rewrite_again(record))
+            self._failed(lambda: self._rewrite_again(stored))
         else:
-            if (stage := self._outstanding) is not None:
-                self.journal.rewritten(record)
+            if (actions := self._outstanding) is not None:
+                self.changes.rewritten(stored)
                 self._outstanding, self._failures = None, 0
-                self._act_on(stage)
+                self._act_on(actions)
 
-    def delete(self, record: StoredSession) -> None:
+    def delete(self, stored: StoredSession) -> None:
         """Delete the session in the background, and stop storing it."""
         self.stop()
-        self._tasks.spawn(self._delete(record), "delete a session")
+        self._tasks.spawn(self._delete(stored), "delete a session")
 
-    async def _delete(self, record: StoredSession) -> None:
+    async def _delete(self, stored: StoredSession) -> None:
         while True:
             try:
-                return await self._engine.end(record.id, record.epoch)
+                return await self._engine.end(stored.id, stored.epoch)
             except EngineUnavailableError as error:
-                log.warning("session %s has ended, but the engine cannot delete it yet: %s", record.id, error)
+                log.warning("session %s has ended, but the engine cannot delete it yet: %s", stored.id, error)
             await asyncio.sleep(DELETE_AGAIN)
 
     @property
     def epoch(self) -> int:
         """The ownership under which this gateway stores the session."""
-        return self.journal.epoch
+        return self.changes.epoch
 
     def verified(self, outcome: Outcome) -> None:
         """Act on what the engine says after the others may have taken this gateway for dead (see
@@ -289,22 +296,21 @@ class Commits:
         if outcome is Outcome.FENCED:
             self.stop()
             self._session.fenced()
-        elif (
-            outcome is Outcome.BEHIND
-        ):  # the next batch is behind, too, and the whole session is stored again
-            self.journal.expect_loss()
+        elif outcome is Outcome.BEHIND:
+            # The next batch is behind as well, and the whole session is stored again.
+            self.changes.expect_loss()
             self.flush()
 
     def leave(self, patience: float) -> None:
         """Store nothing any more, and let any gateway take the session; it waits for its client for ``patience`` s."""
         shared = self._engine.shared
         if self.open and shared is not None:
-            shared.release(self.journal.session, self.epoch, time.time() + patience)
+            shared.release(self.changes.session, self.epoch, time.time() + patience)
         self.stop()
 
     def stop(self) -> None:
         """Stop sending batches."""
         self.open = False
-        self._outstanding = self.journal.outstanding = None
+        self._outstanding = self.changes.outstanding = None
         if self._retry is not None:
             self._retry.cancel()

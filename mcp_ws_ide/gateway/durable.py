@@ -19,9 +19,9 @@ from mcp_ws_ide.core.resume import GatewayEnd, ProtocolViolation
 from mcp_ws_ide.engines import crash_points
 from mcp_ws_ide.engines.base import Engine, EngineUnavailableError, StoredSession
 from mcp_ws_ide.engines.crash_points import Point
-from mcp_ws_ide.engines.journal import Journal
+from mcp_ws_ide.engines.unstored_changes import UnstoredChanges
 from mcp_ws_ide.errors import MalformedMessage, McpWsError
-from mcp_ws_ide.gateway.commits import Arrival, Commits, Inbound, Stage
+from mcp_ws_ide.gateway.commits import Actions, Arrival, Commits, Inbound
 from mcp_ws_ide.gateway.intake import Intake
 from mcp_ws_ide.gateway.listens import ACKNOWLEDGED_JSON, Listens
 from mcp_ws_ide.gateway.resumable import SURELY_DATA, ResumableOwner, ResumableSession
@@ -44,11 +44,11 @@ class StoreUnavailable(McpWsError):
 class DurableSession(ResumableSession):
     """One client's conversation with one server, over one link after the other and one gateway after the other.
 
-    Implements :class:`~mcp_ws_ide.gateway.commits.Stored`.
+    Implements :class:`~mcp_ws_ide.gateway.commits.CommitListener`.
 
     Args:
         engine: stores the session.
-        record: the stored session to continue; None for a new one.
+        stored: the stored session to continue; None for a new one.
 
     Raises:
         UnreadableState: the stored session cannot be read.
@@ -63,9 +63,9 @@ class DurableSession(ResumableSession):
         server: Server,
         link: Rebindable | None,
         info: LinkInfo,
-        record: StoredSession | None = None,
+        stored: StoredSession | None = None,
     ) -> None:
-        super().__init__(services, owner, pool, server, link, info, record.id if record is not None else "")
+        super().__init__(services, owner, pool, server, link, info, stored.id if stored is not None else "")
         self._engine = engine
         self._listens = Listens()
         self._arriving: Arrival | None = None
@@ -75,15 +75,15 @@ class DurableSession(ResumableSession):
         """Whether further messages are left to the next gateway, because this one is shutting down."""
         self._releasing = False
         self._deleted = False
-        self.restored = self._asleep = record is not None
-        if record is not None:
-            self.created = record.created
-            restore_parts(self, self._listens, record, services.limits)
+        self.restored = self._asleep = stored is not None
+        if stored is not None:
+            self.created = stored.created
+            restore_parts(self, self._listens, stored, services.limits)
         self._snapshots = Snapshots(self, self._listens)
-        self._record = record or self._new_record()
-        self._journal = Journal(self._record, self.resumption.channel)
-        self.commits = self._commits = Commits(engine, self._journal, self._snapshots, self, services.tasks)
-        self._commits.open = record is not None
+        self._stored = stored or self._new_session()
+        self._changes = UnstoredChanges(self._stored, self.resumption.channel)
+        self.commits = self._commits = Commits(engine, self._changes, self._snapshots, self, services.tasks)
+        self._commits.open = stored is not None
         self._intake = Intake(self._commits, self.core, self.attachments, self._listens, self._process)
         self.attachments.gate = self._intake
 
@@ -93,7 +93,7 @@ class DurableSession(ResumableSession):
         """Wait: the client is told when the session is stored."""
         self._hello = opened
 
-    def _new_record(self) -> StoredSession:
+    def _new_session(self) -> StoredSession:
         window = self.resumption.window
         owner, facts, state = self.info.principal, self._snapshots.facts, self._snapshots.state
         begin = (self.id, owner, self.server.name, self.created)
@@ -103,7 +103,7 @@ class DurableSession(ResumableSession):
         """Store the new session, then tell its client that it is open."""
         link = self._link
         try:
-            await self._engine.create(self._record)
+            await self._engine.create(self._stored)
         except EngineUnavailableError as error:
             self._deleted = True
             return self.end(CloseCode.TRY_AGAIN_LATER, f"the session cannot be stored: {error}")
@@ -132,21 +132,21 @@ class DurableSession(ResumableSession):
             return
         self._intake.take(frame)
         self._commits.flush()
-        if self._journal.received - end.channel.received > 2 * end.window.frames:
+        if self._changes.received - end.channel.received > 2 * end.window.frames:
             self._paused = link  # the client does not keep to its window, and nothing is stored
             link.set_reading(False)
 
     def _control(self, end: GatewayEnd, link: Rebindable, data: bytes) -> bool:
         handled = super()._control(end, link, data)
-        if handled and self._journal.trimmed:
+        if handled and self._changes.trimmed:
             self._registry.ack_due.add(self)
             self._commits.flush()
         return handled
 
     def _take_control(self, end: GatewayEnd, control: Control) -> list[bytes]:
         """Process a control frame; refuse the acknowledgement of what is not stored, and therefore was not sent."""
-        if control.kind == "ack" and (control.recv or 0) > self._journal.sent:
-            sent = self._journal.sent
+        if control.kind == "ack" and (control.recv or 0) > self._changes.sent:
+            sent = self._changes.sent
             raise ProtocolViolation(f"the peer acknowledged {control.recv} frames, but only {sent} were sent")
         return super()._take_control(end, control)
 
@@ -158,22 +158,22 @@ class DurableSession(ResumableSession):
 
     # --- what a stored batch allows -------------------------------------------------------------
 
-    def act(self, stage: Stage) -> None:
+    def act(self, actions: Actions) -> None:
         """Send what is stored, then process what the client sent."""
         if crash_points.armed is not None:
             crash_points.reach(Point.SENDING)
-        if stage.arrival is not None:
-            self._attach(stage.arrival)
-        elif stage.out:
-            self._send_stored(stage.out)
-        if stage.close is not None:
-            link, code, reason = stage.close
+        if actions.arrival is not None:
+            self._attach(actions.arrival)
+        elif actions.out:
+            self._send_stored(actions.out)
+        if actions.close is not None:
+            link, code, reason = actions.close
             link.close(code, reason)
         if self.ended:
             return
         if crash_points.armed is not None:
             crash_points.reach(Point.SENT)
-        self._intake.act(stage)
+        self._intake.act(actions)
         if self._paused is not None and self._intake.empty:
             paused, self._paused = self._paused, None
             paused.set_reading(True)
@@ -231,7 +231,7 @@ class DurableSession(ResumableSession):
         channel, data = self.resumption.channel, message.data
         if not channel.push_if_room(data, droppable) and not self._keep(data, droppable):
             return False
-        self._commits.stage.out.append(data)
+        self._commits.actions.out.append(data)
         self._commits.flush()
         return True
 
@@ -254,12 +254,12 @@ class DurableSession(ResumableSession):
         if self._releasing:
             raise StoreUnavailable("the gateway is shutting down")
         token, digest = new_resume_token(self.id)
-        self.resumption.admit(link, presented, recv, digest, now, self._journal.sent)
+        self.resumption.admit(link, presented, recv, digest, now, self._changes.sent)
         self._close_links(CloseCode.SUPERSEDED, "another link of this client took over")
         self._link, self.info = None, info
         self._rules = tool_rules(self.server, info)
         self._link_full = False
-        self._arriving = self._commits.stage.arrival = Arrival(link, recv, token)
+        self._arriving = self._commits.actions.arrival = Arrival(link, recv, token)
         self._commits.flush()
 
     def _attach(self, arrival: Arrival) -> None:
@@ -268,7 +268,7 @@ class DurableSession(ResumableSession):
             return
         self._arriving = None
         end, link = self.resumption, arrival.link
-        frames = end.catch_up(arrival.recv, arrival.token, self._journal.sent, self._journal.stored)
+        frames = end.catch_up(arrival.recv, arrival.token, self._changes.sent, self._changes.stored)
         self._metrics.gap_messages += end.channel.count_gaps()
         self._link = link
         for frame in frames:
@@ -313,14 +313,14 @@ class DurableSession(ResumableSession):
         if self._commits.idle or self._commits.failing or not self._commits.open:
             return super().close_link(code, reason)
         if self._link is not None:
-            self._commits.stage.close = (self._link, code, reason)
+            self._commits.actions.close = (self._link, code, reason)
 
     # --- ends -----------------------------------------------------------------------------------
 
     @property
     def busy(self) -> bool:
         """Whether a shutdown waits for it."""
-        return bool(self._journal.in_flight)
+        return bool(self._changes.in_flight)
 
     def end(self, code: CloseCode, reason: str) -> None:
         """End the session from this side; its client first gets what is staged."""
@@ -338,7 +338,7 @@ class DurableSession(ResumableSession):
         else:
             self._commits.flush()
 
-    def settled(self) -> None:
+    def all_stored(self) -> None:
         """Go on with an end that waited until everything was stored."""
         if self.ended:
             self._delete()
@@ -348,7 +348,7 @@ class DurableSession(ResumableSession):
     def _delete(self) -> None:
         if not self._deleted:
             self._deleted = True
-            self._commits.delete(self._record)
+            self._commits.delete(self._stored)
 
     def end_for_shutdown(self) -> None:
         """Leave the session to the next gateway, as soon as everything is stored; nothing fails."""

@@ -97,7 +97,7 @@ class GroupTransport(MessageTransport):
             self._perform(self._group.lost(member, reason))
 
     def member_full(self, member: str, full: bool) -> None:
-        """Record that a member's server is full, or has room again; the client waits for the slowest member."""
+        """Note that a member's server is full, or has room again; the client waits for the slowest member."""
         was_full = bool(self._full)
         (self._full.add if full else self._full.discard)(member)
         if self._receiver is not None and bool(self._full) != was_full:
@@ -193,9 +193,9 @@ class _MemberLink:
         self._group.from_member(self._member, message)
 
     def close(self, code: CloseCode, reason: str) -> None:
-        """Record that the session has ended."""
+        """Note that the session has ended."""
         self._group.member_ended(self._member, reason)
 
     def set_reading(self, reading: bool) -> None:
-        """Record that the member's server is full, or has room again."""
+        """Note that the member's server is full, or has room again."""
         self._group.member_full(self._member, not reading)

@@ -18,7 +18,7 @@ from mcp_ws_ide.core.multiplexer import LISTEN
 from mcp_ws_ide.core.session import CANCELLED, SessionCore
 from mcp_ws_ide.errors import UPSTREAM_UNAVAILABLE, MalformedMessage
 from mcp_ws_ide.gateway.attachments import Attachments
-from mcp_ws_ide.gateway.commits import Commits, Inbound, Stage
+from mcp_ws_ide.gateway.commits import Actions, Commits, Inbound
 from mcp_ws_ide.gateway.listens import Listens
 from mcp_ws_ide.gateway.upstream import Upstream
 
@@ -39,14 +39,14 @@ class Intake:
         process: Callable[[Inbound], None],
     ) -> None:
         self._commits = commits
-        self._journal = commits.journal
+        self._changes = commits.changes
         self._core = core
         self._attachments = attachments
         self._listens = listens
         self._process = process
         self._stored: deque[Inbound] = deque()
-        self._marking: Stage | None = None
-        """The stage that marks a request as transmitted."""
+        self._marking: Actions | None = None
+        """Those that wait until a request is stored as transmitted; None if none do."""
 
     @property
     def empty(self) -> bool:
@@ -67,8 +67,8 @@ class Intake:
         else:
             for message in reader.read_client(frame.data).messages:
                 self._note(message, frame)
-        self._journal.count()
-        self._commits.stage.frames.append(frame)
+        self._changes.count()
+        self._commits.actions.frames.append(frame)
 
     def _note(self, message: Message, frame: Inbound) -> None:
         if message.kind is REQUEST:
@@ -79,7 +79,7 @@ class Intake:
             if message.method_name == LISTEN:
                 return self._listens.add(key, message.data)
             accepted = self._attachments.accepts
-            self._journal.add(key, message.id, transmitted=accepted)
+            self._changes.add(key, message.id, transmitted=accepted)
             if not accepted:
                 frame.waits.append(key)
         elif message.kind is NOTIFICATION and message.method_name == CANCELLED:
@@ -87,28 +87,28 @@ class Intake:
                 self.forget(messages.decode_id(bytes(messages.params_of(message).request_id) or b"null"))
 
     def _is_noted(self, key: IdKey) -> bool:
-        return key in self._journal.in_flight or key in self._listens
+        return key in self._changes.in_flight or key in self._listens
 
     def note_late(self, message: Message) -> None:
         """Note a request whose id was in flight when it arrived, if it was not any more when it was processed."""
         key = message.id_key
         if key in self._core.pending and not self._is_noted(key):
-            self._journal.add(key, message.id, transmitted=True)
+            self._changes.add(key, message.id, transmitted=True)
 
     def forget(self, key: IdKey) -> None:
         """Note that a request is answered or cancelled."""
-        self._journal.remove(key)
+        self._changes.remove(key)
         self._listens.remove(key)
 
     # --- what is stored -------------------------------------------------------------------------
 
-    def act(self, stage: Stage) -> None:
+    def act(self, actions: Actions) -> None:
         """Hand over and process what is stored."""
-        if stage is self._marking:
+        if actions is self._marking:
             self._marking = None
-        for forward, upstream in stage.released:
+        for forward, upstream in actions.released:
             self._transmit(forward, upstream)
-        self._stored.extend(stage.frames)
+        self._stored.extend(actions.frames)
         stored = self._stored
         while stored and self._marking is None and not self._must_mark(stored[0]):
             self._process(stored.popleft())
@@ -118,19 +118,19 @@ class Intake:
         if not frame.waits or not self._attachments.accepts:
             return False
         waits, frame.waits = frame.waits, []
-        if any([self._journal.transmit(key) for key in waits]):
-            self._marking = self._commits.stage
+        if any([self._changes.transmit(key) for key in waits]):
+            self._marking = self._commits.actions
             return True
         return False
 
     def hand_over(self, forward: Forward, upstream: Upstream) -> None:
         """Mark a request that has waited for its upstream as transmitted, then hand it over."""
         pending = forward.pending
-        if pending is not None and forward.message.kind is REQUEST and self._journal.transmit(pending.key):
-            self._marking = self._commits.stage
+        if pending is not None and forward.message.kind is REQUEST and self._changes.transmit(pending.key):
+            self._marking = self._commits.actions
         if self._marking is None:
             return upstream.transmit(self._attachments, forward)
-        self._commits.stage.released.append((forward, upstream))
+        self._commits.actions.released.append((forward, upstream))
         self._commits.flush()
 
     def _transmit(self, forward: Forward, upstream: Upstream) -> None:

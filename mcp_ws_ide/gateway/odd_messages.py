@@ -175,7 +175,7 @@ class OddMessages:
     # --- responses whose id names no open request ---------------------------------------------------
 
     def note_unanswerable(self) -> None:
-        """Record that a message is sent that requires no response; careless servers answer it with the id ``null``."""
+        """Note that a message is sent that requires no response; careless servers answer it with the id ``null``."""
         self._unanswerable.append(self._upstream.position)
 
     def take_unnamed(self, answer: Message) -> bool:

@@ -63,7 +63,7 @@ class ResumeHandshake:
             self._resume(control)
 
     def closed(self, code: int, reason: str) -> None:
-        """Record that the link was closed before it belonged to a session."""
+        """Note that the link was closed before it belonged to a session."""
         self._timer.cancel()
         self._closed = True
 

@@ -295,11 +295,11 @@ class Server:
     # --- what its processes left behind ---------------------------------------------------------
 
     def failed(self, owner: str, reason: str) -> None:
-        """Record that it exited unexpectedly or could not be reached; ``owner`` may see why; ``""``: all users may."""
+        """Note that it exited unexpectedly or could not be reached; ``owner`` may see why; ``""``: all users may."""
         _remember(self._exits, owner, Exit(time.time(), reason))
 
     def cannot_start(self, owner: str, reason: str) -> None:
-        """Record that it exited without reading anything, so that another start would end in the same way."""
+        """Note that it exited without reading anything, so that another start would end in the same way."""
         _remember(self._failed_starts, owner, (time.monotonic(), reason))
 
     def failed_start(self, owner: str) -> str | None:

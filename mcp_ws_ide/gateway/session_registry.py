@@ -206,14 +206,14 @@ class SessionRegistry:
                 await self._stored.restore(session_id, info.principal, self._add_restored)
             yield
 
-    def _add_restored(self, engine: Engine, record: StoredSession, server: Server) -> None:
+    def _add_restored(self, engine: Engine, stored: StoredSession, server: Server) -> None:
         """Add a session that was taken over, detached.
 
         Raises:
             UnreadableState: another version stored it.
         """
-        info = info_of(record)
-        session = DurableSession(self._services, engine, self, self._pool, server, None, info, record)
+        info = info_of(stored)
+        session = DurableSession(self._services, engine, self, self._pool, server, None, info, stored)
         self._add(session)
         self._detached.add(session)
         self._metrics.resumes["restored"] += 1

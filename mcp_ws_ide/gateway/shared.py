@@ -248,7 +248,7 @@ class SharedUpstream(Upstream):
             self._perform(self._bridge.expire(now))
 
     def attach(self, session: UpstreamUser) -> None:
-        """Record that ``session`` uses this upstream from now on."""
+        """Note that ``session`` uses this upstream from now on."""
         self._users.add(session)
         if self._idle is not None:
             self._idle.cancel()

@@ -1,7 +1,7 @@
 """The stored sessions of an engine, for one gateway: takes over those whose clients resume them, and deletes expired
 ones.
 
-Knows records and their owners, but not how a session continues.
+Knows stored sessions and their owners, but not how a session continues.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ EXPIRE_INTERVAL: Final = 30.0
 """Seconds between two searches for stored sessions whose time has passed."""
 
 Add = Callable[[Engine, StoredSession, Server], None]
-"""Makes a session of a record that was taken over."""
+"""Continues a stored session that was taken over."""
 
 log = logging.getLogger(__name__)
 
@@ -90,19 +90,19 @@ class StoredSessions:
         Raises:
             EngineUnavailableError, SessionLostError: see :meth:`Engine.take`.
         """
-        record = await self._take(session_id, principal)
-        if record is None:
+        stored = await self._take(session_id, principal)
+        if stored is None:
             return
-        server = self._find_server(record.server)
+        server = self._find_server(stored.server)
         if server is None:
             return  # its entry may come back
-        reason = self._refusal(record)
+        reason = self._refusal(stored)
         if not reason:
             try:
-                return add(self.engine, record, server)
+                return add(self.engine, stored, server)
             except UnreadableState as error:
                 reason = f"the stored session cannot be read: {error}"
-        await self.engine.end(record.id, record.epoch)
+        await self.engine.end(stored.id, stored.epoch)
         self.engine.statistics.lost["unusable"] += 1
         raise SessionLostError("unusable", reason)
 
@@ -115,10 +115,10 @@ class StoredSessions:
                 raise
             return await self.engine.take(session_id, principal, error.instance)
 
-    def _refusal(self, record: StoredSession) -> str:
+    def _refusal(self, stored: StoredSession) -> str:
         """Return why a stored session must not be continued; ``""`` if it may be."""
         try:
-            token_id = info_of(record).token_id
+            token_id = info_of(stored).token_id
         except UnreadableState as error:
             return f"the stored session cannot be read: {error}"
         if token_id is not None and not self._token_alive(token_id):
@@ -156,16 +156,16 @@ class StoredSessions:
         """
         async with self.turn(session_id):
             try:
-                record = await self._take(session_id, principal)
+                stored = await self._take(session_id, principal)
             except SessionLostError:
                 return True
-            if record is None:
+            if stored is None:
                 return False
             if after > 0:
-                record.expires_at = min(record.expires_at, time.time() + after)
-                await self.engine.rewrite(record)
+                stored.expires_at = min(stored.expires_at, time.time() + after)
+                await self.engine.rewrite(stored)
             else:
-                await self.engine.end(session_id, record.epoch)
+                await self.engine.end(session_id, stored.epoch)
         log.info("stored session %s was ended by its owner", session_id)
         return True
 

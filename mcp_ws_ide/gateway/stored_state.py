@@ -1,6 +1,7 @@
 """The facts and the snapshot of a stored session: everything but its frames and its requests in flight.
 
-Converts the parts of a session to a record and back. Knows neither engines nor when something is stored.
+Converts the parts of a live session to those of a stored one, and back. Knows neither engines nor when something is
+stored.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from mcp_ws_ide.core.session import SessionCore
 from mcp_ws_ide.core.session_state import CoreState
 from mcp_ws_ide.core.tools import ToolRules
 from mcp_ws_ide.engines.base import ATTACHED, Frame, StoredSession
-from mcp_ws_ide.engines.journal import Journal
+from mcp_ws_ide.engines.unstored_changes import UnstoredChanges
 from mcp_ws_ide.errors import UPSTREAM_LOST
 from mcp_ws_ide.gateway.attachments import Attachments
 from mcp_ws_ide.gateway.attachments_state import AttachmentsState
@@ -95,10 +96,10 @@ class Snapshots:
     def __init__(self, session: Parts, listens: Listens) -> None:
         self._session = session
         self._listens = listens
-        self._changes, self._attached = self._count_changes(), session.attachments.changes
+        self._counted, self._attached = self._count_changes(), session.attachments.changes
         self._info = session.info
-        self._expires_at = ATTACHED if session.resumption.deadline is None else -1.0
-        """As it was staged last; negative if it has to be staged again."""
+        self._expires_at: float | None = ATTACHED if session.resumption.deadline is None else None
+        """As it was staged last; None if it has to be staged again."""
 
     @property
     def state(self) -> bytes:
@@ -133,28 +134,28 @@ class Snapshots:
 
     def expiry_changed(self) -> None:
         """Note that the stored expiry is out of date."""
-        self._expires_at = -1.0
+        self._expires_at = None
 
-    def stage(self, journal: Journal) -> None:
+    def stage(self, changes: UnstoredChanges) -> None:
         """Stage what has changed, unless the session has ended."""
         session = self._session
         if session.ended:
             return
-        changes, attached_to = self._count_changes(), session.attachments.changes
-        if changes != self._changes or attached_to != self._attached:
-            self._changes, self._attached = changes, attached_to
-            journal.set_state(self.state)
+        counted, attached_to = self._count_changes(), session.attachments.changes
+        if counted != self._counted or attached_to != self._attached:
+            self._counted, self._attached = counted, attached_to
+            changes.set_state(self.state)
         if session.info is not self._info:
             self._info = session.info
-            journal.set_facts(self.facts)
+            changes.set_facts(self.facts)
         attached = session.resumption.deadline is None
-        if self._expires_at < 0 or attached != (self._expires_at == ATTACHED):
+        if self._expires_at is None or attached != (self._expires_at == ATTACHED):
             self._expires_at = self.expires_at
-            journal.set_expiry(self._expires_at)
+            changes.set_expiry(self._expires_at)
 
-    def whole(self, journal: Journal) -> StoredSession:
+    def whole(self, changes: UnstoredChanges) -> StoredSession:
         """Return the whole session, with everything that is staged."""
-        return journal.whole(self.state, self.facts, self.expires_at)
+        return changes.whole(self.state, self.facts, self.expires_at)
 
 
 def encode_facts(info: LinkInfo) -> bytes:
@@ -173,22 +174,22 @@ def encode_facts(info: LinkInfo) -> bytes:
     )
 
 
-def info_of(record: StoredSession) -> LinkInfo:
+def info_of(stored: StoredSession) -> LinkInfo:
     """Return the facts about the link of a stored session's client.
 
     Raises:
         UnreadableState: another version stored it, or it was given to another user.
     """
     try:
-        facts = _decode_facts(record.facts)
+        facts = _decode_facts(stored.facts)
     except msgspec.DecodeError as error:
         raise UnreadableState(str(error)) from None
     if facts.version != VERSION:
         raise UnreadableState(f"it has version {facts.version}, and this gateway reads {VERSION}")
-    if facts.principal != record.principal:
+    if facts.principal != stored.principal:
         raise UnreadableState("it belongs to another user")
     return LinkInfo(
-        record.principal,
+        stored.principal,
         facts.remote,
         facts.user_agent,
         facts.subprotocol,
@@ -198,26 +199,26 @@ def info_of(record: StoredSession) -> LinkInfo:
     )
 
 
-def state_of(record: StoredSession) -> SessionState:
+def state_of(stored: StoredSession) -> SessionState:
     """Return the snapshot of a stored session.
 
     Raises:
         UnreadableState: another version stored it.
     """
     try:
-        return _decode_state(record.state)
+        return _decode_state(stored.state)
     except msgspec.DecodeError as error:
         raise UnreadableState(str(error)) from None
 
 
-def restore_parts(session: Parts, listens: Listens, record: StoredSession, limits: Limits) -> None:
+def restore_parts(session: Parts, listens: Listens, stored: StoredSession, limits: Limits) -> None:
     """Give a session the parts of a stored one.
 
     Raises:
         UnreadableState: another version stored it.
     """
-    state = state_of(record)
-    session.resumption = end_of(record, state, limits, time.monotonic())
+    state = state_of(stored)
+    session.resumption = end_of(stored, state, limits, time.monotonic())
     listens.restore(state.listens)
     reason = session.attachments.restore(state.attachments)
     session.core.restore(state.core, same_server=state.attachments.private and not reason)
@@ -227,18 +228,18 @@ def restore_parts(session: Parts, listens: Listens, record: StoredSession, limit
         session.final = CloseCode.UPSTREAM_ENDED, reason
 
 
-def end_of(record: StoredSession, state: SessionState, limits: Limits, now: float) -> GatewayEnd:
+def end_of(stored: StoredSession, state: SessionState, limits: Limits, now: float) -> GatewayEnd:
     """Return the gateway's end of a stored session, detached.
 
     Args:
         now: ``time.monotonic``.
     """
-    window = Window(record.window_frames, record.window_bytes)
-    entries = [_entry(frame) for frame in record.frames]
-    channel = ReliableChannel.restored(window.frames, window.bytes, record.received, record.base, entries)
+    window = Window(stored.window_frames, stored.window_bytes)
+    entries = [_entry(frame) for frame in stored.frames]
+    channel = ReliableChannel.restored(window.frames, window.bytes, stored.received, stored.base, entries)
     left = limits.grace if state.end.left is None else state.end.left
-    if record.expires_at != ATTACHED:
-        left = min(left, max(0.0, record.expires_at - time.time()))
+    if stored.expires_at != ATTACHED:
+        left = min(left, max(0.0, stored.expires_at - time.time()))
     return GatewayEnd.restored(state.end, channel, window, limits.grace, live_window(limits), now + left)
 
 

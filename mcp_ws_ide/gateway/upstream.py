@@ -365,7 +365,7 @@ class Upstream(Conversation, ABC):
             self._odd.note_unanswerable()
 
     def write_paused(self, paused: bool) -> None:
-        """Record that the server takes its input too slowly, or fast enough again."""
+        """Note that the server takes its input too slowly, or fast enough again."""
         self._transport_paused = paused
         if not paused:
             self._wake_stalled()

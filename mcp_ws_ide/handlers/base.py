@@ -70,12 +70,12 @@ class GatewayHandler(JupyterHandler):
         return refusal(self.runtime, status, reason, message)
 
     def note(self, code: str, detail: str = "") -> None:
-        """Record what a proxy does to this request (:mod:`mcp_ws_ide.core.intermediaries`)."""
+        """Note what a proxy does to this request (:mod:`mcp_ws_ide.core.intermediaries`)."""
         owner = self.principal if getattr(self, "_jupyter_current_user", None) is not None else ""
         self.runtime.intermediaries.note(code, detail, owner, str(self.path_kwargs.get("name", "")))
 
     def note_scheme(self) -> None:
-        """Record that browsers use https, which Jupyter does not know."""
+        """Note that browsers use https, which Jupyter does not know."""
         headers = self.request.headers
         outside = headers.get("X-Forwarded-Proto", "").partition(",")[0].strip().lower()
         https = outside == "https" or (origin_of(self) or "").startswith("https://")

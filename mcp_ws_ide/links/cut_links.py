@@ -59,7 +59,7 @@ class CutLinks:
         self.ping_interval = PING_INTERVAL
 
     def cut(self, now: float, idle: float, age: float) -> None:
-        """Record that a link ended without a close frame.
+        """Note that a link ended without a close frame.
 
         Args:
             now: ``time.monotonic``.

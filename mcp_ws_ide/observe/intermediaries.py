@@ -52,7 +52,7 @@ class Intermediaries:
         self._noticed: dict[str, Noticed] = {}
 
     def note(self, code: str, detail: str = "", owner: str = "", server: str = "") -> None:
-        """Record that something was noticed.
+        """Note that something was noticed.
 
         Args:
             code: a key of :data:`~mcp_ws_ide.core.intermediaries.KINDS`.

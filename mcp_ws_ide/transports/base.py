@@ -39,14 +39,14 @@ class Receiver(Protocol):
         """
 
     def transport_closed(self, reason: str) -> None:
-        """Record that the server has ended, and why.
+        """Note that the server has ended, and why.
 
         Called exactly once, after the last message, also after :meth:`Transport.close`; never called if ``connect``
         raised.
         """
 
     def write_paused(self, paused: bool) -> None:
-        """Record that the send buffer rose above (``True``) or fell below (``False``) the high-water mark."""
+        """Note that the send buffer rose above (``True``) or fell below (``False``) the high-water mark."""
 
 
 class Authorizer(Protocol):

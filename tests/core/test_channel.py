@@ -73,7 +73,7 @@ def test_a_replay_can_end_before_what_is_not_stored_yet_even_within_a_gap():
     assert channel.replay_after(0, until=5) == channel.replay_after(0)
 
 
-def test_dropped_positions_are_noted_for_a_journal():
+def test_dropped_positions_are_noted_if_the_session_is_stored():
     channel = ReliableChannel(4, 1000)
     channel.dropped = []
     channel.push(b"a")

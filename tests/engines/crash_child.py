@@ -1,6 +1,6 @@
 """A process that owns sessions and kills itself at a named point; tests/engines/test_crashes.py reads what it left.
 
-Batch ``k`` of a session adds request ``k``, answers request ``k - 1``, and appends frame ``k``, so that a stored record
+Batch ``k`` of a session adds request ``k``, answers request ``k - 1``, and appends frame ``k``, so that a stored session
 tells by its number what it must be. What is reported as committed goes to standard output, in lines of ``session k``.
 """
 
@@ -33,13 +33,13 @@ def batch(session: str, k: int, epoch: int = 1) -> Batch:
 
 def expected(session: str, k: int) -> StoredSession:
     """What is stored after batch ``k``, taken over."""
-    record = StoredSession(session, "alice", "git", 1.0, 64, 1 << 20, epoch=2, number=k, received=k, sent=k)
-    record.base = max(0, k - KEPT)
-    record.frames = [Frame(n, b"frame %d" % n) for n in range(record.base + 1, k + 1)]
+    stored = StoredSession(session, "alice", "git", 1.0, 64, 1 << 20, epoch=2, number=k, received=k, sent=k)
+    stored.base = max(0, k - KEPT)
+    stored.frames = [Frame(n, b"frame %d" % n) for n in range(stored.base + 1, k + 1)]
     if k:
-        record.frames.append(Frame(k + 1, b"request %d" % k, outcome="unknown", key=b"%d" % k))
-        record.sent += 1
-    return record
+        stored.frames.append(Frame(k + 1, b"request %d" % k, outcome="unknown", key=b"%d" % k))
+        stored.sent += 1
+    return stored
 
 
 def opened(place: str) -> Engine:

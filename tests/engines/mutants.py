@@ -6,54 +6,54 @@ import asyncio
 
 import msgspec
 
-from mcp_ws_ide.engines import crash_points, records, redis, redis_link, writer
+from mcp_ws_ide.engines import crash_points, redis, redis_link, session_table, writer
 from mcp_ws_ide.engines.base import Batch, Outcome
 from mcp_ws_ide.engines.crash_points import Point
-from mcp_ws_ide.engines.records import Records
+from mcp_ws_ide.engines.session_table import SessionTable
 from mcp_ws_ide.engines.writer import Turn, Writer
 
 
 def no_epoch_check(patch=setattr) -> None:
-    check = Records.check
+    check = SessionTable.check
 
     def unchecked(self, batch):
         held = self.by_id.get(batch.session)
-        return check(self, batch if held is None else msgspec.structs.replace(batch, epoch=held.record.epoch))
+        return check(self, batch if held is None else msgspec.structs.replace(batch, epoch=held.stored.epoch))
 
-    patch(Records, "check", unchecked)
+    patch(SessionTable, "check", unchecked)
 
 
 def no_position_check(patch=setattr) -> None:
-    check = Records.check
+    check = SessionTable.check
 
     def unchecked(self, batch):
         outcome = check(self, batch)
         return None if outcome is Outcome.BEHIND and batch.session in self.by_id else outcome
 
-    patch(Records, "check", unchecked)
+    patch(SessionTable, "check", unchecked)
 
 
 def unknown_session_is_fenced(patch=setattr) -> None:
-    check = Records.check
+    check = SessionTable.check
 
     def confused(self, batch):
         return check(self, batch) if batch.session in self.by_id else Outcome.FENCED
 
-    patch(Records, "check", confused)
+    patch(SessionTable, "check", confused)
 
 
 def repeated_batch_is_written_again(patch=setattr) -> None:
-    check = Records.check
+    check = SessionTable.check
 
     def careless(self, batch):
         outcome = check(self, batch)
         return None if outcome is Outcome.COMMITTED else outcome
 
-    patch(Records, "check", careless)
+    patch(SessionTable, "check", careless)
 
 
 def ended_session_is_forgotten(patch=setattr) -> None:
-    patch(Records, "_too_late", lambda self, session_id, epoch: False)
+    patch(SessionTable, "_too_late", lambda self, session_id, epoch: False)
 
 
 def take_over_keeps_requests(patch=setattr) -> None:
@@ -62,50 +62,50 @@ def take_over_keeps_requests(patch=setattr) -> None:
         end(self)
         self.in_flight = in_flight
 
-    end = records.Held.end_in_flight
-    patch(records.Held, "end_in_flight", kept)
+    end = session_table.Held.end_in_flight
+    patch(session_table.Held, "end_in_flight", kept)
 
 
 def take_over_keeps_the_epoch(patch=setattr) -> None:
-    take = Records.take
+    take = SessionTable.take
 
     def kept(self, session_id, principal):
-        record = take(self, session_id, principal)
-        if record is not None:
-            self.by_id[session_id].record.epoch -= 1
-        return record
+        stored = take(self, session_id, principal)
+        if stored is not None:
+            self.by_id[session_id].stored.epoch -= 1
+        return stored
 
-    patch(Records, "take", kept)
+    patch(SessionTable, "take", kept)
 
 
 def anybody_may_take(patch=setattr) -> None:
-    take = Records.take
+    take = SessionTable.take
 
     def careless(self, session_id, principal):
         held = self.by_id.get(session_id)
-        return take(self, session_id, principal if held is None else held.record.principal)
+        return take(self, session_id, principal if held is None else held.stored.principal)
 
-    patch(Records, "take", careless)
+    patch(SessionTable, "take", careless)
 
 
 def transmitted_is_ignored(patch=setattr) -> None:
-    change = records.Held.change_in_flight
+    change = session_table.Held.change_in_flight
     patch(
-        records.Held,
+        session_table.Held,
         "change_in_flight",
         lambda self, batch: change(self, msgspec.structs.replace(batch, transmitted=[])),
     )
 
 
 def removed_after_added(patch=setattr) -> None:
-    change = records.Held.change_in_flight
+    change = session_table.Held.change_in_flight
 
     def wrong_order(self, batch):
         change(self, batch)
         for key in batch.removed:
             self.in_flight.pop(key, None)
 
-    patch(records.Held, "change_in_flight", wrong_order)
+    patch(session_table.Held, "change_in_flight", wrong_order)
 
 
 # --- for a process that is killed -------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The owner of one stored session, for tests: it makes records and batches, and waits for their outcomes."""
+"""The owner of one stored session, for tests: it makes sessions and batches, and waits for their outcomes."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from mcp_ws_ide.engines.base import Batch, Engine, Frame, InFlight, Outcome, Sto
 _ids = itertools.count()
 
 
-def new_record(**changed) -> StoredSession:
-    record = StoredSession(f"session{next(_ids)}", "alice", "git", 1000.0, 64, 1 << 20, b"facts", b"state")
-    return msgspec.structs.replace(record, **changed)
+def new_session(**changed) -> StoredSession:
+    stored = StoredSession(f"session{next(_ids)}", "alice", "git", 1000.0, 64, 1 << 20, b"facts", b"state")
+    return msgspec.structs.replace(stored, **changed)
 
 
 def committed(engine: Engine, batch: Batch) -> asyncio.Future[Outcome]:
@@ -27,35 +27,35 @@ def committed(engine: Engine, batch: Batch) -> asyncio.Future[Outcome]:
 class Owner:
     """Owns one session as a gateway does: what it holds is what it has committed."""
 
-    def __init__(self, engine: Engine, record: StoredSession) -> None:
+    def __init__(self, engine: Engine, stored: StoredSession) -> None:
         self.engine = engine
-        self.record = record
+        self.stored = stored
 
     @classmethod
     async def of_new(cls, engine: Engine, **changed) -> Owner:
-        record = new_record(**changed)
-        await engine.create(record)
-        return cls(engine, record)
+        stored = new_session(**changed)
+        await engine.create(stored)
+        return cls(engine, stored)
 
     @classmethod
     async def taking(cls, engine: Engine, session_id: str, principal: str = "alice") -> Owner | None:
-        record = await engine.take(session_id, principal)
-        return None if record is None else cls(engine, record)
+        stored = await engine.take(session_id, principal)
+        return None if stored is None else cls(engine, stored)
 
     def batch(self, received: int = 0, data: tuple[bytes, ...] = (), acknowledged: int = 0, **more) -> Batch:
         """Return the next batch: ``received`` more frames of the client, and ``data`` for it."""
-        record = self.record
-        frames = [Frame(record.sent + 1 + index, item) for index, item in enumerate(data)]
+        stored = self.stored
+        frames = [Frame(stored.sent + 1 + index, item) for index, item in enumerate(data)]
         frames = more.pop("frames", frames)
         return Batch(
-            session=record.id,
-            epoch=record.epoch,
-            number=record.number + 1,
-            expected_received=record.received,
-            expected_sent=record.sent,
-            received=record.received + received,
-            sent=record.sent + sum(frame.weight for frame in frames),
-            acknowledged=max(acknowledged, record.base),
+            session=stored.id,
+            epoch=stored.epoch,
+            number=stored.number + 1,
+            expected_received=stored.received,
+            expected_sent=stored.sent,
+            received=stored.received + received,
+            sent=stored.sent + sum(frame.weight for frame in frames),
+            acknowledged=max(acknowledged, stored.base),
             frames=frames,
             **more,
         )
@@ -69,14 +69,14 @@ class Owner:
 
     def note(self, batch: Batch) -> None:
         """Hold a batch as committed."""
-        record = self.record
-        record.number, record.received, record.sent = batch.number, batch.received, batch.sent
+        stored = self.stored
+        stored.number, stored.received, stored.sent = batch.number, batch.received, batch.sent
 
     async def taken(self) -> StoredSession:
         """Return what is stored now, as another owner that takes it; this one is fenced by that."""
-        record = await self.engine.take(self.record.id, self.record.principal)
-        assert record is not None
-        return record
+        stored = await self.engine.take(self.stored.id, self.stored.principal)
+        assert stored is not None
+        return stored
 
 
 def request(number: int, transmitted: bool = True) -> InFlight:

@@ -18,26 +18,26 @@ from mcp_ws_ide.engines.base import (
     StoredSession,
 )
 from mcp_ws_ide.engines.sealed import SealedEngine
-from tests.engines.owner import Owner, committed, new_record, request
+from tests.engines.owner import Owner, committed, new_session, request
 
 COMMITTED, FENCED, BEHIND = Outcome.COMMITTED, Outcome.FENCED, Outcome.BEHIND
 
 
-# --- records ----------------------------------------------------------------------------------------------------------
+# --- sessions --------------------------------------------------------------------------------------------------------
 
 
 async def test_a_taken_session_is_what_was_created_under_the_next_epoch(engine):
-    record = new_record(expires_at=12.5)
-    await engine.create(record)
-    assert await engine.take(record.id, "alice") == msgspec.structs.replace(record, epoch=2)
+    stored = new_session(expires_at=12.5)
+    await engine.create(stored)
+    assert await engine.take(stored.id, "alice") == msgspec.structs.replace(stored, epoch=2)
 
 
 async def test_a_session_with_everything_in_it_comes_back_whole(engine):
     frames = [Frame(3, b"three"), Frame(4, b"", 5), Frame(9, b"progress", droppable=True)]
     frames.append(Frame(10, b"detail", outcome=UNKNOWN, key=b"key"))
-    record = new_record(received=7, base=2, sent=10, number=4, epoch=3, frames=frames)
-    await engine.create(record)
-    assert await engine.take(record.id, "alice") == msgspec.structs.replace(record, epoch=4)
+    stored = new_session(received=7, base=2, sent=10, number=4, epoch=3, frames=frames)
+    await engine.create(stored)
+    assert await engine.take(stored.id, "alice") == msgspec.structs.replace(stored, epoch=4)
 
 
 async def test_nothing_is_deleted_by_reading_so_a_failed_restore_can_be_tried_again(engine):
@@ -52,19 +52,19 @@ async def test_an_unknown_session_and_that_of_another_principal_are_none_and_sta
     engine, session_id, principal
 ):
     owner = await Owner.of_new(engine)
-    assert await engine.take(session_id or owner.record.id, principal) is None
+    assert await engine.take(session_id or owner.stored.id, principal) is None
     assert await owner.commit(1) is COMMITTED
 
 
 async def test_sessions_are_listed_and_counted_by_principal(engine):
-    records = [new_record(created=float(number), principal=name) for number, name in enumerate("aba")]
-    for record in reversed(records):
-        await engine.create(record)
-    assert [summary.id for summary in await engine.sessions()] == [record.id for record in records]
+    sessions = [new_session(created=float(number), principal=name) for number, name in enumerate("aba")]
+    for stored in reversed(sessions):
+        await engine.create(stored)
+    assert [summary.id for summary in await engine.sessions()] == [stored.id for stored in sessions]
     assert [await engine.count(name) for name in "abc"] == [2, 1, 0]
     summary = (await engine.sessions())[1]
     principal = engine.hashed("b") if isinstance(engine, SealedEngine) else "b"
-    expected = (records[1].id, principal, "git", 1.0, 1, ATTACHED)
+    expected = (sessions[1].id, principal, "git", 1.0, 1, ATTACHED)
     assert msgspec.structs.astuple(summary) == expected
 
 
@@ -78,25 +78,25 @@ async def test_a_batch_is_stored_as_a_whole(engine):
         1, (b"three",), 1, removed=[b"1"], added=[request(3)], state=b"new", facts=b"more", expires_at=77.0
     )
     assert outcome is COMMITTED
-    record = await owner.taken()
-    assert (record.received, record.base, record.sent, record.number) == (3, 1, 5, 2)
-    assert (record.state, record.facts, record.expires_at) == (b"new", b"more", 77.0)
-    assert [(f.position, f.data, f.outcome) for f in record.frames] == [
+    stored = await owner.taken()
+    assert (stored.received, stored.base, stored.sent, stored.number) == (3, 1, 5, 2)
+    assert (stored.state, stored.facts, stored.expires_at) == (b"new", b"more", 77.0)
+    assert [(f.position, f.data, f.outcome) for f in stored.frames] == [
         (2, b"two", ""),
         (3, b"three", ""),
         (4, b'{"id":2}', UNKNOWN),
         (5, b'{"id":3}', UNKNOWN),
     ]
-    assert record.in_flight == []
+    assert stored.in_flight == []
 
 
 async def test_what_a_batch_does_not_name_stays(engine):
     owner = await Owner.of_new(engine, expires_at=5.0)
     await owner.commit(1, added=[request(1)])
     await owner.commit(1)
-    record = await owner.taken()
-    assert (record.state, record.facts, record.expires_at) == (b"state", b"facts", 5.0)
-    assert [frame.key for frame in record.frames] == [b"1"]
+    stored = await owner.taken()
+    assert (stored.state, stored.facts, stored.expires_at) == (b"state", b"facts", 5.0)
+    assert [frame.key for frame in stored.frames] == [b"1"]
 
 
 async def test_the_outcome_never_comes_within_the_call_that_stages(engine):
@@ -123,15 +123,15 @@ async def test_one_bad_batch_of_a_turn_costs_the_others_nothing(engine):
     outcomes = await asyncio.gather(*(committed(engine, batch) for batch in batches))
     assert outcomes == [COMMITTED, FENCED, BEHIND, COMMITTED, COMMITTED]
     taken = [await owner.taken() for owner in owners]
-    assert [(record.received, record.sent) for record in taken] == [(1, 2), (0, 0), (0, 0), (1, 2), (1, 2)]
+    assert [(stored.received, stored.sent) for stored in taken] == [(1, 2), (0, 0), (0, 0), (1, 2), (1, 2)]
 
 
 async def test_the_same_batch_again_is_committed_and_changes_nothing(engine):
     owner = await Owner.of_new(engine)
     batch = owner.batch(1, (b"x",), added=[request(1)])
     assert [await committed(engine, batch) for _ in range(3)] == [COMMITTED] * 3
-    record = await owner.taken()
-    assert (record.received, record.sent, len(record.frames)) == (1, 2, 2)
+    stored = await owner.taken()
+    assert (stored.received, stored.sent, len(stored.frames)) == (1, 2, 2)
 
 
 # --- positions --------------------------------------------------------------------------------------------------------
@@ -144,24 +144,24 @@ async def test_a_batch_that_does_not_follow_what_is_stored_is_behind_and_changes
     owner = await Owner.of_new(engine)
     batch = msgspec.structs.replace(owner.batch(1, (b"x",), added=[request(1)]), **changed)
     assert await committed(engine, batch) is BEHIND
-    assert await owner.taken() == msgspec.structs.replace(owner.record, epoch=2)
+    assert await owner.taken() == msgspec.structs.replace(owner.stored, epoch=2)
 
 
 async def test_a_session_that_the_engine_does_not_know_is_behind_until_it_is_written_again(engine):
-    owner = Owner(engine, new_record(received=3, sent=2, number=9, frames=[Frame(1, b"a"), Frame(2, b"b")]))
+    owner = Owner(engine, new_session(received=3, sent=2, number=9, frames=[Frame(1, b"a"), Frame(2, b"b")]))
     assert await owner.commit(1) is BEHIND
-    await engine.rewrite(owner.record)
+    await engine.rewrite(owner.stored)
     assert await owner.commit(1, (b"c",)) is COMMITTED
-    record = await owner.taken()
-    assert (record.received, [frame.data for frame in record.frames]) == (4, [b"a", b"b", b"c"])
+    stored = await owner.taken()
+    assert (stored.received, [frame.data for frame in stored.frames]) == (4, [b"a", b"b", b"c"])
 
 
 async def test_a_rewrite_replaces_everything_that_was_stored(engine):
     owner = await Owner.of_new(engine)
     await owner.commit(1, (b"a", b"b"), added=[request(1), request(2)])
-    record = new_record(id=owner.record.id, received=5, sent=1, frames=[Frame(1, b"only")], number=7)
-    record.in_flight = [request(3, transmitted=False)]
-    await engine.rewrite(record)
+    stored = new_session(id=owner.stored.id, received=5, sent=1, frames=[Frame(1, b"only")], number=7)
+    stored.in_flight = [request(3, transmitted=False)]
+    await engine.rewrite(stored)
     taken = await owner.taken()
     assert [(frame.data, frame.outcome) for frame in taken.frames] == [(b"only", ""), (b'{"id":3}', NOT_SENT)]
     assert (taken.received, taken.number) == (5, 7)
@@ -174,15 +174,15 @@ async def test_acknowledged_frames_are_deleted_and_a_stale_acknowledgement_bring
     owner = await Owner.of_new(engine)
     await owner.commit(0, (b"a", b"b", b"c"), 2)
     await owner.commit(0, (), 1)
-    record = await owner.taken()
-    assert (record.base, [frame.data for frame in record.frames]) == (2, [b"c"])
+    stored = await owner.taken()
+    assert (stored.base, [frame.data for frame in stored.frames]) == (2, [b"c"])
 
 
 async def test_a_frame_that_is_acknowledged_in_its_own_batch_is_not_kept(engine):
     owner = await Owner.of_new(engine)
     await owner.commit(0, (b"a", b"b"), 2)
-    record = await owner.taken()
-    assert (record.base, record.sent, record.frames) == (2, 2, [])
+    stored = await owner.taken()
+    assert (stored.base, stored.sent, stored.frames) == (2, 2, [])
 
 
 async def test_a_dropped_frame_is_a_gap_in_its_place(engine):
@@ -203,8 +203,8 @@ async def test_an_acknowledgement_within_a_gap_leaves_the_rest_of_it(engine):
     owner = await Owner.of_new(engine)
     await owner.commit(frames=[Frame(1, b"", 5), Frame(6, b"end")])
     await owner.commit(0, (), 3)
-    record = await owner.taken()
-    assert (record.base, record.frames) == (3, [Frame(4, b"", 2), Frame(6, b"end")])
+    stored = await owner.taken()
+    assert (stored.base, stored.frames) == (3, [Frame(4, b"", 2), Frame(6, b"end")])
 
 
 # --- in flight, and take-over -----------------------------------------------------------------------------------------
@@ -239,14 +239,14 @@ async def test_an_id_that_is_answered_and_used_again_in_one_batch_is_in_flight(e
     await owner.commit(1, added=[request(1)])
     again = InFlight(b"1", b"the second", False)
     await owner.commit(1, (b"result",), removed=[b"1"], added=[again])
-    record = await owner.taken()
-    assert [(f.data, f.outcome) for f in record.frames] == [(b"result", ""), (b"the second", NOT_SENT)]
+    stored = await owner.taken()
+    assert [(f.data, f.outcome) for f in stored.frames] == [(b"result", ""), (b"the second", NOT_SENT)]
 
 
 async def test_the_new_owner_goes_on_where_the_record_ends(engine):
     owner = await Owner.of_new(engine)
     await owner.commit(1, (b"a",), added=[request(1)])
-    successor = await Owner.taking(engine, owner.record.id)
+    successor = await Owner.taking(engine, owner.stored.id)
     assert await successor.commit(1, (b"b",), 2, removed=[], added=[request(2)]) is COMMITTED
     assert [f.data for f in (await successor.taken()).frames] == [b"b", b'{"id":2}']
 
@@ -257,16 +257,16 @@ async def test_an_earlier_owner_is_fenced_whatever_it_writes(engine):
     taken: StoredSession = await owner.taken()
     assert await committed(engine, outstanding) is FENCED
     with pytest.raises(FencedError):
-        await engine.rewrite(owner.record)
-    await engine.end(owner.record.id, owner.record.epoch)
+        await engine.rewrite(owner.stored)
+    await engine.end(owner.stored.id, owner.stored.epoch)
     assert await owner.taken() == msgspec.structs.replace(taken, epoch=3)
 
 
 async def test_a_batch_that_was_staged_before_a_take_over_in_the_same_turn_is_in_the_record_or_fenced(engine):
     owner = await Owner.of_new(engine)
     staged = committed(engine, owner.batch(1, (b"x",)))
-    record = await owner.taken()
-    assert (await staged is COMMITTED) == (record.received == 1)
+    stored = await owner.taken()
+    assert (await staged is COMMITTED) == (stored.received == 1)
 
 
 # --- the end ----------------------------------------------------------------------------------------------------------
@@ -275,19 +275,19 @@ async def test_a_batch_that_was_staged_before_a_take_over_in_the_same_turn_is_in
 async def test_an_ended_session_is_gone_and_its_owners_are_fenced(engine):
     owner = await Owner.of_new(engine)
     await owner.commit(1, (b"x",), added=[request(1)])
-    await engine.end(owner.record.id, owner.record.epoch)
-    assert await engine.take(owner.record.id, "alice") is None
+    await engine.end(owner.stored.id, owner.stored.epoch)
+    assert await engine.take(owner.stored.id, "alice") is None
     assert await owner.commit(1) is FENCED
     with pytest.raises(FencedError):
-        await engine.rewrite(owner.record)
+        await engine.rewrite(owner.stored)
     assert await engine.sessions() == []
-    await engine.end(owner.record.id, owner.record.epoch)
+    await engine.end(owner.stored.id, owner.stored.epoch)
 
 
 async def test_sessions_expire_when_their_time_has_passed_and_attached_ones_only_as_orphans(engine):
-    attached, soon, later = [new_record(expires_at=time) for time in (ATTACHED, 10.0, 20.0)]
-    for record in (attached, soon, later):
-        await engine.create(record)
+    attached, soon, later = [new_session(expires_at=time) for time in (ATTACHED, 10.0, 20.0)]
+    for stored in (attached, soon, later):
+        await engine.create(stored)
     assert await engine.expire(10.0) == [soon.id]
     assert await engine.orphan(15.0) == 1
     assert await engine.expire(14.0) == []
@@ -299,7 +299,7 @@ async def test_an_expired_session_whose_owner_lives_is_written_again(engine):
     owner = await Owner.of_new(engine, expires_at=5.0)
     await engine.expire(6.0)
     assert await owner.commit(1) is BEHIND
-    await engine.rewrite(owner.record)
+    await engine.rewrite(owner.stored)
     assert await owner.commit(1) is COMMITTED
 
 

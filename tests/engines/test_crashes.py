@@ -45,12 +45,12 @@ async def check_what_is_left(place: str, seen: Counter[str]) -> None:
     try:
         assert not engine.statistics.lost
         for name in [f"s{number}" for number in range(SESSIONS)]:
-            record = await engine.take(name, "alice")
-            if record is None:
+            stored = await engine.take(name, "alice")
+            if stored is None:
                 assert name not in seen
                 continue
-            assert seen[name] <= record.number <= seen[name] + 1 <= BATCHES + 1
-            assert record == expected(name, record.number)
+            assert seen[name] <= stored.number <= seen[name] + 1 <= BATCHES + 1
+            assert stored == expected(name, stored.number)
     finally:
         await engine.stop()
 
@@ -74,9 +74,9 @@ async def check_taken(place: str) -> None:
     """A session whose new owner died at once was taken once: its request in flight has one end."""
     engine = opened(place)
     await engine.start()
-    record = await engine.take("s0", "alice")
-    assert record is not None
-    assert (record.epoch, [bool(frame.outcome) for frame in record.frames].count(True)) == (3, 1)
+    stored = await engine.take("s0", "alice")
+    assert stored is not None
+    assert (stored.epoch, [bool(frame.outcome) for frame in stored.frames].count(True)) == (3, 1)
     await engine.stop()
 
 

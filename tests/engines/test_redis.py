@@ -31,7 +31,7 @@ from mcp_ws_ide.engines.redis_link import check_server
 from mcp_ws_ide.engines.sealed import SealedEngine
 from tests.conftest import free_port, until
 from tests.engines.conftest import MAX_BYTES, new_redis
-from tests.engines.owner import Owner, committed, new_record, request
+from tests.engines.owner import Owner, committed, new_session, request
 from tests.redis_server import RedisServer
 
 REDIS_PAGE = Path(__file__).parents[2] / "docs" / "operate" / "redis.md"
@@ -169,9 +169,9 @@ async def test_the_rights_that_the_docs_name_suffice(server, monkeypatch):
         owner = await Owner.of_new(engine, expires_at=5.0)
         await owner.commit(2, (b"a", b"b"), 1, added=[request(1)], state=b"x")
         await owner.taken()
-        assert await engine.expire(6.0) == [owner.record.id]
+        assert await engine.expire(6.0) == [owner.stored.id]
         await engine.orphan(7.0)
-        await engine.end(owner.record.id, 1)
+        await engine.end(owner.stored.id, 1)
         assert (await engine.sessions(), await engine.count("alice")) == ([], 0)
     other = address.replace("redis://", "redis://gateway@").replace(prefix, "foreign:")
     assert "key" in await refusal(new_redis(other))
@@ -214,8 +214,8 @@ async def test_keys_that_sealed_other_sessions_are_refused_and_the_sessions_stay
         other = SealedEngine(new_redis(address), tmp_path / "other.json")
         assert "give every gateway of this engine the same file" in await refusal(other)
         async with running(SealedEngine(new_redis(address), tmp_path / "keys.json")) as second:
-            assert await second.take(owner.record.id, "alice") is not None
-            await second.end(owner.record.id, 2)
+            assert await second.take(owner.stored.id, "alice") is not None
+            await second.end(owner.stored.id, 2)
         async with running(other):
             pass  # nothing is stored under the first keys any more
 
@@ -265,13 +265,13 @@ async def test_a_server_that_is_killed_fails_batches_until_it_is_back_and_keeps_
         assert await committed(engine, owner.batch(1)) is Outcome.FAILED
         assert "cannot be reached" in engine.problem
         with pytest.raises(EngineUnavailableError):
-            await engine.take(owner.record.id, "alice")
+            await engine.take(owner.stored.id, "alice")
         await engine.end("another", 1)
         one.start()
         await recovered(owner, engine)
         await until(lambda: not engine.problem, what="the end of the problem")
-        record = await owner.taken()
-        assert [frame.data for frame in record.frames] == [b"b", b'{"id":1}']
+        stored = await owner.taken()
+        assert [frame.data for frame in stored.frames] == [b"b", b'{"id":1}']
     assert [record.levelno for record in caplog.records if "stored again" in record.message] == [
         logging.WARNING
     ]
@@ -283,7 +283,7 @@ async def test_a_session_that_ended_while_the_server_was_away_is_deleted_when_it
     async with running(new_redis(one.address)) as engine:
         owner = await Owner.of_new(engine)
         one.kill()
-        await engine.end(owner.record.id, 1)
+        await engine.end(owner.stored.id, 1)
         one.start()
         await until(lambda: not engine.problem and not engine._unended)
         assert await engine.sessions() == []
@@ -299,8 +299,8 @@ async def test_a_server_that_comes_back_empty_gets_the_whole_session_of_a_living
         await until(lambda: not engine.problem)
         batch = owner.batch(1)
         assert await decided(engine, batch) is Outcome.BEHIND
-        owner.record.frames = [Frame(1, b"a")]
-        await engine.rewrite(owner.record)
+        owner.stored.frames = [Frame(1, b"a")]
+        await engine.rewrite(owner.stored)
         assert await owner.commit(1) is Outcome.COMMITTED
         assert (await owner.taken()).received == 3
 
@@ -312,7 +312,7 @@ async def test_a_session_that_nobody_has_any_more_is_surely_gone_after_the_serve
         one.lose_everything()
         while True:
             with contextlib.suppress(EngineUnavailableError):
-                assert await engine.take(owner.record.id, "alice") is None
+                assert await engine.take(owner.stored.id, "alice") is None
                 break
 
 
@@ -332,16 +332,16 @@ async def test_a_suspended_server_fails_batches_in_time_and_stores_each_once(ser
         assert await decided(engine, batch) is Outcome.COMMITTED
         owner.note(batch)
         assert await owner.commit(1) is Outcome.COMMITTED
-        record = await owner.taken()
-        assert (record.received, record.sent, len(record.frames)) == (2, 2, 2)
+        stored = await owner.taken()
+        assert (stored.received, stored.sent, len(stored.frames)) == (2, 2, 2)
 
 
 async def test_an_attempt_to_rewrite_that_comes_late_changes_nothing(redis):
     async with running(new_redis(redis.address)) as engine:
         owner = await Owner.of_new(engine)
-        late = new_record(id=owner.record.id, number=1, received=1)
+        late = new_session(id=owner.stored.id, number=1, received=1)
         await engine.rewrite(late)
-        owner.record.number = owner.record.received = 1
+        owner.stored.number = owner.stored.received = 1
         await owner.commit(1)
         await owner.commit(1)
         await engine.rewrite(late)
@@ -359,7 +359,7 @@ async def test_a_full_server_writes_nothing_and_says_so(server, monkeypatch):
         assert engine.problem == "Redis has refused to write: its memory is full (maxmemory)"
         await until(lambda: engine._link.facts["maxmemory"] == "1")
         with pytest.raises(EngineFullError, match="maxmemory"):
-            await engine.create(new_record())
+            await engine.create(new_session())
         one.ask("CONFIG", "SET", "maxmemory", "0")
         await until(lambda: not engine.problem)
         assert await committed(engine, batch) is Outcome.COMMITTED
@@ -372,7 +372,7 @@ async def test_new_sessions_are_refused_when_the_configured_size_is_used(redis, 
         await until(lambda: engine.statistics.bytes > 10_000)
         assert engine.statistics.sessions == 1
         with pytest.raises(EngineFullError, match="engine_max_bytes"):
-            await engine.create(new_record())
+            await engine.create(new_session())
         assert await owner.commit(1) is Outcome.COMMITTED
 
 
@@ -393,13 +393,13 @@ async def test_a_damaged_session_is_lost_with_the_reason_and_costs_the_others_no
     prefix = address.partition("prefix=")[2]
     async with running(new_redis(address)) as engine:
         owners = [await Owner.of_new(engine) for _ in range(3)]
-        redis.ask("HSET", f"{prefix}s:{owners[0].record.id}", "head", "nonsense")
-        redis.ask("HDEL", f"{prefix}s:{owners[1].record.id}", "facts")
+        redis.ask("HSET", f"{prefix}s:{owners[0].stored.id}", "head", "nonsense")
+        redis.ask("HDEL", f"{prefix}s:{owners[1].stored.id}", "facts")
         for owner in owners[:2]:
             with pytest.raises(SessionLostError):
                 await owner.taken()
         assert engine.statistics.lost["damaged"] == 2
-        assert [summary.id for summary in await engine.sessions()] == [owners[2].record.id]
+        assert [summary.id for summary in await engine.sessions()] == [owners[2].stored.id]
         assert await owners[2].commit(1) is Outcome.COMMITTED
 
 
@@ -411,9 +411,9 @@ async def test_a_session_of_another_gateway_is_taken_with_everything_and_that_on
     async with running(new_redis(address)) as first, running(new_redis(address)) as second:
         owner = await Owner.of_new(first)
         await owner.commit(1, (b"a",), added=[request(1)])
-        successor = await Owner.taking(second, owner.record.id)
+        successor = await Owner.taking(second, owner.stored.id)
         assert successor is not None
-        assert [frame.data for frame in successor.record.frames] == [b"a", b'{"id":1}']
+        assert [frame.data for frame in successor.stored.frames] == [b"a", b'{"id":1}']
         assert await owner.commit(1) is Outcome.FENCED
         assert await successor.commit(1) is Outcome.COMMITTED
 
@@ -423,7 +423,7 @@ async def test_two_owners_under_the_same_epoch_cannot_both_write(redis):
     address = redis.address
     async with running(new_redis(address)) as first, running(new_redis(address)) as second:
         owner = await Owner.of_new(first)
-        other = Owner(second, new_record(id=owner.record.id))
+        other = Owner(second, new_session(id=owner.stored.id))
         assert await other.commit(1) is Outcome.FENCED
         assert await owner.commit(1) is Outcome.COMMITTED
 
@@ -432,8 +432,8 @@ async def test_only_sessions_whose_gateway_is_gone_are_orphans(redis):
     address = redis.address
     prefix = address.partition("prefix=")[2]
     async with running(new_redis(address)) as first, running(new_redis(address)) as second:
-        await first.create(new_record())
-        await second.create(new_record())
+        await first.create(new_session())
+        await second.create(new_session())
         redis.ask("SET", f"{prefix}instance:{first.instance}", "lives")
         assert await second.orphan(77.0) == 1
         assert [s.expires_at for s in await first.sessions()] == [ATTACHED, 77.0]
@@ -456,9 +456,9 @@ async def test_nothing_of_a_message_is_on_the_servers_disk(server, tmp_path):
         assert {path.suffix for path in files} >= {".rdb", ".aof"}
         for path in files:
             assert canary not in path.read_bytes(), path
-        record = await engine.take(owner.record.id, canary.decode())
-        assert record is not None
-        assert record.frames[0].data == canary
+        stored = await engine.take(owner.stored.id, canary.decode())
+        assert stored is not None
+        assert stored.frames[0].data == canary
 
 
 async def test_an_idle_session_takes_less_than_two_kibibytes(redis, tmp_path):

@@ -23,7 +23,7 @@ from mcp_ws_ide.engines.rows import Rows
 from mcp_ws_ide.engines.sealed import SealedEngine
 from mcp_ws_ide.private_files import PrivateJsonFile
 from tests.engines.conftest import abandon, changed_file, new_sqlite, sealed_sqlite
-from tests.engines.owner import Owner, committed, new_record
+from tests.engines.owner import Owner, committed, new_session
 
 CANARY = "canary-5f0e2d"
 
@@ -53,7 +53,7 @@ async def running(engine: Any):
 
 
 async def test_no_file_beside_the_keys_holds_a_secret_at_any_time(tmp_path, sealed):
-    """Planted wherever a session has user data; found in no file, of the log, the records, and what was deleted."""
+    """Planted wherever a session has user data; found in no file, of the log, the sessions, and what was deleted."""
     planted = iter(f"{CANARY}-{number}".encode() for number in range(1000))
 
     def look() -> None:
@@ -64,14 +64,14 @@ async def test_no_file_beside_the_keys_holds_a_secret_at_any_time(tmp_path, seal
         assert any(path.suffix == ".sqlite" for path in tmp_path.iterdir())
 
     async with running(sealed(tmp_path)) as engine:
-        record = new_record(principal=next(planted).decode(), facts=next(planted), state=next(planted))
-        record.frames, record.sent = [Frame(1, next(planted)), Frame(2, next(planted), droppable=True)], 2
-        record.in_flight = [
+        stored = new_session(principal=next(planted).decode(), facts=next(planted), state=next(planted))
+        stored.frames, stored.sent = [Frame(1, next(planted)), Frame(2, next(planted), droppable=True)], 2
+        stored.in_flight = [
             InFlight(next(planted), next(planted)),
             InFlight(next(planted), next(planted), False),
         ]
-        await engine.create(record)
-        owner = Owner(engine, record)
+        await engine.create(stored)
+        owner = Owner(engine, stored)
         for _ in range(20):
             key = next(planted)
             more = {"added": [InFlight(key, next(planted))], "state": next(planted), "facts": next(planted)}
@@ -79,12 +79,12 @@ async def test_no_file_beside_the_keys_holds_a_secret_at_any_time(tmp_path, seal
             assert await owner.commit(0, (next(planted),), 3, removed=[key]) is Outcome.COMMITTED
         look()
         getattr(engine, "_inner", engine)._compact()
-        taken = await engine.take(record.id, record.principal)
+        taken = await engine.take(stored.id, stored.principal)
         assert taken is not None
-        assert taken.principal == record.principal
+        assert taken.principal == stored.principal
         await engine.rewrite(msgspec.structs.replace(taken, state=next(planted)))
         look()
-        await engine.end(record.id, taken.epoch)
+        await engine.end(stored.id, taken.epoch)
         look()
     look()
 
@@ -94,15 +94,15 @@ async def test_what_was_sealed_opens_only_in_its_place(tmp_path):
     engine = SealedEngine(inner, tmp_path / "keys.json")
     await engine.start()
     for moved in ("facts", "state", "frames", "in_flight"):
-        first, second = new_record(), new_record()
-        for record in (first, second):
-            record.frames, record.sent, record.in_flight = [Frame(1, b"f")], 1, [InFlight(b"1", b"detail")]
-            await engine.create(record)
-        source, target = (inner.records.by_id[record.id] for record in (first, second))
+        first, second = new_session(), new_session()
+        for stored in (first, second):
+            stored.frames, stored.sent, stored.in_flight = [Frame(1, b"f")], 1, [InFlight(b"1", b"detail")]
+            await engine.create(stored)
+        source, target = (inner.table.by_id[stored.id] for stored in (first, second))
         if moved == "in_flight":
             target.in_flight = dict(source.in_flight)
         else:
-            setattr(target.record, moved, getattr(source.record, moved)[:])
+            setattr(target.stored, moved, getattr(source.stored, moved)[:])
         with pytest.raises(SessionLostError, match="it is not what was stored") as lost:
             await engine.take(second.id, "alice")
         assert lost.value.cause == "damaged"
@@ -115,14 +115,14 @@ async def test_a_row_opens_only_in_its_place(tmp_path):
     async with running(sealed_sqlite(tmp_path)) as engine:
         first, second, third = [await Owner.of_new(engine) for _ in range(3)]
     with changed_file(tmp_path) as db:
-        (row,) = db.execute("SELECT record FROM sessions WHERE id = ?", (first.record.id,)).fetchone()
-        db.execute("UPDATE sessions SET record = ? WHERE id = ?", (row, second.record.id))
+        (row,) = db.execute("SELECT record FROM sessions WHERE id = ?", (first.stored.id,)).fetchone()
+        db.execute("UPDATE sessions SET record = ? WHERE id = ?", (row, second.stored.id))
     async with running(sealed_sqlite(tmp_path)) as engine:
         with pytest.raises(SessionLostError, match="it is not what was stored"):
-            await engine.take(second.record.id, "alice")
-        assert await engine.take(second.record.id, "alice") is None
-        assert await engine.take(first.record.id, "alice") is not None
-        assert await engine.take(third.record.id, "alice") is not None
+            await engine.take(second.stored.id, "alice")
+        assert await engine.take(second.stored.id, "alice") is None
+        assert await engine.take(first.stored.id, "alice") is not None
+        assert await engine.take(third.stored.id, "alice") is not None
         assert engine.statistics.lost == {"damaged": 1}
 
 
@@ -137,7 +137,7 @@ async def test_a_log_that_was_changed_costs_the_sessions_that_it_would_have_cont
     with changed_file(tmp_path) as db:
         db.execute(change)
     async with running(sealed_sqlite(tmp_path)) as engine:
-        assert await engine.take(owner.record.id, "alice") is None
+        assert await engine.take(owner.stored.id, "alice") is None
         assert engine.statistics.lost == {"corrupt": 1}
 
 
@@ -151,21 +151,21 @@ async def test_without_the_key_of_the_log_no_session_goes_on_as_it_was_before(tm
     keys_file.write_text(json.dumps({**content, "keys": [*content["keys"], newer]}))
     engine = sealed_sqlite(tmp_path)
     await engine.start()
-    taker = await Owner.taking(engine, owner.record.id)
+    taker = await Owner.taking(engine, owner.stored.id)
     assert taker is not None
     assert await taker.commit(1) is Outcome.COMMITTED
     await abandon(engine)
-    with changed_file(tmp_path) as db:  # the records are those of the first key again
+    with changed_file(tmp_path) as db:  # the rows are those of the first key again
         assert db.execute("SELECT count(*) FROM log").fetchone() != (0,)
         first = Rows(tmp_path / "first.json")
         (tmp_path / "first.json").write_text(json.dumps(content))
         first.load_keys()
-        db.execute("UPDATE sessions SET record = ?", (first.record(owner.record),))
+        db.execute("UPDATE sessions SET record = ?", (first.session(owner.stored),))
     keys_file.write_text(json.dumps(content))
     for lost in ({"key": 1}, {}):
         engine = sealed_sqlite(tmp_path)
         opened = engine._writer.open()
-        assert (opened.records.by_id, opened.lost) == ({}, lost)
+        assert (opened.table.by_id, opened.lost) == ({}, lost)
         engine._writer._file.close()
 
 
@@ -173,15 +173,15 @@ async def test_two_frames_of_a_session_cannot_change_places(tmp_path):
     inner = MemoryEngine()
     engine = SealedEngine(inner, tmp_path / "keys.json")
     await engine.start()
-    record = new_record(frames=[Frame(1, b"a"), Frame(2, b"b")], sent=2)
-    await engine.create(record)
-    one, two = inner.records.by_id[record.id].record.frames
-    inner.records.by_id[record.id].record.frames[:] = [
+    stored = new_session(frames=[Frame(1, b"a"), Frame(2, b"b")], sent=2)
+    await engine.create(stored)
+    one, two = inner.table.by_id[stored.id].stored.frames
+    inner.table.by_id[stored.id].stored.frames[:] = [
         msgspec.structs.replace(one, data=two.data),
         msgspec.structs.replace(two, data=one.data),
     ]
     with pytest.raises(SessionLostError):
-        await engine.take(record.id, "alice")
+        await engine.take(stored.id, "alice")
 
 
 # --- keys -------------------------------------------------------------------------------------------------------------
@@ -336,7 +336,7 @@ async def test_without_their_keys_sessions_are_lost_and_the_gateway_starts(tmp_p
     (tmp_path / "keys.json").unlink()
     async with running(sealed(tmp_path)) as engine:
         with contextlib.suppress(SessionLostError):
-            assert await engine.take(owners[0].record.id, "alice") is None
+            assert await engine.take(owners[0].stored.id, "alice") is None
         assert await engine.sessions() == []
         assert engine.statistics.lost == {"key": 3}
         assert await (await Owner.of_new(engine)).commit(1) is Outcome.COMMITTED
@@ -353,7 +353,7 @@ async def test_a_session_whose_key_was_removed_is_lost_and_the_others_go_on(tmp_
     async with running(sealed(tmp_path)) as engine:
         kept = await Owner.of_new(engine)
         with pytest.raises(SessionLostError, match=r"its key [0-9a-f]{8} is not in") as error:
-            await engine.take(lost.record.id, "alice")
+            await engine.take(lost.stored.id, "alice")
         assert error.value.cause == "key"
         assert await kept.commit(1) is Outcome.COMMITTED
 
@@ -365,12 +365,12 @@ async def test_a_session_that_is_taken_over_is_sealed_with_the_newest_key(tmp_pa
         await owner.commit(1, (b"a",), added=[InFlight(b"1", b"detail")])
     monkeypatch.setattr(time, "time", lambda: start + 31 * 86400)
     async with running(sealed(tmp_path)) as engine:
-        first = await engine.take(owner.record.id, "alice")
+        first = await engine.take(owner.stored.id, "alice")
     content = json.loads((tmp_path / "keys.json").read_bytes())
     content["keys"] = content["keys"][-1:]
     (tmp_path / "keys.json").write_text(json.dumps(content))
     async with running(sealed(tmp_path)) as engine:
-        assert await engine.take(owner.record.id, "alice") == msgspec.structs.replace(
+        assert await engine.take(owner.stored.id, "alice") == msgspec.structs.replace(
             first, epoch=first.epoch + 1
         )
 
@@ -380,5 +380,5 @@ async def test_the_same_batch_sealed_again_is_committed_once(tmp_path, sealed):
         owner = await Owner.of_new(engine)
         batch = owner.batch(1, (b"x",), added=[InFlight(b"1", b"detail")])
         assert await asyncio.gather(*(committed(engine, batch) for _ in range(3))) == [Outcome.COMMITTED] * 3
-        record = await owner.taken()
-        assert [frame.data for frame in record.frames] == [b"x", b"detail"]
+        stored = await owner.taken()
+        assert [frame.data for frame in stored.frames] == [b"x", b"detail"]

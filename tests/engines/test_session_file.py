@@ -29,7 +29,7 @@ from mcp_ws_ide.engines.base import (
 from mcp_ws_ide.engines.sqlite import SqliteEngine
 from tests.conftest import until
 from tests.engines.conftest import MAX_BYTES, abandon, new_sqlite
-from tests.engines.owner import Owner, committed, new_record, request
+from tests.engines.owner import Owner, committed, new_session, request
 
 
 @contextlib.asynccontextmanager
@@ -52,13 +52,13 @@ async def test_sessions_survive_the_process(tmp_path, killed):
     await owner.commit(2, (b"a", b"b"), 1, added=[request(1), request(2, transmitted=False)])
     await (abandon(engine) if killed else engine.stop())
     async with running(new_sqlite(tmp_path)) as engine:
-        record = await owner_after(engine, owner)
-        assert [(f.data, f.outcome) for f in record.frames] == [
+        stored = await owner_after(engine, owner)
+        assert [(f.data, f.outcome) for f in stored.frames] == [
             (b"b", ""),
             (b'{"id":1}', "unknown"),
             (b'{"id":2}', "not_sent"),
         ]
-        assert (record.received, record.base, record.sent, record.epoch, record.expires_at) == (
+        assert (stored.received, stored.base, stored.sent, stored.epoch, stored.expires_at) == (
             2,
             1,
             4,
@@ -68,9 +68,9 @@ async def test_sessions_survive_the_process(tmp_path, killed):
 
 
 async def owner_after(engine, owner):
-    record = await engine.take(owner.record.id, "alice")
-    assert record is not None
-    return record
+    stored = await engine.take(owner.stored.id, "alice")
+    assert stored is not None
+    return stored
 
 
 async def test_the_log_is_compacted_while_sessions_work_and_nothing_is_lost_by_it(tmp_path, monkeypatch):
@@ -79,7 +79,7 @@ async def test_the_log_is_compacted_while_sessions_work_and_nothing_is_lost_by_i
     await engine.start()
     owners = [await Owner.of_new(engine) for _ in range(5)]
     for _ in range(100):
-        batches = [owner.batch(1, (b"x" * 100,), owner.record.sent) for owner in owners]
+        batches = [owner.batch(1, (b"x" * 100,), owner.stored.sent) for owner in owners]
         assert set(await asyncio.gather(*(committed(engine, batch) for batch in batches))) == {
             Outcome.COMMITTED
         }
@@ -90,8 +90,8 @@ async def test_the_log_is_compacted_while_sessions_work_and_nothing_is_lost_by_i
         assert db.execute("SELECT count(*) FROM log").fetchone()[0] < 50
     async with running(new_sqlite(tmp_path)) as engine:
         for owner in owners:
-            record = await owner_after(engine, owner)
-            assert (record.received, record.base, record.frames) == (100, 99, [Frame(100, b"x" * 100)])
+            stored = await owner_after(engine, owner)
+            assert (stored.received, stored.base, stored.frames) == (100, 99, [Frame(100, b"x" * 100)])
 
 
 async def test_after_the_machine_has_stopped_sessions_are_lost_unless_each_commit_was_on_the_disk(
@@ -106,7 +106,7 @@ async def test_after_the_machine_has_stopped_sessions_are_lost_unless_each_commi
         await abandon(engine)
         monkeypatch.setattr(machine, "BOOT_ID", boot_file(tmp_path, "second"))
         async with running(SqliteEngine(path, durable, MAX_BYTES)) as engine:
-            assert (await engine.take(owner.record.id, "alice") is not None) is durable
+            assert (await engine.take(owner.stored.id, "alice") is not None) is durable
             assert engine.statistics.lost["machine"] == (0 if durable else 1)
     assert "engine_durability" in caplog.text
 
@@ -123,7 +123,7 @@ async def test_a_file_that_was_closed_survives_the_machine(tmp_path, monkeypatch
         owner = await Owner.of_new(engine)
     monkeypatch.setattr(machine, "BOOT_ID", boot_file(tmp_path, "second"))
     async with running(new_sqlite(tmp_path)) as engine:
-        assert await engine.take(owner.record.id, "alice") is not None
+        assert await engine.take(owner.stored.id, "alice") is not None
 
 
 @pytest.mark.parametrize("slow", [False, True])
@@ -171,7 +171,7 @@ async def test_a_gateway_waits_for_the_one_before_it_to_stop(tmp_path):
     await asyncio.sleep(0)
     await first.stop()
     await starting
-    assert await second.take(owner.record.id, "alice") is not None
+    assert await second.take(owner.stored.id, "alice") is not None
     await second.stop()
 
 
@@ -240,7 +240,7 @@ async def test_a_file_of_an_older_layout_is_migrated_and_keeps_its_sessions(tmp_
     monkeypatch.setattr(session_file, "SCHEMA", 2)
     monkeypatch.setitem(session_file.MIGRATIONS, 1, "ALTER TABLE sessions ADD COLUMN note TEXT")
     async with running(new_sqlite(tmp_path)) as engine:
-        assert await engine.take(owner.record.id, "alice") is not None
+        assert await engine.take(owner.stored.id, "alice") is not None
 
 
 # --- damaged ----------------------------------------------------------------------------------------------------------
@@ -287,9 +287,9 @@ async def test_a_damaged_file_costs_sessions_but_no_start(tmp_path, monkeypatch,
     async with running(new_sqlite(tmp_path)) as engine:
         for owner in owners:
             with contextlib.suppress(SessionLostError):
-                record = await engine.take(owner.record.id, "alice")
-                if record is not None:
-                    assert record.sent == record.received == record.number == len(record.frames)
+                stored = await engine.take(owner.stored.id, "alice")
+                if stored is not None:
+                    assert stored.sent == stored.received == stored.number == len(stored.frames)
         assert await (await Owner.of_new(engine)).commit(1) is Outcome.COMMITTED
     aside = tmp_path / "sessions.sqlite.damaged"
     assert aside.exists() == ("is damaged" in caplog.text) == bool(engine.statistics.lost["corrupt"])
@@ -299,13 +299,13 @@ async def test_a_record_that_cannot_be_read_costs_its_session_alone(tmp_path):
     async with running(new_sqlite(tmp_path)) as engine:
         owners = [await Owner.of_new(engine) for _ in range(3)]
     with contextlib.closing(sqlite3.connect(tmp_path / "sessions.sqlite")) as db:
-        db.execute("UPDATE sessions SET record = x'c1' WHERE id = ?", (owners[1].record.id,))
+        db.execute("UPDATE sessions SET record = x'c1' WHERE id = ?", (owners[1].stored.id,))
         db.commit()
     async with running(new_sqlite(tmp_path)) as engine:
         with pytest.raises(SessionLostError, match="it is not what was stored"):
-            await engine.take(owners[1].record.id, "alice")
+            await engine.take(owners[1].stored.id, "alice")
         for owner in (owners[0], owners[2]):
-            assert await engine.take(owner.record.id, "alice") is not None
+            assert await engine.take(owner.stored.id, "alice") is not None
         assert engine.statistics.lost == {"damaged": 1}
 
 
@@ -367,7 +367,7 @@ async def test_what_cannot_be_written_is_failed_and_committed_once_when_it_can_b
             outcomes = await asyncio.gather(*(committed(engine, batch) for batch in batches))
             assert outcomes == [Outcome.FAILED] * 3
         assert "cannot be written" in engine.problem
-        for refused in (engine.create(new_record()), engine.take(owners[0].record.id, "alice")):
+        for refused in (engine.create(new_session()), engine.take(owners[0].stored.id, "alice")):
             with pytest.raises(EngineUnavailableError, match="cannot be written"):
                 await refused
     await until(lambda: not engine.problem)  # without anything that is sent
@@ -377,8 +377,8 @@ async def test_what_cannot_be_written_is_failed_and_committed_once_when_it_can_b
     assert caplog.text.count("sessions are stored again") == 1
     async with running(new_sqlite(tmp_path)) as engine:
         for owner in owners:
-            record = await owner_after(engine, owner)
-            assert (record.received, record.sent, record.number) == (1, 2, 1)
+            stored = await owner_after(engine, owner)
+            assert (stored.received, stored.sent, stored.number) == (1, 2, 1)
         assert len(await engine.sessions()) == 3
 
 
@@ -389,7 +389,7 @@ async def test_sessions_whose_gateway_has_ended_expire_though_that_cannot_be_sto
             assert await engine.orphan(5.0) == 1
         await until(lambda: not engine.problem)
         assert await engine.expire(4.0) == []  # the clock may be set back: it only takes longer
-        assert await engine.expire(5.0) == [owner.record.id]
+        assert await engine.expire(5.0) == [owner.stored.id]
     async with running(new_sqlite(tmp_path)) as engine:
         assert await engine.sessions() == []
 
@@ -397,11 +397,11 @@ async def test_sessions_whose_gateway_has_ended_expire_though_that_cannot_be_sto
 async def test_a_session_that_could_not_be_created_does_not_appear_later(tmp_path):
     engine = new_sqlite(tmp_path)
     await engine.start()
-    record = new_record(facts=b"f" * 50_000)
+    stored = new_session(facts=b"f" * 50_000)
     with no_file_may_grow(), pytest.raises(EngineUnavailableError):
-        await engine.create(record)
+        await engine.create(stored)
     await until(lambda: not engine.problem)
-    assert await engine.take(record.id, "alice") is None
+    assert await engine.take(stored.id, "alice") is None
     await engine.stop()
     async with running(new_sqlite(tmp_path)) as engine:
         assert await engine.sessions() == []
@@ -415,10 +415,10 @@ async def test_the_file_keeps_to_its_size_and_messages_wait_until_there_is_room(
             assert (tmp_path / "sessions.sqlite").stat().st_size <= limit
         assert "engine_max_bytes" in engine.problem
         with pytest.raises(EngineUnavailableError, match="engine_max_bytes"):
-            await engine.create(new_record())
+            await engine.create(new_session())
         waiting = other.batch(1, (b"n",))
         assert await committed(engine, waiting) is Outcome.FAILED
-        await engine.end(owner.record.id, 1)
+        await engine.end(owner.stored.id, 1)
         await until(lambda: not engine.problem)
         assert await committed(engine, waiting) is Outcome.COMMITTED
         assert await (await Owner.of_new(engine)).commit(1) is Outcome.COMMITTED
@@ -429,7 +429,7 @@ async def test_new_sessions_are_refused_before_there_is_no_room_for_those_that_a
         owner = await Owner.of_new(engine)
         with pytest.raises(EngineFullError, match=r"raise MCPWebSocketApp\.engine_max_bytes, or lower grace"):
             while True:
-                await engine.create(new_record(facts=b"f" * 10_000))
+                await engine.create(new_session(facts=b"f" * 10_000))
         assert await owner.commit(1, (b"x" * 10_000,)) is Outcome.COMMITTED
 
 
@@ -437,7 +437,7 @@ async def test_the_space_of_expired_sessions_is_given_back(tmp_path):
     path = tmp_path / "sessions.sqlite"
     async with running(new_sqlite(tmp_path)) as engine:
         for _ in range(300):
-            await engine.create(new_record(facts=b"f" * 100_000, expires_at=5.0))
+            await engine.create(new_session(facts=b"f" * 100_000, expires_at=5.0))
         engine._compact()
         await until(lambda: path.stat().st_size > 20_000_000)
         assert len(await engine.expire(6.0)) == 300

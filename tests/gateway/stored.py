@@ -34,10 +34,10 @@ def fast(name: str = "fast", **options: Any) -> ServerSpec:
 class Engine(MemoryEngine):
     """An engine in memory that can lag behind, and whose gateway can die."""
 
-    def __init__(self, records: Any = None) -> None:
+    def __init__(self, table: Any = None) -> None:
         super().__init__()
-        if records is not None:
-            self.records = records
+        if table is not None:
+            self.table = table
         self.held: list[tuple[Batch, Done]] | None = None
         """Batches that are neither stored nor refused yet; None if the engine does not lag."""
         self.dead = False
@@ -89,7 +89,7 @@ class House:
         """Begin the next gateway while this one goes on without a client, as if it had been suspended."""
         old = self.gateway
         self._cut()
-        self.engine = Engine(self.engine.records)
+        self.engine = Engine(self.engine.table)
         self.past.append(old)
         self.gateway = self._open()
         await self.gateway.adopt_stored()
@@ -98,7 +98,7 @@ class House:
         """Stop the gateway as SIGTERM does, and begin the next one."""
         await self.gateway.aclose()
         self._cut()
-        self.engine = Engine(self.engine.records)
+        self.engine = Engine(self.engine.table)
         self.gateway = self._open()
         await self.gateway.adopt_stored()
 

@@ -38,7 +38,7 @@ def session_of(client):
 
 def stored(client):
     """What is stored of the session of a client."""
-    return client.house.engine.records.by_id[client.end.session].copied()
+    return client.house.engine.table.by_id[client.end.session].copied()
 
 
 async def sent_to_server(client, request):
@@ -112,7 +112,7 @@ async def test_a_batch_is_outstanding_alone_and_what_is_staged_meanwhile_joins_t
     await client.ask("echo", {"text": "warm"})
     house.engine.lag()
     calls = [client.call("echo", {"text": str(number)}) for number in range(5)]
-    await until(lambda: session_of(client)._journal.received == client.end.channel.sent)
+    await until(lambda: session_of(client)._changes.received == client.end.channel.sent)
     assert len(house.engine.held) == 1
     house.engine.catch_up()
     for call in calls:
@@ -179,7 +179,7 @@ async def test_a_session_with_a_process_of_its_own_ends_with_its_errors_and_4502
     assert code == CloseCode.UPSTREAM_ENDED
     assert "ended with the gateway" in reason
     wire.on_closed(code, reason)
-    await until(lambda: not house.engine.records.by_id)
+    await until(lambda: not house.engine.table.by_id)
 
 
 async def test_a_stop_lets_calls_finish_and_leaves_new_ones_to_the_next_gateway():
@@ -222,7 +222,7 @@ async def test_a_session_that_ends_is_deleted(house):
         client = await Client(house).connected()
         await client.ask("echo", {"text": "warm"})
         way(client)
-        await until(lambda: not house.engine.records.by_id, what=f"the end {name}")
+        await until(lambda: not house.engine.table.by_id, what=f"the end {name}")
 
 
 async def test_only_its_owner_resumes_a_stored_session(house):
@@ -244,12 +244,12 @@ async def test_only_its_owner_resumes_a_stored_session(house):
 
 async def test_a_session_that_was_given_to_another_user_in_the_engine_is_not_restored(house):
     client = await Client(house).connected()
-    held = house.engine.records.by_id[session_of(client).id]
+    held = house.engine.table.by_id[session_of(client).id]
     await house.crash()
-    held.record.principal = "mallory"
-    house.engine.records.of_principal["mallory"] += 1
+    held.stored.principal = "mallory"
+    house.engine.table.of_principal["mallory"] += 1
     with pytest.raises(SessionLostError, match="it belongs to another user") as lost:
-        async with house.gateway.restoring(f"{held.record.id}.token", LinkInfo("mallory")):
+        async with house.gateway.restoring(f"{held.stored.id}.token", LinkInfo("mallory")):
             pass
     assert lost.value.cause == "unusable"
     assert house.engine.statistics.lost == {"unusable": 1}
@@ -270,22 +270,22 @@ async def test_a_session_of_a_revoked_token_is_gone(house):
     house.gateway._stored._token_alive = lambda token_id: False
     client.connect()
     await until(lambda: any("no longer valid" in event for event in client.events))
-    assert not house.engine.records.by_id
+    assert not house.engine.table.by_id
 
 
 async def test_a_session_expires_though_its_gateway_has_ended(house):
     house.limits = Limits(grace=0.05)
     await Client(house).connected()
     await house.crash()
-    assert house.engine.records.by_id
+    assert house.engine.table.by_id
     hours = itertools.count(3600, 3600)
-    await until(lambda: house.gateway.tick(time.monotonic() + next(hours)) or not house.engine.records.by_id)
+    await until(lambda: house.gateway.tick(time.monotonic() + next(hours)) or not house.engine.table.by_id)
 
 
 async def test_an_engine_that_has_lost_everything_is_given_the_session_again(house):
     client = await Client(house).connected()
     await client.ask("echo", {"text": "warm"})
-    house.engine.records.by_id.clear()
+    house.engine.table.by_id.clear()
     assert await client.ask("echo", {"text": "again"}) == "again"
     await house.crash()
     await client.connected()
@@ -297,7 +297,7 @@ async def test_a_fenced_session_is_dropped_and_goes_on_with_its_new_owner(house)
     await client.ask("echo", {"text": "warm"})
     call = client.call("slow", {"steps": 1000, "delay": 1})
     await sent_to_server(client, call)
-    house.engine.records.take(client.end.session, "me")
+    house.engine.table.take(client.end.session, "me")
     late = client.call("echo", {"text": "late"})
     wire = client.wire
     await until(lambda: wire.closes)
@@ -370,7 +370,7 @@ async def test_the_outcome_survives_a_second_crash_before_the_client_is_back(hou
     call = client.call("slow", {"steps": 1000, "delay": 1})
     await sent_to_server(client, call)
     await house.crash()
-    house.engine.records.take(client.end.session, "me")
+    house.engine.table.take(client.end.session, "me")
     await house.crash()
     await client.connected()
     assert (await client.answer(call))["error"]["data"] == {"outcome": "unknown"}

@@ -20,7 +20,7 @@ import pytest
 
 from mcp_ws_ide.config.spec import ServerSpec
 from mcp_ws_ide.core import messages
-from mcp_ws_ide.engines import journal
+from mcp_ws_ide.engines import unstored_changes
 from mcp_ws_ide.errors import TransportClosed
 from mcp_ws_ide.gateway import (
     Limits,
@@ -238,14 +238,14 @@ class World:
         """The engine loses its tail while the owner of the session lives, who stores it again. The owner may be killed
         afterwards, but not before: owner *and* tail lost is beyond what can be kept."""
         await self._several("catch_up", "recover", "connect", "turns", "turns")
-        records = self.house.engine.records
-        past = copy.deepcopy(records.by_id)
+        table = self.house.engine.table
+        past = copy.deepcopy(table.by_id)
         await self._several("call", self.random.choice(["cut", "turns"]), "turns", "call", "turns")
-        for session_id in set(past) & set(records.by_id):
-            if past[session_id].record.epoch == records.by_id[session_id].record.epoch:
-                records.by_id[session_id] = past[session_id]
+        for session_id in set(past) & set(table.by_id):
+            if past[session_id].stored.epoch == table.by_id[session_id].stored.epoch:
+                table.by_id[session_id] = past[session_id]
         for session in list(self.house.gateway.sessions.values()):
-            session._journal.set_expiry(session._snapshots.expires_at)
+            session._changes.set_expiry(session._snapshots.expires_at)
             session._commits.flush()
         for _ in range(20):
             await asyncio.sleep(0)
@@ -329,18 +329,18 @@ async def test_random_schedules_lose_and_repeat_nothing():
 MUTANTS = {
     "forward before it is stored": (
         intake,
-        "        self._commits.stage.frames.append(frame)\n",
+        "        self._commits.actions.frames.append(frame)\n",
         "        self._process(frame)\n",
     ),
     "send before it is stored": (
         durable,
-        "        self._commits.stage.out.append(data)\n",
+        "        self._commits.actions.out.append(data)\n",
         "        if self._link is not None: self._link.send(data)\n",
     ),
     "acknowledge before it is stored": (
         durable,
         "        self._intake.take(frame)\n",
-        '        self._intake.take(frame); link.send(b\'{"mcp.ws":"ack","recv":%d}\' % self._journal.received)\n',
+        '        self._intake.take(frame); link.send(b\'{"mcp.ws":"ack","recv":%d}\' % self._changes.received)\n',
     ),
     "an answer and the end of its request are two batches": (
         durable,
@@ -349,41 +349,41 @@ MUTANTS = {
     ),
     "a client resumes from what is processed, not from what is stored": (
         durable,
-        "self._journal.sent, self._journal.stored)",
-        "self._journal.sent, end.channel.received)",
+        "self._changes.sent, self._changes.stored)",
+        "self._changes.sent, end.channel.received)",
     ),
     "a new token is sent before it is stored": (
         durable,
-        "        self._arriving = self._commits.stage.arrival = Arrival(link, recv, token)\n",
+        "        self._arriving = self._commits.actions.arrival = Arrival(link, recv, token)\n",
         "        self._arriving = Arrival(link, recv, token); self._attach(self._arriving)\n",
     ),
     "a replay holds what is not stored": (
         durable,
-        "end.catch_up(arrival.recv, arrival.token, self._journal.sent,",
+        "end.catch_up(arrival.recv, arrival.token, self._changes.sent,",
         "end.catch_up(arrival.recv, arrival.token, end.channel.sent,",
     ),
     "a request that has waited is handed over before it is marked": (
         intake,
-        "            self._marking = self._commits.stage\n        if self._marking is None:",
+        "            self._marking = self._commits.actions\n        if self._marking is None:",
         "            pass\n        if self._marking is None:",
     ),
     "a request is processed before it is marked": (
         intake,
-        "            self._marking = self._commits.stage\n            return True",
+        "            self._marking = self._commits.actions\n            return True",
         "            return False",
     ),
     "requests of a ready server are stored as waiting, and never marked": (
         intake,
         "            accepted = self._attachments.accepts\n",
-        "            accepted = False; self._journal.transmit = lambda key: False\n",
+        "            accepted = False; self._changes.transmit = lambda key: False\n",
     ),
     "a session that is stored again loses what is in flight": (
-        journal,
+        unstored_changes,
         "            list(self.in_flight.values()),",
         "            [],",
     ),
     "a session that is stored again loses its frames": (
-        journal,
+        unstored_changes,
         "            [_frame(entry) for entry in channel.entries_after(channel.base)],",
         "            [],",
     ),
@@ -394,7 +394,7 @@ MUTANTS = {
     ),
     "a batch that failed is not sent again": (
         commits,
-        "            self._engine.commit(batch, self._settled)\n\n    def _rewrite",
+        "            self._engine.commit(batch, self._batch_ended)\n\n    def _rewrite",
         "            pass\n\n    def _rewrite",
     ),
     "a lost tail goes unnoticed": (
@@ -413,7 +413,7 @@ MUTANTS = {
         '{"outcome": "not_sent"}',
     ),
     "answered requests stay in flight": (
-        journal,
+        unstored_changes,
         "            self._removed.append(entry.key)",
         "            pass",
     ),
@@ -425,7 +425,7 @@ MUTANTS = {
     "a stop loses what its client goes on to send": (
         durable,
         "        if self._registry.closing and self._is_left(frame.message):\n",
-        "        if self._registry.closing and self._is_left(frame.message):\n            self._journal.count()\n",
+        "        if self._registry.closing and self._is_left(frame.message):\n            self._changes.count()\n",
     ),
 }
 
@@ -442,7 +442,7 @@ def mutated(module: ModuleType, old: str, new: str) -> ModuleType:
 
 USES: dict[ModuleType, list[tuple[ModuleType, str]]] = {
     intake: [(durable, "Intake")],
-    journal: [(durable, "Journal")],
+    unstored_changes: [(durable, "UnstoredChanges")],
     commits: [(durable, "Commits")],
     stored_state: [(durable, "restore_parts")],
     durable: [(session_registry, "DurableSession")],

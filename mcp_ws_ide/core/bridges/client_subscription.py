@@ -211,7 +211,7 @@ class ClientSubscription:
         return None
 
     def cancelled(self, raw_id: bytes) -> list[Effect]:
-        """Record that the server has ended the request of this id (JSON)."""
+        """Note that the server has ended the request of this id (JSON)."""
         return self._lost() if self.is_current(raw_id) else []
 
     def acknowledged(self, tag: bytes, honored: bytes) -> list[Effect]:

@@ -77,7 +77,7 @@ class SeenSession:
 
 
 class Journal:
-    """The model behind every screen and command."""
+    """The records that the inspector keeps, with everything derived from them; each screen and command shows it."""
 
     def __init__(
         self,

@@ -1,8 +1,8 @@
 """What the owner of a stored session has yet to store: operations, positions, and the one batch that is outstanding.
 
 Pure: operations go in, batches come out. A frame toward the client is stored from the session's channel, and its
-position is its place there; the owner reports everything else to the journal. It knows neither engines nor links, and
-not what the bytes mean.
+position is its place there; the owner reports every other change here. This module knows neither engines nor links, nor
+what the bytes mean.
 
 Invariants:
 
@@ -23,29 +23,29 @@ TRIM_SHARE: Final = 8
 """Acknowledgements alone are worth a batch when they free this fraction (one eighth) of the window."""
 
 
-class Journal:
-    """The journal of one session; its channel begins to note what it drops.
+class UnstoredChanges:
+    """The unstored changes of one session. Its channel notes what it drops, from now on.
 
     Args:
-        record: the session as it is stored.
+        session: the session as it is stored.
         channel: its channel toward the client.
 
     Attributes:
-        received: data frames from the client, in all, with those that are not stored yet.
-        stored: those that are.
+        received: number of data frames from the client, including those that are not stored yet.
+        stored: number of those that are stored.
         sent: the last position toward the client that is stored, and may be sent.
         in_flight: requests from the client without an answer, by decoded id.
         outstanding: the batch whose outcome is not known yet.
     """
 
-    def __init__(self, record: StoredSession, channel: ReliableChannel) -> None:
+    def __init__(self, session: StoredSession, channel: ReliableChannel) -> None:
         channel.dropped = []
-        self._record = record
+        self._session = session
         self._channel = channel
-        self._number = record.number
-        self.received = self.stored = record.received
-        self.sent = record.sent
-        self._base = record.base
+        self._number = session.number
+        self.received = self.stored = session.received
+        self.sent = session.sent
+        self._base = session.base
         self.in_flight: dict[IdKey, InFlight] = {}
         self.outstanding: Batch | None = None
         self._keys = 0
@@ -112,12 +112,12 @@ class Journal:
     @property
     def session(self) -> str:
         """The id of the session."""
-        return self._record.id
+        return self._session.id
 
     @property
     def epoch(self) -> int:
         """The ownership under which it is stored."""
-        return self._record.epoch
+        return self._session.epoch
 
     def expect_loss(self) -> None:
         """Make a batch due that shows whether the session is still stored."""
@@ -147,8 +147,8 @@ class Journal:
         channel, stored = self._channel, self.sent
         sent = channel.sent
         batch = self.outstanding = Batch(
-            self._record.id,
-            self._record.epoch,
+            self._session.id,
+            self._session.epoch,
             self._number + 1,
             self.stored,
             stored,
@@ -193,20 +193,20 @@ class Journal:
         Args:
             state, facts, expires_at: their values now.
         """
-        channel, record = self._channel, self._record
+        channel, session = self._channel, self._session
         self._added, self._transmitted, self._removed, channel.dropped = {}, [], [], []
         self._state = self._facts = self._expires_at = None
         self._staged = False
         return StoredSession(
-            record.id,
-            record.principal,
-            record.server,
-            record.created,
-            record.window_frames,
-            record.window_bytes,
+            session.id,
+            session.principal,
+            session.server,
+            session.created,
+            session.window_frames,
+            session.window_bytes,
             facts,
             state,
-            record.epoch,
+            session.epoch,
             self._number + 1,
             self.received,
             channel.base,
@@ -216,11 +216,11 @@ class Journal:
             expires_at,
         )
 
-    def rewritten(self, record: StoredSession) -> None:
+    def rewritten(self, stored: StoredSession) -> None:
         """Note that what :meth:`whole` returned is stored, in place of the outstanding batch."""
         self.outstanding = None
-        self._number, self.stored = record.number, record.received
-        self.sent, self._base = record.sent, record.base
+        self._number, self.stored = stored.number, stored.received
+        self.sent, self._base = stored.sent, stored.base
 
 
 def _frame(entry: Entry) -> Frame:

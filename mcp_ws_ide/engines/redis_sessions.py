@@ -1,4 +1,4 @@
-"""Records, as the scripts of the Redis engine take and return them."""
+"""Stored sessions, as the scripts of the Redis engine take and return them."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def encode_batch(batch: Batch) -> bytes:
     )
 
 
-def encode_record(record: StoredSession) -> bytes:
+def encode_session(stored: StoredSession) -> bytes:
     """Encode a whole session: an array of its attributes."""
-    values = msgspec.structs.asdict(record)
-    values["facts"], values["state"] = _raw(record.facts), _raw(record.state)
-    values["frames"] = [_frame(frame) for frame in record.frames]
-    values["in_flight"] = [_request(entry) for entry in record.in_flight]
+    values = msgspec.structs.asdict(stored)
+    values["facts"], values["state"] = _raw(stored.facts), _raw(stored.state)
+    values["frames"] = [_frame(frame) for frame in stored.frames]
+    values["in_flight"] = [_request(entry) for entry in stored.in_flight]
     return _encode(list(values.values()))
 
 
@@ -95,7 +95,7 @@ class Head(msgspec.Struct):
         return cls(int(epoch), int(number), int(received), int(sent), int(base), float(expires_at), owner)
 
 
-def read_record(session_id: str, principal: str, reply: Sequence[Any]) -> StoredSession:
+def read_session(session_id: str, principal: str, reply: Sequence[Any]) -> StoredSession:
     """Return the session that the script ``take`` returned.
 
     Raises:

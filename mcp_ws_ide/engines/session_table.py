@@ -1,7 +1,7 @@
 """The decisions of an engine: which batch fits, which owner is fenced, what a take-over ends. Pure: no I/O, no clock.
 
-:class:`Records` holds the sessions; every engine in this process uses it, so that there is one implementation. The
-entries of a log (:data:`Entry`) replayed in their order give the same records again.
+:class:`SessionTable` holds the sessions; every engine in this process uses it, so that there is one implementation. The
+entries of a log (:data:`Entry`) replayed in their order give the same sessions again.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ MAX_ENDED: Final = 10_000
 class Put(msgspec.Struct, gc=False, array_like=True, tag=1):
     """A whole session was stored."""
 
-    record: StoredSession
+    stored: StoredSession
 
 
 class Take(msgspec.Struct, gc=False, array_like=True, tag=2):
@@ -65,40 +65,40 @@ class Expire(msgspec.Struct, gc=False, array_like=True, tag=5):
 
 
 Entry = Batch | Put | Take | End | Orphan | Expire
-"""One change of the records, as a log keeps it."""
+"""One change of the sessions, as a log keeps it."""
 
 
 class Held(msgspec.Struct):
     """One stored session.
 
     Attributes:
-        record: the record, without the requests in flight; changed in place.
+        stored: the session, without the requests in flight; changed in place.
         in_flight: those requests by key, in the order in which they were added.
     """
 
-    record: StoredSession
+    stored: StoredSession
     in_flight: dict[bytes, InFlight]
 
     @classmethod
-    def of(cls, record: StoredSession) -> Held:
-        """Hold a copy of ``record``."""
-        copy = msgspec.structs.replace(record, frames=list(record.frames), in_flight=[])
-        return cls(copy, {entry.key: entry for entry in record.in_flight})
+    def of(cls, stored: StoredSession) -> Held:
+        """Hold a copy of ``stored``."""
+        copy = msgspec.structs.replace(stored, frames=list(stored.frames), in_flight=[])
+        return cls(copy, {entry.key: entry for entry in stored.in_flight})
 
     def copied(self) -> StoredSession:
         """Return a copy that later changes do not reach."""
-        record = self.record
+        stored = self.stored
         in_flight = list(self.in_flight.values())
-        return msgspec.structs.replace(record, frames=list(record.frames), in_flight=in_flight)
+        return msgspec.structs.replace(stored, frames=list(stored.frames), in_flight=in_flight)
 
     def change_frames(self, batch: Batch) -> None:
         """Append, drop and acknowledge."""
-        record, frames = self.record, self.record.frames
+        stored, frames = self.stored, self.stored.frames
         frames += batch.frames
         if batch.dropped:
             self._drop(batch.dropped)
-        if batch.acknowledged > record.base:
-            base = record.base = batch.acknowledged
+        if batch.acknowledged > stored.base:
+            base = stored.base = batch.acknowledged
             gone = 0
             for frame in frames:
                 if frame.position + frame.weight > base + 1:
@@ -109,7 +109,7 @@ class Held(msgspec.Struct):
                 frames[:1] = unacknowledged(frames[:1], base)
 
     def _drop(self, positions: list[int]) -> None:
-        frames = self.record.frames
+        frames = self.stored.frames
         for position in positions:
             index = bisect_left(frames, position, key=_position)
             if index < len(frames) and frames[index].position == position:
@@ -127,14 +127,14 @@ class Held(msgspec.Struct):
 
     def end_in_flight(self) -> None:
         """Turn the requests in flight into frames at the end of the buffer."""
-        record = self.record
-        ends = ends_of(self.in_flight.values(), record.sent)
-        record.frames.extend(ends)
-        record.sent += len(ends)
+        stored = self.stored
+        ends = ends_of(self.in_flight.values(), stored.sent)
+        stored.frames.extend(ends)
+        stored.sent += len(ends)
         self.in_flight = {}
 
 
-class Records:
+class SessionTable:
     """Stored sessions by id. Frames and requests are replaced, never changed, so that copies may share them."""
 
     def __init__(self) -> None:
@@ -150,10 +150,10 @@ class Records:
         if held is None:
             fenced = self._too_late(batch.session, batch.epoch)
             return Outcome.FENCED if fenced else Outcome.BEHIND
-        record = held.record
-        if batch.epoch != record.epoch:
-            return Outcome.FENCED if batch.epoch < record.epoch else Outcome.BEHIND
-        number, received, sent = record.number, record.received, record.sent
+        stored = held.stored
+        if batch.epoch != stored.epoch:
+            return Outcome.FENCED if batch.epoch < stored.epoch else Outcome.BEHIND
+        number, received, sent = stored.number, stored.received, stored.sent
         if batch.number == number + 1 and batch.expected_received == received and batch.expected_sent == sent:
             return None
         again = batch.number == number and batch.received == received and batch.sent == sent
@@ -162,48 +162,48 @@ class Records:
     def write(self, batch: Batch) -> None:
         """Store a batch that :meth:`check` found to follow."""
         held = self.by_id[batch.session]
-        record = held.record
-        record.number, record.received, record.sent = batch.number, batch.received, batch.sent
-        if batch.frames or batch.dropped or batch.acknowledged > record.base:
+        stored = held.stored
+        stored.number, stored.received, stored.sent = batch.number, batch.received, batch.sent
+        if batch.frames or batch.dropped or batch.acknowledged > stored.base:
             held.change_frames(batch)
         if batch.removed or batch.added or batch.transmitted:
             held.change_in_flight(batch)
         if batch.state is not None:
-            record.state = batch.state
+            stored.state = batch.state
         if batch.facts is not None:
-            record.facts = batch.facts
+            stored.facts = batch.facts
         if batch.expires_at is not None:
-            record.expires_at = batch.expires_at
+            stored.expires_at = batch.expires_at
 
     # --- whole sessions -------------------------------------------------------------------------
 
-    def put(self, record: StoredSession) -> None:
+    def put(self, stored: StoredSession) -> None:
         """Store a whole session.
 
         Raises:
             FencedError: another owner has taken it over, or has ended it.
         """
-        stored = self.by_id.get(record.id)
-        later = stored is not None and stored.record.epoch > record.epoch
-        if later or self._too_late(record.id, record.epoch):
-            raise FencedError(f"session {record.id!r} has another owner, or has ended")
-        self.remove(record.id)
-        self.by_id[record.id] = Held.of(record)
-        self.of_principal[record.principal] += 1
+        held = self.by_id.get(stored.id)
+        later = held is not None and held.stored.epoch > stored.epoch
+        if later or self._too_late(stored.id, stored.epoch):
+            raise FencedError(f"session {stored.id!r} has another owner, or has ended")
+        self.remove(stored.id)
+        self.by_id[stored.id] = Held.of(stored)
+        self.of_principal[stored.principal] += 1
 
     def take(self, session_id: str, principal: str) -> StoredSession | None:
         """Increment the epoch of a session, end what was in flight, and return it; None if there is none."""
         held = self.by_id.get(session_id)
-        if held is None or held.record.principal != principal:
+        if held is None or held.stored.principal != principal:
             return None
         held.end_in_flight()
-        held.record.epoch += 1
+        held.stored.epoch += 1
         return held.copied()
 
     def end(self, session_id: str, epoch: int) -> bool:
         """Delete a session unless a later epoch owns it; return whether it was there."""
         held = self.by_id.get(session_id)
-        if held is not None and held.record.epoch > epoch:
+        if held is not None and held.stored.epoch > epoch:
             return False
         self._ended[session_id] = epoch
         self._ended.move_to_end(session_id)
@@ -216,7 +216,7 @@ class Records:
         held = self.by_id.pop(session_id, None)
         if held is None:
             return False
-        principal = held.record.principal
+        principal = held.stored.principal
         self.of_principal[principal] -= 1
         if not self.of_principal[principal]:
             del self.of_principal[principal]
@@ -224,14 +224,14 @@ class Records:
 
     def orphan(self, expires_at: float) -> list[str]:
         """Set the expiry of all attached sessions; return their ids."""
-        attached = [record for record in self._all() if record.expires_at == ATTACHED]
-        for record in attached:
-            record.expires_at = expires_at
-        return [record.id for record in attached]
+        attached = [stored for stored in self._all() if stored.expires_at == ATTACHED]
+        for stored in attached:
+            stored.expires_at = expires_at
+        return [stored.id for stored in attached]
 
     def expire(self, now: float) -> list[str]:
         """Delete the sessions whose time has passed; return their ids."""
-        expired = [r.id for r in self._all() if r.expires_at != ATTACHED and r.expires_at <= now]
+        expired = [s.id for s in self._all() if s.expires_at != ATTACHED and s.expires_at <= now]
         for session_id in expired:
             self.remove(session_id)
         return expired
@@ -240,8 +240,10 @@ class Records:
 
     def summaries(self) -> list[StoredSummary]:
         """Return what is stored, oldest first."""
-        records = sorted(self._all(), key=lambda record: record.created)
-        return [StoredSummary(r.id, r.principal, r.server, r.created, r.epoch, r.expires_at) for r in records]
+        oldest_first = sorted(self._all(), key=lambda stored: stored.created)
+        return [
+            StoredSummary(s.id, s.principal, s.server, s.created, s.epoch, s.expires_at) for s in oldest_first
+        ]
 
     def replay(self, entry: Entry) -> list[str]:
         """Apply an entry of a log; return the ids of the sessions that it may have changed."""
@@ -251,8 +253,8 @@ class Records:
                     self.write(entry)
             case Put():
                 with contextlib.suppress(FencedError):
-                    self.put(entry.record)
-                return [entry.record.id]
+                    self.put(entry.stored)
+                return [entry.stored.id]
             case Take():
                 self.take(entry.session, entry.principal)
             case End():
@@ -264,7 +266,7 @@ class Records:
         return [entry.session]
 
     def _all(self) -> Iterator[StoredSession]:
-        return (held.record for held in self.by_id.values())
+        return (held.stored for held in self.by_id.values())
 
     def _too_late(self, session_id: str, epoch: int) -> bool:
         return epoch <= self._ended.get(session_id, -1)
